@@ -1,0 +1,73 @@
+//! How one step's global batch is divided: over ranks first, then into micro batches.
+
+use std::ops::Range;
+
+use crate::topology::{Rank, WorldSize};
+
+/// The division of a global batch, the same on every rank.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BatchPlan {
+    /// Sequences of one step, over all ranks.
+    pub global_sequences: u64,
+    /// The most sequences of one forward pass on one rank.
+    pub micro_sequences: u64,
+    /// Tokens of one sequence, T.
+    pub sequence_tokens: u64,
+}
+
+impl BatchPlan {
+    /// Tokens that one step consumes over all ranks.
+    pub fn tokens_per_step(&self) -> u64 {
+        self.global_sequences * self.sequence_tokens
+    }
+
+    /// The micro batches of `rank` in the step that starts when `consumed` sequences have been consumed.
+    ///
+    /// Each range counts sequences in the order of the token stream. Ranks may have different numbers of micro
+    /// batches, the last one may be smaller, and a rank beyond the batch has none: losses and gradients are sums
+    /// scaled by 1/(G T), so nothing needs to divide anything.
+    pub fn micro_batches(
+        &self,
+        consumed: u64,
+        rank: Rank,
+        world: WorldSize,
+    ) -> impl Iterator<Item = Range<u64>> + use<> {
+        let share = world.share(rank, self.global_sequences);
+        let micro = self.micro_sequences;
+        (share.start..share.end)
+            .step_by(micro as usize)
+            .map(move |start| consumed + start..consumed + (start + micro).min(share.end))
+    }
+
+    /// The largest number of micro batches that any rank has in a step.
+    pub fn accumulation_steps(&self, world: WorldSize) -> u64 {
+        self.global_sequences.div_ceil(u64::from(world.get())).div_ceil(self.micro_sequences)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sequences(plan: BatchPlan, consumed: u64, world: u32) -> Vec<u64> {
+        let world = WorldSize::new(world).unwrap();
+        world.ranks().flat_map(|r| plan.micro_batches(consumed, r, world)).flatten().collect()
+    }
+
+    #[test]
+    fn every_world_size_consumes_the_same_sequences_in_order() {
+        let plan = BatchPlan { global_sequences: 10, micro_sequences: 3, sequence_tokens: 8 };
+        for world in [1, 2, 3, 4, 7, 10, 13] {
+            assert_eq!(sequences(plan, 20, world), (20..30).collect::<Vec<_>>());
+        }
+    }
+
+    #[test]
+    fn micro_batches_are_full_but_the_last() {
+        let plan = BatchPlan { global_sequences: 10, micro_sequences: 4, sequence_tokens: 8 };
+        let one: Vec<_> = plan.micro_batches(0, Rank(0), WorldSize::ONE).collect();
+        assert_eq!(one, [0..4, 4..8, 8..10]);
+        assert_eq!(plan.accumulation_steps(WorldSize::ONE), 3);
+        assert_eq!(plan.tokens_per_step(), 80);
+    }
+}

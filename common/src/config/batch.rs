@@ -1,0 +1,28 @@
+//! `[batch]`: how much one step consumes.
+
+use serde::Serialize;
+
+use super::section::Section;
+
+/// `[batch]`. Nothing needs to divide anything: see [`crate::batch_plan`].
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct BatchConfig {
+    /// Sequences per step over all ranks.
+    pub global_sequences: u64,
+    /// The most sequences per forward pass on one rank; free to change on resume.
+    pub micro_sequences: u64,
+    /// Tokens per sequence, T.
+    pub sequence_tokens: u64,
+}
+
+impl BatchConfig {
+    pub(super) fn read(section: &mut Section<'_>) -> Self {
+        let [global_sequences, micro_sequences, sequence_tokens] =
+            ["global_sequences", "micro_sequences", "sequence_tokens"].map(|key| {
+                let value = section.required::<u64>(key, "give a whole number");
+                section.require(value > 0, key, value, "must be at least 1");
+                value
+            });
+        BatchConfig { global_sequences, micro_sequences, sequence_tokens }
+    }
+}

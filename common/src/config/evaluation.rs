@@ -1,0 +1,25 @@
+//! `[evaluation]`: the validation loss while training.
+
+use serde::Serialize;
+
+use super::section::Section;
+
+/// `[evaluation]`. A run that has validation data also measures its loss at the end.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct EvaluationConfig {
+    /// Measure after every so many steps; 0 for only at the end. Default 250.
+    pub every_steps: u64,
+    /// How many sequences, from the start of the validation data; fewer where there are fewer. Default 1024.
+    pub validation_sequences: u64,
+}
+
+impl EvaluationConfig {
+    pub(super) fn read(section: &mut Section<'_>) -> Self {
+        let evaluation = EvaluationConfig {
+            every_steps: section.or("every_steps", 250),
+            validation_sequences: section.or("validation_sequences", 1024),
+        };
+        section.require(evaluation.validation_sequences > 0, "validation_sequences", 0, "must be at least 1");
+        evaluation
+    }
+}

@@ -1,0 +1,309 @@
+//! A TOML file and `--set section.key=value` overrides become one validated [`RunConfig`] or [`PrepareConfig`].
+//!
+//! One file per section. Reading never stops at the first fault: every unknown key, wrong type, missing value and
+//! impossible combination is collected, and [`ConfigError::Faults`] shows them all, each with its key path, the value
+//! and a hint. What is read here is resolved: every default is filled in, so [`RunConfig::to_toml`] says everything
+//! that a run did, and reads back as the same config.
+
+mod batch;
+mod checkpoint;
+mod data;
+mod evaluation;
+mod launch;
+mod model;
+mod optimizer;
+mod parallel;
+mod prepare;
+mod run;
+mod section;
+mod storage;
+mod train;
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+use toml::Table;
+
+pub use batch::BatchConfig;
+pub use checkpoint::{CheckpointConfig, OnCorrupt};
+pub use data::{DataConfig, DataSource};
+pub use evaluation::EvaluationConfig;
+pub use launch::{Backend, LaunchConfig};
+pub use model::ModelConfig;
+pub use optimizer::OptimizerConfig;
+pub use parallel::{CollectivesKind, ParallelConfig};
+pub use prepare::{OnBadDocument, PrepareConfig};
+pub use run::{DeviceKind, RunSection};
+pub use storage::StorageConfig;
+pub use train::{Precision, TrainConfig};
+
+use section::Sections;
+
+/// Everything a training run, an evaluation or a sample needs to know. Section by section, as in the file.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[allow(missing_docs, reason = "each section's type says what it is")]
+pub struct RunConfig {
+    pub run: RunSection,
+    pub model: ModelConfig,
+    pub data: DataConfig,
+    pub batch: BatchConfig,
+    pub optimizer: OptimizerConfig,
+    pub train: TrainConfig,
+    pub parallel: ParallelConfig,
+    pub checkpoint: CheckpointConfig,
+    pub evaluation: EvaluationConfig,
+    pub launch: LaunchConfig,
+    pub storage: StorageConfig,
+}
+
+/// Why a config was refused.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file could not be read.
+    #[error("cannot read the config {}: {source}; give its path with --config", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The file is not TOML.
+    #[error("the config {origin} is not TOML:\n{message}")]
+    Syntax {
+        /// Which file.
+        origin: String,
+        /// Where and why, from the parser.
+        message: String,
+    },
+    /// An override is not `section.key=value`.
+    #[error("--set {given:?} is not section.key=value, for example --set train.max_steps=100")]
+    Override {
+        /// What was given.
+        given: String,
+    },
+    /// The values cannot be used; every fault of the config, in the order of its sections.
+    #[error("{} in the config {origin}:\n{}", count(faults), lines(faults))]
+    Faults {
+        /// Which file.
+        origin: String,
+        /// All of them.
+        faults: Vec<Fault>,
+    },
+}
+
+fn count(faults: &[Fault]) -> String {
+    match faults.len() {
+        1 => "1 fault".into(),
+        n => format!("{n} faults"),
+    }
+}
+
+fn lines(faults: &[Fault]) -> String {
+    faults.iter().map(|f| format!("  {f}")).collect::<Vec<_>>().join("\n")
+}
+
+/// One thing that is wrong in a config.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fault {
+    /// `section.key`.
+    pub key: String,
+    /// The value as TOML; `None` where there is none.
+    pub value: Option<String>,
+    /// What is wrong and what to do about it.
+    pub hint: String,
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.value {
+            Some(value) => write!(f, "{} = {value}: {}", self.key, self.hint),
+            None => write!(f, "{}: {}", self.key, self.hint),
+        }
+    }
+}
+
+/// A config file and its overrides, parsed as TOML but not yet read.
+#[derive(Debug, Clone)]
+pub struct RawConfig {
+    origin: String,
+    table: Table,
+}
+
+impl RawConfig {
+    /// Reads the file at `path` and applies `overrides`, each `section.key=value`, later ones winning.
+    pub fn load(path: &Path, overrides: &[String]) -> Result<Self, ConfigError> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|source| ConfigError::Unreadable { path: path.to_owned(), source })?;
+        Self::parse(&path.display().to_string(), &text, overrides)
+    }
+
+    /// The same from a string; `origin` names it in errors.
+    pub fn parse(origin: &str, text: &str, overrides: &[String]) -> Result<Self, ConfigError> {
+        let mut table: Table = toml::from_str(text)
+            .map_err(|e| ConfigError::Syntax { origin: origin.to_owned(), message: e.to_string() })?;
+        for given in overrides {
+            apply_override(&mut table, given).ok_or_else(|| ConfigError::Override { given: given.clone() })?;
+        }
+        Ok(RawConfig { origin: origin.to_owned(), table })
+    }
+
+    /// Reads the sections of a run.
+    pub fn run(self) -> Result<RunConfig, ConfigError> {
+        let mut sections = Sections::new(self.table);
+        let config = RunConfig {
+            run: sections.read("run", RunSection::read),
+            model: sections.read("model", ModelConfig::read),
+            data: sections.read("data", DataConfig::read),
+            batch: sections.read("batch", BatchConfig::read),
+            optimizer: sections.read("optimizer", OptimizerConfig::read),
+            train: sections.read("train", TrainConfig::read),
+            parallel: sections.read("parallel", ParallelConfig::read),
+            checkpoint: sections.read("checkpoint", CheckpointConfig::read),
+            evaluation: sections.read("evaluation", EvaluationConfig::read),
+            launch: sections.read("launch", LaunchConfig::read),
+            storage: sections.read("storage", StorageConfig::read),
+        };
+        let mut faults = sections.finish(&["prepare"]);
+        // Combinations are judged only when every value is what it seems.
+        if faults.is_empty() {
+            faults = config.impossible_combinations();
+        }
+        match faults.is_empty() {
+            true => Ok(config.resolved()),
+            false => Err(ConfigError::Faults { origin: self.origin, faults }),
+        }
+    }
+
+    /// Reads the sections of a prepare job.
+    pub fn prepare(self) -> Result<(PrepareConfig, StorageConfig), ConfigError> {
+        let mut sections = Sections::new(self.table);
+        let prepare = sections.read("prepare", PrepareConfig::read);
+        let storage = sections.read("storage", StorageConfig::read);
+        let faults = sections.finish(&RunConfig::SECTIONS);
+        match faults.is_empty() {
+            true => Ok((prepare, storage)),
+            false => Err(ConfigError::Faults { origin: self.origin, faults }),
+        }
+    }
+}
+
+/// Sets `section.key` in `table`. The value is TOML, or the text itself where it is not. `None` if malformed.
+fn apply_override(table: &mut Table, given: &str) -> Option<()> {
+    let (path, text) = given.split_once('=')?;
+    let (section, key) = path.trim().split_once('.')?;
+    let text = text.trim();
+    let value = toml::from_str::<Table>(&format!("value = {text}"))
+        .ok()
+        .and_then(|mut parsed| parsed.remove("value"))
+        .unwrap_or_else(|| toml::Value::String(text.to_owned()));
+    let section = table.entry(section.to_owned()).or_insert_with(|| toml::Value::Table(Table::new())).as_table_mut()?;
+    section.insert(key.to_owned(), value);
+    Some(())
+}
+
+impl RunConfig {
+    const SECTIONS: [&str; 11] = [
+        "run",
+        "model",
+        "data",
+        "batch",
+        "optimizer",
+        "train",
+        "parallel",
+        "checkpoint",
+        "evaluation",
+        "launch",
+        "storage",
+    ];
+
+    /// The config as TOML, every default filled in; [`RawConfig::parse`] reads it back as the same config.
+    pub fn to_toml(&self) -> String {
+        toml::to_string_pretty(self).unwrap_or_else(|e| unreachable!("a config is TOML: {e}"))
+    }
+
+    /// The division of the global batch.
+    pub fn batch_plan(&self) -> crate::batch_plan::BatchPlan {
+        crate::batch_plan::BatchPlan {
+            global_sequences: self.batch.global_sequences,
+            micro_sequences: self.batch.micro_sequences,
+            sequence_tokens: self.batch.sequence_tokens,
+        }
+    }
+
+    /// The learning-rate schedule.
+    pub fn lr_schedule(&self) -> crate::lr_schedule::LrSchedule {
+        crate::lr_schedule::LrSchedule {
+            peak: self.optimizer.peak_learning_rate,
+            final_fraction: self.optimizer.final_fraction,
+            warmup_steps: self.optimizer.warmup_steps,
+            decay_steps: self.decay_steps(),
+        }
+    }
+
+    fn decay_steps(&self) -> u64 {
+        self.optimizer.decay_steps.unwrap_or(self.train.max_steps)
+    }
+
+    /// Fills in the defaults that depend on other sections.
+    fn resolved(mut self) -> Self {
+        self.optimizer.decay_steps = Some(self.decay_steps());
+        self
+    }
+
+    /// What each section alone cannot see.
+    fn impossible_combinations(&self) -> Vec<Fault> {
+        let mut faults = Vec::new();
+        let mut refuse = |wrong: bool, key: &str, value: &dyn fmt::Display, hint: String| {
+            if wrong {
+                faults.push(Fault { key: key.into(), value: Some(value.to_string()), hint });
+            }
+        };
+        let (model, batch, optimizer) = (&self.model, &self.batch, &self.optimizer);
+        refuse(
+            batch.micro_sequences > batch.global_sequences,
+            "batch.micro_sequences",
+            &batch.micro_sequences,
+            format!("exceeds batch.global_sequences = {}; lower it", batch.global_sequences),
+        );
+        refuse(
+            batch.sequence_tokens > model.context_tokens,
+            "batch.sequence_tokens",
+            &batch.sequence_tokens,
+            format!("exceeds the model's context of {} tokens; lower it", model.context_tokens),
+        );
+        refuse(
+            optimizer.warmup_steps >= self.decay_steps(),
+            "optimizer.warmup_steps",
+            &optimizer.warmup_steps,
+            format!(
+                "leaves no step to decay in before optimizer.decay_steps = {} (default: train.max_steps); lower it",
+                self.decay_steps()
+            ),
+        );
+        let (deadline, timeout) = (self.storage.deadline_s, self.parallel.timeout_s);
+        let stall = self.launch.stall_timeout_s;
+        refuse(
+            deadline >= timeout,
+            "storage.deadline_s",
+            &deadline,
+            format!(
+                "must be below parallel.timeout_s = {timeout}: time-outs nest, \
+                 or a slow store would look like a lost rank"
+            ),
+        );
+        refuse(
+            timeout >= stall,
+            "parallel.timeout_s",
+            &timeout,
+            format!(
+                "must be below launch.stall_timeout_s = {stall}: time-outs nest, \
+                 or the launcher would kill a run that is about to say what is wrong"
+            ),
+        );
+        faults
+    }
+}
+
+#[cfg(test)]
+mod tests;

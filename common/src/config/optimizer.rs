@@ -1,0 +1,65 @@
+//! `[optimizer]`: AdamW and its schedule.
+
+use serde::Serialize;
+
+use super::section::Section;
+
+/// `[optimizer]`. Defaults are the GPT-2 recipe of llm.c.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct OptimizerConfig {
+    /// Learning rate at the end of the warm-up.
+    pub peak_learning_rate: f64,
+    /// Final learning rate as a fraction of the peak. Default 0.
+    pub final_fraction: f64,
+    /// Steps of the linear warm-up. Default 700; 0 for none.
+    pub warmup_steps: u64,
+    /// Step at which the cosine decay ends. Default `train.max_steps`.
+    pub decay_steps: Option<u64>,
+    /// Decay of the first moment. Default 0.9.
+    pub beta1: f64,
+    /// Decay of the second moment. Default 0.95.
+    pub beta2: f64,
+    /// Added to the denominator. Default 1e-8.
+    pub epsilon: f64,
+    /// Decoupled weight decay, on matrices only. Default 0.1.
+    pub weight_decay: f64,
+    /// Largest norm of the gradients of a step; 0 for no clipping. Default 1.
+    pub clip_norm: f64,
+}
+
+impl OptimizerConfig {
+    pub(super) fn read(section: &mut Section<'_>) -> Self {
+        let config = OptimizerConfig {
+            peak_learning_rate: section.required("peak_learning_rate", "6e-4 suits gpt2-124m"),
+            final_fraction: section.or("final_fraction", 0.0),
+            warmup_steps: section.or("warmup_steps", 700),
+            decay_steps: section.optional("decay_steps"),
+            beta1: section.or("beta1", 0.9),
+            beta2: section.or("beta2", 0.95),
+            epsilon: section.or("epsilon", 1e-8),
+            weight_decay: section.or("weight_decay", 0.1),
+            clip_norm: section.or("clip_norm", 1.0),
+        };
+        let positive = |x: f64| x.is_finite() && x > 0.0;
+        let not_negative = |x: f64| x.is_finite() && x >= 0.0;
+        let fraction = |x: f64| (0.0..1.0).contains(&x);
+        let checks = [
+            ("peak_learning_rate", config.peak_learning_rate, positive(config.peak_learning_rate), "must be above 0"),
+            (
+                "final_fraction",
+                config.final_fraction,
+                (0.0..=1.0).contains(&config.final_fraction),
+                "must be between 0 and 1",
+            ),
+            ("beta1", config.beta1, fraction(config.beta1), "must be at least 0 and below 1"),
+            ("beta2", config.beta2, fraction(config.beta2), "must be at least 0 and below 1"),
+            ("epsilon", config.epsilon, positive(config.epsilon), "must be above 0"),
+            ("weight_decay", config.weight_decay, not_negative(config.weight_decay), "must be at least 0"),
+            ("clip_norm", config.clip_norm, not_negative(config.clip_norm), "must be at least 0; 0 turns clipping off"),
+        ];
+        for (key, value, holds, hint) in checks {
+            section.require(holds, key, value, hint);
+        }
+        config
+    }
+}

@@ -1,0 +1,41 @@
+//! `[parallel]`: how ranks exchange gradients.
+
+use serde::{Deserialize, Serialize};
+
+use super::section::Section;
+
+/// `[parallel]`.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct ParallelConfig {
+    /// What carries the collectives. Default `auto`.
+    pub collectives: CollectivesKind,
+    /// Gradients are reduced in buckets of about this size, each as soon as it is complete. Default 25 MiB.
+    pub bucket_bytes: u64,
+    /// A collective that takes longer has lost a rank: the run ends with exit code 4. Default 600.
+    pub timeout_s: u64,
+}
+
+/// `parallel.collectives`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CollectivesKind {
+    /// MPI when there is more than one rank, nothing otherwise.
+    Auto,
+    /// A world of one rank.
+    Single,
+    /// MPI through host memory.
+    Mpi,
+}
+
+impl ParallelConfig {
+    pub(super) fn read(section: &mut Section<'_>) -> Self {
+        let parallel = ParallelConfig {
+            collectives: section.or("collectives", CollectivesKind::Auto),
+            bucket_bytes: section.or("bucket_bytes", 25 << 20),
+            timeout_s: section.or("timeout_s", 600),
+        };
+        section.require(parallel.bucket_bytes >= 4096, "bucket_bytes", parallel.bucket_bytes, "must be at least 4096");
+        section.require(parallel.timeout_s > 0, "timeout_s", parallel.timeout_s, "must be at least 1");
+        parallel
+    }
+}

@@ -1,0 +1,72 @@
+//! `[prepare]`: documents to token shards.
+
+use serde::{Deserialize, Serialize};
+
+use super::section::Section;
+
+/// `[prepare]`.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct PrepareConfig {
+    /// Storage URLs or local paths of `.txt` (one document each) and `.jsonl` (one document a line) files.
+    pub inputs: Vec<String>,
+    /// The folder that receives `train/` and `validation/`: a storage URL or local path.
+    pub output: String,
+    /// The field of a JSON line that holds the text. Default `text`.
+    pub text_field: String,
+    /// The tokenizer. Default `gpt2`, the only one today.
+    pub tokenizer: String,
+    /// Tokens of a full shard. Default 100,000,000.
+    pub tokens_per_shard: u64,
+    /// Fraction of the documents that goes to validation. Default 0.005.
+    pub validation_fraction: f64,
+    /// Seed of the shuffle and the split. Default 1337.
+    pub seed: u64,
+    /// What to do with a document that cannot be read. Default `fail`.
+    pub on_bad_document: OnBadDocument,
+}
+
+/// `prepare.on_bad_document`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnBadDocument {
+    /// End with exit code 3, naming it.
+    Fail,
+    /// Leave it out, count it, name it in the log.
+    Skip,
+}
+
+impl PrepareConfig {
+    pub(super) fn read(section: &mut Section<'_>) -> Self {
+        let config = PrepareConfig {
+            inputs: section.required("inputs", "give inputs = [\"path or URL\", ...]"),
+            output: section.required("output", "give the folder for the shards, such as \"data/webtext\""),
+            text_field: section.or("text_field", "text".to_owned()),
+            tokenizer: section.or("tokenizer", "gpt2".to_owned()),
+            tokens_per_shard: section.or("tokens_per_shard", 100_000_000),
+            validation_fraction: section.or("validation_fraction", 0.005),
+            seed: section.or("seed", 1337),
+            on_bad_document: section.or("on_bad_document", OnBadDocument::Fail),
+        };
+        section.require(!config.inputs.is_empty(), "inputs", "[]", "is empty; give at least one");
+        section.require(
+            config.tokenizer == "gpt2",
+            "tokenizer",
+            format!("{:?}", config.tokenizer),
+            "is not \"gpt2\", the only one today",
+        );
+        let limit = 1 << 30;
+        section.require(
+            (1024..=limit).contains(&config.tokens_per_shard),
+            "tokens_per_shard",
+            config.tokens_per_shard,
+            format!("must be between 1024 and {limit}"),
+        );
+        section.require(
+            (0.0..1.0).contains(&config.validation_fraction),
+            "validation_fraction",
+            config.validation_fraction,
+            "must be at least 0 and below 1",
+        );
+        config
+    }
+}

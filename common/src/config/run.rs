@@ -1,0 +1,41 @@
+//! `[run]`: what the run is called, where it lives, what it runs on.
+
+use serde::{Deserialize, Serialize};
+
+use super::section::Section;
+
+/// `[run]`.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct RunSection {
+    /// Name of the run, for people.
+    pub name: String,
+    /// The run folder, a storage URL or a local path: config, checkpoints, metrics, events, logs.
+    pub output: String,
+    /// Seed of initialisation and data order. Default 1337.
+    pub seed: u64,
+    /// What to compute on. Default `auto`.
+    pub device: DeviceKind,
+}
+
+/// `run.device`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DeviceKind {
+    /// The best that this build can train on; today that is the CPU.
+    Auto,
+    /// The CPU.
+    Cpu,
+}
+
+impl RunSection {
+    pub(super) fn read(section: &mut Section<'_>) -> Self {
+        let run = RunSection {
+            name: section.or("name", "run".to_owned()),
+            output: section.required("output", "give the run folder, such as \"file:///data/runs/first\""),
+            seed: section.or("seed", 1337),
+            device: section.or("device", DeviceKind::Auto),
+        };
+        section.require(i64::try_from(run.seed).is_ok(), "seed", run.seed, "must be below 2^63");
+        run
+    }
+}

@@ -1,0 +1,138 @@
+//! Reading sections key by key, so that one pass finds every fault.
+
+use serde::de::DeserializeOwned;
+use toml::{Table, Value};
+
+use super::Fault;
+
+/// The sections of a file, taken out one by one.
+pub(super) struct Sections {
+    table: Table,
+    faults: Vec<Fault>,
+}
+
+impl Sections {
+    pub fn new(table: Table) -> Self {
+        Sections { table, faults: Vec::new() }
+    }
+
+    /// Takes section `name` out and lets `read` take its keys; what remains of it is unknown.
+    pub fn read<T>(&mut self, name: &'static str, read: impl FnOnce(&mut Section<'_>) -> T) -> T {
+        let table = match self.table.remove(name) {
+            Some(Value::Table(table)) => table,
+            Some(other) => {
+                self.faults.push(Fault {
+                    key: name.into(),
+                    value: Some(other.to_string()),
+                    hint: format!("is a section: write [{name}] and its keys below"),
+                });
+                Table::new()
+            }
+            None => Table::new(),
+        };
+        let mut section = Section { name, table, asked: Vec::new(), faults: &mut self.faults };
+        let value = read(&mut section);
+        section.refuse_unknown();
+        value
+    }
+
+    /// All faults; sections that nobody read are unknown, unless another job reads them.
+    pub fn finish(mut self, of_other_jobs: &[&str]) -> Vec<Fault> {
+        for (name, _) in self.table.iter().filter(|(name, _)| !of_other_jobs.contains(&name.as_str())) {
+            self.faults.push(Fault {
+                key: name.clone(),
+                value: None,
+                hint: "unknown section; configs/README.md lists them".into(),
+            });
+        }
+        self.faults
+    }
+}
+
+/// One section while it is read.
+pub(super) struct Section<'a> {
+    name: &'static str,
+    table: Table,
+    asked: Vec<&'static str>,
+    faults: &'a mut Vec<Fault>,
+}
+
+impl Section<'_> {
+    /// The value of `key` if it is there and of the right type.
+    pub fn optional<T: DeserializeOwned>(&mut self, key: &'static str) -> Option<T> {
+        self.asked.push(key);
+        let value = self.table.remove(key)?;
+        let shown = value.to_string();
+        match value.try_into() {
+            Ok(value) => Some(value),
+            Err(error) => {
+                let error = error.to_string();
+                self.fault(key, Some(shown), error.trim().replace('\n', " "));
+                None
+            }
+        }
+    }
+
+    /// The value of `key`, or `default`.
+    pub fn or<T: DeserializeOwned>(&mut self, key: &'static str, default: T) -> T {
+        self.optional(key).unwrap_or(default)
+    }
+
+    /// The value of `key`; its absence is a fault, answered with `T::default()` so that reading can go on.
+    pub fn required<T: DeserializeOwned + Default>(&mut self, key: &'static str, hint: &str) -> T {
+        let faults_before = self.faults.len();
+        match self.optional(key) {
+            Some(value) => value,
+            None => {
+                if self.faults.len() == faults_before {
+                    self.fault(key, None, format!("missing; {hint}"));
+                }
+                T::default()
+            }
+        }
+    }
+
+    /// Whether the file gives `key`.
+    pub fn has(&self, key: &str) -> bool {
+        self.table.contains_key(key)
+    }
+
+    /// Adds a fault about `key` with the value that was read, unless `holds`.
+    pub fn require(&mut self, holds: bool, key: &str, value: impl ToString, hint: impl Into<String>) {
+        // A key that already failed to parse was answered with a default; one fault per key is enough.
+        let path = format!("{}.{key}", self.name);
+        if !holds && !self.faults.iter().any(|f| f.key == path) {
+            self.fault(key, Some(value.to_string()), hint.into());
+        }
+    }
+
+    fn fault(&mut self, key: &str, value: Option<String>, hint: String) {
+        self.faults.push(Fault { key: format!("{}.{key}", self.name), value, hint });
+    }
+
+    fn refuse_unknown(mut self) {
+        for (key, value) in std::mem::take(&mut self.table) {
+            let near = self.asked.iter().min_by_key(|known| edit_distance(known, &key));
+            let hint = match near.filter(|known| edit_distance(known, &key) <= 3) {
+                Some(known) => format!("unknown key; did you mean {known}?"),
+                None => format!("unknown key; [{}] has {}", self.name, self.asked.join(", ")),
+            };
+            self.fault(&key, Some(value.to_string()), hint);
+        }
+    }
+}
+
+/// Levenshtein distance in bytes; keys are ASCII.
+fn edit_distance(a: &str, b: &str) -> usize {
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.bytes().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, y) in b.bytes().enumerate() {
+            let substitute = diagonal + usize::from(x != y);
+            diagonal = row[j + 1];
+            row[j + 1] = substitute.min(row[j] + 1).min(diagonal + 1);
+        }
+    }
+    row[b.len()]
+}

@@ -1,0 +1,111 @@
+//! Every fault of a config is found at once and named; a good one resolves and reads back.
+
+use super::*;
+
+const GOOD: &str = r#"
+[run]
+output = "runs/test"
+[model]
+preset = "tiny-cpu"
+[data]
+train = [{ url = "data/train" }]
+[batch]
+global_sequences = 8
+micro_sequences = 4
+sequence_tokens = 64
+[optimizer]
+peak_learning_rate = 1e-3
+warmup_steps = 10
+[train]
+max_steps = 100
+"#;
+
+fn read(overrides: &[&str]) -> Result<RunConfig, ConfigError> {
+    let overrides: Vec<String> = overrides.iter().map(|s| (*s).to_owned()).collect();
+    RawConfig::parse("test.toml", GOOD, &overrides)?.run()
+}
+
+fn faults(overrides: &[&str]) -> Vec<String> {
+    match read(overrides) {
+        Err(ConfigError::Faults { faults, .. }) => faults.iter().map(Fault::to_string).collect(),
+        other => panic!("expected faults, got {other:?}"),
+    }
+}
+
+#[test]
+fn a_resolved_config_reads_back_as_itself() {
+    let config = read(&["run.name=plain words", "train.max_steps=200"]).unwrap();
+    assert_eq!(config.run.name, "plain words");
+    assert_eq!(config.optimizer.decay_steps, Some(200));
+    let again = RawConfig::parse("resolved", &config.to_toml(), &[]).unwrap().run().unwrap();
+    assert_eq!(again, config);
+}
+
+#[test]
+fn all_faults_are_reported_at_once() {
+    let faults = faults(&[
+        "optimizer.peak_learning_rat=1",
+        "batch.micro_sequences=\"four\"",
+        "train.max_steps=0",
+        "nonsense.key=1",
+        "model.preset=\"gpt5\"",
+    ]);
+    let text = faults.join("\n");
+    for expected in [
+        "model.preset = \"gpt5\": is none of tiny-cpu, gpt2-124m",
+        "batch.micro_sequences = \"four\": invalid type",
+        "optimizer.peak_learning_rat = 1: unknown key; did you mean peak_learning_rate?",
+        "train.max_steps = 0: must be at least 1",
+        "nonsense: unknown section",
+    ] {
+        assert!(text.contains(expected), "missing {expected:?} in:\n{text}");
+    }
+    assert_eq!(faults.len(), 5, "{text}");
+}
+
+#[test]
+fn impossible_combinations_are_refused_together() {
+    let text = faults(&[
+        "batch.micro_sequences=9",
+        "batch.sequence_tokens=129",
+        "storage.deadline_s=600",
+        "launch.stall_timeout_s=600",
+        "optimizer.warmup_steps=100",
+    ])
+    .join("\n");
+    for expected in [
+        "batch.micro_sequences = 9: exceeds batch.global_sequences = 8",
+        "batch.sequence_tokens = 129: exceeds the model's context of 128",
+        "storage.deadline_s = 600: must be below parallel.timeout_s = 600",
+        "parallel.timeout_s = 600: must be below launch.stall_timeout_s = 600",
+        "optimizer.warmup_steps = 100: leaves no step to decay",
+    ] {
+        assert!(text.contains(expected), "missing {expected:?} in:\n{text}");
+    }
+}
+
+#[test]
+fn heads_must_divide_the_width_and_a_preset_excludes_sizes() {
+    let sized = GOOD
+        .replace("preset = \"tiny-cpu\"", "layers = 2\nwidth = 64\nheads = 3\ncontext_tokens = 64\nvocabulary = 70000");
+    let error = RawConfig::parse("t", &sized, &[]).unwrap().run().unwrap_err().to_string();
+    assert!(error.contains("model.heads = 3: does not divide model.width = 64"), "{error}");
+    assert!(error.contains("model.vocabulary = 70000: exceeds 65536"), "{error}");
+    assert!(faults(&["model.width=64"])[0].contains("excludes model.width"));
+}
+
+#[test]
+fn missing_keys_say_what_to_give() {
+    let error = RawConfig::parse("t", "", &[]).unwrap().run().unwrap_err().to_string();
+    for expected in
+        ["run.output: missing; give the run folder", "data.train: missing", "model.layers: missing; give model.preset"]
+    {
+        assert!(error.contains(expected), "missing {expected:?} in:\n{error}");
+    }
+}
+
+#[test]
+fn malformed_overrides_and_syntax_are_named() {
+    assert!(matches!(read(&["max_steps=1"]), Err(ConfigError::Override { .. })));
+    assert!(matches!(RawConfig::parse("t", "[run", &[]), Err(ConfigError::Syntax { .. })));
+}

@@ -1,0 +1,27 @@
+//! The contracts between Convoy's parts: what the launcher, the worker and prepare must agree on.
+//!
+//! Pure by intent: nothing here links libtorch or MPI, starts a process, or knows what a GPU is.
+//!
+//! - [`config`]: a TOML file and overrides become one validated [`config::RunConfig`].
+//! - [`topology`]: rank and world size.
+//! - [`batch_plan`]: the global batch, divided over ranks and micro batches.
+//! - [`lr_schedule`]: step to learning rate.
+//! - [`tokenizer`]: byte-level BPE.
+//! - [`token_shard`]: the shard file format and its index, writer and reader together.
+//! - [`checkpoint_layout`]: names, manifest and retention of checkpoints.
+//! - [`storage`]: a URL becomes an object store.
+//! - [`worker_contract`]: exit codes and the control protocol between launcher and worker.
+//! - [`metrics`]: records of a run, and how they are written.
+//! - [`telemetry`]: tracing set-up.
+
+pub mod batch_plan;
+pub mod checkpoint_layout;
+pub mod config;
+pub mod lr_schedule;
+pub mod metrics;
+pub mod storage;
+pub mod telemetry;
+pub mod token_shard;
+pub mod tokenizer;
+pub mod topology;
+pub mod worker_contract;

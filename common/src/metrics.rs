@@ -1,0 +1,244 @@
+//! Records of a run, and how they reach its folder.
+//!
+//! Objects cannot be appended to, so a [`RecordWriter`] collects JSON lines and uploads them as immutable parts,
+//! `metrics/attempt-0003/part-000017.jsonl`, on a thread of its own. A step that two attempts wrote counts as the
+//! highest attempt wrote it.
+
+use std::collections::BTreeMap;
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use crate::storage::{Folder, StorageError};
+
+/// One completed step.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct StepRecord {
+    /// Completed steps, from 1.
+    pub step: u64,
+    /// Tokens consumed since the start of the run.
+    pub tokens: u64,
+    /// Mean cross-entropy of the step's global batch, in nats per token.
+    pub loss: f64,
+    /// Learning rate of this step's update.
+    pub learning_rate: f64,
+    /// Norm of the gradients before clipping.
+    pub grad_norm: f64,
+    /// Duration of the step.
+    pub step_ms: f64,
+    /// Tokens of the global batch per second.
+    pub tokens_per_second: f64,
+    /// (6N + 12 L C T) x tokens/s / peak dense FLOP/s, where a peak is known.
+    pub mfu: Option<f64>,
+    /// How long this step waited for tokens.
+    pub data_wait_ms: f64,
+    /// How long this step waited for the exchange of gradients after its own work was done.
+    pub exposed_comm_ms: f64,
+    /// Peak resident memory of rank 0's process.
+    pub memory_bytes: u64,
+}
+
+/// A validation loss.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ValidationRecord {
+    /// Completed steps when it was measured.
+    pub step: u64,
+    /// Mean cross-entropy in nats per token.
+    pub validation_loss: f64,
+    /// How many sequences it was measured on.
+    pub validation_sequences: u64,
+}
+
+/// Everything that a run's metrics say, one entry a step.
+#[derive(Debug, Default, PartialEq)]
+pub struct RunMetrics {
+    /// By step.
+    pub steps: BTreeMap<u64, StepRecord>,
+    /// By step.
+    pub validations: BTreeMap<u64, ValidationRecord>,
+}
+
+impl RunMetrics {
+    /// Reads `metrics/` of the run folder `run`.
+    ///
+    /// A line that is not a record fails with its object's name; metrics are written by Convoy alone.
+    pub fn read(run: &Folder) -> Result<Self, MetricsError> {
+        let folder = run.folder("metrics");
+        let mut metrics = RunMetrics::default();
+        // Names sort by attempt, then part, so later ones replace what earlier attempts wrote.
+        for object in folder.list()? {
+            for line in folder.get(&object.name)?.split(|b| *b == b'\n').filter(|l| !l.is_empty()) {
+                let malformed = |source| MetricsError::Malformed { url: folder.url_of(&object.name), source };
+                match serde_json::from_slice(line).map_err(malformed)? {
+                    Line::Step(record) => metrics.steps.insert(record.step, record).map(|_| ()),
+                    Line::Validation(record) => metrics.validations.insert(record.step, record).map(|_| ()),
+                };
+            }
+        }
+        Ok(metrics)
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Line {
+    Step(StepRecord),
+    Validation(ValidationRecord),
+}
+
+/// Why metrics could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum MetricsError {
+    /// The store failed.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    /// A line is no record.
+    #[error("{url}: not a metrics record: {source}")]
+    Malformed {
+        /// The object.
+        url: String,
+        /// Why.
+        source: serde_json::Error,
+    },
+}
+
+/// How long a record may wait for its upload.
+const PART_INTERVAL: Duration = Duration::from_secs(5);
+
+enum Command {
+    Append(String),
+    Flush(Sender<Result<(), StorageError>>),
+}
+
+/// Writes records as JSON lines, in immutable parts below one folder.
+///
+/// Only one writer may use a folder: each attempt and each process has its own.
+pub struct RecordWriter {
+    commands: Option<Sender<Command>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl RecordWriter {
+    /// Starts a writer of `part-NNNNNN.jsonl` objects in `folder`.
+    pub fn start(folder: Folder) -> Self {
+        let (commands, receiver) = mpsc::channel();
+        let thread = std::thread::spawn(move || write_parts(&folder, &receiver));
+        RecordWriter { commands: Some(commands), thread: Some(thread) }
+    }
+
+    /// Queues one record; never waits.
+    pub fn append(&self, record: &impl Serialize) {
+        let line = serde_json::to_string(record).unwrap_or_else(|e| unreachable!("a record is JSON: {e}"));
+        self.send(Command::Append(line));
+    }
+
+    /// Asks for everything queued to be written; the receiver gets the result when it is durable.
+    pub fn flush(&self) -> Receiver<Result<(), StorageError>> {
+        let (reply, result) = mpsc::channel();
+        self.send(Command::Flush(reply));
+        result
+    }
+
+    fn send(&self, command: Command) {
+        // The thread ends only when this sender is dropped.
+        let _ = self.commands.as_ref().map(|commands| commands.send(command));
+    }
+}
+
+impl Drop for RecordWriter {
+    /// Writes what is queued, and waits for it.
+    fn drop(&mut self) {
+        drop(self.commands.take());
+        let _ = self.thread.take().map(JoinHandle::join);
+    }
+}
+
+fn write_parts(folder: &Folder, commands: &Receiver<Command>) {
+    let mut part = Part { folder, lines: String::new(), number: 0 };
+    let mut due = Instant::now() + PART_INTERVAL;
+    loop {
+        match commands.recv_timeout(due.saturating_duration_since(Instant::now())) {
+            Ok(Command::Append(line)) => {
+                part.lines.push_str(&line);
+                part.lines.push('\n');
+                continue;
+            }
+            Ok(Command::Flush(reply)) => {
+                let _ = reply.send(part.write());
+            }
+            Err(reason) => {
+                if let Err(error) = part.write() {
+                    tracing::warn!("records wait for storage: {error}");
+                }
+                if reason == RecvTimeoutError::Disconnected {
+                    return;
+                }
+            }
+        }
+        due = Instant::now() + PART_INTERVAL;
+    }
+}
+
+struct Part<'a> {
+    folder: &'a Folder,
+    lines: String,
+    number: u64,
+}
+
+impl Part<'_> {
+    /// Uploads the lines; they stay for the next try where that fails.
+    fn write(&mut self) -> Result<(), StorageError> {
+        if self.lines.is_empty() {
+            return Ok(());
+        }
+        let name = format!("part-{:06}.jsonl", self.number);
+        self.folder.put(&name, Bytes::from(self.lines.clone()))?;
+        self.lines.clear();
+        self.number += 1;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::StorageConfig;
+
+    fn step(step: u64, loss: f64) -> StepRecord {
+        StepRecord {
+            step,
+            tokens: step * 10,
+            loss,
+            learning_rate: 0.1,
+            grad_norm: 1.0 / 3.0,
+            step_ms: 1.0,
+            tokens_per_second: 1.0,
+            mfu: None,
+            data_wait_ms: 0.0,
+            exposed_comm_ms: 0.0,
+            memory_bytes: 1,
+        }
+    }
+
+    #[test]
+    fn the_highest_attempt_counts_and_floats_round_trip() {
+        let run = Folder::open("memory://metrics", &StorageConfig::default()).unwrap();
+        let first = RecordWriter::start(run.folder("metrics/attempt-0001"));
+        first.append(&step(1, 0.1 + 0.2));
+        first.append(&step(2, 2.0));
+        first.flush().recv().unwrap().unwrap();
+        drop(first);
+        let second = RecordWriter::start(run.folder("metrics/attempt-0002"));
+        second.append(&step(2, 1.5));
+        second.append(&ValidationRecord { step: 2, validation_loss: 3.0, validation_sequences: 7 });
+        drop(second);
+        let metrics = RunMetrics::read(&run).unwrap();
+        assert_eq!(metrics.steps[&1], step(1, 0.1 + 0.2));
+        assert_eq!(metrics.steps[&2].loss, 1.5);
+        assert_eq!(metrics.validations[&2].validation_loss, 3.0);
+        assert_eq!(run.folder("metrics").list().unwrap().len(), 2);
+    }
+}

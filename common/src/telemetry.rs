@@ -1,0 +1,20 @@
+//! Tracing set-up, the same for every binary: plain lines on standard error, `RUST_LOG` to choose what is shown.
+
+use std::io;
+
+use tracing_subscriber::EnvFilter;
+
+/// Starts logging for this process. Standard output stays free for results.
+///
+/// The default shows warnings and everything from Convoy's crates at `info`; `RUST_LOG` overrides it.
+pub fn init() {
+    let filter = EnvFilter::try_from_default_env()
+        .unwrap_or_else(|_| EnvFilter::new("warn,common=info,worker=info,prepare=info,launcher=info"));
+    // A second call (in tests) keeps the first subscriber.
+    let _ = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(io::stderr)
+        .with_target(false)
+        .with_ansi(io::IsTerminal::is_terminal(&io::stderr()))
+        .try_init();
+}

@@ -1,0 +1,216 @@
+//! What the launcher and the worker say to each other: exit codes, the start line, the control protocol.
+//!
+//! The launcher writes one [`StartLine`] to the standard input of `worker train --from-launcher`, which mpirun gives to
+//! rank 0; rank 0 broadcasts it, since hosts share no file system and arguments are visible to everyone. Every rank
+//! then opens a TCP connection to the launcher and exchanges JSON lines: [`FromRank`] one way, [`ToRank`] the other.
+
+use std::io::{self, BufRead, Write};
+
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+use crate::topology::{Rank, WorldSize};
+
+/// Version of everything in this module; a launcher and a worker of different versions refuse each other.
+pub const PROTOCOL_VERSION: u32 = 1;
+
+/// Exit codes of worker and launcher alike.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ExitCode {
+    /// The job is complete.
+    Done,
+    /// Wrong usage or an impossible config.
+    Config,
+    /// Data missing, corrupt, or access to it denied.
+    Data,
+    /// Communication failed, or a rank was lost.
+    Communication,
+    /// Loss or gradients were not finite.
+    Numeric,
+    /// Storage stayed away past its deadline.
+    Storage,
+    /// A bug: every panic ends here.
+    Bug,
+    /// Stopped on request after a committed checkpoint; the same command again goes on.
+    Stopped,
+}
+
+impl ExitCode {
+    /// Every code with its number.
+    const NUMBERS: [(ExitCode, u8); 8] = [
+        (ExitCode::Done, 0),
+        (ExitCode::Config, 2),
+        (ExitCode::Data, 3),
+        (ExitCode::Communication, 4),
+        (ExitCode::Numeric, 5),
+        (ExitCode::Storage, 6),
+        (ExitCode::Bug, 70),
+        (ExitCode::Stopped, 75),
+    ];
+
+    /// The process exit status.
+    pub fn number(self) -> u8 {
+        match Self::NUMBERS.iter().find(|(code, _)| *code == self) {
+            Some((_, number)) => *number,
+            None => unreachable!("every code has a number"),
+        }
+    }
+
+    /// The meaning of a process exit status; anything that no Convoy process returns counts as lost communication,
+    /// which is how mpirun reports a rank that died.
+    pub fn from_number(number: i32) -> Self {
+        Self::NUMBERS.iter().find(|(_, n)| i32::from(*n) == number).map_or(ExitCode::Communication, |(code, _)| *code)
+    }
+
+    /// Whether starting the processes again can help.
+    pub fn is_worth_a_restart(self) -> bool {
+        matches!(self, ExitCode::Communication | ExitCode::Storage)
+    }
+
+    /// What the code means, for people.
+    pub fn meaning(self) -> &'static str {
+        match self {
+            ExitCode::Done => "done",
+            ExitCode::Config => "usage or config",
+            ExitCode::Data => "data missing, corrupt or denied",
+            ExitCode::Communication => "communication failed or a rank was lost",
+            ExitCode::Numeric => "loss or gradients not finite",
+            ExitCode::Storage => "storage unreachable past its deadline",
+            ExitCode::Bug => "a bug in Convoy",
+            ExitCode::Stopped => "stopped on request after a checkpoint; run the same command to go on",
+        }
+    }
+}
+
+impl From<ExitCode> for std::process::ExitCode {
+    fn from(code: ExitCode) -> Self {
+        std::process::ExitCode::from(code.number())
+    }
+}
+
+/// The one line on rank 0's standard input.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct StartLine {
+    /// [`PROTOCOL_VERSION`] of the launcher.
+    pub version: u32,
+    /// The resolved config as TOML.
+    pub config: String,
+    /// The attempt that the launcher has claimed.
+    pub attempt: u32,
+    /// Where the launcher listens for the ranks' control connections, `host:port`.
+    pub control_address: String,
+    /// What a rank shows to be let in.
+    pub control_token: String,
+}
+
+/// What a rank tells the launcher.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum FromRank {
+    /// The first message of a connection.
+    Hello {
+        /// [`PROTOCOL_VERSION`] of the worker.
+        version: u32,
+        /// [`StartLine::control_token`].
+        token: String,
+        /// Who speaks.
+        rank: Rank,
+        /// Of how many.
+        world_size: WorldSize,
+        /// Its process on its host.
+        pid: u32,
+        /// The host's name.
+        host: String,
+    },
+    /// Sent every second, and at every change of phase.
+    Heartbeat {
+        /// Completed steps.
+        step: u64,
+        /// What the rank is doing.
+        phase: Phase,
+    },
+    /// A completed step, from rank 0.
+    Progress(crate::metrics::StepRecord),
+    /// A validation loss, from rank 0.
+    Validation(crate::metrics::ValidationRecord),
+    /// Something worth telling a person, from rank 0: a resume, a committed checkpoint.
+    Notice {
+        /// One line.
+        text: String,
+    },
+    /// Why this rank is about to end; the first one that reaches the launcher is the cause of an attempt's end.
+    Exit {
+        /// What the process will exit with.
+        code: ExitCode,
+        /// The error, with what to do.
+        message: String,
+    },
+}
+
+/// What the launcher tells a rank.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum ToRank {
+    /// Save a checkpoint at the next step and exit with [`ExitCode::Stopped`].
+    Stop,
+    /// Save a checkpoint at the next step and go on.
+    Save,
+}
+
+/// What a rank is doing, as far as a person watching cares.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Phase {
+    /// Reading config, data and checkpoint.
+    Starting,
+    /// Training steps.
+    Training,
+    /// Measuring the validation loss.
+    Evaluating,
+    /// Waiting for a checkpoint to be committed before the end.
+    Saving,
+}
+
+/// Writes one message as a JSON line and flushes it.
+pub fn write_line<T: Serialize>(writer: &mut impl Write, message: &T) -> io::Result<()> {
+    let mut line = serde_json::to_vec(message)?;
+    line.push(b'\n');
+    writer.write_all(&line)?;
+    writer.flush()
+}
+
+/// Reads one message; `None` at the end of the stream. A line that is not a message is [`io::ErrorKind::InvalidData`].
+pub fn read_line<T: DeserializeOwned>(reader: &mut impl BufRead) -> io::Result<Option<T>> {
+    let mut line = String::new();
+    if reader.read_line(&mut line)? == 0 {
+        return Ok(None);
+    }
+    serde_json::from_str(&line).map(Some).map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn exit_codes_round_trip_and_unknown_ones_are_communication() {
+        for (code, number) in ExitCode::NUMBERS {
+            assert_eq!(ExitCode::from_number(i32::from(number)), code);
+            assert_eq!(code.number(), number);
+        }
+        assert_eq!(ExitCode::from_number(137), ExitCode::Communication);
+        assert_eq!(ExitCode::from_number(1), ExitCode::Communication);
+    }
+
+    #[test]
+    fn messages_round_trip_as_lines() {
+        let mut wire = Vec::new();
+        let sent = FromRank::Exit { code: ExitCode::Data, message: "two\nlines".into() };
+        write_line(&mut wire, &sent).unwrap();
+        write_line(&mut wire, &ToRank::Stop).unwrap();
+        let mut reader = wire.as_slice();
+        assert_eq!(read_line(&mut reader).unwrap(), Some(sent));
+        assert_eq!(read_line(&mut reader).unwrap(), Some(ToRank::Stop));
+        assert_eq!(read_line::<ToRank>(&mut reader).unwrap(), None);
+    }
+}
