@@ -1,2 +1,2 @@
-//! x
+//! The worker process.
 fn main() {}

@@ -1,0 +1,1 @@
+//! Save and restore: see common::checkpoint_layout for names and manifest.
