@@ -1,0 +1,32 @@
+//! Builds the shim over libtorch and a C constant of MPI, and records where libtorch's libraries lie.
+
+use std::error::Error;
+use std::path::PathBuf;
+
+fn main() -> Result<(), Box<dyn Error>> {
+    println!("cargo:rerun-if-changed=libtorch/shim.cpp");
+    println!("cargo:rerun-if-changed=src/collectives/mpi_in_place.c");
+    println!("cargo:rerun-if-env-changed=LIBTORCH");
+    let libtorch = std::env::var("LIBTORCH")
+        .map(PathBuf::from)
+        .map_err(|_| "LIBTORCH is not set: build with `make build`, or run `eval \"$(scripts/env.sh)\"` first")?;
+
+    cc::Build::new()
+        .cpp(true)
+        .std("c++17")
+        .file("libtorch/shim.cpp")
+        .include(libtorch.join("include"))
+        // libtorch's headers are not ours to mend.
+        .warnings(false)
+        .compile("convoy_libtorch");
+
+    let mpi = build_probe_mpi::probe().map_err(|errors| format!("no MPI found: {errors:?}"))?;
+    cc::Build::new().file("src/collectives/mpi_in_place.c").includes(&mpi.include_paths).compile("convoy_mpi");
+
+    // The folder behind the link is the one whose neighbours hold the CUDA runtime.
+    let libraries = libtorch.join("lib/libtorch_cpu.so").canonicalize()?;
+    if let Some(folder) = libraries.parent() {
+        println!("cargo:rustc-link-arg=-Wl,-rpath,{}", folder.display());
+    }
+    Ok(())
+}

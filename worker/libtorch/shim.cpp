@@ -1,0 +1,69 @@
+// What tch 0.24 lacks of libtorch: a C interface over single ATen operators.
+//
+// Every function returns nullptr, or the message of the C++ exception, which the caller frees with convoy_free_message.
+// Tensors cross as at::Tensor*, which is what torch_sys::C_tensor* points to.
+
+#include <cstring>
+#include <exception>
+#include <vector>
+
+#include <ATen/core/Tensor.h>
+#include <ATen/ops/_fused_adamw.h>
+#include <ATen/ops/native_layer_norm_backward.h>
+
+using at::Tensor;
+
+namespace {
+
+template <typename Body>
+char* guarded(Body body) {
+  try {
+    body();
+    return nullptr;
+  } catch (const std::exception& error) {
+    return strdup(error.what());
+  } catch (...) {
+    return strdup("an unknown C++ exception");
+  }
+}
+
+std::vector<Tensor> list(Tensor* const* tensors, size_t count) {
+  std::vector<Tensor> out;
+  out.reserve(count);
+  for (size_t i = 0; i < count; i++) out.push_back(*tensors[i]);
+  return out;
+}
+
+}  // namespace
+
+extern "C" {
+
+void convoy_free_message(char* message) { free(message); }
+
+// x, grad: [N, C]; mean, rstd: [N, 1]; weight, bias: [C]. out: grad of x, weight, bias, each a new at::Tensor.
+char* convoy_layer_norm_backward(Tensor* grad, Tensor* x, Tensor* mean, Tensor* rstd, Tensor* weight, Tensor* bias,
+                                 Tensor** out) {
+  return guarded([&] {
+    auto [dx, dweight, dbias] = at::native_layer_norm_backward(*grad, *x, {x->size(-1)}, *mean, *rstd, *weight, *bias,
+                                                               {true, true, true});
+    out[0] = new Tensor(std::move(dx));
+    out[1] = new Tensor(std::move(dweight));
+    out[2] = new Tensor(std::move(dbias));
+  });
+}
+
+// One AdamW update of `count` tensors in place. Gradients are divided by *grad_scale; nothing changes where
+// *found_inf is 1. *step is the number of this update, from 1.
+char* convoy_adamw(Tensor* const* parameters, Tensor* const* gradients, Tensor* const* exp_avgs,
+                   Tensor* const* exp_avg_sqs, size_t count, Tensor* step, double learning_rate, double beta1,
+                   double beta2, double weight_decay, double epsilon, Tensor* grad_scale, Tensor* found_inf) {
+  return guarded([&] {
+    std::vector<Tensor> steps(count, *step);
+    auto p = list(parameters, count), g = list(gradients, count);
+    auto m = list(exp_avgs, count), v = list(exp_avg_sqs, count);
+    at::_fused_adamw_(p, g, m, v, {}, steps, learning_rate, beta1, beta2, weight_decay, epsilon,
+                      /*amsgrad=*/false, /*maximize=*/false, *grad_scale, *found_inf);
+  });
+}
+
+}  // extern "C"

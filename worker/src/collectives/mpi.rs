@@ -1,0 +1,284 @@
+//! MPI through host memory.
+//!
+//! One thread owns all of MPI: it initialises it, runs blocking operations from a queue, and finalises it. Blocking
+//! ones on purpose, since non-blocking collectives progress only inside MPI calls. Others touch MPI only to abort.
+
+use std::ffi::{c_int, c_void};
+use std::sync::Mutex;
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use ::mpi::environment::Threading;
+use ::mpi::ffi as mpi_ffi;
+use ::mpi::traits::Communicator;
+use common::topology::{Rank, WorldSize};
+use tch::{Kind, Tensor};
+
+use super::{Collectives, Pending, ReduceOp};
+
+/// MPI counts are C ints; longer operations are split.
+const ELEMENTS_MAX: usize = 1 << 28;
+
+unsafe extern "C" {
+    fn convoy_mpi_in_place() -> *mut c_void;
+}
+
+/// MPI cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot start MPI: {0}; start several ranks with mpirun or srun, and check that both use the same MPI library")]
+pub struct StartError(&'static str);
+
+/// All ranks of MPI_COMM_WORLD.
+pub struct Mpi {
+    rank: Rank,
+    world_size: WorldSize,
+    timeout: Duration,
+    jobs: Mutex<Option<Sender<Job>>>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+struct Job {
+    operation: Operation,
+    done: Sender<()>,
+}
+
+enum Operation {
+    AllReduce(Tensor, ReduceOp),
+    ReduceScatter { input: Tensor, output: Tensor },
+    AllGather { input: Tensor, output: Tensor },
+    Broadcast(Tensor, Rank),
+    Barrier,
+}
+
+/// Whether this process was started as one of several by mpirun or srun.
+pub fn is_launched_by_mpi() -> bool {
+    ["OMPI_COMM_WORLD_SIZE", "PMIX_RANK", "PMI_RANK"].iter().any(|name| std::env::var_os(name).is_some())
+}
+
+impl Mpi {
+    /// Initialises MPI; an operation that takes longer than `timeout` has lost a rank.
+    pub fn start(timeout: Duration) -> Result<Self, StartError> {
+        let (jobs, queue) = mpsc::channel();
+        let (started, world) = mpsc::channel();
+        let thread = std::thread::Builder::new()
+            .name("mpi".into())
+            .spawn(move || own_mpi(&queue, &started))
+            .map_err(|_| StartError("no thread can be started"))?;
+        let (rank, size) = world.recv().map_err(|_| StartError("MPI_Init_thread failed"))?;
+        let world_size = WorldSize::new(size).ok_or(StartError("MPI has no ranks"))?;
+        Ok(Mpi {
+            rank: Rank(rank),
+            world_size,
+            timeout,
+            jobs: Mutex::new(Some(jobs)),
+            thread: Mutex::new(Some(thread)),
+        })
+    }
+
+    /// The same ranks with another time-out; the config that says it is read by rank 0 and arrives over MPI.
+    pub fn with_timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
+    fn submit(&self, name: &'static str, operation: Operation) -> Pending {
+        let (done, receiver) = mpsc::channel();
+        let jobs = self.jobs.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if let Some(jobs) = jobs.as_ref() {
+            // A closed queue drops `done`, which the waiter sees.
+            let _ = jobs.send(Job { operation, done });
+        }
+        Pending { done: Some(receiver), rank: self.rank, operation: name, timeout: self.timeout }
+    }
+}
+
+impl Drop for Mpi {
+    /// Ends the thread, which finalises MPI; every rank must get here, or none returns.
+    fn drop(&mut self) {
+        let lock = |m: &Mutex<Option<Sender<Job>>>| m.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
+        drop(lock(&self.jobs));
+        let thread = self.thread.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
+        if let Some(thread) = thread {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Ends all ranks of the world with `code`, from any thread.
+pub fn abort_world(code: c_int) -> ! {
+    // SAFETY: MPI_Abort may be called at any time between init and finalise; it is the one call that other threads
+    // than MPI's own make, and nothing is done afterwards.
+    unsafe {
+        let (mut initialized, mut finalized) = (0, 0);
+        mpi_ffi::MPI_Initialized(&mut initialized);
+        mpi_ffi::MPI_Finalized(&mut finalized);
+        if initialized != 0 && finalized == 0 {
+            mpi_ffi::MPI_Abort(mpi_ffi::RSMPI_COMM_WORLD, code);
+        }
+    }
+    std::process::exit(code)
+}
+
+/// The body of the thread that owns MPI.
+fn own_mpi(queue: &Receiver<Job>, started: &Sender<(u32, u32)>) {
+    // Multiple, because an abort may come from another thread while an operation runs here.
+    let Some((universe, _)) = ::mpi::initialize_with_threading(Threading::Multiple) else { return };
+    let world = universe.world();
+    let (rank, size) = (world.rank() as u32, world.size() as u32);
+    if started.send((rank, size)).is_err() {
+        return;
+    }
+    for Job { operation, done } in queue {
+        run(&operation, size as usize);
+        drop(operation);
+        // Nobody waits any more when the process is ending.
+        let _ = done.send(());
+    }
+}
+
+fn datatype(tensor: &Tensor) -> mpi_ffi::MPI_Datatype {
+    assert!(tensor.is_contiguous(), "a collective needs a contiguous tensor");
+    // SAFETY: reads constants of the MPI library.
+    unsafe {
+        match tensor.kind() {
+            Kind::Float => mpi_ffi::RSMPI_FLOAT,
+            Kind::Double => mpi_ffi::RSMPI_DOUBLE,
+            Kind::Int64 => mpi_ffi::RSMPI_INT64_T,
+            Kind::Uint8 => mpi_ffi::RSMPI_UINT8_T,
+            other => panic!("no collective exists for {other:?}"),
+        }
+    }
+}
+
+fn mpi_op(op: ReduceOp) -> mpi_ffi::MPI_Op {
+    // SAFETY: reads constants of the MPI library.
+    unsafe {
+        match op {
+            ReduceOp::Sum => mpi_ffi::RSMPI_SUM,
+            ReduceOp::Max => mpi_ffi::RSMPI_MAX,
+            ReduceOp::BitOr => mpi_ffi::RSMPI_BOR,
+        }
+    }
+}
+
+/// Ranges of at most [`ELEMENTS_MAX`] that cover `elements`.
+fn pieces(elements: usize) -> impl Iterator<Item = (usize, c_int)> {
+    (0..elements).step_by(ELEMENTS_MAX).map(move |at| (at, (elements - at).min(ELEMENTS_MAX) as c_int))
+}
+
+/// Address of element `index`.
+fn at(tensor: &Tensor, index: usize) -> *mut c_void {
+    tensor.data_ptr().wrapping_byte_add(index * tensor.kind().elt_size_in_bytes())
+}
+
+/// Runs one operation to its end. MPI's errors are fatal by default: they abort the world with a message.
+fn run(operation: &Operation, world: usize) {
+    match operation {
+        Operation::AllReduce(tensor, op) => all_reduce(tensor, *op),
+        Operation::ReduceScatter { input, output } => reduce_scatter(input, output, world),
+        Operation::AllGather { input, output } => all_gather(input, output, world),
+        Operation::Broadcast(tensor, root) => {
+            for (start, count) in pieces(tensor.numel()) {
+                // SAFETY: `count` elements from `start` lie in the tensor, which the queue keeps alive.
+                unsafe {
+                    let (kind, root) = (datatype(tensor), root.0 as c_int);
+                    mpi_ffi::MPI_Bcast(at(tensor, start), count, kind, root, mpi_ffi::RSMPI_COMM_WORLD);
+                }
+            }
+        }
+        Operation::Barrier => {
+            // SAFETY: MPI is initialised on this thread.
+            unsafe { mpi_ffi::MPI_Barrier(mpi_ffi::RSMPI_COMM_WORLD) };
+        }
+    }
+}
+
+fn all_reduce(tensor: &Tensor, op: ReduceOp) {
+    for (start, count) in pieces(tensor.numel()) {
+        // SAFETY: `count` elements from `start` lie in the tensor, which the queue keeps alive.
+        unsafe {
+            mpi_ffi::MPI_Allreduce(
+                convoy_mpi_in_place(),
+                at(tensor, start),
+                count,
+                datatype(tensor),
+                mpi_op(op),
+                mpi_ffi::RSMPI_COMM_WORLD,
+            );
+        }
+    }
+}
+
+fn reduce_scatter(input: &Tensor, output: &Tensor, world: usize) {
+    let part = output.numel();
+    assert_eq!(input.numel(), part * world, "reduce-scatter: the input is world size times the output");
+    assert!(part <= ELEMENTS_MAX, "reduce-scatter: a part of {part} elements exceeds {ELEMENTS_MAX}");
+    if part == 0 {
+        return;
+    }
+    // SAFETY: the input holds `part` elements for each rank, the output `part`; the queue keeps both alive.
+    unsafe {
+        mpi_ffi::MPI_Reduce_scatter_block(
+            input.data_ptr(),
+            output.data_ptr(),
+            part as c_int,
+            datatype(input),
+            mpi_op(ReduceOp::Sum),
+            mpi_ffi::RSMPI_COMM_WORLD,
+        );
+    }
+}
+
+fn all_gather(input: &Tensor, output: &Tensor, world: usize) {
+    let part = input.numel();
+    assert_eq!(output.numel(), part * world, "all-gather: the output is world size times the input");
+    assert!(part <= ELEMENTS_MAX, "all-gather: a part of {part} elements exceeds {ELEMENTS_MAX}");
+    if part == 0 {
+        return;
+    }
+    // SAFETY: the input holds `part` elements, the output that for each rank; the queue keeps both alive.
+    unsafe {
+        mpi_ffi::MPI_Allgather(
+            input.data_ptr(),
+            part as c_int,
+            datatype(input),
+            output.data_ptr(),
+            part as c_int,
+            datatype(output),
+            mpi_ffi::RSMPI_COMM_WORLD,
+        );
+    }
+}
+
+impl Collectives for Mpi {
+    fn rank(&self) -> Rank {
+        self.rank
+    }
+
+    fn world_size(&self) -> WorldSize {
+        self.world_size
+    }
+
+    fn all_reduce(&self, tensor: &Tensor, op: ReduceOp) -> Pending {
+        self.submit("all-reduce", Operation::AllReduce(tensor.shallow_clone(), op))
+    }
+
+    fn reduce_scatter(&self, input: &Tensor, output: &Tensor) -> Pending {
+        let operation = Operation::ReduceScatter { input: input.shallow_clone(), output: output.shallow_clone() };
+        self.submit("reduce-scatter", operation)
+    }
+
+    fn all_gather(&self, input: &Tensor, output: &Tensor) -> Pending {
+        let operation = Operation::AllGather { input: input.shallow_clone(), output: output.shallow_clone() };
+        self.submit("all-gather", operation)
+    }
+
+    fn broadcast(&self, tensor: &Tensor, root: Rank) -> Pending {
+        self.submit("broadcast", Operation::Broadcast(tensor.shallow_clone(), root))
+    }
+
+    fn barrier(&self) -> Pending {
+        self.submit("barrier", Operation::Barrier)
+    }
+}

@@ -1,0 +1,163 @@
+//! The shim over what tch lacks of libtorch, and process-wide settings of libtorch.
+
+use std::ffi::{CStr, c_char};
+
+use tch::{TchError, Tensor};
+use torch_sys::C_tensor;
+
+#[allow(non_camel_case_types, reason = "the C side's names")]
+mod ffi {
+    use super::{C_tensor, c_char};
+
+    unsafe extern "C" {
+        pub fn convoy_free_message(message: *mut c_char);
+        pub fn convoy_layer_norm_backward(
+            grad: *const C_tensor,
+            x: *const C_tensor,
+            mean: *const C_tensor,
+            rstd: *const C_tensor,
+            weight: *const C_tensor,
+            bias: *const C_tensor,
+            out: *mut *mut C_tensor,
+        ) -> *mut c_char;
+        pub fn convoy_adamw(
+            parameters: *const *const C_tensor,
+            gradients: *const *const C_tensor,
+            exp_avgs: *const *const C_tensor,
+            exp_avg_sqs: *const *const C_tensor,
+            count: usize,
+            step: *const C_tensor,
+            learning_rate: f64,
+            beta1: f64,
+            beta2: f64,
+            weight_decay: f64,
+            epsilon: f64,
+            grad_scale: *const C_tensor,
+            found_inf: *const C_tensor,
+        ) -> *mut c_char;
+    }
+}
+
+/// Turns the shim's message, if there is one, into an error.
+fn check(message: *mut c_char) -> Result<(), TchError> {
+    if message.is_null() {
+        return Ok(());
+    }
+    // SAFETY: the shim returns null or a NUL-terminated string from strdup, which is freed once, here.
+    let text = unsafe {
+        let text = CStr::from_ptr(message).to_string_lossy().into_owned();
+        ffi::convoy_free_message(message);
+        text
+    };
+    Err(TchError::Torch(text))
+}
+
+/// Gradients of a LayerNorm over the last dimension: of its input `x` [N, C], its weight [C] and its bias [C].
+///
+/// `mean` and `rstd` [N, 1] are what the forward pass kept.
+pub fn layer_norm_backward(
+    grad: &Tensor,
+    x: &Tensor,
+    mean: &Tensor,
+    rstd: &Tensor,
+    weight: &Tensor,
+    bias: &Tensor,
+) -> Result<(Tensor, Tensor, Tensor), TchError> {
+    let mut out = [std::ptr::null_mut(); 3];
+    // SAFETY: every pointer is a live at::Tensor; the shim writes all three outputs or returns a message.
+    check(unsafe {
+        ffi::convoy_layer_norm_backward(
+            grad.as_ptr(),
+            x.as_ptr(),
+            mean.as_ptr(),
+            rstd.as_ptr(),
+            weight.as_ptr(),
+            bias.as_ptr(),
+            out.as_mut_ptr(),
+        )
+    })?;
+    // SAFETY: the shim allocated each with `new at::Tensor`, which is what Tensor's drop deletes.
+    let [dx, dweight, dbias] = out.map(|tensor| unsafe { Tensor::from_ptr(tensor) });
+    Ok((dx, dweight, dbias))
+}
+
+/// The constants of one AdamW update (Loshchilov and Hutter, 2019).
+#[derive(Debug, Clone, Copy)]
+pub struct AdamW {
+    /// Learning rate of this update.
+    pub learning_rate: f64,
+    /// Decay of the first moment.
+    pub beta1: f64,
+    /// Decay of the second moment.
+    pub beta2: f64,
+    /// Decoupled weight decay.
+    pub weight_decay: f64,
+    /// Added to the denominator.
+    pub epsilon: f64,
+}
+
+/// What an AdamW update works on: tensors of the same shapes, list by list.
+#[derive(Debug, Default)]
+pub struct AdamWTensors {
+    /// Weights, updated in place.
+    pub parameters: Vec<Tensor>,
+    /// Their gradients.
+    pub gradients: Vec<Tensor>,
+    /// First moments, updated in place.
+    pub exp_avgs: Vec<Tensor>,
+    /// Second moments, updated in place.
+    pub exp_avg_sqs: Vec<Tensor>,
+}
+
+impl AdamW {
+    /// One update in place. Gradients are divided by `grad_scale` (and left so); nothing changes where `found_inf` is
+    /// 1. `step` is the number of this update, from 1. All three are float32 scalars, so that no value has to come to
+    /// the host.
+    pub fn update(
+        &self,
+        tensors: &AdamWTensors,
+        step: &Tensor,
+        grad_scale: &Tensor,
+        found_inf: &Tensor,
+    ) -> Result<(), TchError> {
+        let pointers = |list: &[Tensor]| list.iter().map(Tensor::as_ptr).collect::<Vec<_>>();
+        let parameters = pointers(&tensors.parameters);
+        let gradients = pointers(&tensors.gradients);
+        let exp_avgs = pointers(&tensors.exp_avgs);
+        let exp_avg_sqs = pointers(&tensors.exp_avg_sqs);
+        let count = parameters.len();
+        assert!([gradients.len(), exp_avgs.len(), exp_avg_sqs.len()] == [count; 3], "AdamW lists differ in length");
+        // SAFETY: four lists of `count` live at::Tensor pointers and three live scalars.
+        check(unsafe {
+            ffi::convoy_adamw(
+                parameters.as_ptr(),
+                gradients.as_ptr(),
+                exp_avgs.as_ptr(),
+                exp_avg_sqs.as_ptr(),
+                count,
+                step.as_ptr(),
+                self.learning_rate,
+                self.beta1,
+                self.beta2,
+                self.weight_decay,
+                self.epsilon,
+                grad_scale.as_ptr(),
+                found_inf.as_ptr(),
+            )
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tch::{Device, Kind};
+
+    #[test]
+    fn a_cpp_exception_becomes_an_error() {
+        let t = Tensor::ones([2, 3], (Kind::Float, Device::Cpu));
+        let wrong = Tensor::ones([4], (Kind::Float, Device::Cpu));
+        let error = layer_norm_backward(&t, &t, &t, &t, &wrong, &wrong).unwrap_err();
+        assert!(error.to_string().contains("shape"), "{error}");
+    }
+}
