@@ -4,6 +4,7 @@
 //!
 //! - [`config`]: a TOML file and overrides become one validated [`config::RunConfig`].
 //! - [`topology`]: rank and world size.
+//! - [`attempt`]: the launches of a run, claimed one by one.
 //! - [`batch_plan`]: the global batch, divided over ranks and micro batches.
 //! - [`lr_schedule`]: step to learning rate.
 //! - [`tokenizer`]: byte-level BPE.
@@ -14,6 +15,7 @@
 //! - [`metrics`]: records of a run, and how they are written.
 //! - [`telemetry`]: tracing set-up.
 
+pub mod attempt;
 pub mod batch_plan;
 pub mod checkpoint_layout;
 pub mod config;

@@ -1,13 +1,29 @@
 //! Everything of training that runs on a rank.
 //!
+//! - [`world`]: starting MPI, sharing rank 0's start, ending everyone when one rank fails.
+//! - [`control`]: the connection to the launcher, and what is asked of a job.
 //! - [`collectives`]: what ranks exchange, over MPI or within one process.
 //! - [`model`]: GPT-2, forward and backward written out.
+//! - [`gradients`]: flat gradients, exchanged in buckets while backward goes on; clipping.
+//! - [`optimizer`]: AdamW.
 //! - [`data`]: the token stream.
-//! - [`checkpoint`]: save and restore.
+//! - [`checkpoint`]: save, restore and prune, on the host.
+//! - [`train`]: the loop.
+//! - [`evaluate`], [`sample`], [`bench`]: the other jobs that need the model.
 //! - [`libtorch`]: the shim over what tch lacks.
+//! - [`error`]: what ends a job, and the exit code.
 
+pub mod bench;
 pub mod checkpoint;
 pub mod collectives;
+pub mod control;
 pub mod data;
+pub mod error;
+pub mod evaluate;
+pub mod gradients;
 pub mod libtorch;
 pub mod model;
+pub mod optimizer;
+pub mod sample;
+pub mod train;
+pub mod world;

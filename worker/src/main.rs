@@ -1,2 +1,178 @@
-//! The worker process.
-fn main() {}
+//! The worker: one process per rank. Arguments become a job, a job becomes an exit code.
+//!
+//! Started by the launcher, or by hand as an ordinary MPI program: `mpirun -n 16 worker train --config run.toml`.
+
+use std::path::PathBuf;
+use std::process::ExitCode as ProcessExitCode;
+
+use clap::{Args, Parser, Subcommand};
+use common::config::{RawConfig, RunConfig};
+use common::worker_contract::{ExitCode, FromRank};
+use worker::bench::bench_step;
+use worker::error::JobError;
+use worker::sample::{SampleOptions, sample};
+use worker::train::train;
+use worker::world::{self, Origin, World};
+
+/// One rank of a Convoy job.
+#[derive(Parser)]
+#[command(name = "worker", version)]
+struct Cli {
+    #[command(subcommand)]
+    job: Job,
+}
+
+#[derive(Subcommand)]
+enum Job {
+    /// Train, resuming from the newest checkpoint. Under mpirun, one rank of many.
+    ///
+    /// Example: mpirun -n 2 worker train --config configs/tiny-cpu.toml
+    Train(TrainArgs),
+    /// Print text from a checkpoint.
+    ///
+    /// Example: worker sample --config configs/tiny-cpu.toml --prompt "Once"
+    Sample(SampleArgs),
+    /// Time the training step alone on made-up tokens, and print JSON.
+    ///
+    /// Example: worker bench-step --model gpt2-124m --batch 4 --sequence 64 --steps 5 --threads 2
+    BenchStep(BenchArgs),
+}
+
+#[derive(Args)]
+struct ConfigArgs {
+    /// The config file; see configs/README.md.
+    #[arg(long, value_name = "FILE")]
+    config: PathBuf,
+    /// Override one value; repeatable.
+    #[arg(long = "set", value_name = "SECTION.KEY=VALUE")]
+    overrides: Vec<String>,
+}
+
+#[derive(Args)]
+struct TrainArgs {
+    /// Read the config, the attempt and the launcher's address from standard input; for the launcher's use.
+    #[arg(long, conflicts_with_all = ["config", "overrides"], required_unless_present = "config")]
+    from_launcher: bool,
+    /// The config file; see configs/README.md. Only rank 0 reads it.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Override one value; repeatable.
+    #[arg(long = "set", value_name = "SECTION.KEY=VALUE")]
+    overrides: Vec<String>,
+}
+
+#[derive(Args)]
+struct SampleArgs {
+    #[command(flatten)]
+    config: ConfigArgs,
+    /// What the text begins with; empty for the start of a document.
+    #[arg(long, default_value = "")]
+    prompt: String,
+    /// How many tokens to draw.
+    #[arg(long, default_value_t = 100)]
+    tokens: u64,
+    /// Divides the logits; 0 takes the likeliest token.
+    #[arg(long, default_value_t = 1.0)]
+    temperature: f64,
+    /// Draw only from so many of the likeliest tokens; 0 for all.
+    #[arg(long, default_value_t = 0)]
+    top_k: u64,
+    /// Draw only from the likeliest tokens that together have this probability.
+    #[arg(long, default_value_t = 1.0)]
+    top_p: f64,
+    /// Seed of the draws.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// A checkpoint's folder name, as `launcher checkpoints list` shows it; the newest if left out.
+    #[arg(long, value_name = "NAME")]
+    checkpoint: Option<String>,
+}
+
+#[derive(Args)]
+struct BenchArgs {
+    /// A preset, such as gpt2-124m.
+    #[arg(long)]
+    model: String,
+    /// Sequences per step over all ranks.
+    #[arg(long)]
+    batch: u64,
+    /// The most sequences per forward pass; a rank's whole share if left out.
+    #[arg(long)]
+    micro: Option<u64>,
+    /// Tokens per sequence.
+    #[arg(long)]
+    sequence: u64,
+    /// Steps to time.
+    #[arg(long, default_value_t = 5)]
+    steps: u64,
+    /// Compute threads of this rank.
+    #[arg(long, default_value_t = 0)]
+    threads: u32,
+}
+
+fn main() -> ProcessExitCode {
+    common::telemetry::init();
+    world::abort_on_panic();
+    match run(Cli::parse().job) {
+        Ok(code) => code.into(),
+        Err(error) => {
+            // Does not return where there are other ranks to end.
+            world::fail(&error.to_string(), error.exit_code());
+            error.exit_code().into()
+        }
+    }
+}
+
+fn run(job: Job) -> Result<ExitCode, JobError> {
+    match job {
+        Job::Train(args) => run_train(args),
+        Job::Sample(args) => {
+            let mut config = RawConfig::load(&args.config.config, &args.config.overrides)?.run()?;
+            config.make_urls_absolute()?;
+            world::set_threads(config.launch.threads_per_rank);
+            let SampleArgs { prompt, tokens, temperature, top_k, top_p, seed, checkpoint, .. } = args;
+            let options = SampleOptions { prompt, tokens, temperature, top_k, top_p, seed, checkpoint };
+            sample(&config, &options).map(|()| ExitCode::Done)
+        }
+        Job::BenchStep(args) => run_bench(&args),
+    }
+}
+
+fn run_train(args: TrainArgs) -> Result<ExitCode, JobError> {
+    let origin = match args.config {
+        Some(path) => Origin::File(path, args.overrides),
+        None => Origin::Launcher,
+    };
+    let world = World::enter(&origin)?;
+    world::set_threads(world.config.launch.threads_per_rank);
+    let code = train(&world)?;
+    world.collectives.barrier().wait()?;
+    world.control.send(&FromRank::Exit { code, message: code.meaning().into() });
+    Ok(code)
+}
+
+fn run_bench(args: &BenchArgs) -> Result<ExitCode, JobError> {
+    let ranks = world::start_collectives()?;
+    world::set_threads(args.threads);
+    let micro = args.micro.unwrap_or_else(|| args.batch.div_ceil(u64::from(ranks.world_size().get())));
+    let config = bench_config(args, micro)?;
+    let timing = bench_step(&config, ranks.as_ref(), args.steps)?;
+    if ranks.rank().is_zero() {
+        #[allow(clippy::print_stdout, reason = "the result of the command")]
+        {
+            println!("{}", serde_json::to_string(&timing).unwrap_or_default());
+        }
+    }
+    Ok(ExitCode::Done)
+}
+
+/// A run of the bench's size that reads and writes nothing.
+fn bench_config(args: &BenchArgs, micro: u64) -> Result<RunConfig, JobError> {
+    let toml = format!(
+        "[run]\noutput = \"memory://bench\"\n[model]\npreset = {:?}\n[data]\ntrain = [{{ url = \"memory://bench\" }}]\n\
+         [batch]\nglobal_sequences = {}\nmicro_sequences = {micro}\nsequence_tokens = {}\n\
+         [optimizer]\npeak_learning_rate = 1e-4\nwarmup_steps = 0\n[train]\nmax_steps = 1000000\n",
+        args.model, args.batch, args.sequence
+    );
+    Ok(RawConfig::parse("of bench-step's arguments", &toml, &[])?.run()?)
+}

@@ -222,6 +222,15 @@ impl RunConfig {
         toml::to_string_pretty(self).unwrap_or_else(|e| unreachable!("a config is TOML: {e}"))
     }
 
+    /// Turns every path into an absolute URL, so that processes in other folders mean the same.
+    pub fn make_urls_absolute(&mut self) -> Result<(), crate::storage::StorageError> {
+        let sources = self.data.train.iter_mut().chain(&mut self.data.validation).map(|source| &mut source.url);
+        for url in sources.chain([&mut self.run.output]) {
+            *url = crate::storage::absolute_url(url)?.to_string();
+        }
+        Ok(())
+    }
+
     /// The division of the global batch.
     pub fn batch_plan(&self) -> crate::batch_plan::BatchPlan {
         crate::batch_plan::BatchPlan {

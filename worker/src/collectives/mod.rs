@@ -70,6 +70,9 @@ pub trait Collectives: Send + Sync {
     /// Number of processes.
     fn world_size(&self) -> WorldSize;
 
+    /// From now on, an operation that takes longer than `timeout` has lost a rank.
+    fn set_timeout(&self, timeout: Duration);
+
     /// Combines `tensor` of all ranks element by element, in place; every rank gets the same bits.
     fn all_reduce(&self, tensor: &Tensor, op: ReduceOp) -> Pending;
 

@@ -4,8 +4,9 @@
 //! ones on purpose, since non-blocking collectives progress only inside MPI calls. Others touch MPI only to abort.
 
 use std::ffi::{c_int, c_void};
-use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{self, Receiver, Sender};
+use std::sync::{Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -33,9 +34,9 @@ pub struct StartError(&'static str);
 pub struct Mpi {
     rank: Rank,
     world_size: WorldSize,
-    timeout: Duration,
+    timeout_ms: AtomicU64,
     jobs: Mutex<Option<Sender<Job>>>,
-    thread: Mutex<Option<JoinHandle<()>>>,
+    thread: Option<JoinHandle<()>>,
 }
 
 struct Job {
@@ -70,36 +71,29 @@ impl Mpi {
         Ok(Mpi {
             rank: Rank(rank),
             world_size,
-            timeout,
+            timeout_ms: AtomicU64::new(timeout.as_millis() as u64),
             jobs: Mutex::new(Some(jobs)),
-            thread: Mutex::new(Some(thread)),
+            thread: Some(thread),
         })
-    }
-
-    /// The same ranks with another time-out; the config that says it is read by rank 0 and arrives over MPI.
-    pub fn with_timeout(mut self, timeout: Duration) -> Self {
-        self.timeout = timeout;
-        self
     }
 
     fn submit(&self, name: &'static str, operation: Operation) -> Pending {
         let (done, receiver) = mpsc::channel();
-        let jobs = self.jobs.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let jobs = self.jobs.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(jobs) = jobs.as_ref() {
             // A closed queue drops `done`, which the waiter sees.
             let _ = jobs.send(Job { operation, done });
         }
-        Pending { done: Some(receiver), rank: self.rank, operation: name, timeout: self.timeout }
+        let timeout = Duration::from_millis(self.timeout_ms.load(Ordering::Relaxed));
+        Pending { done: Some(receiver), rank: self.rank, operation: name, timeout }
     }
 }
 
 impl Drop for Mpi {
     /// Ends the thread, which finalises MPI; every rank must get here, or none returns.
     fn drop(&mut self) {
-        let lock = |m: &Mutex<Option<Sender<Job>>>| m.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
-        drop(lock(&self.jobs));
-        let thread = self.thread.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
-        if let Some(thread) = thread {
+        drop(self.jobs.get_mut().unwrap_or_else(PoisonError::into_inner).take());
+        if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }
     }
@@ -258,6 +252,10 @@ impl Collectives for Mpi {
 
     fn world_size(&self) -> WorldSize {
         self.world_size
+    }
+
+    fn set_timeout(&self, timeout: Duration) {
+        self.timeout_ms.store(timeout.as_millis() as u64, Ordering::Relaxed);
     }
 
     fn all_reduce(&self, tensor: &Tensor, op: ReduceOp) -> Pending {

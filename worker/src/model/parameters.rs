@@ -4,6 +4,7 @@
 //! buckets are ranges of it. The rows of the token embedding are padded to a multiple of 64 for the matrix units;
 //! padded rows stay zero, take no part in the softmax and are never stored. The head shares the token embedding.
 
+use std::collections::HashMap;
 use std::ops::Range;
 
 use common::config::ModelConfig;
@@ -115,6 +116,14 @@ impl Layout {
     /// Where the final LayerNorm begins.
     pub fn final_norm_start(&self) -> usize {
         self.parameters[self.parameters.len() - 2].start
+    }
+
+    /// Copies `values`, by name and unpadded, into a flat tensor. Every parameter must be there with its length, which
+    /// whoever read them has checked.
+    pub fn load(&self, flat: &Tensor, values: &HashMap<String, Vec<f32>>) {
+        for parameter in &self.parameters {
+            parameter.of(flat).view([-1]).copy_(&Tensor::from_slice(&values[&parameter.name]));
+        }
     }
 
     fn layers(&self) -> usize {

@@ -1,0 +1,178 @@
+//! This rank's end of the control connection, and the requests that reach it: over the connection, or as signals.
+//!
+//! A reader thread turns the launcher's messages into [`Requests`]; a heartbeat thread says every second where the rank
+//! is. A rank that has lost the launcher for `launch.stall_timeout_s` ends itself, so that none outlives a partition.
+//! Without a launcher (a plain mpirun) there is no connection, and the signals remain.
+
+use std::io::{self, BufReader, ErrorKind};
+use std::net::TcpStream;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use common::topology::{Rank, WorldSize};
+use common::worker_contract::{FromRank, PROTOCOL_VERSION, Phase, ToRank, read_line, write_line};
+use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
+
+use crate::error::JobError;
+
+/// How often a rank says that it lives.
+const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(1);
+
+/// What people and schedulers ask of a running job; read once a step, and agreed on by all ranks.
+#[derive(Debug, Clone, Default)]
+pub struct Requests {
+    stop: Arc<AtomicBool>,
+    save: Arc<AtomicBool>,
+}
+
+impl Requests {
+    /// Requests that arrive as signals: SIGUSR1 saves; SIGUSR2, SIGTERM and SIGINT save and stop.
+    pub fn from_signals() -> io::Result<Self> {
+        let requests = Requests::default();
+        signal_hook::flag::register(SIGUSR1, requests.save.clone())?;
+        for signal in [SIGUSR2, SIGTERM, SIGINT] {
+            signal_hook::flag::register(signal, requests.stop.clone())?;
+        }
+        Ok(requests)
+    }
+
+    /// Whether a stop has been asked for; that lasts.
+    pub fn wants_stop(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
+    }
+
+    /// Whether a save has been asked for since the last call.
+    pub fn take_save(&self) -> bool {
+        self.save.swap(false, Ordering::Relaxed)
+    }
+}
+
+/// The connection, if there is a launcher; sending never fails and never blocks training for long.
+#[derive(Clone, Default)]
+pub struct Control {
+    link: Option<Arc<Link>>,
+}
+
+struct Link {
+    stream: Mutex<TcpStream>,
+    step: AtomicU64,
+    phase: AtomicU8,
+}
+
+/// Where the launcher listens and how to be let in.
+pub struct LauncherAddress<'a> {
+    /// `host:port`.
+    pub address: &'a str,
+    /// The secret.
+    pub token: &'a str,
+    /// How long the launcher may be gone before this rank ends itself.
+    pub lost_timeout: Duration,
+}
+
+impl Control {
+    /// Connects to the launcher. `on_lost` is called when it has been gone for too long, and must end the process.
+    pub fn connect(
+        launcher: &LauncherAddress<'_>,
+        (rank, world_size): (Rank, WorldSize),
+        requests: &Requests,
+        on_lost: fn(JobError),
+    ) -> Result<Self, JobError> {
+        let lost = |error: io::Error| {
+            JobError::LauncherLost(format!(
+                "rank {rank} cannot reach the launcher at {}: {error}; check that this host may connect to it",
+                launcher.address
+            ))
+        };
+        let stream = TcpStream::connect(launcher.address).map_err(lost)?;
+        stream.set_nodelay(true).map_err(lost)?;
+        let reader = stream.try_clone().map_err(lost)?;
+        let link = Arc::new(Link {
+            stream: Mutex::new(stream),
+            step: AtomicU64::new(0),
+            phase: AtomicU8::new(phase_code(Phase::Starting)),
+        });
+        let control = Control { link: Some(link) };
+        control.send(&FromRank::Hello {
+            version: PROTOCOL_VERSION,
+            token: launcher.token.to_owned(),
+            rank,
+            world_size,
+            pid: std::process::id(),
+            host: host_name(),
+        });
+        let (requests, timeout) = (requests.clone(), launcher.lost_timeout);
+        std::thread::spawn(move || {
+            obey(BufReader::new(reader), &requests);
+            // The launcher is gone; a stop that it began may still be going on.
+            std::thread::sleep(timeout);
+            on_lost(JobError::LauncherLost(format!(
+                "rank {rank} has lost the launcher for launch.stall_timeout_s = {}; start the run again",
+                timeout.as_secs()
+            )));
+        });
+        let beating = control.clone();
+        std::thread::spawn(move || {
+            loop {
+                beating.heartbeat();
+                std::thread::sleep(HEARTBEAT_INTERVAL);
+            }
+        });
+        Ok(control)
+    }
+
+    /// Whether a launcher shows what happens.
+    pub fn is_connected(&self) -> bool {
+        self.link.is_some()
+    }
+
+    /// Says where the rank is; a change of phase is sent at once.
+    pub fn report(&self, step: u64, phase: Phase) {
+        let Some(link) = &self.link else { return };
+        link.step.store(step, Ordering::Relaxed);
+        if link.phase.swap(phase_code(phase), Ordering::Relaxed) != phase_code(phase) {
+            self.heartbeat();
+        }
+    }
+
+    /// Sends one message; a launcher that is gone is the reader thread's affair.
+    pub fn send(&self, message: &FromRank) {
+        let Some(link) = &self.link else { return };
+        let mut stream = link.stream.lock().unwrap_or_else(PoisonError::into_inner);
+        let _ = write_line(&mut *stream, message);
+    }
+
+    fn heartbeat(&self) {
+        let Some(link) = &self.link else { return };
+        let step = link.step.load(Ordering::Relaxed);
+        let phase = PHASES[usize::from(link.phase.load(Ordering::Relaxed))];
+        self.send(&FromRank::Heartbeat { step, phase });
+    }
+}
+
+/// The phases by their code in [`Link::phase`].
+const PHASES: [Phase; 4] = [Phase::Starting, Phase::Training, Phase::Evaluating, Phase::Saving];
+
+fn phase_code(phase: Phase) -> u8 {
+    PHASES.iter().position(|p| *p == phase).unwrap_or(0) as u8
+}
+
+/// Follows the launcher's messages until the connection ends.
+fn obey(mut reader: BufReader<TcpStream>, requests: &Requests) {
+    loop {
+        match read_line::<ToRank>(&mut reader) {
+            Ok(Some(ToRank::Stop)) => requests.stop.store(true, Ordering::Relaxed),
+            Ok(Some(ToRank::Save)) => requests.save.store(true, Ordering::Relaxed),
+            // A newer launcher may say more; what is not understood is not obeyed.
+            Err(error) if error.kind() == ErrorKind::InvalidData => {
+                tracing::warn!("the launcher sent something that this worker does not know: {error}");
+            }
+            Ok(None) | Err(_) => return,
+        }
+    }
+}
+
+/// This host's name, for people.
+pub fn host_name() -> String {
+    nix::unistd::gethostname().map_or_else(|_| "unknown".into(), |name| name.to_string_lossy().into_owned())
+}

@@ -1,0 +1,77 @@
+//! What ends a job on a rank, and what the process then exits with.
+
+use common::config::ConfigError;
+use common::storage::StorageError;
+use common::worker_contract::ExitCode;
+
+use crate::checkpoint::CheckpointError;
+use crate::collectives::CollectivesError;
+use crate::collectives::mpi::StartError;
+use crate::data::DataError;
+
+/// Why a job failed.
+#[derive(Debug, thiserror::Error)]
+pub enum JobError {
+    /// The config was refused.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The config, or how the process was started, cannot work here.
+    #[error("{0}")]
+    Usage(String),
+    /// Tokens could not be read.
+    #[error(transparent)]
+    Data(#[from] DataError),
+    /// A checkpoint could not be saved or restored.
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
+    /// The run folder could not be used.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    /// MPI could not be started.
+    #[error(transparent)]
+    Start(#[from] StartError),
+    /// Ranks lost each other.
+    #[error(transparent)]
+    Collectives(#[from] CollectivesError),
+    /// The launcher is gone.
+    #[error("{0}")]
+    LauncherLost(String),
+    /// A checkpoint that had to be saved was not.
+    #[error("{message}")]
+    Save {
+        /// Of the rank that failed.
+        code: ExitCode,
+        /// What failed, and on which rank.
+        message: String,
+    },
+    /// Training does not converge.
+    #[error(
+        "step {step}: {skipped} updates in a row were skipped because the gradients were not finite; lower \
+         optimizer.peak_learning_rate, or resume from an earlier checkpoint"
+    )]
+    NotFinite {
+        /// The last of them.
+        step: u64,
+        /// How many.
+        skipped: u64,
+    },
+    /// libtorch refused an operation.
+    #[error("libtorch: {0}")]
+    Libtorch(#[from] tch::TchError),
+}
+
+impl JobError {
+    /// What the process exits with.
+    pub fn exit_code(&self) -> ExitCode {
+        match self {
+            JobError::Config(_) | JobError::Usage(_) => ExitCode::Config,
+            JobError::Data(error) => error.exit_code(),
+            JobError::Checkpoint(error) => error.exit_code(),
+            JobError::Storage(error) => error.exit_code(),
+            JobError::Start(_) | JobError::Collectives(_) | JobError::LauncherLost(_) => ExitCode::Communication,
+            JobError::Save { code, .. } => *code,
+            JobError::NotFinite { .. } => ExitCode::Numeric,
+            JobError::Libtorch(_) => ExitCode::Bug,
+        }
+    }
+}

@@ -1,0 +1,67 @@
+//! The validation loss: the same sequences every time, from the start of the validation data.
+
+use common::config::RunConfig;
+use common::metrics::ValidationRecord;
+use common::worker_contract::Phase;
+use tch::{Kind, Tensor};
+
+use crate::collectives::{Collectives, ReduceOp};
+use crate::data::DataSet;
+use crate::error::JobError;
+use crate::model::Batch;
+use crate::train::observe::Observer;
+use crate::train::state::TrainState;
+use crate::world::World;
+
+/// This rank's validation sequences, read once at the start, so that no measurement waits for storage.
+pub struct Validation {
+    /// Row-major [sequences, T + 1]; empty where there is no validation data.
+    tokens: Vec<i64>,
+    /// Over all ranks.
+    sequences: u64,
+    sequence_tokens: u64,
+    micro_sequences: u64,
+}
+
+impl Validation {
+    /// Reads this rank's share of `evaluation.validation_sequences`, or of all there are where there are fewer.
+    pub fn open(config: &RunConfig, ranks: &dyn Collectives) -> Result<Self, JobError> {
+        let sequence_tokens = config.batch.sequence_tokens;
+        let mut validation = Validation {
+            tokens: Vec::new(),
+            sequences: 0,
+            sequence_tokens,
+            micro_sequences: config.batch.micro_sequences,
+        };
+        if let Some(source) = config.data.validation.first() {
+            let set = DataSet::open(source, &config.data, &config.storage, sequence_tokens)?;
+            validation.sequences = config.evaluation.validation_sequences.min(set.sequences());
+            let share = ranks.world_size().share(ranks.rank(), validation.sequences);
+            validation.tokens = set.read(&share.collect::<Vec<_>>())?;
+        }
+        Ok(validation)
+    }
+
+    /// Measures the loss, records it, and returns it: mean cross-entropy in nats per token; `None` without data.
+    pub fn measure(&self, state: &TrainState, world: &World, observer: &Observer) -> Result<Option<f64>, JobError> {
+        if self.sequences == 0 {
+            return Ok(None);
+        }
+        world.control.report(state.step, Phase::Evaluating);
+        let _no_grad = tch::no_grad_guard();
+        let loss = Tensor::zeros([1], (Kind::Double, tch::Device::Cpu));
+        let row = self.sequence_tokens as usize + 1;
+        for micro in self.tokens.chunks(self.micro_sequences as usize * row) {
+            let sum = state.model.loss_sum(&Batch::new(micro, micro.len() / row))?;
+            let _ = loss.shallow_clone().g_add_(&sum);
+        }
+        world.collectives.all_reduce(&loss, ReduceOp::Sum).wait()?;
+        let validation_loss = loss.double_value(&[0]) / (self.sequences * self.sequence_tokens) as f64;
+        observer.validation(ValidationRecord {
+            step: state.step,
+            validation_loss,
+            validation_sequences: self.sequences,
+        });
+        Ok(Some(validation_loss))
+    }
+}

@@ -1,0 +1,73 @@
+//! Training: the loop.
+//!
+//! - [`state`]: everything that training changes, and one step of it.
+//! - [`agree`]: what the ranks tell each other after every step.
+//! - [`save`]: checkpoints in the background, and resuming from them.
+//! - [`observe`]: metrics, events, and what a person sees.
+
+pub mod agree;
+pub mod observe;
+pub mod save;
+pub mod state;
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use common::worker_contract::{ExitCode, Phase};
+
+use crate::data::{DataSet, TokenStream};
+use crate::error::JobError;
+use crate::evaluate::Validation;
+use crate::world::World;
+
+use observe::Observer;
+use save::Saver;
+use state::TrainState;
+
+/// Trains until `train.max_steps` or until asked to stop, resuming from the newest checkpoint of the run.
+pub fn train(world: &World) -> Result<ExitCode, JobError> {
+    let World { config, control, .. } = world;
+    let ranks = world.collectives.as_ref();
+    let plan = config.batch_plan();
+    let data = Arc::new(DataSet::open(&config.data.train[0], &config.data, &config.storage, plan.sequence_tokens)?);
+    let validation = Validation::open(config, ranks)?;
+    let observer = Observer::start(world)?;
+    let mut state = TrainState::initialise(config);
+    let mut saver = Saver::open(world, data.tokenizer_hash())?;
+    saver.resume(&mut state, &observer)?;
+    state.agree_on_parameters(ranks)?;
+
+    let steps = config.train.max_steps.saturating_sub(state.step);
+    let (rank, size) = (ranks.rank(), ranks.world_size());
+    let mut stream = TokenStream::train(data, config.run.seed, plan, rank, size, state.consumed, steps);
+    let mut stop = false;
+    while state.step < config.train.max_steps && !stop {
+        control.report(state.step, Phase::Training);
+        let start = Instant::now();
+        let outcome = state.train_step(ranks, &mut stream)?;
+        let agreed = agree::after_step(world, &outcome, saver.is_busy())?;
+        state.judge(&agreed)?;
+        observer.step(&state, &outcome, &agreed, start.elapsed());
+        let is_last = state.step == config.train.max_steps;
+        if is_due(config.evaluation.every_steps, state.step) || is_last {
+            validation.measure(&state, world, &observer)?;
+        }
+        saver.follow(agreed.save_is_busy, &observer)?;
+        stop = agreed.stop;
+        if is_due(config.checkpoint.every_steps, state.step) || agreed.save {
+            saver.begin(&state, &observer)?;
+        }
+    }
+    control.report(state.step, Phase::Saving);
+    saver.finish(&state, &observer)?;
+    if steps == 0 {
+        observer.notice(format!("the run was complete already, at step {}", state.step));
+        validation.measure(&state, world, &observer)?;
+    }
+    Ok(if state.step < config.train.max_steps { ExitCode::Stopped } else { ExitCode::Done })
+}
+
+/// Whether something that happens after every so many steps, 0 for never, happens after `step`.
+fn is_due(every_steps: u64, step: u64) -> bool {
+    every_steps > 0 && step.is_multiple_of(every_steps)
+}

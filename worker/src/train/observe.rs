@@ -1,0 +1,149 @@
+//! Metrics, events, and what a person sees. Rank 0 speaks for all; on other ranks nothing happens here.
+
+use std::sync::mpsc::Receiver;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use common::metrics::{RecordWriter, StepRecord, ValidationRecord};
+use common::storage::{Folder, StorageError};
+use common::worker_contract::FromRank;
+use serde::Serialize;
+
+use super::agree::Agreed;
+use super::state::{StepOutcome, TrainState};
+use crate::control::Control;
+use crate::error::JobError;
+use crate::world::World;
+
+/// Where the records of this attempt go.
+pub struct Observer {
+    writers: Option<Writers>,
+    control: Control,
+    tokens_per_step: u64,
+    max_steps: u64,
+}
+
+struct Writers {
+    metrics: RecordWriter,
+    events: RecordWriter,
+}
+
+/// Something that happened, in `events/`.
+#[derive(Serialize)]
+struct Event<'a> {
+    time_unix_ms: u64,
+    kind: &'static str,
+    text: &'a str,
+}
+
+impl Observer {
+    /// Starts this attempt's records.
+    pub fn start(world: &World) -> Result<Self, JobError> {
+        let config = &world.config;
+        let run = Folder::open(&config.run.output, &config.storage)?;
+        let writers = world.collectives.rank().is_zero().then(|| Writers {
+            metrics: RecordWriter::start(run.folder(&format!("metrics/attempt-{:04}", world.attempt))),
+            events: RecordWriter::start(run.folder(&format!("events/attempt-{:04}-rank-0", world.attempt))),
+        });
+        Ok(Observer {
+            writers,
+            control: world.control.clone(),
+            tokens_per_step: config.batch_plan().tokens_per_step(),
+            max_steps: config.train.max_steps,
+        })
+    }
+
+    /// Records a completed step that took `elapsed`.
+    pub fn step(&self, state: &TrainState, outcome: &StepOutcome, agreed: &Agreed, elapsed: Duration) {
+        let Some(writers) = &self.writers else { return };
+        let record = StepRecord {
+            step: state.step,
+            tokens: state.tokens(),
+            loss: agreed.loss,
+            learning_rate: outcome.learning_rate,
+            grad_norm: outcome.grad_norm,
+            step_ms: milliseconds(elapsed),
+            tokens_per_second: self.tokens_per_step as f64 / elapsed.as_secs_f64(),
+            // No peak is known for CPUs, and a guess would be worse than none.
+            mfu: None,
+            data_wait_ms: milliseconds(outcome.data_wait),
+            exposed_comm_ms: milliseconds(outcome.exposed_comm),
+            memory_bytes: peak_memory_bytes(),
+        };
+        writers.metrics.append(&record);
+        if !agreed.is_finite {
+            self.event("skipped", format!("step {}: gradients not finite, update skipped", state.step));
+        }
+        if !self.control.is_connected() {
+            self.log_step(&record);
+        }
+        self.control.send(&FromRank::Progress(record));
+    }
+
+    /// Records a validation loss.
+    pub fn validation(&self, record: ValidationRecord) {
+        let Some(writers) = &self.writers else { return };
+        writers.metrics.append(&record);
+        if !self.control.is_connected() {
+            tracing::info!("step {}: validation loss {:.4}", record.step, record.validation_loss);
+        }
+        self.control.send(&FromRank::Validation(record));
+    }
+
+    /// Tells a person, and records, that something of note happened.
+    pub fn notice(&self, text: String) {
+        self.event("notice", text);
+    }
+
+    /// The same about something that went wrong without ending the run.
+    pub fn trouble(&self, text: String) {
+        self.event("trouble", text);
+    }
+
+    /// Asks for all metrics so far to be made durable; `None` where this rank has none.
+    pub fn flush_metrics(&self) -> Option<Receiver<Result<(), StorageError>>> {
+        self.writers.as_ref().map(|writers| writers.metrics.flush())
+    }
+
+    fn event(&self, kind: &'static str, text: String) {
+        let Some(writers) = &self.writers else { return };
+        let time_unix_ms = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |t| t.as_millis() as u64);
+        writers.events.append(&Event { time_unix_ms, kind, text: &text });
+        if !self.control.is_connected() {
+            tracing::info!("{text}");
+        }
+        self.control.send(&FromRank::Notice { text });
+    }
+
+    /// Without a launcher, a line for the first steps and then for every tenth and hundredth.
+    fn log_step(&self, record: &StepRecord) {
+        let every = if record.step < 10 {
+            1
+        } else if record.step < 100 {
+            10
+        } else {
+            100
+        };
+        if record.step.is_multiple_of(every) || record.step == self.max_steps {
+            tracing::info!(
+                "step {}/{}  loss {:.4}  lr {:.2e}  grad norm {:.3}  {:.0} tokens/s",
+                record.step,
+                self.max_steps,
+                record.loss,
+                record.learning_rate,
+                record.grad_norm,
+                record.tokens_per_second
+            );
+        }
+    }
+}
+
+fn milliseconds(duration: Duration) -> f64 {
+    duration.as_secs_f64() * 1e3
+}
+
+/// The most memory that this process has had resident, or 0 where the system does not say.
+fn peak_memory_bytes() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    line.and_then(|line| line.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok()).map_or(0, |kib| kib * 1024)
+}

@@ -1,0 +1,328 @@
+//! Checkpoints in the background, and resuming from them.
+//!
+//! A save stops the step only to copy this rank's share to the host. A thread writes it; after every step the ranks
+//! agree on whether one is still busy, and when none is, all move on together: from writing to committing (rank 0 alone,
+//! again on a thread), and from there to done. A failure on one rank fails the save on all; the run goes on until
+//! [`FAILURES_MAX`] saves in a row have failed.
+
+use std::thread::JoinHandle;
+
+use common::checkpoint_layout::{CheckpointName, ParameterShape, plan_save};
+use common::storage::Folder;
+use common::worker_contract::ExitCode;
+use serde::{Deserialize, Serialize};
+use tch::Tensor;
+
+use super::observe::Observer;
+use super::state::TrainState;
+use crate::checkpoint::{
+    self, CheckpointError, HostSlice, HostTensor, ManifestHeader, RankObjects, RankSnapshot, Restored, RestoredState,
+};
+use crate::collectives::Collectives;
+use crate::error::JobError;
+use crate::model::Gpt2;
+use crate::world::World;
+
+/// So many failed saves in a row end the run.
+const FAILURES_MAX: u32 = 3;
+
+/// Saves and restores the checkpoints of one attempt.
+pub struct Saver<'a> {
+    world: &'a World,
+    run: Folder,
+    tokenizer_hash: String,
+    stage: Stage,
+    /// Step of the newest checkpoint that this attempt has committed or resumed from.
+    saved_step: Option<u64>,
+    failures: u32,
+}
+
+/// How far the save under way is; the same on every rank.
+enum Stage {
+    Idle,
+    Writing { header: ManifestHeader, writer: JoinHandle<Result<RankObjects, CheckpointError>> },
+    Committing { name: CheckpointName, committer: Option<JoinHandle<Result<(), CheckpointError>>> },
+}
+
+/// What a rank tells the others about its part of a save.
+#[derive(Serialize, Deserialize)]
+enum Part {
+    Written(RankObjects),
+    Failed { code: ExitCode, message: String },
+}
+
+impl<'a> Saver<'a> {
+    /// A saver for the run folder of `world`'s config.
+    pub fn open(world: &'a World, tokenizer_hash: &str) -> Result<Self, JobError> {
+        let run = Folder::open(&world.config.run.output, &world.config.storage)?;
+        let tokenizer_hash = tokenizer_hash.to_owned();
+        Ok(Saver { world, run, tokenizer_hash, stage: Stage::Idle, saved_step: None, failures: 0 })
+    }
+
+    /// Puts the newest checkpoint that every rank can read into `state`; leaves it alone where there is none.
+    pub fn resume(&mut self, state: &mut TrainState, observer: &Observer) -> Result<(), JobError> {
+        let expected = shapes(&state.model);
+        let Some(restored) = self.newest_of_all(&expected)? else { return Ok(()) };
+        restored.skipped.iter().for_each(|reason| observer.trouble(format!("skipped a checkpoint: {reason}")));
+        self.check_tokenizer(&restored)?;
+        let Restored { name, manifest, state: saved, .. } = restored;
+        restore_tensors(state, &saved);
+        state.step = name.step;
+        state.consumed = manifest.sequences_consumed;
+        state.optimizer.set_updates(manifest.updates);
+        self.saved_step = Some(name.step);
+        observer.notice(format!("resumed from {name}, saved by {} ranks", manifest.world_size));
+        Ok(())
+    }
+
+    /// Whether this rank has work to do for the save under way.
+    pub fn is_busy(&self) -> bool {
+        match &self.stage {
+            Stage::Idle => false,
+            Stage::Writing { writer, .. } => !writer.is_finished(),
+            Stage::Committing { committer, .. } => committer.as_ref().is_some_and(|thread| !thread.is_finished()),
+        }
+    }
+
+    /// Begins a save of `state`, unless one is still under way, in which case this one is skipped. All ranks must call
+    /// this at the same step.
+    pub fn begin(&mut self, state: &TrainState, observer: &Observer) -> Result<(), JobError> {
+        if !matches!(self.stage, Stage::Idle) {
+            observer.trouble(format!("step {}: no save, since the one before is still under way", state.step));
+            return Ok(());
+        }
+        let ranks = self.world.collectives.as_ref();
+        let name = checkpoint::new_name(state.step, self.world.attempt);
+        let name = ranks.broadcast_bytes(&serde_json::to_vec(&name).unwrap_or_default())?;
+        let name: CheckpointName = serde_json::from_slice(&name)
+            .map_err(|error| JobError::Usage(format!("rank 0 sent no name for a checkpoint: {error}")))?;
+        let header = ManifestHeader {
+            name,
+            sequences_consumed: state.consumed,
+            updates: state.optimizer.updates(),
+            world_size: ranks.world_size(),
+            tokenizer_hash: self.tokenizer_hash.clone(),
+            config: self.world.config.to_toml(),
+            model: self.world.config.model.clone(),
+        };
+        let snapshot = snapshot(state, ranks);
+        let folder = checkpoint::folder_of(&self.run, &header.name);
+        let (rank, size) = (ranks.rank(), ranks.world_size());
+        let writer = std::thread::spawn(move || checkpoint::write_rank(&folder, rank, size, snapshot));
+        self.stage = Stage::Writing { header, writer };
+        Ok(())
+    }
+
+    /// Moves the save under way on, if `is_busy` says that no rank is busy with it. All ranks must call this together.
+    pub fn follow(&mut self, is_busy: bool, observer: &Observer) -> Result<(), JobError> {
+        if is_busy {
+            return Ok(());
+        }
+        match std::mem::replace(&mut self.stage, Stage::Idle) {
+            Stage::Idle => Ok(()),
+            Stage::Writing { header, writer } => self.all_have_written(header, joined(writer), observer),
+            Stage::Committing { name, committer } => self.rank_0_has_committed(name, committer, observer),
+        }
+    }
+
+    /// Saves `state` unless it is saved already, and waits until that is committed.
+    pub fn finish(&mut self, state: &TrainState, observer: &Observer) -> Result<(), JobError> {
+        self.wait(observer)?;
+        if self.saved_step == Some(state.step) {
+            return Ok(());
+        }
+        // The last save has to succeed: failing it is failing the run.
+        self.failures = FAILURES_MAX - 1;
+        self.begin(state, observer)?;
+        self.wait(observer)
+    }
+
+    fn wait(&mut self, observer: &Observer) -> Result<(), JobError> {
+        while !matches!(self.stage, Stage::Idle) {
+            std::thread::sleep(std::time::Duration::from_millis(2));
+            let is_busy = self.world.collectives.agree_any(u32::from(self.is_busy()))? != 0;
+            self.follow(is_busy, observer)?;
+        }
+        Ok(())
+    }
+
+    fn all_have_written(
+        &mut self,
+        header: ManifestHeader,
+        mine: Result<RankObjects, CheckpointError>,
+        observer: &Observer,
+    ) -> Result<(), JobError> {
+        let part = match mine {
+            Ok(objects) => Part::Written(objects),
+            Err(error) => Part::Failed { code: error.exit_code(), message: error.to_string() },
+        };
+        let parts = self.world.collectives.gather_bytes(&serde_json::to_vec(&part).unwrap_or_default())?;
+        let mut gathered = Vec::with_capacity(parts.len());
+        for (rank, part) in parts.iter().enumerate() {
+            match serde_json::from_slice(part) {
+                Ok(Part::Written(objects)) => gathered.push(objects),
+                Ok(Part::Failed { code, message }) => {
+                    return self.failed(&header.name, code, &format!("rank {rank}: {message}"), observer);
+                }
+                Err(error) => {
+                    return self.failed(&header.name, ExitCode::Bug, &format!("rank {rank}: {error}"), observer);
+                }
+            }
+        }
+        let name = header.name.clone();
+        let is_zero = self.world.collectives.rank().is_zero();
+        let committer = is_zero.then(|| self.start_commit(header, gathered, observer));
+        self.stage = Stage::Committing { name, committer };
+        Ok(())
+    }
+
+    /// On rank 0: metrics up to here first, so that a committed step never lacks them; then the manifest; then what
+    /// retention lets go.
+    fn start_commit(
+        &self,
+        header: ManifestHeader,
+        gathered: Vec<RankObjects>,
+        observer: &Observer,
+    ) -> JoinHandle<Result<(), CheckpointError>> {
+        let (run, keep_last) = (self.run.clone(), self.world.config.checkpoint.keep_last);
+        let metrics = observer.flush_metrics();
+        std::thread::spawn(move || {
+            if let Some(Ok(flushed)) = metrics.map(|receiver| receiver.recv()) {
+                flushed?;
+            }
+            checkpoint::commit(&checkpoint::folder_of(&run, &header.name), header, gathered)?;
+            // What is committed stays committed when tidying up fails; the next save tries again.
+            if let Err(error) = checkpoint::prune(&run, keep_last) {
+                tracing::warn!("old checkpoints stay for now: {error}");
+            }
+            Ok(())
+        })
+    }
+
+    fn rank_0_has_committed(
+        &mut self,
+        name: CheckpointName,
+        committer: Option<JoinHandle<Result<(), CheckpointError>>>,
+        observer: &Observer,
+    ) -> Result<(), JobError> {
+        let failure = match committer.map(joined) {
+            Some(Err(error)) => Some((error.exit_code(), error.to_string())),
+            _ => None,
+        };
+        let told = serde_json::to_vec(&failure).unwrap_or_default();
+        let told = self.world.collectives.broadcast_bytes(&told)?;
+        match serde_json::from_slice::<Option<(ExitCode, String)>>(&told) {
+            Ok(None) => {
+                self.saved_step = Some(name.step);
+                self.failures = 0;
+                observer.notice(format!("committed {}", checkpoint::folder_of(&self.run, &name).url()));
+                Ok(())
+            }
+            Ok(Some((code, message))) => self.failed(&name, code, &format!("rank 0: {message}"), observer),
+            Err(error) => self.failed(&name, ExitCode::Bug, &format!("rank 0: {error}"), observer),
+        }
+    }
+
+    /// A save has failed, on all ranks alike.
+    fn failed(
+        &mut self,
+        name: &CheckpointName,
+        code: ExitCode,
+        message: &str,
+        observer: &Observer,
+    ) -> Result<(), JobError> {
+        self.failures += 1;
+        let text = format!("the save of {name} failed: {message}");
+        if self.failures >= FAILURES_MAX {
+            return Err(JobError::Save { code, message: text });
+        }
+        observer.trouble(format!("{text}; the run goes on, and the next save tries again"));
+        Ok(())
+    }
+
+    /// The newest checkpoint that all ranks can read. Ranks read it at the same time, each for itself; where one had to
+    /// fall back, all take the oldest that any of them took.
+    fn newest_of_all(&self, expected: &[ParameterShape]) -> Result<Option<Restored>, JobError> {
+        let on_corrupt = self.world.config.checkpoint.on_corrupt;
+        let mine = checkpoint::restore_newest(&self.run, on_corrupt, expected)?;
+        let name = mine.as_ref().map(|restored| restored.name.clone());
+        let names = self.world.collectives.gather_bytes(&serde_json::to_vec(&name).unwrap_or_default())?;
+        let names: Vec<Option<CheckpointName>> =
+            names.iter().map(|name| serde_json::from_slice(name).unwrap_or_default()).collect();
+        let Some(oldest) = names.into_iter().min().flatten() else { return Ok(None) };
+        if name.as_ref() == Some(&oldest) {
+            return Ok(mine);
+        }
+        let (folder, manifest) = checkpoint::read_manifest(&self.run, &oldest)?;
+        let state = checkpoint::read_state(&folder, &manifest)?;
+        let skipped = mine.map_or_else(Vec::new, |restored| restored.skipped);
+        Ok(Some(Restored { name: oldest, manifest, state, skipped }))
+    }
+
+    fn check_tokenizer(&self, restored: &Restored) -> Result<(), JobError> {
+        let saved = &restored.manifest.tokenizer_hash;
+        match *saved == self.tokenizer_hash {
+            true => Ok(()),
+            false => Err(JobError::Usage(format!(
+                "{} was trained on tokens of the tokenizer with hash {saved}, but data.train has {}: give the same \
+                 data, or another run.output",
+                restored.name, self.tokenizer_hash
+            ))),
+        }
+    }
+}
+
+/// The result of a thread; a panic in it has ended the process already.
+fn joined<T>(thread: JoinHandle<T>) -> T {
+    thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+}
+
+/// The model's parameters as a checkpoint names them.
+pub fn shapes(model: &Gpt2) -> Vec<ParameterShape> {
+    let shape =
+        |p: &crate::model::parameters::Parameter| ParameterShape { name: p.name.clone(), shape: p.shape.clone() };
+    model.layout.parameters.iter().map(shape).collect()
+}
+
+/// A copy of this rank's share of the state: nothing that is written later can leak into it.
+fn snapshot(state: &TrainState, ranks: &dyn Collectives) -> RankSnapshot {
+    let parameters = &state.model.layout.parameters;
+    let shares = plan_save(&shapes(&state.model), ranks.world_size());
+    let share = &shares[ranks.rank().index()];
+    let tensors = share.tensors.iter().map(|i| {
+        let parameter = &parameters[*i];
+        let data = host_values(&parameter.of(&state.model.flat));
+        HostTensor { name: parameter.name.clone(), shape: parameter.shape.clone(), data }
+    });
+    let slices = share.slices.iter().map(|slice| {
+        let parameter = &parameters[slice.parameter];
+        let part = |flat: &Tensor| {
+            let length = (slice.end - slice.start) as i64;
+            host_values(&parameter.of(flat).view([-1]).narrow(0, slice.start as i64, length))
+        };
+        HostSlice {
+            tensor: parameter.name.clone(),
+            start: slice.start,
+            end: slice.end,
+            exp_avg: part(&state.optimizer.exp_avg),
+            exp_avg_sq: part(&state.optimizer.exp_avg_sq),
+        }
+    });
+    RankSnapshot { tensors: tensors.collect(), slices: slices.collect() }
+}
+
+/// The elements of a float32 tensor, row-major.
+fn host_values(tensor: &Tensor) -> Vec<f32> {
+    let mut values = vec![0.0; tensor.numel()];
+    tensor.copy_data(&mut values, tensor.numel());
+    values
+}
+
+/// Copies restored weights and moments into the state's flat tensors.
+fn restore_tensors(state: &mut TrainState, saved: &RestoredState) {
+    let _no_grad = tch::no_grad_guard();
+    let Gpt2 { layout, flat, .. } = &state.model;
+    layout.load(flat, &saved.weights);
+    layout.load(&state.optimizer.exp_avg, &saved.exp_avg);
+    layout.load(&state.optimizer.exp_avg_sq, &saved.exp_avg_sq);
+}

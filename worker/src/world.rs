@@ -1,0 +1,178 @@
+//! A rank's place in the world: starting MPI, sharing rank 0's start with all, and ending everyone when one rank fails.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use common::attempt;
+use common::config::{CollectivesKind, RawConfig, RunConfig};
+use common::storage::Folder;
+use common::worker_contract::{ExitCode, FromRank, PROTOCOL_VERSION, StartLine, read_line};
+use serde::{Deserialize, Serialize};
+
+use crate::collectives::Collectives;
+use crate::collectives::mpi::{self, Mpi};
+use crate::collectives::single::Single;
+use crate::control::{Control, LauncherAddress, Requests, host_name};
+use crate::error::JobError;
+
+/// How long ranks may need to find each other, before the config says how long a collective may take.
+const START_TIMEOUT: Duration = Duration::from_secs(300);
+
+/// Everything that a job on this rank works with.
+pub struct World {
+    /// The config, the same on all ranks.
+    pub config: RunConfig,
+    /// The attempt that this is.
+    pub attempt: u32,
+    /// The other ranks.
+    pub collectives: Arc<dyn Collectives>,
+    /// The launcher, if there is one.
+    pub control: Control,
+    /// What is asked of this job.
+    pub requests: Requests,
+}
+
+/// Where rank 0 learns what to do.
+pub enum Origin {
+    /// A [`StartLine`] on standard input.
+    Launcher,
+    /// A config file and overrides.
+    File(PathBuf, Vec<String>),
+}
+
+/// What rank 0 tells the others at the start.
+#[derive(Serialize, Deserialize)]
+struct Start {
+    config: String,
+    attempt: u32,
+    control: Option<(String, String)>,
+}
+
+/// The connection over which a failing rank says why; set once there is one.
+static CONTROL: OnceLock<Control> = OnceLock::new();
+
+impl World {
+    /// Starts MPI if this process is one of several, shares rank 0's config, and connects to the launcher.
+    pub fn enter(origin: &Origin) -> Result<Self, JobError> {
+        let requests =
+            Requests::from_signals().map_err(|error| JobError::Usage(format!("signals cannot be handled: {error}")))?;
+        let collectives = start_collectives()?;
+        let start = match collectives.rank().is_zero() {
+            true => Start::read(origin, collectives.world_size().get())?.to_json(),
+            false => Vec::new(),
+        };
+        let start = Start::from_json(&collectives.broadcast_bytes(&start)?)?;
+        let config = RawConfig::parse("from rank 0", &start.config, &[])?.run()?;
+        check_collectives(&config, collectives.as_ref())?;
+        collectives.set_timeout(Duration::from_secs(config.parallel.timeout_s));
+
+        let control = match &start.control {
+            Some((address, token)) => {
+                let lost_timeout = Duration::from_secs(config.launch.stall_timeout_s);
+                let launcher = LauncherAddress { address, token, lost_timeout };
+                let me = (collectives.rank(), collectives.world_size());
+                Control::connect(&launcher, me, &requests, |error| fail(&error.to_string(), error.exit_code()))?
+            }
+            None => Control::default(),
+        };
+        let _ = CONTROL.set(control.clone());
+        Ok(World { config, attempt: start.attempt, collectives, control, requests })
+    }
+}
+
+/// MPI if this process is one of several, a world of one otherwise.
+pub fn start_collectives() -> Result<Arc<dyn Collectives>, JobError> {
+    Ok(match mpi::is_launched_by_mpi() {
+        true => Arc::new(Mpi::start(START_TIMEOUT)?),
+        false => Arc::new(Single),
+    })
+}
+
+/// Sets the compute threads of this process; for 0, an even share of the cores among the ranks of this node.
+///
+/// Left alone, libtorch would take every core for every rank.
+pub fn set_threads(threads_per_rank: u32) {
+    let local_ranks = std::env::var("OMPI_COMM_WORLD_LOCAL_SIZE").ok().and_then(|n| n.parse().ok()).unwrap_or(1);
+    let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get() as u32);
+    // A binding by mpirun has already reduced the cores that this process sees.
+    let is_bound = std::env::var("OMPI_MCA_rmaps_base_mapping_policy").is_ok_and(|policy| policy.contains("PE"));
+    let share = if is_bound { cores } else { (cores / local_ranks).max(1) };
+    tch::set_num_threads(if threads_per_rank > 0 { threads_per_rank } else { share } as i32);
+}
+
+impl Start {
+    /// Rank 0 reads what to do. Without a launcher it claims the attempt and stores the resolved config itself.
+    fn read(origin: &Origin, ranks: u32) -> Result<Self, JobError> {
+        match origin {
+            Origin::Launcher => {
+                let line: StartLine = read_line(&mut io::stdin().lock())
+                    .map_err(|error| {
+                        JobError::Usage(format!("standard input is not a launcher's start line: {error}"))
+                    })?
+                    .ok_or_else(|| JobError::Usage("standard input ended before the launcher's start line".into()))?;
+                if line.version != PROTOCOL_VERSION {
+                    return Err(JobError::Usage(format!(
+                        "the launcher speaks protocol {}, this worker {PROTOCOL_VERSION}: build both from one source",
+                        line.version
+                    )));
+                }
+                let control = Some((line.control_address, line.control_token));
+                Ok(Start { config: line.config, attempt: line.attempt, control })
+            }
+            Origin::File(path, overrides) => {
+                let mut config = RawConfig::load(path, overrides)?.run()?;
+                config.make_urls_absolute()?;
+                let run = Folder::open(&config.run.output, &config.storage)?;
+                let attempt = attempt::claim(&run, &host_name(), ranks)?.attempt;
+                run.put("config.toml", config.to_toml().into())?;
+                Ok(Start { config: config.to_toml(), attempt, control: None })
+            }
+        }
+    }
+
+    fn to_json(&self) -> Vec<u8> {
+        serde_json::to_vec(self).unwrap_or_else(|e| unreachable!("a start is JSON: {e}"))
+    }
+
+    fn from_json(bytes: &[u8]) -> Result<Self, JobError> {
+        serde_json::from_slice(bytes).map_err(|error| {
+            JobError::Usage(format!(
+                "rank 0 sent a start that this rank cannot read: {error}; use one binary everywhere"
+            ))
+        })
+    }
+}
+
+fn check_collectives(config: &RunConfig, collectives: &dyn Collectives) -> Result<(), JobError> {
+    let world = collectives.world_size();
+    let is_mpi = mpi::is_launched_by_mpi();
+    match config.parallel.collectives {
+        CollectivesKind::Single if world.get() > 1 => Err(JobError::Usage(format!(
+            "parallel.collectives = \"single\", but there are {world} ranks; use \"auto\""
+        ))),
+        CollectivesKind::Mpi if !is_mpi => Err(JobError::Usage(
+            "parallel.collectives = \"mpi\", but this worker was not started by mpirun; use \"auto\"".into(),
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// Ends every rank because this one failed: says why, to people and to the launcher, and aborts the world.
+pub fn fail(message: &str, code: ExitCode) {
+    tracing::error!("{message}");
+    if let Some(control) = CONTROL.get() {
+        control.send(&FromRank::Exit { code, message: message.to_owned() });
+    }
+    mpi::abort_world(i32::from(code.number()));
+}
+
+/// Makes every panic of any thread, which is a bug, end every rank with [`ExitCode::Bug`].
+pub fn abort_on_panic() {
+    let print = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |info| {
+        print(info);
+        fail(&format!("bug: {info}; please report it with these lines"), ExitCode::Bug);
+    }));
+}

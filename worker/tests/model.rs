@@ -1,0 +1,156 @@
+//! GPT-2 against Hugging Face's: logits, loss and every gradient of small models of odd shapes (golden files made by
+//! scripts/golden/model.py), the padding, the sizes of the presets, and the initialisation.
+
+use std::path::Path;
+
+use common::config::ModelConfig;
+use safetensors::SafeTensors;
+use safetensors::tensor::Metadata;
+use tch::{Device, Kind, Tensor};
+use worker::model::{Batch, Gpt2};
+
+const CASES: [&str; 3] = ["1x6", "2x12", "3x20"];
+
+struct Golden {
+    bytes: Vec<u8>,
+    config: ModelConfig,
+}
+
+impl Golden {
+    fn load(case: &str) -> Self {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../tests/golden/model-{case}.safetensors"));
+        let bytes = std::fs::read(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+        let (_, metadata): (_, Metadata) = SafeTensors::read_metadata(&bytes).unwrap();
+        let sizes = metadata.metadata().clone().unwrap();
+        let size = |key: &str| sizes[key].parse().unwrap();
+        let config = ModelConfig {
+            layers: size("layers"),
+            width: size("width"),
+            heads: size("heads"),
+            context_tokens: size("context_tokens"),
+            vocabulary: size("vocabulary"),
+        };
+        Golden { bytes, config }
+    }
+
+    /// The tensor `key`, as float64 or int64.
+    fn tensor(&self, key: &str) -> Tensor {
+        let file = SafeTensors::deserialize(&self.bytes).unwrap();
+        let view = file.tensor(key).unwrap_or_else(|e| panic!("{key}: {e}"));
+        let shape: Vec<i64> = view.shape().iter().map(|n| *n as i64).collect();
+        let words = view.data().chunks_exact(8).map(|b| b.try_into().unwrap());
+        let flat = match view.dtype() {
+            safetensors::Dtype::F64 => Tensor::from_slice(&words.map(f64::from_le_bytes).collect::<Vec<_>>()),
+            safetensors::Dtype::I64 => Tensor::from_slice(&words.map(i64::from_le_bytes).collect::<Vec<_>>()),
+            other => panic!("{key} is {other:?}"),
+        };
+        flat.view(shape.as_slice())
+    }
+
+    fn model(&self, kind: Kind) -> Gpt2 {
+        let model = Gpt2::zeros(&self.config, kind, Device::Cpu);
+        for parameter in &model.layout.parameters {
+            parameter.of(&model.flat).copy_(&self.tensor(&format!("param.{}", parameter.name)));
+        }
+        model
+    }
+
+    fn batch(&self) -> Batch {
+        let tokens = self.tensor("tokens");
+        Batch::new(&Vec::<i64>::try_from(tokens.view([-1])).unwrap(), tokens.size()[0] as usize)
+    }
+}
+
+/// The largest difference, relative to the largest expected value.
+fn relative_error(got: &Tensor, expected: &Tensor) -> f64 {
+    let difference = (got.to_kind(Kind::Double) - expected).abs().max().double_value(&[]);
+    difference / expected.abs().max().double_value(&[])
+}
+
+fn equals_hugging_face(kind: Kind, tolerance: f64) {
+    for case in CASES {
+        let golden = Golden::load(case);
+        let (model, batch) = (golden.model(kind), golden.batch());
+        let rows = batch.targets.size()[0] as f64;
+
+        let check = |what: &str, got: &Tensor, expected: &Tensor| {
+            assert_eq!(got.size(), expected.size(), "{case} {what}");
+            let error = relative_error(got, expected);
+            assert!(error < tolerance, "{case} {what}: relative error {error:e}, allowed {tolerance:e}");
+        };
+        check("logits", &model.logits(&batch.inputs).unwrap(), &golden.tensor("logits"));
+        let expected_loss = golden.tensor("loss");
+        check("loss", &(model.loss_sum(&batch).unwrap() / rows), &expected_loss);
+
+        let gradients = model.flat.zeros_like();
+        let mut complete = Vec::new();
+        let loss =
+            model.accumulate_gradients(&batch, 1.0 / rows, &gradients, &mut |start| complete.push(start)).unwrap();
+        check("loss of backward", &(loss / rows), &expected_loss);
+        for parameter in &model.layout.parameters {
+            let expected = golden.tensor(&format!("grad.{}", parameter.name));
+            check(&parameter.name, &parameter.of(&gradients), &expected);
+        }
+        assert!(complete.is_sorted_by(|a, b| a > b), "{case}: {complete:?}");
+        assert_eq!(complete.last(), Some(&0), "{case}");
+
+        // A second micro batch adds to the first.
+        let _ = model.accumulate_gradients(&batch, 1.0 / rows, &gradients, &mut |_| {}).unwrap();
+        let name = "transformer.wte.weight";
+        let wte = model.layout.parameters.iter().find(|p| p.name == name).unwrap();
+        check("twice", &(wte.of(&gradients) / 2.0), &golden.tensor(&format!("grad.{name}")));
+        let padding = gradients.narrow(0, wte.elements as i64, (wte.padded_elements - wte.elements) as i64);
+        assert!(padding.numel() > 0 && padding.abs().sum(kind).double_value(&[]) == 0.0, "padding has a gradient");
+    }
+}
+
+#[test]
+fn equals_hugging_face_in_float64() {
+    equals_hugging_face(Kind::Double, 1e-9);
+}
+
+#[test]
+fn equals_hugging_face_in_float32() {
+    equals_hugging_face(Kind::Float, 1e-4);
+}
+
+#[test]
+fn presets_have_the_parameters_of_gpt2() {
+    let counts = [
+        ("gpt2-124m", 124_439_808),
+        ("gpt2-355m", 354_823_168),
+        ("gpt2-774m", 774_030_080),
+        ("gpt2-1558m", 1_557_611_200),
+    ];
+    for (name, expected) in counts {
+        let layout = worker::model::parameters::Layout::new(&ModelConfig::preset(name).unwrap());
+        assert_eq!(layout.parameters.iter().map(|p| p.elements).sum::<usize>(), expected, "{name}");
+    }
+}
+
+#[test]
+fn initialisation_has_the_papers_deviations() {
+    let config = ModelConfig { layers: 8, width: 256, heads: 4, context_tokens: 512, vocabulary: 5000 };
+    let model = Gpt2::initialised(&config, Kind::Float, Device::Cpu, 3);
+    for parameter in &model.layout.parameters {
+        let values = parameter.of(&model.flat).to_kind(Kind::Double).view([-1]);
+        let (mean, deviation) = (values.mean(Kind::Double).double_value(&[]), values.std(true).double_value(&[]));
+        let name = parameter.name.as_str();
+        let (expected_mean, expected_deviation) = match name {
+            _ if name.contains("ln_") && name.ends_with("weight") => (1.0, 0.0),
+            _ if name.ends_with("bias") => (0.0, 0.0),
+            "transformer.wpe.weight" => (0.0, 0.01),
+            // 0.02 / sqrt(2 x 8 layers)
+            _ if name.ends_with("c_proj.weight") => (0.0, 0.005),
+            _ => (0.0, 0.02),
+        };
+        // Six standard errors of the mean and of the deviation.
+        let count = values.numel() as f64;
+        assert!((mean - expected_mean).abs() <= 6.0 * expected_deviation / count.sqrt(), "{name}: mean {mean}");
+        let allowed = 6.0 * expected_deviation / (2.0 * count).sqrt();
+        assert!((deviation - expected_deviation).abs() <= allowed, "{name}: deviation {deviation}");
+    }
+    let same = Gpt2::initialised(&config, Kind::Float, Device::Cpu, 3);
+    assert_eq!(same.flat, model.flat);
+    assert_ne!(Gpt2::initialised(&config, Kind::Float, Device::Cpu, 4).flat, model.flat);
+}
