@@ -289,7 +289,10 @@ impl Folder {
             E::AlreadyExists { .. } => StorageError::AlreadyExists { url },
             E::PermissionDenied { .. } | E::Unauthenticated { .. } => StorageError::Denied { url, operation, reason },
             _ if is_about_credentials(&reason) => {
-                StorageError::Denied { url, operation, reason: format!("no credentials were found ({reason})") }
+                let set = credential_variables(&url);
+                let reason =
+                    format!("no credentials were found; set {set}, or run where the cloud gives them ({reason})");
+                StorageError::Denied { url, operation, reason }
             }
             _ if self.url.starts_with("file:") => StorageError::Local { url, operation, reason },
             _ => StorageError::Unreachable { url, operation, deadline_s: self.deadline_s, reason },
@@ -302,6 +305,15 @@ fn is_about_credentials(reason: &str) -> bool {
     ["169.254.169.254", "/latest/api/token", "metadata.google.internal", "computeMetadata", "credential"]
         .iter()
         .any(|mark| reason.contains(mark))
+}
+
+/// The environment variables that give credentials for `url`, to name in an error.
+fn credential_variables(url: &str) -> &'static str {
+    match url.split("://").next() {
+        Some("s3" | "s3a") => "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
+        Some("gs") => "GOOGLE_APPLICATION_CREDENTIALS",
+        _ => "AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY",
+    }
 }
 
 /// The messages of an error and of everything that caused it, without repetition.

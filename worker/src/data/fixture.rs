@@ -1,0 +1,81 @@
+//! Data sets for tests: tokens are consecutive integers, so that a range check proves what was read.
+
+use bytes::Bytes;
+use common::config::{DataConfig, DataSource, StorageConfig};
+use common::storage::Folder;
+use common::token_shard::{BLOCK_BYTES, INDEX_NAME, Index, ShardEntry, encode};
+use common::tokenizer::Tokenizer;
+
+use super::shards::Shards;
+use super::{DataError, DataSet};
+
+/// Tokens are counted modulo this, GPT-2's vocabulary.
+pub(super) const VOCABULARY: u32 = 50_257;
+
+/// A folder with shards and an index, both open to damage.
+pub(super) struct Fixture {
+    pub folder: Folder,
+    /// As written; after a change, [`Fixture::write_index`] writes it again.
+    pub index: Index,
+}
+
+impl Fixture {
+    /// Shards of so many tokens in memory, counting on from one shard to the next. `name` keeps tests apart.
+    pub fn new(name: &str, shard_tokens: &[u64]) -> Self {
+        Self::at(&format!("memory://data-{name}/train"), shard_tokens)
+    }
+
+    /// The same at `url`.
+    pub fn at(url: &str, shard_tokens: &[u64]) -> Self {
+        let folder = Folder::open(url, &StorageConfig::default()).unwrap();
+        let mut next = 0;
+        let mut shards = Vec::new();
+        for (i, count) in shard_tokens.iter().enumerate() {
+            let tokens: Vec<_> = (next..next + count).map(|t| (t % u64::from(VOCABULARY)) as u16).collect();
+            next += count;
+            let (name, content) = (format!("shard-{i:06}.bin"), encode(&tokens));
+            shards.push(ShardEntry::describe(&name, &content, Tokenizer::END_OF_TEXT));
+            folder.put(&name, content).unwrap();
+        }
+        let index = Index {
+            version: 1,
+            tokenizer: "gpt2".into(),
+            tokenizer_hash: Tokenizer::load("gpt2").unwrap().hash().to_owned(),
+            vocabulary: VOCABULARY,
+            tokens: next,
+            documents: shards.iter().map(|s| s.documents).sum(),
+            block_bytes: BLOCK_BYTES,
+            shards,
+        };
+        let fixture = Fixture { folder, index };
+        fixture.write_index();
+        fixture
+    }
+
+    pub fn write_index(&self) {
+        self.folder.put(INDEX_NAME, self.index.to_json()).unwrap();
+    }
+
+    /// Changes the bytes of a shard, not what the index says about it.
+    pub fn change(&self, shard: usize, change: impl FnOnce(&mut Vec<u8>)) {
+        let name = &self.index.shards[shard].name;
+        let mut content = self.folder.get(name).unwrap().to_vec();
+        change(&mut content);
+        self.folder.put(name, Bytes::from(content)).unwrap();
+    }
+
+    /// The least memory that a config allows.
+    pub fn config(url: &str) -> DataConfig {
+        let train = vec![DataSource { url: url.to_owned() }];
+        DataConfig { tokenizer: "gpt2".into(), train, validation: Vec::new(), prefetch_bytes: 8 << 20 }
+    }
+
+    pub fn open(&self, sequence_tokens: u64) -> Result<DataSet, DataError> {
+        let config = Self::config(self.folder.url());
+        DataSet::open(&config.train[0], &config, &StorageConfig::default(), sequence_tokens)
+    }
+
+    pub fn shards(&self) -> Shards {
+        Shards::new(self.folder.clone(), self.index.clone())
+    }
+}

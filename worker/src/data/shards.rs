@@ -1,0 +1,151 @@
+//! One block of one token shard, verified before anybody sees it.
+
+use std::ops::Range;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use bytes::Bytes;
+use common::storage::{Folder, StorageError};
+use common::token_shard::{BLOCK_BYTES, HEADER_BYTES, Index, ShardEntry, ShardError, TOKEN_BYTES, decode_tokens};
+
+use super::DataError;
+
+/// A block of [`BLOCK_BYTES`] in the data set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct BlockId {
+    /// Index of the shard.
+    pub shard: usize,
+    /// Index of the block in the shard.
+    pub block: u64,
+}
+
+impl BlockId {
+    /// The bytes of the shard `entry` that this block is; the last block is shorter.
+    pub fn range(self, entry: &ShardEntry) -> Range<u64> {
+        let start = self.block * BLOCK_BYTES;
+        start..(start + BLOCK_BYTES).min(entry.bytes)
+    }
+}
+
+/// The shards of one folder, as its index lists them.
+#[derive(Debug)]
+pub(super) struct Shards {
+    folder: Folder,
+    index: Index,
+    /// Whether the size of each shard was compared with the index.
+    size_is_right: Vec<AtomicBool>,
+    rereads: AtomicU64,
+}
+
+impl Shards {
+    /// Nothing is read yet.
+    pub fn new(folder: Folder, index: Index) -> Self {
+        let size_is_right = index.shards.iter().map(|_| AtomicBool::new(false)).collect();
+        Shards { folder, index, size_is_right, rereads: AtomicU64::new(0) }
+    }
+
+    /// What the index says.
+    pub fn index(&self) -> &Index {
+        &self.index
+    }
+
+    /// The folder's URL.
+    pub fn url(&self) -> &str {
+        self.folder.url()
+    }
+
+    /// Blocks that had to be read twice because of a wrong hash.
+    pub fn rereads(&self) -> u64 {
+        self.rereads.load(Ordering::Relaxed)
+    }
+
+    /// Reads a block and verifies size, hash, header and vocabulary.
+    pub fn read(&self, id: BlockId) -> Result<Bytes, DataError> {
+        let entry = &self.index.shards[id.shard];
+        self.check_size(id.shard)?;
+        let content = self.read_verified(id, || self.folder.get_range(&entry.name, id.range(entry)))?;
+        self.check_content(id, &content)?;
+        Ok(content)
+    }
+
+    /// Compares the size of a shard with the index, once: a truncated file is then called that, not damaged.
+    fn check_size(&self, shard: usize) -> Result<(), DataError> {
+        if self.size_is_right[shard].load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        let entry = &self.index.shards[shard];
+        let got = self.folder.size(&entry.name).map_err(explain)?;
+        if got != entry.bytes {
+            let url = self.folder.url_of(&entry.name);
+            return Err(ShardError::Size { url, expected: entry.bytes, got }.into());
+        }
+        self.size_is_right[shard].store(true, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// What `fetch` returns, once it has the right hash. A wrong one may have come from the wire or a cache on the way,
+    /// so the block is fetched a second time before the shard is called damaged.
+    fn read_verified(&self, id: BlockId, fetch: impl Fn() -> Result<Bytes, StorageError>) -> Result<Bytes, DataError> {
+        let entry = &self.index.shards[id.shard];
+        let url = self.folder.url_of(&entry.name);
+        let content = fetch().map_err(explain)?;
+        let Err(damage) = entry.verify_block(&url, id.block, &content) else { return Ok(content) };
+        self.rereads.fetch_add(1, Ordering::Relaxed);
+        tracing::warn!(%damage, "reading the block once more");
+        let content = fetch().map_err(explain)?;
+        entry.verify_block(&url, id.block, &content)?;
+        Ok(content)
+    }
+
+    /// Checks what a right hash does not promise: that prepare hashed a token shard of this vocabulary.
+    fn check_content(&self, id: BlockId, content: &[u8]) -> Result<(), DataError> {
+        let entry = &self.index.shards[id.shard];
+        let url = || self.folder.url_of(&entry.name);
+        let header = if id.block == 0 { HEADER_BYTES as usize } else { 0 };
+        if id.block == 0 {
+            entry.verify_header(&url(), content)?;
+        }
+        let vocabulary = self.index.vocabulary;
+        let beyond = decode_tokens(&content[header..]).enumerate().find(|(_, token)| u32::from(*token) >= vocabulary);
+        let Some((i, token)) = beyond else { return Ok(()) };
+        let offset = (id.range(entry).start + header as u64 - HEADER_BYTES) / TOKEN_BYTES + i as u64;
+        Err(DataError::BeyondVocabulary { url: url(), offset, token, vocabulary })
+    }
+}
+
+/// An absent shard is not just any absent object: the index promised it.
+fn explain(error: StorageError) -> DataError {
+    match error {
+        StorageError::NotFound { url } => DataError::MissingShard { url },
+        error => error.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::super::fixture::Fixture;
+    use super::*;
+
+    /// A fetch whose first `bad` answers have one bit flipped.
+    fn read_with(bad: u32) -> (u64, u32, Result<Bytes, DataError>) {
+        let fixture = Fixture::new("reread", &[100]);
+        let shards = fixture.shards();
+        let right = fixture.folder.get(&fixture.index.shards[0].name).unwrap();
+        let fetches = Cell::new(0);
+        let result = shards.read_verified(BlockId { shard: 0, block: 0 }, || {
+            fetches.set(fetches.get() + 1);
+            let mut content = right.to_vec();
+            content[1050] ^= u8::from(fetches.get() <= bad);
+            Ok(Bytes::from(content))
+        });
+        (shards.rereads(), fetches.get(), result)
+    }
+
+    #[test]
+    fn a_wrong_hash_is_read_once_more_before_it_is_an_error() {
+        assert!(matches!(read_with(0), (0, 1, Ok(_))));
+        assert!(matches!(read_with(1), (1, 2, Ok(_))));
+        assert!(matches!(read_with(2), (1, 2, Err(DataError::Shard(ShardError::Hash { block: 0, .. })))));
+    }
+}

@@ -1,0 +1,213 @@
+//! This rank's micro batches, in order, read ahead of the step by a thread of their own.
+
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use common::batch_plan::BatchPlan;
+use common::topology::{Rank, WorldSize};
+
+use super::order::Order;
+use super::{DataError, DataSet};
+
+/// The most micro batches that wait to be trained on; memory may allow fewer.
+const QUEUE_MICRO_BATCHES: u64 = 8;
+
+/// The sequences of one forward pass on one rank: B of them, each of T tokens and the one after them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MicroBatch {
+    /// Which training sequences these are, counted over the whole run.
+    pub sequences: Range<u64>,
+    /// Token ids, row-major \[B, T+1\]: inputs are columns 0 to T-1, targets columns 1 to T.
+    pub tokens: Vec<i64>,
+    /// Number of sequences, B.
+    pub batch: usize,
+    /// How long the caller waited for it; next to nothing when reading keeps up.
+    pub waited: Duration,
+}
+
+/// The micro batches of one rank over a range of steps.
+///
+/// Dropping it ends its thread after the micro batch that it is reading.
+#[derive(Debug)]
+pub struct TokenStream {
+    receiver: Receiver<Result<MicroBatch, DataError>>,
+}
+
+impl TokenStream {
+    /// Starts reading the micro batches of `rank`, as `plan` divides them, for the `steps` steps that follow the
+    /// consumption of `consumed` sequences by all ranks.
+    pub fn train(
+        set: Arc<DataSet>,
+        seed: u64,
+        plan: BatchPlan,
+        rank: Rank,
+        world: WorldSize,
+        consumed: u64,
+        steps: u64,
+    ) -> TokenStream {
+        assert_eq!(plan.sequence_tokens, set.sequence_tokens(), "the plan and the data set differ in T");
+        let (sender, receiver) = sync_channel(queue_micro_batches(&plan, set.budget().queue_bytes));
+        let ranges =
+            (0..steps).flat_map(move |step| plan.micro_batches(consumed + step * plan.global_sequences, rank, world));
+        thread::Builder::new()
+            .name("token stream".into())
+            .spawn(move || send_micro_batches(&set, seed, ranges, &sender))
+            .unwrap_or_else(|e| panic!("cannot start the thread that reads tokens: {e}"));
+        TokenStream { receiver }
+    }
+
+    /// The next micro batch of this rank, in the order of [`BatchPlan::micro_batches`], step after step.
+    ///
+    /// After an error, and after the last micro batch of the last step, there is only [`DataError::Ended`].
+    #[expect(clippy::should_implement_trait, reason = "to an iterator its end would be ordinary")]
+    pub fn next(&mut self) -> Result<MicroBatch, DataError> {
+        let start = Instant::now();
+        let micro_batch = self.receiver.recv().unwrap_or(Err(DataError::Ended))?;
+        Ok(MicroBatch { waited: start.elapsed(), ..micro_batch })
+    }
+}
+
+/// How many micro batches may wait, at least one however large it is.
+fn queue_micro_batches(plan: &BatchPlan, queue_bytes: u64) -> usize {
+    let tokens = plan.micro_sequences.min(plan.global_sequences) * (plan.sequence_tokens + 1);
+    let bytes = tokens * size_of::<i64>() as u64;
+    (queue_bytes / bytes).clamp(1, QUEUE_MICRO_BATCHES) as usize
+}
+
+/// Reads one micro batch after the other, until the last, the first error, or nobody listens.
+fn send_micro_batches(
+    set: &DataSet,
+    seed: u64,
+    ranges: impl Iterator<Item = Range<u64>>,
+    sender: &SyncSender<Result<MicroBatch, DataError>>,
+) {
+    let order = Order::new(seed, set.sequences());
+    for sequences in ranges {
+        let positions: Vec<_> = sequences.clone().map(|number| order.position(number)).collect();
+        let batch = positions.len();
+        let read = set.read(&positions);
+        let failed = read.is_err();
+        let micro_batch = read.map(|tokens| MicroBatch { sequences, tokens, batch, waited: Duration::ZERO });
+        if sender.send(micro_batch).is_err() || failed {
+            return;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::super::fixture::Fixture;
+    use super::*;
+
+    const T: u64 = 8;
+    const ROW: usize = T as usize + 1;
+
+    fn plan(global_sequences: u64, micro_sequences: u64) -> BatchPlan {
+        BatchPlan { global_sequences, micro_sequences, sequence_tokens: T }
+    }
+
+    /// The first tokens of the sequences of each step, over all ranks of a world in rank order.
+    fn steps(set: &Arc<DataSet>, plan: BatchPlan, world: u32, consumed: u64, steps: u64) -> Vec<Vec<i64>> {
+        let world = WorldSize::new(world).unwrap();
+        let start = |rank| TokenStream::train(set.clone(), 11, plan, rank, world, consumed, steps);
+        let mut streams: Vec<_> = world.ranks().map(|rank| (rank, start(rank))).collect();
+        let mut of_steps = Vec::new();
+        for step in 0..steps {
+            let mut firsts = Vec::new();
+            for (rank, stream) in &mut streams {
+                for range in plan.micro_batches(consumed + step * plan.global_sequences, *rank, world) {
+                    let micro = stream.next().unwrap();
+                    assert_eq!((micro.sequences, micro.batch), (range.clone(), (range.end - range.start) as usize));
+                    assert_eq!(micro.tokens.len(), micro.batch * ROW);
+                    for row in micro.tokens.chunks(ROW) {
+                        assert!(row.iter().copied().eq(row[0]..row[0] + ROW as i64), "{row:?} is not consecutive");
+                        firsts.push(row[0]);
+                    }
+                }
+            }
+            of_steps.push(firsts);
+        }
+        for (_, stream) in &mut streams {
+            assert!(matches!(stream.next(), Err(DataError::Ended)));
+        }
+        of_steps
+    }
+
+    #[test]
+    fn every_world_size_consumes_the_same_sequences_over_epochs() {
+        let set = Arc::new(Fixture::new("worlds", &[100, 77, 50]).open(T).unwrap());
+        assert_eq!(set.sequences(), 12 + 9 + 6);
+        let alone = steps(&set, plan(10, 3), 1, 0, 12);
+        for world in [1, 2, 3, 4, 8, 13] {
+            for micro in [1, 3, 10] {
+                assert_eq!(
+                    steps(&set, plan(10, micro), world, 0, 12),
+                    alone,
+                    "{world} ranks, micro batches of {micro}"
+                );
+            }
+        }
+        let all: Vec<_> = alone.into_iter().flatten().collect();
+        let epochs: Vec<_> = all.chunks_exact(27).collect();
+        assert_eq!(epochs.len(), 4);
+        for (i, epoch) in epochs.iter().enumerate() {
+            assert_eq!(epoch.iter().collect::<HashSet<_>>().len(), 27, "epoch {i} repeats a sequence");
+            assert!(!epochs[..i].contains(epoch), "epoch {i} has the order of an earlier one");
+        }
+    }
+
+    #[test]
+    fn resuming_continues_exactly_with_any_world_size() {
+        let set = Arc::new(Fixture::new("resume", &[100, 77, 50]).open(T).unwrap());
+        let whole = steps(&set, plan(10, 4), 2, 0, 9);
+        for done in 0..9 {
+            for world in [2, 3] {
+                let rest = steps(&set, plan(10, 2), world, done * 10, 9 - done);
+                assert_eq!(rest, whole[done as usize..], "resumed after {done} steps on {world} ranks");
+            }
+        }
+    }
+
+    #[test]
+    fn good_micro_batches_come_before_the_error() {
+        let fixture = Fixture::new("late-error", &[100; 20]);
+        let set = Arc::new(fixture.open(T).unwrap());
+        fixture.folder.delete(&fixture.index.shards[7].name).unwrap();
+        let order = Order::new(11, set.sequences());
+        let good = (0..).take_while(|n| order.position(*n) / 12 != 7).count();
+        assert!(good > 0, "another seed would show more");
+        let mut stream = TokenStream::train(set, 11, plan(1, 1), Rank::ZERO, WorldSize::ONE, 0, 240);
+        for number in 0..good as u64 {
+            assert_eq!(stream.next().unwrap().sequences, number..number + 1);
+        }
+        assert!(matches!(stream.next(), Err(DataError::MissingShard { .. })));
+        assert!(matches!(stream.next(), Err(DataError::Ended)));
+    }
+
+    #[test]
+    fn dropping_a_stream_ends_its_thread() {
+        let set = Arc::new(Fixture::new("drop", &[100]).open(T).unwrap());
+        let mut stream = TokenStream::train(set.clone(), 11, plan(4, 2), Rank::ZERO, WorldSize::ONE, 0, u64::MAX / 8);
+        stream.next().unwrap();
+        drop(stream);
+        // The thread holds the other reference; the wait is generous, and only as long as it needs to be.
+        let ended = (0..6000).any(|_| {
+            thread::sleep(Duration::from_millis(10));
+            Arc::strong_count(&set) == 1
+        });
+        assert!(ended, "the thread still reads");
+    }
+
+    #[test]
+    fn the_queue_is_bounded_in_number_and_bytes() {
+        assert_eq!(queue_micro_batches(&plan(64, 4), 1 << 20), 8);
+        assert_eq!(queue_micro_batches(&plan(64, 4), 4 * 9 * 8 * 3 + 1), 3);
+        assert_eq!(queue_micro_batches(&plan(64, 64), 100), 1);
+        assert_eq!(queue_micro_batches(&plan(2, 64), 2 * 9 * 8 * 2), 2);
+    }
+}
