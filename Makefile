@@ -8,7 +8,7 @@ SHELL := /bin/bash
 .PHONY: help setup build demo test check bench clean
 
 # Says where libtorch is; scripts/setup puts it there.
-CARGO := . scripts/env.sh && cargo
+WITH_LIBTORCH := . scripts/env.sh &&
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -17,17 +17,17 @@ setup: ## Install system packages and libtorch (CONVOY_CUDA=1: with its CUDA lib
 	@scripts/setup
 
 build: setup ## Build every binary into target/release
-	$(CARGO) build --release --workspace
+	$(WITH_LIBTORCH) cargo build --release --workspace
 
 demo: build ## Prepare a text, train on 2 ranks, kill one, resume, sample (STORE=s3, DEMO_TEXT=file)
 	STORE='$(STORE)' DEMO_TEXT='$(DEMO_TEXT)' scripts/demo
 
 check: setup ## Formatting and lints
 	cargo fmt --all --check
-	$(CARGO) clippy --release --workspace --all-targets -- -D warnings
+	$(WITH_LIBTORCH) cargo clippy --release --workspace --all-targets -- -D warnings
 
 test: check build ## Everything that must pass before a change is accepted, with real mpirun
-	$(CARGO) test --release --workspace
+	$(WITH_LIBTORCH) cargo test --release --workspace
 
 bench: build ## Speed beside its peers (ONLY=name for one)
 	ONLY='$(ONLY)' scripts/bench

@@ -1,3 +1,4 @@
+# shellcheck shell=sh
 # Sourced, by any POSIX shell, before anything is built: says where libtorch is. scripts/setup puts it there.
 #
 #   . scripts/env.sh && cargo build --release --workspace
