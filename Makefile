@@ -1,0 +1,37 @@
+# Everything a person or a CI system types. Each target sets up what it needs; `make` alone lists them.
+#
+# Cargo builds into target/, or where CARGO_TARGET_DIR says. Everything is one profile, release, so that what is
+# tested is what runs.
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.PHONY: help setup build demo test check bench clean
+
+# Says where libtorch is; scripts/setup puts it there.
+WITH_LIBTORCH := . scripts/env.sh &&
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: ## Install system packages and libtorch (CONVOY_CUDA=1: with its CUDA libraries)
+	@scripts/setup
+
+build: setup ## Build every binary into target/release
+	$(WITH_LIBTORCH) cargo build --release --workspace
+
+demo: build ## Prepare a text, train on 2 ranks, kill one, resume, sample (STORE=s3, DEMO_TEXT=file)
+	STORE='$(STORE)' DEMO_TEXT='$(DEMO_TEXT)' scripts/demo
+
+check: setup ## Formatting and lints
+	cargo fmt --all --check
+	$(WITH_LIBTORCH) cargo clippy --release --workspace --all-targets -- -D warnings
+
+test: check build ## Everything that must pass before a change is accepted, with real mpirun
+	$(WITH_LIBTORCH) cargo test --release --workspace
+
+bench: build ## Speed beside its peers (ONLY=name for one)
+	ONLY='$(ONLY)' scripts/bench
+
+clean: ## Remove what was built, and the demo's folder; the cache of set-up stays
+	cargo clean
+	rm -rf demo
