@@ -171,6 +171,11 @@ impl Folder {
         if name.is_empty() { self.url.clone() } else { format!("{}/{name}", self.url) }
     }
 
+    /// How many requests may be in flight at once: `storage.concurrency`.
+    pub fn concurrency(&self) -> usize {
+        self.concurrency
+    }
+
     /// The whole object.
     pub fn get(&self, name: &str) -> Result<Bytes> {
         let path = self.path(name);

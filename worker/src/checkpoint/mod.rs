@@ -1,1 +1,150 @@
-//! Save and restore: see common::checkpoint_layout for names and manifest.
+//! Saving, restoring and pruning checkpoints, on the host: float32 slices in, float32 vectors out, no tensors.
+//! `common::checkpoint_layout` has the names and the manifest; docs/checkpoint-format.md is the specification.
+//!
+//! - [`save`]: every rank writes its share with [`write_rank`], rank 0 makes it a checkpoint with [`commit`].
+//! - [`restore`]: the newest checkpoint that verifies becomes whole tensors again, whatever world size wrote it.
+//! - [`retention`]: old checkpoints go.
+//! - `transfer`: objects are read in ranges, several at once, each verified against the manifest's hashes.
+//! - `tensor_file`: safetensors, to and from float32.
+//!
+//! Absent on purpose: the decision when to save, the copy from the device, and what ranks exchange around a save.
+
+pub mod restore;
+pub mod retention;
+pub mod save;
+mod tensor_file;
+mod transfer;
+
+use common::checkpoint_layout::{CHECKPOINTS_FOLDER, CheckpointName, ManifestError};
+use common::storage::{Folder, StorageError};
+use common::worker_contract::ExitCode;
+
+pub use restore::{
+    Restored, RestoredState, check_model, list, newest_manifest, read_manifest, read_state, read_weights,
+    restore_newest, verify,
+};
+pub use retention::prune;
+pub use save::{HostSlice, HostTensor, ManifestHeader, RankObjects, RankSnapshot, commit, new_name, write_rank};
+
+/// Why a checkpoint could not be saved, restored or pruned.
+#[derive(Debug, thiserror::Error)]
+pub enum CheckpointError {
+    /// The store failed.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    /// The manifest is damaged or contradicts itself.
+    #[error(transparent)]
+    Manifest(#[from] ManifestError),
+    /// The manifest lists an object that is not there.
+    #[error("{url} does not exist, expected {expected} bytes: the checkpoint is incomplete; restore another one")]
+    Missing {
+        /// The object.
+        url: String,
+        /// Size from the manifest.
+        expected: u64,
+    },
+    /// An object has another size than the manifest says.
+    #[error("{url}: {got} bytes, expected {expected}: truncated or overwritten; restore another checkpoint")]
+    Size {
+        /// The object.
+        url: String,
+        /// From the manifest.
+        expected: u64,
+        /// In the store.
+        got: u64,
+    },
+    /// An object has other content than the manifest says.
+    #[error("{url}: bytes {start}..{end} have SHA-256 {got}, expected {expected}: damaged; restore another checkpoint")]
+    Hash {
+        /// The object.
+        url: String,
+        /// First byte that was hashed.
+        start: u64,
+        /// One past the last.
+        end: u64,
+        /// From the manifest.
+        expected: String,
+        /// Of what was read.
+        got: String,
+    },
+    /// An object is what its writer wrote, but not what the manifest needs it to be.
+    #[error("{url}: {reason}: not a part of this checkpoint; restore another one")]
+    Content {
+        /// The object.
+        url: String,
+        /// What does not fit.
+        reason: String,
+    },
+    /// The checkpoint is of another model than the config describes.
+    #[error(
+        "{url}: tensor {tensor} is {got} in the checkpoint, expected {expected}: [model] in the config describes \
+         another model than the one that was saved; use the run's own config, or another run.output"
+    )]
+    Model {
+        /// The checkpoint.
+        url: String,
+        /// The first tensor that differs.
+        tensor: String,
+        /// From the config.
+        expected: String,
+        /// From the manifest.
+        got: String,
+    },
+    /// There are committed checkpoints, and none of them verifies.
+    #[error(
+        "{url}: none of its {} checkpoints can be restored:\n  {}\ncopy one back from elsewhere, or use another \
+         run.output to start from the beginning", reasons.len(), reasons.join("\n  ")
+    )]
+    NoneVerifies {
+        /// The folder of the checkpoints.
+        url: String,
+        /// Each one's fault, newest first.
+        reasons: Vec<String>,
+    },
+    /// The snapshot that was to be saved is not what it says.
+    #[error("cannot save {url}: {reason}; this is a bug in Convoy, please report it")]
+    Snapshot {
+        /// The object.
+        url: String,
+        /// What does not fit.
+        reason: String,
+    },
+}
+
+impl CheckpointError {
+    /// What a process that ends because of this exits with.
+    pub fn exit_code(&self) -> ExitCode {
+        match self {
+            CheckpointError::Storage(error) => error.exit_code(),
+            CheckpointError::Model { .. } => ExitCode::Config,
+            CheckpointError::Snapshot { .. } => ExitCode::Bug,
+            CheckpointError::Manifest(_)
+            | CheckpointError::Missing { .. }
+            | CheckpointError::Size { .. }
+            | CheckpointError::Hash { .. }
+            | CheckpointError::Content { .. }
+            | CheckpointError::NoneVerifies { .. } => ExitCode::Data,
+        }
+    }
+
+    /// Whether the checkpoint itself is at fault, so that an older one may do; not so when the store is away, access
+    /// is denied, or the config is for another model.
+    fn is_corruption(&self) -> bool {
+        matches!(
+            self,
+            CheckpointError::Manifest(_)
+                | CheckpointError::Missing { .. }
+                | CheckpointError::Size { .. }
+                | CheckpointError::Hash { .. }
+                | CheckpointError::Content { .. }
+        )
+    }
+}
+
+/// The folder of checkpoint `name` in the run folder `run`.
+pub fn folder_of(run: &Folder, name: &CheckpointName) -> Folder {
+    run.folder(CHECKPOINTS_FOLDER).folder(&name.to_string())
+}
+
+#[cfg(test)]
+mod tests;
