@@ -61,7 +61,7 @@ pub(super) fn loss_and_gradient(
         let _ = dlogits.scatter_add_(1, &targets.unsqueeze(1), &minus_one);
         let _ = dlogits.g_mul_scalar_(scale);
         let _ = dembedding.addmm_(&dlogits.tr(), &x);
-        let _ = Tensor::mm_out(&dx.narrow(0, start, rows), &dlogits, embedding);
+        let _ = dlogits.mm_out(&dx.narrow(0, start, rows), embedding);
     }
     (loss, dx)
 }
