@@ -137,6 +137,13 @@ mod tests {
     }
 
     #[test]
+    fn the_hash_is_pinned() {
+        // docs/token-shards.md; computed in Python from r50k_base.tiktoken.
+        let expected = "3dd825a2a73eba50f5a8fb2367548839c8395a3ee0bf848a61a64d85015db3d8";
+        assert_eq!(Tokenizer::load("gpt2").unwrap().hash(), expected);
+    }
+
+    #[test]
     fn other_names_are_refused() {
         let error = Tokenizer::load("gpt5").err().unwrap().to_string();
         assert_eq!(error, "cannot load the tokenizer \"gpt5\": unknown name; the one that exists today is \"gpt2\"");
