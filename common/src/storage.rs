@@ -21,7 +21,7 @@ use object_store::gcp::GoogleCloudStorageBuilder;
 use object_store::http::HttpBuilder;
 use object_store::local::LocalFileSystem;
 use object_store::memory::InMemory;
-use object_store::path::Path;
+use object_store::path::{Path, PathPart};
 use object_store::{
     BackoffConfig, ClientOptions, ObjectStore, ObjectStoreExt, PutMode, PutPayload, RetryConfig, WriteMultipart,
 };
@@ -281,8 +281,11 @@ impl Folder {
         Ok(names)
     }
 
+    /// Parts are taken as they are, so that a name from [`Folder::list`] names its object whatever characters it has;
+    /// only what no store could hold (`..`, control characters) is encoded.
     fn path(&self, name: &str) -> Path {
-        name.split('/').filter(|part| !part.is_empty()).fold(self.prefix.clone(), |path, part| path.join(part))
+        let part = |part| PathPart::parse(part).unwrap_or_else(|_| PathPart::from(part));
+        name.split('/').filter(|part| !part.is_empty()).fold(self.prefix.clone(), |path, name| path.join(part(name)))
     }
 
     fn explain(&self, operation: &'static str, name: &str, error: object_store::Error) -> StorageError {
@@ -403,6 +406,11 @@ mod tests {
         assert_eq!(folder.get("a").unwrap(), "three");
         assert_eq!(folder.get_range("a", 1..3).unwrap(), "hr");
         assert_eq!(folder.size("sub/b").unwrap(), 3);
+        let odd = "sub/100% [odd] #1~ é.txt";
+        folder.put(odd, Bytes::from_static(b"odd")).unwrap();
+        assert_eq!(folder.list().unwrap()[1].name, odd);
+        assert_eq!(folder.get(odd).unwrap(), "odd");
+        folder.delete(odd).unwrap();
         let names: Vec<_> = folder.list().unwrap().into_iter().map(|o| o.name).collect();
         assert_eq!(names, ["a", "sub/b"]);
         assert_eq!(folder.list_folders().unwrap(), ["sub"]);

@@ -1,0 +1,261 @@
+//! The whole job, over memory and temporary folders.
+
+use bytes::Bytes;
+use common::config::OnBadDocument;
+use common::token_shard::{HEADER_BYTES, decode_tokens};
+
+use super::*;
+
+/// A job over `memory://NAME`, with inputs below `in/` and small shards.
+struct Job {
+    config: PrepareConfig,
+    root: Folder,
+}
+
+impl Job {
+    fn new(name: &str) -> Self {
+        let url = format!("memory://{name}");
+        let config = PrepareConfig {
+            inputs: vec![format!("{url}/in")],
+            output: format!("{url}/out"),
+            text_field: "text".into(),
+            tokenizer: "gpt2".into(),
+            tokens_per_shard: 50,
+            validation_fraction: 0.2,
+            seed: 1,
+            on_bad_document: OnBadDocument::Fail,
+        };
+        Job { config, root: Folder::open(&url, &StorageConfig::default()).unwrap() }
+    }
+
+    fn put(&self, name: &str, content: impl Into<Bytes>) {
+        self.root.put(name, content.into()).unwrap();
+    }
+
+    fn run(&self) -> Result<Summary, PrepareError> {
+        super::run(&self.config, &StorageConfig::default())
+    }
+
+    /// Runs, and checks that it is refused as data with a message that contains all of `expected`.
+    fn refused(&self, expected: &[&str]) {
+        let error = self.run().unwrap_err();
+        assert_eq!(error.exit_code(), ExitCode::Data, "{error}");
+        let message = error.to_string();
+        assert!(expected.iter().all(|part| message.contains(part)), "{message}");
+    }
+
+    /// Everything below the output, by name.
+    fn output(&self) -> Vec<(String, Bytes)> {
+        let output = Folder::open(&self.config.output, &StorageConfig::default()).unwrap();
+        output.list().unwrap().into_iter().map(|o| (o.name.clone(), output.get(&o.name).unwrap())).collect()
+    }
+}
+
+fn texts(count: usize) -> Vec<String> {
+    (0..count).map(|i| format!("Document {i}: {}\n", "naïve words of it, ".repeat(i % 7))).collect()
+}
+
+fn json_lines(texts: &[String]) -> String {
+    texts.iter().map(|text| serde_json::json!({ "text": text, "id": 1 }).to_string() + "\n").collect()
+}
+
+/// Reads a side as any reader would, checking everything that its index says, and decodes its documents.
+fn read_side(job: &Job, side: &str) -> (Index, Vec<String>) {
+    let folder = Folder::open(&job.config.output, &StorageConfig::default()).unwrap().folder(side);
+    let index = Index::parse("index", &folder.get(INDEX_NAME).unwrap()).unwrap();
+    let tokenizer = Tokenizer::load("gpt2").unwrap();
+    assert_eq!(index.tokenizer_hash, tokenizer.hash());
+    let mut tokens = Vec::new();
+    for (number, shard) in index.shards.iter().enumerate() {
+        assert_eq!(shard.name, format!("shard-{number:06}.bin"));
+        let content = folder.get(&shard.name).unwrap();
+        assert_eq!(content.len() as u64, shard.bytes);
+        shard.verify_header("shard", &content).unwrap();
+        shard.verify_block("shard", 0, &content).unwrap();
+        tokens.extend(decode_tokens(&content[HEADER_BYTES as usize..]));
+        let full = job.config.tokens_per_shard;
+        assert!(shard.tokens == full || (shard.tokens < full && number + 1 == index.shards.len()));
+    }
+    assert_eq!(tokens.len() as u64, index.tokens);
+    assert_eq!(tokens.first(), Some(&Tokenizer::END_OF_TEXT));
+    let decode = |ids: &[u16]| String::from_utf8(tokenizer.decode(ids).unwrap()).unwrap();
+    let documents: Vec<String> = tokens.split(|t| *t == Tokenizer::END_OF_TEXT).skip(1).map(decode).collect();
+    assert_eq!(documents.len() as u64, index.documents);
+    (index, documents)
+}
+
+#[test]
+fn documents_come_back_from_the_shards_in_a_new_order() {
+    let job = Job::new("round-trip");
+    let texts = texts(60);
+    job.put("in/a.jsonl", json_lines(&texts[..40]));
+    for (i, text) in texts[40..].iter().enumerate() {
+        job.put(&format!("in/deeper/{i:02}.TXT"), text.clone());
+    }
+    job.put("in/ignored.md", "not a document");
+    let summary = job.run().unwrap();
+
+    let (train_index, train) = read_side(&job, TRAIN_FOLDER);
+    let (validation_index, validation) = read_side(&job, VALIDATION_FOLDER);
+    assert!(train_index.shards.len() > 2, "the documents should cross shards");
+    assert!((1..30).contains(&validation.len()), "{}", validation.len());
+    let mut all = [train, validation].concat();
+    assert_ne!(all, texts);
+    all.sort();
+    let mut expected = texts.clone();
+    expected.sort();
+    assert_eq!(all, expected);
+
+    assert_eq!(summary.totals.documents, 60);
+    assert_eq!(summary.tokens, train_index.tokens + validation_index.tokens);
+    assert_eq!(summary.totals.text_bytes, texts.iter().map(|t| t.len() as u64).sum::<u64>());
+    assert_eq!(summary.train_url, "memory://round-trip/out/train");
+    assert!(summary.to_string().starts_with("60 documents, "), "{summary}");
+}
+
+#[test]
+fn the_same_config_gives_the_same_bytes_and_another_seed_others() {
+    let [first, mut second, mut other] = ["same-1", "same-2", "same-3"].map(Job::new);
+    first.put("in/a.jsonl", json_lines(&texts(50)));
+    second.config.inputs = first.config.inputs.clone();
+    other.config.inputs = first.config.inputs.clone();
+    other.config.seed = 2;
+    for job in [&first, &second, &other] {
+        job.run().unwrap();
+    }
+    assert!(first.output() == second.output());
+    assert!(first.output() != other.output());
+}
+
+#[test]
+fn shards_break_exactly_where_they_are_full() {
+    let tokens_of = |documents: &[&str]| {
+        let tokenizer = Tokenizer::load("gpt2").unwrap();
+        documents.iter().map(|d| tokenizer.encode(d).len() as u64 + 1).sum::<u64>()
+    };
+    let text = "one two three four five six seven";
+    assert_eq!(tokens_of(&[text]), 8);
+    for (tokens_per_shard, expected) in [(8, vec![8, 8, 8]), (12, vec![12, 12]), (24, vec![24]), (23, vec![23, 1])] {
+        let mut job = Job::new(&format!("boundaries-{tokens_per_shard}"));
+        job.config.tokens_per_shard = tokens_per_shard;
+        job.config.validation_fraction = 0.0;
+        job.put("in/a.jsonl", json_lines(&[text.into(), text.into(), text.into()]));
+        job.run().unwrap();
+        let (index, documents) = read_side(&job, TRAIN_FOLDER);
+        assert_eq!(index.shards.iter().map(|s| s.tokens).collect::<Vec<_>>(), expected);
+        assert_eq!(documents, [text; 3]);
+        assert!(job.output().iter().all(|(name, _)| !name.starts_with(VALIDATION_FOLDER)));
+    }
+}
+
+#[test]
+fn two_documents_make_two_sides_and_one_document_one() {
+    let job = Job::new("two");
+    job.put("in/a.txt", "first");
+    job.put("in/b.txt", "second");
+    assert_eq!(job.run().unwrap().totals.validation.unwrap().documents, 1);
+    let job = Job::new("one");
+    job.put("in/a.txt", "first");
+    assert_eq!(job.run().unwrap().totals.validation, None);
+}
+
+#[test]
+fn a_second_run_finds_its_work_done_and_writes_nothing() {
+    let mut job = Job::new("again");
+    job.put("in/a.jsonl", json_lines(&texts(20)));
+    let first = job.run().unwrap();
+    let before = job.output();
+    job.root.delete("out/train/shard-000000.bin").unwrap();
+    let second = job.run().unwrap();
+    assert!(!first.already_done && second.already_done);
+    assert_eq!(second.totals, first.totals);
+    assert_eq!(job.output().len() + 1, before.len());
+
+    job.config.seed = 5;
+    job.refused(&["memory://again/out holds prepared data already", "another [prepare] section", "choose another"]);
+    job.config.seed = 1;
+    job.put("in/b.txt", "one more");
+    job.refused(&["the inputs have changed since"]);
+}
+
+#[test]
+fn an_unfinished_run_is_finished_by_the_next() {
+    let job = Job::new("unfinished");
+    job.put("in/a.jsonl", json_lines(&texts(20)));
+    job.run().unwrap();
+    let whole = job.output();
+    // What a kill leaves behind is a run's writes up to some point; the training index is the last of them.
+    for lost in ["out/train/index.json", "out/validation/index.json", "out/prepare.json", "out/train/shard-000000.bin"]
+    {
+        job.root.delete("out/train/index.json").unwrap();
+        job.root.delete(lost).unwrap();
+        if lost == "out/prepare.json" {
+            job.root.delete("out/validation/index.json").unwrap();
+        }
+        assert!(!job.run().unwrap().already_done);
+        assert!(job.output() == whole);
+    }
+}
+
+#[test]
+fn the_output_of_others_is_left_alone() {
+    let job = Job::new("foreign");
+    job.put("in/a.txt", "text");
+    job.put("out/validation/index.json", "{}");
+    job.refused(&["memory://foreign/out", "no prepare.json"]);
+    job.put("out/prepare.json", "{}");
+    job.refused(&["no prepare.json of this version"]);
+}
+
+#[test]
+fn bad_documents_are_refused_by_name_and_line() {
+    let job = Job::new("bad");
+    job.put("in/a.jsonl", "{\"text\": \"good\"}\n\n{\"text\": \n");
+    job.refused(&["memory://bad/in/a.jsonl, line 3: not JSON", "prepare.on_bad_document = \"skip\""]);
+    job.put("in/a.jsonl", "{\"text\": \"good\"}\r\n{\"body\": \"x\"}\r\n");
+    job.refused(&["memory://bad/in/a.jsonl, line 2: no field \"text\" (prepare.text_field)"]);
+    assert!(job.output().is_empty());
+}
+
+#[test]
+fn bad_documents_are_skipped_and_counted_when_asked() {
+    let mut job = Job::new("skip");
+    job.config.on_bad_document = OnBadDocument::Skip;
+    job.config.text_field = "body".into();
+    job.put(
+        "in/a.jsonl",
+        "\u{feff}{\"body\": \"one\"}\nnonsense\n{\"text\": \"x\"}\n{\"body\": \"\"}\n{\"body\": \"two\"}",
+    );
+    let totals = job.run().unwrap().totals;
+    assert_eq!((totals.documents, totals.skipped_documents, totals.empty_documents), (2, 2, 1));
+    let mut all = [read_side(&job, TRAIN_FOLDER).1, read_side(&job, VALIDATION_FOLDER).1].concat();
+    all.sort();
+    assert_eq!(all, ["one", "two"]);
+}
+
+#[test]
+fn nothing_to_read_is_refused() {
+    let mut job = Job::new("nothing");
+    job.refused(&["prepare.inputs names memory://nothing/in", "no .txt or .jsonl"]);
+    job.put("in/a.jsonl", "\n \n");
+    job.put("in/b.txt", "");
+    job.refused(&["no document to prepare: 2 objects gave 1 empty and 0 unreadable"]);
+    job.config.inputs = vec!["memory://nothing/in/c.txt".into()];
+    job.refused(&["memory://nothing/in/c.txt does not exist"]);
+}
+
+#[test]
+fn local_files_with_any_bytes_and_names_are_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name).display().to_string();
+    std::fs::create_dir(at("in put")).unwrap();
+    std::fs::write(at("in put/a é%20.txt"), b"\xef\xbb\xbfcaf\xff <|endoftext|>").unwrap();
+    std::fs::write(at("b#1.jsonl"), "{\"text\": \"b\"}").unwrap();
+    let mut job = Job::new("unused");
+    job.config.inputs = vec![at("in put"), at("b#1.jsonl")];
+    job.config.output = at("out");
+    job.run().unwrap();
+    let mut all = [read_side(&job, TRAIN_FOLDER).1, read_side(&job, VALIDATION_FOLDER).1].concat();
+    all.sort();
+    assert_eq!(all, ["b", "caf\u{fffd} <|endoftext|>"]);
+}
