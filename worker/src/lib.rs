@@ -5,7 +5,7 @@
 //! - [`collectives`]: what ranks exchange, over MPI or within one process.
 //! - [`model`]: GPT-2, forward and backward written out.
 //! - [`gradients`]: flat gradients, exchanged in buckets while backward goes on; clipping.
-//! - [`optimizer`]: AdamW.
+//! - [`optimizer`]: its state and its update, AdamW.
 //! - [`data`]: the token stream.
 //! - [`checkpoint`]: save, restore and prune, on the host.
 //! - [`train`]: the loop.

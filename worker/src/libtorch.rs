@@ -110,9 +110,10 @@ pub struct AdamWTensors {
 }
 
 impl AdamW {
-    /// One update in place. Gradients are divided by `grad_scale` (and left so); nothing changes where `found_inf` is
-    /// 1. `step` is the number of this update, from 1. All three are float32 scalars, so that no value has to come to
-    /// the host.
+    /// One update in place: number `step`, from 1, with the gradients divided by `grad_scale` (and left so), or none at
+    /// all where `found_inf` is not 0.
+    ///
+    /// The three are float32 scalars where the weights are, so that no value has to come to the host.
     pub fn update(
         &self,
         tensors: &AdamWTensors,
@@ -145,6 +146,19 @@ impl AdamW {
                 found_inf.as_ptr(),
             )
         })
+    }
+}
+
+/// Lets the allocator keep what large tensors give back.
+///
+/// By default glibc maps every large block afresh and unmaps it when it is freed, so that each step faults in the pages
+/// of its activations and logits again.
+pub fn keep_freed_memory() {
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    // SAFETY: mallopt only sets parameters of the allocator; no other thread has been started yet that could allocate.
+    unsafe {
+        libc::mallopt(libc::M_MMAP_MAX, 0);
+        libc::mallopt(libc::M_TRIM_THRESHOLD, i32::MAX);
     }
 }
 

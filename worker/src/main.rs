@@ -10,6 +10,7 @@ use common::config::{RawConfig, RunConfig};
 use common::worker_contract::{ExitCode, FromRank};
 use worker::bench::bench_step;
 use worker::error::JobError;
+use worker::libtorch;
 use worker::sample::{SampleOptions, sample};
 use worker::train::train;
 use worker::world::{self, Origin, World};
@@ -111,6 +112,7 @@ struct BenchArgs {
 }
 
 fn main() -> ProcessExitCode {
+    libtorch::keep_freed_memory();
     common::telemetry::init();
     world::abort_on_panic();
     match run(Cli::parse().job) {

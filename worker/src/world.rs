@@ -8,6 +8,7 @@ use std::time::Duration;
 use common::attempt;
 use common::config::{CollectivesKind, RawConfig, RunConfig};
 use common::storage::Folder;
+use common::topology::Rank;
 use common::worker_contract::{ExitCode, FromRank, PROTOCOL_VERSION, StartLine, read_line};
 use serde::{Deserialize, Serialize};
 
@@ -50,6 +51,8 @@ struct Start {
     control: Option<(String, String)>,
 }
 
+/// Who this process is, for what it says when it fails; set once it is known.
+static RANK: OnceLock<Rank> = OnceLock::new();
 /// The connection over which a failing rank says why; set once there is one.
 static CONTROL: OnceLock<Control> = OnceLock::new();
 
@@ -84,10 +87,12 @@ impl World {
 
 /// MPI if this process is one of several, a world of one otherwise.
 pub fn start_collectives() -> Result<Arc<dyn Collectives>, JobError> {
-    Ok(match mpi::is_launched_by_mpi() {
+    let collectives: Arc<dyn Collectives> = match mpi::is_launched_by_mpi() {
         true => Arc::new(Mpi::start(START_TIMEOUT)?),
         false => Arc::new(Single),
-    })
+    };
+    let _ = RANK.set(collectives.rank());
+    Ok(collectives)
 }
 
 /// Sets the compute threads of this process; for 0, an even share of the cores among the ranks of this node.
@@ -161,7 +166,10 @@ fn check_collectives(config: &RunConfig, collectives: &dyn Collectives) -> Resul
 
 /// Ends every rank because this one failed: says why, to people and to the launcher, and aborts the world.
 pub fn fail(message: &str, code: ExitCode) {
-    tracing::error!("{message}");
+    match RANK.get() {
+        Some(rank) => tracing::error!("rank {rank}: {message}"),
+        None => tracing::error!("{message}"),
+    }
     if let Some(control) = CONTROL.get() {
         control.send(&FromRank::Exit { code, message: message.to_owned() });
     }

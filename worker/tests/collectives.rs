@@ -1,6 +1,8 @@
 //! The conformance suite of the collectives: one list of checks, run by one process alone (`single`) and by 1 to 4
 //! processes of this very test under a real mpirun (`mpi`).
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::process::Command;
 
 use common::topology::Rank;

@@ -1,6 +1,8 @@
 //! GPT-2 against Hugging Face's: logits, loss and every gradient of small models of odd shapes (golden files made by
 //! scripts/golden/model.py), the padding, the sizes of the presets, and the initialisation.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::path::Path;
 
 use common::config::ModelConfig;

@@ -1,6 +1,8 @@
 //! The composed step (model, loss, accumulation, clipping, AdamW, schedule) against 50 steps of a plain PyTorch loop:
 //! golden files made by scripts/golden/training.py.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 

@@ -32,30 +32,24 @@ pub enum ReduceOp {
 pub enum CollectivesError {
     /// The operation did not end in time.
     #[error(
-        "rank {rank}: {operation} did not end within parallel.timeout_s = {timeout_s}: another rank is lost or stuck; \
+        "{operation} did not end within parallel.timeout_s = {timeout_s}: another rank is lost or stuck; \
          the first error of any rank says why"
     )]
     TimedOut {
-        /// Who waited.
-        rank: Rank,
         /// For what.
         operation: &'static str,
         /// How long.
         timeout_s: u64,
     },
     /// The thread that communicates has ended.
-    #[error("rank {rank}: {operation}: the communication thread has ended")]
+    #[error("{operation}: the communication thread has ended")]
     Closed {
-        /// Who waited.
-        rank: Rank,
         /// For what.
         operation: &'static str,
     },
     /// Values that must be equal on all ranks are not.
-    #[error("rank {rank}: the ranks do not agree on {what}; this is a bug or broken hardware, start again")]
+    #[error("the ranks do not agree on {what}; this is a bug or broken hardware, start again")]
     Disagreement {
-        /// Who noticed; all do.
-        rank: Rank,
         /// On what.
         what: &'static str,
     },
@@ -93,7 +87,6 @@ pub trait Collectives: Send + Sync {
 #[must_use = "an operation must be waited for before its tensors are touched"]
 pub struct Pending {
     pub(crate) done: Option<Receiver<()>>,
-    pub(crate) rank: Rank,
     pub(crate) operation: &'static str,
     pub(crate) timeout: Duration,
 }
@@ -101,18 +94,16 @@ pub struct Pending {
 impl Pending {
     /// An operation that is already complete.
     pub(crate) fn complete(operation: &'static str) -> Self {
-        Pending { done: None, rank: Rank::ZERO, operation, timeout: Duration::ZERO }
+        Pending { done: None, operation, timeout: Duration::ZERO }
     }
 
     /// Waits until the operation has ended on this rank.
     pub fn wait(self) -> Result<(), CollectivesError> {
         let Some(done) = self.done else { return Ok(()) };
-        let (rank, operation) = (self.rank, self.operation);
+        let operation = self.operation;
         done.recv_timeout(self.timeout).map_err(|error| match error {
-            RecvTimeoutError::Timeout => {
-                CollectivesError::TimedOut { rank, operation, timeout_s: self.timeout.as_secs() }
-            }
-            RecvTimeoutError::Disconnected => CollectivesError::Closed { rank, operation },
+            RecvTimeoutError::Timeout => CollectivesError::TimedOut { operation, timeout_s: self.timeout.as_secs() },
+            RecvTimeoutError::Disconnected => CollectivesError::Closed { operation },
         })
     }
 }
@@ -136,7 +127,7 @@ impl dyn Collectives + '_ {
         let all = Vec::<i64>::try_from(tensor).unwrap_or_default();
         match all == [high, low, -high, -low] {
             true => Ok(()),
-            false => Err(CollectivesError::Disagreement { rank: self.rank(), what }),
+            false => Err(CollectivesError::Disagreement { what }),
         }
     }
 

@@ -85,7 +85,7 @@ impl Mpi {
             let _ = jobs.send(Job { operation, done });
         }
         let timeout = Duration::from_millis(self.timeout_ms.load(Ordering::Relaxed));
-        Pending { done: Some(receiver), rank: self.rank, operation: name, timeout }
+        Pending { done: Some(receiver), operation: name, timeout }
     }
 }
 

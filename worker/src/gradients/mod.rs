@@ -92,7 +92,7 @@ mod tests {
     fn clipping_divides_by_the_excess_and_flags_what_is_not_finite() {
         let layout = Layout::new(&ModelConfig { layers: 1, width: 2, heads: 1, context_tokens: 2, vocabulary: 3 });
         let gradients = Tensor::zeros([layout.elements() as i64], (Kind::Float, Device::Cpu));
-        let _ = gradients.narrow(0, 0, 2).copy_(&Tensor::from_slice(&[3.0f32, 4.0]));
+        gradients.narrow(0, 0, 2).copy_(&Tensor::from_slice(&[3.0f32, 4.0]));
         let clip = Clip::judge(&layout, &gradients, 1.0);
         assert_eq!(clip.norm.double_value(&[]), 5.0);
         assert!((clip.grad_scale.double_value(&[]) - 5.0).abs() < 1e-5);

@@ -55,13 +55,15 @@ pub(super) fn loss_and_gradient(
         let (x, targets) = (x.narrow(0, start, rows), targets.narrow(0, start, rows));
         let mut chunk = log_probabilities(&x, embedding, vocabulary); // [n, V padded]
         loss += nll_sum(&chunk, &targets);
-        // d loss / d logits = softmax - one-hot, times the scale.
+        // d loss / d logits = softmax - one-hot.
         let mut dlogits = chunk.exp_();
         let minus_one = Tensor::full([rows, 1], -1.0, (x.kind(), x.device()));
         let _ = dlogits.scatter_add_(1, &targets.unsqueeze(1), &minus_one);
-        let _ = dlogits.g_mul_scalar_(scale);
-        let _ = dembedding.addmm_(&dlogits.tr(), &x);
-        let _ = dlogits.mm_out(&dx.narrow(0, start, rows), embedding);
+        // The scale goes to the narrow operands, which are C wide and not V.
+        let _ = dembedding.addmm_(&dlogits.tr(), &(&x * scale));
+        let mut dx = dx.narrow(0, start, rows);
+        let _ = dlogits.mm_out(&dx, embedding);
+        let _ = dx.g_mul_scalar_(scale);
     }
     (loss, dx)
 }

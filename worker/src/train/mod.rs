@@ -13,6 +13,7 @@ pub mod state;
 use std::sync::Arc;
 use std::time::Instant;
 
+use common::config::RunConfig;
 use common::worker_contract::{ExitCode, Phase};
 
 use crate::data::{DataSet, TokenStream};
@@ -30,6 +31,7 @@ pub fn train(world: &World) -> Result<ExitCode, JobError> {
     let ranks = world.collectives.as_ref();
     let plan = config.batch_plan();
     let data = Arc::new(DataSet::open(&config.data.train[0], &config.data, &config.storage, plan.sequence_tokens)?);
+    check_vocabulary(config, &data)?;
     let validation = Validation::open(config, ranks)?;
     let observer = Observer::start(world)?;
     let mut state = TrainState::initialise(config);
@@ -65,6 +67,18 @@ pub fn train(world: &World) -> Result<ExitCode, JobError> {
         validation.measure(&state, world, &observer)?;
     }
     Ok(if state.step < config.train.max_steps { ExitCode::Stopped } else { ExitCode::Done })
+}
+
+/// Every token of the data must have a row in the embedding.
+fn check_vocabulary(config: &RunConfig, data: &DataSet) -> Result<(), JobError> {
+    let (rows, ids) = (config.model.vocabulary, u64::from(data.vocabulary()));
+    match rows >= ids {
+        true => Ok(()),
+        false => Err(JobError::Usage(format!(
+            "model.vocabulary = {rows} is less than the {ids} tokens of {}'s tokenizer; give at least {ids}",
+            config.data.train[0].url
+        ))),
+    }
 }
 
 /// Whether something that happens after every so many steps, 0 for never, happens after `step`.
