@@ -1,0 +1,45 @@
+//! `s3-server`: a real S3 server over a local folder, for tests by hand and the demo. Not for data that matters.
+//!
+//! The access key is `convoy`, its secret `convoy-secret`. It serves until it gets SIGTERM.
+
+use std::path::PathBuf;
+
+use anyhow::Context;
+use clap::Parser;
+use tests::s3::Server;
+
+/// Serves a folder as S3 on 127.0.0.1, with access key `convoy` and secret `convoy-secret`, until SIGTERM.
+#[derive(Parser)]
+struct Arguments {
+    /// The folder; each bucket is a folder in it.
+    #[arg(long)]
+    root: PathBuf,
+    /// A bucket to make where it is missing; repeatable.
+    #[arg(long = "bucket", value_name = "NAME")]
+    buckets: Vec<String>,
+    /// The port; 0 takes a free one.
+    #[arg(long, default_value_t = 0)]
+    port: u16,
+    /// Where to write the port, once the server answers.
+    #[arg(long, value_name = "FILE")]
+    port_file: Option<PathBuf>,
+}
+
+fn main() -> anyhow::Result<()> {
+    let arguments = Arguments::parse();
+    let (root, port) = (&arguments.root, arguments.port);
+    std::fs::create_dir_all(root).with_context(|| format!("cannot make --root {}", root.display()))?;
+    let buckets: Vec<&str> = arguments.buckets.iter().map(String::as_str).collect();
+    let server = Server::start_on(port, root, &buckets)
+        .with_context(|| format!("cannot serve {} on 127.0.0.1:{port}", root.display()))?;
+    if let Some(file) = &arguments.port_file {
+        // Whoever waits for the file must never read half of it.
+        let unfinished = file.with_extension("unfinished");
+        std::fs::write(&unfinished, format!("{}\n", server.port()))
+            .and_then(|()| std::fs::rename(&unfinished, file))
+            .with_context(|| format!("cannot write --port-file {}", file.display()))?;
+    }
+    loop {
+        std::thread::park();
+    }
+}

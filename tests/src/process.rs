@@ -1,0 +1,252 @@
+//! Convoy's programs and mpirun as commands, and processes that neither hang nor outlive their test.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::io::Read;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+/// The built `worker`.
+pub fn worker() -> PathBuf {
+    program("worker")
+}
+
+/// The built `launcher`.
+pub fn launcher() -> PathBuf {
+    program("launcher")
+}
+
+/// The built program `name`: beside the folder of the test's own executable, `target/release/deps`.
+pub fn program(name: &str) -> PathBuf {
+    let test = std::env::current_exe().expect("the test's executable has a path");
+    let path = test.parent().and_then(Path::parent).expect("tests are in target/release/deps").join(name);
+    assert!(
+        path.is_file(),
+        "{} does not exist; build what the tests run with `cargo build --release --workspace`",
+        path.display()
+    );
+    path
+}
+
+/// `mpirun` of `ranks` workers on this machine, however few cores it has; `arguments` go to each worker.
+pub fn mpirun<A: AsRef<OsStr>>(ranks: u32, arguments: impl IntoIterator<Item = A>) -> Command {
+    let mut command = Command::new("mpirun");
+    command
+        .args(["--allow-run-as-root", "--oversubscribe", "--bind-to", "none"])
+        .args(["--mca", "btl_vader_single_copy_mechanism", "none"])
+        .args(["--mca", "mpi_yield_when_idle", "1"])
+        .args(["-n", &ranks.to_string()])
+        .arg(worker())
+        .args(arguments)
+        .env("OMP_NUM_THREADS", "1");
+    command
+}
+
+/// Runs `command` to its end and returns its status and all of its output.
+///
+/// # Panics
+/// When it takes longer than `deadline`, with its output so far; it and all its descendants have been killed then.
+pub fn run_with_deadline(command: Command, deadline: Duration) -> Output {
+    Running::start(command).finish(deadline)
+}
+
+/// A started process. It and every process that came from it are killed when this is dropped.
+///
+/// They are known by a variable in their environment, which reaches ranks through mpirun, and which a process keeps
+/// when its parent ends or when it starts a session of its own.
+pub struct Running {
+    shown: String,
+    mark: String,
+    child: Child,
+    stdout: Option<JoinHandle<Vec<u8>>>,
+    stderr: Option<JoinHandle<Vec<u8>>>,
+}
+
+impl Running {
+    /// Starts `command` with no input, in a process group of its own.
+    pub fn start(mut command: Command) -> Self {
+        static STARTED: AtomicU64 = AtomicU64::new(0);
+        let shown = format!("{command:?}");
+        let mark = format!("{}-{}", std::process::id(), STARTED.fetch_add(1, Ordering::Relaxed));
+        let mut child = command
+            .env(MARK_VARIABLE, &mark)
+            .process_group(0)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap_or_else(|e| panic!("cannot start {shown}: {e}; is the program installed?"));
+        let stdout = child.stdout.take().map(collect);
+        let stderr = child.stderr.take().map(collect);
+        Running { shown, mark, child, stdout, stderr }
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> i32 {
+        self.child.id() as i32
+    }
+
+    /// Of itself and the processes that came from it, those whose program is called `name`: for example a launcher's
+    /// ranks, which are `worker`.
+    pub fn processes(&self, name: &str) -> Vec<i32> {
+        marked(&self.mark).into_iter().filter(|pid| program_name(*pid).as_deref() == Some(name)).collect()
+    }
+
+    /// Sends it `signal`; no error if it has ended.
+    pub fn signal(&mut self, signal: Signal) {
+        if self.status().is_none() {
+            let _ = kill(Pid::from_raw(self.pid()), signal);
+        }
+    }
+
+    /// Whether it has ended, and how.
+    pub fn status(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().expect("a child can be waited for")
+    }
+
+    /// Waits until `ready` gives something.
+    ///
+    /// # Panics
+    /// When the process ends before, or `deadline` passes.
+    pub fn wait_until<T>(&mut self, what: &str, deadline: Duration, mut ready: impl FnMut(&Self) -> Option<T>) -> T {
+        let end = Instant::now() + deadline;
+        loop {
+            let ended = self.status();
+            if let Some(value) = ready(self) {
+                return value;
+            }
+            if ended.is_some() || Instant::now() > end {
+                let why = ended.map_or(format!("{deadline:?} passed"), |status| format!("it ended with {status}"));
+                let output = self.stop();
+                panic!("{why} before {what}: {}\n{}", self.shown, both(&output));
+            }
+            std::thread::sleep(POLL_INTERVAL);
+        }
+    }
+
+    /// Waits for its end; panics as [`run_with_deadline`] does.
+    pub fn finish(mut self, deadline: Duration) -> Output {
+        let end = Instant::now() + deadline;
+        while self.status().is_none() {
+            if Instant::now() > end {
+                let output = self.stop();
+                panic!("still running after {deadline:?}: {}\n{}", self.shown, both(&output));
+            }
+            std::thread::sleep(POLL_INTERVAL);
+        }
+        self.stop()
+    }
+
+    /// Kills what is left of it and returns what it wrote.
+    fn stop(&mut self) -> Output {
+        loop {
+            let left = marked(&self.mark);
+            if left.is_empty() {
+                break;
+            }
+            for pid in left {
+                let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
+            }
+            std::thread::sleep(POLL_INTERVAL);
+        }
+        let status = self.child.wait().expect("a child can be waited for");
+        let take = |reader: Option<JoinHandle<Vec<u8>>>| reader.and_then(|r| r.join().ok()).unwrap_or_default();
+        Output { status, stdout: take(self.stdout.take()), stderr: take(self.stderr.take()) }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+const MARK_VARIABLE: &str = "CONVOY_TEST_PROCESS";
+const POLL_INTERVAL: Duration = Duration::from_millis(20);
+
+/// Standard output and error of a process as text.
+pub fn both(output: &Output) -> String {
+    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+}
+
+/// Reads a pipe to its end on a thread of its own, so that its writer never waits.
+fn collect(mut pipe: impl Read + Send + 'static) -> JoinHandle<Vec<u8>> {
+    std::thread::spawn(move || {
+        let mut content = Vec::new();
+        // What was read before an error is still worth showing.
+        let _ = pipe.read_to_end(&mut content);
+        content
+    })
+}
+
+/// Every living process with `mark` in its environment.
+fn marked(mark: &str) -> Vec<i32> {
+    let variable = format!("{MARK_VARIABLE}={mark}");
+    fs::read_dir("/proc")
+        .expect("/proc lists the processes")
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+        .filter(|pid| {
+            // Other people's processes cannot be read; those that have ended have an empty environment.
+            let environment = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+            environment.split(|byte| *byte == 0).any(|entry| entry == variable.as_bytes())
+        })
+        .collect()
+}
+
+fn program_name(pid: i32) -> Option<String> {
+    Some(fs::read_to_string(format!("/proc/{pid}/comm")).ok()?.trim_end().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::panic::AssertUnwindSafe;
+
+    use super::*;
+
+    fn shell(script: &str) -> Command {
+        let mut command = Command::new("sh");
+        command.args(["-c", script]);
+        command
+    }
+
+    #[test]
+    fn output_and_status_come_back() {
+        let output = run_with_deadline(shell("echo out; echo err >&2; exit 3"), Duration::from_secs(60));
+        assert_eq!(output.status.code(), Some(3));
+        assert_eq!((output.stdout.as_slice(), output.stderr.as_slice()), (&b"out\n"[..], &b"err\n"[..]));
+    }
+
+    #[test]
+    fn an_overrun_kills_whatever_came_from_it() {
+        let mut running = Running::start(shell("echo started; (setsid sleep 1000 &) ; sleep 1000"));
+        running.wait_until("both sleep", Duration::from_secs(60), |running| {
+            (running.processes("sleep").len() == 2).then_some(())
+        });
+        let mark = running.mark.clone();
+        let overrun = std::panic::catch_unwind(AssertUnwindSafe(|| running.finish(Duration::ZERO)));
+        let message = overrun.expect_err("it overran").downcast::<String>().expect("a message");
+        assert!(message.contains("still running") && message.contains("started"), "{message}");
+        assert_eq!(marked(&mark), [0; 0]);
+    }
+
+    #[test]
+    fn an_orphan_that_holds_the_output_open_does_not_hold_up_the_end() {
+        let output = run_with_deadline(shell("(setsid sleep 1000 &) ; exit 0"), Duration::from_secs(60));
+        assert!(output.status.success());
+    }
+
+    #[test]
+    fn waiting_for_what_never_comes_ends_with_the_process() {
+        let mut running = Running::start(shell("echo gone; exit 5"));
+        let wait = AssertUnwindSafe(|| running.wait_until("never", Duration::from_secs(60), |_| None::<()>));
+        let message = std::panic::catch_unwind(wait).expect_err("it ended").downcast::<String>().expect("a message");
+        assert!(message.contains("exit status: 5") && message.contains("gone"), "{message}");
+    }
+}

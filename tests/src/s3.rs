@@ -1,0 +1,102 @@
+//! A real S3 server over a local folder: `s3s-fs` behind HTTP on 127.0.0.1.
+//!
+//! Its create-only put looks and then writes, so it proves nothing about races between writers.
+
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
+use std::thread::JoinHandle;
+
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::server::conn::auto::Builder as HttpServer;
+use s3s::auth::SimpleAuth;
+use s3s::service::{S3Service, S3ServiceBuilder};
+use s3s_fs::FileSystem;
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+
+/// The access key that the server knows.
+pub const ACCESS_KEY: &str = "convoy";
+/// Its secret.
+pub const SECRET_KEY: &str = "convoy-secret";
+
+/// A server that runs until it is dropped.
+pub struct Server {
+    address: SocketAddr,
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Server {
+    /// Serves the folder `root`, which must exist, on a free port; `buckets` are made in it where they are missing.
+    pub fn start(root: &Path, buckets: &[&str]) -> Self {
+        Self::start_on(0, root, buckets)
+            .unwrap_or_else(|e| panic!("cannot serve {} as S3: {e}; check that it is a folder", root.display()))
+    }
+
+    /// The same on port `port`, where 0 stands for a free one.
+    pub fn start_on(port: u16, root: &Path, buckets: &[&str]) -> io::Result<Self> {
+        for bucket in buckets {
+            std::fs::create_dir_all(root.join(bucket))?;
+        }
+        let files = FileSystem::new(root).map_err(|e| io::Error::other(format!("{e:?}")))?;
+        let mut builder = S3ServiceBuilder::new(files);
+        builder.set_auth(SimpleAuth::from_single(ACCESS_KEY, SECRET_KEY));
+        let service = builder.build();
+
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let listener = runtime.block_on(TcpListener::bind((Ipv4Addr::LOCALHOST, port)))?;
+        let address = listener.local_addr()?;
+        let (stop, stopped) = oneshot::channel();
+        let thread = std::thread::Builder::new().name("s3-server".into()).spawn(move || {
+            runtime.block_on(async {
+                tokio::select! {
+                    () = serve(&listener, &service) => {}
+                    _ = stopped => {}
+                }
+            });
+        })?;
+        Ok(Server { address, stop: Some(stop), thread: Some(thread) })
+    }
+
+    /// The server's URL, `http://127.0.0.1:PORT`.
+    pub fn endpoint(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// The port on 127.0.0.1.
+    pub fn port(&self) -> u16 {
+        self.address.port()
+    }
+
+    /// The environment variables with which a process reaches this server through `s3://` URLs.
+    pub fn environment(&self) -> Vec<(String, String)> {
+        [
+            ("AWS_ENDPOINT_URL", self.endpoint().as_str()),
+            ("AWS_ACCESS_KEY_ID", ACCESS_KEY),
+            ("AWS_SECRET_ACCESS_KEY", SECRET_KEY),
+            ("AWS_REGION", "us-east-1"),
+        ]
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .to_vec()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        let _ = self.thread.take().map(JoinHandle::join);
+    }
+}
+
+/// Answers connections, each in a task of its own, for as long as it is polled.
+async fn serve(listener: &TcpListener, service: &S3Service) {
+    loop {
+        // A connection that its client gave up while it waited is no reason to end.
+        let Ok((socket, _)) = listener.accept().await else { continue };
+        let service = service.clone();
+        tokio::spawn(async move {
+            let _ = HttpServer::new(TokioExecutor::new()).serve_connection(TokioIo::new(socket), service).await;
+        });
+    }
+}

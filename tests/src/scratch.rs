@@ -1,0 +1,283 @@
+//! A place for one test: generated token shards, and the config of a model that trains on them in seconds.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+use common::config::{RawConfig, StorageConfig};
+use common::metrics::RunMetrics;
+use common::storage::Folder;
+use common::token_shard::{BLOCK_BYTES, INDEX_NAME, Index, ShardEntry, encode};
+use common::tokenizer::Tokenizer;
+use tempfile::TempDir;
+
+/// Tokens of a training shard; a step of [`Scratch::config`] consumes 256, so two shards last 78 steps.
+const TRAIN_SHARD_TOKENS: usize = 10_000;
+const TRAIN_SHARDS: usize = 2;
+const VALIDATION_TOKENS: usize = 4_000;
+
+/// Words of the synthetic language, each one token; their ids are spread over the whole vocabulary of GPT-2.
+const WORDS: u64 = 200;
+
+/// A folder of one test, removed at its end, with data sets `train` and `validation` at a URL.
+pub struct Scratch {
+    dir: TempDir,
+    url: String,
+}
+
+impl Scratch {
+    /// With the data, and the runs to come, in the local folder.
+    pub fn new() -> Self {
+        let dir = temporary_folder();
+        let url = format!("file://{}", dir.path().display());
+        Self::with_data(dir, url)
+    }
+
+    /// With the data, and the runs to come, at the storage URL `url`, which this process must be able to write to.
+    pub fn at(url: &str) -> Self {
+        Self::with_data(temporary_folder(), url.trim_end_matches('/').to_owned())
+    }
+
+    fn with_data(dir: TempDir, url: String) -> Self {
+        let scratch = Scratch { dir, url };
+        let words = Language { seed: 1 };
+        scratch.write_shards("train", &words.tokens(TRAIN_SHARDS * TRAIN_SHARD_TOKENS, 1), TRAIN_SHARD_TOKENS);
+        scratch.write_shards("validation", &words.tokens(VALIDATION_TOKENS, 2), VALIDATION_TOKENS);
+        scratch
+    }
+
+    /// The local folder.
+    pub fn path(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// The URL of `name`: the data sets `train` and `validation`, and each run under its name.
+    pub fn url(&self, name: &str) -> String {
+        format!("{}/{name}", self.url)
+    }
+
+    /// The folder at [`Scratch::url`].
+    pub fn folder(&self, name: &str) -> Folder {
+        open(&self.url(name))
+    }
+
+    /// Writes the config of run `run`, whose folder is [`Scratch::url`] of it, to a local file, and returns its path.
+    ///
+    /// A model of 2 layers and width 32, 40 steps of 8 sequences of 32 tokens in micro batches of 4; `overrides` are
+    /// `section.key=value`, later ones winning.
+    ///
+    /// # Panics
+    /// Where the config has faults; pass those that a test is about to the program itself, with `--set`.
+    pub fn config(&self, run: &str, overrides: &[&str]) -> PathBuf {
+        let text = format!(
+            r#"
+            [run]
+            name = "{run}"
+            output = "{output}"
+            seed = 1
+            device = "cpu"
+
+            [model]
+            layers = 2
+            width = 32
+            heads = 2
+            context_tokens = 32
+            vocabulary = 50257
+
+            [data]
+            train = [{{ url = "{train}" }}]
+            validation = [{{ url = "{validation}" }}]
+
+            [batch]
+            global_sequences = 8
+            micro_sequences = 4
+            sequence_tokens = 32
+
+            [optimizer]
+            peak_learning_rate = 1e-2
+            final_fraction = 0.1
+            warmup_steps = 4
+
+            [train]
+            max_steps = 40
+
+            [checkpoint]
+            every_steps = 10
+
+            [evaluation]
+            every_steps = 20
+            validation_sequences = 16
+
+            [launch]
+            threads_per_rank = 1
+            stall_timeout_s = 120
+            grace_s = 30
+
+            [parallel]
+            timeout_s = 60
+
+            [storage]
+            deadline_s = 30
+            "#,
+            output = self.url(run),
+            train = self.url("train"),
+            validation = self.url("validation"),
+        );
+        let overrides: Vec<String> = overrides.iter().map(|o| (*o).to_owned()).collect();
+        let config = RawConfig::parse("of the test", &text, &overrides).and_then(RawConfig::run);
+        let path = self.path().join(format!("{run}.toml"));
+        std::fs::write(&path, config.unwrap_or_else(|e| panic!("{e}")).to_toml()).expect("scratch can be written");
+        path
+    }
+
+    fn write_shards(&self, name: &str, tokens: &[u16], shard_tokens: usize) {
+        let folder = self.folder(name);
+        let tokenizer = Tokenizer::load("gpt2").expect("the vocabulary is built in");
+        let mut shards = Vec::new();
+        for (i, tokens) in tokens.chunks(shard_tokens).enumerate() {
+            let (name, content) = (format!("shard-{i:06}.bin"), encode(tokens));
+            shards.push(ShardEntry::describe(&name, &content, Tokenizer::END_OF_TEXT));
+            put(&folder, &name, content);
+        }
+        let index = Index {
+            version: 1,
+            tokenizer: "gpt2".into(),
+            tokenizer_hash: tokenizer.hash().to_owned(),
+            vocabulary: tokenizer.vocabulary(),
+            tokens: shards.iter().map(|s| s.tokens).sum(),
+            documents: shards.iter().map(|s| s.documents).sum(),
+            block_bytes: BLOCK_BYTES,
+            shards,
+        };
+        put(&folder, INDEX_NAME, index.to_json());
+    }
+}
+
+impl Default for Scratch {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// The training loss at every completed step of the run at `run_url`, as its metrics say.
+pub fn losses(run_url: &str) -> BTreeMap<u64, f64> {
+    let metrics = RunMetrics::read(&open(run_url)).unwrap_or_else(|e| panic!("{e}"));
+    metrics.steps.into_values().map(|record| (record.step, record.loss)).collect()
+}
+
+fn temporary_folder() -> TempDir {
+    tempfile::Builder::new().prefix("convoy-test-").tempdir().expect("the temporary folder can be written")
+}
+
+fn open(url: &str) -> Folder {
+    Folder::open(url, &StorageConfig::default()).unwrap_or_else(|e| panic!("{e}"))
+}
+
+fn put(folder: &Folder, name: &str, content: Bytes) {
+    folder.put(name, content).unwrap_or_else(|e| panic!("{e}"));
+}
+
+/// A language in which a word is followed by one of four others, the first of them most often: a model has something
+/// to learn in a few steps, and more of it in many.
+struct Language {
+    seed: u64,
+}
+
+impl Language {
+    /// `count` tokens of documents of 20 to 83 words, each after an end-of-text token; another `text` gives other ones.
+    fn tokens(&self, count: usize, text: u64) -> Vec<u16> {
+        let mut random = Random { state: mix(self.seed) ^ text };
+        let (mut tokens, mut word, mut words_left) = (Vec::with_capacity(count), 0, 0);
+        for _ in 0..count {
+            if words_left == 0 {
+                words_left = 20 + random.below(64);
+                word = random.below(WORDS);
+                tokens.push(Tokenizer::END_OF_TEXT);
+                continue;
+            }
+            words_left -= 1;
+            tokens.push((mix(self.seed ^ word) % u64::from(Tokenizer::END_OF_TEXT)) as u16);
+            let choice = random.below(8).saturating_sub(4);
+            word = mix(mix(self.seed ^ word) ^ choice) % WORDS;
+        }
+        tokens
+    }
+}
+
+/// SplitMix64: a whole generator in three lines, the same on every machine.
+struct Random {
+    state: u64,
+}
+
+impl Random {
+    fn below(&mut self, bound: u64) -> u64 {
+        self.state = self.state.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        mix(self.state) % bound
+    }
+}
+
+fn mix(mut z: u64) -> u64 {
+    z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    z ^ (z >> 31)
+}
+
+#[cfg(test)]
+mod tests {
+    use common::metrics::{RecordWriter, StepRecord};
+    use common::token_shard::{HEADER_BYTES, decode_tokens};
+
+    use super::*;
+
+    #[test]
+    fn data_is_whole_and_the_same_every_time() {
+        let (one, two) = (Scratch::new(), Scratch::at("memory://scratch/x/"));
+        for set in ["train", "validation"] {
+            let (folder, other) = (one.folder(set), two.folder(set));
+            let index = Index::parse(set, &folder.get(INDEX_NAME).unwrap()).unwrap();
+            assert_eq!(folder.get(INDEX_NAME).unwrap(), other.get(INDEX_NAME).unwrap());
+            for shard in &index.shards {
+                let content = folder.get(&shard.name).unwrap();
+                shard.verify_header(&shard.name, &content).unwrap();
+                shard.verify_block(&shard.name, 0, &content).unwrap();
+                assert!(decode_tokens(&content[HEADER_BYTES as usize..]).all(|t| u32::from(t) < index.vocabulary));
+                assert!(shard.documents > 50);
+            }
+        }
+    }
+
+    /// The mean of -ln(count(word, next) / count(word)) over pairs: what a table of pairs would reach on this text.
+    #[test]
+    fn the_next_word_can_be_learnt() {
+        let tokens = Language { seed: 1 }.tokens(20_000, 1);
+        let (mut words, mut pairs) = (BTreeMap::<u16, f64>::new(), BTreeMap::<(u16, u16), f64>::new());
+        for pair in tokens.windows(2) {
+            *words.entry(pair[0]).or_default() += 1.0;
+            *pairs.entry((pair[0], pair[1])).or_default() += 1.0;
+        }
+        let nats: f64 = pairs.iter().map(|((word, _), count)| -count * (count / words[word]).ln()).sum();
+        let nats_per_token = nats / (tokens.len() - 1) as f64;
+        assert!((0.5..2.0).contains(&nats_per_token), "{nats_per_token}");
+        assert!(words.len() > 100, "{} words", words.len());
+    }
+
+    #[test]
+    fn a_config_has_its_overrides_and_no_faults() {
+        let scratch = Scratch::new();
+        let path = scratch.config("first", &["train.max_steps=7", "train.max_steps=9"]);
+        let config = RawConfig::load(&path, &[]).and_then(RawConfig::run).unwrap();
+        assert_eq!(config.train.max_steps, 9);
+        assert_eq!(config.run.output, scratch.url("first"));
+    }
+
+    #[test]
+    fn losses_are_those_of_the_metrics() {
+        let scratch = Scratch::new();
+        let writer = RecordWriter::start(scratch.folder("first/metrics/attempt-0001"));
+        let json = r#"{"step":3,"tokens":1,"loss":0.30000000000000004,"learning_rate":1,"grad_norm":1,"step_ms":1,
+            "tokens_per_second":1,"mfu":null,"data_wait_ms":0,"exposed_comm_ms":0,"memory_bytes":1}"#;
+        writer.append(&serde_json::from_str::<StepRecord>(json).unwrap());
+        drop(writer);
+        assert_eq!(losses(&scratch.url("first")), BTreeMap::from([(3, 0.1 + 0.2)]));
+    }
+}
