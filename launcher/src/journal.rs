@@ -1,0 +1,58 @@
+//! What the launcher did in an attempt: `events/attempt-NNNN-launcher/` in the run folder, one JSON object each.
+
+use std::time::SystemTime;
+
+use chrono::{DateTime, SecondsFormat, Utc};
+use common::metrics::RecordWriter;
+use common::storage::Folder;
+use serde::Serialize;
+use serde_json::Value;
+
+/// The time, RFC 3339 with milliseconds, UTC.
+pub fn now() -> String {
+    DateTime::<Utc>::from(SystemTime::now()).to_rfc3339_opts(SecondsFormat::Millis, true)
+}
+
+/// Writes the launcher's events of one attempt; dropping it waits until they are stored.
+pub struct Journal {
+    records: RecordWriter,
+}
+
+#[derive(Serialize)]
+struct Entry<'a> {
+    time: String,
+    kind: &'a str,
+    #[serde(flatten)]
+    details: Value,
+}
+
+impl Journal {
+    /// The journal of `attempt` in the run folder `run`.
+    pub fn start(run: &Folder, attempt: u32) -> Self {
+        Journal { records: RecordWriter::start(run.folder(&format!("events/attempt-{attempt:04}-launcher"))) }
+    }
+
+    /// Adds an event; `details` is a JSON object. Never waits.
+    pub fn note(&self, kind: &str, details: Value) {
+        self.records.append(&Entry { time: now(), kind, details });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use common::config::StorageConfig;
+    use serde_json::json;
+
+    #[test]
+    fn an_event_is_one_flat_object_with_its_time() {
+        let run = Folder::open("memory://journal", &StorageConfig::default()).unwrap();
+        let journal = Journal::start(&run, 7);
+        journal.note("restart", json!({ "delay_s": 1.5 }));
+        drop(journal);
+        let stored = run.get("events/attempt-0007-launcher/part-000000.jsonl").unwrap();
+        let event: Value = serde_json::from_slice(&stored).unwrap();
+        assert_eq!((&event["kind"], &event["delay_s"]), (&json!("restart"), &json!(1.5)));
+        assert!(DateTime::parse_from_rfc3339(event["time"].as_str().unwrap()).is_ok());
+    }
+}
