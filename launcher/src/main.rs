@@ -1,2 +1,50 @@
-//! x
-fn main() {}
+//! The launcher: the one program that a person types. It prepares, starts, watches and restarts; it never trains.
+//!
+//! - [`cli`], [`commands`]: arguments, and one module per command.
+//! - [`plan`], [`backend`]: an attempt is planned and started.
+//! - [`watch`]: one attempt, from its start to the [`cause`] of its end; [`event`] is all that can happen to it,
+//!   [`control`] and [`interrupts`] are where most of it comes from.
+//! - [`supervise`], [`restart`]: attempt after attempt.
+//! - [`progress`], [`logs`], [`journal`]: what a person watches, what ranks print, what the launcher did.
+//! - [`checkpoints`]: what a run folder holds.
+//! - [`programs`], [`random`], [`error`]: the executables, tokens and ids, and what ends a command.
+//!
+//! Absent on purpose: libtorch, MPI, and anything that knows what a gradient is.
+
+mod backend;
+mod cause;
+mod checkpoints;
+mod cli;
+mod commands;
+mod control;
+mod error;
+mod event;
+mod interrupts;
+mod journal;
+mod logs;
+mod plan;
+mod programs;
+mod progress;
+mod random;
+mod restart;
+mod supervise;
+mod watch;
+
+use clap::Parser as _;
+use common::worker_contract::ExitCode;
+
+fn main() -> std::process::ExitCode {
+    common::telemetry::init();
+    // The panic's own message has been printed; unwinding has ended the ranks, whose owner kills them when dropped.
+    std::panic::catch_unwind(run).unwrap_or(ExitCode::Bug).into()
+}
+
+fn run() -> ExitCode {
+    match commands::run(cli::Cli::parse()) {
+        Ok(code) => code,
+        Err(error) => {
+            progress::to_stderr(&format!("error: {error}"));
+            error.exit_code()
+        }
+    }
+}

@@ -1,0 +1,266 @@
+//! Why an attempt ended: evidence becomes one exit code and one block that a person can act on. Pure.
+
+use std::fmt;
+
+use common::topology::Rank;
+use common::worker_contract::ExitCode;
+use nix::sys::signal::Signal;
+
+/// What a rank said before it ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RankExit {
+    /// Which.
+    pub rank: Rank,
+    /// What it was about to exit with.
+    pub code: ExitCode,
+    /// Its error.
+    pub message: String,
+}
+
+/// How the process ended that the launcher had started: mpirun, or the only rank.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ProcessEnd {
+    /// It returned a status.
+    Status(i32),
+    /// A signal ended it.
+    Signal(i32),
+}
+
+/// Why the launcher itself ended the attempt.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Killed {
+    /// No rank advanced for so long.
+    Stalled {
+        /// `launch.stall_timeout_s`.
+        stall_timeout_s: u64,
+    },
+    /// A stop took longer than it may.
+    OutOfGrace {
+        /// `launch.grace_s`.
+        grace_s: u64,
+    },
+    /// A second SIGINT.
+    EndNow,
+    /// A rank said that it was about to exit, and its world did not end.
+    Lingered,
+    /// A rank left without a word, and the others did not end either.
+    RankLost {
+        /// Which.
+        rank: Rank,
+    },
+    /// Every rank had said that it was done, or stopped, but its processes did not end.
+    Finished {
+        /// What the ranks said.
+        code: ExitCode,
+    },
+    /// The worker does not fit this launcher.
+    Misfit {
+        /// Why, and what to do.
+        reason: String,
+    },
+}
+
+/// Everything that is known when an attempt has ended.
+#[derive(Debug, Clone)]
+pub struct Evidence {
+    /// The first exit that a rank announced with a code other than done or stopped.
+    pub first_failure: Option<RankExit>,
+    /// Set where the launcher ended it.
+    pub killed: Option<Killed>,
+    /// What the process returned.
+    pub process: ProcessEnd,
+    /// What mpirun itself printed last; empty where there is one rank.
+    pub mpirun_words: Vec<String>,
+}
+
+/// Why an attempt ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cause {
+    /// What the attempt counts as.
+    pub code: ExitCode,
+    /// Where it began, if one rank can be named.
+    pub rank: Option<Rank>,
+    /// One line.
+    pub headline: String,
+    /// What the rank, or mpirun, said about it; may be empty.
+    pub message: String,
+}
+
+impl Cause {
+    /// Weighs the evidence: what a rank said itself counts most, then what the launcher did, then what is left when a
+    /// rank was killed and could say nothing.
+    pub fn of(evidence: &Evidence) -> Self {
+        if let Some(Killed::Misfit { reason }) = &evidence.killed {
+            return Cause::new(ExitCode::Config, None, "the worker does not fit this launcher", reason);
+        }
+        if let Some(RankExit { rank, code, message }) = &evidence.first_failure {
+            return Cause::new(*code, Some(*rank), format!("rank {rank} failed"), message);
+        }
+        let lost = |headline: String, message| Cause::new(ExitCode::Communication, None, headline, message);
+        match &evidence.killed {
+            Some(Killed::Stalled { stall_timeout_s }) => lost(
+                format!("no rank advanced for {stall_timeout_s} s"),
+                "raise launch.stall_timeout_s if steps may take that long",
+            ),
+            Some(Killed::OutOfGrace { grace_s }) => lost(
+                format!("the stop took longer than {grace_s} s, so the ranks were killed"),
+                "steps since the newest checkpoint are lost; raise launch.grace_s",
+            ),
+            Some(Killed::EndNow) => {
+                lost("ended at once, as asked".into(), "steps since the newest checkpoint are lost")
+            }
+            Some(Killed::RankLost { rank }) => Cause::new(
+                ExitCode::Communication,
+                Some(*rank),
+                format!("rank lost: rank {rank}"),
+                "its control connection ended without a word; the system's log may say why (out of memory?)",
+            ),
+            Some(Killed::Finished { code }) => Cause::new(*code, None, code.meaning(), ""),
+            Some(Killed::Lingered | Killed::Misfit { .. }) | None => Cause::of_process(evidence),
+        }
+    }
+
+    fn of_process(evidence: &Evidence) -> Self {
+        let words = evidence.mpirun_words.iter().map(|line| line.trim()).filter(|line| is_said(line));
+        let words: Vec<_> = words.collect();
+        let rank = words.iter().find_map(|line| rank_in(line));
+        let who = rank.map_or_else(|| "a rank".to_owned(), |rank| format!("rank {rank}"));
+        let message = words.join("\n");
+        match evidence.process {
+            ProcessEnd::Signal(number) => {
+                let name = Signal::try_from(number).map_or_else(|_| number.to_string(), |signal| signal.to_string());
+                Cause::new(ExitCode::Communication, None, format!("rank lost: killed by {name}"), message)
+            }
+            ProcessEnd::Status(status) => match ExitCode::from_number(status) {
+                code @ (ExitCode::Done | ExitCode::Stopped) => Cause::new(code, None, code.meaning(), ""),
+                ExitCode::Communication => {
+                    let headline = match rank {
+                        Some(rank) => format!("rank lost: rank {rank}, process status {status}"),
+                        None => format!("rank lost: process status {status}"),
+                    };
+                    Cause::new(ExitCode::Communication, rank, headline, message)
+                }
+                code => Cause::new(code, rank, format!("{who} failed without saying why"), message),
+            },
+        }
+    }
+
+    fn new(code: ExitCode, rank: Option<Rank>, headline: impl Into<String>, message: impl Into<String>) -> Self {
+        Cause { code, rank, headline: headline.into(), message: message.into() }
+    }
+
+    /// The block for people; `log_tail` are the last lines of the rank that it began at.
+    pub fn block(&self, attempt: u32, log_tail: &[String]) -> String {
+        let mut block = format!("attempt {attempt} ended: {self}");
+        for line in self.message.lines() {
+            block.push_str(&format!("\n  {line}"));
+        }
+        if let (Some(rank), false) = (self.rank, log_tail.is_empty()) {
+            block.push_str(&format!("\n  last lines of rank {rank}:"));
+            for line in log_tail {
+                block.push_str(&format!("\n  | {line}"));
+            }
+        }
+        block
+    }
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} (exit {}: {})", self.headline, self.code.number(), self.code.meaning())
+    }
+}
+
+/// Leaves mpirun's rulers and its routine phrases out.
+fn is_said(line: &str) -> bool {
+    let routine = ["Primary job", "a non-zero exit code. Per user-direction", "mpirun: Forwarding signal"];
+    !line.trim_matches('-').is_empty() && !routine.iter().any(|phrase| line.starts_with(phrase))
+}
+
+/// The rank in mpirun's `... process rank 1 with PID ...` or `Process name: [[11317,1],1]`.
+fn rank_in(line: &str) -> Option<Rank> {
+    let digits = match (line.split_once("process rank "), line.strip_prefix("Process name: ")) {
+        (Some((_, rest)), _) => rest.split_whitespace().next()?,
+        (None, Some(name)) => name.rsplit_once(',')?.1.trim_end_matches(']'),
+        (None, None) => return None,
+    };
+    digits.parse().ok().map(Rank)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KILLED_WORDS: &str = "\
+--------------------------------------------------------------------------
+Primary job  terminated normally, but 1 process returned
+a non-zero exit code. Per user-direction, the job has been aborted.
+--------------------------------------------------------------------------
+--------------------------------------------------------------------------
+mpirun noticed that process rank 1 with PID 0 on node vm exited on signal 9 (Killed).
+--------------------------------------------------------------------------";
+
+    const EXITED_WORDS: &str = "\
+mpirun detected that one or more processes exited with non-zero status, thus causing
+the job to be terminated. The first process to do so was:
+
+  Process name: [[11317,1],3]
+  Exit code:    3";
+
+    fn evidence(process: ProcessEnd, words: &str) -> Evidence {
+        let mpirun_words = words.lines().map(str::to_owned).collect();
+        Evidence { first_failure: None, killed: None, process, mpirun_words }
+    }
+
+    fn failure(code: ExitCode) -> Option<RankExit> {
+        Some(RankExit { rank: Rank(2), code, message: "the shard x is truncated".into() })
+    }
+
+    #[test]
+    fn what_a_rank_says_counts_more_than_what_mpirun_returns() {
+        let mut evidence = evidence(ProcessEnd::Status(137), KILLED_WORDS);
+        evidence.first_failure = failure(ExitCode::Data);
+        evidence.killed = Some(Killed::Stalled { stall_timeout_s: 9 });
+        let cause = Cause::of(&evidence);
+        assert_eq!((cause.code, cause.rank), (ExitCode::Data, Some(Rank(2))));
+        assert_eq!(
+            cause.block(4, &["one".into(), "two".into()]),
+            "attempt 4 ended: rank 2 failed (exit 3: data missing, corrupt or denied)\n  the shard x is truncated\n  \
+             last lines of rank 2:\n  | one\n  | two"
+        );
+    }
+
+    #[test]
+    fn a_killed_rank_is_lost_in_mpiruns_words() {
+        let cause = Cause::of(&evidence(ProcessEnd::Status(137), KILLED_WORDS));
+        assert_eq!((cause.code, cause.rank), (ExitCode::Communication, Some(Rank(1))));
+        assert!(cause.headline.starts_with("rank lost"), "{cause}");
+        assert_eq!(cause.message, KILLED_WORDS.lines().nth(5).unwrap());
+        let cause = Cause::of(&evidence(ProcessEnd::Signal(9), ""));
+        assert_eq!((cause.code, cause.headline.as_str()), (ExitCode::Communication, "rank lost: killed by SIGKILL"));
+    }
+
+    #[test]
+    fn a_silent_exit_is_known_by_its_status() {
+        let cause = Cause::of(&evidence(ProcessEnd::Status(3), EXITED_WORDS));
+        assert_eq!((cause.code, cause.rank), (ExitCode::Data, Some(Rank(3))));
+        for (status, code) in [
+            (0, ExitCode::Done),
+            (75, ExitCode::Stopped),
+            (70, ExitCode::Bug),
+            (1, ExitCode::Communication),
+            (250, ExitCode::Communication),
+        ] {
+            assert_eq!(Cause::of(&evidence(ProcessEnd::Status(status), "")).code, code, "{status}");
+        }
+    }
+
+    #[test]
+    fn what_the_launcher_ends_is_named_and_a_misfit_is_never_worth_a_restart() {
+        let killed = |killed| Cause::of(&Evidence { killed: Some(killed), ..evidence(ProcessEnd::Signal(15), "") });
+        assert_eq!(killed(Killed::EndNow).code, ExitCode::Communication);
+        assert!(killed(Killed::Stalled { stall_timeout_s: 9 }).headline.contains("9 s"));
+        assert!(killed(Killed::OutOfGrace { grace_s: 5 }).headline.contains("longer than 5 s"));
+        assert_eq!(killed(Killed::Misfit { reason: "old".into() }).code, ExitCode::Config);
+    }
+}

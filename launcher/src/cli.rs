@@ -1,0 +1,147 @@
+//! The command line, as clap derives it.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Convoy trains GPT-2 on many ranks: prepares data, starts and restarts training, samples from the result.
+///
+/// Exit codes: 0 done; 2 usage or config; 3 data missing, corrupt or denied; 4 communication failed or a rank was
+/// lost; 5 loss or gradients not finite; 6 storage unreachable past its deadline; 70 a bug; 75 stopped on request,
+/// the same command goes on.
+#[derive(Debug, Parser)]
+#[command(name = "launcher", version, arg_required_else_help = true)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The commands; each has a module of its own in [`crate::commands`].
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Turns documents into shuffled, tokenized shards and their index.
+    #[command(after_help = "Example:\n  launcher prepare --config configs/tiny-cpu.toml")]
+    Prepare(PrepareArgs),
+    /// Starts the run that the config names, or resumes it: the same command again goes on.
+    ///
+    /// Ctrl-C or SIGTERM saves a checkpoint and exits 75; a second Ctrl-C ends at once and exits 4. A run that lost a
+    /// rank, its storage, or stands still is restarted from its newest checkpoint, launch.max_restarts times in a row
+    /// without progress. Progress goes to standard error; the last line on standard output is `validation loss X.XX`.
+    #[command(
+        after_help = "Example:\n  launcher train --config configs/tiny-cpu.toml --ranks 2 --set train.max_steps=500"
+    )]
+    Train(TrainArgs),
+    /// Prints text that a checkpoint continues a prompt with.
+    #[command(
+        after_help = "Example:\n  launcher sample --config configs/tiny-cpu.toml --prompt \"A hacker is\" --tokens 100"
+    )]
+    Sample(SampleArgs),
+    /// Shows the checkpoints of a run.
+    #[command(subcommand)]
+    Checkpoints(CheckpointsCommand),
+}
+
+/// Which config, shared by every command that reads one.
+#[derive(Debug, Clone, Args)]
+pub struct ConfigArgs {
+    /// The config, a TOML file.
+    #[arg(long, value_name = "FILE")]
+    pub config: PathBuf,
+    /// Overrides a value of the config, as often as needed; the last one wins.
+    #[arg(long = "set", value_name = "SECTION.KEY=VALUE")]
+    pub overrides: Vec<String>,
+}
+
+/// `launcher prepare`.
+#[derive(Debug, Args)]
+pub struct PrepareArgs {
+    #[command(flatten)]
+    pub config: ConfigArgs,
+    /// Prints the result as JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `launcher train`.
+#[derive(Debug, Args)]
+pub struct TrainArgs {
+    #[command(flatten)]
+    pub config: ConfigArgs,
+    /// What starts the ranks (launch.backend).
+    #[arg(long, value_enum)]
+    pub backend: Option<BackendName>,
+    /// Number of ranks (launch.ranks).
+    #[arg(long, value_name = "N")]
+    pub ranks: Option<u32>,
+    /// Compute threads of each rank, 0 to share the cores evenly (launch.threads_per_rank).
+    #[arg(long, value_name = "N")]
+    pub threads_per_rank: Option<u32>,
+    /// The run folder, a storage URL or a path (run.output).
+    #[arg(long, value_name = "URL")]
+    pub output: Option<String>,
+}
+
+/// `--backend`.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum BackendName {
+    /// This machine: mpirun where there are several ranks.
+    Local,
+}
+
+/// `launcher sample`. What is not given here, the worker chooses.
+#[derive(Debug, Args)]
+pub struct SampleArgs {
+    #[command(flatten)]
+    pub config: ConfigArgs,
+    /// The text to continue.
+    #[arg(long)]
+    pub prompt: Option<String>,
+    /// How many tokens to add.
+    #[arg(long, value_name = "N")]
+    pub tokens: Option<u64>,
+    /// Divides the logits; 0 always takes the likeliest token.
+    #[arg(long, value_name = "F")]
+    pub temperature: Option<f64>,
+    /// Chooses among so many of the likeliest tokens; 0 for all.
+    #[arg(long, value_name = "N")]
+    pub top_k: Option<u64>,
+    /// Chooses among the likeliest tokens that together have this probability.
+    #[arg(long, value_name = "F")]
+    pub top_p: Option<f64>,
+    /// Seed of the choice: the same seed gives the same text.
+    #[arg(long, value_name = "N")]
+    pub seed: Option<u64>,
+    /// The checkpoint, by its folder's name; the newest where it is not given.
+    #[arg(long, value_name = "NAME")]
+    pub checkpoint: Option<String>,
+}
+
+/// `launcher checkpoints`.
+#[derive(Debug, Subcommand)]
+pub enum CheckpointsCommand {
+    /// Lists the committed checkpoints of a run, oldest first.
+    #[command(after_help = "Examples:\n  launcher checkpoints list --config configs/tiny-cpu.toml\n  \
+                      launcher checkpoints list s3://bucket/runs/first --json")]
+    List(ListArgs),
+}
+
+/// `launcher checkpoints list`.
+#[derive(Debug, Args)]
+pub struct ListArgs {
+    /// The run folder, a storage URL or a path, where no config is given.
+    #[arg(value_name = "RUN_URL", required_unless_present = "config", conflicts_with = "config")]
+    pub run: Option<String>,
+    /// The config of the run.
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Overrides a value of the config, as often as needed; the last one wins.
+    #[arg(long = "set", value_name = "SECTION.KEY=VALUE", requires = "config")]
+    pub overrides: Vec<String>,
+    /// Shows at the end what was saved but never committed, too.
+    #[arg(long)]
+    pub all: bool,
+    /// Prints a JSON array.
+    #[arg(long)]
+    pub json: bool,
+}

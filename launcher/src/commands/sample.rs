@@ -1,0 +1,31 @@
+//! `launcher sample`: `worker sample` with the same arguments.
+
+use std::process::Command;
+
+use common::worker_contract::ExitCode;
+
+use super::sibling;
+use crate::cli::SampleArgs;
+use crate::error::LaunchError;
+use crate::programs;
+
+/// Runs `worker sample` to its end.
+pub fn run(args: &SampleArgs) -> Result<ExitCode, LaunchError> {
+    let mut command = Command::new(programs::worker()?);
+    command.arg("sample");
+    sibling::pass_config(&mut command, &args.config);
+    let options = [
+        ("prompt", args.prompt.clone()),
+        ("tokens", args.tokens.map(|n| n.to_string())),
+        ("temperature", args.temperature.map(|f| f.to_string())),
+        ("top-k", args.top_k.map(|n| n.to_string())),
+        ("top-p", args.top_p.map(|f| f.to_string())),
+        ("seed", args.seed.map(|n| n.to_string())),
+        ("checkpoint", args.checkpoint.clone()),
+    ];
+    for (name, value) in options.into_iter().filter_map(|(name, value)| Some((name, value?))) {
+        // One word, so that a prompt may begin with a dash.
+        command.arg(format!("--{name}={value}"));
+    }
+    sibling::run(command)
+}

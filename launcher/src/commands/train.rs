@@ -1,0 +1,129 @@
+//! `launcher train`: starts or resumes the run that the config names.
+
+use common::checkpoint_layout::CHECKPOINTS_FOLDER;
+use common::config::{RawConfig, RunConfig};
+use common::metrics::RunMetrics;
+use common::storage::Folder;
+use common::worker_contract::ExitCode;
+
+use crate::cli::{BackendName, ConfigArgs, TrainArgs};
+use crate::error::LaunchError;
+use crate::interrupts::Interrupts;
+use crate::plan::LaunchPlan;
+use crate::progress::{View, to_stderr, to_stdout};
+use crate::watch::{Job, Seen};
+use crate::{checkpoints, programs, supervise};
+
+/// Trains to the end, or until somebody stops it or another attempt would not help.
+pub fn run(mut args: TrainArgs) -> Result<ExitCode, LaunchError> {
+    let flags = overrides(&args);
+    args.config.overrides.extend(flags);
+    let mut config = RawConfig::load(&args.config.config, &args.config.overrides)?.run()?;
+    config.make_urls_absolute()?;
+    let job = Job { plan: plan(&config)?, run: Folder::open(&config.run.output, &config.storage)?, config };
+    let mut interrupts = Interrupts::install().map_err(LaunchError::system("handle signals"))?;
+    let mut view = View::new(job.config.train.max_steps);
+    view.say(&format!("{}: {} steps, {}", job.config.run.name, job.config.train.max_steps, job.run.url()));
+    let (code, seen) = supervise::run(&job, &mut interrupts, &mut view)?;
+    match code {
+        ExitCode::Done => say_done(&job, &seen, &args.config),
+        ExitCode::Stopped => to_stderr("stopped; run the same command to go on"),
+        // The cause has been shown.
+        _ => {}
+    }
+    Ok(code)
+}
+
+/// The flags, as overrides of the config.
+fn overrides(args: &TrainArgs) -> Vec<String> {
+    let backend = args.backend.map(|BackendName::Local| "launch.backend=\"local\"".to_owned());
+    let ranks = args.ranks.map(|n| format!("launch.ranks={n}"));
+    let threads = args.threads_per_rank.map(|n| format!("launch.threads_per_rank={n}"));
+    // A JSON string is a TOML string.
+    let output = args.output.as_ref().map(|url| format!("run.output={}", serde_json::Value::from(url.as_str())));
+    [backend, ranks, threads, output].into_iter().flatten().collect()
+}
+
+fn plan(config: &RunConfig) -> Result<LaunchPlan, LaunchError> {
+    let worker = programs::worker()?;
+    let ranks = config.launch.ranks;
+    let mpirun = if ranks > 1 { Some(programs::mpirun(ranks)?) } else { None };
+    let cores = std::thread::available_parallelism().map_or(1, |n| u32::try_from(n.get()).unwrap_or(u32::MAX));
+    Ok(LaunchPlan::local(&config.launch, cores, &worker, mpirun.as_deref()))
+}
+
+/// The result, where it lies, and what to type next. What cannot be looked up is left out: the run is done.
+fn say_done(job: &Job, seen: &Seen, args: &ConfigArgs) {
+    let steps = job.config.train.max_steps;
+    let validation_loss = validation_loss(job, seen);
+    let validation = validation_loss.map(|loss| format!(", validation loss {loss:.2}")).unwrap_or_default();
+    to_stderr(&format!("done: {steps} steps{validation}"));
+    to_stderr(&format!("  run folder  {}", job.run.url()));
+    match checkpoints::newest(&job.run) {
+        Ok(Some(name)) => {
+            let url = job.run.folder(CHECKPOINTS_FOLDER).url_of(&name.to_string());
+            to_stderr(&format!("  checkpoint  {url}"));
+            to_stderr(&format!("  next        {}", sample_command(args)));
+        }
+        Ok(None) => {}
+        Err(error) => tracing::warn!("cannot look for the newest checkpoint: {error}"),
+    }
+    if let Some(loss) = validation_loss {
+        to_stdout(&format!("validation loss {loss:.2}"));
+    }
+}
+
+/// The last validation loss: as just reported, or of an earlier launch where this one found the run complete.
+fn validation_loss(job: &Job, seen: &Seen) -> Option<f64> {
+    if let Some(record) = &seen.validation {
+        return Some(record.validation_loss);
+    }
+    match RunMetrics::read(&job.run) {
+        Ok(metrics) => metrics.validations.last_key_value().map(|(_, record)| record.validation_loss),
+        Err(error) => {
+            tracing::warn!("cannot look up the validation loss: {error}");
+            None
+        }
+    }
+}
+
+/// A command that prints text from this run.
+fn sample_command(args: &ConfigArgs) -> String {
+    let mut command = format!("launcher sample --config {}", quoted(&args.config.display().to_string()));
+    for given in args.overrides.iter().filter(|given| !given.starts_with("launch.")) {
+        command.push_str(&format!(" --set {}", quoted(given)));
+    }
+    command + " --prompt \"The\""
+}
+
+/// `text` as one word of a shell.
+fn quoted(text: &str) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=,+@%".contains(c);
+    if text.chars().all(is_plain) { text.to_owned() } else { format!("'{}'", text.replace('\'', r"'\''")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::PathBuf;
+
+    #[test]
+    fn flags_are_overrides_and_the_next_command_keeps_what_matters() {
+        let config = ConfigArgs { config: PathBuf::from("my run.toml"), overrides: vec!["train.max_steps=7".into()] };
+        let args = TrainArgs {
+            config,
+            backend: Some(BackendName::Local),
+            ranks: Some(2),
+            threads_per_rank: None,
+            output: Some("s3://b/a \"b\"".into()),
+        };
+        let flags = overrides(&args);
+        assert_eq!(flags, ["launch.backend=\"local\"", "launch.ranks=2", r#"run.output="s3://b/a \"b\"""#]);
+        let mut config = args.config;
+        config.overrides.extend(flags);
+        assert_eq!(
+            sample_command(&config),
+            r#"launcher sample --config 'my run.toml' --set train.max_steps=7 --set 'run.output="s3://b/a \"b\""' --prompt "The""#
+        );
+    }
+}

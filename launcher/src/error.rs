@@ -1,0 +1,72 @@
+//! What ends a command before a rank can give it an exit code.
+
+use std::io;
+use std::path::PathBuf;
+
+use common::config::ConfigError;
+use common::storage::StorageError;
+use common::worker_contract::ExitCode;
+
+/// Why a command failed.
+#[derive(Debug, thiserror::Error)]
+pub enum LaunchError {
+    /// The config was refused.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The run folder could not be used.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    /// One of Convoy's own programs is not there.
+    #[error("{} does not exist; build it with `cargo build --release -p {package}`, or set {variable} to its path", path.display())]
+    NotBuilt {
+        /// Where it was looked for.
+        path: PathBuf,
+        /// The package that builds it.
+        package: &'static str,
+        /// The environment variable that names another place.
+        variable: &'static str,
+    },
+    /// There is no mpirun.
+    #[error(
+        "mpirun is not on PATH, and {ranks} ranks need it; install the Debian package openmpi-bin, or use --ranks 1"
+    )]
+    NoMpirun {
+        /// How many ranks were asked for.
+        ranks: u32,
+    },
+    /// A program that is there could not be started.
+    #[error("cannot start {}: {source}; check that it is executable", program.display())]
+    Start {
+        /// The program.
+        program: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The operating system refused something that it normally grants.
+    #[error("cannot {operation}: {source}; check this machine's limits on processes, sockets and open files")]
+    System {
+        /// What was tried.
+        operation: &'static str,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+impl LaunchError {
+    /// What the launcher exits with.
+    pub fn exit_code(&self) -> ExitCode {
+        match self {
+            LaunchError::Config(_)
+            | LaunchError::NotBuilt { .. }
+            | LaunchError::NoMpirun { .. }
+            | LaunchError::Start { .. } => ExitCode::Config,
+            LaunchError::Storage(error) => error.exit_code(),
+            LaunchError::System { .. } => ExitCode::Communication,
+        }
+    }
+
+    /// Wraps an I/O error with what was tried.
+    pub fn system(operation: &'static str) -> impl FnOnce(io::Error) -> Self {
+        move |source| LaunchError::System { operation, source }
+    }
+}

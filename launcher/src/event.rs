@@ -1,0 +1,42 @@
+//! Everything that can happen to an attempt, on one channel.
+
+use std::net::TcpStream;
+
+use common::topology::Rank;
+use common::worker_contract::FromRank;
+
+/// One thing that happened.
+#[derive(Debug)]
+pub enum Event {
+    /// A rank has shown the token and may be told things through `link`.
+    Connected {
+        /// Which.
+        rank: Rank,
+        /// Its connection, for writing.
+        link: TcpStream,
+    },
+    /// A rank said something.
+    Message {
+        /// Which.
+        rank: Rank,
+        /// What.
+        message: FromRank,
+    },
+    /// A rank's connection has ended; it sends nothing any more.
+    Left {
+        /// Which.
+        rank: Rank,
+    },
+    /// A rank that has the token does not fit this launcher or this world; the attempt cannot go on.
+    Misfit {
+        /// Why, and what to do.
+        reason: String,
+    },
+    /// A process printed a line.
+    Output {
+        /// Which rank did; `None` for mpirun itself.
+        rank: Option<Rank>,
+        /// Without its end.
+        line: String,
+    },
+}

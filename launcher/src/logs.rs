@@ -1,0 +1,169 @@
+//! What ranks print: `logs/attempt-NNNN/rank-N.log` in the run folder, and the last lines of each for a cause.
+//!
+//! Objects cannot be appended to, so each log is kept in memory and written whole, every 30 s and at the end, by a
+//! thread of its own: nobody who watches an attempt waits for storage.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use common::storage::Folder;
+use common::topology::Rank;
+
+/// How long a line may wait for its upload.
+const UPLOAD_INTERVAL: Duration = Duration::from_secs(30);
+/// A log is cut off here; what follows is only shown, not kept.
+const LOG_BYTES_MAX: usize = 16 << 20;
+/// Lines kept at hand for a cause.
+const TAIL_LINES: usize = 10;
+
+/// Collects the output of one attempt's processes.
+pub struct Logs {
+    tails: BTreeMap<Option<Rank>, VecDeque<String>>,
+    lines: Option<Sender<(Option<Rank>, String)>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Logs {
+    /// The logs of `attempt` in the run folder `run`.
+    pub fn start(run: &Folder, attempt: u32) -> Self {
+        let folder = run.folder(&format!("logs/attempt-{attempt:04}"));
+        let (lines, receiver) = mpsc::channel();
+        let thread = std::thread::spawn(move || upload(&folder, &receiver));
+        Logs { tails: BTreeMap::new(), lines: Some(lines), thread: Some(thread) }
+    }
+
+    /// Adds a line of `rank`, or of mpirun itself. Never waits.
+    pub fn append(&mut self, rank: Option<Rank>, line: &str) {
+        let tail = self.tails.entry(rank).or_default();
+        if tail.len() == TAIL_LINES {
+            tail.pop_front();
+        }
+        tail.push_back(line.to_owned());
+        // The thread ends only when this sender is dropped.
+        let _ = self.lines.as_ref().map(|lines| lines.send((rank, line.to_owned())));
+    }
+
+    /// The last lines of `rank`, or of mpirun itself.
+    pub fn tail(&self, rank: Option<Rank>) -> Vec<String> {
+        self.tails.get(&rank).map(|tail| tail.iter().cloned().collect()).unwrap_or_default()
+    }
+}
+
+impl Drop for Logs {
+    /// Uploads what is left, and waits for it.
+    fn drop(&mut self) {
+        drop(self.lines.take());
+        let _ = self.thread.take().map(JoinHandle::join);
+    }
+}
+
+/// Whether a person who watches should see this line of a rank: warnings, errors and panics.
+pub fn is_worth_showing(line: &str) -> bool {
+    // Lines of tracing have their level second; other programs begin with it.
+    let level = line.split_whitespace().take(2).any(|word| matches!(word, "WARN" | "ERROR"));
+    level || line.contains("panicked at") || line.to_ascii_lowercase().starts_with("error")
+}
+
+fn upload(folder: &Folder, lines: &Receiver<(Option<Rank>, String)>) {
+    let mut logs: BTreeMap<Option<Rank>, Log> = BTreeMap::new();
+    let mut due = Instant::now() + UPLOAD_INTERVAL;
+    loop {
+        match lines.recv_timeout(due.saturating_duration_since(Instant::now())) {
+            Ok((rank, line)) => {
+                logs.entry(rank).or_default().append(&line);
+                continue;
+            }
+            Err(reason) => {
+                for (rank, log) in &mut logs {
+                    log.write(folder, *rank);
+                }
+                if reason == RecvTimeoutError::Disconnected {
+                    return;
+                }
+            }
+        }
+        due = Instant::now() + UPLOAD_INTERVAL;
+    }
+}
+
+#[derive(Default)]
+struct Log {
+    text: String,
+    has_news: bool,
+    is_cut: bool,
+}
+
+impl Log {
+    fn append(&mut self, line: &str) {
+        if self.is_cut {
+            return;
+        }
+        self.has_news = true;
+        self.is_cut = self.text.len() + line.len() >= LOG_BYTES_MAX;
+        self.text.push_str(if self.is_cut { "(the log was cut off here: it grew too large)" } else { line });
+        self.text.push('\n');
+    }
+
+    fn write(&mut self, folder: &Folder, rank: Option<Rank>) {
+        if !self.has_news {
+            return;
+        }
+        let name = rank.map_or_else(|| "mpirun.log".to_owned(), |rank| format!("rank-{rank}.log"));
+        match folder.put(&name, Bytes::from(self.text.clone())) {
+            Ok(()) => self.has_news = false,
+            // The next round, which is also the last at the attempt's end, tries again.
+            Err(error) => tracing::warn!("a log waits for storage: {error}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use common::config::StorageConfig;
+
+    #[test]
+    fn each_rank_has_its_log_and_its_tail() {
+        let run = Folder::open("memory://logs", &StorageConfig::default()).unwrap();
+        let mut logs = Logs::start(&run, 3);
+        for n in 0..12 {
+            logs.append(Some(Rank(1)), &format!("line {n}"));
+        }
+        logs.append(None, "mpirun noticed");
+        assert_eq!(logs.tail(Some(Rank(1))).first().unwrap(), "line 2");
+        assert_eq!(logs.tail(None), ["mpirun noticed"]);
+        assert_eq!(logs.tail(Some(Rank(7))), [""; 0]);
+        drop(logs);
+        let folder = run.folder("logs/attempt-0003");
+        assert!(folder.get("rank-1.log").unwrap().starts_with(b"line 0\nline 1\n"));
+        assert_eq!(folder.get("mpirun.log").unwrap(), "mpirun noticed\n");
+    }
+
+    #[test]
+    fn a_log_is_cut_once() {
+        let mut log = Log::default();
+        log.append(&"x".repeat(LOG_BYTES_MAX - 10));
+        log.append("more than ten bytes");
+        log.append("nothing");
+        assert!(log.text.ends_with("grew too large)\n"));
+        assert!(log.text.len() < LOG_BYTES_MAX + 100);
+    }
+
+    #[test]
+    fn warnings_and_errors_are_shown_and_the_rest_is_not() {
+        for line in [
+            "2026-01-01T00:00:00Z  WARN slow",
+            "2026-01-01T00:00:00Z ERROR gone",
+            "error: no",
+            "thread 'main' panicked at x",
+        ] {
+            assert!(is_worth_showing(line), "{line}");
+        }
+        for line in ["2026-01-01T00:00:00Z  INFO step 1", "no ERROR here", ""] {
+            assert!(is_worth_showing(line) == line.starts_with("no ERROR"), "{line}");
+        }
+    }
+}

@@ -1,0 +1,223 @@
+//! What a person watches while a run trains: a bar on a terminal, plain lines elsewhere, on standard error.
+
+use std::io::{self, IsTerminal, Write};
+use std::time::{Duration, Instant};
+
+use common::metrics::{StepRecord, ValidationRecord};
+use indicatif::{ProgressBar, ProgressStyle};
+
+/// Without a terminal, every one of the first steps of an attempt has a line.
+const FIRST_LINES: u32 = 5;
+/// Then one in so long.
+const LINE_INTERVAL: Duration = Duration::from_secs(5);
+
+/// Writes a line to standard error. Nobody is told if there is nobody to read it.
+pub fn to_stderr(line: &str) {
+    let _ = writeln!(io::stderr().lock(), "{line}");
+}
+
+/// Writes a line of the command's result to standard output.
+pub fn to_stdout(line: &str) {
+    let _ = writeln!(io::stdout().lock(), "{line}");
+}
+
+/// Shows an attempt's progress.
+pub struct View {
+    steps_max: u64,
+    pace: Pace,
+    validation: Option<ValidationRecord>,
+    is_terminal: bool,
+    /// While an attempt runs on a terminal.
+    bar: Option<ProgressBar>,
+    lines: Lines,
+}
+
+impl View {
+    /// A view of a run of `steps_max` steps; standard error decides between bar and lines.
+    pub fn new(steps_max: u64) -> Self {
+        let (is_terminal, lines) = (io::stderr().is_terminal(), Lines::default());
+        View { steps_max, pace: Pace::default(), validation: None, is_terminal, bar: None, lines }
+    }
+
+    /// An attempt begins; `headline` says which.
+    pub fn begin(&mut self, headline: &str) {
+        self.pace = Pace::default();
+        self.lines = Lines::default();
+        self.say(headline);
+        self.bar = self.is_terminal.then(|| ProgressBar::new(self.steps_max).with_style(style()));
+    }
+
+    /// The attempt has ended.
+    pub fn end(&mut self) {
+        if let Some(bar) = self.bar.take() {
+            bar.abandon();
+        }
+    }
+
+    /// A step is complete.
+    pub fn step(&mut self, record: &StepRecord) {
+        let now = Instant::now();
+        let left = self.pace.left(record, self.steps_max, now);
+        match &self.bar {
+            Some(bar) => {
+                let validation = self.validation.as_ref().map(|v| format!("  validation {:.4}", v.validation_loss));
+                bar.set_message(format!("{}{}", figures(record, left), validation.unwrap_or_default()));
+                bar.set_position(record.step);
+            }
+            None if self.lines.is_due(now) || record.step == self.steps_max => {
+                to_stderr(&format!("step {:>6}/{}  {}", record.step, self.steps_max, figures(record, left)));
+            }
+            None => {}
+        }
+    }
+
+    /// A validation loss was measured.
+    pub fn validation(&mut self, record: &ValidationRecord) {
+        self.say(&format!("step {}: validation loss {:.4}", record.step, record.validation_loss));
+        self.validation = Some(record.clone());
+    }
+
+    /// Something worth a line of its own.
+    pub fn say(&self, text: &str) {
+        match &self.bar {
+            Some(bar) => bar.suspend(|| to_stderr(text)),
+            None => to_stderr(text),
+        }
+    }
+}
+
+fn style() -> ProgressStyle {
+    ProgressStyle::with_template("{bar:24} {pos}/{len}  {wide_msg}").unwrap_or_else(|_| ProgressStyle::default_bar())
+}
+
+/// `loss 6.1234  lr 3.9e-3  grad norm 0.83  4,210 tokens/s  MFU 41.2%  left 1m32s`.
+fn figures(record: &StepRecord, left: Duration) -> String {
+    let mfu = record.mfu.map(|mfu| format!("  MFU {:.1}%", mfu * 100.0)).unwrap_or_default();
+    format!(
+        "loss {:.4}  lr {:.1e}  grad norm {:.2}  {} tokens/s{mfu}  left {}",
+        record.loss,
+        record.learning_rate,
+        record.grad_norm,
+        with_thousands(record.tokens_per_second.round() as u64),
+        in_words(left),
+    )
+}
+
+/// `4,210`.
+pub fn with_thousands(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (i, digit) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// The two largest units of a duration: `45s`, `1m32s`, `2h05m`, `3d04h`.
+fn in_words(duration: Duration) -> String {
+    let s = duration.as_secs();
+    match s {
+        0..60 => format!("{s}s"),
+        60..3600 => format!("{}m{:02}s", s / 60, s % 60),
+        3600..86400 => format!("{}h{:02}m", s / 3600, s / 60 % 60),
+        _ => format!("{}d{:02}h", s / 86400, s / 3600 % 24),
+    }
+}
+
+/// How fast this attempt goes, with its validations and checkpoints.
+#[derive(Debug, Default)]
+struct Pace {
+    first: Option<(Instant, u64)>,
+}
+
+impl Pace {
+    /// Time left after `record`, which arrived at `now`.
+    fn left(&mut self, record: &StepRecord, steps_max: u64, now: Instant) -> Duration {
+        let (since, first_step) = *self.first.get_or_insert((now, record.step));
+        let steps_done = record.step.saturating_sub(first_step);
+        let step_s = match steps_done {
+            0 => record.step_ms / 1000.0,
+            steps => now.duration_since(since).as_secs_f64() / steps as f64,
+        };
+        let left_s = step_s * steps_max.saturating_sub(record.step) as f64;
+        Duration::try_from_secs_f64(left_s).unwrap_or_default()
+    }
+}
+
+/// Which steps get a line where there is no terminal.
+#[derive(Debug, Default)]
+struct Lines {
+    shown: u32,
+    last: Option<Instant>,
+}
+
+impl Lines {
+    fn is_due(&mut self, now: Instant) -> bool {
+        let is_due = self.shown < FIRST_LINES || self.last.is_none_or(|last| now.duration_since(last) >= LINE_INTERVAL);
+        if is_due {
+            self.shown += 1;
+            self.last = Some(now);
+        }
+        is_due
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(step: u64) -> StepRecord {
+        StepRecord {
+            step,
+            tokens: step * 512,
+            loss: 6.12344,
+            learning_rate: 3.9e-3,
+            grad_norm: 0.834,
+            step_ms: 2000.0,
+            tokens_per_second: 4209.6,
+            mfu: None,
+            data_wait_ms: 0.0,
+            exposed_comm_ms: 0.0,
+            memory_bytes: 1,
+        }
+    }
+
+    #[test]
+    fn a_line_says_what_matters() {
+        let left = Duration::from_secs(92);
+        let mut record = record(120);
+        assert_eq!(figures(&record, left), "loss 6.1234  lr 3.9e-3  grad norm 0.83  4,210 tokens/s  left 1m32s");
+        record.mfu = Some(0.4123);
+        assert!(figures(&record, left).contains("4,210 tokens/s  MFU 41.2%  left"));
+    }
+
+    #[test]
+    fn numbers_and_durations_read_well() {
+        assert_eq!([0, 999, 1000, 1_234_567].map(with_thousands), ["0", "999", "1,000", "1,234,567"]);
+        assert_eq!(
+            [0, 59, 60, 3599, 3600, 7500, 86400, 273_600].map(|s| in_words(Duration::from_secs(s))),
+            ["0s", "59s", "1m00s", "59m59s", "1h00m", "2h05m", "1d00h", "3d04h"]
+        );
+    }
+
+    #[test]
+    fn time_left_comes_from_the_step_at_first_and_from_the_clock_then() {
+        let start = Instant::now();
+        let mut pace = Pace::default();
+        assert_eq!(pace.left(&record(10), 20, start), Duration::from_secs(20));
+        let later = start + Duration::from_secs(15);
+        assert_eq!(pace.left(&record(15), 20, later), Duration::from_secs(15));
+        assert_eq!(pace.left(&record(20), 20, later), Duration::ZERO);
+    }
+
+    #[test]
+    fn the_first_steps_have_a_line_each_and_then_one_in_five_seconds() {
+        let start = Instant::now();
+        let mut lines = Lines::default();
+        let due: Vec<u64> = (0..200).filter(|tenth| lines.is_due(start + Duration::from_millis(tenth * 100))).collect();
+        assert_eq!(due, [0, 1, 2, 3, 4, 54, 104, 154]);
+    }
+}

@@ -1,0 +1,119 @@
+//! Attempt after attempt, until the run is done, somebody stops it, or another attempt would not help.
+
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use common::attempt::{self, Attempt};
+use common::worker_contract::ExitCode;
+use serde_json::json;
+
+use crate::error::LaunchError;
+use crate::interrupts::Interrupts;
+use crate::journal::Journal;
+use crate::logs::Logs;
+use crate::progress::View;
+use crate::random;
+use crate::restart::{Decision, RestartPolicy};
+use crate::watch::{self, Audience, Job, Outcome, Seen};
+
+/// How often signals are looked at during a back-off.
+const TICK: Duration = Duration::from_millis(100);
+
+/// Runs `job` to its end: what the launcher exits with, and what the ranks reported on the way.
+pub fn run(job: &Job, interrupts: &mut Interrupts, view: &mut View) -> Result<(ExitCode, Seen), LaunchError> {
+    let mut policy = RestartPolicy::new(job.config.launch.max_restarts);
+    let mut seen = Seen::default();
+    loop {
+        let claim = attempt::claim(&job.run, &host_name(), job.plan.world_size.get())?;
+        let journal = Journal::start(&job.run, claim.attempt);
+        let outcome = one_attempt(job, &claim, interrupts, view, &journal, &mut seen)?;
+        policy.reached(seen.step_max);
+        let code = outcome.cause.code;
+        if outcome.stop_requested {
+            return Ok((code, seen));
+        }
+        let jitter = random::fraction().map_err(LaunchError::system("read /dev/urandom"))?;
+        match policy.decide(code, jitter) {
+            Decision::GiveUp => return Ok((code, seen)),
+            Decision::OutOfBudget { restarts } => {
+                view.say(&format!(
+                    "giving up after {restarts} restarts without progress; mend the cause above and run the same \
+                     command to go on, or raise launch.max_restarts"
+                ));
+                journal.note("gave_up", json!({ "restarts": restarts }));
+                return Ok((code, seen));
+            }
+            Decision::Restart { delay, left } => {
+                let delay_s = delay.as_secs_f64();
+                view.say(&format!("restarting in {delay_s:.1} s ({left} more without progress)"));
+                journal.note("restart", json!({ "delay_s": delay_s, "left": left }));
+                drop(journal);
+                if !wait(delay, interrupts) {
+                    // Nothing runs, and what was committed is whole: the same command goes on from there.
+                    view.say("stopped while waiting to restart");
+                    return Ok((ExitCode::Stopped, seen));
+                }
+            }
+        }
+    }
+}
+
+fn one_attempt(
+    job: &Job,
+    claim: &Attempt,
+    interrupts: &mut Interrupts,
+    view: &mut View,
+    journal: &Journal,
+    seen: &mut Seen,
+) -> Result<Outcome, LaunchError> {
+    let attempt = claim.attempt;
+    job.run.put("config.toml", Bytes::from(job.config.to_toml()))?;
+    let (ranks, threads) = (claim.ranks, job.plan.threads_per_rank);
+    view.begin(&format!("attempt {attempt}: {}, {} each", count(ranks, "rank"), count(threads, "thread")));
+    journal.note("attempt_started", json!({ "attempt": attempt, "ranks": ranks, "threads_per_rank": threads }));
+    let mut logs = Logs::start(&job.run, attempt);
+    let audience = Audience { view, journal, logs: &mut logs, seen };
+    let outcome = watch::attempt(job, attempt, interrupts, audience)?;
+    let cause = &outcome.cause;
+    journal.note(
+        "attempt_ended",
+        json!({
+            "attempt": attempt,
+            "code": cause.code.number(),
+            "cause": cause.headline,
+            "message": cause.message,
+            "rank": cause.rank,
+            "step": seen.step_max,
+        }),
+    );
+    view.end();
+    if !matches!(cause.code, ExitCode::Done | ExitCode::Stopped) {
+        view.say(&cause.block(attempt, &cause.rank.map(|rank| logs.tail(Some(rank))).unwrap_or_default()));
+    }
+    Ok(outcome)
+}
+
+/// This host's name, for people.
+fn host_name() -> String {
+    nix::unistd::gethostname().map_or_else(|_| "unknown".into(), |name| name.to_string_lossy().into_owned())
+}
+
+/// `1 rank`, `2 ranks`.
+fn count(number: u32, noun: &str) -> String {
+    format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
+}
+
+/// Waits; false if somebody asked to stop meanwhile.
+fn wait(delay: Duration, interrupts: &mut Interrupts) -> bool {
+    let until = Instant::now() + delay;
+    loop {
+        if interrupts.poll().is_some() {
+            return false;
+        }
+        let left = until.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return true;
+        }
+        std::thread::sleep(left.min(TICK));
+    }
+}

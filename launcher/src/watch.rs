@@ -1,0 +1,286 @@
+//! One attempt: from the start of its ranks to the cause of its end.
+//!
+//! One loop takes what happens from one channel and looks at the clock in between. The ways out are few: the processes
+//! end by themselves, or the launcher sets a deadline after which it kills them.
+
+use std::collections::BTreeMap;
+use std::net::TcpStream;
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::time::{Duration, Instant};
+
+use common::config::RunConfig;
+use common::metrics::ValidationRecord;
+use common::storage::Folder;
+use common::topology::Rank;
+use common::worker_contract::{ExitCode, FromRank, PROTOCOL_VERSION, Phase, StartLine, ToRank, write_line};
+use nix::sys::signal::Signal;
+use serde_json::json;
+
+use crate::backend::local::{self, Ranks};
+use crate::cause::{Cause, Evidence, Killed, RankExit};
+use crate::control::ControlServer;
+use crate::error::LaunchError;
+use crate::event::Event;
+use crate::interrupts::{Interrupts, Request};
+use crate::journal::Journal;
+use crate::logs::{self, Logs};
+use crate::plan::LaunchPlan;
+use crate::progress::View;
+
+/// How often the clock, the signals and the processes are looked at when nothing else happens.
+const TICK: Duration = Duration::from_millis(100);
+/// How long ranks may take to end by themselves after SIGTERM, or after one of them has announced its exit.
+const LINGER: Duration = Duration::from_secs(10);
+/// How long what ended processes have said may still be on its way.
+const DRAIN: Duration = Duration::from_secs(5);
+
+/// What all attempts of one launch have in common.
+pub struct Job {
+    /// Resolved, with absolute URLs.
+    pub config: RunConfig,
+    /// How its ranks are started.
+    pub plan: LaunchPlan,
+    /// The run folder.
+    pub run: Folder,
+}
+
+/// What the ranks have reported, over all attempts of one launch.
+#[derive(Debug, Default)]
+pub struct Seen {
+    /// The highest completed step.
+    pub step_max: u64,
+    /// The last validation loss.
+    pub validation: Option<ValidationRecord>,
+}
+
+/// Those who follow an attempt.
+pub struct Audience<'a> {
+    /// The person.
+    pub view: &'a mut View,
+    /// The events in the run folder.
+    pub journal: &'a Journal,
+    /// The logs in the run folder.
+    pub logs: &'a mut Logs,
+    /// What is remembered across attempts.
+    pub seen: &'a mut Seen,
+}
+
+/// How an attempt ended.
+pub struct Outcome {
+    /// Why.
+    pub cause: Cause,
+    /// Whether somebody asked for the end, so that nothing is to be started again.
+    pub stop_requested: bool,
+}
+
+/// Starts attempt number `attempt` of `job` and follows it to its end. No process of it is left when this returns.
+pub fn attempt(
+    job: &Job,
+    attempt: u32,
+    interrupts: &mut Interrupts,
+    audience: Audience<'_>,
+) -> Result<Outcome, LaunchError> {
+    let (sender, events) = mpsc::channel();
+    let control = ControlServer::start(job.plan.world_size, sender.clone())
+        .map_err(LaunchError::system("listen for control connections"))?;
+    let start_line = StartLine {
+        version: PROTOCOL_VERSION,
+        config: job.config.to_toml(),
+        attempt,
+        control_address: control.address(),
+        control_token: control.token().to_owned(),
+    };
+    let ranks = local::start(&job.plan, &start_line, &sender)?;
+    let watch = Watch {
+        job,
+        ranks,
+        audience,
+        links: BTreeMap::new(),
+        positions: BTreeMap::new(),
+        last_advance: Instant::now(),
+        first_failure: None,
+        announced: BTreeMap::new(),
+        killed: None,
+        deadline: None,
+        stop_requested: false,
+    };
+    watch.follow(control, &events, interrupts)
+}
+
+struct Watch<'a> {
+    job: &'a Job,
+    ranks: Ranks,
+    audience: Audience<'a>,
+    links: BTreeMap<Rank, TcpStream>,
+    /// What each rank was last heard to do.
+    positions: BTreeMap<Rank, (u64, Phase)>,
+    last_advance: Instant,
+    first_failure: Option<RankExit>,
+    /// What each rank said that it would exit with.
+    announced: BTreeMap<Rank, ExitCode>,
+    killed: Option<Killed>,
+    /// When the ranks are killed if they are still there, and why.
+    deadline: Option<(Instant, Killed)>,
+    stop_requested: bool,
+}
+
+impl Watch<'_> {
+    fn follow(
+        mut self,
+        control: ControlServer,
+        events: &Receiver<Event>,
+        interrupts: &mut Interrupts,
+    ) -> Result<Outcome, LaunchError> {
+        while !self.ranks.have_ended() {
+            control.admit();
+            match events.recv_timeout(TICK) {
+                Ok(event) => self.on_event(event),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => unreachable!("the control server holds a sender"),
+            }
+            if let Some(request) = interrupts.poll() {
+                self.on_request(request, interrupts);
+            }
+            self.on_clock(Instant::now());
+        }
+        let process = self.ranks.finish().map_err(LaunchError::system("wait for the ranks"))?;
+        // What the ranks said last may still wait in sockets and pipes; the channel ends when all of them have.
+        control.admit();
+        drop(control);
+        let until = Instant::now() + DRAIN;
+        while let Ok(event) = events.recv_timeout(until.saturating_duration_since(Instant::now())) {
+            self.on_event(event);
+        }
+        let (first_failure, killed) = (self.first_failure, self.killed);
+        let mpirun_words = self.audience.logs.tail(None);
+        let cause = Cause::of(&Evidence { first_failure, killed, process, mpirun_words });
+        Ok(Outcome { cause, stop_requested: self.stop_requested })
+    }
+
+    fn on_event(&mut self, event: Event) {
+        match event {
+            Event::Connected { rank, link } => {
+                self.links.insert(rank, link);
+                if self.stop_requested {
+                    self.tell_to_stop(&[rank]);
+                }
+            }
+            Event::Message { rank, message } => self.on_message(rank, message),
+            Event::Left { rank } => self.on_left(rank),
+            Event::Misfit { reason } => {
+                self.killed = Some(Killed::Misfit { reason });
+                self.ranks.kill();
+            }
+            Event::Output { rank, line } => {
+                self.audience.logs.append(rank, &line);
+                if let (Some(rank), true) = (rank, logs::is_worth_showing(&line)) {
+                    self.audience.view.say(&format!("rank {rank}: {line}"));
+                }
+            }
+        }
+    }
+
+    fn on_message(&mut self, rank: Rank, message: FromRank) {
+        match message {
+            FromRank::Hello { .. } => {}
+            FromRank::Heartbeat { step, phase } => self.on_position(rank, step, phase),
+            FromRank::Progress(record) => {
+                self.on_position(rank, record.step, Phase::Training);
+                self.audience.view.step(&record);
+            }
+            FromRank::Validation(record) => {
+                self.audience.view.validation(&record);
+                self.audience.seen.validation = Some(record);
+            }
+            FromRank::Notice { text } => self.audience.view.say(&text),
+            FromRank::Exit { code, message } => {
+                self.announced.insert(rank, code);
+                let is_failure = !matches!(code, ExitCode::Done | ExitCode::Stopped);
+                if is_failure && self.first_failure.is_none() {
+                    self.first_failure = Some(RankExit { rank, code, message });
+                    self.kill_after(LINGER, Killed::Lingered);
+                }
+            }
+        }
+    }
+
+    /// Processes end soon after their ranks; where something holds them up, for example a stray child, they are killed.
+    fn on_left(&mut self, rank: Rank) {
+        self.links.remove(&rank);
+        match self.announced.get(&rank) {
+            None => self.kill_after(LINGER, Killed::RankLost { rank }),
+            Some(code) if self.announced.len() == self.job.plan.world_size.get() as usize && self.links.is_empty() => {
+                self.kill_after(LINGER, Killed::Finished { code: *code });
+            }
+            Some(_) => {}
+        }
+    }
+
+    fn on_position(&mut self, rank: Rank, step: u64, phase: Phase) {
+        let before = self.positions.insert(rank, (step, phase));
+        if before.is_none_or(|(step_before, phase_before)| step > step_before || phase != phase_before) {
+            self.last_advance = Instant::now();
+        }
+        self.audience.seen.step_max = self.audience.seen.step_max.max(step);
+    }
+
+    fn on_request(&mut self, request: Request, interrupts: &Interrupts) {
+        let grace_s = self.job.config.launch.grace_s;
+        self.audience.journal.note("stop_requested", json!({ "at_once": request == Request::EndNow }));
+        self.stop_requested = true;
+        match request {
+            Request::Stop => {
+                self.audience.view.say("stopping: saving a checkpoint (Ctrl-C again ends at once)");
+                self.kill_after(Duration::from_secs(grace_s), Killed::OutOfGrace { grace_s });
+                let connected: Vec<Rank> = self.links.keys().copied().collect();
+                self.tell_to_stop(&connected);
+            }
+            Request::EndNow => {
+                interrupts.let_the_next_one_end_this_process();
+                self.killed = Some(Killed::EndNow);
+                self.ranks.kill();
+            }
+        }
+    }
+
+    /// Tells `ranks`, which are connected, to save and stop. Those that are not yet are told when they are.
+    ///
+    /// Once all have connected a signal says the same, for a rank whose connection hangs. Not before: a rank that is
+    /// still starting may not handle the signal yet, and would die of it.
+    fn tell_to_stop(&mut self, ranks: &[Rank]) {
+        for rank in ranks {
+            let Some(link) = self.links.get_mut(rank) else { continue };
+            if let Err(error) = write_line(link, &ToRank::Stop) {
+                tracing::warn!("rank {rank} cannot be told to stop: {error}");
+            }
+        }
+        if self.links.len() == self.job.plan.world_size.get() as usize {
+            self.ranks.signal(Signal::SIGUSR2);
+        }
+    }
+
+    fn on_clock(&mut self, now: Instant) {
+        if let Some((_, why)) = self.deadline.take_if(|(at, _)| now >= *at) {
+            self.killed.get_or_insert(why);
+            self.ranks.kill();
+        }
+        let stall_timeout_s = self.job.config.launch.stall_timeout_s;
+        let stood_still = now.duration_since(self.last_advance);
+        if self.deadline.is_none() && self.killed.is_none() && stood_still >= Duration::from_secs(stall_timeout_s) {
+            let stalled = Killed::Stalled { stall_timeout_s };
+            self.audience.view.say(&format!("no rank advanced for {stall_timeout_s} s: ending this attempt"));
+            self.audience.journal.note("stall", json!({ "stood_still_s": stood_still.as_secs_f64() }));
+            self.killed = Some(stalled.clone());
+            self.ranks.signal(Signal::SIGTERM);
+            self.kill_after(LINGER, stalled);
+        }
+    }
+
+    /// Sets the deadline; an earlier one stands.
+    fn kill_after(&mut self, patience: Duration, why: Killed) {
+        let at = Instant::now() + patience;
+        if self.deadline.as_ref().is_none_or(|(earlier, _)| at < *earlier) {
+            self.deadline = Some((at, why));
+        }
+    }
+}

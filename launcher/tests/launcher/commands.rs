@@ -1,0 +1,79 @@
+//! The commands that only pass things on, and what every command refuses.
+
+use std::process::Command;
+
+use super::harness::{Rig, can_run};
+
+/// Exit code, standard output, standard error.
+fn output(command: &mut Command) -> (Option<i32>, String, String) {
+    let output = command.output().unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    (output.status.code(), text(output.stdout), text(output.stderr))
+}
+
+#[test]
+fn sample_and_prepare_pass_arguments_and_exit_codes_on() {
+    if !can_run(&["python3"]) {
+        return;
+    }
+    let rig = Rig::new("[]", &[]);
+    let sample = ["sample", "--config", "run.toml", "--set", "run.seed=2", "--prompt=-a b", "--tokens", "5"];
+    let (code, stdout, _) = output(rig.launcher().args(sample).args(["--top-p", "0.9"]).env("FAKE_EXIT", "3"));
+    assert_eq!(code, Some(3));
+    assert_eq!(
+        stdout,
+        "[\"sample\", \"--config\", \"run.toml\", \"--set=run.seed=2\", \"--prompt=-a b\", \"--tokens=5\", \"--top-p=0.9\"]\n"
+    );
+    let (code, stdout, _) = output(rig.launcher().args(["prepare", "--config", "run.toml", "--json"]));
+    assert_eq!((code, stdout.as_str()), (Some(0), "[\"--config\", \"run.toml\", \"--json\"]\n"));
+    for death in ["-9", "42"] {
+        let (code, ..) = output(rig.launcher().args(["prepare", "--config", "run.toml"]).env("FAKE_EXIT", death));
+        assert_eq!(code, Some(4), "{death}");
+    }
+}
+
+#[test]
+fn what_is_missing_is_usage_and_says_what_to_do() {
+    let rig = Rig::new("[]", &[]);
+    let train = ["train", "--config", "run.toml", "--ranks", "2"];
+    let (code, _, stderr) = output(rig.launcher().args(train).env("CONVOY_WORKER", "nowhere"));
+    assert_eq!(code, Some(2));
+    assert!(stderr.contains("nowhere does not exist; build it with `cargo build --release -p worker`"), "{stderr}");
+    let (code, _, stderr) = output(rig.launcher().args(train).env("PATH", "/nonexistent"));
+    assert_eq!(code, Some(2));
+    assert!(stderr.contains("install the Debian package openmpi-bin"), "{stderr}");
+    let (code, _, stderr) = output(rig.launcher().args(train).args(["--set", "train.max_step=5"]));
+    assert_eq!(code, Some(2));
+    assert!(stderr.contains("did you mean max_steps?"), "{stderr}");
+    assert_eq!(output(rig.launcher().arg("fly")).0, Some(2));
+    assert!(!rig.run("").exists());
+}
+
+#[test]
+fn checkpoints_are_listed_from_a_config_or_a_url() {
+    let rig = Rig::new("[]", &[]);
+    let name = "step-00000020-a0001-ab12";
+    let folder = rig.run("checkpoints").join(name);
+    std::fs::create_dir_all(&folder).unwrap();
+    std::fs::write(folder.join("model.safetensors"), "12345").unwrap();
+    let list = ["checkpoints", "list"];
+
+    let (code, stdout, stderr) = output(rig.launcher().args(list).args(["--config", "run.toml"]));
+    assert_eq!((code, stdout.as_str()), (Some(0), ""));
+    assert!(stderr.contains("no checkpoint is committed in file:///"), "{stderr}");
+
+    let (code, stdout, _) = output(rig.launcher().args(list).args(["run", "--all", "--json"]));
+    let found: serde_json::Value = serde_json::from_str(&stdout).unwrap();
+    assert_eq!(code, Some(0));
+    assert_eq!(
+        (&found[0]["name"], &found[0]["state"], &found[0]["bytes"]),
+        (&name.into(), &"uncommitted".into(), &5.into())
+    );
+
+    std::fs::write(folder.join("manifest.json"), "not JSON").unwrap();
+    let (code, stdout, _) = output(rig.launcher().args(list).arg("run"));
+    assert_eq!(code, Some(3));
+    assert!(stdout.contains("not a manifest that can be trusted"), "{stdout}");
+    assert!(stdout.contains("damaged: file:///"), "{stdout}");
+    assert_eq!(output(rig.launcher().args(list)).0, Some(2));
+}

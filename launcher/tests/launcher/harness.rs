@@ -1,0 +1,158 @@
+//! The launcher with a fake worker, in a folder of its own.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStderr, Command, Stdio};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::Value;
+
+const CONFIG: &str = r#"
+[run]
+output = "run"
+[model]
+preset = "tiny-cpu"
+[data]
+train = [{ url = "data/train" }]
+[batch]
+global_sequences = 8
+micro_sequences = 4
+sequence_tokens = 64
+[optimizer]
+peak_learning_rate = 1e-3
+warmup_steps = 1
+[train]
+max_steps = 6
+"#;
+
+/// A folder with a config, and what the fake worker is to do.
+pub struct Rig {
+    folder: tempfile::TempDir,
+    plan: String,
+    flags: Vec<String>,
+}
+
+/// What a launcher has left.
+pub struct Ended {
+    pub code: Option<i32>,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+/// A launcher that runs.
+pub struct Running {
+    child: Child,
+    stderr: BufReader<ChildStderr>,
+    read: String,
+}
+
+/// Whether the programs that the fake needs are here; says which is not.
+pub fn can_run(programs: &[&str]) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let missing =
+        programs.iter().find(|program| !std::env::split_paths(&path).any(|folder| folder.join(program).is_file()));
+    if let Some(program) = missing {
+        println!("skipped: there is no {program} on PATH");
+    }
+    missing.is_none()
+}
+
+impl Rig {
+    /// `plan` is a JSON list, see `fake_worker.py`; `flags` are those of `launcher train`.
+    pub fn new(plan: &str, flags: &[&str]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("run.toml"), CONFIG).unwrap();
+        Rig { folder, plan: plan.to_owned(), flags: flags.iter().map(|flag| (*flag).to_owned()).collect() }
+    }
+
+    /// The launcher in the rig's folder, with the fake in the place of its siblings.
+    pub fn launcher(&self) -> Command {
+        let fake = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/launcher/fake_worker.py");
+        let mut command = Command::new(env!("CARGO_BIN_EXE_launcher"));
+        command.current_dir(self.folder.path()).env("FAKE_PLAN", &self.plan).env("FAKE_FOLDER", self.folder.path());
+        command.env("CONVOY_WORKER", &fake).env("CONVOY_PREPARE", &fake).env_remove("RUST_LOG");
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+    }
+
+    /// Starts `launcher train`.
+    pub fn start(&self) -> Running {
+        let mut child = self.launcher().args(["train", "--config", "run.toml"]).args(&self.flags).spawn().unwrap();
+        let stderr = BufReader::new(child.stderr.take().unwrap());
+        Running { child, stderr, read: String::new() }
+    }
+
+    /// `launcher train` to its end.
+    pub fn train(&self) -> Ended {
+        let ended = self.start().wait();
+        self.assert_nothing_is_left();
+        ended
+    }
+
+    /// A path in the run folder.
+    pub fn run(&self, name: &str) -> PathBuf {
+        self.folder.path().join("run").join(name)
+    }
+
+    /// The names in a folder of the run folder.
+    pub fn names(&self, folder: &str) -> Vec<String> {
+        let entries = fs::read_dir(self.run(folder)).unwrap();
+        let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+
+    /// The launcher's events of an attempt.
+    pub fn events(&self, attempt: u32) -> Vec<Value> {
+        let folder = format!("events/attempt-{attempt:04}-launcher");
+        let parts = self.names(&folder);
+        let text: String = parts.iter().map(|part| fs::read_to_string(self.run(&folder).join(part)).unwrap()).collect();
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+
+    /// The kinds of those events.
+    pub fn kinds(&self, attempt: u32) -> Vec<String> {
+        self.events(attempt).iter().map(|event| event["kind"].as_str().unwrap().to_owned()).collect()
+    }
+
+    /// The children that the fake ranks started, each in a process group of its own, must be gone.
+    pub fn assert_nothing_is_left(&self) {
+        for entry in fs::read_dir(self.folder.path()).unwrap() {
+            let path = entry.unwrap().path();
+            if !path.file_name().unwrap().to_str().unwrap().starts_with("child-") {
+                continue;
+            }
+            let pid = fs::read_to_string(&path).unwrap();
+            let command = fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            assert!(!command.starts_with("sleep"), "{} still runs", path.display());
+        }
+    }
+}
+
+impl Running {
+    /// Reads standard error until a line contains `text`.
+    pub fn wait_for(&mut self, text: &str) {
+        let mut line = String::new();
+        while !line.contains(text) {
+            line.clear();
+            let bytes = self.stderr.read_line(&mut line).unwrap();
+            self.read.push_str(&line);
+            assert!(bytes > 0, "ended without {text:?}:\n{}", self.read);
+        }
+    }
+
+    /// Sends the launcher a signal.
+    pub fn signal(&self, signal: Signal) {
+        kill(Pid::from_raw(self.child.id().cast_signed()), signal).unwrap();
+    }
+
+    /// Waits for the end.
+    pub fn wait(mut self) -> Ended {
+        let mut stdout = String::new();
+        self.stderr.read_to_string(&mut self.read).unwrap();
+        self.child.stdout.take().unwrap().read_to_string(&mut stdout).unwrap();
+        Ended { code: self.child.wait().unwrap().code(), stdout, stderr: self.read }
+    }
+}

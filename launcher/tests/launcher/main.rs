@@ -1,0 +1,7 @@
+//! The launcher from the outside: the built program, with a fake worker in the place of the real one.
+
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test fails by panicking, and says why it skips")]
+
+mod commands;
+mod harness;
+mod train;

@@ -1,0 +1,210 @@
+//! `launcher train` from start to end, with a fake worker in the place of the real one: one rank directly, two under
+//! a real mpirun.
+
+use std::fs;
+
+use super::harness::{Rig, can_run};
+use nix::sys::signal::Signal;
+use serde_json::{Value, json};
+
+const ALONE: &[&str] = &["python3"];
+const TOGETHER: &[&str] = &["python3", "mpirun"];
+const FINISH: &str = r#"[{"do": "finish"}]"#;
+/// The shortest time-outs that nest.
+const SHORT_STALL: [&str; 6] =
+    ["--set", "storage.deadline_s=1", "--set", "parallel.timeout_s=2", "--set", "launch.stall_timeout_s=3"];
+
+#[test]
+fn one_rank_trains_and_leaves_a_whole_run_folder() {
+    if !can_run(ALONE) {
+        return;
+    }
+    let rig = Rig::new(FINISH, &["--threads-per-rank", "3"]);
+    let ended = rig.train();
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    assert_eq!(ended.stdout, "validation loss 5.58\n");
+    for expected in [
+        "attempt 1: 1 rank, 3 threads each",
+        "step      1/6  loss 6.4000  lr 1.0e-3  grad norm 0.50  25,600 tokens/s  left",
+        "step 6: validation loss 5.5849",
+        "step 6: checkpoint committed",
+        "done: 6 steps, validation loss 5.58",
+    ] {
+        assert!(ended.stderr.contains(expected), "no {expected:?} in:\n{}", ended.stderr);
+    }
+    let claim: Value = serde_json::from_slice(&fs::read(rig.run("attempts/0001.json")).unwrap()).unwrap();
+    assert_eq!((&claim["attempt"], &claim["ranks"]), (&json!(1), &json!(1)));
+    let config = fs::read_to_string(rig.run("config.toml")).unwrap();
+    assert!(config.contains("output = \"file:///") && config.contains("url = \"file:///"), "{config}");
+    assert_eq!(fs::read_to_string(rig.run("logs/attempt-0001/rank-0.log")).unwrap(), "threads 3 of rank 0\n");
+    assert_eq!(rig.kinds(1), ["attempt_started", "attempt_ended"]);
+}
+
+#[test]
+fn two_ranks_train_under_mpirun_and_a_second_launch_is_a_second_attempt() {
+    if !can_run(TOGETHER) {
+        return;
+    }
+    let rig = Rig::new(FINISH, &["--ranks", "2"]);
+    for attempt in 1..=2 {
+        let ended = rig.train();
+        assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+        let logs = rig.names(&format!("logs/attempt-000{attempt}"));
+        assert_eq!(logs, ["rank-0.log", "rank-1.log"]);
+    }
+    assert_eq!(rig.names("attempts"), ["0001.json", "0002.json"]);
+    let log = fs::read_to_string(rig.run("logs/attempt-0001/rank-1.log")).unwrap();
+    assert!(log.ends_with(" of rank 1\n"), "{log}");
+}
+
+#[test]
+fn a_rank_that_fails_on_data_is_named_and_not_restarted() {
+    if !can_run(TOGETHER) {
+        return;
+    }
+    let plan = r#"[{"do": "exit", "rank": 1, "at": 2, "code": 3, "name": "data"}]"#;
+    let rig = Rig::new(plan, &["--ranks", "2"]);
+    let ended = rig.train();
+    assert_eq!(ended.code, Some(3), "{}", ended.stderr);
+    assert_eq!(rig.names("attempts"), ["0001.json"]);
+    for expected in [
+        "attempt 1 ended: rank 1 failed (exit 3: data missing, corrupt or denied)\n  shard x: expected 10 bytes, got 9\n",
+        "rank 1: 2026-01-01T00:00:00Z ERROR the shard is truncated",
+        "last lines of rank 1:",
+    ] {
+        assert!(ended.stderr.contains(expected), "no {expected:?} in:\n{}", ended.stderr);
+    }
+    let end = &rig.events(1)[1];
+    assert_eq!((&end["code"], &end["rank"]), (&json!(3), &json!(1)));
+}
+
+#[test]
+fn a_killed_rank_is_restarted_as_the_next_attempt() {
+    if !can_run(TOGETHER) {
+        return;
+    }
+    let rig = Rig::new(r#"[{"do": "kill", "rank": 1, "at": 2}, {"do": "finish"}]"#, &["--ranks", "2"]);
+    let ended = rig.train();
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    assert!(ended.stderr.contains("rank lost: rank 1"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("exited on signal 9"), "{}", ended.stderr);
+    assert_eq!(rig.names("attempts"), ["0001.json", "0002.json"]);
+    assert_eq!(rig.kinds(1), ["attempt_started", "attempt_ended", "restart"]);
+    assert_eq!(rig.kinds(2), ["attempt_started", "attempt_ended"]);
+}
+
+#[test]
+fn a_run_that_always_dies_in_the_same_place_is_given_up() {
+    if !can_run(ALONE) {
+        return;
+    }
+    let rig = Rig::new(r#"[{"do": "kill", "at": 2}]"#, &["--set", "launch.max_restarts=1"]);
+    let ended = rig.train();
+    assert_eq!(ended.code, Some(4), "{}", ended.stderr);
+    assert!(ended.stderr.contains("rank lost: killed by SIGKILL"), "{}", ended.stderr);
+    assert_eq!(rig.names("attempts"), ["0001.json", "0002.json"]);
+    assert_eq!(rig.kinds(2).last().unwrap(), "gave_up");
+}
+
+#[test]
+fn a_bug_is_tried_once_more() {
+    if !can_run(ALONE) {
+        return;
+    }
+    let rig = Rig::new(r#"[{"do": "mute_exit", "at": 1, "code": 70}]"#, &[]);
+    assert_eq!(rig.train().code, Some(70));
+    assert_eq!(rig.names("attempts").len(), 2);
+}
+
+#[test]
+fn sigterm_saves_and_stops() {
+    if !can_run(TOGETHER) {
+        return;
+    }
+    let rig = Rig::new(r#"[{"do": "wait"}]"#, &["--ranks", "2"]);
+    let mut running = rig.start();
+    running.wait_for("step      3/6");
+    running.signal(Signal::SIGTERM);
+    let ended = running.wait();
+    assert_eq!(ended.code, Some(75), "{}", ended.stderr);
+    assert!(ended.stderr.contains("stopping: saving a checkpoint"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("run the same command to go on"), "{}", ended.stderr);
+    assert_eq!(ended.stdout, "");
+    assert_eq!(rig.kinds(1), ["attempt_started", "stop_requested", "attempt_ended"]);
+    rig.assert_nothing_is_left();
+}
+
+#[test]
+fn ranks_that_do_not_stop_in_time_are_killed_and_not_restarted() {
+    if !can_run(TOGETHER) {
+        return;
+    }
+    let rig = Rig::new(r#"[{"do": "deaf", "at": 2}]"#, &["--ranks", "2", "--set", "launch.grace_s=1"]);
+    let mut running = rig.start();
+    running.wait_for("step      2/6");
+    running.signal(Signal::SIGINT);
+    let ended = running.wait();
+    assert_eq!(ended.code, Some(4), "{}", ended.stderr);
+    assert!(ended.stderr.contains("the stop took longer than 1 s"), "{}", ended.stderr);
+    assert_eq!(rig.names("attempts").len(), 1);
+    rig.assert_nothing_is_left();
+}
+
+#[test]
+fn a_second_sigint_ends_at_once() {
+    if !can_run(TOGETHER) {
+        return;
+    }
+    let rig = Rig::new(r#"[{"do": "deaf", "at": 2}]"#, &["--ranks", "2"]);
+    let mut running = rig.start();
+    running.wait_for("step      2/6");
+    running.signal(Signal::SIGINT);
+    running.wait_for("stopping");
+    running.signal(Signal::SIGTERM);
+    running.signal(Signal::SIGINT);
+    let ended = running.wait();
+    assert_eq!(ended.code, Some(4), "{}", ended.stderr);
+    assert!(ended.stderr.contains("ended at once"), "{}", ended.stderr);
+    rig.assert_nothing_is_left();
+}
+
+#[test]
+fn a_signal_during_the_back_off_ends_the_run() {
+    if !can_run(ALONE) {
+        return;
+    }
+    // The fourth restart in a row waits 8 s, which leaves the signal time to arrive.
+    let rig = Rig::new(r#"[{"do": "kill", "at": 1}]"#, &[]);
+    let mut running = rig.start();
+    running.wait_for("restarting in");
+    running.wait_for("restarting in");
+    running.signal(Signal::SIGTERM);
+    let ended = running.wait();
+    assert_eq!(ended.code, Some(75), "{}", ended.stderr);
+    assert_eq!(rig.names("attempts").len(), 2);
+}
+
+#[test]
+fn a_run_that_stands_still_is_restarted() {
+    if !can_run(TOGETHER) {
+        return;
+    }
+    let flags = [&["--ranks", "2"], SHORT_STALL.as_slice()].concat();
+    let rig = Rig::new(r#"[{"do": "hang", "at": 2}, {"do": "finish"}]"#, &flags);
+    let ended = rig.train();
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    assert!(ended.stderr.contains("attempt 1 ended: no rank advanced for 3 s"), "{}", ended.stderr);
+    assert_eq!(rig.kinds(1), ["attempt_started", "stall", "attempt_ended", "restart"]);
+    assert_eq!(rig.names("attempts").len(), 2);
+}
+
+#[test]
+fn a_worker_of_another_version_is_refused() {
+    if !can_run(ALONE) {
+        return;
+    }
+    let rig = Rig::new(r#"[{"do": "wait", "version": 99}]"#, &[]);
+    let ended = rig.train();
+    assert_eq!(ended.code, Some(2), "{}", ended.stderr);
+    assert!(ended.stderr.contains("the worker speaks protocol 99"), "{}", ended.stderr);
+}
