@@ -91,6 +91,8 @@ pub fn attempt(
         control_token: control.token().to_owned(),
     };
     let ranks = local::start(&job.plan, &start_line, &sender)?;
+    // The channel has to end with those who have something to say, or every attempt would end after DRAIN.
+    drop(sender);
     let watch = Watch {
         job,
         ranks,

@@ -2,15 +2,20 @@
 //!
 //! - [`scratch`]: a place for one test, with generated token shards and a config of a model that trains in seconds.
 //! - [`process`]: Convoy's programs, mpirun, and running them so that nothing hangs or outlives a test.
+//! - [`training`]: training as a user starts it, and how it must end.
+//! - [`random`]: random choices that can be made again.
 //! - [`s3`]: a real S3 server on 127.0.0.1, in the test's process; `s3-server` is the same as a program.
 //! - [`storage_conformance`]: what every store must do.
 //!
 //! Functions here panic where they cannot do their part, with what to do about it: that fails the test, as it should.
 //! Golden files lie in `tests/golden`, made by `scripts/golden`; the tests themselves are in `tests/tests`.
 
+#![allow(clippy::print_stdout, reason = "a test's output is shown where it fails")]
 #![allow(clippy::expect_used, reason = "a harness that cannot do its part fails the test, with these words")]
 
 pub mod process;
+pub mod random;
 pub mod s3;
 pub mod scratch;
 pub mod storage_conformance;
+pub mod training;

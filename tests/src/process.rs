@@ -7,6 +7,7 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -65,8 +66,8 @@ pub struct Running {
     shown: String,
     mark: String,
     child: Child,
-    stdout: Option<JoinHandle<Vec<u8>>>,
-    stderr: Option<JoinHandle<Vec<u8>>>,
+    stdout: Option<Pipe>,
+    stderr: Option<Pipe>,
 }
 
 impl Running {
@@ -83,8 +84,8 @@ impl Running {
             .stderr(Stdio::piped())
             .spawn()
             .unwrap_or_else(|e| panic!("cannot start {shown}: {e}; is the program installed?"));
-        let stdout = child.stdout.take().map(collect);
-        let stderr = child.stderr.take().map(collect);
+        let stdout = child.stdout.take().map(Pipe::collect);
+        let stderr = child.stderr.take().map(Pipe::collect);
         Running { shown, mark, child, stdout, stderr }
     }
 
@@ -102,13 +103,25 @@ impl Running {
     /// Sends it `signal`; no error if it has ended.
     pub fn signal(&mut self, signal: Signal) {
         if self.status().is_none() {
-            let _ = kill(Pid::from_raw(self.pid()), signal);
+            send(self.pid(), signal);
         }
     }
 
     /// Whether it has ended, and how.
     pub fn status(&mut self) -> Option<ExitStatus> {
         self.child.try_wait().expect("a child can be waited for")
+    }
+
+    /// What it has written so far to standard output and then to standard error.
+    pub fn printed(&self) -> String {
+        [&self.stdout, &self.stderr].into_iter().flatten().map(Pipe::text).collect()
+    }
+
+    /// Waits until it has printed `text`; panics as [`Running::wait_until`] does.
+    pub fn wait_for(&mut self, text: &str, deadline: Duration) {
+        self.wait_until(&format!("it printed {text:?}"), deadline, |running| {
+            running.printed().contains(text).then_some(())
+        });
     }
 
     /// Waits until `ready` gives something.
@@ -133,6 +146,29 @@ impl Running {
 
     /// Waits for its end; panics as [`run_with_deadline`] does.
     pub fn finish(mut self, deadline: Duration) -> Output {
+        self.wait(deadline);
+        self.stop()
+    }
+
+    /// The same, and nothing that came from it may outlive it.
+    ///
+    /// # Panics
+    /// When something does, also after `deadline` has passed once more: what has just been killed needs a moment.
+    pub fn finish_alone(mut self, deadline: Duration) -> Output {
+        self.wait(deadline);
+        let end = Instant::now() + deadline;
+        while !marked(&self.mark).is_empty() {
+            if Instant::now() > end {
+                let left: Vec<_> = marked(&self.mark).into_iter().filter_map(program_name).collect();
+                let output = self.stop();
+                panic!("{left:?} outlived {}\n{}", self.shown, both(&output));
+            }
+            std::thread::sleep(POLL_INTERVAL);
+        }
+        self.stop()
+    }
+
+    fn wait(&mut self, deadline: Duration) {
         let end = Instant::now() + deadline;
         while self.status().is_none() {
             if Instant::now() > end {
@@ -141,7 +177,6 @@ impl Running {
             }
             std::thread::sleep(POLL_INTERVAL);
         }
-        self.stop()
     }
 
     /// Kills what is left of it and returns what it wrote.
@@ -152,12 +187,12 @@ impl Running {
                 break;
             }
             for pid in left {
-                let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
+                send(pid, Signal::SIGKILL);
             }
             std::thread::sleep(POLL_INTERVAL);
         }
         let status = self.child.wait().expect("a child can be waited for");
-        let take = |reader: Option<JoinHandle<Vec<u8>>>| reader.and_then(|r| r.join().ok()).unwrap_or_default();
+        let take = |pipe: Option<Pipe>| pipe.map(Pipe::finish).unwrap_or_default();
         Output { status, stdout: take(self.stdout.take()), stderr: take(self.stderr.take()) }
     }
 }
@@ -168,6 +203,11 @@ impl Drop for Running {
     }
 }
 
+/// Sends `signal` to a process, for example a rank; no error if it has ended.
+pub fn send(pid: i32, signal: Signal) {
+    let _ = kill(Pid::from_raw(pid), signal);
+}
+
 const MARK_VARIABLE: &str = "CONVOY_TEST_PROCESS";
 const POLL_INTERVAL: Duration = Duration::from_millis(20);
 
@@ -176,14 +216,35 @@ pub fn both(output: &Output) -> String {
     format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
 }
 
-/// Reads a pipe to its end on a thread of its own, so that its writer never waits.
-fn collect(mut pipe: impl Read + Send + 'static) -> JoinHandle<Vec<u8>> {
-    std::thread::spawn(move || {
-        let mut content = Vec::new();
-        // What was read before an error is still worth showing.
-        let _ = pipe.read_to_end(&mut content);
-        content
-    })
+/// A pipe that is read to its end on a thread of its own, so that its writer never waits.
+struct Pipe {
+    content: Arc<Mutex<Vec<u8>>>,
+    reader: JoinHandle<()>,
+}
+
+impl Pipe {
+    fn collect(mut pipe: impl Read + Send + 'static) -> Self {
+        let content = Arc::new(Mutex::new(Vec::new()));
+        let shared = content.clone();
+        let reader = std::thread::spawn(move || {
+            let mut part = [0; 4096];
+            // What was read before an error is still worth showing.
+            while let Ok(length @ 1..) = pipe.read(&mut part) {
+                shared.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(&part[..length]);
+            }
+        });
+        Pipe { content, reader }
+    }
+
+    fn text(&self) -> String {
+        String::from_utf8_lossy(&self.content.lock().unwrap_or_else(PoisonError::into_inner)).into_owned()
+    }
+
+    /// All of it, once everyone who could write to it has ended.
+    fn finish(self) -> Vec<u8> {
+        let _ = self.reader.join();
+        std::mem::take(&mut self.content.lock().unwrap_or_else(PoisonError::into_inner))
+    }
 }
 
 /// Every living process with `mark` in its environment.
@@ -240,6 +301,23 @@ mod tests {
     fn an_orphan_that_holds_the_output_open_does_not_hold_up_the_end() {
         let output = run_with_deadline(shell("(setsid sleep 1000 &) ; exit 0"), Duration::from_secs(60));
         assert!(output.status.success());
+    }
+
+    #[test]
+    fn what_outlives_it_is_named() {
+        let running = Running::start(shell("(setsid sleep 1000 &) ; exit 0"));
+        let mark = running.mark.clone();
+        let finish = AssertUnwindSafe(|| running.finish_alone(Duration::from_millis(100)));
+        let message = std::panic::catch_unwind(finish).expect_err("it left").downcast::<String>().expect("a message");
+        assert!(message.contains("[\"sleep\"] outlived"), "{message}");
+        assert_eq!(marked(&mark), [0; 0]);
+    }
+
+    #[test]
+    fn what_it_prints_can_be_waited_for() {
+        let mut running = Running::start(shell("echo one; sleep 1000"));
+        running.wait_for("one", Duration::from_secs(60));
+        assert_eq!((running.printed().as_str(), running.status()), ("one\n", None));
     }
 
     #[test]

@@ -11,6 +11,8 @@ use common::token_shard::{BLOCK_BYTES, INDEX_NAME, Index, ShardEntry, encode};
 use common::tokenizer::Tokenizer;
 use tempfile::TempDir;
 
+use crate::random::{Random, mix};
+
 /// Tokens of a training shard; a step of [`Scratch::config`] consumes 256, so two shards last 78 steps.
 const TRAIN_SHARD_TOKENS: usize = 10_000;
 const TRAIN_SHARDS: usize = 2;
@@ -186,7 +188,7 @@ struct Language {
 impl Language {
     /// `count` tokens of documents of 20 to 83 words, each after an end-of-text token; another `text` gives other ones.
     fn tokens(&self, count: usize, text: u64) -> Vec<u16> {
-        let mut random = Random { state: mix(self.seed) ^ text };
+        let mut random = Random::new(mix(self.seed) ^ text);
         let (mut tokens, mut word, mut words_left) = (Vec::with_capacity(count), 0, 0);
         for _ in 0..count {
             if words_left == 0 {
@@ -202,24 +204,6 @@ impl Language {
         }
         tokens
     }
-}
-
-/// SplitMix64: a whole generator in three lines, the same on every machine.
-struct Random {
-    state: u64,
-}
-
-impl Random {
-    fn below(&mut self, bound: u64) -> u64 {
-        self.state = self.state.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        mix(self.state) % bound
-    }
-}
-
-fn mix(mut z: u64) -> u64 {
-    z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-    z ^ (z >> 31)
 }
 
 #[cfg(test)]

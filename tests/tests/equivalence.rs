@@ -1,0 +1,108 @@
+//! However the global batch is divided over ranks and micro batches, and whoever starts the ranks, training is the same.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::collections::{BTreeMap, HashMap};
+use std::process::Command;
+
+use common::checkpoint_layout::{CHECKPOINTS_FOLDER, Found, MANIFEST_NAME, Manifest};
+use common::metrics::RunMetrics;
+use common::storage::Folder;
+use common::worker_contract::ExitCode;
+use safetensors::SafeTensors;
+use tests::scratch::Scratch;
+use tests::training::{by_launcher, by_mpirun, run, turn};
+
+const STEPS: u64 = 20;
+/// Largest difference of a loss or gradient norm, relative, and of a parameter, absolute.
+const TOLERANCE: f64 = 1e-5;
+
+/// 8 sequences in micro batches of at most 2: 4, 2, 1 for 1, 2, 4 ranks; for 3 ranks, 1 + 2 + 2 of 2 + 3 + 3 sequences.
+///
+/// The learning rate is the same at every step, so that the first ones count. Adam divides by the size of a gradient:
+/// one that is nothing but rounding would move its parameter as far as any other, were it not for epsilon.
+const RECIPE: [&str; 7] = [
+    "train.max_steps=20",
+    "batch.micro_sequences=2",
+    "optimizer.peak_learning_rate=1e-3",
+    "optimizer.final_fraction=1.0",
+    "optimizer.warmup_steps=0",
+    "optimizer.epsilon=1e-6",
+    "checkpoint.every_steps=0",
+];
+
+#[test]
+fn every_division_of_the_batch_trains_alike() {
+    let _turn = turn();
+    let scratch = Scratch::new();
+    let alone = Trained::run(&scratch, "alone", |config| by_mpirun(1, config));
+    for ranks in [2, 3, 4] {
+        let name = format!("{ranks}-ranks");
+        let divided = Trained::run(&scratch, &name, |config| by_mpirun(ranks, config));
+        divided.assert_near(&alone, &name);
+    }
+}
+
+#[test]
+fn the_launcher_changes_no_bit() {
+    let _turn = turn();
+    let scratch = Scratch::new();
+    let plain = Trained::run(&scratch, "plain", |config| by_mpirun(2, config));
+    let launched = Trained::run(&scratch, "launched", |config| by_launcher(2, config));
+    assert_eq!(launched.steps, plain.steps);
+    assert!(launched.parameters == plain.parameters, "the parameters differ");
+}
+
+/// What a run has left.
+struct Trained {
+    /// Loss and gradient norm of each step.
+    steps: BTreeMap<u64, (f64, f64)>,
+    /// Of its last checkpoint.
+    parameters: HashMap<String, Vec<f32>>,
+}
+
+impl Trained {
+    fn run(scratch: &Scratch, name: &str, command: impl Fn(&std::path::Path) -> Command) -> Self {
+        run(command(&scratch.config(name, &RECIPE)), ExitCode::Done, &[]);
+        let folder = scratch.folder(name);
+        let records = RunMetrics::read(&folder).unwrap().steps;
+        let steps: BTreeMap<_, _> = records.into_values().map(|r| (r.step, (r.loss, r.grad_norm))).collect();
+        assert!(steps.keys().copied().eq(1..=STEPS), "{name}: {:?}", steps.keys());
+        Trained { steps, parameters: parameters(&folder) }
+    }
+
+    fn assert_near(&self, reference: &Self, name: &str) {
+        let near = |a: f64, b: f64| (a - b).abs() <= TOLERANCE * b.abs();
+        for (step, (loss, norm)) in &self.steps {
+            let (expected_loss, expected_norm) = reference.steps[step];
+            assert!(near(*loss, expected_loss), "{name}, step {step}: loss {loss}, expected {expected_loss}");
+            assert!(near(*norm, expected_norm), "{name}, step {step}: norm {norm}, expected {expected_norm}");
+        }
+        assert_eq!(self.parameters.len(), reference.parameters.len());
+        for (tensor, values) in &self.parameters {
+            let expected = &reference.parameters[tensor];
+            assert_eq!(values.len(), expected.len(), "{tensor}");
+            let differences = values.iter().zip(expected).map(|(a, b)| f64::from((a - b).abs()));
+            let largest = differences.fold(0.0, f64::max);
+            assert!(largest <= TOLERANCE, "{name}: {tensor} differs by {largest}");
+        }
+    }
+}
+
+/// The parameters in the newest checkpoint of the run folder `run`.
+fn parameters(run: &Folder) -> HashMap<String, Vec<f32>> {
+    let checkpoints = run.folder(CHECKPOINTS_FOLDER);
+    let found = Found::among(&checkpoints.list().unwrap());
+    let newest = found.iter().rfind(|found| found.committed).unwrap();
+    assert_eq!(newest.name.step, STEPS);
+    let folder = checkpoints.folder(&newest.name.to_string());
+    let manifest = Manifest::parse("the newest", &folder.get(MANIFEST_NAME).unwrap()).unwrap();
+    let floats = |bytes: &[u8]| bytes.chunks_exact(4).map(|b| f32::from_le_bytes(b.try_into().unwrap())).collect();
+    let mut parameters = HashMap::new();
+    for tensor in &manifest.tensors {
+        let content = folder.get(&tensor.object).unwrap();
+        let view = SafeTensors::deserialize(&content).unwrap();
+        parameters.insert(tensor.name.clone(), floats(view.tensor(&tensor.name).unwrap().data()));
+    }
+    parameters
+}

@@ -1,0 +1,108 @@
+//! Killed, stopped or lost, and resumed: every loss is, in all digits, that of a run never interrupted.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::process::Command;
+use std::sync::LazyLock;
+
+use common::worker_contract::ExitCode;
+use nix::sys::signal::Signal;
+use tests::process::{Running, send};
+use tests::random::Random;
+use tests::scratch::{Scratch, losses};
+use tests::training::{DEADLINE, by_launcher, by_mpirun, ended, run, turn};
+
+/// A save often is under way when a rank is killed.
+const MANY_SAVES: [&str; 1] = ["checkpoint.every_steps=3"];
+/// The only checkpoint is the one that a stop saves.
+const NO_SAVES: [&str; 1] = ["checkpoint.every_steps=0"];
+
+/// The losses of a run that nothing happened to.
+static NEVER_INTERRUPTED: LazyLock<BTreeMap<u64, f64>> = LazyLock::new(|| {
+    let scratch = Scratch::new();
+    run(by_mpirun(2, &scratch.config("whole", &NO_SAVES)), ExitCode::Done, &[]);
+    let losses = losses(&scratch.url("whole"));
+    assert!(losses.keys().copied().eq(1..=40));
+    losses
+});
+
+#[test]
+fn a_killed_rank_is_restarted() {
+    let _turn = turn();
+    let (scratch, mut random) = (Scratch::new(), Random::fresh());
+    let mut running = Running::start(by_launcher(2, &scratch.config("run", &MANY_SAVES)));
+    // The launcher shows the first steps, and every checkpoint.
+    let steps = (1..=5).map(|step| format!("step {step:>6}/"));
+    let saves = [6, 9, 12, 15].map(|step| format!("checkpoints/step-{step:08}"));
+    let moments: Vec<String> = steps.chain(saves).collect();
+    running.wait_for(random.choose::<String>(&moments), DEADLINE);
+    let can_resume = running.printed().contains("committed ");
+    send(*random.choose(&running.processes("worker")), Signal::SIGKILL);
+    let text = ended(running, ExitCode::Done, &["rank lost", "attempt 2:", "done: 40 steps"]);
+    assert!(!can_resume || text.contains("resumed from step-"), "{text}");
+    assert_eq!(losses(&scratch.url("run")), *NEVER_INTERRUPTED);
+}
+
+#[test]
+fn all_ranks_are_killed_and_started_again() {
+    let _turn = turn();
+    let (scratch, mut random) = (Scratch::new(), Random::fresh());
+    let config = scratch.config("run", &MANY_SAVES);
+    let mut running = Running::start(by_mpirun(2, &config));
+    let moment = format!("step {}/40", random.choose(&[1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 20]));
+    running.wait_for(&moment, DEADLINE);
+    let can_resume = running.printed().contains("committed ");
+    for program in ["mpirun", "worker"] {
+        running.processes(program).into_iter().for_each(|pid| send(pid, Signal::SIGKILL));
+    }
+    running.finish_alone(DEADLINE);
+    let text = run(by_mpirun(2, &config), ExitCode::Done, &[]);
+    assert!(!can_resume || text.contains("resumed from step-"), "{text}");
+    assert_eq!(losses(&scratch.url("run")), *NEVER_INTERRUPTED);
+}
+
+#[test]
+fn sigterm_to_the_launcher_saves_and_stops() {
+    stops_and_goes_on(by_launcher, "step      3/40", Signal::SIGTERM);
+}
+
+#[test]
+fn ctrl_c_saves_and_stops() {
+    stops_and_goes_on(by_launcher, "step      3/40", Signal::SIGINT);
+}
+
+#[test]
+fn sigusr2_to_mpirun_saves_and_stops() {
+    stops_and_goes_on(by_mpirun, "step 3/40", Signal::SIGUSR2);
+}
+
+/// Stops a run by `signal` once it has printed `moment`, and runs the same command again.
+fn stops_and_goes_on(command: fn(u32, &Path) -> Command, moment: &str, signal: Signal) {
+    let _turn = turn();
+    let scratch = Scratch::new();
+    let config = scratch.config("run", &NO_SAVES);
+    let mut running = Running::start(command(2, &config));
+    running.wait_for(moment, DEADLINE);
+    running.signal(signal);
+    ended(running, ExitCode::Stopped, &["committed "]);
+    let steps_before = losses(&scratch.url("run")).len();
+    assert!((3..40).contains(&steps_before), "{steps_before}");
+    run(command(2, &config), ExitCode::Done, &[&format!("resumed from step-{steps_before:08}")]);
+    assert_eq!(losses(&scratch.url("run")), *NEVER_INTERRUPTED);
+}
+
+#[test]
+fn a_rank_that_hangs_is_noticed_by_the_others() {
+    let _turn = turn();
+    let scratch = Scratch::new();
+    let config = scratch.config(
+        "run",
+        &["train.max_steps=1000", "launch.max_restarts=0", "storage.deadline_s=2", "parallel.timeout_s=5"],
+    );
+    let mut running = Running::start(by_launcher(2, &config));
+    running.wait_for("step      3/", DEADLINE);
+    send(running.processes("worker")[0], Signal::SIGSTOP);
+    ended(running, ExitCode::Communication, &["parallel.timeout_s = 5"]);
+}
