@@ -95,15 +95,19 @@ pub fn start_collectives() -> Result<Arc<dyn Collectives>, JobError> {
     Ok(collectives)
 }
 
-/// Sets the compute threads of this process; for 0, an even share of the cores among the ranks of this node.
+/// Sets the compute threads of this process; for 0, what `OMP_NUM_THREADS` says, or else an even share of the cores
+/// among the ranks of this node.
 ///
 /// Left alone, libtorch would take every core for every rank.
 pub fn set_threads(threads_per_rank: u32) {
+    if threads_per_rank == 0 && std::env::var_os("OMP_NUM_THREADS").is_some() {
+        return;
+    }
     let local_ranks = std::env::var("OMPI_COMM_WORLD_LOCAL_SIZE").ok().and_then(|n| n.parse().ok()).unwrap_or(1);
     let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get() as u32);
-    // A binding by mpirun has already reduced the cores that this process sees.
-    let is_bound = std::env::var("OMPI_MCA_rmaps_base_mapping_policy").is_ok_and(|policy| policy.contains("PE"));
-    let share = if is_bound { cores } else { (cores / local_ranks).max(1) };
+    let online = nix::unistd::sysconf(nix::unistd::SysconfVar::_NPROCESSORS_ONLN).ok().flatten().unwrap_or(1);
+    // Where mpirun has bound this rank, the cores that it sees are its own already.
+    let share = if i64::from(cores) < online { cores } else { (cores / local_ranks).max(1) };
     tch::set_num_threads(if threads_per_rank > 0 { threads_per_rank } else { share } as i32);
 }
 
