@@ -116,7 +116,10 @@ fn main() -> ProcessExitCode {
     common::telemetry::init();
     world::abort_on_panic();
     match run(Cli::parse().job) {
-        Ok(code) => code.into(),
+        Ok(code) => {
+            world::leave();
+            code.into()
+        }
         Err(error) => {
             // Does not return where there are other ranks to end.
             world::fail(&error.to_string(), error.exit_code());

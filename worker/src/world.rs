@@ -2,7 +2,7 @@
 
 use std::io;
 use std::path::PathBuf;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use common::attempt;
@@ -55,6 +55,9 @@ struct Start {
 static RANK: OnceLock<Rank> = OnceLock::new();
 /// The connection over which a failing rank says why; set once there is one.
 static CONTROL: OnceLock<Control> = OnceLock::new();
+/// Keeps MPI up while an error is on its way to [`fail`]: ending MPI in good order waits for all ranks, and the others
+/// wait for this one.
+static COLLECTIVES: Mutex<Option<Arc<dyn Collectives>>> = Mutex::new(None);
 
 impl World {
     /// Starts MPI if this process is one of several, shares rank 0's config, and connects to the launcher.
@@ -85,14 +88,20 @@ impl World {
     }
 }
 
-/// MPI if this process is one of several, a world of one otherwise.
+/// MPI if this process is one of several, a world of one otherwise. It is up until [`leave`] or [`fail`].
 pub fn start_collectives() -> Result<Arc<dyn Collectives>, JobError> {
     let collectives: Arc<dyn Collectives> = match mpi::is_launched_by_mpi() {
         true => Arc::new(Mpi::start(START_TIMEOUT)?),
         false => Arc::new(Single),
     };
     let _ = RANK.set(collectives.rank());
+    *COLLECTIVES.lock().unwrap_or_else(PoisonError::into_inner) = Some(collectives.clone());
     Ok(collectives)
+}
+
+/// Ends MPI in good order, once nobody holds the collectives any more; every rank must get here, or none returns.
+pub fn leave() {
+    drop(COLLECTIVES.lock().unwrap_or_else(PoisonError::into_inner).take());
 }
 
 /// Sets the compute threads of this process; for 0, what `OMP_NUM_THREADS` says, or else an even share of the cores

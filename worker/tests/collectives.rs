@@ -8,7 +8,7 @@ use std::process::Command;
 use common::topology::Rank;
 use tch::{Device, Kind, Tensor};
 use worker::collectives::{Collectives, Pending, ReduceOp, mpi};
-use worker::world::start_collectives;
+use worker::world::{leave, start_collectives};
 
 /// Elements per rank: none, one, odd, and more than one MPI segment.
 const SIZES: [i64; 5] = [0, 1, 7, 1000, 3_000_001];
@@ -121,6 +121,7 @@ fn conforms() {
     broadcast_comes_from_any_root(ranks, world);
     agreements_hold_on_every_rank(ranks, world);
     many_operations_at_once_end_in_order(ranks, world);
+    leave();
 }
 
 /// Runs one test of this binary on `ranks` processes.
