@@ -107,7 +107,7 @@ fn missing_credentials() {
     run(without_credentials(by_launcher(2, &config), "run.output=s3://no-bucket/x"), ExitCode::Data, &words);
 }
 
-/// A run of 2 ranks that is done, with checkpoints at steps 3, 6 and 9.
+/// A run of 2 ranks that is done, with checkpoints at steps 6 and 9.
 struct Trained {
     scratch: Scratch,
     config: PathBuf,
@@ -116,11 +116,11 @@ struct Trained {
 impl Trained {
     fn new() -> Self {
         let scratch = Scratch::new();
-        let overrides = ["train.max_steps=9", "checkpoint.every_steps=3", "checkpoint.keep_last=0"];
+        let overrides = ["train.max_steps=9", "checkpoint.every_steps=6"];
         let config = scratch.config("run", &overrides);
         run(by_mpirun(2, &config), ExitCode::Done, &[]);
         let trained = Trained { scratch, config };
-        assert_eq!(trained.checkpoints().len(), 3);
+        assert_eq!(trained.checkpoints().len(), 2);
         trained
     }
 
@@ -134,7 +134,7 @@ impl Trained {
 
     /// Object `name` of the newest checkpoint.
     fn newest(&self, name: &str) -> PathBuf {
-        self.checkpoints()[2].join(name)
+        self.checkpoints()[1].join(name)
     }
 
     /// Once `damage` has been done, the run goes on from step 6 and comes to the same losses again, saying `words`.
@@ -193,9 +193,9 @@ fn a_run_whose_checkpoints_are_all_damaged() {
     run(
         by_launcher(2, &trained.config),
         ExitCode::Data,
-        &["none of its 3 checkpoints can be restored", "step-00000003"],
+        &["none of its 2 checkpoints can be restored", "step-00000006"],
     );
-    run(by_mpirun(2, &trained.config), ExitCode::Data, &["none of its 3 checkpoints can be restored"]);
+    run(by_mpirun(2, &trained.config), ExitCode::Data, &["none of its 2 checkpoints can be restored"]);
 }
 
 #[test]
