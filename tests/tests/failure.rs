@@ -55,7 +55,7 @@ fn a_truncated_shard() {
 
 #[test]
 fn a_bit_flipped_shard() {
-    refuses_data(|shard| flip_a_bit(shard), "block 0 (bytes 0..1048576) has SHA-256");
+    refuses_data(flip_a_bit, "block 0 (bytes 0..1048576) has SHA-256");
 }
 
 #[test]
@@ -85,6 +85,23 @@ fn refuses_data(damage: impl Fn(&Path), words: &str) {
     let config = scratch.config("run", &[]);
     run(by_launcher(2, &config), ExitCode::Data, &[&named, words, "attempt 1 ended: rank"]);
     run(by_mpirun(2, &config), ExitCode::Data, &[&named, words]);
+}
+
+#[test]
+fn a_rank_that_fails_alone_ends_the_others() {
+    let _turn = turn();
+    let scratch = Scratch::new();
+    // A validation set of two shards, of which each rank reads one.
+    let source = scratch.path().join("train");
+    let copy = scratch.path().join("halves");
+    fs::create_dir(&copy).unwrap();
+    for name in [INDEX_NAME, "shard-000000.bin"] {
+        fs::copy(source.join(name), copy.join(name)).unwrap();
+    }
+    let halves = format!("data.validation=[{{ url = \"{}\" }}]", scratch.url("halves"));
+    let config = scratch.config("run", &[&halves, "evaluation.validation_sequences=624"]);
+    run(by_launcher(2, &config), ExitCode::Data, &["attempt 1 ended: rank 1 failed", SHARD]);
+    run(by_mpirun(2, &config), ExitCode::Data, &["rank 1: ", SHARD]);
 }
 
 #[test]
