@@ -55,7 +55,7 @@ fn a_truncated_shard() {
 
 #[test]
 fn a_bit_flipped_shard() {
-    refuses_data(|shard| flip_a_bit(shard), "block 0 (bytes 0..1048576) has SHA-256");
+    refuses_data(flip_a_bit, "block 0 (bytes 0..1048576) has SHA-256");
 }
 
 #[test]
@@ -88,6 +88,23 @@ fn refuses_data(damage: impl Fn(&Path), words: &str) {
 }
 
 #[test]
+fn a_rank_that_fails_alone_ends_the_others() {
+    let _turn = turn();
+    let scratch = Scratch::new();
+    // A validation set of two shards, of which each rank reads one.
+    let source = scratch.path().join("train");
+    let copy = scratch.path().join("halves");
+    fs::create_dir(&copy).unwrap();
+    for name in [INDEX_NAME, "shard-000000.bin"] {
+        fs::copy(source.join(name), copy.join(name)).unwrap();
+    }
+    let halves = format!("data.validation=[{{ url = \"{}\" }}]", scratch.url("halves"));
+    let config = scratch.config("run", &[&halves, "evaluation.validation_sequences=624"]);
+    run(by_launcher(2, &config), ExitCode::Data, &["attempt 1 ended: rank 1 failed", SHARD]);
+    run(by_mpirun(2, &config), ExitCode::Data, &["rank 1: ", SHARD]);
+}
+
+#[test]
 fn missing_credentials() {
     let _turn = turn();
     let scratch = Scratch::new();
@@ -107,7 +124,7 @@ fn missing_credentials() {
     run(without_credentials(by_launcher(2, &config), "run.output=s3://no-bucket/x"), ExitCode::Data, &words);
 }
 
-/// A run of 2 ranks that is done, with checkpoints at steps 3, 6 and 9.
+/// A run of 2 ranks that is done, with checkpoints at steps 6 and 9.
 struct Trained {
     scratch: Scratch,
     config: PathBuf,
@@ -116,11 +133,11 @@ struct Trained {
 impl Trained {
     fn new() -> Self {
         let scratch = Scratch::new();
-        let overrides = ["train.max_steps=9", "checkpoint.every_steps=3", "checkpoint.keep_last=0"];
+        let overrides = ["train.max_steps=9", "checkpoint.every_steps=6"];
         let config = scratch.config("run", &overrides);
         run(by_mpirun(2, &config), ExitCode::Done, &[]);
         let trained = Trained { scratch, config };
-        assert_eq!(trained.checkpoints().len(), 3);
+        assert_eq!(trained.checkpoints().len(), 2);
         trained
     }
 
@@ -134,7 +151,7 @@ impl Trained {
 
     /// Object `name` of the newest checkpoint.
     fn newest(&self, name: &str) -> PathBuf {
-        self.checkpoints()[2].join(name)
+        self.checkpoints()[1].join(name)
     }
 
     /// Once `damage` has been done, the run goes on from step 6 and comes to the same losses again, saying `words`.
@@ -193,9 +210,9 @@ fn a_run_whose_checkpoints_are_all_damaged() {
     run(
         by_launcher(2, &trained.config),
         ExitCode::Data,
-        &["none of its 3 checkpoints can be restored", "step-00000003"],
+        &["none of its 2 checkpoints can be restored", "step-00000006"],
     );
-    run(by_mpirun(2, &trained.config), ExitCode::Data, &["none of its 3 checkpoints can be restored"]);
+    run(by_mpirun(2, &trained.config), ExitCode::Data, &["none of its 2 checkpoints can be restored"]);
 }
 
 #[test]

@@ -14,8 +14,6 @@ use tests::random::Random;
 use tests::scratch::{Scratch, losses};
 use tests::training::{DEADLINE, by_launcher, by_mpirun, ended, run, turn};
 
-/// A save often is under way when a rank is killed.
-const MANY_SAVES: [&str; 1] = ["checkpoint.every_steps=3"];
 /// The only checkpoint is the one that a stop saves.
 const NO_SAVES: [&str; 1] = ["checkpoint.every_steps=0"];
 
@@ -32,11 +30,12 @@ static NEVER_INTERRUPTED: LazyLock<BTreeMap<u64, f64>> = LazyLock::new(|| {
 fn a_killed_rank_is_restarted() {
     let _turn = turn();
     let (scratch, mut random) = (Scratch::new(), Random::fresh());
-    let mut running = Running::start(by_launcher(2, &scratch.config("run", &MANY_SAVES)));
-    // The launcher shows the first steps, and every checkpoint.
-    let steps = (1..=5).map(|step| format!("step {step:>6}/"));
-    let saves = [6, 9, 12, 15].map(|step| format!("checkpoints/step-{step:08}"));
-    let moments: Vec<String> = steps.chain(saves).collect();
+    let every = 3 + random.below(6);
+    let config = scratch.config("run", &[&format!("checkpoint.every_steps={every}")]);
+    let mut running = Running::start(by_launcher(2, &config));
+    // The launcher shows the first steps, and then the first checkpoint, which is committed some steps after its own.
+    let steps = (1..=5).map(|step| format!("step {step:>6}/40"));
+    let moments: Vec<String> = steps.chain(std::iter::repeat_n("committed ".into(), 5)).collect();
     running.wait_for(random.choose::<String>(&moments), DEADLINE);
     let can_resume = running.printed().contains("committed ");
     send(*random.choose(&running.processes("worker")), Signal::SIGKILL);
@@ -49,7 +48,7 @@ fn a_killed_rank_is_restarted() {
 fn all_ranks_are_killed_and_started_again() {
     let _turn = turn();
     let (scratch, mut random) = (Scratch::new(), Random::fresh());
-    let config = scratch.config("run", &MANY_SAVES);
+    let config = scratch.config("run", &["checkpoint.every_steps=3"]);
     let mut running = Running::start(by_mpirun(2, &config));
     let moment = format!("step {}/40", random.choose(&[1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 20]));
     running.wait_for(&moment, DEADLINE);

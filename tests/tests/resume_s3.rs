@@ -25,9 +25,10 @@ fn killed_and_restarted_on_s3_is_as_never_interrupted() {
     let never_interrupted = losses(&local.url("whole"));
 
     let (scratch, mut random) = (Scratch::at("s3://bucket/some where"), Random::fresh());
-    let mut running = Running::start(by_launcher(2, &scratch.config("run", &["checkpoint.every_steps=4"])));
-    let step = *random.choose(&[4, 8, 12, 16]);
-    running.wait_for(&format!("committed s3://bucket/some%20where/run/checkpoints/step-{step:08}"), DEADLINE);
+    let every = 3 + random.below(6);
+    let config = scratch.config("run", &[&format!("checkpoint.every_steps={every}")]);
+    let mut running = Running::start(by_launcher(2, &config));
+    running.wait_for(&format!("committed s3://bucket/some%20where/run/checkpoints/step-{every:08}"), DEADLINE);
     send(*random.choose(&running.processes("worker")), Signal::SIGKILL);
     ended(running, ExitCode::Done, &["rank lost", "attempt 2:", "resumed from step-", "done: 40 steps"]);
     assert_eq!(never_interrupted.len(), 40);
