@@ -9,6 +9,7 @@ base 64. The text is dictzip, which any gzip reader reads.
 """
 
 import gzip
+import argparse
 import json
 import sys
 
@@ -39,15 +40,16 @@ def entries(dictionary):
 
 
 def main():
-    if len(sys.argv) not in (2, 3):
-        sys.exit("usage: jargon_to_jsonl.py OUTPUT.jsonl [DICTIONARY]")
-    dictionary = sys.argv[2] if len(sys.argv) == 3 else "/usr/share/dictd/jargon"
+    parser = argparse.ArgumentParser(description="Every entry of a dictd dictionary becomes a document.")
+    parser.add_argument("output", help="the JSONL file to write")
+    parser.add_argument("dictionary", nargs="?", default="/usr/share/dictd/jargon", help="without .index and .dict.dz")
+    arguments = parser.parse_args()
     try:
-        documents = [entry for entry in entries(dictionary) if entry]
+        documents = [entry for entry in entries(arguments.dictionary) if entry]
     except FileNotFoundError as error:
         sys.exit(f"{error.filename} does not exist; install Debian's dict-jargon, or give another text with "
                  "make demo DEMO_TEXT=file.txt")
-    with open(sys.argv[1], "w", encoding="utf-8") as file:
+    with open(arguments.output, "w", encoding="utf-8") as file:
         for document in documents:
             file.write(json.dumps({"text": document}, ensure_ascii=False) + "\n")
     print(f"{len(documents)} documents, {sum(len(d.encode()) for d in documents):,} bytes of text")

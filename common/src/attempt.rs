@@ -33,14 +33,14 @@ pub struct Attempt {
 }
 
 /// Claims the next attempt of `run`. Of several claimants at once each gets a number of its own.
-pub fn claim(run: &Folder, host: &str, ranks: u32) -> Result<Attempt, StorageError> {
+pub fn claim(run: &Folder, ranks: u32) -> Result<Attempt, StorageError> {
     let folder = run.folder(ATTEMPTS_FOLDER);
     let newest = folder.list()?.iter().filter_map(|object| number(&object.name)).max().unwrap_or(0);
     let mut attempt = Attempt {
         attempt: newest,
         id: random_hex(),
         claimed_at_unix_s: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()),
-        host: host.to_owned(),
+        host: host_name(),
         pid: std::process::id(),
         ranks,
         version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -61,6 +61,12 @@ fn number(name: &str) -> Option<u32> {
     name.strip_suffix(".json")?.parse().ok()
 }
 
+/// This host's name, for people.
+pub fn host_name() -> String {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    if name.trim().is_empty() { "unknown".to_owned() } else { name.trim().to_owned() }
+}
+
 /// 64 random bits in hex, different in every call of every process. Not a secret.
 pub fn random_hex() -> String {
     use std::hash::{BuildHasher, Hasher, RandomState};
@@ -79,13 +85,13 @@ mod tests {
         let claimants: Vec<_> = (0..8)
             .map(|_| {
                 let run = run.clone();
-                std::thread::spawn(move || claim(&run, "host", 2).unwrap().attempt)
+                std::thread::spawn(move || claim(&run, 2).unwrap().attempt)
             })
             .collect();
         let mut numbers: Vec<_> = claimants.into_iter().map(|t| t.join().unwrap()).collect();
         numbers.sort_unstable();
         assert_eq!(numbers, (1..=8).collect::<Vec<_>>());
-        assert_eq!(claim(&run, "host", 2).unwrap().attempt, 9);
+        assert_eq!(claim(&run, 2).unwrap().attempt, 9);
     }
 
     #[test]

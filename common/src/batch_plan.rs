@@ -38,11 +38,6 @@ impl BatchPlan {
             .step_by(micro as usize)
             .map(move |start| consumed + start..consumed + (start + micro).min(share.end))
     }
-
-    /// The largest number of micro batches that any rank has in a step.
-    pub fn accumulation_steps(&self, world: WorldSize) -> u64 {
-        self.global_sequences.div_ceil(u64::from(world.get())).div_ceil(self.micro_sequences)
-    }
 }
 
 #[cfg(test)]
@@ -67,7 +62,6 @@ mod tests {
         let plan = BatchPlan { global_sequences: 10, micro_sequences: 4, sequence_tokens: 8 };
         let one: Vec<_> = plan.micro_batches(0, Rank(0), WorldSize::ONE).collect();
         assert_eq!(one, [0..4, 4..8, 8..10]);
-        assert_eq!(plan.accumulation_steps(WorldSize::ONE), 3);
         assert_eq!(plan.tokens_per_step(), 80);
     }
 }

@@ -10,7 +10,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::storage::{Folder, StorageError};
 
@@ -22,10 +22,12 @@ pub struct StepRecord {
     /// Tokens consumed since the start of the run.
     pub tokens: u64,
     /// Mean cross-entropy of the step's global batch, in nats per token.
+    #[serde(deserialize_with = "null_is_nan")]
     pub loss: f64,
     /// Learning rate of this step's update.
     pub learning_rate: f64,
     /// Norm of the gradients before clipping.
+    #[serde(deserialize_with = "null_is_nan")]
     pub grad_norm: f64,
     /// Duration of the step.
     pub step_ms: f64,
@@ -47,9 +49,15 @@ pub struct ValidationRecord {
     /// Completed steps when it was measured.
     pub step: u64,
     /// Mean cross-entropy in nats per token.
+    #[serde(deserialize_with = "null_is_nan")]
     pub validation_loss: f64,
     /// How many sequences it was measured on.
     pub validation_sequences: u64,
+}
+
+/// JSON has no numbers that are not finite, and serde_json writes them as null.
+fn null_is_nan<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
+    Ok(Option::deserialize(deserializer)?.unwrap_or(f64::NAN))
 }
 
 /// Everything that a run's metrics say, one entry a step.
@@ -233,11 +241,13 @@ mod tests {
         drop(first);
         let second = RecordWriter::start(run.folder("metrics/attempt-0002"));
         second.append(&step(2, 1.5));
+        second.append(&step(3, f64::NAN));
         second.append(&ValidationRecord { step: 2, validation_loss: 3.0, validation_sequences: 7 });
         drop(second);
         let metrics = RunMetrics::read(&run).unwrap();
         assert_eq!(metrics.steps[&1], step(1, 0.1 + 0.2));
         assert_eq!(metrics.steps[&2].loss, 1.5);
+        assert!(metrics.steps[&3].loss.is_nan());
         assert_eq!(metrics.validations[&2].validation_loss, 3.0);
         assert_eq!(run.folder("metrics").list().unwrap().len(), 2);
     }

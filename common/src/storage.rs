@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::TryStreamExt;
-use object_store::aws::AmazonS3Builder;
+use object_store::aws::{AmazonS3, AmazonS3Builder};
 use object_store::azure::MicrosoftAzureBuilder;
 use object_store::gcp::GoogleCloudStorageBuilder;
 use object_store::http::HttpBuilder;
@@ -357,13 +357,38 @@ pub fn absolute_url(url: &str) -> Result<Url> {
     Url::from_file_path(path).map_err(|()| refuse("it is not a path"))
 }
 
+/// Retries with back-off and jitter until `deadline` has passed; it is time that counts, not how often.
+fn retry_for(deadline: Duration) -> RetryConfig {
+    RetryConfig {
+        backoff: BackoffConfig { max_backoff: Duration::from_secs(5), ..BackoffConfig::default() },
+        max_retries: usize::MAX,
+        retry_timeout: deadline,
+    }
+}
+
+/// How long to look for the credentials of the instance that this runs on, where the environment gives none. Most often
+/// there is no such service to answer, and a person waits for the message.
+const INSTANCE_CREDENTIALS_DEADLINE: Duration = Duration::from_secs(5);
+
+/// An S3 bucket. Its credentials come from the environment, or from services that are asked when they are needed and
+/// again before they expire.
+fn open_s3(url: &Url, retry: RetryConfig, options: ClientOptions) -> object_store::Result<AmazonS3> {
+    let plain = ["AWS_ENDPOINT_URL", "AWS_ENDPOINT", "AWS_ENDPOINT_URL_S3"]
+        .iter()
+        .any(|name| std::env::var(name).is_ok_and(|value| value.starts_with("http://")));
+    let options = options.with_allow_http(plain);
+    let builder = || AmazonS3Builder::from_env().with_url(url.as_str()).with_client_options(options.clone());
+    let mut store = builder().with_retry(retry);
+    if std::env::var_os("AWS_ACCESS_KEY_ID").is_none() {
+        let impatient = builder().with_retry(retry_for(INSTANCE_CREDENTIALS_DEADLINE)).build()?;
+        store = store.with_credentials(impatient.credentials().clone());
+    }
+    store.build()
+}
+
 fn open_store(url: &Url, config: &StorageConfig) -> object_store::Result<(Arc<dyn ObjectStore>, Path)> {
     let in_bucket = || Path::from_url_path(url.path());
-    let retry = RetryConfig {
-        backoff: BackoffConfig { max_backoff: Duration::from_secs(5), ..BackoffConfig::default() },
-        max_retries: config.retries as usize,
-        retry_timeout: Duration::from_secs(config.deadline_s),
-    };
+    let retry = retry_for(Duration::from_secs(config.deadline_s));
     let options = ClientOptions::new()
         .with_timeout(Duration::from_secs(config.request_timeout_s))
         .with_connect_timeout(Duration::from_secs(config.request_timeout_s.min(10)));
@@ -373,13 +398,7 @@ fn open_store(url: &Url, config: &StorageConfig) -> object_store::Result<(Arc<dy
             let mut stores = MEMORY.lock().unwrap_or_else(PoisonError::into_inner);
             stores.entry(url.host_str().unwrap_or_default().to_owned()).or_default().clone()
         }
-        "s3" | "s3a" => {
-            let plain = ["AWS_ENDPOINT_URL", "AWS_ENDPOINT", "AWS_ENDPOINT_URL_S3"]
-                .iter()
-                .any(|name| std::env::var(name).is_ok_and(|value| value.starts_with("http://")));
-            let builder = AmazonS3Builder::from_env().with_url(url.as_str()).with_retry(retry);
-            Arc::new(builder.with_client_options(options.with_allow_http(plain)).build()?)
-        }
+        "s3" | "s3a" => Arc::new(open_s3(url, retry, options)?),
         "gs" => {
             let builder = GoogleCloudStorageBuilder::from_env().with_url(url.as_str()).with_retry(retry);
             Arc::new(builder.with_client_options(options).build()?)

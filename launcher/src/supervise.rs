@@ -24,14 +24,22 @@ pub fn run(job: &Job, interrupts: &mut Interrupts, view: &mut View) -> Result<(E
     let mut policy = RestartPolicy::new(job.config.launch.max_restarts);
     let mut seen = Seen::default();
     loop {
-        let claim = attempt::claim(&job.run, &host_name(), job.plan.world_size.get())?;
-        let journal = Journal::start(&job.run, claim.attempt);
-        let outcome = one_attempt(job, &claim, interrupts, view, &journal, &mut seen)?;
+        let (code, journal) = match next_attempt(job, interrupts, view, &mut seen) {
+            Ok((outcome, _)) if outcome.stop_requested => return Ok((outcome.cause.code, seen)),
+            Ok((outcome, journal)) => (outcome.cause.code, Some(journal)),
+            // A store that stays away costs an attempt here as it does in a rank.
+            Err(LaunchError::Storage(error)) => {
+                view.say(&format!("no attempt could be started: {error}"));
+                (error.exit_code(), None)
+            }
+            Err(error) => return Err(error),
+        };
+        let note = |kind: &str, details: serde_json::Value| {
+            if let Some(journal) = &journal {
+                journal.note(kind, details);
+            }
+        };
         policy.reached(seen.step_max);
-        let code = outcome.cause.code;
-        if outcome.stop_requested {
-            return Ok((code, seen));
-        }
         let jitter = random::fraction().map_err(LaunchError::system("read /dev/urandom"))?;
         match policy.decide(code, jitter) {
             Decision::GiveUp => return Ok((code, seen)),
@@ -40,13 +48,13 @@ pub fn run(job: &Job, interrupts: &mut Interrupts, view: &mut View) -> Result<(E
                     "giving up after {restarts} restarts without progress; mend the cause above and run the same \
                      command to go on, or raise launch.max_restarts"
                 ));
-                journal.note("gave_up", json!({ "restarts": restarts }));
+                note("gave_up", json!({ "restarts": restarts }));
                 return Ok((code, seen));
             }
             Decision::Restart { delay, left } => {
                 let delay_s = delay.as_secs_f64();
                 view.say(&format!("restarting in {delay_s:.1} s ({left} more without progress)"));
-                journal.note("restart", json!({ "delay_s": delay_s, "left": left }));
+                note("restart", json!({ "delay_s": delay_s, "left": left }));
                 drop(journal);
                 if !wait(delay, interrupts) {
                     // Nothing runs, and what was committed is whole: the same command goes on from there.
@@ -56,6 +64,19 @@ pub fn run(job: &Job, interrupts: &mut Interrupts, view: &mut View) -> Result<(E
             }
         }
     }
+}
+
+/// Claims the next attempt and follows it to its end.
+fn next_attempt(
+    job: &Job,
+    interrupts: &mut Interrupts,
+    view: &mut View,
+    seen: &mut Seen,
+) -> Result<(Outcome, Journal), LaunchError> {
+    let claim = attempt::claim(&job.run, job.plan.world_size.get())?;
+    let journal = Journal::start(&job.run, claim.attempt);
+    let outcome = one_attempt(job, &claim, interrupts, view, &journal, seen)?;
+    Ok((outcome, journal))
 }
 
 fn one_attempt(
@@ -91,11 +112,6 @@ fn one_attempt(
         view.say(&cause.block(attempt, &cause.rank.map(|rank| logs.tail(Some(rank))).unwrap_or_default()));
     }
     Ok(outcome)
-}
-
-/// This host's name, for people.
-fn host_name() -> String {
-    nix::unistd::gethostname().map_or_else(|_| "unknown".into(), |name| name.to_string_lossy().into_owned())
 }
 
 /// `1 rank`, `2 ranks`.

@@ -29,6 +29,8 @@ use crate::progress::View;
 
 /// How often the clock, the signals and the processes are looked at when nothing else happens.
 const TICK: Duration = Duration::from_millis(100);
+/// The most that counts between two looks at the clock.
+const LOOK_MAX: Duration = Duration::from_secs(1);
 /// How long ranks may take to end by themselves after SIGTERM, or after one of them has announced its exit.
 const LINGER: Duration = Duration::from_secs(10);
 /// How long what ended processes have said may still be on its way.
@@ -99,7 +101,8 @@ pub fn attempt(
         audience,
         links: BTreeMap::new(),
         positions: BTreeMap::new(),
-        last_advance: Instant::now(),
+        still: Duration::ZERO,
+        last_look: Instant::now(),
         first_failure: None,
         announced: BTreeMap::new(),
         killed: None,
@@ -116,7 +119,9 @@ struct Watch<'a> {
     links: BTreeMap<Rank, TcpStream>,
     /// What each rank was last heard to do.
     positions: BTreeMap<Rank, (u64, Phase)>,
-    last_advance: Instant,
+    /// How long no rank has advanced, as far as this process was awake to see it.
+    still: Duration,
+    last_look: Instant,
     first_failure: Option<RankExit>,
     /// What each rank said that it would exit with.
     announced: BTreeMap<Rank, ExitCode>,
@@ -221,7 +226,7 @@ impl Watch<'_> {
     fn on_position(&mut self, rank: Rank, step: u64, phase: Phase) {
         let before = self.positions.insert(rank, (step, phase));
         if before.is_none_or(|(step_before, phase_before)| step > step_before || phase != phase_before) {
-            self.last_advance = Instant::now();
+            self.still = Duration::ZERO;
         }
         self.audience.seen.step_max = self.audience.seen.step_max.max(step);
     }
@@ -267,7 +272,10 @@ impl Watch<'_> {
             self.ranks.kill();
         }
         let stall_timeout_s = self.job.config.launch.stall_timeout_s;
-        let stood_still = now.duration_since(self.last_advance);
+        // A launcher that was suspended has not seen what the ranks did meanwhile, and holds it against nobody.
+        self.still += now.duration_since(self.last_look).min(LOOK_MAX);
+        self.last_look = now;
+        let stood_still = self.still;
         if self.deadline.is_none() && self.killed.is_none() && stood_still >= Duration::from_secs(stall_timeout_s) {
             let stalled = Killed::Stalled { stall_timeout_s };
             self.audience.view.say(&format!("no rank advanced for {stall_timeout_s} s: ending this attempt"));

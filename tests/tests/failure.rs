@@ -108,7 +108,7 @@ fn a_rank_that_fails_alone_ends_the_others() {
 fn missing_credentials() {
     let _turn = turn();
     let scratch = Scratch::new();
-    let config = scratch.config("run", &["storage.retries=1"]);
+    let config = scratch.config("run", &[]);
     let without_credentials = |mut command: Command, url: &str| {
         for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("AWS_")) {
             command.env_remove(name);

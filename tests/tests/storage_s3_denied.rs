@@ -42,6 +42,6 @@ fn without_valid_credentials_access_is_denied() {
 }
 
 fn open() -> Folder {
-    let impatient = StorageConfig { retries: 1, ..StorageConfig::default() };
+    let impatient = StorageConfig::default();
     Folder::open("s3://bucket/x", &impatient).unwrap()
 }

@@ -5,11 +5,12 @@
 //! Without a launcher (a plain mpirun) there is no connection, and the signals remain.
 
 use std::io::{self, BufReader, ErrorKind};
-use std::net::TcpStream;
+use std::net::{Shutdown, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use common::attempt::host_name;
 use common::topology::{Rank, WorldSize};
 use common::worker_contract::{FromRank, PROTOCOL_VERSION, Phase, ToRank, read_line, write_line};
 use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
@@ -18,6 +19,9 @@ use crate::error::JobError;
 
 /// How often a rank says that it lives.
 const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(1);
+
+/// A launcher that does not take a message this long, because it is suspended, counts as gone.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What people and schedulers ask of a running job; read once a step, and agreed on by all ranks.
 #[derive(Debug, Clone, Default)]
@@ -86,6 +90,7 @@ impl Control {
         };
         let stream = TcpStream::connect(launcher.address).map_err(lost)?;
         stream.set_nodelay(true).map_err(lost)?;
+        stream.set_write_timeout(Some(WRITE_TIMEOUT)).map_err(lost)?;
         let reader = stream.try_clone().map_err(lost)?;
         let link = Arc::new(Link {
             stream: Mutex::new(stream),
@@ -139,7 +144,10 @@ impl Control {
     pub fn send(&self, message: &FromRank) {
         let Some(link) = &self.link else { return };
         let mut stream = link.stream.lock().unwrap_or_else(PoisonError::into_inner);
-        let _ = write_line(&mut *stream, message);
+        if write_line(&mut *stream, message).is_err() {
+            // Half a message may be on its way, so nothing can follow it; the reader thread sees the end as well.
+            let _ = stream.shutdown(Shutdown::Both);
+        }
     }
 
     fn heartbeat(&self) {
@@ -170,9 +178,4 @@ fn obey(mut reader: BufReader<TcpStream>, requests: &Requests) {
             Ok(None) | Err(_) => return,
         }
     }
-}
-
-/// This host's name, for people.
-pub fn host_name() -> String {
-    nix::unistd::gethostname().map_or_else(|_| "unknown".into(), |name| name.to_string_lossy().into_owned())
 }

@@ -42,10 +42,10 @@ impl Validation {
         Ok(validation)
     }
 
-    /// Measures the loss, records it, and returns it: mean cross-entropy in nats per token; `None` without data.
-    pub fn measure(&self, state: &TrainState, world: &World, observer: &Observer) -> Result<Option<f64>, JobError> {
+    /// Measures and records the loss: mean cross-entropy in nats per token. Nothing happens without data.
+    pub fn measure(&self, state: &TrainState, world: &World, observer: &Observer) -> Result<(), JobError> {
         if self.sequences == 0 {
-            return Ok(None);
+            return Ok(());
         }
         world.control.report(state.step, Phase::Evaluating);
         let _no_grad = tch::no_grad_guard();
@@ -62,6 +62,6 @@ impl Validation {
             validation_loss,
             validation_sequences: self.sequences,
         });
-        Ok(Some(validation_loss))
+        Ok(())
     }
 }

@@ -40,7 +40,11 @@ pub fn sample(config: &RunConfig, options: &SampleOptions) -> Result<(), JobErro
     let mut ids = vec![i64::from(Tokenizer::END_OF_TEXT)];
     ids.extend(tokenizer.encode(&options.prompt).into_iter().map(i64::from));
     let mut text = Utf8Writer::new(io::stdout().lock());
-    text.write(options.prompt.as_bytes());
+    // A reader that has gone away has seen enough.
+    let is_gone = |written: io::Result<()>| written.is_err();
+    if is_gone(text.write(options.prompt.as_bytes())) {
+        return Ok(());
+    }
     tch::manual_seed(options.seed as i64);
     for _ in 0..options.tokens {
         let next = options.draw(&next_logits(&model, &ids)?);
@@ -48,9 +52,11 @@ pub fn sample(config: &RunConfig, options: &SampleOptions) -> Result<(), JobErro
             break;
         }
         ids.push(next);
-        text.write(&tokenizer.decode(&[next as u16]).unwrap_or_default());
+        if is_gone(text.write(&tokenizer.decode(&[next as u16]).unwrap_or_default())) {
+            return Ok(());
+        }
     }
-    text.write(b"\n");
+    let _ = text.write(b"\n");
     Ok(())
 }
 
@@ -123,7 +129,7 @@ impl<W: Write> Utf8Writer<W> {
     }
 
     /// Writes what of `bytes` makes whole characters, and keeps the rest; what can never become one is replaced.
-    fn write(&mut self, bytes: &[u8]) {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.pending.extend_from_slice(bytes);
         let mut text = String::new();
         let mut kept = 0;
@@ -141,8 +147,7 @@ impl<W: Write> Utf8Writer<W> {
             kept += chunk.valid().len() + chunk.invalid().len();
         }
         self.pending.drain(..kept);
-        // A reader that has gone away ends the process at its next write; nothing is lost.
-        let _ = self.writer.write_all(text.as_bytes()).and_then(|()| self.writer.flush());
+        self.writer.write_all(text.as_bytes()).and_then(|()| self.writer.flush())
     }
 }
 
@@ -195,9 +200,9 @@ mod tests {
         let mut out = Vec::new();
         let mut writer = Utf8Writer::new(&mut out);
         let text = "aé€😀".as_bytes();
-        text.iter().for_each(|byte| writer.write(&[*byte]));
-        writer.write(&[0xff, b'b', 0xe2]);
-        writer.write(b"c");
+        text.iter().try_for_each(|byte| writer.write(&[*byte])).unwrap();
+        writer.write(&[0xff, b'b', 0xe2]).unwrap();
+        writer.write(b"c").unwrap();
         assert_eq!(String::from_utf8(out).unwrap(), "aé€😀\u{fffd}b\u{fffd}c");
     }
 }

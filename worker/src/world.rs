@@ -2,6 +2,7 @@
 
 use std::io;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -15,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use crate::collectives::Collectives;
 use crate::collectives::mpi::{self, Mpi};
 use crate::collectives::single::Single;
-use crate::control::{Control, LauncherAddress, Requests, host_name};
+use crate::control::{Control, LauncherAddress, Requests};
 use crate::error::JobError;
 
 /// How long ranks may need to find each other, before the config says how long a collective may take.
@@ -113,11 +114,18 @@ pub fn set_threads(threads_per_rank: u32) {
         return;
     }
     let local_ranks = std::env::var("OMPI_COMM_WORLD_LOCAL_SIZE").ok().and_then(|n| n.parse().ok()).unwrap_or(1);
+    // Counts a container's quota of time as well as the cores that this process is bound to.
     let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get() as u32);
-    let online = nix::unistd::sysconf(nix::unistd::SysconfVar::_NPROCESSORS_ONLN).ok().flatten().unwrap_or(1);
-    // Where mpirun has bound this rank, the cores that it sees are its own already.
-    let share = if i64::from(cores) < online { cores } else { (cores / local_ranks).max(1) };
+    let share = if is_bound() { cores } else { (cores / local_ranks).max(1) };
     tch::set_num_threads(if threads_per_rank > 0 { threads_per_rank } else { share } as i32);
+}
+
+/// Whether mpirun has bound this process to some of the machine's processors, which are then its own.
+fn is_bound() -> bool {
+    let online = nix::unistd::sysconf(nix::unistd::SysconfVar::_NPROCESSORS_ONLN).ok().flatten().unwrap_or(1);
+    let allowed = nix::sched::sched_getaffinity(nix::unistd::Pid::from_raw(0))
+        .map_or(0, |set| (0..nix::sched::CpuSet::count()).filter(|cpu| set.is_set(*cpu).unwrap_or(false)).count());
+    allowed > 0 && (allowed as i64) < online
 }
 
 impl Start {
@@ -143,7 +151,7 @@ impl Start {
                 let mut config = RawConfig::load(path, overrides)?.run()?;
                 config.make_urls_absolute()?;
                 let run = Folder::open(&config.run.output, &config.storage)?;
-                let attempt = attempt::claim(&run, &host_name(), ranks)?.attempt;
+                let attempt = attempt::claim(&run, ranks)?.attempt;
                 run.put("config.toml", config.to_toml().into())?;
                 Ok(Start { config: config.to_toml(), attempt, control: None })
             }
@@ -177,8 +185,12 @@ fn check_collectives(config: &RunConfig, collectives: &dyn Collectives) -> Resul
     }
 }
 
-/// Ends every rank because this one failed: says why, to people and to the launcher, and aborts the world.
-pub fn fail(message: &str, code: ExitCode) {
+/// Says why this rank is about to end every rank, to people and to the launcher; the first time it is called.
+pub fn announce_failure(message: &str, code: ExitCode) {
+    static ANNOUNCED: AtomicBool = AtomicBool::new(false);
+    if ANNOUNCED.swap(true, Ordering::SeqCst) {
+        return;
+    }
     match RANK.get() {
         Some(rank) => tracing::error!("rank {rank}: {message}"),
         None => tracing::error!("{message}"),
@@ -186,6 +198,11 @@ pub fn fail(message: &str, code: ExitCode) {
     if let Some(control) = CONTROL.get() {
         control.send(&FromRank::Exit { code, message: message.to_owned() });
     }
+}
+
+/// Ends every rank because this one failed: says why, and aborts the world.
+pub fn fail(message: &str, code: ExitCode) {
+    announce_failure(message, code);
     mpi::abort_world(i32::from(code.number()));
 }
 

@@ -36,6 +36,8 @@ pub struct Manifest {
     pub world_size: u32,
     /// Hash of the tokenizer that the shards were made with.
     pub tokenizer_hash: String,
+    /// Sequences of the training data: the order in which they are consumed is a function of it.
+    pub data_sequences: u64,
     /// The resolved config as TOML.
     pub config: String,
     /// Every object of the checkpoint but this one.
@@ -294,6 +296,7 @@ mod tests {
             updates: 3,
             world_size: 2,
             tokenizer_hash: "00".into(),
+            data_sequences: 100,
             config: "[run]\nname = \"a \\\"quoted\\\" name\"\n".into(),
             objects: vec![
                 ObjectEntry::describe("model.safetensors", &content),

@@ -165,10 +165,7 @@ impl RawConfig {
             storage: sections.read("storage", StorageConfig::read),
         };
         let mut faults = sections.finish(&["prepare"]);
-        // Combinations are judged only when every value is what it seems.
-        if faults.is_empty() {
-            faults = config.impossible_combinations();
-        }
+        faults.extend(config.impossible_combinations(&faults));
         match faults.is_empty() {
             true => Ok(config.resolved()),
             false => Err(ConfigError::Faults { origin: self.origin, faults }),
@@ -260,30 +257,35 @@ impl RunConfig {
         self
     }
 
-    /// What each section alone cannot see.
-    fn impossible_combinations(&self) -> Vec<Fault> {
+    /// What each section alone cannot see. A combination is judged only where none of its values is among the `known`
+    /// faults, since such a value is not what the file says.
+    fn impossible_combinations(&self, known: &[Fault]) -> Vec<Fault> {
         let mut faults = Vec::new();
-        let mut refuse = |wrong: bool, key: &str, value: &dyn fmt::Display, hint: String| {
-            if wrong {
+        let mut refuse = |wrong: bool, [key, other]: [&str; 2], value: &dyn fmt::Display, hint: String| {
+            let is_sound = |key: &str| !known.iter().any(|fault| fault.key.starts_with(key));
+            if wrong && is_sound(key) && is_sound(other) {
                 faults.push(Fault { key: key.into(), value: Some(value.to_string()), hint });
             }
         };
         let (model, batch, optimizer) = (&self.model, &self.batch, &self.optimizer);
         refuse(
             batch.micro_sequences > batch.global_sequences,
-            "batch.micro_sequences",
+            ["batch.micro_sequences", "batch.global_sequences"],
             &batch.micro_sequences,
             format!("exceeds batch.global_sequences = {}; lower it", batch.global_sequences),
         );
         refuse(
             batch.sequence_tokens > model.context_tokens,
-            "batch.sequence_tokens",
+            ["batch.sequence_tokens", "model."],
             &batch.sequence_tokens,
             format!("exceeds the model's context of {} tokens; lower it", model.context_tokens),
         );
         refuse(
             optimizer.warmup_steps >= self.decay_steps(),
-            "optimizer.warmup_steps",
+            [
+                "optimizer.warmup_steps",
+                if optimizer.decay_steps.is_some() { "optimizer.decay_steps" } else { "train.max_steps" },
+            ],
             &optimizer.warmup_steps,
             format!(
                 "leaves no step to decay in before optimizer.decay_steps = {} (default: train.max_steps); lower it",
@@ -294,7 +296,7 @@ impl RunConfig {
         let stall = self.launch.stall_timeout_s;
         refuse(
             deadline >= timeout,
-            "storage.deadline_s",
+            ["storage.deadline_s", "parallel.timeout_s"],
             &deadline,
             format!(
                 "must be below parallel.timeout_s = {timeout}: time-outs nest, \
@@ -303,7 +305,7 @@ impl RunConfig {
         );
         refuse(
             timeout >= stall,
-            "parallel.timeout_s",
+            ["parallel.timeout_s", "launch.stall_timeout_s"],
             &timeout,
             format!(
                 "must be below launch.stall_timeout_s = {stall}: time-outs nest, \

@@ -11,15 +11,13 @@ pub struct StorageConfig {
     pub request_timeout_s: u64,
     /// How long to retry an operation before the store counts as unreachable (exit code 6). Default 180.
     pub deadline_s: u64,
-    /// Retries of one operation within the deadline. Default 10.
-    pub retries: u64,
     /// Requests in flight at once, per process. Default 16.
     pub concurrency: u64,
 }
 
 impl Default for StorageConfig {
     fn default() -> Self {
-        StorageConfig { request_timeout_s: 60, deadline_s: 180, retries: 10, concurrency: 16 }
+        StorageConfig { request_timeout_s: 60, deadline_s: 180, concurrency: 16 }
     }
 }
 
@@ -29,7 +27,6 @@ impl StorageConfig {
         let storage = StorageConfig {
             request_timeout_s: section.or("request_timeout_s", default.request_timeout_s),
             deadline_s: section.or("deadline_s", default.deadline_s),
-            retries: section.or("retries", default.retries),
             concurrency: section.or("concurrency", default.concurrency),
         };
         section.require(storage.request_timeout_s > 0, "request_timeout_s", 0, "must be at least 1");

@@ -48,6 +48,7 @@ fn all_faults_are_reported_at_once() {
         "batch.micro_sequences=\"four\"",
         "train.max_steps=0",
         "nonsense.key=1",
+        "storage.deadline_s=700",
         "model.preset=\"gpt5\"",
     ]);
     let text = faults.join("\n");
@@ -57,10 +58,11 @@ fn all_faults_are_reported_at_once() {
         "optimizer.peak_learning_rat = 1: unknown key; did you mean peak_learning_rate?",
         "train.max_steps = 0: must be at least 1",
         "nonsense: unknown section",
+        "storage.deadline_s = 700: must be below parallel.timeout_s = 600",
     ] {
         assert!(text.contains(expected), "missing {expected:?} in:\n{text}");
     }
-    assert_eq!(faults.len(), 5, "{text}");
+    assert_eq!(faults.len(), 6, "{text}");
 }
 
 #[test]

@@ -7,10 +7,8 @@
 //!
 //! Until the manifest is there nothing of a save can be seen by a reader, so a rank may fail at any point.
 
-use std::collections::hash_map::RandomState;
-use std::hash::BuildHasher;
-
 use bytes::Bytes;
+use common::attempt::random_hex;
 use common::checkpoint_layout::hugging_face::{
     CONFIG_NAME, INDEX_NAME, config_json, index_json, model_object, optimizer_object,
 };
@@ -83,6 +81,8 @@ pub struct ManifestHeader {
     pub world_size: WorldSize,
     /// Hash of the tokenizer of the token shards.
     pub tokenizer_hash: String,
+    /// Sequences of the training data.
+    pub data_sequences: u64,
     /// The resolved config as TOML.
     pub config: String,
     /// The model's sizes, for `config.json`.
@@ -91,9 +91,7 @@ pub struct ManifestHeader {
 
 /// A name for a save of this step by this attempt, with a fresh random id. Rank 0 makes it and tells the others.
 pub fn new_name(step: u64, attempt: u32) -> CheckpointName {
-    // The standard library seeds its hash maps from the system's randomness, and that is all that is needed here.
-    let id = RandomState::new().hash_one((step, attempt, std::process::id()));
-    CheckpointName { step, attempt, id: format!("{id:016x}") }
+    CheckpointName { step, attempt, id: random_hex() }
 }
 
 /// Writes this rank's share of a save into `folder`, the checkpoint's own; durable when this returns.
@@ -187,6 +185,7 @@ pub fn commit(
         updates: header.updates,
         world_size: header.world_size.get(),
         tokenizer_hash: header.tokenizer_hash,
+        data_sequences: header.data_sequences,
         config: header.config,
         objects: Vec::new(),
         tensors: Vec::new(),

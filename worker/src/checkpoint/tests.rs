@@ -81,6 +81,7 @@ fn header(name: &CheckpointName, world: WorldSize) -> ManifestHeader {
         updates: name.step,
         world_size: world,
         tokenizer_hash: "abc".into(),
+        data_sequences: 100,
         config: "[run]\n".into(),
         model: MODEL,
     }

@@ -88,7 +88,18 @@ fn tasks_of(index: usize, object: &ObjectEntry) -> impl Iterator<Item = Task<'_>
 }
 
 impl Task<'_> {
+    /// Reads the range; where its hash is wrong, once more, since bytes flip on the wire as well as on disks.
     fn read(&self, folder: &Folder) -> Result<Bytes, CheckpointError> {
+        match self.read_once(folder) {
+            Err(error @ CheckpointError::Hash { .. }) => {
+                tracing::warn!("reading once more: {error}");
+                self.read_once(folder)
+            }
+            result => result,
+        }
+    }
+
+    fn read_once(&self, folder: &Folder) -> Result<Bytes, CheckpointError> {
         let (object, url) = (self.object, || folder.url_of(&self.object.name));
         let content = match folder.get_range(&object.name, self.range.clone()) {
             Err(StorageError::NotFound { .. }) => Err(CheckpointError::Missing { url: url(), expected: object.bytes }),

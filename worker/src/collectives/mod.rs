@@ -32,7 +32,7 @@ pub enum ReduceOp {
 pub enum CollectivesError {
     /// The operation did not end in time.
     #[error(
-        "{operation} did not end within parallel.timeout_s = {timeout_s}: another rank is lost or stuck; \
+        "{operation} did not end within {timeout_s} s (parallel.timeout_s): another rank is lost or stuck; \
          the first error of any rank says why"
     )]
     TimedOut {

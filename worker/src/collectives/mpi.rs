@@ -206,6 +206,7 @@ fn all_reduce(tensor: &Tensor, op: ReduceOp) {
 
 fn reduce_scatter(input: &Tensor, output: &Tensor, world: usize) {
     let part = output.numel();
+    assert_eq!(datatype(input), datatype(output), "reduce-scatter: input and output are of different kinds");
     assert_eq!(input.numel(), part * world, "reduce-scatter: the input is world size times the output");
     assert!(part <= ELEMENTS_MAX, "reduce-scatter: a part of {part} elements exceeds {ELEMENTS_MAX}");
     if part == 0 {
@@ -226,6 +227,7 @@ fn reduce_scatter(input: &Tensor, output: &Tensor, world: usize) {
 
 fn all_gather(input: &Tensor, output: &Tensor, world: usize) {
     let part = input.numel();
+    assert_eq!(datatype(input), datatype(output), "all-gather: input and output are of different kinds");
     assert_eq!(output.numel(), part * world, "all-gather: the output is world size times the input");
     assert!(part <= ELEMENTS_MAX, "all-gather: a part of {part} elements exceeds {ELEMENTS_MAX}");
     if part == 0 {

@@ -120,7 +120,7 @@ fn missing_credentials_are_called_that() {
     const INNER: &str = "CONVOY_TEST_WITHOUT_CREDENTIALS";
     let source = DataSource { url: "s3://bucket/data".into() };
     if std::env::var_os(INNER).is_some() {
-        let storage = StorageConfig { retries: 1, ..StorageConfig::default() };
+        let storage = StorageConfig::default();
         let error = DataSet::open(&source, &Fixture::config(&source.url), &storage, 8).unwrap_err();
         println!("exit code {}: {error}", error.exit_code().number());
         return;

@@ -19,7 +19,7 @@ use common::worker_contract::{ExitCode, Phase};
 use crate::data::{DataSet, TokenStream};
 use crate::error::JobError;
 use crate::evaluate::Validation;
-use crate::world::World;
+use crate::world::{self, World};
 
 use observe::Observer;
 use save::Saver;
@@ -27,16 +27,25 @@ use state::TrainState;
 
 /// Trains until `train.max_steps` or until asked to stop, resuming from the newest checkpoint of the run.
 pub fn train(world: &World) -> Result<ExitCode, JobError> {
+    let observer = Observer::start(world)?;
+    let result = train_observed(world, &observer);
+    if let Err(error) = &result {
+        // Before anything is dropped: the last records may have to wait for storage, and the cause must not.
+        world::announce_failure(&error.to_string(), error.exit_code());
+    }
+    result
+}
+
+fn train_observed(world: &World, observer: &Observer) -> Result<ExitCode, JobError> {
     let World { config, control, .. } = world;
     let ranks = world.collectives.as_ref();
     let plan = config.batch_plan();
     let data = Arc::new(DataSet::open(&config.data.train[0], &config.data, &config.storage, plan.sequence_tokens)?);
     check_vocabulary(config, &data)?;
     let validation = Validation::open(config, ranks)?;
-    let observer = Observer::start(world)?;
     let mut state = TrainState::initialise(config);
-    let mut saver = Saver::open(world, data.tokenizer_hash())?;
-    saver.resume(&mut state, &observer)?;
+    let mut saver = Saver::open(world, &data)?;
+    saver.resume(&mut state, observer)?;
     state.agree_on_parameters(ranks)?;
 
     let steps = config.train.max_steps.saturating_sub(state.step);
@@ -52,19 +61,19 @@ pub fn train(world: &World) -> Result<ExitCode, JobError> {
         observer.step(&state, &outcome, &agreed, start.elapsed());
         let is_last = state.step == config.train.max_steps;
         if is_due(config.evaluation.every_steps, state.step) || is_last {
-            validation.measure(&state, world, &observer)?;
+            validation.measure(&state, world, observer)?;
         }
-        saver.follow(agreed.save_is_busy, &observer)?;
+        saver.follow(agreed.save_is_busy, observer)?;
         stop = agreed.stop;
         if is_due(config.checkpoint.every_steps, state.step) || agreed.save {
-            saver.begin(&state, &observer)?;
+            saver.begin(&state, observer)?;
         }
     }
     control.report(state.step, Phase::Saving);
-    saver.finish(&state, &observer)?;
+    saver.finish(&state, observer)?;
     if steps == 0 {
         observer.notice(format!("the run was complete already, at step {}", state.step));
-        validation.measure(&state, world, &observer)?;
+        validation.measure(&state, world, observer)?;
     }
     Ok(if state.step < config.train.max_steps { ExitCode::Stopped } else { ExitCode::Done })
 }

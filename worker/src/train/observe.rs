@@ -19,6 +19,8 @@ pub struct Observer {
     writers: Option<Writers>,
     control: Control,
     tokens_per_step: u64,
+    /// FLOPs of a token as a fraction of what all ranks can do in a second; `None` where no peak is given.
+    mfu_per_token_rate: Option<f64>,
     max_steps: u64,
 }
 
@@ -48,6 +50,10 @@ impl Observer {
             writers,
             control: world.control.clone(),
             tokens_per_step: config.batch_plan().tokens_per_step(),
+            mfu_per_token_rate: config.run.peak_flops.map(|peak| {
+                let all_ranks = peak * f64::from(world.collectives.world_size().get());
+                config.model.flops_per_token(config.batch.sequence_tokens) / all_ranks
+            }),
             max_steps: config.train.max_steps,
         })
     }
@@ -55,6 +61,7 @@ impl Observer {
     /// Records a completed step that took `elapsed`.
     pub fn step(&self, state: &TrainState, outcome: &StepOutcome, agreed: &Agreed, elapsed: Duration) {
         let Some(writers) = &self.writers else { return };
+        let tokens_per_second = self.tokens_per_step as f64 / elapsed.as_secs_f64();
         let record = StepRecord {
             step: state.step,
             tokens: state.tokens(),
@@ -62,9 +69,8 @@ impl Observer {
             learning_rate: outcome.learning_rate,
             grad_norm: outcome.grad_norm,
             step_ms: milliseconds(elapsed),
-            tokens_per_second: self.tokens_per_step as f64 / elapsed.as_secs_f64(),
-            // No peak is known for CPUs, and a guess would be worse than none.
-            mfu: None,
+            tokens_per_second,
+            mfu: self.mfu_per_token_rate.map(|per_rate| per_rate * tokens_per_second),
             data_wait_ms: milliseconds(outcome.data_wait),
             exposed_comm_ms: milliseconds(outcome.exposed_comm),
             memory_bytes: peak_memory_bytes(),

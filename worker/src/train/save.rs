@@ -8,6 +8,7 @@
 use std::thread::JoinHandle;
 
 use common::checkpoint_layout::{CheckpointName, ParameterShape, plan_save};
+use common::config::RawConfig;
 use common::storage::Folder;
 use common::worker_contract::ExitCode;
 use serde::{Deserialize, Serialize};
@@ -19,6 +20,7 @@ use crate::checkpoint::{
     self, CheckpointError, HostSlice, HostTensor, ManifestHeader, RankObjects, RankSnapshot, Restored, RestoredState,
 };
 use crate::collectives::Collectives;
+use crate::data::DataSet;
 use crate::error::JobError;
 use crate::model::Gpt2;
 use crate::world::World;
@@ -30,11 +32,17 @@ const FAILURES_MAX: u32 = 3;
 pub struct Saver<'a> {
     world: &'a World,
     run: Folder,
-    tokenizer_hash: String,
+    data: DataIdentity,
     stage: Stage,
     /// Step of the newest checkpoint that this attempt has committed or resumed from.
     saved_step: Option<u64>,
     failures: u32,
+}
+
+/// What the order of training sequences depends on, beside the config.
+struct DataIdentity {
+    tokenizer_hash: String,
+    sequences: u64,
 }
 
 /// How far the save under way is; the same on every rank.
@@ -53,10 +61,10 @@ enum Part {
 
 impl<'a> Saver<'a> {
     /// A saver for the run folder of `world`'s config.
-    pub fn open(world: &'a World, tokenizer_hash: &str) -> Result<Self, JobError> {
+    pub fn open(world: &'a World, data: &DataSet) -> Result<Self, JobError> {
         let run = Folder::open(&world.config.run.output, &world.config.storage)?;
-        let tokenizer_hash = tokenizer_hash.to_owned();
-        Ok(Saver { world, run, tokenizer_hash, stage: Stage::Idle, saved_step: None, failures: 0 })
+        let data = DataIdentity { tokenizer_hash: data.tokenizer_hash().to_owned(), sequences: data.sequences() };
+        Ok(Saver { world, run, data, stage: Stage::Idle, saved_step: None, failures: 0 })
     }
 
     /// Puts the newest checkpoint that every rank can read into `state`; leaves it alone where there is none.
@@ -64,7 +72,7 @@ impl<'a> Saver<'a> {
         let expected = shapes(&state.model);
         let Some(restored) = self.newest_of_all(&expected)? else { return Ok(()) };
         restored.skipped.iter().for_each(|reason| observer.trouble(format!("skipped a checkpoint: {reason}")));
-        self.check_tokenizer(&restored)?;
+        self.check_is_same_run(&restored)?;
         let Restored { name, manifest, state: saved, .. } = restored;
         restore_tensors(state, &saved);
         state.step = name.step;
@@ -101,7 +109,8 @@ impl<'a> Saver<'a> {
             sequences_consumed: state.consumed,
             updates: state.optimizer.updates(),
             world_size: ranks.world_size(),
-            tokenizer_hash: self.tokenizer_hash.clone(),
+            tokenizer_hash: self.data.tokenizer_hash.clone(),
+            data_sequences: self.data.sequences,
             config: self.world.config.to_toml(),
             model: self.world.config.model.clone(),
         };
@@ -249,7 +258,14 @@ impl<'a> Saver<'a> {
         let names = self.world.collectives.gather_bytes(&serde_json::to_vec(&name).unwrap_or_default())?;
         let names: Vec<Option<CheckpointName>> =
             names.iter().map(|name| serde_json::from_slice(name).unwrap_or_default()).collect();
-        let Some(oldest) = names.into_iter().min().flatten() else { return Ok(None) };
+        let blind = names.iter().position(Option::is_none);
+        let Some(oldest) = names.into_iter().flatten().min() else { return Ok(None) };
+        if let Some(rank) = blind {
+            return Err(JobError::Usage(format!(
+                "rank {rank} sees no checkpoint in {}, others see {oldest}: all ranks must reach the same run.output",
+                self.run.url()
+            )));
+        }
         if name.as_ref() == Some(&oldest) {
             return Ok(mine);
         }
@@ -259,14 +275,30 @@ impl<'a> Saver<'a> {
         Ok(Some(Restored { name: oldest, manifest, state, skipped }))
     }
 
-    fn check_tokenizer(&self, restored: &Restored) -> Result<(), JobError> {
-        let saved = &restored.manifest.tokenizer_hash;
-        match *saved == self.tokenizer_hash {
+    /// Refuses to resume where the place in the data would mean another one: what was trained on would be repeated, or
+    /// left out, without a word.
+    fn check_is_same_run(&self, restored: &Restored) -> Result<(), JobError> {
+        let manifest = &restored.manifest;
+        let saved = RawConfig::parse(&restored.name.to_string(), &manifest.config, &[])?.run()?;
+        let now = &self.world.config;
+        let differences = [
+            ("run.seed", saved.run.seed.to_string(), now.run.seed.to_string()),
+            ("batch.sequence_tokens", saved.batch.sequence_tokens.to_string(), now.batch.sequence_tokens.to_string()),
+            ("data.train's tokenizer hash", manifest.tokenizer_hash.clone(), self.data.tokenizer_hash.clone()),
+            ("data.train's sequences", manifest.data_sequences.to_string(), self.data.sequences.to_string()),
+        ];
+        let differences: Vec<_> = differences
+            .iter()
+            .filter(|(_, saved, now)| saved != now)
+            .map(|(what, saved, now)| format!("{what} was {saved} and is now {now}"))
+            .collect();
+        match differences.is_empty() {
             true => Ok(()),
             false => Err(JobError::Usage(format!(
-                "{} was trained on tokens of the tokenizer with hash {saved}, but data.train has {}: give the same \
-                 data, or another run.output",
-                restored.name, self.tokenizer_hash
+                "{} cannot be resumed, since the order of the data would be another one: {}; give what the run began \
+                 with, or another run.output",
+                restored.name,
+                differences.join("; ")
             ))),
         }
     }
