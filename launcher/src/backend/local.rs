@@ -141,8 +141,8 @@ fn read_output(output: Box<dyn Read + Send>, is_tagged: bool, events: &Sender<Ev
     while let Ok(1..) = reader.read_until(b'\n', &mut bytes) {
         let text = String::from_utf8_lossy(&bytes);
         let text = text.trim_end();
-        let (rank, line) = if is_tagged { split_tag(text) } else { (Some(Rank::ZERO), text) };
-        let sent = events.send(Event::Output { rank, line: line.to_owned() });
+        let (rank, line) = if is_tagged { split_tag(text) } else { (Some(Rank::ZERO), text.to_owned()) };
+        let sent = events.send(Event::Output { rank, line });
         if sent.is_err() {
             return;
         }
@@ -151,15 +151,19 @@ fn read_output(output: Box<dyn Read + Send>, is_tagged: bool, events: &Sender<Ev
 }
 
 /// Splits the tag of `mpirun --tag-output` off: `[1,0]<stderr>:text`. mpirun's own lines have none.
-fn split_tag(line: &str) -> (Option<Rank>, &str) {
+///
+/// A line that reaches mpirun in several reads has the tag again at each.
+fn split_tag(line: &str) -> (Option<Rank>, String) {
     let tagged = || {
         let (job_and_rank, rest) = line.strip_prefix('[')?.split_once("]<std")?;
         let rank = job_and_rank.split_once(',')?.1.parse().ok().map(Rank)?;
-        Some((rank, rest.split_once(">:")?.1))
+        let (_, text) = rest.split_once(">:")?;
+        let tag = &line[..line.len() - text.len()];
+        Some((rank, text.replace(tag, "")))
     };
     match tagged() {
         Some((rank, text)) => (Some(rank), text),
-        None => (None, line),
+        None => (None, line.to_owned()),
     }
 }
 
@@ -169,11 +173,16 @@ mod tests {
 
     #[test]
     fn tags_name_the_rank_and_go() {
-        assert_eq!(split_tag("[1,0]<stdout>:loss 3"), (Some(Rank(0)), "loss 3"));
-        assert_eq!(split_tag("[1,12]<stderr>:[2,3]<stdout>:x"), (Some(Rank(12)), "[2,3]<stdout>:x"));
-        assert_eq!(split_tag("[1,3]<stderr>:"), (Some(Rank(3)), ""));
+        for (line, rank, text) in [
+            ("[1,0]<stdout>:loss 3", 0, "loss 3"),
+            ("[1,12]<stderr>:[2,3]<stdout>:x", 12, "[2,3]<stdout>:x"),
+            ("[1,3]<stderr>:", 3, ""),
+            ("[1,3]<stderr>:in [1,3]<stderr>:parts[1,3]<stderr>:", 3, "in parts"),
+        ] {
+            assert_eq!(split_tag(line), (Some(Rank(rank)), text.to_owned()));
+        }
         for own in ["mpirun noticed that", "[vm:123] something", ""] {
-            assert_eq!(split_tag(own), (None, own));
+            assert_eq!(split_tag(own), (None, own.to_owned()));
         }
     }
 

@@ -54,6 +54,8 @@ def main():
         connection.sendall((json.dumps(message) + "\n").encode())
 
     def leave(code, name, message):
+        # Python gives signals back to their defaults before it ends, and a late one would then kill.
+        signal.signal(signal.SIGUSR2, signal.SIG_IGN)
         send(type="exit", code=name, message=message)
         sys.exit(code)
 

@@ -78,7 +78,7 @@ mod tests {
 
     #[test]
     fn buckets_cover_everything_from_the_end() {
-        let layout = Layout::new(&ModelConfig { layers: 2, width: 8, heads: 2, context_tokens: 4, vocabulary: 10 });
+        let layout = Layout::new(&ModelConfig { layers: 4, width: 8, heads: 2, context_tokens: 4, vocabulary: 10 });
         for bytes in [4096, 8192, 1 << 20] {
             let buckets = layout.buckets(bytes);
             assert_eq!(buckets[0].end, layout.elements());
