@@ -15,8 +15,8 @@ pub struct RunSection {
     pub seed: u64,
     /// What to compute on. Default `auto`.
     pub device: DeviceKind,
-    /// Peak dense FLOP/s of what one rank computes on; where given, metrics and progress show the MFU.
-    pub peak_flops: Option<f64>,
+    /// Peak dense FLOP/s of what one rank computes on, for the MFU in metrics and progress; 0 shows none. Default 0.
+    pub peak_flops: f64,
 }
 
 /// `run.device`.
@@ -36,11 +36,10 @@ impl RunSection {
             output: section.required("output", "give the run folder, such as \"file:///data/runs/first\""),
             seed: section.or("seed", 1337),
             device: section.or("device", DeviceKind::Auto),
-            peak_flops: section.optional("peak_flops"),
+            peak_flops: section.or("peak_flops", 0.0),
         };
-        if let Some(peak) = run.peak_flops {
-            section.require(peak.is_finite() && peak > 0.0, "peak_flops", peak, "must be above 0, such as 1e11");
-        }
+        let peak = run.peak_flops;
+        section.require(peak.is_finite() && peak >= 0.0, "peak_flops", peak, "must be at least 0; 0 shows no MFU");
         section.require(i64::try_from(run.seed).is_ok(), "seed", run.seed, "must be below 2^63");
         run
     }

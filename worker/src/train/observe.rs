@@ -50,8 +50,8 @@ impl Observer {
             writers,
             control: world.control.clone(),
             tokens_per_step: config.batch_plan().tokens_per_step(),
-            mfu_per_token_rate: config.run.peak_flops.map(|peak| {
-                let all_ranks = peak * f64::from(world.collectives.world_size().get());
+            mfu_per_token_rate: (config.run.peak_flops > 0.0).then(|| {
+                let all_ranks = config.run.peak_flops * f64::from(world.collectives.world_size().get());
                 config.model.flops_per_token(config.batch.sequence_tokens) / all_ranks
             }),
             max_steps: config.train.max_steps,
