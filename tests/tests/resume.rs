@@ -34,9 +34,9 @@ fn a_killed_rank_is_restarted() {
     let config = scratch.config("run", &[&format!("checkpoint.every_steps={every}")]);
     let mut running = Running::start(by_launcher(2, &config));
     // The launcher shows the first steps, and then the first checkpoint, which is committed some steps after its own.
-    let steps = (1..=5).map(|step| format!("step {step:>6}/40"));
-    let moments: Vec<String> = steps.chain(std::iter::repeat_n("committed ".into(), 5)).collect();
-    running.wait_for(random.choose::<String>(&moments), DEADLINE);
+    let moments = ["step      1/40", "step      3/40", "committed ", "committed ", "committed ", "committed "];
+    let moment = *random.choose(&moments);
+    running.wait_for(moment, DEADLINE);
     let can_resume = running.printed().contains("committed ");
     send(*random.choose(&running.processes("worker")), Signal::SIGKILL);
     let text = ended(running, ExitCode::Done, &["rank lost", "attempt 2:", "done: 40 steps"]);
@@ -50,7 +50,7 @@ fn all_ranks_are_killed_and_started_again() {
     let (scratch, mut random) = (Scratch::new(), Random::fresh());
     let config = scratch.config("run", &["checkpoint.every_steps=3"]);
     let mut running = Running::start(by_mpirun(2, &config));
-    let moment = format!("step {}/40", random.choose(&[1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 20]));
+    let moment = format!("step {}/40", random.choose(&[1, 3, 5, 6, 7, 8, 9, 10, 20]));
     running.wait_for(&moment, DEADLINE);
     let can_resume = running.printed().contains("committed ");
     for program in ["mpirun", "worker"] {
