@@ -103,5 +103,5 @@ fn a_rank_that_hangs_is_noticed_by_the_others() {
     let mut running = Running::start(by_launcher(2, &config));
     running.wait_for("step      3/", DEADLINE);
     send(running.processes("worker")[0], Signal::SIGSTOP);
-    ended(running, ExitCode::Communication, &["parallel.timeout_s = 5"]);
+    ended(running, ExitCode::Communication, &["did not end within 5 s (parallel.timeout_s)"]);
 }

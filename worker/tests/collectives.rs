@@ -11,7 +11,7 @@ use worker::collectives::{Collectives, Pending, ReduceOp, mpi};
 use worker::world::{leave, start_collectives};
 
 /// Elements per rank: none, one, odd, and more than one MPI segment.
-const SIZES: [i64; 5] = [0, 1, 7, 1000, 3_000_001];
+const SIZES: [i64; 5] = [0, 1, 7, 1000, 1_000_003];
 const KINDS: [Kind; 4] = [Kind::Float, Kind::Double, Kind::Int64, Kind::Uint8];
 
 /// Small whole numbers, exact in every kind: element i of rank r.
