@@ -42,6 +42,5 @@ fn without_valid_credentials_access_is_denied() {
 }
 
 fn open() -> Folder {
-    let impatient = StorageConfig::default();
-    Folder::open("s3://bucket/x", &impatient).unwrap()
+    Folder::open("s3://bucket/x", &StorageConfig::default()).unwrap()
 }

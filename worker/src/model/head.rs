@@ -5,7 +5,7 @@
 use tch::{Kind, Tensor};
 
 /// Rows whose logits exist at once.
-const CHUNK_ROWS: i64 = 256;
+const CHUNK_ROWS: i64 = 512;
 
 /// The logits [N, V padded] of `x` [N, C].
 pub(super) fn logits(x: &Tensor, embedding: &Tensor) -> Tensor {
