@@ -217,7 +217,8 @@ impl Watch<'_> {
         match self.announced.get(&rank) {
             None => self.kill_after(LINGER, Killed::RankLost { rank }),
             Some(code) if self.announced.len() == self.job.plan.world_size.get() as usize && self.links.is_empty() => {
-                self.kill_after(LINGER, Killed::Finished { code: *code });
+                // Instead of an earlier deadline: that of a stop has been met, and its checkpoint is committed.
+                self.deadline = Some((Instant::now() + LINGER, Killed::Finished { code: *code }));
             }
             Some(_) => {}
         }
