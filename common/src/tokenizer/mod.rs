@@ -10,6 +10,7 @@
 
 mod merge;
 mod split;
+mod vocabulary;
 
 use std::sync::Arc;
 
@@ -18,6 +19,7 @@ use tiktoken_rs::CoreBPE;
 
 use merge::Merges;
 use split::Splitter;
+pub use vocabulary::{Merge, Vocabulary};
 
 /// A byte-level BPE vocabulary. Cheap to clone, and to be shared between threads.
 #[derive(Clone)]
