@@ -39,7 +39,7 @@ fn golden<T: DeserializeOwned>(name: &str) -> T {
 
 #[test]
 fn ids_of_picked_texts_equal_tiktokens() {
-    let tokenizer = Tokenizer::load("gpt2").unwrap();
+    let tokenizer = Tokenizer::gpt2().unwrap();
     let texts: Vec<Text> = golden("tokenizer.json");
     assert!(texts.len() > 200, "{}", texts.len());
     for Text { text, ids } in texts {
@@ -60,7 +60,7 @@ fn ids_of_corpora_equal_tiktokens() {
     }
     let golden: HashMap<String, Corpus> =
         golden::<Vec<Corpus>>("corpora_tokens.json").into_iter().map(|c| (c.name.clone(), c)).collect();
-    let tokenizer = Tokenizer::load("gpt2").unwrap();
+    let tokenizer = Tokenizer::gpt2().unwrap();
     let mut script = Command::new("python3")
         .arg(repository().join("scripts/golden/corpora.py"))
         .arg(&folder)
@@ -91,7 +91,7 @@ fn encode_corpus(tokenizer: &Tokenizer, name: &str, documents: &[Vec<u8>]) -> Co
     let mut hasher = Sha256::new();
     let mut tokens = 0;
     for ids in ids {
-        let separator = (documents.len() > 1).then_some(Tokenizer::END_OF_TEXT);
+        let separator = (documents.len() > 1).then_some(Tokenizer::GPT2_END_OF_TEXT);
         for id in separator.into_iter().chain(ids) {
             hasher.update(id.to_le_bytes());
             tokens += 1;

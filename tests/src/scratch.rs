@@ -134,18 +134,18 @@ impl Scratch {
 
     fn write_shards(&self, name: &str, tokens: &[u16], shard_tokens: usize) {
         let folder = self.folder(name);
-        let tokenizer = Tokenizer::load("gpt2").expect("the vocabulary is built in");
+        let tokenizer = Tokenizer::gpt2().expect("the vocabulary is built in");
         let mut shards = Vec::new();
         for (i, tokens) in tokens.chunks(shard_tokens).enumerate() {
             let (name, content) = (format!("shard-{i:06}.bin"), encode(tokens));
-            shards.push(ShardEntry::describe(&name, &content, Tokenizer::END_OF_TEXT));
+            shards.push(ShardEntry::describe(&name, &content, Tokenizer::GPT2_END_OF_TEXT));
             put(&folder, &name, content);
         }
         let index = Index {
             version: 1,
             tokenizer: "gpt2".into(),
             tokenizer_hash: tokenizer.hash().to_owned(),
-            vocabulary: tokenizer.vocabulary(),
+            vocabulary: tokenizer.size(),
             tokens: shards.iter().map(|s| s.tokens).sum(),
             documents: shards.iter().map(|s| s.documents).sum(),
             block_bytes: BLOCK_BYTES,
@@ -194,11 +194,11 @@ impl Language {
             if words_left == 0 {
                 words_left = 20 + random.below(64);
                 word = random.below(WORDS);
-                tokens.push(Tokenizer::END_OF_TEXT);
+                tokens.push(Tokenizer::GPT2_END_OF_TEXT);
                 continue;
             }
             words_left -= 1;
-            tokens.push((mix(self.seed ^ word) % u64::from(Tokenizer::END_OF_TEXT)) as u16);
+            tokens.push((mix(self.seed ^ word) % u64::from(Tokenizer::GPT2_END_OF_TEXT)) as u16);
             let choice = random.below(8).saturating_sub(4);
             word = mix(mix(self.seed ^ word) ^ choice) % WORDS;
         }

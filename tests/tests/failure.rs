@@ -68,7 +68,7 @@ fn a_shard_with_the_wrong_magic() {
         let path = shard.with_file_name(INDEX_NAME);
         let mut index = Index::parse("of the test", &fs::read(&path).unwrap()).unwrap();
         let entry = index.shards.iter_mut().find(|entry| entry.name == SHARD).unwrap();
-        *entry = ShardEntry::describe(SHARD, &content, Tokenizer::END_OF_TEXT);
+        *entry = ShardEntry::describe(SHARD, &content, Tokenizer::GPT2_END_OF_TEXT);
         fs::write(path, index.to_json()).unwrap();
     };
     refuses_data(rewrite, "magic is 20240521, expected 20240520: not a token shard");

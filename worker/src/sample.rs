@@ -2,13 +2,14 @@
 
 use std::io::{self, Write};
 
-use common::checkpoint_layout::CheckpointName;
+use common::checkpoint_layout::{CheckpointName, Manifest};
 use common::config::RunConfig;
 use common::storage::Folder;
-use common::tokenizer::Tokenizer;
+use common::tokenizer::{DecodeStream, Tokenizer};
 use tch::{Device, Kind, Tensor};
 
 use crate::checkpoint;
+use crate::data::DataError;
 use crate::error::JobError;
 use crate::model::Gpt2;
 
@@ -35,33 +36,38 @@ pub struct SampleOptions {
 pub fn sample(config: &RunConfig, options: &SampleOptions) -> Result<(), JobError> {
     options.check()?;
     let _no_grad = tch::no_grad_guard();
-    let tokenizer = Tokenizer::load(&config.data.tokenizer).map_err(|error| JobError::Usage(error.to_string()))?;
-    let model = load_model(config, options.checkpoint.as_deref())?;
-    let mut ids = vec![i64::from(Tokenizer::END_OF_TEXT)];
+    let tokenizer = Tokenizer::open(&config.data.tokenizer, &config.storage).map_err(DataError::from)?;
+    let model = load_model(config, options.checkpoint.as_deref(), &tokenizer)?;
+    let mut ids = vec![i64::from(tokenizer.end_of_text())];
     ids.extend(tokenizer.encode(&options.prompt).into_iter().map(i64::from));
-    let mut text = Utf8Writer::new(io::stdout().lock());
+    let mut text = DecodeStream::new(tokenizer.clone());
     // A reader that has gone away has seen enough.
-    let is_gone = |written: io::Result<()>| written.is_err();
-    if is_gone(text.write(options.prompt.as_bytes())) {
+    let is_gone = |text: &str| {
+        let mut out = io::stdout().lock();
+        out.write_all(text.as_bytes()).and_then(|()| out.flush()).is_err()
+    };
+    if is_gone(&options.prompt) {
         return Ok(());
     }
     tch::manual_seed(options.seed as i64);
     for _ in 0..options.tokens {
         let next = options.draw(&next_logits(&model, &ids)?);
-        if next == i64::from(Tokenizer::END_OF_TEXT) {
+        if next == i64::from(tokenizer.end_of_text()) {
             break;
         }
         ids.push(next);
-        if is_gone(text.write(&tokenizer.decode(&[next as u16]).unwrap_or_default())) {
+        // A row that no token has, where `model.vocabulary` is more than the tokenizer's, is no text.
+        let piece = u16::try_from(next).ok().and_then(|id| text.push(id)).unwrap_or_default();
+        if is_gone(&piece) {
             return Ok(());
         }
     }
-    let _ = text.write(b"\n");
+    is_gone(&(text.finish() + "\n"));
     Ok(())
 }
 
 /// The model of the run's newest checkpoint, or of the one called `name`.
-fn load_model(config: &RunConfig, name: Option<&str>) -> Result<Gpt2, JobError> {
+fn load_model(config: &RunConfig, name: Option<&str>, tokenizer: &Tokenizer) -> Result<Gpt2, JobError> {
     let run = Folder::open(&config.run.output, &config.storage)?;
     let (folder, manifest) = match name {
         Some(name) => {
@@ -74,10 +80,24 @@ fn load_model(config: &RunConfig, name: Option<&str>) -> Result<Gpt2, JobError> 
             JobError::Usage(format!("{} has no committed checkpoint; train first with `launcher train`", run.url()))
         })?,
     };
+    check_tokenizer(folder.url(), &manifest, tokenizer, &config.data.tokenizer)?;
     let model = Gpt2::zeros(&config.model, Kind::Float, Device::Cpu);
     checkpoint::check_model(folder.url(), &manifest, &crate::train::save::shapes(&model))?;
     model.layout.load(&model.flat, &checkpoint::read_weights(&folder, &manifest)?);
     Ok(model)
+}
+
+/// Text of one tokenizer means nothing to a model of another.
+fn check_tokenizer(url: &str, manifest: &Manifest, tokenizer: &Tokenizer, name: &str) -> Result<(), JobError> {
+    match manifest.tokenizer_hash == tokenizer.hash() {
+        true => Ok(()),
+        false => Err(JobError::Usage(format!(
+            "{url} was trained with a tokenizer whose hash is {}, but data.tokenizer = {name:?} has {}; name the one that \
+             the token shards were made with",
+            manifest.tokenizer_hash,
+            tokenizer.hash()
+        ))),
+    }
 }
 
 /// The logits [V] after `ids`, of which as many count as the model has context for.
@@ -117,45 +137,6 @@ impl SampleOptions {
     }
 }
 
-/// Writes bytes as text, never half a character.
-struct Utf8Writer<W> {
-    writer: W,
-    pending: Vec<u8>,
-}
-
-impl<W: Write> Utf8Writer<W> {
-    fn new(writer: W) -> Self {
-        Utf8Writer { writer, pending: Vec::new() }
-    }
-
-    /// Writes what of `bytes` makes whole characters, and keeps the rest; what can never become one is replaced.
-    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.pending.extend_from_slice(bytes);
-        let mut text = String::new();
-        let mut kept = 0;
-        for chunk in self.pending.utf8_chunks() {
-            text.push_str(chunk.valid());
-            let is_end = chunk.invalid().len() + chunk.valid().len() == self.pending.len() - kept;
-            // A sequence that the end cuts off may still be completed.
-            if is_end && !chunk.invalid().is_empty() && chunk.invalid().len() < 4 && could_continue(chunk.invalid()) {
-                kept += chunk.valid().len();
-                break;
-            }
-            if !chunk.invalid().is_empty() {
-                text.push(char::REPLACEMENT_CHARACTER);
-            }
-            kept += chunk.valid().len() + chunk.invalid().len();
-        }
-        self.pending.drain(..kept);
-        self.writer.write_all(text.as_bytes()).and_then(|()| self.writer.flush())
-    }
-}
-
-/// Whether `bytes` are the beginning of a character.
-fn could_continue(bytes: &[u8]) -> bool {
-    matches!(std::str::from_utf8(bytes), Err(error) if error.error_len().is_none())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -193,16 +174,5 @@ mod tests {
         assert_near(&frequencies(&SampleOptions { top_k: 2, ..options() }), &[4.0 / 7.0, 3.0 / 7.0, 0.0, 0.0]);
         assert_near(&frequencies(&SampleOptions { top_p: 0.8, ..options() }), &[4.0 / 9.0, 3.0 / 9.0, 2.0 / 9.0, 0.0]);
         assert_eq!(frequencies(&SampleOptions { temperature: 0.0, ..options() })[0].round(), 1.0);
-    }
-
-    #[test]
-    fn half_characters_wait_for_the_other_half() {
-        let mut out = Vec::new();
-        let mut writer = Utf8Writer::new(&mut out);
-        let text = "aé€😀".as_bytes();
-        text.iter().try_for_each(|byte| writer.write(&[*byte])).unwrap();
-        writer.write(&[0xff, b'b', 0xe2]).unwrap();
-        writer.write(b"c").unwrap();
-        assert_eq!(String::from_utf8(out).unwrap(), "aé€😀\u{fffd}b\u{fffd}c");
     }
 }

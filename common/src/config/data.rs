@@ -7,7 +7,7 @@ use super::section::Section;
 /// `[data]`.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct DataConfig {
-    /// The tokenizer that the shards must have been made with. Default `gpt2`, the only one today.
+    /// The tokenizer that the shards must have been made with: `gpt2`, or the path or URL of its files. Default `gpt2`.
     pub tokenizer: String,
     /// Where to train: a folder of shards with its `index.json`; one data set today.
     pub train: Vec<DataSource>,
@@ -33,12 +33,7 @@ impl DataConfig {
             validation: section.or("validation", Vec::new()),
             prefetch_bytes: section.or("prefetch_bytes", 256 << 20),
         };
-        section.require(
-            data.tokenizer == "gpt2",
-            "tokenizer",
-            format!("{:?}", data.tokenizer),
-            "is not \"gpt2\", the only one today",
-        );
+        section.require(!data.tokenizer.is_empty(), "tokenizer", "\"\"", "names none; give \"gpt2\", or a path or URL");
         section.require(data.train.len() == 1, "train", data.train.len(), "data sets; give exactly one");
         section.require(data.validation.len() <= 1, "validation", data.validation.len(), "data sets; give one or none");
         let least = 8 << 20;

@@ -222,7 +222,8 @@ impl RunConfig {
     /// Turns every path into an absolute URL, so that processes in other folders mean the same.
     pub fn make_urls_absolute(&mut self) -> Result<(), crate::storage::StorageError> {
         let sources = self.data.train.iter_mut().chain(&mut self.data.validation).map(|source| &mut source.url);
-        for url in sources.chain([&mut self.run.output]) {
+        let tokenizer = Some(&mut self.data.tokenizer).filter(|source| source.as_str() != "gpt2");
+        for url in sources.chain([&mut self.run.output]).chain(tokenizer) {
             *url = crate::storage::absolute_url(url)?.to_string();
         }
         Ok(())

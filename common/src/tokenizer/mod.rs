@@ -1,75 +1,138 @@
-//! Byte-level BPE: text to token ids and back.
+//! Byte-level BPE: text to token ids and back, and training.
 //!
-//! The only vocabulary today is OpenAI's GPT-2 (50,256 merged tokens and end-of-text). It comes with the `tiktoken-rs`
-//! crate, so nothing is fetched at run time. Only the vocabulary is that crate's: its encoder splits text with a
-//! backtracking regex and panics where that gives up, so splitting and merging are done here, in time that
-//! stays linear in the text but for a logarithm, whatever the text is.
+//! GPT-2's own vocabulary (50,256 merged tokens and end-of-text) comes with the `tiktoken-rs` crate, so nothing is fetched
+//! at run time; others are read from the files that Hugging Face's libraries write. Only the vocabulary is that crate's:
+//! its encoder splits text with a backtracking regex and panics where that gives up, so splitting and merging are done
+//! here, in time that stays linear in the text but for a logarithm, whatever the text is. docs/tokenizer.md says
+//! what the ids of a text are, to the letter.
 //!
 //! - `split`: text to the pieces that merges never cross.
-//! - `merge`: one piece to ids.
+//! - `merge`: one piece to ids, and the cache of pieces.
+//! - `vocabulary`: what a tokenizer is made of.
+//! - `gpt2`: GPT-2's vocabulary.
+//! - [`files`]: vocabularies from and to files.
+//! - [`train`]: texts to a vocabulary.
+//! - `decode`: ids to text as they come.
 
+mod decode;
+pub mod files;
+mod gpt2;
 mod merge;
 mod split;
+pub mod train;
 mod vocabulary;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use sha2::{Digest, Sha256};
-use tiktoken_rs::CoreBPE;
 
-use merge::Merges;
-use split::Splitter;
+use crate::config::StorageConfig;
+use crate::storage::StorageError;
+use crate::worker_contract::ExitCode;
+pub use decode::DecodeStream;
+use merge::{Cache, Merges};
 pub use vocabulary::{Merge, Vocabulary};
 
-/// A byte-level BPE vocabulary. Cheap to clone, and to be shared between threads.
+/// A byte-level BPE tokenizer. Cheap to clone, and to be shared between threads.
 #[derive(Clone)]
 pub struct Tokenizer {
     shared: Arc<Shared>,
 }
 
 struct Shared {
-    splitter: Splitter,
+    vocabulary: Vocabulary,
     merges: Merges,
-    /// The bytes of every id, end-of-text included.
-    tokens: Vec<Vec<u8>>,
+    end_of_text: u16,
     hash: String,
+    /// Those that no thread uses now. A thread takes one, or makes one, and gives it back: there are as many as
+    /// threads encode at once, of 2 MiB each.
+    caches: Mutex<Vec<Cache>>,
 }
 
-/// The vocabulary cannot be had.
+/// The tokenizer cannot be had.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot load the tokenizer {name:?}: {reason}; the one that exists today is \"gpt2\"")]
-pub struct TokenizerError {
-    name: String,
-    reason: String,
+pub enum TokenizerError {
+    /// Its files cannot be read.
+    #[error("cannot load the tokenizer {source_name:?}: {reason}")]
+    Storage {
+        /// As in the config.
+        source_name: String,
+        /// Why.
+        reason: StorageError,
+    },
+    /// Its files are not those of a byte-level BPE tokenizer that Convoy can use.
+    #[error(
+        "cannot use the tokenizer {source_name:?}: {reason}; give \"gpt2\", or the path or URL of a tokenizer.json, or of a \
+         folder with one or with vocab.json and merges.txt, of byte-level BPE as GPT-2 splits text"
+    )]
+    Unusable {
+        /// As in the config, or the file.
+        source_name: String,
+        /// What is wrong.
+        reason: String,
+    },
 }
 
-/// The text of the special token.
-const END_OF_TEXT: &[u8] = b"<|endoftext|>";
+impl TokenizerError {
+    /// What a process that ends because of this exits with.
+    pub fn exit_code(&self) -> ExitCode {
+        match self {
+            TokenizerError::Storage { reason, .. } => reason.exit_code(),
+            TokenizerError::Unusable { .. } => ExitCode::Config,
+        }
+    }
+}
+
+/// The text of the special token before each document.
+pub const END_OF_TEXT: &str = "<|endoftext|>";
 
 /// The pattern that splits text before merging, as OpenAI published it with GPT-2; it goes into the hash.
 const GPT2_SPLIT: &str = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+";
 
-impl Tokenizer {
-    /// The token before each document, `<|endoftext|>`.
-    pub const END_OF_TEXT: u16 = 50_256;
+/// Ids fit u16, as token shards have them.
+pub const MOST_TOKENS: usize = 1 << 16;
 
-    /// Loads the vocabulary called `name`.
-    pub fn load(name: &str) -> Result<Self, TokenizerError> {
-        let refuse = |reason: String| TokenizerError { name: name.to_owned(), reason };
-        if name != "gpt2" {
-            return Err(refuse("unknown name".into()));
-        }
-        let bpe = tiktoken_rs::r50k_base().map_err(|e| refuse(e.to_string()))?;
-        let tokens = vocabulary(&bpe).map_err(refuse)?;
-        let merges = Merges::new(&tokens[..usize::from(Self::END_OF_TEXT)]).map_err(refuse)?;
-        let splitter = Splitter::gpt2().map_err(|e| refuse(e.to_string()))?;
-        let hash = hash(&tokens);
-        Ok(Tokenizer { shared: Arc::new(Shared { splitter, merges, tokens, hash }) })
+impl Tokenizer {
+    /// GPT-2's id of [`END_OF_TEXT`].
+    pub const GPT2_END_OF_TEXT: u16 = 50_256;
+
+    /// The tokenizer `source`: `gpt2`, or the path or URL of files that [`files::read`] understands.
+    pub fn open(source: &str, storage: &StorageConfig) -> Result<Self, TokenizerError> {
+        if source == "gpt2" { Self::gpt2() } else { Self::new(source, files::read(source, storage)?) }
     }
 
-    /// Number of tokens in the vocabulary, end-of-text included.
-    pub fn vocabulary(&self) -> u32 {
-        u32::from(Self::END_OF_TEXT) + 1
+    /// GPT-2's.
+    pub fn gpt2() -> Result<Self, TokenizerError> {
+        let vocabulary = gpt2::vocabulary().map_err(|reason| unusable("gpt2", reason))?;
+        Self::new("gpt2", vocabulary)
+    }
+
+    /// The tokenizer of `vocabulary`; `name` is for errors.
+    pub fn new(name: &str, vocabulary: Vocabulary) -> Result<Self, TokenizerError> {
+        vocabulary.check().map_err(|reason| unusable(name, reason))?;
+        let merges = Merges::new(&vocabulary).map_err(|reason| unusable(name, reason))?;
+        let mut special = vocabulary.special.iter().copied();
+        let end_of_text = special.find(|id| vocabulary.tokens[usize::from(*id)] == END_OF_TEXT.as_bytes());
+        let end_of_text =
+            end_of_text.ok_or_else(|| unusable(name, format!("it has no special token {END_OF_TEXT}")))?;
+        let hash = hash(&vocabulary.tokens);
+        let caches = Mutex::default();
+        Ok(Tokenizer { shared: Arc::new(Shared { vocabulary, merges, end_of_text, hash, caches }) })
+    }
+
+    /// What it is made of.
+    pub fn vocabulary(&self) -> &Vocabulary {
+        &self.shared.vocabulary
+    }
+
+    /// Number of tokens in the vocabulary, special ones included.
+    pub fn size(&self) -> u32 {
+        self.shared.vocabulary.tokens.len() as u32
+    }
+
+    /// The id of [`END_OF_TEXT`], the token before each document.
+    pub fn end_of_text(&self) -> u16 {
+        self.shared.end_of_text
     }
 
     /// SHA-256 over the vocabulary, in hex: equal for equal tokenizers, whatever files they came from.
@@ -77,12 +140,39 @@ impl Tokenizer {
         &self.shared.hash
     }
 
-    /// The ids of `text`, in which `<|endoftext|>` is ordinary text.
+    /// The ids of `text`, in which special tokens such as `<|endoftext|>` are ordinary text.
     pub fn encode(&self, text: &str) -> Vec<u16> {
         let mut ids = Vec::new();
-        for piece in self.shared.splitter.pieces(text) {
-            self.shared.merges.encode(piece.as_bytes(), &mut ids);
+        self.encode_into(text, &mut ids);
+        ids
+    }
+
+    /// Appends the ids of `text`, as [`Tokenizer::encode`] has them.
+    pub fn encode_into(&self, text: &str, ids: &mut Vec<u16>) {
+        let mut cache = self.caches().pop().unwrap_or_else(Cache::new);
+        // Bytes per token of English are more than 4; what is too much here is soon used by the next text.
+        ids.reserve(text.len() / 4);
+        let model = (&self.shared.merges, &self.shared.vocabulary);
+        let mut start = 0;
+        for piece in split::pieces(text) {
+            let end = start + piece.len();
+            cache.encode(model, text.as_bytes(), start, end, ids);
+            start = end;
         }
+        self.caches().push(cache);
+    }
+
+    /// The ids of `text`, in which the text of a special token is that token; the first one counts, and of several
+    /// at one place the longest.
+    pub fn encode_with_special(&self, text: &str) -> Vec<u16> {
+        let mut ids = Vec::new();
+        let mut rest = text;
+        while let Some((at, length, id)) = self.first_special(rest) {
+            self.encode_into(&rest[..at], &mut ids);
+            ids.push(id);
+            rest = &rest[at + length..];
+        }
+        self.encode_into(rest, &mut ids);
         ids
     }
 
@@ -90,19 +180,40 @@ impl Tokenizer {
     pub fn decode(&self, ids: &[u16]) -> Option<Vec<u8>> {
         let mut bytes = Vec::new();
         for id in ids {
-            bytes.extend_from_slice(self.shared.tokens.get(usize::from(*id))?);
+            bytes.extend_from_slice(self.token(*id)?);
         }
         Some(bytes)
     }
+
+    /// The bytes of one token.
+    pub fn token(&self, id: u16) -> Option<&[u8]> {
+        self.shared.vocabulary.tokens.get(usize::from(id)).map(Vec::as_slice)
+    }
+
+    /// Where the first special token in `text` is, its length, and its id.
+    fn first_special(&self, text: &str) -> Option<(usize, usize, u16)> {
+        let special = self.shared.vocabulary.special.iter().filter_map(|id| {
+            let token = std::str::from_utf8(self.token(*id)?).ok()?;
+            Some((text.find(token)?, token.len(), *id))
+        });
+        special.min_by_key(|(at, length, _)| (*at, usize::MAX - length))
+    }
+
+    fn caches(&self) -> std::sync::MutexGuard<'_, Vec<Cache>> {
+        self.shared.caches.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
-/// The bytes of every token in id order, the special one last.
-fn vocabulary(bpe: &CoreBPE) -> Result<Vec<Vec<u8>>, String> {
-    let merged = (0..u32::from(Tokenizer::END_OF_TEXT)).map(|id| bpe.decode_bytes(&[id]).map_err(|e| e.to_string()));
-    merged.chain([Ok(END_OF_TEXT.to_vec())]).collect()
+/// The pieces of `text` that merges never cross, in order: GPT-2's split.
+pub fn pieces(text: &str) -> impl Iterator<Item = &str> {
+    split::pieces(text)
 }
 
-/// SHA-256 over (u32 little-endian length, bytes) of each token in id order, the special one last, then of the split
+fn unusable(name: &str, reason: String) -> TokenizerError {
+    TokenizerError::Unusable { source_name: name.to_owned(), reason }
+}
+
+/// SHA-256 over (u32 little-endian length, bytes) of each token in id order, special ones included, then of the split
 /// pattern.
 fn hash(tokens: &[Vec<u8>]) -> String {
     let mut hasher = Sha256::new();
@@ -118,36 +229,39 @@ mod tests {
     use super::*;
 
     #[test]
-    fn hostile_text_of_a_megabyte_encodes_and_decodes() {
-        let tokenizer = Tokenizer::load("gpt2").unwrap();
-        let length = 1 << 20;
-        for unit in ["a", " ", "\u{a0}", "1", " '", "-", "漢", "\n a", "a\u{301}"] {
-            let text = unit.repeat(length / unit.len()) + "\tx";
-            let ids = tokenizer.encode(&text);
-            assert!(tokenizer.decode(&ids).unwrap() == text.as_bytes(), "{unit:?}");
-        }
-    }
-
-    #[test]
-    fn end_of_text_is_never_an_id_of_text() {
-        let tokenizer = Tokenizer::load("gpt2").unwrap();
-        let ids = tokenizer.encode("a<|endoftext|>b");
-        assert!(!ids.contains(&Tokenizer::END_OF_TEXT), "{ids:?}");
-        assert_eq!(tokenizer.decode(&ids).unwrap(), b"a<|endoftext|>b");
-        assert_eq!(tokenizer.decode(&[Tokenizer::END_OF_TEXT]).unwrap(), END_OF_TEXT);
-        assert_eq!(tokenizer.decode(&[Tokenizer::END_OF_TEXT + 1]), None);
+    fn end_of_text_is_never_an_id_of_text_unless_asked_for() {
+        let tokenizer = Tokenizer::gpt2().unwrap();
+        let text = "a<|endoftext|>b<|endoftext|>";
+        let ids = tokenizer.encode(text);
+        assert!(!ids.contains(&tokenizer.end_of_text()), "{ids:?}");
+        assert_eq!(tokenizer.decode(&ids).unwrap(), text.as_bytes());
+        assert_eq!(tokenizer.encode_with_special(text), [64, 50_256, 65, 50_256]);
+        assert_eq!(tokenizer.encode_with_special("<|endoftext"), tokenizer.encode("<|endoftext"));
+        assert_eq!(tokenizer.decode(&[50_256]).unwrap(), END_OF_TEXT.as_bytes());
+        assert_eq!(tokenizer.decode(&[50_257]), None);
     }
 
     #[test]
     fn the_hash_is_pinned() {
         // docs/token-shards.md; computed in Python from r50k_base.tiktoken.
         let expected = "3dd825a2a73eba50f5a8fb2367548839c8395a3ee0bf848a61a64d85015db3d8";
-        assert_eq!(Tokenizer::load("gpt2").unwrap().hash(), expected);
+        assert_eq!(Tokenizer::gpt2().unwrap().hash(), expected);
     }
 
     #[test]
-    fn other_names_are_refused() {
-        let error = Tokenizer::load("gpt5").err().unwrap().to_string();
-        assert_eq!(error, "cannot load the tokenizer \"gpt5\": unknown name; the one that exists today is \"gpt2\"");
+    fn threads_share_it() {
+        let tokenizer = Tokenizer::gpt2().unwrap();
+        let texts: Vec<String> = (0..64).map(|n| format!("thread {n} says {}", "word ".repeat(n))).collect();
+        let expected: Vec<_> = texts.iter().map(|text| tokenizer.encode(text)).collect();
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    for (text, expected) in texts.iter().zip(&expected) {
+                        assert_eq!(tokenizer.encode(text), *expected);
+                    }
+                });
+            }
+        });
+        assert!(tokenizer.caches().len() <= 4);
     }
 }

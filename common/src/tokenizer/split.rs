@@ -1,57 +1,193 @@
 //! Text to the pieces that merges never cross, as GPT-2 splits it.
 //!
-//! GPT-2's pattern has one part that needs a look ahead, `\s+(?!\S)`: a run of white space leaves its last character
-//! to what follows it, unless nothing does or the run is that one character. That rule is applied here by hand, so
-//! the rest is a pattern for a regex engine whose time is linear. Every character matches some alternative, so the
-//! pieces together are the text.
+//! The pattern is [`super::GPT2_SPLIT`]: a contraction; or a run of letters, of numbers, or of anything else but white space,
+//! each with the one space before it; or white space, which leaves its last character to what follows it, unless
+//! nothing does or it is that one character. Here it is written out by hand, over a table of character classes: it
+//! looks at each character once or twice and never goes back, so its time is linear whatever the text is.
 
-use regex::Regex;
+use std::sync::OnceLock;
 
-/// GPT-2's pattern without the look-ahead.
-const PATTERN: &str = r"'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+";
+use regex_syntax::hir::{Class as HirClass, HirKind};
 
-/// Splits text.
-pub(super) struct Splitter {
-    regex: Regex,
+/// What the pattern tells apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+enum Class {
+    /// Neither of the others.
+    Other,
+    /// `\p{L}`.
+    Letter,
+    /// `\p{N}`.
+    Number,
+    /// `\s`.
+    White,
 }
 
-impl Splitter {
-    pub fn gpt2() -> Result<Self, regex::Error> {
-        Ok(Splitter { regex: Regex::new(PATTERN)? })
-    }
+/// Characters of a block of the table.
+const BLOCK: usize = 256;
+/// Blocks that cover all of Unicode.
+const BLOCKS: usize = 0x11_0000 / BLOCK;
 
-    /// The pieces of `text`, in order.
-    pub fn pieces<'t>(&self, text: &'t str) -> impl Iterator<Item = &'t str> {
-        let mut start = 0;
-        std::iter::from_fn(move || {
-            let found = self.regex.find_at(text, start)?;
-            let piece = &text[start..piece_end(text, found.as_str(), found.end())];
-            start += piece.len();
-            Some(piece)
-        })
-    }
+/// The class of every character.
+struct Classes {
+    /// Of the ASCII characters, where most of text is.
+    ascii: [Class; 128],
+    /// Which of `blocks` each 256 characters have; most of them have the same few.
+    block_of: Vec<u8>,
+    blocks: Vec<[Class; BLOCK]>,
 }
 
-/// Where the piece that matched as `found` really ends: before its last character if it is white space, longer than
-/// that character, and followed by something.
-fn piece_end(text: &str, found: &str, end: usize) -> usize {
-    match found.chars().next_back() {
-        Some(last) if last.is_whitespace() && last.len_utf8() < found.len() && end < text.len() => {
-            end - last.len_utf8()
+/// The pieces of a text, in order; together they are the text.
+pub(super) struct Pieces<'t> {
+    text: &'t str,
+    start: usize,
+    classes: &'static Classes,
+}
+
+/// Splits `text`.
+pub(super) fn pieces(text: &str) -> Pieces<'_> {
+    static CLASSES: OnceLock<Classes> = OnceLock::new();
+    Pieces { text, start: 0, classes: CLASSES.get_or_init(Classes::new) }
+}
+
+impl<'t> Iterator for Pieces<'t> {
+    type Item = &'t str;
+
+    #[inline]
+    fn next(&mut self) -> Option<&'t str> {
+        if self.start == self.text.len() {
+            return None;
         }
-        _ => end,
+        let end = self.end_of_piece(self.start);
+        let piece = &self.text[self.start..end];
+        self.start = end;
+        Some(piece)
+    }
+}
+
+impl Pieces<'_> {
+    #[inline]
+    fn end_of_piece(&self, start: usize) -> usize {
+        let bytes = self.text.as_bytes();
+        if bytes[start] == b'\'' {
+            let contraction = contraction_length(&bytes[start + 1..]);
+            if contraction > 0 {
+                return start + 1 + contraction;
+            }
+        }
+        let (class, end) = self.class_at(start);
+        if class != Class::White {
+            return self.end_of_run(class, end);
+        }
+        if bytes[start] == b' ' && end < bytes.len() {
+            let (next, after) = self.class_at(end);
+            if next != Class::White {
+                return self.end_of_run(next, after);
+            }
+        }
+        self.end_of_white(start, end)
+    }
+
+    /// The class of the character at byte `at`, and where the next one is.
+    #[inline]
+    fn class_at(&self, at: usize) -> (Class, usize) {
+        let byte = self.text.as_bytes()[at];
+        if byte < 128 {
+            return (self.classes.ascii[usize::from(byte)], at + 1);
+        }
+        let character = self.text[at..].chars().next().unwrap_or('\0');
+        (self.classes.of(character), at + character.len_utf8())
+    }
+
+    /// Where the characters of `class` end, from `at` on.
+    #[inline]
+    fn end_of_run(&self, class: Class, mut at: usize) -> usize {
+        while at < self.text.len() {
+            let (next, after) = self.class_at(at);
+            if next != class {
+                break;
+            }
+            at = after;
+        }
+        at
+    }
+
+    /// Where the piece of white space ends whose first character is `start..end`.
+    fn end_of_white(&self, start: usize, mut end: usize) -> usize {
+        let mut last = start;
+        while end < self.text.len() {
+            let (next, after) = self.class_at(end);
+            if next != Class::White {
+                // Something follows, which gets the last one, unless that is all there is.
+                return if last == start { end } else { last };
+            }
+            last = end;
+            end = after;
+        }
+        end
+    }
+}
+
+/// How long the contraction is whose apostrophe is before `bytes`; 0 if it is none.
+#[inline]
+fn contraction_length(bytes: &[u8]) -> usize {
+    match bytes {
+        [b's' | b't' | b'm' | b'd', ..] => 1,
+        [b'r' | b'v', b'e', ..] | [b'l', b'l', ..] => 2,
+        _ => 0,
+    }
+}
+
+impl Classes {
+    fn new() -> Self {
+        let mut all = vec![Class::Other; BLOCKS * BLOCK];
+        for (pattern, class) in [(r"\p{L}", Class::Letter), (r"\p{N}", Class::Number), (r"\s", Class::White)] {
+            for (first, last) in ranges(pattern) {
+                all[first as usize..=last as usize].fill(class);
+            }
+        }
+        let mut blocks: Vec<[Class; BLOCK]> = Vec::new();
+        let mut block_of = Vec::with_capacity(BLOCKS);
+        for content in all.as_chunks::<BLOCK>().0 {
+            let known = blocks.iter().position(|block| block == content);
+            block_of.push(known.unwrap_or(blocks.len()) as u8);
+            if known.is_none() {
+                blocks.push(*content);
+            }
+        }
+        // Some 130 differ; a Unicode with more than 256 would be noticed by the test over all characters.
+        let mut ascii = [Class::Other; 128];
+        ascii.copy_from_slice(&all[..128]);
+        Classes { ascii, block_of, blocks }
+    }
+
+    #[inline]
+    fn of(&self, character: char) -> Class {
+        let code = character as usize;
+        self.blocks[usize::from(self.block_of[code / BLOCK])][code % BLOCK]
+    }
+}
+
+/// The characters that `pattern`, a class, matches.
+fn ranges(pattern: &str) -> Vec<(u32, u32)> {
+    match regex_syntax::parse(pattern).map(|hir| hir.into_kind()) {
+        Ok(HirKind::Class(HirClass::Unicode(class))) => {
+            class.ranges().iter().map(|range| (range.start() as u32, range.end() as u32)).collect()
+        }
+        other => unreachable!("{pattern} is a class of characters: {other:?}"),
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use regex::Regex;
+
     use super::*;
 
     #[test]
     fn pieces_are_gpt2s() {
-        let splitter = Splitter::gpt2().unwrap();
         let check = |text: &str, expected: &[&str]| {
-            assert_eq!(splitter.pieces(text).collect::<Vec<_>>(), expected, "{text:?}");
+            assert_eq!(pieces(text).collect::<Vec<_>>(), expected, "{text:?}");
         };
         check("", &[]);
         check("It's  we'll", &["It", "'s", " ", " we", "'ll"]);
@@ -63,5 +199,20 @@ mod tests {
         check("\tx", &["\t", "x"]);
         check("\u{a0}\u{3000}x", &["\u{a0}", "\u{3000}", "x"]);
         check(" 's 'S", &[" '", "s", " '", "S"]);
+        check("''re're'r", &["''", "re", "'re", "'", "r"]);
+    }
+
+    /// Each character's class against the regex engine's, which has the same Unicode tables.
+    #[test]
+    fn every_character_has_its_class() {
+        let classes = Classes::new();
+        let patterns = [(r"^\p{L}$", Class::Letter), (r"^\p{N}$", Class::Number), (r"^\s$", Class::White)];
+        let patterns = patterns.map(|(pattern, class)| (Regex::new(pattern).unwrap(), class));
+        let mut text = [0; 4];
+        for character in '\0'..=char::MAX {
+            let text = character.encode_utf8(&mut text);
+            let expected = patterns.iter().find(|(p, _)| p.is_match(text)).map_or(Class::Other, |(_, class)| *class);
+            assert_eq!(classes.of(character), expected, "{character:?}");
+        }
     }
 }

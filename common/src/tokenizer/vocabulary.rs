@@ -1,5 +1,9 @@
 //! What a byte-level BPE tokenizer is made of, whatever files it came from.
 
+use rustc_hash::FxHashMap;
+
+use super::MOST_TOKENS;
+
 /// A vocabulary of byte-level BPE. Ids are below 65,536, so that they fit the u16 of token shards.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Vocabulary {
@@ -20,4 +24,59 @@ pub struct Merge {
     pub right: u16,
     /// What they become.
     pub union: u16,
+}
+
+impl Vocabulary {
+    /// Checks that ids fit 16 bits, and that each merge makes what its two tokens are together.
+    pub(super) fn check(&self) -> Result<(), String> {
+        if self.tokens.len() > MOST_TOKENS {
+            return Err(format!("{} tokens, and ids of 16 bits allow {MOST_TOKENS}", self.tokens.len()));
+        }
+        let token = |id: u16| self.tokens.get(usize::from(id)).map(Vec::as_slice);
+        for (rank, merge) in self.merges.iter().enumerate() {
+            let (Some(left), Some(right), Some(union)) = (token(merge.left), token(merge.right), token(merge.union))
+            else {
+                return Err(format!("merge {rank} has a token that is not in the vocabulary"));
+            };
+            if [left, right].concat() != union {
+                return Err(format!("merge {rank} makes something else than its two tokens together"));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Vocabulary {
+    /// The ids of the tokens that text becomes, in the order in which they were learnt, bytes first; `None` unless each
+    /// is made by one merge, of just the two parts that the merges before leave of it.
+    ///
+    /// In such a vocabulary, and training makes no others, two neighbours merge exactly if together they are a token:
+    /// the merges inside the span of a token do not depend on what is around it, so they come to the same two parts.
+    pub(super) fn dictionary(&self) -> Option<Vec<u16>> {
+        let bytes =
+            (0..=u16::MAX).zip(&self.tokens).filter(|(id, token)| token.len() == 1 && !self.special.contains(id));
+        let mut ids: Vec<u16> = bytes.map(|(id, _)| id).collect();
+        ids.extend(self.merges.iter().map(|merge| merge.union));
+        let rank_of: FxHashMap<&[u8], usize> =
+            ids.iter().map(|id| self.tokens[usize::from(*id)].as_slice()).zip(0..).collect();
+        let first_merge = ids.len() - self.merges.len();
+        let is_made_so = |(rank, merge): (usize, &Merge)| {
+            let join = last_join(&self.tokens[usize::from(merge.union)], rank, &rank_of);
+            join == Some(self.tokens[usize::from(merge.left)].len())
+        };
+        let each_once = first_merge == 256 && rank_of.len() == ids.len();
+        (each_once && (first_merge..).zip(&self.merges).all(is_made_so)).then_some(ids)
+    }
+}
+
+/// Where the two parts meet that the tokens of a rank below `limit` merge `token` to.
+pub(super) fn last_join(token: &[u8], limit: usize, rank_of: &FxHashMap<&[u8], usize>) -> Option<usize> {
+    let mut bounds: Vec<usize> = (0..=token.len()).collect();
+    while bounds.len() > 3 {
+        let unions =
+            (1..bounds.len() - 1).filter_map(|i| Some((*rank_of.get(&token[bounds[i - 1]..bounds[i + 1]])?, i)));
+        let (_, first) = unions.filter(|(rank, _)| *rank < limit).min()?;
+        bounds.remove(first);
+    }
+    Some(bounds[1])
 }

@@ -84,7 +84,8 @@ impl PrepareError {
     /// What a process that ends because of this exits with.
     pub fn exit_code(&self) -> ExitCode {
         match self {
-            PrepareError::Config(_) | PrepareError::Tokenizer(_) => ExitCode::Config,
+            PrepareError::Config(_) => ExitCode::Config,
+            PrepareError::Tokenizer(error) => error.exit_code(),
             PrepareError::Storage(error) => error.exit_code(),
             PrepareError::BadDocument(_)
             | PrepareError::NothingToRead { .. }
@@ -103,7 +104,7 @@ pub fn run(config: &PrepareConfig, storage: &StorageConfig) -> Result<Summary, P
     if let Some(totals) = record::finished(&output, &identity)? {
         return Ok(Summary::already_done(totals, &output));
     }
-    let tokenizer = Tokenizer::load(&config.tokenizer)?;
+    let tokenizer = Tokenizer::open(&config.tokenizer, storage)?;
     let corpus = corpus::read(&sources, config, storage, &tokenizer)?;
     if corpus.documents.is_empty() {
         let (empty, skipped) = (corpus.empty_documents, corpus.skipped_documents);

@@ -18,12 +18,13 @@ pub fn write(
 ) -> Result<Index, StorageError> {
     let mut writer = Writer {
         folder,
+        end_of_text: tokenizer.end_of_text(),
         tokens_per_shard: usize::try_from(config.tokens_per_shard).unwrap_or(usize::MAX),
         tokens: Vec::new(),
         shards: Vec::new(),
     };
     for document in documents {
-        writer.append(&[Tokenizer::END_OF_TEXT])?;
+        writer.append(&[tokenizer.end_of_text()])?;
         writer.append(&document.tokens)?;
     }
     writer.end_shard()?;
@@ -32,7 +33,7 @@ pub fn write(
         version: 1,
         tokenizer: config.tokenizer.clone(),
         tokenizer_hash: tokenizer.hash().to_owned(),
-        vocabulary: tokenizer.vocabulary(),
+        vocabulary: tokenizer.size(),
         tokens: shards.iter().map(|s| s.tokens).sum(),
         documents: shards.iter().map(|s| s.documents).sum(),
         block_bytes: BLOCK_BYTES,
@@ -42,6 +43,7 @@ pub fn write(
 
 struct Writer<'f> {
     folder: &'f Folder,
+    end_of_text: u16,
     tokens_per_shard: usize,
     /// Of the shard that is not full yet.
     tokens: Vec<u16>,
@@ -68,7 +70,7 @@ impl Writer<'_> {
         let name = format!("shard-{:06}.bin", self.shards.len());
         let content = token_shard::encode(&self.tokens);
         self.tokens.clear();
-        self.shards.push(ShardEntry::describe(&name, &content, Tokenizer::END_OF_TEXT));
+        self.shards.push(ShardEntry::describe(&name, &content, self.end_of_text));
         self.folder.put(&name, content)?;
         tracing::info!("wrote {}", self.folder.url_of(&name));
         Ok(())

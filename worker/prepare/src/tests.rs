@@ -63,7 +63,7 @@ fn json_lines(texts: &[String]) -> String {
 fn read_side(job: &Job, side: &str) -> (Index, Vec<String>) {
     let folder = Folder::open(&job.config.output, &StorageConfig::default()).unwrap().folder(side);
     let index = Index::parse("index", &folder.get(INDEX_NAME).unwrap()).unwrap();
-    let tokenizer = Tokenizer::load("gpt2").unwrap();
+    let tokenizer = Tokenizer::gpt2().unwrap();
     assert_eq!(index.tokenizer_hash, tokenizer.hash());
     let mut tokens = Vec::new();
     for (number, shard) in index.shards.iter().enumerate() {
@@ -77,9 +77,9 @@ fn read_side(job: &Job, side: &str) -> (Index, Vec<String>) {
         assert!(shard.tokens == full || (shard.tokens < full && number + 1 == index.shards.len()));
     }
     assert_eq!(tokens.len() as u64, index.tokens);
-    assert_eq!(tokens.first(), Some(&Tokenizer::END_OF_TEXT));
+    assert_eq!(tokens.first(), Some(&Tokenizer::GPT2_END_OF_TEXT));
     let decode = |ids: &[u16]| String::from_utf8(tokenizer.decode(ids).unwrap()).unwrap();
-    let documents: Vec<String> = tokens.split(|t| *t == Tokenizer::END_OF_TEXT).skip(1).map(decode).collect();
+    let documents: Vec<String> = tokens.split(|t| *t == Tokenizer::GPT2_END_OF_TEXT).skip(1).map(decode).collect();
     assert_eq!(documents.len() as u64, index.documents);
     (index, documents)
 }
@@ -130,7 +130,7 @@ fn the_same_config_gives_the_same_bytes_and_another_seed_others() {
 #[test]
 fn shards_break_exactly_where_they_are_full() {
     let tokens_of = |documents: &[&str]| {
-        let tokenizer = Tokenizer::load("gpt2").unwrap();
+        let tokenizer = Tokenizer::gpt2().unwrap();
         documents.iter().map(|d| tokenizer.encode(d).len() as u64 + 1).sum::<u64>()
     };
     let text = "one two three four five six seven";

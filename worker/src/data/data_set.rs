@@ -71,7 +71,7 @@ impl DataSet {
     ) -> Result<DataSet, DataError> {
         let folder = Folder::open(&source.url, storage)?;
         let index = read_index(&folder)?;
-        check_tokenizer(&folder, &index, &data.tokenizer)?;
+        check_tokenizer(&folder, &index, &Tokenizer::open(&data.tokenizer, storage)?, &data.tokenizer)?;
         let mut sequences = 0;
         let mut starts = Vec::with_capacity(index.shards.len());
         for shard in &index.shards {
@@ -227,20 +227,17 @@ fn read_index(folder: &Folder) -> Result<Index, DataError> {
     }
 }
 
-/// Whether the shards were made with the tokenizer that the config calls `name`.
-fn check_tokenizer(folder: &Folder, index: &Index, name: &str) -> Result<(), DataError> {
-    let tokenizer = Tokenizer::load(name)?;
-    let expected = TokenizerIdentity {
-        name: name.to_owned(),
-        vocabulary: tokenizer.vocabulary(),
-        hash: tokenizer.hash().to_owned(),
-    };
+/// Whether the shards were made with `tokenizer`, which the config calls `name`. Its name may differ: the same files may
+/// lie elsewhere.
+fn check_tokenizer(folder: &Folder, index: &Index, tokenizer: &Tokenizer, name: &str) -> Result<(), DataError> {
+    let expected =
+        TokenizerIdentity { name: name.to_owned(), vocabulary: tokenizer.size(), hash: tokenizer.hash().to_owned() };
     let got = TokenizerIdentity {
         name: index.tokenizer.clone(),
         vocabulary: index.vocabulary,
         hash: index.tokenizer_hash.clone(),
     };
-    match got == expected {
+    match (&got.hash, got.vocabulary) == (&expected.hash, expected.vocabulary) {
         true => Ok(()),
         false => {
             let url = folder.url_of(INDEX_NAME);

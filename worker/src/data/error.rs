@@ -16,9 +16,9 @@ pub enum DataError {
     /// A shard or the index is damaged.
     #[error(transparent)]
     Shard(#[from] ShardError),
-    /// The config names a tokenizer that does not exist.
+    /// The tokenizer that the config names cannot be had.
     #[error(transparent)]
-    UnknownTokenizer(#[from] TokenizerError),
+    OpenTokenizer(#[from] TokenizerError),
     /// The folder was never prepared, or is another one.
     #[error(
         "{url}: no {INDEX_NAME} there, so it is not a folder of token shards; make it with `launcher prepare` and \
@@ -121,7 +121,8 @@ impl DataError {
     pub fn exit_code(&self) -> ExitCode {
         match self {
             DataError::Storage(error) => error.exit_code(),
-            DataError::UnknownTokenizer(_) | DataError::TooShort { .. } | DataError::PastEnd { .. } => ExitCode::Config,
+            DataError::OpenTokenizer(error) => error.exit_code(),
+            DataError::TooShort { .. } | DataError::PastEnd { .. } => ExitCode::Config,
             DataError::Shard(_)
             | DataError::NoIndex { .. }
             | DataError::NoShards { .. }

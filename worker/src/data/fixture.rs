@@ -34,13 +34,13 @@ impl Fixture {
             let tokens: Vec<_> = (next..next + count).map(|t| (t % u64::from(VOCABULARY)) as u16).collect();
             next += count;
             let (name, content) = (format!("shard-{i:06}.bin"), encode(&tokens));
-            shards.push(ShardEntry::describe(&name, &content, Tokenizer::END_OF_TEXT));
+            shards.push(ShardEntry::describe(&name, &content, Tokenizer::GPT2_END_OF_TEXT));
             folder.put(&name, content).unwrap();
         }
         let index = Index {
             version: 1,
             tokenizer: "gpt2".into(),
-            tokenizer_hash: Tokenizer::load("gpt2").unwrap().hash().to_owned(),
+            tokenizer_hash: Tokenizer::gpt2().unwrap().hash().to_owned(),
             vocabulary: VOCABULARY,
             tokens: next,
             documents: shards.iter().map(|s| s.documents).sum(),

@@ -1,0 +1,23 @@
+//! GPT-2's vocabulary, from the ranks that OpenAI published for tiktoken.
+
+use rustc_hash::FxHashMap;
+
+use super::vocabulary::{Merge, Vocabulary, last_join};
+use super::{END_OF_TEXT, Tokenizer};
+
+/// Builds it. The ranks say only what a merge makes; its two parts are what the merges before it leave of that.
+pub(super) fn vocabulary() -> Result<Vocabulary, String> {
+    let bpe = tiktoken_rs::r50k_base().map_err(|e| e.to_string())?;
+    let merged =
+        (0..u32::from(Tokenizer::GPT2_END_OF_TEXT)).map(|id| bpe.decode_bytes(&[id]).map_err(|e| e.to_string()));
+    let mut tokens: Vec<Vec<u8>> = merged.collect::<Result<_, _>>()?;
+    let ids: FxHashMap<&[u8], usize> = tokens.iter().map(Vec::as_slice).zip(0..).collect();
+    let mut merges = Vec::with_capacity(tokens.len());
+    for (token, union) in tokens.iter().zip(0..).filter(|(token, _)| token.len() > 1) {
+        let at = last_join(token, union, &ids).ok_or_else(|| format!("no merge makes the token {union}"))?;
+        let [left, right] = [&token[..at], &token[at..]].map(|part| ids[part] as u16);
+        merges.push(Merge { left, right, union: union as u16 });
+    }
+    tokens.push(END_OF_TEXT.as_bytes().to_vec());
+    Ok(Vocabulary { tokens, merges, special: vec![Tokenizer::GPT2_END_OF_TEXT] })
+}
