@@ -145,7 +145,7 @@ mod tests {
 
     #[test]
     fn a_listing_becomes_checkpoints_and_only_a_manifest_commits_one() {
-        let object = |name: &str| ObjectInfo { name: name.into(), bytes: 10 };
+        let object = |name: &str| ObjectInfo { name: name.into(), bytes: 10, version: String::new() };
         let listing = [
             object("notes.txt"),
             object("other/manifest.json"),

@@ -5,7 +5,13 @@
 //! on threads of their own. Credentials come from the standard chain of each cloud (for S3: environment, web identity,
 //! container, instance). Transient errors are retried with back-off and jitter until `storage.deadline_s`.
 //!
+//! - [`Reader`]: an object from front to back, fetched ahead of its reader.
+//! - [`Upload`]: an object that is written piece by piece.
+//!
 //! Absent on purpose: renaming and appending, which object stores do not have.
+
+mod reader;
+mod upload;
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -23,19 +29,21 @@ use object_store::local::LocalFileSystem;
 use object_store::memory::InMemory;
 use object_store::path::{Path, PathPart};
 use object_store::{
-    BackoffConfig, ClientOptions, ObjectStore, ObjectStoreExt, PutMode, PutPayload, RetryConfig, WriteMultipart,
+    BackoffConfig, ClientOptions, ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutPayload, RetryConfig,
+    WriteMultipart,
 };
 use tokio::runtime::{Builder, Runtime};
 use url::Url;
 
 use crate::config::StorageConfig;
 use crate::worker_contract::ExitCode;
+pub use reader::Reader;
+pub use upload::Upload;
 
 /// Objects above this size are uploaded in parts of it.
 pub const PART_BYTES: usize = 32 << 20;
-
 /// Why an operation on a store failed.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 pub enum StorageError {
     /// The URL names nothing that can be opened.
     #[error("cannot open {url}: {reason}; use s3://, gs://, az://, http(s)://, file:// or a path")]
@@ -139,6 +147,15 @@ pub struct ObjectInfo {
     pub name: String,
     /// Size in bytes.
     pub bytes: u64,
+    /// Changes when the content does: the store's entity tag, or the time of the last change where it has none.
+    pub version: String,
+}
+
+impl ObjectInfo {
+    fn new(name: String, meta: ObjectMeta) -> Self {
+        let version = meta.e_tag.unwrap_or_else(|| meta.last_modified.to_rfc3339());
+        ObjectInfo { name, bytes: meta.size, version }
+    }
 }
 
 impl Folder {
@@ -201,8 +218,14 @@ impl Folder {
 
     /// Size of an object in bytes.
     pub fn size(&self, name: &str) -> Result<u64> {
+        self.info(name).map(|info| info.bytes)
+    }
+
+    /// What there is to know about an object without reading it.
+    pub fn info(&self, name: &str) -> Result<ObjectInfo> {
         let path = self.path(name);
-        RUNTIME.block_on(self.store.head(&path)).map(|meta| meta.size).map_err(|e| self.explain("look up", name, e))
+        let meta = RUNTIME.block_on(self.store.head(&path)).map_err(|e| self.explain("look up", name, e))?;
+        Ok(ObjectInfo::new(name.to_owned(), meta))
     }
 
     /// Writes an object, replacing what is there; durable when this returns.
@@ -263,7 +286,7 @@ impl Folder {
             .filter_map(|meta| {
                 let parts: Vec<_> = meta.location.prefix_match(&self.prefix)?.collect();
                 let name = parts.iter().map(AsRef::as_ref).collect::<Vec<&str>>().join("/");
-                Some(ObjectInfo { name, bytes: meta.size })
+                Some(ObjectInfo::new(name, meta))
             })
             .collect();
         infos.sort_by(|a, b| a.name.cmp(&b.name));

@@ -1,0 +1,135 @@
+//! An object, or a range of it, from front to back: the next requests are under way while the caller works.
+
+use std::collections::VecDeque;
+use std::io::{self, Read};
+use std::ops::Range;
+
+use bytes::{Buf, Bytes};
+use object_store::ObjectStoreExt;
+use tokio::task::JoinHandle;
+
+use super::{Folder, RUNTIME, Result, StorageError};
+
+/// Size of a request, if the caller has no other wish.
+const REQUEST_BYTES: u64 = 4 << 20;
+/// Requests that are made ahead.
+const REQUESTS_AHEAD: usize = 2;
+
+/// Reads a range of an object. It holds at most [`REQUESTS_AHEAD`] + 1 requests.
+///
+/// As [`io::Read`] it fails with an error that holds the [`StorageError`]: see [`Reader::storage_error`].
+pub struct Reader {
+    folder: Folder,
+    name: String,
+    request_bytes: u64,
+    /// What has not been asked for yet.
+    rest: Range<u64>,
+    under_way: VecDeque<JoinHandle<object_store::Result<Bytes>>>,
+    current: Bytes,
+}
+
+impl Folder {
+    /// Reads bytes `range` of an object, which has them. The first requests are made at once.
+    pub fn reader(&self, name: &str, range: Range<u64>) -> Reader {
+        self.reader_by(name, range, REQUEST_BYTES)
+    }
+
+    /// The same by requests of `request_bytes`: small ones where the range will hardly be read to its end.
+    pub fn reader_by(&self, name: &str, range: Range<u64>, request_bytes: u64) -> Reader {
+        let mut reader = Reader {
+            folder: self.clone(),
+            name: name.to_owned(),
+            request_bytes,
+            rest: range,
+            under_way: VecDeque::new(),
+            current: Bytes::new(),
+        };
+        reader.ask_ahead();
+        reader
+    }
+}
+
+impl Reader {
+    /// The next bytes, as many as have arrived together; `None` at the end of the range.
+    pub fn next_bytes(&mut self) -> Result<Option<Bytes>> {
+        if !self.current.is_empty() {
+            return Ok(Some(std::mem::take(&mut self.current)));
+        }
+        let Some(next) = self.under_way.pop_front() else { return Ok(None) };
+        let got = RUNTIME.block_on(next).unwrap_or_else(|e| std::panic::resume_unwind(e.into_panic()));
+        self.ask_ahead();
+        got.map(Some).map_err(|e| self.folder.explain("read", &self.name, e))
+    }
+
+    fn ask_ahead(&mut self) {
+        while self.under_way.len() < REQUESTS_AHEAD && !self.rest.is_empty() {
+            let end = self.rest.end.min(self.rest.start + self.request_bytes);
+            let range = self.rest.start..end;
+            self.rest.start = end;
+            let (store, path) = (self.folder.store.clone(), self.folder.path(&self.name));
+            self.under_way.push_back(RUNTIME.spawn(async move { store.get_range(&path, range).await }));
+        }
+    }
+
+    /// The failure of the store that `error` is about, wherever in its causes it is.
+    pub fn storage_error<'e>(error: &'e (dyn std::error::Error + 'static)) -> Option<&'e StorageError> {
+        let mut next = Some(error);
+        while let Some(error) = next {
+            if let Some(found) = error.downcast_ref::<StorageError>() {
+                return Some(found);
+            }
+            // An I/O error shows the causes of what it holds, and not that itself.
+            if let Some(held) = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref)
+                && let Some(found) = Self::storage_error(held)
+            {
+                return Some(found);
+            }
+            next = error.source();
+        }
+        None
+    }
+}
+
+impl Read for Reader {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.current.is_empty() {
+            match self.next_bytes().map_err(io::Error::other)? {
+                Some(bytes) => self.current = bytes,
+                None => return Ok(0),
+            }
+        }
+        let count = buffer.len().min(self.current.len());
+        buffer[..count].copy_from_slice(&self.current[..count]);
+        self.current.advance(count);
+        Ok(count)
+    }
+}
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        // What is not wanted any more is not fetched to its end.
+        self.under_way.iter().for_each(JoinHandle::abort);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::StorageConfig;
+
+    #[test]
+    fn a_range_arrives_in_order_and_a_missing_object_is_named() {
+        let folder = Folder::open("memory://reader", &StorageConfig::default()).unwrap();
+        let content: Vec<u8> = (0..3 * REQUEST_BYTES + 5).map(|i| (i % 251) as u8).collect();
+        folder.put("a", content.clone().into()).unwrap();
+        let mut read = Vec::new();
+        let end = content.len() as u64 - 1;
+        folder.reader("a", 7..end).read_to_end(&mut read).unwrap();
+        assert!(read == content[7..end as usize]);
+        assert_eq!(folder.reader("a", 3..3).next_bytes().unwrap(), None);
+        let error = folder.reader("b", 0..9).read_to_end(&mut read).unwrap_err();
+        let wrapped = io::Error::other(error);
+        assert!(matches!(Reader::storage_error(&wrapped), Some(StorageError::NotFound { url }) if url.ends_with("/b")));
+        assert!(Reader::storage_error(&io::Error::other("else")).is_none());
+    }
+}
