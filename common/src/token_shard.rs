@@ -195,13 +195,20 @@ impl ShardEntry {
 /// The bytes of a shard. At most i32::MAX tokens, which the header's count allows.
 pub fn encode(tokens: &[u16]) -> Bytes {
     let count = i32::try_from(tokens.len()).unwrap_or_else(|_| panic!("{} tokens exceed a shard", tokens.len()));
-    let mut content = Vec::with_capacity(HEADER_BYTES as usize + tokens.len() * TOKEN_BYTES as usize);
-    for word in [MAGIC, VERSION, count] {
+    let mut content = header(count.unsigned_abs().into());
+    content.reserve(tokens.len() * TOKEN_BYTES as usize);
+    content.extend(tokens.iter().flat_map(|t| t.to_le_bytes()));
+    Bytes::from(content)
+}
+
+/// The header of a shard of `tokens` tokens, at most i32::MAX.
+pub fn header(tokens: u64) -> Vec<u8> {
+    let mut content = Vec::with_capacity(HEADER_BYTES as usize);
+    for word in [MAGIC, VERSION, tokens as i32] {
         content.extend_from_slice(&word.to_le_bytes());
     }
     content.resize(HEADER_BYTES as usize, 0);
-    content.extend(tokens.iter().flat_map(|t| t.to_le_bytes()));
-    Bytes::from(content)
+    content
 }
 
 /// The tokens in `content`, which starts at a token.
@@ -211,7 +218,12 @@ pub fn decode_tokens(content: &[u8]) -> impl Iterator<Item = u16> + '_ {
 
 /// SHA-256 in lower-case hex.
 pub fn hex_sha256(content: &[u8]) -> String {
-    Sha256::digest(content).iter().map(|byte| format!("{byte:02x}")).collect()
+    hex(&Sha256::digest(content))
+}
+
+/// Bytes in lower-case hex.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]

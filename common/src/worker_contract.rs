@@ -171,6 +171,48 @@ pub enum Phase {
     Saving,
 }
 
+/// How far a prepare job is; with `--progress-lines` it prints these, each on a line of its own after
+/// [`PROGRESS_MARK`], on standard output.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PrepareProgress {
+    /// What is being done.
+    pub phase: PreparePhase,
+    /// Bytes of inputs read, or of shards written, over all ranks.
+    pub done: u64,
+    /// Of how many.
+    pub total: u64,
+    /// Bytes of text encoded in this phase.
+    pub text_bytes: u64,
+    /// How long the phase has taken so far.
+    pub seconds: f64,
+}
+
+/// The two phases of a prepare job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PreparePhase {
+    /// Inputs become token ids.
+    Tokenizing,
+    /// Token ids become shards.
+    Writing,
+}
+
+/// What a line of progress begins with.
+pub const PROGRESS_MARK: &str = "convoy-progress ";
+
+impl PrepareProgress {
+    /// Done per second, in 10^6 bytes.
+    pub fn mb_per_second(&self) -> f64 {
+        self.done as f64 / 1e6 / self.seconds.max(1e-9)
+    }
+
+    /// How long the rest of the phase takes at this pace, once there is one.
+    pub fn left(&self) -> Option<std::time::Duration> {
+        let seconds = self.seconds / self.done as f64 * self.total.saturating_sub(self.done) as f64;
+        std::time::Duration::try_from_secs_f64(seconds).ok()
+    }
+}
+
 /// Writes one message as a JSON line and flushes it.
 pub fn write_line<T: Serialize>(writer: &mut impl Write, message: &T) -> io::Result<()> {
     let mut line = serde_json::to_vec(message)?;

@@ -96,7 +96,7 @@ fn resolved_keys() -> BTreeMap<String, Value> {
     let prepare = "prepare = { inputs = [\"text.txt\"], output = \"data\" }";
     let mut table: Table =
         toml::from_str(&RawConfig::parse("run", run, &[]).unwrap().run().unwrap().to_toml()).unwrap();
-    let (prepare, _) = RawConfig::parse("prepare", prepare, &[]).unwrap().prepare().unwrap();
+    let prepare = RawConfig::parse("prepare", prepare, &[]).unwrap().prepare().unwrap().prepare;
     table.insert("prepare".into(), Value::try_from(prepare).unwrap());
     let keys_of = |(section, keys): (String, Value)| match keys {
         Value::Table(keys) => keys.into_iter().map(|(key, value)| (format!("{section}.{key}"), value)).collect(),

@@ -21,7 +21,12 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Turns documents into shuffled, tokenized shards and their index.
-    #[command(after_help = "Example:\n  launcher prepare --config configs/tiny-cpu.toml")]
+    ///
+    /// The shards are the same bytes for any number of ranks. The same command again goes on where a killed or stopped one
+    /// was, and does nothing once the data is there. Ctrl-C or SIGTERM stops it, with exit code 75. A job that lost a
+    /// rank or its storage is started again, launch.max_restarts times in a row without progress.
+    #[command(after_help = "Examples:\n  launcher prepare --config configs/prepare-text.toml --ranks 4\n  \
+                      launcher prepare --config configs/prepare-text.toml --set 'prepare.inputs=[\"s3://bucket/web/*.jsonl.zst\"]'")]
     Prepare(PrepareArgs),
     /// Starts the run that the config names, or resumes it: the same command again goes on.
     ///
@@ -58,6 +63,8 @@ pub struct ConfigArgs {
 pub struct PrepareArgs {
     #[command(flatten)]
     pub config: ConfigArgs,
+    #[command(flatten)]
+    pub launch: LaunchArgs,
     /// Prints the result as JSON.
     #[arg(long)]
     pub json: bool,
@@ -68,6 +75,16 @@ pub struct PrepareArgs {
 pub struct TrainArgs {
     #[command(flatten)]
     pub config: ConfigArgs,
+    #[command(flatten)]
+    pub launch: LaunchArgs,
+    /// The run folder, a storage URL or a path (run.output).
+    #[arg(long, value_name = "URL")]
+    pub output: Option<String>,
+}
+
+/// How many ranks and where, shared by every command that starts some.
+#[derive(Debug, Clone, Args)]
+pub struct LaunchArgs {
     /// What starts the ranks (launch.backend).
     #[arg(long, value_enum)]
     pub backend: Option<BackendName>,
@@ -77,9 +94,6 @@ pub struct TrainArgs {
     /// Compute threads of each rank, 0 to share the cores evenly (launch.threads_per_rank).
     #[arg(long, value_name = "N")]
     pub threads_per_rank: Option<u32>,
-    /// The run folder, a storage URL or a path (run.output).
-    #[arg(long, value_name = "URL")]
-    pub output: Option<String>,
 }
 
 /// `--backend`.

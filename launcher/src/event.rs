@@ -36,7 +36,18 @@ pub enum Event {
     Output {
         /// Which rank did; `None` for mpirun itself.
         rank: Option<Rank>,
+        /// On which of the two streams.
+        stream: Stream,
         /// Without its end.
         line: String,
     },
+}
+
+/// Where a process prints.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stream {
+    /// Standard output.
+    Out,
+    /// Standard error.
+    Err,
 }

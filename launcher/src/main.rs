@@ -5,7 +5,7 @@
 //! - [`watch`]: one attempt, from its start to the [`cause`] of its end; [`event`] is all that can happen to it,
 //!   [`control`] and [`interrupts`] are where most of it comes from.
 //! - [`supervise`], [`restart`]: attempt after attempt.
-//! - [`progress`], [`logs`], [`journal`]: what a person watches, what ranks print, what the launcher did.
+//! - [`progress`], [`prepare_view`], [`logs`], [`journal`]: what a person watches, what ranks print, what the launcher did.
 //! - [`checkpoints`]: what a run folder holds.
 //! - [`programs`], [`random`], [`error`]: the executables, tokens and ids, and what ends a command.
 //!
@@ -23,6 +23,7 @@ mod interrupts;
 mod journal;
 mod logs;
 mod plan;
+mod prepare_view;
 mod programs;
 mod progress;
 mod random;

@@ -26,19 +26,26 @@ pub struct LaunchPlan {
 impl LaunchPlan {
     /// Plans the ranks of `launch` on a machine whose `cores` hardware threads this process may use.
     ///
-    /// One rank is the worker itself; several are started by `mpirun`, which must then be given.
-    pub fn local(launch: &LaunchConfig, cores: u32, worker: &Path, mpirun: Option<&Path>) -> Self {
+    /// `job` makes of the number of threads what `executable` is started with. One rank is the executable itself; several
+    /// are started by `mpirun`, which must then be given.
+    pub fn local(
+        launch: &LaunchConfig,
+        cores: u32,
+        executable: &Path,
+        job: impl FnOnce(u32) -> Vec<OsString>,
+        mpirun: Option<&Path>,
+    ) -> Self {
         let world_size = WorldSize::new(launch.ranks).unwrap_or(WorldSize::ONE);
         let threads_per_rank = match launch.threads_per_rank {
             0 => (cores / world_size.get()).max(1),
             given => given,
         };
-        let job = [OsString::from("train"), OsString::from("--from-launcher")];
+        let job = job(threads_per_rank);
         let (program, arguments) = match mpirun {
-            None => (worker, job.to_vec()),
+            None => (executable, job),
             Some(mpirun) => {
                 let mut arguments = mpirun_arguments(world_size, threads_per_rank, cores);
-                arguments.push(worker.into());
+                arguments.push(executable.into());
                 arguments.extend(job);
                 (mpirun, arguments)
             }
@@ -90,7 +97,8 @@ mod tests {
             grace_s: 120,
         };
         let mpirun = (ranks > 1).then_some(Path::new("/usr/bin/mpirun"));
-        LaunchPlan::local(&launch, cores, Path::new("/opt/convoy/worker"), mpirun)
+        let job = |_| vec!["train".into(), "--from-launcher".into()];
+        LaunchPlan::local(&launch, cores, Path::new("/opt/convoy/worker"), job, mpirun)
     }
 
     fn line(plan: &LaunchPlan) -> String {

@@ -117,7 +117,7 @@ pub fn with_thousands(number: u64) -> String {
 }
 
 /// The two largest units of a duration: `45s`, `1m32s`, `2h05m`, `3d04h`.
-fn in_words(duration: Duration) -> String {
+pub fn in_words(duration: Duration) -> String {
     let s = duration.as_secs();
     match s {
         0..60 => format!("{s}s"),

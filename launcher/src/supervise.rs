@@ -120,7 +120,7 @@ fn count(number: u32, noun: &str) -> String {
 }
 
 /// Waits; false if somebody asked to stop meanwhile.
-fn wait(delay: Duration, interrupts: &mut Interrupts) -> bool {
+pub fn wait(delay: Duration, interrupts: &mut Interrupts) -> bool {
     let until = Instant::now() + delay;
     loop {
         if interrupts.poll().is_some() {

@@ -92,7 +92,7 @@ pub fn attempt(
         control_address: control.address(),
         control_token: control.token().to_owned(),
     };
-    let ranks = local::start(&job.plan, &start_line, &sender)?;
+    let ranks = local::start(&job.plan, Some(&start_line), &sender)?;
     // The channel has to end with those who have something to say, or every attempt would end after DRAIN.
     drop(sender);
     let watch = Watch {
@@ -178,7 +178,7 @@ impl Watch<'_> {
                 self.killed = Some(Killed::Misfit { reason });
                 self.ranks.kill();
             }
-            Event::Output { rank, line } => {
+            Event::Output { rank, line, .. } => {
                 self.audience.logs.append(rank, &line);
                 if let (Some(rank), true) = (rank, logs::is_worth_showing(&line)) {
                     self.audience.view.say(&format!("rank {rank}: {line}"));

@@ -1,4 +1,4 @@
-//! A TOML file and `--set section.key=value` overrides become one validated [`RunConfig`] or [`PrepareConfig`].
+//! A TOML file and `--set section.key=value` overrides become one validated [`RunConfig`] or [`PrepareJobConfig`].
 //!
 //! One file per section. Reading never stops at the first fault: every unknown key, wrong type, missing value and
 //! impossible combination is collected, and [`ConfigError::Faults`] shows them all, each with its key path, the value
@@ -53,6 +53,15 @@ pub struct RunConfig {
     pub parallel: ParallelConfig,
     pub checkpoint: CheckpointConfig,
     pub evaluation: EvaluationConfig,
+    pub launch: LaunchConfig,
+    pub storage: StorageConfig,
+}
+
+/// Everything a prepare job needs to know.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[allow(missing_docs, reason = "each section's type says what it is")]
+pub struct PrepareJobConfig {
+    pub prepare: PrepareConfig,
     pub launch: LaunchConfig,
     pub storage: StorageConfig,
 }
@@ -148,6 +157,11 @@ impl RawConfig {
         Ok(RawConfig { origin: origin.to_owned(), table })
     }
 
+    /// The file with its overrides, as TOML.
+    pub fn to_toml(&self) -> String {
+        self.table.to_string()
+    }
+
     /// Reads the sections of a run.
     pub fn run(self) -> Result<RunConfig, ConfigError> {
         let mut sections = Sections::new(self.table);
@@ -173,13 +187,16 @@ impl RawConfig {
     }
 
     /// Reads the sections of a prepare job.
-    pub fn prepare(self) -> Result<(PrepareConfig, StorageConfig), ConfigError> {
+    pub fn prepare(self) -> Result<PrepareJobConfig, ConfigError> {
         let mut sections = Sections::new(self.table);
-        let prepare = sections.read("prepare", PrepareConfig::read);
-        let storage = sections.read("storage", StorageConfig::read);
+        let config = PrepareJobConfig {
+            prepare: sections.read("prepare", PrepareConfig::read),
+            launch: sections.read("launch", LaunchConfig::read),
+            storage: sections.read("storage", StorageConfig::read),
+        };
         let faults = sections.finish(&RunConfig::SECTIONS);
         match faults.is_empty() {
-            true => Ok((prepare, storage)),
+            true => Ok(config),
             false => Err(ConfigError::Faults { origin: self.origin, faults }),
         }
     }

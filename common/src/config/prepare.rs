@@ -7,11 +7,12 @@ use super::section::Section;
 /// `[prepare]`.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct PrepareConfig {
-    /// Storage URLs or local paths of `.txt` (one document each) and `.jsonl` (one document a line) files.
+    /// Storage URLs or local paths of objects, of folders, or of patterns with `*`, `?`, `[...]` and `**`. Read are `.txt`
+    /// (one document), `.jsonl` (one a line), both also as `.gz`, `.zst`, `.xz` and `.bz2`, and `.parquet` (one a row).
     pub inputs: Vec<String>,
     /// The folder that receives `train/` and `validation/`: a storage URL or local path.
     pub output: String,
-    /// The field of a JSON line that holds the text. Default `text`.
+    /// The field of a JSON line, or the column of a Parquet file, that holds the text. Default `text`.
     pub text_field: String,
     /// The tokenizer: `gpt2`, or the path or URL of its files. Default `gpt2`.
     pub tokenizer: String,
@@ -21,6 +22,8 @@ pub struct PrepareConfig {
     pub validation_fraction: f64,
     /// Seed of the shuffle and the split. Default 1337.
     pub seed: u64,
+    /// A longer document counts as one that cannot be read, since memory is bounded. Default 67,108,864 (64 MiB).
+    pub max_document_bytes: u64,
     /// What to do with a document that cannot be read. Default `fail`.
     pub on_bad_document: OnBadDocument,
 }
@@ -45,6 +48,7 @@ impl PrepareConfig {
             tokens_per_shard: section.or("tokens_per_shard", 100_000_000),
             validation_fraction: section.or("validation_fraction", 0.005),
             seed: section.or("seed", 1337),
+            max_document_bytes: section.or("max_document_bytes", 64 << 20),
             on_bad_document: section.or("on_bad_document", OnBadDocument::Fail),
         };
         section.require(!config.inputs.is_empty(), "inputs", "[]", "is empty; give at least one");
@@ -67,6 +71,23 @@ impl PrepareConfig {
             config.validation_fraction,
             "must be at least 0 and below 1",
         );
+        section.require(
+            (1..=1 << 30).contains(&config.max_document_bytes),
+            "max_document_bytes",
+            config.max_document_bytes,
+            format!("must be between 1 and {}", 1 << 30),
+        );
         config
+    }
+
+    /// The same with absolute paths, for processes in other folders. URLs and the name `gpt2` stay as they are.
+    pub fn with_absolute_paths(&self) -> Self {
+        let absolute = |given: &String| match std::path::absolute(given) {
+            Ok(path) if !given.contains("://") => path.display().to_string(),
+            _ => given.clone(),
+        };
+        let tokenizer = if self.tokenizer == "gpt2" { self.tokenizer.clone() } else { absolute(&self.tokenizer) };
+        let inputs = self.inputs.iter().map(absolute).collect();
+        PrepareConfig { inputs, output: absolute(&self.output), tokenizer, ..self.clone() }
     }
 }

@@ -20,7 +20,7 @@ use nix::unistd::{Pid, setsid};
 
 use crate::cause::ProcessEnd;
 use crate::error::LaunchError;
-use crate::event::Event;
+use crate::event::{Event, Stream};
 use crate::plan::LaunchPlan;
 
 /// How often the session is looked through for what is still alive after a kill.
@@ -35,8 +35,8 @@ pub struct Ranks {
     is_reaped: bool,
 }
 
-/// Starts the ranks of `plan` and gives rank 0 its `start_line`. What they print arrives as events.
-pub fn start(plan: &LaunchPlan, start_line: &StartLine, events: &Sender<Event>) -> Result<Ranks, LaunchError> {
+/// Starts the ranks of `plan` and gives rank 0 its `start_line`, if it waits for one. What they print arrives as events.
+pub fn start(plan: &LaunchPlan, start_line: Option<&StartLine>, events: &Sender<Event>) -> Result<Ranks, LaunchError> {
     let mut command = Command::new(&plan.program);
     command.args(&plan.arguments).envs(plan.environment.iter().map(|(name, value)| (name, value)));
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -46,12 +46,12 @@ pub fn start(plan: &LaunchPlan, start_line: &StartLine, events: &Sender<Event>) 
     let mut child = command.spawn().map_err(|source| LaunchError::Start { program: program(), source })?;
     let session = Pid::from_raw(child.id().cast_signed());
     let is_tagged = plan.is_mpirun;
-    let outputs = [child.stdout.take().map(boxed), child.stderr.take().map(boxed)];
-    for output in outputs.into_iter().flatten() {
-        let events = events.clone();
-        std::thread::spawn(move || read_output(output, is_tagged, &events));
+    let outputs = [(Stream::Out, child.stdout.take().map(boxed)), (Stream::Err, child.stderr.take().map(boxed))];
+    for (stream, output) in outputs {
+        let (Some(output), events) = (output, events.clone()) else { continue };
+        std::thread::spawn(move || read_output(stream, output, is_tagged, &events));
     }
-    if let Some(mut stdin) = child.stdin.take() {
+    if let (Some(mut stdin), Some(start_line)) = (child.stdin.take(), start_line) {
         // A process that has ended already does not read; its status tells why.
         let _ = write_line(&mut stdin, start_line);
     }
@@ -135,14 +135,14 @@ fn boxed(output: impl Read + Send + 'static) -> Box<dyn Read + Send> {
 }
 
 /// Sends every line of `output` as an event, until everyone who could write to it has ended.
-fn read_output(output: Box<dyn Read + Send>, is_tagged: bool, events: &Sender<Event>) {
+fn read_output(stream: Stream, output: Box<dyn Read + Send>, is_tagged: bool, events: &Sender<Event>) {
     let mut reader = BufReader::new(output);
     let mut bytes = Vec::new();
     while let Ok(1..) = reader.read_until(b'\n', &mut bytes) {
         let text = String::from_utf8_lossy(&bytes);
         let text = text.trim_end();
         let (rank, line) = if is_tagged { split_tag(text) } else { (Some(Rank::ZERO), text.to_owned()) };
-        let sent = events.send(Event::Output { rank, line });
+        let sent = events.send(Event::Output { rank, stream, line });
         if sent.is_err() {
             return;
         }

@@ -1,6 +1,7 @@
 //! The commands, one module each; every one ends in an exit code or in a [`LaunchError`] that has one.
 
 mod checkpoints;
+mod launching;
 mod prepare;
 mod sample;
 mod sibling;
@@ -14,7 +15,7 @@ use crate::error::LaunchError;
 /// Runs the command that was typed.
 pub fn run(cli: Cli) -> Result<ExitCode, LaunchError> {
     match cli.command {
-        Command::Prepare(args) => prepare::run(&args),
+        Command::Prepare(args) => prepare::run(args),
         Command::Train(args) => train::run(args),
         Command::Sample(args) => sample::run(&args),
         Command::Checkpoints(CheckpointsCommand::List(args)) => checkpoints::list(&args),

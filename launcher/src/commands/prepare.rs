@@ -1,20 +1,141 @@
-//! `launcher prepare`: the prepare program with the same arguments.
+//! `launcher prepare`: the ranks of the prepare program, attempt after attempt until the data is there.
 
-use std::process::Command;
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::time::{Duration, Instant};
 
-use common::worker_contract::ExitCode;
+use common::config::RawConfig;
+use common::topology::Rank;
+use common::worker_contract::{ExitCode, PROGRESS_MARK};
 
-use super::sibling;
+use super::launching;
+use crate::backend::local::{self, Ranks};
+use crate::cause::{Cause, Evidence};
 use crate::cli::PrepareArgs;
 use crate::error::LaunchError;
-use crate::programs;
+use crate::event::{Event, Stream};
+use crate::interrupts::Interrupts;
+use crate::plan::LaunchPlan;
+use crate::prepare_view::PrepareView;
+use crate::progress::to_stdout;
+use crate::random;
+use crate::restart::{Decision, RestartPolicy};
+use crate::{programs, supervise};
 
-/// Runs the prepare program to its end.
-pub fn run(args: &PrepareArgs) -> Result<ExitCode, LaunchError> {
-    let mut command = Command::new(programs::prepare()?);
-    sibling::pass_config(&mut command, &args.config);
-    if args.json {
-        command.arg("--json");
+/// How often signals are looked at when the ranks say nothing.
+const TICK: Duration = Duration::from_millis(100);
+/// How long what ended processes have said may still be on its way.
+const DRAIN: Duration = Duration::from_secs(5);
+
+/// Prepares to the end, or until somebody stops it or another attempt would not help.
+pub fn run(mut args: PrepareArgs) -> Result<ExitCode, LaunchError> {
+    args.config.overrides.extend(launching::overrides(&args.launch));
+    let config = RawConfig::load(&args.config.config, &args.config.overrides)?.prepare()?;
+    let plan = launching::plan(&config.launch, &programs::prepare()?, |threads| job(&args, threads))?;
+    let mut interrupts = Interrupts::install().map_err(LaunchError::system("handle signals"))?;
+    let mut policy = RestartPolicy::new(config.launch.max_restarts);
+    let mut view = PrepareView::new();
+    for attempt in 1.. {
+        let mut following = Following { view: &mut view, is_mpirun: plan.is_mpirun, mpirun_words: Vec::new() };
+        let Some(cause) = following.attempt(&plan, &mut interrupts)? else {
+            view.say("stopped; run the same command to go on");
+            return Ok(ExitCode::Stopped);
+        };
+        if cause.code == ExitCode::Done {
+            break;
+        }
+        // Otherwise a rank has said it.
+        if cause.code == ExitCode::Communication {
+            view.say(&cause.block(attempt, &[]));
+        }
+        policy.reached(view.bytes_done());
+        match policy.decide(cause.code, random::fraction().map_err(LaunchError::system("read /dev/urandom"))?) {
+            Decision::GiveUp => return Ok(cause.code),
+            Decision::OutOfBudget { restarts } => {
+                view.say(&format!(
+                    "giving up after {restarts} restarts without progress; mend the cause above and run the same \
+                     command to go on"
+                ));
+                return Ok(cause.code);
+            }
+            Decision::Restart { delay, left } => {
+                view.say(&format!("restarting in {:.1} s ({left} more without progress)", delay.as_secs_f64()));
+                if !supervise::wait(delay, &mut interrupts) {
+                    return Ok(ExitCode::Stopped);
+                }
+            }
+        }
     }
-    sibling::run(command)
+    Ok(ExitCode::Done)
+}
+
+/// What the prepare program is started with.
+fn job(args: &PrepareArgs, threads: u32) -> Vec<std::ffi::OsString> {
+    let mut job = vec!["shards".into(), "--config".into(), args.config.config.clone().into_os_string()];
+    job.extend(args.config.overrides.iter().map(|given| format!("--set={given}").into()));
+    job.extend([format!("--threads={threads}").into(), "--progress-lines".into()]);
+    job.extend(args.json.then(|| "--json".into()));
+    job
+}
+
+struct Following<'a> {
+    view: &'a mut PrepareView,
+    is_mpirun: bool,
+    /// What mpirun itself has printed.
+    mpirun_words: Vec<String>,
+}
+
+impl Following<'_> {
+    /// Follows the ranks to their end; `None` if somebody asked for it.
+    fn attempt(&mut self, plan: &LaunchPlan, interrupts: &mut Interrupts) -> Result<Option<Cause>, LaunchError> {
+        let (sender, events) = mpsc::channel();
+        let mut ranks = local::start(plan, None, &sender)?;
+        drop(sender);
+        while !ranks.have_ended() {
+            match events.recv_timeout(TICK) {
+                Ok(event) => self.on_event(event),
+                Err(RecvTimeoutError::Timeout) => {}
+                // Every process has closed its outputs and is about to end.
+                Err(RecvTimeoutError::Disconnected) => std::thread::sleep(TICK),
+            }
+            if interrupts.poll().is_some() {
+                return stop(self.view, &mut ranks);
+            }
+        }
+        let process = ranks.finish().map_err(LaunchError::system("wait for the ranks"))?;
+        let until = Instant::now() + DRAIN;
+        while let Ok(event) = events.recv_timeout(until.saturating_duration_since(Instant::now())) {
+            self.on_event(event);
+        }
+        self.view.end();
+        let mpirun_words = std::mem::take(&mut self.mpirun_words);
+        Ok(Some(Cause::of(&Evidence { first_failure: None, killed: None, process, mpirun_words })))
+    }
+
+    fn on_event(&mut self, event: Event) {
+        let Event::Output { rank, stream, line } = event else { return };
+        match (rank, stream, line.strip_prefix(PROGRESS_MARK)) {
+            (Some(Rank::ZERO), Stream::Out, Some(progress)) => {
+                // Half a line, of a rank that was killed, says nothing.
+                if let Ok(progress) = serde_json::from_str(progress) {
+                    self.view.hear(&progress);
+                }
+            }
+            (Some(_), Stream::Out, _) => {
+                self.view.end();
+                to_stdout(&line);
+            }
+            (Some(rank), Stream::Err, _) if self.is_mpirun && !line.starts_with("error: ") => {
+                self.view.say(&format!("rank {rank}: {line}"));
+            }
+            (Some(_), Stream::Err, _) => self.view.say(&line),
+            (None, _, _) => self.mpirun_words.push(line),
+        }
+    }
+}
+
+/// Nothing that ends at once is lost: what ranks have put into the work folder counts.
+fn stop(view: &mut PrepareView, ranks: &mut Ranks) -> Result<Option<Cause>, LaunchError> {
+    view.end();
+    ranks.finish().map_err(LaunchError::system("wait for the ranks"))?;
+    Ok(None)
 }

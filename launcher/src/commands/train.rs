@@ -6,7 +6,8 @@ use common::metrics::RunMetrics;
 use common::storage::Folder;
 use common::worker_contract::ExitCode;
 
-use crate::cli::{BackendName, ConfigArgs, TrainArgs};
+use super::launching;
+use crate::cli::{ConfigArgs, TrainArgs};
 use crate::error::LaunchError;
 use crate::interrupts::Interrupts;
 use crate::plan::LaunchPlan;
@@ -36,20 +37,14 @@ pub fn run(mut args: TrainArgs) -> Result<ExitCode, LaunchError> {
 
 /// The flags, as overrides of the config.
 fn overrides(args: &TrainArgs) -> Vec<String> {
-    let backend = args.backend.map(|BackendName::Local| "launch.backend=\"local\"".to_owned());
-    let ranks = args.ranks.map(|n| format!("launch.ranks={n}"));
-    let threads = args.threads_per_rank.map(|n| format!("launch.threads_per_rank={n}"));
     // A JSON string is a TOML string.
     let output = args.output.as_ref().map(|url| format!("run.output={}", serde_json::Value::from(url.as_str())));
-    [backend, ranks, threads, output].into_iter().flatten().collect()
+    launching::overrides(&args.launch).into_iter().chain(output).collect()
 }
 
 fn plan(config: &RunConfig) -> Result<LaunchPlan, LaunchError> {
-    let worker = programs::worker()?;
-    let ranks = config.launch.ranks;
-    let mpirun = if ranks > 1 { Some(programs::mpirun(ranks)?) } else { None };
-    let cores = std::thread::available_parallelism().map_or(1, |n| u32::try_from(n.get()).unwrap_or(u32::MAX));
-    Ok(LaunchPlan::local(&config.launch, cores, &worker, mpirun.as_deref()))
+    let job = |_| vec!["train".into(), "--from-launcher".into()];
+    launching::plan(&config.launch, &programs::worker()?, job)
 }
 
 /// The result, where it lies, and what to type next. What cannot be looked up is left out: the run is done.
@@ -107,14 +102,14 @@ mod tests {
     use super::*;
     use std::path::PathBuf;
 
+    use crate::cli::{BackendName, LaunchArgs};
+
     #[test]
     fn flags_are_overrides_and_the_next_command_keeps_what_matters() {
         let config = ConfigArgs { config: PathBuf::from("my run.toml"), overrides: vec!["train.max_steps=7".into()] };
         let args = TrainArgs {
             config,
-            backend: Some(BackendName::Local),
-            ranks: Some(2),
-            threads_per_rank: None,
+            launch: LaunchArgs { backend: Some(BackendName::Local), ranks: Some(2), threads_per_rank: None },
             output: Some("s3://b/a \"b\"".into()),
         };
         let flags = overrides(&args);

@@ -24,12 +24,24 @@ fn sample_and_prepare_pass_arguments_and_exit_codes_on() {
         stdout,
         "[\"sample\", \"--config\", \"run.toml\", \"--set=run.seed=2\", \"--prompt=-a b\", \"--tokens=5\", \"--top-p=0.9\"]\n"
     );
-    let (code, stdout, _) = output(rig.launcher().args(["prepare", "--config", "run.toml", "--json"]));
-    assert_eq!((code, stdout.as_str()), (Some(0), "[\"--config\", \"run.toml\", \"--json\"]\n"));
+    let sets = ["--set=prepare.inputs=[\"in\"]", "--set=prepare.output=\"out\"", "--set=launch.max_restarts=0"];
+    let prepare = |more: &[&str]| {
+        let mut launcher = rig.launcher();
+        launcher.args(["prepare", "--config", "run.toml"]).args(sets).args(more);
+        launcher
+    };
+    let (code, stdout, _) = output(&mut prepare(&["--json", "--threads-per-rank", "3"]));
+    let got: Vec<String> = serde_json::from_str(&stdout).unwrap();
+    let head = ["shards", "--config", "run.toml"];
+    let tail = ["--set=launch.threads_per_rank=3", "--threads=3", "--progress-lines", "--json"];
+    assert_eq!((code, got), (Some(0), [&head[..], &sets, &tail].concat().iter().map(ToString::to_string).collect()));
     for death in ["-9", "42"] {
-        let (code, ..) = output(rig.launcher().args(["prepare", "--config", "run.toml"]).env("FAKE_EXIT", death));
+        let (code, _, stderr) = output(prepare(&[]).env("FAKE_EXIT", death));
         assert_eq!(code, Some(4), "{death}");
+        assert!(stderr.contains("rank lost") && stderr.contains("giving up after 0 restarts"), "{stderr}");
     }
+    let (code, _, stderr) = output(&mut prepare(&["--set", "prepare.seeed=1"]));
+    assert_eq!(code, Some(2), "{stderr}");
 }
 
 #[test]

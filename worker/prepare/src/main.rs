@@ -1,63 +1,139 @@
-//! `prepare --config FILE`: arguments to job to exit code.
+//! The prepare program: arguments to job to exit code. One process, or one of many that mpirun has started.
 
 use std::io::Write;
 use std::panic;
 use std::path::PathBuf;
 
-use clap::Parser;
-use common::config::RawConfig;
+use clap::{Args, Parser, Subcommand};
+use common::config::{PrepareConfig, PrepareJobConfig, RawConfig, StorageConfig};
 use common::telemetry;
-use common::worker_contract::ExitCode;
-use prepare::PrepareError;
-use prepare::record::Summary;
+use common::worker_contract::{ExitCode, PROGRESS_MARK, PrepareProgress};
+use prepare::progress::{Audience, LogLines};
+use prepare::ranks::{self, Ranks};
+use prepare::summary::Summary;
+use prepare::{PrepareError, job};
 
-/// Turns documents into token shards for training and validation.
+/// What Convoy does to documents before anything is trained on them.
 ///
-/// Reads the [prepare] and [storage] sections of a TOML file. The same command again does nothing once the data is
-/// there. Exit codes: 0 done, 2 usage or config, 3 data missing, corrupt or denied, 6 storage unreachable, 70 a bug.
+/// Exit codes: 0 done, 2 usage or config, 3 data missing, corrupt or denied, 4 a rank was lost, 6 storage unreachable,
+/// 70 a bug.
 #[derive(Parser)]
 #[command(name = "prepare", version)]
-struct Arguments {
-    /// The config file.
+struct Cli {
+    #[command(subcommand)]
+    job: Job,
+}
+
+#[derive(Subcommand)]
+enum Job {
+    /// Turn documents into token shards for training and validation. Under mpirun, one rank of many.
+    ///
+    /// Reads the [prepare] and [storage] sections of a TOML file. The same command again goes on where a killed one was,
+    /// and does nothing once the data is there.
+    ///
+    /// Example: mpirun -n 4 prepare shards --config configs/prepare-text.toml
+    Shards(ShardsArgs),
+}
+
+#[derive(Args)]
+struct ShardsArgs {
+    /// The config file. Only rank 0 reads it.
     #[arg(long, value_name = "FILE")]
     config: PathBuf,
     /// Replaces a value of the config; may be given several times.
     #[arg(long, value_name = "SECTION.KEY=VALUE")]
     set: Vec<String>,
+    /// Threads of this rank; 0 for its share of the cores.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    threads: usize,
     /// Prints the summary as JSON.
     #[arg(long)]
     json: bool,
+    /// Prints progress for a program, on standard output; for the launcher's use.
+    #[arg(long, hide = true)]
+    progress_lines: bool,
 }
 
 fn main() -> std::process::ExitCode {
     exit_on_panic();
-    let arguments = Arguments::parse();
+    let Job::Shards(arguments) = Cli::parse().job;
     telemetry::init();
-    let code = match job(&arguments) {
+    let ranks = Ranks::enter();
+    let code = match shards(&arguments, &ranks) {
         Ok(summary) => {
-            let text = if arguments.json { to_json(&summary) } else { summary.to_string() };
-            // A reader that went away has seen enough; the data is there all the same.
-            let _ = std::io::stdout().write_all(text.as_bytes());
+            if ranks.rank() == 0 {
+                let text = if arguments.json { to_json(&summary) } else { summary.to_string() };
+                to_stdout(&text);
+            }
             ExitCode::Done
         }
         Err(error) => {
-            let _ = writeln!(std::io::stderr(), "error: {error}");
+            let who = if ranks.count() > 1 { format!("rank {}: ", ranks.rank()) } else { String::new() };
+            let _ = writeln!(std::io::stderr(), "error: {who}{error}");
             error.exit_code()
         }
     };
-    code.into()
+    ranks.end(code)
 }
 
-fn job(arguments: &Arguments) -> Result<Summary, PrepareError> {
-    let (config, storage) = RawConfig::load(&arguments.config, &arguments.set)?.prepare()?;
-    prepare::run(&config, &storage)
+fn shards(arguments: &ShardsArgs, ranks: &Ranks) -> Result<Summary, PrepareError> {
+    let (config, storage) = shared_config(arguments, ranks)?;
+    let threads = ranks::threads(arguments.threads);
+    let mut audience: Box<dyn Audience> = match arguments.progress_lines {
+        true => Box::new(ProgressLines),
+        false => Box::<LogLines>::default(),
+    };
+    job::run(&config, &storage, ranks, threads, audience.as_mut())
+}
+
+/// What rank 0 reads; the others may have neither its files nor its working directory.
+fn shared_config(arguments: &ShardsArgs, ranks: &Ranks) -> Result<(PrepareConfig, StorageConfig), PrepareError> {
+    let mut own = None;
+    let shared = ranks.share(|| {
+        let raw = RawConfig::load(&arguments.config, &arguments.set)?;
+        let config = raw.clone().prepare()?;
+        let absolute = config.prepare.with_absolute_paths();
+        own = Some((config.prepare, config.storage));
+        Ok::<_, PrepareError>(serde_json::to_vec(&(raw.to_toml(), absolute)).unwrap_or_default())
+    })?;
+    if let Some(own) = own {
+        return Ok(own);
+    }
+    let (toml, absolute): (String, AbsolutePaths) =
+        serde_json::from_slice(&shared).unwrap_or_else(|e| unreachable!("rank 0 has just made it: {e}"));
+    let PrepareJobConfig { prepare, storage, .. } = RawConfig::parse("from rank 0", &toml, &[])?.prepare()?;
+    let AbsolutePaths { inputs, output, tokenizer } = absolute;
+    Ok((PrepareConfig { inputs, output, tokenizer, ..prepare }, storage))
+}
+
+/// What of a config means something else in another folder.
+#[derive(serde::Deserialize)]
+struct AbsolutePaths {
+    inputs: Vec<String>,
+    output: String,
+    tokenizer: String,
+}
+
+/// Progress for the launcher.
+struct ProgressLines;
+
+impl Audience for ProgressLines {
+    fn hear(&mut self, progress: &PrepareProgress) {
+        to_stdout(&format!("{PROGRESS_MARK}{}\n", serde_json::to_string(progress).unwrap_or_default()));
+    }
+}
+
+/// A reader that went away has seen enough; the data is there all the same.
+fn to_stdout(text: &str) {
+    let mut stdout = std::io::stdout().lock();
+    let _ = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
 }
 
 fn to_json(summary: &Summary) -> String {
     serde_json::to_string_pretty(summary).unwrap_or_else(|e| unreachable!("a summary is JSON: {e}")) + "\n"
 }
 
-/// Makes every panic, on whichever thread, end the process as a bug.
+/// Makes every panic, on whichever thread, end the process as a bug, and mpirun then ends the others.
 fn exit_on_panic() {
     let report = panic::take_hook();
     panic::set_hook(Box::new(move |info| {

@@ -23,11 +23,6 @@ pub(crate) fn map<'i, T: Sync, R: Send>(items: &'i [T], threads: usize, f: impl 
     results.into_iter().map(|(_, result)| result).collect()
 }
 
-/// Threads that can compute at once here.
-pub(crate) fn cores() -> usize {
-    std::thread::available_parallelism().map_or(1, usize::from)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

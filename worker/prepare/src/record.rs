@@ -1,35 +1,48 @@
-//! `prepare.json`, by which a folder that is prepared already is recognised, and the summary for people.
+//! `prepare.json`: what was prepared from what, for programs; and by which a folder that is prepared already is recognised.
 
-use std::fmt;
-use std::time::Duration;
+use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use common::config::PrepareConfig;
 use common::storage::Folder;
 use common::token_shard::{INDEX_NAME, Index, hex_sha256};
+use common::tokenizer::Tokenizer;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
-use crate::inputs::Source;
+use crate::inputs::{Fault, Found};
+use crate::sides::Bound;
+use crate::tally::Tally;
 use crate::{PrepareError, TRAIN_FOLDER, VALIDATION_FOLDER};
 
 /// Name of the record in `prepare.output`.
 pub const RECORD_NAME: &str = "prepare.json";
+/// Version of [`Record`], and of how a config and inputs become shards.
+const VERSION: u32 = 2;
 
-/// What decides on the bytes that are written, as far as it can be told without reading the inputs.
+/// What decides on the bytes that are written.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Identity {
-    /// SHA-256 of `[prepare]` as JSON, without `output`: a copy of the folder stays what it is.
+    /// SHA-256 of `[prepare]` as JSON, without `output`, since a copy of the folder stays what it is, and without
+    /// `on_bad_document`, which decides on whether something is written, but not on what.
     pub config_sha256: String,
-    /// SHA-256 of the list of objects with their sizes.
+    /// SHA-256 of the list of objects with their sizes and versions.
     pub inputs_sha256: String,
 }
 
 impl Identity {
     /// The identity of a job.
-    pub fn of(config: &PrepareConfig, sources: &[Source]) -> Self {
-        let config = PrepareConfig { output: String::new(), ..config.clone() };
-        let objects: Vec<_> = sources.iter().map(|s| (&s.input, &s.name, s.bytes)).collect();
-        Identity { config_sha256: hash_of(&config), inputs_sha256: hash_of(&objects) }
+    pub fn of(config: &PrepareConfig, found: &[Found]) -> Self {
+        let mut config = serde_json::to_value(config).unwrap_or_else(|e| unreachable!("a config is JSON: {e}"));
+        for key in ["output", "on_bad_document"] {
+            config.as_object_mut().map(|config| config.remove(key));
+        }
+        Identity { config_sha256: hash_of(&config), inputs_sha256: hash_of(&found) }
+    }
+
+    /// The name of the work folder of a job: what one job has encoded is of no use to another.
+    pub fn of_work(&self, tokenizer: &Tokenizer, bound: Bound) -> String {
+        hash_of(&(VERSION, self, tokenizer.hash(), bound.0))[..16].to_owned()
     }
 }
 
@@ -40,18 +53,46 @@ fn hash_of(value: &impl Serialize) -> String {
 /// What was prepared.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Totals {
-    /// Documents of both sides.
+    /// Objects that were read.
+    pub objects: u64,
+    /// Their size, packed where they are.
+    pub object_bytes: u64,
+    /// Documents that were kept, of both sides.
     pub documents: u64,
-    /// Documents that could not be read and were left out.
-    pub skipped_documents: u64,
+    /// Length of their text in UTF-8.
+    pub text_bytes: u64,
     /// Documents without text, which were left out.
     pub empty_documents: u64,
-    /// Length of the documents' text in UTF-8.
-    pub text_bytes: u64,
+    /// Documents that could not be read and were left out.
+    pub skipped_documents: u64,
+    /// The same by fault.
+    pub skipped: BTreeMap<Fault, u64>,
     /// The training side.
     pub train: SideTotals,
     /// The validation side, where there is one.
     pub validation: Option<SideTotals>,
+}
+
+impl Totals {
+    /// Of what was found and what became of it.
+    pub fn of(found: &[Found], tally: &Tally, train: SideTotals, validation: Option<SideTotals>) -> Self {
+        Totals {
+            objects: found.len() as u64,
+            object_bytes: found.iter().map(|f| f.bytes).sum(),
+            documents: tally.documents,
+            text_bytes: tally.text_bytes,
+            empty_documents: tally.empty,
+            skipped_documents: tally.bad_documents(),
+            skipped: tally.bad.clone(),
+            train,
+            validation,
+        }
+    }
+
+    /// Tokens of both sides, with the end-of-text before each document.
+    pub fn tokens(&self) -> u64 {
+        self.train.tokens + self.validation.as_ref().map_or(0, |side| side.tokens)
+    }
 }
 
 /// What was prepared for one side.
@@ -72,22 +113,66 @@ impl SideTotals {
     }
 }
 
-/// The content of `prepare.json`.
+/// What an input gave.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InputTotals {
+    /// As in the config.
+    pub input: String,
+    /// Objects in it.
+    pub objects: u64,
+    /// Their size.
+    pub bytes: u64,
+}
+
+/// The content of `prepare.json`. Nothing in it depends on when, where and by how many ranks it was made.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Record {
-    /// Version of this structure, 1.
+    /// Version of this structure.
     pub version: u32,
+    /// Version of Convoy.
+    pub convoy: String,
     /// Of the job.
     #[serde(flatten)]
     pub identity: Identity,
+    /// `[prepare]`, every default filled in, but for `output`.
+    pub config: Value,
+    /// The tokenizer's hash.
+    pub tokenizer_hash: String,
+    /// What was read.
+    pub inputs: Vec<InputTotals>,
     /// What it made.
     pub totals: Totals,
+    /// Documents that were left out, each with where and why; the first [`crate::tally::NAMED_MAX`].
+    pub bad_documents: Vec<String>,
 }
 
 impl Record {
-    /// A record of this version.
-    pub fn new(identity: Identity, totals: Totals) -> Self {
-        Record { version: 1, identity, totals }
+    /// The record of a job that is done.
+    pub fn new(
+        identity: Identity,
+        config: &PrepareConfig,
+        tokenizer: &Tokenizer,
+        found: &[Found],
+        tally: &Tally,
+        totals: Totals,
+    ) -> Self {
+        let mut shown = serde_json::to_value(config).unwrap_or_else(|e| unreachable!("a config is JSON: {e}"));
+        shown.as_object_mut().map(|config| config.remove("output"));
+        let inputs = (0..).zip(&config.inputs).map(|(number, input)| {
+            let of_input = found.iter().filter(|found| found.input == number);
+            let (objects, bytes) = (of_input.clone().count() as u64, of_input.map(|found| found.bytes).sum());
+            InputTotals { input: input.clone(), objects, bytes }
+        });
+        Record {
+            version: VERSION,
+            convoy: env!("CARGO_PKG_VERSION").to_owned(),
+            identity,
+            config: shown,
+            tokenizer_hash: tokenizer.hash().to_owned(),
+            inputs: inputs.collect(),
+            totals,
+            bad_documents: tally.named.iter().map(ToString::to_string).collect(),
+        }
     }
 
     /// The record as the bytes of `prepare.json`.
@@ -108,7 +193,7 @@ pub fn finished(output: &Folder, identity: &Identity) -> Result<Option<Totals>, 
     let taken = |reason| Err(PrepareError::OutputTaken { url: output.url().to_owned(), reason });
     let content = output.get_if_exists(RECORD_NAME)?;
     let record = content.and_then(|content| serde_json::from_slice::<Record>(&content).ok());
-    match record {
+    match record.filter(|record| record.version == VERSION) {
         None => taken("no prepare.json of this version says how it was made"),
         Some(record) if record.identity.config_sha256 != identity.config_sha256 => {
             taken("it was made from another [prepare] section")
@@ -116,81 +201,5 @@ pub fn finished(output: &Folder, identity: &Identity) -> Result<Option<Totals>, 
         Some(record) if record.identity != *identity => taken("the inputs have changed since"),
         Some(_) if !train => Ok(None),
         Some(record) => Ok(Some(record.totals)),
-    }
-}
-
-/// What a job says at its end. As JSON it has the same fields.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Summary {
-    /// Whether everything was there already, and nothing was written.
-    pub already_done: bool,
-    /// What was prepared.
-    #[serde(flatten)]
-    pub totals: Totals,
-    /// Tokens of both sides.
-    pub tokens: u64,
-    /// Bytes of text per token.
-    pub bytes_per_token: f64,
-    /// The folder of the training shards.
-    pub train_url: String,
-    /// The folder of the validation shards.
-    pub validation_url: Option<String>,
-    /// Duration of the job; 0 where there was nothing to do.
-    pub seconds: f64,
-    /// Text per second.
-    pub mb_per_second: f64,
-}
-
-impl Summary {
-    /// Of a job that did its work in `duration`.
-    pub fn done(totals: Totals, output: &Folder, duration: Duration) -> Self {
-        let seconds = duration.as_secs_f64();
-        let mb_per_second = totals.text_bytes as f64 / 1e6 / seconds.max(1e-9);
-        Summary { already_done: false, seconds, mb_per_second, ..Self::already_done(totals, output) }
-    }
-
-    /// Of a job that found its work done.
-    pub fn already_done(totals: Totals, output: &Folder) -> Self {
-        let tokens = totals.train.tokens + totals.validation.as_ref().map_or(0, |v| v.tokens);
-        Summary {
-            already_done: true,
-            tokens,
-            bytes_per_token: totals.text_bytes as f64 / tokens as f64,
-            train_url: output.url_of(TRAIN_FOLDER),
-            validation_url: totals.validation.as_ref().map(|_| output.url_of(VALIDATION_FOLDER)),
-            totals,
-            seconds: 0.0,
-            mb_per_second: 0.0,
-        }
-    }
-}
-
-impl fmt::Display for Summary {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let totals = &self.totals;
-        if self.already_done {
-            writeln!(f, "prepared already, from the same config and inputs; nothing was written")?;
-        }
-        writeln!(
-            f,
-            "{} documents, {} tokens, {:.2} bytes per token",
-            totals.documents, self.tokens, self.bytes_per_token
-        )?;
-        let left_out = [("unreadable", totals.skipped_documents), ("empty", totals.empty_documents)];
-        for (kind, count) in left_out.into_iter().filter(|(_, count)| *count > 0) {
-            writeln!(f, "left out    {count} {kind} documents")?;
-        }
-        let mut side = |name: &str, side: &SideTotals, url: &str| {
-            let SideTotals { documents, tokens, shards } = side;
-            writeln!(f, "{name:<11} {documents} documents, {tokens} tokens in {shards} token shards: {url}")
-        };
-        side("train", &totals.train, &self.train_url)?;
-        if let (Some(validation), Some(url)) = (&totals.validation, &self.validation_url) {
-            side("validation", validation, url)?;
-        }
-        if !self.already_done {
-            writeln!(f, "{:.1} s, {:.1} MB/s", self.seconds, self.mb_per_second)?;
-        }
-        Ok(())
     }
 }

@@ -1,78 +1,88 @@
-//! Documents in order become shard files and their index.
+//! A shard, written from front to back in bounded memory, and its line of the index.
 
-use common::config::PrepareConfig;
-use common::storage::{Folder, StorageError};
-use common::token_shard::{self, BLOCK_BYTES, Index, ShardEntry};
-use common::tokenizer::Tokenizer;
+use bytes::Bytes;
+use common::storage::{Folder, StorageError, Upload};
+use common::token_shard::{BLOCK_BYTES, HEADER_BYTES, ShardEntry, header, hex, hex_sha256};
+use sha2::{Digest, Sha256};
 
-use crate::corpus::Document;
+/// A shard on its way to a folder.
+pub struct ShardWriter<'f> {
+    upload: Upload<'f>,
+    /// Its line of the index, as far as it is known.
+    entry: ShardEntry,
+    /// Of the whole file.
+    hasher: Sha256,
+    /// The block that is not full yet.
+    block: Vec<u8>,
+}
 
-/// Writes the shards of `documents` into `folder` and returns their index, which is not written.
-///
-/// Every shard but the last is full, so a document may go on in the next shard.
-pub fn write(
-    folder: &Folder,
-    documents: &[&Document],
-    config: &PrepareConfig,
-    tokenizer: &Tokenizer,
-) -> Result<Index, StorageError> {
-    let mut writer = Writer {
-        folder,
-        end_of_text: tokenizer.end_of_text(),
-        tokens_per_shard: usize::try_from(config.tokens_per_shard).unwrap_or(usize::MAX),
-        tokens: Vec::new(),
-        shards: Vec::new(),
-    };
-    for document in documents {
-        writer.append(&[tokenizer.end_of_text()])?;
-        writer.append(&document.tokens)?;
+impl<'f> ShardWriter<'f> {
+    /// Begins a shard of `tokens` tokens.
+    pub fn begin(folder: &'f Folder, name: &str, tokens: u64) -> Result<Self, StorageError> {
+        let entry = ShardEntry {
+            name: name.to_owned(),
+            tokens,
+            documents: 0,
+            bytes: HEADER_BYTES + 2 * tokens,
+            sha256: String::new(),
+            block_sha256: Vec::new(),
+        };
+        let mut block = header(tokens);
+        block.reserve_exact(BLOCK_BYTES as usize - block.len());
+        Ok(ShardWriter { upload: folder.upload(name)?, entry, hasher: Sha256::new(), block })
     }
-    writer.end_shard()?;
-    let shards = writer.shards;
-    Ok(Index {
-        version: 1,
-        tokenizer: config.tokenizer.clone(),
-        tokenizer_hash: tokenizer.hash().to_owned(),
-        vocabulary: tokenizer.size(),
-        tokens: shards.iter().map(|s| s.tokens).sum(),
-        documents: shards.iter().map(|s| s.documents).sum(),
-        block_bytes: BLOCK_BYTES,
-        shards,
-    })
-}
 
-struct Writer<'f> {
-    folder: &'f Folder,
-    end_of_text: u16,
-    tokens_per_shard: usize,
-    /// Of the shard that is not full yet.
-    tokens: Vec<u16>,
-    shards: Vec<ShardEntry>,
-}
-
-impl Writer<'_> {
-    fn append(&mut self, mut tokens: &[u16]) -> Result<(), StorageError> {
+    /// Appends tokens, little-endian. `is_start` tells whether they begin with the start of a document.
+    pub fn write(&mut self, mut tokens: &[u8], is_start: bool) -> Result<(), StorageError> {
+        self.entry.documents += u64::from(is_start);
         while !tokens.is_empty() {
-            let fits = tokens.len().min(self.tokens_per_shard - self.tokens.len());
-            self.tokens.extend_from_slice(&tokens[..fits]);
+            let fits = tokens.len().min(BLOCK_BYTES as usize - self.block.len());
+            self.block.extend_from_slice(&tokens[..fits]);
             tokens = &tokens[fits..];
-            if self.tokens.len() == self.tokens_per_shard {
-                self.end_shard()?;
+            if self.block.len() == BLOCK_BYTES as usize {
+                let next = Vec::with_capacity(BLOCK_BYTES as usize);
+                self.end_block(next)?;
             }
         }
         Ok(())
     }
 
-    fn end_shard(&mut self) -> Result<(), StorageError> {
-        if self.tokens.is_empty() {
-            return Ok(());
+    fn end_block(&mut self, next: Vec<u8>) -> Result<(), StorageError> {
+        let block = Bytes::from(std::mem::replace(&mut self.block, next));
+        self.entry.block_sha256.push(hex_sha256(&block));
+        self.hasher.update(&block);
+        self.upload.write(block)
+    }
+
+    /// Makes the shard appear, and describes it.
+    pub fn finish(mut self) -> Result<ShardEntry, StorageError> {
+        if !self.block.is_empty() {
+            self.end_block(Vec::new())?;
         }
-        let name = format!("shard-{:06}.bin", self.shards.len());
-        let content = token_shard::encode(&self.tokens);
-        self.tokens.clear();
-        self.shards.push(ShardEntry::describe(&name, &content, self.end_of_text));
-        self.folder.put(&name, content)?;
-        tracing::info!("wrote {}", self.folder.url_of(&name));
-        Ok(())
+        self.upload.finish()?;
+        self.entry.sha256 = hex(&self.hasher.finalize());
+        Ok(self.entry)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use common::config::StorageConfig;
+    use common::token_shard::encode;
+
+    #[test]
+    fn a_shard_is_as_it_would_be_in_one_piece() {
+        let folder = Folder::open("memory://shard-writer", &StorageConfig::default()).unwrap();
+        for count in [1, 600_000, BLOCK_BYTES / 2 - 512] {
+            let tokens: Vec<u16> = (0..count).map(|i| if i % 1000 == 0 { 7 } else { 8 + (i % 91) as u16 }).collect();
+            let bytes: Vec<u8> = tokens.iter().flat_map(|t| t.to_le_bytes()).collect();
+            let mut writer = ShardWriter::begin(&folder, "s", count).unwrap();
+            bytes.chunks(2000).for_each(|document| writer.write(document, true).unwrap());
+            let entry = writer.finish().unwrap();
+            let content = folder.get("s").unwrap();
+            assert!(content == encode(&tokens));
+            assert_eq!(entry, ShardEntry::describe("s", &content, 7));
+        }
     }
 }

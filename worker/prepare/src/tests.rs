@@ -1,10 +1,15 @@
 //! The whole job, over memory and temporary folders.
 
 use bytes::Bytes;
-use common::config::OnBadDocument;
-use common::token_shard::{HEADER_BYTES, decode_tokens};
+use common::config::{OnBadDocument, PrepareConfig, StorageConfig};
+use common::storage::Folder;
+use common::token_shard::{HEADER_BYTES, INDEX_NAME, Index, decode_tokens};
+use common::tokenizer::Tokenizer;
+use common::worker_contract::ExitCode;
 
 use super::*;
+use crate::ranks::Ranks;
+use crate::summary::Summary;
 
 /// A job over `memory://NAME`, with inputs below `in/` and small shards.
 struct Job {
@@ -23,6 +28,7 @@ impl Job {
             tokens_per_shard: 50,
             validation_fraction: 0.2,
             seed: 1,
+            max_document_bytes: 1 << 20,
             on_bad_document: OnBadDocument::Fail,
         };
         Job { config, root: Folder::open(&url, &StorageConfig::default()).unwrap() }
@@ -33,7 +39,7 @@ impl Job {
     }
 
     fn run(&self) -> Result<Summary, PrepareError> {
-        super::run(&self.config, &StorageConfig::default())
+        job::run(&self.config, &StorageConfig::default(), &Ranks::One, 2, &mut ())
     }
 
     /// Runs, and checks that it is refused as data with a message that contains all of `expected`.
@@ -236,7 +242,7 @@ fn bad_documents_are_skipped_and_counted_when_asked() {
 #[test]
 fn nothing_to_read_is_refused() {
     let mut job = Job::new("nothing");
-    job.refused(&["prepare.inputs names memory://nothing/in", "no .txt or .jsonl"]);
+    job.refused(&["prepare.inputs names memory://nothing/in", "nothing to read", ".txt or .jsonl"]);
     job.put("in/a.jsonl", "\n \n");
     job.put("in/b.txt", "");
     job.refused(&["no document to prepare: 2 objects gave 1 empty and 0 unreadable"]);

@@ -10,7 +10,7 @@ fn prepare(dir: &Path, arguments: &[&str]) -> Output {
     std::fs::write(dir.join("prepare.toml"), "[prepare]\ninputs = [\"in\"]\noutput = \"out\"\n").unwrap();
     Command::new(env!("CARGO_BIN_EXE_prepare"))
         .current_dir(dir)
-        .args(["--config", "prepare.toml"])
+        .args(["shards", "--config", "prepare.toml"])
         .args(arguments)
         .output()
         .unwrap()
@@ -49,7 +49,7 @@ fn failures_have_their_exit_codes() {
     fails(dir.path(), &["--wrong"], 2, "--wrong");
     fails(dir.path(), &["--set", "prepare.seeed=1"], 2, "prepare.seeed = 1: unknown key; did you mean seed?");
     fails(dir.path(), &["--set", "prepare.inputs=[\"ftp://host/in\"]"], 2, "unknown scheme ftp://");
-    fails(dir.path(), &[], 3, "no .txt or .jsonl object");
+    fails(dir.path(), &[], 3, "nothing to read");
     std::fs::write(dir.path().join("in/a.jsonl"), "nonsense\n").unwrap();
     fails(dir.path(), &[], 3, "in/a.jsonl, line 1: not JSON");
     // A disk that refuses: the output's parent is a file.

@@ -1,0 +1,129 @@
+//! What a person watches while a prepare job runs: a bar on a terminal, plain lines elsewhere, on standard error.
+
+use std::io::{self, IsTerminal};
+use std::time::{Duration, Instant};
+
+use common::worker_contract::{PreparePhase, PrepareProgress};
+use indicatif::{ProgressBar, ProgressStyle};
+
+use crate::progress::{in_words, to_stderr};
+
+/// Without a terminal there is a line in so long, and one at the end of a phase.
+const LINE_INTERVAL: Duration = Duration::from_secs(5);
+
+/// Shows the progress of a prepare job.
+pub struct PrepareView {
+    is_terminal: bool,
+    bar: Option<(PreparePhase, ProgressBar)>,
+    last_line: Instant,
+    /// The most that was done in each phase.
+    done: [u64; 2],
+}
+
+impl PrepareView {
+    /// Standard error decides between bar and lines.
+    pub fn new() -> Self {
+        PrepareView { is_terminal: io::stderr().is_terminal(), bar: None, last_line: Instant::now(), done: [0; 2] }
+    }
+
+    /// How much has been done, over all attempts: what was read, and what was written.
+    pub fn bytes_done(&self) -> u64 {
+        self.done.iter().sum()
+    }
+
+    /// The job is so far.
+    pub fn hear(&mut self, progress: &PrepareProgress) {
+        let most = &mut self.done[progress.phase as usize];
+        *most = (*most).max(progress.done);
+        if self.is_terminal {
+            return self.move_bar(progress);
+        }
+        let is_due = self.last_line.elapsed() >= LINE_INTERVAL;
+        if is_due && progress.done < progress.total {
+            self.last_line = Instant::now();
+            let percent = 100 * progress.done / progress.total.max(1);
+            to_stderr(&format!("{} {percent:>3}%  {}", verb(progress.phase), figures(progress)));
+        }
+    }
+
+    fn move_bar(&mut self, progress: &PrepareProgress) {
+        if self.bar.as_ref().is_some_and(|(phase, _)| *phase != progress.phase) {
+            self.end();
+        }
+        let (_, bar) = self.bar.get_or_insert_with(|| {
+            let bar = ProgressBar::new(progress.total).with_style(style()).with_prefix(verb(progress.phase));
+            (progress.phase, bar)
+        });
+        bar.set_message(figures(progress));
+        bar.set_position(progress.done);
+    }
+
+    /// Nothing more will be heard for now.
+    pub fn end(&mut self) {
+        if let Some((_, bar)) = self.bar.take() {
+            bar.abandon();
+        }
+    }
+
+    /// Something worth a line of its own.
+    pub fn say(&self, text: &str) {
+        match &self.bar {
+            Some((_, bar)) => bar.suspend(|| to_stderr(text)),
+            None => to_stderr(text),
+        }
+    }
+}
+
+fn style() -> ProgressStyle {
+    ProgressStyle::with_template("{prefix} {bar:24} {percent:>3}%  {wide_msg}")
+        .unwrap_or_else(|_| ProgressStyle::default_bar())
+}
+
+fn verb(phase: PreparePhase) -> &'static str {
+    match phase {
+        PreparePhase::Tokenizing => "tokenizing",
+        PreparePhase::Writing => "writing   ",
+    }
+}
+
+/// `1,234 of 5,678 MB  85.2 MB/s  left 52s`.
+fn figures(progress: &PrepareProgress) -> String {
+    let left = progress.left().map(|left| format!("  left {}", in_words(left))).unwrap_or_default();
+    let megabytes = |bytes: u64| bytes as f64 / 1e6;
+    format!(
+        "{:.1} of {:.1} MB  {:.1} MB/s{left}",
+        megabytes(progress.done),
+        megabytes(progress.total),
+        progress.mb_per_second()
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_says_how_far_and_how_long() {
+        let mut progress = PrepareProgress {
+            phase: PreparePhase::Tokenizing,
+            done: 100_000_000,
+            total: 400_000_000,
+            text_bytes: 90_000_000,
+            seconds: 2.0,
+        };
+        assert_eq!(figures(&progress), "100.0 of 400.0 MB  50.0 MB/s  left 6s");
+        progress.done = 0;
+        assert_eq!(figures(&progress), "0.0 of 400.0 MB  0.0 MB/s");
+    }
+
+    #[test]
+    fn progress_counts_over_attempts_and_phases() {
+        let mut view = PrepareView::new();
+        let hear = |phase, done| PrepareProgress { phase, done, total: 9, text_bytes: 0, seconds: 1.0 };
+        view.hear(&hear(PreparePhase::Tokenizing, 5));
+        view.hear(&hear(PreparePhase::Tokenizing, 3));
+        assert_eq!(view.bytes_done(), 5);
+        view.hear(&hear(PreparePhase::Writing, 2));
+        assert_eq!(view.bytes_done(), 7);
+    }
+}

@@ -1,0 +1,70 @@
+//! The data card for people: `README.md` beside the shards, made of the same record as `prepare.json`.
+
+use std::fmt::Write;
+
+use crate::inputs::KINDS;
+use crate::record::{Record, SideTotals};
+
+/// Name of the card in `prepare.output`.
+pub const CARD_NAME: &str = "README.md";
+/// How many bad documents the card names; `prepare.json` has more.
+const NAMED_IN_CARD: usize = 10;
+
+/// The card as Markdown.
+pub fn markdown(record: &Record) -> String {
+    let mut card = String::new();
+    // Writing to a string does not fail.
+    let _ = write(record, &mut card);
+    card
+}
+
+fn write(record: &Record, card: &mut String) -> std::fmt::Result {
+    let totals = &record.totals;
+    let tokenizer = record.config["tokenizer"].as_str().unwrap_or_default();
+    writeln!(card, "# Token shards\n")?;
+    writeln!(
+        card,
+        "{} documents, {} tokens, {:.3} bytes of text per token. Made by Convoy {} (`launcher prepare`); \
+         `prepare.json` says the same for programs.\n",
+        totals.documents,
+        totals.tokens(),
+        totals.text_bytes as f64 / totals.tokens() as f64,
+        record.convoy
+    )?;
+    writeln!(card, "| side | documents | tokens | token shards |\n|---|---|---|---|")?;
+    let sides = [("train", Some(&totals.train)), ("validation", totals.validation.as_ref())];
+    for (name, side) in sides {
+        let SideTotals { documents, tokens, shards } =
+            side.unwrap_or(&SideTotals { documents: 0, tokens: 0, shards: 0 });
+        writeln!(card, "| {name} | {documents} | {tokens} | {shards} |")?;
+    }
+    writeln!(card, "\nTokenizer: {tokenizer}, hash {}\n", record.tokenizer_hash)?;
+    writeln!(card, "## Sources\n\nObjects that end in {KINDS}.\n\n| input | objects | bytes |\n|---|---|---|")?;
+    for input in &record.inputs {
+        writeln!(card, "| `{}` | {} | {} |", input.input.replace('|', "\\|"), input.objects, input.bytes)?;
+    }
+    let documents_in = totals.documents + totals.empty_documents + totals.skipped_documents;
+    writeln!(card, "\n## What became of the documents\n\n| documents | bytes of text | |\n|---|---|---|")?;
+    writeln!(card, "| {documents_in} | | read |")?;
+    writeln!(card, "| {} | {} | kept |", totals.documents, totals.text_bytes)?;
+    writeln!(card, "| {} | 0 | left out: empty |", totals.empty_documents)?;
+    for (fault, count) in &totals.skipped {
+        writeln!(card, "| {count} | | left out: {} |", fault.in_words())?;
+    }
+    if !record.bad_documents.is_empty() {
+        let more = record.bad_documents.len().saturating_sub(NAMED_IN_CARD);
+        writeln!(
+            card,
+            "\nThe first that were left out because they could not be read (`prepare.json` names up to {}):\n",
+            crate::tally::NAMED_MAX
+        )?;
+        for bad in record.bad_documents.iter().take(NAMED_IN_CARD) {
+            writeln!(card, "- {}", bad.replace('\n', " "))?;
+        }
+        if more > 0 {
+            writeln!(card, "- and {} more", totals.skipped_documents - NAMED_IN_CARD as u64)?;
+        }
+    }
+    let config = serde_json::to_string_pretty(&record.config).unwrap_or_default();
+    writeln!(card, "\n## Config\n\n```json\n{config}\n```")
+}

@@ -1,0 +1,108 @@
+//! JSON lines: of a whole unpacked object, or those that begin in a part of a plain one.
+
+use std::io::{self, BufRead, BufReader, Read};
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+use common::storage::{Folder, Reader};
+
+use super::documents::{BOM, Counted, Failure, Next, too_long};
+use super::{Fault, Place, Source};
+
+const BUFFER_BYTES: usize = 256 << 10;
+/// The last line of a part ends in the next one, most often soon.
+const TAIL_REQUEST_BYTES: u64 = 256 << 10;
+
+/// Lines in order.
+pub(super) struct Lines {
+    input: BufReader<Box<dyn Read + Send>>,
+    /// Where the next line begins.
+    position: u64,
+    /// Lines that begin here belong to somebody else.
+    end: u64,
+    /// How many lines were before; `None` in the middle of an object.
+    lines: Option<u64>,
+    most: usize,
+}
+
+impl Lines {
+    /// All lines of `input`; those longer than `most` bytes are bad.
+    pub fn of_all(input: Box<dyn Read + Send>, most: usize) -> Self {
+        let input = BufReader::with_capacity(BUFFER_BYTES, input);
+        Lines { input, position: 0, end: u64::MAX, lines: Some(0), most }
+    }
+
+    /// The lines of `source` whose first byte is in `range`; `counter` counts the bytes of the part that are read.
+    pub fn of_part(source: &Source, range: Range<u64>, most: usize, counter: &Arc<AtomicU64>) -> io::Result<Self> {
+        // A line begins here if the byte before ends one.
+        let from = range.start.saturating_sub(1);
+        let part = Counted { reader: source.folder.reader(&source.name, from..range.end), counter: counter.clone() };
+        let (folder, name) = (source.folder.clone(), source.name.clone());
+        let tail = Tail::NotYet { folder, name, range: range.end..source.bytes };
+        let mut lines = Lines::of_all(Box::new(part.chain(tail)), most);
+        (lines.position, lines.end) = (from, range.end);
+        if range.start > 0 {
+            lines.lines = None;
+            lines.position += lines.input.skip_until(b'\n')? as u64;
+        }
+        Ok(lines)
+    }
+
+    /// Appends the next line to `content`, without its end.
+    pub fn next(&mut self, content: &mut Vec<u8>) -> Result<Next, Failure> {
+        let start = content.len();
+        loop {
+            if self.position >= self.end {
+                return Ok(Next::End);
+            }
+            let position = self.position;
+            // One more than allowed, and the line's end.
+            let bytes = self.input.by_ref().take(self.most as u64 + 2).read_until(b'\n', content)?;
+            if bytes == 0 {
+                return Ok(Next::End);
+            }
+            let has_end = content.ends_with(b"\n");
+            if has_end {
+                content.pop();
+            }
+            let is_too_long = content.len() - start > self.most;
+            self.position += bytes as u64;
+            if is_too_long && !has_end {
+                self.position += self.input.skip_until(b'\n')? as u64;
+            }
+            self.lines = self.lines.map(|lines| lines + 1);
+            let place = self.lines.map_or(Place::Byte(position), Place::Line);
+            if is_too_long {
+                let (fault, reason) = (Fault::TooLong, too_long(self.most as u64));
+                return Ok(Next::Bad { position, place, fault, reason });
+            }
+            if position == 0 && content[start..].starts_with(BOM) {
+                content.drain(start..start + BOM.len());
+            }
+            // Blank lines are nothing.
+            if !content[start..].trim_ascii().is_empty() {
+                return Ok(Next::Document { position, place, is_json: true });
+            }
+            content.truncate(start);
+        }
+    }
+}
+
+/// What follows a part, asked for only if the part's last line needs it.
+enum Tail {
+    NotYet { folder: Folder, name: String, range: Range<u64> },
+    Reading(Reader),
+}
+
+impl Read for Tail {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if let Tail::NotYet { folder, name, range } = self {
+            *self = Tail::Reading(folder.reader_by(name, range.clone(), TAIL_REQUEST_BYTES));
+        }
+        match self {
+            Tail::Reading(reader) => reader.read(buffer),
+            Tail::NotYet { .. } => Ok(0),
+        }
+    }
+}

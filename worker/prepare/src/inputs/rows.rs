@@ -1,0 +1,219 @@
+//! Parquet: the rows of those row groups that begin in a part of the file, one column of them, a page at a time.
+
+use std::io::{self, Read};
+use std::ops::Range;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::{Buf, Bytes};
+use common::storage::Folder;
+use parquet::basic::Type;
+use parquet::column::reader::ColumnReader;
+use parquet::data_type::{ByteArray, ByteArrayType};
+use parquet::errors::{ParquetError, Result as ParquetResult};
+use parquet::file::metadata::RowGroupMetaData;
+use parquet::file::reader::{ChunkReader, FileReader, Length, SerializedFileReader};
+
+use super::batches::ReadOptions;
+use super::documents::{Failure, Next, too_long};
+use super::{Fault, Place, Source};
+
+/// What is fetched at once.
+const WINDOW_BYTES: u64 = 4 << 20;
+/// Values that are decoded at once; a page holds them anyway.
+const ROWS_AT_ONCE: usize = 64;
+
+type TextColumn = parquet::column::reader::ColumnReaderImpl<ByteArrayType>;
+
+/// Rows in order.
+pub(super) struct Rows {
+    file: SerializedFileReader<RemoteFile>,
+    column: usize,
+    /// Row groups to read, the next one last, each with the number of rows before it.
+    groups: Vec<(usize, u64)>,
+    current: Option<TextColumn>,
+    is_optional: bool,
+    /// Decoded rows, the next one last; `None` where the text is null.
+    values: Vec<Option<ByteArray>>,
+    /// The row after the last of `values`.
+    row: u64,
+    text_field: String,
+    most: usize,
+}
+
+impl Rows {
+    /// Opens the row groups of `source` whose first page is in `range`.
+    pub fn open(source: &Source, range: Range<u64>, options: &ReadOptions) -> Result<Self, Failure> {
+        let file = SerializedFileReader::new(RemoteFile::new(source))?;
+        let metadata = file.metadata();
+        let schema = metadata.file_metadata().schema_descr();
+        let name = &options.text_field;
+        let no_text = |reason: String| Failure::Object { fault: Fault::NoText, reason };
+        let column = schema
+            .columns()
+            .iter()
+            .position(|c| c.path().parts() == [name.clone()])
+            .ok_or_else(|| no_text(format!("no column {name:?} (prepare.text_field)")))?;
+        let descriptor = schema.column(column);
+        if descriptor.physical_type() != Type::BYTE_ARRAY || descriptor.max_rep_level() > 0 {
+            return Err(no_text(format!("the column {name:?} does not hold strings")));
+        }
+        let mut before = 0;
+        let mut groups = Vec::new();
+        for (number, group) in metadata.row_groups().iter().enumerate() {
+            if range.contains(&first_byte(group)) {
+                groups.push((number, before));
+            }
+            before += u64::try_from(group.num_rows()).unwrap_or(0);
+        }
+        groups.reverse();
+        Ok(Rows {
+            is_optional: descriptor.max_def_level() > 0,
+            column,
+            groups,
+            current: None,
+            values: Vec::new(),
+            row: 0,
+            text_field: name.clone(),
+            most: options.document_bytes_max,
+            file,
+        })
+    }
+
+    /// Appends the next row's text to `content`.
+    pub fn next(&mut self, content: &mut Vec<u8>) -> Result<Next, Failure> {
+        while self.values.is_empty() {
+            if !self.decode_more()? {
+                return Ok(Next::End);
+            }
+        }
+        let row = self.row - self.values.len() as u64;
+        let Some(value) = self.values.pop() else { return Ok(Next::Nothing) };
+        let (position, place) = (row, Place::Row(row + 1));
+        let bad = |fault, reason| Ok(Next::Bad { position, place, fault, reason });
+        match value {
+            None => bad(Fault::NoText, format!("the column {:?} is null", self.text_field)),
+            Some(text) if text.len() > self.most => bad(Fault::TooLong, too_long(self.most as u64)),
+            Some(text) => {
+                content.extend_from_slice(text.data());
+                Ok(Next::Document { position, place, is_json: false })
+            }
+        }
+    }
+
+    /// Decodes some rows, or goes on to the next row group; false after the last.
+    fn decode_more(&mut self) -> Result<bool, Failure> {
+        let Some(column) = &mut self.current else {
+            let Some((group, before)) = self.groups.pop() else { return Ok(false) };
+            self.row = before;
+            match self.file.get_row_group(group)?.get_column_reader(self.column)? {
+                ColumnReader::ByteArrayColumnReader(column) => self.current = Some(column),
+                _ => return Err(Failure::unreadable("its schema and its pages contradict each other".into())),
+            }
+            return Ok(true);
+        };
+        let (mut levels, mut texts) = (Vec::new(), Vec::new());
+        let levels_wanted = self.is_optional.then_some(&mut levels);
+        let (rows, _, _) = column.read_records(ROWS_AT_ONCE, levels_wanted, None, &mut texts)?;
+        if rows == 0 {
+            self.current = None;
+            return Ok(true);
+        }
+        self.row += rows as u64;
+        let mut texts = texts.into_iter();
+        self.values = match self.is_optional {
+            true => levels.iter().map(|level| if *level > 0 { texts.next() } else { None }).collect(),
+            false => texts.map(Some).collect(),
+        };
+        self.values.reverse();
+        Ok(true)
+    }
+}
+
+/// Where a row group begins in its file.
+fn first_byte(group: &RowGroupMetaData) -> u64 {
+    group.columns().iter().map(|column| column.byte_range().0).min().unwrap_or(0)
+}
+
+/// A file in a store, fetched in windows.
+struct RemoteFile {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    folder: Folder,
+    name: String,
+    bytes: u64,
+    /// What was fetched last, and where it begins.
+    window: Mutex<(u64, Bytes)>,
+}
+
+impl RemoteFile {
+    fn new(source: &Source) -> Self {
+        let (folder, name, bytes) = (source.folder.clone(), source.name.clone(), source.bytes);
+        RemoteFile { shared: Arc::new(Shared { folder, name, bytes, window: Mutex::default() }) }
+    }
+}
+
+impl Shared {
+    /// At least one byte from `start` on, unless the file ends there.
+    fn from(&self, start: u64) -> io::Result<Bytes> {
+        let mut window = self.window.lock().unwrap_or_else(PoisonError::into_inner);
+        let (first, bytes) = &*window;
+        if let Some(at) = start.checked_sub(*first).filter(|at| *at < bytes.len() as u64) {
+            return Ok(bytes.slice(at as usize..));
+        }
+        let end = self.bytes.min(start.saturating_add(WINDOW_BYTES));
+        if start >= end {
+            return Ok(Bytes::new());
+        }
+        let bytes = self.folder.get_range(&self.name, start..end).map_err(io::Error::other)?;
+        *window = (start, bytes.clone());
+        Ok(bytes)
+    }
+}
+
+impl Length for RemoteFile {
+    fn len(&self) -> u64 {
+        self.shared.bytes
+    }
+}
+
+impl ChunkReader for RemoteFile {
+    type T = RemoteReader;
+
+    fn get_read(&self, start: u64) -> ParquetResult<RemoteReader> {
+        Ok(RemoteReader { shared: self.shared.clone(), next: start, current: Bytes::new() })
+    }
+
+    fn get_bytes(&self, start: u64, length: usize) -> ParquetResult<Bytes> {
+        let window = self.shared.from(start)?;
+        if window.len() >= length {
+            return Ok(window.slice(..length));
+        }
+        let end = start.saturating_add(length as u64);
+        if end > self.shared.bytes {
+            return Err(ParquetError::EOF("it ends too early: truncated".into()));
+        }
+        let shared = &self.shared;
+        shared.folder.get_range(&shared.name, start..end).map_err(|e| ParquetError::External(Box::new(e)))
+    }
+}
+
+/// Reads on from some place in the file.
+struct RemoteReader {
+    shared: Arc<Shared>,
+    next: u64,
+    current: Bytes,
+}
+
+impl Read for RemoteReader {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.current.is_empty() {
+            self.current = self.shared.from(self.next)?;
+        }
+        let count = buffer.len().min(self.current.len());
+        self.current.copy_to_slice(&mut buffer[..count]);
+        self.next += count as u64;
+        Ok(count)
+    }
+}

@@ -1,0 +1,287 @@
+//! Objects of every kind, whole, cut and damaged.
+
+use std::io::Write;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use common::config::StorageConfig;
+use parquet::data_type::{ByteArray, ByteArrayType, Int64Type};
+use parquet::file::properties::WriterProperties;
+use parquet::file::writer::SerializedFileWriter;
+use parquet::schema::parser::parse_message_type;
+
+use super::batches::ReadOptions;
+use super::*;
+
+fn folder(name: &str) -> Folder {
+    Folder::open(&format!("memory://inputs-{name}"), &StorageConfig::default()).unwrap()
+}
+
+fn options() -> ReadOptions {
+    ReadOptions { text_field: "text".into(), document_bytes_max: 1000 }
+}
+
+/// The source of the only object.
+fn source(folder: &Folder) -> Source {
+    let inputs = [folder.url().to_owned()];
+    let found = find(&inputs, &StorageConfig::default()).unwrap();
+    Sources::open(&inputs, &found, &StorageConfig::default()).unwrap().list.remove(0)
+}
+
+/// Contents and bad documents of a piece.
+fn read(source: &Source, range: std::ops::Range<u64>) -> (Vec<(u64, String)>, Vec<BadDocument>) {
+    let bytes = range.end - range.start;
+    let unit = Unit { pieces: vec![Piece { source: 0, range }], bytes };
+    let (sources, options) = ([source.clone()], options());
+    let mut batches = Batches::new(&sources, &options, 0, &unit);
+    let (mut documents, mut bad) = (Vec::new(), Vec::new());
+    while let Some(batch) = batches.next_batch().unwrap() {
+        let content = |raw: &RawDocument| String::from_utf8_lossy(&batch.content[raw.range.clone()]).into_owned();
+        documents.extend(batch.documents.iter().map(|raw| (raw.position, content(raw))));
+        bad.extend(batch.bad);
+    }
+    assert_eq!(batches.bytes_read(), bytes);
+    (documents, bad)
+}
+
+fn whole(folder: &Folder) -> (Vec<(u64, String)>, Vec<BadDocument>) {
+    let source = source(folder);
+    let bytes = source.bytes;
+    read(&source, 0..bytes)
+}
+
+fn gzip(content: &[u8]) -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+    encoder.write_all(content).unwrap();
+    encoder.finish().unwrap()
+}
+
+fn xz(content: &[u8]) -> Vec<u8> {
+    let mut encoder = liblzma::write::XzEncoder::new(Vec::new(), 1);
+    encoder.write_all(content).unwrap();
+    encoder.finish().unwrap()
+}
+
+fn bzip2(content: &[u8]) -> Vec<u8> {
+    let mut encoder = bzip2::write::BzEncoder::new(Vec::new(), bzip2::Compression::fast());
+    encoder.write_all(content).unwrap();
+    encoder.finish().unwrap()
+}
+
+type Pack = fn(&[u8]) -> Vec<u8>;
+
+const PACKINGS: [(&str, Pack); 5] = [
+    ("", |content| content.to_vec()),
+    (".gz", gzip),
+    (".zst", |content| zstd::encode_all(content, 3).unwrap()),
+    (".xz", xz),
+    (".bz2", bzip2),
+];
+
+#[test]
+fn lines_are_the_same_however_they_are_packed_and_in_several_streams() {
+    let lines = "\u{feff}{\"text\": \"one\"}\n\n{\"text\": \"two\"}\r\n  \n{\"text\": \"three\"}";
+    let expected = [(0, "{\"text\": \"one\"}"), (20, "{\"text\": \"two\"}\r"), (40, "{\"text\": \"three\"}")];
+    for (end, pack) in PACKINGS {
+        let folder = folder(&format!("packed{end}"));
+        let (first, second) = lines.as_bytes().split_at(25);
+        folder.put(&format!("a.jsonl{end}"), [pack(first), pack(second)].concat().into()).unwrap();
+        let (documents, bad) = whole(&folder);
+        let documents: Vec<_> = documents.iter().map(|(at, text)| (*at, text.as_str())).collect();
+        assert_eq!(documents, expected, "{end}");
+        assert_eq!(bad, [], "{end}");
+    }
+}
+
+#[test]
+fn texts_are_one_document_however_they_are_packed() {
+    for (end, pack) in PACKINGS {
+        let folder = folder(&format!("text{end}"));
+        folder.put(&format!("a.txt{end}"), pack("\u{feff}one\n\ntwo\n".as_bytes()).into()).unwrap();
+        assert_eq!(whole(&folder), (vec![(0, "one\n\ntwo\n".into())], vec![]), "{end}");
+    }
+}
+
+#[test]
+fn wherever_an_object_is_cut_each_line_is_read_once() {
+    let folder = folder("cut");
+    let lines: Vec<String> = (0..30).map(|i| format!("{{\"text\": \"{}\"}}", "x".repeat(i % 9))).collect();
+    let content = lines.join("\n") + "\n\n";
+    let bytes = content.len() as u64;
+    folder.put("a.jsonl", content.into()).unwrap();
+    let source = source(&folder);
+    let (all, _) = read(&source, 0..bytes);
+    assert_eq!(all.len(), lines.len());
+    for cut in 1..bytes {
+        let (first, second) = (read(&source, 0..cut).0, read(&source, cut..bytes).0);
+        assert_eq!([first, second].concat(), all, "{cut}");
+    }
+    let middle = read(&source, 100..101).0;
+    assert!(middle.len() <= 1);
+}
+
+#[test]
+fn a_truncated_object_gives_what_comes_before_and_is_named() {
+    let lines: String = (0..2000).map(|i| format!("{{\"text\": \"{}\"}}\n", i * 7919)).collect();
+    for (end, pack) in &PACKINGS[1..] {
+        let folder = folder(&format!("truncated{end}"));
+        let packed = pack(lines.as_bytes());
+        folder.put(&format!("a.jsonl{end}"), packed[..packed.len() / 2].to_vec().into()).unwrap();
+        let (documents, bad) = whole(&folder);
+        assert!(documents.len() < 2000);
+        let [bad] = &bad[..] else { panic!("{end}: {bad:?}") };
+        assert_eq!((bad.fault, bad.place), (Fault::UnreadableObject, Place::Object), "{bad}");
+        assert!(bad.to_string().contains(&format!("a.jsonl{end}: ")), "{bad}");
+        // Bytes that are no stream at all.
+        folder.put(&format!("a.jsonl{end}"), Bytes::from_static(b"nothing that was ever packed")).unwrap();
+        assert_eq!(whole(&folder).1.len(), 1, "{end}");
+    }
+}
+
+#[test]
+fn documents_that_are_too_long_are_named_and_the_rest_is_read() {
+    let folder = folder("long");
+    let long = "x".repeat(3000);
+    let limit = "y".repeat(1000);
+    folder.put("a.jsonl", format!("{{\"a\": 1}}\n{long}\n{limit}\n{limit}y\n{long}").into()).unwrap();
+    let (documents, bad) = whole(&folder);
+    assert_eq!(documents.iter().map(|(at, _)| *at).collect::<Vec<_>>(), [0, 3010]);
+    assert_eq!(bad.iter().map(|b| b.place).collect::<Vec<_>>(), [Place::Line(2), Place::Line(4), Place::Line(5)]);
+    assert!(bad.iter().all(|b| b.fault == Fault::TooLong && b.reason.contains("max_document_bytes = 1000")));
+    folder.delete("a.jsonl").unwrap();
+    folder.put("a.txt.gz", gzip(long.as_bytes()).into()).unwrap();
+    assert_eq!(whole(&folder).1[0].fault, Fault::TooLong);
+}
+
+#[test]
+fn a_line_in_the_middle_is_named_by_its_byte_and_found_by_its_line() {
+    let folder = folder("byte");
+    let long = "x".repeat(2000);
+    folder.put("a.jsonl", format!("{{}}\n{{}}\n{long}\n").into()).unwrap();
+    let source = source(&folder);
+    let bad = read(&source, 2..source.bytes).1.remove(0);
+    assert_eq!(bad.place, Place::Byte(6));
+    assert_eq!(source.with_line(bad).place, Place::Line(3));
+}
+
+/// A file of row groups with these texts; every other column is there to be passed over.
+fn parquet(schema: &str, groups: &[&[Option<&str>]]) -> Vec<u8> {
+    let schema = Arc::new(parse_message_type(&format!("message m {{ required int64 id; {schema} }}")).unwrap());
+    let is_optional = groups.iter().any(|group| group.contains(&None));
+    let properties = WriterProperties::builder()
+        .set_compression(parquet::basic::Compression::SNAPPY)
+        .set_data_page_row_count_limit(2)
+        .set_write_batch_size(1)
+        .build();
+    let mut content = Vec::new();
+    let mut writer = SerializedFileWriter::new(&mut content, schema, Arc::new(properties)).unwrap();
+    for group in groups {
+        let mut columns = writer.next_row_group().unwrap();
+        let mut column = columns.next_column().unwrap().unwrap();
+        let ids: Vec<i64> = (0..group.len() as i64).collect();
+        column.typed::<Int64Type>().write_batch(&ids, None, None).unwrap();
+        column.close().unwrap();
+        let mut column = columns.next_column().unwrap().unwrap();
+        let texts: Vec<ByteArray> = group.iter().flatten().map(|text| ByteArray::from(*text)).collect();
+        let levels: Vec<i16> = group.iter().map(|text| i16::from(text.is_some())).collect();
+        let levels = is_optional.then_some(&levels[..]);
+        column.typed::<ByteArrayType>().write_batch(&texts, levels, None).unwrap();
+        column.close().unwrap();
+        columns.close().unwrap();
+    }
+    writer.close().unwrap();
+    content
+}
+
+#[test]
+fn rows_of_parquet_are_documents_and_groups_are_read_where_they_begin() {
+    let folder = folder("parquet");
+    let groups: [&[_]; 3] = [&[Some("a"), None, Some("c"), Some("d")], &[Some("")], &[Some("ü"), Some("g")]];
+    let content = parquet("optional binary text (UTF8);", &groups);
+    let bytes = content.len() as u64;
+    folder.put("a.parquet", content.into()).unwrap();
+    let (documents, bad) = whole(&folder);
+    let texts: Vec<_> = documents.iter().map(|(row, text)| (*row, text.as_str())).collect();
+    assert_eq!(texts, [(0, "a"), (2, "c"), (3, "d"), (4, ""), (5, "ü"), (6, "g")]);
+    assert_eq!((bad.len(), bad[0].place, bad[0].fault), (1, Place::Row(2), Fault::NoText));
+    let source = source(&folder);
+    for cut in 1..bytes {
+        let (first, second) = (read(&source, 0..cut).0, read(&source, cut..bytes).0);
+        assert_eq!([first, second].concat(), documents, "{cut}");
+    }
+}
+
+#[test]
+fn parquet_without_the_column_or_damaged_is_named() {
+    let folder = folder("bad-parquet");
+    let mut content = parquet("required binary text (UTF8);", &[&[Some("a"), Some("b")]]);
+    let refused = |content: &[u8], fault, expected: &str| {
+        folder.put("a.parquet", content.to_vec().into()).unwrap();
+        let (_, bad) = whole(&folder);
+        assert_eq!((bad.len(), bad[0].fault), (1, fault), "{bad:?}");
+        assert!(bad[0].reason.contains(expected), "{}", bad[0]);
+    };
+    refused(&parquet("required binary body (UTF8);", &[&[Some("a")]]), Fault::NoText, "no column \"text\"");
+    refused(&content[..content.len() - 9], Fault::UnreadableObject, "");
+    refused(b"", Fault::UnreadableObject, "");
+    for at in 4..60 {
+        content[at] ^= 0x55;
+    }
+    folder.put("a.parquet", content.into()).unwrap();
+    let (documents, bad) = whole(&folder);
+    assert!(documents.len() < 2 || bad.is_empty());
+}
+
+#[test]
+fn an_object_that_is_gone_is_a_bad_document() {
+    let folder = folder("gone");
+    folder.put("a.txt", Bytes::from_static(b"text")).unwrap();
+    let source = source(&folder);
+    folder.delete("a.txt").unwrap();
+    let (_, bad) = read(&source, 0..4);
+    assert_eq!(bad[0].to_string(), "memory://inputs-gone/a.txt: memory://inputs-gone/a.txt does not exist");
+}
+
+#[test]
+fn patterns_and_folders_find_what_they_name() {
+    let folder = folder("patterns");
+    for name in ["a/1.txt", "a/2.jsonl.gz", "a/x.md", "a/deeper/3.txt", "b/4.parquet", "[5].txt"] {
+        folder.put(name, Bytes::from_static(b"x")).unwrap();
+    }
+    let names = |input: &str| -> Vec<String> {
+        let inputs = [format!("{}/{input}", folder.url())];
+        find(&inputs, &StorageConfig::default()).unwrap().into_iter().map(|f| f.name).collect()
+    };
+    assert_eq!(names("a"), ["1.txt", "2.jsonl.gz", "deeper/3.txt"]);
+    assert_eq!(names("a/*.txt"), ["1.txt"]);
+    assert_eq!(names("a/**/*.txt"), ["1.txt", "deeper/3.txt"]);
+    assert_eq!(names("*/*"), ["a/1.txt", "a/2.jsonl.gz", "b/4.parquet"]);
+    assert_eq!(names("b/[0-9].parquet"), ["4.parquet"]);
+    assert_eq!(names("[[]5].txt"), ["[5].txt"]);
+    let error = |input: &str| find(&[format!("{}/{input}", folder.url())], &StorageConfig::default()).unwrap_err();
+    assert!(error("c").to_string().contains("nothing to read"));
+    assert!(error("a/*.md").to_string().contains("nothing to read"));
+    assert!(error("a/***.txt").to_string().contains("no pattern"));
+}
+
+#[test]
+fn large_objects_are_divided_and_small_ones_go_together() {
+    let folder = folder("units");
+    let source = |number, bytes, name: &str| {
+        let kind = Kind::of(name).unwrap();
+        Source { number, name: name.into(), bytes, folder: folder.clone(), kind }
+    };
+    let mib = 1 << 20;
+    let sources = [
+        source(0, 70 * mib, "a.jsonl"),
+        source(1, mib, "b.txt"),
+        source(2, 0, "c.txt"),
+        source(3, 70 * mib, "d.jsonl.gz"),
+        source(4, 70 * mib, "e.txt"),
+        source(5, 33 * mib, "f.parquet"),
+    ];
+    let units = units(&sources);
+    let sizes: Vec<_> = units.iter().map(|unit| (unit.bytes / mib, unit.pieces.len())).collect();
+    assert_eq!(sizes, [(32, 1), (32, 1), (7, 3), (70, 1), (70, 1), (32, 1), (1, 1)]);
+    assert_eq!(units.iter().map(|unit| unit.bytes).sum::<u64>(), sources.iter().map(|s| s.bytes).sum::<u64>());
+}

@@ -1,0 +1,257 @@
+//! The job, from config to summary.
+
+use std::time::Instant;
+
+use bytes::Bytes;
+use common::config::{PrepareConfig, StorageConfig};
+use common::storage::{Folder, StorageError};
+use common::token_shard::{BLOCK_BYTES, INDEX_NAME, Index, ShardEntry};
+use common::tokenizer::Tokenizer;
+use common::worker_contract::PreparePhase;
+use serde::{Deserialize, Serialize};
+
+use crate::card::{self, CARD_NAME};
+use crate::encode::Encoder;
+use crate::inputs::batches::ReadOptions;
+use crate::inputs::{Found, Sources, Unit, find, units};
+use crate::merge::{Merging, ShardTask, merge, sizes, written};
+use crate::parallel;
+use crate::partitions::{SidePlan, Sizes};
+use crate::progress::Audience;
+use crate::ranks::Ranks;
+use crate::record::{self, Identity, RECORD_NAME, Record, SideTotals, Totals};
+use crate::sides::{Bound, Side};
+use crate::summary::Summary;
+use crate::tally::Tally;
+use crate::tokenize::{Tokenizing, part, share_of, tokenize};
+use crate::work::{Runs, Work};
+use crate::{PrepareError, WORK_FOLDER};
+
+type Result<T> = std::result::Result<T, PrepareError>;
+
+/// What rank 0 tells the others at the start.
+#[derive(Serialize, Deserialize)]
+enum Start {
+    AlreadyDone(Totals),
+    Work { identity: Identity, found: Vec<Found> },
+}
+
+/// What every rank works with.
+struct Job<'j> {
+    config: &'j PrepareConfig,
+    ranks: &'j Ranks,
+    threads: usize,
+    output: Folder,
+    identity: Identity,
+    found: Vec<Found>,
+    sources: Sources,
+    units: Vec<Unit>,
+    tokenizer: Tokenizer,
+}
+
+/// Prepares what `config` says, together with the other `ranks`, with `threads` threads on this one. Where that is done
+/// already, nothing is written and the summary says so.
+pub fn run(
+    config: &PrepareConfig,
+    storage: &StorageConfig,
+    ranks: &Ranks,
+    threads: usize,
+    audience: &mut dyn Audience,
+) -> Result<Summary> {
+    let started = Instant::now();
+    let output = Folder::open(&config.output, storage)?;
+    let start = ranks.share(|| start(config, storage, &output).map(|start| to_json(&start)))?;
+    let (identity, found) = match from_json(&start) {
+        Start::AlreadyDone(totals) => {
+            ranks.share(|| remove_work(&output).map(|()| Vec::new()))?;
+            return Ok(Summary::already_done(totals, &output));
+        }
+        Start::Work { identity, found } => (identity, found),
+    };
+    let sources = Sources::open(&config.inputs, &found, storage)?;
+    let units = units(&sources.list);
+    let tokenizer = Tokenizer::open(&config.tokenizer, storage)?;
+    let job = Job { config, ranks, threads, output, identity, found, sources, units, tokenizer };
+    let (work, runs) = job.tokenize(audience)?;
+    let totals = job.merge(&work, &runs, audience)?;
+    Ok(Summary::done(totals, &job.output, started.elapsed()))
+}
+
+fn start(config: &PrepareConfig, storage: &StorageConfig, output: &Folder) -> Result<Start> {
+    let found = find(&config.inputs, storage)?;
+    let identity = Identity::of(config, &found);
+    Ok(match record::finished(output, &identity)? {
+        Some(totals) => Start::AlreadyDone(totals),
+        None => Start::Work { identity, found },
+    })
+}
+
+impl Job<'_> {
+    /// The first phase, until every batch of every unit is in a run.
+    fn tokenize(&self, audience: &mut dyn Audience) -> Result<(Work, Runs)> {
+        let mut bound = Bound::of(self.config.validation_fraction);
+        let total = self.units.iter().map(|unit| unit.bytes).sum();
+        let identity = |bound| self.identity.of_work(&self.tokenizer, bound);
+        let mut work = Work::open(&self.output, &identity(bound), total);
+        loop {
+            let runs: Runs = from_json(&self.ranks.share(|| work.runs().map(|runs| to_json(&runs)))?);
+            let is_done = (0..self.units.len() as u32).all(|unit| runs.has(unit));
+            if !is_done {
+                self.tokenize_rest(&work, &runs, bound, total, audience)?;
+                continue;
+            }
+            self.check_corpus(&runs.tally)?;
+            let mended = bound.mended(&runs.tally);
+            if mended == bound {
+                return Ok((work, runs));
+            }
+            // A side would be empty. That happens with few documents, so encoding them again is soon done.
+            bound = mended;
+            work = Work::open(&self.output, &identity(bound), total);
+        }
+    }
+
+    fn tokenize_rest(
+        &self,
+        work: &Work,
+        runs: &Runs,
+        bound: Bound,
+        total: u64,
+        audience: &mut dyn Audience,
+    ) -> Result<()> {
+        let options = ReadOptions {
+            text_field: self.config.text_field.clone(),
+            document_bytes_max: usize::try_from(self.config.max_document_bytes).unwrap_or(usize::MAX),
+        };
+        let job = Tokenizing {
+            sources: &self.sources.list,
+            units: &self.units,
+            options: &options,
+            encoder: Encoder {
+                tokenizer: &self.tokenizer,
+                seed: self.config.seed,
+                bound,
+                text_field: &self.config.text_field,
+                sources: &self.sources.list,
+            },
+            work,
+            runs,
+            on_bad_document: self.config.on_bad_document,
+            threads: self.threads,
+        };
+        let share = share_of(&self.units, runs, self.ranks.rank(), self.ranks.count());
+        let done_before = self.units.iter().zip(0..).filter(|(_, n)| runs.has(*n)).map(|(unit, _)| unit.bytes).sum();
+        let done_before = if self.ranks.rank() == 0 { done_before } else { 0 };
+        self.ranks.run((PreparePhase::Tokenizing, total), audience, |progress| {
+            progress.advance(done_before);
+            tokenize(&job, &share, progress)
+        })
+    }
+
+    fn check_corpus(&self, tally: &Tally) -> Result<()> {
+        if tally.documents > 0 {
+            return Ok(());
+        }
+        let (empty, skipped) = (tally.empty, tally.bad_documents());
+        Err(PrepareError::EmptyCorpus { objects: self.found.len(), empty, skipped })
+    }
+
+    /// The second phase: shards, and then what makes them a data set.
+    fn merge(&self, work: &Work, runs: &Runs, audience: &mut dyn Audience) -> Result<Totals> {
+        let (rank, ranks) = (self.ranks.rank(), self.ranks.count());
+        let own = sizes(work, runs, (rank, ranks))?;
+        let sizes = Sizes { tokens: self.ranks.sum(own.tokens), documents: self.ranks.sum(own.documents) };
+        let plans =
+            Side::ALL.map(|side| SidePlan::new(side, work.buckets_of(side), &sizes, self.config.tokens_per_shard));
+        let tasks: Vec<ShardTask<'_>> =
+            plans.iter().flat_map(|plan| (0..plan.shards()).map(move |number| ShardTask { plan, number })).collect();
+        let there: Vec<bool> = from_json(&self.ranks.share(|| {
+            let written = written(work, &tasks)?;
+            Ok::<_, PrepareError>(to_json(&written.iter().map(Option::is_some).collect::<Vec<bool>>()))
+        })?);
+        let left: Vec<ShardTask<'_>> =
+            tasks.iter().zip(&there).filter(|(_, there)| !**there).map(|(task, _)| *task).collect();
+        let bytes = |tasks: &[ShardTask<'_>]| -> u64 {
+            tasks.iter().map(|task| task.plan.shard(task.number)).map(|tokens| 2 * (tokens.end - tokens.start)).sum()
+        };
+        let merging = Merging { work, runs, output: &self.output, threads: self.threads };
+        let (total, done_before) = (bytes(&tasks), bytes(&tasks) - bytes(&left));
+        let share = &left[part(left.len(), rank, ranks)];
+        let done_before = if rank == 0 { done_before } else { 0 };
+        self.ranks.run((PreparePhase::Writing, total), audience, |progress| {
+            progress.advance(done_before);
+            merge(&merging, share, progress)
+        })?;
+        let totals = self.ranks.share(|| self.finish(work, runs, &tasks).map(|totals| to_json(&totals)))?;
+        Ok(from_json(&totals))
+    }
+
+    /// Rank 0 writes what is said about the data and the indexes, and clears up. The index of the training side is
+    /// put last of all, and makes the folder a data set.
+    fn finish(&self, work: &Work, runs: &Runs, tasks: &[ShardTask<'_>]) -> Result<Totals> {
+        let entries = written(work, tasks)?;
+        let index_of = |side: Side| -> Result<Option<Index>> {
+            let of_side = tasks.iter().zip(&entries).filter(|(task, _)| task.plan.side == side);
+            let shards: Option<Vec<ShardEntry>> = of_side.map(|(_, entry)| entry.clone()).collect();
+            let shards = shards.ok_or_else(|| work.damaged("", "a shard is missing that was written".into()))?;
+            Ok((!shards.is_empty()).then(|| self.index(shards)))
+        };
+        let (train, validation) = (index_of(Side::Train)?, index_of(Side::Validation)?);
+        let train = train.ok_or_else(|| work.damaged("", "it has no training documents".into()))?;
+        let totals =
+            Totals::of(&self.found, &runs.tally, SideTotals::of(&train), validation.as_ref().map(SideTotals::of));
+        let (identity, tokenizer) = (self.identity.clone(), &self.tokenizer);
+        let record = Record::new(identity, self.config, tokenizer, &self.found, &runs.tally, totals.clone());
+        self.remove_old_shards(Side::Train, Some(&train))?;
+        self.remove_old_shards(Side::Validation, validation.as_ref())?;
+        self.output.put(CARD_NAME, Bytes::from(card::markdown(&record)))?;
+        self.output.put(RECORD_NAME, record.to_json())?;
+        if let Some(index) = validation {
+            self.output.folder(Side::Validation.folder()).put(INDEX_NAME, index.to_json())?;
+        }
+        self.output.folder(Side::Train.folder()).put(INDEX_NAME, train.to_json())?;
+        remove_work(&self.output)?;
+        Ok(totals)
+    }
+
+    fn index(&self, shards: Vec<ShardEntry>) -> Index {
+        Index {
+            version: 1,
+            tokenizer: self.config.tokenizer.clone(),
+            tokenizer_hash: self.tokenizer.hash().to_owned(),
+            vocabulary: self.tokenizer.size(),
+            tokens: shards.iter().map(|shard| shard.tokens).sum(),
+            documents: shards.iter().map(|shard| shard.documents).sum(),
+            block_bytes: BLOCK_BYTES,
+            shards,
+        }
+    }
+
+    /// Removes shards that another job has left here without finishing.
+    fn remove_old_shards(&self, side: Side, index: Option<&Index>) -> Result<()> {
+        let folder = self.output.folder(side.folder());
+        let is_ours = |name: &str| index.is_some_and(|index| index.shards.iter().any(|shard| shard.name == name));
+        let is_shard = |name: &str| name.starts_with("shard-") && name.ends_with(".bin");
+        for object in folder.list()?.iter().filter(|object| is_shard(&object.name) && !is_ours(&object.name)) {
+            folder.delete(&object.name)?;
+        }
+        Ok(())
+    }
+}
+
+/// Removes the work folders of this and of earlier jobs.
+fn remove_work(output: &Folder) -> Result<()> {
+    let folder = output.folder(WORK_FOLDER);
+    let objects = folder.list()?;
+    let removed: std::result::Result<(), StorageError> =
+        parallel::map(&objects, folder.concurrency(), |object| folder.delete(&object.name)).into_iter().collect();
+    Ok(removed?)
+}
+
+fn to_json(value: &impl Serialize) -> Vec<u8> {
+    serde_json::to_vec(value).unwrap_or_else(|e| unreachable!("it is JSON: {e}"))
+}
+
+fn from_json<T: for<'de> Deserialize<'de>>(content: &[u8]) -> T {
+    serde_json::from_slice(content).unwrap_or_else(|e| unreachable!("rank 0 has just made it: {e}"))
+}

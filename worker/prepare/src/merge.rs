@@ -1,0 +1,152 @@
+//! The second phase: runs to shards. Every rank writes its part of the shards, whole ones.
+
+use std::sync::Mutex;
+
+use bytes::Bytes;
+use common::storage::Folder;
+use common::token_shard::ShardEntry;
+
+use crate::PrepareError;
+use crate::parallel;
+use crate::partitions::{Partition, SidePlan, Sizes};
+use crate::progress::Progress;
+use crate::shards::ShardWriter;
+use crate::sides::Side;
+use crate::tokenize::part;
+use crate::work::{Document, Runs, Work};
+
+/// The most threads that write shards, each with a partition in memory.
+const WRITERS_MAX: usize = 4;
+
+/// A shard to write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ShardTask<'p> {
+    /// Its side.
+    pub plan: &'p SidePlan,
+    /// Its number on that side.
+    pub number: u64,
+}
+
+impl ShardTask<'_> {
+    /// The name of its file.
+    pub fn file_name(&self) -> String {
+        format!("shard-{:06}.bin", self.number)
+    }
+
+    /// The name of the object in the work folder that says that it is written, and is its line of the index.
+    pub fn entry_name(&self) -> String {
+        format!("{}-{:06}.shard.json", self.plan.side.folder(), self.number)
+    }
+}
+
+/// The sizes of all buckets in every `ranks`th run from number `rank` on.
+pub fn sizes(work: &Work, runs: &Runs, (rank, ranks): (usize, usize)) -> Result<Sizes, PrepareError> {
+    let buckets = work.buckets();
+    let sizes = Mutex::new(Sizes { tokens: vec![0; buckets], documents: vec![0; buckets] });
+    let mine: Vec<&String> = runs.names.iter().skip(rank).step_by(ranks).collect();
+    let add = |run: &&String| -> Result<(), PrepareError> {
+        let lines = work.table(run, 0..buckets)?;
+        let mut sizes = sizes.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        for (bucket, pair) in lines.windows(2).enumerate() {
+            sizes.documents[bucket] += u64::from(pair[0].documents);
+            sizes.tokens[bucket] += pair[0].tokens(pair[1]);
+        }
+        Ok(())
+    };
+    parallel::map(&mine, work.folder.concurrency(), add).into_iter().collect::<Result<(), _>>()?;
+    Ok(sizes.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner))
+}
+
+/// What shards are written from and to.
+pub struct Merging<'j> {
+    /// The work folder.
+    pub work: &'j Work,
+    /// Its runs.
+    pub runs: &'j Runs,
+    /// The folder that receives a folder for each side.
+    pub output: &'j Folder,
+    /// Threads of this rank.
+    pub threads: usize,
+}
+
+/// Writes the shards of `tasks`, in order on each thread, so that neighbours share what they read.
+pub fn merge(job: &Merging<'_>, tasks: &[ShardTask<'_>], progress: &Progress) -> Result<(), PrepareError> {
+    let writers = job.threads.clamp(1, WRITERS_MAX);
+    let parts: Vec<_> = (0..writers).map(|i| &tasks[part(tasks.len(), i, writers)]).collect();
+    let write = |tasks: &&[ShardTask<'_>]| {
+        let mut loaded = Loaded::default();
+        tasks.iter().try_for_each(|task| job.write(task, &mut loaded, progress))
+    };
+    parallel::map(&parts, writers, write).into_iter().collect()
+}
+
+/// The partition that was read last.
+#[derive(Default)]
+struct Loaded {
+    of: Option<(Side, usize)>,
+    documents: Vec<Document>,
+}
+
+impl Merging<'_> {
+    fn write(&self, task: &ShardTask<'_>, loaded: &mut Loaded, progress: &Progress) -> Result<(), PrepareError> {
+        let (plan, shard) = (task.plan, task.plan.shard(task.number));
+        let folder = self.output.folder(plan.side.folder());
+        let mut writer = ShardWriter::begin(&folder, &task.file_name(), shard.end - shard.start)?;
+        for number in plan.partitions_of(&shard) {
+            let partition = &plan.partitions[number];
+            if loaded.of != Some((plan.side, number)) {
+                *loaded = Loaded::default();
+                loaded.documents = self.load(partition)?;
+                loaded.of = Some((plan.side, number));
+            }
+            let mut at = partition.tokens.start;
+            for document in &loaded.documents {
+                let (start, end) = (at, at + document.tokens.len() as u64 / 2);
+                at = end;
+                if end <= shard.start || start >= shard.end {
+                    continue;
+                }
+                let cut = (shard.start.max(start) - start) as usize..(shard.end.min(end) - start) as usize;
+                writer.write(&document.tokens[2 * cut.start..2 * cut.end], cut.start == 0)?;
+                progress.advance(2 * cut.len() as u64);
+            }
+        }
+        let entry = writer.finish()?;
+        let json = serde_json::to_vec(&entry).unwrap_or_else(|e| unreachable!("an entry is JSON: {e}"));
+        Ok(self.work.folder.put(&task.entry_name(), Bytes::from(json))?)
+    }
+
+    /// The documents of a partition from all runs, in order.
+    fn load(&self, partition: &Partition) -> Result<Vec<Document>, PrepareError> {
+        let read = |run: &String| {
+            let lines = self.work.table(run, partition.buckets.clone())?;
+            self.work.documents(run, &lines)
+        };
+        let parts = parallel::map(&self.runs.names, self.work.folder.concurrency(), read);
+        let mut documents = Vec::new();
+        for part in parts {
+            documents.extend(part?);
+        }
+        documents.sort_unstable_by_key(|document| document.key);
+        let tokens: usize = documents.iter().map(|document| document.tokens.len() / 2).sum();
+        if tokens as u64 != partition.tokens.end - partition.tokens.start {
+            return Err(self.work.damaged("", "its runs have changed while they were read".into()));
+        }
+        Ok(documents)
+    }
+}
+
+/// The index lines of the shards that are written, by the name of their object.
+pub fn written(work: &Work, tasks: &[ShardTask<'_>]) -> Result<Vec<Option<ShardEntry>>, PrepareError> {
+    let listed = work.folder.list()?;
+    let there: std::collections::HashSet<&str> = listed.iter().map(|o| o.name.as_str()).collect();
+    let read = |task: &ShardTask<'_>| -> Result<Option<ShardEntry>, PrepareError> {
+        let name = task.entry_name();
+        if !there.contains(name.as_str()) {
+            return Ok(None);
+        }
+        let content = work.folder.get(&name)?;
+        serde_json::from_slice(&content).map(Some).map_err(|e| work.damaged(&name, e.to_string()))
+    };
+    parallel::map(tasks, work.folder.concurrency(), read).into_iter().collect()
+}

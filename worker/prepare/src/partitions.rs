@@ -1,0 +1,135 @@
+//! How the documents of all runs come to lie in shards: pure arithmetic over the sizes of buckets.
+//!
+//! A side's documents in the order of their keys are one long row of tokens, which shards cut where they are full.
+//! Neighbouring buckets form a *partition*, small enough to be sorted in memory; to write a shard, one reads the
+//! partitions in which its part of the row lies.
+
+use std::ops::Range;
+
+use crate::sides::Side;
+
+/// A partition has about so many bytes; a bucket may have more.
+const PARTITION_BYTES: u64 = 32 << 20;
+
+/// The sizes of all buckets, over all runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sizes {
+    /// Tokens of each bucket.
+    pub tokens: Vec<u64>,
+    /// Documents of each bucket.
+    pub documents: Vec<u64>,
+}
+
+/// Neighbouring buckets that are read and sorted together.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Partition {
+    /// Which buckets.
+    pub buckets: Range<usize>,
+    /// Where its tokens are in the row of its side.
+    pub tokens: Range<u64>,
+    /// How many documents it has.
+    pub documents: u64,
+}
+
+/// One side, before it is written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SidePlan {
+    /// Which.
+    pub side: Side,
+    /// Its partitions, in order, those without documents left out.
+    pub partitions: Vec<Partition>,
+    /// Tokens of a full shard.
+    pub tokens_per_shard: u64,
+}
+
+impl SidePlan {
+    /// Divides the buckets `buckets` of a side.
+    pub fn new(side: Side, buckets: Range<usize>, sizes: &Sizes, tokens_per_shard: u64) -> Self {
+        let mut partitions: Vec<Partition> = Vec::new();
+        for bucket in buckets {
+            let (tokens, documents) = (sizes.tokens[bucket], sizes.documents[bucket]);
+            let before = partitions.last().map_or(0, |partition| partition.tokens.end);
+            match partitions.last_mut() {
+                _ if documents == 0 => {}
+                Some(last) if 2 * (last.tokens.end - last.tokens.start + tokens) <= PARTITION_BYTES => {
+                    last.buckets.end = bucket + 1;
+                    last.tokens.end += tokens;
+                    last.documents += documents;
+                }
+                _ => partitions.push(Partition {
+                    buckets: bucket..bucket + 1,
+                    tokens: before..before + tokens,
+                    documents,
+                }),
+            }
+        }
+        SidePlan { side, partitions, tokens_per_shard }
+    }
+
+    /// Tokens of the side.
+    pub fn tokens(&self) -> u64 {
+        self.partitions.last().map_or(0, |partition| partition.tokens.end)
+    }
+
+    /// How many shards it makes.
+    pub fn shards(&self) -> u64 {
+        self.tokens().div_ceil(self.tokens_per_shard)
+    }
+
+    /// The part of the row that is shard `number`.
+    pub fn shard(&self, number: u64) -> Range<u64> {
+        let start = number * self.tokens_per_shard;
+        start..self.tokens().min(start + self.tokens_per_shard)
+    }
+
+    /// The partitions in which `tokens` lie.
+    pub fn partitions_of(&self, tokens: &Range<u64>) -> Range<usize> {
+        let first = self.partitions.partition_point(|partition| partition.tokens.end <= tokens.start);
+        let end = self.partitions.partition_point(|partition| partition.tokens.start < tokens.end);
+        first..end
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MILLION: u64 = 1_000_000;
+
+    fn plan(tokens: &[u64]) -> SidePlan {
+        let sizes = Sizes { tokens: tokens.to_vec(), documents: tokens.iter().map(|t| u64::from(*t > 0)).collect() };
+        SidePlan::new(Side::Train, 1..tokens.len(), &sizes, 10 * MILLION)
+    }
+
+    #[test]
+    fn buckets_go_together_up_to_a_size_and_empty_ones_are_left_out() {
+        let plan = plan(&[99, 0, 9 * MILLION, 0, 7 * MILLION, MILLION, 40 * MILLION, 0, 1]);
+        let partitions: Vec<_> = plan.partitions.iter().map(|p| (p.buckets.clone(), p.tokens.clone())).collect();
+        let end = 57 * MILLION;
+        assert_eq!(
+            partitions,
+            [
+                (2..5, 0..16 * MILLION),
+                (5..6, 16 * MILLION..17 * MILLION),
+                (6..7, 17 * MILLION..end),
+                (8..9, end..end + 1)
+            ]
+        );
+        assert_eq!(plan.partitions[0].documents, 2);
+        assert_eq!((plan.tokens(), plan.shards()), (end + 1, 6));
+    }
+
+    #[test]
+    fn a_shard_knows_its_partitions() {
+        let plan = plan(&[0, 9 * MILLION, 9 * MILLION, 9 * MILLION]);
+        let partitions = |shard| plan.partitions_of(&plan.shard(shard));
+        assert_eq!((plan.shards(), plan.shard(2)), (3, 20 * MILLION..27 * MILLION));
+        assert_eq!((partitions(0), partitions(1), partitions(2)), (0..2, 1..3, 2..3));
+        assert_eq!(plan.partitions_of(&(9 * MILLION..9 * MILLION + 1)), 1..2);
+    }
+
+    #[test]
+    fn nothing_makes_no_shard() {
+        assert_eq!((plan(&[5]).shards(), plan(&[5, 0]).partitions.len()), (0, 0));
+    }
+}

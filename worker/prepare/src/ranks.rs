@@ -1,0 +1,208 @@
+//! The ranks of the job: one process, or as many as mpirun has started.
+//!
+//! Only the main thread calls MPI. While others work it tells rank 0 how far they are; and before a call that waits for
+//! all ranks it sleeps until all are there, since MPI waits by spinning, on cores that others need.
+
+use std::time::{Duration, Instant};
+
+use common::worker_contract::{ExitCode, PreparePhase, PrepareProgress};
+use mpi::Threading;
+use mpi::collective::SystemOperation;
+use mpi::environment::Universe;
+use mpi::point_to_point::{Destination, Source};
+use mpi::topology::{Communicator, SimpleCommunicator};
+use mpi::traits::{CommunicatorCollectives, Root};
+
+use crate::progress::{Audience, Progress};
+
+/// How often work is looked at.
+const TICK: Duration = Duration::from_millis(20);
+/// How often ranks tell rank 0 how far they are.
+const REPORT_INTERVAL: Duration = Duration::from_millis(250);
+/// Marks the messages about progress.
+const PROGRESS_TAG: i32 = 1;
+
+/// The world of this job.
+pub enum Ranks {
+    /// This process alone.
+    One,
+    /// One of several processes.
+    Many {
+        /// Ends MPI when it is dropped, which waits for all ranks.
+        universe: Universe,
+        /// All of them.
+        world: SimpleCommunicator,
+    },
+}
+
+impl Ranks {
+    /// Joins the others, if mpirun or srun has started this process.
+    pub fn enter() -> Self {
+        let is_one_of_many =
+            ["OMPI_COMM_WORLD_SIZE", "PMIX_RANK", "PMI_RANK"].iter().any(|name| std::env::var_os(name).is_some());
+        let started = is_one_of_many.then(|| mpi::initialize_with_threading(Threading::Funneled)).flatten();
+        match started {
+            Some((universe, _)) => Ranks::Many { world: universe.world(), universe },
+            None => Ranks::One,
+        }
+    }
+
+    /// The number of this rank.
+    pub fn rank(&self) -> usize {
+        match self {
+            Ranks::One => 0,
+            Ranks::Many { world, .. } => world.rank() as usize,
+        }
+    }
+
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        match self {
+            Ranks::One => 1,
+            Ranks::Many { world, .. } => world.size() as usize,
+        }
+    }
+
+    /// Ends this process, and with it all ranks.
+    pub fn end(self, code: ExitCode) -> ! {
+        let code = i32::from(code.number());
+        match &self {
+            Ranks::Many { world, .. } if code != 0 => world.abort(code),
+            _ => drop(self),
+        }
+        std::process::exit(code)
+    }
+
+    /// What `make` makes on rank 0, on every rank. A failure ends the job, so the others need not hear of it.
+    pub fn share<E>(&self, make: impl FnOnce() -> Result<Vec<u8>, E>) -> Result<Vec<u8>, E> {
+        let mut content = if self.rank() == 0 { make()? } else { Vec::new() };
+        if let Ranks::Many { world, .. } = self {
+            self.wait_for_all();
+            let root = world.process_at_rank(0);
+            let mut length = content.len() as u64;
+            root.broadcast_into(&mut length);
+            content.resize(length as usize, 0);
+            // Counts are 32 bits wide.
+            content.chunks_mut(1 << 30).for_each(|part| root.broadcast_into(part));
+        }
+        Ok(content)
+    }
+
+    /// The sums over all ranks.
+    pub fn sum(&self, numbers: Vec<u64>) -> Vec<u64> {
+        match self {
+            Ranks::One => numbers,
+            Ranks::Many { world, .. } => {
+                self.wait_for_all();
+                let mut sums = vec![0_u64; numbers.len()];
+                world.all_reduce_into(&numbers[..], &mut sums[..], SystemOperation::sum());
+                sums
+            }
+        }
+    }
+
+    /// Returns when every rank is here.
+    pub fn wait_for_all(&self) {
+        if let Ranks::Many { world, .. } = self {
+            let mut barrier = world.immediate_barrier();
+            while let Err(pending) = barrier.test() {
+                barrier = pending;
+                std::thread::sleep(TICK);
+            }
+        }
+    }
+
+    /// Runs `work` on another thread, until all ranks have done theirs. Meanwhile `audience` hears how far they are, in a
+    /// phase of `total` bytes.
+    pub fn run<E: Send>(
+        &self,
+        (phase, total): (PreparePhase, u64),
+        audience: &mut dyn Audience,
+        work: impl FnOnce(&Progress) -> Result<(), E> + Send,
+    ) -> Result<(), E> {
+        let progress = Progress::default();
+        let mut reports = Reports { started: Instant::now(), phase, total, of_ranks: vec![None; self.count()] };
+        let mut next_report = Instant::now();
+        std::thread::scope(|scope| {
+            let worker = scope.spawn(|| work(&progress));
+            loop {
+                let has_ended = worker.is_finished();
+                if has_ended || Instant::now() >= next_report {
+                    next_report = Instant::now() + REPORT_INTERVAL;
+                    self.report(has_ended, &progress, &mut reports, audience);
+                }
+                if has_ended {
+                    break;
+                }
+                std::thread::sleep(TICK);
+            }
+            worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        })?;
+        while self.rank() == 0 && !reports.have_all_ended() {
+            std::thread::sleep(TICK);
+            self.report(true, &progress, &mut reports, audience);
+        }
+        self.wait_for_all();
+        Ok(())
+    }
+
+    fn report(&self, has_ended: bool, progress: &Progress, reports: &mut Reports, audience: &mut dyn Audience) {
+        let [done, text_bytes] = progress.read();
+        let own = [u64::from(has_ended), done, text_bytes];
+        if let (Ranks::Many { world, .. }, true) = (self, self.rank() > 0) {
+            // So small that it is gone when this returns, whether or not it is received already.
+            return world.process_at_rank(0).send_with_tag(&own[..], PROGRESS_TAG);
+        }
+        reports.of_ranks[0] = Some(own);
+        if let Ranks::Many { world, .. } = self {
+            while world.any_process().immediate_probe_with_tag(PROGRESS_TAG).is_some() {
+                let mut report = [0; 3];
+                let status = world.any_process().receive_into_with_tag(&mut report[..], PROGRESS_TAG);
+                reports.of_ranks[status.source_rank() as usize] = Some(report);
+            }
+        }
+        audience.hear(&reports.together());
+    }
+}
+
+/// What rank 0 has heard in this phase: from each rank whether it has ended, its bytes done, its bytes of text.
+struct Reports {
+    started: Instant,
+    phase: PreparePhase,
+    total: u64,
+    of_ranks: Vec<Option<[u64; 3]>>,
+}
+
+impl Reports {
+    fn have_all_ended(&self) -> bool {
+        self.of_ranks.iter().all(|report| report.is_some_and(|[has_ended, ..]| has_ended == 1))
+    }
+
+    fn together(&self) -> PrepareProgress {
+        let sum = |i: usize| self.of_ranks.iter().flatten().map(|report| report[i]).sum();
+        let seconds = self.started.elapsed().as_secs_f64();
+        PrepareProgress { phase: self.phase, done: sum(1), total: self.total, text_bytes: sum(2), seconds }
+    }
+}
+
+/// Threads of this rank: `given`, or for 0 an even share of the cores among the ranks of this node.
+pub fn threads(given: usize) -> usize {
+    let local_ranks = std::env::var("OMPI_COMM_WORLD_LOCAL_SIZE").ok().and_then(|n| n.parse().ok()).unwrap_or(1);
+    // Counts a container's quota of time, and the cores that this process is bound to if mpirun binds it.
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let is_bound = cores < cores_of_node();
+    match given {
+        0 if is_bound => cores,
+        0 => (cores / local_ranks).max(1),
+        given => given,
+    }
+}
+
+fn cores_of_node() -> usize {
+    let online = std::fs::read_to_string("/sys/devices/system/cpu/online").unwrap_or_default();
+    let count = |range: &str| {
+        let (first, last) = range.split_once('-').unwrap_or((range, range));
+        Some(last.parse::<usize>().ok()? + 1 - first.parse::<usize>().ok()?)
+    };
+    online.trim().split(',').filter_map(count).sum()
+}

@@ -1,0 +1,106 @@
+//! Which documents are for training and which for validation.
+//!
+//! The side of a document is a function of its text, the seed and the fraction, so documents with the same text are on
+//! the same side, and a document stays on its side when others are added.
+
+use sha2::{Digest, Sha256};
+
+use crate::tally::Tally;
+
+/// The two sides, in the order in which they lie in work files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Side {
+    /// To train on.
+    Train,
+    /// To measure the validation loss on.
+    Validation,
+}
+
+impl Side {
+    /// Both.
+    pub const ALL: [Side; 2] = [Side::Train, Side::Validation];
+
+    /// The name of its folder in the output.
+    pub fn folder(self) -> &'static str {
+        match self {
+            Side::Train => crate::TRAIN_FOLDER,
+            Side::Validation => crate::VALIDATION_FOLDER,
+        }
+    }
+}
+
+/// Texts whose hash is below this are for validation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bound(pub u64);
+
+impl Bound {
+    /// About `fraction` of all texts.
+    pub fn of(fraction: f64) -> Self {
+        Bound((fraction * 2f64.powi(64)) as u64)
+    }
+
+    /// The side of a text.
+    pub fn side(self, text_hash: u64) -> Side {
+        if text_hash < self.0 { Side::Validation } else { Side::Train }
+    }
+
+    /// The same, or the nearest bound that leaves neither side empty, if a validation side is wanted. Where all texts
+    /// are the same there is none: they are for training.
+    pub fn mended(self, tally: &Tally) -> Self {
+        match tally.hashes {
+            Some((lowest, highest)) if lowest == highest => Bound(0),
+            Some((lowest, highest)) if self.0 > 0 => Bound(self.0.clamp(lowest + 1, highest)),
+            _ => self,
+        }
+    }
+}
+
+/// The hash of a text that decides on its side: the first 8 bytes, little-endian, of SHA-256 over the seed (u64,
+/// little-endian) and the text in UTF-8.
+pub fn text_hash(seed: u64, text: &str) -> u64 {
+    let digest = Sha256::new().chain_update(seed.to_le_bytes()).chain_update(text).finalize();
+    digest.iter().take(8).rev().fold(0, |hash, byte| hash << 8 | u64::from(*byte))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tally(hashes: &[u64]) -> Tally {
+        let mut tally = Tally::default();
+        hashes.iter().for_each(|hash| tally.keep(1, 1, *hash));
+        tally
+    }
+
+    fn sizes(hashes: &[u64], fraction: f64) -> (usize, usize) {
+        let bound = Bound::of(fraction).mended(&tally(hashes));
+        let validation = hashes.iter().filter(|hash| bound.side(**hash) == Side::Validation).count();
+        (hashes.len() - validation, validation)
+    }
+
+    #[test]
+    fn the_text_hash_is_pinned() {
+        // printf '\x02\0\0\0\0\0\0\0abc' | sha256sum; the first 8 bytes, reversed.
+        assert_eq!(format!("{:016x}", text_hash(2, "abc")), "cc6d6db34d23386d");
+    }
+
+    #[test]
+    fn neither_side_is_empty_when_there_are_two_texts() {
+        assert_eq!(sizes(&[5, 6], 1e-12), (1, 1));
+        assert_eq!(sizes(&[5, u64::MAX], 0.999), (1, 1));
+        assert_eq!(sizes(&[5, 6], 0.999), (1, 1));
+        assert_eq!(sizes(&[0, 0, u64::MAX], 0.5), (1, 2));
+        assert_eq!(sizes(&[5, 6], 0.0), (2, 0));
+        // One text has no two sides.
+        assert_eq!(sizes(&[5], 0.5), (1, 0));
+        assert_eq!(sizes(&[5, 5], 0.5), (2, 0));
+        assert_eq!(sizes(&[], 0.5), (0, 0));
+    }
+
+    #[test]
+    fn the_fraction_holds() {
+        let hashes: Vec<u64> = (0..10_000).map(|i: u64| text_hash(3, &i.to_string())).collect();
+        let (_, validation) = sizes(&hashes, 0.1);
+        assert!((900..1100).contains(&validation), "{validation}");
+    }
+}

@@ -1,0 +1,88 @@
+//! What a job says at its end.
+
+use std::fmt;
+use std::time::Duration;
+
+use common::storage::Folder;
+use serde::Serialize;
+
+use crate::record::{SideTotals, Totals};
+use crate::{TRAIN_FOLDER, VALIDATION_FOLDER};
+
+/// The summary of a job. As JSON it has the same fields.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Summary {
+    /// Whether everything was there already, and nothing was written.
+    pub already_done: bool,
+    /// What was prepared.
+    #[serde(flatten)]
+    pub totals: Totals,
+    /// Tokens of both sides.
+    pub tokens: u64,
+    /// Bytes of text per token.
+    pub bytes_per_token: f64,
+    /// The folder of the training shards.
+    pub train_url: String,
+    /// The folder of the validation shards.
+    pub validation_url: Option<String>,
+    /// Duration of the job; 0 where there was nothing to do.
+    pub seconds: f64,
+    /// Text per second, in 10^6 bytes. After a restart that is more than was worked.
+    pub mb_per_second: f64,
+}
+
+impl Summary {
+    /// Of a job that did its work in `duration`.
+    pub fn done(totals: Totals, output: &Folder, duration: Duration) -> Self {
+        let seconds = duration.as_secs_f64();
+        let mb_per_second = totals.text_bytes as f64 / 1e6 / seconds.max(1e-9);
+        Summary { already_done: false, seconds, mb_per_second, ..Self::already_done(totals, output) }
+    }
+
+    /// Of a job that found its work done.
+    pub fn already_done(totals: Totals, output: &Folder) -> Self {
+        let tokens = totals.tokens();
+        Summary {
+            already_done: true,
+            tokens,
+            bytes_per_token: totals.text_bytes as f64 / tokens as f64,
+            train_url: output.url_of(TRAIN_FOLDER),
+            validation_url: totals.validation.as_ref().map(|_| output.url_of(VALIDATION_FOLDER)),
+            totals,
+            seconds: 0.0,
+            mb_per_second: 0.0,
+        }
+    }
+}
+
+impl fmt::Display for Summary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let totals = &self.totals;
+        if self.already_done {
+            writeln!(f, "prepared already, from the same config and inputs; nothing was written")?;
+        }
+        writeln!(
+            f,
+            "{} documents, {} tokens, {:.2} bytes per token",
+            totals.documents, self.tokens, self.bytes_per_token
+        )?;
+        if totals.empty_documents > 0 {
+            writeln!(f, "left out    {} empty documents", totals.empty_documents)?;
+        }
+        for (fault, count) in &totals.skipped {
+            writeln!(f, "left out    {count} {}", fault.in_words())?;
+        }
+        let mut side = |name: &str, side: &SideTotals, url: &str| {
+            let SideTotals { documents, tokens, shards } = side;
+            writeln!(f, "{name:<11} {documents} documents, {tokens} tokens in {shards} token shards: {url}")
+        };
+        side("train", &totals.train, &self.train_url)?;
+        if let (Some(validation), Some(url)) = (&totals.validation, &self.validation_url) {
+            side("validation", validation, url)?;
+        }
+        if !self.already_done {
+            writeln!(f, "{:.1} s, {:.1} MB/s", self.seconds, self.mb_per_second)?;
+        }
+        Ok(())
+    }
+}

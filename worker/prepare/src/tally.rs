@@ -1,0 +1,120 @@
+//! What became of documents, counted.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::inputs::{BadDocument, Fault};
+
+/// So many bad documents are named, the first ones; all are counted.
+pub const NAMED_MAX: usize = 1000;
+
+/// Counts of some documents. Tallies add up to the same, in whatever order.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tally {
+    /// Documents that are kept.
+    pub documents: u64,
+    /// Length of their text in UTF-8.
+    pub text_bytes: u64,
+    /// Their tokens, with the end-of-text before each.
+    pub tokens: u64,
+    /// Documents without text, which are left out.
+    pub empty: u64,
+    /// Documents that could not be read, which are left out.
+    pub bad: BTreeMap<Fault, u64>,
+    /// The first of them, by source and position.
+    pub named: Vec<BadDocument>,
+    /// The lowest and the highest text hash of those that are kept.
+    pub hashes: Option<(u64, u64)>,
+}
+
+impl Tally {
+    /// Counts a document that is kept.
+    pub fn keep(&mut self, text_bytes: u64, tokens: u64, hash: u64) {
+        self.documents += 1;
+        self.text_bytes += text_bytes;
+        self.tokens += tokens;
+        self.widen((hash, hash));
+    }
+
+    /// Counts a document that cannot be read.
+    pub fn refuse(&mut self, bad: BadDocument) {
+        *self.bad.entry(bad.fault).or_default() += 1;
+        self.named.push(bad);
+        if self.named.len() >= 2 * NAMED_MAX {
+            self.forget_the_last();
+        }
+    }
+
+    /// Adds the counts of `other`.
+    pub fn add(&mut self, other: Tally) {
+        self.documents += other.documents;
+        self.text_bytes += other.text_bytes;
+        self.tokens += other.tokens;
+        self.empty += other.empty;
+        for (fault, count) in other.bad {
+            *self.bad.entry(fault).or_default() += count;
+        }
+        self.named.extend(other.named);
+        self.forget_the_last();
+        if let Some(hashes) = other.hashes {
+            self.widen(hashes);
+        }
+    }
+
+    /// How many could not be read.
+    pub fn bad_documents(&self) -> u64 {
+        self.bad.values().sum()
+    }
+
+    fn forget_the_last(&mut self) {
+        self.named.sort_by_key(|bad| (bad.source, bad.position));
+        self.named.truncate(NAMED_MAX);
+    }
+
+    fn widen(&mut self, (low, high): (u64, u64)) {
+        let (lowest, highest) = self.hashes.unwrap_or((low, high));
+        self.hashes = Some((lowest.min(low), highest.max(high)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::inputs::Place;
+
+    fn bad(position: u64) -> BadDocument {
+        let (source, url, place) = (0, "x".into(), Place::Line(position + 1));
+        BadDocument { source, position, url, place, fault: Fault::NotJson, reason: String::new() }
+    }
+
+    #[test]
+    fn the_first_bad_documents_are_named_in_whatever_order_they_come() {
+        let mut forwards = Tally::default();
+        let mut parts: Vec<Tally> = Vec::new();
+        for position in 0..5000 {
+            forwards.refuse(bad(position));
+            if position % 1300 == 0 {
+                parts.push(Tally::default());
+            }
+            parts.last_mut().unwrap().refuse(bad(position));
+        }
+        let mut backwards = Tally::default();
+        parts.into_iter().rev().for_each(|part| backwards.add(part));
+        forwards.add(Tally::default());
+        assert_eq!(forwards, backwards);
+        assert_eq!((backwards.bad_documents(), backwards.named.len()), (5000, NAMED_MAX));
+        assert_eq!(backwards.named[NAMED_MAX - 1].position, NAMED_MAX as u64 - 1);
+    }
+
+    #[test]
+    fn the_range_of_hashes_covers_all() {
+        let (mut one, mut two) = (Tally::default(), Tally::default());
+        one.keep(1, 1, 7);
+        two.keep(1, 1, 3);
+        two.keep(1, 1, 5);
+        one.add(two);
+        one.add(Tally::default());
+        assert_eq!((one.documents, one.hashes), (3, Some((3, 7))));
+    }
+}

@@ -1,0 +1,283 @@
+//! The first phase: units of the inputs to runs in the work folder.
+//!
+//! On each rank a few threads read batches, more encode them, and one writes a run whenever memory is full. What is
+//! between them is bounded, so memory is, whatever the inputs.
+
+use std::ops::Range;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+
+use common::config::OnBadDocument;
+
+use crate::PrepareError;
+use crate::encode::Encoder;
+use crate::inputs::batches::ReadOptions;
+use crate::inputs::{BadDocument, Batch, Batches, Source, Unit};
+use crate::progress::Progress;
+use crate::work::{Run, Runs, Work};
+
+/// Raw content between reading and encoding. One batch may be larger.
+const CONTENT_BYTES_MAX: usize = 48 << 20;
+/// The most threads that read: unpacking is slower than nothing, but faster than encoding.
+const READERS_MAX: usize = 4;
+
+/// What all units have in common.
+pub struct Tokenizing<'j> {
+    /// The sources.
+    pub sources: &'j [Source],
+    /// All units of the job.
+    pub units: &'j [Unit],
+    /// How documents are read.
+    pub options: &'j ReadOptions,
+    /// How they are encoded.
+    pub encoder: Encoder<'j>,
+    /// Where they go.
+    pub work: &'j Work,
+    /// What has been done before.
+    pub runs: &'j Runs,
+    /// Whether a document that cannot be read ends the job.
+    pub on_bad_document: OnBadDocument,
+    /// Threads that encode.
+    pub threads: usize,
+}
+
+/// The units that rank `rank` of `ranks` does: of those that are left, in the order of their sizes, each goes to the
+/// rank that has least. All ranks come to the same division.
+pub fn share_of(units: &[Unit], runs: &Runs, rank: usize, ranks: usize) -> Vec<u32> {
+    let mut left: Vec<u32> = (0..units.len() as u32).filter(|unit| !runs.has(*unit)).collect();
+    left.sort_by_key(|unit| std::cmp::Reverse(units[*unit as usize].bytes));
+    let mut loads = vec![0_u64; ranks];
+    let mut share = Vec::new();
+    for unit in left {
+        let to = (0..ranks).min_by_key(|rank| loads[*rank]).unwrap_or(0);
+        loads[to] += units[unit as usize].bytes + 1;
+        if to == rank {
+            share.push(unit);
+        }
+    }
+    share
+}
+
+/// Does the `units` of this rank.
+pub fn tokenize(job: &Tokenizing<'_>, units: &[u32], progress: &Progress) -> Result<(), PrepareError> {
+    let stage = Stage {
+        job,
+        units,
+        progress,
+        next: AtomicUsize::new(0),
+        content: Budget::new(CONTENT_BYTES_MAX),
+        run: Mutex::default(),
+        failure: Failure::default(),
+    };
+    let (batches_in, batches_out) = sync_channel(2 * job.threads);
+    let (runs_in, runs_out) = sync_channel(0);
+    let batches_out = Mutex::new(batches_out);
+    let readers = job.threads.clamp(1, READERS_MAX);
+    std::thread::scope(|scope| {
+        for _ in 0..readers {
+            let batches_in = batches_in.clone();
+            scope.spawn(|| stage.read(batches_in));
+        }
+        for _ in 0..job.threads.max(1) {
+            let runs_in = runs_in.clone();
+            scope.spawn(|| stage.encode(&batches_out, runs_in));
+        }
+        drop((batches_in, runs_in));
+        // This thread writes. It ends when every other one has.
+        for run in runs_out {
+            stage.write(run);
+        }
+        stage.write(std::mem::take(&mut *locked(&stage.run)));
+    });
+    stage.failure.into_result()
+}
+
+struct Stage<'j> {
+    job: &'j Tokenizing<'j>,
+    units: &'j [u32],
+    progress: &'j Progress,
+    /// Which of `units` nobody reads yet.
+    next: AtomicUsize,
+    content: Budget,
+    /// What has been encoded and not been written.
+    run: Mutex<Run>,
+    failure: Failure,
+}
+
+impl Stage<'_> {
+    /// Reads unit after unit.
+    fn read(&self, batches: SyncSender<Batch>) {
+        while let Some(unit) = self.units.get(self.next.fetch_add(1, Ordering::Relaxed)) {
+            if let Err(error) = self.read_unit(*unit, &batches) {
+                self.failure.set(error);
+            }
+            if self.failure.is_set() {
+                return;
+            }
+        }
+    }
+
+    fn read_unit(&self, number: u32, batches: &SyncSender<Batch>) -> Result<(), PrepareError> {
+        let unit = &self.job.units[number as usize];
+        let done_before = self.job.runs.coverage.get(&number);
+        let mut reader = Batches::new(self.job.sources, self.job.options, number, unit);
+        let mut bytes_read = 0;
+        while let Some(batch) = reader.next_batch()? {
+            let bytes = reader.bytes_read();
+            self.progress.advance(bytes - bytes_read);
+            bytes_read = bytes;
+            if done_before.is_some_and(|coverage| coverage.has(batch.number)) {
+                continue;
+            }
+            self.content.take(batch.content.len());
+            if self.failure.is_set() || batches.send(batch).is_err() {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    /// Encodes batch after batch into the run; a full one is passed on.
+    fn encode(&self, batches: &Mutex<Receiver<Batch>>, runs: SyncSender<Run>) {
+        loop {
+            let Ok(batch) = locked(batches).recv() else { return };
+            // After a failure batches are only taken, so that no reader waits for ever.
+            if !self.failure.is_set() {
+                self.encode_batch(&batch, &runs);
+            }
+            self.content.give_back(batch.content.len());
+        }
+    }
+
+    fn encode_batch(&self, batch: &Batch, runs: &SyncSender<Run>) {
+        let encoded = self.job.encoder.encode(batch);
+        if let (OnBadDocument::Fail, Some(bad)) = (self.job.on_bad_document, encoded.tally.named.first()) {
+            return self.failure.set(self.refuse(bad));
+        }
+        for bad in &encoded.tally.named {
+            tracing::warn!("left out: {bad}");
+        }
+        self.progress.encoded(encoded.tally.text_bytes);
+        let mut run = locked(&self.run);
+        if !run.has_room_for(&encoded) {
+            // The others wait meanwhile, or memory would fill with full runs.
+            let _ = runs.send(std::mem::take(&mut *run));
+        }
+        run.push((batch.unit, batch.number, batch.is_last), encoded);
+    }
+
+    fn refuse(&self, bad: &BadDocument) -> PrepareError {
+        let source = &self.job.sources[bad.source as usize];
+        PrepareError::BadDocument(source.with_line(bad.clone()))
+    }
+
+    fn write(&self, run: Run) {
+        if self.failure.is_set() {
+            return;
+        }
+        if let Err(error) = run.write(self.job.work) {
+            self.failure.set(error);
+        }
+    }
+}
+
+/// The first failure of any thread.
+#[derive(Default)]
+struct Failure {
+    is_set: AtomicBool,
+    error: Mutex<Option<PrepareError>>,
+}
+
+impl Failure {
+    fn set(&self, error: PrepareError) {
+        locked(&self.error).get_or_insert(error);
+        self.is_set.store(true, Ordering::SeqCst);
+    }
+
+    fn is_set(&self) -> bool {
+        self.is_set.load(Ordering::SeqCst)
+    }
+
+    fn into_result(self) -> Result<(), PrepareError> {
+        match self.error.into_inner().unwrap_or_else(PoisonError::into_inner) {
+            Some(error) => Err(error),
+            None => Ok(()),
+        }
+    }
+}
+
+/// An amount that threads share.
+struct Budget {
+    all: usize,
+    taken: Mutex<usize>,
+    returned: Condvar,
+}
+
+impl Budget {
+    fn new(all: usize) -> Self {
+        Budget { all, taken: Mutex::new(0), returned: Condvar::new() }
+    }
+
+    /// Waits until so much is free; more than there is counts as all.
+    fn take(&self, amount: usize) {
+        let amount = amount.min(self.all);
+        let taken = locked(&self.taken);
+        let mut taken =
+            self.returned.wait_while(taken, |taken| *taken + amount > self.all).unwrap_or_else(PoisonError::into_inner);
+        *taken += amount;
+    }
+
+    fn give_back(&self, amount: usize) {
+        *locked(&self.taken) -= amount.min(self.all);
+        self.returned.notify_all();
+    }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The part `index` of `parts` of `0..count`, as even as can be.
+pub fn part(count: usize, index: usize, parts: usize) -> Range<usize> {
+    count * index / parts..count * (index + 1) / parts
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_unit_is_somebodys_and_shares_are_even() {
+        let unit = |bytes| Unit { pieces: Vec::new(), bytes };
+        let units: Vec<Unit> = [5, 100, 5, 50, 50, 0, 0, 5].map(unit).into();
+        let shares: Vec<Vec<u32>> = (0..3).map(|rank| share_of(&units, &Runs::default(), rank, 3)).collect();
+        let load = |share: &Vec<u32>| share.iter().map(|u| units[*u as usize].bytes).sum::<u64>();
+        assert_eq!(shares.iter().map(load).max(), Some(100));
+        let mut all = shares.concat();
+        all.sort_unstable();
+        assert_eq!(all, (0..8).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn parts_cover_everything_once() {
+        for (count, parts) in [(0, 3), (2, 3), (10, 3), (9, 1)] {
+            let all: Vec<usize> = (0..parts).flat_map(|i| part(count, i, parts)).collect();
+            assert_eq!(all, (0..count).collect::<Vec<_>>());
+        }
+    }
+
+    #[test]
+    fn a_budget_lets_in_what_fits_and_one_that_is_too_large_alone() {
+        let budget = Budget::new(10);
+        budget.take(100);
+        budget.give_back(100);
+        budget.take(6);
+        std::thread::scope(|scope| {
+            let waiting = scope.spawn(|| budget.take(5));
+            budget.give_back(6);
+            waiting.join().unwrap();
+        });
+        assert_eq!(*locked(&budget.taken), 5);
+    }
+}

@@ -1,0 +1,463 @@
+//! The work folder: encoded documents on their way from the inputs to the shards, and what has been done so far.
+//!
+//! A *run* is what one rank had encoded when its memory was full: documents sorted by (side, key), in one object, and
+//! beside it a JSON object with the batches that are in it, which is written last and makes it count. Keys are uniform,
+//! so each side is divided into *buckets* by their highest bits, and a table at the head of a run says where each bucket
+//! is. Whoever merges a range of buckets reads that range of every run. Which batches are in which run depends on ranks
+//! and restarts; the documents of all runs together, and so what is made of them, do not.
+//!
+//! ```text
+//! table   for each bucket of the training side, then of the validation side, and once more for the end:
+//!         u64 where it begins in the file, u32 documents, u32 CRC-32 of its bytes
+//! bucket  for each document: u128 key, u32 number of tokens; then the u16 tokens of all
+//! ```
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use bytes::Bytes;
+use common::storage::{Folder, StorageError, Upload};
+use common::token_shard::hex_sha256;
+use serde::{Deserialize, Serialize};
+
+use crate::PrepareError;
+use crate::encode::{Encoded, Entry};
+use crate::parallel;
+use crate::sides::Side;
+use crate::tally::Tally;
+
+/// A run is written when it takes so much memory.
+const RUN_BYTES: usize = 96 << 20;
+/// Size of a line of the table.
+const LINE_BYTES: u64 = 16;
+/// Size of what is stored of a document beside its tokens.
+const ENTRY_BYTES: u64 = 20;
+/// What is collected before it is sent.
+const SEND_BYTES: usize = 4 << 20;
+/// Inputs of this size get a bucket a side.
+const BUCKET_INPUT_BYTES: u64 = 16 << 20;
+
+/// The work folder of a job.
+pub struct Work {
+    /// Of this job alone.
+    pub folder: Folder,
+    /// Buckets of a side, a power of two.
+    buckets: u64,
+}
+
+/// What is in a run; the content of its JSON object.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Contents {
+    /// Its batches, by unit.
+    pub covered: BTreeMap<u32, Vec<Covered>>,
+    /// What became of them.
+    pub tally: Tally,
+}
+
+/// Neighbouring batches of a unit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Covered {
+    /// The first.
+    pub first: u32,
+    /// How many.
+    pub count: u32,
+    /// Whether the unit's last one is among them.
+    pub ends: bool,
+}
+
+/// A run in memory.
+#[derive(Default)]
+pub struct Run {
+    entries: Vec<Entry>,
+    tokens: Vec<u8>,
+    batches: Vec<(u32, u32, bool)>,
+    tally: Tally,
+}
+
+/// The runs that count, and what they cover.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Runs {
+    /// Their names.
+    pub names: Vec<String>,
+    /// The batches in them, by unit.
+    pub coverage: BTreeMap<u32, Coverage>,
+    /// What became of all that.
+    pub tally: Tally,
+}
+
+/// What has been done of a unit.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Coverage {
+    /// Whether each batch has been.
+    batches: Vec<bool>,
+    /// How many there are, once that is known.
+    count: Option<u32>,
+}
+
+impl Coverage {
+    /// Whether batch `number` has been done.
+    pub fn has(&self, number: u32) -> bool {
+        self.batches.get(number as usize).copied().unwrap_or(false)
+    }
+
+    /// Whether all have.
+    pub fn is_complete(&self) -> bool {
+        self.count.is_some_and(|count| count as usize == self.batches.len() && self.batches.iter().all(|done| *done))
+    }
+
+    fn add(&mut self, covered: Covered) {
+        let end = (covered.first + covered.count) as usize;
+        if self.batches.len() < end {
+            self.batches.resize(end, false);
+        }
+        self.batches[covered.first as usize..end].fill(true);
+        if covered.ends {
+            self.count = Some(covered.first + covered.count);
+        }
+    }
+}
+
+impl Work {
+    /// The folder for a job of this `identity` in `output`. The layout depends on the size of the inputs.
+    pub fn open(output: &Folder, identity: &str, input_bytes: u64) -> Self {
+        let buckets = (input_bytes / BUCKET_INPUT_BYTES).next_power_of_two().clamp(16, 1 << 16);
+        Work { folder: output.folder(crate::WORK_FOLDER).folder(identity), buckets }
+    }
+
+    /// How many buckets both sides have together; those of a side are neighbours.
+    pub fn buckets(&self) -> usize {
+        2 * self.buckets as usize
+    }
+
+    /// The buckets of a side.
+    pub fn buckets_of(&self, side: Side) -> Range<usize> {
+        let first = side as usize * self.buckets as usize;
+        first..first + self.buckets as usize
+    }
+
+    fn bucket(&self, entry: &Entry) -> usize {
+        let within = entry.key >> (128 - self.buckets.trailing_zeros());
+        self.buckets_of(entry.side).start + within as usize
+    }
+
+    /// The runs that are there. Of two that have a batch in common, as a rank may leave that goes on after its job was
+    /// given up, the first by name counts.
+    pub fn runs(&self) -> Result<Runs, PrepareError> {
+        let listed = self.folder.list()?;
+        let names: Vec<&str> = listed.iter().filter_map(|o| o.name.strip_suffix(".run.json")).collect();
+        let read = |name: &&str| self.contents(name);
+        let mut runs = Runs::default();
+        for (name, contents) in names.iter().zip(parallel::map(&names, self.folder.concurrency(), read)) {
+            runs.accept(name, contents?);
+        }
+        Ok(runs)
+    }
+
+    fn contents(&self, name: &str) -> Result<Contents, PrepareError> {
+        let name = format!("{name}.run.json");
+        let damaged = |e: serde_json::Error| self.damaged(&name, e.to_string());
+        serde_json::from_slice(&self.folder.get(&name)?).map_err(damaged)
+    }
+
+    /// An object of the folder is not as it was written.
+    pub fn damaged(&self, name: &str, reason: String) -> PrepareError {
+        PrepareError::Work { url: self.folder.url_of(name), folder: self.folder.url().to_owned(), reason }
+    }
+
+    /// Where each bucket of `range` begins in a run, its documents and its CRC, and after them where the last one ends.
+    pub fn table(&self, run: &str, range: Range<usize>) -> Result<Vec<Line>, PrepareError> {
+        let name = format!("{run}.run");
+        let bytes = LINE_BYTES * range.start as u64..LINE_BYTES * (range.end as u64 + 1);
+        let content = self.folder.get_range(&name, bytes)?;
+        let lines: Vec<Line> = content.chunks_exact(LINE_BYTES as usize).map(Line::parse).collect();
+        let is_sound = lines.len() == range.len() + 1
+            && lines.windows(2).all(|pair| {
+                let entries = u64::from(pair[0].documents) * ENTRY_BYTES;
+                pair[1].start.checked_sub(pair[0].start).is_some_and(|bytes| bytes >= entries)
+            });
+        if is_sound { Ok(lines) } else { Err(self.damaged(&name, "its table makes no sense".into())) }
+    }
+
+    /// The documents in a range of a run's buckets, whose `lines` are known.
+    pub fn documents(&self, run: &str, lines: &[Line]) -> Result<Vec<Document>, PrepareError> {
+        let name = format!("{run}.run");
+        let (Some(first), Some(last)) = (lines.first(), lines.last()) else { return Ok(Vec::new()) };
+        if first.start == last.start {
+            return Ok(Vec::new());
+        }
+        let content = self.folder.get_range(&name, first.start..last.start)?;
+        let mut documents = Vec::new();
+        for pair in lines.windows(2) {
+            let block = content.slice((pair[0].start - first.start) as usize..(pair[1].start - first.start) as usize);
+            if crc32fast::hash(&block) != pair[0].crc {
+                return Err(self.damaged(&name, "its bytes have another checksum".into()));
+            }
+            let tokens = block.slice((u64::from(pair[0].documents) * ENTRY_BYTES) as usize..);
+            let mut start = 0;
+            for entry in block[..block.len() - tokens.len()].chunks_exact(ENTRY_BYTES as usize) {
+                let (key, count) = parse_entry(entry);
+                let end = start + 2 * count as usize;
+                if end > tokens.len() {
+                    return Err(self.damaged(&name, "its documents do not fit their bucket".into()));
+                }
+                documents.push(Document { key, tokens: tokens.slice(start..end) });
+                start = end;
+            }
+        }
+        Ok(documents)
+    }
+}
+
+/// A document on its way to a shard.
+#[derive(Debug, Clone)]
+pub struct Document {
+    /// Its place in the order.
+    pub key: u128,
+    /// Its tokens, little-endian, with the end-of-text before it.
+    pub tokens: Bytes,
+}
+
+/// A line of a run's table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Line {
+    /// Where the bucket begins in the file.
+    pub start: u64,
+    /// Documents in it.
+    pub documents: u32,
+    /// Of its bytes.
+    pub crc: u32,
+}
+
+impl Line {
+    fn parse(bytes: &[u8]) -> Self {
+        let number = |range: Range<usize>| bytes[range].iter().rev().fold(0, |n, byte| n << 8 | u64::from(*byte));
+        Line { start: number(0..8), documents: number(8..12) as u32, crc: number(12..16) as u32 }
+    }
+
+    fn write(self, bytes: &mut Vec<u8>) {
+        bytes.extend_from_slice(&self.start.to_le_bytes());
+        bytes.extend_from_slice(&self.documents.to_le_bytes());
+        bytes.extend_from_slice(&self.crc.to_le_bytes());
+    }
+
+    /// Tokens in the bucket, where `next` is the next line.
+    pub fn tokens(self, next: Line) -> u64 {
+        (next.start - self.start - u64::from(self.documents) * ENTRY_BYTES) / 2
+    }
+}
+
+fn parse_entry(bytes: &[u8]) -> (u128, u32) {
+    let number = |bytes: &[u8]| bytes.iter().rev().fold(0, |n, byte| n << 8 | u128::from(*byte));
+    (number(&bytes[..16]), number(&bytes[16..]) as u32)
+}
+
+impl Runs {
+    fn accept(&mut self, name: &str, contents: Contents) {
+        let all = || contents.covered.iter().flat_map(|(unit, ranges)| ranges.iter().map(move |range| (*unit, *range)));
+        let has = |unit: u32, number: u32| self.coverage.get(&unit).is_some_and(|coverage| coverage.has(number));
+        if all().any(|(unit, range)| (range.first..range.first + range.count).any(|number| has(unit, number))) {
+            tracing::warn!("{name}.run has documents that another run has too; it is left out");
+            return;
+        }
+        all().for_each(|(unit, range)| self.coverage.entry(unit).or_default().add(range));
+        self.names.push(name.to_owned());
+        self.tally.add(contents.tally);
+    }
+
+    /// Whether all of a unit has been done.
+    pub fn has(&self, unit: u32) -> bool {
+        self.coverage.get(&unit).is_some_and(Coverage::is_complete)
+    }
+}
+
+impl Run {
+    /// Whether there is room for `encoded`; an empty run takes anything.
+    pub fn has_room_for(&self, encoded: &Encoded) -> bool {
+        let bytes = |entries: usize, tokens: usize| entries * size_of::<Entry>() + tokens;
+        let all = bytes(self.entries.len(), self.tokens.len()) + bytes(encoded.entries.len(), encoded.tokens.len());
+        self.batches.is_empty() || all <= RUN_BYTES
+    }
+
+    /// Adds a batch.
+    pub fn push(&mut self, (unit, number, is_last): (u32, u32, bool), encoded: Encoded) {
+        let offset = self.tokens.len();
+        self.tokens.extend_from_slice(&encoded.tokens);
+        self.entries.extend(encoded.entries.into_iter().map(|e| Entry { start: e.start + offset, ..e }));
+        self.batches.push((unit, number, is_last));
+        self.tally.add(encoded.tally);
+    }
+
+    /// Writes it, if there is anything in it. Its name says what is in it, so the same run written twice is one.
+    pub fn write(mut self, work: &Work) -> Result<(), PrepareError> {
+        if self.batches.is_empty() {
+            return Ok(());
+        }
+        self.entries.sort_unstable_by_key(|entry| (entry.side, entry.key));
+        let contents = Contents { covered: covered(&mut self.batches), tally: std::mem::take(&mut self.tally) };
+        let json = serde_json::to_vec(&contents).unwrap_or_else(|e| unreachable!("contents are JSON: {e}"));
+        let name = &hex_sha256(&json)[..16];
+        self.write_documents(work, &format!("{name}.run"))?;
+        Ok(work.folder.put(&format!("{name}.run.json"), json.into())?)
+    }
+
+    fn write_documents(&self, work: &Work, name: &str) -> Result<(), StorageError> {
+        let mut buckets = vec![0..0; work.buckets()];
+        let mut rest = 0;
+        for group in self.entries.chunk_by(|a, b| work.bucket(a) == work.bucket(b)) {
+            buckets[work.bucket(&group[0])] = rest..rest + group.len();
+            rest += group.len();
+        }
+        // The table needs every checksum before the first bucket is sent, so buckets are made twice: it is cheap.
+        let mut table = Vec::new();
+        let mut start = LINE_BYTES * (buckets.len() as u64 + 1);
+        let mut block = Vec::new();
+        for bucket in &buckets {
+            self.block(bucket.clone(), &mut block);
+            Line { start, documents: bucket.len() as u32, crc: crc32fast::hash(&block) }.write(&mut table);
+            start += block.len() as u64;
+            block.clear();
+        }
+        Line { start, documents: 0, crc: 0 }.write(&mut table);
+        let mut upload = work.folder.upload(name)?;
+        upload.write(table.into())?;
+        for bucket in buckets {
+            self.block(bucket, &mut block);
+            send_full(&mut upload, &mut block)?;
+        }
+        upload.write(block.into())?;
+        upload.finish()
+    }
+
+    /// Appends the bucket of these entries to `block`.
+    fn block(&self, entries: Range<usize>, block: &mut Vec<u8>) {
+        let entries = &self.entries[entries];
+        for entry in entries {
+            block.extend_from_slice(&entry.key.to_le_bytes());
+            block.extend_from_slice(&entry.tokens.to_le_bytes());
+        }
+        for entry in entries {
+            block.extend_from_slice(&self.tokens[entry.start..entry.start + 2 * entry.tokens as usize]);
+        }
+    }
+}
+
+fn send_full(upload: &mut Upload<'_>, block: &mut Vec<u8>) -> Result<(), StorageError> {
+    if block.len() >= SEND_BYTES {
+        upload.write(std::mem::take(block).into())?;
+    }
+    Ok(())
+}
+
+/// Batches to ranges of them.
+fn covered(batches: &mut [(u32, u32, bool)]) -> BTreeMap<u32, Vec<Covered>> {
+    batches.sort_unstable();
+    let mut covered: BTreeMap<u32, Vec<Covered>> = BTreeMap::new();
+    for (unit, number, ends) in batches.iter().copied() {
+        let ranges = covered.entry(unit).or_default();
+        match ranges.last_mut() {
+            Some(range) if range.first + range.count == number => {
+                range.count += 1;
+                range.ends = ends;
+            }
+            _ => ranges.push(Covered { first: number, count: 1, ends }),
+        }
+    }
+    covered
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use common::config::StorageConfig;
+
+    fn work(name: &str) -> Work {
+        let output = Folder::open(&format!("memory://work-{name}"), &StorageConfig::default()).unwrap();
+        Work::open(&output, "x", 0)
+    }
+
+    fn encoded(documents: &[(Side, u128, &[u16])]) -> Encoded {
+        let mut encoded = Encoded::default();
+        for (side, key, tokens) in documents {
+            let start = encoded.tokens.len();
+            encoded.tokens.extend(tokens.iter().flat_map(|t| t.to_le_bytes()));
+            encoded.entries.push(Entry { side: *side, key: *key, start, tokens: tokens.len() as u32 });
+            encoded.tally.keep(1, tokens.len() as u64, 0);
+        }
+        encoded
+    }
+
+    #[test]
+    fn documents_come_back_by_bucket() {
+        let work = work("buckets");
+        let top = 1 << 127;
+        let mut run = Run::default();
+        run.push((0, 0, false), encoded(&[(Side::Train, top + 2, &[1, 2]), (Side::Validation, 5, &[3])]));
+        run.push((0, 1, true), encoded(&[(Side::Train, 7, &[4, 5, 6]), (Side::Train, top + 1, &[])]));
+        run.write(&work).unwrap();
+        let runs = work.runs().unwrap();
+        assert!(runs.has(0) && !runs.has(1));
+        assert_eq!((runs.names.len(), runs.tally.documents), (1, 4));
+        let read = |buckets: Range<usize>| -> Vec<(u128, Vec<u8>)> {
+            let lines = work.table(&runs.names[0], buckets).unwrap();
+            let documents = work.documents(&runs.names[0], &lines).unwrap();
+            documents.into_iter().map(|d| (d.key, d.tokens.to_vec())).collect()
+        };
+        let train = work.buckets_of(Side::Train);
+        assert_eq!(read(train.clone()), [(7, vec![4, 0, 5, 0, 6, 0]), (top + 1, vec![]), (top + 2, vec![1, 0, 2, 0])]);
+        assert_eq!(read(0..1), [(7, vec![4, 0, 5, 0, 6, 0])]);
+        assert_eq!(read(1..8), []);
+        assert_eq!(read(work.buckets_of(Side::Validation)), [(5, vec![3, 0])]);
+        let lines = work.table(&runs.names[0], train).unwrap();
+        assert_eq!(lines[8].tokens(lines[9]), 2);
+    }
+
+    #[test]
+    fn damage_is_found() {
+        let work = work("damage");
+        let mut run = Run::default();
+        run.push((0, 0, true), encoded(&[(Side::Train, 7, &[4, 5, 6])]));
+        run.write(&work).unwrap();
+        let name = work.runs().unwrap().names.remove(0);
+        let mut content = work.folder.get(&format!("{name}.run")).unwrap().to_vec();
+        let lines = work.table(&name, 0..1).unwrap();
+        *content.last_mut().unwrap() ^= 1;
+        work.folder.put(&format!("{name}.run"), content.clone().into()).unwrap();
+        let error = work.documents(&name, &lines).unwrap_err().to_string();
+        assert!(error.contains(&name) && error.contains("checksum"), "{error}");
+        content[0] = 0xff;
+        work.folder.put(&format!("{name}.run"), content.into()).unwrap();
+        assert!(work.table(&name, 0..1).unwrap_err().to_string().contains("table"));
+        work.folder.put(&format!("{name}.run.json"), Bytes::from_static(b"{")).unwrap();
+        assert!(work.runs().unwrap_err().to_string().contains("run.json"));
+    }
+
+    #[test]
+    fn a_run_with_a_batch_of_another_is_left_out_and_one_written_twice_is_one() {
+        let work = work("twice");
+        let write = |batches: &[(u32, u32, bool)]| {
+            let mut run = Run::default();
+            for batch in batches {
+                run.push(*batch, encoded(&[(Side::Train, u128::from(batch.1), &[1])]));
+            }
+            run.write(&work).unwrap();
+        };
+        write(&[(0, 0, false), (0, 2, false)]);
+        write(&[(0, 2, false), (0, 0, false)]);
+        assert_eq!(work.runs().unwrap().names.len(), 1);
+        write(&[(0, 2, false), (0, 3, true)]);
+        let runs = work.runs().unwrap();
+        assert_eq!((runs.names.len(), runs.tally.documents), (1, 2));
+        assert!(!runs.has(0));
+    }
+
+    #[test]
+    fn coverage_is_complete_when_every_batch_up_to_the_last_is_there() {
+        let mut coverage = Coverage::default();
+        assert!(!coverage.is_complete());
+        coverage.add(Covered { first: 2, count: 1, ends: true });
+        coverage.add(Covered { first: 0, count: 1, ends: false });
+        assert!(!coverage.is_complete() && coverage.has(2) && !coverage.has(1) && !coverage.has(9));
+        coverage.add(Covered { first: 1, count: 1, ends: false });
+        assert!(coverage.is_complete());
+    }
+}
