@@ -24,6 +24,9 @@ pub struct PrepareConfig {
     pub seed: u64,
     /// A longer document counts as one that cannot be read, since memory is bounded. Default 67,108,864 (64 MiB).
     pub max_document_bytes: u64,
+    /// What each rank may hold in memory of what it works on; documents of more than a twentieth of it come on top. It
+    /// has no influence on what is written. Default 536,870,912 (512 MiB).
+    pub memory_bytes: u64,
     /// What to do with a document that cannot be read. Default `fail`.
     pub on_bad_document: OnBadDocument,
 }
@@ -49,6 +52,7 @@ impl PrepareConfig {
             validation_fraction: section.or("validation_fraction", 0.005),
             seed: section.or("seed", 1337),
             max_document_bytes: section.or("max_document_bytes", 64 << 20),
+            memory_bytes: section.or("memory_bytes", 512 << 20),
             on_bad_document: section.or("on_bad_document", OnBadDocument::Fail),
         };
         section.require(!config.inputs.is_empty(), "inputs", "[]", "is empty; give at least one");
@@ -70,6 +74,12 @@ impl PrepareConfig {
             "validation_fraction",
             config.validation_fraction,
             "must be at least 0 and below 1",
+        );
+        section.require(
+            config.memory_bytes >= 1 << 20,
+            "memory_bytes",
+            config.memory_bytes,
+            format!("must be at least {}", 1 << 20),
         );
         section.require(
             (1..=1 << 30).contains(&config.max_document_bytes),

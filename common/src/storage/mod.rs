@@ -20,7 +20,7 @@ use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures::TryStreamExt;
+use futures::{StreamExt, TryStreamExt};
 use object_store::aws::{AmazonS3, AmazonS3Builder};
 use object_store::azure::MicrosoftAzureBuilder;
 use object_store::gcp::GoogleCloudStorageBuilder;
@@ -276,6 +276,20 @@ impl Folder {
         }
     }
 
+    /// Removes all objects below this folder, and on a local disk the folders that are empty then.
+    pub fn delete_all(&self) -> Result<()> {
+        let paths = self.store.list(Some(&self.prefix)).map_ok(|meta| meta.location).boxed();
+        let deleted = self.store.delete_stream(paths).try_for_each(|_| async { Ok(()) });
+        match RUNTIME.block_on(deleted) {
+            Ok(()) | Err(object_store::Error::NotFound { .. }) => {}
+            Err(error) => return Err(self.explain("delete", "", error)),
+        }
+        if let Some(folder) = Url::parse(&self.url).ok().and_then(|url| url.to_file_path().ok()) {
+            remove_empty_folders(&folder);
+        }
+        Ok(())
+    }
+
     /// All objects below this folder, by name; empty where there is nothing.
     pub fn list(&self) -> Result<Vec<ObjectInfo>> {
         let objects: Vec<_> = RUNTIME
@@ -332,6 +346,16 @@ impl Folder {
             _ => StorageError::Unreachable { url, operation, deadline_s: self.deadline_s, reason },
         }
     }
+}
+
+/// Removes `folder` and those below it that are empty. One that is not, or not any more, stays.
+fn remove_empty_folders(folder: &FilePath) {
+    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            remove_empty_folders(&entry.path());
+        }
+    }
+    let _ = std::fs::remove_dir(folder);
 }
 
 /// Whether the server's last answer had one of these HTTP statuses.

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use common::config::{PrepareConfig, StorageConfig};
-use common::storage::{Folder, StorageError};
+use common::storage::Folder;
 use common::token_shard::{BLOCK_BYTES, INDEX_NAME, Index, ShardEntry};
 use common::tokenizer::Tokenizer;
 use common::worker_contract::PreparePhase;
@@ -14,8 +14,8 @@ use crate::card::{self, CARD_NAME};
 use crate::encode::Encoder;
 use crate::inputs::batches::ReadOptions;
 use crate::inputs::{Found, Sources, Unit, find, units};
+use crate::memory::Memory;
 use crate::merge::{Merging, ShardTask, merge, sizes, written};
-use crate::parallel;
 use crate::partitions::{SidePlan, Sizes};
 use crate::progress::Audience;
 use crate::ranks::Ranks;
@@ -138,6 +138,7 @@ impl Job<'_> {
             runs,
             on_bad_document: self.config.on_bad_document,
             threads: self.threads,
+            memory: Memory::of(self.config.memory_bytes),
         };
         let share = share_of(&self.units, runs, self.ranks.rank(), self.ranks.count());
         let done_before = self.units.iter().zip(0..).filter(|(_, n)| runs.has(*n)).map(|(unit, _)| unit.bytes).sum();
@@ -161,8 +162,10 @@ impl Job<'_> {
         let (rank, ranks) = (self.ranks.rank(), self.ranks.count());
         let own = sizes(work, runs, (rank, ranks))?;
         let sizes = Sizes { tokens: self.ranks.sum(own.tokens), documents: self.ranks.sum(own.documents) };
+        let partition_bytes = Memory::of(self.config.memory_bytes).partition_bytes;
+        let tokens_per_shard = self.config.tokens_per_shard;
         let plans =
-            Side::ALL.map(|side| SidePlan::new(side, work.buckets_of(side), &sizes, self.config.tokens_per_shard));
+            Side::ALL.map(|side| SidePlan::new(side, work.buckets_of(side), &sizes, tokens_per_shard, partition_bytes));
         let tasks: Vec<ShardTask<'_>> =
             plans.iter().flat_map(|plan| (0..plan.shards()).map(move |number| ShardTask { plan, number })).collect();
         let there: Vec<bool> = from_json(&self.ranks.share(|| {
@@ -241,11 +244,7 @@ impl Job<'_> {
 
 /// Removes the work folders of this and of earlier jobs.
 fn remove_work(output: &Folder) -> Result<()> {
-    let folder = output.folder(WORK_FOLDER);
-    let objects = folder.list()?;
-    let removed: std::result::Result<(), StorageError> =
-        parallel::map(&objects, folder.concurrency(), |object| folder.delete(&object.name)).into_iter().collect();
-    Ok(removed?)
+    Ok(output.folder(WORK_FOLDER).delete_all()?)
 }
 
 fn to_json(value: &impl Serialize) -> Vec<u8> {

@@ -14,13 +14,14 @@
 //! - [`job`]: the two phases, from config to summary.
 //! - [`sides`], [`tally`]: training or validation; what became of documents.
 //! - [`record`], [`card`], [`summary`]: what is said about the data, for programs and for people.
-//! - [`ranks`], [`progress`], [`parallel`]: MPI, how far it is, threads.
+//! - [`ranks`], [`progress`], [`memory`], [`parallel`]: MPI, how far it is, how memory is divided, threads.
 
 pub mod card;
 pub mod encode;
 mod error;
 pub mod inputs;
 pub mod job;
+pub mod memory;
 pub mod merge;
 mod parallel;
 pub mod partitions;

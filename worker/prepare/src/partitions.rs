@@ -8,9 +8,6 @@ use std::ops::Range;
 
 use crate::sides::Side;
 
-/// A partition has about so many bytes; a bucket may have more.
-const PARTITION_BYTES: u64 = 32 << 20;
-
 /// The sizes of all buckets, over all runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sizes {
@@ -43,15 +40,15 @@ pub struct SidePlan {
 }
 
 impl SidePlan {
-    /// Divides the buckets `buckets` of a side.
-    pub fn new(side: Side, buckets: Range<usize>, sizes: &Sizes, tokens_per_shard: u64) -> Self {
+    /// Divides the buckets `buckets` of a side into partitions of at most `partition_bytes`, if no bucket has more.
+    pub fn new(side: Side, buckets: Range<usize>, sizes: &Sizes, tokens_per_shard: u64, partition_bytes: u64) -> Self {
         let mut partitions: Vec<Partition> = Vec::new();
         for bucket in buckets {
             let (tokens, documents) = (sizes.tokens[bucket], sizes.documents[bucket]);
             let before = partitions.last().map_or(0, |partition| partition.tokens.end);
             match partitions.last_mut() {
                 _ if documents == 0 => {}
-                Some(last) if 2 * (last.tokens.end - last.tokens.start + tokens) <= PARTITION_BYTES => {
+                Some(last) if 2 * (last.tokens.end - last.tokens.start + tokens) <= partition_bytes => {
                     last.buckets.end = bucket + 1;
                     last.tokens.end += tokens;
                     last.documents += documents;
@@ -98,7 +95,7 @@ mod tests {
 
     fn plan(tokens: &[u64]) -> SidePlan {
         let sizes = Sizes { tokens: tokens.to_vec(), documents: tokens.iter().map(|t| u64::from(*t > 0)).collect() };
-        SidePlan::new(Side::Train, 1..tokens.len(), &sizes, 10 * MILLION)
+        SidePlan::new(Side::Train, 1..tokens.len(), &sizes, 10 * MILLION, 32 << 20)
     }
 
     #[test]

@@ -24,7 +24,7 @@ const VERSION: u32 = 2;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Identity {
     /// SHA-256 of `[prepare]` as JSON, without `output`, since a copy of the folder stays what it is, and without
-    /// `on_bad_document`, which decides on whether something is written, but not on what.
+    /// `on_bad_document` and `memory_bytes`, which decide on whether something is written, but not on what.
     pub config_sha256: String,
     /// SHA-256 of the list of objects with their sizes and versions.
     pub inputs_sha256: String,
@@ -34,7 +34,7 @@ impl Identity {
     /// The identity of a job.
     pub fn of(config: &PrepareConfig, found: &[Found]) -> Self {
         let mut config = serde_json::to_value(config).unwrap_or_else(|e| unreachable!("a config is JSON: {e}"));
-        for key in ["output", "on_bad_document"] {
+        for key in ["output", "on_bad_document", "memory_bytes"] {
             config.as_object_mut().map(|config| config.remove(key));
         }
         Identity { config_sha256: hash_of(&config), inputs_sha256: hash_of(&found) }
@@ -134,7 +134,7 @@ pub struct Record {
     /// Of the job.
     #[serde(flatten)]
     pub identity: Identity,
-    /// `[prepare]`, every default filled in, but for `output`.
+    /// `[prepare]`, every default filled in, but for `output` and `memory_bytes`.
     pub config: Value,
     /// The tokenizer's hash.
     pub tokenizer_hash: String,
@@ -157,7 +157,9 @@ impl Record {
         totals: Totals,
     ) -> Self {
         let mut shown = serde_json::to_value(config).unwrap_or_else(|e| unreachable!("a config is JSON: {e}"));
-        shown.as_object_mut().map(|config| config.remove("output"));
+        for key in ["output", "memory_bytes"] {
+            shown.as_object_mut().map(|config| config.remove(key));
+        }
         let inputs = (0..).zip(&config.inputs).map(|(number, input)| {
             let of_input = found.iter().filter(|found| found.input == number);
             let (objects, bytes) = (of_input.clone().count() as u64, of_input.map(|found| found.bytes).sum());

@@ -29,6 +29,7 @@ impl Job {
             validation_fraction: 0.2,
             seed: 1,
             max_document_bytes: 1 << 20,
+            memory_bytes: 512 << 20,
             on_bad_document: OnBadDocument::Fail,
         };
         Job { config, root: Folder::open(&url, &StorageConfig::default()).unwrap() }

@@ -14,11 +14,10 @@ use crate::PrepareError;
 use crate::encode::Encoder;
 use crate::inputs::batches::ReadOptions;
 use crate::inputs::{BadDocument, Batch, Batches, Source, Unit};
+use crate::memory::Memory;
 use crate::progress::Progress;
 use crate::work::{Run, Runs, Work};
 
-/// Raw content between reading and encoding. One batch may be larger.
-const CONTENT_BYTES_MAX: usize = 48 << 20;
 /// The most threads that read: unpacking is slower than nothing, but faster than encoding.
 const READERS_MAX: usize = 4;
 
@@ -40,6 +39,8 @@ pub struct Tokenizing<'j> {
     pub on_bad_document: OnBadDocument,
     /// Threads that encode.
     pub threads: usize,
+    /// What may be held in memory.
+    pub memory: Memory,
 }
 
 /// The units that rank `rank` of `ranks` does: of those that are left, in the order of their sizes, each goes to the
@@ -66,7 +67,7 @@ pub fn tokenize(job: &Tokenizing<'_>, units: &[u32], progress: &Progress) -> Res
         units,
         progress,
         next: AtomicUsize::new(0),
-        content: Budget::new(CONTENT_BYTES_MAX),
+        content: Budget::new(job.memory.content_bytes),
         run: Mutex::default(),
         failure: Failure::default(),
     };
@@ -160,7 +161,7 @@ impl Stage<'_> {
         }
         self.progress.encoded(encoded.tally.text_bytes);
         let mut run = locked(&self.run);
-        if !run.has_room_for(&encoded) {
+        if !run.has_room_for(&encoded, self.job.memory.run_bytes) {
             // The others wait meanwhile, or memory would fill with full runs.
             let _ = runs.send(std::mem::take(&mut *run));
         }

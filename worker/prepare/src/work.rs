@@ -26,8 +26,6 @@ use crate::parallel;
 use crate::sides::Side;
 use crate::tally::Tally;
 
-/// A run is written when it takes so much memory.
-const RUN_BYTES: usize = 96 << 20;
 /// Size of a line of the table.
 const LINE_BYTES: u64 = 16;
 /// Size of what is stored of a document beside its tokens.
@@ -271,11 +269,11 @@ impl Runs {
 }
 
 impl Run {
-    /// Whether there is room for `encoded`; an empty run takes anything.
-    pub fn has_room_for(&self, encoded: &Encoded) -> bool {
+    /// Whether there is room for `encoded` in `bytes_max` of memory; an empty run takes anything.
+    pub fn has_room_for(&self, encoded: &Encoded, bytes_max: usize) -> bool {
         let bytes = |entries: usize, tokens: usize| entries * size_of::<Entry>() + tokens;
         let all = bytes(self.entries.len(), self.tokens.len()) + bytes(encoded.entries.len(), encoded.tokens.len());
-        self.batches.is_empty() || all <= RUN_BYTES
+        self.batches.is_empty() || all <= bytes_max
     }
 
     /// Adds a batch.

@@ -272,16 +272,24 @@ fn large_objects_are_divided_and_small_ones_go_together() {
         Source { number, name: name.into(), bytes, folder: folder.clone(), kind }
     };
     let mib = 1 << 20;
-    let sources = [
+    let mut sources = vec![
         source(0, 70 * mib, "a.jsonl"),
         source(1, mib, "b.txt"),
         source(2, 0, "c.txt"),
         source(3, 70 * mib, "d.jsonl.gz"),
         source(4, 70 * mib, "e.txt"),
         source(5, 33 * mib, "f.parquet"),
+        source(6, 3000 * mib, "g.txt"),
     ];
-    let units = units(&sources);
-    let sizes: Vec<_> = units.iter().map(|unit| (unit.bytes / mib, unit.pieces.len())).collect();
-    assert_eq!(sizes, [(32, 1), (32, 1), (7, 3), (70, 1), (70, 1), (32, 1), (1, 1)]);
-    assert_eq!(units.iter().map(|unit| unit.bytes).sum::<u64>(), sources.iter().map(|s| s.bytes).sum::<u64>());
+    let units_of = |sources: &[Source]| -> Vec<_> {
+        units(sources).iter().map(|unit| (unit.bytes / mib, unit.pieces.len())).collect()
+    };
+    assert_eq!(units_of(&sources), [(32, 1), (32, 1), (7, 3), (70, 1), (70, 1), (32, 1), (1, 1), (3000, 1)]);
+    sources.pop();
+    // Less in all makes smaller units: 70 + 1 + 70 + 70 + 33 = 244 MiB, a 64th of which is 3.8.
+    assert_eq!(units_of(&sources)[..2], [(3, 1), (3, 1)]);
+    assert_eq!(
+        units(&sources).iter().map(|unit| unit.bytes).sum::<u64>(),
+        sources.iter().map(|s| s.bytes).sum::<u64>()
+    );
 }

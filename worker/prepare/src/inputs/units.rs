@@ -4,8 +4,10 @@ use std::ops::Range;
 
 use super::{Layout, Packing, Source};
 
-/// About how much of the inputs is one unit.
-const UNIT_BYTES: u64 = 32 << 20;
+/// A unit is about so much of the inputs at least, and at most.
+const UNIT_BYTES: [u64; 2] = [1 << 20, 32 << 20];
+/// In between, the inputs are divided into so many, for ranks to share evenly.
+const UNITS: u64 = 64;
 /// The most objects in a unit, since every one costs a request.
 const UNIT_PIECES: usize = 1024;
 
@@ -29,11 +31,13 @@ pub struct Piece {
 
 /// Divides the work, the same for any number of ranks.
 pub fn units(sources: &[Source]) -> Vec<Unit> {
+    let all: u64 = sources.iter().map(|source| source.bytes).sum();
+    let unit_bytes = (all / UNITS).clamp(UNIT_BYTES[0], UNIT_BYTES[1]);
     let mut units: Vec<Unit> = Vec::new();
-    for piece in sources.iter().flat_map(pieces) {
+    for piece in sources.iter().flat_map(|source| pieces(source, unit_bytes)) {
         let bytes = piece.range.end - piece.range.start;
         match units.last_mut() {
-            Some(unit) if unit.bytes + bytes <= UNIT_BYTES && unit.pieces.len() < UNIT_PIECES => {
+            Some(unit) if unit.bytes + bytes <= unit_bytes && unit.pieces.len() < UNIT_PIECES => {
                 unit.pieces.push(piece);
                 unit.bytes += bytes;
             }
@@ -43,9 +47,9 @@ pub fn units(sources: &[Source]) -> Vec<Unit> {
     units
 }
 
-fn pieces(source: &Source) -> impl Iterator<Item = Piece> + use<> {
+fn pieces(source: &Source, unit_bytes: u64) -> impl Iterator<Item = Piece> + use<> {
     let can_be_divided = source.kind.packing == Packing::Plain && source.kind.layout != Layout::Text;
-    let step = if can_be_divided { UNIT_BYTES } else { source.bytes.max(1) };
+    let step = if can_be_divided { unit_bytes } else { source.bytes.max(1) };
     let (number, bytes) = (source.number, source.bytes);
     (0..bytes.max(1))
         .step_by(step as usize)
