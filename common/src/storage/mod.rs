@@ -284,10 +284,25 @@ impl Folder {
             Ok(()) | Err(object_store::Error::NotFound { .. }) => {}
             Err(error) => return Err(self.explain("delete", "", error)),
         }
-        if let Some(folder) = Url::parse(&self.url).ok().and_then(|url| url.to_file_path().ok()) {
+        self.remove_unfinished();
+        if let Some(folder) = self.local() {
             remove_empty_folders(&folder);
         }
         Ok(())
+    }
+
+    /// Removes what writers that were killed have left below this folder: on a local disk an object is written under
+    /// another name first. Nobody may be writing. (In an object store, unfinished uploads are not objects; a rule of the
+    /// bucket removes them.)
+    pub fn remove_unfinished(&self) {
+        if let Some(folder) = self.local() {
+            remove_staged(&folder);
+        }
+    }
+
+    /// The folder on a local disk that this one is, if it is.
+    fn local(&self) -> Option<std::path::PathBuf> {
+        Url::parse(&self.url).ok().and_then(|url| url.to_file_path().ok())
     }
 
     /// All objects below this folder, by name; empty where there is nothing.
@@ -344,6 +359,19 @@ impl Folder {
             _ if has_status(&reason, &[404]) => StorageError::NotFound { url },
             _ if self.url.starts_with("file:") => StorageError::Local { url, operation, reason },
             _ => StorageError::Unreachable { url, operation, deadline_s: self.deadline_s, reason },
+        }
+    }
+}
+
+/// Removes the files below `folder` that are called as the local store calls what it has not finished: `name#1`.
+fn remove_staged(folder: &FilePath) {
+    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let is_staged = name.rsplit_once('#').is_some_and(|(_, number)| number.parse::<u32>().is_ok());
+        match entry.file_type() {
+            Ok(kind) if kind.is_dir() => remove_staged(&entry.path()),
+            Ok(kind) if kind.is_file() && is_staged => drop(std::fs::remove_file(entry.path())),
+            _ => {}
         }
     }
 }

@@ -230,9 +230,10 @@ impl Job<'_> {
         }
     }
 
-    /// Removes shards that another job has left here without finishing.
+    /// Removes shards that another job has left here without finishing, and what was left of killed ranks.
     fn remove_old_shards(&self, side: Side, index: Option<&Index>) -> Result<()> {
         let folder = self.output.folder(side.folder());
+        folder.remove_unfinished();
         let is_ours = |name: &str| index.is_some_and(|index| index.shards.iter().any(|shard| shard.name == name));
         let is_shard = |name: &str| name.starts_with("shard-") && name.ends_with(".bin");
         for object in folder.list()?.iter().filter(|object| is_shard(&object.name) && !is_ours(&object.name)) {
