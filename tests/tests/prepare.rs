@@ -74,7 +74,9 @@ impl Corpus {
 fn text(random: &mut Random, words: u64) -> String {
     let word = |random: &mut Random| match random.below(10) {
         0 => format!("{:x} ", random.below(1 << 40)),
-        1 => ["naïve ", "straße, ", "日本語", "don't ", "\n\n", "    ", "1,234.5 "][random.below(7) as usize].to_owned(),
+        1 => {
+            ["naïve ", "straße, ", "日本語", "don't ", "\n\n", "    ", "1,234.5 "][random.below(7) as usize].to_owned()
+        }
         _ => ["the ", "of ", "and ", "to ", "training ", "tokens ", "was ", "in "][random.below(8) as usize].to_owned(),
     };
     (0..words).map(|_| word(random)).collect()
@@ -96,7 +98,9 @@ fn files(folder: &Path) -> BTreeMap<String, PathBuf> {
     for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
         let name = entry.file_name().into_string().unwrap();
         match entry.file_type().unwrap().is_dir() {
-            true => found.extend(files(&entry.path()).into_iter().map(|(below, path)| (format!("{name}/{below}"), path))),
+            true => {
+                found.extend(files(&entry.path()).into_iter().map(|(below, path)| (format!("{name}/{below}"), path)))
+            }
             false => drop(found.insert(name, entry.path())),
         }
     }
@@ -125,7 +129,11 @@ fn ranks_memory_and_launcher_have_no_influence_on_the_bytes() {
     run(by_launcher(1, &corpus.config("one"), &[]), ExitCode::Done, &["documents, ", "bytes per token"]);
     let one = corpus.output("one");
     let shards = one.keys().filter(|name| name.starts_with("train/shard-")).count();
-    assert!(shards > 4 && one.contains_key("validation/index.json") && one.contains_key("README.md"), "{:?}", one.keys());
+    assert!(
+        shards > 4 && one.contains_key("validation/index.json") && one.contains_key("README.md"),
+        "{:?}",
+        one.keys()
+    );
     assert!(!corpus.path("one/work").exists());
     for ranks in [2, 4] {
         let name = format!("launcher-{ranks}");

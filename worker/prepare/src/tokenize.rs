@@ -20,6 +20,8 @@ use crate::work::{Run, Runs, Work};
 
 /// The most threads that read: unpacking is slower than nothing, but faster than encoding.
 const READERS_MAX: usize = 4;
+/// So many documents that are left out are named in the log of a rank.
+const WARNINGS_MAX: usize = 20;
 
 /// What all units have in common.
 pub struct Tokenizing<'j> {
@@ -68,6 +70,7 @@ pub fn tokenize(job: &Tokenizing<'_>, units: &[u32], progress: &Progress) -> Res
         progress,
         next: AtomicUsize::new(0),
         content: Budget::new(job.memory.content_bytes),
+        warned: AtomicUsize::new(0),
         run: Mutex::default(),
         failure: Failure::default(),
     };
@@ -101,6 +104,8 @@ struct Stage<'j> {
     /// Which of `units` nobody reads yet.
     next: AtomicUsize,
     content: Budget,
+    /// How many documents were left out.
+    warned: AtomicUsize,
     /// What has been encoded and not been written.
     run: Mutex<Run>,
     failure: Failure,
@@ -156,9 +161,7 @@ impl Stage<'_> {
         if let (OnBadDocument::Fail, Some(bad)) = (self.job.on_bad_document, encoded.tally.named.first()) {
             return self.failure.set(self.refuse(bad));
         }
-        for bad in &encoded.tally.named {
-            tracing::warn!("left out: {bad}");
-        }
+        encoded.tally.named.iter().for_each(|bad| self.warn(bad));
         self.progress.encoded(encoded.tally.text_bytes);
         let mut run = locked(&self.run);
         if !run.has_room_for(&encoded, self.job.memory.run_bytes) {
@@ -166,6 +169,16 @@ impl Stage<'_> {
             let _ = runs.send(std::mem::take(&mut *run));
         }
         run.push((batch.unit, batch.number, batch.is_last), encoded);
+    }
+
+    fn warn(&self, bad: &BadDocument) {
+        match self.warned.fetch_add(1, Ordering::Relaxed) {
+            0..WARNINGS_MAX => tracing::warn!("left out: {bad}"),
+            WARNINGS_MAX => {
+                tracing::warn!("more documents are left out; the data card counts them and names the first")
+            }
+            _ => {}
+        }
     }
 
     fn refuse(&self, bad: &BadDocument) -> PrepareError {
