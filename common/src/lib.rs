@@ -11,6 +11,7 @@
 //! - [`token_shard`]: the shard file format and its index, writer and reader together.
 //! - [`checkpoint_layout`]: names, manifest and retention of checkpoints.
 //! - [`storage`]: a URL becomes an object store.
+//! - [`parallel`]: one function over many items on several threads.
 //! - [`worker_contract`]: exit codes and the control protocol between launcher and worker.
 //! - [`metrics`]: records of a run, and how they are written.
 //! - [`telemetry`]: tracing set-up.
@@ -21,6 +22,7 @@ pub mod checkpoint_layout;
 pub mod config;
 pub mod lr_schedule;
 pub mod metrics;
+pub mod parallel;
 pub mod storage;
 pub mod telemetry;
 pub mod token_shard;

@@ -45,6 +45,9 @@ pub enum Command {
     /// Shows the checkpoints of a run.
     #[command(subcommand)]
     Checkpoints(CheckpointsCommand),
+    /// Text to token ids and back.
+    #[command(subcommand)]
+    Tokenizer(TokenizerCommand),
 }
 
 /// Which config, shared by every command that reads one.
@@ -158,4 +161,51 @@ pub struct ListArgs {
     /// Prints a JSON array.
     #[arg(long)]
     pub json: bool,
+}
+
+/// `launcher tokenizer`.
+#[derive(Debug, Subcommand)]
+pub enum TokenizerCommand {
+    /// Writes the token ids of the text on standard input, as a JSON array.
+    ///
+    /// Bytes that are not UTF-8 become U+FFFD. Exit code 3, with the line, for input that is not as it should be.
+    #[command(after_help = "Examples:\n  echo -n \"Hello, world\" | launcher tokenizer encode\n  \
+                      launcher tokenizer encode --jsonl --tokenizer my-tokenizer/ < texts.jsonl > ids.jsonl")]
+    Encode(EncodeArgs),
+    /// Writes the text of the JSON array of token ids on standard input: the bytes of the tokens, and nothing else.
+    ///
+    /// With --jsonl, bytes that are not UTF-8 become U+FFFD. Exit code 3, with the line, for input that is not as it
+    /// should be.
+    #[command(after_help = "Examples:\n  echo \"[15496, 11, 995]\" | launcher tokenizer decode\n  \
+                      launcher tokenizer decode --jsonl < ids.jsonl > texts.jsonl")]
+    Decode(DecodeArgs),
+}
+
+/// What encoding and decoding have in common.
+#[derive(Debug, Clone, Args)]
+pub struct TranscodeArgs {
+    /// `gpt2`, or the path or URL of a tokenizer.json, or of a folder with one or with vocab.json and merges.txt.
+    #[arg(long, value_name = "gpt2|PATH|URL", default_value = "gpt2")]
+    pub tokenizer: String,
+    /// Every line of input is a document: a JSON string to encode, or a JSON array of ids to decode. Every line of
+    /// output is its result, in the same order.
+    #[arg(long)]
+    pub jsonl: bool,
+}
+
+/// `launcher tokenizer encode`.
+#[derive(Debug, Args)]
+pub struct EncodeArgs {
+    #[command(flatten)]
+    pub transcode: TranscodeArgs,
+    /// Makes the text of a special token, such as `<|endoftext|>`, that token; it is ordinary text otherwise.
+    #[arg(long)]
+    pub special: bool,
+}
+
+/// `launcher tokenizer decode`.
+#[derive(Debug, Args)]
+pub struct DecodeArgs {
+    #[command(flatten)]
+    pub transcode: TranscodeArgs,
 }

@@ -5,7 +5,10 @@ use std::path::PathBuf;
 
 use common::config::ConfigError;
 use common::storage::StorageError;
+use common::tokenizer::TokenizerError;
 use common::worker_contract::ExitCode;
+
+use crate::transcode::TranscodeError;
 
 /// Why a command failed.
 #[derive(Debug, thiserror::Error)]
@@ -16,6 +19,12 @@ pub enum LaunchError {
     /// The run folder could not be used.
     #[error(transparent)]
     Storage(#[from] StorageError),
+    /// The tokenizer cannot be had.
+    #[error(transparent)]
+    Tokenizer(#[from] TokenizerError),
+    /// Text or ids on standard input are not as they should be.
+    #[error(transparent)]
+    Transcode(#[from] TranscodeError),
     /// One of Convoy's own programs is not there.
     #[error("{} does not exist; build it with `cargo build --release -p {package}`, or set {variable} to its path", path.display())]
     NotBuilt {
@@ -61,6 +70,8 @@ impl LaunchError {
             | LaunchError::NoMpirun { .. }
             | LaunchError::Start { .. } => ExitCode::Config,
             LaunchError::Storage(error) => error.exit_code(),
+            LaunchError::Tokenizer(error) => error.exit_code(),
+            LaunchError::Transcode(error) => error.exit_code(),
             LaunchError::System { .. } => ExitCode::Communication,
         }
     }

@@ -7,6 +7,7 @@
 //! - [`supervise`], [`restart`]: attempt after attempt.
 //! - [`progress`], [`prepare_view`], [`logs`], [`journal`]: what a person watches, what ranks print, what the launcher did.
 //! - [`checkpoints`]: what a run folder holds.
+//! - [`transcode`]: text to token ids and back.
 //! - [`programs`], [`random`], [`error`]: the executables, tokens and ids, and what ends a command.
 //!
 //! Absent on purpose: libtorch, MPI, and anything that knows what a gradient is.
@@ -29,6 +30,7 @@ mod progress;
 mod random;
 mod restart;
 mod supervise;
+mod transcode;
 mod watch;
 
 use clap::Parser as _;

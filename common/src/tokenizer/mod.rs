@@ -166,13 +166,19 @@ impl Tokenizer {
     /// at one place the longest.
     pub fn encode_with_special(&self, text: &str) -> Vec<u16> {
         let mut ids = Vec::new();
-        let mut rest = text;
-        while let Some((at, length, id)) = self.first_special(rest) {
-            self.encode_into(&rest[..at], &mut ids);
-            ids.push(id);
-            rest = &rest[at + length..];
+        let mut start = 0;
+        // The next place of each special token that is still to come, so that each is looked for once along the text.
+        let special = self.shared.vocabulary.special.iter();
+        let special = special.filter_map(|id| Some((*id, std::str::from_utf8(self.token(*id)?).ok()?)));
+        let mut coming: Vec<_> =
+            special.filter_map(|(id, token)| Some(Coming { at: text.find(token)?, token, id })).collect();
+        while let Some(next) = coming.iter().min_by_key(|next| (next.at, usize::MAX - next.token.len())).copied() {
+            self.encode_into(&text[start..next.at], &mut ids);
+            ids.push(next.id);
+            start = next.at + next.token.len();
+            coming.retain_mut(|coming| coming.is_after(start, text));
         }
-        self.encode_into(rest, &mut ids);
+        self.encode_into(&text[start..], &mut ids);
         ids
     }
 
@@ -190,17 +196,29 @@ impl Tokenizer {
         self.shared.vocabulary.tokens.get(usize::from(id)).map(Vec::as_slice)
     }
 
-    /// Where the first special token in `text` is, its length, and its id.
-    fn first_special(&self, text: &str) -> Option<(usize, usize, u16)> {
-        let special = self.shared.vocabulary.special.iter().filter_map(|id| {
-            let token = std::str::from_utf8(self.token(*id)?).ok()?;
-            Some((text.find(token)?, token.len(), *id))
-        });
-        special.min_by_key(|(at, length, _)| (*at, usize::MAX - length))
-    }
-
     fn caches(&self) -> std::sync::MutexGuard<'_, Vec<Cache>> {
         self.shared.caches.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Where in a text a special token is next.
+#[derive(Clone, Copy)]
+struct Coming<'t> {
+    at: usize,
+    token: &'t str,
+    id: u16,
+}
+
+impl Coming<'_> {
+    /// Moves to the first place at or after `start`; `false` if there is none.
+    fn is_after(&mut self, start: usize, text: &str) -> bool {
+        if self.at < start {
+            match text[start..].find(self.token) {
+                Some(at) => self.at = start + at,
+                None => return false,
+            }
+        }
+        true
     }
 }
 
@@ -239,6 +257,18 @@ mod tests {
         assert_eq!(tokenizer.encode_with_special("<|endoftext"), tokenizer.encode("<|endoftext"));
         assert_eq!(tokenizer.decode(&[50_256]).unwrap(), END_OF_TEXT.as_bytes());
         assert_eq!(tokenizer.decode(&[50_257]), None);
+    }
+
+    #[test]
+    fn of_several_special_tokens_the_first_counts_and_of_those_the_longest() {
+        let mut vocabulary = Tokenizer::gpt2().unwrap().vocabulary().clone();
+        for token in ["<a>", "<a><a>", "<b"] {
+            vocabulary.special.push(vocabulary.tokens.len() as u16);
+            vocabulary.tokens.push(token.into());
+        }
+        let tokenizer = Tokenizer::new("special", vocabulary).unwrap();
+        let ids = tokenizer.encode_with_special("<b<a><a><a>a<|endoftext|><a");
+        assert_eq!(ids, [&[50_259, 50_258, 50_257, 64, 50_256][..], &tokenizer.encode("<a")].concat());
     }
 
     #[test]

@@ -5,11 +5,12 @@ mod launching;
 mod prepare;
 mod sample;
 mod sibling;
+mod tokenizer;
 mod train;
 
 use common::worker_contract::ExitCode;
 
-use crate::cli::{CheckpointsCommand, Cli, Command};
+use crate::cli::{CheckpointsCommand, Cli, Command, TokenizerCommand};
 use crate::error::LaunchError;
 
 /// Runs the command that was typed.
@@ -19,5 +20,7 @@ pub fn run(cli: Cli) -> Result<ExitCode, LaunchError> {
         Command::Train(args) => train::run(args),
         Command::Sample(args) => sample::run(&args),
         Command::Checkpoints(CheckpointsCommand::List(args)) => checkpoints::list(&args),
+        Command::Tokenizer(TokenizerCommand::Encode(args)) => tokenizer::encode(&args),
+        Command::Tokenizer(TokenizerCommand::Decode(args)) => tokenizer::decode(&args),
     }
 }

@@ -1,7 +1,7 @@
 //! The launcher with a fake worker, in a folder of its own.
 
 use std::fs;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, Command, Stdio};
 
@@ -57,6 +57,26 @@ pub fn can_run(programs: &[&str]) -> bool {
         println!("skipped: there is no {program} on PATH");
     }
     missing.is_none()
+}
+
+/// The built launcher in `folder`, without fakes.
+pub fn launcher_in(folder: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_launcher"));
+    command.current_dir(folder).env_remove("RUST_LOG");
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+/// Runs `command` on `input`: its exit code, standard output, and standard error.
+pub fn piped(command: &mut Command, input: &[u8]) -> (Option<i32>, Vec<u8>, String) {
+    let mut child = command.spawn().unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    let output = std::thread::scope(|scope| {
+        // A command that refuses its arguments does not read.
+        scope.spawn(move || drop(stdin.write_all(input)));
+        child.wait_with_output().unwrap()
+    });
+    (output.status.code(), output.stdout, String::from_utf8(output.stderr).unwrap())
 }
 
 impl Rig {
