@@ -2,7 +2,10 @@
 //!
 //! A shard is 256 little-endian i32 (magic, version, token count, zeros) and then u16 tokens; an end-of-text token
 //! precedes each document. `index.json` names every shard with its SHA-256 and that of each of its blocks, so that
-//! whatever is read, a whole shard or a range, can be verified. Writer and reader are here together.
+//! whatever is read, a whole shard or a range, can be verified. Writer and reader are here together; [`verify`] finds all
+//! faults of a folder.
+
+pub mod verify;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -20,6 +23,8 @@ pub const TOKEN_BYTES: u64 = 2;
 pub const BLOCK_BYTES: u64 = 1 << 20;
 /// Name of the index in its folder.
 pub const INDEX_NAME: &str = "index.json";
+/// Version of the index.
+pub const INDEX_VERSION: u32 = 1;
 
 /// What is wrong with a shard or its index.
 #[derive(Debug, thiserror::Error)]
@@ -114,16 +119,14 @@ impl Index {
     pub fn parse(url: &str, content: &[u8]) -> Result<Self, ShardError> {
         let refuse = |reason: String| ShardError::Index { url: url.to_owned(), reason };
         let index: Index = serde_json::from_slice(content).map_err(|e| refuse(e.to_string()))?;
-        if index.version != 1 || index.block_bytes != BLOCK_BYTES {
+        if index.version != INDEX_VERSION || index.block_bytes != BLOCK_BYTES {
             return Err(refuse(format!(
-                "version {} with blocks of {} bytes, expected version 1 with {BLOCK_BYTES}",
+                "version {} with blocks of {} bytes, expected version {INDEX_VERSION} with {BLOCK_BYTES}",
                 index.version, index.block_bytes
             )));
         }
         for shard in &index.shards {
-            let bytes = shard.tokens.checked_mul(TOKEN_BYTES).and_then(|b| b.checked_add(HEADER_BYTES));
-            let blocks = shard.bytes.div_ceil(BLOCK_BYTES);
-            if bytes != Some(shard.bytes) || shard.block_sha256.len() as u64 != blocks {
+            if !shard.fits() {
                 return Err(refuse(format!(
                     "{}: {} tokens, {} bytes and {} block hashes do not fit together",
                     shard.name,
@@ -133,8 +136,9 @@ impl Index {
                 )));
             }
         }
-        let tokens: u64 = index.shards.iter().map(|s| s.tokens).sum();
-        if tokens != index.tokens {
+        let tokens = index.shards.iter().try_fold(0_u64, |sum, shard| sum.checked_add(shard.tokens));
+        if tokens != Some(index.tokens) {
+            let tokens = tokens.map_or("too many".into(), |tokens| tokens.to_string());
             return Err(refuse(format!("says {} tokens, its shards have {tokens}", index.tokens)));
         }
         Ok(index)
@@ -159,6 +163,12 @@ impl ShardEntry {
             sha256: hex_sha256(content),
             block_sha256: content.chunks(BLOCK_BYTES as usize).map(hex_sha256).collect(),
         }
+    }
+
+    /// Whether its tokens, its bytes and its number of block hashes fit together.
+    fn fits(&self) -> bool {
+        let bytes = self.tokens.checked_mul(TOKEN_BYTES).and_then(|b| b.checked_add(HEADER_BYTES));
+        bytes == Some(self.bytes) && self.block_sha256.len() as u64 == self.bytes.div_ceil(BLOCK_BYTES)
     }
 
     /// Number of sequences of `sequence_tokens` in this shard: sequence i is tokens [iT, iT+T], the last of them only

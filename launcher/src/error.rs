@@ -8,6 +8,7 @@ use common::storage::StorageError;
 use common::tokenizer::TokenizerError;
 use common::worker_contract::ExitCode;
 
+use crate::shards::ShardsError;
 use crate::transcode::TranscodeError;
 
 /// Why a command failed.
@@ -25,6 +26,9 @@ pub enum LaunchError {
     /// Text or ids on standard input are not as they should be.
     #[error(transparent)]
     Transcode(#[from] TranscodeError),
+    /// Token shards cannot be shown or verified.
+    #[error(transparent)]
+    Shards(#[from] ShardsError),
     /// One of Convoy's own programs is not there.
     #[error("{} does not exist; build it with `cargo build --release -p {package}`, or set {variable} to its path", path.display())]
     NotBuilt {
@@ -72,6 +76,7 @@ impl LaunchError {
             LaunchError::Storage(error) => error.exit_code(),
             LaunchError::Tokenizer(error) => error.exit_code(),
             LaunchError::Transcode(error) => error.exit_code(),
+            LaunchError::Shards(error) => error.exit_code(),
             LaunchError::System { .. } => ExitCode::Communication,
         }
     }

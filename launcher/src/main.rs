@@ -7,7 +7,7 @@
 //! - [`supervise`], [`restart`]: attempt after attempt.
 //! - [`progress`], [`prepare_view`], [`logs`], [`journal`]: what a person watches, what ranks print, what the launcher did.
 //! - [`checkpoints`]: what a run folder holds.
-//! - [`transcode`]: text to token ids and back.
+//! - [`transcode`], [`shards`]: text to token ids and back; what token shards hold.
 //! - [`programs`], [`random`], [`error`]: the executables, tokens and ids, and what ends a command.
 //!
 //! Absent on purpose: libtorch, MPI, and anything that knows what a gradient is.
@@ -29,6 +29,7 @@ mod programs;
 mod progress;
 mod random;
 mod restart;
+mod shards;
 mod supervise;
 mod transcode;
 mod watch;

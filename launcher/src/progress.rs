@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use common::metrics::{StepRecord, ValidationRecord};
 use indicatif::{ProgressBar, ProgressStyle};
+use serde::Serialize;
 
 /// Without a terminal, every one of the first steps of an attempt has a line.
 const FIRST_LINES: u32 = 5;
@@ -19,6 +20,36 @@ pub fn to_stderr(line: &str) {
 /// Writes a line of the command's result to standard output.
 pub fn to_stdout(line: &str) {
     let _ = writeln!(io::stdout().lock(), "{line}");
+}
+
+/// `value` as a command prints it with `--json`.
+pub fn to_json(value: &impl Serialize) -> String {
+    serde_json::to_string_pretty(value).unwrap_or_else(|e| unreachable!("what commands print is JSON: {e}"))
+}
+
+/// A bar of bytes done, on a terminal; nothing elsewhere.
+pub struct ByteBar {
+    bar: ProgressBar,
+}
+
+impl ByteBar {
+    /// Nothing done yet.
+    pub fn new() -> Self {
+        let style = ProgressStyle::with_template("{bar:24} {bytes} of {total_bytes}  {bytes_per_sec}  left {eta}");
+        let style = style.unwrap_or_else(|_| ProgressStyle::default_bar());
+        ByteBar { bar: ProgressBar::new(0).with_style(style) }
+    }
+
+    /// So many more bytes are done, of so many in all.
+    pub fn add(&self, done: u64, all: u64) {
+        self.bar.set_length(all);
+        self.bar.inc(done);
+    }
+
+    /// Takes the bar away.
+    pub fn end(&self) {
+        self.bar.finish_and_clear();
+    }
 }
 
 /// Shows an attempt's progress.
@@ -116,6 +147,11 @@ pub fn with_thousands(number: u64) -> String {
     text
 }
 
+/// `1 shard`, `4,210 shards`.
+pub fn counted(number: u64, noun: &str) -> String {
+    format!("{} {noun}{}", with_thousands(number), if number == 1 { "" } else { "s" })
+}
+
 /// The two largest units of a duration: `45s`, `1m32s`, `2h05m`, `3d04h`.
 pub fn in_words(duration: Duration) -> String {
     let s = duration.as_secs();
@@ -197,6 +233,7 @@ mod tests {
     #[test]
     fn numbers_and_durations_read_well() {
         assert_eq!([0, 999, 1000, 1_234_567].map(with_thousands), ["0", "999", "1,000", "1,234,567"]);
+        assert_eq!([0, 1, 2000].map(|n| counted(n, "shard")), ["0 shards", "1 shard", "2,000 shards"]);
         assert_eq!(
             [0, 59, 60, 3599, 3600, 7500, 86400, 273_600].map(|s| in_words(Duration::from_secs(s))),
             ["0s", "59s", "1m00s", "59m59s", "1h00m", "2h05m", "1d00h", "3d04h"]

@@ -7,7 +7,7 @@ use common::worker_contract::ExitCode;
 use crate::checkpoints::{self, Checkpoint, State};
 use crate::cli::ListArgs;
 use crate::error::LaunchError;
-use crate::progress::{to_stderr, to_stdout, with_thousands};
+use crate::progress::{to_json, to_stderr, to_stdout, with_thousands};
 
 /// Prints the checkpoints of a run. A damaged one is named, and makes the exit code [`ExitCode::Data`].
 pub fn list(args: &ListArgs) -> Result<ExitCode, LaunchError> {
@@ -19,7 +19,7 @@ pub fn list(args: &ListArgs) -> Result<ExitCode, LaunchError> {
         shown.extend(uncommitted);
     }
     if args.json {
-        to_stdout(&serde_json::to_string_pretty(&shown).unwrap_or_else(|e| unreachable!("a checkpoint is JSON: {e}")));
+        to_stdout(&to_json(&shown));
     } else if shown.is_empty() {
         to_stderr(&format!("no checkpoint is committed in {}", run.url()));
     } else {

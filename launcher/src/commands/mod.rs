@@ -4,13 +4,14 @@ mod checkpoints;
 mod launching;
 mod prepare;
 mod sample;
+mod shards;
 mod sibling;
 mod tokenizer;
 mod train;
 
 use common::worker_contract::ExitCode;
 
-use crate::cli::{CheckpointsCommand, Cli, Command, TokenizerCommand};
+use crate::cli::{CheckpointsCommand, Cli, Command, ShardsCommand, TokenizerCommand};
 use crate::error::LaunchError;
 
 /// Runs the command that was typed.
@@ -22,5 +23,7 @@ pub fn run(cli: Cli) -> Result<ExitCode, LaunchError> {
         Command::Checkpoints(CheckpointsCommand::List(args)) => checkpoints::list(&args),
         Command::Tokenizer(TokenizerCommand::Encode(args)) => tokenizer::encode(&args),
         Command::Tokenizer(TokenizerCommand::Decode(args)) => tokenizer::decode(&args),
+        Command::Shards(ShardsCommand::Show(args)) => shards::show(&args),
+        Command::Shards(ShardsCommand::Verify(args)) => shards::verify(&args),
     }
 }

@@ -4,5 +4,6 @@
 
 mod commands;
 mod harness;
+mod shards;
 mod tokenizer;
 mod train;

@@ -1,0 +1,448 @@
+//! All that docs/token-shards.md says of a folder of shards, checked: every fault is found, not only the first.
+//!
+//! Pure: whoever calls it reads the objects. [`faults_of_index`] holds the index against itself; a [`ShardCheck`] is given
+//! the blocks of one shard in order, and keeps none of them.
+
+use serde::Serialize;
+use sha2::{Digest, Sha256};
+
+use super::{
+    BLOCK_BYTES, HEADER_BYTES, INDEX_NAME, INDEX_VERSION, Index, MAGIC, ShardEntry, TOKEN_BYTES, VERSION,
+    decode_tokens, hex, hex_sha256,
+};
+use crate::tokenizer::MOST_TOKENS;
+
+/// Something that does not hold, and where.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Fault {
+    /// A shard, by its name in the index, or the index.
+    pub object: String,
+    /// The byte of the object, where it is at one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub offset: Option<u64>,
+    /// What does not hold.
+    #[serde(flatten)]
+    pub kind: FaultKind,
+}
+
+impl Fault {
+    /// A fault of an object as a whole.
+    pub fn of(object: &str, kind: FaultKind) -> Self {
+        Fault { object: object.to_owned(), offset: None, kind }
+    }
+
+    /// A fault at a byte of an object.
+    pub fn at(object: &str, offset: u64, kind: FaultKind) -> Self {
+        Fault { object: object.to_owned(), offset: Some(offset), kind }
+    }
+}
+
+impl std::fmt::Display for Fault {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.offset {
+            Some(offset) => write!(f, "{}, byte {offset}: {}", self.object, self.kind),
+            None => write!(f, "{}: {}", self.object, self.kind),
+        }
+    }
+}
+
+/// What does not hold.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, thiserror::Error)]
+#[serde(tag = "fault", rename_all = "snake_case")]
+pub enum FaultKind {
+    /// The object is not there.
+    #[error("does not exist")]
+    Missing,
+    /// The object is there and cannot be read.
+    #[error("cannot be read: {reason}")]
+    Unreadable {
+        /// What the store said.
+        reason: String,
+    },
+    /// The index is no index of this version; its shards are not looked at.
+    #[error("not an index of token shards: {reason}")]
+    Index {
+        /// What is wrong.
+        reason: String,
+    },
+    /// A total of the index is not the sum over its shards.
+    #[error("says {got} {what}, its shards have {expected}")]
+    Total {
+        /// Tokens or documents.
+        what: &'static str,
+        /// The sum.
+        expected: u64,
+        /// The total.
+        got: u64,
+    },
+    /// Two shards have one name.
+    #[error("names {name} twice")]
+    Twice {
+        /// The name.
+        name: String,
+    },
+    /// What the index says of a shard does not fit together.
+    #[error("{tokens} tokens, {bytes} bytes and {blocks} block hashes in the index do not fit together")]
+    Entry {
+        /// Its tokens.
+        tokens: u64,
+        /// Its bytes.
+        bytes: u64,
+        /// How many block hashes it has.
+        blocks: u64,
+    },
+    /// Shards differ in length, and not only the last.
+    #[error("{got} tokens, expected {expected}: all shards but the last have the same number, and it has no more")]
+    Tokens {
+        /// Those of the first shard.
+        expected: u64,
+        /// Those of this one.
+        got: u64,
+    },
+    /// The index is of another tokenizer.
+    #[error("made with a tokenizer of {what} {got}, and {tokenizer:?} has {expected}")]
+    Tokenizer {
+        /// Hash or vocabulary.
+        what: &'static str,
+        /// Which tokenizer it was held against.
+        tokenizer: String,
+        /// Of that tokenizer.
+        expected: String,
+        /// Of the index.
+        got: String,
+    },
+    /// The shard is longer or shorter than the index says.
+    #[error("{got} bytes, expected {expected}")]
+    Size {
+        /// From the index.
+        expected: u64,
+        /// Of the object.
+        got: u64,
+    },
+    /// A word of the header is wrong.
+    #[error("{what} is {got}, expected {expected}")]
+    Header {
+        /// Which word.
+        what: &'static str,
+        /// From the format, or the index.
+        expected: i64,
+        /// Of the object.
+        got: i64,
+    },
+    /// A block does not have its hash.
+    #[error("block {block} has SHA-256 {got}, expected {expected}")]
+    BlockHash {
+        /// Which block.
+        block: u64,
+        /// From the index.
+        expected: String,
+        /// Of the object.
+        got: String,
+    },
+    /// The whole file does not have its hash.
+    #[error("the file has SHA-256 {got}, expected {expected}")]
+    FileHash {
+        /// From the index.
+        expected: String,
+        /// Of the object.
+        got: String,
+    },
+    /// A block has ids that are no tokens.
+    #[error("ids of block {block} that are not below the vocabulary, {vocabulary}: {count}, the first, here, is {id}")]
+    Ids {
+        /// Which block.
+        block: u64,
+        /// How many.
+        count: u64,
+        /// The first of them.
+        id: u16,
+        /// From the index.
+        vocabulary: u32,
+    },
+    /// Other documents begin in the shard than the index says.
+    #[error("documents that begin in it: {got}, expected {expected}")]
+    Documents {
+        /// From the index.
+        expected: u64,
+        /// End-of-text tokens of the object.
+        got: u64,
+    },
+    /// The first token of all is no end-of-text.
+    #[error("the first token is {got}, expected the end-of-text token {expected}")]
+    FirstToken {
+        /// The end-of-text token.
+        expected: u16,
+        /// Of the object.
+        got: u16,
+    },
+}
+
+/// Reads an index whatever its faults; the error is why it leaves nothing to go on with.
+pub fn read_index(content: &[u8]) -> Result<Index, String> {
+    let index: Index = serde_json::from_slice(content).map_err(|e| e.to_string())?;
+    let Index { version, block_bytes, vocabulary, .. } = index;
+    if version != INDEX_VERSION || block_bytes != BLOCK_BYTES {
+        return Err(format!(
+            "version {version} with blocks of {block_bytes} bytes, expected version {INDEX_VERSION} with {BLOCK_BYTES}"
+        ));
+    }
+    if !(1..=MOST_TOKENS).contains(&(vocabulary as usize)) {
+        return Err(format!("a vocabulary of {vocabulary}, expected 1 to {MOST_TOKENS}"));
+    }
+    Ok(index)
+}
+
+/// What in `index` does not fit together.
+pub fn faults_of_index(index: &Index) -> Vec<Fault> {
+    let mut faults = Vec::new();
+    let sum = |of: fn(&ShardEntry) -> u64| index.shards.iter().map(of).fold(0, u64::saturating_add);
+    for (what, got, expected) in
+        [("tokens", index.tokens, sum(|s| s.tokens)), ("documents", index.documents, sum(|s| s.documents))]
+    {
+        if got != expected {
+            faults.push(Fault::of(INDEX_NAME, FaultKind::Total { what, expected, got }));
+        }
+    }
+    let mut names = std::collections::HashSet::new();
+    let full = index.shards.first().map_or(0, |shard| shard.tokens);
+    for (number, shard) in index.shards.iter().enumerate() {
+        if !names.insert(&shard.name) {
+            faults.push(Fault::of(INDEX_NAME, FaultKind::Twice { name: shard.name.clone() }));
+        }
+        if !shard.fits() {
+            let blocks = shard.block_sha256.len() as u64;
+            let kind = FaultKind::Entry { tokens: shard.tokens, bytes: shard.bytes, blocks };
+            faults.push(Fault::of(&shard.name, kind));
+        }
+        let is_last = number + 1 == index.shards.len();
+        if shard.tokens > full || (shard.tokens < full && !is_last) {
+            faults.push(Fault::of(&shard.name, FaultKind::Tokens { expected: full, got: shard.tokens }));
+        }
+    }
+    faults
+}
+
+/// What the tokens of a shard are held against.
+#[derive(Debug, Clone, Copy)]
+pub struct Ids {
+    /// Every id is below it.
+    pub vocabulary: u32,
+    /// The token before each document.
+    pub end_of_text: u16,
+}
+
+/// The check of one shard, block by block.
+pub struct ShardCheck<'i> {
+    entry: &'i ShardEntry,
+    ids: Ids,
+    /// Whether the shard is the first of its folder.
+    is_first: bool,
+    file: Sha256,
+    bytes: u64,
+    documents: u64,
+    faults: Vec<Fault>,
+}
+
+impl<'i> ShardCheck<'i> {
+    /// The check of the shard that `entry` describes; `is_first` if no other comes before it in its folder.
+    pub fn new(entry: &'i ShardEntry, ids: Ids, is_first: bool) -> Self {
+        ShardCheck { entry, ids, is_first, file: Sha256::new(), bytes: 0, documents: 0, faults: Vec::new() }
+    }
+
+    /// Takes the next block: [`BLOCK_BYTES`] bytes, or the rest of the object.
+    pub fn push(&mut self, block: &[u8]) {
+        let (number, start) = (self.bytes / BLOCK_BYTES, self.bytes);
+        self.file.update(block);
+        self.bytes += block.len() as u64;
+        if let Some(expected) = self.entry.block_sha256.get(number as usize) {
+            let got = hex_sha256(block);
+            if got != *expected {
+                self.fault(start, FaultKind::BlockHash { block: number, expected: expected.clone(), got });
+            }
+        }
+        if number > 0 {
+            return self.look_at_tokens(block, number, start);
+        }
+        let (header, tokens) = block.split_at(block.len().min(HEADER_BYTES as usize));
+        self.look_at_header(header);
+        let first = decode_tokens(tokens).next().filter(|id| self.is_first && *id != self.ids.end_of_text);
+        if let Some(got) = first {
+            self.fault(HEADER_BYTES, FaultKind::FirstToken { expected: self.ids.end_of_text, got });
+        }
+        self.look_at_tokens(tokens, number, HEADER_BYTES);
+    }
+
+    /// All faults of the shard, once every block is pushed.
+    pub fn finish(mut self) -> Vec<Fault> {
+        let (expected, got) = (self.entry.bytes, self.bytes);
+        if got != expected {
+            self.faults.push(Fault::of(&self.entry.name, FaultKind::Size { expected, got }));
+        }
+        let (expected, got) = (&self.entry.sha256, hex(&self.file.finalize()));
+        if got != *expected {
+            let kind = FaultKind::FileHash { expected: expected.clone(), got };
+            self.faults.push(Fault::of(&self.entry.name, kind));
+        }
+        let (expected, got) = (self.entry.documents, self.documents);
+        if got != expected {
+            self.faults.push(Fault::of(&self.entry.name, FaultKind::Documents { expected, got }));
+        }
+        self.faults
+    }
+
+    /// Every word: magic, version, token count, and zeros, of which the first that is none counts.
+    fn look_at_header(&mut self, header: &[u8]) {
+        let (words, _) = header.as_chunks::<4>();
+        let tokens = i64::try_from(self.entry.tokens).unwrap_or(i64::MAX);
+        let named = [("magic", i64::from(MAGIC)), ("version", i64::from(VERSION)), ("token count", tokens)];
+        let mut expected = named.into_iter().chain(std::iter::repeat(("reserved word", 0)));
+        for (word, offset) in words.iter().zip((0..).step_by(4)) {
+            let (what, expected) = expected.next().unwrap_or_default();
+            let got = i64::from(i32::from_le_bytes(*word));
+            if got != expected {
+                self.fault(offset, FaultKind::Header { what, expected, got });
+                if offset >= 12 {
+                    return;
+                }
+            }
+        }
+    }
+
+    fn look_at_tokens(&mut self, tokens: &[u8], block: u64, start: u64) {
+        let Ids { vocabulary, end_of_text } = self.ids;
+        let mut unknown = None;
+        let mut count = 0;
+        for (id, position) in decode_tokens(tokens).zip(0_u64..) {
+            self.documents += u64::from(id == end_of_text);
+            if u32::from(id) >= vocabulary {
+                unknown = unknown.or(Some((id, start + TOKEN_BYTES * position)));
+                count += 1;
+            }
+        }
+        if let Some((id, offset)) = unknown {
+            self.fault(offset, FaultKind::Ids { block, count, id, vocabulary });
+        }
+    }
+
+    fn fault(&mut self, offset: u64, kind: FaultKind) {
+        self.faults.push(Fault::at(&self.entry.name, offset, kind));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::encode;
+    use super::*;
+
+    const IDS: Ids = Ids { vocabulary: 10, end_of_text: 9 };
+
+    fn faults(content: &[u8], entry: &ShardEntry, is_first: bool) -> Vec<String> {
+        let mut check = ShardCheck::new(entry, IDS, is_first);
+        content.chunks(BLOCK_BYTES as usize).for_each(|block| check.push(block));
+        check.finish().iter().map(ToString::to_string).collect()
+    }
+
+    /// Two blocks and a bit.
+    fn shard() -> (Vec<u8>, ShardEntry) {
+        let tokens: Vec<u16> = (0..=BLOCK_BYTES).map(|i| if i % 100 == 0 { 9 } else { 1 }).collect();
+        let content = encode(&tokens);
+        let entry = ShardEntry::describe("s", &content, 9);
+        (content.to_vec(), entry)
+    }
+
+    /// Checks that the faults begin so, one by one.
+    fn check(got: &[String], expected: &[&str]) {
+        assert_eq!(got.len(), expected.len(), "{got:#?}");
+        for (got, expected) in got.iter().zip(expected) {
+            assert!(got.starts_with(expected), "{got} should begin {expected}");
+        }
+    }
+
+    #[test]
+    fn a_good_shard_has_no_fault() {
+        let (content, entry) = shard();
+        check(&faults(&content, &entry, true), &[]);
+        check(&faults(&content, &entry, false), &[]);
+    }
+
+    #[test]
+    fn every_fault_of_a_shard_is_found_and_placed() {
+        let (good, entry) = shard();
+        let mut content = good.clone();
+        content[1] ^= 1;
+        content[8] ^= 1;
+        content[100] = 7;
+        content[104] = 7;
+        content[1024] = 3;
+        content[2048] = 200;
+        content[2052] = 201;
+        content[(BLOCK_BYTES + 1) as usize] = 1;
+        content.pop();
+        check(
+            &faults(&content, &entry, true),
+            &[
+                "s, byte 0: block 0 has SHA-256 ",
+                "s, byte 0: magic is 20240776, expected 20240520",
+                "s, byte 8: token count is 1048576, expected 1048577",
+                "s, byte 100: reserved word is 7, expected 0",
+                "s, byte 1024: the first token is 3, expected the end-of-text token 9",
+                "s, byte 2048: ids of block 0 that are not below the vocabulary, 10: 2, the first, here, is 200",
+                "s, byte 1048576: block 1 has SHA-256 ",
+                "s, byte 1048576: ids of block 1 that are not below the vocabulary, 10: 1, the first, here, is 257",
+                "s, byte 2097152: block 2 has SHA-256 ",
+                "s: 2098177 bytes, expected 2098178",
+                "s: the file has SHA-256 ",
+                "s: documents that begin in it: 10485, expected 10486",
+            ],
+        );
+        check(
+            &faults(&[], &entry, true),
+            &["s: 0 bytes", "s: the file has SHA-256 ", "s: documents that begin in it: 0, "],
+        );
+        check(
+            &faults(&[1; 1001], &entry, true).split_off(5),
+            &["s: 1001 bytes", "s: the file", "s: documents that begin in it: 0, "],
+        );
+        let longer = [&good[..], &[0; 2]].concat();
+        check(&faults(&longer, &entry, true), &["s, byte 2097152: block 2", "s: 2098180 bytes", "s: the file"]);
+    }
+
+    #[test]
+    fn every_fault_of_an_index_is_found() {
+        let entry = |name: &str, tokens: u16| ShardEntry::describe(name, &encode(&vec![9; usize::from(tokens)]), 9);
+        let index = |shards: Vec<ShardEntry>| Index {
+            version: 1,
+            tokenizer: "test".into(),
+            tokenizer_hash: "00".into(),
+            vocabulary: 10,
+            tokens: shards.iter().map(|s| s.tokens).sum(),
+            documents: shards.iter().map(|s| s.documents).sum(),
+            block_bytes: BLOCK_BYTES,
+            shards,
+        };
+        let found = |index: &Index| -> Vec<String> { faults_of_index(index).iter().map(ToString::to_string).collect() };
+        let good = index(vec![entry("a", 5), entry("b", 5), entry("c", 2)]);
+        check(&found(&good), &[]);
+        assert_eq!(read_index(&good.to_json()), Ok(good.clone()));
+
+        let mut bad = index(vec![entry("a", 5), entry("b", 4), entry("a", 6)]);
+        bad.tokens = 1;
+        bad.documents = 2;
+        bad.shards[1].bytes = 7;
+        check(
+            &found(&bad),
+            &[
+                "index.json: says 1 tokens, its shards have 15",
+                "index.json: says 2 documents, its shards have 15",
+                "b: 4 tokens, 7 bytes and 1 block hashes in the index do not fit together",
+                "b: 4 tokens, expected 5",
+                "index.json: names a twice",
+                "a: 6 tokens, expected 5",
+            ],
+        );
+        let refused = |index: Index| read_index(&index.to_json()).unwrap_err();
+        assert!(refused(Index { version: 2, ..good.clone() }).contains("version 2 with blocks of 1048576 bytes"));
+        assert!(refused(Index { vocabulary: 65_537, ..good }).contains("a vocabulary of 65537"));
+        assert!(read_index(b"{}").unwrap_err().starts_with("missing field `version`"));
+    }
+}
