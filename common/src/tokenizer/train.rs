@@ -49,6 +49,9 @@ pub enum TrainError {
     /// A special token is given twice, or is empty.
     #[error("the special token {0:?} is empty or given twice")]
     Special(String),
+    /// Text could be merged to it, and would then have the id of a special token.
+    #[error("the special token {0:?} is a word of ordinary text; mark it as no text is written, such as <|{0}|>")]
+    SpecialIsText(String),
     /// Convoy cannot do without one.
     #[error("no special token {END_OF_TEXT}; it precedes each document, so it must be among the special tokens")]
     NoEndOfText,
@@ -152,10 +155,15 @@ pub fn train(
     Ok(Vocabulary { tokens, merges, special: (0..special.len() as u16).collect() })
 }
 
-fn check(size: usize, special: &[String]) -> Result<(), TrainError> {
+/// Whether a vocabulary of this size, with these special tokens, can be trained at all.
+pub fn check(size: usize, special: &[String]) -> Result<(), TrainError> {
     for (i, token) in special.iter().enumerate() {
         if token.is_empty() || special[..i].contains(token) {
             return Err(TrainError::Special(token.clone()));
+        }
+        // Merges stay within a piece.
+        if split::pieces(token).count() == 1 {
+            return Err(TrainError::SpecialIsText(token.clone()));
         }
     }
     if !special.iter().any(|token| token == END_OF_TEXT) {
@@ -364,7 +372,9 @@ mod tests {
         };
         assert_eq!(train(256, &[END_OF_TEXT]), TrainError::Size { size: 256, special: 1, least: 257 });
         assert_eq!(train(65_537, &[END_OF_TEXT]), TrainError::Size { size: 65_537, special: 1, least: 257 });
-        assert_eq!(train(300, &[END_OF_TEXT, "x", "x"]), TrainError::Special("x".into()));
+        assert_eq!(train(300, &[END_OF_TEXT, "<x>", "<x>"]), TrainError::Special("<x>".into()));
+        assert_eq!(train(300, &[END_OF_TEXT, ""]), TrainError::Special("".into()));
+        assert_eq!(train(300, &[END_OF_TEXT, " pad"]), TrainError::SpecialIsText(" pad".into()));
         assert_eq!(train(300, &[]), TrainError::NoEndOfText);
     }
 }
