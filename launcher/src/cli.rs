@@ -182,6 +182,13 @@ pub enum TokenizerCommand {
     #[command(after_help = "Examples:\n  echo \"[15496, 11, 995]\" | launcher tokenizer decode\n  \
                       launcher tokenizer decode --jsonl < ids.jsonl > texts.jsonl")]
     Decode(DecodeArgs),
+    /// Learns a tokenizer from texts and writes its files: vocab.json, merges.txt, tokenizer.json, tokenizer_config.json.
+    ///
+    /// The same inputs in the same order give the same tokenizer, and, with the same special tokens, one with the merges
+    /// that Hugging Face's tokenizers learn. Special tokens have the first ids.
+    #[command(after_help = "Example:\n  launcher tokenizer train --vocab-size 32000 --output my-tokenizer/ \
+                      s3://bucket/web/*.jsonl.zst books/")]
+    Train(TrainTokenizerArgs),
 }
 
 /// What encoding and decoding have in common.
@@ -262,6 +269,38 @@ pub struct VerifyShardsArgs {
     #[arg(long, value_name = "gpt2|PATH|URL")]
     pub tokenizer: Option<String>,
     /// Prints JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `launcher tokenizer train`. What is not given here, the prepare program chooses.
+#[derive(Debug, Args)]
+pub struct TrainTokenizerArgs {
+    /// Texts: files, folders or patterns, by path or URL, as prepare.inputs has them.
+    #[arg(value_name = "INPUT", required = true)]
+    pub inputs: Vec<String>,
+    /// Tokens of the vocabulary: the 256 bytes, the special tokens, and what is learnt; at most 65,536.
+    #[arg(long, value_name = "N")]
+    pub vocab_size: u64,
+    /// The folder for the tokenizer's files, a storage URL or a path.
+    #[arg(long, value_name = "FOLDER_OR_URL")]
+    pub output: String,
+    /// A special token after `<|endoftext|>`, which is always the first; as often as needed.
+    #[arg(long, value_name = "TOKEN")]
+    pub special: Vec<String>,
+    /// The field of a JSON line, or the column of a Parquet file, that holds the text.
+    #[arg(long, value_name = "FIELD")]
+    pub text_field: Option<String>,
+    /// Whether a document that cannot be read ends the job, or is left out and counted.
+    #[arg(long, value_name = "fail|skip")]
+    pub on_bad_document: Option<String>,
+    /// Distinct words that are held at most, of about 100 bytes each; the rarest of more are dropped, and counted.
+    #[arg(long, value_name = "N")]
+    pub most_words: Option<u64>,
+    /// Threads; all cores where it is not given.
+    #[arg(long, value_name = "N")]
+    pub threads: Option<u64>,
+    /// Prints the result as JSON.
     #[arg(long)]
     pub json: bool,
 }

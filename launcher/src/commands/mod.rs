@@ -23,6 +23,7 @@ pub fn run(cli: Cli) -> Result<ExitCode, LaunchError> {
         Command::Checkpoints(CheckpointsCommand::List(args)) => checkpoints::list(&args),
         Command::Tokenizer(TokenizerCommand::Encode(args)) => tokenizer::encode(&args),
         Command::Tokenizer(TokenizerCommand::Decode(args)) => tokenizer::decode(&args),
+        Command::Tokenizer(TokenizerCommand::Train(args)) => tokenizer::train(&args),
         Command::Shards(ShardsCommand::Show(args)) => shards::show(&args),
         Command::Shards(ShardsCommand::Verify(args)) => shards::verify(&args),
     }

@@ -1,13 +1,17 @@
-//! `launcher tokenizer`: text to ids and back, on standard input and output.
+//! `launcher tokenizer`: text to ids and back, on standard input and output; and training, by the prepare program, which
+//! reads the inputs.
 
 use std::io::{self, BufWriter, ErrorKind};
+use std::process::Command;
 
 use common::config::StorageConfig;
 use common::tokenizer::Tokenizer;
 use common::worker_contract::ExitCode;
 
-use crate::cli::{DecodeArgs, EncodeArgs};
+use super::sibling;
+use crate::cli::{DecodeArgs, EncodeArgs, TrainTokenizerArgs};
 use crate::error::LaunchError;
+use crate::programs;
 use crate::transcode::{Decoder, Encoder, TranscodeError};
 
 /// Writes the ids of the text on standard input.
@@ -32,4 +36,28 @@ fn ended(result: Result<(), TranscodeError>) -> Result<ExitCode, LaunchError> {
         Err(TranscodeError::Output(error)) if error.kind() == ErrorKind::BrokenPipe => Ok(ExitCode::Done),
         result => Ok(result.map(|()| ExitCode::Done)?),
     }
+}
+
+/// Runs `prepare tokenizer` to its end.
+pub fn train(args: &TrainTokenizerArgs) -> Result<ExitCode, LaunchError> {
+    let mut command = Command::new(programs::prepare()?);
+    command.arg("tokenizer");
+    let options = [
+        ("vocab-size", Some(args.vocab_size.to_string())),
+        ("output", Some(args.output.clone())),
+        ("text-field", args.text_field.clone()),
+        ("on-bad-document", args.on_bad_document.clone()),
+        ("most-words", args.most_words.map(|n| n.to_string())),
+        ("threads", args.threads.map(|n| n.to_string())),
+    ];
+    let special = args.special.iter().map(|token| ("special", Some(token.clone())));
+    for (name, value) in options.into_iter().chain(special).filter_map(|(name, value)| Some((name, value?))) {
+        // One word, so that a value may begin with a dash.
+        command.arg(format!("--{name}={value}"));
+    }
+    if args.json {
+        command.arg("--json");
+    }
+    command.arg("--").args(&args.inputs);
+    sibling::run(command)
 }

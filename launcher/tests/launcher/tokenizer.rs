@@ -8,7 +8,7 @@ use common::storage::Folder;
 use common::tokenizer::train::{WordCounts, train};
 use common::tokenizer::{END_OF_TEXT, Tokenizer, files};
 
-use super::harness::{launcher_in, piped};
+use super::harness::{Rig, can_run, launcher_in, piped};
 
 /// `launcher tokenizer` with `arguments`, on `input`, in a folder without anything.
 fn tokenizer(arguments: &[&str], input: &[u8]) -> (Option<i32>, Vec<u8>, String) {
@@ -148,4 +148,23 @@ fn a_trained_tokenizer_is_used_from_its_folder_and_its_file() {
         assert_eq!(run(&["decode", "--tokenizer", source], encoded.as_bytes()), "the cat é");
         assert_eq!(run(&["encode", "--special", "--tokenizer", source], b"<pad><|endoftext|>"), "[1,0]\n");
     }
+}
+
+#[test]
+fn training_is_the_prepare_programs_with_the_same_arguments() {
+    if !can_run(&["python3"]) {
+        return;
+    }
+    let rig = Rig::new("[]", &[]);
+    let train = ["tokenizer", "train", "--vocab-size", "500", "--output", "out", "--special=-x", "--json", "a/", "b"];
+    let output = rig.launcher().args(train).args(["--most-words", "9", "--on-bad-document", "skip"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(0));
+    assert_eq!(
+        String::from_utf8(output.stdout).unwrap(),
+        "[\"tokenizer\", \"--vocab-size=500\", \"--output=out\", \"--on-bad-document=skip\", \"--most-words=9\", \
+         \"--special=-x\", \"--json\", \"--\", \"a/\", \"b\"]\n"
+    );
+    let output =
+        rig.launcher().args(["tokenizer", "train", "--vocab-size", "500", "--output", "out"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
 }
