@@ -294,6 +294,9 @@ pub struct TrainTokenizerArgs {
     /// Whether a document that cannot be read ends the job, or is left out and counted.
     #[arg(long, value_name = "fail|skip")]
     pub on_bad_document: Option<String>,
+    /// A longer document counts as one that cannot be read, since memory is bounded.
+    #[arg(long, value_name = "N")]
+    pub max_document_bytes: Option<u64>,
     /// Distinct words that are held at most, of about 100 bytes each; the rarest of more are dropped, and counted.
     #[arg(long, value_name = "N")]
     pub most_words: Option<u64>,

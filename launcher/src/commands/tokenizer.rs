@@ -47,6 +47,7 @@ pub fn train(args: &TrainTokenizerArgs) -> Result<ExitCode, LaunchError> {
         ("output", Some(args.output.clone())),
         ("text-field", args.text_field.clone()),
         ("on-bad-document", args.on_bad_document.clone()),
+        ("max-document-bytes", args.max_document_bytes.map(|n| n.to_string())),
         ("most-words", args.most_words.map(|n| n.to_string())),
         ("threads", args.threads.map(|n| n.to_string())),
     ];

@@ -57,15 +57,10 @@ impl Encoder<'_> {
         batch.bad.iter().for_each(|bad| encoded.tally.refuse(bad.clone()));
         let mut ids = Vec::new();
         for raw in &batch.documents {
-            let content = &batch.content[raw.range.clone()];
-            let text = match raw.is_json {
-                true => json_text(content, self.text_field),
-                false => Ok(String::from_utf8_lossy(content)),
-            };
-            match text {
+            match text_of(batch, raw, self.text_field, self.sources) {
                 Ok(text) if text.is_empty() => encoded.tally.empty += 1,
                 Ok(text) => self.push(&mut encoded, raw, &text, &mut ids),
-                Err((fault, reason)) => encoded.tally.refuse(self.bad(raw, fault, reason)),
+                Err(bad) => encoded.tally.refuse(bad),
             }
         }
         encoded
@@ -87,11 +82,23 @@ impl Encoder<'_> {
         let key = order_key(self.seed, raw.source, raw.position);
         encoded.entries.push(Entry { side: self.bound.side(hash), key, start, tokens });
     }
+}
 
-    fn bad(&self, raw: &RawDocument, fault: Fault, reason: String) -> BadDocument {
-        let url = self.sources[raw.source as usize].url();
-        BadDocument { source: raw.source, position: raw.position, url, place: raw.place, fault, reason }
+/// The text of a document of `batch`, which of a JSON object is in `field`.
+pub fn text_of<'b>(
+    batch: &'b Batch,
+    raw: &RawDocument,
+    field: &str,
+    sources: &[Source],
+) -> Result<Cow<'b, str>, BadDocument> {
+    let content = &batch.content[raw.range.clone()];
+    if !raw.is_json {
+        return Ok(String::from_utf8_lossy(content));
     }
+    json_text(content, field).map_err(|(fault, reason)| {
+        let url = sources[raw.source as usize].url();
+        BadDocument { source: raw.source, position: raw.position, url, place: raw.place, fault, reason }
+    })
 }
 
 /// A document's place in the order: the first 16 bytes, big-endian, of SHA-256 over the seed, the number of its source

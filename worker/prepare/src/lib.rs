@@ -13,8 +13,9 @@
 //!
 //! - [`job`]: the two phases, from config to summary.
 //! - [`sides`], [`tally`]: training or validation; what became of documents.
+//! - [`train_tokenizer`]: another job over the same inputs, `prepare tokenizer`.
 //! - [`record`], [`card`], [`summary`]: what is said about the data, for programs and for people.
-//! - [`ranks`], [`progress`], [`memory`], [`parallel`]: MPI, how far it is, how memory is divided, threads.
+//! - [`ranks`], [`progress`], [`memory`]: MPI, how far it is, how memory is divided.
 
 pub mod card;
 pub mod encode;
@@ -23,7 +24,6 @@ pub mod inputs;
 pub mod job;
 pub mod memory;
 pub mod merge;
-mod parallel;
 pub mod partitions;
 pub mod progress;
 pub mod ranks;
@@ -33,6 +33,7 @@ pub mod sides;
 pub mod summary;
 pub mod tally;
 pub mod tokenize;
+pub mod train_tokenizer;
 pub mod work;
 
 pub use error::PrepareError;

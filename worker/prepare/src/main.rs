@@ -1,5 +1,8 @@
 //! The prepare program: arguments to job to exit code. One process, or one of many that mpirun has started.
 
+mod tokenizer_command;
+
+use std::fmt::Display;
 use std::io::Write;
 use std::panic;
 use std::path::PathBuf;
@@ -12,6 +15,8 @@ use prepare::progress::{Audience, LogLines};
 use prepare::ranks::{self, Ranks};
 use prepare::summary::Summary;
 use prepare::{PrepareError, job};
+use serde::Serialize;
+use tokenizer_command::TokenizerArgs;
 
 /// What Convoy does to documents before anything is trained on them.
 ///
@@ -33,6 +38,10 @@ enum Job {
     ///
     /// Example: mpirun -n 4 prepare shards --config configs/prepare-text.toml
     Shards(ShardsArgs),
+    /// Learn a tokenizer from texts and write its files: vocab.json, merges.txt, tokenizer.json, tokenizer_config.json.
+    ///
+    /// Example: prepare tokenizer --vocab-size 32000 --output my-tokenizer/ my-text/
+    Tokenizer(TokenizerArgs),
 }
 
 #[derive(Args)]
@@ -56,14 +65,20 @@ struct ShardsArgs {
 
 fn main() -> std::process::ExitCode {
     exit_on_panic();
-    let Job::Shards(arguments) = Cli::parse().job;
+    let job = Cli::parse().job;
     telemetry::init();
+    match job {
+        Job::Shards(arguments) => run_shards(&arguments),
+        Job::Tokenizer(arguments) => run_tokenizer(&arguments).into(),
+    }
+}
+
+fn run_shards(arguments: &ShardsArgs) -> ! {
     let ranks = Ranks::enter();
-    let code = match shards(&arguments, &ranks) {
+    let code = match shards(arguments, &ranks) {
         Ok(summary) => {
             if ranks.rank() == 0 {
-                let text = if arguments.json { to_json(&summary) } else { summary.to_string() };
-                to_stdout(&text);
+                say(&summary, arguments.json);
             }
             ExitCode::Done
         }
@@ -74,6 +89,20 @@ fn main() -> std::process::ExitCode {
         }
     };
     ranks.end(code)
+}
+
+/// One process is enough for it.
+fn run_tokenizer(arguments: &TokenizerArgs) -> ExitCode {
+    match arguments.run() {
+        Ok(summary) => {
+            say(&summary, arguments.json);
+            ExitCode::Done
+        }
+        Err(error) => {
+            let _ = writeln!(std::io::stderr(), "error: {error}");
+            error.exit_code()
+        }
+    }
 }
 
 fn shards(arguments: &ShardsArgs, ranks: &Ranks) -> Result<Summary, PrepareError> {
@@ -129,8 +158,12 @@ fn to_stdout(text: &str) {
     let _ = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
 }
 
-fn to_json(summary: &Summary) -> String {
-    serde_json::to_string_pretty(summary).unwrap_or_else(|e| unreachable!("a summary is JSON: {e}")) + "\n"
+fn say(summary: &(impl Serialize + Display), json: bool) {
+    to_stdout(&if json {
+        serde_json::to_string_pretty(summary).unwrap_or_else(|e| unreachable!("a summary is JSON: {e}")) + "\n"
+    } else {
+        summary.to_string()
+    });
 }
 
 /// Makes every panic, on whichever thread, end the process as a bug, and mpirun then ends the others.

@@ -7,13 +7,13 @@ use common::storage::Folder;
 use common::token_shard::ShardEntry;
 
 use crate::PrepareError;
-use crate::parallel;
 use crate::partitions::{Partition, SidePlan, Sizes};
 use crate::progress::Progress;
 use crate::shards::ShardWriter;
 use crate::sides::Side;
 use crate::tokenize::part;
 use crate::work::{Document, Runs, Work};
+use common::parallel;
 
 /// The most threads that write shards, each with a partition in memory.
 const WRITERS_MAX: usize = 4;

@@ -22,9 +22,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::PrepareError;
 use crate::encode::{Encoded, Entry};
-use crate::parallel;
 use crate::sides::Side;
 use crate::tally::Tally;
+use common::parallel;
 
 /// Size of a line of the table.
 const LINE_BYTES: u64 = 16;

@@ -1,0 +1,427 @@
+//! Documents to a tokenizer: the job behind `prepare tokenizer`. docs/tokenizer.md says what is learnt from what.
+//!
+//! A few lanes read the inputs, batch by batch; each batch is counted by whichever thread is free; and counts are added up
+//! in a fixed order, one batch of each lane in turn. So the vocabulary does not depend on threads, even where rare
+//! words are dropped to keep memory bounded. What is between lanes, threads and the sum is bounded too.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Mutex, PoisonError};
+use std::time::Instant;
+
+use common::config::{OnBadDocument, StorageConfig};
+use common::storage::{Folder, StorageError};
+use common::tokenizer::train::{Dropped, TrainError, WordCounts, check, train};
+use common::tokenizer::{Tokenizer, TokenizerError, files};
+use common::worker_contract::ExitCode;
+use serde::Serialize;
+
+use crate::PrepareError;
+use crate::encode::text_of;
+use crate::inputs::batches::ReadOptions;
+use crate::inputs::{BadDocument, Batch, Batches, Sources, Unit, find, units};
+
+/// How many units are read at once. The order of the sum depends on it, so it is the same everywhere.
+const LANES: usize = 4;
+/// Batches of a lane that are being counted or wait to be added up.
+const LANE_BATCHES: usize = 4;
+
+/// What to learn, and from what.
+pub struct TokenizerJob {
+    /// Objects, folders or patterns, as in `prepare.inputs`.
+    pub inputs: Vec<String>,
+    /// The folder that receives the tokenizer's files.
+    pub output: String,
+    /// Tokens to learn, special ones and bytes included.
+    pub vocabulary: usize,
+    /// The special tokens in the order of their ids.
+    pub special: Vec<String>,
+    /// How documents are read.
+    pub options: ReadOptions,
+    /// Whether a document that cannot be read ends the job.
+    pub on_bad_document: OnBadDocument,
+    /// Distinct words that are held at most.
+    pub words_max: usize,
+    /// Threads that count.
+    pub threads: usize,
+}
+
+/// How far the job is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    /// Bytes of the inputs have been read and counted.
+    Counting {
+        /// So many.
+        done: u64,
+        /// Of so many.
+        total: u64,
+    },
+    /// Tokens have been learnt.
+    Learning {
+        /// So many.
+        done: u64,
+        /// Of so many.
+        total: u64,
+    },
+}
+
+/// Why no tokenizer was trained.
+#[derive(Debug, thiserror::Error)]
+pub enum TrainingError {
+    /// The inputs cannot be read.
+    #[error("{}", in_flags(.0))]
+    Inputs(#[from] PrepareError),
+    /// The output cannot be written.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    /// Such a vocabulary is impossible.
+    #[error("cannot train: {0}")]
+    Train(#[from] TrainError),
+    /// What was learnt is no tokenizer.
+    #[error(transparent)]
+    Tokenizer(#[from] TokenizerError),
+    /// A document cannot be read.
+    #[error("{}; mend it, or leave such documents out with --on-bad-document skip", in_flags(.0))]
+    BadDocument(BadDocument),
+    /// There are inputs, but no document in them.
+    #[error(
+        "no text to learn from: {objects} objects gave {empty} empty and {skipped} unreadable documents; \
+         check the inputs and --text-field"
+    )]
+    NoText {
+        /// How many objects were read.
+        objects: usize,
+        /// Documents without text.
+        empty: u64,
+        /// Documents that were left out.
+        skipped: u64,
+    },
+    /// There is a tokenizer in the output folder.
+    #[error(
+        "{url} exists already, and shards may have been made with it; choose another --output, or remove that folder"
+    )]
+    OutputTaken {
+        /// The file.
+        url: String,
+    },
+}
+
+impl TrainingError {
+    /// What a process that ends because of this exits with.
+    pub fn exit_code(&self) -> ExitCode {
+        match self {
+            TrainingError::Inputs(error) => error.exit_code(),
+            TrainingError::Storage(error) => error.exit_code(),
+            TrainingError::Tokenizer(error) => error.exit_code(),
+            TrainingError::Train(_) => ExitCode::Config,
+            TrainingError::BadDocument(_) | TrainingError::NoText { .. } | TrainingError::OutputTaken { .. } => {
+                ExitCode::Data
+            }
+        }
+    }
+}
+
+/// What inputs say of keys of a config, said of what this job has instead.
+fn in_flags(error: &impl fmt::Display) -> String {
+    let flags = [
+        ("prepare.inputs", "INPUT"),
+        ("prepare.text_field", "--text-field"),
+        ("prepare.max_document_bytes", "--max-document-bytes"),
+    ];
+    flags.iter().fold(error.to_string(), |text, (key, flag)| text.replace(key, flag))
+}
+
+type Result<T> = std::result::Result<T, TrainingError>;
+
+/// What was learnt. As JSON it has the same fields.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct TrainingSummary {
+    /// The folder of the tokenizer.
+    pub url: String,
+    /// Its tokens, special ones and bytes included.
+    pub vocabulary: u64,
+    /// The tokens that were asked for: more, where the text had no more pairs.
+    pub vocabulary_asked: u64,
+    /// The tokenizer's hash.
+    pub hash: String,
+    /// Documents with text.
+    pub documents: u64,
+    /// Documents without.
+    pub empty_documents: u64,
+    /// Documents, or ends of objects, that could not be read and were left out.
+    pub skipped_documents: u64,
+    /// Bytes of text.
+    pub text_bytes: u64,
+    /// Distinct words at the end.
+    pub words: u64,
+    /// Entries that were dropped because there were more words than are held.
+    pub dropped_words: u64,
+    /// How often these had come up.
+    pub dropped_occurrences: u64,
+    /// Duration of the job.
+    pub seconds: f64,
+}
+
+impl fmt::Display for TrainingSummary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let TrainingSummary { vocabulary, vocabulary_asked, documents, words, text_bytes, seconds, .. } = self;
+        writeln!(f, "{documents} documents, {text_bytes} bytes of text, {words} distinct words")?;
+        if self.empty_documents + self.skipped_documents > 0 {
+            writeln!(f, "left out {} empty, {} unreadable", self.empty_documents, self.skipped_documents)?;
+        }
+        if self.dropped_words > 0 {
+            let (words, occurrences) = (self.dropped_words, self.dropped_occurrences);
+            writeln!(f, "dropped {words} rare words that came up {occurrences} times; --most-words keeps more")?;
+        }
+        if vocabulary < vocabulary_asked {
+            writeln!(f, "fewer than {vocabulary_asked} tokens: the text has no more pairs to merge")?;
+        }
+        writeln!(f, "{vocabulary} tokens: {}", self.url)?;
+        writeln!(f, "hash {}", self.hash)?;
+        writeln!(f, "{seconds:.1} s, {:.1} MB/s", *text_bytes as f64 / 1e6 / seconds.max(1e-9))
+    }
+}
+
+/// Learns what `job` says and writes it.
+pub fn run(job: &TokenizerJob, storage: &StorageConfig, progress: &mut dyn FnMut(Stage)) -> Result<TrainingSummary> {
+    let started = Instant::now();
+    check(job.vocabulary, &job.special)?;
+    let output = Folder::open(&job.output, storage)?;
+    if output.get_if_exists(files::TOKENIZER_NAME)?.is_some() {
+        return Err(TrainingError::OutputTaken { url: output.url_of(files::TOKENIZER_NAME) });
+    }
+    let found = find(&job.inputs, storage)?;
+    let sources = Sources::open(&job.inputs, &found, storage)?;
+    let counted = count(job, &sources, &units(&sources.list), progress)?;
+    let Tally { documents, empty, skipped, text_bytes } = counted.tally;
+    if documents == 0 {
+        return Err(TrainingError::NoText { objects: found.len(), empty, skipped });
+    }
+    let (words, Dropped { words: dropped_words, occurrences }) = (counted.words.words(), counted.words.dropped());
+    let total = job.vocabulary as u64;
+    let learning = |tokens: usize| progress(Stage::Learning { done: tokens as u64, total });
+    let vocabulary = train(counted.words, job.vocabulary, &job.special, learning)?;
+    let tokenizer = Tokenizer::new(output.url(), vocabulary)?;
+    files::write(&output, tokenizer.vocabulary())?;
+    Ok(TrainingSummary {
+        url: output.url().to_owned(),
+        vocabulary: tokenizer.size().into(),
+        vocabulary_asked: total,
+        hash: tokenizer.hash().to_owned(),
+        documents,
+        empty_documents: empty,
+        skipped_documents: skipped,
+        text_bytes,
+        words: words as u64,
+        dropped_words,
+        dropped_occurrences: occurrences,
+        seconds: started.elapsed().as_secs_f64(),
+    })
+}
+
+/// What became of documents.
+#[derive(Debug, Clone, Copy, Default)]
+struct Tally {
+    documents: u64,
+    empty: u64,
+    skipped: u64,
+    text_bytes: u64,
+}
+
+/// What came of a batch, and of all.
+struct Counted {
+    words: WordCounts,
+    tally: Tally,
+    bad: Vec<BadDocument>,
+}
+
+/// A batch to be counted, and where its counts go.
+struct Task {
+    batch: Batch,
+    counted: SyncSender<Counted>,
+}
+
+/// A batch of a lane, in the order of the lane: its counts, when they are there, and the bytes read for it.
+struct Ordered {
+    counted: Receiver<Counted>,
+    bytes: u64,
+}
+
+type Lane = Receiver<std::result::Result<Ordered, PrepareError>>;
+
+fn count(job: &TokenizerJob, sources: &Sources, units: &[Unit], progress: &mut dyn FnMut(Stage)) -> Result<Counted> {
+    let (tasks_in, tasks_out) = sync_channel::<Task>(job.threads);
+    let tasks_out = Mutex::new(tasks_out);
+    std::thread::scope(|scope| {
+        let lanes = (0..LANES).map(|lane| {
+            let (ordered_in, ordered_out) = sync_channel(LANE_BATCHES);
+            let tasks = tasks_in.clone();
+            scope.spawn(move || {
+                for (number, unit) in (0..).zip(units).skip(lane).step_by(LANES) {
+                    let batches = Batches::new(&sources.list, &job.options, number, unit);
+                    match read(batches, &tasks, &ordered_in) {
+                        Ok(true) => {}
+                        Ok(false) => return,
+                        // Nobody hears it where another lane has failed before.
+                        Err(error) => return drop(ordered_in.send(Err(error))),
+                    }
+                }
+            });
+            ordered_out
+        });
+        let lanes: VecDeque<Lane> = lanes.collect();
+        drop(tasks_in);
+        for _ in 0..job.threads.max(1) {
+            scope.spawn(|| {
+                while let Ok(Task { batch, counted }) = next(&tasks_out) {
+                    let _ = counted.send(count_batch(job, sources, &batch));
+                }
+            });
+        }
+        let total = units.iter().map(|unit| unit.bytes).sum();
+        add_up(job, sources, lanes, |done| progress(Stage::Counting { done, total }))
+    })
+}
+
+/// The next task; only while a thread waits for it do the others wait for that thread.
+fn next(tasks: &Mutex<Receiver<Task>>) -> std::result::Result<Task, std::sync::mpsc::RecvError> {
+    tasks.lock().unwrap_or_else(PoisonError::into_inner).recv()
+}
+
+/// Gives all batches of a unit out, and keeps their order; false where nobody wants them any more.
+fn read(
+    mut batches: Batches<'_>,
+    tasks: &SyncSender<Task>,
+    ordered: &SyncSender<std::result::Result<Ordered, PrepareError>>,
+) -> std::result::Result<bool, PrepareError> {
+    let mut bytes_before = 0;
+    while let Some(batch) = batches.next_batch()? {
+        let bytes = batches.bytes_read() - bytes_before;
+        bytes_before += bytes;
+        let (counted_in, counted) = sync_channel(1);
+        let is_wanted = ordered.send(Ok(Ordered { counted, bytes })).is_ok();
+        if !is_wanted || tasks.send(Task { batch, counted: counted_in }).is_err() {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+fn count_batch(job: &TokenizerJob, sources: &Sources, batch: &Batch) -> Counted {
+    let mut counted = Counted::new(job.words_max);
+    counted.bad.extend(batch.bad.iter().cloned());
+    for raw in &batch.documents {
+        match text_of(batch, raw, &job.options.text_field, &sources.list) {
+            Ok(text) if text.is_empty() => counted.tally.empty += 1,
+            Ok(text) => {
+                counted.words.count(&text);
+                counted.tally.documents += 1;
+                counted.tally.text_bytes += text.len() as u64;
+            }
+            Err(bad) => counted.bad.push(bad),
+        }
+    }
+    counted
+}
+
+/// Adds up what the lanes have, a batch of each in turn, until none has more. `progress` hears how many bytes that was.
+fn add_up(
+    job: &TokenizerJob,
+    sources: &Sources,
+    mut lanes: VecDeque<Lane>,
+    mut progress: impl FnMut(u64),
+) -> Result<Counted> {
+    let mut all = Counted::new(job.words_max);
+    let mut done = 0;
+    while let Some(lane) = lanes.pop_front() {
+        let Ok(ordered) = lane.recv() else { continue };
+        let Ordered { counted, bytes } = ordered?;
+        lanes.push_back(lane);
+        // A thread that is gone has panicked, and a panic ends the process.
+        let Ok(counted) = counted.recv() else { continue };
+        for bad in &counted.bad {
+            if job.on_bad_document == OnBadDocument::Fail {
+                return Err(TrainingError::BadDocument(sources.list[bad.source as usize].with_line(bad.clone())));
+            }
+            tracing::warn!("left out: {}", in_flags(bad));
+        }
+        all.add(counted);
+        done += bytes;
+        progress(done);
+    }
+    Ok(all)
+}
+
+impl Counted {
+    fn new(words_max: usize) -> Self {
+        Counted { words: WordCounts::new(words_max), tally: Tally::default(), bad: Vec::new() }
+    }
+
+    fn add(&mut self, batch: Counted) {
+        self.words.add(batch.words);
+        self.tally.documents += batch.tally.documents;
+        self.tally.empty += batch.tally.empty;
+        self.tally.skipped += batch.bad.len() as u64;
+        self.tally.text_bytes += batch.tally.text_bytes;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use common::tokenizer::END_OF_TEXT;
+
+    fn job(name: &str, threads: usize) -> TokenizerJob {
+        TokenizerJob {
+            inputs: vec![format!("memory://train-{name}/in")],
+            output: format!("memory://train-{name}/out-{threads}"),
+            vocabulary: 1000,
+            special: vec![END_OF_TEXT.to_owned()],
+            options: ReadOptions { text_field: "text".into(), document_bytes_max: 1 << 20 },
+            on_bad_document: OnBadDocument::Fail,
+            words_max: 100,
+            threads,
+        }
+    }
+
+    /// Many batches of several units, of words that differ, so that something is dropped after each.
+    #[test]
+    fn threads_do_not_matter_even_where_words_are_dropped() {
+        let folder = Folder::open("memory://train-threads/in", &StorageConfig::default()).unwrap();
+        for object in 0..3_u64 {
+            let line = |line: u64| {
+                let words: String = (0..20_000).map(|n| format!(" {}", (n * n + 7 * line + object) % 9973)).collect();
+                serde_json::json!({ "text": words }).to_string() + "\n"
+            };
+            let lines: String = (0..200).map(line).collect();
+            folder.put(&format!("{object}.jsonl"), lines.into()).unwrap();
+        }
+        let summaries = [1, 9].map(|threads| {
+            let job = job("threads", threads);
+            let mut last = None;
+            let summary = run(&job, &StorageConfig::default(), &mut |stage| {
+                if let Stage::Counting { done, total } = stage {
+                    last = Some((done, total));
+                }
+            });
+            assert!(last.is_some_and(|(done, total)| done == total && total > 48 << 20), "{last:?}");
+            TrainingSummary { url: String::new(), seconds: 0.0, ..summary.unwrap() }
+        });
+        assert!(summaries[0].dropped_words > 0 && summaries[0].words <= 100, "{summaries:?}");
+        assert_eq!(summaries[0], summaries[1]);
+    }
+
+    #[test]
+    fn a_failure_in_the_middle_ends_every_thread() {
+        let folder = Folder::open("memory://train-failure/in", &StorageConfig::default()).unwrap();
+        for object in 0..20 {
+            folder.put(&format!("{object:02}.txt"), "word ".repeat(200_000).into()).unwrap();
+        }
+        folder.put("03.jsonl", "{\"text\": \"a\"}\n{}\n".into()).unwrap();
+        let mut job = job("failure", 3);
+        job.options.document_bytes_max = 1 << 21;
+        let error = run(&job, &StorageConfig::default(), &mut |_| ()).unwrap_err().to_string();
+        assert!(error.contains("03.jsonl, line 2: no field \"text\" (--text-field); mend it"), "{error}");
+    }
+}
