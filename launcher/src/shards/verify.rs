@@ -106,7 +106,9 @@ fn look_at_index<'f>(
     let mut faults = faults_of_tokenizer(&index, &name, &tokenizer);
     faults.extend(faults_of_index(&index));
     let faults = faults.into_iter().map(|fault| set.named(fault)).collect();
-    let ids = Ids { vocabulary: index.vocabulary, end_of_text: tokenizer.end_of_text() };
+    // With another tokenizer every document would be a fault.
+    let is_its = tokenizer.hash() == index.tokenizer_hash;
+    let ids = Ids { vocabulary: index.vocabulary, end_of_text: is_its.then_some(tokenizer.end_of_text()) };
     Ok((Some(Indexed { set, index, ids }), faults))
 }
 
