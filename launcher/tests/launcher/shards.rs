@@ -263,6 +263,10 @@ fn the_tokenizer_must_be_the_one_of_the_shards() {
         data.refused(&[command, "data/train"], 2, &expected);
     }
     let hash = Tokenizer::gpt2().unwrap().hash().to_owned();
+    // Only the tokenizer is at fault: what its documents are, is not known.
+    let (code, stdout, _) = data.shards(&["verify", "data/train", "--tokenizer", "gpt2"]);
+    let expected = format!("index.json: made with a tokenizer of hash 0a0b, and \"gpt2\" has {hash}\n");
+    assert_eq!((code, stdout), (Some(3), expected));
     let show = ["show", "data/train", "--tokenizer", "gpt2"];
     data.refused(&show, 3, &["\"my-tokenizer\" of hash 0a0b, and \"gpt2\" has the hash ", &hash]);
     let (code, stdout, _) = data.shards(&["show", "data/train", "--tokens", "0"]);

@@ -26,7 +26,6 @@ use crate::tally::Tally;
 use crate::tokenize::{Tokenizing, part, share_of, tokenize};
 use crate::work::{Runs, Work};
 use crate::{PrepareError, WORK_FOLDER};
-use common::parallel;
 
 type Result<T> = std::result::Result<T, PrepareError>;
 
