@@ -3,6 +3,7 @@
 use std::sync::Mutex;
 
 use bytes::Bytes;
+use common::parallel;
 use common::storage::Folder;
 use common::token_shard::ShardEntry;
 
@@ -13,7 +14,6 @@ use crate::shards::ShardWriter;
 use crate::sides::Side;
 use crate::tokenize::part;
 use crate::work::{Document, Runs, Work};
-use common::parallel;
 
 /// The most threads that write shards, each with a partition in memory.
 const WRITERS_MAX: usize = 4;

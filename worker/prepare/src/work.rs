@@ -16,6 +16,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 use bytes::Bytes;
+use common::parallel;
 use common::storage::{Folder, StorageError, Upload};
 use common::token_shard::hex_sha256;
 use serde::{Deserialize, Serialize};
@@ -24,7 +25,6 @@ use crate::PrepareError;
 use crate::encode::{Encoded, Entry};
 use crate::sides::Side;
 use crate::tally::Tally;
-use common::parallel;
 
 /// Size of a line of the table.
 const LINE_BYTES: u64 = 16;
