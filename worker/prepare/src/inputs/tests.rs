@@ -224,9 +224,7 @@ fn parquet_without_the_column_or_damaged_is_named() {
     refused(&parquet("required binary body (UTF8);", &[&[Some("a")]]), Fault::NoText, "no column \"text\"");
     refused(&content[..content.len() - 9], Fault::UnreadableObject, "");
     refused(b"", Fault::UnreadableObject, "");
-    for at in 4..60 {
-        content[at] ^= 0x55;
-    }
+    content[4..60].iter_mut().for_each(|byte| *byte ^= 0x55);
     folder.put("a.parquet", content.into()).unwrap();
     let (documents, bad) = whole(&folder);
     assert!(documents.len() < 2 || bad.is_empty());
