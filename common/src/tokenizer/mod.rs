@@ -7,7 +7,7 @@
 //! what the ids of a text are, to the letter.
 //!
 //! - `split`: text to the pieces that merges never cross.
-//! - `merge`: one piece to ids, and the cache of pieces.
+//! - `merge`: one piece to ids, and the cache of pieces; `linear`, `trie` and `heap`: how.
 //! - `vocabulary`: what a tokenizer is made of.
 //! - `gpt2`: GPT-2's vocabulary.
 //! - [`files`]: vocabularies from and to files.
@@ -17,9 +17,12 @@
 mod decode;
 pub mod files;
 mod gpt2;
+mod heap;
+mod linear;
 mod merge;
 mod split;
 pub mod train;
+mod trie;
 mod vocabulary;
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -152,11 +155,10 @@ impl Tokenizer {
         let mut cache = self.caches().pop().unwrap_or_else(Cache::new);
         // Bytes per token of English are more than 4; what is too much here is soon used by the next text.
         ids.reserve(text.len() / 4);
-        let model = (&self.shared.merges, &self.shared.vocabulary);
         let mut start = 0;
         for piece in split::pieces(text) {
             let end = start + piece.len();
-            cache.encode(model, text.as_bytes(), start, end, ids);
+            cache.encode(&self.shared.merges, text.as_bytes(), start, end, ids);
             start = end;
         }
         self.caches().push(cache);
