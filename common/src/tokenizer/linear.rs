@@ -21,6 +21,8 @@ pub(super) struct Linear {
     tokens: Vec<Token>,
     /// Open addressing: (left << 16 | right) << 32 | union, or [`EMPTY`].
     unions: Vec<u64>,
+    /// By hash of a pair, whether it may have a union: most have none, and this is small enough to stay near.
+    hints: Vec<u64>,
     /// The vocabulary's ids.
     ids: Vec<u16>,
 }
@@ -51,7 +53,7 @@ impl Linear {
         // Refuses tokens that are equal, so the numbers are those of the only ones.
         let trie = Trie::new(&texts)?;
         let unions = vec![EMPTY; (vocabulary.merges.len() * 2).next_power_of_two().max(2)];
-        let mut linear = Linear { trie, tokens: Vec::with_capacity(ids.len()), unions, ids };
+        let mut linear = Linear { trie, tokens: Vec::with_capacity(ids.len()), unions, hints: vec![0; 1 << 14], ids };
         let bytes_left_and_right = std::iter::repeat_n([0, 0], bytes.len());
         let merged =
             vocabulary.merges.iter().map(|merge| [merge.left, merge.right].map(|id| number_of[usize::from(id)]));
@@ -62,10 +64,12 @@ impl Linear {
                     return None;
                 }
                 let slot = linear.slot(left, right);
+                let (word, bit) = hint(left, right);
+                linear.hints[word] |= bit;
                 linear.unions[slot] = u64::from(pair(left, right)) << 32 | u64::from(number);
             }
             let start = &text[..text.len() - 1];
-            let shorter = if start.is_empty() { NONE } else { linear.trie.longest(start) };
+            let shorter = if start.is_empty() { NONE } else { linear.trie.longest(start).0 };
             linear.tokens.push(Token { left, right, shorter, length: u16::try_from(text.len()).ok()? });
         }
         Some(linear)
@@ -77,8 +81,8 @@ impl Linear {
         let first = ids.len();
         let mut at = 0;
         while at < piece.len() {
-            let mut token = self.trie.longest(&piece[at..]);
-            while !self.leads_on(ids.get(first..).and_then(<[u16]>::last), token, at, closed) {
+            let (mut token, mut length) = self.trie.longest(&piece[at..]);
+            while closed.is_closed(at + length) || !self.may_follow(&ids[first..], token) {
                 token = self.tokens[usize::from(token)].shorter;
                 while token == NONE {
                     closed.close(at);
@@ -87,19 +91,20 @@ impl Linear {
                     at -= self.length(last);
                     token = self.tokens[usize::from(last)].shorter;
                 }
+                length = self.length(token);
             }
             ids.push(token);
-            at += self.length(token);
+            at += length;
         }
         for id in &mut ids[first..] {
             *id = self.ids[usize::from(*id)];
         }
     }
 
-    /// Whether `token` may come at `at`, after `last`.
+    /// Whether `token` may come after `before`.
     #[inline]
-    fn leads_on(&self, last: Option<&u16>, token: u16, at: usize, closed: &Places) -> bool {
-        !closed.is_closed(at + self.length(token)) && last.is_none_or(|last| self.meet(*last, token, NEVER))
+    fn may_follow(&self, before: &[u16], token: u16) -> bool {
+        before.last().is_none_or(|last| self.meet(*last, token, NEVER))
     }
 
     /// Whether `left` and `right`, side by side, stay apart while the tokens below `limit` are made.
@@ -136,6 +141,10 @@ impl Linear {
     /// What `left` and `right` merge to, or [`NEVER`].
     #[inline]
     fn union_of(&self, left: u16, right: u16) -> u32 {
+        let (word, bit) = hint(left, right);
+        if self.hints[word] & bit == 0 {
+            return NEVER;
+        }
         // The low half of an empty slot is `NEVER`.
         self.unions[self.slot(left, right)] as u32
     }
@@ -155,6 +164,12 @@ impl Linear {
 
 fn pair(left: u16, right: u16) -> u32 {
     u32::from(left) << 16 | u32::from(right)
+}
+
+#[inline]
+fn hint(left: u16, right: u16) -> (usize, u64) {
+    let hash = u64::from(pair(left, right)).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    ((hash >> 50) as usize, 1 << (hash >> 44 & 63))
 }
 
 /// A set of places in a piece.

@@ -11,7 +11,7 @@ use super::vocabulary::Vocabulary;
 /// How pieces are merged, for one vocabulary.
 pub(super) enum Merges {
     Linear(Linear),
-    Pairs(Pairs),
+    Pairs(Box<Pairs>),
 }
 
 impl Merges {
@@ -31,7 +31,7 @@ impl Merges {
         }
         match Linear::new(vocabulary, &of_bytes) {
             Some(linear) => Ok(Merges::Linear(linear)),
-            None => Pairs::new(vocabulary, of_bytes).map(Merges::Pairs),
+            None => Ok(Merges::Pairs(Box::new(Pairs::new(vocabulary, of_bytes)?))),
         }
     }
 
@@ -51,9 +51,9 @@ struct Memory {
     piece: heap::Piece,
 }
 
-/// The ids of short pieces that came up: a table in which a piece has one place, and the last one there stays.
+/// The ids of short pieces that came up: a table in which a piece has two places, of which the last two there have one each.
 pub(super) struct Cache {
-    entries: Vec<Entry>,
+    entries: Vec<[Entry; 2]>,
     memory: Memory,
 }
 
@@ -70,12 +70,12 @@ const ENTRY_BYTES: usize = 15;
 /// The most ids of a piece that the cache takes.
 const ENTRY_IDS: usize = 7;
 /// 2 MiB of entries: words that are frequent enough to matter are some tens of thousands.
-const ENTRIES_LOG2: u32 = 16;
+const PAIRS_LOG2: u32 = 15;
 
 impl Cache {
     pub fn new() -> Self {
         let empty = Entry { key: 0, count: 0, ids: [0; ENTRY_IDS] };
-        Cache { entries: vec![empty; 1 << ENTRIES_LOG2], memory: Memory::default() }
+        Cache { entries: vec![[empty; 2]; 1 << PAIRS_LOG2], memory: Memory::default() }
     }
 
     /// Appends the ids of the piece `start..end` of `text`.
@@ -85,23 +85,30 @@ impl Cache {
             return merges.encode(&text[start..end], ids, &mut self.memory);
         }
         let key = key(text, start, end);
-        let entry = &mut self.entries[place(key)];
-        if entry.key == key {
-            // Most are one token.
-            if entry.count == 1 {
-                ids.push(entry.ids[0]);
-            } else {
-                ids.extend_from_slice(&entry.ids[..usize::from(entry.count)]);
+        let [newer, older] = &mut self.entries[place(key)];
+        if newer.key != key {
+            std::mem::swap(newer, older);
+            if newer.key != key {
+                let before = ids.len();
+                merges.encode(&text[start..end], ids, &mut self.memory);
+                return newer.set(key, &ids[before..]);
             }
-            return;
         }
-        let before = ids.len();
-        merges.encode(&text[start..end], ids, &mut self.memory);
-        let new = &ids[before..];
-        if new.len() <= ENTRY_IDS {
-            entry.key = key;
-            entry.count = new.len() as u16;
-            entry.ids[..new.len()].copy_from_slice(new);
+        // Most are one token.
+        if newer.count == 1 {
+            ids.push(newer.ids[0]);
+        } else {
+            ids.extend_from_slice(&newer.ids[..usize::from(newer.count)]);
+        }
+    }
+}
+
+impl Entry {
+    fn set(&mut self, key: u128, ids: &[u16]) {
+        if ids.len() <= ENTRY_IDS {
+            self.key = key;
+            self.count = ids.len() as u16;
+            self.ids[..ids.len()].copy_from_slice(ids);
         }
     }
 }
@@ -121,7 +128,7 @@ fn key(text: &[u8], start: usize, end: usize) -> u128 {
 fn place(key: u128) -> usize {
     let folded =
         (key as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ ((key >> 64) as u64).wrapping_mul(0xD6E8_FEB8_6659_FD93);
-    ((folded ^ folded >> 29).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> (64 - ENTRIES_LOG2)) as usize
+    ((folded ^ folded >> 29).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> (64 - PAIRS_LOG2)) as usize
 }
 
 #[cfg(test)]
@@ -169,7 +176,7 @@ mod tests {
         let vocabulary = vocabulary(&[("b", "c"), ("a", "b"), ("a", "a"), ("aa", "a")]);
         let merges = Merges::new(&vocabulary).unwrap();
         assert!(matches!(merges, Merges::Linear(_)));
-        let pairs = Merges::Pairs(Pairs::new(&vocabulary, std::array::from_fn(|byte| byte as u16)).unwrap());
+        let pairs = Merges::Pairs(Box::new(Pairs::new(&vocabulary, std::array::from_fn(|byte| byte as u16)).unwrap()));
         for (piece, expected) in [
             (&b"abc"[..], &[97, 256][..]),
             (b"abd", &[257, 100]),

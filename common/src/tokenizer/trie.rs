@@ -11,8 +11,8 @@ pub(super) const NONE: u16 = u16::MAX;
 const FREE: u16 = u16::MAX;
 /// Places are added by so many at once: those that children of one number can have.
 const BLOCK: usize = 256;
-/// Several children look for places in the last so many blocks, so that building stays linear.
-const TRIED_BLOCKS: usize = 8;
+/// Places are looked for in the last so many blocks, so that building stays linear.
+const TRIED_BLOCKS: usize = 2;
 
 pub(super) struct Trie {
     nodes: Vec<Node>,
@@ -36,7 +36,7 @@ impl Trie {
         if sorted.windows(2).any(|pair| pair[0].0 == pair[1].0) {
             return None;
         }
-        let mut builder = Builder { nodes: vec![Node::EMPTY; BLOCK], taken: vec![true], first_free: BLOCK };
+        let mut builder = Builder { nodes: vec![Node::EMPTY; BLOCK], taken: vec![true; BLOCK] };
         // Nodes whose children have no place yet: the tokens that start with what leads there, how long that is, and its place.
         let mut nodes = VecDeque::from([(&sorted[..], 0, None::<usize>)]);
         while let Some((mut tokens, depth, place)) = nodes.pop_front() {
@@ -62,12 +62,12 @@ impl Trie {
         Some(Trie { nodes: builder.nodes })
     }
 
-    /// The longest token that `text`, which is not empty, starts with.
+    /// The longest token that `text`, which is not empty, starts with, and its length.
     #[inline]
-    pub fn longest(&self, text: &[u8]) -> u16 {
+    pub fn longest(&self, text: &[u8]) -> (u16, usize) {
         let mut node = self.nodes[usize::from(text[0])];
-        let mut token = node.token;
-        for byte in &text[1..] {
+        let mut found = (node.token, 1);
+        for (length, byte) in (2..).zip(&text[1..]) {
             if node.children == 0 {
                 break;
             }
@@ -76,10 +76,10 @@ impl Trie {
                 break;
             }
             if node.token != NONE {
-                token = node.token;
+                found = (node.token, length);
             }
         }
-        token
+        found
     }
 }
 
@@ -91,26 +91,21 @@ struct Builder {
     nodes: Vec<Node>,
     /// By number of children, whether a node has it.
     taken: Vec<bool>,
-    /// No place before it is free.
-    first_free: usize,
 }
 
 impl Builder {
     /// A number by which all of `labels` have free places.
     fn base_for(&mut self, labels: &[u8]) -> usize {
-        while self.nodes.get(self.first_free).is_some_and(|node| node.label != FREE) {
-            self.first_free += 1;
-        }
-        let recent = self.nodes.len().saturating_sub(TRIED_BLOCKS * BLOCK);
-        let from = if labels.len() == 1 { self.first_free } else { self.first_free.max(recent) };
-        let bases = (from..self.nodes.len()).map(|place| place ^ usize::from(labels[0]));
-        let is_free = |base: usize| {
+        let is_free = |base: &usize| {
             let mut places = labels.iter().map(|label| base ^ usize::from(*label));
-            !self.taken.get(base).is_some_and(|taken| *taken) && places.all(|place| self.nodes[place].label == FREE)
+            !self.taken[*base] && places.all(|place| self.nodes[place].label == FREE)
         };
-        let base = bases.into_iter().find(|base| is_free(*base)).unwrap_or(self.nodes.len());
-        self.nodes.resize(self.nodes.len().max((base / BLOCK + 1) * BLOCK), Node::EMPTY);
-        self.taken.resize(self.nodes.len(), false);
+        let recent = self.nodes.len().saturating_sub(TRIED_BLOCKS * BLOCK);
+        let base = (recent..self.nodes.len()).find(is_free).unwrap_or(self.nodes.len());
+        if base == self.nodes.len() {
+            self.nodes.resize(base + BLOCK, Node::EMPTY);
+            self.taken.resize(base + BLOCK, false);
+        }
         self.taken[base] = true;
         base
     }
@@ -129,7 +124,8 @@ mod tests {
         let tokens: Vec<&[u8]> = tokens.iter().map(Vec::as_slice).collect();
         let trie = Trie::new(&tokens).unwrap();
         let check = |text: &[u8], expected: &[u8]| {
-            assert_eq!(tokens[usize::from(trie.longest(text))], expected, "{text:?}");
+            let (token, length) = trie.longest(text);
+            assert_eq!((tokens[usize::from(token)], length), (expected, expected.len()), "{text:?}");
         };
         check(b"a", b"a");
         check(b"abc", b"ab");
