@@ -65,7 +65,7 @@ impl Pairs {
 /// The merging of a piece; kept, so that its memory is.
 ///
 /// A part is named by the position of its first byte; what is stored at other positions is left over from pairs.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(super) struct Piece {
     id: Vec<u16>,
     /// Where the next part starts.

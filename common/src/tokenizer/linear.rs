@@ -173,7 +173,7 @@ fn hint(left: u16, right: u16) -> (usize, u64) {
 }
 
 /// A set of places in a piece.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(super) struct Places {
     bits: Vec<u64>,
 }

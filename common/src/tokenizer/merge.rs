@@ -45,13 +45,14 @@ impl Merges {
 }
 
 /// What merging needs, kept from piece to piece.
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Memory {
     closed: Places,
     piece: heap::Piece,
 }
 
 /// The ids of short pieces that came up: a table in which a piece has two places, of which the last two there have one each.
+#[derive(Clone)]
 pub(super) struct Cache {
     entries: Vec<[Entry; 2]>,
     memory: Memory,
@@ -61,45 +62,71 @@ pub(super) struct Cache {
 struct Entry {
     /// The bytes of the piece, and in the highest one how many they are; 0 for none.
     key: u128,
-    count: u16,
-    ids: [u16; ENTRY_IDS],
+    /// Its ids, and in the last place how many they are.
+    ids: [u16; ENTRY_IDS + 1],
 }
 
 /// The longest piece that the cache takes.
 const ENTRY_BYTES: usize = 15;
 /// The most ids of a piece that the cache takes.
 const ENTRY_IDS: usize = 7;
+/// How many pieces are looked up together.
+pub(super) const PIECES_AT_ONCE: usize = 32;
 /// 2 MiB of entries: words that are frequent enough to matter are some tens of thousands.
 const PAIRS_LOG2: u32 = 15;
 
 impl Cache {
-    pub fn new() -> Self {
-        let empty = Entry { key: 0, count: 0, ids: [0; ENTRY_IDS] };
-        Cache { entries: vec![[empty; 2]; 1 << PAIRS_LOG2], memory: Memory::default() }
+    /// Has the tokens of `vocabulary` already, so that only what is several tokens has to come up once; of tokens for one
+    /// place those that were learnt first, as they are the most frequent.
+    pub fn new(merges: &Merges, vocabulary: &Vocabulary) -> Self {
+        let empty = Entry { key: 0, ids: [0; ENTRY_IDS + 1] };
+        let mut cache = Cache { entries: vec![[empty; 2]; 1 << PAIRS_LOG2], memory: Memory::default() };
+        let mut ids = Vec::new();
+        for token in vocabulary.tokens.iter().rev().filter(|token| token.len() <= ENTRY_BYTES) {
+            cache.encode(merges, token, &[0, token.len()], &mut ids);
+            ids.clear();
+        }
+        cache
     }
 
-    /// Appends the ids of the piece `start..end` of `text`.
-    #[inline]
-    pub fn encode(&mut self, merges: &Merges, text: &[u8], start: usize, end: usize, ids: &mut Vec<u16>) {
-        if end - start > ENTRY_BYTES {
-            return merges.encode(&text[start..end], ids, &mut self.memory);
+    /// Appends the ids of the pieces of `text` that are between neighbouring `borders`.
+    pub fn encode(&mut self, merges: &Merges, text: &[u8], borders: &[usize], ids: &mut Vec<u16>) {
+        let mut keys = [(0, 0); PIECES_AT_ONCE];
+        let mut touched = 0;
+        for (key, border) in keys.iter_mut().zip(borders.windows(2)) {
+            if border[1] - border[0] <= ENTRY_BYTES {
+                let new = self::key(text, border[0], border[1]);
+                *key = (new, place(new));
+                // Nothing depends on what is read here, so the processor waits for many entries at once.
+                touched ^= self.entries[key.1][0].key as u64;
+            }
         }
-        let key = key(text, start, end);
-        let [newer, older] = &mut self.entries[place(key)];
+        std::hint::black_box(touched);
+        for ((key, place), border) in keys.into_iter().zip(borders.windows(2)) {
+            let piece = &text[border[0]..border[1]];
+            if key == 0 {
+                merges.encode(piece, ids, &mut self.memory);
+            } else {
+                self.encode_short(merges, piece, (key, place), ids);
+            }
+        }
+    }
+
+    #[inline]
+    fn encode_short(&mut self, merges: &Merges, piece: &[u8], (key, place): (u128, usize), ids: &mut Vec<u16>) {
+        let [newer, older] = &mut self.entries[place];
         if newer.key != key {
             std::mem::swap(newer, older);
             if newer.key != key {
                 let before = ids.len();
-                merges.encode(&text[start..end], ids, &mut self.memory);
+                merges.encode(piece, ids, &mut self.memory);
                 return newer.set(key, &ids[before..]);
             }
         }
-        // Most are one token.
-        if newer.count == 1 {
-            ids.push(newer.ids[0]);
-        } else {
-            ids.extend_from_slice(&newer.ids[..usize::from(newer.count)]);
-        }
+        // To copy all of them is less work than to find out how many to copy.
+        let before = ids.len();
+        ids.extend_from_slice(&newer.ids);
+        ids.truncate(before + usize::from(newer.ids[ENTRY_IDS]));
     }
 }
 
@@ -107,8 +134,8 @@ impl Entry {
     fn set(&mut self, key: u128, ids: &[u16]) {
         if ids.len() <= ENTRY_IDS {
             self.key = key;
-            self.count = ids.len() as u16;
             self.ids[..ids.len()].copy_from_slice(ids);
+            self.ids[ENTRY_IDS] = ids.len() as u16;
         }
     }
 }
@@ -133,7 +160,11 @@ fn place(key: u128) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
+    use super::super::train::{WordCounts, train};
     use super::super::vocabulary::Merge;
+    use super::super::{END_OF_TEXT, pieces};
     use super::*;
 
     /// The single bytes and these unions of two tokens, in the order in which they were learnt.
@@ -155,9 +186,14 @@ mod tests {
         ids
     }
 
+    fn ids_of_bytes(vocabulary: &Vocabulary) -> [u16; 256] {
+        std::array::from_fn(|byte| vocabulary.tokens.iter().position(|token| *token == [byte as u8]).unwrap() as u16)
+    }
+
     /// The rule as it is written: quadratic.
     fn by_the_rule(vocabulary: &Vocabulary, piece: &[u8]) -> Vec<u16> {
-        let mut ids: Vec<u16> = piece.iter().copied().map(u16::from).collect();
+        let bytes = ids_of_bytes(vocabulary);
+        let mut ids: Vec<u16> = piece.iter().map(|byte| bytes[usize::from(*byte)]).collect();
         let fits = |ids: &[u16]| {
             vocabulary.merges.iter().find_map(|merge| {
                 let at = ids.windows(2).position(|pair| pair == [merge.left, merge.right])?;
@@ -176,7 +212,7 @@ mod tests {
         let vocabulary = vocabulary(&[("b", "c"), ("a", "b"), ("a", "a"), ("aa", "a")]);
         let merges = Merges::new(&vocabulary).unwrap();
         assert!(matches!(merges, Merges::Linear(_)));
-        let pairs = Merges::Pairs(Box::new(Pairs::new(&vocabulary, std::array::from_fn(|byte| byte as u16)).unwrap()));
+        let pairs = Merges::Pairs(Box::new(Pairs::new(&vocabulary, ids_of_bytes(&vocabulary)).unwrap()));
         for (piece, expected) in [
             (&b"abc"[..], &[97, 256][..]),
             (b"abd", &[257, 100]),
@@ -209,6 +245,28 @@ mod tests {
         }
     }
 
+    proptest! {
+        /// Vocabularies of few letters, in which tokens overlap themselves and each other as much as they can.
+        #[test]
+        fn what_training_makes_is_merged_by_the_rule_in_every_way(
+            texts in prop::collection::vec("[ab]{0,60}|[abc ]{0,60}|a{0,60}", 1..8),
+            size in 258..400_usize,
+            other in "[abc]{1,100}",
+        ) {
+            let mut words = WordCounts::new(1000);
+            texts.iter().for_each(|text| words.count(text));
+            let vocabulary = train(words, size, &[END_OF_TEXT.to_owned()], |_| ()).unwrap();
+            let linear = Merges::new(&vocabulary).unwrap();
+            prop_assert!(matches!(linear, Merges::Linear(_)));
+            let pairs = Merges::Pairs(Box::new(Pairs::new(&vocabulary, ids_of_bytes(&vocabulary)).unwrap()));
+            for piece in texts.iter().chain([&other]).flat_map(|text| pieces(text)) {
+                let expected = by_the_rule(&vocabulary, piece.as_bytes());
+                prop_assert_eq!(&encode(&linear, piece.as_bytes()), &expected);
+                prop_assert_eq!(&encode(&pairs, piece.as_bytes()), &expected);
+            }
+        }
+    }
+
     #[test]
     fn a_vocabulary_without_a_byte_is_refused() {
         let mut vocabulary = vocabulary(&[]);
@@ -218,13 +276,14 @@ mod tests {
 
     #[test]
     fn a_cached_piece_is_the_same_wherever_it_lies() {
-        let merges = Merges::new(&vocabulary(&[("b", "c"), ("a", "b")])).unwrap();
-        let mut cache = Cache::new();
+        let vocabulary = vocabulary(&[("b", "c"), ("a", "b")]);
+        let merges = Merges::new(&vocabulary).unwrap();
+        let mut cache = Cache::new(&merges, &vocabulary);
         let mut ids = Vec::new();
         // In the middle of a text, at its end where 16 bytes cannot be read, and beside pieces that differ in length.
         let text = b"abc\0abc\0\0______________abc";
         for (start, end) in [(0, 3), (0, 4), (4, 7), (4, 8), (4, 9), (23, 26)] {
-            cache.encode(&merges, text, start, end, &mut ids);
+            cache.encode(&merges, text, &[start, end], &mut ids);
         }
         assert_eq!(ids, [97, 256, 97, 256, 0, 97, 256, 97, 256, 0, 97, 256, 0, 0, 97, 256]);
     }

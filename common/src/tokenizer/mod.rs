@@ -33,7 +33,7 @@ use crate::config::StorageConfig;
 use crate::storage::StorageError;
 use crate::worker_contract::ExitCode;
 pub use decode::DecodeStream;
-use merge::{Cache, Merges};
+use merge::{Cache, Merges, PIECES_AT_ONCE};
 pub use vocabulary::{Merge, Vocabulary};
 
 /// A byte-level BPE tokenizer. Cheap to clone, and to be shared between threads.
@@ -47,7 +47,9 @@ struct Shared {
     merges: Merges,
     end_of_text: u16,
     hash: String,
-    /// Those that no thread uses now. A thread takes one, or makes one, and gives it back: there are as many as
+    /// What a new one is a copy of.
+    first_cache: Cache,
+    /// Those that no thread uses now. A thread takes one, or copies one, and gives it back: there are as many as
     /// threads encode at once, of 2 MiB each.
     caches: Mutex<Vec<Cache>>,
 }
@@ -119,8 +121,9 @@ impl Tokenizer {
         let end_of_text =
             end_of_text.ok_or_else(|| unusable(name, format!("it has no special token {END_OF_TEXT}")))?;
         let hash = hash(&vocabulary.tokens);
+        let first_cache = Cache::new(&merges, &vocabulary);
         let caches = Mutex::default();
-        Ok(Tokenizer { shared: Arc::new(Shared { vocabulary, merges, end_of_text, hash, caches }) })
+        Ok(Tokenizer { shared: Arc::new(Shared { vocabulary, merges, end_of_text, hash, first_cache, caches }) })
     }
 
     /// What it is made of.
@@ -152,14 +155,19 @@ impl Tokenizer {
 
     /// Appends the ids of `text`, as [`Tokenizer::encode`] has them.
     pub fn encode_into(&self, text: &str, ids: &mut Vec<u16>) {
-        let mut cache = self.caches().pop().unwrap_or_else(Cache::new);
+        let mut cache = self.caches().pop().unwrap_or_else(|| self.shared.first_cache.clone());
         // Bytes per token of English are more than 4; what is too much here is soon used by the next text.
         ids.reserve(text.len() / 4);
-        let mut start = 0;
-        for piece in split::pieces(text) {
-            let end = start + piece.len();
-            cache.encode(&self.shared.merges, text.as_bytes(), start, end, ids);
-            start = end;
+        let mut pieces = split::pieces(text);
+        let mut borders = [0; PIECES_AT_ONCE + 1];
+        while borders[0] < text.len() {
+            let mut count = 0;
+            for piece in pieces.by_ref().take(PIECES_AT_ONCE) {
+                borders[count + 1] = borders[count] + piece.len();
+                count += 1;
+            }
+            cache.encode(&self.shared.merges, text.as_bytes(), &borders[..=count], ids);
+            borders[0] = borders[count];
         }
         self.caches().push(cache);
     }
