@@ -6,65 +6,38 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
+use super::pair_table::{NEVER, PairTable};
 use super::vocabulary::Vocabulary;
-
-/// Stands for "these two do not merge".
-const NEVER: u32 = u32::MAX;
 
 /// The merges of a vocabulary, by what they merge.
 pub(super) struct Pairs {
-    /// Open addressing: (left << 16 | right) << 32 | rank << 16 | union, or [`EMPTY`].
-    slots: Vec<u64>,
+    /// rank << 16 | union, below [`NEVER`], since ranks are below 65,535.
+    merges: PairTable,
     /// The ids of the single bytes.
     bytes: [u16; 256],
 }
 
-/// No merge has this value: its pair would be 65,535 twice, which no vocabulary uses as a part.
-const EMPTY: u64 = u64::MAX;
-
 impl Pairs {
     pub fn new(vocabulary: &Vocabulary, bytes: [u16; 256]) -> Result<Self, String> {
-        let slots = vec![EMPTY; (vocabulary.merges.len() * 2).next_power_of_two().max(2)];
-        let mut pairs = Pairs { slots, bytes };
+        let mut merges = PairTable::new(vocabulary.merges.len());
         for (rank, merge) in vocabulary.merges.iter().enumerate() {
-            let rank =
-                u16::try_from(rank).map_err(|_| format!("{} merges do not fit 16 bits", vocabulary.merges.len()))?;
-            pairs.insert(merge.left, merge.right, rank, merge.union);
+            let rank = u16::try_from(rank).ok().filter(|rank| *rank < u16::MAX);
+            let rank = rank.ok_or_else(|| format!("{} merges do not fit 16 bits", vocabulary.merges.len()))?;
+            merges.insert(merge.left, merge.right, u32::from(rank) << 16 | u32::from(merge.union));
         }
-        Ok(pairs)
-    }
-
-    fn insert(&mut self, left: u16, right: u16, rank: u16, union: u16) {
-        let pair = u32::from(left) << 16 | u32::from(right);
-        let slot = self.slot(pair);
-        // Of two merges of one pair the first counts.
-        if self.slots[slot] == EMPTY {
-            self.slots[slot] = u64::from(pair) << 32 | u64::from(rank) << 16 | u64::from(union);
-        }
-    }
-
-    /// Where `pair` is, or the free slot where it would be.
-    #[inline]
-    fn slot(&self, pair: u32) -> usize {
-        let mask = self.slots.len() - 1;
-        let mut slot = (u64::from(pair).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32) as usize & mask;
-        while self.slots[slot] != EMPTY && (self.slots[slot] >> 32) as u32 != pair {
-            slot = (slot + 1) & mask;
-        }
-        slot
+        Ok(Pairs { merges, bytes })
     }
 
     /// rank << 16 | union of the merge of `left` and `right`, or [`NEVER`].
     #[inline]
     fn merge_of(&self, left: u16, right: u16) -> u32 {
-        // The low half of an empty slot is `NEVER`.
-        self.slots[self.slot(u32::from(left) << 16 | u32::from(right))] as u32
+        self.merges.get(left, right)
     }
 }
 
 /// The merging of a piece; kept, so that its memory is.
 ///
-/// A part is named by the position of its first byte; what is stored at other positions is left over from pairs.
+/// A part is named by the position of its first byte; what is stored at other positions is left over from merges.
 #[derive(Clone, Default)]
 pub(super) struct Piece {
     id: Vec<u16>,

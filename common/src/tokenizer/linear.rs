@@ -2,25 +2,26 @@
 //!
 //! The ids of a piece are the one sequence of tokens in which no two neighbours would have merged across the place where
 //! they meet. So the longest token that can follow the last one is taken; where nothing leads on to the end, the last one is
-//! given up for a shorter one, and no token ends at that place again. This is how the crate `bpe` does it.
+//! given up for a shorter one, and no token ends at that place again: what is before a place has only one such sequence, so
+//! nothing else leads there either. This is how the crate `bpe` does it.
 //!
 //! What a sequence merges to is then told by pairs alone, since a merge across a border happens, or does not, by the
 //! history of the two tokens that meet there. It needs a vocabulary in which each token comes about in one way.
 
+use super::pair_table::{NEVER, PairTable, hash, pair};
 use super::trie::{NONE, Trie};
 use super::vocabulary::Vocabulary;
 
 /// Single bytes are the first tokens.
 const BYTES: u16 = 256;
-/// Stands for "these two do not merge"; every token is below it.
-const NEVER: u32 = u32::MAX;
+/// 128 KiB: of 50,000 merges, one pair in twenty that has no union is looked for in vain.
+const HINT_WORDS_LOG2: u32 = 14;
 
 /// Tokens are numbered in the order in which they were learnt, the single bytes first.
 pub(super) struct Linear {
     trie: Trie,
     tokens: Vec<Token>,
-    /// Open addressing: (left << 16 | right) << 32 | union, or [`EMPTY`].
-    unions: Vec<u64>,
+    unions: PairTable,
     /// By hash of a pair, whether it may have a union: most have none, and this is small enough to stay near.
     hints: Vec<u64>,
     /// The vocabulary's ids.
@@ -37,14 +38,14 @@ struct Token {
     length: u16,
 }
 
-/// No union has this value: it is no token.
-const EMPTY: u64 = u64::MAX;
-
 impl Linear {
     /// `None` if `vocabulary` has a token that the merges before it do not leave as its two parts, or one that several
     /// merges make: training does not.
     pub fn new(vocabulary: &Vocabulary, bytes: &[u16; 256]) -> Option<Self> {
         let ids: Vec<u16> = bytes.iter().copied().chain(vocabulary.merges.iter().map(|merge| merge.union)).collect();
+        if ids.len() > usize::from(NONE) {
+            return None;
+        }
         let mut number_of = vec![NONE; vocabulary.tokens.len()];
         for (number, id) in (0..NONE).zip(&ids) {
             number_of[usize::from(*id)] = number;
@@ -52,8 +53,9 @@ impl Linear {
         let texts: Vec<&[u8]> = ids.iter().map(|id| vocabulary.tokens[usize::from(*id)].as_slice()).collect();
         // Refuses tokens that are equal, so the numbers are those of the only ones.
         let trie = Trie::new(&texts)?;
-        let unions = vec![EMPTY; (vocabulary.merges.len() * 2).next_power_of_two().max(2)];
-        let mut linear = Linear { trie, tokens: Vec::with_capacity(ids.len()), unions, hints: vec![0; 1 << 14], ids };
+        let unions = PairTable::new(vocabulary.merges.len());
+        let mut linear =
+            Linear { trie, tokens: Vec::with_capacity(ids.len()), unions, hints: vec![0; 1 << HINT_WORDS_LOG2], ids };
         let bytes_left_and_right = std::iter::repeat_n([0, 0], bytes.len());
         let merged =
             vocabulary.merges.iter().map(|merge| [merge.left, merge.right].map(|id| number_of[usize::from(id)]));
@@ -63,10 +65,9 @@ impl Linear {
                 if left.max(right) >= number || !linear.meet(left, right, number.into()) {
                     return None;
                 }
-                let slot = linear.slot(left, right);
                 let (word, bit) = hint(left, right);
                 linear.hints[word] |= bit;
-                linear.unions[slot] = u64::from(pair(left, right)) << 32 | u64::from(number);
+                linear.unions.insert(left, right, number.into());
             }
             let start = &text[..text.len() - 1];
             let shorter = if start.is_empty() { NONE } else { linear.trie.longest(start).0 };
@@ -145,31 +146,15 @@ impl Linear {
         if self.hints[word] & bit == 0 {
             return NEVER;
         }
-        // The low half of an empty slot is `NEVER`.
-        self.unions[self.slot(left, right)] as u32
-    }
-
-    /// Where the union of the two is, or the free slot where it would be.
-    #[inline]
-    fn slot(&self, left: u16, right: u16) -> usize {
-        let pair = pair(left, right);
-        let mask = self.unions.len() - 1;
-        let mut slot = (u64::from(pair).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32) as usize & mask;
-        while self.unions[slot] != EMPTY && (self.unions[slot] >> 32) as u32 != pair {
-            slot = (slot + 1) & mask;
-        }
-        slot
+        self.unions.get(left, right)
     }
 }
 
-fn pair(left: u16, right: u16) -> u32 {
-    u32::from(left) << 16 | u32::from(right)
-}
-
+/// Where the hint of a pair is: the word and the bit in it.
 #[inline]
 fn hint(left: u16, right: u16) -> (usize, u64) {
-    let hash = u64::from(pair(left, right)).wrapping_mul(0x9E37_79B9_7F4A_7C15);
-    ((hash >> 50) as usize, 1 << (hash >> 44 & 63))
+    let hash = hash(pair(left, right));
+    ((hash >> (64 - HINT_WORDS_LOG2)) as usize, 1 << (hash >> (58 - HINT_WORDS_LOG2) & 63))
 }
 
 /// A set of places in a piece.

@@ -7,7 +7,7 @@
 //! what the ids of a text are, to the letter.
 //!
 //! - `split`: text to the pieces that merges never cross.
-//! - `merge`: one piece to ids, and the cache of pieces; `linear`, `trie` and `heap`: how.
+//! - `merge`: one piece to ids, and the cache of pieces; `linear`, `trie`, `heap` and `pair_table`: how.
 //! - `vocabulary`: what a tokenizer is made of.
 //! - `gpt2`: GPT-2's vocabulary.
 //! - [`files`]: vocabularies from and to files.
@@ -20,6 +20,7 @@ mod gpt2;
 mod heap;
 mod linear;
 mod merge;
+mod pair_table;
 mod split;
 pub mod train;
 mod trie;
