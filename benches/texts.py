@@ -1,7 +1,7 @@
 """The texts of the benchmarks, as JSON lines with a field `text`, made once in target/bench/texts.
 
-They come from a folder of corpora (CONVOY_CORPORA, by default shared/corpora beside the repository) and are longer than the
-Jargon File, which stands in for them where there is no such folder.
+They come from a folder of corpora (CONVOY_CORPORA, by default shared/corpora beside the repository). Where there is none the
+Jargon File stands in for them, and what needs them is skipped.
 """
 
 import itertools
