@@ -1,42 +1,18 @@
 //! One piece of text to ids: start from single bytes and apply, again and again, the merge that was learnt first of those
 //! that fit somewhere, at the leftmost place.
 //!
-//! Words repeat, so the ids of short pieces are kept in a [`Cache`]. A piece that is not there is merged by looking at all its
-//! pairs after each merge if it is short. If it is long, the crate `bpe` finds the same ids in linear time, from left to right;
-//! and a heap does, in n log n, for a vocabulary in which that crate's rule would not be the same ([`Vocabulary::dictionary`]).
+//! Words repeat, so the ids of short pieces are kept in a [`Cache`]. A piece that is not there is merged by `linear`, which
+//! finds the same ids from left to right; or, for a vocabulary in which it would not, by `heap`.
 
-use std::cmp::Reverse;
-use std::collections::BinaryHeap;
-use std::sync::OnceLock;
-
-use bpe::byte_pair_encoding::{BytePairEncoding, find_hash_factor_for_dictionary};
-
+use super::heap::{self, Pairs};
+use super::linear::{Linear, Places};
 use super::vocabulary::Vocabulary;
 
-/// Stands for "these two do not merge".
-const NEVER: u32 = u32::MAX;
-/// Pieces of up to so many bytes are merged pair by pair.
-const SHORT: usize = 48;
-
-/// The merges of a vocabulary, by what they merge.
-pub(super) struct Merges {
-    /// Open addressing: (left << 16 | right) << 32 | rank << 16 | union, or [`EMPTY`].
-    slots: Vec<u64>,
-    /// The ids of the single bytes.
-    bytes: [u16; 256],
-    /// Made when the first long piece comes: that takes a while, and most texts have none.
-    linear: OnceLock<Option<Linear>>,
+/// How pieces are merged, for one vocabulary.
+pub(super) enum Merges {
+    Linear(Linear),
+    Pairs(Box<Pairs>),
 }
-
-/// The encoder for long pieces.
-struct Linear {
-    encoder: BytePairEncoding,
-    /// Its ids to the vocabulary's.
-    ids: Vec<u16>,
-}
-
-/// No merge has this value: its pair would be 65,535 twice, which no vocabulary uses as a part.
-const EMPTY: u64 = u64::MAX;
 
 impl Merges {
     /// Takes the merges of `vocabulary`, in which every single byte must be a token.
@@ -53,229 +29,113 @@ impl Merges {
         for (byte, id) in bytes.into_iter().enumerate() {
             of_bytes[byte] = id.ok_or_else(|| format!("no token for the byte {byte:#04x}"))?;
         }
-        let slots = vec![EMPTY; (vocabulary.merges.len() * 3).next_power_of_two()];
-        let mut merges = Merges { slots, bytes: of_bytes, linear: OnceLock::new() };
-        for (rank, merge) in vocabulary.merges.iter().enumerate() {
-            let rank =
-                u16::try_from(rank).map_err(|_| format!("{} merges do not fit 16 bits", vocabulary.merges.len()))?;
-            merges.insert(merge.left, merge.right, rank, merge.union);
-        }
-        Ok(merges)
-    }
-
-    fn insert(&mut self, left: u16, right: u16, rank: u16, union: u16) {
-        let pair = u32::from(left) << 16 | u32::from(right);
-        let slot = self.slot(pair);
-        // Of two merges of one pair the first counts.
-        if self.slots[slot] == EMPTY {
-            self.slots[slot] = u64::from(pair) << 32 | u64::from(rank) << 16 | u64::from(union);
+        match Linear::new(vocabulary, &of_bytes) {
+            Some(linear) => Ok(Merges::Linear(linear)),
+            None => Ok(Merges::Pairs(Box::new(Pairs::new(vocabulary, of_bytes)?))),
         }
     }
 
-    /// Where `pair` is, or the free slot where it would be.
-    #[inline]
-    fn slot(&self, pair: u32) -> usize {
-        let mask = self.slots.len() - 1;
-        let mut slot = (u64::from(pair).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32) as usize & mask;
-        while self.slots[slot] != EMPTY && (self.slots[slot] >> 32) as u32 != pair {
-            slot = (slot + 1) & mask;
-        }
-        slot
-    }
-
-    /// rank << 16 | union of the merge of `left` and `right`, or [`NEVER`].
-    #[inline]
-    fn merge_of(&self, left: u16, right: u16) -> u32 {
-        // The low half of an empty slot is `NEVER`.
-        self.slots[self.slot(u32::from(left) << 16 | u32::from(right))] as u32
-    }
-
-    /// Appends the ids of `piece`. `vocabulary` is the one that these are the merges of.
-    fn encode(&self, vocabulary: &Vocabulary, piece: &[u8], ids: &mut Vec<u16>, long: &mut LongPiece) {
-        if piece.len() <= SHORT {
-            return self.merge_short(piece, ids);
-        }
-        match self.linear.get_or_init(|| Linear::new(vocabulary)) {
-            Some(linear) => linear.encode(piece, ids),
-            None => long.merge(self, piece, ids),
-        }
-    }
-
-    fn merge_short(&self, piece: &[u8], ids: &mut Vec<u16>) {
-        let mut parts = [0; SHORT];
-        // What merges[i] says about parts i and i + 1.
-        let mut merges = [NEVER; SHORT];
-        let mut count = piece.len();
-        for (part, byte) in parts.iter_mut().zip(piece) {
-            *part = self.bytes[usize::from(*byte)];
-        }
-        for i in 1..count {
-            merges[i - 1] = self.merge_of(parts[i - 1], parts[i]);
-        }
-        loop {
-            let (mut at, mut first) = (0, NEVER);
-            for (i, merge) in merges[..count.saturating_sub(1)].iter().enumerate() {
-                if *merge < first {
-                    (at, first) = (i, *merge);
-                }
-            }
-            if first == NEVER {
-                break;
-            }
-            parts[at] = first as u16;
-            parts.copy_within(at + 2..count, at + 1);
-            merges.copy_within(at + 1..count, at);
-            count -= 1;
-            merges[count - 1] = NEVER;
-            if at + 1 < count {
-                merges[at] = self.merge_of(parts[at], parts[at + 1]);
-            }
-            if at > 0 {
-                merges[at - 1] = self.merge_of(parts[at - 1], parts[at]);
-            }
-        }
-        ids.extend_from_slice(&parts[..count]);
-    }
-}
-
-impl Linear {
-    fn new(vocabulary: &Vocabulary) -> Option<Self> {
-        let ids = vocabulary.dictionary()?;
-        let tokens: Vec<Vec<u8>> = ids.iter().map(|id| vocabulary.tokens[usize::from(*id)].clone()).collect();
-        let hash_factor = find_hash_factor_for_dictionary(tokens.iter().cloned());
-        Some(Linear { encoder: BytePairEncoding::from_dictionary(tokens, Some(hash_factor)), ids })
-    }
-
-    fn encode(&self, piece: &[u8], ids: &mut Vec<u16>) {
-        ids.extend(self.encoder.encode_via_backtracking(piece).into_iter().map(|index| self.ids[index as usize]));
-    }
-}
-
-/// The merging of a long piece; kept, so that its memory is.
-///
-/// A part is named by the position of its first byte; what is stored at other positions is left over from merges.
-#[derive(Default)]
-pub(super) struct LongPiece {
-    id: Vec<u16>,
-    /// Where the next part starts.
-    next: Vec<u32>,
-    /// Where the part before it starts.
-    previous: Vec<u32>,
-    /// What [`Merges::merge_of`] says about the part and the next one.
-    merge: Vec<u32>,
-    /// (rank << 16 | union) << 32 | start of merges worth a look, the first one on top; those that no longer hold are
-    /// recognised when they come up.
-    queue: BinaryHeap<Reverse<u64>>,
-}
-
-impl LongPiece {
-    fn merge(&mut self, merges: &Merges, piece: &[u8], ids: &mut Vec<u16>) {
-        let length = piece.len() as u32;
-        self.id.clear();
-        self.id.extend(piece.iter().map(|byte| merges.bytes[usize::from(*byte)]));
-        self.next.clear();
-        self.next.extend(1..=length);
-        self.previous.clear();
-        self.previous.extend((0..length).map(|start| start.saturating_sub(1)));
-        self.merge.clear();
-        self.merge.extend(self.id.windows(2).map(|pair| merges.merge_of(pair[0], pair[1])));
-        self.merge.push(NEVER);
-        let mut queue = std::mem::take(&mut self.queue).into_vec();
-        let worth = self.merge.iter().zip(0_u64..).filter(|(merge, _)| **merge != NEVER);
-        queue.extend(worth.map(|(merge, start)| Reverse(u64::from(*merge) << 32 | start)));
-        self.queue = queue.into();
-        while let Some(Reverse(top)) = self.queue.pop() {
-            let start = top as u32 as usize;
-            if self.merge[start] == (top >> 32) as u32 {
-                self.merge_with_next(merges, start);
-            }
-        }
-        let mut start = 0;
-        while start < piece.len() {
-            ids.push(self.id[start]);
-            start = self.next[start] as usize;
-        }
-    }
-
-    /// Makes the part at `start` and the next one into one part.
-    fn merge_with_next(&mut self, merges: &Merges, start: usize) {
-        let gone = self.next[start] as usize;
-        let after = self.next[gone];
-        self.id[start] = self.merge[start] as u16;
-        self.next[start] = after;
-        self.merge[gone] = NEVER;
-        if let Some(previous) = self.previous.get_mut(after as usize) {
-            *previous = start as u32;
-        }
-        self.look(merges, start);
-        if start > 0 {
-            self.look(merges, self.previous[start] as usize);
-        }
-    }
-
-    /// Finds out what the part at `start` and the next one become.
-    fn look(&mut self, merges: &Merges, start: usize) {
-        let next = self.id.get(self.next[start] as usize);
-        let merge = next.map_or(NEVER, |next| merges.merge_of(self.id[start], *next));
-        self.merge[start] = merge;
-        if merge != NEVER {
-            self.queue.push(Reverse(u64::from(merge) << 32 | start as u64));
+    /// Appends the ids of `piece`.
+    fn encode(&self, piece: &[u8], ids: &mut Vec<u16>, memory: &mut Memory) {
+        match self {
+            Merges::Linear(linear) => linear.encode(piece, ids, &mut memory.closed),
+            Merges::Pairs(pairs) => memory.piece.encode(pairs, piece, ids),
         }
     }
 }
 
-/// The ids of short pieces that came up: a table in which a piece has one place, and the last one there stays.
+/// What merging needs, kept from piece to piece.
+#[derive(Clone, Default)]
+struct Memory {
+    closed: Places,
+    piece: heap::Piece,
+}
+
+/// The ids of short pieces that came up: a table in which a piece has two places, of which the last two there have one each.
+#[derive(Clone)]
 pub(super) struct Cache {
-    entries: Vec<Entry>,
-    long: LongPiece,
+    entries: Vec<[Entry; 2]>,
+    memory: Memory,
 }
 
 #[derive(Clone, Copy)]
 struct Entry {
     /// The bytes of the piece, and in the highest one how many they are; 0 for none.
     key: u128,
-    count: u16,
-    ids: [u16; ENTRY_IDS],
+    /// Its ids, and in the last place how many they are.
+    ids: [u16; ENTRY_IDS + 1],
 }
 
 /// The longest piece that the cache takes.
 const ENTRY_BYTES: usize = 15;
 /// The most ids of a piece that the cache takes.
 const ENTRY_IDS: usize = 7;
+/// How many pieces are looked up together.
+pub(super) const PIECES_AT_ONCE: usize = 32;
 /// 2 MiB of entries: words that are frequent enough to matter are some tens of thousands.
-const ENTRIES_LOG2: u32 = 16;
+const PAIRS_LOG2: u32 = 15;
 
 impl Cache {
-    pub fn new() -> Self {
-        let empty = Entry { key: 0, count: 0, ids: [0; ENTRY_IDS] };
-        Cache { entries: vec![empty; 1 << ENTRIES_LOG2], long: LongPiece::default() }
+    /// Has the tokens of `vocabulary` already, so that only what is several tokens has to come up once; of tokens for one
+    /// place those that were learnt first, as they are the most frequent.
+    pub fn new(merges: &Merges, vocabulary: &Vocabulary) -> Self {
+        let empty = Entry { key: 0, ids: [0; ENTRY_IDS + 1] };
+        let mut cache = Cache { entries: vec![[empty; 2]; 1 << PAIRS_LOG2], memory: Memory::default() };
+        let mut ids = Vec::new();
+        for token in vocabulary.tokens.iter().rev().filter(|token| token.len() <= ENTRY_BYTES) {
+            cache.encode(merges, token, &[0, token.len()], &mut ids);
+            ids.clear();
+        }
+        cache
     }
 
-    /// Appends the ids of the piece `start..end` of `text`.
-    #[inline]
-    pub fn encode(&mut self, model: (&Merges, &Vocabulary), text: &[u8], start: usize, end: usize, ids: &mut Vec<u16>) {
-        let (merges, vocabulary) = model;
-        if end - start > ENTRY_BYTES {
-            return merges.encode(vocabulary, &text[start..end], ids, &mut self.long);
-        }
-        let key = key(text, start, end);
-        let entry = &mut self.entries[place(key)];
-        if entry.key == key {
-            // Most are one token.
-            if entry.count == 1 {
-                ids.push(entry.ids[0]);
-            } else {
-                ids.extend_from_slice(&entry.ids[..usize::from(entry.count)]);
+    /// Appends the ids of the pieces of `text` that are between neighbouring `borders`.
+    pub fn encode(&mut self, merges: &Merges, text: &[u8], borders: &[usize], ids: &mut Vec<u16>) {
+        let mut keys = [(0, 0); PIECES_AT_ONCE];
+        let mut touched = 0;
+        for (key, border) in keys.iter_mut().zip(borders.windows(2)) {
+            if border[1] - border[0] <= ENTRY_BYTES {
+                let new = self::key(text, border[0], border[1]);
+                *key = (new, place(new));
+                // Nothing depends on what is read here, so the processor waits for many entries at once.
+                touched ^= self.entries[key.1][0].key as u64;
             }
-            return;
         }
+        std::hint::black_box(touched);
+        for ((key, place), border) in keys.into_iter().zip(borders.windows(2)) {
+            let piece = &text[border[0]..border[1]];
+            if key == 0 {
+                merges.encode(piece, ids, &mut self.memory);
+            } else {
+                self.encode_short(merges, piece, (key, place), ids);
+            }
+        }
+    }
+
+    #[inline]
+    fn encode_short(&mut self, merges: &Merges, piece: &[u8], (key, place): (u128, usize), ids: &mut Vec<u16>) {
+        let [newer, older] = &mut self.entries[place];
+        if newer.key != key {
+            std::mem::swap(newer, older);
+            if newer.key != key {
+                let before = ids.len();
+                merges.encode(piece, ids, &mut self.memory);
+                return newer.set(key, &ids[before..]);
+            }
+        }
+        // To copy all of them is less work than to find out how many to copy.
         let before = ids.len();
-        merges.encode(vocabulary, &text[start..end], ids, &mut self.long);
-        let new = &ids[before..];
-        if new.len() <= ENTRY_IDS {
-            entry.key = key;
-            entry.count = new.len() as u16;
-            entry.ids[..new.len()].copy_from_slice(new);
+        ids.extend_from_slice(&newer.ids);
+        ids.truncate(before + usize::from(newer.ids[ENTRY_IDS]));
+    }
+}
+
+impl Entry {
+    fn set(&mut self, key: u128, ids: &[u16]) {
+        if ids.len() <= ENTRY_IDS {
+            self.key = key;
+            self.ids[..ids.len()].copy_from_slice(ids);
+            self.ids[ENTRY_IDS] = ids.len() as u16;
         }
     }
 }
@@ -295,12 +155,16 @@ fn key(text: &[u8], start: usize, end: usize) -> u128 {
 fn place(key: u128) -> usize {
     let folded =
         (key as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ ((key >> 64) as u64).wrapping_mul(0xD6E8_FEB8_6659_FD93);
-    ((folded ^ folded >> 29).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> (64 - ENTRIES_LOG2)) as usize
+    ((folded ^ folded >> 29).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> (64 - PAIRS_LOG2)) as usize
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
+    use super::super::train::{WordCounts, train};
     use super::super::vocabulary::Merge;
+    use super::super::{END_OF_TEXT, pieces};
     use super::*;
 
     /// The single bytes and these unions of two tokens, in the order in which they were learnt.
@@ -315,11 +179,40 @@ mod tests {
         Vocabulary { tokens, merges, special: Vec::new() }
     }
 
+    fn encode(merges: &Merges, piece: &[u8]) -> Vec<u16> {
+        let mut ids = vec![7];
+        merges.encode(piece, &mut ids, &mut Memory::default());
+        assert_eq!(ids.remove(0), 7);
+        ids
+    }
+
+    fn ids_of_bytes(vocabulary: &Vocabulary) -> [u16; 256] {
+        std::array::from_fn(|byte| vocabulary.tokens.iter().position(|token| *token == [byte as u8]).unwrap() as u16)
+    }
+
+    /// The rule as it is written: quadratic.
+    fn by_the_rule(vocabulary: &Vocabulary, piece: &[u8]) -> Vec<u16> {
+        let bytes = ids_of_bytes(vocabulary);
+        let mut ids: Vec<u16> = piece.iter().map(|byte| bytes[usize::from(*byte)]).collect();
+        let fits = |ids: &[u16]| {
+            vocabulary.merges.iter().find_map(|merge| {
+                let at = ids.windows(2).position(|pair| pair == [merge.left, merge.right])?;
+                Some((at, merge.union))
+            })
+        };
+        while let Some((at, union)) = fits(&ids) {
+            ids[at] = union;
+            ids.remove(at + 1);
+        }
+        ids
+    }
+
     #[test]
-    fn the_first_merge_goes_first_and_the_leftmost_of_equals_short_and_long() {
+    fn the_first_merge_goes_first_and_the_leftmost_of_equals() {
         let vocabulary = vocabulary(&[("b", "c"), ("a", "b"), ("a", "a"), ("aa", "a")]);
         let merges = Merges::new(&vocabulary).unwrap();
-        let mut long = LongPiece::default();
+        assert!(matches!(merges, Merges::Linear(_)));
+        let pairs = Merges::Pairs(Box::new(Pairs::new(&vocabulary, ids_of_bytes(&vocabulary)).unwrap()));
         for (piece, expected) in [
             (&b"abc"[..], &[97, 256][..]),
             (b"abd", &[257, 100]),
@@ -328,26 +221,50 @@ mod tests {
             (b"aaa", &[259]),
             (b"\xff", &[255]),
         ] {
-            let (mut short_ids, mut long_ids) = (vec![7], vec![7]);
-            merges.merge_short(piece, &mut short_ids);
-            long.merge(&merges, piece, &mut long_ids);
-            assert_eq!(short_ids[1..], *expected, "{piece:?}");
-            assert_eq!(long_ids, short_ids, "{piece:?}");
-            let mut linear_ids = vec![7];
-            Linear::new(&vocabulary).unwrap().encode(piece, &mut linear_ids);
-            assert_eq!(linear_ids, short_ids, "{piece:?}");
+            for merges in [&merges, &pairs] {
+                assert_eq!(encode(merges, piece), *expected, "{piece:?}");
+            }
+            assert_eq!(by_the_rule(&vocabulary, piece), *expected, "{piece:?}");
         }
     }
 
     /// `abc` is ab + c here, but b + c was learnt before a + b, so no text merges to it.
     #[test]
     fn a_vocabulary_that_training_cannot_make_is_merged_as_it_says() {
-        let vocabulary = vocabulary(&[("b", "c"), ("a", "b"), ("ab", "c")]);
-        assert_eq!(vocabulary.dictionary(), None);
-        let merges = Merges::new(&vocabulary).unwrap();
-        let mut ids = Vec::new();
-        merges.encode(&vocabulary, &b"abc".repeat(SHORT), &mut ids, &mut LongPiece::default());
-        assert_eq!(ids, [97, 256].repeat(SHORT));
+        for unions in [
+            &[("b", "c"), ("a", "b"), ("ab", "c")][..],
+            // One token made in two ways.
+            &[("a", "b"), ("b", "c"), ("ab", "c"), ("a", "bc")],
+        ] {
+            let vocabulary = vocabulary(unions);
+            let merges = Merges::new(&vocabulary).unwrap();
+            assert!(matches!(merges, Merges::Pairs(_)));
+            for piece in [&b"abc".repeat(20)[..], b"abcbcab"] {
+                assert_eq!(encode(&merges, piece), by_the_rule(&vocabulary, piece));
+            }
+        }
+    }
+
+    proptest! {
+        /// Vocabularies of few letters, in which tokens overlap themselves and each other as much as they can.
+        #[test]
+        fn what_training_makes_is_merged_by_the_rule_in_every_way(
+            texts in prop::collection::vec("[ab]{0,60}|[abc ]{0,60}|a{0,60}", 1..8),
+            size in 258..400_usize,
+            other in "[abc]{1,100}",
+        ) {
+            let mut words = WordCounts::new(1000);
+            texts.iter().for_each(|text| words.count(text));
+            let vocabulary = train(words, size, &[END_OF_TEXT.to_owned()], |_| ()).unwrap();
+            let linear = Merges::new(&vocabulary).unwrap();
+            prop_assert!(matches!(linear, Merges::Linear(_)));
+            let pairs = Merges::Pairs(Box::new(Pairs::new(&vocabulary, ids_of_bytes(&vocabulary)).unwrap()));
+            for piece in texts.iter().chain([&other]).flat_map(|text| pieces(text)) {
+                let expected = by_the_rule(&vocabulary, piece.as_bytes());
+                prop_assert_eq!(&encode(&linear, piece.as_bytes()), &expected);
+                prop_assert_eq!(&encode(&pairs, piece.as_bytes()), &expected);
+            }
+        }
     }
 
     #[test]
@@ -361,12 +278,12 @@ mod tests {
     fn a_cached_piece_is_the_same_wherever_it_lies() {
         let vocabulary = vocabulary(&[("b", "c"), ("a", "b")]);
         let merges = Merges::new(&vocabulary).unwrap();
-        let mut cache = Cache::new();
+        let mut cache = Cache::new(&merges, &vocabulary);
         let mut ids = Vec::new();
         // In the middle of a text, at its end where 16 bytes cannot be read, and beside pieces that differ in length.
         let text = b"abc\0abc\0\0______________abc";
         for (start, end) in [(0, 3), (0, 4), (4, 7), (4, 8), (4, 9), (23, 26)] {
-            cache.encode((&merges, &vocabulary), text, start, end, &mut ids);
+            cache.encode(&merges, text, &[start, end], &mut ids);
         }
         assert_eq!(ids, [97, 256, 97, 256, 0, 97, 256, 97, 256, 0, 97, 256, 0, 0, 97, 256]);
     }

@@ -7,7 +7,7 @@
 //! what the ids of a text are, to the letter.
 //!
 //! - `split`: text to the pieces that merges never cross.
-//! - `merge`: one piece to ids, and the cache of pieces.
+//! - `merge`: one piece to ids, and the cache of pieces; `linear`, `trie`, `heap` and `pair_table`: how.
 //! - `vocabulary`: what a tokenizer is made of.
 //! - `gpt2`: GPT-2's vocabulary.
 //! - [`files`]: vocabularies from and to files.
@@ -17,9 +17,13 @@
 mod decode;
 pub mod files;
 mod gpt2;
+mod heap;
+mod linear;
 mod merge;
+mod pair_table;
 mod split;
 pub mod train;
+mod trie;
 mod vocabulary;
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -30,7 +34,7 @@ use crate::config::StorageConfig;
 use crate::storage::StorageError;
 use crate::worker_contract::ExitCode;
 pub use decode::DecodeStream;
-use merge::{Cache, Merges};
+use merge::{Cache, Merges, PIECES_AT_ONCE};
 pub use vocabulary::{Merge, Vocabulary};
 
 /// A byte-level BPE tokenizer. Cheap to clone, and to be shared between threads.
@@ -44,7 +48,9 @@ struct Shared {
     merges: Merges,
     end_of_text: u16,
     hash: String,
-    /// Those that no thread uses now. A thread takes one, or makes one, and gives it back: there are as many as
+    /// What a new one is a copy of.
+    first_cache: Cache,
+    /// Those that no thread uses now. A thread takes one, or copies one, and gives it back: there are as many as
     /// threads encode at once, of 2 MiB each.
     caches: Mutex<Vec<Cache>>,
 }
@@ -116,8 +122,9 @@ impl Tokenizer {
         let end_of_text =
             end_of_text.ok_or_else(|| unusable(name, format!("it has no special token {END_OF_TEXT}")))?;
         let hash = hash(&vocabulary.tokens);
+        let first_cache = Cache::new(&merges, &vocabulary);
         let caches = Mutex::default();
-        Ok(Tokenizer { shared: Arc::new(Shared { vocabulary, merges, end_of_text, hash, caches }) })
+        Ok(Tokenizer { shared: Arc::new(Shared { vocabulary, merges, end_of_text, hash, first_cache, caches }) })
     }
 
     /// What it is made of.
@@ -149,15 +156,19 @@ impl Tokenizer {
 
     /// Appends the ids of `text`, as [`Tokenizer::encode`] has them.
     pub fn encode_into(&self, text: &str, ids: &mut Vec<u16>) {
-        let mut cache = self.caches().pop().unwrap_or_else(Cache::new);
+        let mut cache = self.caches().pop().unwrap_or_else(|| self.shared.first_cache.clone());
         // Bytes per token of English are more than 4; what is too much here is soon used by the next text.
         ids.reserve(text.len() / 4);
-        let model = (&self.shared.merges, &self.shared.vocabulary);
-        let mut start = 0;
-        for piece in split::pieces(text) {
-            let end = start + piece.len();
-            cache.encode(model, text.as_bytes(), start, end, ids);
-            start = end;
+        let mut pieces = split::pieces(text);
+        let mut borders = [0; PIECES_AT_ONCE + 1];
+        while borders[0] < text.len() {
+            let mut count = 0;
+            for piece in pieces.by_ref().take(PIECES_AT_ONCE) {
+                borders[count + 1] = borders[count] + piece.len();
+                count += 1;
+            }
+            cache.encode(&self.shared.merges, text.as_bytes(), &borders[..=count], ids);
+            borders[0] = borders[count];
         }
         self.caches().push(cache);
     }

@@ -102,12 +102,29 @@ impl Pieces<'_> {
     /// Where the characters of `class` end, from `at` on.
     #[inline]
     fn end_of_run(&self, class: Class, mut at: usize) -> usize {
+        if class == Class::Letter {
+            at = self.end_of_ascii_letters(at);
+        }
         while at < self.text.len() {
             let (next, after) = self.class_at(at);
             if next != class {
                 break;
             }
             at = after;
+        }
+        at
+    }
+
+    /// Where the ASCII letters end, from `at` on, or some place before that near the text's end. Most words are not looked at
+    /// letter by letter: the processor cannot guess how long the next one is, and a wrong guess takes longer than the rest.
+    #[inline]
+    fn end_of_ascii_letters(&self, mut at: usize) -> usize {
+        while let Some(next) = self.text.as_bytes()[at..].first_chunk::<8>() {
+            let others = not_ascii_letters(u64::from_le_bytes(*next));
+            if others != 0 {
+                return at + others.trailing_zeros() as usize / 8;
+            }
+            at += 8;
         }
         at
     }
@@ -136,6 +153,19 @@ fn contraction_length(bytes: &[u8]) -> usize {
         [b'r' | b'v', b'e', ..] | [b'l', b'l', ..] => 2,
         _ => 0,
     }
+}
+
+/// The highest bit of each of eight bytes that is no ASCII letter.
+#[inline]
+fn not_ascii_letters(bytes: u64) -> u64 {
+    const fn each(byte: u8) -> u64 {
+        u64::from_le_bytes([byte; 8])
+    }
+    // With what is added, the highest bit is set from the bound on; sums stay below 256, so no byte touches the next.
+    let lower = (bytes | each(b'a' - b'A')) & each(0x7f);
+    let from_a = lower + each(0x80 - b'a');
+    let after_z = lower + each(0x7f - b'z');
+    (!from_a | after_z | bytes) & each(0x80)
 }
 
 impl Classes {
@@ -200,6 +230,20 @@ mod tests {
         check("\u{a0}\u{3000}x", &["\u{a0}", "\u{3000}", "x"]);
         check(" 's 'S", &[" '", "s", " '", "S"]);
         check("''re're'r", &["''", "re", "'re", "'", "r"]);
+    }
+
+    #[test]
+    fn eight_letters_at_once_are_those_of_ascii() {
+        for byte in 0..=u8::MAX {
+            for place in 0..8 {
+                for others in [b'a', b'Z', b'@', 0xff] {
+                    let mut bytes = [others; 8];
+                    bytes[place] = byte;
+                    let expected = bytes.map(|byte| if byte.is_ascii_alphabetic() { 0 } else { 0x80 });
+                    assert_eq!(not_ascii_letters(u64::from_le_bytes(bytes)).to_le_bytes(), expected);
+                }
+            }
+        }
     }
 
     /// Each character's class against the regex engine's, which has the same Unicode tables.

@@ -46,29 +46,6 @@ impl Vocabulary {
     }
 }
 
-impl Vocabulary {
-    /// The ids of the tokens that text becomes, in the order in which they were learnt, bytes first; `None` unless each
-    /// is made by one merge, of just the two parts that the merges before leave of it.
-    ///
-    /// In such a vocabulary, and training makes no others, two neighbours merge exactly if together they are a token:
-    /// the merges inside the span of a token do not depend on what is around it, so they come to the same two parts.
-    pub(super) fn dictionary(&self) -> Option<Vec<u16>> {
-        let bytes =
-            (0..=u16::MAX).zip(&self.tokens).filter(|(id, token)| token.len() == 1 && !self.special.contains(id));
-        let mut ids: Vec<u16> = bytes.map(|(id, _)| id).collect();
-        ids.extend(self.merges.iter().map(|merge| merge.union));
-        let rank_of: FxHashMap<&[u8], usize> =
-            ids.iter().map(|id| self.tokens[usize::from(*id)].as_slice()).zip(0..).collect();
-        let first_merge = ids.len() - self.merges.len();
-        let is_made_so = |(rank, merge): (usize, &Merge)| {
-            let join = last_join(&self.tokens[usize::from(merge.union)], rank, &rank_of);
-            join == Some(self.tokens[usize::from(merge.left)].len())
-        };
-        let each_once = first_merge == 256 && rank_of.len() == ids.len();
-        (each_once && (first_merge..).zip(&self.merges).all(is_made_so)).then_some(ids)
-    }
-}
-
 /// Where the two parts meet that the tokens of a rank below `limit` merge `token` to.
 pub(super) fn last_join(token: &[u8], limit: usize, rank_of: &FxHashMap<&[u8], usize>) -> Option<usize> {
     let mut bounds: Vec<usize> = (0..=token.len()).collect();
