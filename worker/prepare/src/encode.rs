@@ -54,6 +54,8 @@ impl Encoder<'_> {
     /// Encodes `batch`.
     pub fn encode(&self, batch: &Batch) -> Encoded {
         let mut encoded = Encoded::default();
+        // English has more than four bytes a token, so that this is enough for most, and little too much.
+        encoded.tokens.reserve_exact(batch.content.len() / 2);
         batch.bad.iter().for_each(|bad| encoded.tally.refuse(bad.clone()));
         let mut ids = Vec::new();
         for raw in &batch.documents {
@@ -63,6 +65,7 @@ impl Encoder<'_> {
                 Err(bad) => encoded.tally.refuse(bad),
             }
         }
+        encoded.tokens.shrink_to_fit();
         encoded
     }
 

@@ -13,7 +13,7 @@ use crate::progress::Progress;
 use crate::shards::ShardWriter;
 use crate::sides::Side;
 use crate::tokenize::part;
-use crate::work::{Document, Runs, Work};
+use crate::work::{Document, RunFile, Runs, Work};
 
 /// The most threads that write shards, each with a partition in memory.
 const WRITERS_MAX: usize = 4;
@@ -43,8 +43,8 @@ impl ShardTask<'_> {
 pub fn sizes(work: &Work, runs: &Runs, (rank, ranks): (usize, usize)) -> Result<Sizes, PrepareError> {
     let buckets = work.buckets();
     let sizes = Mutex::new(Sizes { tokens: vec![0; buckets], documents: vec![0; buckets] });
-    let mine: Vec<&String> = runs.names.iter().skip(rank).step_by(ranks).collect();
-    let add = |run: &&String| -> Result<(), PrepareError> {
+    let mine: Vec<&RunFile> = runs.files.iter().skip(rank).step_by(ranks).collect();
+    let add = |run: &&RunFile| -> Result<(), PrepareError> {
         let lines = work.table(run, 0..buckets)?;
         let mut sizes = sizes.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         for (bucket, pair) in lines.windows(2).enumerate() {
@@ -118,11 +118,11 @@ impl Merging<'_> {
 
     /// The documents of a partition from all runs, in order.
     fn load(&self, partition: &Partition) -> Result<Vec<Document>, PrepareError> {
-        let read = |run: &String| {
+        let read = |run: &RunFile| {
             let lines = self.work.table(run, partition.buckets.clone())?;
             self.work.documents(run, &lines)
         };
-        let parts = parallel::map(&self.runs.names, self.work.folder.concurrency(), read);
+        let parts = parallel::map(&self.runs.files, self.work.folder.concurrency(), read);
         let mut documents = Vec::new();
         for part in parts {
             documents.extend(part?);

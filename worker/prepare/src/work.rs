@@ -2,14 +2,14 @@
 //!
 //! A *run* is what one rank had encoded when its memory was full: documents sorted by (side, key), in one object, and
 //! beside it a JSON object with the batches that are in it, which is written last and makes it count. Keys are uniform,
-//! so each side is divided into *buckets* by their highest bits, and a table at the head of a run says where each bucket
+//! so each side is divided into *buckets* by their highest bits, and a table at the end of a run says where each bucket
 //! is. Whoever merges a range of buckets reads that range of every run. Which batches are in which run depends on ranks
 //! and restarts; the documents of all runs together, and so what is made of them, do not.
 //!
 //! ```text
+//! bucket  for each document: u128 key, u32 number of tokens; then the u16 tokens of all
 //! table   for each bucket of the training side, then of the validation side, and once more for the end:
 //!         u64 where it begins in the file, u32 documents, u32 CRC-32 of its bytes
-//! bucket  for each document: u128 key, u32 number of tokens; then the u16 tokens of all
 //! ```
 
 use std::collections::BTreeMap;
@@ -17,7 +17,7 @@ use std::ops::Range;
 
 use bytes::Bytes;
 use common::parallel;
-use common::storage::{Folder, StorageError, Upload};
+use common::storage::{Folder, StorageError};
 use common::token_shard::hex_sha256;
 use serde::{Deserialize, Serialize};
 
@@ -46,6 +46,8 @@ pub struct Work {
 /// What is in a run; the content of its JSON object.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Contents {
+    /// Where its table begins in the file.
+    pub table: u64,
     /// Its batches, by unit.
     pub covered: BTreeMap<u32, Vec<Covered>>,
     /// What became of them.
@@ -66,17 +68,29 @@ pub struct Covered {
 /// A run in memory.
 #[derive(Default)]
 pub struct Run {
-    entries: Vec<Entry>,
-    tokens: Vec<u8>,
+    /// Each with the number of its batch in this run.
+    entries: Vec<(u32, Entry)>,
+    /// Of each batch.
+    tokens: Vec<Vec<u8>>,
     batches: Vec<(u32, u32, bool)>,
+    bytes: usize,
     tally: Tally,
+}
+
+/// A run that was written.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunFile {
+    /// Its name in the work folder.
+    pub name: String,
+    /// Where its table begins.
+    table: u64,
 }
 
 /// The runs that count, and what they cover.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Runs {
-    /// Their names.
-    pub names: Vec<String>,
+    /// Their files.
+    pub files: Vec<RunFile>,
     /// The batches in them, by unit.
     pub coverage: BTreeMap<u32, Coverage>,
     /// What became of all that.
@@ -163,32 +177,32 @@ impl Work {
     }
 
     /// Where each bucket of `range` begins in a run, its documents and its CRC, and after them where the last one ends.
-    pub fn table(&self, run: &str, range: Range<usize>) -> Result<Vec<Line>, PrepareError> {
-        let name = format!("{run}.run");
+    pub fn table(&self, run: &RunFile, range: Range<usize>) -> Result<Vec<Line>, PrepareError> {
+        let name = &run.name;
         let bytes = LINE_BYTES * range.start as u64..LINE_BYTES * (range.end as u64 + 1);
-        let content = self.folder.get_range(&name, bytes)?;
+        let content = self.folder.get_range(name, run.table + bytes.start..run.table + bytes.end)?;
         let lines: Vec<Line> = content.chunks_exact(LINE_BYTES as usize).map(Line::parse).collect();
         let is_sound = lines.len() == range.len() + 1
             && lines.windows(2).all(|pair| {
                 let entries = u64::from(pair[0].documents) * ENTRY_BYTES;
                 pair[1].start.checked_sub(pair[0].start).is_some_and(|bytes| bytes >= entries)
             });
-        if is_sound { Ok(lines) } else { Err(self.damaged(&name, "its table makes no sense".into())) }
+        if is_sound { Ok(lines) } else { Err(self.damaged(name, "its table makes no sense".into())) }
     }
 
     /// The documents in a range of a run's buckets, whose `lines` are known.
-    pub fn documents(&self, run: &str, lines: &[Line]) -> Result<Vec<Document>, PrepareError> {
-        let name = format!("{run}.run");
+    pub fn documents(&self, run: &RunFile, lines: &[Line]) -> Result<Vec<Document>, PrepareError> {
+        let name = &run.name;
         let (Some(first), Some(last)) = (lines.first(), lines.last()) else { return Ok(Vec::new()) };
         if first.start == last.start {
             return Ok(Vec::new());
         }
-        let content = self.folder.get_range(&name, first.start..last.start)?;
+        let content = self.folder.get_range(name, first.start..last.start)?;
         let mut documents = Vec::new();
         for pair in lines.windows(2) {
             let block = content.slice((pair[0].start - first.start) as usize..(pair[1].start - first.start) as usize);
             if crc32fast::hash(&block) != pair[0].crc {
-                return Err(self.damaged(&name, "its bytes have another checksum".into()));
+                return Err(self.damaged(name, "its bytes have another checksum".into()));
             }
             let tokens = block.slice((u64::from(pair[0].documents) * ENTRY_BYTES) as usize..);
             let mut start = 0;
@@ -196,7 +210,7 @@ impl Work {
                 let (key, count) = parse_entry(entry);
                 let end = start + 2 * count as usize;
                 if end > tokens.len() {
-                    return Err(self.damaged(&name, "its documents do not fit their bucket".into()));
+                    return Err(self.damaged(name, "its documents do not fit their bucket".into()));
                 }
                 documents.push(Document { key, tokens: tokens.slice(start..end) });
                 start = end;
@@ -258,7 +272,7 @@ impl Runs {
             return;
         }
         all().for_each(|(unit, range)| self.coverage.entry(unit).or_default().add(range));
-        self.names.push(name.to_owned());
+        self.files.push(RunFile { name: format!("{name}.run"), table: contents.table });
         self.tally.add(contents.tally);
     }
 
@@ -271,79 +285,77 @@ impl Runs {
 impl Run {
     /// Whether there is room for `encoded` in `bytes_max` of memory; an empty run takes anything.
     pub fn has_room_for(&self, encoded: &Encoded, bytes_max: usize) -> bool {
-        let bytes = |entries: usize, tokens: usize| entries * size_of::<Entry>() + tokens;
-        let all = bytes(self.entries.len(), self.tokens.len()) + bytes(encoded.entries.len(), encoded.tokens.len());
-        self.batches.is_empty() || all <= bytes_max
+        self.batches.is_empty() || self.bytes + bytes(encoded) <= bytes_max
     }
 
     /// Adds a batch.
     pub fn push(&mut self, (unit, number, is_last): (u32, u32, bool), encoded: Encoded) {
-        let offset = self.tokens.len();
-        self.tokens.extend_from_slice(&encoded.tokens);
-        self.entries.extend(encoded.entries.into_iter().map(|e| Entry { start: e.start + offset, ..e }));
+        let batch = self.batches.len() as u32;
+        self.bytes += bytes(&encoded);
+        self.entries.extend(encoded.entries.into_iter().map(|entry| (batch, entry)));
+        self.tokens.push(encoded.tokens);
         self.batches.push((unit, number, is_last));
         self.tally.add(encoded.tally);
     }
 
-    /// Writes it, if there is anything in it. Its name says what is in it, so the same run written twice is one.
+    /// Writes it, if there is anything in it. Its name says which batches are in it, so the same run written twice is one.
     pub fn write(mut self, work: &Work) -> Result<(), PrepareError> {
         if self.batches.is_empty() {
             return Ok(());
         }
-        self.entries.sort_unstable_by_key(|entry| (entry.side, entry.key));
-        let contents = Contents { covered: covered(&mut self.batches), tally: std::mem::take(&mut self.tally) };
-        let json = serde_json::to_vec(&contents).unwrap_or_else(|e| unreachable!("contents are JSON: {e}"));
-        let name = &hex_sha256(&json)[..16];
-        self.write_documents(work, &format!("{name}.run"))?;
-        Ok(work.folder.put(&format!("{name}.run.json"), json.into())?)
+        let covered = covered(&mut self.batches);
+        let name = hex_sha256(&to_json(&covered))[..16].to_owned();
+        self.entries.sort_unstable_by_key(|(_, entry)| (entry.side, entry.key));
+        let table = self.write_documents(work, &format!("{name}.run"))?;
+        let contents = Contents { table, covered, tally: self.tally };
+        Ok(work.folder.put(&format!("{name}.run.json"), to_json(&contents).into())?)
     }
 
-    fn write_documents(&self, work: &Work, name: &str) -> Result<(), StorageError> {
-        let mut buckets = vec![0..0; work.buckets()];
-        let mut rest = 0;
-        for group in self.entries.chunk_by(|a, b| work.bucket(a) == work.bucket(b)) {
-            buckets[work.bucket(&group[0])] = rest..rest + group.len();
-            rest += group.len();
-        }
-        // The table needs every checksum before the first bucket is sent, so buckets are made twice: it is cheap.
-        let mut table = Vec::new();
-        let mut start = LINE_BYTES * (buckets.len() as u64 + 1);
-        let mut block = Vec::new();
-        for bucket in &buckets {
-            self.block(bucket.clone(), &mut block);
-            Line { start, documents: bucket.len() as u32, crc: crc32fast::hash(&block) }.write(&mut table);
-            start += block.len() as u64;
-            block.clear();
+    /// Writes buckets and table, and returns where the table begins.
+    fn write_documents(&self, work: &Work, name: &str) -> Result<u64, StorageError> {
+        let mut upload = work.folder.upload(name)?;
+        let (mut table, mut send) = (Vec::new(), Vec::new());
+        let (mut start, mut rest) = (0, &self.entries[..]);
+        for bucket in 0..work.buckets() {
+            let (entries, after) = rest.split_at(rest.partition_point(|(_, entry)| work.bucket(entry) <= bucket));
+            rest = after;
+            let block = send.len();
+            self.append(entries, &mut send);
+            let crc = crc32fast::hash(&send[block..]);
+            Line { start, documents: entries.len() as u32, crc }.write(&mut table);
+            start += (send.len() - block) as u64;
+            if send.len() >= SEND_BYTES {
+                let full = std::mem::replace(&mut send, Vec::with_capacity(SEND_BYTES));
+                upload.write(full.into())?;
+            }
         }
         Line { start, documents: 0, crc: 0 }.write(&mut table);
-        let mut upload = work.folder.upload(name)?;
-        upload.write(table.into())?;
-        for bucket in buckets {
-            self.block(bucket, &mut block);
-            send_full(&mut upload, &mut block)?;
-        }
-        upload.write(block.into())?;
-        upload.finish()
+        send.append(&mut table);
+        upload.write(send.into())?;
+        upload.finish()?;
+        Ok(start)
     }
 
     /// Appends the bucket of these entries to `block`.
-    fn block(&self, entries: Range<usize>, block: &mut Vec<u8>) {
-        let entries = &self.entries[entries];
-        for entry in entries {
+    fn append(&self, entries: &[(u32, Entry)], block: &mut Vec<u8>) {
+        for (_, entry) in entries {
             block.extend_from_slice(&entry.key.to_le_bytes());
             block.extend_from_slice(&entry.tokens.to_le_bytes());
         }
-        for entry in entries {
-            block.extend_from_slice(&self.tokens[entry.start..entry.start + 2 * entry.tokens as usize]);
+        for (batch, entry) in entries {
+            let tokens = &self.tokens[*batch as usize];
+            block.extend_from_slice(&tokens[entry.start..entry.start + 2 * entry.tokens as usize]);
         }
     }
 }
 
-fn send_full(upload: &mut Upload<'_>, block: &mut Vec<u8>) -> Result<(), StorageError> {
-    if block.len() >= SEND_BYTES {
-        upload.write(std::mem::take(block).into())?;
-    }
-    Ok(())
+/// What a batch takes in memory.
+fn bytes(encoded: &Encoded) -> usize {
+    encoded.entries.len() * size_of::<(u32, Entry)>() + encoded.tokens.capacity()
+}
+
+fn to_json(value: &impl Serialize) -> Vec<u8> {
+    serde_json::to_vec(value).unwrap_or_else(|e| unreachable!("it is JSON: {e}"))
 }
 
 /// Batches to ranges of them.
@@ -394,10 +406,10 @@ mod tests {
         run.write(&work).unwrap();
         let runs = work.runs().unwrap();
         assert!(runs.has(0) && !runs.has(1));
-        assert_eq!((runs.names.len(), runs.tally.documents), (1, 4));
+        assert_eq!((runs.files.len(), runs.tally.documents), (1, 4));
         let read = |buckets: Range<usize>| -> Vec<(u128, Vec<u8>)> {
-            let lines = work.table(&runs.names[0], buckets).unwrap();
-            let documents = work.documents(&runs.names[0], &lines).unwrap();
+            let lines = work.table(&runs.files[0], buckets).unwrap();
+            let documents = work.documents(&runs.files[0], &lines).unwrap();
             documents.into_iter().map(|d| (d.key, d.tokens.to_vec())).collect()
         };
         let train = work.buckets_of(Side::Train);
@@ -405,7 +417,7 @@ mod tests {
         assert_eq!(read(0..1), [(7, vec![4, 0, 5, 0, 6, 0])]);
         assert_eq!(read(1..8), []);
         assert_eq!(read(work.buckets_of(Side::Validation)), [(5, vec![3, 0])]);
-        let lines = work.table(&runs.names[0], train).unwrap();
+        let lines = work.table(&runs.files[0], train).unwrap();
         assert_eq!(lines[8].tokens(lines[9]), 2);
     }
 
@@ -415,17 +427,17 @@ mod tests {
         let mut run = Run::default();
         run.push((0, 0, true), encoded(&[(Side::Train, 7, &[4, 5, 6])]));
         run.write(&work).unwrap();
-        let name = work.runs().unwrap().names.remove(0);
-        let mut content = work.folder.get(&format!("{name}.run")).unwrap().to_vec();
-        let lines = work.table(&name, 0..1).unwrap();
-        *content.last_mut().unwrap() ^= 1;
-        work.folder.put(&format!("{name}.run"), content.clone().into()).unwrap();
-        let error = work.documents(&name, &lines).unwrap_err().to_string();
-        assert!(error.contains(&name) && error.contains("checksum"), "{error}");
-        content[0] = 0xff;
-        work.folder.put(&format!("{name}.run"), content.into()).unwrap();
-        assert!(work.table(&name, 0..1).unwrap_err().to_string().contains("table"));
-        work.folder.put(&format!("{name}.run.json"), Bytes::from_static(b"{")).unwrap();
+        let run = work.runs().unwrap().files.remove(0);
+        let mut content = work.folder.get(&run.name).unwrap().to_vec();
+        let lines = work.table(&run, 0..1).unwrap();
+        content[20] ^= 1;
+        work.folder.put(&run.name, content.clone().into()).unwrap();
+        let error = work.documents(&run, &lines).unwrap_err().to_string();
+        assert!(error.contains(&run.name) && error.contains("checksum"), "{error}");
+        content[run.table as usize] = 0xff;
+        work.folder.put(&run.name, content.into()).unwrap();
+        assert!(work.table(&run, 0..1).unwrap_err().to_string().contains("table"));
+        work.folder.put(&format!("{}.json", run.name), Bytes::from_static(b"{")).unwrap();
         assert!(work.runs().unwrap_err().to_string().contains("run.json"));
     }
 
@@ -441,10 +453,10 @@ mod tests {
         };
         write(&[(0, 0, false), (0, 2, false)]);
         write(&[(0, 2, false), (0, 0, false)]);
-        assert_eq!(work.runs().unwrap().names.len(), 1);
+        assert_eq!(work.runs().unwrap().files.len(), 1);
         write(&[(0, 2, false), (0, 3, true)]);
         let runs = work.runs().unwrap();
-        assert_eq!((runs.names.len(), runs.tally.documents), (1, 2));
+        assert_eq!((runs.files.len(), runs.tally.documents), (1, 2));
         assert!(!runs.has(0));
     }
 
