@@ -9,20 +9,35 @@ use super::section::Section;
 pub struct DataConfig {
     /// The tokenizer that the shards must have been made with: `gpt2`, or the path or URL of its files. Default `gpt2`.
     pub tokenizer: String,
-    /// Where to train: a folder of shards with its `index.json`; one data set today.
+    /// Where to train: folders of shards, each with its `index.json`, mixed by their weights.
     pub train: Vec<DataSource>,
     /// Where to validate; empty for none.
     pub validation: Vec<DataSource>,
     /// The most memory that shards read ahead may take on a rank. Default 256 MiB.
     pub prefetch_bytes: u64,
+    /// A local folder where the ranks of a node share what they have read of shards that are not on a local disk. Empty, as
+    /// by default, for `convoy-blocks-` and the user's number in the system's temporary folder.
+    pub cache_dir: String,
+    /// The most that folder may hold; 0 for no such folder. Default 17,179,869,184 (16 GiB).
+    pub cache_bytes: u64,
 }
+
+/// The least part of what is consumed that a data set may have.
+const LEAST_SHARE: f64 = 1e-3;
 
 /// One data set.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DataSource {
-    /// A storage URL or local path of a folder with `index.json`.
+    /// A storage URL or local path of a folder with `index.json`, or of token files of other programs.
     pub url: String,
+    /// How many sequences are from this data set, against the weights of the others. Default 1.
+    #[serde(default = "one")]
+    pub weight: f64,
+}
+
+fn one() -> f64 {
+    1.0
 }
 
 impl DataConfig {
@@ -32,9 +47,19 @@ impl DataConfig {
             train: section.required("train", "give train = [{ url = \"...\" }], a folder that prepare wrote"),
             validation: section.or("validation", Vec::new()),
             prefetch_bytes: section.or("prefetch_bytes", 256 << 20),
+            cache_dir: section.or("cache_dir", String::new()),
+            cache_bytes: section.or("cache_bytes", 16 << 30),
         };
         section.require(!data.tokenizer.is_empty(), "tokenizer", "\"\"", "names none; give \"gpt2\", or a path or URL");
-        section.require(data.train.len() == 1, "train", data.train.len(), "data sets; give exactly one");
+        section.require(!data.train.is_empty(), "train", "[]", "is empty; give at least one");
+        let weights = data.train.iter().map(|source| source.weight);
+        let (sum, least) = (weights.clone().sum::<f64>(), weights.clone().fold(f64::INFINITY, f64::min));
+        section.require(
+            data.train.is_empty() || (least / sum >= LEAST_SHARE && sum.is_finite()),
+            "train",
+            format!("weights {:?}", weights.collect::<Vec<_>>()),
+            format!("must be numbers above 0, each at least {LEAST_SHARE} of their sum"),
+        );
         section.require(data.validation.len() <= 1, "validation", data.validation.len(), "data sets; give one or none");
         let least = 8 << 20;
         section.require(

@@ -178,6 +178,14 @@ impl Folder {
         Folder { prefix: self.path(name), url: self.url_of(name), ..self.clone() }
     }
 
+    /// The folder that this one is in, and its name there; `None` at the root.
+    pub fn parent(&self) -> Option<(Folder, String)> {
+        let (url, _) = self.url.rsplit_once('/')?;
+        let mut parts: Vec<_> = self.prefix.parts().collect();
+        let name = parts.pop()?.as_ref().to_owned();
+        Some((Folder { prefix: parts.into_iter().collect(), url: url.to_owned(), ..self.clone() }, name))
+    }
+
     /// The absolute URL.
     pub fn url(&self) -> &str {
         &self.url
@@ -301,7 +309,7 @@ impl Folder {
     }
 
     /// The folder on a local disk that this one is, if it is.
-    fn local(&self) -> Option<std::path::PathBuf> {
+    pub fn local(&self) -> Option<std::path::PathBuf> {
         Url::parse(&self.url).ok().and_then(|url| url.to_file_path().ok())
     }
 
@@ -429,7 +437,21 @@ pub fn absolute_url(url: &str) -> Result<Url> {
         return Url::parse(url).map_err(|e| refuse(&e.to_string()));
     }
     let path = std::path::absolute(FilePath::new(url)).map_err(|e| refuse(&e.to_string()))?;
-    Url::from_file_path(path).map_err(|()| refuse("it is not a path"))
+    Url::from_file_path(without_parents(&path)).map_err(|()| refuse("it is not a path"))
+}
+
+/// `path` without `..`, which no store has: as the system sees it where the folders are there, by its letters otherwise.
+fn without_parents(path: &FilePath) -> std::path::PathBuf {
+    let mut plain = std::path::PathBuf::new();
+    for component in path.components() {
+        if component == std::path::Component::ParentDir {
+            plain = plain.canonicalize().unwrap_or(plain);
+            plain.pop();
+        } else {
+            plain.push(component);
+        }
+    }
+    plain
 }
 
 /// Retries with back-off and jitter until `deadline` has passed; it is time that counts, not how often.
@@ -504,5 +526,17 @@ mod tests {
         let error = Folder::open("ftp://host/x", &StorageConfig::default()).unwrap_err();
         assert_eq!(error.exit_code(), ExitCode::Config);
         assert!(error.to_string().contains("unknown scheme ftp://"), "{error}");
+    }
+
+    #[test]
+    fn paths_lead_up_as_the_system_has_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().canonicalize().unwrap();
+        std::fs::create_dir_all(root.join("a/b")).unwrap();
+        std::os::unix::fs::symlink(root.join("a/b"), root.join("link")).unwrap();
+        for (path, expected) in [("a/b/../x", "a/x"), ("link/../x", "a/x"), ("not/there/../../x/.", "x"), ("x", "x")] {
+            let url = absolute_url(root.join(path).to_str().unwrap()).unwrap();
+            assert_eq!(url.to_file_path().unwrap(), root.join(expected), "{path}");
+        }
     }
 }

@@ -117,7 +117,7 @@ fn a_token_beyond_the_vocabulary_is_named_with_its_offset() {
 #[test]
 fn missing_credentials_are_called_that() {
     const INNER: &str = "CONVOY_TEST_WITHOUT_CREDENTIALS";
-    let source = DataSource { url: "s3://bucket/data".into() };
+    let source = DataSource { url: "s3://bucket/data".into(), weight: 1.0 };
     if std::env::var_os(INNER).is_some() {
         let storage = StorageConfig::default();
         let error = DataSet::open(&source, &Fixture::config(&source.url), &storage, 8).unwrap_err();

@@ -1,35 +1,34 @@
 //! A folder of token shards, read by the position of a sequence.
 //!
 //! The sequences of a data set are numbered shard by shard, in the order of the index; that number is a position.
-//! Reading goes by whole blocks, several at once, each kept for the sequences that will share it.
+//! Blocks are verified whole, several at once, and kept for the sequences that will share them.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc::{SyncSender, sync_channel};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, PoisonError};
 use std::thread;
 
-use bytes::Bytes;
 use common::config::{DataConfig, DataSource, StorageConfig};
-use common::storage::{Folder, StorageError};
-use common::token_shard::{BLOCK_BYTES, HEADER_BYTES, INDEX_NAME, Index, TOKEN_BYTES, decode_tokens};
+use common::storage::Folder;
+use common::token_shard::{BLOCK_BYTES, INDEX_NAME, Index, TOKEN_BYTES, decode_tokens};
 use common::tokenizer::Tokenizer;
 
-use super::cache::BlockCache;
+use super::blocks::Blocks;
 use super::error::{DataError, TokenizerIdentity};
+use super::foreign::{self, Layout};
+use super::node_cache::NodeCache;
 use super::shards::{BlockId, Shards};
 
 /// A folder of token shards, cut into sequences. Shared by the threads that read it.
 #[derive(Debug)]
 pub struct DataSet {
-    shards: Shards,
+    blocks: Blocks,
     sequence_tokens: u64,
     /// Position of the first sequence of each shard.
     starts: Vec<u64>,
     sequences: u64,
     budget: Budget,
-    cache: Mutex<BlockCache>,
 }
 
 /// How `data.prefetch_bytes` is divided.
@@ -44,6 +43,11 @@ pub(super) struct Budget {
 }
 
 impl Budget {
+    /// Blocks that are read ahead: a part of those that are kept, so that they do not drive each other out.
+    pub fn blocks_ahead(&self) -> usize {
+        (self.cache_bytes / BLOCK_BYTES / 4).max(1) as usize
+    }
+
     /// An eighth to micro batches, at most a quarter to blocks under way, and what is left to the cache.
     fn divide(prefetch_bytes: u64, concurrency: u64) -> Self {
         let readers = concurrency.min(prefetch_bytes / 4 / BLOCK_BYTES).max(1);
@@ -70,8 +74,13 @@ impl DataSet {
         sequence_tokens: u64,
     ) -> Result<DataSet, DataError> {
         let folder = Folder::open(&source.url, storage)?;
-        let index = read_index(&folder)?;
-        check_tokenizer(&folder, &index, &Tokenizer::open(&data.tokenizer, storage)?, &data.tokenizer)?;
+        let tokenizer = Tokenizer::open(&data.tokenizer, storage)?;
+        let (folder, index, layout) = match read_index(&folder)? {
+            Some(index) => (folder, index, Layout::SHARD),
+            None => foreign::index(&folder, &data.tokenizer, &tokenizer)?
+                .ok_or_else(|| DataError::NoIndex { url: folder.url().to_owned() })?,
+        };
+        check_tokenizer(&folder, &index, &tokenizer, &data.tokenizer)?;
         let mut sequences = 0;
         let mut starts = Vec::with_capacity(index.shards.len());
         for shard in &index.shards {
@@ -81,9 +90,10 @@ impl DataSet {
         if sequences == 0 {
             return Err(DataError::TooShort { url: folder.url().to_owned(), tokens: index.tokens, sequence_tokens });
         }
-        let budget = Budget::divide(data.prefetch_bytes, storage.concurrency);
-        let cache = Mutex::new(BlockCache::new(budget.cache_bytes));
-        Ok(DataSet { shards: Shards::new(folder, index), sequence_tokens, starts, sequences, budget, cache })
+        let budget = Budget::divide(data.prefetch_bytes / data.train.len().max(1) as u64, storage.concurrency);
+        let node_cache = if folder.local().is_none() { open_node_cache(data) } else { None };
+        let blocks = Blocks::new(Shards::new(folder, index, layout), node_cache, budget.cache_bytes);
+        Ok(DataSet { blocks, sequence_tokens, starts, sequences, budget })
     }
 
     /// Number of sequences, at least 1; an epoch consumes each once.
@@ -93,7 +103,7 @@ impl DataSet {
 
     /// Tokens of all shards.
     pub fn tokens(&self) -> u64 {
-        self.shards.index().tokens
+        self.blocks.shards().index().tokens
     }
 
     /// Tokens of one sequence, T; a row that is read has one more.
@@ -103,35 +113,59 @@ impl DataSet {
 
     /// Every token is below this.
     pub fn vocabulary(&self) -> u32 {
-        self.shards.index().vocabulary
+        self.blocks.shards().index().vocabulary
     }
 
     /// Hash of the tokenizer, see [`Tokenizer::hash`].
     pub fn tokenizer_hash(&self) -> &str {
-        &self.shards.index().tokenizer_hash
+        &self.blocks.shards().index().tokenizer_hash
     }
 
     /// Blocks that had to be read twice so far because of a wrong hash: a sign of a bad network or memory.
     pub fn rereads(&self) -> u64 {
-        self.shards.rereads()
+        self.blocks.shards().rereads()
     }
 
     /// The sequences at `positions`, one after the other, each of T+1 tokens: a row-major \[B, T+1\].
     pub fn read(&self, positions: &[u64]) -> Result<Vec<i64>, DataError> {
         let row = self.sequence_tokens as usize + 1;
         let mut tokens = vec![0; positions.len() * row]; // [B, T+1]
-        let mut pieces: BTreeMap<BlockId, Vec<Piece>> = BTreeMap::new();
-        for (i, position) in positions.iter().enumerate() {
-            self.cut(*position, i * row, &mut pieces)?;
-        }
-        let blocks: Vec<_> = pieces.keys().copied().collect();
-        self.visit(&blocks, |id, content| {
-            for piece in &pieces[&id] {
-                let source = decode_tokens(&content[piece.block_bytes.clone()]).map(i64::from);
-                tokens[piece.first_token..].iter_mut().zip(source).for_each(|(to, from)| *to = from);
-            }
-        })?;
+        let rows: Vec<(usize, u64)> = (0..).step_by(row).zip(positions.iter().copied()).collect();
+        self.read_into(&rows, &mut tokens)?;
         Ok(tokens)
+    }
+
+    /// The same for sequences whose first tokens have their places in `tokens`: pairs of place and position.
+    pub fn read_into(&self, rows: &[(usize, u64)], tokens: &mut [i64]) -> Result<(), DataError> {
+        let mut pieces: BTreeMap<BlockId, Vec<Piece>> = BTreeMap::new();
+        for (first_token, position) in rows {
+            self.cut(*position, *first_token, &mut pieces)?;
+        }
+        self.load_missing(pieces.keys().copied())?;
+        let layout = self.blocks.shards().layout();
+        for (id, pieces) in &pieces {
+            let ranges: Vec<_> = pieces.iter().map(|piece| piece.block_bytes.clone()).collect();
+            self.blocks.show(*id, &ranges, |i, bytes| {
+                let to = &mut tokens[pieces[i].first_token..];
+                match layout.token_bytes {
+                    // The common case, so that it is compiled for it.
+                    TOKEN_BYTES => to.iter_mut().zip(decode_tokens(bytes)).for_each(|(to, token)| *to = token.into()),
+                    _ => to.iter_mut().zip(layout.tokens(bytes)).for_each(|(to, token)| *to = token),
+                }
+            })?;
+        }
+        Ok(())
+    }
+
+    /// The blocks that the sequence at `position` lies in.
+    pub(super) fn blocks_of(&self, position: u64) -> Result<impl Iterator<Item = BlockId> + use<>, DataError> {
+        let mut pieces = BTreeMap::new();
+        self.cut(position, 0, &mut pieces)?;
+        Ok(pieces.into_keys())
+    }
+
+    pub(super) fn blocks(&self) -> &Blocks {
+        &self.blocks
     }
 
     pub(super) fn budget(&self) -> Budget {
@@ -146,84 +180,77 @@ impl DataSet {
         pieces: &mut BTreeMap<BlockId, Vec<Piece>>,
     ) -> Result<(), DataError> {
         if position >= self.sequences {
-            let url = self.shards.url().to_owned();
+            let url = self.blocks.shards().url().to_owned();
             return Err(DataError::PastEnd { url, position, sequences: self.sequences });
         }
         // The last shard that starts at or before it; of several, all but the last have no sequence.
         let shard = self.starts.partition_point(|start| *start <= position) - 1;
         let token = (position - self.starts[shard]) * self.sequence_tokens;
-        let mut byte = HEADER_BYTES + token * TOKEN_BYTES;
-        let end = byte + (self.sequence_tokens + 1) * TOKEN_BYTES;
+        let Layout { first_byte, token_bytes, .. } = self.blocks.shards().layout();
+        let mut byte = first_byte + token * token_bytes;
+        let end = byte + (self.sequence_tokens + 1) * token_bytes;
         while byte < end {
             let block = byte / BLOCK_BYTES;
             let piece_end = end.min((block + 1) * BLOCK_BYTES);
             let block_bytes = (byte - block * BLOCK_BYTES) as usize..(piece_end - block * BLOCK_BYTES) as usize;
             pieces.entry(BlockId { shard, block }).or_default().push(Piece { block_bytes, first_token });
-            first_token += ((piece_end - byte) / TOKEN_BYTES) as usize;
+            first_token += ((piece_end - byte) / token_bytes) as usize;
             byte = piece_end;
         }
         Ok(())
     }
 
-    /// Shows each of `blocks` to `visitor`, in no particular order: those in the cache first, then the others as they
-    /// are read.
-    fn visit(&self, blocks: &[BlockId], mut visitor: impl FnMut(BlockId, &[u8])) -> Result<(), DataError> {
-        let mut missing = Vec::new();
-        for &id in blocks {
-            let cached = self.cache().get(id);
-            match cached {
-                Some(content) => visitor(id, &content),
-                None => missing.push(id),
+    /// Loads those of `blocks` that nobody has, several at once. The first failure is returned.
+    fn load_missing(&self, blocks: impl Iterator<Item = BlockId>) -> Result<(), DataError> {
+        let missing: Vec<BlockId> = blocks.filter(|id| self.blocks.claim(*id)).collect();
+        let (next, failure) = (AtomicUsize::new(0), Mutex::new(None));
+        let load = || {
+            // Also after a failure: what is claimed must be loaded, or others would wait for ever.
+            while let Some(id) = missing.get(next.fetch_add(1, Ordering::Relaxed)) {
+                if let Err(error) = self.blocks.load(*id) {
+                    failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+                }
             }
+        };
+        match self.budget.readers.min(missing.len()) {
+            0 | 1 => load(),
+            readers => thread::scope(|scope| (0..readers).for_each(|_| drop(scope.spawn(load)))),
         }
-        let next = AtomicUsize::new(0);
-        thread::scope(|scope| {
-            // Without a buffer, so that no reader holds more than one block. The receiver belongs to this closure: it
-            // is gone after the first error, and the readers end at their next block.
-            let (sender, receiver) = sync_channel(0);
-            for _ in 0..self.budget.readers.min(missing.len()) {
-                let (sender, missing, next) = (sender.clone(), &missing, &next);
-                scope.spawn(move || self.read_blocks(missing, next, sender));
-            }
-            drop(sender);
-            for (id, content) in receiver {
-                let content = content?;
-                visitor(id, &content);
-                self.cache().insert(id, content);
-            }
-            Ok(())
-        })
-    }
-
-    /// One reader: takes blocks off `missing` until there are none, or nobody wants them.
-    fn read_blocks(
-        &self,
-        missing: &[BlockId],
-        next: &AtomicUsize,
-        sender: SyncSender<(BlockId, Result<Bytes, DataError>)>,
-    ) {
-        while let Some(&id) = missing.get(next.fetch_add(1, Ordering::Relaxed)) {
-            if sender.send((id, self.shards.read(id))).is_err() {
-                return;
-            }
+        match failure.into_inner().unwrap_or_else(PoisonError::into_inner) {
+            Some(error) => Err(error),
+            None => Ok(()),
         }
-    }
-
-    fn cache(&self) -> MutexGuard<'_, BlockCache> {
-        self.cache.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-fn read_index(folder: &Folder) -> Result<Index, DataError> {
-    let url = folder.url_of(INDEX_NAME);
-    let content = match folder.get(INDEX_NAME) {
-        Err(StorageError::NotFound { .. }) => return Err(DataError::NoIndex { url: folder.url().to_owned() }),
-        other => other?,
+/// The node cache that the config names; a disk that refuses it is no reason not to train.
+fn open_node_cache(data: &DataConfig) -> Option<NodeCache> {
+    if data.cache_bytes == 0 {
+        return None;
+    }
+    let folder = match data.cache_dir.as_str() {
+        "" => std::env::temp_dir().join(format!("convoy-blocks-{}", nix::unistd::getuid())),
+        given => given.into(),
     };
+    let opened = NodeCache::open(&folder, data.cache_bytes);
+    opened
+        .inspect_err(|e| {
+            tracing::warn!("ranks share no blocks: data.cache_dir, {}, cannot be used: {e}", folder.display())
+        })
+        .ok()
+}
+
+/// The index of a folder, if it has one.
+fn read_index(folder: &Folder) -> Result<Option<Index>, DataError> {
+    let url = folder.url_of(INDEX_NAME);
+    if folder.url().ends_with(foreign::FILE_END) {
+        return Ok(None);
+    }
+    let Some(content) = folder.get_if_exists(INDEX_NAME)? else { return Ok(None) };
     let index = Index::parse(&url, &content)?;
     match index.shards.is_empty() {
         true => Err(DataError::NoShards { url }),
-        false => Ok(index),
+        false => Ok(Some(index)),
     }
 }
 
@@ -281,7 +308,7 @@ mod tests {
                 let expected = (in_shard(*position)..).map(|t| (t % u64::from(VOCABULARY)) as i64).take(1001);
                 assert!(row.iter().copied().eq(expected), "the sequence at {position}");
             }
-            let held = set.cache().bytes();
+            let held = set.blocks.memory().bytes();
             assert!(held > 0 && held <= set.budget.cache_bytes, "{held} of {:?}", set.budget);
         }
         assert_eq!(set.rereads(), 0);

@@ -21,12 +21,23 @@ pub enum DataError {
     OpenTokenizer(#[from] TokenizerError),
     /// The folder was never prepared, or is another one.
     #[error(
-        "{url}: no {INDEX_NAME} there, so it is not a folder of token shards; make it with `launcher prepare` and \
-         prepare.output = {url:?}, or correct data.train and data.validation"
+        "{url}: no {INDEX_NAME} and no token files (.bin) there, so it is not a folder of token shards; make it with \
+         `launcher prepare` and prepare.output = {url:?}, or correct data.train and data.validation"
     )]
     NoIndex {
         /// The folder.
         url: String,
+    },
+    /// A file of another program that cannot be read as one.
+    #[error(
+        "{url}: {reason}; data.train and data.validation take folders that `launcher prepare` wrote, and token files of \
+         llm.c, nanoGPT and Megatron"
+    )]
+    Foreign {
+        /// The file.
+        url: String,
+        /// What is wrong with it.
+        reason: String,
     },
     /// The index lists nothing.
     #[error("{url}: the index lists no token shards; its input was empty: run `launcher prepare` on some documents")]
@@ -90,7 +101,7 @@ pub enum DataError {
         /// Tokens before it in the shard.
         offset: u64,
         /// The id.
-        token: u16,
+        token: i64,
         /// Every id is below this.
         vocabulary: u32,
     },
@@ -126,6 +137,7 @@ impl DataError {
             DataError::Shard(_)
             | DataError::NoIndex { .. }
             | DataError::NoShards { .. }
+            | DataError::Foreign { .. }
             | DataError::MissingShard { .. }
             | DataError::Tokenizer { .. }
             | DataError::BeyondVocabulary { .. } => ExitCode::Data,

@@ -1,13 +1,16 @@
 //! Data sets for tests: tokens are consecutive integers, so that a range check proves what was read.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use common::config::{DataConfig, DataSource, StorageConfig};
 use common::storage::Folder;
 use common::token_shard::{BLOCK_BYTES, INDEX_NAME, Index, ShardEntry, encode};
 use common::tokenizer::Tokenizer;
 
+use super::foreign::Layout;
 use super::shards::Shards;
-use super::{DataError, DataSet};
+use super::{DataError, DataSet, TrainingData};
 
 /// Tokens are counted modulo this, GPT-2's vocabulary.
 pub(super) const VOCABULARY: u32 = 50_257;
@@ -66,8 +69,15 @@ impl Fixture {
 
     /// The least memory that a config allows.
     pub fn config(url: &str) -> DataConfig {
-        let train = vec![DataSource { url: url.to_owned() }];
-        DataConfig { tokenizer: "gpt2".into(), train, validation: Vec::new(), prefetch_bytes: 8 << 20 }
+        let train = vec![DataSource { url: url.to_owned(), weight: 1.0 }];
+        DataConfig {
+            tokenizer: "gpt2".into(),
+            train,
+            validation: Vec::new(),
+            prefetch_bytes: 8 << 20,
+            cache_dir: String::new(),
+            cache_bytes: 0,
+        }
     }
 
     pub fn open(&self, sequence_tokens: u64) -> Result<DataSet, DataError> {
@@ -75,7 +85,21 @@ impl Fixture {
         DataSet::open(&config.train[0], &config, &StorageConfig::default(), sequence_tokens)
     }
 
+    /// To train on alone.
+    pub fn train(&self, sequence_tokens: u64, global_sequences: u64) -> Arc<TrainingData> {
+        Self::train_on(&[(self, 1.0)], sequence_tokens, global_sequences)
+    }
+
+    /// To train on several with these weights, under seed 11.
+    pub fn train_on(sets: &[(&Fixture, f64)], sequence_tokens: u64, global_sequences: u64) -> Arc<TrainingData> {
+        let source =
+            |(fixture, weight): &(&Fixture, f64)| DataSource { url: fixture.folder.url().to_owned(), weight: *weight };
+        let config = DataConfig { train: sets.iter().map(source).collect(), ..Self::config("") };
+        let storage = StorageConfig::default();
+        Arc::new(TrainingData::open(&config, &storage, 11, global_sequences, sequence_tokens).unwrap())
+    }
+
     pub fn shards(&self) -> Shards {
-        Shards::new(self.folder.clone(), self.index.clone())
+        Shards::new(self.folder.clone(), self.index.clone(), Layout::SHARD)
     }
 }

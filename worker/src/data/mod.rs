@@ -1,10 +1,13 @@
-//! The token stream: sequences in an order that depends on nothing but the seed, read ahead of the step.
+//! The token stream: sequences in an order that no world size and no restart changes, read ahead of the step.
 //!
-//! - [`order`]: the number of a training sequence to its position in the data set.
+//! - [`order`]: the number of a training sequence to its position in a data set.
+//! - [`TrainingData`]: the data sets of a run, in their order.
 //! - [`DataSet`]: a folder of token shards; positions to tokens.
+//! - `foreign`: token files of other programs as data sets.
 //! - `shards`: one block of one shard, verified before anybody sees it.
-//! - `cache`: the blocks that were read last, within a bound.
-//! - [`TokenStream`]: this rank's micro batches, made on a thread of their own.
+//! - `blocks`: where verified blocks are; `cache`: in memory, within a bound; `node_cache`: on a local disk that the ranks of
+//!   a node share.
+//! - [`TokenStream`]: this rank's micro batches, made on a thread of their own; `read_ahead`: blocks before they are needed.
 //! - [`DataError`]: what can go wrong, and which exit code it has.
 //!
 //! The whole cursor is one u64, the number of sequences consumed: it is the caller's, and lives in the checkpoint.
@@ -13,15 +16,21 @@
 
 #[cfg(test)]
 mod bad_data;
+mod blocks;
 mod cache;
 mod data_set;
 mod error;
 #[cfg(test)]
 mod fixture;
+mod foreign;
+mod node_cache;
 pub mod order;
+mod read_ahead;
 mod shards;
 mod stream;
+mod training_data;
 
 pub use data_set::DataSet;
 pub use error::{DataError, TokenizerIdentity};
 pub use stream::{MicroBatch, TokenStream};
+pub use training_data::TrainingData;

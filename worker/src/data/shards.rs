@@ -1,13 +1,16 @@
 //! One block of one token shard, verified before anybody sees it.
 
+use std::io;
 use std::ops::Range;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use bytes::Bytes;
 use common::storage::{Folder, StorageError};
-use common::token_shard::{BLOCK_BYTES, HEADER_BYTES, Index, ShardEntry, ShardError, TOKEN_BYTES, decode_tokens};
+use common::token_shard::{BLOCK_BYTES, Index, ShardEntry, ShardError};
 
 use super::DataError;
+use super::foreign::Layout;
 
 /// A block of [`BLOCK_BYTES`] in the data set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -31,6 +34,7 @@ impl BlockId {
 pub(super) struct Shards {
     folder: Folder,
     index: Index,
+    layout: Layout,
     /// Whether the size of each shard was compared with the index.
     size_is_right: Vec<AtomicBool>,
     rereads: AtomicU64,
@@ -38,9 +42,9 @@ pub(super) struct Shards {
 
 impl Shards {
     /// Nothing is read yet.
-    pub fn new(folder: Folder, index: Index) -> Self {
+    pub fn new(folder: Folder, index: Index, layout: Layout) -> Self {
         let size_is_right = index.shards.iter().map(|_| AtomicBool::new(false)).collect();
-        Shards { folder, index, size_is_right, rereads: AtomicU64::new(0) }
+        Shards { folder, index, layout, size_is_right, rereads: AtomicU64::new(0) }
     }
 
     /// What the index says.
@@ -58,13 +62,47 @@ impl Shards {
         self.rereads.load(Ordering::Relaxed)
     }
 
-    /// Reads a block and verifies size, hash, header and vocabulary.
+    /// The folder on a local disk that the shards are in, if they are.
+    pub fn local_folder(&self) -> Option<PathBuf> {
+        self.folder.local()
+    }
+
+    /// Where tokens are in a shard.
+    pub fn layout(&self) -> Layout {
+        self.layout
+    }
+
+    /// Whether blocks have hashes.
+    pub fn has_hashes(&self) -> bool {
+        self.index.shards.iter().all(|shard| shard.bytes == 0 || !shard.block_sha256.is_empty())
+    }
+
+    /// The hash of a block; `None` where the shards were made by a program that gives none.
+    pub fn hash(&self, id: BlockId) -> Option<&str> {
+        self.index.shards[id.shard].block_sha256.get(id.block as usize).map(String::as_str)
+    }
+
+    /// Reads a block from the store and verifies size, hash, header and vocabulary.
     pub fn read(&self, id: BlockId) -> Result<Bytes, DataError> {
         let entry = &self.index.shards[id.shard];
+        self.verified(id, || self.folder.get_range(&entry.name, id.range(entry)).map_err(explain))
+    }
+
+    /// The same for what `fetch` reads.
+    pub fn verified(&self, id: BlockId, fetch: impl Fn() -> Result<Bytes, DataError>) -> Result<Bytes, DataError> {
         self.check_size(id.shard)?;
-        let content = self.read_verified(id, || self.folder.get_range(&entry.name, id.range(entry)))?;
+        let content = self.read_verified(id, fetch)?;
         self.check_content(id, &content)?;
         Ok(content)
+    }
+
+    /// What a failure to read a shard as a local file means.
+    pub fn explain_local(&self, shard: usize, error: io::Error) -> DataError {
+        let url = self.folder.url_of(&self.index.shards[shard].name);
+        match error.kind() {
+            io::ErrorKind::NotFound => DataError::MissingShard { url },
+            _ => StorageError::Local { url, operation: "read", reason: error.to_string() }.into(),
+        }
     }
 
     /// Compares the size of a shard with the index, once: a truncated file is then called that, not damaged.
@@ -84,14 +122,17 @@ impl Shards {
 
     /// What `fetch` returns, once it has the right hash. A wrong one may have come from the wire or a cache on the way,
     /// so the block is fetched a second time before the shard is called damaged.
-    fn read_verified(&self, id: BlockId, fetch: impl Fn() -> Result<Bytes, StorageError>) -> Result<Bytes, DataError> {
+    fn read_verified(&self, id: BlockId, fetch: impl Fn() -> Result<Bytes, DataError>) -> Result<Bytes, DataError> {
         let entry = &self.index.shards[id.shard];
         let url = self.folder.url_of(&entry.name);
-        let content = fetch().map_err(explain)?;
+        let content = fetch()?;
+        if self.hash(id).is_none() {
+            return Ok(content);
+        }
         let Err(damage) = entry.verify_block(&url, id.block, &content) else { return Ok(content) };
         self.rereads.fetch_add(1, Ordering::Relaxed);
         tracing::warn!(%damage, "reading the block once more");
-        let content = fetch().map_err(explain)?;
+        let content = fetch()?;
         entry.verify_block(&url, id.block, &content)?;
         Ok(content)
     }
@@ -100,14 +141,17 @@ impl Shards {
     fn check_content(&self, id: BlockId, content: &[u8]) -> Result<(), DataError> {
         let entry = &self.index.shards[id.shard];
         let url = || self.folder.url_of(&entry.name);
-        let header = if id.block == 0 { HEADER_BYTES as usize } else { 0 };
-        if id.block == 0 {
+        let Layout { first_byte, token_bytes, has_header } = self.layout;
+        let before = if id.block == 0 { first_byte as usize } else { 0 };
+        if id.block == 0 && has_header {
             entry.verify_header(&url(), content)?;
         }
         let vocabulary = self.index.vocabulary;
-        let beyond = decode_tokens(&content[header..]).enumerate().find(|(_, token)| u32::from(*token) >= vocabulary);
-        let Some((i, token)) = beyond else { return Ok(()) };
-        let offset = (id.range(entry).start + header as u64 - HEADER_BYTES) / TOKEN_BYTES + i as u64;
+        let mut tokens = self.layout.tokens(&content[before..]);
+        // A token below 0 is one of the highest as u32.
+        let Some(i) = tokens.position(|token| token as u32 >= vocabulary) else { return Ok(()) };
+        let token = self.layout.tokens(&content[before..]).nth(i).unwrap_or_default();
+        let offset = (id.range(entry).start + before as u64 - first_byte) / token_bytes + i as u64;
         Err(DataError::BeyondVocabulary { url: url(), offset, token, vocabulary })
     }
 }

@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use common::batch_plan::BatchPlan;
 use common::topology::{Rank, WorldSize};
 
-use super::order::Order;
-use super::{DataError, DataSet};
+use super::read_ahead::{self, Reached};
+use super::{DataError, TrainingData};
 
 /// The most micro batches that wait to be trained on; memory may allow fewer.
 const QUEUE_MICRO_BATCHES: u64 = 8;
@@ -40,21 +40,27 @@ impl TokenStream {
     /// Starts reading the micro batches of `rank`, as `plan` divides them, for the `steps` steps that follow the
     /// consumption of `consumed` sequences by all ranks.
     pub fn train(
-        set: Arc<DataSet>,
-        seed: u64,
+        data: Arc<TrainingData>,
         plan: BatchPlan,
         rank: Rank,
         world: WorldSize,
         consumed: u64,
         steps: u64,
     ) -> TokenStream {
-        assert_eq!(plan.sequence_tokens, set.sequence_tokens(), "the plan and the data set differ in T");
-        let (sender, receiver) = sync_channel(queue_micro_batches(&plan, set.budget().queue_bytes));
-        let ranges =
-            (0..steps).flat_map(move |step| plan.micro_batches(consumed + step * plan.global_sequences, rank, world));
+        assert_eq!(plan.sequence_tokens, data.sets()[0].sequence_tokens(), "the plan and the data differ in T");
+        let budget = data.budget();
+        let (sender, receiver) = sync_channel(queue_micro_batches(&plan, budget.queue_bytes));
+        let ranges = move || {
+            (0..steps).flat_map(move |step| plan.micro_batches(consumed + step * plan.global_sequences, rank, world))
+        };
+        let reached = Arc::new(Reached::default());
+        read_ahead::start(&data, ranges(), budget.blocks_ahead(), budget.readers, &reached);
         thread::Builder::new()
             .name("token stream".into())
-            .spawn(move || send_micro_batches(&set, seed, ranges, &sender))
+            .spawn(move || {
+                send_micro_batches(&data, ranges(), &sender, &reached);
+                reached.end();
+            })
             .unwrap_or_else(|e| panic!("cannot start the thread that reads tokens: {e}"));
         TokenStream { receiver }
     }
@@ -79,17 +85,16 @@ fn queue_micro_batches(plan: &BatchPlan, queue_bytes: u64) -> usize {
 
 /// Reads one micro batch after the other, until the last, the first error, or nobody listens.
 fn send_micro_batches(
-    set: &DataSet,
-    seed: u64,
+    data: &TrainingData,
     ranges: impl Iterator<Item = Range<u64>>,
     sender: &SyncSender<Result<MicroBatch, DataError>>,
+    reached: &Reached,
 ) {
-    let order = Order::new(seed, set.sequences());
     for sequences in ranges {
-        let positions: Vec<_> = sequences.clone().map(|number| order.position(number)).collect();
-        let batch = positions.len();
-        let read = set.read(&positions);
+        let read = data.read(sequences.clone());
+        reached.set(sequences.end);
         let failed = read.is_err();
+        let batch = (sequences.end - sequences.start) as usize;
         let micro_batch = read.map(|tokens| MicroBatch { sequences, tokens, batch, waited: Duration::ZERO });
         if sender.send(micro_batch).is_err() || failed {
             return;
@@ -112,9 +117,9 @@ mod tests {
     }
 
     /// The first tokens of the sequences of each step, over all ranks of a world in rank order.
-    fn steps(set: &Arc<DataSet>, plan: BatchPlan, world: u32, consumed: u64, steps: u64) -> Vec<Vec<i64>> {
+    fn steps(data: &Arc<TrainingData>, plan: BatchPlan, world: u32, consumed: u64, steps: u64) -> Vec<Vec<i64>> {
         let world = WorldSize::new(world).unwrap();
-        let start = |rank| TokenStream::train(set.clone(), 11, plan, rank, world, consumed, steps);
+        let start = |rank| TokenStream::train(data.clone(), plan, rank, world, consumed, steps);
         let mut streams: Vec<_> = world.ranks().map(|rank| (rank, start(rank))).collect();
         let mut of_steps = Vec::new();
         for step in 0..steps {
@@ -140,13 +145,13 @@ mod tests {
 
     #[test]
     fn every_world_size_consumes_the_same_sequences_over_epochs() {
-        let set = Arc::new(Fixture::new("worlds", &[100, 77, 50]).open(T).unwrap());
-        assert_eq!(set.sequences(), 12 + 9 + 6);
-        let alone = steps(&set, plan(10, 3), 1, 0, 12);
+        let data = Fixture::new("worlds", &[100, 77, 50]).train(T, 10);
+        assert_eq!(data.sets()[0].sequences(), 12 + 9 + 6);
+        let alone = steps(&data, plan(10, 3), 1, 0, 12);
         for world in [1, 2, 3, 4, 8, 13] {
             for micro in [1, 3, 10] {
                 assert_eq!(
-                    steps(&set, plan(10, micro), world, 0, 12),
+                    steps(&data, plan(10, micro), world, 0, 12),
                     alone,
                     "{world} ranks, micro batches of {micro}"
                 );
@@ -163,11 +168,11 @@ mod tests {
 
     #[test]
     fn resuming_continues_exactly_with_any_world_size() {
-        let set = Arc::new(Fixture::new("resume", &[100, 77, 50]).open(T).unwrap());
-        let whole = steps(&set, plan(10, 4), 2, 0, 9);
+        let data = Fixture::new("resume", &[100, 77, 50]).train(T, 10);
+        let whole = steps(&data, plan(10, 4), 2, 0, 9);
         for done in 0..9 {
             for world in [2, 3] {
-                let rest = steps(&set, plan(10, 2), world, done * 10, 9 - done);
+                let rest = steps(&data, plan(10, 2), world, done * 10, 9 - done);
                 assert_eq!(rest, whole[done as usize..], "resumed after {done} steps on {world} ranks");
             }
         }
@@ -176,12 +181,11 @@ mod tests {
     #[test]
     fn good_micro_batches_come_before_the_error() {
         let fixture = Fixture::new("late-error", &[100; 20]);
-        let set = Arc::new(fixture.open(T).unwrap());
+        let data = fixture.train(T, 1);
         fixture.folder.delete(&fixture.index.shards[7].name).unwrap();
-        let order = Order::new(11, set.sequences());
-        let good = (0..).take_while(|n| order.position(*n) / 12 != 7).count();
+        let good = (0..).take_while(|n| data.blocks_of(*n).unwrap().all(|of| of.block.shard != 7)).count();
         assert!(good > 0, "another seed would show more");
-        let mut stream = TokenStream::train(set, 11, plan(1, 1), Rank::ZERO, WorldSize::ONE, 0, 240);
+        let mut stream = TokenStream::train(data, plan(1, 1), Rank::ZERO, WorldSize::ONE, 0, 240);
         for number in 0..good as u64 {
             assert_eq!(stream.next().unwrap().sequences, number..number + 1);
         }
@@ -191,16 +195,34 @@ mod tests {
 
     #[test]
     fn dropping_a_stream_ends_its_thread() {
-        let set = Arc::new(Fixture::new("drop", &[100]).open(T).unwrap());
-        let mut stream = TokenStream::train(set.clone(), 11, plan(4, 2), Rank::ZERO, WorldSize::ONE, 0, u64::MAX / 8);
+        let data = Fixture::new("drop", &[100]).train(T, 4);
+        let mut stream = TokenStream::train(data.clone(), plan(4, 2), Rank::ZERO, WorldSize::ONE, 0, u64::MAX / 8);
         stream.next().unwrap();
         drop(stream);
-        // The thread holds the other reference; the wait is generous, and only as long as it needs to be.
+        // Its threads hold the other references; the wait is generous, and only as long as it needs to be.
         let ended = (0..6000).any(|_| {
             thread::sleep(Duration::from_millis(10));
-            Arc::strong_count(&set) == 1
+            Arc::strong_count(&data) == 1
         });
         assert!(ended, "the thread still reads");
+    }
+
+    #[test]
+    fn several_data_sets_are_mixed_the_same_for_every_world() {
+        let fixtures = [("mix-a", &[100, 77][..]), ("mix-b", &[50])].map(|(name, shards)| Fixture::new(name, shards));
+        let data = Fixture::train_on(&fixtures.each_ref().map(|fixture| (fixture, 1.0)), T, 9);
+        let alone = steps(&data, plan(9, 2), 1, 0, 20);
+        assert_eq!(steps(&data, plan(9, 4), 4, 0, 20), alone);
+        assert_eq!(steps(&data, plan(9, 4), 3, 9 * 13, 7), alone[13..]);
+        // 90 sequences of each: more than four epochs of 21, and 15 of 6, each with every sequence once.
+        for (set, count) in [(0, 21), (1, 6)] {
+            let of_set = (0..180).filter_map(|n| (data.place(n).set == set).then(|| data.place(n).position));
+            let of_set: Vec<u64> = of_set.collect();
+            assert_eq!(of_set.len(), 90);
+            for epoch in of_set.chunks_exact(count) {
+                assert_eq!(epoch.iter().collect::<HashSet<_>>().len(), count);
+            }
+        }
     }
 
     #[test]

@@ -16,7 +16,7 @@ use std::time::Instant;
 use common::config::RunConfig;
 use common::worker_contract::{ExitCode, Phase};
 
-use crate::data::{DataSet, TokenStream};
+use crate::data::{TokenStream, TrainingData};
 use crate::error::JobError;
 use crate::evaluate::Validation;
 use crate::world::{self, World};
@@ -40,7 +40,9 @@ fn train_observed(world: &World, observer: &Observer) -> Result<ExitCode, JobErr
     let World { config, control, .. } = world;
     let ranks = world.collectives.as_ref();
     let plan = config.batch_plan();
-    let data = Arc::new(DataSet::open(&config.data.train[0], &config.data, &config.storage, plan.sequence_tokens)?);
+    let (seed, sequences) = (config.run.seed, plan.global_sequences);
+    let data = TrainingData::open(&config.data, &config.storage, seed, sequences, plan.sequence_tokens)?;
+    let data = Arc::new(data);
     check_vocabulary(config, &data)?;
     let validation = Validation::open(config, ranks)?;
     let mut state = TrainState::initialise(config);
@@ -50,7 +52,7 @@ fn train_observed(world: &World, observer: &Observer) -> Result<ExitCode, JobErr
 
     let steps = config.train.max_steps.saturating_sub(state.step);
     let (rank, size) = (ranks.rank(), ranks.world_size());
-    let mut stream = TokenStream::train(data, config.run.seed, plan, rank, size, state.consumed, steps);
+    let mut stream = TokenStream::train(data, plan, rank, size, state.consumed, steps);
     let mut stop = false;
     while state.step < config.train.max_steps && !stop {
         control.report(state.step, Phase::Training);
@@ -79,15 +81,18 @@ fn train_observed(world: &World, observer: &Observer) -> Result<ExitCode, JobErr
 }
 
 /// Every token of the data must have a row in the embedding.
-fn check_vocabulary(config: &RunConfig, data: &DataSet) -> Result<(), JobError> {
-    let (rows, ids) = (config.model.vocabulary, u64::from(data.vocabulary()));
-    match rows >= ids {
-        true => Ok(()),
-        false => Err(JobError::Usage(format!(
-            "model.vocabulary = {rows} is less than the {ids} tokens of {}'s tokenizer; give at least {ids}",
-            config.data.train[0].url
-        ))),
+fn check_vocabulary(config: &RunConfig, data: &TrainingData) -> Result<(), JobError> {
+    let rows = config.model.vocabulary;
+    for (set, source) in data.sets().iter().zip(&config.data.train) {
+        let ids = u64::from(set.vocabulary());
+        if rows < ids {
+            return Err(JobError::Usage(format!(
+                "model.vocabulary = {rows} is less than the {ids} tokens of {}'s tokenizer; give at least {ids}",
+                source.url
+            )));
+        }
     }
+    Ok(())
 }
 
 /// Whether something that happens after every so many steps, 0 for never, happens after `step`.

@@ -8,7 +8,7 @@
 use std::thread::JoinHandle;
 
 use common::checkpoint_layout::{CheckpointName, ParameterShape, plan_save};
-use common::config::RawConfig;
+use common::config::{RawConfig, RunConfig};
 use common::storage::Folder;
 use common::worker_contract::ExitCode;
 use serde::{Deserialize, Serialize};
@@ -20,7 +20,7 @@ use crate::checkpoint::{
     self, CheckpointError, HostSlice, HostTensor, ManifestHeader, RankObjects, RankSnapshot, Restored, RestoredState,
 };
 use crate::collectives::Collectives;
-use crate::data::DataSet;
+use crate::data::{DataSet, TrainingData};
 use crate::error::JobError;
 use crate::model::Gpt2;
 use crate::world::World;
@@ -61,9 +61,11 @@ enum Part {
 
 impl<'a> Saver<'a> {
     /// A saver for the run folder of `world`'s config.
-    pub fn open(world: &'a World, data: &DataSet) -> Result<Self, JobError> {
+    pub fn open(world: &'a World, data: &TrainingData) -> Result<Self, JobError> {
         let run = Folder::open(&world.config.run.output, &world.config.storage)?;
-        let data = DataIdentity { tokenizer_hash: data.tokenizer_hash().to_owned(), sequences: data.sequences() };
+        // All data sets have the tokenizer of the config.
+        let tokenizer_hash = data.sets()[0].tokenizer_hash().to_owned();
+        let data = DataIdentity { tokenizer_hash, sequences: data.sets().iter().map(DataSet::sequences).sum() };
         Ok(Saver { world, run, data, stage: Stage::Idle, saved_step: None, failures: 0 })
     }
 
@@ -283,6 +285,12 @@ impl<'a> Saver<'a> {
         let now = &self.world.config;
         let differences = [
             ("run.seed", saved.run.seed.to_string(), now.run.seed.to_string()),
+            (
+                "batch.global_sequences",
+                saved.batch.global_sequences.to_string(),
+                now.batch.global_sequences.to_string(),
+            ),
+            ("the weights of data.train", weights(&saved), weights(now)),
             ("batch.sequence_tokens", saved.batch.sequence_tokens.to_string(), now.batch.sequence_tokens.to_string()),
             ("data.train's tokenizer hash", manifest.tokenizer_hash.clone(), self.data.tokenizer_hash.clone()),
             ("data.train's sequences", manifest.data_sequences.to_string(), self.data.sequences.to_string()),
@@ -357,4 +365,11 @@ fn restore_tensors(state: &mut TrainState, saved: &RestoredState) {
     layout.load(flat, &saved.weights);
     layout.load(&state.optimizer.exp_avg, &saved.exp_avg);
     layout.load(&state.optimizer.exp_avg_sq, &saved.exp_avg_sq);
+}
+
+/// The weights of the data sets, relative to the first.
+fn weights(config: &RunConfig) -> String {
+    let train = &config.data.train;
+    let relative: Vec<String> = train.iter().map(|source| (source.weight / train[0].weight).to_string()).collect();
+    relative.join(" : ")
 }

@@ -1,0 +1,196 @@
+//! Where verified blocks are: in memory, in the node cache, or in the shard itself where that is a local file.
+//!
+//! A block is read and verified by one thread at a time, and then is *here*: whoever needs bytes of it gets them, from memory or
+//! by a read of just these bytes. A shard on a local disk is its own cache; of others, memory keeps what was read last, and the
+//! node cache the rest.
+
+use std::collections::HashSet;
+use std::fs::File;
+use std::ops::Range;
+use std::os::unix::fs::FileExt;
+use std::path::PathBuf;
+use std::sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+
+use bytes::Bytes;
+
+use super::DataError;
+use super::cache::BlockCache;
+use super::node_cache::NodeCache;
+use super::shards::{BlockId, Shards};
+
+/// The blocks of a data set.
+#[derive(Debug)]
+pub(super) struct Blocks {
+    shards: Shards,
+    place: Place,
+    memory: Mutex<BlockCache>,
+    states: Mutex<States>,
+    changed: Condvar,
+}
+
+/// Where blocks stay when memory has no room for them.
+#[derive(Debug)]
+enum Place {
+    /// In the shards, which are local files.
+    LocalFiles { folder: PathBuf, open: Vec<OnceLock<File>> },
+    /// In the node cache.
+    NodeCache(NodeCache),
+    /// Nowhere.
+    Nowhere,
+}
+
+#[derive(Debug, Default)]
+struct States {
+    /// Verified, and kept where `place` says.
+    here: HashSet<BlockId>,
+    /// Being read, or about to be.
+    under_way: HashSet<BlockId>,
+}
+
+impl Blocks {
+    /// The blocks of `shards`. Memory keeps `memory_bytes`.
+    pub fn new(shards: Shards, node_cache: Option<NodeCache>, memory_bytes: u64) -> Self {
+        let place = match (shards.local_folder(), node_cache) {
+            (Some(folder), _) => {
+                let open = shards.index().shards.iter().map(|_| OnceLock::new()).collect();
+                Place::LocalFiles { folder, open }
+            }
+            (None, Some(cache)) if shards.has_hashes() => Place::NodeCache(cache),
+            (None, _) => Place::Nowhere,
+        };
+        let memory = Mutex::new(BlockCache::new(memory_bytes));
+        Blocks { shards, place, memory, states: Mutex::default(), changed: Condvar::new() }
+    }
+
+    /// The shards.
+    pub fn shards(&self) -> &Shards {
+        &self.shards
+    }
+
+    /// Whether a block is neither here nor under way; it then is, and must be loaded by [`Blocks::load`].
+    pub fn claim(&self, id: BlockId) -> bool {
+        let mut states = self.states();
+        !self.is_here(&states, id) && states.under_way.insert(id)
+    }
+
+    /// Reads a block that was claimed. Whoever waits for it goes on, also after a failure.
+    pub fn load(&self, id: BlockId) -> Result<Bytes, DataError> {
+        let loaded = self.read_verified(id);
+        let mut states = self.states();
+        states.under_way.remove(&id);
+        if let Ok(content) = &loaded {
+            match self.place {
+                // The file itself is in the page cache.
+                Place::LocalFiles { .. } => drop(states.here.insert(id)),
+                Place::NodeCache(_) => {
+                    states.here.insert(id);
+                    self.memory().insert(id, content.clone());
+                }
+                Place::Nowhere => self.memory().insert(id, content.clone()),
+            }
+        }
+        drop(states);
+        self.changed.notify_all();
+        loaded
+    }
+
+    /// Shows `ranges` of a block, which is read if it is not here.
+    pub fn show(
+        &self,
+        id: BlockId,
+        ranges: &[Range<usize>],
+        mut show: impl FnMut(usize, &[u8]),
+    ) -> Result<(), DataError> {
+        loop {
+            if self.show_here(id, ranges, &mut show)? {
+                return Ok(());
+            }
+            // Evicted, or never read.
+            self.states().here.remove(&id);
+            if self.claim(id) {
+                let content = self.load(id)?;
+                ranges.iter().enumerate().for_each(|(i, range)| show(i, &content[range.clone()]));
+                return Ok(());
+            }
+            let states = self.states();
+            let is_under_way = |states: &mut States| states.under_way.contains(&id);
+            drop(self.changed.wait_while(states, is_under_way).unwrap_or_else(PoisonError::into_inner));
+        }
+    }
+
+    /// The same of a block that is here; false if it is not.
+    fn show_here(
+        &self,
+        id: BlockId,
+        ranges: &[Range<usize>],
+        show: &mut impl FnMut(usize, &[u8]),
+    ) -> Result<bool, DataError> {
+        let in_memory = self.memory().get(id);
+        if let Some(content) = in_memory {
+            ranges.iter().enumerate().for_each(|(i, range)| show(i, &content[range.clone()]));
+            return Ok(true);
+        }
+        if !self.states().here.contains(&id) {
+            return Ok(false);
+        }
+        match &self.place {
+            Place::LocalFiles { .. } => {
+                let start = id.range(&self.shards.index().shards[id.shard]).start;
+                let mut buffer = Vec::new();
+                for (i, range) in ranges.iter().enumerate() {
+                    buffer.resize(range.len(), 0);
+                    self.read_local(id.shard, start + range.start as u64, &mut buffer)?;
+                    show(i, &buffer);
+                }
+                Ok(true)
+            }
+            Place::NodeCache(cache) => Ok(self.shards.hash(id).is_some_and(|hash| cache.show(hash, ranges, show))),
+            Place::Nowhere => Ok(false),
+        }
+    }
+
+    fn read_verified(&self, id: BlockId) -> Result<Bytes, DataError> {
+        match &self.place {
+            Place::LocalFiles { .. } => {
+                let range = id.range(&self.shards.index().shards[id.shard]);
+                self.shards.verified(id, || {
+                    let mut content = vec![0; (range.end - range.start) as usize];
+                    self.read_local(id.shard, range.start, &mut content)?;
+                    Ok(content.into())
+                })
+            }
+            Place::NodeCache(cache) => match self.shards.hash(id) {
+                Some(hash) => cache.get(hash, || self.shards.read(id)),
+                None => self.shards.read(id),
+            },
+            Place::Nowhere => self.shards.read(id),
+        }
+    }
+
+    fn read_local(&self, shard: usize, start: u64, buffer: &mut [u8]) -> Result<(), DataError> {
+        let Place::LocalFiles { folder, open } = &self.place else { unreachable!("only local files are read so") };
+        let path = folder.join(&self.shards.index().shards[shard].name);
+        let failed = |error| self.shards.explain_local(shard, error);
+        if open[shard].get().is_none() {
+            // Another thread may be as fast: one of the two files is closed again.
+            let _ = open[shard].set(File::open(&path).map_err(failed)?);
+        }
+        match open[shard].get() {
+            Some(file) => file.read_exact_at(buffer, start).map_err(failed),
+            None => unreachable!("it was opened above"),
+        }
+    }
+
+    /// Whether a block need not be loaded.
+    fn is_here(&self, states: &States, id: BlockId) -> bool {
+        states.here.contains(&id) || self.memory().get(id).is_some()
+    }
+
+    fn states(&self) -> MutexGuard<'_, States> {
+        self.states.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn memory(&self) -> MutexGuard<'_, BlockCache> {
+        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,275 @@
+//! The order of training sequences: a function of the seed, the global batch, and the number of the sequence.
+//!
+//! - [`mixture`]: which data set the sequence is from.
+//! - [`bands`]: which place of the global batch it has, and what shares that place's *band*.
+//! - [`permutation`]: the shuffles, in constant time and memory.
+//!
+//! A data set is cut into *extents* of neighbouring sequences, which are cheap to read together. Every epoch permutes the
+//! extents of a data set to a *line*. The places of the global batch are divided into [`BANDS`] bands of neighbours, and
+//! the line into as many pieces, each as long as what its band consumes in the epoch. A band consumes its piece from front to back, but
+//! for a shuffle within *windows*. So a rank, which has neighbouring places of every global batch, reads neighbouring
+//! parts of the line, whatever the number of ranks; and two sequences of one extent meet in a global batch only within a
+//! band. Windows of different bands begin at different steps, so that no step needs much that is new.
+//!
+//! The order is part of the format of a run: changing anything here breaks the resumption of every run that exists.
+
+mod bands;
+mod mixture;
+pub mod permutation;
+
+use bands::Bands;
+use mixture::Mixture;
+use permutation::{Permutation, derive};
+
+/// Parts of the global batch whose sequences are read together.
+pub const BANDS: u64 = 64;
+/// An extent has so many bytes: 16 blocks, so that the one more that it touches at its ends matters little. Of a small data
+/// set every sequence is an extent of its own.
+const EXTENT_BYTES: u64 = 16 << 20;
+/// A window has so many extents.
+const WINDOW_EXTENTS: u64 = 1;
+/// A data set up to this size is small: reading all of it is cheap.
+const SMALL_BYTES: u64 = 64 << 20;
+
+/// What the order must know of a data set.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct SetSize {
+    /// Its sequences.
+    pub sequences: u64,
+    /// Bytes of one.
+    pub sequence_bytes: u64,
+    /// How many of its sequences are consumed, against the weights of the other data sets.
+    pub weight: f64,
+}
+
+/// A sequence in a data set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Place {
+    /// Which data set, in the order of the config.
+    pub set: usize,
+    /// Its position there.
+    pub position: u64,
+}
+
+/// The order in which the sequences of some data sets are consumed.
+#[derive(Debug, Clone)]
+pub struct Order {
+    seed: u64,
+    bands: Bands,
+    mixture: Mixture,
+    sets: Vec<Extents>,
+}
+
+/// How a data set is cut.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Extents {
+    sequences: u64,
+    /// Sequences of an extent; the last one may have fewer.
+    extent: u64,
+    /// Sequences of a window.
+    window: u64,
+}
+
+impl Order {
+    /// The order of `sets`, each of at least one sequence, in global batches of `global_sequences` under `run.seed`.
+    pub fn new(seed: u64, sets: &[SetSize], global_sequences: u64) -> Self {
+        let bands = Bands::new(global_sequences, BANDS);
+        let weights: Vec<f64> = sets.iter().map(|set| set.weight).collect();
+        let mixture = Mixture::new(&weights, bands);
+        Order { seed, bands, mixture, sets: sets.iter().map(Extents::of).collect() }
+    }
+
+    /// Where training sequence `number` is, which counts from 0 over the whole run.
+    pub fn place(&self, number: u64) -> Place {
+        let (set, count) = self.mixture.member(number);
+        let extents = &self.sets[set];
+        let epoch = count / extents.sequences;
+        // What the bands before have consumed in this epoch and will have, and this band so far.
+        let first = self.mixture.number_of(set, epoch * extents.sequences);
+        let end = self.mixture.number_of(set, (epoch + 1) * extents.sequences);
+        let band = self.bands.of(number);
+        let consumed =
+            |until: u64, band: u64| self.mixture.below(set, until, band) - self.mixture.below(set, first, band);
+        let piece_start = consumed(end, band);
+        let piece = consumed(end, band + 1) - piece_start;
+        let index = consumed(number, band + 1) - consumed(number, band);
+        let key = derive(derive(self.seed, set as u64), epoch);
+        let shuffled = extents.in_window(derive(key, band + 1), band, piece, index);
+        Place { set, position: extents.on_line(key, piece_start + shuffled) }
+    }
+}
+
+impl Extents {
+    fn of(set: &SetSize) -> Self {
+        let is_small = set.sequences.saturating_mul(set.sequence_bytes) <= SMALL_BYTES;
+        let extent = if is_small { 1 } else { EXTENT_BYTES.div_ceil(set.sequence_bytes) };
+        let window = WINDOW_EXTENTS * EXTENT_BYTES.div_ceil(set.sequence_bytes);
+        Extents { sequences: set.sequences, extent, window }
+    }
+
+    /// The position of what is `place` on the line of an epoch.
+    fn on_line(&self, key: u64, place: u64) -> u64 {
+        let extents = self.sequences.div_ceil(self.extent);
+        let permutation = Permutation::new(key, extents);
+        // The last extent may be short: from its slot on, the others come earlier.
+        let missing = extents * self.extent - self.sequences;
+        let end_of_last = (permutation.inverse(extents - 1) + 1) * self.extent - missing;
+        let place = if place < end_of_last { place } else { place + missing };
+        permutation.forward(place / self.extent) * self.extent + place % self.extent
+    }
+
+    /// Where `index` of a piece of `piece` sequences goes within its window.
+    fn in_window(&self, key: u64, band: u64, piece: u64, index: u64) -> u64 {
+        // The first window of each band has another length.
+        let first = (self.window * (band + 1) / BANDS).max(1);
+        let (number, start, end) = match index.checked_sub(first) {
+            None => (0, 0, first),
+            Some(after) => {
+                let start = first + after / self.window * self.window;
+                (1 + after / self.window, start, start + self.window)
+            }
+        };
+        let length = end.min(piece) - start;
+        start + Permutation::new(derive(key, number), length).forward(index - start)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::{HashMap, HashSet};
+
+    const MIB: u64 = 1 << 20;
+
+    fn set(sequences: u64, sequence_bytes: u64, weight: f64) -> SetSize {
+        SetSize { sequences, sequence_bytes, weight }
+    }
+
+    fn positions(order: &Order, numbers: std::ops::Range<u64>) -> Vec<u64> {
+        numbers.map(|number| order.place(number).position).collect()
+    }
+
+    #[test]
+    fn every_epoch_consumes_each_sequence_once() {
+        // Sizes that no batch divides; extents of 1, and of 4 and 256 sequences, the last one short.
+        for (sequences, bytes) in [(1, 10), (27, 10), (1001, 2048), (41, 2 * MIB), (5003, MIB / 32)] {
+            for batch in [1, 2, 10, 63, 64, 100, 512] {
+                let order = Order::new(42, &[set(sequences, bytes, 1.0)], batch);
+                for epoch in [0, 1, 5] {
+                    let mut epoch = positions(&order, epoch * sequences..(epoch + 1) * sequences);
+                    epoch.sort_unstable();
+                    assert!(epoch.into_iter().eq(0..sequences), "{sequences} of {bytes} bytes, batch {batch}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn epochs_and_seeds_differ() {
+        let order = |seed| Order::new(seed, &[set(3000, 2048, 1.0)], 96);
+        let orders = [0, 1, 2].map(|epoch| positions(&order(1), epoch * 3000..(epoch + 1) * 3000));
+        let orders = [&orders[..], &[positions(&order(2), 0..3000)]].concat();
+        for (i, a) in orders.iter().enumerate() {
+            for b in &orders[..i] {
+                let same = a.iter().zip(b).filter(|(x, y)| x == y).count();
+                assert!(same < 12, "{same} of 3000 positions agree; chance gives one");
+            }
+        }
+    }
+
+    #[test]
+    fn small_sets_are_shuffled_as_a_whole() {
+        let order = Order::new(5, &[set(10_000, 2048, 1.0)], 8);
+        let positions = positions(&order, 0..10_000);
+        let near = positions.windows(2).filter(|pair| pair[0].abs_diff(pair[1]) < 10).count();
+        assert!(near < 60, "{near} of 9999 neighbours lie within 10 of each other; chance gives about 19");
+    }
+
+    #[test]
+    fn weights_decide_how_much_of_each_set_is_consumed_and_every_set_has_its_epochs() {
+        let sets = [set(1000, 2048, 3.0), set(500, MIB / 2, 1.0), set(7, 2048, 0.5)];
+        let order = Order::new(9, &sets, 100);
+        let mut of_set: HashMap<usize, Vec<u64>> = HashMap::new();
+        for number in 0..9000 {
+            let place = order.place(number);
+            of_set.entry(place.set).or_default().push(place.position);
+        }
+        assert_eq!([0, 1, 2].map(|set| of_set[&set].len().abs_diff([6000, 2000, 1000][set]) <= 2), [true; 3]);
+        for (set, consumed) in of_set {
+            let sequences = sets[set].sequences as usize;
+            for epoch in consumed.chunks_exact(sequences) {
+                assert_eq!(epoch.iter().collect::<HashSet<_>>().len(), sequences, "set {set}");
+            }
+        }
+    }
+
+    /// The blocks of 1 MiB that a sequence of 1,024 tokens lies in, in one shard, after its header.
+    fn blocks(position: u64) -> std::ops::RangeInclusive<u64> {
+        let byte = 1024 + position * 2048;
+        byte / MIB..=(byte + 2049) / MIB
+    }
+
+    #[test]
+    fn nodes_read_little_that_others_read_too() {
+        let (sequences, batch) = (1 << 19, 512);
+        let order = Order::new(1, &[set(sequences, 2048, 1.0)], batch);
+        let all = positions(&order, 0..sequences);
+        for ranks in [1, 2, 8, 48, 64] {
+            let mut read: HashSet<(u64, u64)> = HashSet::new();
+            for (number, position) in (0..sequences).zip(&all) {
+                let slot = number % batch;
+                let rank = (0..ranks).find(|rank| slot < (rank + 1) * batch / ranks).unwrap();
+                // Eight ranks are a node.
+                read.extend(blocks(*position).map(|block| (rank / 8, block)));
+            }
+            let ratio = read.len() as f64 / (sequences / 512) as f64;
+            println!("{ranks} ranks read {ratio:.3} times what they consume");
+            assert!(ratio <= 1.2, "{ranks} ranks read {ratio} times what they consume");
+        }
+    }
+
+    /// How many pairs of sequences in a global batch are from one extent, on average, and what blocks are open at once.
+    #[test]
+    fn extents_meet_no_more_often_than_in_a_shuffle_of_as_many_bytes() {
+        let (sequences, batch, extent) = (1_u64 << 19, 512, EXTENT_BYTES / 2048);
+        let order = Order::new(1, &[set(sequences, 2048, 1.0)], batch);
+        let mut pairs = 0_u64;
+        for step in 0..sequences / batch {
+            let mut of_extent: HashMap<u64, u64> = HashMap::new();
+            for position in positions(&order, step * batch..(step + 1) * batch) {
+                *of_extent.entry(position / extent).or_default() += 1;
+            }
+            pairs += of_extent.values().map(|count| count * (count - 1) / 2).sum::<u64>();
+        }
+        let mean = pairs as f64 / (sequences / batch) as f64;
+        // All bands together have 64 windows of an extent in hand. A shuffle of all that would draw every pair from one
+        // of 64 extents: 512 x 511 / 2 / 64 = 2044.
+        println!("{mean:.0} pairs of a global batch are from one extent");
+        assert!(mean <= 2044.0, "{mean}");
+    }
+
+    /// Made by an independent implementation; if they no longer hold, no existing run can be resumed.
+    #[test]
+    fn golden_places() {
+        let golden: Vec<serde_json::Value> =
+            serde_json::from_str(include_str!("../../../../tests/golden/order.json")).unwrap();
+        for case in golden {
+            let number = |value: &serde_json::Value| value.as_u64().unwrap();
+            let of = |value: &serde_json::Value| {
+                set(number(&value["sequences"]), number(&value["sequence_bytes"]), value["weight"].as_f64().unwrap())
+            };
+            let sets: Vec<_> = case["sets"].as_array().unwrap().iter().map(of).collect();
+            let order = Order::new(number(&case["seed"]), &sets, number(&case["global_sequences"]));
+            for place in case["places"].as_array().unwrap() {
+                let expected = Place { set: number(&place[1]) as usize, position: number(&place[2]) };
+                assert_eq!(order.place(number(&place[0])), expected, "{place} of {sets:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn late_numbers_of_huge_sets_work() {
+        let order = Order::new(u64::MAX, &[set(1 << 40, 2048, 1.0)], 512);
+        assert!(order.place(1 << 45).position < 1 << 40);
+    }
+}

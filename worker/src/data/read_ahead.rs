@@ -1,0 +1,112 @@
+//! Blocks are read before they are needed: one thread walks ahead of the stream, in its order, and some others read what is
+//! not here yet.
+
+use std::collections::VecDeque;
+use std::ops::Range;
+use std::sync::mpsc::{Receiver, sync_channel};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::thread;
+
+use super::training_data::{SetBlock, TrainingData};
+
+/// The walk is never further ahead, so that it rests where everything is here already.
+const SEQUENCES_AHEAD_MAX: u64 = 1 << 18;
+
+/// Where the stream is, for the thread ahead of it.
+#[derive(Debug, Default)]
+pub(super) struct Reached {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// Sequences before this one have been read by the stream.
+    number: u64,
+    has_ended: bool,
+}
+
+impl Reached {
+    /// The stream has come to `number`.
+    pub fn set(&self, number: u64) {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).number = number;
+        self.changed.notify_all();
+    }
+
+    /// The stream has ended.
+    pub fn end(&self) {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).has_ended = true;
+        self.changed.notify_all();
+    }
+
+    /// Waits until the stream is past `number`; false if it has ended.
+    fn wait_past(&self, number: u64) -> bool {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let waits = |state: &mut State| state.number <= number && !state.has_ended;
+        !self.changed.wait_while(state, waits).unwrap_or_else(PoisonError::into_inner).has_ended
+    }
+
+    fn number(&self) -> u64 {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).number
+    }
+}
+
+/// Starts reading the blocks of the sequences in `ranges`, at most `blocks` that the stream has not come to.
+///
+/// A failure is not looked at: the stream meets it when it comes there.
+pub(super) fn start(
+    data: &Arc<TrainingData>,
+    ranges: impl Iterator<Item = Range<u64>> + Send + 'static,
+    blocks: usize,
+    readers: usize,
+    reached: &Arc<Reached>,
+) {
+    let (sender, receiver) = sync_channel(0);
+    let receiver = Arc::new(Mutex::new(receiver));
+    for _ in 0..readers {
+        let (data, receiver) = (data.clone(), receiver.clone());
+        spawn("block reader", move || read_blocks(&data, &receiver));
+    }
+    let (data, reached) = (data.clone(), reached.clone());
+    spawn("read-ahead", move || {
+        // When the stream needs each of the blocks that were asked for and that it has not come to.
+        let mut needed: VecDeque<u64> = VecDeque::new();
+        for number in ranges.flatten() {
+            let Ok(of_sequence) = data.blocks_of(number) else { return };
+            for block in of_sequence {
+                if !data.sets()[block.set].blocks().claim(block.block) {
+                    continue;
+                }
+                needed.push_back(number);
+                // Claimed, so it must be read, also when nobody waits for it any more.
+                if sender.send(block).is_err() {
+                    return;
+                }
+            }
+            let stream = reached.number();
+            needed.retain(|first| *first >= stream);
+            let enough = needed.front().copied().filter(|_| needed.len() >= blocks);
+            let far = number.checked_sub(SEQUENCES_AHEAD_MAX).filter(|far| *far >= stream);
+            if let Some(until) = enough.max(far)
+                && !reached.wait_past(until)
+            {
+                return;
+            }
+        }
+    });
+}
+
+fn read_blocks(data: &TrainingData, blocks: &Mutex<Receiver<SetBlock>>) {
+    loop {
+        let next = blocks.lock().unwrap_or_else(PoisonError::into_inner).recv();
+        let Ok(SetBlock { set, block }) = next else { return };
+        let _ = data.sets()[set].blocks().load(block);
+    }
+}
+
+fn spawn(name: &str, body: impl FnOnce() + Send + 'static) {
+    thread::Builder::new()
+        .name(name.into())
+        .spawn(body)
+        .unwrap_or_else(|e| panic!("cannot start a thread that reads tokens: {e}"));
+}

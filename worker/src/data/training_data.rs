@@ -1,0 +1,82 @@
+//! What is trained on: some data sets, and the order in which their sequences are consumed.
+
+use std::ops::Range;
+
+use common::config::{DataConfig, StorageConfig};
+
+use super::order::{Order, Place, SetSize};
+use super::shards::BlockId;
+use super::{DataError, DataSet};
+
+/// The data sets of `data.train`, in one order. Shared by the threads that read it.
+#[derive(Debug)]
+pub struct TrainingData {
+    sets: Vec<DataSet>,
+    order: Order,
+}
+
+/// A block of a data set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct SetBlock {
+    pub set: usize,
+    pub block: BlockId,
+}
+
+impl TrainingData {
+    /// Opens the data sets of the config, for global batches of `global_sequences` sequences of `sequence_tokens` tokens, in
+    /// the order of `seed`.
+    pub fn open(
+        data: &DataConfig,
+        storage: &StorageConfig,
+        seed: u64,
+        global_sequences: u64,
+        sequence_tokens: u64,
+    ) -> Result<Self, DataError> {
+        let open = |source| DataSet::open(source, data, storage, sequence_tokens);
+        let sets = data.train.iter().map(open).collect::<Result<Vec<_>, _>>()?;
+        let size = |(set, source): (&DataSet, &common::config::DataSource)| SetSize {
+            sequences: set.sequences(),
+            sequence_bytes: sequence_tokens * common::token_shard::TOKEN_BYTES,
+            weight: source.weight,
+        };
+        let sizes: Vec<_> = sets.iter().zip(&data.train).map(size).collect();
+        Ok(TrainingData { order: Order::new(seed, &sizes, global_sequences), sets })
+    }
+
+    /// The data sets, in the order of the config.
+    pub fn sets(&self) -> &[DataSet] {
+        &self.sets
+    }
+
+    /// Training sequences `numbers`, one after the other, each of T+1 tokens: a row-major \[B, T+1\].
+    pub fn read(&self, numbers: Range<u64>) -> Result<Vec<i64>, DataError> {
+        let row = self.sets[0].sequence_tokens() as usize + 1;
+        let mut rows = vec![Vec::new(); self.sets.len()];
+        let mut tokens = vec![0; (numbers.end - numbers.start) as usize * row]; // [B, T+1]
+        for (i, number) in numbers.enumerate() {
+            let place = self.place(number);
+            rows[place.set].push((i * row, place.position));
+        }
+        for (set, rows) in self.sets.iter().zip(&rows) {
+            set.read_into(rows, &mut tokens)?;
+        }
+        Ok(tokens)
+    }
+
+    /// Where training sequence `number` is.
+    pub fn place(&self, number: u64) -> Place {
+        self.order.place(number)
+    }
+
+    /// The blocks that training sequence `number` lies in.
+    pub(super) fn blocks_of(&self, number: u64) -> Result<impl Iterator<Item = SetBlock> + use<>, DataError> {
+        let place = self.place(number);
+        let blocks = self.sets[place.set].blocks_of(place.position)?;
+        Ok(blocks.map(move |block| SetBlock { set: place.set, block }))
+    }
+
+    /// How a rank may divide its memory; alike for all data sets.
+    pub(super) fn budget(&self) -> super::data_set::Budget {
+        self.sets[0].budget()
+    }
+}
