@@ -49,7 +49,7 @@ fn from_s3_to_s3_is_as_on_a_disk() {
 
     let mut running = Running::start(prepare(dir.path(), &format!("{s3}/in/part-*.jsonl"), &format!("{s3}/out")));
     let has_run = |_: &Running| {
-        let work = folders[1].folder("out/work").list().unwrap();
+        let work = folders[1].folder("out/prepare-work").list().unwrap();
         work.iter().any(|object| object.name.ends_with(".run.json")).then_some(())
     };
     running.wait_until("a run was there", DEADLINE, has_run);

@@ -299,6 +299,14 @@ impl Folder {
         Ok(())
     }
 
+    /// On a local disk, removes the folder if nothing is in it; elsewhere there are no empty folders.
+    pub fn remove_if_empty(&self) {
+        if let Some(folder) = self.local() {
+            // One that is not empty stays.
+            let _ = std::fs::remove_dir(folder);
+        }
+    }
+
     /// Removes what writers that were killed have left below this folder: on a local disk an object is written under
     /// another name first. Nobody may be writing. (In an object store, unfinished uploads are not objects; a rule of the
     /// bucket removes them.)

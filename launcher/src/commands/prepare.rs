@@ -5,11 +5,11 @@ use std::time::{Duration, Instant};
 
 use common::config::RawConfig;
 use common::topology::Rank;
-use common::worker_contract::{ExitCode, PROGRESS_MARK};
+use common::worker_contract::{ExitCode, PROGRESS_MARK, PreparePhase, PrepareProgress};
 
 use super::launching;
 use crate::backend::local::{self, Ranks};
-use crate::cause::{Cause, Evidence};
+use crate::cause::{Cause, Evidence, Killed};
 use crate::cli::PrepareArgs;
 use crate::error::LaunchError;
 use crate::event::{Event, Stream};
@@ -35,7 +35,14 @@ pub fn run(mut args: PrepareArgs) -> Result<ExitCode, LaunchError> {
     let mut policy = RestartPolicy::new(config.launch.max_restarts);
     let mut view = PrepareView::new();
     for attempt in 1.. {
-        let mut following = Following { view: &mut view, is_mpirun: plan.is_mpirun, mpirun_words: Vec::new() };
+        let mut following = Following {
+            view: &mut view,
+            is_mpirun: plan.is_mpirun,
+            mpirun_words: Vec::new(),
+            stall_timeout_s: config.launch.stall_timeout_s,
+            moved: Instant::now(),
+            last_done: None,
+        };
         let Some(cause) = following.attempt(&plan, &mut interrupts)? else {
             view.say("stopped; run the same command to go on");
             return Ok(ExitCode::Stopped);
@@ -82,6 +89,10 @@ struct Following<'a> {
     is_mpirun: bool,
     /// What mpirun itself has printed.
     mpirun_words: Vec<String>,
+    stall_timeout_s: u64,
+    /// When the ranks were last seen to advance, and where they were then.
+    moved: Instant,
+    last_done: Option<(PreparePhase, u64)>,
 }
 
 impl Following<'_> {
@@ -90,6 +101,7 @@ impl Following<'_> {
         let (sender, events) = mpsc::channel();
         let mut ranks = local::start(plan, None, &sender)?;
         drop(sender);
+        let mut killed = None;
         while !ranks.have_ended() {
             match events.recv_timeout(TICK) {
                 Ok(event) => self.on_event(event),
@@ -100,6 +112,10 @@ impl Following<'_> {
             if interrupts.poll().is_some() {
                 return stop(self.view, &mut ranks);
             }
+            if killed.is_none() && self.moved.elapsed() > Duration::from_secs(self.stall_timeout_s) {
+                killed = Some(Killed::Stalled { stall_timeout_s: self.stall_timeout_s });
+                ranks.kill();
+            }
         }
         let process = ranks.finish().map_err(LaunchError::system("wait for the ranks"))?;
         let until = Instant::now() + DRAIN;
@@ -108,7 +124,7 @@ impl Following<'_> {
         }
         self.view.end();
         let mpirun_words = std::mem::take(&mut self.mpirun_words);
-        Ok(Some(Cause::of(&Evidence { first_failure: None, killed: None, process, mpirun_words })))
+        Ok(Some(Cause::of(&Evidence { first_failure: None, killed, process, mpirun_words })))
     }
 
     fn on_event(&mut self, event: Event) {
@@ -116,8 +132,12 @@ impl Following<'_> {
         match (rank, stream, line.strip_prefix(PROGRESS_MARK)) {
             (Some(Rank::ZERO), Stream::Out, Some(progress)) => {
                 // Half a line, of a rank that was killed, says nothing.
-                if let Ok(progress) = serde_json::from_str(progress) {
+                if let Ok(progress) = serde_json::from_str::<PrepareProgress>(progress) {
                     self.view.hear(&progress);
+                    let done = Some((progress.phase, progress.done));
+                    if self.last_done != done {
+                        (self.last_done, self.moved) = (done, Instant::now());
+                    }
                 }
             }
             (Some(_), Stream::Out, _) => {

@@ -45,7 +45,7 @@ fn write(record: &Record, card: &mut String) -> std::fmt::Result {
     }
     let documents_in = totals.documents + totals.empty_documents + totals.skipped_documents;
     writeln!(card, "\n## What became of the documents\n\n| documents | bytes of text | |\n|---|---|---|")?;
-    writeln!(card, "| {documents_in} | | read |")?;
+    writeln!(card, "| {documents_in} | {} (as objects) | read |", totals.object_bytes)?;
     writeln!(card, "| {} | {} | kept |", totals.documents, totals.text_bytes)?;
     writeln!(card, "| {} | 0 | left out: empty |", totals.empty_documents)?;
     for (fault, count) in &totals.skipped {

@@ -4,8 +4,7 @@ use std::borrow::Cow;
 use std::fmt;
 
 use common::tokenizer::Tokenizer;
-use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
-use serde_json::Value;
+use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use sha2::{Digest, Sha256};
 
 use crate::inputs::{BadDocument, Batch, Fault, RawDocument, Source};
@@ -117,105 +116,132 @@ pub fn order_key(seed: u64, source: u32, position: u64) -> u128 {
 /// The string in `field` of a JSON object.
 fn json_text<'l>(line: &'l [u8], field: &str) -> Result<Cow<'l, str>, (Fault, String)> {
     let mut deserializer = serde_json::Deserializer::from_slice(line);
-    let text = TextOf(field).deserialize(&mut deserializer);
-    match text.and_then(|text| deserializer.end().map(|()| text)) {
-        Ok(Some(text)) => Ok(text),
-        _ => Err(json_fault(line, field)),
+    let found = FieldOf(field).deserialize(&mut deserializer);
+    match found.and_then(|found| deserializer.end().map(|()| found)) {
+        Ok(Found::Text(text)) => Ok(text),
+        Ok(Found::Other(kind)) => Err((Fault::NoText, format!("the field {field:?} is {kind}, not a string"))),
+        Ok(Found::Nothing) => Err((Fault::NoText, format!("no field {field:?} (prepare.text_field)"))),
+        Err(error) => Err((Fault::NotJson, not_an_object(line, &error))),
     }
 }
 
-/// What is wrong with a line that has no text. Most have, so the others may take their time.
-fn json_fault(line: &[u8], field: &str) -> (Fault, String) {
-    let value: Value = match serde_json::from_slice(line) {
-        Ok(value) => value,
-        Err(error) => {
+/// What is wrong with a line that is no JSON object.
+fn not_an_object(line: &[u8], error: &serde_json::Error) -> String {
+    let kind = match line.trim_ascii_start().first() {
+        Some(b'{') => None,
+        Some(b'[') => Some("array"),
+        Some(b'"') => Some("string"),
+        Some(b'n') => Some("null"),
+        Some(b't' | b'f') => Some("boolean"),
+        _ => Some("number"),
+    };
+    match kind.filter(|_| serde_json::from_slice::<IgnoredAny>(line).is_ok()) {
+        Some(kind) => format!("a JSON {kind}, not an object"),
+        None => {
             // The parser's own position counts lines from the start of this one.
             let message = error.to_string();
             let what = message.split(" at line ").next().unwrap_or_default();
-            return (Fault::NotJson, format!("not JSON: {what} (column {})", error.column()));
+            format!("not JSON: {what} (column {})", error.column())
         }
-    };
-    let reason = match &value {
-        Value::Object(fields) => match fields.get(field) {
-            Some(other) => format!("the field {field:?} is a {}, not a string", kind_of(other)),
-            None => format!("no field {field:?} (prepare.text_field)"),
-        },
-        other => return (Fault::NotJson, format!("a JSON {}, not an object", kind_of(other))),
-    };
-    (Fault::NoText, reason)
-}
-
-fn kind_of(value: &Value) -> &'static str {
-    match value {
-        Value::Null => "null",
-        Value::Bool(_) => "boolean",
-        Value::Number(_) => "number",
-        Value::String(_) => "string",
-        Value::Array(_) => "array",
-        Value::Object(_) => "object",
     }
 }
 
-/// Takes the string of one field out of an object, without making anything of the others; `None` where there is none.
-struct TextOf<'f>(&'f str);
+/// What a field holds.
+enum Found<'l> {
+    /// A string, borrowed where nothing in it is escaped.
+    Text(Cow<'l, str>),
+    /// Something else, by its kind.
+    Other(&'static str),
+    /// There is no such field.
+    Nothing,
+}
 
-impl<'de> DeserializeSeed<'de> for TextOf<'_> {
-    type Value = Option<Cow<'de, str>>;
+/// Takes one field out of an object, without making anything of the others.
+struct FieldOf<'f>(&'f str);
+
+impl<'de> DeserializeSeed<'de> for FieldOf<'_> {
+    type Value = Found<'de>;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
         deserializer.deserialize_map(self)
     }
 }
 
-impl<'de> Visitor<'de> for TextOf<'_> {
-    type Value = Option<Cow<'de, str>>;
+impl<'de> Visitor<'de> for FieldOf<'_> {
+    type Value = Found<'de>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("an object")
     }
 
     fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<Self::Value, M::Error> {
-        let mut text = None;
-        while let Some(key) = map.next_key_seed(Text)? {
-            if key == self.0 {
+        let mut found = Found::Nothing;
+        while let Some(key) = map.next_key_seed(AnyValue)? {
+            if matches!(key, Found::Text(key) if key == self.0) {
                 // Of several fields of this name the last one counts.
-                text = Some(map.next_value_seed(Text)?);
+                found = map.next_value_seed(AnyValue)?;
             } else {
                 map.next_value::<IgnoredAny>()?;
             }
         }
-        Ok(text)
+        Ok(found)
     }
 }
 
-/// A string, borrowed where nothing in it is escaped.
-struct Text;
+/// Any value, of which only a string is kept.
+struct AnyValue;
 
-impl<'de> DeserializeSeed<'de> for Text {
-    type Value = Cow<'de, str>;
+impl<'de> DeserializeSeed<'de> for AnyValue {
+    type Value = Found<'de>;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
-        deserializer.deserialize_str(self)
+        deserializer.deserialize_any(self)
     }
 }
 
-impl<'de> Visitor<'de> for Text {
-    type Value = Cow<'de, str>;
+impl<'de> Visitor<'de> for AnyValue {
+    type Value = Found<'de>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a string")
+        f.write_str("a value")
     }
 
     fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Self::Value, E> {
-        Ok(Cow::Borrowed(text))
+        Ok(Found::Text(Cow::Borrowed(text)))
     }
 
     fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
-        Ok(Cow::Owned(text.to_owned()))
+        Ok(Found::Text(Cow::Owned(text.to_owned())))
     }
 
-    fn visit_string<E>(self, text: String) -> Result<Self::Value, E> {
-        Ok(Cow::Owned(text))
+    fn visit_unit<E>(self) -> Result<Self::Value, E> {
+        Ok(Found::Other("null"))
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<Self::Value, E> {
+        Ok(Found::Other("a boolean"))
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<Self::Value, E> {
+        Ok(Found::Other("a number"))
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<Self::Value, E> {
+        Ok(Found::Other("a number"))
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<Self::Value, E> {
+        Ok(Found::Other("a number"))
+    }
+
+    fn visit_seq<S: SeqAccess<'de>>(self, mut seq: S) -> Result<Self::Value, S::Error> {
+        while seq.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(Found::Other("an array"))
+    }
+
+    fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<Self::Value, M::Error> {
+        while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+        Ok(Found::Other("an object"))
     }
 }
 
@@ -238,12 +264,15 @@ mod tests {
         check(r#" {"text": "a\u00e9\n", "other": [1]} "#, Ok("aé\n"));
         check(r#"{"a": {"text": "no"}, "text": "yes"}"#, Ok("yes"));
         check(r#"{"text": "first", "te\u0078t": "last"}"#, Ok("last"));
+        check(r#"{"text": null, "text": "last"}"#, Ok("last"));
+        check(r#"{"text": "first", "text": [1, {}]}"#, Err("the field \"text\" is an array, not a string"));
+        check("5", Err("a JSON number, not an object"));
         check(r#"{"text": "#, Err("not JSON: EOF while parsing a value (column 9)"));
         check(r#"{"text": "a"} x"#, Err("not JSON: trailing characters (column 15)"));
         check(r#"{"text": "\ud800"}"#, Err("not JSON: unexpected end of hex escape (column 17)"));
         check(r#"["text"]"#, Err("a JSON array, not an object"));
         check(r#"{"Text": "a"}"#, Err("no field \"text\" (prepare.text_field)"));
-        check(r#"{"text": null}"#, Err("the field \"text\" is a null, not a string"));
+        check(r#"{"text": null}"#, Err("the field \"text\" is null, not a string"));
         let nested = format!("{{\"text\": {}", "[".repeat(1 << 20));
         assert!(json_text(nested.as_bytes(), "text").unwrap_err().1.contains("recursion limit"));
         assert!(json_text(b"{\"text\": \"\xff\"}", "text").unwrap_err().1.contains("unicode"));

@@ -56,6 +56,29 @@ pub enum PrepareError {
         /// Documents that were left out.
         skipped: u64,
     },
+    /// Another tokenizer was meant, or ranks have different files.
+    #[error(
+        "the tokenizer {name:?} has the hash {got} here, and {expected} where the data was prepared, or on rank 0; \
+         give the same files, or another prepare.output"
+    )]
+    OtherTokenizer {
+        /// As in the config.
+        name: String,
+        /// Its hash here.
+        got: String,
+        /// The other one.
+        expected: String,
+    },
+    /// An object that could be read when the job began cannot be read any more.
+    #[error(
+        "{reason}; start again when it can be read, or to go on without it with prepare.on_bad_document = \"skip\""
+    )]
+    Lost {
+        /// What the store says.
+        reason: String,
+        /// What that counts as.
+        code: ExitCode,
+    },
     /// The output folder belongs to something else.
     #[error("{url} holds prepared data already, and {reason}; choose another prepare.output, or remove that folder")]
     OutputTaken {
@@ -83,10 +106,12 @@ impl PrepareError {
             PrepareError::Config(_) | PrepareError::Pattern { .. } => ExitCode::Config,
             PrepareError::Tokenizer(error) => error.exit_code(),
             PrepareError::Storage(error) => error.exit_code(),
+            PrepareError::Lost { code, .. } => *code,
             PrepareError::BadDocument(_)
             | PrepareError::NothingToRead { .. }
             | PrepareError::EmptyCorpus { .. }
             | PrepareError::OutputTaken { .. }
+            | PrepareError::OtherTokenizer { .. }
             | PrepareError::Work { .. } => ExitCode::Data,
         }
     }

@@ -3,8 +3,8 @@
 use std::time::Instant;
 
 use bytes::Bytes;
-use common::config::{PrepareConfig, StorageConfig};
-use common::storage::Folder;
+use common::config::{OnBadDocument, PrepareConfig, StorageConfig};
+use common::storage::{Folder, StorageError};
 use common::token_shard::{BLOCK_BYTES, INDEX_NAME, Index, ShardEntry};
 use common::tokenizer::Tokenizer;
 use common::worker_contract::PreparePhase;
@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::card::{self, CARD_NAME};
 use crate::encode::Encoder;
 use crate::inputs::batches::ReadOptions;
-use crate::inputs::{Found, Sources, Unit, find, units};
+use crate::inputs::{Found, Source, Sources, Unit, find, probe, units};
 use crate::memory::Memory;
 use crate::merge::{Merging, ShardTask, merge, sizes, written};
 use crate::partitions::{SidePlan, Sizes};
@@ -33,7 +33,7 @@ type Result<T> = std::result::Result<T, PrepareError>;
 #[derive(Serialize, Deserialize)]
 enum Start {
     AlreadyDone(Totals),
-    Work { identity: Identity, found: Vec<Found> },
+    Work { identity: Identity, found: Vec<Found>, tokenizer_hash: String },
 }
 
 /// What every rank works with.
@@ -61,28 +61,36 @@ pub fn run(
     let started = Instant::now();
     let output = Folder::open(&config.output, storage)?;
     let start = ranks.share(|| start(config, storage, &output).map(|start| to_json(&start)))?;
-    let (identity, found) = match from_json(&start) {
+    let (identity, found, tokenizer_hash) = match from_json(&start) {
         Start::AlreadyDone(totals) => {
-            ranks.share(|| remove_work(&output).map(|()| Vec::new()))?;
+            ranks.share(|| remove_work(&output, None).map(|()| Vec::new()))?;
             return Ok(Summary::already_done(totals, &output));
         }
-        Start::Work { identity, found } => (identity, found),
+        Start::Work { identity, found, tokenizer_hash } => (identity, found, tokenizer_hash),
     };
     let sources = Sources::open(&config.inputs, &found, storage)?;
     let units = units(&sources.list);
     let tokenizer = Tokenizer::open(&config.tokenizer, storage)?;
+    if tokenizer.hash() != tokenizer_hash {
+        let (got, expected) = (tokenizer.hash().to_owned(), tokenizer_hash);
+        return Err(PrepareError::OtherTokenizer { name: config.tokenizer.clone(), got, expected });
+    }
     let job = Job { config, ranks, threads, output, identity, found, sources, units, tokenizer };
-    let (work, runs) = job.tokenize(audience)?;
-    let totals = job.merge(&work, &runs, audience)?;
+    let totals = job.tokenize(audience).and_then(|(work, runs)| job.merge(&work, &runs, audience));
+    let totals = totals.map_err(|error| job.explain(error))?;
     Ok(Summary::done(totals, &job.output, started.elapsed()))
 }
 
 fn start(config: &PrepareConfig, storage: &StorageConfig, output: &Folder) -> Result<Start> {
-    let found = find(&config.inputs, storage)?;
+    let mut found = find(&config.inputs, storage)?;
+    if config.on_bad_document == OnBadDocument::Skip {
+        probe(&config.inputs, &mut found, storage)?;
+    }
     let identity = Identity::of(config, &found);
-    Ok(match record::finished(output, &identity)? {
+    let tokenizer_hash = Tokenizer::open(&config.tokenizer, storage)?.hash().to_owned();
+    Ok(match record::finished(output, &identity, &tokenizer_hash)? {
         Some(totals) => Start::AlreadyDone(totals),
-        None => Start::Work { identity, found },
+        None => Start::Work { identity, found, tokenizer_hash },
     })
 }
 
@@ -92,11 +100,18 @@ impl Job<'_> {
         let mut bound = Bound::of(self.config.validation_fraction);
         let total = self.units.iter().map(|unit| unit.bytes).sum();
         let identity = |bound| self.identity.of_work(&self.tokenizer, bound);
-        let mut work = Work::open(&self.output, &identity(bound), total);
+        let unpacked = self.sources.list.iter().map(Source::unpacked_bytes).sum();
+        let mut work = Work::open(&self.output, &identity(bound), unpacked);
+        let mut last_pass = None;
         loop {
             let runs: Runs = from_json(&self.ranks.share(|| work.runs().map(|runs| to_json(&runs)))?);
             let is_done = (0..self.units.len() as u32).all(|unit| runs.has(unit));
             if !is_done {
+                // A pass that adds nothing will not do so the next time.
+                if last_pass == Some(runs.batches()) {
+                    return Err(work.damaged("", "the inputs give other documents than before".into()));
+                }
+                last_pass = Some(runs.batches());
                 self.tokenize_rest(&work, &runs, bound, total, audience)?;
                 continue;
             }
@@ -107,7 +122,8 @@ impl Job<'_> {
             }
             // A side would be empty. That happens with few documents, so encoding them again is soon done.
             bound = mended;
-            work = Work::open(&self.output, &identity(bound), total);
+            work = Work::open(&self.output, &identity(bound), unpacked);
+            last_pass = None;
         }
     }
 
@@ -157,6 +173,19 @@ impl Job<'_> {
         Err(PrepareError::EmptyCorpus { objects: self.found.len(), empty, skipped })
     }
 
+    /// Work that is gone was not this job's doing.
+    fn explain(&self, error: PrepareError) -> PrepareError {
+        let folder = self.output.url_of(WORK_FOLDER);
+        match error {
+            PrepareError::Storage(StorageError::NotFound { url }) if url.starts_with(&folder) => PrepareError::Work {
+                url,
+                folder,
+                reason: "gone while it was needed: is another job preparing the same output?".into(),
+            },
+            other => other,
+        }
+    }
+
     /// The second phase: shards, and then what makes them a data set.
     fn merge(&self, work: &Work, runs: &Runs, audience: &mut dyn Audience) -> Result<Totals> {
         let (rank, ranks) = (self.ranks.rank(), self.ranks.count());
@@ -169,7 +198,9 @@ impl Job<'_> {
         let tasks: Vec<ShardTask<'_>> =
             plans.iter().flat_map(|plan| (0..plan.shards()).map(move |number| ShardTask { plan, number })).collect();
         let there: Vec<bool> = from_json(&self.ranks.share(|| {
-            let written = written(work, &tasks)?;
+            // Shards of all jobs have the same names, so from now on what others believe to have written is not true.
+            remove_work(&self.output, Some(&work.folder))?;
+            let written = written(work, &self.output, &tasks)?;
             Ok::<_, PrepareError>(to_json(&written.iter().map(Option::is_some).collect::<Vec<bool>>()))
         })?);
         let left: Vec<ShardTask<'_>> =
@@ -192,7 +223,7 @@ impl Job<'_> {
     /// Rank 0 writes what is said about the data and the indexes, and clears up. The index of the training side is
     /// put last of all, and makes the folder a data set.
     fn finish(&self, work: &Work, runs: &Runs, tasks: &[ShardTask<'_>]) -> Result<Totals> {
-        let entries = written(work, tasks)?;
+        let entries = written(work, &self.output, tasks)?;
         let index_of = |side: Side| -> Result<Option<Index>> {
             let of_side = tasks.iter().zip(&entries).filter(|(task, _)| task.plan.side == side);
             let shards: Option<Vec<ShardEntry>> = of_side.map(|(_, entry)| entry.clone()).collect();
@@ -213,7 +244,7 @@ impl Job<'_> {
             self.output.folder(Side::Validation.folder()).put(INDEX_NAME, index.to_json())?;
         }
         self.output.folder(Side::Train.folder()).put(INDEX_NAME, train.to_json())?;
-        remove_work(&self.output)?;
+        remove_work(&self.output, None)?;
         Ok(totals)
     }
 
@@ -243,9 +274,18 @@ impl Job<'_> {
     }
 }
 
-/// Removes the work folders of this and of earlier jobs.
-fn remove_work(output: &Folder) -> Result<()> {
-    Ok(output.folder(WORK_FOLDER).delete_all()?)
+/// Removes the work folders of other jobs than `of`, and for `None` of all. Nothing else is ours in that folder.
+fn remove_work(output: &Folder, of: Option<&Folder>) -> Result<()> {
+    let folder = output.folder(WORK_FOLDER);
+    let is_jobs = |name: &String| name.len() == 16 && name.bytes().all(|byte| byte.is_ascii_hexdigit());
+    for name in folder.list_folders()?.into_iter().filter(is_jobs) {
+        let job = folder.folder(&name);
+        if of.is_none_or(|of| of.url() != job.url()) {
+            job.delete_all()?;
+        }
+    }
+    folder.remove_if_empty();
+    Ok(())
 }
 
 fn to_json(value: &impl Serialize) -> Vec<u8> {

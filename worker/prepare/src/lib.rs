@@ -15,6 +15,7 @@
 //! - [`sides`], [`tally`]: training or validation; what became of documents.
 //! - [`train_tokenizer`]: another job over the same inputs, `prepare tokenizer`.
 //! - [`record`], [`card`], [`summary`]: what is said about the data, for programs and for people.
+//! - [`panics`]: panics of a library that are a file's fault.
 //! - [`ranks`], [`progress`], [`memory`]: MPI, how far it is, how memory is divided.
 
 pub mod card;
@@ -24,6 +25,7 @@ pub mod inputs;
 pub mod job;
 pub mod memory;
 pub mod merge;
+pub mod panics;
 pub mod partitions;
 pub mod progress;
 pub mod ranks;
@@ -43,7 +45,7 @@ pub const TRAIN_FOLDER: &str = "train";
 /// Folder of the validation shards in `prepare.output`; it does not exist where no document is for validation.
 pub const VALIDATION_FOLDER: &str = "validation";
 /// Folder in `prepare.output` of what is not finished; gone when the job is done.
-pub const WORK_FOLDER: &str = "work";
+pub const WORK_FOLDER: &str = "prepare-work";
 
 #[cfg(test)]
 mod tests;

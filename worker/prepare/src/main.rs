@@ -14,7 +14,7 @@ use common::worker_contract::{ExitCode, PROGRESS_MARK, PrepareProgress};
 use prepare::progress::{Audience, LogLines};
 use prepare::ranks::{self, Ranks};
 use prepare::summary::Summary;
-use prepare::{PrepareError, job};
+use prepare::{PrepareError, job, panics};
 use serde::Serialize;
 use tokenizer_command::TokenizerArgs;
 
@@ -170,6 +170,9 @@ fn say(summary: &(impl Serialize + Display), json: bool) {
 fn exit_on_panic() {
     let report = panic::take_hook();
     panic::set_hook(Box::new(move |info| {
+        if panics::is_guarded() {
+            return;
+        }
         report(info);
         std::process::exit(i32::from(ExitCode::Bug.number()));
     }));

@@ -1,5 +1,6 @@
 //! The second phase: runs to shards. Every rank writes its part of the shards, whole ones.
 
+use std::collections::{HashMap, HashSet};
 use std::sync::Mutex;
 
 use bytes::Bytes;
@@ -137,16 +138,24 @@ impl Merging<'_> {
 }
 
 /// The index lines of the shards that are written, by the name of their object.
-pub fn written(work: &Work, tasks: &[ShardTask<'_>]) -> Result<Vec<Option<ShardEntry>>, PrepareError> {
+pub fn written(work: &Work, output: &Folder, tasks: &[ShardTask<'_>]) -> Result<Vec<Option<ShardEntry>>, PrepareError> {
     let listed = work.folder.list()?;
-    let there: std::collections::HashSet<&str> = listed.iter().map(|o| o.name.as_str()).collect();
+    let there: HashSet<&str> = listed.iter().map(|o| o.name.as_str()).collect();
+    let mut shards = HashMap::new();
+    for side in Side::ALL {
+        let of_side = output.folder(side.folder()).list()?;
+        shards.extend(of_side.into_iter().map(|object| ((side, object.name), object.bytes)));
+    }
     let read = |task: &ShardTask<'_>| -> Result<Option<ShardEntry>, PrepareError> {
         let name = task.entry_name();
         if !there.contains(name.as_str()) {
             return Ok(None);
         }
         let content = work.folder.get(&name)?;
-        serde_json::from_slice(&content).map(Some).map_err(|e| work.damaged(&name, e.to_string()))
+        let entry: ShardEntry = serde_json::from_slice(&content).map_err(|e| work.damaged(&name, e.to_string()))?;
+        // Somebody may have removed the shard since.
+        let bytes = shards.get(&(task.plan.side, entry.name.clone()));
+        Ok((bytes == Some(&entry.bytes)).then_some(entry))
     };
     parallel::map(tasks, work.folder.concurrency(), read).into_iter().collect()
 }

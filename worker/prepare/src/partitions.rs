@@ -39,8 +39,19 @@ pub struct SidePlan {
     pub tokens_per_shard: u64,
 }
 
+impl Partition {
+    fn memory_bytes(&self) -> u64 {
+        memory_bytes(self.tokens.end - self.tokens.start, self.documents)
+    }
+}
+
+/// What documents take in memory while they are sorted.
+fn memory_bytes(tokens: u64, documents: u64) -> u64 {
+    2 * tokens + 120 * documents
+}
+
 impl SidePlan {
-    /// Divides the buckets `buckets` of a side into partitions of at most `partition_bytes`, if no bucket has more.
+    /// Divides the buckets `buckets` of a side into partitions that take at most `partition_bytes` of memory, if no bucket takes more.
     pub fn new(side: Side, buckets: Range<usize>, sizes: &Sizes, tokens_per_shard: u64, partition_bytes: u64) -> Self {
         let mut partitions: Vec<Partition> = Vec::new();
         for bucket in buckets {
@@ -48,7 +59,7 @@ impl SidePlan {
             let before = partitions.last().map_or(0, |partition| partition.tokens.end);
             match partitions.last_mut() {
                 _ if documents == 0 => {}
-                Some(last) if 2 * (last.tokens.end - last.tokens.start + tokens) <= partition_bytes => {
+                Some(last) if last.memory_bytes() + memory_bytes(tokens, documents) <= partition_bytes => {
                     last.buckets.end = bucket + 1;
                     last.tokens.end += tokens;
                     last.documents += documents;

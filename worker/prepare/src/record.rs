@@ -17,8 +17,11 @@ use crate::{PrepareError, TRAIN_FOLDER, VALIDATION_FOLDER};
 
 /// Name of the record in `prepare.output`.
 pub const RECORD_NAME: &str = "prepare.json";
-/// Version of [`Record`], and of how a config and inputs become shards.
-const VERSION: u32 = 2;
+/// Version of [`Record`], and of how a config and inputs become units, batches, runs and shards.
+const VERSION: u32 = 3;
+
+/// Keys of `[prepare]` that say nothing about the data.
+const OUTSIDE_RECORD: [&str; 2] = ["output", "memory_bytes"];
 
 /// What decides on the bytes that are written.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,8 +37,8 @@ impl Identity {
     /// The identity of a job.
     pub fn of(config: &PrepareConfig, found: &[Found]) -> Self {
         let mut config = serde_json::to_value(config).unwrap_or_else(|e| unreachable!("a config is JSON: {e}"));
-        for key in ["output", "on_bad_document", "memory_bytes"] {
-            config.as_object_mut().map(|config| config.remove(key));
+        for key in OUTSIDE_RECORD.iter().chain(&["on_bad_document"]) {
+            config.as_object_mut().map(|config| config.remove(*key));
         }
         Identity { config_sha256: hash_of(&config), inputs_sha256: hash_of(&found) }
     }
@@ -124,7 +127,7 @@ pub struct InputTotals {
     pub bytes: u64,
 }
 
-/// The content of `prepare.json`. Nothing in it depends on when, where and by how many ranks it was made.
+/// The content of `prepare.json`. Nothing in it depends on when and by how many ranks it was made.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Record {
     /// Version of this structure.
@@ -157,7 +160,7 @@ impl Record {
         totals: Totals,
     ) -> Self {
         let mut shown = serde_json::to_value(config).unwrap_or_else(|e| unreachable!("a config is JSON: {e}"));
-        for key in ["output", "memory_bytes"] {
+        for key in OUTSIDE_RECORD {
             shown.as_object_mut().map(|config| config.remove(key));
         }
         let inputs = (0..).zip(&config.inputs).map(|(number, input)| {
@@ -186,7 +189,7 @@ impl Record {
 /// What the job `identity` has made in `output`; `None` where it has not, or has not finished.
 ///
 /// Finished data of anything else is an error, so that nobody's data is overwritten.
-pub fn finished(output: &Folder, identity: &Identity) -> Result<Option<Totals>, PrepareError> {
+pub fn finished(output: &Folder, identity: &Identity, tokenizer_hash: &str) -> Result<Option<Totals>, PrepareError> {
     let has_index = |side: &str| output.folder(side).get_if_exists(INDEX_NAME).map(|index| index.is_some());
     let (train, validation) = (has_index(TRAIN_FOLDER)?, has_index(VALIDATION_FOLDER)?);
     if !train && !validation {
@@ -201,6 +204,11 @@ pub fn finished(output: &Folder, identity: &Identity) -> Result<Option<Totals>, 
             taken("it was made from another [prepare] section")
         }
         Some(record) if record.identity != *identity => taken("the inputs have changed since"),
+        Some(record) if record.tokenizer_hash != tokenizer_hash => Err(PrepareError::OtherTokenizer {
+            name: record.config["tokenizer"].as_str().unwrap_or_default().to_owned(),
+            got: tokenizer_hash.to_owned(),
+            expected: record.tokenizer_hash,
+        }),
         Some(_) if !train => Ok(None),
         Some(record) => Ok(Some(record.totals)),
     }

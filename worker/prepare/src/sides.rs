@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 use crate::tally::Tally;
 
 /// The two sides, in the order in which they lie in work files.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Side {
     /// To train on.
     Train,

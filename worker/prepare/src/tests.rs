@@ -266,3 +266,98 @@ fn local_files_with_any_bytes_and_names_are_read() {
     all.sort();
     assert_eq!(all, ["b", "caf\u{fffd} <|endoftext|>"]);
 }
+
+/// What a job leaves that was killed when it had written its shards, but not their index.
+fn kill_before_the_index(job: &Job) {
+    let work = job.root.folder("out").folder(WORK_FOLDER);
+    assert!(work.list().unwrap().is_empty());
+    job.root.folder("out").delete("train/index.json").unwrap();
+}
+
+#[test]
+fn shards_that_another_job_has_overwritten_are_written_again() {
+    let mut job = Job::new("a-b-a");
+    job.put("in/a.jsonl", json_lines(&texts(60)));
+    job.run().unwrap();
+    let whole = job.output();
+    // The work folder of a job that has written everything but the index: runs, and entries of all shards.
+    let keep_work = |job: &Job| -> Vec<(String, Bytes)> {
+        let (copy, config) = (Job::new("a-b-a-work"), job.config.clone());
+        copy.put("in/a.jsonl", json_lines(&texts(60)));
+        let storage = StorageConfig::default();
+        let output = Folder::open(&config.output, &storage).unwrap();
+        let found = crate::inputs::find(&config.inputs, &storage).unwrap();
+        let tokenizer = Tokenizer::gpt2().unwrap();
+        let bound = crate::sides::Bound::of(config.validation_fraction);
+        let identity = crate::record::Identity::of(&config, &found).of_work(&tokenizer, bound);
+        let index = Index::parse("x", &output.folder(TRAIN_FOLDER).get(INDEX_NAME).unwrap()).unwrap();
+        let entry = |(n, shard): (usize, &common::token_shard::ShardEntry)| {
+            let name = format!("{WORK_FOLDER}/{identity}/train-{n:06}.shard.json");
+            (name, Bytes::from(serde_json::to_vec(shard).unwrap()))
+        };
+        index.shards.iter().enumerate().map(entry).collect()
+    };
+    let entries = keep_work(&job);
+    let put_entries =
+        || entries.iter().for_each(|(name, content)| job.root.put(&format!("out/{name}"), content.clone()).unwrap());
+
+    // Killed with its shards written: what is there is believed.
+    kill_before_the_index(&job);
+    job.root.delete("out/validation/index.json").unwrap();
+    put_entries();
+    assert!(!job.run().unwrap().already_done && job.output() == whole);
+
+    // Killed, and then another job on the same folder, killed too: nothing of the first is believed any more.
+    kill_before_the_index(&job);
+    job.root.delete("out/validation/index.json").unwrap();
+    put_entries();
+    job.config.seed = 2;
+    job.run().unwrap();
+    for index in ["out/train/index.json", "out/validation/index.json"] {
+        job.root.delete(index).unwrap();
+    }
+    job.config.seed = 1;
+    assert!(!job.run().unwrap().already_done && job.output() == whole);
+
+    // Somebody has removed a shard in between.
+    for name in ["out/train/index.json", "out/validation/index.json", "out/train/shard-000000.bin"] {
+        job.root.delete(name).unwrap();
+    }
+    put_entries();
+    assert!(!job.run().unwrap().already_done && job.output() == whole);
+}
+
+#[test]
+fn folders_of_others_in_the_output_are_left_alone() {
+    let job = Job::new("thesis");
+    job.put("in/a.jsonl", json_lines(&texts(20)));
+    for name in ["out/work/thesis.tex", "out/prepare-work/notes.txt"] {
+        job.put(name, "years of work");
+    }
+    job.run().unwrap();
+    job.run().unwrap();
+    let output = job.output();
+    let kept = |name: &str| output.iter().any(|(there, _)| there == name);
+    assert!(kept("work/thesis.tex") && kept("prepare-work/notes.txt"));
+    assert_eq!(output.iter().filter(|(name, _)| name.starts_with("prepare-work")).count(), 1);
+}
+
+#[test]
+fn another_tokenizer_under_the_same_name_is_refused_with_both_hashes() {
+    let mut job = Job::new("tokenizer-changed");
+    job.put("in/a.jsonl", json_lines(&texts(20)));
+    let folder = job.root.folder("tokenizer");
+    let train = |size: usize| {
+        let mut words = common::tokenizer::train::WordCounts::new(1000);
+        texts(20).iter().for_each(|text| words.count(text));
+        let special = ["<|endoftext|>".to_owned()];
+        let vocabulary = common::tokenizer::train::train(words, size, &special, |_| ()).unwrap();
+        common::tokenizer::files::write(&folder, &vocabulary).unwrap();
+        Tokenizer::new("x", vocabulary).unwrap().hash().to_owned()
+    };
+    let first = train(270);
+    job.config.tokenizer = folder.url().to_owned();
+    job.run().unwrap();
+    let second = train(280);
+    job.refused(&[&first, &second]);
+}

@@ -18,8 +18,8 @@ use crate::memory::Memory;
 use crate::progress::Progress;
 use crate::work::{Run, Runs, Work};
 
-/// The most threads that read: unpacking is slower than nothing, but faster than encoding.
-const READERS_MAX: usize = 4;
+/// The most threads that read: unpacking is faster than encoding, but may take 128 MiB of memory.
+const READERS_MAX: usize = 2;
 /// So many documents that are left out are named in the log of a rank.
 const WARNINGS_MAX: usize = 20;
 
@@ -289,6 +289,9 @@ mod tests {
         budget.take(6);
         std::thread::scope(|scope| {
             let waiting = scope.spawn(|| budget.take(5));
+            // It cannot get in: a moment for it to try.
+            std::thread::sleep(std::time::Duration::from_millis(50));
+            assert!(!waiting.is_finished());
             budget.give_back(6);
             waiting.join().unwrap();
         });

@@ -276,6 +276,11 @@ impl Runs {
         self.tally.add(contents.tally);
     }
 
+    /// How many batches have been done.
+    pub fn batches(&self) -> usize {
+        self.coverage.values().map(|coverage| coverage.batches.iter().filter(|done| **done).count()).sum()
+    }
+
     /// Whether all of a unit has been done.
     pub fn has(&self, unit: u32) -> bool {
         self.coverage.get(&unit).is_some_and(Coverage::is_complete)
@@ -298,13 +303,13 @@ impl Run {
         self.tally.add(encoded.tally);
     }
 
-    /// Writes it, if there is anything in it. Its name says which batches are in it, so the same run written twice is one.
+    /// Writes it, if there is anything in it. Its name says what is in it, so the same run written twice is one.
     pub fn write(mut self, work: &Work) -> Result<(), PrepareError> {
         if self.batches.is_empty() {
             return Ok(());
         }
         let covered = covered(&mut self.batches);
-        let name = hex_sha256(&to_json(&covered))[..16].to_owned();
+        let name = hex_sha256(&to_json(&(&covered, &self.tally)))[..16].to_owned();
         self.entries.sort_unstable_by_key(|(_, entry)| (entry.side, entry.key));
         let table = self.write_documents(work, &format!("{name}.run"))?;
         let contents = Contents { table, covered, tally: self.tally };

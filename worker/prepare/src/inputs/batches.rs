@@ -4,8 +4,10 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use common::storage::StorageError;
+
 use super::documents::{Documents, Failure, Next};
-use super::{BadDocument, Fault, Place, Source, Unit};
+use super::{BadDocument, Place, Source, Unit};
 use crate::PrepareError;
 
 /// A batch is full when it has so much content.
@@ -137,11 +139,14 @@ impl<'s> Batches<'s> {
                 batch.bad.push(bad(position, place, fault, reason));
             }
             Ok(Next::End) => self.end_piece(),
-            Err(Failure::Storage(error)) => return Err(error.into()),
+            Err(Failure::Storage(error)) => return Err(lost(error)),
             Err(Failure::Object { fault, reason }) => {
-                // After everything else of the object.
                 batch.content.truncate(start);
-                batch.bad.push(bad(u64::MAX, Place::Object, fault, reason));
+                // What cannot be opened cannot be in any of its pieces, and counts once.
+                if self.current.is_some() || piece.range.start == 0 {
+                    // After everything else of the object.
+                    batch.bad.push(bad(u64::MAX, Place::Object, fault, reason));
+                }
                 self.end_piece();
             }
         }
@@ -162,9 +167,10 @@ impl<'s> Batches<'s> {
     }
 }
 
-impl BadDocument {
-    /// Whether it stands for the rest of an object.
-    pub fn is_object(&self) -> bool {
-        self.fault == Fault::UnreadableObject
+/// A failure of the store: not one of an object's content, so not the same the next time.
+fn lost(error: StorageError) -> PrepareError {
+    match error {
+        StorageError::Unreachable { .. } => error.into(),
+        other => PrepareError::Lost { code: other.exit_code(), reason: other.to_string() },
     }
 }

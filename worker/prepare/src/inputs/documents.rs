@@ -33,7 +33,7 @@ pub(super) enum Next {
 
 /// Why an object cannot be read on.
 pub(super) enum Failure {
-    /// The store stays away: the end of the job.
+    /// The store is at fault: the end of the job, since another time it may not be.
     Storage(StorageError),
     /// This object is at fault.
     Object { fault: Fault, reason: String },
@@ -42,8 +42,7 @@ pub(super) enum Failure {
 impl Failure {
     fn of(error: &(dyn Error + 'static)) -> Self {
         match Reader::storage_error(error) {
-            Some(error @ StorageError::Unreachable { .. }) => Failure::Storage(error.clone()),
-            Some(error) => Failure::unreadable(error.to_string()),
+            Some(error) => Failure::Storage(error.clone()),
             None => Failure::unreadable(error.to_string()),
         }
     }
@@ -84,6 +83,9 @@ impl Documents {
         counter: &Arc<AtomicU64>,
     ) -> Result<Self, Failure> {
         let most = options.document_bytes_max;
+        if let Some(reason) = &source.unreadable {
+            return Err(Failure::unreadable(reason.clone()));
+        }
         Ok(match source.kind.layout {
             Layout::Text => Documents::Text(Some(unpacked(source, counter)?), most as u64),
             Layout::JsonLines if source.kind.packing == Packing::Plain => {

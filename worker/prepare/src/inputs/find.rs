@@ -1,7 +1,10 @@
 //! Inputs, as the config names them, to the objects in them.
 
+use std::collections::HashSet;
+
 use common::config::StorageConfig;
-use common::storage::{Folder, ObjectInfo};
+use common::parallel;
+use common::storage::{Folder, ObjectInfo, StorageError};
 use glob::{MatchOptions, Pattern};
 use serde::{Deserialize, Serialize};
 
@@ -19,6 +22,8 @@ pub struct Found {
     pub bytes: u64,
     /// Changes when its content does.
     pub version: String,
+    /// Why it cannot be read, if that is known: see [`probe`].
+    pub unreadable: Option<String>,
 }
 
 /// All objects to read, in the order of the inputs, those of one input by name.
@@ -59,17 +64,43 @@ impl Selection {
 
 /// Finds the objects of `inputs`. An input in which there is nothing to read is an error.
 pub fn find(inputs: &[String], storage: &StorageConfig) -> Result<Vec<Found>, PrepareError> {
-    let mut found = Vec::new();
+    let (mut found, mut seen) = (Vec::new(), HashSet::new());
     for (number, input) in (0..).zip(inputs) {
         let before = found.len();
         let (folder, objects) = objects(input, storage)?;
-        let found_here = |o: ObjectInfo| Found { input: number, name: o.name, bytes: o.bytes, version: o.version };
+        let found_here =
+            |o: ObjectInfo| Found { input: number, name: o.name, bytes: o.bytes, version: o.version, unreadable: None };
         found.extend(objects.into_iter().map(found_here));
+        let urls = found[before..].iter().map(|found| folder.url_of(&found.name));
+        urls.filter(|url| !seen.insert(url.clone())).for_each(|url| tracing::warn!("{url} is read more than once"));
         if found.len() == before {
             return Err(PrepareError::NothingToRead { input: input.clone(), url: folder.url().to_owned() });
         }
     }
     Ok(found)
+}
+
+/// Reads a byte of each object, and notes those that the store refuses, so that they are left out from the beginning: which
+/// documents there are must not depend on when an object was read.
+pub fn probe(inputs: &[String], found: &mut [Found], storage: &StorageConfig) -> Result<(), PrepareError> {
+    let folders = inputs.iter().map(|input| folder(input, storage)).collect::<Result<Vec<_>, _>>()?;
+    let try_read = |found: &Found| match found.bytes {
+        0 => Ok(None),
+        _ => match folders[found.input as usize].get_range(&found.name, 0..1) {
+            Ok(_) => Ok(None),
+            Err(error @ StorageError::Unreachable { .. }) => Err(error),
+            // No fault of the object.
+            Err(StorageError::Denied { url, operation, reason }) if reason.starts_with("no credentials") => {
+                Err(StorageError::Denied { url, operation, reason })
+            }
+            Err(error) => Ok(Some(error.to_string())),
+        },
+    };
+    let results = parallel::map(found, storage.concurrency as usize, try_read);
+    for (found, result) in found.iter_mut().zip(results) {
+        found.unreadable = result?;
+    }
+    Ok(())
 }
 
 /// The folder that an input's names are relative to.
@@ -83,7 +114,15 @@ fn folder(input: &str, storage: &StorageConfig) -> Result<Folder, PrepareError> 
 fn objects(input: &str, storage: &StorageConfig) -> Result<(Folder, Vec<ObjectInfo>), PrepareError> {
     let folder = folder(input, storage)?;
     let mut objects = match Selection::of(input) {
-        Selection::Object => vec![folder.info("")?],
+        Selection::Object => match folder.info("") {
+            Ok(info) => vec![info],
+            // A folder may be called like an object.
+            Err(error @ StorageError::NotFound { .. }) => match folder.list()? {
+                below if below.is_empty() => return Err(error.into()),
+                below => below,
+            },
+            Err(error) => return Err(error.into()),
+        },
         Selection::Below => folder.list()?,
         Selection::Matching { pattern, .. } => {
             let glob = Pattern::new(&pattern)
@@ -110,7 +149,8 @@ impl Sources {
             let name = if found.name.is_empty() { &inputs[input] } else { &found.name };
             let kind = Kind::of(name)?;
             let folder = folders[input].clone();
-            Some(Source { number, name: found.name.clone(), bytes: found.bytes, folder, kind })
+            let unreadable = found.unreadable.clone();
+            Some(Source { number, name: found.name.clone(), bytes: found.bytes, unreadable, folder, kind })
         };
         Ok(Sources { list: (0..).zip(found).filter_map(source).collect() })
     }

@@ -44,7 +44,8 @@ impl Lines {
         (lines.position, lines.end) = (from, range.end);
         if range.start > 0 {
             lines.lines = None;
-            lines.position += lines.input.skip_until(b'\n')? as u64;
+            // Where no line begins in all of the part, there is nothing to look for behind it.
+            lines.position += lines.input.by_ref().take(range.end - from).skip_until(b'\n')? as u64;
         }
         Ok(lines)
     }
@@ -69,7 +70,8 @@ impl Lines {
             let is_too_long = content.len() - start > self.most;
             self.position += bytes as u64;
             if is_too_long && !has_end {
-                self.position += self.input.skip_until(b'\n')? as u64;
+                let rest = self.end.saturating_sub(self.position);
+                self.position += self.input.by_ref().take(rest).skip_until(b'\n')? as u64;
             }
             self.lines = self.lines.map(|lines| lines + 1);
             let place = self.lines.map_or(Place::Byte(position), Place::Line);

@@ -22,7 +22,7 @@ use common::storage::Folder;
 use serde::{Deserialize, Serialize};
 
 pub use batches::{Batch, Batches, RawDocument};
-pub use find::{Found, Sources, find};
+pub use find::{Found, Sources, find, probe};
 pub use units::{Piece, Unit, units};
 
 /// An object to read documents from.
@@ -34,6 +34,8 @@ pub struct Source {
     pub name: String,
     /// Its size when it was found.
     pub bytes: u64,
+    /// Why it cannot be read, if that is known.
+    unreadable: Option<String>,
     folder: Folder,
     kind: Kind,
 }
@@ -42,6 +44,12 @@ impl Source {
     /// The object's absolute URL.
     pub fn url(&self) -> String {
         self.folder.url_of(&self.name)
+    }
+
+    /// About how much text it holds at most.
+    pub fn unpacked_bytes(&self) -> u64 {
+        let is_packed = self.kind.packing != Packing::Plain || self.kind.layout == Layout::Parquet;
+        if is_packed { self.bytes.saturating_mul(8) } else { self.bytes }
     }
 
     /// The same document by its line, where only its byte is known: that means reading all before it, so it is done for

@@ -16,6 +16,7 @@ use parquet::file::reader::{ChunkReader, FileReader, Length, SerializedFileReade
 use super::batches::ReadOptions;
 use super::documents::{Failure, Next, too_long};
 use super::{Fault, Place, Source};
+use crate::panics::guarded;
 
 /// What is fetched at once.
 const WINDOW_BYTES: u64 = 4 << 20;
@@ -28,8 +29,10 @@ type TextColumn = parquet::column::reader::ColumnReaderImpl<ByteArrayType>;
 pub(super) struct Rows {
     file: SerializedFileReader<RemoteFile>,
     column: usize,
-    /// Row groups to read, the next one last, each with the number of rows before it.
-    groups: Vec<(usize, u64)>,
+    /// Row groups to read, the next one last.
+    groups: Vec<Group>,
+    /// Rows of the current group that have not been decoded.
+    rows_left: u64,
     current: Option<TextColumn>,
     is_optional: bool,
     /// Decoded rows, the next one last; `None` where the text is null.
@@ -40,9 +43,20 @@ pub(super) struct Rows {
     most: usize,
 }
 
+/// A row group to read.
+struct Group {
+    number: usize,
+    rows_before: u64,
+    rows: u64,
+}
+
 impl Rows {
     /// Opens the row groups of `source` whose first page is in `range`.
     pub fn open(source: &Source, range: Range<u64>, options: &ReadOptions) -> Result<Self, Failure> {
+        damage_if_it_panics(|| Self::open_unguarded(source, range, options))
+    }
+
+    fn open_unguarded(source: &Source, range: Range<u64>, options: &ReadOptions) -> Result<Self, Failure> {
         let file = SerializedFileReader::new(RemoteFile::new(source))?;
         let metadata = file.metadata();
         let schema = metadata.file_metadata().schema_descr();
@@ -57,19 +71,22 @@ impl Rows {
         if descriptor.physical_type() != Type::BYTE_ARRAY || descriptor.max_rep_level() > 0 {
             return Err(no_text(format!("the column {name:?} does not hold strings")));
         }
-        let mut before = 0;
+        let mut rows_before = 0;
         let mut groups = Vec::new();
         for (number, group) in metadata.row_groups().iter().enumerate() {
-            if range.contains(&first_byte(group)) {
-                groups.push((number, before));
+            let rows = u64::try_from(group.num_rows()).map_err(|_| no_sense("a number of rows"))?;
+            let first = first_byte(group).filter(|first| *first < source.bytes);
+            if range.contains(&first.ok_or_else(|| no_sense("the place of a row group"))?) {
+                groups.push(Group { number, rows_before, rows });
             }
-            before += u64::try_from(group.num_rows()).unwrap_or(0);
+            rows_before = rows.checked_add(rows_before).ok_or_else(|| no_sense("a number of rows"))?;
         }
         groups.reverse();
         Ok(Rows {
             is_optional: descriptor.max_def_level() > 0,
             column,
             groups,
+            rows_left: 0,
             current: None,
             values: Vec::new(),
             row: 0,
@@ -82,7 +99,7 @@ impl Rows {
     /// Appends the next row's text to `content`.
     pub fn next(&mut self, content: &mut Vec<u8>) -> Result<Next, Failure> {
         while self.values.is_empty() {
-            if !self.decode_more()? {
+            if !damage_if_it_panics(|| self.decode_more())? {
                 return Ok(Next::End);
             }
         }
@@ -103,9 +120,9 @@ impl Rows {
     /// Decodes some rows, or goes on to the next row group; false after the last.
     fn decode_more(&mut self) -> Result<bool, Failure> {
         let Some(column) = &mut self.current else {
-            let Some((group, before)) = self.groups.pop() else { return Ok(false) };
-            self.row = before;
-            match self.file.get_row_group(group)?.get_column_reader(self.column)? {
+            let Some(Group { number, rows_before, rows }) = self.groups.pop() else { return Ok(false) };
+            (self.row, self.rows_left) = (rows_before, rows);
+            match self.file.get_row_group(number)?.get_column_reader(self.column)? {
                 ColumnReader::ByteArrayColumnReader(column) => self.current = Some(column),
                 _ => return Err(Failure::unreadable("its schema and its pages contradict each other".into())),
             }
@@ -115,9 +132,13 @@ impl Rows {
         let levels_wanted = self.is_optional.then_some(&mut levels);
         let (rows, _, _) = column.read_records(ROWS_AT_ONCE, levels_wanted, None, &mut texts)?;
         if rows == 0 {
+            if self.rows_left > 0 {
+                return Err(no_sense("a number of rows"));
+            }
             self.current = None;
             return Ok(true);
         }
+        self.rows_left = self.rows_left.checked_sub(rows as u64).ok_or_else(|| no_sense("a number of rows"))?;
         self.row += rows as u64;
         let mut texts = texts.into_iter();
         self.values = match self.is_optional {
@@ -129,9 +150,22 @@ impl Rows {
     }
 }
 
-/// Where a row group begins in its file.
-fn first_byte(group: &RowGroupMetaData) -> u64 {
-    group.columns().iter().map(|column| column.byte_range().0).min().unwrap_or(0)
+/// Where a row group begins in its file; `None` where the file says nonsense.
+fn first_byte(group: &RowGroupMetaData) -> Option<u64> {
+    let firsts = group.columns().iter().map(|column| {
+        let pages = [Some(column.data_page_offset()), column.dictionary_page_offset()];
+        pages.into_iter().flatten().map(u64::try_from).collect::<Result<Vec<_>, _>>().ok()?.into_iter().min()
+    });
+    firsts.collect::<Option<Vec<_>>>()?.into_iter().min()
+}
+
+fn no_sense(what: &str) -> Failure {
+    Failure::unreadable(format!("damaged: {what} in it makes no sense"))
+}
+
+/// The library that reads Parquet trusts some of what files say, and panics where that is wrong.
+fn damage_if_it_panics<T>(read: impl FnOnce() -> Result<T, Failure>) -> Result<T, Failure> {
+    guarded(read).unwrap_or_else(|panic| Err(Failure::unreadable(format!("damaged: {panic}"))))
 }
 
 /// A file in a store, fetched in windows.

@@ -1,0 +1,40 @@
+//! Panics of a library on a damaged file are that file's fault, and not the end of the process.
+
+use std::cell::Cell;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+thread_local! {
+    static IS_GUARDED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Whether a panic of this thread is caught by [`guarded`], so that the process's panic hook should do nothing.
+pub fn is_guarded() -> bool {
+    IS_GUARDED.get()
+}
+
+/// What `work` returns, or the message of its panic. What it has changed must not be used after one.
+pub fn guarded<T>(work: impl FnOnce() -> T) -> Result<T, String> {
+    IS_GUARDED.set(true);
+    let result = catch_unwind(AssertUnwindSafe(work));
+    IS_GUARDED.set(false);
+    result.map_err(|panic| {
+        let text = panic.downcast_ref::<String>().map(String::as_str).or(panic.downcast_ref::<&str>().copied());
+        text.unwrap_or("a panic").to_owned()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_becomes_its_message() {
+        assert_eq!(
+            guarded(|| if is_guarded() {
+                panic!("for {}", "a reason")
+            }),
+            Err("for a reason".to_owned())
+        );
+        assert_eq!((guarded(|| 5), is_guarded()), (Ok(5), false));
+    }
+}
