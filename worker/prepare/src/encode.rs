@@ -274,7 +274,7 @@ mod tests {
         check(r#"{"Text": "a"}"#, Err("no field \"text\" (prepare.text_field)"));
         check(r#"{"text": null}"#, Err("the field \"text\" is null, not a string"));
         let nested = format!("{{\"text\": {}", "[".repeat(1 << 20));
-        assert!(json_text(nested.as_bytes(), "text").unwrap_err().1.contains("recursion limit"));
+        assert!(json_text(nested.as_bytes(), "text").unwrap_err().1.starts_with("not JSON: EOF"));
         assert!(json_text(b"{\"text\": \"\xff\"}", "text").unwrap_err().1.contains("unicode"));
     }
 }

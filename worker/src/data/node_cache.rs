@@ -208,8 +208,8 @@ mod tests {
         let mut shown = Vec::new();
         assert!(two.show(&hash, &[3..5, 999..1000], |i, bytes| shown.push((i, bytes.to_vec()))));
         assert_eq!(shown, [(0, vec![7; 2]), (1, vec![7])]);
-        assert!(!two.show(&hash, &[0..1001], |_, _| panic!("there is no more")));
-        assert!(!two.show(&block(8).0, &[0..1], |_, _| panic!("it was never there")));
+        assert!(!two.show(&hash, std::slice::from_ref(&(0..1001)), |_, _| panic!("there is no more")));
+        assert!(!two.show(&block(8).0, std::slice::from_ref(&(0..1)), |_, _| panic!("it was never there")));
         fs::write(one.path(&hash), b"something else").unwrap();
         assert_eq!(one.get(&hash, || Ok::<_, Infallible>(content.clone())).unwrap(), content);
         assert_eq!(two.get(&hash, never).unwrap(), content);
@@ -278,6 +278,6 @@ mod tests {
         // Where its folder should be, there is a file.
         fs::write(dir.path().join(&hash[..2]), b"").unwrap();
         assert_eq!(cache.get(&hash, || Ok::<_, Infallible>(content.clone())).unwrap(), content);
-        assert!(!cache.show(&hash, &[0..1], |_, _| ()));
+        assert!(!cache.show(&hash, std::slice::from_ref(&(0..1)), |_, _| ()));
     }
 }

@@ -216,7 +216,7 @@ mod tests {
         assert_eq!(steps(&data, plan(9, 4), 3, 9 * 13, 7), alone[13..]);
         // 90 sequences of each: more than four epochs of 21, and 15 of 6, each with every sequence once.
         for (set, count) in [(0, 21), (1, 6)] {
-            let of_set = (0..180).filter_map(|n| (data.place(n).set == set).then(|| data.place(n).position));
+            let of_set = (0..180).map(|n| data.place(n)).filter(|place| place.set == set).map(|place| place.position);
             let of_set: Vec<u64> = of_set.collect();
             assert_eq!(of_set.len(), 90);
             for epoch in of_set.chunks_exact(count) {

@@ -123,9 +123,9 @@ mod tests {
             let mut counts = vec![0; weights.len()];
             let mut below = vec![[0_u64; 5]; weights.len()];
             for number in 0..3 * mixture.period() + 7 {
-                for set in 0..weights.len() {
-                    for band in 0..=4 {
-                        assert_eq!(mixture.below(set, number, band), below[set][band as usize], "{number}");
+                for (set, below) in below.iter().enumerate() {
+                    for (band, below) in (0..).zip(below) {
+                        assert_eq!(mixture.below(set, number, band), *below, "{number}");
                     }
                 }
                 let (set, count) = mixture.member(number);
