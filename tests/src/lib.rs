@@ -5,6 +5,7 @@
 //! - [`training`]: training as a user starts it, and how it must end.
 //! - [`random`]: random choices that can be made again.
 //! - [`s3`]: a real S3 server on 127.0.0.1, in the test's process; `s3-server` is the same as a program.
+//! - [`faults`]: what that server does wrong on purpose.
 //! - [`storage_conformance`]: what every store must do.
 //!
 //! Functions here panic where they cannot do their part, with what to do about it: that fails the test, as it should.
@@ -13,6 +14,7 @@
 #![allow(clippy::print_stdout, reason = "a test's output is shown where it fails")]
 #![allow(clippy::expect_used, reason = "a harness that cannot do its part fails the test, with these words")]
 
+pub mod faults;
 pub mod process;
 pub mod random;
 pub mod s3;

@@ -1,28 +1,37 @@
-//! A real S3 server over a local folder: `s3s-fs` behind HTTP on 127.0.0.1.
+//! A real S3 server over a local folder: `s3s-fs` behind HTTP on 127.0.0.1, with [`Faults`] if one plans them.
 //!
 //! Its create-only put looks and then writes, so it proves nothing about races between writers.
 
+use std::error::Error;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
+use std::sync::Arc;
 use std::thread::JoinHandle;
 
+use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto::Builder as HttpServer;
 use s3s::auth::SimpleAuth;
 use s3s::service::{S3Service, S3ServiceBuilder};
 use s3s_fs::FileSystem;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
+
+use crate::faults::Faults;
 
 /// The access key that the server knows.
 pub const ACCESS_KEY: &str = "convoy";
 /// Its secret.
 pub const SECRET_KEY: &str = "convoy-secret";
 
+/// Another access key that the server knows, with the same secret; for credentials that are exchanged.
+pub const OTHER_ACCESS_KEY: &str = "convoy-2";
+
 /// A server that runs until it is dropped.
 pub struct Server {
     address: SocketAddr,
+    faults: Arc<Faults>,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -41,22 +50,25 @@ impl Server {
         }
         let files = FileSystem::new(root).map_err(|e| io::Error::other(format!("{e:?}")))?;
         let mut builder = S3ServiceBuilder::new(files);
-        builder.set_auth(SimpleAuth::from_single(ACCESS_KEY, SECRET_KEY));
-        let service = builder.build();
+        let mut keys = SimpleAuth::from_single(ACCESS_KEY, SECRET_KEY);
+        keys.register(OTHER_ACCESS_KEY.to_owned(), SECRET_KEY.into());
+        builder.set_auth(keys);
+        let (service, faults) = (builder.build(), Arc::new(Faults::default()));
 
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let listener = runtime.block_on(TcpListener::bind((Ipv4Addr::LOCALHOST, port)))?;
         let address = listener.local_addr()?;
         let (stop, stopped) = oneshot::channel();
+        let faults_of_server = faults.clone();
         let thread = std::thread::Builder::new().name("s3-server".into()).spawn(move || {
             runtime.block_on(async {
                 tokio::select! {
-                    () = serve(&listener, &service) => {}
+                    () = serve(&listener, &service, &faults_of_server) => {}
                     _ = stopped => {}
                 }
             });
         })?;
-        Ok(Server { address, stop: Some(stop), thread: Some(thread) })
+        Ok(Server { address, faults, stop: Some(stop), thread: Some(thread) })
     }
 
     /// The server's URL, `http://127.0.0.1:PORT`.
@@ -67,6 +79,11 @@ impl Server {
     /// The port on 127.0.0.1.
     pub fn port(&self) -> u16 {
         self.address.port()
+    }
+
+    /// What it does wrong, and has done.
+    pub fn faults(&self) -> &Faults {
+        &self.faults
     }
 
     /// The environment variables with which a process reaches this server through `s3://` URLs.
@@ -90,13 +107,33 @@ impl Drop for Server {
 }
 
 /// Answers connections, each in a task of its own, for as long as it is polled.
-async fn serve(listener: &TcpListener, service: &S3Service) {
+async fn serve(listener: &TcpListener, service: &S3Service, faults: &Arc<Faults>) {
     loop {
         // A connection that its client gave up while it waited is no reason to end.
         let Ok((socket, _)) = listener.accept().await else { continue };
-        let service = service.clone();
+        let (service, faults) = (service.clone(), faults.clone());
         tokio::spawn(async move {
-            let _ = HttpServer::new(TokioExecutor::new()).serve_connection(TokioIo::new(socket), service).await;
+            let _ = serve_connection(socket, service, faults).await;
         });
     }
+}
+
+/// Answers the requests of one connection. Where an answer breaks off, so does the connection.
+async fn serve_connection(socket: TcpStream, service: S3Service, faults: Arc<Faults>) -> io::Result<()> {
+    let socket = socket.into_std()?;
+    let same_socket = TcpStream::from_std(socket.try_clone()?)?;
+    let answer = service_fn(move |request| {
+        let (service, faults) = (service.clone(), faults.clone());
+        async move { faults.answer(&service, request).await }
+    });
+    let io = TokioIo::new(TcpStream::from_std(socket)?);
+    match HttpServer::new(TokioExecutor::new()).serve_connection(io, answer).await {
+        Err(error) if is_reset(error.as_ref()) => same_socket.set_zero_linger(),
+        _ => Ok(()),
+    }
+}
+
+fn is_reset(error: &(dyn Error + 'static)) -> bool {
+    let is_it = error.downcast_ref::<io::Error>().is_some_and(|e| e.kind() == io::ErrorKind::ConnectionReset);
+    is_it || error.source().is_some_and(is_reset)
 }

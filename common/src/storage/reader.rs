@@ -5,7 +5,6 @@ use std::io::{self, Read};
 use std::ops::Range;
 
 use bytes::{Buf, Bytes};
-use object_store::ObjectStoreExt;
 use tokio::task::JoinHandle;
 
 use super::{Folder, RUNTIME, Result, StorageError};
@@ -24,7 +23,7 @@ pub struct Reader {
     request_bytes: u64,
     /// What has not been asked for yet.
     rest: Range<u64>,
-    under_way: VecDeque<JoinHandle<object_store::Result<Bytes>>>,
+    under_way: VecDeque<JoinHandle<Result<Bytes>>>,
     current: Bytes,
 }
 
@@ -58,7 +57,7 @@ impl Reader {
         let Some(next) = self.under_way.pop_front() else { return Ok(None) };
         let got = RUNTIME.block_on(next).unwrap_or_else(|e| std::panic::resume_unwind(e.into_panic()));
         self.ask_ahead();
-        got.map(Some).map_err(|e| self.folder.explain("read", &self.name, e))
+        got.map(Some)
     }
 
     fn ask_ahead(&mut self) {
@@ -66,8 +65,8 @@ impl Reader {
             let end = self.rest.end.min(self.rest.start + self.request_bytes);
             let range = self.rest.start..end;
             self.rest.start = end;
-            let (store, path) = (self.folder.store.clone(), self.folder.path(&self.name));
-            self.under_way.push_back(RUNTIME.spawn(async move { store.get_range(&path, range).await }));
+            let (folder, name) = (self.folder.clone(), self.name.clone());
+            self.under_way.push_back(RUNTIME.spawn(async move { folder.read(&name, Some(range)).await }));
         }
     }
 

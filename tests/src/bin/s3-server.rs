@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use anyhow::Context;
 use clap::Parser;
+use tests::faults::Plan;
 use tests::s3::Server;
 
 /// Serves a folder as S3 on 127.0.0.1, with access key `convoy` and secret `convoy-secret`, until SIGTERM.
@@ -20,6 +21,10 @@ struct Arguments {
     /// The port; 0 takes a free one.
     #[arg(long, default_value_t = 0)]
     port: u16,
+    /// What to do wrong on purpose, for example rate=0.2,seed=1: that fraction of the requests fails in some way. Also
+    /// kinds=NAME+NAME, burst=N, silence_ms=N.
+    #[arg(long, value_name = "KEY=VALUE,...", default_value = "rate=0")]
+    faults: String,
     /// Where to write the port, once the server answers.
     #[arg(long, value_name = "FILE")]
     port_file: Option<PathBuf>,
@@ -30,8 +35,10 @@ fn main() -> anyhow::Result<()> {
     let (root, port) = (&arguments.root, arguments.port);
     std::fs::create_dir_all(root).with_context(|| format!("cannot make --root {}", root.display()))?;
     let buckets: Vec<&str> = arguments.buckets.iter().map(String::as_str).collect();
+    let plan = Plan::parse(&arguments.faults).map_err(anyhow::Error::msg).context("--faults")?;
     let server = Server::start_on(port, root, &buckets)
         .with_context(|| format!("cannot serve {} on 127.0.0.1:{port}", root.display()))?;
+    server.faults().follow(plan);
     if let Some(file) = &arguments.port_file {
         // Whoever waits for the file must never read half of it.
         let unfinished = file.with_extension("unfinished");

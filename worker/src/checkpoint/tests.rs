@@ -317,7 +317,8 @@ fn another_model_is_an_error_and_never_a_fall_back() {
 
 #[test]
 fn a_store_that_is_away_is_no_reason_to_fall_back() {
-    let away = StorageError::Unreachable { url: "x".into(), operation: "read", deadline_s: 1, reason: "y".into() };
+    let (url, operation, reason) = ("x".into(), "read", "y".into());
+    let away = StorageError::Unreachable { url, operation, deadline_s: 1, attempts: 2, reason };
     let error = CheckpointError::from(away);
     assert!(!error.is_corruption());
     assert_eq!(error.exit_code(), ExitCode::Storage);

@@ -1,0 +1,232 @@
+//! Why an operation on a store failed, and what a person should check.
+
+use crate::worker_contract::ExitCode;
+
+/// Why an operation on a store failed.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum StorageError {
+    /// The URL names nothing that can be opened.
+    #[error("cannot open {url}: {reason}; use s3://, gs://, az://, http(s)://, file:// or a path")]
+    Url {
+        /// As given.
+        url: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// No such object.
+    #[error("{url} does not exist")]
+    NotFound {
+        /// The object.
+        url: String,
+    },
+    /// A create-only put found an object of somebody else's.
+    #[error("{url} exists already")]
+    AlreadyExists {
+        /// The object.
+        url: String,
+    },
+    /// The store refuses the credentials, or there are none.
+    #[error("{operation} {url}: access denied: {reason}; check the credentials in this process's environment")]
+    Denied {
+        /// The object.
+        url: String,
+        /// What was tried.
+        operation: &'static str,
+        /// What the store said.
+        reason: String,
+    },
+    /// The store will never do this, however often it is asked.
+    #[error("{operation} {url}: the store refuses: {reason}; check the URL, the bucket's region and the endpoint")]
+    Refused {
+        /// The object.
+        url: String,
+        /// What was tried.
+        operation: &'static str,
+        /// What the store said.
+        reason: String,
+    },
+    /// The store did not answer within the deadline, or answered with errors until then.
+    #[error(
+        "{operation} {url}: storage did not do it within storage.deadline_s = {deadline_s}, tried {attempts} times: \
+         {reason}; check that the store is up and reachable from here"
+    )]
+    Unreachable {
+        /// The object.
+        url: String,
+        /// What was tried.
+        operation: &'static str,
+        /// `storage.deadline_s`.
+        deadline_s: u64,
+        /// How many requests were made.
+        attempts: u32,
+        /// The last cause.
+        reason: String,
+    },
+    /// The local file system refused, for example because the disk is full.
+    #[error("{operation} {url}: {reason}")]
+    Local {
+        /// The object.
+        url: String,
+        /// What was tried.
+        operation: &'static str,
+        /// What the system said.
+        reason: String,
+    },
+}
+
+impl StorageError {
+    /// What a process that ends because of this exits with.
+    pub fn exit_code(&self) -> ExitCode {
+        match self {
+            StorageError::Url { .. } => ExitCode::Config,
+            StorageError::NotFound { .. }
+            | StorageError::AlreadyExists { .. }
+            | StorageError::Denied { .. }
+            | StorageError::Refused { .. } => ExitCode::Data,
+            StorageError::Unreachable { .. } | StorageError::Local { .. } => ExitCode::Storage,
+        }
+    }
+}
+
+/// What one attempt failed with.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum AttemptError {
+    #[error("{0}")]
+    Store(#[from] object_store::Error),
+    #[error("no answer within storage.request_timeout_s = {0}")]
+    NoAnswer(u64),
+    #[error("a read delivered nothing for storage.stall_timeout_s = {0}")]
+    Stalled(u64),
+    #[error("the body ended after {got} of {expected} bytes")]
+    Length { got: usize, expected: u64 },
+    #[error("the object changed while it was read")]
+    Changed,
+}
+
+/// What to do about a failed attempt.
+#[derive(Debug, PartialEq)]
+pub(super) enum Verdict {
+    /// Trying again may help.
+    Again,
+    /// Credentials have run out: new ones may be had, now or soon.
+    Expired,
+    /// The credentials are refused: others may be had.
+    Denied,
+    /// No credentials could be had.
+    NoCredentials,
+    NotFound,
+    /// Trying again does not help.
+    Refused,
+}
+
+impl AttemptError {
+    /// The messages of this and of everything that caused it, without repetition and not too long.
+    pub(super) fn reason(&self) -> String {
+        const MOST_CHARACTERS: usize = 600;
+        let text = match self {
+            AttemptError::Store(error) => root_cause(error),
+            other => other.to_string(),
+        };
+        match text.char_indices().nth(MOST_CHARACTERS) {
+            Some((end, _)) => format!("{} ...", &text[..end]),
+            None => text,
+        }
+    }
+
+    pub(super) fn verdict(&self) -> Verdict {
+        use object_store::Error as E;
+        let AttemptError::Store(error) = self else { return Verdict::Again };
+        let reason = root_cause(error);
+        match (error, status(&reason)) {
+            (E::NotFound { .. }, _) | (_, Some(404)) => Verdict::NotFound,
+            _ if contains(&reason, EXPIRED) => Verdict::Expired,
+            (E::PermissionDenied { .. } | E::Unauthenticated { .. }, _) | (_, Some(401 | 403)) => Verdict::Denied,
+            // A conflict with what somebody else does at this moment.
+            (E::AlreadyExists { .. }, _) => Verdict::Again,
+            (E::Generic { .. }, Some(status)) if !contains(&reason, DAMAGED) && !is_passing(status) => Verdict::Refused,
+            (E::Generic { .. }, None) if contains(&reason, CREDENTIALS) => Verdict::NoCredentials,
+            (E::Generic { .. } | E::JoinError { .. }, _) => Verdict::Again,
+            _ => Verdict::Refused,
+        }
+    }
+}
+
+/// How stores say that credentials have run out. S3 does it with status 400.
+const EXPIRED: &[&str] = &["ExpiredToken", "TokenRefreshRequired", "token has expired", "RequestTimeTooSkewed"];
+
+/// A request that arrived damaged or too slowly, which S3 too answers with 400.
+const DAMAGED: &[&str] = &["BadDigest", "IncompleteBody", "RequestTimeout", "SHA256Mismatch", "InvalidDigest"];
+
+/// A missing key shows itself only when the last link of the chain, the cloud's metadata service, does not answer.
+const CREDENTIALS: &[&str] = &[
+    "169.254.169.254",
+    "169.254.170.2",
+    "/latest/api/token",
+    "metadata.google.internal",
+    "computeMetadata",
+    "redential",
+];
+
+fn contains(reason: &str, marks: &[&str]) -> bool {
+    marks.iter().any(|mark| reason.contains(mark))
+}
+
+/// Whether an answer with this HTTP status may be another one soon. 501 is what a server lacks, 505 what it never speaks.
+fn is_passing(status: u16) -> bool {
+    matches!(status, 408 | 409 | 425 | 429) || (status >= 500 && status != 501 && status != 505)
+}
+
+/// The HTTP status of the server's last answer. Only the text of an error has it.
+fn status(reason: &str) -> Option<u16> {
+    const MARK: &str = "non-2xx status code: ";
+    reason.split_once(MARK)?.1.get(..3)?.parse().ok()
+}
+
+/// The environment variables that give credentials for `url`, to name in an error.
+pub(super) fn credential_variables(url: &str) -> &'static str {
+    match url.split("://").next() {
+        Some("s3" | "s3a") => "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
+        Some("gs") => "GOOGLE_APPLICATION_CREDENTIALS",
+        _ => "AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY",
+    }
+}
+
+/// The messages of an error and of everything that caused it, without repetition.
+pub(super) fn root_cause(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        let cause_text = cause.to_string();
+        if !text.contains(&cause_text) {
+            text.push_str(": ");
+            text.push_str(&cause_text);
+        }
+        next = cause.source();
+    }
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn verdicts_follow_what_the_server_said() {
+        for (said, expected) in [
+            ("Server returned non-2xx status code: 503 Service Unavailable: SlowDown", Verdict::Again),
+            ("Server returned non-2xx status code: 429 Too Many Requests:", Verdict::Again),
+            ("Server returned non-2xx status code: 400 Bad Request: <Code>BadDigest</Code>", Verdict::Again),
+            ("Server returned non-2xx status code: 400 Bad Request: <Code>ExpiredToken</Code>", Verdict::Expired),
+            ("Server returned non-2xx status code: 400 Bad Request: <Code>InvalidArgument</Code>", Verdict::Refused),
+            ("Server returned non-2xx status code: 403 Forbidden: ", Verdict::Denied),
+            ("Server returned non-2xx status code: 404 Not Found: ", Verdict::NotFound),
+            ("Server returned non-2xx status code: 501 Not Implemented: ", Verdict::Refused),
+            ("error sending request: http://169.254.169.254/latest/api/token", Verdict::NoCredentials),
+            ("connection reset by peer", Verdict::Again),
+        ] {
+            let error = object_store::Error::Generic { store: "test", source: said.into() };
+            assert_eq!(AttemptError::from(error).verdict(), expected, "{said}");
+        }
+        assert_eq!(AttemptError::Changed.verdict(), Verdict::Again);
+    }
+}

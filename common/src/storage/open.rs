@@ -1,0 +1,191 @@
+//! A URL becomes a store, which can be opened again: that is how credentials are renewed that the server says have run
+//! out before their time.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::path::{Component, Path as FilePath, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError, RwLock};
+use std::time::Duration;
+
+use object_store::aws::AmazonS3Builder;
+use object_store::azure::MicrosoftAzureBuilder;
+use object_store::gcp::GoogleCloudStorageBuilder;
+use object_store::http::HttpBuilder;
+use object_store::local::LocalFileSystem;
+use object_store::memory::InMemory;
+use object_store::multipart::MultipartStore;
+use object_store::{BackoffConfig, ClientOptions, ObjectStore, RetryConfig};
+use tokio::sync::Semaphore;
+use url::Url;
+
+use super::error::root_cause;
+use super::{Result, StorageError};
+use crate::config::StorageConfig;
+
+/// The stores behind `memory://` URLs: one per host name, shared by the process.
+static MEMORY: LazyLock<Mutex<HashMap<String, Arc<InMemory>>>> = LazyLock::new(Mutex::default);
+
+/// The requests that this process may have in flight, for each value of `storage.concurrency`: a run has one.
+static REQUESTS: LazyLock<Mutex<HashMap<u64, Arc<Semaphore>>>> = LazyLock::new(Mutex::default);
+
+/// The bucket, server or file system that a URL is in.
+pub(super) struct Store {
+    url: Url,
+    pub(super) config: StorageConfig,
+    opened: RwLock<Opened>,
+    has_answered: AtomicBool,
+    /// A permit is held while a request is in flight.
+    pub(super) requests: Arc<Semaphore>,
+}
+
+/// What requests are made to.
+#[derive(Clone)]
+pub(super) struct Opened {
+    pub(super) objects: Arc<dyn ObjectStore>,
+    /// The same, where an object can be uploaded part by part.
+    pub(super) parts: Option<Arc<dyn MultipartStore>>,
+}
+
+impl Opened {
+    fn whole(objects: Arc<dyn ObjectStore>) -> Self {
+        Opened { objects, parts: None }
+    }
+
+    fn with_parts<S: ObjectStore + MultipartStore>(store: Arc<S>) -> Self {
+        Opened { objects: store.clone(), parts: Some(store) }
+    }
+}
+
+impl Store {
+    /// No request is made yet.
+    pub(super) fn open(url: &Url, config: &StorageConfig) -> object_store::Result<Self> {
+        let mut requests = REQUESTS.lock().unwrap_or_else(PoisonError::into_inner);
+        let limit = config.concurrency;
+        let requests = requests.entry(limit).or_insert_with(|| Arc::new(Semaphore::new(limit as usize))).clone();
+        Ok(Store {
+            url: url.clone(),
+            config: config.clone(),
+            opened: RwLock::new(open(url, config)?),
+            has_answered: AtomicBool::new(false),
+            requests,
+        })
+    }
+
+    pub(super) fn opened(&self) -> Opened {
+        self.opened.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Opens it anew: credentials are looked for as at the start.
+    pub(super) fn reopen(&self) {
+        match open(&self.url, &self.config) {
+            Ok(opened) => *self.opened.write().unwrap_or_else(PoisonError::into_inner) = opened,
+            Err(error) => tracing::warn!("cannot renew the credentials of {}: {}", self.url, root_cause(&error)),
+        }
+    }
+
+    /// Whether it is somewhere else, so that requests fail and stall.
+    pub(super) fn is_remote(&self) -> bool {
+        !matches!(self.url.scheme(), "file" | "memory")
+    }
+
+    /// Whether it is a plain web server: no credentials, nothing to write to, and no order in its listings.
+    pub(super) fn is_web(&self) -> bool {
+        matches!(self.url.scheme(), "http" | "https")
+    }
+
+    /// Whether it has done anything for this process yet; then its credentials were good.
+    pub(super) fn has_answered(&self) -> bool {
+        self.has_answered.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn note_answer(&self) {
+        self.has_answered.store(true, Ordering::Relaxed);
+    }
+}
+
+impl fmt::Debug for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Store").field("url", &self.url.as_str()).finish_non_exhaustive()
+    }
+}
+
+/// `url` as an absolute URL; a plain path is a local file or folder, relative to the working directory.
+pub fn absolute_url(url: &str) -> Result<Url> {
+    let refuse = |reason: &str| StorageError::Url { url: url.to_owned(), reason: reason.to_owned() };
+    if url.contains("://") {
+        return Url::parse(url).map_err(|e| refuse(&e.to_string()));
+    }
+    let path = std::path::absolute(FilePath::new(url)).map_err(|e| refuse(&e.to_string()))?;
+    Url::from_file_path(without_parents(&path)).map_err(|()| refuse("it is not a path"))
+}
+
+/// `path` without `..`, which no store has: as the system sees it where the folders are there, by its letters otherwise.
+fn without_parents(path: &FilePath) -> PathBuf {
+    let mut plain = PathBuf::new();
+    for component in path.components() {
+        if component == Component::ParentDir {
+            plain = plain.canonicalize().unwrap_or(plain);
+            plain.pop();
+        } else {
+            plain.push(component);
+        }
+    }
+    plain
+}
+
+/// The client never tries again and never gives up by itself: `retry.rs` does, which knows the deadline of the whole
+/// operation and renews credentials in between. (The client's own time limit would end every body that is long.)
+fn only_once() -> RetryConfig {
+    RetryConfig { backoff: BackoffConfig::default(), max_retries: 0, retry_timeout: Duration::ZERO }
+}
+
+/// Variables that name a server of one's own. Without encryption only if one of them asks for that.
+const ENDPOINTS: [&str; 6] = [
+    "AWS_ENDPOINT_URL",
+    "AWS_ENDPOINT",
+    "AWS_ENDPOINT_URL_S3",
+    "AZURE_STORAGE_ENDPOINT",
+    "AZURE_ENDPOINT",
+    "AZURITE_BLOB_STORAGE_URL",
+];
+
+fn client_options(url: &Url, config: &StorageConfig) -> ClientOptions {
+    let is_plain = |name: &&str| std::env::var(name).is_ok_and(|value| value.starts_with("http://"));
+    ClientOptions::new()
+        .with_timeout_disabled()
+        .with_connect_timeout(Duration::from_secs(config.connect_timeout_s))
+        .with_allow_http(url.scheme() == "http" || ENDPOINTS.iter().any(|name| is_plain(&name)))
+}
+
+/// Credentials come from the environment, or from services that are asked when they are needed and again before they
+/// expire.
+fn open(url: &Url, config: &StorageConfig) -> object_store::Result<Opened> {
+    let options = client_options(url, config);
+    Ok(match url.scheme() {
+        "file" => Opened::whole(Arc::new(LocalFileSystem::new().with_fsync(true))),
+        "memory" => {
+            let mut stores = MEMORY.lock().unwrap_or_else(PoisonError::into_inner);
+            Opened::with_parts(stores.entry(url.host_str().unwrap_or_default().to_owned()).or_default().clone())
+        }
+        "s3" | "s3a" => {
+            let builder = AmazonS3Builder::from_env().with_url(url.as_str()).with_retry(only_once());
+            Opened::with_parts(Arc::new(builder.with_client_options(options).build()?))
+        }
+        "gs" => {
+            let builder = GoogleCloudStorageBuilder::from_env().with_url(url.as_str()).with_retry(only_once());
+            Opened::with_parts(Arc::new(builder.with_client_options(options).build()?))
+        }
+        "az" | "azure" | "abfs" | "abfss" => {
+            let builder = MicrosoftAzureBuilder::from_env().with_url(url.as_str()).with_retry(only_once());
+            Opened::with_parts(Arc::new(builder.with_client_options(options).build()?))
+        }
+        "http" | "https" => {
+            let builder = HttpBuilder::new().with_url(&url[..url::Position::BeforePath]).with_retry(only_once());
+            Opened::whole(Arc::new(builder.with_client_options(options).build()?))
+        }
+        other => {
+            return Err(object_store::Error::NotSupported { source: format!("unknown scheme {other}://").into() });
+        }
+    })
+}

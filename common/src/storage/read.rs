@@ -1,0 +1,167 @@
+//! Reading an object or a range of it, through whatever happens on the way.
+//!
+//! What has arrived is kept: after a stall, a broken connection or a short body only the rest is asked for again. A
+//! request without its first byte after a while gets a second one beside it, and the first to deliver wins.
+
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use futures::future::select_ok;
+use futures::stream::BoxStream;
+use futures::{FutureExt, StreamExt, TryStreamExt};
+use object_store::path::Path;
+use object_store::{GetOptions, GetRange, ObjectStore, ObjectStoreExt};
+use tokio::time::{sleep, timeout};
+
+use super::error::AttemptError;
+use super::open::{Opened, Store};
+use super::{Folder, Result, version_of};
+
+impl Folder {
+    /// The object `name`, or bytes `range` of it; fewer where the object ends before the range does.
+    pub(super) async fn read(&self, name: &str, range: Option<Range<u64>>) -> Result<Bytes> {
+        let (mut operation, path) = (self.operation("read", name), self.path(name));
+        if !self.store.is_remote() {
+            // In one go: a stream of a file is read in small pieces.
+            let (path, range) = (&path, &range);
+            return operation
+                .request(|opened| async move {
+                    match range {
+                        Some(range) => opened.objects.get_range(path, range.clone()).await,
+                        None => opened.objects.get(path).await?.bytes().await,
+                    }
+                })
+                .await;
+        }
+        let mut arrived = Arrived::new(range);
+        loop {
+            let (opened, before) = (operation.opened(), arrived.bytes.len());
+            if operation.attempt(arrived.receive(&self.store, opened, &path)).await?.is_some() {
+                return Ok(arrived.bytes.freeze());
+            }
+            if arrived.bytes.len() > before {
+                operation.note_progress();
+            }
+        }
+    }
+}
+
+/// What has arrived of an object so far.
+struct Arrived {
+    asked: Option<Range<u64>>,
+    /// What the object has of it, and which version of the object, once an answer said so.
+    known: Option<(Range<u64>, String)>,
+    bytes: BytesMut,
+}
+
+/// An answer that has begun.
+struct Begun {
+    range: Range<u64>,
+    version: String,
+    first: Option<Bytes>,
+    rest: BoxStream<'static, object_store::Result<Bytes>>,
+}
+
+impl Arrived {
+    fn new(asked: Option<Range<u64>>) -> Self {
+        Arrived { asked, known: None, bytes: BytesMut::new() }
+    }
+
+    /// Asks for what is missing and takes what comes, until all is there or nothing comes any more.
+    async fn receive(&mut self, store: &Store, opened: Opened, path: &Path) -> std::result::Result<(), AttemptError> {
+        let limit_s = store.config.stall_timeout_s;
+        let stall = Duration::from_secs(limit_s);
+        let begun = timeout(stall, begin_hedged(store, opened.objects, path, self.missing()));
+        let mut begun = begun.await.map_err(|_| AttemptError::Stalled(limit_s))??;
+        self.agree(begun.range, begun.version)?;
+        let mut next = begun.first;
+        while let Some(piece) = next {
+            self.take(&piece)?;
+            if self.is_complete() {
+                break;
+            }
+            next = timeout(stall, begun.rest.try_next()).await.map_err(|_| AttemptError::Stalled(limit_s))??;
+        }
+        if self.is_complete() { Ok(()) } else { Err(self.length()) }
+    }
+
+    fn missing(&self) -> Option<GetRange> {
+        match (&self.known, &self.asked) {
+            (Some((range, _)), _) if !self.bytes.is_empty() => {
+                Some(GetRange::Bounded(range.start + self.bytes.len() as u64..range.end))
+            }
+            (_, Some(asked)) => Some(GetRange::Bounded(asked.clone())),
+            _ => None,
+        }
+    }
+
+    /// Checks that an answer goes on where the one before it broke off, in the same version of the object.
+    fn agree(&mut self, range: Range<u64>, version: String) -> std::result::Result<(), AttemptError> {
+        match &self.known {
+            Some((_, known)) if !self.bytes.is_empty() && *known != version => {
+                self.bytes.clear();
+                Err(AttemptError::Changed)
+            }
+            Some(_) if !self.bytes.is_empty() => Ok(()),
+            _ => {
+                self.bytes.reserve((range.end - range.start) as usize);
+                self.known = Some((range, version));
+                Ok(())
+            }
+        }
+    }
+
+    fn take(&mut self, piece: &Bytes) -> std::result::Result<(), AttemptError> {
+        self.bytes.extend_from_slice(piece);
+        if self.bytes.len() as u64 > self.expected() {
+            let error = self.length();
+            self.bytes.clear();
+            return Err(error);
+        }
+        Ok(())
+    }
+
+    fn expected(&self) -> u64 {
+        self.known.as_ref().map_or(0, |(range, _)| range.end - range.start)
+    }
+
+    fn is_complete(&self) -> bool {
+        self.bytes.len() as u64 == self.expected()
+    }
+
+    fn length(&self) -> AttemptError {
+        AttemptError::Length { got: self.bytes.len(), expected: self.expected() }
+    }
+}
+
+async fn begin(objects: Arc<dyn ObjectStore>, path: Path, range: Option<GetRange>) -> object_store::Result<Begun> {
+    let result = objects.get_opts(&path, GetOptions { range, ..GetOptions::default() }).await?;
+    let (range, version) = (result.range.clone(), version_of(&result.meta));
+    let mut rest = result.into_stream().boxed();
+    let first = rest.try_next().await?;
+    Ok(Begun { range, version, first, rest })
+}
+
+/// The same, with a second request beside the first once that has been silent for `storage.hedge_after_ms`. A place for
+/// it is taken only if one is free, so that a store that is slow because it is busy gets no more than its share.
+async fn begin_hedged(
+    store: &Store,
+    objects: Arc<dyn ObjectStore>,
+    path: &Path,
+    range: Option<GetRange>,
+) -> object_store::Result<Begun> {
+    let mut first = begin(objects.clone(), path.clone(), range.clone()).boxed();
+    let after = Duration::from_millis(store.config.hedge_after_ms);
+    if after.is_zero() {
+        return first.await;
+    }
+    tokio::select! {
+        begun = &mut first => return begun,
+        () = sleep(after) => {}
+    }
+    let Ok(_permit) = store.requests.try_acquire() else { return first.await };
+    let second = begin(objects, path.clone(), range).boxed();
+    select_ok([first, second]).await.map(|(begun, _)| begun)
+}

@@ -1,0 +1,334 @@
+//! Storage over S3 when things go wrong: faults of the server, outages, expired credentials. A binary of its own: the
+//! credentials are in the environment of its process.
+
+#![allow(clippy::unwrap_used, reason = "all of this is tests")]
+
+use std::io::{Read, Write};
+use std::net::TcpListener;
+use std::path::PathBuf;
+use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use common::config::StorageConfig;
+use common::storage::{Folder, StorageError};
+use common::worker_contract::ExitCode;
+use tempfile::TempDir;
+use tests::faults::{Fault, Plan};
+use tests::s3::{ACCESS_KEY, OTHER_ACCESS_KEY, SECRET_KEY, Server};
+use tests::storage_conformance::conforms;
+
+/// The server of this process. A test has it for itself while it runs.
+struct Shared {
+    server: Option<Server>,
+    port: u16,
+    dir: TempDir,
+    credentials: PathBuf,
+}
+
+static SHARED: LazyLock<Mutex<Shared>> = LazyLock::new(|| {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::start(dir.path(), &["bucket"]);
+    let (url, credentials) = serve_credentials(&dir);
+    for (name, value) in [
+        ("AWS_ENDPOINT_URL", server.endpoint()),
+        ("AWS_REGION", "us-east-1".to_owned()),
+        ("AWS_CONTAINER_CREDENTIALS_FULL_URI", url),
+        ("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", credentials.display().to_string()),
+    ] {
+        // SAFETY: every test of this binary waits here before it does anything else, so that no other thread reads
+        // the environment meanwhile; it is never written again.
+        unsafe { std::env::set_var(name, value) };
+    }
+    Mutex::new(Shared { port: server.port(), server: Some(server), dir, credentials })
+});
+
+fn shared() -> MutexGuard<'static, Shared> {
+    SHARED.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Shared {
+    fn faults(&self) -> &tests::faults::Faults {
+        self.server.as_ref().unwrap().faults()
+    }
+
+    /// The next requests meet `faults`, one each, and silences that no test waits for.
+    fn meets(&self, faults: &[Fault]) {
+        self.faults().follow(Plan::first(faults, Duration::from_secs(30)));
+    }
+
+    fn start(&mut self) {
+        self.server = Some(Server::start_on(self.port, self.dir.path(), &["bucket"]).unwrap());
+    }
+}
+
+/// A service that gives the access key in a file, as a container's host does. It ends with the process.
+fn serve_credentials(dir: &TempDir) -> (String, PathBuf) {
+    let key_file = dir.path().join("access-key");
+    std::fs::write(&key_file, ACCESS_KEY).unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/credentials", listener.local_addr().unwrap());
+    let file = key_file.clone();
+    std::thread::spawn(move || {
+        for socket in listener.incoming() {
+            let mut socket = socket.unwrap();
+            let _ = socket.read(&mut [0; 4096]);
+            let key = std::fs::read_to_string(&file).unwrap();
+            let body = format!(
+                r#"{{"AccessKeyId":"{key}","SecretAccessKey":"{SECRET_KEY}","Token":"","Expiration":"2099-01-01T00:00:00Z"}}"#
+            );
+            let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", body.len());
+            let _ = socket.write_all((head + &body).as_bytes());
+        }
+    });
+    (url, key_file)
+}
+
+/// Impatient, so that tests are quick.
+fn config() -> StorageConfig {
+    StorageConfig {
+        deadline_s: 20,
+        request_timeout_s: 1,
+        stall_timeout_s: 1,
+        hedge_after_ms: 0,
+        backoff_min_ms: 1,
+        backoff_max_ms: 50,
+        ..StorageConfig::default()
+    }
+}
+
+fn open(name: &str, config: &StorageConfig) -> Folder {
+    Folder::open(&format!("s3://bucket/{name}"), config).unwrap()
+}
+
+fn content(bytes: usize) -> Bytes {
+    (0..bytes).map(|i| (i % 251) as u8).collect()
+}
+
+const RECOVERABLE: [Fault; 7] =
+    [Fault::SlowDown, Fault::InternalError, Fault::Reset, Fault::Cut, Fault::Silence, Fault::Stall, Fault::LostAnswer];
+
+#[test]
+fn every_operation_survives_every_fault() {
+    let shared = shared();
+    let folder = open("every", &config());
+    for fault in RECOVERABLE {
+        // No name may hold the name of a fault: object_store takes an answer that contains SlowDown for one.
+        let place = format!("after-{}", fault as u8);
+        let (body, name) = (content(100_000), format!("{place}/a"));
+        let meets = || shared.meets(&[fault]);
+        meets();
+        folder.put(&name, body.clone()).unwrap();
+        meets();
+        folder.create(&format!("{place}/once"), body.clone()).unwrap();
+        meets();
+        assert_eq!(folder.get(&name).unwrap(), body, "{fault:?}");
+        meets();
+        assert_eq!(folder.get_range(&name, 10..99_990).unwrap(), body[10..99_990], "{fault:?}");
+        meets();
+        assert_eq!(folder.size(&name).unwrap(), 100_000);
+        meets();
+        assert_eq!(folder.folder(&place).list().unwrap().len(), 2);
+        meets();
+        assert!(folder.list_folders().unwrap().contains(&place));
+        meets();
+        folder.delete(&name).unwrap();
+        assert!(!shared.faults().requests().is_empty());
+        folder.folder(&place).delete_all().unwrap();
+    }
+    assert_eq!(folder.list().unwrap(), []);
+}
+
+#[test]
+fn the_contract_holds_while_a_fifth_of_the_requests_fails() {
+    let shared = shared();
+    shared
+        .faults()
+        .follow(Plan::parse("rate=0.2,seed=4,kinds=slow-down+internal-error+reset+cut+lost-answer").unwrap());
+    conforms(&open("fifth", &config()));
+    for fault in [Fault::SlowDown, Fault::InternalError, Fault::Reset, Fault::LostAnswer] {
+        assert!(shared.faults().count(fault) > 0, "{fault:?} never came");
+    }
+}
+
+#[test]
+fn parts_of_an_upload_are_tried_again() {
+    let shared = shared();
+    let (folder, body) = (open("upload", &config()), content(20_000_000));
+    shared.meets(&[Fault::LostAnswer, Fault::SlowDown, Fault::LostAnswer, Fault::InternalError, Fault::Silence]);
+    upload(&folder, "a", &body);
+    assert!(shared.faults().count(Fault::LostAnswer) == 2 && shared.faults().count(Fault::Silence) == 1);
+    assert!(folder.get("a").unwrap() == body);
+}
+
+#[test]
+fn an_upload_whose_last_answer_gets_lost_is_there() {
+    let shared = shared();
+    let folder = open("upload-end", &config());
+    // At first there is no such object, then one of another size, then one of the same size.
+    for (bytes, byte) in [(9_000_000, 1), (9_000_001, 2), (9_000_001, 3)] {
+        let body = Bytes::from(vec![byte; bytes]);
+        shared.meets(&[]);
+        upload(&folder, "like", &body);
+        let requests = shared.faults().requests();
+        assert!(requests.last().unwrap().starts_with("POST /bucket/upload-end/like?uploadId"), "{requests:?}");
+        let mut first = vec![None; requests.len() - 1];
+        first.push(Some(Fault::LostAnswer));
+        shared.faults().follow(Plan { first, ..Plan::default() });
+        upload(&folder, "a", &body);
+        assert_eq!(shared.faults().count(Fault::LostAnswer), 1);
+        assert!(folder.get("a").unwrap() == body);
+    }
+}
+
+fn upload(folder: &Folder, name: &str, body: &Bytes) {
+    let mut upload = folder.upload(name).unwrap();
+    body.chunks(3_000_001).for_each(|piece| upload.write(body.slice_ref(piece)).unwrap());
+    upload.finish().unwrap();
+}
+
+#[test]
+fn a_read_that_breaks_off_goes_on_where_it_was() {
+    let shared = shared();
+    let (folder, body) = (open("resume", &config()), content(1 << 20));
+    folder.put("a", body.clone()).unwrap();
+    shared.meets(&[Fault::Reset, Fault::Cut, Fault::Stall]);
+    assert_eq!(folder.get_range("a", 0..1 << 20).unwrap(), body);
+    let starts: Vec<u64> = shared.faults().requests().iter().map(|request| start_of(request)).collect();
+    assert_eq!(starts.len(), 4, "{starts:?}");
+    assert!(starts.is_sorted() && starts[3] > starts[0], "{starts:?}");
+    // A stall loses nothing that had come: half of what the request was for.
+    assert_eq!(starts[3], starts[2] + ((1 << 20) - starts[2]) / 2);
+}
+
+/// The first byte that a request for a range asks for.
+fn start_of(request: &str) -> u64 {
+    request.split_once("bytes=").unwrap().1.split('-').next().unwrap().parse().unwrap()
+}
+
+#[test]
+fn an_object_that_changes_while_it_is_read_is_not_mixed() {
+    let shared = shared();
+    let folder = open("changes", &StorageConfig { stall_timeout_s: 2, ..config() });
+    folder.put("a", content(1 << 20)).unwrap();
+    shared.meets(&[Fault::Stall]);
+    let after: Bytes = vec![7; 1 << 20].into();
+    let read = std::thread::scope(|scope| {
+        let read = scope.spawn(|| folder.get("a").unwrap());
+        while shared.faults().requests().is_empty() {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        folder.put("a", after.clone()).unwrap();
+        read.join().unwrap()
+    });
+    assert!(read == after || read == content(1 << 20));
+}
+
+#[test]
+fn a_body_that_goes_on_is_never_cut_short() {
+    let shared = shared();
+    let folder = open("long", &StorageConfig { request_timeout_s: 1, stall_timeout_s: 5, ..config() });
+    folder.put("a", content(1000)).unwrap();
+    shared.faults().follow(Plan::first(&[Fault::Stall], Duration::from_millis(1_500)));
+    assert_eq!(folder.get("a").unwrap(), content(1000));
+    assert_eq!(shared.faults().requests().len(), 1);
+}
+
+#[test]
+fn a_second_request_wins_over_a_silent_one() {
+    let shared = shared();
+    let folder = open("hedge", &StorageConfig { hedge_after_ms: 50, stall_timeout_s: 15, ..config() });
+    folder.put("a", content(1000)).unwrap();
+    shared.meets(&[Fault::Silence]);
+    let begun = Instant::now();
+    assert_eq!(folder.get("a").unwrap(), content(1000));
+    assert!(begun.elapsed() < Duration::from_secs(10), "it waited for the first: {:?}", begun.elapsed());
+    assert_eq!(shared.faults().requests().len(), 2);
+}
+
+#[test]
+fn a_process_has_no_more_requests_in_flight_than_it_may() {
+    let shared = shared();
+    let config = StorageConfig { concurrency: 3, stall_timeout_s: 5, ..config() };
+    let folders = [open("limit", &config), open("limit", &config)];
+    folders[0].put("a", content(1000)).unwrap();
+    let plan = Plan { rate: 1.0, kinds: vec![Fault::Silence], silence: Duration::from_millis(20), ..Plan::default() };
+    shared.faults().follow(plan);
+    std::thread::scope(|scope| {
+        for folder in folders.iter().cycle().take(12) {
+            scope.spawn(|| folder.get("a").unwrap());
+        }
+    });
+    assert_eq!(shared.faults().requests().len(), 12);
+    assert!((2..=3).contains(&shared.faults().most_in_flight()), "{}", shared.faults().most_in_flight());
+}
+
+#[test]
+fn an_outage_is_waited_out_until_the_deadline_and_not_longer() {
+    let mut shared = shared();
+    let folder = open("outage", &StorageConfig { deadline_s: 2, ..config() });
+    folder.put("a", content(1000)).unwrap();
+    drop(shared.server.take());
+    let begun = Instant::now();
+    let results = std::thread::scope(|scope| {
+        let put = scope.spawn(|| folder.put("a", content(1)));
+        let list = scope.spawn(|| folder.list().map(drop));
+        [folder.get("a").map(drop), put.join().unwrap(), list.join().unwrap()]
+    });
+    let took = begun.elapsed();
+    assert!(took >= Duration::from_millis(1_900) && took < Duration::from_secs(4), "{took:?}");
+    for error in results.map(Result::unwrap_err) {
+        assert_eq!(error.exit_code(), ExitCode::Storage, "{error}");
+        let text = error.to_string();
+        for part in ["s3://bucket/outage", "storage.deadline_s = 2", "times: ", "onnect", "check that the store is up"]
+        {
+            assert!(text.contains(part), "no {part:?} in {text}");
+        }
+        assert!(matches!(error, StorageError::Unreachable { attempts: 10.., .. }), "{error}");
+    }
+
+    std::thread::scope(|scope| {
+        let reads: Vec<_> = (0..4).map(|_| scope.spawn(|| folder.get("a"))).collect();
+        std::thread::sleep(Duration::from_millis(800));
+        shared.start();
+        reads.into_iter().for_each(|read| assert_eq!(read.join().unwrap().unwrap(), content(1000)));
+    });
+}
+
+#[test]
+fn what_is_missing_is_said_at_once() {
+    let shared = shared();
+    let folder = open("missing", &config());
+    shared.meets(&[]);
+    let error = folder.get("a").unwrap_err();
+    assert!(matches!(error, StorageError::NotFound { .. }), "{error}");
+    assert_eq!(error.exit_code(), ExitCode::Data);
+    assert_eq!(shared.faults().requests().len(), 1);
+}
+
+#[test]
+fn expired_credentials_are_renewed() {
+    let shared = shared();
+    let folder = open("expired", &config());
+    folder.put("a", content(1000)).unwrap();
+    shared.meets(&[]);
+    shared.faults().expire(ACCESS_KEY);
+    std::fs::write(&shared.credentials, OTHER_ACCESS_KEY).unwrap();
+    assert_eq!(folder.get("a").unwrap(), content(1000));
+    assert_eq!(shared.faults().requests().len(), 2);
+    std::fs::write(&shared.credentials, "nobody").unwrap();
+    shared.faults().expire(OTHER_ACCESS_KEY);
+    let error = folder.get("a").unwrap_err();
+    assert!(matches!(error, StorageError::Denied { .. }), "{error}");
+    std::fs::write(&shared.credentials, ACCESS_KEY).unwrap();
+}
+
+#[test]
+fn wrong_bytes_are_seen_by_those_who_verify() {
+    let shared = shared();
+    let folder = open("wrong", &config());
+    folder.put("a", content(1000)).unwrap();
+    shared.meets(&[Fault::WrongBytes]);
+    assert_ne!(folder.get("a").unwrap(), content(1000));
+    assert_eq!(folder.get("a").unwrap(), content(1000));
+}
