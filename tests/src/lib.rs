@@ -5,6 +5,7 @@
 //! - [`training`]: training as a user starts it, and how it must end.
 //! - [`random`]: random choices that can be made again.
 //! - [`s3`]: a real S3 server on 127.0.0.1, in the test's process; `s3-server` is the same as a program.
+//! - [`servers`]: other people's stores as processes: moto, Azurite, a web server.
 //! - [`faults`]: what that server does wrong on purpose.
 //! - [`storage_conformance`]: what every store must do.
 //!
@@ -19,5 +20,6 @@ pub mod process;
 pub mod random;
 pub mod s3;
 pub mod scratch;
+pub mod servers;
 pub mod storage_conformance;
 pub mod training;

@@ -260,7 +260,7 @@ fn a_process_has_no_more_requests_in_flight_than_it_may() {
         }
     });
     assert_eq!(shared.faults().requests().len(), 12);
-    assert!((2..=3).contains(&shared.faults().most_in_flight()), "{}", shared.faults().most_in_flight());
+    assert!(shared.faults().most_in_flight() <= 3, "{}", shared.faults().most_in_flight());
 }
 
 #[test]

@@ -16,28 +16,27 @@ fn without_valid_credentials_access_is_denied() {
     environment.push(("AWS_METADATA_ENDPOINT".into(), "http://127.0.0.1:9".into()));
     environment.retain(|(name, _)| name != "AWS_SECRET_ACCESS_KEY");
 
-    // SAFETY: this binary's only test changes the environment before the first request starts the threads of storage,
-    // and the server's thread never reads it.
+    // SAFETY: this is the binary's only test, and storage reads the environment only while it opens or renews, which no
+    // thread does here; the server's thread never reads it.
     let set = |name: &str, value: &str| unsafe { std::env::set_var(name, value) };
     environment.iter().for_each(|(name, value)| set(name, value));
     set("AWS_SECRET_ACCESS_KEY", "wrong");
-    let wrong = open();
+    is_denied(&open());
     // SAFETY: as above.
     ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"].iter().for_each(|name| unsafe { std::env::remove_var(name) });
-    let missing = open();
+    is_denied(&open());
+}
 
-    for folder in [wrong, missing] {
-        let errors = [
-            folder.get("a").unwrap_err(),
-            folder.put("a", "content".into()).unwrap_err(),
-            folder.create("a", "content".into()).unwrap_err(),
-            folder.list().unwrap_err(),
-            folder.list_folders().unwrap_err(),
-        ];
-        for error in errors {
-            assert!(matches!(error, StorageError::Denied { .. }), "{error}");
-            assert_eq!(error.exit_code(), ExitCode::Data);
-        }
+fn is_denied(folder: &Folder) {
+    let errors = [
+        folder.get("a").unwrap_err(),
+        folder.create("a", "content".into()).unwrap_err(),
+        folder.list().unwrap_err(),
+        folder.list_folders().unwrap_err(),
+    ];
+    for error in errors {
+        assert!(matches!(error, StorageError::Denied { .. }), "{error}");
+        assert_eq!(error.exit_code(), ExitCode::Data);
     }
 }
 

@@ -14,7 +14,7 @@ use crate::config::StorageConfig;
 
 /// How long to look for credentials where there never were any yet. Most often there is no service that gives them,
 /// and a person waits for the message.
-const CREDENTIALS_DEADLINE: Duration = Duration::from_secs(5);
+const CREDENTIALS_DEADLINE: Duration = Duration::from_secs(3);
 
 /// An operation and what has been tried for it. Its deadline counts from its creation, and covers everything: waiting
 /// for a free place among the requests of this process, answers, bodies, pauses.
@@ -127,7 +127,9 @@ impl Operation<'_> {
                 Ok(())
             }
             // In a run of days, the service that gives credentials may be away for a moment.
-            Verdict::NoCredentials if self.store.has_answered() || self.started.elapsed() < CREDENTIALS_DEADLINE => {
+            Verdict::NoCredentials if self.store.has_answered() => Ok(()),
+            Verdict::NoCredentials if self.started.elapsed() < CREDENTIALS_DEADLINE => {
+                self.pause = Duration::ZERO;
                 Ok(())
             }
             Verdict::NoCredentials => {
