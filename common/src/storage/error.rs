@@ -57,7 +57,7 @@ pub enum StorageError {
         operation: &'static str,
         /// `storage.deadline_s`.
         deadline_s: u64,
-        /// How many requests were made.
+        /// How often it was tried.
         attempts: u32,
         /// The last cause.
         reason: String,

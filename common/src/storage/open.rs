@@ -151,11 +151,11 @@ const ENDPOINTS: [&str; 6] = [
 ];
 
 fn client_options(url: &Url, config: &StorageConfig) -> ClientOptions {
-    let is_plain = |name: &&str| std::env::var(name).is_ok_and(|value| value.starts_with("http://"));
+    let is_plain = |name: &str| std::env::var(name).is_ok_and(|value| value.starts_with("http://"));
     ClientOptions::new()
         .with_timeout_disabled()
         .with_connect_timeout(Duration::from_secs(config.connect_timeout_s))
-        .with_allow_http(url.scheme() == "http" || ENDPOINTS.iter().any(|name| is_plain(&name)))
+        .with_allow_http(url.scheme() == "http" || ENDPOINTS.iter().any(|name| is_plain(name)))
 }
 
 /// Credentials come from the environment, or from services that are asked when they are needed and again before they
