@@ -40,7 +40,7 @@ fn from_s3_to_s3_is_as_on_a_disk() {
     for object in 0..4 {
         let line =
             |n: u64| serde_json::json!({ "text": format!("{n} is {:x}. ", random_word(n)).repeat(30) }).to_string();
-        let lines: Vec<String> = (0..2500).map(|_| line(random.below(1 << 40))).collect();
+        let lines: Vec<String> = (0..6000).map(|_| line(random.below(1 << 40))).collect();
         for folder in &folders {
             folder.put(&format!("in/part-{object}.jsonl"), lines.join("\n").into()).unwrap();
         }
