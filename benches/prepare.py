@@ -1,26 +1,24 @@
-"""Documents to token shards, end to end on two cores, beside the encoder by itself on as many threads."""
+"""Documents to token shards, end to end on two cores (one rank of two threads), beside the encoder by itself on as many.
+
+There are as many shards as a corpus of some gigabytes has, so that threads share the writing."""
 
 import shutil
-import subprocess
 
 from harness import OURS, RELEASE, SCRATCH, Bench, Command, only_row
 import texts
 
 ENCODER = "encoder alone"
 BUILD = ["--package", "launcher", "--package", "prepare", "--package", "common", "--examples", "--bins"]
-RANKS = ["--ranks", "2"]
 
 
 def commands() -> list[Command]:
     path = texts.file_of(texts.much) if texts.have_corpora() else texts.jargon()
     output, config = SCRATCH / "prepared", SCRATCH / "prepare.toml"
-    config.write_text(f'[prepare]\ninputs = ["{path}"]\noutput = "{output}"\ntokenizer = "gpt2"\n')
+    config.write_text(f'[prepare]\ninputs = ["{path}"]\noutput = "{output}"\ntokenizer = "gpt2"\n' + "tokens_per_shard = 10_000_000\n")
     launcher = RELEASE / "launcher"
-    help_text = subprocess.run([launcher, "prepare", "--help"], capture_output=True, text=True).stdout
-    ranks = RANKS if RANKS[0] in help_text else []
     return [
         Command(
-            [launcher, "prepare", "--config", config, *ranks, "--json"],
+            [launcher, "prepare", "--config", config, "--json"],
             only_row(OURS, "mb_per_second"),
             # What is there already is not made again.
             before=lambda: shutil.rmtree(output, ignore_errors=True),

@@ -105,6 +105,12 @@ impl Folder {
         Folder { prefix: self.path(name), url: self.url_of(name), ..self.clone() }
     }
 
+    /// The same folder for what can be made again: where it is on a local disk, objects are not written through to the disk, so
+    /// that a machine that loses its power may lose them, or a part of each. A process that is killed loses nothing.
+    pub fn for_what_can_be_made_again(&self) -> Folder {
+        Folder { store: Arc::new(self.store.relaxed()), ..self.clone() }
+    }
+
     /// The folder that this one is in, and its name there; `None` at the root.
     pub fn parent(&self) -> Option<(Folder, String)> {
         let (url, _) = self.url.rsplit_once('/')?;

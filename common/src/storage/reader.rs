@@ -1,7 +1,7 @@
 //! An object, or a range of it, from front to back: the next requests are under way while the caller works.
 
 use std::collections::VecDeque;
-use std::io::{self, Read};
+use std::io::{self, BufRead, Read};
 use std::ops::Range;
 
 use bytes::{Buf, Bytes};
@@ -91,16 +91,24 @@ impl Reader {
 
 impl Read for Reader {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if self.current.is_empty() {
-            match self.next_bytes().map_err(io::Error::other)? {
-                Some(bytes) => self.current = bytes,
-                None => return Ok(0),
-            }
-        }
-        let count = buffer.len().min(self.current.len());
-        buffer[..count].copy_from_slice(&self.current[..count]);
-        self.current.advance(count);
+        let count = self.fill_buf()?.read(buffer)?;
+        self.consume(count);
         Ok(count)
+    }
+}
+
+impl BufRead for Reader {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        if self.current.is_empty()
+            && let Some(bytes) = self.next_bytes().map_err(io::Error::other)?
+        {
+            self.current = bytes;
+        }
+        Ok(&self.current)
+    }
+
+    fn consume(&mut self, count: usize) {
+        self.current.advance(count);
     }
 }
 

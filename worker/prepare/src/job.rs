@@ -60,7 +60,8 @@ pub fn run(
 ) -> Result<Summary> {
     let started = Instant::now();
     let output = Folder::open(&config.output, storage)?;
-    let start = ranks.share(|| start(config, storage, &output).map(|start| to_json(&start)))?;
+    let tokenizer = Tokenizer::open(&config.tokenizer, storage)?;
+    let start = ranks.share(|| start(config, storage, &output, &tokenizer).map(|start| to_json(&start)))?;
     let (identity, found, tokenizer_hash) = match from_json(&start) {
         Start::AlreadyDone(totals) => {
             ranks.share(|| remove_work(&output, None).map(|()| Vec::new()))?;
@@ -70,7 +71,6 @@ pub fn run(
     };
     let sources = Sources::open(&config.inputs, &found, storage)?;
     let units = units(&sources.list);
-    let tokenizer = Tokenizer::open(&config.tokenizer, storage)?;
     if tokenizer.hash() != tokenizer_hash {
         let (got, expected) = (tokenizer.hash().to_owned(), tokenizer_hash);
         return Err(PrepareError::OtherTokenizer { name: config.tokenizer.clone(), got, expected });
@@ -81,13 +81,13 @@ pub fn run(
     Ok(Summary::done(totals, &job.output, started.elapsed()))
 }
 
-fn start(config: &PrepareConfig, storage: &StorageConfig, output: &Folder) -> Result<Start> {
+fn start(config: &PrepareConfig, storage: &StorageConfig, output: &Folder, tokenizer: &Tokenizer) -> Result<Start> {
     let mut found = find(&config.inputs, storage)?;
     if config.on_bad_document == OnBadDocument::Skip {
         probe(&config.inputs, &mut found, storage)?;
     }
     let identity = Identity::of(config, &found);
-    let tokenizer_hash = Tokenizer::open(&config.tokenizer, storage)?.hash().to_owned();
+    let tokenizer_hash = tokenizer.hash().to_owned();
     Ok(match record::finished(output, &identity, &tokenizer_hash)? {
         Some(totals) => Start::AlreadyDone(totals),
         None => Start::Work { identity, found, tokenizer_hash },

@@ -133,7 +133,9 @@ impl Work {
     /// The folder for a job of this `identity` in `output`. The layout depends on the size of the inputs.
     pub fn open(output: &Folder, identity: &str, input_bytes: u64) -> Self {
         let buckets = (input_bytes / BUCKET_INPUT_BYTES).next_power_of_two().clamp(16, 1 << 16);
-        Work { folder: output.folder(crate::WORK_FOLDER).folder(identity), buckets }
+        // Checksums tell what a loss of power has left of it.
+        let folder = output.folder(crate::WORK_FOLDER).folder(identity).for_what_can_be_made_again();
+        Work { folder, buckets }
     }
 
     /// How many buckets both sides have together; those of a side are neighbours.

@@ -1,7 +1,7 @@
 //! An object, or a part of one, to its documents.
 
 use std::error::Error;
-use std::io::{self, BufReader, Read};
+use std::io::{self, BufRead, BufReader, Read};
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -91,7 +91,10 @@ impl Documents {
             Layout::JsonLines if source.kind.packing == Packing::Plain => {
                 Documents::Lines(Lines::of_part(source, range, most, counter)?)
             }
-            Layout::JsonLines => Documents::Lines(Lines::of_all(unpacked(source, counter)?, most)),
+            Layout::JsonLines => {
+                let unpacked = BufReader::with_capacity(BUFFER_BYTES, unpacked(source, counter)?);
+                Documents::Lines(Lines::of_all(Box::new(unpacked), most))
+            }
             Layout::Parquet => Documents::Rows(Box::new(Rows::open(source, range, options)?)),
         })
     }
@@ -117,9 +120,20 @@ pub(super) struct Counted {
 
 impl Read for Counted {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let count = self.reader.read(buffer)?;
-        self.counter.fetch_add(count as u64, Ordering::Relaxed);
+        let count = self.fill_buf()?.read(buffer)?;
+        self.consume(count);
         Ok(count)
+    }
+}
+
+impl BufRead for Counted {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        self.reader.fill_buf()
+    }
+
+    fn consume(&mut self, count: usize) {
+        self.counter.fetch_add(count as u64, Ordering::Relaxed);
+        self.reader.consume(count);
     }
 }
 
@@ -151,7 +165,7 @@ fn unpacked(source: &Source, counter: &Arc<AtomicU64>) -> io::Result<Box<dyn Rea
         Packing::Plain => Box::new(packed),
         Packing::Gzip => Box::new(flate2::read::MultiGzDecoder::new(packed)),
         Packing::Zstd => {
-            let mut decoder = zstd::stream::read::Decoder::with_buffer(BufReader::with_capacity(BUFFER_BYTES, packed))?;
+            let mut decoder = zstd::stream::read::Decoder::with_buffer(packed)?;
             decoder.window_log_max(WINDOW_LOG_MAX)?;
             Box::new(decoder)
         }

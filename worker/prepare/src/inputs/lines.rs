@@ -1,6 +1,6 @@
 //! JSON lines: of a whole unpacked object, or those that begin in a part of a plain one.
 
-use std::io::{self, BufRead, BufReader, Read};
+use std::io::{self, BufRead, Read};
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -10,13 +10,12 @@ use common::storage::{Folder, Reader};
 use super::documents::{BOM, Counted, Failure, Next, too_long};
 use super::{Fault, Place, Source};
 
-const BUFFER_BYTES: usize = 256 << 10;
 /// The last line of a part ends in the next one, most often soon.
 const TAIL_REQUEST_BYTES: u64 = 256 << 10;
 
 /// Lines in order.
 pub(super) struct Lines {
-    input: BufReader<Box<dyn Read + Send>>,
+    input: Box<dyn BufRead + Send>,
     /// Where the next line begins.
     position: u64,
     /// Lines that begin here belong to somebody else.
@@ -28,8 +27,7 @@ pub(super) struct Lines {
 
 impl Lines {
     /// All lines of `input`; those longer than `most` bytes are bad.
-    pub fn of_all(input: Box<dyn Read + Send>, most: usize) -> Self {
-        let input = BufReader::with_capacity(BUFFER_BYTES, input);
+    pub fn of_all(input: Box<dyn BufRead + Send>, most: usize) -> Self {
         Lines { input, position: 0, end: u64::MAX, lines: Some(0), most }
     }
 
@@ -99,12 +97,26 @@ enum Tail {
 
 impl Read for Tail {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.fill_buf()?.read(buffer)?;
+        self.consume(count);
+        Ok(count)
+    }
+}
+
+impl BufRead for Tail {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
         if let Tail::NotYet { folder, name, range } = self {
             *self = Tail::Reading(folder.reader_by(name, range.clone(), TAIL_REQUEST_BYTES));
         }
         match self {
-            Tail::Reading(reader) => reader.read(buffer),
-            Tail::NotYet { .. } => Ok(0),
+            Tail::Reading(reader) => reader.fill_buf(),
+            Tail::NotYet { .. } => Ok(&[]),
+        }
+    }
+
+    fn consume(&mut self, count: usize) {
+        if let Tail::Reading(reader) = self {
+            reader.consume(count);
         }
     }
 }
