@@ -67,12 +67,14 @@ def english() -> Iterable[str]:
 
 
 def much() -> Iterable[str]:
-    """400 MB: the web text again and again. Each time the words that it has at most twice get other vowels, so that new
+    """1 GB: the web text again and again. Each time the words that it has at most twice get other vowels, so that new
     words keep coming as they do in a long text, and a cache does not know them."""
     documents = [re.findall(r"[A-Za-z]+|[^A-Za-z]+", text) for text in openwebtext()]
     count = Counter(itertools.chain.from_iterable(documents))
-    for vowels in itertools.islice(itertools.permutations("aeiou"), 86):
-        change = str.maketrans("aeiouAEIOU", "".join(vowels) + "".join(vowels).upper())
+    letters = itertools.product(itertools.permutations("aeiou"), ["bdgmn", "dgmnb"])
+    for vowels, others in itertools.islice(letters, 215):
+        changed_letters = "".join(vowels) + others
+        change = str.maketrans("aeioubdgmnAEIOUBDGMN", changed_letters + changed_letters.upper())
         changed = {word: word.translate(change) for word, times in count.items() if times <= 2}
         yield from ("".join([changed.get(word, word) for word in document]) for document in documents)
 
