@@ -238,8 +238,8 @@ impl Folder {
             let delete = |store: Opened| async move { delete_these(&store, paths.to_vec()).await };
             RUNTIME.block_on(self.operation("delete", "").request(delete))?;
         }
-        self.remove_unfinished();
         if let Some(folder) = self.local() {
+            remove_staged(&folder);
             remove_empty_folders(&folder);
         }
         Ok(())
@@ -253,12 +253,15 @@ impl Folder {
         }
     }
 
-    /// Removes what writers that were killed have left below this folder: on a local disk an object is written under
-    /// another name first. Nobody may be writing. (In an object store, unfinished uploads are not objects; a rule of the
-    /// bucket removes them.)
-    pub fn remove_unfinished(&self) {
-        if let Some(folder) = self.local() {
-            remove_staged(&folder);
+    /// Removes what writers that were killed have left in this folder of objects whose names are `ours`: on a local disk an
+    /// object is written under another name first. Nobody may be writing. (In an object store, unfinished uploads are not
+    /// objects; a rule of the bucket removes them.)
+    pub fn remove_unfinished(&self, ours: impl Fn(&str) -> bool) {
+        for file in self.local().iter().flat_map(|folder| files(folder)) {
+            if staged(&file).is_some_and(&ours) {
+                // One that is gone already is gone.
+                let _ = std::fs::remove_file(file);
+            }
         }
     }
 
@@ -360,16 +363,28 @@ async fn delete_these(store: &Opened, paths: Vec<Path>) -> object_store::Result<
     Ok(())
 }
 
-/// Removes the files below `folder` that are called as the local store calls what it has not finished: `name#1`.
+/// The files directly in `folder`.
+fn files(folder: &FilePath) -> Vec<std::path::PathBuf> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_file())).map(|entry| entry.path()).collect()
+}
+
+/// The name of the object that `file` was to become, if it is called as the local store calls what it has not finished:
+/// `name#1`.
+fn staged(file: &FilePath) -> Option<&str> {
+    let (name, number) = file.file_name()?.to_str()?.rsplit_once('#')?;
+    number.parse::<u32>().ok().map(|_| name)
+}
+
+/// Removes the files below `folder` that were not finished.
 fn remove_staged(folder: &FilePath) {
     for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
-        let name = entry.file_name().to_string_lossy().into_owned();
-        let is_staged = name.rsplit_once('#').is_some_and(|(_, number)| number.parse::<u32>().is_ok());
-        match entry.file_type() {
-            Ok(kind) if kind.is_dir() => remove_staged(&entry.path()),
-            Ok(kind) if kind.is_file() && is_staged => drop(std::fs::remove_file(entry.path())),
-            _ => {}
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            remove_staged(&entry.path());
         }
+    }
+    for file in files(folder).iter().filter(|file| staged(file).is_some()) {
+        let _ = std::fs::remove_file(file);
     }
 }
 

@@ -238,6 +238,7 @@ impl Job<'_> {
         let record = Record::new(identity, self.config, tokenizer, &self.found, &runs.tally, totals.clone());
         self.remove_old_shards(Side::Train, Some(&train))?;
         self.remove_old_shards(Side::Validation, validation.as_ref())?;
+        self.output.remove_unfinished(|name| name == CARD_NAME || name == RECORD_NAME);
         self.output.put(CARD_NAME, Bytes::from(card::markdown(&record)))?;
         self.output.put(RECORD_NAME, record.to_json())?;
         if let Some(index) = validation {
@@ -264,9 +265,9 @@ impl Job<'_> {
     /// Removes shards that another job has left here without finishing, and what was left of killed ranks.
     fn remove_old_shards(&self, side: Side, index: Option<&Index>) -> Result<()> {
         let folder = self.output.folder(side.folder());
-        folder.remove_unfinished();
-        let is_ours = |name: &str| index.is_some_and(|index| index.shards.iter().any(|shard| shard.name == name));
         let is_shard = |name: &str| name.starts_with("shard-") && name.ends_with(".bin");
+        folder.remove_unfinished(|name| name == INDEX_NAME || is_shard(name));
+        let is_ours = |name: &str| index.is_some_and(|index| index.shards.iter().any(|shard| shard.name == name));
         for object in folder.list()?.iter().filter(|object| is_shard(&object.name) && !is_ours(&object.name)) {
             folder.delete(&object.name)?;
         }
