@@ -1,9 +1,12 @@
-"""Training steps on CPU beside a plain PyTorch loop, and two ranks beside one."""
+"""Training steps on CPU beside PyTorch's and llm.c's, two ranks beside one, and the exchange beside the backward pass."""
+
+import os
+from pathlib import Path
 
 from harness import OURS, RELEASE, ROOT, Bench, Command, only_row, python_with
 
 WORKER = RELEASE / "worker"
-BUILD = ["--package", "worker"]
+BUILD = ["--workspace"]
 
 
 def bench_step(batch: int, sequence: int, steps: int, threads: int) -> list[str]:
@@ -11,34 +14,48 @@ def bench_step(batch: int, sequence: int, steps: int, threads: int) -> list[str]
     return ["bench-step", "--model", "gpt2-124m", *sizes]
 
 
-def beside_pytorch(batch: int, sequence: int, steps: int) -> Bench:
+def mpirun(ranks: int) -> list[str]:
+    vader = ["--mca", "btl_vader_single_copy_mechanism", "none"]  # containers forbid what it would use
+    return ["mpirun", "--allow-run-as-root", "--oversubscribe", "--bind-to", "none", *vader, "-n", str(ranks)]
+
+
+def beside_peers(batch: int, sequence: int, steps: int, eager_aim: float) -> Bench:
     arguments = bench_step(batch, sequence, steps, threads=2)
+    aims = {"pytorch": eager_aim, "torch.compile": 1.1}
+    has_llm_c = (Path(os.environ.get("LLM_C", "")) / "train_gpt2.c").exists()
+    if has_llm_c:
+        aims["llm.c"] = 3.0
 
     def commands() -> list[Command]:
-        peer = [python_with("torch", "numpy"), ROOT / "benches" / "pytorch_gpt2.py", *arguments[1:]]
-        return [
+        python = python_with("torch", "numpy")
+        peer = [python, ROOT / "benches" / "pytorch_gpt2.py", *arguments[1:]]
+        found = [
             Command([WORKER, *arguments], only_row(OURS, "tokens_per_second")),
             Command(peer, only_row("pytorch", "tokens_per_second")),
+            Command([*peer, "--compile"], only_row("torch.compile", "tokens_per_second")),
         ]
+        if has_llm_c:
+            c = [python, ROOT / "benches" / "llm_c.py", *arguments[3:]]
+            found.append(Command(c, only_row("llm.c", "tokens_per_second")))
+        return found
 
-    return Bench(f"train-cpu-124m-{batch}x{sequence}", "tokens/s", commands, {"pytorch": 1.0}, BUILD)
+    return Bench(f"train-cpu-124m-{batch}x{sequence}", "tokens/s", commands, aims, BUILD)
 
 
-def two_ranks() -> Bench:
+def two_ranks(zero: int) -> Bench:
     """4,096 tokens a step: the exchange of 124M gradients must not cost more than a second rank brings."""
-    vader = ["--mca", "btl_vader_single_copy_mechanism", "none"]  # containers forbid what it would use
-    mpirun = ["mpirun", "--allow-run-as-root", "--oversubscribe", "--bind-to", "none", *vader, "-n", "2"]
     one = "1 rank x 2 threads"
 
     def commands() -> list[Command]:
-        ours = [*mpirun, WORKER, *bench_step(64, 64, steps=2, threads=1)]
+        ours = [*mpirun(2), WORKER, *bench_step(64, 64, steps=2, threads=1), "--set", f"parallel.zero={zero}"]
         return [
             Command(ours, only_row(OURS, "tokens_per_second")),
             Command([WORKER, *bench_step(64, 64, steps=2, threads=2)], only_row(one, "tokens_per_second")),
         ]
 
-    return Bench("ranks-cpu", "tokens/s", commands, {one: 0.85}, BUILD)
+    return Bench(f"ranks-cpu-zero-{zero}", "tokens/s", commands, {one: 0.92}, BUILD)
 
 
 def benches() -> list[Bench]:
-    return [beside_pytorch(4, 64, steps=8), beside_pytorch(1, 1024, steps=4), two_ranks()]
+    steps = [beside_peers(4, 64, 8, 1.2), beside_peers(1, 1024, 4, 1.3), beside_peers(4, 256, 4, 1.3)]
+    return [*steps, two_ranks(0), two_ranks(1)]

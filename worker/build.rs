@@ -4,7 +4,7 @@ use std::error::Error;
 use std::path::PathBuf;
 
 fn main() -> Result<(), Box<dyn Error>> {
-    println!("cargo:rerun-if-changed=libtorch/shim.cpp");
+    println!("cargo:rerun-if-changed=libtorch");
     println!("cargo:rerun-if-changed=src/collectives/mpi_in_place.c");
     println!("cargo:rerun-if-env-changed=LIBTORCH");
     let libtorch = std::env::var("LIBTORCH")
@@ -19,6 +19,21 @@ fn main() -> Result<(), Box<dyn Error>> {
         // libtorch's headers are not ours to mend.
         .warnings(false)
         .compile("convoy_libtorch");
+
+    cc::Build::new()
+        .cpp(true)
+        .std("c++17")
+        .file("libtorch/cpu_kernels.cpp")
+        .include(libtorch.join("include"))
+        .warnings(false)
+        .opt_level(3)
+        // libtorch's own threads: its library brings the OpenMP that this is linked with.
+        .flag("-fopenmp")
+        // Without these, a comparison or a square root keeps a loop from being vectorised. Infinities and NaN stay.
+        .flag("-fno-trapping-math")
+        .flag("-fno-math-errno")
+        .compile("convoy_cpu_kernels");
+    println!("cargo:rustc-link-lib=dylib=gomp");
 
     let mpi = build_probe_mpi::probe().map_err(|errors| format!("no MPI found: {errors:?}"))?;
     cc::Build::new().file("src/collectives/mpi_in_place.c").includes(&mpi.include_paths).compile("convoy_mpi");

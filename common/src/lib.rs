@@ -6,6 +6,7 @@
 //! - [`topology`]: rank and world size.
 //! - [`attempt`]: the launches of a run, claimed one by one.
 //! - [`batch_plan`]: the global batch, divided over ranks and micro batches.
+//! - [`cost`]: memory, operations and bytes of a step, by formula.
 //! - [`lr_schedule`]: step to learning rate.
 //! - [`tokenizer`]: byte-level BPE.
 //! - [`token_shard`]: the shard file format and its index, writer and reader together.
@@ -20,6 +21,7 @@ pub mod attempt;
 pub mod batch_plan;
 pub mod checkpoint_layout;
 pub mod config;
+pub mod cost;
 pub mod lr_schedule;
 pub mod metrics;
 pub mod parallel;

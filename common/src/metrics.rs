@@ -37,8 +37,17 @@ pub struct StepRecord {
     pub mfu: Option<f64>,
     /// How long this step waited for tokens.
     pub data_wait_ms: f64,
-    /// How long this step waited for the exchange of gradients after its own work was done.
+    /// Time of forward, over all micro batches.
+    #[serde(default)]
+    pub forward_ms: f64,
+    /// Time of loss and backward, over all micro batches.
+    #[serde(default)]
+    pub backward_ms: f64,
+    /// How long this step waited for the exchange of gradients, or of weights, with nothing else to do.
     pub exposed_comm_ms: f64,
+    /// Time of norm, clipping and update.
+    #[serde(default)]
+    pub optimizer_ms: f64,
     /// Peak resident memory of rank 0's process.
     pub memory_bytes: u64,
 }
@@ -226,7 +235,10 @@ mod tests {
             tokens_per_second: 1.0,
             mfu: None,
             data_wait_ms: 0.0,
+            forward_ms: 0.0,
+            backward_ms: 0.0,
             exposed_comm_ms: 0.0,
+            optimizer_ms: 0.0,
             memory_bytes: 1,
         }
     }

@@ -98,6 +98,7 @@ mod tests {
                 name: CheckpointName { step, ..name.clone() },
                 sequences_consumed: 8 * step,
                 updates: step,
+                grad_norms: Vec::new(),
                 world_size: 2,
                 tokenizer_hash: String::new(),
                 data_sequences: 100,

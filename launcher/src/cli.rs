@@ -86,6 +86,9 @@ pub struct TrainArgs {
     /// The run folder, a storage URL or a path (run.output).
     #[arg(long, value_name = "URL")]
     pub output: Option<String>,
+    /// Steps of which every rank writes a trace into the run folder, for ui.perfetto.dev (metrics.profile).
+    #[arg(long, value_name = "FIRST..LAST")]
+    pub profile: Option<String>,
 }
 
 /// How many ranks and where, shared by every command that starts some.

@@ -216,7 +216,10 @@ mod tests {
             tokens_per_second: 4209.6,
             mfu: None,
             data_wait_ms: 0.0,
+            forward_ms: 0.0,
+            backward_ms: 0.0,
             exposed_comm_ms: 0.0,
+            optimizer_ms: 0.0,
             memory_bytes: 1,
         }
     }

@@ -31,15 +31,58 @@ const RECIPE: [&str; 7] = [
     "checkpoint.every_steps=0",
 ];
 
+/// Ranks x how the optimizer is divided x what is computed again x size of a bucket: each trains as one rank does that
+/// divides nothing, and trains to the same bits when it is repeated.
 #[test]
-fn every_division_of_the_batch_trains_alike() {
+fn every_division_of_the_work_trains_alike() {
     let _turn = turn();
     let scratch = Scratch::new();
-    let alone = Trained::run(&scratch, "alone", |config| by_mpirun(1, config));
-    for ranks in [2, 3, 4] {
-        let name = format!("{ranks}-ranks");
-        let divided = Trained::run(&scratch, &name, |config| by_mpirun(ranks, config));
-        divided.assert_near(&alone, &name);
+    let reference = Trained::run(&scratch, "reference", &[], |config| by_mpirun(1, config));
+    for ranks in [1, 2, 3, 4] {
+        for zero in [0, 1] {
+            for recompute in ["none", "block"] {
+                for bucket_megabytes in [1, 25] {
+                    let name = format!("{ranks}-ranks-zero-{zero}-{recompute}-{bucket_megabytes}-mb");
+                    let settings = [
+                        format!("parallel.zero={zero}"),
+                        format!("train.recompute={recompute}"),
+                        format!("parallel.bucket_bytes={}", bucket_megabytes << 20),
+                    ];
+                    let train = |name: &str| Trained::run(&scratch, name, &settings, |config| by_mpirun(ranks, config));
+                    let first = train(&name);
+                    first.assert_near(&reference, &name, TOLERANCE);
+                    let again = train(&format!("{name}-again"));
+                    assert!(again == first, "{name}: another result when repeated");
+                }
+            }
+        }
+    }
+}
+
+/// In bfloat16, where only the order of sums differs: with one rank and with two, divided or not, and by chance.
+#[test]
+fn every_division_of_the_work_trains_alike_in_bfloat16() {
+    let _turn = turn();
+    let scratch = Scratch::new();
+    for rounding in [false, true] {
+        let train = |name: &str, ranks: u32, zero: u32, gradients: &str| {
+            let settings = [
+                "train.precision=bfloat16".to_owned(),
+                format!("train.gradients={gradients}"),
+                format!("train.stochastic_rounding={rounding}"),
+                format!("parallel.zero={zero}"),
+            ];
+            let name = format!("{name}-{ranks}-{zero}-{gradients}-{rounding}");
+            Trained::run(&scratch, &name, &settings, |config| by_mpirun(ranks, config))
+        };
+        let reference = train("bf16", 1, 0, "float32");
+        for (ranks, zero, gradients) in [(2, 0, "float32"), (2, 1, "float32"), (3, 1, "float32"), (2, 1, "bfloat16")] {
+            let name = format!("{ranks} ranks, zero {zero}, gradients {gradients}, by chance {rounding}");
+            let first = train("bf16", ranks, zero, gradients);
+            // 2^-8 is the relative precision of one number.
+            first.assert_losses_near(&reference, &name, 2e-3);
+            assert!(train("again", ranks, zero, gradients) == first, "{name}: another result when repeated");
+        }
     }
 }
 
@@ -47,13 +90,13 @@ fn every_division_of_the_batch_trains_alike() {
 fn the_launcher_changes_no_bit() {
     let _turn = turn();
     let scratch = Scratch::new();
-    let plain = Trained::run(&scratch, "plain", |config| by_mpirun(2, config));
-    let launched = Trained::run(&scratch, "launched", |config| by_launcher(2, config));
-    assert_eq!(launched.steps, plain.steps);
-    assert!(launched.parameters == plain.parameters, "the parameters differ");
+    let plain = Trained::run(&scratch, "plain", &[], |config| by_mpirun(2, config));
+    let launched = Trained::run(&scratch, "launched", &[], |config| by_launcher(2, config));
+    assert!(launched == plain, "the launcher makes a difference");
 }
 
 /// What a run has left.
+#[derive(PartialEq)]
 struct Trained {
     /// Loss and gradient norm of each step.
     steps: BTreeMap<u64, (f64, f64)>,
@@ -62,8 +105,14 @@ struct Trained {
 }
 
 impl Trained {
-    fn run(scratch: &Scratch, name: &str, command: impl Fn(&std::path::Path) -> Command) -> Self {
-        run(command(&scratch.config(name, &RECIPE)), ExitCode::Done, &[]);
+    fn run(
+        scratch: &Scratch,
+        name: &str,
+        settings: &[String],
+        command: impl Fn(&std::path::Path) -> Command,
+    ) -> Self {
+        let settings: Vec<&str> = RECIPE.into_iter().chain(settings.iter().map(String::as_str)).collect();
+        run(command(&scratch.config(name, &settings)), ExitCode::Done, &[]);
         let folder = scratch.folder(name);
         let records = RunMetrics::read(&folder).unwrap().steps;
         let steps: BTreeMap<_, _> = records.into_values().map(|r| (r.step, (r.loss, r.grad_norm))).collect();
@@ -71,8 +120,18 @@ impl Trained {
         Trained { steps, parameters: parameters(&folder) }
     }
 
-    fn assert_near(&self, reference: &Self, name: &str) {
-        let near = |a: f64, b: f64| (a - b).abs() <= TOLERANCE * b.abs();
+    fn assert_losses_near(&self, reference: &Self, name: &str, tolerance: f64) {
+        let near = |a: f64, b: f64| (a - b).abs() <= tolerance * b.abs();
+        for (step, (loss, norm)) in &self.steps {
+            let (expected_loss, expected_norm) = reference.steps[step];
+            assert!(near(*loss, expected_loss), "{name}, step {step}: loss {loss}, expected {expected_loss}");
+            let allowed = 10.0 * tolerance * expected_norm;
+            assert!((norm - expected_norm).abs() <= allowed, "{name}, step {step}: norm {norm}, not {expected_norm}");
+        }
+    }
+
+    fn assert_near(&self, reference: &Self, name: &str, tolerance: f64) {
+        let near = |a: f64, b: f64| (a - b).abs() <= tolerance * b.abs();
         for (step, (loss, norm)) in &self.steps {
             let (expected_loss, expected_norm) = reference.steps[step];
             assert!(near(*loss, expected_loss), "{name}, step {step}: loss {loss}, expected {expected_loss}");
@@ -84,7 +143,7 @@ impl Trained {
             assert_eq!(values.len(), expected.len(), "{tensor}");
             let differences = values.iter().zip(expected).map(|(a, b)| f64::from((a - b).abs()));
             let largest = differences.fold(0.0, f64::max);
-            assert!(largest <= TOLERANCE, "{name}: {tensor} differs by {largest}");
+            assert!(largest <= tolerance, "{name}: {tensor} differs by {largest}");
         }
     }
 }

@@ -7,8 +7,15 @@
 #include <exception>
 #include <vector>
 
+#include <ATen/Context.h>
 #include <ATen/core/Tensor.h>
 #include <ATen/ops/_fused_adamw.h>
+#include <ATen/ops/_scaled_dot_product_flash_attention.h>
+#include <ATen/ops/_scaled_dot_product_flash_attention_backward.h>
+#include <ATen/ops/addmm.h>
+#include <ATen/ops/index_add.h>
+#include <ATen/ops/index_put.h>
+#include <ATen/ops/mm.h>
 #include <ATen/ops/native_layer_norm_backward.h>
 
 using at::Tensor;
@@ -49,6 +56,60 @@ char* convoy_layer_norm_backward(Tensor* grad, Tensor* x, Tensor* mean, Tensor* 
     out[0] = new Tensor(std::move(dx));
     out[1] = new Tensor(std::move(dweight));
     out[2] = new Tensor(std::move(dbias));
+  });
+}
+
+// out [M, N] = a [M, K] times b [K, N], plus what out was if accumulate. On CUDA out may be of a wider kind than a and b.
+char* convoy_add_product(Tensor* out, Tensor* a, Tensor* b, bool accumulate) {
+  return guarded([&] {
+    if (out->scalar_type() == a->scalar_type()) {
+      accumulate ? at::addmm_out(*out, *out, *a, *b) : at::mm_out(*out, *a, *b);
+    } else {
+      accumulate ? at::addmm_out(*out, *out, *a, *b, out->scalar_type())
+                 : at::mm_out(*out, *a, *b, out->scalar_type());
+    }
+  });
+}
+
+// Adds rows [N, C] to those of out [V, C] that indices [N] name; where at::globalContext() asks for it, in a fixed order.
+char* convoy_add_rows(Tensor* out, Tensor* indices, Tensor* rows) {
+  return guarded([&] {
+    if (out->is_cuda() && at::globalContext().deterministicAlgorithms()) {
+      out->index_put_({*indices}, *rows, /*accumulate=*/true);
+    } else {
+      out->index_add_(0, *indices, *rows);
+    }
+  });
+}
+
+// Everything that has an order is computed in a fixed one from now on, or fails.
+char* convoy_set_deterministic() {
+  return guarded([&] { at::globalContext().setDeterministicAlgorithms(true, /*warn_only=*/false); });
+}
+
+// Causal attention on CUDA. q, k, v: [B, H, T, D]. out: the result [B, H, T, D], each row's log-sum-exp [B, H, T], and the
+// two tensors of the state of the random numbers.
+char* convoy_flash_attention(Tensor* q, Tensor* k, Tensor* v, Tensor** out) {
+  return guarded([&] {
+    auto result = at::_scaled_dot_product_flash_attention(*q, *k, *v, /*dropout_p=*/0.0, /*is_causal=*/true);
+    out[0] = new Tensor(std::get<0>(result));
+    out[1] = new Tensor(std::get<1>(result));
+    out[2] = new Tensor(std::get<6>(result));
+    out[3] = new Tensor(std::get<7>(result));
+  });
+}
+
+// Its backward: the gradients of q, k and v.
+char* convoy_flash_attention_backward(Tensor* dout, Tensor* q, Tensor* k, Tensor* v, Tensor* attended,
+                                      Tensor* log_sum_exp, Tensor* seed, Tensor* offset, Tensor** out) {
+  return guarded([&] {
+    const int64_t t = q->size(2);
+    auto [dq, dk, dv] = at::_scaled_dot_product_flash_attention_backward(
+        *dout, *q, *k, *v, *attended, *log_sum_exp, Tensor(), Tensor(), t, t, /*dropout_p=*/0.0, /*is_causal=*/true,
+        *seed, *offset);
+    out[0] = new Tensor(std::move(dq));
+    out[1] = new Tensor(std::move(dk));
+    out[2] = new Tensor(std::move(dv));
   });
 }
 

@@ -1,6 +1,6 @@
 //! `worker bench-step`: the training step alone, on tokens made up on the spot. What `make bench` compares with peers.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use common::config::RunConfig;
 use serde::Serialize;
@@ -8,12 +8,13 @@ use serde::Serialize;
 use crate::collectives::Collectives;
 use crate::error::JobError;
 use crate::model::Batch;
-use crate::train::state::TrainState;
+use crate::train::observe::peak_memory_bytes;
+use crate::train::state::{Phases, TrainState};
 
 /// Steps before the clock starts.
 const WARM_UP_STEPS: u64 = 2;
 
-/// What was measured.
+/// What was measured: medians over the steps.
 #[derive(Debug, Serialize)]
 pub struct StepTiming {
     /// Ranks that took part.
@@ -22,17 +23,25 @@ pub struct StepTiming {
     pub steps: u64,
     /// Tokens of the global batch per second, of the median step.
     pub tokens_per_second: f64,
-    /// The median step.
+    /// A whole step.
     pub step_ms: f64,
-    /// How long the median step waited for the exchange of gradients after its own work was done.
+    /// Forward.
+    pub forward_ms: f64,
+    /// Loss and backward.
+    pub backward_ms: f64,
+    /// Waiting for the exchange of gradients or weights.
     pub exposed_comm_ms: f64,
+    /// Norm, clipping and update.
+    pub optimizer_ms: f64,
+    /// The most memory that this process has had resident.
+    pub peak_memory_bytes: u64,
 }
 
 /// Times `steps` training steps.
 pub fn bench_step(config: &RunConfig, ranks: &dyn Collectives, steps: u64) -> Result<StepTiming, JobError> {
-    let mut state = TrainState::initialise(config);
+    let mut state = TrainState::initialise(config, ranks.rank(), ranks.world_size());
     let plan = config.batch_plan();
-    let (mut step_ms, mut exposed_ms) = (Vec::new(), Vec::new());
+    let mut timed: Vec<(Duration, Phases)> = Vec::new();
     for step in 0..WARM_UP_STEPS + steps {
         let micro_batches: Vec<_> = plan.micro_batches(state.consumed, ranks.rank(), ranks.world_size()).collect();
         let batches = micro_batches.into_iter().map(|range| {
@@ -44,19 +53,28 @@ pub fn bench_step(config: &RunConfig, ranks: &dyn Collectives, steps: u64) -> Re
         });
         ranks.barrier().wait()?;
         let start = Instant::now();
-        let outcome = state.step_on(ranks, batches)?;
+        let accumulated = state.accumulate_on(ranks, batches)?;
+        let outcome = state.update(ranks, accumulated)?;
+        outcome.read();
+        // What is still under way belongs to the next step's forward, as in training.
         if step >= WARM_UP_STEPS {
-            step_ms.push(start.elapsed().as_secs_f64() * 1e3);
-            exposed_ms.push(outcome.exposed_comm.as_secs_f64() * 1e3);
+            timed.push((start.elapsed(), outcome.phases));
         }
     }
-    let step_ms = median(step_ms);
+    state.weights_are_here()?;
+    let milliseconds =
+        |of: fn(&(Duration, Phases)) -> Duration| median(timed.iter().map(|t| of(t).as_secs_f64() * 1e3).collect());
+    let step_ms = milliseconds(|t| t.0);
     Ok(StepTiming {
         ranks: ranks.world_size().get(),
         steps,
         tokens_per_second: plan.tokens_per_step() as f64 / step_ms * 1e3,
         step_ms,
-        exposed_comm_ms: median(exposed_ms),
+        forward_ms: milliseconds(|t| t.1.forward),
+        backward_ms: milliseconds(|t| t.1.backward),
+        exposed_comm_ms: milliseconds(|t| t.1.exposed_comm),
+        optimizer_ms: milliseconds(|t| t.1.optimizer),
+        peak_memory_bytes: peak_memory_bytes(),
     })
 }
 

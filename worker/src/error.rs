@@ -46,12 +46,15 @@ pub enum JobError {
     },
     /// Training does not converge.
     #[error(
-        "step {step}: {skipped} updates in a row were skipped because the gradients were not finite; lower \
-         optimizer.peak_learning_rate, or resume from an earlier checkpoint"
+        "step {step}: the norm of the gradients is {norm}, and {skipped} updates in a row were skipped because theirs was \
+         not finite or too large (optimizer.skip_z_score); lower optimizer.peak_learning_rate, or resume from an earlier \
+         checkpoint"
     )]
-    NotFinite {
+    BadNorm {
         /// The last of them.
         step: u64,
+        /// Of its gradients.
+        norm: f64,
         /// How many.
         skipped: u64,
     },
@@ -70,7 +73,7 @@ impl JobError {
             JobError::Storage(error) => error.exit_code(),
             JobError::Start(_) | JobError::Collectives(_) | JobError::LauncherLost(_) => ExitCode::Communication,
             JobError::Save { code, .. } => *code,
-            JobError::NotFinite { .. } => ExitCode::Numeric,
+            JobError::BadNorm { .. } => ExitCode::Numeric,
             JobError::Libtorch(_) => ExitCode::Bug,
         }
     }

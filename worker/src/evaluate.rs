@@ -43,11 +43,12 @@ impl Validation {
     }
 
     /// Measures and records the loss: mean cross-entropy in nats per token. Nothing happens without data.
-    pub fn measure(&self, state: &TrainState, world: &World, observer: &Observer) -> Result<(), JobError> {
+    pub fn measure(&self, state: &mut TrainState, world: &World, observer: &Observer) -> Result<(), JobError> {
         if self.sequences == 0 {
             return Ok(());
         }
         world.control.report(state.step, Phase::Evaluating);
+        state.weights_are_here()?;
         let _no_grad = tch::no_grad_guard();
         let loss = Tensor::zeros([1], (Kind::Double, tch::Device::Cpu));
         let row = self.sequence_tokens as usize + 1;

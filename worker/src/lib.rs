@@ -5,12 +5,14 @@
 //! - [`collectives`]: what ranks exchange, over MPI or within one process.
 //! - [`model`]: GPT-2, forward and backward written out.
 //! - [`gradients`]: flat gradients, exchanged in buckets while backward goes on; clipping.
-//! - [`optimizer`]: its state and its update, AdamW.
+//! - [`optimizer`]: its state and its update, AdamW, whole or in parts (ZeRO-1).
+//! - [`kernels`]: Convoy's own kernels, each with a twin of libtorch's operations.
 //! - [`data`]: the token stream.
 //! - [`checkpoint`]: save, restore and prune, on the host.
 //! - [`train`]: the loop.
 //! - [`evaluate`], [`sample`], [`bench`]: the other jobs that need the model.
 //! - [`libtorch`]: the shim over what tch lacks.
+//! - [`trace`]: what this process did when.
 //! - [`error`]: what ends a job, and the exit code.
 
 pub mod bench;
@@ -21,9 +23,11 @@ pub mod data;
 pub mod error;
 pub mod evaluate;
 pub mod gradients;
+pub mod kernels;
 pub mod libtorch;
 pub mod model;
 pub mod optimizer;
 pub mod sample;
+pub mod trace;
 pub mod train;
 pub mod world;

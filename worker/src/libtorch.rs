@@ -20,6 +20,31 @@ mod ffi {
             bias: *const C_tensor,
             out: *mut *mut C_tensor,
         ) -> *mut c_char;
+        pub fn convoy_add_product(
+            out: *const C_tensor,
+            a: *const C_tensor,
+            b: *const C_tensor,
+            accumulate: bool,
+        ) -> *mut c_char;
+        pub fn convoy_add_rows(out: *const C_tensor, indices: *const C_tensor, rows: *const C_tensor) -> *mut c_char;
+        pub fn convoy_set_deterministic() -> *mut c_char;
+        pub fn convoy_flash_attention(
+            q: *const C_tensor,
+            k: *const C_tensor,
+            v: *const C_tensor,
+            out: *mut *mut C_tensor,
+        ) -> *mut c_char;
+        pub fn convoy_flash_attention_backward(
+            dout: *const C_tensor,
+            q: *const C_tensor,
+            k: *const C_tensor,
+            v: *const C_tensor,
+            attended: *const C_tensor,
+            log_sum_exp: *const C_tensor,
+            seed: *const C_tensor,
+            offset: *const C_tensor,
+            out: *mut *mut C_tensor,
+        ) -> *mut c_char;
         pub fn convoy_adamw(
             parameters: *const *const C_tensor,
             gradients: *const *const C_tensor,
@@ -79,6 +104,63 @@ pub fn layer_norm_backward(
     // SAFETY: the shim allocated each with `new at::Tensor`, which is what Tensor's drop deletes.
     let [dx, dweight, dbias] = out.map(|tensor| unsafe { Tensor::from_ptr(tensor) });
     Ok((dx, dweight, dbias))
+}
+
+/// `out` [M, N] becomes `a` [M, K] times `b` [K, N], with what it was added if `accumulate`. On CUDA `out` may be of a wider
+/// kind than `a` and `b`, which then are multiplied and summed in it.
+pub fn add_product(out: &Tensor, a: &Tensor, b: &Tensor, accumulate: bool) -> Result<(), TchError> {
+    // SAFETY: every pointer is a live at::Tensor.
+    check(unsafe { ffi::convoy_add_product(out.as_ptr(), a.as_ptr(), b.as_ptr(), accumulate) })
+}
+
+/// Adds each of `rows` [N, C] to the row of `out` [V, C] that `indices` [N] names.
+pub fn add_rows(out: &Tensor, indices: &Tensor, rows: &Tensor) -> Result<(), TchError> {
+    // SAFETY: every pointer is a live at::Tensor.
+    check(unsafe { ffi::convoy_add_rows(out.as_ptr(), indices.as_ptr(), rows.as_ptr()) })
+}
+
+/// From now on every operation gives the same bits for the same input, or fails.
+pub fn set_deterministic() -> Result<(), TchError> {
+    // SAFETY: sets flags of libtorch's global context.
+    check(unsafe { ffi::convoy_set_deterministic() })
+}
+
+/// Causal attention on CUDA of `q`, `k` and `v` [B, H, T, D]: the result [B, H, T, D], the log-sum-exp of each row
+/// [B, H, T], and the state of the random numbers that its backward takes.
+pub fn flash_attention(q: &Tensor, k: &Tensor, v: &Tensor) -> Result<(Tensor, Tensor, [Tensor; 2]), TchError> {
+    let mut out = [std::ptr::null_mut(); 4];
+    // SAFETY: every pointer is a live at::Tensor; the shim writes all four outputs or returns a message.
+    check(unsafe { ffi::convoy_flash_attention(q.as_ptr(), k.as_ptr(), v.as_ptr(), out.as_mut_ptr()) })?;
+    // SAFETY: the shim allocated each with `new at::Tensor`, which is what Tensor's drop deletes.
+    let [attended, log_sum_exp, seed, offset] = out.map(|tensor| unsafe { Tensor::from_ptr(tensor) });
+    Ok((attended, log_sum_exp, [seed, offset]))
+}
+
+/// The gradients of [`flash_attention`]'s `q`, `k` and `v`, given that of the result.
+pub fn flash_attention_backward(
+    dout: &Tensor,
+    [q, k, v]: [&Tensor; 3],
+    attended: &Tensor,
+    log_sum_exp: &Tensor,
+    [seed, offset]: &[Tensor; 2],
+) -> Result<[Tensor; 3], TchError> {
+    let mut out = [std::ptr::null_mut(); 3];
+    // SAFETY: every pointer is a live at::Tensor; the shim writes all three outputs or returns a message.
+    check(unsafe {
+        ffi::convoy_flash_attention_backward(
+            dout.as_ptr(),
+            q.as_ptr(),
+            k.as_ptr(),
+            v.as_ptr(),
+            attended.as_ptr(),
+            log_sum_exp.as_ptr(),
+            seed.as_ptr(),
+            offset.as_ptr(),
+            out.as_mut_ptr(),
+        )
+    })?;
+    // SAFETY: the shim allocated each with `new at::Tensor`, which is what Tensor's drop deletes.
+    Ok(out.map(|tensor| unsafe { Tensor::from_ptr(tensor) }))
 }
 
 /// The constants of one AdamW update (Loshchilov and Hutter, 2019).

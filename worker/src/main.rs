@@ -109,6 +109,9 @@ struct BenchArgs {
     /// Compute threads of this rank.
     #[arg(long, default_value_t = 0)]
     threads: u32,
+    /// Sets one value of the config; repeatable.
+    #[arg(long = "set", value_name = "SECTION.KEY=VALUE")]
+    overrides: Vec<String>,
 }
 
 fn main() -> ProcessExitCode {
@@ -179,5 +182,5 @@ fn bench_config(args: &BenchArgs, micro: u64) -> Result<RunConfig, JobError> {
          [optimizer]\npeak_learning_rate = 1e-4\nwarmup_steps = 0\n[train]\nmax_steps = 1000000\n",
         args.model, args.batch, args.sequence
     );
-    Ok(RawConfig::parse("of bench-step's arguments", &toml, &[])?.run()?)
+    Ok(RawConfig::parse("of bench-step's arguments", &toml, &args.overrides)?.run()?)
 }

@@ -30,8 +30,11 @@ pub struct Manifest {
     pub name: CheckpointName,
     /// Sequences consumed so far: the whole cursor of the token stream.
     pub sequences_consumed: u64,
-    /// Updates made so far: fewer than steps where some were skipped because their gradients were not finite.
+    /// Updates made so far: fewer than steps where some were skipped because their gradients were not finite, or outliers.
     pub updates: u64,
+    /// Norms of the last steps' gradients, oldest first, where outliers are told from them; otherwise empty.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub grad_norms: Vec<f64>,
     /// Number of ranks that saved.
     pub world_size: u32,
     /// Hash of the tokenizer that the shards were made with.
@@ -294,6 +297,7 @@ mod tests {
             name: CheckpointName { step: 3, attempt: 1, id: "ab12".into() },
             sequences_consumed: 24,
             updates: 3,
+            grad_norms: Vec::new(),
             world_size: 2,
             tokenizer_hash: "00".into(),
             data_sequences: 100,

@@ -10,6 +10,7 @@ mod checkpoint;
 mod data;
 mod evaluation;
 mod launch;
+mod metrics;
 mod model;
 mod optimizer;
 mod parallel;
@@ -30,13 +31,14 @@ pub use checkpoint::{CheckpointConfig, OnCorrupt};
 pub use data::{DataConfig, DataSource};
 pub use evaluation::EvaluationConfig;
 pub use launch::{Backend, LaunchConfig};
+pub use metrics::MetricsConfig;
 pub use model::ModelConfig;
-pub use optimizer::OptimizerConfig;
+pub use optimizer::{OnBadNorm, OptimizerConfig};
 pub use parallel::{CollectivesKind, ParallelConfig};
 pub use prepare::{OnBadDocument, PrepareConfig};
 pub use run::{DeviceKind, RunSection};
 pub use storage::StorageConfig;
-pub use train::{Precision, TrainConfig};
+pub use train::{Precision, Recompute, TrainConfig};
 
 use section::Sections;
 
@@ -54,6 +56,7 @@ pub struct RunConfig {
     pub checkpoint: CheckpointConfig,
     pub evaluation: EvaluationConfig,
     pub launch: LaunchConfig,
+    pub metrics: MetricsConfig,
     pub storage: StorageConfig,
 }
 
@@ -176,6 +179,7 @@ impl RawConfig {
             checkpoint: sections.read("checkpoint", CheckpointConfig::read),
             evaluation: sections.read("evaluation", EvaluationConfig::read),
             launch: sections.read("launch", LaunchConfig::read),
+            metrics: sections.read("metrics", MetricsConfig::read),
             storage: sections.read("storage", StorageConfig::read),
         };
         let mut faults = sections.finish(&["prepare"]);
@@ -217,7 +221,7 @@ fn apply_override(table: &mut Table, given: &str) -> Option<()> {
 }
 
 impl RunConfig {
-    const SECTIONS: [&str; 11] = [
+    const SECTIONS: [&str; 12] = [
         "run",
         "model",
         "data",
@@ -228,6 +232,7 @@ impl RunConfig {
         "checkpoint",
         "evaluation",
         "launch",
+        "metrics",
         "storage",
     ];
 

@@ -1,6 +1,6 @@
 //! `[optimizer]`: AdamW and its schedule.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::section::Section;
 
@@ -25,6 +25,21 @@ pub struct OptimizerConfig {
     pub weight_decay: f64,
     /// Largest norm of the gradients of a step; 0 for no clipping. Default 1.
     pub clip_norm: f64,
+    /// An update is skipped where the norm of its gradients lies so many deviations above the mean of the last 128 steps'; 0
+    /// for never. Default 0.
+    pub skip_z_score: f64,
+    /// What a norm that is not finite, or an outlier, does. Default `skip`.
+    pub on_bad_norm: OnBadNorm,
+}
+
+/// `optimizer.on_bad_norm`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnBadNorm {
+    /// The update is not made, and the run goes on; ten times in a row end it.
+    Skip,
+    /// The update is not made, and the run ends.
+    Stop,
 }
 
 impl OptimizerConfig {
@@ -39,6 +54,8 @@ impl OptimizerConfig {
             epsilon: section.or("epsilon", 1e-8),
             weight_decay: section.or("weight_decay", 0.1),
             clip_norm: section.or("clip_norm", 1.0),
+            skip_z_score: section.or("skip_z_score", 0.0),
+            on_bad_norm: section.or("on_bad_norm", OnBadNorm::Skip),
         };
         let positive = |x: f64| x.is_finite() && x > 0.0;
         let not_negative = |x: f64| x.is_finite() && x >= 0.0;
@@ -56,6 +73,12 @@ impl OptimizerConfig {
             ("epsilon", config.epsilon, positive(config.epsilon), "must be above 0"),
             ("weight_decay", config.weight_decay, not_negative(config.weight_decay), "must be at least 0"),
             ("clip_norm", config.clip_norm, not_negative(config.clip_norm), "must be at least 0; 0 turns clipping off"),
+            (
+                "skip_z_score",
+                config.skip_z_score,
+                not_negative(config.skip_z_score),
+                "must be at least 0; 0 skips no outliers",
+            ),
         ];
         for (key, value, holds, hint) in checks {
             section.require(holds, key, value, hint);

@@ -9,6 +9,9 @@ use super::section::Section;
 pub struct ParallelConfig {
     /// What carries the collectives. Default `auto`.
     pub collectives: CollectivesKind,
+    /// 0: every rank holds and updates everything. 1: every rank holds the moments and master weights of a part, updates
+    /// that, and gets the others' weights (ZeRO stage 1, Rajbhandari et al., 2020). Default 0.
+    pub zero: u8,
     /// Gradients are reduced in buckets of about this size, each as soon as it is complete. Default 25 MiB.
     pub bucket_bytes: u64,
     /// A collective that takes longer has lost a rank: the run ends with exit code 4. Default 600.
@@ -31,9 +34,11 @@ impl ParallelConfig {
     pub(super) fn read(section: &mut Section<'_>) -> Self {
         let parallel = ParallelConfig {
             collectives: section.or("collectives", CollectivesKind::Auto),
+            zero: section.or("zero", 0),
             bucket_bytes: section.or("bucket_bytes", 25 << 20),
             timeout_s: section.or("timeout_s", 600),
         };
+        section.require(parallel.zero <= 1, "zero", parallel.zero, "must be 0 or 1");
         section.require(parallel.bucket_bytes >= 4096, "bucket_bytes", parallel.bucket_bytes, "must be at least 4096");
         section.require(parallel.timeout_s > 0, "timeout_s", parallel.timeout_s, "must be at least 1");
         parallel

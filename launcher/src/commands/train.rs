@@ -38,8 +38,11 @@ pub fn run(mut args: TrainArgs) -> Result<ExitCode, LaunchError> {
 /// The flags, as overrides of the config.
 fn overrides(args: &TrainArgs) -> Vec<String> {
     // A JSON string is a TOML string.
-    let output = args.output.as_ref().map(|url| format!("run.output={}", serde_json::Value::from(url.as_str())));
-    launching::overrides(&args.launch).into_iter().chain(output).collect()
+    let set = |key: &str, value: &Option<String>| {
+        value.as_ref().map(|value| format!("{key}={}", serde_json::Value::from(value.as_str())))
+    };
+    let own = [set("run.output", &args.output), set("metrics.profile", &args.profile)];
+    launching::overrides(&args.launch).into_iter().chain(own.into_iter().flatten()).collect()
 }
 
 fn plan(config: &RunConfig) -> Result<LaunchPlan, LaunchError> {
@@ -111,6 +114,7 @@ mod tests {
             config,
             launch: LaunchArgs { backend: Some(BackendName::Local), ranks: Some(2), threads_per_rank: None },
             output: Some("s3://b/a \"b\"".into()),
+            profile: None,
         };
         let flags = overrides(&args);
         assert_eq!(flags, ["launch.backend=\"local\"", "launch.ranks=2", r#"run.output="s3://b/a \"b\"""#]);

@@ -77,6 +77,8 @@ pub struct ManifestHeader {
     pub sequences_consumed: u64,
     /// Updates made so far.
     pub updates: u64,
+    /// Norms of the last steps' gradients, oldest first.
+    pub grad_norms: Vec<f64>,
     /// How many ranks have written.
     pub world_size: WorldSize,
     /// Hash of the tokenizer of the token shards.
@@ -183,6 +185,7 @@ pub fn commit(
         name: header.name,
         sequences_consumed: header.sequences_consumed,
         updates: header.updates,
+        grad_norms: header.grad_norms,
         world_size: header.world_size.get(),
         tokenizer_hash: header.tokenizer_hash,
         data_sequences: header.data_sequences,

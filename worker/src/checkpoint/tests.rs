@@ -79,6 +79,7 @@ fn header(name: &CheckpointName, world: WorldSize) -> ManifestHeader {
         name: name.clone(),
         sequences_consumed: 8 * name.step,
         updates: name.step,
+        grad_norms: Vec::new(),
         world_size: world,
         tokenizer_hash: "abc".into(),
         data_sequences: 100,

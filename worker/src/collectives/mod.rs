@@ -55,7 +55,7 @@ pub enum CollectivesError {
     },
 }
 
-/// Operations over all ranks. Tensors are contiguous, on the host, of kind f32, f64, i64 or u8, and must not be touched
+/// Operations over all ranks. Tensors are contiguous, on the host, of kind f32, bf16, f64, i64 or u8, and must not be touched
 /// until the [`Pending`] has been waited for.
 pub trait Collectives: Send + Sync {
     /// This process.
@@ -70,10 +70,12 @@ pub trait Collectives: Send + Sync {
     /// Combines `tensor` of all ranks element by element, in place; every rank gets the same bits.
     fn all_reduce(&self, tensor: &Tensor, op: ReduceOp) -> Pending;
 
-    /// Sums `input` [W x n] of all ranks; rank r receives elements [r n, (r + 1) n) in `output` [n].
+    /// Sums `input` [W x n] of all ranks; rank r receives elements [r n, (r + 1) n) in `output` [n], which may be just that
+    /// part of `input`. The rest of `input` may be overwritten.
     fn reduce_scatter(&self, input: &Tensor, output: &Tensor) -> Pending;
 
-    /// Every rank receives `input` [n] of all ranks, in rank order, in `output` [W x n].
+    /// Every rank receives `input` [n] of all ranks, in rank order, in `output` [W x n]; `input` may be this rank's part of
+    /// it.
     fn all_gather(&self, input: &Tensor, output: &Tensor) -> Pending;
 
     /// Every rank receives `tensor` of `root`, in place.

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Mutex, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ::mpi::environment::Threading;
 use ::mpi::ffi as mpi_ffi;
@@ -17,6 +17,7 @@ use common::topology::{Rank, WorldSize};
 use tch::{Kind, Tensor};
 
 use super::{Collectives, Pending, ReduceOp};
+use crate::trace::{self, Lane};
 
 /// MPI counts are C ints; longer operations are split.
 const ELEMENTS_MAX: usize = 1 << 28;
@@ -42,6 +43,18 @@ pub struct Mpi {
 struct Job {
     operation: Operation,
     done: Sender<()>,
+}
+
+impl Operation {
+    fn name(&self) -> &'static str {
+        match self {
+            Operation::AllReduce(..) => "all-reduce",
+            Operation::ReduceScatter { .. } => "reduce-scatter",
+            Operation::AllGather { .. } => "all-gather",
+            Operation::Broadcast(..) => "broadcast",
+            Operation::Barrier => "barrier",
+        }
+    }
 }
 
 enum Operation {
@@ -124,7 +137,9 @@ fn own_mpi(queue: &Receiver<Job>, started: &Sender<(u32, u32)>) {
         return;
     }
     for Job { operation, done } in queue {
-        run(&operation, size as usize);
+        let start = Instant::now();
+        run(&operation, (rank as usize, size as usize));
+        trace::record(Lane::Communication, operation.name(), start);
         drop(operation);
         // Nobody waits any more when the process is ending.
         let _ = done.send(());
@@ -140,6 +155,8 @@ fn datatype(tensor: &Tensor) -> mpi_ffi::MPI_Datatype {
             Kind::Double => mpi_ffi::RSMPI_DOUBLE,
             Kind::Int64 => mpi_ffi::RSMPI_INT64_T,
             Kind::Uint8 => mpi_ffi::RSMPI_UINT8_T,
+            // Moved, never reduced.
+            Kind::BFloat16 => mpi_ffi::RSMPI_UINT16_T,
             other => panic!("no collective exists for {other:?}"),
         }
     }
@@ -167,11 +184,17 @@ fn at(tensor: &Tensor, index: usize) -> *mut c_void {
 }
 
 /// Runs one operation to its end. MPI's errors are fatal by default: they abort the world with a message.
-fn run(operation: &Operation, world: usize) {
+fn run(operation: &Operation, me: (usize, usize)) {
     match operation {
-        Operation::AllReduce(tensor, op) => all_reduce(tensor, *op),
-        Operation::ReduceScatter { input, output } => reduce_scatter(input, output, world),
-        Operation::AllGather { input, output } => all_gather(input, output, world),
+        Operation::AllReduce(tensor, op) => reduced(tensor, |tensor| all_reduce(tensor, *op)),
+        Operation::ReduceScatter { input, output } if input.kind() == Kind::BFloat16 => {
+            let wide = input.to_kind(Kind::Float);
+            let part = wide.narrow(0, (me.0 * output.numel()) as i64, output.numel() as i64);
+            reduce_scatter(&wide, &part, me);
+            output.shallow_clone().copy_(&part);
+        }
+        Operation::ReduceScatter { input, output } => reduce_scatter(input, output, me),
+        Operation::AllGather { input, output } => all_gather(input, output, me),
         Operation::Broadcast(tensor, root) => {
             for (start, count) in pieces(tensor.numel()) {
                 // SAFETY: `count` elements from `start` lie in the tensor, which the queue keeps alive.
@@ -204,46 +227,65 @@ fn all_reduce(tensor: &Tensor, op: ReduceOp) {
     }
 }
 
-fn reduce_scatter(input: &Tensor, output: &Tensor, world: usize) {
+/// Whether `part` is memory of `whole`, namely part `rank` of as many equal ones as there are.
+fn lies_within(part: &Tensor, whole: &Tensor, rank: usize) -> bool {
+    part.numel() > 0 && part.data_ptr() == at(whole, rank * part.numel())
+}
+
+fn reduce_scatter(input: &Tensor, output: &Tensor, (rank, world): (usize, usize)) {
     let part = output.numel();
-    assert_eq!(datatype(input), datatype(output), "reduce-scatter: input and output are of different kinds");
+    assert_eq!(input.kind(), output.kind(), "reduce-scatter: input and output are of different kinds");
     assert_eq!(input.numel(), part * world, "reduce-scatter: the input is world size times the output");
     assert!(part <= ELEMENTS_MAX, "reduce-scatter: a part of {part} elements exceeds {ELEMENTS_MAX}");
     if part == 0 {
         return;
     }
+    let is_in_place = lies_within(output, input, rank);
+    // In place, MPI leaves the result at the start of the input.
+    let (from, to) = match is_in_place {
+        // SAFETY: reads a constant of the MPI library.
+        true => (unsafe { convoy_mpi_in_place() }, input.data_ptr()),
+        false => (input.data_ptr(), output.data_ptr()),
+    };
     // SAFETY: the input holds `part` elements for each rank, the output `part`; the queue keeps both alive.
     unsafe {
-        mpi_ffi::MPI_Reduce_scatter_block(
-            input.data_ptr(),
-            output.data_ptr(),
-            part as c_int,
-            datatype(input),
-            mpi_op(ReduceOp::Sum),
-            mpi_ffi::RSMPI_COMM_WORLD,
-        );
+        let (kind, sum) = (datatype(input), mpi_op(ReduceOp::Sum));
+        mpi_ffi::MPI_Reduce_scatter_block(from, to, part as c_int, kind, sum, mpi_ffi::RSMPI_COMM_WORLD);
+    }
+    if is_in_place && rank > 0 {
+        output.shallow_clone().copy_(&input.view([-1]).narrow(0, 0, part as i64).view_as(output));
     }
 }
 
-fn all_gather(input: &Tensor, output: &Tensor, world: usize) {
+fn all_gather(input: &Tensor, output: &Tensor, (rank, world): (usize, usize)) {
     let part = input.numel();
-    assert_eq!(datatype(input), datatype(output), "all-gather: input and output are of different kinds");
+    assert_eq!(input.kind(), output.kind(), "all-gather: input and output are of different kinds");
     assert_eq!(output.numel(), part * world, "all-gather: the output is world size times the input");
     assert!(part <= ELEMENTS_MAX, "all-gather: a part of {part} elements exceeds {ELEMENTS_MAX}");
     if part == 0 {
         return;
     }
+    let from = match lies_within(input, output, rank) {
+        // SAFETY: reads a constant of the MPI library.
+        true => unsafe { convoy_mpi_in_place() },
+        false => input.data_ptr(),
+    };
     // SAFETY: the input holds `part` elements, the output that for each rank; the queue keeps both alive.
     unsafe {
-        mpi_ffi::MPI_Allgather(
-            input.data_ptr(),
-            part as c_int,
-            datatype(input),
-            output.data_ptr(),
-            part as c_int,
-            datatype(output),
-            mpi_ffi::RSMPI_COMM_WORLD,
-        );
+        let (count, kind) = (part as c_int, datatype(output));
+        mpi_ffi::MPI_Allgather(from, count, kind, output.data_ptr(), count, kind, mpi_ffi::RSMPI_COMM_WORLD);
+    }
+}
+
+/// Runs a reduction of `tensor`, which for bfloat16, a kind that MPI does not know, is one of float32.
+fn reduced(tensor: &Tensor, reduce: impl FnOnce(&Tensor)) {
+    match tensor.kind() {
+        Kind::BFloat16 => {
+            let wide = tensor.to_kind(Kind::Float);
+            reduce(&wide);
+            tensor.shallow_clone().copy_(&wide);
+        }
+        _ => reduce(tensor),
     }
 }
 

@@ -2,30 +2,22 @@
 
 use tch::{TchError, Tensor};
 
-use super::mlp::{linear, linear_backward};
+use super::linear::{Backward, Linear};
+use super::ops::{self, AttentionState};
 
 /// Attention's parameters, or their gradients.
 pub(super) struct Attention {
-    /// [C, 3C]: queries, keys, values side by side.
-    pub qkv_weight: Tensor,
-    /// [3C]
-    pub qkv_bias: Tensor,
+    /// [C, 3C]: to queries, keys, values side by side.
+    pub qkv: Linear,
     /// [C, C]
-    pub projection_weight: Tensor,
-    /// [C]
-    pub projection_bias: Tensor,
+    pub projection: Linear,
 }
 
-/// What backward needs.
+/// What backward needs, beside the input.
 pub(super) struct AttentionCache {
-    /// The input, [N, C].
-    x: Tensor,
     /// [N, 3C]
     qkv: Tensor,
-    /// [B, H, T, D]
-    out: Tensor,
-    /// Log of each row's softmax denominator, [B, H, T].
-    log_sum_exp: Tensor,
+    state: AttentionState,
 }
 
 /// Views of queries, keys and values [B, H, T, D] in `qkv` [N, 3C].
@@ -40,49 +32,34 @@ fn merge_heads(x: &Tensor, rows: i64) -> Tensor {
 }
 
 impl Attention {
-    /// `x` [N, C], which is kept, to [N, C].
-    pub fn forward(&self, x: Tensor, (b, t): (i64, i64), heads: i64) -> Result<(Tensor, AttentionCache), TchError> {
-        let qkv = linear(&x, &self.qkv_weight, &self.qkv_bias); // [N, 3C]
+    /// `x` [N, C] to [N, C].
+    pub fn forward(&self, x: &Tensor, (b, t): (i64, i64), heads: i64) -> Result<(Tensor, AttentionCache), TchError> {
+        let qkv = self.qkv.forward(x); // [N, 3C]
         let [q, k, v] = split_heads(&qkv, b, t, heads); // [B, H, T, D] each
-        let (out, log_sum_exp) =
-            Tensor::f_internal_scaled_dot_product_flash_attention_for_cpu(&q, &k, &v, 0.0, true, None::<Tensor>, None)?; // [B, H, T, D], [B, H, T]
-        let y = linear(&merge_heads(&out, b * t), &self.projection_weight, &self.projection_bias); // [N, C]
-        Ok((y, AttentionCache { x, qkv, out, log_sum_exp }))
+        let state = ops::attention(&q, &k, &v)?;
+        let y = self.projection.forward(&merge_heads(&state.out, b * t)); // [N, C]
+        Ok((y, AttentionCache { qkv, state }))
     }
 
-    /// The gradient of the input [N, C], given that of the output, `dy` [N, C].
+    /// The gradient of the input `x` [N, C], given that of the output, `dy` [N, C].
     pub fn backward(
         &self,
-        cache: &AttentionCache,
-        dy: &Tensor,
-        gradient: &mut Attention,
+        cache: AttentionCache,
+        x: Tensor,
+        dy: Tensor,
+        gradient: &Attention,
         heads: i64,
+        backward: &mut Backward,
     ) -> Result<Tensor, TchError> {
-        let AttentionCache { x, qkv, out, log_sum_exp } = cache;
-        let (b, t, n) = (out.size()[0], out.size()[2], dy.size()[0]);
-        let merged = merge_heads(out, n); // [N, C]
-        let dmerged = linear_backward(
-            &merged,
-            dy,
-            &self.projection_weight,
-            &mut gradient.projection_weight,
-            &mut gradient.projection_bias,
-        ); // [N, C]
+        let AttentionCache { qkv, state } = cache;
+        let (b, t, n) = (state.out.size()[0], state.out.size()[2], dy.size()[0]);
+        let merged = merge_heads(&state.out, n); // [N, C]
+        let dmerged = self.projection.backward(merged, dy, &gradient.projection, backward)?; // [N, C]
         let dout = dmerged.view([b, t, heads, -1]).transpose(1, 2); // [B, H, T, D]
-        let [q, k, v] = split_heads(qkv, b, t, heads);
-        let (dq, dk, dv) = Tensor::f_internal_scaled_dot_product_flash_attention_for_cpu_backward(
-            &dout,
-            &q,
-            &k,
-            &v,
-            out,
-            log_sum_exp,
-            0.0,
-            true,
-            None::<Tensor>,
-            None,
-        )?; // [B, H, T, D] each
-        let dqkv = Tensor::cat(&[dq, dk, dv].map(|d| merge_heads(&d, n)), 1); // [N, 3C]
-        Ok(linear_backward(x, &dqkv, &self.qkv_weight, &mut gradient.qkv_weight, &mut gradient.qkv_bias))
+        let [q, k, v] = split_heads(&qkv, b, t, heads);
+        let d = ops::attention_backward(&dout, [&q, &k, &v], &state)?; // [B, H, T, D] each
+        drop((state, dmerged, dout));
+        let dqkv = Tensor::cat(&d.map(|d| merge_heads(&d, n)), 1); // [N, 3C]
+        self.qkv.backward(x, dqkv, &gradient.qkv, backward)
     }
 }

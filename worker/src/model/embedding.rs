@@ -1,6 +1,9 @@
 //! Tokens and positions to the residual stream. Shapes: see the legend in the parent module.
 
-use tch::Tensor;
+use tch::{TchError, Tensor};
+
+use super::ops;
+use crate::libtorch;
 
 /// `inputs` [B, T] to the residual stream [N, C].
 pub(super) fn forward(inputs: &Tensor, tokens: &Tensor, positions: &Tensor) -> Tensor {
@@ -9,10 +12,22 @@ pub(super) fn forward(inputs: &Tensor, tokens: &Tensor, positions: &Tensor) -> T
     (x + positions.narrow(0, 0, t)).view([b * t, -1]) // [N, C]
 }
 
-/// Adds the gradients of both embeddings, given that of the residual stream, `dx` [N, C].
-pub(super) fn backward(inputs: &Tensor, dx: &Tensor, dtokens: &mut Tensor, dpositions: &mut Tensor) {
+/// Adds the gradients of both embeddings, given that of the residual stream, `dx` [N, C]. The head has left its part in
+/// `dtokens` [V, C]; what is in `dpositions` [context, C] counts if `accumulate`.
+pub(super) fn backward(
+    inputs: &Tensor,
+    dx: &Tensor,
+    dtokens: &Tensor,
+    dpositions: &Tensor,
+    accumulate: bool,
+) -> Result<(), TchError> {
     let (b, t) = (inputs.size()[0], inputs.size()[1]);
-    let _ = dtokens.index_add_(0, &inputs.view([-1]), dx);
+    let dx = dx.to_kind(dtokens.kind());
+    libtorch::add_rows(dtokens, &inputs.view([-1]), &dx)?;
+    if !accumulate {
+        let _ = dpositions.shallow_clone().zero_();
+    }
     let per_position = dx.view([b, t, -1]).sum_dim_intlist(0, false, None); // [T, C]
-    let _ = dpositions.narrow(0, 0, t).g_add_(&per_position);
+    ops::add(&dpositions.narrow(0, 0, t), &per_position, true);
+    Ok(())
 }

@@ -2,10 +2,8 @@
 
 use tch::{TchError, Tensor};
 
-use crate::libtorch;
-
-/// GPT-2's epsilon.
-const EPSILON: f64 = 1e-5;
+use super::linear::Backward;
+use super::ops;
 
 /// A LayerNorm's parameters, or their gradients.
 pub(super) struct LayerNorm {
@@ -23,22 +21,38 @@ pub(super) struct LayerNormCache {
     mean: Tensor,
     /// [N, 1]
     rstd: Tensor,
+    /// The output, [N, C]; `None` where it is to be computed again.
+    y: Option<Tensor>,
 }
 
 impl LayerNorm {
-    /// `x` [N, C], which is kept, to its normalised form [N, C].
-    pub fn forward(&self, x: Tensor) -> Result<(Tensor, LayerNormCache), TchError> {
-        let c = *x.size().last().unwrap_or(&0);
-        let (y, mean, rstd) = x.f_native_layer_norm([c], Some(&self.weight), Some(&self.bias), EPSILON)?;
-        Ok((y, LayerNormCache { x, mean, rstd }))
+    /// `x` [N, C], which is kept, to its normalised form [N, C], which is kept if `keep_output`.
+    pub fn forward(&self, x: Tensor, keep_output: bool) -> Result<(Tensor, LayerNormCache), TchError> {
+        let (y, mean, rstd) = ops::layer_norm(&x, &self.weight, &self.bias)?;
+        let kept = keep_output.then(|| y.shallow_clone());
+        Ok((y, LayerNormCache { x, mean, rstd, y: kept }))
+    }
+
+    /// What forward returned: kept, or computed again with the same bits.
+    pub fn output(&self, cache: &LayerNormCache) -> Result<Tensor, TchError> {
+        match &cache.y {
+            Some(y) => Ok(y.shallow_clone()),
+            None => Ok(ops::layer_norm(&cache.x, &self.weight, &self.bias)?.0),
+        }
     }
 
     /// The gradient of the input [N, C], given that of the output, `dy` [N, C].
-    pub fn backward(&self, cache: &LayerNormCache, dy: &Tensor, gradient: &mut LayerNorm) -> Result<Tensor, TchError> {
-        let LayerNormCache { x, mean, rstd } = cache;
-        let (dx, dweight, dbias) = libtorch::layer_norm_backward(dy, x, mean, rstd, &self.weight, &self.bias)?;
-        let _ = gradient.weight.g_add_(&dweight);
-        let _ = gradient.bias.g_add_(&dbias);
+    pub fn backward(
+        &self,
+        cache: &LayerNormCache,
+        dy: &Tensor,
+        gradient: &LayerNorm,
+        backward: &Backward,
+    ) -> Result<Tensor, TchError> {
+        let LayerNormCache { x, mean, rstd, .. } = cache;
+        let (dx, dweight, dbias) = ops::layer_norm_backward(dy, x, (mean, rstd), (&self.weight, &self.bias))?;
+        ops::add(&gradient.weight, &dweight, backward.accumulate);
+        ops::add(&gradient.bias, &dbias, backward.accumulate);
         Ok(dx)
     }
 }

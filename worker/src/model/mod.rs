@@ -4,26 +4,32 @@
 //!
 //! - [`parameters`]: names, shapes and the flat layout; initialisation.
 //! - [`embedding`]: tokens and positions to the residual stream.
-//! - [`block`]: one decoder block, made of [`layer_norm`], [`attention`] and [`mlp`].
+//! - [`block`]: one decoder block, made of [`layer_norm`], [`attention`], [`mlp`] and the [`linear`] layer.
 //! - [`head`]: final logits, loss and its gradient, in chunks of rows.
+//! - [`ops`]: the operations of all of them, in every precision and on every device.
 //!
-//! Each part has a forward that keeps what its backward needs, and a backward that adds to the gradients in place and
-//! returns the gradient of its input. Gradients are complete from the end of the flat layout to its start, and backward
-//! says how far they are, so that their exchange begins while it goes on.
+//! Each part has a forward that keeps what its backward needs, and a backward that leaves the gradients of its parameters
+//! in place and returns the gradient of its input. Gradients are complete from the end of the flat layout to its start,
+//! and backward says how far they are, so that their exchange begins while it goes on.
 
 pub mod attention;
 pub mod block;
 pub mod embedding;
 pub mod head;
 pub mod layer_norm;
+pub mod linear;
 pub mod mlp;
+pub mod ops;
 pub mod parameters;
 
-use common::config::ModelConfig;
+use std::ops::Range;
+
+use common::config::{ModelConfig, Recompute};
 use tch::{Device, Kind, TchError, Tensor};
 
-use block::BlockCache;
+use block::{BlockCache, Shape};
 use layer_norm::LayerNormCache;
+use linear::Backward;
 use parameters::{Layout, Weights};
 
 /// A GPT-2 and its weights.
@@ -35,6 +41,31 @@ pub struct Gpt2 {
     /// All parameters, flat [P].
     pub flat: Tensor,
     weights: Weights,
+}
+
+/// What others do while a pass through the model goes on. `()` does nothing.
+pub trait Hooks {
+    /// The weights in this range of the flat layout are about to be read.
+    fn before_use(&mut self, _range: Range<usize>) {}
+
+    /// Forward has ended, backward begins.
+    fn forward_ended(&mut self) {}
+
+    /// Backward has come so far that elements from `start` on of the gradients will not change any more in this pass.
+    fn complete_from(&mut self, _start: usize) {}
+}
+
+impl Hooks for () {}
+
+/// How the gradients of a batch are computed.
+#[derive(Debug, Clone, Copy)]
+pub struct GradientOptions {
+    /// They are the gradients of so many times the batch's summed loss.
+    pub scale: f64,
+    /// Whether they are added to what is there, or take its place.
+    pub accumulate: bool,
+    /// What is computed again in backward.
+    pub recompute: Recompute,
 }
 
 /// Tokens of a micro batch.
@@ -68,7 +99,11 @@ struct Forward {
 impl Gpt2 {
     /// A model with all parameters zero.
     pub fn zeros(config: &ModelConfig, kind: Kind, device: Device) -> Self {
-        let layout = Layout::new(config);
+        Self::with_layout(config, Layout::new(config), kind, device)
+    }
+
+    /// The same in a layout with more padding at its end.
+    pub fn with_layout(config: &ModelConfig, layout: Layout, kind: Kind, device: Device) -> Self {
         let flat = Tensor::zeros([layout.elements() as i64], (kind, device));
         let weights = Weights::new(&layout, &flat);
         Gpt2 { config: config.clone(), layout, flat, weights }
@@ -84,66 +119,106 @@ impl Gpt2 {
     /// The logits [B, T, V] of `inputs` [B, T].
     pub fn logits(&self, inputs: &Tensor) -> Result<Tensor, TchError> {
         let (b, t) = inputs.size2()?;
-        let forward = self.forward(inputs)?;
-        Ok(head::logits(&forward.normalised, &self.weights.token_embedding)
+        let normalised = self.normalised(inputs)?;
+        Ok(head::logits(&normalised, &self.weights.token_embedding)
             .narrow(1, 0, self.config.vocabulary as i64)
             .view([b, t, -1]))
     }
 
     /// The sum of the cross-entropies of a batch, in nats: a float64 scalar.
     pub fn loss_sum(&self, batch: &Batch) -> Result<Tensor, TchError> {
-        let forward = self.forward(&batch.inputs)?;
-        Ok(head::loss_sum(&forward.normalised, &batch.targets, &self.weights.token_embedding, self.vocabulary()))
+        let normalised = self.normalised(&batch.inputs)?;
+        Ok(head::loss_sum(&normalised, &batch.targets, &self.weights.token_embedding, self.vocabulary()))
     }
 
-    /// Adds the gradient of `scale` times the batch's summed loss to `gradients`, flat [P], and returns that sum (not
+    /// The stream that the head reads, [N, C], with nothing kept for backward.
+    fn normalised(&self, inputs: &Tensor) -> Result<Tensor, TchError> {
+        let shape = self.shape(inputs)?;
+        let w = &self.weights;
+        let mut x = embedding::forward(inputs, &w.token_embedding, &w.position_embedding); // [N, C]
+        for block in &w.blocks {
+            x = block.forward(x, shape, Recompute::Block)?.0;
+        }
+        Ok(w.final_norm.forward(x, false)?.0)
+    }
+
+    /// Puts the gradients of the batch's loss into `gradients`, flat [P], as `options` say, and returns its summed loss (not
     /// scaled) as a float64 scalar.
-    ///
-    /// `complete_from(i)` is called as backward proceeds: elements from i on will not change any more in this call.
     pub fn accumulate_gradients(
         &self,
         batch: &Batch,
-        scale: f64,
+        options: GradientOptions,
         gradients: &Tensor,
-        complete_from: &mut dyn FnMut(usize),
+        hooks: &mut dyn Hooks,
     ) -> Result<Tensor, TchError> {
-        let w = &self.weights;
-        let mut g = Weights::new(&self.layout, gradients);
-        let forward = self.forward(&batch.inputs)?;
-        let (loss, dnormalised) = head::loss_and_gradient(
-            &forward.normalised,
-            &batch.targets,
-            &w.token_embedding,
-            &mut g.token_embedding,
-            self.vocabulary(),
-            scale,
-        );
-        let mut dx = w.final_norm.backward(&forward.final_norm, &dnormalised, &mut g.final_norm)?; // [N, C]
-        complete_from(self.layout.final_norm_start());
-        for (layer, cache) in forward.blocks.into_iter().enumerate().rev() {
-            dx = w.blocks[layer].backward(cache, dx, &mut g.blocks[layer], self.heads())?;
-            complete_from(self.layout.block_start(layer));
-        }
-        embedding::backward(&batch.inputs, &dx, &mut g.token_embedding, &mut g.position_embedding);
-        complete_from(0);
-        Ok(loss)
+        let forward = self.forward(&batch.inputs, options.recompute, hooks)?;
+        hooks.forward_ended();
+        self.backward(forward, batch, options, gradients, hooks)
     }
 
-    fn forward(&self, inputs: &Tensor) -> Result<Forward, TchError> {
-        let w = &self.weights;
+    fn forward(&self, inputs: &Tensor, recompute: Recompute, hooks: &mut dyn Hooks) -> Result<Forward, TchError> {
+        let (w, shape) = (&self.weights, self.shape(inputs)?);
+        hooks.before_use(self.layout.embeddings());
         let mut x = embedding::forward(inputs, &w.token_embedding, &w.position_embedding); // [N, C]
         let mut blocks = Vec::with_capacity(w.blocks.len());
-        for block in &w.blocks {
-            let (out, cache) = block.forward(x, inputs.size2()?, self.heads())?;
+        for (layer, block) in w.blocks.iter().enumerate() {
+            hooks.before_use(self.layout.block(layer));
+            let (out, cache) = block.forward(x, shape, recompute)?;
             x = out;
             blocks.push(cache);
         }
-        let (normalised, final_norm) = w.final_norm.forward(x)?;
+        hooks.before_use(self.layout.final_norm());
+        let (normalised, final_norm) = w.final_norm.forward(x, false)?;
         Ok(Forward { blocks, final_norm, normalised })
     }
 
-    fn heads(&self) -> i64 {
-        self.config.heads as i64
+    /// Backward through everything, last layer first. The products of the first block's weight gradients come at the very
+    /// end, after the embeddings' gradients: see [`Layout`].
+    fn backward(
+        &self,
+        forward: Forward,
+        batch: &Batch,
+        options: GradientOptions,
+        gradients: &Tensor,
+        hooks: &mut dyn Hooks,
+    ) -> Result<Tensor, TchError> {
+        let Forward { mut blocks, final_norm, normalised } = forward;
+        let (w, g) = (&self.weights, Weights::new(&self.layout, gradients));
+        let (shape, accumulate) = (self.shape(&batch.inputs)?, options.accumulate);
+        let mut backward = Backward { accumulate, later: None };
+        let embedding = (&w.token_embedding, &g.token_embedding);
+        let (loss, dnormalised) = head::loss_and_gradient(
+            &normalised,
+            &batch.targets,
+            embedding,
+            self.vocabulary(),
+            options.scale,
+            accumulate,
+        )?;
+        drop(normalised);
+        let mut dx = w.final_norm.backward(&final_norm, &dnormalised, &g.final_norm, &backward)?; // [N, C]
+        drop((final_norm, dnormalised));
+        hooks.complete_from(self.layout.final_norm().start);
+        while let Some(cache) = blocks.pop() {
+            let layer = blocks.len();
+            if layer == 0 {
+                backward.later = Some(Vec::new());
+            }
+            dx = w.blocks[layer].backward(cache, dx, &g.blocks[layer], shape, &mut backward)?;
+            if layer > 0 {
+                hooks.complete_from(self.layout.block(layer).start);
+            }
+        }
+        embedding::backward(&batch.inputs, &dx, &g.token_embedding, &g.position_embedding, accumulate)?;
+        hooks.complete_from(self.layout.embeddings().start);
+        backward.catch_up()?;
+        hooks.complete_from(0);
+        Ok(loss)
+    }
+
+    fn shape(&self, inputs: &Tensor) -> Result<Shape, TchError> {
+        let (batch, sequence) = inputs.size2()?;
+        Ok(Shape { batch, sequence, heads: self.config.heads as i64 })
     }
 
     fn vocabulary(&self) -> i64 {

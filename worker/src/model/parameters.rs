@@ -1,8 +1,9 @@
 //! Names, shapes and the flat layout of GPT-2's parameters, and their initialisation.
 //!
-//! All parameters lie in one flat tensor, in the order of Hugging Face's state dict, so that gradients, moments and
-//! buckets are ranges of it. The rows of the token embedding are padded to a multiple of 64 for the matrix units;
-//! padded rows stay zero, take no part in the softmax and are never stored. The head shares the token embedding.
+//! All parameters lie in one flat tensor, so that gradients, moments and buckets are ranges of it. They lie in the order
+//! in which backward completes their gradients, last one first: see [`Layout`]. The rows of the token embedding are padded
+//! to a multiple of 64 for the matrix units; padded rows stay zero, take no part in the softmax and are never stored. The
+//! head shares the token embedding.
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -12,6 +13,7 @@ use tch::{Device, Kind, Tensor};
 
 use super::block::Block;
 use super::layer_norm::LayerNorm;
+use super::linear::Linear;
 use super::{attention::Attention, mlp::Mlp};
 
 /// Rows of the token embedding are padded to a multiple of this.
@@ -44,6 +46,11 @@ impl Parameter {
         flat.narrow(0, self.start as i64, self.elements as i64).view(shape.as_slice())
     }
 
+    /// One past its last element in the flat tensor, padding included.
+    pub fn end(&self) -> usize {
+        self.start + self.padded_elements
+    }
+
     /// The same with its padding, as rows of the last dimension.
     fn padded_of(&self, flat: &Tensor) -> Tensor {
         let part = flat.narrow(0, self.start as i64, self.padded_elements as i64);
@@ -55,10 +62,21 @@ impl Parameter {
 }
 
 /// The flat layout: every parameter with its place.
+///
+/// ```text
+/// block 0 | token embedding | position embedding | block 1 ... block L-1 | final LayerNorm | padding
+/// <--------------------------------------------- gradients are complete from here on, as backward proceeds
+/// ```
+///
+/// The embeddings' gradients are complete only when that of the first block's input is known. The first block's own
+/// weight gradients are computed after that ([`Gpt2::backward`](super::Gpt2::backward)), so that the exchange of the token
+/// embedding, the largest parameter, still has something to run beside.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Layout {
-    /// In order, without gaps.
+    /// In the order of Hugging Face's state dict, which is not that of their places.
     pub parameters: Vec<Parameter>,
+    /// Length of the flat tensor, padding included.
+    elements: usize,
 }
 
 /// Parameters of a block, in order.
@@ -70,12 +88,11 @@ impl Layout {
     /// The layout of a model of this size.
     pub fn new(config: &ModelConfig) -> Self {
         let (c, v) = (config.width, config.vocabulary);
-        let mut layout = Layout { parameters: Vec::new() };
+        let mut parameters = Vec::new();
         let mut push = |name: String, shape: &[u64], padded_rows: Option<u64>| {
-            let start = layout.elements();
             let elements = shape.iter().product::<u64>() as usize;
             let padded_elements = padded_rows.map_or(elements, |rows| (rows * shape[1]) as usize);
-            layout.parameters.push(Parameter { name, shape: shape.to_vec(), start, elements, padded_elements });
+            parameters.push(Parameter { name, shape: shape.to_vec(), start: 0, elements, padded_elements });
         };
         push("transformer.wte.weight".into(), &[v, c], Some(v.next_multiple_of(VOCABULARY_MULTIPLE)));
         push("transformer.wpe.weight".into(), &[config.context_tokens, c], None);
@@ -100,22 +117,68 @@ impl Layout {
         }
         push("transformer.ln_f.weight".into(), &[c], None);
         push("transformer.ln_f.bias".into(), &[c], None);
-        layout
+        let first_block_end = EMBEDDINGS + BLOCK_PARAMETERS;
+        let order = (EMBEDDINGS..first_block_end).chain(0..EMBEDDINGS).chain(first_block_end..parameters.len());
+        let mut elements = 0;
+        for i in order {
+            parameters[i].start = elements;
+            elements += parameters[i].padded_elements;
+        }
+        Layout { parameters, elements }
+    }
+
+    /// The same with padding at its end, so that its length is a multiple of `multiple`.
+    pub fn padded_to(self, multiple: usize) -> Self {
+        Layout { elements: self.elements.next_multiple_of(multiple), ..self }
     }
 
     /// Length of the flat tensor, padding included.
     pub fn elements(&self) -> usize {
-        self.parameters.last().map_or(0, |p| p.start + p.padded_elements)
+        self.elements
     }
 
-    /// Where the parameters of block `layer` begin.
-    pub fn block_start(&self, layer: usize) -> usize {
-        self.parameters[EMBEDDINGS + layer * BLOCK_PARAMETERS].start
+    /// Where the parameters of block `layer` lie.
+    pub fn block(&self, layer: usize) -> Range<usize> {
+        let first = EMBEDDINGS + layer * BLOCK_PARAMETERS;
+        self.parameters[first].start..self.parameters[first + BLOCK_PARAMETERS - 1].end()
     }
 
-    /// Where the final LayerNorm begins.
-    pub fn final_norm_start(&self) -> usize {
-        self.parameters[self.parameters.len() - 2].start
+    /// Where both embeddings lie.
+    pub fn embeddings(&self) -> Range<usize> {
+        self.parameters[0].start..self.parameters[1].end()
+    }
+
+    /// Where the final LayerNorm lies.
+    pub fn final_norm(&self) -> Range<usize> {
+        let last = self.parameters.len() - 1;
+        self.parameters[last - 1].start..self.parameters[last].end()
+    }
+
+    /// The parameters that `range` of the flat tensor touches, by index, each with the part of the range that is its own,
+    /// padding not counted.
+    pub fn overlapping(&self, range: &Range<usize>) -> impl Iterator<Item = (usize, Range<usize>)> {
+        let range = range.clone();
+        self.parameters.iter().enumerate().filter_map(move |(i, p)| {
+            let part = range.start.max(p.start)..range.end.min(p.start + p.elements);
+            (!part.is_empty()).then_some((i, part))
+        })
+    }
+
+    /// `range` of the flat tensor as the longest possible ranges that are all decayed or all not, with which of the two.
+    /// The padding at the very end is left out.
+    pub fn runs(&self, range: &Range<usize>) -> Vec<(Range<usize>, bool)> {
+        let mut by_place: Vec<&Parameter> = self.parameters.iter().collect();
+        by_place.sort_by_key(|p| p.start);
+        let mut runs: Vec<(Range<usize>, bool)> = Vec::new();
+        for parameter in by_place {
+            let part = range.start.max(parameter.start)..range.end.min(parameter.end());
+            match runs.last_mut() {
+                _ if part.is_empty() => {}
+                Some((run, is_decayed)) if *is_decayed == parameter.is_decayed() => run.end = part.end,
+                _ => runs.push((part, parameter.is_decayed())),
+            }
+        }
+        runs
     }
 
     /// Copies `values`, by name and unpadded, into a flat tensor. Every parameter must be there with its length, which
@@ -128,21 +191,6 @@ impl Layout {
 
     fn layers(&self) -> usize {
         (self.parameters.len() - EMBEDDINGS - 2) / BLOCK_PARAMETERS
-    }
-
-    /// Contiguous ranges of about `bucket_bytes` of f32 that cover the flat tensor, in the order in which backward
-    /// completes them: from the end to the start, at the borders of parameters.
-    pub fn buckets(&self, bucket_bytes: u64) -> Vec<Range<usize>> {
-        let target = (bucket_bytes / 4) as usize;
-        let mut buckets = Vec::new();
-        let mut end = self.elements();
-        for parameter in self.parameters.iter().rev() {
-            if end - parameter.start >= target || parameter.start == 0 {
-                buckets.push(parameter.start..end);
-                end = parameter.start;
-            }
-        }
-        buckets
     }
 }
 
@@ -165,17 +213,13 @@ impl Weights {
             .map(|_| Block {
                 norm_1: LayerNorm { weight: next(), bias: next() },
                 attention: Attention {
-                    qkv_weight: next(),
-                    qkv_bias: next(),
-                    projection_weight: next(),
-                    projection_bias: next(),
+                    qkv: Linear { weight: next(), bias: next() },
+                    projection: Linear { weight: next(), bias: next() },
                 },
                 norm_2: LayerNorm { weight: next(), bias: next() },
                 mlp: Mlp {
-                    expand_weight: next(),
-                    expand_bias: next(),
-                    projection_weight: next(),
-                    projection_bias: next(),
+                    expand: Linear { weight: next(), bias: next() },
+                    projection: Linear { weight: next(), bias: next() },
                 },
             })
             .collect();

@@ -1,45 +1,128 @@
-//! AdamW over the flat layout: decoupled weight decay on matrices only.
+//! AdamW over the flat layout, whole or in this rank's parts of it (ZeRO stage 1, Rajbhandari et al., 2020).
+//!
+//! - [`gather`]: updated weights on their way to every rank, beside the next forward.
+
+pub mod gather;
+
+use std::ops::Range;
 
 use common::config::OptimizerConfig;
 use tch::{Device, Kind, TchError, Tensor};
 
-use crate::gradients::Clip;
-use crate::libtorch::{AdamW, AdamWTensors};
+use crate::gradients::Verdict;
+use crate::kernels::adamw::{AdamWRange, AdamWScalars, adamw};
+use crate::kernels::rounding::round_stochastically;
+use crate::libtorch::AdamW;
+use crate::model::Gpt2;
 use crate::model::parameters::Layout;
 
-/// The optimizer's state and its views of weights and gradients.
+/// The optimizer's state on this rank, and its views of weights and gradients.
 pub struct Optimizer {
-    /// First moments, flat [P].
-    pub exp_avg: Tensor,
-    /// Second moments, flat [P].
-    pub exp_avg_sq: Tensor,
+    /// What this rank updates, in ascending order, which is nearly that of forward.
+    slices: Vec<Slice>,
+    /// The float32 weights of all slices, one after the other, where the model's own are of another kind.
+    master: Option<Tensor>,
+    /// First moments of all slices, one after the other.
+    exp_avg: Tensor,
+    /// Second moments of all slices.
+    exp_avg_sq: Tensor,
     /// Updates made, a float32 scalar: steps that were skipped do not count.
     updates: Tensor,
     config: OptimizerConfig,
-    decayed: AdamWTensors,
-    not_decayed: AdamWTensors,
+    rounding: Rounding,
+}
+
+/// How float32 master weights become weights of less precision.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rounding {
+    /// To the nearest.
+    Nearest,
+    /// Up or down at random, by this seed.
+    Stochastic(u64),
+}
+
+/// A contiguous part of the flat layout that this rank updates.
+struct Slice {
+    /// Where it lies in the flat layout.
+    range: Range<usize>,
+    /// The model's weights there.
+    weights: Tensor,
+    /// The float32 weights, which may be the same.
+    master: Tensor,
+    exp_avg: Tensor,
+    exp_avg_sq: Tensor,
+    decayed: Vec<AdamWRange>,
+    not_decayed: Vec<AdamWRange>,
+}
+
+/// A part of one parameter's optimizer state on this rank.
+pub struct StatePart {
+    /// Index of the parameter in the layout.
+    pub parameter: usize,
+    /// Elements of the parameter, row-major.
+    pub elements: Range<usize>,
+    /// Float32 weights.
+    pub master: Tensor,
+    /// First moments.
+    pub exp_avg: Tensor,
+    /// Second moments.
+    pub exp_avg_sq: Tensor,
 }
 
 impl Optimizer {
-    /// A fresh optimizer of `weights`, driven by `gradients`; both flat [P], f32.
-    pub fn new(layout: &Layout, weights: &Tensor, gradients: &Tensor, config: &OptimizerConfig) -> Self {
-        let (exp_avg, exp_avg_sq) = (weights.zeros_like(), weights.zeros_like());
-        let mut decayed = AdamWTensors::default();
-        let mut not_decayed = AdamWTensors::default();
-        for parameter in &layout.parameters {
-            let group = if parameter.is_decayed() { &mut decayed } else { &mut not_decayed };
-            group.parameters.push(parameter.of(weights));
-            group.gradients.push(parameter.of(gradients));
-            group.exp_avgs.push(parameter.of(&exp_avg));
-            group.exp_avg_sqs.push(parameter.of(&exp_avg_sq));
+    /// A fresh optimizer of the `ranges` of `model`'s weights, ascending, which are driven by `gradients`, flat [P].
+    pub fn new(
+        model: &Gpt2,
+        gradients: &Tensor,
+        ranges: Vec<Range<usize>>,
+        config: &OptimizerConfig,
+        rounding: Rounding,
+    ) -> Self {
+        let elements = ranges.iter().map(Range::len).sum::<usize>() as i64;
+        let zeros = || Tensor::zeros([elements], (Kind::Float, model.flat.device()));
+        let (exp_avg, exp_avg_sq) = (zeros(), zeros());
+        let master = (model.flat.kind() == Kind::BFloat16).then(zeros);
+        let mut slices = Vec::with_capacity(ranges.len());
+        let mut at = 0;
+        for range in ranges {
+            let length = range.len() as i64;
+            let part = |owned: &Tensor| owned.narrow(0, at, length);
+            let weights = model.flat.narrow(0, range.start as i64, length);
+            let mut slice = Slice {
+                master: master.as_ref().map_or_else(|| weights.shallow_clone(), part),
+                exp_avg: part(&exp_avg),
+                exp_avg_sq: part(&exp_avg_sq),
+                decayed: Vec::new(),
+                not_decayed: Vec::new(),
+                weights,
+                range,
+            };
+            slice.divide(&model.layout, gradients);
+            slices.push(slice);
+            at += length;
         }
-        let updates = Tensor::zeros([], (Kind::Float, weights.device()));
-        Optimizer { exp_avg, exp_avg_sq, updates, config: config.clone(), decayed, not_decayed }
+        let updates = Tensor::zeros([], (Kind::Float, model.flat.device()));
+        Optimizer { slices, master, exp_avg, exp_avg_sq, updates, config: config.clone(), rounding }
     }
 
-    /// One update with the clipping that `clip` decided; it changes nothing where the gradients are not finite.
-    pub fn update(&mut self, learning_rate: f64, clip: &Clip) -> Result<(), TchError> {
+    /// Takes the float32 weights from `flat` [P], where they are not the model's own.
+    pub fn read_weights_from(&mut self, flat: &Tensor) {
+        if self.master.is_some() {
+            for slice in &mut self.slices {
+                slice.master.copy_(&flat.narrow(0, slice.range.start as i64, slice.range.len() as i64));
+            }
+        }
+    }
+
+    /// The float32 weights of slice `index`; `None` where they are the model's own.
+    pub fn master(&self, index: usize) -> Option<&Tensor> {
+        self.master.as_ref().map(|_| &self.slices[index].master)
+    }
+
+    /// One update of slice `index` with what `verdict` decided; [`end_update`](Self::end_update) follows the last one.
+    pub fn update_slice(&mut self, index: usize, learning_rate: f64, verdict: &Verdict) -> Result<(), TchError> {
         let step = &self.updates + 1.0;
+        let scalars = AdamWScalars { step: &step, grad_scale: &verdict.grad_scale, skip: &verdict.skip };
         let constants = AdamW {
             learning_rate,
             beta1: self.config.beta1,
@@ -47,11 +130,23 @@ impl Optimizer {
             weight_decay: self.config.weight_decay,
             epsilon: self.config.epsilon,
         };
-        constants.update(&self.decayed, &step, &clip.grad_scale, &clip.found_inf)?;
-        let without_decay = AdamW { weight_decay: 0.0, ..constants };
-        without_decay.update(&self.not_decayed, &step, &clip.grad_scale, &clip.found_inf)?;
-        self.updates = step - &clip.found_inf;
+        let slice = &mut self.slices[index];
+        adamw(&constants, &slice.decayed, &scalars)?;
+        adamw(&AdamW { weight_decay: 0.0, ..constants }, &slice.not_decayed, &scalars)?;
+        if self.master.is_some() {
+            match self.rounding {
+                Rounding::Nearest => slice.weights.copy_(&slice.master),
+                Rounding::Stochastic(seed) => {
+                    round_stochastically(&slice.master, &slice.weights, slice.range.start as u64, seed, &step);
+                }
+            }
+        }
         Ok(())
+    }
+
+    /// Counts the update that `verdict` decided on.
+    pub fn end_update(&mut self, verdict: &Verdict) {
+        self.updates = &self.updates + 1.0 - &verdict.skip;
     }
 
     /// Updates made so far.
@@ -63,5 +158,49 @@ impl Optimizer {
     pub fn set_updates(&mut self, updates: u64) {
         // Exact up to 2^24 updates, as in PyTorch, whose step counter is float32 too.
         self.updates = Tensor::full([], updates as f64, (Kind::Float, Device::Cpu)).to_device(self.updates.device());
+    }
+
+    /// Bytes of the state that this rank holds beside weights and gradients.
+    pub fn state_bytes(&self) -> usize {
+        let tensors = [Some(&self.exp_avg), Some(&self.exp_avg_sq), self.master.as_ref()];
+        tensors.into_iter().flatten().map(|t| t.numel() * t.kind().elt_size_in_bytes()).sum()
+    }
+
+    /// The state of this rank, cut at the borders of parameters; views of it, unpadded.
+    pub fn parts(&self, layout: &Layout) -> Vec<StatePart> {
+        let parts = self.slices.iter().flat_map(|slice| {
+            let overlapping = layout.overlapping(&slice.range);
+            overlapping.map(|(parameter, range)| {
+                let start = layout.parameters[parameter].start;
+                let part = |owned: &Tensor| {
+                    owned.narrow(0, (range.start - slice.range.start) as i64, range.len() as i64)
+                };
+                StatePart {
+                    parameter,
+                    elements: range.start - start..range.end - start,
+                    master: part(&slice.master),
+                    exp_avg: part(&slice.exp_avg),
+                    exp_avg_sq: part(&slice.exp_avg_sq),
+                }
+            })
+        });
+        parts.collect()
+    }
+}
+
+impl Slice {
+    /// Cuts the slice into ranges that are decayed and ranges that are not.
+    fn divide(&mut self, layout: &Layout, gradients: &Tensor) {
+        for (range, is_decayed) in layout.runs(&self.range) {
+            let (start, length) = ((range.start - self.range.start) as i64, range.len() as i64);
+            let part = |owned: &Tensor| owned.narrow(0, start, length);
+            let group = if is_decayed { &mut self.decayed } else { &mut self.not_decayed };
+            group.push(AdamWRange {
+                parameters: part(&self.master),
+                gradients: gradients.narrow(0, range.start as i64, length),
+                exp_avg: part(&self.exp_avg),
+                exp_avg_sq: part(&self.exp_avg_sq),
+            });
+        }
     }
 }

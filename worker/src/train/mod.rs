@@ -1,13 +1,17 @@
 //! Training: the loop.
 //!
 //! - [`state`]: everything that training changes, and one step of it.
-//! - [`agree`]: what the ranks tell each other after every step.
+//! - [`agree`]: what the ranks tell each other in every step.
 //! - [`save`]: checkpoints in the background, and resuming from them.
+//! - [`snapshot`]: between the tensors of a run and what a checkpoint holds of them.
 //! - [`observe`]: metrics, events, and what a person sees.
+//! - [`profile`]: a trace of some steps.
 
 pub mod agree;
 pub mod observe;
+pub mod profile;
 pub mod save;
+pub mod snapshot;
 pub mod state;
 
 use std::sync::Arc;
@@ -21,7 +25,9 @@ use crate::error::JobError;
 use crate::evaluate::Validation;
 use crate::world::{self, World};
 
+use agree::Agreement;
 use observe::Observer;
+use profile::Profile;
 use save::Saver;
 use state::TrainState;
 
@@ -45,37 +51,43 @@ fn train_observed(world: &World, observer: &Observer) -> Result<ExitCode, JobErr
     let data = Arc::new(data);
     check_vocabulary(config, &data)?;
     let validation = Validation::open(config, ranks)?;
-    let mut state = TrainState::initialise(config);
+    let (rank, size) = (ranks.rank(), ranks.world_size());
+    let mut state = TrainState::initialise(config, rank, size);
     let mut saver = Saver::open(world, &data)?;
     saver.resume(&mut state, observer)?;
     state.agree_on_parameters(ranks)?;
 
     let steps = config.train.max_steps.saturating_sub(state.step);
-    let (rank, size) = (ranks.rank(), ranks.world_size());
     let mut stream = TokenStream::train(data, plan, rank, size, state.consumed, steps);
+    let mut profile = Profile::new(world)?;
     let mut stop = false;
     while state.step < config.train.max_steps && !stop {
         control.report(state.step, Phase::Training);
+        profile.before_step(state.step + 1, observer);
         let start = Instant::now();
-        let outcome = state.train_step(ranks, &mut stream)?;
-        let agreed = agree::after_step(world, &outcome, saver.is_busy())?;
-        state.judge(&agreed)?;
-        observer.step(&state, &outcome, &agreed, start.elapsed());
+        let accumulated = state.accumulate(ranks, &mut stream)?;
+        let agreement = Agreement::begin(world, saver.is_busy());
+        let outcome = state.update(ranks, accumulated)?;
+        let agreed = agreement.finish()?;
+        let report = outcome.read();
+        observer.step(&state, &report, start.elapsed());
+        state.judge(&report)?;
         let is_last = state.step == config.train.max_steps;
         if is_due(config.evaluation.every_steps, state.step) || is_last {
-            validation.measure(&state, world, observer)?;
+            validation.measure(&mut state, world, observer)?;
         }
         saver.follow(agreed.save_is_busy, observer)?;
         stop = agreed.stop;
         if is_due(config.checkpoint.every_steps, state.step) || agreed.save {
-            saver.begin(&state, observer)?;
+            saver.begin(&mut state, observer)?;
         }
     }
+    profile.finish(observer);
     control.report(state.step, Phase::Saving);
-    saver.finish(&state, observer)?;
+    saver.finish(&mut state, observer)?;
     if steps == 0 {
         observer.notice(format!("the run was complete already, at step {}", state.step));
-        validation.measure(&state, world, observer)?;
+        validation.measure(&mut state, world, observer)?;
     }
     Ok(if state.step < config.train.max_steps { ExitCode::Stopped } else { ExitCode::Done })
 }

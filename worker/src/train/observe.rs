@@ -8,8 +8,7 @@ use common::storage::{Folder, StorageError};
 use common::worker_contract::FromRank;
 use serde::Serialize;
 
-use super::agree::Agreed;
-use super::state::{StepOutcome, TrainState};
+use super::state::{StepReport, TrainState};
 use crate::control::Control;
 use crate::error::JobError;
 use crate::world::World;
@@ -59,25 +58,30 @@ impl Observer {
     }
 
     /// Records a completed step that took `elapsed`.
-    pub fn step(&self, state: &TrainState, outcome: &StepOutcome, agreed: &Agreed, elapsed: Duration) {
+    pub fn step(&self, state: &TrainState, report: &StepReport, elapsed: Duration) {
         let Some(writers) = &self.writers else { return };
         let tokens_per_second = self.tokens_per_step as f64 / elapsed.as_secs_f64();
+        let phases = &report.phases;
         let record = StepRecord {
-            step: state.step,
+            step: report.step,
             tokens: state.tokens(),
-            loss: agreed.loss,
-            learning_rate: outcome.learning_rate,
-            grad_norm: outcome.grad_norm,
+            loss: report.loss,
+            learning_rate: report.learning_rate,
+            grad_norm: report.grad_norm,
             step_ms: milliseconds(elapsed),
             tokens_per_second,
             mfu: self.mfu_per_token_rate.map(|per_rate| per_rate * tokens_per_second),
-            data_wait_ms: milliseconds(outcome.data_wait),
-            exposed_comm_ms: milliseconds(outcome.exposed_comm),
+            data_wait_ms: milliseconds(phases.data_wait),
+            forward_ms: milliseconds(phases.forward),
+            backward_ms: milliseconds(phases.backward),
+            exposed_comm_ms: milliseconds(phases.exposed_comm),
+            optimizer_ms: milliseconds(phases.optimizer),
             memory_bytes: peak_memory_bytes(),
         };
         writers.metrics.append(&record);
-        if !agreed.is_finite {
-            self.event("skipped", format!("step {}: gradients not finite, update skipped", state.step));
+        if report.is_skipped {
+            let why = if report.grad_norm.is_finite() { "an outlier" } else { "not finite" };
+            self.event("skipped", format!("step {}: gradient norm {why}, update skipped", report.step));
         }
         if !self.control.is_connected() {
             self.log_step(&record);
@@ -148,7 +152,7 @@ fn milliseconds(duration: Duration) -> f64 {
 }
 
 /// The most memory that this process has had resident, or 0 where the system does not say.
-fn peak_memory_bytes() -> u64 {
+pub fn peak_memory_bytes() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
     line.and_then(|line| line.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok()).map_or(0, |kib| kib * 1024)

@@ -7,22 +7,18 @@
 
 use std::thread::JoinHandle;
 
-use common::checkpoint_layout::{CheckpointName, ParameterShape, plan_save};
+use common::checkpoint_layout::{CheckpointName, ParameterShape};
 use common::config::{RawConfig, RunConfig};
 use common::storage::Folder;
 use common::worker_contract::ExitCode;
 use serde::{Deserialize, Serialize};
-use tch::Tensor;
 
 use super::observe::Observer;
+use super::snapshot::{restore, shapes, snapshot};
 use super::state::TrainState;
-use crate::checkpoint::{
-    self, CheckpointError, HostSlice, HostTensor, ManifestHeader, RankObjects, RankSnapshot, Restored, RestoredState,
-};
-use crate::collectives::Collectives;
+use crate::checkpoint::{self, CheckpointError, ManifestHeader, RankObjects, Restored};
 use crate::data::{DataSet, TrainingData};
 use crate::error::JobError;
-use crate::model::Gpt2;
 use crate::world::World;
 
 /// So many failed saves in a row end the run.
@@ -76,7 +72,8 @@ impl<'a> Saver<'a> {
         restored.skipped.iter().for_each(|reason| observer.trouble(format!("skipped a checkpoint: {reason}")));
         self.check_is_same_run(&restored)?;
         let Restored { name, manifest, state: saved, .. } = restored;
-        restore_tensors(state, &saved);
+        restore(state, &saved);
+        state.norms.restore(&manifest.grad_norms);
         state.step = name.step;
         state.consumed = manifest.sequences_consumed;
         state.optimizer.set_updates(manifest.updates);
@@ -96,7 +93,7 @@ impl<'a> Saver<'a> {
 
     /// Begins a save of `state`, unless one is still under way, in which case this one is skipped. All ranks must call
     /// this at the same step.
-    pub fn begin(&mut self, state: &TrainState, observer: &Observer) -> Result<(), JobError> {
+    pub fn begin(&mut self, state: &mut TrainState, observer: &Observer) -> Result<(), JobError> {
         if !matches!(self.stage, Stage::Idle) {
             observer.trouble(format!("step {}: no save, since the one before is still under way", state.step));
             return Ok(());
@@ -110,13 +107,14 @@ impl<'a> Saver<'a> {
             name,
             sequences_consumed: state.consumed,
             updates: state.optimizer.updates(),
+            grad_norms: state.norms.to_host(),
             world_size: ranks.world_size(),
             tokenizer_hash: self.data.tokenizer_hash.clone(),
             data_sequences: self.data.sequences,
             config: self.world.config.to_toml(),
             model: self.world.config.model.clone(),
         };
-        let snapshot = snapshot(state, ranks);
+        let snapshot = snapshot(state, ranks)?;
         let folder = checkpoint::folder_of(&self.run, &header.name);
         let (rank, size) = (ranks.rank(), ranks.world_size());
         let writer = std::thread::spawn(move || checkpoint::write_rank(&folder, rank, size, snapshot));
@@ -137,7 +135,7 @@ impl<'a> Saver<'a> {
     }
 
     /// Saves `state` unless it is saved already, and waits until that is committed.
-    pub fn finish(&mut self, state: &TrainState, observer: &Observer) -> Result<(), JobError> {
+    pub fn finish(&mut self, state: &mut TrainState, observer: &Observer) -> Result<(), JobError> {
         self.wait(observer)?;
         if self.saved_step == Some(state.step) {
             return Ok(());
@@ -315,56 +313,6 @@ impl<'a> Saver<'a> {
 /// The result of a thread; a panic in it has ended the process already.
 fn joined<T>(thread: JoinHandle<T>) -> T {
     thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-}
-
-/// The model's parameters as a checkpoint names them.
-pub fn shapes(model: &Gpt2) -> Vec<ParameterShape> {
-    let shape =
-        |p: &crate::model::parameters::Parameter| ParameterShape { name: p.name.clone(), shape: p.shape.clone() };
-    model.layout.parameters.iter().map(shape).collect()
-}
-
-/// A copy of this rank's share of the state: nothing that is written later can leak into it.
-fn snapshot(state: &TrainState, ranks: &dyn Collectives) -> RankSnapshot {
-    let parameters = &state.model.layout.parameters;
-    let shares = plan_save(&shapes(&state.model), ranks.world_size());
-    let share = &shares[ranks.rank().index()];
-    let tensors = share.tensors.iter().map(|i| {
-        let parameter = &parameters[*i];
-        let data = host_values(&parameter.of(&state.model.flat));
-        HostTensor { name: parameter.name.clone(), shape: parameter.shape.clone(), data }
-    });
-    let slices = share.slices.iter().map(|slice| {
-        let parameter = &parameters[slice.parameter];
-        let part = |flat: &Tensor| {
-            let length = (slice.end - slice.start) as i64;
-            host_values(&parameter.of(flat).view([-1]).narrow(0, slice.start as i64, length))
-        };
-        HostSlice {
-            tensor: parameter.name.clone(),
-            start: slice.start,
-            end: slice.end,
-            exp_avg: part(&state.optimizer.exp_avg),
-            exp_avg_sq: part(&state.optimizer.exp_avg_sq),
-        }
-    });
-    RankSnapshot { tensors: tensors.collect(), slices: slices.collect() }
-}
-
-/// The elements of a float32 tensor, row-major.
-fn host_values(tensor: &Tensor) -> Vec<f32> {
-    let mut values = vec![0.0; tensor.numel()];
-    tensor.copy_data(&mut values, tensor.numel());
-    values
-}
-
-/// Copies restored weights and moments into the state's flat tensors.
-fn restore_tensors(state: &mut TrainState, saved: &RestoredState) {
-    let _no_grad = tch::no_grad_guard();
-    let Gpt2 { layout, flat, .. } = &state.model;
-    layout.load(flat, &saved.weights);
-    layout.load(&state.optimizer.exp_avg, &saved.exp_avg);
-    layout.load(&state.optimizer.exp_avg_sq, &saved.exp_avg_sq);
 }
 
 /// The weights of the data sets, relative to the first.

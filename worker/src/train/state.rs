@@ -1,20 +1,26 @@
 //! Everything that training changes, and one step of it.
 
 use std::ops::Range;
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use common::batch_plan::BatchPlan;
-use common::config::RunConfig;
+use common::config::{OnBadNorm, Precision, Recompute, RunConfig};
 use common::lr_schedule::LrSchedule;
+use common::topology::{Rank, WorldSize};
 use tch::{Device, Kind, Tensor};
 
-use super::agree::Agreed;
-use crate::collectives::Collectives;
+use crate::collectives::{Collectives, ReduceOp};
 use crate::data::TokenStream;
 use crate::error::JobError;
-use crate::gradients::{Clip, Exchange};
-use crate::model::{Batch, Gpt2};
-use crate::optimizer::Optimizer;
+use crate::gradients::verdict::NormHistory;
+use crate::gradients::{Buckets, Exchange, Reduction, Verdict};
+use crate::kernels::norm::sum_of_squares;
+use crate::model::parameters::{Layout, initialise};
+use crate::model::{Batch, GradientOptions, Gpt2, Hooks};
+use crate::optimizer::gather::WeightGather;
+use crate::optimizer::{Optimizer, Rounding};
+use crate::trace::{self, Lane};
 
 /// So many skipped updates in a row end the run.
 const SKIPPED_MAX: u64 = 10;
@@ -25,116 +31,315 @@ pub struct TrainState {
     pub step: u64,
     /// Training sequences consumed over all ranks: the whole cursor of the token stream.
     pub consumed: u64,
-    /// The model.
+    /// The model; see [`weights_are_here`](Self::weights_are_here).
     pub model: Gpt2,
     /// Its optimizer.
     pub optimizer: Optimizer,
+    /// Norms of the last steps' gradients.
+    pub norms: NormHistory,
     gradients: Tensor,
-    buckets: Vec<Range<usize>>,
+    buckets: Arc<Buckets>,
+    reduction: Reduction,
+    gather: WeightGather,
     plan: BatchPlan,
     schedule: LrSchedule,
-    clip_norm: f64,
+    recompute: Recompute,
+    on_bad_norm: OnBadNorm,
     skipped_in_a_row: u64,
 }
 
-/// What this rank knows after a step.
-#[derive(Debug, Clone)]
+/// A step whose gradients are under way.
+pub struct Accumulated<'a> {
+    exchange: Exchange<'a>,
+    /// Sum of the cross-entropies of this rank's tokens, in nats: a float64 scalar.
+    loss_sum: Tensor,
+    phases: Phases,
+}
+
+/// Where a step's time went.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Phases {
+    /// Waiting for tokens.
+    pub data_wait: Duration,
+    /// Forward, of all micro batches.
+    pub forward: Duration,
+    /// Loss and backward, of all micro batches.
+    pub backward: Duration,
+    /// Waiting for the exchange of gradients, or of weights, with nothing else to do.
+    pub exposed_comm: Duration,
+    /// Norm, clipping and update.
+    pub optimizer: Duration,
+}
+
+/// A step's results, where they were computed.
 pub struct StepOutcome {
-    /// Sum of the cross-entropies of this rank's tokens, in nats.
-    pub loss_sum: f64,
-    /// Norm of all ranks' gradients before clipping.
-    pub grad_norm: f64,
+    /// Of the step that this is the outcome of, from 1.
+    pub step: u64,
     /// Learning rate of the update.
     pub learning_rate: f64,
-    /// How long the step waited for tokens.
-    pub data_wait: Duration,
-    /// How long it waited for the exchange of gradients after its own work was done.
-    pub exposed_comm: Duration,
+    /// Where its time went.
+    pub phases: Phases,
+    /// \[4\], float64: summed loss over all ranks, sum of the gradients' squares, norm, and 1 if the update was skipped.
+    numbers: Tensor,
+    tokens: u64,
+}
+
+/// A step's results.
+#[derive(Debug, Clone)]
+pub struct StepReport {
+    /// Of which step, from 1.
+    pub step: u64,
+    /// Mean cross-entropy of the global batch, in nats per token.
+    pub loss: f64,
+    /// Norm of all ranks' gradients before clipping.
+    pub grad_norm: f64,
+    /// Whether the update was not made.
+    pub is_skipped: bool,
+    /// Learning rate of the update.
+    pub learning_rate: f64,
+    /// Where its time went.
+    pub phases: Phases,
+}
+
+impl StepOutcome {
+    /// The results; waits for the device to have them.
+    pub fn read(&self) -> StepReport {
+        let number = |i: i64| self.numbers.double_value(&[i]);
+        StepReport {
+            step: self.step,
+            loss: number(0) / self.tokens as f64,
+            grad_norm: number(2),
+            is_skipped: number(3) != 0.0,
+            learning_rate: self.learning_rate,
+            phases: self.phases,
+        }
+    }
+}
+
+/// libtorch's name of a kind.
+fn kind(precision: Precision) -> Kind {
+    match precision {
+        Precision::Float32 => Kind::Float,
+        Precision::Bfloat16 => Kind::BFloat16,
+    }
 }
 
 impl TrainState {
-    /// A fresh state: parameters from `run.seed`, nothing consumed.
-    pub fn initialise(config: &RunConfig) -> Self {
-        tch::no_grad(|| {
-            let model = Gpt2::initialised(&config.model, Kind::Float, Device::Cpu, config.run.seed);
-            let gradients = model.flat.zeros_like();
-            let optimizer = Optimizer::new(&model.layout, &model.flat, &gradients, &config.optimizer);
-            TrainState {
-                step: 0,
-                consumed: 0,
-                buckets: model.layout.buckets(config.parallel.bucket_bytes),
-                model,
-                optimizer,
-                gradients,
-                plan: config.batch_plan(),
-                schedule: config.lr_schedule(),
-                clip_norm: config.optimizer.clip_norm,
-                skipped_in_a_row: 0,
-            }
-        })
+    /// A fresh state of rank `rank`: parameters from `run.seed`, nothing consumed.
+    pub fn initialise(config: &RunConfig, rank: Rank, world: WorldSize) -> Self {
+        let _no_grad = tch::no_grad_guard();
+        let (train, device) = (&config.train, Device::Cpu);
+        let layout = Layout::new(&config.model).padded_to(Buckets::multiple(world));
+        let model = Gpt2::with_layout(&config.model, layout, kind(train.precision), device);
+        let gradients = Tensor::zeros([model.layout.elements() as i64], (kind(train.gradients), device));
+        let bucket_elements = config.parallel.bucket_bytes / train.gradients.bytes();
+        let buckets = Buckets::new(model.layout.elements(), bucket_elements as usize, world);
+        let is_divided = config.parallel.zero == 1;
+        let owned: fn(&Buckets, &Range<usize>, Rank) -> Range<usize> =
+            if is_divided { Buckets::part } else { |_, bucket, _| bucket.clone() };
+        let ranges = buckets.ranges().iter().rev().map(|bucket| owned(&buckets, bucket, rank)).collect();
+        let rounding = match train.stochastic_rounding {
+            true => Rounding::Stochastic(config.run.seed),
+            false => Rounding::Nearest,
+        };
+        let mut state = TrainState {
+            step: 0,
+            consumed: 0,
+            optimizer: Optimizer::new(&model, &gradients, ranges, &config.optimizer, rounding),
+            norms: NormHistory::new(&config.optimizer, &gradients),
+            model,
+            gradients,
+            buckets: Arc::new(buckets),
+            reduction: if is_divided { Reduction::Parts } else { Reduction::Whole },
+            gather: WeightGather::default(),
+            plan: config.batch_plan(),
+            schedule: config.lr_schedule(),
+            recompute: train.recompute,
+            on_bad_norm: config.optimizer.on_bad_norm,
+            skipped_in_a_row: 0,
+        };
+        state.set_weights(|layout, flat| initialise(layout, flat, &config.model, config.run.seed));
+        state
     }
 
-    /// One step with the next micro batches of `stream`.
-    pub fn train_step(&mut self, ranks: &dyn Collectives, stream: &mut TokenStream) -> Result<StepOutcome, JobError> {
+    /// Lets `fill` write all weights, float32, into a flat tensor in host memory, and takes them over.
+    pub fn set_weights(&mut self, fill: impl FnOnce(&Layout, &Tensor)) {
+        let _no_grad = tch::no_grad_guard();
+        let layout = &self.model.layout;
+        let is_plain = self.model.flat.kind() == Kind::Float && self.model.flat.device() == Device::Cpu;
+        if is_plain {
+            return fill(layout, &self.model.flat);
+        }
+        let weights = Tensor::zeros([layout.elements() as i64], (Kind::Float, Device::Cpu));
+        fill(layout, &weights);
+        self.model.flat.copy_(&weights);
+        self.optimizer.read_weights_from(&weights);
+    }
+
+    /// Accumulates the gradients of this rank's next micro batches of `stream`, and starts to exchange them.
+    pub fn accumulate<'a>(
+        &mut self,
+        ranks: &'a dyn Collectives,
+        stream: &mut TokenStream,
+    ) -> Result<Accumulated<'a>, JobError> {
         let mut data_wait = Duration::ZERO;
         let micro_batches = self.plan.micro_batches(self.consumed, ranks.rank(), ranks.world_size()).count();
         let batches = (0..micro_batches).map(|_| {
+            let start = Instant::now();
             let micro = stream.next()?;
+            trace::record(Lane::Compute, "wait for tokens", start);
             data_wait += micro.waited;
             Ok(Batch::new(&micro.tokens, micro.batch))
         });
-        let outcome = self.step_on(ranks, batches)?;
-        Ok(StepOutcome { data_wait, ..outcome })
+        let mut accumulated = self.accumulate_on(ranks, batches)?;
+        accumulated.phases.data_wait = data_wait;
+        Ok(accumulated)
     }
 
-    /// One step on this rank's `batches`: accumulate, reduce, clip, update.
-    pub fn step_on(
+    /// The same of `batches`.
+    pub fn accumulate_on<'a>(
+        &mut self,
+        ranks: &'a dyn Collectives,
+        batches: impl ExactSizeIterator<Item = Result<Batch, JobError>>,
+    ) -> Result<Accumulated<'a>, JobError> {
+        let _no_grad = tch::no_grad_guard();
+        let scale = 1.0 / self.plan.tokens_per_step() as f64;
+        let mut loss_sum = Tensor::zeros([], (Kind::Double, self.gradients.device()));
+        let mut exchange = Exchange::begin(ranks, &self.gradients, &self.buckets, self.reduction);
+        let mut phases = Phases::default();
+        let micro_batches = batches.len();
+        if micro_batches == 0 {
+            let _ = self.gradients.zero_();
+        }
+        for (i, batch) in batches.enumerate() {
+            let batch = batch?;
+            let options = GradientOptions { scale, accumulate: i > 0, recompute: self.recompute };
+            let mut beside = Beside {
+                gather: &mut self.gather,
+                // Gradients are whole in the last micro batch only.
+                exchange: (i + 1 == micro_batches).then_some(&mut exchange),
+                phases: &mut phases,
+                since: Instant::now(),
+            };
+            loss_sum += self.model.accumulate_gradients(&batch, options, &self.gradients, &mut beside)?;
+            beside.backward_ended();
+        }
+        Ok(Accumulated { exchange, loss_sum, phases })
+    }
+
+    /// Ends the step: waits for the gradients, clips, and updates. Updated weights may still be under way when this returns.
+    pub fn update(
         &mut self,
         ranks: &dyn Collectives,
-        batches: impl ExactSizeIterator<Item = Result<Batch, JobError>>,
+        accumulated: Accumulated<'_>,
     ) -> Result<StepOutcome, JobError> {
         let _no_grad = tch::no_grad_guard();
+        let Accumulated { exchange, loss_sum, mut phases } = accumulated;
+        // Nobody has waited for these yet where this rank had no micro batch.
+        self.gather.finish()?;
+        let start = Instant::now();
+        phases.exposed_comm += exchange.finish()?;
+        trace::record(Lane::Compute, "wait for gradients", start);
+        let start = Instant::now();
         let learning_rate = self.schedule.at(self.step);
-        let scale = 1.0 / self.plan.tokens_per_step() as f64;
-        let _ = self.gradients.zero_();
-        let mut loss = Tensor::zeros([], (Kind::Double, self.gradients.device()));
-        let mut exchange = Exchange::begin(ranks, &self.gradients, &self.buckets);
-        let micro_batches = batches.len();
-        for (i, batch) in batches.enumerate() {
-            let is_last = i + 1 == micro_batches;
-            let mut complete_from = |start| {
-                if is_last {
-                    exchange.complete_from(start);
-                }
-            };
-            loss += self.model.accumulate_gradients(&batch?, scale, &self.gradients, &mut complete_from)?;
-        }
-        let exposed_comm = exchange.finish()?;
-        let clip = Clip::judge(&self.model.layout, &self.gradients, self.clip_norm);
-        self.optimizer.update(learning_rate, &clip)?;
+        let sums = Tensor::stack(&[loss_sum, self.own_sum_of_squares(ranks.rank())], 0); // [2]
+        ranks.all_reduce(&sums, ReduceOp::Sum).wait()?;
+        let verdict = self.norms.judge(&sums.select(0, 1));
+        self.update_weights(ranks, learning_rate, &verdict)?;
         self.step += 1;
         self.consumed += self.plan.global_sequences;
+        phases.optimizer = start.elapsed();
+        trace::record(Lane::Compute, "norm and update", start);
+        let judged = Tensor::stack(&[verdict.norm, verdict.skip.to_kind(Kind::Double)], 0); // [2]
         Ok(StepOutcome {
-            loss_sum: loss.double_value(&[]),
-            grad_norm: clip.norm.double_value(&[]),
+            step: self.step,
             learning_rate,
-            data_wait: Duration::ZERO,
-            exposed_comm,
+            phases,
+            numbers: Tensor::cat(&[sums, judged], 0),
+            tokens: self.plan.tokens_per_step(),
         })
     }
 
-    /// Ends the run when too many updates in a row were skipped; every rank judges the same numbers.
-    pub fn judge(&mut self, agreed: &Agreed) -> Result<(), JobError> {
-        self.skipped_in_a_row = if agreed.is_finite { 0 } else { self.skipped_in_a_row + 1 };
-        match self.skipped_in_a_row < SKIPPED_MAX {
+    /// The squares of the reduced gradients, summed over this rank's part of each bucket: a float64 scalar.
+    ///
+    /// Each rank takes its part even where all have everything, so that all get the norm from the same numbers.
+    fn own_sum_of_squares(&self, rank: Rank) -> Tensor {
+        let mut sum = Tensor::zeros([], (Kind::Double, self.gradients.device()));
+        for bucket in self.buckets.ranges() {
+            let part = self.buckets.part(bucket, rank);
+            sum += sum_of_squares(&self.gradients.narrow(0, part.start as i64, part.len() as i64));
+        }
+        sum
+    }
+
+    /// Updates this rank's slices in the order in which forward will need them, and sends each on its way at once.
+    fn update_weights(&mut self, ranks: &dyn Collectives, learning_rate: f64, verdict: &Verdict) -> Result<(), JobError> {
+        for (slice, bucket) in self.buckets.ranges().iter().rev().enumerate() {
+            self.optimizer.update_slice(slice, learning_rate, verdict)?;
+            if self.reduction == Reduction::Parts {
+                let part = self.buckets.part(bucket, ranks.rank());
+                let view = |range: &Range<usize>| self.model.flat.narrow(0, range.start as i64, range.len() as i64);
+                self.gather.add(bucket.clone(), ranks.all_gather(&view(&part), &view(bucket)));
+            }
+        }
+        self.optimizer.end_update(verdict);
+        Ok(())
+    }
+
+    /// Waits until the model's weights are those of the last update, on every rank; to be called before they are read other
+    /// than by the next step.
+    pub fn weights_are_here(&mut self) -> Result<(), JobError> {
+        Ok(self.gather.finish()?)
+    }
+
+    /// Whether this rank holds only a part of the optimizer's state, as the others do of theirs.
+    pub fn is_divided(&self) -> bool {
+        self.reduction == Reduction::Parts
+    }
+
+    /// Shows all float32 weights to `visit`, bucket by bucket, each with its place in the flat layout. All ranks must call
+    /// this together, with the model's weights in place.
+    pub fn for_each_master_bucket(
+        &self,
+        ranks: &dyn Collectives,
+        mut visit: impl FnMut(&Range<usize>, &Tensor),
+    ) -> Result<(), JobError> {
+        for (slice, bucket) in self.buckets.ranges().iter().rev().enumerate() {
+            let (start, length) = (bucket.start as i64, bucket.len() as i64);
+            match self.optimizer.master(slice) {
+                None => visit(bucket, &self.model.flat.narrow(0, start, length)),
+                Some(whole) if !self.is_divided() => visit(bucket, whole),
+                Some(part) => {
+                    let whole = Tensor::zeros([length], (Kind::Float, part.device()));
+                    ranks.all_gather(part, &whole).wait()?;
+                    visit(bucket, &whole);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends the run when an update was skipped and must not be, or when too many in a row were; every rank judges the same.
+    pub fn judge(&mut self, report: &StepReport) -> Result<(), JobError> {
+        self.skipped_in_a_row = if report.is_skipped { self.skipped_in_a_row + 1 } else { 0 };
+        let may_skip = match self.on_bad_norm {
+            OnBadNorm::Skip => SKIPPED_MAX - 1,
+            OnBadNorm::Stop => 0,
+        };
+        match self.skipped_in_a_row <= may_skip {
             true => Ok(()),
-            false => Err(JobError::NotFinite { step: self.step, skipped: self.skipped_in_a_row }),
+            false => Err(JobError::BadNorm {
+                step: report.step,
+                norm: report.grad_norm,
+                skipped: self.skipped_in_a_row,
+            }),
         }
     }
 
     /// Fails on every rank unless all hold the same parameters, bit for bit.
     pub fn agree_on_parameters(&self, ranks: &dyn Collectives) -> Result<(), JobError> {
-        let bits = self.model.flat.view_dtype(Kind::Int).sum(Kind::Int64).int64_value(&[]);
+        let whole = if self.model.flat.kind() == Kind::Float { Kind::Int } else { Kind::Int16 };
+        let bits = self.model.flat.view_dtype(whole).sum(Kind::Int64).int64_value(&[]);
         ranks.agree_same(bits as u64, "the parameters")?;
         ranks.agree_same(self.consumed, "the place in the data")?;
         Ok(())
@@ -143,5 +348,45 @@ impl TrainState {
     /// Tokens consumed so far.
     pub fn tokens(&self) -> u64 {
         self.consumed * self.plan.sequence_tokens
+    }
+}
+
+/// What a training step does beside a pass through the model.
+struct Beside<'b, 'a> {
+    gather: &'b mut WeightGather,
+    /// `None` while gradients are still to be added to.
+    exchange: Option<&'b mut Exchange<'a>>,
+    phases: &'b mut Phases,
+    /// When what goes on began.
+    since: Instant,
+}
+
+impl Beside<'_, '_> {
+    fn backward_ended(&mut self) {
+        self.phases.backward += self.since.elapsed();
+        trace::record(Lane::Compute, "backward", self.since);
+    }
+}
+
+impl Hooks for Beside<'_, '_> {
+    fn before_use(&mut self, range: Range<usize>) {
+        let start = Instant::now();
+        self.gather.wait_until(range.end);
+        let waited = start.elapsed();
+        self.phases.exposed_comm += waited;
+        // What was waited for is no part of forward.
+        self.since += waited;
+    }
+
+    fn forward_ended(&mut self) {
+        self.phases.forward += self.since.elapsed();
+        trace::record(Lane::Compute, "forward", self.since);
+        self.since = Instant::now();
+    }
+
+    fn complete_from(&mut self, start: usize) {
+        if let Some(exchange) = &mut self.exchange {
+            exchange.complete_from(start);
+        }
     }
 }

@@ -1,0 +1,204 @@
+//! What a training step costs on one rank: memory by item, floating-point operations, bytes exchanged.
+//!
+//! Formulas only. worker's tests hold the memory to what is measured above the loaded program.
+
+use serde::Serialize;
+
+use crate::config::{ModelConfig, Precision, Recompute, RunConfig};
+use crate::topology::WorldSize;
+
+/// The token embedding is padded to a multiple of this many rows.
+pub const VOCABULARY_MULTIPLE: u64 = 64;
+
+/// What a step's cost depends on.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StepCost {
+    /// The model.
+    pub model: ModelConfig,
+    /// T.
+    pub sequence_tokens: u64,
+    /// Sequences of the largest micro batch of a rank, B.
+    pub micro_sequences: u64,
+    /// Number of ranks.
+    pub world: WorldSize,
+    /// Whether master weights and moments are divided over the ranks (ZeRO-1).
+    pub is_divided: bool,
+    /// Of weights and activations.
+    pub precision: Precision,
+    /// Of gradients.
+    pub gradients: Precision,
+    /// What is computed again in backward.
+    pub recompute: Recompute,
+    /// Rows of logits that exist at once.
+    pub head_rows: u64,
+    /// Bytes that one logit takes while its loss and gradient are computed: 4 on a CPU.
+    pub logit_bytes: u64,
+}
+
+/// Memory of one rank in bytes, by item, at the moment of a step when it is most.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Memory {
+    /// Weights that are computed with.
+    pub weights: u64,
+    /// Float32 weights beside them, where those are of less precision.
+    pub master_weights: u64,
+    /// Gradients.
+    pub gradients: u64,
+    /// Both moments.
+    pub moments: u64,
+    /// What forward keeps for backward, all layers.
+    pub activations: u64,
+    /// What backward holds beside that where it holds most: logits, or the gradients within a block.
+    pub working: u64,
+}
+
+impl Memory {
+    /// All of it.
+    pub fn total(&self) -> u64 {
+        let Memory { weights, master_weights, gradients, moments, activations, working } = self;
+        weights + master_weights + gradients + moments + activations + working
+    }
+}
+
+impl StepCost {
+    /// Of a step of `config` on a CPU, on `world` ranks, with `head_rows` rows of logits at once.
+    pub fn on_cpu(config: &RunConfig, world: WorldSize, head_rows: u64) -> Self {
+        StepCost {
+            model: config.model.clone(),
+            sequence_tokens: config.batch.sequence_tokens,
+            micro_sequences: config.batch.micro_sequences.min(config.batch.global_sequences.div_ceil(world.get().into())),
+            world,
+            is_divided: config.parallel.zero == 1,
+            precision: config.train.precision,
+            gradients: config.train.gradients,
+            recompute: config.train.recompute,
+            head_rows,
+            logit_bytes: 4,
+        }
+    }
+
+    /// Elements of the flat layout, the padding of the vocabulary included.
+    pub fn elements(&self) -> u64 {
+        let ModelConfig { width, vocabulary, .. } = self.model;
+        self.model.parameters() + (vocabulary.next_multiple_of(VOCABULARY_MULTIPLE) - vocabulary) * width
+    }
+
+    /// Memory by item.
+    pub fn memory(&self) -> Memory {
+        let elements = self.elements();
+        let owned = if self.is_divided { elements.div_ceil(u64::from(self.world.get())) } else { elements };
+        Memory {
+            weights: elements * self.precision.bytes(),
+            master_weights: if self.precision == Precision::Float32 { 0 } else { 4 * owned },
+            gradients: elements * self.gradients.bytes(),
+            moments: 8 * owned,
+            activations: self.activations(),
+            working: self.working(),
+        }
+    }
+
+    /// Tokens of a micro batch, N = B T.
+    fn tokens(&self) -> u64 {
+        self.micro_sequences * self.sequence_tokens
+    }
+
+    /// Bytes of one [N, C].
+    fn stream(&self) -> u64 {
+        self.tokens() * self.model.width * self.precision.bytes()
+    }
+
+    /// What all of a block's parts keep, without what is computed again.
+    fn block_parts(&self, recompute: Recompute) -> u64 {
+        // In units of [N, C]: input 1, queries, keys and values 3, attended 1, its sum with the input 1, before GELU 4; and
+        // where nothing is computed again both norms' outputs 2 and what follows GELU 4.
+        let units = if recompute == Recompute::None { 16 } else { 10 };
+        // Means and inverse deviations of two norms, and each head's log-sum-exp, in float32.
+        let per_row = 4 * (4 + self.model.heads);
+        units * self.stream() + self.tokens() * per_row
+    }
+
+    fn activations(&self) -> u64 {
+        let blocks = match self.recompute {
+            Recompute::Block => self.model.layers * self.stream(),
+            parts => self.model.layers * self.block_parts(parts),
+        };
+        // What the head reads, and the final norm's input.
+        blocks + 2 * self.stream()
+    }
+
+    fn working(&self) -> u64 {
+        let rows = self.head_rows.min(self.tokens());
+        let logits = rows * self.model.vocabulary.next_multiple_of(VOCABULARY_MULTIPLE) * self.logit_bytes;
+        // The gradient of what the head reads.
+        let head = logits + self.stream();
+        // In units of [N, C]: the gradients of the stream 1, after GELU 4, before it 4; what follows GELU has gone again by
+        // then, where it was kept. The head's two streams have gone, too.
+        let in_block = match self.recompute {
+            Recompute::None => 5 * self.stream(),
+            Recompute::GeluLayernorm => 10 * self.stream(),
+            Recompute::Block => 5 * self.stream() + self.block_parts(Recompute::None),
+        };
+        head.max(in_block.saturating_sub(2 * self.stream()))
+    }
+
+    /// Floating-point operations of a step of `global_sequences` over all ranks, without what is computed again.
+    pub fn flops(&self, global_sequences: u64) -> f64 {
+        self.model.flops_per_token(self.sequence_tokens) * (global_sequences * self.sequence_tokens) as f64
+    }
+
+    /// Bytes that each rank sends in a step, and receives, with algorithms that send no more than they must.
+    pub fn exchanged_bytes(&self) -> u64 {
+        let others = u64::from(self.world.get()) - 1;
+        let share = |bytes: u64| bytes * others / u64::from(self.world.get());
+        let gradients = self.elements() * self.gradients.bytes();
+        let back = if self.is_divided { self.elements() * self.precision.bytes() } else { gradients };
+        share(gradients) + share(back)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cost(preset: &str) -> StepCost {
+        StepCost {
+            model: ModelConfig::preset(preset).unwrap(),
+            sequence_tokens: 1024,
+            micro_sequences: 16,
+            world: WorldSize::new(8).unwrap(),
+            is_divided: true,
+            precision: Precision::Bfloat16,
+            gradients: Precision::Float32,
+            recompute: Recompute::None,
+            head_rows: 8192,
+            logit_bytes: 8,
+        }
+    }
+
+    #[test]
+    fn what_is_divided_shrinks_and_what_is_not_stays() {
+        let divided = cost("gpt2-1558m");
+        let whole = StepCost { is_divided: false, ..divided.clone() };
+        let (d, w) = (divided.memory(), whole.memory());
+        assert_eq!((d.weights, d.gradients, d.activations), (w.weights, w.gradients, w.activations));
+        assert_eq!(d.moments, w.moments.div_ceil(8));
+        assert_eq!(w.moments, 8 * divided.elements());
+        assert_eq!(w.master_weights, 4 * divided.elements());
+    }
+
+    #[test]
+    fn computing_again_takes_less_memory() {
+        for preset in ["gpt2-124m", "gpt2-355m", "gpt2-774m", "gpt2-1558m"] {
+            let total = |recompute| StepCost { recompute, ..cost(preset) }.memory().total();
+            assert!(total(Recompute::Block) < total(Recompute::GeluLayernorm), "{preset}");
+            assert!(total(Recompute::GeluLayernorm) < total(Recompute::None), "{preset}");
+        }
+    }
+
+    #[test]
+    fn an_all_reduce_moves_everything_twice() {
+        let cost = StepCost { is_divided: false, ..cost("gpt2-124m") };
+        assert_eq!(cost.exchanged_bytes(), 2 * (4 * cost.elements() * 7 / 8));
+        assert_eq!(StepCost { world: WorldSize::ONE, ..cost }.exchanged_bytes(), 0);
+    }
+}

@@ -1,0 +1,87 @@
+//! Cross-entropy and its gradient, in place over the logits: they pass through memory once each way.
+
+use tch::{Kind, Tensor};
+
+use super::{ffi, floats, suits_cpu_kernel};
+
+/// The cross-entropies [N] of `logits` [N, V padded] against `targets` [N], in nats, float64; and the gradient of `scale`
+/// times their sum [N, V padded], in the logits' own kind, which may be in their place.
+///
+/// Only the first `vocabulary` columns count; the gradient of the others is 0.
+pub fn cross_entropy(logits: Tensor, targets: &Tensor, vocabulary: i64, scale: f64) -> (Tensor, Tensor) {
+    if !suits_cpu_kernel(&logits) {
+        return twin(&logits, targets, vocabulary, scale);
+    }
+    let (rows, stride) = (logits.size()[0], logits.size()[1]);
+    let targets = targets.contiguous();
+    let losses = Tensor::empty([rows], (Kind::Double, logits.device()));
+    assert!(targets.kind() == Kind::Int64 && targets.size() == [rows] && vocabulary <= stride, "shapes do not fit");
+    // SAFETY: contiguous tensors of these kinds and sizes; targets are below the vocabulary, which the token stream checks.
+    unsafe {
+        ffi::convoy_cpu_cross_entropy(
+            floats(&logits),
+            targets.data_ptr().cast(),
+            losses.data_ptr().cast(),
+            rows,
+            stride,
+            vocabulary,
+            scale,
+        );
+    }
+    (losses, logits)
+}
+
+/// The same by libtorch's operations.
+pub fn twin(logits: &Tensor, targets: &Tensor, vocabulary: i64, scale: f64) -> (Tensor, Tensor) {
+    let wide = if logits.kind() == Kind::Double { Kind::Double } else { Kind::Float };
+    let padding = logits.size()[1] - vocabulary;
+    let _ = logits.narrow(1, vocabulary, padding).fill_(f64::NEG_INFINITY);
+    let mut log_probabilities = logits.log_softmax(-1, wide); // [N, V padded]
+    let targets = targets.unsqueeze(1); // [N, 1]
+    let losses = -log_probabilities.gather(1, &targets, false).squeeze_dim(1).to_kind(Kind::Double);
+    // d loss / d logits = softmax - one-hot.
+    let mut gradient = log_probabilities.exp_();
+    let minus_one = targets.new_full(targets.size(), -1.0, (wide, targets.device()));
+    let _ = gradient.scatter_add_(1, &targets, &minus_one);
+    let _ = gradient.g_mul_scalar_(scale);
+    (losses, gradient.to_kind(logits.kind()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tch::Device;
+
+    #[test]
+    fn the_kernel_is_its_twin() {
+        tch::manual_seed(5);
+        for (rows, vocabulary, stride) in [(1, 1, 64), (3, 50, 64), (33, 1000, 1024), (7, 50_257, 50_304)] {
+            for spread in [0.1, 3.0, 60.0] {
+                let logits = Tensor::randn([rows, stride], (Kind::Float, Device::Cpu)) * spread;
+                let targets = Tensor::randint(vocabulary, [rows], (Kind::Int64, Device::Cpu));
+                let wide = logits.to_kind(Kind::Double);
+                let (expected_losses, expected) = twin(&wide, &targets, vocabulary, 0.125);
+                let (losses, gradient) = cross_entropy(logits, &targets, vocabulary, 0.125);
+                let difference = |a: &Tensor, b: &Tensor| (a - b).abs().max().double_value(&[]);
+                let largest = expected_losses.abs().max().double_value(&[]).max(1.0);
+                let loss_error = difference(&losses, &expected_losses) / largest;
+                assert!(loss_error < 1e-6, "{rows} x {vocabulary}, spread {spread}: loss off by {loss_error:e}");
+                let error = difference(&gradient.to_kind(Kind::Double), &expected);
+                assert!(error < 3e-8, "{rows} x {vocabulary}, spread {spread}: gradient off by {error:e}");
+                let padding = gradient.narrow(1, vocabulary, stride - vocabulary);
+                assert_eq!(padding.abs().sum(Kind::Float).double_value(&[]), 0.0);
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_not_finite_stays_so() {
+        for bad in [f64::NAN, f64::INFINITY] {
+            let logits = Tensor::zeros([2, 64], (Kind::Float, Device::Cpu));
+            let _ = logits.narrow(0, 1, 1).narrow(1, 7, 1).fill_(bad);
+            let (losses, _) = cross_entropy(logits, &Tensor::from_slice(&[3_i64, 3]), 60, 1.0);
+            let losses = Vec::<f64>::try_from(losses).unwrap();
+            assert!((losses[0] - 60.0_f64.ln()).abs() < 1e-6 && !losses[1].is_finite(), "{losses:?}");
+        }
+    }
+}

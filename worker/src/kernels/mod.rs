@@ -1,0 +1,56 @@
+//! Convoy's own kernels. Each has a twin made of libtorch's operations, which is its test, and runs where there is no kernel.
+//!
+//! - [`cross_entropy`]: the loss and its gradient, in place over the logits.
+//! - [`adamw`]: one update of a flat range.
+//! - [`norm`]: the norm of flat gradients.
+//! - [`rounding`]: float32 weights to bfloat16 by chance.
+//!
+//! The CPU's are in `libtorch/cpu_kernels.cpp`.
+
+pub mod adamw;
+pub mod cross_entropy;
+pub mod norm;
+pub mod rounding;
+
+use tch::{Device, Kind, Tensor};
+
+/// Whether the CPU's kernels can work on `tensor`: float32, in host memory, without gaps.
+fn suits_cpu_kernel(tensor: &Tensor) -> bool {
+    tensor.device() == Device::Cpu && tensor.kind() == Kind::Float && tensor.is_contiguous()
+}
+
+/// The memory of a float32 tensor.
+fn floats(tensor: &Tensor) -> *mut f32 {
+    debug_assert!(suits_cpu_kernel(tensor));
+    tensor.data_ptr().cast()
+}
+
+mod ffi {
+    unsafe extern "C" {
+        pub fn convoy_cpu_cross_entropy(
+            logits: *mut f32,
+            targets: *const i64,
+            losses: *mut f64,
+            rows: i64,
+            stride: i64,
+            vocabulary: i64,
+            scale: f64,
+        );
+        pub fn convoy_cpu_adamw(
+            parameters: *mut f32,
+            gradients: *const f32,
+            exp_avg: *mut f32,
+            exp_avg_sq: *mut f32,
+            n: i64,
+            step: f64,
+            learning_rate: f64,
+            beta1: f64,
+            beta2: f64,
+            weight_decay: f64,
+            epsilon: f64,
+            grad_factor: f64,
+        );
+        pub fn convoy_cpu_round_stochastically(from: *const f32, to: *mut u16, n: i64, first: u64, key: u32);
+        pub fn convoy_cpu_sums_of_squares(x: *const f32, n: i64, part: i64, sums: *mut f64);
+    }
+}

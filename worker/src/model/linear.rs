@@ -1,0 +1,53 @@
+//! The linear layer, and when its weight gradients are computed. Shapes: see the legend in the parent module.
+
+use tch::{TchError, Tensor};
+
+use super::ops::{self, WeightGradient};
+
+/// A linear layer's parameters, or their gradients.
+pub(super) struct Linear {
+    /// [in, out]
+    pub weight: Tensor,
+    /// [out]
+    pub bias: Tensor,
+}
+
+/// How backward treats gradients of weights.
+pub(super) struct Backward {
+    /// Whether they are added to what is there; false in the first micro batch of a step, which saves zeroing them.
+    pub accumulate: bool,
+    /// Where the products are collected that are to be computed later; `None` computes each at once.
+    pub later: Option<Vec<WeightGradient>>,
+}
+
+impl Backward {
+    /// Computes what has been put off.
+    pub fn catch_up(&mut self) -> Result<(), TchError> {
+        self.later.take().into_iter().flatten().try_for_each(WeightGradient::compute)
+    }
+}
+
+impl Linear {
+    /// `x` [N, in] to [N, out].
+    pub fn forward(&self, x: &Tensor) -> Tensor {
+        ops::linear(x, &self.weight, &self.bias)
+    }
+
+    /// The gradient of the input `x` [N, in], given that of the output, `dy` [N, out].
+    pub fn backward(
+        &self,
+        x: Tensor,
+        dy: Tensor,
+        gradient: &Linear,
+        backward: &mut Backward,
+    ) -> Result<Tensor, TchError> {
+        let dx = ops::linear_input_gradient(&dy, &self.weight);
+        let (dweight, dbias) = (gradient.weight.shallow_clone(), gradient.bias.shallow_clone());
+        let product = WeightGradient { x, dy, dweight, dbias, accumulate: backward.accumulate };
+        match &mut backward.later {
+            Some(later) => later.push(product),
+            None => product.compute()?,
+        }
+        Ok(dx)
+    }
+}

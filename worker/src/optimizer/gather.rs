@@ -1,0 +1,36 @@
+//! Updated weights on their way from the rank that updated them to every rank, beside the next forward.
+
+use std::collections::VecDeque;
+use std::ops::Range;
+
+use crate::collectives::{CollectivesError, Pending};
+
+/// All-gathers of buckets of weights, in the order in which forward needs them.
+#[derive(Default)]
+pub struct WeightGather {
+    under_way: VecDeque<(Range<usize>, Pending)>,
+    failed: Option<CollectivesError>,
+}
+
+impl WeightGather {
+    /// The weights in `range` of the flat layout are under way.
+    pub fn add(&mut self, range: Range<usize>, pending: Pending) {
+        self.under_way.push_back((range, pending));
+    }
+
+    /// Waits until all weights before `end` are there. An error is kept for [`finish`](Self::finish).
+    pub fn wait_until(&mut self, end: usize) {
+        while self.under_way.front().is_some_and(|(range, _)| range.start < end) {
+            let Some((_, pending)) = self.under_way.pop_front() else { return };
+            if self.failed.is_none() {
+                self.failed = pending.wait().err();
+            }
+        }
+    }
+
+    /// Waits until all weights are there.
+    pub fn finish(&mut self) -> Result<(), CollectivesError> {
+        self.wait_until(usize::MAX);
+        self.failed.take().map_or(Ok(()), Err)
+    }
+}

@@ -1,0 +1,79 @@
+//! What this process did when: spans on a few lanes, written as a Chrome trace that Perfetto opens (`metrics.profile`).
+//!
+//! One recorder for the process, so that no signature has to carry it; while it is off, a span costs one atomic load.
+
+use std::borrow::Cow;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, OnceLock, PoisonError};
+use std::time::Instant;
+
+use serde_json::json;
+
+/// A row of the trace.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lane {
+    /// The thread that trains.
+    Compute = 0,
+    /// What the ranks exchange.
+    Communication = 1,
+    /// Reading tokens ahead.
+    Data = 2,
+}
+
+/// Something that took some time.
+struct Span {
+    lane: Lane,
+    name: Cow<'static, str>,
+    start: Instant,
+    end: Instant,
+}
+
+static IS_ON: AtomicBool = AtomicBool::new(false);
+static SPANS: Mutex<Vec<Span>> = Mutex::new(Vec::new());
+static ORIGIN: OnceLock<Instant> = OnceLock::new();
+
+/// Records from now on.
+pub fn start() {
+    ORIGIN.get_or_init(Instant::now);
+    IS_ON.store(true, Ordering::Relaxed);
+}
+
+/// Whether anything is recorded: where a name costs something to make.
+pub fn is_on() -> bool {
+    IS_ON.load(Ordering::Relaxed)
+}
+
+/// Records that `name` went on from `start` until now.
+pub fn record(lane: Lane, name: impl Into<Cow<'static, str>>, start: Instant) {
+    if is_on() {
+        let span = Span { lane, name: name.into(), start, end: Instant::now() };
+        SPANS.lock().unwrap_or_else(PoisonError::into_inner).push(span);
+    }
+}
+
+/// Ends the recording: the trace of rank `rank`, as JSON.
+pub fn finish(rank: u32) -> String {
+    IS_ON.store(false, Ordering::Relaxed);
+    let spans = std::mem::take(&mut *SPANS.lock().unwrap_or_else(PoisonError::into_inner));
+    to_json(&spans, rank).to_string()
+}
+
+/// The format is Chrome's "Trace Event Format": complete events, in microseconds.
+fn to_json(spans: &[Span], rank: u32) -> serde_json::Value {
+    let origin = *ORIGIN.get_or_init(Instant::now);
+    let microseconds = |at: Instant| at.saturating_duration_since(origin).as_secs_f64() * 1e6;
+    let names = [(Lane::Compute, "compute"), (Lane::Communication, "communication"), (Lane::Data, "data")];
+    let mut events = vec![json!({
+        "ph": "M", "name": "process_name", "pid": rank, "args": { "name": format!("rank {rank}") },
+    })];
+    events.extend(names.map(|(lane, name)| {
+        json!({ "ph": "M", "name": "thread_name", "pid": rank, "tid": lane as u32, "args": { "name": name } })
+    }));
+    events.extend(spans.iter().map(|span| {
+        let (start, end) = (microseconds(span.start), microseconds(span.end));
+        json!({
+            "ph": "X", "name": span.name, "pid": rank, "tid": span.lane as u32, "ts": start, "dur": end - start,
+        })
+    }));
+    json!({ "traceEvents": events, "displayTimeUnit": "ms" })
+}

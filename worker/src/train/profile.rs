@@ -1,0 +1,52 @@
+//! A trace of some steps of every rank: `metrics.profile`, or `launcher train --profile FIRST..LAST`.
+
+use std::ops::RangeInclusive;
+
+use common::storage::Folder;
+
+use super::observe::Observer;
+use crate::error::JobError;
+use crate::trace;
+use crate::world::World;
+
+/// Records the steps that the config names, and puts `profile/attempt-0001-rank-0.json` into the run folder.
+pub struct Profile {
+    steps: Option<RangeInclusive<u64>>,
+    run: Folder,
+    name: String,
+    rank: u32,
+}
+
+impl Profile {
+    /// Of this attempt.
+    pub fn new(world: &World) -> Result<Self, JobError> {
+        let rank = world.collectives.rank().0;
+        Ok(Profile {
+            steps: world.config.metrics.profile.clone(),
+            run: Folder::open(&world.config.run.output, &world.config.storage)?,
+            name: format!("profile/attempt-{:04}-rank-{rank}.json", world.attempt),
+            rank,
+        })
+    }
+
+    /// Step `step` is about to begin.
+    pub fn before_step(&mut self, step: u64, observer: &Observer) {
+        let Some(steps) = &self.steps else { return };
+        if steps.contains(&step) {
+            trace::start();
+        } else if step > *steps.end() {
+            self.finish(observer);
+        }
+    }
+
+    /// Writes what there is, if it has not been written yet. A trace that cannot be stored does not end the run.
+    pub fn finish(&mut self, observer: &Observer) {
+        if self.steps.take().is_none() || !trace::is_on() {
+            return;
+        }
+        match self.run.put(&self.name, trace::finish(self.rank).into()) {
+            Ok(()) => observer.notice(format!("a trace for ui.perfetto.dev: {}", self.run.url_of(&self.name))),
+            Err(error) => observer.trouble(format!("the trace could not be stored: {error}")),
+        }
+    }
+}
