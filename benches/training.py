@@ -1,6 +1,6 @@
 """Training steps on CPU beside a plain PyTorch loop, and two ranks beside one."""
 
-from harness import OURS, RELEASE, ROOT, Bench, Command, only_row, python_with
+from harness import OURS, RELEASE, ROOT, Bench, Command, mpirun, only_row, python_with
 
 WORKER = RELEASE / "worker"
 BUILD = ["--package", "worker"]
@@ -26,12 +26,10 @@ def beside_pytorch(batch: int, sequence: int, steps: int) -> Bench:
 
 def two_ranks() -> Bench:
     """4,096 tokens a step: the exchange of 124M gradients must not cost more than a second rank brings."""
-    vader = ["--mca", "btl_vader_single_copy_mechanism", "none"]  # containers forbid what it would use
-    mpirun = ["mpirun", "--allow-run-as-root", "--oversubscribe", "--bind-to", "none", *vader, "-n", "2"]
     one = "1 rank x 2 threads"
 
     def commands() -> list[Command]:
-        ours = [*mpirun, WORKER, *bench_step(64, 64, steps=2, threads=1)]
+        ours = [*mpirun(2), WORKER, *bench_step(64, 64, steps=2, threads=1)]
         return [
             Command(ours, only_row(OURS, "tokens_per_second")),
             Command([WORKER, *bench_step(64, 64, steps=2, threads=2)], only_row(one, "tokens_per_second")),
