@@ -3,7 +3,7 @@ py1e, for the same gigabyte of buffer: Convoy's 64 windows of 16 MiB, and shuffl
 canonical nodes.
 
 The figure is how many pairs of a global batch of 512 sequences come from one extent of 16 MiB, on average over an epoch of
-4 GiB of tokens, which py1e gets as shards of 16 MiB. Drawing at random would give 510. Nothing is timed.
+4 GiB of tokens, which py1e gets as shards of 16 MiB. Drawing at random would give 511. Nothing is timed.
 
     mixing.py convoy          its order as scripts/golden/order.py lays it out, which the tests hold Rust to
     mixing.py py1e NODES      with so many canonical nodes

@@ -1,4 +1,4 @@
-"""The token stream with nobody who trains on it: an epoch of 201M tokens in shuffled order, beside mosaicml-streaming and a
+"""The token stream with nobody who trains on it: an epoch of 101M tokens in shuffled order, beside mosaicml-streaming and a
 memory map, which verify nothing.
 
 All read the same sequences of 1,025 tokens and sum up their ids; the sums must be equal. A rank of Convoy has threads that
@@ -14,7 +14,7 @@ from harness import OURS, RELEASE, ROOT, SCRATCH, Bench, Command, Output, mpirun
 from stores import s3_server
 
 T, BATCH = 1024, 16
-SHARDS, SEQUENCES_PER_SHARD = 16, 12_288
+SHARDS, SEQUENCES_PER_SHARD = 8, 12_288
 TOKENS = SHARDS * SEQUENCES_PER_SHARD * T
 # A whole number of global batches, so that an epoch is all that a run takes.
 GLOBAL_BATCH = 512
@@ -51,6 +51,7 @@ def peer() -> list[str | Path]:
 @cache
 def memory_map() -> Path:
     program = FOLDER / "memory_map"
+    FOLDER.mkdir(parents=True, exist_ok=True)
     subprocess.run(["cc", "-O3", "-march=native", "-o", program, ROOT / "benches" / "memory_map.c"], check=True)
     return program
 

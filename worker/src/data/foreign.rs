@@ -44,10 +44,10 @@ impl Layout {
     pub fn are_below(self, vocabulary: u32, content: &[u8]) -> bool {
         // The largest of all, because that takes one instruction for many; a token below 0 is one of the highest as u32.
         let highest = match self.token_bytes {
-            TOKEN_BYTES => decode_tokens(content).max().map(u32::from),
-            _ => self.tokens(content).map(|token| token as u32).max(),
+            TOKEN_BYTES => decode_tokens(content).fold(0, u16::max).into(),
+            _ => self.tokens(content).fold(0, |highest, token| highest.max(token as u32)),
         };
-        highest.is_none_or(|token| token < vocabulary)
+        highest < vocabulary
     }
 
     const NANOGPT: Layout = Layout { first_byte: 0, token_bytes: 2, has_header: false };
