@@ -1,10 +1,11 @@
 """How long training waits for data, in per cent of the time of its steps, on a store of 50 ms latency and 20 MB/s in all.
 
 The model is the smallest that does something, on bytes, so that its steps consume as many tokens as two cores can train on.
-Its data, 2 GiB, is larger than the gigabyte of windows that the order of sequences reads from at any time: about half of
+Its data, 1.5 GiB, is larger than the gigabyte of windows that the order of sequences reads from at any time: about half of
 that is read at the start, which is what the first step waits for. All steps after it are counted."""
 
 import json
+import os
 import shutil
 import subprocess
 
@@ -12,7 +13,7 @@ from harness import OURS, RELEASE, SCRATCH, Bench, Command, Output
 from stores import s3_server
 
 FOLDER = SCRATCH / "data-wait"
-SHARDS, TOKENS = 16, 64 << 20
+SHARDS, TOKENS = 24, 32 << 20
 SHAPING = "latency_ms=50,bytes_per_second=20000000"
 ENOUGH = "1 %"
 STEPS = 12
@@ -31,7 +32,7 @@ tokenizer = "{FOLDER / "tokenizer"}"
 train = [{{ url = "s3://store/shards" }}]
 cache_dir = "{FOLDER / "node-cache"}"
 [batch]
-global_sequences = 4096
+global_sequences = 256
 micro_sequences = 16
 sequence_tokens = 1024
 [optimizer]
@@ -42,20 +43,19 @@ max_steps = {STEPS}
 """
 
 
-def prepared() -> None:
-    """A tokenizer of bytes, and shards of its ids at random."""
+def prepared(environment: dict[str, str]) -> None:
+    """A tokenizer of bytes, and shards of its ids at random in the store."""
     FOLDER.mkdir(parents=True, exist_ok=True)
     (FOLDER / "config.toml").write_text(CONFIG)
-    shards, tokenizer = FOLDER / "store" / "shards", FOLDER / "tokenizer"
-    if (shards / "index.json").exists():
+    if (FOLDER / "store" / "shards" / "index.json").exists():
         return
+    tokenizer = FOLDER / "tokenizer"
     text = FOLDER / "text.txt"
     text.write_text("Nothing is learnt from it: 256 bytes and the end of a text are 257 tokens.")
     argv = [RELEASE / "launcher", "tokenizer", "train", "--vocab-size", "257", "--output", tokenizer, text]
     subprocess.run(argv, check=True, stdout=subprocess.DEVNULL)
-    shards.mkdir(parents=True, exist_ok=True)
-    argv = [RELEASE / "examples" / "token_shards", shards, str(SHARDS), str(TOKENS), tokenizer]
-    subprocess.run([str(argument) for argument in argv], check=True)
+    argv = [RELEASE / "examples" / "token_shards", "s3://store/shards", str(SHARDS), str(TOKENS), tokenizer]
+    subprocess.run(argv, check=True, env=os.environ | environment)
 
 
 def fresh() -> None:
@@ -76,8 +76,8 @@ def waited(_: Output) -> dict[str, float]:
 
 
 def commands() -> list[Command]:
-    prepared()
     environment = s3_server(FOLDER, SHAPING)
+    prepared(environment)
     argv = [RELEASE / "launcher", "train", "--config", FOLDER / "config.toml", "--ranks", "1"]
     return [Command(argv, waited, before=fresh, environment=environment, prints=False)]
 

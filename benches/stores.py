@@ -9,11 +9,15 @@ from harness import RELEASE
 
 
 def s3_server(root: Path, shaping: str = "rate=0") -> dict[str, str]:
-    """Starts the tests' server over the folder `root`, where a bucket is a folder; `shaping` is its --faults. The environment
-    of its clients."""
+    """Starts the tests' server over the folder `root`, with a bucket `store`; `shaping` is its --faults. The environment of its
+    clients.
+
+    What is read from it must have been put through it: of a file that lies there otherwise it would hash the whole for each
+    read of a part."""
+    root.mkdir(parents=True, exist_ok=True)
     port_file = root / ".port"
     port_file.unlink(missing_ok=True)
-    argv = [RELEASE / "s3-server", "--root", root, "--port-file", port_file, "--faults", shaping]
+    argv = [RELEASE / "s3-server", "--root", root, "--bucket", "store", "--port-file", port_file, "--faults", shaping]
     server = subprocess.Popen([str(argument) for argument in argv])
     atexit.register(server.terminate)
     while not port_file.exists():

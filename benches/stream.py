@@ -4,6 +4,7 @@ memory map, which verify nothing.
 All read the same sequences of 1,025 tokens and sum up their ids; the sums must be equal. A rank of Convoy has threads that
 read beside the one that takes the tokens, and so has one of mosaicml-streaming; on two cores neither is held to one."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -25,12 +26,12 @@ MOSAICML, MEMORY_MAP, ENOUGH = "mosaicml-streaming", "memory map", "100 M tokens
 
 @cache
 def shards() -> Path:
-    """Token shards of ids at random."""
+    """Token shards of ids at random, put through the store."""
     folder = FOLDER / "store" / "shards"
     if not (folder / "index.json").exists():
-        folder.mkdir(parents=True, exist_ok=True)
         tokens = str(SEQUENCES_PER_SHARD * T + 1)
-        subprocess.run([RELEASE / "examples" / "token_shards", folder, str(SHARDS), tokens], check=True)
+        argv = [RELEASE / "examples" / "token_shards", "s3://store/shards", str(SHARDS), tokens]
+        subprocess.run(argv, check=True, env=os.environ | store())
     return folder
 
 
@@ -39,8 +40,8 @@ def mds() -> Path:
     """The same as mosaicml-streaming has them."""
     folder = FOLDER / "store" / "mds"
     if not (folder / "index.json").exists():
-        shutil.rmtree(folder, ignore_errors=True)
-        subprocess.run([*peer(), "write", shards(), str(T), folder], check=True)
+        argv = [*peer(), "write", shards(), str(T), "s3://store/mds"]
+        subprocess.run(argv, check=True, env=os.environ | store())
     return folder
 
 
