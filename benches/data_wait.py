@@ -2,7 +2,7 @@
 
 The model is the smallest that does something, on bytes, so that its steps consume as many tokens as two cores can train on.
 Its data, 1.5 GiB, is larger than the gigabyte of windows that the order of sequences reads from at any time: about half of
-that is read at the start, which is what the first step waits for. All steps after it are counted."""
+that is read during the first steps, most of it for the first. All steps after the first are counted."""
 
 import json
 import os
@@ -15,6 +15,7 @@ from stores import s3_server
 FOLDER = SCRATCH / "data-wait"
 SHARDS, TOKENS = 24, 32 << 20
 SHAPING = "latency_ms=50,bytes_per_second=20000000"
+# No peer, but the aim, as a peer that always has the same figure.
 ENOUGH = "1 %"
 STEPS = 12
 
