@@ -5,7 +5,7 @@ use std::time::Instant;
 use common::config::RunConfig;
 use serde::Serialize;
 
-use crate::collectives::Collectives;
+use crate::collectives::{Collectives, Label};
 use crate::error::JobError;
 use crate::model::Batch;
 use crate::train::state::TrainState;
@@ -42,7 +42,7 @@ pub fn bench_step(config: &RunConfig, ranks: &dyn Collectives, steps: u64) -> Re
                 (0..batch as u64 * (plan.sequence_tokens + 1)).map(|i| token(i + range.start) as i64).collect();
             Ok(Batch::new(&tokens, batch))
         });
-        ranks.barrier().wait()?;
+        ranks.barrier(Label::new("the start of a step")).wait()?;
         let start = Instant::now();
         let outcome = state.step_on(ranks, batches)?;
         if step >= WARM_UP_STEPS {

@@ -9,6 +9,7 @@ use clap::{Args, Parser, Subcommand};
 use common::config::{RawConfig, RunConfig};
 use common::worker_contract::{ExitCode, FromRank};
 use worker::bench::bench_step;
+use worker::collectives::Label;
 use worker::error::JobError;
 use worker::libtorch;
 use worker::sample::{SampleOptions, sample};
@@ -151,7 +152,7 @@ fn run_train(args: TrainArgs) -> Result<ExitCode, JobError> {
     let world = World::enter(&origin)?;
     world::set_threads(world.config.launch.threads_per_rank);
     let code = train(&world)?;
-    world.collectives.barrier().wait()?;
+    world.collectives.barrier(Label::new("the end of the run")).wait()?;
     world.control.send(&FromRank::Exit { code, message: code.meaning().into() });
     Ok(code)
 }
