@@ -2,16 +2,20 @@
 //!
 //! - [`single`]: a world of one rank.
 //! - [`mpi`]: MPI through host memory, on a thread of its own.
+//! - [`nccl`]: NCCL between GPUs, and MPI for what is on the host.
 //! - [`delayed`]: any of them, slower; for tests.
 //! - [`in_flight`]: what a rank exchanges, for messages.
+//! - [`bandwidth`]: how fast an all-reduce is.
 //!
 //! An operation returns at once; the [`Pending`] is waited for where its result is needed, so that communication runs
 //! beside computation. Every rank must start the same operations in the same order. An operation that does not end
 //! within the time-out means a lost rank; there is no way on from there but to end the process.
 
+pub mod bandwidth;
 pub mod delayed;
 pub mod in_flight;
 pub mod mpi;
+pub mod nccl;
 pub mod single;
 
 use std::sync::Arc;
