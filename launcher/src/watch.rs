@@ -17,7 +17,7 @@ use nix::sys::signal::Signal;
 use serde_json::json;
 
 use crate::backend::local::{self, Ranks};
-use crate::cause::{Cause, Evidence, Killed, RankExit};
+use crate::cause::{Cause, Evidence, Killed, LastHeard, RankExit};
 use crate::control::ControlServer;
 use crate::error::LaunchError;
 use crate::event::Event;
@@ -118,7 +118,7 @@ struct Watch<'a> {
     audience: Audience<'a>,
     links: BTreeMap<Rank, TcpStream>,
     /// What each rank was last heard to do.
-    positions: BTreeMap<Rank, (u64, Phase)>,
+    positions: BTreeMap<Rank, Position>,
     /// How long no rank has advanced, as far as this process was awake to see it.
     still: Duration,
     last_look: Instant,
@@ -129,6 +129,14 @@ struct Watch<'a> {
     /// When the ranks are killed if they are still there, and why.
     deadline: Option<(Instant, Killed)>,
     stop_requested: bool,
+}
+
+/// What a rank was heard to do, and when.
+struct Position {
+    step: u64,
+    phase: Phase,
+    exchange: Option<String>,
+    at: Instant,
 }
 
 impl Watch<'_> {
@@ -158,9 +166,10 @@ impl Watch<'_> {
         while let Ok(event) = events.recv_timeout(until.saturating_duration_since(Instant::now())) {
             self.on_event(event);
         }
+        let last_heard = self.last_heard(Instant::now());
         let (first_failure, killed) = (self.first_failure, self.killed);
         let mpirun_words = self.audience.logs.tail(None);
-        let cause = Cause::of(&Evidence { first_failure, killed, process, mpirun_words });
+        let cause = Cause::of(&Evidence { first_failure, killed, process, mpirun_words, last_heard });
         Ok(Outcome { cause, stop_requested: self.stop_requested })
     }
 
@@ -190,9 +199,10 @@ impl Watch<'_> {
     fn on_message(&mut self, rank: Rank, message: FromRank) {
         match message {
             FromRank::Hello { .. } => {}
-            FromRank::Heartbeat { step, phase } => self.on_position(rank, step, phase),
+            FromRank::Heartbeat { step, phase, exchange } => self.on_position(rank, step, phase, exchange),
             FromRank::Progress(record) => {
-                self.on_position(rank, record.step, Phase::Training);
+                let exchange = self.positions.get_mut(&rank).and_then(|position| position.exchange.take());
+                self.on_position(rank, record.step, Phase::Training, exchange);
                 self.audience.view.step(&record);
             }
             FromRank::Validation(record) => {
@@ -224,12 +234,23 @@ impl Watch<'_> {
         }
     }
 
-    fn on_position(&mut self, rank: Rank, step: u64, phase: Phase) {
-        let before = self.positions.insert(rank, (step, phase));
-        if before.is_none_or(|(step_before, phase_before)| step > step_before || phase != phase_before) {
+    fn on_position(&mut self, rank: Rank, step: u64, phase: Phase, exchange: Option<String>) {
+        let before = self.positions.insert(rank, Position { step, phase, exchange, at: Instant::now() });
+        if before.is_none_or(|before| step > before.step || phase != before.phase) {
             self.still = Duration::ZERO;
         }
         self.audience.seen.step_max = self.audience.seen.step_max.max(step);
+    }
+
+    fn last_heard(&self, now: Instant) -> Vec<LastHeard> {
+        let heard = |(rank, position): (&Rank, &Position)| LastHeard {
+            rank: *rank,
+            step: position.step,
+            phase: position.phase,
+            exchange: position.exchange.clone(),
+            silence: now.duration_since(position.at),
+        };
+        self.positions.iter().map(heard).collect()
     }
 
     fn on_request(&mut self, request: Request, interrupts: &Interrupts) {
