@@ -29,7 +29,7 @@ pub struct LastHeard {
     pub phase: Phase,
     /// What it exchanged with others, in its words.
     pub exchange: Option<String>,
-    /// How long before the end of the attempt that was.
+    /// How long that was ago when the first rank failed.
     pub silence: Duration,
 }
 
@@ -46,7 +46,7 @@ impl fmt::Display for LastHeard {
             write!(f, "; {exchange}")?;
         }
         if *silence >= SILENCE_MIN {
-            write!(f, "; not heard from in the last {:.0} s", silence.as_secs_f64())?;
+            write!(f, "; not heard from for {:.0} s", silence.as_secs_f64())?;
         }
         Ok(())
     }
@@ -305,7 +305,7 @@ the job to be terminated. The first process to do so was:
             Cause::of(&evidence).block(1, &[]),
             "attempt 1 ended: rank 2 failed (exit 4: communication failed or a rank was lost)\n  \
              the shard x is truncated\n  what each rank did last:\n    \
-             rank 2: training, 7 steps completed; not heard from in the last 9 s\n    \
+             rank 2: training, 7 steps completed; not heard from for 9 s\n    \
              rank 1: training, 6 steps completed; in all-reduce (gradients, bucket 3) over NCCL for 5.0 s\n    \
              rank 0: training, 7 steps completed"
         );

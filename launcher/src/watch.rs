@@ -101,6 +101,7 @@ pub fn attempt(
         audience,
         links: BTreeMap::new(),
         positions: BTreeMap::new(),
+        last_heard: None,
         still: Duration::ZERO,
         last_look: Instant::now(),
         first_failure: None,
@@ -119,6 +120,8 @@ struct Watch<'a> {
     links: BTreeMap<Rank, TcpStream>,
     /// What each rank was last heard to do.
     positions: BTreeMap<Rank, Position>,
+    /// That of all ranks when the first of them failed: as they end, they may say other things.
+    last_heard: Option<Vec<LastHeard>>,
     /// How long no rank has advanced, as far as this process was awake to see it.
     still: Duration,
     last_look: Instant,
@@ -166,7 +169,7 @@ impl Watch<'_> {
         while let Ok(event) = events.recv_timeout(until.saturating_duration_since(Instant::now())) {
             self.on_event(event);
         }
-        let last_heard = self.last_heard(Instant::now());
+        let last_heard = self.last_heard.take().unwrap_or_else(|| self.heard(Instant::now()));
         let (first_failure, killed) = (self.first_failure, self.killed);
         let mpirun_words = self.audience.logs.tail(None);
         let cause = Cause::of(&Evidence { first_failure, killed, process, mpirun_words, last_heard });
@@ -214,6 +217,7 @@ impl Watch<'_> {
                 self.announced.insert(rank, code);
                 let is_failure = !matches!(code, ExitCode::Done | ExitCode::Stopped);
                 if is_failure && self.first_failure.is_none() {
+                    self.last_heard = Some(self.heard(Instant::now()));
                     self.first_failure = Some(RankExit { rank, code, message });
                     self.kill_after(LINGER, Killed::Lingered);
                 }
@@ -242,7 +246,7 @@ impl Watch<'_> {
         self.audience.seen.step_max = self.audience.seen.step_max.max(step);
     }
 
-    fn last_heard(&self, now: Instant) -> Vec<LastHeard> {
+    fn heard(&self, now: Instant) -> Vec<LastHeard> {
         let heard = |(rank, position): (&Rank, &Position)| LastHeard {
             rank: *rank,
             step: position.step,

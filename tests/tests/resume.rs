@@ -101,7 +101,7 @@ fn a_rank_that_hangs_is_noticed_by_the_others() {
         &["train.max_steps=1000", "launch.max_restarts=0", "storage.deadline_s=2", "parallel.timeout_s=5"],
     );
     let words = ["over MPI on host ", "did not end within 5 s (parallel.timeout_s)"];
-    let told = ["what each rank did last:", "not heard from in the last ", "steps completed; in all-reduce ("];
+    let told = ["what each rank did last:", "not heard from for ", "steps completed; in all-reduce ("];
     for (command, moment, words) in [
         (by_launcher(2, &config), "step      3/", [&words[..], &told].concat()),
         (by_mpirun(2, &config), "step 3/", words.to_vec()),

@@ -4,13 +4,12 @@
 //! Convoy does around NCCL (loading it, exchanging the id, polling, time-outs, aborting) runs without a GPU. What it
 //! cannot show is anything about NCCL itself, CUDA streams and events, or speed.
 //!
-//! - this file: the C functions of NCCL, and three more that only a stand-in has.
+//! - this file: the C functions of NCCL, and two more that only a stand-in has.
 //! - [`communicator`]: a communicator and the thread that carries its operations out, one after the other.
 //! - [`exchange`]: one operation between ranks; rank 0 collects, combines in rank order, and answers.
 //! - [`plan`]: what goes wrong on purpose, from the environment.
-//!
-//! What only a stand-in has: a host has no streams, so completion is asked for by [`convoy_stand_in_wait`], and which host
-//! tensors go through it by [`convoy_stand_in_carries`]. Both are how Convoy knows that this is no NCCL.
+#![allow(clippy::missing_safety_doc, reason = "what callers owe is in NCCL's documentation")]
+#![allow(non_snake_case, reason = "the names are NCCL's")]
 
 mod communicator;
 mod exchange;
@@ -29,6 +28,11 @@ const INVALID_ARGUMENT: c_int = 4;
 const REMOTE_ERROR: c_int = 6;
 const IN_PROGRESS: c_int = 7;
 
+type Comm = *const Communicator;
+type In = *const c_void;
+type Out = *mut c_void;
+type Stream = *mut c_void;
+
 /// `ncclUniqueId`: here the port where rank 0 listens.
 #[repr(C)]
 pub struct UniqueId([u8; 128]);
@@ -43,9 +47,6 @@ pub struct Config {
 }
 
 /// The version of NCCL whose header this follows.
-///
-/// # Safety
-/// `version` can be written.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ncclGetVersion(version: *mut c_int) -> c_int {
     // SAFETY: the caller's promise.
@@ -54,9 +55,6 @@ pub unsafe extern "C" fn ncclGetVersion(version: *mut c_int) -> c_int {
 }
 
 /// Begins to listen for the other ranks.
-///
-/// # Safety
-/// `id` can be written.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ncclGetUniqueId(id: *mut UniqueId) -> c_int {
     let Ok(port) = communicator::listen() else { return SYSTEM_ERROR };
@@ -67,13 +65,10 @@ pub unsafe extern "C" fn ncclGetUniqueId(id: *mut UniqueId) -> c_int {
     SUCCESS
 }
 
-/// Begins to connect the ranks; [`ncclCommGetAsyncError`] says when that is done. Always non-blocking.
-///
-/// # Safety
-/// `communicator` can be written, and `config` read.
+/// Begins to connect the ranks; [`ncclCommGetAsyncError`] says when that is done. Never blocks.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ncclCommInitRankConfig(
-    communicator: *mut *const Communicator,
+    comm: *mut Comm,
     world: c_int,
     id: UniqueId,
     rank: c_int,
@@ -87,49 +82,37 @@ pub unsafe extern "C" fn ncclCommInitRankConfig(
     }
     let started = Communicator::start(rank, world, u16::from_le_bytes([id.0[0], id.0[1]]));
     // SAFETY: the caller's promise.
-    unsafe { *communicator = Arc::into_raw(started) };
+    unsafe { *comm = Arc::into_raw(started) };
     IN_PROGRESS
 }
 
 /// How the communicator is.
-///
-/// # Safety
-/// `communicator` comes from [`ncclCommInitRankConfig`]; `result` can be written.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn ncclCommGetAsyncError(communicator: *const Communicator, result: *mut c_int) -> c_int {
+pub unsafe extern "C" fn ncclCommGetAsyncError(comm: Comm, result: *mut c_int) -> c_int {
     // SAFETY: the caller's promise.
-    unsafe { *result = (*communicator).result() };
+    unsafe { *result = (*comm).result() };
     SUCCESS
 }
 
 /// Ends everything at once. The memory stays, since another thread may still be waiting.
-///
-/// # Safety
-/// `communicator` comes from [`ncclCommInitRankConfig`].
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn ncclCommAbort(communicator: *const Communicator) -> c_int {
+pub unsafe extern "C" fn ncclCommAbort(comm: Comm) -> c_int {
     // SAFETY: the caller's promise.
-    unsafe { (*communicator).abort() };
+    unsafe { (*comm).abort() };
     SUCCESS
 }
 
-/// Nothing is left to flush: whoever finalises has waited for everything.
-///
-/// # Safety
-/// None is needed.
+/// Nothing is left to flush: who finalises has waited for everything.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn ncclCommFinalize(_communicator: *const Communicator) -> c_int {
+pub extern "C" fn ncclCommFinalize(_comm: Comm) -> c_int {
     SUCCESS
 }
 
 /// Ends the communicator.
-///
-/// # Safety
-/// `communicator` comes from [`ncclCommInitRankConfig`], and is not used afterwards.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn ncclCommDestroy(communicator: *const Communicator) -> c_int {
-    // SAFETY: the caller's promise; the count that init gave away is taken back here.
-    unsafe { Arc::from_raw(communicator) }.close();
+pub unsafe extern "C" fn ncclCommDestroy(comm: Comm) -> c_int {
+    // SAFETY: the caller's promise; the count that the initialisation gave away is taken back here.
+    unsafe { Arc::from_raw(comm) }.close();
     SUCCESS
 }
 
@@ -137,120 +120,80 @@ pub unsafe extern "C" fn ncclCommDestroy(communicator: *const Communicator) -> c
 #[unsafe(no_mangle)]
 pub extern "C" fn ncclGetErrorString(result: c_int) -> *const c_char {
     let text: &CStr = match result {
-        SUCCESS => c"no error",
         SYSTEM_ERROR => c"unhandled system error (of the stand-in)",
         INVALID_ARGUMENT => c"invalid argument (to the stand-in)",
         REMOTE_ERROR => c"remote process exited or there was a network error (of the stand-in)",
-        IN_PROGRESS => c"in progress",
-        _ => c"unknown result (of the stand-in)",
+        _ => c"no error (of the stand-in)",
     };
     text.as_ptr()
 }
 
 /// More about the last error; the stand-in has nothing to add.
 #[unsafe(no_mangle)]
-pub extern "C" fn ncclGetLastError(_communicator: *const Communicator) -> *const c_char {
+pub extern "C" fn ncclGetLastError(_comm: Comm) -> *const c_char {
     c"".as_ptr()
 }
 
-/// Combines `count` elements of all ranks.
-///
-/// # Safety
-/// As for NCCL: the buffers hold `count` elements until the operation is complete.
+/// Combines `n` elements of all ranks.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ncclAllReduce(
-    send: *const c_void,
-    receive: *mut c_void,
-    count: usize,
+    a: In,
+    b: Out,
+    n: usize,
     kind: c_int,
-    reduction: c_int,
-    communicator: *const Communicator,
-    _stream: *mut c_void,
+    op: c_int,
+    comm: Comm,
+    _: Stream,
 ) -> c_int {
-    let reduction = Reduction::of(reduction);
     // SAFETY: the caller's promise.
-    unsafe { enqueue(communicator, kind, reduction.map(Operation::AllReduce), (send, count), (receive, count)) }
+    unsafe { enqueue(comm, kind, Reduction::of(op).map(Operation::AllReduce), (a, n), (b, n)) }
 }
 
-/// Sums, and gives each rank its `count` elements.
-///
-/// # Safety
-/// As for NCCL: `send` holds `count` elements for each rank, `receive` `count`.
+/// Sums, and gives each rank its `n` elements.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn ncclReduceScatter(
-    send: *const c_void,
-    receive: *mut c_void,
-    count: usize,
-    kind: c_int,
-    reduction: c_int,
-    communicator: *const Communicator,
-    _stream: *mut c_void,
-) -> c_int {
-    let reduction = Reduction::of(reduction);
+#[rustfmt::skip]
+pub unsafe extern "C" fn ncclReduceScatter(a: In, b: Out, n: usize, kind: c_int, op: c_int, comm: Comm, _: Stream) -> c_int {
     // SAFETY: the caller's promise.
     unsafe {
-        let all = count * (*communicator).world;
-        enqueue(communicator, kind, reduction.map(Operation::ReduceScatter), (send, all), (receive, count))
+        let all = n * (*comm).world;
+        enqueue(comm, kind, Reduction::of(op).map(Operation::ReduceScatter), (a, all), (b, n))
     }
 }
 
-/// Gives each rank the `count` elements of all.
-///
-/// # Safety
-/// As for NCCL: `send` holds `count` elements, `receive` `count` for each rank.
+/// Gives each rank the `n` elements of all.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn ncclAllGather(
-    send: *const c_void,
-    receive: *mut c_void,
-    count: usize,
-    kind: c_int,
-    communicator: *const Communicator,
-    _stream: *mut c_void,
-) -> c_int {
+pub unsafe extern "C" fn ncclAllGather(a: In, b: Out, n: usize, kind: c_int, comm: Comm, _: Stream) -> c_int {
     // SAFETY: the caller's promise.
     unsafe {
-        let all = count * (*communicator).world;
-        enqueue(communicator, kind, Some(Operation::AllGather), (send, count), (receive, all))
+        let all = n * (*comm).world;
+        enqueue(comm, kind, Some(Operation::AllGather), (a, n), (b, all))
     }
 }
 
-/// Gives each rank the `count` elements of `root`.
-///
-/// # Safety
-/// As for NCCL: the buffers hold `count` elements.
+/// Gives each rank the `n` elements of `root`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ncclBroadcast(
-    send: *const c_void,
-    receive: *mut c_void,
-    count: usize,
+    a: In,
+    b: Out,
+    n: usize,
     kind: c_int,
     root: c_int,
-    communicator: *const Communicator,
-    _stream: *mut c_void,
+    comm: Comm,
+    _: Stream,
 ) -> c_int {
     let operation = usize::try_from(root).ok().map(|root| Operation::Broadcast { root });
     // SAFETY: the caller's promise.
-    unsafe { enqueue(communicator, kind, operation, (send, count), (receive, count)) }
+    unsafe { enqueue(comm, kind, operation, (a, n), (b, n)) }
 }
 
 /// Hands an operation on buffers of so many elements to the communicator's thread.
-unsafe fn enqueue(
-    communicator: *const Communicator,
-    kind: c_int,
-    operation: Option<Operation>,
-    (send, send_count): (*const c_void, usize),
-    (receive, receive_count): (*mut c_void, usize),
-) -> c_int {
-    let (Some(operation), Some(kind)) = (operation, Kind::of(kind)) else { return INVALID_ARGUMENT };
-    let bytes = |count: usize| count * kind.bytes();
+unsafe fn enqueue(comm: Comm, kind: c_int, op: Option<Operation>, (a, n): (In, usize), (b, m): (Out, usize)) -> c_int {
+    let (Some(op), Some(kind)) = (op, Kind::of(kind)) else { return INVALID_ARGUMENT };
     // SAFETY: the caller's promise, which lasts until the operation is complete.
-    unsafe {
-        let job = Job::new(operation, kind, (send, bytes(send_count)), (receive, bytes(receive_count)));
-        (*communicator).enqueue(job)
-    }
+    unsafe { (*comm).enqueue(Job::new(op, kind, (a, n * kind.bytes()), (b, m * kind.bytes()))) }
 }
 
-/// Only in the stand-in: whether host tensors of the data type go through it. Those of gradients do, as they are on a GPU
+/// Only in the stand-in: whether host tensors of the data type go through it. Those of gradients do, which are on a GPU
 /// where there is NCCL; what ranks agree on stays with MPI, unless `CONVOY_STAND_IN_KINDS=all`.
 #[unsafe(no_mangle)]
 pub extern "C" fn convoy_stand_in_carries(kind: c_int) -> c_int {
@@ -262,16 +205,10 @@ pub extern "C" fn convoy_stand_in_carries(kind: c_int) -> c_int {
     c_int::from(is_carried)
 }
 
-/// Only in the stand-in: waits until `number` operations are complete, at most so long; whether they are.
-///
-/// # Safety
-/// `communicator` comes from [`ncclCommInitRankConfig`].
+/// Only in the stand-in, since a host has no streams: waits until `number` operations are complete, at most so long;
+/// whether they are.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn convoy_stand_in_wait(
-    communicator: *const Communicator,
-    number: u64,
-    timeout_ms: u32,
-) -> c_int {
+pub unsafe extern "C" fn convoy_stand_in_wait(comm: Comm, number: u64, timeout_ms: u32) -> c_int {
     // SAFETY: the caller's promise.
-    c_int::from(unsafe { (*communicator).wait(number, Duration::from_millis(u64::from(timeout_ms))) })
+    c_int::from(unsafe { (*comm).wait(number, Duration::from_millis(u64::from(timeout_ms))) })
 }
