@@ -133,7 +133,7 @@ impl Cause {
         if cause.code == ExitCode::Communication && evidence.last_heard.len() > 1 {
             cause.last_heard = evidence.last_heard.clone();
             // Who has fallen silent, and then who has not got as far as the others.
-            let silence = |heard: &LastHeard| heard.silence.as_secs().checked_sub(SILENCE_MIN.as_secs()).unwrap_or(0);
+            let silence = |heard: &LastHeard| heard.silence.saturating_sub(SILENCE_MIN).as_secs();
             cause.last_heard.sort_by_key(|heard| (std::cmp::Reverse(silence(heard)), heard.step));
         }
         cause

@@ -81,8 +81,8 @@ impl Lane {
     pub fn has_come(&self, end: &End, communicator: RawCommunicator) -> Result<bool, TchError> {
         match (self, end) {
             (_, End::Event(event)) => event.has_passed(),
-            // SAFETY: the stand-in's communicators stay in memory.
             (Lane::Host(stand_in), End::Number(number)) => {
+                // SAFETY: the stand-in's communicators stay in memory.
                 Ok(unsafe { (stand_in.wait)(communicator, *number, 0) } != 0)
             }
             (Lane::Gpu { .. }, End::Number(_)) => unreachable!("a GPU's operations end with events"),
