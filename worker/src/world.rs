@@ -27,7 +27,7 @@ use crate::libtorch::cuda;
 const START_TIMEOUT: Duration = Duration::from_secs(300);
 
 /// How long a rank that has lost others leaves these to say the same, before it ends all.
-const LAST_WORDS: Duration = Duration::from_secs(1);
+const LAST_WORDS: Duration = Duration::from_secs(2);
 
 /// Everything that a job on this rank works with.
 pub struct World {
