@@ -4,7 +4,7 @@ use std::error::Error;
 use std::path::PathBuf;
 
 fn main() -> Result<(), Box<dyn Error>> {
-    println!("cargo:rerun-if-changed=libtorch/shim.cpp");
+    println!("cargo:rerun-if-changed=libtorch");
     println!("cargo:rerun-if-changed=src/collectives/mpi_in_place.c");
     println!("cargo:rerun-if-env-changed=LIBTORCH");
     let libtorch = std::env::var("LIBTORCH")
@@ -14,7 +14,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     cc::Build::new()
         .cpp(true)
         .std("c++17")
-        .file("libtorch/shim.cpp")
+        .files(["libtorch/shim.cpp", "libtorch/streams.cpp"])
         .include(libtorch.join("include"))
         // libtorch's headers are not ours to mend.
         .warnings(false)

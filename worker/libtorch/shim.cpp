@@ -3,29 +3,18 @@
 // Every function returns nullptr, or the message of the C++ exception, which the caller frees with convoy_free_message.
 // Tensors cross as at::Tensor*, which is what torch_sys::C_tensor* points to.
 
-#include <cstring>
-#include <exception>
+#include <cstdlib>
 #include <vector>
 
 #include <ATen/core/Tensor.h>
 #include <ATen/ops/_fused_adamw.h>
 #include <ATen/ops/native_layer_norm_backward.h>
 
+#include "guarded.h"
+
 using at::Tensor;
 
 namespace {
-
-template <typename Body>
-char* guarded(Body body) {
-  try {
-    body();
-    return nullptr;
-  } catch (const std::exception& error) {
-    return strdup(error.what());
-  } catch (...) {
-    return strdup("an unknown C++ exception");
-  }
-}
 
 std::vector<Tensor> list(Tensor* const* tensors, size_t count) {
   std::vector<Tensor> out;

@@ -8,7 +8,7 @@ use common::config::RunConfig;
 use serde::Serialize;
 use tch::Tensor;
 
-use crate::collectives::{Collectives, ReduceOp};
+use crate::collectives::{Collectives, Label, ReduceOp};
 use crate::data::{DataSet, TokenStream, TrainingData};
 use crate::error::JobError;
 use crate::model::Batch;
@@ -46,7 +46,7 @@ pub fn bench_step(config: &RunConfig, ranks: &dyn Collectives, steps: u64) -> Re
                 (0..batch as u64 * (plan.sequence_tokens + 1)).map(|i| token(i + range.start) as i64).collect();
             Ok(Batch::new(&tokens, batch))
         });
-        ranks.barrier().wait()?;
+        ranks.barrier(Label::new("the start of a step")).wait()?;
         let start = Instant::now();
         let outcome = state.step_on(ranks, batches)?;
         if step >= WARM_UP_STEPS {
@@ -92,7 +92,7 @@ pub fn bench_stream(
     let data = TrainingData::open(&config.data, &config.storage, seed, sequences, plan.sequence_tokens)?;
     let data = Arc::new(data);
     let steps = (tokens_per_rank * u64::from(world.get())).div_ceil(plan.tokens_per_step());
-    ranks.barrier().wait()?;
+    ranks.barrier(Label::new("the start of the stream")).wait()?;
     let start = Instant::now();
     let mut stream = TokenStream::train(data.clone(), plan, rank, world, 0, steps);
     let mut checksum: i64 = 0;
@@ -102,8 +102,8 @@ pub fn bench_stream(
     let seconds = Tensor::from_slice(&[start.elapsed().as_secs_f64()]);
     let bytes_read: u64 = data.sets().iter().map(DataSet::bytes_read).sum();
     let sums = Tensor::from_slice(&[bytes_read as i64, checksum]);
-    ranks.all_reduce(&seconds, ReduceOp::Max).wait()?;
-    ranks.all_reduce(&sums, ReduceOp::Sum).wait()?;
+    ranks.all_reduce(&seconds, ReduceOp::Max, Label::new("the time")).wait()?;
+    ranks.all_reduce(&sums, ReduceOp::Sum, Label::new("the checksum")).wait()?;
     let (tokens, seconds) = ((steps * plan.tokens_per_step()) as i64, seconds.double_value(&[0]));
     Ok(StreamTiming {
         ranks: world.get(),

@@ -10,7 +10,7 @@ use common::config::{RawConfig, RunConfig};
 use common::worker_contract::{ExitCode, FromRank};
 use serde::Serialize;
 use worker::bench::{bench_step, bench_stream};
-use worker::collectives::Collectives;
+use worker::collectives::{Collectives, Label};
 use worker::error::JobError;
 use worker::libtorch;
 use worker::sample::{SampleOptions, sample};
@@ -167,7 +167,7 @@ fn run_train(args: TrainArgs) -> Result<ExitCode, JobError> {
     let world = World::enter(&origin)?;
     world::set_threads(world.config.launch.threads_per_rank);
     let code = train(&world)?;
-    world.collectives.barrier().wait()?;
+    world.collectives.barrier(Label::new("the end of the run")).wait()?;
     world.control.send(&FromRank::Exit { code, message: code.meaning().into() });
     Ok(code)
 }

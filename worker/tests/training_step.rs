@@ -60,7 +60,7 @@ fn follows_pytorch(run: &str) {
         let sequences = &tokens[step * plan.global_sequences as usize * row..][..plan.global_sequences as usize * row];
         let micro_batches: Vec<_> = sequences.chunks(plan.micro_sequences as usize * row).collect();
         let batches = micro_batches.into_iter().map(|micro| Ok(Batch::new(micro, micro.len() / row)));
-        let outcome = state.step_on(&Single, batches).unwrap();
+        let outcome = state.step_on(&Single::default(), batches).unwrap();
         let expected = |what: &str| golden_json[run][what][step].as_f64().unwrap();
         let loss = outcome.loss_sum / plan.tokens_per_step() as f64;
         for (what, got, expected) in

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use tch::{Kind, Tensor};
 
-use crate::collectives::{Collectives, CollectivesError, Pending, ReduceOp};
+use crate::collectives::{Collectives, CollectivesError, Label, Pending, ReduceOp};
 use crate::model::parameters::Layout;
 
 /// The sum of all ranks' gradients, bucket by bucket.
@@ -29,7 +29,8 @@ impl<'a> Exchange<'a> {
     pub fn complete_from(&mut self, start: usize) {
         while let Some((bucket, rest)) = self.waiting.split_first().filter(|(bucket, _)| bucket.start >= start) {
             let part = self.gradients.narrow(0, bucket.start as i64, bucket.len() as i64);
-            self.started.push(self.collectives.all_reduce(&part, ReduceOp::Sum));
+            let label = Label::bucket("gradients", self.started.len());
+            self.started.push(self.collectives.all_reduce(&part, ReduceOp::Sum, label));
             self.waiting = rest;
         }
     }

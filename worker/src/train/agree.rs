@@ -3,7 +3,7 @@
 use tch::Tensor;
 
 use super::state::StepOutcome;
-use crate::collectives::ReduceOp;
+use crate::collectives::{Label, ReduceOp};
 use crate::error::JobError;
 use crate::world::World;
 
@@ -28,7 +28,7 @@ pub fn after_step(world: &World, outcome: &StepOutcome, save_is_busy: bool) -> R
     let mine =
         [outcome.loss_sum, flag(world.requests.wants_stop()), flag(world.requests.take_save()), flag(save_is_busy)];
     let sums = Tensor::from_slice(&mine);
-    world.collectives.all_reduce(&sums, ReduceOp::Sum).wait()?;
+    world.collectives.all_reduce(&sums, ReduceOp::Sum, Label::new("the loss and requests")).wait()?;
     let sum = |i: i64| sums.double_value(&[i]);
     Ok(Agreed {
         loss: sum(0) / world.config.batch_plan().tokens_per_step() as f64,

@@ -2,10 +2,12 @@
 //!
 //! - [`state`]: everything that training changes, and one step of it.
 //! - [`agree`]: what the ranks tell each other after every step.
+//! - [`communication`]: whether they wait for each other too long.
 //! - [`save`]: checkpoints in the background, and resuming from them.
 //! - [`observe`]: metrics, events, and what a person sees.
 
 pub mod agree;
+pub mod communication;
 pub mod observe;
 pub mod save;
 pub mod state;
@@ -16,6 +18,7 @@ use std::time::Instant;
 use common::config::RunConfig;
 use common::worker_contract::{ExitCode, Phase};
 
+use crate::collectives::bandwidth::Bandwidth;
 use crate::data::{TokenStream, TrainingData};
 use crate::error::JobError;
 use crate::evaluate::Validation;
@@ -46,6 +49,9 @@ fn train_observed(world: &World, observer: &Observer) -> Result<ExitCode, JobErr
     check_vocabulary(config, &data)?;
     let validation = Validation::open(config, ranks)?;
     let mut state = TrainState::initialise(config);
+    if let Some(bandwidth) = Bandwidth::measure(ranks, world.hosts, state.model.flat.device())? {
+        observer.bandwidth(bandwidth);
+    }
     let mut saver = Saver::open(world, &data)?;
     saver.resume(&mut state, observer)?;
     state.agree_on_parameters(ranks)?;

@@ -1,4 +1,11 @@
 //! The shim over what tch lacks of libtorch, and process-wide settings of libtorch.
+//!
+//! - this file: operators that tch lacks.
+//! - [`streams`]: streams and events of a GPU.
+//! - [`cuda`]: loading the CUDA libraries.
+
+pub mod cuda;
+pub mod streams;
 
 use std::ffi::{CStr, c_char};
 
