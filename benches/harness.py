@@ -23,7 +23,7 @@ SCRATCH = TARGET / "bench"
 OURS = "convoy"
 
 # The peers of PyPI, by name.
-PACKAGES = {"torch": "2.11.0", "numpy": None, "tiktoken": "0.14.0", "tokenizers": "0.23.3"}
+PACKAGES = {"torch": "2.11.0", "numpy": None, "tiktoken": "0.14.0", "tokenizers": "0.23.3", "mosaicml-streaming": "0.13.0"}
 
 
 @dataclass
@@ -42,6 +42,7 @@ class Command:
     figures: Callable[[Output], dict[str, float | None]]
     before: Callable[[], None] = lambda: None
     environment: dict[str, str] = field(default_factory=dict)
+    prints: bool = True  # false: the figures are elsewhere, where `figures` knows
 
 
 @dataclass
@@ -55,6 +56,7 @@ class Bench:
     build: list[str]  # arguments of cargo build
     smaller_is_better: bool = False
     skip: str = ""  # why it cannot be run here
+    rounds: int | None = None  # where other than as many as are asked for
 
 
 def only_row(name: str, key: str) -> Callable[[Output], dict[str, float]]:
@@ -71,6 +73,7 @@ def run(bench: Bench, rounds: int) -> dict:
     """A row of results.json."""
     commands = bench.commands()
     figures: list[dict[str, float | None]] = []
+    rounds = bench.rounds or rounds
     for number in range(rounds):
         figures.append({})
         for command in commands:
@@ -117,7 +120,7 @@ def execute(command: Command) -> Output:
         stderr = errors.read()
     process.returncode = os.waitstatus_to_exitcode(status)
     rows = json_objects(stdout)
-    if process.returncode != 0 or not rows:
+    if process.returncode != 0 or (command.prints and not rows):
         sys.exit(f"{' '.join(argv)} ended with {process.returncode} and no figure:\n{stdout}{stderr}")
     return Output(rows, usage.ru_maxrss / 1000)
 
@@ -150,9 +153,16 @@ def cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "convoy"
 
 
-def python_with(*names: str) -> Path:
-    """The interpreter of the peers' environment, into which those of PACKAGES that are missing are installed."""
-    venv = cache_folder() / "peers" / "venv"
+def mpirun(ranks: int) -> list[str]:
+    """What starts so many ranks on this machine."""
+    vader = ["--mca", "btl_vader_single_copy_mechanism", "none"]  # containers forbid what it would use
+    return ["mpirun", "--allow-run-as-root", "--oversubscribe", "--bind-to", "none", *vader, "-n", str(ranks)]
+
+
+def python_with(*names: str, environment: str = "venv") -> Path:
+    """The interpreter of an environment of peers, into which those of PACKAGES that are missing are installed. One that needs
+    other versions of the others' libraries has an environment of its own."""
+    venv = cache_folder() / "peers" / environment
     python = venv / "bin" / "python"
     if not python.exists():
         subprocess.run([sys.executable, "-m", "venv", venv], check=True)

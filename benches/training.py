@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from harness import OURS, RELEASE, ROOT, Bench, Command, only_row, python_with
+from harness import OURS, RELEASE, ROOT, Bench, Command, mpirun, only_row, python_with
 
 WORKER = RELEASE / "worker"
 BUILD = ["--workspace"]

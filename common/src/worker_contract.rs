@@ -4,6 +4,7 @@
 //! rank 0; rank 0 broadcasts it, since hosts share no file system and arguments are visible to everyone. Every rank
 //! then opens a TCP connection to the launcher and exchanges JSON lines: [`FromRank`] one way, [`ToRank`] the other.
 
+use std::fmt;
 use std::io::{self, BufRead, Write};
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -128,6 +129,9 @@ pub enum FromRank {
         step: u64,
         /// What the rank is doing.
         phase: Phase,
+        /// What it exchanges with other ranks at the moment, or did last, for people; none before the first time.
+        #[serde(default)]
+        exchange: Option<String>,
     },
     /// A completed step, from rank 0.
     Progress(crate::metrics::StepRecord),
@@ -169,6 +173,17 @@ pub enum Phase {
     Evaluating,
     /// Waiting for a checkpoint to be committed before the end.
     Saving,
+}
+
+impl fmt::Display for Phase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Phase::Starting => "starting",
+            Phase::Training => "training",
+            Phase::Evaluating => "evaluating",
+            Phase::Saving => "saving",
+        })
+    }
 }
 
 /// How far a prepare job is; with `--progress-lines` it prints these, each on a line of its own after

@@ -1,9 +1,10 @@
 //! Why an attempt ended: evidence becomes one exit code and one block that a person can act on. Pure.
 
 use std::fmt;
+use std::time::Duration;
 
 use common::topology::Rank;
-use common::worker_contract::ExitCode;
+use common::worker_contract::{ExitCode, Phase};
 use nix::sys::signal::Signal;
 
 /// What a rank said before it ended.
@@ -15,6 +16,40 @@ pub struct RankExit {
     pub code: ExitCode,
     /// Its error.
     pub message: String,
+}
+
+/// What a rank was doing when it was last heard.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LastHeard {
+    /// Which.
+    pub rank: Rank,
+    /// Completed steps.
+    pub step: u64,
+    /// What it was doing.
+    pub phase: Phase,
+    /// What it exchanged with others, in its words.
+    pub exchange: Option<String>,
+    /// How long that was ago when the first rank failed.
+    pub silence: Duration,
+}
+
+/// A rank that lives says something every second.
+const SILENCE_MIN: Duration = Duration::from_secs(3);
+/// Of so many ranks a block tells what they did last.
+const RANKS_TOLD_MAX: usize = 16;
+
+impl fmt::Display for LastHeard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let LastHeard { rank, step, phase, exchange, silence } = self;
+        write!(f, "rank {rank}: {phase}, {step} steps completed")?;
+        if let Some(exchange) = exchange {
+            write!(f, "; {exchange}")?;
+        }
+        if *silence >= SILENCE_MIN {
+            write!(f, "; not heard from for {:.0} s", silence.as_secs_f64())?;
+        }
+        Ok(())
+    }
 }
 
 /// How the process ended that the launcher had started: mpirun, or the only rank.
@@ -71,6 +106,8 @@ pub struct Evidence {
     pub process: ProcessEnd,
     /// What mpirun itself printed last; empty where there is one rank.
     pub mpirun_words: Vec<String>,
+    /// What each rank did last.
+    pub last_heard: Vec<LastHeard>,
 }
 
 /// Why an attempt ended.
@@ -84,12 +121,25 @@ pub struct Cause {
     pub headline: String,
     /// What the rank, or mpirun, said about it; may be empty.
     pub message: String,
+    /// Where several ranks have lost each other: what each did last, those first that are most likely to be why.
+    pub last_heard: Vec<LastHeard>,
 }
 
 impl Cause {
     /// Weighs the evidence: what a rank said itself counts most, then what the launcher did, then what is left when a
     /// rank was killed and could say nothing.
     pub fn of(evidence: &Evidence) -> Self {
+        let mut cause = Self::weigh(evidence);
+        if cause.code == ExitCode::Communication && evidence.last_heard.len() > 1 {
+            cause.last_heard = evidence.last_heard.clone();
+            // Who has fallen silent, and then who has not got as far as the others.
+            let silence = |heard: &LastHeard| heard.silence.saturating_sub(SILENCE_MIN).as_secs();
+            cause.last_heard.sort_by_key(|heard| (std::cmp::Reverse(silence(heard)), heard.step));
+        }
+        cause
+    }
+
+    fn weigh(evidence: &Evidence) -> Self {
         if let Some(Killed::Misfit { reason }) = &evidence.killed {
             return Cause::new(ExitCode::Config, None, "the worker does not fit this launcher", reason);
         }
@@ -146,7 +196,7 @@ impl Cause {
     }
 
     fn new(code: ExitCode, rank: Option<Rank>, headline: impl Into<String>, message: impl Into<String>) -> Self {
-        Cause { code, rank, headline: headline.into(), message: message.into() }
+        Cause { code, rank, headline: headline.into(), message: message.into(), last_heard: Vec::new() }
     }
 
     /// The block for people; `log_tail` are the last lines of the rank that it began at.
@@ -154,6 +204,15 @@ impl Cause {
         let mut block = format!("attempt {attempt} ended: {self}");
         for line in self.message.lines() {
             block.push_str(&format!("\n  {line}"));
+        }
+        if !self.last_heard.is_empty() {
+            block.push_str("\n  what each rank did last:");
+        }
+        for heard in self.last_heard.iter().take(RANKS_TOLD_MAX) {
+            block.push_str(&format!("\n    {heard}"));
+        }
+        if let more @ 1.. = self.last_heard.len().saturating_sub(RANKS_TOLD_MAX) {
+            block.push_str(&format!("\n    and {more} more"));
         }
         if let (Some(rank), false) = (self.rank, log_tail.is_empty()) {
             block.push_str(&format!("\n  last lines of rank {rank}:"));
@@ -209,7 +268,7 @@ the job to be terminated. The first process to do so was:
 
     fn evidence(process: ProcessEnd, words: &str) -> Evidence {
         let mpirun_words = words.lines().map(str::to_owned).collect();
-        Evidence { first_failure: None, killed: None, process, mpirun_words }
+        Evidence { first_failure: None, killed: None, process, mpirun_words, last_heard: Vec::new() }
     }
 
     fn failure(code: ExitCode) -> Option<RankExit> {
@@ -228,6 +287,33 @@ the job to be terminated. The first process to do so was:
             "attempt 4 ended: rank 2 failed (exit 3: data missing, corrupt or denied)\n  the shard x is truncated\n  \
              last lines of rank 2:\n  | one\n  | two"
         );
+    }
+
+    #[test]
+    fn who_has_fallen_silent_is_told_first_and_only_where_ranks_have_lost_each_other() {
+        let heard = |rank, step, silence| LastHeard {
+            rank: Rank(rank),
+            step,
+            phase: Phase::Training,
+            exchange: (rank == 1).then(|| "in all-reduce (gradients, bucket 3) over NCCL for 5.0 s".to_owned()),
+            silence: Duration::from_secs(silence),
+        };
+        let mut evidence = evidence(ProcessEnd::Status(4), "");
+        evidence.last_heard = vec![heard(0, 7, 1), heard(1, 6, 2), heard(2, 7, 9)];
+        evidence.first_failure = failure(ExitCode::Communication);
+        assert_eq!(
+            Cause::of(&evidence).block(1, &[]),
+            "attempt 1 ended: rank 2 failed (exit 4: communication failed or a rank was lost)\n  \
+             the shard x is truncated\n  what each rank did last:\n    \
+             rank 2: training, 7 steps completed; not heard from for 9 s\n    \
+             rank 1: training, 6 steps completed; in all-reduce (gradients, bucket 3) over NCCL for 5.0 s\n    \
+             rank 0: training, 7 steps completed"
+        );
+        evidence.last_heard = (0..20).map(|rank| heard(rank, 7, 0)).collect();
+        let block = Cause::of(&evidence).block(1, &[]);
+        assert!(block.contains("rank 15: ") && block.ends_with("and 4 more"), "{block}");
+        evidence.first_failure = failure(ExitCode::Data);
+        assert!(Cause::of(&evidence).last_heard.is_empty());
     }
 
     #[test]

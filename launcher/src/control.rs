@@ -179,7 +179,7 @@ mod tests {
         let Event::Connected { rank: Rank(1), mut link } = rig.events.recv().unwrap() else { panic!("no connection") };
         write_line(&mut link, &ToRank::Stop).unwrap();
         assert_eq!(read_line(&mut BufReader::new(&stream)).unwrap(), Some(ToRank::Stop));
-        let heartbeat = FromRank::Heartbeat { step: 3, phase: Phase::Training };
+        let heartbeat = FromRank::Heartbeat { step: 3, phase: Phase::Training, exchange: None };
         write_line(&mut stream, &heartbeat).unwrap();
         let Event::Message { rank: Rank(1), message } = rig.events.recv().unwrap() else { panic!("no message") };
         assert_eq!(message, heartbeat);
@@ -191,7 +191,7 @@ mod tests {
             let rig = Rig::new();
             let FromRank::Hello { version, rank, world_size, pid, host, .. } = rig.hello() else { unreachable!() };
             rig.connect(&FromRank::Hello { version, token: "guess".into(), rank, world_size, pid, host });
-            rig.connect(&FromRank::Heartbeat { step: 1, phase: Phase::Training });
+            rig.connect(&FromRank::Heartbeat { step: 1, phase: Phase::Training, exchange: None });
             rig
         };
         drop(server);

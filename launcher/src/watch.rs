@@ -17,7 +17,7 @@ use nix::sys::signal::Signal;
 use serde_json::json;
 
 use crate::backend::local::{self, Ranks};
-use crate::cause::{Cause, Evidence, Killed, RankExit};
+use crate::cause::{Cause, Evidence, Killed, LastHeard, RankExit};
 use crate::control::ControlServer;
 use crate::error::LaunchError;
 use crate::event::Event;
@@ -101,6 +101,7 @@ pub fn attempt(
         audience,
         links: BTreeMap::new(),
         positions: BTreeMap::new(),
+        last_heard: None,
         still: Duration::ZERO,
         last_look: Instant::now(),
         first_failure: None,
@@ -118,7 +119,9 @@ struct Watch<'a> {
     audience: Audience<'a>,
     links: BTreeMap<Rank, TcpStream>,
     /// What each rank was last heard to do.
-    positions: BTreeMap<Rank, (u64, Phase)>,
+    positions: BTreeMap<Rank, Position>,
+    /// That of all ranks when the first of them failed: as they end, they may say other things.
+    last_heard: Option<Vec<LastHeard>>,
     /// How long no rank has advanced, as far as this process was awake to see it.
     still: Duration,
     last_look: Instant,
@@ -129,6 +132,14 @@ struct Watch<'a> {
     /// When the ranks are killed if they are still there, and why.
     deadline: Option<(Instant, Killed)>,
     stop_requested: bool,
+}
+
+/// What a rank was heard to do, and when.
+struct Position {
+    step: u64,
+    phase: Phase,
+    exchange: Option<String>,
+    at: Instant,
 }
 
 impl Watch<'_> {
@@ -158,9 +169,10 @@ impl Watch<'_> {
         while let Ok(event) = events.recv_timeout(until.saturating_duration_since(Instant::now())) {
             self.on_event(event);
         }
+        let last_heard = self.last_heard.take().unwrap_or_else(|| self.heard(Instant::now()));
         let (first_failure, killed) = (self.first_failure, self.killed);
         let mpirun_words = self.audience.logs.tail(None);
-        let cause = Cause::of(&Evidence { first_failure, killed, process, mpirun_words });
+        let cause = Cause::of(&Evidence { first_failure, killed, process, mpirun_words, last_heard });
         Ok(Outcome { cause, stop_requested: self.stop_requested })
     }
 
@@ -190,9 +202,10 @@ impl Watch<'_> {
     fn on_message(&mut self, rank: Rank, message: FromRank) {
         match message {
             FromRank::Hello { .. } => {}
-            FromRank::Heartbeat { step, phase } => self.on_position(rank, step, phase),
+            FromRank::Heartbeat { step, phase, exchange } => self.on_position(rank, step, phase, exchange),
             FromRank::Progress(record) => {
-                self.on_position(rank, record.step, Phase::Training);
+                let exchange = self.positions.get_mut(&rank).and_then(|position| position.exchange.take());
+                self.on_position(rank, record.step, Phase::Training, exchange);
                 self.audience.view.step(&record);
             }
             FromRank::Validation(record) => {
@@ -204,6 +217,7 @@ impl Watch<'_> {
                 self.announced.insert(rank, code);
                 let is_failure = !matches!(code, ExitCode::Done | ExitCode::Stopped);
                 if is_failure && self.first_failure.is_none() {
+                    self.last_heard = Some(self.heard(Instant::now()));
                     self.first_failure = Some(RankExit { rank, code, message });
                     self.kill_after(LINGER, Killed::Lingered);
                 }
@@ -224,12 +238,23 @@ impl Watch<'_> {
         }
     }
 
-    fn on_position(&mut self, rank: Rank, step: u64, phase: Phase) {
-        let before = self.positions.insert(rank, (step, phase));
-        if before.is_none_or(|(step_before, phase_before)| step > step_before || phase != phase_before) {
+    fn on_position(&mut self, rank: Rank, step: u64, phase: Phase, exchange: Option<String>) {
+        let before = self.positions.insert(rank, Position { step, phase, exchange, at: Instant::now() });
+        if before.is_none_or(|before| step > before.step || phase != before.phase) {
             self.still = Duration::ZERO;
         }
         self.audience.seen.step_max = self.audience.seen.step_max.max(step);
+    }
+
+    fn heard(&self, now: Instant) -> Vec<LastHeard> {
+        let heard = |(rank, position): (&Rank, &Position)| LastHeard {
+            rank: *rank,
+            step: position.step,
+            phase: position.phase,
+            exchange: position.exchange.clone(),
+            silence: now.duration_since(position.at),
+        };
+        self.positions.iter().map(heard).collect()
     }
 
     fn on_request(&mut self, request: Request, interrupts: &Interrupts) {

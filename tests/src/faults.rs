@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::str::FromStr;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -17,6 +17,7 @@ use hyper::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, RA
 use hyper::{Method, Request, Response, StatusCode};
 use s3s::service::S3Service;
 
+use crate::link::Link;
 use crate::random::mix;
 
 /// One thing that goes wrong.
@@ -52,6 +53,8 @@ const NAMES: [(&str, Fault); 8] = [
     ("wrong-bytes", Fault::WrongBytes),
 ];
 
+const KEYS: &str = "rate, seed, kinds, burst, silence_ms, latency_ms and bytes_per_second";
+
 /// What a server does wrong, and what it has done.
 #[derive(Debug, Default)]
 pub struct Faults {
@@ -73,6 +76,8 @@ pub struct Plan {
     pub silence: Duration,
     /// What the first requests meet, one each, before the rate counts; `None` is nothing.
     pub first: Vec<Option<Fault>>,
+    /// What requests and answers go over, where it is slow.
+    pub link: Option<Arc<Link>>,
 }
 
 #[derive(Debug, Default)]
@@ -95,11 +100,12 @@ impl Plan {
         Plan { first: faults.iter().copied().map(Some).collect(), silence, ..Plan::default() }
     }
 
-    /// Reads `rate=0.2,seed=1,kinds=reset+slow-down,burst=3,silence_ms=30000`; all but `rate` may be left out. The kinds
-    /// are all that a reader can recover from without knowing what the bytes should be.
+    /// Reads `rate=0.2,seed=1,kinds=reset+slow-down,burst=3,silence_ms=30000,latency_ms=50,bytes_per_second=20000000`; any
+    /// may be left out. The kinds are all that a reader can recover from without knowing what the bytes should be.
     pub fn parse(text: &str) -> Result<Self, String> {
         let kinds = NAMES[..NAMES.len() - 1].iter().map(|(_, kind)| *kind).collect();
         let mut plan = Plan { seed: 1, kinds, burst: 3, silence: Duration::from_secs(30), ..Plan::default() };
+        let mut link = Link::default();
         for pair in text.split(',') {
             let (key, value) = pair.split_once('=').ok_or_else(|| format!("{pair:?} is not KEY=VALUE"))?;
             match key {
@@ -108,9 +114,12 @@ impl Plan {
                 "burst" => plan.burst = number(pair, value)?,
                 "silence_ms" => plan.silence = Duration::from_millis(number(pair, value)?),
                 "kinds" => plan.kinds = value.split('+').map(kind).collect::<Result<_, _>>()?,
-                _ => return Err(format!("{pair}: the keys are rate, seed, kinds, burst and silence_ms")),
+                "latency_ms" => link.latency = Duration::from_millis(number(pair, value)?),
+                "bytes_per_second" => link.bytes_per_second = number(pair, value)?,
+                _ => return Err(format!("{pair}: the keys are {KEYS}")),
             }
         }
+        plan.link = link.is_slow().then(|| Arc::new(link));
         Ok(plan)
     }
 }
@@ -151,12 +160,19 @@ impl Faults {
             Some(drawn) => drawn,
             None => return Ok(refusal(StatusCode::BAD_REQUEST, "ExpiredToken")),
         };
+        let link = self.state().plan.link.clone();
+        if let Some(link) = &link {
+            tokio::time::sleep(link.latency).await;
+        }
         let answer = match fault {
             None => answered(service, request).await,
             Some(fault) => wrong_answer(fault, silence, service, request).await,
         };
         self.state().in_flight -= 1;
-        answer
+        answer.map(|answer| match link {
+            Some(link) => answer.map(|body| link.carry(body)),
+            None => answer,
+        })
     }
 }
 
@@ -308,6 +324,9 @@ mod tests {
         let plan = Plan::parse("rate=0.2,seed=7,kinds=reset+wrong-bytes,silence_ms=5").unwrap();
         assert_eq!((plan.rate, plan.seed, plan.kinds), (0.2, 7, vec![Fault::Reset, Fault::WrongBytes]));
         assert!(!Plan::parse("rate=1").unwrap().kinds.contains(&Fault::WrongBytes));
+        let link = Plan::parse("latency_ms=50,bytes_per_second=20000000").unwrap().link.unwrap();
+        assert_eq!((link.latency, link.bytes_per_second), (Duration::from_millis(50), 20_000_000));
+        assert!(Plan::parse("rate=0.1").unwrap().link.is_none());
         assert!(Plan::parse("rate=x").unwrap_err().contains("not a number"));
         assert!(Plan::parse("kinds=fire").unwrap_err().contains("slow-down, internal-error"));
     }

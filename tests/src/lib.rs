@@ -6,7 +6,7 @@
 //! - [`random`]: random choices that can be made again.
 //! - [`s3`]: a real S3 server on 127.0.0.1, in the test's process; `s3-server` is the same as a program.
 //! - [`servers`]: other people's stores as processes: moto, Azurite, a web server.
-//! - [`faults`]: what that server does wrong on purpose.
+//! - [`faults`]: what that server does wrong on purpose; [`link`]: how slowly.
 //! - [`storage_conformance`]: what every store must do.
 //!
 //! Functions here panic where they cannot do their part, with what to do about it: that fails the test, as it should.
@@ -16,6 +16,7 @@
 #![allow(clippy::expect_used, reason = "a harness that cannot do its part fails the test, with these words")]
 
 pub mod faults;
+pub mod link;
 pub mod process;
 pub mod random;
 pub mod s3;

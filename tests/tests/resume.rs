@@ -100,8 +100,15 @@ fn a_rank_that_hangs_is_noticed_by_the_others() {
         "run",
         &["train.max_steps=1000", "launch.max_restarts=0", "storage.deadline_s=2", "parallel.timeout_s=5"],
     );
-    let mut running = Running::start(by_launcher(2, &config));
-    running.wait_for("step      3/", DEADLINE);
-    send(running.processes("worker")[0], Signal::SIGSTOP);
-    ended(running, ExitCode::Communication, &["did not end within 5 s (parallel.timeout_s)"]);
+    let words = ["over MPI on host ", "did not end within 5 s (parallel.timeout_s)"];
+    let told = ["what each rank did last:", "not heard from for ", "steps completed; in all-reduce ("];
+    for (command, moment, words) in [
+        (by_launcher(2, &config), "step      3/", [&words[..], &told].concat()),
+        (by_mpirun(2, &config), "step 3/", words.to_vec()),
+    ] {
+        let mut running = Running::start(command);
+        running.wait_for(moment, DEADLINE);
+        send(running.processes("worker")[0], Signal::SIGSTOP);
+        ended(running, ExitCode::Communication, &words);
+    }
 }

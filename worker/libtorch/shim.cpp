@@ -3,8 +3,7 @@
 // Every function returns nullptr, or the message of the C++ exception, which the caller frees with convoy_free_message.
 // Tensors cross as at::Tensor*, which is what torch_sys::C_tensor* points to.
 
-#include <cstring>
-#include <exception>
+#include <cstdlib>
 #include <vector>
 
 #include <ATen/Context.h>
@@ -18,21 +17,11 @@
 #include <ATen/ops/mm.h>
 #include <ATen/ops/native_layer_norm_backward.h>
 
+#include "guarded.h"
+
 using at::Tensor;
 
 namespace {
-
-template <typename Body>
-char* guarded(Body body) {
-  try {
-    body();
-    return nullptr;
-  } catch (const std::exception& error) {
-    return strdup(error.what());
-  } catch (...) {
-    return strdup("an unknown C++ exception");
-  }
-}
 
 std::vector<Tensor> list(Tensor* const* tensors, size_t count) {
   std::vector<Tensor> out;
@@ -80,6 +69,11 @@ char* convoy_add_rows(Tensor* out, Tensor* indices, Tensor* rows) {
       out->index_add_(0, *indices, *rows);
     }
   });
+}
+
+// Copies from to to, which are of one size, without waiting for it where that can be: between a GPU and pinned memory.
+char* convoy_copy_without_waiting(Tensor* from, Tensor* to) {
+  return guarded([&] { to->copy_(*from, /*non_blocking=*/true); });
 }
 
 // Everything that has an order is computed in a fixed one from now on, or fails.

@@ -1,7 +1,7 @@
 //! This rank's end of the control connection, and the requests that reach it: over the connection, or as signals.
 //!
 //! A reader thread turns the launcher's messages into [`Requests`]; a heartbeat thread says every second where the rank
-//! is. A rank that has lost the launcher for `launch.stall_timeout_s` ends itself, so that none outlives a partition.
+//! is and what it exchanges with others. A rank that has lost the launcher for `launch.stall_timeout_s` ends itself, so that none outlives a partition.
 //! Without a launcher (a plain mpirun) there is no connection, and the signals remain.
 
 use std::io::{self, BufReader, ErrorKind};
@@ -15,6 +15,7 @@ use common::topology::{Rank, WorldSize};
 use common::worker_contract::{FromRank, PROTOCOL_VERSION, Phase, ToRank, read_line, write_line};
 use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
 
+use crate::collectives::in_flight::InFlight;
 use crate::error::JobError;
 
 /// How often a rank says that it lives.
@@ -62,6 +63,7 @@ struct Link {
     stream: Mutex<TcpStream>,
     step: AtomicU64,
     phase: AtomicU8,
+    in_flight: Arc<InFlight>,
 }
 
 /// Where the launcher listens and how to be let in.
@@ -75,10 +77,12 @@ pub struct LauncherAddress<'a> {
 }
 
 impl Control {
-    /// Connects to the launcher. `on_lost` is called when it has been gone for too long, and must end the process.
+    /// Connects to the launcher, which is told of `in_flight`. `on_lost` is called when it has been gone for too long, and
+    /// must end the process.
     pub fn connect(
         launcher: &LauncherAddress<'_>,
         (rank, world_size): (Rank, WorldSize),
+        in_flight: Arc<InFlight>,
         requests: &Requests,
         on_lost: fn(JobError),
     ) -> Result<Self, JobError> {
@@ -96,6 +100,7 @@ impl Control {
             stream: Mutex::new(stream),
             step: AtomicU64::new(0),
             phase: AtomicU8::new(phase_code(Phase::Starting)),
+            in_flight,
         });
         let control = Control { link: Some(link) };
         control.send(&FromRank::Hello {
@@ -154,7 +159,7 @@ impl Control {
         let Some(link) = &self.link else { return };
         let step = link.step.load(Ordering::Relaxed);
         let phase = PHASES[usize::from(link.phase.load(Ordering::Relaxed))];
-        self.send(&FromRank::Heartbeat { step, phase });
+        self.send(&FromRank::Heartbeat { step, phase, exchange: link.in_flight.words() });
     }
 }
 

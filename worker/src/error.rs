@@ -7,7 +7,9 @@ use common::worker_contract::ExitCode;
 use crate::checkpoint::CheckpointError;
 use crate::collectives::CollectivesError;
 use crate::collectives::mpi::StartError;
+use crate::collectives::nccl;
 use crate::data::DataError;
+use crate::libtorch::cuda::CudaError;
 
 /// Why a job failed.
 #[derive(Debug, thiserror::Error)]
@@ -30,6 +32,12 @@ pub enum JobError {
     /// MPI could not be started.
     #[error(transparent)]
     Start(#[from] StartError),
+    /// NCCL could not be started.
+    #[error(transparent)]
+    Nccl(#[from] nccl::StartError),
+    /// There is no GPU, and the config wants one.
+    #[error("run.device = \"cuda\": {0}")]
+    Cuda(#[from] CudaError),
     /// Ranks lost each other.
     #[error(transparent)]
     Collectives(#[from] CollectivesError),
@@ -67,11 +75,14 @@ impl JobError {
     /// What the process exits with.
     pub fn exit_code(&self) -> ExitCode {
         match self {
-            JobError::Config(_) | JobError::Usage(_) => ExitCode::Config,
+            JobError::Config(_) | JobError::Usage(_) | JobError::Cuda(_) => ExitCode::Config,
+            JobError::Nccl(nccl::StartError::NoNccl(_) | nccl::StartError::NoGpu) => ExitCode::Config,
             JobError::Data(error) => error.exit_code(),
             JobError::Checkpoint(error) => error.exit_code(),
             JobError::Storage(error) => error.exit_code(),
-            JobError::Start(_) | JobError::Collectives(_) | JobError::LauncherLost(_) => ExitCode::Communication,
+            JobError::Nccl(_) | JobError::Start(_) | JobError::Collectives(_) | JobError::LauncherLost(_) => {
+                ExitCode::Communication
+            }
             JobError::Save { code, .. } => *code,
             JobError::BadNorm { .. } => ExitCode::Numeric,
             JobError::Libtorch(_) => ExitCode::Bug,

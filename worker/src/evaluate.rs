@@ -5,7 +5,7 @@ use common::metrics::ValidationRecord;
 use common::worker_contract::Phase;
 use tch::{Kind, Tensor};
 
-use crate::collectives::{Collectives, ReduceOp};
+use crate::collectives::{Collectives, Label, ReduceOp};
 use crate::data::DataSet;
 use crate::error::JobError;
 use crate::model::Batch;
@@ -56,7 +56,7 @@ impl Validation {
             let sum = state.model.loss_sum(&Batch::new(micro, micro.len() / row))?;
             let _ = loss.shallow_clone().g_add_(&sum);
         }
-        world.collectives.all_reduce(&loss, ReduceOp::Sum).wait()?;
+        world.collectives.all_reduce(&loss, ReduceOp::Sum, Label::new("the validation loss")).wait()?;
         let validation_loss = loss.double_value(&[0]) / (self.sequences * self.sequence_tokens) as f64;
         observer.validation(ValidationRecord {
             step: state.step,

@@ -2,7 +2,7 @@
 //!
 //! - [`world`]: starting MPI, sharing rank 0's start, ending everyone when one rank fails.
 //! - [`control`]: the connection to the launcher, and what is asked of a job.
-//! - [`collectives`]: what ranks exchange, over MPI or within one process.
+//! - [`collectives`]: what ranks exchange, over MPI, NCCL, or within one process.
 //! - [`model`]: GPT-2, forward and backward written out.
 //! - [`gradients`]: flat gradients, exchanged in buckets while backward goes on; clipping.
 //! - [`optimizer`]: its state and its update, AdamW, whole or in parts (ZeRO-1).
@@ -11,7 +11,8 @@
 //! - [`checkpoint`]: save, restore and prune, on the host.
 //! - [`train`]: the loop.
 //! - [`evaluate`], [`sample`], [`bench`]: the other jobs that need the model.
-//! - [`libtorch`]: the shim over what tch lacks.
+//! - [`libtorch`]: the shim over what tch lacks; loading CUDA.
+//! - [`shared_library`]: libraries that are loaded at run time.
 //! - [`trace`]: what this process did when.
 //! - [`error`]: what ends a job, and the exit code.
 
@@ -28,6 +29,7 @@ pub mod libtorch;
 pub mod model;
 pub mod optimizer;
 pub mod sample;
+pub mod shared_library;
 pub mod trace;
 pub mod train;
 pub mod world;

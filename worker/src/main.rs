@@ -8,7 +8,9 @@ use std::process::ExitCode as ProcessExitCode;
 use clap::{Args, Parser, Subcommand};
 use common::config::{RawConfig, RunConfig};
 use common::worker_contract::{ExitCode, FromRank};
-use worker::bench::bench_step;
+use serde::Serialize;
+use worker::bench::{bench_step, bench_stream};
+use worker::collectives::{Collectives, Label};
 use worker::error::JobError;
 use worker::libtorch;
 use worker::sample::{SampleOptions, sample};
@@ -37,6 +39,10 @@ enum Job {
     ///
     /// Example: worker bench-step --model gpt2-124m --batch 4 --sequence 64 --steps 5 --threads 2
     BenchStep(BenchArgs),
+    /// Time the token stream alone, with no training, and print JSON.
+    ///
+    /// Example: mpirun -n 2 worker bench-stream --config configs/tiny-cpu.toml --tokens 100000
+    BenchStream(StreamArgs),
 }
 
 #[derive(Args)]
@@ -114,6 +120,15 @@ struct BenchArgs {
     overrides: Vec<String>,
 }
 
+#[derive(Args)]
+struct StreamArgs {
+    #[command(flatten)]
+    config: ConfigArgs,
+    /// How many tokens each rank takes, rounded up to whole steps.
+    #[arg(long)]
+    tokens: u64,
+}
+
 fn main() -> ProcessExitCode {
     libtorch::keep_freed_memory();
     common::telemetry::init();
@@ -142,7 +157,8 @@ fn run(job: Job) -> Result<ExitCode, JobError> {
             let options = SampleOptions { prompt, tokens, temperature, top_k, top_p, seed, checkpoint };
             sample(&config, &options).map(|()| ExitCode::Done)
         }
-        Job::BenchStep(args) => run_bench(&args),
+        Job::BenchStep(args) => run_bench_step(&args),
+        Job::BenchStream(args) => run_bench_stream(&args),
     }
 }
 
@@ -154,24 +170,36 @@ fn run_train(args: TrainArgs) -> Result<ExitCode, JobError> {
     let world = World::enter(&origin)?;
     world::set_threads(world.config.launch.threads_per_rank);
     let code = train(&world)?;
-    world.collectives.barrier().wait()?;
+    world.collectives.barrier(Label::new("the end of the run")).wait()?;
     world.control.send(&FromRank::Exit { code, message: code.meaning().into() });
     Ok(code)
 }
 
-fn run_bench(args: &BenchArgs) -> Result<ExitCode, JobError> {
+fn run_bench_step(args: &BenchArgs) -> Result<ExitCode, JobError> {
     let ranks = world::start_collectives()?;
     world::set_threads(args.threads);
     let micro = args.micro.unwrap_or_else(|| args.batch.div_ceil(u64::from(ranks.world_size().get())));
     let config = bench_config(args, micro)?;
-    let timing = bench_step(&config, ranks.as_ref(), args.steps)?;
+    print_on_one(ranks.as_ref(), &bench_step(&config, ranks.as_ref(), args.steps)?);
+    Ok(ExitCode::Done)
+}
+
+fn run_bench_stream(args: &StreamArgs) -> Result<ExitCode, JobError> {
+    let ranks = world::start_collectives()?;
+    let mut config = RawConfig::load(&args.config.config, &args.config.overrides)?.run()?;
+    config.make_urls_absolute()?;
+    print_on_one(ranks.as_ref(), &bench_stream(&config, ranks.as_ref(), args.tokens)?);
+    Ok(ExitCode::Done)
+}
+
+/// Rank 0 prints the result of a bench as a JSON line.
+fn print_on_one(ranks: &dyn Collectives, result: &impl Serialize) {
     if ranks.rank().is_zero() {
         #[allow(clippy::print_stdout, reason = "the result of the command")]
         {
-            println!("{}", serde_json::to_string(&timing).unwrap_or_default());
+            println!("{}", serde_json::to_string(result).unwrap_or_default());
         }
     }
-    Ok(ExitCode::Done)
 }
 
 /// A run of the bench's size that reads and writes nothing.

@@ -45,8 +45,13 @@ pub fn is_on() -> bool {
 
 /// Records that `name` went on from `start` until now.
 pub fn record(lane: Lane, name: impl Into<Cow<'static, str>>, start: Instant) {
+    record_span(lane, name, start, Instant::now());
+}
+
+/// Records that `name` went on from `start` until `end`.
+pub fn record_span(lane: Lane, name: impl Into<Cow<'static, str>>, start: Instant, end: Instant) {
     if is_on() {
-        let span = Span { lane, name: name.into(), start, end: Instant::now() };
+        let span = Span { lane, name: name.into(), start, end };
         SPANS.lock().unwrap_or_else(PoisonError::into_inner).push(span);
     }
 }

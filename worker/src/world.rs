@@ -6,21 +6,28 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
-use common::attempt;
-use common::config::{CollectivesKind, RawConfig, RunConfig};
+use common::attempt::{self, host_name};
+use common::config::{CollectivesKind, DeviceKind, RawConfig, RunConfig};
 use common::storage::Folder;
 use common::topology::Rank;
 use common::worker_contract::{ExitCode, FromRank, PROTOCOL_VERSION, StartLine, read_line};
 use serde::{Deserialize, Serialize};
+use tch::Device;
 
-use crate::collectives::Collectives;
+use crate::collectives::delayed::Delayed;
 use crate::collectives::mpi::{self, Mpi};
+use crate::collectives::nccl::{Ending, Nccl};
 use crate::collectives::single::Single;
+use crate::collectives::{Collectives, CollectivesError};
 use crate::control::{Control, LauncherAddress, Requests};
 use crate::error::JobError;
+use crate::libtorch::cuda;
 
 /// How long ranks may need to find each other, before the config says how long a collective may take.
 const START_TIMEOUT: Duration = Duration::from_secs(300);
+
+/// How long a rank that has lost others leaves these to say the same, before it ends all.
+const LAST_WORDS: Duration = Duration::from_secs(2);
 
 /// Everything that a job on this rank works with.
 pub struct World {
@@ -30,6 +37,10 @@ pub struct World {
     pub attempt: u32,
     /// The other ranks.
     pub collectives: Arc<dyn Collectives>,
+    /// What this rank has to compute on.
+    pub device: Device,
+    /// Number of hosts.
+    pub hosts: usize,
     /// The launcher, if there is one.
     pub control: Control,
     /// What is asked of this job.
@@ -80,20 +91,81 @@ impl World {
                 let lost_timeout = Duration::from_secs(config.launch.stall_timeout_s);
                 let launcher = LauncherAddress { address, token, lost_timeout };
                 let me = (collectives.rank(), collectives.world_size());
-                Control::connect(&launcher, me, &requests, |error| fail(&error.to_string(), error.exit_code()))?
+                let in_flight = collectives.in_flight().clone();
+                let on_lost = |error: JobError| fail(&error.to_string(), error.exit_code());
+                Control::connect(&launcher, me, in_flight, &requests, on_lost)?
             }
             None => Control::default(),
         };
         let _ = CONTROL.set(control.clone());
-        Ok(World { config, attempt: start.attempt, collectives, control, requests })
+        let neighbours = Neighbours::meet(collectives.as_ref())?;
+        let device = neighbours.device(config.run.device)?;
+        let collectives = with_nccl(&config, collectives, device)?;
+        let collectives = Delayed::if_asked(collectives);
+        *COLLECTIVES.lock().unwrap_or_else(PoisonError::into_inner) = Some(collectives.clone());
+        Ok(World { config, attempt: start.attempt, collectives, device, hosts: neighbours.hosts, control, requests })
     }
+}
+
+/// Who else is on this rank's host.
+struct Neighbours {
+    /// Number of hosts over all ranks.
+    hosts: usize,
+    /// Ranks on this host that come before this one.
+    local_rank: usize,
+}
+
+impl Neighbours {
+    fn meet(collectives: &dyn Collectives) -> Result<Self, CollectivesError> {
+        let mut hosts = collectives.gather_bytes(host_name().as_bytes())?;
+        let (before, from) = hosts.split_at(collectives.rank().index());
+        let local_rank = before.iter().filter(|host| **host == from[0]).count();
+        hosts.sort_unstable();
+        hosts.dedup();
+        Ok(Neighbours { hosts: hosts.len(), local_rank })
+    }
+
+    /// What this rank computes on. Nothing may have asked libtorch about CUDA before.
+    fn device(&self, kind: DeviceKind) -> Result<Device, JobError> {
+        let gpus = match kind {
+            DeviceKind::Cpu => return Ok(Device::Cpu),
+            DeviceKind::Cuda => cuda::load()?,
+            DeviceKind::Auto => match cuda::load() {
+                Ok(gpus) => gpus,
+                Err(_) => return Ok(Device::Cpu),
+            },
+        };
+        Ok(Device::Cuda(self.local_rank % gpus))
+    }
+}
+
+/// `collectives`, with NCCL where the config wants it.
+fn with_nccl(
+    config: &RunConfig,
+    collectives: Arc<dyn Collectives>,
+    device: Device,
+) -> Result<Arc<dyn Collectives>, JobError> {
+    let is_wanted = match config.parallel.collectives {
+        CollectivesKind::Nccl => true,
+        CollectivesKind::Auto => collectives.world_size().get() > 1 && device.is_cuda(),
+        CollectivesKind::Single | CollectivesKind::Mpi => false,
+    };
+    if !is_wanted {
+        return Ok(collectives);
+    }
+    let timeout = Duration::from_secs(config.parallel.timeout_s);
+    let ending = Ending {
+        announce: |error| announce_failure(&error.to_string(), ExitCode::Communication),
+        end: |error| fail(&error.to_string(), ExitCode::Communication),
+    };
+    Ok(Arc::new(Nccl::start(collectives, device, timeout, ending)?))
 }
 
 /// MPI if this process is one of several, a world of one otherwise. It is up until [`leave`] or [`fail`].
 pub fn start_collectives() -> Result<Arc<dyn Collectives>, JobError> {
     let collectives: Arc<dyn Collectives> = match mpi::is_launched_by_mpi() {
         true => Arc::new(Mpi::start(START_TIMEOUT)?),
-        false => Arc::new(Single),
+        false => Arc::new(Single::default()),
     };
     let _ = RANK.set(collectives.rank());
     *COLLECTIVES.lock().unwrap_or_else(PoisonError::into_inner) = Some(collectives.clone());
@@ -178,6 +250,9 @@ fn check_collectives(config: &RunConfig, collectives: &dyn Collectives) -> Resul
         CollectivesKind::Single if world.get() > 1 => Err(JobError::Usage(format!(
             "parallel.collectives = \"single\", but there are {world} ranks; use \"auto\""
         ))),
+        CollectivesKind::Nccl if world.get() == 1 => Err(JobError::Usage(
+            "parallel.collectives = \"nccl\", but there is one rank, which exchanges nothing; use \"auto\"".into(),
+        )),
         CollectivesKind::Mpi if !is_mpi => Err(JobError::Usage(
             "parallel.collectives = \"mpi\", but this worker was not started by mpirun; use \"auto\"".into(),
         )),
@@ -201,8 +276,13 @@ pub fn announce_failure(message: &str, code: ExitCode) {
 }
 
 /// Ends every rank because this one failed: says why, and aborts the world.
+///
+/// Where ranks have lost each other, others are about to say the same, with what they were doing; they are given a moment.
 pub fn fail(message: &str, code: ExitCode) {
     announce_failure(message, code);
+    if code == ExitCode::Communication {
+        std::thread::sleep(LAST_WORDS);
+    }
     mpi::abort_world(i32::from(code.number()));
 }
 

@@ -1,18 +1,34 @@
-//! The conformance suite of the collectives: one list of checks, run by one process alone (`single`) and by 1 to 4
-//! processes of this very test under a real mpirun (`mpi`).
+//! The conformance suite of the collectives: one list of checks, run by one process alone (`single`), by 1 to 4
+//! processes of this very test under a real mpirun (`mpi`), and by 2 to 4 over a stand-in for NCCL (`nccl`), which also
+//! fails here in every way that Convoy must survive. What a real NCCL does, no test here has seen.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::process::Command;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::sync::Arc;
+use std::time::Duration;
 
+use common::attempt::host_name;
 use common::topology::Rank;
+use common::worker_contract::ExitCode;
 use tch::{Device, Kind, Tensor};
-use worker::collectives::{Collectives, Pending, ReduceOp, mpi};
-use worker::world::{leave, start_collectives};
+use worker::collectives::nccl::{Ending, Nccl};
+use worker::collectives::{Collectives, Label, Pending, ReduceOp, mpi};
+use worker::world::{announce_failure, fail, leave, start_collectives};
 
 /// Elements per rank: none, one, odd, and more than one MPI segment.
 const SIZES: [i64; 5] = [0, 1, 7, 1000, 1_000_003];
 const KINDS: [Kind; 4] = [Kind::Float, Kind::Double, Kind::Int64, Kind::Uint8];
+const LABEL: Label = Label::new("a test");
+
+/// The kinds of `ranks`: MPI has no bfloat16.
+fn kinds() -> Vec<Kind> {
+    match is_over_nccl() {
+        true => [&KINDS[..], &[Kind::BFloat16]].concat(),
+        false => KINDS.to_vec(),
+    }
+}
 
 /// Small whole numbers, exact in every kind: element i of rank r.
 fn values(n: i64, rank: u32, kind: Kind) -> Tensor {
@@ -26,13 +42,13 @@ fn total(n: i64, world: u32, kind: Kind) -> Tensor {
 }
 
 fn all_reduce_sums_and_takes_the_largest(ranks: &dyn Collectives, world: u32) {
-    for kind in KINDS {
+    for kind in kinds() {
         for n in SIZES {
             let sum = values(n, ranks.rank().0, kind);
-            ranks.all_reduce(&sum, ReduceOp::Sum).wait().unwrap();
+            ranks.all_reduce(&sum, ReduceOp::Sum, LABEL).wait().unwrap();
             assert_eq!(sum, total(n, world, kind), "{kind:?} {n}");
             let max = values(n, ranks.rank().0, kind);
-            ranks.all_reduce(&max, ReduceOp::Max).wait().unwrap();
+            ranks.all_reduce(&max, ReduceOp::Max, LABEL).wait().unwrap();
             let expected = (0..world).map(|r| values(n, r, kind)).reduce(|a, b| a.maximum(&b)).unwrap();
             assert_eq!(max, expected, "{kind:?} {n}");
         }
@@ -42,17 +58,17 @@ fn all_reduce_sums_and_takes_the_largest(ranks: &dyn Collectives, world: u32) {
 fn all_reduce_gives_every_rank_the_same_bits(ranks: &dyn Collectives) {
     tch::manual_seed(i64::from(ranks.rank().0));
     let noise = Tensor::randn([100_003], (Kind::Float, Device::Cpu));
-    ranks.all_reduce(&noise, ReduceOp::Sum).wait().unwrap();
+    ranks.all_reduce(&noise, ReduceOp::Sum, LABEL).wait().unwrap();
     let bits = noise.view_dtype(Kind::Int).sum(Kind::Int64).int64_value(&[]);
     ranks.agree_same(bits as u64, "a reduced sum").unwrap();
 }
 
 fn reduce_scatter_gives_each_rank_its_part(ranks: &dyn Collectives, world: u32) {
-    for kind in KINDS {
+    for kind in kinds() {
         for n in SIZES {
             let input = values(n * i64::from(world), ranks.rank().0, kind);
             let output = Tensor::zeros([n], (kind, Device::Cpu));
-            ranks.reduce_scatter(&input, &output).wait().unwrap();
+            ranks.reduce_scatter(&input, &output, LABEL).wait().unwrap();
             let whole = total(n * i64::from(world), world, kind);
             assert_eq!(output, whole.narrow(0, n * i64::from(ranks.rank().0), n), "{kind:?} {n}");
         }
@@ -60,10 +76,10 @@ fn reduce_scatter_gives_each_rank_its_part(ranks: &dyn Collectives, world: u32) 
 }
 
 fn all_gather_keeps_the_order_of_ranks(ranks: &dyn Collectives, world: u32) {
-    for kind in KINDS {
+    for kind in kinds() {
         for n in SIZES {
             let output = Tensor::zeros([n * i64::from(world)], (kind, Device::Cpu));
-            ranks.all_gather(&values(n, ranks.rank().0, kind), &output).wait().unwrap();
+            ranks.all_gather(&values(n, ranks.rank().0, kind), &output, LABEL).wait().unwrap();
             let parts: Vec<_> = (0..world).map(|r| values(n, r, kind)).collect();
             assert_eq!(output, Tensor::cat(&parts, 0), "{kind:?} {n}");
         }
@@ -71,11 +87,11 @@ fn all_gather_keeps_the_order_of_ranks(ranks: &dyn Collectives, world: u32) {
 }
 
 fn broadcast_comes_from_any_root(ranks: &dyn Collectives, world: u32) {
-    for kind in KINDS {
+    for kind in kinds() {
         for n in SIZES {
             for root in 0..world {
                 let tensor = values(n, ranks.rank().0, kind);
-                ranks.broadcast(&tensor, Rank(root)).wait().unwrap();
+                ranks.broadcast(&tensor, Rank(root), LABEL).wait().unwrap();
                 assert_eq!(tensor, values(n, root, kind), "{kind:?} {n} from {root}");
             }
         }
@@ -97,23 +113,48 @@ fn agreements_hold_on_every_rank(ranks: &dyn Collectives, world: u32) {
 
 fn many_operations_at_once_end_in_order(ranks: &dyn Collectives, world: u32) {
     let tensors: Vec<_> = (0..50).map(|i| values(100 + i, ranks.rank().0, Kind::Float)).collect();
-    let pending: Vec<_> = tensors.iter().map(|t| ranks.all_reduce(t, ReduceOp::Sum)).collect();
+    let pending: Vec<_> = tensors.iter().map(|t| ranks.all_reduce(t, ReduceOp::Sum, LABEL)).collect();
     pending.into_iter().try_for_each(Pending::wait).unwrap();
     for (i, tensor) in tensors.iter().enumerate() {
         assert_eq!(*tensor, total(100 + i as i64, world, Kind::Float));
     }
-    ranks.barrier().wait().unwrap();
+    ranks.barrier(LABEL).wait().unwrap();
 }
 
-/// The suite, on this process's world: alone, or one of several.
+/// Whether this process is a rank that the tests below have started over the stand-in.
+fn is_over_nccl() -> bool {
+    std::env::var_os(OVER_NCCL).is_some()
+}
+
+const OVER_NCCL: &str = "CONVOY_TEST_OVER_NCCL";
+const RANKS: &str = "CONVOY_TEST_RANKS";
+
+/// This process's world: alone, or one of several.
+fn world() -> Arc<dyn Collectives> {
+    common::telemetry::init();
+    let ranks = start_collectives().unwrap();
+    if mpi::is_launched_by_mpi() {
+        let expected: u32 = std::env::var(RANKS).unwrap().parse().unwrap();
+        assert_eq!(ranks.world_size().get(), expected, "mpirun started another number of ranks");
+    }
+    if !is_over_nccl() {
+        return ranks;
+    }
+    let ending = Ending {
+        announce: |error| announce_failure(&error.to_string(), ExitCode::Communication),
+        end: |error| fail(&error.to_string(), ExitCode::Communication),
+    };
+    Arc::new(Nccl::start(ranks, Device::Cpu, TIMEOUT, ending).unwrap())
+}
+
+/// How long an operation may take in a test of one that never ends.
+const TIMEOUT: Duration = Duration::from_secs(3);
+
+/// The suite, on this process's world.
 #[test]
 fn conforms() {
-    let ranks = start_collectives().unwrap();
+    let ranks = world();
     let (ranks, world) = (ranks.as_ref(), ranks.world_size().get());
-    if mpi::is_launched_by_mpi() {
-        let expected: u32 = std::env::var("CONVOY_TEST_RANKS").unwrap().parse().unwrap();
-        assert_eq!(world, expected, "mpirun started another number of ranks");
-    }
     all_reduce_sums_and_takes_the_largest(ranks, world);
     all_reduce_gives_every_rank_the_same_bits(ranks);
     reduce_scatter_gives_each_rank_its_part(ranks, world);
@@ -124,18 +165,60 @@ fn conforms() {
     leave();
 }
 
-/// Runs one test of this binary on `ranks` processes.
-fn under_mpirun(ranks: u32, test: &str) -> std::process::Output {
-    let program = std::env::current_exe().unwrap();
-    Command::new("mpirun")
+/// Ten buckets at once, of which something may go wrong with one.
+#[test]
+fn exchanges_ten_buckets() {
+    let ranks = world();
+    let buckets: Vec<_> = (0..10).map(|i| values(1000 + i, ranks.rank().0, Kind::Float)).collect();
+    let all_reduce = |(i, bucket)| ranks.all_reduce(bucket, ReduceOp::Sum, Label::bucket("gradients", i));
+    let pending: Vec<_> = buckets.iter().enumerate().map(all_reduce).collect();
+    pending.into_iter().try_for_each(Pending::wait).unwrap();
+    for (bucket, i) in buckets.iter().zip(0..) {
+        assert_eq!(*bucket, total(1000 + i, ranks.world_size().get(), Kind::Float));
+    }
+    leave();
+}
+
+/// `test` of this binary on `ranks` processes.
+fn under_mpirun(ranks: u32, test: &str) -> Command {
+    let mut command = Command::new("mpirun");
+    command
         .args(["-n", &ranks.to_string(), "--oversubscribe", "--bind-to", "none", "--allow-run-as-root"])
         .args(["--mca", "btl_vader_single_copy_mechanism", "none", "--mca", "mpi_yield_when_idle", "1"])
-        .arg(program)
+        .arg(std::env::current_exe().unwrap())
         .args(["--exact", test, "--nocapture", "--test-threads", "1"])
-        .env("CONVOY_TEST_RANKS", ranks.to_string())
+        .env(RANKS, ranks.to_string())
         .env("OMP_NUM_THREADS", "1")
-        .output()
-        .unwrap()
+        .env_remove("RUST_LOG");
+    command
+}
+
+/// The same over the stand-in, which leaves a line in `log` for each communicator that it ends.
+fn over_the_stand_in(ranks: u32, test: &str, log: &Path) -> Command {
+    let mut command = under_mpirun(ranks, test);
+    command.env(OVER_NCCL, "1").env("CONVOY_NCCL_LIBRARY", stand_in()).env("CONVOY_STAND_IN_LOG", log);
+    command
+}
+
+/// The stand-in for NCCL, which cargo builds beside the folder of this test's executable.
+fn stand_in() -> PathBuf {
+    let test = std::env::current_exe().unwrap();
+    let path = test.parent().and_then(Path::parent).unwrap().join("libnccl_stand_in.so");
+    assert!(path.is_file(), "no {}; build it with `cargo build --release --workspace`", path.display());
+    path
+}
+
+/// What an ended command has printed.
+fn printed(output: &Output) -> String {
+    [&output.stdout, &output.stderr].map(|text| String::from_utf8_lossy(text).into_owned()).concat()
+}
+
+/// Every one of `ranks` processes must pass.
+fn all_pass(ranks: u32, mut command: Command) {
+    let output = command.output().unwrap();
+    let text = printed(&output);
+    assert!(output.status.success(), "{ranks} ranks:\n{text}");
+    assert_eq!(text.matches("1 passed").count(), ranks as usize, "{ranks} ranks:\n{text}");
 }
 
 #[test]
@@ -143,10 +226,75 @@ fn mpi_conforms_on_one_to_four_ranks() {
     if mpi::is_launched_by_mpi() {
         return;
     }
-    for ranks in 1..=4 {
-        let output = under_mpirun(ranks, "conforms");
-        let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-        assert!(output.status.success(), "{ranks} ranks:\n{out}\n{err}");
-        assert_eq!(out.matches("1 passed").count(), ranks as usize, "{ranks} ranks:\n{out}\n{err}");
+    (1..=4).for_each(|ranks| all_pass(ranks, under_mpirun(ranks, "conforms")));
+}
+
+#[test]
+fn nccl_conforms_on_two_to_four_ranks() {
+    for ranks in 2..=4 {
+        let log = tempfile::NamedTempFile::new().unwrap();
+        let mut command = over_the_stand_in(ranks, "conforms", log.path());
+        command.env("CONVOY_STAND_IN_KINDS", "all");
+        all_pass(ranks, command);
+        assert_eq!(ended(log.path()), every_rank(ranks, "closed"));
     }
+}
+
+#[test]
+fn nccl_waits_for_operations_that_are_slow() {
+    let log = tempfile::NamedTempFile::new().unwrap();
+    let mut command = over_the_stand_in(2, "exchanges_ten_buckets", log.path());
+    command.env("CONVOY_STAND_IN_DELAY_MS", "50");
+    all_pass(2, command);
+}
+
+#[test]
+fn a_rank_that_falls_silent_ends_all() {
+    let text = fails(3, "1:5:silence");
+    let late = format!("all-reduce (gradients, bucket 5) over NCCL on host {} did not end within 3 s", host_name());
+    assert!(text.contains(&late), "no {late:?} in:\n{text}");
+    assert!(text.contains("all-reduce (gradients, bucket 4) over NCCL had ended"), "{text}");
+}
+
+#[test]
+fn an_error_of_nccl_ends_all() {
+    let text = fails(3, "1:5:error");
+    for expected in [
+        format!("rank 1: all-reduce (gradients, bucket 5) over NCCL on host {} failed: unhandled system", host_name()),
+        format!("rank 0: all-reduce (gradients, bucket 5) over NCCL on host {} failed: remote process", host_name()),
+    ] {
+        assert!(text.contains(&expected), "no {expected:?} in:\n{text}");
+    }
+}
+
+#[test]
+fn a_start_that_never_ends_is_given_up() {
+    let text = fails(3, "1:init:silence");
+    let late = format!("connecting (the start of the run) over NCCL on host {} did not end within 3 s", host_name());
+    assert!(text.contains(&late), "no {late:?} in:\n{text}");
+}
+
+/// With `fault`, all ranks end with exit code 4, each after it has said why and aborted. Returns what they said.
+fn fails(ranks: u32, fault: &str) -> String {
+    let log = tempfile::NamedTempFile::new().unwrap();
+    let mut command = over_the_stand_in(ranks, "exchanges_ten_buckets", log.path());
+    let output = command.env("CONVOY_STAND_IN_FAULT", fault).output().unwrap();
+    let text = printed(&output);
+    assert_eq!(output.status.code(), Some(i32::from(ExitCode::Communication.number())), "{text}");
+    for rank in 0..ranks {
+        assert!(text.contains(&format!("rank {rank}: ")), "rank {rank} has said nothing:\n{text}");
+    }
+    assert_eq!(ended(log.path()), every_rank(ranks, "aborted"), "{text}");
+    text
+}
+
+/// The lines of the stand-in's log, sorted.
+fn ended(log: &Path) -> Vec<String> {
+    let mut lines: Vec<_> = std::fs::read_to_string(log).unwrap().lines().map(str::to_owned).collect();
+    lines.sort_unstable();
+    lines
+}
+
+fn every_rank(ranks: u32, how: &str) -> Vec<String> {
+    (0..ranks).map(|rank| format!("rank {rank}: {how}")).collect()
 }

@@ -10,6 +10,7 @@ use common::config::{RawConfig, RunConfig};
 use common::topology::{Rank, WorldSize};
 use safetensors::SafeTensors;
 use serde_json::Value;
+use tch::Device;
 use worker::collectives::single::Single;
 use worker::model::Batch;
 use worker::train::state::TrainState;
@@ -41,7 +42,7 @@ fn follows_pytorch(run: &str) {
     let file = SafeTensors::deserialize(&bytes).unwrap();
     let config = config(&golden_json, &golden_json[run]["micro_sequences"]);
 
-    let mut state = TrainState::initialise(&config, Rank::ZERO, WorldSize::ONE);
+    let mut state = TrainState::initialise(&config, Device::Cpu, Rank::ZERO, WorldSize::ONE);
     let weights: HashMap<String, Vec<f32>> = file
         .iter()
         .filter_map(|(key, view)| {
@@ -61,8 +62,8 @@ fn follows_pytorch(run: &str) {
         let sequences = &tokens[step * plan.global_sequences as usize * row..][..plan.global_sequences as usize * row];
         let micro_batches: Vec<_> = sequences.chunks(plan.micro_sequences as usize * row).collect();
         let batches = micro_batches.into_iter().map(|micro| Ok(Batch::new(micro, micro.len() / row)));
-        let accumulated = state.accumulate_on(&Single, batches).unwrap();
-        let report = state.update(&Single, accumulated).unwrap().read();
+        let accumulated = state.accumulate_on(&Single::default(), batches).unwrap();
+        let report = state.update(&Single::default(), accumulated).unwrap().read();
         let expected = |what: &str| golden_json[run][what][step].as_f64().unwrap();
         for (what, got, expected) in
             [("loss", report.loss, expected("losses")), ("norm", report.grad_norm, expected("grad_norms"))]

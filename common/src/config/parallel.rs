@@ -22,12 +22,14 @@ pub struct ParallelConfig {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum CollectivesKind {
-    /// MPI when there is more than one rank, nothing otherwise.
+    /// When there is more than one rank, NCCL between GPUs and MPI otherwise; nothing when there is one.
     Auto,
     /// A world of one rank.
     Single,
     /// MPI through host memory.
     Mpi,
+    /// NCCL for what is on GPUs, MPI for what is on the host.
+    Nccl,
 }
 
 impl ParallelConfig {

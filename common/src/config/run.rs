@@ -23,10 +23,12 @@ pub struct RunSection {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum DeviceKind {
-    /// The best that this build can train on; today that is the CPU.
+    /// A GPU where libtorch's CUDA libraries are and see one, the CPU elsewhere.
     Auto,
     /// The CPU.
     Cpu,
+    /// A GPU for each rank of a host; without one the run is refused.
+    Cuda,
 }
 
 impl RunSection {

@@ -124,7 +124,7 @@ impl Following<'_> {
         }
         self.view.end();
         let mpirun_words = std::mem::take(&mut self.mpirun_words);
-        Ok(Some(Cause::of(&Evidence { first_failure: None, killed, process, mpirun_words })))
+        Ok(Some(Cause::of(&Evidence { first_failure: None, killed, process, mpirun_words, last_heard: Vec::new() })))
     }
 
     fn on_event(&mut self, event: Event) {

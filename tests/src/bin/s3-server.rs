@@ -22,7 +22,8 @@ struct Arguments {
     #[arg(long, default_value_t = 0)]
     port: u16,
     /// What to do wrong on purpose, for example rate=0.2,seed=1: that fraction of the requests fails in some way. Also
-    /// kinds=NAME+NAME, burst=N, silence_ms=N.
+    /// kinds=NAME+NAME, burst=N, silence_ms=N; and a slow link: latency_ms=N before each answer, bytes_per_second=N shared
+    /// by the bodies of all answers.
     #[arg(long, value_name = "KEY=VALUE,...", default_value = "rate=0")]
     faults: String,
     /// Where to write the port, once the server answers.

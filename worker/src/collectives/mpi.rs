@@ -5,19 +5,22 @@
 
 use std::ffi::{c_int, c_void};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{self, Receiver, Sender};
-use std::sync::{Mutex, PoisonError};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use ::mpi::environment::Threading;
 use ::mpi::ffi as mpi_ffi;
 use ::mpi::traits::Communicator;
 use common::topology::{Rank, WorldSize};
-use tch::{Kind, Tensor};
+use tch::{Device, Kind, Tensor};
 
-use super::{Collectives, Pending, ReduceOp};
-use crate::trace::{self, Lane};
+use super::in_flight::{self, InFlight};
+use super::{Collectives, CollectivesError, Label, Pending, ReduceOp};
+
+/// As messages name it.
+const CARRIER: &str = "MPI";
 
 /// MPI counts are C ints; longer operations are split.
 const ELEMENTS_MAX: usize = 1 << 28;
@@ -36,25 +39,16 @@ pub struct Mpi {
     rank: Rank,
     world_size: WorldSize,
     timeout_ms: AtomicU64,
+    in_flight: Arc<InFlight>,
     jobs: Mutex<Option<Sender<Job>>>,
     thread: Option<JoinHandle<()>>,
 }
 
 struct Job {
+    /// In [`InFlight`].
+    number: u64,
     operation: Operation,
     done: Sender<()>,
-}
-
-impl Operation {
-    fn name(&self) -> &'static str {
-        match self {
-            Operation::AllReduce(..) => "all-reduce",
-            Operation::ReduceScatter { .. } => "reduce-scatter",
-            Operation::AllGather { .. } => "all-gather",
-            Operation::Broadcast(..) => "broadcast",
-            Operation::Barrier => "barrier",
-        }
-    }
 }
 
 enum Operation {
@@ -75,9 +69,11 @@ impl Mpi {
     pub fn start(timeout: Duration) -> Result<Self, StartError> {
         let (jobs, queue) = mpsc::channel();
         let (started, world) = mpsc::channel();
+        let in_flight = Arc::new(InFlight::default());
+        let own = in_flight.clone();
         let thread = std::thread::Builder::new()
             .name("mpi".into())
-            .spawn(move || own_mpi(&queue, &started))
+            .spawn(move || own_mpi(&queue, &started, &own))
             .map_err(|_| StartError("no thread can be started"))?;
         let (rank, size) = world.recv().map_err(|_| StartError("MPI_Init_thread failed"))?;
         let world_size = WorldSize::new(size).ok_or(StartError("MPI has no ranks"))?;
@@ -85,20 +81,29 @@ impl Mpi {
             rank: Rank(rank),
             world_size,
             timeout_ms: AtomicU64::new(timeout.as_millis() as u64),
+            in_flight,
             jobs: Mutex::new(Some(jobs)),
             thread: Some(thread),
         })
     }
 
-    fn submit(&self, name: &'static str, operation: Operation) -> Pending {
+    fn submit(&self, name: &'static str, label: Label, operation: Operation) -> Pending {
+        let described = in_flight::Operation { name, label, carrier: CARRIER };
+        let number = self.in_flight.begin(described);
         let (done, receiver) = mpsc::channel();
         let jobs = self.jobs.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(jobs) = jobs.as_ref() {
             // A closed queue drops `done`, which the waiter sees.
-            let _ = jobs.send(Job { operation, done });
+            let _ = jobs.send(Job { number, operation, done });
         }
         let timeout = Duration::from_millis(self.timeout_ms.load(Ordering::Relaxed));
-        Pending { done: Some(receiver), operation: name, timeout }
+        let in_flight = self.in_flight.clone();
+        Pending::new(move || {
+            receiver.recv_timeout(timeout).map_err(|error| match error {
+                RecvTimeoutError::Timeout => in_flight.timed_out(CARRIER, timeout),
+                RecvTimeoutError::Disconnected => CollectivesError::Closed { operation: described.to_string() },
+            })
+        })
     }
 }
 
@@ -128,7 +133,7 @@ pub fn abort_world(code: c_int) -> ! {
 }
 
 /// The body of the thread that owns MPI.
-fn own_mpi(queue: &Receiver<Job>, started: &Sender<(u32, u32)>) {
+fn own_mpi(queue: &Receiver<Job>, started: &Sender<(u32, u32)>, in_flight: &InFlight) {
     // Multiple, because an abort may come from another thread while an operation runs here.
     let Some((universe, _)) = ::mpi::initialize_with_threading(Threading::Multiple) else { return };
     let world = universe.world();
@@ -136,11 +141,10 @@ fn own_mpi(queue: &Receiver<Job>, started: &Sender<(u32, u32)>) {
     if started.send((rank, size)).is_err() {
         return;
     }
-    for Job { operation, done } in queue {
-        let start = Instant::now();
+    for Job { number, operation, done } in queue {
         run(&operation, (rank as usize, size as usize));
-        trace::record(Lane::Communication, operation.name(), start);
         drop(operation);
+        in_flight.end(number);
         // Nobody waits any more when the process is ending.
         let _ = done.send(());
     }
@@ -148,6 +152,7 @@ fn own_mpi(queue: &Receiver<Job>, started: &Sender<(u32, u32)>) {
 
 fn datatype(tensor: &Tensor) -> mpi_ffi::MPI_Datatype {
     assert!(tensor.is_contiguous(), "a collective needs a contiguous tensor");
+    assert_eq!(tensor.device(), Device::Cpu, "MPI reads and writes host memory");
     // SAFETY: reads constants of the MPI library.
     unsafe {
         match tensor.kind() {
@@ -302,25 +307,29 @@ impl Collectives for Mpi {
         self.timeout_ms.store(timeout.as_millis() as u64, Ordering::Relaxed);
     }
 
-    fn all_reduce(&self, tensor: &Tensor, op: ReduceOp) -> Pending {
-        self.submit("all-reduce", Operation::AllReduce(tensor.shallow_clone(), op))
+    fn in_flight(&self) -> &Arc<InFlight> {
+        &self.in_flight
     }
 
-    fn reduce_scatter(&self, input: &Tensor, output: &Tensor) -> Pending {
+    fn all_reduce(&self, tensor: &Tensor, op: ReduceOp, label: Label) -> Pending {
+        self.submit("all-reduce", label, Operation::AllReduce(tensor.shallow_clone(), op))
+    }
+
+    fn reduce_scatter(&self, input: &Tensor, output: &Tensor, label: Label) -> Pending {
         let operation = Operation::ReduceScatter { input: input.shallow_clone(), output: output.shallow_clone() };
-        self.submit("reduce-scatter", operation)
+        self.submit("reduce-scatter", label, operation)
     }
 
-    fn all_gather(&self, input: &Tensor, output: &Tensor) -> Pending {
+    fn all_gather(&self, input: &Tensor, output: &Tensor, label: Label) -> Pending {
         let operation = Operation::AllGather { input: input.shallow_clone(), output: output.shallow_clone() };
-        self.submit("all-gather", operation)
+        self.submit("all-gather", label, operation)
     }
 
-    fn broadcast(&self, tensor: &Tensor, root: Rank) -> Pending {
-        self.submit("broadcast", Operation::Broadcast(tensor.shallow_clone(), root))
+    fn broadcast(&self, tensor: &Tensor, root: Rank, label: Label) -> Pending {
+        self.submit("broadcast", label, Operation::Broadcast(tensor.shallow_clone(), root))
     }
 
-    fn barrier(&self) -> Pending {
-        self.submit("barrier", Operation::Barrier)
+    fn barrier(&self, label: Label) -> Pending {
+        self.submit("barrier", label, Operation::Barrier)
     }
 }

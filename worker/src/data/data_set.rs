@@ -126,6 +126,11 @@ impl DataSet {
         self.blocks.shards().rereads()
     }
 
+    /// Bytes of blocks that were read and verified so far, but for those that the node cache had.
+    pub fn bytes_read(&self) -> u64 {
+        self.blocks.shards().bytes_read()
+    }
+
     /// The sequences at `positions`, one after the other, each of T+1 tokens: a row-major \[B, T+1\].
     pub fn read(&self, positions: &[u64]) -> Result<Vec<i64>, DataError> {
         let row = self.sequence_tokens as usize + 1;

@@ -9,7 +9,7 @@
 
 use bytes::Bytes;
 use common::storage::{Folder, ObjectInfo, StorageError};
-use common::token_shard::{BLOCK_BYTES, HEADER_BYTES, Index, MAGIC, ShardEntry, TOKEN_BYTES};
+use common::token_shard::{BLOCK_BYTES, HEADER_BYTES, Index, MAGIC, ShardEntry, TOKEN_BYTES, decode_tokens};
 use common::tokenizer::Tokenizer;
 
 use super::DataError;
@@ -38,6 +38,16 @@ impl Layout {
             true => i64::from(i32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]])),
             false => i64::from(u16::from_le_bytes([bytes[0], bytes[1]])),
         })
+    }
+
+    /// Whether all tokens in `content`, which starts at one, are ids of a vocabulary of this size.
+    pub fn are_below(self, vocabulary: u32, content: &[u8]) -> bool {
+        // The largest of all, because that takes one instruction for many; a token below 0 is one of the highest as u32.
+        let highest = match self.token_bytes {
+            TOKEN_BYTES => decode_tokens(content).fold(0, u16::max).into(),
+            _ => self.tokens(content).fold(0, |highest, token| highest.max(token as u32)),
+        };
+        highest < vocabulary
     }
 
     const NANOGPT: Layout = Layout { first_byte: 0, token_bytes: 2, has_header: false };

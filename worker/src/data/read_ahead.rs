@@ -27,9 +27,11 @@ struct State {
 }
 
 impl Reached {
-    /// The stream has come to `number`.
+    /// A thread of the stream has come to `number`; what counts is the one that is furthest.
     pub fn set(&self, number: u64) {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner).number = number;
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.number = state.number.max(number);
+        drop(state);
         self.changed.notify_all();
     }
 

@@ -38,13 +38,14 @@ pub(super) struct Shards {
     /// Whether the size of each shard was compared with the index.
     size_is_right: Vec<AtomicBool>,
     rereads: AtomicU64,
+    bytes_read: AtomicU64,
 }
 
 impl Shards {
     /// Nothing is read yet.
     pub fn new(folder: Folder, index: Index, layout: Layout) -> Self {
         let size_is_right = index.shards.iter().map(|_| AtomicBool::new(false)).collect();
-        Shards { folder, index, layout, size_is_right, rereads: AtomicU64::new(0) }
+        Shards { folder, index, layout, size_is_right, rereads: AtomicU64::new(0), bytes_read: AtomicU64::new(0) }
     }
 
     /// What the index says.
@@ -60,6 +61,11 @@ impl Shards {
     /// Blocks that had to be read twice because of a wrong hash.
     pub fn rereads(&self) -> u64 {
         self.rereads.load(Ordering::Relaxed)
+    }
+
+    /// Bytes that were read from the store or the local file and are right.
+    pub fn bytes_read(&self) -> u64 {
+        self.bytes_read.load(Ordering::Relaxed)
     }
 
     /// The folder on a local disk that the shards are in, if they are.
@@ -93,6 +99,7 @@ impl Shards {
         self.check_size(id.shard)?;
         let content = self.read_verified(id, fetch)?;
         self.check_content(id, &content)?;
+        self.bytes_read.fetch_add(content.len() as u64, Ordering::Relaxed);
         Ok(content)
     }
 
@@ -146,11 +153,14 @@ impl Shards {
         if id.block == 0 && has_header {
             entry.verify_header(&url(), content)?;
         }
-        let vocabulary = self.index.vocabulary;
-        let mut tokens = self.layout.tokens(&content[before..]);
-        // A token below 0 is one of the highest as u32.
-        let Some(i) = tokens.position(|token| token as u32 >= vocabulary) else { return Ok(()) };
-        let token = self.layout.tokens(&content[before..]).nth(i).unwrap_or_default();
+        let (vocabulary, tokens) = (self.index.vocabulary, &content[before..]);
+        if self.layout.are_below(vocabulary, tokens) {
+            return Ok(());
+        }
+        let is_beyond = |token: &i64| !(0..i64::from(vocabulary)).contains(token);
+        let Some((i, token)) = self.layout.tokens(tokens).enumerate().find(|(_, token)| is_beyond(token)) else {
+            return Ok(());
+        };
         let offset = (id.range(entry).start + before as u64 - first_byte) / token_bytes + i as u64;
         Err(DataError::BeyondVocabulary { url: url(), offset, token, vocabulary })
     }

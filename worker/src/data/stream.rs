@@ -1,5 +1,6 @@
-//! This rank's micro batches, in order, read ahead of the step by a thread of their own.
+//! This rank's micro batches, in order, read ahead of the step by threads of their own.
 
+use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -14,6 +15,8 @@ use super::{DataError, TrainingData};
 
 /// The most micro batches that wait to be trained on; memory may allow fewer.
 const QUEUE_MICRO_BATCHES: u64 = 8;
+/// Threads that put micro batches together, in turns.
+const THREADS: usize = 2;
 
 /// The sequences of one forward pass on one rank: B of them, each of T tokens and the one after them.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,10 +33,11 @@ pub struct MicroBatch {
 
 /// The micro batches of one rank over a range of steps.
 ///
-/// Dropping it ends its thread after the micro batch that it is reading.
+/// Dropping it ends its threads after the micro batches that they are reading.
 #[derive(Debug)]
 pub struct TokenStream {
-    receiver: Receiver<Result<MicroBatch, DataError>>,
+    /// Of each thread its micro batches; the next one comes from the first of them.
+    receivers: VecDeque<Receiver<Result<MicroBatch, DataError>>>,
 }
 
 impl TokenStream {
@@ -49,20 +53,26 @@ impl TokenStream {
     ) -> TokenStream {
         assert_eq!(plan.sequence_tokens, data.sets()[0].sequence_tokens(), "the plan and the data differ in T");
         let budget = data.budget();
-        let (sender, receiver) = sync_channel(queue_micro_batches(&plan, budget.queue_bytes));
         let ranges = move || {
             (0..steps).flat_map(move |step| plan.micro_batches(consumed + step * plan.global_sequences, rank, world))
         };
         let reached = Arc::new(Reached::default());
         read_ahead::start(&data, ranges(), budget.blocks_ahead(), budget.readers, &reached);
-        thread::Builder::new()
-            .name("token stream".into())
-            .spawn(move || {
-                send_micro_batches(&data, ranges(), &sender, &reached);
-                reached.end();
-            })
-            .unwrap_or_else(|e| panic!("cannot start the thread that reads tokens: {e}"));
-        TokenStream { receiver }
+        let queue = queue_micro_batches(&plan, budget.queue_bytes);
+        let start = |turn| {
+            let (sender, receiver) = sync_channel(queue / THREADS);
+            let (data, reached) = (data.clone(), reached.clone());
+            let ranges = ranges().skip(turn).step_by(THREADS);
+            thread::Builder::new()
+                .name("token stream".into())
+                .spawn(move || {
+                    send_micro_batches(&data, ranges, &sender, &reached);
+                    reached.end();
+                })
+                .unwrap_or_else(|e| panic!("cannot start a thread that reads tokens: {e}"));
+            receiver
+        };
+        TokenStream { receivers: (0..THREADS).map(start).collect() }
     }
 
     /// The next micro batch of this rank, in the order of [`BatchPlan::micro_batches`], step after step.
@@ -71,7 +81,9 @@ impl TokenStream {
     #[expect(clippy::should_implement_trait, reason = "to an iterator its end would be ordinary")]
     pub fn next(&mut self) -> Result<MicroBatch, DataError> {
         let start = Instant::now();
-        let micro_batch = self.receiver.recv().unwrap_or(Err(DataError::Ended))?;
+        let received = self.receivers.front().and_then(|receiver| receiver.recv().ok());
+        let micro_batch = received.unwrap_or(Err(DataError::Ended)).inspect_err(|_| self.receivers.clear())?;
+        self.receivers.rotate_left(1);
         Ok(MicroBatch { waited: start.elapsed(), ..micro_batch })
     }
 }

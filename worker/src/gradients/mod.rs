@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use tch::Tensor;
 
-use crate::collectives::{Collectives, CollectivesError, Pending, ReduceOp};
+use crate::collectives::{Collectives, CollectivesError, Label, Pending, ReduceOp};
 pub use buckets::Buckets;
 pub use verdict::Verdict;
 
@@ -53,12 +53,13 @@ impl<'a> Exchange<'a> {
         let waiting = &self.buckets.ranges()[self.started.len()..];
         for range in waiting.iter().take_while(|bucket| bucket.start >= start) {
             let bucket = self.gradients.narrow(0, range.start as i64, range.len() as i64);
+            let label = Label::bucket("gradients", self.started.len());
             self.started.push(match self.reduction {
-                Reduction::Whole => self.collectives.all_reduce(&bucket, ReduceOp::Sum),
+                Reduction::Whole => self.collectives.all_reduce(&bucket, ReduceOp::Sum, label),
                 Reduction::Parts => {
                     let mine = self.buckets.part(range, self.collectives.rank());
                     let mine = self.gradients.narrow(0, mine.start as i64, mine.len() as i64);
-                    self.collectives.reduce_scatter(&bucket, &mine)
+                    self.collectives.reduce_scatter(&bucket, &mine, label)
                 }
             });
         }

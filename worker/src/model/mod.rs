@@ -77,13 +77,17 @@ pub struct Batch {
 }
 
 impl Batch {
-    /// From `batch` sequences of T + 1 tokens each, row by row.
+    /// From `batch` sequences of T + 1 tokens each, row by row, in host memory.
     pub fn new(tokens: &[i64], batch: usize) -> Self {
-        let all = Tensor::from_slice(tokens).view([batch as i64, -1]); // [B, T+1]
-        let t = all.size()[1] - 1;
+        Self::of(&Tensor::from_slice(tokens).view([batch as i64, -1]))
+    }
+
+    /// From sequences of T + 1 tokens each, [B, T+1], wherever they are.
+    pub fn of(tokens: &Tensor) -> Self {
+        let t = tokens.size()[1] - 1;
         Batch {
-            inputs: all.narrow(1, 0, t).contiguous(),             // [B, T]
-            targets: all.narrow(1, 1, t).contiguous().view([-1]), // [N]
+            inputs: tokens.narrow(1, 0, t).contiguous(),             // [B, T]
+            targets: tokens.narrow(1, 1, t).contiguous().view([-1]), // [N]
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use tch::Tensor;
 
-use crate::collectives::{Pending, ReduceOp};
+use crate::collectives::{Label, Pending, ReduceOp};
 use crate::error::JobError;
 use crate::world::World;
 
@@ -28,7 +28,7 @@ impl Agreement {
     pub fn begin(world: &World, save_is_busy: bool) -> Self {
         let mine = [world.requests.wants_stop(), world.requests.take_save(), save_is_busy];
         let sums = Tensor::from_slice(&mine.map(i64::from));
-        let pending = world.collectives.all_reduce(&sums, ReduceOp::Sum);
+        let pending = world.collectives.all_reduce(&sums, ReduceOp::Sum, Label::new("requests"));
         Agreement { sums, pending }
     }
 

@@ -2,12 +2,14 @@
 //!
 //! - [`state`]: everything that training changes, and one step of it.
 //! - [`agree`]: what the ranks tell each other in every step.
+//! - [`communication`]: whether they wait for each other too long.
 //! - [`save`]: checkpoints in the background, and resuming from them.
 //! - [`snapshot`]: between the tensors of a run and what a checkpoint holds of them.
 //! - [`observe`]: metrics, events, and what a person sees.
 //! - [`profile`]: a trace of some steps.
 
 pub mod agree;
+pub mod communication;
 pub mod observe;
 pub mod profile;
 pub mod save;
@@ -20,6 +22,7 @@ use std::time::Instant;
 use common::config::RunConfig;
 use common::worker_contract::{ExitCode, Phase};
 
+use crate::collectives::bandwidth::Bandwidth;
 use crate::data::{TokenStream, TrainingData};
 use crate::error::JobError;
 use crate::evaluate::Validation;
@@ -52,7 +55,10 @@ fn train_observed(world: &World, observer: &Observer) -> Result<ExitCode, JobErr
     check_vocabulary(config, &data)?;
     let validation = Validation::open(config, ranks)?;
     let (rank, size) = (ranks.rank(), ranks.world_size());
-    let mut state = TrainState::initialise(config, rank, size);
+    let mut state = TrainState::initialise(config, world.device, rank, size);
+    if let Some(bandwidth) = Bandwidth::measure(ranks, world.hosts, state.model.flat.device())? {
+        observer.bandwidth(bandwidth);
+    }
     let mut saver = Saver::open(world, &data)?;
     saver.resume(&mut state, observer)?;
     state.agree_on_parameters(ranks)?;

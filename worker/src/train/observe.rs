@@ -1,5 +1,6 @@
 //! Metrics, events, and what a person sees. Rank 0 speaks for all; on other ranks nothing happens here.
 
+use std::cell::RefCell;
 use std::sync::mpsc::Receiver;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -8,7 +9,9 @@ use common::storage::{Folder, StorageError};
 use common::worker_contract::FromRank;
 use serde::Serialize;
 
+use super::communication::CommunicationShare;
 use super::state::{StepReport, TrainState};
+use crate::collectives::bandwidth::Bandwidth;
 use crate::control::Control;
 use crate::error::JobError;
 use crate::world::World;
@@ -21,6 +24,7 @@ pub struct Observer {
     /// FLOPs of a token as a fraction of what all ranks can do in a second; `None` where no peak is given.
     mfu_per_token_rate: Option<f64>,
     max_steps: u64,
+    communication: RefCell<CommunicationShare>,
 }
 
 struct Writers {
@@ -34,6 +38,8 @@ struct Event<'a> {
     time_unix_ms: u64,
     kind: &'static str,
     text: &'a str,
+    #[serde(flatten)]
+    bandwidth: Option<Bandwidth>,
 }
 
 impl Observer {
@@ -54,6 +60,7 @@ impl Observer {
                 config.model.flops_per_token(config.batch.sequence_tokens) / all_ranks
             }),
             max_steps: config.train.max_steps,
+            communication: RefCell::default(),
         })
     }
 
@@ -83,6 +90,9 @@ impl Observer {
             let why = if report.grad_norm.is_finite() { "an outlier" } else { "not finite" };
             self.event("skipped", format!("step {}: gradient norm {why}, update skipped", report.step));
         }
+        if let Some(warning) = self.communication.borrow_mut().add(elapsed, phases.exposed_comm) {
+            self.trouble(warning);
+        }
         if !self.control.is_connected() {
             self.log_step(&record);
         }
@@ -97,6 +107,11 @@ impl Observer {
             tracing::info!("step {}: validation loss {:.4}", record.step, record.validation_loss);
         }
         self.control.send(&FromRank::Validation(record));
+    }
+
+    /// Tells a person, and records, how fast ranks exchange.
+    pub fn bandwidth(&self, bandwidth: Bandwidth) {
+        self.record("bandwidth", bandwidth.to_string(), Some(bandwidth));
     }
 
     /// Tells a person, and records, that something of note happened.
@@ -115,9 +130,13 @@ impl Observer {
     }
 
     fn event(&self, kind: &'static str, text: String) {
+        self.record(kind, text, None);
+    }
+
+    fn record(&self, kind: &'static str, text: String, bandwidth: Option<Bandwidth>) {
         let Some(writers) = &self.writers else { return };
         let time_unix_ms = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |t| t.as_millis() as u64);
-        writers.events.append(&Event { time_unix_ms, kind, text: &text });
+        writers.events.append(&Event { time_unix_ms, kind, text: &text, bandwidth });
         if !self.control.is_connected() {
             tracing::info!("{text}");
         }

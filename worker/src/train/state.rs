@@ -10,7 +10,7 @@ use common::lr_schedule::LrSchedule;
 use common::topology::{Rank, WorldSize};
 use tch::{Device, Kind, Tensor};
 
-use crate::collectives::{Collectives, ReduceOp};
+use crate::collectives::{Collectives, Label, ReduceOp};
 use crate::data::TokenStream;
 use crate::error::JobError;
 use crate::gradients::verdict::NormHistory;
@@ -125,10 +125,10 @@ fn kind(precision: Precision) -> Kind {
 }
 
 impl TrainState {
-    /// A fresh state of rank `rank`: parameters from `run.seed`, nothing consumed.
-    pub fn initialise(config: &RunConfig, rank: Rank, world: WorldSize) -> Self {
+    /// A fresh state of rank `rank` on `device`: parameters from `run.seed`, nothing consumed.
+    pub fn initialise(config: &RunConfig, device: Device, rank: Rank, world: WorldSize) -> Self {
         let _no_grad = tch::no_grad_guard();
-        let (train, device) = (&config.train, Device::Cpu);
+        let train = &config.train;
         let layout = Layout::new(&config.model).padded_to(Buckets::multiple(world));
         let model = Gpt2::with_layout(&config.model, layout, kind(train.precision), device);
         let gradients = Tensor::zeros([model.layout.elements() as i64], (kind(train.gradients), device));
@@ -243,7 +243,7 @@ impl TrainState {
         let start = Instant::now();
         let learning_rate = self.schedule.at(self.step);
         let sums = Tensor::stack(&[loss_sum, self.own_sum_of_squares(ranks.rank())], 0); // [2]
-        ranks.all_reduce(&sums, ReduceOp::Sum).wait()?;
+        ranks.all_reduce(&sums, ReduceOp::Sum, Label::new("loss and norm")).wait()?;
         let verdict = self.norms.judge(&sums.select(0, 1));
         self.update_weights(ranks, learning_rate, &verdict)?;
         self.step += 1;
@@ -279,7 +279,8 @@ impl TrainState {
             if self.reduction == Reduction::Parts {
                 let part = self.buckets.part(bucket, ranks.rank());
                 let view = |range: &Range<usize>| self.model.flat.narrow(0, range.start as i64, range.len() as i64);
-                self.gather.add(bucket.clone(), ranks.all_gather(&view(&part), &view(bucket)));
+                let label = Label::bucket("weights", slice);
+                self.gather.add(bucket.clone(), ranks.all_gather(&view(&part), &view(bucket), label));
             }
         }
         self.optimizer.end_update(verdict);
@@ -311,7 +312,7 @@ impl TrainState {
                 Some(whole) if !self.is_divided() => visit(bucket, whole),
                 Some(part) => {
                     let whole = Tensor::zeros([length], (Kind::Float, part.device()));
-                    ranks.all_gather(part, &whole).wait()?;
+                    ranks.all_gather(part, &whole, Label::bucket("master weights", slice)).wait()?;
                     visit(bucket, &whole);
                 }
             }

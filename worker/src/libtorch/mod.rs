@@ -1,4 +1,11 @@
 //! The shim over what tch lacks of libtorch, and process-wide settings of libtorch.
+//!
+//! - this file: operators that tch lacks.
+//! - [`streams`]: streams and events of a GPU.
+//! - [`cuda`]: loading the CUDA libraries.
+
+pub mod cuda;
+pub mod streams;
 
 use std::ffi::{CStr, c_char};
 
@@ -27,6 +34,7 @@ mod ffi {
             accumulate: bool,
         ) -> *mut c_char;
         pub fn convoy_add_rows(out: *const C_tensor, indices: *const C_tensor, rows: *const C_tensor) -> *mut c_char;
+        pub fn convoy_copy_without_waiting(from: *const C_tensor, to: *const C_tensor) -> *mut c_char;
         pub fn convoy_set_deterministic() -> *mut c_char;
         pub fn convoy_flash_attention(
             q: *const C_tensor,
@@ -117,6 +125,12 @@ pub fn add_product(out: &Tensor, a: &Tensor, b: &Tensor, accumulate: bool) -> Re
 pub fn add_rows(out: &Tensor, indices: &Tensor, rows: &Tensor) -> Result<(), TchError> {
     // SAFETY: every pointer is a live at::Tensor.
     check(unsafe { ffi::convoy_add_rows(out.as_ptr(), indices.as_ptr(), rows.as_ptr()) })
+}
+
+/// Copies `from` to `to`, of one size, without waiting for it where that can be: between a GPU and pinned memory.
+pub fn copy_without_waiting(from: &Tensor, to: &Tensor) -> Result<(), TchError> {
+    // SAFETY: both are live at::Tensors.
+    check(unsafe { ffi::convoy_copy_without_waiting(from.as_ptr(), to.as_ptr()) })
 }
 
 /// From now on every operation gives the same bits for the same input, or fails.

@@ -1,0 +1,242 @@
+//! A communicator, and the thread that carries its operations out, one after the other.
+
+use std::ffi::{c_int, c_void};
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use crate::exchange::{Kind, Operation, answer, contribute};
+use crate::plan::{Fault, Plan, log};
+use crate::{IN_PROGRESS, REMOTE_ERROR, SUCCESS, SYSTEM_ERROR};
+
+/// How often a rank that waits for others looks whether it has been aborted.
+const TICK: Duration = Duration::from_millis(5);
+
+/// Where rank 0 listens, until its communicator takes the listener over.
+static LISTENERS: Mutex<Vec<TcpListener>> = Mutex::new(Vec::new());
+
+/// Begins to listen on the loopback interface; returns the port.
+pub fn listen() -> io::Result<u16> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+    listener.set_nonblocking(true)?;
+    let port = listener.local_addr()?.port();
+    lock(&LISTENERS).push(listener);
+    Ok(port)
+}
+
+/// One rank's end of a group of ranks.
+pub struct Communicator {
+    pub rank: usize,
+    pub world: usize,
+    state: Mutex<State>,
+    changed: Condvar,
+    jobs: Mutex<Option<Sender<Job>>>,
+}
+
+struct State {
+    result: c_int,
+    completed: u64,
+    is_aborted: bool,
+    /// To all peers, for an abort.
+    sockets: Vec<TcpStream>,
+}
+
+/// One operation on the caller's buffers.
+pub struct Job {
+    pub operation: Operation,
+    pub kind: Kind,
+    send: (*const u8, usize),
+    receive: (*mut u8, usize),
+}
+
+// SAFETY: the caller of an operation leaves its buffers alone until the operation is complete.
+unsafe impl Send for Job {}
+
+impl Job {
+    /// An operation on buffers of so many bytes.
+    ///
+    /// # Safety
+    /// The buffers are valid, and left alone by others, until the operation is complete.
+    pub unsafe fn new(
+        operation: Operation,
+        kind: Kind,
+        (send, send_bytes): (*const c_void, usize),
+        (receive, receive_bytes): (*mut c_void, usize),
+    ) -> Self {
+        Job { operation, kind, send: (send.cast(), send_bytes), receive: (receive.cast(), receive_bytes) }
+    }
+
+    /// What this rank gives.
+    pub fn sent(&self) -> &[u8] {
+        // SAFETY: the promise to `new`.
+        unsafe { std::slice::from_raw_parts(self.send.0, self.send.1) }
+    }
+
+    /// Where the result goes. Only after what is sent has been read, since it may be the same memory.
+    pub fn received(&mut self) -> &mut [u8] {
+        // SAFETY: the promise to `new`.
+        unsafe { std::slice::from_raw_parts_mut(self.receive.0, self.receive.1) }
+    }
+}
+
+impl Communicator {
+    /// Begins to connect to the ranks that meet at `port`.
+    pub fn start(rank: usize, world: usize, port: u16) -> Arc<Self> {
+        let (jobs, queue) = mpsc::channel();
+        let state = State { result: IN_PROGRESS, completed: 0, is_aborted: false, sockets: Vec::new() };
+        let communicator = Arc::new(Communicator {
+            rank,
+            world,
+            state: Mutex::new(state),
+            changed: Condvar::new(),
+            jobs: Mutex::new(Some(jobs)),
+        });
+        let own = communicator.clone();
+        std::thread::spawn(move || own.run(port, &queue));
+        communicator
+    }
+
+    pub fn result(&self) -> c_int {
+        lock(&self.state).result
+    }
+
+    pub fn enqueue(&self, job: Job) -> c_int {
+        match lock(&self.jobs).as_ref().map(|jobs| jobs.send(job)) {
+            Some(Ok(())) => SUCCESS,
+            _ => SYSTEM_ERROR,
+        }
+    }
+
+    /// Whether `number` operations are complete, after waiting for them at most so long.
+    pub fn wait(&self, number: u64, timeout: Duration) -> bool {
+        let waiting = self.changed.wait_timeout_while(lock(&self.state), timeout, |state| state.completed < number);
+        let (state, _) = waiting.unwrap_or_else(PoisonError::into_inner);
+        state.completed >= number
+    }
+
+    pub fn abort(&self) {
+        log(self.rank, "aborted");
+        let mut state = lock(&self.state);
+        state.is_aborted = true;
+        state.sockets.drain(..).for_each(hang_up);
+        self.changed.notify_all();
+    }
+
+    /// Ends the thread once the queue is empty.
+    pub fn close(&self) {
+        log(self.rank, "closed");
+        drop(lock(&self.jobs).take());
+    }
+
+    fn run(&self, port: u16, queue: &Receiver<Job>) {
+        let plan = Plan::of_rank(self.rank);
+        if self.suffers(plan.at_init()) {
+            return;
+        }
+        let Ok(mut peers) = self.meet(port) else { return self.fail(REMOTE_ERROR) };
+        self.set(|state| state.result = SUCCESS);
+        for (number, mut job) in queue.iter().enumerate() {
+            if self.suffers(plan.before(number as u64)) {
+                return;
+            }
+            let outcome = match &mut peers[..] {
+                [hub] if self.rank != 0 => contribute(hub, self.rank, &mut job),
+                peers => answer(peers, self.world, &mut job),
+            };
+            if outcome.is_err() {
+                return self.fail(REMOTE_ERROR);
+            }
+            self.set(|state| state.completed += 1);
+        }
+    }
+
+    /// Lets `fault` happen; whether there was one.
+    fn suffers(&self, fault: Option<Fault>) -> bool {
+        match fault {
+            Some(Fault::Silence) => {
+                let silence = self.changed.wait_while(lock(&self.state), |state| !state.is_aborted);
+                drop(silence.unwrap_or_else(PoisonError::into_inner));
+            }
+            Some(Fault::Error) => self.fail(SYSTEM_ERROR),
+            None => {}
+        }
+        fault.is_some()
+    }
+
+    /// Connections to all others, in rank order, on rank 0; to rank 0 on others.
+    fn meet(&self, port: u16) -> io::Result<Vec<TcpStream>> {
+        let mut peers = match self.rank {
+            0 => self.gather(port)?,
+            _ => vec![self.connect(port)?],
+        };
+        let copies: io::Result<Vec<_>> = peers.iter().map(TcpStream::try_clone).collect();
+        lock(&self.state).sockets = copies?;
+        // All are here once rank 0 says so.
+        for peer in &mut peers {
+            match self.rank {
+                0 => peer.write_all(b"!")?,
+                _ => peer.read_exact(&mut [0])?,
+            }
+        }
+        Ok(peers)
+    }
+
+    fn gather(&self, port: u16) -> io::Result<Vec<TcpStream>> {
+        let mut listeners = lock(&LISTENERS);
+        let is_ours = |listener: &TcpListener| listener.local_addr().is_ok_and(|address| address.port() == port);
+        let place = listeners.iter().position(is_ours).ok_or(ErrorKind::NotFound)?;
+        let listener = listeners.swap_remove(place);
+        drop(listeners);
+        let mut peers = Vec::new();
+        while peers.len() + 1 < self.world {
+            let mut stream = self.retry(|| listener.accept())?.0;
+            stream.set_nonblocking(false)?;
+            stream.set_nodelay(true)?;
+            let mut rank = [0; 8];
+            stream.read_exact(&mut rank)?;
+            peers.push((u64::from_le_bytes(rank), stream));
+        }
+        peers.sort_by_key(|(rank, _)| *rank);
+        Ok(peers.into_iter().map(|(_, stream)| stream).collect())
+    }
+
+    fn connect(&self, port: u16) -> io::Result<TcpStream> {
+        let mut stream = self.retry(|| TcpStream::connect((Ipv4Addr::LOCALHOST, port)))?;
+        stream.set_nodelay(true)?;
+        stream.write_all(&(self.rank as u64).to_le_bytes())?;
+        Ok(stream)
+    }
+
+    /// Tries until it works or this communicator is aborted.
+    fn retry<T>(&self, mut attempt: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+        loop {
+            match attempt() {
+                Ok(value) => return Ok(value),
+                Err(_) if lock(&self.state).is_aborted => return Err(ErrorKind::ConnectionAborted.into()),
+                Err(_) => std::thread::sleep(TICK),
+            }
+        }
+    }
+
+    fn fail(&self, result: c_int) {
+        self.set(|state| {
+            state.result = result;
+            state.sockets.drain(..).for_each(hang_up);
+        });
+    }
+
+    fn set(&self, change: impl FnOnce(&mut State)) {
+        change(&mut lock(&self.state));
+        self.changed.notify_all();
+    }
+}
+
+fn hang_up(socket: TcpStream) {
+    let _ = socket.shutdown(Shutdown::Both);
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,178 @@
+//! One operation between ranks: rank 0 collects what all give, combines it in rank order, and answers each.
+
+use std::ffi::c_int;
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::TcpStream;
+use std::ops::Add;
+
+use crate::communicator::Job;
+
+/// What an operation does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Operation {
+    AllReduce(Reduction),
+    ReduceScatter(Reduction),
+    AllGather,
+    Broadcast { root: usize },
+}
+
+/// How elements of several ranks become one: `ncclRedOp_t`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reduction {
+    Sum,
+    Max,
+}
+
+impl Reduction {
+    pub fn of(number: c_int) -> Option<Self> {
+        match number {
+            0 => Some(Reduction::Sum),
+            2 => Some(Reduction::Max),
+            _ => None,
+        }
+    }
+}
+
+/// Of what elements: `ncclDataType_t`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    UInt8,
+    Int64,
+    Float32,
+    Float64,
+    BFloat16,
+}
+
+impl Kind {
+    pub fn of(number: c_int) -> Option<Self> {
+        match number {
+            1 => Some(Kind::UInt8),
+            4 => Some(Kind::Int64),
+            7 => Some(Kind::Float32),
+            8 => Some(Kind::Float64),
+            9 => Some(Kind::BFloat16),
+            _ => None,
+        }
+    }
+
+    pub fn bytes(self) -> usize {
+        match self {
+            Kind::UInt8 => 1,
+            Kind::BFloat16 => 2,
+            Kind::Float32 => 4,
+            Kind::Int64 | Kind::Float64 => 8,
+        }
+    }
+}
+
+/// What ranks must have in common, or they are not in the same operation.
+fn header(job: &Job) -> Vec<u8> {
+    format!("{:?} {:?} {:64}", job.operation, job.kind, job.sent().len()).into_bytes()
+}
+
+/// On another rank than 0: gives, and takes the answer.
+pub fn contribute(hub: &mut TcpStream, rank: usize, job: &mut Job) -> io::Result<()> {
+    hub.write_all(&header(job))?;
+    match job.operation {
+        Operation::Broadcast { root } if root != rank => {}
+        _ => hub.write_all(job.sent())?,
+    }
+    hub.read_exact(job.received())
+}
+
+/// On rank 0: takes what all give, in rank order, and answers.
+pub fn answer(peers: &mut [TcpStream], world: usize, job: &mut Job) -> io::Result<()> {
+    let expected = header(job);
+    let mut all = job.sent().to_vec();
+    for (peer, rank) in peers.iter_mut().zip(1..) {
+        let mut header = vec![0; expected.len()];
+        peer.read_exact(&mut header)?;
+        if header != expected {
+            return Err(io::Error::new(ErrorKind::InvalidData, "the ranks are in different operations"));
+        }
+        let mut theirs = vec![0; job.sent().len()];
+        match job.operation {
+            Operation::AllReduce(reduction) | Operation::ReduceScatter(reduction) => {
+                peer.read_exact(&mut theirs)?;
+                reduce(job.kind, reduction, &mut all, &theirs);
+            }
+            Operation::AllGather => {
+                peer.read_exact(&mut theirs)?;
+                all.extend(theirs);
+            }
+            Operation::Broadcast { root } if root == rank => peer.read_exact(&mut all)?,
+            Operation::Broadcast { .. } => {}
+        }
+    }
+    let part = all.len() / world;
+    let of_rank = |rank: usize| match job.operation {
+        Operation::ReduceScatter(_) => &all[rank * part..][..part],
+        _ => &all[..],
+    };
+    for (peer, rank) in peers.iter_mut().zip(1..) {
+        peer.write_all(of_rank(rank))?;
+    }
+    let mine = of_rank(0).to_vec();
+    job.received().copy_from_slice(&mine);
+    Ok(())
+}
+
+/// Combines `from` into `into`, element by element.
+fn reduce(kind: Kind, reduction: Reduction, into: &mut [u8], from: &[u8]) {
+    macro_rules! combine {
+        ($decode:expr, $encode:expr, $sum:expr) => {
+            fold(into, from, $decode, $encode, |a, b| if reduction == Reduction::Sum { $sum(a, b) } else { a.max(b) })
+        };
+    }
+    match kind {
+        Kind::UInt8 => combine!(u8::from_le_bytes, u8::to_le_bytes, u8::wrapping_add),
+        Kind::Int64 => combine!(i64::from_le_bytes, i64::to_le_bytes, i64::wrapping_add),
+        Kind::Float32 => combine!(f32::from_le_bytes, f32::to_le_bytes, f32::add),
+        Kind::Float64 => combine!(f64::from_le_bytes, f64::to_le_bytes, f64::add),
+        Kind::BFloat16 => combine!(widen, round, f32::add),
+    }
+}
+
+fn fold<const N: usize, T>(
+    into: &mut [u8],
+    from: &[u8],
+    decode: fn([u8; N]) -> T,
+    encode: fn(T) -> [u8; N],
+    combine: impl Fn(T, T) -> T,
+) {
+    let (into, _) = into.as_chunks_mut::<N>();
+    let (from, _) = from.as_chunks::<N>();
+    for (mine, theirs) in into.iter_mut().zip(from) {
+        *mine = encode(combine(decode(*mine), decode(*theirs)));
+    }
+}
+
+/// A bfloat16 is the upper half of a float32.
+fn widen([low, high]: [u8; 2]) -> f32 {
+    f32::from_le_bytes([0, 0, low, high])
+}
+
+/// The nearest bfloat16, the even one of two. What is not a number stays so.
+fn round(value: f32) -> [u8; 2] {
+    let bits = value.to_bits();
+    let rounded = match value.is_nan() {
+        true => bits | 0x0040_0000,
+        false => bits + 0x7fff + ((bits >> 16) & 1),
+    };
+    let [_, _, low, high] = rounded.to_le_bytes();
+    [low, high]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bfloat16_rounds_to_the_nearest_even() {
+        for (value, expected) in [(1.0, 1.0), (-3.5, -3.5), (256.0, 256.0), (257.0, 256.0), (259.0, 260.0)] {
+            assert_eq!(widen(round(value)), expected);
+        }
+        assert!(widen(round(f32::NAN)).is_nan());
+        assert_eq!(widen(round(f32::INFINITY)), f32::INFINITY);
+    }
+}

@@ -1,0 +1,147 @@
+//! A communicator of NCCL, raw: how calls on it go, how it begins, and how it ends in good order or at once.
+
+use std::ffi::c_int;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, TryLockError};
+use std::time::{Duration, Instant};
+
+use common::topology::{Rank, WorldSize};
+
+use super::library::{Config, IN_PROGRESS, Library, RawCommunicator, SUCCESS, UniqueId};
+
+/// How often NCCL is asked whether it is ready.
+const POLL_INTERVAL: Duration = Duration::from_millis(1);
+/// How long ending a communicator may take: aborting is known to hang where the network does.
+const END_PATIENCE: Duration = Duration::from_secs(5);
+
+/// This rank's end.
+pub struct Communicator {
+    pub library: Arc<Library>,
+    raw: RawCommunicator,
+    /// How many operations have been started. Held during a call: NCCL takes one at a time.
+    calls: Mutex<u64>,
+    is_aborted: AtomicBool,
+}
+
+// SAFETY: NCCL's calls on a communicator may come from any thread, one at a time, which `calls` sees to; asking for the
+// asynchronous error and aborting may come at any time.
+unsafe impl Send for Communicator {}
+// SAFETY: as above.
+unsafe impl Sync for Communicator {}
+
+/// Why a communicator does not work.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Failure {
+    /// It took too long.
+    TimedOut,
+    /// NCCL's words.
+    Nccl(String),
+}
+
+impl Communicator {
+    /// Begins to connect the ranks; [`Communicator::settle`] waits for it. The calling thread has the rank's GPU set.
+    pub fn begin(library: Arc<Library>, rank: Rank, world: WorldSize, id: UniqueId) -> Result<Self, Failure> {
+        let mut raw = std::ptr::null_mut();
+        let (world, rank) = (world.get() as c_int, rank.0 as c_int);
+        let mut config = Config::non_blocking();
+        // SAFETY: the communicator and the config are written and read during the call only.
+        let result = unsafe { (library.comm_init_rank_config)(&mut raw, world, id, rank, &mut config) };
+        let communicator = Communicator { library, raw, calls: Mutex::new(0), is_aborted: AtomicBool::new(false) };
+        communicator.check(result)?;
+        Ok(communicator)
+    }
+
+    /// For calls that have nothing to do with the order of operations.
+    pub fn raw(&self) -> RawCommunicator {
+        self.raw
+    }
+
+    /// Makes one call that starts an operation, and waits until NCCL is done starting it, at most `timeout`. Returns what
+    /// `then` makes of the operation's number, counted from 1, before another one can start.
+    pub fn start<T>(
+        &self,
+        timeout: Duration,
+        call: impl FnOnce(&Library, RawCommunicator) -> Result<c_int, String>,
+        then: impl FnOnce(u64) -> Result<T, String>,
+    ) -> Result<T, Failure> {
+        let mut calls = self.calls.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.is_aborted.load(Ordering::SeqCst) {
+            return Err(Failure::Nccl("the communicator has been aborted".into()));
+        }
+        let result = call(&self.library, self.raw).map_err(Failure::Nccl)?;
+        self.check(result)?;
+        self.settle(timeout)?;
+        *calls += 1;
+        then(*calls).map_err(Failure::Nccl)
+    }
+
+    /// Waits until nothing is in progress, at most `timeout`.
+    pub fn settle(&self, timeout: Duration) -> Result<(), Failure> {
+        let deadline = Instant::now() + timeout;
+        while self.is_in_progress()? {
+            if Instant::now() > deadline {
+                return Err(Failure::TimedOut);
+            }
+            std::thread::sleep(POLL_INTERVAL);
+        }
+        Ok(())
+    }
+
+    /// Whether NCCL is still at the last call; its error, where something has gone wrong since.
+    pub fn is_in_progress(&self) -> Result<bool, Failure> {
+        let mut state = SUCCESS;
+        // SAFETY: the communicator exists; the state is written.
+        let result = unsafe { (self.library.comm_get_async_error)(self.raw, &mut state) };
+        self.check(result)?;
+        self.check(state)?;
+        Ok(state == IN_PROGRESS)
+    }
+
+    /// Ends what is under way on this rank, whatever state it is in. Nothing can be started afterwards.
+    pub fn abort(self: Arc<Self>) {
+        self.is_aborted.store(true, Ordering::SeqCst);
+        within(END_PATIENCE, move || {
+            // A call that hangs must not keep the abort away.
+            let deadline = Instant::now() + END_PATIENCE / 5;
+            while matches!(self.calls.try_lock(), Err(TryLockError::WouldBlock)) && Instant::now() < deadline {
+                std::thread::sleep(POLL_INTERVAL);
+            }
+            // SAFETY: the communicator exists, and aborting it is allowed at any time; `is_aborted` keeps others off.
+            unsafe { (self.library.comm_abort)(self.raw) };
+        });
+    }
+
+    /// Ends the communicator in good order, once every operation has ended; every rank must do so.
+    pub fn finish(self: Arc<Self>) {
+        if self.is_aborted.load(Ordering::SeqCst) {
+            return;
+        }
+        within(END_PATIENCE, move || {
+            // SAFETY: the communicator exists, and nobody uses it any more. What goes wrong now harms nobody.
+            unsafe {
+                (self.library.comm_finalize)(self.raw);
+                let _ = self.settle(END_PATIENCE);
+                (self.library.comm_destroy)(self.raw);
+            }
+        });
+    }
+
+    fn check(&self, result: c_int) -> Result<(), Failure> {
+        match result {
+            SUCCESS | IN_PROGRESS => Ok(()),
+            other => Err(Failure::Nccl(self.library.describe(other))),
+        }
+    }
+}
+
+/// Does `work` on a thread of its own, and does not wait for it longer than `patience`.
+fn within(patience: Duration, work: impl FnOnce() + Send + 'static) {
+    let (done, ended) = std::sync::mpsc::channel();
+    let thread = std::thread::Builder::new().name("nccl-end".into()).spawn(move || {
+        work();
+        let _ = done.send(());
+    });
+    if thread.is_ok() && ended.recv_timeout(patience).is_err() {
+        tracing::warn!("NCCL does not end within {} s; the process ends without it", patience.as_secs());
+    }
+}

@@ -1,0 +1,117 @@
+//! Where operations run: on a stream of the GPU, beside the computation; or, with the tests' stand-in for NCCL, on the
+//! host.
+
+use std::ffi::{c_int, c_void};
+
+use tch::{Device, Kind, TchError, Tensor};
+
+use super::library::{RawCommunicator, StandIn};
+use crate::libtorch::streams::{self, Event, Stream};
+
+/// How long one question to the stand-in may take.
+const STAND_IN_WAIT_MS: u32 = 100;
+
+/// Where operations run.
+pub enum Lane {
+    /// On a stream of this GPU.
+    Gpu {
+        /// Its number on this host.
+        device: usize,
+        /// The stream.
+        stream: Stream,
+    },
+    /// On the host, in the stand-in's own thread.
+    Host(StandIn),
+}
+
+/// The end of an operation.
+pub enum End {
+    /// When the stream gets there.
+    Event(Event),
+    /// When the stand-in has completed so many.
+    Number(u64),
+}
+
+impl Lane {
+    /// The lane of GPU number `device`.
+    pub fn of_gpu(device: usize) -> Result<Self, TchError> {
+        Ok(Lane::Gpu { device, stream: Stream::beside(device)? })
+    }
+
+    /// Makes the calling thread one that may call NCCL.
+    pub fn enter_thread(&self) -> Result<(), TchError> {
+        match self {
+            Lane::Gpu { device, .. } => streams::set_device(*device),
+            Lane::Host(_) => Ok(()),
+        }
+    }
+
+    /// Whether `tensor` is here; what is not goes over MPI.
+    pub fn carries(&self, tensor: &Tensor) -> bool {
+        match self {
+            Lane::Gpu { device, .. } => tensor.device() == Device::Cuda(*device),
+            Lane::Host(stand_in) => {
+                let data_type = data_type(tensor.kind());
+                // SAFETY: it takes any number.
+                tensor.device() == Device::Cpu && data_type.is_some_and(|kind| unsafe { (stand_in.carries)(kind) } != 0)
+            }
+        }
+    }
+
+    /// Makes the lane wait for what the calling thread has computed so far; returns the stream for NCCL.
+    pub fn open(&self) -> Result<*mut c_void, TchError> {
+        match self {
+            Lane::Gpu { device, stream } => {
+                stream.wait_for(&Stream::current(*device)?.record()?)?;
+                stream.native()
+            }
+            Lane::Host(_) => Ok(std::ptr::null_mut()),
+        }
+    }
+
+    /// The end of operation `number`, which has just been started.
+    pub fn end(&self, number: u64) -> Result<End, TchError> {
+        match self {
+            Lane::Gpu { stream, .. } => stream.record().map(End::Event),
+            Lane::Host(_) => Ok(End::Number(number)),
+        }
+    }
+
+    /// Whether `end` has come.
+    pub fn has_come(&self, end: &End, communicator: RawCommunicator) -> Result<bool, TchError> {
+        match (self, end) {
+            (_, End::Event(event)) => event.has_passed(),
+            (Lane::Host(stand_in), End::Number(number)) => {
+                // SAFETY: the stand-in's communicators stay in memory.
+                Ok(unsafe { (stand_in.wait)(communicator, *number, 0) } != 0)
+            }
+            (Lane::Gpu { .. }, End::Number(_)) => unreachable!("a GPU's operations end with events"),
+        }
+    }
+
+    /// Makes what the calling thread computes from now on come after `end`. On a GPU the thread itself goes on.
+    pub fn join(&self, end: &End, communicator: RawCommunicator) -> Result<(), TchError> {
+        match (self, end) {
+            (Lane::Gpu { device, .. }, End::Event(event)) => Stream::current(*device)?.wait_for(event),
+            (Lane::Host(stand_in), End::Number(number)) => {
+                // For ever: the watchdog ends the process where the operation does not.
+                // SAFETY: the stand-in's communicators stay in memory.
+                while unsafe { (stand_in.wait)(communicator, *number, STAND_IN_WAIT_MS) } == 0 {}
+                Ok(())
+            }
+            _ => unreachable!("an end of another lane"),
+        }
+    }
+}
+
+/// `ncclDataType_t` of a kind; `None` where NCCL has none.
+pub fn data_type(kind: Kind) -> Option<c_int> {
+    match kind {
+        Kind::Uint8 => Some(1),
+        Kind::Int64 => Some(4),
+        Kind::Float => Some(7),
+        Kind::Double => Some(8),
+        Kind::BFloat16 => Some(9),
+        _ => None,
+    }
+}

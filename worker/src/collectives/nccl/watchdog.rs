@@ -1,0 +1,127 @@
+//! The thread that starts NCCL in the background, and then watches over every operation: one that does not end in time,
+//! or an error of NCCL, ends the world.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
+
+use common::attempt::host_name;
+use tch::Tensor;
+
+use super::communicator::{Communicator, Failure};
+use super::lane::{End, Lane};
+use super::{CARRIER, Ending};
+use crate::collectives::CollectivesError;
+use crate::collectives::in_flight::{InFlight, Operation};
+
+/// How often operations are looked at.
+const INTERVAL: Duration = Duration::from_millis(10);
+
+/// What the watchdog and those who start operations share.
+pub struct Shared {
+    pub lane: Lane,
+    pub in_flight: Arc<InFlight>,
+    pub timeout_ms: AtomicU64,
+    /// Set once NCCL has started.
+    pub communicator: OnceLock<Arc<Communicator>>,
+    /// In the order of their start.
+    pub started: Mutex<VecDeque<Started>>,
+    pub is_over: AtomicBool,
+}
+
+/// An operation that has been started.
+pub struct Started {
+    /// In [`InFlight`].
+    pub number: u64,
+    pub operation: Operation,
+    pub end: Arc<End>,
+    /// Their memory must stay theirs until the end.
+    pub _tensors: Vec<Tensor>,
+}
+
+impl Shared {
+    pub fn timeout(&self) -> Duration {
+        Duration::from_millis(self.timeout_ms.load(Ordering::Relaxed))
+    }
+
+    pub fn started(&self) -> MutexGuard<'_, VecDeque<Started>> {
+        self.started.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// `failure` of `operation` as an error.
+    pub fn error(&self, operation: &Operation, failure: Failure) -> CollectivesError {
+        match failure {
+            Failure::TimedOut => self.in_flight.timed_out(CARRIER, self.timeout()),
+            Failure::Nccl(message) => {
+                CollectivesError::Nccl { operation: operation.to_string(), host: host_name(), message }
+            }
+        }
+    }
+}
+
+/// The body of the thread: `start` begins the communicator, of which `operation` is the name in messages.
+pub fn run(
+    shared: &Shared,
+    operation: &Operation,
+    start: impl FnOnce() -> Result<Communicator, Failure>,
+    ending: Ending,
+) {
+    let number = shared.in_flight.begin(*operation);
+    let communicator = match start() {
+        Ok(communicator) => Arc::new(communicator),
+        Err(failure) => return end_world(None, &shared.error(operation, failure), ending),
+    };
+    if let Err(failure) = communicator.settle(shared.timeout()) {
+        return end_world(Some(communicator), &shared.error(operation, failure), ending);
+    }
+    shared.in_flight.end(number);
+    let _ = shared.communicator.set(communicator.clone());
+    if let Err(error) = watch(shared, &communicator) {
+        end_world(Some(communicator), &error, ending);
+    }
+}
+
+/// Says why first, and aborts then: an abort may take its time, and others end meanwhile.
+fn end_world(communicator: Option<Arc<Communicator>>, error: &CollectivesError, ending: Ending) {
+    (ending.announce)(error);
+    if let Some(communicator) = communicator {
+        communicator.abort();
+    }
+    (ending.end)(error);
+}
+
+/// Follows the operations to their ends until all is over.
+fn watch(shared: &Shared, communicator: &Communicator) -> Result<(), CollectivesError> {
+    // Since when the oldest operation has had the lane to itself.
+    let mut since = Instant::now();
+    let mut watched = None;
+    while !shared.is_over.load(Ordering::Relaxed) || !shared.started().is_empty() {
+        while take_ended(shared, communicator)? {}
+        let oldest = shared.started().front().map(|started| (started.number, started.operation));
+        if watched != oldest.map(|(number, _)| number) {
+            (watched, since) = (oldest.map(|(number, _)| number), Instant::now());
+        }
+        if let Some((_, operation)) = oldest {
+            communicator.is_in_progress().map_err(|failure| shared.error(&operation, failure))?;
+            if since.elapsed() > shared.timeout() {
+                return Err(shared.error(&operation, Failure::TimedOut));
+            }
+        }
+        std::thread::sleep(INTERVAL);
+    }
+    Ok(())
+}
+
+/// Takes the oldest operation out if it has ended; whether it had.
+fn take_ended(shared: &Shared, communicator: &Communicator) -> Result<bool, CollectivesError> {
+    let mut started = shared.started();
+    let Some(oldest) = started.front() else { return Ok(false) };
+    let has_come = shared.lane.has_come(&oldest.end, communicator.raw());
+    let operation = oldest.operation;
+    let has_come = has_come.map_err(|error| shared.error(&operation, Failure::Nccl(error.to_string())))?;
+    if has_come && let Some(ended) = started.pop_front() {
+        shared.in_flight.end(ended.number);
+    }
+    Ok(has_come)
+}

@@ -1,0 +1,68 @@
+//! Whether ranks wait for each other longer than a run should let them.
+
+use std::time::Duration;
+
+/// The first steps of an attempt make connections and fill caches.
+const SKIPPED_STEPS: u32 = 2;
+/// So many steps after them are judged together.
+const JUDGED_STEPS: u32 = 5;
+/// Above this share of their time, communication dominates.
+const SHARE_MAX: f64 = 0.2;
+
+/// The share of the first steps that was spent on nothing but waiting for the exchange of gradients.
+///
+/// It is measured, and not computed from a bandwidth and a guess of how long a step should take.
+#[derive(Debug, Default)]
+pub struct CommunicationShare {
+    steps: u32,
+    total: Duration,
+    exposed: Duration,
+}
+
+impl CommunicationShare {
+    /// Adds a step that took `elapsed`, of which it waited `exposed`; a warning after the last step that is judged, if
+    /// there is something to warn about.
+    pub fn add(&mut self, elapsed: Duration, exposed: Duration) -> Option<String> {
+        self.steps = self.steps.saturating_add(1);
+        if self.steps <= SKIPPED_STEPS || self.steps > SKIPPED_STEPS + JUDGED_STEPS {
+            return None;
+        }
+        self.total += elapsed;
+        self.exposed += exposed;
+        let share = self.exposed.as_secs_f64() / self.total.as_secs_f64();
+        (self.steps == SKIPPED_STEPS + JUDGED_STEPS && share > SHARE_MAX).then(|| {
+            format!(
+                "communication dominates: {:.0} % of a step is waiting for the exchange of gradients; check that all ranks \
+                 are equally fast, that traffic takes the fast network (NCCL_SOCKET_IFNAME and NCCL_DEBUG=INFO for NCCL, \
+                 btl_tcp_if_include for Open MPI), or train with a larger batch.global_sequences",
+                share * 100.0
+            )
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn warnings(exposed_ms: [u64; 9]) -> Vec<usize> {
+        let mut share = CommunicationShare::default();
+        let add = |exposed| share.add(Duration::from_millis(100), Duration::from_millis(exposed)).is_some();
+        let warned: Vec<bool> = exposed_ms.into_iter().map(add).collect();
+        (0..9).filter(|step| warned[*step]).collect()
+    }
+
+    #[test]
+    fn it_warns_once_of_what_exceeds_a_fifth_of_the_judged_steps() {
+        assert_eq!(warnings([0, 0, 10, 40, 30, 10, 15, 99, 99]), [6]);
+        assert_eq!(warnings([99, 99, 10, 30, 30, 10, 15, 99, 99]), [0; 0]);
+    }
+
+    #[test]
+    fn a_warning_says_how_much_and_what_to_check() {
+        let mut share = CommunicationShare::default();
+        let step = Duration::from_millis(100);
+        let warning = (0..7).find_map(|_| share.add(step, step / 2)).unwrap();
+        assert!(warning.contains("50 % of a step") && warning.contains("NCCL_SOCKET_IFNAME"), "{warning}");
+    }
+}

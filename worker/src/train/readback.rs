@@ -1,0 +1,34 @@
+//! Numbers of a step on their way from the device to the host, which asks for them a step later.
+
+use tch::{Device, Kind, TchError, Tensor};
+
+use crate::libtorch;
+use crate::libtorch::streams::{Event, Stream};
+
+/// Numbers, float64, that a device computes.
+#[derive(Debug)]
+pub struct Readback {
+    /// In host memory; complete once the event has passed.
+    numbers: Tensor,
+    copied: Option<Event>,
+}
+
+impl Readback {
+    /// Starts to copy `numbers` [n]; returns at once.
+    pub fn start(numbers: &Tensor) -> Result<Self, TchError> {
+        let Device::Cuda(index) = numbers.device() else {
+            return Ok(Readback { numbers: numbers.shallow_clone(), copied: None });
+        };
+        let pinned = Tensor::zeros(numbers.size(), (Kind::Double, Device::Cpu)).f_pin_memory(numbers.device())?;
+        libtorch::copy_without_waiting(numbers, &pinned)?;
+        Ok(Readback { numbers: pinned, copied: Some(Stream::current(index)?.record()?) })
+    }
+
+    /// The numbers; waits for the device where it has not got there yet.
+    pub fn read(&self) -> Result<Vec<f64>, TchError> {
+        if let Some(copied) = &self.copied {
+            copied.synchronize()?;
+        }
+        Vec::try_from(&self.numbers)
+    }
+}

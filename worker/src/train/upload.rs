@@ -1,0 +1,41 @@
+//! Micro batches on their way to the device that computes.
+
+use tch::{Device, TchError, Tensor};
+
+use crate::libtorch;
+use crate::libtorch::streams::Stream;
+use crate::model::Batch;
+
+/// Copies micro batches to a device: to a GPU from pinned memory and on a stream of its own, beside what is computed.
+pub struct Upload {
+    device: Device,
+    /// The GPU's number, and the stream.
+    beside: Option<(usize, Stream)>,
+}
+
+impl Upload {
+    /// To `device`.
+    pub fn to(device: Device) -> Result<Self, TchError> {
+        let beside = match device {
+            Device::Cuda(index) => Some((index, Stream::beside(index)?)),
+            _ => None,
+        };
+        Ok(Upload { device, beside })
+    }
+
+    /// `batch` sequences of T + 1 tokens each, row by row.
+    pub fn batch(&self, tokens: &[i64], batch: usize) -> Result<Batch, TchError> {
+        let host = Tensor::from_slice(tokens).view([batch as i64, -1]); // [B, T+1]
+        let Some((index, beside)) = &self.beside else { return Ok(Batch::of(&host)) };
+        let pinned = host.f_pin_memory(self.device)?;
+        let copied = beside.enter(|| {
+            let copied = Tensor::f_empty(pinned.size(), (pinned.kind(), self.device))?; // [B, T+1]
+            libtorch::copy_without_waiting(&pinned, &copied)?;
+            Ok::<_, TchError>(copied)
+        })??;
+        let compute = Stream::current(*index)?;
+        compute.wait_for(&beside.record()?)?;
+        compute.uses(&copied)?;
+        Ok(Batch::of(&copied))
+    }
+}
