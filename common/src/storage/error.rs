@@ -185,7 +185,7 @@ fn status(reason: &str) -> Option<u16> {
 /// The environment variables that give credentials for `url`, to name in an error.
 pub(super) fn credential_variables(url: &str) -> &'static str {
     match url.split("://").next() {
-        Some("s3" | "s3a") => "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
+        Some("s3" | "s3a") => "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE",
         Some("gs") => "GOOGLE_APPLICATION_CREDENTIALS",
         _ => "AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY",
     }
