@@ -283,13 +283,25 @@ fn expired_credentials_are_renewed() {
     let shared = shared();
     let folder = open("expired", &config());
     folder.put("a", content(1000)).unwrap();
-    shared.meets(&[]);
-    shared.faults().expire(ACCESS_KEY);
-    shared.credentials.give(OTHER_ACCESS_KEY);
-    assert_eq!(folder.get("a").unwrap(), content(1000));
-    assert_eq!(shared.faults().requests().len(), 2);
+    // What is asked without a body is answered without one: that credentials have expired is then not said.
+    type Operation = fn(&Folder);
+    let operations: [Operation; 4] = [
+        |folder| assert_eq!(folder.get("a").unwrap(), content(1000)),
+        |folder| assert_eq!(folder.size("a").unwrap(), 1000),
+        |folder| assert_eq!(folder.list().unwrap().len(), 1),
+        |folder| folder.put("a", content(1000)).unwrap(),
+    ];
+    let mut keys = [ACCESS_KEY, OTHER_ACCESS_KEY];
+    for operation in operations {
+        shared.meets(&[]);
+        shared.faults().expire(keys[0]);
+        shared.credentials.give(keys[1]);
+        operation(&folder);
+        assert_eq!((shared.faults().refused(), shared.faults().requests().len()), (1, 2));
+        keys.reverse();
+    }
     shared.credentials.give("nobody");
-    shared.faults().expire(OTHER_ACCESS_KEY);
+    shared.faults().expire(keys[0]);
     let error = folder.get("a").unwrap_err();
     assert!(matches!(error, StorageError::Denied { .. }), "{error}");
     shared.credentials.give(ACCESS_KEY);
