@@ -146,9 +146,9 @@ fn bytes_that_are_wrong_once_are_read_again() {
 fn a_store_that_stays_away_ends_the_run() {
     let _turn = turn();
     let mut store = Store::new();
-    store.is_slow();
     let config = store.config(&[NO_CACHE, "storage.deadline_s=3", "launch.max_restarts=0"]);
     for command in [by_mpirun, by_launcher] {
+        store.is_slow();
         let mut running = Running::start(store.environment(command(2, &config)));
         // The launcher sets its numbers off.
         running.wait_until("the third step", DEADLINE, |running| {
