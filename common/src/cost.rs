@@ -66,7 +66,10 @@ impl StepCost {
         StepCost {
             model: config.model.clone(),
             sequence_tokens: config.batch.sequence_tokens,
-            micro_sequences: config.batch.micro_sequences.min(config.batch.global_sequences.div_ceil(world.get().into())),
+            micro_sequences: config
+                .batch
+                .micro_sequences
+                .min(config.batch.global_sequences.div_ceil(world.get().into())),
             world,
             is_divided: config.parallel.zero == 1,
             precision: config.train.precision,

@@ -78,6 +78,10 @@ pub struct Plan {
     pub first: Vec<Option<Fault>>,
     /// What requests and answers go over, where it is slow.
     pub link: Option<Arc<Link>>,
+    /// Only requests meet something whose line, as in [`Faults::requests`], contains this.
+    pub only: String,
+    /// A request meets something only when it comes for the first time.
+    pub once: bool,
 }
 
 #[derive(Debug, Default)]
@@ -85,6 +89,7 @@ struct State {
     plan: Plan,
     burst_left: u64,
     expired_key: Option<String>,
+    refused: u64,
     requests: Vec<String>,
     in_flight: usize,
     most_in_flight: usize,
@@ -140,6 +145,11 @@ impl Faults {
         self.state().met.get(&fault).copied().unwrap_or_default()
     }
 
+    /// How many requests were refused because their key has expired.
+    pub fn refused(&self) -> u64 {
+        self.state().refused
+    }
+
     /// The requests that came, as `GET /bucket/name bytes=0-99`.
     pub fn requests(&self) -> Vec<String> {
         self.state().requests.clone()
@@ -180,14 +190,17 @@ impl State {
     /// What a request meets, with the length of a silence; `None` where its credentials have expired.
     fn arrives(&mut self, request: &Request<Incoming>) -> Option<(Option<Fault>, Duration)> {
         let header = |name| request.headers().get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
-        self.requests.push(format!("{} {} {}", request.method(), request.uri(), header(RANGE)).trim().to_owned());
+        let line = format!("{} {} {}", request.method(), request.uri(), header(RANGE)).trim().to_owned();
+        let is_meant = line.contains(&self.plan.only) && !(self.plan.once && self.requests.contains(&line));
+        self.requests.push(line);
         let signed = header(AUTHORIZATION);
         if self.expired_key.as_ref().is_some_and(|key| signed.contains(&format!("Credential={key}/"))) {
+            self.refused += 1;
             return None;
         }
         self.in_flight += 1;
         self.most_in_flight = self.most_in_flight.max(self.in_flight);
-        let fault = self.draw(request.method() == Method::GET);
+        let fault = if is_meant { self.draw(request.method() == Method::GET) } else { None };
         if let Some(fault) = fault {
             *self.met.entry(fault).or_default() += 1;
         }

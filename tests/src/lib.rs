@@ -5,7 +5,8 @@
 //! - [`training`]: training as a user starts it, and how it must end.
 //! - [`random`]: random choices that can be made again.
 //! - [`s3`]: a real S3 server on 127.0.0.1, in the test's process; `s3-server` is the same as a program.
-//! - [`servers`]: other people's stores as processes: moto, Azurite, a web server.
+//! - [`credentials`]: a service that gives keys for it.
+//! - [`servers`]: other people's stores as processes: moto, Azurite, fake-gcs-server, a web server.
 //! - [`faults`]: what that server does wrong on purpose; [`link`]: how slowly.
 //! - [`storage_conformance`]: what every store must do.
 //!
@@ -15,6 +16,7 @@
 #![allow(clippy::print_stdout, reason = "a test's output is shown where it fails")]
 #![allow(clippy::expect_used, reason = "a harness that cannot do its part fails the test, with these words")]
 
+pub mod credentials;
 pub mod faults;
 pub mod link;
 pub mod process;

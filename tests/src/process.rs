@@ -100,6 +100,16 @@ impl Running {
         marked(&self.mark).into_iter().filter(|pid| program_name(*pid).as_deref() == Some(name)).collect()
     }
 
+    /// The most memory that one of its processes called `name` has taken so far, in bytes; 0 where there is none now.
+    pub fn peak_memory_bytes(&self, name: &str) -> u64 {
+        let of = |pid: i32| {
+            let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+            let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+            line.trim().trim_end_matches(" kB").parse::<u64>().ok().map(|kilobytes| kilobytes * 1024)
+        };
+        self.processes(name).into_iter().filter_map(of).max().unwrap_or_default()
+    }
+
     /// Sends it `signal`; no error if it has ended.
     pub fn signal(&mut self, signal: Signal) {
         if self.status().is_none() {

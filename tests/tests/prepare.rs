@@ -245,16 +245,11 @@ fn memory_does_not_grow_with_the_corpus() {
         let mut running = Running::start(by_launcher(1, &corpus.config("out"), &sets));
         let mut peak = 0;
         while running.status().is_none() {
-            let of = |pid: &i32| std::fs::read_to_string(format!("/proc/{pid}/status")).ok();
-            let kilobytes = |status: String| {
-                let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:").map(str::to_owned))?;
-                line.trim().trim_end_matches(" kB").parse::<u64>().ok()
-            };
-            peak = running.processes("prepare").iter().filter_map(of).filter_map(kilobytes).fold(peak, u64::max);
+            peak = peak.max(running.peak_memory_bytes("prepare"));
             std::thread::sleep(Duration::from_millis(2));
         }
         ended(running, ExitCode::Done, &[]);
-        peak / 1024
+        peak >> 20
     };
     let (small, large) = (peak(8), peak(160));
     println!("peak memory of a rank: {small} MiB for 8 MB of text, {large} MiB for 160 MB");

@@ -3,9 +3,6 @@
 
 #![allow(clippy::unwrap_used, reason = "all of this is tests")]
 
-use std::io::{Read, Write};
-use std::net::TcpListener;
-use std::path::PathBuf;
 use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -14,8 +11,9 @@ use common::config::StorageConfig;
 use common::storage::{Folder, StorageError};
 use common::worker_contract::ExitCode;
 use tempfile::TempDir;
+use tests::credentials::CredentialService;
 use tests::faults::{Fault, Plan};
-use tests::s3::{ACCESS_KEY, OTHER_ACCESS_KEY, SECRET_KEY, Server};
+use tests::s3::{ACCESS_KEY, OTHER_ACCESS_KEY, Server};
 use tests::storage_conformance::conforms;
 
 /// The server of this process. A test has it for itself while it runs.
@@ -23,19 +21,15 @@ struct Shared {
     server: Option<Server>,
     port: u16,
     dir: TempDir,
-    credentials: PathBuf,
+    credentials: CredentialService,
 }
 
 static SHARED: LazyLock<Mutex<Shared>> = LazyLock::new(|| {
     let dir = tempfile::tempdir().unwrap();
     let server = Server::start(dir.path(), &["bucket"]);
-    let (url, credentials) = serve_credentials(&dir);
-    for (name, value) in [
-        ("AWS_ENDPOINT_URL", server.endpoint()),
-        ("AWS_REGION", "us-east-1".to_owned()),
-        ("AWS_CONTAINER_CREDENTIALS_FULL_URI", url),
-        ("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", credentials.display().to_string()),
-    ] {
+    let credentials = CredentialService::start(dir.path(), ACCESS_KEY);
+    let place = [("AWS_ENDPOINT_URL", server.endpoint()), ("AWS_REGION", "us-east-1".to_owned())];
+    for (name, value) in place.into_iter().chain(credentials.environment()) {
         // SAFETY: every test of this binary waits here before it does anything else, so that no other thread reads
         // the environment meanwhile; it is never written again.
         unsafe { std::env::set_var(name, value) };
@@ -60,28 +54,6 @@ impl Shared {
     fn start(&mut self) {
         self.server = Some(Server::start_on(self.port, self.dir.path(), &["bucket"]).unwrap());
     }
-}
-
-/// A service that gives the access key in a file, as a container's host does. It ends with the process.
-fn serve_credentials(dir: &TempDir) -> (String, PathBuf) {
-    let key_file = dir.path().join("access-key");
-    std::fs::write(&key_file, ACCESS_KEY).unwrap();
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let url = format!("http://{}/credentials", listener.local_addr().unwrap());
-    let file = key_file.clone();
-    std::thread::spawn(move || {
-        for socket in listener.incoming() {
-            let mut socket = socket.unwrap();
-            let _ = socket.read(&mut [0; 4096]);
-            let key = std::fs::read_to_string(&file).unwrap();
-            let body = format!(
-                r#"{{"AccessKeyId":"{key}","SecretAccessKey":"{SECRET_KEY}","Token":"","Expiration":"2099-01-01T00:00:00Z"}}"#
-            );
-            let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", body.len());
-            let _ = socket.write_all((head + &body).as_bytes());
-        }
-    });
-    (url, key_file)
 }
 
 /// Impatient, so that tests are quick.
@@ -311,16 +283,28 @@ fn expired_credentials_are_renewed() {
     let shared = shared();
     let folder = open("expired", &config());
     folder.put("a", content(1000)).unwrap();
-    shared.meets(&[]);
-    shared.faults().expire(ACCESS_KEY);
-    std::fs::write(&shared.credentials, OTHER_ACCESS_KEY).unwrap();
-    assert_eq!(folder.get("a").unwrap(), content(1000));
-    assert_eq!(shared.faults().requests().len(), 2);
-    std::fs::write(&shared.credentials, "nobody").unwrap();
-    shared.faults().expire(OTHER_ACCESS_KEY);
+    // What is asked without a body is answered without one: that credentials have expired is then not said.
+    type Operation = fn(&Folder);
+    let operations: [Operation; 4] = [
+        |folder| assert_eq!(folder.get("a").unwrap(), content(1000)),
+        |folder| assert_eq!(folder.size("a").unwrap(), 1000),
+        |folder| assert_eq!(folder.list().unwrap().len(), 1),
+        |folder| folder.put("a", content(1000)).unwrap(),
+    ];
+    let mut keys = [ACCESS_KEY, OTHER_ACCESS_KEY];
+    for operation in operations {
+        shared.meets(&[]);
+        shared.faults().expire(keys[0]);
+        shared.credentials.give(keys[1]);
+        operation(&folder);
+        assert_eq!((shared.faults().refused(), shared.faults().requests().len()), (1, 2));
+        keys.reverse();
+    }
+    shared.credentials.give("nobody");
+    shared.faults().expire(keys[0]);
     let error = folder.get("a").unwrap_err();
     assert!(matches!(error, StorageError::Denied { .. }), "{error}");
-    std::fs::write(&shared.credentials, ACCESS_KEY).unwrap();
+    shared.credentials.give(ACCESS_KEY);
 }
 
 #[test]

@@ -11,9 +11,9 @@ use tch::{Device, Tensor};
 use crate::collectives::{Collectives, Label, ReduceOp};
 use crate::data::{DataSet, TokenStream, TrainingData};
 use crate::error::JobError;
-use crate::model::Batch;
 use crate::train::observe::peak_memory_bytes;
-use crate::train::state::{Phases, TrainState};
+use crate::train::state::TrainState;
+use crate::train::timeline::{Phases, Timeline};
 
 /// Steps before the clock starts.
 const WARM_UP_STEPS: u64 = 2;
@@ -37,7 +37,7 @@ pub struct StepTiming {
     pub exposed_comm_ms: f64,
     /// Norm, clipping and update.
     pub optimizer_ms: f64,
-    /// The most memory that this process has had resident.
+    /// The most memory that this process has taken: on its GPU, or resident on the host.
     pub peak_memory_bytes: u64,
 }
 
@@ -48,26 +48,26 @@ pub fn bench_step(
     ranks: &dyn Collectives,
     steps: u64,
 ) -> Result<StepTiming, JobError> {
-    let mut state = TrainState::initialise(config, device, ranks.rank(), ranks.world_size());
+    let mut state = TrainState::initialise(config, device, ranks.rank(), ranks.world_size())?;
     let plan = config.batch_plan();
     let mut timed: Vec<(Duration, Phases)> = Vec::new();
     for step in 0..WARM_UP_STEPS + steps {
         let micro_batches: Vec<_> = plan.micro_batches(state.consumed, ranks.rank(), ranks.world_size()).collect();
-        let batches = micro_batches.into_iter().map(|range| {
-            let batch = (range.end - range.start) as usize;
+        let mut ranges = micro_batches.iter();
+        let next = |_: &mut Timeline| {
+            let range = ranges.next().cloned().unwrap_or_default();
             let token = |i: u64| (i.wrapping_mul(2_654_435_761) >> 7) % config.model.vocabulary;
-            let tokens: Vec<i64> =
-                (0..batch as u64 * (plan.sequence_tokens + 1)).map(|i| token(i + range.start) as i64).collect();
-            Ok(Batch::new(&tokens, batch))
-        });
+            let sequences = range.end - range.start;
+            let tokens = (0..sequences * (plan.sequence_tokens + 1)).map(|i| token(i + range.start) as i64).collect();
+            Ok((tokens, sequences as usize))
+        };
         ranks.barrier(Label::new("the start of a step")).wait()?;
         let start = Instant::now();
-        let accumulated = state.accumulate_on(ranks, batches)?;
-        let outcome = state.update(ranks, accumulated)?;
-        outcome.read();
+        let accumulated = state.accumulate_on(ranks, micro_batches.len(), next)?;
+        let report = state.update(ranks, accumulated)?.read()?;
         // What is still under way belongs to the next step's forward, as in training.
         if step >= WARM_UP_STEPS {
-            timed.push((start.elapsed(), outcome.phases));
+            timed.push((start.elapsed(), report.phases));
         }
     }
     state.weights_are_here()?;
@@ -83,7 +83,7 @@ pub fn bench_step(
         backward_ms: milliseconds(|t| t.1.backward),
         exposed_comm_ms: milliseconds(|t| t.1.exposed_comm),
         optimizer_ms: milliseconds(|t| t.1.optimizer),
-        peak_memory_bytes: peak_memory_bytes(),
+        peak_memory_bytes: peak_memory_bytes(device),
     })
 }
 

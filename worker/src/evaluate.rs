@@ -3,12 +3,11 @@
 use common::config::RunConfig;
 use common::metrics::ValidationRecord;
 use common::worker_contract::Phase;
-use tch::{Kind, Tensor};
+use tch::{Device, Kind, Tensor};
 
 use crate::collectives::{Collectives, Label, ReduceOp};
 use crate::data::DataSet;
 use crate::error::JobError;
-use crate::model::Batch;
 use crate::train::observe::Observer;
 use crate::train::state::TrainState;
 use crate::world::World;
@@ -50,11 +49,11 @@ impl Validation {
         world.control.report(state.step, Phase::Evaluating);
         state.weights_are_here()?;
         let _no_grad = tch::no_grad_guard();
-        let loss = Tensor::zeros([1], (Kind::Double, tch::Device::Cpu));
+        let loss = Tensor::zeros([1], (Kind::Double, Device::Cpu));
         let row = self.sequence_tokens as usize + 1;
         for micro in self.tokens.chunks(self.micro_sequences as usize * row) {
-            let sum = state.model.loss_sum(&Batch::new(micro, micro.len() / row))?;
-            let _ = loss.shallow_clone().g_add_(&sum);
+            let sum = state.model.loss_sum(&state.batch(micro, micro.len() / row)?)?;
+            let _ = loss.shallow_clone().g_add_(&sum.to_device(Device::Cpu));
         }
         world.collectives.all_reduce(&loss, ReduceOp::Sum, Label::new("the validation loss")).wait()?;
         let validation_loss = loss.double_value(&[0]) / (self.sequences * self.sequence_tokens) as f64;

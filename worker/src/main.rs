@@ -15,7 +15,7 @@ use worker::error::JobError;
 use worker::libtorch;
 use worker::sample::{SampleOptions, sample};
 use worker::train::train;
-use worker::world::{self, Origin, World};
+use worker::world::{self, Equipment, Origin, World};
 
 /// One rank of a Convoy job.
 #[derive(Parser)]
@@ -130,7 +130,7 @@ struct StreamArgs {
 }
 
 fn main() -> ProcessExitCode {
-    libtorch::keep_freed_memory();
+    libtorch::prepare_process();
     common::telemetry::init();
     world::abort_on_panic();
     match run(Cli::parse().job) {
@@ -180,7 +180,8 @@ fn run_bench_step(args: &BenchArgs) -> Result<ExitCode, JobError> {
     world::set_threads(args.threads);
     let micro = args.micro.unwrap_or_else(|| args.batch.div_ceil(u64::from(ranks.world_size().get())));
     let config = bench_config(args, micro)?;
-    print_on_one(ranks.as_ref(), &bench_step(&config, ranks.as_ref(), args.steps)?);
+    let Equipment { device, collectives: ranks, .. } = Equipment::choose(&config, ranks)?;
+    print_on_one(ranks.as_ref(), &bench_step(&config, device, ranks.as_ref(), args.steps)?);
     Ok(ExitCode::Done)
 }
 

@@ -21,7 +21,7 @@ use crate::collectives::single::Single;
 use crate::collectives::{Collectives, CollectivesError};
 use crate::control::{Control, LauncherAddress, Requests};
 use crate::error::JobError;
-use crate::libtorch::cuda;
+use crate::libtorch::{self, cuda};
 
 /// How long ranks may need to find each other, before the config says how long a collective may take.
 const START_TIMEOUT: Duration = Duration::from_secs(300);
@@ -98,12 +98,32 @@ impl World {
             None => Control::default(),
         };
         let _ = CONTROL.set(control.clone());
+        let Equipment { device, hosts, collectives } = Equipment::choose(&config, collectives)?;
+        Ok(World { config, attempt: start.attempt, collectives, device, hosts, control, requests })
+    }
+}
+
+/// What a rank computes on, and what it exchanges with.
+pub struct Equipment {
+    /// What this rank computes on.
+    pub device: Device,
+    /// Number of hosts over all ranks.
+    pub hosts: usize,
+    /// The other ranks.
+    pub collectives: Arc<dyn Collectives>,
+}
+
+impl Equipment {
+    /// As `config` says, of what is there; `collectives` are those that the process started with.
+    pub fn choose(config: &RunConfig, collectives: Arc<dyn Collectives>) -> Result<Self, JobError> {
         let neighbours = Neighbours::meet(collectives.as_ref())?;
         let device = neighbours.device(config.run.device)?;
-        let collectives = with_nccl(&config, collectives, device)?;
-        let collectives = Delayed::if_asked(collectives);
+        if device.is_cuda() && config.train.deterministic {
+            libtorch::set_deterministic()?;
+        }
+        let collectives = Delayed::if_asked(with_nccl(config, collectives, device)?);
         *COLLECTIVES.lock().unwrap_or_else(PoisonError::into_inner) = Some(collectives.clone());
-        Ok(World { config, attempt: start.attempt, collectives, device, hosts: neighbours.hosts, control, requests })
+        Ok(Equipment { device, hosts: neighbours.hosts, collectives })
     }
 }
 

@@ -9,7 +9,7 @@ use common::config::{ModelConfig, Recompute};
 use safetensors::SafeTensors;
 use safetensors::tensor::Metadata;
 use tch::{Device, Kind, Tensor};
-use worker::model::{Batch, GradientOptions, Gpt2, Hooks};
+use worker::model::{Batch, Gpt2, GradientOptions, Hooks};
 
 const CASES: [&str; 3] = ["1x6", "2x12", "3x20"];
 
@@ -121,7 +121,8 @@ fn equals_hugging_face_when(recompute: Recompute, kind: Kind, tolerance: f64) {
         let name = "transformer.wte.weight";
         let wte = model.layout.parameters.iter().find(|p| p.name == name).unwrap();
         check("twice", &(wte.of(&gradients) / 2.0), &golden.tensor(&format!("grad.{name}")));
-        let padding = gradients.narrow(0, (wte.start + wte.elements) as i64, (wte.padded_elements - wte.elements) as i64);
+        let padding =
+            gradients.narrow(0, (wte.start + wte.elements) as i64, (wte.padded_elements - wte.elements) as i64);
         assert!(padding.numel() > 0 && padding.abs().sum(kind).double_value(&[]) == 0.0, "padding has a gradient");
     }
 }

@@ -12,8 +12,8 @@ use safetensors::SafeTensors;
 use serde_json::Value;
 use tch::Device;
 use worker::collectives::single::Single;
-use worker::model::Batch;
 use worker::train::state::TrainState;
+use worker::train::timeline::Timeline;
 
 fn golden(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/golden").join(name)
@@ -42,7 +42,7 @@ fn follows_pytorch(run: &str) {
     let file = SafeTensors::deserialize(&bytes).unwrap();
     let config = config(&golden_json, &golden_json[run]["micro_sequences"]);
 
-    let mut state = TrainState::initialise(&config, Device::Cpu, Rank::ZERO, WorldSize::ONE);
+    let mut state = TrainState::initialise(&config, Device::Cpu, Rank::ZERO, WorldSize::ONE).unwrap();
     let weights: HashMap<String, Vec<f32>> = file
         .iter()
         .filter_map(|(key, view)| {
@@ -56,14 +56,19 @@ fn follows_pytorch(run: &str) {
     let tokens = file.tensor("tokens").unwrap();
     let tokens: Vec<i64> = tokens.data().chunks_exact(8).map(|b| i64::from_le_bytes(b.try_into().unwrap())).collect();
 
+    let ranks = Single::default();
     let plan = config.batch_plan();
     let row = plan.sequence_tokens as usize + 1;
     for step in 0..config.train.max_steps as usize {
         let sequences = &tokens[step * plan.global_sequences as usize * row..][..plan.global_sequences as usize * row];
-        let micro_batches: Vec<_> = sequences.chunks(plan.micro_sequences as usize * row).collect();
-        let batches = micro_batches.into_iter().map(|micro| Ok(Batch::new(micro, micro.len() / row)));
-        let accumulated = state.accumulate_on(&Single::default(), batches).unwrap();
-        let report = state.update(&Single::default(), accumulated).unwrap().read();
+        let mut micro_batches = sequences.chunks(plan.micro_sequences as usize * row);
+        let count = micro_batches.len();
+        let next = |_: &mut Timeline| {
+            let micro = micro_batches.next().unwrap();
+            Ok((micro.to_vec(), micro.len() / row))
+        };
+        let accumulated = state.accumulate_on(&ranks, count, next).unwrap();
+        let report = state.update(&ranks, accumulated).unwrap().read().unwrap();
         let expected = |what: &str| golden_json[run][what][step].as_f64().unwrap();
         for (what, got, expected) in
             [("loss", report.loss, expected("losses")), ("norm", report.grad_norm, expected("grad_norms"))]

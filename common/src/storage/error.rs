@@ -114,6 +114,9 @@ pub(super) enum Verdict {
     Denied,
     /// No credentials could be had.
     NoCredentials,
+    /// A refusal without a word: to ask whether an object is there is answered without a body, also where S3 would say
+    /// in it that the credentials have run out.
+    Unexplained,
     NotFound,
     /// Trying again does not help.
     Refused,
@@ -141,6 +144,7 @@ impl AttemptError {
             (E::NotFound { .. }, _) | (_, Some(404)) => Verdict::NotFound,
             _ if contains(&reason, EXPIRED) => Verdict::Expired,
             (E::PermissionDenied { .. } | E::Unauthenticated { .. }, _) | (_, Some(401 | 403)) => Verdict::Denied,
+            _ if reason.ends_with(UNEXPLAINED) => Verdict::Unexplained,
             // A conflict with what somebody else does at this moment.
             (E::AlreadyExists { .. }, _) => Verdict::Again,
             (E::Generic { .. }, Some(status)) if !contains(&reason, DAMAGED) && !is_passing(status) => Verdict::Refused,
@@ -153,6 +157,9 @@ impl AttemptError {
 
 /// How stores say that credentials have run out. S3 does it with status 400.
 const EXPIRED: &[&str] = &["ExpiredToken", "TokenRefreshRequired", "token has expired", "RequestTimeTooSkewed"];
+
+/// The end of a refusal that has no body.
+const UNEXPLAINED: &str = "400 Bad Request:";
 
 /// A request that arrived damaged or too slowly, which S3 too answers with 400.
 const DAMAGED: &[&str] = &["BadDigest", "IncompleteBody", "RequestTimeout", "SHA256Mismatch", "InvalidDigest"];
@@ -185,7 +192,7 @@ fn status(reason: &str) -> Option<u16> {
 /// The environment variables that give credentials for `url`, to name in an error.
 pub(super) fn credential_variables(url: &str) -> &'static str {
     match url.split("://").next() {
-        Some("s3" | "s3a") => "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
+        Some("s3" | "s3a") => "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE",
         Some("gs") => "GOOGLE_APPLICATION_CREDENTIALS",
         _ => "AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY",
     }
@@ -218,6 +225,7 @@ mod tests {
             ("Server returned non-2xx status code: 400 Bad Request: <Code>BadDigest</Code>", Verdict::Again),
             ("Server returned non-2xx status code: 400 Bad Request: <Code>ExpiredToken</Code>", Verdict::Expired),
             ("Server returned non-2xx status code: 400 Bad Request: <Code>InvalidArgument</Code>", Verdict::Refused),
+            ("Server returned non-2xx status code: 400 Bad Request: ", Verdict::Unexplained),
             ("Server returned non-2xx status code: 403 Forbidden: ", Verdict::Denied),
             ("Server returned non-2xx status code: 404 Not Found: ", Verdict::NotFound),
             ("Server returned non-2xx status code: 501 Not Implemented: ", Verdict::Refused),

@@ -3,16 +3,17 @@
 //!
 //! Operations block the calling thread while a small shared runtime does the I/O; callers that must not wait run them
 //! on threads of their own. Credentials come from the standard chain of each cloud (for S3: environment, web identity,
-//! container, instance), and are looked for again when they run out. What fails for a while is tried again, until
+//! profile, container, instance), and are looked for again when they run out. What fails for a while is tried again, until
 //! `storage.deadline_s` has passed since the operation began.
 //!
 //! - [`Reader`]: an object from front to back, fetched ahead of its reader.
 //! - [`Upload`]: an object that is written piece by piece.
-//! - `open.rs`: URLs become stores. `retry.rs`: one operation, tried until its deadline. `read.rs`: a read goes on
+//! - `open.rs`: URLs become stores; `aws_profile.rs`: files of Amazon's tools. `retry.rs`: one operation, tried until its deadline. `read.rs`: a read goes on
 //!   where it broke off. `error.rs`: what failed, and whether to try again.
 //!
 //! Absent on purpose: renaming and appending, which object stores do not have.
 
+mod aws_profile;
 mod error;
 mod open;
 mod read;

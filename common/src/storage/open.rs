@@ -20,7 +20,7 @@ use tokio::sync::Semaphore;
 use url::Url;
 
 use super::error::root_cause;
-use super::{Result, StorageError};
+use super::{Result, StorageError, aws_profile};
 use crate::config::StorageConfig;
 
 /// The stores behind `memory://` URLs: one per host name, shared by the process.
@@ -156,13 +156,14 @@ fn only_once() -> RetryConfig {
 }
 
 /// Variables that name a server of one's own. Without encryption only if one of them asks for that.
-const ENDPOINTS: [&str; 6] = [
+const ENDPOINTS: [&str; 7] = [
     "AWS_ENDPOINT_URL",
     "AWS_ENDPOINT",
     "AWS_ENDPOINT_URL_S3",
     "AZURE_STORAGE_ENDPOINT",
     "AZURE_ENDPOINT",
     "AZURITE_BLOB_STORAGE_URL",
+    "GOOGLE_BASE_URL",
 ];
 
 fn client_options(url: &Url, config: &StorageConfig) -> ClientOptions {
@@ -173,7 +174,7 @@ fn client_options(url: &Url, config: &StorageConfig) -> ClientOptions {
         .with_allow_http(url.scheme() == "http" || ENDPOINTS.iter().any(|name| is_plain(name)))
 }
 
-/// Credentials come from the environment, or from services that are asked when they are needed and again before they
+/// Credentials come from the environment, from files that it names, or from services that are asked when they are needed and again before they
 /// expire.
 fn open(url: &Url, config: &StorageConfig) -> object_store::Result<Opened> {
     let options = client_options(url, config);
@@ -185,7 +186,8 @@ fn open(url: &Url, config: &StorageConfig) -> object_store::Result<Opened> {
         }
         "s3" | "s3a" => {
             let builder = AmazonS3Builder::from_env().with_url(url.as_str()).with_retry(only_once());
-            Opened::with_parts(Arc::new(builder.with_client_options(options).build()?))
+            let builder = aws_profile::complete(builder.with_client_options(options))?;
+            Opened::with_parts(Arc::new(builder.build()?))
         }
         "gs" => {
             let builder = GoogleCloudStorageBuilder::from_env().with_url(url.as_str()).with_retry(only_once());

@@ -119,11 +119,16 @@ impl Operation<'_> {
         match verdict {
             Verdict::Again => Ok(()),
             Verdict::NotFound => Err(StorageError::NotFound { url }),
-            Verdict::Refused => Err(StorageError::Refused { url, operation, reason: self.explain(reason) }),
+            Verdict::Unexplained if !self.has_renewed => {
+                self.renew();
+                Ok(())
+            }
+            Verdict::Refused | Verdict::Unexplained => {
+                Err(StorageError::Refused { url, operation, reason: self.explain(reason) })
+            }
             Verdict::Denied if self.has_renewed => Err(StorageError::Denied { url, operation, reason }),
             Verdict::Expired | Verdict::Denied => {
-                self.has_renewed = true;
-                self.store.reopen();
+                self.renew();
                 Ok(())
             }
             // In a run of days, the service that gives credentials may be away for a moment.
@@ -139,6 +144,12 @@ impl Operation<'_> {
                 Err(StorageError::Denied { url, operation, reason })
             }
         }
+    }
+
+    /// Looks for credentials as at the start.
+    fn renew(&mut self) {
+        self.has_renewed = true;
+        self.store.reopen();
     }
 
     /// Adds to a refusal what a person may not know.

@@ -2,7 +2,11 @@
 //!
 //! A block's file is called by its SHA-256, so what is there is right or recognised as wrong, whoever wrote it, for whichever
 //! run. A file appears whole, by renaming; of several processes that want the same block one fetches it, and the others wait
-//! for the lock that it holds, which ends with the process. The files used longest ago are removed when there are too many.
+//! for the lock that it holds, which ends with the process.
+//!
+//! The folder never holds more than it may, however many processes add to it: they keep one account of its bytes, in a
+//! file that one of them at a time has locked. A block is entered before it is written, with the files used longest ago
+//! removed to make room. A process that is killed leaves the account too high at most, until it is next made up anew.
 
 use std::collections::HashMap;
 use std::fs::{self, File, OpenOptions};
@@ -10,17 +14,19 @@ use std::io::{self, Seek, Write};
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
 use bytes::Bytes;
-use common::token_shard::hex_sha256;
+use common::token_shard::{BLOCK_BYTES, hex_sha256};
 
-/// Files that are kept open.
-const OPEN_MAX: usize = 256;
-/// The folder is looked through when this part of what it may hold has been added.
-const LOOK_PART: u64 = 16;
+/// Files that are kept open, at most. One that is removed meanwhile takes its room on the disk until it is closed, so in a
+/// small folder there are fewer.
+const OPEN_MAX: u64 = 256;
+/// When room is made, this part of what the folder may hold becomes free: looking through it takes a while.
+const FREE_PART: u64 = 16;
+/// The name of the account: the bytes of all blocks, finished or not, as a little-endian u64.
+const ACCOUNT: &str = "bytes";
 /// The end of the name of a file that is not finished.
 const UNFINISHED: &str = "part";
 
@@ -29,8 +35,7 @@ const UNFINISHED: &str = "part";
 pub(super) struct NodeCache {
     folder: PathBuf,
     capacity_bytes: u64,
-    /// Added by this process since it last looked through the folder.
-    added_bytes: AtomicU64,
+    open_max: usize,
     open: Mutex<HashMap<String, Arc<File>>>,
 }
 
@@ -38,13 +43,11 @@ impl NodeCache {
     /// The cache in `folder`, which is made where it is missing, and may hold `capacity_bytes`.
     pub fn open(folder: &Path, capacity_bytes: u64) -> io::Result<Self> {
         fs::create_dir_all(folder)?;
-        let cache = NodeCache {
-            folder: folder.to_owned(),
-            capacity_bytes,
-            added_bytes: AtomicU64::new(0),
-            open: Mutex::default(),
-        };
-        cache.make_room()?;
+        let open_max = (capacity_bytes / FREE_PART / BLOCK_BYTES).clamp(1, OPEN_MAX) as usize;
+        let cache = NodeCache { folder: folder.to_owned(), capacity_bytes, open_max, open: Mutex::default() };
+        // Whoever used the folder before may have been allowed more, or been killed.
+        let mut account = cache.account()?;
+        account.set(cache.make_room(0)?)?;
         Ok(cache)
     }
 
@@ -118,33 +121,59 @@ impl NodeCache {
     }
 
     fn write(&self, hash: &str, mut file: File, content: &[u8]) -> io::Result<()> {
-        file.set_len(0)?;
+        if !self.enter(&file, content.len() as u64)? {
+            return fs::remove_file(self.path(hash).with_extension(UNFINISHED));
+        }
         file.rewind()?;
         file.write_all(content)?;
-        fs::rename(self.path(hash).with_extension(UNFINISHED), self.path(hash))?;
-        let added = self.added_bytes.fetch_add(content.len() as u64, Ordering::Relaxed) + content.len() as u64;
-        if added * LOOK_PART > self.capacity_bytes { self.make_room() } else { Ok(()) }
+        fs::rename(self.path(hash).with_extension(UNFINISHED), self.path(hash))
     }
 
-    /// The open file of a block; opening counts as use.
+    /// Enters an unfinished file of `bytes` into the account, and gives it that size; false if there is no room for it.
+    fn enter(&self, unfinished: &File, bytes: u64) -> io::Result<bool> {
+        let mut account = self.account()?;
+        let mut held = account.get()?;
+        if held + bytes > self.capacity_bytes {
+            held = self.make_room(bytes)?;
+        }
+        let fits = held + bytes <= self.capacity_bytes;
+        if fits {
+            unfinished.set_len(bytes)?;
+            held += bytes;
+        }
+        account.set(held)?;
+        Ok(fits)
+    }
+
+    /// The account, once no other thread or process has it.
+    fn account(&self) -> io::Result<Account> {
+        let path = self.folder.join(ACCOUNT);
+        let file = OpenOptions::new().create(true).truncate(false).read(true).write(true).open(path)?;
+        file.lock()?;
+        Ok(Account(file))
+    }
+
+    /// The open file of a block, which counts as used now.
     fn file(&self, hash: &str) -> io::Result<Arc<File>> {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(file) = open.get(hash) {
-            return Ok(file.clone());
-        }
-        let file = File::open(self.path(hash))?;
+        let file = match open.get(hash) {
+            Some(file) => file.clone(),
+            None => {
+                if open.len() >= self.open_max {
+                    open.clear();
+                }
+                let file = Arc::new(File::open(self.path(hash))?);
+                open.insert(hash.to_owned(), file.clone());
+                file
+            }
+        };
         let _ = file.set_modified(SystemTime::now());
-        if open.len() >= OPEN_MAX {
-            open.clear();
-        }
-        let file = Arc::new(file);
-        open.insert(hash.to_owned(), file.clone());
         Ok(file)
     }
 
-    /// Removes the files used longest ago, until a little less is there than may be.
-    fn make_room(&self) -> io::Result<()> {
-        self.added_bytes.store(0, Ordering::Relaxed);
+    /// Removes the files used longest ago, where they must go for `wanted` more bytes, and a little more than that.
+    /// Returns the bytes that are left. Only for who has the account.
+    fn make_room(&self, wanted: u64) -> io::Result<u64> {
         let mut files = Vec::new();
         for folder in fs::read_dir(&self.folder)?.flatten().filter(|f| f.file_type().is_ok_and(|kind| kind.is_dir())) {
             for file in fs::read_dir(folder.path()).into_iter().flatten().flatten() {
@@ -154,16 +183,20 @@ impl NodeCache {
             }
         }
         let mut bytes: u64 = files.iter().map(|(_, bytes, _)| bytes).sum();
+        if bytes + wanted <= self.capacity_bytes {
+            return Ok(bytes);
+        }
         files.sort();
         for (_, file_bytes, path) in files {
-            if bytes + self.capacity_bytes / LOOK_PART <= self.capacity_bytes {
+            if bytes + wanted + self.capacity_bytes / FREE_PART <= self.capacity_bytes {
                 break;
             }
-            // One that another process has removed is gone all the same, and one that is open stays readable there.
-            let _ = fs::remove_file(path);
-            bytes -= file_bytes;
+            // One that another process has open stays readable there.
+            if !is_being_written(&path) && fs::remove_file(path).is_ok() {
+                bytes -= file_bytes;
+            }
         }
-        Ok(())
+        Ok(bytes)
     }
 
     fn warn(&self, operation: &str, error: &io::Error) {
@@ -171,6 +204,31 @@ impl NodeCache {
             tracing::warn!("cannot {operation} a block in data.cache_dir, {}: {error}", self.folder.display());
         }
     }
+}
+
+/// The bytes that are in the folder, locked until this is dropped.
+struct Account(File);
+
+impl Account {
+    /// So much that room must be made where nobody has written it yet.
+    fn get(&self) -> io::Result<u64> {
+        let mut bytes = [0; 8];
+        match self.0.read_exact_at(&mut bytes, 0) {
+            Ok(()) => Ok(u64::from_le_bytes(bytes)),
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(u64::MAX / 2),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn set(&mut self, bytes: u64) -> io::Result<()> {
+        self.0.write_all_at(&bytes.to_le_bytes(), 0)
+    }
+}
+
+/// Whether somebody holds the lock of an unfinished file; one that was left by a process that is gone has none.
+fn is_being_written(path: &Path) -> bool {
+    let is_unfinished = path.extension().is_some_and(|end| end == UNFINISHED);
+    is_unfinished && File::open(path).is_ok_and(|file| file.try_lock().is_err())
 }
 
 /// Whether `file` is what is called `path` now.
@@ -184,7 +242,7 @@ fn is_at(file: &File, path: &Path) -> bool {
 #[cfg(test)]
 mod tests {
     use std::convert::Infallible;
-    use std::sync::atomic::AtomicUsize;
+    use std::sync::atomic::{AtomicUsize, Ordering};
     use std::time::Duration;
 
     use super::*;
@@ -268,6 +326,68 @@ mod tests {
         let kept = (0..60).filter(|number| there(*number)).count();
         assert!((10..=20).contains(&kept), "{kept}");
         assert!(there(0) && there(59) && !there(1));
+    }
+
+    /// The bytes of all files of blocks, finished or not, while nobody can enter one.
+    fn held(cache: &NodeCache) -> u64 {
+        let _account = cache.account().unwrap();
+        let folders = fs::read_dir(&cache.folder).unwrap().map(|entry| entry.unwrap().path()).filter(|p| p.is_dir());
+        let files = folders.flat_map(|folder| fs::read_dir(folder).unwrap().map(|entry| entry.unwrap()));
+        // A file that gets its name at this moment may be listed under both.
+        let sizes: HashMap<_, u64> =
+            files.filter_map(|file| Some((file.path().file_stem()?.to_owned(), file.metadata().ok()?.len()))).collect();
+        sizes.values().sum()
+    }
+
+    #[test]
+    fn many_that_add_at_once_stay_within_the_bound_together() {
+        let dir = tempfile::tempdir().unwrap();
+        const CAPACITY: u64 = 16_000;
+        let open = || NodeCache::open(dir.path(), CAPACITY).unwrap();
+        let (cache, left) = (open(), AtomicUsize::new(8));
+        std::thread::scope(|scope| {
+            for writer in 0..8u8 {
+                let left = &left;
+                scope.spawn(move || {
+                    let cache = open();
+                    for number in (0..30).map(|i| writer.wrapping_mul(31).wrapping_add(i)) {
+                        let (hash, content) = block(number);
+                        assert_eq!(cache.get(&hash, || Ok::<_, Infallible>(content.clone())).unwrap(), content);
+                        cache.show(&hash, std::slice::from_ref(&(0..1000)), |_, bytes| assert_eq!(bytes, content));
+                    }
+                    left.fetch_sub(1, Ordering::SeqCst);
+                });
+            }
+            while left.load(Ordering::SeqCst) > 0 {
+                let held = held(&cache);
+                assert!(held <= CAPACITY, "{held} bytes");
+            }
+        });
+        let held = held(&cache);
+        assert!(held > CAPACITY / 2 && cache.account().unwrap().get().unwrap() >= held, "{held} bytes");
+    }
+
+    #[test]
+    fn what_a_killed_process_left_unfinished_goes_too() {
+        let dir = tempfile::tempdir().unwrap();
+        let cache = NodeCache::open(dir.path(), 4_000).unwrap();
+        let (killed, content) = block(1);
+        let file = cache.lock(&killed).unwrap();
+        assert!(cache.enter(&file, 1000).unwrap());
+        let (path, put) = (cache.path(&killed).with_extension(UNFINISHED), |number| {
+            let (hash, content) = block(number);
+            cache.get(&hash, || Ok::<_, Infallible>(content)).unwrap();
+        });
+        (2..20).for_each(put);
+        assert!(path.exists(), "it is still being written");
+        drop(file);
+        (20..40).for_each(put);
+        assert!(!path.exists() && held(&cache) <= 4_000);
+        // More than the folder may hold is not kept at all.
+        let small = NodeCache::open(dir.path(), 900).unwrap();
+        assert_eq!(held(&small), 0);
+        assert_eq!(small.get(&killed, || Ok::<_, Infallible>(content.clone())).unwrap(), content);
+        assert_eq!(held(&small), 0);
     }
 
     #[test]

@@ -115,11 +115,8 @@ mod tests {
             adamw(&constants, &ours, &scalars).unwrap();
             twin(&constants, &theirs, &scalars).unwrap();
             for ((a, b), old) in ours.iter().zip(&theirs).zip(&before) {
-                for (a, b) in [
-                    (&a.parameters, &b.parameters),
-                    (&a.exp_avg, &b.exp_avg),
-                    (&a.exp_avg_sq, &b.exp_avg_sq),
-                ] {
+                for (a, b) in [(&a.parameters, &b.parameters), (&a.exp_avg, &b.exp_avg), (&a.exp_avg_sq, &b.exp_avg_sq)]
+                {
                     let largest = b.abs().max().double_value(&[]);
                     let error = (a - b).abs().max().double_value(&[]) / largest;
                     assert!(error < 1e-6, "step {step}: off by {error:e}");

@@ -36,7 +36,8 @@ pub fn round_stochastically(from: &Tensor, to: &Tensor, first: u64, seed: u64, u
 pub fn twin(from: &Tensor, to: &Tensor, first: u64, seed: u64, update: &Tensor) {
     let n = from.numel() as i64;
     let numbers = Tensor::arange_start(first as i64, first as i64 + n, (Kind::Int64, from.device()));
-    let random = mix(&((numbers * SPREAD).bitwise_and(MASK) + key(seed, &update.to_kind(Kind::Int64)))).bitwise_and(0xffff);
+    let random =
+        mix(&((numbers * SPREAD).bitwise_and(MASK) + key(seed, &update.to_kind(Kind::Int64)))).bitwise_and(0xffff);
     let bits = from.view_dtype(Kind::Int).to_kind(Kind::Int64).bitwise_and(MASK);
     // What is not finite has no neighbour to be rounded to.
     let random = random * from.isfinite().to_kind(Kind::Int64);

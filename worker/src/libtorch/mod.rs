@@ -245,16 +245,23 @@ impl AdamW {
     }
 }
 
-/// Lets the allocator keep what large tensors give back.
+/// Settings of the process that libtorch needs; to be made before there is another thread.
 ///
-/// By default glibc maps every large block afresh and unmaps it when it is freed, so that each step faults in the pages
-/// of its activations and logits again.
-pub fn keep_freed_memory() {
-    #[cfg(all(target_os = "linux", target_env = "gnu"))]
-    // SAFETY: mallopt only sets parameters of the allocator; no other thread has been started yet that could allocate.
+/// The allocator keeps what large tensors give back: by default glibc maps every large block afresh and unmaps it when it is
+/// freed, so that each step faults in the pages of its activations and logits again. And cuBLAS gets workspaces of a fixed
+/// size, without which [`set_deterministic`] would have it refuse matrix products.
+pub fn prepare_process() {
+    // SAFETY: no other thread has been started yet that could allocate, or read the environment.
     unsafe {
-        libc::mallopt(libc::M_MMAP_MAX, 0);
-        libc::mallopt(libc::M_TRIM_THRESHOLD, i32::MAX);
+        #[cfg(all(target_os = "linux", target_env = "gnu"))]
+        {
+            libc::mallopt(libc::M_MMAP_MAX, 0);
+            libc::mallopt(libc::M_TRIM_THRESHOLD, i32::MAX);
+        }
+        const WORKSPACES: &str = "CUBLAS_WORKSPACE_CONFIG";
+        if std::env::var_os(WORKSPACES).is_none() {
+            std::env::set_var(WORKSPACES, ":4096:8");
+        }
     }
 }
 

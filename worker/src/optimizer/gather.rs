@@ -18,9 +18,14 @@ impl WeightGather {
         self.under_way.push_back((range, pending));
     }
 
+    /// Whether some weights before `end` have not been waited for.
+    pub fn is_waiting_before(&self, end: usize) -> bool {
+        self.under_way.front().is_some_and(|(range, _)| range.start < end)
+    }
+
     /// Waits until all weights before `end` are there. An error is kept for [`finish`](Self::finish).
     pub fn wait_until(&mut self, end: usize) {
-        while self.under_way.front().is_some_and(|(range, _)| range.start < end) {
+        while self.is_waiting_before(end) {
             let Some((_, pending)) = self.under_way.pop_front() else { return };
             if self.failed.is_none() {
                 self.failed = pending.wait().err();

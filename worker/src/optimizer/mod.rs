@@ -172,9 +172,8 @@ impl Optimizer {
             let overlapping = layout.overlapping(&slice.range);
             overlapping.map(|(parameter, range)| {
                 let start = layout.parameters[parameter].start;
-                let part = |owned: &Tensor| {
-                    owned.narrow(0, (range.start - slice.range.start) as i64, range.len() as i64)
-                };
+                let part =
+                    |owned: &Tensor| owned.narrow(0, (range.start - slice.range.start) as i64, range.len() as i64);
                 StatePart {
                     parameter,
                     elements: range.start - start..range.end - start,

@@ -1,6 +1,8 @@
 //! Training: the loop.
 //!
 //! - [`state`]: everything that training changes, and one step of it.
+//! - [`upload`], [`readback`]: tokens on their way to the device, results on their way back.
+//! - [`timeline`]: where a step's time goes.
 //! - [`agree`]: what the ranks tell each other in every step.
 //! - [`communication`]: whether they wait for each other too long.
 //! - [`save`]: checkpoints in the background, and resuming from them.
@@ -12,10 +14,14 @@ pub mod agree;
 pub mod communication;
 pub mod observe;
 pub mod profile;
+pub mod readback;
 pub mod save;
 pub mod snapshot;
 pub mod state;
+pub mod timeline;
+pub mod upload;
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -55,7 +61,7 @@ fn train_observed(world: &World, observer: &Observer) -> Result<ExitCode, JobErr
     check_vocabulary(config, &data)?;
     let validation = Validation::open(config, ranks)?;
     let (rank, size) = (ranks.rank(), ranks.world_size());
-    let mut state = TrainState::initialise(config, world.device, rank, size);
+    let mut state = TrainState::initialise(config, world.device, rank, size)?;
     if let Some(bandwidth) = Bandwidth::measure(ranks, world.hosts, state.model.flat.device())? {
         observer.bandwidth(bandwidth);
     }
@@ -66,6 +72,7 @@ fn train_observed(world: &World, observer: &Observer) -> Result<ExitCode, JobErr
     let steps = config.train.max_steps.saturating_sub(state.step);
     let mut stream = TokenStream::train(data, plan, rank, size, state.consumed, steps);
     let mut profile = Profile::new(world)?;
+    let mut unread = VecDeque::new();
     let mut stop = false;
     while state.step < config.train.max_steps && !stop {
         control.report(state.step, Phase::Training);
@@ -75,16 +82,24 @@ fn train_observed(world: &World, observer: &Observer) -> Result<ExitCode, JobErr
         let agreement = Agreement::begin(world, saver.is_busy());
         let outcome = state.update(ranks, accumulated)?;
         let agreed = agreement.finish()?;
-        let report = outcome.read();
-        observer.step(&state, &report, start.elapsed());
-        state.judge(&report)?;
+        unread.push_back((outcome, start.elapsed()));
         let is_last = state.step == config.train.max_steps;
-        if is_due(config.evaluation.every_steps, state.step) || is_last {
+        let saves = is_due(config.checkpoint.every_steps, state.step) || agreed.save;
+        let evaluates = is_due(config.evaluation.every_steps, state.step) || is_last;
+        // A GPU's results are read while it works on the next step; what a person asks for, a save and the end wait for them.
+        let is_needed = saves || evaluates || agreed.stop || !world.device.is_cuda();
+        while unread.len() > usize::from(!is_needed) {
+            let Some((outcome, elapsed)) = unread.pop_front() else { break };
+            let report = outcome.read()?;
+            observer.step(&report, elapsed);
+            state.judge(&report)?;
+        }
+        if evaluates {
             validation.measure(&mut state, world, observer)?;
         }
         saver.follow(agreed.save_is_busy, observer)?;
         stop = agreed.stop;
-        if is_due(config.checkpoint.every_steps, state.step) || agreed.save {
+        if saves {
             saver.begin(&mut state, observer)?;
         }
     }

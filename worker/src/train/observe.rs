@@ -8,12 +8,14 @@ use common::metrics::{RecordWriter, StepRecord, ValidationRecord};
 use common::storage::{Folder, StorageError};
 use common::worker_contract::FromRank;
 use serde::Serialize;
+use tch::Device;
 
 use super::communication::CommunicationShare;
-use super::state::{StepReport, TrainState};
+use super::state::StepReport;
 use crate::collectives::bandwidth::Bandwidth;
 use crate::control::Control;
 use crate::error::JobError;
+use crate::libtorch::streams;
 use crate::world::World;
 
 /// Where the records of this attempt go.
@@ -24,6 +26,7 @@ pub struct Observer {
     /// FLOPs of a token as a fraction of what all ranks can do in a second; `None` where no peak is given.
     mfu_per_token_rate: Option<f64>,
     max_steps: u64,
+    device: Device,
     communication: RefCell<CommunicationShare>,
 }
 
@@ -60,18 +63,19 @@ impl Observer {
                 config.model.flops_per_token(config.batch.sequence_tokens) / all_ranks
             }),
             max_steps: config.train.max_steps,
+            device: world.device,
             communication: RefCell::default(),
         })
     }
 
     /// Records a completed step that took `elapsed`.
-    pub fn step(&self, state: &TrainState, report: &StepReport, elapsed: Duration) {
+    pub fn step(&self, report: &StepReport, elapsed: Duration) {
         let Some(writers) = &self.writers else { return };
         let tokens_per_second = self.tokens_per_step as f64 / elapsed.as_secs_f64();
         let phases = &report.phases;
         let record = StepRecord {
             step: report.step,
-            tokens: state.tokens(),
+            tokens: report.step * self.tokens_per_step,
             loss: report.loss,
             learning_rate: report.learning_rate,
             grad_norm: report.grad_norm,
@@ -83,7 +87,7 @@ impl Observer {
             backward_ms: milliseconds(phases.backward),
             exposed_comm_ms: milliseconds(phases.exposed_comm),
             optimizer_ms: milliseconds(phases.optimizer),
-            memory_bytes: peak_memory_bytes(),
+            memory_bytes: peak_memory_bytes(self.device),
         };
         writers.metrics.append(&record);
         if report.is_skipped {
@@ -170,8 +174,12 @@ fn milliseconds(duration: Duration) -> f64 {
     duration.as_secs_f64() * 1e3
 }
 
-/// The most memory that this process has had resident, or 0 where the system does not say.
-pub fn peak_memory_bytes() -> u64 {
+/// The most memory that this process has taken: of tensors on its GPU, or resident on the host. 0 where the system does
+/// not say.
+pub fn peak_memory_bytes(device: Device) -> u64 {
+    if let Device::Cuda(index) = device {
+        return streams::peak_bytes(index).unwrap_or(0);
+    }
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
     line.and_then(|line| line.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok()).map_or(0, |kib| kib * 1024)

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use common::batch_plan::BatchPlan;
 use common::config::{OnBadNorm, Precision, Recompute, RunConfig};
@@ -10,6 +10,9 @@ use common::lr_schedule::LrSchedule;
 use common::topology::{Rank, WorldSize};
 use tch::{Device, Kind, Tensor};
 
+use super::readback::Readback;
+use super::timeline::{Mark, Phase, Phases, Timeline};
+use super::upload::Upload;
 use crate::collectives::{Collectives, Label, ReduceOp};
 use crate::data::TokenStream;
 use crate::error::JobError;
@@ -17,10 +20,9 @@ use crate::gradients::verdict::NormHistory;
 use crate::gradients::{Buckets, Exchange, Reduction, Verdict};
 use crate::kernels::norm::sum_of_squares;
 use crate::model::parameters::{Layout, initialise};
-use crate::model::{Batch, GradientOptions, Gpt2, Hooks};
+use crate::model::{Batch, Gpt2, GradientOptions, Hooks};
 use crate::optimizer::gather::WeightGather;
 use crate::optimizer::{Optimizer, Rounding};
-use crate::trace::{self, Lane};
 
 /// So many skipped updates in a row end the run.
 const SKIPPED_MAX: u64 = 10;
@@ -41,6 +43,7 @@ pub struct TrainState {
     buckets: Arc<Buckets>,
     reduction: Reduction,
     gather: WeightGather,
+    upload: Upload,
     plan: BatchPlan,
     schedule: LrSchedule,
     recompute: Recompute,
@@ -53,34 +56,17 @@ pub struct Accumulated<'a> {
     exchange: Exchange<'a>,
     /// Sum of the cross-entropies of this rank's tokens, in nats: a float64 scalar.
     loss_sum: Tensor,
-    phases: Phases,
+    timeline: Timeline,
 }
 
-/// Where a step's time went.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Phases {
-    /// Waiting for tokens.
-    pub data_wait: Duration,
-    /// Forward, of all micro batches.
-    pub forward: Duration,
-    /// Loss and backward, of all micro batches.
-    pub backward: Duration,
-    /// Waiting for the exchange of gradients, or of weights, with nothing else to do.
-    pub exposed_comm: Duration,
-    /// Norm, clipping and update.
-    pub optimizer: Duration,
-}
-
-/// A step's results, where they were computed.
+/// A step's results, on their way to the host.
 pub struct StepOutcome {
     /// Of the step that this is the outcome of, from 1.
-    pub step: u64,
-    /// Learning rate of the update.
-    pub learning_rate: f64,
-    /// Where its time went.
-    pub phases: Phases,
-    /// \[4\], float64: summed loss over all ranks, sum of the gradients' squares, norm, and 1 if the update was skipped.
-    numbers: Tensor,
+    step: u64,
+    learning_rate: f64,
+    timeline: Timeline,
+    /// Summed loss over all ranks, sum of the gradients' squares, norm, and 1 if the update was skipped.
+    numbers: Readback,
     tokens: u64,
 }
 
@@ -102,17 +88,17 @@ pub struct StepReport {
 }
 
 impl StepOutcome {
-    /// The results; waits for the device to have them.
-    pub fn read(&self) -> StepReport {
-        let number = |i: i64| self.numbers.double_value(&[i]);
-        StepReport {
+    /// The results; waits for the device where it has not got there yet.
+    pub fn read(&self) -> Result<StepReport, JobError> {
+        let numbers = self.numbers.read()?;
+        Ok(StepReport {
             step: self.step,
-            loss: number(0) / self.tokens as f64,
-            grad_norm: number(2),
-            is_skipped: number(3) != 0.0,
+            loss: numbers[0] / self.tokens as f64,
+            grad_norm: numbers[2],
+            is_skipped: numbers[3] != 0.0,
             learning_rate: self.learning_rate,
-            phases: self.phases,
-        }
+            phases: self.timeline.phases(),
+        })
     }
 }
 
@@ -126,7 +112,7 @@ fn kind(precision: Precision) -> Kind {
 
 impl TrainState {
     /// A fresh state of rank `rank` on `device`: parameters from `run.seed`, nothing consumed.
-    pub fn initialise(config: &RunConfig, device: Device, rank: Rank, world: WorldSize) -> Self {
+    pub fn initialise(config: &RunConfig, device: Device, rank: Rank, world: WorldSize) -> Result<Self, JobError> {
         let _no_grad = tch::no_grad_guard();
         let train = &config.train;
         let layout = Layout::new(&config.model).padded_to(Buckets::multiple(world));
@@ -152,6 +138,7 @@ impl TrainState {
             buckets: Arc::new(buckets),
             reduction: if is_divided { Reduction::Parts } else { Reduction::Whole },
             gather: WeightGather::default(),
+            upload: Upload::to(device)?,
             plan: config.batch_plan(),
             schedule: config.lr_schedule(),
             recompute: train.recompute,
@@ -159,7 +146,17 @@ impl TrainState {
             skipped_in_a_row: 0,
         };
         state.set_weights(|layout, flat| initialise(layout, flat, &config.model, config.run.seed));
-        state
+        Ok(state)
+    }
+
+    /// What this rank computes on.
+    pub fn device(&self) -> Device {
+        self.gradients.device()
+    }
+
+    /// Sequences of T + 1 tokens each, row by row, where the model is.
+    pub fn batch(&self, tokens: &[i64], sequences: usize) -> Result<Batch, JobError> {
+        Ok(self.upload.batch(tokens, sequences)?)
     }
 
     /// Lets `fill` write all weights, float32, into a flat tensor in host memory, and takes them over.
@@ -182,80 +179,72 @@ impl TrainState {
         ranks: &'a dyn Collectives,
         stream: &mut TokenStream,
     ) -> Result<Accumulated<'a>, JobError> {
-        let mut data_wait = Duration::ZERO;
         let micro_batches = self.plan.micro_batches(self.consumed, ranks.rank(), ranks.world_size()).count();
-        let batches = (0..micro_batches).map(|_| {
-            let start = Instant::now();
+        let next = |timeline: &mut Timeline| {
+            let start = Mark::Host(Instant::now());
             let micro = stream.next()?;
-            trace::record(Lane::Compute, "wait for tokens", start);
-            data_wait += micro.waited;
-            Ok(Batch::new(&micro.tokens, micro.batch))
-        });
-        let mut accumulated = self.accumulate_on(ranks, batches)?;
-        accumulated.phases.data_wait = data_wait;
-        Ok(accumulated)
+            timeline.add(Phase::DataWait, start);
+            Ok((micro.tokens, micro.batch))
+        };
+        self.accumulate_on(ranks, micro_batches, next)
     }
 
-    /// The same of `batches`.
+    /// The same of `micro_batches` that `next` gives: tokens, row by row, and their number of sequences.
     pub fn accumulate_on<'a>(
         &mut self,
         ranks: &'a dyn Collectives,
-        batches: impl ExactSizeIterator<Item = Result<Batch, JobError>>,
+        micro_batches: usize,
+        mut next: impl FnMut(&mut Timeline) -> Result<(Vec<i64>, usize), JobError>,
     ) -> Result<Accumulated<'a>, JobError> {
         let _no_grad = tch::no_grad_guard();
         let scale = 1.0 / self.plan.tokens_per_step() as f64;
         let mut loss_sum = Tensor::zeros([], (Kind::Double, self.gradients.device()));
         let mut exchange = Exchange::begin(ranks, &self.gradients, &self.buckets, self.reduction);
-        let mut phases = Phases::default();
-        let micro_batches = batches.len();
+        let mut timeline = Timeline::start(self.gradients.device());
         if micro_batches == 0 {
             let _ = self.gradients.zero_();
         }
-        for (i, batch) in batches.enumerate() {
-            let batch = batch?;
+        for i in 0..micro_batches {
+            let (tokens, sequences) = next(&mut timeline)?;
+            let batch = self.upload.batch(&tokens, sequences)?;
             let options = GradientOptions { scale, accumulate: i > 0, recompute: self.recompute };
             let mut beside = Beside {
                 gather: &mut self.gather,
                 // Gradients are whole in the last micro batch only.
                 exchange: (i + 1 == micro_batches).then_some(&mut exchange),
-                phases: &mut phases,
-                since: Instant::now(),
+                since: timeline.mark(),
+                timeline: &mut timeline,
             };
             loss_sum += self.model.accumulate_gradients(&batch, options, &self.gradients, &mut beside)?;
-            beside.backward_ended();
+            beside.ended(Phase::Backward);
         }
-        Ok(Accumulated { exchange, loss_sum, phases })
+        Ok(Accumulated { exchange, loss_sum, timeline })
     }
 
     /// Ends the step: waits for the gradients, clips, and updates. Updated weights may still be under way when this returns.
-    pub fn update(
-        &mut self,
-        ranks: &dyn Collectives,
-        accumulated: Accumulated<'_>,
-    ) -> Result<StepOutcome, JobError> {
+    pub fn update(&mut self, ranks: &dyn Collectives, accumulated: Accumulated<'_>) -> Result<StepOutcome, JobError> {
         let _no_grad = tch::no_grad_guard();
-        let Accumulated { exchange, loss_sum, mut phases } = accumulated;
+        let Accumulated { exchange, loss_sum, mut timeline } = accumulated;
         // Nobody has waited for these yet where this rank had no micro batch.
         self.gather.finish()?;
-        let start = Instant::now();
-        phases.exposed_comm += exchange.finish()?;
-        trace::record(Lane::Compute, "wait for gradients", start);
-        let start = Instant::now();
-        let learning_rate = self.schedule.at(self.step);
+        let start = timeline.mark();
+        exchange.finish()?;
+        timeline.add(Phase::ExposedComm, start);
+        let start = timeline.mark();
         let sums = Tensor::stack(&[loss_sum, self.own_sum_of_squares(ranks.rank())], 0); // [2]
         ranks.all_reduce(&sums, ReduceOp::Sum, Label::new("loss and norm")).wait()?;
         let verdict = self.norms.judge(&sums.select(0, 1));
+        let learning_rate = self.schedule.at(self.step);
         self.update_weights(ranks, learning_rate, &verdict)?;
+        timeline.add(Phase::Optimizer, start);
         self.step += 1;
         self.consumed += self.plan.global_sequences;
-        phases.optimizer = start.elapsed();
-        trace::record(Lane::Compute, "norm and update", start);
         let judged = Tensor::stack(&[verdict.norm, verdict.skip.to_kind(Kind::Double)], 0); // [2]
         Ok(StepOutcome {
             step: self.step,
             learning_rate,
-            phases,
-            numbers: Tensor::cat(&[sums, judged], 0),
+            timeline,
+            numbers: Readback::start(&Tensor::cat(&[sums, judged], 0))?,
             tokens: self.plan.tokens_per_step(),
         })
     }
@@ -273,7 +262,12 @@ impl TrainState {
     }
 
     /// Updates this rank's slices in the order in which forward will need them, and sends each on its way at once.
-    fn update_weights(&mut self, ranks: &dyn Collectives, learning_rate: f64, verdict: &Verdict) -> Result<(), JobError> {
+    fn update_weights(
+        &mut self,
+        ranks: &dyn Collectives,
+        learning_rate: f64,
+        verdict: &Verdict,
+    ) -> Result<(), JobError> {
         for (slice, bucket) in self.buckets.ranges().iter().rev().enumerate() {
             self.optimizer.update_slice(slice, learning_rate, verdict)?;
             if self.reduction == Reduction::Parts {
@@ -329,11 +323,9 @@ impl TrainState {
         };
         match self.skipped_in_a_row <= may_skip {
             true => Ok(()),
-            false => Err(JobError::BadNorm {
-                step: report.step,
-                norm: report.grad_norm,
-                skipped: self.skipped_in_a_row,
-            }),
+            false => {
+                Err(JobError::BadNorm { step: report.step, norm: report.grad_norm, skipped: self.skipped_in_a_row })
+            }
         }
     }
 
@@ -357,32 +349,31 @@ struct Beside<'b, 'a> {
     gather: &'b mut WeightGather,
     /// `None` while gradients are still to be added to.
     exchange: Option<&'b mut Exchange<'a>>,
-    phases: &'b mut Phases,
+    timeline: &'b mut Timeline,
     /// When what goes on began.
-    since: Instant,
+    since: Mark,
 }
 
 impl Beside<'_, '_> {
-    fn backward_ended(&mut self) {
-        self.phases.backward += self.since.elapsed();
-        trace::record(Lane::Compute, "backward", self.since);
+    /// `phase` has gone on until now, and something else begins.
+    fn ended(&mut self, phase: Phase) {
+        let now = self.timeline.mark();
+        let since = std::mem::replace(&mut self.since, now);
+        self.timeline.add(phase, since);
     }
 }
 
 impl Hooks for Beside<'_, '_> {
     fn before_use(&mut self, range: Range<usize>) {
-        let start = Instant::now();
-        self.gather.wait_until(range.end);
-        let waited = start.elapsed();
-        self.phases.exposed_comm += waited;
-        // What was waited for is no part of forward.
-        self.since += waited;
+        if self.gather.is_waiting_before(range.end) {
+            self.ended(Phase::Forward);
+            self.gather.wait_until(range.end);
+            self.ended(Phase::ExposedComm);
+        }
     }
 
     fn forward_ended(&mut self) {
-        self.phases.forward += self.since.elapsed();
-        trace::record(Lane::Compute, "forward", self.since);
-        self.since = Instant::now();
+        self.ended(Phase::Forward);
     }
 
     fn complete_from(&mut self, start: usize) {

@@ -1,0 +1,53 @@
+//! A service that gives an access key to who asks, as the host of a container does; the key can be exchanged.
+
+use std::io::{Read, Write};
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+
+use crate::s3::SECRET_KEY;
+
+/// The service; it ends with the process.
+pub struct CredentialService {
+    url: String,
+    key_file: PathBuf,
+}
+
+impl CredentialService {
+    /// Gives `key`, which it keeps in a file in the folder `dir`.
+    pub fn start(dir: &Path, key: &str) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("there is a free port");
+        let url = format!("http://{}/credentials", listener.local_addr().expect("it has an address"));
+        let service = CredentialService { url, key_file: dir.join("access-key") };
+        service.give(key);
+        let file = service.key_file.clone();
+        std::thread::spawn(move || {
+            for mut socket in listener.incoming().flatten() {
+                let _ = socket.read(&mut [0; 4096]);
+                let key = std::fs::read_to_string(&file).unwrap_or_default();
+                let _ = socket.write_all(answer(&key).as_bytes());
+            }
+        });
+        service
+    }
+
+    /// Gives `key` from now on.
+    pub fn give(&self, key: &str) {
+        std::fs::write(&self.key_file, key).expect("the folder can be written");
+    }
+
+    /// The environment variables with which a process asks it.
+    pub fn environment(&self) -> [(&'static str, String); 2] {
+        [
+            ("AWS_CONTAINER_CREDENTIALS_FULL_URI", self.url.clone()),
+            // What is in the file goes along with each request; here it is looked at by nobody.
+            ("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", self.key_file.display().to_string()),
+        ]
+    }
+}
+
+fn answer(key: &str) -> String {
+    let body = format!(
+        r#"{{"AccessKeyId":"{key}","SecretAccessKey":"{SECRET_KEY}","Token":"","Expiration":"2099-01-01T00:00:00Z"}}"#
+    );
+    format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}", body.len())
+}

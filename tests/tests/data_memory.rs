@@ -1,0 +1,119 @@
+//! What a rank keeps of the data, in memory and on disk, is bounded by the config and not by the data.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::collections::{BTreeSet, HashMap};
+use std::fs::{self, File};
+use std::path::Path;
+
+use bytes::Bytes;
+use common::token_shard::encode;
+use common::worker_contract::ExitCode;
+use tests::process::Running;
+use tests::s3::Server;
+use tests::scratch::Scratch;
+use tests::training::{by_mpirun, ended, turn};
+
+const MIB: u64 = 1 << 20;
+/// The least that a config allows.
+const PREFETCH_BYTES: u64 = 8 * MIB;
+const CACHE_BYTES: u64 = 32 * MIB;
+/// Twenty times what a rank may keep in memory, and ten times what a node may keep on disk.
+const LARGE_SHARDS: u64 = 20;
+const SHARD_BYTES: u64 = 16 * MIB;
+const _: () = assert!(LARGE_SHARDS * SHARD_BYTES >= 20 * (PREFETCH_BYTES + 8 * MIB));
+
+/// What a rank may take above what it takes with one block of data: what it reads ahead, and what is under way, in parts
+/// and whole, and what the allocator of each thread keeps of blocks that have been let go.
+const ABOVE_BYTES: u64 = PREFETCH_BYTES + 56 * MIB;
+
+#[test]
+fn memory_and_disk_do_not_grow_with_the_data() {
+    let _turn = turn();
+    let scratch = Scratch::new();
+    scratch.write_data_set("small", std::iter::once(shard(0, MIB)));
+    scratch.write_data_set("large", (0..LARGE_SHARDS).map(|number| shard(number, SHARD_BYTES)));
+    let server = Server::start(scratch.path(), &[]);
+    let [small, from_files] = ["small", "large"].map(|data| train(&scratch, &server, data, &scratch.url(data)));
+    assert_eq!(server.faults().requests().len(), 0);
+    let [small_from_s3, from_s3] =
+        ["small", "large"].map(|data| train(&scratch, &server, &format!("{data}-s3"), &format!("s3://{data}")));
+
+    let read: BTreeSet<_> =
+        server.faults().requests().into_iter().filter(|r| r.contains("GET /large/shard-")).collect();
+    let blocks = LARGE_SHARDS * SHARD_BYTES / MIB;
+    println!(
+        "peak memory of a rank: {} MiB with 1 MiB of data in a file, {} MiB with {blocks} MiB in files; {} MiB and {} MiB \
+         with the same on S3, of which {} blocks were read; the cache held {} of {} MiB at most",
+        small.memory_bytes / MIB,
+        from_files.memory_bytes / MIB,
+        small_from_s3.memory_bytes / MIB,
+        from_s3.memory_bytes / MIB,
+        read.len(),
+        from_s3.cache_bytes / MIB,
+        CACHE_BYTES / MIB,
+    );
+    assert!(read.len() as u64 > blocks / 2, "{} of {blocks} blocks are too few to show anything", read.len());
+    assert!(from_files.memory_bytes < small.memory_bytes + ABOVE_BYTES);
+    assert!(from_s3.memory_bytes < small_from_s3.memory_bytes + ABOVE_BYTES);
+    assert_eq!(from_files.cache_bytes, 0);
+    assert!((CACHE_BYTES / 2..=CACHE_BYTES).contains(&from_s3.cache_bytes), "{}", from_s3.cache_bytes);
+}
+
+/// Tokens that no two blocks have in common.
+fn shard(number: u64, bytes: u64) -> Bytes {
+    let tokens = bytes / 2 - 512;
+    encode(&(0..tokens).map(|i| ((number * tokens + i) % 50_257) as u16).collect::<Vec<_>>())
+}
+
+/// The most that a run has held at any moment.
+struct Peak {
+    /// Of a rank.
+    memory_bytes: u64,
+    /// Of the node cache.
+    cache_bytes: u64,
+}
+
+/// Trains on 2 ranks for 6 steps, each of 64 sequences, which lie in as many parts of the data.
+fn train(scratch: &Scratch, server: &Server, run: &str, data: &str) -> Peak {
+    let cache = scratch.path().join(format!("cache-{run}"));
+    let config = scratch.config(
+        run,
+        &[
+            &format!("data.train=[{{ url = \"{data}\" }}]"),
+            &format!("data.prefetch_bytes={PREFETCH_BYTES}"),
+            &format!("data.cache_bytes={CACHE_BYTES}"),
+            &format!("data.cache_dir=\"{}\"", cache.display()),
+            "model.context_tokens=8",
+            "batch.sequence_tokens=8",
+            "batch.global_sequences=64",
+            "batch.micro_sequences=8",
+            "train.max_steps=6",
+            "checkpoint.every_steps=0",
+            "evaluation.every_steps=0",
+        ],
+    );
+    let mut command = by_mpirun(2, &config);
+    command.envs(server.environment());
+    let mut running = Running::start(command);
+    let mut peak = Peak { memory_bytes: 0, cache_bytes: 0 };
+    while running.status().is_none() {
+        peak.memory_bytes = peak.memory_bytes.max(running.peak_memory_bytes("worker"));
+        peak.cache_bytes = peak.cache_bytes.max(held(&cache));
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    ended(running, ExitCode::Done, &["step 6/6"]);
+    peak
+}
+
+/// The bytes of all blocks in a node cache, finished or not, while nobody can enter another one.
+fn held(cache: &Path) -> u64 {
+    let Ok(account) = File::open(cache.join("bytes")) else { return 0 };
+    account.lock().unwrap();
+    let folders = fs::read_dir(cache).unwrap().map(|entry| entry.unwrap().path()).filter(|path| path.is_dir());
+    let files = folders.flat_map(|folder| fs::read_dir(folder).into_iter().flatten().flatten());
+    // A file that gets its name at this moment may be listed under both.
+    let sizes: HashMap<_, u64> =
+        files.filter_map(|file| Some((file.path().file_stem()?.to_owned(), file.metadata().ok()?.len()))).collect();
+    sizes.values().sum()
+}
