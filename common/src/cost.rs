@@ -2,7 +2,7 @@
 //!
 //! Formulas only. worker's tests hold the memory to what is measured above the loaded program.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::config::{ModelConfig, Precision, Recompute, RunConfig};
 use crate::topology::WorldSize;
@@ -36,7 +36,7 @@ pub struct StepCost {
 }
 
 /// Memory of one rank in bytes, by item, at the moment of a step when it is most.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Memory {
     /// Weights that are computed with.
     pub weights: u64,
@@ -61,22 +61,20 @@ impl Memory {
 }
 
 impl StepCost {
-    /// Of a step of `config` on a CPU, on `world` ranks, with `head_rows` rows of logits at once.
-    pub fn on_cpu(config: &RunConfig, world: WorldSize, head_rows: u64) -> Self {
+    /// Of a step of `config` on `world` ranks, with `head_rows` rows of logits at once, `logit_bytes` each.
+    pub fn of(config: &RunConfig, world: WorldSize, head_rows: u64, logit_bytes: u64) -> Self {
+        let share = config.batch.global_sequences.div_ceil(u64::from(world.get()));
         StepCost {
             model: config.model.clone(),
             sequence_tokens: config.batch.sequence_tokens,
-            micro_sequences: config
-                .batch
-                .micro_sequences
-                .min(config.batch.global_sequences.div_ceil(world.get().into())),
+            micro_sequences: config.batch.micro_sequences.min(share),
             world,
             is_divided: config.parallel.zero == 1,
             precision: config.train.precision,
             gradients: config.train.gradients,
             recompute: config.train.recompute,
             head_rows,
-            logit_bytes: 4,
+            logit_bytes,
         }
     }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use common::config::RunConfig;
+use common::cost::Memory;
 use serde::Serialize;
 use tch::{Device, Tensor};
 
@@ -39,6 +40,8 @@ pub struct StepTiming {
     pub optimizer_ms: f64,
     /// The most memory that this process has taken: on its GPU, or resident on the host.
     pub peak_memory_bytes: u64,
+    /// What `common::cost` expects of it, by item; beside the program itself, and on the host its libraries' own.
+    pub expected_memory: Memory,
 }
 
 /// Times `steps` training steps.
@@ -84,6 +87,7 @@ pub fn bench_step(
         exposed_comm_ms: milliseconds(|t| t.1.exposed_comm),
         optimizer_ms: milliseconds(|t| t.1.optimizer),
         peak_memory_bytes: peak_memory_bytes(device),
+        expected_memory: state.cost(config, ranks.world_size()).memory(),
     })
 }
 

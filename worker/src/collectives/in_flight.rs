@@ -1,6 +1,6 @@
 //! What a rank exchanges: which operations are under way, and which ended last. For messages, when one never ends.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -72,6 +72,18 @@ struct State {
     /// By number, in the order of their begin.
     under_way: VecDeque<(u64, Operation, Instant)>,
     last: Option<(Operation, Instant)>,
+    /// When the last operation of each carrier ended, for a trace.
+    last_ends: HashMap<&'static str, Instant>,
+}
+
+impl State {
+    /// Adds `operation`, which has ended now, to a trace. A carrier runs one after the other, whenever they were begun.
+    fn trace(&mut self, operation: Operation, begun: Instant) {
+        if trace::is_on() {
+            let before = self.last_ends.insert(operation.carrier, Instant::now());
+            trace::record(Lane::Communication, operation.to_string(), before.map_or(begun, |end| begun.max(end)));
+        }
+    }
 }
 
 impl InFlight {
@@ -89,11 +101,7 @@ impl InFlight {
         let mut state = self.lock();
         let place = state.under_way.iter().position(|(begun, ..)| *begun == number);
         if let Some((_, operation, since)) = place.and_then(|place| state.under_way.remove(place)) {
-            if trace::is_on() {
-                // One operation runs after the other, whenever they were begun.
-                let start = state.last.as_ref().map_or(since, |(_, at)| since.max(*at));
-                trace::record(Lane::Communication, operation.to_string(), start);
-            }
+            state.trace(operation, since);
             state.last = Some((operation, Instant::now()));
         }
     }

@@ -130,7 +130,7 @@ impl Pending {
     }
 
     /// An operation that is complete when `wait` returns.
-    pub(crate) fn new(wait: impl FnOnce() -> Result<(), CollectivesError> + Send + 'static) -> Self {
+    pub fn new(wait: impl FnOnce() -> Result<(), CollectivesError> + Send + 'static) -> Self {
         Pending { wait: Some(Box::new(wait)) }
     }
 

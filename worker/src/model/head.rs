@@ -12,6 +12,13 @@ pub fn chunk_rows(device: Device) -> i64 {
     if device.is_cuda() { 8192 } else { 512 }
 }
 
+/// Bytes that a logit takes while its loss and gradient are computed: itself, and, where there is no kernel that works in
+/// its place, its log-probability in float32 and its gradient.
+pub fn logit_bytes(device: Device, kind: Kind) -> u64 {
+    let own = kind.elt_size_in_bytes() as u64;
+    if device == Device::Cpu && kind == Kind::Float { own } else { 2 * own + 4 }
+}
+
 /// The logits [N, V padded] of `x` [N, C].
 pub(super) fn logits(x: &Tensor, embedding: &Tensor) -> Tensor {
     ops::product_with_transpose(x, embedding)

@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use std::ops::Range;
 
 use common::config::ModelConfig;
-use tch::{Device, Kind, Tensor};
+use tch::Tensor;
 
 use super::block::Block;
 use super::layer_norm::LayerNorm;
@@ -232,7 +232,7 @@ impl Weights {
 /// 1/sqrt(2 L), biases 0, LayerNorm weights 1.
 ///
 /// The paper gives the residual scaling; the deviations are those of OpenAI's released code. Values depend on nothing
-/// but `seed` and the sizes: they are drawn on the CPU, parameter by parameter.
+/// but `seed` and the sizes: they are drawn in host memory, where `flat` has to be, parameter by parameter.
 pub fn initialise(layout: &Layout, flat: &Tensor, config: &ModelConfig, seed: u64) {
     tch::manual_seed(seed as i64);
     for parameter in &layout.parameters {
@@ -248,7 +248,7 @@ pub fn initialise(layout: &Layout, flat: &Tensor, config: &ModelConfig, seed: u6
             _ if name.ends_with("c_proj.weight") => 0.02 / (2.0 * config.layers as f64).sqrt(),
             _ => 0.02,
         };
-        let drawn = Tensor::randn(part.size(), (Kind::Float, Device::Cpu)) * deviation;
-        part.copy_(&drawn);
+        // In place: a copy of the token embedding would be the most memory that small steps ever take.
+        let _ = part.normal_(0.0, deviation);
     }
 }

@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use common::batch_plan::BatchPlan;
 use common::config::{OnBadNorm, Precision, Recompute, RunConfig};
+use common::cost::StepCost;
 use common::lr_schedule::LrSchedule;
 use common::topology::{Rank, WorldSize};
 use tch::{Device, Kind, Tensor};
@@ -19,6 +20,7 @@ use crate::error::JobError;
 use crate::gradients::verdict::NormHistory;
 use crate::gradients::{Buckets, Exchange, Reduction, Verdict};
 use crate::kernels::norm::sum_of_squares;
+use crate::model::head;
 use crate::model::parameters::{Layout, initialise};
 use crate::model::{Batch, Gpt2, GradientOptions, Hooks};
 use crate::optimizer::gather::WeightGather;
@@ -147,6 +149,13 @@ impl TrainState {
         };
         state.set_weights(|layout, flat| initialise(layout, flat, &config.model, config.run.seed));
         Ok(state)
+    }
+
+    /// What a step of `config` costs each of `world` ranks on a device like this.
+    pub fn cost(&self, config: &RunConfig, world: WorldSize) -> StepCost {
+        let (device, kind) = (self.device(), self.model.flat.kind());
+        let rows = head::chunk_rows(device) as u64;
+        StepCost::of(config, world, rows, head::logit_bytes(device, kind))
     }
 
     /// What this rank computes on.

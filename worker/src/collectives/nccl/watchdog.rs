@@ -14,9 +14,12 @@ use super::lane::{End, Lane};
 use super::{CARRIER, Ending};
 use crate::collectives::CollectivesError;
 use crate::collectives::in_flight::{InFlight, Operation};
+use crate::trace;
 
 /// How often operations are looked at.
 const INTERVAL: Duration = Duration::from_millis(10);
+/// The same while a trace is recorded, which learns of their ends here.
+const TRACED_INTERVAL: Duration = Duration::from_millis(1);
 
 /// What the watchdog and those who start operations share.
 pub struct Shared {
@@ -108,7 +111,7 @@ fn watch(shared: &Shared, communicator: &Communicator) -> Result<(), Collectives
                 return Err(shared.error(&operation, Failure::TimedOut));
             }
         }
-        std::thread::sleep(INTERVAL);
+        std::thread::sleep(if trace::is_on() { TRACED_INTERVAL } else { INTERVAL });
     }
     Ok(())
 }
