@@ -88,15 +88,20 @@ fn every_division_of_the_work_trains_alike_in_bfloat16() {
     }
 }
 
-/// 2 ranks are killed, 3 go on and are killed, and 1 comes to the end: at every step the loss, the gradient norm and at the
+/// 2 ranks that divide the optimizer's state are killed, 3 that do not go on and are killed, and 1 comes to the end: at every step the loss, the gradient norm and at the
 /// end the parameters are those of one rank that nothing happened to.
 #[test]
 fn a_run_goes_on_with_any_number_of_ranks() {
     let _turn = turn();
     let scratch = Scratch::new();
     let alone = Trained::run(&scratch, "alone", &[], |config| by_mpirun(1, config));
-    let config = scratch.config("changing", &[&RECIPE[..], &["checkpoint.every_steps=3"]].concat());
-    for (ranks, step) in [(2, 6), (3, 12)] {
+    let config = |zero: &str| {
+        let settings = ["checkpoint.every_steps=3".to_owned(), format!("parallel.zero={zero}")];
+        let settings: Vec<&str> = RECIPE.into_iter().chain(settings.iter().map(String::as_str)).collect();
+        scratch.config("changing", &settings)
+    };
+    for (ranks, zero, step) in [(2, "1", 6), (3, "0", 12)] {
+        let config = config(zero);
         let mut running = Running::start(by_mpirun(ranks, &config));
         let saved = format!("committed {}/step-{step:08}", scratch.url("changing/checkpoints"));
         running.wait_for(&saved, DEADLINE);
@@ -106,7 +111,7 @@ fn a_run_goes_on_with_any_number_of_ranks() {
         }
         running.finish_alone(DEADLINE);
     }
-    run(by_mpirun(1, &config), ExitCode::Done, &["resumed from step-000000"]);
+    run(by_mpirun(1, &config("1")), ExitCode::Done, &["resumed from step-000000"]);
     Trained::left_by(&scratch, "changing").assert_near(&alone, "2, 3 and 1 ranks", TOLERANCE);
 }
 

@@ -45,7 +45,8 @@ fn the_exchange_runs_beside_backward() {
                 let backward = spans(&trace, 0, "backward");
                 let last = backward.last().unwrap();
                 let bucket = |i: usize| spans(&trace, 1, &format!("{exchange} (gradients, bucket {i}) over {carrier}"));
-                let (first_start, _) = *bucket(0).first().unwrap_or_else(|| panic!("no bucket 0 in {trace}"));
+                // The end of one of the step before may have been seen only now.
+                let (first_start, _) = *bucket(0).last().unwrap_or_else(|| panic!("no bucket 0 in {trace}"));
                 assert!(
                     last.0 < first_start && first_start < last.1,
                     "{carrier}, zero {zero}: backward {last:?}, the first bucket began at {first_start}"

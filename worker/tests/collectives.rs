@@ -6,7 +6,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use common::attempt::host_name;
@@ -19,21 +19,26 @@ use worker::world::{announce_failure, fail, leave, start_collectives};
 
 /// Elements per rank: none, one, odd, and more than one MPI segment.
 const SIZES: [i64; 5] = [0, 1, 7, 1000, 1_000_003];
-const KINDS: [Kind; 4] = [Kind::Float, Kind::Double, Kind::Int64, Kind::Uint8];
+const KINDS: [Kind; 5] = [Kind::Float, Kind::BFloat16, Kind::Double, Kind::Int64, Kind::Uint8];
 const LABEL: Label = Label::new("a test");
 
-/// The kinds of `ranks`: MPI has no bfloat16.
-fn kinds() -> Vec<Kind> {
-    match is_over_nccl() {
-        true => [&KINDS[..], &[Kind::BFloat16]].concat(),
-        false => KINDS.to_vec(),
-    }
+/// Where tensors are: on the host, or on this rank's GPU where `scripts/gpu_check.sh` asks for it.
+fn device() -> Device {
+    static DEVICE: OnceLock<Device> = OnceLock::new();
+    *DEVICE.get_or_init(|| match std::env::var_os("CONVOY_TEST_ON_GPU") {
+        None => Device::Cpu,
+        Some(_) => {
+            let gpus = worker::libtorch::cuda::load().unwrap();
+            let rank = std::env::var("OMPI_COMM_WORLD_LOCAL_RANK").map_or(0, |rank| rank.parse().unwrap());
+            Device::Cuda(rank % gpus)
+        }
+    })
 }
 
 /// Small whole numbers, exact in every kind: element i of rank r.
 fn values(n: i64, rank: u32, kind: Kind) -> Tensor {
     let i = Tensor::arange(n, (Kind::Int64, Device::Cpu));
-    ((i * 3 + i64::from(rank)).remainder(11)).to_kind(kind)
+    ((i * 3 + i64::from(rank)).remainder(11)).to_kind(kind).to_device(device())
 }
 
 /// The sum over all ranks of [`values`].
@@ -42,7 +47,7 @@ fn total(n: i64, world: u32, kind: Kind) -> Tensor {
 }
 
 fn all_reduce_sums_and_takes_the_largest(ranks: &dyn Collectives, world: u32) {
-    for kind in kinds() {
+    for kind in KINDS {
         for n in SIZES {
             let sum = values(n, ranks.rank().0, kind);
             ranks.all_reduce(&sum, ReduceOp::Sum, LABEL).wait().unwrap();
@@ -57,17 +62,17 @@ fn all_reduce_sums_and_takes_the_largest(ranks: &dyn Collectives, world: u32) {
 
 fn all_reduce_gives_every_rank_the_same_bits(ranks: &dyn Collectives) {
     tch::manual_seed(i64::from(ranks.rank().0));
-    let noise = Tensor::randn([100_003], (Kind::Float, Device::Cpu));
+    let noise = Tensor::randn([100_003], (Kind::Float, Device::Cpu)).to_device(device());
     ranks.all_reduce(&noise, ReduceOp::Sum, LABEL).wait().unwrap();
     let bits = noise.view_dtype(Kind::Int).sum(Kind::Int64).int64_value(&[]);
     ranks.agree_same(bits as u64, "a reduced sum").unwrap();
 }
 
 fn reduce_scatter_gives_each_rank_its_part(ranks: &dyn Collectives, world: u32) {
-    for kind in kinds() {
+    for kind in KINDS {
         for n in SIZES {
             let input = values(n * i64::from(world), ranks.rank().0, kind);
-            let output = Tensor::zeros([n], (kind, Device::Cpu));
+            let output = Tensor::zeros([n], (kind, device()));
             ranks.reduce_scatter(&input, &output, LABEL).wait().unwrap();
             let whole = total(n * i64::from(world), world, kind);
             assert_eq!(output, whole.narrow(0, n * i64::from(ranks.rank().0), n), "{kind:?} {n}");
@@ -75,10 +80,25 @@ fn reduce_scatter_gives_each_rank_its_part(ranks: &dyn Collectives, world: u32) 
     }
 }
 
-fn all_gather_keeps_the_order_of_ranks(ranks: &dyn Collectives, world: u32) {
-    for kind in kinds() {
+fn parts_may_lie_in_the_whole(ranks: &dyn Collectives, world: u32) {
+    let (rank, world_size) = (i64::from(ranks.rank().0), i64::from(world));
+    for kind in KINDS {
         for n in SIZES {
-            let output = Tensor::zeros([n * i64::from(world)], (kind, Device::Cpu));
+            let whole = values(n * world_size, ranks.rank().0, kind);
+            let part = whole.narrow(0, n * rank, n);
+            ranks.reduce_scatter(&whole, &part, LABEL).wait().unwrap();
+            let expected = total(n * world_size, world, kind);
+            assert_eq!(part, expected.narrow(0, n * rank, n), "{kind:?} {n}");
+            ranks.all_gather(&part, &whole, LABEL).wait().unwrap();
+            assert_eq!(whole, expected, "{kind:?} {n}");
+        }
+    }
+}
+
+fn all_gather_keeps_the_order_of_ranks(ranks: &dyn Collectives, world: u32) {
+    for kind in KINDS {
+        for n in SIZES {
+            let output = Tensor::zeros([n * i64::from(world)], (kind, device()));
             ranks.all_gather(&values(n, ranks.rank().0, kind), &output, LABEL).wait().unwrap();
             let parts: Vec<_> = (0..world).map(|r| values(n, r, kind)).collect();
             assert_eq!(output, Tensor::cat(&parts, 0), "{kind:?} {n}");
@@ -87,7 +107,7 @@ fn all_gather_keeps_the_order_of_ranks(ranks: &dyn Collectives, world: u32) {
 }
 
 fn broadcast_comes_from_any_root(ranks: &dyn Collectives, world: u32) {
-    for kind in kinds() {
+    for kind in KINDS {
         for n in SIZES {
             for root in 0..world {
                 let tensor = values(n, ranks.rank().0, kind);
@@ -144,7 +164,7 @@ fn world() -> Arc<dyn Collectives> {
         announce: |error| announce_failure(&error.to_string(), ExitCode::Communication),
         end: |error| fail(&error.to_string(), ExitCode::Communication),
     };
-    Arc::new(Nccl::start(ranks, Device::Cpu, TIMEOUT, ending).unwrap())
+    Arc::new(Nccl::start(ranks, device(), TIMEOUT, ending).unwrap())
 }
 
 /// How long an operation may take in a test of one that never ends.
@@ -158,6 +178,7 @@ fn conforms() {
     all_reduce_sums_and_takes_the_largest(ranks, world);
     all_reduce_gives_every_rank_the_same_bits(ranks);
     reduce_scatter_gives_each_rank_its_part(ranks, world);
+    parts_may_lie_in_the_whole(ranks, world);
     all_gather_keeps_the_order_of_ranks(ranks, world);
     broadcast_comes_from_any_root(ranks, world);
     agreements_hold_on_every_rank(ranks, world);
