@@ -42,12 +42,14 @@ impl Layout {
 
     /// Whether all tokens in `content`, which starts at one, are ids of a vocabulary of this size.
     pub fn are_below(self, vocabulary: u32, content: &[u8]) -> bool {
-        // The largest of all, because that takes one instruction for many; a token below 0 is one of the highest as u32.
-        let highest = match self.token_bytes {
-            TOKEN_BYTES => decode_tokens(content).fold(0, u16::max).into(),
-            _ => self.tokens(content).fold(0, |highest, token| highest.max(token as u32)),
-        };
-        highest < vocabulary
+        let last = vocabulary.saturating_sub(1);
+        if self.token_bytes == TOKEN_BYTES {
+            // What exceeds the last id, of all tokens together: operations that every processor has for many at once.
+            let last = u16::try_from(last).unwrap_or(u16::MAX);
+            return vocabulary > 0 && decode_tokens(content).fold(0, |excess, t| excess | t.saturating_sub(last)) == 0;
+        }
+        // A token below 0 is one of the highest as u32.
+        self.tokens(content).all(|token| (token as u32) < vocabulary)
     }
 
     const NANOGPT: Layout = Layout { first_byte: 0, token_bytes: 2, has_header: false };
