@@ -27,7 +27,8 @@ def beside_peers(batch: int, sequence: int, steps: int, eager_aim: float) -> Ben
         aims["llm.c"] = 3.0
 
     def commands() -> list[Command]:
-        python = python_with("torch", "numpy")
+        # PyTorch takes gigabytes, so it is there once.
+        python = python_with("torch", "numpy", environment="mosaicml")
         peer = [python, ROOT / "benches" / "pytorch_gpt2.py", *arguments[1:]]
         found = [
             Command([WORKER, *arguments], only_row(OURS, "tokens_per_second")),
@@ -35,7 +36,7 @@ def beside_peers(batch: int, sequence: int, steps: int, eager_aim: float) -> Ben
             Command([*peer, "--compile"], only_row("torch.compile", "tokens_per_second")),
         ]
         if has_llm_c:
-            c = [python, ROOT / "benches" / "llm_c.py", *arguments[3:]]
+            c = [python, ROOT / "benches" / "llm_c.py", *bench_step(batch, sequence, 2, threads=2)[3:]]
             found.append(Command(c, only_row("llm.c", "tokens_per_second")))
         return found
 
@@ -47,7 +48,8 @@ def two_ranks(zero: int) -> Bench:
     one = "1 rank x 2 threads"
 
     def commands() -> list[Command]:
-        ours = [*mpirun(2), WORKER, *bench_step(64, 64, steps=2, threads=1), "--set", f"parallel.zero={zero}"]
+        zero_set = ["--set", f"parallel.zero={zero}"]
+        ours = [*mpirun(2), WORKER, *bench_step(64, 64, steps=2, threads=1), *zero_set]
         return [
             Command(ours, only_row(OURS, "tokens_per_second")),
             Command([WORKER, *bench_step(64, 64, steps=2, threads=2)], only_row(one, "tokens_per_second")),
