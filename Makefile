@@ -5,7 +5,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test check bench clean
+.PHONY: help setup build demo test soak check bench clean
 
 # Says where libtorch is; scripts/setup puts it there.
 WITH_LIBTORCH := . scripts/env.sh &&
@@ -28,6 +28,9 @@ check: setup ## Formatting and lints
 
 test: check build ## Everything that must pass before a change is accepted, with real mpirun
 	$(WITH_LIBTORCH) cargo test --release --workspace
+
+soak: build ## What takes longer, or 24 GiB of memory
+	@scripts/soak
 
 bench: build ## Speed beside its peers (ONLY=name for one)
 	ONLY='$(ONLY)' scripts/bench

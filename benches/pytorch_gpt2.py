@@ -1,4 +1,4 @@
-"""The peer of `worker bench-step`: GPT-2 trained by a plain PyTorch loop on the CPU, in float32.
+"""The peer of `worker bench-step`: GPT-2 trained by a plain PyTorch loop, by default on the CPU and in float32.
 
 The model and the loop are what nanoGPT's are: linear layers, scaled_dot_product_attention, GELU by tanh, a tied head
 over the padded vocabulary, cross_entropy, clipping, fused AdamW. Tokens are random. Prints one JSON line:
@@ -85,7 +85,7 @@ class Gpt2(nn.Module):
                 nn.init.zeros_(parameter)
 
     def forward(self, tokens: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-        positions = torch.arange(tokens.shape[1])
+        positions = torch.arange(tokens.shape[1], device=tokens.device)
         x = self.wte(tokens) + self.wpe(positions)  # [B, T, C]
         for block in self.blocks:
             x = block(x)
@@ -103,21 +103,28 @@ def make_optimizer(model: nn.Module) -> torch.optim.AdamW:
 
 def train(arguments: argparse.Namespace) -> dict:
     torch.manual_seed(1337)
-    model = Gpt2(*MODELS[arguments.model])
+    device = arguments.device
+    model = Gpt2(*MODELS[arguments.model]).to(device)
+    autocast = torch.autocast(device, torch.bfloat16, enabled=arguments.bfloat16)
     optimizer = make_optimizer(model)
     forward = torch.compile(model) if arguments.compile else model
     step_ms = []
     for step in range(arguments.steps + 1):
-        tokens = torch.randint(VOCABULARY, (arguments.batch, arguments.sequence + 1))
+        tokens = torch.randint(VOCABULARY, (arguments.batch, arguments.sequence + 1)).to(device)
+        if device == "cuda":
+            torch.cuda.synchronize()
         start = time.perf_counter()
         step_loss = 0.0
         for micro in tokens.split(arguments.micro or arguments.batch):
-            loss = forward(micro[:, :-1], micro[:, 1:]) * (len(micro) / len(tokens))
+            with autocast:
+                loss = forward(micro[:, :-1], micro[:, 1:]) * (len(micro) / len(tokens))
             loss.backward()
             step_loss += loss.item()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
+        if device == "cuda":
+            torch.cuda.synchronize()
         if step > 0:
             step_ms.append(1000 * (time.perf_counter() - start))
     rate = arguments.batch * arguments.sequence / statistics.median(step_ms) * 1000
@@ -132,6 +139,8 @@ def main() -> None:
     parser.add_argument("--sequence", type=int, required=True, help="tokens per sequence")
     parser.add_argument("--steps", type=int, default=5, help="steps to time, after one that is not")
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    parser.add_argument("--bfloat16", action="store_true", help="by autocast, with float32 weights")
     parser.add_argument("--compile", action="store_true", help="with torch.compile")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)

@@ -1,0 +1,160 @@
+#!/usr/bin/env bash
+# Everything that only a GPU can show, in one command, with a table last: losses against the CPU's, the collectives'
+# conformance suite over NCCL, and speed, MFU and memory beside PyTorch on the same card.
+#
+#   scripts/gpu_check.sh            where Convoy was built with CONVOY_CUDA=1, or from the folder of a bundle
+#   scripts/gpu_check.sh bundle     makes target/gpu-check: stripped programs, Open MPI and data, to carry to a host with a
+#                                   GPU that has Python with PyTorch (whose CUDA libraries are used) and nothing else
+#
+#   PYTHON=python3    the interpreter whose torch is the peer, and lends its libraries
+#   PEAK_FLOPS=989e12 peak dense bfloat16 FLOP/s of the card, for the MFU (an H100's and H200's)
+#   STEPS=20          steps that are timed
+#   DEVICE=cpu        goes the same way without a GPU, on small sizes: to try the script itself
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+readonly PYTHON=${PYTHON:-python3} PEAK_FLOPS=${PEAK_FLOPS:-989e12} STEPS=${STEPS:-20} DEVICE=${DEVICE:-cuda}
+bundle=${CARGO_TARGET_DIR:-target}/gpu-check
+
+say() { printf '\n== %s\n' "$*"; }
+fail() { printf 'gpu_check: %s\n' "$1" >&2; exit 1; }
+
+# --- What is carried.
+
+make_bundle() {
+    local release=${CARGO_TARGET_DIR:-target}/release suite
+    # shellcheck source=scripts/env.sh
+    . scripts/env.sh
+    cargo build --release --workspace --bins --examples
+    suite=$(cargo test --release --workspace --test collectives --no-run 2>&1 | sed -n 's/.*Executable.*collectives.rs (\(.*\))/\1/p')
+    rm -rf "$bundle" && mkdir -p "$bundle/bin" "$bundle/openmpi/lib" "$bundle/openmpi/bin" "$bundle/data"
+    install -s "$release/worker" "$bundle/bin/worker"
+    install -s "$suite" "$bundle/bin/collectives"
+    "$release/examples/token_shards" "$bundle/data" 1 2000000
+    copy_open_mpi
+    du -sh "$bundle"
+}
+
+# Programs, plug-ins, help texts, and whatever libraries these need that are not every system's.
+copy_open_mpi() {
+    local plugins=/usr/lib/x86_64-linux-gnu/openmpi/lib/openmpi3
+    cp "$(command -v mpirun)" "$(command -v orted)" "$bundle/openmpi/bin/"
+    cp -r "$plugins" "$bundle/openmpi/lib/"
+    cp -rL /usr/share/openmpi "$bundle/openmpi/share"
+    ldd "$bundle/bin/worker" "$bundle"/openmpi/bin/* "$plugins"/mca_*.so 2>/dev/null |
+        awk '$3 ~ /lib(open|mpi|hwloc|event|pmix|munge|z\.|udev|cap|psm|fabric|uc|rdmacm|ibverbs|nl-)/ { print $3 }' | sort -u |
+        xargs -r cp -L -t "$bundle/openmpi/lib/"
+}
+
+# --- Where programs and libraries are.
+
+find_programs() {
+    if [ -x "$bundle/bin/worker" ]; then
+        export OPAL_PREFIX=$PWD/$bundle/openmpi
+        export PATH=$OPAL_PREFIX/bin:$PATH
+        OPAL_LIBDIR=$OPAL_PREFIX/lib
+        export OPAL_LIBDIR OPAL_DATADIR=$OPAL_PREFIX/share OMPI_MCA_mca_base_component_path=$OPAL_PREFIX/lib/openmpi3
+        local torch nvidia
+        torch=$("$PYTHON" -c 'import torch, os; print(os.path.join(os.path.dirname(torch.__file__), "lib"))')
+        nvidia=$(printf '%s:' "$torch"/../../nvidia/*/lib)
+        export LD_LIBRARY_PATH=$torch:$nvidia$OPAL_LIBDIR:${LD_LIBRARY_PATH:-}
+        worker=$bundle/bin/worker suite=$bundle/bin/collectives data=$bundle/data
+    else
+        fail "there is no $bundle; make it with scripts/gpu_check.sh bundle"
+    fi
+    results=$(mktemp -d)
+    trap 'rm -rf "$results"' EXIT
+}
+
+mpirun_n() {
+    local ranks=$1
+    shift
+    mpirun --allow-run-as-root --oversubscribe --bind-to none --mca btl_vader_single_copy_mechanism none \
+        --mca btl self,vader -n "$ranks" "$@"
+}
+
+# --- The checks. Each leaves files in $results that the table is made of.
+
+# A small model from the same weights on the same tokens.
+train() {
+    local name=$1 device=$2 precision=$3
+    cat >"$results/$name.toml" <<TOML
+[run]
+output = "$results/run-$name"
+device = "$device"
+[model]
+preset = "tiny-cpu"
+[data]
+train = [{ url = "$PWD/$data" }]
+[batch]
+global_sequences = 16
+micro_sequences = 8
+sequence_tokens = 128
+[optimizer]
+peak_learning_rate = 1e-3
+warmup_steps = 10
+[train]
+max_steps = 100
+precision = "$precision"
+deterministic = true
+TOML
+    "$worker" train --config "$results/$name.toml" 2>"$results/$name.log" || fail "$(cat "$results/$name.log")"
+    cat "$results/run-$name"/metrics/*/*.jsonl >"$results/$name.jsonl"
+}
+
+losses() {
+    say "losses: 100 steps on the CPU in float32, on $DEVICE in float32 (twice) and in bfloat16"
+    train cpu cpu float32
+    train device "$DEVICE" float32
+    train again "$DEVICE" float32
+    train bf16 "$DEVICE" bfloat16
+}
+
+# Two ranks on one GPU need NCCL 2.30 or newer.
+conformance() {
+    say "the collectives' conformance suite"
+    local ranks=${RANKS:-1}
+    local environment=(-x CONVOY_TEST_RANKS="$ranks" -x OMP_NUM_THREADS=1)
+    if [ "$DEVICE" = cuda ]; then
+        environment+=(-x CONVOY_TEST_ON_GPU=1 -x CONVOY_TEST_OVER_NCCL=1 -x NCCL_MULTI_RANK_GPU_ENABLE=1)
+    fi
+    if mpirun_n "$ranks" "${environment[@]}" "$suite" --exact conforms --nocapture --test-threads 1 \
+        >"$results/conformance.log" 2>&1; then
+        echo "passed on $ranks" >"$results/conformance"
+    else
+        echo "FAILED on $ranks" >"$results/conformance"
+        tail -30 "$results/conformance.log"
+    fi
+}
+
+# name, then arguments of bench-step and of its peer
+speed() {
+    local name=$1 sizes=("${@:2}")
+    say "speed: $name"
+    local settings=(--set "run.device=$DEVICE" --set train.precision=bfloat16)
+    case $name in *1558m*) settings+=(--set train.recompute=gelu_layernorm) ;; esac
+    "$worker" bench-step "${sizes[@]}" --steps "$STEPS" "${settings[@]}" >"$results/ours-$name.json" 2>"$results/log" ||
+        { echo '{}' >"$results/ours-$name.json"; tail -5 "$results/log"; }
+    "$PYTHON" benches/pytorch_gpt2.py "${sizes[@]}" --steps "$STEPS" --device "$DEVICE" --bfloat16 --compile \
+        >"$results/peer-$name.json" 2>"$results/log" || { echo '{}' >"$results/peer-$name.json"; tail -5 "$results/log"; }
+}
+
+table() {
+    say "table"
+    "$PYTHON" scripts/gpu_check_table.py "$results" "$PEAK_FLOPS" "$DEVICE"
+}
+
+if [ "${1:-}" = bundle ]; then
+    make_bundle
+    exit
+fi
+find_programs
+losses
+conformance
+if [ "$DEVICE" = cuda ]; then
+    speed 124m --model gpt2-124m --batch 64 --sequence 1024
+    speed 1558m --model gpt2-1558m --batch 16 --sequence 1024
+else
+    speed tiny --model tiny-cpu --batch 4 --sequence 64
+fi
+table

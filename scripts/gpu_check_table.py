@@ -1,0 +1,64 @@
+"""The table of scripts/gpu_check.sh: FOLDER of its results, peak FLOP/s, device."""
+
+import json
+import sys
+from pathlib import Path
+
+# 6N + 12 L C T of a token, for T = 1024: parameters, layers, width.
+MODELS = {"124m": (124_439_808, 12, 768), "1558m": (1_557_611_200, 48, 1600), "tiny": (3_374_720, 3, 64)}
+
+
+def losses(folder: Path, name: str) -> list[float]:
+    lines = (folder / f"{name}.jsonl").read_text().splitlines()
+    records = [json.loads(line) for line in lines]
+    return [record["loss"] for record in sorted((r for r in records if "loss" in r), key=lambda r: r["step"])]
+
+
+def loss_rows(folder: Path, device: str) -> list[tuple[str, str]]:
+    cpu, gpu, again, bf16 = (losses(folder, name) for name in ("cpu", "device", "again", "bf16"))
+    relative = max(abs(a - b) / abs(b) for a, b in zip(gpu, cpu))
+    last = lambda values: sum(values[-20:]) / 20
+    return [
+        (f"{device} float32 against CPU, {len(cpu)} steps, largest relative difference", f"{relative:.2e}"),
+        (f"{device} float32, repeated", "every digit" if gpu == again else "DIFFERS"),
+        (f"{device} bfloat16 against CPU float32, mean of the last 20 losses", f"{last(bf16) - last(cpu):+.4f} nats"),
+    ]
+
+
+def speed_rows(folder: Path, peak: float) -> list[tuple[str, str]]:
+    rows = []
+    for ours_path in sorted(folder.glob("ours-*.json")):
+        name = ours_path.stem.removeprefix("ours-")
+        ours, peer = (json.loads(p.read_text()) for p in (ours_path, folder / f"peer-{name}.json"))
+        parameters, layers, width = MODELS[name]
+        for who, figures in (("Convoy", ours), ("PyTorch, compiled", peer)):
+            if "tokens_per_second" not in figures:
+                rows.append((f"{name}, {who}", "FAILED"))
+                continue
+            rate = figures["tokens_per_second"]
+            mfu = (6 * parameters + 12 * layers * width * 1024) * rate / peak
+            rows.append((f"{name}, {who}", f"{rate:,.0f} tokens/s, MFU {100 * mfu:.1f} %"))
+        if "tokens_per_second" in ours and "tokens_per_second" in peer:
+            rows.append((f"{name}, ratio", f"{ours['tokens_per_second'] / peer['tokens_per_second']:.3f}"))
+        if "peak_memory_bytes" in ours:
+            expected = sum(ours["expected_memory"].values())
+            peak_bytes = ours["peak_memory_bytes"]
+            off = f"{100 * (peak_bytes / expected - 1):+.1f} %"
+            rows.append((f"{name}, peak memory, and off the formula", f"{peak_bytes / 1e9:.2f} GB, {off}"))
+            phases = ("forward_ms", "backward_ms", "exposed_comm_ms", "optimizer_ms")
+            words = ", ".join(f"{key.removesuffix('_ms').replace('_', ' ')} {ours[key]:.1f}" for key in phases)
+            rows.append((f"{name}, milliseconds of a step's {ours['step_ms']:.1f}", words))
+    return rows
+
+
+def main() -> None:
+    folder, peak, device = Path(sys.argv[1]), float(sys.argv[2]), sys.argv[3]
+    conformance = (folder / "conformance").read_text().strip()
+    rows = [*loss_rows(folder, device), ("conformance suite", f"{conformance} ranks"), *speed_rows(folder, peak)]
+    width = max(len(name) for name, _ in rows)
+    for name, value in rows:
+        print(f"{name:<{width}}  {value}")
+
+
+if __name__ == "__main__":
+    main()
