@@ -100,11 +100,12 @@ fn a_run_goes_on_with_any_number_of_ranks() {
         let settings: Vec<&str> = RECIPE.into_iter().chain(settings.iter().map(String::as_str)).collect();
         scratch.config("changing", &settings)
     };
-    for (ranks, zero, step) in [(2, "1", 6), (3, "0", 12)] {
-        let config = config(zero);
-        let mut running = Running::start(by_mpirun(ranks, &config));
-        let saved = format!("committed {}/step-{step:08}", scratch.url("changing/checkpoints"));
-        running.wait_for(&saved, DEADLINE);
+    for (ranks, zero) in [(2, "1"), (3, "0")] {
+        let mut command = by_mpirun(ranks, &config(zero));
+        // Steps take so long that there are some left when the checkpoint has been seen.
+        command.env("CONVOY_TEST_BUCKET_DELAY_MS", "100");
+        let mut running = Running::start(command);
+        running.wait_for(&format!("committed {}/step-", scratch.url("changing/checkpoints")), DEADLINE);
         assert_eq!(running.printed().contains("resumed from step-"), ranks == 3, "{}", running.printed());
         for program in ["mpirun", "worker"] {
             running.processes(program).into_iter().for_each(|pid| send(pid, Signal::SIGKILL));
