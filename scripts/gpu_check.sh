@@ -2,7 +2,7 @@
 # Everything that only a GPU can show, in one command, with a table last: losses against the CPU's, the collectives'
 # conformance suite over NCCL, and speed, MFU and memory beside PyTorch on the same card.
 #
-#   scripts/gpu_check.sh            where Convoy was built with CONVOY_CUDA=1, or from the folder of a bundle
+#   scripts/gpu_check.sh            from the folder of a bundle; no GPU has run this yet
 #   scripts/gpu_check.sh bundle     makes target/gpu-check: stripped programs, Open MPI and data, to carry to a host with a
 #                                   GPU that has Python with PyTorch (whose CUDA libraries are used) and nothing else
 #
