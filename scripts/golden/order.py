@@ -10,7 +10,7 @@ import json
 
 MASK = (1 << 64) - 1
 GOLDEN = 0x9E3779B97F4A7C15
-BANDS, EXTENT_BYTES, SMALL_BYTES, PATTERN = 64, 16 << 20, 64 << 20, 4096
+BANDS, EXTENT_BYTES, EXTENT_BLOCKS, SMALL_BYTES, PATTERN = 64, 16 << 20, 16, 64 << 20, 4096
 
 
 def mix(x):
@@ -88,13 +88,16 @@ def places(seed, sets, batch, count):
                 of_band = [n for n in of_epoch if low <= n % batch < high]
                 piece = on_line[at : at + len(of_band)]
                 at += len(of_band)
-                start, end, number = 0, max(1, window * (band + 1) // BANDS), 0
+                block = -(-window // EXTENT_BLOCKS)
+                lengths = [max(1, block * (band + 1) // BANDS), block, 2 * block, 4 * block, 8 * block]
+                start, number = 0, 0
                 while start < len(piece):
+                    end = start + (lengths[number] if number < len(lengths) else window)
                     part = piece[start:end]
                     shuffle = permutation(derive(derive(key, band + 1), number), len(part))
                     for j, n in enumerate(of_band[start:end]):
                         result[n] = (i, part[shuffle[j]])
-                    start, end, number = end, end + window, number + 1
+                    start, number = end, number + 1
     return [result[n] for n in range(count)]
 
 

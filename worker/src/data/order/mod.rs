@@ -9,7 +9,8 @@
 //! the line into as many pieces, each as long as what its band consumes in the epoch. A band consumes its piece from front to back, but
 //! for a shuffle within *windows*. So a rank, which has neighbouring places of every global batch, reads neighbouring
 //! parts of the line, whatever the number of ranks; and two sequences of one extent meet in a global batch only within a
-//! band. Windows of different bands begin at different steps, so that no step needs much that is new.
+//! band. Windows of different bands begin at different steps, and the first ones of an epoch are small and grow, so that no
+//! step needs much that is new: the first one of all a block or two for each band, and not a whole extent.
 //!
 //! The order is part of the format of a run: changing anything here breaks the resumption of every run that exists.
 
@@ -26,8 +27,8 @@ pub const BANDS: u64 = 64;
 /// An extent has so many bytes: 16 blocks, so that the one more that it touches at its ends matters little. Of a small data
 /// set every sequence is an extent of its own.
 const EXTENT_BYTES: u64 = 16 << 20;
-/// A window has so many extents.
-const WINDOW_EXTENTS: u64 = 1;
+/// The parts of an extent that the first windows grow by: blocks.
+const EXTENT_BLOCKS: u64 = 16;
 /// A data set up to this size is small: reading all of it is cheap.
 const SMALL_BYTES: u64 = 64 << 20;
 
@@ -66,8 +67,16 @@ struct Extents {
     sequences: u64,
     /// Sequences of an extent; the last one may have fewer.
     extent: u64,
-    /// Sequences of a window.
+    /// Sequences of a window that is full-grown: an extent of [`EXTENT_BYTES`].
     window: u64,
+}
+
+/// A part of a band's piece that is shuffled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Window {
+    number: u64,
+    start: u64,
+    end: u64,
 }
 
 impl Order {
@@ -103,7 +112,7 @@ impl Extents {
     fn of(set: &SetSize) -> Self {
         let is_small = set.sequences.saturating_mul(set.sequence_bytes) <= SMALL_BYTES;
         let extent = if is_small { 1 } else { EXTENT_BYTES.div_ceil(set.sequence_bytes) };
-        let window = WINDOW_EXTENTS * EXTENT_BYTES.div_ceil(set.sequence_bytes);
+        let window = EXTENT_BYTES.div_ceil(set.sequence_bytes);
         Extents { sequences: set.sequences, extent, window }
     }
 
@@ -120,17 +129,30 @@ impl Extents {
 
     /// Where `index` of a piece of `piece` sequences goes within its window.
     fn in_window(&self, key: u64, band: u64, piece: u64, index: u64) -> u64 {
-        // The first window of each band has another length.
-        let first = (self.window * (band + 1) / BANDS).max(1);
-        let (number, start, end) = match index.checked_sub(first) {
-            None => (0, 0, first),
+        let window = self.window_of(band, index);
+        let length = window.end.min(piece) - window.start;
+        window.start + Permutation::new(derive(key, window.number), length).forward(index - window.start)
+    }
+
+    /// The window that `index` of the piece of `band` is in: the first has another part of a block for each band, the next ones
+    /// 1, 2, 4 and 8 blocks, and the others an extent each.
+    fn window_of(&self, band: u64, index: u64) -> Window {
+        let block = self.window.div_ceil(EXTENT_BLOCKS);
+        let first = (block * (band + 1) / BANDS).max(1);
+        let Some(after) = index.checked_sub(first) else { return Window { number: 0, start: 0, end: first } };
+        let grown = (EXTENT_BLOCKS - 1) * block;
+        let (number, start, length) = match after.checked_sub(grown) {
+            // 2^k - 1 blocks are before the window of 2^k.
+            None => {
+                let blocks = 1_u64 << (after / block + 1).ilog2();
+                (u64::from(blocks.ilog2()), (blocks - 1) * block, blocks * block)
+            }
             Some(after) => {
-                let start = first + after / self.window * self.window;
-                (1 + after / self.window, start, start + self.window)
+                let number = after / self.window;
+                (u64::from(EXTENT_BLOCKS.ilog2()) + number, grown + number * self.window, self.window)
             }
         };
-        let length = end.min(piece) - start;
-        start + Permutation::new(derive(key, number), length).forward(index - start)
+        Window { number: 1 + number, start: first + start, end: first + start + length }
     }
 }
 
@@ -226,6 +248,40 @@ mod tests {
             println!("{ranks} ranks read {ratio:.3} times what they consume");
             assert!(ratio <= 1.2, "{ranks} ranks read {ratio} times what they consume");
         }
+    }
+
+    #[test]
+    fn windows_grow_and_follow_each_other() {
+        let extents = Extents::of(&set(1 << 30, 2048, 1.0));
+        for band in [0, 1, 63] {
+            let (mut index, mut lengths) = (0, Vec::new());
+            while lengths.len() < 8 {
+                let window = extents.window_of(band, index);
+                assert_eq!((window.number, window.start), (lengths.len() as u64, index));
+                assert_eq!(extents.window_of(band, window.end - 1), window);
+                lengths.push((window.end - window.start) as f64 / 512.0);
+                index = window.end;
+            }
+            assert_eq!(lengths, [(band + 1) as f64 / 64.0, 1.0, 2.0, 4.0, 8.0, 16.0, 16.0, 16.0]);
+        }
+    }
+
+    #[test]
+    fn a_run_begins_after_little_reading() {
+        let (sequences, batch) = (1 << 19, 512);
+        let order = Order::new(1, &[set(sequences, 2048, 1.0)], batch);
+        let mut read = HashSet::new();
+        let mut new_blocks = |step: u64| {
+            let before = read.len();
+            read.extend(positions(&order, step * batch..(step + 1) * batch).into_iter().flat_map(blocks));
+            read.len() - before
+        };
+        let of_steps: Vec<_> = (0..400).map(&mut new_blocks).collect();
+        println!("blocks that are new to a step: {} at the first, then {:?}", of_steps[0], &of_steps[1..]);
+        // A band's first sequences lie in one block or two.
+        assert!(of_steps[0] <= 2 * BANDS as usize + 16, "{} at once", of_steps[0]);
+        let most = of_steps[1..].iter().max().unwrap();
+        assert!(*most <= 24, "{most} at once; a step consumes one");
     }
 
     /// How many pairs of sequences in a global batch are from one extent, on average, and what blocks are open at once.
