@@ -25,6 +25,7 @@ pub mod cost;
 pub mod lr_schedule;
 pub mod metrics;
 pub mod parallel;
+pub mod sha256;
 pub mod storage;
 pub mod telemetry;
 pub mod token_shard;

@@ -1,0 +1,236 @@
+//! SHA-256 of two contents at once.
+//!
+//! One hash is a chain: each instruction waits for the one before, and leaves a processor half idle. Two hashes that do not
+//! depend on each other fill the gaps, so that two blocks of a shard or a checkpoint take little longer than one. The `sha2` crate
+//! does one at a time; it is used here for whatever is left over, and where a processor lacks the instructions.
+
+use sha2::block_api::compress256;
+
+/// Bytes that a round of compression takes.
+const CHUNK: usize = 64;
+/// Where SHA-256 begins: FIPS 180-4, section 5.3.3.
+const START: [u32; 8] =
+    [0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a, 0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19];
+
+/// A hash: 32 bytes.
+pub type Digest = [u8; 32];
+
+/// The hashes of two contents that arrive side by side.
+#[derive(Debug, Clone)]
+pub struct Sha256Pair {
+    states: [[u32; 8]; 2],
+    bytes: u64,
+}
+
+impl Default for Sha256Pair {
+    fn default() -> Self {
+        Sha256Pair { states: [START; 2], bytes: 0 }
+    }
+}
+
+impl Sha256Pair {
+    /// Goes on with the next bytes of both: as many of the one as of the other, a multiple of 64.
+    ///
+    /// # Panics
+    /// If they are not.
+    pub fn update(&mut self, next: [&[u8]; 2]) {
+        let [(a, rest_a), (b, rest_b)] = next.map(<[u8]>::as_chunks::<CHUNK>);
+        assert!(a.len() == b.len() && rest_a.is_empty() && rest_b.is_empty(), "whole chunks, as many of both");
+        self.bytes += next[0].len() as u64;
+        compress_pair(&mut self.states, [a, b]);
+    }
+
+    /// The hashes, after the last bytes of both, however many.
+    pub fn finish(mut self, last: [&[u8]; 2]) -> [Digest; 2] {
+        let common = last.map(|content| content.len() / CHUNK * CHUNK).into_iter().min().unwrap_or(0);
+        self.update(last.map(|content| &content[..common]));
+        let bytes = self.bytes;
+        let mut states = self.states.into_iter();
+        last.map(|content| finish_one(states.next().unwrap_or(START), &content[common..], bytes))
+    }
+}
+
+/// The hashes of two contents.
+pub fn sha256_pair(contents: [&[u8]; 2]) -> [Digest; 2] {
+    Sha256Pair::default().finish(contents)
+}
+
+/// The hashes of any number of contents, two at a time.
+pub fn sha256_each<'a>(contents: impl IntoIterator<Item = &'a [u8]>) -> Vec<Digest> {
+    let mut contents = contents.into_iter();
+    let mut hashes = Vec::new();
+    while let Some(first) = contents.next() {
+        match contents.next() {
+            Some(second) => hashes.extend(sha256_pair([first, second])),
+            None => hashes.push(finish_one(START, first, 0)),
+        }
+    }
+    hashes
+}
+
+/// The hash of `before` bytes that led to `state`, and `last`.
+fn finish_one(mut state: [u32; 8], last: &[u8], before: u64) -> Digest {
+    let (chunks, rest) = last.as_chunks::<CHUNK>();
+    compress256(&mut state, chunks);
+    // A bit of 1, zeros, and the length in bits, big-endian, at the end of a chunk.
+    let mut padded = [[0; CHUNK]; 2];
+    let ends = padded.as_flattened_mut();
+    ends[..rest.len()].copy_from_slice(rest);
+    ends[rest.len()] = 0x80;
+    let count = if rest.len() + 9 <= CHUNK { 1 } else { 2 };
+    let bits = (before + last.len() as u64) * 8;
+    ends[count * CHUNK - 8..count * CHUNK].copy_from_slice(&bits.to_be_bytes());
+    compress256(&mut state, &padded[..count]);
+    let mut digest = [0; 32];
+    for (bytes, word) in digest.as_chunks_mut::<4>().0.iter_mut().zip(state) {
+        *bytes = word.to_be_bytes();
+    }
+    digest
+}
+
+/// Compresses as many chunks of both.
+fn compress_pair(states: &mut [[u32; 8]; 2], chunks: [&[[u8; CHUNK]]; 2]) {
+    #[cfg(target_arch = "x86_64")]
+    if is_x86_feature_detected!("sha") && is_x86_feature_detected!("sse4.1") && is_x86_feature_detected!("ssse3") {
+        // SAFETY: the processor has the instructions that the function needs.
+        unsafe { x86::compress_pair(states, chunks) };
+        return;
+    }
+    for (state, chunks) in states.iter_mut().zip(chunks) {
+        compress256(state, chunks);
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+mod x86 {
+    use std::arch::x86_64::*;
+
+    use super::CHUNK;
+
+    /// FIPS 180-4, section 4.2.2.
+    #[rustfmt::skip]
+    static ROUND_CONSTANTS: [u32; 64] = [
+        0x428a2f98, 0x71374491, 0xb5c0fbcf, 0xe9b5dba5, 0x3956c25b, 0x59f111f1, 0x923f82a4, 0xab1c5ed5,
+        0xd807aa98, 0x12835b01, 0x243185be, 0x550c7dc3, 0x72be5d74, 0x80deb1fe, 0x9bdc06a7, 0xc19bf174,
+        0xe49b69c1, 0xefbe4786, 0x0fc19dc6, 0x240ca1cc, 0x2de92c6f, 0x4a7484aa, 0x5cb0a9dc, 0x76f988da,
+        0x983e5152, 0xa831c66d, 0xb00327c8, 0xbf597fc7, 0xc6e00bf3, 0xd5a79147, 0x06ca6351, 0x14292967,
+        0x27b70a85, 0x2e1b2138, 0x4d2c6dfc, 0x53380d13, 0x650a7354, 0x766a0abb, 0x81c2c92e, 0x92722c85,
+        0xa2bfe8a1, 0xa81a664b, 0xc24b8b70, 0xc76c51a3, 0xd192e819, 0xd6990624, 0xf40e3585, 0x106aa070,
+        0x19a4c116, 0x1e376c08, 0x2748774c, 0x34b0bcb5, 0x391c0cb3, 0x4ed8aa4a, 0x5b9cca4f, 0x682e6ff3,
+        0x748f82ee, 0x78a5636f, 0x84c87814, 0x8cc70208, 0x90befffa, 0xa4506ceb, 0xbef9a3f7, 0xc67178f2,
+    ];
+
+    /// Words a, b, e, f and c, d, g, h of a state, as the instructions want them.
+    type State = [__m128i; 2];
+
+    #[target_feature(enable = "sha,sse2,ssse3,sse4.1")]
+    pub(super) fn compress_pair(states: &mut [[u32; 8]; 2], [first, second]: [&[[u8; CHUNK]]; 2]) {
+        let mut packed = [packed(&states[0]), packed(&states[1])];
+        for chunks in first.iter().zip(second) {
+            let before = packed;
+            let mut words = [words(chunks.0), words(chunks.1)];
+            for round in 0..4 {
+                rounds(&mut packed, &mut words, 16 * round);
+            }
+            for (state, before) in packed.iter_mut().zip(before) {
+                *state = [_mm_add_epi32(state[0], before[0]), _mm_add_epi32(state[1], before[1])];
+            }
+        }
+        *states = packed.map(|state| unpacked(state));
+    }
+
+    /// Sixteen rounds of both, from number `from` on, and the words of the next sixteen.
+    #[inline]
+    #[target_feature(enable = "sha,sse2,ssse3,sse4.1")]
+    fn rounds(states: &mut [State; 2], words: &mut [[__m128i; 4]; 2], from: usize) {
+        for i in 0..4 {
+            let constants = &ROUND_CONSTANTS[from + 4 * i..from + 4 * i + 4];
+            // SAFETY: these are 16 bytes, which may lie anywhere.
+            let constants = unsafe { _mm_loadu_si128(constants.as_ptr().cast()) };
+            for ([abef, cdgh], words) in states.iter_mut().zip(words.iter_mut()) {
+                let sums = _mm_add_epi32(words[i], constants);
+                *cdgh = _mm_sha256rnds2_epu32(*cdgh, *abef, sums);
+                *abef = _mm_sha256rnds2_epu32(*abef, *cdgh, _mm_shuffle_epi32(sums, 0x0e));
+                // Words t to t+3 become words t+16 to t+19.
+                let [next, last] = [words[(i + 1) % 4], words[(i + 3) % 4]];
+                let shifted = _mm_alignr_epi8(last, words[(i + 2) % 4], 4);
+                words[i] = _mm_sha256msg2_epu32(_mm_add_epi32(_mm_sha256msg1_epu32(words[i], next), shifted), last);
+            }
+        }
+    }
+
+    /// The sixteen words of a chunk, which are big-endian.
+    #[inline]
+    #[target_feature(enable = "sha,sse2,ssse3,sse4.1")]
+    fn words(chunk: &[u8; CHUNK]) -> [__m128i; 4] {
+        let swap = _mm_set_epi64x(0x0c0d_0e0f_0809_0a0b, 0x0405_0607_0001_0203);
+        // SAFETY: `i` is below 4, and these 16 of the 64 bytes may lie anywhere.
+        [0, 1, 2, 3].map(|i| unsafe { _mm_shuffle_epi8(_mm_loadu_si128(chunk.as_ptr().add(16 * i).cast()), swap) })
+    }
+
+    #[inline]
+    #[target_feature(enable = "sha,sse2,ssse3,sse4.1")]
+    fn packed(state: &[u32; 8]) -> State {
+        // SAFETY: each half of the state has 16 bytes, which may lie anywhere.
+        let [abcd, efgh] = [0, 4].map(|i| unsafe { _mm_loadu_si128(state.as_ptr().add(i).cast()) });
+        let (cdab, efgh) = (_mm_shuffle_epi32(abcd, 0xb1), _mm_shuffle_epi32(efgh, 0x1b));
+        [_mm_alignr_epi8(cdab, efgh, 8), _mm_blend_epi16(efgh, cdab, 0xf0)]
+    }
+
+    #[inline]
+    #[target_feature(enable = "sha,sse2,ssse3,sse4.1")]
+    fn unpacked([abef, cdgh]: State) -> [u32; 8] {
+        let (feba, dchg) = (_mm_shuffle_epi32(abef, 0x1b), _mm_shuffle_epi32(cdgh, 0xb1));
+        let halves = [_mm_blend_epi16(feba, dchg, 0xf0), _mm_alignr_epi8(dchg, feba, 8)];
+        let mut state = [0; 8];
+        for (words, half) in state.as_chunks_mut::<4>().0.iter_mut().zip(halves) {
+            // SAFETY: four words are 16 bytes, which may lie anywhere.
+            unsafe { _mm_storeu_si128(words.as_mut_ptr().cast(), half) };
+        }
+        state
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use sha2::{Digest as _, Sha256};
+
+    use super::*;
+
+    fn content(length: usize, seed: usize) -> Vec<u8> {
+        (0..length).map(|i| (i * 31 + i / 7 * seed + seed) as u8).collect()
+    }
+
+    fn expected(content: &[u8]) -> Digest {
+        Sha256::digest(content).into()
+    }
+
+    #[test]
+    fn hashes_are_those_of_another_implementation() {
+        let lengths = [0, 1, 55, 56, 63, 64, 65, 119, 120, 127, 128, 129, 1000, 4096, 100_001];
+        for a in lengths {
+            for b in lengths {
+                let (a, b) = (content(a, 3), content(b, 5));
+                assert_eq!(sha256_pair([&a, &b]), [expected(&a), expected(&b)], "{} and {}", a.len(), b.len());
+            }
+        }
+    }
+
+    #[test]
+    fn parts_hash_like_the_whole() {
+        let (a, b) = (content(1000, 3), content(900, 5));
+        let mut pair = Sha256Pair::default();
+        pair.update([&a[..64], &b[..64]]);
+        pair.update([&a[64..640], &b[64..640]]);
+        assert_eq!(pair.finish([&a[640..], &b[640..]]), [expected(&a), expected(&b)]);
+    }
+
+    #[test]
+    fn any_number_is_hashed_in_order() {
+        let contents: Vec<_> = (0..5).map(|i| content(100 * i, i + 1)).collect();
+        for count in 0..=5 {
+            let expected: Vec<_> = contents[..count].iter().map(|content| expected(content)).collect();
+            assert_eq!(sha256_each(contents[..count].iter().map(Vec::as_slice)), expected);
+        }
+    }
+}
