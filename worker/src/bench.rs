@@ -61,7 +61,7 @@ pub fn bench_step(
             let range = ranges.next().cloned().unwrap_or_default();
             let token = |i: u64| (i.wrapping_mul(2_654_435_761) >> 7) % config.model.vocabulary;
             let sequences = range.end - range.start;
-            let tokens = (0..sequences * (plan.sequence_tokens + 1)).map(|i| token(i + range.start) as i64).collect();
+            let tokens = (0..sequences * (plan.sequence_tokens + 1)).map(|i| token(i + range.start) as i32).collect();
             Ok((tokens, sequences as usize))
         };
         ranks.barrier(Label::new("the start of a step")).wait()?;
@@ -124,7 +124,7 @@ pub fn bench_stream(
     let mut stream = TokenStream::train(data.clone(), plan, rank, world, 0, steps);
     let mut checksum: i64 = 0;
     for _ in (0..steps).flat_map(|step| plan.micro_batches(step * sequences, rank, world)) {
-        checksum += stream.next()?.tokens.iter().sum::<i64>();
+        checksum += stream.next()?.tokens.iter().map(|token| i64::from(*token)).sum::<i64>();
     }
     let seconds = Tensor::from_slice(&[start.elapsed().as_secs_f64()]);
     let bytes_read: u64 = data.sets().iter().map(DataSet::bytes_read).sum();

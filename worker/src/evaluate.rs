@@ -15,7 +15,7 @@ use crate::world::World;
 /// This rank's validation sequences, read once at the start, so that no measurement waits for storage.
 pub struct Validation {
     /// Row-major [sequences, T + 1]; empty where there is no validation data.
-    tokens: Vec<i64>,
+    tokens: Vec<i32>,
     /// Over all ranks.
     sequences: u64,
     sequence_tokens: u64,

@@ -21,7 +21,7 @@ const T: usize = 32;
 const GLOBAL: u64 = 13;
 
 /// A sequence and the token after it: T+1 ids.
-type Row = Vec<i64>;
+type Row = Vec<i32>;
 
 /// Folders of shards for one test.
 struct Texts {
@@ -63,12 +63,12 @@ fn text(document: u64) -> String {
 }
 
 /// The rows of `tokens`: sequence i is tokens [iT, iT+T], without what is left at the end.
-fn rows_of(tokens: &[i64]) -> impl Iterator<Item = Row> {
+fn rows_of(tokens: &[i32]) -> impl Iterator<Item = Row> {
     (0..tokens.len().saturating_sub(1) / T).map(|i| tokens[i * T..i * T + T + 1].to_vec())
 }
 
-fn tokens(bytes: &[u8]) -> Vec<i64> {
-    bytes.chunks_exact(2).map(|pair| i64::from(u16::from_le_bytes([pair[0], pair[1]]))).collect()
+fn tokens(bytes: &[u8]) -> Vec<i32> {
+    bytes.chunks_exact(2).map(|pair| i32::from(u16::from_le_bytes([pair[0], pair[1]]))).collect()
 }
 
 /// All rows of a folder of shards by position, read as the format is described and by none of the stream's code.
@@ -106,7 +106,7 @@ fn consumed(data: &Arc<TrainingData>, world: u32, consumed: u64, steps: u64) -> 
         let mut rows = Vec::new();
         for (rank, stream) in &mut streams {
             for _ in plan.micro_batches(consumed + step * GLOBAL, *rank, world) {
-                rows.extend(stream.next().unwrap().tokens.chunks(T + 1).map(<[i64]>::to_vec));
+                rows.extend(stream.next().unwrap().tokens.chunks(T + 1).map(<[i32]>::to_vec));
             }
         }
         rows

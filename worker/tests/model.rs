@@ -59,7 +59,7 @@ impl Golden {
 
     fn batch(&self) -> Batch {
         let tokens = self.tensor("tokens");
-        Batch::new(&Vec::<i64>::try_from(tokens.view([-1])).unwrap(), tokens.size()[0] as usize)
+        Batch::new(&Vec::<i32>::try_from(tokens.to_kind(Kind::Int).view([-1])).unwrap(), tokens.size()[0] as usize)
     }
 }
 

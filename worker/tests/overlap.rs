@@ -83,7 +83,7 @@ fn config(zero: u32) -> RunConfig {
 }
 
 /// Two micro batches of two sequences.
-fn tokens() -> Vec<i64> {
+fn tokens() -> Vec<i32> {
     (0..2 * 17).map(|i| i * 7 % 300).collect()
 }
 

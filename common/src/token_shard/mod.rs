@@ -223,7 +223,7 @@ pub fn header(tokens: u64) -> Vec<u8> {
 
 /// The tokens in `content`, which starts at a token.
 pub fn decode_tokens(content: &[u8]) -> impl Iterator<Item = u16> + '_ {
-    content.chunks_exact(TOKEN_BYTES as usize).map(|b| u16::from_le_bytes([b[0], b[1]]))
+    content.as_chunks::<{ TOKEN_BYTES as usize }>().0.iter().map(|bytes| u16::from_le_bytes(*bytes))
 }
 
 /// SHA-256 in lower-case hex.

@@ -5,16 +5,14 @@
 //! node cache the rest.
 
 use std::collections::HashSet;
-use std::fs::File;
 use std::ops::Range;
-use std::os::unix::fs::FileExt;
-use std::path::PathBuf;
-use std::sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 
 use super::DataError;
 use super::cache::BlockCache;
+use super::local_files::LocalFiles;
 use super::node_cache::NodeCache;
 use super::shards::{BlockId, Shards};
 
@@ -32,7 +30,7 @@ pub(super) struct Blocks {
 #[derive(Debug)]
 enum Place {
     /// In the shards, which are local files.
-    LocalFiles { folder: PathBuf, open: Vec<OnceLock<File>> },
+    LocalFiles(LocalFiles),
     /// In the node cache.
     NodeCache(NodeCache),
     /// Nowhere.
@@ -51,10 +49,7 @@ impl Blocks {
     /// The blocks of `shards`. Memory keeps `memory_bytes`.
     pub fn new(shards: Shards, node_cache: Option<NodeCache>, memory_bytes: u64) -> Self {
         let place = match (shards.local_folder(), node_cache) {
-            (Some(folder), _) => {
-                let open = shards.index().shards.iter().map(|_| OnceLock::new()).collect();
-                Place::LocalFiles { folder, open }
-            }
+            (Some(folder), _) => Place::LocalFiles(LocalFiles::new(folder, &shards)),
             (None, Some(cache)) if shards.has_hashes() => Place::NodeCache(cache),
             (None, _) => Place::Nowhere,
         };
@@ -81,7 +76,7 @@ impl Blocks {
         if let Ok(content) = &loaded {
             match self.place {
                 // The file itself is in the page cache.
-                Place::LocalFiles { .. } => drop(states.here.insert(id)),
+                Place::LocalFiles(_) => drop(states.here.insert(id)),
                 Place::NodeCache(_) => {
                     states.here.insert(id);
                     self.memory().insert(id, content.clone());
@@ -94,22 +89,38 @@ impl Blocks {
         loaded
     }
 
-    /// Shows `ranges` of a block, which is read if it is not here.
-    pub fn show(
-        &self,
-        id: BlockId,
-        ranges: &[Range<usize>],
-        mut show: impl FnMut(usize, &[u8]),
-    ) -> Result<(), DataError> {
+    /// Whether two blocks are better loaded together, by [`Blocks::load_pair`].
+    pub fn prefers_pairs(&self) -> bool {
+        matches!(self.place, Place::LocalFiles(_))
+    }
+
+    /// Reads two blocks that were claimed. A failure is not told: who needs the block meets it.
+    pub fn load_pair(&self, ids: [BlockId; 2]) {
+        match &self.place {
+            Place::LocalFiles(files) if files.are_right(&self.shards, ids) => {
+                ids.iter().for_each(|id| self.shards.count_as_read(*id));
+                let mut states = self.states();
+                for id in ids {
+                    states.under_way.remove(&id);
+                    states.here.insert(id);
+                }
+                drop(states);
+                self.changed.notify_all();
+            }
+            _ => ids.iter().for_each(|id| drop(self.load(*id))),
+        }
+    }
+
+    /// Shows `range` of a block, which is read if it is not here.
+    pub fn show(&self, id: BlockId, range: Range<usize>, mut show: impl FnMut(&[u8])) -> Result<(), DataError> {
         loop {
-            if self.show_here(id, ranges, &mut show)? {
+            if self.show_here(id, range.clone(), &mut show)? {
                 return Ok(());
             }
             // Evicted, or never read.
             self.states().here.remove(&id);
             if self.claim(id) {
-                let content = self.load(id)?;
-                ranges.iter().enumerate().for_each(|(i, range)| show(i, &content[range.clone()]));
+                show(&self.load(id)?[range]);
                 return Ok(());
             }
             let states = self.states();
@@ -119,43 +130,35 @@ impl Blocks {
     }
 
     /// The same of a block that is here; false if it is not.
-    fn show_here(
-        &self,
-        id: BlockId,
-        ranges: &[Range<usize>],
-        show: &mut impl FnMut(usize, &[u8]),
-    ) -> Result<bool, DataError> {
+    fn show_here(&self, id: BlockId, range: Range<usize>, show: &mut impl FnMut(&[u8])) -> Result<bool, DataError> {
         let in_memory = self.memory().get(id);
         if let Some(content) = in_memory {
-            ranges.iter().enumerate().for_each(|(i, range)| show(i, &content[range.clone()]));
+            show(&content[range]);
             return Ok(true);
         }
         if !self.states().here.contains(&id) {
             return Ok(false);
         }
         match &self.place {
-            Place::LocalFiles { .. } => {
-                let start = id.range(&self.shards.index().shards[id.shard]).start;
-                let mut buffer = Vec::new();
-                for (i, range) in ranges.iter().enumerate() {
-                    buffer.resize(range.len(), 0);
-                    self.read_local(id.shard, start + range.start as u64, &mut buffer)?;
-                    show(i, &buffer);
-                }
+            Place::LocalFiles(files) => {
+                let start = id.range(&self.shards.index().shards[id.shard]).start + range.start as u64;
+                let shown = files.show(&self.shards, (id.shard, start, range.len()), show);
+                shown.map_err(|error| self.shards.explain_local(id.shard, error))?;
                 Ok(true)
             }
-            Place::NodeCache(cache) => Ok(self.shards.hash(id).is_some_and(|hash| cache.show(hash, ranges, show))),
+            Place::NodeCache(cache) => Ok(self.shards.hash(id).is_some_and(|hash| cache.show(hash, range, show))),
             Place::Nowhere => Ok(false),
         }
     }
 
     fn read_verified(&self, id: BlockId) -> Result<Bytes, DataError> {
         match &self.place {
-            Place::LocalFiles { .. } => {
+            Place::LocalFiles(files) => {
                 let range = id.range(&self.shards.index().shards[id.shard]);
                 self.shards.verified(id, || {
                     let mut content = vec![0; (range.end - range.start) as usize];
-                    self.read_local(id.shard, range.start, &mut content)?;
+                    let read = files.read(&self.shards, id.shard, range.start, &mut content);
+                    read.map_err(|error| self.shards.explain_local(id.shard, error))?;
                     Ok(content.into())
                 })
             }
@@ -164,20 +167,6 @@ impl Blocks {
                 None => self.shards.read(id),
             },
             Place::Nowhere => self.shards.read(id),
-        }
-    }
-
-    fn read_local(&self, shard: usize, start: u64, buffer: &mut [u8]) -> Result<(), DataError> {
-        let Place::LocalFiles { folder, open } = &self.place else { unreachable!("only local files are read so") };
-        let path = folder.join(&self.shards.index().shards[shard].name);
-        let failed = |error| self.shards.explain_local(shard, error);
-        if open[shard].get().is_none() {
-            // Another thread may be as fast: one of the two files is closed again.
-            let _ = open[shard].set(File::open(&path).map_err(failed)?);
-        }
-        match open[shard].get() {
-            Some(file) => file.read_exact_at(buffer, start).map_err(failed),
-            None => unreachable!("it was opened above"),
         }
     }
 

@@ -3,7 +3,6 @@
 //! The sequences of a data set are numbered shard by shard, in the order of the index; that number is a position.
 //! Blocks are verified whole, several at once, and kept for the sequences that will share them.
 
-use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -19,6 +18,10 @@ use super::error::{DataError, TokenizerIdentity};
 use super::foreign::{self, Layout};
 use super::node_cache::NodeCache;
 use super::shards::{BlockId, Shards};
+
+/// Threads that read local files: enough for a disk that is asked by several at once, and few enough that what they work on
+/// stays in the processor's cache.
+const LOCAL_READERS: u64 = 4;
 
 /// A folder of token shards, cut into sequences. Shared by the threads that read it.
 #[derive(Debug)]
@@ -57,12 +60,6 @@ impl Budget {
     }
 }
 
-/// Where a part of a sequence lies in a block, and where it goes.
-struct Piece {
-    block_bytes: Range<usize>,
-    first_token: usize,
-}
-
 impl DataSet {
     /// Opens the folder of `source`: reads its index, and compares its tokenizer with the config's.
     ///
@@ -90,7 +87,8 @@ impl DataSet {
         if sequences == 0 {
             return Err(DataError::TooShort { url: folder.url().to_owned(), tokens: index.tokens, sequence_tokens });
         }
-        let budget = Budget::divide(data.prefetch_bytes / data.train.len().max(1) as u64, storage.concurrency);
+        let readers = if folder.local().is_some() { LOCAL_READERS } else { storage.concurrency };
+        let budget = Budget::divide(data.prefetch_bytes / data.train.len().max(1) as u64, readers);
         let node_cache = if folder.local().is_none() { open_node_cache(data) } else { None };
         let blocks = Blocks::new(Shards::new(folder, index, layout), node_cache, budget.cache_bytes);
         Ok(DataSet { blocks, sequence_tokens, starts, sequences, budget })
@@ -132,31 +130,31 @@ impl DataSet {
     }
 
     /// The sequences at `positions`, one after the other, each of T+1 tokens: a row-major \[B, T+1\].
-    pub fn read(&self, positions: &[u64]) -> Result<Vec<i64>, DataError> {
-        let row = self.sequence_tokens as usize + 1;
-        let mut tokens = vec![0; positions.len() * row]; // [B, T+1]
-        let rows: Vec<(usize, u64)> = (0..).step_by(row).zip(positions.iter().copied()).collect();
-        self.read_into(&rows, &mut tokens)?;
+    pub fn read(&self, positions: &[u64]) -> Result<Vec<i32>, DataError> {
+        self.load(positions.iter().copied())?;
+        let mut tokens = Vec::with_capacity(positions.len() * (self.sequence_tokens as usize + 1));
+        positions.iter().try_for_each(|position| self.append(*position, &mut tokens))?;
         Ok(tokens)
     }
 
-    /// The same for sequences whose first tokens have their places in `tokens`: pairs of place and position.
-    pub fn read_into(&self, rows: &[(usize, u64)], tokens: &mut [i64]) -> Result<(), DataError> {
-        let mut pieces: BTreeMap<BlockId, Vec<Piece>> = BTreeMap::new();
-        for (first_token, position) in rows {
-            self.cut(*position, *first_token, &mut pieces)?;
+    /// Reads those blocks of the sequences at `positions` that nobody has, several at once.
+    pub(super) fn load(&self, positions: impl Iterator<Item = u64>) -> Result<(), DataError> {
+        let mut needed = Vec::new();
+        for position in positions {
+            needed.extend(self.blocks_of(position)?);
         }
-        self.load_missing(pieces.keys().copied())?;
+        needed.retain(|id| self.blocks.claim(*id));
+        self.load_claimed(&needed)
+    }
+
+    /// Appends the T+1 tokens of the sequence at `position`.
+    pub(super) fn append(&self, position: u64, tokens: &mut Vec<i32>) -> Result<(), DataError> {
         let layout = self.blocks.shards().layout();
-        for (id, pieces) in &pieces {
-            let ranges: Vec<_> = pieces.iter().map(|piece| piece.block_bytes.clone()).collect();
-            self.blocks.show(*id, &ranges, |i, bytes| {
-                let to = &mut tokens[pieces[i].first_token..];
-                match layout.token_bytes {
-                    // The common case, so that it is compiled for it.
-                    TOKEN_BYTES => to.iter_mut().zip(decode_tokens(bytes)).for_each(|(to, token)| *to = token.into()),
-                    _ => to.iter_mut().zip(layout.tokens(bytes)).for_each(|(to, token)| *to = token),
-                }
+        for (id, bytes) in self.pieces(position)? {
+            self.blocks.show(id, bytes, |bytes| match layout.token_bytes {
+                // The common case, so that it is compiled for it.
+                TOKEN_BYTES => tokens.extend(decode_tokens(bytes).map(i32::from)),
+                _ => tokens.extend(layout.tokens(bytes)),
             })?;
         }
         Ok(())
@@ -164,9 +162,7 @@ impl DataSet {
 
     /// The blocks that the sequence at `position` lies in.
     pub(super) fn blocks_of(&self, position: u64) -> Result<impl Iterator<Item = BlockId> + use<>, DataError> {
-        let mut pieces = BTreeMap::new();
-        self.cut(position, 0, &mut pieces)?;
-        Ok(pieces.into_keys())
+        Ok(self.pieces(position)?.map(|(id, _)| id))
     }
 
     pub(super) fn blocks(&self) -> &Blocks {
@@ -177,13 +173,8 @@ impl DataSet {
         self.budget
     }
 
-    /// Adds the pieces of the sequence at `position`, whose first token goes to `first_token`.
-    fn cut(
-        &self,
-        position: u64,
-        mut first_token: usize,
-        pieces: &mut BTreeMap<BlockId, Vec<Piece>>,
-    ) -> Result<(), DataError> {
+    /// The blocks that the sequence at `position` lies in, each with its bytes there.
+    fn pieces(&self, position: u64) -> Result<impl Iterator<Item = (BlockId, Range<usize>)> + use<>, DataError> {
         if position >= self.sequences {
             let url = self.blocks.shards().url().to_owned();
             return Err(DataError::PastEnd { url, position, sequences: self.sequences });
@@ -192,32 +183,27 @@ impl DataSet {
         let shard = self.starts.partition_point(|start| *start <= position) - 1;
         let token = (position - self.starts[shard]) * self.sequence_tokens;
         let Layout { first_byte, token_bytes, .. } = self.blocks.shards().layout();
-        let mut byte = first_byte + token * token_bytes;
-        let end = byte + (self.sequence_tokens + 1) * token_bytes;
-        while byte < end {
-            let block = byte / BLOCK_BYTES;
-            let piece_end = end.min((block + 1) * BLOCK_BYTES);
-            let block_bytes = (byte - block * BLOCK_BYTES) as usize..(piece_end - block * BLOCK_BYTES) as usize;
-            pieces.entry(BlockId { shard, block }).or_default().push(Piece { block_bytes, first_token });
-            first_token += ((piece_end - byte) / token_bytes) as usize;
-            byte = piece_end;
-        }
-        Ok(())
+        let start = first_byte + token * token_bytes;
+        let end = start + (self.sequence_tokens + 1) * token_bytes;
+        Ok((start / BLOCK_BYTES..end.div_ceil(BLOCK_BYTES)).map(move |block| {
+            let from = block * BLOCK_BYTES;
+            let bytes = start.max(from) - from..end.min(from + BLOCK_BYTES) - from;
+            (BlockId { shard, block }, bytes.start as usize..bytes.end as usize)
+        }))
     }
 
-    /// Loads those of `blocks` that nobody has, several at once. The first failure is returned.
-    fn load_missing(&self, blocks: impl Iterator<Item = BlockId>) -> Result<(), DataError> {
-        let missing: Vec<BlockId> = blocks.filter(|id| self.blocks.claim(*id)).collect();
+    /// Loads blocks that were claimed, several at once. The first failure is returned.
+    fn load_claimed(&self, claimed: &[BlockId]) -> Result<(), DataError> {
         let (next, failure) = (AtomicUsize::new(0), Mutex::new(None));
         let load = || {
             // Also after a failure: what is claimed must be loaded, or others would wait for ever.
-            while let Some(id) = missing.get(next.fetch_add(1, Ordering::Relaxed)) {
+            while let Some(id) = claimed.get(next.fetch_add(1, Ordering::Relaxed)) {
                 if let Err(error) = self.blocks.load(*id) {
                     failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
                 }
             }
         };
-        match self.budget.readers.min(missing.len()) {
+        match self.budget.readers.min(claimed.len()) {
             0 | 1 => load(),
             readers => thread::scope(|scope| (0..readers).for_each(|_| drop(scope.spawn(load)))),
         }
@@ -310,7 +296,7 @@ mod tests {
             let positions: Vec<_> = (start..start + 2999).collect();
             for (row, position) in set.read(&positions).unwrap().chunks(1001).zip(&positions) {
                 let in_shard = |p: u64| if p < 2999 { p * 1000 } else { 3_000_000 + (p - 2999) * 1000 };
-                let expected = (in_shard(*position)..).map(|t| (t % u64::from(VOCABULARY)) as i64).take(1001);
+                let expected = (in_shard(*position)..).map(|t| (t % u64::from(VOCABULARY)) as i32).take(1001);
                 assert!(row.iter().copied().eq(expected), "the sequence at {position}");
             }
             let held = set.blocks.memory().bytes();
@@ -347,6 +333,9 @@ mod tests {
         let fixture = Fixture::at(dir.path().to_str().unwrap(), &[25, 600_000]);
         let set = fixture.open(100).unwrap();
         let row = set.read(&[5998]).unwrap();
-        assert!(row.iter().copied().eq((0..101).map(|i| (25 + 599_800 + i) % i64::from(VOCABULARY))), "{row:?}");
+        assert!(
+            row.iter().copied().eq((0..101).map(|i| (25 + 599_800 + i) % i32::try_from(VOCABULARY).unwrap())),
+            "{row:?}"
+        );
     }
 }

@@ -32,11 +32,11 @@ impl Layout {
     /// Of Convoy and llm.c.
     pub const SHARD: Layout = Layout { first_byte: HEADER_BYTES, token_bytes: TOKEN_BYTES, has_header: true };
     /// The tokens in `content`, which starts at one.
-    pub fn tokens(self, content: &[u8]) -> impl Iterator<Item = i64> + '_ {
+    pub fn tokens(self, content: &[u8]) -> impl Iterator<Item = i32> + '_ {
         let wide = self.token_bytes == 4;
         content.chunks_exact(self.token_bytes as usize).map(move |bytes| match wide {
-            true => i64::from(i32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]])),
-            false => i64::from(u16::from_le_bytes([bytes[0], bytes[1]])),
+            true => i32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]),
+            false => i32::from(u16::from_le_bytes([bytes[0], bytes[1]])),
         })
     }
 

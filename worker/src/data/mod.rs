@@ -6,7 +6,7 @@
 //! - `foreign`: token files of other programs as data sets.
 //! - `shards`: one block of one shard, verified before anybody sees it.
 //! - `blocks`: where verified blocks are; `cache`: in memory, within a bound; `node_cache`: on a local disk that the ranks of
-//!   a node share.
+//!   a node share; `local_files`: in the shards themselves.
 //! - [`TokenStream`]: this rank's micro batches, made on a thread of their own; `read_ahead`: blocks before they are needed.
 //! - [`DataError`]: what can go wrong, and which exit code it has.
 //!
@@ -23,6 +23,7 @@ mod error;
 #[cfg(test)]
 mod fixture;
 mod foreign;
+mod local_files;
 mod node_cache;
 pub mod order;
 mod read_ahead;

@@ -69,22 +69,14 @@ impl NodeCache {
         Ok(content)
     }
 
-    /// Shows these ranges of a block that was got before; false if it is not there any more.
-    pub fn show(&self, hash: &str, ranges: &[Range<usize>], mut show: impl FnMut(usize, &[u8])) -> bool {
+    /// Shows this range of a block that was got before; false if it is not there any more.
+    pub fn show(&self, hash: &str, range: Range<usize>, show: impl FnOnce(&[u8])) -> bool {
         let Ok(file) = self.file(hash) else { return false };
-        let mut buffer = Vec::new();
-        // All or nothing: what was shown cannot be taken back, so the file must be long enough.
-        let longest = ranges.iter().map(|range| range.end as u64).max().unwrap_or(0);
-        if file.metadata().map_or(0, |metadata| metadata.len()) < longest {
+        let mut buffer = vec![0; range.len()];
+        if file.read_exact_at(&mut buffer, range.start as u64).is_err() {
             return false;
         }
-        for (i, range) in ranges.iter().enumerate() {
-            buffer.resize(range.len(), 0);
-            if file.read_exact_at(&mut buffer, range.start as u64).is_err() {
-                return false;
-            }
-            show(i, &buffer);
-        }
+        show(&buffer);
         true
     }
 
@@ -264,10 +256,11 @@ mod tests {
         assert_eq!(one.get(&hash, || Ok::<_, Infallible>(content.clone())).unwrap(), content);
         assert_eq!(two.get(&hash, never).unwrap(), content);
         let mut shown = Vec::new();
-        assert!(two.show(&hash, &[3..5, 999..1000], |i, bytes| shown.push((i, bytes.to_vec()))));
-        assert_eq!(shown, [(0, vec![7; 2]), (1, vec![7])]);
-        assert!(!two.show(&hash, std::slice::from_ref(&(0..1001)), |_, _| panic!("there is no more")));
-        assert!(!two.show(&block(8).0, std::slice::from_ref(&(0..1)), |_, _| panic!("it was never there")));
+        assert!(two.show(&hash, 3..5, |bytes| shown.extend_from_slice(bytes)));
+        assert!(two.show(&hash, 999..1000, |bytes| shown.extend_from_slice(bytes)));
+        assert_eq!(shown, [7; 3]);
+        assert!(!two.show(&hash, 0..1001, |_| panic!("there is no more")));
+        assert!(!two.show(&block(8).0, 0..1, |_| panic!("it was never there")));
         fs::write(one.path(&hash), b"something else").unwrap();
         assert_eq!(one.get(&hash, || Ok::<_, Infallible>(content.clone())).unwrap(), content);
         assert_eq!(two.get(&hash, never).unwrap(), content);
@@ -353,7 +346,7 @@ mod tests {
                     for number in (0..30).map(|i| writer.wrapping_mul(31).wrapping_add(i)) {
                         let (hash, content) = block(number);
                         assert_eq!(cache.get(&hash, || Ok::<_, Infallible>(content.clone())).unwrap(), content);
-                        cache.show(&hash, std::slice::from_ref(&(0..1000)), |_, bytes| assert_eq!(bytes, content));
+                        cache.show(&hash, 0..1000, |bytes| assert_eq!(bytes, content));
                     }
                     left.fetch_sub(1, Ordering::SeqCst);
                 });
@@ -398,6 +391,6 @@ mod tests {
         // Where its folder should be, there is a file.
         fs::write(dir.path().join(&hash[..2]), b"").unwrap();
         assert_eq!(cache.get(&hash, || Ok::<_, Infallible>(content.clone())).unwrap(), content);
-        assert!(!cache.show(&hash, std::slice::from_ref(&(0..1)), |_, _| ()));
+        assert!(!cache.show(&hash, 0..1, |_| ()));
     }
 }

@@ -3,10 +3,11 @@
 
 use std::collections::VecDeque;
 use std::ops::Range;
-use std::sync::mpsc::{Receiver, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread;
 
+use super::shards::BlockId;
 use super::training_data::{SetBlock, TrainingData};
 
 /// The walk is never further ahead, so that it rests where everything is here already.
@@ -53,6 +54,13 @@ impl Reached {
     }
 }
 
+/// Claimed blocks of a data set, one or two, for a reader.
+struct Claimed {
+    set: usize,
+    block: BlockId,
+    beside: Option<BlockId>,
+}
+
 /// Starts reading the blocks of the sequences in `ranges`, at most `blocks` that the stream has not come to.
 ///
 /// A failure is not looked at: the stream meets it when it comes there.
@@ -71,38 +79,80 @@ pub(super) fn start(
     }
     let (data, reached) = (data.clone(), reached.clone());
     spawn("read-ahead", move || {
-        // When the stream needs each of the blocks that were asked for and that it has not come to.
-        let mut needed: VecDeque<u64> = VecDeque::new();
-        for number in ranges.flatten() {
-            let Ok(of_sequence) = data.blocks_of(number) else { return };
-            for block in of_sequence {
-                if !data.sets()[block.set].blocks().claim(block.block) {
-                    continue;
-                }
-                needed.push_back(number);
-                // Claimed, so it must be read, also when nobody waits for it any more.
-                if sender.send(block).is_err() {
-                    return;
-                }
-            }
-            let stream = reached.number();
-            needed.retain(|first| *first >= stream);
-            let enough = needed.front().copied().filter(|_| needed.len() >= blocks);
-            let far = number.checked_sub(SEQUENCES_AHEAD_MAX).filter(|far| *far >= stream);
-            if let Some(until) = enough.max(far)
-                && !reached.wait_past(until)
-            {
-                return;
-            }
-        }
+        let mut pairs = Pairs { sender, waiting: None };
+        walk(&data, ranges.flatten(), blocks, &reached, &mut pairs);
+        // Claimed, so it must be read, also when nobody waits for it any more.
+        pairs.send_waiting();
     });
 }
 
-fn read_blocks(data: &TrainingData, blocks: &Mutex<Receiver<SetBlock>>) {
+/// Goes through the sequences ahead of the stream and has their blocks read, until the last or the stream's end.
+fn walk(data: &TrainingData, numbers: impl Iterator<Item = u64>, blocks: usize, reached: &Reached, pairs: &mut Pairs) {
+    // When the stream needs each of the blocks that were asked for and that it has not come to.
+    let mut needed: VecDeque<u64> = VecDeque::new();
+    for number in numbers {
+        let Ok(of_sequence) = data.blocks_of(number) else { return };
+        for SetBlock { set, block } in of_sequence {
+            let of_set = data.sets()[set].blocks();
+            if of_set.claim(block) {
+                needed.push_back(number);
+                pairs.send(set, block, of_set.prefers_pairs());
+            }
+        }
+        let stream = reached.number();
+        needed.retain(|first| *first >= stream);
+        // There is room again once two are not needed any more, so that the next two go together.
+        let second = needed.get(1).or(needed.front()).copied();
+        let enough = second.filter(|_| needed.len() >= blocks);
+        let far = number.checked_sub(SEQUENCES_AHEAD_MAX).filter(|far| *far >= stream);
+        if let Some(until) = enough.max(far) {
+            pairs.send_waiting();
+            if !reached.wait_past(until) {
+                return;
+            }
+        }
+    }
+}
+
+/// Hands claimed blocks to the readers, two together where that is better.
+struct Pairs {
+    sender: SyncSender<Claimed>,
+    waiting: Option<(usize, BlockId)>,
+}
+
+impl Pairs {
+    fn send(&mut self, set: usize, block: BlockId, prefers_pairs: bool) {
+        match self.waiting.take() {
+            Some((waiting, beside)) if waiting == set => self.hand_over(set, block, Some(beside)),
+            waiting => {
+                waiting.into_iter().for_each(|(set, block)| self.hand_over(set, block, None));
+                match prefers_pairs {
+                    true => self.waiting = Some((set, block)),
+                    false => self.hand_over(set, block, None),
+                }
+            }
+        }
+    }
+
+    fn send_waiting(&mut self) {
+        self.waiting.take().into_iter().for_each(|(set, block)| self.hand_over(set, block, None));
+    }
+
+    /// Readers are there as long as the sender is.
+    fn hand_over(&self, set: usize, block: BlockId, beside: Option<BlockId>) {
+        let _ = self.sender.send(Claimed { set, block, beside });
+    }
+}
+
+fn read_blocks(data: &TrainingData, claimed: &Mutex<Receiver<Claimed>>) {
     loop {
-        let next = blocks.lock().unwrap_or_else(PoisonError::into_inner).recv();
-        let Ok(SetBlock { set, block }) = next else { return };
-        let _ = data.sets()[set].blocks().load(block);
+        let next = claimed.lock().unwrap_or_else(PoisonError::into_inner).recv();
+        let Ok(Claimed { set, block, beside }) = next else { return };
+        let blocks = data.sets()[set].blocks();
+        match beside {
+            Some(beside) => blocks.load_pair([block, beside]),
+            None => drop(blocks.load(block)),
+        }
     }
 }
 

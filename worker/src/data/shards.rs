@@ -98,9 +98,15 @@ impl Shards {
     pub fn verified(&self, id: BlockId, fetch: impl Fn() -> Result<Bytes, DataError>) -> Result<Bytes, DataError> {
         self.check_size(id.shard)?;
         let content = self.read_verified(id, fetch)?;
-        self.check_content(id, &content)?;
-        self.bytes_read.fetch_add(content.len() as u64, Ordering::Relaxed);
+        self.check_content(id, 0, &content)?;
+        self.count_as_read(id);
         Ok(content)
+    }
+
+    /// Counts a block as read and right.
+    pub fn count_as_read(&self, id: BlockId) {
+        let range = id.range(&self.index.shards[id.shard]);
+        self.bytes_read.fetch_add(range.end - range.start, Ordering::Relaxed);
     }
 
     /// What a failure to read a shard as a local file means.
@@ -113,7 +119,7 @@ impl Shards {
     }
 
     /// Compares the size of a shard with the index, once: a truncated file is then called that, not damaged.
-    fn check_size(&self, shard: usize) -> Result<(), DataError> {
+    pub fn check_size(&self, shard: usize) -> Result<(), DataError> {
         if self.size_is_right[shard].load(Ordering::Relaxed) {
             return Ok(());
         }
@@ -144,25 +150,27 @@ impl Shards {
         Ok(content)
     }
 
-    /// Checks what a right hash does not promise: that prepare hashed a token shard of this vocabulary.
-    fn check_content(&self, id: BlockId, content: &[u8]) -> Result<(), DataError> {
+    /// Checks what a right hash does not promise: that prepare hashed a token shard of this vocabulary. `content` is of the block
+    /// from byte `from` on.
+    pub fn check_content(&self, id: BlockId, from: u64, content: &[u8]) -> Result<(), DataError> {
         let entry = &self.index.shards[id.shard];
         let url = || self.folder.url_of(&entry.name);
         let Layout { first_byte, token_bytes, has_header } = self.layout;
-        let before = if id.block == 0 { first_byte as usize } else { 0 };
-        if id.block == 0 && has_header {
+        let is_start = id.block == 0 && from == 0;
+        let before = if is_start { first_byte } else { 0 };
+        if is_start && has_header {
             entry.verify_header(&url(), content)?;
         }
-        let (vocabulary, tokens) = (self.index.vocabulary, &content[before..]);
+        let (vocabulary, tokens) = (self.index.vocabulary, &content[(before as usize).min(content.len())..]);
         if self.layout.are_below(vocabulary, tokens) {
             return Ok(());
         }
-        let is_beyond = |token: &i64| !(0..i64::from(vocabulary)).contains(token);
+        let is_beyond = |token: &i32| !(0..i64::from(vocabulary)).contains(&i64::from(*token));
         let Some((i, token)) = self.layout.tokens(tokens).enumerate().find(|(_, token)| is_beyond(token)) else {
             return Ok(());
         };
-        let offset = (id.range(entry).start + before as u64 - first_byte) / token_bytes + i as u64;
-        Err(DataError::BeyondVocabulary { url: url(), offset, token, vocabulary })
+        let offset = (id.range(entry).start + from + before - first_byte) / token_bytes + i as u64;
+        Err(DataError::BeyondVocabulary { url: url(), offset, token: token.into(), vocabulary })
     }
 }
 

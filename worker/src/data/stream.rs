@@ -24,7 +24,7 @@ pub struct MicroBatch {
     /// Which training sequences these are, counted over the whole run.
     pub sequences: Range<u64>,
     /// Token ids, row-major \[B, T+1\]: inputs are columns 0 to T-1, targets columns 1 to T.
-    pub tokens: Vec<i64>,
+    pub tokens: Vec<i32>,
     /// Number of sequences, B.
     pub batch: usize,
     /// How long the caller waited for it; next to nothing when reading keeps up.
@@ -91,7 +91,7 @@ impl TokenStream {
 /// How many micro batches may wait, at least one however large it is.
 fn queue_micro_batches(plan: &BatchPlan, queue_bytes: u64) -> usize {
     let tokens = plan.micro_sequences.min(plan.global_sequences) * (plan.sequence_tokens + 1);
-    let bytes = tokens * size_of::<i64>() as u64;
+    let bytes = tokens * size_of::<i32>() as u64;
     (queue_bytes / bytes).clamp(1, QUEUE_MICRO_BATCHES) as usize
 }
 
@@ -129,7 +129,7 @@ mod tests {
     }
 
     /// The first tokens of the sequences of each step, over all ranks of a world in rank order.
-    fn steps(data: &Arc<TrainingData>, plan: BatchPlan, world: u32, consumed: u64, steps: u64) -> Vec<Vec<i64>> {
+    fn steps(data: &Arc<TrainingData>, plan: BatchPlan, world: u32, consumed: u64, steps: u64) -> Vec<Vec<i32>> {
         let world = WorldSize::new(world).unwrap();
         let start = |rank| TokenStream::train(data.clone(), plan, rank, world, consumed, steps);
         let mut streams: Vec<_> = world.ranks().map(|rank| (rank, start(rank))).collect();
@@ -142,7 +142,7 @@ mod tests {
                     assert_eq!((micro.sequences, micro.batch), (range.clone(), (range.end - range.start) as usize));
                     assert_eq!(micro.tokens.len(), micro.batch * ROW);
                     for row in micro.tokens.chunks(ROW) {
-                        assert!(row.iter().copied().eq(row[0]..row[0] + ROW as i64), "{row:?} is not consecutive");
+                        assert!(row.iter().copied().eq(row[0]..row[0] + ROW as i32), "{row:?} is not consecutive");
                         firsts.push(row[0]);
                     }
                 }

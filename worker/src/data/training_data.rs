@@ -49,17 +49,14 @@ impl TrainingData {
     }
 
     /// Training sequences `numbers`, one after the other, each of T+1 tokens: a row-major \[B, T+1\].
-    pub fn read(&self, numbers: Range<u64>) -> Result<Vec<i64>, DataError> {
+    pub fn read(&self, numbers: Range<u64>) -> Result<Vec<i32>, DataError> {
+        let places: Vec<Place> = numbers.map(|number| self.place(number)).collect();
+        for (set, data) in self.sets.iter().enumerate() {
+            data.load(places.iter().filter(|place| place.set == set).map(|place| place.position))?;
+        }
         let row = self.sets[0].sequence_tokens() as usize + 1;
-        let mut rows = vec![Vec::new(); self.sets.len()];
-        let mut tokens = vec![0; (numbers.end - numbers.start) as usize * row]; // [B, T+1]
-        for (i, number) in numbers.enumerate() {
-            let place = self.place(number);
-            rows[place.set].push((i * row, place.position));
-        }
-        for (set, rows) in self.sets.iter().zip(&rows) {
-            set.read_into(rows, &mut tokens)?;
-        }
+        let mut tokens = Vec::with_capacity(places.len() * row); // [B, T+1]
+        places.iter().try_for_each(|place| self.sets[place.set].append(place.position, &mut tokens))?;
         Ok(tokens)
     }
 

@@ -78,16 +78,16 @@ pub struct Batch {
 
 impl Batch {
     /// From `batch` sequences of T + 1 tokens each, row by row, in host memory.
-    pub fn new(tokens: &[i64], batch: usize) -> Self {
+    pub fn new(tokens: &[i32], batch: usize) -> Self {
         Self::of(&Tensor::from_slice(tokens).view([batch as i64, -1]))
     }
 
-    /// From sequences of T + 1 tokens each, [B, T+1], wherever they are.
+    /// From sequences of T + 1 tokens each, [B, T+1], of any integers, wherever they are.
     pub fn of(tokens: &Tensor) -> Self {
         let t = tokens.size()[1] - 1;
         Batch {
-            inputs: tokens.narrow(1, 0, t).contiguous(),             // [B, T]
-            targets: tokens.narrow(1, 1, t).contiguous().view([-1]), // [N]
+            inputs: tokens.narrow(1, 0, t).to_kind(Kind::Int64).contiguous(), // [B, T]
+            targets: tokens.narrow(1, 1, t).to_kind(Kind::Int64).contiguous().view([-1]), // [N]
         }
     }
 }

@@ -164,7 +164,7 @@ impl TrainState {
     }
 
     /// Sequences of T + 1 tokens each, row by row, where the model is.
-    pub fn batch(&self, tokens: &[i64], sequences: usize) -> Result<Batch, JobError> {
+    pub fn batch(&self, tokens: &[i32], sequences: usize) -> Result<Batch, JobError> {
         Ok(self.upload.batch(tokens, sequences)?)
     }
 
@@ -203,7 +203,7 @@ impl TrainState {
         &mut self,
         ranks: &'a dyn Collectives,
         micro_batches: usize,
-        mut next: impl FnMut(&mut Timeline) -> Result<(Vec<i64>, usize), JobError>,
+        mut next: impl FnMut(&mut Timeline) -> Result<(Vec<i32>, usize), JobError>,
     ) -> Result<Accumulated<'a>, JobError> {
         let _no_grad = tch::no_grad_guard();
         let scale = 1.0 / self.plan.tokens_per_step() as f64;

@@ -24,7 +24,7 @@ impl Upload {
     }
 
     /// `batch` sequences of T + 1 tokens each, row by row.
-    pub fn batch(&self, tokens: &[i64], batch: usize) -> Result<Batch, TchError> {
+    pub fn batch(&self, tokens: &[i32], batch: usize) -> Result<Batch, TchError> {
         let host = Tensor::from_slice(tokens).view([batch as i64, -1]); // [B, T+1]
         let Some((index, beside)) = &self.beside else { return Ok(Batch::of(&host)) };
         let pinned = host.f_pin_memory(self.device)?;

@@ -18,6 +18,8 @@ mod bands;
 mod mixture;
 pub mod permutation;
 
+use std::sync::{PoisonError, RwLock};
+
 use bands::Bands;
 use mixture::Mixture;
 use permutation::{Permutation, derive};
@@ -53,12 +55,35 @@ pub struct Place {
 }
 
 /// The order in which the sequences of some data sets are consumed.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Order {
     seed: u64,
     bands: Bands,
     mixture: Mixture,
     sets: Vec<Extents>,
+    /// Of each data set the epochs that were asked for last, an even and an odd one: reading ahead may be in the next already.
+    epochs: Vec<[RwLock<Option<Epoch>>; 2]>,
+}
+
+/// What the sequences of an epoch of a data set have in common.
+#[derive(Debug, Clone)]
+struct Epoch {
+    number: u64,
+    key: u64,
+    line: Line,
+    /// Sequences of the data set that were consumed before the epoch, and that will be in it, in places before each band.
+    before: Vec<u64>,
+    pieces: Vec<u64>,
+}
+
+/// The extents of a data set in the order of an epoch.
+#[derive(Debug, Clone, Copy)]
+struct Line {
+    permutation: Permutation,
+    extent: u64,
+    /// The last extent may be short: where it ends, and by how much the others then come earlier.
+    end_of_last: u64,
+    missing: u64,
 }
 
 /// How a data set is cut.
@@ -85,26 +110,59 @@ impl Order {
         let bands = Bands::new(global_sequences, BANDS);
         let weights: Vec<f64> = sets.iter().map(|set| set.weight).collect();
         let mixture = Mixture::new(&weights, bands);
-        Order { seed, bands, mixture, sets: sets.iter().map(Extents::of).collect() }
+        let epochs = sets.iter().map(|_| Default::default()).collect();
+        Order { seed, bands, mixture, sets: sets.iter().map(Extents::of).collect(), epochs }
     }
 
     /// Where training sequence `number` is, which counts from 0 over the whole run.
     pub fn place(&self, number: u64) -> Place {
         let (set, count) = self.mixture.member(number);
-        let extents = &self.sets[set];
-        let epoch = count / extents.sequences;
-        // What the bands before have consumed in this epoch and will have, and this band so far.
-        let first = self.mixture.number_of(set, epoch * extents.sequences);
-        let end = self.mixture.number_of(set, (epoch + 1) * extents.sequences);
+        let epoch = count / self.sets[set].sequences;
+        let held = &self.epochs[set][(epoch % 2) as usize];
+        if let Some(epoch) = held.read().unwrap_or_else(PoisonError::into_inner).as_ref().filter(|e| e.number == epoch)
+        {
+            return self.place_in(epoch, set, number);
+        }
+        let epoch = self.epoch(set, epoch);
+        let place = self.place_in(&epoch, set, number);
+        *held.write().unwrap_or_else(PoisonError::into_inner) = Some(epoch);
+        place
+    }
+
+    fn place_in(&self, epoch: &Epoch, set: usize, number: u64) -> Place {
         let band = self.bands.of(number);
-        let consumed =
-            |until: u64, band: u64| self.mixture.below(set, until, band) - self.mixture.below(set, first, band);
-        let piece_start = consumed(end, band);
-        let piece = consumed(end, band + 1) - piece_start;
-        let index = consumed(number, band + 1) - consumed(number, band);
-        let key = derive(derive(self.seed, set as u64), epoch);
-        let shuffled = extents.in_window(derive(key, band + 1), band, piece, index);
-        Place { set, position: extents.on_line(key, piece_start + shuffled) }
+        let [low, high] = [band as usize, band as usize + 1];
+        // Of this band's part of the line, consumed so far.
+        let consumed = |band: usize| self.mixture.below(set, number, band as u64) - epoch.before[band];
+        let (index, piece) = (consumed(high) - consumed(low), epoch.pieces[high] - epoch.pieces[low]);
+        let shuffled = self.sets[set].in_window(derive(epoch.key, band + 1), band, piece, index);
+        Place { set, position: epoch.line.position(epoch.pieces[low] + shuffled) }
+    }
+
+    fn epoch(&self, set: usize, number: u64) -> Epoch {
+        let extents = &self.sets[set];
+        let [first, end] = [number, number + 1].map(|n| self.mixture.number_of(set, n * extents.sequences));
+        let below = |until| (0..=BANDS).map(move |band| self.mixture.below(set, until, band));
+        let before: Vec<u64> = below(first).collect();
+        let pieces = below(end).zip(&before).map(|(end, before)| end - before).collect();
+        let key = derive(derive(self.seed, set as u64), number);
+        Epoch { number, key, line: Line::new(key, extents), before, pieces }
+    }
+}
+
+impl Line {
+    fn new(key: u64, &Extents { sequences, extent, .. }: &Extents) -> Self {
+        let extents = sequences.div_ceil(extent);
+        let permutation = Permutation::new(key, extents);
+        let missing = extents * extent - sequences;
+        let end_of_last = (permutation.inverse(extents - 1) + 1) * extent - missing;
+        Line { permutation, extent, end_of_last, missing }
+    }
+
+    /// The position in the data set of what is `place` on the line.
+    fn position(&self, place: u64) -> u64 {
+        let place = if place < self.end_of_last { place } else { place + self.missing };
+        self.permutation.forward(place / self.extent) * self.extent + place % self.extent
     }
 }
 
@@ -114,17 +172,6 @@ impl Extents {
         let extent = if is_small { 1 } else { EXTENT_BYTES.div_ceil(set.sequence_bytes) };
         let window = EXTENT_BYTES.div_ceil(set.sequence_bytes);
         Extents { sequences: set.sequences, extent, window }
-    }
-
-    /// The position of what is `place` on the line of an epoch.
-    fn on_line(&self, key: u64, place: u64) -> u64 {
-        let extents = self.sequences.div_ceil(self.extent);
-        let permutation = Permutation::new(key, extents);
-        // The last extent may be short: from its slot on, the others come earlier.
-        let missing = extents * self.extent - self.sequences;
-        let end_of_last = (permutation.inverse(extents - 1) + 1) * self.extent - missing;
-        let place = if place < end_of_last { place } else { place + missing };
-        permutation.forward(place / self.extent) * self.extent + place % self.extent
     }
 
     /// Where `index` of a piece of `piece` sequences goes within its window.

@@ -4,7 +4,7 @@
 //! permuted again until it is one (cycle walking; fewer than four times on average).
 
 /// Rounds of the network; its halves may be as small as one bit, where few rounds would mix badly.
-const ROUNDS: u64 = 8;
+const ROUNDS: usize = 8;
 
 /// The increment of SplitMix64, 2^64 divided by the golden ratio.
 const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
@@ -12,48 +12,49 @@ const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
 /// A permutation of the numbers below a count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Permutation {
-    key: u64,
     count: u64,
+    half_bits: u32,
+    /// What the noise of each round depends on.
+    round_keys: [u64; ROUNDS],
 }
 
 impl Permutation {
     /// The permutation of the numbers below `count`, at least one, under `key`.
     pub fn new(key: u64, count: u64) -> Self {
         assert!(count > 0, "nothing cannot be permuted");
-        Permutation { key, count }
+        let bits = u64::BITS - (count - 1).leading_zeros();
+        let round_key = |i: usize| mix(key.wrapping_add((i as u64 + 1).wrapping_mul(GOLDEN)));
+        Permutation { count, half_bits: bits.div_ceil(2).max(1), round_keys: std::array::from_fn(round_key) }
     }
 
     /// Where `value` goes.
     pub fn forward(&self, value: u64) -> u64 {
-        self.walk(value, |half_bits, (left, right), round| (right, left ^ self.noise(half_bits, right, round)), 1)
+        self.walk(value, |halves| {
+            self.round_keys.iter().fold(halves, |(left, right), key| (right, left ^ self.noise(*key, right)))
+        })
     }
 
     /// What goes to `value`.
     pub fn inverse(&self, value: u64) -> u64 {
-        self.walk(value, |half_bits, (left, right), round| (right ^ self.noise(half_bits, left, round), left), ROUNDS)
+        self.walk(value, |halves| {
+            self.round_keys.iter().rev().fold(halves, |(left, right), key| (right ^ self.noise(*key, left), left))
+        })
     }
 
-    /// Applies the network, its rounds from `first` on, until the result is below the count.
-    fn walk(&self, mut value: u64, apply: impl Fn(u32, (u64, u64), u64) -> (u64, u64), first: u64) -> u64 {
-        let bits = u64::BITS - (self.count - 1).leading_zeros();
-        let half_bits = bits.div_ceil(2).max(1);
-        let mask = (1 << half_bits) - 1;
+    /// Applies the network until the result is below the count.
+    fn walk(&self, mut value: u64, network: impl Fn((u64, u64)) -> (u64, u64)) -> u64 {
+        let mask = (1 << self.half_bits) - 1;
         loop {
-            let mut halves = (value >> half_bits, value & mask);
-            for i in 1..=ROUNDS {
-                let round = if first == 1 { i } else { ROUNDS + 1 - i };
-                halves = apply(half_bits, halves, round);
-            }
-            value = halves.0 << half_bits | halves.1;
+            let (left, right) = network((value >> self.half_bits, value & mask));
+            value = left << self.half_bits | right;
             if value < self.count {
                 return value;
             }
         }
     }
 
-    fn noise(&self, half_bits: u32, half: u64, round: u64) -> u64 {
-        let round_key = self.key.wrapping_add(round.wrapping_mul(GOLDEN));
-        mix(mix(round_key) ^ half) >> (u64::BITS - half_bits)
+    fn noise(&self, round_key: u64, half: u64) -> u64 {
+        mix(round_key ^ half) >> (u64::BITS - self.half_bits)
     }
 }
 
