@@ -21,6 +21,7 @@ const CACHE_BYTES: u64 = 32 * MIB;
 /// Twenty times what a rank may keep in memory, and ten times what a node may keep on disk.
 const LARGE_SHARDS: u64 = 20;
 const SHARD_BYTES: u64 = 16 * MIB;
+const SHARDS_OF_SET: u64 = 4;
 const _: () = assert!(LARGE_SHARDS * SHARD_BYTES >= 20 * (PREFETCH_BYTES + 8 * MIB));
 
 /// What a rank may take above what it takes with one block of data: what it reads ahead, and what is under way, in parts
@@ -32,20 +33,30 @@ fn memory_and_disk_do_not_grow_with_the_data() {
     let _turn = turn();
     let scratch = Scratch::new();
     scratch.write_data_set("small", std::iter::once(shard(0, MIB)));
-    scratch.write_data_set("large", (0..LARGE_SHARDS).map(|number| shard(number, SHARD_BYTES)));
+    // Sets that are small enough to be shuffled as a whole: every sequence lies in another block.
+    let large: Vec<_> = (0..LARGE_SHARDS / SHARDS_OF_SET).map(|set| format!("large-{set}")).collect();
+    for (name, first) in large.iter().zip((0..).step_by(SHARDS_OF_SET as usize)) {
+        scratch.write_data_set(name, (first..first + SHARDS_OF_SET).map(|number| shard(number, SHARD_BYTES)));
+    }
+    let small = ["small".to_owned()];
     let server = Server::start(scratch.path(), &[]);
-    let [small, from_files] = ["small", "large"].map(|data| train(&scratch, &server, data, &scratch.url(data)));
+    let [small_from_files, from_files] = [("small", &small[..]), ("large", &large)].map(|(run, sets)| {
+        let urls: Vec<_> = sets.iter().map(|set| scratch.url(set)).collect();
+        train(&scratch, &server, run, &urls)
+    });
     assert_eq!(server.faults().requests().len(), 0);
-    let [small_from_s3, from_s3] =
-        ["small", "large"].map(|data| train(&scratch, &server, &format!("{data}-s3"), &format!("s3://{data}")));
+    let [small_from_s3, from_s3] = [("small-s3", &small[..]), ("large-s3", &large)].map(|(run, sets)| {
+        let urls: Vec<_> = sets.iter().map(|set| format!("s3://{set}")).collect();
+        train(&scratch, &server, run, &urls)
+    });
 
     let read: BTreeSet<_> =
-        server.faults().requests().into_iter().filter(|r| r.contains("GET /large/shard-")).collect();
+        server.faults().requests().into_iter().filter(|r| r.contains("GET /large-") && r.contains("/shard-")).collect();
     let blocks = LARGE_SHARDS * SHARD_BYTES / MIB;
     println!(
         "peak memory of a rank: {} MiB with 1 MiB of data in a file, {} MiB with {blocks} MiB in files; {} MiB and {} MiB \
          with the same on S3, of which {} blocks were read; the cache held {} of {} MiB at most",
-        small.memory_bytes / MIB,
+        small_from_files.memory_bytes / MIB,
         from_files.memory_bytes / MIB,
         small_from_s3.memory_bytes / MIB,
         from_s3.memory_bytes / MIB,
@@ -54,7 +65,7 @@ fn memory_and_disk_do_not_grow_with_the_data() {
         CACHE_BYTES / MIB,
     );
     assert!(read.len() as u64 > blocks / 2, "{} of {blocks} blocks are too few to show anything", read.len());
-    assert!(from_files.memory_bytes < small.memory_bytes + ABOVE_BYTES);
+    assert!(from_files.memory_bytes < small_from_files.memory_bytes + ABOVE_BYTES);
     assert!(from_s3.memory_bytes < small_from_s3.memory_bytes + ABOVE_BYTES);
     assert_eq!(from_files.cache_bytes, 0);
     assert!((CACHE_BYTES / 2..=CACHE_BYTES).contains(&from_s3.cache_bytes), "{}", from_s3.cache_bytes);
@@ -74,13 +85,14 @@ struct Peak {
     cache_bytes: u64,
 }
 
-/// Trains on 2 ranks for 6 steps, each of 64 sequences, which lie in as many parts of the data.
-fn train(scratch: &Scratch, server: &Server, run: &str, data: &str) -> Peak {
+/// Trains on 2 ranks for 6 steps, each of 64 sequences.
+fn train(scratch: &Scratch, server: &Server, run: &str, urls: &[String]) -> Peak {
+    let sets: Vec<_> = urls.iter().map(|url| format!("{{ url = \"{url}\" }}")).collect();
     let cache = scratch.path().join(format!("cache-{run}"));
     let config = scratch.config(
         run,
         &[
-            &format!("data.train=[{{ url = \"{data}\" }}]"),
+            &format!("data.train=[{}]", sets.join(", ")),
             &format!("data.prefetch_bytes={PREFETCH_BYTES}"),
             &format!("data.cache_bytes={CACHE_BYTES}"),
             &format!("data.cache_dir=\"{}\"", cache.display()),

@@ -54,7 +54,8 @@ fn follows_pytorch(run: &str) {
     assert_eq!(weights.len(), state.model.layout.parameters.len());
     state.set_weights(|layout, flat| layout.load(flat, &weights));
     let tokens = file.tensor("tokens").unwrap();
-    let tokens: Vec<i64> = tokens.data().chunks_exact(8).map(|b| i64::from_le_bytes(b.try_into().unwrap())).collect();
+    let number = |b: &[u8]| i64::from_le_bytes(b.try_into().unwrap()) as i32;
+    let tokens: Vec<i32> = tokens.data().chunks_exact(8).map(number).collect();
 
     let ranks = Single::default();
     let plan = config.batch_plan();

@@ -240,8 +240,8 @@ mod tests {
     #[test]
     fn the_queue_is_bounded_in_number_and_bytes() {
         assert_eq!(queue_micro_batches(&plan(64, 4), 1 << 20), 8);
-        assert_eq!(queue_micro_batches(&plan(64, 4), 4 * 9 * 8 * 3 + 1), 3);
+        assert_eq!(queue_micro_batches(&plan(64, 4), 4 * 9 * 4 * 3 + 1), 3);
         assert_eq!(queue_micro_batches(&plan(64, 64), 100), 1);
-        assert_eq!(queue_micro_batches(&plan(2, 64), 2 * 9 * 8 * 2), 2);
+        assert_eq!(queue_micro_batches(&plan(2, 64), 2 * 9 * 4 * 2), 2);
     }
 }
