@@ -1,8 +1,7 @@
 """How long training waits for data, in per cent of the time of its steps, on a store of 50 ms latency and 20 MB/s in all.
 
 The model is the smallest that does something, on bytes, so that its steps consume as many tokens as two cores can train on.
-Its data, 1.5 GiB, is larger than the gigabyte of windows that the order of sequences reads from at any time: about half of
-that is read during the first steps, most of it for the first. All steps after the first are counted."""
+Its data, 1.5 GiB, is more than the order of sequences has in its windows at any time. All steps after the first are counted."""
 
 import json
 import os
