@@ -19,9 +19,21 @@ pub fn logit_bytes(device: Device, kind: Kind) -> u64 {
     if device == Device::Cpu && kind == Kind::Float { own } else { 2 * own + 4 }
 }
 
+/// Rows of the embedding that a CPU multiplies with at once: in one product with all of them MKL is a tenth slower.
+const VOCABULARY_ROWS: i64 = 1048;
+
 /// The logits [N, V padded] of `x` [N, C].
-pub(super) fn logits(x: &Tensor, embedding: &Tensor) -> Tensor {
-    ops::product_with_transpose(x, embedding)
+pub(super) fn logits(x: &Tensor, embedding: &Tensor) -> Result<Tensor, TchError> {
+    if x.device() != Device::Cpu || x.kind() != Kind::Float {
+        return Ok(ops::product_with_transpose(x, embedding));
+    }
+    let vocabulary = embedding.size()[0];
+    let logits = Tensor::empty([x.size()[0], vocabulary], (x.kind(), x.device()));
+    for start in (0..vocabulary).step_by(VOCABULARY_ROWS as usize) {
+        let rows = VOCABULARY_ROWS.min(vocabulary - start);
+        ops::add_product(&logits.narrow(1, start, rows), x, &embedding.narrow(0, start, rows).tr(), false)?;
+    }
+    Ok(logits)
 }
 
 /// Ranges of rows of one chunk each, as their start and their number.
@@ -31,13 +43,13 @@ fn chunks(x: &Tensor) -> impl Iterator<Item = (i64, i64)> + use<> {
 }
 
 /// The summed loss of `x` [N, C] against `targets` [N], in nats: a float64 scalar.
-pub(super) fn loss_sum(x: &Tensor, targets: &Tensor, embedding: &Tensor, vocabulary: i64) -> Tensor {
+pub(super) fn loss_sum(x: &Tensor, targets: &Tensor, embedding: &Tensor, vocabulary: i64) -> Result<Tensor, TchError> {
     let mut loss = Tensor::zeros([], (Kind::Double, x.device()));
     for (start, rows) in chunks(x) {
-        let logits = logits(&x.narrow(0, start, rows), embedding);
+        let logits = logits(&x.narrow(0, start, rows), embedding)?;
         loss += cross_entropy(logits, &targets.narrow(0, start, rows), vocabulary, 0.0).0.sum(Kind::Double);
     }
-    loss
+    Ok(loss)
 }
 
 /// The summed loss, and the gradient of `scale` times it: returned for `x` [N, C], and in `dembedding` for the embedding,
@@ -54,7 +66,7 @@ pub(super) fn loss_and_gradient(
     let dx = x.empty_like();
     for (start, rows) in chunks(x) {
         let x = x.narrow(0, start, rows);
-        let logits = logits(&x, embedding); // [n, V padded]
+        let logits = logits(&x, embedding)?; // [n, V padded]
         let (losses, dlogits) = cross_entropy(logits, &targets.narrow(0, start, rows), vocabulary, scale);
         loss += losses.sum(Kind::Double);
         ops::add_product(dembedding, &dlogits.tr(), &x, accumulate || start > 0)?;

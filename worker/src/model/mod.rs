@@ -124,7 +124,7 @@ impl Gpt2 {
     pub fn logits(&self, inputs: &Tensor) -> Result<Tensor, TchError> {
         let (b, t) = inputs.size2()?;
         let normalised = self.normalised(inputs)?;
-        Ok(head::logits(&normalised, &self.weights.token_embedding)
+        Ok(head::logits(&normalised, &self.weights.token_embedding)?
             .narrow(1, 0, self.config.vocabulary as i64)
             .view([b, t, -1]))
     }
@@ -132,7 +132,7 @@ impl Gpt2 {
     /// The sum of the cross-entropies of a batch, in nats: a float64 scalar.
     pub fn loss_sum(&self, batch: &Batch) -> Result<Tensor, TchError> {
         let normalised = self.normalised(&batch.inputs)?;
-        Ok(head::loss_sum(&normalised, &batch.targets, &self.weights.token_embedding, self.vocabulary()))
+        head::loss_sum(&normalised, &batch.targets, &self.weights.token_embedding, self.vocabulary())
     }
 
     /// The stream that the head reads, [N, C], with nothing kept for backward.
