@@ -3,7 +3,10 @@
 //! What has arrived is kept: after a stall, a broken connection or a short body only the rest is asked for again. A
 //! request without its first byte after a while gets a second one beside it, and the first to deliver wins.
 
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom};
 use std::ops::Range;
+use std::path::Path as FilePath;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,6 +23,24 @@ use super::open::{Opened, Store};
 use super::{Folder, Result, version_of};
 
 impl Folder {
+    /// Fills `buffer` with an object's bytes from `start` on, in place where the object is a local file. How many there were: fewer
+    /// than there is room for where the object ends before.
+    pub fn read_into(&self, name: &str, start: u64, buffer: &mut [u8]) -> Result<usize> {
+        if let Some(folder) = self.local() {
+            return read_file(&folder.join(name), start, buffer).map_err(|error| {
+                let is_absent = error.kind() == io::ErrorKind::NotFound;
+                let (path, source) = (self.path(name).to_string(), error.into());
+                self.operation("read", name).local(match is_absent {
+                    true => object_store::Error::NotFound { path, source },
+                    false => object_store::Error::Generic { store: "local", source },
+                })
+            });
+        }
+        let bytes = self.get_range(name, start..start + buffer.len() as u64)?;
+        buffer[..bytes.len()].copy_from_slice(&bytes);
+        Ok(bytes.len())
+    }
+
     /// The object `name`, or bytes `range` of it; fewer where the object ends before the range does.
     pub(super) async fn read(&self, name: &str, range: Option<Range<u64>>) -> Result<Bytes> {
         let (mut operation, path) = (self.operation("read", name), self.path(name));
@@ -46,6 +67,21 @@ impl Folder {
             }
         }
     }
+}
+
+fn read_file(path: &FilePath, start: u64, buffer: &mut [u8]) -> io::Result<usize> {
+    let mut file = File::open(path)?;
+    file.seek(SeekFrom::Start(start))?;
+    let mut filled = 0;
+    while filled < buffer.len() {
+        match file.read(&mut buffer[filled..]) {
+            Ok(0) => break,
+            Ok(count) => filled += count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(filled)
 }
 
 /// What has arrived of an object so far.

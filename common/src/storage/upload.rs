@@ -38,6 +38,11 @@ impl Folder {
         self.upload_by(name, UPLOAD_PART_BYTES, UPLOAD_PARTS)
     }
 
+    /// Begins an object whose content is in memory already, so that all of `storage.concurrency` parts may be under way.
+    pub fn upload_from_memory(&self, name: &str) -> Result<Upload<'_>> {
+        self.upload_by(name, UPLOAD_PART_BYTES, self.concurrency())
+    }
+
     /// The same in parts of `part_bytes`, of which `parts_at_once` may be under way.
     pub(super) fn upload_by(&self, name: &str, part_bytes: usize, parts_at_once: usize) -> Result<Upload<'_>> {
         self.refuse_to_write("write", name)?;

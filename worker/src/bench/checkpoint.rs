@@ -13,7 +13,7 @@ use crate::checkpoint::{self, ManifestHeader};
 use crate::collectives::{Collectives, Label, ReduceOp};
 use crate::error::JobError;
 use crate::train::observe::peak_memory_bytes;
-use crate::train::snapshot::{restore, shapes, snapshot};
+use crate::train::snapshot::{Snapshots, restore, shapes};
 use crate::train::state::TrainState;
 
 /// What was measured: medians over the saves, of the slowest rank each.
@@ -52,12 +52,13 @@ pub fn bench_checkpoint(
         Ok(seconds.double_value(&[0]))
     };
     let memory_before = reset_peak_memory();
+    let mut snapshots = Snapshots::default();
     let (mut stalls, mut saved, mut restored) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..saves {
         state.step += 1;
         ranks.barrier(Label::new("the start of a save")).wait()?;
         let start = Instant::now();
-        let stall = save(&mut state, config, &run, ranks)?;
+        let stall = save(&mut state, &mut snapshots, config, &run, ranks)?;
         stalls.push(slowest(stall)? * 1e3);
         saved.push(slowest(start.elapsed())?);
     }
@@ -84,17 +85,18 @@ pub fn bench_checkpoint(
 /// One save, from the copy to the commit. How long the copy took.
 fn save(
     state: &mut TrainState,
+    snapshots: &mut Snapshots,
     config: &RunConfig,
     run: &Folder,
     ranks: &dyn Collectives,
 ) -> Result<Duration, JobError> {
     let start = Instant::now();
-    let snapshot = snapshot(state, ranks)?;
+    let snapshot = snapshots.take(state, ranks)?;
     let stall = start.elapsed();
     let name = ranks.broadcast_bytes(&serde_json::to_vec(&checkpoint::new_name(state.step, 1)).unwrap_or_default())?;
     let name = serde_json::from_slice(&name).map_err(|e| JobError::Usage(format!("no name for a checkpoint: {e}")))?;
     let folder = checkpoint::folder_of(run, &name);
-    let written = checkpoint::write_rank(&folder, ranks.rank(), ranks.world_size(), snapshot)?;
+    let written = checkpoint::write_rank(&folder, snapshot, config.checkpoint.max_upload_bytes_per_s)?;
     let written = ranks.gather_bytes(&serde_json::to_vec(&written).unwrap_or_default())?;
     if ranks.rank() == Rank::ZERO {
         let header = ManifestHeader {

@@ -1,14 +1,16 @@
-//! Saving, restoring and pruning checkpoints, on the host: float32 slices in, float32 vectors out, no tensors.
+//! Saving, restoring and pruning checkpoints, on the host: float32 values in memory in, the same out, no tensors.
 //! `common::checkpoint_layout` has the names and the manifest; docs/checkpoint-format.md is the specification.
 //!
 //! - [`save`]: every rank writes its share with [`write_rank`], rank 0 makes it a checkpoint with [`commit`].
 //! - [`restore`]: the newest checkpoint that verifies becomes whole tensors again, whatever world size wrote it.
 //! - [`retention`]: old checkpoints go.
 //! - `transfer`: objects are read in ranges, several at once, each verified against the manifest's hashes.
-//! - `tensor_file`: safetensors, to and from float32.
+//! - `tensor_file`: safetensors of float32, what lies where in them.
+//! - `pace`: how fast a rank may write.
 //!
 //! Absent on purpose: the decision when to save, the copy from the device, and what ranks exchange around a save.
 
+mod pace;
 pub mod restore;
 pub mod retention;
 pub mod save;
@@ -24,7 +26,7 @@ pub use restore::{
     restore_newest, verify,
 };
 pub use retention::prune;
-pub use save::{HostSlice, HostTensor, ManifestHeader, RankObjects, RankSnapshot, commit, new_name, write_rank};
+pub use save::{ManifestHeader, Place, RankLayout, RankObjects, RankSnapshot, commit, new_name, write_rank};
 
 /// Why a checkpoint could not be saved, restored or pruned.
 #[derive(Debug, thiserror::Error)]

@@ -6,7 +6,7 @@ use common::checkpoint_layout::{
 };
 use common::config::{ModelConfig, OnCorrupt, StorageConfig};
 use common::storage::{Folder, StorageError};
-use common::topology::WorldSize;
+use common::topology::{Rank, WorldSize};
 
 use super::*;
 
@@ -55,23 +55,32 @@ fn state_of(parameters: &[ParameterShape], seed: u32) -> RestoredState {
     }
 }
 
-fn snapshot_of(parameters: &[ParameterShape], state: &RestoredState, share: &RankShare) -> RankSnapshot {
-    let tensor = |i: &usize| {
-        let ParameterShape { name, shape } = parameters[*i].clone();
-        HostTensor { data: state.weights[&name].clone(), name, shape }
+fn snapshot_of(
+    (rank, world): (Rank, WorldSize),
+    parameters: &[ParameterShape],
+    state: &RestoredState,
+    share: &RankShare,
+) -> RankSnapshot {
+    let tensors = share.tensors.iter().map(|i| parameters[*i].clone()).collect();
+    let slices = share.slices.iter().map(|s| (parameters[s.parameter].name.clone(), s.start..s.end)).collect();
+    let layout = RankLayout::new(rank, world, tensors, slices).unwrap();
+    let mut contents: Vec<Vec<u8>> = layout.headers().map(<[u8]>::to_vec).collect();
+    let mut put = |place: Place, values: &[f32]| {
+        let content = &mut contents[place.object];
+        assert_eq!(content.len(), place.bytes.start);
+        content.extend(values.iter().flat_map(|value| value.to_le_bytes()));
+        assert_eq!(content.len(), place.bytes.end);
     };
-    let slices = share.slices.iter().map(|slice| {
-        let tensor = parameters[slice.parameter].name.clone();
-        let range = slice.start as usize..slice.end as usize;
-        HostSlice {
-            start: slice.start,
-            end: slice.end,
-            exp_avg: state.exp_avg[&tensor][range.clone()].to_vec(),
-            exp_avg_sq: state.exp_avg_sq[&tensor][range].to_vec(),
-            tensor,
+    for (i, place) in share.tensors.iter().zip(layout.tensors()) {
+        put(place, &state.weights[&parameters[*i].name]);
+    }
+    for (slice, places) in share.slices.iter().zip(layout.slices()) {
+        let (tensor, range) = (&parameters[slice.parameter].name, slice.start as usize..slice.end as usize);
+        for (place, moment) in places.into_iter().zip([&state.exp_avg, &state.exp_avg_sq]) {
+            put(place, &moment[tensor][range.clone()]);
         }
-    });
-    RankSnapshot { tensors: share.tensors.iter().map(tensor).collect(), slices: slices.collect() }
+    }
+    RankSnapshot::new(layout, contents.into_iter().map(Bytes::from).collect()).unwrap()
 }
 
 fn header(name: &CheckpointName, world: WorldSize) -> ManifestHeader {
@@ -91,7 +100,8 @@ fn header(name: &CheckpointName, world: WorldSize) -> ManifestHeader {
 fn gather(folder: &Folder, world: WorldSize, parameters: &[ParameterShape], state: &RestoredState) -> Vec<RankObjects> {
     let shares = plan_save(parameters, world);
     let write = |(rank, share)| {
-        let written = write_rank(folder, rank, world, snapshot_of(parameters, state, share)).unwrap();
+        let snapshot = snapshot_of((rank, world), parameters, state, share);
+        let written = write_rank(folder, snapshot, 0).unwrap();
         // They travel to rank 0 as JSON.
         serde_json::from_slice(&serde_json::to_vec(&written).unwrap()).unwrap()
     };
@@ -346,16 +356,18 @@ fn an_incomplete_save_is_not_committed_and_a_name_commits_once() {
 
 #[test]
 fn a_snapshot_whose_data_does_not_fit_its_shape_is_refused() {
-    let folder = memory("snapshot");
-    let tensor = HostTensor { name: "a".into(), shape: vec![2, 3], data: vec![0.0; 5] };
-    let slice = HostSlice { tensor: "a".into(), start: 2, end: 6, exp_avg: vec![0.0; 4], exp_avg_sq: vec![0.0; 3] };
-    for snapshot in
-        [RankSnapshot { tensors: vec![tensor], slices: vec![] }, RankSnapshot { tensors: vec![], slices: vec![slice] }]
-    {
-        let error = write_rank(&folder, common::topology::Rank::ZERO, WorldSize::ONE, snapshot).unwrap_err();
+    let tensor = ParameterShape { name: "a".into(), shape: vec![2, 3] };
+    let layout = || {
+        let slices = vec![("a".to_owned(), 2..6)];
+        RankLayout::new(Rank::ZERO, WorldSize::ONE, vec![tensor.clone()], slices).unwrap()
+    };
+    let whole: Vec<Bytes> = layout().object_bytes().map(|bytes| Bytes::from(vec![0; bytes])).collect();
+    RankSnapshot::new(layout(), whole.clone()).unwrap();
+    let short = vec![whole[0].clone(), whole[1].slice(1..)];
+    for contents in [whole[..1].to_vec(), short, [whole.clone(), whole].concat()] {
+        let error = RankSnapshot::new(layout(), contents).unwrap_err();
         assert!(matches!(error, CheckpointError::Snapshot { .. }), "{error}");
     }
-    assert_eq!(folder.list().unwrap(), []);
 }
 
 #[test]

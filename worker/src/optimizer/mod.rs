@@ -55,7 +55,7 @@ struct Slice {
     not_decayed: Vec<AdamWRange>,
 }
 
-/// A part of one parameter's optimizer state on this rank.
+/// A part of one parameter's optimizer state on this rank; views of it.
 pub struct StatePart {
     /// Index of the parameter in the layout.
     pub parameter: usize,
@@ -67,6 +67,14 @@ pub struct StatePart {
     pub exp_avg: Tensor,
     /// Second moments.
     pub exp_avg_sq: Tensor,
+}
+
+impl Clone for StatePart {
+    /// Other views of the same.
+    fn clone(&self) -> Self {
+        let [master, exp_avg, exp_avg_sq] = [&self.master, &self.exp_avg, &self.exp_avg_sq].map(Tensor::shallow_clone);
+        StatePart { parameter: self.parameter, elements: self.elements.clone(), master, exp_avg, exp_avg_sq }
+    }
 }
 
 impl Optimizer {

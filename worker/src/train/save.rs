@@ -14,7 +14,7 @@ use common::worker_contract::ExitCode;
 use serde::{Deserialize, Serialize};
 
 use super::observe::Observer;
-use super::snapshot::{restore, shapes, snapshot};
+use super::snapshot::{Snapshots, restore, shapes};
 use super::state::TrainState;
 use crate::checkpoint::{self, CheckpointError, ManifestHeader, RankObjects, Restored};
 use crate::data::{DataSet, TrainingData};
@@ -30,6 +30,7 @@ pub struct Saver<'a> {
     run: Folder,
     data: DataIdentity,
     stage: Stage,
+    snapshots: Snapshots,
     /// Step of the newest checkpoint that this attempt has committed or resumed from.
     saved_step: Option<u64>,
     failures: u32,
@@ -62,7 +63,8 @@ impl<'a> Saver<'a> {
         // All data sets have the tokenizer of the config.
         let tokenizer_hash = data.sets()[0].tokenizer_hash().to_owned();
         let data = DataIdentity { tokenizer_hash, sequences: data.sets().iter().map(DataSet::sequences).sum() };
-        Ok(Saver { world, run, data, stage: Stage::Idle, saved_step: None, failures: 0 })
+        let snapshots = Snapshots::default();
+        Ok(Saver { world, run, data, stage: Stage::Idle, snapshots, saved_step: None, failures: 0 })
     }
 
     /// Puts the newest checkpoint that every rank can read into `state`; leaves it alone where there is none.
@@ -114,10 +116,10 @@ impl<'a> Saver<'a> {
             config: self.world.config.to_toml(),
             model: self.world.config.model.clone(),
         };
-        let snapshot = snapshot(state, ranks)?;
+        let snapshot = self.snapshots.take(state, ranks)?;
         let folder = checkpoint::folder_of(&self.run, &header.name);
-        let (rank, size) = (ranks.rank(), ranks.world_size());
-        let writer = std::thread::spawn(move || checkpoint::write_rank(&folder, rank, size, snapshot));
+        let bytes_per_s = self.world.config.checkpoint.max_upload_bytes_per_s;
+        let writer = std::thread::spawn(move || checkpoint::write_rank(&folder, snapshot, bytes_per_s));
         self.stage = Stage::Writing { header, writer };
         Ok(())
     }

@@ -9,7 +9,7 @@ use common::config::{OnBadNorm, Precision, Recompute, RunConfig};
 use common::cost::StepCost;
 use common::lr_schedule::LrSchedule;
 use common::topology::{Rank, WorldSize};
-use tch::{Device, Kind, Tensor};
+use tch::{Device, Kind, TchError, Tensor};
 
 use super::readback::Readback;
 use super::timeline::{Mark, Phase, Phases, Timeline};
@@ -306,17 +306,17 @@ impl TrainState {
     pub fn for_each_master_bucket(
         &self,
         ranks: &dyn Collectives,
-        mut visit: impl FnMut(&Range<usize>, &Tensor),
+        mut visit: impl FnMut(&Range<usize>, &Tensor) -> Result<(), TchError>,
     ) -> Result<(), JobError> {
         for (slice, bucket) in self.buckets.ranges().iter().rev().enumerate() {
             let (start, length) = (bucket.start as i64, bucket.len() as i64);
             match self.optimizer.master(slice) {
-                None => visit(bucket, &self.model.flat.narrow(0, start, length)),
-                Some(whole) if !self.is_divided() => visit(bucket, whole),
+                None => visit(bucket, &self.model.flat.narrow(0, start, length))?,
+                Some(whole) if !self.is_divided() => visit(bucket, whole)?,
                 Some(part) => {
                     let whole = Tensor::zeros([length], (Kind::Float, part.device()));
                     ranks.all_gather(part, &whole, Label::bucket("master weights", slice)).wait()?;
-                    visit(bucket, &whole);
+                    visit(bucket, &whole)?;
                 }
             }
         }
