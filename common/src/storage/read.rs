@@ -26,15 +26,8 @@ impl Folder {
     /// Fills `buffer` with an object's bytes from `start` on, in place where the object is a local file. How many there were: fewer
     /// than there is room for where the object ends before.
     pub fn read_into(&self, name: &str, start: u64, buffer: &mut [u8]) -> Result<usize> {
-        if let Some(folder) = self.local() {
-            return read_file(&folder.join(name), start, buffer).map_err(|error| {
-                let is_absent = error.kind() == io::ErrorKind::NotFound;
-                let (path, source) = (self.path(name).to_string(), error.into());
-                self.operation("read", name).local(match is_absent {
-                    true => object_store::Error::NotFound { path, source },
-                    false => object_store::Error::Generic { store: "local", source },
-                })
-            });
+        if let Some(file) = self.file(name) {
+            return read_file(&file, start, buffer).map_err(|error| self.local_error("read", name, error));
         }
         let bytes = self.get_range(name, start..start + buffer.len() as u64)?;
         buffer[..bytes.len()].copy_from_slice(&bytes);

@@ -13,7 +13,8 @@ use crate::checkpoint::{self, ManifestHeader};
 use crate::collectives::{Collectives, Label, ReduceOp};
 use crate::error::JobError;
 use crate::train::observe::peak_memory_bytes;
-use crate::train::snapshot::{Snapshots, restore, shapes};
+use crate::train::restore::restore_newest;
+use crate::train::snapshot::{Snapshots, shapes};
 use crate::train::state::TrainState;
 
 /// What was measured: medians over the saves, of the slowest rank each.
@@ -61,15 +62,15 @@ pub fn bench_checkpoint(
         let stall = save(&mut state, &mut snapshots, config, &run, ranks)?;
         stalls.push(slowest(stall)? * 1e3);
         saved.push(slowest(start.elapsed())?);
+        if ranks.rank() == Rank::ZERO {
+            checkpoint::prune(&run, 1)?;
+        }
     }
     let taken = peak_memory_bytes(Device::Cpu).saturating_sub(memory_before);
     for _ in 0..saves {
         ranks.barrier(Label::new("the start of a restore")).wait()?;
         let start = Instant::now();
-        let (folder, manifest) = checkpoint::newest_manifest(&run, config.checkpoint.on_corrupt)?
-            .ok_or_else(|| JobError::Usage("there is no checkpoint to restore; this is a bug".into()))?;
-        let read = checkpoint::read_state(&folder, &manifest)?;
-        restore(&mut state, &read);
+        restore_newest(&mut state, &run, config.checkpoint.on_corrupt, ranks)?;
         restored.push(slowest(start.elapsed())?);
     }
     Ok(CheckpointTiming {
@@ -112,7 +113,6 @@ fn save(
         };
         let gathered = written.iter().filter_map(|part| serde_json::from_slice(part).ok()).collect();
         checkpoint::commit(&folder, header, gathered)?;
-        checkpoint::prune(run, 1)?;
     }
     ranks.barrier(Label::new("the commit")).wait()?;
     Ok(stall)

@@ -1,4 +1,4 @@
-//! Restoring: the newest checkpoint that verifies becomes whole tensors, whatever world size wrote it.
+//! Restoring: the newest checkpoint is found, and parts of its tensors are read, whatever world size wrote it.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -28,19 +28,6 @@ pub struct RestoredState {
     pub exp_avg_sq: Tensors,
 }
 
-/// What a run resumes from.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Restored {
-    /// Which checkpoint it is.
-    pub name: CheckpointName,
-    /// Its table of contents, with the cursor of the data.
-    pub manifest: Manifest,
-    /// Its tensors.
-    pub state: RestoredState,
-    /// The newer checkpoints that did not verify, newest first: which and why, for the log.
-    pub skipped: Vec<String>,
-}
-
 /// The checkpoints of the run folder `run`, committed or not, oldest first.
 pub fn list(run: &Folder) -> Result<Vec<Found>, CheckpointError> {
     Ok(Found::among(&run.folder(CHECKPOINTS_FOLDER).list()?))
@@ -60,49 +47,61 @@ pub fn read_manifest(run: &Folder, name: &CheckpointName) -> Result<(Folder, Man
 
 /// The newest committed checkpoint whose manifest can be read: its folder and manifest. `None` if none is committed.
 pub fn newest_manifest(run: &Folder, on_corrupt: OnCorrupt) -> Result<Option<(Folder, Manifest)>, CheckpointError> {
-    let first = first_sound(run, on_corrupt, |name| read_manifest(run, name))?;
-    Ok(first.map(|(found, skipped)| {
-        skipped.iter().for_each(|reason| tracing::warn!("skipped a checkpoint: {reason}"));
-        found
-    }))
+    let mut search = Search::new(run, on_corrupt);
+    let found = search.newest()?;
+    search.into_faults().iter().for_each(|reason| tracing::warn!("skipped a checkpoint: {reason}"));
+    Ok(found)
 }
 
-/// Restores the newest committed checkpoint that verifies in full; `None` if none is committed.
-///
-/// `expected` is the model that the config describes; a checkpoint of another one is an error. So is a run whose
-/// checkpoints are all damaged: starting again from the beginning is for a person to decide.
-pub fn restore_newest(
-    run: &Folder,
+/// Looks for the newest committed checkpoint, and behind those that are damaged for the newest that is not.
+pub struct Search<'a> {
+    run: &'a Folder,
     on_corrupt: OnCorrupt,
-    expected: &[ParameterShape],
-) -> Result<Option<Restored>, CheckpointError> {
-    let first = first_sound(run, on_corrupt, |name| {
-        let (folder, manifest) = read_manifest(run, name)?;
-        check_model(folder.url(), &manifest, expected)?;
-        let state = read_state(&folder, &manifest)?;
-        Ok((manifest, state))
-    })?;
-    Ok(first.map(|((manifest, state), skipped)| Restored { name: manifest.name.clone(), manifest, state, skipped }))
+    skipped: Vec<CheckpointName>,
+    /// What is wrong with them.
+    faults: Vec<String>,
 }
 
-/// What `read` makes of the newest committed checkpoint, or as `on_corrupt` allows of the newest that is not damaged,
-/// with the faults of those before it.
-fn first_sound<T>(
-    run: &Folder,
-    on_corrupt: OnCorrupt,
-    read: impl Fn(&CheckpointName) -> Result<T, CheckpointError>,
-) -> Result<Option<(T, Vec<String>)>, CheckpointError> {
-    let mut reasons = Vec::new();
-    for found in list(run)?.iter().rev().filter(|found| found.committed) {
-        match read(&found.name) {
-            Ok(sound) => return Ok(Some((sound, reasons))),
-            Err(error) if error.is_corruption() && on_corrupt == OnCorrupt::Previous => reasons.push(error.to_string()),
-            Err(error) => return Err(error),
+impl<'a> Search<'a> {
+    /// In the run folder `run`.
+    pub fn new(run: &'a Folder, on_corrupt: OnCorrupt) -> Self {
+        Search { run, on_corrupt, skipped: Vec::new(), faults: Vec::new() }
+    }
+
+    /// The newest committed checkpoint that was not skipped and whose manifest can be read; `None` if none is committed.
+    ///
+    /// A run whose checkpoints are all damaged is an error: starting again from the beginning is for a person to decide.
+    pub fn newest(&mut self) -> Result<Option<(Folder, Manifest)>, CheckpointError> {
+        for found in list(self.run)?.into_iter().rev().filter(|found| found.committed) {
+            if self.skipped.contains(&found.name) {
+                continue;
+            }
+            match read_manifest(self.run, &found.name) {
+                Ok(found) => return Ok(Some(found)),
+                Err(error) if error.is_corruption() && self.on_corrupt == OnCorrupt::Previous => {
+                    self.skip(found.name, error.to_string());
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        match self.faults.is_empty() {
+            true => Ok(None),
+            false => Err(CheckpointError::NoneVerifies {
+                url: self.run.url_of(CHECKPOINTS_FOLDER),
+                reasons: self.faults.clone(),
+            }),
         }
     }
-    match reasons.is_empty() {
-        true => Ok(None),
-        false => Err(CheckpointError::NoneVerifies { url: run.url_of(CHECKPOINTS_FOLDER), reasons }),
+
+    /// Goes behind a checkpoint that has this fault.
+    pub fn skip(&mut self, name: CheckpointName, fault: String) {
+        self.skipped.push(name);
+        self.faults.push(fault);
+    }
+
+    /// What is wrong with those that were skipped, newest first.
+    pub fn into_faults(self) -> Vec<String> {
+        self.faults
     }
 }
 

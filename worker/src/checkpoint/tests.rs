@@ -116,6 +116,37 @@ fn save(run: &Folder, step: u64, world: u32, parameters: &[ParameterShape], stat
     commit(&folder, header(&name, world), gathered).unwrap()
 }
 
+/// What a run of one rank would resume from.
+#[derive(Debug, PartialEq)]
+struct Restored {
+    name: CheckpointName,
+    manifest: Manifest,
+    state: RestoredState,
+    skipped: Vec<String>,
+}
+
+fn restore_newest(
+    run: &Folder,
+    on_corrupt: OnCorrupt,
+    expected: &[ParameterShape],
+) -> Result<Option<Restored>, CheckpointError> {
+    let mut search = Search::new(run, on_corrupt);
+    while let Some((folder, manifest)) = search.newest()? {
+        check_model(folder.url(), &manifest, expected)?;
+        match read_state(&folder, &manifest) {
+            Ok(state) => {
+                let (name, skipped) = (manifest.name.clone(), search.into_faults());
+                return Ok(Some(Restored { name, manifest, state, skipped }));
+            }
+            Err(error) if error.is_corruption() && on_corrupt == OnCorrupt::Previous => {
+                search.skip(manifest.name, error.to_string());
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(None)
+}
+
 fn memory(host: &str) -> Folder {
     Folder::open(&format!("memory://checkpoint-{host}/run"), &StorageConfig::default()).unwrap()
 }

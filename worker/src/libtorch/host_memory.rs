@@ -40,6 +40,15 @@ impl HostMemory {
     }
 }
 
+/// The elements of a contiguous float32 tensor in host memory. Nothing may work on another view of it as long as it is borrowed.
+pub fn floats_mut(tensor: &mut Tensor) -> &mut [f32] {
+    let is_plain = tensor.kind() == Kind::Float && tensor.device() == Device::Cpu && tensor.is_contiguous();
+    assert!(is_plain, "no contiguous float32 tensor in host memory: {tensor:?}");
+    // SAFETY: the memory holds so many float32 values and lives as long as the tensor, which is borrowed alone; that no other
+    // view of it is worked on meanwhile is the caller's to see to, as it is for every operation of libtorch.
+    unsafe { std::slice::from_raw_parts_mut(tensor.data_ptr().cast(), tensor.numel()) }
+}
+
 struct Shared(Arc<HostMemory>);
 
 impl AsRef<[u8]> for Shared {

@@ -174,6 +174,16 @@ impl Optimizer {
         tensors.into_iter().flatten().map(|t| t.numel() * t.kind().elt_size_in_bytes()).sum()
     }
 
+    /// Which ranges of the flat layout this rank updates, ascending.
+    pub fn ranges(&self) -> Vec<Range<usize>> {
+        self.slices.iter().map(|slice| slice.range.clone()).collect()
+    }
+
+    /// First and second moments of [`ranges`](Self::ranges), one after the other; views of them.
+    pub fn moments(&self) -> [Tensor; 2] {
+        [self.exp_avg.shallow_clone(), self.exp_avg_sq.shallow_clone()]
+    }
+
     /// The state of this rank, cut at the borders of parameters; views of it, unpadded.
     pub fn parts(&self, layout: &Layout) -> Vec<StatePart> {
         let parts = self.slices.iter().flat_map(|slice| {

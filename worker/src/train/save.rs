@@ -7,16 +7,17 @@
 
 use std::thread::JoinHandle;
 
-use common::checkpoint_layout::{CheckpointName, ParameterShape};
+use common::checkpoint_layout::CheckpointName;
 use common::config::{RawConfig, RunConfig};
 use common::storage::Folder;
 use common::worker_contract::ExitCode;
 use serde::{Deserialize, Serialize};
 
 use super::observe::Observer;
-use super::snapshot::{Snapshots, restore, shapes};
+use super::restore::{Restored, restore_newest};
+use super::snapshot::Snapshots;
 use super::state::TrainState;
-use crate::checkpoint::{self, CheckpointError, ManifestHeader, RankObjects, Restored};
+use crate::checkpoint::{self, CheckpointError, ManifestHeader, RankObjects};
 use crate::data::{DataSet, TrainingData};
 use crate::error::JobError;
 use crate::world::World;
@@ -69,12 +70,11 @@ impl<'a> Saver<'a> {
 
     /// Puts the newest checkpoint that every rank can read into `state`; leaves it alone where there is none.
     pub fn resume(&mut self, state: &mut TrainState, observer: &Observer) -> Result<(), JobError> {
-        let expected = shapes(&state.model);
-        let Some(restored) = self.newest_of_all(&expected)? else { return Ok(()) };
+        let (on_corrupt, ranks) = (self.world.config.checkpoint.on_corrupt, self.world.collectives.as_ref());
+        let Some(restored) = restore_newest(state, &self.run, on_corrupt, ranks)? else { return Ok(()) };
         restored.skipped.iter().for_each(|reason| observer.trouble(format!("skipped a checkpoint: {reason}")));
         self.check_is_same_run(&restored)?;
-        let Restored { name, manifest, state: saved, .. } = restored;
-        restore(state, &saved);
+        let Restored { name, manifest, .. } = restored;
         state.norms.restore(&manifest.grad_norms);
         state.step = name.step;
         state.consumed = manifest.sequences_consumed;
@@ -249,32 +249,6 @@ impl<'a> Saver<'a> {
         }
         observer.trouble(format!("{text}; the run goes on, and the next save tries again"));
         Ok(())
-    }
-
-    /// The newest checkpoint that all ranks can read. Ranks read it at the same time, each for itself; where one had to
-    /// fall back, all take the oldest that any of them took.
-    fn newest_of_all(&self, expected: &[ParameterShape]) -> Result<Option<Restored>, JobError> {
-        let on_corrupt = self.world.config.checkpoint.on_corrupt;
-        let mine = checkpoint::restore_newest(&self.run, on_corrupt, expected)?;
-        let name = mine.as_ref().map(|restored| restored.name.clone());
-        let names = self.world.collectives.gather_bytes(&serde_json::to_vec(&name).unwrap_or_default())?;
-        let names: Vec<Option<CheckpointName>> =
-            names.iter().map(|name| serde_json::from_slice(name).unwrap_or_default()).collect();
-        let blind = names.iter().position(Option::is_none);
-        let Some(oldest) = names.into_iter().flatten().min() else { return Ok(None) };
-        if let Some(rank) = blind {
-            return Err(JobError::Usage(format!(
-                "rank {rank} sees no checkpoint in {}, others see {oldest}: all ranks must reach the same run.output",
-                self.run.url()
-            )));
-        }
-        if name.as_ref() == Some(&oldest) {
-            return Ok(mine);
-        }
-        let (folder, manifest) = checkpoint::read_manifest(&self.run, &oldest)?;
-        let state = checkpoint::read_state(&folder, &manifest)?;
-        let skipped = mine.map_or_else(Vec::new, |restored| restored.skipped);
-        Ok(Some(Restored { name: oldest, manifest, state, skipped }))
     }
 
     /// Refuses to resume where the place in the data would mean another one: what was trained on would be repeated, or

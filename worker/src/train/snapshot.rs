@@ -1,4 +1,4 @@
-//! Between the tensors of a run and what a checkpoint holds of them.
+//! From the tensors of a run to what a checkpoint holds of them.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -7,7 +7,7 @@ use common::checkpoint_layout::{ParameterShape, RankShare, plan_save};
 use tch::{Device, TchError, Tensor};
 
 use super::state::TrainState;
-use crate::checkpoint::{Place, RankLayout, RankSnapshot, RestoredState};
+use crate::checkpoint::{Place, RankLayout, RankSnapshot};
 use crate::collectives::Collectives;
 use crate::error::JobError;
 use crate::libtorch::copy_without_waiting;
@@ -151,17 +151,4 @@ fn slices(state: &TrainState, share: &RankShare) -> Vec<(StatePart, Range<usize>
         overlap.filter(|range| !range.is_empty()).map(|range| (part.clone(), range)).collect::<Vec<_>>()
     };
     parts.iter().flat_map(overlaps).collect()
-}
-
-/// Puts restored weights and moments into the state's tensors.
-pub fn restore(state: &mut TrainState, saved: &RestoredState) {
-    let _no_grad = tch::no_grad_guard();
-    state.set_weights(|layout, flat| layout.load(flat, &saved.weights));
-    let layout = &state.model.layout;
-    for part in state.optimizer.parts(layout) {
-        let name = &layout.parameters[part.parameter].name;
-        for (mut to, from) in [(part.exp_avg, &saved.exp_avg), (part.exp_avg_sq, &saved.exp_avg_sq)] {
-            to.copy_(&Tensor::from_slice(&from[name][part.elements.clone()]));
-        }
-    }
 }
