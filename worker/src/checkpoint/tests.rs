@@ -417,6 +417,49 @@ fn objects_of_several_ranges_are_put_together_in_order() {
     assert!(matches!(error, CheckpointError::Hash { start, .. } if start == expected), "{error}");
 }
 
+/// Elements of `state` as a rank may want them: some that begin and end anywhere, in one object, two, or at the border of both.
+#[test]
+fn parts_are_read_and_verified_without_the_rest() {
+    let run = memory("parts");
+    let shape = |name: &str, elements| ParameterShape { name: name.into(), shape: vec![elements] };
+    let parameters = [shape("a", 3 << 20), shape("b", 1001), shape("c", (5 << 20) + 3)];
+    let state = state_of(&parameters, 5);
+    let manifest = save(&run, 1, 2, &parameters, &state);
+    let folder = folder_of(&run, &manifest.name);
+    let read = |tensor: &str, quantity, range: std::ops::Range<usize>| {
+        let mut to = vec![0.0; range.len()];
+        let wanted = Wanted { tensor, quantity, start: range.start as u64, to: &mut to };
+        read_parts(&folder, &manifest, vec![wanted]).map(|()| to)
+    };
+    let kinds = [
+        (Quantity::Weights, &state.weights),
+        (Quantity::ExpAvg, &state.exp_avg),
+        (Quantity::ExpAvgSq, &state.exp_avg_sq),
+    ];
+    for (tensor, range) in [
+        ("a", 0..3 << 20),
+        ("a", 12_345..2_345_678),
+        ("b", 1000..1001),
+        ("c", 7..7),
+        ("c", 0..(5 << 20) + 3),
+        ("c", (1 << 20) - 1..(1 << 20) + 1),
+        ("c", (5 << 20) + 2..(5 << 20) + 3),
+    ] {
+        for (quantity, expected) in kinds {
+            let got = read(tensor, quantity, range.clone()).unwrap();
+            assert!(got == expected[tensor][range.clone()], "{quantity:?} {range:?} of {tensor}");
+        }
+    }
+
+    let object = manifest.tensors.iter().find(|t| t.name == "c").unwrap().object.clone();
+    let mut bad = folder.get(&object).unwrap().to_vec();
+    bad[(10 << 20) + 5] ^= 1;
+    folder.put(&object, Bytes::from(bad)).unwrap();
+    read("c", Quantity::Weights, 0..1 << 20).unwrap();
+    let error = read("c", Quantity::Weights, 0..3 << 20).unwrap_err();
+    assert!(matches!(error, CheckpointError::Hash { start, .. } if start == 10 << 20), "{error}");
+}
+
 #[test]
 fn names_of_saves_are_fresh_and_well_formed() {
     let (a, b) = (new_name(1, 2), new_name(1, 2));

@@ -6,6 +6,7 @@
 //! [`FAILURES_MAX`] saves in a row have failed.
 
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use common::checkpoint_layout::CheckpointName;
 use common::config::{RawConfig, RunConfig};
@@ -32,6 +33,8 @@ pub struct Saver<'a> {
     data: DataIdentity,
     stage: Stage,
     snapshots: Snapshots,
+    /// When the save under way was begun, and how long training stood still for it.
+    begun: (Instant, Duration),
     /// Step of the newest checkpoint that this attempt has committed or resumed from.
     saved_step: Option<u64>,
     failures: u32,
@@ -64,8 +67,8 @@ impl<'a> Saver<'a> {
         // All data sets have the tokenizer of the config.
         let tokenizer_hash = data.sets()[0].tokenizer_hash().to_owned();
         let data = DataIdentity { tokenizer_hash, sequences: data.sets().iter().map(DataSet::sequences).sum() };
-        let snapshots = Snapshots::default();
-        Ok(Saver { world, run, data, stage: Stage::Idle, snapshots, saved_step: None, failures: 0 })
+        let (snapshots, begun) = (Snapshots::default(), (Instant::now(), Duration::ZERO));
+        Ok(Saver { world, run, data, stage: Stage::Idle, snapshots, begun, saved_step: None, failures: 0 })
     }
 
     /// Puts the newest checkpoint that every rank can read into `state`; leaves it alone where there is none.
@@ -100,6 +103,7 @@ impl<'a> Saver<'a> {
             observer.trouble(format!("step {}: no save, since the one before is still under way", state.step));
             return Ok(());
         }
+        let start = Instant::now();
         let ranks = self.world.collectives.as_ref();
         let name = checkpoint::new_name(state.step, self.world.attempt);
         let name = ranks.broadcast_bytes(&serde_json::to_vec(&name).unwrap_or_default())?;
@@ -121,6 +125,7 @@ impl<'a> Saver<'a> {
         let bytes_per_s = self.world.config.checkpoint.max_upload_bytes_per_s;
         let writer = std::thread::spawn(move || checkpoint::write_rank(&folder, snapshot, bytes_per_s));
         self.stage = Stage::Writing { header, writer };
+        self.begun = (start, start.elapsed());
         Ok(())
     }
 
@@ -150,7 +155,7 @@ impl<'a> Saver<'a> {
 
     fn wait(&mut self, observer: &Observer) -> Result<(), JobError> {
         while !matches!(self.stage, Stage::Idle) {
-            std::thread::sleep(std::time::Duration::from_millis(2));
+            std::thread::sleep(Duration::from_millis(2));
             let is_busy = self.world.collectives.agree_any(u32::from(self.is_busy()))? != 0;
             self.follow(is_busy, observer)?;
         }
@@ -226,6 +231,8 @@ impl<'a> Saver<'a> {
             Ok(None) => {
                 self.saved_step = Some(name.step);
                 self.failures = 0;
+                let (begun, stall) = self.begun;
+                observer.save(name.step, begun, stall);
                 observer.notice(format!("committed {}", checkpoint::folder_of(&self.run, &name).url()));
                 Ok(())
             }
