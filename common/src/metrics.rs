@@ -64,6 +64,17 @@ pub struct ValidationRecord {
     pub validation_sequences: u64,
 }
 
+/// What a checkpoint cost.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SaveRecord {
+    /// Completed steps, as the checkpoint has them.
+    pub step: u64,
+    /// How long rank 0's training stood still, for the copy to host memory.
+    pub save_stall_ms: f64,
+    /// From the start of the copy until all ranks knew, after a step, that the checkpoint was committed.
+    pub save_seconds: f64,
+}
+
 /// JSON has no numbers that are not finite, and serde_json writes them as null.
 fn null_is_nan<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
     Ok(Option::deserialize(deserializer)?.unwrap_or(f64::NAN))
@@ -76,6 +87,8 @@ pub struct RunMetrics {
     pub steps: BTreeMap<u64, StepRecord>,
     /// By step.
     pub validations: BTreeMap<u64, ValidationRecord>,
+    /// By step.
+    pub saves: BTreeMap<u64, SaveRecord>,
 }
 
 impl RunMetrics {
@@ -92,6 +105,7 @@ impl RunMetrics {
                 match serde_json::from_slice(line).map_err(malformed)? {
                     Line::Step(record) => metrics.steps.insert(record.step, record).map(|_| ()),
                     Line::Validation(record) => metrics.validations.insert(record.step, record).map(|_| ()),
+                    Line::Save(record) => metrics.saves.insert(record.step, record).map(|_| ()),
                 };
             }
         }
@@ -104,6 +118,7 @@ impl RunMetrics {
 enum Line {
     Step(StepRecord),
     Validation(ValidationRecord),
+    Save(SaveRecord),
 }
 
 /// Why metrics could not be read.
@@ -255,12 +270,15 @@ mod tests {
         second.append(&step(2, 1.5));
         second.append(&step(3, f64::NAN));
         second.append(&ValidationRecord { step: 2, validation_loss: 3.0, validation_sequences: 7 });
+        let save = SaveRecord { step: 2, save_stall_ms: 0.1 + 0.2, save_seconds: 1.0 / 3.0 };
+        second.append(&save);
         drop(second);
         let metrics = RunMetrics::read(&run).unwrap();
         assert_eq!(metrics.steps[&1], step(1, 0.1 + 0.2));
         assert_eq!(metrics.steps[&2].loss, 1.5);
         assert!(metrics.steps[&3].loss.is_nan());
         assert_eq!(metrics.validations[&2].validation_loss, 3.0);
+        assert_eq!(metrics.saves, BTreeMap::from([(2, save)]));
         assert_eq!(run.folder("metrics").list().unwrap().len(), 2);
     }
 }

@@ -1,4 +1,4 @@
-//! SHA-256 of two contents at once.
+//! SHA-256 of two contents at once, and of an object together with its blocks.
 //!
 //! One hash is a chain: each instruction waits for the one before, and leaves a processor half idle. Two hashes that do not
 //! depend on each other fill the gaps, so that two blocks of a shard or a checkpoint take little longer than one. The `sha2` crate
@@ -66,6 +66,49 @@ pub fn sha256_each<'a>(contents: impl IntoIterator<Item = &'a [u8]>) -> Vec<Dige
         }
     }
     hashes
+}
+
+/// The hash of an object and those of its blocks, in one pass: side by side they take as long as one of them.
+#[derive(Debug, Clone)]
+pub struct BlockedSha256 {
+    block_bytes: usize,
+    /// Of the whole, without `rest`.
+    state: [u32; 8],
+    bytes: u64,
+    /// What is left of the last block after its last whole chunk.
+    rest: Vec<u8>,
+    blocks: Vec<Digest>,
+}
+
+impl BlockedSha256 {
+    /// Of nothing yet, with a hash for every `block_bytes`, a multiple of 64.
+    pub fn new(block_bytes: usize) -> Self {
+        assert!(block_bytes > 0 && block_bytes.is_multiple_of(CHUNK), "blocks of {block_bytes} bytes");
+        BlockedSha256 { block_bytes, state: START, bytes: 0, rest: Vec::new(), blocks: Vec::new() }
+    }
+
+    /// Goes on with the next bytes: whole blocks, unless nothing comes after them.
+    ///
+    /// # Panics
+    /// If something came after a block that was not whole.
+    pub fn update(&mut self, next: &[u8]) {
+        for block in next.chunks(self.block_bytes) {
+            assert!(self.bytes.is_multiple_of(self.block_bytes as u64), "the last block has come already");
+            let (chunks, rest) = block.as_chunks::<CHUNK>();
+            let mut states = [self.state, START];
+            compress_pair(&mut states, [chunks, chunks]);
+            let before = (block.len() - rest.len()) as u64;
+            self.state = states[0];
+            self.bytes += block.len() as u64;
+            self.rest = rest.to_vec();
+            self.blocks.push(finish_one(states[1], rest, before));
+        }
+    }
+
+    /// The hash of the whole, and those of the blocks.
+    pub fn finish(self) -> (Digest, Vec<Digest>) {
+        (finish_one(self.state, &self.rest, self.bytes - self.rest.len() as u64), self.blocks)
+    }
 }
 
 /// The hash of `before` bytes that led to `state`, and `last`.
@@ -223,6 +266,20 @@ mod tests {
         pair.update([&a[..64], &b[..64]]);
         pair.update([&a[64..640], &b[64..640]]);
         assert_eq!(pair.finish([&a[640..], &b[640..]]), [expected(&a), expected(&b)]);
+    }
+
+    #[test]
+    fn a_whole_and_its_blocks_are_hashed_in_one_pass() {
+        const BLOCK: usize = 128;
+        for length in [0, 1, 55, 63, 64, 100, 127, 128, 129, 128 + 119, 256, 1000, 1024] {
+            let content = content(length, 3);
+            let expected = (expected(&content), content.chunks(BLOCK).map(expected).collect());
+            for piece_bytes in [BLOCK, 3 * BLOCK] {
+                let mut hash = BlockedSha256::new(BLOCK);
+                content.chunks(piece_bytes).for_each(|piece| hash.update(piece));
+                assert_eq!(hash.finish(), expected, "{length} bytes");
+            }
+        }
     }
 
     #[test]

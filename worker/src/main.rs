@@ -9,7 +9,9 @@ use clap::{Args, Parser, Subcommand};
 use common::config::{RawConfig, RunConfig};
 use common::worker_contract::{ExitCode, FromRank};
 use serde::Serialize;
-use worker::bench::{bench_step, bench_stream};
+use worker::bench::checkpoint::bench_checkpoint;
+use worker::bench::step::bench_step;
+use worker::bench::stream::bench_stream;
 use worker::collectives::{Collectives, Label};
 use worker::error::JobError;
 use worker::libtorch;
@@ -43,6 +45,10 @@ enum Job {
     ///
     /// Example: mpirun -n 2 worker bench-stream --config configs/tiny-cpu.toml --tokens 100000
     BenchStream(StreamArgs),
+    /// Time saving and restoring alone, in the config's run folder, and print JSON.
+    ///
+    /// Example: mpirun -n 2 worker bench-checkpoint --config run.toml --saves 3
+    BenchCheckpoint(CheckpointArgs),
 }
 
 #[derive(Args)]
@@ -129,6 +135,15 @@ struct StreamArgs {
     tokens: u64,
 }
 
+#[derive(Args)]
+struct CheckpointArgs {
+    #[command(flatten)]
+    config: ConfigArgs,
+    /// How many times to save, and to restore.
+    #[arg(long, default_value_t = 3)]
+    saves: u64,
+}
+
 fn main() -> ProcessExitCode {
     libtorch::prepare_process();
     common::telemetry::init();
@@ -159,6 +174,7 @@ fn run(job: Job) -> Result<ExitCode, JobError> {
         }
         Job::BenchStep(args) => run_bench_step(&args),
         Job::BenchStream(args) => run_bench_stream(&args),
+        Job::BenchCheckpoint(args) => run_bench_checkpoint(&args),
     }
 }
 
@@ -190,6 +206,16 @@ fn run_bench_stream(args: &StreamArgs) -> Result<ExitCode, JobError> {
     let mut config = RawConfig::load(&args.config.config, &args.config.overrides)?.run()?;
     config.make_urls_absolute()?;
     print_on_one(ranks.as_ref(), &bench_stream(&config, ranks.as_ref(), args.tokens)?);
+    Ok(ExitCode::Done)
+}
+
+fn run_bench_checkpoint(args: &CheckpointArgs) -> Result<ExitCode, JobError> {
+    let ranks = world::start_collectives()?;
+    let mut config = RawConfig::load(&args.config.config, &args.config.overrides)?.run()?;
+    config.make_urls_absolute()?;
+    world::set_threads(config.launch.threads_per_rank);
+    let Equipment { device, collectives: ranks, .. } = Equipment::choose(&config, ranks)?;
+    print_on_one(ranks.as_ref(), &bench_checkpoint(&config, device, ranks.as_ref(), args.saves)?);
     Ok(ExitCode::Done)
 }
 

@@ -9,7 +9,8 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::{CheckpointName, MANIFEST_NAME};
-use crate::token_shard::{BLOCK_BYTES, hex_sha256};
+use crate::sha256::BlockedSha256;
+use crate::token_shard::{BLOCK_BYTES, hex, hex_sha256};
 
 /// Version of the format that this program writes and reads.
 pub const MANIFEST_VERSION: u32 = 1;
@@ -67,12 +68,21 @@ pub struct ObjectEntry {
 impl ObjectEntry {
     /// Describes the object `name` with these bytes.
     pub fn describe(name: &str, content: &[u8]) -> Self {
-        ObjectEntry {
-            name: name.to_owned(),
-            bytes: content.len() as u64,
-            sha256: hex_sha256(content),
-            block_sha256: content.chunks(BLOCK_BYTES as usize).map(hex_sha256).collect(),
-        }
+        let mut hash = Self::hash();
+        hash.update(content);
+        Self::hashed(name, content.len() as u64, hash)
+    }
+
+    /// What hashes an object as [`hashed`](Self::hashed) wants it.
+    pub fn hash() -> BlockedSha256 {
+        BlockedSha256::new(BLOCK_BYTES as usize)
+    }
+
+    /// Describes the object `name` of `bytes` bytes, all of which have gone through `hash`.
+    pub fn hashed(name: &str, bytes: u64, hash: BlockedSha256) -> Self {
+        let (whole, blocks) = hash.finish();
+        let block_sha256 = blocks.iter().map(|block| hex(block)).collect();
+        ObjectEntry { name: name.to_owned(), bytes, sha256: hex(&whole), block_sha256 }
     }
 }
 

@@ -11,6 +11,8 @@ pub struct CheckpointConfig {
     pub every_steps: u64,
     /// Keep this many of the newest committed checkpoints; 0 keeps all. Default 3.
     pub keep_last: u64,
+    /// How fast each rank may write a checkpoint, in bytes per second; 0 for as fast as it goes. Default 0.
+    pub max_upload_bytes_per_s: u64,
     /// What a resume does when the newest checkpoint fails to verify. Default `previous`.
     pub on_corrupt: OnCorrupt,
 }
@@ -30,6 +32,7 @@ impl CheckpointConfig {
         CheckpointConfig {
             every_steps: section.or("every_steps", 1000),
             keep_last: section.or("keep_last", 3),
+            max_upload_bytes_per_s: section.or("max_upload_bytes_per_s", 0),
             on_corrupt: section.or("on_corrupt", OnCorrupt::Previous),
         }
     }

@@ -8,12 +8,14 @@
 //!
 //! - [`Reader`]: an object from front to back, fetched ahead of its reader.
 //! - [`Upload`]: an object that is written piece by piece.
+//! - `direct_upload.rs`: the same past a local disk's page cache.
 //! - `open.rs`: URLs become stores; `aws_profile.rs`: files of Amazon's tools. `retry.rs`: one operation, tried until its deadline. `read.rs`: a read goes on
 //!   where it broke off. `error.rs`: what failed, and whether to try again.
 //!
 //! Absent on purpose: renaming and appending, which object stores do not have.
 
 mod aws_profile;
+mod direct_upload;
 mod error;
 mod open;
 mod read;
@@ -27,6 +29,7 @@ use std::sync::{Arc, LazyLock};
 
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream};
+use object_store::local::LocalFileSystem;
 use object_store::path::{Path, PathPart};
 use object_store::{ObjectMeta, ObjectStoreExt, PutMode, PutPayload};
 use tokio::runtime::{Builder, Runtime};
@@ -269,6 +272,22 @@ impl Folder {
     /// The folder on a local disk that this one is, if it is.
     pub fn local(&self) -> Option<std::path::PathBuf> {
         Url::parse(&self.url).ok().and_then(|url| url.to_file_path().ok())
+    }
+
+    /// The file that an object is, where the store is a local disk.
+    fn file(&self, name: &str) -> Option<std::path::PathBuf> {
+        let is_local = self.store.is_local();
+        is_local.then(|| LocalFileSystem::new().path_to_filesystem(&self.path(name)).ok()).flatten()
+    }
+
+    /// What the system says about an object on a local disk.
+    fn local_error(&self, operation: &'static str, name: &str, error: std::io::Error) -> StorageError {
+        let is_absent = error.kind() == std::io::ErrorKind::NotFound;
+        let (path, source) = (self.path(name).to_string(), error.into());
+        self.operation(operation, name).local(match is_absent {
+            true => object_store::Error::NotFound { path, source },
+            false => object_store::Error::Generic { store: "local disk", source },
+        })
     }
 
     /// All objects below this folder, by name; empty where there is nothing.

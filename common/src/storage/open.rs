@@ -104,6 +104,11 @@ impl Store {
         !matches!(self.url.scheme(), "file" | "memory")
     }
 
+    /// Whether it is a disk of this machine.
+    pub(super) fn is_local(&self) -> bool {
+        self.url.scheme() == "file"
+    }
+
     /// Whether it is a plain web server: no credentials, nothing to write to, and no order in its listings.
     pub(super) fn is_web(&self) -> bool {
         matches!(self.url.scheme(), "http" | "https")

@@ -3,7 +3,10 @@
 //! What has arrived is kept: after a stall, a broken connection or a short body only the rest is asked for again. A
 //! request without its first byte after a while gets a second one beside it, and the first to deliver wins.
 
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom};
 use std::ops::Range;
+use std::path::Path as FilePath;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,6 +23,17 @@ use super::open::{Opened, Store};
 use super::{Folder, Result, version_of};
 
 impl Folder {
+    /// Fills `buffer` with an object's bytes from `start` on, in place where the object is a local file. How many there were: fewer
+    /// than there is room for where the object ends before.
+    pub fn read_into(&self, name: &str, start: u64, buffer: &mut [u8]) -> Result<usize> {
+        if let Some(file) = self.file(name) {
+            return read_file(&file, start, buffer).map_err(|error| self.local_error("read", name, error));
+        }
+        let bytes = self.get_range(name, start..start + buffer.len() as u64)?;
+        buffer[..bytes.len()].copy_from_slice(&bytes);
+        Ok(bytes.len())
+    }
+
     /// The object `name`, or bytes `range` of it; fewer where the object ends before the range does.
     pub(super) async fn read(&self, name: &str, range: Option<Range<u64>>) -> Result<Bytes> {
         let (mut operation, path) = (self.operation("read", name), self.path(name));
@@ -46,6 +60,21 @@ impl Folder {
             }
         }
     }
+}
+
+fn read_file(path: &FilePath, start: u64, buffer: &mut [u8]) -> io::Result<usize> {
+    let mut file = File::open(path)?;
+    file.seek(SeekFrom::Start(start))?;
+    let mut filled = 0;
+    while filled < buffer.len() {
+        match file.read(&mut buffer[filled..]) {
+            Ok(0) => break,
+            Ok(count) => filled += count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(filled)
 }
 
 /// What has arrived of an object so far.

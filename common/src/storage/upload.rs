@@ -9,6 +9,7 @@ use object_store::path::Path;
 use object_store::{MultipartId, ObjectMeta, ObjectStoreExt, PutPayload, PutPayloadMut, WriteMultipart};
 use tokio::task::JoinSet;
 
+use super::direct_upload::DirectUpload;
 use super::open::Opened;
 use super::{Folder, RUNTIME, Result, StorageError};
 
@@ -36,6 +37,17 @@ impl Folder {
     /// Begins an object.
     pub fn upload(&self, name: &str) -> Result<Upload<'_>> {
         self.upload_by(name, UPLOAD_PART_BYTES, UPLOAD_PARTS)
+    }
+
+    /// Begins a large object whose content is in memory already, so that many parts may be under way, and that nobody reads soon,
+    /// so that it is written past a local disk's page cache.
+    pub fn upload_from_memory(&self, name: &str) -> Result<Upload<'_>> {
+        let Some(file) = self.file(name) else {
+            return self.upload_by(name, UPLOAD_PART_BYTES, self.concurrency());
+        };
+        let upload = DirectUpload::begin(file).map_err(|error| self.operation("write", name).local(error))?;
+        let target = Target::Whole(WriteMultipart::new_with_chunk_size(Box::new(upload), UPLOAD_PART_BYTES));
+        Ok(Upload { folder: self, name: name.to_owned(), parts_at_once: UPLOAD_PARTS, target })
     }
 
     /// The same in parts of `part_bytes`, of which `parts_at_once` may be under way.

@@ -1,14 +1,16 @@
-//! Saving, restoring and pruning checkpoints, on the host: float32 slices in, float32 vectors out, no tensors.
+//! Saving, restoring and pruning checkpoints, on the host: float32 values in memory in, the same out, no tensors.
 //! `common::checkpoint_layout` has the names and the manifest; docs/checkpoint-format.md is the specification.
 //!
 //! - [`save`]: every rank writes its share with [`write_rank`], rank 0 makes it a checkpoint with [`commit`].
-//! - [`restore`]: the newest checkpoint that verifies becomes whole tensors again, whatever world size wrote it.
+//! - [`restore`]: the newest checkpoint is found, and parts of its tensors read, whatever world size wrote it.
 //! - [`retention`]: old checkpoints go.
 //! - `transfer`: objects are read in ranges, several at once, each verified against the manifest's hashes.
-//! - `tensor_file`: safetensors, to and from float32.
+//! - `tensor_file`: safetensors of float32, what lies where in them.
+//! - `pace`: how fast a rank may write.
 //!
 //! Absent on purpose: the decision when to save, the copy from the device, and what ranks exchange around a save.
 
+mod pace;
 pub mod restore;
 pub mod retention;
 pub mod save;
@@ -20,11 +22,11 @@ use common::storage::{Folder, StorageError};
 use common::worker_contract::ExitCode;
 
 pub use restore::{
-    Restored, RestoredState, check_model, list, newest_manifest, read_manifest, read_state, read_weights,
-    restore_newest, verify,
+    Quantity, RestoredState, Search, Tensors, Wanted, check_model, list, newest_manifest, read_manifest, read_parts,
+    read_state, read_weights, verify,
 };
 pub use retention::prune;
-pub use save::{HostSlice, HostTensor, ManifestHeader, RankObjects, RankSnapshot, commit, new_name, write_rank};
+pub use save::{ManifestHeader, Place, RankLayout, RankObjects, RankSnapshot, commit, new_name, write_rank};
 
 /// Why a checkpoint could not be saved, restored or pruned.
 #[derive(Debug, thiserror::Error)]
@@ -75,6 +77,14 @@ pub enum CheckpointError {
         /// What does not fit.
         reason: String,
     },
+    /// Another rank has found its part of a checkpoint damaged.
+    #[error("rank {rank}: {reason}")]
+    OnRank {
+        /// Which one.
+        rank: usize,
+        /// What it found.
+        reason: String,
+    },
     /// The checkpoint is of another model than the config describes.
     #[error(
         "{url}: tensor {tensor} is {got} in the checkpoint, expected {expected}: [model] in the config describes \
@@ -123,13 +133,14 @@ impl CheckpointError {
             | CheckpointError::Size { .. }
             | CheckpointError::Hash { .. }
             | CheckpointError::Content { .. }
+            | CheckpointError::OnRank { .. }
             | CheckpointError::NoneVerifies { .. } => ExitCode::Data,
         }
     }
 
     /// Whether the checkpoint itself is at fault, so that an older one may do; not so when the store is away, access
     /// is denied, or the config is for another model.
-    fn is_corruption(&self) -> bool {
+    pub fn is_corruption(&self) -> bool {
         matches!(
             self,
             CheckpointError::Manifest(_)
@@ -137,6 +148,7 @@ impl CheckpointError {
                 | CheckpointError::Size { .. }
                 | CheckpointError::Hash { .. }
                 | CheckpointError::Content { .. }
+                | CheckpointError::OnRank { .. }
         )
     }
 }

@@ -1,40 +1,31 @@
-//! Restoring: the newest checkpoint that verifies becomes whole tensors, whatever world size wrote it.
+//! Restoring: the newest checkpoint is found, and parts of its tensors are read, whatever world size wrote it.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use common::checkpoint_layout::{
-    CHECKPOINTS_FOLDER, CheckpointName, Found, MANIFEST_NAME, Manifest, ManifestError, ObjectEntry, ParameterShape,
+    CHECKPOINTS_FOLDER, CheckpointName, Found, MANIFEST_NAME, Manifest, ManifestError, ObjectEntry, OptimizerSlice,
+    ParameterShape, TensorEntry,
 };
 use common::config::OnCorrupt;
+use common::parallel;
 use common::storage::Folder;
-use common::token_shard::hex_sha256;
-use safetensors::SafeTensors;
 
-use super::transfer::for_each_object;
-use super::{CheckpointError, folder_of, tensor_file};
+use super::tensor_file::{ELEMENT_BYTES, Header, LENGTH_BYTES};
+use super::transfer::{Values, check_sizes, read_bytes, read_values, verify_objects};
+use super::{CheckpointError, folder_of};
+
+/// Whole tensors, by name.
+pub type Tensors = HashMap<String, Vec<f32>>;
 
 /// The state in a checkpoint, by Hugging Face name; every tensor whole, row-major, unpadded.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct RestoredState {
     /// The model's weights.
-    pub weights: HashMap<String, Vec<f32>>,
+    pub weights: Tensors,
     /// AdamW's first moments.
-    pub exp_avg: HashMap<String, Vec<f32>>,
+    pub exp_avg: Tensors,
     /// AdamW's second moments.
-    pub exp_avg_sq: HashMap<String, Vec<f32>>,
-}
-
-/// What a run resumes from.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Restored {
-    /// Which checkpoint it is.
-    pub name: CheckpointName,
-    /// Its table of contents, with the cursor of the data.
-    pub manifest: Manifest,
-    /// Its tensors.
-    pub state: RestoredState,
-    /// The newer checkpoints that did not verify, newest first: which and why, for the log.
-    pub skipped: Vec<String>,
+    pub exp_avg_sq: Tensors,
 }
 
 /// The checkpoints of the run folder `run`, committed or not, oldest first.
@@ -56,49 +47,61 @@ pub fn read_manifest(run: &Folder, name: &CheckpointName) -> Result<(Folder, Man
 
 /// The newest committed checkpoint whose manifest can be read: its folder and manifest. `None` if none is committed.
 pub fn newest_manifest(run: &Folder, on_corrupt: OnCorrupt) -> Result<Option<(Folder, Manifest)>, CheckpointError> {
-    let first = first_sound(run, on_corrupt, |name| read_manifest(run, name))?;
-    Ok(first.map(|(found, skipped)| {
-        skipped.iter().for_each(|reason| tracing::warn!("skipped a checkpoint: {reason}"));
-        found
-    }))
+    let mut search = Search::new(run, on_corrupt);
+    let found = search.newest()?;
+    search.into_faults().iter().for_each(|reason| tracing::warn!("skipped a checkpoint: {reason}"));
+    Ok(found)
 }
 
-/// Restores the newest committed checkpoint that verifies in full; `None` if none is committed.
-///
-/// `expected` is the model that the config describes; a checkpoint of another one is an error. So is a run whose
-/// checkpoints are all damaged: starting again from the beginning is for a person to decide.
-pub fn restore_newest(
-    run: &Folder,
+/// Looks for the newest committed checkpoint, and behind those that are damaged for the newest that is not.
+pub struct Search<'a> {
+    run: &'a Folder,
     on_corrupt: OnCorrupt,
-    expected: &[ParameterShape],
-) -> Result<Option<Restored>, CheckpointError> {
-    let first = first_sound(run, on_corrupt, |name| {
-        let (folder, manifest) = read_manifest(run, name)?;
-        check_model(folder.url(), &manifest, expected)?;
-        let state = read_state(&folder, &manifest)?;
-        Ok((manifest, state))
-    })?;
-    Ok(first.map(|((manifest, state), skipped)| Restored { name: manifest.name.clone(), manifest, state, skipped }))
+    skipped: Vec<CheckpointName>,
+    /// What is wrong with them.
+    faults: Vec<String>,
 }
 
-/// What `read` makes of the newest committed checkpoint, or as `on_corrupt` allows of the newest that is not damaged,
-/// with the faults of those before it.
-fn first_sound<T>(
-    run: &Folder,
-    on_corrupt: OnCorrupt,
-    read: impl Fn(&CheckpointName) -> Result<T, CheckpointError>,
-) -> Result<Option<(T, Vec<String>)>, CheckpointError> {
-    let mut reasons = Vec::new();
-    for found in list(run)?.iter().rev().filter(|found| found.committed) {
-        match read(&found.name) {
-            Ok(sound) => return Ok(Some((sound, reasons))),
-            Err(error) if error.is_corruption() && on_corrupt == OnCorrupt::Previous => reasons.push(error.to_string()),
-            Err(error) => return Err(error),
+impl<'a> Search<'a> {
+    /// In the run folder `run`.
+    pub fn new(run: &'a Folder, on_corrupt: OnCorrupt) -> Self {
+        Search { run, on_corrupt, skipped: Vec::new(), faults: Vec::new() }
+    }
+
+    /// The newest committed checkpoint that was not skipped and whose manifest can be read; `None` if none is committed.
+    ///
+    /// A run whose checkpoints are all damaged is an error: starting again from the beginning is for a person to decide.
+    pub fn newest(&mut self) -> Result<Option<(Folder, Manifest)>, CheckpointError> {
+        for found in list(self.run)?.into_iter().rev().filter(|found| found.committed) {
+            if self.skipped.contains(&found.name) {
+                continue;
+            }
+            match read_manifest(self.run, &found.name) {
+                Ok(found) => return Ok(Some(found)),
+                Err(error) if error.is_corruption() && self.on_corrupt == OnCorrupt::Previous => {
+                    self.skip(found.name, error.to_string());
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        match self.faults.is_empty() {
+            true => Ok(None),
+            false => Err(CheckpointError::NoneVerifies {
+                url: self.run.url_of(CHECKPOINTS_FOLDER),
+                reasons: self.faults.clone(),
+            }),
         }
     }
-    match reasons.is_empty() {
-        true => Ok(None),
-        false => Err(CheckpointError::NoneVerifies { url: run.url_of(CHECKPOINTS_FOLDER), reasons }),
+
+    /// Goes behind a checkpoint that has this fault.
+    pub fn skip(&mut self, name: CheckpointName, fault: String) {
+        self.skipped.push(name);
+        self.faults.push(fault);
+    }
+
+    /// What is wrong with those that were skipped, newest first.
+    pub fn into_faults(self) -> Vec<String> {
+        self.faults
     }
 }
 
@@ -123,103 +126,182 @@ pub fn check_model(url: &str, manifest: &Manifest, expected: &[ParameterShape]) 
 
 /// Reads and hashes every object of a checkpoint: its blocks, and then the whole.
 pub fn verify(folder: &Folder, manifest: &Manifest) -> Result<(), CheckpointError> {
-    let all: Vec<_> = manifest.objects.iter().collect();
-    for_each_object(folder, &all, |object, content| {
-        let got = hex_sha256(content);
-        if got == object.sha256 {
+    check_sizes(folder, &manifest.objects)?;
+    verify_objects(folder, &manifest.objects.iter().collect::<Vec<_>>())
+}
+
+/// Of what a part is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Quantity {
+    /// The weights.
+    Weights,
+    /// AdamW's first moments.
+    ExpAvg,
+    /// AdamW's second moments.
+    ExpAvgSq,
+}
+
+/// Elements of a tensor, or of one of its moments, that are wanted, and where they go.
+pub struct Wanted<'a> {
+    /// By Hugging Face's name.
+    pub tensor: &'a str,
+    /// Its weights, or which moments.
+    pub quantity: Quantity,
+    /// The first element, in the row-major, unpadded tensor.
+    pub start: u64,
+    /// As many as there is room for.
+    pub to: &'a mut [f32],
+}
+
+/// Reads what is wanted of a checkpoint, and no more than the blocks that it lies in, every byte verified against the manifest. So are
+/// the objects that describe the model, which are small.
+///
+/// The tensors must be those of the manifest: see [`check_model`].
+pub fn read_parts(folder: &Folder, manifest: &Manifest, wanted: Vec<Wanted<'_>>) -> Result<(), CheckpointError> {
+    check_sizes(folder, &manifest.objects)?;
+    read_checked(folder, manifest, wanted)
+}
+
+/// The same once the objects are known to have their sizes.
+fn read_checked(folder: &Folder, manifest: &Manifest, wanted: Vec<Wanted<'_>>) -> Result<(), CheckpointError> {
+    let index = ManifestIndex::of(manifest);
+    let mut parts = Vec::new();
+    for wanted in wanted {
+        index.find(folder, wanted, &mut parts)?;
+    }
+    verify_objects(folder, &index.without_tensors())?;
+    let headers = index.headers(folder, &parts)?;
+    let values = parts.into_iter().map(|part| {
+        let url = folder.url_of(&part.object.name);
+        part.place(&headers).map_err(|reason| CheckpointError::Content { url, reason })
+    });
+    read_values(folder, values.collect::<Result<_, _>>()?)
+}
+
+/// Elements of one tensor of one object.
+struct Part<'a> {
+    object: &'a ObjectEntry,
+    key: &'a str,
+    /// Of the whole tensor of that key.
+    elements: u64,
+    /// Of the same, where the manifest says.
+    shape: Option<&'a [u64]>,
+    /// The first element.
+    start: u64,
+    to: &'a mut [f32],
+}
+
+impl<'a> Part<'a> {
+    /// Where they lie, by the headers of their objects.
+    fn place(self, headers: &HashMap<&str, Header>) -> Result<Values<'a>, String> {
+        let Part { object, key, elements, shape: expected, start, to } = self;
+        let (bytes, shape) = headers[object.name.as_str()].tensor(key, elements)?;
+        match expected {
+            Some(expected) if shape != expected => Err(format!("{key} has shape {shape:?}, expected {expected:?}")),
+            _ => Ok(Values { object, start: (bytes.start + start as usize * ELEMENT_BYTES) as u64, to }),
+        }
+    }
+}
+
+/// A manifest by name.
+struct ManifestIndex<'a> {
+    objects: HashMap<&'a str, &'a ObjectEntry>,
+    tensors: HashMap<&'a str, &'a TensorEntry>,
+    /// By first element.
+    slices: HashMap<&'a str, BTreeMap<u64, &'a OptimizerSlice>>,
+}
+
+impl<'a> ManifestIndex<'a> {
+    fn of(manifest: &'a Manifest) -> Self {
+        let mut slices: HashMap<&str, BTreeMap<u64, &OptimizerSlice>> = HashMap::new();
+        for slice in &manifest.optimizer {
+            slices.entry(&slice.tensor).or_default().insert(slice.start, slice);
+        }
+        ManifestIndex {
+            objects: manifest.objects.iter().map(|o| (o.name.as_str(), o)).collect(),
+            tensors: manifest.tensors.iter().map(|t| (t.name.as_str(), t)).collect(),
+            slices,
+        }
+    }
+
+    /// Adds to `parts` where `wanted` lies. Every element lies somewhere, as [`Manifest::check`] has found.
+    fn find(&self, folder: &Folder, wanted: Wanted<'a>, parts: &mut Vec<Part<'a>>) -> Result<(), CheckpointError> {
+        let Wanted { tensor, quantity, mut start, mut to } = wanted;
+        let absent = || CheckpointError::Content {
+            url: folder.url_of(MANIFEST_NAME),
+            reason: format!("it does not have all of {tensor}"),
+        };
+        let entry = self.tensors.get(tensor).ok_or_else(absent)?;
+        if quantity == Quantity::Weights {
+            let (object, elements) = (self.objects[entry.object.as_str()], entry.elements().unwrap_or(u64::MAX));
+            parts.push(Part { object, key: &entry.name, elements, shape: Some(&entry.shape), start, to });
             return Ok(());
         }
-        Err(CheckpointError::Hash {
-            url: folder.url_of(&object.name),
-            start: 0,
-            end: object.bytes,
-            expected: object.sha256.clone(),
-            got,
-        })
-    })
+        while !to.is_empty() {
+            let slices = self.slices.get(tensor).ok_or_else(absent)?;
+            let (_, slice) = slices.range(..=start).next_back().filter(|(_, s)| start < s.end).ok_or_else(absent)?;
+            let (part, rest) = to.split_at_mut(to.len().min((slice.end - start) as usize));
+            let key = if quantity == Quantity::ExpAvg { &slice.exp_avg } else { &slice.exp_avg_sq };
+            let (object, elements) = (self.objects[slice.object.as_str()], slice.end - slice.start);
+            let next = start + part.len() as u64;
+            parts.push(Part { object, key, elements, shape: None, start: start - slice.start, to: part });
+            (start, to) = (next, rest);
+        }
+        Ok(())
+    }
+
+    /// The objects that hold no tensor.
+    fn without_tensors(&self) -> Vec<&'a ObjectEntry> {
+        let of_tensors = self.tensors.values().map(|t| t.object.as_str());
+        let of_slices = self.slices.values().flat_map(|slices| slices.values().map(|s| s.object.as_str()));
+        let with: HashSet<&str> = of_tensors.chain(of_slices).collect();
+        self.objects.values().filter(|object| !with.contains(object.name.as_str())).copied().collect()
+    }
+
+    /// The headers of the files that `parts` lie in, by object.
+    fn headers(&self, folder: &Folder, parts: &[Part<'a>]) -> Result<HashMap<&'a str, Header>, CheckpointError> {
+        let mut objects: Vec<&ObjectEntry> = parts.iter().map(|part| part.object).collect();
+        objects.sort_by_key(|object| &object.name);
+        objects.dedup_by_key(|object| &object.name);
+        let headers = parallel::map(&objects, folder.concurrency(), |object| read_header(folder, object));
+        objects.iter().zip(headers).map(|(object, header)| Ok((object.name.as_str(), header?))).collect()
+    }
+}
+
+fn read_header(folder: &Folder, object: &ObjectEntry) -> Result<Header, CheckpointError> {
+    let refuse = |reason| CheckpointError::Content { url: folder.url_of(&object.name), reason };
+    let length = read_bytes(folder, object, 0..object.bytes.min(LENGTH_BYTES as u64))?;
+    let length = length.try_into().map_err(|_| refuse("too short for a header".into()))?;
+    let end = u64::from_le_bytes(length).checked_add(LENGTH_BYTES as u64).filter(|end| *end <= object.bytes);
+    let end = end.ok_or_else(|| refuse("its header is longer than the whole".into()))?;
+    let json = read_bytes(folder, object, LENGTH_BYTES as u64..end)?;
+    Header::parse(&json, object.bytes).map_err(refuse)
 }
 
 /// Reads the whole state of a checkpoint, every byte verified against the manifest.
 pub fn read_state(folder: &Folder, manifest: &Manifest) -> Result<RestoredState, CheckpointError> {
-    let all: Vec<_> = manifest.objects.iter().collect();
-    read_objects(folder, manifest, &all)
-}
-
-/// Reads the weights alone, a third of the whole, every byte verified against the manifest.
-pub fn read_weights(folder: &Folder, manifest: &Manifest) -> Result<HashMap<String, Vec<f32>>, CheckpointError> {
-    let has_weights = |object: &&ObjectEntry| manifest.tensors.iter().any(|t| t.object == object.name);
-    let objects: Vec<_> = manifest.objects.iter().filter(has_weights).collect();
-    Ok(read_objects(folder, manifest, &objects)?.weights)
-}
-
-fn read_objects(
-    folder: &Folder,
-    manifest: &Manifest,
-    objects: &[&ObjectEntry],
-) -> Result<RestoredState, CheckpointError> {
-    let mut state = RestoredState::default();
-    let mut slices = Slices::default();
-    for_each_object(folder, objects, |object, content| {
-        take_object(manifest, &object.name, content, &mut state.weights, &mut slices)
-            .map_err(|reason| CheckpointError::Content { url: folder.url_of(&object.name), reason })
-    })?;
-    state.exp_avg = joined(slices.exp_avg);
-    state.exp_avg_sq = joined(slices.exp_avg_sq);
-    // A tensor without elements has no slices, but it has moments as every other.
-    for name in state.weights.iter().filter(|(_, data)| data.is_empty()).map(|(name, _)| name) {
-        state.exp_avg.entry(name.clone()).or_default();
-        state.exp_avg_sq.entry(name.clone()).or_default();
-    }
+    check_sizes(folder, &manifest.objects)?;
+    let mut state =
+        RestoredState { weights: room_for(manifest), exp_avg: room_for(manifest), exp_avg_sq: room_for(manifest) };
+    let weights = wanted(Quantity::Weights, &mut state.weights);
+    let moments = wanted(Quantity::ExpAvg, &mut state.exp_avg).chain(wanted(Quantity::ExpAvgSq, &mut state.exp_avg_sq));
+    read_checked(folder, manifest, weights.chain(moments).collect())?;
     Ok(state)
 }
 
-/// The slices of one moment that have been read so far: by tensor, then by first element.
-type SlicesByTensor = HashMap<String, BTreeMap<u64, Vec<f32>>>;
-
-#[derive(Default)]
-struct Slices {
-    exp_avg: SlicesByTensor,
-    exp_avg_sq: SlicesByTensor,
+/// Reads the weights alone, a third of the whole, every byte verified against the manifest.
+pub fn read_weights(folder: &Folder, manifest: &Manifest) -> Result<Tensors, CheckpointError> {
+    check_sizes(folder, &manifest.objects)?;
+    let mut weights = room_for(manifest);
+    read_checked(folder, manifest, wanted(Quantity::Weights, &mut weights).collect())?;
+    Ok(weights)
 }
 
-/// Takes everything that the manifest says lies in object `name` out of its verified `content`.
-fn take_object(
-    manifest: &Manifest,
-    name: &str,
-    content: &[u8],
-    weights: &mut HashMap<String, Vec<f32>>,
-    slices: &mut Slices,
-) -> Result<(), String> {
-    let mut tensors = manifest.tensors.iter().filter(|t| t.object == name).peekable();
-    let mut moments = manifest.optimizer.iter().filter(|s| s.object == name).peekable();
-    if tensors.peek().is_none() && moments.peek().is_none() {
-        return Ok(());
-    }
-    let file = SafeTensors::deserialize(content).map_err(|e| e.to_string())?;
-    for tensor in tensors {
-        let (data, shape) = tensor_file::tensor(&file, &tensor.name, tensor.elements().unwrap_or(u64::MAX))?;
-        if shape != tensor.shape {
-            return Err(format!("{} has shape {shape:?}, expected {:?}", tensor.name, tensor.shape));
-        }
-        weights.insert(tensor.name.clone(), data);
-    }
-    for slice in moments {
-        for (key, moment) in [(&slice.exp_avg, &mut slices.exp_avg), (&slice.exp_avg_sq, &mut slices.exp_avg_sq)] {
-            let (data, _) = tensor_file::tensor(&file, key, slice.end - slice.start)?;
-            moment.entry(slice.tensor.clone()).or_default().insert(slice.start, data);
-        }
-    }
-    Ok(())
+fn room_for(manifest: &Manifest) -> Tensors {
+    let room = |t: &TensorEntry| (t.name.clone(), vec![0.0; t.elements().unwrap_or(0) as usize]);
+    manifest.tensors.iter().map(room).collect()
 }
 
-/// Whole tensors of their slices, which cover each once, as [`Manifest::check`] has found.
-fn joined(slices: SlicesByTensor) -> HashMap<String, Vec<f32>> {
-    let join = |parts: BTreeMap<u64, Vec<f32>>| {
-        let mut parts: Vec<_> = parts.into_values().collect();
-        match parts.len() {
-            1 => parts.remove(0),
-            _ => parts.concat(),
-        }
-    };
-    slices.into_iter().map(|(tensor, parts)| (tensor, join(parts))).collect()
+fn wanted(quantity: Quantity, tensors: &mut Tensors) -> impl Iterator<Item = Wanted<'_>> {
+    tensors.iter_mut().map(move |(tensor, to)| Wanted { tensor, quantity, start: 0, to })
 }

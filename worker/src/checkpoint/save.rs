@@ -1,11 +1,13 @@
 //! Saving: every rank writes its share, then rank 0 commits.
 //!
 //! ```text
-//! every rank   plan_save -> copy to the host -> write_rank -> RankObjects
+//! every rank   plan_save -> RankLayout -> copy to the host: RankSnapshot -> write_rank -> RankObjects
 //! rank 0       gather RankObjects -> commit, which puts the manifest last
 //! ```
 //!
 //! Until the manifest is there nothing of a save can be seen by a reader, so a rank may fail at any point.
+
+use std::ops::Range;
 
 use bytes::Bytes;
 use common::attempt::random_hex;
@@ -13,48 +15,46 @@ use common::checkpoint_layout::hugging_face::{
     CONFIG_NAME, INDEX_NAME, config_json, index_json, model_object, optimizer_object,
 };
 use common::checkpoint_layout::manifest::MANIFEST_VERSION;
-use common::checkpoint_layout::{CheckpointName, MANIFEST_NAME, Manifest, ObjectEntry, OptimizerSlice, TensorEntry};
+use common::checkpoint_layout::{
+    CheckpointName, MANIFEST_NAME, Manifest, ObjectEntry, OptimizerSlice, ParameterShape, TensorEntry,
+};
 use common::config::ModelConfig;
 use common::storage::Folder;
+use common::token_shard::BLOCK_BYTES;
 use common::topology::{Rank, WorldSize};
+use safetensors::tensor::SafeTensorError;
 use serde::{Deserialize, Serialize};
 
 use super::CheckpointError;
-use super::tensor_file::{F32View, encode};
+use super::pace::Pace;
+use super::tensor_file::TensorFile;
 
-/// What one rank saves, on the host: its [`common::checkpoint_layout::RankShare`] of the state.
+/// What is hashed while the piece before it is written; a whole number of blocks.
+const PIECE_BYTES: usize = 8 * BLOCK_BYTES as usize;
+
+/// What one rank is to save, and what goes where in the objects that hold it: its
+/// [`common::checkpoint_layout::RankShare`] of the state, or its part of the optimizer where nobody else has it.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct RankLayout {
+    objects: Vec<(String, TensorFile)>,
+    tensors: Vec<TensorEntry>,
+    slices: Vec<OptimizerSlice>,
+}
+
+/// One tensor of a rank's objects, and where its elements go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// Which of the rank's objects.
+    pub object: usize,
+    /// Bytes of the object: float32, little-endian.
+    pub bytes: Range<usize>,
+}
+
+/// What one rank saves: its objects, ready to be written.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct RankSnapshot {
-    /// Whole tensors of the model.
-    pub tensors: Vec<HostTensor>,
-    /// Parts of the optimizer's moments.
-    pub slices: Vec<HostSlice>,
-}
-
-/// A tensor of the model, as Hugging Face names and lays it out, unpadded.
-#[derive(Debug, Clone, PartialEq)]
-pub struct HostTensor {
-    /// Such as `transformer.wte.weight`.
-    pub name: String,
-    /// Row-major.
-    pub shape: Vec<u64>,
-    /// All elements.
-    pub data: Vec<f32>,
-}
-
-/// Elements `[start, end)` of one tensor's two moments.
-#[derive(Debug, Clone, PartialEq)]
-pub struct HostSlice {
-    /// Name of the parameter.
-    pub tensor: String,
-    /// First element, in the layout of [`HostTensor`].
-    pub start: u64,
-    /// One past the last element.
-    pub end: u64,
-    /// First moment, `end - start` elements.
-    pub exp_avg: Vec<f32>,
-    /// Second moment, `end - start` elements.
-    pub exp_avg_sq: Vec<f32>,
+    layout: RankLayout,
+    contents: Vec<Bytes>,
 }
 
 /// What one rank has written: its part of the manifest, as it travels to rank 0.
@@ -96,73 +96,117 @@ pub fn new_name(step: u64, attempt: u32) -> CheckpointName {
     CheckpointName { step, attempt, id: random_hex() }
 }
 
-/// Writes this rank's share of a save into `folder`, the checkpoint's own; durable when this returns.
-///
-/// Takes the snapshot to free each half of it once it is in the store.
-pub fn write_rank(
-    folder: &Folder,
-    rank: Rank,
-    world: WorldSize,
-    snapshot: RankSnapshot,
-) -> Result<RankObjects, CheckpointError> {
-    let mut written = RankObjects::default();
-    if !snapshot.tensors.is_empty() {
-        let name = model_object(rank, world);
-        written.objects.push(write_tensors(folder, &name, &snapshot.tensors)?);
-        let entry = |t: HostTensor| TensorEntry { name: t.name, shape: t.shape, object: name.clone() };
-        written.tensors = snapshot.tensors.into_iter().map(entry).collect();
+impl RankLayout {
+    /// The layout of whole `tensors`, by name and shape, and of the moments' `slices`, by tensor and elements. Nothing of
+    /// either kind makes no object.
+    pub fn new(
+        rank: Rank,
+        world: WorldSize,
+        tensors: Vec<ParameterShape>,
+        slices: Vec<(String, Range<u64>)>,
+    ) -> Result<Self, CheckpointError> {
+        let mut layout = RankLayout::default();
+        if !tensors.is_empty() {
+            let object = model_object(rank, world);
+            layout.add(&object, tensors.iter().map(|t| (t.name.clone(), t.shape.clone())).collect())?;
+            let entry = |t: ParameterShape| TensorEntry { name: t.name, shape: t.shape, object: object.clone() };
+            layout.tensors = tensors.into_iter().map(entry).collect();
+        }
+        if !slices.is_empty() {
+            let object = optimizer_object(rank, world);
+            layout.slices = slices.into_iter().map(|(tensor, range)| slice_entry(tensor, range, &object)).collect();
+            let moments = |slice: &OptimizerSlice| {
+                let shape = vec![slice.end.saturating_sub(slice.start)];
+                [(slice.exp_avg.clone(), shape.clone()), (slice.exp_avg_sq.clone(), shape)]
+            };
+            layout.add(&object, layout.slices.iter().flat_map(moments).collect())?;
+        }
+        Ok(layout)
     }
-    if !snapshot.slices.is_empty() {
-        let name = optimizer_object(rank, world);
-        written.slices = snapshot.slices.iter().map(|slice| slice.entry(&name)).collect();
-        written.objects.push(write_slices(folder, &name, &snapshot.slices, &written.slices)?);
+
+    fn add(&mut self, object: &str, tensors: Vec<(String, Vec<u64>)>) -> Result<(), CheckpointError> {
+        let refuse = |e: SafeTensorError| CheckpointError::Snapshot { url: object.into(), reason: e.to_string() };
+        self.objects.push((object.to_owned(), TensorFile::new(tensors).map_err(refuse)?));
+        Ok(())
     }
-    Ok(written)
+
+    /// Size of each object.
+    pub fn object_bytes(&self) -> impl Iterator<Item = usize> {
+        self.objects.iter().map(|(_, file)| file.bytes())
+    }
+
+    /// What each object begins with, before any data.
+    pub fn headers(&self) -> impl Iterator<Item = &[u8]> {
+        self.objects.iter().map(|(_, file)| file.header.as_slice())
+    }
+
+    /// Where the whole tensors go, in the order of [`new`](Self::new).
+    pub fn tensors(&self) -> impl Iterator<Item = Place> {
+        self.places().take(self.tensors.len())
+    }
+
+    /// Where the slices' first and second moments go, in the order of [`new`](Self::new).
+    pub fn slices(&self) -> impl Iterator<Item = [Place; 2]> {
+        let mut moments = self.places().skip(self.tensors.len());
+        std::iter::from_fn(move || Some([moments.next()?, moments.next()?]))
+    }
+
+    fn places(&self) -> impl Iterator<Item = Place> {
+        let of_object = |(object, (_, file)): (usize, &(String, TensorFile))| {
+            let place = move |bytes| Place { object, bytes };
+            file.tensors.clone().into_iter().map(place)
+        };
+        self.objects.iter().enumerate().flat_map(of_object)
+    }
 }
 
-impl HostTensor {
-    fn view(&self) -> F32View<'_> {
-        F32View { shape: self.shape.iter().map(|size| *size as usize).collect(), data: &self.data }
-    }
-}
-
-impl HostSlice {
-    fn entry(&self, object: &str) -> OptimizerSlice {
-        let HostSlice { tensor, start, end, .. } = self;
-        let key = |moment: &str| format!("{tensor}.{start}-{end}.{moment}");
-        OptimizerSlice {
-            tensor: tensor.clone(),
-            start: *start,
-            end: *end,
-            object: object.to_owned(),
-            exp_avg: key("exp_avg"),
-            exp_avg_sq: key("exp_avg_sq"),
+impl RankSnapshot {
+    /// The objects of `layout`, complete.
+    pub fn new(layout: RankLayout, contents: Vec<Bytes>) -> Result<Self, CheckpointError> {
+        let (expected, got): (Vec<_>, Vec<_>) =
+            (layout.object_bytes().collect(), contents.iter().map(Bytes::len).collect());
+        match expected == got {
+            true => Ok(RankSnapshot { layout, contents }),
+            false => Err(CheckpointError::Snapshot {
+                url: "a rank's objects".into(),
+                reason: format!("they have {got:?} bytes, expected {expected:?}"),
+            }),
         }
     }
 }
 
-fn write_tensors(folder: &Folder, name: &str, tensors: &[HostTensor]) -> Result<ObjectEntry, CheckpointError> {
-    let views = tensors.iter().map(|t| (t.name.clone(), t.view())).collect();
-    write_object(folder, name, encode(views).map_err(|e| snapshot_error(folder, name, e))?)
+/// Writes this rank's share of a save into `folder`, the checkpoint's own, at most `bytes_per_s` (0 for as fast as it goes);
+/// durable when this returns.
+///
+/// Takes the snapshot to free each object of it once it is in the store.
+pub fn write_rank(folder: &Folder, snapshot: RankSnapshot, bytes_per_s: u64) -> Result<RankObjects, CheckpointError> {
+    let RankSnapshot { layout, contents } = snapshot;
+    let mut pace = Pace::new(bytes_per_s);
+    let write = |((name, _), content): (&(String, TensorFile), Bytes)| upload(folder, name, content, &mut pace);
+    let objects = layout.objects.iter().zip(contents).map(write).collect::<Result<_, _>>()?;
+    Ok(RankObjects { objects, tensors: layout.tensors, slices: layout.slices })
 }
 
-fn write_slices(
-    folder: &Folder,
-    name: &str,
-    slices: &[HostSlice],
-    entries: &[OptimizerSlice],
-) -> Result<ObjectEntry, CheckpointError> {
-    let mut views = Vec::with_capacity(2 * slices.len());
-    for (slice, entry) in slices.iter().zip(entries) {
-        let shape = vec![slice.end.saturating_sub(slice.start) as usize];
-        views.push((entry.exp_avg.clone(), F32View { shape: shape.clone(), data: &slice.exp_avg }));
-        views.push((entry.exp_avg_sq.clone(), F32View { shape, data: &slice.exp_avg_sq }));
+/// Writes an object; hashes each piece of it while the store takes it.
+fn upload(folder: &Folder, name: &str, content: Bytes, pace: &mut Pace) -> Result<ObjectEntry, CheckpointError> {
+    let (bytes, mut hash) = (content.len() as u64, ObjectEntry::hash());
+    let mut upload = folder.upload_from_memory(name)?;
+    let mut rest = content;
+    while !rest.is_empty() {
+        let piece = rest.split_to(PIECE_BYTES.min(rest.len()));
+        pace.wait_for(piece.len());
+        upload.write(piece.clone())?;
+        hash.update(&piece);
     }
-    write_object(folder, name, encode(views).map_err(|e| snapshot_error(folder, name, e))?)
+    upload.finish()?;
+    Ok(ObjectEntry::hashed(name, bytes, hash))
 }
 
-fn snapshot_error(folder: &Folder, name: &str, reason: impl ToString) -> CheckpointError {
-    CheckpointError::Snapshot { url: folder.url_of(name), reason: reason.to_string() }
+fn slice_entry(tensor: String, elements: Range<u64>, object: &str) -> OptimizerSlice {
+    let Range { start, end } = elements;
+    let key = |moment: &str| format!("{tensor}.{start}-{end}.{moment}");
+    let (exp_avg, exp_avg_sq) = (key("exp_avg"), key("exp_avg_sq"));
+    OptimizerSlice { tensor, start, end, object: object.to_owned(), exp_avg, exp_avg_sq }
 }
 
 fn write_object(folder: &Folder, name: &str, content: Bytes) -> Result<ObjectEntry, CheckpointError> {

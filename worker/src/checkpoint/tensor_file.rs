@@ -1,56 +1,94 @@
-//! Safetensors files of float32 tensors, to and from plain vectors.
+//! Safetensors files of float32 tensors: their headers, and what lies where in them.
 
-use std::borrow::Cow;
 use std::collections::HashMap;
+use std::ops::Range;
 
-use bytes::Bytes;
-use safetensors::tensor::{Dtype, SafeTensorError, SafeTensors, View};
+use safetensors::tensor::{Dtype, Metadata, SafeTensorError, TensorInfo};
 
-/// A float32 tensor to be written.
-pub(super) struct F32View<'a> {
-    pub shape: Vec<usize>,
-    pub data: &'a [f32],
+/// Bytes of an element.
+pub(super) const ELEMENT_BYTES: usize = size_of::<f32>();
+/// What a file begins with: the length of its header.
+pub(super) const LENGTH_BYTES: usize = size_of::<u64>();
+/// Data begin at a multiple of this, which is what vector units and copies like best.
+const ALIGNMENT: usize = 64;
+
+/// A file that is to be written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct TensorFile {
+    /// Everything before the data.
+    pub header: Vec<u8>,
+    /// Where each tensor lies, in bytes from the file's start; one after the other, from the header to the file's end.
+    pub tensors: Vec<Range<usize>>,
 }
 
-impl View for F32View<'_> {
-    fn dtype(&self) -> Dtype {
-        Dtype::F32
+impl TensorFile {
+    /// Lays out `tensors`, names and shapes, in their order; the same tensors give the same file.
+    pub fn new(tensors: Vec<(String, Vec<u64>)>) -> Result<Self, SafeTensorError> {
+        let mut at = 0;
+        let infos = tensors.into_iter().map(|(name, shape)| {
+            let shape: Vec<usize> = shape.into_iter().map(|size| size as usize).collect();
+            let start = at;
+            at += shape.iter().product::<usize>() * ELEMENT_BYTES;
+            (name, TensorInfo { dtype: Dtype::F32, shape, data_offsets: (start, at) })
+        });
+        let infos: Vec<_> = infos.collect();
+        let offsets: Vec<_> = infos.iter().map(|(_, info)| info.data_offsets).collect();
+        // `transformers` refuses files that do not say which framework laid their tensors out.
+        let format = HashMap::from([("format".to_owned(), "pt".to_owned())]);
+        let header = padded(serde_json::to_vec(&Metadata::new(Some(format), infos)?)?);
+        let tensors = offsets.into_iter().map(|(start, end)| header.len() + start..header.len() + end).collect();
+        Ok(TensorFile { header, tensors })
     }
 
-    fn shape(&self) -> &[usize] {
-        &self.shape
+    /// Size of the file.
+    pub fn bytes(&self) -> usize {
+        self.tensors.last().map_or(self.header.len(), |last| last.end)
     }
+}
 
-    fn data(&self) -> Cow<'_, [u8]> {
-        let mut bytes = vec![0; self.data_len()];
-        for (to, from) in bytes.chunks_exact_mut(4).zip(self.data) {
-            to.copy_from_slice(&from.to_le_bytes());
+/// A header with its length, and spaces up to where the data begin.
+fn padded(json: Vec<u8>) -> Vec<u8> {
+    let end = (LENGTH_BYTES + json.len()).next_multiple_of(ALIGNMENT);
+    let mut header = ((end - LENGTH_BYTES) as u64).to_le_bytes().to_vec();
+    header.extend(json);
+    header.resize(end, b' ');
+    header
+}
+
+/// The header of a file that is to be read.
+pub(super) struct Header {
+    tensors: Metadata,
+    /// Where the data begin.
+    data: usize,
+}
+
+impl Header {
+    /// Reads the header of a file of `bytes` bytes; `json` is what lies between the length and the data.
+    pub fn parse(json: &[u8], bytes: u64) -> Result<Self, String> {
+        let tensors: Metadata = serde_json::from_slice(json).map_err(|e| format!("its header: {e}"))?;
+        let data = LENGTH_BYTES + json.len();
+        let expected = (data + tensors.data_len()) as u64;
+        match bytes == expected {
+            true => Ok(Header { tensors, data }),
+            false => Err(format!("its header describes {expected} bytes, and it has {bytes}")),
         }
-        Cow::Owned(bytes)
     }
 
-    fn data_len(&self) -> usize {
-        self.data.len() * 4
-    }
-}
-
-/// The bytes of a file with `tensors`; the same tensors give the same bytes.
-pub(super) fn encode(tensors: Vec<(String, F32View<'_>)>) -> Result<Bytes, SafeTensorError> {
-    // `transformers` refuses files that do not say which framework laid their tensors out.
-    let metadata = HashMap::from([("format".to_owned(), "pt".to_owned())]);
-    safetensors::serialize(tensors, Some(metadata)).map(Bytes::from)
-}
-
-/// The float32 tensor `key` of `file`, which must have `elements` elements; with its shape.
-pub(super) fn tensor(file: &SafeTensors<'_>, key: &str, elements: u64) -> Result<(Vec<f32>, Vec<u64>), String> {
-    let view = file.tensor(key).map_err(|e| e.to_string())?;
-    if view.dtype() != Dtype::F32 {
-        return Err(format!("{key} is {}, expected F32", view.dtype()));
-    }
-    let shape = view.shape().iter().map(|size| *size as u64).collect();
-    let data: Vec<f32> = view.data().chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
-    match data.len() as u64 == elements {
-        true => Ok((data, shape)),
-        false => Err(format!("{key} has {} elements, expected {elements}", data.len())),
+    /// Where the float32 tensor `key` lies, in bytes from the file's start, and its shape. It must have `elements` elements.
+    pub fn tensor(&self, key: &str, elements: u64) -> Result<(Range<usize>, Vec<u64>), String> {
+        let info = self.tensors.info(key).ok_or_else(|| format!("tensor `{key}` not found"))?;
+        if info.dtype != Dtype::F32 {
+            return Err(format!("{key} is {}, expected F32", info.dtype));
+        }
+        let (start, end) = info.data_offsets;
+        let got = ((end - start) / ELEMENT_BYTES) as u64;
+        if got != elements {
+            return Err(format!("{key} has {got} elements, expected {elements}"));
+        }
+        if !self.data.is_multiple_of(ELEMENT_BYTES) {
+            return Err(format!("its data begin at byte {}, expected a multiple of {ELEMENT_BYTES}", self.data));
+        }
+        let shape = info.shape.iter().map(|size| *size as u64).collect();
+        Ok((self.data + start..self.data + end, shape))
     }
 }

@@ -6,7 +6,7 @@ use common::checkpoint_layout::{
 };
 use common::config::{ModelConfig, OnCorrupt, StorageConfig};
 use common::storage::{Folder, StorageError};
-use common::topology::WorldSize;
+use common::topology::{Rank, WorldSize};
 
 use super::*;
 
@@ -55,23 +55,32 @@ fn state_of(parameters: &[ParameterShape], seed: u32) -> RestoredState {
     }
 }
 
-fn snapshot_of(parameters: &[ParameterShape], state: &RestoredState, share: &RankShare) -> RankSnapshot {
-    let tensor = |i: &usize| {
-        let ParameterShape { name, shape } = parameters[*i].clone();
-        HostTensor { data: state.weights[&name].clone(), name, shape }
+fn snapshot_of(
+    (rank, world): (Rank, WorldSize),
+    parameters: &[ParameterShape],
+    state: &RestoredState,
+    share: &RankShare,
+) -> RankSnapshot {
+    let tensors = share.tensors.iter().map(|i| parameters[*i].clone()).collect();
+    let slices = share.slices.iter().map(|s| (parameters[s.parameter].name.clone(), s.start..s.end)).collect();
+    let layout = RankLayout::new(rank, world, tensors, slices).unwrap();
+    let mut contents: Vec<Vec<u8>> = layout.headers().map(<[u8]>::to_vec).collect();
+    let mut put = |place: Place, values: &[f32]| {
+        let content = &mut contents[place.object];
+        assert_eq!(content.len(), place.bytes.start);
+        content.extend(values.iter().flat_map(|value| value.to_le_bytes()));
+        assert_eq!(content.len(), place.bytes.end);
     };
-    let slices = share.slices.iter().map(|slice| {
-        let tensor = parameters[slice.parameter].name.clone();
-        let range = slice.start as usize..slice.end as usize;
-        HostSlice {
-            start: slice.start,
-            end: slice.end,
-            exp_avg: state.exp_avg[&tensor][range.clone()].to_vec(),
-            exp_avg_sq: state.exp_avg_sq[&tensor][range].to_vec(),
-            tensor,
+    for (i, place) in share.tensors.iter().zip(layout.tensors()) {
+        put(place, &state.weights[&parameters[*i].name]);
+    }
+    for (slice, places) in share.slices.iter().zip(layout.slices()) {
+        let (tensor, range) = (&parameters[slice.parameter].name, slice.start as usize..slice.end as usize);
+        for (place, moment) in places.into_iter().zip([&state.exp_avg, &state.exp_avg_sq]) {
+            put(place, &moment[tensor][range.clone()]);
         }
-    });
-    RankSnapshot { tensors: share.tensors.iter().map(tensor).collect(), slices: slices.collect() }
+    }
+    RankSnapshot::new(layout, contents.into_iter().map(Bytes::from).collect()).unwrap()
 }
 
 fn header(name: &CheckpointName, world: WorldSize) -> ManifestHeader {
@@ -91,7 +100,8 @@ fn header(name: &CheckpointName, world: WorldSize) -> ManifestHeader {
 fn gather(folder: &Folder, world: WorldSize, parameters: &[ParameterShape], state: &RestoredState) -> Vec<RankObjects> {
     let shares = plan_save(parameters, world);
     let write = |(rank, share)| {
-        let written = write_rank(folder, rank, world, snapshot_of(parameters, state, share)).unwrap();
+        let snapshot = snapshot_of((rank, world), parameters, state, share);
+        let written = write_rank(folder, snapshot, 0).unwrap();
         // They travel to rank 0 as JSON.
         serde_json::from_slice(&serde_json::to_vec(&written).unwrap()).unwrap()
     };
@@ -104,6 +114,37 @@ fn save(run: &Folder, step: u64, world: u32, parameters: &[ParameterShape], stat
     let folder = folder_of(run, &name);
     let gathered = gather(&folder, world, parameters, state);
     commit(&folder, header(&name, world), gathered).unwrap()
+}
+
+/// What a run of one rank would resume from.
+#[derive(Debug, PartialEq)]
+struct Restored {
+    name: CheckpointName,
+    manifest: Manifest,
+    state: RestoredState,
+    skipped: Vec<String>,
+}
+
+fn restore_newest(
+    run: &Folder,
+    on_corrupt: OnCorrupt,
+    expected: &[ParameterShape],
+) -> Result<Option<Restored>, CheckpointError> {
+    let mut search = Search::new(run, on_corrupt);
+    while let Some((folder, manifest)) = search.newest()? {
+        check_model(folder.url(), &manifest, expected)?;
+        match read_state(&folder, &manifest) {
+            Ok(state) => {
+                let (name, skipped) = (manifest.name.clone(), search.into_faults());
+                return Ok(Some(Restored { name, manifest, state, skipped }));
+            }
+            Err(error) if error.is_corruption() && on_corrupt == OnCorrupt::Previous => {
+                search.skip(manifest.name, error.to_string());
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(None)
 }
 
 fn memory(host: &str) -> Folder {
@@ -346,16 +387,18 @@ fn an_incomplete_save_is_not_committed_and_a_name_commits_once() {
 
 #[test]
 fn a_snapshot_whose_data_does_not_fit_its_shape_is_refused() {
-    let folder = memory("snapshot");
-    let tensor = HostTensor { name: "a".into(), shape: vec![2, 3], data: vec![0.0; 5] };
-    let slice = HostSlice { tensor: "a".into(), start: 2, end: 6, exp_avg: vec![0.0; 4], exp_avg_sq: vec![0.0; 3] };
-    for snapshot in
-        [RankSnapshot { tensors: vec![tensor], slices: vec![] }, RankSnapshot { tensors: vec![], slices: vec![slice] }]
-    {
-        let error = write_rank(&folder, common::topology::Rank::ZERO, WorldSize::ONE, snapshot).unwrap_err();
+    let tensor = ParameterShape { name: "a".into(), shape: vec![2, 3] };
+    let layout = || {
+        let slices = vec![("a".to_owned(), 2..6)];
+        RankLayout::new(Rank::ZERO, WorldSize::ONE, vec![tensor.clone()], slices).unwrap()
+    };
+    let whole: Vec<Bytes> = layout().object_bytes().map(|bytes| Bytes::from(vec![0; bytes])).collect();
+    RankSnapshot::new(layout(), whole.clone()).unwrap();
+    let short = vec![whole[0].clone(), whole[1].slice(1..)];
+    for contents in [whole[..1].to_vec(), short, [whole.clone(), whole].concat()] {
+        let error = RankSnapshot::new(layout(), contents).unwrap_err();
         assert!(matches!(error, CheckpointError::Snapshot { .. }), "{error}");
     }
-    assert_eq!(folder.list().unwrap(), []);
 }
 
 #[test]
@@ -372,6 +415,49 @@ fn objects_of_several_ranges_are_put_together_in_order() {
     let error = read_weights(&folder, &manifest).unwrap_err();
     let expected = 35 << 20;
     assert!(matches!(error, CheckpointError::Hash { start, .. } if start == expected), "{error}");
+}
+
+/// Elements of `state` as a rank may want them: some that begin and end anywhere, in one object, two, or at the border of both.
+#[test]
+fn parts_are_read_and_verified_without_the_rest() {
+    let run = memory("parts");
+    let shape = |name: &str, elements| ParameterShape { name: name.into(), shape: vec![elements] };
+    let parameters = [shape("a", 3 << 20), shape("b", 1001), shape("c", (5 << 20) + 3)];
+    let state = state_of(&parameters, 5);
+    let manifest = save(&run, 1, 2, &parameters, &state);
+    let folder = folder_of(&run, &manifest.name);
+    let read = |tensor: &str, quantity, range: std::ops::Range<usize>| {
+        let mut to = vec![0.0; range.len()];
+        let wanted = Wanted { tensor, quantity, start: range.start as u64, to: &mut to };
+        read_parts(&folder, &manifest, vec![wanted]).map(|()| to)
+    };
+    let kinds = [
+        (Quantity::Weights, &state.weights),
+        (Quantity::ExpAvg, &state.exp_avg),
+        (Quantity::ExpAvgSq, &state.exp_avg_sq),
+    ];
+    for (tensor, range) in [
+        ("a", 0..3 << 20),
+        ("a", 12_345..2_345_678),
+        ("b", 1000..1001),
+        ("c", 7..7),
+        ("c", 0..(5 << 20) + 3),
+        ("c", (1 << 20) - 1..(1 << 20) + 1),
+        ("c", (5 << 20) + 2..(5 << 20) + 3),
+    ] {
+        for (quantity, expected) in kinds {
+            let got = read(tensor, quantity, range.clone()).unwrap();
+            assert!(got == expected[tensor][range.clone()], "{quantity:?} {range:?} of {tensor}");
+        }
+    }
+
+    let object = manifest.tensors.iter().find(|t| t.name == "c").unwrap().object.clone();
+    let mut bad = folder.get(&object).unwrap().to_vec();
+    bad[(10 << 20) + 5] ^= 1;
+    folder.put(&object, Bytes::from(bad)).unwrap();
+    read("c", Quantity::Weights, 0..1 << 20).unwrap();
+    let error = read("c", Quantity::Weights, 0..3 << 20).unwrap_err();
+    assert!(matches!(error, CheckpointError::Hash { start, .. } if start == 10 << 20), "{error}");
 }
 
 #[test]

@@ -1,66 +1,38 @@
-//! Objects are read in ranges, several at once, and every range is verified before anyone sees it.
+//! Ranges of objects, read several at once, each verified before anyone sees it, straight to where they are wanted.
 //!
-//! The manifest has a SHA-256 for each block of each object, so ranges verify in any order and on any thread. One
-//! listing finds what is missing or has the wrong size before anything is read; no memory is set aside on the word of
-//! a manifest alone.
+//! The manifest has a SHA-256 for each block of each object, so ranges verify in any order and on any thread. One listing
+//! finds what is missing or has the wrong size before anything is read; no memory is set aside on the word of a manifest
+//! alone. A thread holds one request at a time.
 
 use std::collections::HashMap;
 use std::ops::Range;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc;
+use std::sync::{Mutex, PoisonError};
 use std::thread;
 
-use bytes::Bytes;
 use common::checkpoint_layout::ObjectEntry;
+use common::parallel;
+use common::sha256::sha256_each;
 use common::storage::{Folder, StorageError};
-use common::token_shard::{BLOCK_BYTES, hex_sha256};
+use common::token_shard::{BLOCK_BYTES, hex};
 
 use super::CheckpointError;
+use super::tensor_file::ELEMENT_BYTES;
 
-/// Size of one request; a whole number of blocks.
-const RANGE_BYTES: u64 = 32 * BLOCK_BYTES;
+/// Size of one request to a store; a whole number of blocks.
+const REQUEST_BYTES: u64 = 8 * BLOCK_BYTES;
+/// The same to a local disk: as much as stays in a processor's cache, and two blocks, which are hashed side by side.
+const LOCAL_REQUEST_BYTES: u64 = 2 * BLOCK_BYTES;
 
-/// Reads and verifies `objects` of the checkpoint in `folder` and shows each to `visit`, whole, as it arrives.
-///
-/// At most `storage.concurrency` ranges are in flight. The first error ends the reading.
-pub(super) fn for_each_object(
-    folder: &Folder,
-    objects: &[&ObjectEntry],
-    mut visit: impl FnMut(&ObjectEntry, &[u8]) -> Result<(), CheckpointError>,
-) -> Result<(), CheckpointError> {
-    check_sizes(folder, objects)?;
-    let tasks: Vec<Task<'_>> = objects.iter().enumerate().flat_map(|(i, object)| tasks_of(i, object)).collect();
-    let next = AtomicUsize::new(0);
-    let threads = folder.concurrency().clamp(1, tasks.len().max(1));
-    let (sender, receiver) = mpsc::sync_channel(threads);
-    thread::scope(|scope| {
-        for _ in 0..threads {
-            let (sender, next, tasks) = (sender.clone(), &next, &tasks);
-            scope.spawn(move || {
-                // The receiver goes away at the first error; the rest need not be read then.
-                while let Some(task) = tasks.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    if sender.send((task, task.read(folder))).is_err() {
-                        return;
-                    }
-                }
-            });
-        }
-        drop(sender);
-        let mut arriving: HashMap<usize, Arriving> = HashMap::new();
-        for (task, content) in receiver {
-            let content = content?;
-            let arrived = arriving.entry(task.index).or_insert_with(|| Arriving::new(task.object.bytes));
-            if arrived.add(task.range.start, &content) {
-                visit(task.object, &arrived.content)?;
-                arriving.remove(&task.index);
-            }
-        }
-        Ok(())
-    })
+/// Float32 values of an object that are wanted, and where they go.
+pub(super) struct Values<'a> {
+    pub object: &'a ObjectEntry,
+    /// Where they begin in the object, in bytes; a multiple of an element's.
+    pub start: u64,
+    pub to: &'a mut [f32],
 }
 
-/// Compares a listing with the manifest.
-fn check_sizes(folder: &Folder, objects: &[&ObjectEntry]) -> Result<(), CheckpointError> {
+/// Compares a listing with the manifest's `objects`.
+pub(super) fn check_sizes(folder: &Folder, objects: &[ObjectEntry]) -> Result<(), CheckpointError> {
     let present: HashMap<String, u64> = folder.list()?.into_iter().map(|o| (o.name, o.bytes)).collect();
     for object in objects {
         let (url, expected) = (folder.url_of(&object.name), object.bytes);
@@ -73,71 +45,213 @@ fn check_sizes(folder: &Folder, objects: &[&ObjectEntry]) -> Result<(), Checkpoi
     Ok(())
 }
 
-/// One range of one object.
-struct Task<'a> {
-    index: usize,
+/// Reads `values` to where they go.
+pub(super) fn read_values(folder: &Folder, mut values: Vec<Values<'_>>) -> Result<(), CheckpointError> {
+    values.sort_by(|a, b| (&a.object.name, a.start).cmp(&(&b.object.name, b.start)));
+    let mut requests: Vec<Request<'_>> = Vec::new();
+    for Values { object, mut start, mut to } in values {
+        while !to.is_empty() {
+            let request = match requests.last_mut() {
+                Some(last) if last.has_room_at(object, start) => last,
+                _ => {
+                    requests.push(Request::at(object, start, request_bytes(folder)));
+                    let last = requests.len() - 1;
+                    &mut requests[last]
+                }
+            };
+            (start, to) = request.take(start, to);
+        }
+    }
+    read_requests(folder, requests)
+}
+
+/// Reads and hashes `objects`, whole: their blocks, and the whole of each. Bytes that are wrong are read once more.
+pub(super) fn verify_objects(folder: &Folder, objects: &[&ObjectEntry]) -> Result<(), CheckpointError> {
+    let verify = |object: &&ObjectEntry| match verify_object(folder, object) {
+        Err(error @ CheckpointError::Hash { .. }) => {
+            tracing::warn!("reading once more: {error}");
+            verify_object(folder, object)
+        }
+        result => result,
+    };
+    parallel::map(objects, threads(folder), verify).into_iter().collect()
+}
+
+fn verify_object(folder: &Folder, object: &ObjectEntry) -> Result<(), CheckpointError> {
+    let (mut hash, mut buffer) = (ObjectEntry::hash(), Vec::new());
+    for start in (0..object.bytes).step_by(REQUEST_BYTES as usize) {
+        fill(folder, object, &(start..object.bytes.min(start + REQUEST_BYTES)), &mut buffer)?;
+        hash.update(&buffer);
+    }
+    let got = ObjectEntry::hashed(&object.name, object.bytes, hash);
+    for (i, (got, expected)) in got.block_sha256.iter().zip(&object.block_sha256).enumerate() {
+        check_hash(folder, object, block(object, i), got, expected)?;
+    }
+    check_hash(folder, object, 0..object.bytes, &got.sha256, &object.sha256)
+}
+
+/// The bytes `range` of an object, verified.
+pub(super) fn read_bytes(folder: &Folder, object: &ObjectEntry, range: Range<u64>) -> Result<Vec<u8>, CheckpointError> {
+    let start = range.start / BLOCK_BYTES * BLOCK_BYTES;
+    let blocks = start..range.end.next_multiple_of(BLOCK_BYTES).min(object.bytes);
+    let mut buffer = Vec::new();
+    read_verified(folder, object, &blocks, &mut buffer)?;
+    Ok(buffer[(range.start - start) as usize..(range.end - start) as usize].to_vec())
+}
+
+fn request_bytes(folder: &Folder) -> u64 {
+    if folder.local().is_some() { LOCAL_REQUEST_BYTES } else { REQUEST_BYTES }
+}
+
+/// So many requests at once; to a local disk no more than there are cores that can hash what comes.
+fn threads(folder: &Folder) -> usize {
+    match folder.local() {
+        Some(_) => parallel::cores().min(folder.concurrency()),
+        None => folder.concurrency(),
+    }
+}
+
+/// Whole blocks of one object, and what of them is wanted.
+struct Request<'a> {
     object: &'a ObjectEntry,
-    range: Range<u64>,
+    /// The blocks' bytes in the object.
+    blocks: Range<u64>,
+    /// The blocks end here at most.
+    limit: u64,
+    /// Where in the object each piece begins, and where it goes.
+    pieces: Vec<(u64, &'a mut [f32])>,
 }
 
-fn tasks_of(index: usize, object: &ObjectEntry) -> impl Iterator<Item = Task<'_>> {
-    (0..object.bytes.div_ceil(RANGE_BYTES)).map(move |i| {
-        let start = i * RANGE_BYTES;
-        Task { index, object, range: start..object.bytes.min(start + RANGE_BYTES) }
-    })
-}
-
-impl Task<'_> {
-    /// Reads the range; where its hash is wrong, once more, since bytes flip on the wire as well as on disks.
-    fn read(&self, folder: &Folder) -> Result<Bytes, CheckpointError> {
-        match self.read_once(folder) {
-            Err(error @ CheckpointError::Hash { .. }) => {
-                tracing::warn!("reading once more: {error}");
-                self.read_once(folder)
-            }
-            result => result,
-        }
+impl<'a> Request<'a> {
+    /// For what begins at byte `start`: nothing yet.
+    fn at(object: &'a ObjectEntry, start: u64, length: u64) -> Self {
+        let first = start / BLOCK_BYTES * BLOCK_BYTES;
+        Request { object, blocks: first..first, limit: object.bytes.min(first + length), pieces: Vec::new() }
     }
 
-    fn read_once(&self, folder: &Folder) -> Result<Bytes, CheckpointError> {
-        let (object, url) = (self.object, || folder.url_of(&self.object.name));
-        let content = match folder.get_range(&object.name, self.range.clone()) {
-            Err(StorageError::NotFound { .. }) => Err(CheckpointError::Missing { url: url(), expected: object.bytes }),
-            other => other.map_err(CheckpointError::from),
-        }?;
-        let got = self.range.start + content.len() as u64;
-        if got != self.range.end {
-            return Err(CheckpointError::Size { url: url(), expected: object.bytes, got });
-        }
-        let first = (self.range.start / BLOCK_BYTES) as usize;
-        for (i, block) in content.chunks(BLOCK_BYTES as usize).enumerate() {
-            let (expected, got) = (&object.block_sha256[first + i], hex_sha256(block));
-            if got != *expected {
-                let start = (first + i) as u64 * BLOCK_BYTES;
-                let end = start + block.len() as u64;
-                return Err(CheckpointError::Hash { url: url(), start, end, expected: expected.clone(), got });
+    /// Whether what begins at byte `start` of `object` goes into the same request, without a block between that nobody wants.
+    fn has_room_at(&self, object: &ObjectEntry, start: u64) -> bool {
+        std::ptr::eq(self.object, object) && start / BLOCK_BYTES * BLOCK_BYTES <= self.blocks.end && start < self.limit
+    }
+
+    /// Takes as much of `to` as there is room for. Where the rest begins, and the rest.
+    fn take(&mut self, start: u64, to: &'a mut [f32]) -> (u64, &'a mut [f32]) {
+        let room = (self.limit - start) as usize / ELEMENT_BYTES;
+        let (piece, rest) = to.split_at_mut(room.min(to.len()));
+        let end = start + (piece.len() * ELEMENT_BYTES) as u64;
+        self.blocks.end = end.next_multiple_of(BLOCK_BYTES).min(self.object.bytes);
+        self.pieces.push((start, piece));
+        (end, rest)
+    }
+
+    /// Reads and verifies the blocks, by way of `buffer`, and puts every piece in its place.
+    fn fulfil(self, folder: &Folder, buffer: &mut Vec<u8>) -> Result<(), CheckpointError> {
+        read_verified(folder, self.object, &self.blocks, buffer)?;
+        for (start, piece) in self.pieces {
+            let bytes = &buffer[(start - self.blocks.start) as usize..][..piece.len() * ELEMENT_BYTES];
+            for (to, from) in piece.iter_mut().zip(bytes.as_chunks().0) {
+                *to = f32::from_le_bytes(*from);
             }
         }
-        Ok(content)
+        Ok(())
     }
 }
 
-/// An object of which some ranges are here.
-struct Arriving {
-    content: Vec<u8>,
-    missing_bytes: usize,
+/// Fulfils `requests` on several threads; the first error ends all.
+fn read_requests(folder: &Folder, requests: Vec<Request<'_>>) -> Result<(), CheckpointError> {
+    let threads = threads(folder).clamp(1, requests.len().max(1));
+    let queue = Mutex::new(requests.into_iter());
+    let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).next();
+    let failed = Mutex::new(None);
+    let work = || {
+        let mut buffer = Vec::new();
+        while let Some(request) = next() {
+            if let Err(error) = request.fulfil(folder, &mut buffer) {
+                // What nobody has begun with is not read any more.
+                queue.lock().unwrap_or_else(PoisonError::into_inner).by_ref().for_each(drop);
+                failed.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+            }
+        }
+    };
+    thread::scope(|scope| {
+        (1..threads).for_each(|_| drop(scope.spawn(work)));
+        work();
+    });
+    failed.into_inner().unwrap_or_else(PoisonError::into_inner).map_or(Ok(()), Err)
 }
 
-impl Arriving {
-    fn new(bytes: u64) -> Self {
-        Arriving { content: vec![0; bytes as usize], missing_bytes: bytes as usize }
+/// Reads `blocks` of an object into `buffer`; where a hash is wrong, once more, since bytes flip on the wire as well as on disks.
+fn read_verified(
+    folder: &Folder,
+    object: &ObjectEntry,
+    blocks: &Range<u64>,
+    buffer: &mut Vec<u8>,
+) -> Result<(), CheckpointError> {
+    match read_once(folder, object, blocks, buffer) {
+        Err(error @ CheckpointError::Hash { .. }) => {
+            tracing::warn!("reading once more: {error}");
+            read_once(folder, object, blocks, buffer)
+        }
+        result => result,
     }
+}
 
-    /// Puts a range in its place; true when it was the last.
-    fn add(&mut self, start: u64, range: &[u8]) -> bool {
-        let start = start as usize;
-        self.content[start..start + range.len()].copy_from_slice(range);
-        self.missing_bytes -= range.len();
-        self.missing_bytes == 0
+fn read_once(
+    folder: &Folder,
+    object: &ObjectEntry,
+    blocks: &Range<u64>,
+    buffer: &mut Vec<u8>,
+) -> Result<(), CheckpointError> {
+    fill(folder, object, blocks, buffer)?;
+    let first = (blocks.start / BLOCK_BYTES) as usize;
+    let hashes = sha256_each(buffer.chunks(BLOCK_BYTES as usize));
+    for (i, (got, expected)) in hashes.iter().zip(&object.block_sha256[first..]).enumerate() {
+        check_hash(folder, object, block(object, first + i), &hex(got), expected)?;
+    }
+    Ok(())
+}
+
+/// Reads bytes `range` of an object into `buffer`.
+fn fill(
+    folder: &Folder,
+    object: &ObjectEntry,
+    range: &Range<u64>,
+    buffer: &mut Vec<u8>,
+) -> Result<(), CheckpointError> {
+    let (url, expected) = (|| folder.url_of(&object.name), object.bytes);
+    buffer.resize((range.end - range.start) as usize, 0);
+    let got = match folder.read_into(&object.name, range.start, buffer) {
+        Err(StorageError::NotFound { .. }) => return Err(CheckpointError::Missing { url: url(), expected }),
+        other => range.start + other? as u64,
+    };
+    match got == range.end {
+        true => Ok(()),
+        false => Err(CheckpointError::Size { url: url(), expected, got }),
+    }
+}
+
+/// Where block number `index` lies.
+fn block(object: &ObjectEntry, index: usize) -> Range<u64> {
+    let start = index as u64 * BLOCK_BYTES;
+    start..object.bytes.min(start + BLOCK_BYTES)
+}
+
+fn check_hash(
+    folder: &Folder,
+    object: &ObjectEntry,
+    bytes: Range<u64>,
+    got: &str,
+    expected: &str,
+) -> Result<(), CheckpointError> {
+    let (got, expected) = (got.to_owned(), expected.to_owned());
+    match got == expected {
+        true => Ok(()),
+        false => Err(CheckpointError::Hash {
+            url: folder.url_of(&object.name),
+            start: bytes.start,
+            end: bytes.end,
+            expected,
+            got,
+        }),
     }
 }

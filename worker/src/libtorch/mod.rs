@@ -3,8 +3,10 @@
 //! - this file: operators that tch lacks.
 //! - [`streams`]: streams and events of a GPU.
 //! - [`cuda`]: loading the CUDA libraries.
+//! - [`host_memory`]: host memory that tensors are copied to and files are written from.
 
 pub mod cuda;
+pub mod host_memory;
 pub mod streams;
 
 use std::ffi::{CStr, c_char};

@@ -55,7 +55,7 @@ struct Slice {
     not_decayed: Vec<AdamWRange>,
 }
 
-/// A part of one parameter's optimizer state on this rank.
+/// A part of one parameter's optimizer state on this rank; views of it.
 pub struct StatePart {
     /// Index of the parameter in the layout.
     pub parameter: usize,
@@ -67,6 +67,14 @@ pub struct StatePart {
     pub exp_avg: Tensor,
     /// Second moments.
     pub exp_avg_sq: Tensor,
+}
+
+impl Clone for StatePart {
+    /// Other views of the same.
+    fn clone(&self) -> Self {
+        let [master, exp_avg, exp_avg_sq] = [&self.master, &self.exp_avg, &self.exp_avg_sq].map(Tensor::shallow_clone);
+        StatePart { parameter: self.parameter, elements: self.elements.clone(), master, exp_avg, exp_avg_sq }
+    }
 }
 
 impl Optimizer {
@@ -164,6 +172,16 @@ impl Optimizer {
     pub fn state_bytes(&self) -> usize {
         let tensors = [Some(&self.exp_avg), Some(&self.exp_avg_sq), self.master.as_ref()];
         tensors.into_iter().flatten().map(|t| t.numel() * t.kind().elt_size_in_bytes()).sum()
+    }
+
+    /// Which ranges of the flat layout this rank updates, ascending.
+    pub fn ranges(&self) -> Vec<Range<usize>> {
+        self.slices.iter().map(|slice| slice.range.clone()).collect()
+    }
+
+    /// First and second moments of [`ranges`](Self::ranges), one after the other; views of them.
+    pub fn moments(&self) -> [Tensor; 2] {
+        [self.exp_avg.shallow_clone(), self.exp_avg_sq.shallow_clone()]
     }
 
     /// The state of this rank, cut at the borders of parameters; views of it, unpadded.

@@ -6,7 +6,7 @@
 //! - [`agree`]: what the ranks tell each other in every step.
 //! - [`communication`]: whether they wait for each other too long.
 //! - [`save`]: checkpoints in the background, and resuming from them.
-//! - [`snapshot`]: between the tensors of a run and what a checkpoint holds of them.
+//! - [`snapshot`], [`restore`]: from the tensors of a run to what a checkpoint holds of them, and back.
 //! - [`observe`]: metrics, events, and what a person sees.
 //! - [`profile`]: a trace of some steps.
 
@@ -15,6 +15,7 @@ pub mod communication;
 pub mod observe;
 pub mod profile;
 pub mod readback;
+pub mod restore;
 pub mod save;
 pub mod snapshot;
 pub mod state;

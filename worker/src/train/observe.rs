@@ -2,9 +2,9 @@
 
 use std::cell::RefCell;
 use std::sync::mpsc::Receiver;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use common::metrics::{RecordWriter, StepRecord, ValidationRecord};
+use common::metrics::{RecordWriter, SaveRecord, StepRecord, ValidationRecord};
 use common::storage::{Folder, StorageError};
 use common::worker_contract::FromRank;
 use serde::Serialize;
@@ -111,6 +111,13 @@ impl Observer {
             tracing::info!("step {}: validation loss {:.4}", record.step, record.validation_loss);
         }
         self.control.send(&FromRank::Validation(record));
+    }
+
+    /// Records what a checkpoint of `step` cost, which was begun at `begun` and let training stand still for `stall`.
+    pub fn save(&self, step: u64, begun: Instant, stall: Duration) {
+        let Some(writers) = &self.writers else { return };
+        let (save_stall_ms, save_seconds) = (milliseconds(stall), begun.elapsed().as_secs_f64());
+        writers.metrics.append(&SaveRecord { step, save_stall_ms, save_seconds });
     }
 
     /// Tells a person, and records, how fast ranks exchange.

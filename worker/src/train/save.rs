@@ -6,17 +6,19 @@
 //! [`FAILURES_MAX`] saves in a row have failed.
 
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
-use common::checkpoint_layout::{CheckpointName, ParameterShape};
+use common::checkpoint_layout::CheckpointName;
 use common::config::{RawConfig, RunConfig};
 use common::storage::Folder;
 use common::worker_contract::ExitCode;
 use serde::{Deserialize, Serialize};
 
 use super::observe::Observer;
-use super::snapshot::{restore, shapes, snapshot};
+use super::restore::{Restored, restore_newest};
+use super::snapshot::Snapshots;
 use super::state::TrainState;
-use crate::checkpoint::{self, CheckpointError, ManifestHeader, RankObjects, Restored};
+use crate::checkpoint::{self, CheckpointError, ManifestHeader, RankObjects};
 use crate::data::{DataSet, TrainingData};
 use crate::error::JobError;
 use crate::world::World;
@@ -30,6 +32,9 @@ pub struct Saver<'a> {
     run: Folder,
     data: DataIdentity,
     stage: Stage,
+    snapshots: Snapshots,
+    /// When the save under way was begun, and how long training stood still for it.
+    begun: (Instant, Duration),
     /// Step of the newest checkpoint that this attempt has committed or resumed from.
     saved_step: Option<u64>,
     failures: u32,
@@ -62,17 +67,17 @@ impl<'a> Saver<'a> {
         // All data sets have the tokenizer of the config.
         let tokenizer_hash = data.sets()[0].tokenizer_hash().to_owned();
         let data = DataIdentity { tokenizer_hash, sequences: data.sets().iter().map(DataSet::sequences).sum() };
-        Ok(Saver { world, run, data, stage: Stage::Idle, saved_step: None, failures: 0 })
+        let (snapshots, begun) = (Snapshots::default(), (Instant::now(), Duration::ZERO));
+        Ok(Saver { world, run, data, stage: Stage::Idle, snapshots, begun, saved_step: None, failures: 0 })
     }
 
     /// Puts the newest checkpoint that every rank can read into `state`; leaves it alone where there is none.
     pub fn resume(&mut self, state: &mut TrainState, observer: &Observer) -> Result<(), JobError> {
-        let expected = shapes(&state.model);
-        let Some(restored) = self.newest_of_all(&expected)? else { return Ok(()) };
+        let (on_corrupt, ranks) = (self.world.config.checkpoint.on_corrupt, self.world.collectives.as_ref());
+        let Some(restored) = restore_newest(state, &self.run, on_corrupt, ranks)? else { return Ok(()) };
         restored.skipped.iter().for_each(|reason| observer.trouble(format!("skipped a checkpoint: {reason}")));
         self.check_is_same_run(&restored)?;
-        let Restored { name, manifest, state: saved, .. } = restored;
-        restore(state, &saved);
+        let Restored { name, manifest, .. } = restored;
         state.norms.restore(&manifest.grad_norms);
         state.step = name.step;
         state.consumed = manifest.sequences_consumed;
@@ -98,6 +103,7 @@ impl<'a> Saver<'a> {
             observer.trouble(format!("step {}: no save, since the one before is still under way", state.step));
             return Ok(());
         }
+        let start = Instant::now();
         let ranks = self.world.collectives.as_ref();
         let name = checkpoint::new_name(state.step, self.world.attempt);
         let name = ranks.broadcast_bytes(&serde_json::to_vec(&name).unwrap_or_default())?;
@@ -114,11 +120,12 @@ impl<'a> Saver<'a> {
             config: self.world.config.to_toml(),
             model: self.world.config.model.clone(),
         };
-        let snapshot = snapshot(state, ranks)?;
+        let snapshot = self.snapshots.take(state, ranks)?;
         let folder = checkpoint::folder_of(&self.run, &header.name);
-        let (rank, size) = (ranks.rank(), ranks.world_size());
-        let writer = std::thread::spawn(move || checkpoint::write_rank(&folder, rank, size, snapshot));
+        let bytes_per_s = self.world.config.checkpoint.max_upload_bytes_per_s;
+        let writer = std::thread::spawn(move || checkpoint::write_rank(&folder, snapshot, bytes_per_s));
         self.stage = Stage::Writing { header, writer };
+        self.begun = (start, start.elapsed());
         Ok(())
     }
 
@@ -148,7 +155,7 @@ impl<'a> Saver<'a> {
 
     fn wait(&mut self, observer: &Observer) -> Result<(), JobError> {
         while !matches!(self.stage, Stage::Idle) {
-            std::thread::sleep(std::time::Duration::from_millis(2));
+            std::thread::sleep(Duration::from_millis(2));
             let is_busy = self.world.collectives.agree_any(u32::from(self.is_busy()))? != 0;
             self.follow(is_busy, observer)?;
         }
@@ -224,6 +231,8 @@ impl<'a> Saver<'a> {
             Ok(None) => {
                 self.saved_step = Some(name.step);
                 self.failures = 0;
+                let (begun, stall) = self.begun;
+                observer.save(name.step, begun, stall);
                 observer.notice(format!("committed {}", checkpoint::folder_of(&self.run, &name).url()));
                 Ok(())
             }
@@ -247,32 +256,6 @@ impl<'a> Saver<'a> {
         }
         observer.trouble(format!("{text}; the run goes on, and the next save tries again"));
         Ok(())
-    }
-
-    /// The newest checkpoint that all ranks can read. Ranks read it at the same time, each for itself; where one had to
-    /// fall back, all take the oldest that any of them took.
-    fn newest_of_all(&self, expected: &[ParameterShape]) -> Result<Option<Restored>, JobError> {
-        let on_corrupt = self.world.config.checkpoint.on_corrupt;
-        let mine = checkpoint::restore_newest(&self.run, on_corrupt, expected)?;
-        let name = mine.as_ref().map(|restored| restored.name.clone());
-        let names = self.world.collectives.gather_bytes(&serde_json::to_vec(&name).unwrap_or_default())?;
-        let names: Vec<Option<CheckpointName>> =
-            names.iter().map(|name| serde_json::from_slice(name).unwrap_or_default()).collect();
-        let blind = names.iter().position(Option::is_none);
-        let Some(oldest) = names.into_iter().flatten().min() else { return Ok(None) };
-        if let Some(rank) = blind {
-            return Err(JobError::Usage(format!(
-                "rank {rank} sees no checkpoint in {}, others see {oldest}: all ranks must reach the same run.output",
-                self.run.url()
-            )));
-        }
-        if name.as_ref() == Some(&oldest) {
-            return Ok(mine);
-        }
-        let (folder, manifest) = checkpoint::read_manifest(&self.run, &oldest)?;
-        let state = checkpoint::read_state(&folder, &manifest)?;
-        let skipped = mine.map_or_else(Vec::new, |restored| restored.skipped);
-        Ok(Some(Restored { name: oldest, manifest, state, skipped }))
     }
 
     /// Refuses to resume where the place in the data would mean another one: what was trained on would be repeated, or

@@ -1,14 +1,24 @@
-//! Between the tensors of a run and what a checkpoint holds of them.
+//! From the tensors of a run to what a checkpoint holds of them.
+
+use std::ops::Range;
+use std::sync::Arc;
 
 use common::checkpoint_layout::{ParameterShape, RankShare, plan_save};
-use tch::{Device, Kind, Tensor};
+use tch::{Device, TchError, Tensor};
 
 use super::state::TrainState;
-use crate::checkpoint::{HostSlice, HostTensor, RankSnapshot, RestoredState};
+use crate::checkpoint::{Place, RankLayout, RankSnapshot};
 use crate::collectives::Collectives;
 use crate::error::JobError;
+use crate::libtorch::copy_without_waiting;
+use crate::libtorch::host_memory::HostMemory;
+use crate::libtorch::streams::Stream;
 use crate::model::Gpt2;
 use crate::optimizer::StatePart;
+
+/// Elements of float32 to whose multiples objects are aligned in memory.
+const ALIGNMENT: usize = 16;
+const ELEMENT_BYTES: usize = size_of::<f32>();
 
 /// The model's parameters as a checkpoint names them.
 pub fn shapes(model: &Gpt2) -> Vec<ParameterShape> {
@@ -17,83 +27,128 @@ pub fn shapes(model: &Gpt2) -> Vec<ParameterShape> {
     model.layout.parameters.iter().map(shape).collect()
 }
 
-/// A copy of this rank's share of the state: nothing that is written later can leak into it. All ranks must call this
-/// together.
-pub fn snapshot(state: &mut TrainState, ranks: &dyn Collectives) -> Result<RankSnapshot, JobError> {
-    state.weights_are_here()?;
-    let shares = plan_save(&shapes(&state.model), ranks.world_size());
-    let share = &shares[ranks.rank().index()];
-    let tensors = tensors(state, ranks, share)?;
-    let parts = state.optimizer.parts(&state.model.layout);
-    let slices = match state.is_divided() {
-        // Nobody else has them.
-        true => parts.iter().map(|part| slice(state, part, part.elements.clone())).collect(),
-        false => parts.iter().flat_map(|part| in_share(state, part, share)).collect(),
-    };
-    Ok(RankSnapshot { tensors, slices })
+/// Takes snapshots of a state, into host memory that it keeps from one to the next: new memory would have to be found,
+/// cleared and on a GPU's host pinned while training waits.
+#[derive(Default)]
+pub struct Snapshots {
+    memory: Option<Arc<HostMemory>>,
 }
 
-/// The whole tensors of `share`, put together bucket by bucket, so that no rank ever holds more than a bucket of what is
-/// not its own.
-fn tensors(state: &TrainState, ranks: &dyn Collectives, share: &RankShare) -> Result<Vec<HostTensor>, JobError> {
+impl Snapshots {
+    /// A copy of this rank's share of the state: nothing that is written later can leak into it. All ranks must call this
+    /// together.
+    pub fn take(&mut self, state: &mut TrainState, ranks: &dyn Collectives) -> Result<RankSnapshot, JobError> {
+        state.weights_are_here()?;
+        let shapes = shapes(&state.model);
+        let shares = plan_save(&shapes, ranks.world_size());
+        let share = &shares[ranks.rank().index()];
+        let slices = slices(state, share);
+        let named = |(part, range): &(StatePart, Range<usize>)| {
+            let elements = range.start as u64..range.end as u64;
+            (shapes[part.parameter].name.clone(), elements)
+        };
+        let tensors = share.tensors.iter().map(|i| shapes[*i].clone()).collect();
+        let layout = RankLayout::new(ranks.rank(), ranks.world_size(), tensors, slices.iter().map(named).collect())?;
+
+        let mut image = Image::of(&layout, self.memory(&layout, state.device())?);
+        copy_weights(state, ranks, share, &layout, &mut image)?;
+        for ((part, range), [exp_avg, exp_avg_sq]) in slices.iter().zip(layout.slices()) {
+            let (start, length) = ((range.start - part.elements.start) as i64, range.len() as i64);
+            image.copy(&part.exp_avg.narrow(0, start, length), &exp_avg, 0)?;
+            image.copy(&part.exp_avg_sq.narrow(0, start, length), &exp_avg_sq, 0)?;
+        }
+        if let Device::Cuda(index) = state.device() {
+            Stream::current(index)?.record()?.synchronize()?;
+        }
+        let memory = Arc::new(image.memory);
+        self.memory = Some(memory.clone());
+        let bytes = memory.share();
+        let content =
+            |(start, length): (usize, usize)| bytes.slice(start * ELEMENT_BYTES..start * ELEMENT_BYTES + length);
+        let contents = image.starts.into_iter().zip(layout.object_bytes()).map(content).collect();
+        Ok(RankSnapshot::new(layout, contents)?)
+    }
+
+    /// Memory for the objects of `layout`: that of the snapshot before, unless somebody still reads it.
+    fn memory(&mut self, layout: &RankLayout, device: Device) -> Result<HostMemory, TchError> {
+        let elements = layout.object_bytes().map(aligned_elements).sum();
+        match self.memory.take().and_then(Arc::into_inner) {
+            Some(memory) if memory.elements() >= elements => Ok(memory),
+            _ => HostMemory::new(elements, device),
+        }
+    }
+}
+
+fn aligned_elements(bytes: usize) -> usize {
+    (bytes / ELEMENT_BYTES).next_multiple_of(ALIGNMENT)
+}
+
+/// Objects as they will be written, one after the other in memory.
+struct Image {
+    memory: HostMemory,
+    /// Where each object starts, in elements.
+    starts: Vec<usize>,
+}
+
+impl Image {
+    /// With the objects' headers in place.
+    fn of(layout: &RankLayout, mut memory: HostMemory) -> Self {
+        let mut end = 0;
+        let place = |bytes| {
+            let start = end;
+            end += aligned_elements(bytes);
+            start
+        };
+        let starts: Vec<usize> = layout.object_bytes().map(place).collect();
+        for (start, header) in starts.iter().zip(layout.headers()) {
+            let floats: Vec<f32> = header.as_chunks().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect();
+            let to = memory.floats().narrow(0, *start as i64, floats.len() as i64);
+            to.shallow_clone().copy_(&Tensor::from_slice(&floats));
+        }
+        Image { memory, starts }
+    }
+
+    /// Starts to copy `from`, a float32 tensor of any device, to `place`, from element `skipped` of it on.
+    fn copy(&mut self, from: &Tensor, place: &Place, skipped: usize) -> Result<(), TchError> {
+        let start = self.starts[place.object] + place.bytes.start / ELEMENT_BYTES + skipped;
+        copy_without_waiting(from, &self.memory.floats().narrow(0, start as i64, from.numel() as i64))
+    }
+}
+
+/// Copies the whole tensors of `share`, put together bucket by bucket, so that no rank ever holds more than a bucket of what
+/// is not its own.
+fn copy_weights(
+    state: &TrainState,
+    ranks: &dyn Collectives,
+    share: &RankShare,
+    layout: &RankLayout,
+    image: &mut Image,
+) -> Result<(), JobError> {
     let parameters = &state.model.layout.parameters;
-    let empty = |i: &usize| {
-        let p = &parameters[*i];
-        HostTensor { name: p.name.clone(), shape: p.shape.clone(), data: vec![0.0; p.elements] }
-    };
-    let mut tensors: Vec<HostTensor> = share.tensors.iter().map(empty).collect();
+    let places: Vec<Place> = layout.tensors().collect();
     state.for_each_master_bucket(ranks, |bucket, weights| {
         for (parameter, range) in state.model.layout.overlapping(bucket) {
             if let Ok(index) = share.tensors.binary_search(&parameter) {
-                let (start, from) = (parameters[parameter].start, range.start - bucket.start);
-                let to = &mut tensors[index].data[range.start - start..range.end - start];
-                copy_to_host(&weights.narrow(0, from as i64, range.len() as i64), to);
+                let from = weights.narrow(0, (range.start - bucket.start) as i64, range.len() as i64);
+                image.copy(&from, &places[index], range.start - parameters[parameter].start)?;
             }
         }
-    })?;
-    Ok(tensors)
+        Ok(())
+    })
 }
 
-/// What `share` has of `part`.
-fn in_share(state: &TrainState, part: &StatePart, share: &RankShare) -> Vec<HostSlice> {
-    let of_parameter = share.slices.iter().filter(|slice| slice.parameter == part.parameter);
-    let overlap = |slice: &common::checkpoint_layout::SliceRange| {
-        part.elements.start.max(slice.start as usize)..part.elements.end.min(slice.end as usize)
-    };
-    of_parameter.map(overlap).filter(|range| !range.is_empty()).map(|range| slice(state, part, range)).collect()
-}
-
-/// Elements `range` of the parameter that `part` is of.
-fn slice(state: &TrainState, part: &StatePart, range: std::ops::Range<usize>) -> HostSlice {
-    let host = |tensor: &Tensor| {
-        let mut values = vec![0.0; range.len()];
-        let start = (range.start - part.elements.start) as i64;
-        copy_to_host(&tensor.narrow(0, start, range.len() as i64), &mut values);
-        values
-    };
-    HostSlice {
-        tensor: state.model.layout.parameters[part.parameter].name.clone(),
-        start: range.start as u64,
-        end: range.end as u64,
-        exp_avg: host(&part.exp_avg),
-        exp_avg_sq: host(&part.exp_avg_sq),
+/// What this rank saves of the moments: elements of parts of them.
+fn slices(state: &TrainState, share: &RankShare) -> Vec<(StatePart, Range<usize>)> {
+    let parts = state.optimizer.parts(&state.model.layout);
+    if state.is_divided() {
+        // Nobody else has them.
+        return parts.into_iter().map(|part| (part.clone(), part.elements)).collect();
     }
-}
-
-/// The elements of a float32 tensor, wherever it is.
-fn copy_to_host(tensor: &Tensor, to: &mut [f32]) {
-    tensor.to_device(Device::Cpu).to_kind(Kind::Float).copy_data(to, to.len());
-}
-
-/// Puts restored weights and moments into the state's tensors.
-pub fn restore(state: &mut TrainState, saved: &RestoredState) {
-    let _no_grad = tch::no_grad_guard();
-    state.set_weights(|layout, flat| layout.load(flat, &saved.weights));
-    let layout = &state.model.layout;
-    for part in state.optimizer.parts(layout) {
-        let name = &layout.parameters[part.parameter].name;
-        for (mut to, from) in [(part.exp_avg, &saved.exp_avg), (part.exp_avg_sq, &saved.exp_avg_sq)] {
-            to.copy_(&Tensor::from_slice(&from[name][part.elements.clone()]));
-        }
-    }
+    let overlaps = |part: &StatePart| {
+        let of_parameter = share.slices.iter().filter(|slice| slice.parameter == part.parameter);
+        let overlap = of_parameter
+            .map(|slice| part.elements.start.max(slice.start as usize)..part.elements.end.min(slice.end as usize));
+        overlap.filter(|range| !range.is_empty()).map(|range| (part.clone(), range)).collect::<Vec<_>>()
+    };
+    parts.iter().flat_map(overlaps).collect()
 }

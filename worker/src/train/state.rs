@@ -9,7 +9,7 @@ use common::config::{OnBadNorm, Precision, Recompute, RunConfig};
 use common::cost::StepCost;
 use common::lr_schedule::LrSchedule;
 use common::topology::{Rank, WorldSize};
-use tch::{Device, Kind, Tensor};
+use tch::{Device, Kind, TchError, Tensor};
 
 use super::readback::Readback;
 use super::timeline::{Mark, Phase, Phases, Timeline};
@@ -170,16 +170,30 @@ impl TrainState {
 
     /// Lets `fill` write all weights, float32, into a flat tensor in host memory, and takes them over.
     pub fn set_weights(&mut self, fill: impl FnOnce(&Layout, &Tensor)) {
-        let _no_grad = tch::no_grad_guard();
-        let layout = &self.model.layout;
-        let is_plain = self.model.flat.kind() == Kind::Float && self.model.flat.device() == Device::Cpu;
-        if is_plain {
-            return fill(layout, &self.model.flat);
+        let weights = self.host_weights();
+        fill(&self.model.layout, &weights);
+        self.set_weights_from(&weights);
+    }
+
+    /// Room for all weights, flat, float32, in host memory: the model's own where they are that. Padding in it is zero.
+    pub fn host_weights(&self) -> Tensor {
+        match self.has_plain_weights() {
+            true => self.model.flat.shallow_clone(),
+            false => Tensor::zeros([self.model.layout.elements() as i64], (Kind::Float, Device::Cpu)),
         }
-        let weights = Tensor::zeros([layout.elements() as i64], (Kind::Float, Device::Cpu));
-        fill(layout, &weights);
-        self.model.flat.copy_(&weights);
-        self.optimizer.read_weights_from(&weights);
+    }
+
+    /// Takes over what was written into [`host_weights`](Self::host_weights).
+    pub fn set_weights_from(&mut self, weights: &Tensor) {
+        let _no_grad = tch::no_grad_guard();
+        if !self.has_plain_weights() {
+            self.model.flat.copy_(weights);
+            self.optimizer.read_weights_from(weights);
+        }
+    }
+
+    fn has_plain_weights(&self) -> bool {
+        self.model.flat.kind() == Kind::Float && self.model.flat.device() == Device::Cpu
     }
 
     /// Accumulates the gradients of this rank's next micro batches of `stream`, and starts to exchange them.
@@ -306,17 +320,17 @@ impl TrainState {
     pub fn for_each_master_bucket(
         &self,
         ranks: &dyn Collectives,
-        mut visit: impl FnMut(&Range<usize>, &Tensor),
+        mut visit: impl FnMut(&Range<usize>, &Tensor) -> Result<(), TchError>,
     ) -> Result<(), JobError> {
         for (slice, bucket) in self.buckets.ranges().iter().rev().enumerate() {
             let (start, length) = (bucket.start as i64, bucket.len() as i64);
             match self.optimizer.master(slice) {
-                None => visit(bucket, &self.model.flat.narrow(0, start, length)),
-                Some(whole) if !self.is_divided() => visit(bucket, whole),
+                None => visit(bucket, &self.model.flat.narrow(0, start, length))?,
+                Some(whole) if !self.is_divided() => visit(bucket, whole)?,
                 Some(part) => {
                     let whole = Tensor::zeros([length], (Kind::Float, part.device()));
                     ranks.all_gather(part, &whole, Label::bucket("master weights", slice)).wait()?;
-                    visit(bucket, &whole);
+                    visit(bucket, &whole)?;
                 }
             }
         }

@@ -1,0 +1,107 @@
+"""Saving and restoring the state of a GPT-2 with its optimizer, on two ranks: beside torch.distributed.checkpoint, which verifies
+nothing, and beside as many bytes written plainly and made durable by fsync.
+
+What is restored has just been written, so it is read from the page cache, by ours and by theirs."""
+
+import os
+import shutil
+from pathlib import Path
+
+from harness import OURS, RELEASE, ROOT, SCRATCH, Bench, Command, Output, mpirun, only_row, python_with
+
+FOLDER = SCRATCH / "checkpoint"
+RANKS, SAVES = 2, 3
+BUILD = ["--workspace", "--bins", "--examples"]
+DCP, DCP_ASYNC, PLAIN = "DCP save", "DCP async_save", "write and fsync"
+DCP_LOAD, SLICE, NO_SAVES = "DCP load", "the rank's slice", "no saves"
+# Where the peers hold the state, and a copy of it, beside the page cache that it is restored from.
+MEMORY_GIB = {"gpt2-124m": 6, "gpt2-774m": 44}
+
+CONFIG = """
+[run]
+output = "{output}"
+[model]
+preset = "{model}"
+[data]
+train = [{{ url = "memory://bench" }}]
+[batch]
+global_sequences = 2
+micro_sequences = 1
+sequence_tokens = 64
+[optimizer]
+peak_learning_rate = 1e-4
+warmup_steps = 0
+[train]
+max_steps = 1
+[parallel]
+zero = 1
+[launch]
+threads_per_rank = 1
+"""
+
+
+def config(model: str, output: str) -> Path:
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    path = FOLDER / f"{model}.toml"
+    path.write_text(CONFIG.format(model=model, output=output))
+    return path
+
+
+def fresh() -> None:
+    for folder in ("run", "peer", "store/store/run"):
+        shutil.rmtree(FOLDER / folder, ignore_errors=True)
+
+
+def convoy(model: str, key: str, environment: dict[str, str] | None = None) -> Command:
+    output = "s3://store/run" if environment else str(FOLDER / "run")
+    worker = [RELEASE / "worker", "bench-checkpoint", "--config", config(model, output), "--saves", str(SAVES)]
+    return Command([*mpirun(RANKS), *worker], only_row(OURS, key), before=fresh, environment=environment or {})
+
+
+def peer(mode: str, model: str, name: str, key: str) -> Command:
+    python = python_with("torch", "numpy", environment="mosaicml")  # PyTorch takes gigabytes, so it is there once
+    run = [python, "-m", "torch.distributed.run", "--nproc-per-node", str(RANKS)]
+    script = [ROOT / "benches" / "checkpoint_peer.py", mode, model, FOLDER / "peer", str(SAVES)]
+    return Command([*run, *script], only_row(name, key), before=fresh)
+
+
+def lacks_memory(model: str) -> str:
+    there = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") >> 30
+    return "" if there >= MEMORY_GIB[model] else f"it takes {MEMORY_GIB[model]} GiB of memory, and there are {there}"
+
+
+def on_disk(model: str) -> list[Bench]:
+    short = model.removeprefix("gpt2-")
+
+    def bench(what: str, unit: str, key: str, peers: dict[str, tuple[str, float]]) -> Bench:
+        def commands() -> list[Command]:
+            return [convoy(model, key), *(peer(mode, model, name, key) for name, (mode, _) in peers.items())]
+
+        aims = {name: aim for name, (_, aim) in peers.items()}
+        skip = lacks_memory(model)
+        return Bench(f"checkpoint-{what}-{short}", unit, commands, aims, BUILD, smaller_is_better=True, skip=skip)
+
+    return [
+        bench("save", "s", "save_seconds", {DCP: ("save", 1.0), PLAIN: ("plain", 0.85)}),
+        bench("stall", "ms", "stall_ms", {DCP_ASYNC: ("async", 2.0)}),
+        bench("restore", "s", "restore_seconds", {DCP_LOAD: ("save", 1.2)}),
+    ]
+
+
+def memory(model: str) -> Bench:
+    """The most memory that a rank takes beside its state, as a multiple of the bytes that it saves."""
+
+    def figures(output: Output) -> dict[str, float]:
+        return {OURS: output.rows[-1]["extra_memory"], SLICE: 1.0}
+
+    def commands() -> list[Command]:
+        command = convoy(model, "extra_memory")
+        command.figures = figures
+        return [command]
+
+    return Bench(f"checkpoint-memory-{model.removeprefix('gpt2-')}", "x its slice", commands, {SLICE: 1 / 1.1}, BUILD,
+                 smaller_is_better=True, rounds=1)
+
+
+def benches() -> list[Bench]:
+    return [*on_disk("gpt2-124m"), *on_disk("gpt2-774m"), memory("gpt2-124m")]

@@ -1,0 +1,126 @@
+//! Saving and restoring alone: the checkpoints of a state that was never trained.
+
+use std::time::{Duration, Instant};
+
+use common::config::RunConfig;
+use common::storage::Folder;
+use common::topology::Rank;
+use serde::Serialize;
+use tch::{Device, Tensor};
+
+use super::median;
+use crate::checkpoint::{self, ManifestHeader};
+use crate::collectives::{Collectives, Label, ReduceOp};
+use crate::error::JobError;
+use crate::train::observe::peak_memory_bytes;
+use crate::train::restore::restore_newest;
+use crate::train::snapshot::{Snapshots, shapes};
+use crate::train::state::TrainState;
+
+/// What was measured: medians over the saves, of the slowest rank each.
+#[derive(Debug, Serialize)]
+pub struct CheckpointTiming {
+    /// Ranks that took part.
+    pub ranks: u32,
+    /// Bytes of the weights and the moments, over all ranks.
+    pub bytes: u64,
+    /// How long the step would have stood still.
+    pub stall_ms: f64,
+    /// From the start of the copy until the checkpoint was committed.
+    pub save_seconds: f64,
+    /// From reading the manifest until every rank had the state.
+    pub restore_seconds: f64,
+    /// The most host memory that a rank took for a save, as a multiple of an even share of the bytes.
+    pub extra_memory: f64,
+}
+
+/// Saves the state of `config`'s model `saves` times into its run folder, and restores the last one as often.
+pub fn bench_checkpoint(
+    config: &RunConfig,
+    device: Device,
+    ranks: &dyn Collectives,
+    saves: u64,
+) -> Result<CheckpointTiming, JobError> {
+    let mut state = TrainState::initialise(config, device, ranks.rank(), ranks.world_size())?;
+    for part in state.optimizer.parts(&state.model.layout) {
+        [part.exp_avg, part.exp_avg_sq].iter_mut().for_each(|moment| drop(moment.uniform_(0.0, 1.0)));
+    }
+    let run = Folder::open(&config.run.output, &config.storage)?;
+    let bytes = 12 * shapes(&state.model).iter().map(|p| p.elements()).sum::<u64>();
+    let slowest = |duration: Duration| -> Result<f64, JobError> {
+        let seconds = Tensor::from_slice(&[duration.as_secs_f64()]);
+        ranks.all_reduce(&seconds, ReduceOp::Max, Label::new("the time")).wait()?;
+        Ok(seconds.double_value(&[0]))
+    };
+    let memory_before = reset_peak_memory();
+    let mut snapshots = Snapshots::default();
+    let (mut stalls, mut saved, mut restored) = (Vec::new(), Vec::new(), Vec::new());
+    for _ in 0..saves {
+        state.step += 1;
+        ranks.barrier(Label::new("the start of a save")).wait()?;
+        let start = Instant::now();
+        let stall = save(&mut state, &mut snapshots, config, &run, ranks)?;
+        stalls.push(slowest(stall)? * 1e3);
+        saved.push(slowest(start.elapsed())?);
+        if ranks.rank() == Rank::ZERO {
+            checkpoint::prune(&run, 1)?;
+        }
+    }
+    let taken = peak_memory_bytes(Device::Cpu).saturating_sub(memory_before);
+    for _ in 0..saves {
+        ranks.barrier(Label::new("the start of a restore")).wait()?;
+        let start = Instant::now();
+        restore_newest(&mut state, &run, config.checkpoint.on_corrupt, ranks)?;
+        restored.push(slowest(start.elapsed())?);
+    }
+    Ok(CheckpointTiming {
+        ranks: ranks.world_size().get(),
+        bytes,
+        stall_ms: median(stalls),
+        save_seconds: median(saved),
+        restore_seconds: median(restored),
+        extra_memory: taken as f64 * f64::from(ranks.world_size().get()) / bytes as f64,
+    })
+}
+
+/// One save, from the copy to the commit. How long the copy took.
+fn save(
+    state: &mut TrainState,
+    snapshots: &mut Snapshots,
+    config: &RunConfig,
+    run: &Folder,
+    ranks: &dyn Collectives,
+) -> Result<Duration, JobError> {
+    let start = Instant::now();
+    let snapshot = snapshots.take(state, ranks)?;
+    let stall = start.elapsed();
+    let name = ranks.broadcast_bytes(&serde_json::to_vec(&checkpoint::new_name(state.step, 1)).unwrap_or_default())?;
+    let name = serde_json::from_slice(&name).map_err(|e| JobError::Usage(format!("no name for a checkpoint: {e}")))?;
+    let folder = checkpoint::folder_of(run, &name);
+    let written = checkpoint::write_rank(&folder, snapshot, config.checkpoint.max_upload_bytes_per_s)?;
+    let written = ranks.gather_bytes(&serde_json::to_vec(&written).unwrap_or_default())?;
+    if ranks.rank() == Rank::ZERO {
+        let header = ManifestHeader {
+            name,
+            sequences_consumed: state.consumed,
+            updates: state.optimizer.updates(),
+            grad_norms: Vec::new(),
+            world_size: ranks.world_size(),
+            tokenizer_hash: String::new(),
+            data_sequences: 0,
+            config: config.to_toml(),
+            model: config.model.clone(),
+        };
+        let gathered = written.iter().filter_map(|part| serde_json::from_slice(part).ok()).collect();
+        checkpoint::commit(&folder, header, gathered)?;
+    }
+    ranks.barrier(Label::new("the commit")).wait()?;
+    Ok(stall)
+}
+
+/// Forgets the most memory that this process has taken so far. What it takes now.
+fn reset_peak_memory() -> u64 {
+    // Where it cannot be reset, what was taken before is counted too.
+    let _ = std::fs::write("/proc/self/clear_refs", "5");
+    peak_memory_bytes(Device::Cpu)
+}

@@ -1,0 +1,14 @@
+//! What `make bench` compares with peers.
+//!
+//! - [`step`]: the training step alone, on tokens made up on the spot.
+//! - [`stream`]: the token stream alone, with nobody who trains on it.
+//! - [`checkpoint`]: saving and restoring alone.
+
+pub mod checkpoint;
+pub mod step;
+pub mod stream;
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
+}
