@@ -1,16 +1,20 @@
 """Saving and restoring the state of a GPT-2 with its optimizer, on two ranks: beside torch.distributed.checkpoint, which verifies
-nothing, and beside as many bytes written plainly and made durable by fsync.
+nothing, and beside as many bytes written plainly and made durable by fsync; and what saving costs those who train.
 
-What is restored has just been written, so it is read from the page cache, by ours and by theirs."""
+The peers restore from the page cache, to which they wrote; Convoy writes past it, so that its first restore reads from the disk, and
+those after it, which make the median, from the page cache too."""
 
+import json
 import os
 import shutil
+import subprocess
 from pathlib import Path
 
 from harness import OURS, RELEASE, ROOT, SCRATCH, Bench, Command, Output, mpirun, only_row, python_with
 
 FOLDER = SCRATCH / "checkpoint"
 RANKS, SAVES = 2, 3
+STEPS = 61
 BUILD = ["--workspace", "--bins", "--examples"]
 DCP, DCP_ASYNC, PLAIN = "DCP save", "DCP async_save", "write and fsync"
 DCP_LOAD, SLICE, NO_SAVES = "DCP load", "the rank's slice", "no saves"
@@ -23,16 +27,16 @@ output = "{output}"
 [model]
 preset = "{model}"
 [data]
-train = [{{ url = "memory://bench" }}]
+train = [{{ url = "{shards}" }}]
 [batch]
-global_sequences = 2
-micro_sequences = 1
+global_sequences = 8
+micro_sequences = 4
 sequence_tokens = 64
 [optimizer]
 peak_learning_rate = 1e-4
 warmup_steps = 0
 [train]
-max_steps = 1
+max_steps = {steps}
 [parallel]
 zero = 1
 [launch]
@@ -43,7 +47,7 @@ threads_per_rank = 1
 def config(model: str, output: str) -> Path:
     FOLDER.mkdir(parents=True, exist_ok=True)
     path = FOLDER / f"{model}.toml"
-    path.write_text(CONFIG.format(model=model, output=output))
+    path.write_text(CONFIG.format(model=model, output=output, steps=STEPS, shards=FOLDER / "shards"))
     return path
 
 
@@ -103,5 +107,41 @@ def memory(model: str) -> Bench:
                  smaller_is_better=True, rounds=1)
 
 
+def shards() -> None:
+    """Ids at random, more than the steps take."""
+    if not (FOLDER / "shards" / "index.json").exists():
+        argv = [RELEASE / "examples" / "token_shards", FOLDER / "shards", "1", "1000000"]
+        subprocess.run(argv, check=True)
+
+
+def tokens_per_second(_: Output) -> float:
+    """Of the steps after the first, in which memory is found, and of the copies between them; the last save comes after all."""
+    records = [
+        json.loads(line)
+        for part in sorted((FOLDER / "run" / "metrics").glob("*/*.jsonl"))
+        for line in part.read_text().splitlines()
+    ]
+    steps = [record for record in records if "step_ms" in record]
+    counted = [record for record in records if 1 < record["step"] <= STEPS]
+    took_ms = sum(record.get("step_ms", 0) for record in counted)
+    took_ms += sum(record.get("save_stall_ms", 0) for record in counted if record["step"] < STEPS)
+    return (steps[-1]["tokens"] - steps[0]["tokens"]) / took_ms * 1e3
+
+
+def cost_in_training(model: str) -> Bench:
+    """A save every 20 steps beside none."""
+
+    def train(name: str, every_steps: int) -> Command:
+        argv = [RELEASE / "launcher", "train", "--config", config(model, str(FOLDER / "run")), "--ranks", str(RANKS)]
+        sets = ["--set", f"checkpoint.every_steps={every_steps}", "--set", "checkpoint.keep_last=1"]
+        return Command([*argv, *sets], lambda output: {name: tokens_per_second(output)}, before=fresh, prints=False)
+
+    def commands() -> list[Command]:
+        shards()
+        return [train(OURS, 20), train(NO_SAVES, 0)]
+
+    return Bench(f"checkpoint-cost-{model.removeprefix('gpt2-')}", "tokens/s", commands, {NO_SAVES: 0.97}, BUILD, rounds=1)
+
+
 def benches() -> list[Bench]:
-    return [*on_disk("gpt2-124m"), *on_disk("gpt2-774m"), memory("gpt2-124m")]
+    return [*on_disk("gpt2-124m"), *on_disk("gpt2-774m"), memory("gpt2-124m"), cost_in_training("gpt2-124m")]

@@ -10,6 +10,7 @@ pub fn conforms(folder: &Folder) {
     lists_what_is_below(folder);
     creates_only_once(folder);
     writes_large_objects_in_parts(folder);
+    uploads_pieces_from_memory(folder);
     lists_more_than_a_page(folder);
     what_is_not_there(folder);
     assert_eq!(names(folder), [""; 0], "every check removes what it wrote");
@@ -64,6 +65,23 @@ fn writes_large_objects_in_parts(folder: &Folder) {
     delete_all(folder);
 }
 
+fn uploads_pieces_from_memory(folder: &Folder) {
+    let content: Bytes = (0..20_000_001).map(|i| (i % 251) as u8).collect();
+    for (name, bytes, piece) in [("new/pieces", content.len(), 3_000_000), (ODD, 10, 4), ("new/nothing", 0, 1)] {
+        let mut upload = folder.upload_from_memory(name).expect("begin");
+        for start in (0..bytes).step_by(piece) {
+            upload.write(content.slice(start..bytes.min(start + piece))).expect("write");
+        }
+        assert_eq!(folder.get_if_exists(name).expect("get"), None, "it appears when it is finished");
+        upload.finish().expect("finish");
+        assert!(folder.get(name).expect("get") == content[..bytes], "{name} comes back as it was");
+    }
+    let mut buffer = [0; 1000];
+    let count = folder.read_into("new/pieces", 20_000_001 - 900, &mut buffer).expect("read into");
+    assert!(buffer[..count] == content[content.len() - 900..], "as much as there is");
+    delete_all(folder);
+}
+
 fn lists_more_than_a_page(folder: &Folder) {
     // A page of S3 has 1,000 objects.
     let expected: Vec<_> = (0..1_003).map(|i| format!("page/{i:04}")).collect();
@@ -78,6 +96,7 @@ fn what_is_not_there(folder: &Folder) {
     let missing = [
         folder.get("missing").map(|_| ()),
         folder.get_range("missing", 0..1).map(|_| ()),
+        folder.read_into("missing", 0, &mut [0]).map(|_| ()),
         folder.size("missing").map(|_| ()),
     ];
     for error in missing {

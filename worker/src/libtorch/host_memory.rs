@@ -20,7 +20,8 @@ unsafe impl Sync for HostMemory {}
 impl HostMemory {
     /// Room for so many values, for copies from `device`; what it holds is not defined.
     pub fn new(elements: usize, device: Device) -> Result<Self, TchError> {
-        let floats = Tensor::f_empty([elements as i64], (Kind::Float, Device::Cpu))?;
+        // Memory of no size has no address.
+        let floats = Tensor::f_empty([elements.max(1) as i64], (Kind::Float, Device::Cpu))?;
         Ok(HostMemory { floats: if device.is_cuda() { floats.f_pin_memory(device)? } else { floats } })
     }
 
@@ -44,6 +45,9 @@ impl HostMemory {
 pub fn floats_mut(tensor: &mut Tensor) -> &mut [f32] {
     let is_plain = tensor.kind() == Kind::Float && tensor.device() == Device::Cpu && tensor.is_contiguous();
     assert!(is_plain, "no contiguous float32 tensor in host memory: {tensor:?}");
+    if tensor.numel() == 0 {
+        return &mut [];
+    }
     // SAFETY: the memory holds so many float32 values and lives as long as the tensor, which is borrowed alone; that no other
     // view of it is worked on meanwhile is the caller's to see to, as it is for every operation of libtorch.
     unsafe { std::slice::from_raw_parts_mut(tensor.data_ptr().cast(), tensor.numel()) }
