@@ -106,7 +106,7 @@ impl Files {
 }
 
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> object_store::Result<T> {
-    Ok(spawn_blocking(work).await?.map_err(refused)?)
+    spawn_blocking(work).await?.map_err(refused)
 }
 
 fn refused(error: io::Error) -> object_store::Error {
@@ -176,7 +176,7 @@ mod tests {
     fn a_file_appears_whole_and_replaces_what_was_there() {
         let dir = tempfile::tempdir().unwrap();
         let target = dir.path().join("a/b/file");
-        let content: Vec<u8> = (0..100_000_u64).map(|i| (i * i >> 3) as u8).collect();
+        let content: Vec<u8> = (0..100_000_u64).map(|i| ((i * i) >> 3) as u8).collect();
         for (bytes, part_bytes) in [(10, 3), (0, 1), (40_960, 4096), (100_000, 8192), (100_000, 5000)] {
             let before = fs::read(&target).ok();
             let mut upload = DirectUpload::begin(target.clone()).unwrap();
