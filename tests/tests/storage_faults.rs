@@ -116,7 +116,7 @@ fn the_contract_holds_while_a_fifth_of_the_requests_fails() {
     let shared = shared();
     shared
         .faults()
-        .follow(Plan::parse("rate=0.2,seed=4,kinds=slow-down+internal-error+reset+cut+lost-answer").unwrap());
+        .follow(Plan::parse("rate=0.2,seed=7,kinds=slow-down+internal-error+reset+cut+lost-answer").unwrap());
     conforms(&open("fifth", &config()));
     for fault in [Fault::SlowDown, Fault::InternalError, Fault::Reset, Fault::LostAnswer] {
         assert!(shared.faults().count(fault) > 0, "{fault:?} never came");
