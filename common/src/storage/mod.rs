@@ -11,12 +11,14 @@
 //! - `direct_upload.rs`: the same past a local disk's page cache.
 //! - `open.rs`: URLs become stores; `aws_profile.rs`: files of Amazon's tools. `retry.rs`: one operation, tried until its deadline. `read.rs`: a read goes on
 //!   where it broke off. `error.rs`: what failed, and whether to try again.
+//! - [`Layer`]: what every request goes through, for tests of stores that fail.
 //!
 //! Absent on purpose: renaming and appending, which object stores do not have.
 
 mod aws_profile;
 mod direct_upload;
 mod error;
+mod layer;
 mod open;
 mod read;
 mod reader;
@@ -38,6 +40,7 @@ use url::Url;
 use crate::config::StorageConfig;
 pub use error::StorageError;
 use error::{AttemptError, root_cause};
+pub use layer::Layer;
 pub use open::absolute_url;
 use open::{Opened, Store};
 pub use reader::Reader;
@@ -82,11 +85,14 @@ pub struct ObjectInfo {
     pub bytes: u64,
     /// Changes when the content does: the store's entity tag, or the time of the last change where it has none.
     pub version: String,
+    /// When the content last changed, in seconds since 1970, by the store's clock.
+    pub changed_unix_s: u64,
 }
 
 impl ObjectInfo {
     fn new(name: String, meta: ObjectMeta) -> Self {
-        ObjectInfo { name, bytes: meta.size, version: version_of(&meta) }
+        let changed_unix_s = u64::try_from(meta.last_modified.timestamp()).unwrap_or(0);
+        ObjectInfo { name, bytes: meta.size, version: version_of(&meta), changed_unix_s }
     }
 }
 
@@ -113,6 +119,11 @@ impl Folder {
     /// that a machine that loses its power may lose them, or a part of each. A process that is killed loses nothing.
     pub fn for_what_can_be_made_again(&self) -> Folder {
         Folder { store: Arc::new(self.store.relaxed()), ..self.clone() }
+    }
+
+    /// The same folder behind `layer`, which may let every request fail.
+    pub fn behind(&self, layer: Arc<dyn Layer>) -> Folder {
+        Folder { store: Arc::new(self.store.behind(layer)), ..self.clone() }
     }
 
     /// The folder that this one is in, and its name there; `None` at the root.
@@ -230,6 +241,15 @@ impl Folder {
         match RUNTIME.block_on(delete) {
             Ok(()) | Err(StorageError::NotFound { .. }) => Ok(()),
             Err(error) => Err(error),
+        }
+    }
+
+    /// On a local disk, waits until what was removed from this folder stays removed, whatever happens to the machine; elsewhere
+    /// it does so at once.
+    pub fn make_deletions_durable(&self) {
+        if let Some(folder) = self.local() {
+            // A folder that is not there has nothing to lose.
+            let _ = std::fs::File::open(folder).and_then(|folder| folder.sync_all());
         }
     }
 

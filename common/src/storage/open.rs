@@ -15,11 +15,12 @@ use object_store::http::HttpBuilder;
 use object_store::local::LocalFileSystem;
 use object_store::memory::InMemory;
 use object_store::multipart::MultipartStore;
-use object_store::{BackoffConfig, ClientOptions, ObjectStore, RetryConfig};
+use object_store::{BackoffConfig, ClientOptions, MultipartUpload, ObjectStore, RetryConfig};
 use tokio::sync::Semaphore;
 use url::Url;
 
 use super::error::root_cause;
+use super::layer::{self, Layer};
 use super::{Result, StorageError, aws_profile};
 use crate::config::StorageConfig;
 
@@ -34,6 +35,8 @@ pub(super) struct Store {
     url: Url,
     pub(super) config: StorageConfig,
     opened: RwLock<Opened>,
+    /// What every request goes through, where a test wants that.
+    layer: Option<Arc<dyn Layer>>,
     has_answered: AtomicBool,
     /// A permit is held while a request is in flight.
     pub(super) requests: Arc<Semaphore>,
@@ -67,13 +70,17 @@ impl Store {
             url: url.clone(),
             config: config.clone(),
             opened: RwLock::new(open(url, config)?),
+            layer: None,
             has_answered: AtomicBool::new(false),
             requests,
         })
     }
 
     pub(super) fn opened(&self) -> Opened {
-        self.opened.read().unwrap_or_else(PoisonError::into_inner).clone()
+        match &self.layer {
+            Some(layer) => layer::behind(layer, self.unlayered()),
+            None => self.unlayered(),
+        }
     }
 
     /// Opens it anew: credentials are looked for as at the start.
@@ -86,17 +93,42 @@ impl Store {
 
     /// The same, but that a local disk may take its time to make objects durable.
     pub(super) fn relaxed(&self) -> Self {
-        let opened = match self.url.scheme() {
-            "file" => Opened::whole(Arc::new(LocalFileSystem::new())),
-            _ => self.opened(),
-        };
+        match self.url.scheme() {
+            "file" => self.with(Opened::whole(Arc::new(LocalFileSystem::new())), self.layer.clone()),
+            _ => self.with(self.unlayered(), self.layer.clone()),
+        }
+    }
+
+    /// The same behind `layer`.
+    pub(super) fn behind(&self, layer: Arc<dyn Layer>) -> Self {
+        self.with(self.unlayered(), Some(layer))
+    }
+
+    /// An upload to `path` that goes by no store, through whatever every request goes through.
+    pub(super) fn begin_upload(
+        &self,
+        path: String,
+        begin: impl FnOnce() -> object_store::Result<Box<dyn MultipartUpload>>,
+    ) -> object_store::Result<Box<dyn MultipartUpload>> {
+        match &self.layer {
+            Some(layer) => layer::upload_behind(layer, path, begin),
+            None => begin(),
+        }
+    }
+
+    fn with(&self, opened: Opened, layer: Option<Arc<dyn Layer>>) -> Self {
         Store {
             url: self.url.clone(),
             config: self.config.clone(),
             opened: RwLock::new(opened),
+            layer,
             has_answered: AtomicBool::new(self.has_answered()),
             requests: self.requests.clone(),
         }
+    }
+
+    fn unlayered(&self) -> Opened {
+        self.opened.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Whether it is somewhere else, so that requests fail and stall.

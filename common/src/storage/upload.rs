@@ -6,7 +6,9 @@
 use bytes::Bytes;
 use object_store::multipart::{MultipartStore, PartId};
 use object_store::path::Path;
-use object_store::{MultipartId, ObjectMeta, ObjectStoreExt, PutPayload, PutPayloadMut, WriteMultipart};
+use object_store::{
+    MultipartId, MultipartUpload, ObjectMeta, ObjectStoreExt, PutPayload, PutPayloadMut, WriteMultipart,
+};
 use tokio::task::JoinSet;
 
 use super::direct_upload::DirectUpload;
@@ -45,8 +47,10 @@ impl Folder {
         let Some(file) = self.file(name) else {
             return self.upload_by(name, UPLOAD_PART_BYTES, self.concurrency());
         };
-        let upload = DirectUpload::begin(file).map_err(|error| self.operation("write", name).local(error))?;
-        let target = Target::Whole(WriteMultipart::new_with_chunk_size(Box::new(upload), UPLOAD_PART_BYTES));
+        let begin = || DirectUpload::begin(file).map(|upload| Box::new(upload) as Box<dyn MultipartUpload>);
+        let upload = self.store.begin_upload(self.path(name).to_string(), begin);
+        let upload = upload.map_err(|error| self.operation("write", name).local(error))?;
+        let target = Target::Whole(WriteMultipart::new_with_chunk_size(upload, UPLOAD_PART_BYTES));
         Ok(Upload { folder: self, name: name.to_owned(), parts_at_once: UPLOAD_PARTS, target })
     }
 
