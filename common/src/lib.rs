@@ -11,6 +11,7 @@
 //! - [`tokenizer`]: byte-level BPE.
 //! - [`token_shard`]: the shard file format and its index, writer and reader together.
 //! - [`checkpoint_layout`]: names, manifest and retention of checkpoints.
+//! - [`checkpoint_store`]: checkpoints in their store: listed, pruned, verified, copied.
 //! - [`storage`]: a URL becomes an object store.
 //! - [`parallel`]: one function over many items on several threads.
 //! - [`worker_contract`]: exit codes and the control protocol between launcher and worker.
@@ -20,6 +21,7 @@
 pub mod attempt;
 pub mod batch_plan;
 pub mod checkpoint_layout;
+pub mod checkpoint_store;
 pub mod config;
 pub mod cost;
 pub mod lr_schedule;

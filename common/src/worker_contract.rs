@@ -98,6 +98,9 @@ pub struct StartLine {
     pub config: String,
     /// The attempt that the launcher has claimed.
     pub attempt: u32,
+    /// Keys of the config that may differ from the checkpoint's.
+    #[serde(default)]
+    pub accepted_changes: Vec<String>,
     /// Where the launcher listens for the ranks' control connections, `host:port`.
     pub control_address: String,
     /// What a rank shows to be let in.

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::{CheckpointName, MANIFEST_NAME};
+use crate::config::ConfigChange;
 use crate::sha256::BlockedSha256;
 use crate::token_shard::{BLOCK_BYTES, hex, hex_sha256};
 
@@ -36,6 +37,12 @@ pub struct Manifest {
     /// Norms of the last steps' gradients, oldest first, where outliers are told from them; otherwise empty.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub grad_norms: Vec<f64>,
+    /// How many updates were skipped since the last that was not; so many in a row end a run.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub skipped_in_a_row: u64,
+    /// What was changed in the config in the middle of the run, oldest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub changes: Vec<ConfigChange>,
     /// Number of ranks that saved.
     pub world_size: u32,
     /// Hash of the tokenizer that the shards were made with.
@@ -50,6 +57,10 @@ pub struct Manifest {
     pub tensors: Vec<TensorEntry>,
     /// Where the optimizer's moments lie; together the slices of a tensor cover it once.
     pub optimizer: Vec<OptimizerSlice>,
+}
+
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 /// One object of a checkpoint.
@@ -308,6 +319,8 @@ mod tests {
             sequences_consumed: 24,
             updates: 3,
             grad_norms: Vec::new(),
+            skipped_in_a_row: 0,
+            changes: Vec::new(),
             world_size: 2,
             tokenizer_hash: "00".into(),
             data_sequences: 100,

@@ -3,14 +3,18 @@
 //!
 //! Each save owns a folder `checkpoints/step-00001000-a0003-<id>/` with fixed names inside. The manifest is put last
 //! and create-only: a folder without one does not exist for a reader. The newest checkpoint is the highest
-//! (step, attempt) that has a manifest, found by listing; there is no mutable pointer.
+//! (step, attempt) that has a manifest and is not void, found by listing; there is no mutable pointer.
 //!
 //! - [`manifest`]: the table of contents and everything that makes one acceptable.
 //! - [`save_plan`]: which rank writes what.
+//! - [`retention`]: which checkpoints go.
 //! - [`hugging_face`]: the files that make the folder open in `transformers`.
+//!
+//! What is done with checkpoints in a store, without tensors, is in [`crate::checkpoint_store`].
 
 pub mod hugging_face;
 pub mod manifest;
+pub mod retention;
 pub mod save_plan;
 
 use std::collections::BTreeMap;
@@ -18,9 +22,11 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::attempt::History;
 use crate::storage::ObjectInfo;
 
 pub use manifest::{Manifest, ManifestError, ObjectEntry, OptimizerSlice, TensorEntry};
+pub use retention::{Garbage, Retention};
 pub use save_plan::{ParameterShape, RankShare, SliceRange, plan_save};
 
 /// Name of the manifest in a checkpoint's folder.
@@ -69,45 +75,36 @@ pub struct Found {
     pub name: CheckpointName,
     /// Whether it has a manifest; without one it is being written, or was never finished, or is half deleted.
     pub committed: bool,
+    /// Whether it does not count although it is committed: see [`History::is_void`].
+    pub void: bool,
     /// Size of all its objects.
     pub bytes: u64,
+    /// When the last of its objects changed, in seconds since 1970, by the store's clock.
+    pub changed_unix_s: u64,
 }
 
 impl Found {
+    /// Whether a run can resume from it, as far as a listing tells.
+    pub fn counts(&self) -> bool {
+        self.committed && !self.void
+    }
+
     /// The checkpoints among `objects`, the listing of a run's [`CHECKPOINTS_FOLDER`], oldest first. Whatever else
     /// lies there is not looked at.
-    pub fn among(objects: &[ObjectInfo]) -> Vec<Found> {
-        let mut found = BTreeMap::new();
+    pub fn among(objects: &[ObjectInfo], history: &History) -> Vec<Found> {
+        let mut found: BTreeMap<CheckpointName, Found> = BTreeMap::new();
         for object in objects {
             let Some((folder, file)) = object.name.split_once('/') else { continue };
             let Some(name) = CheckpointName::parse(folder) else { continue };
-            let (committed, bytes) = found.entry(name).or_insert((false, 0_u64));
-            *committed |= file == MANIFEST_NAME;
-            *bytes = bytes.saturating_add(object.bytes);
+            let void = history.is_void(&name);
+            let nothing = || Found { name: name.clone(), committed: false, void, bytes: 0, changed_unix_s: 0 };
+            let found = found.entry(name.clone()).or_insert_with(nothing);
+            found.committed |= file == MANIFEST_NAME;
+            found.bytes = found.bytes.saturating_add(object.bytes);
+            found.changed_unix_s = found.changed_unix_s.max(object.changed_unix_s);
         }
-        found.into_iter().map(|(name, (committed, bytes))| Found { name, committed, bytes }).collect()
+        found.into_values().collect()
     }
-}
-
-/// The checkpoint to resume from: the highest (step, attempt) of those that are committed.
-pub fn newest(committed: &[CheckpointName]) -> Option<&CheckpointName> {
-    committed.iter().max()
-}
-
-/// The committed checkpoints that retention lets go, oldest first: all but the `keep_last` last ones, and never the
-/// newest. 0 keeps all.
-///
-/// Last means by (attempt, step). It is the same order as the newest's in an ordinary run; but where an attempt had
-/// to fall back behind a damaged checkpoint, its own saves are the ones to keep, although their steps are lower.
-pub fn to_prune(committed: &[CheckpointName], keep_last: u64) -> Vec<CheckpointName> {
-    if keep_last == 0 {
-        return Vec::new();
-    }
-    let mut by_attempt: Vec<_> = committed.iter().collect();
-    by_attempt.sort_by_key(|name| (name.attempt, name.step, &name.id));
-    let excess = (by_attempt.len() as u64).saturating_sub(keep_last) as usize;
-    let newest = newest(committed);
-    by_attempt[..excess].iter().filter(|name| Some(**name) != newest).map(|name| (*name).clone()).collect()
 }
 
 #[cfg(test)]
@@ -145,7 +142,12 @@ mod tests {
 
     #[test]
     fn a_listing_becomes_checkpoints_and_only_a_manifest_commits_one() {
-        let object = |name: &str| ObjectInfo { name: name.into(), bytes: 10, version: String::new() };
+        let object = |name: &str| ObjectInfo {
+            name: name.into(),
+            bytes: 10,
+            version: String::new(),
+            changed_unix_s: name.len() as u64,
+        };
         let listing = [
             object("notes.txt"),
             object("other/manifest.json"),
@@ -154,44 +156,12 @@ mod tests {
             object("step-00000020-a0001-x1/deep/manifest.json"),
             object("step-00000020-a0001-x1/model.safetensors"),
         ];
-        let expected = [
-            Found { name: name(10, 1), committed: true, bytes: 20 },
-            Found { name: name(20, 1), committed: false, bytes: 20 },
-        ];
-        assert_eq!(Found::among(&listing), expected);
-    }
-
-    #[test]
-    fn the_newest_is_the_highest_step_then_attempt() {
-        assert_eq!(newest(&[]), None);
-        let names = [name(5, 9), name(7, 1), name(7, 2), name(6, 3)];
-        assert_eq!(newest(&names), Some(&name(7, 2)));
-    }
-
-    #[test]
-    fn retention_keeps_the_last_and_never_deletes_the_newest() {
-        let names = [name(30, 2), name(10, 1), name(20, 1), name(40, 2)];
-        assert_eq!(to_prune(&names, 0), []);
-        assert_eq!(to_prune(&names, 4), []);
-        assert_eq!(to_prune(&names, 2), [name(10, 1), name(20, 1)]);
-        assert_eq!(to_prune(&names, 1), [name(10, 1), name(20, 1), name(30, 2)]);
-        // Attempt 2 fell back behind a damaged step 30 of attempt 1: its own save stays, and so does the newest.
-        assert_eq!(to_prune(&[name(10, 1), name(30, 1), name(20, 2)], 1), [name(10, 1)]);
-    }
-
-    #[test]
-    fn retention_holds_for_any_set_of_names() {
-        for pattern in 0_u32..1 << 10 {
-            let bits = (0..10).filter(|i| pattern >> i & 1 == 1);
-            let names: Vec<_> = bits.map(|i| name(u64::from(i * 7 % 5), i % 3)).collect();
-            for keep_last in 0..=4 {
-                let pruned = to_prune(&names, keep_last);
-                let kept = names.len() - pruned.len();
-                let least = if keep_last == 0 { names.len() } else { names.len().min(keep_last as usize) };
-                assert!(kept == least || kept == least + 1, "{kept} of {names:?} for {keep_last}");
-                assert!(newest(&names).is_none_or(|newest| !pruned.contains(newest)), "{names:?}");
-                assert!(pruned.iter().all(|name| names.contains(name)));
-            }
-        }
+        let found = |name, committed, void, changed_unix_s| Found { name, committed, void, bytes: 20, changed_unix_s };
+        let expected = [found(name(10, 1), true, false, 40), found(name(20, 1), false, false, 41)];
+        assert_eq!(Found::among(&listing, &History::default()), expected);
+        let anew = History::among(&[object("0002.json"), object("0002.from.nothing")]);
+        let expected = [found(name(10, 1), true, true, 40), found(name(20, 1), false, true, 41)];
+        assert_eq!(Found::among(&listing, &anew), expected);
+        assert!(!expected[0].counts());
     }
 }

@@ -20,6 +20,9 @@ pub struct LaunchConfig {
     pub stall_timeout_s: u64,
     /// How long a stop may take before the ranks are killed. Default 120.
     pub grace_s: u64,
+    /// How long an attempt holds a run after its last sign of life; a start waits that long for one that may be dead.
+    /// Default 60.
+    pub claim_expiry_s: u64,
 }
 
 /// `launch.backend`.
@@ -39,8 +42,12 @@ impl LaunchConfig {
             max_restarts: section.or("max_restarts", 3),
             stall_timeout_s: section.or("stall_timeout_s", 900),
             grace_s: section.or("grace_s", 120),
+            claim_expiry_s: section.or("claim_expiry_s", 60),
         };
         section.require(launch.ranks > 0, "ranks", launch.ranks, "must be at least 1");
+        // Without a launcher, ranks wait for each other at most 300 s while rank 0 waits for a claim to expire.
+        let expiry_s = launch.claim_expiry_s;
+        section.require((1..=240).contains(&expiry_s), "claim_expiry_s", expiry_s, "must be from 1 to 240");
         section.require(launch.stall_timeout_s > 0, "stall_timeout_s", 0, "must be at least 1");
         launch
     }

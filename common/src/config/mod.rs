@@ -6,6 +6,7 @@
 //! that a run did, and reads back as the same config.
 
 mod batch;
+pub mod change;
 mod checkpoint;
 mod data;
 mod evaluation;
@@ -27,7 +28,8 @@ use serde::Serialize;
 use toml::Table;
 
 pub use batch::BatchConfig;
-pub use checkpoint::{CheckpointConfig, OnCorrupt};
+pub use change::ConfigChange;
+pub use checkpoint::{CheckpointConfig, OnCorrupt, WhenBusy};
 pub use data::{DataConfig, DataSource};
 pub use evaluation::EvaluationConfig;
 pub use launch::{Backend, LaunchConfig};

@@ -1,0 +1,167 @@
+//! Which checkpoints go. Pure: a listing and a policy give what may be deleted.
+
+use super::{CheckpointName, Found};
+
+/// How long what a dead attempt has left stays after its last change: the attempt may only seem dead, and still be writing.
+pub const ORPHAN_GRACE_S: u64 = 3600;
+
+/// Which checkpoints stay, whatever else goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Retention {
+    /// So many of the newest; 0 keeps all.
+    pub keep_last: u64,
+    /// Those of every so many steps, for good; 0 for none.
+    pub keep_every_steps: u64,
+}
+
+/// What may be deleted.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Garbage {
+    /// Checkpoints that retention lets go, oldest first.
+    pub expired: Vec<CheckpointName>,
+    /// What never became a checkpoint, or is none any more, oldest first.
+    pub orphans: Vec<CheckpointName>,
+}
+
+impl Garbage {
+    /// What may go of `found`, at `now_unix_s`, by the wish of attempt `holder`, or of somebody who holds nothing.
+    ///
+    /// Only what a run can resume from is counted, and the newest of that never goes. Of what does not count, only what
+    /// the run has left behind goes: at once where the holder left it, which makes one save at a time, and after
+    /// [`ORPHAN_GRACE_S`] where another attempt did.
+    pub fn among(found: &[Found], retention: &Retention, holder: Option<u32>, now_unix_s: u64) -> Self {
+        let mut counted: Vec<&CheckpointName> = found.iter().filter(|f| f.counts()).map(|f| &f.name).collect();
+        counted.sort();
+        let Some(newest) = counted.last().copied() else { return Garbage::default() };
+        let excess = match retention.keep_last {
+            0 => 0,
+            keep_last => (counted.len() as u64).saturating_sub(keep_last) as usize,
+        };
+        let is_kept = |name: &CheckpointName| {
+            retention.keep_every_steps > 0 && name.step.is_multiple_of(retention.keep_every_steps)
+        };
+        let expired = counted[..excess].iter().filter(|name| !is_kept(name)).map(|name| (*name).clone()).collect();
+        let is_orphan = |f: &&Found| {
+            let is_behind = if f.committed { f.name.step <= newest.step } else { f.name.step < newest.step };
+            let is_old = now_unix_s.saturating_sub(f.changed_unix_s) >= ORPHAN_GRACE_S;
+            !f.counts() && is_behind && (holder == Some(f.name.attempt) || is_old)
+        };
+        Garbage { expired, orphans: found.iter().filter(is_orphan).map(|f| f.name.clone()).collect() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const NOW: u64 = 1_000_000;
+
+    fn name(step: u64, attempt: u32) -> CheckpointName {
+        CheckpointName { step, attempt, id: "x1".into() }
+    }
+
+    fn found(step: u64, attempt: u32) -> Found {
+        Found { name: name(step, attempt), committed: true, void: false, bytes: 1, changed_unix_s: NOW }
+    }
+
+    fn expired(found: &[Found], keep_last: u64, keep_every_steps: u64) -> Vec<u64> {
+        let garbage = Garbage::among(found, &Retention { keep_last, keep_every_steps }, Some(1), NOW);
+        garbage.expired.iter().map(|name| name.step).collect()
+    }
+
+    #[test]
+    fn the_last_ones_stay_and_those_of_every_so_many_steps() {
+        let four: Vec<_> = [30, 10, 20, 40].map(|step| found(step, 1)).into();
+        assert_eq!(expired(&four, 0, 0), [0; 0]);
+        assert_eq!(expired(&four, 4, 0), [0; 0]);
+        assert_eq!(expired(&four, 2, 0), [10, 20]);
+        assert_eq!(expired(&four, 1, 20), [10, 30]);
+        assert_eq!(expired(&[], 1, 0), [0; 0]);
+    }
+
+    #[test]
+    fn what_does_not_count_is_not_counted() {
+        let open = Found { committed: false, ..found(50, 1) };
+        let void = Found { void: true, ..found(60, 1) };
+        assert_eq!(expired(&[found(10, 1), found(20, 1), open, void], 2, 0), [0; 0]);
+    }
+
+    #[test]
+    fn orphans_go_once_the_run_has_left_them_behind() {
+        let open =
+            |step, attempt, age_s| Found { committed: false, changed_unix_s: NOW - age_s, ..found(step, attempt) };
+        let void = |step, age_s| Found { void: true, changed_unix_s: NOW - age_s, ..found(step, 1) };
+        let listing = [
+            open(10, 1, ORPHAN_GRACE_S),
+            open(11, 1, ORPHAN_GRACE_S - 1),
+            open(12, 2, 0),
+            void(13, ORPHAN_GRACE_S),
+            void(20, ORPHAN_GRACE_S),
+            open(20, 1, ORPHAN_GRACE_S),
+            found(20, 2),
+            open(21, 2, ORPHAN_GRACE_S),
+            void(22, ORPHAN_GRACE_S),
+        ];
+        let keep_all = Retention { keep_last: 0, keep_every_steps: 0 };
+        let orphans = |holder| {
+            let garbage = Garbage::among(&listing, &keep_all, holder, NOW);
+            garbage.orphans.iter().map(|name| (name.step, name.attempt)).collect::<Vec<_>>()
+        };
+        assert_eq!(orphans(Some(2)), [(10, 1), (12, 2), (13, 1), (20, 1)]);
+        assert_eq!(orphans(None), [(10, 1), (13, 1), (20, 1)]);
+        // Without anything to go on from, nothing is known to be left behind.
+        assert_eq!(Garbage::among(&listing[..6], &keep_all, Some(2), NOW), Garbage::default());
+    }
+
+    fn any_listing() -> impl Strategy<Value = Vec<Found>> {
+        let one = (0_u64..40, 1_u32..5, any::<bool>(), prop::bool::weighted(0.2), 0_u64..2 * ORPHAN_GRACE_S);
+        prop::collection::vec(one, 0..30).prop_map(|all| {
+            let mut listing: Vec<Found> = all
+                .into_iter()
+                .map(|(step, attempt, committed, void, age_s)| Found {
+                    committed,
+                    void,
+                    changed_unix_s: NOW - age_s,
+                    ..found(step, attempt)
+                })
+                .collect();
+            listing.sort_by(|a, b| a.name.cmp(&b.name));
+            listing.dedup_by(|a, b| a.name == b.name);
+            listing
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_lies_there_enough_stays(
+            listing in any_listing(), keep_last in 0_u64..6, keep_every_steps in 0_u64..8, holder in 0_u32..5
+        ) {
+            let retention = Retention { keep_last, keep_every_steps };
+            let holder = Some(holder).filter(|holder| *holder > 0);
+            let Garbage { expired, orphans } = Garbage::among(&listing, &retention, holder, NOW);
+            let counts = |name: &CheckpointName| listing.iter().any(|f| f.name == *name && f.counts());
+            prop_assert!(expired.iter().all(counts) && !orphans.iter().any(counts));
+            let kept: Vec<_> = listing.iter().filter(|f| f.counts() && !expired.contains(&f.name)).collect();
+            let all: Vec<_> = listing.iter().filter(|f| f.counts()).collect();
+            // The newest stay, as many as asked for, and first of all the newest.
+            let last = if keep_last == 0 { all.len() } else { all.len().min(keep_last as usize) };
+            prop_assert!(all[all.len() - last..].iter().all(|f| kept.contains(f)));
+            // Of the others, those of every so many steps, and no more.
+            let is_kept = |f: &&&Found| keep_every_steps > 0 && f.name.step % keep_every_steps == 0;
+            let others = all[..all.len() - last].iter().filter(is_kept).count();
+            prop_assert_eq!(kept.len(), last + others);
+            // Nothing that a save under way may be at goes.
+            let newest = all.last().map(|f| f.name.step);
+            for name in &orphans {
+                let f = listing.iter().find(|f| f.name == *name).unwrap();
+                prop_assert!(newest.is_some_and(|newest| name.step < newest || (f.committed && name.step == newest)));
+                prop_assert!(holder == Some(name.attempt) || NOW - f.changed_unix_s >= ORPHAN_GRACE_S);
+            }
+            // Once that is gone, nothing more goes.
+            let left: Vec<_> =
+                listing.iter().filter(|f| !expired.contains(&f.name) && !orphans.contains(&f.name)).cloned().collect();
+            prop_assert_eq!(Garbage::among(&left, &retention, holder, NOW), Garbage::default());
+        }
+    }
+}

@@ -1,0 +1,45 @@
+//! Old checkpoints go: their manifest first, so that no reader sees half of one, then their objects.
+
+use super::folder_of;
+use crate::attempt::{AttemptError, History};
+use crate::checkpoint_layout::{CHECKPOINTS_FOLDER, CheckpointName, Found, Garbage, MANIFEST_NAME, Retention};
+use crate::storage::{Folder, StorageError};
+
+/// What [`prune`] would delete.
+pub fn pruned(
+    run: &Folder,
+    retention: &Retention,
+    holder: Option<u32>,
+    now_unix_s: u64,
+) -> Result<Garbage, AttemptError> {
+    let objects = run.folder(CHECKPOINTS_FOLDER).list()?;
+    let history = History::read(run)?;
+    match holder {
+        // A newer attempt may be about to go on from what this one would delete.
+        Some(mine) if history.newest() > mine => {
+            Err(AttemptError::Fenced { run: run.url().to_owned(), mine, newer: history.newest() })
+        }
+        _ => Ok(Garbage::among(&Found::among(&objects, &history), retention, holder, now_unix_s)),
+    }
+}
+
+/// Deletes the checkpoints of `run` that `retention` lets go, and what dead saves have left behind: see
+/// [`Garbage::among`]. Returns what it deleted.
+pub fn prune(
+    run: &Folder,
+    retention: &Retention,
+    holder: Option<u32>,
+    now_unix_s: u64,
+) -> Result<Garbage, AttemptError> {
+    let garbage = pruned(run, retention, holder, now_unix_s)?;
+    garbage.expired.iter().chain(&garbage.orphans).try_for_each(|name| delete(run, name))?;
+    Ok(garbage)
+}
+
+fn delete(run: &Folder, name: &CheckpointName) -> Result<(), StorageError> {
+    let folder = folder_of(run, name);
+    // Whatever happens after this, also to the machine, the checkpoint does not exist any more.
+    folder.delete(MANIFEST_NAME)?;
+    folder.make_deletions_durable();
+    folder.delete_all()
+}

@@ -1,0 +1,52 @@
+//! Every object of a checkpoint is read and hashed, in bounded memory.
+
+use bytes::Bytes;
+use sha2::{Digest, Sha256};
+
+use super::CheckpointStoreError;
+use crate::checkpoint_layout::{Manifest, ObjectEntry};
+use crate::parallel;
+use crate::storage::{Folder, StorageError};
+use crate::token_shard::{BLOCK_BYTES, hex, hex_sha256};
+
+/// Reads and hashes all objects of the checkpoint in `folder`, several at once: the blocks of each, and the whole.
+pub fn verify(folder: &Folder, manifest: &Manifest) -> Result<(), CheckpointStoreError> {
+    let verify = |object| verify_object(folder, object, |_| Ok(()));
+    parallel::map(&manifest.objects, parallel::cores(), verify).into_iter().collect()
+}
+
+/// Reads an object front to back, shows `take` each piece of it, and hashes it.
+pub(super) fn verify_object(
+    folder: &Folder,
+    object: &ObjectEntry,
+    mut take: impl FnMut(Bytes) -> Result<(), StorageError>,
+) -> Result<(), CheckpointStoreError> {
+    let damaged = |reason: String| CheckpointStoreError::Damaged { url: folder.url_of(&object.name), reason };
+    let size = match folder.size(&object.name) {
+        Err(StorageError::NotFound { .. }) => return Err(damaged("does not exist".into())),
+        size => size?,
+    };
+    if size != object.bytes {
+        return Err(damaged(format!("{size} bytes, expected {}", object.bytes)));
+    }
+    let (mut whole, mut start) = (Sha256::new(), 0);
+    // Requests are made of whole blocks.
+    let mut reader = folder.reader(&object.name, 0..object.bytes);
+    while let Some(piece) = reader.next_bytes()? {
+        for block in piece.chunks(BLOCK_BYTES as usize) {
+            let (got, end) = (hex_sha256(block), start + block.len() as u64);
+            let expected = object.block_sha256.get((start / BLOCK_BYTES) as usize);
+            if expected.is_none_or(|expected| got != *expected) {
+                return Err(damaged(format!("bytes {start}..{end} have SHA-256 {got}, expected {expected:?}")));
+            }
+            start = end;
+        }
+        whole.update(&piece);
+        take(piece)?;
+    }
+    let got = hex(&whole.finalize());
+    if start != object.bytes || got != object.sha256 {
+        return Err(damaged(format!("{start} bytes have SHA-256 {got}, expected {}", object.sha256)));
+    }
+    Ok(())
+}

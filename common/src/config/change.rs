@@ -1,0 +1,220 @@
+//! What may differ between a checkpoint's config and that of the run that resumes from it. Pure.
+//!
+//! What only concerns how a run is carried out is free. What makes it another experiment needs consent, and is recorded. What
+//! would make the state, or the place in the data, mean something else is refused.
+
+use serde::{Deserialize, Serialize};
+use toml::{Table, Value};
+
+use super::RunConfig;
+
+/// A key whose value has changed in the middle of a run, with consent: as a manifest records it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConfigChange {
+    /// `section.key`, or [`WEIGHTS`].
+    pub key: String,
+    /// The value before, as TOML.
+    pub from: String,
+    /// The value since.
+    pub to: String,
+    /// The step after which it changed.
+    pub step: u64,
+    /// Sequences consumed up to there.
+    pub sequences_consumed: u64,
+    /// The attempt that it was accepted in.
+    pub attempt: u32,
+}
+
+/// The key of the weights of `data.train`, each relative to the first.
+pub const WEIGHTS: &str = "data.weights";
+/// The key of the size of the global batch.
+const GLOBAL_BATCH: &str = "batch.global_sequences";
+
+/// What a change needs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rule {
+    /// Nothing.
+    Free,
+    /// `--accept-change`.
+    Consent,
+    /// It cannot be.
+    Refused,
+}
+
+/// Keys, or with a dot at the end all keys of a section, and their rule; the first that fits counts.
+const RULES: [(&str, Rule); 19] = [
+    ("run.seed", Rule::Refused),
+    ("run.", Rule::Free),
+    ("model.", Rule::Refused),
+    // Where the data lies may change; that it is the same is known by its tokenizer's hash and its number of sequences.
+    (WEIGHTS, Rule::Consent),
+    ("data.", Rule::Free),
+    (GLOBAL_BATCH, Rule::Consent),
+    ("batch.micro_sequences", Rule::Free),
+    ("batch.sequence_tokens", Rule::Refused),
+    ("optimizer.", Rule::Consent),
+    ("train.precision", Rule::Consent),
+    ("train.gradients", Rule::Consent),
+    ("train.stochastic_rounding", Rule::Consent),
+    ("train.", Rule::Free),
+    ("parallel.", Rule::Free),
+    ("checkpoint.", Rule::Free),
+    ("evaluation.", Rule::Free),
+    ("launch.", Rule::Free),
+    ("metrics.", Rule::Free),
+    ("storage.", Rule::Free),
+];
+
+/// What a change of `key` needs; `None` for what is no key of a config.
+pub fn rule_of(key: &str) -> Option<Rule> {
+    let fits = |pattern: &str| key == pattern || (pattern.ends_with('.') && key.starts_with(pattern));
+    RULES.iter().find(|(pattern, _)| fits(pattern)).map(|(_, rule)| *rule)
+}
+
+/// Refuses keys that are none of `config`'s, or that no consent is asked for.
+pub fn check_accepted(keys: &[String], config: &RunConfig) -> Result<(), String> {
+    let known = values(config);
+    let rule = |key: &String| known.iter().find(|(known, _)| known == key).and_then(|(key, _)| rule_of(key));
+    let Some(key) = keys.iter().find(|key| rule(key) != Some(Rule::Consent)) else { return Ok(()) };
+    Err(match rule(key) {
+        Some(Rule::Free) => format!("--accept-change {key}: it may change without that"),
+        Some(_) => format!("--accept-change {key}: it cannot change in the middle of a run"),
+        None => format!("--accept-change {key}: there is no such key; configs/README.md lists those that need this"),
+    })
+}
+
+/// A difference between two configs that is not free.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Difference {
+    /// `section.key`.
+    pub key: String,
+    /// The value in the first, as TOML.
+    pub from: String,
+    /// The value in the second.
+    pub to: String,
+    /// Never [`Rule::Free`].
+    pub rule: Rule,
+}
+
+/// The differences between the config of a checkpoint and the one that is to go on with it, but for what is free.
+pub fn differences(saved: &RunConfig, now: &RunConfig) -> Vec<Difference> {
+    let (saved, now) = (values(saved), values(now));
+    let differences = now.into_iter().zip(saved).filter_map(|((key, to), (_, from))| {
+        let rule = rule_of(&key).unwrap_or(Rule::Refused);
+        (rule != Rule::Free && from != to).then_some(Difference { key, from, to, rule })
+    });
+    differences.collect()
+}
+
+/// Since how many consumed sequences the order of the data is the present one: a new order begins where the global batch or
+/// the weights change.
+pub fn order_since(changes: &[ConfigChange]) -> u64 {
+    let of_order = |change: &&ConfigChange| change.key == GLOBAL_BATCH || change.key == WEIGHTS;
+    changes.iter().filter(of_order).map(|change| change.sequences_consumed).max().unwrap_or(0)
+}
+
+/// Every key of `config` with its value, in the order of the sections. Both sides have the same: every default is filled in.
+fn values(config: &RunConfig) -> Vec<(String, String)> {
+    let table = Table::try_from(config).unwrap_or_else(|e| unreachable!("a config is TOML: {e}"));
+    let mut values = Vec::new();
+    for (section, keys) in &table {
+        for (key, value) in keys.as_table().into_iter().flatten() {
+            values.push((format!("{section}.{key}"), value.to_string()));
+        }
+    }
+    let train = &config.data.train;
+    let relative: Vec<_> = train.iter().map(|source| Value::Float(source.weight / train[0].weight)).collect();
+    values.push((WEIGHTS.to_owned(), Value::Array(relative).to_string()));
+    values
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::RawConfig;
+
+    fn config(overrides: &[&str]) -> RunConfig {
+        let text = "[run]\noutput = \"x\"\n[model]\npreset = \"tiny-cpu\"\n[data]\ntrain = [{ url = \"a\" }, { url = \"b\" }]\n\
+                    [batch]\nglobal_sequences = 8\nmicro_sequences = 4\nsequence_tokens = 64\n\
+                    [optimizer]\npeak_learning_rate = 1e-3\nwarmup_steps = 1\n[train]\nmax_steps = 10\n";
+        let overrides: Vec<_> = overrides.iter().map(|given| (*given).to_owned()).collect();
+        RawConfig::parse("of the test", text, &overrides).unwrap().run().unwrap()
+    }
+
+    #[test]
+    fn every_key_has_a_rule() {
+        for (key, _) in values(&config(&[])) {
+            assert!(rule_of(&key).is_some(), "what does a change of {key} need?");
+        }
+        for key in ["runs.seed", "seed", "batch.size", ""] {
+            assert_eq!(rule_of(key), None, "{key}");
+        }
+    }
+
+    #[test]
+    fn changes_are_free_or_need_consent_or_are_refused() {
+        let saved = config(&[]);
+        let differing = |overrides: &[&str]| {
+            let found = differences(&saved, &config(overrides)).into_iter();
+            found.map(|d| (d.key, d.from, d.to, d.rule)).collect::<Vec<_>>()
+        };
+        let free = [
+            "run.name=y",
+            "run.output=z",
+            "run.device=cpu",
+            "data.train=[{ url = \"elsewhere/a\", weight = 2 }, { url = \"elsewhere/b\", weight = 2 }]",
+            "data.cache_bytes=0",
+            "batch.micro_sequences=2",
+            "train.max_steps=20",
+            "optimizer.decay_steps=10",
+            "train.recompute=block",
+            "parallel.zero=1",
+            "checkpoint.every_steps=7",
+            "evaluation.every_steps=7",
+            "launch.ranks=2",
+            "metrics.profile=1..2",
+            "storage.concurrency=3",
+        ];
+        assert_eq!(differing(&free), []);
+        let one = |given, key: &str, from: &str, to: &str, rule| {
+            assert_eq!(differing(&[given]), [(key.to_owned(), from.to_owned(), to.to_owned(), rule)]);
+        };
+        one("optimizer.beta1=0.8", "optimizer.beta1", "0.9", "0.8", Rule::Consent);
+        // The schedule ends with the run where nothing else is said.
+        one("train.max_steps=20", "optimizer.decay_steps", "10", "20", Rule::Consent);
+        one("batch.global_sequences=16", GLOBAL_BATCH, "8", "16", Rule::Consent);
+        one("train.precision=bfloat16", "train.precision", "\"float32\"", "\"bfloat16\"", Rule::Consent);
+        let weights = "data.train=[{ url = \"a\" }, { url = \"b\", weight = 3 }]";
+        one(weights, WEIGHTS, "[1.0, 1.0]", "[1.0, 3.0]", Rule::Consent);
+        one("run.seed=2", "run.seed", "1337", "2", Rule::Refused);
+        one("batch.sequence_tokens=32", "batch.sequence_tokens", "64", "32", Rule::Refused);
+        let model = differing(&["model.preset=gpt2-124m"]);
+        assert!(model.iter().all(|(key, _, _, rule)| key.starts_with("model.") && *rule == Rule::Refused));
+        assert!(!model.is_empty());
+    }
+
+    #[test]
+    fn only_what_needs_consent_can_be_accepted() {
+        let config = config(&[]);
+        let check = |key: &str| check_accepted(&["optimizer.beta1".to_owned(), key.to_owned()], &config);
+        check(WEIGHTS).unwrap();
+        assert!(check("launch.ranks").unwrap_err().contains("without that"));
+        assert!(check("run.seed").unwrap_err().contains("cannot change"));
+        assert!(check("optimizer.beta3").unwrap_err().contains("no such key"));
+    }
+
+    #[test]
+    fn a_new_order_begins_where_the_batch_or_the_weights_change() {
+        let change = |key: &str, sequences_consumed| ConfigChange {
+            key: key.into(),
+            from: String::new(),
+            to: String::new(),
+            step: 1,
+            sequences_consumed,
+            attempt: 1,
+        };
+        assert_eq!(order_since(&[]), 0);
+        let changes = [change(GLOBAL_BATCH, 10), change(WEIGHTS, 20), change("optimizer.beta1", 30)];
+        assert_eq!(order_since(&changes), 20);
+    }
+}
