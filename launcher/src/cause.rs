@@ -83,6 +83,11 @@ pub enum Killed {
         /// Which.
         rank: Rank,
     },
+    /// A newer attempt has taken the run over.
+    Fenced {
+        /// Which.
+        reason: String,
+    },
     /// Every rank had said that it was done, or stopped, but its processes did not end.
     Finished {
         /// What the ranks said.
@@ -143,6 +148,9 @@ impl Cause {
         if let Some(Killed::Misfit { reason }) = &evidence.killed {
             return Cause::new(ExitCode::Config, None, "the worker does not fit this launcher", reason);
         }
+        if let Some(Killed::Fenced { reason }) = &evidence.killed {
+            return Cause::new(ExitCode::Config, None, "the run is another attempt's now", reason);
+        }
         if let Some(RankExit { rank, code, message }) = &evidence.first_failure {
             return Cause::new(*code, Some(*rank), format!("rank {rank} failed"), message);
         }
@@ -166,7 +174,9 @@ impl Cause {
                 "its control connection ended without a word; the system's log may say why (out of memory?)",
             ),
             Some(Killed::Finished { code }) => Cause::new(*code, None, code.meaning(), ""),
-            Some(Killed::Lingered | Killed::Misfit { .. }) | None => Cause::of_process(evidence),
+            Some(Killed::Lingered | Killed::Misfit { .. } | Killed::Fenced { .. }) | None => {
+                Cause::of_process(evidence)
+            }
         }
     }
 

@@ -1,6 +1,7 @@
 //! The checkpoints in a run folder, as anyone can see them: by listing, and by their manifests.
 
-use common::checkpoint_layout::{CHECKPOINTS_FOLDER, CheckpointName, Found, MANIFEST_NAME, Manifest};
+use common::checkpoint_layout::{CheckpointName, Found};
+use common::checkpoint_store::{self, CheckpointStoreError, folder_of};
 use common::storage::{Folder, StorageError};
 use serde::Serialize;
 
@@ -38,6 +39,11 @@ pub enum State {
         /// Why.
         reason: String,
     },
+    /// It is committed and does not count: a later attempt went on from an older one.
+    Void {
+        /// Size of all its objects.
+        bytes: u64,
+    },
     /// It has no manifest: a save that is under way, or was cut off.
     Uncommitted {
         /// Size of what is there.
@@ -47,45 +53,36 @@ pub enum State {
 
 /// All checkpoints of the run folder `run`, oldest first.
 pub fn list(run: &Folder) -> Result<Vec<Checkpoint>, StorageError> {
-    let folder = run.folder(CHECKPOINTS_FOLDER);
     let checkpoint = |found: Found| {
-        let name = found.name.to_string();
-        let state = match found.committed {
-            true => read_manifest(&folder, &found.name)?,
-            false => State::Uncommitted { bytes: found.bytes },
+        let Found { name, committed, void, bytes, .. } = found;
+        let state = match (committed, void) {
+            (false, _) => State::Uncommitted { bytes },
+            (true, true) => State::Void { bytes },
+            (true, false) => read_manifest(run, &name)?,
         };
-        let url = folder.url_of(&name);
-        Ok(Checkpoint { name, url, step: found.name.step, attempt: found.name.attempt, state })
+        let url = folder_of(run, &name).url().to_owned();
+        Ok(Checkpoint { name: name.to_string(), url, step: name.step, attempt: name.attempt, state })
     };
-    Found::among(&folder.list()?).into_iter().map(checkpoint).collect()
+    checkpoint_store::list(run)?.into_iter().map(checkpoint).collect()
 }
 
-/// The newest committed checkpoint of the run folder `run`, going by names alone.
-pub fn newest(run: &Folder) -> Result<Option<CheckpointName>, StorageError> {
-    let found = Found::among(&run.folder(CHECKPOINTS_FOLDER).list()?);
-    Ok(found.into_iter().filter(|found| found.committed).map(|found| found.name).next_back())
-}
-
-fn read_manifest(folder: &Folder, name: &CheckpointName) -> Result<State, StorageError> {
-    let object = format!("{name}/{MANIFEST_NAME}");
-    Ok(match Manifest::parse(&folder.url_of(&object), &folder.get(&object)?) {
-        Ok(manifest) if manifest.name != *name => {
-            State::Damaged { reason: format!("its manifest is that of {}", manifest.name) }
-        }
-        Ok(manifest) => State::Committed {
+fn read_manifest(run: &Folder, name: &CheckpointName) -> Result<State, StorageError> {
+    match checkpoint_store::read_manifest(run, name) {
+        Ok(manifest) => Ok(State::Committed {
             world_size: manifest.world_size,
             bytes: manifest.objects.iter().map(|object| object.bytes).sum(),
             sequences_consumed: manifest.sequences_consumed,
-        },
-        Err(error) => State::Damaged { reason: error.to_string() },
-    })
+        }),
+        Err(CheckpointStoreError::Storage(error)) => Err(error),
+        Err(error) => Ok(State::Damaged { reason: error.to_string() }),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use bytes::Bytes;
-    use common::checkpoint_layout::ObjectEntry;
+    use common::checkpoint_layout::{CHECKPOINTS_FOLDER, MANIFEST_NAME, Manifest, ObjectEntry};
     use common::config::StorageConfig;
 
     fn put(run: &Folder, step: u64, attempt: u32, manifest_step: Option<u64>) -> CheckpointName {
@@ -99,6 +96,8 @@ mod tests {
                 sequences_consumed: 8 * step,
                 updates: step,
                 grad_norms: Vec::new(),
+                skipped_in_a_row: 0,
+                changes: Vec::new(),
                 world_size: 2,
                 tokenizer_hash: String::new(),
                 data_sequences: 100,
@@ -115,11 +114,11 @@ mod tests {
     #[test]
     fn a_manifest_commits_and_the_order_is_step_then_attempt() {
         let run = Folder::open("memory://checkpoints", &StorageConfig::default()).unwrap();
-        assert_eq!((list(&run).unwrap(), newest(&run).unwrap()), (vec![], None));
-        put(&run, 20, 2, Some(20));
+        assert_eq!(list(&run).unwrap(), []);
+        let second = put(&run, 20, 2, Some(20));
         put(&run, 100, 1, Some(100));
         put(&run, 20, 1, Some(19));
-        let newest_committed = put(&run, 100, 3, Some(100));
+        put(&run, 100, 3, Some(100));
         put(&run, 300, 3, None);
         run.put("checkpoints/notes/README", Bytes::from_static(b"not a checkpoint")).unwrap();
 
@@ -127,9 +126,10 @@ mod tests {
         let order: Vec<_> = found.iter().map(|c| (c.step, c.attempt)).collect();
         assert_eq!(order, [(20, 1), (20, 2), (100, 1), (100, 3), (300, 3)]);
         let State::Damaged { reason } = &found[0].state else { panic!("{:?}", found[0]) };
-        assert!(reason.contains("that of step-00000019-a0001-ab12"), "{reason}");
+        assert!(reason.contains("it belongs to step-00000019-a0001-ab12"), "{reason}");
         assert_eq!(found[1].state, State::Committed { world_size: 2, bytes: 14, sequences_consumed: 160 });
         assert_eq!(found[4].state, State::Uncommitted { bytes: 5 });
-        assert_eq!(newest(&run).unwrap(), Some(newest_committed));
+        common::attempt::record_start(&run, 3, Some(&second)).unwrap();
+        assert!(matches!(list(&run).unwrap()[2].state, State::Void { .. }));
     }
 }

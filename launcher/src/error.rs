@@ -3,6 +3,8 @@
 use std::io;
 use std::path::PathBuf;
 
+use common::attempt::AttemptError;
+use common::checkpoint_store::CheckpointStoreError;
 use common::config::ConfigError;
 use common::storage::StorageError;
 use common::tokenizer::TokenizerError;
@@ -20,6 +22,15 @@ pub enum LaunchError {
     /// The run folder could not be used.
     #[error(transparent)]
     Storage(#[from] StorageError),
+    /// The run is another attempt's.
+    #[error(transparent)]
+    Attempt(AttemptError),
+    /// A checkpoint could not be verified or copied.
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointStoreError),
+    /// A command cannot do what it was asked for.
+    #[error("{0}")]
+    Usage(String),
     /// The tokenizer cannot be had.
     #[error(transparent)]
     Tokenizer(#[from] TokenizerError),
@@ -65,15 +76,28 @@ pub enum LaunchError {
     },
 }
 
+impl From<AttemptError> for LaunchError {
+    fn from(error: AttemptError) -> Self {
+        match error {
+            // Whatever a store was asked for, it is the store that failed.
+            AttemptError::Storage(error) => LaunchError::Storage(error),
+            other => LaunchError::Attempt(other),
+        }
+    }
+}
+
 impl LaunchError {
     /// What the launcher exits with.
     pub fn exit_code(&self) -> ExitCode {
         match self {
             LaunchError::Config(_)
+            | LaunchError::Usage(_)
             | LaunchError::NotBuilt { .. }
             | LaunchError::NoMpirun { .. }
             | LaunchError::Start { .. } => ExitCode::Config,
             LaunchError::Storage(error) => error.exit_code(),
+            LaunchError::Attempt(error) => error.exit_code(),
+            LaunchError::Checkpoint(error) => error.exit_code(),
             LaunchError::Tokenizer(error) => error.exit_code(),
             LaunchError::Transcode(error) => error.exit_code(),
             LaunchError::Shards(error) => error.exit_code(),

@@ -95,6 +95,7 @@ mod tests {
             max_restarts: 3,
             stall_timeout_s: 900,
             grace_s: 120,
+            claim_expiry_s: 60,
         };
         let mpirun = (ranks > 1).then_some(Path::new("/usr/bin/mpirun"));
         let job = |_| vec!["train".into(), "--from-launcher".into()];

@@ -1,9 +1,10 @@
 //! Attempt after attempt, until the run is done, somebody stops it, or another attempt would not help.
 
+use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use common::attempt::{self, Attempt};
+use common::attempt::{Attempt, Claimant, Holder, News, acquire};
 use common::worker_contract::ExitCode;
 use serde_json::json;
 
@@ -23,10 +24,15 @@ const TICK: Duration = Duration::from_millis(100);
 pub fn run(job: &Job, interrupts: &mut Interrupts, view: &mut View) -> Result<(ExitCode, Seen), LaunchError> {
     let mut policy = RestartPolicy::new(job.config.launch.max_restarts);
     let mut seen = Seen::default();
+    let mut hold = None;
     loop {
-        let (code, journal) = match next_attempt(job, interrupts, view, &mut seen) {
-            Ok((outcome, _)) if outcome.stop_requested => return Ok((outcome.cause.code, seen)),
-            Ok((outcome, journal)) => (outcome.cause.code, Some(journal)),
+        let (code, journal) = match next_attempt(job, interrupts, view, &mut hold, &mut seen) {
+            Ok(None) => {
+                view.say("stopped while waiting for the run");
+                return Ok((ExitCode::Stopped, seen));
+            }
+            Ok(Some((outcome, _))) if outcome.stop_requested => return Ok((outcome.cause.code, seen)),
+            Ok(Some((outcome, journal))) => (outcome.cause.code, Some(journal)),
             // A store that stays away costs an attempt here as it does in a rank.
             Err(LaunchError::Storage(error)) => {
                 view.say(&format!("no attempt could be started: {error}"));
@@ -66,23 +72,60 @@ pub fn run(job: &Job, interrupts: &mut Interrupts, view: &mut View) -> Result<(E
     }
 }
 
+/// This launcher's hold on the run: it lasts from attempt to attempt.
+struct Hold {
+    claim: Attempt,
+    holder: Holder,
+    news: Receiver<News>,
+}
+
+impl Hold {
+    /// Claims the next attempt; `before` is that of the attempt before. `None` if somebody asked to stop while it waited
+    /// for another claim to expire.
+    fn claim(
+        job: &Job,
+        before: Option<&Hold>,
+        interrupts: &mut Interrupts,
+        view: &mut View,
+    ) -> Result<Option<Self>, LaunchError> {
+        let expiry = Duration::from_secs(job.config.launch.claim_expiry_s);
+        let holds = before.map(|hold| hold.holder.number());
+        let claimant = Claimant { ranks: job.plan.world_size.get(), expiry, holds };
+        let mut is_told = false;
+        let claim = acquire(&job.run, &claimant, &mut |waiting| {
+            if !std::mem::replace(&mut is_told, true) {
+                view.say(waiting);
+            }
+            interrupts.poll().is_none()
+        })?;
+        Ok(claim.map(|claim| {
+            // A channel of its own: what the attempt before still hears is of this one.
+            let (speaker, news) = channel();
+            let holder = Holder::start(&job.run, claim.clone(), expiry, move |heard| drop(speaker.send(heard)));
+            Hold { claim, holder, news }
+        }))
+    }
+}
+
 /// Claims the next attempt and follows it to its end.
 fn next_attempt(
     job: &Job,
     interrupts: &mut Interrupts,
     view: &mut View,
+    hold: &mut Option<Hold>,
     seen: &mut Seen,
-) -> Result<(Outcome, Journal), LaunchError> {
-    let claim = attempt::claim(&job.run, job.plan.world_size.get())?;
+) -> Result<Option<(Outcome, Journal)>, LaunchError> {
+    let Some(claimed) = Hold::claim(job, hold.as_ref(), interrupts, view)? else { return Ok(None) };
+    let Hold { claim, news, .. } = hold.insert(claimed);
     let journal = Journal::start(&job.run, claim.attempt);
-    let outcome = one_attempt(job, &claim, interrupts, view, &journal, seen)?;
-    Ok((outcome, journal))
+    let outcome = one_attempt(job, claim, (interrupts, news), view, &journal, seen)?;
+    Ok(Some((outcome, journal)))
 }
 
 fn one_attempt(
     job: &Job,
     claim: &Attempt,
-    interrupts: &mut Interrupts,
+    (interrupts, news): (&mut Interrupts, &Receiver<News>),
     view: &mut View,
     journal: &Journal,
     seen: &mut Seen,
@@ -94,7 +137,7 @@ fn one_attempt(
     journal.note("attempt_started", json!({ "attempt": attempt, "ranks": ranks, "threads_per_rank": threads }));
     let mut logs = Logs::start(&job.run, attempt);
     let audience = Audience { view, journal, logs: &mut logs, seen };
-    let outcome = watch::attempt(job, attempt, interrupts, audience)?;
+    let outcome = watch::attempt(job, attempt, (interrupts, news), audience)?;
     let cause = &outcome.cause;
     journal.note(
         "attempt_ended",

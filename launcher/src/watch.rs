@@ -8,6 +8,7 @@ use std::net::TcpStream;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
+use common::attempt::News;
 use common::config::RunConfig;
 use common::metrics::ValidationRecord;
 use common::storage::Folder;
@@ -40,6 +41,8 @@ const DRAIN: Duration = Duration::from_secs(5);
 pub struct Job {
     /// Resolved, with absolute URLs.
     pub config: RunConfig,
+    /// Keys of it that may differ from the checkpoint's.
+    pub accepted_changes: Vec<String>,
     /// How its ranks are started.
     pub plan: LaunchPlan,
     /// The run folder.
@@ -79,7 +82,7 @@ pub struct Outcome {
 pub fn attempt(
     job: &Job,
     attempt: u32,
-    interrupts: &mut Interrupts,
+    (interrupts, news): (&mut Interrupts, &Receiver<News>),
     audience: Audience<'_>,
 ) -> Result<Outcome, LaunchError> {
     let (sender, events) = mpsc::channel();
@@ -89,6 +92,7 @@ pub fn attempt(
         version: PROTOCOL_VERSION,
         config: job.config.to_toml(),
         attempt,
+        accepted_changes: job.accepted_changes.clone(),
         control_address: control.address(),
         control_token: control.token().to_owned(),
     };
@@ -110,7 +114,7 @@ pub fn attempt(
         deadline: None,
         stop_requested: false,
     };
-    watch.follow(control, &events, interrupts)
+    watch.follow(control, &events, (interrupts, news))
 }
 
 struct Watch<'a> {
@@ -147,7 +151,7 @@ impl Watch<'_> {
         mut self,
         control: ControlServer,
         events: &Receiver<Event>,
-        interrupts: &mut Interrupts,
+        (interrupts, news): (&mut Interrupts, &Receiver<News>),
     ) -> Result<Outcome, LaunchError> {
         while !self.ranks.have_ended() {
             control.admit();
@@ -158,6 +162,9 @@ impl Watch<'_> {
             }
             if let Some(request) = interrupts.poll() {
                 self.on_request(request, interrupts);
+            }
+            if let Ok(news) = news.try_recv() {
+                self.on_news(news);
             }
             self.on_clock(Instant::now());
         }
@@ -271,6 +278,24 @@ impl Watch<'_> {
             Request::EndNow => {
                 interrupts.let_the_next_one_end_this_process();
                 self.killed = Some(Killed::EndNow);
+                self.ranks.kill();
+            }
+        }
+    }
+
+    fn on_news(&mut self, news: News) {
+        match news {
+            News::SaveRequested => {
+                self.audience.journal.note("save_requested", json!({}));
+                // One rank that hears it is enough: they agree.
+                let told = self.links.values_mut().any(|link| write_line(link, &ToRank::Save).is_ok());
+                if !told {
+                    self.audience.view.say("a checkpoint was asked for, but no rank is connected yet");
+                }
+            }
+            News::Fenced(error) => {
+                self.audience.journal.note("fenced", json!({}));
+                self.killed = Some(Killed::Fenced { reason: error.to_string() });
                 self.ranks.kill();
             }
         }

@@ -47,6 +47,11 @@ impl Requests {
         self.stop.load(Ordering::Relaxed)
     }
 
+    /// Asks for a save.
+    pub fn ask_for_save(&self) {
+        self.save.store(true, Ordering::Relaxed);
+    }
+
     /// Whether a save has been asked for since the last call.
     pub fn take_save(&self) -> bool {
         self.save.swap(false, Ordering::Relaxed)
@@ -175,7 +180,7 @@ fn obey(mut reader: BufReader<TcpStream>, requests: &Requests) {
     loop {
         match read_line::<ToRank>(&mut reader) {
             Ok(Some(ToRank::Stop)) => requests.stop.store(true, Ordering::Relaxed),
-            Ok(Some(ToRank::Save)) => requests.save.store(true, Ordering::Relaxed),
+            Ok(Some(ToRank::Save)) => requests.ask_for_save(),
             // A newer launcher may say more; what is not understood is not obeyed.
             Err(error) if error.kind() == ErrorKind::InvalidData => {
                 tracing::warn!("the launcher sent something that this worker does not know: {error}");

@@ -1,5 +1,6 @@
 //! What ends a job on a rank, and what the process then exits with.
 
+use common::attempt::AttemptError;
 use common::config::ConfigError;
 use common::storage::StorageError;
 use common::worker_contract::ExitCode;
@@ -29,6 +30,9 @@ pub enum JobError {
     /// The run folder could not be used.
     #[error(transparent)]
     Storage(#[from] StorageError),
+    /// The run is another attempt's.
+    #[error(transparent)]
+    Attempt(#[from] AttemptError),
     /// MPI could not be started.
     #[error(transparent)]
     Start(#[from] StartError),
@@ -80,6 +84,7 @@ impl JobError {
             JobError::Data(error) => error.exit_code(),
             JobError::Checkpoint(error) => error.exit_code(),
             JobError::Storage(error) => error.exit_code(),
+            JobError::Attempt(error) => error.exit_code(),
             JobError::Nccl(_) | JobError::Start(_) | JobError::Collectives(_) | JobError::LauncherLost(_) => {
                 ExitCode::Communication
             }

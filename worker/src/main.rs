@@ -63,6 +63,9 @@ struct ConfigArgs {
 
 #[derive(Args)]
 struct TrainArgs {
+    /// A key that may differ from the config that the run was saved with; repeatable.
+    #[arg(long = "accept-change", value_name = "SECTION.KEY", conflicts_with = "from_launcher")]
+    accept_changes: Vec<String>,
     /// Read the config, the attempt and the launcher's address from standard input; for the launcher's use.
     #[arg(long, conflicts_with_all = ["config", "overrides"], required_unless_present = "config")]
     from_launcher: bool,
@@ -180,7 +183,7 @@ fn run(job: Job) -> Result<ExitCode, JobError> {
 
 fn run_train(args: TrainArgs) -> Result<ExitCode, JobError> {
     let origin = match args.config {
-        Some(path) => Origin::File(path, args.overrides),
+        Some(path) => Origin::File { path, overrides: args.overrides, accepted_changes: args.accept_changes },
         None => Origin::Launcher,
     };
     let world = World::enter(&origin)?;

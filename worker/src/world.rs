@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
-use common::attempt::{self, host_name};
+use common::attempt::{Attempt, Claimant, Holder, News, acquire, host_name};
+use common::config::change::check_accepted;
 use common::config::{CollectivesKind, DeviceKind, RawConfig, RunConfig};
 use common::storage::Folder;
 use common::topology::Rank;
@@ -35,6 +36,10 @@ pub struct World {
     pub config: RunConfig,
     /// The attempt that this is.
     pub attempt: u32,
+    /// Keys of the config that may differ from the checkpoint's.
+    pub accepted_changes: Vec<String>,
+    /// Keeps its claim to the run, on rank 0 where no launcher does.
+    pub holder: Option<Holder>,
     /// The other ranks.
     pub collectives: Arc<dyn Collectives>,
     /// What this rank has to compute on.
@@ -51,8 +56,15 @@ pub struct World {
 pub enum Origin {
     /// A [`StartLine`] on standard input.
     Launcher,
-    /// A config file and overrides.
-    File(PathBuf, Vec<String>),
+    /// A config file.
+    File {
+        /// Where it is.
+        path: PathBuf,
+        /// Values that count instead of its own.
+        overrides: Vec<String>,
+        /// Keys that may differ from the checkpoint's.
+        accepted_changes: Vec<String>,
+    },
 }
 
 /// What rank 0 tells the others at the start.
@@ -60,6 +72,7 @@ pub enum Origin {
 struct Start {
     config: String,
     attempt: u32,
+    accepted_changes: Vec<String>,
     control: Option<(String, String)>,
 }
 
@@ -77,9 +90,12 @@ impl World {
         let requests =
             Requests::from_signals().map_err(|error| JobError::Usage(format!("signals cannot be handled: {error}")))?;
         let collectives = start_collectives()?;
-        let start = match collectives.rank().is_zero() {
-            true => Start::read(origin, collectives.world_size().get())?.to_json(),
-            false => Vec::new(),
+        let (start, claim) = match collectives.rank().is_zero() {
+            true => {
+                let (start, claim) = Start::read(origin, collectives.world_size().get())?;
+                (start.to_json(), claim)
+            }
+            false => (Vec::new(), None),
         };
         let start = Start::from_json(&collectives.broadcast_bytes(&start)?)?;
         let config = RawConfig::parse("from rank 0", &start.config, &[])?.run()?;
@@ -99,7 +115,9 @@ impl World {
         };
         let _ = CONTROL.set(control.clone());
         let Equipment { device, hosts, collectives } = Equipment::choose(&config, collectives)?;
-        Ok(World { config, attempt: start.attempt, collectives, device, hosts, control, requests })
+        let holder = claim.map(|claim| hold(&config, claim, &requests)).transpose()?;
+        let Start { attempt, accepted_changes, .. } = start;
+        Ok(World { config, attempt, accepted_changes, holder, collectives, device, hosts, control, requests })
     }
 }
 
@@ -221,8 +239,9 @@ fn is_bound() -> bool {
 }
 
 impl Start {
-    /// Rank 0 reads what to do. Without a launcher it claims the attempt and stores the resolved config itself.
-    fn read(origin: &Origin, ranks: u32) -> Result<Self, JobError> {
+    /// Rank 0 reads what to do. Without a launcher it claims the attempt, which it must keep then, and stores the resolved
+    /// config itself.
+    fn read(origin: &Origin, ranks: u32) -> Result<(Self, Option<Attempt>), JobError> {
         match origin {
             Origin::Launcher => {
                 let line: StartLine = read_line(&mut io::stdin().lock())
@@ -237,15 +256,18 @@ impl Start {
                     )));
                 }
                 let control = Some((line.control_address, line.control_token));
-                Ok(Start { config: line.config, attempt: line.attempt, control })
+                let StartLine { config, attempt, accepted_changes, .. } = line;
+                Ok((Start { config, attempt, accepted_changes, control }, None))
             }
-            Origin::File(path, overrides) => {
+            Origin::File { path, overrides, accepted_changes } => {
                 let mut config = RawConfig::load(path, overrides)?.run()?;
+                check_accepted(accepted_changes, &config).map_err(JobError::Usage)?;
                 config.make_urls_absolute()?;
                 let run = Folder::open(&config.run.output, &config.storage)?;
-                let attempt = attempt::claim(&run, ranks)?.attempt;
+                let claim = claim(&run, &config, ranks)?;
                 run.put("config.toml", config.to_toml().into())?;
-                Ok(Start { config: config.to_toml(), attempt, control: None })
+                let (config, accepted_changes) = (config.to_toml(), accepted_changes.clone());
+                Ok((Start { config, attempt: claim.attempt, accepted_changes, control: None }, Some(claim)))
             }
         }
     }
@@ -261,6 +283,30 @@ impl Start {
             ))
         })
     }
+}
+
+/// Claims the next attempt of `run`, which may take as long as the claim before needs to expire.
+fn claim(run: &Folder, config: &RunConfig, ranks: u32) -> Result<Attempt, JobError> {
+    let claimant = Claimant { ranks, expiry: Duration::from_secs(config.launch.claim_expiry_s), holds: None };
+    let mut is_told = false;
+    let claim = acquire(run, &claimant, &mut |waiting| {
+        if !std::mem::replace(&mut is_told, true) {
+            tracing::info!("{waiting}");
+        }
+        true
+    });
+    Ok(claim?.unwrap_or_else(|| unreachable!("it waits as long as it takes")))
+}
+
+/// Keeps `claim`, and lets what is heard of the run from elsewhere come about.
+fn hold(config: &RunConfig, claim: Attempt, requests: &Requests) -> Result<Holder, JobError> {
+    let run = Folder::open(&config.run.output, &config.storage)?;
+    let requests = requests.clone();
+    let on_news = move |news| match news {
+        News::SaveRequested => requests.ask_for_save(),
+        News::Fenced(error) => fail(&error.to_string(), error.exit_code()),
+    };
+    Ok(Holder::start(&run, claim, Duration::from_secs(config.launch.claim_expiry_s), on_news))
 }
 
 fn check_collectives(config: &RunConfig, collectives: &dyn Collectives) -> Result<(), JobError> {

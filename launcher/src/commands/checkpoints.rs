@@ -1,22 +1,31 @@
-//! `launcher checkpoints list`.
+//! `launcher checkpoints`.
 
+use std::time::{Duration, Instant};
+
+use common::attempt::{self, request_save};
+use common::checkpoint_layout::{CheckpointName, Retention};
+use common::checkpoint_store::{self, CheckpointStoreError, folder_of};
 use common::config::{RawConfig, StorageConfig};
 use common::storage::Folder;
 use common::worker_contract::ExitCode;
+use serde_json::json;
 
 use crate::checkpoints::{self, Checkpoint, State};
-use crate::cli::ListArgs;
+use crate::cli::{CopyArgs, ListArgs, PruneArgs, RunArgs, SaveArgs, VerifyArgs};
 use crate::error::LaunchError;
 use crate::progress::{to_json, to_stderr, to_stdout, with_thousands};
 
+/// How often a checkpoint that was asked for is looked for.
+const LOOK_INTERVAL: Duration = Duration::from_millis(500);
+
 /// Prints the checkpoints of a run. A damaged one is named, and makes the exit code [`ExitCode::Data`].
 pub fn list(args: &ListArgs) -> Result<ExitCode, LaunchError> {
-    let run = open_run(args)?;
-    let (uncommitted, mut shown): (Vec<_>, Vec<_>) =
-        checkpoints::list(&run)?.into_iter().partition(|c| matches!(c.state, State::Uncommitted { .. }));
+    let run = open_run(&args.run)?;
+    let counts = |c: &Checkpoint| !matches!(c.state, State::Uncommitted { .. } | State::Void { .. });
+    let (mut shown, others): (Vec<_>, Vec<_>) = checkpoints::list(&run)?.into_iter().partition(counts);
     let is_damaged = shown.iter().any(|c| matches!(c.state, State::Damaged { .. }));
     if args.all {
-        shown.extend(uncommitted);
+        shown.extend(others);
     }
     if args.json {
         to_stdout(&to_json(&shown));
@@ -28,13 +37,150 @@ pub fn list(args: &ListArgs) -> Result<ExitCode, LaunchError> {
     Ok(if is_damaged { ExitCode::Data } else { ExitCode::Done })
 }
 
-fn open_run(args: &ListArgs) -> Result<Folder, LaunchError> {
+/// Hashes every byte of checkpoints, and says which are damaged.
+pub fn verify(args: &VerifyArgs) -> Result<ExitCode, LaunchError> {
+    let run = open_run(&args.run)?;
+    let names = match &args.checkpoint {
+        Some(name) => vec![parse(name)?],
+        None => checkpoint_store::list(&run)?.into_iter().filter(|f| f.committed).map(|f| f.name).collect(),
+    };
+    if names.is_empty() {
+        to_stderr(&format!("no checkpoint is committed in {}", run.url()));
+    }
+    let mut results = Vec::new();
+    for name in &names {
+        let damage = match verify_one(&run, name) {
+            Ok(bytes) => {
+                say(args.json, &format!("{name}: {} bytes are as the manifest says", with_thousands(bytes)));
+                None
+            }
+            Err(CheckpointStoreError::Storage(error)) => return Err(error.into()),
+            Err(error) => {
+                say(args.json, &format!("{name}: {error}"));
+                Some(error.to_string())
+            }
+        };
+        results.push(json!({ "name": name.to_string(), "sound": damage.is_none(), "damage": damage }));
+    }
+    if args.json {
+        to_stdout(&to_json(&results));
+    }
+    let all_sound = results.iter().all(|result| result["sound"] == true);
+    Ok(if all_sound { ExitCode::Done } else { ExitCode::Data })
+}
+
+fn verify_one(run: &Folder, name: &CheckpointName) -> Result<u64, CheckpointStoreError> {
+    let manifest = checkpoint_store::read_manifest(run, name)?;
+    checkpoint_store::verify(&folder_of(run, name), &manifest)?;
+    Ok(manifest.objects.iter().map(|object| object.bytes).sum())
+}
+
+/// Deletes what retention lets go.
+pub fn prune(args: &PruneArgs) -> Result<ExitCode, LaunchError> {
+    let run = open_run(&args.run)?;
+    let retention = retention(args, &run)?;
+    let prune = if args.dry_run { checkpoint_store::pruned } else { checkpoint_store::prune };
+    // Nobody in particular: what an attempt that goes on has just begun is not this command's to judge.
+    let garbage = prune(&run, &retention, None, attempt::unix_s())?;
+    let verb = if args.dry_run { "would delete" } else { "deleted" };
+    for name in &garbage.expired {
+        say(args.json, &format!("{verb} {name}"));
+    }
+    for name in &garbage.orphans {
+        say(args.json, &format!("{verb} {name}, which does not count"));
+    }
+    if args.json {
+        let names = |names: &[CheckpointName]| names.iter().map(CheckpointName::to_string).collect::<Vec<_>>();
+        to_stdout(&to_json(&json!({ "expired": names(&garbage.expired), "orphans": names(&garbage.orphans) })));
+    } else if garbage.expired.is_empty() && garbage.orphans.is_empty() {
+        to_stderr("nothing to delete");
+    }
+    Ok(ExitCode::Done)
+}
+
+/// The flags; what they leave out is as in the config, or as in the one that the run was last started with.
+fn retention(args: &PruneArgs, run: &Folder) -> Result<Retention, LaunchError> {
+    let config = match &args.run.config {
+        Some(config) => Some(RawConfig::load(config, &args.run.overrides)?.run()?.checkpoint),
+        None => match run.get_if_exists("config.toml")? {
+            Some(text) => {
+                let origin = run.url_of("config.toml");
+                Some(RawConfig::parse(&origin, &String::from_utf8_lossy(&text), &[])?.run()?.checkpoint)
+            }
+            None => None,
+        },
+    };
+    let keep_last = args.keep_last.or(config.as_ref().map(|config| config.keep_last)).ok_or_else(|| {
+        LaunchError::Usage(format!("{} has no config.toml that says what stays; give --keep-last", run.url()))
+    })?;
+    let of_config = config.map_or(0, |config| config.keep_every_steps);
+    Ok(Retention { keep_last, keep_every_steps: args.keep_every_steps.unwrap_or(of_config) })
+}
+
+/// Copies a checkpoint to another run folder.
+pub fn copy(args: &CopyArgs) -> Result<ExitCode, LaunchError> {
+    let (from, to) = (open_run(&args.run)?, Folder::open(&args.to, &StorageConfig::default())?);
+    let name = match &args.checkpoint {
+        Some(name) => parse(name)?,
+        None => checkpoint_store::newest(&from)?
+            .ok_or_else(|| LaunchError::Usage(format!("no checkpoint is committed in {}", from.url())))?,
+    };
+    let is_new = checkpoint_store::copy(&from, &to, &name)?;
+    to_stderr(if is_new { "copied and verified" } else { "it is there already" });
+    to_stdout(folder_of(&to, &name).url());
+    Ok(ExitCode::Done)
+}
+
+/// Asks for a checkpoint, and prints where it is.
+pub fn save(args: &SaveArgs) -> Result<ExitCode, LaunchError> {
+    let run = open_run(&args.run)?;
+    let Some(holder) = attempt::current(&run)? else {
+        return Err(LaunchError::Usage(format!("nothing trains in {}; `launcher train` starts it", run.url())));
+    };
+    let before = checkpoint_store::newest(&run)?;
+    request_save(&run)?;
+    to_stderr(&format!("asked attempt {} ({})", holder.attempt, holder.claimant()));
+    let until = Instant::now() + Duration::from_secs(args.wait_s);
+    if args.wait_s == 0 {
+        return Ok(ExitCode::Done);
+    }
+    loop {
+        let newest = checkpoint_store::newest(&run)?;
+        if let Some(name) = newest.filter(|name| Some(name) > before.as_ref()) {
+            to_stdout(folder_of(&run, &name).url());
+            return Ok(ExitCode::Done);
+        }
+        if attempt::current(&run)?.is_none() {
+            return Err(LaunchError::Usage(format!("attempt {} ended without another checkpoint", holder.attempt)));
+        }
+        if Instant::now() >= until {
+            return Err(LaunchError::Usage(format!(
+                "no checkpoint within {} s; it may still come: see `launcher checkpoints list`",
+                args.wait_s
+            )));
+        }
+        std::thread::sleep(LOOK_INTERVAL);
+    }
+}
+
+fn open_run(args: &RunArgs) -> Result<Folder, LaunchError> {
     if let Some(config) = &args.config {
         let config = RawConfig::load(config, &args.overrides)?.run()?;
         return Ok(Folder::open(&config.run.output, &config.storage)?);
     }
     let url = args.run.as_deref().unwrap_or_else(|| unreachable!("clap asks for one of the two"));
     Ok(Folder::open(url, &StorageConfig::default())?)
+}
+
+fn parse(name: &str) -> Result<CheckpointName, LaunchError> {
+    CheckpointName::parse(name).ok_or_else(|| {
+        LaunchError::Usage(format!("{name:?} is no checkpoint's name; `launcher checkpoints list` shows them"))
+    })
+}
+
+/// A line for a person; where a program reads the output, it is on standard error.
+fn say(is_json: bool, line: &str) {
+    if is_json { to_stderr(line) } else { to_stdout(line) }
 }
 
 fn table(checkpoints: &[Checkpoint]) -> Vec<String> {
@@ -51,6 +197,7 @@ fn table(checkpoints: &[Checkpoint]) -> Vec<String> {
                 (world_size.to_string(), with_thousands(*bytes), with_thousands(*sequences_consumed))
             }
             State::Uncommitted { bytes } => (String::new(), with_thousands(*bytes), "not committed".into()),
+            State::Void { bytes } => (String::new(), with_thousands(*bytes), "left behind by a later attempt".into()),
             State::Damaged { reason } => (String::new(), String::new(), format!("damaged: {reason}")),
         };
         line(&c.name, &c.step.to_string(), &c.attempt.to_string(), &ranks, &bytes, &sequences)

@@ -1,6 +1,7 @@
 //! `launcher train`: starts or resumes the run that the config names.
 
-use common::checkpoint_layout::CHECKPOINTS_FOLDER;
+use common::checkpoint_store;
+use common::config::change::check_accepted;
 use common::config::{RawConfig, RunConfig};
 use common::metrics::RunMetrics;
 use common::storage::Folder;
@@ -13,15 +14,17 @@ use crate::interrupts::Interrupts;
 use crate::plan::LaunchPlan;
 use crate::progress::{View, to_stderr, to_stdout};
 use crate::watch::{Job, Seen};
-use crate::{checkpoints, programs, supervise};
+use crate::{programs, supervise};
 
 /// Trains to the end, or until somebody stops it or another attempt would not help.
 pub fn run(mut args: TrainArgs) -> Result<ExitCode, LaunchError> {
     let flags = overrides(&args);
     args.config.overrides.extend(flags);
     let mut config = RawConfig::load(&args.config.config, &args.config.overrides)?.run()?;
+    check_accepted(&args.accept_changes, &config).map_err(LaunchError::Usage)?;
     config.make_urls_absolute()?;
-    let job = Job { plan: plan(&config)?, run: Folder::open(&config.run.output, &config.storage)?, config };
+    let (plan, run) = (plan(&config)?, Folder::open(&config.run.output, &config.storage)?);
+    let job = Job { config, accepted_changes: args.accept_changes, plan, run };
     let mut interrupts = Interrupts::install().map_err(LaunchError::system("handle signals"))?;
     let mut view = View::new(job.config.train.max_steps);
     view.say(&format!("{}: {} steps, {}", job.config.run.name, job.config.train.max_steps, job.run.url()));
@@ -57,10 +60,9 @@ fn say_done(job: &Job, seen: &Seen, args: &ConfigArgs) {
     let validation = validation_loss.map(|loss| format!(", validation loss {loss:.2}")).unwrap_or_default();
     to_stderr(&format!("done: {steps} steps{validation}"));
     to_stderr(&format!("  run folder  {}", job.run.url()));
-    match checkpoints::newest(&job.run) {
+    match checkpoint_store::newest(&job.run) {
         Ok(Some(name)) => {
-            let url = job.run.folder(CHECKPOINTS_FOLDER).url_of(&name.to_string());
-            to_stderr(&format!("  checkpoint  {url}"));
+            to_stderr(&format!("  checkpoint  {}", checkpoint_store::folder_of(&job.run, &name).url()));
             to_stderr(&format!("  next        {}", sample_command(args)));
         }
         Ok(None) => {}
@@ -114,6 +116,7 @@ mod tests {
             config,
             launch: LaunchArgs { backend: Some(BackendName::Local), ranks: Some(2), threads_per_rank: None },
             output: Some("s3://b/a \"b\"".into()),
+            accept_changes: Vec::new(),
             profile: None,
         };
         let flags = overrides(&args);

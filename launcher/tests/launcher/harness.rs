@@ -124,6 +124,11 @@ impl Rig {
         names
     }
 
+    /// The claims of attempts in the run folder.
+    pub fn claims(&self) -> Vec<String> {
+        self.names("attempts").into_iter().filter(|name| name.ends_with(".json")).collect()
+    }
+
     /// The launcher's events of an attempt.
     pub fn events(&self, attempt: u32) -> Vec<Value> {
         let folder = format!("events/attempt-{attempt:04}-launcher");

@@ -52,7 +52,7 @@ fn two_ranks_train_under_mpirun_and_a_second_launch_is_a_second_attempt() {
         let logs = rig.names(&format!("logs/attempt-000{attempt}"));
         assert_eq!(logs, ["rank-0.log", "rank-1.log"]);
     }
-    assert_eq!(rig.names("attempts"), ["0001.json", "0002.json"]);
+    assert_eq!(rig.claims(), ["0001.json", "0002.json"]);
     let log = fs::read_to_string(rig.run("logs/attempt-0001/rank-1.log")).unwrap();
     assert!(log.ends_with(" of rank 1\n"), "{log}");
 }
@@ -66,7 +66,7 @@ fn a_rank_that_fails_on_data_is_named_and_not_restarted() {
     let rig = Rig::new(plan, &["--ranks", "2"]);
     let ended = rig.train();
     assert_eq!(ended.code, Some(3), "{}", ended.stderr);
-    assert_eq!(rig.names("attempts"), ["0001.json"]);
+    assert_eq!(rig.claims(), ["0001.json"]);
     for expected in [
         "attempt 1 ended: rank 1 failed (exit 3: data missing, corrupt or denied)\n  shard x: expected 10 bytes, got 9\n",
         "rank 1: 2026-01-01T00:00:00Z ERROR the shard is truncated",
@@ -88,7 +88,7 @@ fn a_killed_rank_is_restarted_as_the_next_attempt() {
     assert_eq!(ended.code, Some(0), "{}", ended.stderr);
     assert!(ended.stderr.contains("rank lost: rank 1"), "{}", ended.stderr);
     assert!(ended.stderr.contains("exited on signal 9"), "{}", ended.stderr);
-    assert_eq!(rig.names("attempts"), ["0001.json", "0002.json"]);
+    assert_eq!(rig.claims(), ["0001.json", "0002.json"]);
     assert_eq!(rig.kinds(1), ["attempt_started", "attempt_ended", "restart"]);
     assert_eq!(rig.kinds(2), ["attempt_started", "attempt_ended"]);
 }
@@ -102,7 +102,7 @@ fn a_run_that_always_dies_in_the_same_place_is_given_up() {
     let ended = rig.train();
     assert_eq!(ended.code, Some(4), "{}", ended.stderr);
     assert!(ended.stderr.contains("rank lost: killed by SIGKILL"), "{}", ended.stderr);
-    assert_eq!(rig.names("attempts"), ["0001.json", "0002.json"]);
+    assert_eq!(rig.claims(), ["0001.json", "0002.json"]);
     assert_eq!(rig.kinds(2).last().unwrap(), "gave_up");
 }
 
@@ -113,7 +113,7 @@ fn a_bug_is_tried_once_more() {
     }
     let rig = Rig::new(r#"[{"do": "mute_exit", "at": 1, "code": 70}]"#, &[]);
     assert_eq!(rig.train().code, Some(70));
-    assert_eq!(rig.names("attempts").len(), 2);
+    assert_eq!(rig.claims().len(), 2);
 }
 
 #[test]
@@ -146,7 +146,7 @@ fn ranks_that_do_not_stop_in_time_are_killed_and_not_restarted() {
     let ended = running.wait();
     assert_eq!(ended.code, Some(4), "{}", ended.stderr);
     assert!(ended.stderr.contains("the stop took longer than 1 s"), "{}", ended.stderr);
-    assert_eq!(rig.names("attempts").len(), 1);
+    assert_eq!(rig.claims().len(), 1);
     rig.assert_nothing_is_left();
 }
 
@@ -181,7 +181,7 @@ fn a_signal_during_the_back_off_ends_the_run() {
     running.signal(Signal::SIGTERM);
     let ended = running.wait();
     assert_eq!(ended.code, Some(75), "{}", ended.stderr);
-    assert_eq!(rig.names("attempts").len(), 2);
+    assert_eq!(rig.claims().len(), 2);
 }
 
 #[test]
@@ -195,7 +195,7 @@ fn a_run_that_stands_still_is_restarted() {
     assert_eq!(ended.code, Some(0), "{}", ended.stderr);
     assert!(ended.stderr.contains("attempt 1 ended: no rank advanced for 3 s"), "{}", ended.stderr);
     assert_eq!(rig.kinds(1), ["attempt_started", "stall", "attempt_ended", "restart"]);
-    assert_eq!(rig.names("attempts").len(), 2);
+    assert_eq!(rig.claims().len(), 2);
 }
 
 #[test]

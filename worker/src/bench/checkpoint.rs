@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use common::attempt::unix_s;
+use common::checkpoint_layout::Retention;
 use common::config::RunConfig;
 use common::storage::Folder;
 use common::topology::Rank;
@@ -63,7 +65,8 @@ pub fn bench_checkpoint(
         stalls.push(slowest(stall)? * 1e3);
         saved.push(slowest(start.elapsed())?);
         if ranks.rank() == Rank::ZERO {
-            checkpoint::prune(&run, 1)?;
+            let keep_one = Retention { keep_last: 1, keep_every_steps: 0 };
+            checkpoint::prune(&run, &keep_one, None, unix_s())?;
         }
     }
     let taken = peak_memory_bytes(Device::Cpu).saturating_sub(memory_before);
@@ -105,6 +108,8 @@ fn save(
             sequences_consumed: state.consumed,
             updates: state.optimizer.updates(),
             grad_norms: Vec::new(),
+            skipped_in_a_row: 0,
+            changes: Vec::new(),
             world_size: ranks.world_size(),
             tokenizer_hash: String::new(),
             data_sequences: 0,

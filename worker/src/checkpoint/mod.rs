@@ -1,39 +1,41 @@
-//! Saving, restoring and pruning checkpoints, on the host: float32 values in memory in, the same out, no tensors.
+//! Saving and restoring checkpoints, on the host: float32 values in memory in, the same out, no tensors.
 //! `common::checkpoint_layout` has the names and the manifest; docs/checkpoint-format.md is the specification.
 //!
 //! - [`save`]: every rank writes its share with [`write_rank`], rank 0 makes it a checkpoint with [`commit`].
 //! - [`restore`]: the newest checkpoint is found, and parts of its tensors read, whatever world size wrote it.
-//! - [`retention`]: old checkpoints go.
 //! - `transfer`: objects are read in ranges, several at once, each verified against the manifest's hashes.
 //! - `tensor_file`: safetensors of float32, what lies where in them.
 //! - `pace`: how fast a rank may write.
 //!
-//! Absent on purpose: the decision when to save, the copy from the device, and what ranks exchange around a save.
+//! What needs no tensors is in [`common::checkpoint_store`]. Absent on purpose: the decision when to save, the copy from the device, and what ranks exchange around a save.
 
 mod pace;
 pub mod restore;
-pub mod retention;
 pub mod save;
 mod tensor_file;
 mod transfer;
 
-use common::checkpoint_layout::{CHECKPOINTS_FOLDER, CheckpointName, ManifestError};
-use common::storage::{Folder, StorageError};
+use common::attempt::AttemptError;
+use common::checkpoint_layout::ManifestError;
+use common::storage::StorageError;
 use common::worker_contract::ExitCode;
 
+pub use common::checkpoint_store::{folder_of, prune};
 pub use restore::{
     Quantity, RestoredState, Search, Tensors, Wanted, check_model, list, newest_manifest, read_manifest, read_parts,
     read_state, read_weights, verify,
 };
-pub use retention::prune;
 pub use save::{ManifestHeader, Place, RankLayout, RankObjects, RankSnapshot, commit, new_name, write_rank};
 
-/// Why a checkpoint could not be saved, restored or pruned.
+/// Why a checkpoint could not be saved or restored.
 #[derive(Debug, thiserror::Error)]
 pub enum CheckpointError {
     /// The store failed.
     #[error(transparent)]
     Storage(#[from] StorageError),
+    /// The run is another attempt's.
+    #[error(transparent)]
+    Attempt(#[from] AttemptError),
     /// The manifest is damaged or contradicts itself.
     #[error(transparent)]
     Manifest(#[from] ManifestError),
@@ -126,6 +128,7 @@ impl CheckpointError {
     pub fn exit_code(&self) -> ExitCode {
         match self {
             CheckpointError::Storage(error) => error.exit_code(),
+            CheckpointError::Attempt(error) => error.exit_code(),
             CheckpointError::Model { .. } => ExitCode::Config,
             CheckpointError::Snapshot { .. } => ExitCode::Bug,
             CheckpointError::Manifest(_)
@@ -136,6 +139,11 @@ impl CheckpointError {
             | CheckpointError::OnRank { .. }
             | CheckpointError::NoneVerifies { .. } => ExitCode::Data,
         }
+    }
+
+    /// Whether another attempt has taken the run over, so that saving again is no use.
+    pub fn is_fenced(&self) -> bool {
+        matches!(self, CheckpointError::Attempt(AttemptError::Fenced { .. }))
     }
 
     /// Whether the checkpoint itself is at fault, so that an older one may do; not so when the store is away, access
@@ -151,11 +159,6 @@ impl CheckpointError {
                 | CheckpointError::OnRank { .. }
         )
     }
-}
-
-/// The folder of checkpoint `name` in the run folder `run`.
-pub fn folder_of(run: &Folder, name: &CheckpointName) -> Folder {
-    run.folder(CHECKPOINTS_FOLDER).folder(&name.to_string())
 }
 
 #[cfg(test)]

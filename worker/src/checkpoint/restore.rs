@@ -30,7 +30,7 @@ pub struct RestoredState {
 
 /// The checkpoints of the run folder `run`, committed or not, oldest first.
 pub fn list(run: &Folder) -> Result<Vec<Found>, CheckpointError> {
-    Ok(Found::among(&run.folder(CHECKPOINTS_FOLDER).list()?))
+    Ok(common::checkpoint_store::list(run)?)
 }
 
 /// The manifest of checkpoint `name`, which must be committed.
@@ -45,7 +45,7 @@ pub fn read_manifest(run: &Folder, name: &CheckpointName) -> Result<(Folder, Man
     Ok((folder, manifest))
 }
 
-/// The newest committed checkpoint whose manifest can be read: its folder and manifest. `None` if none is committed.
+/// The newest checkpoint that counts and whose manifest can be read: its folder and manifest. `None` if none is committed.
 pub fn newest_manifest(run: &Folder, on_corrupt: OnCorrupt) -> Result<Option<(Folder, Manifest)>, CheckpointError> {
     let mut search = Search::new(run, on_corrupt);
     let found = search.newest()?;
@@ -68,11 +68,11 @@ impl<'a> Search<'a> {
         Search { run, on_corrupt, skipped: Vec::new(), faults: Vec::new() }
     }
 
-    /// The newest committed checkpoint that was not skipped and whose manifest can be read; `None` if none is committed.
+    /// The newest checkpoint that counts, was not skipped and whose manifest can be read; `None` if none is committed.
     ///
     /// A run whose checkpoints are all damaged is an error: starting again from the beginning is for a person to decide.
     pub fn newest(&mut self) -> Result<Option<(Folder, Manifest)>, CheckpointError> {
-        for found in list(self.run)?.into_iter().rev().filter(|found| found.committed) {
+        for found in list(self.run)?.into_iter().rev().filter(Found::counts) {
             if self.skipped.contains(&found.name) {
                 continue;
             }

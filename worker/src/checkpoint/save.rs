@@ -18,7 +18,7 @@ use common::checkpoint_layout::manifest::MANIFEST_VERSION;
 use common::checkpoint_layout::{
     CheckpointName, MANIFEST_NAME, Manifest, ObjectEntry, OptimizerSlice, ParameterShape, TensorEntry,
 };
-use common::config::ModelConfig;
+use common::config::{ConfigChange, ModelConfig};
 use common::storage::Folder;
 use common::token_shard::BLOCK_BYTES;
 use common::topology::{Rank, WorldSize};
@@ -79,6 +79,10 @@ pub struct ManifestHeader {
     pub updates: u64,
     /// Norms of the last steps' gradients, oldest first.
     pub grad_norms: Vec<f64>,
+    /// Updates skipped since the last that was not.
+    pub skipped_in_a_row: u64,
+    /// What was changed in the config in the middle of the run.
+    pub changes: Vec<ConfigChange>,
     /// How many ranks have written.
     pub world_size: WorldSize,
     /// Hash of the tokenizer of the token shards.
@@ -230,6 +234,8 @@ pub fn commit(
         sequences_consumed: header.sequences_consumed,
         updates: header.updates,
         grad_norms: header.grad_norms,
+        skipped_in_a_row: header.skipped_in_a_row,
+        changes: header.changes,
         world_size: header.world_size.get(),
         tokenizer_hash: header.tokenizer_hash,
         data_sequences: header.data_sequences,

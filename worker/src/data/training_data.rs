@@ -2,7 +2,8 @@
 
 use std::ops::Range;
 
-use common::config::{DataConfig, StorageConfig};
+use common::config::{DataConfig, DataSource, StorageConfig};
+use common::token_shard::TOKEN_BYTES;
 
 use super::order::{Order, Place, SetSize};
 use super::shards::BlockId;
@@ -22,6 +23,17 @@ pub(super) struct SetBlock {
     pub block: BlockId,
 }
 
+/// The order of `sets`, weighed as the config says.
+fn order(sets: &[DataSet], data: &DataConfig, seed: u64, global_sequences: u64) -> Order {
+    let size = |(set, source): (&DataSet, &DataSource)| SetSize {
+        sequences: set.sequences(),
+        sequence_bytes: set.sequence_tokens() * TOKEN_BYTES,
+        weight: source.weight,
+    };
+    let sizes: Vec<_> = sets.iter().zip(&data.train).map(size).collect();
+    Order::new(seed, &sizes, global_sequences)
+}
+
 impl TrainingData {
     /// Opens the data sets of the config, for global batches of `global_sequences` sequences of `sequence_tokens` tokens, in
     /// the order of `seed`.
@@ -34,13 +46,16 @@ impl TrainingData {
     ) -> Result<Self, DataError> {
         let open = |source| DataSet::open(source, data, storage, sequence_tokens);
         let sets = data.train.iter().map(open).collect::<Result<Vec<_>, _>>()?;
-        let size = |(set, source): (&DataSet, &common::config::DataSource)| SetSize {
-            sequences: set.sequences(),
-            sequence_bytes: sequence_tokens * common::token_shard::TOKEN_BYTES,
-            weight: source.weight,
-        };
-        let sizes: Vec<_> = sets.iter().zip(&data.train).map(size).collect();
-        Ok(TrainingData { order: Order::new(seed, &sizes, global_sequences), sets })
+        Ok(TrainingData { order: order(&sets, data, seed, global_sequences), sets })
+    }
+
+    /// The same data in the order that begins where `since` sequences have been consumed, from which on sequences are numbered:
+    /// every data set begins an epoch there, in an order of its own. 0 is the run's beginning.
+    pub fn reordered(mut self, data: &DataConfig, seed: u64, global_sequences: u64, since: u64) -> Self {
+        // Odd, so that no two places have the same seed.
+        const SPREAD: u64 = 0x9E37_79B9_7F4A_7C15;
+        self.order = order(&self.sets, data, seed ^ since.wrapping_mul(SPREAD), global_sequences);
+        self
     }
 
     /// The data sets, in the order of the config.

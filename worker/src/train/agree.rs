@@ -6,6 +6,8 @@ use crate::collectives::{Label, Pending, ReduceOp};
 use crate::error::JobError;
 use crate::world::World;
 
+use super::save::Saver;
+
 /// An agreement under way, beside what the step still has to do.
 pub struct Agreement {
     sums: Tensor,
@@ -17,16 +19,18 @@ pub struct Agreement {
 pub struct Agreed {
     /// Some rank was asked to stop.
     pub stop: bool,
-    /// Some rank was asked to save.
+    /// Some rank was asked to save, or rank 0's clock says that it is time.
     pub save: bool,
     /// Some rank is still busy with the checkpoint under way.
     pub save_is_busy: bool,
 }
 
 impl Agreement {
-    /// Starts to tell the others what was asked of this rank, and whether it is still saving.
-    pub fn begin(world: &World, save_is_busy: bool) -> Self {
-        let mine = [world.requests.wants_stop(), world.requests.take_save(), save_is_busy];
+    /// Starts to tell the others what was asked of this rank, and how far its saves are.
+    pub fn begin(world: &World, saver: &Saver<'_>) -> Self {
+        // Taken in any case, or it would come back.
+        let is_asked = world.requests.take_save();
+        let mine = [world.requests.wants_stop(), is_asked || saver.is_time(), saver.is_busy()];
         let sums = Tensor::from_slice(&mine.map(i64::from));
         let pending = world.collectives.all_reduce(&sums, ReduceOp::Sum, Label::new("requests"));
         Agreement { sums, pending }

@@ -58,7 +58,6 @@ fn train_observed(world: &World, observer: &Observer) -> Result<ExitCode, JobErr
     let plan = config.batch_plan();
     let (seed, sequences) = (config.run.seed, plan.global_sequences);
     let data = TrainingData::open(&config.data, &config.storage, seed, sequences, plan.sequence_tokens)?;
-    let data = Arc::new(data);
     check_vocabulary(config, &data)?;
     let validation = Validation::open(config, ranks)?;
     let (rank, size) = (ranks.rank(), ranks.world_size());
@@ -68,10 +67,12 @@ fn train_observed(world: &World, observer: &Observer) -> Result<ExitCode, JobErr
     }
     let mut saver = Saver::open(world, &data)?;
     saver.resume(&mut state, observer)?;
+    let since = saver.order_since();
+    let data = Arc::new(data.reordered(&config.data, seed, sequences, since));
     state.agree_on_parameters(ranks)?;
 
     let steps = config.train.max_steps.saturating_sub(state.step);
-    let mut stream = TokenStream::train(data, plan, rank, size, state.consumed, steps);
+    let mut stream = TokenStream::train(data, plan, rank, size, state.consumed - since, steps);
     let mut profile = Profile::new(world)?;
     let mut unread = VecDeque::new();
     let mut stop = false;
@@ -80,12 +81,12 @@ fn train_observed(world: &World, observer: &Observer) -> Result<ExitCode, JobErr
         profile.before_step(state.step + 1, observer);
         let start = Instant::now();
         let accumulated = state.accumulate(ranks, &mut stream)?;
-        let agreement = Agreement::begin(world, saver.is_busy());
+        let agreement = Agreement::begin(world, &saver);
         let outcome = state.update(ranks, accumulated)?;
         let agreed = agreement.finish()?;
         unread.push_back((outcome, start.elapsed()));
         let is_last = state.step == config.train.max_steps;
-        let saves = is_due(config.checkpoint.every_steps, state.step) || agreed.save;
+        let saves = saver.is_due(state.step, agreed.save);
         let evaluates = is_due(config.evaluation.every_steps, state.step) || is_last;
         // A GPU's results are read while it works on the next step; what a person asks for, a save and the end wait for them.
         let is_needed = saves || evaluates || agreed.stop || !world.device.is_cuda();
@@ -101,7 +102,7 @@ fn train_observed(world: &World, observer: &Observer) -> Result<ExitCode, JobErr
         saver.follow(agreed.save_is_busy, observer)?;
         stop = agreed.stop;
         if saves {
-            saver.begin(&mut state, observer)?;
+            saver.begin(&mut state, agreed.save, observer)?;
         }
     }
     profile.finish(observer);
@@ -130,6 +131,6 @@ fn check_vocabulary(config: &RunConfig, data: &TrainingData) -> Result<(), JobEr
 }
 
 /// Whether something that happens after every so many steps, 0 for never, happens after `step`.
-fn is_due(every_steps: u64, step: u64) -> bool {
+pub(crate) fn is_due(every_steps: u64, step: u64) -> bool {
     every_steps > 0 && step.is_multiple_of(every_steps)
 }

@@ -1,6 +1,6 @@
 //! Metrics, events, and what a person sees. Rank 0 speaks for all; on other ranks nothing happens here.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -27,6 +27,8 @@ pub struct Observer {
     mfu_per_token_rate: Option<f64>,
     max_steps: u64,
     device: Device,
+    /// Steps and tokens before this attempt.
+    start: Cell<(u64, u64)>,
     communication: RefCell<CommunicationShare>,
 }
 
@@ -65,6 +67,7 @@ impl Observer {
             max_steps: config.train.max_steps,
             device: world.device,
             communication: RefCell::default(),
+            start: Cell::default(),
         })
     }
 
@@ -75,7 +78,7 @@ impl Observer {
         let phases = &report.phases;
         let record = StepRecord {
             step: report.step,
-            tokens: report.step * self.tokens_per_step,
+            tokens: self.tokens_after(report.step),
             loss: report.loss,
             learning_rate: report.learning_rate,
             grad_norm: report.grad_norm,
@@ -101,6 +104,17 @@ impl Observer {
             self.log_step(&record);
         }
         self.control.send(&FromRank::Progress(record));
+    }
+
+    /// What follows comes after `step` steps, which have consumed `tokens` tokens.
+    pub fn begin_at(&self, step: u64, tokens: u64) {
+        self.start.set((step, tokens));
+    }
+
+    /// Tokens consumed in `step` steps. The global batch may have been another one before this attempt.
+    fn tokens_after(&self, step: u64) -> u64 {
+        let (first, tokens) = self.start.get();
+        tokens + step.saturating_sub(first) * self.tokens_per_step
     }
 
     /// Records a validation loss.

@@ -3,17 +3,21 @@
 //! A save stops the step only to copy this rank's share to the host. A thread writes it; after every step the ranks
 //! agree on whether one is still busy, and when none is, all move on together: from writing to committing (rank 0 alone,
 //! again on a thread), and from there to done. A failure on one rank fails the save on all; the run goes on until
-//! [`FAILURES_MAX`] saves in a row have failed.
+//! `checkpoint.max_failures` saves in a row have failed. Before a commit rank 0 looks whether a newer attempt has taken the
+//! run over; then this one ends.
 
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use common::attempt;
 use common::checkpoint_layout::CheckpointName;
-use common::config::{RawConfig, RunConfig};
+use common::config::change::{Difference, Rule, differences, order_since};
+use common::config::{ConfigChange, RawConfig, WhenBusy};
 use common::storage::Folder;
 use common::worker_contract::ExitCode;
 use serde::{Deserialize, Serialize};
 
+use super::is_due;
 use super::observe::Observer;
 use super::restore::{Restored, restore_newest};
 use super::snapshot::Snapshots;
@@ -22,9 +26,6 @@ use crate::checkpoint::{self, CheckpointError, ManifestHeader, RankObjects};
 use crate::data::{DataSet, TrainingData};
 use crate::error::JobError;
 use crate::world::World;
-
-/// So many failed saves in a row end the run.
-const FAILURES_MAX: u32 = 3;
 
 /// Saves and restores the checkpoints of one attempt.
 pub struct Saver<'a> {
@@ -37,7 +38,19 @@ pub struct Saver<'a> {
     begun: (Instant, Duration),
     /// Step of the newest checkpoint that this attempt has committed or resumed from.
     saved_step: Option<u64>,
+    /// Saves that have failed since the last that did not.
     failures: u32,
+    /// Somebody asked for a save while one was under way.
+    is_owed: bool,
+    clock: Clock,
+    /// What was changed in the config in the middle of the run.
+    changes: Vec<ConfigChange>,
+}
+
+/// When the next save is due by time. Only rank 0's counts.
+struct Clock {
+    last_begun: Instant,
+    has_begun: bool,
 }
 
 /// What the order of training sequences depends on, beside the config.
@@ -57,7 +70,29 @@ enum Stage {
 #[derive(Serialize, Deserialize)]
 enum Part {
     Written(RankObjects),
-    Failed { code: ExitCode, message: String },
+    Failed(Failure),
+}
+
+/// Why a save failed, as ranks tell each other.
+#[derive(Serialize, Deserialize)]
+struct Failure {
+    code: ExitCode,
+    message: String,
+    /// Another save would fail as well.
+    ends_run: bool,
+}
+
+impl From<&CheckpointError> for Failure {
+    fn from(error: &CheckpointError) -> Self {
+        Failure { code: error.exit_code(), message: error.to_string(), ends_run: error.is_fenced() }
+    }
+}
+
+impl Failure {
+    /// A rank has said something that cannot be read.
+    fn unreadable(error: &serde_json::Error) -> Self {
+        Failure { code: ExitCode::Bug, message: error.to_string(), ends_run: false }
+    }
 }
 
 impl<'a> Saver<'a> {
@@ -68,23 +103,53 @@ impl<'a> Saver<'a> {
         let tokenizer_hash = data.sets()[0].tokenizer_hash().to_owned();
         let data = DataIdentity { tokenizer_hash, sequences: data.sets().iter().map(DataSet::sequences).sum() };
         let (snapshots, begun) = (Snapshots::default(), (Instant::now(), Duration::ZERO));
-        Ok(Saver { world, run, data, stage: Stage::Idle, snapshots, begun, saved_step: None, failures: 0 })
+        let clock = Clock { last_begun: Instant::now(), has_begun: false };
+        Ok(Saver {
+            world,
+            run,
+            data,
+            stage: Stage::Idle,
+            snapshots,
+            begun,
+            saved_step: None,
+            failures: 0,
+            is_owed: false,
+            clock,
+            changes: Vec::new(),
+        })
     }
 
     /// Puts the newest checkpoint that every rank can read into `state`; leaves it alone where there is none.
     pub fn resume(&mut self, state: &mut TrainState, observer: &Observer) -> Result<(), JobError> {
         let (on_corrupt, ranks) = (self.world.config.checkpoint.on_corrupt, self.world.collectives.as_ref());
-        let Some(restored) = restore_newest(state, &self.run, on_corrupt, ranks)? else { return Ok(()) };
-        restored.skipped.iter().for_each(|reason| observer.trouble(format!("skipped a checkpoint: {reason}")));
-        self.check_is_same_run(&restored)?;
-        let Restored { name, manifest, .. } = restored;
+        let restored = restore_newest(state, &self.run, on_corrupt, ranks)?;
+        if let Some(restored) = &restored {
+            restored.skipped.iter().for_each(|reason| observer.trouble(format!("skipped a checkpoint: {reason}")));
+            self.changes = self.accept_changes(restored)?;
+        }
+        // From here on nothing counts that an older attempt may still commit above this.
+        if ranks.rank().is_zero() {
+            attempt::record_start(&self.run, self.world.attempt, restored.as_ref().map(|restored| &restored.name))?;
+        }
+        let Some(Restored { name, manifest, .. }) = restored else { return Ok(()) };
+        let new_changes = self.changes.iter().filter(|change| change.attempt == self.world.attempt);
+        new_changes.for_each(|change| {
+            observer.notice(format!("accepted: {} was {} and is now {}", change.key, change.from, change.to));
+        });
         state.norms.restore(&manifest.grad_norms);
+        state.skipped_in_a_row = manifest.skipped_in_a_row;
         state.step = name.step;
         state.consumed = manifest.sequences_consumed;
         state.optimizer.set_updates(manifest.updates);
         self.saved_step = Some(name.step);
+        observer.begin_at(state.step, state.tokens());
         observer.notice(format!("resumed from {name}, saved by {} ranks", manifest.world_size));
         Ok(())
+    }
+
+    /// How many sequences had been consumed where the present order of the data began.
+    pub fn order_since(&self) -> u64 {
+        order_since(&self.changes)
     }
 
     /// Whether this rank has work to do for the save under way.
@@ -96,13 +161,45 @@ impl<'a> Saver<'a> {
         }
     }
 
-    /// Begins a save of `state`, unless one is still under way, in which case this one is skipped. All ranks must call
-    /// this at the same step.
-    pub fn begin(&mut self, state: &mut TrainState, observer: &Observer) -> Result<(), JobError> {
+    /// Whether rank 0's clock asks for a save.
+    pub fn is_time(&self) -> bool {
+        let config = &self.world.config.checkpoint;
+        let first_after = config.first_after().filter(|_| !self.clock.has_begun);
+        let elapsed = self.clock.last_begun.elapsed();
+        let is_over = |limit: Option<Duration>| limit.is_some_and(|limit| elapsed >= limit);
+        let is_idle = matches!(self.stage, Stage::Idle);
+        self.world.collectives.rank().is_zero() && is_idle && (is_over(config.interval()) || is_over(first_after))
+    }
+
+    /// Whether to save after `step`, where all ranks agree on whether they are `asked` to.
+    pub fn is_due(&self, step: u64, asked: bool) -> bool {
+        let is_owed = self.is_owed && matches!(self.stage, Stage::Idle);
+        is_due(self.world.config.checkpoint.every_steps, step) || asked || is_owed
+    }
+
+    /// Begins a save of `state`. One that is still under way is waited for, or this one is left out, or for later where it
+    /// is `asked` for. All ranks must call this at the same step.
+    pub fn begin(&mut self, state: &mut TrainState, asked: bool, observer: &Observer) -> Result<(), JobError> {
         if !matches!(self.stage, Stage::Idle) {
-            observer.trouble(format!("step {}: no save, since the one before is still under way", state.step));
-            return Ok(());
+            let step = state.step;
+            match self.world.config.checkpoint.when_busy {
+                WhenBusy::Skip if asked => {
+                    observer.notice(format!("step {step}: a save is asked for, and follows the one under way"));
+                    self.is_owed = true;
+                    return Ok(());
+                }
+                WhenBusy::Skip => {
+                    observer.trouble(format!("step {step}: no save, since the one before is still under way"));
+                    return Ok(());
+                }
+                WhenBusy::Wait => {
+                    observer.trouble(format!("step {step}: waiting for the save before, which is still under way"));
+                    self.wait(observer)?;
+                }
+            }
         }
+        self.is_owed = false;
+        self.clock = Clock { last_begun: Instant::now(), has_begun: true };
         let start = Instant::now();
         let ranks = self.world.collectives.as_ref();
         let name = checkpoint::new_name(state.step, self.world.attempt);
@@ -114,6 +211,8 @@ impl<'a> Saver<'a> {
             sequences_consumed: state.consumed,
             updates: state.optimizer.updates(),
             grad_norms: state.norms.to_host(),
+            skipped_in_a_row: state.skipped_in_a_row,
+            changes: self.changes.clone(),
             world_size: ranks.world_size(),
             tokenizer_hash: self.data.tokenizer_hash.clone(),
             data_sequences: self.data.sequences,
@@ -148,8 +247,8 @@ impl<'a> Saver<'a> {
             return Ok(());
         }
         // The last save has to succeed: failing it is failing the run.
-        self.failures = FAILURES_MAX - 1;
-        self.begin(state, observer)?;
+        self.failures = self.world.config.checkpoint.max_failures - 1;
+        self.begin(state, false, observer)?;
         self.wait(observer)
     }
 
@@ -170,19 +269,15 @@ impl<'a> Saver<'a> {
     ) -> Result<(), JobError> {
         let part = match mine {
             Ok(objects) => Part::Written(objects),
-            Err(error) => Part::Failed { code: error.exit_code(), message: error.to_string() },
+            Err(error) => Part::Failed(Failure::from(&error)),
         };
         let parts = self.world.collectives.gather_bytes(&serde_json::to_vec(&part).unwrap_or_default())?;
         let mut gathered = Vec::with_capacity(parts.len());
         for (rank, part) in parts.iter().enumerate() {
             match serde_json::from_slice(part) {
                 Ok(Part::Written(objects)) => gathered.push(objects),
-                Ok(Part::Failed { code, message }) => {
-                    return self.failed(&header.name, code, &format!("rank {rank}: {message}"), observer);
-                }
-                Err(error) => {
-                    return self.failed(&header.name, ExitCode::Bug, &format!("rank {rank}: {error}"), observer);
-                }
+                Ok(Part::Failed(failure)) => return self.failed(&header.name, rank, failure, observer),
+                Err(error) => return self.failed(&header.name, rank, Failure::unreadable(&error), observer),
             }
         }
         let name = header.name.clone();
@@ -192,23 +287,25 @@ impl<'a> Saver<'a> {
         Ok(())
     }
 
-    /// On rank 0: metrics up to here first, so that a committed step never lacks them; then the manifest; then what
-    /// retention lets go.
+    /// On rank 0: metrics up to here first, so that a committed step never lacks them; then the fence, and the manifest;
+    /// then what retention lets go.
     fn start_commit(
         &self,
         header: ManifestHeader,
         gathered: Vec<RankObjects>,
         observer: &Observer,
     ) -> JoinHandle<Result<(), CheckpointError>> {
-        let (run, keep_last) = (self.run.clone(), self.world.config.checkpoint.keep_last);
+        let (run, retention, attempt) =
+            (self.run.clone(), self.world.config.checkpoint.retention(), self.world.attempt);
         let metrics = observer.flush_metrics();
         std::thread::spawn(move || {
             if let Some(Ok(flushed)) = metrics.map(|receiver| receiver.recv()) {
                 flushed?;
             }
+            attempt::check_fence(&run, attempt)?;
             checkpoint::commit(&checkpoint::folder_of(&run, &header.name), header, gathered)?;
             // What is committed stays committed when tidying up fails; the next save tries again.
-            if let Err(error) = checkpoint::prune(&run, keep_last) {
+            if let Err(error) = checkpoint::prune(&run, &retention, Some(attempt), attempt::unix_s()) {
                 tracing::warn!("old checkpoints stay for now: {error}");
             }
             Ok(())
@@ -221,13 +318,10 @@ impl<'a> Saver<'a> {
         committer: Option<JoinHandle<Result<(), CheckpointError>>>,
         observer: &Observer,
     ) -> Result<(), JobError> {
-        let failure = match committer.map(joined) {
-            Some(Err(error)) => Some((error.exit_code(), error.to_string())),
-            _ => None,
-        };
+        let failure = committer.map(joined).and_then(|result| result.as_ref().err().map(Failure::from));
         let told = serde_json::to_vec(&failure).unwrap_or_default();
         let told = self.world.collectives.broadcast_bytes(&told)?;
-        match serde_json::from_slice::<Option<(ExitCode, String)>>(&told) {
+        match serde_json::from_slice::<Option<Failure>>(&told) {
             Ok(None) => {
                 self.saved_step = Some(name.step);
                 self.failures = 0;
@@ -236,71 +330,66 @@ impl<'a> Saver<'a> {
                 observer.notice(format!("committed {}", checkpoint::folder_of(&self.run, &name).url()));
                 Ok(())
             }
-            Ok(Some((code, message))) => self.failed(&name, code, &format!("rank 0: {message}"), observer),
-            Err(error) => self.failed(&name, ExitCode::Bug, &format!("rank 0: {error}"), observer),
+            Ok(Some(failure)) => self.failed(&name, 0, failure, observer),
+            Err(error) => self.failed(&name, 0, Failure::unreadable(&error), observer),
         }
     }
 
-    /// A save has failed, on all ranks alike.
+    /// A save has failed because of `rank`, on all ranks alike.
     fn failed(
         &mut self,
         name: &CheckpointName,
-        code: ExitCode,
-        message: &str,
+        rank: usize,
+        failure: Failure,
         observer: &Observer,
     ) -> Result<(), JobError> {
         self.failures += 1;
-        let text = format!("the save of {name} failed: {message}");
-        if self.failures >= FAILURES_MAX {
+        let Failure { code, message, ends_run } = failure;
+        let text = format!("the save of {name} failed: rank {rank}: {message}");
+        if ends_run || self.failures >= self.world.config.checkpoint.max_failures {
             return Err(JobError::Save { code, message: text });
         }
         observer.trouble(format!("{text}; the run goes on, and the next save tries again"));
         Ok(())
     }
 
-    /// Refuses to resume where the place in the data would mean another one: what was trained on would be repeated, or
-    /// left out, without a word.
-    fn check_is_same_run(&self, restored: &Restored) -> Result<(), JobError> {
-        let manifest = &restored.manifest;
-        let saved = RawConfig::parse(&restored.name.to_string(), &manifest.config, &[])?.run()?;
-        let now = &self.world.config;
-        let differences = [
-            ("run.seed", saved.run.seed.to_string(), now.run.seed.to_string()),
-            (
-                "batch.global_sequences",
-                saved.batch.global_sequences.to_string(),
-                now.batch.global_sequences.to_string(),
-            ),
-            ("the weights of data.train", weights(&saved), weights(now)),
-            ("batch.sequence_tokens", saved.batch.sequence_tokens.to_string(), now.batch.sequence_tokens.to_string()),
+    /// Refuses to resume where the state, or the place in the data, would mean something else, and where the run would become
+    /// another experiment without consent. All changes of the run so far, those accepted now among them.
+    fn accept_changes(&self, restored: &Restored) -> Result<Vec<ConfigChange>, JobError> {
+        let (name, manifest) = (&restored.name, &restored.manifest);
+        let saved = RawConfig::parse(&name.to_string(), &manifest.config, &[])?.run()?;
+        let mut found = differences(&saved, &self.world.config);
+        let identity = [
             ("data.train's tokenizer hash", manifest.tokenizer_hash.clone(), self.data.tokenizer_hash.clone()),
             ("data.train's sequences", manifest.data_sequences.to_string(), self.data.sequences.to_string()),
         ];
-        let differences: Vec<_> = differences
-            .iter()
-            .filter(|(_, saved, now)| saved != now)
-            .map(|(what, saved, now)| format!("{what} was {saved} and is now {now}"))
-            .collect();
-        match differences.is_empty() {
-            true => Ok(()),
-            false => Err(JobError::Usage(format!(
-                "{} cannot be resumed, since the order of the data would be another one: {}; give what the run began \
-                 with, or another run.output",
-                restored.name,
-                differences.join("; ")
-            ))),
+        let of_data = identity.into_iter().filter(|(_, from, to)| from != to);
+        found.extend(of_data.map(|(key, from, to)| Difference { key: key.into(), from, to, rule: Rule::Refused }));
+        let is_accepted = |d: &Difference| d.rule == Rule::Consent && self.world.accepted_changes.contains(&d.key);
+        let (accepted, unaccepted): (Vec<_>, Vec<_>) = found.into_iter().partition(is_accepted);
+        if !unaccepted.is_empty() {
+            let lines: Vec<_> = unaccepted.iter().map(in_words).collect();
+            let message = format!("{name} cannot be resumed with this config:\n  {}", lines.join("\n  "));
+            return Err(JobError::Usage(message));
         }
+        let (step, sequences_consumed, attempt) = (name.step, manifest.sequences_consumed, self.world.attempt);
+        let change =
+            |Difference { key, from, to, .. }| ConfigChange { key, from, to, step, sequences_consumed, attempt };
+        Ok(manifest.changes.iter().cloned().chain(accepted.into_iter().map(change)).collect())
     }
+}
+
+/// What differs, and what to do about it.
+fn in_words(difference: &Difference) -> String {
+    let Difference { key, from, to, rule } = difference;
+    let advice = match rule {
+        Rule::Consent => format!("give --accept-change {key} if that is meant, or {key} = {from}"),
+        _ => "this cannot change in the middle of a run; give what it began with, or another run.output".to_owned(),
+    };
+    format!("{key} was {from} and is now {to}: {advice}")
 }
 
 /// The result of a thread; a panic in it has ended the process already.
 fn joined<T>(thread: JoinHandle<T>) -> T {
     thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-}
-
-/// The weights of the data sets, relative to the first.
-fn weights(config: &RunConfig) -> String {
-    let train = &config.data.train;
-    let relative: Vec<String> = train.iter().map(|source| (source.weight / train[0].weight).to_string()).collect();
-    relative.join(" : ")
 }

@@ -50,7 +50,8 @@ pub struct TrainState {
     schedule: LrSchedule,
     recompute: Recompute,
     on_bad_norm: OnBadNorm,
-    skipped_in_a_row: u64,
+    /// Updates skipped since the last that was not.
+    pub skipped_in_a_row: u64,
 }
 
 /// A step whose gradients are under way.
