@@ -30,7 +30,7 @@ test: check build ## Everything that must pass before a change is accepted, with
 	$(WITH_LIBTORCH) cargo test --release --workspace
 
 soak: build ## What takes longer, or 24 GiB of memory
-	@scripts/soak
+	@$(WITH_LIBTORCH) scripts/soak
 
 bench: build ## Speed beside its peers (ONLY=name for one)
 	ONLY='$(ONLY)' scripts/bench

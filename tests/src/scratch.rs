@@ -106,6 +106,7 @@ impl Scratch {
 
             [checkpoint]
             every_steps = 10
+            first_after_s = 0
 
             [evaluation]
             every_steps = 20

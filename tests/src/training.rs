@@ -33,6 +33,12 @@ pub fn by_launcher(ranks: u32, config: &Path) -> Command {
     command
 }
 
+/// Makes the exchanges of a run so slow that something can happen between its steps.
+pub fn slowly(mut command: Command) -> Command {
+    command.env("CONVOY_TEST_BUCKET_DELAY_MS", "60");
+    command
+}
+
 /// Runs `command` to its end, which must be as [`ended`] says.
 pub fn run(command: Command, code: ExitCode, words: &[&str]) -> String {
     ended(Running::start(command), code, words)

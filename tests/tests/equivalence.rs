@@ -5,7 +5,8 @@
 use std::collections::{BTreeMap, HashMap};
 use std::process::Command;
 
-use common::checkpoint_layout::{CHECKPOINTS_FOLDER, Found, MANIFEST_NAME, Manifest};
+use common::checkpoint_layout::{MANIFEST_NAME, Manifest};
+use common::checkpoint_store;
 use common::metrics::RunMetrics;
 use common::storage::Folder;
 use common::worker_contract::ExitCode;
@@ -179,11 +180,9 @@ impl Trained {
 
 /// The parameters in the newest checkpoint of the run folder `run`.
 fn parameters(run: &Folder) -> HashMap<String, Vec<f32>> {
-    let checkpoints = run.folder(CHECKPOINTS_FOLDER);
-    let found = Found::among(&checkpoints.list().unwrap());
-    let newest = found.iter().rfind(|found| found.committed).unwrap();
-    assert_eq!(newest.name.step, STEPS);
-    let folder = checkpoints.folder(&newest.name.to_string());
+    let newest = checkpoint_store::newest(run).unwrap().unwrap();
+    assert_eq!(newest.step, STEPS);
+    let folder = checkpoint_store::folder_of(run, &newest);
     let manifest = Manifest::parse("the newest", &folder.get(MANIFEST_NAME).unwrap()).unwrap();
     let floats = |bytes: &[u8]| bytes.chunks_exact(4).map(|b| f32::from_le_bytes(b.try_into().unwrap())).collect();
     let mut parameters = HashMap::new();

@@ -228,7 +228,11 @@ fn a_resume_that_would_read_the_data_in_another_order() {
     let _turn = turn();
     let trained = Trained::new();
     let changed = ["run.seed=2", "batch.sequence_tokens=16"];
-    let words = ["run.seed was 1 and is now 2", "batch.sequence_tokens was 32 and is now 16", "data.train's sequences"];
+    let words = [
+        "run.seed was 1 and is now 2: this cannot change",
+        "batch.sequence_tokens was 32 and is now 16",
+        "data.train's sequences",
+    ];
     run(set(by_launcher(2, &trained.config), &changed), ExitCode::Config, &words);
 }
 

@@ -1,0 +1,47 @@
+//! A rank, all ranks, or mpirun is killed again and again, at moments of which nobody chose any, while the run saves after
+//! every other step: in the end every loss is, in all digits, that of a run never interrupted.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::time::Duration;
+
+use common::worker_contract::ExitCode;
+use nix::sys::signal::Signal;
+use tests::process::{Running, send};
+use tests::random::Random;
+use tests::scratch::{Scratch, losses};
+use tests::training::{DEADLINE, by_launcher, by_mpirun, ended, run, slowly, turn};
+
+/// How often; `make soak` sets more.
+const KILLS_VARIABLE: &str = "CONVOY_TEST_KILLS";
+const KILLS: u32 = 5;
+
+#[test]
+fn killed_at_random_moments_is_as_never_killed() {
+    let _turn = turn();
+    let kills: u32 = std::env::var(KILLS_VARIABLE).map_or(KILLS, |text| text.parse().unwrap());
+    let (scratch, mut random) = (Scratch::new(), Random::fresh());
+    // About a second passes between starting and the first step, and five a second follow.
+    let steps = format!("train.max_steps={}", 20 + 4 * kills);
+    let settings = [steps.as_str(), "checkpoint.every_steps=2", "evaluation.every_steps=0", "launch.max_restarts=50"];
+    run(by_mpirun(2, &scratch.config("whole", &settings)), ExitCode::Done, &[]);
+    let mut running = Running::start(slowly(by_launcher(2, &scratch.config("run", &settings))));
+    let mut done = 0;
+    while done < kills {
+        running.wait_for(&format!("attempt {}: 2 ranks", done + 1), DEADLINE);
+        std::thread::sleep(Duration::from_millis(random.below(2500)));
+        let (program, is_one) = *random.choose(&[("worker", true), ("worker", false), ("mpirun", true)]);
+        let mut victims = running.wait_until("there is somebody to kill", DEADLINE, |running| {
+            Some(running.processes(program)).filter(|found| !found.is_empty())
+        });
+        if is_one {
+            victims = vec![*random.choose(&victims)];
+        }
+        victims.iter().for_each(|pid| send(*pid, Signal::SIGKILL));
+        done += 1;
+        println!("kill {done}: {} of {program}", victims.len());
+    }
+    ended(running, ExitCode::Done, &["rank lost", &format!("attempt {}:", kills + 1)]);
+    let (expected, got) = (losses(&scratch.url("whole")), losses(&scratch.url("run")));
+    assert!(expected.len() as u32 == 20 + 4 * kills && got == expected, "{got:?}, expected {expected:?}");
+}
