@@ -148,7 +148,7 @@ mod tests {
             let last = if keep_last == 0 { all.len() } else { all.len().min(keep_last as usize) };
             prop_assert!(all[all.len() - last..].iter().all(|f| kept.contains(f)));
             // Of the others, those of every so many steps, and no more.
-            let is_kept = |f: &&&Found| keep_every_steps > 0 && f.name.step % keep_every_steps == 0;
+            let is_kept = |f: &&&Found| keep_every_steps > 0 && f.name.step.is_multiple_of(keep_every_steps);
             let others = all[..all.len() - last].iter().filter(is_kept).count();
             prop_assert_eq!(kept.len(), last + others);
             // Nothing that a save under way may be at goes.
