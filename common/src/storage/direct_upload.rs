@@ -26,6 +26,8 @@ pub(super) struct DirectUpload {
     files: Arc<Files>,
     /// Where the next part goes.
     end: u64,
+    /// It has its name, and the other one may be another upload's by now.
+    is_finished: bool,
 }
 
 /// One file, opened twice.
@@ -43,7 +45,13 @@ impl DirectUpload {
             create_folders(target.parent().unwrap_or(FilePath::new("/")))?;
             let (staged, ordinary) = create_staged(&target)?;
             let direct = open_direct(&staged).ok();
-            Ok(DirectUpload { staged, target: target.clone(), files: Arc::new(Files { direct, ordinary }), end: 0 })
+            Ok(DirectUpload {
+                staged,
+                target: target.clone(),
+                files: Arc::new(Files { direct, ordinary }),
+                end: 0,
+                is_finished: false,
+            })
         };
         begin().map_err(refused)
     }
@@ -65,19 +73,24 @@ impl MultipartUpload for DirectUpload {
             sync_folder(target.parent().unwrap_or(FilePath::new("/")))
         })
         .await?;
+        self.is_finished = true;
         Ok(PutResult { e_tag: None, version: None, extensions: Default::default() })
     }
 
     async fn abort(&mut self) -> object_store::Result<()> {
         let staged = self.staged.clone();
-        blocking(move || fs::remove_file(staged)).await
+        blocking(move || fs::remove_file(staged)).await?;
+        self.is_finished = true;
+        Ok(())
     }
 }
 
 impl Drop for DirectUpload {
     fn drop(&mut self) {
-        // Gone already if all went well.
-        let _ = fs::remove_file(&self.staged);
+        if !self.is_finished {
+            // Gone already if only making it durable has failed.
+            let _ = fs::remove_file(&self.staged);
+        }
     }
 }
 

@@ -16,14 +16,14 @@ mod tensor_file;
 mod transfer;
 
 use common::attempt::AttemptError;
-use common::checkpoint_layout::ManifestError;
+use common::checkpoint_store::CheckpointStoreError;
 use common::storage::StorageError;
 use common::worker_contract::ExitCode;
 
-pub use common::checkpoint_store::{folder_of, prune};
+pub use common::checkpoint_store::{folder_of, list, prune};
 pub use restore::{
-    Quantity, RestoredState, Search, Tensors, Wanted, check_model, list, newest_manifest, read_manifest, read_parts,
-    read_state, read_weights, verify,
+    Quantity, RestoredState, Search, Tensors, Wanted, check_model, newest_manifest, read_manifest, read_parts,
+    read_state, read_weights,
 };
 pub use save::{ManifestHeader, Place, RankLayout, RankObjects, RankSnapshot, commit, new_name, write_rank};
 
@@ -36,9 +36,9 @@ pub enum CheckpointError {
     /// The run is another attempt's.
     #[error(transparent)]
     Attempt(#[from] AttemptError),
-    /// The manifest is damaged or contradicts itself.
+    /// The manifest is damaged, is another checkpoint's, or cannot be read.
     #[error(transparent)]
-    Manifest(#[from] ManifestError),
+    Store(#[from] CheckpointStoreError),
     /// The manifest lists an object that is not there.
     #[error("{url} does not exist, expected {expected} bytes: the checkpoint is incomplete; restore another one")]
     Missing {
@@ -131,8 +131,8 @@ impl CheckpointError {
             CheckpointError::Attempt(error) => error.exit_code(),
             CheckpointError::Model { .. } => ExitCode::Config,
             CheckpointError::Snapshot { .. } => ExitCode::Bug,
-            CheckpointError::Manifest(_)
-            | CheckpointError::Missing { .. }
+            CheckpointError::Store(error) => error.exit_code(),
+            CheckpointError::Missing { .. }
             | CheckpointError::Size { .. }
             | CheckpointError::Hash { .. }
             | CheckpointError::Content { .. }
@@ -151,7 +151,7 @@ impl CheckpointError {
     pub fn is_corruption(&self) -> bool {
         matches!(
             self,
-            CheckpointError::Manifest(_)
+            CheckpointError::Store(CheckpointStoreError::Manifest(_) | CheckpointStoreError::Damaged { .. })
                 | CheckpointError::Missing { .. }
                 | CheckpointError::Size { .. }
                 | CheckpointError::Hash { .. }

@@ -3,16 +3,17 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use common::checkpoint_layout::{
-    CHECKPOINTS_FOLDER, CheckpointName, Found, MANIFEST_NAME, Manifest, ManifestError, ObjectEntry, OptimizerSlice,
-    ParameterShape, TensorEntry,
+    CHECKPOINTS_FOLDER, CheckpointName, Found, MANIFEST_NAME, Manifest, ObjectEntry, OptimizerSlice, ParameterShape,
+    TensorEntry,
 };
+use common::checkpoint_store;
 use common::config::OnCorrupt;
 use common::parallel;
 use common::storage::Folder;
 
 use super::tensor_file::{ELEMENT_BYTES, Header, LENGTH_BYTES};
 use super::transfer::{Values, check_sizes, read_bytes, read_values, verify_objects};
-use super::{CheckpointError, folder_of};
+use super::{CheckpointError, folder_of, list};
 
 /// Whole tensors, by name.
 pub type Tensors = HashMap<String, Vec<f32>>;
@@ -28,21 +29,9 @@ pub struct RestoredState {
     pub exp_avg_sq: Tensors,
 }
 
-/// The checkpoints of the run folder `run`, committed or not, oldest first.
-pub fn list(run: &Folder) -> Result<Vec<Found>, CheckpointError> {
-    Ok(common::checkpoint_store::list(run)?)
-}
-
 /// The manifest of checkpoint `name`, which must be committed.
 pub fn read_manifest(run: &Folder, name: &CheckpointName) -> Result<(Folder, Manifest), CheckpointError> {
-    let folder = folder_of(run, name);
-    let url = folder.url_of(MANIFEST_NAME);
-    let manifest = Manifest::parse(&url, &folder.get(MANIFEST_NAME)?)?;
-    if manifest.name != *name {
-        let reason = format!("it belongs to {}, not into this folder", manifest.name);
-        return Err(ManifestError { url, reason }.into());
-    }
-    Ok((folder, manifest))
+    Ok((folder_of(run, name), checkpoint_store::read_manifest(run, name)?))
 }
 
 /// The newest checkpoint that counts and whose manifest can be read: its folder and manifest. `None` if none is committed.
@@ -122,12 +111,6 @@ pub fn check_model(url: &str, manifest: &Manifest, expected: &[ParameterShape]) 
         expected: show(&wanted),
         got: show(&saved),
     })
-}
-
-/// Reads and hashes every object of a checkpoint: its blocks, and then the whole.
-pub fn verify(folder: &Folder, manifest: &Manifest) -> Result<(), CheckpointError> {
-    check_sizes(folder, &manifest.objects)?;
-    verify_objects(folder, &manifest.objects.iter().collect::<Vec<_>>())
 }
 
 /// Of what a part is.

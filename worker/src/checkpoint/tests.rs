@@ -4,6 +4,7 @@ use bytes::Bytes;
 use common::checkpoint_layout::{
     CheckpointName, MANIFEST_NAME, Manifest, ObjectEntry, ParameterShape, RankShare, plan_save,
 };
+use common::checkpoint_store::verify;
 use common::config::{ModelConfig, OnCorrupt, StorageConfig};
 use common::storage::{Folder, StorageError};
 use common::topology::{Rank, WorldSize};
@@ -257,7 +258,7 @@ fn a_flipped_bit_in_any_object_is_found() {
             damaged.folder.put(&name, Bytes::from(bad)).unwrap();
             damaged.check(&name, "have SHA-256");
             let found = verify(&damaged.folder, &damaged.newest);
-            assert!(matches!(found, Err(CheckpointError::Hash { .. })), "{found:?}");
+            assert!(matches!(found, Err(CheckpointStoreError::Damaged { .. })), "{found:?}");
         }
         damaged.folder.put(&name, good).unwrap();
     }
