@@ -101,6 +101,7 @@ mod tests {
                 world_size: 2,
                 tokenizer_hash: String::new(),
                 data_sequences: 100,
+                data_order: 2,
                 config: String::new(),
                 objects: vec![ObjectEntry::describe("x", b"1234567"), ObjectEntry::describe("y", b"1234567")],
                 tensors: vec![],

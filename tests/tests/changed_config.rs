@@ -6,6 +6,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use common::checkpoint_layout::{MANIFEST_NAME, Manifest};
 use common::checkpoint_store;
 use common::worker_contract::ExitCode;
 use tests::scratch::{Scratch, losses};
@@ -98,6 +99,19 @@ fn what_makes_another_experiment_needs_consent_and_each_key_is_named() {
         run(with(by_launcher(2, &begun.config), &[], &[key]), ExitCode::Config, &[words]);
     }
     run(with(by_mpirun(1, &begun.config), &[], &["run.seed"]), ExitCode::Config, &["run.seed: it cannot change"]);
+}
+
+#[test]
+fn a_run_whose_data_came_in_another_order_is_refused() {
+    let _turn = turn();
+    let begun = Begun::new();
+    let folder = begun.scratch.folder("run");
+    let newest = checkpoint_store::newest(&folder).unwrap().unwrap();
+    let manifest = checkpoint_store::read_manifest(&folder, &newest).unwrap();
+    let older = Manifest { data_order: 1, ..manifest };
+    checkpoint_store::folder_of(&folder, &newest).put(MANIFEST_NAME, older.to_json()).unwrap();
+    let words = ["Convoy's order of the data was 1 and is now 2: this cannot change"];
+    run(with(by_mpirun(2, &begun.config), &["train.max_steps=14"], &[]), ExitCode::Config, &words);
 }
 
 /// With consent a run goes on, records the change, and is from then on as any other: stopped and resumed it comes to the same

@@ -157,6 +157,7 @@ impl Run {
             world_size: world,
             tokenizer_hash: "abc".into(),
             data_sequences: 100,
+            data_order: 2,
             config: String::new(),
             model: ModelConfig { layers: 1, width: 6, heads: 2, context_tokens: 5, vocabulary: 11 },
         };

@@ -49,6 +49,9 @@ pub struct Manifest {
     pub tokenizer_hash: String,
     /// Sequences of the training data: the order in which they are consumed is a function of it.
     pub data_sequences: u64,
+    /// Which of Convoy's orders of the data that is; manifests that do not say are of the first.
+    #[serde(default = "first_order")]
+    pub data_order: u32,
     /// The resolved config as TOML.
     pub config: String,
     /// Every object of the checkpoint but this one.
@@ -57,6 +60,10 @@ pub struct Manifest {
     pub tensors: Vec<TensorEntry>,
     /// Where the optimizer's moments lie; together the slices of a tensor cover it once.
     pub optimizer: Vec<OptimizerSlice>,
+}
+
+fn first_order() -> u32 {
+    1
 }
 
 fn is_zero(number: &u64) -> bool {
@@ -324,6 +331,7 @@ mod tests {
             world_size: 2,
             tokenizer_hash: "00".into(),
             data_sequences: 100,
+            data_order: 2,
             config: "[run]\nname = \"a \\\"quoted\\\" name\"\n".into(),
             objects: vec![
                 ObjectEntry::describe("model.safetensors", &content),
@@ -338,6 +346,13 @@ mod tests {
         let mut manifest = good();
         change(&mut manifest);
         Manifest::parse("x/manifest.json", &manifest.to_json()).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn a_manifest_that_names_no_order_of_the_data_is_of_the_first() {
+        let mut fields = serde_json::to_value(good()).unwrap();
+        assert_eq!(fields.as_object_mut().unwrap().remove("data_order"), Some(2.into()));
+        assert_eq!(serde_json::from_value::<Manifest>(fields).unwrap(), Manifest { data_order: 1, ..good() });
     }
 
     #[test]

@@ -41,6 +41,7 @@ fn commit(run: &Folder, step: u64, attempt: u32) -> CheckpointName {
         world_size: 1,
         tokenizer_hash: "00".into(),
         data_sequences: 100,
+        data_order: 2,
         config: String::new(),
         objects: objects.into(),
         tensors: vec![TensorEntry { name: "a".into(), shape: vec![2], object: "model.safetensors".into() }],

@@ -113,6 +113,7 @@ fn save(
             world_size: ranks.world_size(),
             tokenizer_hash: String::new(),
             data_sequences: 0,
+            data_order: crate::data::order::VERSION,
             config: config.to_toml(),
             model: config.model.clone(),
         };

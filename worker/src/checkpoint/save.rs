@@ -89,6 +89,8 @@ pub struct ManifestHeader {
     pub tokenizer_hash: String,
     /// Sequences of the training data.
     pub data_sequences: u64,
+    /// [`order::VERSION`](crate::data::order::VERSION).
+    pub data_order: u32,
     /// The resolved config as TOML.
     pub config: String,
     /// The model's sizes, for `config.json`.
@@ -239,6 +241,7 @@ pub fn commit(
         world_size: header.world_size.get(),
         tokenizer_hash: header.tokenizer_hash,
         data_sequences: header.data_sequences,
+        data_order: header.data_order,
         config: header.config,
         objects: Vec::new(),
         tensors: Vec::new(),

@@ -95,6 +95,7 @@ fn header(name: &CheckpointName, world: WorldSize) -> ManifestHeader {
         world_size: world,
         tokenizer_hash: "abc".into(),
         data_sequences: 100,
+        data_order: 2,
         config: "[run]\n".into(),
         model: MODEL,
     }

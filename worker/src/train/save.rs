@@ -23,7 +23,7 @@ use super::restore::{Restored, restore_newest};
 use super::snapshot::Snapshots;
 use super::state::TrainState;
 use crate::checkpoint::{self, CheckpointError, ManifestHeader, RankObjects};
-use crate::data::{DataSet, TrainingData};
+use crate::data::{DataSet, TrainingData, order};
 use crate::error::JobError;
 use crate::world::World;
 
@@ -216,6 +216,7 @@ impl<'a> Saver<'a> {
             world_size: ranks.world_size(),
             tokenizer_hash: self.data.tokenizer_hash.clone(),
             data_sequences: self.data.sequences,
+            data_order: order::VERSION,
             config: self.world.config.to_toml(),
             model: self.world.config.model.clone(),
         };
@@ -361,6 +362,7 @@ impl<'a> Saver<'a> {
         let mut found = differences(&saved, &self.world.config);
         let identity = [
             ("data.train's tokenizer hash", manifest.tokenizer_hash.clone(), self.data.tokenizer_hash.clone()),
+            ("Convoy's order of the data", manifest.data_order.to_string(), order::VERSION.to_string()),
             ("data.train's sequences", manifest.data_sequences.to_string(), self.data.sequences.to_string()),
         ];
         let of_data = identity.into_iter().filter(|(_, from, to)| from != to);

@@ -12,7 +12,8 @@
 //! band. Windows of different bands begin at different steps, and the first ones of an epoch are small and grow, so that no
 //! step needs much that is new: the first one of all a block or two for each band, and not a whole extent.
 //!
-//! The order is part of the format of a run: changing anything here breaks the resumption of every run that exists.
+//! The order is part of the format of a run: whoever changes anything here counts [`VERSION`] up, and every run that exists is
+//! refused instead of going on with other sequences than it would have had.
 
 mod bands;
 mod mixture;
@@ -23,6 +24,9 @@ use std::sync::{PoisonError, RwLock};
 use bands::Bands;
 use mixture::Mixture;
 use permutation::{Permutation, derive};
+
+/// Which order this is, as checkpoints tell it. In the first one all windows but a band's first were full-grown.
+pub const VERSION: u32 = 2;
 
 /// Parts of the global batch whose sequences are read together.
 pub const BANDS: u64 = 64;
