@@ -9,7 +9,7 @@ use std::path::Path;
 use bytes::Bytes;
 use common::token_shard::encode;
 use common::worker_contract::ExitCode;
-use tests::process::Running;
+use tests::process::{Running, mpirun};
 use tests::s3::Server;
 use tests::scratch::Scratch;
 use tests::training::{by_mpirun, ended, turn};
@@ -69,6 +69,60 @@ fn memory_and_disk_do_not_grow_with_the_data() {
     assert!(from_s3.memory_bytes < small_from_s3.memory_bytes + ABOVE_BYTES);
     assert_eq!(from_files.cache_bytes, 0);
     assert!((CACHE_BYTES / 2..=CACHE_BYTES).contains(&from_s3.cache_bytes), "{}", from_s3.cache_bytes);
+}
+
+/// All of a set that is as large, streamed with nobody who trains on it: of its order most windows are full-grown.
+#[test]
+fn memory_does_not_grow_with_one_large_set() {
+    let _turn = turn();
+    let scratch = Scratch::new();
+    scratch.write_data_set("small", std::iter::once(shard(0, MIB)));
+    scratch.write_data_set("large", (0..LARGE_SHARDS).map(|number| shard(number, SHARD_BYTES)));
+    let [small, large] = ["small", "large"].map(|set| stream(&scratch, set));
+    let (bytes, read) = (LARGE_SHARDS * SHARD_BYTES, large.bytes_read);
+    println!(
+        "peak memory of a rank: {} MiB with 1 MiB of data, {} MiB with {} MiB, all of which two ranks read",
+        small.memory_bytes / MIB,
+        large.memory_bytes / MIB,
+        bytes / MIB
+    );
+    assert!((bytes * 9 / 10..bytes * 12 / 10).contains(&read), "{read} of {bytes} bytes were read");
+    assert!(large.memory_bytes < small.memory_bytes + ABOVE_BYTES);
+}
+
+/// What a stream has taken.
+struct Streamed {
+    memory_bytes: u64,
+    bytes_read: u64,
+}
+
+/// Streams an epoch of a data set on 2 ranks, in sequences of 1,024 tokens.
+fn stream(scratch: &Scratch, set: &str) -> Streamed {
+    let config = scratch.config(
+        &format!("stream-{set}"),
+        &[
+            &format!("data.train=[{{ url = \"{}\" }}]", scratch.url(set)),
+            &format!("data.prefetch_bytes={PREFETCH_BYTES}"),
+            "model.context_tokens=1024",
+            "batch.sequence_tokens=1024",
+            "batch.global_sequences=64",
+            "batch.micro_sequences=8",
+        ],
+    );
+    // An epoch of the large set, and some of the small one, so that both take about as long.
+    let tokens_per_rank = LARGE_SHARDS * SHARD_BYTES / 2 / 2;
+    let mut command = mpirun(2, ["bench-stream", "--config"]);
+    command.arg(config).args(["--tokens", &tokens_per_rank.to_string()]);
+    let mut running = Running::start(command);
+    let mut memory_bytes = 0;
+    while running.status().is_none() {
+        memory_bytes = memory_bytes.max(running.peak_memory_bytes("worker"));
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    let text = ended(running, ExitCode::Done, &["\"bytes_read\":"]);
+    let (_, rest) = text.split_once("\"bytes_read\":").unwrap();
+    let bytes_read = rest.chars().take_while(char::is_ascii_digit).collect::<String>().parse().unwrap();
+    Streamed { memory_bytes, bytes_read }
 }
 
 /// Tokens that no two blocks have in common.

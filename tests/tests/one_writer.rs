@@ -66,11 +66,11 @@ fn a_second_run_on_the_same_output_is_refused_while_the_first_lives() {
 #[test]
 fn a_run_that_was_suspended_commits_nothing_once_another_has_taken_it_over() {
     let _turn = turn();
-    for (first, moment) in [(by_launcher as fn(u32, &Path) -> Command, "committed "), (by_mpirun, "committed ")] {
+    for first in [by_launcher as fn(u32, &Path) -> Command, by_mpirun] {
         let scratch = Scratch::new();
         let config = scratch.config("run", &SETTINGS);
         let mut zombie = Running::start(slowly(first(2, &config)));
-        zombie.wait_for(moment, DEADLINE);
+        zombie.wait_for("committed ", DEADLINE);
         send_all(&zombie, Signal::SIGSTOP);
         let words = ["attempt 1 (process ", "may still hold this run: waiting up to 3 s", "resumed from step-"];
         run(by_launcher(2, &config), ExitCode::Done, &words);
