@@ -100,17 +100,57 @@ impl RunMetrics {
         let mut metrics = RunMetrics::default();
         // Names sort by attempt, then part, so later ones replace what earlier attempts wrote.
         for object in folder.list()? {
-            for line in folder.get(&object.name)?.split(|b| *b == b'\n').filter(|l| !l.is_empty()) {
-                let malformed = |source| MetricsError::Malformed { url: folder.url_of(&object.name), source };
-                match serde_json::from_slice(line).map_err(malformed)? {
-                    Line::Step(record) => metrics.steps.insert(record.step, record).map(|_| ()),
-                    Line::Validation(record) => metrics.validations.insert(record.step, record).map(|_| ()),
-                    Line::Save(record) => metrics.saves.insert(record.step, record).map(|_| ()),
-                };
+            for line in read_lines(&folder, &object.name)? {
+                match line {
+                    Line::Step(record) => drop(metrics.steps.insert(record.step, record)),
+                    Line::Validation(record) => drop(metrics.validations.insert(record.step, record)),
+                    Line::Save(record) => drop(metrics.saves.insert(record.step, record)),
+                }
             }
         }
         Ok(metrics)
     }
+}
+
+/// The last records of a run.
+#[derive(Debug, Default, PartialEq)]
+pub struct LatestMetrics {
+    /// The last step that was recorded, by the newest attempt that recorded one.
+    pub step: Option<StepRecord>,
+    /// The last validation loss.
+    pub validation: Option<ValidationRecord>,
+}
+
+impl LatestMetrics {
+    /// Parts that are looked through for a validation loss: one is written in 5 s at most.
+    const PARTS_MAX: usize = 256;
+
+    /// Reads the newest parts of `metrics/` of the run folder `run`, and no more than are needed.
+    pub fn read(run: &Folder) -> Result<Self, MetricsError> {
+        let folder = run.folder("metrics");
+        let mut latest = LatestMetrics::default();
+        for object in folder.list()?.iter().rev().take(Self::PARTS_MAX) {
+            for line in read_lines(&folder, &object.name)?.into_iter().rev() {
+                match line {
+                    Line::Step(record) => drop(latest.step.get_or_insert(record)),
+                    Line::Validation(record) => drop(latest.validation.get_or_insert(record)),
+                    Line::Save(_) => {}
+                }
+            }
+            if latest.step.is_some() && latest.validation.is_some() {
+                break;
+            }
+        }
+        Ok(latest)
+    }
+}
+
+/// The records of the object called `name`.
+fn read_lines(folder: &Folder, name: &str) -> Result<Vec<Line>, MetricsError> {
+    let content = folder.get(name)?;
+    let malformed = |source| MetricsError::Malformed { url: folder.url_of(name), source };
+    let lines = content.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+    lines.map(|line| serde_json::from_slice(line).map_err(malformed)).collect()
 }
 
 #[derive(Deserialize)]
@@ -280,5 +320,8 @@ mod tests {
         assert_eq!(metrics.validations[&2].validation_loss, 3.0);
         assert_eq!(metrics.saves, BTreeMap::from([(2, save)]));
         assert_eq!(run.folder("metrics").list().unwrap().len(), 2);
+        let latest = LatestMetrics::read(&run).unwrap();
+        assert_eq!(latest.step.map(|record| record.step), Some(3));
+        assert_eq!(latest.validation.map(|record| record.validation_loss), Some(3.0));
     }
 }

@@ -42,6 +42,13 @@ pub enum Command {
         after_help = "Example:\n  launcher sample --config configs/tiny-cpu.toml --prompt \"A hacker is\" --tokens 100"
     )]
     Sample(SampleArgs),
+    /// Shows the state of a run, from its folder: who holds it, how far it is, how it last ended.
+    #[command(after_help = "Examples:\n  launcher status s3://bucket/runs/first\n  \
+                      launcher status --config configs/tiny-cpu.toml --json")]
+    Status(StatusArgs),
+    /// Asks a run that goes on, here or elsewhere, to save a checkpoint and end, and waits until it has.
+    #[command(after_help = "Example:\n  launcher stop s3://bucket/runs/first")]
+    Stop(StopArgs),
     /// Shows, verifies, prunes and copies the checkpoints of a run, and asks for one.
     #[command(subcommand)]
     Checkpoints(CheckpointsCommand),
@@ -252,6 +259,26 @@ pub struct SaveArgs {
     #[command(flatten)]
     pub run: RunArgs,
     /// How long to wait for the checkpoint; 0 only asks.
+    #[arg(long, value_name = "N", default_value_t = 600)]
+    pub wait_s: u64,
+}
+
+/// `launcher status`.
+#[derive(Debug, Args)]
+pub struct StatusArgs {
+    #[command(flatten)]
+    pub run: RunArgs,
+    /// Prints JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `launcher stop`.
+#[derive(Debug, Args)]
+pub struct StopArgs {
+    #[command(flatten)]
+    pub run: RunArgs,
+    /// How long to wait for the end; 0 only asks.
     #[arg(long, value_name = "N", default_value_t = 600)]
     pub wait_s: u64,
 }

@@ -1,4 +1,4 @@
-//! SIGINT, SIGTERM and SIGHUP to the launcher.
+//! What ends a launch early: SIGINT, SIGTERM and SIGHUP to the launcher, and `launcher stop` from elsewhere.
 
 use std::io;
 use std::sync::Arc;
@@ -20,6 +20,8 @@ pub enum Request {
 /// Collects signals until somebody asks.
 pub struct Interrupts {
     signals: Signals,
+    /// Set by whoever hears a stop that is asked for in the run folder.
+    asked_to_stop: Arc<AtomicBool>,
     stopping: bool,
     leave_at_once: Arc<AtomicBool>,
 }
@@ -30,7 +32,13 @@ impl Interrupts {
         let leave_at_once = Arc::new(AtomicBool::new(false));
         let status = i32::from(ExitCode::Communication.number());
         signal_hook::flag::register_conditional_shutdown(SIGINT, status, leave_at_once.clone())?;
-        Ok(Interrupts { signals: Signals::new([SIGINT, SIGTERM, SIGHUP])?, stopping: false, leave_at_once })
+        let signals = Signals::new([SIGINT, SIGTERM, SIGHUP])?;
+        Ok(Interrupts { signals, asked_to_stop: Arc::default(), stopping: false, leave_at_once })
+    }
+
+    /// Setting it is the same as a first signal.
+    pub fn asked_to_stop(&self) -> Arc<AtomicBool> {
+        self.asked_to_stop.clone()
     }
 
     /// The strongest request since the last call; never waits.
@@ -44,6 +52,9 @@ impl Interrupts {
             };
             self.stopping = true;
             strongest = strongest.max(Some(request));
+        }
+        if self.asked_to_stop.load(Ordering::Relaxed) && !std::mem::replace(&mut self.stopping, true) {
+            strongest = Some(Request::Stop);
         }
         strongest
     }

@@ -6,7 +6,7 @@
 //!   [`control`] and [`interrupts`] are where most of it comes from.
 //! - [`supervise`], [`restart`]: attempt after attempt.
 //! - [`progress`], [`prepare_view`], [`logs`], [`journal`]: what a person watches, what ranks print, what the launcher did.
-//! - [`checkpoints`]: what a run folder holds.
+//! - [`checkpoints`], [`run_status`]: what a run folder holds, and says of the run.
 //! - [`transcode`], [`shards`]: text to token ids and back; what token shards hold.
 //! - [`programs`], [`random`], [`error`]: the executables, tokens and ids, and what ends a command.
 //!
@@ -29,6 +29,7 @@ mod programs;
 mod progress;
 mod random;
 mod restart;
+mod run_status;
 mod shards;
 mod supervise;
 mod transcode;

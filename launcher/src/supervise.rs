@@ -1,10 +1,11 @@
 //! Attempt after attempt, until the run is done, somebody stops it, or another attempt would not help.
 
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use common::attempt::{Attempt, Claimant, Holder, News, acquire};
+use common::attempt::{Attempt, Claimant, Holder, News, Request, acquire};
 use common::worker_contract::ExitCode;
 use serde_json::json;
 
@@ -101,7 +102,12 @@ impl Hold {
         Ok(claim.map(|claim| {
             // A channel of its own: what the attempt before still hears is of this one.
             let (speaker, news) = channel();
-            let holder = Holder::start(&job.run, claim.clone(), expiry, move |heard| drop(speaker.send(heard)));
+            let asked_to_stop = interrupts.asked_to_stop();
+            let holder = Holder::start(&job.run, claim.clone(), expiry, move |heard| match heard {
+                // Also where no attempt goes on, between two.
+                News::Asked(Request::Stop) => asked_to_stop.store(true, Ordering::Relaxed),
+                other => drop(speaker.send(other)),
+            });
             Hold { claim, holder, news }
         }))
     }

@@ -8,7 +8,7 @@ use std::net::TcpStream;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
-use common::attempt::News;
+use common::attempt::{News, Request as Asked};
 use common::config::RunConfig;
 use common::metrics::ValidationRecord;
 use common::storage::Folder;
@@ -285,7 +285,9 @@ impl Watch<'_> {
 
     fn on_news(&mut self, news: News) {
         match news {
-            News::SaveRequested => {
+            // The supervisor hears of a stop: it also comes between two attempts.
+            News::Asked(Asked::Stop) => {}
+            News::Asked(Asked::Save) => {
                 self.audience.journal.note("save_requested", json!({}));
                 // One rank that hears it is enough: they agree.
                 let told = self.links.values_mut().any(|link| write_line(link, &ToRank::Save).is_ok());

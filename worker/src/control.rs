@@ -47,6 +47,11 @@ impl Requests {
         self.stop.load(Ordering::Relaxed)
     }
 
+    /// Asks for a stop.
+    pub fn ask_for_stop(&self) {
+        self.stop.store(true, Ordering::Relaxed);
+    }
+
     /// Asks for a save.
     pub fn ask_for_save(&self) {
         self.save.store(true, Ordering::Relaxed);
@@ -179,7 +184,7 @@ fn phase_code(phase: Phase) -> u8 {
 fn obey(mut reader: BufReader<TcpStream>, requests: &Requests) {
     loop {
         match read_line::<ToRank>(&mut reader) {
-            Ok(Some(ToRank::Stop)) => requests.stop.store(true, Ordering::Relaxed),
+            Ok(Some(ToRank::Stop)) => requests.ask_for_stop(),
             Ok(Some(ToRank::Save)) => requests.ask_for_save(),
             // A newer launcher may say more; what is not understood is not obeyed.
             Err(error) if error.kind() == ErrorKind::InvalidData => {

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
-use common::attempt::{Attempt, Claimant, Holder, News, acquire, host_name};
+use common::attempt::{Attempt, Claimant, Holder, News, Request, acquire, host_name};
 use common::config::change::check_accepted;
 use common::config::{CollectivesKind, DeviceKind, RawConfig, RunConfig};
 use common::storage::Folder;
@@ -303,7 +303,8 @@ fn hold(config: &RunConfig, claim: Attempt, requests: &Requests) -> Result<Holde
     let run = Folder::open(&config.run.output, &config.storage)?;
     let requests = requests.clone();
     let on_news = move |news| match news {
-        News::SaveRequested => requests.ask_for_save(),
+        News::Asked(Request::Save) => requests.ask_for_save(),
+        News::Asked(Request::Stop) => requests.ask_for_stop(),
         News::Fenced(error) => fail(&error.to_string(), error.exit_code()),
     };
     Ok(Holder::start(&run, claim, Duration::from_secs(config.launch.claim_expiry_s), on_news))

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use super::holder::Alive;
+use super::holder::{self, Alive};
 use super::{ATTEMPTS_FOLDER, Attempt, AttemptError, History, unix_s};
 use crate::storage::{Folder, StorageError};
 
@@ -45,10 +45,15 @@ pub fn acquire(
             None if newest > 0 && !is_free(run, newest, claimant, keeps_waiting)? => return Ok(None),
             None => {}
         }
+        // What was asked of those before, and not heard, is not asked of one that begins anew: a stop least of all.
+        let unheard = if claimant.holds.is_none() { holder::pending(run)? } else { Vec::new() };
         let attempt = Attempt::new(newest + 1, claimant.ranks);
         let json = serde_json::to_vec_pretty(&attempt).unwrap_or_else(|e| unreachable!("a claim is JSON: {e}"));
         match folder.create(&attempt.claim_name(), Bytes::from(json)) {
-            Ok(()) => return Ok(Some(attempt)),
+            Ok(()) => {
+                holder::forget(run, &unheard)?;
+                return Ok(Some(attempt));
+            }
             // Another one was faster: it is the holder now.
             Err(StorageError::AlreadyExists { .. }) => {}
             Err(error) => return Err(error.into()),
@@ -97,16 +102,27 @@ fn is_free(
     Ok(true)
 }
 
-/// The attempt that holds `run`, as far as is known without waiting: it may have died on another machine.
-pub fn current(run: &Folder) -> Result<Option<Attempt>, StorageError> {
+/// Who holds a run, as far as is known without waiting: it may have died on another machine.
+#[derive(Debug, Clone)]
+pub struct Holding {
+    /// The claim.
+    pub attempt: Attempt,
+    /// Seconds since 1970, by the claimant's clock, of its last sign of life.
+    pub seen_at_unix_s: u64,
+}
+
+/// The attempt that holds `run`.
+pub fn current(run: &Folder) -> Result<Option<Holding>, StorageError> {
     let folder = run.folder(ATTEMPTS_FOLDER);
     let newest = History::read(run)?.newest();
     if newest == 0 {
         return Ok(None);
     }
     let holder = read_claim(&folder, newest)?;
-    let is_over = has_ended(Alive::read(&folder, &holder)?.as_ref()) || is_gone(&holder);
-    Ok((!is_over).then_some(holder))
+    let alive = Alive::read(&folder, &holder)?;
+    let is_over = has_ended(alive.as_ref()) || is_gone(&holder);
+    let seen_at_unix_s = alive.map_or(holder.claimed_at_unix_s, |alive| alive.refreshed_at_unix_s);
+    Ok((!is_over).then_some(Holding { attempt: holder, seen_at_unix_s }))
 }
 
 fn is_gone(holder: &Attempt) -> bool {

@@ -13,8 +13,8 @@ use crate::storage::{Folder, StorageError};
 
 /// Folder of what is asked of a run.
 const REQUESTS_FOLDER: &str = "requests";
-/// What the name of an object begins with that asks for a checkpoint.
-const SAVE: &str = "save-";
+/// What the name of an object begins with that asks for a checkpoint, and for one and the end.
+const PREFIXES: [(&str, Request); 2] = [("save-", Request::Save), ("stop-", Request::Stop)];
 /// A claim is refreshed so many times before it would expire.
 const REFRESHES: u32 = 6;
 /// How long a request may wait to be heard.
@@ -43,11 +43,20 @@ impl Alive {
     }
 }
 
+/// What can be asked of a run from elsewhere.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Request {
+    /// A checkpoint.
+    Save,
+    /// A checkpoint, and then the end.
+    Stop,
+}
+
 /// What a holder hears.
 #[derive(Debug)]
 pub enum News {
-    /// Somebody asks for a checkpoint.
-    SaveRequested,
+    /// Somebody asks something of the run.
+    Asked(Request),
     /// A newer attempt has taken the run over: always [`AttemptError::Fenced`].
     Fenced(AttemptError),
 }
@@ -128,9 +137,12 @@ impl Keeper {
 
     fn hear(&self) -> Result<(), AttemptError> {
         let folder = self.run.folder(REQUESTS_FOLDER);
-        for request in folder.list()?.iter().filter(|request| request.name.starts_with(SAVE)) {
-            folder.delete(&request.name)?;
-            (self.on_news)(News::SaveRequested);
+        for object in folder.list()? {
+            let Some((_, request)) = PREFIXES.iter().find(|(prefix, _)| object.name.starts_with(prefix)) else {
+                continue;
+            };
+            folder.delete(&object.name)?;
+            (self.on_news)(News::Asked(*request));
         }
         Ok(())
     }
@@ -143,9 +155,20 @@ impl Keeper {
     }
 }
 
-/// Asks whoever holds `run` for a checkpoint.
-pub fn request_save(run: &Folder) -> Result<(), StorageError> {
-    let name = format!("{SAVE}{}.json", random_hex());
+/// Asks `request` of whoever holds `run`.
+pub fn ask(run: &Folder, request: Request) -> Result<(), StorageError> {
+    let prefix = PREFIXES.iter().find(|(_, of)| *of == request).map_or("", |(prefix, _)| prefix);
+    let name = format!("{prefix}{}.json", random_hex());
     let json = serde_json::json!({ "requested_at_unix_s": unix_s(), "host": super::host_name() });
     run.folder(REQUESTS_FOLDER).create(&name, Bytes::from(json.to_string()))
+}
+
+/// What is asked of `run` at the moment, for a claimant that has just come: it was not asked of it.
+pub(super) fn pending(run: &Folder) -> Result<Vec<String>, StorageError> {
+    Ok(run.folder(REQUESTS_FOLDER).list()?.into_iter().map(|object| object.name).collect())
+}
+
+/// Forgets the requests called `names`.
+pub(super) fn forget(run: &Folder, names: &[String]) -> Result<(), StorageError> {
+    names.iter().try_for_each(|name| run.folder(REQUESTS_FOLDER).delete(name))
 }

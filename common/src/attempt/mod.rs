@@ -28,9 +28,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::storage::StorageError;
 use crate::worker_contract::ExitCode;
-pub use acquire::{Claimant, acquire, current};
+pub use acquire::{Claimant, Holding, acquire, current};
 pub use history::{History, check_fence, record_start};
-pub use holder::{Holder, News, request_save};
+pub use holder::{Holder, News, Request, ask};
 use process::ProcessId;
 
 /// Folder of the claims in a run's folder.

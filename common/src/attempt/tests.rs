@@ -83,7 +83,7 @@ fn a_process_of_this_machine_that_is_gone_is_not_waited_for() {
     let mut gone = gone.as_object().unwrap().clone();
     gone.insert("started".into(), 1.into());
     attempt.process = serde_json::from_value(gone.into()).unwrap();
-    assert_eq!(current(&run).unwrap().unwrap().attempt, 1);
+    assert_eq!(current(&run).unwrap().unwrap().attempt.attempt, 1);
     run.folder(ATTEMPTS_FOLDER).put(&attempt.claim_name(), serde_json::to_vec(&attempt).unwrap().into()).unwrap();
     assert!(current(&run).unwrap().is_none());
     let never = &mut |waiting: &str| -> bool { panic!("{waiting}") };
@@ -111,8 +111,11 @@ fn a_holder_goes_on_to_its_next_attempt_and_a_fenced_one_does_not() {
 fn a_request_is_heard_once() {
     let run = run("request");
     let (_holder, news) = hold(&run, &claim(&run).unwrap());
-    request_save(&run).unwrap();
-    assert!(matches!(news.recv_timeout(Duration::from_secs(60)), Ok(News::SaveRequested)));
+    for request in [Request::Save, Request::Stop] {
+        ask(&run, request).unwrap();
+        let news = news.recv_timeout(Duration::from_secs(60));
+        assert!(matches!(news, Ok(News::Asked(heard)) if heard == request), "{news:?}");
+    }
     assert_eq!(run.folder("requests").list().unwrap(), []);
     assert!(news.recv_timeout(2 * EXPIRY).is_err());
 }

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use common::attempt::{self, request_save};
+use common::attempt::{self, Request};
 use common::checkpoint_layout::{CheckpointName, Retention};
 use common::checkpoint_store::{self, CheckpointStoreError, folder_of};
 use common::config::{RawConfig, StorageConfig};
@@ -10,8 +10,9 @@ use common::storage::Folder;
 use common::worker_contract::ExitCode;
 use serde_json::json;
 
+use super::run_folder;
 use crate::checkpoints::{self, Checkpoint, State};
-use crate::cli::{CopyArgs, ListArgs, PruneArgs, RunArgs, SaveArgs, VerifyArgs};
+use crate::cli::{CopyArgs, ListArgs, PruneArgs, SaveArgs, VerifyArgs};
 use crate::error::LaunchError;
 use crate::progress::{to_json, to_stderr, to_stdout, with_thousands};
 
@@ -20,7 +21,7 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(500);
 
 /// Prints the checkpoints of a run. A damaged one is named, and makes the exit code [`ExitCode::Data`].
 pub fn list(args: &ListArgs) -> Result<ExitCode, LaunchError> {
-    let run = open_run(&args.run)?;
+    let run = run_folder::open(&args.run)?;
     let counts = |c: &Checkpoint| !matches!(c.state, State::Uncommitted { .. } | State::Void { .. });
     let (mut shown, others): (Vec<_>, Vec<_>) = checkpoints::list(&run)?.into_iter().partition(counts);
     let is_damaged = shown.iter().any(|c| matches!(c.state, State::Damaged { .. }));
@@ -39,7 +40,7 @@ pub fn list(args: &ListArgs) -> Result<ExitCode, LaunchError> {
 
 /// Hashes every byte of checkpoints, and says which are damaged.
 pub fn verify(args: &VerifyArgs) -> Result<ExitCode, LaunchError> {
-    let run = open_run(&args.run)?;
+    let run = run_folder::open(&args.run)?;
     let names = match &args.checkpoint {
         Some(name) => vec![parse(name)?],
         None => checkpoint_store::list(&run)?.into_iter().filter(|f| f.committed).map(|f| f.name).collect(),
@@ -77,7 +78,7 @@ fn verify_one(run: &Folder, name: &CheckpointName) -> Result<u64, CheckpointStor
 
 /// Deletes what retention lets go.
 pub fn prune(args: &PruneArgs) -> Result<ExitCode, LaunchError> {
-    let run = open_run(&args.run)?;
+    let run = run_folder::open(&args.run)?;
     let retention = retention(args, &run)?;
     let prune = if args.dry_run { checkpoint_store::pruned } else { checkpoint_store::prune };
     // Nobody in particular: what an attempt that goes on has just begun is not this command's to judge.
@@ -119,7 +120,7 @@ fn retention(args: &PruneArgs, run: &Folder) -> Result<Retention, LaunchError> {
 
 /// Copies a checkpoint to another run folder.
 pub fn copy(args: &CopyArgs) -> Result<ExitCode, LaunchError> {
-    let (from, to) = (open_run(&args.run)?, Folder::open(&args.to, &StorageConfig::default())?);
+    let (from, to) = (run_folder::open(&args.run)?, Folder::open(&args.to, &StorageConfig::default())?);
     let name = match &args.checkpoint {
         Some(name) => parse(name)?,
         None => checkpoint_store::newest(&from)?
@@ -133,13 +134,9 @@ pub fn copy(args: &CopyArgs) -> Result<ExitCode, LaunchError> {
 
 /// Asks for a checkpoint, and prints where it is.
 pub fn save(args: &SaveArgs) -> Result<ExitCode, LaunchError> {
-    let run = open_run(&args.run)?;
-    let Some(holder) = attempt::current(&run)? else {
-        return Err(LaunchError::Usage(format!("nothing trains in {}; `launcher train` starts it", run.url())));
-    };
+    let run = run_folder::open(&args.run)?;
     let before = checkpoint_store::newest(&run)?;
-    request_save(&run)?;
-    to_stderr(&format!("asked attempt {} ({})", holder.attempt, holder.claimant()));
+    let holder = run_folder::ask(&run, Request::Save)?;
     let until = Instant::now() + Duration::from_secs(args.wait_s);
     if args.wait_s == 0 {
         return Ok(ExitCode::Done);
@@ -161,15 +158,6 @@ pub fn save(args: &SaveArgs) -> Result<ExitCode, LaunchError> {
         }
         std::thread::sleep(LOOK_INTERVAL);
     }
-}
-
-fn open_run(args: &RunArgs) -> Result<Folder, LaunchError> {
-    if let Some(config) = &args.config {
-        let config = RawConfig::load(config, &args.overrides)?.run()?;
-        return Ok(Folder::open(&config.run.output, &config.storage)?);
-    }
-    let url = args.run.as_deref().unwrap_or_else(|| unreachable!("clap asks for one of the two"));
-    Ok(Folder::open(url, &StorageConfig::default())?)
 }
 
 fn parse(name: &str) -> Result<CheckpointName, LaunchError> {

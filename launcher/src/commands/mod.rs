@@ -3,9 +3,12 @@
 mod checkpoints;
 mod launching;
 mod prepare;
+mod run_folder;
 mod sample;
 mod shards;
 mod sibling;
+mod status;
+mod stop;
 mod tokenizer;
 mod train;
 
@@ -20,6 +23,8 @@ pub fn run(cli: Cli) -> Result<ExitCode, LaunchError> {
         Command::Prepare(args) => prepare::run(args),
         Command::Train(args) => train::run(args),
         Command::Sample(args) => sample::run(&args),
+        Command::Status(args) => status::run(&args),
+        Command::Stop(args) => stop::run(&args),
         Command::Checkpoints(CheckpointsCommand::List(args)) => checkpoints::list(&args),
         Command::Checkpoints(CheckpointsCommand::Verify(args)) => checkpoints::verify(&args),
         Command::Checkpoints(CheckpointsCommand::Prune(args)) => checkpoints::prune(&args),

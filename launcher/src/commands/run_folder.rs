@@ -1,0 +1,30 @@
+//! The run folder that a command looks at, and what is asked of whoever holds it.
+
+use common::attempt::{self, Attempt, Request};
+use common::config::{RawConfig, StorageConfig};
+use common::storage::Folder;
+
+use crate::cli::RunArgs;
+use crate::error::LaunchError;
+use crate::progress::to_stderr;
+
+/// Opens the run folder that `args` name.
+pub fn open(args: &RunArgs) -> Result<Folder, LaunchError> {
+    if let Some(config) = &args.config {
+        let config = RawConfig::load(config, &args.overrides)?.run()?;
+        return Ok(Folder::open(&config.run.output, &config.storage)?);
+    }
+    let url = args.run.as_deref().unwrap_or_else(|| unreachable!("clap asks for one of the two"));
+    Ok(Folder::open(url, &StorageConfig::default())?)
+}
+
+/// Asks `request` of the attempt that holds `run`, and says which one that is.
+pub fn ask(run: &Folder, request: Request) -> Result<Attempt, LaunchError> {
+    let Some(holding) = attempt::current(run)? else {
+        return Err(LaunchError::Usage(format!("nothing trains in {}; `launcher train` starts it", run.url())));
+    };
+    attempt::ask(run, request)?;
+    let holder = holding.attempt;
+    to_stderr(&format!("asked attempt {} ({})", holder.attempt, holder.claimant()));
+    Ok(holder)
+}

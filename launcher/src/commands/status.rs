@@ -1,0 +1,117 @@
+//! `launcher status`.
+
+use common::worker_contract::ExitCode;
+
+use super::run_folder;
+use crate::cli::StatusArgs;
+use crate::error::LaunchError;
+use crate::progress::{to_json, to_stdout, with_thousands};
+use crate::run_status::{RunStatus, State};
+
+/// Prints the state of a run.
+pub fn run(args: &StatusArgs) -> Result<ExitCode, LaunchError> {
+    let status = RunStatus::read(&run_folder::open(&args.run)?)?;
+    if args.json {
+        to_stdout(&to_json(&status));
+    } else {
+        lines(&status).iter().for_each(|line| to_stdout(line));
+    }
+    Ok(ExitCode::Done)
+}
+
+fn lines(status: &RunStatus) -> Vec<String> {
+    let mut lines = vec![format!("{}  {}", status.name.as_deref().unwrap_or("no run"), status.url)];
+    let mut say = |what: &str, text: String| lines.push(format!("  {what:<11} {text}"));
+    say("state", state(status));
+    if let Some(step) = &status.last_step {
+        let of = status.max_steps.map(|max| format!(" of {}", with_thousands(max))).unwrap_or_default();
+        let tokens_per_second = with_thousands(step.tokens_per_second as u64);
+        let number = with_thousands(step.step);
+        say("step", format!("{number}{of}, loss {:.4}, {tokens_per_second} tokens/s", step.loss));
+    }
+    if let Some(seconds) = status.seconds_left() {
+        say("left", format!("{} at this pace", duration(seconds)));
+    }
+    if let Some(validation) = &status.validation {
+        say(
+            "validation",
+            format!("loss {:.4} after step {}", validation.validation_loss, with_thousands(validation.step)),
+        );
+    }
+    if let Some(checkpoint) = &status.checkpoint {
+        say("checkpoint", checkpoint.name.clone());
+    }
+    if let (State::Running | State::Failed | State::Interrupted, Some(end)) = (status.state, &status.last_end) {
+        say("last end", format!("attempt {}: {} (exit code {})", end.attempt, end.cause, end.code));
+        end.message.lines().for_each(|line| say("", line.to_owned()));
+    }
+    lines
+}
+
+fn state(status: &RunStatus) -> String {
+    match (&status.holder, status.state) {
+        (Some(holder), _) => {
+            format!("attempt {} ({}), last sign of life {} s ago", holder.attempt, holder.claimant, holder.seen_s_ago)
+        }
+        (None, State::New) => "never started".into(),
+        (None, State::Done) => "done".into(),
+        (None, State::Stopped) => "stopped on request; the same `launcher train` goes on".into(),
+        (None, State::Failed) => "failed; mend the cause, and the same `launcher train` goes on".into(),
+        (None, State::Running | State::Interrupted) => {
+            "nobody runs it, and no launcher saw its end; the same `launcher train` goes on".into()
+        }
+    }
+}
+
+/// `3 d 4 h`, `4 h 5 min`, `5 min`.
+fn duration(seconds: f64) -> String {
+    let minutes = (seconds / 60.0).ceil() as u64;
+    match (minutes / 1440, minutes / 60 % 24, minutes % 60) {
+        (0, 0, minutes) => format!("{minutes} min"),
+        (0, hours, minutes) => format!("{hours} h {minutes} min"),
+        (days, hours, _) => format!("{days} d {hours} h"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::run_status::{AttemptEnd, Checkpoint};
+
+    #[test]
+    fn a_failed_run_shows_how_far_it_came_and_why_it_ended() {
+        let status = RunStatus {
+            url: "s3://b/run".into(),
+            name: Some("first".into()),
+            state: State::Failed,
+            attempts: 3,
+            holder: None,
+            max_steps: Some(20_000),
+            last_step: None,
+            validation: None,
+            checkpoint: Some(Checkpoint { name: "step-00000100-a0003-1f".into(), step: 100 }),
+            last_end: Some(AttemptEnd {
+                attempt: 3,
+                code: 3,
+                cause: "rank 1 failed".into(),
+                message: "shard x\nis cut".into(),
+            }),
+        };
+        assert_eq!(
+            lines(&status),
+            [
+                "first  s3://b/run",
+                "  state       failed; mend the cause, and the same `launcher train` goes on",
+                "  checkpoint  step-00000100-a0003-1f",
+                "  last end    attempt 3: rank 1 failed (exit code 3)",
+                "              shard x",
+                "              is cut",
+            ]
+        );
+    }
+
+    #[test]
+    fn durations_have_two_parts() {
+        assert_eq!([59.0, 3700.0, 200_000.0].map(duration), ["1 min", "1 h 2 min", "2 d 7 h"]);
+    }
+}

@@ -1,0 +1,44 @@
+//! `launcher stop`: ends a run after a save, from anywhere that reaches its folder.
+
+use std::time::{Duration, Instant};
+
+use common::attempt::{self, Request};
+use common::checkpoint_store::{self, folder_of};
+use common::worker_contract::ExitCode;
+
+use super::run_folder;
+use crate::cli::StopArgs;
+use crate::error::LaunchError;
+use crate::progress::{to_stderr, to_stdout};
+
+/// How often the end is looked for.
+const LOOK_INTERVAL: Duration = Duration::from_millis(500);
+
+/// Asks for the end, waits for it, and prints the checkpoint that the run goes on from.
+pub fn run(args: &StopArgs) -> Result<ExitCode, LaunchError> {
+    let run = run_folder::open(&args.run)?;
+    let holder = run_folder::ask(&run, Request::Stop)?;
+    if args.wait_s == 0 {
+        return Ok(ExitCode::Done);
+    }
+    let until = Instant::now() + Duration::from_secs(args.wait_s);
+    while attempt::current(&run)?.is_some() {
+        if Instant::now() >= until {
+            return Err(LaunchError::Usage(format!(
+                "attempt {} ({}) has not ended within {} s; it saves first: see `launcher status`",
+                holder.attempt,
+                holder.claimant(),
+                args.wait_s
+            )));
+        }
+        std::thread::sleep(LOOK_INTERVAL);
+    }
+    match checkpoint_store::newest(&run)? {
+        Some(name) => {
+            to_stderr("stopped; the same `launcher train` goes on from");
+            to_stdout(folder_of(&run, &name).url());
+        }
+        None => to_stderr("stopped, with no checkpoint committed: the same `launcher train` begins anew"),
+    }
+    Ok(ExitCode::Done)
+}

@@ -1,0 +1,207 @@
+//! The state of a run, as its folder tells anyone who can read it.
+
+use common::attempt::{self, History};
+use common::checkpoint_store;
+use common::config::RawConfig;
+use common::metrics::{LatestMetrics, MetricsError, StepRecord, ValidationRecord};
+use common::storage::{Folder, StorageError};
+use serde::{Deserialize, Serialize};
+
+use crate::error::LaunchError;
+
+/// What is known of a run.
+#[derive(Debug, Serialize)]
+pub struct RunStatus {
+    /// The run folder.
+    pub url: String,
+    /// `run.name`; none where the folder has no config, since nothing was ever started there.
+    pub name: Option<String>,
+    /// In a word.
+    pub state: State,
+    /// How many attempts there have been.
+    pub attempts: u32,
+    /// Who holds the run.
+    pub holder: Option<Holder>,
+    /// `train.max_steps`.
+    pub max_steps: Option<u64>,
+    /// The last step whose record has been stored.
+    pub last_step: Option<StepRecord>,
+    /// The last validation loss.
+    pub validation: Option<ValidationRecord>,
+    /// The newest committed checkpoint.
+    pub checkpoint: Option<Checkpoint>,
+    /// How the last attempt ended that a launcher saw the end of.
+    pub last_end: Option<AttemptEnd>,
+}
+
+/// What a run is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum State {
+    /// Nothing was ever started.
+    New,
+    /// An attempt holds it.
+    Running,
+    /// All steps are done and committed.
+    Done,
+    /// It was stopped on request.
+    Stopped,
+    /// Its last attempt failed.
+    Failed,
+    /// Nobody holds it, and nobody saw how it ended.
+    Interrupted,
+}
+
+/// The attempt that holds a run.
+#[derive(Debug, Serialize)]
+pub struct Holder {
+    /// Its number.
+    pub attempt: u32,
+    /// Its claimant, for people.
+    pub claimant: String,
+    /// Age of its last sign of life, by this machine's clock against the claimant's.
+    pub seen_s_ago: u64,
+}
+
+/// A committed checkpoint.
+#[derive(Debug, Serialize)]
+pub struct Checkpoint {
+    /// Its folder's name.
+    pub name: String,
+    /// Completed steps.
+    pub step: u64,
+}
+
+/// How an attempt ended: the event `attempt_ended` of the launcher.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AttemptEnd {
+    /// Its number.
+    #[serde(default)]
+    pub attempt: u32,
+    /// What it counts as.
+    pub code: i32,
+    /// One line.
+    pub cause: String,
+    /// What the rank, or mpirun, said about it; may be empty.
+    #[serde(default)]
+    pub message: String,
+}
+
+impl RunStatus {
+    /// Reads the state of the run in `run`. An object that does not make sense is left out: this only looks.
+    pub fn read(run: &Folder) -> Result<Self, LaunchError> {
+        let config = config(run)?;
+        let holder = attempt::current(run)?.map(|holding| Holder {
+            attempt: holding.attempt.attempt,
+            claimant: holding.attempt.claimant(),
+            seen_s_ago: attempt::unix_s().saturating_sub(holding.seen_at_unix_s),
+        });
+        let metrics = match LatestMetrics::read(run) {
+            Ok(metrics) => metrics,
+            Err(MetricsError::Storage(error)) => return Err(error.into()),
+            Err(error) => {
+                tracing::warn!("{error}");
+                LatestMetrics::default()
+            }
+        };
+        let checkpoint =
+            checkpoint_store::newest(run)?.map(|name| Checkpoint { name: name.to_string(), step: name.step });
+        let mut status = RunStatus {
+            url: run.url().to_owned(),
+            name: config.as_ref().map(|config| config.0.clone()),
+            state: State::New,
+            attempts: History::read(run)?.newest(),
+            holder,
+            max_steps: config.map(|config| config.1),
+            last_step: metrics.step,
+            validation: metrics.validation,
+            checkpoint,
+            last_end: last_end(run)?,
+        };
+        status.state = status.judge();
+        Ok(status)
+    }
+
+    fn judge(&self) -> State {
+        let is_complete = || self.max_steps.is_some_and(|max| self.checkpoint.as_ref().is_some_and(|c| c.step >= max));
+        let end = self.last_end.as_ref().filter(|end| end.attempt == self.attempts);
+        match (&self.holder, end.map(|end| end.code)) {
+            _ if self.attempts == 0 => State::New,
+            (Some(_), _) => State::Running,
+            (None, _) if is_complete() => State::Done,
+            (None, Some(75)) => State::Stopped,
+            (None, Some(_)) => State::Failed,
+            (None, None) => State::Interrupted,
+        }
+    }
+
+    /// How long the rest takes at the pace of the last step; `None` where nothing goes on.
+    pub fn seconds_left(&self) -> Option<f64> {
+        let (step, max) = (self.last_step.as_ref()?, self.max_steps?);
+        (self.state == State::Running).then(|| max.saturating_sub(step.step) as f64 * step.step_ms / 1e3)
+    }
+}
+
+/// `run.name` and `train.max_steps` of the config that the run was last started with.
+fn config(run: &Folder) -> Result<Option<(String, u64)>, LaunchError> {
+    let Some(text) = run.get_if_exists("config.toml")? else { return Ok(None) };
+    let raw = RawConfig::parse(&run.url_of("config.toml"), &String::from_utf8_lossy(&text), &[])?;
+    let config = raw.run()?;
+    Ok(Some((config.run.name, config.train.max_steps)))
+}
+
+/// The last `attempt_ended` of the newest journal that has one.
+fn last_end(run: &Folder) -> Result<Option<AttemptEnd>, StorageError> {
+    let folder = run.folder("events");
+    let journals = |name: &str| name.split_once('/').is_some_and(|(journal, _)| journal.ends_with("-launcher"));
+    for object in folder.list()?.iter().rev().filter(|object| journals(&object.name)) {
+        let content = folder.get(&object.name)?;
+        let ends = content.split(|byte| *byte == b'\n').rev().filter_map(end_in);
+        if let Some(end) = ends.into_iter().next() {
+            return Ok(Some(end));
+        }
+    }
+    Ok(None)
+}
+
+fn end_in(line: &[u8]) -> Option<AttemptEnd> {
+    let event: serde_json::Value = serde_json::from_slice(line).ok()?;
+    (event["kind"] == "attempt_ended").then(|| serde_json::from_value(event).ok())?
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytes::Bytes;
+    use common::config::StorageConfig;
+    use serde_json::json;
+
+    use crate::journal::Journal;
+
+    #[test]
+    fn a_run_is_as_its_holder_its_checkpoints_and_its_last_end_say() {
+        let run = Folder::open("memory://run-status", &StorageConfig::default()).unwrap();
+        let state = || RunStatus::read(&run).unwrap().state;
+        assert_eq!(state(), State::New);
+        let claimant = attempt::Claimant { ranks: 2, expiry: std::time::Duration::from_secs(60), holds: None };
+        let claim = attempt::acquire(&run, &claimant, &mut |_| true).unwrap().unwrap();
+        let holder = attempt::Holder::start(&run, claim, claimant.expiry, |_| {});
+        let status = RunStatus::read(&run).unwrap();
+        assert_eq!((status.state, status.attempts, status.holder.unwrap().attempt), (State::Running, 1, 1));
+        drop(holder);
+        assert_eq!(state(), State::Interrupted);
+        for (code, expected) in [(4, State::Failed), (75, State::Stopped)] {
+            // Each is the journal of a launch of its own; the later one replaces the earlier one's part.
+            let journal = Journal::start(&run, 1);
+            journal
+                .note("attempt_ended", json!({ "attempt": 1, "code": code, "cause": "rank 1 failed", "message": "m" }));
+            journal.note("restart", json!({ "delay_s": 1.0 }));
+            drop(journal);
+            let status = RunStatus::read(&run).unwrap();
+            assert_eq!(status.state, expected);
+            assert_eq!(status.last_end.unwrap().cause, "rank 1 failed");
+        }
+        run.put("config.toml", Bytes::from_static(b"nonsense")).unwrap();
+        assert!(RunStatus::read(&run).is_err());
+    }
+}
