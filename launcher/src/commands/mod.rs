@@ -3,6 +3,7 @@
 mod checkpoints;
 mod launching;
 mod prepare;
+mod render;
 mod sample;
 mod shards;
 mod sibling;
@@ -19,6 +20,7 @@ pub fn run(cli: Cli) -> Result<ExitCode, LaunchError> {
     match cli.command {
         Command::Prepare(args) => prepare::run(args),
         Command::Train(args) => train::run(args),
+        Command::Render(args) => render::run(args),
         Command::Sample(args) => sample::run(&args),
         Command::Checkpoints(CheckpointsCommand::List(args)) => checkpoints::list(&args),
         Command::Checkpoints(CheckpointsCommand::Verify(args)) => checkpoints::verify(&args),
