@@ -37,6 +37,11 @@ pub enum Command {
         after_help = "Example:\n  launcher train --config configs/tiny-cpu.toml --ranks 2 --set train.max_steps=500"
     )]
     Train(TrainArgs),
+    /// Prints exactly what `launcher train` would start the ranks with, and starts nothing.
+    ///
+    /// What it prints holds no secret.
+    #[command(after_help = "Example:\n  launcher render --config configs/tiny-cpu.toml --ranks 2")]
+    Render(RenderArgs),
     /// Prints text that a checkpoint continues a prompt with.
     #[command(
         after_help = "Example:\n  launcher sample --config configs/tiny-cpu.toml --prompt \"A hacker is\" --tokens 100"
@@ -100,6 +105,15 @@ pub struct TrainArgs {
     /// Steps of which every rank writes a trace into the run folder, for ui.perfetto.dev (metrics.profile).
     #[arg(long, value_name = "FIRST..LAST")]
     pub profile: Option<String>,
+}
+
+/// `launcher render`.
+#[derive(Debug, Args)]
+pub struct RenderArgs {
+    #[command(flatten)]
+    pub config: ConfigArgs,
+    #[command(flatten)]
+    pub launch: LaunchArgs,
 }
 
 /// How many ranks and where, shared by every command that starts some.

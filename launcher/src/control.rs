@@ -5,7 +5,7 @@
 //! themselves when their ranks do, and with the last one the last sender of events is gone.
 
 use std::io::{self, BufRead, BufReader, ErrorKind, Read as _};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
 use std::time::Duration;
@@ -23,7 +23,7 @@ const HELLO_BYTES_MAX: u64 = 4096;
 /// A rank that does not take a request off the wire this long is not waited for.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Listens on this machine for the ranks of one attempt.
+/// Listens on one address of this machine for the ranks of one attempt.
 pub struct ControlServer {
     listener: TcpListener,
     address: SocketAddr,
@@ -38,9 +38,9 @@ struct Door {
 }
 
 impl ControlServer {
-    /// Listens on a free port of the loopback interface, with a fresh random token.
-    pub fn start(world_size: WorldSize, events: Sender<Event>) -> io::Result<Self> {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+    /// Listens on a free port of `address`, with a fresh random token.
+    pub fn start(address: IpAddr, world_size: WorldSize, events: Sender<Event>) -> io::Result<Self> {
+        let listener = TcpListener::bind((address, 0))?;
         listener.set_nonblocking(true)?;
         let address = listener.local_addr()?;
         Ok(ControlServer { listener, address, door: Arc::new(Door { token: random::token()?, world_size }), events })
@@ -138,6 +138,7 @@ fn welcome(stream: &TcpStream, reader: &mut impl BufRead, door: &Door) -> Result
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::net::Ipv4Addr;
     use std::sync::mpsc::{self, Receiver};
 
     use common::worker_contract::{Phase, ToRank, write_line};
@@ -150,7 +151,8 @@ mod tests {
     impl Rig {
         fn new() -> Self {
             let (sender, events) = mpsc::channel();
-            Rig { server: ControlServer::start(WorldSize::new(2).unwrap(), sender).unwrap(), events }
+            let server = ControlServer::start(Ipv4Addr::LOCALHOST.into(), WorldSize::new(2).unwrap(), sender).unwrap();
+            Rig { server, events }
         }
 
         fn hello(&self) -> FromRank {

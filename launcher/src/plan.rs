@@ -1,10 +1,12 @@
 //! A config becomes the command that starts its ranks. Pure: the same config on the same machine gives the same plan.
 
 use std::ffi::OsString;
+use std::fmt;
 use std::path::{Path, PathBuf};
 
-use common::config::LaunchConfig;
 use common::topology::WorldSize;
+
+use crate::backend::Placement;
 
 /// One command that starts all ranks.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,53 +17,62 @@ pub struct LaunchPlan {
     pub arguments: Vec<OsString>,
     /// Variables in addition to the launcher's own environment.
     pub environment: Vec<(&'static str, String)>,
-    /// How many ranks it starts.
-    pub world_size: WorldSize,
-    /// Compute threads of each.
-    pub threads_per_rank: u32,
     /// Whether mpirun starts them, and so tags their output.
-    pub is_mpirun: bool,
+    pub is_tagged: bool,
 }
 
 impl LaunchPlan {
-    /// Plans the ranks of `launch` on a machine whose `cores` hardware threads this process may use.
+    /// Plans the ranks at `placement` on this machine, whose `cores` hardware threads this process may use.
     ///
-    /// `job` makes of the number of threads what `executable` is started with. One rank is the executable itself; several
-    /// are started by `mpirun`, which must then be given.
-    pub fn local(
-        launch: &LaunchConfig,
-        cores: u32,
-        executable: &Path,
-        job: impl FnOnce(u32) -> Vec<OsString>,
-        mpirun: Option<&Path>,
-    ) -> Self {
-        let world_size = WorldSize::new(launch.ranks).unwrap_or(WorldSize::ONE);
-        let threads_per_rank = match launch.threads_per_rank {
-            0 => (cores / world_size.get()).max(1),
-            given => given,
-        };
-        let job = job(threads_per_rank);
+    /// `job` is what is started: an executable and its arguments. One rank is the executable itself; several are started by
+    /// `mpirun`, which must then be given.
+    pub fn local(placement: &Placement, cores: u32, mut job: Vec<OsString>, mpirun: Option<&Path>) -> Self {
         let (program, arguments) = match mpirun {
-            None => (executable, job),
+            None => (PathBuf::from(job.remove(0)), job),
             Some(mpirun) => {
-                let mut arguments = mpirun_arguments(world_size, threads_per_rank, cores);
-                arguments.push(executable.into());
+                let mut arguments = mpirun_arguments(placement, cores);
                 arguments.extend(job);
-                (mpirun, arguments)
+                (mpirun.to_owned(), arguments)
             }
         };
+        let threads = placement.threads_per_rank.to_string();
         LaunchPlan {
-            program: program.to_owned(),
+            program,
             arguments,
-            environment: ["OMP_NUM_THREADS", "MKL_NUM_THREADS"].map(|name| (name, threads_per_rank.to_string())).into(),
-            world_size,
-            threads_per_rank,
-            is_mpirun: mpirun.is_some(),
+            environment: ["OMP_NUM_THREADS", "MKL_NUM_THREADS"].map(|name| (name, threads.clone())).into(),
+            is_tagged: mpirun.is_some(),
         }
     }
 }
 
-fn mpirun_arguments(world_size: WorldSize, threads_per_rank: u32, cores: u32) -> Vec<OsString> {
+/// As one would type it in a shell.
+impl fmt::Display for LaunchPlan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (name, value) in &self.environment {
+            write!(f, "{name}={} ", quoted(value))?;
+        }
+        write!(f, "{}", quoted(&self.program.to_string_lossy()))?;
+        for argument in &self.arguments {
+            write!(f, " {}", quoted(&argument.to_string_lossy()))?;
+        }
+        Ok(())
+    }
+}
+
+/// `text` as one word of a shell.
+pub fn quoted(text: &str) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=,+@%".contains(c);
+    let is_word = !text.is_empty() && text.chars().all(is_plain);
+    if is_word { text.to_owned() } else { format!("'{}'", text.replace('\'', r"'\''")) }
+}
+
+/// The threads of each of `ranks` ranks on a machine with `cores` hardware threads, where `given` does not say.
+pub fn threads_per_rank(given: u32, ranks: WorldSize, cores: u32) -> u32 {
+    if given == 0 { (cores / ranks.get()).max(1) } else { given }
+}
+
+fn mpirun_arguments(placement: &Placement, cores: u32) -> Vec<OsString> {
+    let Placement { world_size, threads_per_rank, .. } = *placement;
     let ranks = world_size.get().to_string();
     // A line of output carries its rank; containers forbid the single-copy mechanism; root is normal in them.
     let mut arguments: Vec<String> =
@@ -85,53 +96,39 @@ fn mpirun_arguments(world_size: WorldSize, threads_per_rank: u32, cores: u32) ->
 #[cfg(test)]
 mod tests {
     use super::*;
-    use common::config::Backend;
 
-    fn plan(ranks: u32, threads_per_rank: u32, cores: u32) -> LaunchPlan {
-        let launch = LaunchConfig {
-            backend: Backend::Local,
-            ranks,
-            threads_per_rank,
-            max_restarts: 3,
-            stall_timeout_s: 900,
-            grace_s: 120,
-            claim_expiry_s: 60,
-        };
-        let mpirun = (ranks > 1).then_some(Path::new("/usr/bin/mpirun"));
-        let job = |_| vec!["train".into(), "--from-launcher".into()];
-        LaunchPlan::local(&launch, cores, Path::new("/opt/convoy/worker"), job, mpirun)
-    }
-
-    fn line(plan: &LaunchPlan) -> String {
-        let words: Vec<_> = plan.arguments.iter().map(|word| word.to_string_lossy()).collect();
-        format!("{} {}", plan.program.display(), words.join(" "))
+    fn plan(ranks: u32, given: u32, cores: u32) -> LaunchPlan {
+        let world_size = WorldSize::new(ranks).unwrap();
+        let placement = Placement { world_size, threads_per_rank: threads_per_rank(given, world_size, cores) };
+        let job = ["/opt/convoy/worker", "train", "--from-launcher"].map(OsString::from).into();
+        LaunchPlan::local(&placement, cores, job, (ranks > 1).then_some(Path::new("/usr/bin/mpirun")))
     }
 
     #[test]
     fn one_rank_is_the_worker_itself_with_every_core() {
-        let plan = plan(1, 0, 8);
-        assert_eq!(line(&plan), "/opt/convoy/worker train --from-launcher");
-        assert_eq!(plan.environment, [("OMP_NUM_THREADS", "8".to_owned()), ("MKL_NUM_THREADS", "8".to_owned())]);
+        assert_eq!(
+            plan(1, 0, 8).to_string(),
+            "OMP_NUM_THREADS=8 MKL_NUM_THREADS=8 /opt/convoy/worker train --from-launcher"
+        );
     }
 
     #[test]
     fn ranks_that_fit_are_bound_to_their_share_of_the_cores() {
-        let plan = plan(2, 0, 9);
         assert_eq!(
-            line(&plan),
-            "/usr/bin/mpirun -n 2 --tag-output --allow-run-as-root --mca btl_vader_single_copy_mechanism none \
+            plan(2, 0, 9).to_string(),
+            "OMP_NUM_THREADS=4 MKL_NUM_THREADS=4 /usr/bin/mpirun -n 2 --tag-output --allow-run-as-root --mca btl_vader_single_copy_mechanism none \
              --use-hwthread-cpus --map-by slot:PE=4 --bind-to hwthread /opt/convoy/worker train --from-launcher"
         );
-        assert_eq!(plan.threads_per_rank, 4);
     }
 
     #[test]
     fn ranks_that_do_not_fit_share_the_cores_and_yield_when_idle() {
         for (ranks, threads) in [(3, 0), (2, 2)] {
-            let line = line(&plan(ranks, threads, 2));
+            let line = plan(ranks, threads, 2).to_string();
             assert!(line.contains("--bind-to none --oversubscribe --mca mpi_yield_when_idle 1"), "{line}");
             assert!(!line.contains("slot:PE"), "{line}");
         }
-        assert_eq!(plan(3, 0, 2).threads_per_rank, 1);
+        assert!(plan(3, 0, 2).to_string().starts_with("OMP_NUM_THREADS=1 "));
+        assert_eq!(quoted("it's"), r"'it'\''s'");
     }
 }

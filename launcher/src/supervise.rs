@@ -9,6 +9,7 @@ use common::attempt::{Attempt, Claimant, Holder, News, Request, acquire};
 use common::worker_contract::ExitCode;
 use serde_json::json;
 
+use crate::backend::Placement;
 use crate::error::LaunchError;
 use crate::interrupts::Interrupts;
 use crate::journal::Journal;
@@ -84,14 +85,14 @@ impl Hold {
     /// Claims the next attempt; `before` is that of the attempt before. `None` if somebody asked to stop while it waited
     /// for another claim to expire.
     fn claim(
-        job: &Job,
+        (job, placement): (&Job, &Placement),
         before: Option<&Hold>,
         interrupts: &mut Interrupts,
         view: &mut View,
     ) -> Result<Option<Self>, LaunchError> {
         let expiry = Duration::from_secs(job.config.launch.claim_expiry_s);
         let holds = before.map(|hold| hold.holder.number());
-        let claimant = Claimant { ranks: job.plan.world_size.get(), expiry, holds };
+        let claimant = Claimant { ranks: placement.world_size.get(), expiry, holds };
         let mut is_told = false;
         let claim = acquire(&job.run, &claimant, &mut |waiting| {
             if !std::mem::replace(&mut is_told, true) {
@@ -121,16 +122,17 @@ fn next_attempt(
     hold: &mut Option<Hold>,
     seen: &mut Seen,
 ) -> Result<Option<(Outcome, Journal)>, LaunchError> {
-    let Some(claimed) = Hold::claim(job, hold.as_ref(), interrupts, view)? else { return Ok(None) };
+    let placement = job.backend.place()?;
+    let Some(claimed) = Hold::claim((job, &placement), hold.as_ref(), interrupts, view)? else { return Ok(None) };
     let Hold { claim, news, .. } = hold.insert(claimed);
     let journal = Journal::start(&job.run, claim.attempt);
-    let outcome = one_attempt(job, claim, (interrupts, news), view, &journal, seen)?;
+    let outcome = one_attempt(job, (claim, &placement), (interrupts, news), view, &journal, seen)?;
     Ok(Some((outcome, journal)))
 }
 
 fn one_attempt(
     job: &Job,
-    claim: &Attempt,
+    (claim, placement): (&Attempt, &Placement),
     (interrupts, news): (&mut Interrupts, &Receiver<News>),
     view: &mut View,
     journal: &Journal,
@@ -138,12 +140,12 @@ fn one_attempt(
 ) -> Result<Outcome, LaunchError> {
     let attempt = claim.attempt;
     job.run.put("config.toml", Bytes::from(job.config.to_toml()))?;
-    let (ranks, threads) = (claim.ranks, job.plan.threads_per_rank);
+    let (ranks, threads) = (claim.ranks, placement.threads_per_rank);
     view.begin(&format!("attempt {attempt}: {}, {} each", count(ranks, "rank"), count(threads, "thread")));
     journal.note("attempt_started", json!({ "attempt": attempt, "ranks": ranks, "threads_per_rank": threads }));
     let mut logs = Logs::start(&job.run, attempt);
     let audience = Audience { view, journal, logs: &mut logs, seen };
-    let outcome = watch::attempt(job, attempt, (interrupts, news), audience)?;
+    let outcome = watch::attempt(job, (attempt, placement), (interrupts, news), audience)?;
     let cause = &outcome.cause;
     journal.note(
         "attempt_ended",

@@ -12,12 +12,12 @@ use common::attempt::{News, Request as Asked};
 use common::config::RunConfig;
 use common::metrics::ValidationRecord;
 use common::storage::Folder;
-use common::topology::Rank;
+use common::topology::{Rank, WorldSize};
 use common::worker_contract::{ExitCode, FromRank, PROTOCOL_VERSION, Phase, StartLine, ToRank, write_line};
 use nix::sys::signal::Signal;
 use serde_json::json;
 
-use crate::backend::local::{self, Ranks};
+use crate::backend::{AttemptStart, Backend, Placement, Ranks};
 use crate::cause::{Cause, Evidence, Killed, LastHeard, RankExit};
 use crate::control::ControlServer;
 use crate::error::LaunchError;
@@ -25,7 +25,6 @@ use crate::event::Event;
 use crate::interrupts::{Interrupts, Request};
 use crate::journal::Journal;
 use crate::logs::{self, Logs};
-use crate::plan::LaunchPlan;
 use crate::progress::View;
 
 /// How often the clock, the signals and the processes are looked at when nothing else happens.
@@ -44,7 +43,7 @@ pub struct Job {
     /// Keys of it that may differ from the checkpoint's.
     pub accepted_changes: Vec<String>,
     /// How its ranks are started.
-    pub plan: LaunchPlan,
+    pub backend: Box<dyn Backend>,
     /// The run folder.
     pub run: Folder,
 }
@@ -78,15 +77,17 @@ pub struct Outcome {
     pub stop_requested: bool,
 }
 
-/// Starts attempt number `attempt` of `job` and follows it to its end. No process of it is left when this returns.
+/// Starts attempt number `attempt` of `job` at `placement` and follows it to its end. No process of it is left when this
+/// returns.
 pub fn attempt(
     job: &Job,
-    attempt: u32,
+    (attempt, placement): (u32, &Placement),
     (interrupts, news): (&mut Interrupts, &Receiver<News>),
     audience: Audience<'_>,
 ) -> Result<Outcome, LaunchError> {
     let (sender, events) = mpsc::channel();
-    let control = ControlServer::start(job.plan.world_size, sender.clone())
+    let address = job.backend.control_address()?;
+    let control = ControlServer::start(address, placement.world_size, sender.clone())
         .map_err(LaunchError::system("listen for control connections"))?;
     let start_line = StartLine {
         version: PROTOCOL_VERSION,
@@ -96,11 +97,13 @@ pub fn attempt(
         control_address: control.address(),
         control_token: control.token().to_owned(),
     };
-    let ranks = local::start(&job.plan, Some(&start_line), &sender)?;
+    let start = AttemptStart { number: attempt, placement, start_line: Some(&start_line) };
+    let ranks = job.backend.start(&start, &sender)?;
     // The channel has to end with those who have something to say, or every attempt would end after DRAIN.
     drop(sender);
     let watch = Watch {
         job,
+        world_size: placement.world_size,
         ranks,
         audience,
         links: BTreeMap::new(),
@@ -119,7 +122,8 @@ pub fn attempt(
 
 struct Watch<'a> {
     job: &'a Job,
-    ranks: Ranks,
+    world_size: WorldSize,
+    ranks: Box<dyn Ranks>,
     audience: Audience<'a>,
     links: BTreeMap<Rank, TcpStream>,
     /// What each rank was last heard to do.
@@ -237,7 +241,7 @@ impl Watch<'_> {
         self.links.remove(&rank);
         match self.announced.get(&rank) {
             None => self.kill_after(LINGER, Killed::RankLost { rank }),
-            Some(code) if self.announced.len() == self.job.plan.world_size.get() as usize && self.links.is_empty() => {
+            Some(code) if self.announced.len() == self.world_size.get() as usize && self.links.is_empty() => {
                 // Instead of an earlier deadline: that of a stop has been met, and its checkpoint is committed.
                 self.deadline = Some((Instant::now() + LINGER, Killed::Finished { code: *code }));
             }
@@ -314,7 +318,7 @@ impl Watch<'_> {
                 tracing::warn!("rank {rank} cannot be told to stop: {error}");
             }
         }
-        if self.links.len() == self.job.plan.world_size.get() as usize {
+        if self.links.len() == self.world_size.get() as usize {
             self.ranks.signal(Signal::SIGUSR2);
         }
     }

@@ -1,197 +1,35 @@
-//! Ranks on this machine: the worker itself where there is one, mpirun where there are several.
-//!
-//! They run in a session of their own. A terminal's Ctrl-C does not reach them, and the session is also how all of
-//! them are found again: mpirun puts each rank in a process group of its own, so killing mpirun's group would leave
-//! every rank behind.
+//! Ranks on this machine: the executable itself where there is one, mpirun where there are several.
 
-use std::fs;
-use std::io::{self, BufRead, BufReader, Read};
-use std::os::unix::process::{CommandExt, ExitStatusExt};
-use std::process::{Child, Command, Stdio};
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::mpsc::Sender;
-use std::time::Duration;
 
-use common::topology::Rank;
-use common::worker_contract::{StartLine, write_line};
-use nix::errno::Errno;
-use nix::sys::signal::{Signal, kill};
-use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
-use nix::unistd::{Pid, setsid};
-
-use crate::cause::ProcessEnd;
+use super::{AttemptStart, Backend, Placement, Ranks, process};
 use crate::error::LaunchError;
-use crate::event::{Event, Stream};
+use crate::event::Event;
 use crate::plan::LaunchPlan;
 
-/// How often the session is looked through for what is still alive after a kill.
-const KILL_ROUNDS: u32 = 100;
-/// Pause between two rounds.
-const KILL_PAUSE: Duration = Duration::from_millis(20);
-
-/// The running processes of an attempt; dropping it kills every one.
-pub struct Ranks {
-    child: Child,
-    session: Pid,
-    is_reaped: bool,
+/// This machine, and the command that starts all ranks on it.
+pub struct Local {
+    /// The command.
+    pub plan: LaunchPlan,
+    /// The same for every attempt.
+    pub placement: Placement,
 }
 
-/// Starts the ranks of `plan` and gives rank 0 its `start_line`, if it waits for one. What they print arrives as events.
-pub fn start(plan: &LaunchPlan, start_line: Option<&StartLine>, events: &Sender<Event>) -> Result<Ranks, LaunchError> {
-    let mut command = Command::new(&plan.program);
-    command.args(&plan.arguments).envs(plan.environment.iter().map(|(name, value)| (name, value)));
-    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    // SAFETY: between fork and exec only async-signal-safe calls are allowed; setsid is one, and nothing allocates.
-    unsafe { command.pre_exec(|| setsid().map(drop).map_err(io::Error::from)) };
-    let program = || plan.program.clone();
-    let mut child = command.spawn().map_err(|source| LaunchError::Start { program: program(), source })?;
-    let session = Pid::from_raw(child.id().cast_signed());
-    let is_tagged = plan.is_mpirun;
-    let outputs = [(Stream::Out, child.stdout.take().map(boxed)), (Stream::Err, child.stderr.take().map(boxed))];
-    for (stream, output) in outputs {
-        let (Some(output), events) = (output, events.clone()) else { continue };
-        std::thread::spawn(move || read_output(stream, output, is_tagged, &events));
-    }
-    if let (Some(mut stdin), Some(start_line)) = (child.stdin.take(), start_line) {
-        // A process that has ended already does not read; its status tells why.
-        let _ = write_line(&mut stdin, start_line);
-    }
-    Ok(Ranks { child, session, is_reaped: false })
-}
-
-impl Ranks {
-    /// Sends `signal` to mpirun, which passes it on to every rank, or to the only rank.
-    pub fn signal(&self, signal: Signal) {
-        if !self.is_reaped {
-            // It may have ended by now; that is noticed elsewhere.
-            let _ = kill(self.session, signal);
-        }
+impl Backend for Local {
+    fn render(&self) -> Result<String, LaunchError> {
+        Ok(self.plan.to_string())
     }
 
-    /// Whether mpirun, or the only rank, has ended. Its process id stays taken until [`Ranks::finish`].
-    pub fn have_ended(&self) -> bool {
-        let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
-        match waitid(Id::Pid(self.session), flags) {
-            Ok(status) => status != WaitStatus::StillAlive,
-            Err(error) => error != Errno::EINTR,
-        }
+    fn place(&self) -> Result<Placement, LaunchError> {
+        Ok(self.placement.clone())
     }
 
-    /// Kills every process of the session, whatever group it is in.
-    pub fn kill(&self) {
-        for _ in 0..KILL_ROUNDS {
-            let alive = members(self.session);
-            if self.is_reaped || alive.is_empty() {
-                return;
-            }
-            for process in alive {
-                let _ = kill(process, Signal::SIGKILL);
-            }
-            std::thread::sleep(KILL_PAUSE);
-        }
-        tracing::warn!("processes of session {} do not die; see `ps -s {}`", self.session, self.session);
+    fn control_address(&self) -> Result<IpAddr, LaunchError> {
+        Ok(Ipv4Addr::LOCALHOST.into())
     }
 
-    /// Makes sure that nothing of the attempt is left, and says how it ended.
-    pub fn finish(&mut self) -> io::Result<ProcessEnd> {
-        self.kill();
-        let status = self.child.wait()?;
-        self.is_reaped = true;
-        Ok(match (status.code(), status.signal()) {
-            (Some(code), _) => ProcessEnd::Status(code),
-            (None, signal) => ProcessEnd::Signal(signal.unwrap_or_default()),
-        })
-    }
-}
-
-impl Drop for Ranks {
-    fn drop(&mut self) {
-        if !self.is_reaped {
-            let _ = self.finish();
-        }
-    }
-}
-
-/// The processes of `session` that have not ended.
-fn members(session: Pid) -> Vec<Pid> {
-    let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
-    let pids = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
-    pids.filter(|pid: &i32| {
-        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-        is_alive_in(&stat, session)
-    })
-    .map(Pid::from_raw)
-    .collect()
-}
-
-/// Reads `/proc/PID/stat`: state, parent, group and session follow the name, which may itself contain anything.
-fn is_alive_in(stat: &str, session: Pid) -> bool {
-    let Some((_, fields)) = stat.rsplit_once(')') else { return false };
-    let fields: Vec<&str> = fields.split_whitespace().take(4).collect();
-    matches!(fields[..], [state, _, _, of] if state != "Z" && state != "X" && of.parse() == Ok(session.as_raw()))
-}
-
-fn boxed(output: impl Read + Send + 'static) -> Box<dyn Read + Send> {
-    Box::new(output)
-}
-
-/// Sends every line of `output` as an event, until everyone who could write to it has ended.
-fn read_output(stream: Stream, output: Box<dyn Read + Send>, is_tagged: bool, events: &Sender<Event>) {
-    let mut reader = BufReader::new(output);
-    let mut bytes = Vec::new();
-    while let Ok(1..) = reader.read_until(b'\n', &mut bytes) {
-        let text = String::from_utf8_lossy(&bytes);
-        let text = text.trim_end();
-        let (rank, line) = if is_tagged { split_tag(text) } else { (Some(Rank::ZERO), text.to_owned()) };
-        let sent = events.send(Event::Output { rank, stream, line });
-        if sent.is_err() {
-            return;
-        }
-        bytes.clear();
-    }
-}
-
-/// Splits the tag of `mpirun --tag-output` off: `[1,0]<stderr>:text`. mpirun's own lines have none.
-///
-/// A line that reaches mpirun in several reads has the tag again at each.
-fn split_tag(line: &str) -> (Option<Rank>, String) {
-    let tagged = || {
-        let (job_and_rank, rest) = line.strip_prefix('[')?.split_once("]<std")?;
-        let rank = job_and_rank.split_once(',')?.1.parse().ok().map(Rank)?;
-        let (_, text) = rest.split_once(">:")?;
-        let tag = &line[..line.len() - text.len()];
-        Some((rank, text.replace(tag, "")))
-    };
-    match tagged() {
-        Some((rank, text)) => (Some(rank), text),
-        None => (None, line.to_owned()),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn tags_name_the_rank_and_go() {
-        for (line, rank, text) in [
-            ("[1,0]<stdout>:loss 3", 0, "loss 3"),
-            ("[1,12]<stderr>:[2,3]<stdout>:x", 12, "[2,3]<stdout>:x"),
-            ("[1,3]<stderr>:", 3, ""),
-            ("[1,3]<stderr>:in [1,3]<stderr>:parts[1,3]<stderr>:", 3, "in parts"),
-        ] {
-            assert_eq!(split_tag(line), (Some(Rank(rank)), text.to_owned()));
-        }
-        for own in ["mpirun noticed that", "[vm:123] something", ""] {
-            assert_eq!(split_tag(own), (None, own.to_owned()));
-        }
-    }
-
-    #[test]
-    fn sessions_are_read_whatever_a_process_calls_itself() {
-        let session = Pid::from_raw(42);
-        assert!(is_alive_in("77 (a) b (c) S 1 77 42 0 -1", session));
-        assert!(!is_alive_in("77 (worker) Z 1 77 42 0 -1", session));
-        assert!(!is_alive_in("77 (worker) S 1 42 77 0 -1", session));
-        assert!(!is_alive_in("", session));
+    fn start(&self, start: &AttemptStart<'_>, events: &Sender<Event>) -> Result<Box<dyn Ranks>, LaunchError> {
+        Ok(Box::new(process::start(&self.plan, start.start_line, events)?))
     }
 }

@@ -1,3 +1,71 @@
-//! What starts the ranks of an attempt. Today only this machine; a file each.
+//! What starts the ranks of an attempt, and where: a file for each kind of place.
+//!
+//! [`local`] is this machine. It is a command line that [`process`] runs.
+//!
+//! What is not here: what ranks say (they connect to [`crate::control`] by themselves), and what it means when they end
+//! ([`crate::cause`]).
 
 pub mod local;
+mod process;
+
+use std::io;
+use std::net::IpAddr;
+use std::sync::mpsc::Sender;
+
+use common::topology::WorldSize;
+use common::worker_contract::StartLine;
+use nix::sys::signal::Signal;
+
+use crate::cause::ProcessEnd;
+use crate::error::LaunchError;
+use crate::event::Event;
+
+/// Where ranks run, and how an attempt of them is started. One conformance suite holds for every backend.
+pub trait Backend {
+    /// Exactly what would be run, for people and for `launcher render`: a command line, a script, manifests. Holds no secret.
+    fn render(&self) -> Result<String, LaunchError>;
+
+    /// Where the ranks of the next attempt are to run: it looks who is there, so the answer may differ each time.
+    fn place(&self) -> Result<Placement, LaunchError>;
+
+    /// The address of this machine by which the ranks can reach it.
+    fn control_address(&self) -> Result<IpAddr, LaunchError>;
+
+    /// Starts the ranks of one attempt. What they print and what befalls them arrives as events.
+    fn start(&self, start: &AttemptStart<'_>, events: &Sender<Event>) -> Result<Box<dyn Ranks>, LaunchError>;
+}
+
+/// The running ranks of an attempt; dropping them kills every one, on every host that can be reached.
+pub trait Ranks {
+    /// Sends `signal` to every rank.
+    fn signal(&self, signal: Signal);
+
+    /// Whether all have ended.
+    fn have_ended(&mut self) -> bool;
+
+    /// Kills every process of the attempt.
+    fn kill(&mut self);
+
+    /// Makes sure that nothing of the attempt is left, and says how it ended.
+    fn finish(&mut self) -> io::Result<ProcessEnd>;
+}
+
+/// Where the ranks of an attempt run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Placement {
+    /// How many.
+    pub world_size: WorldSize,
+    /// Compute threads of each.
+    pub threads_per_rank: u32,
+}
+
+/// What differs from attempt to attempt.
+#[allow(dead_code, reason = "this machine has no use for the first two; other backends will")]
+pub struct AttemptStart<'a> {
+    /// The attempt's number.
+    pub number: u32,
+    /// Where its ranks run.
+    pub placement: &'a Placement,
+    /// What rank 0 reads first, where the job waits for it.
+    pub start_line: Option<&'a StartLine>,
+}

@@ -1,13 +1,16 @@
-//! What every command shares that starts ranks: the flags, and the plan for this machine.
+//! What every command shares that starts ranks: the flags, and the backend that the config names.
 
 use std::ffi::OsString;
 use std::path::Path;
 
 use common::config::LaunchConfig;
+use common::topology::WorldSize;
 
+use crate::backend::local::Local;
+use crate::backend::{Backend, Placement};
 use crate::cli::{BackendName, LaunchArgs};
 use crate::error::LaunchError;
-use crate::plan::LaunchPlan;
+use crate::plan::{LaunchPlan, threads_per_rank};
 use crate::programs;
 
 /// The flags, as overrides of the config.
@@ -18,13 +21,19 @@ pub fn overrides(args: &LaunchArgs) -> Vec<String> {
     [backend, ranks, threads].into_iter().flatten().collect()
 }
 
-/// Plans the ranks of `executable` on this machine.
-pub fn plan(
+/// The backend of `launch`, for ranks of `executable`; `job` makes of the number of threads what each is started with.
+pub fn backend(
     launch: &LaunchConfig,
     executable: &Path,
     job: impl FnOnce(u32) -> Vec<OsString>,
-) -> Result<LaunchPlan, LaunchError> {
-    let mpirun = if launch.ranks > 1 { Some(programs::mpirun(launch.ranks)?) } else { None };
+) -> Result<Box<dyn Backend>, LaunchError> {
     let cores = std::thread::available_parallelism().map_or(1, |n| u32::try_from(n.get()).unwrap_or(u32::MAX));
-    Ok(LaunchPlan::local(launch, cores, executable, job, mpirun.as_deref()))
+    let world_size = WorldSize::new(launch.ranks).unwrap_or(WorldSize::ONE);
+    let placement =
+        Placement { world_size, threads_per_rank: threads_per_rank(launch.threads_per_rank, world_size, cores) };
+    let mpirun = if launch.ranks > 1 { Some(programs::mpirun(launch.ranks)?) } else { None };
+    let mut words = vec![executable.into()];
+    words.extend(job(placement.threads_per_rank));
+    let plan = LaunchPlan::local(&placement, cores, words, mpirun.as_deref());
+    Ok(Box::new(Local { plan, placement }))
 }

@@ -3,6 +3,7 @@
 mod checkpoints;
 mod launching;
 mod prepare;
+mod render;
 mod run_folder;
 mod sample;
 mod shards;
@@ -22,6 +23,7 @@ pub fn run(cli: Cli) -> Result<ExitCode, LaunchError> {
     match cli.command {
         Command::Prepare(args) => prepare::run(args),
         Command::Train(args) => train::run(args),
+        Command::Render(args) => render::run(args),
         Command::Sample(args) => sample::run(&args),
         Command::Status(args) => status::run(&args),
         Command::Stop(args) => stop::run(&args),

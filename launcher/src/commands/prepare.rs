@@ -8,13 +8,12 @@ use common::topology::Rank;
 use common::worker_contract::{ExitCode, PROGRESS_MARK, PreparePhase, PrepareProgress};
 
 use super::launching;
-use crate::backend::local::{self, Ranks};
+use crate::backend::{AttemptStart, Backend, Ranks};
 use crate::cause::{Cause, Evidence, Killed};
 use crate::cli::PrepareArgs;
 use crate::error::LaunchError;
 use crate::event::{Event, Stream};
 use crate::interrupts::Interrupts;
-use crate::plan::LaunchPlan;
 use crate::prepare_view::PrepareView;
 use crate::progress::to_stdout;
 use crate::random;
@@ -30,20 +29,20 @@ const DRAIN: Duration = Duration::from_secs(5);
 pub fn run(mut args: PrepareArgs) -> Result<ExitCode, LaunchError> {
     args.config.overrides.extend(launching::overrides(&args.launch));
     let config = RawConfig::load(&args.config.config, &args.config.overrides)?.prepare()?;
-    let plan = launching::plan(&config.launch, &programs::prepare()?, |threads| job(&args, threads))?;
+    let backend = launching::backend(&config.launch, &programs::prepare()?, |threads| job(&args, threads))?;
     let mut interrupts = Interrupts::install().map_err(LaunchError::system("handle signals"))?;
     let mut policy = RestartPolicy::new(config.launch.max_restarts);
     let mut view = PrepareView::new();
     for attempt in 1.. {
         let mut following = Following {
             view: &mut view,
-            is_mpirun: plan.is_mpirun,
+            has_several_ranks: false,
             mpirun_words: Vec::new(),
             stall_timeout_s: config.launch.stall_timeout_s,
             moved: Instant::now(),
             last_done: None,
         };
-        let Some(cause) = following.attempt(&plan, &mut interrupts)? else {
+        let Some(cause) = following.attempt(attempt, backend.as_ref(), &mut interrupts)? else {
             view.say("stopped; run the same command to go on");
             return Ok(ExitCode::Stopped);
         };
@@ -86,7 +85,7 @@ fn job(args: &PrepareArgs, threads: u32) -> Vec<std::ffi::OsString> {
 
 struct Following<'a> {
     view: &'a mut PrepareView,
-    is_mpirun: bool,
+    has_several_ranks: bool,
     /// What mpirun itself has printed.
     mpirun_words: Vec<String>,
     stall_timeout_s: u64,
@@ -97,9 +96,16 @@ struct Following<'a> {
 
 impl Following<'_> {
     /// Follows the ranks to their end; `None` if somebody asked for it.
-    fn attempt(&mut self, plan: &LaunchPlan, interrupts: &mut Interrupts) -> Result<Option<Cause>, LaunchError> {
+    fn attempt(
+        &mut self,
+        number: u32,
+        backend: &dyn Backend,
+        interrupts: &mut Interrupts,
+    ) -> Result<Option<Cause>, LaunchError> {
         let (sender, events) = mpsc::channel();
-        let mut ranks = local::start(plan, None, &sender)?;
+        let placement = backend.place()?;
+        self.has_several_ranks = placement.world_size.get() > 1;
+        let mut ranks = backend.start(&AttemptStart { number, placement: &placement, start_line: None }, &sender)?;
         drop(sender);
         let mut killed = None;
         while !ranks.have_ended() {
@@ -110,7 +116,7 @@ impl Following<'_> {
                 Err(RecvTimeoutError::Disconnected) => std::thread::sleep(TICK),
             }
             if interrupts.poll().is_some() {
-                return stop(self.view, &mut ranks);
+                return stop(self.view, ranks.as_mut());
             }
             if killed.is_none() && self.moved.elapsed() > Duration::from_secs(self.stall_timeout_s) {
                 killed = Some(Killed::Stalled { stall_timeout_s: self.stall_timeout_s });
@@ -144,7 +150,7 @@ impl Following<'_> {
                 self.view.end();
                 to_stdout(&line);
             }
-            (Some(rank), Stream::Err, _) if self.is_mpirun && !line.starts_with("error: ") => {
+            (Some(rank), Stream::Err, _) if self.has_several_ranks && !line.starts_with("error: ") => {
                 self.view.say(&format!("rank {rank}: {line}"));
             }
             (Some(_), Stream::Err, _) => self.view.say(&line),
@@ -154,7 +160,7 @@ impl Following<'_> {
 }
 
 /// Nothing that ends at once is lost: what ranks have put into the work folder counts.
-fn stop(view: &mut PrepareView, ranks: &mut Ranks) -> Result<Option<Cause>, LaunchError> {
+fn stop(view: &mut PrepareView, ranks: &mut dyn Ranks) -> Result<Option<Cause>, LaunchError> {
     view.end();
     ranks.finish().map_err(LaunchError::system("wait for the ranks"))?;
     Ok(None)

@@ -8,10 +8,11 @@ use common::storage::Folder;
 use common::worker_contract::ExitCode;
 
 use super::launching;
+use crate::backend::Backend;
 use crate::cli::{ConfigArgs, TrainArgs};
 use crate::error::LaunchError;
 use crate::interrupts::Interrupts;
-use crate::plan::LaunchPlan;
+use crate::plan::quoted;
 use crate::progress::{View, to_stderr, to_stdout};
 use crate::watch::{Job, Seen};
 use crate::{programs, supervise};
@@ -23,8 +24,8 @@ pub fn run(mut args: TrainArgs) -> Result<ExitCode, LaunchError> {
     let mut config = RawConfig::load(&args.config.config, &args.config.overrides)?.run()?;
     check_accepted(&args.accept_changes, &config).map_err(LaunchError::Usage)?;
     config.make_urls_absolute()?;
-    let (plan, run) = (plan(&config)?, Folder::open(&config.run.output, &config.storage)?);
-    let job = Job { config, accepted_changes: args.accept_changes, plan, run };
+    let (backend, run) = (backend(&config)?, Folder::open(&config.run.output, &config.storage)?);
+    let job = Job { config, accepted_changes: args.accept_changes, backend, run };
     let mut interrupts = Interrupts::install().map_err(LaunchError::system("handle signals"))?;
     let mut view = View::new(job.config.train.max_steps);
     view.say(&format!("{}: {} steps, {}", job.config.run.name, job.config.train.max_steps, job.run.url()));
@@ -48,9 +49,10 @@ fn overrides(args: &TrainArgs) -> Vec<String> {
     launching::overrides(&args.launch).into_iter().chain(own.into_iter().flatten()).collect()
 }
 
-fn plan(config: &RunConfig) -> Result<LaunchPlan, LaunchError> {
+/// The backend that starts the ranks of `config`.
+pub fn backend(config: &RunConfig) -> Result<Box<dyn Backend>, LaunchError> {
     let job = |_| vec!["train".into(), "--from-launcher".into()];
-    launching::plan(&config.launch, &programs::worker()?, job)
+    launching::backend(&config.launch, &programs::worker()?, job)
 }
 
 /// The result, where it lies, and what to type next. What cannot be looked up is left out: the run is done.
@@ -94,12 +96,6 @@ fn sample_command(args: &ConfigArgs) -> String {
         command.push_str(&format!(" --set {}", quoted(given)));
     }
     command + " --prompt \"The\""
-}
-
-/// `text` as one word of a shell.
-fn quoted(text: &str) -> String {
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=,+@%".contains(c);
-    if text.chars().all(is_plain) { text.to_owned() } else { format!("'{}'", text.replace('\'', r"'\''")) }
 }
 
 #[cfg(test)]

@@ -45,6 +45,17 @@ fn sample_and_prepare_pass_arguments_and_exit_codes_on() {
 }
 
 #[test]
+fn render_prints_what_would_be_run_and_runs_nothing() {
+    let rig = Rig::new("[]", &[]);
+    let render = ["render", "--config", "run.toml", "--ranks", "1", "--threads-per-rank", "3"];
+    let (code, stdout, stderr) = output(rig.launcher().args(render));
+    assert_eq!(code, Some(0), "{stderr}");
+    assert!(stdout.starts_with("OMP_NUM_THREADS=3 MKL_NUM_THREADS=3 /"), "{stdout}");
+    assert!(stdout.ends_with("/fake_worker.py train --from-launcher\n"), "{stdout}");
+    assert!(!rig.run("attempts").exists());
+}
+
+#[test]
 fn what_is_missing_is_usage_and_says_what_to_do() {
     let rig = Rig::new("[]", &[]);
     let train = ["train", "--config", "run.toml", "--ranks", "2"];
