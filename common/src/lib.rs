@@ -14,6 +14,7 @@
 //! - [`checkpoint_store`]: checkpoints in their store: listed, pruned, verified, copied.
 //! - [`storage`]: a URL becomes an object store.
 //! - [`parallel`]: one function over many items on several threads.
+//! - [`host_facts`]: what ranks find on their hosts before a run is paid for, and what follows.
 //! - [`worker_contract`]: exit codes and the control protocol between launcher and worker.
 //! - [`metrics`]: records of a run, and how they are written.
 //! - [`telemetry`]: tracing set-up.
@@ -24,6 +25,7 @@ pub mod checkpoint_layout;
 pub mod checkpoint_store;
 pub mod config;
 pub mod cost;
+pub mod host_facts;
 pub mod lr_schedule;
 pub mod metrics;
 pub mod parallel;

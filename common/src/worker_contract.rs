@@ -101,7 +101,7 @@ pub struct StartLine {
     /// Keys of the config that may differ from the checkpoint's.
     #[serde(default)]
     pub accepted_changes: Vec<String>,
-    /// Where the launcher listens for the ranks' control connections, `host:port`.
+    /// Where the launcher listens for the ranks' control connections, `host:port`; empty where it does not.
     pub control_address: String,
     /// What a rank shows to be let in.
     pub control_token: String,

@@ -47,6 +47,12 @@ pub enum Command {
         after_help = "Example:\n  launcher sample --config configs/tiny-cpu.toml --prompt \"A hacker is\" --tokens 100"
     )]
     Sample(SampleArgs),
+    /// Looks at everything that a run needs, before it is paid for: config, storage, data, hosts, GPUs, network.
+    ///
+    /// Prints a line for each thing: ok, warning, or failed with what to do. Nothing is claimed, and what is written to the
+    /// run folder is removed. Exit code 3 if something failed.
+    #[command(after_help = "Example:\n  launcher check --config run.toml --ranks 16")]
+    Check(CheckArgs),
     /// Shows the state of a run, from its folder: who holds it, how far it is, how it last ended.
     #[command(after_help = "Examples:\n  launcher status s3://bucket/runs/first\n  \
                       launcher status --config configs/tiny-cpu.toml --json")]
@@ -275,6 +281,18 @@ pub struct SaveArgs {
     /// How long to wait for the checkpoint; 0 only asks.
     #[arg(long, value_name = "N", default_value_t = 600)]
     pub wait_s: u64,
+}
+
+/// `launcher check`.
+#[derive(Debug, Args)]
+pub struct CheckArgs {
+    #[command(flatten)]
+    pub config: ConfigArgs,
+    #[command(flatten)]
+    pub launch: LaunchArgs,
+    /// Prints a JSON array.
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// `launcher status`.

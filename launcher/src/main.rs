@@ -6,6 +6,7 @@
 //!   [`control`] and [`interrupts`] are where most of it comes from.
 //! - [`supervise`], [`restart`]: attempt after attempt.
 //! - [`progress`], [`prepare_view`], [`logs`], [`journal`]: what a person watches, what ranks print, what the launcher did.
+//! - [`preflight`]: what is looked at before a run is paid for.
 //! - [`checkpoints`], [`run_status`]: what a run folder holds, and says of the run.
 //! - [`transcode`], [`shards`]: text to token ids and back; what token shards hold.
 //! - [`programs`], [`random`], [`error`]: the executables, tokens and ids, and what ends a command.
@@ -24,6 +25,7 @@ mod interrupts;
 mod journal;
 mod logs;
 mod plan;
+mod preflight;
 mod prepare_view;
 mod programs;
 mod progress;

@@ -10,6 +10,7 @@
 //! - [`data`]: the token stream.
 //! - [`checkpoint`]: save, restore and prune, on the host.
 //! - [`train`]: the loop.
+//! - [`check`]: what `launcher check` wants to know of this host.
 //! - [`evaluate`], [`sample`], [`bench`]: the other jobs that need the model.
 //! - [`libtorch`]: the shim over what tch lacks; loading CUDA.
 //! - [`shared_library`]: libraries that are loaded at run time.
@@ -17,6 +18,7 @@
 //! - [`error`]: what ends a job, and the exit code.
 
 pub mod bench;
+pub mod check;
 pub mod checkpoint;
 pub mod collectives;
 pub mod control;

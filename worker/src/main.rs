@@ -7,11 +7,13 @@ use std::process::ExitCode as ProcessExitCode;
 
 use clap::{Args, Parser, Subcommand};
 use common::config::{RawConfig, RunConfig};
+use common::host_facts::FACTS_MARK;
 use common::worker_contract::{ExitCode, FromRank};
 use serde::Serialize;
 use worker::bench::checkpoint::bench_checkpoint;
 use worker::bench::step::bench_step;
 use worker::bench::stream::bench_stream;
+use worker::check::check;
 use worker::collectives::{Collectives, Label};
 use worker::error::JobError;
 use worker::libtorch;
@@ -37,6 +39,10 @@ enum Job {
     ///
     /// Example: worker sample --config configs/tiny-cpu.toml --prompt "Once"
     Sample(SampleArgs),
+    /// Look at the hosts of all ranks, as `launcher check` does, and print what was found as a line of JSON.
+    ///
+    /// Example: mpirun -n 2 worker check --config configs/tiny-cpu.toml
+    Check(CheckArgs),
     /// Time the training step alone on made-up tokens, and print JSON.
     ///
     /// Example: worker bench-step --model gpt2-124m --batch 4 --sequence 64 --steps 5 --threads 2
@@ -67,6 +73,19 @@ struct TrainArgs {
     #[arg(long = "accept-change", value_name = "SECTION.KEY", conflicts_with = "from_launcher")]
     accept_changes: Vec<String>,
     /// Read the config, the attempt and the launcher's address from standard input; for the launcher's use.
+    #[arg(long, conflicts_with_all = ["config", "overrides"], required_unless_present = "config")]
+    from_launcher: bool,
+    /// The config file; see configs/README.md. Only rank 0 reads it.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Override one value; repeatable.
+    #[arg(long = "set", value_name = "SECTION.KEY=VALUE")]
+    overrides: Vec<String>,
+}
+
+#[derive(Args)]
+struct CheckArgs {
+    /// Read the config from standard input; for the launcher's use.
     #[arg(long, conflicts_with_all = ["config", "overrides"], required_unless_present = "config")]
     from_launcher: bool,
     /// The config file; see configs/README.md. Only rank 0 reads it.
@@ -175,6 +194,7 @@ fn run(job: Job) -> Result<ExitCode, JobError> {
             let options = SampleOptions { prompt, tokens, temperature, top_k, top_p, seed, checkpoint };
             sample(&config, &options).map(|()| ExitCode::Done)
         }
+        Job::Check(args) => run_check(args),
         Job::BenchStep(args) => run_bench_step(&args),
         Job::BenchStream(args) => run_bench_stream(&args),
         Job::BenchCheckpoint(args) => run_bench_checkpoint(&args),
@@ -192,6 +212,24 @@ fn run_train(args: TrainArgs) -> Result<ExitCode, JobError> {
     world.collectives.barrier(Label::new("the end of the run")).wait()?;
     world.control.send(&FromRank::Exit { code, message: code.meaning().into() });
     Ok(code)
+}
+
+fn run_check(args: CheckArgs) -> Result<ExitCode, JobError> {
+    let origin = match args.config {
+        Some(path) => Origin::Look { path, overrides: args.overrides },
+        None => Origin::Launcher,
+    };
+    let world = World::enter(&origin)?;
+    world::set_threads(world.config.launch.threads_per_rank);
+    let facts = check(&world)?;
+    if world.collectives.rank().is_zero() {
+        #[allow(clippy::print_stdout, reason = "the result of the command")]
+        {
+            println!("{FACTS_MARK}{}", serde_json::to_string(&facts).unwrap_or_default());
+        }
+    }
+    world.collectives.barrier(Label::new("the end of the check")).wait()?;
+    Ok(ExitCode::Done)
 }
 
 fn run_bench_step(args: &BenchArgs) -> Result<ExitCode, JobError> {

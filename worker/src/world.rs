@@ -56,6 +56,13 @@ pub struct World {
 pub enum Origin {
     /// A [`StartLine`] on standard input.
     Launcher,
+    /// A config file, of which nothing is started.
+    Look {
+        /// Where it is.
+        path: PathBuf,
+        /// Values that count instead of its own.
+        overrides: Vec<String>,
+    },
     /// A config file.
     File {
         /// Where it is.
@@ -255,9 +262,16 @@ impl Start {
                         line.version
                     )));
                 }
-                let control = Some((line.control_address, line.control_token));
+                let listens = !line.control_address.is_empty();
+                let control = listens.then_some((line.control_address, line.control_token));
                 let StartLine { config, attempt, accepted_changes, .. } = line;
                 Ok((Start { config, attempt, accepted_changes, control }, None))
+            }
+            Origin::Look { path, overrides } => {
+                let mut config = RawConfig::load(path, overrides)?.run()?;
+                config.make_urls_absolute()?;
+                let start = Start { config: config.to_toml(), attempt: 0, accepted_changes: Vec::new(), control: None };
+                Ok((start, None))
             }
             Origin::File { path, overrides, accepted_changes } => {
                 let mut config = RawConfig::load(path, overrides)?.run()?;

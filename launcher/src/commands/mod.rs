@@ -1,5 +1,6 @@
 //! The commands, one module each; every one ends in an exit code or in a [`LaunchError`] that has one.
 
+mod check;
 mod checkpoints;
 mod launching;
 mod prepare;
@@ -25,6 +26,7 @@ pub fn run(cli: Cli) -> Result<ExitCode, LaunchError> {
         Command::Train(args) => train::run(args),
         Command::Render(args) => render::run(args),
         Command::Sample(args) => sample::run(&args),
+        Command::Check(args) => check::run(args),
         Command::Status(args) => status::run(&args),
         Command::Stop(args) => stop::run(&args),
         Command::Checkpoints(CheckpointsCommand::List(args)) => checkpoints::list(&args),

@@ -106,7 +106,7 @@ impl StepOutcome {
 }
 
 /// libtorch's name of a kind.
-fn kind(precision: Precision) -> Kind {
+pub fn kind(precision: Precision) -> Kind {
     match precision {
         Precision::Float32 => Kind::Float,
         Precision::Bfloat16 => Kind::BFloat16,

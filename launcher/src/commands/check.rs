@@ -1,0 +1,80 @@
+//! `launcher check`: everything that a run needs, looked at before it is paid for.
+
+use common::config::{RawConfig, RunConfig};
+use common::host_facts::{Finding, Verdict};
+use common::worker_contract::ExitCode;
+
+use super::launching;
+use crate::cli::CheckArgs;
+use crate::error::LaunchError;
+use crate::interrupts::Interrupts;
+use crate::preflight::{data, ranks, storage};
+use crate::programs;
+use crate::progress::{to_json, to_stderr, to_stdout};
+
+/// Looks, and prints what it found as it finds it.
+pub fn run(mut args: CheckArgs) -> Result<ExitCode, LaunchError> {
+    args.config.overrides.extend(launching::overrides(&args.launch));
+    let mut config = RawConfig::load(&args.config.config, &args.config.overrides)?.run()?;
+    config.make_urls_absolute()?;
+    let mut interrupts = Interrupts::install().map_err(LaunchError::system("handle signals"))?;
+    let mut findings = Vec::new();
+    let mut show = |found: Vec<Finding>| {
+        if !args.json {
+            found.iter().for_each(|finding| to_stdout(&line(finding)));
+        }
+        findings.extend(found);
+    };
+    show(vec![Finding::ok("config", format!("{}, {} steps", config.run.name, config.train.max_steps))]);
+    show(vec![storage::check(&config.run.output, &config.storage)]);
+    show(data::check(&config));
+    match look_at_hosts(&config, &mut interrupts)? {
+        Some(found) => show(found),
+        None => return Ok(ExitCode::Stopped),
+    }
+    if args.json {
+        to_stdout(&to_json(&findings));
+    }
+    let count = |verdict| findings.iter().filter(|finding| finding.verdict == verdict).count();
+    let (failed, warnings) = (count(Verdict::Failed), count(Verdict::Warning));
+    to_stderr(&match failed {
+        0 => format!("ready: {warnings} warnings"),
+        _ => format!("not ready: {failed} failed, {warnings} warnings"),
+    });
+    Ok(if failed > 0 { ExitCode::Data } else { ExitCode::Done })
+}
+
+fn look_at_hosts(config: &RunConfig, interrupts: &mut Interrupts) -> Result<Option<Vec<Finding>>, LaunchError> {
+    let job = |_| vec!["check".into(), "--from-launcher".into()];
+    let worker = match programs::worker() {
+        Ok(worker) => worker,
+        Err(error) => return Ok(Some(vec![Finding::failed("worker", error.to_string())])),
+    };
+    match launching::backend(&config.launch, &worker, job) {
+        Ok(backend) => ranks::check(config, backend.as_ref(), interrupts),
+        Err(error) => Ok(Some(vec![Finding::failed("hosts", error.to_string())])),
+    }
+}
+
+/// `ok       run folder        s3://...`; further lines of a text are indented below it.
+fn line(finding: &Finding) -> String {
+    let verdict = match finding.verdict {
+        Verdict::Ok => "ok",
+        Verdict::Warning => "warning",
+        Verdict::Failed => "failed",
+    };
+    let text = finding.text.replace('\n', &format!("\n{:28}", ""));
+    format!("{verdict:<8} {:<18} {text}", finding.subject)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_line_up() {
+        assert_eq!(line(&Finding::ok("clocks", "within 0.01 s")), "ok       clocks             within 0.01 s");
+        let failed = Finding::failed("ranks", "lost\nmpirun said so");
+        assert_eq!(line(&failed), "failed   ranks              lost\n                            mpirun said so");
+    }
+}

@@ -1,0 +1,102 @@
+//! What ranks find on their hosts: `worker check`, started as training would start it.
+
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::time::{Duration, Instant};
+
+use common::config::RunConfig;
+use common::host_facts::{FACTS_MARK, Finding, WorldFacts};
+use common::worker_contract::{ExitCode, PROTOCOL_VERSION, StartLine};
+
+use crate::backend::{AttemptStart, Backend};
+use crate::cause::{Cause, Evidence, Killed};
+use crate::error::LaunchError;
+use crate::event::Event;
+use crate::interrupts::Interrupts;
+
+/// How often signals are looked at when the ranks say nothing.
+const TICK: Duration = Duration::from_millis(100);
+/// How long what ended processes have said may still be on its way.
+const DRAIN: Duration = Duration::from_secs(5);
+/// How long the look may take, with the start of the ranks.
+const TIMEOUT: Duration = Duration::from_secs(120);
+/// Lines of the ranks' output that are shown where they found nothing.
+const LINES_SHOWN: usize = 10;
+
+/// Starts ranks that look. `None` if somebody asked to stop.
+pub fn check(
+    config: &RunConfig,
+    backend: &dyn Backend,
+    interrupts: &mut Interrupts,
+) -> Result<Option<Vec<Finding>>, LaunchError> {
+    let placement = match backend.place() {
+        Ok(placement) => placement,
+        Err(error) => return Ok(Some(vec![Finding::failed("hosts", error.to_string())])),
+    };
+    let start_line = StartLine {
+        version: PROTOCOL_VERSION,
+        config: config.to_toml(),
+        attempt: 0,
+        accepted_changes: Vec::new(),
+        control_address: String::new(),
+        control_token: String::new(),
+    };
+    let start = AttemptStart { number: 0, placement: &placement, start_line: Some(&start_line) };
+    let (sender, events) = mpsc::channel();
+    let mut ranks = backend.start(&start, &sender)?;
+    drop(sender);
+    let mut heard = Heard::default();
+    let (begun, mut killed) = (Instant::now(), None);
+    while !ranks.have_ended() {
+        heard.next(&events, TICK);
+        if interrupts.poll().is_some() {
+            ranks.finish().map_err(LaunchError::system("wait for the ranks"))?;
+            return Ok(None);
+        }
+        if killed.is_none() && begun.elapsed() > TIMEOUT {
+            killed = Some(Killed::Stalled { stall_timeout_s: TIMEOUT.as_secs() });
+            ranks.kill();
+        }
+    }
+    let process = ranks.finish().map_err(LaunchError::system("wait for the ranks"))?;
+    let until = Instant::now() + DRAIN;
+    while heard.next(&events, until.saturating_duration_since(Instant::now())) {}
+    let Heard { facts, lines, mpirun_words } = heard;
+    let evidence = Evidence { first_failure: None, killed, process, mpirun_words, last_heard: Vec::new() };
+    let cause = Cause::of(&evidence);
+    Ok(Some(match facts {
+        Some(facts) if cause.code == ExitCode::Done => facts.judge(),
+        _ => {
+            let last = lines[lines.len().saturating_sub(LINES_SHOWN)..].join("\n");
+            vec![Finding::failed("ranks", [&*cause.headline, &cause.message, &last].join("\n").trim_end().to_owned())]
+        }
+    }))
+}
+
+/// What the ranks have printed.
+#[derive(Default)]
+struct Heard {
+    facts: Option<WorldFacts>,
+    lines: Vec<String>,
+    mpirun_words: Vec<String>,
+}
+
+impl Heard {
+    /// Takes one event up, if there is one within `patience`; false where there will be none any more.
+    fn next(&mut self, events: &Receiver<Event>, patience: Duration) -> bool {
+        match events.recv_timeout(patience) {
+            Ok(Event::Output { rank, line, .. }) => match (line.strip_prefix(FACTS_MARK), rank) {
+                (Some(json), _) => self.facts = serde_json::from_str(json).ok(),
+                (None, Some(_)) => self.lines.push(line),
+                (None, None) => self.mpirun_words.push(line),
+            },
+            Ok(_) => {}
+            Err(RecvTimeoutError::Timeout) => return false,
+            Err(RecvTimeoutError::Disconnected) => {
+                // Every process has closed its outputs and is about to end.
+                std::thread::sleep(TICK.min(patience));
+                return false;
+            }
+        }
+        true
+    }
+}

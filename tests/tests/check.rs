@@ -1,0 +1,55 @@
+//! `launcher check` before a run: what is in order, and what is not, in a line each.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use common::worker_contract::ExitCode;
+use tests::process::launcher;
+use tests::scratch::Scratch;
+use tests::training::{run, turn};
+
+fn check(config: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(launcher());
+    command.args(["check", "--ranks", "2", "--config"]).arg(config).args(arguments);
+    command
+}
+
+#[test]
+fn a_run_that_can_start_is_ready_and_nothing_is_left_behind() {
+    let _turn = turn();
+    let scratch = Scratch::new();
+    let words =
+        ["ok       run folder ", "ok       training data ", "ok       executable ", "MPI bandwidth ", "ready: "];
+    let text = run(check(&scratch.config("run", &[]), &[]), ExitCode::Done, &words);
+    assert!(!text.contains("failed"), "{text}");
+    assert_eq!(scratch.folder("run").list().unwrap(), []);
+}
+
+#[test]
+fn what_is_not_in_order_is_named_and_the_rest_is_looked_at_all_the_same() {
+    let _turn = turn();
+    let scratch = Scratch::new();
+    let config = scratch.config("run", &[]);
+    run(check(&config, &["--set", "train.micro_typo=1"]), ExitCode::Config, &["train.micro_typo"]);
+    let occupied = scratch.path().join("occupied");
+    fs::write(&occupied, "a file where the run folder should be").unwrap();
+    let sets = [format!("run.output={}/run", occupied.display()), "data.tokenizer=/no/such".into()];
+    let arguments: Vec<&str> = sets.iter().flat_map(|set| ["--set", set]).collect();
+    let words =
+        ["failed   run folder ", "failed   tokenizer ", "/no/such", "ok       executable ", "not ready: 2 failed"];
+    run(check(&config, &arguments), ExitCode::Data, &words);
+}
+
+#[test]
+fn ranks_that_do_not_start_are_a_finding_with_their_words() {
+    let _turn = turn();
+    let scratch = Scratch::new();
+    let mut command = check(&scratch.config("run", &[]), &["--json"]);
+    let broken = scratch.path().join("worker");
+    fs::write(&broken, "not a program").unwrap();
+    command.env("CONVOY_WORKER", &broken);
+    run(command, ExitCode::Data, &["\"subject\": \"ranks\"", "\"verdict\": \"failed\"", "not ready: 1 failed"]);
+}
