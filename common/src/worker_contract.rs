@@ -135,6 +135,10 @@ pub enum FromRank {
         /// What it exchanges with other ranks at the moment, or did last, for people; none before the first time.
         #[serde(default)]
         exchange: Option<String>,
+        /// How long this attempt's steps have kept the rank busy so far: all but waiting for others. It tells which rank
+        /// the others wait for.
+        #[serde(default)]
+        busy_s: f64,
     },
     /// A completed step, from rank 0.
     Progress(crate::metrics::StepRecord),
@@ -162,6 +166,8 @@ pub enum ToRank {
     Stop,
     /// Save a checkpoint at the next step and go on.
     Save,
+    /// Print the stack of every thread to standard error.
+    Stacks,
 }
 
 /// What a rank is doing, as far as a person watching cares.

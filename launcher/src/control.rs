@@ -78,14 +78,14 @@ impl ControlServer {
 /// Reads one connection to its end.
 fn serve(stream: &TcpStream, door: &Door, events: &Sender<Event>) {
     let mut reader = BufReader::new(stream);
-    let rank = match welcome(stream, &mut reader, door) {
-        Ok(Some(rank)) => rank,
+    let (rank, host) = match welcome(stream, &mut reader, door) {
+        Ok(Some(welcomed)) => welcomed,
         Ok(None) => return tracing::warn!("a control connection without this attempt's token was refused"),
         Err(Refusal::Io(error)) => return tracing::warn!("a control connection ended before its hello: {error}"),
         Err(Refusal::Misfit(reason)) => return deliver(events, Event::Misfit { reason }),
     };
     match stream.try_clone() {
-        Ok(link) => deliver(events, Event::Connected { rank, link }),
+        Ok(link) => deliver(events, Event::Connected { rank, host, link }),
         Err(error) => return tracing::warn!("rank {rank}: cannot share its control connection: {error}"),
     }
     loop {
@@ -111,11 +111,11 @@ enum Refusal {
 }
 
 /// Reads the hello. `None` for a stranger; a rank of ours that does not fit says why.
-fn welcome(stream: &TcpStream, reader: &mut impl BufRead, door: &Door) -> Result<Option<Rank>, Refusal> {
+fn welcome(stream: &TcpStream, reader: &mut impl BufRead, door: &Door) -> Result<Option<(Rank, String)>, Refusal> {
     stream.set_read_timeout(Some(HELLO_TIMEOUT)).map_err(Refusal::Io)?;
     stream.set_write_timeout(Some(WRITE_TIMEOUT)).map_err(Refusal::Io)?;
     let hello = read_line(&mut reader.take(HELLO_BYTES_MAX)).map_err(Refusal::Io)?;
-    let Some(FromRank::Hello { version, token, rank, world_size, .. }) = hello else { return Ok(None) };
+    let Some(FromRank::Hello { version, token, rank, world_size, host, .. }) = hello else { return Ok(None) };
     if token != door.token {
         return Ok(None);
     }
@@ -132,7 +132,7 @@ fn welcome(stream: &TcpStream, reader: &mut impl BufRead, door: &Door) -> Result
             door.world_size
         )));
     }
-    Ok(Some(rank))
+    Ok(Some((rank, host)))
 }
 
 #[cfg(test)]
@@ -178,10 +178,12 @@ mod tests {
     fn a_rank_with_the_token_is_heard_and_can_be_told_to_stop() {
         let rig = Rig::new();
         let mut stream = rig.connect(&rig.hello());
-        let Event::Connected { rank: Rank(1), mut link } = rig.events.recv().unwrap() else { panic!("no connection") };
+        let Event::Connected { rank: Rank(1), mut link, .. } = rig.events.recv().unwrap() else {
+            panic!("no connection")
+        };
         write_line(&mut link, &ToRank::Stop).unwrap();
         assert_eq!(read_line(&mut BufReader::new(&stream)).unwrap(), Some(ToRank::Stop));
-        let heartbeat = FromRank::Heartbeat { step: 3, phase: Phase::Training, exchange: None };
+        let heartbeat = FromRank::Heartbeat { step: 3, phase: Phase::Training, exchange: None, busy_s: 0.0 };
         write_line(&mut stream, &heartbeat).unwrap();
         let Event::Message { rank: Rank(1), message } = rig.events.recv().unwrap() else { panic!("no message") };
         assert_eq!(message, heartbeat);
@@ -193,7 +195,7 @@ mod tests {
             let rig = Rig::new();
             let FromRank::Hello { version, rank, world_size, pid, host, .. } = rig.hello() else { unreachable!() };
             rig.connect(&FromRank::Hello { version, token: "guess".into(), rank, world_size, pid, host });
-            rig.connect(&FromRank::Heartbeat { step: 1, phase: Phase::Training, exchange: None });
+            rig.connect(&FromRank::Heartbeat { step: 1, phase: Phase::Training, exchange: None, busy_s: 0.0 });
             rig
         };
         drop(server);

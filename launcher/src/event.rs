@@ -12,6 +12,8 @@ pub enum Event {
     Connected {
         /// Which.
         rank: Rank,
+        /// Its host's name.
+        host: String,
         /// Its connection, for writing.
         link: TcpStream,
     },

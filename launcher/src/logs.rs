@@ -21,6 +21,7 @@ const TAIL_LINES: usize = 10;
 
 /// Collects the output of one attempt's processes.
 pub struct Logs {
+    url: String,
     tails: BTreeMap<Option<Rank>, VecDeque<String>>,
     lines: Option<Sender<(Option<Rank>, String)>>,
     thread: Option<JoinHandle<()>>,
@@ -30,9 +31,15 @@ impl Logs {
     /// The logs of `attempt` in the run folder `run`.
     pub fn start(run: &Folder, attempt: u32) -> Self {
         let folder = run.folder(&format!("logs/attempt-{attempt:04}"));
+        let url = folder.url().to_owned();
         let (lines, receiver) = mpsc::channel();
         let thread = std::thread::spawn(move || upload(&folder, &receiver));
-        Logs { tails: BTreeMap::new(), lines: Some(lines), thread: Some(thread) }
+        Logs { url, tails: BTreeMap::new(), lines: Some(lines), thread: Some(thread) }
+    }
+
+    /// Where they are.
+    pub fn url(&self) -> &str {
+        &self.url
     }
 
     /// Adds a line of `rank`, or of mpirun itself. Never waits.

@@ -4,6 +4,7 @@
 //! - [`plan`], [`backend`]: an attempt is planned and started.
 //! - [`watch`]: one attempt, from its start to the [`cause`] of its end; [`event`] is all that can happen to it,
 //!   [`control`] and [`interrupts`] are where most of it comes from.
+//! - [`stragglers`]: which rank the others wait for.
 //! - [`supervise`], [`restart`]: attempt after attempt.
 //! - [`progress`], [`prepare_view`], [`logs`], [`journal`]: what a person watches, what ranks print, what the launcher did.
 //! - [`preflight`]: what is looked at before a run is paid for.
@@ -33,6 +34,7 @@ mod random;
 mod restart;
 mod run_status;
 mod shards;
+mod stragglers;
 mod supervise;
 mod transcode;
 mod watch;

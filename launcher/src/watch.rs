@@ -26,11 +26,14 @@ use crate::interrupts::{Interrupts, Request};
 use crate::journal::Journal;
 use crate::logs::{self, Logs};
 use crate::progress::View;
+use crate::stragglers::{Straggler, Stragglers};
 
 /// How often the clock, the signals and the processes are looked at when nothing else happens.
 const TICK: Duration = Duration::from_millis(100);
 /// The most that counts between two looks at the clock.
 const LOOK_MAX: Duration = Duration::from_secs(1);
+/// How long ranks that stand still have to print their stacks.
+const STACKS: Duration = Duration::from_secs(5);
 /// How long ranks may take to end by themselves after SIGTERM, or after one of them has announced its exit.
 const LINGER: Duration = Duration::from_secs(10);
 /// How long what ended processes have said may still be on its way.
@@ -107,6 +110,8 @@ pub fn attempt(
         ranks,
         audience,
         links: BTreeMap::new(),
+        hosts: BTreeMap::new(),
+        stragglers: Stragglers::default(),
         positions: BTreeMap::new(),
         last_heard: None,
         still: Duration::ZERO,
@@ -126,6 +131,9 @@ struct Watch<'a> {
     ranks: Box<dyn Ranks>,
     audience: Audience<'a>,
     links: BTreeMap<Rank, TcpStream>,
+    /// Where each rank is that has connected.
+    hosts: BTreeMap<Rank, String>,
+    stragglers: Stragglers,
     /// What each rank was last heard to do.
     positions: BTreeMap<Rank, Position>,
     /// That of all ranks when the first of them failed: as they end, they may say other things.
@@ -189,8 +197,9 @@ impl Watch<'_> {
 
     fn on_event(&mut self, event: Event) {
         match event {
-            Event::Connected { rank, link } => {
+            Event::Connected { rank, host, link } => {
                 self.links.insert(rank, link);
+                self.hosts.insert(rank, host);
                 if self.stop_requested {
                     self.tell_to_stop(&[rank]);
                 }
@@ -213,7 +222,10 @@ impl Watch<'_> {
     fn on_message(&mut self, rank: Rank, message: FromRank) {
         match message {
             FromRank::Hello { .. } => {}
-            FromRank::Heartbeat { step, phase, exchange } => self.on_position(rank, step, phase, exchange),
+            FromRank::Heartbeat { step, phase, exchange, busy_s } => {
+                self.on_position(rank, step, phase, exchange);
+                self.on_busy(rank, step, busy_s);
+            }
             FromRank::Progress(record) => {
                 let exchange = self.positions.get_mut(&rank).and_then(|position| position.exchange.take());
                 self.on_position(rank, record.step, Phase::Training, exchange);
@@ -255,6 +267,18 @@ impl Watch<'_> {
             self.still = Duration::ZERO;
         }
         self.audience.seen.step_max = self.audience.seen.step_max.max(step);
+    }
+
+    fn on_busy(&mut self, rank: Rank, step: u64, busy_s: f64) {
+        let Some(straggler) = self.stragglers.hear(rank, step, busy_s) else { return };
+        let Straggler { rank, step_ms, others_ms } = straggler;
+        let host = self.hosts.get(&rank).map_or("an unknown host", |host| host);
+        self.audience.view.say(&format!(
+            "rank {rank} on {host} is slow: a step keeps it busy for {step_ms:.0} ms, the others for {others_ms:.0} ms; all \
+             wait for it (other work on its cores or GPU, heat, slow storage?)"
+        ));
+        let details = json!({ "rank": rank, "host": host, "step_ms": step_ms, "others_ms": others_ms });
+        self.audience.journal.note("straggler", details);
     }
 
     fn heard(&self, now: Instant) -> Vec<LastHeard> {
@@ -334,12 +358,18 @@ impl Watch<'_> {
         self.last_look = now;
         let stood_still = self.still;
         if self.deadline.is_none() && self.killed.is_none() && stood_still >= Duration::from_secs(stall_timeout_s) {
-            let stalled = Killed::Stalled { stall_timeout_s };
-            self.audience.view.say(&format!("no rank advanced for {stall_timeout_s} s: ending this attempt"));
+            self.audience.view.say(&format!(
+                "no rank advanced for {stall_timeout_s} s: ending this attempt; where its ranks were is in {}",
+                self.audience.logs.url()
+            ));
             self.audience.journal.note("stall", json!({ "stood_still_s": stood_still.as_secs_f64() }));
-            self.killed = Some(stalled.clone());
-            self.ranks.signal(Signal::SIGTERM);
-            self.kill_after(LINGER, stalled);
+            self.last_heard = Some(self.heard(now));
+            for link in self.links.values_mut() {
+                // One that does not take it is in its last words all the same.
+                let _ = write_line(link, &ToRank::Stacks);
+            }
+            // Signals alone would leave a rank that hangs in MPI as it is.
+            self.kill_after(STACKS, Killed::Stalled { stall_timeout_s });
         }
     }
 

@@ -17,6 +17,7 @@ use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
 
 use crate::collectives::in_flight::InFlight;
 use crate::error::JobError;
+use crate::stacks;
 
 /// How often a rank says that it lives.
 const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(1);
@@ -72,6 +73,8 @@ pub struct Control {
 struct Link {
     stream: Mutex<TcpStream>,
     step: AtomicU64,
+    /// Microseconds.
+    busy: AtomicU64,
     phase: AtomicU8,
     in_flight: Arc<InFlight>,
 }
@@ -109,6 +112,7 @@ impl Control {
         let link = Arc::new(Link {
             stream: Mutex::new(stream),
             step: AtomicU64::new(0),
+            busy: AtomicU64::new(0),
             phase: AtomicU8::new(phase_code(Phase::Starting)),
             in_flight,
         });
@@ -122,6 +126,10 @@ impl Control {
             host: host_name(),
         });
         let (requests, timeout) = (requests.clone(), launcher.lost_timeout);
+        // Without it there are no stacks when somebody asks, and that is all.
+        if let Err(error) = stacks::prepare() {
+            tracing::warn!("stacks cannot be printed: {error}");
+        }
         std::thread::spawn(move || {
             obey(BufReader::new(reader), &requests);
             // The launcher is gone; a stop that it began may still be going on.
@@ -155,6 +163,12 @@ impl Control {
         }
     }
 
+    /// Adds the time that a step kept this rank busy.
+    pub fn report_busy(&self, busy: Duration) {
+        let Some(link) = &self.link else { return };
+        link.busy.fetch_add(busy.as_micros() as u64, Ordering::Relaxed);
+    }
+
     /// Sends one message; a launcher that is gone is the reader thread's affair.
     pub fn send(&self, message: &FromRank) {
         let Some(link) = &self.link else { return };
@@ -169,7 +183,8 @@ impl Control {
         let Some(link) = &self.link else { return };
         let step = link.step.load(Ordering::Relaxed);
         let phase = PHASES[usize::from(link.phase.load(Ordering::Relaxed))];
-        self.send(&FromRank::Heartbeat { step, phase, exchange: link.in_flight.words() });
+        let busy_s = link.busy.load(Ordering::Relaxed) as f64 / 1e6;
+        self.send(&FromRank::Heartbeat { step, phase, exchange: link.in_flight.words(), busy_s });
     }
 }
 
@@ -186,6 +201,7 @@ fn obey(mut reader: BufReader<TcpStream>, requests: &Requests) {
         match read_line::<ToRank>(&mut reader) {
             Ok(Some(ToRank::Stop)) => requests.ask_for_stop(),
             Ok(Some(ToRank::Save)) => requests.ask_for_save(),
+            Ok(Some(ToRank::Stacks)) => stacks::print_all(),
             // A newer launcher may say more; what is not understood is not obeyed.
             Err(error) if error.kind() == ErrorKind::InvalidData => {
                 tracing::warn!("the launcher sent something that this worker does not know: {error}");

@@ -14,6 +14,7 @@
 //! - [`evaluate`], [`sample`], [`bench`]: the other jobs that need the model.
 //! - [`libtorch`]: the shim over what tch lacks; loading CUDA.
 //! - [`shared_library`]: libraries that are loaded at run time.
+//! - [`stacks`]: where every thread of a process is that seems to hang.
 //! - [`trace`]: what this process did when.
 //! - [`error`]: what ends a job, and the exit code.
 
@@ -32,6 +33,7 @@ pub mod model;
 pub mod optimizer;
 pub mod sample;
 pub mod shared_library;
+pub mod stacks;
 pub mod trace;
 pub mod train;
 pub mod world;

@@ -45,6 +45,11 @@ fn check_one(
     let folder = Folder::open(&source.url, &config.storage).map_err(|error| failed(error.to_string()))?;
     let url = folder.url().to_owned();
     let Some(content) = folder.get_if_exists(INDEX_NAME).map_err(|error| failed(error.to_string()))? else {
+        let has_files = folder.list().is_ok_and(|listed| !listed.is_empty());
+        let is_file = || folder.parent().is_some_and(|(parent, name)| parent.info(&name).is_ok());
+        if !has_files && !is_file() {
+            return Err(failed(format!("{url}: there is nothing; `launcher prepare` makes a data set")));
+        }
         let advice =
             "token files of other programs are looked at when training starts; otherwise run `launcher prepare`";
         return Ok(Finding::warning(subject, format!("{url} has no {INDEX_NAME}; {advice}")));
@@ -147,6 +152,10 @@ mod tests {
             assert!(found[1].0 == Verdict::Failed && found[1].1.contains(expected), "{found:?}");
         }
         let found = check(&config("memory://preflight-nothing"));
+        assert!(found[1].verdict == Verdict::Failed && found[1].text.contains("there is nothing"), "{found:?}");
+        let folder = Folder::open("memory://preflight-foreign", &config("memory://x").storage).unwrap();
+        folder.put("train.bin", Bytes::from_static(b"abcd")).unwrap();
+        let found = check(&config("memory://preflight-foreign"));
         assert!(found[1].verdict == Verdict::Warning && found[1].text.contains("has no index.json"), "{found:?}");
     }
 }

@@ -1,4 +1,4 @@
-//! Metrics, events, and what a person sees. Rank 0 speaks for all; on other ranks nothing happens here.
+//! Metrics, events, and what a person sees. Rank 0 speaks for all; others only say how long a step kept them busy.
 
 use std::cell::{Cell, RefCell};
 use std::sync::mpsc::Receiver;
@@ -73,6 +73,7 @@ impl Observer {
 
     /// Records a completed step that took `elapsed`.
     pub fn step(&self, report: &StepReport, elapsed: Duration) {
+        self.control.report_busy(report.phases.busy());
         let Some(writers) = &self.writers else { return };
         let tokens_per_second = self.tokens_per_step as f64 / elapsed.as_secs_f64();
         let phases = &report.phases;

@@ -35,6 +35,11 @@ pub struct Phases {
 }
 
 impl Phases {
+    /// Everything but waiting for other ranks.
+    pub fn busy(&self) -> Duration {
+        self.data_wait + self.forward + self.backward + self.optimizer
+    }
+
     fn of(&mut self, phase: Phase) -> &mut Duration {
         match phase {
             Phase::DataWait => &mut self.data_wait,

@@ -1,0 +1,173 @@
+//! Where every thread of this process is, for a rank that seems to hang: no debugger is needed, nor anybody who logs in.
+//!
+//! A thread can only look at its own stack. So the thread that prints sends a signal to each other one in turn; its handler
+//! notes the addresses, and nothing else, since a handler may interrupt anything. The printing thread gives them names.
+
+use std::ffi::c_int;
+use std::fs;
+use std::io::{self, Write};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// Frames of a thread that are noted.
+const FRAMES_MAX: usize = 64;
+/// How long a thread may take to answer; one in an uninterruptible call never does.
+const PATIENCE: Duration = Duration::from_millis(300);
+
+/// The thread that is asked; 0 for none.
+static ASKED: AtomicI32 = AtomicI32::new(0);
+/// Its frames, innermost first, and how many.
+static FRAMES: [AtomicUsize; FRAMES_MAX] = [const { AtomicUsize::new(0) }; FRAMES_MAX];
+static COUNT: AtomicUsize = AtomicUsize::new(0);
+static HAS_ANSWERED: AtomicBool = AtomicBool::new(false);
+
+/// The signal that asks; of those for real time, which nothing else here uses.
+fn signal() -> c_int {
+    libc::SIGRTMIN() + 5
+}
+
+/// Makes this process able to print its stacks.
+pub fn prepare() -> io::Result<()> {
+    // The first walk loads what walking needs, which a handler should not.
+    backtrace::trace(|_| false);
+    // SAFETY: the action is zeroed and then filled in; its handler only walks the stack and stores into atomics.
+    let result = unsafe {
+        let mut action: libc::sigaction = std::mem::zeroed();
+        action.sa_sigaction = note_frames as extern "C" fn(c_int) as usize;
+        // What the signal interrupts goes on.
+        action.sa_flags = libc::SA_RESTART;
+        libc::sigaction(signal(), &action, std::ptr::null_mut())
+    };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+extern "C" fn note_frames(_: c_int) {
+    // SAFETY: gettid cannot fail.
+    if unsafe { libc::gettid() } != ASKED.load(Ordering::Acquire) {
+        return;
+    }
+    let mut count = 0;
+    // SAFETY: one thread walks at a time, since one is asked at a time.
+    unsafe {
+        backtrace::trace_unsynchronized(|frame| {
+            FRAMES[count].store(frame.ip() as usize, Ordering::Relaxed);
+            count += 1;
+            count < FRAMES_MAX
+        });
+    }
+    COUNT.store(count, Ordering::Relaxed);
+    HAS_ANSWERED.store(true, Ordering::Release);
+}
+
+/// Prints the stack of every other thread to standard error.
+pub fn print_all() {
+    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+    let _turn = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+    // SAFETY: gettid cannot fail.
+    let own = unsafe { libc::gettid() };
+    let tasks = fs::read_dir("/proc/self/task").into_iter().flatten();
+    let mut threads: Vec<i32> = tasks.filter_map(|task| task.ok()?.file_name().to_str()?.parse().ok()).collect();
+    threads.sort_unstable();
+    for thread in threads.into_iter().filter(|thread| *thread != own) {
+        // Each at once: a process that is killed meanwhile has said what it could. Nobody is told if there is nobody to read it.
+        let _ = io::stderr().write_all(stack(thread).as_bytes());
+    }
+}
+
+/// The stack of `thread`, a frame a line.
+fn stack(thread: i32) -> String {
+    let name = fs::read_to_string(format!("/proc/self/task/{thread}/comm")).unwrap_or_default();
+    let title = format!("stack of thread {thread} ({})", name.trim());
+    HAS_ANSWERED.store(false, Ordering::Relaxed);
+    ASKED.store(thread, Ordering::Release);
+    // SAFETY: a signal to a thread of this process, or to none where it has ended meanwhile.
+    unsafe { libc::syscall(libc::SYS_tgkill, std::process::id(), thread, signal()) };
+    let until = Instant::now() + PATIENCE;
+    while !HAS_ANSWERED.load(Ordering::Acquire) {
+        if Instant::now() > until {
+            ASKED.store(0, Ordering::Release);
+            return format!("{title}: it does not answer\n");
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    ASKED.store(0, Ordering::Release);
+    let frames: Vec<usize> =
+        FRAMES[..COUNT.load(Ordering::Relaxed)].iter().map(|ip| ip.load(Ordering::Relaxed)).collect();
+    let mut text = format!("{title}:\n");
+    let mut is_inside = false;
+    for ip in frames {
+        let names = names_at(ip);
+        // What is above the handler is the handler's own.
+        if is_inside {
+            text.extend(names.iter().map(|name| format!("    {name}\n")));
+        }
+        is_inside |= names.iter().any(|name| name.contains("note_frames"));
+    }
+    text
+}
+
+/// What is at `ip`: a function, or several where some are part of it; nothing for those of the standard library.
+fn names_at(ip: usize) -> Vec<String> {
+    let (mut names, mut is_known) = (Vec::new(), false);
+    backtrace::resolve(ip as *mut _, |symbol| {
+        is_known = true;
+        let name = symbol.name().map_or_else(|| format!("{ip:#x}"), |name| format!("{name:#}"));
+        match (symbol.filename(), symbol.lineno()) {
+            (Some(file), _) if file.starts_with("/rustc/") => {}
+            (Some(file), Some(line)) => {
+                names.push(format!("{} at {}:{line}", without_parameters(&name), file.display()))
+            }
+            _ => names.push(name),
+        }
+    });
+    if !is_known {
+        names.push(format!("{ip:#x}"));
+    }
+    names
+}
+
+/// `f<A<B>>` is `f`: what a generic function was made for can be longer than a page.
+fn without_parameters(name: &str) -> &str {
+    match name.find('<') {
+        Some(1..) => name.split('<').next().unwrap_or(name),
+        _ => name,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[inline(never)]
+    fn waits_for_the_test(receiver: &std::sync::mpsc::Receiver<()>) {
+        // Fails when the test has ended.
+        let _ = receiver.recv();
+        std::hint::black_box(());
+    }
+
+    #[test]
+    fn names_are_short() {
+        assert_eq!(without_parameters("send<Result<A, B>>"), "send");
+        assert_eq!(without_parameters("<A as B>::c"), "<A as B>::c");
+    }
+
+    #[test]
+    fn another_thread_is_found_where_it_is_and_goes_on() {
+        prepare().unwrap();
+        let (sender, receiver) = std::sync::mpsc::channel();
+        let (tell, told) = std::sync::mpsc::channel();
+        let thread = std::thread::Builder::new().name("a waiting one".into()).spawn(move || {
+            // SAFETY: gettid cannot fail.
+            tell.send(unsafe { libc::gettid() }).unwrap();
+            waits_for_the_test(&receiver);
+        });
+        let id = told.recv().unwrap();
+        let text = stack(id);
+        assert!(text.starts_with(&format!("stack of thread {id} (a waiting one):\n")), "{text}");
+        assert!(text.contains("waits_for_the_test"), "{text}");
+        drop(sender);
+        thread.unwrap().join().unwrap();
+        assert!(stack(id).ends_with("it does not answer\n"), "it has ended");
+    }
+}
