@@ -123,7 +123,7 @@ pub struct RenderArgs {
 }
 
 /// How many ranks and where, shared by every command that starts some.
-#[derive(Debug, Clone, Args)]
+#[derive(Debug, Clone, Default, Args)]
 pub struct LaunchArgs {
     /// What starts the ranks (launch.backend).
     #[arg(long, value_enum)]
@@ -131,6 +131,15 @@ pub struct LaunchArgs {
     /// Number of ranks (launch.ranks).
     #[arg(long, value_name = "N")]
     pub ranks: Option<u32>,
+    /// Hosts for the ranks, each with how many it has room for: a:8,b:8 (launch.hosts).
+    #[arg(long, value_name = "HOST:N,...", conflicts_with = "hostfile")]
+    pub hosts: Option<String>,
+    /// A file with the hosts, a line each: node-1 slots=8 (launch.hostfile).
+    #[arg(long, value_name = "FILE")]
+    pub hostfile: Option<PathBuf>,
+    /// Ranks on each host where the host does not say (launch.ranks_per_node).
+    #[arg(long, value_name = "N")]
+    pub ranks_per_node: Option<u32>,
     /// Compute threads of each rank, 0 to share the cores evenly (launch.threads_per_rank).
     #[arg(long, value_name = "N")]
     pub threads_per_rank: Option<u32>,
@@ -141,6 +150,8 @@ pub struct LaunchArgs {
 pub enum BackendName {
     /// This machine: mpirun where there are several ranks.
     Local,
+    /// Many hosts: mpirun over ssh.
+    Mpirun,
 }
 
 /// `launcher sample`. What is not given here, the worker chooses.

@@ -66,6 +66,9 @@ pub enum LaunchError {
         /// Why.
         source: io::Error,
     },
+    /// Too few hosts answer for an attempt to start.
+    #[error("{0}")]
+    Hosts(String),
     /// The operating system refused something that it normally grants.
     #[error("cannot {operation}: {source}; check this machine's limits on processes, sockets and open files")]
     System {
@@ -101,7 +104,7 @@ impl LaunchError {
             LaunchError::Tokenizer(error) => error.exit_code(),
             LaunchError::Transcode(error) => error.exit_code(),
             LaunchError::Shards(error) => error.exit_code(),
-            LaunchError::System { .. } => ExitCode::Communication,
+            LaunchError::Hosts(_) | LaunchError::System { .. } => ExitCode::Communication,
         }
     }
 

@@ -1,12 +1,17 @@
 //! A config becomes the command that starts its ranks. Pure: the same config on the same machine gives the same plan.
 
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use common::config::hosts::Host;
+use common::config::{Bind, LaunchConfig};
 use common::topology::WorldSize;
 
-use crate::backend::Placement;
+use crate::backend::remote::{MARK_PARAMETER, RemoteShell, SESSION_FOLDER};
+use crate::backend::{HostPlace, Placement};
+use crate::error::LaunchError;
 
 /// One command that starts all ranks.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,30 +24,167 @@ pub struct LaunchPlan {
     pub environment: Vec<(&'static str, String)>,
     /// Whether mpirun starts them, and so tags their output.
     pub is_tagged: bool,
+    /// What mpirun and the ranks keep for each other, to be removed when they have ended: killed ones leave it behind.
+    pub session_folder: Option<PathBuf>,
 }
 
+/// mpirun, and how the processes of an attempt are known.
+pub struct Marked<'a> {
+    /// The program on this machine.
+    pub mpirun: &'a Path,
+    /// The mark of the attempt's processes.
+    pub mark: &'a str,
+}
+
+/// Variables that ranks on other hosts get from the launcher's environment where they are set; the `*` ones by how they
+/// begin. Only their names are in the command line.
+const FORWARDED: [&str; 14] = [
+    "OMP_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "RUST_LOG",
+    "RUST_BACKTRACE",
+    "SSL_CERT_FILE",
+    "SSL_CERT_DIR",
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "NO_PROXY",
+    "AWS_*",
+    "GOOGLE_*",
+    "AZURE_*",
+    "NCCL_*",
+    "CONVOY_*",
+];
+
 impl LaunchPlan {
-    /// Plans the ranks at `placement` on this machine, whose `cores` hardware threads this process may use.
-    ///
-    /// `job` is what is started: an executable and its arguments. One rank is the executable itself; several are started by
-    /// `mpirun`, which must then be given.
-    pub fn local(placement: &Placement, cores: u32, mut job: Vec<OsString>, mpirun: Option<&Path>) -> Self {
-        let (program, arguments) = match mpirun {
-            None => (PathBuf::from(job.remove(0)), job),
-            Some(mpirun) => {
-                let mut arguments = mpirun_arguments(placement, cores);
-                arguments.extend(job);
-                (mpirun.to_owned(), arguments)
-            }
-        };
-        let threads = placement.threads_per_rank.to_string();
+    /// Plans the only rank, on this machine: the words of `program` themselves.
+    pub fn alone(placement: &Placement, mut program: Vec<OsString>) -> Self {
         LaunchPlan {
-            program,
-            arguments,
-            environment: ["OMP_NUM_THREADS", "MKL_NUM_THREADS"].map(|name| (name, threads.clone())).into(),
-            is_tagged: mpirun.is_some(),
+            program: PathBuf::from(program.remove(0)),
+            arguments: program,
+            environment: thread_variables(placement),
+            is_tagged: false,
+            session_folder: None,
         }
     }
+
+    /// Plans several ranks on this machine, of the words of `program`.
+    pub fn local(placement: &Placement, marked: &Marked<'_>, program: Vec<OsString>) -> Self {
+        let mut arguments = common_arguments(placement, marked.mark);
+        arguments.extend(binding_arguments(placement));
+        LaunchPlan {
+            program: marked.mpirun.to_owned(),
+            arguments: with_program(arguments, program),
+            environment: thread_variables(placement),
+            is_tagged: true,
+            session_folder: Some(session_folder(marked.mark)),
+        }
+    }
+
+    /// Plans the ranks at `placement` on its hosts; `set` are the names of the variables of the launcher's environment.
+    pub fn over_hosts(
+        launch: &LaunchConfig,
+        placement: &Placement,
+        (marked, shell): (&Marked<'_>, &RemoteShell),
+        set: &BTreeSet<String>,
+        program: Vec<OsString>,
+    ) -> Self {
+        let mut environment = thread_variables(placement);
+        let is_name = !launch.interface.is_empty() && !launch.interface.contains('/');
+        if is_name && !set.contains("NCCL_SOCKET_IFNAME") {
+            environment.push(("NCCL_SOCKET_IFNAME", launch.interface.clone()));
+        }
+        let mut arguments = common_arguments(placement, marked.mark);
+        arguments.extend(binding_arguments(placement));
+        let hosts: Vec<String> = placement.hosts.iter().map(|on| format!("{}:{}", on.host, on.ranks)).collect();
+        arguments.extend(["--host".to_owned(), hosts.join(",")]);
+        arguments.extend(network_arguments(launch));
+        arguments.extend(shell_arguments(shell));
+        let mut names: BTreeSet<&str> = environment.iter().map(|(name, _)| *name).collect();
+        names.extend(set.iter().map(String::as_str).filter(|name| is_forwarded(name, &launch.forward_environment)));
+        arguments.extend(names.into_iter().flat_map(|name| ["-x".to_owned(), name.to_owned()]));
+        LaunchPlan {
+            program: marked.mpirun.to_owned(),
+            arguments: with_program(arguments, program),
+            environment,
+            is_tagged: true,
+            session_folder: Some(session_folder(marked.mark)),
+        }
+    }
+}
+
+fn with_program(arguments: Vec<String>, program: Vec<OsString>) -> Vec<OsString> {
+    arguments.into_iter().map(OsString::from).chain(program).collect()
+}
+
+fn thread_variables(placement: &Placement) -> Vec<(&'static str, String)> {
+    let threads = placement.threads_per_rank.to_string();
+    ["OMP_NUM_THREADS", "MKL_NUM_THREADS"].map(|name| (name, threads.clone())).into()
+}
+
+fn is_forwarded(name: &str, more: &[String]) -> bool {
+    let is_same = |pattern: &str| match pattern.strip_suffix('*') {
+        Some(start) => name.starts_with(start),
+        // Programs read proxies in both cases.
+        None => name.eq_ignore_ascii_case(pattern),
+    };
+    FORWARDED.iter().any(|pattern| is_same(pattern)) || more.iter().any(|given| given == name)
+}
+
+/// A host, and how many hardware threads it says to have, or why it does not.
+pub type HostAnswer = (Host, Result<u32, String>);
+
+/// Places the ranks of `launch` on the hosts that answer, those first that are listed first.
+pub fn place(launch: &LaunchConfig, answers: &[HostAnswer]) -> Result<Placement, LaunchError> {
+    let room = |host: &Host| host.slots.unwrap_or(launch.ranks_per_node.max(1));
+    let in_all = answers.iter().map(|(host, _)| room(host)).fold(0, u32::saturating_add);
+    let wanted = if launch.ranks == 0 { in_all } else { launch.ranks };
+    if wanted > in_all {
+        return Err(LaunchError::Usage(format!(
+            "{wanted} ranks are wanted, and the hosts have room for {in_all}; add hosts, or say that they have more room \
+             (name:8 in launch.hosts, slots=8 in a hostfile, or launch.ranks_per_node)"
+        )));
+    }
+    let (mut hosts, mut cores_of_ranks, mut left_out, mut placed) = (Vec::new(), Vec::new(), Vec::new(), 0);
+    for (host, answer) in answers {
+        match answer {
+            Ok(cores) if placed < wanted => {
+                let ranks = room(host).min(wanted - placed);
+                placed += ranks;
+                hosts.push(HostPlace { host: host.name.clone(), ranks });
+                cores_of_ranks.push((*cores, ranks));
+            }
+            // A spare.
+            Ok(_) => {}
+            Err(reason) => left_out.push((host.name.clone(), reason.clone())),
+        }
+    }
+    let least = if launch.min_ranks == 0 { wanted } else { launch.min_ranks.min(wanted) };
+    let Some(world_size) = WorldSize::new(placed).filter(|_| placed >= least) else {
+        let missing: Vec<_> = left_out.iter().map(|(host, reason)| format!("{host} ({reason})")).collect();
+        return Err(LaunchError::Hosts(format!(
+            "the hosts that answer have room for {placed} ranks, at least {least} are needed; no answer from {}",
+            missing.join(", ")
+        )));
+    };
+    let share = cores_of_ranks.iter().map(|(cores, ranks)| (cores / ranks).max(1)).min().unwrap_or(1);
+    let threads_per_rank = if launch.threads_per_rank == 0 { share } else { launch.threads_per_rank };
+    let is_bound = launch.bind == Bind::Cores && cores_of_ranks.iter().all(|(c, r)| fits(*r, threads_per_rank, *c));
+    Ok(Placement { world_size, threads_per_rank, is_bound, hosts, left_out })
+}
+
+/// Places the ranks of `launch` on this machine, which has `cores` hardware threads.
+pub fn place_here(launch: &LaunchConfig, cores: u32) -> Placement {
+    let world_size = WorldSize::new(launch.ranks).unwrap_or(WorldSize::ONE);
+    let threads_per_rank = match launch.threads_per_rank {
+        0 => (cores / world_size.get()).max(1),
+        given => given,
+    };
+    let is_bound = launch.bind == Bind::Cores && fits(world_size.get(), threads_per_rank, cores);
+    Placement { world_size, threads_per_rank, is_bound, hosts: Vec::new(), left_out: Vec::new() }
+}
+
+fn fits(ranks: u32, threads: u32, cores: u32) -> bool {
+    u64::from(ranks) * u64::from(threads) <= u64::from(cores)
 }
 
 /// As one would type it in a shell.
@@ -66,69 +208,181 @@ pub fn quoted(text: &str) -> String {
     if is_word { text.to_owned() } else { format!("'{}'", text.replace('\'', r"'\''")) }
 }
 
-/// The threads of each of `ranks` ranks on a machine with `cores` hardware threads, where `given` does not say.
-pub fn threads_per_rank(given: u32, ranks: WorldSize, cores: u32) -> u32 {
-    if given == 0 { (cores / ranks.get()).max(1) } else { given }
+fn mca(name: &str, value: &str) -> [String; 3] {
+    ["--mca", name, value].map(str::to_owned)
 }
 
-fn mpirun_arguments(placement: &Placement, cores: u32) -> Vec<OsString> {
-    let Placement { world_size, threads_per_rank, .. } = *placement;
-    let ranks = world_size.get().to_string();
-    // A line of output carries its rank; containers forbid the single-copy mechanism; root is normal in them.
-    let mut arguments: Vec<String> =
-        ["-n", &ranks, "--tag-output", "--allow-run-as-root", "--mca", "btl_vader_single_copy_mechanism", "none"]
-            .map(str::to_owned)
-            .into();
-    // mpirun by itself pins each of up to two ranks to one core, whatever its number of threads.
-    if u64::from(world_size.get()) * u64::from(threads_per_rank) <= u64::from(cores) {
-        // Hardware threads, because that is what `cores` counts.
-        arguments.extend(["--use-hwthread-cpus", "--map-by"].map(str::to_owned));
-        arguments.push(format!("slot:PE={threads_per_rank}"));
-        arguments.extend(["--bind-to", "hwthread"].map(str::to_owned));
-    } else {
-        // A rank that waits for another must then let go of the core that the other needs.
-        arguments
-            .extend(["--bind-to", "none", "--oversubscribe", "--mca", "mpi_yield_when_idle", "1"].map(str::to_owned));
+/// Where mpirun, its daemons and the ranks of an attempt keep what they share on a host, in memory.
+fn session_folder(mark: &str) -> PathBuf {
+    PathBuf::from(format!("{SESSION_FOLDER}{mark}"))
+}
+
+/// What every mpirun gets.
+fn common_arguments(placement: &Placement, mark: &str) -> Vec<String> {
+    let ranks = placement.world_size.to_string();
+    // A line of output carries its rank; root is normal in containers, which forbid the single-copy mechanism.
+    let mut arguments: Vec<String> = ["-n", &ranks, "--tag-output", "--allow-run-as-root"].map(str::to_owned).into();
+    arguments.extend(mca("btl_vader_single_copy_mechanism", "none"));
+    let folder = session_folder(mark).display().to_string();
+    arguments.extend(mca("orte_tmpdir_base", &folder));
+    arguments.extend(mca("btl_vader_backing_directory", &folder));
+    arguments.extend(mca(MARK_PARAMETER, mark));
+    arguments
+}
+
+fn binding_arguments(placement: &Placement) -> Vec<String> {
+    if placement.is_bound {
+        // mpirun by itself pins each of up to two ranks to one core, whatever its number of threads. Hardware threads,
+        // because that is what has been counted; neighbouring ones, so that a rank stays in one NUMA domain where it can.
+        let slot = format!("slot:PE={}", placement.threads_per_rank);
+        return ["--use-hwthread-cpus", "--map-by", &slot, "--bind-to", "hwthread"].map(str::to_owned).into();
     }
-    arguments.into_iter().map(OsString::from).collect()
+    // A rank that waits for another must then let go of the core that the other needs.
+    let mut arguments: Vec<String> = ["--bind-to", "none", "--oversubscribe"].map(str::to_owned).into();
+    arguments.extend(mca("mpi_yield_when_idle", "1"));
+    arguments
+}
+
+/// Which network mpirun's daemons and the ranks use, and that they notice when it has gone.
+fn network_arguments(launch: &LaunchConfig) -> Vec<String> {
+    let mut arguments: Vec<String> = mca("pml", "ob1").into();
+    arguments.extend(mca("btl", "tcp,self,vader"));
+    if !launch.interface.is_empty() {
+        arguments.extend(mca("btl_tcp_if_include", &launch.interface));
+        arguments.extend(mca("oob_tcp_if_include", &launch.interface));
+    }
+    // Names stay as they are given: `node-1.rack-2` and `node-1.rack-3` are two hosts.
+    arguments.extend(mca("orte_keep_fqdn_hostnames", "1"));
+    // Seconds: a daemon that is cut off from mpirun ends itself, and its ranks, after about a minute.
+    for (name, value) in [("time", "30"), ("intvl", "10"), ("probes", "3")] {
+        arguments.extend(mca(&format!("oob_tcp_keepalive_{name}"), value));
+    }
+    arguments
+}
+
+/// How mpirun reaches the hosts: each from this machine, whose user has the keys.
+fn shell_arguments(shell: &RemoteShell) -> Vec<String> {
+    let mut arguments: Vec<String> = mca("plm", "rsh").into();
+    arguments.extend(mca("plm_rsh_agent", shell.program()));
+    if !shell.arguments().is_empty() {
+        arguments.extend(mca("plm_rsh_args", &shell.arguments().join(" ")));
+    }
+    arguments.extend(mca("plm_rsh_no_tree_spawn", "1"));
+    arguments
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use common::config::RawConfig;
 
-    fn plan(ranks: u32, given: u32, cores: u32) -> LaunchPlan {
-        let world_size = WorldSize::new(ranks).unwrap();
-        let placement = Placement { world_size, threads_per_rank: threads_per_rank(given, world_size, cores) };
-        let job = ["/opt/convoy/worker", "train", "--from-launcher"].map(OsString::from).into();
-        LaunchPlan::local(&placement, cores, job, (ranks > 1).then_some(Path::new("/usr/bin/mpirun")))
+    fn launch(keys: &str) -> LaunchConfig {
+        let text = format!("[prepare]\ninputs = [\"a\"]\noutput = \"b\"\n[launch]\n{keys}\n");
+        RawConfig::parse("of the test", &text, &[]).unwrap().prepare().unwrap().launch
+    }
+
+    fn program() -> Vec<OsString> {
+        ["/opt/convoy/worker", "train", "--from-launcher"].map(OsString::from).into()
+    }
+
+    fn marked() -> Marked<'static> {
+        Marked { mpirun: Path::new("/usr/bin/mpirun"), mark: "abc-0001-def" }
+    }
+
+    fn here(ranks: u32, threads: u32, cores: u32) -> String {
+        let placement = place_here(&launch(&format!("ranks = {ranks}\nthreads_per_rank = {threads}")), cores);
+        match ranks {
+            1 => LaunchPlan::alone(&placement, program()).to_string(),
+            _ => LaunchPlan::local(&placement, &marked(), program()).to_string(),
+        }
+    }
+
+    fn answers(hosts: &[(&str, Option<u32>)]) -> Vec<HostAnswer> {
+        let answer = |(host, cores): &(&str, Option<u32>)| {
+            (Host::parse(host).unwrap(), cores.ok_or_else(|| "Connection refused".to_owned()))
+        };
+        hosts.iter().map(answer).collect()
     }
 
     #[test]
     fn one_rank_is_the_worker_itself_with_every_core() {
-        assert_eq!(
-            plan(1, 0, 8).to_string(),
-            "OMP_NUM_THREADS=8 MKL_NUM_THREADS=8 /opt/convoy/worker train --from-launcher"
-        );
+        assert_eq!(here(1, 0, 8), "OMP_NUM_THREADS=8 MKL_NUM_THREADS=8 /opt/convoy/worker train --from-launcher");
     }
 
     #[test]
     fn ranks_that_fit_are_bound_to_their_share_of_the_cores() {
         assert_eq!(
-            plan(2, 0, 9).to_string(),
-            "OMP_NUM_THREADS=4 MKL_NUM_THREADS=4 /usr/bin/mpirun -n 2 --tag-output --allow-run-as-root --mca btl_vader_single_copy_mechanism none \
-             --use-hwthread-cpus --map-by slot:PE=4 --bind-to hwthread /opt/convoy/worker train --from-launcher"
+            here(2, 0, 9),
+            "OMP_NUM_THREADS=4 MKL_NUM_THREADS=4 /usr/bin/mpirun -n 2 --tag-output --allow-run-as-root \
+             --mca btl_vader_single_copy_mechanism none --mca orte_tmpdir_base /dev/shm/convoy-abc-0001-def --mca \
+             btl_vader_backing_directory /dev/shm/convoy-abc-0001-def --mca convoy_attempt abc-0001-def --use-hwthread-cpus \
+             --map-by slot:PE=4 --bind-to hwthread /opt/convoy/worker train --from-launcher"
         );
     }
 
     #[test]
     fn ranks_that_do_not_fit_share_the_cores_and_yield_when_idle() {
         for (ranks, threads) in [(3, 0), (2, 2)] {
-            let line = plan(ranks, threads, 2).to_string();
+            let line = here(ranks, threads, 2);
             assert!(line.contains("--bind-to none --oversubscribe --mca mpi_yield_when_idle 1"), "{line}");
             assert!(!line.contains("slot:PE"), "{line}");
         }
-        assert!(plan(3, 0, 2).to_string().starts_with("OMP_NUM_THREADS=1 "));
+        assert!(here(3, 0, 2).starts_with("OMP_NUM_THREADS=1 "));
         assert_eq!(quoted("it's"), r"'it'\''s'");
+    }
+
+    #[test]
+    fn hosts_get_ranks_in_their_order_and_the_rest_are_spares() {
+        let launch =
+            launch("backend = \"mpirun\"\nhosts = [\"a:2\", \"b\", \"c:4\", \"d\"]\nranks = 5\nranks_per_node = 1");
+        let all = [("a:2", Some(8)), ("b", Some(8)), ("c:4", Some(8)), ("d", Some(8))];
+        let placed = place(&launch, &answers(&all)).unwrap();
+        let hosts: Vec<_> = placed.hosts.iter().map(|on| (on.host.as_str(), on.ranks)).collect();
+        assert_eq!(hosts, [("a", 2), ("b", 1), ("c", 2)]);
+        assert_eq!((placed.world_size.get(), placed.threads_per_rank, placed.is_bound), (5, 4, true));
+        // A spare takes the place of one that does not answer.
+        let placed =
+            place(&launch, &answers(&[("a:2", Some(8)), ("b", None), ("c:4", Some(8)), ("d", Some(8))])).unwrap();
+        assert_eq!(placed.hosts.last().unwrap().ranks, 3);
+        assert_eq!(placed.left_out, [("b".to_owned(), "Connection refused".to_owned())]);
+        assert_eq!(placed.threads_per_rank, 2);
+    }
+
+    #[test]
+    fn fewer_ranks_start_only_where_the_config_allows_it() {
+        let of = |min: u32| launch(&format!("backend = \"mpirun\"\nhosts = [\"a\", \"b\", \"c\"]\nmin_ranks = {min}"));
+        let two = answers(&[("a", Some(2)), ("b", None), ("c", Some(2))]);
+        let Err(LaunchError::Hosts(text)) = place(&of(0), &two) else { panic!("it waits for all") };
+        assert!(
+            text.contains("room for 2 ranks, at least 3 are needed; no answer from b (Connection refused)"),
+            "{text}"
+        );
+        assert_eq!(place(&of(2), &two).unwrap().world_size.get(), 2);
+        assert!(matches!(place(&of(3), &two), Err(LaunchError::Hosts(_))));
+        let many = LaunchConfig { ranks: 4, ..of(0) };
+        assert!(matches!(place(&many, &two), Err(LaunchError::Usage(_))), "no host could ever mend that");
+    }
+
+    #[test]
+    fn a_command_over_hosts_names_variables_and_never_their_values() {
+        let keys = "backend = \"mpirun\"\nhosts = [\"a:1\", \"b:1\"]\nthreads_per_rank = 2\ninterface = \"eth1\"\n\
+                    ssh_arguments = [\"-i\", \"keys/id\"]\nforward_environment = [\"SITE\"]";
+        let launch = launch(keys);
+        let placement = place(&launch, &answers(&[("a:1", Some(2)), ("b:1", Some(2))])).unwrap();
+        let set = ["AWS_SECRET_ACCESS_KEY", "HOME", "SITE", "https_proxy", "CONVOY_X"].map(str::to_owned).into();
+        let shell = RemoteShell::new(&launch);
+        let plan = LaunchPlan::over_hosts(&launch, &placement, (&marked(), &shell), &set, program());
+        assert_eq!(
+            plan.to_string(),
+            "OMP_NUM_THREADS=2 MKL_NUM_THREADS=2 NCCL_SOCKET_IFNAME=eth1 /usr/bin/mpirun -n 2 --tag-output \
+             --allow-run-as-root --mca btl_vader_single_copy_mechanism none --mca orte_tmpdir_base \
+             /dev/shm/convoy-abc-0001-def --mca btl_vader_backing_directory /dev/shm/convoy-abc-0001-def --mca \
+             convoy_attempt abc-0001-def --use-hwthread-cpus --map-by slot:PE=2 --bind-to hwthread --host a:1,b:1 --mca pml ob1 --mca btl tcp,self,vader --mca btl_tcp_if_include eth1 --mca \
+             oob_tcp_if_include eth1 --mca orte_keep_fqdn_hostnames 1 --mca oob_tcp_keepalive_time 30 --mca \
+             oob_tcp_keepalive_intvl 10 --mca oob_tcp_keepalive_probes 3 --mca plm rsh --mca plm_rsh_agent ssh --mca \
+             plm_rsh_args '-o BatchMode=yes -o ConnectTimeout=8 -i keys/id' --mca plm_rsh_no_tree_spawn 1 \
+             -x AWS_SECRET_ACCESS_KEY -x CONVOY_X -x MKL_NUM_THREADS -x NCCL_SOCKET_IFNAME -x \
+             OMP_NUM_THREADS -x SITE -x https_proxy /opt/convoy/worker train --from-launcher"
+        );
     }
 }

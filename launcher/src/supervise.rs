@@ -35,8 +35,8 @@ pub fn run(job: &Job, interrupts: &mut Interrupts, view: &mut View) -> Result<(E
             }
             Ok(Some((outcome, _))) if outcome.stop_requested => return Ok((outcome.cause.code, seen)),
             Ok(Some((outcome, journal))) => (outcome.cause.code, Some(journal)),
-            // A store that stays away costs an attempt here as it does in a rank.
-            Err(LaunchError::Storage(error)) => {
+            // A store that stays away costs an attempt here as it does in a rank, and so do hosts.
+            Err(error @ (LaunchError::Storage(_) | LaunchError::Hosts(_))) => {
                 view.say(&format!("no attempt could be started: {error}"));
                 (error.exit_code(), None)
             }
@@ -140,9 +140,21 @@ fn one_attempt(
 ) -> Result<Outcome, LaunchError> {
     let attempt = claim.attempt;
     job.run.put("config.toml", Bytes::from(job.config.to_toml()))?;
-    let (ranks, threads) = (claim.ranks, placement.threads_per_rank);
-    view.begin(&format!("attempt {attempt}: {}, {} each", count(ranks, "rank"), count(threads, "thread")));
-    journal.note("attempt_started", json!({ "attempt": attempt, "ranks": ranks, "threads_per_rank": threads }));
+    let (ranks, threads) = (placement.world_size.get(), placement.threads_per_rank);
+    let hosts = placement.hosts.iter().map(|on| (&on.host, on.ranks)).collect::<Vec<_>>();
+    let on_hosts = match hosts.len() {
+        0 => String::new(),
+        n => format!(" on {}", count(n as u32, "host")),
+    };
+    view.begin(&format!("attempt {attempt}: {}{on_hosts}, {} each", count(ranks, "rank"), count(threads, "thread")));
+    journal.note(
+        "attempt_started",
+        json!({ "attempt": attempt, "ranks": ranks, "threads_per_rank": threads, "hosts": hosts }),
+    );
+    for (host, reason) in &placement.left_out {
+        view.say(&format!("host {host} is left out of this attempt: {reason}"));
+        journal.note("host_left_out", json!({ "host": host, "reason": reason }));
+    }
     let mut logs = Logs::start(&job.run, attempt);
     let audience = Audience { view, journal, logs: &mut logs, seen };
     let outcome = watch::attempt(job, (attempt, placement), (interrupts, news), audience)?;

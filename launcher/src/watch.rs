@@ -4,7 +4,7 @@
 //! end by themselves, or the launcher sets a deadline after which it kills them.
 
 use std::collections::BTreeMap;
-use std::net::TcpStream;
+use std::net::{Shutdown, TcpStream};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
@@ -36,7 +36,9 @@ const LOOK_MAX: Duration = Duration::from_secs(1);
 const STACKS: Duration = Duration::from_secs(5);
 /// How long ranks may take to end by themselves after SIGTERM, or after one of them has announced its exit.
 const LINGER: Duration = Duration::from_secs(10);
-/// How long what ended processes have said may still be on its way.
+/// How long what ended ranks have said may still be on its way over the network.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+/// How long what ended processes have printed may still be on its way.
 const DRAIN: Duration = Duration::from_secs(5);
 
 /// What all attempts of one launch have in common.
@@ -89,7 +91,7 @@ pub fn attempt(
     audience: Audience<'_>,
 ) -> Result<Outcome, LaunchError> {
     let (sender, events) = mpsc::channel();
-    let address = job.backend.control_address()?;
+    let address = job.backend.control_address(placement)?;
     let control = ControlServer::start(address, placement.world_size, sender.clone())
         .map_err(LaunchError::system("listen for control connections"))?;
     let start_line = StartLine {
@@ -184,15 +186,25 @@ impl Watch<'_> {
         // What the ranks said last may still wait in sockets and pipes; the channel ends when all of them have.
         control.admit();
         drop(control);
-        let until = Instant::now() + DRAIN;
-        while let Ok(event) = events.recv_timeout(until.saturating_duration_since(Instant::now())) {
-            self.on_event(event);
+        self.drain(events, LAST_WORDS);
+        // A host that was cut off never closes its ranks' connections.
+        for link in self.links.values() {
+            let _ = link.shutdown(Shutdown::Both);
         }
+        self.drain(events, DRAIN);
         let last_heard = self.last_heard.take().unwrap_or_else(|| self.heard(Instant::now()));
         let (first_failure, killed) = (self.first_failure, self.killed);
         let mpirun_words = self.audience.logs.tail(None);
         let cause = Cause::of(&Evidence { first_failure, killed, process, mpirun_words, last_heard });
         Ok(Outcome { cause, stop_requested: self.stop_requested })
+    }
+
+    /// Takes what is still on its way, for at most `patience`.
+    fn drain(&mut self, events: &Receiver<Event>, patience: Duration) {
+        let until = Instant::now() + patience;
+        while let Ok(event) = events.recv_timeout(until.saturating_duration_since(Instant::now())) {
+            self.on_event(event);
+        }
     }
 
     fn on_event(&mut self, event: Event) {

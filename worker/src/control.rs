@@ -5,14 +5,16 @@
 //! Without a launcher (a plain mpirun) there is no connection, and the signals remain.
 
 use std::io::{self, BufReader, ErrorKind};
-use std::net::{Shutdown, TcpStream};
+use std::net::{Shutdown, TcpStream, ToSocketAddrs};
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use common::attempt::host_name;
 use common::topology::{Rank, WorldSize};
 use common::worker_contract::{FromRank, PROTOCOL_VERSION, Phase, ToRank, read_line, write_line};
+use nix::sys::socket::setsockopt;
+use nix::sys::socket::sockopt::TcpUserTimeout;
 use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
 
 use crate::collectives::in_flight::InFlight;
@@ -24,6 +26,14 @@ const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(1);
 
 /// A launcher that does not take a message this long, because it is suspended, counts as gone.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(5);
+/// So does one whose machine does not confirm what was sent this long: a network that has gone says nothing by itself. It
+/// bridges a cable that is plugged in again.
+const SILENCE_MAX: Duration = Duration::from_secs(20);
+
+/// How long a rank tries to reach the launcher at its start: networks lose packets, and hosts wake up.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
+/// Pause between two tries.
+const CONNECT_PAUSE: Duration = Duration::from_millis(500);
 
 /// What people and schedulers ask of a running job; read once a step, and agreed on by all ranks.
 #[derive(Debug, Clone, Default)]
@@ -105,8 +115,10 @@ impl Control {
                 launcher.address
             ))
         };
-        let stream = TcpStream::connect(launcher.address).map_err(lost)?;
+        let stream = connect(launcher.address).map_err(lost)?;
         stream.set_nodelay(true).map_err(lost)?;
+        let silence_max = SILENCE_MAX.min(launcher.lost_timeout).as_millis() as u32;
+        setsockopt(&stream, TcpUserTimeout, &silence_max).map_err(|error| lost(error.into()))?;
         stream.set_write_timeout(Some(WRITE_TIMEOUT)).map_err(lost)?;
         let reader = stream.try_clone().map_err(lost)?;
         let link = Arc::new(Link {
@@ -185,6 +197,22 @@ impl Control {
         let phase = PHASES[usize::from(link.phase.load(Ordering::Relaxed))];
         let busy_s = link.busy.load(Ordering::Relaxed) as f64 / 1e6;
         self.send(&FromRank::Heartbeat { step, phase, exchange: link.in_flight.words(), busy_s });
+    }
+}
+
+/// Connects to `address`; tries again where that fails, for a while.
+fn connect(address: &str) -> io::Result<TcpStream> {
+    let end = Instant::now() + CONNECT_TIMEOUT;
+    loop {
+        let left = end.saturating_duration_since(Instant::now()).max(CONNECT_PAUSE);
+        let tried = address.to_socket_addrs().and_then(|mut found| {
+            let first = found.next().ok_or_else(|| io::Error::other("it has no address"))?;
+            TcpStream::connect_timeout(&first, left)
+        });
+        match tried {
+            Err(_) if Instant::now() + CONNECT_PAUSE < end => std::thread::sleep(CONNECT_PAUSE),
+            result => return result,
+        }
     }
 }
 

@@ -1,35 +1,50 @@
 //! Ranks on this machine: the executable itself where there is one, mpirun where there are several.
 
 use std::net::{IpAddr, Ipv4Addr};
+use std::path::PathBuf;
 use std::sync::mpsc::Sender;
 
-use super::{AttemptStart, Backend, Placement, Ranks, process};
+use common::attempt::random_hex;
+
+use super::{AttemptStart, Backend, Placement, RankProgram, Ranks, process};
 use crate::error::LaunchError;
 use crate::event::Event;
-use crate::plan::LaunchPlan;
+use crate::plan::{LaunchPlan, Marked};
 
-/// This machine, and the command that starts all ranks on it.
+/// This machine.
 pub struct Local {
-    /// The command.
-    pub plan: LaunchPlan,
     /// The same for every attempt.
     pub placement: Placement,
+    /// What every rank is.
+    pub program: RankProgram,
+    /// Where there are several ranks.
+    pub mpirun: Option<PathBuf>,
+}
+
+impl Local {
+    fn plan(&self, mark: &str) -> LaunchPlan {
+        let words = self.program.words(self.placement.threads_per_rank);
+        match &self.mpirun {
+            Some(mpirun) => LaunchPlan::local(&self.placement, &Marked { mpirun, mark }, words),
+            None => LaunchPlan::alone(&self.placement, words),
+        }
+    }
 }
 
 impl Backend for Local {
     fn render(&self) -> Result<String, LaunchError> {
-        Ok(self.plan.to_string())
+        Ok(self.plan("RANDOM").to_string())
     }
 
     fn place(&self) -> Result<Placement, LaunchError> {
         Ok(self.placement.clone())
     }
 
-    fn control_address(&self) -> Result<IpAddr, LaunchError> {
+    fn control_address(&self, _placement: &Placement) -> Result<IpAddr, LaunchError> {
         Ok(Ipv4Addr::LOCALHOST.into())
     }
 
     fn start(&self, start: &AttemptStart<'_>, events: &Sender<Event>) -> Result<Box<dyn Ranks>, LaunchError> {
-        Ok(Box::new(process::start(&self.plan, start.start_line, events)?))
+        Ok(Box::new(process::start(&self.plan(&random_hex()), start.start_line, events)?))
     }
 }

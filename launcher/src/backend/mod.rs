@@ -1,15 +1,21 @@
 //! What starts the ranks of an attempt, and where: a file for each kind of place.
 //!
-//! [`local`] is this machine. It is a command line that [`process`] runs.
+//! [`local`] is this machine, [`mpirun`] many hosts by ssh. Each is a command line that [`process`] runs here; [`remote`] is
+//! how other hosts are asked for anything else, and [`address`] where they find this one.
 //!
 //! What is not here: what ranks say (they connect to [`crate::control`] by themselves), and what it means when they end
 //! ([`crate::cause`]).
 
+mod address;
 pub mod local;
+pub mod mpirun;
 mod process;
+pub mod remote;
 
+use std::ffi::OsString;
 use std::io;
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::sync::mpsc::Sender;
 
 use common::topology::WorldSize;
@@ -28,8 +34,8 @@ pub trait Backend {
     /// Where the ranks of the next attempt are to run: it looks who is there, so the answer may differ each time.
     fn place(&self) -> Result<Placement, LaunchError>;
 
-    /// The address of this machine by which the ranks can reach it.
-    fn control_address(&self) -> Result<IpAddr, LaunchError>;
+    /// The address of this machine by which ranks at `placement` can reach it.
+    fn control_address(&self, placement: &Placement) -> Result<IpAddr, LaunchError>;
 
     /// Starts the ranks of one attempt. What they print and what befalls them arrives as events.
     fn start(&self, start: &AttemptStart<'_>, events: &Sender<Event>) -> Result<Box<dyn Ranks>, LaunchError>;
@@ -57,10 +63,46 @@ pub struct Placement {
     pub world_size: WorldSize,
     /// Compute threads of each.
     pub threads_per_rank: u32,
+    /// Whether each is bound to as many hardware threads: there are enough.
+    pub is_bound: bool,
+    /// The hosts, by rank; none where ranks run on this machine alone.
+    pub hosts: Vec<HostPlace>,
+    /// Hosts that have no ranks because they did not answer, with what happened.
+    pub left_out: Vec<(String, String)>,
+}
+
+/// A host of a [`Placement`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HostPlace {
+    /// Its name.
+    pub host: String,
+    /// How many ranks run there.
+    pub ranks: u32,
+}
+
+/// What every rank is started as.
+pub struct RankProgram {
+    /// The executable, at the same path on every host.
+    pub executable: PathBuf,
+    /// Its arguments, by the number of compute threads.
+    pub arguments: Box<dyn Fn(u32) -> Vec<OsString>>,
+}
+
+impl RankProgram {
+    /// The whole command.
+    pub fn words(&self, threads_per_rank: u32) -> Vec<OsString> {
+        let mut words = vec![self.executable.clone().into_os_string()];
+        words.extend((self.arguments)(threads_per_rank));
+        words
+    }
+}
+
+/// Hardware threads of this machine that this process may use.
+pub fn cores() -> u32 {
+    u32::try_from(common::parallel::cores()).unwrap_or(u32::MAX)
 }
 
 /// What differs from attempt to attempt.
-#[allow(dead_code, reason = "this machine has no use for the first two; other backends will")]
 pub struct AttemptStart<'a> {
     /// The attempt's number.
     pub number: u32,

@@ -7,6 +7,7 @@
 use std::fs;
 use std::io::{self, BufRead, BufReader, Read};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::Sender;
 use std::time::Duration;
@@ -33,6 +34,7 @@ const KILL_PAUSE: Duration = Duration::from_millis(20);
 pub struct ProcessRanks {
     child: Child,
     session: Pid,
+    session_folder: Option<PathBuf>,
     is_reaped: bool,
 }
 
@@ -60,7 +62,7 @@ pub fn start(
         // A process that has ended already does not read; its status tells why.
         let _ = write_line(&mut stdin, start_line);
     }
-    Ok(ProcessRanks { child, session, is_reaped: false })
+    Ok(ProcessRanks { child, session, session_folder: plan.session_folder.clone(), is_reaped: false })
 }
 
 impl Ranks for ProcessRanks {
@@ -101,6 +103,8 @@ impl Ranks for ProcessRanks {
         self.kill();
         let status = self.child.wait()?;
         self.is_reaped = true;
+        // Whoever ended in good order has removed it.
+        let _ = self.session_folder.as_ref().map(fs::remove_dir_all);
         Ok(match (status.code(), status.signal()) {
             (Some(code), _) => ProcessEnd::Status(code),
             (None, signal) => ProcessEnd::Signal(signal.unwrap_or_default()),

@@ -1,39 +1,66 @@
 //! What every command shares that starts ranks: the flags, and the backend that the config names.
 
-use std::ffi::OsString;
-use std::path::Path;
+use std::path::PathBuf;
 
-use common::config::LaunchConfig;
-use common::topology::WorldSize;
+use common::attempt::random_hex;
+use common::config::{Backend as Kind, LaunchConfig};
 
 use crate::backend::local::Local;
-use crate::backend::{Backend, Placement};
+use crate::backend::mpirun::Mpirun;
+use crate::backend::{Backend, RankProgram, cores};
 use crate::cli::{BackendName, LaunchArgs};
 use crate::error::LaunchError;
-use crate::plan::{LaunchPlan, threads_per_rank};
+use crate::plan::place_here;
 use crate::programs;
 
 /// The flags, as overrides of the config.
 pub fn overrides(args: &LaunchArgs) -> Vec<String> {
-    let backend = args.backend.map(|BackendName::Local| "launch.backend=\"local\"".to_owned());
+    // A JSON string is a TOML string.
+    let quoted = |text: &str| serde_json::Value::from(text).to_string();
+    let backend = args.backend.map(|name| {
+        let name = match name {
+            BackendName::Local => "local",
+            BackendName::Mpirun => "mpirun",
+        };
+        format!("launch.backend={}", quoted(name))
+    });
     let ranks = args.ranks.map(|n| format!("launch.ranks={n}"));
+    let hosts = args.hosts.as_deref().map(|hosts| {
+        let hosts: Vec<String> = hosts.split(',').map(quoted).collect();
+        format!("launch.hosts=[{}]", hosts.join(", "))
+    });
+    let hostfile =
+        args.hostfile.as_ref().map(|path| format!("launch.hostfile={}", quoted(&path.display().to_string())));
+    let ranks_per_node = args.ranks_per_node.map(|n| format!("launch.ranks_per_node={n}"));
     let threads = args.threads_per_rank.map(|n| format!("launch.threads_per_rank={n}"));
-    [backend, ranks, threads].into_iter().flatten().collect()
+    [backend, ranks, hosts, hostfile, ranks_per_node, threads].into_iter().flatten().collect()
 }
 
-/// The backend of `launch`, for ranks of `executable`; `job` makes of the number of threads what each is started with.
+/// The backend of `launch`, for ranks of `program`. Processes of `job` on other hosts, and nobody else's, may be killed
+/// before an attempt starts; `None` where others may be at the same job.
 pub fn backend(
     launch: &LaunchConfig,
-    executable: &Path,
-    job: impl FnOnce(u32) -> Vec<OsString>,
+    program: RankProgram,
+    job: Option<&str>,
 ) -> Result<Box<dyn Backend>, LaunchError> {
-    let cores = std::thread::available_parallelism().map_or(1, |n| u32::try_from(n.get()).unwrap_or(u32::MAX));
-    let world_size = WorldSize::new(launch.ranks).unwrap_or(WorldSize::ONE);
-    let placement =
-        Placement { world_size, threads_per_rank: threads_per_rank(launch.threads_per_rank, world_size, cores) };
-    let mpirun = if launch.ranks > 1 { Some(programs::mpirun(launch.ranks)?) } else { None };
-    let mut words = vec![executable.into()];
-    words.extend(job(placement.threads_per_rank));
-    let plan = LaunchPlan::local(&placement, cores, words, mpirun.as_deref());
-    Ok(Box::new(Local { plan, placement }))
+    match launch.backend {
+        Kind::Local => {
+            let placement = place_here(launch, cores());
+            let mpirun = if launch.ranks > 1 { Some(programs::mpirun(launch.ranks)?) } else { None };
+            Ok(Box::new(Local { placement, program, mpirun }))
+        }
+        Kind::Mpirun => {
+            let mark = job.map_or_else(random_hex, mark_of);
+            Ok(Box::new(Mpirun::new(launch, mpirun()?, program, mark)))
+        }
+    }
+}
+
+fn mpirun() -> Result<PathBuf, LaunchError> {
+    programs::mpirun(2)
+}
+
+/// What a job is called in the command lines of its processes: the same each time, and no URL.
+fn mark_of(job: &str) -> String {
+    common::token_shard::hex_sha256(job.as_bytes()).chars().take(16).collect()
 }

@@ -8,7 +8,7 @@ use common::topology::Rank;
 use common::worker_contract::{ExitCode, PROGRESS_MARK, PreparePhase, PrepareProgress};
 
 use super::launching;
-use crate::backend::{AttemptStart, Backend, Ranks};
+use crate::backend::{AttemptStart, Backend, RankProgram, Ranks};
 use crate::cause::{Cause, Evidence, Killed};
 use crate::cli::PrepareArgs;
 use crate::error::LaunchError;
@@ -29,7 +29,9 @@ const DRAIN: Duration = Duration::from_secs(5);
 pub fn run(mut args: PrepareArgs) -> Result<ExitCode, LaunchError> {
     args.config.overrides.extend(launching::overrides(&args.launch));
     let config = RawConfig::load(&args.config.config, &args.config.overrides)?.prepare()?;
-    let backend = launching::backend(&config.launch, &programs::prepare()?, |threads| job(&args, threads))?;
+    let arguments = Box::new(move |threads| job(&args, threads));
+    let program = RankProgram { executable: programs::prepare()?, arguments };
+    let backend = launching::backend(&config.launch, program, None)?;
     let mut interrupts = Interrupts::install().map_err(LaunchError::system("handle signals"))?;
     let mut policy = RestartPolicy::new(config.launch.max_restarts);
     let mut view = PrepareView::new();

@@ -8,7 +8,7 @@ use common::storage::Folder;
 use common::worker_contract::ExitCode;
 
 use super::launching;
-use crate::backend::Backend;
+use crate::backend::{Backend, RankProgram};
 use crate::cli::{ConfigArgs, TrainArgs};
 use crate::error::LaunchError;
 use crate::interrupts::Interrupts;
@@ -51,8 +51,9 @@ fn overrides(args: &TrainArgs) -> Vec<String> {
 
 /// The backend that starts the ranks of `config`.
 pub fn backend(config: &RunConfig) -> Result<Box<dyn Backend>, LaunchError> {
-    let job = |_| vec!["train".into(), "--from-launcher".into()];
-    launching::backend(&config.launch, &programs::worker()?, job)
+    let arguments = Box::new(|_| vec!["train".into(), "--from-launcher".into()]);
+    let program = RankProgram { executable: programs::worker()?, arguments };
+    launching::backend(&config.launch, program, Some(&config.run.output))
 }
 
 /// The result, where it lies, and what to type next. What cannot be looked up is left out: the run is done.
@@ -110,7 +111,7 @@ mod tests {
         let config = ConfigArgs { config: PathBuf::from("my run.toml"), overrides: vec!["train.max_steps=7".into()] };
         let args = TrainArgs {
             config,
-            launch: LaunchArgs { backend: Some(BackendName::Local), ranks: Some(2), threads_per_rank: None },
+            launch: LaunchArgs { backend: Some(BackendName::Local), ranks: Some(2), ..LaunchArgs::default() },
             output: Some("s3://b/a \"b\"".into()),
             accept_changes: Vec::new(),
             profile: None,

@@ -20,8 +20,8 @@ STEPS = 6
 
 
 def start_line():
-    """Rank 0 reads it from standard input; the others, children of the same mpirun, get it through a file."""
-    shared = os.path.join(FOLDER, f"start-{os.getppid()}")
+    """Rank 0 reads it from standard input; the others, of the same mpirun, get it through a file."""
+    shared = os.path.join(FOLDER, f"start-{os.environ.get('PMIX_NAMESPACE', os.getppid())}")
     if RANK == 0:
         line = sys.stdin.readline()
         with open(shared + ".new", "w") as file:
@@ -61,7 +61,7 @@ def main():
 
     def listen():
         for line in connection.makefile():
-            if json.loads(line)["type"] == "stop":
+            if json.loads(line)["type"] == "stop" and plan.get("hears") != "signals":
                 stop.set()
 
     send(type="hello", version=plan.get("version", start["version"]), token=start["control_token"], rank=RANK,
@@ -69,6 +69,7 @@ def main():
     threading.Thread(target=listen, daemon=True).start()
     send(type="heartbeat", step=0, phase="starting")
     print(f"threads {os.environ['OMP_NUM_THREADS']} of rank {RANK}", flush=True)
+    print(f"session folder {os.environ.get('OMPI_MCA_orte_tmpdir_base')}", flush=True)
     # A child in a group of its own: what an attempt must not leave behind.
     child = subprocess.Popen(["sleep", "1000"], preexec_fn=os.setpgrp, stdout=subprocess.DEVNULL,
                              stderr=subprocess.DEVNULL)

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test fails by panicking, and says why it skips")]
 
+mod backends;
 mod commands;
 mod harness;
 mod shards;

@@ -117,8 +117,16 @@ impl Drop for Mpi {
     }
 }
 
+/// How long ending the others may take; where they cannot be reached, MPI would wait for ever.
+const ABORT_TIMEOUT: Duration = Duration::from_secs(10);
+
 /// Ends all ranks of the world with `code`, from any thread.
 pub fn abort_world(code: c_int) -> ! {
+    std::thread::spawn(move || {
+        std::thread::sleep(ABORT_TIMEOUT);
+        // SAFETY: it ends this process and runs nothing of it: handlers could wait for what the abort waits for.
+        unsafe { nix::libc::_exit(code) }
+    });
     // SAFETY: MPI_Abort may be called at any time between init and finalise; it is the one call that other threads
     // than MPI's own make, and nothing is done afterwards.
     unsafe {

@@ -1,0 +1,201 @@
+//! Ranks on many hosts: mpirun here, which starts a daemon on each over ssh, which starts the ranks.
+//!
+//! Before every attempt the hosts are asked whether they are there. At its end, each is asked to kill what is left: mpirun's
+//! daemons end by themselves when mpirun does, but not where they hang, and not at once where the network does. A host that
+//! cannot be reached then is cleared before ranks start on it again; until that, its ranks end by themselves, since they
+//! have lost the launcher.
+
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+use std::io;
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::sync::mpsc::Sender;
+
+use common::attempt::random_hex;
+use common::config::LaunchConfig;
+use common::config::hosts::Host;
+use nix::sys::signal::Signal;
+
+use super::process::{self, ProcessRanks};
+use super::remote::{COUNT_CORES, RemoteShell, is_this_machine, kill_script};
+use super::{AttemptStart, Backend, Placement, RankProgram, Ranks, address};
+use crate::cause::ProcessEnd;
+use crate::error::LaunchError;
+use crate::event::Event;
+use crate::plan::{HostAnswer, LaunchPlan, Marked, place};
+
+/// The hosts of a config.
+pub struct Mpirun {
+    launch: LaunchConfig,
+    mpirun: PathBuf,
+    program: RankProgram,
+    shell: RemoteShell,
+    /// What the marks of all attempts at this run begin with.
+    mark: String,
+    /// Hosts on which nothing of an earlier attempt can be left.
+    clear: Rc<RefCell<BTreeSet<String>>>,
+}
+
+impl Mpirun {
+    /// Ranks of `program` on the hosts of `launch`. Whatever has a mark that begins with `mark` is of this run, and is ended
+    /// before an attempt starts.
+    pub fn new(launch: &LaunchConfig, mpirun: PathBuf, program: RankProgram, mark: String) -> Self {
+        let (launch, shell) = (launch.clone(), RemoteShell::new(launch));
+        Mpirun { launch, mpirun, program, shell, mark, clear: Rc::default() }
+    }
+
+    /// The hosts as they are listed now; one may join a hostfile while a run goes on.
+    fn hosts(&self) -> Result<Vec<Host>, LaunchError> {
+        let path = &self.launch.hostfile;
+        let hosts = if path.is_empty() {
+            self.launch.hosts.iter().map(|host| Host::parse(host)).collect()
+        } else {
+            std::fs::read_to_string(path)
+                .map_err(|error| error.to_string())
+                .and_then(|text| Host::parse_hostfile(&text))
+        };
+        let hosts = hosts.map_err(|fault| LaunchError::Usage(format!("launch.hostfile {path}: {fault}")))?;
+        let mut names = BTreeSet::new();
+        match hosts.iter().find(|host| !names.insert(&host.name)) {
+            Some(twice) => Err(LaunchError::Usage(format!("host {} is listed twice; add its ranks up", twice.name))),
+            None if hosts.is_empty() => Err(LaunchError::Usage(format!("launch.hostfile {path} lists no host"))),
+            None => Ok(hosts),
+        }
+    }
+
+    fn plan(&self, placement: &Placement, mark: &str) -> LaunchPlan {
+        let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok()).collect();
+        let marked = Marked { mpirun: &self.mpirun, mark };
+        LaunchPlan::over_hosts(
+            &self.launch,
+            placement,
+            (&marked, &self.shell),
+            &names,
+            self.program.words(placement.threads_per_rank),
+        )
+    }
+
+    /// Ends what earlier attempts have left on the hosts of `placement`.
+    fn make_room(&self, placement: &Placement) -> Result<(), LaunchError> {
+        let mut clear = self.clear.borrow_mut();
+        let names = placement.hosts.iter().map(|on| on.host.as_str());
+        let hosts: Vec<&str> = names.filter(|host| !clear.contains(*host)).collect();
+        let answers = self.shell.run(&hosts, &kill_script(&self.mark, true));
+        for (host, answer) in hosts.iter().zip(answers) {
+            match answer.as_deref().map(str::trim) {
+                Ok("") => {
+                    clear.insert((*host).to_owned());
+                }
+                Ok(left) => {
+                    return Err(LaunchError::Hosts(format!(
+                        "processes of an earlier attempt do not die on {host}: {left}; see `ps` there"
+                    )));
+                }
+                Err(reason) => return Err(LaunchError::Hosts(format!("host {host} does not answer: {reason}"))),
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Backend for Mpirun {
+    fn render(&self) -> Result<String, LaunchError> {
+        let cores = super::cores();
+        let answers: Vec<HostAnswer> = self.hosts()?.into_iter().map(|host| (host, Ok(cores))).collect();
+        let placement = place(&self.launch, &answers)?;
+        Ok(self.plan(&placement, &format!("{}-NUMBER-RANDOM", self.mark)).to_string())
+    }
+
+    fn place(&self) -> Result<Placement, LaunchError> {
+        let hosts = self.hosts()?;
+        let names: Vec<&str> = hosts.iter().map(|host| host.name.as_str()).collect();
+        let cores = self.shell.run(&names, COUNT_CORES).into_iter().map(|answer| {
+            let printed = answer?;
+            printed
+                .trim()
+                .parse()
+                .map_err(|_| format!("its shell printed {printed:?}, expected the number of its cores"))
+        });
+        let answers: Vec<HostAnswer> = cores.collect::<Vec<_>>().into_iter().zip(hosts).map(|(c, h)| (h, c)).collect();
+        place(&self.launch, &answers)
+    }
+
+    fn control_address(&self, placement: &Placement) -> Result<IpAddr, LaunchError> {
+        address::choose(&self.launch, placement)
+    }
+
+    fn start(&self, start: &AttemptStart<'_>, events: &Sender<Event>) -> Result<Box<dyn Ranks>, LaunchError> {
+        self.make_room(start.placement)?;
+        let mark = format!("{}-{:04}-{}", self.mark, start.number, random_hex());
+        let plan = self.plan(start.placement, &mark);
+        let hosts: Vec<String> = start.placement.hosts.iter().map(|on| on.host.clone()).collect();
+        self.clear.borrow_mut().retain(|host| !hosts.contains(host));
+        let process = process::start(&plan, start.start_line, events)?;
+        let (shell, clear) = (self.shell.clone(), self.clear.clone());
+        Ok(Box::new(HostRanks { process, shell, mark, hosts, clear, is_over: false }))
+    }
+}
+
+/// mpirun, and what came from it on every host.
+struct HostRanks {
+    process: ProcessRanks,
+    shell: RemoteShell,
+    mark: String,
+    hosts: Vec<String>,
+    clear: Rc<RefCell<BTreeSet<String>>>,
+    is_over: bool,
+}
+
+impl HostRanks {
+    /// Kills what is left on the hosts, as far as they can be reached.
+    fn clear(&mut self) {
+        self.is_over = true;
+        // The session of this machine has been killed already.
+        let (here, others): (Vec<&str>, Vec<&str>) =
+            self.hosts.iter().map(String::as_str).partition(|host| is_this_machine(host));
+        let mut clear = self.clear.borrow_mut();
+        clear.extend(here.into_iter().map(str::to_owned));
+        for (host, answer) in others.iter().zip(self.shell.run(&others, &kill_script(&self.mark, false))) {
+            match answer.as_deref().map(str::trim) {
+                Ok("") => {
+                    clear.insert((*host).to_owned());
+                }
+                Ok(left) => tracing::warn!("processes do not die on host {host}: {left}; see `ps` there"),
+                Err(reason) => tracing::warn!(
+                    "host {host} cannot be reached ({reason}): ranks that are left there end by themselves when they have \
+                     lost the launcher for launch.stall_timeout_s"
+                ),
+            }
+        }
+    }
+}
+
+impl Ranks for HostRanks {
+    fn signal(&self, signal: Signal) {
+        self.process.signal(signal);
+    }
+
+    fn have_ended(&mut self) -> bool {
+        self.process.have_ended()
+    }
+
+    fn kill(&mut self) {
+        self.process.kill();
+    }
+
+    fn finish(&mut self) -> io::Result<ProcessEnd> {
+        let end = self.process.finish();
+        self.clear();
+        end
+    }
+}
+
+impl Drop for HostRanks {
+    fn drop(&mut self) {
+        if !self.is_over {
+            let _ = self.finish();
+        }
+    }
+}

@@ -1,0 +1,194 @@
+//! Short scripts on several hosts at once: who is there, and what an attempt has left behind.
+//!
+//! A script goes to the standard input of a `sh -s` on the host, so that no shell ever reads anything but what is written
+//! here, and every host has one deadline. This machine is asked without ssh, as mpirun does.
+
+use std::io::{self, Read, Write};
+use std::net::{ToSocketAddrs, UdpSocket};
+use std::os::fd::AsFd;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use common::attempt::host_name;
+use common::config::LaunchConfig;
+use common::parallel;
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+
+/// How long a host may take for a script.
+const DEADLINE: Duration = Duration::from_secs(15);
+/// Of these, how long ssh may take to connect.
+const CONNECT_TIMEOUT_S: u64 = 8;
+/// How often an answer is looked for.
+const TICK: Duration = Duration::from_millis(5);
+/// Hosts that are asked at once.
+const AT_ONCE: usize = 64;
+
+/// What a host that is there answers with: its hardware threads.
+pub const COUNT_CORES: &str = "nproc 2>/dev/null || getconf _NPROCESSORS_ONLN\n";
+
+/// How other hosts are reached.
+#[derive(Debug, Clone)]
+pub struct RemoteShell {
+    program: String,
+    arguments: Vec<String>,
+}
+
+impl RemoteShell {
+    /// As `launch` says.
+    pub fn new(launch: &LaunchConfig) -> Self {
+        let mut arguments = Vec::new();
+        if Path::new(&launch.remote_shell).file_name().is_some_and(|name| name == "ssh") {
+            // Nobody is there to type a password. What ssh thinks of host keys is its own affair.
+            arguments = ["-o", "BatchMode=yes", "-o"].map(str::to_owned).into();
+            arguments.push(format!("ConnectTimeout={CONNECT_TIMEOUT_S}"));
+        }
+        arguments.extend(launch.ssh_arguments.iter().cloned());
+        RemoteShell { program: launch.remote_shell.clone(), arguments }
+    }
+
+    /// The program.
+    pub fn program(&self) -> &str {
+        &self.program
+    }
+
+    /// Its arguments, before the host.
+    pub fn arguments(&self) -> &[String] {
+        &self.arguments
+    }
+
+    /// Runs `script` on all `hosts`, and returns what it printed on each, or why there is no answer.
+    pub fn run(&self, hosts: &[&str], script: &str) -> Vec<Result<String, String>> {
+        parallel::map(hosts, AT_ONCE, |host| self.run_on(host, script))
+    }
+
+    fn run_on(&self, host: &str, script: &str) -> Result<String, String> {
+        let mut command = if is_this_machine(host) {
+            Command::new("sh")
+        } else {
+            let mut command = Command::new(&self.program);
+            command.args(&self.arguments).args([host, "sh"]);
+            command
+        };
+        command.arg("-s").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        // A terminal's Ctrl-C is not meant for it.
+        command.process_group(0);
+        let child = command.spawn().map_err(|error| format!("cannot start {}: {error}", self.program))?;
+        answer(child, script)
+    }
+}
+
+/// Whether ranks on `host` run on this machine: it has this machine's name, or one of its addresses.
+pub fn is_this_machine(host: &str) -> bool {
+    let is_local = |address| UdpSocket::bind((address, 0)).is_ok();
+    host == host_name() || (host, 0).to_socket_addrs().is_ok_and(|mut found| found.any(|to| is_local(to.ip())))
+}
+
+/// A script that kills the processes with `mark`, removes what they shared, and says which do not die. With `prefix`, those
+/// with any mark that begins so.
+///
+/// Ranks have the mark in their environment, and mpirun and its daemons among their arguments, since both pass on what is
+/// set for all ("MCA parameters"). The pattern reaches grep by standard input, or it would find itself.
+pub fn kill_script(mark: &str, prefix: bool) -> String {
+    let pattern = if prefix { format!("^{mark}") } else { format!("^{mark}$") };
+    format!(
+        r#"
+marked() {{
+    {{
+        printf %s '{MARK_IN_ENVIRONMENT}{pattern_in_environment}' | grep -lza -f - /proc/[0-9]*/environ
+        printf %s '{pattern}' | grep -lza -f - /proc/[0-9]*/cmdline
+    }} 2>/dev/null | cut -d/ -f3 | sort -u
+}}
+for round in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
+    left=$(marked)
+    [ -z "$left" ] && exec rm -rf '{SESSION_FOLDER}{mark}'{any}
+    kill -KILL $left 2>/dev/null
+    sleep 0.1
+done
+echo $left
+"#,
+        pattern_in_environment = &pattern[1..],
+        any = if prefix { "*" } else { "" },
+    )
+}
+
+/// With the mark behind it, the folder of what processes of an attempt share on a host.
+pub const SESSION_FOLDER: &str = "/dev/shm/convoy-";
+
+/// The parameter by which the processes of an attempt are known.
+pub const MARK_PARAMETER: &str = "convoy_attempt";
+const MARK_IN_ENVIRONMENT: &str = "^OMPI_MCA_convoy_attempt=";
+
+/// Gives `child` the script, and waits for its end.
+fn answer(mut child: Child, script: &str) -> Result<String, String> {
+    let deadline = Instant::now() + DEADLINE;
+    if let Some(mut stdin) = child.stdin.take() {
+        // A shell that has ended already says why by itself.
+        let _ = stdin.write_all(script.as_bytes());
+    }
+    let status = loop {
+        match child.try_wait() {
+            Ok(Some(status)) => break status,
+            Ok(None) if Instant::now() < deadline => std::thread::sleep(TICK),
+            Ok(None) => {
+                let _ = child.kill();
+                let _ = child.wait();
+                return Err(format!("no answer in {} s", DEADLINE.as_secs()));
+            }
+            Err(error) => return Err(error.to_string()),
+        }
+    };
+    let stdout = child.stdout.take().map(available).unwrap_or_default();
+    if status.success() {
+        return Ok(stdout);
+    }
+    let stderr = child.stderr.take().map(available).unwrap_or_default();
+    let reason = stderr.lines().map(str::trim).rfind(|line| !line.is_empty());
+    Err(reason.map_or_else(|| format!("the remote shell ended with {status}"), str::to_owned))
+}
+
+/// What is in a pipe. Not to its end: a connection that ssh keeps for later holds it open.
+fn available(mut pipe: impl Read + AsFd) -> String {
+    let mut bytes = Vec::new();
+    let result = fcntl(&pipe, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).map_err(io::Error::from);
+    // Reading ends with an error where nothing more is there, and keeps what was.
+    let _ = result.and_then(|_| pipe.read_to_end(&mut bytes));
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::process::ExitStatusExt;
+
+    fn shell(program: &str) -> RemoteShell {
+        RemoteShell { program: program.into(), arguments: Vec::new() }
+    }
+
+    #[test]
+    fn this_machine_answers_and_another_says_why_not() {
+        let answers = shell("/nonexistent/ssh").run(&["127.0.0.1", "192.0.2.1"], "echo $((40 + 2))\n");
+        assert_eq!(answers[0].as_deref(), Ok("42\n"));
+        assert!(answers[1].as_ref().unwrap_err().starts_with("cannot start /nonexistent/ssh"), "{answers:?}");
+        let failed = shell("sh").run(&["127.0.0.1"], "echo early >&2; echo why >&2; exit 3\n");
+        assert_eq!(failed[0].as_ref().unwrap_err(), "why");
+        assert!(is_this_machine(&host_name()) && is_this_machine("localhost") && !is_this_machine("192.0.2.1"));
+    }
+
+    #[test]
+    fn marked_processes_are_killed_and_no_others() {
+        let mark = |n: u32| format!("mark-of-a-test-{}-{n}", std::process::id());
+        let sleeper =
+            |mark: &str| Command::new("sleep").arg("1000").env("OMPI_MCA_convoy_attempt", mark).spawn().unwrap();
+        let (mut one, mut other) = (sleeper(&mark(1)), sleeper(&mark(12)));
+        let mut daemon = Command::new("sh").args(["-c", "read line", &mark(1)]).stdin(Stdio::piped()).spawn().unwrap();
+        let run = |script: String| shell("ssh").run(&["127.0.0.1"], &script).remove(0).unwrap();
+        assert_eq!(run(kill_script(&mark(1), false)), "");
+        assert_eq!(one.wait().unwrap().signal(), Some(9));
+        assert_eq!(daemon.wait().unwrap().signal(), Some(9));
+        assert!(other.try_wait().unwrap().is_none());
+        assert_eq!(run(kill_script(&mark(1), true)), "");
+        assert_eq!(other.wait().unwrap().signal(), Some(9));
+    }
+}

@@ -1,0 +1,189 @@
+//! What holds for every backend: one suite, run over each with real processes and a fake worker in the worker's place.
+//!
+//! The hosts of `mpirun` are this machine under other names, which a script in ssh's place reaches, with as little
+//! environment as sshd would give; `tests/tests/hosts.rs` has hosts of their own and a real sshd.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+
+use super::harness::{Rig, can_run};
+use nix::sys::signal::Signal;
+use serde_json::json;
+
+/// Runs its command here, whatever the host: `agent HOST COMMAND...`, as ssh would with a shell there.
+const AGENT: &str = "#!/bin/sh\nhost=$1; shift\n\
+                     case $host in gone*) echo \"connect to host $host: No route to host\" >&2; exit 255;; esac\n\
+                     exec env -i PATH=\"$PATH\" HOME=\"$HOME\" REACHED=$host sh -c \"$*\"\n";
+
+/// A way to start two ranks.
+struct Way {
+    name: &'static str,
+    flags: Vec<String>,
+    // Holds the agent.
+    _folder: tempfile::TempDir,
+}
+
+impl Way {
+    fn rig(&self, plan: &str, more: &[&str]) -> Rig {
+        println!("backend {}", self.name);
+        Rig::new(plan, &self.flags.iter().map(String::as_str).chain(more.iter().copied()).collect::<Vec<_>>())
+    }
+}
+
+/// All ways that can be gone here.
+fn ways() -> Vec<Way> {
+    if !can_run(&["python3", "mpirun"]) {
+        return Vec::new();
+    }
+    vec![local(), mpirun(&["node-a:1", "node-b:1"])]
+}
+
+fn local() -> Way {
+    Way { name: "local", flags: vec!["--ranks".into(), "2".into()], _folder: tempfile::tempdir().unwrap() }
+}
+
+fn mpirun(hosts: &[&str]) -> Way {
+    let folder = tempfile::tempdir().unwrap();
+    let agent = folder.path().join("agent");
+    fs::write(&agent, AGENT).unwrap();
+    fs::set_permissions(&agent, fs::Permissions::from_mode(0o755)).unwrap();
+    let sets = [
+        format!("launch.remote_shell={:?}", agent.to_str().unwrap()),
+        "launch.forward_environment=[\"FAKE_PLAN\", \"FAKE_FOLDER\"]".to_owned(),
+        "launch.control_address=\"127.0.0.1\"".to_owned(),
+    ];
+    let mut flags: Vec<String> = ["--backend", "mpirun", "--hosts", &hosts.join(",")].map(str::to_owned).into();
+    flags.extend(sets.into_iter().flat_map(|set| ["--set".to_owned(), set]));
+    Way { name: "mpirun", flags, _folder: folder }
+}
+
+/// No folder of `/dev/shm` that this process's launchers have made may be left; others' tests run meanwhile.
+fn assert_no_session_folder(rig: &Rig) {
+    for log in rig.names("logs/attempt-0001").iter().filter(|name| name.starts_with("rank-")) {
+        let text = fs::read_to_string(rig.run("logs/attempt-0001").join(log)).unwrap();
+        let folders: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("session folder ")).collect();
+        assert_eq!(folders.len(), 1, "{text}");
+        assert!(!std::path::Path::new(folders[0]).exists(), "{} is left", folders[0]);
+    }
+}
+
+#[test]
+fn output_is_its_ranks_and_nothing_is_left() {
+    for way in ways() {
+        let rig = way.rig(r#"[{"do": "finish"}]"#, &[]);
+        let ended = rig.train();
+        assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+        assert_eq!(rig.names("logs/attempt-0001"), ["rank-0.log", "rank-1.log"]);
+        for rank in 0..2 {
+            let log = fs::read_to_string(rig.run(&format!("logs/attempt-0001/rank-{rank}.log"))).unwrap();
+            assert!(log.contains(&format!(" of rank {rank}\n")), "{log}");
+        }
+        assert_no_session_folder(&rig);
+        let claim: serde_json::Value =
+            serde_json::from_slice(&fs::read(rig.run("attempts/0001.json")).unwrap()).unwrap();
+        assert_eq!(claim["ranks"], json!(2));
+    }
+}
+
+#[test]
+fn exit_codes_and_their_ranks_come_through() {
+    for way in ways() {
+        let rig = way.rig(r#"[{"do": "exit", "rank": 1, "at": 2, "code": 3, "name": "data"}]"#, &[]);
+        let ended = rig.train();
+        assert_eq!(ended.code, Some(3), "{}", ended.stderr);
+        assert!(ended.stderr.contains("rank 1 failed (exit 3: data missing"), "{}", ended.stderr);
+        let rig = way.rig(r#"[{"do": "mute_exit", "rank": 1, "at": 2, "code": 5}]"#, &[]);
+        let ended = rig.train();
+        assert_eq!(ended.code, Some(5), "{}", ended.stderr);
+        assert_no_session_folder(&rig);
+    }
+}
+
+#[test]
+fn a_signal_reaches_every_rank() {
+    for way in ways() {
+        // The ranks do not listen to their connections.
+        let rig = way.rig(r#"[{"do": "wait", "hears": "signals"}]"#, &[]);
+        let mut running = rig.start();
+        running.wait_for("step      3/6");
+        running.signal(Signal::SIGTERM);
+        let ended = running.wait();
+        assert_eq!(ended.code, Some(75), "{}", ended.stderr);
+        rig.assert_nothing_is_left();
+        assert_no_session_folder(&rig);
+    }
+}
+
+#[test]
+fn a_kill_leaves_nothing() {
+    for way in ways() {
+        let rig = way.rig(r#"[{"do": "deaf", "at": 2}]"#, &["--set", "launch.grace_s=1"]);
+        let mut running = rig.start();
+        running.wait_for("step      2/6");
+        running.signal(Signal::SIGINT);
+        let ended = running.wait();
+        assert_eq!(ended.code, Some(4), "{}", ended.stderr);
+        rig.assert_nothing_is_left();
+        assert_no_session_folder(&rig);
+    }
+}
+
+#[test]
+fn a_killed_rank_is_restarted_everywhere() {
+    for way in ways() {
+        let rig = way.rig(r#"[{"do": "kill", "rank": 1, "at": 2}, {"do": "finish"}]"#, &[]);
+        let ended = rig.train();
+        assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+        assert!(ended.stderr.contains("rank lost: rank 1"), "{}", ended.stderr);
+        assert_eq!(rig.claims(), ["0001.json", "0002.json"]);
+        assert_no_session_folder(&rig);
+    }
+}
+
+#[test]
+fn what_is_rendered_is_what_would_be_run() {
+    for way in ways() {
+        let rig = way.rig("[]", &[]);
+        let mut launcher = rig.launcher();
+        let output = launcher.args(["render", "--config", "run.toml"]).args(&way.flags);
+        let output = output.env("AWS_SECRET_ACCESS_KEY", "hush").output().unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        assert!(text.contains("mpirun -n 2 --tag-output") && text.ends_with("train --from-launcher\n"), "{text}");
+        assert!(!text.contains("hush"), "{text}");
+        assert_eq!(text.contains("-x AWS_SECRET_ACCESS_KEY"), way.name == "mpirun", "{text}");
+    }
+}
+
+#[test]
+fn a_host_that_does_not_answer_is_left_out_where_fewer_ranks_may_start() {
+    if !can_run(&["python3", "mpirun"]) {
+        return;
+    }
+    let hosts = mpirun(&["node-a:1", "gone-b:1", "node-c:1"]);
+    let rig = hosts.rig(r#"[{"do": "finish"}]"#, &["--set", "launch.min_ranks=2"]);
+    let ended = rig.train();
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    let said = "host gone-b is left out of this attempt: connect to host gone-b: No route to host";
+    assert!(ended.stderr.contains(said) && ended.stderr.contains("2 ranks on 2 hosts"), "{}", ended.stderr);
+    assert_eq!(rig.kinds(1), ["attempt_started", "host_left_out", "attempt_ended"]);
+    assert_eq!(rig.events(1)[0]["hosts"], json!([["node-a", 1], ["node-c", 1]]));
+
+    let rig = hosts.rig(r#"[{"do": "finish"}]"#, &["--set", "launch.max_restarts=1"]);
+    let ended = rig.train();
+    assert_eq!(ended.code, Some(4), "{}", ended.stderr);
+    assert!(ended.stderr.contains("have room for 2 ranks, at least 3 are needed"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("giving up after 1 restarts"), "{}", ended.stderr);
+    assert!(!rig.run("attempts").exists(), "no attempt was claimed");
+}
+
+#[test]
+fn a_spare_takes_the_place_of_a_host_that_does_not_answer() {
+    if !can_run(&["python3", "mpirun"]) {
+        return;
+    }
+    let hosts = mpirun(&["gone-a:1", "node-b:1", "node-c:1", "node-d:1"]);
+    let rig = hosts.rig(r#"[{"do": "finish"}]"#, &["--ranks", "2"]);
+    let ended = rig.train();
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    assert_eq!(rig.events(1)[0]["hosts"], json!([["node-b", 1], ["node-c", 1]]));
+}
