@@ -32,7 +32,7 @@ pub struct Restored {
     pub skipped: Vec<String>,
 }
 
-/// Puts weights and moments of the newest checkpoint of the run folder `run` that verifies into `state`; leaves it alone where there is
+/// Puts weights, moments and the count of updates of the newest checkpoint of the run folder `run` that verifies into `state`; leaves it alone where there is
 /// none. All ranks must call this together.
 pub fn restore_newest(
     state: &mut TrainState,
@@ -52,6 +52,8 @@ pub fn restore_newest(
         };
         match (first_fault(fault, ranks)?, read) {
             (None, Ok((manifest, parts))) => {
+                // First, since weights of less precision depend on it.
+                state.optimizer.set_updates(manifest.updates);
                 parts.share(state, ranks)?;
                 return Ok(Some(Restored { name, manifest, skipped: search.into_faults() }));
             }
@@ -218,4 +220,101 @@ fn gather(flat: &Tensor, chunks: &Buckets, ranks: &dyn Collectives) -> Result<()
     };
     let pending: Vec<_> = chunks.ranges().iter().enumerate().map(start).collect();
     pending.into_iter().try_for_each(|pending| pending.wait())
+}
+
+#[cfg(test)]
+mod tests {
+    use common::config::{RawConfig, RunConfig, StorageConfig};
+    use common::topology::{Rank, WorldSize};
+
+    use super::*;
+    use crate::checkpoint::{ManifestHeader, commit, folder_of, new_name, write_rank};
+    use crate::collectives::single::Single;
+    use crate::train::snapshot::Snapshots;
+
+    fn config(overrides: &[&str]) -> RunConfig {
+        let text = "[run]\noutput = \"memory://x\"\n[data]\ntrain = [{ url = \"memory://x\" }]\n\
+                    [model]\nlayers = 2\nwidth = 32\nheads = 2\ncontext_tokens = 16\nvocabulary = 101\n\
+                    [batch]\nglobal_sequences = 2\nmicro_sequences = 2\nsequence_tokens = 16\n\
+                    [optimizer]\npeak_learning_rate = 1e-2\nwarmup_steps = 1\n[train]\nmax_steps = 10\n";
+        let overrides: Vec<_> = overrides.iter().map(|given| (*given).to_owned()).collect();
+        RawConfig::parse("of the test", text, &overrides).unwrap().run().unwrap()
+    }
+
+    fn fresh(config: &RunConfig) -> TrainState {
+        TrainState::initialise(config, Device::Cpu, Rank::ZERO, WorldSize::ONE).unwrap()
+    }
+
+    fn train(state: &mut TrainState, steps: u64) {
+        let ranks = Single::default();
+        for step in 0..steps {
+            let tokens = (0..2 * 17).map(|i| ((i * i + step as i32) * 7) % 101).collect::<Vec<i32>>();
+            let accumulated = state.accumulate_on(&ranks, 1, |_| Ok((tokens.clone(), 2))).unwrap();
+            state.update(&ranks, accumulated).unwrap();
+        }
+    }
+
+    /// Saves `state` into a run folder of its own.
+    fn saved(state: &mut TrainState, config: &RunConfig, run: &str) -> Folder {
+        let run = Folder::open(&format!("memory://restore-{run}/run"), &StorageConfig::default()).unwrap();
+        let (name, snapshot) = (new_name(state.step, 1), Snapshots::default().take(state, &Single::default()).unwrap());
+        let header = ManifestHeader {
+            name: name.clone(),
+            sequences_consumed: state.consumed,
+            updates: state.optimizer.updates(),
+            grad_norms: Vec::new(),
+            skipped_in_a_row: 0,
+            changes: Vec::new(),
+            world_size: WorldSize::ONE,
+            tokenizer_hash: String::new(),
+            data_sequences: 1,
+            data_order: 2,
+            config: config.to_toml(),
+            model: config.model.clone(),
+        };
+        let folder = folder_of(&run, &name);
+        let written = write_rank(&folder, snapshot, 0).unwrap();
+        commit(&folder, header, vec![written]).unwrap();
+        run
+    }
+
+    fn restored(run: &Folder, config: &RunConfig) -> TrainState {
+        let mut state = fresh(config);
+        restore_newest(&mut state, run, OnCorrupt::Stop, &Single::default()).unwrap().unwrap();
+        state
+    }
+
+    /// The bits of the model's weights, of the float32 weights, and of the moments.
+    fn bits(state: &TrainState) -> [Vec<i64>; 2] {
+        let of = |t: &Tensor, kind| Vec::<i64>::try_from(t.contiguous().view_dtype(kind).to_kind(Kind::Int64)).unwrap();
+        let whole = if state.model.flat.kind() == Kind::Float { Kind::Int } else { Kind::Int16 };
+        let parts = state.optimizer.parts(&state.model.layout).into_iter();
+        let owned = parts.flat_map(|part| [part.master, part.exp_avg, part.exp_avg_sq].map(|t| of(&t, Kind::Int)));
+        [of(&state.model.flat, whole), owned.flatten().collect()]
+    }
+
+    #[test]
+    fn weights_that_were_rounded_by_chance_come_back_as_they_were() {
+        let config = config(&["train.precision=bfloat16", "train.stochastic_rounding=true"]);
+        let mut state = fresh(&config);
+        for steps in [0, 1, 3] {
+            train(&mut state, steps);
+            let run = saved(&mut state, &config, &format!("rounded-{steps}"));
+            assert!(bits(&restored(&run, &config)) == bits(&state), "after {} steps", state.step);
+        }
+        let nearest = state.optimizer.master(0).unwrap().to_kind(Kind::BFloat16);
+        assert!(nearest != state.model.flat.narrow(0, 0, nearest.numel() as i64), "nothing was rounded by chance");
+    }
+
+    #[test]
+    fn float32_weights_come_through_a_time_in_bfloat16() {
+        let (full, half) = (config(&[]), config(&["train.precision=bfloat16"]));
+        let mut state = fresh(&full);
+        train(&mut state, 3);
+        let [_, expected] = bits(&state);
+        let mut in_half = restored(&saved(&mut state, &full, "full"), &half);
+        assert!(in_half.model.flat.kind() == Kind::BFloat16 && bits(&in_half)[1] == expected);
+        let again = restored(&saved(&mut in_half, &half, "half"), &full);
+        assert!(bits(&again) == bits(&state));
+    }
 }

@@ -140,7 +140,6 @@ impl<'a> Saver<'a> {
         state.skipped_in_a_row = manifest.skipped_in_a_row;
         state.step = name.step;
         state.consumed = manifest.sequences_consumed;
-        state.optimizer.set_updates(manifest.updates);
         self.saved_step = Some(name.step);
         observer.begin_at(state.step, state.tokens());
         observer.notice(format!("resumed from {name}, saved by {} ranks", manifest.world_size));
