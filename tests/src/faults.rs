@@ -89,6 +89,8 @@ struct State {
     plan: Plan,
     burst_left: u64,
     expired_key: Option<String>,
+    /// A key that is going to expire, and what the line contains of the last request that it is good for.
+    expires_after: Option<(String, String)>,
     refused: u64,
     requests: Vec<String>,
     in_flight: usize,
@@ -138,6 +140,11 @@ impl Faults {
     /// From now on requests that are signed with access key `key` are answered with 400 ExpiredToken.
     pub fn expire(&self, key: &str) {
         self.state().expired_key = Some(key.to_owned());
+    }
+
+    /// The same once a request has come whose line contains `at`, which is still answered: in the middle of what it is part of.
+    pub fn expire_after(&self, key: &str, at: &str) {
+        self.state().expires_after = Some((key.to_owned(), at.to_owned()));
     }
 
     /// How often a fault has been met.
@@ -192,9 +199,13 @@ impl State {
         let header = |name| request.headers().get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
         let line = format!("{} {} {}", request.method(), request.uri(), header(RANGE)).trim().to_owned();
         let is_meant = line.contains(&self.plan.only) && !(self.plan.once && self.requests.contains(&line));
+        let signs = |key: &String| header(AUTHORIZATION).contains(&format!("Credential={key}/"));
+        let refuses = self.expired_key.as_ref().is_some_and(signs);
+        if let Some((key, _)) = self.expires_after.take_if(|(_, at)| line.contains(at.as_str())) {
+            self.expired_key = Some(key);
+        }
         self.requests.push(line);
-        let signed = header(AUTHORIZATION);
-        if self.expired_key.as_ref().is_some_and(|key| signed.contains(&format!("Credential={key}/"))) {
+        if refuses {
             self.refused += 1;
             return None;
         }

@@ -8,6 +8,7 @@
 //! - [`credentials`]: a service that gives keys for it.
 //! - [`servers`]: other people's stores as processes: moto, Azurite, fake-gcs-server, a web server.
 //! - [`faults`]: what that server does wrong on purpose; [`link`]: how slowly.
+//! - [`store`]: such a server as the store of one test, which may be away for a while.
 //! - [`storage_conformance`]: what every store must do.
 //!
 //! Functions here panic where they cannot do their part, with what to do about it: that fails the test, as it should.
@@ -25,4 +26,5 @@ pub mod s3;
 pub mod scratch;
 pub mod servers;
 pub mod storage_conformance;
+pub mod store;
 pub mod training;

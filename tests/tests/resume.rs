@@ -92,6 +92,21 @@ fn stops_and_goes_on(command: fn(u32, &Path) -> Command, moment: &str, signal: S
     assert_eq!(losses(&scratch.url("run")), *NEVER_INTERRUPTED);
 }
 
+/// Weights that are rounded by chance are rounded as they would have been.
+#[test]
+fn a_run_in_bfloat16_is_stopped_and_goes_on() {
+    let _turn = turn();
+    let chance = ["train.precision=bfloat16", "train.stochastic_rounding=true", "optimizer.decay_steps=40"];
+    for zero in ["parallel.zero=0", "parallel.zero=1"] {
+        let scratch = Scratch::new();
+        let config = |name: &str, steps| scratch.config(name, &[&chance[..], &NO_SAVES, &[zero, steps]].concat());
+        run(by_mpirun(2, &config("whole", "train.max_steps=8")), ExitCode::Done, &[]);
+        run(by_mpirun(2, &config("run", "train.max_steps=4")), ExitCode::Done, &[]);
+        run(by_mpirun(2, &config("run", "train.max_steps=8")), ExitCode::Done, &["resumed from step-00000004"]);
+        assert_eq!(losses(&scratch.url("run")), losses(&scratch.url("whole")), "{zero}");
+    }
+}
+
 #[test]
 fn a_rank_that_hangs_is_noticed_by_the_others() {
     let _turn = turn();

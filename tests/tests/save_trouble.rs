@@ -5,16 +5,15 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::process::Command;
 use std::sync::LazyLock;
-use std::time::Duration;
 
 use common::checkpoint_store;
+use common::storage::Folder;
 use common::worker_contract::ExitCode;
-use tests::faults::{Fault, Faults, Plan};
+use tests::faults::{Fault, Plan};
 use tests::process::Running;
-use tests::s3::Server;
 use tests::scratch::{Scratch, losses};
+use tests::store::Store;
 use tests::training::{DEADLINE, by_launcher, by_mpirun, ended, run, slowly, turn};
 
 const SHORT: [&str; 2] = ["train.max_steps=24", "evaluation.every_steps=0"];
@@ -26,49 +25,30 @@ static UNDISTURBED: LazyLock<BTreeMap<u64, f64>> = LazyLock::new(|| {
     losses(&scratch.url("whole"))
 });
 
-/// A run whose folder is in a store on which things go wrong; its data are on the disk.
-struct Store {
-    scratch: Scratch,
-    server: Option<Server>,
-    port: u16,
+/// A store whose runs have their data on the disk.
+fn store() -> Store {
+    Store::over(Scratch::new())
 }
 
-impl Store {
-    fn new() -> Self {
-        let scratch = Scratch::new();
-        let server = Server::start(scratch.path(), &["runs"]);
-        Store { port: server.port(), server: Some(server), scratch }
-    }
+/// The config of the run `run` in `store`.
+fn config(store: &Store, overrides: &[&str]) -> PathBuf {
+    let in_store = ["run.output=s3://runs/run", "storage.backoff_max_ms=200"];
+    store.scratch.config("run", &[&SHORT[..], &in_store, overrides].concat())
+}
 
-    fn faults(&self) -> &Faults {
-        self.server.as_ref().unwrap().faults()
-    }
+/// The losses of the run in `store`.
+fn losses_in(store: &Store) -> BTreeMap<u64, f64> {
+    losses(&store.scratch.url("runs/run"))
+}
 
-    /// From now on every request whose line contains `only` meets `fault`.
-    fn meets(&self, fault: Fault, only: &str, silence_ms: u64) {
-        let silence = Duration::from_millis(silence_ms);
-        self.faults().follow(Plan { rate: 1.0, kinds: vec![fault], silence, only: only.into(), ..Plan::default() });
-    }
+/// Steps of the checkpoints that count in the run folder at `url`.
+fn steps(folder: &Folder) -> Vec<u64> {
+    let found = checkpoint_store::list(folder).unwrap();
+    found.iter().filter(|found| found.counts()).map(|found| found.name.step).collect()
+}
 
-    fn config(&self, overrides: &[&str]) -> PathBuf {
-        let store = ["run.output=s3://runs/run", "storage.backoff_max_ms=200"];
-        self.scratch.config("run", &[&SHORT[..], &store, overrides].concat())
-    }
-
-    fn environment(&self, mut command: Command) -> Command {
-        command.envs(self.server.as_ref().unwrap().environment());
-        command
-    }
-
-    fn losses(&self) -> BTreeMap<u64, f64> {
-        losses(&self.scratch.url("runs/run"))
-    }
-
-    /// Steps of the checkpoints that count.
-    fn steps(&self) -> Vec<u64> {
-        let found = checkpoint_store::list(&self.scratch.folder("runs/run")).unwrap();
-        found.iter().filter(|found| found.counts()).map(|found| found.name.step).collect()
-    }
+fn steps_in(store: &Store) -> Vec<u64> {
+    steps(&store.scratch.folder("runs/run"))
 }
 
 #[test]
@@ -94,58 +74,58 @@ fn a_save_that_takes_too_long_is_waited_for_or_the_next_is_left_out() {
         ("skip", "no save, since the one before is still under way", 2),
         ("wait", "waiting for the save before, which is still under way", 8),
     ] {
-        let store = Store::new();
+        let store = store();
         store.meets(Fault::Silence, "PUT /runs/run/checkpoints/", 500);
         let when_busy = format!("checkpoint.when_busy={when_busy}");
-        let config = store.config(&["checkpoint.every_steps=3", "checkpoint.keep_last=0", &when_busy]);
+        let config = config(&store, &["checkpoint.every_steps=3", "checkpoint.keep_last=0", &when_busy]);
         run(store.environment(by_mpirun(2, &config)), ExitCode::Done, &[words]);
-        let steps = store.steps();
+        let steps = steps_in(&store);
         assert!(steps.len() >= at_least && (at_least == 8 || steps.len() < 8), "{when_busy}: {steps:?}");
-        assert_eq!(store.losses(), *UNDISTURBED);
+        assert_eq!(losses_in(&store), *UNDISTURBED);
     }
 }
 
 #[test]
 fn the_upload_of_one_rank_fails() {
     let _turn = turn();
-    let store = Store::new();
+    let store = store();
     store.meets(Fault::InternalError, "optimizer-00002-of-00002", 0);
-    let config = store.config(&["checkpoint.every_steps=4", "checkpoint.max_failures=30", "storage.deadline_s=1"]);
+    let config = config(&store, &["checkpoint.every_steps=4", "checkpoint.max_failures=30", "storage.deadline_s=1"]);
     let mut running = Running::start(slowly(store.environment(by_mpirun(2, &config))));
     running.wait_for("failed: rank 1: ", DEADLINE);
-    assert_eq!(store.steps(), [0; 0], "nothing is committed without it");
+    assert_eq!(steps_in(&store), [0; 0], "nothing is committed without it");
     store.faults().follow(Plan::default());
     let words = ["optimizer-00002-of-00002.safetensors: storage did not do it within", "the run goes on"];
     ended(running, ExitCode::Done, &words);
-    assert_eq!(store.losses(), *UNDISTURBED);
-    assert_eq!(store.steps().last(), Some(&24));
+    assert_eq!(losses_in(&store), *UNDISTURBED);
+    assert_eq!(steps_in(&store).last(), Some(&24));
 }
 
 #[test]
 fn failures_in_a_row_end_the_run() {
     let _turn = turn();
-    let store = Store::new();
+    let store = store();
     store.meets(Fault::InternalError, "PUT /runs/run/checkpoints/", 0);
     let settings =
         ["checkpoint.every_steps=4", "checkpoint.max_failures=2", "storage.deadline_s=1", "launch.max_restarts=0"];
     let words = ["the save of step-00000004", "the run goes on", "attempt 1 ended: rank ", " failed (exit 6"];
-    let text = run(slowly(store.environment(by_launcher(2, &store.config(&settings)))), ExitCode::Storage, &words);
+    let text = run(slowly(store.environment(by_launcher(2, &config(&store, &settings)))), ExitCode::Storage, &words);
     assert_eq!(text.matches("the run goes on").count(), 1, "{text}");
 }
 
 #[test]
 fn the_store_is_away_for_a_while() {
     let _turn = turn();
-    let mut store = Store::new();
-    let mut command = slowly(store.environment(by_mpirun(2, &store.config(&["checkpoint.every_steps=4"]))));
+    let mut store = store();
+    let mut command = slowly(store.environment(by_mpirun(2, &config(&store, &["checkpoint.every_steps=4"]))));
     command.env("RUST_LOG", "info,common::storage=debug");
     let mut running = Running::start(command);
     running.wait_for("committed ", DEADLINE);
-    drop(store.server.take());
+    store.goes_away();
     // Each of some tries has failed.
     running.wait_for(": attempt 5: ", DEADLINE);
-    store.server = Some(Server::start_on(store.port, store.scratch.path(), &[]).unwrap());
+    store.comes_back();
     let text = ended(running, ExitCode::Done, &["committed s3://runs/run/checkpoints/step-00000024"]);
     assert!(!text.contains(" failed: rank "), "{text}");
-    assert_eq!(store.losses(), *UNDISTURBED);
+    assert_eq!(losses_in(&store), *UNDISTURBED);
 }

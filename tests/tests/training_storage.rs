@@ -8,14 +8,14 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::LazyLock;
-use std::time::Duration;
 
 use common::worker_contract::ExitCode;
 use tests::credentials::CredentialService;
-use tests::faults::{Fault, Faults, Plan};
+use tests::faults::{Fault, Plan};
 use tests::process::Running;
-use tests::s3::{ACCESS_KEY, OTHER_ACCESS_KEY, Server};
+use tests::s3::{ACCESS_KEY, OTHER_ACCESS_KEY};
 use tests::scratch::{Scratch, losses};
+use tests::store::Store;
 use tests::training::{DEADLINE, by_launcher, by_mpirun, ended, run, turn};
 
 /// Shards of one sequence each, so that the 320 sequences of a run are 320 reads, most of them late.
@@ -36,58 +36,35 @@ static UNDISTURBED: LazyLock<BTreeMap<u64, f64>> = LazyLock::new(|| {
     losses
 });
 
-/// A store with the shards, in the bucket `many`. Behind it is the scratch's folder.
-struct Store {
-    scratch: Scratch,
-    server: Option<Server>,
-    port: u16,
+/// A store with the shards, in the bucket `many`.
+fn store() -> Store {
+    let scratch = Scratch::new();
+    scratch.add_data_set("many", SHARDS, SHARD_TOKENS);
+    Store::over(scratch)
 }
 
-impl Store {
-    fn new() -> Self {
-        let scratch = Scratch::new();
-        scratch.add_data_set("many", SHARDS, SHARD_TOKENS);
-        let server = Server::start(scratch.path(), &["runs"]);
-        Store { port: server.port(), server: Some(server), scratch }
-    }
+/// From now on every read of a shard takes a while, so that the run is not over before something has happened to it.
+fn is_slow(store: &Store) {
+    store.meets(Fault::Silence, "GET /many/shard-", 100);
+}
 
-    fn faults(&self) -> &Faults {
-        self.server.as_ref().unwrap().faults()
-    }
+fn config(store: &Store, overrides: &[&str]) -> PathBuf {
+    let patience = ["storage.request_timeout_s=2", "storage.stall_timeout_s=1", "storage.backoff_max_ms=200"];
+    let data = "data.train=[{ url = \"s3://many\" }]";
+    store.scratch.config("run", &[&[data], &patience[..], overrides].concat())
+}
 
-    /// From now on every read of a shard takes a while, so that the run is not over before something has happened to it.
-    fn is_slow(&self) {
-        let (kinds, silence) = (vec![Fault::Silence], Duration::from_millis(100));
-        self.faults().follow(Plan { rate: 1.0, kinds, silence, only: "GET /many/shard-".into(), ..Plan::default() });
-    }
+/// The shards that no rank has asked for yet.
+fn unread(store: &Store) -> Vec<PathBuf> {
+    let requests = store.faults().requests();
+    let names = (0..SHARDS).map(|i| format!("shard-{i:06}.bin"));
+    let unread = names.filter(|name| !requests.iter().any(|request| request.contains(name.as_str())));
+    unread.map(|name| store.scratch.path().join("many").join(name)).collect()
+}
 
-    /// Answers again, after it has been away.
-    fn starts(&mut self) {
-        self.server = Some(Server::start_on(self.port, self.scratch.path(), &[]).unwrap());
-    }
-
-    fn config(&self, overrides: &[&str]) -> PathBuf {
-        let patience = ["storage.request_timeout_s=2", "storage.stall_timeout_s=1", "storage.backoff_max_ms=200"];
-        let data = "data.train=[{ url = \"s3://many\" }]";
-        self.scratch.config("run", &[&[data], &patience[..], overrides].concat())
-    }
-
-    fn environment(&self, mut command: Command) -> Command {
-        command.envs(self.server.as_ref().unwrap().environment());
-        command
-    }
-
-    /// The shards that no rank has asked for yet.
-    fn unread(&self) -> Vec<PathBuf> {
-        let requests = self.faults().requests();
-        let names = (0..SHARDS).map(|i| format!("shard-{i:06}.bin"));
-        let unread = names.filter(|name| !requests.iter().any(|request| request.contains(name.as_str())));
-        unread.map(|name| self.scratch.path().join("many").join(name)).collect()
-    }
-
-    fn losses(&self) -> BTreeMap<u64, f64> {
-        losses(&self.scratch.url("run"))
-    }
+/// The losses of the run on the disk.
+fn losses_of(store: &Store) -> BTreeMap<u64, f64> {
+    losses(&store.scratch.url("run"))
 }
 
 #[test]
@@ -112,12 +89,12 @@ fn a_shard_that_is_damaged_in_the_middle_of_a_run() {
 /// `words`; when they are whole again it goes on from a checkpoint, as if nothing had been.
 fn loses_data(command: fn(u32, &Path) -> Command, damage: impl Fn(&Path), words: &[&str]) {
     let _turn = turn();
-    let store = Store::new();
-    store.is_slow();
-    let config = store.config(&[NO_CACHE, "checkpoint.every_steps=2"]);
+    let store = store();
+    is_slow(&store);
+    let config = config(&store, &[NO_CACHE, "checkpoint.every_steps=2"]);
     let mut running = Running::start(store.environment(command(2, &config)));
     running.wait_for("committed ", DEADLINE);
-    let unread = store.unread();
+    let unread = unread(&store);
     let contents: Vec<_> = unread.iter().map(|shard| fs::read(shard).unwrap()).collect();
     unread.iter().for_each(|shard| damage(shard));
     let text = ended(running, ExitCode::Data, words);
@@ -128,41 +105,45 @@ fn loses_data(command: fn(u32, &Path) -> Command, damage: impl Fn(&Path), words:
     unread.iter().zip(contents).for_each(|(shard, content)| fs::write(shard, content).unwrap());
     store.faults().follow(Plan::default());
     run(store.environment(command(2, &config)), ExitCode::Done, &["resumed from step-"]);
-    assert_eq!(store.losses(), *UNDISTURBED);
+    assert_eq!(losses_of(&store), *UNDISTURBED);
 }
 
 #[test]
 fn bytes_that_are_wrong_once_are_read_again() {
     let _turn = turn();
-    let store = Store::new();
+    let store = store();
     let (kinds, only) = (vec![Fault::WrongBytes], "GET /many/shard-".into());
     store.faults().follow(Plan { rate: 1.0, kinds, only, once: true, ..Plan::default() });
-    run(store.environment(by_mpirun(2, &store.config(&[NO_CACHE]))), ExitCode::Done, &["reading the block once more"]);
+    run(
+        store.environment(by_mpirun(2, &config(&store, &[NO_CACHE]))),
+        ExitCode::Done,
+        &["reading the block once more"],
+    );
     assert!(store.faults().count(Fault::WrongBytes) >= 300, "{}", store.faults().count(Fault::WrongBytes));
-    assert_eq!(store.losses(), *UNDISTURBED);
+    assert_eq!(losses_of(&store), *UNDISTURBED);
 }
 
 #[test]
 fn a_store_that_stays_away_ends_the_run() {
     let _turn = turn();
-    let mut store = Store::new();
-    let config = store.config(&[NO_CACHE, "storage.deadline_s=3", "launch.max_restarts=0"]);
+    let mut store = store();
+    let config = config(&store, &[NO_CACHE, "storage.deadline_s=3", "launch.max_restarts=0"]);
     for command in [by_mpirun, by_launcher] {
-        store.is_slow();
+        is_slow(&store);
         let mut running = Running::start(store.environment(command(2, &config)));
         // The launcher sets its numbers off.
         running.wait_until("the third step", DEADLINE, |running| {
             let text = running.printed();
             (text.contains("step 3/40") || text.contains("step      3/40")).then_some(())
         });
-        drop(store.server.take());
+        store.goes_away();
         let words = ["s3://many/shard-", "storage did not do it within storage.deadline_s = 3, tried ", " times: "];
         let text = ended(running, ExitCode::Storage, &words);
         assert!(
             text.contains("onnect") && text.contains("check that the store is up and reachable from here"),
             "{text}"
         );
-        store.starts();
+        store.comes_back();
         fs::remove_dir_all(store.scratch.path().join("run")).unwrap();
     }
 }
@@ -170,28 +151,28 @@ fn a_store_that_stays_away_ends_the_run() {
 #[test]
 fn an_outage_is_waited_out() {
     let _turn = turn();
-    let mut store = Store::new();
-    store.is_slow();
-    let mut command = store.environment(by_mpirun(2, &store.config(&[NO_CACHE])));
+    let mut store = store();
+    is_slow(&store);
+    let mut command = store.environment(by_mpirun(2, &config(&store, &[NO_CACHE])));
     command.env("RUST_LOG", "info,common::storage=debug");
     let mut running = Running::start(command);
     running.wait_for("step 3/40", DEADLINE);
-    drop(store.server.take());
+    store.goes_away();
     // Each of some tries has failed.
     running.wait_for(": attempt 5: ", DEADLINE);
-    store.starts();
+    store.comes_back();
     // Looked up or read, whichever it was that the outage met.
     ended(running, ExitCode::Done, &["s3://many/shard-"]);
-    assert_eq!(store.losses(), *UNDISTURBED);
+    assert_eq!(losses_of(&store), *UNDISTURBED);
 }
 
 #[test]
 fn credentials_that_expire_are_exchanged() {
     let _turn = turn();
-    let store = Store::new();
+    let store = store();
     let service = CredentialService::start(store.scratch.path(), ACCESS_KEY);
-    store.is_slow();
-    let config = store.config(&[NO_CACHE, "run.output=s3://runs/run", "checkpoint.every_steps=5"]);
+    is_slow(&store);
+    let config = config(&store, &[NO_CACHE, "run.output=s3://runs/run", "checkpoint.every_steps=5"]);
     let mut command = store.environment(by_mpirun(2, &config));
     command.env_remove("AWS_ACCESS_KEY_ID").env_remove("AWS_SECRET_ACCESS_KEY").envs(service.environment());
     let mut running = Running::start(command);
@@ -207,13 +188,12 @@ fn credentials_that_expire_are_exchanged() {
 #[test]
 fn a_fifth_of_the_requests_fails() {
     let _turn = turn();
-    let store = Store::new();
+    let store = store();
     // Everything is there, and the silences are longer than anybody waits.
-    let config = store.config(&[
-        "run.output=s3://runs/run",
-        "data.validation=[{ url = \"s3://validation\" }]",
-        "storage.backoff_min_ms=10",
-    ]);
+    let config = config(
+        &store,
+        &["run.output=s3://runs/run", "data.validation=[{ url = \"s3://validation\" }]", "storage.backoff_min_ms=10"],
+    );
     store.faults().follow(Plan::parse("rate=0.2,seed=3,silence_ms=30000").unwrap());
     run(store.environment(by_mpirun(2, &config)), ExitCode::Done, &[]);
     let kinds = [

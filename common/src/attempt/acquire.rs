@@ -125,6 +125,11 @@ pub fn current(run: &Folder) -> Result<Option<Holding>, StorageError> {
     Ok((!is_over).then_some(Holding { attempt: holder, seen_at_unix_s }))
 }
 
+/// What tells `run` from every other run, also from one that was begun anew in the same place: its first claim's id.
+pub fn run_id(run: &Folder) -> Result<String, StorageError> {
+    Ok(read_claim(&run.folder(ATTEMPTS_FOLDER), 1)?.id)
+}
+
 fn is_gone(holder: &Attempt) -> bool {
     holder.process.as_ref().is_some_and(super::ProcessId::is_gone)
 }

@@ -12,7 +12,7 @@
 //! only seemed dead, because it was suspended or cut off, is *fenced* by the newer claim: it looks before each commit, and
 //! ends. What it still commits between looking and putting is *void* where it lies above what the newer one started from.
 //!
-//! - [`acquire`]: waits for the run, or is refused, and claims it. [`current`]: who holds it.
+//! - [`acquire`]: waits for the run, or is refused, and claims it. [`current`]: who holds it. [`run_id`]: which run it is.
 //! - [`holder`]: keeps a claim, and hears what is asked of a run from elsewhere.
 //! - [`history`]: what the names in `attempts/` say: who is newest, and what is void.
 //! - `process`: whether a process of this machine still lives.
@@ -28,7 +28,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::storage::StorageError;
 use crate::worker_contract::ExitCode;
-pub use acquire::{Claimant, Holding, acquire, current};
+pub use acquire::{Claimant, Holding, acquire, current, run_id};
 pub use history::{History, check_fence, record_start};
 pub use holder::{Holder, News, Request, ask};
 use process::ProcessId;

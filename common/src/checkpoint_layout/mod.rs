@@ -24,6 +24,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::attempt::History;
 use crate::storage::ObjectInfo;
+use crate::topology::{Rank, WorldSize};
 
 pub use manifest::{Manifest, ManifestError, ObjectEntry, OptimizerSlice, TensorEntry};
 pub use retention::{Garbage, Retention};
@@ -33,6 +34,12 @@ pub use save_plan::{ParameterShape, RankShare, SliceRange, plan_save};
 pub const MANIFEST_NAME: &str = "manifest.json";
 /// Folder of the checkpoints in a run's folder.
 pub const CHECKPOINTS_FOLDER: &str = "checkpoints";
+
+/// The folder of `rank` on its host, in that of the run: laid out as a run's folder, with this rank's objects alone in its
+/// checkpoints.
+pub fn host_folder(rank: Rank, world: WorldSize) -> String {
+    format!("rank-{:05}-of-{world:05}", rank.index() + 1)
+}
 
 /// The identity of one save. Its order is that of resuming: the greatest committed one is the newest.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

@@ -50,6 +50,21 @@ impl Garbage {
     }
 }
 
+impl Garbage {
+    /// What may go of `found`, which one rank has on its own host, when `keep_last` of the newest are to stay.
+    ///
+    /// An attempt's checkpoints are newer than those of all attempts before it that still count, whatever these have
+    /// committed since, so that nobody has to ask which do. Only one save at a time is under way here: what is not
+    /// committed is left over.
+    pub fn on_host(found: &[Found], keep_last: u64) -> Self {
+        let (mut committed, open): (Vec<_>, Vec<_>) = found.iter().partition(|f| f.committed);
+        committed.sort_by_key(|f| (f.name.attempt, f.name.step));
+        let excess = committed.len().saturating_sub(keep_last as usize);
+        let names = |found: &[&Found]| found.iter().map(|f| f.name.clone()).collect();
+        Garbage { expired: names(&committed[..excess]), orphans: names(&open) }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -112,6 +127,14 @@ mod tests {
         assert_eq!(orphans(None), [(10, 1), (13, 1), (20, 1)]);
         // Without anything to go on from, nothing is known to be left behind.
         assert_eq!(Garbage::among(&listing[..6], &keep_all, Some(2), NOW), Garbage::default());
+    }
+
+    #[test]
+    fn on_a_host_the_newest_attempts_stay_and_nothing_that_was_left_over() {
+        let open = Found { committed: false, ..found(60, 2) };
+        let garbage = Garbage::on_host(&[found(30, 1), found(50, 1), found(35, 2), open.clone(), found(40, 2)], 2);
+        assert_eq!(garbage, Garbage { expired: vec![name(30, 1), name(50, 1)], orphans: vec![open.name] });
+        assert_eq!(Garbage::on_host(&[found(30, 1)], 2), Garbage::default());
     }
 
     fn any_listing() -> impl Strategy<Value = Vec<Found>> {

@@ -17,7 +17,7 @@ use crate::checkpoint_layout::{CHECKPOINTS_FOLDER, CheckpointName, Found, MANIFE
 use crate::storage::{Folder, StorageError};
 use crate::worker_contract::ExitCode;
 pub use copy::copy;
-pub use prune::{prune, pruned};
+pub use prune::{prune, prune_host, pruned};
 pub use verify::verify;
 
 /// Why a checkpoint could not be read, verified or copied.

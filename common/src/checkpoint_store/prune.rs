@@ -36,6 +36,13 @@ pub fn prune(
     Ok(garbage)
 }
 
+/// Deletes what is left over in `folder`, one rank's on its own host, and all but the `keep_last` newest checkpoints there.
+pub fn prune_host(folder: &Folder, keep_last: u64) -> Result<(), StorageError> {
+    let found = Found::among(&folder.folder(CHECKPOINTS_FOLDER).list()?, &History::default());
+    let garbage = Garbage::on_host(&found, keep_last);
+    garbage.expired.iter().chain(&garbage.orphans).try_for_each(|name| delete(folder, name))
+}
+
 fn delete(run: &Folder, name: &CheckpointName) -> Result<(), StorageError> {
     let folder = folder_of(run, name);
     // Whatever happens after this, also to the machine, the checkpoint does not exist any more.

@@ -29,6 +29,14 @@ pub struct CheckpointConfig {
     pub max_upload_bytes_per_s: u64,
     /// What a resume does when the newest checkpoint fails to verify. Default `previous`.
     pub on_corrupt: OnCorrupt,
+    /// A folder on every host, on a fast disk, for checkpoints between those in the run folder; empty for none. Default empty.
+    pub local_dir: String,
+    /// Save there after every so many steps; 0 for not by steps. Default 0.
+    pub local_every_steps: u64,
+    /// Save there when the last save anywhere was begun so many minutes ago; 0 for not by time. Default 0.
+    pub local_every_minutes: f64,
+    /// Keep this many of the newest there. Default 2.
+    pub local_keep_last: u64,
 }
 
 /// `checkpoint.when_busy`.
@@ -63,13 +71,24 @@ impl CheckpointConfig {
             keep_every_steps: section.or("keep_every_steps", 0),
             max_upload_bytes_per_s: section.or("max_upload_bytes_per_s", 0),
             on_corrupt: section.or("on_corrupt", OnCorrupt::Previous),
+            local_dir: section.or("local_dir", String::new()),
+            local_every_steps: section.or("local_every_steps", 0),
+            local_every_minutes: section.or("local_every_minutes", 0.0),
+            local_keep_last: section.or("local_keep_last", 2),
         };
-        let minutes = checkpoint.every_minutes;
+        let minutes =
+            [("every_minutes", checkpoint.every_minutes), ("local_every_minutes", checkpoint.local_every_minutes)];
+        for (key, minutes) in minutes {
+            let is_possible = (0.0..=MINUTES_MAX).contains(&minutes);
+            section.require(is_possible, key, minutes, "must be from 0, which is never, to 1000000");
+        }
+        section.require(checkpoint.local_keep_last > 0, "local_keep_last", 0, "must be at least 1");
+        let is_used = checkpoint.local_every_steps > 0 || checkpoint.local_every_minutes > 0.0;
         section.require(
-            (0.0..=MINUTES_MAX).contains(&minutes),
-            "every_minutes",
-            minutes,
-            "must be from 0, which is never, to 1000000",
+            checkpoint.local_dir.is_empty() != is_used,
+            "local_dir",
+            format!("{:?}", checkpoint.local_dir),
+            "goes together with local_every_steps or local_every_minutes; give a folder and one of these, or none of them",
         );
         section.require(checkpoint.max_failures > 0, "max_failures", 0, "must be at least 1");
         checkpoint
@@ -82,7 +101,12 @@ impl CheckpointConfig {
 
     /// How long after the last save by time the next one is due; `None` for never.
     pub fn interval(&self) -> Option<Duration> {
-        (self.every_minutes > 0.0).then(|| Duration::from_secs_f64(60.0 * self.every_minutes))
+        minutes(self.every_minutes)
+    }
+
+    /// The same on the hosts, after the last save anywhere.
+    pub fn local_interval(&self) -> Option<Duration> {
+        minutes(self.local_every_minutes)
     }
 
     /// How long after its start an attempt saves at the latest; `None` for not before its time.
@@ -90,6 +114,10 @@ impl CheckpointConfig {
         let saves = self.every_steps > 0 || self.every_minutes > 0.0;
         (saves && self.first_after_s > 0).then(|| Duration::from_secs(self.first_after_s))
     }
+}
+
+fn minutes(minutes: f64) -> Option<Duration> {
+    (minutes > 0.0).then(|| Duration::from_secs_f64(60.0 * minutes))
 }
 
 /// Two years.

@@ -15,7 +15,7 @@ use crate::checkpoint::{self, ManifestHeader};
 use crate::collectives::{Collectives, Label, ReduceOp};
 use crate::error::JobError;
 use crate::train::observe::peak_memory_bytes;
-use crate::train::restore::restore_newest;
+use crate::train::restore::{Places, restore_newest};
 use crate::train::snapshot::{Snapshots, shapes};
 use crate::train::state::TrainState;
 
@@ -73,7 +73,7 @@ pub fn bench_checkpoint(
     for _ in 0..saves {
         ranks.barrier(Label::new("the start of a restore")).wait()?;
         let start = Instant::now();
-        restore_newest(&mut state, &run, config.checkpoint.on_corrupt, ranks)?;
+        restore_newest(&mut state, &Places { run: &run, host: None }, config.checkpoint.on_corrupt, ranks)?;
         restored.push(slowest(start.elapsed())?);
     }
     Ok(CheckpointTiming {

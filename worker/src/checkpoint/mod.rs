@@ -3,12 +3,14 @@
 //!
 //! - [`save`]: every rank writes its share with [`write_rank`], rank 0 makes it a checkpoint with [`commit`].
 //! - [`restore`]: the newest checkpoint is found, and parts of its tensors read, whatever world size wrote it.
+//! - [`local`]: what a rank keeps on its own host, between the checkpoints in the run folder.
 //! - `transfer`: objects are read in ranges, several at once, each verified against the manifest's hashes.
 //! - `tensor_file`: safetensors of float32, what lies where in them.
 //! - `pace`: how fast a rank may write.
 //!
 //! What needs no tensors is in [`common::checkpoint_store`]. Absent on purpose: the decision when to save, the copy from the device, and what ranks exchange around a save.
 
+pub mod local;
 mod pace;
 pub mod restore;
 pub mod save;
@@ -21,6 +23,7 @@ use common::storage::StorageError;
 use common::worker_contract::ExitCode;
 
 pub use common::checkpoint_store::{folder_of, list, prune};
+pub use local::{HostFolder, Tier};
 pub use restore::{
     Quantity, RestoredState, Search, Tensors, Wanted, check_model, newest_manifest, read_manifest, read_parts,
     read_state, read_weights,

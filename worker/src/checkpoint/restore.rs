@@ -207,16 +207,18 @@ impl<'a> ManifestIndex<'a> {
         }
     }
 
-    /// Adds to `parts` where `wanted` lies. Every element lies somewhere, as [`Manifest::check`] has found.
+    /// Adds to `parts` where `wanted` lies. Every element lies somewhere, as [`Manifest::check`] has found, but on a host not
+    /// every object is here.
     fn find(&self, folder: &Folder, wanted: Wanted<'a>, parts: &mut Vec<Part<'a>>) -> Result<(), CheckpointError> {
         let Wanted { tensor, quantity, mut start, mut to } = wanted;
         let absent = || CheckpointError::Content {
             url: folder.url_of(MANIFEST_NAME),
-            reason: format!("it does not have all of {tensor}"),
+            reason: format!("it does not have all of {tensor} here"),
         };
         let entry = self.tensors.get(tensor).ok_or_else(absent)?;
         if quantity == Quantity::Weights {
-            let (object, elements) = (self.objects[entry.object.as_str()], entry.elements().unwrap_or(u64::MAX));
+            let object = self.objects.get(entry.object.as_str()).copied().ok_or_else(absent)?;
+            let elements = entry.elements().unwrap_or(u64::MAX);
             parts.push(Part { object, key: &entry.name, elements, shape: Some(&entry.shape), start, to });
             return Ok(());
         }
@@ -225,7 +227,8 @@ impl<'a> ManifestIndex<'a> {
             let (_, slice) = slices.range(..=start).next_back().filter(|(_, s)| start < s.end).ok_or_else(absent)?;
             let (part, rest) = to.split_at_mut(to.len().min((slice.end - start) as usize));
             let key = if quantity == Quantity::ExpAvg { &slice.exp_avg } else { &slice.exp_avg_sq };
-            let (object, elements) = (self.objects[slice.object.as_str()], slice.end - slice.start);
+            let object = self.objects.get(slice.object.as_str()).copied().ok_or_else(absent)?;
+            let elements = slice.end - slice.start;
             let next = start + part.len() as u64;
             parts.push(Part { object, key, elements, shape: None, start: start - slice.start, to: part });
             (start, to) = (next, rest);

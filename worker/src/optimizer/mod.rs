@@ -16,6 +16,9 @@ use crate::libtorch::AdamW;
 use crate::model::Gpt2;
 use crate::model::parameters::Layout;
 
+/// Elements that are rounded at once where all are: on a GPU each takes some dozens of bytes for the while.
+const ROUNDED_AT_ONCE: usize = 16 << 20;
+
 /// The optimizer's state on this rank, and its views of weights and gradients.
 pub struct Optimizer {
     /// What this rank updates, in ascending order, which is nearly that of forward.
@@ -39,6 +42,18 @@ pub enum Rounding {
     Nearest,
     /// Up or down at random, by this seed.
     Stochastic(u64),
+}
+
+impl Rounding {
+    /// Rounds `from` [n], float32, into `to` [n], both on one device. Their first element is number `first` of the flat layout,
+    /// and `updates`, a float32 scalar, how many updates made them: what comes out depends on nothing else, so that a resumed run
+    /// has the same weights.
+    fn round(self, from: &Tensor, to: &Tensor, first: usize, updates: &Tensor) {
+        match self {
+            Rounding::Nearest => to.shallow_clone().copy_(from),
+            Rounding::Stochastic(seed) => round_stochastically(from, to, first as u64, seed, updates),
+        }
+    }
 }
 
 /// A contiguous part of the flat layout that this rank updates.
@@ -113,12 +128,19 @@ impl Optimizer {
         Optimizer { slices, master, exp_avg, exp_avg_sq, updates, config: config.clone(), rounding }
     }
 
-    /// Takes the float32 weights from `flat` [P], where they are not the model's own.
-    pub fn read_weights_from(&mut self, flat: &Tensor) {
-        if self.master.is_some() {
-            for slice in &mut self.slices {
-                slice.master.copy_(&flat.narrow(0, slice.range.start as i64, slice.range.len() as i64));
-            }
+    /// Makes the float32 `weights` [P], in host memory, those of the run after the updates made so far: this rank's own, and
+    /// `flat` [P], the model's, bit for bit as the last of these updates left it.
+    pub fn set_weights(&mut self, weights: &Tensor, flat: &Tensor) {
+        if self.master.is_none() {
+            flat.shallow_clone().copy_(weights);
+            return;
+        }
+        for slice in &mut self.slices {
+            slice.master.copy_(&weights.narrow(0, slice.range.start as i64, slice.range.len() as i64));
+        }
+        for start in (0..flat.numel()).step_by(ROUNDED_AT_ONCE) {
+            let part = |t: &Tensor| t.narrow(0, start as i64, ROUNDED_AT_ONCE.min(flat.numel() - start) as i64);
+            self.rounding.round(&part(weights).to_device(flat.device()), &part(flat), start, &self.updates);
         }
     }
 
@@ -142,12 +164,9 @@ impl Optimizer {
         adamw(&constants, &slice.decayed, &scalars)?;
         adamw(&AdamW { weight_decay: 0.0, ..constants }, &slice.not_decayed, &scalars)?;
         if self.master.is_some() {
-            match self.rounding {
-                Rounding::Nearest => slice.weights.copy_(&slice.master),
-                Rounding::Stochastic(seed) => {
-                    round_stochastically(&slice.master, &slice.weights, slice.range.start as u64, seed, &step);
-                }
-            }
+            // A skipped update leaves the weights as they are.
+            let made = &step - &verdict.skip;
+            self.rounding.round(&slice.master, &slice.weights, slice.range.start, &made);
         }
         Ok(())
     }

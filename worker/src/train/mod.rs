@@ -6,13 +6,16 @@
 //! - [`agree`]: what the ranks tell each other in every step.
 //! - [`communication`]: whether they wait for each other too long.
 //! - [`save`]: checkpoints in the background, and resuming from them.
-//! - [`snapshot`], [`restore`]: from the tensors of a run to what a checkpoint holds of them, and back.
+//! - [`snapshot`], [`restore`], [`parts`]: from the tensors of a run to what a checkpoint holds of them, and back.
+//! - [`changes`]: whether it may go on with another config.
 //! - [`observe`]: metrics, events, and what a person sees.
 //! - [`profile`]: a trace of some steps.
 
 pub mod agree;
+pub mod changes;
 pub mod communication;
 pub mod observe;
+mod parts;
 pub mod profile;
 pub mod readback;
 pub mod restore;
@@ -86,10 +89,10 @@ fn train_observed(world: &World, observer: &Observer) -> Result<ExitCode, JobErr
         let agreed = agreement.finish()?;
         unread.push_back((outcome, start.elapsed()));
         let is_last = state.step == config.train.max_steps;
-        let saves = saver.is_due(state.step, agreed.save);
+        let due = saver.due(state.step, &agreed);
         let evaluates = is_due(config.evaluation.every_steps, state.step) || is_last;
         // A GPU's results are read while it works on the next step; what a person asks for, a save and the end wait for them.
-        let is_needed = saves || evaluates || agreed.stop || !world.device.is_cuda();
+        let is_needed = due.is_some() || evaluates || agreed.stop || !world.device.is_cuda();
         while unread.len() > usize::from(!is_needed) {
             let Some((outcome, elapsed)) = unread.pop_front() else { break };
             let report = outcome.read()?;
@@ -101,8 +104,8 @@ fn train_observed(world: &World, observer: &Observer) -> Result<ExitCode, JobErr
         }
         saver.follow(agreed.save_is_busy, observer)?;
         stop = agreed.stop;
-        if saves {
-            saver.begin(&mut state, agreed.save, observer)?;
+        if let Some(tier) = due {
+            saver.begin(&mut state, tier, agreed.save, observer)?;
         }
     }
     profile.finish(observer);

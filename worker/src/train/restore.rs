@@ -1,66 +1,154 @@
-//! Resuming: every rank reads a part of the newest checkpoint, and what all must have travels between them.
+//! Resuming: every rank reads a part of the newest checkpoint that all can read, and what all must have travels between them.
 //!
-//! So each byte leaves the store once, or twice where a block is at the border of two parts, whatever the number of ranks.
+//! From the run folder each byte leaves the store once, or twice where a block is at the border of two parts, whatever the
+//! number of ranks. From their hosts (`checkpoint.local_dir`) ranks take a checkpoint that is newer than all of the run folder's,
+//! if every one has its own part of it there. One that is damaged, there or here, is passed over by all alike.
 
-use std::ops::Range;
+use std::collections::BTreeSet;
 
+use common::attempt::History;
 use common::checkpoint_layout::{CheckpointName, Manifest};
 use common::config::OnCorrupt;
 use common::storage::Folder;
-use tch::{Device, Kind, Tensor};
 
+use super::parts::Parts;
 use super::snapshot::shapes;
 use super::state::TrainState;
-use crate::checkpoint::{self, CheckpointError, Quantity, Search, Wanted};
-use crate::collectives::{Collectives, CollectivesError, Label};
+use crate::checkpoint::{self, CheckpointError, HostFolder, Search, Tier};
+use crate::collectives::{Collectives, CollectivesError};
 use crate::error::JobError;
-use crate::gradients::Buckets;
-use crate::libtorch::host_memory::floats_mut;
-use crate::model::parameters::Layout;
-
-/// Elements that a rank contributes to a chunk, which is what travels at once.
-const PART_ELEMENTS: usize = 8 << 20;
 
 /// What a run resumes from.
 #[derive(Debug)]
 pub struct Restored {
     /// Which checkpoint it is.
     pub name: CheckpointName,
+    /// Where it was.
+    pub tier: Tier,
     /// Its table of contents, with the cursor of the data.
     pub manifest: Manifest,
-    /// The newer checkpoints that did not verify, newest first: which and why, for the log.
+    /// The newer checkpoints that could not be read, newest first: which and why, for the log.
     pub skipped: Vec<String>,
 }
 
-/// Puts weights and moments of the newest checkpoint of the run folder `run` that verifies into `state`; leaves it alone where there is
-/// none. All ranks must call this together.
+/// Where the checkpoints of a run are, as one rank sees it.
+pub struct Places<'a> {
+    /// The run folder.
+    pub run: &'a Folder,
+    /// This rank's folder on its host, where the config has one.
+    pub host: Option<&'a HostFolder>,
+}
+
+/// Puts weights, moments and the count of updates of the newest checkpoint that verifies into `state`; leaves it alone where there
+/// is none. All ranks must call this together.
 pub fn restore_newest(
     state: &mut TrainState,
-    run: &Folder,
+    places: &Places<'_>,
     on_corrupt: OnCorrupt,
     ranks: &dyn Collectives,
 ) -> Result<Option<Restored>, JobError> {
-    let mut search = Search::new(run, on_corrupt);
+    let mut search = Search::new(places.run, on_corrupt);
+    let mut on_hosts = OnHosts::look(places, ranks)?;
     loop {
-        let mine = search.newest()?.map(|(_, manifest)| manifest.name);
-        let Some(name) = oldest_of_all(mine, run, ranks)? else { return Ok(None) };
-        let read = read(state, run, &name, ranks);
+        let mine = match search.newest() {
+            // What the hosts have may be older, and whole.
+            Err(CheckpointError::NoneVerifies { .. }) if !on_hosts.names.is_empty() => None,
+            found => found?.map(|(_, manifest)| manifest.name),
+        };
+        let in_run = oldest_of_all(mine, places.run, ranks)?;
+        let on_host = on_hosts.names.last().cloned();
+        let tier = if on_host.is_some() && on_host >= in_run { Tier::Hosts } else { Tier::Run };
+        let Some(name) = (if tier == Tier::Hosts { on_host } else { in_run }) else {
+            on_hosts.nothing_was_damaged(places)?;
+            return Ok(None);
+        };
+        let read = read(state, places, (tier, &name), ranks);
         let fault = match read {
-            Err(JobError::Checkpoint(ref error)) if error.is_corruption() => Some(error.to_string()),
+            Err(JobError::Checkpoint(ref error)) if is_passed_over(tier, error) => Some(error.to_string()),
             Err(error) => return Err(error),
             Ok(_) => None,
         };
         match (first_fault(fault, ranks)?, read) {
             (None, Ok((manifest, parts))) => {
+                // First, since weights of less precision depend on it.
+                state.optimizer.set_updates(manifest.updates);
                 parts.share(state, ranks)?;
-                return Ok(Some(Restored { name, manifest, skipped: search.into_faults() }));
+                let skipped = on_hosts.faults.into_iter().chain(search.into_faults()).collect();
+                return Ok(Some(Restored { name, tier, manifest, skipped }));
             }
+            (Some(fault), _) if tier == Tier::Hosts => on_hosts.skip(fault),
             (Some(_), Err(error)) if on_corrupt == OnCorrupt::Stop => return Err(error),
             (Some((rank, reason)), _) if on_corrupt == OnCorrupt::Stop => {
                 return Err(CheckpointError::OnRank { rank, reason }.into());
             }
             (Some((_, reason)), _) => search.skip(name, reason),
             (None, Err(error)) => return Err(error),
+        }
+    }
+}
+
+/// Whether another checkpoint may do. What is on a host may be lost in any way.
+fn is_passed_over(tier: Tier, error: &CheckpointError) -> bool {
+    match tier {
+        Tier::Run => error.is_corruption(),
+        Tier::Hosts => !matches!(error, CheckpointError::Model { .. }),
+    }
+}
+
+/// Checkpoints on the hosts; the same on all ranks.
+#[derive(Default)]
+struct OnHosts {
+    /// Those of which every rank has its part, oldest first.
+    names: Vec<CheckpointName>,
+    /// Why there are not more.
+    faults: Vec<String>,
+    /// Some were read in part.
+    is_damaged: bool,
+}
+
+impl OnHosts {
+    /// All ranks must call this together.
+    fn look(places: &Places<'_>, ranks: &dyn Collectives) -> Result<Self, JobError> {
+        let Some(host) = places.host else { return Ok(OnHosts::default()) };
+        let history = History::read(places.run).map_err(CheckpointError::from)?;
+        let mine = host.list(&history).map_err(|error| error.to_string());
+        let all = ranks.gather_bytes(&serde_json::to_vec(&mine).unwrap_or_default())?;
+        let parse = |bytes: &Vec<u8>| serde_json::from_slice(bytes).unwrap_or_else(|error| Err(error.to_string()));
+        Ok(Self::of_all(&all.iter().map(parse).collect::<Vec<_>>()))
+    }
+
+    /// From what every rank has, or why it cannot say.
+    fn of_all(ranks: &[Result<Vec<CheckpointName>, String>]) -> Self {
+        let mut found = OnHosts::default();
+        for (rank, fault) in ranks.iter().enumerate().filter_map(|(rank, names)| Some((rank, names.as_ref().err()?))) {
+            found.faults.push(format!("rank {rank} cannot read checkpoint.local_dir: {fault}"));
+        }
+        let any: BTreeSet<&CheckpointName> = ranks.iter().flatten().flatten().collect();
+        for name in any {
+            match ranks.iter().position(|names| !names.as_ref().is_ok_and(|names| names.contains(name))) {
+                None => found.names.push(name.clone()),
+                Some(rank) => {
+                    found.faults.push(format!("{name} in checkpoint.local_dir: rank {rank} has no part of it"))
+                }
+            }
+        }
+        found
+    }
+
+    /// Goes behind the newest one, in which a rank has found a fault.
+    fn skip(&mut self, (rank, reason): (usize, String)) {
+        self.names.pop();
+        self.is_damaged = true;
+        self.faults.push(format!("rank {rank}: {reason}"));
+    }
+
+    /// An error where a fresh start is no choice any more.
+    fn nothing_was_damaged(self, places: &Places<'_>) -> Result<(), CheckpointError> {
+        match places.host {
+            Some(host) if self.is_damaged => {
+                Err(CheckpointError::NoneVerifies { url: host.url().to_owned(), reasons: self.faults })
+            }
+            _ => Ok(()),
         }
     }
 }
@@ -94,128 +182,126 @@ fn first_fault(mine: Option<String>, ranks: &dyn Collectives) -> Result<Option<(
 /// Reads this rank's parts of checkpoint `name`.
 fn read(
     state: &TrainState,
-    run: &Folder,
-    name: &CheckpointName,
+    places: &Places<'_>,
+    (tier, name): (Tier, &CheckpointName),
     ranks: &dyn Collectives,
 ) -> Result<(Manifest, Parts), JobError> {
-    let (folder, manifest) = checkpoint::read_manifest(run, name)?;
+    let (folder, manifest) = match (tier, places.host) {
+        (Tier::Hosts, Some(host)) => host.read_manifest(name)?,
+        _ => checkpoint::read_manifest(places.run, name)?,
+    };
     checkpoint::check_model(folder.url(), &manifest, &shapes(&state.model))?;
-    let mut parts = Parts::of(state, ranks);
+    let mut parts = Parts::of(tier, &manifest, state, ranks);
     checkpoint::read_parts(&folder, &manifest, parts.wanted(&state.model.layout))?;
     Ok((manifest, parts))
 }
 
-/// Where this rank's parts of a checkpoint go, all in host memory.
-struct Parts {
-    chunks: Buckets,
-    /// All, flat, of which this rank reads its part of every chunk.
-    weights: Tensor,
-    weight_places: Vec<Place>,
-    /// First and second: the state's own where that is in host memory.
-    moments: [Tensor; 2],
-    moment_places: Vec<Place>,
-}
+#[cfg(test)]
+mod tests {
+    use common::config::{RawConfig, RunConfig, StorageConfig};
+    use common::topology::{Rank, WorldSize};
 
-/// Elements of the flat layout, and where they begin in a tensor.
-#[derive(Clone)]
-struct Place {
-    start: usize,
-    range: Range<usize>,
-}
+    use tch::{Device, Kind, Tensor};
 
-/// One range behind the other.
-fn side_by_side(ranges: &[Range<usize>]) -> Vec<Place> {
-    let mut end = 0;
-    let place = |range: &Range<usize>| {
-        let start = end;
-        end += range.len();
-        Place { start, range: range.clone() }
-    };
-    ranges.iter().map(place).collect()
-}
+    use super::*;
+    use crate::checkpoint::{ManifestHeader, commit, folder_of, new_name, write_rank};
+    use crate::collectives::single::Single;
+    use crate::train::snapshot::Snapshots;
 
-/// Every range where it is in the flat layout.
-fn where_they_are(ranges: &[Range<usize>]) -> Vec<Place> {
-    ranges.iter().map(|range| Place { start: range.start, range: range.clone() }).collect()
-}
-
-impl Parts {
-    fn of(state: &TrainState, ranks: &dyn Collectives) -> Self {
-        let world = ranks.world_size();
-        let chunks = Buckets::new(state.model.layout.elements(), PART_ELEMENTS * world.get() as usize, world);
-        let mine: Vec<_> = chunks.ranges().iter().rev().map(|chunk| chunks.part(chunk, ranks.rank())).collect();
-        let is_on_host = state.device() == Device::Cpu;
-        let moment_places = match (state.is_divided(), is_on_host) {
-            // Nobody else needs them.
-            (true, _) => side_by_side(&state.optimizer.ranges()),
-            (false, true) => where_they_are(&mine),
-            (false, false) => side_by_side(&mine),
-        };
-        let room = moment_places.iter().map(|place| place.range.len()).sum::<usize>() as i64;
-        let moments = match is_on_host {
-            true => state.optimizer.moments(),
-            false => [(); 2].map(|()| Tensor::zeros([room], (Kind::Float, Device::Cpu))),
-        };
-        Parts { chunks, weights: state.host_weights(), weight_places: where_they_are(&mine), moments, moment_places }
+    fn config(overrides: &[&str]) -> RunConfig {
+        let text = "[run]\noutput = \"memory://x\"\n[data]\ntrain = [{ url = \"memory://x\" }]\n\
+                    [model]\nlayers = 2\nwidth = 32\nheads = 2\ncontext_tokens = 16\nvocabulary = 101\n\
+                    [batch]\nglobal_sequences = 2\nmicro_sequences = 2\nsequence_tokens = 16\n\
+                    [optimizer]\npeak_learning_rate = 1e-2\nwarmup_steps = 1\n[train]\nmax_steps = 10\n";
+        let overrides: Vec<_> = overrides.iter().map(|given| (*given).to_owned()).collect();
+        RawConfig::parse("of the test", text, &overrides).unwrap().run().unwrap()
     }
 
-    fn wanted<'a>(&'a mut self, layout: &'a Layout) -> Vec<Wanted<'a>> {
-        let [exp_avg, exp_avg_sq] = &mut self.moments;
-        let mut found = wanted(layout, Quantity::Weights, &mut self.weights, &self.weight_places);
-        found.extend(wanted(layout, Quantity::ExpAvg, exp_avg, &self.moment_places));
-        found.extend(wanted(layout, Quantity::ExpAvgSq, exp_avg_sq, &self.moment_places));
-        found
+    fn fresh(config: &RunConfig) -> TrainState {
+        TrainState::initialise(config, Device::Cpu, Rank::ZERO, WorldSize::ONE).unwrap()
     }
 
-    /// Puts everything into `state`, and gives all ranks what all must have. All ranks must call this together, each with its
-    /// parts read.
-    fn share(self, state: &mut TrainState, ranks: &dyn Collectives) -> Result<(), JobError> {
-        let _no_grad = tch::no_grad_guard();
-        gather(&self.weights, &self.chunks, ranks)?;
-        state.set_weights_from(&self.weights);
-        for (read, own) in self.moments.iter().zip(state.optimizer.moments()) {
-            if state.device() != Device::Cpu {
-                for Place { start, range } in &self.moment_places {
-                    let to = if state.is_divided() { *start } else { range.start };
-                    let length = range.len() as i64;
-                    own.narrow(0, to as i64, length).copy_(&read.narrow(0, *start as i64, length));
-                }
-            }
-            if !state.is_divided() {
-                gather(&own, &self.chunks, ranks)?;
-            }
-        }
-        Ok(())
-    }
-}
-
-/// What `places` of `tensor` should hold of `layout`'s parameters.
-fn wanted<'a>(layout: &'a Layout, quantity: Quantity, tensor: &'a mut Tensor, places: &[Place]) -> Vec<Wanted<'a>> {
-    let (mut rest, mut at) = (floats_mut(tensor), 0);
-    let mut found = Vec::new();
-    for Place { start, range } in places {
-        let mut overlapping: Vec<_> = layout.overlapping(range).collect();
-        overlapping.sort_by_key(|(_, part)| part.start);
-        for (parameter, part) in overlapping {
-            let parameter = &layout.parameters[parameter];
-            let begin = start + (part.start - range.start);
-            let (_, from_here) = rest.split_at_mut(begin - at);
-            let (to, behind) = from_here.split_at_mut(part.len());
-            (rest, at) = (behind, begin + part.len());
-            let start = (part.start - parameter.start) as u64;
-            found.push(Wanted { tensor: &parameter.name, quantity, start, to });
+    fn train(state: &mut TrainState, steps: u64) {
+        let ranks = Single::default();
+        for step in 0..steps {
+            let tokens = (0..2 * 17).map(|i| ((i * i + step as i32) * 7) % 101).collect::<Vec<i32>>();
+            let accumulated = state.accumulate_on(&ranks, 1, |_| Ok((tokens.clone(), 2))).unwrap();
+            state.update(&ranks, accumulated).unwrap();
         }
     }
-    found
-}
 
-/// Gives every rank all of `flat`, of which each has its part of every chunk.
-fn gather(flat: &Tensor, chunks: &Buckets, ranks: &dyn Collectives) -> Result<(), CollectivesError> {
-    let view = |range: &Range<usize>| flat.narrow(0, range.start as i64, range.len() as i64);
-    let start = |(i, chunk): (usize, &Range<usize>)| {
-        let part = chunks.part(chunk, ranks.rank());
-        ranks.all_gather(&view(&part), &view(chunk), Label::bucket("a restored state", i))
-    };
-    let pending: Vec<_> = chunks.ranges().iter().enumerate().map(start).collect();
-    pending.into_iter().try_for_each(|pending| pending.wait())
+    /// Saves `state` into a run folder of its own.
+    fn saved(state: &mut TrainState, config: &RunConfig, run: &str) -> Folder {
+        let run = Folder::open(&format!("memory://restore-{run}/run"), &StorageConfig::default()).unwrap();
+        let (name, snapshot) = (new_name(state.step, 1), Snapshots::default().take(state, &Single::default()).unwrap());
+        let header = ManifestHeader {
+            name: name.clone(),
+            sequences_consumed: state.consumed,
+            updates: state.optimizer.updates(),
+            grad_norms: Vec::new(),
+            skipped_in_a_row: 0,
+            changes: Vec::new(),
+            world_size: WorldSize::ONE,
+            tokenizer_hash: String::new(),
+            data_sequences: 1,
+            data_order: 2,
+            config: config.to_toml(),
+            model: config.model.clone(),
+        };
+        let folder = folder_of(&run, &name);
+        let written = write_rank(&folder, snapshot, 0).unwrap();
+        commit(&folder, header, vec![written]).unwrap();
+        run
+    }
+
+    fn restored(run: &Folder, config: &RunConfig) -> TrainState {
+        let mut state = fresh(config);
+        restore_newest(&mut state, &Places { run, host: None }, OnCorrupt::Stop, &Single::default()).unwrap().unwrap();
+        state
+    }
+
+    /// The bits of the model's weights, of the float32 weights, and of the moments.
+    fn bits(state: &TrainState) -> [Vec<i64>; 2] {
+        let of = |t: &Tensor, kind| Vec::<i64>::try_from(t.contiguous().view_dtype(kind).to_kind(Kind::Int64)).unwrap();
+        let whole = if state.model.flat.kind() == Kind::Float { Kind::Int } else { Kind::Int16 };
+        let parts = state.optimizer.parts(&state.model.layout).into_iter();
+        let owned = parts.flat_map(|part| [part.master, part.exp_avg, part.exp_avg_sq].map(|t| of(&t, Kind::Int)));
+        [of(&state.model.flat, whole), owned.flatten().collect()]
+    }
+
+    #[test]
+    fn what_every_host_has_counts_and_what_is_amiss_is_said() {
+        let name = |step| CheckpointName { step, attempt: 1, id: "x1".into() };
+        let found = OnHosts::of_all(&[Ok(vec![name(2), name(4), name(6)]), Ok(vec![name(4), name(6), name(8)])]);
+        assert_eq!(found.names, [name(4), name(6)]);
+        assert_eq!(found.faults.len(), 2);
+        assert!(found.faults[1].contains("step-00000008") && found.faults[1].contains("rank 0 has no part"));
+        let found = OnHosts::of_all(&[Ok(vec![name(2)]), Err("a broken disk".into())]);
+        assert!(found.names.is_empty() && found.faults[0].contains("rank 1 cannot read"), "{:?}", found.faults);
+    }
+
+    #[test]
+    fn weights_that_were_rounded_by_chance_come_back_as_they_were() {
+        let config = config(&["train.precision=bfloat16", "train.stochastic_rounding=true"]);
+        let mut state = fresh(&config);
+        for steps in [0, 1, 3] {
+            train(&mut state, steps);
+            let run = saved(&mut state, &config, &format!("rounded-{steps}"));
+            assert!(bits(&restored(&run, &config)) == bits(&state), "after {} steps", state.step);
+        }
+        let nearest = state.optimizer.master(0).unwrap().to_kind(Kind::BFloat16);
+        assert!(nearest != state.model.flat.narrow(0, 0, nearest.numel() as i64), "nothing was rounded by chance");
+    }
+
+    #[test]
+    fn float32_weights_come_through_a_time_in_bfloat16() {
+        let (full, half) = (config(&[]), config(&["train.precision=bfloat16"]));
+        let mut state = fresh(&full);
+        train(&mut state, 3);
+        let [_, expected] = bits(&state);
+        let mut in_half = restored(&saved(&mut state, &full, "full"), &half);
+        assert!(in_half.model.flat.kind() == Kind::BFloat16 && bits(&in_half)[1] == expected);
+        let again = restored(&saved(&mut in_half, &half, "half"), &full);
+        assert!(bits(&again) == bits(&state));
+    }
 }

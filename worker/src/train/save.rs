@@ -5,38 +5,49 @@
 //! again on a thread), and from there to done. A failure on one rank fails the save on all; the run goes on until
 //! `checkpoint.max_failures` saves in a row have failed. Before a commit rank 0 looks whether a newer attempt has taken the
 //! run over; then this one ends.
+//!
+//! A save on the hosts (`checkpoint.local_dir`) goes the same way, but that every rank commits its own part, and that a
+//! failure ends nothing. There is one save at a time, since there is memory for one snapshot; a save of the run waits for one on
+//! the hosts, which takes seconds.
 
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use common::attempt;
 use common::checkpoint_layout::CheckpointName;
-use common::config::change::{Difference, Rule, differences, order_since};
-use common::config::{ConfigChange, RawConfig, WhenBusy};
+use common::config::change::order_since;
+use common::config::{ConfigChange, WhenBusy};
 use common::storage::Folder;
 use common::worker_contract::ExitCode;
 use serde::{Deserialize, Serialize};
 
+use super::agree::Agreed;
+use super::changes::{DataIdentity, accept};
 use super::is_due;
 use super::observe::Observer;
-use super::restore::{Restored, restore_newest};
+use super::restore::{Places, Restored, restore_newest};
 use super::snapshot::Snapshots;
 use super::state::TrainState;
-use crate::checkpoint::{self, CheckpointError, ManifestHeader, RankObjects};
-use crate::data::{DataSet, TrainingData, order};
+use crate::checkpoint::{self, CheckpointError, HostFolder, ManifestHeader, RankObjects, Tier};
+use crate::data::{TrainingData, order};
 use crate::error::JobError;
 use crate::world::World;
+
+/// How long a save on the hosts waits for metrics to be durable.
+const METRICS_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Saves and restores the checkpoints of one attempt.
 pub struct Saver<'a> {
     world: &'a World,
     run: Folder,
+    /// Where this rank saves on its host, if the config says so.
+    host: Option<HostFolder>,
     data: DataIdentity,
     stage: Stage,
     snapshots: Snapshots,
     /// When the save under way was begun, and how long training stood still for it.
     begun: (Instant, Duration),
-    /// Step of the newest checkpoint that this attempt has committed or resumed from.
+    /// Step of the newest checkpoint of the run folder that this attempt has committed or resumed from.
     saved_step: Option<u64>,
     /// Saves that have failed since the last that did not.
     failures: u32,
@@ -49,22 +60,21 @@ pub struct Saver<'a> {
 
 /// When the next save is due by time. Only rank 0's counts.
 struct Clock {
+    /// The last save of the run.
     last_begun: Instant,
     has_begun: bool,
-}
-
-/// What the order of training sequences depends on, beside the config.
-struct DataIdentity {
-    tokenizer_hash: String,
-    sequences: u64,
+    /// The last save of any kind.
+    any_begun: Instant,
 }
 
 /// How far the save under way is; the same on every rank.
 enum Stage {
     Idle,
-    Writing { header: ManifestHeader, writer: JoinHandle<Result<RankObjects, CheckpointError>> },
-    Committing { name: CheckpointName, committer: Option<JoinHandle<Result<(), CheckpointError>>> },
+    Writing { tier: Tier, header: ManifestHeader, writer: JoinHandle<Result<RankObjects, CheckpointError>> },
+    Committing { tier: Tier, name: CheckpointName, committer: Option<Committer> },
 }
+
+type Committer = JoinHandle<Result<(), CheckpointError>>;
 
 /// What a rank tells the others about its part of a save.
 #[derive(Serialize, Deserialize)]
@@ -99,22 +109,24 @@ impl<'a> Saver<'a> {
     /// A saver for the run folder of `world`'s config.
     pub fn open(world: &'a World, data: &TrainingData) -> Result<Self, JobError> {
         let run = Folder::open(&world.config.run.output, &world.config.storage)?;
-        // All data sets have the tokenizer of the config.
-        let tokenizer_hash = data.sets()[0].tokenizer_hash().to_owned();
-        let data = DataIdentity { tokenizer_hash, sequences: data.sets().iter().map(DataSet::sequences).sum() };
-        let (snapshots, begun) = (Snapshots::default(), (Instant::now(), Duration::ZERO));
-        let clock = Clock { last_begun: Instant::now(), has_begun: false };
+        let ranks = world.collectives.as_ref();
+        let id = if ranks.rank().is_zero() { attempt::run_id(&run)? } else { String::new() };
+        let id = String::from_utf8_lossy(&ranks.broadcast_bytes(id.as_bytes())?).into_owned();
+        let config = (&world.config.checkpoint, &world.config.storage);
+        let host = HostFolder::open(config, &id, ranks.rank(), ranks.world_size())?;
+        let now = Instant::now();
         Ok(Saver {
             world,
             run,
-            data,
+            host,
+            data: DataIdentity::of(data),
             stage: Stage::Idle,
-            snapshots,
-            begun,
+            snapshots: Snapshots::default(),
+            begun: (now, Duration::ZERO),
             saved_step: None,
             failures: 0,
             is_owed: false,
-            clock,
+            clock: Clock { last_begun: now, has_begun: false, any_begun: now },
             changes: Vec::new(),
         })
     }
@@ -122,16 +134,20 @@ impl<'a> Saver<'a> {
     /// Puts the newest checkpoint that every rank can read into `state`; leaves it alone where there is none.
     pub fn resume(&mut self, state: &mut TrainState, observer: &Observer) -> Result<(), JobError> {
         let (on_corrupt, ranks) = (self.world.config.checkpoint.on_corrupt, self.world.collectives.as_ref());
-        let restored = restore_newest(state, &self.run, on_corrupt, ranks)?;
+        let places = Places { run: &self.run, host: self.host.as_ref() };
+        let restored = restore_newest(state, &places, on_corrupt, ranks)?;
         if let Some(restored) = &restored {
             restored.skipped.iter().for_each(|reason| observer.trouble(format!("skipped a checkpoint: {reason}")));
-            self.changes = self.accept_changes(restored)?;
+            self.changes = accept(self.world, &self.data, restored)?;
         }
         // From here on nothing counts that an older attempt may still commit above this.
         if ranks.rank().is_zero() {
             attempt::record_start(&self.run, self.world.attempt, restored.as_ref().map(|restored| &restored.name))?;
         }
-        let Some(Restored { name, manifest, .. }) = restored else { return Ok(()) };
+        if let Some(Err(error)) = self.host.as_ref().map(HostFolder::forget_other_worlds) {
+            tracing::warn!("what other world sizes have left in checkpoint.local_dir stays: {error}");
+        }
+        let Some(Restored { name, tier, manifest, .. }) = restored else { return Ok(()) };
         let new_changes = self.changes.iter().filter(|change| change.attempt == self.world.attempt);
         new_changes.for_each(|change| {
             observer.notice(format!("accepted: {} was {} and is now {}", change.key, change.from, change.to));
@@ -140,10 +156,10 @@ impl<'a> Saver<'a> {
         state.skipped_in_a_row = manifest.skipped_in_a_row;
         state.step = name.step;
         state.consumed = manifest.sequences_consumed;
-        state.optimizer.set_updates(manifest.updates);
-        self.saved_step = Some(name.step);
+        self.saved_step = (tier == Tier::Run).then_some(name.step);
         observer.begin_at(state.step, state.tokens());
-        observer.notice(format!("resumed from {name}, saved by {} ranks", manifest.world_size));
+        let place = if tier == Tier::Hosts { " in checkpoint.local_dir" } else { "" };
+        observer.notice(format!("resumed from {name}{place}, saved by {} ranks", manifest.world_size));
         Ok(())
     }
 
@@ -171,42 +187,90 @@ impl<'a> Saver<'a> {
         self.world.collectives.rank().is_zero() && is_idle && (is_over(config.interval()) || is_over(first_after))
     }
 
-    /// Whether to save after `step`, where all ranks agree on whether they are `asked` to.
-    pub fn is_due(&self, step: u64, asked: bool) -> bool {
-        let is_owed = self.is_owed && matches!(self.stage, Stage::Idle);
-        is_due(self.world.config.checkpoint.every_steps, step) || asked || is_owed
+    /// The same on the hosts.
+    pub fn is_time_on_hosts(&self) -> bool {
+        let interval = self.world.config.checkpoint.local_interval();
+        self.world.collectives.rank().is_zero() && interval.is_some_and(|limit| self.clock.any_begun.elapsed() >= limit)
+    }
+
+    /// Whether to save after `step`, and where to, by what the ranks have `agreed` on.
+    pub fn due(&self, step: u64, agreed: &Agreed) -> Option<Tier> {
+        let (config, is_idle) = (&self.world.config.checkpoint, matches!(self.stage, Stage::Idle));
+        if is_due(config.every_steps, step) || agreed.save || (self.is_owed && is_idle) {
+            return Some(Tier::Run);
+        }
+        let on_hosts = is_due(config.local_every_steps, step) || agreed.save_on_hosts;
+        // Left out without a word where another is under way: the next is due soon.
+        let may_begin = is_idle || config.when_busy == WhenBusy::Wait;
+        (self.host.is_some() && may_begin && on_hosts).then_some(Tier::Hosts)
     }
 
     /// Begins a save of `state`. One that is still under way is waited for, or this one is left out, or for later where it
     /// is `asked` for. All ranks must call this at the same step.
-    pub fn begin(&mut self, state: &mut TrainState, asked: bool, observer: &Observer) -> Result<(), JobError> {
-        if !matches!(self.stage, Stage::Idle) {
-            let step = state.step;
-            match self.world.config.checkpoint.when_busy {
-                WhenBusy::Skip if asked => {
-                    observer.notice(format!("step {step}: a save is asked for, and follows the one under way"));
-                    self.is_owed = true;
-                    return Ok(());
-                }
-                WhenBusy::Skip => {
-                    observer.trouble(format!("step {step}: no save, since the one before is still under way"));
-                    return Ok(());
-                }
-                WhenBusy::Wait => {
-                    observer.trouble(format!("step {step}: waiting for the save before, which is still under way"));
-                    self.wait(observer)?;
-                }
+    pub fn begin(
+        &mut self,
+        state: &mut TrainState,
+        tier: Tier,
+        asked: bool,
+        observer: &Observer,
+    ) -> Result<(), JobError> {
+        if !self.may_begin(state.step, asked, observer)? {
+            return Ok(());
+        }
+        let start = Instant::now();
+        self.clock.any_begun = start;
+        if tier == Tier::Run {
+            self.is_owed = false;
+            self.clock = Clock { last_begun: start, has_begun: true, any_begun: start };
+        }
+        let header = self.header(state)?;
+        let snapshot = self.snapshots.take(state, self.world.collectives.as_ref())?;
+        let host = self.host_of(tier);
+        let folder = self.folder_of(tier, &header.name);
+        let bytes_per_s = if tier == Tier::Run { self.world.config.checkpoint.max_upload_bytes_per_s } else { 0 };
+        let writer = std::thread::spawn(move || {
+            // What a save that failed has left may be what there was no room beside.
+            host.as_ref().map_or(Ok(()), HostFolder::prune)?;
+            checkpoint::write_rank(&folder, snapshot, bytes_per_s)
+        });
+        self.stage = Stage::Writing { tier, header, writer };
+        self.begun = (start, start.elapsed());
+        Ok(())
+    }
+
+    /// Whether a save can begin now; waits until it can, or says why it does not.
+    fn may_begin(&mut self, step: u64, asked: bool, observer: &Observer) -> Result<bool, JobError> {
+        let tier = match &self.stage {
+            Stage::Idle => return Ok(true),
+            Stage::Writing { tier, .. } | Stage::Committing { tier, .. } => *tier,
+        };
+        match self.world.config.checkpoint.when_busy {
+            _ if tier == Tier::Hosts => self.wait(observer)?,
+            WhenBusy::Skip if asked => {
+                observer.notice(format!("step {step}: a save is asked for, and follows the one under way"));
+                self.is_owed = true;
+                return Ok(false);
+            }
+            WhenBusy::Skip => {
+                observer.trouble(format!("step {step}: no save, since the one before is still under way"));
+                return Ok(false);
+            }
+            WhenBusy::Wait => {
+                observer.trouble(format!("step {step}: waiting for the save before, which is still under way"));
+                self.wait(observer)?;
             }
         }
-        self.is_owed = false;
-        self.clock = Clock { last_begun: Instant::now(), has_begun: true };
-        let start = Instant::now();
+        Ok(true)
+    }
+
+    /// What the manifest of a save of `state` will say beside its objects; the same on all ranks.
+    fn header(&self, state: &TrainState) -> Result<ManifestHeader, JobError> {
         let ranks = self.world.collectives.as_ref();
         let name = checkpoint::new_name(state.step, self.world.attempt);
         let name = ranks.broadcast_bytes(&serde_json::to_vec(&name).unwrap_or_default())?;
         let name: CheckpointName = serde_json::from_slice(&name)
             .map_err(|error| JobError::Usage(format!("rank 0 sent no name for a checkpoint: {error}")))?;
-        let header = ManifestHeader {
+        Ok(ManifestHeader {
             name,
             sequences_consumed: state.consumed,
             updates: state.optimizer.updates(),
@@ -219,14 +283,19 @@ impl<'a> Saver<'a> {
             data_order: order::VERSION,
             config: self.world.config.to_toml(),
             model: self.world.config.model.clone(),
-        };
-        let snapshot = self.snapshots.take(state, ranks)?;
-        let folder = checkpoint::folder_of(&self.run, &header.name);
-        let bytes_per_s = self.world.config.checkpoint.max_upload_bytes_per_s;
-        let writer = std::thread::spawn(move || checkpoint::write_rank(&folder, snapshot, bytes_per_s));
-        self.stage = Stage::Writing { header, writer };
-        self.begun = (start, start.elapsed());
-        Ok(())
+        })
+    }
+
+    fn host_of(&self, tier: Tier) -> Option<HostFolder> {
+        self.host.clone().filter(|_| tier == Tier::Hosts)
+    }
+
+    /// Where this rank writes checkpoint `name`.
+    fn folder_of(&self, tier: Tier, name: &CheckpointName) -> Folder {
+        match self.host_of(tier) {
+            Some(host) => host.folder_of(name),
+            None => checkpoint::folder_of(&self.run, name),
+        }
     }
 
     /// Moves the save under way on, if `is_busy` says that no rank is busy with it. All ranks must call this together.
@@ -236,8 +305,8 @@ impl<'a> Saver<'a> {
         }
         match std::mem::replace(&mut self.stage, Stage::Idle) {
             Stage::Idle => Ok(()),
-            Stage::Writing { header, writer } => self.all_have_written(header, joined(writer), observer),
-            Stage::Committing { name, committer } => self.rank_0_has_committed(name, committer, observer),
+            Stage::Writing { tier, header, writer } => self.all_have_written(tier, header, joined(writer), observer),
+            Stage::Committing { tier, name, committer } => self.all_have_committed(tier, &name, committer, observer),
         }
     }
 
@@ -249,7 +318,7 @@ impl<'a> Saver<'a> {
         }
         // The last save has to succeed: failing it is failing the run.
         self.failures = self.world.config.checkpoint.max_failures - 1;
-        self.begin(state, false, observer)?;
+        self.begin(state, Tier::Run, false, observer)?;
         self.wait(observer)
     }
 
@@ -264,6 +333,7 @@ impl<'a> Saver<'a> {
 
     fn all_have_written(
         &mut self,
+        tier: Tier,
         header: ManifestHeader,
         mine: Result<RankObjects, CheckpointError>,
         observer: &Observer,
@@ -277,25 +347,25 @@ impl<'a> Saver<'a> {
         for (rank, part) in parts.iter().enumerate() {
             match serde_json::from_slice(part) {
                 Ok(Part::Written(objects)) => gathered.push(objects),
-                Ok(Part::Failed(failure)) => return self.failed(&header.name, rank, failure, observer),
-                Err(error) => return self.failed(&header.name, rank, Failure::unreadable(&error), observer),
+                Ok(Part::Failed(failure)) => return self.failed(tier, &header.name, rank, failure, observer),
+                Err(error) => {
+                    return self.failed(tier, &header.name, rank, Failure::unreadable(&error), observer);
+                }
             }
         }
         let name = header.name.clone();
         let is_zero = self.world.collectives.rank().is_zero();
-        let committer = is_zero.then(|| self.start_commit(header, gathered, observer));
-        self.stage = Stage::Committing { name, committer };
+        let committer = match self.host_of(tier) {
+            Some(host) => Some(start_commit_on_host(host, header, gathered, observer)),
+            None => is_zero.then(|| self.start_commit(header, gathered, observer)),
+        };
+        self.stage = Stage::Committing { tier, name, committer };
         Ok(())
     }
 
     /// On rank 0: metrics up to here first, so that a committed step never lacks them; then the fence, and the manifest;
     /// then what retention lets go.
-    fn start_commit(
-        &self,
-        header: ManifestHeader,
-        gathered: Vec<RankObjects>,
-        observer: &Observer,
-    ) -> JoinHandle<Result<(), CheckpointError>> {
+    fn start_commit(&self, header: ManifestHeader, gathered: Vec<RankObjects>, observer: &Observer) -> Committer {
         let (run, retention, attempt) =
             (self.run.clone(), self.world.config.checkpoint.retention(), self.world.attempt);
         let metrics = observer.flush_metrics();
@@ -313,39 +383,47 @@ impl<'a> Saver<'a> {
         })
     }
 
-    fn rank_0_has_committed(
+    fn all_have_committed(
         &mut self,
-        name: CheckpointName,
-        committer: Option<JoinHandle<Result<(), CheckpointError>>>,
+        tier: Tier,
+        name: &CheckpointName,
+        committer: Option<Committer>,
         observer: &Observer,
     ) -> Result<(), JobError> {
-        let failure = committer.map(joined).and_then(|result| result.as_ref().err().map(Failure::from));
-        let told = serde_json::to_vec(&failure).unwrap_or_default();
-        let told = self.world.collectives.broadcast_bytes(&told)?;
-        match serde_json::from_slice::<Option<Failure>>(&told) {
-            Ok(None) => {
-                self.saved_step = Some(name.step);
-                self.failures = 0;
-                let (begun, stall) = self.begun;
-                observer.save(name.step, begun, stall);
-                observer.notice(format!("committed {}", checkpoint::folder_of(&self.run, &name).url()));
-                Ok(())
+        let mine = committer.map(joined).and_then(|result| result.as_ref().err().map(Failure::from));
+        let all = self.world.collectives.gather_bytes(&serde_json::to_vec(&mine).unwrap_or_default())?;
+        for (rank, failure) in all.iter().enumerate() {
+            match serde_json::from_slice(failure) {
+                Ok(None) => {}
+                Ok(Some(failure)) => return self.failed(tier, name, rank, failure, observer),
+                Err(error) => return self.failed(tier, name, rank, Failure::unreadable(&error), observer),
             }
-            Ok(Some(failure)) => self.failed(&name, 0, failure, observer),
-            Err(error) => self.failed(&name, 0, Failure::unreadable(&error), observer),
         }
+        if tier == Tier::Run {
+            self.saved_step = Some(name.step);
+            self.failures = 0;
+        }
+        let (begun, stall) = self.begun;
+        observer.save(name.step, begun, stall);
+        observer.notice(format!("committed {}", self.folder_of(tier, name).url()));
+        Ok(())
     }
 
     /// A save has failed because of `rank`, on all ranks alike.
     fn failed(
         &mut self,
+        tier: Tier,
         name: &CheckpointName,
         rank: usize,
         failure: Failure,
         observer: &Observer,
     ) -> Result<(), JobError> {
-        self.failures += 1;
         let Failure { code, message, ends_run } = failure;
+        if tier == Tier::Hosts {
+            observer.trouble(format!("the save of {name} in checkpoint.local_dir failed: rank {rank}: {message}"));
+            return Ok(());
+        }
+        self.failures += 1;
         let text = format!("the save of {name} failed: rank {rank}: {message}");
         if ends_run || self.failures >= self.world.config.checkpoint.max_failures {
             return Err(JobError::Save { code, message: text });
@@ -353,42 +431,24 @@ impl<'a> Saver<'a> {
         observer.trouble(format!("{text}; the run goes on, and the next save tries again"));
         Ok(())
     }
-
-    /// Refuses to resume where the state, or the place in the data, would mean something else, and where the run would become
-    /// another experiment without consent. All changes of the run so far, those accepted now among them.
-    fn accept_changes(&self, restored: &Restored) -> Result<Vec<ConfigChange>, JobError> {
-        let (name, manifest) = (&restored.name, &restored.manifest);
-        let saved = RawConfig::parse(&name.to_string(), &manifest.config, &[])?.run()?;
-        let mut found = differences(&saved, &self.world.config);
-        let identity = [
-            ("data.train's tokenizer hash", manifest.tokenizer_hash.clone(), self.data.tokenizer_hash.clone()),
-            ("Convoy's order of the data", manifest.data_order.to_string(), order::VERSION.to_string()),
-            ("data.train's sequences", manifest.data_sequences.to_string(), self.data.sequences.to_string()),
-        ];
-        let of_data = identity.into_iter().filter(|(_, from, to)| from != to);
-        found.extend(of_data.map(|(key, from, to)| Difference { key: key.into(), from, to, rule: Rule::Refused }));
-        let is_accepted = |d: &Difference| d.rule == Rule::Consent && self.world.accepted_changes.contains(&d.key);
-        let (accepted, unaccepted): (Vec<_>, Vec<_>) = found.into_iter().partition(is_accepted);
-        if !unaccepted.is_empty() {
-            let lines: Vec<_> = unaccepted.iter().map(in_words).collect();
-            let message = format!("{name} cannot be resumed with this config:\n  {}", lines.join("\n  "));
-            return Err(JobError::Usage(message));
-        }
-        let (step, sequences_consumed, attempt) = (name.step, manifest.sequences_consumed, self.world.attempt);
-        let change =
-            |Difference { key, from, to, .. }| ConfigChange { key, from, to, step, sequences_consumed, attempt };
-        Ok(manifest.changes.iter().cloned().chain(accepted.into_iter().map(change)).collect())
-    }
 }
 
-/// What differs, and what to do about it.
-fn in_words(difference: &Difference) -> String {
-    let Difference { key, from, to, rule } = difference;
-    let advice = match rule {
-        Rule::Consent => format!("give --accept-change {key} if that is meant, or {key} = {from}"),
-        _ => "this cannot change in the middle of a run; give what it began with, or another run.output".to_owned(),
-    };
-    format!("{key} was {from} and is now {to}: {advice}")
+/// On every rank: this rank's part of a checkpoint on the hosts, with the same manifest everywhere.
+fn start_commit_on_host(
+    host: HostFolder,
+    header: ManifestHeader,
+    gathered: Vec<RankObjects>,
+    observer: &Observer,
+) -> Committer {
+    let metrics = observer.flush_metrics();
+    std::thread::spawn(move || {
+        // So that a step that a run resumes from has its metrics; but what is here must not depend on the run folder's store.
+        if !metrics.is_none_or(|receiver| matches!(receiver.recv_timeout(METRICS_TIMEOUT), Ok(Ok(())))) {
+            tracing::warn!("the metrics before {} in checkpoint.local_dir are not durable yet", header.name);
+        }
+        checkpoint::commit(&host.folder_of(&header.name), header, gathered)?;
+        host.prune()
+    })
 }
 
 /// The result of a thread; a panic in it has ended the process already.

@@ -188,8 +188,7 @@ impl TrainState {
     pub fn set_weights_from(&mut self, weights: &Tensor) {
         let _no_grad = tch::no_grad_guard();
         if !self.has_plain_weights() {
-            self.model.flat.copy_(weights);
-            self.optimizer.read_weights_from(weights);
+            self.optimizer.set_weights(weights, &self.model.flat);
         }
     }
 

@@ -1,0 +1,103 @@
+//! What a rank keeps on its own host, between the checkpoints in the run folder: saved more often, on a fast disk, and
+//! allowed to be lost.
+//!
+//! ```text
+//! <checkpoint.local_dir>/<id of the run>/rank-00002-of-00004/checkpoints/step-00001000-a0003-<id>/
+//! ```
+//!
+//! has the objects that this rank wrote, and the same manifest as every other rank has: all of them together are a
+//! checkpoint. Nobody but this rank writes or reads there, whoever else is on the host, and none but a rank of the same number and
+//! the same world size finds it again. So hosts need not share anything, and one that comes back empty has nothing to say.
+//!
+//! No attempt is fenced here: what one commits that no longer holds the run is void, as it is in the run folder.
+
+use common::attempt::History;
+use common::checkpoint_layout::hugging_face::{CONFIG_NAME, INDEX_NAME, model_object, optimizer_object};
+use common::checkpoint_layout::{CHECKPOINTS_FOLDER, CheckpointName, Found, Manifest, host_folder};
+use common::checkpoint_store::prune_host;
+use common::config::{CheckpointConfig, StorageConfig};
+use common::storage::{Folder, StorageError};
+use common::topology::{Rank, WorldSize};
+
+use super::{CheckpointError, folder_of, read_manifest};
+
+/// Where a checkpoint is saved to, or restored from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tier {
+    /// The run folder.
+    Run,
+    /// The ranks' hosts.
+    Hosts,
+}
+
+/// One rank's folder on its host.
+#[derive(Debug, Clone)]
+pub struct HostFolder {
+    run: Folder,
+    folder: Folder,
+    rank: Rank,
+    world: WorldSize,
+    keep_last: u64,
+}
+
+impl HostFolder {
+    /// That of `rank` for the run with the id `run`; `None` where the config asks for none.
+    pub fn open(
+        (config, storage): (&CheckpointConfig, &StorageConfig),
+        run: &str,
+        rank: Rank,
+        world: WorldSize,
+    ) -> Result<Option<Self>, CheckpointError> {
+        if config.local_dir.is_empty() {
+            return Ok(None);
+        }
+        let run = Folder::open(&config.local_dir, storage)?.folder(run);
+        let folder = run.folder(&host_folder(rank, world));
+        Ok(Some(HostFolder { run, folder, rank, world, keep_last: config.local_keep_last }))
+    }
+
+    /// Where it is.
+    pub fn url(&self) -> &str {
+        self.folder.url()
+    }
+
+    /// The folder of checkpoint `name`.
+    pub fn folder_of(&self, name: &CheckpointName) -> Folder {
+        folder_of(&self.folder, name)
+    }
+
+    /// What was committed here and counts by the run's `history`, oldest first.
+    pub fn list(&self, history: &History) -> Result<Vec<CheckpointName>, StorageError> {
+        let objects = self.folder.folder(CHECKPOINTS_FOLDER).list()?;
+        Ok(Found::among(&objects, history).into_iter().filter(Found::counts).map(|found| found.name).collect())
+    }
+
+    /// The manifest of checkpoint `name`, of whose objects only those are listed that are here.
+    pub fn read_manifest(&self, name: &CheckpointName) -> Result<(Folder, Manifest), CheckpointError> {
+        let (folder, mut manifest) = read_manifest(&self.folder, name)?;
+        if manifest.world_size != self.world.get() {
+            let (url, ranks) = (folder.url().to_owned(), manifest.world_size);
+            return Err(CheckpointError::Content {
+                url,
+                reason: format!("saved by {ranks} ranks, not by {}", self.world),
+            });
+        }
+        let (model, optimizer) = (model_object(self.rank, self.world), optimizer_object(self.rank, self.world));
+        let here = [model.as_str(), &optimizer, CONFIG_NAME, INDEX_NAME];
+        manifest.objects.retain(|object| here.contains(&object.name.as_str()));
+        Ok((folder, manifest))
+    }
+
+    /// Makes room: what is left over goes, and all but the newest checkpoints.
+    pub fn prune(&self) -> Result<(), CheckpointError> {
+        Ok(prune_host(&self.folder, self.keep_last)?)
+    }
+
+    /// Deletes what the ranks of other world sizes have left here. An attempt that has recorded what it starts from needs none of
+    /// it, now or later: what is newer than that is void.
+    pub fn forget_other_worlds(&self) -> Result<(), CheckpointError> {
+        let of_this = format!("-of-{:05}", self.world);
+        let others = self.run.list_folders()?.into_iter().filter(|name| !name.ends_with(&of_this));
+        others.map(|name| self.run.folder(&name)).try_for_each(|folder| Ok(folder.delete_all()?))
+    }
+}
