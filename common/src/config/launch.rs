@@ -31,6 +31,8 @@ pub struct LaunchConfig {
 pub enum Backend {
     /// This machine.
     Local,
+    /// A Kubernetes cluster with the MPI operator.
+    Kubernetes,
 }
 
 impl LaunchConfig {

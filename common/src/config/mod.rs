@@ -10,6 +10,7 @@ pub mod change;
 mod checkpoint;
 mod data;
 mod evaluation;
+pub mod kubernetes;
 mod launch;
 mod metrics;
 mod model;
@@ -32,6 +33,7 @@ pub use change::ConfigChange;
 pub use checkpoint::{CheckpointConfig, OnCorrupt, WhenBusy};
 pub use data::{DataConfig, DataSource};
 pub use evaluation::EvaluationConfig;
+pub use kubernetes::KubernetesConfig;
 pub use launch::{Backend, LaunchConfig};
 pub use metrics::MetricsConfig;
 pub use model::ModelConfig;
@@ -58,6 +60,7 @@ pub struct RunConfig {
     pub checkpoint: CheckpointConfig,
     pub evaluation: EvaluationConfig,
     pub launch: LaunchConfig,
+    pub kubernetes: KubernetesConfig,
     pub metrics: MetricsConfig,
     pub storage: StorageConfig,
 }
@@ -68,6 +71,7 @@ pub struct RunConfig {
 pub struct PrepareJobConfig {
     pub prepare: PrepareConfig,
     pub launch: LaunchConfig,
+    pub kubernetes: KubernetesConfig,
     pub storage: StorageConfig,
 }
 
@@ -181,6 +185,7 @@ impl RawConfig {
             checkpoint: sections.read("checkpoint", CheckpointConfig::read),
             evaluation: sections.read("evaluation", EvaluationConfig::read),
             launch: sections.read("launch", LaunchConfig::read),
+            kubernetes: sections.read("kubernetes", KubernetesConfig::read),
             metrics: sections.read("metrics", MetricsConfig::read),
             storage: sections.read("storage", StorageConfig::read),
         };
@@ -198,6 +203,7 @@ impl RawConfig {
         let config = PrepareJobConfig {
             prepare: sections.read("prepare", PrepareConfig::read),
             launch: sections.read("launch", LaunchConfig::read),
+            kubernetes: sections.read("kubernetes", KubernetesConfig::read),
             storage: sections.read("storage", StorageConfig::read),
         };
         let faults = sections.finish(&RunConfig::SECTIONS);
@@ -223,7 +229,7 @@ fn apply_override(table: &mut Table, given: &str) -> Option<()> {
 }
 
 impl RunConfig {
-    const SECTIONS: [&str; 12] = [
+    const SECTIONS: [&str; 13] = [
         "run",
         "model",
         "data",
@@ -234,6 +240,7 @@ impl RunConfig {
         "checkpoint",
         "evaluation",
         "launch",
+        "kubernetes",
         "metrics",
         "storage",
     ];
