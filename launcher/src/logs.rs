@@ -35,6 +35,11 @@ impl Logs {
         Logs { tails: BTreeMap::new(), lines: Some(lines), thread: Some(thread) }
     }
 
+    /// Only the last lines; another one keeps the logs.
+    pub fn not_kept() -> Self {
+        Logs { tails: BTreeMap::new(), lines: None, thread: None }
+    }
+
     /// Adds a line of `rank`, or of mpirun itself. Never waits.
     pub fn append(&mut self, rank: Option<Rank>, line: &str) {
         let tail = self.tails.entry(rank).or_default();

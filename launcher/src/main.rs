@@ -4,7 +4,7 @@
 //! - [`plan`], [`backend`]: an attempt is planned and started.
 //! - [`watch`]: one attempt, from its start to the [`cause`] of its end; [`event`] is all that can happen to it,
 //!   [`control`] and [`interrupts`] are where most of it comes from.
-//! - [`supervise`], [`restart`]: attempt after attempt.
+//! - [`supervise`], [`restart`]: attempt after attempt. [`relay`]: from the launcher beside the ranks to one elsewhere.
 //! - [`progress`], [`prepare_view`], [`logs`], [`journal`]: what a person watches, what ranks print, what the launcher did.
 //! - [`checkpoints`], [`run_status`]: what a run folder holds, and says of the run.
 //! - [`transcode`], [`shards`]: text to token ids and back; what token shards hold.
@@ -28,6 +28,7 @@ mod prepare_view;
 mod programs;
 mod progress;
 mod random;
+mod relay;
 mod restart;
 mod run_status;
 mod shards;

@@ -228,6 +228,13 @@ fn apply_override(table: &mut Table, given: &str) -> Option<()> {
     Some(())
 }
 
+impl PrepareJobConfig {
+    /// The config as TOML, every default filled in.
+    pub fn to_toml(&self) -> String {
+        toml::to_string_pretty(self).unwrap_or_else(|e| unreachable!("a config is TOML: {e}"))
+    }
+}
+
 impl RunConfig {
     const SECTIONS: [&str; 13] = [
         "run",
