@@ -168,7 +168,7 @@ fn one_attempt(
     let (ranks, threads) = (placement.world_size.get(), placement.threads_per_rank);
     view.begin(&format!("attempt {attempt}: {}, {} each", count(ranks, "rank"), count(threads, "thread")));
     journal.note("attempt_started", json!({ "attempt": attempt, "ranks": ranks, "threads_per_rank": threads }));
-    let audience = Audience { view, journal, logs, seen, relay };
+    let audience = Audience { view: &mut *view, journal, logs: &mut *logs, seen: &mut *seen, relay };
     let outcome = watch::attempt(job, (attempt, placement), (interrupts, news), audience)?;
     let cause = &outcome.cause;
     journal.note(

@@ -171,6 +171,11 @@ impl RawConfig {
         self.table.to_string()
     }
 
+    /// Whether this is the config of a prepare job, and not of a run.
+    pub fn is_of_prepare_job(&self) -> bool {
+        self.table.contains_key("prepare") && !self.table.contains_key("run")
+    }
+
     /// Reads the sections of a run.
     pub fn run(self) -> Result<RunConfig, ConfigError> {
         let mut sections = Sections::new(self.table);

@@ -15,7 +15,13 @@ use crate::programs;
 
 /// The flags, as overrides of the config.
 pub fn overrides(args: &LaunchArgs) -> Vec<String> {
-    let backend = args.backend.map(|BackendName::Local| "launch.backend=\"local\"".to_owned());
+    let backend = args.backend.map(|backend| {
+        let name = match backend {
+            BackendName::Local => "local",
+            BackendName::Kubernetes => "kubernetes",
+        };
+        format!("launch.backend=\"{name}\"")
+    });
     let ranks = args.ranks.map(|n| format!("launch.ranks={n}"));
     let threads = args.threads_per_rank.map(|n| format!("launch.threads_per_rank={n}"));
     [backend, ranks, threads].into_iter().flatten().collect()

@@ -78,7 +78,7 @@ impl Follower {
         let job = watcher::Config::default().fields(&format!("metadata.name={}", self.name));
         let mut jobs = watcher(self.cluster.mpi_jobs(), job).default_backoff().boxed();
         let (ended, has_ended) = watch::channel(false);
-        let (lines, mut printed) = unbounded_channel();
+        let (lines, mut printed) = unbounded_channel::<String>();
         let mut lines = Some(lines);
         let (mut listed, mut is_away) = (BTreeSet::new(), false);
         let mut ticks = tokio::time::interval(TICK);

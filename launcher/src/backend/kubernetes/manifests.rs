@@ -88,7 +88,7 @@ pub fn prepare(config: &PrepareJobConfig) -> Result<Vec<Value>, LaunchError> {
     let arguments = words(&arguments).into_iter().chain([format!("{CONFIG_FOLDER}/prepare.toml")]).collect();
     let container = object.container("prepare", arguments, worker_resources(&config.kubernetes));
     let mut pod = object.pod(container, &config.kubernetes.service_account, config.launch.grace_s);
-    object.place(&mut pod);
+    object.fit_for_ranks(&mut pod);
     pod["restartPolicy"] = "Never".into();
     let spec = supervisor_job(&object, pod);
     let config_map = object.config_map("prepare.toml", &config.to_toml());
@@ -146,7 +146,7 @@ impl Object<'_> {
         self.with("v1", "ConfigMap", json!({ "data": { file: content } }))
     }
 
-    /// A container of the image that runs `words` as an ordinary user and may write to temporary files and shared memory only.
+    /// A container of the image that runs `words` as an ordinary user, and may write to temporary files only.
     fn container(&self, name: &str, words: Vec<String>, resources: Value) -> Value {
         let mut container = json!({
             "name": name,
@@ -162,7 +162,6 @@ impl Object<'_> {
             "volumeMounts": [
                 { "name": "config", "mountPath": CONFIG_FOLDER, "readOnly": true },
                 { "name": "tmp", "mountPath": "/tmp" },
-                { "name": "shm", "mountPath": "/dev/shm" },
             ],
         });
         if !self.kubernetes.storage_secret.is_empty() {
@@ -188,11 +187,6 @@ impl Object<'_> {
             "volumes": [
                 { "name": "config", "configMap": { "name": self.name } },
                 { "name": "tmp", "emptyDir": {} },
-                // A container's own 64 MB are too little for MPI, NCCL and libtorch.
-                {
-                    "name": "shm",
-                    "emptyDir": { "medium": "Memory", "sizeLimit": self.kubernetes.shm_bytes.to_string() },
-                },
             ],
         });
         if !self.kubernetes.priority_class.is_empty() {
@@ -201,8 +195,13 @@ impl Object<'_> {
         pod
     }
 
-    /// Says on which nodes `pod` may run.
-    fn place(&self, pod: &mut Value) {
+    /// Gives `pod` what ranks need: shared memory, and nodes that they may run on.
+    fn fit_for_ranks(&self, pod: &mut Value) {
+        // A container's own 64 MB of shared memory are too little for MPI, NCCL and libtorch.
+        let size = self.kubernetes.shm_bytes.to_string();
+        let volume = json!({ "name": "shm", "emptyDir": { "medium": "Memory", "sizeLimit": size } });
+        push(&mut pod["volumes"], volume);
+        push(&mut pod["containers"][0]["volumeMounts"], json!({ "name": "shm", "mountPath": "/dev/shm" }));
         if !self.kubernetes.node_selector.is_empty() {
             pod["nodeSelector"] = json!(self.kubernetes.node_selector);
         }
@@ -274,7 +273,7 @@ fn worker_pod(object: &Object<'_>, config: &RunConfig) -> Value {
     // A pod's notice reaches sshd, which is its first process, and not the ranks: this tells them, and waits for their end.
     container["lifecycle"] = json!({ "preStop": { "exec": { "command": ["stop-ranks"] } } });
     let mut pod = object.pod(container, &kubernetes.service_account, config.launch.grace_s);
-    object.place(&mut pod);
+    object.fit_for_ranks(&mut pod);
     if !kubernetes.topology_key.is_empty() {
         pod["topologySpreadConstraints"] = json!([{
             "maxSkew": 1,
@@ -334,6 +333,10 @@ pub fn threads_per_rank(launch: &LaunchConfig, kubernetes: &KubernetesConfig) ->
         0 => (kubernetes.cpus / kubernetes.ranks_per_pod()).max(1),
         given => given,
     }
+}
+
+fn push(list: &mut Value, item: Value) {
+    list.as_array_mut().unwrap_or_else(|| unreachable!("it is a list")).push(item);
 }
 
 fn words(words: &[&str]) -> Vec<String> {

@@ -60,6 +60,8 @@ pub struct Kubernetes {
 impl Kubernetes {
     /// For the run of `config`, which is resolved and has absolute URLs.
     pub fn new(config: RunConfig, accepted_changes: Vec<String>) -> Result<Self, LaunchError> {
+        // What cannot be rendered is refused before anything is claimed.
+        manifests::training(&config, &accepted_changes, None)?;
         let mut builder = tokio::runtime::Builder::new_multi_thread();
         let runtime = builder.worker_threads(1).enable_all().build().map_err(LaunchError::system("start threads"))?;
         let pending = match config.kubernetes.pending_timeout_s {
