@@ -13,6 +13,8 @@
 //! - [`follow`], [`log`]: what the pods do and print. [`pods`], [`picture`]: what it means.
 
 mod cluster;
+#[cfg(test)]
+mod fake_cluster;
 mod follow;
 mod log;
 pub mod manifests;
@@ -54,6 +56,8 @@ pub struct Kubernetes {
     runtime: Runtime,
     /// Looked for when it is needed: to render needs none.
     cluster: Mutex<Option<Cluster>>,
+    /// Opened when it is needed, too.
+    run: Option<Folder>,
     patience: Patience,
 }
 
@@ -74,7 +78,7 @@ impl Kubernetes {
             settling: Duration::from_secs(10),
             pending,
         };
-        Ok(Kubernetes { config, accepted_changes, runtime, cluster: Mutex::new(None), patience })
+        Ok(Kubernetes { config, accepted_changes, runtime, cluster: Mutex::new(None), run: None, patience })
     }
 
     fn cluster(&self) -> Result<Cluster, LaunchError> {
@@ -172,7 +176,10 @@ impl Backend for Kubernetes {
             end: end.clone(),
         };
         self.runtime.spawn(follower.follow());
-        let run = Folder::open(&self.config.run.output, &self.config.storage)?;
+        let run = match &self.run {
+            Some(run) => run.clone(),
+            None => Folder::open(&self.config.run.output, &self.config.storage)?,
+        };
         let handle = self.runtime.handle().clone();
         Ok(Box::new(Pods { handle, cluster, name, attempt: start.number, run, orders, end, is_deleted: false }))
     }
