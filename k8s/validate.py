@@ -1,14 +1,14 @@
 #!/usr/bin/env python3
-"""Checks what kustomize makes of this folder against the schemas of Kubernetes and of the MPI operator.
+"""Checks Kubernetes manifests against the schemas of Kubernetes and of the MPI operator.
 
     pip install jsonschema kubernetes-validate pyyaml
-    k8s/validate.py kubeflow.org_mpijobs.yaml
+    kubectl kustomize k8s/overlays/cpu | k8s/validate.py kubeflow.org_mpijobs.yaml
 
-The argument is the CustomResourceDefinition, manifests/base/kubeflow.org_mpijobs.yaml of kubeflow/mpi-operator.
-Unknown fields are errors, as are kinds without a schema. Pod templates are checked twice, also as plain pods.
+The manifests come from standard input. The argument is the CustomResourceDefinition, which is
+manifests/base/kubeflow.org_mpijobs.yaml of kubeflow/mpi-operator; without it, MPIJobs are refused. Unknown fields are
+errors, as are kinds without a schema, and every warning. Pod templates of an MPIJob are checked twice, also as plain pods.
 """
 
-import subprocess
 import sys
 import warnings
 from pathlib import Path
@@ -17,26 +17,37 @@ import jsonschema
 import kubernetes_validate
 import yaml
 
+# The oldest version of Kubernetes for which this is meant to hold, and a recent one.
+VERSIONS = ["1.30", "1.36"]
+
 
 def main():
-    if len(sys.argv) != 2:
-        sys.exit("usage: validate.py kubeflow.org_mpijobs.yaml")
     warnings.simplefilter("error")
-    definition = yaml.safe_load(Path(sys.argv[1]).read_text())
-    version = next(v for v in definition["spec"]["versions"] if v["name"] == "v2beta1")
-    schema = strict(version["schema"]["openAPIV3Schema"])
-    base = Path(__file__).parent / "base"
-    rendered = subprocess.run(["kubectl", "kustomize", base], check=True, capture_output=True, text=True).stdout
-    for resource in yaml.safe_load_all(rendered):
+    schema = mpi_job_schema(Path(sys.argv[1])) if len(sys.argv) == 2 else None
+    for resource in yaml.safe_load_all(sys.stdin):
         if resource["kind"] == "MPIJob":
+            if schema is None:
+                sys.exit("usage: validate.py kubeflow.org_mpijobs.yaml < manifests.yaml")
             jsonschema.validate(resource, schema)
             for role, replica in resource["spec"]["mpiReplicaSpecs"].items():
-                pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": role.lower()}, **replica["template"]}
-                kubernetes_validate.validate(pod, "1.30", strict=True)
+                template = replica["template"]
+                metadata = {**template.get("metadata", {}), "name": role.lower()}
+                check({"apiVersion": "v1", "kind": "Pod", **template, "metadata": metadata})
                 print(f"valid: pod template of {role}")
         else:
-            kubernetes_validate.validate(resource, "1.30", strict=True)
+            check(resource)
         print(f"valid: {resource['kind']} {resource['metadata']['name']}")
+
+
+def check(resource):
+    for version in VERSIONS:
+        kubernetes_validate.validate(resource, version, strict=True)
+
+
+def mpi_job_schema(path):
+    definition = yaml.safe_load(path.read_text())
+    version = next(v for v in definition["spec"]["versions"] if v["name"] == "v2beta1")
+    return strict(version["schema"]["openAPIV3Schema"])
 
 
 def strict(schema):

@@ -107,6 +107,8 @@ pub struct Evidence {
     pub first_failure: Option<RankExit>,
     /// Set where the launcher ended it.
     pub killed: Option<Killed>,
+    /// What the place where the ranks ran says about the end, if it does.
+    pub told: Option<Cause>,
     /// What the process returned.
     pub process: ProcessEnd,
     /// What mpirun itself printed last; empty where there is one rank.
@@ -131,7 +133,7 @@ pub struct Cause {
 }
 
 impl Cause {
-    /// Weighs the evidence: what a rank said itself counts most, then what the launcher did, then what is left when a
+    /// Weighs the evidence: what the place where the ranks ran says, what a rank said itself, then what the launcher did, then what is left when a
     /// rank was killed and could say nothing.
     pub fn of(evidence: &Evidence) -> Self {
         let mut cause = Self::weigh(evidence);
@@ -150,6 +152,9 @@ impl Cause {
         }
         if let Some(Killed::Fenced { reason }) = &evidence.killed {
             return Cause::new(ExitCode::Config, None, "the run is another attempt's now", reason);
+        }
+        if let (Some(told), None | Some(Killed::Lingered)) = (&evidence.told, &evidence.killed) {
+            return told.clone();
         }
         if let Some(RankExit { rank, code, message }) = &evidence.first_failure {
             return Cause::new(*code, Some(*rank), format!("rank {rank} failed"), message);
@@ -205,7 +210,7 @@ impl Cause {
         }
     }
 
-    fn new(code: ExitCode, rank: Option<Rank>, headline: impl Into<String>, message: impl Into<String>) -> Self {
+    pub fn new(code: ExitCode, rank: Option<Rank>, headline: impl Into<String>, message: impl Into<String>) -> Self {
         Cause { code, rank, headline: headline.into(), message: message.into(), last_heard: Vec::new() }
     }
 
@@ -278,7 +283,7 @@ the job to be terminated. The first process to do so was:
 
     fn evidence(process: ProcessEnd, words: &str) -> Evidence {
         let mpirun_words = words.lines().map(str::to_owned).collect();
-        Evidence { first_failure: None, killed: None, process, mpirun_words, last_heard: Vec::new() }
+        Evidence { first_failure: None, killed: None, told: None, process, mpirun_words, last_heard: Vec::new() }
     }
 
     fn failure(code: ExitCode) -> Option<RankExit> {

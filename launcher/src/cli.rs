@@ -39,8 +39,10 @@ pub enum Command {
     Train(TrainArgs),
     /// Prints exactly what `launcher train` would start the ranks with, and starts nothing.
     ///
-    /// What it prints holds no secret.
-    #[command(after_help = "Example:\n  launcher render --config configs/tiny-cpu.toml --ranks 2")]
+    /// What it prints holds no secret. For Kubernetes it is an MPIJob that claims its attempts itself, with what belongs to it;
+    /// of a config of a prepare job, a Job.
+    #[command(after_help = "Examples:\n  launcher render --config configs/tiny-cpu.toml --ranks 2\n  \
+                      launcher render --config k8s/overlays/cpu/run.toml | kubectl apply -f -")]
     Render(RenderArgs),
     /// Prints text that a checkpoint continues a prompt with.
     #[command(
@@ -111,6 +113,9 @@ pub struct TrainArgs {
     /// Steps of which every rank writes a trace into the run folder, for ui.perfetto.dev (metrics.profile).
     #[arg(long, value_name = "FIRST..LAST")]
     pub profile: Option<String>,
+    /// With --backend kubernetes: has a Job in the cluster do what this command would do here, and returns.
+    #[arg(long)]
+    pub detach: bool,
 }
 
 /// `launcher render`.
@@ -120,6 +125,9 @@ pub struct RenderArgs {
     pub config: ConfigArgs,
     #[command(flatten)]
     pub launch: LaunchArgs,
+    /// With --backend kubernetes: what `launcher train --detach` would apply.
+    #[arg(long)]
+    pub detach: bool,
 }
 
 /// How many ranks and where, shared by every command that starts some.
@@ -152,6 +160,8 @@ pub enum BackendName {
     Local,
     /// Many hosts: mpirun over ssh.
     Mpirun,
+    /// A Kubernetes cluster with the MPI operator: an MPIJob for each attempt.
+    Kubernetes,
 }
 
 /// `launcher sample`. What is not given here, the worker chooses.

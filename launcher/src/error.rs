@@ -69,6 +69,16 @@ pub enum LaunchError {
     /// Too few hosts answer for an attempt to start.
     #[error("{0}")]
     Hosts(String),
+    /// A cluster did not do what it was asked for.
+    #[error("cannot {operation}: {reason}")]
+    Cluster {
+        /// What was tried.
+        operation: String,
+        /// Why, and what to do.
+        reason: String,
+        /// What it counts as.
+        code: ExitCode,
+    },
     /// The operating system refused something that it normally grants.
     #[error("cannot {operation}: {source}; check this machine's limits on processes, sockets and open files")]
     System {
@@ -104,6 +114,7 @@ impl LaunchError {
             LaunchError::Tokenizer(error) => error.exit_code(),
             LaunchError::Transcode(error) => error.exit_code(),
             LaunchError::Shards(error) => error.exit_code(),
+            LaunchError::Cluster { code, .. } => *code,
             LaunchError::Hosts(_) | LaunchError::System { .. } => ExitCode::Communication,
         }
     }

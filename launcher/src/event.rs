@@ -5,6 +5,8 @@ use std::net::TcpStream;
 use common::topology::Rank;
 use common::worker_contract::FromRank;
 
+use crate::cause::Cause;
+
 /// One thing that happened.
 #[derive(Debug)]
 pub enum Event {
@@ -33,6 +35,16 @@ pub enum Event {
     Misfit {
         /// Why, and what to do.
         reason: String,
+    },
+    /// The place where the ranks run has something to say, for example what they wait for.
+    Notice {
+        /// One line.
+        text: String,
+    },
+    /// The place where the ranks run knows why the attempt ended.
+    Ended {
+        /// Why.
+        cause: Cause,
     },
     /// A process printed a line.
     Output {

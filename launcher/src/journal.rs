@@ -26,6 +26,11 @@ impl Journal {
         Journal { records: RecordWriter::start(run.folder(&format!("events/attempt-{attempt:04}-launcher"))) }
     }
 
+    /// The journal of the launcher that runs `attempt` for the one that has claimed it.
+    pub fn beside_the_ranks(run: &Folder, attempt: u32) -> Self {
+        Journal { records: RecordWriter::start(run.folder(&format!("events/attempt-{attempt:04}-inner-launcher"))) }
+    }
+
     /// Adds an event; `details` is a JSON object. Never waits.
     pub fn note(&self, kind: &str, details: Value) {
         let time_unix_ms = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |t| t.as_millis() as u64);

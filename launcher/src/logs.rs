@@ -42,6 +42,11 @@ impl Logs {
         &self.url
     }
 
+    /// Only the last lines; another one keeps the logs.
+    pub fn not_kept() -> Self {
+        Logs { url: "the pods' logs".to_owned(), tails: BTreeMap::new(), lines: None, thread: None }
+    }
+
     /// Adds a line of `rank`, or of mpirun itself. Never waits.
     pub fn append(&mut self, rank: Option<Rank>, line: &str) {
         let tail = self.tails.entry(rank).or_default();

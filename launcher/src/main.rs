@@ -5,7 +5,7 @@
 //! - [`watch`]: one attempt, from its start to the [`cause`] of its end; [`event`] is all that can happen to it,
 //!   [`control`] and [`interrupts`] are where most of it comes from.
 //! - [`stragglers`]: which rank the others wait for.
-//! - [`supervise`], [`restart`]: attempt after attempt.
+//! - [`supervise`], [`restart`]: attempt after attempt. [`relay`]: from the launcher beside the ranks to one elsewhere.
 //! - [`progress`], [`prepare_view`], [`logs`], [`journal`]: what a person watches, what ranks print, what the launcher did.
 //! - [`preflight`]: what is looked at before a run is paid for.
 //! - [`checkpoints`], [`run_status`]: what a run folder holds, and says of the run.
@@ -31,6 +31,7 @@ mod prepare_view;
 mod programs;
 mod progress;
 mod random;
+mod relay;
 mod restart;
 mod run_status;
 mod shards;

@@ -5,6 +5,7 @@ use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use common::attempt::handed::Listener;
 use common::attempt::{Attempt, Claimant, Holder, News, Request, acquire};
 use common::worker_contract::ExitCode;
 use serde_json::json;
@@ -16,6 +17,7 @@ use crate::journal::Journal;
 use crate::logs::Logs;
 use crate::progress::View;
 use crate::random;
+use crate::relay::Relay;
 use crate::restart::{Decision, RestartPolicy};
 use crate::watch::{self, Audience, Job, Outcome, Seen};
 
@@ -24,6 +26,9 @@ const TICK: Duration = Duration::from_millis(100);
 
 /// Runs `job` to its end: what the launcher exits with, and what the ranks reported on the way.
 pub fn run(job: &Job, interrupts: &mut Interrupts, view: &mut View) -> Result<(ExitCode, Seen), LaunchError> {
+    if let Some(attempt) = job.handed {
+        return handed_attempt(job, attempt, interrupts, view);
+    }
     let mut policy = RestartPolicy::new(job.config.launch.max_restarts);
     let mut seen = Seen::default();
     let mut hold = None;
@@ -35,8 +40,10 @@ pub fn run(job: &Job, interrupts: &mut Interrupts, view: &mut View) -> Result<(E
             }
             Ok(Some((outcome, _))) if outcome.stop_requested => return Ok((outcome.cause.code, seen)),
             Ok(Some((outcome, journal))) => (outcome.cause.code, Some(journal)),
-            // A store that stays away costs an attempt here as it does in a rank, and so do hosts.
-            Err(error @ (LaunchError::Storage(_) | LaunchError::Hosts(_))) => {
+            // A store, a host or a cluster that stays away costs an attempt here as it does in a rank.
+            Err(error @ (LaunchError::Storage(_) | LaunchError::Hosts(_) | LaunchError::Cluster { .. }))
+                if error.exit_code().is_worth_a_restart() =>
+            {
                 view.say(&format!("no attempt could be started: {error}"));
                 (error.exit_code(), None)
             }
@@ -125,21 +132,43 @@ fn next_attempt(
     let placement = job.backend.place()?;
     let Some(claimed) = Hold::claim((job, &placement), hold.as_ref(), interrupts, view)? else { return Ok(None) };
     let Hold { claim, news, .. } = hold.insert(claimed);
+    job.run.put("config.toml", Bytes::from(job.config.to_toml()))?;
     let journal = Journal::start(&job.run, claim.attempt);
-    let outcome = one_attempt(job, (claim, &placement), (interrupts, news), view, &journal, seen)?;
+    let mut logs = Logs::start(&job.run, claim.attempt);
+    let audience = Audience { view, journal: &journal, logs: &mut logs, seen, relay: None };
+    let outcome = one_attempt(job, (claim.attempt, &placement), (interrupts, news), audience)?;
     Ok(Some((outcome, journal)))
+}
+
+/// Runs the one attempt that a launcher elsewhere has claimed and keeps alive. That one also keeps the logs, and starts the
+/// next.
+fn handed_attempt(
+    job: &Job,
+    attempt: u32,
+    interrupts: &mut Interrupts,
+    view: &mut View,
+) -> Result<(ExitCode, Seen), LaunchError> {
+    let (mut seen, mut logs) = (Seen::default(), Logs::not_kept());
+    let (speaker, news) = channel();
+    let asked_to_stop = interrupts.asked_to_stop();
+    let _listener = Listener::start(&job.run, attempt, move |heard| match heard {
+        News::Asked(Request::Stop) => asked_to_stop.store(true, Ordering::Relaxed),
+        other => drop(speaker.send(other)),
+    });
+    let journal = Journal::beside_the_ranks(&job.run, attempt);
+    let relay = Some(Relay::default());
+    let audience = Audience { view, journal: &journal, logs: &mut logs, seen: &mut seen, relay };
+    let outcome = one_attempt(job, (attempt, &job.backend.place()?), (interrupts, &news), audience)?;
+    Ok((outcome.cause.code, seen))
 }
 
 fn one_attempt(
     job: &Job,
-    (claim, placement): (&Attempt, &Placement),
+    (attempt, placement): (u32, &Placement),
     (interrupts, news): (&mut Interrupts, &Receiver<News>),
-    view: &mut View,
-    journal: &Journal,
-    seen: &mut Seen,
+    audience: Audience<'_>,
 ) -> Result<Outcome, LaunchError> {
-    let attempt = claim.attempt;
-    job.run.put("config.toml", Bytes::from(job.config.to_toml()))?;
+    let Audience { view, journal, logs, seen, relay } = audience;
     let (ranks, threads) = (placement.world_size.get(), placement.threads_per_rank);
     let hosts = placement.hosts.iter().map(|on| (&on.host, on.ranks)).collect::<Vec<_>>();
     let on_hosts = match hosts.len() {
@@ -155,8 +184,7 @@ fn one_attempt(
         view.say(&format!("host {host} is left out of this attempt: {reason}"));
         journal.note("host_left_out", json!({ "host": host, "reason": reason }));
     }
-    let mut logs = Logs::start(&job.run, attempt);
-    let audience = Audience { view, journal, logs: &mut logs, seen };
+    let audience = Audience { view: &mut *view, journal, logs: &mut *logs, seen: &mut *seen, relay };
     let outcome = watch::attempt(job, (attempt, placement), (interrupts, news), audience)?;
     let cause = &outcome.cause;
     journal.note(

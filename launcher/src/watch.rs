@@ -26,6 +26,7 @@ use crate::interrupts::{Interrupts, Request};
 use crate::journal::Journal;
 use crate::logs::{self, Logs};
 use crate::progress::View;
+use crate::relay::Relay;
 use crate::stragglers::{Straggler, Stragglers};
 
 /// How often the clock, the signals and the processes are looked at when nothing else happens.
@@ -36,6 +37,8 @@ const LOOK_MAX: Duration = Duration::from_secs(1);
 const STACKS: Duration = Duration::from_secs(5);
 /// How long ranks may take to end by themselves after SIGTERM, or after one of them has announced its exit.
 const LINGER: Duration = Duration::from_secs(10);
+/// How much longer a stop may take where another launcher sees to it that it takes no longer.
+const ELSEWHERE_MARGIN: Duration = Duration::from_secs(60);
 /// How long what ended ranks have said may still be on its way over the network.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 /// How long what ended processes have printed may still be on its way.
@@ -51,6 +54,8 @@ pub struct Job {
     pub backend: Box<dyn Backend>,
     /// The run folder.
     pub run: Folder,
+    /// The attempt that a launcher elsewhere has claimed, keeps alive, and has this one run.
+    pub handed: Option<u32>,
 }
 
 /// What the ranks have reported, over all attempts of one launch.
@@ -72,6 +77,8 @@ pub struct Audience<'a> {
     pub logs: &'a mut Logs,
     /// What is remembered across attempts.
     pub seen: &'a mut Seen,
+    /// The launcher elsewhere for which this one runs the attempt.
+    pub relay: Option<Relay>,
 }
 
 /// How an attempt ended.
@@ -121,6 +128,7 @@ pub fn attempt(
         first_failure: None,
         announced: BTreeMap::new(),
         killed: None,
+        told: None,
         deadline: None,
         stop_requested: false,
     };
@@ -147,6 +155,8 @@ struct Watch<'a> {
     /// What each rank said that it would exit with.
     announced: BTreeMap<Rank, ExitCode>,
     killed: Option<Killed>,
+    /// What the place where the ranks run says about the end.
+    told: Option<Cause>,
     /// When the ranks are killed if they are still there, and why.
     deadline: Option<(Instant, Killed)>,
     stop_requested: bool,
@@ -193,9 +203,12 @@ impl Watch<'_> {
         }
         self.drain(events, DRAIN);
         let last_heard = self.last_heard.take().unwrap_or_else(|| self.heard(Instant::now()));
-        let (first_failure, killed) = (self.first_failure, self.killed);
+        let (first_failure, killed, told) = (self.first_failure, self.killed, self.told);
         let mpirun_words = self.audience.logs.tail(None);
-        let cause = Cause::of(&Evidence { first_failure, killed, process, mpirun_words, last_heard });
+        let cause = Cause::of(&Evidence { first_failure, killed, told, process, mpirun_words, last_heard });
+        if self.audience.relay.is_some() {
+            Relay::end(&cause);
+        }
         Ok(Outcome { cause, stop_requested: self.stop_requested })
     }
 
@@ -208,6 +221,9 @@ impl Watch<'_> {
     }
 
     fn on_event(&mut self, event: Event) {
+        if let Some(relay) = &mut self.audience.relay {
+            relay.pass_on(&event);
+        }
         match event {
             Event::Connected { rank, host, link } => {
                 self.links.insert(rank, link);
@@ -222,6 +238,11 @@ impl Watch<'_> {
                 self.killed = Some(Killed::Misfit { reason });
                 self.ranks.kill();
             }
+            Event::Notice { text } => {
+                self.audience.view.say(&text);
+                self.audience.journal.note("notice", json!({ "text": text }));
+            }
+            Event::Ended { cause } => self.told = Some(cause),
             Event::Output { rank, line, .. } => {
                 self.audience.logs.append(rank, &line);
                 if let (Some(rank), true) = (rank, logs::is_worth_showing(&line)) {
@@ -311,7 +332,9 @@ impl Watch<'_> {
         match request {
             Request::Stop => {
                 self.audience.view.say("stopping: saving a checkpoint (Ctrl-C again ends at once)");
-                self.kill_after(Duration::from_secs(grace_s), Killed::OutOfGrace { grace_s });
+                let margin = if self.ranks.are_watched_elsewhere() { ELSEWHERE_MARGIN } else { Duration::ZERO };
+                self.kill_after(Duration::from_secs(grace_s) + margin, Killed::OutOfGrace { grace_s });
+                self.ranks.pass_on(ToRank::Stop);
                 let connected: Vec<Rank> = self.links.keys().copied().collect();
                 self.tell_to_stop(&connected);
             }
@@ -329,6 +352,9 @@ impl Watch<'_> {
             News::Asked(Asked::Stop) => {}
             News::Asked(Asked::Save) => {
                 self.audience.journal.note("save_requested", json!({}));
+                if self.ranks.are_watched_elsewhere() {
+                    return self.ranks.pass_on(ToRank::Save);
+                }
                 // One rank that hears it is enough: they agree.
                 let told = self.links.values_mut().any(|link| write_line(link, &ToRank::Save).is_ok());
                 if !told {
@@ -363,6 +389,9 @@ impl Watch<'_> {
         if let Some((_, why)) = self.deadline.take_if(|(at, _)| now >= *at) {
             self.killed.get_or_insert(why);
             self.ranks.kill();
+        }
+        if self.ranks.are_watched_elsewhere() {
+            return;
         }
         let stall_timeout_s = self.job.config.launch.stall_timeout_s;
         // A launcher that was suspended has not seen what the ranks did meanwhile, and holds it against nobody.

@@ -98,6 +98,18 @@ impl ServerProcess {
     }
 }
 
+/// The Python that can run `k8s/validate.py`.
+pub fn manifest_validator() -> Option<PathBuf> {
+    let python = installed("python/bin/python")?;
+    let mut look = Command::new(&python);
+    look.args(["-c", "import jsonschema, kubernetes_validate, yaml"]);
+    if run_with_deadline(look, DEADLINE).status.success() {
+        return Some(python);
+    }
+    println!("skipped: kubernetes-validate is not there; scripts/setup installs it");
+    None
+}
+
 /// The program at `path` among the servers that were installed; where it is not, says what a test goes without.
 fn installed(path: &str) -> Option<PathBuf> {
     let in_home = |folder: &str| std::env::var_os("HOME").map(|home| Path::new(&home).join(folder));

@@ -12,13 +12,13 @@ use super::{ATTEMPTS_FOLDER, Attempt, AttemptError, check_fence, random_hex, uni
 use crate::storage::{Folder, StorageError};
 
 /// Folder of what is asked of a run.
-const REQUESTS_FOLDER: &str = "requests";
+pub(super) const REQUESTS_FOLDER: &str = "requests";
 /// What the name of an object begins with that asks for a checkpoint, and for one and the end.
 const PREFIXES: [(&str, Request); 2] = [("save-", Request::Save), ("stop-", Request::Stop)];
 /// A claim is refreshed so many times before it would expire.
 const REFRESHES: u32 = 6;
 /// How long a request may wait to be heard.
-const REQUEST_INTERVAL: Duration = Duration::from_secs(5);
+pub(super) const REQUEST_INTERVAL: Duration = Duration::from_secs(5);
 /// How long an end waits until it is known in the store.
 const END_TIMEOUT: Duration = Duration::from_secs(5);
 

@@ -14,10 +14,12 @@
 //!
 //! - [`acquire`]: waits for the run, or is refused, and claims it. [`current`]: who holds it. [`run_id`]: which run it is.
 //! - [`holder`]: keeps a claim, and hears what is asked of a run from elsewhere.
+//! - [`handed`]: what reaches an attempt that runs elsewhere than its claimant.
 //! - [`history`]: what the names in `attempts/` say: who is newest, and what is void.
 //! - `process`: whether a process of this machine still lives.
 
 mod acquire;
+pub mod handed;
 pub mod history;
 pub mod holder;
 mod process;

@@ -42,7 +42,7 @@ pub enum Rule {
 }
 
 /// Keys, or with a dot at the end all keys of a section, and their rule; the first that fits counts.
-const RULES: [(&str, Rule); 19] = [
+const RULES: [(&str, Rule); 20] = [
     ("run.seed", Rule::Refused),
     ("run.", Rule::Free),
     ("model.", Rule::Refused),
@@ -61,6 +61,7 @@ const RULES: [(&str, Rule); 19] = [
     ("checkpoint.", Rule::Free),
     ("evaluation.", Rule::Free),
     ("launch.", Rule::Free),
+    ("kubernetes.", Rule::Free),
     ("metrics.", Rule::Free),
     ("storage.", Rule::Free),
 ];

@@ -60,6 +60,8 @@ pub enum Backend {
     Local,
     /// The hosts of `launch.hosts` or `launch.hostfile`, by mpirun over ssh.
     Mpirun,
+    /// A Kubernetes cluster with the MPI operator.
+    Kubernetes,
 }
 
 /// `launch.bind`.

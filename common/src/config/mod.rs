@@ -11,6 +11,7 @@ mod checkpoint;
 mod data;
 mod evaluation;
 pub mod hosts;
+pub mod kubernetes;
 mod launch;
 mod metrics;
 mod model;
@@ -33,6 +34,7 @@ pub use change::ConfigChange;
 pub use checkpoint::{CheckpointConfig, OnCorrupt, WhenBusy};
 pub use data::{DataConfig, DataSource};
 pub use evaluation::EvaluationConfig;
+pub use kubernetes::KubernetesConfig;
 pub use launch::{Backend, Bind, LaunchConfig};
 pub use metrics::MetricsConfig;
 pub use model::ModelConfig;
@@ -59,6 +61,7 @@ pub struct RunConfig {
     pub checkpoint: CheckpointConfig,
     pub evaluation: EvaluationConfig,
     pub launch: LaunchConfig,
+    pub kubernetes: KubernetesConfig,
     pub metrics: MetricsConfig,
     pub storage: StorageConfig,
 }
@@ -69,6 +72,7 @@ pub struct RunConfig {
 pub struct PrepareJobConfig {
     pub prepare: PrepareConfig,
     pub launch: LaunchConfig,
+    pub kubernetes: KubernetesConfig,
     pub storage: StorageConfig,
 }
 
@@ -168,6 +172,11 @@ impl RawConfig {
         self.table.to_string()
     }
 
+    /// Whether this is the config of a prepare job, and not of a run.
+    pub fn is_of_prepare_job(&self) -> bool {
+        self.table.contains_key("prepare") && !self.table.contains_key("run")
+    }
+
     /// Reads the sections of a run.
     pub fn run(self) -> Result<RunConfig, ConfigError> {
         let mut sections = Sections::new(self.table);
@@ -182,6 +191,7 @@ impl RawConfig {
             checkpoint: sections.read("checkpoint", CheckpointConfig::read),
             evaluation: sections.read("evaluation", EvaluationConfig::read),
             launch: sections.read("launch", LaunchConfig::read),
+            kubernetes: sections.read("kubernetes", KubernetesConfig::read),
             metrics: sections.read("metrics", MetricsConfig::read),
             storage: sections.read("storage", StorageConfig::read),
         };
@@ -199,6 +209,7 @@ impl RawConfig {
         let config = PrepareJobConfig {
             prepare: sections.read("prepare", PrepareConfig::read),
             launch: sections.read("launch", LaunchConfig::read),
+            kubernetes: sections.read("kubernetes", KubernetesConfig::read),
             storage: sections.read("storage", StorageConfig::read),
         };
         let faults = sections.finish(&RunConfig::SECTIONS);
@@ -223,8 +234,15 @@ fn apply_override(table: &mut Table, given: &str) -> Option<()> {
     Some(())
 }
 
+impl PrepareJobConfig {
+    /// The config as TOML, every default filled in.
+    pub fn to_toml(&self) -> String {
+        toml::to_string_pretty(self).unwrap_or_else(|e| unreachable!("a config is TOML: {e}"))
+    }
+}
+
 impl RunConfig {
-    const SECTIONS: [&str; 12] = [
+    const SECTIONS: [&str; 13] = [
         "run",
         "model",
         "data",
@@ -235,6 +253,7 @@ impl RunConfig {
         "checkpoint",
         "evaluation",
         "launch",
+        "kubernetes",
         "metrics",
         "storage",
     ];

@@ -7,9 +7,10 @@
 //! ([`crate::cause`]).
 
 mod address;
+pub mod kubernetes;
 pub mod local;
 pub mod mpirun;
-mod process;
+pub mod process;
 pub mod remote;
 
 use std::ffi::OsString;
@@ -19,7 +20,7 @@ use std::path::PathBuf;
 use std::sync::mpsc::Sender;
 
 use common::topology::WorldSize;
-use common::worker_contract::StartLine;
+use common::worker_contract::{StartLine, ToRank};
 use nix::sys::signal::Signal;
 
 use crate::cause::ProcessEnd;
@@ -45,6 +46,15 @@ pub trait Backend {
 pub trait Ranks {
     /// Sends `signal` to every rank.
     fn signal(&self, signal: Signal);
+
+    /// Whether a launcher beside the ranks watches them, too: it sees to it that they stop in time, and ends them where they
+    /// stand still. Then they have no control connections here, and what they say arrives as events all the same.
+    fn are_watched_elsewhere(&self) -> bool {
+        false
+    }
+
+    /// Has the launcher beside the ranks, where there is one, pass a request on to them.
+    fn pass_on(&self, _request: ToRank) {}
 
     /// Whether all have ended.
     fn have_ended(&mut self) -> bool;

@@ -162,7 +162,7 @@ fn read_output(stream: Stream, output: Box<dyn Read + Send>, is_tagged: bool, ev
 /// Splits the tag of `mpirun --tag-output` off: `[1,0]<stderr>:text`. mpirun's own lines have none.
 ///
 /// A line that reaches mpirun in several reads has the tag again at each.
-fn split_tag(line: &str) -> (Option<Rank>, String) {
+pub fn split_tag(line: &str) -> (Option<Rank>, String) {
     let tagged = || {
         let (job_and_rank, rest) = line.strip_prefix('[')?.split_once("]<std")?;
         let rank = job_and_rank.split_once(',')?.1.parse().ok().map(Rank)?;

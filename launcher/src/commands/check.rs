@@ -1,10 +1,11 @@
 //! `launcher check`: everything that a run needs, looked at before it is paid for.
 
-use common::config::{RawConfig, RunConfig};
+use common::config::{Backend, RawConfig, RunConfig};
 use common::host_facts::{Finding, Verdict};
 use common::worker_contract::ExitCode;
 
 use super::launching;
+use crate::backend::RankProgram;
 use crate::cli::CheckArgs;
 use crate::error::LaunchError;
 use crate::interrupts::Interrupts;
@@ -45,12 +46,17 @@ pub fn run(mut args: CheckArgs) -> Result<ExitCode, LaunchError> {
 }
 
 fn look_at_hosts(config: &RunConfig, interrupts: &mut Interrupts) -> Result<Option<Vec<Finding>>, LaunchError> {
-    let job = |_| vec!["check".into(), "--from-launcher".into()];
-    let worker = match programs::worker() {
+    if config.launch.backend == Backend::Kubernetes {
+        let text = "not looked at: the pods see them; run `launcher check --backend mpirun` in the launcher's";
+        return Ok(Some(vec![Finding::warning("hosts", text)]));
+    }
+    let executable = match programs::worker() {
         Ok(worker) => worker,
         Err(error) => return Ok(Some(vec![Finding::failed("worker", error.to_string())])),
     };
-    match launching::backend(&config.launch, &worker, job) {
+    let arguments = Box::new(|_| vec!["check".into(), "--from-launcher".into()]);
+    // Others may be at this run: nothing of theirs is killed.
+    match launching::backend(&config.launch, RankProgram { executable, arguments }, None) {
         Ok(backend) => ranks::check(config, backend.as_ref(), interrupts),
         Err(error) => Ok(Some(vec![Finding::failed("hosts", error.to_string())])),
     }

@@ -21,6 +21,7 @@ pub fn overrides(args: &LaunchArgs) -> Vec<String> {
         let name = match name {
             BackendName::Local => "local",
             BackendName::Mpirun => "mpirun",
+            BackendName::Kubernetes => "kubernetes",
         };
         format!("launch.backend={}", quoted(name))
     });
@@ -49,6 +50,10 @@ pub fn backend(
             let mpirun = if launch.ranks > 1 { Some(programs::mpirun(launch.ranks)?) } else { None };
             Ok(Box::new(Local { placement, program, mpirun }))
         }
+        Kind::Kubernetes => Err(LaunchError::Usage(
+            "launch.backend = \"kubernetes\" is for `launcher train`: a cluster's hosts are seen by the pods in it"
+                .into(),
+        )),
         Kind::Mpirun => {
             let mark = job.map_or_else(random_hex, mark_of);
             Ok(Box::new(Mpirun::new(launch, mpirun()?, program, mark)))

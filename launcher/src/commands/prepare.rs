@@ -25,10 +25,16 @@ const TICK: Duration = Duration::from_millis(100);
 /// How long what ended processes have said may still be on its way.
 const DRAIN: Duration = Duration::from_secs(5);
 
+const IN_A_CLUSTER: &str = "launcher prepare follows ranks on this machine; in a cluster it is a Job: \
+                            launcher render --config FILE --backend kubernetes | kubectl apply -f -";
+
 /// Prepares to the end, or until somebody stops it or another attempt would not help.
 pub fn run(mut args: PrepareArgs) -> Result<ExitCode, LaunchError> {
     args.config.overrides.extend(launching::overrides(&args.launch));
     let config = RawConfig::load(&args.config.config, &args.config.overrides)?.prepare()?;
+    if config.launch.backend == common::config::Backend::Kubernetes {
+        return Err(LaunchError::Usage(IN_A_CLUSTER.into()));
+    }
     let arguments = Box::new(move |threads| job(&args, threads));
     let program = RankProgram { executable: programs::prepare()?, arguments };
     let backend = launching::backend(&config.launch, program, None)?;
@@ -132,7 +138,14 @@ impl Following<'_> {
         }
         self.view.end();
         let mpirun_words = std::mem::take(&mut self.mpirun_words);
-        Ok(Some(Cause::of(&Evidence { first_failure: None, killed, process, mpirun_words, last_heard: Vec::new() })))
+        Ok(Some(Cause::of(&Evidence {
+            first_failure: None,
+            killed,
+            told: None,
+            process,
+            mpirun_words,
+            last_heard: Vec::new(),
+        })))
     }
 
     fn on_event(&mut self, event: Event) {

@@ -1,18 +1,36 @@
 //! `launcher render`: what a backend would run.
 
-use common::config::RawConfig;
+use common::config::{Backend, RawConfig};
 use common::worker_contract::ExitCode;
 
 use super::{launching, train};
+use crate::backend::kubernetes::manifests;
 use crate::cli::RenderArgs;
 use crate::error::LaunchError;
 use crate::progress::to_stdout;
 
+const NO_PREPARE: &str = "prepare jobs are rendered for --backend kubernetes only; run launcher prepare";
+
 /// Prints it.
 pub fn run(mut args: RenderArgs) -> Result<ExitCode, LaunchError> {
     args.config.overrides.extend(launching::overrides(&args.launch));
-    let mut config = RawConfig::load(&args.config.config, &args.config.overrides)?.run()?;
-    config.make_urls_absolute()?;
-    to_stdout(train::backend(&config)?.render()?.trim_end());
+    let raw = RawConfig::load(&args.config.config, &args.config.overrides)?;
+    to_stdout(rendered(raw, args.detach)?.trim_end());
     Ok(ExitCode::Done)
+}
+
+fn rendered(raw: RawConfig, detach: bool) -> Result<String, LaunchError> {
+    if raw.is_of_prepare_job() {
+        let config = raw.prepare()?;
+        return match config.launch.backend {
+            Backend::Kubernetes => Ok(manifests::to_yaml(&manifests::prepare(&config)?)),
+            Backend::Local | Backend::Mpirun => Err(LaunchError::Usage(NO_PREPARE.into())),
+        };
+    }
+    let mut config = raw.run()?;
+    config.make_urls_absolute()?;
+    if detach {
+        return Ok(manifests::to_yaml(&manifests::supervisor(&config, &[])?));
+    }
+    train::backend(&config, &[])?.render()
 }

@@ -2,12 +2,14 @@
 
 use common::checkpoint_store;
 use common::config::change::check_accepted;
-use common::config::{RawConfig, RunConfig};
+use common::config::{Backend as BackendKind, RawConfig, RunConfig};
 use common::metrics::RunMetrics;
 use common::storage::Folder;
 use common::worker_contract::ExitCode;
 
 use super::launching;
+use crate::backend::kubernetes::Kubernetes;
+use crate::backend::kubernetes::manifests::ATTEMPT_VARIABLE;
 use crate::backend::{Backend, RankProgram};
 use crate::cli::{ConfigArgs, TrainArgs};
 use crate::error::LaunchError;
@@ -24,8 +26,12 @@ pub fn run(mut args: TrainArgs) -> Result<ExitCode, LaunchError> {
     let mut config = RawConfig::load(&args.config.config, &args.config.overrides)?.run()?;
     check_accepted(&args.accept_changes, &config).map_err(LaunchError::Usage)?;
     config.make_urls_absolute()?;
-    let (backend, run) = (backend(&config)?, Folder::open(&config.run.output, &config.storage)?);
-    let job = Job { config, accepted_changes: args.accept_changes, backend, run };
+    if args.detach {
+        return detach(config, args.accept_changes);
+    }
+    let backend = backend(&config, &args.accept_changes)?;
+    let run = Folder::open(&config.run.output, &config.storage)?;
+    let job = Job { config, accepted_changes: args.accept_changes, backend, run, handed: handed()? };
     let mut interrupts = Interrupts::install().map_err(LaunchError::system("handle signals"))?;
     let mut view = View::new(job.config.train.max_steps);
     view.say(&format!("{}: {} steps, {}", job.config.run.name, job.config.train.max_steps, job.run.url()));
@@ -49,8 +55,28 @@ fn overrides(args: &TrainArgs) -> Vec<String> {
     launching::overrides(&args.launch).into_iter().chain(own.into_iter().flatten()).collect()
 }
 
+/// Has a cluster run what this command would run here.
+fn detach(config: RunConfig, accepted_changes: Vec<String>) -> Result<ExitCode, LaunchError> {
+    if config.launch.backend != BackendKind::Kubernetes {
+        return Err(LaunchError::Usage("--detach needs --backend kubernetes: only a cluster goes on by itself".into()));
+    }
+    to_stderr(&Kubernetes::new(config, accepted_changes)?.detach()?);
+    Ok(ExitCode::Done)
+}
+
+/// The attempt that another launcher has claimed and has this one run.
+fn handed() -> Result<Option<u32>, LaunchError> {
+    let Some(given) = std::env::var_os(ATTEMPT_VARIABLE) else { return Ok(None) };
+    let number = given.to_str().and_then(|number| number.parse().ok()).filter(|number| *number > 0);
+    let refuse = || LaunchError::Usage(format!("{ATTEMPT_VARIABLE}={given:?} is not the number of an attempt"));
+    number.map(Some).ok_or_else(refuse)
+}
+
 /// The backend that starts the ranks of `config`.
-pub fn backend(config: &RunConfig) -> Result<Box<dyn Backend>, LaunchError> {
+pub fn backend(config: &RunConfig, accepted_changes: &[String]) -> Result<Box<dyn Backend>, LaunchError> {
+    if config.launch.backend == BackendKind::Kubernetes {
+        return Ok(Box::new(Kubernetes::new(config.clone(), accepted_changes.to_vec())?));
+    }
     let arguments = Box::new(|_| vec!["train".into(), "--from-launcher".into()]);
     let program = RankProgram { executable: programs::worker()?, arguments };
     launching::backend(&config.launch, program, Some(&config.run.output))
@@ -115,6 +141,7 @@ mod tests {
             output: Some("s3://b/a \"b\"".into()),
             accept_changes: Vec::new(),
             profile: None,
+            detach: false,
         };
         let flags = overrides(&args);
         assert_eq!(flags, ["launch.backend=\"local\"", "launch.ranks=2", r#"run.output="s3://b/a \"b\"""#]);

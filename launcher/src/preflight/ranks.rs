@@ -61,7 +61,7 @@ pub fn check(
     let until = Instant::now() + DRAIN;
     while heard.next(&events, until.saturating_duration_since(Instant::now())) {}
     let Heard { facts, lines, mpirun_words } = heard;
-    let evidence = Evidence { first_failure: None, killed, process, mpirun_words, last_heard: Vec::new() };
+    let evidence = Evidence { first_failure: None, killed, told: None, process, mpirun_words, last_heard: Vec::new() };
     let cause = Cause::of(&evidence);
     Ok(Some(match facts {
         Some(facts) if cause.code == ExitCode::Done => facts.judge(),

@@ -1,0 +1,220 @@
+//! `[kubernetes]`: the pods that ranks run in, where the backend is `kubernetes`.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::section::Section;
+
+/// `[kubernetes]`; free to change on resume. Names are checked as Kubernetes does, and sizes are for each worker pod.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct KubernetesConfig {
+    /// What the objects are called. Default empty: `run.name`.
+    pub name: String,
+    /// Where they are. Default empty: the namespace of the kubeconfig's context, or the launcher's own in a cluster.
+    pub namespace: String,
+    /// The image of every pod. Default `convoy`.
+    pub image: String,
+    /// Whom pods run as. Default `convoy`.
+    pub service_account: String,
+    /// Whom a supervisor in the cluster runs as. Default `convoy-supervisor`.
+    pub supervisor_service_account: String,
+    /// The Secret whose keys are the environment that storage wants; empty where pods have an identity. Default empty.
+    pub storage_secret: String,
+    /// Ranks of a worker pod; 0 for one per GPU, or one where there is none. Default 0.
+    pub ranks_per_pod: u32,
+    /// Cores. Default 8.
+    pub cpus: u32,
+    /// Memory. Default 32 GiB.
+    pub memory_bytes: u64,
+    /// Of the memory, what may be shared between the ranks of a pod: the size of /dev/shm. Default 8 GiB.
+    pub shm_bytes: u64,
+    /// Local disk, for blocks of token shards (`data.cache_bytes`) and temporary files. Default 20 GiB.
+    pub disk_bytes: u64,
+    /// GPUs. Default 0.
+    pub gpus: u32,
+    /// What the cluster calls a GPU. Default `nvidia.com/gpu`.
+    pub gpu_resource: String,
+    /// Labels that a node must have. Default none.
+    pub node_selector: BTreeMap<String, String>,
+    /// Taints that a node may have. Default none.
+    pub tolerations: Vec<Toleration>,
+    /// The pods' priority; empty for the cluster's default. Default empty.
+    pub priority_class: String,
+    /// The label of nodes over whose values worker pods spread as evenly as goes; empty for no spreading. Default
+    /// `kubernetes.io/hostname`.
+    pub topology_key: String,
+    /// How many worker pods a node's drain may evict at once. Default 0: a drain waits for the run.
+    pub max_unavailable: u32,
+    /// How long pods may wait for a node or an image before the attempt ends. Default 3600; 0: for ever.
+    pub pending_timeout_s: u64,
+}
+
+/// A taint that a node may have; as in a pod's manifest.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Toleration {
+    /// The taint's key.
+    pub key: String,
+    /// The taint's value; none where any will do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub value: Option<String>,
+    /// The taint's effect; none where any will do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub effect: Option<TaintEffect>,
+}
+
+/// What a taint does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "they are Kubernetes' own words")]
+pub enum TaintEffect {
+    NoSchedule,
+    PreferNoSchedule,
+    NoExecute,
+}
+
+impl KubernetesConfig {
+    pub(super) fn read(section: &mut Section<'_>) -> Self {
+        let text = |section: &mut Section<'_>, key, default: &str| section.or(key, default.to_owned());
+        let kubernetes = KubernetesConfig {
+            name: text(section, "name", ""),
+            namespace: text(section, "namespace", ""),
+            image: text(section, "image", "convoy"),
+            service_account: text(section, "service_account", "convoy"),
+            supervisor_service_account: text(section, "supervisor_service_account", "convoy-supervisor"),
+            storage_secret: text(section, "storage_secret", ""),
+            ranks_per_pod: section.or("ranks_per_pod", 0),
+            cpus: section.or("cpus", 8),
+            memory_bytes: section.or("memory_bytes", 32 << 30),
+            shm_bytes: section.or("shm_bytes", 8 << 30),
+            disk_bytes: section.or("disk_bytes", 20 << 30),
+            gpus: section.or("gpus", 0),
+            gpu_resource: text(section, "gpu_resource", "nvidia.com/gpu"),
+            node_selector: section.or("node_selector", BTreeMap::new()),
+            tolerations: section.or("tolerations", Vec::new()),
+            priority_class: text(section, "priority_class", ""),
+            topology_key: text(section, "topology_key", "kubernetes.io/hostname"),
+            max_unavailable: section.or("max_unavailable", 0),
+            pending_timeout_s: section.or("pending_timeout_s", 3600),
+        };
+        kubernetes.check_names(section);
+        kubernetes.check_sizes(section);
+        kubernetes
+    }
+
+    fn check_names(&self, section: &mut Section<'_>) {
+        let mut check = |key: &'static str, value: &str, holds: bool, hint: &str| {
+            section.require(holds, key, toml::Value::from(value), hint);
+        };
+        let optional = |name: &str, holds: fn(&str) -> bool| name.is_empty() || holds(name);
+        check("name", &self.name, optional(&self.name, is_label), LABEL);
+        check("namespace", &self.namespace, optional(&self.namespace, is_label), LABEL);
+        check(
+            "image",
+            &self.image,
+            is_image(&self.image),
+            "must be an image's name, such as registry.example/convoy:1",
+        );
+        check("service_account", &self.service_account, is_subdomain(&self.service_account), SUBDOMAIN);
+        let supervisor = &self.supervisor_service_account;
+        check("supervisor_service_account", supervisor, is_subdomain(supervisor), SUBDOMAIN);
+        check("storage_secret", &self.storage_secret, optional(&self.storage_secret, is_subdomain), SUBDOMAIN);
+        check("gpu_resource", &self.gpu_resource, is_qualified(&self.gpu_resource), QUALIFIED);
+        check("priority_class", &self.priority_class, optional(&self.priority_class, is_subdomain), SUBDOMAIN);
+        check("topology_key", &self.topology_key, optional(&self.topology_key, is_qualified), QUALIFIED);
+        for (key, value) in &self.node_selector {
+            check("node_selector", key, is_qualified(key), QUALIFIED);
+            check("node_selector", value, is_label_value(value), LABEL_VALUE);
+        }
+        for Toleration { key, value, .. } in &self.tolerations {
+            check("tolerations", key, is_qualified(key), QUALIFIED);
+            let value = value.as_deref().unwrap_or_default();
+            check("tolerations", value, is_label_value(value), LABEL_VALUE);
+        }
+    }
+
+    fn check_sizes(&self, section: &mut Section<'_>) {
+        section.require(self.cpus > 0, "cpus", self.cpus, "must be at least 1");
+        let least = |bytes: u64| bytes >= 64 << 20;
+        section.require(least(self.memory_bytes), "memory_bytes", self.memory_bytes, "must be at least 64 MiB");
+        section.require(least(self.shm_bytes), "shm_bytes", self.shm_bytes, "must be at least 64 MiB");
+        section.require(least(self.disk_bytes), "disk_bytes", self.disk_bytes, "must be at least 64 MiB");
+        section.require(
+            self.shm_bytes < self.memory_bytes,
+            "shm_bytes",
+            self.shm_bytes,
+            format!("is part of memory_bytes = {}: lower it", self.memory_bytes),
+        );
+    }
+
+    /// Ranks of a worker pod.
+    pub fn ranks_per_pod(&self) -> u32 {
+        match self.ranks_per_pod {
+            0 => self.gpus.max(1),
+            given => given,
+        }
+    }
+}
+
+const LABEL: &str = "must be an RFC 1123 label: up to 63 lower-case letters, digits and -, none of these - at an end";
+const SUBDOMAIN: &str =
+    "must be an RFC 1123 subdomain: lower-case letters, digits, - and ., a letter or digit at each end";
+const QUALIFIED: &str = "must be a qualified name, such as example.com/name";
+const LABEL_VALUE: &str =
+    "must be a label's value: up to 63 letters, digits, -, _ and ., a letter or digit at each end";
+
+/// Whether `name` is an RFC 1123 label.
+pub fn is_label(name: &str) -> bool {
+    name.len() <= 63 && is_made_of(name, |c| c.is_ascii_lowercase() || c.is_ascii_digit(), b"-")
+}
+
+fn is_subdomain(name: &str) -> bool {
+    name.len() <= 253 && name.split('.').all(is_label)
+}
+
+fn is_label_value(value: &str) -> bool {
+    value.is_empty() || value.len() <= 63 && is_made_of(value, |c| c.is_ascii_alphanumeric(), b"-_.")
+}
+
+fn is_qualified(name: &str) -> bool {
+    let (prefix, name) = name.rsplit_once('/').map_or((None, name), |(prefix, name)| (Some(prefix), name));
+    !name.is_empty() && is_label_value(name) && prefix.is_none_or(is_subdomain)
+}
+
+/// Only what a reference to an image is made of; the registry knows the rest.
+fn is_image(name: &str) -> bool {
+    is_made_of(name, |c| c.is_ascii_alphanumeric(), b"-_./:@")
+}
+
+/// Whether `name` consists of `ordinary` characters, and has those `between` nowhere but between others.
+fn is_made_of(name: &str, ordinary: impl Fn(&u8) -> bool, between: &[u8]) -> bool {
+    let bytes = name.as_bytes();
+    let ends_well = bytes.first().is_some_and(&ordinary) && bytes.last().is_some_and(&ordinary);
+    ends_well && bytes.iter().all(|c| ordinary(c) || between.contains(c))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_as_kubernetes_wants_them() {
+        let long = "a".repeat(64);
+        for (name, label, subdomain, qualified, value) in [
+            ("convoy-1", true, true, true, true),
+            ("a.b", false, true, true, true),
+            ("Gpu_1", false, false, true, true),
+            ("nvidia.com/gpu", false, false, true, false),
+            ("a/b/c", false, false, false, false),
+            ("-a", false, false, false, false),
+            ("a b", false, false, false, false),
+            ("a\nb: c", false, false, false, false),
+            (long.as_str(), false, false, false, false),
+            ("", false, false, false, true),
+        ] {
+            let is = (is_label(name), is_subdomain(name), is_qualified(name), is_label_value(name));
+            assert_eq!(is, (label, subdomain, qualified, value), "{name:?}");
+        }
+        assert!(is_image("registry.example:5000/team/convoy@sha256:abc") && !is_image("convoy; rm") && !is_image(""));
+    }
+}

@@ -1,0 +1,359 @@
+//! An API server, the MPI operator and a kubelet for tests: behind kube's client as a mock service, so that the client's own
+//! requests are what is answered.
+//!
+//! Each MPIJob that is applied does what the script says for it. A watch answers as soon as there is something to tell, and
+//! then ends, as real ones do from time to time.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use http::{Method, Request, Response, StatusCode};
+use http_body_util::BodyExt as _;
+use kube::Client;
+use kube::client::Body;
+use serde_json::{Value, json};
+use tokio::sync::Notify;
+
+use super::manifests::{JOB_LABEL, ROLE_LABEL};
+
+/// What becomes of an MPIJob.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Act {
+    /// Its ranks' launcher prints its log and ends with this exit code.
+    Exit(i32),
+    /// A worker is evicted; the ranks save, and their launcher ends with 75.
+    Evict,
+    /// A worker uses too much memory; the ranks' launcher ends with 4.
+    OutOfMemory,
+    /// An image cannot be pulled.
+    NoImage,
+    /// No node is free.
+    NoNode,
+    /// It trains until it is deleted, and then ends with 75.
+    Train,
+    /// The operator gives it up.
+    GiveUp,
+    /// Nobody takes notice of it.
+    Nothing,
+}
+
+/// What there is, and what was asked.
+#[derive(Default)]
+pub struct State {
+    script: VecDeque<Act>,
+    version: u64,
+    /// By kind and name.
+    objects: BTreeMap<(&'static str, String), Value>,
+    /// What a watch tells, of which kind, and at which version.
+    changes: Vec<(u64, &'static str, Value)>,
+    /// Of the pod that starts the ranks.
+    log: Vec<String>,
+    /// Every request: method, path, and query.
+    pub requests: Vec<String>,
+    /// What was applied.
+    pub applied: Vec<Value>,
+    /// Requests to fail before anything is answered.
+    pub failures_left: u32,
+    /// Watches to refuse as too old.
+    pub gone_left: u32,
+    /// Whether a log breaks off after its first line.
+    pub breaks_logs: bool,
+    /// The status with which applying is refused.
+    pub refusal: Option<(u16, &'static str)>,
+}
+
+/// The whole of it.
+#[derive(Clone, Default)]
+pub struct FakeCluster {
+    state: Arc<Mutex<State>>,
+    news: Arc<Notify>,
+}
+
+impl FakeCluster {
+    /// One whose MPIJobs do as `script` says, one after the other.
+    pub fn new(script: &[Act]) -> Self {
+        let cluster = FakeCluster::default();
+        cluster.state().script = script.iter().copied().collect();
+        cluster
+    }
+
+    /// A client of it; must be called in a runtime.
+    pub fn client(&self) -> Client {
+        let (service, mut requests) = tower_test::mock::pair::<Request<Body>, Response<Body>>();
+        let cluster = self.clone();
+        tokio::spawn(async move {
+            while let Some((request, answer)) = requests.next_request().await {
+                let cluster = cluster.clone();
+                tokio::spawn(async move {
+                    match cluster.answer(request).await {
+                        Some(response) => answer.send_response(response),
+                        None => answer.send_error("connection refused"),
+                    }
+                });
+            }
+        });
+        Client::new(service, "team")
+    }
+
+    pub fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap()
+    }
+
+    /// The names of the objects of `kind`.
+    pub fn names(&self, kind: &str) -> Vec<String> {
+        self.state().objects.keys().filter(|(of, _)| *of == kind).map(|(_, name)| name.clone()).collect()
+    }
+
+    /// Puts an object there; all who watch are told.
+    pub fn put(&self, kind: &'static str, name: &str, mut object: Value) {
+        let mut state = self.state();
+        state.version += 1;
+        object["metadata"]["name"] = name.into();
+        object["metadata"]["resourceVersion"] = state.version.to_string().into();
+        object["metadata"]["uid"] = format!("uid-of-{name}").into();
+        let key = (kind, name.to_owned());
+        let change = if state.objects.contains_key(&key) { "MODIFIED" } else { "ADDED" };
+        let version = state.version;
+        state.objects.insert(key, object.clone());
+        state.changes.push((version, kind, json!({ "type": change, "object": object })));
+        drop(state);
+        self.news.notify_waiters();
+    }
+
+    fn remove(&self, kind: &'static str, name: &str) {
+        let mut state = self.state();
+        let Some(mut object) = state.objects.remove(&(kind, name.to_owned())) else { return };
+        state.version += 1;
+        object["metadata"]["resourceVersion"] = state.version.to_string().into();
+        let version = state.version;
+        state.changes.push((version, kind, json!({ "type": "DELETED", "object": object })));
+        drop(state);
+        self.news.notify_waiters();
+    }
+
+    /// Answers as the API server does; `None` where it is away.
+    async fn answer(&self, request: Request<Body>) -> Option<Response<Body>> {
+        let (parts, body) = request.into_parts();
+        let body = body.collect().await.unwrap().to_bytes();
+        let path = parts.uri.path().to_owned();
+        let query: BTreeMap<String, String> = form(parts.uri.query().unwrap_or_default());
+        {
+            let mut state = self.state();
+            state.requests.push(format!("{} {}", parts.method, parts.uri));
+            if state.failures_left > 0 {
+                state.failures_left -= 1;
+                return None;
+            }
+        }
+        let segments: Vec<&str> = path.split('/').skip_while(|segment| *segment != "namespaces").skip(1).collect();
+        let kind = kind_of(segments[1]);
+        Some(match (parts.method, &segments[2..]) {
+            (Method::GET, [pod, "log"]) => self.log(pod, &query).await,
+            (Method::GET, []) if query.contains_key("watch") => self.watch(kind, &query).await,
+            (Method::GET, []) => self.list(kind, &query),
+            (Method::GET, [name]) => match self.state().objects.get(&(kind, (*name).to_owned())) {
+                Some(object) => json_response(200, object),
+                None => refuse(404, "not found"),
+            },
+            (Method::PATCH, [name]) => self.apply(kind, name, serde_json::from_slice(&body).unwrap()),
+            (Method::DELETE, [name]) => self.delete(kind, name),
+            other => panic!("nobody asks this: {other:?}"),
+        })
+    }
+
+    fn list(&self, kind: &'static str, query: &BTreeMap<String, String>) -> Response<Body> {
+        let state = self.state();
+        let items: Vec<_> = state.objects.iter().filter(|((of, _), o)| *of == kind && fits(o, query)).collect();
+        let items: Vec<_> = items.into_iter().map(|(_, object)| object).collect();
+        let metadata = json!({ "resourceVersion": state.version.to_string() });
+        json_response(200, &json!({ "apiVersion": "v1", "kind": "List", "metadata": metadata, "items": items }))
+    }
+
+    async fn watch(&self, kind: &'static str, query: &BTreeMap<String, String>) -> Response<Body> {
+        let since: u64 = query["resourceVersion"].parse().unwrap();
+        loop {
+            let news = self.news.notified();
+            {
+                let mut state = self.state();
+                if state.gone_left > 0 {
+                    state.gone_left -= 1;
+                    let status = json!({ "kind": "Status", "code": 410, "reason": "Expired", "status": "Failure",
+                                         "message": "too old resource version" });
+                    return json_response(200, &json!({ "type": "ERROR", "object": status }));
+                }
+                let is_news = |(version, of, change): &&(u64, &str, Value)| {
+                    *version > since && *of == kind && fits(&change["object"], query)
+                };
+                let lines: String = state.changes.iter().filter(is_news).map(|(.., c)| format!("{c}\n")).collect();
+                if !lines.is_empty() {
+                    return Response::new(Body::from(lines.into_bytes()));
+                }
+            }
+            news.await;
+        }
+    }
+
+    /// All lines since the second that is asked for, each with its time.
+    async fn log(&self, _pod: &str, query: &BTreeMap<String, String>) -> Response<Body> {
+        let since: usize = query.get("sinceTime").map_or(0, |time| time[17..19].parse().unwrap());
+        let state = self.state();
+        // Ten lines a second.
+        let lines = state.log.iter().enumerate().skip(10 * since);
+        let lines = lines.map(|(n, line)| format!("2026-01-31T10:00:{:02}.{}Z {line}\n", n / 10, n % 10));
+        let lines: Vec<String> = lines.collect();
+        let is_first = query.get("sinceTime").is_none();
+        let told = if state.breaks_logs && is_first { &lines[..1] } else { &lines[..] };
+        Response::new(Body::from(told.concat().into_bytes()))
+    }
+
+    fn apply(&self, kind: &'static str, name: &str, object: Value) -> Response<Body> {
+        if let Some((code, message)) = self.state().refusal {
+            return refuse(code, message);
+        }
+        let is_new = !self.names(kind).contains(&name.to_owned());
+        self.state().applied.push(object.clone());
+        self.put(kind, name, object);
+        if kind == "MPIJob" && is_new {
+            let act = self.state().script.pop_front().expect("the script has an act for every MPIJob");
+            let (cluster, name) = (self.clone(), name.to_owned());
+            tokio::spawn(async move { cluster.act(&name, act).await });
+        }
+        let object = self.state().objects[&(kind, name.to_owned())].clone();
+        json_response(200, &object)
+    }
+
+    fn delete(&self, kind: &'static str, name: &str) -> Response<Body> {
+        if !self.names(kind).contains(&name.to_owned()) {
+            return refuse(404, "not found");
+        }
+        self.remove(kind, name);
+        if kind == "MPIJob" {
+            let (cluster, name) = (self.clone(), name.to_owned());
+            tokio::spawn(async move { cluster.end_pods(&name).await });
+        }
+        json_response(200, &json!({ "kind": "Status", "apiVersion": "v1", "status": "Success" }))
+    }
+
+    async fn act(&self, job: &str, act: Act) {
+        match act {
+            Act::Nothing => return,
+            Act::NoImage => {
+                let waiting = json!({ "reason": "ImagePullBackOff", "message": "Back-off pulling image \"convoy\"" });
+                return self.pod(job, "worker-0", container(&json!({ "waiting": waiting })));
+            }
+            Act::NoNode => {
+                let condition = json!({ "type": "PodScheduled", "status": "False", "reason": "Unschedulable",
+                                        "message": "0/3 nodes are available: 3 Insufficient cpu." });
+                return self.pod(job, "worker-0", json!({ "phase": "Pending", "conditions": [condition] }));
+            }
+            Act::GiveUp => {
+                let condition = json!({ "type": "Failed", "status": "True", "reason": "MPIJobFailed",
+                                        "message": "a quota is used up" });
+                return self.put("MPIJob", job, json!({ "status": { "conditions": [condition] } }));
+            }
+            _ => {}
+        }
+        self.pod(job, "worker-0", running());
+        self.pod(job, "worker-1", running());
+        self.pod(job, "launcher", running());
+        // What the ranks' launcher prints is there at once, and read in its own time.
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        match act {
+            Act::Exit(code) => self.pod(job, "launcher", ended(code, "Error")),
+            Act::Evict => {
+                let message = "The node was low on resource: memory.";
+                self.pod(job, "worker-1", json!({ "phase": "Failed", "reason": "Evicted", "message": message }));
+                self.pod(job, "launcher", ended(75, "Error"));
+            }
+            Act::OutOfMemory => {
+                // The end of one pod may be seen before what befell another.
+                self.pod(job, "launcher", ended(4, "Error"));
+                tokio::time::sleep(Duration::from_millis(20)).await;
+                self.pod(job, "worker-1", ended(137, "OOMKilled"));
+            }
+            _ => {}
+        }
+    }
+
+    /// What deleting an MPIJob does to its pods.
+    async fn end_pods(&self, job: &str) {
+        let pods: Vec<_> = self.names("Pod").into_iter().filter(|name| name.starts_with(job)).collect();
+        let launcher = format!("{job}-launcher");
+        let is_running = {
+            let state = self.state();
+            let pod = state.objects.get(&("Pod", launcher.clone()));
+            pod.is_some_and(|pod| !pod["status"]["containerStatuses"][0]["state"]["running"].is_null())
+        };
+        if is_running {
+            self.pod(job, "launcher", ended(75, "Error"));
+        }
+        for pod in pods {
+            self.remove("Pod", &pod);
+        }
+    }
+
+    fn pod(&self, job: &str, suffix: &str, status: Value) {
+        let role = if suffix == "launcher" { "launcher" } else { "worker" };
+        let metadata = json!({ "labels": { JOB_LABEL: job, ROLE_LABEL: role } });
+        self.put("Pod", &format!("{job}-{suffix}"), json!({ "metadata": metadata, "status": status }));
+    }
+
+    /// What the ranks' launcher prints.
+    pub fn prints(&self, lines: &[&str]) {
+        self.state().log = lines.iter().map(|line| (*line).to_owned()).collect();
+    }
+}
+
+fn running() -> Value {
+    container(&json!({ "running": {} }))
+}
+
+fn ended(code: i32, reason: &str) -> Value {
+    container(&json!({ "terminated": { "exitCode": code, "reason": reason } }))
+}
+
+fn container(state: &Value) -> Value {
+    let status = json!({ "name": "convoy", "image": "i", "imageID": "", "ready": false, "restartCount": 0,
+                         "state": state });
+    json!({ "phase": "Pending", "containerStatuses": [status] })
+}
+
+fn kind_of(plural: &str) -> &'static str {
+    match plural {
+        "mpijobs" => "MPIJob",
+        "pods" => "Pod",
+        "configmaps" => "ConfigMap",
+        "poddisruptionbudgets" => "PodDisruptionBudget",
+        "jobs" => "Job",
+        other => panic!("nobody asks for {other}"),
+    }
+}
+
+/// Whether an object is one of those that a list or a watch asks for.
+fn fits(object: &Value, query: &BTreeMap<String, String>) -> bool {
+    let by_label = query.get("labelSelector").and_then(|selector| selector.split_once('='));
+    let by_name = query.get("fieldSelector").and_then(|selector| selector.strip_prefix("metadata.name="));
+    by_label.is_none_or(|(key, value)| object["metadata"]["labels"][key] == *value)
+        && by_name.is_none_or(|name| object["metadata"]["name"] == *name)
+}
+
+fn form(query: &str) -> BTreeMap<String, String> {
+    let pairs = query.split('&').filter_map(|pair| pair.split_once('='));
+    let decoded = |text: &str| text.replace("%2F", "/").replace("%3D", "=").replace("%3A", ":");
+    pairs.map(|(key, value)| (key.to_owned(), decoded(value))).collect()
+}
+
+fn json_response(code: u16, body: &Value) -> Response<Body> {
+    let code = StatusCode::from_u16(code).unwrap();
+    Response::builder().status(code).body(Body::from(format!("{body}\n").into_bytes())).unwrap()
+}
+
+fn refuse(code: u16, message: &str) -> Response<Body> {
+    let reason = if code == 404 { "NotFound" } else { "Refused" };
+    json_response(
+        code,
+        &json!({ "kind": "Status", "apiVersion": "v1", "status": "Failure", "code": code,
+                                 "reason": reason, "message": message }),
+    )
+}

@@ -1,0 +1,378 @@
+//! A config becomes Kubernetes objects: what `launcher render` prints, and what the backend applies. Pure.
+//!
+//! An MPIJob has worker pods, in which sshd waits, and a launcher pod, which runs `launcher train --backend mpirun`. They
+//! read the config from a ConfigMap. No object holds a secret: credentials come from a Secret that the cluster's user
+//! has made, or from the pods' identity.
+
+use std::collections::BTreeMap;
+
+use common::config::{KubernetesConfig, LaunchConfig, PrepareJobConfig, RunConfig};
+use common::sha256::sha256_pair;
+use serde_json::{Value, json};
+
+use crate::error::LaunchError;
+
+/// Which attempt the launcher pod is told to run: its presence says that somebody outside has claimed it.
+pub const ATTEMPT_VARIABLE: &str = "CONVOY_ATTEMPT";
+/// The label with which the operator marks the pods of an MPIJob.
+pub const JOB_LABEL: &str = "training.kubeflow.org/job-name";
+/// The label with which the operator tells an MPIJob's launcher pod from its workers.
+pub const ROLE_LABEL: &str = "training.kubeflow.org/job-role";
+/// The label that says which run an object belongs to: a hash of the run folder's URL.
+pub const RUN_LABEL: &str = "convoy/run";
+
+/// Where pods find the config.
+const CONFIG_FOLDER: &str = "/etc/convoy";
+/// Where the operator puts the list of workers.
+const HOSTFILE: &str = "/etc/mpi/hostfile";
+/// Home of the image's user.
+const HOME: &str = "/home/convoy";
+/// The number of the image's user.
+const USER: u32 = 1000;
+/// What a pod gets on top of `launch.grace_s` before it is killed: for the news to arrive, and for processes to end.
+const GRACE_MARGIN_S: u64 = 60;
+/// How often a launcher pod that nobody outside watches is replaced when it is lost.
+const BACKOFF_LIMIT: u32 = 3;
+/// How long what has ended stays to be looked at, where nobody deletes it.
+const KEPT_S: u32 = 24 * 60 * 60;
+/// The longest name: pods are called after it, and their names are labels.
+const NAME_BYTES_MAX: usize = 40;
+
+/// The objects of one training job: MPIJob, ConfigMap, PodDisruptionBudget, in the order in which they are applied.
+///
+/// With an `attempt` it runs that one, which whoever applies it has claimed; without, the launcher pod claims attempts itself.
+pub fn training(
+    config: &RunConfig,
+    accepted_changes: &[String],
+    attempt: Option<u32>,
+) -> Result<Vec<Value>, LaunchError> {
+    check_urls(run_urls(config))?;
+    let run = name_of(&config.kubernetes, Some(config))?;
+    let name = attempt.map_or_else(|| run.clone(), |attempt| format!("{run}-a{attempt:04}"));
+    let object = Object { kubernetes: &config.kubernetes, name: &name, labels: labels(&run, &config.run.output) };
+    let mut inner = config.clone();
+    inner.launch.threads_per_rank = threads_per_rank(&config.launch, &config.kubernetes);
+    let job = object.with("kubeflow.org/v2beta1", "MPIJob", mpi_job(&object, config, accepted_changes, attempt));
+    Ok(vec![job, object.config_map("run.toml", &inner.to_toml()), disruption_budget(&object)])
+}
+
+/// The objects of a supervisor in the cluster, which applies one MPIJob after the other: Job and ConfigMap.
+pub fn supervisor(config: &RunConfig, accepted_changes: &[String]) -> Result<Vec<Value>, LaunchError> {
+    check_urls(run_urls(config))?;
+    let run = name_of(&config.kubernetes, Some(config))?;
+    let name = format!("{run}-supervisor");
+    let object = Object { kubernetes: &config.kubernetes, name: &name, labels: labels(&run, &config.run.output) };
+    let mut arguments = words(&["launcher", "train", "--backend", "kubernetes", "--config"]);
+    arguments.push(format!("{CONFIG_FOLDER}/run.toml"));
+    arguments.extend(accept_flags(accepted_changes));
+    let resources = json!({ "requests": { "cpu": "100m", "memory": "512Mi" }, "limits": { "memory": "512Mi" } });
+    let container = object.container("supervisor", arguments, resources);
+    let account = &config.kubernetes.supervisor_service_account;
+    let mut pod = object.pod(container, account, config.launch.grace_s);
+    pod["automountServiceAccountToken"] = true.into();
+    pod["restartPolicy"] = "Never".into();
+    let spec = supervisor_job(&object, pod);
+    Ok(vec![object.with("batch/v1", "Job", json!({ "spec": spec })), object.config_map("run.toml", &config.to_toml())])
+}
+
+/// The objects of a prepare job, all of whose ranks run in one pod: Job and ConfigMap.
+pub fn prepare(config: &PrepareJobConfig) -> Result<Vec<Value>, LaunchError> {
+    let urls = config.prepare.inputs.iter().map(|url| ("prepare.inputs", url.as_str()));
+    check_urls(urls.chain([("prepare.output", config.prepare.output.as_str())]))?;
+    let name = match config.kubernetes.name.as_str() {
+        "" => "convoy-prepare".to_owned(),
+        _ => name_of(&config.kubernetes, None)?,
+    };
+    let object = Object { kubernetes: &config.kubernetes, name: &name, labels: labels(&name, &config.prepare.output) };
+    let arguments = ["launcher", "prepare", "--backend", "local", "--config"];
+    let arguments = words(&arguments).into_iter().chain([format!("{CONFIG_FOLDER}/prepare.toml")]).collect();
+    let container = object.container("prepare", arguments, worker_resources(&config.kubernetes));
+    let mut pod = object.pod(container, &config.kubernetes.service_account, config.launch.grace_s);
+    object.fit_for_ranks(&mut pod);
+    pod["restartPolicy"] = "Never".into();
+    let spec = supervisor_job(&object, pod);
+    let config_map = object.config_map("prepare.toml", &config.to_toml());
+    Ok(vec![object.with("batch/v1", "Job", json!({ "spec": spec })), config_map])
+}
+
+/// `objects` as one YAML stream.
+pub fn to_yaml(objects: &[Value]) -> String {
+    let document = |object| serde_saphyr::to_string(object).unwrap_or_else(|e| unreachable!("JSON is YAML: {e}"));
+    objects.iter().map(document).collect::<Vec<_>>().join("---\n")
+}
+
+/// What objects of the run at `url` are marked with.
+pub fn run_label(url: &str) -> String {
+    let [hash, _] = sha256_pair([url.as_bytes(), b""]);
+    hash.iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// What the objects of a run are called.
+pub fn name_of(kubernetes: &KubernetesConfig, run: Option<&RunConfig>) -> Result<String, LaunchError> {
+    let (key, name) = match (kubernetes.name.as_str(), run) {
+        ("", Some(run)) => ("run.name", run.run.name.as_str()),
+        (given, _) => ("kubernetes.name", given),
+    };
+    let starts_well = name.starts_with(|c: char| c.is_ascii_lowercase());
+    if starts_well && name.len() <= NAME_BYTES_MAX && common::config::kubernetes::is_label(name) {
+        return Ok(name.to_owned());
+    }
+    Err(LaunchError::Usage(format!(
+        "{key} = {name:?} cannot be the name of Kubernetes objects, which is up to {NAME_BYTES_MAX} lower-case letters, \
+         digits and -, a letter first: give kubernetes.name"
+    )))
+}
+
+/// One object, or several that are called the same.
+struct Object<'a> {
+    kubernetes: &'a KubernetesConfig,
+    name: &'a str,
+    labels: BTreeMap<&'static str, String>,
+}
+
+impl Object<'_> {
+    /// `content` as an object of `kind`.
+    fn with(&self, version: &str, kind: &str, mut content: Value) -> Value {
+        content["apiVersion"] = version.into();
+        content["kind"] = kind.into();
+        content["metadata"] = json!({ "name": self.name, "labels": self.labels });
+        if !self.kubernetes.namespace.is_empty() {
+            content["metadata"]["namespace"] = self.kubernetes.namespace.as_str().into();
+        }
+        content
+    }
+
+    fn config_map(&self, file: &str, content: &str) -> Value {
+        self.with("v1", "ConfigMap", json!({ "data": { file: content } }))
+    }
+
+    /// A container of the image that runs `words` as an ordinary user, and may write to temporary files only.
+    fn container(&self, name: &str, words: Vec<String>, resources: Value) -> Value {
+        let mut container = json!({
+            "name": name,
+            "image": self.kubernetes.image,
+            "command": [&words[0]],
+            "args": words[1..],
+            "resources": resources,
+            "securityContext": {
+                "allowPrivilegeEscalation": false,
+                "capabilities": { "drop": ["ALL"] },
+                "readOnlyRootFilesystem": true,
+            },
+            "volumeMounts": [
+                { "name": "config", "mountPath": CONFIG_FOLDER, "readOnly": true },
+                { "name": "tmp", "mountPath": "/tmp" },
+            ],
+        });
+        if !self.kubernetes.storage_secret.is_empty() {
+            container["envFrom"] = json!([{ "secretRef": { "name": self.kubernetes.storage_secret } }]);
+        }
+        container
+    }
+
+    /// A pod with one container, which after a notice has `grace_s` and a little more.
+    fn pod(&self, container: Value, service_account: &str, grace_s: u64) -> Value {
+        let mut pod = json!({
+            "serviceAccountName": service_account,
+            // Ranks have no business with the cluster.
+            "automountServiceAccountToken": false,
+            "terminationGracePeriodSeconds": grace_s + GRACE_MARGIN_S,
+            "securityContext": {
+                "runAsNonRoot": true,
+                "runAsUser": USER,
+                "runAsGroup": USER,
+                "seccompProfile": { "type": "RuntimeDefault" },
+            },
+            "containers": [container],
+            "volumes": [
+                { "name": "config", "configMap": { "name": self.name } },
+                { "name": "tmp", "emptyDir": {} },
+            ],
+        });
+        if !self.kubernetes.priority_class.is_empty() {
+            pod["priorityClassName"] = self.kubernetes.priority_class.as_str().into();
+        }
+        pod
+    }
+
+    /// Gives `pod` what ranks need: shared memory, and nodes that they may run on.
+    fn fit_for_ranks(&self, pod: &mut Value) {
+        // A container's own 64 MB of shared memory are too little for MPI, NCCL and libtorch.
+        let size = self.kubernetes.shm_bytes.to_string();
+        let volume = json!({ "name": "shm", "emptyDir": { "medium": "Memory", "sizeLimit": size } });
+        push(&mut pod["volumes"], volume);
+        push(&mut pod["containers"][0]["volumeMounts"], json!({ "name": "shm", "mountPath": "/dev/shm" }));
+        if !self.kubernetes.node_selector.is_empty() {
+            pod["nodeSelector"] = json!(self.kubernetes.node_selector);
+        }
+        if !self.kubernetes.tolerations.is_empty() {
+            let tolerations = self.kubernetes.tolerations.iter().map(|toleration| {
+                let mut taint = json!(toleration);
+                taint["operator"] = if toleration.value.is_some() { "Equal" } else { "Exists" }.into();
+                taint
+            });
+            pod["tolerations"] = tolerations.collect();
+        }
+    }
+
+    /// What tells the worker pods of this MPIJob from all others.
+    fn worker_selector(&self) -> Value {
+        json!({ "matchLabels": { JOB_LABEL: self.name, ROLE_LABEL: "worker" } })
+    }
+}
+
+fn mpi_job(object: &Object<'_>, config: &RunConfig, accepted_changes: &[String], attempt: Option<u32>) -> Value {
+    let ranks_per_pod = config.kubernetes.ranks_per_pod();
+    json!({ "spec": {
+        "slotsPerWorker": ranks_per_pod,
+        "sshAuthMountPath": format!("{HOME}/.ssh"),
+        // mpirun is not started before sshd answers in every worker.
+        "launcherCreationPolicy": "WaitForWorkersReady",
+        "runPolicy": {
+            "cleanPodPolicy": "Running",
+            "backoffLimit": if attempt.is_some() { 0 } else { BACKOFF_LIMIT },
+            "ttlSecondsAfterFinished": KEPT_S,
+        },
+        "mpiReplicaSpecs": {
+            "Launcher": {
+                "replicas": 1,
+                "restartPolicy": "Never",
+                "template": { "metadata": { "labels": object.labels }, "spec": launcher_pod(object, config, accepted_changes, attempt) },
+            },
+            "Worker": {
+                "replicas": config.launch.ranks.div_ceil(ranks_per_pod),
+                "restartPolicy": "Never",
+                "template": { "metadata": { "labels": object.labels }, "spec": worker_pod(object, config) },
+            },
+        },
+    }})
+}
+
+/// The pod that starts the ranks; it stops them by itself when it is told to end.
+fn launcher_pod(object: &Object<'_>, config: &RunConfig, accepted_changes: &[String], attempt: Option<u32>) -> Value {
+    let mut arguments = words(&["launcher", "train", "--backend", "mpirun", "--hostfile", HOSTFILE]);
+    arguments.extend(["--config".to_owned(), format!("{CONFIG_FOLDER}/run.toml")]);
+    arguments.extend(accept_flags(accepted_changes));
+    let resources = json!({ "requests": { "cpu": "1", "memory": "2Gi" }, "limits": { "memory": "2Gi" } });
+    let mut container = object.container("launcher", arguments, resources);
+    if let Some(attempt) = attempt {
+        container["env"] = json!([{ "name": ATTEMPT_VARIABLE, "value": attempt.to_string() }]);
+    }
+    let mut pod = object.pod(container, &config.kubernetes.service_account, config.launch.grace_s);
+    pod["restartPolicy"] = "Never".into();
+    pod
+}
+
+/// A pod in which sshd waits for ranks to start.
+fn worker_pod(object: &Object<'_>, config: &RunConfig) -> Value {
+    let kubernetes = &config.kubernetes;
+    let arguments = words(&["/usr/sbin/sshd", "-De", "-f", "/etc/ssh/convoy_sshd_config"]);
+    let mut container = object.container("worker", arguments, worker_resources(kubernetes));
+    container["ports"] = json!([{ "name": "ssh", "containerPort": 2222 }]);
+    container["readinessProbe"] = json!({ "tcpSocket": { "port": "ssh" }, "periodSeconds": 2 });
+    // A pod's notice reaches sshd, which is its first process, and not the ranks: this tells them, and waits for their end.
+    container["lifecycle"] = json!({ "preStop": { "exec": { "command": ["stop-ranks"] } } });
+    let mut pod = object.pod(container, &kubernetes.service_account, config.launch.grace_s);
+    object.fit_for_ranks(&mut pod);
+    if !kubernetes.topology_key.is_empty() {
+        pod["topologySpreadConstraints"] = json!([{
+            "maxSkew": 1,
+            "topologyKey": kubernetes.topology_key,
+            "whenUnsatisfiable": "ScheduleAnyway",
+            "labelSelector": object.worker_selector(),
+        }]);
+    }
+    pod["restartPolicy"] = "Never".into();
+    pod
+}
+
+fn worker_resources(kubernetes: &KubernetesConfig) -> Value {
+    let mut limits = json!({
+        "cpu": kubernetes.cpus.to_string(),
+        "memory": kubernetes.memory_bytes.to_string(),
+        "ephemeral-storage": kubernetes.disk_bytes.to_string(),
+    });
+    if kubernetes.gpus > 0 {
+        limits[&kubernetes.gpu_resource] = kubernetes.gpus.to_string().into();
+    }
+    // What is asked for is what is had: such pods are the last to be evicted where a node runs short.
+    json!({ "requests": limits, "limits": limits })
+}
+
+/// Drains respect it; a node that fails, or that its owner takes back, does not ask.
+fn disruption_budget(object: &Object<'_>) -> Value {
+    let spec = json!({ "maxUnavailable": object.kubernetes.max_unavailable, "selector": object.worker_selector() });
+    object.with("policy/v1", "PodDisruptionBudget", json!({ "spec": spec }))
+}
+
+/// A Job that starts its pod again when the pod was lost, and not when another one would end the same way.
+fn supervisor_job(object: &Object<'_>, pod: Value) -> Value {
+    json!({
+        "backoffLimit": BACKOFF_LIMIT,
+        "ttlSecondsAfterFinished": KEPT_S,
+        "podFailurePolicy": { "rules": [
+            { "action": "Ignore", "onPodConditions": [{ "type": "DisruptionTarget", "status": "True" }] },
+            // 2 config, 3 data, 5 numeric, 70 a bug, 75 stopped as somebody asked.
+            { "action": "FailJob", "onExitCodes": { "operator": "In", "values": [2, 3, 5, 70, 75] } },
+        ]},
+        "template": { "metadata": { "labels": object.labels }, "spec": pod },
+    })
+}
+
+fn labels(name: &str, url: &str) -> BTreeMap<&'static str, String> {
+    BTreeMap::from([
+        ("app.kubernetes.io/name", "convoy".to_owned()),
+        ("app.kubernetes.io/instance", name.to_owned()),
+        (RUN_LABEL, run_label(url)),
+    ])
+}
+
+/// A pod does not see all cores of its node, so the number is given.
+pub fn threads_per_rank(launch: &LaunchConfig, kubernetes: &KubernetesConfig) -> u32 {
+    match launch.threads_per_rank {
+        0 => (kubernetes.cpus / kubernetes.ranks_per_pod()).max(1),
+        given => given,
+    }
+}
+
+fn push(list: &mut Value, item: Value) {
+    list.as_array_mut().unwrap_or_else(|| unreachable!("it is a list")).push(item);
+}
+
+fn words(words: &[&str]) -> Vec<String> {
+    words.iter().map(|word| (*word).to_owned()).collect()
+}
+
+fn accept_flags(accepted_changes: &[String]) -> impl Iterator<Item = String> {
+    accepted_changes.iter().flat_map(|key| ["--accept-change".to_owned(), key.clone()])
+}
+
+/// Every URL of a run, with its key.
+fn run_urls(config: &RunConfig) -> impl Iterator<Item = (&'static str, &str)> {
+    let train = config.data.train.iter().map(|source| ("data.train", source.url.as_str()));
+    let validation = config.data.validation.iter().map(|source| ("data.validation", source.url.as_str()));
+    let tokenizer = Some(config.data.tokenizer.as_str()).filter(|tokenizer| *tokenizer != "gpt2");
+    let tokenizer = tokenizer.map(|url| ("data.tokenizer", url));
+    train.chain(validation).chain(tokenizer).chain([("run.output", config.run.output.as_str())])
+}
+
+/// Pods reach object stores and nothing else, and what they read is there for everyone to see.
+fn check_urls<'a>(urls: impl Iterator<Item = (&'static str, &'a str)>) -> Result<(), LaunchError> {
+    for (key, url) in urls {
+        let (scheme, rest) = url.split_once("://").unwrap_or(("file", url));
+        if matches!(scheme, "file" | "memory") {
+            return Err(LaunchError::Usage(format!(
+                "{key} = {url:?} is a place of this machine, which pods do not reach: give the URL of an object store"
+            )));
+        }
+        let authority = rest.split('/').next().unwrap_or_default();
+        if authority.contains('@') || rest.contains('?') {
+            return Err(LaunchError::Usage(format!(
+                "{key}: the URL at {scheme}://{} carries a user's name or a query, which may be a secret and would lie in a \
+                 ConfigMap: put credentials into the Secret that kubernetes.storage_secret names",
+                authority.rsplit('@').next().unwrap_or_default().split('?').next().unwrap_or_default()
+            )));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,267 @@
+//! Ranks in a Kubernetes cluster with the MPI operator: an MPIJob for each attempt.
+//!
+//! The operator gives an MPIJob up for good when a worker pod is evicted, so something outside has to make the next one:
+//! this launcher, at a desk or as a Job in the cluster ([`detach`]). It claims the attempts. In the MPIJob's launcher pod
+//! `launcher train --backend mpirun` runs one of them ([`manifests::ATTEMPT_VARIABLE`]), and passes on what happens by
+//! what it prints ([`crate::relay`]).
+//!
+//! To stop is to delete the MPIJob: all its pods get their notice, upon which the ranks save and stop, and the log and the exit
+//! code of the launcher pod tell how that went. So neither pods need be deleted nor programs run in them, and a supervisor
+//! in the cluster needs no right to.
+//!
+//! - [`manifests`]: a config becomes objects. [`cluster`]: they are applied and deleted.
+//! - [`follow`], [`log`]: what the pods do and print. [`pods`], [`picture`]: what it means.
+
+mod cluster;
+#[cfg(test)]
+mod fake_cluster;
+mod follow;
+mod log;
+pub mod manifests;
+mod picture;
+mod pods;
+#[cfg(test)]
+mod tests;
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::mpsc::Sender;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use common::attempt::handed;
+use common::config::RunConfig;
+use common::storage::Folder;
+use common::topology::WorldSize;
+use common::worker_contract::{ExitCode, ToRank};
+use nix::sys::signal::Signal;
+use tokio::runtime::Runtime;
+use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
+
+use super::{AttemptStart, Backend, Placement, Ranks};
+use crate::cause::ProcessEnd;
+use crate::error::LaunchError;
+use crate::event::Event;
+use cluster::Cluster;
+use follow::{End, Follower, Order};
+use picture::Patience;
+
+/// How long an end waits for the API server.
+const END_PATIENCE: Duration = Duration::from_secs(30);
+
+/// A cluster, and the run that has an MPIJob there.
+pub struct Kubernetes {
+    config: RunConfig,
+    accepted_changes: Vec<String>,
+    runtime: Runtime,
+    /// Looked for when it is needed: to render needs none.
+    cluster: Mutex<Option<Cluster>>,
+    /// Opened when it is needed, too.
+    run: Option<Folder>,
+    patience: Patience,
+}
+
+impl Kubernetes {
+    /// For the run of `config`, which is resolved and has absolute URLs.
+    pub fn new(config: RunConfig, accepted_changes: Vec<String>) -> Result<Self, LaunchError> {
+        // What cannot be rendered is refused before anything is claimed.
+        manifests::training(&config, &accepted_changes, None)?;
+        let mut builder = tokio::runtime::Builder::new_multi_thread();
+        let runtime = builder.worker_threads(1).enable_all().build().map_err(LaunchError::system("start threads"))?;
+        let pending = match config.kubernetes.pending_timeout_s {
+            0 => Duration::MAX,
+            seconds => Duration::from_secs(seconds),
+        };
+        let patience = Patience {
+            loss: Duration::from_secs(60),
+            mending: Duration::from_secs(120),
+            settling: Duration::from_secs(10),
+            pending,
+        };
+        Ok(Kubernetes { config, accepted_changes, runtime, cluster: Mutex::new(None), run: None, patience })
+    }
+
+    fn cluster(&self) -> Result<Cluster, LaunchError> {
+        let mut cluster = self.cluster.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(cluster) = cluster.as_ref() {
+            return Ok(cluster.clone());
+        }
+        let patience = Duration::from_secs(self.config.storage.deadline_s);
+        let found = self.runtime.block_on(Cluster::connect(&self.config.kubernetes.namespace, patience))?;
+        Ok(cluster.insert(found).clone())
+    }
+
+    /// Applies a Job that does in the cluster what this launcher would do here, and returns. Says what was done.
+    pub fn detach(&self) -> Result<String, LaunchError> {
+        let objects = manifests::supervisor(&self.config, &self.accepted_changes)?;
+        let cluster = self.cluster()?;
+        let name = objects[0]["metadata"]["name"].as_str().unwrap_or_default().to_owned();
+        self.runtime.block_on(async {
+            make_room(&cluster, &name).await?;
+            cluster.apply(objects).await
+        })?;
+        let namespace = cluster.namespace();
+        Ok(format!(
+            "the run goes on in the cluster, supervised by Job {name} in namespace {namespace}\n  \
+             follow      kubectl logs --namespace {namespace} --follow job/{name}\n  \
+             end         kubectl delete --namespace {namespace} job/{name}"
+        ))
+    }
+}
+
+/// Deletes a supervisor that has ended, since a Job runs once; one that works is not disturbed.
+async fn make_room(cluster: &Cluster, name: &str) -> Result<(), LaunchError> {
+    let jobs = cluster.jobs();
+    let failure = |reason: &str| LaunchError::Cluster {
+        operation: format!("start Job {name} in namespace {}", cluster.namespace()),
+        reason: reason.to_owned(),
+        code: ExitCode::Config,
+    };
+    for _ in 0..60 {
+        let there = cluster.persist(&format!("look up Job {name}"), || jobs.get_opt(name)).await?;
+        let Some(job) = there else { return Ok(()) };
+        let mut conditions = job.data["status"]["conditions"].as_array().into_iter().flatten();
+        let is_over = |kind: &str| kind == "Complete" || kind == "Failed";
+        let has_ended = conditions.any(|c| c["type"].as_str().is_some_and(is_over) && c["status"] == "True");
+        if !has_ended && job.metadata.deletion_timestamp.is_none() {
+            return Err(failure("it is at work already"));
+        }
+        cluster.delete(&jobs, name).await?;
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    Err(failure("one that has ended does not go; look at it with kubectl describe"))
+}
+
+impl Backend for Kubernetes {
+    fn render(&self) -> Result<String, LaunchError> {
+        Ok(manifests::to_yaml(&manifests::training(&self.config, &self.accepted_changes, None)?))
+    }
+
+    fn place(&self) -> Result<Placement, LaunchError> {
+        Ok(Placement {
+            world_size: WorldSize::new(self.config.launch.ranks).unwrap_or(WorldSize::ONE),
+            threads_per_rank: manifests::threads_per_rank(&self.config.launch, &self.config.kubernetes),
+            // The launcher beside the ranks knows its hosts.
+            is_bound: false,
+            hosts: Vec::new(),
+            left_out: Vec::new(),
+        })
+    }
+
+    /// Ranks connect to the launcher beside them, so nobody needs to reach this one.
+    fn control_address(&self, _placement: &Placement) -> Result<IpAddr, LaunchError> {
+        Ok(Ipv4Addr::LOCALHOST.into())
+    }
+
+    fn start(&self, start: &AttemptStart<'_>, events: &Sender<Event>) -> Result<Box<dyn Ranks>, LaunchError> {
+        let objects = manifests::training(&self.config, &self.accepted_changes, Some(start.number))?;
+        let cluster = self.cluster()?;
+        let name = objects[0]["metadata"]["name"].as_str().unwrap_or_default().to_owned();
+        let run = manifests::run_label(&self.config.run.output);
+        let others = self.runtime.block_on(async {
+            let others = cluster.delete_others(&run, &name).await?;
+            cluster.apply(objects).await?;
+            Ok::<_, LaunchError>(others)
+        })?;
+        let mut notices: Vec<_> =
+            others.iter().map(|other| format!("MPIJob {other} of an earlier attempt is deleted")).collect();
+        notices.push(format!("MPIJob {name} applied in namespace {}", cluster.namespace()));
+        for text in notices {
+            let _ = events.send(Event::Notice { text });
+        }
+        let (orders, ordered) = unbounded_channel();
+        let end = End::default();
+        let follower = Follower {
+            cluster: cluster.clone(),
+            name: name.clone(),
+            patience: self.patience,
+            events: events.clone(),
+            orders: ordered,
+            end: end.clone(),
+        };
+        self.runtime.spawn(follower.follow());
+        let run = match &self.run {
+            Some(run) => run.clone(),
+            None => Folder::open(&self.config.run.output, &self.config.storage)?,
+        };
+        let handle = self.runtime.handle().clone();
+        Ok(Box::new(Pods { handle, cluster, name, attempt: start.number, run, orders, end, is_deleted: false }))
+    }
+}
+
+/// The pods of an attempt.
+struct Pods {
+    handle: tokio::runtime::Handle,
+    cluster: Cluster,
+    /// The MPIJob.
+    name: String,
+    attempt: u32,
+    run: Folder,
+    orders: UnboundedSender<Order>,
+    end: End,
+    is_deleted: bool,
+}
+
+impl Pods {
+    fn order(&self, order: Order) {
+        // The task may have ended by itself.
+        let _ = self.orders.send(order);
+    }
+
+    /// Deletes the MPIJob. Where that cannot be done, the next attempt will.
+    fn delete(&mut self) {
+        if std::mem::replace(&mut self.is_deleted, true) {
+            return;
+        }
+        let jobs = self.cluster.mpi_jobs();
+        let deleted = self.cluster.delete(&jobs, &self.name);
+        let deleted = self.handle.block_on(async { tokio::time::timeout(END_PATIENCE, deleted).await });
+        match deleted {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!("{error}"),
+            Err(_) => tracing::warn!("MPIJob {} could not be deleted: the API server does not answer", self.name),
+        }
+    }
+}
+
+impl Ranks for Pods {
+    fn signal(&self, _signal: Signal) {}
+
+    fn are_watched_elsewhere(&self) -> bool {
+        true
+    }
+
+    fn pass_on(&self, request: ToRank) {
+        match request {
+            ToRank::Stop => self.order(Order::Stop),
+            // The launcher beside the ranks asks for them where it sees that nothing goes on.
+            ToRank::Stacks => {}
+            ToRank::Save => {
+                if let Err(error) = handed::pass_on_save(&self.run, self.attempt) {
+                    tracing::warn!("a checkpoint was asked for, but the ranks cannot be told: {error}");
+                }
+            }
+        }
+    }
+
+    fn have_ended(&mut self) -> bool {
+        self.end.lock().unwrap_or_else(PoisonError::into_inner).is_some()
+    }
+
+    fn kill(&mut self) {
+        self.delete();
+        self.order(Order::GiveUp);
+    }
+
+    fn finish(&mut self) -> io::Result<ProcessEnd> {
+        self.kill();
+        let end = *self.end.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok(end.unwrap_or(ProcessEnd::Status(ExitCode::Communication.number().into())))
+    }
+}
+
+impl Drop for Pods {
+    fn drop(&mut self) {
+        self.delete();
+    }
+}

@@ -1,0 +1,140 @@
+//! What the launcher beside the ranks tells the one that follows them from elsewhere: through its standard output, which a
+//! cluster keeps and delivers.
+//!
+//! What ranks print goes there in the form of `mpirun --tag-output`, so that it can be read as it is; what they
+//! report, and in the end the cause, as JSON behind a mark.
+
+use std::collections::BTreeMap;
+
+use common::topology::Rank;
+use common::worker_contract::{ExitCode, FromRank, Phase};
+use serde::{Deserialize, Serialize};
+
+use crate::backend::process::split_tag;
+use crate::cause::Cause;
+use crate::event::{Event, Stream};
+use crate::progress::to_stdout;
+
+/// What a line begins with that is for a launcher.
+const MARK: &str = "convoy-relay ";
+
+/// A line behind the mark.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+enum Relayed {
+    Message { rank: Rank, message: FromRank },
+    Ended { code: ExitCode, rank: Option<Rank>, headline: String, message: String },
+}
+
+/// Passes on what happens to an attempt.
+#[derive(Default)]
+pub struct Relay {
+    phases: BTreeMap<Rank, Phase>,
+}
+
+impl Relay {
+    /// Passes `event` on, unless it is news to nobody elsewhere.
+    pub fn pass_on(&mut self, event: &Event) {
+        if let Some(line) = self.line(event) {
+            to_stdout(&line);
+        }
+    }
+
+    fn line(&mut self, event: &Event) -> Option<String> {
+        match event {
+            // Of what ranks say every second only what differs.
+            Event::Message { rank, message: FromRank::Heartbeat { phase, .. } }
+                if self.phases.insert(*rank, *phase) == Some(*phase) =>
+            {
+                None
+            }
+            Event::Message { message: FromRank::Hello { .. }, .. } => None,
+            Event::Message { rank, message } => {
+                Some(marked(&Relayed::Message { rank: *rank, message: message.clone() }))
+            }
+            Event::Output { rank: Some(rank), stream: Stream::Out, line } => Some(format!("[1,{rank}]<stdout>:{line}")),
+            Event::Output { rank: Some(rank), stream: Stream::Err, line } => Some(format!("[1,{rank}]<stderr>:{line}")),
+            Event::Output { rank: None, line, .. } => Some(line.clone()),
+            _ => None,
+        }
+    }
+
+    /// Says why the attempt ended.
+    pub fn end(cause: &Cause) {
+        to_stdout(&end_line(cause));
+    }
+}
+
+fn end_line(cause: &Cause) -> String {
+    let Cause { code, rank, headline, mut message, last_heard } = cause.clone();
+    for heard in last_heard {
+        message.push_str(&format!("\n{heard}"));
+    }
+    marked(&Relayed::Ended { code, rank, headline, message })
+}
+
+fn marked(relayed: &Relayed) -> String {
+    format!("{MARK}{}", serde_json::to_string(relayed).unwrap_or_else(|e| unreachable!("it is JSON: {e}")))
+}
+
+/// What a line of a launcher's standard output passes on. What is not marked, or by another version, was printed.
+pub fn parse(line: &str) -> Event {
+    match line.strip_prefix(MARK).and_then(|json| serde_json::from_str(json).ok()) {
+        Some(Relayed::Message { rank, message }) => Event::Message { rank, message },
+        Some(Relayed::Ended { code, rank, headline, message }) => {
+            Event::Ended { cause: Cause { code, rank, headline, message, last_heard: Vec::new() } }
+        }
+        None => {
+            let (rank, line) = split_tag(line);
+            Event::Output { rank, stream: Stream::Out, line }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn passed_on(event: &Event) -> Event {
+        parse(&Relay::default().line(event).unwrap())
+    }
+
+    #[test]
+    fn what_is_passed_on_arrives() {
+        let said = FromRank::Exit { code: ExitCode::Data, message: "shard x\nis short".into() };
+        let arrived = passed_on(&Event::Message { rank: Rank(3), message: said.clone() });
+        assert!(matches!(arrived, Event::Message { rank: Rank(3), message } if message == said));
+        for (rank, text) in [(Some(Rank(12)), "loss [1,2]<stdout>:x"), (None, "mpirun noticed that")] {
+            let arrived = passed_on(&Event::Output { rank, stream: Stream::Err, line: text.into() });
+            let Event::Output { rank: of, line, .. } = arrived else { panic!("{arrived:?}") };
+            assert_eq!((of, line.as_str()), (rank, text));
+        }
+        let cause = Cause {
+            code: ExitCode::Communication,
+            rank: Some(Rank(1)),
+            headline: "rank lost".into(),
+            message: "why".into(),
+            last_heard: Vec::new(),
+        };
+        assert!(matches!(parse(&end_line(&cause)), Event::Ended { cause: arrived } if arrived == cause));
+    }
+
+    #[test]
+    fn a_phase_is_passed_on_once_for_each_rank() {
+        let mut relay = Relay::default();
+        let mut is_passed_on = |rank, phase| {
+            let message = FromRank::Heartbeat { step: 1, phase, exchange: None };
+            relay.line(&Event::Message { rank: Rank(rank), message }).is_some()
+        };
+        let (starting, training) = (Phase::Starting, Phase::Training);
+        let heartbeats = [(0, starting), (1, starting), (0, starting), (0, training), (0, training), (0, starting)];
+        let passed_on = heartbeats.map(|(rank, phase)| is_passed_on(rank, phase));
+        assert_eq!(passed_on, [true, true, false, true, false, true]);
+    }
+
+    #[test]
+    fn a_line_of_another_version_is_only_printed() {
+        let line = format!("{MARK}{{\"kind\":\"dance\"}}");
+        assert!(matches!(parse(&line), Event::Output { rank: None, line: shown, .. } if shown == line));
+    }
+}
