@@ -6,3 +6,8 @@
 CONVOY_CACHE="${CONVOY_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/convoy}"
 LIBTORCH="$CONVOY_CACHE/libtorch-2.11.0/view"
 export CONVOY_CACHE LIBTORCH
+# Where scripts/setup has unpacked one for the tests.
+if [ -x "$CONVOY_CACHE/sshd/usr/sbin/sshd" ]; then
+    CONVOY_SSHD="$CONVOY_CACHE/sshd/usr/sbin/sshd"
+    export CONVOY_SSHD
+fi

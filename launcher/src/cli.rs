@@ -162,6 +162,8 @@ pub enum BackendName {
     Mpirun,
     /// A Kubernetes cluster with the MPI operator: an MPIJob for each attempt.
     Kubernetes,
+    /// Slurm: outside an allocation, submits a batch job of the same command; inside, its nodes are the hosts.
+    Slurm,
 }
 
 /// `launcher sample`. What is not given here, the worker chooses.

@@ -262,7 +262,10 @@ fn network_arguments(launch: &LaunchConfig) -> Vec<String> {
 
 /// How mpirun reaches the hosts: each from this machine, whose user has the keys.
 fn shell_arguments(shell: &RemoteShell) -> Vec<String> {
-    let mut arguments: Vec<String> = mca("plm", "rsh").into();
+    let mut arguments: Vec<String> = mca("plm", shell.daemons()).into();
+    if shell.daemons() != "rsh" {
+        return arguments;
+    }
     arguments.extend(mca("plm_rsh_agent", shell.program()));
     if !shell.arguments().is_empty() {
         arguments.extend(mca("plm_rsh_args", &shell.arguments().join(" ")));
@@ -380,7 +383,7 @@ mod tests {
              convoy_attempt abc-0001-def --use-hwthread-cpus --map-by slot:PE=2 --bind-to hwthread --host a:1,b:1 --mca pml ob1 --mca btl tcp,self,vader --mca btl_tcp_if_include eth1 --mca \
              oob_tcp_if_include eth1 --mca orte_keep_fqdn_hostnames 1 --mca oob_tcp_keepalive_time 30 --mca \
              oob_tcp_keepalive_intvl 10 --mca oob_tcp_keepalive_probes 3 --mca plm rsh --mca plm_rsh_agent ssh --mca \
-             plm_rsh_args '-o BatchMode=yes -o ConnectTimeout=8 -i keys/id' --mca plm_rsh_no_tree_spawn 1 \
+             plm_rsh_args '-o BatchMode=yes -o ConnectTimeout=5 -i keys/id' --mca plm_rsh_no_tree_spawn 1 \
              -x AWS_SECRET_ACCESS_KEY -x CONVOY_X -x MKL_NUM_THREADS -x NCCL_SOCKET_IFNAME -x \
              OMP_NUM_THREADS -x SITE -x https_proxy /opt/convoy/worker train --from-launcher"
         );

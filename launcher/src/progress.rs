@@ -4,6 +4,7 @@ use std::io::{self, IsTerminal, Write};
 use std::time::{Duration, Instant};
 
 use common::metrics::{StepRecord, ValidationRecord};
+use common::topology::Rank;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
@@ -58,6 +59,8 @@ pub struct View {
     pace: Pace,
     validation: Option<ValidationRecord>,
     is_terminal: bool,
+    /// As on a terminal whose user has not set `NO_COLOR`.
+    has_colours: bool,
     /// While an attempt runs on a terminal.
     bar: Option<ProgressBar>,
     lines: Lines,
@@ -67,7 +70,8 @@ impl View {
     /// A view of a run of `steps_max` steps; standard error decides between bar and lines.
     pub fn new(steps_max: u64) -> Self {
         let (is_terminal, lines) = (io::stderr().is_terminal(), Lines::default());
-        View { steps_max, pace: Pace::default(), validation: None, is_terminal, bar: None, lines }
+        let has_colours = is_terminal && std::env::var_os("NO_COLOR").is_none_or(|set| set.is_empty());
+        View { steps_max, pace: Pace::default(), validation: None, is_terminal, has_colours, bar: None, lines }
     }
 
     /// An attempt begins; `headline` says which.
@@ -108,6 +112,11 @@ impl View {
         self.validation = Some(record.clone());
     }
 
+    /// Something that a rank printed.
+    pub fn say_of(&self, rank: Rank, line: &str) {
+        self.say(&format!("{} {line}", name_of(rank, self.has_colours)));
+    }
+
     /// Something worth a line of its own.
     pub fn say(&self, text: &str) {
         match &self.bar {
@@ -115,6 +124,16 @@ impl View {
             None => to_stderr(text),
         }
     }
+}
+
+/// Who speaks, in a colour of its own on a terminal, so that neighbouring ranks can be told apart.
+fn name_of(rank: Rank, has_colours: bool) -> String {
+    if !has_colours {
+        return format!("rank {rank}:");
+    }
+    // Cyan, yellow, magenta, green, blue: neither the red of errors nor what is not seen on black or white.
+    let colour = [36, 33, 35, 32, 34][rank.index() % 5];
+    format!("\x1b[{colour}mrank {rank}:\x1b[0m")
 }
 
 fn style() -> ProgressStyle {
@@ -204,6 +223,13 @@ impl Lines {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn ranks_have_colours_only_where_they_are_wanted() {
+        assert_eq!(name_of(Rank(7), false), "rank 7:");
+        assert_eq!(name_of(Rank(7), true), "\x1b[35mrank 7:\x1b[0m");
+        assert_ne!(name_of(Rank(0), true)[..5], name_of(Rank(1), true)[..5]);
+    }
 
     fn record(step: u64) -> StepRecord {
         StepRecord {

@@ -196,6 +196,7 @@ fn one_attempt(
             "message": cause.message,
             "rank": cause.rank,
             "step": seen.step_max,
+            "cleared_ms": outcome.cleared_in.as_millis() as u64,
         }),
     );
     view.end();

@@ -87,6 +87,8 @@ pub struct Outcome {
     pub cause: Cause,
     /// Whether somebody asked for the end, so that nothing is to be started again.
     pub stop_requested: bool,
+    /// How long it took to make sure that nothing of it is left, on any host.
+    pub cleared_in: Duration,
 }
 
 /// Starts attempt number `attempt` of `job` at `placement` and follows it to its end. No process of it is left when this
@@ -192,7 +194,9 @@ impl Watch<'_> {
             }
             self.on_clock(Instant::now());
         }
+        let ended_at = Instant::now();
         let process = self.ranks.finish().map_err(LaunchError::system("wait for the ranks"))?;
+        let cleared_in = ended_at.elapsed();
         // What the ranks said last may still wait in sockets and pipes; the channel ends when all of them have.
         control.admit();
         drop(control);
@@ -209,7 +213,7 @@ impl Watch<'_> {
         if self.audience.relay.is_some() {
             Relay::end(&cause);
         }
-        Ok(Outcome { cause, stop_requested: self.stop_requested })
+        Ok(Outcome { cause, stop_requested: self.stop_requested, cleared_in })
     }
 
     /// Takes what is still on its way, for at most `patience`.
@@ -246,7 +250,7 @@ impl Watch<'_> {
             Event::Output { rank, line, .. } => {
                 self.audience.logs.append(rank, &line);
                 if let (Some(rank), true) = (rank, logs::is_worth_showing(&line)) {
-                    self.audience.view.say(&format!("rank {rank}: {line}"));
+                    self.audience.view.say_of(rank, &line);
                 }
             }
         }

@@ -3,6 +3,7 @@
 //! - [`scratch`]: a place for one test, with generated token shards and a config of a model that trains in seconds.
 //! - [`process`]: Convoy's programs, mpirun, and running them so that nothing hangs or outlives a test.
 //! - [`training`]: training as a user starts it, and how it must end.
+//! - [`hosts`]: several hosts on this machine, each with a network and an sshd of its own.
 //! - [`random`]: random choices that can be made again.
 //! - [`s3`]: a real S3 server on 127.0.0.1, in the test's process; `s3-server` is the same as a program.
 //! - [`credentials`]: a service that gives keys for it.
@@ -19,6 +20,7 @@
 
 pub mod credentials;
 pub mod faults;
+pub mod hosts;
 pub mod link;
 pub mod process;
 pub mod random;

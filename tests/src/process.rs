@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 use std::fs;
 use std::io::Read;
 use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -24,10 +24,12 @@ pub fn launcher() -> PathBuf {
     program("launcher")
 }
 
-/// The built program `name`: beside the folder of the test's own executable, `target/release/deps`.
+/// The built program `name`: beside this one, or where this one is a test, beside its folder, `target/release/deps`.
 pub fn program(name: &str) -> PathBuf {
-    let test = std::env::current_exe().expect("the test's executable has a path");
-    let path = test.parent().and_then(Path::parent).expect("tests are in target/release/deps").join(name);
+    let this = std::env::current_exe().expect("this executable has a path");
+    let folder = this.parent().expect("an executable is in a folder");
+    let release = if folder.ends_with("deps") { folder.parent().expect("it is target/release/deps") } else { folder };
+    let path = release.join(name);
     assert!(
         path.is_file(),
         "{} does not exist; build what the tests run with `cargo build --release --workspace`",

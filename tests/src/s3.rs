@@ -45,6 +45,11 @@ impl Server {
 
     /// The same on port `port`, where 0 stands for a free one.
     pub fn start_on(port: u16, root: &Path, buckets: &[&str]) -> io::Result<Self> {
+        Self::start_at((Ipv4Addr::LOCALHOST, port).into(), root, buckets)
+    }
+
+    /// The same at `address`.
+    pub fn start_at(address: SocketAddr, root: &Path, buckets: &[&str]) -> io::Result<Self> {
         for bucket in buckets {
             std::fs::create_dir_all(root.join(bucket))?;
         }
@@ -56,7 +61,7 @@ impl Server {
         let (service, faults) = (builder.build(), Arc::new(Faults::default()));
 
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let listener = runtime.block_on(TcpListener::bind((Ipv4Addr::LOCALHOST, port)))?;
+        let listener = runtime.block_on(TcpListener::bind(address))?;
         let address = listener.local_addr()?;
         let (stop, stopped) = oneshot::channel();
         let faults_of_server = faults.clone();
@@ -71,12 +76,12 @@ impl Server {
         Ok(Server { address, faults, stop: Some(stop), thread: Some(thread) })
     }
 
-    /// The server's URL, `http://127.0.0.1:PORT`.
+    /// The server's URL.
     pub fn endpoint(&self) -> String {
         format!("http://{}", self.address)
     }
 
-    /// The port on 127.0.0.1.
+    /// The port.
     pub fn port(&self) -> u16 {
         self.address.port()
     }

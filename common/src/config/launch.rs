@@ -37,6 +37,8 @@ pub struct LaunchConfig {
     pub remote_shell: String,
     /// Arguments of it. Default none.
     pub ssh_arguments: Vec<String>,
+    /// Options of sbatch, one word each, such as `--partition=gpu`. Default none.
+    pub slurm_arguments: Vec<String>,
     /// Variables of the launcher's environment that the ranks get on other hosts, too, besides those that always do. Default
     /// none.
     pub forward_environment: Vec<String>,
@@ -62,6 +64,8 @@ pub enum Backend {
     Mpirun,
     /// A Kubernetes cluster with the MPI operator.
     Kubernetes,
+    /// A batch job of Slurm, and inside of it its nodes.
+    Slurm,
 }
 
 /// `launch.bind`.
@@ -90,6 +94,7 @@ impl LaunchConfig {
             control_address: section.or("control_address", String::new()),
             remote_shell: section.or("remote_shell", "ssh".to_owned()),
             ssh_arguments: section.or("ssh_arguments", Vec::new()),
+            slurm_arguments: section.or("slurm_arguments", Vec::new()),
             forward_environment: section.or("forward_environment", Vec::new()),
             max_restarts: section.or("max_restarts", 3),
             stall_timeout_s: section.or("stall_timeout_s", 900),
@@ -141,6 +146,10 @@ impl LaunchConfig {
                 "must be one word, since mpirun splits at spaces; what needs more belongs into ssh's own config file";
             let holds = !argument.is_empty() && is_word(argument);
             section.require(holds, "ssh_arguments", format!("{argument:?}"), hint);
+        }
+        for argument in &self.slurm_arguments {
+            let holds = argument.starts_with('-') && argument.chars().all(|c| c.is_ascii_graphic());
+            section.require(holds, "slurm_arguments", format!("{argument:?}"), "must be one word, --name=value");
         }
         for name in &self.forward_environment {
             let is_name = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')

@@ -1,6 +1,6 @@
 //! What starts the ranks of an attempt, and where: a file for each kind of place.
 //!
-//! [`local`] is this machine, [`mpirun`] many hosts by ssh. Each is a command line that [`process`] runs here; [`remote`] is
+//! [`local`] is this machine, [`mpirun`] many hosts by ssh, or the nodes of an allocation of [`slurm`]. Each is a command line that [`process`] runs here; [`remote`] is
 //! how other hosts are asked for anything else, and [`address`] where they find this one.
 //!
 //! What is not here: what ranks say (they connect to [`crate::control`] by themselves), and what it means when they end
@@ -12,6 +12,7 @@ pub mod local;
 pub mod mpirun;
 pub mod process;
 pub mod remote;
+pub mod slurm;
 
 use std::ffi::OsString;
 use std::io;

@@ -32,6 +32,8 @@ pub struct Mpirun {
     mpirun: PathBuf,
     program: RankProgram,
     shell: RemoteShell,
+    /// The nodes of an allocation; otherwise the config says which hosts there are.
+    allocation: Option<Vec<Host>>,
     /// What the marks of all attempts at this run begin with.
     mark: String,
     /// Hosts on which nothing of an earlier attempt can be left.
@@ -43,11 +45,19 @@ impl Mpirun {
     /// before an attempt starts.
     pub fn new(launch: &LaunchConfig, mpirun: PathBuf, program: RankProgram, mark: String) -> Self {
         let (launch, shell) = (launch.clone(), RemoteShell::new(launch));
-        Mpirun { launch, mpirun, program, shell, mark, clear: Rc::default() }
+        Mpirun { launch, mpirun, program, shell, allocation: None, mark, clear: Rc::default() }
+    }
+
+    /// The same on the nodes of the Slurm allocation that this process is in.
+    pub fn in_allocation(self, nodes: Vec<Host>) -> Self {
+        Mpirun { shell: RemoteShell::of_slurm(), allocation: Some(nodes), ..self }
     }
 
     /// The hosts as they are listed now; one may join a hostfile while a run goes on.
     fn hosts(&self) -> Result<Vec<Host>, LaunchError> {
+        if let Some(nodes) = &self.allocation {
+            return Ok(nodes.clone());
+        }
         let path = &self.launch.hostfile;
         let hosts = if path.is_empty() {
             self.launch.hosts.iter().map(|host| Host::parse(host)).collect()

@@ -19,7 +19,7 @@ use nix::fcntl::{FcntlArg, OFlag, fcntl};
 /// How long a host may take for a script.
 const DEADLINE: Duration = Duration::from_secs(15);
 /// Of these, how long ssh may take to connect.
-const CONNECT_TIMEOUT_S: u64 = 8;
+const CONNECT_TIMEOUT_S: u64 = 5;
 /// How often an answer is looked for.
 const TICK: Duration = Duration::from_millis(5);
 /// Hosts that are asked at once.
@@ -33,6 +33,8 @@ pub const COUNT_CORES: &str = "nproc 2>/dev/null || getconf _NPROCESSORS_ONLN\n"
 pub struct RemoteShell {
     program: String,
     arguments: Vec<String>,
+    /// What mpirun starts its daemons by ("process launch module").
+    daemons: &'static str,
 }
 
 impl RemoteShell {
@@ -45,7 +47,18 @@ impl RemoteShell {
             arguments.push(format!("ConnectTimeout={CONNECT_TIMEOUT_S}"));
         }
         arguments.extend(launch.ssh_arguments.iter().cloned());
-        RemoteShell { program: launch.remote_shell.clone(), arguments }
+        RemoteShell { program: launch.remote_shell.clone(), arguments, daemons: "rsh" }
+    }
+
+    /// By srun, in the allocation that this process is in; each script is a step beside the ranks'.
+    pub fn of_slurm() -> Self {
+        let arguments = ["--overlap", "--quiet", "--nodes=1", "--ntasks=1", "--mpi=none", "-w"];
+        RemoteShell { program: "srun".into(), arguments: arguments.map(str::to_owned).into(), daemons: "slurm" }
+    }
+
+    /// The name of what mpirun starts its daemons by.
+    pub fn daemons(&self) -> &'static str {
+        self.daemons
     }
 
     /// The program.
@@ -163,7 +176,7 @@ mod tests {
     use std::os::unix::process::ExitStatusExt;
 
     fn shell(program: &str) -> RemoteShell {
-        RemoteShell { program: program.into(), arguments: Vec::new() }
+        RemoteShell { program: program.into(), arguments: Vec::new(), daemons: "rsh" }
     }
 
     #[test]

@@ -4,14 +4,16 @@ use std::path::PathBuf;
 
 use common::attempt::random_hex;
 use common::config::{Backend as Kind, LaunchConfig};
+use common::worker_contract::ExitCode;
 
 use crate::backend::local::Local;
 use crate::backend::mpirun::Mpirun;
-use crate::backend::{Backend, RankProgram, cores};
-use crate::cli::{BackendName, LaunchArgs};
+use crate::backend::{Backend, RankProgram, cores, slurm};
+use crate::cli::{BackendName, ConfigArgs, LaunchArgs};
 use crate::error::LaunchError;
 use crate::plan::place_here;
 use crate::programs;
+use crate::progress::{to_stderr, to_stdout};
 
 /// The flags, as overrides of the config.
 pub fn overrides(args: &LaunchArgs) -> Vec<String> {
@@ -22,6 +24,7 @@ pub fn overrides(args: &LaunchArgs) -> Vec<String> {
             BackendName::Local => "local",
             BackendName::Mpirun => "mpirun",
             BackendName::Kubernetes => "kubernetes",
+            BackendName::Slurm => "slurm",
         };
         format!("launch.backend={}", quoted(name))
     });
@@ -58,7 +61,45 @@ pub fn backend(
             let mark = job.map_or_else(random_hex, mark_of);
             Ok(Box::new(Mpirun::new(launch, mpirun()?, program, mark)))
         }
+        Kind::Slurm => {
+            let nodes = slurm::allocation(launch)?.ok_or_else(|| {
+                LaunchError::Usage("this is no allocation of Slurm's (SLURM_JOB_ID and SLURM_JOB_NODELIST)".into())
+            })?;
+            let mark = job.map_or_else(random_hex, mark_of);
+            Ok(Box::new(Mpirun::new(launch, mpirun()?, program, mark).in_allocation(nodes)))
+        }
     }
+}
+
+/// The batch script that runs `command` of the launcher on `config`, where `launch` leaves the ranks to Slurm and this process
+/// is not in an allocation yet.
+pub fn batch_script(
+    launch: &LaunchConfig,
+    name: &str,
+    command: &str,
+    config: &ConfigArgs,
+    more: &[String],
+) -> Result<Option<String>, LaunchError> {
+    if launch.backend != Kind::Slurm || slurm::allocation(launch)?.is_some() {
+        return Ok(None);
+    }
+    let this = std::env::current_exe().map_err(LaunchError::system("find the launcher's own executable"))?;
+    // The job begins in this folder, too, where the nodes have it.
+    let path = std::path::absolute(&config.config).map_err(LaunchError::system("find the current folder"))?;
+    let mut words = [this, command.into(), "--config".into(), path].map(|word| word.display().to_string()).to_vec();
+    words.extend(config.overrides.iter().map(|given| format!("--set={given}")));
+    words.extend_from_slice(more);
+    slurm::script(launch, name, &words).map(Some)
+}
+
+/// Submits `script`, and says as what.
+pub fn submit(script: &str) -> Result<ExitCode, LaunchError> {
+    let job = slurm::submit(script)?;
+    to_stderr(&format!(
+        "submitted as Slurm job {job}; `squeue --job {job}` shows it, `scancel --batch --signal=TERM {job}` stops it"
+    ));
+    to_stdout(&job);
+    Ok(ExitCode::Done)
 }
 
 fn mpirun() -> Result<PathBuf, LaunchError> {

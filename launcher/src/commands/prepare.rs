@@ -35,6 +35,11 @@ pub fn run(mut args: PrepareArgs) -> Result<ExitCode, LaunchError> {
     if config.launch.backend == common::config::Backend::Kubernetes {
         return Err(LaunchError::Usage(IN_A_CLUSTER.into()));
     }
+    let json = args.json.then(|| "--json".to_owned());
+    if let Some(script) = launching::batch_script(&config.launch, "prepare", "prepare", &args.config, json.as_slice())?
+    {
+        return launching::submit(&script);
+    }
     let arguments = Box::new(move |threads| job(&args, threads));
     let program = RankProgram { executable: programs::prepare()?, arguments };
     let backend = launching::backend(&config.launch, program, None)?;

@@ -15,21 +15,24 @@ const NO_PREPARE: &str = "prepare jobs are rendered for --backend kubernetes onl
 pub fn run(mut args: RenderArgs) -> Result<ExitCode, LaunchError> {
     args.config.overrides.extend(launching::overrides(&args.launch));
     let raw = RawConfig::load(&args.config.config, &args.config.overrides)?;
-    to_stdout(rendered(raw, args.detach)?.trim_end());
+    to_stdout(rendered(raw, &args)?.trim_end());
     Ok(ExitCode::Done)
 }
 
-fn rendered(raw: RawConfig, detach: bool) -> Result<String, LaunchError> {
+fn rendered(raw: RawConfig, args: &RenderArgs) -> Result<String, LaunchError> {
     if raw.is_of_prepare_job() {
         let config = raw.prepare()?;
         return match config.launch.backend {
             Backend::Kubernetes => Ok(manifests::to_yaml(&manifests::prepare(&config)?)),
-            Backend::Local | Backend::Mpirun => Err(LaunchError::Usage(NO_PREPARE.into())),
+            Backend::Local | Backend::Mpirun | Backend::Slurm => Err(LaunchError::Usage(NO_PREPARE.into())),
         };
     }
     let mut config = raw.run()?;
+    if let Some(script) = launching::batch_script(&config.launch, &config.run.name, "train", &args.config, &[])? {
+        return Ok(script);
+    }
     config.make_urls_absolute()?;
-    if detach {
+    if args.detach {
         return Ok(manifests::to_yaml(&manifests::supervisor(&config, &[])?));
     }
     train::backend(&config, &[])?.render()

@@ -25,6 +25,10 @@ pub fn run(mut args: TrainArgs) -> Result<ExitCode, LaunchError> {
     args.config.overrides.extend(flags);
     let mut config = RawConfig::load(&args.config.config, &args.config.overrides)?.run()?;
     check_accepted(&args.accept_changes, &config).map_err(LaunchError::Usage)?;
+    let accepted: Vec<String> = args.accept_changes.iter().map(|key| format!("--accept-change={key}")).collect();
+    if let Some(script) = launching::batch_script(&config.launch, &config.run.name, "train", &args.config, &accepted)? {
+        return launching::submit(&script);
+    }
     config.make_urls_absolute()?;
     if args.detach {
         return detach(config, args.accept_changes);

@@ -2,6 +2,7 @@
 //!
 //! The access key is `convoy`, its secret `convoy-secret`. It serves until it gets SIGTERM.
 
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
 use anyhow::Context;
@@ -9,7 +10,7 @@ use clap::Parser;
 use tests::faults::Plan;
 use tests::s3::Server;
 
-/// Serves a folder as S3 on 127.0.0.1, with access key `convoy` and secret `convoy-secret`, until SIGTERM.
+/// Serves a folder as S3, with access key `convoy` and secret `convoy-secret`, until SIGTERM.
 #[derive(Parser)]
 struct Arguments {
     /// The folder; each bucket is a folder in it.
@@ -18,6 +19,9 @@ struct Arguments {
     /// A bucket to make where it is missing; repeatable.
     #[arg(long = "bucket", value_name = "NAME")]
     buckets: Vec<String>,
+    /// The address.
+    #[arg(long, default_value_t = Ipv4Addr::LOCALHOST.into())]
+    address: IpAddr,
     /// The port; 0 takes a free one.
     #[arg(long, default_value_t = 0)]
     port: u16,
@@ -37,8 +41,9 @@ fn main() -> anyhow::Result<()> {
     std::fs::create_dir_all(root).with_context(|| format!("cannot make --root {}", root.display()))?;
     let buckets: Vec<&str> = arguments.buckets.iter().map(String::as_str).collect();
     let plan = Plan::parse(&arguments.faults).map_err(anyhow::Error::msg).context("--faults")?;
-    let server = Server::start_on(port, root, &buckets)
-        .with_context(|| format!("cannot serve {} on 127.0.0.1:{port}", root.display()))?;
+    let address = SocketAddr::from((arguments.address, port));
+    let server = Server::start_at(address, root, &buckets)
+        .with_context(|| format!("cannot serve {} on {address}", root.display()))?;
     server.faults().follow(plan);
     if let Some(file) = &arguments.port_file {
         // Whoever waits for the file must never read half of it.

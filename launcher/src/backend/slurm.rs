@@ -1,0 +1,131 @@
+//! Slurm: a batch job that runs the launcher, and inside it the allocation's nodes as the hosts of [`super::mpirun`].
+//!
+//! The job goes back to the queue when it loses a node, is preempted, or is about to run out of time; the same command then
+//! resumes. The last of these is a stop with a checkpoint, since Slurm says so before ([`WARNING_S`]).
+
+use std::io::Write;
+use std::process::{Command, Stdio};
+
+use common::config::LaunchConfig;
+use common::config::hosts::Host;
+
+use crate::error::LaunchError;
+use crate::plan::quoted;
+
+/// How long before its end a job is told of it, beyond what a stop may take.
+const WARNING_S: u64 = 60;
+
+/// The nodes of the allocation that this process is in, each with room for the tasks that Slurm gave it; `None` outside.
+pub fn allocation(launch: &LaunchConfig) -> Result<Option<Vec<Host>>, LaunchError> {
+    let set = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+    let (Some(_), Some(nodes)) = (set("SLURM_JOB_ID"), set("SLURM_JOB_NODELIST")) else { return Ok(None) };
+    let names = output("scontrol", &["show", "hostnames", &nodes], "")?;
+    let tasks = set("SLURM_TASKS_PER_NODE").map(|text| tasks_per_node(&text)).unwrap_or_default();
+    let given = (launch.ranks_per_node > 0).then_some(launch.ranks_per_node);
+    let host = |(i, name): (usize, &str)| match Host::parse(name) {
+        Ok(host) => Ok(Host { slots: given.or_else(|| tasks.get(i).copied()), ..host }),
+        Err(fault) => Err(LaunchError::Usage(format!("SLURM_JOB_NODELIST={nodes}: {fault}"))),
+    };
+    names.lines().enumerate().map(host).collect::<Result<_, _>>().map(Some)
+}
+
+/// Reads Slurm's `2(x3),1`: 2, 2, 2, 1.
+fn tasks_per_node(text: &str) -> Vec<u32> {
+    let part = |part: &str| {
+        let (tasks, times) = part.split_once("(x").unwrap_or((part, "1)"));
+        let (tasks, times) = (tasks.parse().ok()?, times.trim_end_matches(')').parse().ok()?);
+        Some(vec![tasks; times])
+    };
+    text.split(',').filter_map(part).flatten().collect()
+}
+
+/// The batch script that runs `command`, the launcher's own, in an allocation for the ranks of `launch`.
+pub fn script(launch: &LaunchConfig, name: &str, command: &[String]) -> Result<String, LaunchError> {
+    if launch.ranks == 0 {
+        return Err(LaunchError::Usage(
+            "how many ranks is Slurm to make room for? Give --ranks N (launch.ranks), and --ranks-per-node".into(),
+        ));
+    }
+    let mut options = vec![format!("--job-name={}", job_name(name)), format!("--ntasks={}", launch.ranks)];
+    if launch.ranks_per_node > 0 {
+        options.push(format!("--ntasks-per-node={}", launch.ranks_per_node));
+    }
+    if launch.threads_per_rank > 0 {
+        options.push(format!("--cpus-per-task={}", launch.threads_per_rank));
+    }
+    options.extend(["--requeue", "--open-mode=append"].map(str::to_owned));
+    options.push(format!("--signal=B:TERM@{}", launch.grace_s + WARNING_S));
+    options.extend(launch.slurm_arguments.iter().cloned());
+    let options: String = options.iter().map(|option| format!("#SBATCH {option}\n")).collect();
+    let command: Vec<String> = command.iter().map(|word| quoted(word)).collect();
+    Ok(format!(
+        r#"#!/bin/bash
+{options}
+# SIGTERM comes before the time runs out: the launcher saves and stops, and the job queues up again to go on.
+{} &
+launcher=$!
+trap 'out_of_time=1; kill -TERM $launcher' TERM
+wait $launcher; code=$?
+while kill -0 $launcher 2>/dev/null; do wait $launcher; code=$?; done
+if [ $code = 75 ] && [ -n "$out_of_time" ]; then exec scontrol requeue "$SLURM_JOB_ID"; fi
+exit $code
+"#,
+        command.join(" ")
+    ))
+}
+
+/// What of `name` can be a job's in a line of options.
+fn job_name(name: &str) -> String {
+    let kept = |c: char| if c.is_ascii_alphanumeric() || "-_.".contains(c) { c } else { '-' };
+    format!("convoy-{}", name.chars().map(kept).collect::<String>())
+}
+
+/// Submits `script`, and returns the job's number.
+pub fn submit(script: &str) -> Result<String, LaunchError> {
+    output("sbatch", &["--parsable"], script).map(|printed| printed.trim().to_owned())
+}
+
+/// What `program` prints; what it says where it fails is the error.
+fn output(program: &str, arguments: &[&str], input: &str) -> Result<String, LaunchError> {
+    let start = |source| LaunchError::Start { program: program.into(), source };
+    let mut command = Command::new(program);
+    command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().map_err(start)?;
+    if let Some(mut stdin) = child.stdin.take() {
+        // A program that does not read it says why.
+        let _ = stdin.write_all(input.as_bytes());
+    }
+    let output = child.wait_with_output().map_err(start)?;
+    if !output.status.success() {
+        let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+        return Err(LaunchError::Usage(format!("{program} failed: {said}")));
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use common::config::RawConfig;
+
+    #[test]
+    fn tasks_are_counted_node_by_node() {
+        assert_eq!(tasks_per_node("2(x3),1"), [2, 2, 2, 1]);
+        assert_eq!(tasks_per_node("8"), [8]);
+        assert_eq!(tasks_per_node("x"), [0_u32; 0]);
+    }
+
+    #[test]
+    fn a_script_has_the_allocation_and_words_that_no_shell_splits() {
+        let text = "[prepare]\ninputs = [\"a\"]\noutput = \"b\"\n[launch]\nbackend = \"slurm\"\nranks = 16\nranks_per_node = 8\n\
+                    threads_per_rank = 4\ngrace_s = 100\nslurm_arguments = [\"--partition=gpu\", \"--time=8:00:00\"]\n";
+        let launch = RawConfig::parse("of the test", text, &[]).unwrap().prepare().unwrap().launch;
+        let command = ["/opt/launcher", "train", "--set", "run.name=it's $HOME"].map(str::to_owned);
+        let script = script(&launch, "a b", &command).unwrap();
+        let head = "#!/bin/bash\n#SBATCH --job-name=convoy-a-b\n#SBATCH --ntasks=16\n#SBATCH --ntasks-per-node=8\n\
+                    #SBATCH --cpus-per-task=4\n#SBATCH --requeue\n#SBATCH --open-mode=append\n#SBATCH --signal=B:TERM@160\n\
+                    #SBATCH --partition=gpu\n#SBATCH --time=8:00:00\n\n";
+        assert!(script.starts_with(head), "{script}");
+        assert!(script.contains(r"/opt/launcher train --set 'run.name=it'\''s $HOME' &"), "{script}");
+    }
+}
