@@ -146,6 +146,11 @@ impl Cause {
         cause
     }
 
+    /// Too few hosts were there for ranks to start.
+    pub fn hosts_missing(reason: String) -> Self {
+        Cause::new(ExitCode::Communication, None, "no ranks could be started", reason)
+    }
+
     fn weigh(evidence: &Evidence) -> Self {
         if let Some(Killed::Misfit { reason }) = &evidence.killed {
             return Cause::new(ExitCode::Config, None, "the worker does not fit this launcher", reason);

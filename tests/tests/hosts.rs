@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use common::worker_contract::ExitCode;
 use nix::sys::signal::Signal;
 use tests::hosts::Hosts;
-use tests::process::{Running, send};
+use tests::process::{Running, both, run_with_deadline, send};
 use tests::random::Random;
 use tests::scratch::losses;
 use tests::training::{DEADLINE, ended, slowly, turn};
@@ -59,6 +59,13 @@ impl Rig {
         text
     }
 
+    /// What `launcher check` prints about run `run`.
+    fn check(&self, run: &str) -> String {
+        let mut check = self.hosts.launcher();
+        check.args(["check", "--config"]).arg(self.hosts.scratch().path().join(format!("{run}.toml")));
+        both(&run_with_deadline(check, DEADLINE))
+    }
+
     /// A host where the launcher is not.
     fn other_host(&mut self) -> usize {
         1 + self.random.below(2) as usize
@@ -78,7 +85,9 @@ const FATES: &[(&str, Fate)] = &[
     ("a rank is killed", a_rank_is_killed),
     ("a link is down", a_link_is_down),
     ("mpirun is killed", mpirun_is_killed),
+    ("a daemon is killed", a_daemon_is_killed),
     ("the launcher is killed", the_launcher_is_killed),
+    ("somebody looks", somebody_looks),
     ("it is stopped", it_is_stopped),
     ("a rank is suspended", a_rank_is_suspended),
     ("packets are lost", packets_are_lost),
@@ -129,6 +138,13 @@ fn mpirun_is_killed(rig: &mut Rig) {
     rig.finishes("mpirun-killed", running, &["attempt 2: 3 ranks on 3 hosts"]);
 }
 
+fn a_daemon_is_killed(rig: &mut Rig) {
+    let running = rig.start("daemon-killed", &[]);
+    let host = rig.other_host();
+    rig.signal(host, "orted", Signal::SIGKILL);
+    rig.finishes("daemon-killed", running, &["attempt 2: 3 ranks on 3 hosts"]);
+}
+
 /// Its ranks do not know yet when the next one starts, which ends them.
 fn the_launcher_is_killed(rig: &mut Rig) {
     let killed = rig.start("launcher-killed", &[]);
@@ -136,6 +152,15 @@ fn the_launcher_is_killed(rig: &mut Rig) {
     let again = rig.start_again("launcher-killed", &[]);
     rig.finishes("launcher-killed", again, &["attempt 2: 3 ranks on 3 hosts"]);
     drop(killed);
+}
+
+/// `launcher check` starts ranks beside those of the run.
+fn somebody_looks(rig: &mut Rig) {
+    let running = rig.start("looked-at", &[]);
+    let found = rig.check("looked-at");
+    assert!(found.contains("on every host"), "{found}");
+    let text = rig.finishes("looked-at", running, &[]);
+    assert!(!text.contains("attempt 2"), "{text}");
 }
 
 fn it_is_stopped(rig: &mut Rig) {
@@ -228,18 +253,23 @@ fn a_disk_is_full(rig: &mut Rig) {
     rig.hosts.shell(host, "umount /run/cache");
 }
 
+/// One that only differs is found by looking; one that is cut off does not start at all.
 fn a_binary_is_corrupt(rig: &mut Rig) {
     let host = rig.other_host();
-    let worker = tests::process::worker();
-    rig.hosts.shell(
-        host,
-        &format!(
-            "head -c 100000 {0} > /run/corrupt; chmod +x /run/corrupt; mount --bind /run/corrupt {0}",
-            worker.display()
-        ),
-    );
+    let worker = tests::process::worker().display().to_string();
+    let replace = |how: &str| {
+        let script = format!(
+            "umount {worker} 2>/dev/null || true; {how} > /run/w; chmod +x /run/w; mount --bind /run/w {worker}"
+        );
+        rig.hosts.shell(host, &script);
+    };
+    replace(&format!("{{ cat {worker}; echo more; }}"));
+    let found = rig.check("whole");
+    let differs = format!("on convoy-{}", host + 1);
+    assert!(found.contains("executable") && found.contains("differs: ") && found.contains(&differs), "{found}");
+    replace(&format!("head -c 100000 {worker}"));
     let mut running = rig.start_again("binary-corrupt", &[]);
     running.wait_for("attempt 1 ended", DEADLINE);
-    rig.hosts.shell(host, &format!("umount {}; rm /run/corrupt", worker.display()));
+    rig.hosts.shell(host, &format!("umount {worker}; rm /run/w"));
     rig.finishes("binary-corrupt", running, &["3 ranks on 3 hosts"]);
 }

@@ -115,7 +115,7 @@ pub fn cores() -> u32 {
 
 /// What differs from attempt to attempt.
 pub struct AttemptStart<'a> {
-    /// The attempt's number.
+    /// The attempt's number; 0 for ranks that only look, and for which nobody has claimed the run.
     pub number: u32,
     /// Where its ranks run.
     pub placement: &'a Placement,

@@ -137,7 +137,10 @@ impl Backend for Mpirun {
     }
 
     fn start(&self, start: &AttemptStart<'_>, events: &Sender<Event>) -> Result<Box<dyn Ranks>, LaunchError> {
-        self.make_room(start.placement)?;
+        // Ranks that only look have not claimed the run, which may be going on.
+        if start.number > 0 {
+            self.make_room(start.placement)?;
+        }
         let mark = format!("{}-{:04}-{}", self.mark, start.number, random_hex());
         let plan = self.plan(start.placement, &mark);
         let hosts: Vec<String> = start.placement.hosts.iter().map(|on| on.host.clone()).collect();

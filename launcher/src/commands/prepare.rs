@@ -116,9 +116,18 @@ impl Following<'_> {
         interrupts: &mut Interrupts,
     ) -> Result<Option<Cause>, LaunchError> {
         let (sender, events) = mpsc::channel();
-        let placement = backend.place()?;
-        self.has_several_ranks = placement.world_size.get() > 1;
-        let mut ranks = backend.start(&AttemptStart { number, placement: &placement, start_line: None }, &sender)?;
+        let started = backend.place().and_then(|placement| {
+            self.has_several_ranks = placement.world_size.get() > 1;
+            for (host, reason) in &placement.left_out {
+                self.view.say(&format!("host {host} is left out of this attempt: {reason}"));
+            }
+            backend.start(&AttemptStart { number, placement: &placement, start_line: None }, &sender)
+        });
+        let mut ranks = match started {
+            // Hosts that stay away cost an attempt, as a rank does that is lost.
+            Err(LaunchError::Hosts(reason)) => return Ok(Some(Cause::hosts_missing(reason))),
+            started => started?,
+        };
         drop(sender);
         let mut killed = None;
         while !ranks.have_ended() {
