@@ -21,8 +21,6 @@ pub struct KubernetesConfig {
     pub supervisor_service_account: String,
     /// The Secret whose keys are the environment that storage wants; empty where pods have an identity. Default empty.
     pub storage_secret: String,
-    /// Ranks of a worker pod; 0 for one per GPU, or one where there is none. Default 0.
-    pub ranks_per_pod: u32,
     /// Cores. Default 8.
     pub cpus: u32,
     /// Memory. Default 32 GiB.
@@ -83,7 +81,6 @@ impl KubernetesConfig {
             service_account: text(section, "service_account", "convoy"),
             supervisor_service_account: text(section, "supervisor_service_account", "convoy-supervisor"),
             storage_secret: text(section, "storage_secret", ""),
-            ranks_per_pod: section.or("ranks_per_pod", 0),
             cpus: section.or("cpus", 8),
             memory_bytes: section.or("memory_bytes", 32 << 30),
             shm_bytes: section.or("shm_bytes", 8 << 30),
@@ -145,14 +142,6 @@ impl KubernetesConfig {
             self.shm_bytes,
             format!("is part of memory_bytes = {}: lower it", self.memory_bytes),
         );
-    }
-
-    /// Ranks of a worker pod.
-    pub fn ranks_per_pod(&self) -> u32 {
-        match self.ranks_per_pod {
-            0 => self.gpus.max(1),
-            given => given,
-        }
     }
 }
 

@@ -111,7 +111,7 @@ impl LaunchConfig {
     }
 
     fn check_hosts(&self, section: &mut Section<'_>) {
-        if self.backend == Backend::Local {
+        if self.backend != Backend::Mpirun {
             section.require(self.ranks > 0, "ranks", self.ranks, "must be at least 1");
         }
         for host in &self.hosts {

@@ -1,7 +1,8 @@
 //! What starts the ranks of an attempt, and where: a file for each kind of place.
 //!
-//! [`local`] is this machine, [`mpirun`] many hosts by ssh, or the nodes of an allocation of [`slurm`]. Each is a command line that [`process`] runs here; [`remote`] is
-//! how other hosts are asked for anything else, and [`address`] where they find this one.
+//! [`local`] is this machine, [`mpirun`] many hosts by ssh, or the nodes of an allocation of [`slurm`]. Each is a command line
+//! that [`process`] runs here; [`remote`] is how other hosts are asked for anything else, and [`address`] where they find
+//! this one. [`kubernetes`] is a cluster, in which another launcher runs mpirun.
 //!
 //! What is not here: what ranks say (they connect to [`crate::control`] by themselves), and what it means when they end
 //! ([`crate::cause`]).

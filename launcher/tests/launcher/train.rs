@@ -211,3 +211,34 @@ fn a_worker_of_another_version_is_refused() {
     assert_eq!(ended.code, Some(2), "{}", ended.stderr);
     assert!(ended.stderr.contains("the worker speaks protocol 99"), "{}", ended.stderr);
 }
+
+#[test]
+fn an_attempt_that_was_handed_on_is_run_once_claims_nothing_and_is_passed_on() {
+    if !can_run(TOGETHER) {
+        return;
+    }
+    let rig = Rig::new(r#"[{"do": "kill", "rank": 1, "at": 2}]"#, &[]);
+    let train = |attempt| {
+        let arguments = ["train", "--config", "run.toml", "--ranks", "2"];
+        rig.launcher().args(arguments).env("CONVOY_ATTEMPT", attempt).output().unwrap()
+    };
+    let ended = train("7");
+    assert_eq!(ended.status.code(), Some(4));
+    rig.assert_nothing_is_left();
+    assert!(!rig.run("attempts").exists() && !rig.run("logs").exists() && !rig.run("config.toml").exists());
+    assert_eq!(rig.names("events"), ["attempt-0007-inner-launcher"]);
+
+    let told = String::from_utf8(ended.stdout).unwrap();
+    let lines_with = |text: &str| told.lines().filter(|line| line.contains(text)).count();
+    assert_eq!(lines_with("[1,1]<stdout>:threads "), 1, "{told}");
+    assert!(lines_with(r#"convoy-relay {"kind":"message","rank":0,"message":{"type":"progress","step":1,"#) == 1, "{told}");
+    // Of heartbeats only the first of each phase and rank.
+    assert_eq!(lines_with(r#""type":"heartbeat""#), 4, "{told}");
+    let end = told.lines().last().unwrap().strip_prefix("convoy-relay ").unwrap();
+    let end: Value = serde_json::from_str(end).unwrap();
+    assert_eq!((&end["kind"], &end["code"], &end["rank"]), (&json!("ended"), &json!("communication"), &json!(1)));
+
+    for not_a_number in ["", "0", "third"] {
+        assert_eq!(train(not_a_number).status.code(), Some(2), "{not_a_number:?}");
+    }
+}

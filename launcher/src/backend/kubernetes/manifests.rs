@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use common::config::{KubernetesConfig, LaunchConfig, PrepareJobConfig, RunConfig};
+use common::config::{Bind, KubernetesConfig, PrepareJobConfig, RunConfig};
 use common::sha256::sha256_pair;
 use serde_json::{Value, json};
 
@@ -51,7 +51,9 @@ pub fn training(
     let name = attempt.map_or_else(|| run.clone(), |attempt| format!("{run}-a{attempt:04}"));
     let object = Object { kubernetes: &config.kubernetes, name: &name, labels: labels(&run, &config.run.output) };
     let mut inner = config.clone();
-    inner.launch.threads_per_rank = threads_per_rank(&config.launch, &config.kubernetes);
+    inner.launch.threads_per_rank = threads_per_rank(config);
+    // A pod shares the cores of its node with others.
+    inner.launch.bind = Bind::None;
     let job = object.with("kubeflow.org/v2beta1", "MPIJob", mpi_job(&object, config, accepted_changes, attempt));
     Ok(vec![job, object.config_map("run.toml", &inner.to_toml()), disruption_budget(&object)])
 }
@@ -222,7 +224,7 @@ impl Object<'_> {
 }
 
 fn mpi_job(object: &Object<'_>, config: &RunConfig, accepted_changes: &[String], attempt: Option<u32>) -> Value {
-    let ranks_per_pod = config.kubernetes.ranks_per_pod();
+    let ranks_per_pod = ranks_per_pod(config);
     json!({ "spec": {
         "slotsPerWorker": ranks_per_pod,
         "sshAuthMountPath": format!("{HOME}/.ssh"),
@@ -328,9 +330,17 @@ fn labels(name: &str, url: &str) -> BTreeMap<&'static str, String> {
 }
 
 /// A pod does not see all cores of its node, so the number is given.
-pub fn threads_per_rank(launch: &LaunchConfig, kubernetes: &KubernetesConfig) -> u32 {
-    match launch.threads_per_rank {
-        0 => (kubernetes.cpus / kubernetes.ranks_per_pod()).max(1),
+pub fn threads_per_rank(config: &RunConfig) -> u32 {
+    match config.launch.threads_per_rank {
+        0 => (config.kubernetes.cpus / ranks_per_pod(config)).max(1),
+        given => given,
+    }
+}
+
+/// One for each GPU, or one where there is none, unless the config says.
+fn ranks_per_pod(config: &RunConfig) -> u32 {
+    match config.launch.ranks_per_node {
+        0 => config.kubernetes.gpus.max(1),
         given => given,
     }
 }

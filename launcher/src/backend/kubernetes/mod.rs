@@ -140,7 +140,7 @@ impl Backend for Kubernetes {
     fn place(&self) -> Result<Placement, LaunchError> {
         Ok(Placement {
             world_size: WorldSize::new(self.config.launch.ranks).unwrap_or(WorldSize::ONE),
-            threads_per_rank: manifests::threads_per_rank(&self.config.launch, &self.config.kubernetes),
+            threads_per_rank: manifests::threads_per_rank(&self.config),
             // The launcher beside the ranks knows its hosts.
             is_bound: false,
             hosts: Vec::new(),
