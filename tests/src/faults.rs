@@ -195,7 +195,10 @@ impl Faults {
             }
             Some(fault) => wrong_answer(fault, silence, service, request).await,
         };
-        self.state().in_flight -= 1;
+        // One that had come before the plan was exchanged was never counted.
+        let mut state = self.state();
+        state.in_flight = state.in_flight.saturating_sub(1);
+        drop(state);
         answer.map(|answer| match link {
             Some(link) => answer.map(|body| link.carry(body)),
             None => answer,
