@@ -17,7 +17,7 @@ from stores import s3_server
 
 FOLDER = SCRATCH / "checkpoint"
 RANKS, SAVES = 2, 3
-STEPS = 61
+STEPS = 45
 BUILD = ["--workspace", "--bins", "--examples"]
 DCP, DCP_ASYNC, PLAIN = "DCP save", "DCP async_save", "write and fsync"
 DCP_S3, DCP_S3_LOAD = "DCP, AWS's connector", "DCP load, AWS's connector"
@@ -67,7 +67,7 @@ def convoy(model: str, key: str, environment: dict[str, str] | None = None) -> C
 
 
 def peer(mode: str, model: str, name: str, key: str, environment: dict[str, str] | None = None) -> Command:
-    names = ["torch", "numpy", *(["s3torchconnector"] if environment else [])]
+    names = ["torch", "numpy", *(["s3torchconnector", "tenacity"] if environment else [])]
     python = python_with(*names, environment="mosaicml")  # PyTorch takes gigabytes, so it is there once
     run = [python, "-m", "torch.distributed.run", "--nproc-per-node", str(RANKS)]
     folder = FOLDER / ("store/store/peer" if environment else "peer")
