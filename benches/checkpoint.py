@@ -1,9 +1,11 @@
 """Saving and restoring the state of a GPT-2 with its optimizer, on two ranks: beside torch.distributed.checkpoint, which verifies
-nothing, and beside as many bytes written plainly and made durable by fsync; and what saving costs those who train.
+nothing, and beside as many bytes written plainly and made durable by fsync; the same to an S3 server on this machine, where the peer goes
+by AWS's own connector; and what saving costs those who train.
 
 The peers restore from the page cache, to which they wrote; Convoy writes past it, so that its first restore reads from the disk, and
 those after it, which make the median, from the page cache too."""
 
+import functools
 import json
 import os
 import shutil
@@ -11,12 +13,14 @@ import subprocess
 from pathlib import Path
 
 from harness import OURS, RELEASE, ROOT, SCRATCH, Bench, Command, Output, mpirun, only_row, python_with
+from stores import s3_server
 
 FOLDER = SCRATCH / "checkpoint"
 RANKS, SAVES = 2, 3
-STEPS = 61
+STEPS = 45
 BUILD = ["--workspace", "--bins", "--examples"]
 DCP, DCP_ASYNC, PLAIN = "DCP save", "DCP async_save", "write and fsync"
+DCP_S3, DCP_S3_LOAD = "DCP, AWS's connector", "DCP load, AWS's connector"
 DCP_LOAD, SLICE, NO_SAVES = "DCP load", "the rank's slice", "no saves"
 # Where the peers hold the state, and a copy of it, beside the page cache that it is restored from.
 MEMORY_GIB = {"gpt2-124m": 6, "gpt2-774m": 44}
@@ -52,7 +56,7 @@ def config(model: str, output: str) -> Path:
 
 
 def fresh() -> None:
-    for folder in ("run", "peer", "store/store/run"):
+    for folder in ("run", "peer", "store/store/run", "store/store/peer"):
         shutil.rmtree(FOLDER / folder, ignore_errors=True)
 
 
@@ -62,11 +66,13 @@ def convoy(model: str, key: str, environment: dict[str, str] | None = None) -> C
     return Command([*mpirun(RANKS), *worker], only_row(OURS, key), before=fresh, environment=environment or {})
 
 
-def peer(mode: str, model: str, name: str, key: str) -> Command:
-    python = python_with("torch", "numpy", environment="mosaicml")  # PyTorch takes gigabytes, so it is there once
+def peer(mode: str, model: str, name: str, key: str, environment: dict[str, str] | None = None) -> Command:
+    names = ["torch", "numpy", *(["s3torchconnector", "tenacity"] if environment else [])]
+    python = python_with(*names, environment="mosaicml")  # PyTorch takes gigabytes, so it is there once
     run = [python, "-m", "torch.distributed.run", "--nproc-per-node", str(RANKS)]
-    script = [ROOT / "benches" / "checkpoint_peer.py", mode, model, FOLDER / "peer", str(SAVES)]
-    return Command([*run, *script], only_row(name, key), before=fresh)
+    folder = FOLDER / ("store/store/peer" if environment else "peer")
+    script = [ROOT / "benches" / "checkpoint_peer.py", mode, model, folder, str(SAVES)]
+    return Command([*run, *script], only_row(name, key), before=fresh, environment=environment or {})
 
 
 def lacks_memory(model: str) -> str:
@@ -90,6 +96,24 @@ def on_disk(model: str) -> list[Bench]:
         bench("stall", "ms", "stall_ms", {DCP_ASYNC: ("async", 2.0)}),
         bench("restore", "s", "restore_seconds", {DCP_LOAD: ("save", 1.2)}),
     ]
+
+
+@functools.cache
+def store() -> dict[str, str]:
+    """The environment of clients of an S3 server over a folder of this disk."""
+    return s3_server(FOLDER / "store")
+
+
+def on_s3(model: str) -> list[Bench]:
+    short = model.removeprefix("gpt2-")
+
+    def bench(what: str, key: str, name: str, aim: float) -> Bench:
+        def commands() -> list[Command]:
+            return [convoy(model, key, store()), peer("s3", model, name, key, store())]
+
+        return Bench(f"checkpoint-{what}-s3-{short}", "s", commands, {name: aim}, BUILD, smaller_is_better=True)
+
+    return [bench("save", "save_seconds", DCP_S3, 1.0), bench("restore", "restore_seconds", DCP_S3_LOAD, 1.2)]
 
 
 def memory(model: str) -> Bench:
@@ -144,4 +168,4 @@ def cost_in_training(model: str) -> Bench:
 
 
 def benches() -> list[Bench]:
-    return [*on_disk("gpt2-124m"), *on_disk("gpt2-774m"), memory("gpt2-124m"), cost_in_training("gpt2-124m")]
+    return [*on_disk("gpt2-124m"), *on_s3("gpt2-124m"), *on_disk("gpt2-774m"), memory("gpt2-124m"), cost_in_training("gpt2-124m")]

@@ -1,9 +1,9 @@
 """Saves and restores the state of a GPT-2 with torch.distributed.checkpoint, or writes as many bytes plainly; one rank of several.
 
-    python -m torch.distributed.run --nproc-per-node 2 checkpoint_peer.py {save|async|plain} MODEL FOLDER SAVES
+    python -m torch.distributed.run --nproc-per-node 2 checkpoint_peer.py {save|async|plain|s3} MODEL FOLDER SAVES
 
 The state is that of `worker bench-checkpoint --set parallel.zero=1`: every rank has the weights, and its part of AdamW's two
-moments of each. Rank 0 prints a JSON line: medians over the saves, of the slowest rank each.
+moments of each. With s3 it goes to s3://store/peer by AWS's own connector, and FOLDER is what lies behind that. Rank 0 prints a JSON line: medians over the saves, of the slowest rank each.
 """
 
 import json
@@ -62,11 +62,24 @@ def timed(work) -> tuple[float, object]:
     return time.perf_counter() - start, result
 
 
-def with_dcp(state: dict, folder: Path, saves: int, is_async: bool) -> dict[str, list[float]]:
+def storage(folder: Path, is_s3: bool):
+    """What makes a writer, and what makes a reader."""
+    if not is_s3:
+        path = folder / "checkpoint"
+        return lambda: dcp.FileSystemWriter(path, sync_files=True), lambda: dcp.FileSystemReader(path)
+    from s3torchconnector import S3ClientConfig
+    from s3torchconnector.dcp import S3StorageReader, S3StorageWriter
+
+    where = {"region": "us-east-1", "path": "s3://store/peer", "s3client_config": S3ClientConfig(force_path_style=True)}
+    return lambda: S3StorageWriter(**where), lambda: S3StorageReader(**where)
+
+
+def with_dcp(state: dict, folder: Path, saves: int, is_async: bool, is_s3: bool) -> dict[str, list[float]]:
+    new_writer, new_reader = storage(folder, is_s3)
     found = {"stall_ms": [], "save_seconds": [], "restore_seconds": []}
     for number in range(saves):
         fresh(folder)
-        writer = dcp.FileSystemWriter(folder / "checkpoint", sync_files=True)
+        writer = new_writer()
         start = time.perf_counter()
         save = dcp.async_save if is_async else dcp.save
         stall, future = timed(lambda: save(state, storage_writer=writer))
@@ -75,7 +88,7 @@ def with_dcp(state: dict, folder: Path, saves: int, is_async: bool) -> dict[str,
         found["stall_ms"].append(slowest(stall) * 1e3)
         found["save_seconds"].append(slowest(time.perf_counter() - start))
     for number in range(0 if is_async else saves):
-        seconds, _ = timed(lambda: dcp.load(state, storage_reader=dcp.FileSystemReader(folder / "checkpoint")))
+        seconds, _ = timed(lambda: dcp.load(state, storage_reader=new_reader()))
         found["restore_seconds"].append(slowest(seconds))
     return found
 
@@ -113,7 +126,7 @@ def main() -> None:
     torch.set_num_threads(1)
     dist.init_process_group("gloo")
     made = state(model)
-    found = plain(made, folder, saves) if mode == "plain" else with_dcp(made, folder, saves, mode == "async")
+    found = plain(made, folder, saves) if mode == "plain" else with_dcp(made, folder, saves, mode == "async", mode == "s3")
     if dist.get_rank() == 0:
         print(json.dumps({key: statistics.median(values) for key, values in found.items() if values}), flush=True)
     dist.destroy_process_group()

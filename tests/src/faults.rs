@@ -39,6 +39,8 @@ pub enum Fault {
     WrongBytes,
     /// The request is carried out, but its answer gets lost.
     LostAnswer,
+    /// The request is carried out, but its answer comes only after a while.
+    LateAnswer,
 }
 
 /// The faults of a name in `kinds=`. Wrong bytes come only where they are asked for.
@@ -76,6 +78,8 @@ pub struct Plan {
     pub silence: Duration,
     /// What the first requests meet, one each, before the rate counts; `None` is nothing.
     pub first: Vec<Option<Fault>>,
+    /// What the request of this number meets, from 1.
+    pub at: Option<(usize, Fault)>,
     /// What requests and answers go over, where it is slow.
     pub link: Option<Arc<Link>>,
     /// Only requests meet something whose line, as in [`Faults::requests`], contains this.
@@ -183,9 +187,18 @@ impl Faults {
         }
         let answer = match fault {
             None => answered(service, request).await,
+            Some(Fault::LateAnswer) => {
+                let answer = answered(service, request).await;
+                self.state().meets(Fault::LateAnswer);
+                tokio::time::sleep(silence).await;
+                answer
+            }
             Some(fault) => wrong_answer(fault, silence, service, request).await,
         };
-        self.state().in_flight -= 1;
+        // One that had come before the plan was exchanged was never counted.
+        let mut state = self.state();
+        state.in_flight = state.in_flight.saturating_sub(1);
+        drop(state);
         answer.map(|answer| match link {
             Some(link) => answer.map(|body| link.carry(body)),
             None => answer,
@@ -212,16 +225,22 @@ impl State {
         self.in_flight += 1;
         self.most_in_flight = self.most_in_flight.max(self.in_flight);
         let fault = if is_meant { self.draw(request.method() == Method::GET) } else { None };
-        if let Some(fault) = fault {
-            *self.met.entry(fault).or_default() += 1;
+        // One whose answer is late is met once it is carried out.
+        if let Some(fault) = fault.filter(|fault| *fault != Fault::LateAnswer) {
+            self.meets(fault);
         }
         Some((fault, self.plan.silence))
+    }
+
+    fn meets(&mut self, fault: Fault) {
+        *self.met.entry(fault).or_default() += 1;
     }
 
     /// What the latest request meets. Only a read has a body that can be damaged; for others such a fault is an error.
     fn draw(&mut self, is_read: bool) -> Option<Fault> {
         let number = self.requests.len();
-        let fault = match self.plan.first.get(number - 1) {
+        let at = self.plan.at.filter(|(at, _)| *at == number).map(|(_, fault)| Some(fault));
+        let fault = match at.as_ref().or(self.plan.first.get(number - 1)) {
             Some(first) => (*first)?,
             None if self.burst_left > 0 => {
                 self.burst_left -= 1;
@@ -261,6 +280,7 @@ async fn wrong_answer(
             let _ = answered(service, request).await?.into_body().collect().await;
             Err(io::Error::other("the answer gets lost"))
         }
+        Fault::LateAnswer => unreachable!("answered where it is counted"),
         Fault::Reset | Fault::Cut | Fault::Stall | Fault::WrongBytes => {
             let (parts, body) = answered(service, request).await?.into_parts();
             let body = body.collect().await?.to_bytes();

@@ -7,6 +7,7 @@ use std::path::Path;
 use std::process::Command;
 use std::sync::LazyLock;
 
+use common::checkpoint_store;
 use common::worker_contract::ExitCode;
 use nix::sys::signal::Signal;
 use tests::process::{Running, send};
@@ -105,6 +106,30 @@ fn a_run_in_bfloat16_is_stopped_and_goes_on() {
         run(by_mpirun(2, &config("run", "train.max_steps=8")), ExitCode::Done, &["resumed from step-00000004"]);
         assert_eq!(losses(&scratch.url("run")), losses(&scratch.url("whole")), "{zero}");
     }
+}
+
+/// With ZeRO-1 each rank reads moments that nobody else reads; what one finds there, all go by.
+#[test]
+fn all_ranks_go_back_where_one_has_found_its_part_damaged() {
+    let _turn = turn();
+    let scratch = Scratch::new();
+    let settings =
+        ["checkpoint.every_steps=10", "checkpoint.keep_last=0", "parallel.zero=1", "optimizer.decay_steps=40"];
+    let config = |more: &[&str]| scratch.config("run", &[&settings[..], more].concat());
+    run(by_mpirun(2, &config(&["train.max_steps=20"])), ExitCode::Done, &[]);
+    let folder = scratch.folder("run");
+    let newest = checkpoint_store::newest(&folder).unwrap().unwrap();
+    let object = "optimizer-00002-of-00002.safetensors";
+    let path = scratch.path().join("run/checkpoints").join(newest.to_string()).join(object);
+    let mut content = std::fs::read(&path).unwrap();
+    let last = content.len() - 1;
+    content[last] ^= 1;
+    std::fs::write(&path, content).unwrap();
+    let words = ["rank 1: file://", object, "have SHA-256", "restore another checkpoint"];
+    run(by_mpirun(2, &config(&["checkpoint.on_corrupt=stop"])), ExitCode::Data, &words);
+    let words = ["skipped a checkpoint: file://", object, "resumed from step-00000010-", "saved by 2 ranks"];
+    run(by_mpirun(2, &config(&[])), ExitCode::Done, &words);
+    assert_eq!(losses(&scratch.url("run")), *NEVER_INTERRUPTED);
 }
 
 #[test]

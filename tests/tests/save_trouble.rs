@@ -4,14 +4,18 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::collections::BTreeMap;
+use std::fs;
 use std::path::PathBuf;
+use std::process::Command;
 use std::sync::LazyLock;
 
 use common::checkpoint_store;
 use common::storage::Folder;
 use common::worker_contract::ExitCode;
+use tests::credentials::CredentialService;
 use tests::faults::{Fault, Plan};
 use tests::process::Running;
+use tests::s3::{ACCESS_KEY, OTHER_ACCESS_KEY};
 use tests::scratch::{Scratch, losses};
 use tests::store::Store;
 use tests::training::{DEADLINE, by_launcher, by_mpirun, ended, run, slowly, turn};
@@ -99,6 +103,96 @@ fn the_upload_of_one_rank_fails() {
     ended(running, ExitCode::Done, &words);
     assert_eq!(losses_in(&store), *UNDISTURBED);
     assert_eq!(steps_in(&store).last(), Some(&24));
+}
+
+/// Every part of an upload is a request of its own, and the key expires between two of them.
+#[test]
+fn credentials_expire_in_the_middle_of_an_upload() {
+    let _turn = turn();
+    let store = store();
+    let service = CredentialService::start(store.scratch.path(), ACCESS_KEY);
+    let first_part = "optimizer-00001-of-00001.safetensors?partNumber=1";
+    store.faults().expire_after(ACCESS_KEY, first_part);
+    let config = config(&store, &["checkpoint.every_steps=8", "checkpoint.max_failures=1"]);
+    let mut command = store.environment(by_mpirun(1, &config));
+    command.env_remove("AWS_ACCESS_KEY_ID").env_remove("AWS_SECRET_ACCESS_KEY").envs(service.environment());
+    let mut running = Running::start(command);
+    running.wait_until("a request is refused", DEADLINE, |_| (store.faults().refused() > 0).then_some(()));
+    hand_over_uploads(&store, OTHER_ACCESS_KEY);
+    service.give(OTHER_ACCESS_KEY);
+    let text = ended(running, ExitCode::Done, &["committed s3://runs/run/checkpoints/step-00000008"]);
+    assert!(!text.contains(" failed: rank "), "{text}");
+    let requests = store.faults().requests();
+    let of_upload = || requests.iter().filter(|line| line.contains("/step-00000008") && line.contains("/optimizer-"));
+    let sent = [1, 2].map(|part| of_upload().filter(|line| line.contains(&format!("?partNumber={part}&"))).count());
+    assert!(sent[0] == 1 && sent[1] > 1, "the second part was to be sent again: {requests:?}");
+    assert_eq!(losses_in(&store).len(), 24);
+}
+
+/// The server of the tests ties an upload to the key that began it, as no service does that gives keys for a while.
+fn hand_over_uploads(store: &Store, key: &str) {
+    for entry in fs::read_dir(store.scratch.path()).unwrap().map(Result::unwrap) {
+        let name = entry.file_name().display().to_string();
+        if name.starts_with(".upload-") && name.ends_with(".json") {
+            fs::write(entry.path(), format!("\"{key}\"")).unwrap();
+        }
+    }
+}
+
+/// A file system of so many MiB in a folder; `None`, with the reason printed, where none can be mounted.
+struct SmallDisk(PathBuf);
+
+impl SmallDisk {
+    fn mount(folder: PathBuf, mebibytes: u32) -> Option<Self> {
+        fs::create_dir(&folder).unwrap();
+        let size = format!("size={mebibytes}m");
+        let mut mount = Command::new("mount");
+        mount.args(["-t", "tmpfs", "-o", &size, "tmpfs"]).arg(&folder);
+        match mount.output() {
+            Ok(output) if output.status.success() => Some(SmallDisk(folder)),
+            Ok(output) => {
+                println!("skipped: {mount:?}: {}", String::from_utf8_lossy(&output.stderr));
+                None
+            }
+            Err(error) => {
+                println!("skipped: {mount:?}: {error}");
+                None
+            }
+        }
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("--lazy").arg(&self.0).status();
+    }
+}
+
+#[test]
+fn the_disk_is_full_for_a_while() {
+    let _turn = turn();
+    let scratch = Scratch::new();
+    // A checkpoint takes 19 MiB, and two are there when the older one is deleted.
+    let Some(disk) = SmallDisk::mount(scratch.path().join("small"), 64) else { return };
+    let url = format!("run.output=file://{}/run", disk.0.display());
+    let settings = [&url, "checkpoint.every_steps=3", "checkpoint.keep_last=1", "checkpoint.max_failures=30"];
+    let config = scratch.config("run", &[&SHORT[..], &settings].concat());
+    let mut running = Running::start(slowly(by_mpirun(2, &config)));
+    running.wait_for("committed ", DEADLINE);
+    // Room for metrics is left, and for parts of a checkpoint: what has failed must make room again.
+    let filler = disk.0.join("filler");
+    fs::write(&filler, vec![1; 33 << 20]).unwrap();
+    running.wait_for("; the run goes on, and the next save tries again", DEADLINE);
+    let folder = scratch.folder("small/run");
+    let kept = steps(&folder);
+    assert!(!kept.is_empty() && checkpoint_store::newest(&folder).unwrap().is_some());
+    fs::remove_file(&filler).unwrap();
+    ended(running, ExitCode::Done, &["No space left on device", "/run/checkpoints/step-00000024"]);
+    assert_eq!(losses(&scratch.url("small/run")), *UNDISTURBED);
+    let newest = checkpoint_store::newest(&folder).unwrap().unwrap();
+    let manifest = checkpoint_store::read_manifest(&folder, &newest).unwrap();
+    assert_eq!(newest.step, 24);
+    checkpoint_store::verify(&checkpoint_store::folder_of(&folder, &newest), &manifest).unwrap();
 }
 
 #[test]

@@ -3,7 +3,7 @@
 //! - [`list`], [`newest`]: what is there, by names alone.
 //! - [`read_manifest`]: the table of contents of one.
 //! - [`prune`]: old ones go.
-//! - [`verify`]: every byte of one is hashed.
+//! - [`verify`], [`verify_objects`]: every byte of one is hashed.
 //! - [`copy`]: one goes to another run folder, in whatever store that is.
 //!
 //! Saving and restoring are the worker's: they are about tensors.
@@ -18,7 +18,7 @@ use crate::storage::{Folder, StorageError};
 use crate::worker_contract::ExitCode;
 pub use copy::copy;
 pub use prune::{prune, prune_host, pruned};
-pub use verify::verify;
+pub use verify::{verify, verify_objects};
 
 /// Why a checkpoint could not be read, verified or copied.
 #[derive(Debug, thiserror::Error)]

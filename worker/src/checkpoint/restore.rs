@@ -12,7 +12,7 @@ use common::parallel;
 use common::storage::Folder;
 
 use super::tensor_file::{ELEMENT_BYTES, Header, LENGTH_BYTES};
-use super::transfer::{Values, check_sizes, read_bytes, read_values, verify_objects};
+use super::transfer::{Values, check_sizes, read_bytes, read_values};
 use super::{CheckpointError, folder_of, list};
 
 /// Whole tensors, by name.
@@ -152,7 +152,7 @@ fn read_checked(folder: &Folder, manifest: &Manifest, wanted: Vec<Wanted<'_>>) -
     for wanted in wanted {
         index.find(folder, wanted, &mut parts)?;
     }
-    verify_objects(folder, &index.without_tensors())?;
+    checkpoint_store::verify_objects(folder, &index.without_tensors())?;
     let headers = index.headers(folder, &parts)?;
     let values = parts.into_iter().map(|part| {
         let url = folder.url_of(&part.object.name);

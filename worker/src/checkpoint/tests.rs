@@ -1,5 +1,6 @@
 //! Saved by any world, restored equal; every kind of damage found, named, and survived where there is an older one.
 
+use ::tests::random::Random;
 use bytes::Bytes;
 use common::checkpoint_layout::{
     CheckpointName, MANIFEST_NAME, Manifest, ObjectEntry, ParameterShape, RankShare, plan_save,
@@ -251,11 +252,13 @@ fn a_flipped_bit_in_any_object_is_found() {
     let damaged = Damaged::new("flip");
     let names: Vec<_> = damaged.newest.objects.iter().map(|o| o.name.clone()).collect();
     assert_eq!(names.len(), 6, "two objects a rank, and the two that describe the model: {names:?}");
+    let mut random = Random::fresh();
     for name in names {
         let good = damaged.folder.get(&name).unwrap();
-        for byte in [0, good.len() / 2, good.len() - 1] {
+        let anywhere = [(); 8].map(|()| random.below(good.len() as u64) as usize);
+        for byte in [0, good.len() - 1].into_iter().chain(anywhere) {
             let mut bad = good.to_vec();
-            bad[byte] ^= 0x10;
+            bad[byte] ^= 1 << random.below(8);
             damaged.folder.put(&name, Bytes::from(bad)).unwrap();
             damaged.check(&name, "have SHA-256");
             let found = verify(&damaged.folder, &damaged.newest);

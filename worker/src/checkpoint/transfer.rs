@@ -65,31 +65,6 @@ pub(super) fn read_values(folder: &Folder, mut values: Vec<Values<'_>>) -> Resul
     read_requests(folder, requests)
 }
 
-/// Reads and hashes `objects`, whole: their blocks, and the whole of each. Bytes that are wrong are read once more.
-pub(super) fn verify_objects(folder: &Folder, objects: &[&ObjectEntry]) -> Result<(), CheckpointError> {
-    let verify = |object: &&ObjectEntry| match verify_object(folder, object) {
-        Err(error @ CheckpointError::Hash { .. }) => {
-            tracing::warn!("reading once more: {error}");
-            verify_object(folder, object)
-        }
-        result => result,
-    };
-    parallel::map(objects, threads(folder), verify).into_iter().collect()
-}
-
-fn verify_object(folder: &Folder, object: &ObjectEntry) -> Result<(), CheckpointError> {
-    let (mut hash, mut buffer) = (ObjectEntry::hash(), Vec::new());
-    for start in (0..object.bytes).step_by(REQUEST_BYTES as usize) {
-        fill(folder, object, &(start..object.bytes.min(start + REQUEST_BYTES)), &mut buffer)?;
-        hash.update(&buffer);
-    }
-    let got = ObjectEntry::hashed(&object.name, object.bytes, hash);
-    for (i, (got, expected)) in got.block_sha256.iter().zip(&object.block_sha256).enumerate() {
-        check_hash(folder, object, block(object, i), got, expected)?;
-    }
-    check_hash(folder, object, 0..object.bytes, &got.sha256, &object.sha256)
-}
-
 /// The bytes `range` of an object, verified.
 pub(super) fn read_bytes(folder: &Folder, object: &ObjectEntry, range: Range<u64>) -> Result<Vec<u8>, CheckpointError> {
     let start = range.start / BLOCK_BYTES * BLOCK_BYTES;

@@ -345,13 +345,16 @@ impl<'a> Saver<'a> {
         let parts = self.world.collectives.gather_bytes(&serde_json::to_vec(&part).unwrap_or_default())?;
         let mut gathered = Vec::with_capacity(parts.len());
         for (rank, part) in parts.iter().enumerate() {
-            match serde_json::from_slice(part) {
-                Ok(Part::Written(objects)) => gathered.push(objects),
-                Ok(Part::Failed(failure)) => return self.failed(tier, &header.name, rank, failure, observer),
-                Err(error) => {
-                    return self.failed(tier, &header.name, rank, Failure::unreadable(&error), observer);
+            let failure = match serde_json::from_slice(part) {
+                Ok(Part::Written(objects)) => {
+                    gathered.push(objects);
+                    continue;
                 }
-            }
+                Ok(Part::Failed(failure)) => failure,
+                Err(error) => Failure::unreadable(&error),
+            };
+            self.discard(tier, &header.name);
+            return self.failed(tier, &header.name, rank, failure, observer);
         }
         let name = header.name.clone();
         let is_zero = self.world.collectives.rank().is_zero();
@@ -361,6 +364,19 @@ impl<'a> Saver<'a> {
         };
         self.stage = Stage::Committing { tier, name, committer };
         Ok(())
+    }
+
+    /// Deletes what ranks have written for a save that cannot be committed any more, in the background: there may be no room for
+    /// the next one beside it. What stays is deleted after the next commit.
+    fn discard(&self, tier: Tier, name: &CheckpointName) {
+        if tier == Tier::Run && self.world.collectives.rank().is_zero() {
+            let folder = checkpoint::folder_of(&self.run, name);
+            std::thread::spawn(move || {
+                if let Err(error) = folder.delete_all() {
+                    tracing::warn!("what a failed save has left stays for now: {error}");
+                }
+            });
+        }
     }
 
     /// On rank 0: metrics up to here first, so that a committed step never lacks them; then the fence, and the manifest;

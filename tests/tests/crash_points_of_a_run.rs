@@ -1,0 +1,112 @@
+//! All processes of a run die at a request that one of them makes to its store, before it is carried out or after: the same
+//! command then goes on from the newest checkpoint that was committed, and comes to the losses of a run that nothing happened to.
+//!
+//! Every request from the first save on is a point, those of saves and of the pruning after them among them; worker's
+//! `crash_points` tries those of the protocol alone, in one process.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use common::checkpoint_store;
+use common::worker_contract::ExitCode;
+use nix::sys::signal::Signal;
+use tests::faults::{Fault, Plan};
+use tests::process::{Running, send};
+use tests::random::Random;
+use tests::scratch::{Scratch, losses};
+use tests::store::Store;
+use tests::training::{DEADLINE, by_mpirun, ended, run};
+
+/// Which points are tried: `1/1` is all of them, and `2/3` the second third. Where it is not set, a few at random.
+const PART_VARIABLE: &str = "CONVOY_TEST_CRASH_POINTS";
+const POINTS: usize = 4;
+
+/// Two saves, of which the second deletes the first.
+const SETTINGS: [&str; 4] =
+    ["train.max_steps=6", "evaluation.every_steps=0", "checkpoint.every_steps=3", "checkpoint.keep_last=1"];
+
+struct Points {
+    store: Store,
+    undisturbed: BTreeMap<u64, f64>,
+    /// Numbers of the requests of a whole run, from its first save on.
+    requests: std::ops::RangeInclusive<usize>,
+}
+
+impl Points {
+    fn new() -> Self {
+        let store = Store::over(Scratch::new());
+        let mut points = Points { store, undisturbed: BTreeMap::new(), requests: 1..=0 };
+        run(points.store.environment(by_mpirun(2, &points.config("whole"))), ExitCode::Done, &[]);
+        points.undisturbed = points.losses("whole");
+        let requests = points.store.faults().requests();
+        let first = requests.iter().position(|line| line.contains("/checkpoints/step-")).unwrap();
+        points.requests = first + 1..=requests.len();
+        points
+    }
+
+    fn config(&self, name: &str) -> PathBuf {
+        let output = format!("run.output=s3://runs/{name}");
+        self.store.scratch.config(name, &[&SETTINGS[..], &[&output]].concat())
+    }
+
+    fn losses(&self, name: &str) -> BTreeMap<u64, f64> {
+        losses(&self.store.scratch.url(&format!("runs/{name}")))
+    }
+
+    /// All processes die when request `number` is made, or was carried out. False where there was no such request.
+    fn survives(&self, number: usize, carried_out: bool) -> bool {
+        let (fault, name) = match carried_out {
+            true => (Fault::LateAnswer, format!("after-{number}")),
+            false => (Fault::Silence, format!("before-{number}")),
+        };
+        let config = self.config(&name);
+        let silence = Duration::from_secs(3600);
+        self.store.faults().follow(Plan { at: Some((number, fault)), silence, ..Plan::default() });
+        let mut running = Running::start(self.store.environment(by_mpirun(2, &config)));
+        while running.status().is_none() && self.store.faults().count(fault) == 0 {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        let is_met = self.store.faults().count(fault) > 0;
+        if is_met {
+            for program in ["mpirun", "worker"] {
+                running.processes(program).into_iter().for_each(|pid| send(pid, Signal::SIGKILL));
+            }
+            running.finish_alone(DEADLINE);
+        } else {
+            ended(running, ExitCode::Done, &[]);
+        }
+        self.store.faults().follow(Plan::default());
+        let newest = checkpoint_store::newest(&self.store.scratch.folder(&format!("runs/{name}"))).unwrap();
+        let words = newest.map(|newest| format!("resumed from {newest}"));
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        run(self.store.environment(by_mpirun(2, &config)), ExitCode::Done, &words);
+        assert_eq!(self.losses(&name), self.undisturbed, "{name}");
+        is_met
+    }
+}
+
+#[test]
+fn a_run_that_dies_at_any_request_to_its_store_goes_on_as_if_it_had_not() {
+    let points = Points::new();
+    let mut all: Vec<(usize, bool)> =
+        points.requests.clone().flat_map(|number| [(number, false), (number, true)]).collect();
+    let count = all.len();
+    match std::env::var(PART_VARIABLE) {
+        Ok(text) => {
+            let (part, parts) = text.split_once('/').unwrap();
+            let (part, parts): (usize, usize) = (part.parse().unwrap(), parts.parse().unwrap());
+            all = all[(part - 1) * count / parts..part * count / parts].to_vec();
+        }
+        Err(_) => {
+            let mut random = Random::fresh();
+            all = (0..POINTS).map(|_| *random.choose(&all)).collect();
+        }
+    }
+    let met = all.iter().filter(|(number, carried_out)| points.survives(*number, *carried_out)).count();
+    println!("died at {met} of {count} points, and went on as if it had not");
+    // A claim is refreshed by the clock, so that the last requests may be missing.
+    assert!(met + 6 >= all.len() && met > 0, "{met} of {}", all.len());
+}
