@@ -123,7 +123,7 @@ mod tests {
     fn a_phase_is_passed_on_once_for_each_rank() {
         let mut relay = Relay::default();
         let mut is_passed_on = |rank, phase| {
-            let message = FromRank::Heartbeat { step: 1, phase, exchange: None };
+            let message = FromRank::Heartbeat { step: 1, phase, exchange: None, busy_s: 0.0 };
             relay.line(&Event::Message { rank: Rank(rank), message }).is_some()
         };
         let (starting, training) = (Phase::Starting, Phase::Training);

@@ -231,7 +231,10 @@ fn an_attempt_that_was_handed_on_is_run_once_claims_nothing_and_is_passed_on() {
     let told = String::from_utf8(ended.stdout).unwrap();
     let lines_with = |text: &str| told.lines().filter(|line| line.contains(text)).count();
     assert_eq!(lines_with("[1,1]<stdout>:threads "), 1, "{told}");
-    assert!(lines_with(r#"convoy-relay {"kind":"message","rank":0,"message":{"type":"progress","step":1,"#) == 1, "{told}");
+    assert!(
+        lines_with(r#"convoy-relay {"kind":"message","rank":0,"message":{"type":"progress","step":1,"#) == 1,
+        "{told}"
+    );
     // Of heartbeats only the first of each phase and rank.
     assert_eq!(lines_with(r#""type":"heartbeat""#), 4, "{told}");
     let end = told.lines().last().unwrap().strip_prefix("convoy-relay ").unwrap();

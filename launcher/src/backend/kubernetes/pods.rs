@@ -7,6 +7,9 @@ use kube::ResourceExt;
 
 use super::manifests::ROLE_LABEL;
 
+/// What a pod's status gives as the reason where its node could not, or was not to, keep it.
+const EVICTIONS: [&str; 6] = ["Evicted", "NodeLost", "NodeShutdown", "Preempting", "Shutdown", "Terminated"];
+
 /// Why a pod does not run, or not any more.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Trouble {
@@ -103,7 +106,7 @@ fn container(pod: &Pod) -> Option<&ContainerStatus> {
 fn trouble(pod: &Pod, container: Option<&ContainerState>) -> Option<Trouble> {
     let status = pod.status.as_ref()?;
     let text = |text: &Option<String>| text.clone().unwrap_or_default();
-    if status.reason.as_deref() == Some("Evicted") {
+    if status.reason.as_deref().is_some_and(|reason| EVICTIONS.contains(&reason)) {
         return Some(Trouble::Evicted(text(&status.message)));
     }
     // It has a container's end beside it where the pod has ended; why it had to end counts more.
@@ -177,6 +180,9 @@ mod tests {
         let memory = "The node was low on resource: memory.";
         let evicted = json!({ "phase": "Failed", "reason": "Evicted", "message": memory });
         assert_eq!(view(&evicted).trouble, Some(Trouble::Evicted(memory.into())));
+
+        let shut_down = json!({ "phase": "Failed", "reason": "Terminated", "message": "imminent node shutdown" });
+        assert_eq!(view(&shut_down).trouble, Some(Trouble::Evicted("imminent node shutdown".into())));
 
         let disrupted = json!({ "type": "DisruptionTarget", "status": "True", "reason": "EvictionByEvictionAPI",
                                 "message": "drained" });
