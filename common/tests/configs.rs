@@ -32,7 +32,12 @@ fn every_config_is_accepted() {
         }
     }
     assert!(runs >= 5 && prepares >= 1, "found only {runs} runs and {prepares} prepare jobs");
-    RawConfig::load(&repository().join("k8s/base/run.toml"), &[]).unwrap().run().unwrap_or_else(|e| panic!("{e}"));
+    for overlay in ["cpu", "gpu", "spot"] {
+        let path = repository().join(format!("k8s/overlays/{overlay}/run.toml"));
+        RawConfig::load(&path, &[]).unwrap().run().unwrap_or_else(|e| panic!("{e}"));
+    }
+    let path = repository().join("k8s/overlays/prepare/prepare.toml");
+    RawConfig::load(&path, &[]).unwrap().prepare().unwrap_or_else(|e| panic!("{e}"));
 }
 
 #[test]
