@@ -79,11 +79,12 @@ mod tests {
     #[test]
     fn times_are_split_off() {
         let time = "2026-01-31T10:00:00.12Z";
-        let at = Some(time.parse().unwrap());
+        let earlier: Timestamp = time.parse().unwrap();
+        let at = Some(earlier);
         assert_eq!(split_time(&format!("{time} loss 3")), (at, "loss 3"));
         assert_eq!(split_time(time), (at, ""));
         assert_eq!(split_time("loss 3"), (None, "loss 3"));
         // Of two times the later is the later, however many digits it has.
-        assert!("2026-01-31T10:00:00.123Z".parse::<Timestamp>().unwrap() > at.unwrap());
+        assert!("2026-01-31T10:00:00.123Z".parse::<Timestamp>().unwrap() > earlier);
     }
 }

@@ -92,8 +92,8 @@ impl Rig {
     }
 
     fn end(&self, attempt: u32) -> Value {
-        let ends = self.events(attempt).into_iter().filter(|event| event["kind"] == "attempt_ended");
-        ends.last().unwrap_or_else(|| panic!("attempt {attempt} has no end"))
+        let mut ends = self.events(attempt).into_iter().filter(|event| event["kind"] == "attempt_ended");
+        ends.next_back().unwrap_or_else(|| panic!("attempt {attempt} has no end"))
     }
 
     fn notices(&self, attempt: u32) -> String {
