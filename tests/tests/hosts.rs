@@ -2,7 +2,12 @@
 //! host or the network, it finishes, and where the number of ranks stayed, every loss is in all digits that of a run that
 //! nothing befell. Nothing is left on any host then.
 
-#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test fails by panicking, and says why it skips")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stdout,
+    reason = "a test fails by panicking, and says why it skips"
+)]
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};

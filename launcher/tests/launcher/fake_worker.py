@@ -68,8 +68,9 @@ def main():
          world_size=WORLD, pid=os.getpid(), host="here")
     threading.Thread(target=listen, daemon=True).start()
     send(type="heartbeat", step=0, phase="starting")
-    print(f"threads {os.environ['OMP_NUM_THREADS']} of rank {RANK}", flush=True)
-    print(f"session folder {os.environ.get('OMPI_MCA_orte_tmpdir_base')}", flush=True)
+    # In one piece: mpirun may put what another rank prints between two.
+    folder = os.environ.get("OMPI_MCA_orte_tmpdir_base")
+    print(f"threads {os.environ['OMP_NUM_THREADS']} of rank {RANK}\nsession folder {folder}", flush=True)
     # A child in a group of its own: what an attempt must not leave behind.
     child = subprocess.Popen(["sleep", "1000"], preexec_fn=os.setpgrp, stdout=subprocess.DEVNULL,
                              stderr=subprocess.DEVNULL)
