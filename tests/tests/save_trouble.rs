@@ -1,7 +1,7 @@
 //! Saves that are due by the clock, that take too long, and that fail on one rank or on all: the run goes on with the losses
 //! of one that nothing happened to, or ends with what a person should know.
 
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test fails by panicking, and says what it leaves out")]
 
 use std::collections::BTreeMap;
 use std::fs;
