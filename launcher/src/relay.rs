@@ -10,7 +10,7 @@ use common::topology::Rank;
 use common::worker_contract::{ExitCode, FromRank, Phase};
 use serde::{Deserialize, Serialize};
 
-use crate::backend::process::split_tag;
+use crate::backend::tagged_output::split_tag;
 use crate::cause::Cause;
 use crate::event::{Event, Stream};
 use crate::progress::to_stdout;
@@ -86,7 +86,7 @@ pub fn parse(line: &str) -> Event {
         }
         None => {
             let (rank, line) = split_tag(line);
-            Event::Output { rank, stream: Stream::Out, line }
+            Event::Output { rank, stream: Stream::Out, line: line.to_owned() }
         }
     }
 }

@@ -14,6 +14,7 @@ pub mod mpirun;
 pub mod process;
 pub mod remote;
 pub mod slurm;
+pub mod tagged_output;
 
 use std::ffi::OsString;
 use std::io;

@@ -20,6 +20,7 @@ use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use nix::unistd::{Pid, setsid};
 
 use super::Ranks;
+use super::tagged_output::TaggedOutput;
 use crate::cause::ProcessEnd;
 use crate::error::LaunchError;
 use crate::event::{Event, Stream};
@@ -146,54 +147,26 @@ fn boxed(output: impl Read + Send + 'static) -> Box<dyn Read + Send> {
 /// Sends every line of `output` as an event, until everyone who could write to it has ended.
 fn read_output(stream: Stream, output: Box<dyn Read + Send>, is_tagged: bool, events: &Sender<Event>) {
     let mut reader = BufReader::new(output);
-    let mut bytes = Vec::new();
+    let (mut bytes, mut tagged) = (Vec::new(), TaggedOutput::default());
     while let Ok(1..) = reader.read_until(b'\n', &mut bytes) {
         let text = String::from_utf8_lossy(&bytes);
         let text = text.trim_end();
-        let (rank, line) = if is_tagged { split_tag(text) } else { (Some(Rank::ZERO), text.to_owned()) };
+        let (rank, line) = if is_tagged { tagged.complete(text) } else { (Some(Rank::ZERO), text.to_owned()) };
         let sent = events.send(Event::Output { rank, stream, line });
         if sent.is_err() {
             return;
         }
         bytes.clear();
     }
-}
-
-/// Splits the tag of `mpirun --tag-output` off: `[1,0]<stderr>:text`. mpirun's own lines have none.
-///
-/// A line that reaches mpirun in several reads has the tag again at each.
-pub fn split_tag(line: &str) -> (Option<Rank>, String) {
-    let tagged = || {
-        let (job_and_rank, rest) = line.strip_prefix('[')?.split_once("]<std")?;
-        let rank = job_and_rank.split_once(',')?.1.parse().ok().map(Rank)?;
-        let (_, text) = rest.split_once(">:")?;
-        let tag = &line[..line.len() - text.len()];
-        Some((rank, text.replace(tag, "")))
-    };
-    match tagged() {
-        Some((rank, text)) => (Some(rank), text),
-        None => (None, line.to_owned()),
+    for (rank, line) in tagged.rest() {
+        // Nobody listens any more once an attempt has been given up.
+        let _ = events.send(Event::Output { rank: Some(rank), stream, line });
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn tags_name_the_rank_and_go() {
-        for (line, rank, text) in [
-            ("[1,0]<stdout>:loss 3", 0, "loss 3"),
-            ("[1,12]<stderr>:[2,3]<stdout>:x", 12, "[2,3]<stdout>:x"),
-            ("[1,3]<stderr>:", 3, ""),
-            ("[1,3]<stderr>:in [1,3]<stderr>:parts[1,3]<stderr>:", 3, "in parts"),
-        ] {
-            assert_eq!(split_tag(line), (Some(Rank(rank)), text.to_owned()));
-        }
-        for own in ["mpirun noticed that", "[vm:123] something", ""] {
-            assert_eq!(split_tag(own), (None, own.to_owned()));
-        }
-    }
 
     #[test]
     fn sessions_are_read_whatever_a_process_calls_itself() {

@@ -1,0 +1,100 @@
+//! What `mpirun --tag-output` prints, taken apart again: lines of several ranks on one stream.
+//!
+//! A line begins with its tag, `[1,0]<stderr>:text`; mpirun's own lines have none. mpirun prints what it has read at the time,
+//! whole lines or not: a line that reaches it in several reads has the tag again at each, and what another rank prints
+//! may come between two of them.
+
+use std::collections::BTreeMap;
+
+use common::topology::Rank;
+
+/// Puts the lines of each rank together.
+#[derive(Debug, Default)]
+pub struct TaggedOutput {
+    /// Beginnings of lines whose ends have not come yet.
+    begun: BTreeMap<Rank, String>,
+}
+
+impl TaggedOutput {
+    /// The line that `line`, without its end, completes: whose it is, `None` for mpirun itself, and its text.
+    pub fn complete(&mut self, line: &str) -> (Option<Rank>, String) {
+        let Some((start, mut rank, mut rest)) = next_tag(line) else { return (None, line.to_owned()) };
+        if start > 0 {
+            // mpirun's own words, up to where a rank's came between them.
+            self.begun.entry(rank).or_default().push_str(rest);
+            return (None, line[..start].to_owned());
+        }
+        while let Some((end, next, after)) = next_tag(rest) {
+            self.begun.entry(rank).or_default().push_str(&rest[..end]);
+            (rank, rest) = (next, after);
+        }
+        (Some(rank), self.begun.remove(&rank).unwrap_or_default() + rest)
+    }
+
+    /// What has begun and is never completed, since everyone has ended.
+    pub fn rest(self) -> impl Iterator<Item = (Rank, String)> {
+        self.begun.into_iter().filter(|(_, text)| !text.is_empty())
+    }
+}
+
+/// A whole line with its tag, or without one: whose it is, and its text.
+pub fn split_tag(line: &str) -> (Option<Rank>, &str) {
+    match next_tag(line) {
+        Some((0, rank, text)) => (Some(rank), text),
+        _ => (None, line),
+    }
+}
+
+/// The first tag in `text`: where it begins, whose it is, and what follows it. Ranks are of job 1, the only one that
+/// mpirun starts.
+fn next_tag(text: &str) -> Option<(usize, Rank, &str)> {
+    let tag_at = |start: usize| {
+        let (rank, rest) = text[start..].strip_prefix("[1,")?.split_once("]<std")?;
+        let rest = rest.strip_prefix("out>:").or_else(|| rest.strip_prefix("err>:"))?;
+        Some((start, Rank(rank.parse().ok()?), rest))
+    };
+    text.match_indices("[1,").find_map(|(start, _)| tag_at(start))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn complete(lines: &[&str]) -> Vec<(Option<u32>, String)> {
+        let mut output = TaggedOutput::default();
+        let completed = lines.iter().map(|line| output.complete(line));
+        completed.map(|(rank, text)| (rank.map(|rank| rank.0), text)).collect()
+    }
+
+    #[test]
+    fn tags_name_the_rank_and_go() {
+        for (line, rank, text) in [
+            ("[1,0]<stdout>:loss 3", 0, "loss 3"),
+            ("[1,12]<stderr>:[2,3]<stdout>:x", 12, "[2,3]<stdout>:x"),
+            ("[1,3]<stderr>:", 3, ""),
+            ("[1,3]<stderr>:in [1,3]<stderr>:parts[1,3]<stderr>:", 3, "in parts"),
+            ("[1,3]<stderr>:a list [1,2] of [1,x]<stderr>:", 3, "a list [1,2] of [1,x]<stderr>:"),
+        ] {
+            assert_eq!(complete(&[line]), [(Some(rank), text.to_owned())]);
+        }
+        for own in ["mpirun noticed that", "[vm:123] something", ""] {
+            assert_eq!(complete(&[own]), [(None, own.to_owned())]);
+        }
+    }
+
+    #[test]
+    fn a_line_that_another_comes_between_is_whole_again() {
+        let lines = ["[1,0]<stdout>:thre[1,1]<stdout>:threads of 1", "[1,0]<stdout>:ads of 0", "[1,0]<stdout>:next"];
+        let expected = [(Some(1), "threads of 1"), (Some(0), "threads of 0"), (Some(0), "next")];
+        assert_eq!(complete(&lines), expected.map(|(rank, text)| (rank, text.to_owned())));
+        let lines = ["mpirun says[1,0]<stderr>:be", "[1,0]<stderr>:gun"];
+        assert_eq!(complete(&lines), [(None, "mpirun says".to_owned()), (Some(0), "begun".to_owned())]);
+    }
+
+    #[test]
+    fn what_never_ends_is_the_rest() {
+        let mut output = TaggedOutput::default();
+        output.complete("[1,0]<stdout>:last wor[1,1]<stdout>:x");
+        assert_eq!(output.rest().collect::<Vec<_>>(), [(Rank(0), "last wor".to_owned())]);
+    }
+}
