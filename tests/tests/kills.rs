@@ -21,15 +21,18 @@ fn killed_at_random_moments_is_as_never_killed() {
     let _turn = turn();
     let kills: u32 = std::env::var(KILLS_VARIABLE).map_or(KILLS, |text| text.parse().unwrap());
     let (scratch, mut random) = (Scratch::new(), Random::fresh());
-    // About a second passes between starting and the first step, and five a second follow.
-    let steps = format!("train.max_steps={}", 20 + 4 * kills);
-    let settings = [steps.as_str(), "checkpoint.every_steps=2", "evaluation.every_steps=0", "launch.max_restarts=50"];
+    // One to two seconds pass between starting and the first step, and up to eight steps a second follow. The run must not end
+    // before the last kill, and must mostly come further than the time before, or the launcher would wait longer each time.
+    let steps = 40 + 14 * kills;
+    let max_steps = format!("train.max_steps={steps}");
+    let settings =
+        [max_steps.as_str(), "checkpoint.every_steps=2", "evaluation.every_steps=0", "launch.max_restarts=50"];
     run(by_mpirun(2, &scratch.config("whole", &settings)), ExitCode::Done, &[]);
     let mut running = Running::start(slowly(by_launcher(2, &scratch.config("run", &settings))));
     let mut done = 0;
     while done < kills {
         running.wait_for(&format!("attempt {}: 2 ranks", done + 1), DEADLINE);
-        std::thread::sleep(Duration::from_millis(random.below(2500)));
+        std::thread::sleep(Duration::from_millis(random.below(4000)));
         let (program, is_one) = *random.choose(&[("worker", true), ("worker", false), ("mpirun", true)]);
         let mut victims = running.wait_until("there is somebody to kill", DEADLINE, |running| {
             Some(running.processes(program)).filter(|found| !found.is_empty())
@@ -43,5 +46,5 @@ fn killed_at_random_moments_is_as_never_killed() {
     }
     ended(running, ExitCode::Done, &["rank lost", &format!("attempt {}:", kills + 1)]);
     let (expected, got) = (losses(&scratch.url("whole")), losses(&scratch.url("run")));
-    assert!(expected.len() as u32 == 20 + 4 * kills && got == expected, "{got:?}, expected {expected:?}");
+    assert!(expected.len() as u32 == steps && got == expected, "{got:?}, expected {expected:?}");
 }
