@@ -34,8 +34,17 @@ pub fn by_launcher(ranks: u32, config: &Path) -> Command {
 }
 
 /// Makes the exchanges of a run so slow that something can happen between its steps.
-pub fn slowly(mut command: Command) -> Command {
-    command.env("CONVOY_TEST_BUCKET_DELAY_MS", "60");
+pub fn slowly(command: Command) -> Command {
+    delayed(command, 60)
+}
+
+/// The same, so slow that something can be asked of it from elsewhere, and be heard, between its steps.
+pub fn very_slowly(command: Command) -> Command {
+    delayed(command, 250)
+}
+
+fn delayed(mut command: Command, delay_ms: u32) -> Command {
+    command.env("CONVOY_TEST_BUCKET_DELAY_MS", delay_ms.to_string());
     command
 }
 

@@ -14,7 +14,7 @@ use common::worker_contract::ExitCode;
 use nix::sys::signal::Signal;
 use tests::process::{Running, launcher, send};
 use tests::scratch::{Scratch, losses};
-use tests::training::{DEADLINE, by_launcher, by_mpirun, ended, run, slowly, turn};
+use tests::training::{DEADLINE, by_launcher, by_mpirun, ended, run, slowly, turn, very_slowly};
 
 /// Saves often, and gives up a claim soon.
 const SETTINGS: [&str; 4] =
@@ -107,7 +107,7 @@ fn a_run_is_asked_for_a_checkpoint_from_elsewhere() {
             command
         };
         run(save(), ExitCode::Config, &["nothing trains in ", "`launcher train` starts it"]);
-        let mut running = Running::start(slowly(first(2, &config)));
+        let mut running = Running::start(very_slowly(first(2, &config)));
         running.wait_for(moment, DEADLINE);
         let text = run(save(), ExitCode::Done, &["asked attempt 1 (process ", "/run/checkpoints/step-"]);
         assert!(!text.contains("step-00000020"), "it was the last save that answered: {text}");

@@ -8,7 +8,7 @@ use std::process::Command;
 use common::worker_contract::ExitCode;
 use tests::process::{Running, launcher};
 use tests::scratch::{Scratch, losses};
-use tests::training::{DEADLINE, by_launcher, by_mpirun, ended, run, slowly, turn};
+use tests::training::{DEADLINE, by_launcher, by_mpirun, ended, run, turn, very_slowly};
 
 /// A holder listens six times before its claim would expire.
 const SETTINGS: [&str; 4] =
@@ -31,7 +31,7 @@ fn a_run_is_stopped_from_elsewhere_and_goes_on_as_if_it_never_was() {
         let (config, url) = (scratch.config(name, &SETTINGS), scratch.url(name));
         run(command("stop", &[&url]), ExitCode::Config, &["nothing trains in ", "`launcher train` starts it"]);
         run(command("status", &[&url]), ExitCode::Done, &["never started"]);
-        let mut running = Running::start(slowly(first(2, &config)));
+        let mut running = Running::start(very_slowly(first(2, &config)));
         running.wait_for(moment, DEADLINE);
         run(command("status", &[&url]), ExitCode::Done, &["attempt 1 (process ", "2 ranks), last sign of life "]);
         run(command("stop", &[&url]), ExitCode::Done, &["asked attempt 1 (process ", "/checkpoints/step-"]);

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use common::attempt::{self, Request};
-use common::checkpoint_layout::{CheckpointName, Retention};
+use common::checkpoint_layout::{CheckpointName, Found, Retention};
 use common::checkpoint_store::{self, CheckpointStoreError, folder_of};
 use common::config::{RawConfig, StorageConfig};
 use common::storage::Folder;
@@ -142,8 +142,9 @@ pub fn save(args: &SaveArgs) -> Result<ExitCode, LaunchError> {
         return Ok(ExitCode::Done);
     }
     loop {
-        let newest = checkpoint_store::newest(&run)?;
-        if let Some(name) = newest.filter(|name| Some(name) > before.as_ref()) {
+        // The first after the request answers it; others may have followed.
+        let mut committed = checkpoint_store::list(&run)?.into_iter().filter(Found::counts).map(|found| found.name);
+        if let Some(name) = committed.find(|name| Some(name) > before.as_ref()) {
             to_stdout(folder_of(&run, &name).url());
             return Ok(ExitCode::Done);
         }
