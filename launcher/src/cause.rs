@@ -69,6 +69,13 @@ pub enum Killed {
         /// `launch.stall_timeout_s`.
         stall_timeout_s: u64,
     },
+    /// Not every rank reported in time.
+    NotStarted {
+        /// Which did not, with their hosts.
+        missing: String,
+        /// `launch.start_timeout_s`.
+        start_timeout_s: u64,
+    },
     /// A stop took longer than it may.
     OutOfGrace {
         /// `launch.grace_s`.
@@ -169,6 +176,15 @@ impl Cause {
             Some(Killed::Stalled { stall_timeout_s }) => lost(
                 format!("no rank advanced for {stall_timeout_s} s"),
                 "raise launch.stall_timeout_s if steps may take that long",
+            ),
+            Some(Killed::NotStarted { missing, start_timeout_s }) => Cause::new(
+                ExitCode::Communication,
+                None,
+                format!("not every rank has started within {start_timeout_s} s"),
+                format!(
+                    "nothing was heard from {missing}; what mpirun said is above, and `launcher check` looks at each host; \
+                     raise launch.start_timeout_s if a start may take that long"
+                ),
             ),
             Some(Killed::OutOfGrace { grace_s }) => lost(
                 format!("the stop took longer than {grace_s} s, so the ranks were killed"),

@@ -17,7 +17,7 @@ use common::worker_contract::{ExitCode, FromRank, PROTOCOL_VERSION, Phase, Start
 use nix::sys::signal::Signal;
 use serde_json::json;
 
-use crate::backend::{AttemptStart, Backend, Placement, Ranks};
+use crate::backend::{AttemptStart, Backend, HostPlace, Placement, Ranks};
 use crate::cause::{Cause, Evidence, Killed, LastHeard, RankExit};
 use crate::control::ControlServer;
 use crate::error::LaunchError;
@@ -41,6 +41,8 @@ const LINGER: Duration = Duration::from_secs(10);
 const ELSEWHERE_MARGIN: Duration = Duration::from_secs(60);
 /// How long what ended ranks have said may still be on its way over the network.
 const LAST_WORDS: Duration = Duration::from_secs(1);
+/// Of so many missing ranks the hosts are named.
+const RANKS_NAMED_MAX: usize = 16;
 /// How long what ended processes have printed may still be on its way.
 const DRAIN: Duration = Duration::from_secs(5);
 
@@ -118,6 +120,7 @@ pub fn attempt(
     let watch = Watch {
         job,
         world_size: placement.world_size,
+        places: &placement.hosts,
         ranks,
         audience,
         links: BTreeMap::new(),
@@ -126,6 +129,7 @@ pub fn attempt(
         positions: BTreeMap::new(),
         last_heard: None,
         still: Duration::ZERO,
+        starting: Duration::ZERO,
         last_look: Instant::now(),
         first_failure: None,
         announced: BTreeMap::new(),
@@ -140,6 +144,8 @@ pub fn attempt(
 struct Watch<'a> {
     job: &'a Job,
     world_size: WorldSize,
+    /// The hosts, by rank.
+    places: &'a [HostPlace],
     ranks: Box<dyn Ranks>,
     audience: Audience<'a>,
     links: BTreeMap<Rank, TcpStream>,
@@ -152,6 +158,8 @@ struct Watch<'a> {
     last_heard: Option<Vec<LastHeard>>,
     /// How long no rank has advanced, as far as this process was awake to see it.
     still: Duration,
+    /// How long it has been starting, in the same sense.
+    starting: Duration,
     last_look: Instant,
     first_failure: Option<RankExit>,
     /// What each rank said that it would exit with.
@@ -397,25 +405,47 @@ impl Watch<'_> {
         if self.ranks.are_watched_elsewhere() {
             return;
         }
-        let stall_timeout_s = self.job.config.launch.stall_timeout_s;
         // A launcher that was suspended has not seen what the ranks did meanwhile, and holds it against nobody.
-        self.still += now.duration_since(self.last_look).min(LOOK_MAX);
+        let passed = now.duration_since(self.last_look).min(LOOK_MAX);
         self.last_look = now;
-        let stood_still = self.still;
-        if self.deadline.is_none() && self.killed.is_none() && stood_still >= Duration::from_secs(stall_timeout_s) {
-            self.audience.view.say(&format!(
-                "no rank advanced for {stall_timeout_s} s: ending this attempt; where its ranks were is in {}",
-                self.audience.logs.url()
-            ));
-            self.audience.journal.note("stall", json!({ "stood_still_s": stood_still.as_secs_f64() }));
-            self.last_heard = Some(self.heard(now));
-            for link in self.links.values_mut() {
-                // One that does not take it is in its last words all the same.
-                let _ = write_line(link, &ToRank::Stacks);
-            }
-            // Signals alone would leave a rank that hangs in MPI as it is.
-            self.kill_after(STACKS, Killed::Stalled { stall_timeout_s });
+        self.still += passed;
+        self.starting += passed;
+        if self.deadline.is_some() || self.killed.is_some() {
+            return;
         }
+        let launch = &self.job.config.launch;
+        if self.still >= Duration::from_secs(launch.stall_timeout_s) {
+            self.on_stall(now, launch.stall_timeout_s);
+        } else if self.starting >= Duration::from_secs(launch.start_timeout_s) {
+            self.on_late_start(launch.start_timeout_s);
+        }
+    }
+
+    fn on_stall(&mut self, now: Instant, stall_timeout_s: u64) {
+        self.audience.view.say(&format!(
+            "no rank advanced for {stall_timeout_s} s: ending this attempt; where its ranks were is in {}",
+            self.audience.logs.url()
+        ));
+        self.audience.journal.note("stall", json!({ "stood_still_s": self.still.as_secs_f64() }));
+        self.last_heard = Some(self.heard(now));
+        for link in self.links.values_mut() {
+            // One that does not take it is in its last words all the same.
+            let _ = write_line(link, &ToRank::Stacks);
+        }
+        // Signals alone would leave a rank that hangs in MPI as it is.
+        self.kill_after(STACKS, Killed::Stalled { stall_timeout_s });
+    }
+
+    /// Ends an attempt whose ranks are not all there: mpirun waits for ever for a daemon that died as it began.
+    fn on_late_start(&mut self, start_timeout_s: u64) {
+        let missing: Vec<Rank> = self.world_size.ranks().filter(|rank| !self.hosts.contains_key(rank)).collect();
+        if missing.is_empty() {
+            return;
+        }
+        let numbers: Vec<u32> = missing.iter().map(|rank| rank.0).collect();
+        self.audience.journal.note("not_started", json!({ "ranks": numbers }));
+        self.killed = Some(Killed::NotStarted { missing: where_they_are(&missing, self.places), start_timeout_s });
+        self.ranks.kill();
     }
 
     /// Sets the deadline; an earlier one stands.
@@ -425,4 +455,21 @@ impl Watch<'_> {
             self.deadline = Some((at, why));
         }
     }
+}
+
+/// `rank 2 on node-b, rank 3 on node-b`; ranks fill one host after the other.
+fn where_they_are(ranks: &[Rank], places: &[HostPlace]) -> String {
+    let host_of = |rank: &Rank| {
+        let hosts = places.iter().flat_map(|place| std::iter::repeat_n(&place.host, place.ranks as usize));
+        hosts.into_iter().nth(rank.0 as usize)
+    };
+    let mut said: Vec<String> = ranks
+        .iter()
+        .take(RANKS_NAMED_MAX)
+        .map(|rank| host_of(rank).map_or_else(|| format!("rank {rank}"), |host| format!("rank {rank} on {host}")))
+        .collect();
+    if let more @ 1.. = ranks.len().saturating_sub(RANKS_NAMED_MAX) {
+        said.push(format!("{more} more"));
+    }
+    said.join(", ")
 }

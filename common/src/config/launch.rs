@@ -44,6 +44,8 @@ pub struct LaunchConfig {
     pub forward_environment: Vec<String>,
     /// Restarts in a row without progress before giving up. Default 3.
     pub max_restarts: u32,
+    /// An attempt of which not every rank has reported to the launcher by then is killed and restarted. Default 300.
+    pub start_timeout_s: u64,
     /// A run whose ranks all stand still this long is killed and restarted; a rank that has lost the launcher this
     /// long ends itself. Default 900.
     pub stall_timeout_s: u64,
@@ -97,6 +99,7 @@ impl LaunchConfig {
             slurm_arguments: section.or("slurm_arguments", Vec::new()),
             forward_environment: section.or("forward_environment", Vec::new()),
             max_restarts: section.or("max_restarts", 3),
+            start_timeout_s: section.or("start_timeout_s", 300),
             stall_timeout_s: section.or("stall_timeout_s", 900),
             grace_s: section.or("grace_s", 120),
             claim_expiry_s: section.or("claim_expiry_s", 60),
@@ -106,6 +109,7 @@ impl LaunchConfig {
         // Without a launcher, ranks wait for each other at most 300 s while rank 0 waits for a claim to expire.
         let expiry_s = launch.claim_expiry_s;
         section.require((1..=240).contains(&expiry_s), "claim_expiry_s", expiry_s, "must be from 1 to 240");
+        section.require(launch.start_timeout_s > 0, "start_timeout_s", 0, "must be at least 1");
         section.require(launch.stall_timeout_s > 0, "stall_timeout_s", 0, "must be at least 1");
         launch
     }
