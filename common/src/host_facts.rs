@@ -1,7 +1,9 @@
 //! What a rank finds on its host before a run is paid for, and what follows from all of them together. Pure.
 //!
 //! `worker check` gathers a [`RankFacts`] of every rank and prints a [`WorldFacts`]; [`WorldFacts::judge`] makes the lines
-//! that `launcher check` shows of it.
+//! that `launcher check` shows of it. Ranks that are about to train look, too, and refuse what does not [`fit`].
+//!
+//! [`fit`]: WorldFacts::fit
 
 use std::collections::BTreeMap;
 
@@ -132,17 +134,32 @@ const EXCHANGE_WARNING: f64 = 100e6;
 impl WorldFacts {
     /// A finding for each thing that was looked at.
     pub fn judge(&self) -> Vec<Finding> {
+        [self.fit(), self.supplies(), self.speed()].concat()
+    }
+
+    /// Whether hosts and ranks fit together: what does not change by itself.
+    pub fn fit(&self) -> Vec<Finding> {
         let mut findings = vec![
             self.same("executable", |facts| &facts.binary_sha256, "copy one worker to every host"),
             self.same("libtorch", |facts| &facts.libtorch, "install one version on every host"),
             self.clocks(),
-            self.memory(),
             self.shared_memory(),
             self.threads(),
         ];
-        findings.extend(self.room());
         findings.extend(self.gpus());
-        findings.extend(self.exchange.iter().map(|exchange| {
+        findings
+    }
+
+    /// What is free: what others may use up, or give back, at any time.
+    pub fn supplies(&self) -> Vec<Finding> {
+        let mut findings = vec![self.memory()];
+        findings.extend(self.room());
+        findings.extend(self.gpu_memory());
+        findings
+    }
+
+    fn speed(&self) -> Vec<Finding> {
+        let judge = |exchange: &Exchange| {
             let subject = format!("{} bandwidth", exchange.carrier);
             if exchange.bytes_per_second < EXCHANGE_WARNING {
                 let advice = "check that traffic takes the fast network (launch.interface, NCCL_SOCKET_IFNAME)";
@@ -150,8 +167,8 @@ impl WorldFacts {
             } else {
                 Finding::ok(&subject, exchange.text.clone())
             }
-        }));
-        findings
+        };
+        self.exchange.iter().map(judge).collect()
     }
 
     /// Ranks by host, in the order of the first rank of each.
@@ -301,18 +318,10 @@ impl WorldFacts {
                 findings.push(Finding::failed("GPUs", text));
             }
             for gpu in &ranks[0].gpus {
-                let name = format!("{host}: GPU {} ({})", gpu.index, gpu.name);
                 if gpu.uncorrected_errors.is_some_and(|errors| errors > 0) {
-                    let text = format!("{name} has uncorrected memory errors; reset it, or leave the host out");
+                    let advice = "reset it, or leave the host out";
+                    let text = format!("{} has uncorrected memory errors; {advice}", gpu.named(host));
                     findings.push(Finding::failed("GPU memory errors", text));
-                }
-                if gpu.free_bytes < self.step_bytes {
-                    let (free, needed) = (gib(gpu.free_bytes), gib(self.step_bytes));
-                    let text = format!(
-                        "{name}: {free} are free, a rank needs {needed}; see `nvidia-smi` for who uses it, or lower \
-                         batch.micro_sequences"
-                    );
-                    findings.push(Finding::failed("GPU memory", text));
                 }
             }
         }
@@ -320,10 +329,40 @@ impl WorldFacts {
             let mut names: Vec<&str> = self.ranks.iter().flat_map(|facts| &facts.gpus).map(|gpu| &*gpu.name).collect();
             names.sort_unstable();
             names.dedup();
-            let text = format!("one for each rank: {}; a rank needs {}", names.join(", "), gib(self.step_bytes));
-            findings.push(Finding::ok("GPUs", text));
+            findings.push(Finding::ok("GPUs", format!("one for each rank: {}", names.join(", "))));
         }
         findings
+    }
+
+    fn gpu_memory(&self) -> Vec<Finding> {
+        if self.ranks.iter().all(|facts| facts.device == "cpu") {
+            return Vec::new();
+        }
+        let (subject, needed) = ("GPU memory", gib(self.step_bytes));
+        let mut findings = Vec::new();
+        for (host, ranks) in self.hosts() {
+            for gpu in ranks[0].gpus.iter().filter(|gpu| gpu.free_bytes < self.step_bytes) {
+                let text = format!(
+                    "{}: {} are free, a rank needs {needed}; see `nvidia-smi` for who uses it, or lower \
+                     batch.micro_sequences",
+                    gpu.named(host),
+                    gib(gpu.free_bytes)
+                );
+                findings.push(Finding::failed(subject, text));
+            }
+        }
+        if findings.is_empty() {
+            let least = self.ranks.iter().flat_map(|facts| &facts.gpus).map(|gpu| gpu.free_bytes).min().unwrap_or(0);
+            let text = format!("a rank needs {needed}, at least {} are free on every GPU", gib(least));
+            findings.push(Finding::ok(subject, text));
+        }
+        findings
+    }
+}
+
+impl GpuFacts {
+    fn named(&self, host: &str) -> String {
+        format!("{host}: GPU {} ({})", self.index, self.name)
     }
 }
 

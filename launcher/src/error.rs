@@ -22,6 +22,9 @@ pub enum LaunchError {
     /// The run folder could not be used.
     #[error(transparent)]
     Storage(#[from] StorageError),
+    /// The run folder works, but not as a run needs it.
+    #[error("the run folder cannot be used: {0}")]
+    Unfit(String),
     /// The run is another attempt's.
     #[error(transparent)]
     Attempt(AttemptError),
@@ -114,6 +117,7 @@ impl LaunchError {
             LaunchError::Tokenizer(error) => error.exit_code(),
             LaunchError::Transcode(error) => error.exit_code(),
             LaunchError::Shards(error) => error.exit_code(),
+            LaunchError::Unfit(_) => ExitCode::Data,
             LaunchError::Cluster { code, .. } => *code,
             LaunchError::Hosts(_) | LaunchError::System { .. } => ExitCode::Communication,
         }

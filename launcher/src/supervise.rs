@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use common::attempt::handed::Listener;
 use common::attempt::{Attempt, Claimant, Holder, News, Request, acquire};
+use common::host_facts::Verdict;
 use common::worker_contract::ExitCode;
 use serde_json::json;
 
@@ -15,6 +16,7 @@ use crate::error::LaunchError;
 use crate::interrupts::Interrupts;
 use crate::journal::Journal;
 use crate::logs::Logs;
+use crate::preflight;
 use crate::progress::View;
 use crate::random;
 use crate::relay::Relay;
@@ -39,6 +41,11 @@ pub fn run(job: &Job, interrupts: &mut Interrupts, view: &mut View) -> Result<(E
                 return Ok((ExitCode::Stopped, seen));
             }
             Ok(Some((outcome, _))) if outcome.stop_requested => return Ok((outcome.cause.code, seen)),
+            // Nothing failed: no budget, and no back-off.
+            Ok(Some((outcome, journal))) if outcome.makes_way => {
+                journal.note("restart", json!({ "delay_s": 0.0 }));
+                continue;
+            }
             Ok(Some((outcome, journal))) => (outcome.cause.code, Some(journal)),
             // A store, a host or a cluster that stays away costs an attempt here as it does in a rank.
             Err(error @ (LaunchError::Storage(_) | LaunchError::Hosts(_) | LaunchError::Cluster { .. }))
@@ -129,6 +136,9 @@ fn next_attempt(
     hold: &mut Option<Hold>,
     seen: &mut Seen,
 ) -> Result<Option<(Outcome, Journal)>, LaunchError> {
+    if hold.is_none() {
+        preflight(job, view)?;
+    }
     let placement = job.backend.place()?;
     let Some(claimed) = Hold::claim((job, &placement), hold.as_ref(), interrupts, view)? else { return Ok(None) };
     let Hold { claim, news, .. } = hold.insert(claimed);
@@ -138,6 +148,17 @@ fn next_attempt(
     let audience = Audience { view, journal: &journal, logs: &mut logs, seen, relay: None };
     let outcome = one_attempt(job, (claim.attempt, &placement), (interrupts, news), audience)?;
     Ok(Some((outcome, journal)))
+}
+
+/// Refuses a run folder that lets two runs in at once, or loses what is written, before anything is paid for.
+fn preflight(job: &Job, view: &mut View) -> Result<(), LaunchError> {
+    let finding = preflight::storage::try_all(&job.run)?;
+    match finding.verdict {
+        Verdict::Ok => {}
+        Verdict::Warning => view.say(&format!("{}: {}", finding.subject, finding.text)),
+        Verdict::Failed => return Err(LaunchError::Unfit(finding.text)),
+    }
+    Ok(())
 }
 
 /// Runs the one attempt that a launcher elsewhere has claimed and keeps alive. That one also keeps the logs, and starts the

@@ -27,6 +27,7 @@ use crate::journal::Journal;
 use crate::logs::{self, Logs};
 use crate::progress::View;
 use crate::relay::Relay;
+use crate::returning::Returning;
 use crate::stragglers::{Straggler, Stragglers};
 
 /// How often the clock, the signals and the processes are looked at when nothing else happens.
@@ -89,6 +90,8 @@ pub struct Outcome {
     pub cause: Cause,
     /// Whether somebody asked for the end, so that nothing is to be started again.
     pub stop_requested: bool,
+    /// Whether it was stopped so that the next can have more ranks.
+    pub makes_way: bool,
     /// How long it took to make sure that nothing of it is left, on any host.
     pub cleared_in: Duration,
 }
@@ -115,6 +118,9 @@ pub fn attempt(
     };
     let start = AttemptStart { number: attempt, placement, start_line: Some(&start_line) };
     let ranks = job.backend.start(&start, &sender)?;
+    let poll_s = job.config.launch.host_poll_s;
+    let scout = job.backend.scout().filter(|_| poll_s > 0 && !placement.left_out.is_empty());
+    let returning = scout.map(|scout| Returning::start(scout, Duration::from_secs(poll_s), placement.world_size));
     // The channel has to end with those who have something to say, or every attempt would end after DRAIN.
     drop(sender);
     let watch = Watch {
@@ -136,7 +142,10 @@ pub fn attempt(
         killed: None,
         told: None,
         deadline: None,
+        is_stopping: false,
         stop_requested: false,
+        returning,
+        makes_way: false,
     };
     watch.follow(control, &events, (interrupts, news))
 }
@@ -169,7 +178,12 @@ struct Watch<'a> {
     told: Option<Cause>,
     /// When the ranks are killed if they are still there, and why.
     deadline: Option<(Instant, Killed)>,
+    /// Whether ranks are to save and stop, for whatever reason.
+    is_stopping: bool,
+    /// Whether a person wants that.
     stop_requested: bool,
+    returning: Option<Returning>,
+    makes_way: bool,
 }
 
 /// What a rank was heard to do, and when.
@@ -200,6 +214,9 @@ impl Watch<'_> {
             if let Ok(news) = news.try_recv() {
                 self.on_news(news);
             }
+            if let Some(found) = self.returning.as_ref().and_then(Returning::poll) {
+                self.on_return(&found);
+            }
             self.on_clock(Instant::now());
         }
         let ended_at = Instant::now();
@@ -221,7 +238,8 @@ impl Watch<'_> {
         if self.audience.relay.is_some() {
             Relay::end(&cause);
         }
-        Ok(Outcome { cause, stop_requested: self.stop_requested, cleared_in })
+        let makes_way = self.makes_way && cause.code == ExitCode::Stopped;
+        Ok(Outcome { cause, stop_requested: self.stop_requested, makes_way, cleared_in })
     }
 
     /// Takes what is still on its way, for at most `patience`.
@@ -240,7 +258,7 @@ impl Watch<'_> {
             Event::Connected { rank, host, link } => {
                 self.links.insert(rank, link);
                 self.hosts.insert(rank, host);
-                if self.stop_requested {
+                if self.is_stopping {
                     self.tell_to_stop(&[rank]);
                 }
             }
@@ -338,17 +356,12 @@ impl Watch<'_> {
     }
 
     fn on_request(&mut self, request: Request, interrupts: &Interrupts) {
-        let grace_s = self.job.config.launch.grace_s;
         self.audience.journal.note("stop_requested", json!({ "at_once": request == Request::EndNow }));
         self.stop_requested = true;
         match request {
             Request::Stop => {
                 self.audience.view.say("stopping: saving a checkpoint (Ctrl-C again ends at once)");
-                let margin = if self.ranks.are_watched_elsewhere() { ELSEWHERE_MARGIN } else { Duration::ZERO };
-                self.kill_after(Duration::from_secs(grace_s) + margin, Killed::OutOfGrace { grace_s });
-                self.ranks.pass_on(ToRank::Stop);
-                let connected: Vec<Rank> = self.links.keys().copied().collect();
-                self.tell_to_stop(&connected);
+                self.begin_stop();
             }
             Request::EndNow => {
                 interrupts.let_the_next_one_end_this_process();
@@ -356,6 +369,31 @@ impl Watch<'_> {
                 self.ranks.kill();
             }
         }
+    }
+
+    /// Has all ranks save and stop, within the time that they have for it.
+    fn begin_stop(&mut self) {
+        let grace_s = self.job.config.launch.grace_s;
+        let margin = if self.ranks.are_watched_elsewhere() { ELSEWHERE_MARGIN } else { Duration::ZERO };
+        self.is_stopping = true;
+        self.kill_after(Duration::from_secs(grace_s) + margin, Killed::OutOfGrace { grace_s });
+        self.ranks.pass_on(ToRank::Stop);
+        let connected: Vec<Rank> = self.links.keys().copied().collect();
+        self.tell_to_stop(&connected);
+    }
+
+    /// Makes way for an attempt that also has the hosts that answer again.
+    fn on_return(&mut self, found: &Placement) {
+        if self.is_stopping || self.killed.is_some() || self.deadline.is_some() {
+            return;
+        }
+        let is_new = |host: &&String| !self.places.iter().any(|place| place.host == **host);
+        let back: Vec<&String> = found.hosts.iter().map(|place| &place.host).filter(is_new).collect();
+        let (names, ranks) = (back.iter().map(|host| host.as_str()).collect::<Vec<_>>().join(", "), found.world_size);
+        self.audience.view.say(&format!("{names} can be had again: saving a checkpoint, to go on with {ranks} ranks"));
+        self.audience.journal.note("hosts_back", json!({ "hosts": back, "ranks": ranks.get() }));
+        self.makes_way = true;
+        self.begin_stop();
     }
 
     fn on_news(&mut self, news: News) {

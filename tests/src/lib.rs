@@ -5,7 +5,7 @@
 //! - [`training`]: training as a user starts it, and how it must end.
 //! - [`hosts`]: several hosts on this machine, each with a network and an sshd of its own.
 //! - [`random`]: random choices that can be made again.
-//! - [`s3`]: a real S3 server on 127.0.0.1, in the test's process; `s3-server` is the same as a program.
+//! - [`s3`], [`large_reads`]: a real S3 server on 127.0.0.1, in the test's process; `s3-server` is the same as a program.
 //! - [`credentials`]: a service that gives keys for it.
 //! - [`servers`]: other people's stores as processes: moto, Azurite, fake-gcs-server, a web server.
 //! - [`faults`]: what that server does wrong on purpose; [`link`]: how slowly.
@@ -21,6 +21,7 @@
 pub mod credentials;
 pub mod faults;
 pub mod hosts;
+pub mod large_reads;
 pub mod link;
 pub mod process;
 pub mod random;

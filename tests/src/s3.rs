@@ -14,11 +14,11 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto::Builder as HttpServer;
 use s3s::auth::SimpleAuth;
 use s3s::service::{S3Service, S3ServiceBuilder};
-use s3s_fs::FileSystem;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 
 use crate::faults::Faults;
+use crate::large_reads::LargeReads;
 
 /// The access key that the server knows.
 pub const ACCESS_KEY: &str = "convoy";
@@ -53,8 +53,7 @@ impl Server {
         for bucket in buckets {
             std::fs::create_dir_all(root.join(bucket))?;
         }
-        let files = FileSystem::new(root).map_err(|e| io::Error::other(format!("{e:?}")))?;
-        let mut builder = S3ServiceBuilder::new(files);
+        let mut builder = S3ServiceBuilder::new(LargeReads::new(root)?);
         let mut keys = SimpleAuth::from_single(ACCESS_KEY, SECRET_KEY);
         keys.register(OTHER_ACCESS_KEY.to_owned(), SECRET_KEY.into());
         builder.set_auth(keys);

@@ -1,4 +1,5 @@
-//! What ranks find on their hosts before a run is paid for: facts, no judgement ([`common::host_facts`] judges).
+//! What ranks find on their hosts before a run is paid for, and before their own first step. Facts, no judgement:
+//! [`common::host_facts`] judges.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -9,7 +10,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use common::attempt::host_name;
 use common::config::RunConfig;
 use common::cost::StepCost;
-use common::host_facts::{Exchange, GpuFacts, RankFacts, WorldFacts};
+use common::host_facts::{Exchange, Finding, GpuFacts, RankFacts, Verdict, WorldFacts};
 use common::storage::Folder;
 use common::topology::Rank;
 use nix::sys::statvfs::statvfs;
@@ -26,13 +27,33 @@ use crate::world::World;
 
 /// Gathers the facts of all ranks and measures how fast they exchange. All ranks get the same.
 pub fn check(world: &World) -> Result<WorldFacts, JobError> {
-    let World { config, collectives, device, hosts, .. } = world;
-    let ranks = collectives.as_ref();
-    let exchange = Bandwidth::measure(ranks, *hosts, *device)?.map(|bandwidth| Exchange {
+    let World { collectives, device, hosts, .. } = world;
+    let exchange = Bandwidth::measure(collectives.as_ref(), *hosts, *device)?.map(|bandwidth| Exchange {
         carrier: if device.is_cuda() { "NCCL" } else { "MPI" }.to_owned(),
         bytes_per_second: bandwidth.bytes_per_second(),
         text: bandwidth.to_string(),
     });
+    Ok(WorldFacts { exchange: exchange.into_iter().collect(), ..gather(world)? })
+}
+
+/// Refuses to train where hosts and ranks do not fit together; returns what else is not as it should be.
+///
+/// Memory and room that are short are told and not refused: they are estimates, and an attempt that has just been killed may
+/// be about to give back what is missing.
+pub fn before_training(world: &World) -> Result<Vec<Finding>, JobError> {
+    let facts = gather(world)?;
+    let (failed, rest): (Vec<_>, Vec<_>) = facts.fit().into_iter().partition(|found| found.verdict == Verdict::Failed);
+    if failed.is_empty() {
+        return Ok(rest.into_iter().chain(facts.supplies()).filter(|found| found.verdict != Verdict::Ok).collect());
+    }
+    let failed: Vec<String> = failed.iter().map(|found| format!("{} {}", found.subject, found.text)).collect();
+    Err(JobError::Usage(format!("the ranks do not fit together: {}", failed.join("; "))))
+}
+
+/// The facts of all ranks but for their exchange; all ranks get the same.
+fn gather(world: &World) -> Result<WorldFacts, JobError> {
+    let World { config, collectives, device, .. } = world;
+    let ranks = collectives.as_ref();
     let mut facts = RankFacts::look(config, ranks.rank(), *device);
     // Everyone leaves it at the same moment, to some milliseconds.
     ranks.barrier(Label::new("reading the clocks")).wait()?;
@@ -46,7 +67,7 @@ pub fn check(world: &World) -> Result<WorldFacts, JobError> {
     let kind = kind(config.train.precision);
     let (rows, bytes) = (head::chunk_rows(*device) as u64, head::logit_bytes(*device, kind));
     let step_bytes = StepCost::of(config, ranks.world_size(), rows, bytes).memory().total();
-    Ok(WorldFacts { ranks: all, step_bytes, exchange: exchange.into_iter().collect() })
+    Ok(WorldFacts { ranks: all, step_bytes, exchange: Vec::new() })
 }
 
 trait Look {

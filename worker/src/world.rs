@@ -162,7 +162,9 @@ struct Neighbours {
 
 impl Neighbours {
     fn meet(collectives: &dyn Collectives) -> Result<Self, CollectivesError> {
-        let mut hosts = collectives.gather_bytes(host_name().as_bytes())?;
+        // Hosts of one name are told apart by when they were started, containers of one host by their names.
+        let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+        let mut hosts = collectives.gather_bytes(format!("{} {}", host_name(), boot.trim()).as_bytes())?;
         let (before, from) = hosts.split_at(collectives.rank().index());
         let local_rank = before.iter().filter(|host| **host == from[0]).count();
         hosts.sort_unstable();

@@ -42,6 +42,9 @@ pub struct LaunchConfig {
     /// Variables of the launcher's environment that the ranks get on other hosts, too, besides those that always do. Default
     /// none.
     pub forward_environment: Vec<String>,
+    /// Hosts that an attempt was started without are asked this often whether they answer; when they do, the run saves,
+    /// stops and starts again with them. 0: they are asked at the next restart. Default 0.
+    pub host_poll_s: u64,
     /// Restarts in a row without progress before giving up. Default 3.
     pub max_restarts: u32,
     /// An attempt of which not every rank has reported to the launcher by then is killed and restarted. Default 300.
@@ -98,6 +101,7 @@ impl LaunchConfig {
             ssh_arguments: section.or("ssh_arguments", Vec::new()),
             slurm_arguments: section.or("slurm_arguments", Vec::new()),
             forward_environment: section.or("forward_environment", Vec::new()),
+            host_poll_s: section.or("host_poll_s", 0),
             max_restarts: section.or("max_restarts", 3),
             start_timeout_s: section.or("start_timeout_s", 300),
             stall_timeout_s: section.or("stall_timeout_s", 900),

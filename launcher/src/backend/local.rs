@@ -6,7 +6,7 @@ use std::sync::mpsc::Sender;
 
 use common::attempt::random_hex;
 
-use super::{AttemptStart, Backend, Placement, RankProgram, Ranks, process};
+use super::{AttemptStart, Backend, Placement, RankProgram, Ranks, process, remote};
 use crate::error::LaunchError;
 use crate::event::Event;
 use crate::plan::{LaunchPlan, Marked};
@@ -19,6 +19,8 @@ pub struct Local {
     pub program: RankProgram,
     /// Where there are several ranks.
     pub mpirun: Option<PathBuf>,
+    /// What the marks of all attempts at this job begin with.
+    pub mark: String,
 }
 
 impl Local {
@@ -33,7 +35,7 @@ impl Local {
 
 impl Backend for Local {
     fn render(&self) -> Result<String, LaunchError> {
-        Ok(self.plan("RANDOM").to_string())
+        Ok(self.plan(&format!("{}-NUMBER-RANDOM", self.mark)).to_string())
     }
 
     fn place(&self) -> Result<Placement, LaunchError> {
@@ -45,6 +47,11 @@ impl Backend for Local {
     }
 
     fn start(&self, start: &AttemptStart<'_>, events: &Sender<Event>) -> Result<Box<dyn Ranks>, LaunchError> {
-        Ok(Box::new(process::start(&self.plan(&random_hex()), start.start_line, events)?))
+        // Ranks that only look have not claimed the run, which may be going on.
+        if start.number > 0 && self.mpirun.is_some() {
+            remote::make_room_here(&self.mark)?;
+        }
+        let mark = format!("{}-{:04}-{}", self.mark, start.number, random_hex());
+        Ok(Box::new(process::start(&self.plan(&mark), start.start_line, events)?))
     }
 }

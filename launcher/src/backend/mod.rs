@@ -38,12 +38,20 @@ pub trait Backend {
     /// Where the ranks of the next attempt are to run: it looks who is there, so the answer may differ each time.
     fn place(&self) -> Result<Placement, LaunchError>;
 
+    /// The same question for another thread while an attempt runs; `None` where the answer is always the same.
+    fn scout(&self) -> Option<Scout> {
+        None
+    }
+
     /// The address of this machine by which ranks at `placement` can reach it.
     fn control_address(&self, placement: &Placement) -> Result<IpAddr, LaunchError>;
 
     /// Starts the ranks of one attempt. What they print and what befalls them arrives as events.
     fn start(&self, start: &AttemptStart<'_>, events: &Sender<Event>) -> Result<Box<dyn Ranks>, LaunchError>;
 }
+
+/// Says where ranks could run by now, see [`Backend::place`].
+pub type Scout = Box<dyn Fn() -> Result<Placement, LaunchError> + Send>;
 
 /// The running ranks of an attempt; dropping them kills every one, on every host that can be reached.
 pub trait Ranks {

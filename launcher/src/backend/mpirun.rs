@@ -20,41 +20,35 @@ use nix::sys::signal::Signal;
 
 use super::process::{self, ProcessRanks};
 use super::remote::{COUNT_CORES, RemoteShell, is_this_machine, kill_script};
-use super::{AttemptStart, Backend, Placement, RankProgram, Ranks, address};
+use super::{AttemptStart, Backend, Placement, RankProgram, Ranks, Scout, address};
 use crate::cause::ProcessEnd;
 use crate::error::LaunchError;
 use crate::event::Event;
 use crate::plan::{HostAnswer, LaunchPlan, Marked, place};
 
-/// The hosts of a config.
+/// Ranks on the hosts of a config.
 pub struct Mpirun {
-    launch: LaunchConfig,
+    hosts: Hosts,
     mpirun: PathBuf,
     program: RankProgram,
-    shell: RemoteShell,
-    /// The nodes of an allocation; otherwise the config says which hosts there are.
-    allocation: Option<Vec<Host>>,
     /// What the marks of all attempts at this run begin with.
     mark: String,
     /// Hosts on which nothing of an earlier attempt can be left.
     clear: Rc<RefCell<BTreeSet<String>>>,
 }
 
-impl Mpirun {
-    /// Ranks of `program` on the hosts of `launch`. Whatever has a mark that begins with `mark` is of this run, and is ended
-    /// before an attempt starts.
-    pub fn new(launch: &LaunchConfig, mpirun: PathBuf, program: RankProgram, mark: String) -> Self {
-        let (launch, shell) = (launch.clone(), RemoteShell::new(launch));
-        Mpirun { launch, mpirun, program, shell, allocation: None, mark, clear: Rc::default() }
-    }
+/// Which hosts there are, and how they are reached.
+#[derive(Clone)]
+struct Hosts {
+    launch: LaunchConfig,
+    shell: RemoteShell,
+    /// The nodes of an allocation; otherwise the config says which hosts there are.
+    allocation: Option<Vec<Host>>,
+}
 
-    /// The same on the nodes of the Slurm allocation that this process is in.
-    pub fn in_allocation(self, nodes: Vec<Host>) -> Self {
-        Mpirun { shell: RemoteShell::of_slurm(), allocation: Some(nodes), ..self }
-    }
-
+impl Hosts {
     /// The hosts as they are listed now; one may join a hostfile while a run goes on.
-    fn hosts(&self) -> Result<Vec<Host>, LaunchError> {
+    fn list(&self) -> Result<Vec<Host>, LaunchError> {
         if let Some(nodes) = &self.allocation {
             return Ok(nodes.clone());
         }
@@ -75,51 +69,9 @@ impl Mpirun {
         }
     }
 
-    fn plan(&self, placement: &Placement, mark: &str) -> LaunchPlan {
-        let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok()).collect();
-        let marked = Marked { mpirun: &self.mpirun, mark };
-        LaunchPlan::over_hosts(
-            &self.launch,
-            placement,
-            (&marked, &self.shell),
-            &names,
-            self.program.words(placement.threads_per_rank),
-        )
-    }
-
-    /// Ends what earlier attempts have left on the hosts of `placement`.
-    fn make_room(&self, placement: &Placement) -> Result<(), LaunchError> {
-        let mut clear = self.clear.borrow_mut();
-        let names = placement.hosts.iter().map(|on| on.host.as_str());
-        let hosts: Vec<&str> = names.filter(|host| !clear.contains(*host)).collect();
-        let answers = self.shell.run(&hosts, &kill_script(&self.mark, true));
-        for (host, answer) in hosts.iter().zip(answers) {
-            match answer.as_deref().map(str::trim) {
-                Ok("") => {
-                    clear.insert((*host).to_owned());
-                }
-                Ok(left) => {
-                    return Err(LaunchError::Hosts(format!(
-                        "processes of an earlier attempt do not die on {host}: {left}; see `ps` there"
-                    )));
-                }
-                Err(reason) => return Err(LaunchError::Hosts(format!("host {host} does not answer: {reason}"))),
-            }
-        }
-        Ok(())
-    }
-}
-
-impl Backend for Mpirun {
-    fn render(&self) -> Result<String, LaunchError> {
-        let cores = super::cores();
-        let answers: Vec<HostAnswer> = self.hosts()?.into_iter().map(|host| (host, Ok(cores))).collect();
-        let placement = place(&self.launch, &answers)?;
-        Ok(self.plan(&placement, &format!("{}-NUMBER-RANDOM", self.mark)).to_string())
-    }
-
+    /// Asks every host whether it is there, and places the ranks.
     fn place(&self) -> Result<Placement, LaunchError> {
-        let hosts = self.hosts()?;
+        let hosts = self.list()?;
         let names: Vec<&str> = hosts.iter().map(|host| host.name.as_str()).collect();
         let cores = self.shell.run(&names, COUNT_CORES).into_iter().map(|answer| {
             let printed = answer?;
@@ -131,9 +83,65 @@ impl Backend for Mpirun {
         let answers: Vec<HostAnswer> = cores.collect::<Vec<_>>().into_iter().zip(hosts).map(|(c, h)| (h, c)).collect();
         place(&self.launch, &answers)
     }
+}
+
+impl Mpirun {
+    /// Ranks of `program` on the hosts of `launch`. Whatever has a mark that begins with `mark` is of this run, and is ended
+    /// before an attempt starts.
+    pub fn new(launch: &LaunchConfig, mpirun: PathBuf, program: RankProgram, mark: String) -> Self {
+        let hosts = Hosts { launch: launch.clone(), shell: RemoteShell::new(launch), allocation: None };
+        Mpirun { hosts, mpirun, program, mark, clear: Rc::default() }
+    }
+
+    /// The same on the nodes of the Slurm allocation that this process is in.
+    pub fn in_allocation(mut self, nodes: Vec<Host>) -> Self {
+        self.hosts.shell = RemoteShell::of_slurm();
+        self.hosts.allocation = Some(nodes);
+        self
+    }
+
+    fn plan(&self, placement: &Placement, mark: &str) -> LaunchPlan {
+        let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok()).collect();
+        let marked = Marked { mpirun: &self.mpirun, mark };
+        LaunchPlan::over_hosts(
+            &self.hosts.launch,
+            placement,
+            (&marked, &self.hosts.shell),
+            &names,
+            self.program.words(placement.threads_per_rank),
+        )
+    }
+
+    /// Ends what earlier attempts have left on the hosts of `placement`.
+    fn make_room(&self, placement: &Placement) -> Result<(), LaunchError> {
+        let mut clear = self.clear.borrow_mut();
+        let names = placement.hosts.iter().map(|on| on.host.as_str());
+        let hosts: Vec<&str> = names.filter(|host| !clear.contains(*host)).collect();
+        let (cleared, result) = self.hosts.shell.make_room(&hosts, &self.mark);
+        clear.extend(cleared.into_iter().map(str::to_owned));
+        result
+    }
+}
+
+impl Backend for Mpirun {
+    fn render(&self) -> Result<String, LaunchError> {
+        let cores = super::cores();
+        let answers: Vec<HostAnswer> = self.hosts.list()?.into_iter().map(|host| (host, Ok(cores))).collect();
+        let placement = place(&self.hosts.launch, &answers)?;
+        Ok(self.plan(&placement, &format!("{}-NUMBER-RANDOM", self.mark)).to_string())
+    }
+
+    fn place(&self) -> Result<Placement, LaunchError> {
+        self.hosts.place()
+    }
+
+    fn scout(&self) -> Option<Scout> {
+        let hosts = self.hosts.clone();
+        Some(Box::new(move || hosts.place()))
+    }
 
     fn control_address(&self, placement: &Placement) -> Result<IpAddr, LaunchError> {
-        address::choose(&self.launch, placement)
+        address::choose(&self.hosts.launch, placement)
     }
 
     fn start(&self, start: &AttemptStart<'_>, events: &Sender<Event>) -> Result<Box<dyn Ranks>, LaunchError> {
@@ -146,7 +154,7 @@ impl Backend for Mpirun {
         let hosts: Vec<String> = start.placement.hosts.iter().map(|on| on.host.clone()).collect();
         self.clear.borrow_mut().retain(|host| !hosts.contains(host));
         let process = process::start(&plan, start.start_line, events)?;
-        let (shell, clear) = (self.shell.clone(), self.clear.clone());
+        let (shell, clear) = (self.hosts.shell.clone(), self.clear.clone());
         Ok(Box::new(HostRanks { process, shell, mark, hosts, clear, is_over: false }))
     }
 }

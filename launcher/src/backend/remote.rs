@@ -16,6 +16,8 @@ use common::config::LaunchConfig;
 use common::parallel;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 
+use crate::error::LaunchError;
+
 /// How long a host may take for a script.
 const DEADLINE: Duration = Duration::from_secs(15);
 /// Of these, how long ssh may take to connect.
@@ -76,6 +78,24 @@ impl RemoteShell {
         parallel::map(hosts, AT_ONCE, |host| self.run_on(host, script))
     }
 
+    /// Ends what earlier attempts have left on `hosts`: processes with a mark that begins with `mark`, and what they shared.
+    /// Returns the hosts that are clear, and the first failure.
+    pub fn make_room<'h>(&self, hosts: &[&'h str], mark: &str) -> (Vec<&'h str>, Result<(), LaunchError>) {
+        let (mut clear, mut result) = (Vec::new(), Ok(()));
+        for (host, answer) in hosts.iter().zip(self.run(hosts, &kill_script(mark, true))) {
+            let reason = match answer.as_deref().map(str::trim) {
+                Ok("") => {
+                    clear.push(*host);
+                    continue;
+                }
+                Ok(left) => format!("processes of an earlier attempt do not die on {host}: {left}; see `ps` there"),
+                Err(reason) => format!("host {host} does not answer: {reason}"),
+            };
+            result = result.and(Err(LaunchError::Hosts(reason)));
+        }
+        (clear, result)
+    }
+
     fn run_on(&self, host: &str, script: &str) -> Result<String, String> {
         let mut command = if is_this_machine(host) {
             Command::new("sh")
@@ -96,6 +116,13 @@ impl RemoteShell {
 pub fn is_this_machine(host: &str) -> bool {
     let is_local = |address| UdpSocket::bind((address, 0)).is_ok();
     host == host_name() || (host, 0).to_socket_addrs().is_ok_and(|mut found| found.any(|to| is_local(to.ip())))
+}
+
+/// Ends what earlier attempts have left on this machine: see [`RemoteShell::make_room`].
+pub fn make_room_here(mark: &str) -> Result<(), LaunchError> {
+    // Nothing is asked by it: this is the machine.
+    let shell = RemoteShell { program: String::new(), arguments: Vec::new(), daemons: "rsh" };
+    shell.make_room(&[&host_name()], mark).1
 }
 
 /// A script that kills the processes with `mark`, removes what they shared, and says which do not die. With `prefix`, those

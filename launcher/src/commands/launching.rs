@@ -40,32 +40,29 @@ pub fn overrides(args: &LaunchArgs) -> Vec<String> {
     [backend, ranks, hosts, hostfile, ranks_per_node, threads].into_iter().flatten().collect()
 }
 
-/// The backend of `launch`, for ranks of `program`. Processes of `job` on other hosts, and nobody else's, may be killed
-/// before an attempt starts; `None` where others may be at the same job.
+/// The backend of `launch`, for ranks of `program`. Processes of `job`, and nobody else's, may be killed before an attempt
+/// starts; `None` where others may be at the same job.
 pub fn backend(
     launch: &LaunchConfig,
     program: RankProgram,
     job: Option<&str>,
 ) -> Result<Box<dyn Backend>, LaunchError> {
+    let mark = job.map_or_else(random_hex, mark_of);
     match launch.backend {
         Kind::Local => {
             let placement = place_here(launch, cores());
             let mpirun = if launch.ranks > 1 { Some(programs::mpirun(launch.ranks)?) } else { None };
-            Ok(Box::new(Local { placement, program, mpirun }))
+            Ok(Box::new(Local { placement, program, mpirun, mark }))
         }
         Kind::Kubernetes => Err(LaunchError::Usage(
             "launch.backend = \"kubernetes\" is for `launcher train`: a cluster's hosts are seen by the pods in it"
                 .into(),
         )),
-        Kind::Mpirun => {
-            let mark = job.map_or_else(random_hex, mark_of);
-            Ok(Box::new(Mpirun::new(launch, mpirun()?, program, mark)))
-        }
+        Kind::Mpirun => Ok(Box::new(Mpirun::new(launch, mpirun()?, program, mark))),
         Kind::Slurm => {
             let nodes = slurm::allocation(launch)?.ok_or_else(|| {
                 LaunchError::Usage("this is no allocation of Slurm's (SLURM_JOB_ID and SLURM_JOB_NODELIST)".into())
             })?;
-            let mark = job.map_or_else(random_hex, mark_of);
             Ok(Box::new(Mpirun::new(launch, mpirun()?, program, mark).in_allocation(nodes)))
         }
     }

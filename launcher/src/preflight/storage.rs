@@ -16,7 +16,8 @@ pub fn check(url: &str, storage: &StorageConfig) -> Finding {
     }
 }
 
-fn try_all(run: &Folder) -> Result<Finding, StorageError> {
+/// The same of an open one; an error is the store's.
+pub fn try_all(run: &Folder) -> Result<Finding, StorageError> {
     let (name, content) = (format!("preflight-{}", random_hex()), Bytes::from_static(b"a trial of launcher check\n"));
     run.create(&name, content.clone())?;
     let tried = try_existing(run, &name, content);

@@ -13,12 +13,13 @@ use serde_json::json;
 /// Runs its command here, whatever the host: `agent HOST COMMAND...`, as ssh would with a shell there.
 ///
 /// Daemons of one attempt share a folder on a host; those of two hosts that are one machine would overwrite each other's
-/// files there, and crash now and then. So each host has a folder of its own in it. On `lost` hosts the daemon never starts,
+/// files there, and crash now and then. So each host has a folder of its own in it. `gone` hosts are not there until
+/// [`Rig::let_back`]. On `lost` hosts the daemon never starts,
 /// and nobody says so.
 const AGENT: &str = r#"#!/bin/sh
 host=$1; shift
 case $host in
-gone*) echo "connect to host $host: No route to host" >&2; exit 255;;
+gone*) [ -e "$FAKE_FOLDER/back" ] || { echo "connect to host $host: No route to host" >&2; exit 255; };;
 lost*) case "$*" in *orted*) exit 0;; esac;;
 esac
 command=$(printf %s "$*" | sed "s|orte_tmpdir_base [^ ]*|&/$host|")
@@ -199,6 +200,29 @@ fn ranks_that_never_start_are_named_and_not_waited_for() {
     assert!(ended.stderr.contains(said) && ended.stderr.contains("rank 1 on lost-b"), "{}", ended.stderr);
     assert_eq!(rig.kinds(1), ["attempt_started", "not_started", "attempt_ended", "gave_up"]);
     rig.assert_nothing_is_left();
+}
+
+#[test]
+fn a_host_that_answers_again_is_taken_back_where_that_is_wanted() {
+    if !can_run(&["python3", "mpirun"]) {
+        return;
+    }
+    let hosts = mpirun(&["node-a:1", "gone-b:1"]);
+    let plan = r#"[{"do": "wait"}, {"do": "finish"}]"#;
+    let rig = hosts.rig(plan, &["--set", "launch.min_ranks=1", "--set", "launch.host_poll_s=1"]);
+    let mut running = rig.start();
+    running.wait_for("step      3/6");
+    rig.let_back();
+    let ended = running.wait();
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    assert!(
+        ended.stderr.contains("gone-b can be had again: saving a checkpoint, to go on with 2 ranks"),
+        "{}",
+        ended.stderr
+    );
+    let kinds = ["attempt_started", "host_left_out", "hosts_back", "attempt_ended", "restart"];
+    assert_eq!(rig.kinds(1), kinds);
+    assert_eq!(rig.events(2)[0]["hosts"], json!([["node-a", 1], ["gone-b", 1]]));
 }
 
 #[test]

@@ -116,6 +116,11 @@ impl Rig {
         self.folder.path().join("run").join(name)
     }
 
+    /// Lets hosts answer that did not.
+    pub fn let_back(&self) {
+        fs::write(self.folder.path().join("back"), "").unwrap();
+    }
+
     /// The names in a folder of the run folder.
     pub fn names(&self, folder: &str) -> Vec<String> {
         let entries = fs::read_dir(self.run(folder)).unwrap();

@@ -32,6 +32,7 @@ use std::time::Instant;
 use common::config::RunConfig;
 use common::worker_contract::{ExitCode, Phase};
 
+use crate::check;
 use crate::collectives::bandwidth::Bandwidth;
 use crate::data::{TokenStream, TrainingData};
 use crate::error::JobError;
@@ -64,10 +65,13 @@ fn train_observed(world: &World, observer: &Observer) -> Result<ExitCode, JobErr
     check_vocabulary(config, &data)?;
     let validation = Validation::open(config, ranks)?;
     let (rank, size) = (ranks.rank(), ranks.world_size());
-    let mut state = TrainState::initialise(config, world.device, rank, size)?;
-    if let Some(bandwidth) = Bandwidth::measure(ranks, world.hosts, state.model.flat.device())? {
+    for finding in check::before_training(world)? {
+        observer.notice(format!("{}: {}", finding.subject, finding.text));
+    }
+    if let Some(bandwidth) = Bandwidth::measure(ranks, world.hosts, world.device)? {
         observer.bandwidth(bandwidth);
     }
+    let mut state = TrainState::initialise(config, world.device, rank, size)?;
     let mut saver = Saver::open(world, &data)?;
     saver.resume(&mut state, observer)?;
     let since = saver.order_since();

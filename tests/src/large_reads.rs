@@ -1,0 +1,104 @@
+//! `s3s-fs`, but that objects are read in large pieces: it reads 4 KiB at a time, which is all that a client's speed would show.
+
+use std::fs::File;
+use std::future::Future;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::pin::Pin;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures::{Stream, stream};
+use s3s::dto::*;
+use s3s::{S3, S3Request, S3Response, S3Result};
+use s3s_fs::FileSystem;
+
+const PIECE_BYTES: u64 = 1 << 20;
+
+/// The folder, served.
+pub struct LargeReads {
+    files: FileSystem,
+    root: PathBuf,
+}
+
+impl LargeReads {
+    /// Serves the folder `root`.
+    pub fn new(root: &Path) -> io::Result<Self> {
+        let files = FileSystem::new(root).map_err(|error| io::Error::other(format!("{error:?}")))?;
+        Ok(LargeReads { files, root: root.to_owned() })
+    }
+}
+
+type Answer<'f, T> = Pin<Box<dyn Future<Output = S3Result<S3Response<T>>> + Send + 'f>>;
+
+/// What is left to `s3s-fs`, of what Convoy and its peers ask for.
+macro_rules! left_as_they_are {
+    ($($operation:ident($input:ty) -> $output:ty;)*) => {
+        $(fn $operation<'s, 'f>(&'s self, request: S3Request<$input>) -> Answer<'f, $output>
+        where
+            's: 'f,
+            Self: 'f,
+        {
+            self.files.$operation(request)
+        })*
+    };
+}
+
+impl S3 for LargeReads {
+    fn get_object<'s, 'f>(&'s self, request: S3Request<GetObjectInput>) -> Answer<'f, GetObjectOutput>
+    where
+        's: 'f,
+        Self: 'f,
+    {
+        Box::pin(async move {
+            let (path, range) = (self.root.join(&request.input.bucket).join(&request.input.key), request.input.range);
+            let mut answer = self.files.get_object(request).await?;
+            let (Ok(file), Some(length)) = (File::open(path), answer.output.content_length) else { return Ok(answer) };
+            let bytes = file.metadata().map_or(0, |metadata| metadata.len());
+            let start = range.map_or(Ok(0), |range| range.check(bytes).map(|range| range.start))?;
+            let pieces = pieces(Arc::new(file), start, start + length.unsigned_abs());
+            answer.output.body = Some(StreamingBlob::wrap(pieces));
+            Ok(answer)
+        })
+    }
+
+    left_as_they_are! {
+        abort_multipart_upload(AbortMultipartUploadInput) -> AbortMultipartUploadOutput;
+        complete_multipart_upload(CompleteMultipartUploadInput) -> CompleteMultipartUploadOutput;
+        copy_object(CopyObjectInput) -> CopyObjectOutput;
+        create_bucket(CreateBucketInput) -> CreateBucketOutput;
+        create_multipart_upload(CreateMultipartUploadInput) -> CreateMultipartUploadOutput;
+        delete_object(DeleteObjectInput) -> DeleteObjectOutput;
+        delete_objects(DeleteObjectsInput) -> DeleteObjectsOutput;
+        get_bucket_location(GetBucketLocationInput) -> GetBucketLocationOutput;
+        head_bucket(HeadBucketInput) -> HeadBucketOutput;
+        head_object(HeadObjectInput) -> HeadObjectOutput;
+        list_buckets(ListBucketsInput) -> ListBucketsOutput;
+        list_objects(ListObjectsInput) -> ListObjectsOutput;
+        list_objects_v2(ListObjectsV2Input) -> ListObjectsV2Output;
+        list_parts(ListPartsInput) -> ListPartsOutput;
+        put_object(PutObjectInput) -> PutObjectOutput;
+        upload_part(UploadPartInput) -> UploadPartOutput;
+        upload_part_copy(UploadPartCopyInput) -> UploadPartCopyOutput;
+    }
+}
+
+/// Bytes `start` up to `end` of `file`.
+fn pieces(file: Arc<File>, start: u64, end: u64) -> impl Stream<Item = io::Result<Bytes>> + Send + Sync {
+    stream::try_unfold(start, move |at| {
+        let file = file.clone();
+        async move {
+            if at >= end {
+                return Ok(None);
+            }
+            let read = tokio::task::spawn_blocking(move || {
+                let mut piece = vec![0; PIECE_BYTES.min(end - at) as usize];
+                file.read_exact_at(&mut piece, at).map(|()| piece)
+            });
+            let piece = read.await.map_err(io::Error::other)??;
+            let next = at + piece.len() as u64;
+            Ok(Some((Bytes::from(piece), next)))
+        }
+    })
+}
