@@ -156,8 +156,7 @@ def cache_folder() -> Path:
 
 def mpirun(ranks: int) -> list[str]:
     """What starts so many ranks on this machine."""
-    vader = ["--mca", "btl_vader_single_copy_mechanism", "none"]  # containers forbid what it would use
-    return ["mpirun", "--allow-run-as-root", "--oversubscribe", "--bind-to", "none", *vader, "-n", str(ranks)]
+    return ["mpirun", "--allow-run-as-root", "--oversubscribe", "--bind-to", "none", "-n", str(ranks)]
 
 
 def python_with(*names: str, environment: str = "venv") -> Path:

@@ -69,7 +69,7 @@ find_programs() {
 mpirun_n() {
     local ranks=$1
     shift
-    mpirun --allow-run-as-root --oversubscribe --bind-to none --mca btl_vader_single_copy_mechanism none \
+    mpirun --allow-run-as-root --oversubscribe --bind-to none \
         --mca btl self,vader -n "$ranks" "$@"
 }
 

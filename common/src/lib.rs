@@ -14,6 +14,7 @@
 //! - [`checkpoint_store`]: checkpoints in their store: listed, pruned, verified, copied.
 //! - [`storage`]: a URL becomes an object store.
 //! - [`parallel`]: one function over many items on several threads.
+//! - [`single_copy`]: how ranks of one host exchange by MPI.
 //! - [`host_facts`]: what ranks find on their hosts before a run is paid for, and what follows.
 //! - [`worker_contract`]: exit codes and the control protocol between launcher and worker.
 //! - [`metrics`]: records of a run, and how they are written.
@@ -30,6 +31,7 @@ pub mod lr_schedule;
 pub mod metrics;
 pub mod parallel;
 pub mod sha256;
+pub mod single_copy;
 pub mod storage;
 pub mod telemetry;
 pub mod token_shard;

@@ -220,9 +220,8 @@ fn session_folder(mark: &str) -> PathBuf {
 /// What every mpirun gets.
 fn common_arguments(placement: &Placement, mark: &str) -> Vec<String> {
     let ranks = placement.world_size.to_string();
-    // A line of output carries its rank; root is normal in containers, which forbid the single-copy mechanism.
+    // A line of output carries its rank; root is normal in containers.
     let mut arguments: Vec<String> = ["-n", &ranks, "--tag-output", "--allow-run-as-root"].map(str::to_owned).into();
-    arguments.extend(mca("btl_vader_single_copy_mechanism", "none"));
     let folder = session_folder(mark).display().to_string();
     arguments.extend(mca("orte_tmpdir_base", &folder));
     arguments.extend(mca("btl_vader_backing_directory", &folder));
@@ -316,10 +315,10 @@ mod tests {
     fn ranks_that_fit_are_bound_to_their_share_of_the_cores() {
         assert_eq!(
             here(2, 0, 9),
-            "OMP_NUM_THREADS=4 MKL_NUM_THREADS=4 /usr/bin/mpirun -n 2 --tag-output --allow-run-as-root \
-             --mca btl_vader_single_copy_mechanism none --mca orte_tmpdir_base /dev/shm/convoy-abc-0001-def --mca \
-             btl_vader_backing_directory /dev/shm/convoy-abc-0001-def --mca convoy_attempt abc-0001-def --use-hwthread-cpus \
-             --map-by slot:PE=4 --bind-to hwthread /opt/convoy/worker train --from-launcher"
+            "OMP_NUM_THREADS=4 MKL_NUM_THREADS=4 /usr/bin/mpirun -n 2 --tag-output --allow-run-as-root --mca \
+             orte_tmpdir_base /dev/shm/convoy-abc-0001-def --mca btl_vader_backing_directory \
+             /dev/shm/convoy-abc-0001-def --mca convoy_attempt abc-0001-def --use-hwthread-cpus --map-by slot:PE=4 \
+             --bind-to hwthread /opt/convoy/worker train --from-launcher"
         );
     }
 
@@ -378,9 +377,10 @@ mod tests {
         assert_eq!(
             plan.to_string(),
             "OMP_NUM_THREADS=2 MKL_NUM_THREADS=2 NCCL_SOCKET_IFNAME=eth1 /usr/bin/mpirun -n 2 --tag-output \
-             --allow-run-as-root --mca btl_vader_single_copy_mechanism none --mca orte_tmpdir_base \
+             --allow-run-as-root --mca orte_tmpdir_base \
              /dev/shm/convoy-abc-0001-def --mca btl_vader_backing_directory /dev/shm/convoy-abc-0001-def --mca \
-             convoy_attempt abc-0001-def --use-hwthread-cpus --map-by slot:PE=2 --bind-to hwthread --host a:1,b:1 --mca pml ob1 --mca btl tcp,self,vader --mca btl_tcp_if_include eth1 --mca \
+             convoy_attempt abc-0001-def --use-hwthread-cpus --map-by slot:PE=2 --bind-to hwthread --host a:1,b:1 --mca \
+             pml ob1 --mca btl tcp,self,vader --mca btl_tcp_if_include eth1 --mca \
              oob_tcp_if_include eth1 --mca orte_keep_fqdn_hostnames 1 --mca oob_tcp_keepalive_time 30 --mca \
              oob_tcp_keepalive_intvl 10 --mca oob_tcp_keepalive_probes 3 --mca plm rsh --mca plm_rsh_agent ssh --mca \
              plm_rsh_args '-o BatchMode=yes -o ConnectTimeout=5 -i keys/id' --mca plm_rsh_no_tree_spawn 1 \

@@ -43,7 +43,6 @@ pub fn mpirun<A: AsRef<OsStr>>(ranks: u32, arguments: impl IntoIterator<Item = A
     let mut command = Command::new("mpirun");
     command
         .args(["--allow-run-as-root", "--oversubscribe", "--bind-to", "none"])
-        .args(["--mca", "btl_vader_single_copy_mechanism", "none"])
         .args(["--mca", "mpi_yield_when_idle", "1"])
         .args(["-n", &ranks.to_string()])
         .arg(worker())

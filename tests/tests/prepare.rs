@@ -117,7 +117,7 @@ fn by_launcher(ranks: u32, config: &Path, sets: &[&str]) -> Command {
 fn by_mpirun(ranks: u32, config: &Path, sets: &[&str]) -> Command {
     let mut command = Command::new("mpirun");
     command.args(["--allow-run-as-root", "--oversubscribe", "--bind-to", "none"]);
-    command.args(["--mca", "btl_vader_single_copy_mechanism", "none", "-n", &ranks.to_string()]);
+    command.args(["-n", &ranks.to_string()]);
     command.arg(program("prepare")).args(["shards", "--config"]).arg(config);
     command.args(sets.iter().map(|set| format!("--set={set}")));
     command

@@ -8,6 +8,7 @@ use std::process::ExitCode as ProcessExitCode;
 use clap::{Args, Parser, Subcommand};
 use common::config::{RawConfig, RunConfig};
 use common::host_facts::FACTS_MARK;
+use common::single_copy;
 use common::worker_contract::{ExitCode, FromRank};
 use serde::Serialize;
 use worker::bench::checkpoint::bench_checkpoint;
@@ -168,6 +169,7 @@ struct CheckpointArgs {
 
 fn main() -> ProcessExitCode {
     libtorch::prepare_process();
+    single_copy::forbid_where_refused();
     common::telemetry::init();
     world::abort_on_panic();
     match run(Cli::parse().job) {

@@ -9,8 +9,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 use common::config::{PrepareConfig, PrepareJobConfig, RawConfig, StorageConfig};
-use common::telemetry;
 use common::worker_contract::{ExitCode, PROGRESS_MARK, PrepareProgress};
+use common::{single_copy, telemetry};
 use prepare::progress::{Audience, LogLines};
 use prepare::ranks::{self, Ranks};
 use prepare::summary::Summary;
@@ -64,6 +64,7 @@ struct ShardsArgs {
 }
 
 fn main() -> std::process::ExitCode {
+    single_copy::forbid_where_refused();
     exit_on_panic();
     let job = Cli::parse().job;
     telemetry::init();
