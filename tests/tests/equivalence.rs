@@ -12,7 +12,7 @@ use common::storage::Folder;
 use common::worker_contract::ExitCode;
 use nix::sys::signal::Signal;
 use safetensors::SafeTensors;
-use tests::process::{Running, send};
+use tests::process::{Running, send, without_reading_memory};
 use tests::scratch::Scratch;
 use tests::training::{DEADLINE, by_launcher, by_mpirun, run, turn};
 
@@ -33,6 +33,18 @@ const RECIPE: [&str; 7] = [
     "optimizer.epsilon=1e-6",
     "checkpoint.every_steps=0",
 ];
+
+/// By way of shared memory then, and Open MPI does not learn it from every copy that fails, of which it tells a line each.
+#[test]
+fn ranks_that_may_not_read_each_others_memory_train_alike() {
+    let _turn = turn();
+    let scratch = Scratch::new();
+    let free = Trained::run(&scratch, "free", &[], |config| by_mpirun(2, config));
+    let command = without_reading_memory(by_mpirun(2, &scratch.config("refused", &RECIPE)));
+    let printed = run(command, ExitCode::Done, &[]);
+    assert!(!printed.contains("Read -1"), "{printed}");
+    assert!(Trained::left_by(&scratch, "refused") == free);
+}
 
 /// Ranks x how the optimizer is divided x what is computed again x size of a bucket: each trains as one rank does that
 /// divides nothing, and trains to the same bits when it is repeated.

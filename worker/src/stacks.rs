@@ -163,7 +163,12 @@ mod tests {
             waits_for_the_test(&receiver);
         });
         let id = told.recv().unwrap();
-        let text = stack(id);
+        // It may still be about to wait.
+        let until = Instant::now() + Duration::from_secs(60);
+        let mut text = stack(id);
+        while !text.contains("waits_for_the_test") && Instant::now() < until {
+            text = stack(id);
+        }
         assert!(text.starts_with(&format!("stack of thread {id} (a waiting one):\n")), "{text}");
         assert!(text.contains("waits_for_the_test"), "{text}");
         drop(sender);
