@@ -59,7 +59,7 @@ impl Server {
         builder.set_auth(keys);
         let (service, faults) = (builder.build(), Arc::new(Faults::default()));
 
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
         let listener = runtime.block_on(TcpListener::bind(address))?;
         let address = listener.local_addr()?;
         let (stop, stopped) = oneshot::channel();
