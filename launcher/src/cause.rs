@@ -182,7 +182,7 @@ impl Cause {
                 None,
                 format!("not every rank has started within {start_timeout_s} s"),
                 format!(
-                    "nothing was heard from {missing}; what mpirun said is above, and `launcher check` looks at each host; \
+                    "nothing was heard from {missing}; mpirun may say why in the attempt's logs, and `launcher check` looks at each host; \
                      raise launch.start_timeout_s if a start may take that long"
                 ),
             ),

@@ -137,7 +137,7 @@ fn next_attempt(
     seen: &mut Seen,
 ) -> Result<Option<(Outcome, Journal)>, LaunchError> {
     if hold.is_none() {
-        preflight(job, view)?;
+        preflight(job)?;
     }
     let placement = job.backend.place()?;
     let Some(claimed) = Hold::claim((job, &placement), hold.as_ref(), interrupts, view)? else { return Ok(None) };
@@ -151,14 +151,9 @@ fn next_attempt(
 }
 
 /// Refuses a run folder that lets two runs in at once, or loses what is written, before anything is paid for.
-fn preflight(job: &Job, view: &mut View) -> Result<(), LaunchError> {
+fn preflight(job: &Job) -> Result<(), LaunchError> {
     let finding = preflight::storage::try_all(&job.run)?;
-    match finding.verdict {
-        Verdict::Ok => {}
-        Verdict::Warning => view.say(&format!("{}: {}", finding.subject, finding.text)),
-        Verdict::Failed => return Err(LaunchError::Unfit(finding.text)),
-    }
-    Ok(())
+    if finding.verdict == Verdict::Failed { Err(LaunchError::Unfit(finding.text)) } else { Ok(()) }
 }
 
 /// Runs the one attempt that a launcher elsewhere has claimed and keeps alive. That one also keeps the logs, and starts the

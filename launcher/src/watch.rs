@@ -476,10 +476,10 @@ impl Watch<'_> {
 
     /// Ends an attempt whose ranks are not all there: mpirun waits for ever for a daemon that died as it began.
     fn on_late_start(&mut self, start_timeout_s: u64) {
-        let missing: Vec<Rank> = self.world_size.ranks().filter(|rank| !self.hosts.contains_key(rank)).collect();
-        if missing.is_empty() {
+        if self.hosts.len() == self.world_size.get() as usize {
             return;
         }
+        let missing: Vec<Rank> = self.world_size.ranks().filter(|rank| !self.hosts.contains_key(rank)).collect();
         let numbers: Vec<u32> = missing.iter().map(|rank| rank.0).collect();
         self.audience.journal.note("not_started", json!({ "ranks": numbers }));
         self.killed = Some(Killed::NotStarted { missing: where_they_are(&missing, self.places), start_timeout_s });
