@@ -33,7 +33,7 @@ soak: build ## What takes longer, or 24 GiB of memory
 	@$(WITH_LIBTORCH) scripts/soak
 
 bench: build ## Speed beside its peers (ONLY=name for one)
-	ONLY='$(ONLY)' scripts/bench
+	$(WITH_LIBTORCH) ONLY='$(ONLY)' scripts/bench
 
 clean: ## Remove what was built, and the demo's folder; the cache of set-up stays
 	cargo clean
