@@ -3,6 +3,7 @@
 //! - [`scratch`]: a place for one test, with generated token shards and a config of a model that trains in seconds.
 //! - [`process`]: Convoy's programs, mpirun, and running them so that nothing hangs or outlives a test.
 //! - [`training`]: training as a user starts it, and how it must end.
+//! - [`remote_shell`]: several names for this machine as hosts; [`cluster`]: a cluster whose pods are processes.
 //! - [`hosts`]: several hosts on this machine, each with a network and an sshd of its own.
 //! - [`random`]: random choices that can be made again.
 //! - [`s3`], [`large_reads`]: a real S3 server on 127.0.0.1, in the test's process; `s3-server` is the same as a program.
@@ -18,6 +19,7 @@
 #![allow(clippy::print_stdout, reason = "a test's output is shown where it fails")]
 #![allow(clippy::expect_used, reason = "a harness that cannot do its part fails the test, with these words")]
 
+pub mod cluster;
 pub mod credentials;
 pub mod faults;
 pub mod hosts;
@@ -25,6 +27,7 @@ pub mod large_reads;
 pub mod link;
 pub mod process;
 pub mod random;
+pub mod remote_shell;
 pub mod s3;
 pub mod scratch;
 pub mod servers;

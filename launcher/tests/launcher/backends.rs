@@ -1,43 +1,31 @@
 //! What holds for every backend: one suite, run over each with real processes and a fake worker in the worker's place.
 //!
-//! The hosts of `mpirun` are this machine under other names, which a script in ssh's place reaches, with as little
-//! environment as sshd would give; `tests/tests/hosts.rs` has hosts of their own and a real sshd.
+//! The hosts of `mpirun` are this machine under other names ([`tests::remote_shell`]; `tests/tests/hosts.rs` has hosts of
+//! their own and a real sshd), and so are those of `kubernetes`, whose cluster has processes for pods ([`tests::cluster`]).
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 
 use super::harness::{Rig, can_run};
 use nix::sys::signal::Signal;
 use serde_json::json;
-
-/// Runs its command here, whatever the host: `agent HOST COMMAND...`, as ssh would with a shell there.
-///
-/// Daemons of one attempt share a folder on a host; those of two hosts that are one machine would overwrite each other's
-/// files there, and crash now and then. So each host has a folder of its own in it. `gone` hosts are not there until
-/// [`Rig::let_back`]. On `lost` hosts the daemon never starts,
-/// and nobody says so.
-const AGENT: &str = r#"#!/bin/sh
-host=$1; shift
-case $host in
-gone*) [ -e "$FAKE_FOLDER/back" ] || { echo "connect to host $host: No route to host" >&2; exit 255; };;
-lost*) case "$*" in *orted*) exit 0;; esac;;
-esac
-command=$(printf %s "$*" | sed "s|orte_tmpdir_base [^ ]*|&/$host|")
-exec env -i PATH="$PATH" HOME="$HOME" REACHED="$host" sh -c "$command"
-"#;
+use tests::remote_shell;
 
 /// A way to start two ranks.
 struct Way {
     name: &'static str,
     flags: Vec<String>,
-    // Holds the agent.
-    _folder: tempfile::TempDir,
+    // Holds the remote shell.
+    folder: tempfile::TempDir,
 }
 
 impl Way {
     fn rig(&self, plan: &str, more: &[&str]) -> Rig {
         println!("backend {}", self.name);
-        Rig::new(plan, &self.flags.iter().map(String::as_str).chain(more.iter().copied()).collect::<Vec<_>>())
+        let flags: Vec<_> = self.flags.iter().map(String::as_str).chain(more.iter().copied()).collect();
+        match self.name {
+            "kubernetes" => Rig::in_cluster(plan, &flags),
+            _ => Rig::new(plan, &flags),
+        }
     }
 }
 
@@ -46,26 +34,34 @@ fn ways() -> Vec<Way> {
     if !can_run(&["python3", "mpirun"]) {
         return Vec::new();
     }
-    vec![local(), mpirun(&["node-a:1", "node-b:1"])]
+    vec![local(), mpirun(&["node-a:1", "node-b:1"]), kubernetes()]
 }
 
 fn local() -> Way {
-    Way { name: "local", flags: vec!["--ranks".into(), "2".into()], _folder: tempfile::tempdir().unwrap() }
+    way("local", &["--ranks", "2"])
 }
 
 fn mpirun(hosts: &[&str]) -> Way {
+    way("mpirun", &["--hosts", &hosts.join(",")])
+}
+
+fn kubernetes() -> Way {
+    way("kubernetes", &["--ranks", "2"])
+}
+
+fn way(name: &'static str, flags: &[&str]) -> Way {
     let folder = tempfile::tempdir().unwrap();
-    let agent = folder.path().join("agent");
-    fs::write(&agent, AGENT).unwrap();
-    fs::set_permissions(&agent, fs::Permissions::from_mode(0o755)).unwrap();
-    let sets = [
-        format!("launch.remote_shell={:?}", agent.to_str().unwrap()),
-        "launch.forward_environment=[\"FAKE_PLAN\", \"FAKE_FOLDER\"]".to_owned(),
-        "launch.control_address=\"127.0.0.1\"".to_owned(),
-    ];
-    let mut flags: Vec<String> = ["--backend", "mpirun", "--hosts", &hosts.join(",")].map(str::to_owned).into();
-    flags.extend(sets.into_iter().flat_map(|set| ["--set".to_owned(), set]));
-    Way { name: "mpirun", flags, _folder: folder }
+    let mut all = ["--backend", name].map(str::to_owned).to_vec();
+    all.extend(flags.iter().map(|flag| (*flag).to_owned()));
+    if name != "local" {
+        let sets = [
+            format!("launch.remote_shell={:?}", remote_shell::write(folder.path()).to_str().unwrap()),
+            "launch.forward_environment=[\"FAKE_PLAN\", \"FAKE_FOLDER\"]".to_owned(),
+            "launch.control_address=\"127.0.0.1\"".to_owned(),
+        ];
+        all.extend(sets.into_iter().flat_map(|set| ["--set".to_owned(), set]));
+    }
+    Way { name, flags: all, folder }
 }
 
 /// No folder of `/dev/shm` that this process's launchers have made may be left; others' tests run meanwhile.
@@ -84,7 +80,10 @@ fn output_is_its_ranks_and_nothing_is_left() {
         let rig = way.rig(r#"[{"do": "finish"}]"#, &[]);
         let ended = rig.train();
         assert_eq!(ended.code, Some(0), "{}", ended.stderr);
-        assert_eq!(rig.names("logs/attempt-0001"), ["rank-0.log", "rank-1.log"]);
+        let logs = rig.names("logs/attempt-0001");
+        // In a cluster the launcher beside the ranks has something to say, too.
+        let others = if way.name == "kubernetes" { &["mpirun.log"][..] } else { &[] };
+        assert_eq!(logs, [others, &["rank-0.log", "rank-1.log"]].concat());
         for rank in 0..2 {
             let log = fs::read_to_string(rig.run(&format!("logs/attempt-0001/rank-{rank}.log"))).unwrap();
             assert!(log.contains(&format!(" of rank {rank}\n")), "{log}");
@@ -155,13 +154,17 @@ fn a_killed_rank_is_restarted_everywhere() {
 fn what_is_rendered_is_what_would_be_run() {
     for way in ways() {
         let rig = way.rig("[]", &[]);
-        let mut launcher = rig.launcher();
-        let output = launcher.args(["render", "--config", "run.toml"]).args(&way.flags);
-        let output = output.env("AWS_SECRET_ACCESS_KEY", "hush").output().unwrap();
+        let output = rig.command("render").env("AWS_SECRET_ACCESS_KEY", "hush").output().unwrap();
         let text = String::from_utf8(output.stdout).unwrap();
-        assert!(text.contains("mpirun -n 2 --tag-output") && text.ends_with("train --from-launcher\n"), "{text}");
         assert!(!text.contains("hush"), "{text}");
         assert_eq!(text.contains("-x AWS_SECRET_ACCESS_KEY"), way.name == "mpirun", "{text}");
+        match way.name {
+            "kubernetes" => assert!(text.contains("kind: MPIJob\n") && text.contains("replicas: 2\n"), "{text}"),
+            _ => assert!(
+                text.contains("mpirun -n 2 --tag-output") && text.ends_with("train --from-launcher\n"),
+                "{text}"
+            ),
+        }
     }
 }
 
@@ -212,7 +215,7 @@ fn a_host_that_answers_again_is_taken_back_where_that_is_wanted() {
     let rig = hosts.rig(plan, &["--set", "launch.min_ranks=1", "--set", "launch.host_poll_s=1"]);
     let mut running = rig.start();
     running.wait_for("step      3/6");
-    rig.let_back();
+    remote_shell::let_back(hosts.folder.path());
     let ended = running.wait();
     assert_eq!(ended.code, Some(0), "{}", ended.stderr);
     assert!(

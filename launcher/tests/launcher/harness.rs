@@ -8,6 +8,8 @@ use std::process::{Child, ChildStderr, Command, Stdio};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
+use tests::cluster::Cluster;
+use tests::s3::Server;
 
 const CONFIG: &str = r#"
 [run]
@@ -30,8 +32,12 @@ max_steps = 6
 /// A folder with a config, and what the fake worker is to do.
 pub struct Rig {
     folder: tempfile::TempDir,
-    plan: String,
+    /// The run folder.
+    run: PathBuf,
+    environment: Vec<(String, String)>,
     flags: Vec<String>,
+    // They end with the rig.
+    _servers: Option<(Cluster, Server)>,
 }
 
 /// What a launcher has left.
@@ -84,22 +90,54 @@ impl Rig {
     pub fn new(plan: &str, flags: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("run.toml"), CONFIG).unwrap();
-        Rig { folder, plan: plan.to_owned(), flags: flags.iter().map(|flag| (*flag).to_owned()).collect() }
+        let fake = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/launcher/fake_worker.py");
+        let here = folder.path().to_str().unwrap();
+        let environment =
+            [("FAKE_PLAN", plan), ("FAKE_FOLDER", here), ("CONVOY_WORKER", fake), ("CONVOY_PREPARE", fake)];
+        Rig {
+            run: folder.path().join("run"),
+            environment: environment.map(|(name, value)| (name.to_owned(), value.to_owned())).into(),
+            flags: flags.iter().map(|flag| (*flag).to_owned()).collect(),
+            folder,
+            _servers: None,
+        }
+    }
+
+    /// The same with a cluster, and with the run folder in an object store, as pods need it.
+    pub fn in_cluster(plan: &str, flags: &[&str]) -> Self {
+        let mut rig = Self::new(plan, flags);
+        let store = rig.folder.path().join("store");
+        fs::create_dir(&store).unwrap();
+        let server = Server::start(&store, &["bucket"]);
+        rig.run = store.join("bucket/run");
+        rig.environment.extend(server.environment());
+        let cluster = Cluster::start(Path::new(env!("CARGO_BIN_EXE_launcher")), &rig.environment);
+        rig.environment.push(("KUBECONFIG".into(), cluster.kubeconfig().to_str().unwrap().into()));
+        for set in ["run.output=s3://bucket/run", "data.train=[{ url = \"s3://bucket/data\" }]"] {
+            rig.flags.extend(["--set".to_owned(), set.to_owned()]);
+        }
+        rig._servers = Some((cluster, server));
+        rig
     }
 
     /// The launcher in the rig's folder, with the fake in the place of its siblings.
     pub fn launcher(&self) -> Command {
-        let fake = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/launcher/fake_worker.py");
         let mut command = Command::new(env!("CARGO_BIN_EXE_launcher"));
-        command.current_dir(self.folder.path()).env("FAKE_PLAN", &self.plan).env("FAKE_FOLDER", self.folder.path());
-        command.env("CONVOY_WORKER", &fake).env("CONVOY_PREPARE", &fake).env_remove("RUST_LOG");
+        command.current_dir(self.folder.path()).envs(self.environment.iter().cloned()).env_remove("RUST_LOG");
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+    }
+
+    /// `launcher NAME` with the config and the flags.
+    pub fn command(&self, name: &str) -> Command {
+        let mut command = self.launcher();
+        command.args([name, "--config", "run.toml"]).args(&self.flags);
         command
     }
 
     /// Starts `launcher train`.
     pub fn start(&self) -> Running {
-        let mut child = self.launcher().args(["train", "--config", "run.toml"]).args(&self.flags).spawn().unwrap();
+        let mut child = self.command("train").spawn().unwrap();
         let stderr = BufReader::new(child.stderr.take().unwrap());
         Running { child, stderr, read: String::new() }
     }
@@ -113,12 +151,7 @@ impl Rig {
 
     /// A path in the run folder.
     pub fn run(&self, name: &str) -> PathBuf {
-        self.folder.path().join("run").join(name)
-    }
-
-    /// Lets hosts answer that did not.
-    pub fn let_back(&self) {
-        fs::write(self.folder.path().join("back"), "").unwrap();
+        self.run.join(name)
     }
 
     /// The names in a folder of the run folder.
