@@ -22,14 +22,16 @@ fail() { printf 'gpu_check: %s\n' "$1" >&2; exit 1; }
 # --- What is carried.
 
 make_bundle() {
-    local release=${CARGO_TARGET_DIR:-target}/release suite
+    local release=${CARGO_TARGET_DIR:-target}/release suite units
     # shellcheck source=scripts/env.sh
     . scripts/env.sh
     cargo build --release --workspace --bins --examples
     suite=$(cargo test --release --workspace --test collectives --no-run 2>&1 | sed -n 's/.*Executable.*collectives.rs (\(.*\))/\1/p')
+    units=$(cargo test --release --workspace --lib --no-run 2>&1 | sed -n 's/.*Executable unittests src.lib.rs (\(.*\/worker-.*\))/\1/p')
     rm -rf "$bundle" && mkdir -p "$bundle/bin" "$bundle/openmpi/lib" "$bundle/openmpi/bin" "$bundle/data"
     install -s "$release/worker" "$bundle/bin/worker"
     install -s "$suite" "$bundle/bin/collectives"
+    install -s "$units" "$bundle/bin/units"
     "$release/examples/token_shards" "$bundle/data" 1 2000000
     copy_open_mpi
     du -sh "$bundle"
@@ -127,6 +129,17 @@ conformance() {
     fi
 }
 
+# Convoy's own kernels beside libtorch's operations.
+kernels() {
+    say "kernels"
+    if "$bundle/bin/units" kernels --test-threads 1 >"$results/kernels.log" 2>&1; then
+        echo "passed" >"$results/kernels"
+    else
+        echo "FAILED" >"$results/kernels"
+        tail -30 "$results/kernels.log"
+    fi
+}
+
 # name, then arguments of bench-step and of its peer
 speed() {
     local name=$1 sizes=("${@:2}")
@@ -149,6 +162,7 @@ if [ "${1:-}" = bundle ]; then
     exit
 fi
 find_programs
+kernels
 losses
 conformance
 if [ "$DEVICE" = cuda ]; then

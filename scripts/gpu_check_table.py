@@ -54,7 +54,9 @@ def speed_rows(folder: Path, peak: float) -> list[tuple[str, str]]:
 def main() -> None:
     folder, peak, device = Path(sys.argv[1]), float(sys.argv[2]), sys.argv[3]
     conformance = (folder / "conformance").read_text().strip()
-    rows = [*loss_rows(folder, device), ("conformance suite", f"{conformance} ranks"), *speed_rows(folder, peak)]
+    kernels = (folder / "kernels").read_text().strip()
+    rows = [("kernels beside their twins", kernels), *loss_rows(folder, device)]
+    rows += [("conformance suite", f"{conformance} ranks"), *speed_rows(folder, peak)]
     width = max(len(name) for name, _ in rows)
     for name, value in rows:
         print(f"{name:<{width}}  {value}")

@@ -22,7 +22,8 @@ use crate::collectives::single::Single;
 use crate::collectives::{Collectives, CollectivesError};
 use crate::control::{Control, LauncherAddress, Requests};
 use crate::error::JobError;
-use crate::libtorch::{self, cuda};
+use crate::kernels;
+use crate::libtorch::{self, cuda, streams};
 
 /// How long ranks may need to find each other, before the config says how long a collective may take.
 const START_TIMEOUT: Duration = Duration::from_secs(300);
@@ -182,7 +183,12 @@ impl Neighbours {
                 Err(_) => return Ok(Device::Cpu),
             },
         };
-        Ok(Device::Cuda(self.local_rank % gpus))
+        let gpu = self.local_rank % gpus;
+        streams::set_device(gpu)?;
+        if let Err(why) = kernels::cuda::prepare(gpu) {
+            tracing::warn!("Convoy's own kernels cannot be had, so that a step takes longer and more memory: {why}");
+        }
+        Ok(Device::Cuda(gpu))
     }
 }
 

@@ -52,7 +52,7 @@ fn follows_pytorch(run: &str) {
         })
         .collect();
     assert_eq!(weights.len(), state.model.layout.parameters.len());
-    state.set_weights(|layout, flat| layout.load(flat, &weights));
+    state.set_weights(|layout, flat| layout.load(flat, &weights)).unwrap();
     let tokens = file.tensor("tokens").unwrap();
     let number = |b: &[u8]| i64::from_le_bytes(b.try_into().unwrap()) as i32;
     let tokens: Vec<i32> = tokens.data().chunks_exact(8).map(number).collect();

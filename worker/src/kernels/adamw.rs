@@ -2,7 +2,7 @@
 
 use tch::{TchError, Tensor};
 
-use super::{ffi, floats, suits_cpu_kernel};
+use super::{cuda, ffi, floats, suits_cpu_kernel};
 use crate::libtorch::{AdamW, AdamWTensors};
 
 /// A range that is updated: tensors of the same shape [n]. Moments and weights are float32.
@@ -31,6 +31,9 @@ pub struct AdamWScalars<'a> {
 
 /// One update of `ranges` in place. The gradients may be left divided.
 pub fn adamw(constants: &AdamW, ranges: &[AdamWRange], scalars: &AdamWScalars<'_>) -> Result<(), TchError> {
+    if let Some(gpu) = ranges.first().and_then(|range| cuda::of(&range.parameters)) {
+        return ranges.iter().try_for_each(|range| cuda::adamw(gpu, constants.into(), range, scalars));
+    }
     let suits = |range: &AdamWRange| {
         [&range.parameters, &range.gradients, &range.exp_avg, &range.exp_avg_sq].iter().all(|t| suits_cpu_kernel(t))
     };
@@ -65,6 +68,13 @@ pub fn adamw(constants: &AdamW, ranges: &[AdamWRange], scalars: &AdamWScalars<'_
     Ok(())
 }
 
+impl From<&AdamW> for cuda::AdamWConstants {
+    fn from(constants: &AdamW) -> Self {
+        let AdamW { learning_rate, beta1, beta2, weight_decay, epsilon } = *constants;
+        cuda::AdamWConstants { learning_rate, beta1, beta2, weight_decay, epsilon }
+    }
+}
+
 /// The same by libtorch's fused operation.
 pub fn twin(constants: &AdamW, ranges: &[AdamWRange], scalars: &AdamWScalars<'_>) -> Result<(), TchError> {
     let mut tensors = AdamWTensors::default();
@@ -81,13 +91,14 @@ pub fn twin(constants: &AdamW, ranges: &[AdamWRange], scalars: &AdamWScalars<'_>
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kernels::cuda::places::places;
     use tch::{Device, Kind};
 
-    fn ranges() -> Vec<AdamWRange> {
-        let draw = |n| Tensor::randn([n], (Kind::Float, Device::Cpu));
+    fn ranges(device: Device, kind: Kind) -> Vec<AdamWRange> {
+        let draw = |n| Tensor::randn([n], (Kind::Float, device));
         let range = |n| AdamWRange {
             parameters: draw(n),
-            gradients: draw(n) * 1e-3,
+            gradients: (draw(n) * 1e-3).to_kind(kind),
             exp_avg: draw(n) * 1e-3,
             exp_avg_sq: draw(n).square() * 1e-6,
         };
@@ -104,16 +115,22 @@ mod tests {
         ranges.iter().map(copy).collect()
     }
 
-    #[test]
-    fn the_kernel_is_its_twin() {
-        let constants = AdamW { learning_rate: 1e-3, beta1: 0.9, beta2: 0.95, weight_decay: 0.1, epsilon: 1e-8 };
-        for (step, grad_scale, skip) in [(1.0, 1.0, 0.0), (7.0, 3.5, 0.0), (1000.0, 1.0, 0.0), (3.0, 2.0, 1.0)] {
-            let scalars = [step, grad_scale, skip].map(|x: f64| Tensor::from(x as f32));
+    const CONSTANTS: AdamW = AdamW { learning_rate: 1e-3, beta1: 0.9, beta2: 0.95, weight_decay: 0.1, epsilon: 1e-8 };
+    /// Number of the update, what gradients are divided by, and whether it is skipped.
+    const CASES: [(f64, f64, f64); 4] = [(1.0, 1.0, 0.0), (7.0, 3.5, 0.0), (1000.0, 1.0, 0.0), (3.0, 2.0, 1.0)];
+
+    /// Holds `update` and the twin together on `device`, in every case, with gradients of `kind`.
+    fn assert_is_twin(
+        (device, kind): (Device, Kind),
+        update: impl Fn(&[AdamWRange], &AdamWScalars<'_>) -> Result<(), TchError>,
+    ) {
+        for (step, grad_scale, skip) in CASES {
+            let scalars = [step, grad_scale, skip].map(|x: f64| Tensor::from(x as f32).to_device(device));
             let scalars = AdamWScalars { step: &scalars[0], grad_scale: &scalars[1], skip: &scalars[2] };
-            let before = ranges();
+            let before = ranges(device, kind);
             let (ours, theirs) = (copies(&before), copies(&before));
-            adamw(&constants, &ours, &scalars).unwrap();
-            twin(&constants, &theirs, &scalars).unwrap();
+            update(&ours, &scalars).unwrap();
+            twin(&CONSTANTS, &theirs, &scalars).unwrap();
             for ((a, b), old) in ours.iter().zip(&theirs).zip(&before) {
                 for (a, b) in [(&a.parameters, &b.parameters), (&a.exp_avg, &b.exp_avg), (&a.exp_avg_sq, &b.exp_avg_sq)]
                 {
@@ -123,6 +140,22 @@ mod tests {
                 }
                 assert_eq!(a.parameters == old.parameters, skip == 1.0);
             }
+        }
+    }
+
+    #[test]
+    fn the_kernel_is_its_twin() {
+        assert_is_twin((Device::Cpu, Kind::Float), |ranges, scalars| adamw(&CONSTANTS, ranges, scalars));
+    }
+
+    #[test]
+    fn the_kernel_for_gpus_is_its_twin() {
+        for (gpu, device) in places() {
+            let update = |ranges: &[AdamWRange], scalars: &AdamWScalars<'_>| {
+                ranges.iter().try_for_each(|range| cuda::adamw(gpu, (&CONSTANTS).into(), range, scalars))
+            };
+            assert_is_twin((device, Kind::Float), update);
+            assert_is_twin((device, Kind::BFloat16), update);
         }
     }
 }

@@ -1,16 +1,25 @@
 //! Cross-entropy and its gradient, in place over the logits: they pass through memory once each way.
 
-use tch::{Kind, Tensor};
+use tch::{Device, Kind, TchError, Tensor};
 
-use super::{ffi, floats, suits_cpu_kernel};
+use super::{cuda, ffi, floats, suits_cpu_kernel};
 
 /// The cross-entropies [N] of `logits` [N, V padded] against `targets` [N], in nats, float64; and the gradient of `scale`
 /// times their sum [N, V padded], in the logits' own kind, which may be in their place.
 ///
 /// Only the first `vocabulary` columns count; the gradient of the others is 0.
-pub fn cross_entropy(logits: Tensor, targets: &Tensor, vocabulary: i64, scale: f64) -> (Tensor, Tensor) {
+pub fn cross_entropy(
+    logits: Tensor,
+    targets: &Tensor,
+    vocabulary: i64,
+    scale: f64,
+) -> Result<(Tensor, Tensor), TchError> {
+    if let Some(gpu) = cuda::of(&logits).filter(|_| cuda::suits_rows(&logits)) {
+        let losses = cuda::cross_entropy(gpu, &logits, targets, vocabulary, scale)?;
+        return Ok((losses, logits));
+    }
     if !suits_cpu_kernel(&logits) {
-        return twin(&logits, targets, vocabulary, scale);
+        return Ok(twin(&logits, targets, vocabulary, scale));
     }
     let (rows, stride) = (logits.size()[0], logits.size()[1]);
     let targets = targets.contiguous();
@@ -28,7 +37,15 @@ pub fn cross_entropy(logits: Tensor, targets: &Tensor, vocabulary: i64, scale: f
             scale,
         );
     }
-    (losses, logits)
+    Ok((losses, logits))
+}
+
+/// Whether logits of `kind` on `device`, as the model has them, are worked on in their place.
+pub fn is_in_place(device: Device, kind: Kind) -> bool {
+    match device {
+        Device::Cpu => kind == Kind::Float,
+        _ => cuda::are_on(device) && matches!(kind, Kind::Float | Kind::BFloat16),
+    }
 }
 
 /// The same by libtorch's operations.
@@ -50,7 +67,8 @@ pub fn twin(logits: &Tensor, targets: &Tensor, vocabulary: i64, scale: f64) -> (
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tch::Device;
+    use crate::kernels::cuda::Launch;
+    use crate::kernels::cuda::places::places;
 
     #[test]
     fn the_kernel_is_its_twin() {
@@ -61,7 +79,7 @@ mod tests {
                 let targets = Tensor::randint(vocabulary, [rows], (Kind::Int64, Device::Cpu));
                 let wide = logits.to_kind(Kind::Double);
                 let (expected_losses, expected) = twin(&wide, &targets, vocabulary, 0.125);
-                let (losses, gradient) = cross_entropy(logits, &targets, vocabulary, 0.125);
+                let (losses, gradient) = cross_entropy(logits, &targets, vocabulary, 0.125).unwrap();
                 let difference = |a: &Tensor, b: &Tensor| (a - b).abs().max().double_value(&[]);
                 let largest = expected_losses.abs().max().double_value(&[]).max(1.0);
                 let loss_error = difference(&losses, &expected_losses) / largest;
@@ -75,11 +93,52 @@ mod tests {
     }
 
     #[test]
+    fn the_kernel_for_gpus_is_its_twin() {
+        tch::manual_seed(6);
+        for (gpu, device) in places() {
+            for kind in [Kind::Float, Kind::BFloat16] {
+                for (rows, vocabulary, stride) in [(1, 1, 64), (3, 50, 64), (5, 4099, 4160), (2, 50_257, 50_304)] {
+                    for spread in [0.1, 3.0, 60.0] {
+                        let logits = Tensor::randn([rows, stride], (Kind::Float, device)) * spread;
+                        let targets = Tensor::randint(vocabulary, [rows], (Kind::Int64, device));
+                        assert_is_twin(gpu, &logits.to_kind(kind), &targets, vocabulary);
+                    }
+                }
+                for bad in [f64::NAN, f64::INFINITY] {
+                    let logits = Tensor::zeros([2, 64], (kind, device));
+                    let _ = logits.narrow(0, 1, 1).narrow(1, 7, 1).fill_(bad);
+                    let targets = Tensor::from_slice(&[3_i64, 3]).to_device(device);
+                    let losses = cuda::cross_entropy(gpu, &logits, &targets, 60, 1.0).unwrap();
+                    let losses = Vec::<f64>::try_from(losses).unwrap();
+                    assert!((losses[0] - 60.0_f64.ln()).abs() < 1e-6 && !losses[1].is_finite(), "{losses:?}");
+                }
+            }
+        }
+    }
+
+    /// Holds the kernel for GPUs, which works in the place of `logits` [N, V padded], and the twin in float64 together.
+    fn assert_is_twin(gpu: &dyn Launch, logits: &Tensor, targets: &Tensor, vocabulary: i64) {
+        let what = format!("{logits:?}, {vocabulary} columns");
+        let (expected_losses, expected) = twin(&logits.to_kind(Kind::Double), targets, vocabulary, 0.125);
+        let losses = cuda::cross_entropy(gpu, logits, targets, vocabulary, 0.125).unwrap();
+        let largest = expected_losses.abs().max().double_value(&[]).max(1.0);
+        let error = (losses - &expected_losses).abs().max().double_value(&[]) / largest;
+        assert!(error < 1e-6, "{what}: loss off by {error:e}");
+        // Half a step of what can be written, and float32's own errors.
+        let step = if logits.kind() == Kind::Float { 0.0 } else { 0.5_f64.powi(8) };
+        let excess = (logits.to_kind(Kind::Double) - &expected).abs() - (expected.abs() * step + 1e-7);
+        let excess = excess.max().double_value(&[]);
+        assert!(excess <= 0.0, "{what}: gradient off by {excess:e} more than allowed");
+        let padding = logits.narrow(1, vocabulary, logits.size()[1] - vocabulary);
+        assert_eq!(padding.abs().sum(Kind::Float).double_value(&[]), 0.0, "{what}");
+    }
+
+    #[test]
     fn what_is_not_finite_stays_so() {
         for bad in [f64::NAN, f64::INFINITY] {
             let logits = Tensor::zeros([2, 64], (Kind::Float, Device::Cpu));
             let _ = logits.narrow(0, 1, 1).narrow(1, 7, 1).fill_(bad);
-            let (losses, _) = cross_entropy(logits, &Tensor::from_slice(&[3_i64, 3]), 60, 1.0);
+            let (losses, _) = cross_entropy(logits, &Tensor::from_slice(&[3_i64, 3]), 60, 1.0).unwrap();
             let losses = Vec::<f64>::try_from(losses).unwrap();
             assert!((losses[0] - 60.0_f64.ln()).abs() < 1e-6 && !losses[1].is_finite(), "{losses:?}");
         }

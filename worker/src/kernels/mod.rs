@@ -5,10 +5,11 @@
 //! - [`norm`]: the norm of flat gradients.
 //! - [`rounding`]: float32 weights to bfloat16 by chance.
 //!
-//! The CPU's are in `libtorch/cpu_kernels.cpp`.
+//! The CPU's are in `libtorch/cpu_kernels.cpp`; those for GPUs in `kernels/`, see [`cuda`].
 
 pub mod adamw;
 pub mod cross_entropy;
+pub mod cuda;
 pub mod norm;
 pub mod rounding;
 

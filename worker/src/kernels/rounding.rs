@@ -1,9 +1,9 @@
 //! Float32 to bfloat16 by chance: up or down with probabilities that keep the mean, from a counter-based generator, so that
 //! the draw for an element depends on nothing but the seed, the update and the element.
 
-use tch::{Device, Kind, Tensor};
+use tch::{Device, Kind, TchError, Tensor};
 
-use super::{ffi, floats, suits_cpu_kernel};
+use super::{cuda, ffi, floats, suits_cpu_kernel};
 
 /// Constants of the mixing function (MurmurHash3's finaliser, A. Appleby).
 const MIX: [i64; 2] = [0x85eb_ca6b, 0xc2b2_ae35];
@@ -13,10 +13,20 @@ const MASK: i64 = 0xffff_ffff;
 
 /// Rounds `from` [n], float32, into `to` [n], bfloat16. Element i of them is number `first` + i of the model; `update` is a
 /// float32 scalar where the weights are.
-pub fn round_stochastically(from: &Tensor, to: &Tensor, first: u64, seed: u64, update: &Tensor) {
+pub fn round_stochastically(
+    from: &Tensor,
+    to: &Tensor,
+    first: u64,
+    seed: u64,
+    update: &Tensor,
+) -> Result<(), TchError> {
+    if let Some(gpu) = cuda::of(from).filter(|_| to.kind() == Kind::BFloat16) {
+        return cuda::round_stochastically(gpu, from, to, first as i64, folded(seed), update);
+    }
     let is_cpu = suits_cpu_kernel(from) && to.device() == Device::Cpu && to.is_contiguous();
     if !is_cpu || to.kind() != Kind::BFloat16 {
-        return twin(from, to, first, seed, update);
+        twin(from, to, first, seed, update);
+        return Ok(());
     }
     assert_eq!(from.numel(), to.numel(), "rounding: lengths differ");
     let key = key(seed, &update.to_kind(Kind::Int64)).int64_value(&[]);
@@ -30,6 +40,7 @@ pub fn round_stochastically(from: &Tensor, to: &Tensor, first: u64, seed: u64, u
             key as u32,
         );
     }
+    Ok(())
 }
 
 /// The same by libtorch's operations.
@@ -48,8 +59,12 @@ pub fn twin(from: &Tensor, to: &Tensor, first: u64, seed: u64, update: &Tensor) 
 
 /// A key of 32 bits for an update, an int64 scalar.
 fn key(seed: u64, update: &Tensor) -> Tensor {
-    let folded = ((seed ^ (seed >> 32)) & 0xffff_ffff) as i64;
-    mix(&(mix(&(update + folded)) + 1))
+    mix(&(mix(&(update + folded(seed))) + 1))
+}
+
+/// 32 bits in which all of the seed has a part.
+fn folded(seed: u64) -> i64 {
+    ((seed ^ (seed >> 32)) & 0xffff_ffff) as i64
 }
 
 /// Mixes the lower 32 bits of int64 numbers.
@@ -65,6 +80,7 @@ fn mix(x: &Tensor) -> Tensor {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kernels::cuda::places::places;
 
     #[test]
     fn the_kernel_is_its_twin_and_keeps_the_mean() {
@@ -75,9 +91,9 @@ mod tests {
         let _ = values.narrow(0, 1, 1).fill_(f64::NAN);
         let to = || Tensor::zeros([n], (Kind::BFloat16, Device::Cpu));
         let (ours, theirs, other_step) = (to(), to(), to());
-        round_stochastically(&values, &ours, 7, 99, &Tensor::from(12.0_f32));
+        round_stochastically(&values, &ours, 7, 99, &Tensor::from(12.0_f32)).unwrap();
         twin(&values, &theirs, 7, 99, &Tensor::from(12.0_f32));
-        round_stochastically(&values, &other_step, 7, 99, &Tensor::from(13.0_f32));
+        round_stochastically(&values, &other_step, 7, 99, &Tensor::from(13.0_f32)).unwrap();
         // One NaN may have other bits than another.
         let numbers = |t: &Tensor| t.narrow(0, 2, n - 2).view_dtype(Kind::Int16).to_kind(Kind::Int64);
         let bits = |t: &Tensor| Vec::<i64>::try_from(numbers(t)).unwrap();
@@ -88,9 +104,23 @@ mod tests {
         // A third of the way between two neighbours: a third is rounded up.
         let third = 1.0 + 2.0_f64.powi(-7) / 3.0;
         let constant = Tensor::full([n], third, (Kind::Float, Device::Cpu));
-        round_stochastically(&constant, &ours, 0, 1, &Tensor::from(1.0_f32));
+        round_stochastically(&constant, &ours, 0, 1, &Tensor::from(1.0_f32)).unwrap();
         let up = ours.gt(1.0).sum(Kind::Int64).int64_value(&[]) as f64 / n as f64;
         let deviation = (1.0 / 3.0 * 2.0 / 3.0 / n as f64).sqrt();
         assert!((up - 1.0 / 3.0).abs() < 5.0 * deviation, "{up} were rounded up");
+    }
+    #[test]
+    fn the_kernel_for_gpus_is_its_twin() {
+        tch::manual_seed(4);
+        for (gpu, device) in places() {
+            for (n, first, seed, update) in [(1, 0, 1, 1.0_f32), (70_001, 5_000_000_000_u64, u64::MAX - 5, 123_456.0)] {
+                let values = Tensor::randn([n], (Kind::Float, device));
+                let to = || Tensor::zeros([n], (Kind::BFloat16, device));
+                let (ours, theirs, update) = (to(), to(), Tensor::from(update).to_device(device));
+                cuda::round_stochastically(gpu, &values, &ours, first as i64, folded(seed), &update).unwrap();
+                twin(&values, &theirs, first, seed, &update);
+                assert_eq!(ours, theirs);
+            }
+        }
     }
 }

@@ -5,7 +5,7 @@
 use tch::{Device, Kind, TchError, Tensor};
 
 use super::ops;
-use crate::kernels::cross_entropy::cross_entropy;
+use crate::kernels::cross_entropy::{cross_entropy, is_in_place};
 
 /// Rows whose logits exist at once: enough for the matrix units, and few for the memory.
 pub fn chunk_rows(device: Device) -> i64 {
@@ -16,7 +16,7 @@ pub fn chunk_rows(device: Device) -> i64 {
 /// its place, its log-probability in float32 and its gradient.
 pub fn logit_bytes(device: Device, kind: Kind) -> u64 {
     let own = kind.elt_size_in_bytes() as u64;
-    if device == Device::Cpu && kind == Kind::Float { own } else { 2 * own + 4 }
+    if is_in_place(device, kind) { own } else { 2 * own + 4 }
 }
 
 /// Rows of the embedding that a CPU multiplies with at once: in one product with all of them MKL is a tenth slower.
@@ -47,7 +47,7 @@ pub(super) fn loss_sum(x: &Tensor, targets: &Tensor, embedding: &Tensor, vocabul
     let mut loss = Tensor::zeros([], (Kind::Double, x.device()));
     for (start, rows) in chunks(x) {
         let logits = logits(&x.narrow(0, start, rows), embedding)?;
-        loss += cross_entropy(logits, &targets.narrow(0, start, rows), vocabulary, 0.0).0.sum(Kind::Double);
+        loss += cross_entropy(logits, &targets.narrow(0, start, rows), vocabulary, 0.0)?.0.sum(Kind::Double);
     }
     Ok(loss)
 }
@@ -67,7 +67,7 @@ pub(super) fn loss_and_gradient(
     for (start, rows) in chunks(x) {
         let x = x.narrow(0, start, rows);
         let logits = logits(&x, embedding)?; // [n, V padded]
-        let (losses, dlogits) = cross_entropy(logits, &targets.narrow(0, start, rows), vocabulary, scale);
+        let (losses, dlogits) = cross_entropy(logits, &targets.narrow(0, start, rows), vocabulary, scale)?;
         loss += losses.sum(Kind::Double);
         ops::add_product(dembedding, &dlogits.tr(), &x, accumulate || start > 0)?;
         ops::add_product(&dx.narrow(0, start, rows), &dlogits, embedding, false)?;

@@ -48,9 +48,9 @@ impl Rounding {
     /// Rounds `from` [n], float32, into `to` [n], both on one device. Their first element is number `first` of the flat layout,
     /// and `updates`, a float32 scalar, how many updates made them: what comes out depends on nothing else, so that a resumed run
     /// has the same weights.
-    fn round(self, from: &Tensor, to: &Tensor, first: usize, updates: &Tensor) {
+    fn round(self, from: &Tensor, to: &Tensor, first: usize, updates: &Tensor) -> Result<(), TchError> {
         match self {
-            Rounding::Nearest => to.shallow_clone().copy_(from),
+            Rounding::Nearest => to.shallow_clone().f_copy_(from),
             Rounding::Stochastic(seed) => round_stochastically(from, to, first as u64, seed, updates),
         }
     }
@@ -130,18 +130,19 @@ impl Optimizer {
 
     /// Makes the float32 `weights` [P], in host memory, those of the run after the updates made so far: this rank's own, and
     /// `flat` [P], the model's, bit for bit as the last of these updates left it.
-    pub fn set_weights(&mut self, weights: &Tensor, flat: &Tensor) {
+    pub fn set_weights(&mut self, weights: &Tensor, flat: &Tensor) -> Result<(), TchError> {
         if self.master.is_none() {
             flat.shallow_clone().copy_(weights);
-            return;
+            return Ok(());
         }
         for slice in &mut self.slices {
             slice.master.copy_(&weights.narrow(0, slice.range.start as i64, slice.range.len() as i64));
         }
         for start in (0..flat.numel()).step_by(ROUNDED_AT_ONCE) {
             let part = |t: &Tensor| t.narrow(0, start as i64, ROUNDED_AT_ONCE.min(flat.numel() - start) as i64);
-            self.rounding.round(&part(weights).to_device(flat.device()), &part(flat), start, &self.updates);
+            self.rounding.round(&part(weights).to_device(flat.device()), &part(flat), start, &self.updates)?;
         }
+        Ok(())
     }
 
     /// The float32 weights of slice `index`; `None` where they are the model's own.
@@ -166,7 +167,7 @@ impl Optimizer {
         if self.master.is_some() {
             // A skipped update leaves the weights as they are.
             let made = &step - &verdict.skip;
-            self.rounding.round(&slice.master, &slice.weights, slice.range.start, &made);
+            self.rounding.round(&slice.master, &slice.weights, slice.range.start, &made)?;
         }
         Ok(())
     }

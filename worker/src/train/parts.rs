@@ -171,7 +171,7 @@ impl Parts {
     pub fn share(self, state: &mut TrainState, ranks: &dyn Collectives) -> Result<(), JobError> {
         let _no_grad = tch::no_grad_guard();
         self.weights_travel.spread(&self.weights, ranks)?;
-        state.set_weights_from(&self.weights);
+        state.set_weights_from(&self.weights)?;
         for (read, own) in self.moments.iter().zip(state.optimizer.moments()) {
             if state.device() != Device::Cpu {
                 for Place { start, range } in &self.moment_places {

@@ -148,7 +148,7 @@ impl TrainState {
             on_bad_norm: config.optimizer.on_bad_norm,
             skipped_in_a_row: 0,
         };
-        state.set_weights(|layout, flat| initialise(layout, flat, &config.model, config.run.seed));
+        state.set_weights(|layout, flat| initialise(layout, flat, &config.model, config.run.seed))?;
         Ok(state)
     }
 
@@ -170,10 +170,10 @@ impl TrainState {
     }
 
     /// Lets `fill` write all weights, float32, into a flat tensor in host memory, and takes them over.
-    pub fn set_weights(&mut self, fill: impl FnOnce(&Layout, &Tensor)) {
+    pub fn set_weights(&mut self, fill: impl FnOnce(&Layout, &Tensor)) -> Result<(), JobError> {
         let weights = self.host_weights();
         fill(&self.model.layout, &weights);
-        self.set_weights_from(&weights);
+        self.set_weights_from(&weights)
     }
 
     /// Room for all weights, flat, float32, in host memory: the model's own where they are that. Padding in it is zero.
@@ -185,11 +185,12 @@ impl TrainState {
     }
 
     /// Takes over what was written into [`host_weights`](Self::host_weights).
-    pub fn set_weights_from(&mut self, weights: &Tensor) {
+    pub fn set_weights_from(&mut self, weights: &Tensor) -> Result<(), JobError> {
         let _no_grad = tch::no_grad_guard();
         if !self.has_plain_weights() {
-            self.optimizer.set_weights(weights, &self.model.flat);
+            self.optimizer.set_weights(weights, &self.model.flat)?;
         }
+        Ok(())
     }
 
     fn has_plain_weights(&self) -> bool {

@@ -1,0 +1,30 @@
+// What all kernels share. No header is included: NVRTC then needs no folder of them.
+//
+// Every kernel takes raw pointers and 64-bit numbers; src/kernels/cuda has the list, and the twin of each. They are
+// compiled as C++ too (on_cpu.cpp), so that tests run the same source without a GPU: what is used of CUDA's language is what is
+// defined there.
+
+constexpr int kThreadsMax = 1024;
+
+// As many elements as one load of 16 bytes brings.
+template <class T>
+struct alignas(16) Pack {
+  static constexpr int kSize = 16 / sizeof(T);
+  T at[kSize];
+};
+
+struct bfloat16 {
+  unsigned short bits;
+};
+
+__device__ inline float widen(float x) { return x; }
+__device__ inline float widen(bfloat16 x) { return __uint_as_float(static_cast<unsigned>(x.bits) << 16); }
+
+__device__ inline void narrow(float x, float* to) { *to = x; }
+
+// To the nearest, ties to even.
+__device__ inline void narrow(float x, bfloat16* to) {
+  const unsigned bits = __float_as_uint(x);
+  const unsigned rounded = bits + 0x7fffu + ((bits >> 16) & 1u);
+  to->bits = x == x ? static_cast<unsigned short>(rounded >> 16) : static_cast<unsigned short>(0x7fc0);
+}

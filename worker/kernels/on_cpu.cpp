@@ -1,0 +1,124 @@
+// CUDA's kernels compiled for a CPU, for tests without a GPU: the threads of a block take turns, from one __syncthreads() to the
+// next, and the blocks come one after the other. What holds here is the arithmetic and the indices, and that no thread needs
+// another's result without waiting for it where its number is higher; not what a GPU does about memory, or how fast.
+
+#include <cmath>
+#include <cstring>
+#include <ucontext.h>
+#include <vector>
+
+#define __global__
+#define __device__
+#define __shared__ static
+
+namespace {
+
+struct Index {
+  unsigned x = 0;
+};
+Index threadIdx, blockIdx, blockDim, gridDim;
+
+inline float __uint_as_float(unsigned bits) {
+  float x;
+  std::memcpy(&x, &bits, sizeof x);
+  return x;
+}
+
+inline unsigned __float_as_uint(float x) {
+  unsigned bits;
+  std::memcpy(&bits, &x, sizeof bits);
+  return bits;
+}
+
+constexpr size_t kStackBytes = 64 << 10;
+
+// A thread of a block: a context with a stack of its own.
+struct Fiber {
+  ucontext_t context;
+  std::vector<char> stack = std::vector<char>(kStackBytes);
+  bool is_over = false;
+};
+
+ucontext_t scheduler;
+Fiber* running = nullptr;
+void (*body)(void**) = nullptr;
+void** arguments = nullptr;
+
+inline void __syncthreads() { swapcontext(&running->context, &scheduler); }
+
+void run_thread() {
+  body(arguments);
+  running->is_over = true;
+}
+
+void run_block(std::vector<Fiber>& fibers) {
+  for (Fiber& fiber : fibers) {
+    getcontext(&fiber.context);
+    fiber.context.uc_stack.ss_sp = fiber.stack.data();
+    fiber.context.uc_stack.ss_size = fiber.stack.size();
+    fiber.context.uc_link = &scheduler;
+    fiber.is_over = false;
+    makecontext(&fiber.context, run_thread, 0);
+  }
+  for (bool is_over = false; !is_over;) {
+    is_over = true;
+    for (size_t i = 0; i < fibers.size(); i++) {
+      if (fibers[i].is_over) continue;
+      threadIdx.x = static_cast<unsigned>(i);
+      running = &fibers[i];
+      swapcontext(&scheduler, &fibers[i].context);
+      is_over = is_over && fibers[i].is_over;
+    }
+  }
+}
+
+#include "common.cuh"
+
+#include "adamw.cu"
+#include "cross_entropy.cu"
+#include "rounding.cu"
+
+// Calls `kernel` with the arguments that `pointers` point to, as cuLaunchKernel takes them.
+template <class... A, size_t... I>
+void call(void (*kernel)(A...), void** pointers, std::index_sequence<I...>) {
+  kernel(*static_cast<A*>(pointers[I])...);
+}
+
+template <auto kernel, class... A>
+void unpack_for(void (*)(A...), void** pointers) {
+  call(kernel, pointers, std::index_sequence_for<A...>());
+}
+
+template <auto kernel>
+void unpack(void** pointers) {
+  unpack_for<kernel>(kernel, pointers);
+}
+
+struct Entry {
+  const char* name;
+  void (*body)(void**);
+};
+const Entry kEntries[] = {
+    {"adamw_float32", unpack<adamw_float32>},
+    {"adamw_bfloat16", unpack<adamw_bfloat16>},
+    {"cross_entropy_float32", unpack<cross_entropy_float32>},
+    {"cross_entropy_bfloat16", unpack<cross_entropy_bfloat16>},
+    {"round_stochastically", unpack<round_stochastically>},
+};
+
+}  // namespace
+
+// Runs kernel `name` in `blocks` blocks of `threads` threads; false where there is none. One at a time.
+extern "C" bool convoy_launch_on_cpu(const char* name, unsigned blocks, unsigned threads, void** pointers) {
+  for (const Entry& entry : kEntries) {
+    if (std::strcmp(entry.name, name) != 0) continue;
+    body = entry.body;
+    arguments = pointers;
+    blockDim.x = threads;
+    gridDim.x = blocks;
+    std::vector<Fiber> fibers(threads);
+    for (blockIdx.x = 0; blockIdx.x < blocks; blockIdx.x++) run_block(fibers);
+    return true;
+  }
+  return false;
+}

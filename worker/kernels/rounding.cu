@@ -1,0 +1,24 @@
+// Float32 to bfloat16 by chance; the draw of an element depends on the seed, the update and the element's number alone.
+
+// MurmurHash3's finaliser (A. Appleby).
+__device__ inline unsigned mix(unsigned h) {
+  h ^= h >> 16;
+  h *= 0x85ebca6bu;
+  h ^= h >> 13;
+  h *= 0xc2b2ae35u;
+  return h ^ (h >> 16);
+}
+
+// Element i is number first + i of the model; `seed` is folded to 32 bits; `update` is a whole number.
+extern "C" __global__ void round_stochastically(const float* from, bfloat16* to, long long n, long long first,
+                                                long long seed, const float* update) {
+  const unsigned key = mix(mix(static_cast<unsigned>(static_cast<long long>(*update) + seed)) + 1u);
+  const long long stride = static_cast<long long>(gridDim.x) * blockDim.x;
+  for (long long i = static_cast<long long>(blockIdx.x) * blockDim.x + threadIdx.x; i < n; i += stride) {
+    const unsigned bits = __float_as_uint(from[i]);
+    const unsigned random = mix(static_cast<unsigned>(first + i) * 0x9e3779b1u + key) & 0xffffu;
+    // What is not finite has no neighbour to be rounded to.
+    const bool is_finite = (bits & 0x7f800000u) != 0x7f800000u;
+    to[i].bits = static_cast<unsigned short>((bits + (is_finite ? random : 0u)) >> 16);
+  }
+}

@@ -1,0 +1,161 @@
+//! CUDA's driver: machine code becomes kernels, and kernels are launched on the stream that libtorch computes on.
+
+use std::ffi::{CStr, c_char, c_int, c_uint, c_void};
+use std::path::Path;
+use std::ptr;
+
+use tch::TchError;
+
+use super::compiler::Compiler;
+use super::{KERNELS, Launch, NoKernels, THREADS, cache};
+use crate::libtorch::streams::Stream;
+use crate::shared_library::{SharedLibrary, Symbols};
+
+/// The driver brings it, not CUDA's other libraries.
+const NAME: &str = "libcuda.so.1";
+/// `CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR` and `_MINOR`.
+const CAPABILITY: [c_int; 2] = [75, 76];
+
+type LaunchKernel = unsafe extern "C" fn(
+    function: *mut c_void,
+    grid_x: c_uint,
+    grid_y: c_uint,
+    grid_z: c_uint,
+    block_x: c_uint,
+    block_y: c_uint,
+    block_z: c_uint,
+    shared_bytes: c_uint,
+    stream: *mut c_void,
+    arguments: *mut *mut c_void,
+    extra: *mut *mut c_void,
+) -> c_int;
+
+/// The functions of the driver that are called.
+struct Driver {
+    get_device: unsafe extern "C" fn(*mut c_int, number: c_int) -> c_int,
+    get_attribute: unsafe extern "C" fn(*mut c_int, attribute: c_int, device: c_int) -> c_int,
+    load_module: unsafe extern "C" fn(*mut *mut c_void, code: *const c_void) -> c_int,
+    get_function: unsafe extern "C" fn(*mut *mut c_void, module: *mut c_void, name: *const c_char) -> c_int,
+    launch_kernel: LaunchKernel,
+    get_error_name: unsafe extern "C" fn(c_int, *mut *const c_char) -> c_int,
+}
+
+/// A GPU with Convoy's kernels on it.
+pub struct Gpu {
+    device: usize,
+    driver: Driver,
+    /// In the order of [`KERNELS`].
+    functions: [*mut c_void; KERNELS.len()],
+}
+
+// SAFETY: the driver's functions may be called from any thread, and kernels stay loaded until the process ends.
+unsafe impl Send for Gpu {}
+// SAFETY: as above.
+unsafe impl Sync for Gpu {}
+
+impl Gpu {
+    /// GPU number `device` with the kernels of `source` on it: as compiled before on this machine, or compiled now.
+    ///
+    /// The calling thread must have made the device its own ([`crate::libtorch::streams::set_device`]).
+    pub fn prepare(device: usize, source: &str) -> Result<Self, NoKernels> {
+        let driver = Driver::load()?;
+        let architecture = driver.architecture(device)?;
+        let compiler = Compiler::load()?;
+        let key = cache::key(&[source, &architecture, &compiler.version()]);
+        if let Some(code) = cache::look_up(&key)
+            && let Ok(functions) = driver.functions(&code)
+        {
+            return Ok(Gpu { device, driver, functions });
+        }
+        let code = compiler.compile(source, &architecture)?;
+        let functions = driver.functions(&code)?;
+        cache::keep(&key, &code);
+        Ok(Gpu { device, driver, functions })
+    }
+
+    /// Its number.
+    pub fn device(&self) -> usize {
+        self.device
+    }
+}
+
+impl Launch for Gpu {
+    unsafe fn launch(&self, kernel: &CStr, blocks: u32, arguments: &mut [*mut c_void]) -> Result<(), TchError> {
+        let stream = Stream::current(self.device)?.native()?;
+        let Some(index) = KERNELS.iter().position(|name| *name == kernel) else { unreachable!("no kernel {kernel:?}") };
+        // SAFETY: a function of a loaded module, a stream of libtorch's, and arguments by the caller's promise.
+        let status = unsafe {
+            let extra = ptr::null_mut();
+            let arguments = arguments.as_mut_ptr();
+            (self.driver.launch_kernel)(self.functions[index], blocks, 1, 1, THREADS, 1, 1, 0, stream, arguments, extra)
+        };
+        let what = || format!("launch {}", kernel.to_string_lossy());
+        self.driver.check(status, what).map_err(|NoKernels(message)| TchError::Torch(message))
+    }
+}
+
+impl Driver {
+    fn load() -> Result<Self, NoKernels> {
+        let library = SharedLibrary::open(Path::new(NAME), Symbols::Local)
+            .map_err(|message| NoKernels(format!("CUDA's driver cannot be loaded: {message}")))?;
+        /// A function of the library, of the type that the place wants which it is for.
+        unsafe fn function<F: Copy>(library: SharedLibrary, name: &CStr) -> Result<F, NoKernels> {
+            // SAFETY: by the caller's promise.
+            let found = unsafe { library.function(name) };
+            found.ok_or_else(|| NoKernels(format!("CUDA's driver has no {}", name.to_string_lossy())))
+        }
+        // SAFETY: the types are those of cuda.h; a later version of a function has a name of its own.
+        unsafe {
+            Ok(Driver {
+                get_device: function(library, c"cuDeviceGet")?,
+                get_attribute: function(library, c"cuDeviceGetAttribute")?,
+                load_module: function(library, c"cuModuleLoadData")?,
+                get_function: function(library, c"cuModuleGetFunction")?,
+                launch_kernel: function(library, c"cuLaunchKernel")?,
+                get_error_name: function(library, c"cuGetErrorName")?,
+            })
+        }
+    }
+
+    /// What machine code for GPU number `number` is called, for example `sm_90`.
+    fn architecture(&self, number: usize) -> Result<String, NoKernels> {
+        let (mut device, mut capability) = (0, [0; 2]);
+        // SAFETY: each call writes one number.
+        unsafe {
+            self.check((self.get_device)(&mut device, number as c_int), || format!("find GPU {number}"))?;
+            for (value, attribute) in capability.iter_mut().zip(CAPABILITY) {
+                let told = (self.get_attribute)(value, attribute, device);
+                self.check(told, || format!("tell what GPU {number} can do"))?;
+            }
+        }
+        Ok(format!("sm_{}{}", capability[0], capability[1]))
+    }
+
+    /// The kernels of a compiled module, which stays loaded.
+    fn functions(&self, code: &[u8]) -> Result<[*mut c_void; KERNELS.len()], NoKernels> {
+        let mut module = ptr::null_mut();
+        let mut functions = [ptr::null_mut(); KERNELS.len()];
+        // SAFETY: the driver checks the code, which has its length in it; names are C strings.
+        unsafe {
+            self.check((self.load_module)(&mut module, code.as_ptr().cast()), || "load the kernels".into())?;
+            for (function, name) in functions.iter_mut().zip(KERNELS) {
+                let found = (self.get_function)(function, module, name.as_ptr());
+                self.check(found, || format!("find {}", name.to_string_lossy()))?;
+            }
+        }
+        Ok(functions)
+    }
+
+    fn check(&self, status: c_int, what: impl FnOnce() -> String) -> Result<(), NoKernels> {
+        if status == 0 {
+            return Ok(());
+        }
+        let mut name = ptr::null();
+        // SAFETY: the driver has a constant C string for every error that it knows, and leaves null for others.
+        let name = unsafe {
+            (self.get_error_name)(status, &mut name);
+            if name.is_null() { "an unknown error".into() } else { CStr::from_ptr(name).to_string_lossy() }
+        };
+        Err(NoKernels(format!("CUDA's driver could not {} ({name}, {status})", what())))
+    }
+}
