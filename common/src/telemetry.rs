@@ -6,10 +6,11 @@ use tracing_subscriber::EnvFilter;
 
 /// Starts logging for this process. Standard output stays free for results.
 ///
-/// The default shows warnings and everything from Convoy's crates at `info`; `RUST_LOG` overrides it.
+/// The default shows warnings and everything from Convoy's crates at `info`; `RUST_LOG` overrides it. The client of Kubernetes
+/// prints an error for each of its many tries, of which the launcher tells once.
 pub fn init() {
     let filter = EnvFilter::try_from_default_env()
-        .unwrap_or_else(|_| EnvFilter::new("warn,common=info,worker=info,prepare=info,launcher=info"));
+        .unwrap_or_else(|_| EnvFilter::new("warn,common=info,worker=info,prepare=info,launcher=info,kube_client=off"));
     // A second call (in tests) keeps the first subscriber.
     let _ = tracing_subscriber::fmt()
         .with_env_filter(filter)

@@ -13,7 +13,7 @@ use common::config::RunConfig;
 use common::metrics::ValidationRecord;
 use common::storage::Folder;
 use common::topology::{Rank, WorldSize};
-use common::worker_contract::{ExitCode, FromRank, PROTOCOL_VERSION, Phase, StartLine, ToRank, write_line};
+use common::worker_contract::{ExitCode, FromRank, PROTOCOL_VERSION, StartLine, ToRank, write_line};
 use nix::sys::signal::Signal;
 use serde_json::json;
 
@@ -22,9 +22,11 @@ use crate::cause::{Cause, Evidence, Killed, LastHeard, RankExit};
 use crate::control::ControlServer;
 use crate::error::LaunchError;
 use crate::event::Event;
+use crate::heard::Heard;
 use crate::interrupts::{Interrupts, Request};
 use crate::journal::Journal;
 use crate::logs::{self, Logs};
+use crate::patience::Patience;
 use crate::progress::View;
 use crate::relay::Relay;
 use crate::returning::Returning;
@@ -32,8 +34,6 @@ use crate::stragglers::{Straggler, Stragglers};
 
 /// How often the clock, the signals and the processes are looked at when nothing else happens.
 const TICK: Duration = Duration::from_millis(100);
-/// The most that counts between two looks at the clock.
-const LOOK_MAX: Duration = Duration::from_secs(1);
 /// How long ranks that stand still have to print their stacks.
 const STACKS: Duration = Duration::from_secs(5);
 /// How long ranks may take to end by themselves after SIGTERM, or after one of them has announced its exit.
@@ -132,11 +132,9 @@ pub fn attempt(
         links: BTreeMap::new(),
         hosts: BTreeMap::new(),
         stragglers: Stragglers::default(),
-        positions: BTreeMap::new(),
+        heard: Heard::default(),
         last_heard: None,
-        still: Duration::ZERO,
-        starting: Duration::ZERO,
-        last_look: Instant::now(),
+        patience: Patience::new(Instant::now()),
         first_failure: None,
         announced: BTreeMap::new(),
         killed: None,
@@ -161,15 +159,10 @@ struct Watch<'a> {
     /// Where each rank is that has connected.
     hosts: BTreeMap<Rank, String>,
     stragglers: Stragglers,
-    /// What each rank was last heard to do.
-    positions: BTreeMap<Rank, Position>,
-    /// That of all ranks when the first of them failed: as they end, they may say other things.
+    heard: Heard,
+    /// What all ranks had been heard to do when the first of them failed: as they end, they may say other things.
     last_heard: Option<Vec<LastHeard>>,
-    /// How long no rank has advanced, as far as this process was awake to see it.
-    still: Duration,
-    /// How long it has been starting, in the same sense.
-    starting: Duration,
-    last_look: Instant,
+    patience: Patience,
     first_failure: Option<RankExit>,
     /// What each rank said that it would exit with.
     announced: BTreeMap<Rank, ExitCode>,
@@ -184,14 +177,6 @@ struct Watch<'a> {
     stop_requested: bool,
     returning: Option<Returning>,
     makes_way: bool,
-}
-
-/// What a rank was heard to do, and when.
-struct Position {
-    step: u64,
-    phase: Phase,
-    exchange: Option<String>,
-    at: Instant,
 }
 
 impl Watch<'_> {
@@ -231,7 +216,7 @@ impl Watch<'_> {
             let _ = link.shutdown(Shutdown::Both);
         }
         self.drain(events, DRAIN);
-        let last_heard = self.last_heard.take().unwrap_or_else(|| self.heard(Instant::now()));
+        let last_heard = self.last_heard.take().unwrap_or_else(|| self.heard.all());
         let (first_failure, killed, told) = (self.first_failure, self.killed, self.told);
         let mpirun_words = self.audience.logs.tail(None);
         let cause = Cause::of(&Evidence { first_failure, killed, told, process, mpirun_words, last_heard });
@@ -286,12 +271,13 @@ impl Watch<'_> {
         match message {
             FromRank::Hello { .. } => {}
             FromRank::Heartbeat { step, phase, exchange, busy_s } => {
-                self.on_position(rank, step, phase, exchange);
+                let has_advanced = self.heard.note(rank, step, phase, exchange);
+                self.on_position(step, has_advanced);
                 self.on_busy(rank, step, busy_s);
             }
             FromRank::Progress(record) => {
-                let exchange = self.positions.get_mut(&rank).and_then(|position| position.exchange.take());
-                self.on_position(rank, record.step, Phase::Training, exchange);
+                let has_advanced = self.heard.note_step(rank, record.step);
+                self.on_position(record.step, has_advanced);
                 self.audience.view.step(&record);
             }
             FromRank::Validation(record) => {
@@ -303,7 +289,7 @@ impl Watch<'_> {
                 self.announced.insert(rank, code);
                 let is_failure = !matches!(code, ExitCode::Done | ExitCode::Stopped);
                 if is_failure && self.first_failure.is_none() {
-                    self.last_heard = Some(self.heard(Instant::now()));
+                    self.last_heard = Some(self.heard.all());
                     self.first_failure = Some(RankExit { rank, code, message });
                     self.kill_after(LINGER, Killed::Lingered);
                 }
@@ -324,10 +310,9 @@ impl Watch<'_> {
         }
     }
 
-    fn on_position(&mut self, rank: Rank, step: u64, phase: Phase, exchange: Option<String>) {
-        let before = self.positions.insert(rank, Position { step, phase, exchange, at: Instant::now() });
-        if before.is_none_or(|before| step > before.step || phase != before.phase) {
-            self.still = Duration::ZERO;
+    fn on_position(&mut self, step: u64, has_advanced: bool) {
+        if has_advanced {
+            self.patience.renew();
         }
         self.audience.seen.step_max = self.audience.seen.step_max.max(step);
     }
@@ -342,17 +327,6 @@ impl Watch<'_> {
         ));
         let details = json!({ "rank": rank, "host": host, "step_ms": step_ms, "others_ms": others_ms });
         self.audience.journal.note("straggler", details);
-    }
-
-    fn heard(&self, now: Instant) -> Vec<LastHeard> {
-        let heard = |(rank, position): (&Rank, &Position)| LastHeard {
-            rank: *rank,
-            step: position.step,
-            phase: position.phase,
-            exchange: position.exchange.clone(),
-            silence: now.duration_since(position.at),
-        };
-        self.positions.iter().map(heard).collect()
     }
 
     fn on_request(&mut self, request: Request, interrupts: &Interrupts) {
@@ -443,29 +417,25 @@ impl Watch<'_> {
         if self.ranks.are_watched_elsewhere() {
             return;
         }
-        // A launcher that was suspended has not seen what the ranks did meanwhile, and holds it against nobody.
-        let passed = now.duration_since(self.last_look).min(LOOK_MAX);
-        self.last_look = now;
-        self.still += passed;
-        self.starting += passed;
+        self.patience.look(now);
         if self.deadline.is_some() || self.killed.is_some() {
             return;
         }
         let launch = &self.job.config.launch;
-        if self.still >= Duration::from_secs(launch.stall_timeout_s) {
-            self.on_stall(now, launch.stall_timeout_s);
-        } else if self.starting >= Duration::from_secs(launch.start_timeout_s) {
+        if self.patience.still() >= Duration::from_secs(launch.stall_timeout_s) {
+            self.on_stall(launch.stall_timeout_s);
+        } else if self.patience.running() >= Duration::from_secs(launch.start_timeout_s) {
             self.on_late_start(launch.start_timeout_s);
         }
     }
 
-    fn on_stall(&mut self, now: Instant, stall_timeout_s: u64) {
+    fn on_stall(&mut self, stall_timeout_s: u64) {
         self.audience.view.say(&format!(
             "no rank advanced for {stall_timeout_s} s: ending this attempt; where its ranks were is in {}",
             self.audience.logs.url()
         ));
-        self.audience.journal.note("stall", json!({ "stood_still_s": self.still.as_secs_f64() }));
-        self.last_heard = Some(self.heard(now));
+        self.audience.journal.note("stall", json!({ "stood_still_s": self.patience.still().as_secs_f64() }));
+        self.last_heard = Some(self.heard.all());
         for link in self.links.values_mut() {
             // One that does not take it is in its last words all the same.
             let _ = write_line(link, &ToRank::Stacks);

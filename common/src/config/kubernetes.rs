@@ -42,7 +42,7 @@ pub struct KubernetesConfig {
     /// The label of nodes over whose values worker pods spread as evenly as goes; empty for no spreading. Default
     /// `kubernetes.io/hostname`.
     pub topology_key: String,
-    /// How many worker pods a node's drain may evict at once. Default 0: a drain waits for the run.
+    /// How many of the run's pods a node's drain may evict at once. Default 0: a drain waits for the run.
     pub max_unavailable: u32,
     /// How long pods may wait for a node or an image before the attempt ends. Default 3600; 0: for ever.
     pub pending_timeout_s: u64,

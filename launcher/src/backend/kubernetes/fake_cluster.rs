@@ -24,6 +24,10 @@ pub enum Act {
     Exit(i32),
     /// A worker is evicted; the ranks save, and their launcher ends with 75.
     Evict,
+    /// Somebody deletes a worker; the ranks save, and their launcher ends with 75.
+    DeleteWorker,
+    /// Somebody deletes the MPIJob, and so all of its pods; the ranks save, and their launcher ends with 75.
+    DeleteJob,
     /// A worker uses too much memory; the ranks' launcher ends with 4.
     OutOfMemory,
     /// An image cannot be pulled.
@@ -266,6 +270,16 @@ impl FakeCluster {
                 self.pod(job, "worker-1", json!({ "phase": "Failed", "reason": "Evicted", "message": message }));
                 self.pod(job, "launcher", ended(75, "Error"));
             }
+            Act::DeleteWorker => {
+                self.mark_deleted(job, "worker-1");
+                self.pod(job, "launcher", ended(75, "Error"));
+                self.remove("Pod", &format!("{job}-worker-1"));
+            }
+            Act::DeleteJob => {
+                ["launcher", "worker-0", "worker-1"].into_iter().for_each(|pod| self.mark_deleted(job, pod));
+                self.remove("MPIJob", job);
+                self.end_pods(job).await;
+            }
             Act::OutOfMemory => {
                 // The end of one pod may be seen before what befell another.
                 self.pod(job, "launcher", ended(4, "Error"));
@@ -291,6 +305,14 @@ impl FakeCluster {
         for pod in pods {
             self.remove("Pod", &pod);
         }
+    }
+
+    /// What a pod is from its deletion to its end.
+    fn mark_deleted(&self, job: &str, suffix: &str) {
+        let name = format!("{job}-{suffix}");
+        let mut pod = self.state().objects[&("Pod", name.clone())].clone();
+        pod["metadata"]["deletionTimestamp"] = "2026-01-31T10:00:00Z".into();
+        self.put("Pod", &name, pod);
     }
 
     fn pod(&self, job: &str, suffix: &str, status: Value) {

@@ -30,7 +30,7 @@ const HOME: &str = "/home/convoy";
 /// The number of the image's user.
 const USER: u32 = 1000;
 /// What a pod gets on top of `launch.grace_s` before it is killed: for the news to arrive, and for processes to end.
-const GRACE_MARGIN_S: u64 = 60;
+pub const GRACE_MARGIN_S: u64 = 60;
 /// How often a launcher pod that nobody outside watches is replaced when it is lost.
 const BACKOFF_LIMIT: u32 = 3;
 /// How long what has ended stays to be looked at, where nobody deletes it.
@@ -55,10 +55,13 @@ pub fn training(
     // A pod shares the cores of its node with others.
     inner.launch.bind = Bind::None;
     let job = object.with("kubeflow.org/v2beta1", "MPIJob", mpi_job(&object, config, accepted_changes, attempt));
-    Ok(vec![job, object.config_map("run.toml", &inner.to_toml()), disruption_budget(&object)])
+    // The pod that starts the ranks counts as they do: without it they stop.
+    let pods = config.launch.ranks.div_ceil(ranks_per_pod(config)) + 1;
+    let budget = disruption_budget(&object, pods, &json!({ JOB_LABEL: name }));
+    Ok(vec![job, object.config_map("run.toml", &inner.to_toml()), budget])
 }
 
-/// The objects of a supervisor in the cluster, which applies one MPIJob after the other: Job and ConfigMap.
+/// The objects of a supervisor in the cluster, which applies one MPIJob after the other: Job, ConfigMap, PodDisruptionBudget.
 pub fn supervisor(config: &RunConfig, accepted_changes: &[String]) -> Result<Vec<Value>, LaunchError> {
     check_urls(run_urls(config))?;
     let run = name_of(&config.kubernetes, Some(config))?;
@@ -74,7 +77,10 @@ pub fn supervisor(config: &RunConfig, accepted_changes: &[String]) -> Result<Vec
     pod["automountServiceAccountToken"] = true.into();
     pod["restartPolicy"] = "Never".into();
     let spec = supervisor_job(&object, pod);
-    Ok(vec![object.with("batch/v1", "Job", json!({ "spec": spec })), object.config_map("run.toml", &config.to_toml())])
+    let job = object.with("batch/v1", "Job", json!({ "spec": spec }));
+    // A supervisor that is told to end has the ranks save and stop first.
+    let budget = disruption_budget(&object, 1, &json!({ "job-name": name }));
+    Ok(vec![job, object.config_map("run.toml", &config.to_toml()), budget])
 }
 
 /// The objects of a prepare job, all of whose ranks run in one pod: Job and ConfigMap.
@@ -260,9 +266,7 @@ fn launcher_pod(object: &Object<'_>, config: &RunConfig, accepted_changes: &[Str
     if let Some(attempt) = attempt {
         container["env"] = json!([{ "name": ATTEMPT_VARIABLE, "value": attempt.to_string() }]);
     }
-    let mut pod = object.pod(container, &config.kubernetes.service_account, config.launch.grace_s);
-    pod["restartPolicy"] = "Never".into();
-    pod
+    object.pod(container, &config.kubernetes.service_account, config.launch.grace_s)
 }
 
 /// A pod in which sshd waits for ranks to start.
@@ -284,7 +288,6 @@ fn worker_pod(object: &Object<'_>, config: &RunConfig) -> Value {
             "labelSelector": object.worker_selector(),
         }]);
     }
-    pod["restartPolicy"] = "Never".into();
     pod
 }
 
@@ -301,9 +304,13 @@ fn worker_resources(kubernetes: &KubernetesConfig) -> Value {
     json!({ "requests": limits, "limits": limits })
 }
 
-/// Drains respect it; a node that fails, or that its owner takes back, does not ask.
-fn disruption_budget(object: &Object<'_>) -> Value {
-    let spec = json!({ "maxUnavailable": object.kubernetes.max_unavailable, "selector": object.worker_selector() });
+/// Drains respect it; a node that fails, or that its owner takes back, does not ask. It is about `pods` pods with `labels`.
+///
+/// It says how many must stay, and not how many may go: of pods whose owner has no scale, as MPIJobs have none, the API server
+/// lets none go by the latter.
+fn disruption_budget(object: &Object<'_>, pods: u32, labels: &Value) -> Value {
+    let stay = pods.saturating_sub(object.kubernetes.max_unavailable);
+    let spec = json!({ "minAvailable": stay, "selector": { "matchLabels": labels } });
     object.with("policy/v1", "PodDisruptionBudget", json!({ "spec": spec }))
 }
 

@@ -73,7 +73,7 @@ impl Kubernetes {
             seconds => Duration::from_secs(seconds),
         };
         let patience = Patience {
-            loss: Duration::from_secs(60),
+            loss: Duration::from_secs(config.launch.grace_s + manifests::GRACE_MARGIN_S),
             mending: Duration::from_secs(120),
             settling: Duration::from_secs(10),
             pending,

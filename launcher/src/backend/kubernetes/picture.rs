@@ -14,7 +14,8 @@ use crate::cause::{Cause, ProcessEnd};
 /// How long what may mend itself is waited for.
 #[derive(Debug, Clone, Copy)]
 pub struct Patience {
-    /// Until the ranks' launcher ends after one of the pods was lost, or after the operator gave the MPIJob up.
+    /// Until the ranks' launcher ends after one of the pods was lost, or after the operator gave the MPIJob up: ranks that got a
+    /// notice may still save.
     pub loss: Duration,
     /// Until an image can be pulled, or a Secret is there.
     pub mending: Duration,
@@ -91,7 +92,9 @@ impl Picture {
             self.has_started |= view.has_started;
             self.exit = self.exit.or(view.exit_code.map(|code| (code, now)));
         }
-        if let Some(trouble) = view.trouble.as_ref().filter(|trouble| self.is_loss(&view, trouble)) {
+        let lost = view.trouble.as_ref().filter(|trouble| self.is_loss(&view, trouble));
+        let is_loss = lost.is_some();
+        if let Some(trouble) = lost {
             self.loss.get_or_insert_with(|| (view.name.clone(), trouble.clone(), now));
         }
         let before = self.pods.insert(view.name.clone(), view.clone());
@@ -100,14 +103,28 @@ impl Picture {
         self.not_startable = if is_blocked { self.not_startable.or(Some(now)) } else { None };
         let kind = |pod: &PodView| pod.trouble.as_ref().map(std::mem::discriminant);
         let is_new = before.as_ref().and_then(kind) != kind(&view);
-        let trouble = view.trouble.filter(|trouble| is_new && !matches!(trouble, Trouble::Ended(..)))?;
+        let is_expected = |trouble: &Trouble| match trouble {
+            Trouble::Ended(..) => true,
+            Trouble::Deleted => !is_loss,
+            _ => false,
+        };
+        let trouble = view.trouble.filter(|trouble| is_new && !is_expected(trouble))?;
         Some(format!("pod {} {trouble}: {}", view.name, trouble.details()))
     }
 
     /// Whether the attempt is lost with this pod. What ends after the ranks' launcher, or since somebody asked, is no loss.
     fn is_loss(&self, pod: &PodView, trouble: &Trouble) -> bool {
-        let ends_by_itself = matches!(trouble, Trouble::Ended(..)) && (pod.is_launcher || self.exit.is_some());
+        let ends_by_itself = match trouble {
+            Trouble::Ended(..) => pod.is_launcher || self.exit.is_some(),
+            Trouble::Deleted => self.exit.is_some(),
+            _ => false,
+        };
         trouble.is_loss() && !ends_by_itself && !self.is_stopping && !self.is_job_gone
+    }
+
+    /// The first pod that was lost. Pods that were deleted with their MPIJob are no loss: somebody has stopped the run.
+    fn loss(&self) -> Option<&(String, Trouble, Instant)> {
+        self.loss.as_ref().filter(|(_, trouble, _)| *trouble != Trouble::Deleted || !self.is_job_gone)
     }
 
     /// Notes that a pod is gone, after what it said last.
@@ -162,7 +179,7 @@ impl Picture {
         let for_long = |since: Instant, patience: Duration| now.duration_since(since) >= patience;
         if let Some((code, at)) = self.exit {
             // A restart is worth knowing what befell the other pods.
-            let may_be_explained = ExitCode::from_number(code).is_worth_a_restart() && self.loss.is_none();
+            let may_be_explained = ExitCode::from_number(code).is_worth_a_restart() && self.loss().is_none();
             let is_read = self.are_logs_read && !may_be_explained;
             return (is_read || for_long(at, patience.settling)).then_some(Over::Ended);
         }
@@ -172,7 +189,10 @@ impl Picture {
         if self.is_stopping {
             return None;
         }
-        match (&self.loss, &self.failed) {
+        let is_launcher_gone = self.has_started && !self.pods.values().any(|pod| pod.is_launcher);
+        match (self.loss(), &self.failed) {
+            // It will not say any more how it ended.
+            (Some(_), _) if is_launcher_gone => return Some(Over::Lost),
             (Some((.., at)), _) if for_long(*at, patience.loss) => return Some(Over::Lost),
             (_, Some((why, at))) if for_long(*at, patience.loss) => return Some(Over::Failed(why.clone())),
             _ => {}
@@ -194,15 +214,15 @@ impl Picture {
         match exit {
             Some(ExitCode::Done) => return None,
             Some(ExitCode::Config | ExitCode::Data | ExitCode::Numeric | ExitCode::Bug) => return self.relayed.clone(),
-            // A pod that is evicted has the ranks save and stop; it was not what anybody asked for.
-            Some(ExitCode::Stopped) if self.is_stopping || self.loss.is_none() => return None,
+            // A pod that is evicted or deleted has the ranks save and stop; it was not what anybody asked for.
+            Some(ExitCode::Stopped) if self.is_stopping || self.loss().is_none() => return None,
             _ => {}
         }
         let lost = |headline: String, message: String| Cause::new(ExitCode::Communication, None, headline, &message);
         if self.is_stopping && !self.has_started {
             return Some(Cause::new(ExitCode::Stopped, None, "stopped before a rank had started", ""));
         }
-        if let Some((pod, trouble, _)) = &self.loss {
+        if let Some((pod, trouble, _)) = self.loss() {
             let said = self.relayed.as_ref().map(|cause| format!("\n{}\n{}", cause.headline, cause.message));
             return Some(lost(
                 format!("pod {pod} {trouble}"),

@@ -23,6 +23,8 @@ pub enum Trouble {
     NotStartable(String),
     /// No node has what it asks for.
     Unschedulable(String),
+    /// Somebody deleted it, and said nothing.
+    Deleted,
     /// It ended by itself; the number is its exit code.
     Ended(i32, String),
 }
@@ -30,7 +32,7 @@ pub enum Trouble {
 impl Trouble {
     /// Whether the pod is lost, and so the attempt.
     pub fn is_loss(&self) -> bool {
-        matches!(self, Trouble::Evicted(_) | Trouble::OutOfMemory(_) | Trouble::Ended(..))
+        matches!(self, Trouble::Evicted(_) | Trouble::OutOfMemory(_) | Trouble::Deleted | Trouble::Ended(..))
     }
 
     /// Whether another attempt would come to the same, unless somebody mends something.
@@ -47,6 +49,7 @@ impl Trouble {
             | Trouble::NotStartable(details)
             | Trouble::Unschedulable(details)
             | Trouble::Ended(_, details) => details,
+            Trouble::Deleted => "not by this launcher; what stops a run is `launcher stop`",
         }
     }
 }
@@ -60,6 +63,7 @@ impl fmt::Display for Trouble {
             Trouble::Image(_) => f.write_str("cannot have its image"),
             Trouble::NotStartable(_) => f.write_str("cannot be started"),
             Trouble::Unschedulable(_) => f.write_str("waits for a node"),
+            Trouble::Deleted => f.write_str("was deleted"),
             Trouble::Ended(code, _) => write!(f, "ended with exit code {code}"),
         }
     }
@@ -109,6 +113,7 @@ fn trouble(pod: &Pod, container: Option<&ContainerState>) -> Option<Trouble> {
     if status.reason.as_deref().is_some_and(|reason| EVICTIONS.contains(&reason)) {
         return Some(Trouble::Evicted(text(&status.message)));
     }
+    let deleted = pod.metadata.deletion_timestamp.as_ref().map(|_| Trouble::Deleted);
     // It has a container's end beside it where the pod has ended; why it had to end counts more.
     if let Some(condition) = condition(pod, "DisruptionTarget", "True") {
         return Some(Trouble::Evicted(told(condition)));
@@ -119,9 +124,12 @@ fn trouble(pod: &Pod, container: Option<&ContainerState>) -> Option<Trouble> {
         return match (reason.as_str(), ended.exit_code) {
             ("OOMKilled", _) => Some(Trouble::OutOfMemory(details)),
             ("StartError" | "ContainerCannotRun", _) => Some(Trouble::NotStartable(details)),
-            (_, 0) => None,
-            (_, code) => Some(Trouble::Ended(code, details)),
+            (_, 0) => deleted,
+            (_, code) => deleted.or(Some(Trouble::Ended(code, details))),
         };
+    }
+    if deleted.is_some() {
+        return deleted;
     }
     if let Some(waiting) = container.and_then(|state| state.waiting.as_ref()) {
         let reason = text(&waiting.reason);
@@ -213,6 +221,19 @@ mod tests {
             let view = view(&container(&state));
             assert_eq!(view.trouble, trouble, "{state}");
             assert_eq!(view.has_started, state.get("waiting").is_none(), "{state}");
+        }
+
+        for (state, trouble) in [
+            (json!({ "running": {} }), Trouble::Deleted),
+            (json!({ "terminated": { "exitCode": 75, "reason": "Error" } }), Trouble::Deleted),
+            (
+                json!({ "terminated": { "exitCode": 137, "reason": "OOMKilled" } }),
+                Trouble::OutOfMemory("OOMKilled".into()),
+            ),
+        ] {
+            let metadata = json!({ "name": "w", "deletionTimestamp": "2026-01-31T10:00:00Z" });
+            let pod = json!({ "metadata": metadata, "status": container(&state) });
+            assert_eq!(PodView::of(&serde_json::from_value(pod).unwrap()).trouble, Some(trouble), "{state}");
         }
 
         let none = "0/3 nodes are available: 3 Insufficient nvidia.com/gpu.";

@@ -153,6 +153,9 @@ fn an_attempt_is_an_mpi_job_with_what_belongs_to_it_and_ranks_are_heard_through_
     assert_eq!(job["spec"]["runPolicy"]["backoffLimit"], 0);
     let owner = json!([{ "apiVersion": "kubeflow.org/v2beta1", "kind": "MPIJob", "name": "first-a0001",
                          "uid": "uid-of-first-a0001" }]);
+    // Two workers and the pod that starts the ranks, of which a drain may have none.
+    assert_eq!(budget["spec"]["minAvailable"], 3);
+    assert_eq!(budget["spec"]["selector"], json!({ "matchLabels": { manifests::JOB_LABEL: "first-a0001" } }));
     for owned in [config_map, budget] {
         assert_eq!(owned["metadata"]["name"], "first-a0001");
         assert_eq!(owned["metadata"]["ownerReferences"], owner);
@@ -174,6 +177,22 @@ fn an_evicted_worker_costs_an_attempt_and_the_next_mpi_job_goes_on() {
     assert!(rig.notices(1).contains("pod first-a0001-worker-1 was evicted: The node was low"), "{}", rig.notices(1));
     assert_eq!(rig.end(2)["code"], 0);
     assert!(rig.notices(2).contains("MPIJob first-a0002 applied"));
+}
+
+#[test]
+fn a_worker_that_somebody_deleted_costs_an_attempt_too() {
+    let rig = Rig::new("deleted", &[Act::DeleteWorker, Act::Exit(0)]);
+    assert_eq!(rig.run().code, ExitCode::Done);
+    let end = rig.end(1);
+    assert_eq!((&end["code"], &end["cause"]), (&json!(4), &json!("pod first-a0001-worker-1 was deleted")));
+    assert!(end["message"].as_str().unwrap().contains("`launcher stop`"), "{end}");
+}
+
+#[test]
+fn who_deletes_the_mpi_job_stops_the_run() {
+    let rig = Rig::new("withdrawn", &[Act::DeleteJob]);
+    assert_eq!(rig.run().code, ExitCode::Stopped);
+    assert_eq!(rig.end(1)["code"], 75);
 }
 
 #[test]
@@ -375,6 +394,7 @@ fn a_detached_run_is_a_job_and_one_that_works_is_not_disturbed() {
     assert!(told.contains("Job first-supervisor in namespace team"), "{told}");
     assert_eq!(rig.cluster.names("Job"), ["first-supervisor"]);
     assert_eq!(rig.cluster.names("ConfigMap"), ["first-supervisor"]);
+    assert_eq!(rig.cluster.names("PodDisruptionBudget"), ["first-supervisor"]);
 
     let error = backend.detach().unwrap_err();
     assert!(error.to_string().contains("it is at work already"), "{error}");

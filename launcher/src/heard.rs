@@ -1,0 +1,66 @@
+//! What the ranks of an attempt were last heard to do.
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use common::topology::Rank;
+use common::worker_contract::Phase;
+
+use crate::cause::LastHeard;
+
+/// What each rank that has spoken said last.
+#[derive(Default)]
+pub struct Heard {
+    positions: BTreeMap<Rank, Position>,
+}
+
+struct Position {
+    step: u64,
+    phase: Phase,
+    exchange: Option<String>,
+    at: Instant,
+}
+
+impl Heard {
+    /// Notes where `rank` is; whether that is further than before.
+    pub fn note(&mut self, rank: Rank, step: u64, phase: Phase, exchange: Option<String>) -> bool {
+        let before = self.positions.insert(rank, Position { step, phase, exchange, at: Instant::now() });
+        before.is_none_or(|before| step > before.step || phase != before.phase)
+    }
+
+    /// The same of a rank that has ended a step, and says nothing of its exchange, which goes on as it was.
+    pub fn note_step(&mut self, rank: Rank, step: u64) -> bool {
+        let exchange = self.positions.get_mut(&rank).and_then(|position| position.exchange.take());
+        self.note(rank, step, Phase::Training, exchange)
+    }
+
+    /// All that has been heard.
+    pub fn all(&self) -> Vec<LastHeard> {
+        let now = Instant::now();
+        let heard = |(rank, position): (&Rank, &Position)| LastHeard {
+            rank: *rank,
+            step: position.step,
+            phase: position.phase,
+            exchange: position.exchange.clone(),
+            silence: now.duration_since(position.at),
+        };
+        self.positions.iter().map(heard).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_later_step_or_another_phase_is_further() {
+        let mut heard = Heard::default();
+        assert!(heard.note(Rank(1), 0, Phase::Starting, None));
+        assert!(!heard.note(Rank(1), 0, Phase::Starting, None));
+        assert!(heard.note(Rank(1), 0, Phase::Training, Some("gradients, bucket 3".into())));
+        assert!(heard.note_step(Rank(1), 1));
+        assert!(!heard.note_step(Rank(1), 1));
+        let all = heard.all();
+        assert_eq!((all.len(), all[0].step, all[0].exchange.as_deref()), (1, 1, Some("gradients, bucket 3")));
+    }
+}
