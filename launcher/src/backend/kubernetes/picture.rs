@@ -223,7 +223,9 @@ impl Picture {
             return Some(Cause::new(ExitCode::Stopped, None, "stopped before a rank had started", ""));
         }
         if let Some((pod, trouble, _)) = self.loss() {
-            let said = self.relayed.as_ref().map(|cause| format!("\n{}\n{}", cause.headline, cause.message));
+            // That they saved and stopped is what they do upon a notice.
+            let relayed = self.relayed.as_ref().filter(|cause| cause.code != ExitCode::Stopped);
+            let said = relayed.map(|cause| format!("\n{}\n{}", cause.headline, cause.message));
             return Some(lost(
                 format!("pod {pod} {trouble}"),
                 trouble.details().to_owned() + &said.unwrap_or_default(),
