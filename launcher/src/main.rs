@@ -4,6 +4,7 @@
 //! - [`plan`], [`backend`]: an attempt is planned and started.
 //! - [`watch`]: one attempt, from its start to the [`cause`] of its end; [`event`] is all that can happen to it,
 //!   [`control`] and [`interrupts`] are where most of it comes from.
+//! - [`heard`], [`patience`]: what ranks were last heard to do, and how long they have stood still.
 //! - [`stragglers`]: which rank the others wait for. [`returning`]: whether hosts that were left out answer again.
 //! - [`supervise`], [`restart`]: attempt after attempt. [`relay`]: from the launcher beside the ranks to one elsewhere.
 //! - [`progress`], [`prepare_view`], [`logs`], [`journal`]: what a person watches, what ranks print, what the launcher did.

@@ -46,6 +46,15 @@ impl SharedLibrary {
         // SAFETY: by the caller's promise the address is what F points to.
         (!address.is_null()).then(|| unsafe { std::mem::transmute_copy(&address) })
     }
+
+    /// The same; where the library has none, an error that names it.
+    ///
+    /// # Safety
+    /// As of [`SharedLibrary::function`].
+    pub unsafe fn required<F: Copy>(self, name: &CStr) -> Result<F, String> {
+        // SAFETY: by the caller's promise.
+        unsafe { self.function(name) }.ok_or_else(|| format!("it has no {}", name.to_string_lossy()))
+    }
 }
 
 #[cfg(test)]

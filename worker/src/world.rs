@@ -173,7 +173,8 @@ impl Neighbours {
         Ok(Neighbours { hosts: hosts.len(), local_rank })
     }
 
-    /// What this rank computes on. Nothing may have asked libtorch about CUDA before.
+    /// What this rank computes on; a GPU becomes the calling thread's, with Convoy's kernels on it. Nothing may have asked libtorch
+    /// about CUDA before.
     fn device(&self, kind: DeviceKind) -> Result<Device, JobError> {
         let gpus = match kind {
             DeviceKind::Cpu => return Ok(Device::Cpu),

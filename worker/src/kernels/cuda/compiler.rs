@@ -55,28 +55,29 @@ impl Compiler {
 
     fn load_from(path: &Path) -> Result<Self, NoKernels> {
         load_builtins(path);
-        let library = SharedLibrary::open(path, Symbols::Local)
-            .map_err(|message| NoKernels(format!("NVRTC cannot be loaded: {message}")))?;
-        /// A function of the library, of the type that the place wants which it is for.
-        unsafe fn function<F: Copy>(library: SharedLibrary, name: &CStr) -> Result<F, NoKernels> {
-            // SAFETY: by the caller's promise.
-            let found = unsafe { library.function(name) };
-            found.ok_or_else(|| NoKernels(format!("NVRTC has no {}", name.to_string_lossy())))
-        }
-        // SAFETY: the types are those of nvrtc.h, which have been the same since CUDA 11.
+        let library = SharedLibrary::open(path, Symbols::Local);
+        // SAFETY: the types are those of nvrtc.h.
+        let compiler = library.and_then(|library| unsafe { Self::with_functions_of(library) });
+        compiler.map_err(|message| NoKernels(format!("NVRTC cannot be loaded: {message}")))
+    }
+
+    /// # Safety
+    /// What `library` has under these names has these types.
+    unsafe fn with_functions_of(library: SharedLibrary) -> Result<Self, String> {
+        // SAFETY: the caller's promise; the version is written.
         unsafe {
-            let version: unsafe extern "C" fn(*mut c_int, *mut c_int) -> c_int = function(library, c"nvrtcVersion")?;
+            let version: unsafe extern "C" fn(*mut c_int, *mut c_int) -> c_int = library.required(c"nvrtcVersion")?;
             let mut numbers = (0, 0);
             version(&mut numbers.0, &mut numbers.1);
             Ok(Compiler {
-                create_program: function(library, c"nvrtcCreateProgram")?,
-                compile_program: function(library, c"nvrtcCompileProgram")?,
-                destroy_program: function(library, c"nvrtcDestroyProgram")?,
-                get_cubin_size: function(library, c"nvrtcGetCUBINSize")?,
-                get_cubin: function(library, c"nvrtcGetCUBIN")?,
-                get_program_log_size: function(library, c"nvrtcGetProgramLogSize")?,
-                get_program_log: function(library, c"nvrtcGetProgramLog")?,
-                get_error_string: function(library, c"nvrtcGetErrorString")?,
+                create_program: library.required(c"nvrtcCreateProgram")?,
+                compile_program: library.required(c"nvrtcCompileProgram")?,
+                destroy_program: library.required(c"nvrtcDestroyProgram")?,
+                get_cubin_size: library.required(c"nvrtcGetCUBINSize")?,
+                get_cubin: library.required(c"nvrtcGetCUBIN")?,
+                get_program_log_size: library.required(c"nvrtcGetProgramLogSize")?,
+                get_program_log: library.required(c"nvrtcGetProgramLog")?,
+                get_error_string: library.required(c"nvrtcGetErrorString")?,
                 version: numbers,
             })
         }

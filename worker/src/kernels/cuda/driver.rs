@@ -96,23 +96,24 @@ impl Launch for Gpu {
 
 impl Driver {
     fn load() -> Result<Self, NoKernels> {
-        let library = SharedLibrary::open(Path::new(NAME), Symbols::Local)
-            .map_err(|message| NoKernels(format!("CUDA's driver cannot be loaded: {message}")))?;
-        /// A function of the library, of the type that the place wants which it is for.
-        unsafe fn function<F: Copy>(library: SharedLibrary, name: &CStr) -> Result<F, NoKernels> {
-            // SAFETY: by the caller's promise.
-            let found = unsafe { library.function(name) };
-            found.ok_or_else(|| NoKernels(format!("CUDA's driver has no {}", name.to_string_lossy())))
-        }
+        let library = SharedLibrary::open(Path::new(NAME), Symbols::Local);
         // SAFETY: the types are those of cuda.h; a later version of a function has a name of its own.
+        let driver = library.and_then(|library| unsafe { Self::with_functions_of(library) });
+        driver.map_err(|message| NoKernels(format!("CUDA's driver cannot be loaded: {message}")))
+    }
+
+    /// # Safety
+    /// What `library` has under these names has these types.
+    unsafe fn with_functions_of(library: SharedLibrary) -> Result<Self, String> {
+        // SAFETY: the caller's promise.
         unsafe {
             Ok(Driver {
-                get_device: function(library, c"cuDeviceGet")?,
-                get_attribute: function(library, c"cuDeviceGetAttribute")?,
-                load_module: function(library, c"cuModuleLoadData")?,
-                get_function: function(library, c"cuModuleGetFunction")?,
-                launch_kernel: function(library, c"cuLaunchKernel")?,
-                get_error_name: function(library, c"cuGetErrorName")?,
+                get_device: library.required(c"cuDeviceGet")?,
+                get_attribute: library.required(c"cuDeviceGetAttribute")?,
+                load_module: library.required(c"cuModuleLoadData")?,
+                get_function: library.required(c"cuModuleGetFunction")?,
+                launch_kernel: library.required(c"cuLaunchKernel")?,
+                get_error_name: library.required(c"cuGetErrorName")?,
             })
         }
     }
