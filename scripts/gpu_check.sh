@@ -132,10 +132,12 @@ conformance() {
 # Convoy's own kernels beside libtorch's operations.
 kernels() {
     say "kernels"
-    if "$bundle/bin/units" kernels --test-threads 1 >"$results/kernels.log" 2>&1; then
-        echo "passed" >"$results/kernels"
+    local environment=()
+    if [ "$DEVICE" = cuda ]; then environment+=(CONVOY_TEST_ON_GPU=1); fi
+    if env "${environment[@]}" "$bundle/bin/units" kernels --test-threads 1 >"$results/kernels.log" 2>&1; then
+        echo "passed on $DEVICE" >"$results/kernels"
     else
-        echo "FAILED" >"$results/kernels"
+        echo "FAILED on $DEVICE" >"$results/kernels"
         tail -30 "$results/kernels.log"
     fi
 }
