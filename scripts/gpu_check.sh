@@ -2,18 +2,21 @@
 # Everything that only a GPU can show, in one command, with a table last: losses against the CPU's, the collectives'
 # conformance suite over NCCL, and speed, MFU and memory beside PyTorch on the same card.
 #
-#   scripts/gpu_check.sh            from the folder of a bundle; no GPU has run this yet
+#   scripts/gpu_check.sh [CHECK...] from the folder of a bundle; of: kernels losses conformance 124m 1558m (default: all)
 #   scripts/gpu_check.sh bundle     makes target/gpu-check: stripped programs, Open MPI and data, to carry to a host with a
 #                                   GPU that has Python with PyTorch (whose CUDA libraries are used) and nothing else
 #
 #   PYTHON=python3    the interpreter whose torch is the peer, and lends its libraries
 #   PEAK_FLOPS=989e12 peak dense bfloat16 FLOP/s of the card, for the MFU (an H100's and H200's)
 #   STEPS=20          steps that are timed
+#   PEER=yes          "no" leaves PyTorch's speed out
+#   RESULTS=DIR       keeps what the table is made of
 #   DEVICE=cpu        goes the same way without a GPU, on small sizes: to try the script itself
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 readonly PYTHON=${PYTHON:-python3} PEAK_FLOPS=${PEAK_FLOPS:-989e12} STEPS=${STEPS:-20} DEVICE=${DEVICE:-cuda}
+readonly PEER=${PEER:-yes}
 bundle=${CARGO_TARGET_DIR:-target}/gpu-check
 
 say() { printf '\n== %s\n' "$*"; }
@@ -64,8 +67,12 @@ find_programs() {
     else
         fail "there is no $bundle; make it with scripts/gpu_check.sh bundle"
     fi
-    results=$(mktemp -d)
-    trap 'rm -rf "$results"' EXIT
+    if [ -n "${RESULTS:-}" ]; then
+        results=$RESULTS && mkdir -p "$results"
+    else
+        results=$(mktemp -d)
+        trap 'rm -rf "$results"' EXIT
+    fi
 }
 
 mpirun_n() {
@@ -100,16 +107,23 @@ max_steps = 100
 precision = "$precision"
 deterministic = true
 TOML
-    "$worker" train --config "$results/$name.toml" 2>"$results/$name.log" || fail "$(cat "$results/$name.log")"
-    cat "$results/run-$name"/metrics/*/*.jsonl >"$results/$name.jsonl"
+    if "$worker" train --config "$results/$name.toml" 2>"$results/$name.log"; then
+        cat "$results/run-$name"/metrics/*/*.jsonl >"$results/$name.jsonl"
+    else
+        tail -5 "$results/$name.log"
+    fi
 }
 
 losses() {
     say "losses: 100 steps on the CPU in float32, on $DEVICE in float32 (twice) and in bfloat16"
-    train cpu cpu float32
-    train device "$DEVICE" float32
-    train again "$DEVICE" float32
-    train bf16 "$DEVICE" bfloat16
+    local run
+    for run in "cpu cpu float32" "device $DEVICE float32" "again $DEVICE float32" "bf16 $DEVICE bfloat16"; do
+        # shellcheck disable=SC2086
+        train $run &
+        # One has the CPU, and the others a GPU.
+        [ "$DEVICE" = cuda ] || wait
+    done
+    wait
 }
 
 # Two ranks on one GPU need NCCL 2.30 or newer.
@@ -150,6 +164,9 @@ speed() {
     case $name in *1558m*) settings+=(--set train.recompute=gelu_layernorm) ;; esac
     "$worker" bench-step "${sizes[@]}" --steps "$STEPS" "${settings[@]}" >"$results/ours-$name.json" 2>"$results/log" ||
         { echo '{}' >"$results/ours-$name.json"; tail -5 "$results/log"; }
+    if [ "$PEER" = no ]; then
+        return
+    fi
     "$PYTHON" benches/pytorch_gpt2.py "${sizes[@]}" --steps "$STEPS" --device "$DEVICE" --bfloat16 --compile \
         >"$results/peer-$name.json" 2>"$results/log" || { echo '{}' >"$results/peer-$name.json"; tail -5 "$results/log"; }
 }
@@ -159,18 +176,26 @@ table() {
     "$PYTHON" scripts/gpu_check_table.py "$results" "$PEAK_FLOPS" "$DEVICE"
 }
 
+check() {
+    case $1 in
+    kernels | losses | conformance) "$1" ;;
+    124m) speed 124m --model gpt2-124m --batch 64 --sequence 1024 ;;
+    1558m) speed 1558m --model gpt2-1558m --batch 16 --sequence 1024 ;;
+    tiny) speed tiny --model tiny-cpu --batch 4 --sequence 64 ;;
+    *) fail "there is no check \"$1\"" ;;
+    esac
+}
+
 if [ "${1:-}" = bundle ]; then
     make_bundle
     exit
 fi
 find_programs
-kernels
-losses
-conformance
-if [ "$DEVICE" = cuda ]; then
-    speed 124m --model gpt2-124m --batch 64 --sequence 1024
-    speed 1558m --model gpt2-1558m --batch 16 --sequence 1024
-else
-    speed tiny --model tiny-cpu --batch 4 --sequence 64
+if [ $# -eq 0 ]; then
+    case $DEVICE in
+    cuda) set -- kernels losses conformance 124m 1558m ;;
+    *) set -- kernels losses conformance tiny ;;
+    esac
 fi
+for name in "$@"; do check "$name"; done
 table

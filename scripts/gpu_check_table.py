@@ -1,4 +1,4 @@
-"""The table of scripts/gpu_check.sh: FOLDER of its results, peak FLOP/s, device."""
+"""The table of scripts/gpu_check.sh: FOLDER of its results, peak FLOP/s, device. What is not in the folder has no row."""
 
 import json
 import sys
@@ -15,7 +15,12 @@ def losses(folder: Path, name: str) -> list[float]:
 
 
 def loss_rows(folder: Path, device: str) -> list[tuple[str, str]]:
-    cpu, gpu, again, bf16 = (losses(folder, name) for name in ("cpu", "device", "again", "bf16"))
+    names = ("cpu", "device", "again", "bf16")
+    if not any((folder / f"{name}.toml").exists() for name in names):
+        return []
+    if missing := [name for name in names if not (folder / f"{name}.jsonl").exists()]:
+        return [("losses", f"FAILED: {', '.join(missing)}")]
+    cpu, gpu, again, bf16 = (losses(folder, name) for name in names)
     relative = max(abs(a - b) / abs(b) for a, b in zip(gpu, cpu))
     last = lambda values: sum(values[-20:]) / 20
     return [
@@ -29,16 +34,20 @@ def speed_rows(folder: Path, peak: float) -> list[tuple[str, str]]:
     rows = []
     for ours_path in sorted(folder.glob("ours-*.json")):
         name = ours_path.stem.removeprefix("ours-")
-        ours, peer = (json.loads(p.read_text()) for p in (ours_path, folder / f"peer-{name}.json"))
+        peer_path = folder / f"peer-{name}.json"
+        ours = json.loads(ours_path.read_text())
+        peer = json.loads(peer_path.read_text()) if peer_path.exists() else None
         parameters, layers, width = MODELS[name]
         for who, figures in (("Convoy", ours), ("PyTorch, compiled", peer)):
+            if figures is None:
+                continue
             if "tokens_per_second" not in figures:
                 rows.append((f"{name}, {who}", "FAILED"))
                 continue
             rate = figures["tokens_per_second"]
             mfu = (6 * parameters + 12 * layers * width * 1024) * rate / peak
             rows.append((f"{name}, {who}", f"{rate:,.0f} tokens/s, MFU {100 * mfu:.1f} %"))
-        if "tokens_per_second" in ours and "tokens_per_second" in peer:
+        if "tokens_per_second" in ours and "tokens_per_second" in (peer or {}):
             rows.append((f"{name}, ratio", f"{ours['tokens_per_second'] / peer['tokens_per_second']:.3f}"))
         if "peak_memory_bytes" in ours:
             expected = sum(ours["expected_memory"].values())
@@ -53,10 +62,11 @@ def speed_rows(folder: Path, peak: float) -> list[tuple[str, str]]:
 
 def main() -> None:
     folder, peak, device = Path(sys.argv[1]), float(sys.argv[2]), sys.argv[3]
-    conformance = (folder / "conformance").read_text().strip()
-    kernels = (folder / "kernels").read_text().strip()
-    rows = [("kernels beside their twins", kernels), *loss_rows(folder, device)]
-    rows += [("conformance suite", f"{conformance} ranks"), *speed_rows(folder, peak)]
+    rows = []
+    for name, words in (("kernels", "kernels beside their twins"), ("conformance", "conformance suite, ranks")):
+        if (folder / name).exists():
+            rows.append((words, (folder / name).read_text().strip()))
+    rows += [*loss_rows(folder, device), *speed_rows(folder, peak)]
     width = max(len(name) for name, _ in rows)
     for name, value in rows:
         print(f"{name:<{width}}  {value}")

@@ -1,44 +1,111 @@
-// AdamW (Loshchilov and Hutter, 2019) over a flat range of n elements, in place. What decides about the update is read on the
-// device: the number of the update, from 1, what the gradients are divided by, and 1 where nothing is to be updated.
+// AdamW (Loshchilov and Hutter, 2019) over a flat range of n elements, in place, and the rounding of the new weights to bfloat16.
+// What decides about the update is read on the device: the number of the update, from 1, what the gradients are divided by, and 1 where
+// nothing is to be updated.
 
 struct AdamWConstants {
   double learning_rate, beta1, beta2, weight_decay, epsilon;
 };
 
+// Element i is number first + i of the model.
+struct AdamWRounding {
+  long long first, seed, is_stochastic;
+};
+
+// The factors of one update.
+struct AdamWFactors {
+  float grad_factor, decay, beta1, beta2, epsilon, step_size, root_bias_2;
+};
+
+__device__ inline void adamw(const AdamWFactors& factors, float gradient, float& parameter, float& m, float& v) {
+  gradient *= factors.grad_factor;
+  m += (1.0f - factors.beta1) * (gradient - m);
+  v = factors.beta2 * v + (1.0f - factors.beta2) * gradient * gradient;
+  parameter = parameter * factors.decay - factors.step_size * (m / (sqrtf(v) / factors.root_bias_2 + factors.epsilon));
+}
+
+// K elements that lie together.
+template <class T, int K>
+struct alignas(sizeof(T) * K) Some {
+  T at[K];
+};
+
+// K elements from number `from` on.
+template <int K, class G>
+__device__ inline void adamw_some(const AdamWFactors& factors, float* parameters, const G* gradients, float* exp_avg,
+                                  float* exp_avg_sq, bfloat16* weights, long long from, AdamWRounding rounding,
+                                  unsigned key) {
+  using Floats = Some<float, K>;
+  const Some<G, K> g = *reinterpret_cast<const Some<G, K>*>(gradients + from);
+  Floats p = *reinterpret_cast<Floats*>(parameters + from);
+  Floats m = *reinterpret_cast<Floats*>(exp_avg + from);
+  Floats v = *reinterpret_cast<Floats*>(exp_avg_sq + from);
+  for (int k = 0; k < K; k++) adamw(factors, widen(g.at[k]), p.at[k], m.at[k], v.at[k]);
+  *reinterpret_cast<Floats*>(parameters + from) = p;
+  *reinterpret_cast<Floats*>(exp_avg + from) = m;
+  *reinterpret_cast<Floats*>(exp_avg_sq + from) = v;
+  if (weights == nullptr) return;
+  Some<bfloat16, K> rounded;
+  for (int k = 0; k < K; k++) {
+    if (rounding.is_stochastic) {
+      rounded.at[k] = rounded_by_chance(p.at[k], rounding.first + from + k, key);
+    } else {
+      narrow(p.at[k], &rounded.at[k]);
+    }
+  }
+  *reinterpret_cast<Some<bfloat16, K>*>(weights + from) = rounded;
+}
+
+// weights: [n], or null.
 template <class G>
-__device__ inline void adamw(float* parameters, const G* gradients, float* exp_avg, float* exp_avg_sq, long long n,
-                             const float* step, const float* grad_scale, const float* skip, AdamWConstants constants) {
-  // Powers in float64 are slow on some GPUs: one thread of a block computes them.
-  __shared__ float step_size, root_bias_2;
+__device__ inline void adamw(float* parameters, const G* gradients, float* exp_avg, float* exp_avg_sq, bfloat16* weights,
+                             long long n, const float* step, const float* grad_scale, const float* skip,
+                             AdamWConstants constants, AdamWRounding rounding) {
+  constexpr int kQuad = 4;
+  __shared__ AdamWFactors shared;
   if (*skip != 0.0f) return;
+  // Powers in float64 are slow on some GPUs: one thread of a block computes them.
   if (threadIdx.x == 0) {
-    step_size = static_cast<float>(constants.learning_rate / (1.0 - pow(constants.beta1, static_cast<double>(*step))));
-    root_bias_2 = static_cast<float>(sqrt(1.0 - pow(constants.beta2, static_cast<double>(*step))));
+    const double bias_1 = 1.0 - pow(constants.beta1, static_cast<double>(*step));
+    const double bias_2 = 1.0 - pow(constants.beta2, static_cast<double>(*step));
+    shared.grad_factor = 1.0f / *grad_scale;
+    shared.decay = static_cast<float>(1.0 - constants.learning_rate * constants.weight_decay);
+    shared.beta1 = static_cast<float>(constants.beta1);
+    shared.beta2 = static_cast<float>(constants.beta2);
+    shared.epsilon = static_cast<float>(constants.epsilon);
+    shared.step_size = static_cast<float>(constants.learning_rate / bias_1);
+    shared.root_bias_2 = static_cast<float>(sqrt(bias_2));
   }
   __syncthreads();
-  const float grad_factor = 1.0f / *grad_scale;
-  const float decay = static_cast<float>(1.0 - constants.learning_rate * constants.weight_decay);
-  const float beta1 = static_cast<float>(constants.beta1), beta2 = static_cast<float>(constants.beta2);
-  const float epsilon = static_cast<float>(constants.epsilon);
+  const AdamWFactors factors = shared;
+  const unsigned key = rounding_key(rounding.seed, *step);
+  const auto misalignment = [](const void* at, unsigned long long bytes) {
+    return reinterpret_cast<unsigned long long>(at) % bytes;
+  };
+  const bool is_aligned = misalignment(parameters, sizeof(float) * kQuad) == 0 &&
+                          misalignment(exp_avg, sizeof(float) * kQuad) == 0 &&
+                          misalignment(exp_avg_sq, sizeof(float) * kQuad) == 0 &&
+                          misalignment(gradients, sizeof(G) * kQuad) == 0 &&
+                          misalignment(weights, sizeof(bfloat16) * kQuad) == 0;
+  const long long quads = is_aligned ? n / kQuad : 0;
+  const long long thread = static_cast<long long>(blockIdx.x) * blockDim.x + threadIdx.x;
   const long long stride = static_cast<long long>(gridDim.x) * blockDim.x;
-  for (long long i = static_cast<long long>(blockIdx.x) * blockDim.x + threadIdx.x; i < n; i += stride) {
-    const float gradient = widen(gradients[i]) * grad_factor;
-    const float m = exp_avg[i] + (1.0f - beta1) * (gradient - exp_avg[i]);
-    const float v = beta2 * exp_avg_sq[i] + (1.0f - beta2) * gradient * gradient;
-    exp_avg[i] = m;
-    exp_avg_sq[i] = v;
-    parameters[i] = parameters[i] * decay - step_size * (m / (sqrtf(v) / root_bias_2 + epsilon));
+  for (long long i = thread; i < quads; i += stride) {
+    adamw_some<kQuad>(factors, parameters, gradients, exp_avg, exp_avg_sq, weights, i * kQuad, rounding, key);
+  }
+  for (long long i = quads * kQuad + thread; i < n; i += stride) {
+    adamw_some<1>(factors, parameters, gradients, exp_avg, exp_avg_sq, weights, i, rounding, key);
   }
 }
 
 extern "C" __global__ void adamw_float32(float* parameters, const float* gradients, float* exp_avg, float* exp_avg_sq,
-                                         long long n, const float* step, const float* grad_scale, const float* skip,
-                                         AdamWConstants constants) {
-  adamw(parameters, gradients, exp_avg, exp_avg_sq, n, step, grad_scale, skip, constants);
+                                         bfloat16* weights, long long n, const float* step, const float* grad_scale,
+                                         const float* skip, AdamWConstants constants, AdamWRounding rounding) {
+  adamw(parameters, gradients, exp_avg, exp_avg_sq, weights, n, step, grad_scale, skip, constants, rounding);
 }
 
 extern "C" __global__ void adamw_bfloat16(float* parameters, const bfloat16* gradients, float* exp_avg,
-                                          float* exp_avg_sq, long long n, const float* step, const float* grad_scale,
-                                          const float* skip, AdamWConstants constants) {
-  adamw(parameters, gradients, exp_avg, exp_avg_sq, n, step, grad_scale, skip, constants);
+                                          float* exp_avg_sq, bfloat16* weights, long long n, const float* step,
+                                          const float* grad_scale, const float* skip, AdamWConstants constants,
+                                          AdamWRounding rounding) {
+  adamw(parameters, gradients, exp_avg, exp_avg_sq, weights, n, step, grad_scale, skip, constants, rounding);
 }

@@ -5,6 +5,7 @@
 // defined there.
 
 constexpr int kThreadsMax = 1024;
+constexpr int kWarp = 32;
 
 // As many elements as one load of 16 bytes brings.
 template <class T>
@@ -17,6 +18,16 @@ struct bfloat16 {
   unsigned short bits;
 };
 
+// What lies at a multiple of a pack.
+template <class T>
+__device__ inline Pack<T>* pack(T* at) {
+  return reinterpret_cast<Pack<T>*>(at);
+}
+template <class T>
+__device__ inline const Pack<T>* pack(const T* at) {
+  return reinterpret_cast<const Pack<T>*>(at);
+}
+
 __device__ inline float widen(float x) { return x; }
 __device__ inline float widen(bfloat16 x) { return __uint_as_float(static_cast<unsigned>(x.bits) << 16); }
 
@@ -27,4 +38,23 @@ __device__ inline void narrow(float x, bfloat16* to) {
   const unsigned bits = __float_as_uint(x);
   const unsigned rounded = bits + 0x7fffu + ((bits >> 16) & 1u);
   to->bits = x == x ? static_cast<unsigned short>(rounded >> 16) : static_cast<unsigned short>(0x7fc0);
+}
+
+// values[k], each summed over all threads of the block, which are whole warps, in a fixed order. All of them call it together.
+template <int K>
+__device__ inline void add_over_block(float (&values)[K]) {
+  __shared__ float sums[kThreadsMax / kWarp][K];
+  for (int k = 0; k < K; k++) {
+    for (int lane = kWarp / 2; lane > 0; lane /= 2) values[k] += __shfl_xor_sync(0xffffffffu, values[k], lane);
+  }
+  if (threadIdx.x % kWarp == 0) {
+    for (int k = 0; k < K; k++) sums[threadIdx.x / kWarp][k] = values[k];
+  }
+  __syncthreads();
+  for (int k = 0; k < K; k++) values[k] = 0.0f;
+  for (unsigned warp = 0; warp < blockDim.x / kWarp; warp++) {
+    for (int k = 0; k < K; k++) values[k] += sums[warp][k];
+  }
+  // Until here `sums` is read, and the next call writes it.
+  __syncthreads();
 }

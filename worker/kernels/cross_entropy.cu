@@ -5,11 +5,13 @@ struct ScaledSum {
   float max, sum;
 };
 
+__device__ inline float minus_infinity() { return __uint_as_float(0xff800000u); }
+
 __device__ inline ScaledSum add(ScaledSum a, ScaledSum b) {
   if (a.sum == 0.0f) return b;
   if (b.sum == 0.0f) return a;
   const float max = a.max > b.max ? a.max : b.max;
-  return {max, a.sum * expf(a.max - max) + b.sum * expf(b.max - max)};
+  return {max, a.sum * __expf(a.max - max) + b.sum * __expf(b.max - max)};
 }
 
 // The sum over all threads of the block, a power of two of them.
@@ -39,11 +41,11 @@ __device__ inline void cross_entropy(T* logits, const long long* targets, double
     const Pack<T> pack = row[i];
     const long long valid = vocabulary - i * Pack<T>::kSize;
     if (valid <= 0) break;
-    const int count = valid < Pack<T>::kSize ? static_cast<int>(valid) : Pack<T>::kSize;
-    float max = widen(pack.at[0]);
-    for (int j = 1; j < count; j++) max = widen(pack.at[j]) > max ? widen(pack.at[j]) : max;
-    float sum = 0.0f;
-    for (int j = 0; j < count; j++) sum += expf(widen(pack.at[j]) - max);
+    float max = minus_infinity(), sum = 0.0f;
+    // What does not count is e^-infinity.
+    const auto logit = [&](int j) { return j < valid ? widen(pack.at[j]) : minus_infinity(); };
+    for (int j = 0; j < Pack<T>::kSize; j++) max = logit(j) > max ? logit(j) : max;
+    for (int j = 0; j < Pack<T>::kSize; j++) sum += __expf(logit(j) - max);
     own = add(own, {max, sum});
   }
   // Every thread has read the target's logit when this returns, and may overwrite it.
@@ -55,7 +57,7 @@ __device__ inline void cross_entropy(T* logits, const long long* targets, double
     Pack<T> pack = row[i];
     for (int j = 0; j < Pack<T>::kSize; j++) {
       const long long column = i * Pack<T>::kSize + j;
-      float gradient = column < vocabulary ? expf(widen(pack.at[j]) - all.max) * factor : 0.0f;
+      float gradient = column < vocabulary ? __expf(widen(pack.at[j]) - all.max) * factor : 0.0f;
       if (column == target) gradient -= static_cast<float>(scale);
       narrow(gradient, &pack.at[j]);
     }

@@ -46,6 +46,19 @@ void** arguments = nullptr;
 
 inline void __syncthreads() { swapcontext(&running->context, &scheduler); }
 
+// Here the lanes of all warps exchange together, so that a kernel's warps must all come by.
+inline float __shfl_xor_sync(unsigned, float value, int lane) {
+  static float values[1024];
+  values[threadIdx.x] = value;
+  __syncthreads();
+  const float other = values[threadIdx.x ^ lane];
+  __syncthreads();
+  return other;
+}
+
+inline float __expf(float x) { return expf(x); }
+inline float __fdividef(float a, float b) { return a / b; }
+
 void run_thread() {
   body(arguments);
   running->is_over = true;
@@ -74,9 +87,12 @@ void run_block(std::vector<Fiber>& fibers) {
 
 #include "common.cuh"
 
-#include "adamw.cu"
-#include "cross_entropy.cu"
 #include "rounding.cu"
+
+#include "adamw.cu"
+#include "columns.cu"
+#include "cross_entropy.cu"
+#include "layer_norm.cu"
 
 // Calls `kernel` with the arguments that `pointers` point to, as cuLaunchKernel takes them.
 template <class... A, size_t... I>
@@ -103,6 +119,10 @@ const Entry kEntries[] = {
     {"adamw_bfloat16", unpack<adamw_bfloat16>},
     {"cross_entropy_float32", unpack<cross_entropy_float32>},
     {"cross_entropy_bfloat16", unpack<cross_entropy_bfloat16>},
+    {"gelu_backward_bfloat16", unpack<gelu_backward_bfloat16>},
+    {"join_bfloat16", unpack<join_bfloat16>},
+    {"layer_norm_backward_bfloat16", unpack<layer_norm_backward_bfloat16>},
+    {"layer_norm_bfloat16", unpack<layer_norm_bfloat16>},
     {"round_stochastically", unpack<round_stochastically>},
 };
 

@@ -9,16 +9,26 @@ __device__ inline unsigned mix(unsigned h) {
   return h ^ (h >> 16);
 }
 
-// Element i is number first + i of the model; `seed` is folded to 32 bits; `update` is a whole number.
+// 32 bits in which the seed, folded to 32 bits, and the update, a whole number, have a part.
+__device__ inline unsigned rounding_key(long long seed, float update) {
+  return mix(mix(static_cast<unsigned>(static_cast<long long>(update) + seed)) + 1u);
+}
+
+// x, which is element `number` of the model.
+__device__ inline bfloat16 rounded_by_chance(float x, long long number, unsigned key) {
+  const unsigned bits = __float_as_uint(x);
+  const unsigned random = mix(static_cast<unsigned>(number) * 0x9e3779b1u + key) & 0xffffu;
+  // What is not finite has no neighbour to be rounded to.
+  const bool is_finite = (bits & 0x7f800000u) != 0x7f800000u;
+  return {static_cast<unsigned short>((bits + (is_finite ? random : 0u)) >> 16)};
+}
+
+// Element i is number first + i of the model.
 extern "C" __global__ void round_stochastically(const float* from, bfloat16* to, long long n, long long first,
                                                 long long seed, const float* update) {
-  const unsigned key = mix(mix(static_cast<unsigned>(static_cast<long long>(*update) + seed)) + 1u);
+  const unsigned key = rounding_key(seed, *update);
   const long long stride = static_cast<long long>(gridDim.x) * blockDim.x;
   for (long long i = static_cast<long long>(blockIdx.x) * blockDim.x + threadIdx.x; i < n; i += stride) {
-    const unsigned bits = __float_as_uint(from[i]);
-    const unsigned random = mix(static_cast<unsigned>(first + i) * 0x9e3779b1u + key) & 0xffffu;
-    // What is not finite has no neighbour to be rounded to.
-    const bool is_finite = (bits & 0x7f800000u) != 0x7f800000u;
-    to[i].bits = static_cast<unsigned short>((bits + (is_finite ? random : 0u)) >> 16);
+    to[i] = rounded_by_chance(from[i], first + i, key);
   }
 }

@@ -9,8 +9,6 @@
 #include <ATen/Context.h>
 #include <ATen/core/Tensor.h>
 #include <ATen/ops/_fused_adamw.h>
-#include <ATen/ops/_scaled_dot_product_flash_attention.h>
-#include <ATen/ops/_scaled_dot_product_flash_attention_backward.h>
 #include <ATen/ops/addmm.h>
 #include <ATen/ops/index_add.h>
 #include <ATen/ops/index_put.h>
@@ -81,30 +79,9 @@ char* convoy_set_deterministic() {
   return guarded([&] { at::globalContext().setDeterministicAlgorithms(true, /*warn_only=*/false); });
 }
 
-// Causal attention on CUDA. q, k, v: [B, H, T, D]. out: the result [B, H, T, D], each row's log-sum-exp [B, H, T], and the
-// two tensors of the state of the random numbers.
-char* convoy_flash_attention(Tensor* q, Tensor* k, Tensor* v, Tensor** out) {
-  return guarded([&] {
-    auto result = at::_scaled_dot_product_flash_attention(*q, *k, *v, /*dropout_p=*/0.0, /*is_causal=*/true);
-    out[0] = new Tensor(std::get<0>(result));
-    out[1] = new Tensor(std::get<1>(result));
-    out[2] = new Tensor(std::get<6>(result));
-    out[3] = new Tensor(std::get<7>(result));
-  });
-}
-
-// Its backward: the gradients of q, k and v.
-char* convoy_flash_attention_backward(Tensor* dout, Tensor* q, Tensor* k, Tensor* v, Tensor* attended,
-                                      Tensor* log_sum_exp, Tensor* seed, Tensor* offset, Tensor** out) {
-  return guarded([&] {
-    const int64_t t = q->size(2);
-    auto [dq, dk, dv] = at::_scaled_dot_product_flash_attention_backward(
-        *dout, *q, *k, *v, *attended, *log_sum_exp, Tensor(), Tensor(), t, t, /*dropout_p=*/0.0, /*is_causal=*/true,
-        *seed, *offset);
-    out[0] = new Tensor(std::move(dq));
-    out[1] = new Tensor(std::move(dk));
-    out[2] = new Tensor(std::move(dv));
-  });
+// Its like in pinned host memory, as a new at::Tensor.
+char* convoy_pin_memory(Tensor* tensor, Tensor** out) {
+  return guarded([&] { *out = new Tensor(tensor->pin_memory()); });
 }
 
 // One AdamW update of `count` tensors in place. Gradients are divided by *grad_scale; nothing changes where

@@ -1,7 +1,8 @@
-//! AdamW (Loshchilov and Hutter, 2019) over a flat range, with clipping folded in.
+//! AdamW (Loshchilov and Hutter, 2019) over a flat range, with clipping and the rounding of the new weights folded in.
 
 use tch::{TchError, Tensor};
 
+use super::rounding::{Rounding, folded};
 use super::{cuda, ffi, floats, suits_cpu_kernel};
 use crate::libtorch::{AdamW, AdamWTensors};
 
@@ -16,6 +17,10 @@ pub struct AdamWRange {
     pub exp_avg: Tensor,
     /// Second moments, updated in place.
     pub exp_avg_sq: Tensor,
+    /// Where the new weights go once more, as bfloat16.
+    pub rounded: Option<Tensor>,
+    /// Which element of the model's the first one is.
+    pub first: usize,
 }
 
 /// The scalars that decide an update: float32 scalars where the weights are, so that none has to come to the host.
@@ -30,15 +35,21 @@ pub struct AdamWScalars<'a> {
 }
 
 /// One update of `ranges` in place. The gradients may be left divided.
-pub fn adamw(constants: &AdamW, ranges: &[AdamWRange], scalars: &AdamWScalars<'_>) -> Result<(), TchError> {
+pub fn adamw(
+    constants: &AdamW,
+    rounding: Rounding,
+    ranges: &[AdamWRange],
+    scalars: &AdamWScalars<'_>,
+) -> Result<(), TchError> {
     if let Some(gpu) = ranges.first().and_then(|range| cuda::of(&range.parameters)) {
-        return ranges.iter().try_for_each(|range| cuda::adamw(gpu, constants.into(), range, scalars));
+        let update = |range| cuda::adamw(gpu, constants.into(), rounding.of_range(range), range, scalars);
+        return ranges.iter().try_for_each(update);
     }
     let suits = |range: &AdamWRange| {
         [&range.parameters, &range.gradients, &range.exp_avg, &range.exp_avg_sq].iter().all(|t| suits_cpu_kernel(t))
     };
     if !ranges.iter().all(suits) {
-        return twin(constants, ranges, scalars);
+        return twin(constants, rounding, ranges, scalars);
     }
     if scalars.skip.double_value(&[]) != 0.0 {
         return Ok(());
@@ -65,7 +76,29 @@ pub fn adamw(constants: &AdamW, ranges: &[AdamWRange], scalars: &AdamWScalars<'_
             );
         }
     }
-    Ok(())
+    round(rounding, ranges, scalars)
+}
+
+/// Rounds the updated weights of `ranges`.
+fn round(rounding: Rounding, ranges: &[AdamWRange], scalars: &AdamWScalars<'_>) -> Result<(), TchError> {
+    // A skipped update leaves the weights as they are.
+    let made = scalars.step - scalars.skip;
+    ranges.iter().try_for_each(|range| match &range.rounded {
+        Some(rounded) => rounding.round(&range.parameters, rounded, range.first, &made),
+        None => Ok(()),
+    })
+}
+
+impl Rounding {
+    /// The same for the kernel.
+    fn of_range(self, range: &AdamWRange) -> cuda::AdamWRounding {
+        match self {
+            Rounding::Nearest => cuda::AdamWRounding::default(),
+            Rounding::Stochastic(seed) => {
+                cuda::AdamWRounding { first: range.first as i64, seed: folded(seed), is_stochastic: 1 }
+            }
+        }
+    }
 }
 
 impl From<&AdamW> for cuda::AdamWConstants {
@@ -76,7 +109,12 @@ impl From<&AdamW> for cuda::AdamWConstants {
 }
 
 /// The same by libtorch's fused operation.
-pub fn twin(constants: &AdamW, ranges: &[AdamWRange], scalars: &AdamWScalars<'_>) -> Result<(), TchError> {
+pub fn twin(
+    constants: &AdamW,
+    rounding: Rounding,
+    ranges: &[AdamWRange],
+    scalars: &AdamWScalars<'_>,
+) -> Result<(), TchError> {
     let mut tensors = AdamWTensors::default();
     for range in ranges {
         tensors.parameters.push(range.parameters.shallow_clone());
@@ -85,7 +123,8 @@ pub fn twin(constants: &AdamW, ranges: &[AdamWRange], scalars: &AdamWScalars<'_>
         tensors.exp_avgs.push(range.exp_avg.shallow_clone());
         tensors.exp_avg_sqs.push(range.exp_avg_sq.shallow_clone());
     }
-    constants.update(&tensors, scalars.step, scalars.grad_scale, scalars.skip)
+    constants.update(&tensors, scalars.step, scalars.grad_scale, scalars.skip)?;
+    round(rounding, ranges, scalars)
 }
 
 #[cfg(test)]
@@ -95,14 +134,18 @@ mod tests {
     use tch::{Device, Kind};
 
     fn ranges(device: Device, kind: Kind) -> Vec<AdamWRange> {
+        tch::manual_seed(11);
         let draw = |n| Tensor::randn([n], (Kind::Float, device));
-        let range = |n| AdamWRange {
-            parameters: draw(n),
+        // One range begins where nothing is aligned.
+        let range = |(n, gap): (i64, i64)| AdamWRange {
+            parameters: draw(n + gap).narrow(0, gap, n),
             gradients: (draw(n) * 1e-3).to_kind(kind),
             exp_avg: draw(n) * 1e-3,
             exp_avg_sq: draw(n).square() * 1e-6,
+            rounded: (n != 1000).then(|| Tensor::zeros([n], (Kind::BFloat16, device))),
+            first: 7 * n as usize,
         };
-        [1, 7, 1000, 100_003].map(range).into()
+        [(1, 0), (7, 0), (1000, 0), (5000, 1), (100_003, 0)].map(range).into()
     }
 
     fn copies(ranges: &[AdamWRange]) -> Vec<AdamWRange> {
@@ -111,11 +154,14 @@ mod tests {
             gradients: range.gradients.copy(),
             exp_avg: range.exp_avg.copy(),
             exp_avg_sq: range.exp_avg_sq.copy(),
+            rounded: range.rounded.as_ref().map(Tensor::copy),
+            first: range.first,
         };
         ranges.iter().map(copy).collect()
     }
 
     const CONSTANTS: AdamW = AdamW { learning_rate: 1e-3, beta1: 0.9, beta2: 0.95, weight_decay: 0.1, epsilon: 1e-8 };
+    const ROUNDING: Rounding = Rounding::Stochastic(1 << 40 | 5);
     /// Number of the update, what gradients are divided by, and whether it is skipped.
     const CASES: [(f64, f64, f64); 4] = [(1.0, 1.0, 0.0), (7.0, 3.5, 0.0), (1000.0, 1.0, 0.0), (3.0, 2.0, 1.0)];
 
@@ -130,7 +176,7 @@ mod tests {
             let before = ranges(device, kind);
             let (ours, theirs) = (copies(&before), copies(&before));
             update(&ours, &scalars).unwrap();
-            twin(&CONSTANTS, &theirs, &scalars).unwrap();
+            twin(&CONSTANTS, ROUNDING, &theirs, &scalars).unwrap();
             for ((a, b), old) in ours.iter().zip(&theirs).zip(&before) {
                 for (a, b) in [(&a.parameters, &b.parameters), (&a.exp_avg, &b.exp_avg), (&a.exp_avg_sq, &b.exp_avg_sq)]
                 {
@@ -139,20 +185,29 @@ mod tests {
                     assert!(error < 1e-6, "step {step}: off by {error:e}");
                 }
                 assert_eq!(a.parameters == old.parameters, skip == 1.0);
+                let Some(rounded) = &a.rounded else { continue };
+                let expected = old.rounded.as_ref().unwrap().copy();
+                if skip == 0.0 {
+                    let update = Tensor::from(step as f32).to_device(device);
+                    ROUNDING.round(&a.parameters, &expected, a.first, &update).unwrap();
+                }
+                assert_eq!(*rounded, expected, "step {step}: rounded otherwise");
             }
         }
     }
 
     #[test]
     fn the_kernel_is_its_twin() {
-        assert_is_twin((Device::Cpu, Kind::Float), |ranges, scalars| adamw(&CONSTANTS, ranges, scalars));
+        assert_is_twin((Device::Cpu, Kind::Float), |ranges, scalars| adamw(&CONSTANTS, ROUNDING, ranges, scalars));
     }
 
     #[test]
     fn the_kernel_for_gpus_is_its_twin() {
         for (gpu, device) in places() {
             let update = |ranges: &[AdamWRange], scalars: &AdamWScalars<'_>| {
-                ranges.iter().try_for_each(|range| cuda::adamw(gpu, (&CONSTANTS).into(), range, scalars))
+                ranges.iter().try_for_each(|range| {
+                    cuda::adamw(gpu, (&CONSTANTS).into(), ROUNDING.of_range(range), range, scalars)
+                })
             };
             assert_is_twin((device, Kind::Float), update);
             assert_is_twin((device, Kind::BFloat16), update);

@@ -1,5 +1,7 @@
 //! Convoy's own kernels. Each has a twin made of libtorch's operations, which is its test, and runs where there is no kernel.
 //!
+//! - [`layer_norm`]: LayerNorm of a residual stream that a branch is added to, and its backward.
+//! - [`columns`]: backward of GELU, and of attention's split, with the sums of their columns.
 //! - [`cross_entropy`]: the loss and its gradient, in place over the logits.
 //! - [`adamw`]: one update of a flat range.
 //! - [`norm`]: the norm of flat gradients.
@@ -8,12 +10,45 @@
 //! The CPU's are in `libtorch/cpu_kernels.cpp`; those for GPUs in `kernels/`, see [`cuda`].
 
 pub mod adamw;
+pub mod columns;
 pub mod cross_entropy;
 pub mod cuda;
+pub mod layer_norm;
 pub mod norm;
 pub mod rounding;
 
 use tch::{Device, Kind, Tensor};
+
+/// The gradient of rows [N, C].
+pub struct RowGradient {
+    /// [N, C]
+    pub rows: Tensor,
+    /// Their sum [C], float32, where what made them made it too.
+    pub sum: Option<Tensor>,
+}
+
+impl From<Tensor> for RowGradient {
+    fn from(rows: Tensor) -> Self {
+        RowGradient { rows, sum: None }
+    }
+}
+
+impl Clone for RowGradient {
+    /// Another view of the same.
+    fn clone(&self) -> Self {
+        RowGradient { rows: self.rows.shallow_clone(), sum: self.sum.as_ref().map(Tensor::shallow_clone) }
+    }
+}
+
+/// Whether `x` is of the kind that a CPU only stores.
+pub fn is_only_stored(x: &Tensor) -> bool {
+    x.kind() == Kind::BFloat16 && x.device() == Device::Cpu
+}
+
+/// `x` as it can be computed with; on a CPU, float32 for bfloat16.
+pub fn operand(x: &Tensor) -> Tensor {
+    if is_only_stored(x) { x.to_kind(Kind::Float) } else { x.shallow_clone() }
+}
 
 /// Whether the CPU's kernels can work on `tensor`: float32, in host memory, without gaps.
 fn suits_cpu_kernel(tensor: &Tensor) -> bool {

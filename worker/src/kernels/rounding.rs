@@ -11,6 +11,27 @@ const MIX: [i64; 2] = [0x85eb_ca6b, 0xc2b2_ae35];
 const SPREAD: i64 = 0x9e37_79b1;
 const MASK: i64 = 0xffff_ffff;
 
+/// How float32 master weights become weights of less precision.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rounding {
+    /// To the nearest.
+    Nearest,
+    /// Up or down at random, by this seed.
+    Stochastic(u64),
+}
+
+impl Rounding {
+    /// Rounds `from` [n], float32, into `to` [n], both on one device. Their first element is number `first` of the flat layout,
+    /// and `updates`, a float32 scalar, how many updates made them: what comes out depends on nothing else, so that a resumed run
+    /// has the same weights.
+    pub fn round(self, from: &Tensor, to: &Tensor, first: usize, updates: &Tensor) -> Result<(), TchError> {
+        match self {
+            Rounding::Nearest => to.shallow_clone().f_copy_(from),
+            Rounding::Stochastic(seed) => round_stochastically(from, to, first as u64, seed, updates),
+        }
+    }
+}
+
 /// Rounds `from` [n], float32, into `to` [n], bfloat16. Element i of them is number `first` + i of the model; `update` is a
 /// float32 scalar where the weights are.
 pub fn round_stochastically(
@@ -63,7 +84,7 @@ fn key(seed: u64, update: &Tensor) -> Tensor {
 }
 
 /// 32 bits in which all of the seed has a part.
-fn folded(seed: u64) -> i64 {
+pub(super) fn folded(seed: u64) -> i64 {
     ((seed ^ (seed >> 32)) & 0xffff_ffff) as i64
 }
 

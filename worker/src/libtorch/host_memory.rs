@@ -22,7 +22,7 @@ impl HostMemory {
     pub fn new(elements: usize, device: Device) -> Result<Self, TchError> {
         // Memory of no size has no address.
         let floats = Tensor::f_empty([elements.max(1) as i64], (Kind::Float, Device::Cpu))?;
-        Ok(HostMemory { floats: if device.is_cuda() { floats.f_pin_memory(device)? } else { floats } })
+        Ok(HostMemory { floats: if device.is_cuda() { super::pin_memory(&floats)? } else { floats } })
     }
 
     /// The memory as a tensor, to be written before it is shared.

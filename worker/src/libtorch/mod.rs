@@ -1,10 +1,12 @@
 //! The shim over what tch lacks of libtorch, and process-wide settings of libtorch.
 //!
 //! - this file: operators that tch lacks.
+//! - [`attention`]: causal attention on a GPU.
 //! - [`streams`]: streams and events of a GPU.
 //! - [`cuda`]: loading the CUDA libraries.
 //! - [`host_memory`]: host memory that tensors are copied to and files are written from.
 
+pub mod attention;
 pub mod cuda;
 pub mod host_memory;
 pub mod streams;
@@ -38,23 +40,7 @@ mod ffi {
         pub fn convoy_add_rows(out: *const C_tensor, indices: *const C_tensor, rows: *const C_tensor) -> *mut c_char;
         pub fn convoy_copy_without_waiting(from: *const C_tensor, to: *const C_tensor) -> *mut c_char;
         pub fn convoy_set_deterministic() -> *mut c_char;
-        pub fn convoy_flash_attention(
-            q: *const C_tensor,
-            k: *const C_tensor,
-            v: *const C_tensor,
-            out: *mut *mut C_tensor,
-        ) -> *mut c_char;
-        pub fn convoy_flash_attention_backward(
-            dout: *const C_tensor,
-            q: *const C_tensor,
-            k: *const C_tensor,
-            v: *const C_tensor,
-            attended: *const C_tensor,
-            log_sum_exp: *const C_tensor,
-            seed: *const C_tensor,
-            offset: *const C_tensor,
-            out: *mut *mut C_tensor,
-        ) -> *mut c_char;
+        pub fn convoy_pin_memory(tensor: *const C_tensor, out: *mut *mut C_tensor) -> *mut c_char;
         pub fn convoy_adamw(
             parameters: *const *const C_tensor,
             gradients: *const *const C_tensor,
@@ -141,42 +127,13 @@ pub fn set_deterministic() -> Result<(), TchError> {
     check(unsafe { ffi::convoy_set_deterministic() })
 }
 
-/// Causal attention on CUDA of `q`, `k` and `v` [B, H, T, D]: the result [B, H, T, D], the log-sum-exp of each row
-/// [B, H, T], and the state of the random numbers that its backward takes.
-pub fn flash_attention(q: &Tensor, k: &Tensor, v: &Tensor) -> Result<(Tensor, Tensor, [Tensor; 2]), TchError> {
-    let mut out = [std::ptr::null_mut(); 4];
-    // SAFETY: every pointer is a live at::Tensor; the shim writes all four outputs or returns a message.
-    check(unsafe { ffi::convoy_flash_attention(q.as_ptr(), k.as_ptr(), v.as_ptr(), out.as_mut_ptr()) })?;
-    // SAFETY: the shim allocated each with `new at::Tensor`, which is what Tensor's drop deletes.
-    let [attended, log_sum_exp, seed, offset] = out.map(|tensor| unsafe { Tensor::from_ptr(tensor) });
-    Ok((attended, log_sum_exp, [seed, offset]))
-}
-
-/// The gradients of [`flash_attention`]'s `q`, `k` and `v`, given that of the result.
-pub fn flash_attention_backward(
-    dout: &Tensor,
-    [q, k, v]: [&Tensor; 3],
-    attended: &Tensor,
-    log_sum_exp: &Tensor,
-    [seed, offset]: &[Tensor; 2],
-) -> Result<[Tensor; 3], TchError> {
-    let mut out = [std::ptr::null_mut(); 3];
-    // SAFETY: every pointer is a live at::Tensor; the shim writes all three outputs or returns a message.
-    check(unsafe {
-        ffi::convoy_flash_attention_backward(
-            dout.as_ptr(),
-            q.as_ptr(),
-            k.as_ptr(),
-            v.as_ptr(),
-            attended.as_ptr(),
-            log_sum_exp.as_ptr(),
-            seed.as_ptr(),
-            offset.as_ptr(),
-            out.as_mut_ptr(),
-        )
-    })?;
-    // SAFETY: the shim allocated each with `new at::Tensor`, which is what Tensor's drop deletes.
-    Ok(out.map(|tensor| unsafe { Tensor::from_ptr(tensor) }))
+/// A copy of `tensor` in pinned host memory, from which copies to a GPU wait for nobody.
+pub fn pin_memory(tensor: &Tensor) -> Result<Tensor, TchError> {
+    let mut out = std::ptr::null_mut();
+    // SAFETY: a live at::Tensor; the shim writes the output or returns a message.
+    check(unsafe { ffi::convoy_pin_memory(tensor.as_ptr(), &mut out) })?;
+    // SAFETY: the shim allocated it with `new at::Tensor`, which is what Tensor's drop deletes.
+    Ok(unsafe { Tensor::from_ptr(out) })
 }
 
 /// The constants of one AdamW update (Loshchilov and Hutter, 2019).

@@ -4,6 +4,8 @@ use tch::{TchError, Tensor};
 
 use super::linear::{Backward, Linear};
 use super::ops::{self, AttentionState};
+use crate::kernels::RowGradient;
+use crate::kernels::columns::join;
 
 /// Attention's parameters, or their gradients.
 pub(super) struct Attention {
@@ -37,7 +39,7 @@ impl Attention {
         let qkv = self.qkv.forward(x); // [N, 3C]
         let [q, k, v] = split_heads(&qkv, b, t, heads); // [B, H, T, D] each
         let state = ops::attention(&q, &k, &v)?;
-        let y = self.projection.forward(&merge_heads(&state.out, b * t)); // [N, C]
+        let y = self.projection.forward(&merge_heads(state.out(), b * t)); // [N, C]
         Ok((y, AttentionCache { qkv, state }))
     }
 
@@ -46,20 +48,22 @@ impl Attention {
         &self,
         cache: AttentionCache,
         x: Tensor,
-        dy: Tensor,
+        dy: RowGradient,
         gradient: &Attention,
         heads: i64,
         backward: &mut Backward,
     ) -> Result<Tensor, TchError> {
         let AttentionCache { qkv, state } = cache;
-        let (b, t, n) = (state.out.size()[0], state.out.size()[2], dy.size()[0]);
-        let merged = merge_heads(&state.out, n); // [N, C]
+        let (b, t, n) = (state.out().size()[0], state.out().size()[2], dy.rows.size()[0]);
+        let merged = merge_heads(state.out(), n); // [N, C]
         let dmerged = self.projection.backward(merged, dy, &gradient.projection, backward)?; // [N, C]
         let dout = dmerged.view([b, t, heads, -1]).transpose(1, 2); // [B, H, T, D]
         let [q, k, v] = split_heads(&qkv, b, t, heads);
         let d = ops::attention_backward(&dout, [&q, &k, &v], &state)?; // [B, H, T, D] each
         drop((state, dmerged, dout));
-        let dqkv = Tensor::cat(&d.map(|d| merge_heads(&d, n)), 1); // [N, 3C]
+        let [dq, dk, dv] = d.map(|d| merge_heads(&d, n)); // [N, C] each
+        let dqkv = join([&dq, &dk, &dv])?; // [N, 3C]
+        drop((dq, dk, dv));
         self.qkv.backward(x, dqkv, &gradient.qkv, backward)
     }
 }

@@ -5,9 +5,10 @@ use common::config::Recompute;
 use tch::{TchError, Tensor};
 
 use super::attention::{Attention, AttentionCache};
-use super::layer_norm::{LayerNorm, LayerNormCache};
+use super::layer_norm::{LayerNorm, LayerNormCache, Stream};
 use super::linear::Backward;
 use super::mlp::{Mlp, MlpCache};
+use crate::kernels::RowGradient;
 
 /// A block's parameters, or their gradients.
 pub(super) struct Block {
@@ -45,56 +46,55 @@ pub(super) struct Parts {
 }
 
 impl Block {
-    /// The residual stream `x` [N, C] through the block; keeps what `recompute` says.
-    pub fn forward(&self, x: Tensor, shape: Shape, recompute: Recompute) -> Result<(Tensor, BlockCache), TchError> {
-        let input = x.shallow_clone();
-        let (attended, activated, parts) = self.forward_to_gelu(x, shape, recompute == Recompute::None)?;
-        let mut out = self.mlp.projection.forward(&activated); // [N, C]
-        let _ = out.g_add_(&attended);
+    /// The residual stream through the block; keeps what `recompute` says.
+    pub fn forward(
+        &self,
+        stream: Stream,
+        shape: Shape,
+        recompute: Recompute,
+    ) -> Result<(Stream, BlockCache), TchError> {
+        let (activated, parts) = self.forward_to_gelu(stream, shape, recompute == Recompute::None)?;
+        let branch = self.mlp.projection.forward(&activated); // [N, C]
+        let out = Stream { x: parts.norm_2.x.shallow_clone(), branch: Some(branch) };
         let cache = match recompute {
-            Recompute::Block => BlockCache::Input(input),
+            Recompute::Block => BlockCache::Input(parts.norm_1.x),
             Recompute::None | Recompute::GeluLayernorm => BlockCache::Parts(Box::new(parts)),
         };
         Ok((out, cache))
     }
 
-    /// All of forward but the last product, which backward does not need: the stream after attention [N, C], and what
-    /// follows GELU [N, 4C].
-    fn forward_to_gelu(&self, x: Tensor, shape: Shape, keep: bool) -> Result<(Tensor, Tensor, Parts), TchError> {
-        let (normalised, norm_1) = self.norm_1.forward(x.shallow_clone(), keep)?;
-        let (mut attended, attention) =
-            self.attention.forward(&normalised, (shape.batch, shape.sequence), shape.heads)?;
-        let _ = attended.g_add_(&x); // [N, C]
-        let (normalised, norm_2) = self.norm_2.forward(attended.shallow_clone(), keep)?;
+    /// All of forward but the last product, which backward does not need: what follows GELU [N, 4C].
+    fn forward_to_gelu(&self, stream: Stream, shape: Shape, keep: bool) -> Result<(Tensor, Parts), TchError> {
+        let (normalised, norm_1) = self.norm_1.forward(stream, keep)?;
+        let (branch, attention) = self.attention.forward(&normalised, (shape.batch, shape.sequence), shape.heads)?;
+        drop(normalised);
+        let attended = Stream { x: norm_1.x.shallow_clone(), branch: Some(branch) };
+        let (normalised, norm_2) = self.norm_2.forward(attended, keep)?;
         let (activated, mlp) = self.mlp.hidden(&normalised, keep);
-        Ok((attended, activated, Parts { norm_1, attention, norm_2, mlp }))
+        Ok((activated, Parts { norm_1, attention, norm_2, mlp }))
     }
 
     /// The gradient of the input [N, C], given that of the output, `dx` [N, C]. Frees the cache as it goes.
     pub fn backward(
         &self,
         cache: BlockCache,
-        dx: Tensor,
+        dx: RowGradient,
         gradient: &Block,
         shape: Shape,
         backward: &mut Backward,
-    ) -> Result<Tensor, TchError> {
+    ) -> Result<RowGradient, TchError> {
         let parts = match cache {
             BlockCache::Parts(parts) => *parts,
-            BlockCache::Input(x) => self.forward_to_gelu(x, shape, true)?.2,
+            BlockCache::Input(x) => self.forward_to_gelu(Stream { x, branch: None }, shape, true)?.1,
         };
         let Parts { norm_1, attention, norm_2, mlp } = parts;
         let normalised = self.norm_2.output(&norm_2)?;
-        let dnormalised = self.mlp.backward(mlp, normalised, dx.shallow_clone(), &gradient.mlp, backward)?;
-        let mut dattended = self.norm_2.backward(&norm_2, &dnormalised, &gradient.norm_2, backward)?;
-        drop((norm_2, dnormalised));
-        let _ = dattended.g_add_(&dx);
-        drop(dx);
+        let dnormalised = self.mlp.backward(mlp, normalised, dx.clone(), &gradient.mlp, backward)?;
+        let dattended = self.norm_2.backward(&norm_2, &dnormalised, Some(&dx.rows), &gradient.norm_2, backward)?;
+        drop((norm_2, dnormalised, dx));
         let normalised = self.norm_1.output(&norm_1)?;
-        let (dy, gradient_of) = (dattended.shallow_clone(), &gradient.attention);
+        let (dy, gradient_of) = (dattended.clone(), &gradient.attention);
         let dnormalised = self.attention.backward(attention, normalised, dy, gradient_of, shape.heads, backward)?;
-        let mut dinput = self.norm_1.backward(&norm_1, &dnormalised, &gradient.norm_1, backward)?;
-        let _ = dinput.g_add_(&dattended);
-        Ok(dinput)
+        self.norm_1.backward(&norm_1, &dnormalised, Some(&dattended.rows), &gradient.norm_1, backward)
     }
 }

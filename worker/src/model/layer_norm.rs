@@ -1,9 +1,19 @@
-//! LayerNorm (Ba et al., 2016). Shapes: see the legend in the parent module.
+//! LayerNorm (Ba et al., 2016) of the residual stream. Shapes: see the legend in the parent module.
 
 use tch::{TchError, Tensor};
 
 use super::linear::Backward;
 use super::ops;
+use crate::kernels::RowGradient;
+use crate::kernels::layer_norm::{Normalised, layer_norm, layer_norm_backward};
+
+/// The residual stream, as one part of the model hands it to the next: the norm that comes first there adds the branch.
+pub(super) struct Stream {
+    /// [N, C]
+    pub x: Tensor,
+    /// What the last part adds to it, [N, C].
+    pub branch: Option<Tensor>,
+}
 
 /// A LayerNorm's parameters, or their gradients.
 pub(super) struct LayerNorm {
@@ -15,8 +25,8 @@ pub(super) struct LayerNorm {
 
 /// What backward needs.
 pub(super) struct LayerNormCache {
-    /// The input, [N, C].
-    x: Tensor,
+    /// The stream with its branch, [N, C].
+    pub x: Tensor,
     /// [N, 1]
     mean: Tensor,
     /// [N, 1]
@@ -26,9 +36,9 @@ pub(super) struct LayerNormCache {
 }
 
 impl LayerNorm {
-    /// `x` [N, C], which is kept, to its normalised form [N, C], which is kept if `keep_output`.
-    pub fn forward(&self, x: Tensor, keep_output: bool) -> Result<(Tensor, LayerNormCache), TchError> {
-        let (y, mean, rstd) = ops::layer_norm(&x, &self.weight, &self.bias)?;
+    /// The stream, whose sum is kept, to its normalised form [N, C], which is kept if `keep_output`.
+    pub fn forward(&self, stream: Stream, keep_output: bool) -> Result<(Tensor, LayerNormCache), TchError> {
+        let Normalised { x, y, mean, rstd } = layer_norm(stream.x, stream.branch, &self.weight, &self.bias)?;
         let kept = keep_output.then(|| y.shallow_clone());
         Ok((y, LayerNormCache { x, mean, rstd, y: kept }))
     }
@@ -37,22 +47,24 @@ impl LayerNorm {
     pub fn output(&self, cache: &LayerNormCache) -> Result<Tensor, TchError> {
         match &cache.y {
             Some(y) => Ok(y.shallow_clone()),
-            None => Ok(ops::layer_norm(&cache.x, &self.weight, &self.bias)?.0),
+            None => Ok(layer_norm(cache.x.shallow_clone(), None, &self.weight, &self.bias)?.y),
         }
     }
 
-    /// The gradient of the input [N, C], given that of the output, `dy` [N, C].
+    /// The gradient of the stream [N, C], given that of the output, `dy` [N, C], and that of the stream where it goes on,
+    /// `dstream` [N, C].
     pub fn backward(
         &self,
         cache: &LayerNormCache,
         dy: &Tensor,
+        dstream: Option<&Tensor>,
         gradient: &LayerNorm,
         backward: &Backward,
-    ) -> Result<Tensor, TchError> {
+    ) -> Result<RowGradient, TchError> {
         let LayerNormCache { x, mean, rstd, .. } = cache;
-        let (dx, dweight, dbias) = ops::layer_norm_backward(dy, x, (mean, rstd), (&self.weight, &self.bias))?;
-        ops::add(&gradient.weight, &dweight, backward.accumulate);
-        ops::add(&gradient.bias, &dbias, backward.accumulate);
-        Ok(dx)
+        let made = layer_norm_backward(dy, x, (mean, rstd), (&self.weight, &self.bias), dstream)?;
+        ops::add(&gradient.weight, &made.weight, backward.accumulate);
+        ops::add(&gradient.bias, &made.bias, backward.accumulate);
+        Ok(made.x)
     }
 }

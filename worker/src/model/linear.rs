@@ -3,6 +3,7 @@
 use tch::{TchError, Tensor};
 
 use super::ops::{self, WeightGradient};
+use crate::kernels::RowGradient;
 
 /// A linear layer's parameters, or their gradients.
 pub(super) struct Linear {
@@ -37,11 +38,11 @@ impl Linear {
     pub fn backward(
         &self,
         x: Tensor,
-        dy: Tensor,
+        dy: RowGradient,
         gradient: &Linear,
         backward: &mut Backward,
     ) -> Result<Tensor, TchError> {
-        let dx = ops::linear_input_gradient(&dy, &self.weight);
+        let dx = ops::linear_input_gradient(&dy.rows, &self.weight);
         let (dweight, dbias) = (gradient.weight.shallow_clone(), gradient.bias.shallow_clone());
         let product = WeightGradient { x, dy, dweight, dbias, accumulate: backward.accumulate };
         match &mut backward.later {

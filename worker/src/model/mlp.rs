@@ -4,6 +4,8 @@ use tch::{TchError, Tensor};
 
 use super::linear::{Backward, Linear};
 use super::ops;
+use crate::kernels::RowGradient;
+use crate::kernels::columns::gelu_backward;
 
 /// The MLP's parameters, or their gradients.
 pub(super) struct Mlp {
@@ -36,14 +38,14 @@ impl Mlp {
         &self,
         cache: MlpCache,
         x: Tensor,
-        dy: Tensor,
+        dy: RowGradient,
         gradient: &Mlp,
         backward: &mut Backward,
     ) -> Result<Tensor, TchError> {
         let MlpCache { expanded, activated } = cache;
         let activated = activated.unwrap_or_else(|| ops::gelu(&expanded));
         let dactivated = self.projection.backward(activated, dy, &gradient.projection, backward)?; // [N, 4C]
-        let dexpanded = ops::gelu_backward(&expanded, &dactivated); // [N, 4C]
+        let dexpanded = gelu_backward(&expanded, &dactivated)?; // [N, 4C]
         drop((expanded, dactivated));
         self.expand.backward(x, dexpanded, &gradient.expand, backward)
     }

@@ -28,7 +28,7 @@ use common::config::{ModelConfig, Recompute};
 use tch::{Device, Kind, TchError, Tensor};
 
 use block::{BlockCache, Shape};
-use layer_norm::LayerNormCache;
+use layer_norm::{LayerNormCache, Stream};
 use linear::Backward;
 use parameters::{Layout, Weights};
 
@@ -139,11 +139,11 @@ impl Gpt2 {
     fn normalised(&self, inputs: &Tensor) -> Result<Tensor, TchError> {
         let shape = self.shape(inputs)?;
         let w = &self.weights;
-        let mut x = embedding::forward(inputs, &w.token_embedding, &w.position_embedding); // [N, C]
+        let mut stream = self.embedded(inputs);
         for block in &w.blocks {
-            x = block.forward(x, shape, Recompute::Block)?.0;
+            stream = block.forward(stream, shape, Recompute::Block)?.0;
         }
-        Ok(w.final_norm.forward(x, false)?.0)
+        Ok(w.final_norm.forward(stream, false)?.0)
     }
 
     /// Puts the gradients of the batch's loss into `gradients`, flat [P], as `options` say, and returns its summed loss (not
@@ -163,16 +163,16 @@ impl Gpt2 {
     fn forward(&self, inputs: &Tensor, recompute: Recompute, hooks: &mut dyn Hooks) -> Result<Forward, TchError> {
         let (w, shape) = (&self.weights, self.shape(inputs)?);
         hooks.before_use(self.layout.embeddings());
-        let mut x = embedding::forward(inputs, &w.token_embedding, &w.position_embedding); // [N, C]
+        let mut stream = self.embedded(inputs);
         let mut blocks = Vec::with_capacity(w.blocks.len());
         for (layer, block) in w.blocks.iter().enumerate() {
             hooks.before_use(self.layout.block(layer));
-            let (out, cache) = block.forward(x, shape, recompute)?;
-            x = out;
+            let (out, cache) = block.forward(stream, shape, recompute)?;
+            stream = out;
             blocks.push(cache);
         }
         hooks.before_use(self.layout.final_norm());
-        let (normalised, final_norm) = w.final_norm.forward(x, false)?;
+        let (normalised, final_norm) = w.final_norm.forward(stream, false)?;
         Ok(Forward { blocks, final_norm, normalised })
     }
 
@@ -200,7 +200,7 @@ impl Gpt2 {
             accumulate,
         )?;
         drop(normalised);
-        let mut dx = w.final_norm.backward(&final_norm, &dnormalised, &g.final_norm, &backward)?; // [N, C]
+        let mut dx = w.final_norm.backward(&final_norm, &dnormalised, None, &g.final_norm, &backward)?; // [N, C]
         drop((final_norm, dnormalised));
         hooks.complete_from(self.layout.final_norm().start);
         while let Some(cache) = blocks.pop() {
@@ -213,11 +213,17 @@ impl Gpt2 {
                 hooks.complete_from(self.layout.block(layer).start);
             }
         }
-        embedding::backward(&batch.inputs, &dx, &g.token_embedding, &g.position_embedding, accumulate)?;
+        embedding::backward(&batch.inputs, &dx.rows, &g.token_embedding, &g.position_embedding, accumulate)?;
         hooks.complete_from(self.layout.embeddings().start);
         backward.catch_up()?;
         hooks.complete_from(0);
         Ok(loss)
+    }
+
+    /// The start of the residual stream of `inputs` [B, T].
+    fn embedded(&self, inputs: &Tensor) -> Stream {
+        let (tokens, positions) = (&self.weights.token_embedding, &self.weights.position_embedding);
+        Stream { x: embedding::forward(inputs, tokens, positions), branch: None }
     }
 
     fn shape(&self, inputs: &Tensor) -> Result<Shape, TchError> {

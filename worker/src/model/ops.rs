@@ -4,24 +4,11 @@
 //! one. On a CPU bfloat16 means that operands and results are rounded, and that everything in between is float32: matrix
 //! products of bfloat16 are many times slower there, and it is for tests.
 
-use tch::{Device, Kind, TchError, Tensor};
+use tch::{Kind, TchError, Tensor};
 
-use crate::libtorch;
-
-/// LayerNorm's epsilon in GPT-2.
-const EPSILON: f64 = 1e-5;
-/// GPT-2's GELU is the tanh approximation (Hendrycks and Gimpel, 2016).
-const GELU: &str = "tanh";
-
-/// Whether `x` is of the kind that a CPU only stores.
-fn is_only_stored(x: &Tensor) -> bool {
-    x.kind() == Kind::BFloat16 && x.device() == Device::Cpu
-}
-
-/// `x` as it can be computed with; on a CPU, float32 for bfloat16.
-fn operand(x: &Tensor) -> Tensor {
-    if is_only_stored(x) { x.to_kind(Kind::Float) } else { x.shallow_clone() }
-}
+use crate::kernels::columns::GELU;
+use crate::kernels::{RowGradient, is_only_stored, operand};
+use crate::libtorch::{self, attention::Attended};
 
 /// `x` [N, in] times `weight` [in, out] plus `bias` [out].
 pub(super) fn linear(x: &Tensor, weight: &Tensor, bias: &Tensor) -> Tensor {
@@ -43,7 +30,7 @@ pub(super) struct WeightGradient {
     /// The layer's input, [N, in].
     pub x: Tensor,
     /// The gradient of its output, [N, out].
-    pub dy: Tensor,
+    pub dy: RowGradient,
     /// Where the weight's gradient [in, out] goes.
     pub dweight: Tensor,
     /// Where the bias's gradient [out] goes.
@@ -55,8 +42,9 @@ pub(super) struct WeightGradient {
 impl WeightGradient {
     /// Computes both.
     pub fn compute(self) -> Result<(), TchError> {
-        add_product(&self.dweight, &self.x.tr(), &self.dy, self.accumulate)?;
-        let sum = self.dy.sum_dim_intlist(0, false, wide(&self.dy));
+        let RowGradient { rows, sum } = &self.dy;
+        add_product(&self.dweight, &self.x.tr(), rows, self.accumulate)?;
+        let sum = sum.as_ref().map_or_else(|| rows.sum_dim_intlist(0, false, wide(rows)), Tensor::shallow_clone);
         add(&self.dbias, &sum, self.accumulate);
         Ok(())
     }
@@ -86,56 +74,43 @@ pub(super) fn add(out: &Tensor, x: &Tensor, accumulate: bool) {
     }
 }
 
-/// `x` [N, C] normalised, with its rows' means and inverse deviations, both [N, 1].
-pub(super) fn layer_norm(x: &Tensor, weight: &Tensor, bias: &Tensor) -> Result<(Tensor, Tensor, Tensor), TchError> {
-    let c = *x.size().last().unwrap_or(&0);
-    let (weight, bias) = (operand(weight), operand(bias));
-    let (y, mean, rstd) = operand(x).f_native_layer_norm([c], Some(&weight), Some(&bias), EPSILON)?;
-    Ok((y.to_kind(x.kind()), mean, rstd))
-}
-
-/// Gradients of a LayerNorm's input [N, C], weight [C] and bias [C], given that of its output, `dy` [N, C].
-pub(super) fn layer_norm_backward(
-    dy: &Tensor,
-    x: &Tensor,
-    (mean, rstd): (&Tensor, &Tensor),
-    (weight, bias): (&Tensor, &Tensor),
-) -> Result<(Tensor, Tensor, Tensor), TchError> {
-    let (dx, dweight, dbias) =
-        libtorch::layer_norm_backward(&operand(dy), &operand(x), mean, rstd, &operand(weight), &operand(bias))?;
-    Ok((dx.to_kind(x.kind()), dweight, dbias))
-}
-
 /// GELU of `x`.
 pub(super) fn gelu(x: &Tensor) -> Tensor {
     operand(x).gelu(GELU).to_kind(x.kind())
 }
 
-/// The gradient of GELU's input `x`, given that of its output.
-pub(super) fn gelu_backward(x: &Tensor, dy: &Tensor) -> Tensor {
-    operand(x).gelu_backward(&operand(dy), GELU).to_kind(x.kind())
+/// What the forward of attention leaves for its backward.
+pub(super) enum AttentionState {
+    /// On a GPU.
+    Cuda(Attended),
+    /// On a CPU.
+    Cpu {
+        /// [B, H, T, D]
+        out: Tensor,
+        /// Log of each row's softmax denominator, [B, H, T].
+        log_sum_exp: Tensor,
+    },
 }
 
-/// What the forward of attention leaves for its backward.
-pub(super) struct AttentionState {
-    /// [B, H, T, D]
-    pub out: Tensor,
-    /// Log of each row's softmax denominator, [B, H, T].
-    log_sum_exp: Tensor,
-    /// State of the random numbers that CUDA's kernel could have drawn for dropout; none on a CPU.
-    random: Option<[Tensor; 2]>,
+impl AttentionState {
+    /// The result, [B, H, T, D].
+    pub fn out(&self) -> &Tensor {
+        match self {
+            AttentionState::Cuda(attended) => &attended.out,
+            AttentionState::Cpu { out, .. } => out,
+        }
+    }
 }
 
 /// Causal attention of `q`, `k` and `v` [B, H, T, D], by the fastest exact kernel of the device.
 pub(super) fn attention(q: &Tensor, k: &Tensor, v: &Tensor) -> Result<AttentionState, TchError> {
     if q.device().is_cuda() {
-        let (out, log_sum_exp, random) = libtorch::flash_attention(q, k, v)?;
-        return Ok(AttentionState { out, log_sum_exp, random: Some(random) });
+        return Ok(AttentionState::Cuda(libtorch::attention::attention(q, k, v)?));
     }
     let [qf, kf, vf] = [q, k, v].map(operand);
     let (out, log_sum_exp) =
         Tensor::f_internal_scaled_dot_product_flash_attention_for_cpu(&qf, &kf, &vf, 0.0, true, None::<Tensor>, None)?;
-    Ok(AttentionState { out: out.to_kind(q.kind()), log_sum_exp, random: None })
+    Ok(AttentionState::Cpu { out: out.to_kind(q.kind()), log_sum_exp })
 }
 
 /// The gradients of `q`, `k` and `v`, given that of the output, `dout`; all [B, H, T, D].
@@ -144,10 +119,10 @@ pub(super) fn attention_backward(
     [q, k, v]: [&Tensor; 3],
     state: &AttentionState,
 ) -> Result<[Tensor; 3], TchError> {
-    let AttentionState { out, log_sum_exp, random } = state;
-    if let Some(random) = random {
-        return libtorch::flash_attention_backward(dout, [q, k, v], out, log_sum_exp, random);
-    }
+    let (out, log_sum_exp) = match state {
+        AttentionState::Cuda(attended) => return libtorch::attention::attention_backward(dout, [q, k, v], attended),
+        AttentionState::Cpu { out, log_sum_exp } => (out, log_sum_exp),
+    };
     let [dout, qf, kf, vf, out] = [dout, q, k, v, out].map(operand);
     let (dq, dk, dv) = Tensor::f_internal_scaled_dot_product_flash_attention_for_cpu_backward(
         &dout,

@@ -11,7 +11,7 @@ use tch::{Device, Kind, TchError, Tensor};
 
 use crate::gradients::Verdict;
 use crate::kernels::adamw::{AdamWRange, AdamWScalars, adamw};
-use crate::kernels::rounding::round_stochastically;
+pub use crate::kernels::rounding::Rounding;
 use crate::libtorch::AdamW;
 use crate::model::Gpt2;
 use crate::model::parameters::Layout;
@@ -33,27 +33,6 @@ pub struct Optimizer {
     updates: Tensor,
     config: OptimizerConfig,
     rounding: Rounding,
-}
-
-/// How float32 master weights become weights of less precision.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Rounding {
-    /// To the nearest.
-    Nearest,
-    /// Up or down at random, by this seed.
-    Stochastic(u64),
-}
-
-impl Rounding {
-    /// Rounds `from` [n], float32, into `to` [n], both on one device. Their first element is number `first` of the flat layout,
-    /// and `updates`, a float32 scalar, how many updates made them: what comes out depends on nothing else, so that a resumed run
-    /// has the same weights.
-    fn round(self, from: &Tensor, to: &Tensor, first: usize, updates: &Tensor) -> Result<(), TchError> {
-        match self {
-            Rounding::Nearest => to.shallow_clone().f_copy_(from),
-            Rounding::Stochastic(seed) => round_stochastically(from, to, first as u64, seed, updates),
-        }
-    }
 }
 
 /// A contiguous part of the flat layout that this rank updates.
@@ -161,15 +140,9 @@ impl Optimizer {
             weight_decay: self.config.weight_decay,
             epsilon: self.config.epsilon,
         };
-        let slice = &mut self.slices[index];
-        adamw(&constants, &slice.decayed, &scalars)?;
-        adamw(&AdamW { weight_decay: 0.0, ..constants }, &slice.not_decayed, &scalars)?;
-        if self.master.is_some() {
-            // A skipped update leaves the weights as they are.
-            let made = &step - &verdict.skip;
-            self.rounding.round(&slice.master, &slice.weights, slice.range.start, &made)?;
-        }
-        Ok(())
+        let slice = &self.slices[index];
+        adamw(&constants, self.rounding, &slice.decayed, &scalars)?;
+        adamw(&AdamW { weight_decay: 0.0, ..constants }, self.rounding, &slice.not_decayed, &scalars)
     }
 
     /// Counts the update that `verdict` decided on.
@@ -237,6 +210,8 @@ impl Slice {
                 gradients: gradients.narrow(0, range.start as i64, length),
                 exp_avg: part(&self.exp_avg),
                 exp_avg_sq: part(&self.exp_avg_sq),
+                rounded: (self.weights.kind() == Kind::BFloat16).then(|| part(&self.weights)),
+                first: range.start,
             });
         }
     }

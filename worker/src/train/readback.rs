@@ -19,7 +19,7 @@ impl Readback {
         let Device::Cuda(index) = numbers.device() else {
             return Ok(Readback { numbers: numbers.shallow_clone(), copied: None });
         };
-        let pinned = Tensor::zeros(numbers.size(), (Kind::Double, Device::Cpu)).f_pin_memory(numbers.device())?;
+        let pinned = libtorch::pin_memory(&Tensor::zeros(numbers.size(), (Kind::Double, Device::Cpu)))?;
         libtorch::copy_without_waiting(numbers, &pinned)?;
         Ok(Readback { numbers: pinned, copied: Some(Stream::current(index)?.record()?) })
     }

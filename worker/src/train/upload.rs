@@ -27,7 +27,7 @@ impl Upload {
     pub fn batch(&self, tokens: &[i32], batch: usize) -> Result<Batch, TchError> {
         let host = Tensor::from_slice(tokens).view([batch as i64, -1]); // [B, T+1]
         let Some((index, beside)) = &self.beside else { return Ok(Batch::of(&host)) };
-        let pinned = host.f_pin_memory(self.device)?;
+        let pinned = libtorch::pin_memory(&host)?;
         let copied = beside.enter(|| {
             let copied = Tensor::f_empty(pinned.size(), (pinned.kind(), self.device))?; // [B, T+1]
             libtorch::copy_without_waiting(&pinned, &copied)?;

@@ -7,7 +7,7 @@ use std::ptr;
 use tch::TchError;
 
 use super::compiler::Compiler;
-use super::{KERNELS, Launch, NoKernels, THREADS, cache};
+use super::{Grid, KERNELS, Launch, NoKernels, cache};
 use crate::libtorch::streams::Stream;
 use crate::shared_library::{SharedLibrary, Symbols};
 
@@ -15,6 +15,8 @@ use crate::shared_library::{SharedLibrary, Symbols};
 const NAME: &str = "libcuda.so.1";
 /// `CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR` and `_MINOR`.
 const CAPABILITY: [c_int; 2] = [75, 76];
+/// `CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT`.
+const MULTIPROCESSORS: c_int = 16;
 
 type LaunchKernel = unsafe extern "C" fn(
     function: *mut c_void,
@@ -34,15 +36,19 @@ type LaunchKernel = unsafe extern "C" fn(
 struct Driver {
     get_device: unsafe extern "C" fn(*mut c_int, number: c_int) -> c_int,
     get_attribute: unsafe extern "C" fn(*mut c_int, attribute: c_int, device: c_int) -> c_int,
+    retain_primary_context: unsafe extern "C" fn(*mut *mut c_void, device: c_int) -> c_int,
+    set_current_context: unsafe extern "C" fn(*mut c_void) -> c_int,
     load_module: unsafe extern "C" fn(*mut *mut c_void, code: *const c_void) -> c_int,
     get_function: unsafe extern "C" fn(*mut *mut c_void, module: *mut c_void, name: *const c_char) -> c_int,
     launch_kernel: LaunchKernel,
+    resident_blocks: unsafe extern "C" fn(*mut c_int, *mut c_void, threads: c_int, shared_bytes: usize) -> c_int,
     get_error_name: unsafe extern "C" fn(c_int, *mut *const c_char) -> c_int,
 }
 
 /// A GPU with Convoy's kernels on it.
 pub struct Gpu {
     device: usize,
+    multiprocessors: u32,
     driver: Driver,
     /// In the order of [`KERNELS`].
     functions: [*mut c_void; KERNELS.len()],
@@ -59,18 +65,21 @@ impl Gpu {
     /// The calling thread must have made the device its own ([`crate::libtorch::streams::set_device`]).
     pub fn prepare(device: usize, source: &str) -> Result<Self, NoKernels> {
         let driver = Driver::load()?;
+        driver.enter(device)?;
+        let [multiprocessors] = driver.attributes(device, [MULTIPROCESSORS])?;
+        let multiprocessors = multiprocessors.unsigned_abs();
         let architecture = driver.architecture(device)?;
         let compiler = Compiler::load()?;
         let key = cache::key(&[source, &architecture, &compiler.version()]);
         if let Some(code) = cache::look_up(&key)
             && let Ok(functions) = driver.functions(&code)
         {
-            return Ok(Gpu { device, driver, functions });
+            return Ok(Gpu { device, multiprocessors, driver, functions });
         }
         let code = compiler.compile(source, &architecture)?;
         let functions = driver.functions(&code)?;
         cache::keep(&key, &code);
-        Ok(Gpu { device, driver, functions })
+        Ok(Gpu { device, multiprocessors, driver, functions })
     }
 
     /// Its number.
@@ -80,18 +89,35 @@ impl Gpu {
 }
 
 impl Launch for Gpu {
-    unsafe fn launch(&self, kernel: &CStr, blocks: u32, arguments: &mut [*mut c_void]) -> Result<(), TchError> {
+    fn resident_blocks(&self, kernel: &CStr, threads: u32) -> Result<u32, TchError> {
+        let mut blocks = 0;
+        let function = self.functions[index_of(kernel)];
+        // SAFETY: a function of a loaded module; one number is written.
+        let status = unsafe { (self.driver.resident_blocks)(&mut blocks, function, threads as c_int, 0) };
+        let checked = self.driver.check(status, || format!("fit {} in", kernel.to_string_lossy()));
+        checked.map_err(|NoKernels(message)| TchError::Torch(message))?;
+        Ok(self.multiprocessors * blocks.unsigned_abs().max(1))
+    }
+
+    unsafe fn launch(&self, kernel: &CStr, grid: Grid, arguments: &mut [*mut c_void]) -> Result<(), TchError> {
         let stream = Stream::current(self.device)?.native()?;
-        let Some(index) = KERNELS.iter().position(|name| *name == kernel) else { unreachable!("no kernel {kernel:?}") };
+        let function = self.functions[index_of(kernel)];
         // SAFETY: a function of a loaded module, a stream of libtorch's, and arguments by the caller's promise.
         let status = unsafe {
             let extra = ptr::null_mut();
             let arguments = arguments.as_mut_ptr();
-            (self.driver.launch_kernel)(self.functions[index], blocks, 1, 1, THREADS, 1, 1, 0, stream, arguments, extra)
+            let Grid { blocks, threads } = grid;
+            (self.driver.launch_kernel)(function, blocks, 1, 1, threads, 1, 1, 0, stream, arguments, extra)
         };
         let what = || format!("launch {}", kernel.to_string_lossy());
         self.driver.check(status, what).map_err(|NoKernels(message)| TchError::Torch(message))
     }
+}
+
+/// Its number among [`KERNELS`].
+fn index_of(kernel: &CStr) -> usize {
+    let index = KERNELS.iter().position(|name| *name == kernel);
+    index.unwrap_or_else(|| unreachable!("no kernel {kernel:?}"))
 }
 
 impl Driver {
@@ -110,26 +136,47 @@ impl Driver {
             Ok(Driver {
                 get_device: library.required(c"cuDeviceGet")?,
                 get_attribute: library.required(c"cuDeviceGetAttribute")?,
+                retain_primary_context: library.required(c"cuDevicePrimaryCtxRetain")?,
+                set_current_context: library.required(c"cuCtxSetCurrent")?,
                 load_module: library.required(c"cuModuleLoadData")?,
                 get_function: library.required(c"cuModuleGetFunction")?,
                 launch_kernel: library.required(c"cuLaunchKernel")?,
+                resident_blocks: library.required(c"cuOccupancyMaxActiveBlocksPerMultiprocessor")?,
                 get_error_name: library.required(c"cuGetErrorName")?,
             })
         }
     }
 
-    /// What machine code for GPU number `number` is called, for example `sm_90`.
-    fn architecture(&self, number: usize) -> Result<String, NoKernels> {
-        let (mut device, mut capability) = (0, [0; 2]);
+    /// Makes the context of GPU number `number` that libtorch has, too, the calling thread's: it makes none before it computes.
+    fn enter(&self, number: usize) -> Result<(), NoKernels> {
+        let (mut device, mut context) = (0, ptr::null_mut());
+        // SAFETY: each call writes one value; the context is kept until the process ends, as kernels are.
+        unsafe {
+            self.check((self.get_device)(&mut device, number as c_int), || format!("find GPU {number}"))?;
+            let retained = (self.retain_primary_context)(&mut context, device);
+            self.check(retained, || format!("make a context of GPU {number}"))?;
+            self.check((self.set_current_context)(context), || format!("enter the context of GPU {number}"))
+        }
+    }
+
+    /// What GPU number `number` has of each of `attributes`.
+    fn attributes<const N: usize>(&self, number: usize, attributes: [c_int; N]) -> Result<[c_int; N], NoKernels> {
+        let (mut device, mut values) = (0, [0; N]);
         // SAFETY: each call writes one number.
         unsafe {
             self.check((self.get_device)(&mut device, number as c_int), || format!("find GPU {number}"))?;
-            for (value, attribute) in capability.iter_mut().zip(CAPABILITY) {
+            for (value, attribute) in values.iter_mut().zip(attributes) {
                 let told = (self.get_attribute)(value, attribute, device);
                 self.check(told, || format!("tell what GPU {number} can do"))?;
             }
         }
-        Ok(format!("sm_{}{}", capability[0], capability[1]))
+        Ok(values)
+    }
+
+    /// What machine code for GPU number `number` is called, for example `sm_90`.
+    fn architecture(&self, number: usize) -> Result<String, NoKernels> {
+        let [major, minor] = self.attributes(number, CAPABILITY)?;
+        Ok(format!("sm_{major}{minor}"))
     }
 
     /// The kernels of a compiled module, which stays loaded.

@@ -2,6 +2,7 @@
 //! the next one.
 //!
 //! - [`compiler`]: NVRTC. [`driver`]: what the driver does with the result. [`cache`]: compiled kernels on disk.
+//! - [`layers`]: kernels of the model's layers; this file has the others.
 //! - [`Launch`]: where kernels run: a GPU, or, in tests, a CPU.
 //!
 //! Where they cannot be had, for whatever reason, the twins of libtorch's operations serve: a job is slower, and no less right.
@@ -9,6 +10,7 @@
 mod cache;
 mod compiler;
 mod driver;
+pub mod layers;
 
 use std::ffi::{CStr, c_void};
 use std::sync::OnceLock;
@@ -25,16 +27,27 @@ const BLOCKS_MAX: i64 = 132 * 8;
 const ALIGNMENT: usize = 16;
 
 /// All sources, in the order in which they are compiled as one.
-const SOURCES: [&str; 4] = [
+const SOURCES: [&str; 6] = [
     include_str!("../../../kernels/common.cuh"),
-    include_str!("../../../kernels/adamw.cu"),
-    include_str!("../../../kernels/cross_entropy.cu"),
     include_str!("../../../kernels/rounding.cu"),
+    include_str!("../../../kernels/adamw.cu"),
+    include_str!("../../../kernels/columns.cu"),
+    include_str!("../../../kernels/cross_entropy.cu"),
+    include_str!("../../../kernels/layer_norm.cu"),
 ];
 
 /// The kernels, by the names that they have in their sources.
-pub const KERNELS: [&CStr; 5] =
-    [c"adamw_float32", c"adamw_bfloat16", c"cross_entropy_float32", c"cross_entropy_bfloat16", c"round_stochastically"];
+pub const KERNELS: [&CStr; 9] = [
+    c"adamw_float32",
+    c"adamw_bfloat16",
+    c"cross_entropy_float32",
+    c"cross_entropy_bfloat16",
+    c"gelu_backward_bfloat16",
+    c"join_bfloat16",
+    c"layer_norm_backward_bfloat16",
+    c"layer_norm_bfloat16",
+    c"round_stochastically",
+];
 
 static GPU: OnceLock<Gpu> = OnceLock::new();
 
@@ -63,13 +76,25 @@ pub fn are_on(device: Device) -> bool {
     GPU.get().is_some_and(|gpu| device == Device::Cuda(gpu.device()))
 }
 
+/// How many run a kernel.
+#[derive(Debug, Clone, Copy)]
+pub struct Grid {
+    /// Blocks.
+    pub blocks: u32,
+    /// Threads of each: whole warps.
+    pub threads: u32,
+}
+
 /// Where kernels run.
 pub trait Launch {
+    /// How many blocks of so many threads run `kernel` at once.
+    fn resident_blocks(&self, kernel: &CStr, threads: u32) -> Result<u32, TchError>;
+
     /// Starts `kernel`, one of [`KERNELS`], with pointers to its arguments, after what is under way already.
     ///
     /// # Safety
     /// The arguments are as many as the kernel's and of their types, and what they point to is as it expects.
-    unsafe fn launch(&self, kernel: &CStr, blocks: u32, arguments: &mut [*mut c_void]) -> Result<(), TchError>;
+    unsafe fn launch(&self, kernel: &CStr, grid: Grid, arguments: &mut [*mut c_void]) -> Result<(), TchError>;
 }
 
 /// The constants of an update, as `adamw.cu` has them.
@@ -138,14 +163,27 @@ pub fn cross_entropy(
         argument(&mut scale),
     ];
     // SAFETY: contiguous tensors of these kinds and sizes; targets are below the vocabulary, which the token stream checks.
-    unsafe { gpu.launch(kernel, rows as u32, &mut arguments)? };
+    unsafe { gpu.launch(kernel, Grid { blocks: rows as u32, threads: THREADS }, &mut arguments)? };
     Ok(losses)
+}
+
+/// How new weights are rounded to bfloat16, as `adamw.cu` has it; `seed` is folded.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Default)]
+pub struct AdamWRounding {
+    /// Which element of the model the first is.
+    pub first: i64,
+    /// What the draws depend on.
+    pub seed: i64,
+    /// 1 to draw, 0 for the nearest.
+    pub is_stochastic: i64,
 }
 
 /// [`super::adamw::adamw`] of one range; the three scalars are float32 and where the weights are.
 pub fn adamw(
     gpu: &dyn Launch,
     mut constants: AdamWConstants,
+    mut rounding: AdamWRounding,
     range: &super::adamw::AdamWRange,
     scalars: &super::adamw::AdamWScalars<'_>,
 ) -> Result<(), TchError> {
@@ -158,14 +196,19 @@ pub fn adamw(
     let floats = [&range.parameters, &range.exp_avg, &range.exp_avg_sq, scalars.step, scalars.grad_scale, scalars.skip];
     assert!(floats.iter().all(|t| t.kind() == Kind::Float && t.is_contiguous()) && range.gradients.is_contiguous());
     assert!([&range.gradients, &range.exp_avg, &range.exp_avg_sq].iter().all(|t| t.numel() as i64 == n));
+    let suits =
+        |rounded: &Tensor| rounded.kind() == Kind::BFloat16 && rounded.is_contiguous() && rounded.numel() as i64 == n;
+    assert!(range.rounded.as_ref().is_none_or(suits), "adamw: rounded weights do not suit the kernel");
     let mut pointers = [&range.parameters, &range.gradients, &range.exp_avg, &range.exp_avg_sq].map(Tensor::data_ptr);
+    let mut rounded = range.rounded.as_ref().map_or(std::ptr::null_mut(), Tensor::data_ptr);
     let mut scalars = [scalars.step, scalars.grad_scale, scalars.skip].map(Tensor::data_ptr);
+    let grid = blocks(n);
     let mut arguments: Vec<*mut c_void> = pointers.iter_mut().map(argument).collect();
-    arguments.push(argument(&mut n));
+    arguments.extend([argument(&mut rounded), argument(&mut n)]);
     arguments.extend(scalars.iter_mut().map(argument));
-    arguments.push(argument(&mut constants));
-    // SAFETY: four contiguous tensors of n elements and these kinds, and three float32 scalars.
-    unsafe { gpu.launch(kernel, blocks(n), &mut arguments) }
+    arguments.extend([argument(&mut constants), argument(&mut rounding)]);
+    // SAFETY: four contiguous tensors of n elements and these kinds, n of bfloat16 or none, and three float32 scalars.
+    unsafe { gpu.launch(kernel, grid, &mut arguments) }
 }
 
 /// [`super::rounding::round_stochastically`]; `seed` is folded.
@@ -198,8 +241,9 @@ pub fn round_stochastically(
 }
 
 /// Blocks for `n` elements, one by one.
-fn blocks(n: i64) -> u32 {
-    (n + i64::from(THREADS) - 1).div_euclid(i64::from(THREADS)).clamp(1, BLOCKS_MAX) as u32
+fn blocks(n: i64) -> Grid {
+    let blocks = (n + i64::from(THREADS) - 1).div_euclid(i64::from(THREADS)).clamp(1, BLOCKS_MAX) as u32;
+    Grid { blocks, threads: THREADS }
 }
 
 #[cfg(test)]
@@ -225,11 +269,16 @@ pub mod places {
     struct OnCpu;
 
     impl Launch for OnCpu {
-        unsafe fn launch(&self, kernel: &CStr, blocks: u32, arguments: &mut [*mut c_void]) -> Result<(), TchError> {
+        fn resident_blocks(&self, _kernel: &CStr, _threads: u32) -> Result<u32, TchError> {
+            Ok(3)
+        }
+
+        unsafe fn launch(&self, kernel: &CStr, grid: Grid, arguments: &mut [*mut c_void]) -> Result<(), TchError> {
             static TURN: Mutex<()> = Mutex::new(());
             let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
             // SAFETY: by the caller's promise; one at a time, as the function asks for.
-            let is_there = unsafe { convoy_launch_on_cpu(kernel.as_ptr(), blocks, THREADS, arguments.as_mut_ptr()) };
+            let is_there =
+                unsafe { convoy_launch_on_cpu(kernel.as_ptr(), grid.blocks, grid.threads, arguments.as_mut_ptr()) };
             assert!(is_there, "there is no {kernel:?}");
             Ok(())
         }
@@ -246,5 +295,13 @@ pub mod places {
             places.push((GPU.get().unwrap(), Device::Cuda(0)));
         }
         places
+    }
+
+    /// Fails unless no element of `a` differs from `b`'s by more than `error` times the largest of them.
+    pub fn assert_close(a: &Tensor, b: &Tensor, error: f64) {
+        assert_eq!(a.size(), b.size());
+        let (a, b) = (a.to_kind(Kind::Double), b.to_kind(Kind::Double));
+        let off = ((&a - &b).abs().max() / b.abs().max().clamp_min(1e-30)).double_value(&[]);
+        assert!(off <= error, "off by {off:e}: {a:?} {b:?}");
     }
 }

@@ -1,0 +1,64 @@
+// Gradients that are made element by element, [rows, columns] of bfloat16, with the sums of their columns, which are a bias's
+// gradient. Columns are a multiple of a pack.
+
+// Every thread keeps to one pack of columns, and a warp's lie side by side: a block is a warp's packs wide, and each of its warps
+// takes other rows. Blocks lie side by side over the columns, and the strips of them share the rows.
+// make(row, column) gives a pack, which has been written already; sums: [strips, columns].
+template <class Make>
+__device__ inline void with_column_sums(float* sums, long long rows, long long columns, Make make) {
+  using P = Pack<bfloat16>;
+  __shared__ float of_threads[kThreadsMax][P::kSize];
+  const long long wide = kWarp * P::kSize;
+  const long long across = (columns + wide - 1) / wide;
+  const long long strip = blockIdx.x / across, strips = gridDim.x / across;
+  const long long left = blockIdx.x % across * wide;
+  const long long column = left + threadIdx.x % kWarp * P::kSize;
+  const unsigned warps = blockDim.x / kWarp;
+  float own[P::kSize] = {};
+  if (column < columns) {
+    for (long long row = strip * warps + threadIdx.x / kWarp; row < rows; row += strips * warps) {
+      const P made = make(row, column);
+      for (int j = 0; j < P::kSize; j++) own[j] += widen(made.at[j]);
+    }
+  }
+  for (int j = 0; j < P::kSize; j++) of_threads[threadIdx.x][j] = own[j];
+  __syncthreads();
+  for (long long i = threadIdx.x; i < wide && left + i < columns; i += blockDim.x) {
+    float sum = 0.0f;
+    for (unsigned warp = 0; warp < warps; warp++) sum += of_threads[warp * kWarp + i / P::kSize][i % P::kSize];
+    sums[strip * columns + left + i] = sum;
+  }
+}
+
+// The derivative of GELU's tanh approximation (Hendrycks and Gimpel, 2016).
+__device__ inline float gelu_derivative(float x) {
+  const float kRoot = 0.7978845608028654f, kCubic = 0.044715f;
+  const float inner = kRoot * (x + kCubic * x * x * x);
+  const float tanh = 1.0f - __fdividef(2.0f, __expf(2.0f * inner) + 1.0f);
+  return 0.5f * (1.0f + tanh) + 0.5f * x * (1.0f - tanh * tanh) * kRoot * (1.0f + 3.0f * kCubic * x * x);
+}
+
+// dx: the gradient of GELU's input x, given that of its output.
+extern "C" __global__ void gelu_backward_bfloat16(const bfloat16* x, const bfloat16* dy, bfloat16* dx, float* sums,
+                                                  long long rows, long long columns) {
+  with_column_sums(sums, rows, columns, [&](long long row, long long column) {
+    const long long at = row * columns + column;
+    const Pack<bfloat16> in = *pack(x + at);
+    Pack<bfloat16> out = *pack(dy + at);
+    for (int j = 0; j < out.kSize; j++) narrow(widen(out.at[j]) * gelu_derivative(widen(in.at[j])), &out.at[j]);
+    *pack(dx + at) = out;
+    return out;
+  });
+}
+
+// out: [rows, columns], of three parts [rows, columns / 3] side by side. A part's columns are a multiple of a pack, too.
+extern "C" __global__ void join_bfloat16(const bfloat16* first, const bfloat16* second, const bfloat16* third,
+                                         bfloat16* out, float* sums, long long rows, long long columns) {
+  const long long width = columns / 3;
+  with_column_sums(sums, rows, columns, [&](long long row, long long column) {
+    const bfloat16* part = column < width ? first : column < 2 * width ? second : third;
+    const Pack<bfloat16> made = *pack(part + row * width + column % width);
+    *pack(out + row * columns + column) = made;
+    return made;
+  });
+}

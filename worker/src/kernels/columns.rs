@@ -1,0 +1,68 @@
+//! Gradients that are made element by element, with the sums of their columns, which are the gradients of biases.
+
+use tch::{TchError, Tensor};
+
+use super::{RowGradient, cuda, operand};
+
+/// GPT-2's GELU is the tanh approximation (Hendrycks and Gimpel, 2016).
+pub const GELU: &str = "tanh";
+
+/// The gradient of GELU's input `x` [N, C], given that of its output.
+pub fn gelu_backward(x: &Tensor, dy: &Tensor) -> Result<RowGradient, TchError> {
+    match cuda::of(x).filter(|_| [x, dy].iter().all(|rows| cuda::layers::suit_rows(rows))) {
+        Some(gpu) => cuda::layers::gelu_backward(gpu, x, dy),
+        None => gelu_backward_twin(x, dy),
+    }
+}
+
+/// The same by libtorch's operations.
+pub fn gelu_backward_twin(x: &Tensor, dy: &Tensor) -> Result<RowGradient, TchError> {
+    Ok(operand(x).f_gelu_backward(&operand(dy), GELU)?.to_kind(x.kind()).into())
+}
+
+/// `parts`, [N, C] each, side by side, [N, 3C].
+pub fn join(parts: [&Tensor; 3]) -> Result<RowGradient, TchError> {
+    match cuda::of(parts[0]).filter(|_| parts.iter().all(|part| cuda::layers::suit_rows(part))) {
+        Some(gpu) => cuda::layers::join(gpu, parts),
+        None => join_twin(parts),
+    }
+}
+
+/// The same by libtorch's operations.
+pub fn join_twin(parts: [&Tensor; 3]) -> Result<RowGradient, TchError> {
+    Ok(Tensor::f_cat(&parts, 1)?.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernels::cuda::places::{assert_close, places};
+    use tch::{Device, Kind};
+
+    /// Rows and columns: fewer than a block has, and more, in a width that is no multiple of a block's.
+    const SHAPES: [(i64, i64); 4] = [(1, 8), (7, 64), (33, 768), (1000, 1600)];
+
+    fn draw(rows: i64, columns: i64, device: Device) -> Tensor {
+        (Tensor::randn([rows, columns], (Kind::Float, device)) * 3).to_kind(Kind::BFloat16)
+    }
+
+    fn assert_is_sum(gradient: RowGradient) {
+        assert_close(&gradient.sum.unwrap(), &gradient.rows.sum_dim_intlist(0, false, Kind::Float), 1e-5);
+    }
+
+    #[test]
+    fn the_kernels_for_gpus_are_their_twins() {
+        for (gpu, device) in places() {
+            for (rows, columns) in SHAPES {
+                tch::manual_seed(rows);
+                let [a, b, c] = std::array::from_fn(|_| draw(rows, columns, device));
+                let ours = cuda::layers::gelu_backward(gpu, &a, &b).unwrap();
+                assert_close(&ours.rows, &gelu_backward_twin(&a, &b).unwrap().rows, 8e-3);
+                assert_is_sum(ours);
+                let ours = cuda::layers::join(gpu, [&a, &b, &c]).unwrap();
+                assert_eq!(ours.rows, join_twin([&a, &b, &c]).unwrap().rows);
+                assert_is_sum(ours);
+            }
+        }
+    }
+}

@@ -1,0 +1,169 @@
+//! Kernels of the model's layers, for bfloat16.
+
+use std::ffi::CStr;
+
+use tch::{Kind, TchError, Tensor};
+
+use super::{ALIGNMENT, Grid, Launch, argument, suits_rows};
+use crate::kernels::RowGradient;
+use crate::kernels::layer_norm::{LayerNormGradient, Normalised};
+
+/// Columns that a thread loads at once.
+const PACK: i64 = (ALIGNMENT / size_of::<u16>()) as i64;
+/// Threads of a warp.
+const WARP: i64 = 32;
+/// Threads of a block at most.
+const THREADS_MAX: i64 = 1024;
+/// Rows of `layer_norm` and of its backward that a block has under way at once.
+const FORWARD_ROWS: i64 = 4;
+const BACKWARD_ROWS: i64 = 2;
+/// Of the kernels that sum columns: threads of a block, and how many blocks there are for each that runs at once.
+const COLUMN_THREADS: i64 = 256;
+const COLUMN_WAVES: i64 = 4;
+
+/// Whether these kernels can take the rows of `tensor` [N, C].
+pub fn suit_rows(tensor: &Tensor) -> bool {
+    tensor.kind() == Kind::BFloat16
+        && suits_rows(tensor)
+        && matches!(tensor.size()[..], [rows, columns] if rows > 0 && columns <= PACK * THREADS_MAX)
+}
+
+fn size(rows: &Tensor) -> (i64, i64) {
+    let size = rows.size();
+    (size[0], size[1])
+}
+
+/// Fails unless all of `tensors` are [N, C] of `like`'s size and suit.
+fn check_rows(like: &Tensor, tensors: &[&Tensor]) {
+    assert!(tensors.iter().all(|t| suit_rows(t) && t.size() == like.size()), "rows do not suit the kernel");
+}
+
+fn check_columns(columns: i64, tensors: &[&Tensor]) {
+    let suits = |t: &Tensor| {
+        let is_aligned = (t.data_ptr() as usize).is_multiple_of(ALIGNMENT);
+        t.kind() == Kind::BFloat16 && t.is_contiguous() && t.size() == [columns] && is_aligned
+    };
+    assert!(tensors.iter().all(|t| suits(t)), "parameters do not suit the kernel");
+}
+
+/// Blocks that are as wide as a row of `columns`, and take `at_once` of `rows`.
+fn as_wide_as_rows(
+    gpu: &dyn Launch,
+    kernel: &CStr,
+    (rows, columns): (i64, i64),
+    at_once: i64,
+) -> Result<Grid, TchError> {
+    let threads = ((columns / PACK + WARP - 1) / WARP * WARP) as u32;
+    let resident = i64::from(gpu.resident_blocks(kernel, threads)?);
+    Ok(Grid { blocks: resident.min((rows + at_once - 1) / at_once) as u32, threads })
+}
+
+/// [`crate::kernels::layer_norm::layer_norm`] of rows that [`suit_rows`].
+pub fn layer_norm(
+    gpu: &dyn Launch,
+    x: Tensor,
+    branch: Option<Tensor>,
+    (weight, bias): (&Tensor, &Tensor),
+    mut epsilon: f64,
+) -> Result<Normalised, TchError> {
+    let (mut rows, mut columns) = size(&x);
+    check_rows(&x, &[&x]);
+    check_columns(columns, &[weight, bias]);
+    if let Some(branch) = &branch {
+        check_rows(&x, &[branch]);
+    }
+    let y = x.f_empty_like()?;
+    let [mean, rstd] = [(); 2].map(|()| Tensor::empty([rows, 1], (Kind::Float, x.device())));
+    // The sum takes the branch's place: a thread reads an element of it before it writes it.
+    let of_branch = branch.as_ref().map_or(std::ptr::null_mut(), Tensor::data_ptr);
+    let mut pointers = [
+        x.data_ptr(),
+        of_branch,
+        weight.data_ptr(),
+        bias.data_ptr(),
+        of_branch,
+        y.data_ptr(),
+        mean.data_ptr(),
+        rstd.data_ptr(),
+    ];
+    let kernel = c"layer_norm_bfloat16";
+    let grid = as_wide_as_rows(gpu, kernel, (rows, columns), FORWARD_ROWS)?;
+    let mut arguments: Vec<_> = pointers.iter_mut().map(argument).collect();
+    arguments.extend([argument(&mut rows), argument(&mut columns), argument(&mut epsilon)]);
+    // SAFETY: contiguous, aligned tensors of these kinds and sizes.
+    unsafe { gpu.launch(kernel, grid, &mut arguments)? };
+    Ok(Normalised { x: branch.unwrap_or(x), y, mean, rstd })
+}
+
+/// [`crate::kernels::layer_norm::layer_norm_backward`] of rows that [`suit_rows`].
+pub fn layer_norm_backward(
+    gpu: &dyn Launch,
+    (dy, x): (&Tensor, &Tensor),
+    (mean, rstd): (&Tensor, &Tensor),
+    weight: &Tensor,
+    dresidual: Option<&Tensor>,
+) -> Result<LayerNormGradient, TchError> {
+    let (mut rows, mut columns) = size(x);
+    check_rows(x, &[dy, x]);
+    check_columns(columns, &[weight]);
+    if let Some(dresidual) = dresidual {
+        check_rows(x, &[dresidual]);
+    }
+    let is_statistic = |t: &Tensor| t.kind() == Kind::Float && t.is_contiguous() && t.numel() as i64 == rows;
+    assert!([mean, rstd].into_iter().all(is_statistic), "statistics do not suit the kernel");
+    let kernel = c"layer_norm_backward_bfloat16";
+    let grid = as_wide_as_rows(gpu, kernel, (rows, columns), BACKWARD_ROWS)?;
+    let dx = x.f_empty_like()?;
+    let sums = Tensor::empty([i64::from(grid.blocks), 3, columns], (Kind::Float, x.device()));
+    let mut pointers = [
+        dy.data_ptr(),
+        x.data_ptr(),
+        mean.data_ptr(),
+        rstd.data_ptr(),
+        weight.data_ptr(),
+        dresidual.map_or(std::ptr::null_mut(), Tensor::data_ptr),
+        dx.data_ptr(),
+        sums.data_ptr(),
+    ];
+    let mut arguments: Vec<_> = pointers.iter_mut().map(argument).collect();
+    arguments.extend([argument(&mut rows), argument(&mut columns)]);
+    // SAFETY: contiguous, aligned tensors of these kinds and sizes.
+    unsafe { gpu.launch(kernel, grid, &mut arguments)? };
+    let sums = sums.f_sum_dim_intlist(0, false, Kind::Float)?; // [3, C]
+    let [weight, bias, sum] = [0, 1, 2].map(|i| sums.select(0, i));
+    Ok(LayerNormGradient { x: RowGradient { rows: dx, sum: Some(sum) }, weight, bias })
+}
+
+/// Runs `kernel`, which takes `inputs` and makes rows [N, `columns`] and the sums of their columns.
+fn with_column_sums(
+    gpu: &dyn Launch,
+    kernel: &CStr,
+    inputs: &[&Tensor],
+    mut columns: i64,
+) -> Result<RowGradient, TchError> {
+    check_rows(inputs[0], inputs);
+    let (mut rows, _) = size(inputs[0]);
+    let across = (columns + WARP * PACK - 1) / (WARP * PACK);
+    let at_once = COLUMN_THREADS / WARP;
+    let strips = i64::from(gpu.resident_blocks(kernel, COLUMN_THREADS as u32)?) * COLUMN_WAVES / across;
+    let strips = strips.clamp(1, (rows + at_once - 1) / at_once);
+    let made = Tensor::f_empty([rows, columns], (Kind::BFloat16, inputs[0].device()))?;
+    let sums = Tensor::f_empty([strips, columns], (Kind::Float, inputs[0].device()))?;
+    let mut pointers: Vec<_> = inputs.iter().copied().chain([&made, &sums]).map(Tensor::data_ptr).collect();
+    let mut arguments: Vec<_> = pointers.iter_mut().map(argument).collect();
+    arguments.extend([argument(&mut rows), argument(&mut columns)]);
+    let grid = Grid { blocks: (strips * across) as u32, threads: COLUMN_THREADS as u32 };
+    // SAFETY: contiguous, aligned tensors of these kinds and sizes.
+    unsafe { gpu.launch(kernel, grid, &mut arguments)? };
+    Ok(RowGradient { rows: made, sum: Some(sums.f_sum_dim_intlist(0, false, Kind::Float)?) })
+}
+
+/// [`crate::kernels::columns::gelu_backward`] of rows that [`suit_rows`].
+pub fn gelu_backward(gpu: &dyn Launch, x: &Tensor, dy: &Tensor) -> Result<RowGradient, TchError> {
+    with_column_sums(gpu, c"gelu_backward_bfloat16", &[x, dy], size(x).1)
+}
+
+/// [`crate::kernels::columns::join`] of parts that [`suit_rows`].
+pub fn join(gpu: &dyn Launch, parts: [&Tensor; 3]) -> Result<RowGradient, TchError> {
+    with_column_sums(gpu, c"join_bfloat16", &parts, 3 * size(parts[0]).1)
+}

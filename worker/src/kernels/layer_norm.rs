@@ -1,0 +1,129 @@
+//! LayerNorm (Ba et al., 2016) of a residual stream that a branch is added to first: one pass through memory each way.
+
+use tch::{TchError, Tensor};
+
+use super::{RowGradient, cuda, operand};
+use crate::libtorch;
+
+/// LayerNorm's epsilon in GPT-2.
+const EPSILON: f64 = 1e-5;
+
+/// Rows [N, C] and their normalised form.
+pub struct Normalised {
+    /// The stream with the branch, [N, C].
+    pub x: Tensor,
+    /// Its normalised form, [N, C].
+    pub y: Tensor,
+    /// Of each row, [N, 1].
+    pub mean: Tensor,
+    /// One over each row's deviation, [N, 1].
+    pub rstd: Tensor,
+}
+
+/// The gradients of a LayerNorm.
+pub struct LayerNormGradient {
+    /// Of its input, [N, C].
+    pub x: RowGradient,
+    /// Of its weight, [C].
+    pub weight: Tensor,
+    /// Of its bias, [C].
+    pub bias: Tensor,
+}
+
+/// Normalises the rows of `x` [N, C] plus `branch` [N, C], if there is one, whose place the sum may take.
+///
+/// The normalised form of the sum alone has the same bits.
+pub fn layer_norm(x: Tensor, branch: Option<Tensor>, weight: &Tensor, bias: &Tensor) -> Result<Normalised, TchError> {
+    match cuda::of(&x).filter(|_| cuda::layers::suit_rows(&x)) {
+        Some(gpu) => cuda::layers::layer_norm(gpu, x, branch, (weight, bias), EPSILON),
+        None => twin(x, branch, weight, bias),
+    }
+}
+
+/// The same by libtorch's operations.
+pub fn twin(x: Tensor, branch: Option<Tensor>, weight: &Tensor, bias: &Tensor) -> Result<Normalised, TchError> {
+    let x = match branch {
+        Some(mut sum) => sum.f_add_(&x)?,
+        None => x,
+    };
+    let c = *x.size().last().unwrap_or(&0);
+    let (weight, bias) = (operand(weight), operand(bias));
+    let (y, mean, rstd) = operand(&x).f_native_layer_norm([c], Some(&weight), Some(&bias), EPSILON)?;
+    Ok(Normalised { y: y.to_kind(x.kind()), x, mean, rstd })
+}
+
+/// The gradients, given that of the normalised form, `dy` [N, C]; `dresidual` [N, C] is added to that of the input.
+pub fn layer_norm_backward(
+    dy: &Tensor,
+    x: &Tensor,
+    statistics: (&Tensor, &Tensor),
+    parameters: (&Tensor, &Tensor),
+    dresidual: Option<&Tensor>,
+) -> Result<LayerNormGradient, TchError> {
+    match cuda::of(x).filter(|_| [dy, x].iter().all(|rows| cuda::layers::suit_rows(rows))) {
+        Some(gpu) => cuda::layers::layer_norm_backward(gpu, (dy, x), statistics, parameters.0, dresidual),
+        None => backward_twin(dy, x, statistics, parameters, dresidual),
+    }
+}
+
+/// The same by libtorch's operations.
+pub fn backward_twin(
+    dy: &Tensor,
+    x: &Tensor,
+    (mean, rstd): (&Tensor, &Tensor),
+    (weight, bias): (&Tensor, &Tensor),
+    dresidual: Option<&Tensor>,
+) -> Result<LayerNormGradient, TchError> {
+    let (dx, weight, bias) =
+        libtorch::layer_norm_backward(&operand(dy), &operand(x), mean, rstd, &operand(weight), &operand(bias))?;
+    let mut dx = dx.to_kind(x.kind());
+    if let Some(dresidual) = dresidual {
+        let _ = dx.f_add_(dresidual)?;
+    }
+    Ok(LayerNormGradient { x: dx.into(), weight, bias })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernels::cuda::places::{assert_close, places};
+    use tch::Kind;
+
+    /// Rows and columns: one warp and several, a width that is no multiple of a warp's, more rows than blocks.
+    const SHAPES: [(i64, i64); 4] = [(1, 8), (7, 64), (33, 768), (300, 1600)];
+
+    #[test]
+    fn the_kernels_for_gpus_are_their_twins() {
+        for (gpu, device) in places() {
+            for (rows, columns) in SHAPES {
+                tch::manual_seed(rows);
+                let draw = |shape: &[i64]| Tensor::randn(shape, (Kind::Float, device)).to_kind(Kind::BFloat16);
+                let [x, branch, dy, dresidual] = std::array::from_fn(|_| draw(&[rows, columns]));
+                let [weight, bias] = std::array::from_fn(|_| draw(&[columns]));
+                let parameters = (&weight, &bias);
+                for with_residual in [true, false] {
+                    let added = || with_residual.then(|| branch.copy());
+                    let ours = cuda::layers::layer_norm(gpu, x.copy(), added(), parameters, EPSILON).unwrap();
+                    let theirs = twin(x.copy(), added(), &weight, &bias).unwrap();
+                    assert_eq!(ours.x, theirs.x);
+                    let again = cuda::layers::layer_norm(gpu, ours.x.copy(), None, parameters, EPSILON).unwrap();
+                    assert_eq!(again.y, ours.y, "computed again it has other bits");
+                    assert_close(&ours.y, &theirs.y, 8e-3);
+                    assert_close(&ours.mean, &theirs.mean, 1e-5);
+                    assert_close(&ours.rstd, &theirs.rstd, 1e-5);
+
+                    let statistics = (&theirs.mean, &theirs.rstd);
+                    let residual = with_residual.then_some(&dresidual);
+                    let ours = cuda::layers::layer_norm_backward(gpu, (&dy, &theirs.x), statistics, &weight, residual)
+                        .unwrap();
+                    let theirs = backward_twin(&dy, &theirs.x, statistics, parameters, residual).unwrap();
+                    assert_close(&ours.x.rows, &theirs.x.rows, 1.6e-2);
+                    assert_close(&ours.weight, &theirs.weight.to_kind(Kind::Float), 8e-3);
+                    assert_close(&ours.bias, &theirs.bias.to_kind(Kind::Float), 8e-3);
+                    let sum = ours.x.rows.sum_dim_intlist(0, false, Kind::Float);
+                    assert_close(&ours.x.sum.unwrap(), &sum, 1e-5);
+                }
+            }
+        }
+    }
+}
