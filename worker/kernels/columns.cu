@@ -30,6 +30,23 @@ __device__ inline void with_column_sums(float* sums, long long rows, long long c
   }
 }
 
+// sums [columns]: of the columns of parts [rows, columns], in a fixed order. A warp has as many columns, a block's warps take
+// different rows of them.
+extern "C" __global__ void sum_columns(const float* parts, float* sums, long long rows, long long columns) {
+  __shared__ float of_warps[kThreadsMax / kWarp][kWarp];
+  const long long column = static_cast<long long>(blockIdx.x) * kWarp + threadIdx.x % kWarp;
+  const unsigned warp = threadIdx.x / kWarp, warps = blockDim.x / kWarp;
+  float sum = 0.0f;
+  if (column < columns) {
+    for (long long row = warp; row < rows; row += warps) sum += parts[row * columns + column];
+  }
+  of_warps[warp][threadIdx.x % kWarp] = sum;
+  __syncthreads();
+  if (warp > 0 || column >= columns) return;
+  for (unsigned other = 1; other < warps; other++) sum += of_warps[other][threadIdx.x];
+  sums[column] = sum;
+}
+
 // The derivative of GELU's tanh approximation (Hendrycks and Gimpel, 2016).
 __device__ inline float gelu_derivative(float x) {
   const float kRoot = 0.7978845608028654f, kCubic = 0.044715f;

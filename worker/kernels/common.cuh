@@ -14,6 +14,13 @@ struct alignas(16) Pack {
   T at[kSize];
 };
 
+// Has the compiler take what is in the pack for something new: what it has computed of it need not be kept in registers.
+template <class T>
+__device__ inline void renew(Pack<T>& pack) {
+  unsigned* words = reinterpret_cast<unsigned*>(&pack);
+  for (int i = 0; i < 4; i++) asm volatile("" : "+r"(words[i]));
+}
+
 struct bfloat16 {
   unsigned short bits;
 };

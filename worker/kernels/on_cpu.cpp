@@ -10,6 +10,7 @@
 #define __global__
 #define __device__
 #define __shared__ static
+#define __launch_bounds__(...)
 
 namespace {
 
@@ -93,6 +94,7 @@ void run_block(std::vector<Fiber>& fibers) {
 #include "columns.cu"
 #include "cross_entropy.cu"
 #include "layer_norm.cu"
+#include "norm.cu"
 
 // Calls `kernel` with the arguments that `pointers` point to, as cuLaunchKernel takes them.
 template <class... A, size_t... I>
@@ -124,6 +126,9 @@ const Entry kEntries[] = {
     {"layer_norm_backward_bfloat16", unpack<layer_norm_backward_bfloat16>},
     {"layer_norm_bfloat16", unpack<layer_norm_bfloat16>},
     {"round_stochastically", unpack<round_stochastically>},
+    {"sum_columns", unpack<sum_columns>},
+    {"sum_of_squares_bfloat16", unpack<sum_of_squares_bfloat16>},
+    {"sum_of_squares_float32", unpack<sum_of_squares_float32>},
 };
 
 }  // namespace

@@ -34,7 +34,7 @@ pub struct LayerNormGradient {
 ///
 /// The normalised form of the sum alone has the same bits.
 pub fn layer_norm(x: Tensor, branch: Option<Tensor>, weight: &Tensor, bias: &Tensor) -> Result<Normalised, TchError> {
-    match cuda::of(&x).filter(|_| cuda::layers::suit_rows(&x)) {
+    match cuda::of(&x).filter(|_| cuda::layers::suit_norm(&x)) {
         Some(gpu) => cuda::layers::layer_norm(gpu, x, branch, (weight, bias), EPSILON),
         None => twin(x, branch, weight, bias),
     }
@@ -60,7 +60,7 @@ pub fn layer_norm_backward(
     parameters: (&Tensor, &Tensor),
     dresidual: Option<&Tensor>,
 ) -> Result<LayerNormGradient, TchError> {
-    match cuda::of(x).filter(|_| [dy, x].iter().all(|rows| cuda::layers::suit_rows(rows))) {
+    match cuda::of(x).filter(|_| [dy, x].iter().all(|rows| cuda::layers::suit_norm(rows))) {
         Some(gpu) => cuda::layers::layer_norm_backward(gpu, (dy, x), statistics, parameters.0, dresidual),
         None => backward_twin(dy, x, statistics, parameters, dresidual),
     }

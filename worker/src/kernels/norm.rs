@@ -1,14 +1,41 @@
 //! The sum of the squares of flat gradients, in float64 and always in the same order.
 
-use tch::{Kind, Tensor};
+use tch::{Device, Kind, TchError, Tensor};
 
-use super::{ffi, floats, suits_cpu_kernel};
+use super::cuda::Launch;
+use super::{cuda, ffi, floats, suits_cpu_kernel};
 
 /// Elements whose squares are summed on their own, so that the result does not depend on the number of threads.
 const PART: i64 = 1 << 16;
 
-/// The sum of the squares of `x` [n]: a float64 scalar.
-pub fn sum_of_squares(x: &Tensor) -> Tensor {
+/// The sum of the squares of all `parts`, flat and at least one: a float64 scalar.
+pub fn sum_of_squares(parts: &[Tensor]) -> Result<Tensor, TchError> {
+    match parts.first().and_then(cuda::of) {
+        Some(gpu) => on_gpu(gpu, parts),
+        None => Ok(parts.iter().map(on_cpu).reduce(|sum, part| sum + part).unwrap_or_else(zero)),
+    }
+}
+
+fn zero() -> Tensor {
+    Tensor::zeros([], (Kind::Double, Device::Cpu))
+}
+
+/// Elements of a part for each of its blocks on a GPU: few sums, and enough blocks.
+const BLOCK_ELEMENTS: i64 = 1 << 14;
+
+fn on_gpu(gpu: &dyn Launch, parts: &[Tensor]) -> Result<Tensor, TchError> {
+    let blocks = |part: &Tensor| i64::from(cuda::blocks(part.numel() as i64, BLOCK_ELEMENTS));
+    let device = parts[0].device();
+    let sums = Tensor::f_empty([parts.iter().map(blocks).sum::<i64>()], (Kind::Double, device))?;
+    let mut at = 0;
+    for part in parts {
+        cuda::sum_of_squares(gpu, part, &sums.narrow(0, at, blocks(part)))?;
+        at += blocks(part);
+    }
+    sums.f_sum(Kind::Double)
+}
+
+fn on_cpu(x: &Tensor) -> Tensor {
     if !suits_cpu_kernel(x) {
         return twin(x);
     }
@@ -35,25 +62,44 @@ pub fn twin(x: &Tensor) -> Tensor {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tch::Device;
+    use crate::kernels::cuda::places::places;
+
+    fn exact(x: &Tensor) -> f64 {
+        x.to_kind(Kind::Double).square().sum(Kind::Double).double_value(&[])
+    }
+
+    fn assert_is(expected: f64, got: &Tensor) {
+        let error = (got.double_value(&[]) - expected).abs() / expected;
+        assert!(error < 1e-6, "off by {error:e}");
+    }
 
     #[test]
     fn the_kernel_its_twin_and_float64_agree() {
         tch::manual_seed(2);
         for n in [1, 1000, PART, 3 * PART + 17] {
             let x = Tensor::randn([n], (Kind::Float, Device::Cpu)) * 1e-3;
-            let exact = x.to_kind(Kind::Double).square().sum(Kind::Double).double_value(&[]);
-            for got in [sum_of_squares(&x), twin(&x)] {
-                let error = (got.double_value(&[]) - exact).abs() / exact;
-                assert!(error < 1e-6, "{n} elements: off by {error:e}");
-            }
+            assert_is(exact(&x), &on_cpu(&x));
+            assert_is(exact(&x), &twin(&x));
         }
         let threads = tch::get_num_threads();
         let x = Tensor::randn([1_000_003], (Kind::Float, Device::Cpu));
-        let many = sum_of_squares(&x).double_value(&[]);
+        let many = on_cpu(&x).double_value(&[]);
         tch::set_num_threads(1);
-        let one = sum_of_squares(&x).double_value(&[]);
+        let one = on_cpu(&x).double_value(&[]);
         tch::set_num_threads(threads);
         assert_eq!(many, one);
+    }
+
+    #[test]
+    fn the_kernel_for_gpus_agrees_with_float64() {
+        for (gpu, device) in places() {
+            for kind in [Kind::Float, Kind::BFloat16] {
+                tch::manual_seed(3);
+                let draw = |n: i64| Tensor::randn([n], (Kind::Float, device)).to_kind(kind);
+                // One begins where nothing is aligned.
+                let parts = [draw(1), draw(1000), draw(40_003).narrow(0, 1, 40_002), draw(3 * BLOCK_ELEMENTS)];
+                assert_is(parts.iter().map(exact).sum(), &on_gpu(gpu, &parts).unwrap());
+            }
+        }
     }
 }

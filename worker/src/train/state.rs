@@ -255,7 +255,7 @@ impl TrainState {
         exchange.finish()?;
         timeline.add(Phase::ExposedComm, start);
         let start = timeline.mark();
-        let sums = Tensor::stack(&[loss_sum, self.own_sum_of_squares(ranks.rank())], 0); // [2]
+        let sums = Tensor::stack(&[loss_sum, self.own_sum_of_squares(ranks.rank())?], 0); // [2]
         ranks.all_reduce(&sums, ReduceOp::Sum, Label::new("loss and norm")).wait()?;
         let verdict = self.norms.judge(&sums.select(0, 1));
         let learning_rate = self.schedule.at(self.step);
@@ -276,13 +276,12 @@ impl TrainState {
     /// The squares of the reduced gradients, summed over this rank's part of each bucket: a float64 scalar.
     ///
     /// Each rank takes its part even where all have everything, so that all get the norm from the same numbers.
-    fn own_sum_of_squares(&self, rank: Rank) -> Tensor {
-        let mut sum = Tensor::zeros([], (Kind::Double, self.gradients.device()));
-        for bucket in self.buckets.ranges() {
+    fn own_sum_of_squares(&self, rank: Rank) -> Result<Tensor, TchError> {
+        let parts = self.buckets.ranges().iter().map(|bucket| {
             let part = self.buckets.part(bucket, rank);
-            sum += sum_of_squares(&self.gradients.narrow(0, part.start as i64, part.len() as i64));
-        }
-        sum
+            self.gradients.narrow(0, part.start as i64, part.len() as i64)
+        });
+        sum_of_squares(&parts.collect::<Vec<_>>())
     }
 
     /// Updates this rank's slices in the order in which forward will need them, and sends each on its way at once.

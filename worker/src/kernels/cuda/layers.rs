@@ -4,7 +4,7 @@ use std::ffi::CStr;
 
 use tch::{Kind, TchError, Tensor};
 
-use super::{ALIGNMENT, Grid, Launch, argument, suits_rows};
+use super::{ALIGNMENT, Grid, Launch, THREADS, argument, suits_rows};
 use crate::kernels::RowGradient;
 use crate::kernels::layer_norm::{LayerNormGradient, Normalised};
 
@@ -12,8 +12,8 @@ use crate::kernels::layer_norm::{LayerNormGradient, Normalised};
 const PACK: i64 = (ALIGNMENT / size_of::<u16>()) as i64;
 /// Threads of a warp.
 const WARP: i64 = 32;
-/// Threads of a block at most.
-const THREADS_MAX: i64 = 1024;
+/// Threads of a block that is as wide as a row, at most.
+const ROW_THREADS_MAX: i64 = 256;
 /// Rows of `layer_norm` and of its backward that a block has under way at once.
 const FORWARD_ROWS: i64 = 4;
 const BACKWARD_ROWS: i64 = 2;
@@ -23,9 +23,12 @@ const COLUMN_WAVES: i64 = 4;
 
 /// Whether these kernels can take the rows of `tensor` [N, C].
 pub fn suit_rows(tensor: &Tensor) -> bool {
-    tensor.kind() == Kind::BFloat16
-        && suits_rows(tensor)
-        && matches!(tensor.size()[..], [rows, columns] if rows > 0 && columns <= PACK * THREADS_MAX)
+    tensor.kind() == Kind::BFloat16 && suits_rows(tensor) && matches!(tensor.size()[..], [rows, _] if rows > 0)
+}
+
+/// Whether those that a block is as wide as a row for can, too.
+pub fn suit_norm(tensor: &Tensor) -> bool {
+    suit_rows(tensor) && size(tensor).1 <= PACK * ROW_THREADS_MAX
 }
 
 fn size(rows: &Tensor) -> (i64, i64) {
@@ -53,12 +56,13 @@ fn as_wide_as_rows(
     (rows, columns): (i64, i64),
     at_once: i64,
 ) -> Result<Grid, TchError> {
+    assert!(columns <= PACK * ROW_THREADS_MAX, "rows are too wide for {kernel:?}");
     let threads = ((columns / PACK + WARP - 1) / WARP * WARP) as u32;
     let resident = i64::from(gpu.resident_blocks(kernel, threads)?);
     Ok(Grid { blocks: resident.min((rows + at_once - 1) / at_once) as u32, threads })
 }
 
-/// [`crate::kernels::layer_norm::layer_norm`] of rows that [`suit_rows`].
+/// [`crate::kernels::layer_norm::layer_norm`] of rows that [`suit_norm`].
 pub fn layer_norm(
     gpu: &dyn Launch,
     x: Tensor,
@@ -95,7 +99,7 @@ pub fn layer_norm(
     Ok(Normalised { x: branch.unwrap_or(x), y, mean, rstd })
 }
 
-/// [`crate::kernels::layer_norm::layer_norm_backward`] of rows that [`suit_rows`].
+/// [`crate::kernels::layer_norm::layer_norm_backward`] of rows that [`suit_norm`].
 pub fn layer_norm_backward(
     gpu: &dyn Launch,
     (dy, x): (&Tensor, &Tensor),
@@ -129,9 +133,23 @@ pub fn layer_norm_backward(
     arguments.extend([argument(&mut rows), argument(&mut columns)]);
     // SAFETY: contiguous, aligned tensors of these kinds and sizes.
     unsafe { gpu.launch(kernel, grid, &mut arguments)? };
-    let sums = sums.f_sum_dim_intlist(0, false, Kind::Float)?; // [3, C]
+    let sums = sum_columns(gpu, &sums.view([i64::from(grid.blocks), -1]))?.view([3, columns]);
     let [weight, bias, sum] = [0, 1, 2].map(|i| sums.select(0, i));
     Ok(LayerNormGradient { x: RowGradient { rows: dx, sum: Some(sum) }, weight, bias })
+}
+
+/// The sums of the columns of `parts` [N, C], float32.
+fn sum_columns(gpu: &dyn Launch, parts: &Tensor) -> Result<Tensor, TchError> {
+    let (mut rows, mut columns) = size(parts);
+    let sums = Tensor::f_empty([columns], (Kind::Float, parts.device()))?;
+    let mut pointers = [parts.data_ptr(), sums.data_ptr()];
+    let mut arguments: Vec<_> = pointers.iter_mut().map(argument).collect();
+    let grid = Grid { blocks: ((columns + WARP - 1) / WARP) as u32, threads: THREADS };
+    arguments.extend([argument(&mut rows), argument(&mut columns)]);
+    assert!(parts.kind() == Kind::Float && parts.is_contiguous(), "sums do not suit the kernel");
+    // SAFETY: contiguous float32 of these sizes.
+    unsafe { gpu.launch(c"sum_columns", grid, &mut arguments)? };
+    Ok(sums)
 }
 
 /// Runs `kernel`, which takes `inputs` and makes rows [N, `columns`] and the sums of their columns.
@@ -155,7 +173,7 @@ fn with_column_sums(
     let grid = Grid { blocks: (strips * across) as u32, threads: COLUMN_THREADS as u32 };
     // SAFETY: contiguous, aligned tensors of these kinds and sizes.
     unsafe { gpu.launch(kernel, grid, &mut arguments)? };
-    Ok(RowGradient { rows: made, sum: Some(sums.f_sum_dim_intlist(0, false, Kind::Float)?) })
+    Ok(RowGradient { rows: made, sum: Some(sum_columns(gpu, &sums)?) })
 }
 
 /// [`crate::kernels::columns::gelu_backward`] of rows that [`suit_rows`].

@@ -27,17 +27,18 @@ const BLOCKS_MAX: i64 = 132 * 8;
 const ALIGNMENT: usize = 16;
 
 /// All sources, in the order in which they are compiled as one.
-const SOURCES: [&str; 6] = [
+const SOURCES: [&str; 7] = [
     include_str!("../../../kernels/common.cuh"),
     include_str!("../../../kernels/rounding.cu"),
     include_str!("../../../kernels/adamw.cu"),
     include_str!("../../../kernels/columns.cu"),
     include_str!("../../../kernels/cross_entropy.cu"),
     include_str!("../../../kernels/layer_norm.cu"),
+    include_str!("../../../kernels/norm.cu"),
 ];
 
 /// The kernels, by the names that they have in their sources.
-pub const KERNELS: [&CStr; 9] = [
+pub const KERNELS: [&CStr; 12] = [
     c"adamw_float32",
     c"adamw_bfloat16",
     c"cross_entropy_float32",
@@ -47,6 +48,9 @@ pub const KERNELS: [&CStr; 9] = [
     c"layer_norm_backward_bfloat16",
     c"layer_norm_bfloat16",
     c"round_stochastically",
+    c"sum_columns",
+    c"sum_of_squares_bfloat16",
+    c"sum_of_squares_float32",
 ];
 
 static GPU: OnceLock<Gpu> = OnceLock::new();
@@ -202,7 +206,7 @@ pub fn adamw(
     let mut pointers = [&range.parameters, &range.gradients, &range.exp_avg, &range.exp_avg_sq].map(Tensor::data_ptr);
     let mut rounded = range.rounded.as_ref().map_or(std::ptr::null_mut(), Tensor::data_ptr);
     let mut scalars = [scalars.step, scalars.grad_scale, scalars.skip].map(Tensor::data_ptr);
-    let grid = blocks(n);
+    let grid = threads(n);
     let mut arguments: Vec<*mut c_void> = pointers.iter_mut().map(argument).collect();
     arguments.extend([argument(&mut rounded), argument(&mut n)]);
     arguments.extend(scalars.iter_mut().map(argument));
@@ -237,13 +241,29 @@ pub fn round_stochastically(
         argument(&mut update),
     ];
     // SAFETY: n contiguous float32, n contiguous bfloat16, and a float32 scalar.
-    unsafe { gpu.launch(c"round_stochastically", blocks(count), &mut arguments) }
+    unsafe { gpu.launch(c"round_stochastically", threads(count), &mut arguments) }
 }
 
-/// Blocks for `n` elements, one by one.
-fn blocks(n: i64) -> Grid {
-    let blocks = (n + i64::from(THREADS) - 1).div_euclid(i64::from(THREADS)).clamp(1, BLOCKS_MAX) as u32;
-    Grid { blocks, threads: THREADS }
+/// Puts the sum of the squares of `x` [n] into `sums`, float64, in parts: one for each block.
+pub fn sum_of_squares(gpu: &dyn Launch, x: &Tensor, sums: &Tensor) -> Result<(), TchError> {
+    let kernel = by_kind(x, c"sum_of_squares_float32", c"sum_of_squares_bfloat16");
+    let kernel = kernel.ok_or_else(|| TchError::Torch("sum_of_squares: this kind does not suit the kernel".into()))?;
+    assert!(x.is_contiguous() && sums.kind() == Kind::Double && sums.is_contiguous(), "norm: kinds");
+    let grid = Grid { blocks: sums.numel() as u32, threads: THREADS };
+    let (mut n, mut x, mut sums) = (x.numel() as i64, x.data_ptr(), sums.data_ptr());
+    let mut arguments = [argument(&mut x), argument(&mut n), argument(&mut sums)];
+    // SAFETY: n contiguous elements of this kind, and one float64 for each block.
+    unsafe { gpu.launch(kernel, grid, &mut arguments) }
+}
+
+/// Blocks for `n` elements, of which each takes `of_each` at once.
+pub fn blocks(n: i64, of_each: i64) -> u32 {
+    (n + of_each - 1).div_euclid(of_each).clamp(1, BLOCKS_MAX) as u32
+}
+
+/// Threads for `n` elements, one by one.
+fn threads(n: i64) -> Grid {
+    Grid { blocks: blocks(n, THREADS.into()), threads: THREADS }
 }
 
 #[cfg(test)]
