@@ -14,7 +14,7 @@ struct alignas(16) Pack {
   T at[kSize];
 };
 
-// Has the compiler take what is in the pack for something new: what it has computed of it need not be kept in registers.
+// Has the compiler take what is in the pack for something new: what it has computed of it is not kept in registers.
 template <class T>
 __device__ inline void renew(Pack<T>& pack) {
   unsigned* words = reinterpret_cast<unsigned*>(&pack);

@@ -1,12 +1,25 @@
 //! LayerNorm (Ba et al., 2016) of a residual stream that a branch is added to first: one pass through memory each way.
 
-use tch::{TchError, Tensor};
+use tch::{Kind, TchError, Tensor};
 
 use super::{RowGradient, cuda, operand};
 use crate::libtorch;
 
 /// LayerNorm's epsilon in GPT-2.
 const EPSILON: f64 = 1e-5;
+
+/// What is added to the residual stream.
+pub struct Branch {
+    /// [N, C]
+    pub rows: Tensor,
+    /// A bias [C] that is still to be added to each of them.
+    pub bias: Option<Tensor>,
+}
+
+/// Whether the bias of a branch of `columns`, of the kind and on the device of `x`, is best left to the norm that comes next.
+pub fn takes_bias(x: &Tensor, columns: i64) -> bool {
+    cuda::are_on(x.device()) && x.kind() == Kind::BFloat16 && columns <= cuda::layers::NORM_COLUMNS_MAX
+}
 
 /// Rows [N, C] and their normalised form.
 pub struct Normalised {
@@ -30,10 +43,10 @@ pub struct LayerNormGradient {
     pub bias: Tensor,
 }
 
-/// Normalises the rows of `x` [N, C] plus `branch` [N, C], if there is one, whose place the sum may take.
+/// Normalises the rows of `x` [N, C] plus `branch`, if there is one, whose place the sum may take.
 ///
 /// The normalised form of the sum alone has the same bits.
-pub fn layer_norm(x: Tensor, branch: Option<Tensor>, weight: &Tensor, bias: &Tensor) -> Result<Normalised, TchError> {
+pub fn layer_norm(x: Tensor, branch: Option<Branch>, weight: &Tensor, bias: &Tensor) -> Result<Normalised, TchError> {
     match cuda::of(&x).filter(|_| cuda::layers::suit_norm(&x)) {
         Some(gpu) => cuda::layers::layer_norm(gpu, x, branch, (weight, bias), EPSILON),
         None => twin(x, branch, weight, bias),
@@ -41,9 +54,10 @@ pub fn layer_norm(x: Tensor, branch: Option<Tensor>, weight: &Tensor, bias: &Ten
 }
 
 /// The same by libtorch's operations.
-pub fn twin(x: Tensor, branch: Option<Tensor>, weight: &Tensor, bias: &Tensor) -> Result<Normalised, TchError> {
+pub fn twin(x: Tensor, branch: Option<Branch>, weight: &Tensor, bias: &Tensor) -> Result<Normalised, TchError> {
     let x = match branch {
-        Some(mut sum) => sum.f_add_(&x)?,
+        Some(Branch { rows, bias: None }) => rows.shallow_clone().f_add_(&x)?,
+        Some(Branch { rows, bias: Some(bias) }) => rows.f_add(&bias)?.f_add(&x)?,
         None => x,
     };
     let c = *x.size().last().unwrap_or(&0);
@@ -87,7 +101,6 @@ pub fn backward_twin(
 mod tests {
     use super::*;
     use crate::kernels::cuda::places::{assert_close, places};
-    use tch::Kind;
 
     /// Rows and columns: one warp and several, a width that is no multiple of a warp's, more rows than blocks.
     const SHAPES: [(i64, i64); 4] = [(1, 8), (7, 64), (33, 768), (300, 1600)];
@@ -101,11 +114,13 @@ mod tests {
                 let [x, branch, dy, dresidual] = std::array::from_fn(|_| draw(&[rows, columns]));
                 let [weight, bias] = std::array::from_fn(|_| draw(&[columns]));
                 let parameters = (&weight, &bias);
-                for with_residual in [true, false] {
-                    let added = || with_residual.then(|| branch.copy());
+                for (with_residual, with_bias) in [(true, true), (true, false), (false, false)] {
+                    let of_branch = || with_bias.then(|| bias.copy());
+                    let added = || with_residual.then(|| Branch { rows: branch.copy(), bias: of_branch() });
                     let ours = cuda::layers::layer_norm(gpu, x.copy(), added(), parameters, EPSILON).unwrap();
                     let theirs = twin(x.copy(), added(), &weight, &bias).unwrap();
-                    assert_eq!(ours.x, theirs.x);
+                    assert_close(&ours.x, &theirs.x, if with_bias { 8e-3 } else { 0.0 });
+                    let theirs = twin(ours.x.copy(), None, &weight, &bias).unwrap();
                     let again = cuda::layers::layer_norm(gpu, ours.x.copy(), None, parameters, EPSILON).unwrap();
                     assert_eq!(again.y, ours.y, "computed again it has other bits");
                     assert_close(&ours.y, &theirs.y, 8e-3);

@@ -6,6 +6,7 @@ use super::linear::{Backward, Linear};
 use super::ops::{self, AttentionState};
 use crate::kernels::RowGradient;
 use crate::kernels::columns::join;
+use crate::kernels::layer_norm::Branch;
 
 /// Attention's parameters, or their gradients.
 pub(super) struct Attention {
@@ -34,12 +35,12 @@ fn merge_heads(x: &Tensor, rows: i64) -> Tensor {
 }
 
 impl Attention {
-    /// `x` [N, C] to [N, C].
-    pub fn forward(&self, x: &Tensor, (b, t): (i64, i64), heads: i64) -> Result<(Tensor, AttentionCache), TchError> {
+    /// `x` [N, C] to what it adds to the stream.
+    pub fn forward(&self, x: &Tensor, (b, t): (i64, i64), heads: i64) -> Result<(Branch, AttentionCache), TchError> {
         let qkv = self.qkv.forward(x); // [N, 3C]
         let [q, k, v] = split_heads(&qkv, b, t, heads); // [B, H, T, D] each
         let state = ops::attention(&q, &k, &v)?;
-        let y = self.projection.forward(&merge_heads(state.out(), b * t)); // [N, C]
+        let y = self.projection.branch(&merge_heads(state.out(), b * t));
         Ok((y, AttentionCache { qkv, state }))
     }
 

@@ -54,7 +54,7 @@ impl Block {
         recompute: Recompute,
     ) -> Result<(Stream, BlockCache), TchError> {
         let (activated, parts) = self.forward_to_gelu(stream, shape, recompute == Recompute::None)?;
-        let branch = self.mlp.projection.forward(&activated); // [N, C]
+        let branch = self.mlp.projection.branch(&activated);
         let out = Stream { x: parts.norm_2.x.shallow_clone(), branch: Some(branch) };
         let cache = match recompute {
             Recompute::Block => BlockCache::Input(parts.norm_1.x),

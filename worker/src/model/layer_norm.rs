@@ -5,14 +5,14 @@ use tch::{TchError, Tensor};
 use super::linear::Backward;
 use super::ops;
 use crate::kernels::RowGradient;
-use crate::kernels::layer_norm::{Normalised, layer_norm, layer_norm_backward};
+use crate::kernels::layer_norm::{Branch, Normalised, layer_norm, layer_norm_backward};
 
 /// The residual stream, as one part of the model hands it to the next: the norm that comes first there adds the branch.
 pub(super) struct Stream {
     /// [N, C]
     pub x: Tensor,
-    /// What the last part adds to it, [N, C].
-    pub branch: Option<Tensor>,
+    /// What the last part adds to it.
+    pub branch: Option<Branch>,
 }
 
 /// A LayerNorm's parameters, or their gradients.

@@ -4,6 +4,7 @@ use tch::{TchError, Tensor};
 
 use super::ops::{self, WeightGradient};
 use crate::kernels::RowGradient;
+use crate::kernels::layer_norm::{Branch, takes_bias};
 
 /// A linear layer's parameters, or their gradients.
 pub(super) struct Linear {
@@ -32,6 +33,14 @@ impl Linear {
     /// `x` [N, in] to [N, out].
     pub fn forward(&self, x: &Tensor) -> Tensor {
         ops::linear(x, &self.weight, &self.bias)
+    }
+
+    /// The same, to be added to the residual stream.
+    pub fn branch(&self, x: &Tensor) -> Branch {
+        match takes_bias(x, self.bias.size()[0]) {
+            true => Branch { rows: x.mm(&self.weight), bias: Some(self.bias.shallow_clone()) },
+            false => Branch { rows: self.forward(x), bias: None },
+        }
     }
 
     /// The gradient of the input `x` [N, in], given that of the output, `dy` [N, out].

@@ -6,7 +6,7 @@ use tch::{Kind, TchError, Tensor};
 
 use super::{ALIGNMENT, Grid, Launch, THREADS, argument, suits_rows};
 use crate::kernels::RowGradient;
-use crate::kernels::layer_norm::{LayerNormGradient, Normalised};
+use crate::kernels::layer_norm::{Branch, LayerNormGradient, Normalised};
 
 /// Columns that a thread loads at once.
 const PACK: i64 = (ALIGNMENT / size_of::<u16>()) as i64;
@@ -14,12 +14,12 @@ const PACK: i64 = (ALIGNMENT / size_of::<u16>()) as i64;
 const WARP: i64 = 32;
 /// Threads of a block that is as wide as a row, at most.
 const ROW_THREADS_MAX: i64 = 256;
-/// Rows of `layer_norm` and of its backward that a block has under way at once.
-const FORWARD_ROWS: i64 = 4;
-const BACKWARD_ROWS: i64 = 2;
 /// Of the kernels that sum columns: threads of a block, and how many blocks there are for each that runs at once.
 const COLUMN_THREADS: i64 = 256;
 const COLUMN_WAVES: i64 = 4;
+
+/// Columns of a row that a block is as wide as, at most.
+pub const NORM_COLUMNS_MAX: i64 = PACK * ROW_THREADS_MAX;
 
 /// Whether these kernels can take the rows of `tensor` [N, C].
 pub fn suit_rows(tensor: &Tensor) -> bool {
@@ -28,7 +28,7 @@ pub fn suit_rows(tensor: &Tensor) -> bool {
 
 /// Whether those that a block is as wide as a row for can, too.
 pub fn suit_norm(tensor: &Tensor) -> bool {
-    suit_rows(tensor) && size(tensor).1 <= PACK * ROW_THREADS_MAX
+    suit_rows(tensor) && size(tensor).1 <= NORM_COLUMNS_MAX
 }
 
 fn size(rows: &Tensor) -> (i64, i64) {
@@ -49,53 +49,50 @@ fn check_columns(columns: i64, tensors: &[&Tensor]) {
     assert!(tensors.iter().all(|t| suits(t)), "parameters do not suit the kernel");
 }
 
-/// Blocks that are as wide as a row of `columns`, and take `at_once` of `rows`.
-fn as_wide_as_rows(
-    gpu: &dyn Launch,
-    kernel: &CStr,
-    (rows, columns): (i64, i64),
-    at_once: i64,
-) -> Result<Grid, TchError> {
-    assert!(columns <= PACK * ROW_THREADS_MAX, "rows are too wide for {kernel:?}");
-    let threads = ((columns / PACK + WARP - 1) / WARP * WARP) as u32;
-    let resident = i64::from(gpu.resident_blocks(kernel, threads)?);
-    Ok(Grid { blocks: resident.min((rows + at_once - 1) / at_once) as u32, threads })
+/// Threads of a block that is as wide as a row of `columns`.
+fn row_threads(columns: i64) -> u32 {
+    assert!(columns <= NORM_COLUMNS_MAX, "rows of {columns} are too wide for a block");
+    ((columns / PACK + WARP - 1) / WARP * WARP) as u32
 }
 
 /// [`crate::kernels::layer_norm::layer_norm`] of rows that [`suit_norm`].
 pub fn layer_norm(
     gpu: &dyn Launch,
     x: Tensor,
-    branch: Option<Tensor>,
+    branch: Option<Branch>,
     (weight, bias): (&Tensor, &Tensor),
     mut epsilon: f64,
 ) -> Result<Normalised, TchError> {
-    let (mut rows, mut columns) = size(&x);
+    let (rows, mut columns) = size(&x);
     check_rows(&x, &[&x]);
     check_columns(columns, &[weight, bias]);
+    let (branch, of_branch) = branch.map_or((None, None), |branch| (Some(branch.rows), branch.bias));
     if let Some(branch) = &branch {
         check_rows(&x, &[branch]);
+    }
+    if let Some(bias) = &of_branch {
+        check_columns(columns, &[bias]);
     }
     let y = x.f_empty_like()?;
     let [mean, rstd] = [(); 2].map(|()| Tensor::empty([rows, 1], (Kind::Float, x.device())));
     // The sum takes the branch's place: a thread reads an element of it before it writes it.
-    let of_branch = branch.as_ref().map_or(std::ptr::null_mut(), Tensor::data_ptr);
+    let place = |tensor: &Option<Tensor>| tensor.as_ref().map_or(std::ptr::null_mut(), Tensor::data_ptr);
     let mut pointers = [
         x.data_ptr(),
-        of_branch,
+        place(&branch),
+        place(&of_branch),
         weight.data_ptr(),
         bias.data_ptr(),
-        of_branch,
+        place(&branch),
         y.data_ptr(),
         mean.data_ptr(),
         rstd.data_ptr(),
     ];
-    let kernel = c"layer_norm_bfloat16";
-    let grid = as_wide_as_rows(gpu, kernel, (rows, columns), FORWARD_ROWS)?;
+    let grid = Grid { blocks: rows as u32, threads: row_threads(columns) };
     let mut arguments: Vec<_> = pointers.iter_mut().map(argument).collect();
-    arguments.extend([argument(&mut rows), argument(&mut columns), argument(&mut epsilon)]);
+    arguments.extend([argument(&mut columns), argument(&mut epsilon)]);
     // SAFETY: contiguous, aligned tensors of these kinds and sizes.
-    unsafe { gpu.launch(kernel, grid, &mut arguments)? };
+    unsafe { gpu.launch(c"layer_norm_bfloat16", grid, &mut arguments)? };
     Ok(Normalised { x: branch.unwrap_or(x), y, mean, rstd })
 }
 
@@ -116,7 +113,8 @@ pub fn layer_norm_backward(
     let is_statistic = |t: &Tensor| t.kind() == Kind::Float && t.is_contiguous() && t.numel() as i64 == rows;
     assert!([mean, rstd].into_iter().all(is_statistic), "statistics do not suit the kernel");
     let kernel = c"layer_norm_backward_bfloat16";
-    let grid = as_wide_as_rows(gpu, kernel, (rows, columns), BACKWARD_ROWS)?;
+    let threads = row_threads(columns);
+    let grid = Grid { blocks: i64::from(gpu.resident_blocks(kernel, threads)?).min(rows) as u32, threads };
     let dx = x.f_empty_like()?;
     let sums = Tensor::empty([i64::from(grid.blocks), 3, columns], (Kind::Float, x.device()));
     let mut pointers = [

@@ -21,6 +21,8 @@ pub use driver::Gpu;
 
 /// Threads of a block: a power of two.
 const THREADS: u32 = 512;
+/// Of cross-entropy, which has a block for each row: the rows under way should fit into the cache, to be read again.
+const CROSS_ENTROPY_THREADS: u32 = 1024;
 /// Blocks that keep any GPU busy, where each takes what is there in turns.
 const BLOCKS_MAX: i64 = 132 * 8;
 /// Bytes that kernels load at once: rows begin at a multiple of them.
@@ -167,7 +169,7 @@ pub fn cross_entropy(
         argument(&mut scale),
     ];
     // SAFETY: contiguous tensors of these kinds and sizes; targets are below the vocabulary, which the token stream checks.
-    unsafe { gpu.launch(kernel, Grid { blocks: rows as u32, threads: THREADS }, &mut arguments)? };
+    unsafe { gpu.launch(kernel, Grid { blocks: rows as u32, threads: CROSS_ENTROPY_THREADS }, &mut arguments)? };
     Ok(losses)
 }
 
