@@ -101,6 +101,27 @@ def make_optimizer(model: nn.Module) -> torch.optim.AdamW:
     return torch.optim.AdamW(groups, lr=6e-4, betas=(0.9, 0.95), fused=True)
 
 
+class Clock:
+    """The times between ticks, on a GPU by events, so that no step waits for the one before."""
+
+    def __init__(self, device: str):
+        self.device, self.ticks = device, []
+
+    def tick(self) -> None:
+        if self.device == "cuda":
+            self.ticks.append(torch.cuda.Event(enable_timing=True))
+            self.ticks[-1].record()
+        else:
+            self.ticks.append(time.perf_counter())
+
+    def between_ms(self) -> list[float]:
+        pairs = list(zip(self.ticks, self.ticks[1:]))
+        if self.device == "cuda":
+            torch.cuda.synchronize()
+            return [before.elapsed_time(after) for before, after in pairs]
+        return [1000 * (after - before) for before, after in pairs]
+
+
 def train(arguments: argparse.Namespace) -> dict:
     torch.manual_seed(1337)
     device = arguments.device
@@ -108,25 +129,23 @@ def train(arguments: argparse.Namespace) -> dict:
     autocast = torch.autocast(device, torch.bfloat16, enabled=arguments.bfloat16)
     optimizer = make_optimizer(model)
     forward = torch.compile(model) if arguments.compile else model
-    step_ms = []
-    for step in range(arguments.steps + 1):
-        tokens = torch.randint(VOCABULARY, (arguments.batch, arguments.sequence + 1)).to(device)
+    clock = Clock(device)
+    for _ in range(arguments.steps + 1):
+        tokens = torch.randint(VOCABULARY, (arguments.batch, arguments.sequence + 1))
         if device == "cuda":
-            torch.cuda.synchronize()
-        start = time.perf_counter()
+            tokens = tokens.pin_memory().to(device, non_blocking=True)
         step_loss = 0.0
         for micro in tokens.split(arguments.micro or arguments.batch):
             with autocast:
                 loss = forward(micro[:, :-1], micro[:, 1:]) * (len(micro) / len(tokens))
             loss.backward()
-            step_loss += loss.item()
+            step_loss += loss.detach()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
-        if device == "cuda":
-            torch.cuda.synchronize()
-        if step > 0:
-            step_ms.append(1000 * (time.perf_counter() - start))
+        clock.tick()
+    step_ms = clock.between_ms()
+    step_loss = step_loss.item()
     rate = arguments.batch * arguments.sequence / statistics.median(step_ms) * 1000
     return {"tokens_per_second": rate, "step_ms": step_ms, "loss": step_loss}
 

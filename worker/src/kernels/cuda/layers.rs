@@ -4,7 +4,7 @@ use std::ffi::CStr;
 
 use tch::{Kind, TchError, Tensor};
 
-use super::{ALIGNMENT, Grid, Launch, THREADS, argument, suits_rows};
+use super::{ALIGNMENT, Grid, Launch, argument, suits_rows};
 use crate::kernels::RowGradient;
 use crate::kernels::layer_norm::{Branch, LayerNormGradient, Normalised};
 
@@ -17,6 +17,8 @@ const ROW_THREADS_MAX: i64 = 256;
 /// Of the kernels that sum columns: threads of a block, and how many blocks there are for each that runs at once.
 const COLUMN_THREADS: i64 = 256;
 const COLUMN_WAVES: i64 = 4;
+/// Of the kernel that adds up what their blocks have found.
+const SUM_THREADS: u32 = 1024;
 
 /// Columns of a row that a block is as wide as, at most.
 pub const NORM_COLUMNS_MAX: i64 = PACK * ROW_THREADS_MAX;
@@ -142,7 +144,7 @@ fn sum_columns(gpu: &dyn Launch, parts: &Tensor) -> Result<Tensor, TchError> {
     let sums = Tensor::f_empty([columns], (Kind::Float, parts.device()))?;
     let mut pointers = [parts.data_ptr(), sums.data_ptr()];
     let mut arguments: Vec<_> = pointers.iter_mut().map(argument).collect();
-    let grid = Grid { blocks: ((columns + WARP - 1) / WARP) as u32, threads: THREADS };
+    let grid = Grid { blocks: ((columns + WARP - 1) / WARP) as u32, threads: SUM_THREADS };
     arguments.extend([argument(&mut rows), argument(&mut columns)]);
     assert!(parts.kind() == Kind::Float && parts.is_contiguous(), "sums do not suit the kernel");
     // SAFETY: contiguous float32 of these sizes.
