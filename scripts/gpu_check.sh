@@ -162,7 +162,6 @@ speed() {
     local name=$1 sizes=("${@:2}")
     say "speed: $name"
     local settings=(--set "run.device=$DEVICE" --set train.precision=bfloat16)
-    case $name in *1558m*) settings+=(--set train.recompute=gelu_layernorm) ;; esac
     "$worker" bench-step "${sizes[@]}" --steps "$STEPS" "${settings[@]}" >"$results/ours-$name.json" 2>"$results/log" ||
         { echo '{}' >"$results/ours-$name.json"; tail -5 "$results/log"; }
     if [ "$PEER" = no ]; then

@@ -1,4 +1,4 @@
-// AdamW (Loshchilov and Hutter, 2019) over a flat range of n elements, in place, and the rounding of the new weights to bfloat16.
+// AdamW (Loshchilov and Hutter, 2019) over a flat range, in place, and the rounding of the new weights to bfloat16.
 // What decides about the update is read on the device: the number of the update, from 1, what the gradients are divided by, and 1 where
 // nothing is to be updated.
 
@@ -11,16 +11,38 @@ struct AdamWRounding {
   long long first, seed, is_stochastic;
 };
 
+// Runs of elements that are all decayed or all not, in turns: where each ends, how many there are, and whether the first is decayed.
+struct AdamWRuns {
+  const long long* ends;
+  long long count, first_is_decayed;
+};
+
+// The number of the run that element i is in.
+__device__ inline long long run_of(const AdamWRuns& runs, long long i) {
+  long long low = 0, high = runs.count - 1;
+  while (low < high) {
+    const long long middle = (low + high) / 2;
+    if (i < runs.ends[middle]) {
+      high = middle;
+    } else {
+      low = middle + 1;
+    }
+  }
+  return low;
+}
+
 // The factors of one update.
 struct AdamWFactors {
   float grad_factor, decay, beta1, beta2, epsilon, step_size, root_bias_2;
 };
 
-__device__ inline void adamw(const AdamWFactors& factors, float gradient, float& parameter, float& m, float& v) {
+__device__ inline void adamw(const AdamWFactors& factors, bool is_decayed, float gradient, float& parameter, float& m,
+                             float& v) {
   gradient *= factors.grad_factor;
   m += (1.0f - factors.beta1) * (gradient - m);
   v = factors.beta2 * v + (1.0f - factors.beta2) * gradient * gradient;
-  parameter = parameter * factors.decay - factors.step_size * (m / (sqrtf(v) / factors.root_bias_2 + factors.epsilon));
+  const float kept = is_decayed ? parameter * factors.decay : parameter;
+  parameter = kept - factors.step_size * (m / (sqrtf(v) / factors.root_bias_2 + factors.epsilon));
 }
 
 // K elements that lie together.
@@ -31,7 +53,7 @@ struct alignas(sizeof(T) * K) Some {
 
 // K elements from number `from` on.
 template <int K, class G>
-__device__ inline void adamw_some(const AdamWFactors& factors, float* parameters, const G* gradients, float* exp_avg,
+__device__ inline void adamw_some(const AdamWFactors& factors, const AdamWRuns& runs, float* parameters, const G* gradients, float* exp_avg,
                                   float* exp_avg_sq, bfloat16* weights, long long from, AdamWRounding rounding,
                                   unsigned key) {
   using Floats = Some<float, K>;
@@ -39,7 +61,12 @@ __device__ inline void adamw_some(const AdamWFactors& factors, float* parameters
   Floats p = *reinterpret_cast<Floats*>(parameters + from);
   Floats m = *reinterpret_cast<Floats*>(exp_avg + from);
   Floats v = *reinterpret_cast<Floats*>(exp_avg_sq + from);
-  for (int k = 0; k < K; k++) adamw(factors, widen(g.at[k]), p.at[k], m.at[k], v.at[k]);
+  long long run = run_of(runs, from);
+  for (int k = 0; k < K; k++) {
+    if (from + k >= runs.ends[run]) run++;
+    const bool is_decayed = (run + runs.first_is_decayed) % 2 != 0;
+    adamw(factors, is_decayed, widen(g.at[k]), p.at[k], m.at[k], v.at[k]);
+  }
   *reinterpret_cast<Floats*>(parameters + from) = p;
   *reinterpret_cast<Floats*>(exp_avg + from) = m;
   *reinterpret_cast<Floats*>(exp_avg_sq + from) = v;
@@ -55,10 +82,10 @@ __device__ inline void adamw_some(const AdamWFactors& factors, float* parameters
   *reinterpret_cast<Some<bfloat16, K>*>(weights + from) = rounded;
 }
 
-// weights: [n], or null.
+// weights may be null.
 template <class G>
 __device__ inline void adamw(float* parameters, const G* gradients, float* exp_avg, float* exp_avg_sq, bfloat16* weights,
-                             long long n, const float* step, const float* grad_scale, const float* skip,
+                             AdamWRuns runs, const float* step, const float* grad_scale, const float* skip,
                              AdamWConstants constants, AdamWRounding rounding) {
   constexpr int kQuad = 4;
   __shared__ AdamWFactors shared;
@@ -86,26 +113,27 @@ __device__ inline void adamw(float* parameters, const G* gradients, float* exp_a
                           misalignment(exp_avg_sq, sizeof(float) * kQuad) == 0 &&
                           misalignment(gradients, sizeof(G) * kQuad) == 0 &&
                           misalignment(weights, sizeof(bfloat16) * kQuad) == 0;
+  const long long n = runs.ends[runs.count - 1];
   const long long quads = is_aligned ? n / kQuad : 0;
   const long long thread = static_cast<long long>(blockIdx.x) * blockDim.x + threadIdx.x;
   const long long stride = static_cast<long long>(gridDim.x) * blockDim.x;
   for (long long i = thread; i < quads; i += stride) {
-    adamw_some<kQuad>(factors, parameters, gradients, exp_avg, exp_avg_sq, weights, i * kQuad, rounding, key);
+    adamw_some<kQuad>(factors, runs, parameters, gradients, exp_avg, exp_avg_sq, weights, i * kQuad, rounding, key);
   }
   for (long long i = quads * kQuad + thread; i < n; i += stride) {
-    adamw_some<1>(factors, parameters, gradients, exp_avg, exp_avg_sq, weights, i, rounding, key);
+    adamw_some<1>(factors, runs, parameters, gradients, exp_avg, exp_avg_sq, weights, i, rounding, key);
   }
 }
 
 extern "C" __global__ void adamw_float32(float* parameters, const float* gradients, float* exp_avg, float* exp_avg_sq,
-                                         bfloat16* weights, long long n, const float* step, const float* grad_scale,
+                                         bfloat16* weights, AdamWRuns runs, const float* step, const float* grad_scale,
                                          const float* skip, AdamWConstants constants, AdamWRounding rounding) {
-  adamw(parameters, gradients, exp_avg, exp_avg_sq, weights, n, step, grad_scale, skip, constants, rounding);
+  adamw(parameters, gradients, exp_avg, exp_avg_sq, weights, runs, step, grad_scale, skip, constants, rounding);
 }
 
 extern "C" __global__ void adamw_bfloat16(float* parameters, const bfloat16* gradients, float* exp_avg,
-                                          float* exp_avg_sq, bfloat16* weights, long long n, const float* step,
+                                          float* exp_avg_sq, bfloat16* weights, AdamWRuns runs, const float* step,
                                           const float* grad_scale, const float* skip, AdamWConstants constants,
                                           AdamWRounding rounding) {
-  adamw(parameters, gradients, exp_avg, exp_avg_sq, weights, n, step, grad_scale, skip, constants, rounding);
+  adamw(parameters, gradients, exp_avg, exp_avg_sq, weights, runs, step, grad_scale, skip, constants, rounding);
 }

@@ -23,6 +23,49 @@ pub struct AdamWRange {
     pub first: usize,
 }
 
+impl AdamWRange {
+    /// `length` of its elements from number `start` on.
+    fn part(&self, start: i64, length: i64) -> Self {
+        let part = |tensor: &Tensor| tensor.narrow(0, start, length);
+        AdamWRange {
+            parameters: part(&self.parameters),
+            gradients: part(&self.gradients),
+            exp_avg: part(&self.exp_avg),
+            exp_avg_sq: part(&self.exp_avg_sq),
+            rounded: self.rounded.as_ref().map(part),
+            first: self.first + start as usize,
+        }
+    }
+}
+
+/// A range in which runs of elements that are decayed take turns with runs that are not.
+#[derive(Debug)]
+pub struct AdamWSlice {
+    /// All of it.
+    pub whole: AdamWRange,
+    /// The runs, one after the other, and whether each is decayed.
+    pub runs: Vec<(AdamWRange, bool)>,
+    /// Where each of them ends, int64, where the weights are.
+    pub run_ends: Tensor,
+}
+
+impl AdamWSlice {
+    /// `range` in runs of these lengths, decayed or not in turns; what is left of it after them is no parameter.
+    pub fn new(range: &AdamWRange, runs: &[(usize, bool)]) -> Self {
+        let mut end = 0;
+        let mut ends = Vec::with_capacity(runs.len());
+        let mut parts = Vec::with_capacity(runs.len());
+        for (length, is_decayed) in runs {
+            parts.push((range.part(end, *length as i64), *is_decayed));
+            end += *length as i64;
+            ends.push(end);
+        }
+        assert!(runs.windows(2).all(|pair| pair[0].1 != pair[1].1), "runs that do not take turns");
+        let run_ends = Tensor::from_slice(&ends).to_device(range.parameters.device());
+        AdamWSlice { whole: range.part(0, end), runs: parts, run_ends }
+    }
+}
+
 /// The scalars that decide an update: float32 scalars where the weights are, so that none has to come to the host.
 #[derive(Debug)]
 pub struct AdamWScalars<'a> {
@@ -34,30 +77,26 @@ pub struct AdamWScalars<'a> {
     pub skip: &'a Tensor,
 }
 
-/// One update of `ranges` in place. The gradients may be left divided.
+/// One update of `slice` in place. The gradients may be left divided.
 pub fn adamw(
     constants: &AdamW,
     rounding: Rounding,
-    ranges: &[AdamWRange],
+    slice: &AdamWSlice,
     scalars: &AdamWScalars<'_>,
 ) -> Result<(), TchError> {
-    if let Some(gpu) = ranges.first().and_then(|range| cuda::of(&range.parameters)) {
-        let update = |range| cuda::adamw(gpu, constants.into(), rounding.of_range(range), range, scalars);
-        return ranges.iter().try_for_each(update);
+    let AdamWRange { parameters, gradients, exp_avg, exp_avg_sq, .. } = &slice.whole;
+    if let Some(gpu) = cuda::of(parameters) {
+        return cuda::adamw(gpu, constants.into(), rounding.of_range(&slice.whole), slice, scalars);
     }
-    let suits = |range: &AdamWRange| {
-        [&range.parameters, &range.gradients, &range.exp_avg, &range.exp_avg_sq].iter().all(|t| suits_cpu_kernel(t))
-    };
-    if !ranges.iter().all(suits) {
-        return twin(constants, rounding, ranges, scalars);
+    if ![parameters, gradients, exp_avg, exp_avg_sq].into_iter().all(suits_cpu_kernel) {
+        return twin(constants, rounding, slice, scalars);
     }
     if scalars.skip.double_value(&[]) != 0.0 {
         return Ok(());
     }
     let (step, grad_factor) = (scalars.step.double_value(&[]), 1.0 / scalars.grad_scale.double_value(&[]));
-    for range in ranges {
+    for (range, is_decayed) in &slice.runs {
         let n = range.parameters.numel();
-        assert!([&range.gradients, &range.exp_avg, &range.exp_avg_sq].iter().all(|t| t.numel() == n));
         // SAFETY: four contiguous float32 tensors of n elements, and nobody else holds their memory meanwhile.
         unsafe {
             ffi::convoy_cpu_adamw(
@@ -70,23 +109,23 @@ pub fn adamw(
                 constants.learning_rate,
                 constants.beta1,
                 constants.beta2,
-                constants.weight_decay,
+                if *is_decayed { constants.weight_decay } else { 0.0 },
                 constants.epsilon,
                 grad_factor,
             );
         }
     }
-    round(rounding, ranges, scalars)
+    round(rounding, &slice.whole, scalars)
 }
 
-/// Rounds the updated weights of `ranges`.
-fn round(rounding: Rounding, ranges: &[AdamWRange], scalars: &AdamWScalars<'_>) -> Result<(), TchError> {
+/// Rounds the updated weights of `range`.
+fn round(rounding: Rounding, range: &AdamWRange, scalars: &AdamWScalars<'_>) -> Result<(), TchError> {
     // A skipped update leaves the weights as they are.
     let made = scalars.step - scalars.skip;
-    ranges.iter().try_for_each(|range| match &range.rounded {
+    match &range.rounded {
         Some(rounded) => rounding.round(&range.parameters, rounded, range.first, &made),
         None => Ok(()),
-    })
+    }
 }
 
 impl Rounding {
@@ -112,19 +151,25 @@ impl From<&AdamW> for cuda::AdamWConstants {
 pub fn twin(
     constants: &AdamW,
     rounding: Rounding,
-    ranges: &[AdamWRange],
+    slice: &AdamWSlice,
     scalars: &AdamWScalars<'_>,
 ) -> Result<(), TchError> {
-    let mut tensors = AdamWTensors::default();
-    for range in ranges {
-        tensors.parameters.push(range.parameters.shallow_clone());
-        // libtorch wants gradients of the weights' kind.
-        tensors.gradients.push(range.gradients.to_kind(range.parameters.kind()));
-        tensors.exp_avgs.push(range.exp_avg.shallow_clone());
-        tensors.exp_avg_sqs.push(range.exp_avg_sq.shallow_clone());
+    for decayed in [true, false] {
+        let mut tensors = AdamWTensors::default();
+        for (range, _) in slice.runs.iter().filter(|(_, is_decayed)| *is_decayed == decayed) {
+            tensors.parameters.push(range.parameters.shallow_clone());
+            // libtorch wants gradients of the weights' kind.
+            tensors.gradients.push(range.gradients.to_kind(range.parameters.kind()));
+            tensors.exp_avgs.push(range.exp_avg.shallow_clone());
+            tensors.exp_avg_sqs.push(range.exp_avg_sq.shallow_clone());
+        }
+        if tensors.parameters.is_empty() {
+            continue;
+        }
+        let weight_decay = if decayed { constants.weight_decay } else { 0.0 };
+        AdamW { weight_decay, ..*constants }.update(&tensors, scalars.step, scalars.grad_scale, scalars.skip)?;
     }
-    constants.update(&tensors, scalars.step, scalars.grad_scale, scalars.skip)?;
-    round(rounding, ranges, scalars)
+    round(rounding, &slice.whole, scalars)
 }
 
 #[cfg(test)]
@@ -133,31 +178,45 @@ mod tests {
     use crate::kernels::cuda::places::places;
     use tch::{Device, Kind};
 
-    fn ranges(device: Device, kind: Kind) -> Vec<AdamWRange> {
+    /// Slices of so many elements, some of which begin where nothing is aligned.
+    fn slices(device: Device, kind: Kind) -> Vec<AdamWSlice> {
         tch::manual_seed(11);
         let draw = |n| Tensor::randn([n], (Kind::Float, device));
-        // One range begins where nothing is aligned.
-        let range = |(n, gap): (i64, i64)| AdamWRange {
-            parameters: draw(n + gap).narrow(0, gap, n),
-            gradients: (draw(n) * 1e-3).to_kind(kind),
-            exp_avg: draw(n) * 1e-3,
-            exp_avg_sq: draw(n).square() * 1e-6,
-            rounded: (n != 1000).then(|| Tensor::zeros([n], (Kind::BFloat16, device))),
-            first: 7 * n as usize,
+        let slice = |(n, gap, runs): (i64, i64, &[(usize, bool)])| {
+            let range = AdamWRange {
+                parameters: draw(n + gap).narrow(0, gap, n),
+                gradients: (draw(n) * 1e-3).to_kind(kind),
+                exp_avg: draw(n) * 1e-3,
+                exp_avg_sq: draw(n).square() * 1e-6,
+                rounded: (n != 1000).then(|| Tensor::zeros([n], (Kind::BFloat16, device))),
+                first: 7 * n as usize,
+            };
+            AdamWSlice::new(&range, runs)
         };
-        [(1, 0), (7, 0), (1000, 0), (5000, 1), (100_003, 0)].map(range).into()
+        let cases = [
+            (1, 0, &[(1, true)][..]),
+            (7, 0, &[(3, false), (2, true), (2, false)]),
+            (1000, 0, &[(990, true)]),
+            (5000, 1, &[(1001, true), (3999, false)]),
+            (100_003, 0, &[(50_002, false), (1, true), (2, false), (49_998, true)]),
+        ];
+        cases.map(slice).into()
     }
 
-    fn copies(ranges: &[AdamWRange]) -> Vec<AdamWRange> {
-        let copy = |range: &AdamWRange| AdamWRange {
-            parameters: range.parameters.copy(),
-            gradients: range.gradients.copy(),
-            exp_avg: range.exp_avg.copy(),
-            exp_avg_sq: range.exp_avg_sq.copy(),
-            rounded: range.rounded.as_ref().map(Tensor::copy),
-            first: range.first,
+    fn copies(slices: &[AdamWSlice]) -> Vec<AdamWSlice> {
+        let copy = |slice: &AdamWSlice| {
+            let whole = AdamWRange {
+                parameters: slice.whole.parameters.copy(),
+                gradients: slice.whole.gradients.copy(),
+                exp_avg: slice.whole.exp_avg.copy(),
+                exp_avg_sq: slice.whole.exp_avg_sq.copy(),
+                rounded: slice.whole.rounded.as_ref().map(Tensor::copy),
+                first: slice.whole.first,
+            };
+            let runs: Vec<_> = slice.runs.iter().map(|(run, decayed)| (run.parameters.numel(), *decayed)).collect();
+            AdamWSlice::new(&whole, &runs)
         };
-        ranges.iter().map(copy).collect()
+        slices.iter().map(copy).collect()
     }
 
     const CONSTANTS: AdamW = AdamW { learning_rate: 1e-3, beta1: 0.9, beta2: 0.95, weight_decay: 0.1, epsilon: 1e-8 };
@@ -168,16 +227,17 @@ mod tests {
     /// Holds `update` and the twin together on `device`, in every case, with gradients of `kind`.
     fn assert_is_twin(
         (device, kind): (Device, Kind),
-        update: impl Fn(&[AdamWRange], &AdamWScalars<'_>) -> Result<(), TchError>,
+        update: impl Fn(&AdamWSlice, &AdamWScalars<'_>) -> Result<(), TchError>,
     ) {
         for (step, grad_scale, skip) in CASES {
             let scalars = [step, grad_scale, skip].map(|x: f64| Tensor::from(x as f32).to_device(device));
             let scalars = AdamWScalars { step: &scalars[0], grad_scale: &scalars[1], skip: &scalars[2] };
-            let before = ranges(device, kind);
+            let before = slices(device, kind);
             let (ours, theirs) = (copies(&before), copies(&before));
-            update(&ours, &scalars).unwrap();
-            twin(&CONSTANTS, ROUNDING, &theirs, &scalars).unwrap();
+            ours.iter().for_each(|slice| update(slice, &scalars).unwrap());
+            theirs.iter().for_each(|slice| twin(&CONSTANTS, ROUNDING, slice, &scalars).unwrap());
             for ((a, b), old) in ours.iter().zip(&theirs).zip(&before) {
+                let (a, b, old) = (&a.whole, &b.whole, &old.whole);
                 for (a, b) in [(&a.parameters, &b.parameters), (&a.exp_avg, &b.exp_avg), (&a.exp_avg_sq, &b.exp_avg_sq)]
                 {
                     let largest = b.abs().max().double_value(&[]);
@@ -198,16 +258,14 @@ mod tests {
 
     #[test]
     fn the_kernel_is_its_twin() {
-        assert_is_twin((Device::Cpu, Kind::Float), |ranges, scalars| adamw(&CONSTANTS, ROUNDING, ranges, scalars));
+        assert_is_twin((Device::Cpu, Kind::Float), |slice, scalars| adamw(&CONSTANTS, ROUNDING, slice, scalars));
     }
 
     #[test]
     fn the_kernel_for_gpus_is_its_twin() {
         for (gpu, device) in places() {
-            let update = |ranges: &[AdamWRange], scalars: &AdamWScalars<'_>| {
-                ranges.iter().try_for_each(|range| {
-                    cuda::adamw(gpu, (&CONSTANTS).into(), ROUNDING.of_range(range), range, scalars)
-                })
+            let update = |slice: &AdamWSlice, scalars: &AdamWScalars<'_>| {
+                cuda::adamw(gpu, (&CONSTANTS).into(), ROUNDING.of_range(&slice.whole), slice, scalars)
             };
             assert_is_twin((device, Kind::Float), update);
             assert_is_twin((device, Kind::BFloat16), update);

@@ -10,7 +10,7 @@ use common::config::OptimizerConfig;
 use tch::{Device, Kind, TchError, Tensor};
 
 use crate::gradients::Verdict;
-use crate::kernels::adamw::{AdamWRange, AdamWScalars, adamw};
+use crate::kernels::adamw::{AdamWRange, AdamWScalars, AdamWSlice, adamw};
 pub use crate::kernels::rounding::Rounding;
 use crate::libtorch::AdamW;
 use crate::model::Gpt2;
@@ -39,14 +39,12 @@ pub struct Optimizer {
 struct Slice {
     /// Where it lies in the flat layout.
     range: Range<usize>,
-    /// The model's weights there.
-    weights: Tensor,
-    /// The float32 weights, which may be the same.
+    /// The float32 weights, which may be the model's own.
     master: Tensor,
     exp_avg: Tensor,
     exp_avg_sq: Tensor,
-    decayed: Vec<AdamWRange>,
-    not_decayed: Vec<AdamWRange>,
+    /// What an update works on.
+    adamw: AdamWSlice,
 }
 
 /// A part of one parameter's optimizer state on this rank; views of it.
@@ -89,18 +87,23 @@ impl Optimizer {
         for range in ranges {
             let length = range.len() as i64;
             let part = |owned: &Tensor| owned.narrow(0, at, length);
-            let weights = model.flat.narrow(0, range.start as i64, length);
-            let mut slice = Slice {
-                master: master.as_ref().map_or_else(|| weights.shallow_clone(), part),
+            let in_flat = |flat: &Tensor| flat.narrow(0, range.start as i64, length);
+            let update = AdamWRange {
+                parameters: master.as_ref().map_or_else(|| in_flat(&model.flat), part),
+                gradients: in_flat(gradients),
                 exp_avg: part(&exp_avg),
                 exp_avg_sq: part(&exp_avg_sq),
-                decayed: Vec::new(),
-                not_decayed: Vec::new(),
-                weights,
-                range,
+                rounded: master.as_ref().map(|_| in_flat(&model.flat)),
+                first: range.start,
             };
-            slice.divide(&model.layout, gradients);
-            slices.push(slice);
+            let runs = model.layout.runs(&range).into_iter().map(|(run, is_decayed)| (run.len(), is_decayed));
+            slices.push(Slice {
+                adamw: AdamWSlice::new(&update, &runs.collect::<Vec<_>>()),
+                master: update.parameters,
+                exp_avg: update.exp_avg,
+                exp_avg_sq: update.exp_avg_sq,
+                range,
+            });
             at += length;
         }
         let updates = Tensor::zeros([], (Kind::Float, model.flat.device()));
@@ -140,9 +143,7 @@ impl Optimizer {
             weight_decay: self.config.weight_decay,
             epsilon: self.config.epsilon,
         };
-        let slice = &self.slices[index];
-        adamw(&constants, self.rounding, &slice.decayed, &scalars)?;
-        adamw(&AdamW { weight_decay: 0.0, ..constants }, self.rounding, &slice.not_decayed, &scalars)
+        adamw(&constants, self.rounding, &self.slices[index].adamw, &scalars)
     }
 
     /// Counts the update that `verdict` decided on.
@@ -195,24 +196,5 @@ impl Optimizer {
             })
         });
         parts.collect()
-    }
-}
-
-impl Slice {
-    /// Cuts the slice into ranges that are decayed and ranges that are not.
-    fn divide(&mut self, layout: &Layout, gradients: &Tensor) {
-        for (range, is_decayed) in layout.runs(&self.range) {
-            let (start, length) = ((range.start - self.range.start) as i64, range.len() as i64);
-            let part = |owned: &Tensor| owned.narrow(0, start, length);
-            let group = if is_decayed { &mut self.decayed } else { &mut self.not_decayed };
-            group.push(AdamWRange {
-                parameters: part(&self.master),
-                gradients: gradients.narrow(0, range.start as i64, length),
-                exp_avg: part(&self.exp_avg),
-                exp_avg_sq: part(&self.exp_avg_sq),
-                rounded: (self.weights.kind() == Kind::BFloat16).then(|| part(&self.weights)),
-                first: range.start,
-            });
-        }
     }
 }

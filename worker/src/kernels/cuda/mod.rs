@@ -185,17 +185,27 @@ pub struct AdamWRounding {
     pub is_stochastic: i64,
 }
 
-/// [`super::adamw::adamw`] of one range; the three scalars are float32 and where the weights are.
+/// Runs of elements that are all decayed or all not, in turns, as `adamw.cu` has them.
+#[repr(C)]
+#[derive(Debug, Clone, Copy)]
+struct AdamWRuns {
+    ends: *mut c_void,
+    count: i64,
+    first_is_decayed: i64,
+}
+
+/// [`super::adamw::adamw`]; the three scalars are float32 and where the weights are.
 pub fn adamw(
     gpu: &dyn Launch,
     mut constants: AdamWConstants,
     mut rounding: AdamWRounding,
-    range: &super::adamw::AdamWRange,
+    slice: &super::adamw::AdamWSlice,
     scalars: &super::adamw::AdamWScalars<'_>,
 ) -> Result<(), TchError> {
+    let (range, runs) = (&slice.whole, &slice.run_ends);
     let kernel = by_kind(&range.gradients, c"adamw_float32", c"adamw_bfloat16");
     let kernel = kernel.ok_or_else(|| TchError::Torch("adamw: these gradients do not suit the kernel".into()))?;
-    let mut n = range.parameters.numel() as i64;
+    let n = range.parameters.numel() as i64;
     if n == 0 {
         return Ok(());
     }
@@ -205,16 +215,19 @@ pub fn adamw(
     let suits =
         |rounded: &Tensor| rounded.kind() == Kind::BFloat16 && rounded.is_contiguous() && rounded.numel() as i64 == n;
     assert!(range.rounded.as_ref().is_none_or(suits), "adamw: rounded weights do not suit the kernel");
+    assert!(runs.kind() == Kind::Int64 && runs.is_contiguous() && runs.numel() > 0, "adamw: no runs");
+    let first_is_decayed = slice.runs.first().is_some_and(|(_, is_decayed)| *is_decayed).into();
+    let mut runs = AdamWRuns { ends: runs.data_ptr(), count: runs.numel() as i64, first_is_decayed };
     let mut pointers = [&range.parameters, &range.gradients, &range.exp_avg, &range.exp_avg_sq].map(Tensor::data_ptr);
     let mut rounded = range.rounded.as_ref().map_or(std::ptr::null_mut(), Tensor::data_ptr);
     let mut scalars = [scalars.step, scalars.grad_scale, scalars.skip].map(Tensor::data_ptr);
-    let grid = threads(n);
     let mut arguments: Vec<*mut c_void> = pointers.iter_mut().map(argument).collect();
-    arguments.extend([argument(&mut rounded), argument(&mut n)]);
+    arguments.extend([argument(&mut rounded), argument(&mut runs)]);
     arguments.extend(scalars.iter_mut().map(argument));
     arguments.extend([argument(&mut constants), argument(&mut rounding)]);
-    // SAFETY: four contiguous tensors of n elements and these kinds, n of bfloat16 or none, and three float32 scalars.
-    unsafe { gpu.launch(kernel, grid, &mut arguments) }
+    // SAFETY: four contiguous tensors of n elements and these kinds, n of bfloat16 or none, runs of which the last ends at n, and
+    // three float32 scalars.
+    unsafe { gpu.launch(kernel, threads(n), &mut arguments) }
 }
 
 /// [`super::rounding::round_stochastically`]; `seed` is folded.
