@@ -1,4 +1,5 @@
-"""Training steps on CPU beside PyTorch's and llm.c's, two ranks beside one, and the exchange beside the backward pass."""
+"""Training steps on CPU beside PyTorch's, llm.c's and what the matrix products alone allow; two ranks beside one; the exchange
+beside the backward pass."""
 
 import os
 from pathlib import Path
@@ -18,7 +19,8 @@ def bench_step(batch: int, sequence: int, steps: int, threads: int) -> list[str]
 
 def beside_peers(batch: int, sequence: int, steps: int, eager_aim: float) -> Bench:
     arguments = bench_step(batch, sequence, steps, threads=2)
-    aims = {"pytorch": eager_aim, "torch.compile": 1.1}
+    # What the products alone would allow is no peer: it says how much there is left to gain.
+    aims = {"pytorch": eager_aim, "torch.compile": 1.1, "products alone": 0.9}
     has_llm_c = (Path(os.environ.get("LLM_C", "")) / "train_gpt2.c").exists()
     if has_llm_c:
         aims["llm.c"] = 3.0
@@ -32,6 +34,8 @@ def beside_peers(batch: int, sequence: int, steps: int, eager_aim: float) -> Ben
             Command(peer, only_row("pytorch", "tokens_per_second")),
             Command([*peer, "--compile"], only_row("torch.compile", "tokens_per_second")),
         ]
+        products = [python, ROOT / "benches" / "products.py", "--batch", str(batch), "--sequence", str(sequence)]
+        found.append(Command([*products, "--threads", "2"], only_row("products alone", "tokens_per_second")))
         if has_llm_c:
             c = [python, ROOT / "benches" / "llm_c.py", *bench_step(batch, sequence, 2, threads=2)[3:]]
             found.append(Command(c, only_row("llm.c", "tokens_per_second")))

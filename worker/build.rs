@@ -37,7 +37,14 @@ fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo:rustc-link-lib=dylib=gomp");
 
     // The kernels for GPUs as the CPU's tests run them; nothing else links it.
-    cc::Build::new().cpp(true).std("c++17").file("kernels/on_cpu.cpp").opt_level(2).compile("convoy_kernels_on_cpu");
+    cc::Build::new()
+        .cpp(true)
+        .std("c++17")
+        .file("kernels/on_cpu.cpp")
+        .opt_level(2)
+        // As in CUDA, a value may be looked at as words.
+        .flag("-fno-strict-aliasing")
+        .compile("convoy_kernels_on_cpu");
 
     let mpi = build_probe_mpi::probe().map_err(|errors| format!("no MPI found: {errors:?}"))?;
     cc::Build::new().file("src/collectives/mpi_in_place.c").includes(&mpi.include_paths).compile("convoy_mpi");

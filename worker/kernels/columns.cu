@@ -1,13 +1,16 @@
 // Gradients that are made element by element, [rows, columns] of bfloat16, with the sums of their columns, which are a bias's
 // gradient. Columns are a multiple of a pack.
 
+// Threads of a block at most; src/kernels/cuda/layers.rs launches as many.
+constexpr int kColumnThreadsMax = 256;
+
 // Every thread keeps to one pack of columns, and a warp's lie side by side: a block is a warp's packs wide, and each of its warps
 // takes other rows. Blocks lie side by side over the columns, and the strips of them share the rows.
 // make(row, column) gives a pack, which has been written already; sums: [strips, columns].
 template <class Make>
 __device__ inline void with_column_sums(float* sums, long long rows, long long columns, Make make) {
   using P = Pack<bfloat16>;
-  __shared__ float of_threads[kThreadsMax][P::kSize];
+  __shared__ float of_threads[kColumnThreadsMax][P::kSize];
   const long long wide = kWarp * P::kSize;
   const long long across = (columns + wide - 1) / wide;
   const long long strip = blockIdx.x / across, strips = gridDim.x / across;

@@ -1,7 +1,7 @@
 // LayerNorm (Ba et al., 2016) of a residual stream that a branch is added to first, and its backward. A block is as wide as a row: a
 // thread has one pack of its columns, which are a multiple of a pack.
 
-// Threads of a block at most, and so few registers that some blocks share a multiprocessor.
+// Threads of a block at most (src/kernels/cuda/layers.rs has it, too), and so few registers that some blocks share a multiprocessor.
 constexpr int kRowThreadsMax = 256, kForwardBlocks = 6, kBackwardBlocks = 3;
 
 // A block for each row of x [rows, columns]. Branch [rows, columns] and its bias [columns] are added to it, and the sum is kept;

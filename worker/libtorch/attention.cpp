@@ -2,6 +2,7 @@
 //
 // Every function returns nullptr, or the message of the C++ exception, which the caller frees with convoy_free_message.
 
+#include <atomic>
 #include <tuple>
 
 #include <ATen/Context.h>
@@ -12,6 +13,7 @@
 #include <ATen/ops/_scaled_dot_product_efficient_attention_backward.h>
 #include <ATen/ops/_scaled_dot_product_flash_attention.h>
 #include <ATen/ops/_scaled_dot_product_flash_attention_backward.h>
+#include <c10/util/Exception.h>
 
 #include "guarded.h"
 
@@ -19,19 +21,23 @@ using at::Tensor;
 
 namespace {
 
-// src/libtorch/attention.rs has the same numbers.
 enum Kernel { kFlash = 0, kCudnn = 1, kEfficient = 2 };
 
-// cuDNN makes a plan for every shape, which takes long: it is for the shapes of training.
+// cuDNN makes a plan for every shape, which takes long: it is for the lengths of training, and not for a text that grows.
 constexpr int64_t kCudnnTokens = 128;
+// The widest heads whose backward it has on every GPU that it serves.
+constexpr int64_t kCudnnHeadMax = 128;
 
-bool cudnn_serves = true;
+// Whether cuDNN serves here is found out by the first call; an error of a later one is an error.
+enum Found { kUntried, kServes, kFails };
+std::atomic<Found> cudnn = kUntried;
 
 // cuDNN's is the fastest on Hopper, and has no fixed order in backward; FlashAttention has none for float32.
 Kernel choose(const Tensor& q) {
   if (q.scalar_type() != at::kBFloat16 && q.scalar_type() != at::kHalf) return kEfficient;
-  const bool suits = q.size(2) % kCudnnTokens == 0 && !at::globalContext().deterministicAlgorithms();
-  return suits && cudnn_serves ? kCudnn : kFlash;
+  const bool suits = q.size(2) % kCudnnTokens == 0 && q.size(3) <= kCudnnHeadMax && q.size(3) % 8 == 0;
+  const bool may = suits && !at::globalContext().deterministicAlgorithms();
+  return may && cudnn != kFails ? kCudnn : kFlash;
 }
 
 void keep(Tensor** out, const Tensor& attended, const Tensor& log_sum_exp, const Tensor& seed, const Tensor& offset) {
@@ -47,12 +53,16 @@ bool try_cudnn(const Tensor& q, const Tensor& k, const Tensor& v, Tensor** out) 
     auto result = at::_scaled_dot_product_cudnn_attention(q, k, v, /*attn_bias=*/{}, /*compute_log_sumexp=*/true,
                                                           /*dropout_p=*/0.0, /*is_causal=*/true);
     keep(out, std::get<0>(result), std::get<1>(result), std::get<6>(result), std::get<7>(result));
+    cudnn = kServes;
     return true;
   } catch (const c10::OutOfMemoryError&) {
     throw;
-  } catch (const std::exception&) {
+  } catch (const std::exception& error) {
+    if (cudnn == kServes) throw;
     // An older GPU, or no cuDNN.
-    return cudnn_serves = false;
+    cudnn = kFails;
+    TORCH_WARN("cuDNN has no attention here, FlashAttention serves: ", error.what());
+    return false;
   }
 }
 

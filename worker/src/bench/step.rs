@@ -1,5 +1,6 @@
 //! The training step alone, on tokens made up on the spot.
 
+use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use common::config::RunConfig;
@@ -11,7 +12,7 @@ use super::median;
 use crate::collectives::Collectives;
 use crate::error::JobError;
 use crate::train::observe::peak_memory_bytes;
-use crate::train::state::{StepOutcome, TrainState};
+use crate::train::state::TrainState;
 use crate::train::timeline::{Phases, Timeline};
 
 /// Steps before the clock starts.
@@ -52,32 +53,29 @@ pub fn bench_step(
     let mut state = TrainState::initialise(config, device, ranks.rank(), ranks.world_size())?;
     let plan = config.batch_plan();
     let mut timed: Vec<(Duration, Phases)> = Vec::new();
-    let mut under_way: Option<StepOutcome> = None;
+    let mut unread = VecDeque::new();
     let mut last_read = Instant::now();
-    for step in 0..=WARM_UP_STEPS + steps {
-        let mut next_under_way = None;
-        if step < WARM_UP_STEPS + steps {
-            let micro_batches: Vec<_> = plan.micro_batches(state.consumed, ranks.rank(), ranks.world_size()).collect();
-            let mut ranges = micro_batches.iter();
-            let next = |_: &mut Timeline| {
-                let range = ranges.next().cloned().unwrap_or_default();
-                let token = |i: u64| (i.wrapping_mul(2_654_435_761) >> 7) % config.model.vocabulary;
-                let sequences = range.end - range.start;
-                let tokens = (0..sequences * (plan.sequence_tokens + 1)).map(|i| token(i + range.start) as i32);
-                Ok((tokens.collect(), sequences as usize))
-            };
-            let accumulated = state.accumulate_on(ranks, micro_batches.len(), next)?;
-            next_under_way = Some(state.update(ranks, accumulated)?);
-        }
-        // A step's numbers are read when the next one is under way, as in training.
-        if let Some(outcome) = std::mem::replace(&mut under_way, next_under_way) {
+    // As in training, a GPU's results are read when it works on the next step: of one step more than are timed.
+    let ahead = usize::from(device.is_cuda());
+    for _ in 0..WARM_UP_STEPS as usize + steps as usize + ahead {
+        let micro_batches: Vec<_> = plan.micro_batches(state.consumed, ranks.rank(), ranks.world_size()).collect();
+        let mut ranges = micro_batches.iter();
+        let next = |_: &mut Timeline| {
+            let range = ranges.next().cloned().unwrap_or_default();
+            let token = |i: u64| (i.wrapping_mul(2_654_435_761) >> 7) % config.model.vocabulary;
+            let sequences = range.end - range.start;
+            let tokens = (0..sequences * (plan.sequence_tokens + 1)).map(|i| token(i + range.start) as i32).collect();
+            Ok((tokens, sequences as usize))
+        };
+        let accumulated = state.accumulate_on(ranks, micro_batches.len(), next)?;
+        unread.push_back(state.update(ranks, accumulated)?);
+        while unread.len() > ahead {
+            let Some(outcome) = unread.pop_front() else { break };
             let report = outcome.read()?;
-            let took = std::mem::replace(&mut last_read, Instant::now()).elapsed();
-            if step > WARM_UP_STEPS {
-                timed.push((took, report.phases));
-            }
+            timed.push((std::mem::replace(&mut last_read, Instant::now()).elapsed(), report.phases));
         }
     }
+    timed.drain(..WARM_UP_STEPS as usize);
     state.weights_are_here()?;
     let milliseconds =
         |of: fn(&(Duration, Phases)) -> Duration| median(timed.iter().map(|t| of(t).as_secs_f64() * 1e3).collect());

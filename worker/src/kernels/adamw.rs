@@ -42,11 +42,11 @@ impl AdamWRange {
 #[derive(Debug)]
 pub struct AdamWSlice {
     /// All of it.
-    pub whole: AdamWRange,
+    pub(super) whole: AdamWRange,
     /// The runs, one after the other, and whether each is decayed.
-    pub runs: Vec<(AdamWRange, bool)>,
-    /// Where each of them ends, int64, where the weights are.
-    pub run_ends: Tensor,
+    pub(super) runs: Vec<(AdamWRange, bool)>,
+    /// Where each of them ends, int64, where the weights are; the last one where the whole does.
+    pub(super) run_ends: Tensor,
 }
 
 impl AdamWSlice {
@@ -97,6 +97,7 @@ pub fn adamw(
     let (step, grad_factor) = (scalars.step.double_value(&[]), 1.0 / scalars.grad_scale.double_value(&[]));
     for (range, is_decayed) in &slice.runs {
         let n = range.parameters.numel();
+        assert!([&range.gradients, &range.exp_avg, &range.exp_avg_sq].iter().all(|t| t.numel() == n));
         // SAFETY: four contiguous float32 tensors of n elements, and nobody else holds their memory meanwhile.
         unsafe {
             ffi::convoy_cpu_adamw(
@@ -175,7 +176,7 @@ pub fn twin(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kernels::cuda::places::places;
+    use crate::kernels::cuda::places::{assert_close, places};
     use tch::{Device, Kind};
 
     /// Slices of so many elements, some of which begin where nothing is aligned.
@@ -203,8 +204,13 @@ mod tests {
         cases.map(slice).into()
     }
 
-    fn copies(slices: &[AdamWSlice]) -> Vec<AdamWSlice> {
+    /// Copies whose rounded weights are those of update `made` by `rounding`.
+    fn copies(slices: &[AdamWSlice], rounding: Rounding, made: f64) -> Vec<AdamWSlice> {
         let copy = |slice: &AdamWSlice| {
+            if let Some(rounded) = &slice.whole.rounded {
+                let made = Tensor::from(made as f32).to_device(rounded.device());
+                rounding.round(&slice.whole.parameters, rounded, slice.whole.first, &made).unwrap();
+            }
             let whole = AdamWRange {
                 parameters: slice.whole.parameters.copy(),
                 gradients: slice.whole.gradients.copy(),
@@ -220,22 +226,23 @@ mod tests {
     }
 
     const CONSTANTS: AdamW = AdamW { learning_rate: 1e-3, beta1: 0.9, beta2: 0.95, weight_decay: 0.1, epsilon: 1e-8 };
-    const ROUNDING: Rounding = Rounding::Stochastic(1 << 40 | 5);
+    const ROUNDINGS: [Rounding; 2] = [Rounding::Nearest, Rounding::Stochastic(1 << 40 | 5)];
     /// Number of the update, what gradients are divided by, and whether it is skipped.
     const CASES: [(f64, f64, f64); 4] = [(1.0, 1.0, 0.0), (7.0, 3.5, 0.0), (1000.0, 1.0, 0.0), (3.0, 2.0, 1.0)];
 
     /// Holds `update` and the twin together on `device`, in every case, with gradients of `kind`.
     fn assert_is_twin(
         (device, kind): (Device, Kind),
-        update: impl Fn(&AdamWSlice, &AdamWScalars<'_>) -> Result<(), TchError>,
+        update: impl Fn(Rounding, &AdamWSlice, &AdamWScalars<'_>) -> Result<(), TchError>,
     ) {
-        for (step, grad_scale, skip) in CASES {
+        let cases = CASES.into_iter().flat_map(|case| ROUNDINGS.map(|rounding| (case, rounding)));
+        for ((step, grad_scale, skip), rounding) in cases {
             let scalars = [step, grad_scale, skip].map(|x: f64| Tensor::from(x as f32).to_device(device));
             let scalars = AdamWScalars { step: &scalars[0], grad_scale: &scalars[1], skip: &scalars[2] };
             let before = slices(device, kind);
-            let (ours, theirs) = (copies(&before), copies(&before));
-            ours.iter().for_each(|slice| update(slice, &scalars).unwrap());
-            theirs.iter().for_each(|slice| twin(&CONSTANTS, ROUNDING, slice, &scalars).unwrap());
+            let [ours, theirs] = [(); 2].map(|()| copies(&before, rounding, step - 1.0));
+            ours.iter().for_each(|slice| update(rounding, slice, &scalars).unwrap());
+            theirs.iter().for_each(|slice| twin(&CONSTANTS, rounding, slice, &scalars).unwrap());
             for ((a, b), old) in ours.iter().zip(&theirs).zip(&before) {
                 let (a, b, old) = (&a.whole, &b.whole, &old.whole);
                 for (a, b) in [(&a.parameters, &b.parameters), (&a.exp_avg, &b.exp_avg), (&a.exp_avg_sq, &b.exp_avg_sq)]
@@ -245,27 +252,51 @@ mod tests {
                     assert!(error < 1e-6, "step {step}: off by {error:e}");
                 }
                 assert_eq!(a.parameters == old.parameters, skip == 1.0);
-                let Some(rounded) = &a.rounded else { continue };
-                let expected = old.rounded.as_ref().unwrap().copy();
-                if skip == 0.0 {
-                    let update = Tensor::from(step as f32).to_device(device);
-                    ROUNDING.round(&a.parameters, &expected, a.first, &update).unwrap();
-                }
+                let (Some(rounded), Some(theirs)) = (&a.rounded, &b.rounded) else { continue };
+                let expected = rounded.empty_like();
+                let update = Tensor::from((step - skip) as f32).to_device(device);
+                rounding.round(&a.parameters, &expected, a.first, &update).unwrap();
                 assert_eq!(*rounded, expected, "step {step}: rounded otherwise");
+                // The weights differ by rounding errors of float32, and so may what they are rounded to.
+                assert_close(rounded, theirs, 8e-3);
             }
         }
     }
 
     #[test]
     fn the_kernel_is_its_twin() {
-        assert_is_twin((Device::Cpu, Kind::Float), |slice, scalars| adamw(&CONSTANTS, ROUNDING, slice, scalars));
+        let update = |rounding: Rounding, slice: &AdamWSlice, scalars: &AdamWScalars<'_>| {
+            adamw(&CONSTANTS, rounding, slice, scalars)
+        };
+        assert_is_twin((Device::Cpu, Kind::Float), update);
+    }
+
+    #[test]
+    fn the_kernel_for_gpus_leaves_what_is_no_parameter() {
+        for (gpu, device) in places() {
+            let all = |value: f64| Tensor::full([100], value, (Kind::Float, device));
+            let (parameters, one, zero) = (all(1.0), all(1.0).select(0, 0), all(0.0).select(0, 0));
+            let range = AdamWRange {
+                parameters: parameters.shallow_clone(),
+                gradients: all(1.0),
+                exp_avg: all(0.0),
+                exp_avg_sq: all(0.0),
+                rounded: None,
+                first: 0,
+            };
+            let scalars = AdamWScalars { step: &one, grad_scale: &one, skip: &zero };
+            let slice = AdamWSlice::new(&range, &[(50, true), (43, false)]);
+            cuda::adamw(gpu, (&CONSTANTS).into(), Rounding::Nearest.of_range(&range), &slice, &scalars).unwrap();
+            assert_eq!(parameters.lt(1.0).sum(Kind::Int64).int64_value(&[]), 93);
+            assert_eq!(parameters.narrow(0, 93, 7), all(1.0).narrow(0, 93, 7));
+        }
     }
 
     #[test]
     fn the_kernel_for_gpus_is_its_twin() {
         for (gpu, device) in places() {
-            let update = |slice: &AdamWSlice, scalars: &AdamWScalars<'_>| {
-                cuda::adamw(gpu, (&CONSTANTS).into(), ROUNDING.of_range(&slice.whole), slice, scalars)
+            let update = |rounding: Rounding, slice: &AdamWSlice, scalars: &AdamWScalars<'_>| {
+                cuda::adamw(gpu, (&CONSTANTS).into(), rounding.of_range(&slice.whole), slice, scalars)
             };
             assert_is_twin((device, Kind::Float), update);
             assert_is_twin((device, Kind::BFloat16), update);

@@ -9,7 +9,7 @@ pub const GELU: &str = "tanh";
 
 /// The gradient of GELU's input `x` [N, C], given that of its output.
 pub fn gelu_backward(x: &Tensor, dy: &Tensor) -> Result<RowGradient, TchError> {
-    match cuda::of(x).filter(|_| [x, dy].iter().all(|rows| cuda::layers::suit_rows(rows))) {
+    match cuda::of(x).filter(|_| [x, dy].iter().all(|rows| cuda::layers::takes_rows(rows))) {
         Some(gpu) => cuda::layers::gelu_backward(gpu, x, dy),
         None => gelu_backward_twin(x, dy),
     }
@@ -22,7 +22,7 @@ pub fn gelu_backward_twin(x: &Tensor, dy: &Tensor) -> Result<RowGradient, TchErr
 
 /// `parts`, [N, C] each, side by side, [N, 3C].
 pub fn join(parts: [&Tensor; 3]) -> Result<RowGradient, TchError> {
-    match cuda::of(parts[0]).filter(|_| parts.iter().all(|part| cuda::layers::suit_rows(part))) {
+    match cuda::of(parts[0]).filter(|_| parts.iter().all(|part| cuda::layers::takes_rows(part))) {
         Some(gpu) => cuda::layers::join(gpu, parts),
         None => join_twin(parts),
     }

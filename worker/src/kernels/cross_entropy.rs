@@ -14,7 +14,7 @@ pub fn cross_entropy(
     vocabulary: i64,
     scale: f64,
 ) -> Result<(Tensor, Tensor), TchError> {
-    if let Some(gpu) = cuda::of(&logits).filter(|_| cuda::suits_rows(&logits)) {
+    if let Some(gpu) = cuda::of(&logits).filter(|_| cuda::is_aligned_rows(&logits)) {
         let losses = cuda::cross_entropy(gpu, &logits, targets, vocabulary, scale)?;
         return Ok((losses, logits));
     }

@@ -18,7 +18,7 @@ pub struct Branch {
 
 /// Whether the bias of a branch of `columns`, of the kind and on the device of `x`, is best left to the norm that comes next.
 pub fn takes_bias(x: &Tensor, columns: i64) -> bool {
-    cuda::are_on(x.device()) && x.kind() == Kind::BFloat16 && columns <= cuda::layers::NORM_COLUMNS_MAX
+    cuda::are_on(x.device()) && x.kind() == Kind::BFloat16 && cuda::layers::norm_takes_columns(columns)
 }
 
 /// Rows [N, C] and their normalised form.
@@ -47,7 +47,7 @@ pub struct LayerNormGradient {
 ///
 /// The normalised form of the sum alone has the same bits.
 pub fn layer_norm(x: Tensor, branch: Option<Branch>, weight: &Tensor, bias: &Tensor) -> Result<Normalised, TchError> {
-    match cuda::of(&x).filter(|_| cuda::layers::suit_norm(&x)) {
+    match cuda::of(&x).filter(|_| cuda::layers::norm_takes_rows(&x)) {
         Some(gpu) => cuda::layers::layer_norm(gpu, x, branch, (weight, bias), EPSILON),
         None => twin(x, branch, weight, bias),
     }
@@ -56,8 +56,12 @@ pub fn layer_norm(x: Tensor, branch: Option<Branch>, weight: &Tensor, bias: &Ten
 /// The same by libtorch's operations.
 pub fn twin(x: Tensor, branch: Option<Branch>, weight: &Tensor, bias: &Tensor) -> Result<Normalised, TchError> {
     let x = match branch {
-        Some(Branch { rows, bias: None }) => rows.shallow_clone().f_add_(&x)?,
-        Some(Branch { rows, bias: Some(bias) }) => rows.f_add(&bias)?.f_add(&x)?,
+        Some(Branch { mut rows, bias }) => {
+            if let Some(bias) = bias {
+                let _ = rows.f_add_(&bias)?;
+            }
+            rows.f_add_(&x)?
+        }
         None => x,
     };
     let c = *x.size().last().unwrap_or(&0);
@@ -74,7 +78,7 @@ pub fn layer_norm_backward(
     parameters: (&Tensor, &Tensor),
     dresidual: Option<&Tensor>,
 ) -> Result<LayerNormGradient, TchError> {
-    match cuda::of(x).filter(|_| [dy, x].iter().all(|rows| cuda::layers::suit_norm(rows))) {
+    match cuda::of(x).filter(|_| [dy, x].iter().all(|rows| cuda::layers::norm_takes_rows(rows))) {
         Some(gpu) => cuda::layers::layer_norm_backward(gpu, (dy, x), statistics, parameters.0, dresidual),
         None => backward_twin(dy, x, statistics, parameters, dresidual),
     }
@@ -103,7 +107,7 @@ mod tests {
     use crate::kernels::cuda::places::{assert_close, places};
 
     /// Rows and columns: one warp and several, a width that is no multiple of a warp's, more rows than blocks.
-    const SHAPES: [(i64, i64); 4] = [(1, 8), (7, 64), (33, 768), (300, 1600)];
+    const SHAPES: [(i64, i64); 5] = [(1, 8), (7, 64), (33, 768), (300, 1600), (5, cuda::layers::NORM_COLUMNS_MAX)];
 
     #[test]
     fn the_kernels_for_gpus_are_their_twins() {

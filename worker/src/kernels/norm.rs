@@ -1,4 +1,4 @@
-//! The sum of the squares of flat gradients, in float64 and always in the same order.
+//! The sum of the squares of flat gradients, in parts that are added up in float64, always in the same order.
 
 use tch::{Device, Kind, TchError, Tensor};
 
@@ -12,7 +12,7 @@ const PART: i64 = 1 << 16;
 pub fn sum_of_squares(parts: &[Tensor]) -> Result<Tensor, TchError> {
     match parts.first().and_then(cuda::of) {
         Some(gpu) => on_gpu(gpu, parts),
-        None => Ok(parts.iter().map(on_cpu).reduce(|sum, part| sum + part).unwrap_or_else(zero)),
+        None => Ok(parts.iter().map(elsewhere).reduce(|sum, part| sum + part).unwrap_or_else(zero)),
     }
 }
 
@@ -35,7 +35,7 @@ fn on_gpu(gpu: &dyn Launch, parts: &[Tensor]) -> Result<Tensor, TchError> {
     sums.f_sum(Kind::Double)
 }
 
-fn on_cpu(x: &Tensor) -> Tensor {
+fn elsewhere(x: &Tensor) -> Tensor {
     if !suits_cpu_kernel(x) {
         return twin(x);
     }
@@ -78,14 +78,14 @@ mod tests {
         tch::manual_seed(2);
         for n in [1, 1000, PART, 3 * PART + 17] {
             let x = Tensor::randn([n], (Kind::Float, Device::Cpu)) * 1e-3;
-            assert_is(exact(&x), &on_cpu(&x));
+            assert_is(exact(&x), &elsewhere(&x));
             assert_is(exact(&x), &twin(&x));
         }
         let threads = tch::get_num_threads();
         let x = Tensor::randn([1_000_003], (Kind::Float, Device::Cpu));
-        let many = on_cpu(&x).double_value(&[]);
+        let many = elsewhere(&x).double_value(&[]);
         tch::set_num_threads(1);
-        let one = on_cpu(&x).double_value(&[]);
+        let one = elsewhere(&x).double_value(&[]);
         tch::set_num_threads(threads);
         assert_eq!(many, one);
     }

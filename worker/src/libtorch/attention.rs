@@ -84,3 +84,46 @@ pub fn attention_backward(
     // SAFETY: the shim allocated each with `new at::Tensor`, which is what Tensor's drop deletes.
     Ok(out.map(|tensor| unsafe { Tensor::from_ptr(tensor) }))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernels::cuda::places::{assert_close, places};
+    use tch::{Device, Kind};
+
+    /// The result and the gradients by plain operations in float32.
+    fn plain([q, k, v]: [&Tensor; 3], dout: &Tensor) -> [Tensor; 4] {
+        let [q, k, v] = [q, k, v].map(|x| x.to_kind(Kind::Float).detach().set_requires_grad(true));
+        let (t, d) = (q.size()[2], q.size()[3]);
+        let hidden = Tensor::ones([t, t], (Kind::Bool, q.device())).triu(1);
+        let scores = q.matmul(&k.transpose(-1, -2)) / (d as f64).sqrt();
+        let out = scores.masked_fill(&hidden, f64::NEG_INFINITY).softmax(-1, Kind::Float).matmul(&v);
+        let summed = (&out * dout.to_kind(Kind::Float)).sum(Kind::Float);
+        let d = Tensor::run_backward(&[summed], &[&q, &k, &v], false, false);
+        let [dq, dk, dv] = <[Tensor; 3]>::try_from(d).unwrap();
+        [out.detach(), dq, dk, dv]
+    }
+
+    /// cuDNN's, FlashAttention and the memory-efficient one, by length and kind.
+    #[test]
+    fn the_kernels_agree_with_plain_softmax() {
+        if !places().iter().any(|(_, device)| device.is_cuda()) {
+            return println!("skipped: no GPU here; scripts/gpu_check.sh runs it where there is one");
+        }
+        for (t, kind, error) in [(256, Kind::BFloat16, 2e-2), (100, Kind::BFloat16, 2e-2), (100, Kind::Float, 1e-4)] {
+            tch::manual_seed(t);
+            let draw = || {
+                let x = Tensor::randn([2, t, 3, 64], (Kind::Float, Device::Cuda(0))).to_kind(kind);
+                x.transpose(1, 2) // [B, H, T, D]
+            };
+            let [q, k, v, dout] = std::array::from_fn(|_| draw());
+            let attended = attention(&q, &k, &v).unwrap();
+            let gradients = attention_backward(&dout, [&q, &k, &v], &attended).unwrap();
+            let [out, expected @ ..] = plain([&q, &k, &v], &dout);
+            assert_close(&attended.out, &out, error);
+            for (gradient, expected) in gradients.iter().zip(&expected) {
+                assert_close(gradient, expected, error);
+            }
+        }
+    }
+}

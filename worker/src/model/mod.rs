@@ -6,7 +6,7 @@
 //! - [`embedding`]: tokens and positions to the residual stream.
 //! - [`block`]: one decoder block, made of [`layer_norm`], [`attention`], [`mlp`] and the [`linear`] layer.
 //! - [`head`]: final logits, loss and its gradient, in chunks of rows.
-//! - [`ops`]: the operations of all of them, in every precision and on every device.
+//! - [`ops`]: operations of all of them, in every precision and on every device; [`crate::kernels`] has the others.
 //!
 //! Each part has a forward that keeps what its backward needs, and a backward that leaves the gradients of its parameters
 //! in place and returns the gradient of its input. Gradients are complete from the end of the flat layout to its start,
@@ -233,5 +233,51 @@ impl Gpt2 {
 
     fn vocabulary(&self) -> i64 {
         self.config.vocabulary as i64
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernels::cuda::places::{assert_close, places};
+
+    const CONFIG: ModelConfig = ModelConfig { layers: 2, width: 128, heads: 2, context_tokens: 128, vocabulary: 500 };
+
+    /// Gradients of two batches that are accumulated, in bfloat16, by parameter.
+    fn gradients(device: Device, recompute: Recompute) -> Vec<(String, Tensor)> {
+        let _no_grad = tch::no_grad_guard();
+        let on_cpu = Gpt2::initialised(&CONFIG, Kind::Float, Device::Cpu, 3);
+        // Not as initialised, where biases are 0.
+        tch::manual_seed(4);
+        let noise = Tensor::randn([on_cpu.flat.numel() as i64], (Kind::Float, Device::Cpu)) * 0.02;
+        let mut model = Gpt2::zeros(&CONFIG, Kind::BFloat16, device);
+        model.flat.copy_(&(&on_cpu.flat + noise));
+        let gradients = Tensor::zeros([model.flat.numel() as i64], (Kind::Float, device));
+        for accumulate in [false, true] {
+            let tokens = Tensor::randint(500, [3, 129], (Kind::Int64, Device::Cpu)).to_device(device);
+            let options = GradientOptions { scale: 1.0 / 384.0, accumulate, recompute };
+            let _ = model.accumulate_gradients(&Batch::of(&tokens), options, &gradients, &mut ()).unwrap();
+        }
+        let of = |p: &parameters::Parameter| (p.name.clone(), p.of(&gradients).to_device(Device::Cpu));
+        model.layout.parameters.iter().map(of).collect()
+    }
+
+    /// On a GPU Convoy's kernels and cuDNN's attention take part, on a CPU none of them.
+    #[test]
+    fn the_kernels_give_the_gradients_of_the_cpu() {
+        let recomputed = gradients(Device::Cpu, Recompute::Block);
+        for ((name, kept), (_, again)) in gradients(Device::Cpu, Recompute::None).iter().zip(&recomputed) {
+            assert_eq!(kept, again, "{name}: computed again it has other bits");
+        }
+        if !places().iter().any(|(_, device)| device.is_cuda()) {
+            return println!("skipped: no GPU here; scripts/gpu_check.sh runs it where there is one");
+        }
+        for recompute in [Recompute::None, Recompute::GeluLayernorm, Recompute::Block] {
+            let [ours, theirs] = [Device::Cuda(0), Device::Cpu].map(|device| gradients(device, recompute));
+            for ((name, ours), (_, theirs)) in ours.iter().zip(&theirs) {
+                println!("{recompute:?} {name}");
+                assert_close(ours, theirs, 5e-2);
+            }
+        }
     }
 }

@@ -1,4 +1,5 @@
-//! The operations that the layers are made of, in every precision and on every device.
+//! Operations that the layers are made of, in every precision and on every device; [`crate::kernels`] has those that are kernels of
+//! Convoy's own somewhere.
 //!
 //! Weights and activations are of one kind, float32 (float64 in tests) or bfloat16; gradients of weights may be of a wider
 //! one. On a CPU bfloat16 means that operands and results are rounded, and that everything in between is float32: matrix

@@ -4,7 +4,7 @@ use std::ffi::CStr;
 
 use tch::{Kind, TchError, Tensor};
 
-use super::{ALIGNMENT, Grid, Launch, argument, suits_rows};
+use super::{ALIGNMENT, Grid, Launch, argument, is_aligned_rows};
 use crate::kernels::RowGradient;
 use crate::kernels::layer_norm::{Branch, LayerNormGradient, Normalised};
 
@@ -24,13 +24,18 @@ const SUM_THREADS: u32 = 1024;
 pub const NORM_COLUMNS_MAX: i64 = PACK * ROW_THREADS_MAX;
 
 /// Whether these kernels can take the rows of `tensor` [N, C].
-pub fn suit_rows(tensor: &Tensor) -> bool {
-    tensor.kind() == Kind::BFloat16 && suits_rows(tensor) && matches!(tensor.size()[..], [rows, _] if rows > 0)
+pub fn takes_rows(tensor: &Tensor) -> bool {
+    tensor.kind() == Kind::BFloat16 && is_aligned_rows(tensor) && matches!(tensor.size()[..], [rows, _] if rows > 0)
 }
 
-/// Whether those that a block is as wide as a row for can, too.
-pub fn suit_norm(tensor: &Tensor) -> bool {
-    suit_rows(tensor) && size(tensor).1 <= NORM_COLUMNS_MAX
+/// Whether LayerNorm's kernels, whose blocks are as wide as a row, can take them.
+pub fn norm_takes_rows(tensor: &Tensor) -> bool {
+    takes_rows(tensor) && norm_takes_columns(size(tensor).1)
+}
+
+/// Whether they can take rows of so many columns.
+pub fn norm_takes_columns(columns: i64) -> bool {
+    columns % PACK == 0 && columns <= NORM_COLUMNS_MAX
 }
 
 fn size(rows: &Tensor) -> (i64, i64) {
@@ -40,7 +45,7 @@ fn size(rows: &Tensor) -> (i64, i64) {
 
 /// Fails unless all of `tensors` are [N, C] of `like`'s size and suit.
 fn check_rows(like: &Tensor, tensors: &[&Tensor]) {
-    assert!(tensors.iter().all(|t| suit_rows(t) && t.size() == like.size()), "rows do not suit the kernel");
+    assert!(tensors.iter().all(|t| takes_rows(t) && t.size() == like.size()), "rows do not suit the kernel");
 }
 
 fn check_columns(columns: i64, tensors: &[&Tensor]) {
@@ -57,7 +62,7 @@ fn row_threads(columns: i64) -> u32 {
     ((columns / PACK + WARP - 1) / WARP * WARP) as u32
 }
 
-/// [`crate::kernels::layer_norm::layer_norm`] of rows that [`suit_norm`].
+/// [`crate::kernels::layer_norm::layer_norm`] of rows that [`norm_takes_rows`].
 pub fn layer_norm(
     gpu: &dyn Launch,
     x: Tensor,
@@ -98,7 +103,7 @@ pub fn layer_norm(
     Ok(Normalised { x: branch.unwrap_or(x), y, mean, rstd })
 }
 
-/// [`crate::kernels::layer_norm::layer_norm_backward`] of rows that [`suit_norm`].
+/// [`crate::kernels::layer_norm::layer_norm_backward`] of rows that [`norm_takes_rows`].
 pub fn layer_norm_backward(
     gpu: &dyn Launch,
     (dy, x): (&Tensor, &Tensor),
@@ -176,12 +181,12 @@ fn with_column_sums(
     Ok(RowGradient { rows: made, sum: Some(sum_columns(gpu, &sums)?) })
 }
 
-/// [`crate::kernels::columns::gelu_backward`] of rows that [`suit_rows`].
+/// [`crate::kernels::columns::gelu_backward`] of rows that [`takes_rows`].
 pub fn gelu_backward(gpu: &dyn Launch, x: &Tensor, dy: &Tensor) -> Result<RowGradient, TchError> {
     with_column_sums(gpu, c"gelu_backward_bfloat16", &[x, dy], size(x).1)
 }
 
-/// [`crate::kernels::columns::join`] of parts that [`suit_rows`].
+/// [`crate::kernels::columns::join`] of parts that [`takes_rows`].
 pub fn join(gpu: &dyn Launch, parts: [&Tensor; 3]) -> Result<RowGradient, TchError> {
     with_column_sums(gpu, c"join_bfloat16", &parts, 3 * size(parts[0]).1)
 }

@@ -134,13 +134,13 @@ fn by_kind(tensor: &Tensor, float32: &'static CStr, bfloat16: &'static CStr) -> 
 }
 
 /// Whether kernels can take the rows of `tensor` [N, C].
-pub fn suits_rows(tensor: &Tensor) -> bool {
+pub fn is_aligned_rows(tensor: &Tensor) -> bool {
     let row_bytes = tensor.size().last().map_or(0, |columns| *columns as usize * tensor.kind().elt_size_in_bytes());
     let is_aligned = (tensor.data_ptr() as usize).is_multiple_of(ALIGNMENT) && row_bytes.is_multiple_of(ALIGNMENT);
     is_aligned && tensor.is_contiguous() && matches!(tensor.kind(), Kind::Float | Kind::BFloat16)
 }
 
-/// [`super::cross_entropy::cross_entropy`] of `logits` that [`suits_rows`], in their place; returns the losses.
+/// [`super::cross_entropy::cross_entropy`] of `logits` that [`is_aligned_rows`], in their place; returns the losses.
 pub fn cross_entropy(
     gpu: &dyn Launch,
     logits: &Tensor,
@@ -149,7 +149,7 @@ pub fn cross_entropy(
     scale: f64,
 ) -> Result<Tensor, TchError> {
     let kernel = by_kind(logits, c"cross_entropy_float32", c"cross_entropy_bfloat16");
-    let kernel = kernel.filter(|_| suits_rows(logits));
+    let kernel = kernel.filter(|_| is_aligned_rows(logits));
     let kernel = kernel.ok_or_else(|| TchError::Torch("cross_entropy: these logits do not suit the kernel".into()))?;
     let (rows, stride) = (logits.size()[0], logits.size()[1]);
     let targets = targets.contiguous();
@@ -225,9 +225,11 @@ pub fn adamw(
     arguments.extend([argument(&mut rounded), argument(&mut runs)]);
     arguments.extend(scalars.iter_mut().map(argument));
     arguments.extend([argument(&mut constants), argument(&mut rounding)]);
+    // A thread takes four elements at once.
+    let grid = Grid { blocks: blocks(n, 4 * i64::from(THREADS)), threads: THREADS };
     // SAFETY: four contiguous tensors of n elements and these kinds, n of bfloat16 or none, runs of which the last ends at n, and
     // three float32 scalars.
-    unsafe { gpu.launch(kernel, threads(n), &mut arguments) }
+    unsafe { gpu.launch(kernel, grid, &mut arguments) }
 }
 
 /// [`super::rounding::round_stochastically`]; `seed` is folded.
