@@ -5,9 +5,10 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::LazyLock;
+use std::time::{Duration, Instant};
 
 use common::checkpoint_store;
 use common::storage::Folder;
@@ -168,6 +169,16 @@ impl Drop for SmallDisk {
     }
 }
 
+/// Writes a file of so many bytes: again, where the next checkpoint has taken the room for a moment.
+fn fill(path: &Path, bytes: usize) {
+    let since = Instant::now();
+    while let Err(error) = fs::write(path, vec![1; bytes]) {
+        let _ = fs::remove_file(path);
+        assert!(since.elapsed() < DEADLINE, "{bytes} bytes never fit: {error}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
 #[test]
 fn the_disk_is_full_for_a_while() {
     let _turn = turn();
@@ -181,7 +192,7 @@ fn the_disk_is_full_for_a_while() {
     running.wait_for("committed ", DEADLINE);
     // Room for metrics is left, and for parts of a checkpoint: what has failed must make room again.
     let filler = disk.0.join("filler");
-    fs::write(&filler, vec![1; 33 << 20]).unwrap();
+    fill(&filler, 33 << 20);
     running.wait_for("; the run goes on, and the next save tries again", DEADLINE);
     let folder = scratch.folder("small/run");
     let kept = steps(&folder);
