@@ -1,5 +1,5 @@
-//! Float32 to bfloat16, to the nearest or by chance. By chance: up or down with probabilities that keep the mean, from a counter-based generator, so that
-//! the draw for an element depends on nothing but the seed, the update and the element.
+//! Float32 to bfloat16: to the nearest, or by chance, up or down with probabilities that keep the mean, from a counter-based
+//! generator, so that the draw for an element depends on nothing but the seed, the update and the element.
 
 use tch::{Device, Kind, TchError, Tensor};
 
