@@ -18,6 +18,8 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 readonly PYTHON=${PYTHON:-python3} PEAK_FLOPS=${PEAK_FLOPS:-989e12} STEPS=${STEPS:-20} DEVICE=${DEVICE:-cuda}
 readonly PEER=${PEER:-yes}
+# To try the script, a few do.
+if [ "$DEVICE" = cuda ]; then loss_steps=300; else loss_steps=20; fi
 bundle=${CARGO_TARGET_DIR:-target}/gpu-check
 
 say() { printf '\n== %s\n' "$*"; }
@@ -106,7 +108,7 @@ sequence_tokens = 128
 peak_learning_rate = 1e-3
 warmup_steps = 10
 [train]
-max_steps = 300
+max_steps = $loss_steps
 precision = "$precision"
 deterministic = $deterministic
 TOML
@@ -118,7 +120,7 @@ TOML
 }
 
 losses() {
-    say "losses: 300 steps of real text on the CPU in float32, on $DEVICE in float32 (twice) and in bfloat16"
+    say "losses: $loss_steps steps of real text on the CPU in float32, on $DEVICE in float32 (twice) and in bfloat16"
     local run
     # The last one may take the kernels whose order varies, as training does by default.
     for run in "cpu cpu float32 true" "device $DEVICE float32 true" "again $DEVICE float32 true" \
