@@ -5,6 +5,7 @@
 // right one is chosen when the program starts. No result depends on the number of threads.
 
 #include <algorithm>
+#include <atomic>
 #include <cmath>
 #include <cstdint>
 #include <cstring>
@@ -70,6 +71,42 @@ clones void row_scale(float* x, int64_t n, float factor) {
   for (int64_t i = 0; i < n; i++) x[i] *= factor;
 }
 
+// x becomes e^(x - log_sum_exp), a probability p, and dp the gradient of the score: p * (dp - sum).
+clones void softmax_backward(float* x, float* dp, int64_t n, float log_sum_exp, float sum) {
+  for (int64_t i = 0; i < n; i++) {
+    x[i] = exp_not_positive(x[i] - log_sum_exp);
+    dp[i] = x[i] * (dp[i] - sum);
+  }
+}
+
+// GELU by its tanh approximation is x * sigmoid(z) with this z, since (1 + tanh(z / 2)) / 2 = sigmoid(z).
+constexpr float kGelu = 1.5957691216057308f;  // 2 * sqrt(2 / pi)
+constexpr float kGeluCube = 0.044715f;
+
+struct Sigmoid {
+  float value, slope;
+};
+
+// sigmoid(z) and its derivative, by e^-|z|, which never overflows.
+inline Sigmoid sigmoid(float z) {
+  const float away = -std::abs(z);
+  const float e = away < -87.0f ? 0.0f : exp_not_positive(away);
+  const float part = 1.0f / (1.0f + e);
+  return {z < 0 ? e * part : part, e * part * part};
+}
+
+clones void gelu(const float* x, float* y, int64_t n) {
+  for (int64_t i = 0; i < n; i++) y[i] = x[i] * sigmoid(kGelu * x[i] * (1.0f + kGeluCube * x[i] * x[i])).value;
+}
+
+clones void gelu_backward(const float* x, const float* dy, float* dx, int64_t n) {
+  for (int64_t i = 0; i < n; i++) {
+    const float square = kGeluCube * x[i] * x[i];
+    const Sigmoid s = sigmoid(kGelu * x[i] * (1.0f + square));
+    dx[i] = dy[i] * (s.value + x[i] * s.slope * (kGelu * (1.0f + 3.0f * square)));
+  }
+}
+
 struct AdamWStep {
   float decay;         // 1 - learning rate * weight decay
   float step_size;     // learning rate / (1 - beta1^t)
@@ -125,6 +162,14 @@ clones void round_stochastically(const float* from, uint16_t* to, int64_t n, uin
 
 extern "C" {
 
+// Calls task with context and each number below tasks; each of libtorch's threads takes the next.
+void convoy_cpu_each_in_turn(int64_t tasks, void (*task)(const void*, int64_t), const void* context) {
+  std::atomic<int64_t> next{0};
+  at::parallel_for(0, std::min<int64_t>(tasks, at::get_num_threads()), 1, [&](int64_t, int64_t) {
+    for (int64_t number; (number = next.fetch_add(1)) < tasks;) task(context, number);
+  });
+}
+
 // logits: [rows, stride] of which the first `vocabulary` columns count; they become scale * (softmax - one-hot of the
 // target), the others 0. losses: [rows], each row's cross-entropy.
 void convoy_cpu_cross_entropy(float* logits, const int64_t* targets, double* losses, int64_t rows, int64_t stride,
@@ -140,6 +185,46 @@ void convoy_cpu_cross_entropy(float* logits, const int64_t* targets, double* los
       x[targets[row]] -= static_cast<float>(scale);
       std::fill(x + vocabulary, x + stride, 0.0f);
     }
+  });
+}
+
+// scores: [rows, columns] of the last `rows` queries of `columns`, each of which sees the keys up to its own place. They
+// become e^(score - the row's largest), 0 where the query does not see the key. sums: [rows], those of the rows;
+// log_sum_exp: [rows], the logs of the sums of e^score. On the calling thread.
+void convoy_cpu_causal_exp(float* scores, int64_t rows, int64_t columns, float* sums, float* log_sum_exp) {
+  for (int64_t row = 0; row < rows; row++) {
+    float* x = scores + row * columns;
+    const int64_t seen = columns - rows + row + 1;
+    const float max = row_max(x, seen);
+    const double sum = row_exp(x, seen, max);
+    std::fill(x + seen, x + columns, 0.0f);
+    sums[row] = static_cast<float>(sum);
+    log_sum_exp[row] = static_cast<float>(max + std::log(sum));
+  }
+}
+
+// scores, dscores: [rows, columns], as above, and the gradients of the probabilities; they become the probabilities and the
+// gradients of the scores. sums: [rows], of each row the sum of probability times gradient. On the calling thread.
+void convoy_cpu_causal_softmax_backward(float* scores, float* dscores, int64_t rows, int64_t columns,
+                                        const float* log_sum_exp, const float* sums) {
+  for (int64_t row = 0; row < rows; row++) {
+    float *x = scores + row * columns, *dx = dscores + row * columns;
+    const int64_t seen = columns - rows + row + 1;
+    softmax_backward(x, dx, seen, log_sum_exp[row], sums[row]);
+    std::fill(x + seen, x + columns, 0.0f);
+    std::fill(dx + seen, dx + columns, 0.0f);
+  }
+}
+
+// y: GELU of n elements.
+void convoy_cpu_gelu(const float* x, float* y, int64_t n) {
+  at::parallel_for(0, n, kGrain, [&](int64_t begin, int64_t end) { gelu(x + begin, y + begin, end - begin); });
+}
+
+// dx: the gradient of n elements that GELU was taken of, given that of the result.
+void convoy_cpu_gelu_backward(const float* x, const float* dy, float* dx, int64_t n) {
+  at::parallel_for(0, n, kGrain, [&](int64_t begin, int64_t end) {
+    gelu_backward(x + begin, dy + begin, dx + begin, end - begin);
   });
 }
 

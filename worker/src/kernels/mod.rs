@@ -1,21 +1,27 @@
 //! Convoy's own kernels. Each has a twin made of libtorch's operations, which is its test, and runs where there is no kernel.
 //!
 //! - [`layer_norm`]: LayerNorm of a residual stream that a branch is added to, and its backward.
-//! - [`columns`]: backward of GELU, and of attention's split, with the sums of their columns.
+//! - [`attention`]: causal attention and its backward.
+//! - [`columns`]: GELU, and its backward and that of attention's split, with the sums of their columns.
 //! - [`cross_entropy`]: the loss and its gradient, in place over the logits.
 //! - [`adamw`]: one update of a flat range.
+//! - [`products`]: matrix products, on the CPU.
 //! - [`norm`]: the norm of flat gradients.
 //! - [`rounding`]: float32 weights to bfloat16 by chance.
 //!
 //! The CPU's are in `libtorch/cpu_kernels.cpp`; those for GPUs in `kernels/`, see [`cuda`].
 
 pub mod adamw;
+pub mod attention;
 pub mod columns;
 pub mod cross_entropy;
 pub mod cuda;
 pub mod layer_norm;
+mod matrix;
 pub mod norm;
+pub mod products;
 pub mod rounding;
+mod threads;
 
 use tch::{Device, Kind, Tensor};
 
@@ -62,7 +68,25 @@ fn floats(tensor: &Tensor) -> *mut f32 {
 }
 
 mod ffi {
+    use std::ffi::c_void;
+
     unsafe extern "C" {
+        pub fn convoy_cpu_each_in_turn(
+            tasks: i64,
+            task: extern "C" fn(context: *const c_void, number: i64),
+            context: *const c_void,
+        );
+        pub fn convoy_cpu_causal_exp(scores: *mut f32, rows: i64, columns: i64, sums: *mut f32, log_sum_exp: *mut f32);
+        pub fn convoy_cpu_causal_softmax_backward(
+            scores: *mut f32,
+            dscores: *mut f32,
+            rows: i64,
+            columns: i64,
+            log_sum_exp: *const f32,
+            sums: *const f32,
+        );
+        pub fn convoy_cpu_gelu(x: *const f32, y: *mut f32, n: i64);
+        pub fn convoy_cpu_gelu_backward(x: *const f32, dy: *const f32, dx: *mut f32, n: i64);
         pub fn convoy_cpu_cross_entropy(
             logits: *mut f32,
             targets: *const i64,

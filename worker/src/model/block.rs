@@ -9,6 +9,7 @@ use super::layer_norm::{LayerNorm, LayerNormCache, Stream};
 use super::linear::Backward;
 use super::mlp::{Mlp, MlpCache};
 use crate::kernels::RowGradient;
+use crate::kernels::attention::Shape;
 
 /// A block's parameters, or their gradients.
 pub(super) struct Block {
@@ -16,17 +17,6 @@ pub(super) struct Block {
     pub attention: Attention,
     pub norm_2: LayerNorm,
     pub mlp: Mlp,
-}
-
-/// What is the same for all blocks of a forward pass.
-#[derive(Clone, Copy)]
-pub(super) struct Shape {
-    /// B
-    pub batch: i64,
-    /// T
-    pub sequence: i64,
-    /// H
-    pub heads: i64,
 }
 
 /// What backward needs.
@@ -66,7 +56,7 @@ impl Block {
     /// All of forward but the last product, which backward does not need: what follows GELU [N, 4C].
     fn forward_to_gelu(&self, stream: Stream, shape: Shape, keep: bool) -> Result<(Tensor, Parts), TchError> {
         let (normalised, norm_1) = self.norm_1.forward(stream, keep)?;
-        let (branch, attention) = self.attention.forward(&normalised, (shape.batch, shape.sequence), shape.heads)?;
+        let (branch, attention) = self.attention.forward(&normalised, shape)?;
         drop(normalised);
         let attended = Stream { x: norm_1.x.shallow_clone(), branch: Some(branch) };
         let (normalised, norm_2) = self.norm_2.forward(attended, keep)?;
@@ -94,7 +84,7 @@ impl Block {
         drop((norm_2, dnormalised, dx));
         let normalised = self.norm_1.output(&norm_1)?;
         let (dy, gradient_of) = (dattended.clone(), &gradient.attention);
-        let dnormalised = self.attention.backward(attention, normalised, dy, gradient_of, shape.heads, backward)?;
+        let dnormalised = self.attention.backward(attention, normalised, dy, gradient_of, shape, backward)?;
         self.norm_1.backward(&norm_1, &dnormalised, Some(&dattended.rows), &gradient.norm_1, backward)
     }
 }

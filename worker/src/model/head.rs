@@ -19,23 +19,6 @@ pub fn logit_bytes(device: Device, kind: Kind) -> u64 {
     if is_in_place(device, kind) { own } else { 2 * own + 4 }
 }
 
-/// Rows of the embedding that a CPU multiplies with at once: in one product with all of them MKL is a tenth slower.
-const VOCABULARY_ROWS: i64 = 1048;
-
-/// The logits [N, V padded] of `x` [N, C].
-pub(super) fn logits(x: &Tensor, embedding: &Tensor) -> Result<Tensor, TchError> {
-    if x.device() != Device::Cpu || x.kind() != Kind::Float {
-        return Ok(ops::product_with_transpose(x, embedding));
-    }
-    let vocabulary = embedding.size()[0];
-    let logits = Tensor::empty([x.size()[0], vocabulary], (x.kind(), x.device()));
-    for start in (0..vocabulary).step_by(VOCABULARY_ROWS as usize) {
-        let rows = VOCABULARY_ROWS.min(vocabulary - start);
-        ops::add_product(&logits.narrow(1, start, rows), x, &embedding.narrow(0, start, rows).tr(), false)?;
-    }
-    Ok(logits)
-}
-
 /// Ranges of rows of one chunk each, as their start and their number.
 fn chunks(x: &Tensor) -> impl Iterator<Item = (i64, i64)> + use<> {
     let (rows, chunk) = (x.size()[0], chunk_rows(x.device()));
@@ -46,7 +29,7 @@ fn chunks(x: &Tensor) -> impl Iterator<Item = (i64, i64)> + use<> {
 pub(super) fn loss_sum(x: &Tensor, targets: &Tensor, embedding: &Tensor, vocabulary: i64) -> Result<Tensor, TchError> {
     let mut loss = Tensor::zeros([], (Kind::Double, x.device()));
     for (start, rows) in chunks(x) {
-        let logits = logits(&x.narrow(0, start, rows), embedding)?;
+        let logits = ops::product_with_transpose(&x.narrow(0, start, rows), embedding);
         loss += cross_entropy(logits, &targets.narrow(0, start, rows), vocabulary, 0.0)?.0.sum(Kind::Double);
     }
     Ok(loss)
@@ -66,7 +49,7 @@ pub(super) fn loss_and_gradient(
     let dx = x.empty_like();
     for (start, rows) in chunks(x) {
         let x = x.narrow(0, start, rows);
-        let logits = logits(&x, embedding)?; // [n, V padded]
+        let logits = ops::product_with_transpose(&x, embedding); // [n, V padded]
         let (losses, dlogits) = cross_entropy(logits, &targets.narrow(0, start, rows), vocabulary, scale)?;
         loss += losses.sum(Kind::Double);
         ops::add_product(dembedding, &dlogits.tr(), &x, accumulate || start > 0)?;

@@ -51,7 +51,7 @@ impl Linear {
         gradient: &Linear,
         backward: &mut Backward,
     ) -> Result<Tensor, TchError> {
-        let dx = ops::linear_input_gradient(&dy.rows, &self.weight);
+        let dx = ops::product_with_transpose(&dy.rows, &self.weight);
         let (dweight, dbias) = (gradient.weight.shallow_clone(), gradient.bias.shallow_clone());
         let product = WeightGradient { x, dy, dweight, dbias, accumulate: backward.accumulate };
         match &mut backward.later {

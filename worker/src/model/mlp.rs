@@ -3,9 +3,8 @@
 use tch::{TchError, Tensor};
 
 use super::linear::{Backward, Linear};
-use super::ops;
 use crate::kernels::RowGradient;
-use crate::kernels::columns::gelu_backward;
+use crate::kernels::columns::{gelu, gelu_backward};
 
 /// The MLP's parameters, or their gradients.
 pub(super) struct Mlp {
@@ -28,7 +27,7 @@ impl Mlp {
     /// the output of it.
     pub fn hidden(&self, x: &Tensor, keep_activated: bool) -> (Tensor, MlpCache) {
         let expanded = self.expand.forward(x); // [N, 4C]
-        let activated = ops::gelu(&expanded); // [N, 4C]
+        let activated = gelu(&expanded); // [N, 4C]
         let kept = keep_activated.then(|| activated.shallow_clone());
         (activated, MlpCache { expanded, activated: kept })
     }
@@ -43,7 +42,7 @@ impl Mlp {
         backward: &mut Backward,
     ) -> Result<Tensor, TchError> {
         let MlpCache { expanded, activated } = cache;
-        let activated = activated.unwrap_or_else(|| ops::gelu(&expanded));
+        let activated = activated.unwrap_or_else(|| gelu(&expanded));
         let dactivated = self.projection.backward(activated, dy, &gradient.projection, backward)?; // [N, 4C]
         let dexpanded = gelu_backward(&expanded, &dactivated)?; // [N, 4C]
         drop((expanded, dactivated));

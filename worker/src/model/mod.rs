@@ -27,10 +27,12 @@ use std::ops::Range;
 use common::config::{ModelConfig, Recompute};
 use tch::{Device, Kind, TchError, Tensor};
 
-use block::{BlockCache, Shape};
+use block::BlockCache;
 use layer_norm::{LayerNormCache, Stream};
 use linear::Backward;
 use parameters::{Layout, Weights};
+
+use crate::kernels::attention::Shape;
 
 /// A GPT-2 and its weights.
 pub struct Gpt2 {
@@ -124,7 +126,7 @@ impl Gpt2 {
     pub fn logits(&self, inputs: &Tensor) -> Result<Tensor, TchError> {
         let (b, t) = inputs.size2()?;
         let normalised = self.normalised(inputs)?;
-        Ok(head::logits(&normalised, &self.weights.token_embedding)?
+        Ok(ops::product_with_transpose(&normalised, &self.weights.token_embedding)
             .narrow(1, 0, self.config.vocabulary as i64)
             .view([b, t, -1]))
     }

@@ -1,0 +1,174 @@
+//! Matrix products. On a CPU they are cut into tiles, which libtorch's threads take in turn and the `gemm` crate multiplies: the
+//! MKL in libtorch is a twentieth slower than it on processors that are not Intel's, and a fifth where there are few rows.
+
+use tch::{Device, Kind, TchError, Tensor};
+
+use super::matrix::{Matrix, Number};
+use super::threads::each_in_turn;
+use crate::libtorch;
+
+/// What a product is added to.
+#[derive(Clone, Copy)]
+enum Onto<'a> {
+    Zero,
+    /// What is in its place.
+    Present,
+    /// This in each row, [N].
+    Row(&'a Tensor),
+}
+
+/// `a` [M, K] times `b` [K, N].
+pub fn product(a: &Tensor, b: &Tensor) -> Tensor {
+    if !is_here(a) {
+        return a.mm(b);
+    }
+    let out = Tensor::empty([a.size()[0], b.size()[1]], (a.kind(), a.device()));
+    on_cpu(&out, a, b, Onto::Zero);
+    out
+}
+
+/// The same with `row` [N] added to each row.
+pub fn product_plus_row(a: &Tensor, b: &Tensor, row: &Tensor) -> Tensor {
+    if !is_here(a) {
+        return row.addmm(a, b);
+    }
+    let out = Tensor::empty([a.size()[0], b.size()[1]], (a.kind(), a.device()));
+    on_cpu(&out, a, b, Onto::Row(row));
+    out
+}
+
+/// `out` [M, N] becomes `a` [M, K] times `b` [K, N], with what it was added if `accumulate`. On CUDA `out` may be of a wider
+/// kind than `a` and `b`, which then are multiplied and summed in it.
+pub fn add_product(out: &Tensor, a: &Tensor, b: &Tensor, accumulate: bool) -> Result<(), TchError> {
+    if !is_here(a) {
+        return libtorch::add_product(out, a, b, accumulate);
+    }
+    on_cpu(out, a, b, if accumulate { Onto::Present } else { Onto::Zero });
+    Ok(())
+}
+
+/// Whether products with `a` are computed here.
+fn is_here(a: &Tensor) -> bool {
+    a.device() == Device::Cpu && matches!(a.kind(), Kind::Float | Kind::Double)
+}
+
+/// `out` becomes `a` times `b` onto `onto`, all of one kind, float32 or float64.
+fn on_cpu(out: &Tensor, a: &Tensor, b: &Tensor, onto: Onto) {
+    match out.kind() {
+        Kind::Float => in_tiles::<f32>(out, a, b, onto),
+        _ => in_tiles::<f64>(out, a, b, onto),
+    }
+}
+
+/// Rows and columns of a tile: about those with which the operands' packing costs least, even, and fewer where there would be
+/// fewer tiles than threads.
+fn tile(rows: usize, columns: usize, a_is_transposed: bool, threads: usize) -> (usize, usize) {
+    let (mut most_rows, mut most_columns) = if a_is_transposed { (384, 768) } else { (512, 384) };
+    loop {
+        let tile = (even_part(rows, most_rows), even_part(columns, most_columns));
+        let tiles = rows.div_ceil(tile.0) * columns.div_ceil(tile.1);
+        if tiles >= threads || tile.0.max(tile.1) <= LEAST_SIDE {
+            return tile;
+        }
+        match tile.0 > tile.1 {
+            true => most_rows = tile.0 / 2,
+            false => most_columns = tile.1 / 2,
+        }
+    }
+}
+
+/// Rows or columns of a tile that are not halved again.
+const LEAST_SIDE: usize = 64;
+
+/// The length of even parts of `all`, of which none is much longer than `most`; in whole registers.
+fn even_part(all: usize, most: usize) -> usize {
+    all.div_ceil(all.div_ceil(most)).next_multiple_of(16)
+}
+
+fn in_tiles<T: Number>(out: &Tensor, a: &Tensor, b: &Tensor, onto: Onto) {
+    let (out, a, b) = (Matrix::<T>::of(out), Matrix::<T>::of(a), Matrix::<T>::of(b));
+    let row = match onto {
+        Onto::Row(row) => Some(Matrix::<T>::of(&row.unsqueeze(0))),
+        Onto::Zero | Onto::Present => None,
+    };
+    if out.rows == 0 || out.columns == 0 {
+        return;
+    }
+    let add = !matches!(onto, Onto::Zero);
+    let (rows, columns) = tile(out.rows, out.columns, a.row_stride < a.column_stride, tch::get_num_threads() as usize);
+    let across = out.columns.div_ceil(columns);
+    each_in_turn(out.rows.div_ceil(rows) * across, &|number| {
+        let (top, left) = (number / across * rows, number % across * columns);
+        let (rows, columns) = (rows.min(out.rows - top), columns.min(out.columns - left));
+        let out = out.part(top, left, rows, columns);
+        // SAFETY: tensors that live until all tasks are done; no other task reads or writes this part of the result.
+        unsafe {
+            if let Some(row) = row {
+                (0..rows).for_each(|i| out.row_mut(i).copy_from_slice(row.part(0, left, 1, columns).row(0)));
+            }
+            out.set_product(a.part(top, 0, rows, a.columns), b.part(0, left, b.rows, columns), T::ONE, add);
+        }
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Rows, inner length, columns: one, fewer than a register has, tiles with and without a rest, and no sum at all.
+    const SHAPES: [(i64, i64, i64); 8] =
+        [(1, 1, 1), (3, 5, 7), (64, 64, 64), (100, 33, 1000), (1030, 70, 40), (520, 770, 390), (0, 4, 4), (4, 0, 4)];
+
+    fn draw(rows: i64, columns: i64, transposed: bool, kind: Kind) -> Tensor {
+        match transposed {
+            true => Tensor::randn([columns, rows], (kind, Device::Cpu)).tr(),
+            // A part of something wider, as a layer's input may be.
+            false => Tensor::randn([rows, columns + 3], (kind, Device::Cpu)).narrow(1, 2, columns),
+        }
+    }
+
+    #[test]
+    fn tiles_make_the_product_of_libtorch() {
+        tch::manual_seed(3);
+        for (kind, most) in [(Kind::Float, 2e-5), (Kind::Double, 1e-13)] {
+            for ((m, k, n), turned) in SHAPES.into_iter().flat_map(|shape| [0, 1, 2, 3].map(|turned| (shape, turned))) {
+                let (a, b) = (draw(m, k, turned & 1 > 0, kind), draw(k, n, turned & 2 > 0, kind));
+                let row = Tensor::randn([n], (kind, Device::Cpu));
+                let onto = Tensor::randn([m, n + 1], (kind, Device::Cpu)).narrow(1, 0, n);
+                let expected = a.to_kind(Kind::Double).mm(&b.to_kind(Kind::Double));
+                let check = |ours: &Tensor, expected: Tensor| {
+                    let error = (ours.to_kind(Kind::Double) - expected).abs().sum(Kind::Double).double_value(&[]);
+                    let most = most * (m * n * (k + 1)) as f64;
+                    assert!(error <= most, "{m} x {k} x {n}, {turned}, {kind:?}: {error:e}");
+                };
+                check(&product(&a, &b), expected.shallow_clone());
+                check(&product_plus_row(&a, &b, &row), &expected + &row);
+                let sum = &onto + &expected;
+                add_product(&onto, &a, &b, true).unwrap();
+                check(&onto, sum);
+                add_product(&onto, &a, &b, false).unwrap();
+                check(&onto, expected);
+            }
+        }
+    }
+
+    #[test]
+    fn tiles_are_enough_for_all_threads_and_cover_the_result() {
+        for (rows, columns) in [(1, 1), (1, 5000), (256, 768), (1024, 2304), (50304, 768)] {
+            for threads in [1, 2, 7, 64] {
+                for a_is_transposed in [false, true] {
+                    let tile = tile(rows, columns, a_is_transposed, threads);
+                    let tiles = rows.div_ceil(tile.0) * columns.div_ceil(tile.1);
+                    assert!(tiles >= threads || tile.0.max(tile.1) <= LEAST_SIDE, "{rows} x {columns}: {tile:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_not_finite_stays_so() {
+        let a = Tensor::from_slice(&[f32::NAN, 1.0, 0.0, f32::INFINITY]).view([2, 2]);
+        let out = product(&a, &Tensor::ones([2, 2], (Kind::Float, Device::Cpu)));
+        assert!(out.get(0).isnan().all().int64_value(&[]) == 1 && out.get(1).isinf().all().int64_value(&[]) == 1);
+    }
+}
