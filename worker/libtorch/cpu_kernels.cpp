@@ -2,7 +2,8 @@
 // Their twins, made of libtorch's operations, are in src/kernels; tests hold the two together.
 //
 // Loops are written so that the compiler vectorises them; `clones` makes one version for each kind of processor, and the
-// right one is chosen when the program starts. No result depends on the number of threads.
+// right one is chosen when the program starts. No result depends on the number of threads. The kernels that are made of
+// matrix products are in Rust: here are their loops over rows, and how they get at libtorch's threads.
 
 #include <algorithm>
 #include <atomic>
@@ -25,10 +26,9 @@ constexpr int64_t kShort = 1024;
 // Elements below which a second thread costs more than it brings.
 constexpr int64_t kGrain = 1 << 15;
 
-// e^x for x <= 0 to about 1e-7 (the reduction and polynomial of Cephes' expf, S. Moshier); below -87 it is e^-87, which
-// no sum of float32 notices.
-inline float exp_not_positive(float x) {
-  x = std::max(x, -87.0f);
+// e^x for x <= 0 to about 1e-7 (the reduction and polynomial of Cephes' expf, S. Moshier), 0 below -87.
+inline float exp_not_positive(float given) {
+  const float x = std::max(given, -87.0f);
   const float shifted = x * 1.44269504088896341f + 12582912.0f;  // adding 1.5 * 2^23 rounds to a whole number
   const float whole = shifted - 12582912.0f;
   const float r = (x - whole * 0.693359375f) - whole * -2.12194440e-4f;
@@ -44,7 +44,8 @@ inline float exp_not_positive(float x) {
   std::memcpy(&exponent, &shifted, sizeof exponent);
   bits += static_cast<int32_t>(static_cast<uint32_t>(exponent) << 23);  // times 2^whole
   std::memcpy(&y, &bits, sizeof y);
-  return y;
+  y = given < -87.0f ? 0.0f : y;
+  return given != given ? given : y;  // a NaN's bits are its own
 }
 
 clones float row_max(const float* x, int64_t n) {
@@ -89,8 +90,7 @@ struct Sigmoid {
 
 // sigmoid(z) and its derivative, by e^-|z|, which never overflows.
 inline Sigmoid sigmoid(float z) {
-  const float away = -std::abs(z);
-  const float e = away < -87.0f ? 0.0f : exp_not_positive(away);
+  const float e = exp_not_positive(-std::abs(z));
   const float part = 1.0f / (1.0f + e);
   return {z < 0 ? e * part : part, e * part * part};
 }

@@ -1,10 +1,36 @@
 //! Matrices in host memory, for the kernels that multiply parts of them on one thread.
 
+use std::sync::OnceLock;
+
 use gemm::Parallelism;
+use gemm_common::cache::CACHE_INFO;
 use tch::{Device, Kind, Tensor};
 
+/// Whether [`Matrix::set_product`] works on this processor, and fast. The `gemm` crate looks at one instruction set and uses its
+/// relatives too, and does not come to an end where a core's own cache is very small, as some virtual machines have it.
+pub fn can_multiply() -> bool {
+    static CAN: OnceLock<bool> = OnceLock::new();
+    *CAN.get_or_init(|| has_instructions() && CACHE_INFO[1].cache_bytes >= 256 << 10)
+}
+
+#[cfg(target_arch = "x86_64")]
+fn has_instructions() -> bool {
+    macro_rules! all_detected {
+        ($($feature:tt),*) => { $(is_x86_feature_detected!($feature))&&* };
+    }
+    match is_x86_feature_detected!("avx512f") {
+        true => all_detected!("avx512bw", "avx512cd", "avx512dq", "avx512vl"),
+        false => all_detected!("avx2", "fma", "bmi1", "bmi2", "lzcnt", "popcnt"),
+    }
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn has_instructions() -> bool {
+    true
+}
+
 /// What matrices are made of.
-pub trait Number: Copy + 'static {
+pub trait Number: Copy + Sync + std::ops::Mul<Output = Self> + 'static {
     /// As libtorch names it.
     const KIND: Kind;
     /// 1
@@ -37,7 +63,7 @@ pub struct Matrix<T> {
 }
 
 // SAFETY: it says where a matrix is; whoever reads or writes it says that nobody else does.
-unsafe impl<T> Sync for Matrix<T> {}
+unsafe impl<T: Sync> Sync for Matrix<T> {}
 
 impl<T: Number> Matrix<T> {
     /// Where `tensor` [M, N], of this kind and in host memory, has its elements.
@@ -100,24 +126,37 @@ impl<T: Number> Matrix<T> {
     /// A row, whose elements follow each other.
     ///
     /// # Safety
-    /// Nobody writes there while the slice lives.
+    /// The matrix is in live memory that has been written, and nobody writes there while the slice lives.
     pub unsafe fn row(&self, row: usize) -> &[T] {
         let row = self.part(row, 0, 1, self.columns);
-        assert!(row.column_stride == 1, "a row with gaps");
+        assert!(row.column_stride == 1 && !row.start.is_null(), "a row with gaps, or none");
         // SAFETY: inside a matrix in which elements follow each other; nobody writes, as the caller says.
         unsafe { std::slice::from_raw_parts(row.start, row.columns) }
     }
 
-    /// A row to be written, whose elements follow each other.
+    /// Copies the row `from` [1, N] to each of its rows, whose elements follow each other.
     ///
     /// # Safety
-    /// Nobody else reads or writes there while the slice lives.
-    #[allow(clippy::mut_from_ref, reason = "the matrix is a place, not the elements")]
-    pub unsafe fn row_mut(&self, row: usize) -> &mut [T] {
-        let row = self.part(row, 0, 1, self.columns);
-        assert!(row.column_stride == 1, "a row with gaps");
-        // SAFETY: inside a matrix in which elements follow each other; nobody else is there, as the caller says.
-        unsafe { std::slice::from_raw_parts_mut(row.start, row.columns) }
+    /// Both are in live memory, apart from each other; nobody else writes to them or reads this one.
+    pub unsafe fn set_rows(&self, from: Matrix<T>) {
+        assert!(from.columns == self.columns && from.column_stride == 1 && self.column_stride == 1, "rows do not fit");
+        for row in 0..self.rows {
+            // SAFETY: as the caller says; the row is as long as the other, and inside the matrix.
+            unsafe { std::ptr::copy_nonoverlapping(from.start, self.part(row, 0, 1, self.columns).start, self.columns) }
+        }
+    }
+
+    /// Multiplies each of its rows by the factor of the same number; elements follow each other.
+    ///
+    /// # Safety
+    /// It is in live memory that has been written, and nobody else reads or writes it.
+    pub unsafe fn scale_rows(&self, factors: &[T]) {
+        assert!(factors.len() == self.rows && self.column_stride == 1, "rows do not fit");
+        for (row, factor) in factors.iter().enumerate() {
+            let row = self.part(row, 0, 1, self.columns).start;
+            // SAFETY: inside the matrix, and nobody else is there, as the caller says.
+            unsafe { std::slice::from_raw_parts_mut(row, self.columns) }.iter_mut().for_each(|x| *x = *x * *factor);
+        }
     }
 
     /// Becomes `factor` times `a` times `b`, with what it was added if `add`.

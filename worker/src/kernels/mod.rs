@@ -2,20 +2,23 @@
 //!
 //! - [`layer_norm`]: LayerNorm of a residual stream that a branch is added to, and its backward.
 //! - [`attention`]: causal attention and its backward.
-//! - [`columns`]: GELU, and its backward and that of attention's split, with the sums of their columns.
+//! - [`gelu`]: GELU and its backward.
+//! - [`columns`]: backward of attention's split, with the sums of columns.
 //! - [`cross_entropy`]: the loss and its gradient, in place over the logits.
 //! - [`adamw`]: one update of a flat range.
 //! - [`products`]: matrix products, on the CPU.
 //! - [`norm`]: the norm of flat gradients.
 //! - [`rounding`]: float32 weights to bfloat16 by chance.
 //!
-//! The CPU's are in `libtorch/cpu_kernels.cpp`; those for GPUs in `kernels/`, see [`cuda`].
+//! The CPU's are in `libtorch/cpu_kernels.cpp`, but for those that are made of products of the `gemm` crate, [`products`] and
+//! [`attention`]; those for GPUs in `kernels/`, see [`cuda`].
 
 pub mod adamw;
 pub mod attention;
 pub mod columns;
 pub mod cross_entropy;
 pub mod cuda;
+pub mod gelu;
 pub mod layer_norm;
 mod matrix;
 pub mod norm;

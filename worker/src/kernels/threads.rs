@@ -4,7 +4,8 @@ use std::ffi::c_void;
 
 use super::ffi;
 
-/// Calls `task` with each of 0 to `tasks` - 1; each thread takes the next, so that one that is held up does fewer.
+/// Calls `task` with each of 0 to `tasks` - 1; each thread takes the next, so that one that is held up does fewer. A task that
+/// panics ends the process.
 pub fn each_in_turn<F: Fn(usize) + Sync>(tasks: usize, task: &F) {
     extern "C" fn call<F: Fn(usize)>(task: *const c_void, number: i64) {
         // SAFETY: it is the reference given below, which outlives the call.

@@ -4,7 +4,7 @@ use tch::{TchError, Tensor};
 
 use super::linear::{Backward, Linear};
 use crate::kernels::RowGradient;
-use crate::kernels::columns::{gelu, gelu_backward};
+use crate::kernels::gelu::{gelu, gelu_backward};
 
 /// The MLP's parameters, or their gradients.
 pub(super) struct Mlp {

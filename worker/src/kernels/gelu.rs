@@ -1,0 +1,81 @@
+//! GELU (Hendrycks and Gimpel, 2016) and its backward, which for GPUs also sums the columns of what it makes.
+
+use tch::{TchError, Tensor};
+
+use super::{RowGradient, cuda, ffi, floats, operand, suits_cpu_kernel};
+
+/// GPT-2's GELU is the tanh approximation (Hendrycks and Gimpel, 2016).
+pub const GELU: &str = "tanh";
+
+/// GELU of `x`.
+pub fn gelu(x: &Tensor) -> Tensor {
+    if !suits_cpu_kernel(x) {
+        return gelu_twin(x);
+    }
+    let y = x.empty_like();
+    // SAFETY: contiguous float32 tensors of one size.
+    unsafe { ffi::convoy_cpu_gelu(floats(x), floats(&y), x.numel() as i64) };
+    y
+}
+
+/// The same by libtorch's operation.
+pub fn gelu_twin(x: &Tensor) -> Tensor {
+    operand(x).gelu(GELU).to_kind(x.kind())
+}
+
+/// The gradient of GELU's input `x` [N, C], given that of its output.
+pub fn gelu_backward(x: &Tensor, dy: &Tensor) -> Result<RowGradient, TchError> {
+    if suits_cpu_kernel(x) && suits_cpu_kernel(dy) {
+        assert!(x.size() == dy.size(), "shapes do not fit");
+        let dx = x.empty_like();
+        // SAFETY: contiguous float32 tensors of one size.
+        unsafe { ffi::convoy_cpu_gelu_backward(floats(x), floats(dy), floats(&dx), x.numel() as i64) };
+        return Ok(dx.into());
+    }
+    match cuda::of(x).filter(|_| [x, dy].iter().all(|rows| cuda::layers::takes_rows(rows))) {
+        Some(gpu) => cuda::layers::gelu_backward(gpu, x, dy),
+        None => gelu_backward_twin(x, dy),
+    }
+}
+
+/// The same by libtorch's operations.
+pub fn gelu_backward_twin(x: &Tensor, dy: &Tensor) -> Result<RowGradient, TchError> {
+    Ok(operand(x).f_gelu_backward(&operand(dy), GELU)?.to_kind(x.kind()).into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernels::cuda::places::{assert_close, places};
+    use tch::{Device, Kind};
+
+    #[test]
+    fn the_kernels_are_their_twins() {
+        let float = (Kind::Float, Device::Cpu);
+        let far = Tensor::from_slice(&[-1e10_f32, -100.0, -0.0, 0.0, 100.0, 1e10, f32::INFINITY, f32::NAN]);
+        let x = Tensor::cat(&[Tensor::linspace(-12, 12, 100_000, float), far], 0);
+        let dy = Tensor::randn(x.size(), float);
+        let [wide, wide_dy] = [&x, &dy].map(|x| x.to_kind(Kind::Double));
+        let close = |ours: &Tensor, twin: &Tensor| ours.to_kind(Kind::Double).allclose(twin, 1e-6, 1e-6, true);
+        assert!(close(&gelu(&x), &gelu_twin(&wide)));
+        let gradient = gelu_backward(&x, &dy).unwrap().rows;
+        let finite = x.isfinite();
+        let twin = gelu_backward_twin(&wide, &wide_dy).unwrap().rows;
+        assert!(close(&gradient.masked_select(&finite), &twin.masked_select(&finite)));
+        assert!(gradient.get(gradient.size()[0] - 1).isnan().int64_value(&[]) == 1, "a NaN must not be hidden");
+    }
+
+    #[test]
+    fn the_kernel_for_gpus_is_its_twin() {
+        for (gpu, device) in places() {
+            for (rows, columns) in [(1, 8), (7, 64), (33, 768), (1000, 1600)] {
+                tch::manual_seed(rows);
+                let [x, dy] = [(); 2].map(|()| Tensor::randn([rows, columns], (Kind::Float, device)) * 3);
+                let [x, dy] = [x, dy].map(|x| x.to_kind(Kind::BFloat16));
+                let ours = cuda::layers::gelu_backward(gpu, &x, &dy).unwrap();
+                assert_close(&ours.rows, &gelu_backward_twin(&x, &dy).unwrap().rows, 8e-3);
+                assert_close(&ours.sum.unwrap(), &ours.rows.sum_dim_intlist(0, false, Kind::Float), 1e-5);
+            }
+        }
+    }
+}
