@@ -26,7 +26,7 @@ pub mod train;
 mod trie;
 mod vocabulary;
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use sha2::{Digest, Sha256};
 
@@ -107,10 +107,15 @@ impl Tokenizer {
         if source == "gpt2" { Self::gpt2() } else { Self::new(source, files::read(source, storage)?) }
     }
 
-    /// GPT-2's.
+    /// GPT-2's, which is made once in a process: it takes a tenth of a second, and each data set asks for it.
     pub fn gpt2() -> Result<Self, TokenizerError> {
+        static MADE: OnceLock<Tokenizer> = OnceLock::new();
+        if let Some(tokenizer) = MADE.get() {
+            return Ok(tokenizer.clone());
+        }
         let vocabulary = gpt2::vocabulary().map_err(|reason| unusable("gpt2", reason))?;
-        Self::new("gpt2", vocabulary)
+        let tokenizer = Self::new("gpt2", vocabulary)?;
+        Ok(MADE.get_or_init(|| tokenizer).clone())
     }
 
     /// The tokenizer of `vocabulary`; `name` is for errors.
