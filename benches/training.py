@@ -1,5 +1,5 @@
-"""Training steps on CPU beside PyTorch's, llm.c's and what the matrix products alone allow; two ranks beside one; the exchange
-beside the backward pass."""
+"""Training steps on CPU beside PyTorch's, llm.c's and what libtorch's matrix products alone would allow; two ranks beside one;
+the exchange beside the backward pass."""
 
 import os
 from pathlib import Path
@@ -19,7 +19,7 @@ def bench_step(batch: int, sequence: int, steps: int, threads: int) -> list[str]
 
 def beside_peers(batch: int, sequence: int, steps: int, eager_aim: float) -> Bench:
     arguments = bench_step(batch, sequence, steps, threads=2)
-    # What the products alone would allow is no peer: it says how much there is left to gain.
+    # Libtorch's products alone are no peer: they say how a whole step compares with what it could be made of.
     aims = {"pytorch": eager_aim, "torch.compile": 1.1, "products alone": 0.9}
     has_llm_c = (Path(os.environ.get("LLM_C", "")) / "train_gpt2.c").exists()
     if has_llm_c:
