@@ -107,7 +107,7 @@ impl Tokenizer {
         if source == "gpt2" { Self::gpt2() } else { Self::new(source, files::read(source, storage)?) }
     }
 
-    /// GPT-2's, which is made once in a process: it takes a tenth of a second, and each data set asks for it.
+    /// GPT-2's, which is made once in a process, since each data set asks for it.
     pub fn gpt2() -> Result<Self, TokenizerError> {
         static MADE: OnceLock<Tokenizer> = OnceLock::new();
         if let Some(tokenizer) = MADE.get() {

@@ -5,7 +5,7 @@ use tch::{TchError, Tensor};
 use super::{RowGradient, cuda, ffi, floats, operand, suits_cpu_kernel};
 
 /// GPT-2's GELU is the tanh approximation (Hendrycks and Gimpel, 2016).
-pub const GELU: &str = "tanh";
+const GELU: &str = "tanh";
 
 /// GELU of `x`.
 pub fn gelu(x: &Tensor) -> Tensor {

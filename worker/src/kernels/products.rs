@@ -1,5 +1,6 @@
-//! Matrix products. On a CPU they are cut into tiles, which libtorch's threads take in turn and the `gemm` crate multiplies: on AMD's
-//! processors libtorch's own, by MKL, take a twentieth longer, and a fifth where there are few rows. Others were not measured.
+//! Matrix products. On a CPU they are cut into tiles, which libtorch's threads take in turn and the `gemm` crate multiplies: on
+//! AMD's processors libtorch's own, by MKL, take a twentieth longer, and a fifth where there are few rows. Others were not
+//! measured.
 //!
 //! The same product has the same bits on the same processor with the same number of threads.
 

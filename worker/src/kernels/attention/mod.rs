@@ -143,6 +143,9 @@ mod tests {
 
     #[test]
     fn the_kernel_is_its_twin() {
+        if !matrix::can_multiply() {
+            return println!("skipped: on this processor there is the twin alone");
+        }
         tch::manual_seed(9);
         for (batch, sequence, heads, depth) in SHAPES {
             for spread in [1.0, 3.0] {

@@ -47,7 +47,8 @@ pub fn backward(dy: &Tensor, qkv: &Tensor, out: &Tensor, log_sum_exp: &Tensor, s
 }
 
 impl Shape {
-    /// Ends the process if `rows` are not N rows without gaps, of `parts` widths that all heads share alike.
+    /// Panics if `rows` are not N rows without gaps, of `parts` widths that all heads share alike: here, and not in a task, where
+    /// it would end the process.
     fn assert_rows(&self, rows: &Tensor, parts: i64) {
         let (size, fit) = (rows.size(), parts * self.heads);
         let fits = size.len() == 2 && size[0] == self.batch * self.sequence && size[1] % fit == 0;
