@@ -2,8 +2,8 @@
 # Everything that only a GPU can show, in one command, with a table last: losses against the CPU's, the collectives'
 # conformance suite over NCCL, and speed, MFU and memory beside PyTorch on the same card.
 #
-#   scripts/gpu_check.sh [CHECK...] from the folder of a bundle; of: kernels losses conformance 124m 1558m tiny (default: all
-#                                   but tiny, which is for a CPU)
+#   scripts/gpu_check.sh [CHECK...] from the folder of a bundle; of: kernels losses conformance ranks 124m 1558m tiny (default:
+#                                   all but tiny, which is for a CPU)
 #   scripts/gpu_check.sh bundle     makes target/gpu-check: stripped programs, Open MPI and data, to carry to a host with a
 #                                   GPU that has Python with PyTorch (whose CUDA libraries are used) and nothing else
 #
@@ -11,13 +11,16 @@
 #   PEAK_FLOPS=989e12 peak dense bfloat16 FLOP/s of the card, for the MFU (an H100's and H200's)
 #   STEPS=20          steps that are timed
 #   PEER=yes          "no" leaves PyTorch's speed out
+#   NCCL=FILE         an NCCL of 2.30 or newer in the place of PyTorch's: two ranks can share a GPU then, and do
 #   RESULTS=DIR       keeps what the table is made of
 #   DEVICE=cpu        goes the same way without a GPU, on small sizes: to try the script itself
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 readonly PYTHON=${PYTHON:-python3} PEAK_FLOPS=${PEAK_FLOPS:-989e12} STEPS=${STEPS:-20} DEVICE=${DEVICE:-cuda}
-readonly PEER=${PEER:-yes}
+readonly PEER=${PEER:-yes} NCCL=${NCCL:-}
+# Two ranks on one GPU need that NCCL; on a CPU they are over MPI.
+if [ "$DEVICE" = cuda ] && [ -z "$NCCL" ]; then rank_count=1; else rank_count=2; fi
 # To try the script, a few do.
 if [ "$DEVICE" = cuda ]; then loss_steps=300; else loss_steps=20; fi
 bundle=${CARGO_TARGET_DIR:-target}/gpu-check
@@ -67,6 +70,7 @@ find_programs() {
         torch=$("$PYTHON" -c 'import torch, os; print(os.path.join(os.path.dirname(torch.__file__), "lib"))')
         nvidia=$(printf '%s:' "$torch"/../../nvidia/*/lib)
         export LD_LIBRARY_PATH=$torch:$nvidia$OPAL_LIBDIR:${LD_LIBRARY_PATH:-}
+        if [ -n "$NCCL" ]; then export CONVOY_NCCL_LIBRARY=$NCCL NCCL_MULTI_RANK_GPU_ENABLE=1; fi
         worker=$bundle/bin/worker suite=$bundle/bin/collectives data=$bundle/data
     else
         fail "there is no $bundle; make it with scripts/gpu_check.sh bundle"
@@ -88,8 +92,8 @@ mpirun_n() {
 
 # --- The checks. Each leaves files in $results that the table is made of.
 
-# A small model from the same weights on the same tokens.
-train() {
+# A small model from the same weights on the same tokens, by one rank: configure NAME DEVICE PRECISION DETERMINISTIC
+configure() {
     local name=$1 device=$2 precision=$3 deterministic=$4
     rm -rf "$results/run-$name" "$results/$name.jsonl"
     cat >"$results/$name.toml" <<TOML
@@ -112,11 +116,19 @@ max_steps = $loss_steps
 precision = "$precision"
 deterministic = $deterministic
 TOML
-    if "$worker" train --config "$results/$name.toml" 2>"$results/$name.log"; then
-        cat "$results/run-$name"/metrics/*/*.jsonl >"$results/$name.jsonl"
+}
+
+train() {
+    configure "$@"
+    if "$worker" train --config "$results/$1.toml" 2>"$results/$1.log"; then
+        keep_losses "$1"
     else
-        tail -5 "$results/$name.log"
+        tail -5 "$results/$1.log"
     fi
+}
+
+keep_losses() {
+    cat "$results/run-$1"/metrics/*/*.jsonl >"$results/$1.jsonl"
 }
 
 losses() {
@@ -133,21 +145,58 @@ losses() {
     wait
 }
 
-# Two ranks on one GPU need NCCL 2.30 or newer.
 conformance() {
     say "the collectives' conformance suite"
-    local ranks=${RANKS:-1}
-    local environment=(-x CONVOY_TEST_RANKS="$ranks" -x OMP_NUM_THREADS=1)
+    local environment=(-x CONVOY_TEST_RANKS="$rank_count" -x OMP_NUM_THREADS=1)
     if [ "$DEVICE" = cuda ]; then
-        environment+=(-x CONVOY_TEST_ON_GPU=1 -x CONVOY_TEST_OVER_NCCL=1 -x NCCL_MULTI_RANK_GPU_ENABLE=1)
+        environment+=(-x CONVOY_TEST_ON_GPU=1 -x CONVOY_TEST_OVER_NCCL=1)
     fi
-    if mpirun_n "$ranks" "${environment[@]}" "$suite" --exact conforms --nocapture --test-threads 1 \
+    if mpirun_n "$rank_count" "${environment[@]}" "$suite" --exact conforms --nocapture --test-threads 1 \
         >"$results/conformance.log" 2>&1; then
-        echo "passed on $ranks" >"$results/conformance"
+        echo "passed on $rank_count" >"$results/conformance"
     else
-        echo "FAILED on $ranks" >"$results/conformance"
+        echo "FAILED on $rank_count" >"$results/conformance"
         tail -30 "$results/conformance.log"
     fi
+}
+
+# Two ranks: the same losses by both exchanges, and the end of all when one of them stops or dies.
+ranks() {
+    say "two ranks"
+    if [ "$rank_count" = 1 ]; then
+        echo "left out: it needs an NCCL of 2.30 or newer (NCCL=FILE)"
+        return
+    fi
+    local zero
+    for zero in 0 1; do
+        configure "ranks-zero$zero" "$DEVICE" float32 true
+        cat >>"$results/ranks-zero$zero.toml" <<TOML
+[parallel]
+zero = $zero
+bucket_bytes = 1048576
+TOML
+        mpirun_n 2 "$worker" train --config "$results/ranks-zero$zero.toml" >"$results/ranks-zero$zero.log" 2>&1 &&
+            keep_losses "ranks-zero$zero" || tail -5 "$results/ranks-zero$zero.log"
+    done
+    ends_after STOP
+    ends_after KILL
+}
+
+# ends_after SIGNAL: one of two ranks gets it in the middle of training.
+ends_after() {
+    local name=ranks-$1 code=0
+    configure "$name" "$DEVICE" bfloat16 false
+    sed -i 's/^max_steps = .*/max_steps = 1000000/' "$results/$name.toml"
+    printf '[parallel]\ntimeout_s = 5\n[storage]\ndeadline_s = 2\n' >>"$results/$name.toml"
+    mpirun_n 2 "$worker" train --config "$results/$name.toml" >"$results/$name.log" 2>&1 &
+    local job=$! waited=0
+    until grep -q 'step 20/' "$results/$name.log" || ! kill -0 "$job" || [ $((waited++)) -gt 120 ]; do sleep 0.5; done
+    pkill "-$1" -n -f "train --config $results/$name.toml" || true
+    SECONDS=0
+    wait "$job" || code=$?
+    echo "exit $code after $SECONDS s" >"$results/$name"
+    grep -E 'did not end|rank .:' "$results/$name.log" | tail -5 || true
+    pkill -KILL -f "train --config $results/$name.toml" && echo ", with a rank left over" >>"$results/$name" || true
 }
 
 # Convoy's own kernels beside libtorch's operations.
@@ -185,7 +234,7 @@ table() {
 
 check() {
     case $1 in
-    kernels | losses | conformance) "$1" ;;
+    kernels | losses | conformance | ranks) "$1" ;;
     124m) speed 124m --model gpt2-124m --batch 64 --sequence 1024 ;;
     1558m) speed 1558m --model gpt2-1558m --batch 16 --sequence 1024 ;;
     tiny) speed tiny --model tiny-cpu --batch 4 --sequence 64 ;;
@@ -200,8 +249,8 @@ fi
 find_programs
 if [ $# -eq 0 ]; then
     case $DEVICE in
-    cuda) set -- kernels losses conformance 124m 1558m ;;
-    *) set -- kernels losses conformance tiny ;;
+    cuda) set -- kernels losses conformance ranks 124m 1558m ;;
+    *) set -- kernels losses conformance ranks tiny ;;
     esac
 fi
 for name in "$@"; do check "$name"; done

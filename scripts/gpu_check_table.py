@@ -31,6 +31,24 @@ def loss_rows(folder: Path, device: str) -> list[tuple[str, str]]:
     ]
 
 
+def rank_rows(folder: Path) -> list[tuple[str, str]]:
+    one = losses(folder, "device") if (folder / "device.jsonl").exists() else None
+    rows = []
+    for zero, words in ((0, "all-reduce"), (1, "ZeRO-1")):
+        name = f"ranks-zero{zero}"
+        if not (folder / f"{name}.toml").exists():
+            continue
+        if one is None or not (folder / f"{name}.jsonl").exists():
+            rows.append((f"two ranks, {words}", "FAILED"))
+            continue
+        relative = max(abs(a - b) / abs(b) for a, b in zip(losses(folder, name), one, strict=True))
+        rows.append((f"two ranks, {words}, against one, largest relative difference", f"{relative:.2e}"))
+    for signal, words in (("STOP", "stops answering (5 s allowed)"), ("KILL", "is killed")):
+        if (path := folder / f"ranks-{signal}").exists():
+            rows.append((f"one of two ranks {words}", path.read_text().replace("\n", "")))
+    return rows
+
+
 def speed_rows(folder: Path, peak: float) -> list[tuple[str, str]]:
     rows = []
     for ours_path in sorted(folder.glob("ours-*.json")):
@@ -67,7 +85,7 @@ def main() -> None:
     for name, words in (("kernels", "kernels beside their twins"), ("conformance", "conformance suite, ranks")):
         if (folder / name).exists():
             rows.append((words, (folder / name).read_text().strip()))
-    rows += [*loss_rows(folder, device), *speed_rows(folder, peak)]
+    rows += [*loss_rows(folder, device), *rank_rows(folder), *speed_rows(folder, peak)]
     width = max(len(name) for name, _ in rows)
     for name, value in rows:
         print(f"{name:<{width}}  {value}")

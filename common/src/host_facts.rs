@@ -39,9 +39,14 @@ pub struct RankFacts {
     pub shared_memory_bytes: u64,
     /// What it computes on: `cpu`, or `cuda:0`.
     pub device: String,
+    /// Whether it may share that with other ranks: [`SHARED_GPU_VARIABLE`] is set to 1.
+    pub may_share: bool,
     /// The GPUs of the host, as its driver names them.
     pub gpus: Vec<GpuFacts>,
 }
+
+/// NCCL's variable (2.30 and later) that lets ranks share a GPU.
+pub const SHARED_GPU_VARIABLE: &str = "NCCL_MULTI_RANK_GPU_ENABLE";
 
 /// One GPU.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -314,8 +319,11 @@ impl WorldFacts {
             let mut devices: Vec<&str> = ranks.iter().map(|facts| &*facts.device).collect();
             devices.sort_unstable();
             if let Some(twice) = devices.windows(2).find(|pair| pair[0] == pair[1]) {
-                let text = format!("{host}: {} ranks share {}; start at most one rank per GPU", ranks.len(), twice[0]);
-                findings.push(Finding::failed("GPUs", text));
+                let shared = format!("{host}: {} ranks share {}", ranks.len(), twice[0]);
+                findings.push(match ranks.iter().all(|facts| facts.may_share) {
+                    true => Finding::warning("GPUs", format!("{shared}, as {SHARED_GPU_VARIABLE} says")),
+                    false => Finding::failed("GPUs", format!("{shared}; start at most one rank per GPU")),
+                });
             }
             for gpu in &ranks[0].gpus {
                 if gpu.uncorrected_errors.is_some_and(|errors| errors > 0) {
@@ -387,6 +395,7 @@ mod tests {
             free_bytes: BTreeMap::from([("/tmp".into(), 100 << 30)]),
             shared_memory_bytes: 8 << 30,
             device: "cpu".into(),
+            may_share: false,
             gpus: Vec::new(),
         }
     }
@@ -462,7 +471,14 @@ mod tests {
             with_gpus(world);
             world.ranks[1].device = "cuda:0".into();
         });
-        assert_one(found, "GPUs", Verdict::Failed, "a: 2 ranks share cuda:0");
+        assert_one(found, "GPUs", Verdict::Failed, "a: 2 ranks share cuda:0; start at most one");
+        let found = troubles(|world| {
+            with_gpus(world);
+            for facts in &mut world.ranks {
+                (facts.device, facts.may_share) = ("cuda:0".into(), true);
+            }
+        });
+        assert_one(found, "GPUs", Verdict::Warning, "a: 2 ranks share cuda:0, as NCCL_MULTI_RANK_GPU_ENABLE says");
         let found = troubles(|world| {
             with_gpus(world);
             world.ranks[2].gpus[1].uncorrected_errors = Some(3);

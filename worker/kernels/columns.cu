@@ -20,8 +20,8 @@ __device__ inline void with_column_sums(float* sums, long long rows, long long c
   float own[P::kSize] = {};
   if (column < columns) {
     for (long long row = strip * warps + threadIdx.x / kWarp; row < rows; row += strips * warps) {
-      const P made = make(row, column);
-      for (int j = 0; j < P::kSize; j++) own[j] += widen(made.at[j]);
+      const auto made = widen(make(row, column));
+      for (int j = 0; j < P::kSize; j++) own[j] += made.at[j];
     }
   }
   for (int j = 0; j < P::kSize; j++) of_threads[threadIdx.x][j] = own[j];
@@ -63,11 +63,12 @@ extern "C" __global__ void gelu_backward_bfloat16(const bfloat16* x, const bfloa
                                                   long long rows, long long columns) {
   with_column_sums(sums, rows, columns, [&](long long row, long long column) {
     const long long at = row * columns + column;
-    const Pack<bfloat16> in = *pack(x + at);
-    Pack<bfloat16> out = *pack(dy + at);
-    for (int j = 0; j < out.kSize; j++) narrow(widen(out.at[j]) * gelu_derivative(widen(in.at[j])), &out.at[j]);
-    *pack(dx + at) = out;
-    return out;
+    const auto in = widen(*pack(x + at));
+    auto out = widen(*pack(dy + at));
+    for (int j = 0; j < Pack<bfloat16>::kSize; j++) out.at[j] *= gelu_derivative(in.at[j]);
+    const Pack<bfloat16> made = narrow(out);
+    *pack(dx + at) = made;
+    return made;
   });
 }
 

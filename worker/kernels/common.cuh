@@ -14,13 +14,6 @@ struct alignas(16) Pack {
   T at[kSize];
 };
 
-// Has the compiler take what is in the pack for something new: what it has computed of it is not kept in registers.
-template <class T>
-__device__ inline void renew(Pack<T>& pack) {
-  unsigned* words = reinterpret_cast<unsigned*>(&pack);
-  for (int i = 0; i < 4; i++) asm volatile("" : "+r"(words[i]));
-}
-
 struct bfloat16 {
   unsigned short bits;
 };
@@ -47,21 +40,80 @@ __device__ inline void narrow(float x, bfloat16* to) {
   to->bits = x == x ? static_cast<unsigned short>(rounded >> 16) : static_cast<unsigned short>(0x7fc0);
 }
 
-// values[k], each summed over all threads of the block, which are whole warps, in a fixed order. All of them call it together.
+// The elements of a pack as numbers, two at a time where a GPU can: memory is so fast that instructions count.
+template <class T>
+struct Numbers {
+  float at[Pack<T>::kSize];
+};
+
+__device__ inline Numbers<float> widen(const Pack<float>& from) {
+  return {from.at[0], from.at[1], from.at[2], from.at[3]};
+}
+
+__device__ inline Numbers<bfloat16> widen(const Pack<bfloat16>& from) {
+  Numbers<bfloat16> numbers;
+  const unsigned* pairs = reinterpret_cast<const unsigned*>(&from);
+  for (int i = 0; i < Pack<bfloat16>::kSize / 2; i++) {
+    numbers.at[2 * i] = __uint_as_float(pairs[i] << 16);
+    numbers.at[2 * i + 1] = __uint_as_float(pairs[i] & 0xffff0000u);
+  }
+  return numbers;
+}
+
+__device__ inline Pack<float> narrow(const Numbers<float>& from) {
+  return {from.at[0], from.at[1], from.at[2], from.at[3]};
+}
+
+__device__ inline Pack<bfloat16> narrow(const Numbers<bfloat16>& from) {
+  Pack<bfloat16> rounded;
+#ifdef __CUDA_ARCH__
+  unsigned* pairs = reinterpret_cast<unsigned*>(&rounded);
+  for (int i = 0; i < Pack<bfloat16>::kSize / 2; i++) {
+    asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(pairs[i]) : "f"(from.at[2 * i + 1]), "f"(from.at[2 * i]));
+  }
+#else
+  for (int i = 0; i < Pack<bfloat16>::kSize; i++) narrow(from.at[i], &rounded.at[i]);
+#endif
+  return rounded;
+}
+
+// Has a pack copied to shared memory while the thread goes on. Each close_copies() makes a group of what was started since the
+// last, and finish_copies<N>() waits until all of this thread's groups but the last N are there, for this thread to read.
+template <class T>
+__device__ inline void start_copy(const Pack<T>* from, Pack<T>* to) {
+#ifdef __CUDA_ARCH__
+  const unsigned address = static_cast<unsigned>(__cvta_generic_to_shared(to));
+  asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(address), "l"(from) : "memory");
+#else
+  *to = *from;
+#endif
+}
+__device__ inline void close_copies() {
+#ifdef __CUDA_ARCH__
+  asm volatile("cp.async.commit_group;" ::: "memory");
+#endif
+}
+template <int N>
+__device__ inline void finish_copies() {
+#ifdef __CUDA_ARCH__
+  asm volatile("cp.async.wait_group %0;" ::"n"(N) : "memory");
+#endif
+}
+
+// values[k], each summed over all threads of the block, which are whole warps, in a fixed order. All of them call it together, and
+// with another buffer, 0 or 1, than the last time: a thread may still read that of the last.
 template <int K>
-__device__ inline void add_over_block(float (&values)[K]) {
-  __shared__ float sums[kThreadsMax / kWarp][K];
+__device__ inline void add_over_block(float (&values)[K], int buffer) {
+  __shared__ float sums[2][kThreadsMax / kWarp][K];
   for (int k = 0; k < K; k++) {
     for (int lane = kWarp / 2; lane > 0; lane /= 2) values[k] += __shfl_xor_sync(0xffffffffu, values[k], lane);
   }
   if (threadIdx.x % kWarp == 0) {
-    for (int k = 0; k < K; k++) sums[threadIdx.x / kWarp][k] = values[k];
+    for (int k = 0; k < K; k++) sums[buffer][threadIdx.x / kWarp][k] = values[k];
   }
   __syncthreads();
   for (int k = 0; k < K; k++) values[k] = 0.0f;
   for (unsigned warp = 0; warp < blockDim.x / kWarp; warp++) {
-    for (int k = 0; k < K; k++) values[k] += sums[warp][k];
+    for (int k = 0; k < K; k++) values[k] += sums[buffer][warp][k];
   }
-  // Until here `sums` is read, and the next call writes it.
-  __syncthreads();
 }

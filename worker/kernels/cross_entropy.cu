@@ -38,12 +38,12 @@ __device__ inline void cross_entropy(T* logits, const long long* targets, double
 
   ScaledSum own = {0.0f, 0.0f};
   for (long long i = threadIdx.x; i < packs; i += blockDim.x) {
-    const Pack<T> pack = row[i];
+    const auto logits = widen(row[i]);
     const long long valid = vocabulary - i * Pack<T>::kSize;
     if (valid <= 0) break;
     float max = minus_infinity(), sum = 0.0f;
     // What does not count is e^-infinity.
-    const auto logit = [&](int j) { return j < valid ? widen(pack.at[j]) : minus_infinity(); };
+    const auto logit = [&](int j) { return j < valid ? logits.at[j] : minus_infinity(); };
     for (int j = 0; j < Pack<T>::kSize; j++) max = logit(j) > max ? logit(j) : max;
     for (int j = 0; j < Pack<T>::kSize; j++) sum += __expf(logit(j) - max);
     own = add(own, {max, sum});
@@ -54,14 +54,14 @@ __device__ inline void cross_entropy(T* logits, const long long* targets, double
   if (threadIdx.x == 0) losses[blockIdx.x] = log(static_cast<double>(all.sum)) - (target_logit - all.max);
   const float factor = static_cast<float>(scale / all.sum);
   for (long long i = threadIdx.x; i < packs; i += blockDim.x) {
-    Pack<T> pack = row[i];
+    auto numbers = widen(row[i]);
     for (int j = 0; j < Pack<T>::kSize; j++) {
       const long long column = i * Pack<T>::kSize + j;
-      float gradient = column < vocabulary ? __expf(widen(pack.at[j]) - all.max) * factor : 0.0f;
+      float gradient = column < vocabulary ? __expf(numbers.at[j] - all.max) * factor : 0.0f;
       if (column == target) gradient -= static_cast<float>(scale);
-      narrow(gradient, &pack.at[j]);
+      numbers.at[j] = gradient;
     }
-    row[i] = pack;
+    row[i] = narrow(numbers);
   }
 }
 

@@ -12,7 +12,7 @@ __device__ inline void sum_of_squares(const T* x, long long n, double* sums) {
     for (int j = 0; j < Pack<T>::kSize; j++) own[0] += widen(some.at[j]) * widen(some.at[j]);
   }
   for (long long i = packs * Pack<T>::kSize + thread; i < n; i += stride) own[0] += widen(x[i]) * widen(x[i]);
-  add_over_block(own);
+  add_over_block(own, 0);
   if (threadIdx.x == 0) sums[blockIdx.x] = own[0];
 }
 

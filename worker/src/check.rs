@@ -10,7 +10,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use common::attempt::host_name;
 use common::config::RunConfig;
 use common::cost::StepCost;
-use common::host_facts::{Exchange, Finding, GpuFacts, RankFacts, Verdict, WorldFacts};
+use common::host_facts::{Exchange, Finding, GpuFacts, RankFacts, SHARED_GPU_VARIABLE, Verdict, WorldFacts};
 use common::storage::Folder;
 use common::topology::Rank;
 use nix::sys::statvfs::statvfs;
@@ -91,6 +91,7 @@ impl Look for RankFacts {
                 Device::Cuda(index) => format!("cuda:{index}"),
                 _ => "cpu".to_owned(),
             },
+            may_share: std::env::var_os(SHARED_GPU_VARIABLE).is_some_and(|value| value == "1"),
             gpus: if device.is_cuda() { gpus() } else { Vec::new() },
         }
     }

@@ -8,7 +8,8 @@ use std::path::Path;
 pub enum Symbols {
     /// It is.
     Global,
-    /// It is found through this handle only.
+    /// It is found through this handle only, and the library takes what it defines itself before what others define: of one
+    /// library there may be two versions in a process.
     Local,
 }
 
@@ -24,6 +25,9 @@ impl SharedLibrary {
         let name = CString::new(path.as_os_str().as_encoded_bytes()).map_err(|error| error.to_string())?;
         let scope: c_int = match symbols {
             Symbols::Global => libc::RTLD_GLOBAL,
+            #[cfg(target_env = "gnu")]
+            Symbols::Local => libc::RTLD_LOCAL | libc::RTLD_DEEPBIND,
+            #[cfg(not(target_env = "gnu"))]
             Symbols::Local => libc::RTLD_LOCAL,
         };
         // SAFETY: the name is a C string. The library's initialisers run, as those of every library of the process do.

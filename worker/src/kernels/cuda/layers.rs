@@ -12,23 +12,25 @@ use crate::kernels::layer_norm::{Branch, LayerNormGradient, Normalised};
 const PACK: i64 = (ALIGNMENT / size_of::<u16>()) as i64;
 /// Threads of a warp.
 const WARP: i64 = 32;
-/// Threads of a block that is as wide as a row, at most.
-const ROW_THREADS_MAX: i64 = 256;
+/// Packs of a row that LayerNorm's kernels take, at most.
+const ROW_PACKS_MAX: i64 = 256;
+/// Threads of a block in which a warp has a row.
+const ROWS_THREADS: i64 = 128;
 /// Of the kernels that sum columns: threads of a block, and how many blocks there are for each that runs at once.
 const COLUMN_THREADS: i64 = 256;
 const COLUMN_WAVES: i64 = 4;
 /// Of the kernel that adds up what their blocks have found.
 const SUM_THREADS: u32 = 1024;
 
-/// Columns of a row that a block is as wide as, at most.
-pub const NORM_COLUMNS_MAX: i64 = PACK * ROW_THREADS_MAX;
+/// Columns of a row that LayerNorm's kernels take, at most.
+pub const NORM_COLUMNS_MAX: i64 = PACK * ROW_PACKS_MAX;
 
 /// Whether these kernels can take the rows of `tensor` [N, C].
 pub fn takes_rows(tensor: &Tensor) -> bool {
     tensor.kind() == Kind::BFloat16 && is_aligned_rows(tensor) && matches!(tensor.size()[..], [rows, _] if rows > 0)
 }
 
-/// Whether LayerNorm's kernels, whose blocks are as wide as a row, can take them.
+/// Whether LayerNorm's kernels can take them.
 pub fn norm_takes_rows(tensor: &Tensor) -> bool {
     takes_rows(tensor) && norm_takes_columns(size(tensor).1)
 }
@@ -56,12 +58,6 @@ fn check_columns(columns: i64, tensors: &[&Tensor]) {
     assert!(tensors.iter().all(|t| suits(t)), "parameters do not suit the kernel");
 }
 
-/// Threads of a block that is as wide as a row of `columns`.
-fn row_threads(columns: i64) -> u32 {
-    assert!(columns <= NORM_COLUMNS_MAX, "rows of {columns} are too wide for a block");
-    ((columns / PACK + WARP - 1) / WARP * WARP) as u32
-}
-
 /// [`crate::kernels::layer_norm::layer_norm`] of rows that [`norm_takes_rows`].
 pub fn layer_norm(
     gpu: &dyn Launch,
@@ -70,7 +66,7 @@ pub fn layer_norm(
     (weight, bias): (&Tensor, &Tensor),
     mut epsilon: f64,
 ) -> Result<Normalised, TchError> {
-    let (rows, mut columns) = size(&x);
+    let (mut rows, mut columns) = size(&x);
     check_rows(&x, &[&x]);
     check_columns(columns, &[weight, bias]);
     let (branch, of_branch) = branch.map_or((None, None), |branch| (Some(branch.rows), branch.bias));
@@ -95,9 +91,11 @@ pub fn layer_norm(
         mean.data_ptr(),
         rstd.data_ptr(),
     ];
-    let grid = Grid { blocks: rows as u32, threads: row_threads(columns) };
+    assert!(columns <= NORM_COLUMNS_MAX, "rows of {columns} are too wide for a warp");
+    let at_once = ROWS_THREADS / WARP;
+    let grid = Grid { blocks: ((rows + at_once - 1) / at_once) as u32, threads: ROWS_THREADS as u32 };
     let mut arguments: Vec<_> = pointers.iter_mut().map(argument).collect();
-    arguments.extend([argument(&mut columns), argument(&mut epsilon)]);
+    arguments.extend([argument(&mut rows), argument(&mut columns), argument(&mut epsilon)]);
     // SAFETY: contiguous, aligned tensors of these kinds and sizes.
     unsafe { gpu.launch(c"layer_norm_bfloat16", grid, &mut arguments)? };
     Ok(Normalised { x: branch.unwrap_or(x), y, mean, rstd })
@@ -120,7 +118,8 @@ pub fn layer_norm_backward(
     let is_statistic = |t: &Tensor| t.kind() == Kind::Float && t.is_contiguous() && t.numel() as i64 == rows;
     assert!([mean, rstd].into_iter().all(is_statistic), "statistics do not suit the kernel");
     let kernel = c"layer_norm_backward_bfloat16";
-    let threads = row_threads(columns);
+    assert!(columns <= NORM_COLUMNS_MAX, "rows of {columns} are too wide for a block");
+    let threads = ((columns / PACK + WARP - 1) / WARP * WARP) as u32;
     let grid = Grid { blocks: i64::from(gpu.resident_blocks(kernel, threads)?).min(rows) as u32, threads };
     let dx = x.f_empty_like()?;
     let sums = Tensor::empty([i64::from(grid.blocks), 3, columns], (Kind::Float, x.device()));
