@@ -2,8 +2,8 @@
 # Everything that only a GPU can show, in one command, with a table last: losses against the CPU's, the collectives'
 # conformance suite over NCCL, and speed, MFU and memory beside PyTorch on the same card.
 #
-#   scripts/gpu_check.sh [CHECK...] from the folder of a bundle; of: kernels losses conformance ranks 124m 1558m tiny (default:
-#                                   all but tiny, which is for a CPU)
+#   scripts/gpu_check.sh [CHECK...] from the folder of a bundle; of: kernels losses conformance ranks 124m 1558m (the default), and
+#                                   1558m-large, a rank's share of the recipe on 8 GPUs, which takes 110 GB; tiny is for a CPU
 #   scripts/gpu_check.sh bundle     makes target/gpu-check: stripped programs, Open MPI and data, to carry to a host with a
 #                                   GPU that has Python with PyTorch (whose CUDA libraries are used) and nothing else
 #
@@ -17,8 +17,8 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-readonly PYTHON=${PYTHON:-python3} PEAK_FLOPS=${PEAK_FLOPS:-989e12} STEPS=${STEPS:-20} DEVICE=${DEVICE:-cuda}
-readonly PEER=${PEER:-yes} NCCL=${NCCL:-}
+readonly PYTHON=${PYTHON:-python3} PEAK_FLOPS=${PEAK_FLOPS:-989e12} DEVICE=${DEVICE:-cuda} NCCL=${NCCL:-}
+STEPS=${STEPS:-20} PEER=${PEER:-yes}
 # Two ranks on one GPU need that NCCL; on a CPU they are over MPI.
 if [ "$DEVICE" = cuda ] && [ -z "$NCCL" ]; then rank_count=1; else rank_count=2; fi
 # To try the script, a few do.
@@ -237,6 +237,7 @@ check() {
     kernels | losses | conformance | ranks) "$1" ;;
     124m) speed 124m --model gpt2-124m --batch 64 --sequence 1024 ;;
     1558m) speed 1558m --model gpt2-1558m --batch 16 --sequence 1024 ;;
+    1558m-large) PEER=no STEPS=6 speed 1558m-large --model gpt2-1558m --batch 128 --micro 32 --sequence 1024 ;;
     tiny) speed tiny --model tiny-cpu --batch 4 --sequence 64 ;;
     *) fail "there is no check \"$1\"" ;;
     esac

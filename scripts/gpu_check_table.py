@@ -56,7 +56,7 @@ def speed_rows(folder: Path, peak: float) -> list[tuple[str, str]]:
         peer_path = folder / f"peer-{name}.json"
         ours = json.loads(ours_path.read_text())
         peer = json.loads(peer_path.read_text()) if peer_path.exists() else None
-        parameters, layers, width = MODELS[name]
+        parameters, layers, width = MODELS[name.split("-")[0]]
         for who, figures in (("Convoy", ours), ("PyTorch, compiled", peer)):
             if figures is None:
                 continue

@@ -1,12 +1,11 @@
-// Gradients that are made element by element, [rows, columns] of bfloat16, with the sums of their columns, which are a bias's
-// gradient. Columns are a multiple of a pack.
+// Gradients [rows, columns] of bfloat16 and the sums of their columns, which are a bias's gradient. Columns are a multiple of a pack.
 
 // Threads of a block at most; src/kernels/cuda/layers.rs launches as many.
 constexpr int kColumnThreadsMax = 256;
 
 // Every thread keeps to one pack of columns, and a warp's lie side by side: a block is a warp's packs wide, and each of its warps
 // takes other rows. Blocks lie side by side over the columns, and the strips of them share the rows.
-// make(row, column) gives a pack, which has been written already; sums: [strips, columns].
+// make(row, column) gives a pack, which is where it belongs already; sums: [strips, columns].
 template <class Make>
 __device__ inline void with_column_sums(float* sums, long long rows, long long columns, Make make) {
   using P = Pack<bfloat16>;
@@ -48,6 +47,11 @@ extern "C" __global__ void sum_columns(const float* parts, float* sums, long lon
   if (warp > 0 || column >= columns) return;
   for (unsigned other = 1; other < warps; other++) sum += of_warps[other][threadIdx.x];
   sums[column] = sum;
+}
+
+// Of what is there already.
+extern "C" __global__ void column_sums_bfloat16(const bfloat16* x, float* sums, long long rows, long long columns) {
+  with_column_sums(sums, rows, columns, [&](long long row, long long column) { return *pack(x + row * columns + column); });
 }
 
 // The derivative of GELU's tanh approximation (Hendrycks and Gimpel, 2016).

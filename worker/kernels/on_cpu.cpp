@@ -119,6 +119,7 @@ struct Entry {
 const Entry kEntries[] = {
     {"adamw_float32", unpack<adamw_float32>},
     {"adamw_bfloat16", unpack<adamw_bfloat16>},
+    {"column_sums_bfloat16", unpack<column_sums_bfloat16>},
     {"cross_entropy_float32", unpack<cross_entropy_float32>},
     {"cross_entropy_bfloat16", unpack<cross_entropy_bfloat16>},
     {"gelu_backward_bfloat16", unpack<gelu_backward_bfloat16>},

@@ -1,8 +1,22 @@
-//! Rows put side by side, with the sums of their columns, which are the gradients of biases.
+//! Sums of columns, which are the gradients of biases, and rows put side by side with theirs.
 
-use tch::{TchError, Tensor};
+use tch::{Kind, TchError, Tensor};
 
 use super::{RowGradient, cuda};
+
+/// The sums of the columns of `rows` [N, C]: [C], of bfloat16 in float32.
+pub fn column_sums(rows: &Tensor) -> Result<Tensor, TchError> {
+    match cuda::of(rows).filter(|_| cuda::layers::takes_rows(rows)) {
+        Some(gpu) => cuda::layers::column_sums(gpu, rows),
+        None => column_sums_twin(rows),
+    }
+}
+
+/// The same by libtorch's operations.
+pub fn column_sums_twin(rows: &Tensor) -> Result<Tensor, TchError> {
+    let kind = if rows.kind() == Kind::BFloat16 { Kind::Float } else { rows.kind() };
+    rows.f_sum_dim_intlist(0, false, kind)
+}
 
 /// `parts`, [N, C] each, side by side, [N, 3C].
 pub fn join(parts: [&Tensor; 3]) -> Result<RowGradient, TchError> {
@@ -21,7 +35,7 @@ pub fn join_twin(parts: [&Tensor; 3]) -> Result<RowGradient, TchError> {
 mod tests {
     use super::*;
     use crate::kernels::cuda::places::{assert_close, places};
-    use tch::{Device, Kind};
+    use tch::Device;
 
     /// Rows and columns: fewer than a block has, and more, in a width that is no multiple of a block's.
     const SHAPES: [(i64, i64); 4] = [(1, 8), (7, 64), (33, 768), (1000, 1600)];
@@ -35,7 +49,7 @@ mod tests {
     }
 
     #[test]
-    fn the_kernel_for_gpus_is_its_twin() {
+    fn the_kernels_for_gpus_are_their_twins() {
         for (gpu, device) in places() {
             for (rows, columns) in SHAPES {
                 tch::manual_seed(rows);
@@ -43,6 +57,7 @@ mod tests {
                 let ours = cuda::layers::join(gpu, [&a, &b, &c]).unwrap();
                 assert_eq!(ours.rows, join_twin([&a, &b, &c]).unwrap().rows);
                 assert_is_sum(ours);
+                assert_close(&cuda::layers::column_sums(gpu, &a).unwrap(), &column_sums_twin(&a).unwrap(), 1e-5);
             }
         }
     }

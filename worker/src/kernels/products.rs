@@ -1,4 +1,4 @@
-//! Matrix products. On a CPU they are cut into tiles, which libtorch's threads take in turn and the `gemm` crate multiplies: on
+//! Matrix products. On a GPU cuBLASLt multiplies bfloat16 ([`super::cuda::products`]), and libtorch the rest. On a CPU they are cut into tiles, which libtorch's threads take in turn and the `gemm` crate multiplies: on
 //! AMD's processors libtorch's own, by MKL, take a twentieth longer, and a fifth where there are few rows. Others were not
 //! measured.
 //!
@@ -6,6 +6,9 @@
 
 use tch::{Device, Kind, TchError, Tensor};
 
+use super::RowGradient;
+use super::cuda::products::{Then, multiply};
+use super::gelu::{gelu, gelu_backward};
 use super::matrix::{Matrix, Number, can_multiply};
 use super::threads::each_in_turn;
 use crate::libtorch;
@@ -23,32 +26,68 @@ enum Onto<'a> {
 
 /// `a` [M, K] times `b` [K, N].
 pub fn product(a: &Tensor, b: &Tensor) -> Tensor {
-    if !is_here(a) {
-        return a.mm(b);
-    }
-    let out = Tensor::empty([a.size()[0], b.size()[1]], (a.kind(), a.device()));
-    on_cpu(&out, a, b, Onto::Zero);
-    out
+    make(a, b, Onto::Zero, Then::Store).unwrap_or_else(|| a.mm(b))
 }
 
 /// The same with `row` [N] added to each row.
 pub fn product_plus_row(a: &Tensor, b: &Tensor, row: &Tensor) -> Tensor {
-    if !is_here(a) {
-        return row.addmm(a, b);
+    make(a, b, Onto::Row(row), Then::AddRow(row)).unwrap_or_else(|| row.addmm(a, b))
+}
+
+/// The same, and GELU of it.
+pub fn product_plus_row_and_gelu(a: &Tensor, b: &Tensor, row: &Tensor) -> (Tensor, Tensor) {
+    if a.device().is_cuda() {
+        let [before, after] = [(); 2].map(|()| empty(a, b));
+        if multiply(&after, a, b, false, Then::AddRowAndGelu { row, before: &before }) {
+            return (before, after);
+        }
     }
-    let out = Tensor::empty([a.size()[0], b.size()[1]], (a.kind(), a.device()));
-    on_cpu(&out, a, b, Onto::Row(row));
-    out
+    let before = product_plus_row(a, b, row);
+    let after = gelu(&before);
+    (before, after)
+}
+
+/// The gradient of GELU's input `x` [M, N], given that of its output, which is `a` [M, K] times `b` [K, N].
+pub fn product_through_gelu(a: &Tensor, b: &Tensor, x: &Tensor) -> Result<RowGradient, TchError> {
+    if a.device().is_cuda() {
+        let rows = empty(a, b);
+        if multiply(&rows, a, b, false, Then::TimesGeluDerivative(x)) {
+            return Ok(rows.into());
+        }
+    }
+    gelu_backward(x, &product(a, b))
 }
 
 /// `out` [M, N] becomes `a` [M, K] times `b` [K, N], with what it was added if `accumulate`. On CUDA `out` may be of a wider
 /// kind than `a` and `b`, which then are multiplied and summed in it; on a CPU it panics if kinds or shapes do not fit.
 pub fn add_product(out: &Tensor, a: &Tensor, b: &Tensor, accumulate: bool) -> Result<(), TchError> {
-    if !is_here(a) {
-        return libtorch::add_product(out, a, b, accumulate);
+    if is_here(a) {
+        on_cpu(out, a, b, if accumulate { Onto::Present } else { Onto::Zero });
+        return Ok(());
     }
-    on_cpu(out, a, b, if accumulate { Onto::Present } else { Onto::Zero });
-    Ok(())
+    match multiply(out, a, b, accumulate, Then::Store) {
+        true => Ok(()),
+        false => libtorch::add_product(out, a, b, accumulate),
+    }
+}
+
+/// Where `a` [M, K] times `b` [K, N] goes.
+fn empty(a: &Tensor, b: &Tensor) -> Tensor {
+    Tensor::empty([a.size()[0], b.size()[1]], (a.kind(), a.device()))
+}
+
+/// `a` times `b`: on a CPU onto `onto`, on a GPU with what is to be done `then`, which is the same; None where it is libtorch's.
+fn make(a: &Tensor, b: &Tensor, onto: Onto, then: Then) -> Option<Tensor> {
+    if is_here(a) {
+        let out = empty(a, b);
+        on_cpu(&out, a, b, onto);
+        return Some(out);
+    }
+    if !a.device().is_cuda() {
+        return None;
+    }
+    let out = empty(a, b);
+    multiply(&out, a, b, false, then).then_some(out)
 }
 
 /// Whether products with `a` are computed here.

@@ -12,6 +12,7 @@ pub mod host_memory;
 pub mod streams;
 
 use std::ffi::{CStr, c_char};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use tch::{TchError, Tensor};
 use torch_sys::C_tensor;
@@ -121,8 +122,16 @@ pub fn copy_without_waiting(from: &Tensor, to: &Tensor) -> Result<(), TchError> 
     check(unsafe { ffi::convoy_copy_without_waiting(from.as_ptr(), to.as_ptr()) })
 }
 
+static IS_DETERMINISTIC: AtomicBool = AtomicBool::new(false);
+
+/// Whether [`set_deterministic`] has been called.
+pub fn is_deterministic() -> bool {
+    IS_DETERMINISTIC.load(Ordering::Relaxed)
+}
+
 /// From now on every operation gives the same bits for the same input, or fails.
 pub fn set_deterministic() -> Result<(), TchError> {
+    IS_DETERMINISTIC.store(true, Ordering::Relaxed);
     // SAFETY: sets flags of libtorch's global context.
     check(unsafe { ffi::convoy_set_deterministic() })
 }

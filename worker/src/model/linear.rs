@@ -5,6 +5,7 @@ use tch::{TchError, Tensor};
 use super::ops::{self, WeightGradient};
 use crate::kernels::RowGradient;
 use crate::kernels::layer_norm::{Branch, takes_bias};
+use crate::kernels::products::product;
 
 /// A linear layer's parameters, or their gradients.
 pub(super) struct Linear {
@@ -38,7 +39,7 @@ impl Linear {
     /// The same, to be added to the residual stream.
     pub fn branch(&self, x: &Tensor) -> Branch {
         match takes_bias(x, self.bias.size()[0]) {
-            true => Branch { rows: x.mm(&self.weight), bias: Some(self.bias.shallow_clone()) },
+            true => Branch { rows: product(x, &self.weight), bias: Some(self.bias.shallow_clone()) },
             false => Branch { rows: self.forward(x), bias: None },
         }
     }
@@ -52,12 +53,23 @@ impl Linear {
         backward: &mut Backward,
     ) -> Result<Tensor, TchError> {
         let dx = ops::product_with_transpose(&dy.rows, &self.weight);
+        Self::backward_of_weights(x, dy, gradient, backward)?;
+        Ok(dx)
+    }
+
+    /// The weights' part of backward, given the input `x` [N, in] and the gradient of the output, `dy` [N, out].
+    pub fn backward_of_weights(
+        x: Tensor,
+        dy: RowGradient,
+        gradient: &Linear,
+        backward: &mut Backward,
+    ) -> Result<(), TchError> {
         let (dweight, dbias) = (gradient.weight.shallow_clone(), gradient.bias.shallow_clone());
         let product = WeightGradient { x, dy, dweight, dbias, accumulate: backward.accumulate };
         match &mut backward.later {
             Some(later) => later.push(product),
             None => product.compute()?,
         }
-        Ok(dx)
+        Ok(())
     }
 }

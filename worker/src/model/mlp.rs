@@ -3,8 +3,9 @@
 use tch::{TchError, Tensor};
 
 use super::linear::{Backward, Linear};
+use super::ops;
 use crate::kernels::RowGradient;
-use crate::kernels::gelu::{gelu, gelu_backward};
+use crate::kernels::gelu::gelu;
 
 /// The MLP's parameters, or their gradients.
 pub(super) struct Mlp {
@@ -26,8 +27,7 @@ impl Mlp {
     /// `x` [N, C] to what follows GELU [N, 4C], which is kept if `keep_activated`; [`projection`](Self::projection) makes
     /// the output of it.
     pub fn hidden(&self, x: &Tensor, keep_activated: bool) -> (Tensor, MlpCache) {
-        let expanded = self.expand.forward(x); // [N, 4C]
-        let activated = gelu(&expanded); // [N, 4C]
+        let (expanded, activated) = ops::linear_and_gelu(x, &self.expand.weight, &self.expand.bias); // [N, 4C] both
         let kept = keep_activated.then(|| activated.shallow_clone());
         (activated, MlpCache { expanded, activated: kept })
     }
@@ -43,9 +43,9 @@ impl Mlp {
     ) -> Result<Tensor, TchError> {
         let MlpCache { expanded, activated } = cache;
         let activated = activated.unwrap_or_else(|| gelu(&expanded));
-        let dactivated = self.projection.backward(activated, dy, &gradient.projection, backward)?; // [N, 4C]
-        let dexpanded = gelu_backward(&expanded, &dactivated)?; // [N, 4C]
-        drop((expanded, dactivated));
+        let dexpanded = ops::linear_and_gelu_backward(&dy.rows, &self.projection.weight, &expanded)?; // [N, 4C]
+        drop(expanded);
+        Linear::backward_of_weights(activated, dy, &gradient.projection, backward)?;
         self.expand.backward(x, dexpanded, &gradient.expand, backward)
     }
 }

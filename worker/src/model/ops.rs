@@ -5,14 +5,36 @@
 //! one. On a CPU bfloat16 means that operands and results are rounded, and that everything in between is float32: matrix
 //! products of bfloat16 are many times slower there, and it is for tests.
 
-use tch::{Kind, TchError, Tensor};
+use tch::{TchError, Tensor};
 
-use crate::kernels::products::{self, product, product_plus_row};
+use crate::kernels::columns::column_sums;
+use crate::kernels::gelu::{gelu, gelu_backward};
+use crate::kernels::products::{self, product, product_plus_row, product_plus_row_and_gelu, product_through_gelu};
 use crate::kernels::{RowGradient, is_only_stored, operand};
 
 /// `x` [N, in] times `weight` [in, out] plus `bias` [out].
 pub(super) fn linear(x: &Tensor, weight: &Tensor, bias: &Tensor) -> Tensor {
     product_plus_row(&operand(x), &operand(weight), &operand(bias)).to_kind(x.kind())
+}
+
+/// The same, and GELU of it.
+pub(super) fn linear_and_gelu(x: &Tensor, weight: &Tensor, bias: &Tensor) -> (Tensor, Tensor) {
+    if is_only_stored(x) {
+        // What is kept is rounded, and GELU is of that.
+        let before = linear(x, weight, bias);
+        let after = gelu(&before);
+        return (before, after);
+    }
+    product_plus_row_and_gelu(x, weight, bias)
+}
+
+/// The gradient of GELU's input `x` [N, in], given that of the output of a layer with `weight` [in, out] that takes GELU's, `dy`
+/// [N, out].
+pub(super) fn linear_and_gelu_backward(dy: &Tensor, weight: &Tensor, x: &Tensor) -> Result<RowGradient, TchError> {
+    if is_only_stored(x) {
+        return gelu_backward(x, &product_with_transpose(dy, weight));
+    }
+    product_through_gelu(dy, &weight.tr(), x)
 }
 
 /// `x` [N, in] times the transpose of `weight` [out, in]: the gradient of a linear layer's input, given that of its output.
@@ -39,15 +61,10 @@ impl WeightGradient {
     pub fn compute(self) -> Result<(), TchError> {
         let RowGradient { rows, sum } = &self.dy;
         add_product(&self.dweight, &self.x.tr(), rows, self.accumulate)?;
-        let sum = sum.as_ref().map_or_else(|| rows.sum_dim_intlist(0, false, wide(rows)), Tensor::shallow_clone);
+        let sum = sum.as_ref().map_or_else(|| column_sums(rows), |sum| Ok(sum.shallow_clone()))?;
         add(&self.dbias, &sum, self.accumulate);
         Ok(())
     }
-}
-
-/// The kind that a reduction of `x` is done in.
-fn wide(x: &Tensor) -> Kind {
-    if x.kind() == Kind::BFloat16 { Kind::Float } else { x.kind() }
 }
 
 /// `out` becomes `a` times `b`, with what it was added if `accumulate`; `out` may be of a wider kind.

@@ -156,36 +156,46 @@ fn sum_columns(gpu: &dyn Launch, parts: &Tensor) -> Result<Tensor, TchError> {
     Ok(sums)
 }
 
-/// Runs `kernel`, which takes `inputs` and makes rows [N, `columns`] and the sums of their columns.
+/// Runs `kernel`, which takes `inputs`, puts rows of `columns` into `made`, if there is such a place, and sums columns.
 fn with_column_sums(
     gpu: &dyn Launch,
     kernel: &CStr,
     inputs: &[&Tensor],
+    made: Option<&Tensor>,
     mut columns: i64,
-) -> Result<RowGradient, TchError> {
+) -> Result<Tensor, TchError> {
     check_rows(inputs[0], inputs);
     let (mut rows, _) = size(inputs[0]);
     let across = (columns + WARP * PACK - 1) / (WARP * PACK);
     let at_once = COLUMN_THREADS / WARP;
     let strips = i64::from(gpu.resident_blocks(kernel, COLUMN_THREADS as u32)?) * COLUMN_WAVES / across;
     let strips = strips.clamp(1, (rows + at_once - 1) / at_once);
-    let made = Tensor::f_empty([rows, columns], (Kind::BFloat16, inputs[0].device()))?;
     let sums = Tensor::f_empty([strips, columns], (Kind::Float, inputs[0].device()))?;
-    let mut pointers: Vec<_> = inputs.iter().copied().chain([&made, &sums]).map(Tensor::data_ptr).collect();
+    let mut pointers: Vec<_> = inputs.iter().copied().chain(made).chain([&sums]).map(Tensor::data_ptr).collect();
     let mut arguments: Vec<_> = pointers.iter_mut().map(argument).collect();
     arguments.extend([argument(&mut rows), argument(&mut columns)]);
     let grid = Grid { blocks: (strips * across) as u32, threads: COLUMN_THREADS as u32 };
     // SAFETY: contiguous, aligned tensors of these kinds and sizes.
     unsafe { gpu.launch(kernel, grid, &mut arguments)? };
-    Ok(RowGradient { rows: made, sum: Some(sum_columns(gpu, &sums)?) })
+    sum_columns(gpu, &sums)
 }
 
-/// [`crate::kernels::columns::gelu_backward`] of rows that [`takes_rows`].
+/// The sums of the columns of `rows` [N, C] that [`takes_rows`], float32.
+pub fn column_sums(gpu: &dyn Launch, rows: &Tensor) -> Result<Tensor, TchError> {
+    with_column_sums(gpu, c"column_sums_bfloat16", &[rows], None, size(rows).1)
+}
+
+/// [`crate::kernels::gelu::gelu_backward`] of rows that [`takes_rows`].
 pub fn gelu_backward(gpu: &dyn Launch, x: &Tensor, dy: &Tensor) -> Result<RowGradient, TchError> {
-    with_column_sums(gpu, c"gelu_backward_bfloat16", &[x, dy], size(x).1)
+    let rows = x.f_empty_like()?;
+    let sum = with_column_sums(gpu, c"gelu_backward_bfloat16", &[x, dy], Some(&rows), size(x).1)?;
+    Ok(RowGradient { rows, sum: Some(sum) })
 }
 
 /// [`crate::kernels::columns::join`] of parts that [`takes_rows`].
 pub fn join(gpu: &dyn Launch, parts: [&Tensor; 3]) -> Result<RowGradient, TchError> {
-    with_column_sums(gpu, c"join_bfloat16", &parts, 3 * size(parts[0]).1)
+    let (rows, columns) = size(parts[0]);
+    let joined = Tensor::f_empty([rows, 3 * columns], (Kind::BFloat16, parts[0].device()))?;
+    let sum = with_column_sums(gpu, c"join_bfloat16", &parts, Some(&joined), 3 * columns)?;
+    Ok(RowGradient { rows: joined, sum: Some(sum) })
 }

@@ -2,7 +2,7 @@
 //! the next one.
 //!
 //! - [`compiler`]: NVRTC. [`driver`]: what the driver does with the result. [`cache`]: compiled kernels on disk.
-//! - [`layers`]: kernels of the model's layers; this file has the others.
+//! - [`layers`]: kernels of the model's layers; this file has the others. [`products`]: matrix products, by cuBLASLt.
 //! - [`Launch`]: where kernels run: a GPU, or, in tests, a CPU.
 //!
 //! Where they cannot be had, for whatever reason, the twins of libtorch's operations serve: a job is slower, and no less right.
@@ -11,6 +11,7 @@ mod cache;
 mod compiler;
 mod driver;
 pub mod layers;
+pub mod products;
 
 use std::ffi::{CStr, c_void};
 use std::sync::OnceLock;
@@ -40,9 +41,10 @@ const SOURCES: [&str; 7] = [
 ];
 
 /// The kernels, by the names that they have in their sources.
-pub const KERNELS: [&CStr; 12] = [
+pub const KERNELS: [&CStr; 13] = [
     c"adamw_float32",
     c"adamw_bfloat16",
+    c"column_sums_bfloat16",
     c"cross_entropy_float32",
     c"cross_entropy_bfloat16",
     c"gelu_backward_bfloat16",
@@ -62,8 +64,14 @@ static GPU: OnceLock<Gpu> = OnceLock::new();
 #[error("{0}")]
 pub struct NoKernels(String);
 
-/// Makes the kernels ready on GPU number `device`, which libtorch has been told to use. A process has one.
+/// Makes kernels and products ready on GPU number `device`, which libtorch has been told to use. A process has one. Of the two, one may
+/// be there without the other, which the error says.
 pub fn prepare(device: usize) -> Result<(), NoKernels> {
+    let products = products::prepare(device).map_err(|message| NoKernels(format!("matrix products: {message}")));
+    prepare_kernels(device).and(products)
+}
+
+fn prepare_kernels(device: usize) -> Result<(), NoKernels> {
     if GPU.get().is_none() {
         // The first of two at once stays.
         let _ = GPU.set(Gpu::prepare(device, &SOURCES.concat())?);
@@ -332,6 +340,15 @@ pub mod places {
             places.push((GPU.get().unwrap(), Device::Cuda(0)));
         }
         places
+    }
+
+    /// The GPU, where there is one; where there is none it says that a test skips.
+    pub fn gpu() -> Option<Device> {
+        let device = places().into_iter().map(|(_, device)| device).find(|device| device.is_cuda());
+        if device.is_none() {
+            println!("skipped: there is no GPU here");
+        }
+        device
     }
 
     /// Fails unless no element of `a` differs from `b`'s by more than `error` times the largest of them.

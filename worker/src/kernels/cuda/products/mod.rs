@@ -1,0 +1,330 @@
+//! Matrix products of bfloat16 on a GPU, by cuBLASLt, which libtorch's go to as well. It knows several kernels for a product, and
+//! the one that it takes by itself is often not the fastest: in a run's first steps they take turns ([`trial`]), and the fastest
+//! stays. It also applies GELU, or its derivative, to what it has in registers.
+//!
+//! - [`library`]: its functions.
+//! - [`trial`]: which way is the fastest.
+
+mod library;
+mod trial;
+
+use std::collections::HashMap;
+use std::ffi::{c_int, c_void};
+use std::sync::{Mutex, OnceLock, PoisonError};
+
+use tch::{Device, Kind, TchError, Tensor};
+
+use crate::libtorch::{self, streams::Stream};
+use library::{Attribute, BFLOAT16, Description, FLOAT32, Layout, Library, Pointers, Way};
+use trial::Trial;
+
+/// What cuBLAS itself takes on Hopper.
+const WORKSPACE_BYTES: usize = 32 << 20;
+/// Ways that are asked for; there are hardly ever more.
+const WAYS_MAX: usize = 8;
+/// What every pointer and row is a multiple of: fewer bytes would be other kernels.
+const ALIGNMENT_MIN: usize = 16;
+/// More makes no difference.
+const ALIGNMENT_MAX: usize = 256;
+
+/// What becomes of a product before it is stored.
+#[derive(Clone, Copy)]
+pub enum Then<'a> {
+    /// Nothing.
+    Store,
+    /// This [N] is added to each row.
+    AddRow(&'a Tensor),
+    /// The row is added, what then is there is stored in `before` [M, N], and GELU applied.
+    AddRowAndGelu {
+        /// [N]
+        row: &'a Tensor,
+        /// [M, N]
+        before: &'a Tensor,
+    },
+    /// It is multiplied with GELU's derivative at these places [M, N].
+    TimesGeluDerivative(&'a Tensor),
+}
+
+/// Parts of `cublasLtEpilogue_t`: nothing; a row is added; there is something beside the result; GELU, and its derivative.
+const STORE: c_int = 1;
+const ROW: c_int = 4;
+const BESIDE: c_int = 128;
+const GELU: c_int = 32;
+const GELU_DERIVATIVE: c_int = 64;
+
+impl Then<'_> {
+    /// `cublasLtEpilogue_t`.
+    fn epilogue(&self) -> c_int {
+        match self {
+            Then::Store => STORE,
+            Then::AddRow(_) => ROW,
+            Then::AddRowAndGelu { .. } => GELU | BESIDE | ROW,
+            Then::TimesGeluDerivative(_) => GELU_DERIVATIVE | BESIDE,
+        }
+    }
+
+    fn row(&self) -> Option<&Tensor> {
+        match self {
+            Then::AddRow(row) | Then::AddRowAndGelu { row, .. } => Some(row),
+            Then::Store | Then::TimesGeluDerivative(_) => None,
+        }
+    }
+
+    /// What is written or read beside the result, [M, N].
+    fn beside(&self) -> Option<&Tensor> {
+        match self {
+            Then::AddRowAndGelu { before: beside, .. } | Then::TimesGeluDerivative(beside) => Some(beside),
+            Then::Store | Then::AddRow(_) => None,
+        }
+    }
+}
+
+/// What a product is told apart by.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+struct Shape {
+    /// Of A, B and D.
+    layouts: [Layout; 3],
+    is_transposed: [bool; 2],
+    epilogue: c_int,
+    accumulate: bool,
+    alignment: usize,
+}
+
+/// How a product is computed.
+struct Plan {
+    description: Description,
+    ways: Vec<Way>,
+    trial: Trial,
+}
+
+/// cuBLASLt on one GPU.
+struct Products {
+    device: usize,
+    /// Products of one stream come one after the other, and share it.
+    workspace: Tensor,
+    state: Mutex<(Library, HashMap<Shape, Option<Plan>>)>,
+}
+
+static PRODUCTS: OnceLock<Products> = OnceLock::new();
+
+/// Makes products ready on GPU number `device`, which is the calling thread's; the error says why that cannot be.
+pub fn prepare(device: usize) -> Result<(), String> {
+    if PRODUCTS.get().is_none() {
+        let library = Library::load()?;
+        let place = (Kind::Uint8, Device::Cuda(device));
+        let workspace = Tensor::f_empty([WORKSPACE_BYTES as i64], place).map_err(|error| error.to_string())?;
+        // The first of two at once stays.
+        let _ = PRODUCTS.set(Products { device, workspace, state: Mutex::new((library, HashMap::new())) });
+    }
+    Ok(())
+}
+
+// SAFETY: the tensor is memory for cuBLASLt, and its handle is never changed.
+unsafe impl Sync for Products {}
+
+/// `out` [M, N] becomes `a` [M, K] times `b` [K, N], with what it was added if `accumulate`, and `then` is done to it. Operands are
+/// bfloat16, and `out` that or float32. False, and nothing done, where cuBLASLt cannot or is not there.
+pub fn multiply(out: &Tensor, a: &Tensor, b: &Tensor, accumulate: bool, then: Then) -> bool {
+    let Some(products) = PRODUCTS.get().filter(|products| out.device() == Device::Cuda(products.device)) else {
+        return false;
+    };
+    let Some(shape) = Shape::of(out, a, b, accumulate, then) else { return false };
+    match products.run(shape, out, a, b, then) {
+        Ok(is_done) => is_done,
+        Err(Failure(message)) => {
+            tracing::debug!("a product is left to libtorch: {message}");
+            false
+        }
+    }
+}
+
+/// An operand [rows, columns] as it lies column by column, and whether that is its transpose.
+fn operand(tensor: &Tensor) -> Option<(Layout, bool)> {
+    let (size, stride) = (tensor.size(), tensor.stride());
+    let (&[rows, columns], &[down, across]) = (&size[..], &stride[..]) else { return None };
+    let lies = |rows: i64, columns: i64, leading: i64| {
+        let is_aligned = (leading as usize * size_of::<u16>()).is_multiple_of(ALIGNMENT_MIN);
+        let suits = tensor.kind() == Kind::BFloat16 && is_aligned && rows > 0 && columns > 0 && leading >= rows;
+        suits.then_some(Layout { kind: BFLOAT16, rows: rows as u64, columns: columns as u64, leading })
+    };
+    // What is row by row is its transpose column by column.
+    match (down, across) {
+        (_, 1) => Some((lies(columns, rows, down)?, false)),
+        (1, _) => Some((lies(rows, columns, across)?, true)),
+        _ => None,
+    }
+}
+
+/// The power of two that all pointers are a multiple of.
+fn alignment<'a>(tensors: impl Iterator<Item = &'a Tensor>) -> usize {
+    let bits = tensors.fold(ALIGNMENT_MAX, |bits, tensor| bits | tensor.data_ptr() as usize);
+    1 << bits.trailing_zeros()
+}
+
+impl Shape {
+    /// None where these are not for cuBLASLt.
+    fn of(out: &Tensor, a: &Tensor, b: &Tensor, accumulate: bool, then: Then) -> Option<Self> {
+        // Out = A B row by row is out' = B' A' column by column.
+        let ((first, first_is_transposed), (second, second_is_transposed)) = (operand(b)?, operand(a)?);
+        let (m, n, k) = (a.size()[0], b.size()[1], a.size()[1]);
+        let kind = match out.kind() {
+            Kind::BFloat16 => BFLOAT16,
+            Kind::Float => FLOAT32,
+            _ => return None,
+        };
+        let is_like_out = |t: &Tensor| t.size() == [m, n] && t.is_contiguous() && t.kind() == Kind::BFloat16;
+        let is_row = |t: &Tensor| t.size() == [n] && t.is_contiguous() && t.kind() == Kind::BFloat16;
+        let fits = b.size()[0] == k && out.size() == [m, n] && out.is_contiguous();
+        let fits = fits && then.row().is_none_or(is_row) && then.beside().is_none_or(is_like_out);
+        let is_aligned = (n as usize * size_of::<u16>()).is_multiple_of(ALIGNMENT_MIN);
+        let alignment = alignment([out, a, b].into_iter().chain(then.row()).chain(then.beside()));
+        (fits && is_aligned && alignment >= ALIGNMENT_MIN).then_some(Shape {
+            layouts: [first, second, Layout { kind, rows: n as u64, columns: m as u64, leading: n }],
+            is_transposed: [first_is_transposed, second_is_transposed],
+            epilogue: then.epilogue(),
+            accumulate,
+            alignment,
+        })
+    }
+}
+
+/// Why cuBLASLt did not multiply.
+struct Failure(String);
+
+impl From<String> for Failure {
+    fn from(message: String) -> Self {
+        Failure(message)
+    }
+}
+
+impl From<TchError> for Failure {
+    fn from(error: TchError) -> Self {
+        Failure(error.to_string())
+    }
+}
+
+impl Products {
+    fn run(&self, shape: Shape, out: &Tensor, a: &Tensor, b: &Tensor, then: Then) -> Result<bool, Failure> {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let (library, plans) = &mut *state;
+        let plan = plans.entry(shape).or_insert_with(|| match Plan::make(library, &shape) {
+            Ok(plan) => Some(plan),
+            Err(message) => {
+                tracing::debug!("products of one shape are left to libtorch: {message}");
+                None
+            }
+        });
+        let Some(Plan { description, ways, trial }) = plan else { return Ok(false) };
+        if let Some(row) = then.row() {
+            library.set(description, Attribute::BiasPointer, row.data_ptr())?;
+        }
+        if let Some(beside) = then.beside() {
+            library.set(description, Attribute::AuxiliaryPointer, beside.data_ptr())?;
+        }
+        let stream = Stream::current(self.device)?;
+        let native = stream.native()?;
+        let pointers = Pointers { a: b.data_ptr(), b: a.data_ptr(), d: out.data_ptr() };
+        let (beta, workspace) = (if shape.accumulate { 1.0 } else { 0.0 }, self.workspace.data_ptr());
+        let multiply = |way: usize| {
+            // SAFETY: tensors of the shape that is described, alive until the stream has come by, as libtorch sees to; the workspace is
+            // as large as was said.
+            let done = unsafe { library.multiply(description, &ways[way], &pointers, beta, workspace, native) };
+            done.map_err(Failure)
+        };
+        trial.run(&stream, multiply).map(|()| true)
+    }
+}
+
+impl Plan {
+    fn make(library: &Library, shape: &Shape) -> Result<Self, String> {
+        let description = library.describe(shape.layouts)?;
+        let [a, b] = shape.is_transposed.map(c_int::from);
+        library.set(&description, Attribute::TransposeA, a)?;
+        library.set(&description, Attribute::TransposeB, b)?;
+        library.set(&description, Attribute::Epilogue, shape.epilogue)?;
+        // The pointers come with each call, but what ways there are may hang on there being some. None may be set in vain.
+        let somewhere = ALIGNMENT_MAX as *const c_void;
+        if shape.epilogue & ROW != 0 {
+            library.set(&description, Attribute::BiasPointer, somewhere)?;
+        }
+        if shape.epilogue & BESIDE != 0 {
+            library.set(&description, Attribute::AuxiliaryPointer, somewhere)?;
+            library.set(&description, Attribute::AuxiliaryLeadingDimension, shape.layouts[2].leading)?;
+        }
+        let ways = library.ways(&description, WORKSPACE_BYTES, shape.alignment as u32, WAYS_MAX)?;
+        if ways.is_empty() {
+            return Err("cuBLASLt has no way to compute it".into());
+        }
+        let trial = Trial::new(ways.len(), libtorch::is_deterministic());
+        Ok(Plan { description, ways, trial })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernels::cuda::places::{assert_close, gpu};
+    use crate::kernels::gelu::{gelu_backward_twin, gelu_twin};
+
+    /// Rows, inner length, columns.
+    const SHAPES: [(i64, i64, i64); 4] = [(8, 16, 8), (64, 64, 192), (136, 1600, 4800), (1024, 776, 3072)];
+    /// Calls in which every way has had its turns, and the fastest some more.
+    const CALLS: usize = 40;
+
+    fn draw(size: [i64; 2], is_transposed: bool, device: Device) -> Tensor {
+        let draw = |size: [i64; 2]| (Tensor::randn(size, (Kind::Float, device)) * 0.3).to_kind(Kind::BFloat16);
+        if is_transposed { draw([size[1], size[0]]).tr() } else { draw(size) }
+    }
+
+    #[test]
+    fn all_ways_make_the_product() {
+        let Some(device) = gpu() else { return };
+        for ((m, k, n), turned) in SHAPES.into_iter().flat_map(|shape| [0, 1, 2, 3].map(|turned| (shape, turned))) {
+            let (a, b) = (draw([m, k], turned & 1 > 0, device), draw([k, n], turned & 2 > 0, device));
+            let (row, x) = (draw([1, n], false, device).view([n]), draw([m, n], false, device));
+            let [wide_a, wide_b, wide_row] = [&a, &b, &row].map(|t| t.to_kind(Kind::Double));
+            let plain = wide_a.mm(&wide_b);
+            let with_row = &plain + &wide_row;
+            for kind in [Kind::BFloat16, Kind::Float] {
+                let error = if kind == Kind::Float { 1e-4 } else { 8e-3 };
+                let present = draw([m, n], false, device).to_kind(kind);
+                let sum = &plain + present.to_kind(Kind::Double);
+                for _ in 0..CALLS {
+                    let out = present.copy();
+                    assert!(multiply(&out, &a, &b, true, Then::Store), "{m} {k} {n} {turned} {kind:?}");
+                    assert_close(&out, &sum, error);
+                    assert!(multiply(&out, &a, &b, false, Then::Store), "{m} {k} {n} {turned} {kind:?}");
+                    assert_close(&out, &plain, error);
+                }
+            }
+            let [out, before] = [(); 2].map(|()| Tensor::empty([m, n], (Kind::BFloat16, device)));
+            for _ in 0..CALLS {
+                assert!(multiply(&out, &a, &b, false, Then::AddRow(&row)));
+                assert_close(&out, &with_row, 8e-3);
+                assert!(multiply(&out, &a, &b, false, Then::AddRowAndGelu { row: &row, before: &before }));
+                assert_close(&before, &with_row, 8e-3);
+                assert_close(&out, &gelu_twin(&with_row), 8e-3);
+                assert!(multiply(&out, &a, &b, false, Then::TimesGeluDerivative(&x)));
+                let twin = gelu_backward_twin(&x.to_kind(Kind::Double), &plain).unwrap().rows;
+                assert_close(&out, &twin, 8e-3);
+            }
+        }
+    }
+
+    #[test]
+    fn what_does_not_suit_is_left_alone() {
+        let Some(device) = gpu() else { return };
+        let [a, b] = [(); 2].map(|()| Tensor::ones([16, 16], (Kind::BFloat16, device)));
+        let is_done = |out: &Tensor, a: &Tensor, b: &Tensor| multiply(out, a, b, false, Then::Store);
+        assert!(is_done(&a.empty_like(), &a, &b));
+        for (out, a, b) in [
+            (a.empty_like(), a.to_kind(Kind::Float), b.shallow_clone()),
+            (a.empty_like().to_kind(Kind::Double), a.shallow_clone(), b.shallow_clone()),
+            (a.empty_like().tr(), a.shallow_clone(), b.shallow_clone()),
+            (Tensor::zeros([16, 3], (Kind::BFloat16, device)), a.shallow_clone(), b.narrow(1, 0, 3)),
+            (a.empty_like(), a.shallow_clone(), b.narrow(0, 0, 8)),
+        ] {
+            assert!(!is_done(&out, &a, &b), "{out:?} {a:?} {b:?}");
+        }
+    }
+}
