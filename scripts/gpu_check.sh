@@ -79,7 +79,6 @@ find_programs() {
         results=$RESULTS && mkdir -p "$results"
     else
         results=$(mktemp -d)
-        trap 'rm -rf "$results"' EXIT
     fi
 }
 
@@ -220,11 +219,13 @@ speed() {
     local settings=(--set "run.device=$DEVICE" --set train.precision=bfloat16)
     "$worker" bench-step "${sizes[@]}" --steps "$STEPS" "${settings[@]}" >"$results/ours-$name.json" 2>"$results/log" ||
         { echo '{}' >"$results/ours-$name.json"; tail -5 "$results/log"; }
+    cat "$results/ours-$name.json"
     if [ "$PEER" = no ]; then
         return
     fi
     "$PYTHON" benches/pytorch_gpt2.py "${sizes[@]}" --steps "$STEPS" --device "$DEVICE" --bfloat16 --compile \
         >"$results/peer-$name.json" 2>"$results/log" || { echo '{}' >"$results/peer-$name.json"; tail -5 "$results/log"; }
+    cat "$results/peer-$name.json"
 }
 
 table() {
@@ -254,5 +255,10 @@ if [ $# -eq 0 ]; then
     *) set -- kernels losses conformance ranks tiny ;;
     esac
 fi
+finish() {
+    table
+    if [ -z "${RESULTS:-}" ]; then rm -rf "$results"; fi
+}
+# A check that is cut short has a table of what there is, too.
+trap finish EXIT
 for name in "$@"; do check "$name"; done
-table

@@ -38,8 +38,11 @@ def rank_rows(folder: Path) -> list[tuple[str, str]]:
         name = f"ranks-zero{zero}"
         if not (folder / f"{name}.toml").exists():
             continue
-        if one is None or not (folder / f"{name}.jsonl").exists():
+        if not (folder / f"{name}.jsonl").exists():
             rows.append((f"two ranks, {words}", "FAILED"))
+            continue
+        if one is None:
+            rows.append((f"two ranks, {words}", "trained; compared only beside the losses"))
             continue
         relative = max(abs(a - b) / abs(b) for a, b in zip(losses(folder, name), one, strict=True))
         rows.append((f"two ranks, {words}, against one, largest relative difference", f"{relative:.2e}"))
