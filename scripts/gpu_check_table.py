@@ -15,17 +15,18 @@ def losses(folder: Path, name: str) -> list[float]:
 
 
 def loss_rows(folder: Path, device: str) -> list[tuple[str, str]]:
-    names = ("cpu", "device", "again", "bf16", "fast")
+    names = ("cpu", "device", "again", "bf16", "bf16-again", "fast")
     if not any((folder / f"{name}.toml").exists() for name in names):
         return []
     if missing := [name for name in names if not (folder / f"{name}.jsonl").exists()]:
         return [("losses", f"FAILED: {', '.join(missing)}")]
-    cpu, gpu, again, bf16, fast = (losses(folder, name) for name in names)
+    cpu, gpu, again, bf16, bf16_again, fast = (losses(folder, name) for name in names)
     relative = max(abs(a - b) / abs(b) for a, b in zip(gpu, cpu))
     last = lambda values: sum(values[-20:]) / 20
     return [
         (f"{device} float32 against CPU, {len(cpu)} steps, largest relative difference", f"{relative:.2e}"),
         (f"{device} float32, repeated", "every digit" if gpu == again else "DIFFERS"),
+        (f"{device} bfloat16, repeated", "every digit" if bf16 == bf16_again else "DIFFERS"),
         (f"{device} bfloat16 against CPU float32, mean of the last 20 losses", f"{last(bf16) - last(cpu):+.4f} nats"),
         ("the same with train.deterministic = false", f"{last(fast) - last(cpu):+.4f} nats"),
     ]

@@ -4,6 +4,13 @@
 // compiled as C++ too (on_cpu.cpp), so that tests run the same source without a GPU: what is used of CUDA's language is what is
 // defined there.
 
+// Whether there are instructions for bfloat16 and for copies beside computation: not before sm_80, and not on a CPU.
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
+#define CONVOY_HAS_SM_80 1
+#else
+#define CONVOY_HAS_SM_80 0
+#endif
+
 constexpr int kThreadsMax = 1024;
 constexpr int kWarp = 32;
 
@@ -66,7 +73,7 @@ __device__ inline Pack<float> narrow(const Numbers<float>& from) {
 
 __device__ inline Pack<bfloat16> narrow(const Numbers<bfloat16>& from) {
   Pack<bfloat16> rounded;
-#ifdef __CUDA_ARCH__
+#if CONVOY_HAS_SM_80
   unsigned* pairs = reinterpret_cast<unsigned*>(&rounded);
   for (int i = 0; i < Pack<bfloat16>::kSize / 2; i++) {
     asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(pairs[i]) : "f"(from.at[2 * i + 1]), "f"(from.at[2 * i]));
@@ -81,7 +88,7 @@ __device__ inline Pack<bfloat16> narrow(const Numbers<bfloat16>& from) {
 // last, and finish_copies<N>() waits until all of this thread's groups but the last N are there, for this thread to read.
 template <class T>
 __device__ inline void start_copy(const Pack<T>* from, Pack<T>* to) {
-#ifdef __CUDA_ARCH__
+#if CONVOY_HAS_SM_80
   const unsigned address = static_cast<unsigned>(__cvta_generic_to_shared(to));
   asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(address), "l"(from) : "memory");
 #else
@@ -89,13 +96,13 @@ __device__ inline void start_copy(const Pack<T>* from, Pack<T>* to) {
 #endif
 }
 __device__ inline void close_copies() {
-#ifdef __CUDA_ARCH__
+#if CONVOY_HAS_SM_80
   asm volatile("cp.async.commit_group;" ::: "memory");
 #endif
 }
 template <int N>
 __device__ inline void finish_copies() {
-#ifdef __CUDA_ARCH__
+#if CONVOY_HAS_SM_80
   asm volatile("cp.async.wait_group %0;" ::"n"(N) : "memory");
 #endif
 }

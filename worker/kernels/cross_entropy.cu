@@ -38,12 +38,12 @@ __device__ inline void cross_entropy(T* logits, const long long* targets, double
 
   ScaledSum own = {0.0f, 0.0f};
   for (long long i = threadIdx.x; i < packs; i += blockDim.x) {
-    const auto logits = widen(row[i]);
+    const auto some = widen(row[i]);
     const long long valid = vocabulary - i * Pack<T>::kSize;
     if (valid <= 0) break;
     float max = minus_infinity(), sum = 0.0f;
     // What does not count is e^-infinity.
-    const auto logit = [&](int j) { return j < valid ? logits.at[j] : minus_infinity(); };
+    const auto logit = [&](int j) { return j < valid ? some.at[j] : minus_infinity(); };
     for (int j = 0; j < Pack<T>::kSize; j++) max = logit(j) > max ? logit(j) : max;
     for (int j = 0; j < Pack<T>::kSize; j++) sum += __expf(logit(j) - max);
     own = add(own, {max, sum});

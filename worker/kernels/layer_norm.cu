@@ -68,7 +68,7 @@ layer_norm_bfloat16(const bfloat16* x, const bfloat16* branch, const bfloat16* b
   }
 }
 
-// Of backward: threads of a block at most, the least of blocks that share a multiprocessor, and rows in a block's shared memory: the one
+// Of backward: threads of a block at most, how many blocks the registers let share a multiprocessor, and rows in a block's shared memory: the one
 // that it is at, and those on their way.
 constexpr int kBackwardThreadsMax = kRowPacksMax, kBackwardBlocks = 4, kRowsAtOnce = 3;
 

@@ -47,7 +47,7 @@ void** arguments = nullptr;
 
 inline void __syncthreads() { swapcontext(&running->context, &scheduler); }
 
-// Here the lanes of all warps exchange together, so that a kernel's warps must all come by.
+// Here the lanes of all warps exchange together, so that a kernel's warps must all come by, or have ended.
 inline float __shfl_xor_sync(unsigned, float value, int lane) {
   static float values[1024];
   values[threadIdx.x] = value;

@@ -8,9 +8,11 @@ use std::path::Path;
 pub enum Symbols {
     /// It is.
     Global,
-    /// It is found through this handle only, and the library takes what it defines itself before what others define: of one
-    /// library there may be two versions in a process.
+    /// It is found through this handle only.
     Local,
+    /// As well, and the library takes what it defines itself before what others define: of one library there are two versions in the
+    /// process. It also takes the C library's allocator, whatever was loaded in its place.
+    OwnFirst,
 }
 
 /// A loaded library. It stays loaded until the process ends.
@@ -25,10 +27,11 @@ impl SharedLibrary {
         let name = CString::new(path.as_os_str().as_encoded_bytes()).map_err(|error| error.to_string())?;
         let scope: c_int = match symbols {
             Symbols::Global => libc::RTLD_GLOBAL,
-            #[cfg(target_env = "gnu")]
-            Symbols::Local => libc::RTLD_LOCAL | libc::RTLD_DEEPBIND,
-            #[cfg(not(target_env = "gnu"))]
             Symbols::Local => libc::RTLD_LOCAL,
+            #[cfg(target_env = "gnu")]
+            Symbols::OwnFirst => libc::RTLD_LOCAL | libc::RTLD_DEEPBIND,
+            #[cfg(not(target_env = "gnu"))]
+            Symbols::OwnFirst => libc::RTLD_LOCAL,
         };
         // SAFETY: the name is a C string. The library's initialisers run, as those of every library of the process do.
         let handle = unsafe { libc::dlopen(name.as_ptr(), libc::RTLD_NOW | scope) };

@@ -187,7 +187,9 @@ impl Neighbours {
         let gpu = self.local_rank % gpus;
         streams::set_device(gpu)?;
         if let Err(why) = kernels::cuda::prepare(gpu) {
-            tracing::warn!("Convoy's own kernels cannot be had, so that a step takes longer and more memory: {why}");
+            tracing::warn!(
+                "not all of Convoy's kernels can be had, so that a step takes longer and more memory: {why}"
+            );
         }
         Ok(Device::Cuda(gpu))
     }

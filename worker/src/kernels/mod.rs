@@ -6,7 +6,7 @@
 //! - [`columns`]: backward of attention's split, with the sums of columns.
 //! - [`cross_entropy`]: the loss and its gradient, in place over the logits.
 //! - [`adamw`]: one update of a flat range.
-//! - [`products`]: matrix products, on the CPU.
+//! - [`products`]: matrix products, and those that GELU comes before or after.
 //! - [`norm`]: the norm of flat gradients.
 //! - [`rounding`]: float32 weights to bfloat16 by chance.
 //!

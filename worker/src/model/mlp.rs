@@ -43,9 +43,10 @@ impl Mlp {
     ) -> Result<Tensor, TchError> {
         let MlpCache { expanded, activated } = cache;
         let activated = activated.unwrap_or_else(|| gelu(&expanded));
+        // First what takes what follows GELU: where it is not put off, that is freed.
+        Linear::backward_of_weights(activated, dy.clone(), &gradient.projection, backward)?;
         let dexpanded = ops::linear_and_gelu_backward(&dy.rows, &self.projection.weight, &expanded)?; // [N, 4C]
         drop(expanded);
-        Linear::backward_of_weights(activated, dy, &gradient.projection, backward)?;
         self.expand.backward(x, dexpanded, &gradient.expand, backward)
     }
 }

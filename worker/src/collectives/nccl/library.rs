@@ -158,7 +158,8 @@ impl Library {
     }
 
     fn load_from(path: &Path) -> Result<Self, String> {
-        let library = SharedLibrary::open(path, Symbols::Local)?;
+        // libtorch may have brought another version, of whose functions this one must call none.
+        let library = SharedLibrary::open(path, Symbols::OwnFirst)?;
         let missing = || format!("{}: not NCCL, or too old: it lacks a function", path.display());
         // SAFETY: the types are those of nccl.h, and of the stand-in's own functions.
         let this = unsafe { Self::with_functions_of(library) }.ok_or_else(missing)?;

@@ -67,8 +67,12 @@ pub struct NoKernels(String);
 /// Makes kernels and products ready on GPU number `device`, which libtorch has been told to use. A process has one. Of the two, one may
 /// be there without the other, which the error says.
 pub fn prepare(device: usize) -> Result<(), NoKernels> {
-    let products = products::prepare(device).map_err(|message| NoKernels(format!("matrix products: {message}")));
-    prepare_kernels(device).and(products)
+    let products =
+        products::prepare(device).map_err(|message| NoKernels(format!("matrix products are libtorch's: {message}")));
+    match (prepare_kernels(device), products) {
+        (Err(NoKernels(kernels)), Err(NoKernels(products))) => Err(NoKernels(format!("{kernels}; {products}"))),
+        (kernels, products) => kernels.and(products),
+    }
 }
 
 fn prepare_kernels(device: usize) -> Result<(), NoKernels> {

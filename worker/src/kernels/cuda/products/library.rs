@@ -1,5 +1,5 @@
 //! `libcublasLt`, which libtorch's CUDA libraries bring and have loaded: the few functions that are called, as `cublasLt.h` of
-//! CUDA 12 and 13 declares them.
+//! CUDA 13 declares them.
 
 use std::ffi::{c_float, c_int, c_void};
 use std::path::Path;
@@ -7,8 +7,8 @@ use std::ptr;
 
 use crate::shared_library::{SharedLibrary, Symbols};
 
-/// By CUDA's major version.
-const NAMES: [&str; 2] = ["libcublasLt.so.13", "libcublasLt.so.12"];
+/// Of the CUDA that the pinned libtorch is built for.
+const NAME: &str = "libcublasLt.so.13";
 const SUCCESS: c_int = 0;
 
 /// `CUBLAS_COMPUTE_32F`.
@@ -128,8 +128,7 @@ unsafe impl Send for Library {}
 impl Library {
     /// Loads it; the error names what is missing.
     pub fn load() -> Result<Self, String> {
-        let libraries = NAMES.map(|name| SharedLibrary::open(Path::new(name), Symbols::Local));
-        let library = libraries.into_iter().reduce(|found, other| found.or(other)).unwrap_or(Err(String::new()))?;
+        let library = SharedLibrary::open(Path::new(NAME), Symbols::Local)?;
         // SAFETY: the types are those of the header; each object is written before it is used.
         unsafe {
             let create: unsafe extern "C" fn(*mut *mut c_void) -> c_int = library.required(c"cublasLtCreate")?;

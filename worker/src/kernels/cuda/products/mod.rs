@@ -10,7 +10,7 @@ mod trial;
 
 use std::collections::HashMap;
 use std::ffi::{c_int, c_void};
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Mutex, Once, OnceLock, PoisonError};
 
 use tch::{Device, Kind, TchError, Tensor};
 
@@ -132,10 +132,17 @@ pub fn multiply(out: &Tensor, a: &Tensor, b: &Tensor, accumulate: bool, then: Th
     match products.run(shape, out, a, b, then) {
         Ok(is_done) => is_done,
         Err(Failure(message)) => {
-            tracing::debug!("a product is left to libtorch: {message}");
+            left_to_libtorch(&message);
             false
         }
     }
+}
+
+/// Says so, the first time aloud.
+fn left_to_libtorch(message: &str) {
+    static SAID: Once = Once::new();
+    tracing::debug!("a product is left to libtorch: {message}");
+    SAID.call_once(|| tracing::warn!("some matrix products are left to libtorch, which takes longer: {message}"));
 }
 
 /// An operand [rows, columns] as it lies column by column, and whether that is its transpose.
@@ -176,8 +183,12 @@ impl Shape {
         let is_row = |t: &Tensor| t.size() == [n] && t.is_contiguous() && t.kind() == Kind::BFloat16;
         let fits = b.size()[0] == k && out.size() == [m, n] && out.is_contiguous();
         let fits = fits && then.row().is_none_or(is_row) && then.beside().is_none_or(is_like_out);
+        // What is beside the result, and a row, are of its kind.
+        let fits = fits && (kind == BFLOAT16 || matches!(then, Then::Store));
+        let all = || [out, a, b].into_iter().chain(then.row()).chain(then.beside());
+        let fits = fits && all().all(|tensor| tensor.device() == out.device());
         let is_aligned = (n as usize * size_of::<u16>()).is_multiple_of(ALIGNMENT_MIN);
-        let alignment = alignment([out, a, b].into_iter().chain(then.row()).chain(then.beside()));
+        let alignment = alignment(all());
         (fits && is_aligned && alignment >= ALIGNMENT_MIN).then_some(Shape {
             layouts: [first, second, Layout { kind, rows: n as u64, columns: m as u64, leading: n }],
             is_transposed: [first_is_transposed, second_is_transposed],
@@ -210,7 +221,7 @@ impl Products {
         let plan = plans.entry(shape).or_insert_with(|| match Plan::make(library, &shape) {
             Ok(plan) => Some(plan),
             Err(message) => {
-                tracing::debug!("products of one shape are left to libtorch: {message}");
+                left_to_libtorch(&message);
                 None
             }
         });
@@ -242,8 +253,8 @@ impl Plan {
         library.set(&description, Attribute::TransposeA, a)?;
         library.set(&description, Attribute::TransposeB, b)?;
         library.set(&description, Attribute::Epilogue, shape.epilogue)?;
-        // The pointers come with each call, but what ways there are may hang on there being some. None may be set in vain.
-        let somewhere = ALIGNMENT_MAX as *const c_void;
+        // The pointers come with each call; of these, what they are a multiple of is looked at. One that is not used may not be set.
+        let somewhere = shape.alignment as *const c_void;
         if shape.epilogue & ROW != 0 {
             library.set(&description, Attribute::BiasPointer, somewhere)?;
         }
@@ -312,6 +323,26 @@ mod tests {
     }
 
     #[test]
+    fn what_lies_in_something_larger_is_multiplied() {
+        let Some(device) = gpu() else { return };
+        // At a multiple of 16 bytes and no more, as a parameter may lie in a flat range.
+        let part = |rows: i64, columns: i64| {
+            let whole = draw([1, 8 + rows * columns], false, device).view([-1]);
+            whole.narrow(0, 8, rows * columns).view([rows, columns])
+        };
+        let (a, b, row, x) = (part(128, 776), part(776, 3072), part(1, 3072).view([3072]), part(128, 3072));
+        let plain = a.to_kind(Kind::Double).mm(&b.to_kind(Kind::Double));
+        let (out, before) = (part(128, 3072), part(128, 3072));
+        for _ in 0..CALLS {
+            assert!(multiply(&out, &a, &b, false, Then::AddRowAndGelu { row: &row, before: &before }));
+            assert_close(&before, &(&plain + row.to_kind(Kind::Double)), 8e-3);
+            assert!(multiply(&out, &a, &b, false, Then::TimesGeluDerivative(&x)));
+            let twin = gelu_backward_twin(&x.to_kind(Kind::Double), &plain).unwrap().rows;
+            assert_close(&out, &twin, 8e-3);
+        }
+    }
+
+    #[test]
     fn what_does_not_suit_is_left_alone() {
         let Some(device) = gpu() else { return };
         let [a, b] = [(); 2].map(|()| Tensor::ones([16, 16], (Kind::BFloat16, device)));
@@ -326,5 +357,8 @@ mod tests {
         ] {
             assert!(!is_done(&out, &a, &b), "{out:?} {a:?} {b:?}");
         }
+        let (wide, row) = (a.empty_like().to_kind(Kind::Float), a.get(0));
+        assert!(!multiply(&wide, &a, &b, false, Then::AddRow(&row)), "a row is of the result's kind");
+        assert!(!multiply(&a.empty_like(), &a, &b, false, Then::AddRow(&row.to_device(Device::Cpu))));
     }
 }
