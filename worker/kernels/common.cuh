@@ -35,6 +35,17 @@ __device__ inline const Pack<T>* pack(const T* at) {
   return reinterpret_cast<const Pack<T>*>(at);
 }
 
+// 2^x, where what would be denormal is 0.
+__device__ inline float power_of_2(float x) {
+#ifdef __CUDA_ARCH__
+  float power;
+  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(power) : "f"(x));
+  return power;
+#else
+  return exp2f(x);
+#endif
+}
+
 __device__ inline float widen(float x) { return x; }
 __device__ inline float widen(bfloat16 x) { return __uint_as_float(static_cast<unsigned>(x.bits) << 16); }
 
@@ -107,20 +118,25 @@ __device__ inline void finish_copies() {
 #endif
 }
 
-// values[k], each summed over all threads of the block, which are whole warps, in a fixed order. All of them call it together, and
-// with another buffer, 0 or 1, than the last time: a thread may still read that of the last.
-template <int K>
-__device__ inline void add_over_block(float (&values)[K], int buffer) {
-  __shared__ float sums[2][kThreadsMax / kWarp][K];
-  for (int k = 0; k < K; k++) {
-    for (int lane = kWarp / 2; lane > 0; lane /= 2) values[k] += __shfl_xor_sync(0xffffffffu, values[k], lane);
-  }
-  if (threadIdx.x % kWarp == 0) {
-    for (int k = 0; k < K; k++) sums[buffer][threadIdx.x / kWarp][k] = values[k];
-  }
+// The sum over a warp, for all of its threads.
+__device__ inline float add_over_warp(float value) {
+  for (int lane = kWarp / 2; lane > 0; lane /= 2) value += __shfl_xor_sync(0xffffffffu, value, lane);
+  return value;
+}
+
+// Each value summed over all threads of the block, which are whole warps and at most kThreads, in a fixed order. All of them call it
+// together, and with another buffer, 0 or 1, than the last time: a thread may still read that of the last.
+template <int kThreads>
+__device__ inline Pack<float> add_over_block(Pack<float> values, int buffer) {
+  __shared__ Pack<float> of_warps[2][kThreads / kWarp];
+  for (int k = 0; k < Pack<float>::kSize; k++) values.at[k] = add_over_warp(values.at[k]);
+  if (threadIdx.x % kWarp == 0) of_warps[buffer][threadIdx.x / kWarp] = values;
   __syncthreads();
-  for (int k = 0; k < K; k++) values[k] = 0.0f;
-  for (unsigned warp = 0; warp < blockDim.x / kWarp; warp++) {
-    for (int k = 0; k < K; k++) values[k] += sums[buffer][warp][k];
+  values = of_warps[buffer][0];
+  for (int warp = 1; warp < kThreads / kWarp; warp++) {
+    if (warp * kWarp >= static_cast<int>(blockDim.x)) break;
+    const Pack<float> others = of_warps[buffer][warp];
+    for (int k = 0; k < Pack<float>::kSize; k++) values.at[k] += others.at[k];
   }
+  return values;
 }

@@ -6,12 +6,6 @@ constexpr int kRowPacksMax = 256;
 // Of forward: threads of a block, and so few registers that some blocks share a multiprocessor.
 constexpr int kForwardThreads = 128, kForwardBlocks = 5;
 
-// The sum over a warp, for all of its threads.
-__device__ inline float add_over_warp(float value) {
-  for (int lane = kWarp / 2; lane > 0; lane /= 2) value += __shfl_xor_sync(0xffffffffu, value, lane);
-  return value;
-}
-
 // A warp for each row of x [rows, columns]. Branch [rows, columns] and its bias [columns] are added to it, and the sum is kept; either
 // may be null. y becomes its normalised form; mean, rstd: [rows].
 extern "C" __global__ void __launch_bounds__(kForwardThreads, kForwardBlocks)
@@ -68,79 +62,88 @@ layer_norm_bfloat16(const bfloat16* x, const bfloat16* branch, const bfloat16* b
   }
 }
 
-// Of backward: threads of a block at most, how many blocks the registers let share a multiprocessor, and rows in a block's shared memory: the one
-// that it is at, and those on their way.
-constexpr int kBackwardThreadsMax = kRowPacksMax, kBackwardBlocks = 4, kRowsAtOnce = 3;
+// Of backward: threads of a block at most, how many blocks the registers let share a multiprocessor, and rows that a block takes at
+// once, so that its threads wait for each other less often.
+constexpr int kBackwardThreadsMax = kRowPacksMax, kBackwardBlocks = 2, kRowsAtOnce = 2;
 
 // A block is as wide as a row, and a thread has one pack of its columns; blocks share the rows.
 // dx [rows, columns] becomes the gradient of x, given that of y, plus dresidual, which may be null. sums [blocks, 3, columns]: what
-// this block's rows add to the gradients of weight and bias, and the sum of its rows of dx.
+// this block's rows add to the gradients of weight and bias, and the sum of its rows of dx, before they are rounded.
 extern "C" __global__ void __launch_bounds__(kBackwardThreadsMax, kBackwardBlocks)
 layer_norm_backward_bfloat16(const bfloat16* dy, const bfloat16* x, const float* mean, const float* rstd,
                              const bfloat16* weight, const bfloat16* dresidual, bfloat16* dx, float* sums,
                              long long rows, long long columns) {
   using P = Pack<bfloat16>;
-  __shared__ P fetched[kRowsAtOnce][3][kBackwardThreadsMax];
+  // What the block is at, and what is on its way.
+  __shared__ P fetched[2][kRowsAtOnce][2][kBackwardThreadsMax];
   const long long column = static_cast<long long>(threadIdx.x) * P::kSize;
   const bool has_columns = column < columns;
   const float share = 1.0f / columns;
   float dweight[P::kSize] = {}, dbias[P::kSize] = {}, total[P::kSize] = {};
-  P w = {};
-  if (has_columns) w = *pack(weight + column);
-  const auto fetch = [&](long long row, int place) {
-    if (has_columns && row < rows) {
-      const long long at = row * columns + column;
-      start_copy(pack(x + at), &fetched[place][0][threadIdx.x]);
-      start_copy(pack(dy + at), &fetched[place][1][threadIdx.x]);
-      if (dresidual != nullptr) start_copy(pack(dresidual + at), &fetched[place][2][threadIdx.x]);
+  P packed_weights = {};
+  if (has_columns) packed_weights = *pack(weight + column);
+  // Rows from `first` on that are this thread's to work at.
+  const auto count = [&](long long first) {
+    const long long left = has_columns && first < rows ? rows - first : 0;
+    return left < kRowsAtOnce ? static_cast<int>(left) : kRowsAtOnce;
+  };
+  float next_mean[kRowsAtOnce], next_rstd[kRowsAtOnce];
+  const auto fetch = [&](long long first, int place) {
+    const long long at = first * columns + column;
+    const int here = count(first);
+    for (int r = 0; r < kRowsAtOnce; r++) {
+      if (r >= here) break;
+      start_copy(pack(x + at + r * columns), &fetched[place][r][0][threadIdx.x]);
+      start_copy(pack(dy + at + r * columns), &fetched[place][r][1][threadIdx.x]);
+      next_mean[r] = mean[first + r];
+      next_rstd[r] = rstd[first + r];
     }
     close_copies();
   };
-  int place = 0;
-  for (int ahead = 0; ahead < kRowsAtOnce - 1; ahead++) fetch(blockIdx.x + static_cast<long long>(ahead) * gridDim.x, ahead);
-  float next_mean = mean[blockIdx.x], next_rstd = rstd[blockIdx.x];
-  int buffer = 0;
-  for (long long row = blockIdx.x; row < rows; row += gridDim.x) {
-    fetch(row + static_cast<long long>(kRowsAtOnce - 1) * gridDim.x, (place + kRowsAtOnce - 1) % kRowsAtOnce);
-    finish_copies<kRowsAtOnce - 1>();
-    const float own_mean = next_mean, own_rstd = next_rstd;
-    if (row + gridDim.x < rows) {
-      next_mean = mean[row + gridDim.x];
-      next_rstd = rstd[row + gridDim.x];
+  const long long step = static_cast<long long>(gridDim.x) * kRowsAtOnce;
+  long long first = static_cast<long long>(blockIdx.x) * kRowsAtOnce;
+  fetch(first, 0);
+  for (int place = 0; first < rows; first += step, place = 1 - place) {
+    const long long at = first * columns + column;
+    const int here = count(first);
+    float scale[kRowsAtOnce], shift[kRowsAtOnce];
+    P in[kRowsAtOnce], of_y[kRowsAtOnce], residual[kRowsAtOnce] = {};
+    for (int r = 0; r < kRowsAtOnce; r++) {
+      scale[r] = next_rstd[r];
+      shift[r] = -next_mean[r] * next_rstd[r];
+      if (r < here && dresidual != nullptr) residual[r] = *pack(dresidual + at + r * columns);
     }
-    const float shift = -own_mean * own_rstd;
-    // The sum of g = dy * weight, and that of g times the normalised x.
-    float parts[2] = {};
-    if (has_columns) {
-      const auto in = widen(fetched[place][0][threadIdx.x]), of_y = widen(fetched[place][1][threadIdx.x]);
-      const auto weights = widen(w);
+    fetch(first + step, 1 - place);
+    finish_copies<1>();
+    // Of each row the sum of g = dy * weight, and that of g * x.
+    Pack<float> parts = {};
+    for (int r = 0; r < kRowsAtOnce; r++) {
+      if (r >= here) break;
+      in[r] = fetched[place][r][0][threadIdx.x];
+      of_y[r] = fetched[place][r][1][threadIdx.x];
+      const auto numbers = widen(in[r]), gradients = widen(of_y[r]), weights = widen(packed_weights);
       for (int j = 0; j < P::kSize; j++) {
-        const float g = of_y.at[j] * weights.at[j];
-        parts[0] += g;
-        parts[1] += g * (in.at[j] * own_rstd + shift);
+        const float g = gradients.at[j] * weights.at[j];
+        parts.at[2 * r] += g;
+        parts.at[2 * r + 1] += g * numbers.at[j];
       }
     }
-    add_over_block(parts, buffer);
-    if (has_columns) {
-      // Registers are short: what was computed of the row is read and computed again.
-      const auto in = widen(fetched[place][0][threadIdx.x]), of_y = widen(fetched[place][1][threadIdx.x]);
-      const auto weights = widen(w);
-      const float of_all = -parts[0] * share * own_rstd, of_normalised = -parts[1] * share * own_rstd;
-      Numbers<bfloat16> out = {};
-      if (dresidual != nullptr) out = widen(fetched[place][2][threadIdx.x]);
+    parts = add_over_block<kBackwardThreadsMax>(parts, place);
+    for (int r = 0; r < kRowsAtOnce; r++) {
+      if (r >= here) break;
+      const float of_g = parts.at[2 * r], of_normalised_g = parts.at[2 * r + 1] * scale[r] + of_g * shift[r];
+      const float of_all = -of_g * share * scale[r], of_normalised = -of_normalised_g * share * scale[r];
+      const auto numbers = widen(in[r]), gradients = widen(of_y[r]), weights = widen(packed_weights);
+      auto out = widen(residual[r]);
       for (int j = 0; j < P::kSize; j++) {
-        const float normalised = in.at[j] * own_rstd + shift;
-        out.at[j] += (of_y.at[j] * weights.at[j]) * own_rstd + (of_normalised * normalised + of_all);
-        dweight[j] += of_y.at[j] * normalised;
-        dbias[j] += of_y.at[j];
+        const float normalised = numbers.at[j] * scale[r] + shift[r];
+        out.at[j] += (gradients.at[j] * weights.at[j]) * scale[r] + (of_normalised * normalised + of_all);
+        dweight[j] += gradients.at[j] * normalised;
+        dbias[j] += gradients.at[j];
+        total[j] += out.at[j];
       }
-      const P rounded = narrow(out);
-      out = widen(rounded);
-      for (int j = 0; j < P::kSize; j++) total[j] += out.at[j];
-      *pack(dx + row * columns + column) = rounded;
+      *pack(dx + at + r * columns) = narrow(out);
     }
-    place = (place + 1) % kRowsAtOnce;
-    buffer = 1 - buffer;
   }
   if (!has_columns) return;
   float* own = sums + static_cast<long long>(blockIdx.x) * 3 * columns + column;

@@ -6,14 +6,14 @@ __device__ inline void sum_of_squares(const T* x, long long n, double* sums) {
   const long long packs = is_aligned ? n / Pack<T>::kSize : 0;
   const long long thread = static_cast<long long>(blockIdx.x) * blockDim.x + threadIdx.x;
   const long long stride = static_cast<long long>(gridDim.x) * blockDim.x;
-  float own[1] = {};
+  float own = 0.0f;
   for (long long i = thread; i < packs; i += stride) {
     const Pack<T> some = pack(x)[i];
-    for (int j = 0; j < Pack<T>::kSize; j++) own[0] += widen(some.at[j]) * widen(some.at[j]);
+    for (int j = 0; j < Pack<T>::kSize; j++) own += widen(some.at[j]) * widen(some.at[j]);
   }
-  for (long long i = packs * Pack<T>::kSize + thread; i < n; i += stride) own[0] += widen(x[i]) * widen(x[i]);
-  add_over_block(own, 0);
-  if (threadIdx.x == 0) sums[blockIdx.x] = own[0];
+  for (long long i = packs * Pack<T>::kSize + thread; i < n; i += stride) own += widen(x[i]) * widen(x[i]);
+  own = add_over_block<kThreadsMax>({own}, 0).at[0];
+  if (threadIdx.x == 0) sums[blockIdx.x] = own;
 }
 
 extern "C" __global__ void sum_of_squares_float32(const float* x, long long n, double* sums) {

@@ -16,9 +16,8 @@ const WARP: i64 = 32;
 const ROW_PACKS_MAX: i64 = 256;
 /// Threads of a block in which a warp has a row.
 const ROWS_THREADS: i64 = 128;
-/// Of the kernels that sum columns: threads of a block, and how many blocks there are for each that runs at once.
+/// Threads of a block of the kernels that sum columns.
 const COLUMN_THREADS: i64 = 256;
-const COLUMN_WAVES: i64 = 4;
 /// Of the kernel that adds up what their blocks have found.
 const SUM_THREADS: u32 = 1024;
 
@@ -168,7 +167,7 @@ fn with_column_sums(
     let (mut rows, _) = size(inputs[0]);
     let across = (columns + WARP * PACK - 1) / (WARP * PACK);
     let at_once = COLUMN_THREADS / WARP;
-    let strips = i64::from(gpu.resident_blocks(kernel, COLUMN_THREADS as u32)?) * COLUMN_WAVES / across;
+    let strips = i64::from(gpu.resident_blocks(kernel, COLUMN_THREADS as u32)?) / across;
     let strips = strips.clamp(1, (rows + at_once - 1) / at_once);
     let sums = Tensor::f_empty([strips, columns], (Kind::Float, inputs[0].device()))?;
     let mut pointers: Vec<_> = inputs.iter().copied().chain(made).chain([&sums]).map(Tensor::data_ptr).collect();
