@@ -3,21 +3,21 @@
 // Blocks that the registers let share a multiprocessor: one reads while another computes.
 constexpr int kCrossEntropyBlocks = 2;
 
-// e^x = 2^(x * kLog2E).
-constexpr float kLog2E = 1.4426950408889634f;
-
 __device__ inline float minus_infinity() { return __uint_as_float(0xff800000u); }
 
-// A sum of e^x for some x: sum times 2^exponent, where the exponent is that of the largest. The sum of nothing is 0.
+// e^x for x up to 0.
+__device__ inline float exponential(float x) { return power_of_2(x * 1.4426950408889634f); }
+
+// A sum of e^(x - max), with the largest x. The sum of nothing is 0.
 struct ScaledSum {
-  float exponent, sum;
+  float max, sum;
 };
 
 __device__ inline ScaledSum add(ScaledSum a, ScaledSum b) {
   if (a.sum == 0.0f) return b;
   if (b.sum == 0.0f) return a;
-  const float exponent = a.exponent > b.exponent ? a.exponent : b.exponent;
-  return {exponent, a.sum * power_of_2(a.exponent - exponent) + b.sum * power_of_2(b.exponent - exponent)};
+  const float max = a.max > b.max ? a.max : b.max;
+  return {max, a.sum * exponential(a.max - max) + b.sum * exponential(b.max - max)};
 }
 
 // The sum over all threads of the block, a power of two of them.
@@ -32,17 +32,16 @@ __device__ inline ScaledSum add_over_block(ScaledSum own) {
   return sums[0];
 }
 
-// Adds e^x for all of a pack's.
+// Adds those of a pack.
 template <class T>
-__device__ inline void add_exponentials(ScaledSum* own, const Numbers<T>& x) {
+__device__ inline void add_pack(ScaledSum* own, const Numbers<T>& x) {
   float max = x.at[0];
   for (int j = 1; j < Pack<T>::kSize; j++) max = x.at[j] > max ? x.at[j] : max;
-  const float exponent = max * kLog2E;
-  if (exponent > own->exponent) {
-    own->sum *= power_of_2(own->exponent - exponent);
-    own->exponent = exponent;
+  if (max > own->max) {
+    own->sum *= exponential(own->max - max);
+    own->max = max;
   }
-  for (int j = 0; j < Pack<T>::kSize; j++) own->sum += power_of_2(x.at[j] * kLog2E - own->exponent);
+  for (int j = 0; j < Pack<T>::kSize; j++) own->sum += exponential(x.at[j] - own->max);
 }
 
 // A block for each row of logits [rows, stride], of which the first `vocabulary` columns count; they become scale * (softmax -
@@ -69,26 +68,23 @@ __device__ inline void cross_entropy(T* logits, const long long* targets, double
   for (int i = first; i < whole; i += step) {
     const auto numbers = widen(next);
     fetch(i + step);
-    add_exponentials<T>(&own, numbers);
+    add_pack<T>(&own, numbers);
   }
   if (rest > 0 && threadIdx.x == 0) {
     auto numbers = widen(row[whole]);
     for (int j = 0; j < kSize; j++) numbers.at[j] = j < rest ? numbers.at[j] : minus_infinity();
-    add_exponentials<T>(&own, numbers);
+    add_pack<T>(&own, numbers);
   }
   // Every thread has read the target's logit when this returns, and may overwrite it.
   const ScaledSum all = add_over_block(own);
 
-  if (threadIdx.x == 0) {
-    const double exponent = all.exponent * (1.0 / kLog2E);
-    losses[blockIdx.x] = log(static_cast<double>(all.sum)) + (exponent - target_logit);
-  }
+  if (threadIdx.x == 0) losses[blockIdx.x] = log(static_cast<double>(all.sum)) - (target_logit - all.max);
   const float of_target = static_cast<float>(scale), factor = of_target / all.sum;
   fetch(first);
   for (int i = first; i < packs; i += step) {
     auto numbers = widen(next);
     fetch(i + step);
-    for (int j = 0; j < kSize; j++) numbers.at[j] = power_of_2(numbers.at[j] * kLog2E - all.exponent) * factor;
+    for (int j = 0; j < kSize; j++) numbers.at[j] = exponential(numbers.at[j] - all.max) * factor;
     if (i == target_pack) {
       for (int j = 0; j < kSize; j++) numbers.at[j] -= j == target % kSize ? of_target : 0.0f;
     }
