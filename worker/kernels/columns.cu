@@ -54,28 +54,6 @@ extern "C" __global__ void column_sums_bfloat16(const bfloat16* x, float* sums, 
   with_column_sums(sums, rows, columns, [&](long long row, long long column) { return *pack(x + row * columns + column); });
 }
 
-// The derivative of GELU's tanh approximation (Hendrycks and Gimpel, 2016).
-__device__ inline float gelu_derivative(float x) {
-  const float kRoot = 0.7978845608028654f, kCubic = 0.044715f;
-  const float inner = kRoot * (x + kCubic * x * x * x);
-  const float tanh = 1.0f - __fdividef(2.0f, __expf(2.0f * inner) + 1.0f);
-  return 0.5f * (1.0f + tanh) + 0.5f * x * (1.0f - tanh * tanh) * kRoot * (1.0f + 3.0f * kCubic * x * x);
-}
-
-// dx: the gradient of GELU's input x, given that of its output.
-extern "C" __global__ void gelu_backward_bfloat16(const bfloat16* x, const bfloat16* dy, bfloat16* dx, float* sums,
-                                                  long long rows, long long columns) {
-  with_column_sums(sums, rows, columns, [&](long long row, long long column) {
-    const long long at = row * columns + column;
-    const auto in = widen(*pack(x + at));
-    auto out = widen(*pack(dy + at));
-    for (int j = 0; j < Pack<bfloat16>::kSize; j++) out.at[j] *= gelu_derivative(in.at[j]);
-    const Pack<bfloat16> made = narrow(out);
-    *pack(dx + at) = made;
-    return made;
-  });
-}
-
 // out: [rows, columns], of three parts [rows, columns / 3] side by side. A part's columns are a multiple of a pack, too.
 extern "C" __global__ void join_bfloat16(const bfloat16* first, const bfloat16* second, const bfloat16* third,
                                          bfloat16* out, float* sums, long long rows, long long columns) {

@@ -1,6 +1,6 @@
 // Cross-entropy and its gradient in place over the logits: read twice, the second time mostly from the cache, and written once.
 
-// Blocks that the registers let share a multiprocessor: one reads while another computes.
+// Blocks that the registers let share a multiprocessor that has threads for them: one reads while another computes.
 constexpr int kCrossEntropyBlocks = 2;
 
 __device__ inline float minus_infinity() { return __uint_as_float(0xff800000u); }

@@ -57,9 +57,6 @@ inline float __shfl_xor_sync(unsigned, float value, int lane) {
   return other;
 }
 
-inline float __expf(float x) { return expf(x); }
-inline float __fdividef(float a, float b) { return a / b; }
-
 void run_thread() {
   body(arguments);
   running->is_over = true;
@@ -122,7 +119,6 @@ const Entry kEntries[] = {
     {"column_sums_bfloat16", unpack<column_sums_bfloat16>},
     {"cross_entropy_float32", unpack<cross_entropy_float32>},
     {"cross_entropy_bfloat16", unpack<cross_entropy_bfloat16>},
-    {"gelu_backward_bfloat16", unpack<gelu_backward_bfloat16>},
     {"join_bfloat16", unpack<join_bfloat16>},
     {"layer_norm_backward_bfloat16", unpack<layer_norm_backward_bfloat16>},
     {"layer_norm_bfloat16", unpack<layer_norm_bfloat16>},

@@ -97,7 +97,9 @@ mod tests {
         tch::manual_seed(6);
         for (gpu, device) in places() {
             for kind in [Kind::Float, Kind::BFloat16] {
-                for (rows, vocabulary, stride) in [(1, 1, 64), (3, 50, 64), (5, 4099, 4160), (2, 50_257, 50_304)] {
+                for (rows, vocabulary, stride) in
+                    [(1, 1, 64), (3, 50, 64), (3, 64, 64), (5, 4099, 4160), (2, 50_257, 50_304)]
+                {
                     for spread in [0.1, 3.0, 60.0] {
                         let logits = Tensor::randn([rows, stride], (Kind::Float, device)) * spread;
                         let targets = Tensor::randint(vocabulary, [rows], (Kind::Int64, device));

@@ -32,7 +32,7 @@ use tch::{Device, Kind, Tensor};
 pub struct RowGradient {
     /// [N, C]
     pub rows: Tensor,
-    /// Their sum [C], float32, where what made them made it too.
+    /// Their sum [C], float32, perhaps of what they were before they were rounded, where what made them made it too.
     pub sum: Option<Tensor>,
 }
 

@@ -16,6 +16,8 @@ const WARP: i64 = 32;
 const ROW_PACKS_MAX: i64 = 256;
 /// Threads of a block in which a warp has a row.
 const ROWS_THREADS: i64 = 128;
+/// Rows that a block takes at once in LayerNorm's backward; layer_norm.cu has it, too.
+const ROWS_AT_ONCE: i64 = 2;
 /// Threads of a block of the kernels that sum columns.
 const COLUMN_THREADS: i64 = 256;
 /// Of the kernel that adds up what their blocks have found.
@@ -119,7 +121,8 @@ pub fn layer_norm_backward(
     let kernel = c"layer_norm_backward_bfloat16";
     assert!(columns <= NORM_COLUMNS_MAX, "rows of {columns} are too wide for a block");
     let threads = ((columns / PACK + WARP - 1) / WARP * WARP) as u32;
-    let grid = Grid { blocks: i64::from(gpu.resident_blocks(kernel, threads)?).min(rows) as u32, threads };
+    let blocks = i64::from(gpu.resident_blocks(kernel, threads)?).min((rows + ROWS_AT_ONCE - 1) / ROWS_AT_ONCE);
+    let grid = Grid { blocks: blocks as u32, threads };
     let dx = x.f_empty_like()?;
     let sums = Tensor::empty([i64::from(grid.blocks), 3, columns], (Kind::Float, x.device()));
     let mut pointers = [
@@ -182,13 +185,6 @@ fn with_column_sums(
 /// The sums of the columns of `rows` [N, C] that [`takes_rows`], float32.
 pub fn column_sums(gpu: &dyn Launch, rows: &Tensor) -> Result<Tensor, TchError> {
     with_column_sums(gpu, c"column_sums_bfloat16", &[rows], None, size(rows).1)
-}
-
-/// [`crate::kernels::gelu::gelu_backward`] of rows that [`takes_rows`].
-pub fn gelu_backward(gpu: &dyn Launch, x: &Tensor, dy: &Tensor) -> Result<RowGradient, TchError> {
-    let rows = x.f_empty_like()?;
-    let sum = with_column_sums(gpu, c"gelu_backward_bfloat16", &[x, dy], Some(&rows), size(x).1)?;
-    Ok(RowGradient { rows, sum: Some(sum) })
 }
 
 /// [`crate::kernels::columns::join`] of parts that [`takes_rows`].

@@ -41,13 +41,12 @@ const SOURCES: [&str; 7] = [
 ];
 
 /// The kernels, by the names that they have in their sources.
-pub const KERNELS: [&CStr; 13] = [
+pub const KERNELS: [&CStr; 12] = [
     c"adamw_float32",
     c"adamw_bfloat16",
     c"column_sums_bfloat16",
     c"cross_entropy_float32",
     c"cross_entropy_bfloat16",
-    c"gelu_backward_bfloat16",
     c"join_bfloat16",
     c"layer_norm_backward_bfloat16",
     c"layer_norm_bfloat16",

@@ -52,10 +52,10 @@ impl Trial {
             return if can || way == 0 { done } else { work(0) };
         }
         if self.turns.last().is_none_or(|turn| turn.end.has_passed().unwrap_or(true)) {
-            let counted = self.turns.drain(..).skip(self.ways);
             let time = |turn: &Turn| if turn.can { turn.begin.until(&turn.end) } else { Ok(CANNOT) };
-            let times: Vec<_> = counted.map(|turn| time(&turn).map(|time| (turn.way, time))).collect();
-            let times: Result<Vec<_>, _> = times.into_iter().collect();
+            let counted = self.turns.iter().skip(self.ways);
+            let times: Result<Vec<_>, _> = counted.map(|turn| time(turn).map(|time| (turn.way, time))).collect();
+            self.turns.clear();
             self.chosen = Some(times.map_or(0, |times| fastest(self.ways, &times)));
         }
         work(self.chosen.unwrap_or(0))
