@@ -40,7 +40,7 @@ def rank_rows(folder: Path) -> list[tuple[str, str]]:
         if not (folder / f"{name}.toml").exists():
             continue
         if not (folder / f"{name}.jsonl").exists():
-            rows.append((f"two ranks, {words}", "FAILED"))
+            rows.append((f"two ranks, {words}", "FAILED, or was cut short"))
             continue
         if one is None:
             rows.append((f"two ranks, {words}", "trained; compared only beside the losses"))

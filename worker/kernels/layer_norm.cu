@@ -63,7 +63,7 @@ layer_norm_bfloat16(const bfloat16* x, const bfloat16* branch, const bfloat16* b
 }
 
 // Of backward: threads of a block at most, how many blocks the registers let share a multiprocessor, and rows that a block takes at
-// once, so that its threads wait for each other less often (src/kernels/cuda/layers.rs has these, too).
+// once, so that its threads wait for each other less often; src/kernels/cuda/layers.rs has the last, too.
 constexpr int kBackwardThreadsMax = kRowPacksMax, kBackwardBlocks = 2, kRowsAtOnce = 2;
 
 // A block is as wide as a row, and a thread has one pack of its columns; blocks share the rows.

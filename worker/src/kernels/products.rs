@@ -1,6 +1,6 @@
 //! Matrix products. On a GPU cuBLASLt multiplies bfloat16 ([`super::cuda::products`]), and libtorch the rest. On a CPU they are cut into
 //! tiles, which libtorch's threads take in turn and the `gemm` crate multiplies: on AMD's processors libtorch's own, by MKL, take a
-//! twentieth longer, and a fifth where there are few rows; on Intel's a step takes as long with either. Others were not measured.
+//! twentieth longer, and a fifth where there are few rows; on Intel's a step is within a twentieth with either. Others were not measured.
 //!
 //! On a CPU the same product has the same bits with the same number of threads; on a GPU with `train.deterministic`.
 
