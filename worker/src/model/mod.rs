@@ -245,20 +245,31 @@ mod tests {
 
     const CONFIG: ModelConfig = ModelConfig { layers: 2, width: 128, heads: 2, context_tokens: 128, vocabulary: 500 };
 
-    /// Gradients of two batches that are accumulated, in bfloat16, by parameter.
-    fn gradients(device: Device, recompute: Recompute) -> Vec<(String, Tensor)> {
-        let _no_grad = tch::no_grad_guard();
-        let on_cpu = Gpt2::initialised(&CONFIG, Kind::Float, Device::Cpu, 3);
+    /// Weights and the tokens of two batches.
+    ///
+    /// Drawn once for all that is compared: other tests draw from libtorch's one generator at the same time.
+    struct Drawn {
+        weights: Tensor,
+        batches: [Tensor; 2],
+    }
+
+    fn draw() -> Drawn {
+        let weights = Gpt2::initialised(&CONFIG, Kind::Float, Device::Cpu, 3).flat;
         // Not as initialised, where biases are 0.
-        tch::manual_seed(4);
-        let noise = Tensor::randn([on_cpu.flat.numel() as i64], (Kind::Float, Device::Cpu)) * 0.02;
+        let noise = Tensor::randn([weights.numel() as i64], (Kind::Float, Device::Cpu)) * 0.02;
+        let batches = std::array::from_fn(|_| Tensor::randint(500, [3, 129], (Kind::Int64, Device::Cpu)));
+        Drawn { weights: weights + noise, batches }
+    }
+
+    /// Gradients of two batches that are accumulated, in bfloat16, by parameter.
+    fn gradients(drawn: &Drawn, device: Device, recompute: Recompute) -> Vec<(String, Tensor)> {
         let mut model = Gpt2::zeros(&CONFIG, Kind::BFloat16, device);
-        model.flat.copy_(&(&on_cpu.flat + noise));
+        model.flat.copy_(&drawn.weights);
         let gradients = Tensor::zeros([model.flat.numel() as i64], (Kind::Float, device));
-        for accumulate in [false, true] {
-            let tokens = Tensor::randint(500, [3, 129], (Kind::Int64, Device::Cpu)).to_device(device);
+        for (tokens, accumulate) in drawn.batches.iter().zip([false, true]) {
             let options = GradientOptions { scale: 1.0 / 384.0, accumulate, recompute };
-            let _ = model.accumulate_gradients(&Batch::of(&tokens), options, &gradients, &mut ()).unwrap();
+            let batch = Batch::of(&tokens.to_device(device));
+            let _ = model.accumulate_gradients(&batch, options, &gradients, &mut ()).unwrap();
         }
         let of = |p: &parameters::Parameter| (p.name.clone(), p.of(&gradients).to_device(Device::Cpu));
         model.layout.parameters.iter().map(of).collect()
@@ -267,15 +278,17 @@ mod tests {
     /// On a GPU Convoy's kernels and cuDNN's attention take part, on a CPU none of them.
     #[test]
     fn the_kernels_give_the_gradients_of_the_cpu() {
-        let recomputed = gradients(Device::Cpu, Recompute::Block);
-        for ((name, kept), (_, again)) in gradients(Device::Cpu, Recompute::None).iter().zip(&recomputed) {
+        let _no_grad = tch::no_grad_guard();
+        let drawn = draw();
+        let recomputed = gradients(&drawn, Device::Cpu, Recompute::Block);
+        for ((name, kept), (_, again)) in gradients(&drawn, Device::Cpu, Recompute::None).iter().zip(&recomputed) {
             assert_eq!(kept, again, "{name}: computed again it has other bits");
         }
         if !places().iter().any(|(_, device)| device.is_cuda()) {
             return println!("skipped: no GPU here; scripts/gpu_check.sh runs it where there is one");
         }
         for recompute in [Recompute::None, Recompute::GeluLayernorm, Recompute::Block] {
-            let [ours, theirs] = [Device::Cuda(0), Device::Cpu].map(|device| gradients(device, recompute));
+            let [ours, theirs] = [Device::Cuda(0), Device::Cpu].map(|device| gradients(&drawn, device, recompute));
             for ((name, ours), (_, theirs)) in ours.iter().zip(&theirs) {
                 println!("{recompute:?} {name}");
                 assert_close(ours, theirs, 5e-2);

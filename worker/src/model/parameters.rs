@@ -232,7 +232,8 @@ impl Weights {
 /// 1/sqrt(2 L), biases 0, LayerNorm weights 1.
 ///
 /// The paper gives the residual scaling; the deviations are those of OpenAI's released code. Values depend on nothing
-/// but `seed` and the sizes: they are drawn in host memory, where `flat` has to be, parameter by parameter.
+/// but `seed` and the sizes: they are drawn in host memory, where `flat` has to be, parameter by parameter, from libtorch's
+/// one generator, from which nobody else may draw meanwhile.
 pub fn initialise(layout: &Layout, flat: &Tensor, config: &ModelConfig, seed: u64) {
     tch::manual_seed(seed as i64);
     for parameter in &layout.parameters {
