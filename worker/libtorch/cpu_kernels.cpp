@@ -51,7 +51,7 @@ inline float exp_not_positive(float given) {
 clones float row_max(const float* x, int64_t n) {
   float max = -INFINITY;
 #pragma omp simd reduction(max : max)
-  for (int64_t i = 0; i < n; i++) max = std::max(max, x[i]);
+  for (int64_t i = 0; i < n; i++) max = x[i] > max ? x[i] : max;  // std::max, of references, is not vectorised
   return max;
 }
 

@@ -91,15 +91,17 @@ impl<T: Number> Matrix<T> {
     /// # Safety
     /// It is in live memory and nobody writes to it.
     pub unsafe fn transposed_into(&self, memory: &mut [T]) -> Self {
-        /// Columns that are written at once: a line of the cache.
-        const TOGETHER: usize = 16;
-        for left in (0..self.columns).step_by(TOGETHER) {
-            let columns = TOGETHER.min(self.columns - left);
-            let part = self.part(0, left, self.rows, columns);
-            for row in 0..self.rows {
+        /// A square of so many is read and written at once: lines of the cache, whole ones.
+        const SIDE: usize = 16;
+        for top in (0..self.rows).step_by(SIDE) {
+            for left in (0..self.columns).step_by(SIDE) {
+                let square = self.part(top, left, SIDE.min(self.rows - top), SIDE.min(self.columns - left));
                 // SAFETY: as the caller says.
-                let from = unsafe { part.row(row) };
-                from.iter().enumerate().for_each(|(i, x)| memory[(left + i) * self.rows + row] = *x);
+                let rows: [&[T]; SIDE] = std::array::from_fn(|i| unsafe { square.row(i.min(square.rows - 1)) });
+                for column in 0..square.columns {
+                    let to = &mut memory[(left + column) * self.rows + top..][..square.rows];
+                    to.iter_mut().zip(rows).for_each(|(to, row)| *to = row[column]);
+                }
             }
         }
         Self::in_slice(memory, self.columns, self.rows)
