@@ -216,8 +216,9 @@ impl AdamW {
 /// Settings of the process that libtorch needs; to be made before there is another thread.
 ///
 /// The allocator keeps what large tensors give back: by default glibc maps every large block afresh and unmaps it when it is
-/// freed, so that each step faults in the pages of its activations and logits again. And cuBLAS gets workspaces of a fixed
-/// size, without which [`set_deterministic`] would have it refuse matrix products.
+/// freed, so that each step faults in the pages of its activations and logits again. libtorch asks for huge pages, which a step
+/// finds its way through faster. And cuBLAS gets workspaces of a fixed size, without which [`set_deterministic`] would have it
+/// refuse matrix products.
 pub fn prepare_process() {
     // SAFETY: no other thread has been started yet that could allocate, or read the environment.
     unsafe {
@@ -226,9 +227,10 @@ pub fn prepare_process() {
             libc::mallopt(libc::M_MMAP_MAX, 0);
             libc::mallopt(libc::M_TRIM_THRESHOLD, i32::MAX);
         }
-        const WORKSPACES: &str = "CUBLAS_WORKSPACE_CONFIG";
-        if std::env::var_os(WORKSPACES).is_none() {
-            std::env::set_var(WORKSPACES, ":4096:8");
+        for (name, value) in [("THP_MEM_ALLOC_ENABLE", "1"), ("CUBLAS_WORKSPACE_CONFIG", ":4096:8")] {
+            if std::env::var_os(name).is_none() {
+                std::env::set_var(name, value);
+            }
         }
     }
 }
