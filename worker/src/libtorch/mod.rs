@@ -216,9 +216,9 @@ impl AdamW {
 /// Settings of the process that libtorch needs; to be made before there is another thread.
 ///
 /// The allocator keeps what large tensors give back: by default glibc maps every large block afresh and unmaps it when it is
-/// freed, so that each step faults in the pages of its activations and logits again. libtorch asks for huge pages, which a step
-/// finds its way through faster. And cuBLAS gets workspaces of a fixed size, without which [`set_deterministic`] would have it
-/// refuse matrix products.
+/// freed, so that each step faults in the pages of its activations and logits again. libtorch asks for huge pages, for
+/// fewer misses of the tables of pages (on a CPU 1 to 3 % of a step, where figures scatter by 5). And cuBLAS gets workspaces of a
+/// fixed size, without which [`set_deterministic`] would have it refuse matrix products.
 pub fn prepare_process() {
     // SAFETY: no other thread has been started yet that could allocate, or read the environment.
     unsafe {
