@@ -115,5 +115,25 @@ mod ffi {
         );
         pub fn convoy_cpu_round_stochastically(from: *const f32, to: *mut u16, n: i64, first: u64, key: u32);
         pub fn convoy_cpu_sums_of_squares(x: *const f32, n: i64, part: i64, sums: *mut f64);
+        pub fn convoy_cpu_amx_prepare() -> bool;
+        pub fn convoy_cpu_amx_pack(
+            to: *mut u16,
+            from: *const f32,
+            lane_stride: i64,
+            term_stride: i64,
+            lanes: i64,
+            terms: i64,
+            right: bool,
+        );
+        pub fn convoy_cpu_amx_multiply(
+            out: *mut f32,
+            stride: i64,
+            rows: i64,
+            columns: i64,
+            a: *const u16,
+            b: *const u16,
+            steps: i64,
+            add: bool,
+        );
     }
 }

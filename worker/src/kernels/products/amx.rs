@@ -1,0 +1,234 @@
+//! Products of float32 by the matrix units of Intel's processors (AMX), each number as three of bfloat16: see
+//! `libtorch/amx_products.cpp`. As exact as sums of float32, which tests hold them to, at up to 2.4 times AVX-512's peak.
+//!
+//! All threads pack both operands, then compute the result in tiles: a slab of it at a time, so that what is packed takes no more than
+//! 20 MB.
+
+use std::sync::OnceLock;
+
+use tch::{Device, Kind, Tensor};
+
+use super::tiles::{even_part, tile};
+use crate::kernels::ffi;
+use crate::kernels::matrix::Matrix;
+use crate::kernels::threads::each_in_turn;
+
+/// Rows and columns of a panel, and terms of a step.
+const PANEL: usize = 32;
+/// Words of 16 bits that a step of a panel takes: three for each number.
+const STEP_WORDS: usize = 3 * PANEL * PANEL;
+/// Terms of a slab, at most: the panels of a tile's columns then take half a MiB of a core's cache.
+const DEPTH: usize = 768;
+/// Rows and columns of a slab, at most.
+const SIDE: usize = 2048;
+/// Rows and columns of a tile, at most.
+const BLOCK: (usize, usize) = (512, 128);
+/// Rows and columns from which on it pays to pack.
+const LEAST_SIDE: usize = 96;
+
+/// Whether the product of `a` and `b` is best computed here.
+pub fn suits(a: &Matrix<f32>, b: &Matrix<f32>) -> bool {
+    let follow = |matrix: &Matrix<f32>| matrix.row_stride == 1 || matrix.column_stride == 1;
+    a.rows.min(b.columns) >= LEAST_SIDE && a.columns >= PANEL && follow(a) && follow(b) && is_there()
+}
+
+/// Whether the processor has such units, and the system lets this process use them.
+fn is_there() -> bool {
+    static IS_THERE: OnceLock<bool> = OnceLock::new();
+    // SAFETY: asks the processor and the system.
+    *IS_THERE.get_or_init(|| unsafe { ffi::convoy_cpu_amx_prepare() })
+}
+
+/// `out` [M, N], whose rows have no gaps, becomes `a` [M, K] times `b` [K, N], with what it was added if `add`.
+///
+/// # Safety
+/// It [`suits`]; the three are in live memory, `out` apart from the others, and nobody else writes to them or reads `out`.
+pub unsafe fn multiply(out: Matrix<f32>, a: Matrix<f32>, b: Matrix<f32>, add: bool) {
+    assert!((a.rows, a.columns, b.columns) == (out.rows, b.rows, out.columns), "shapes do not fit");
+    assert!(out.column_stride == 1, "a result with gaps");
+    let [depth, rows, columns] =
+        [(a.columns, DEPTH), (out.rows, SIDE), (out.columns, SIDE)].map(|(all, most)| even_part(all, most));
+    let [packed_a, packed_b] = [rows, columns].map(|lanes| Packed::with_room(lanes, depth));
+    for first in (0..a.columns).step_by(depth) {
+        let terms = depth.min(a.columns - first);
+        for top in (0..out.rows).step_by(rows) {
+            let rows = rows.min(out.rows - top);
+            // SAFETY: as the caller says.
+            unsafe { packed_a.pack(a.part(top, first, rows, terms).transposed(), false) };
+            for left in (0..out.columns).step_by(columns) {
+                let width = columns.min(out.columns - left);
+                // SAFETY: as the caller says.
+                unsafe {
+                    // Where there is one slab across, it is there still.
+                    if top == 0 || width < out.columns {
+                        packed_b.pack(b.part(first, left, terms, width), true);
+                    }
+                    multiply_packed(out.part(top, left, rows, width), &packed_a, &packed_b, terms, add || first > 0);
+                }
+            }
+        }
+    }
+}
+
+/// Memory for the packed panels of an operand.
+struct Packed(Tensor);
+
+impl Packed {
+    /// For `lanes` rows or columns of `terms` terms.
+    fn with_room(lanes: usize, terms: usize) -> Self {
+        let words = lanes.div_ceil(PANEL) * words_of_panel(terms);
+        Packed(Tensor::empty([words as i64], (Kind::Half, Device::Cpu)))
+    }
+
+    fn start(&self) -> Start {
+        Start(self.0.data_ptr().cast())
+    }
+
+    /// Packs `operand`, of a row for each term: the right one of a product, or the left one, transposed.
+    ///
+    /// # Safety
+    /// There is room for it; it is in live memory, and nobody writes there.
+    unsafe fn pack(&self, operand: Matrix<f32>, is_right: bool) {
+        let Matrix { rows: terms, columns: lanes, .. } = operand;
+        let start = self.start();
+        each_in_turn(lanes.div_ceil(PANEL), &|panel| {
+            let lane = panel * PANEL;
+            let from = operand.part(0, lane, terms, PANEL.min(lanes - lane));
+            // SAFETY: a panel of its own, of memory that the caller vouches for.
+            unsafe {
+                ffi::convoy_cpu_amx_pack(
+                    start.panel(panel, terms),
+                    from.start,
+                    from.column_stride as i64,
+                    from.row_stride as i64,
+                    from.columns as i64,
+                    terms as i64,
+                    is_right,
+                );
+            }
+        });
+    }
+}
+
+/// Words of a panel of `terms` terms.
+fn words_of_panel(terms: usize) -> usize {
+    terms.div_ceil(PANEL) * STEP_WORDS
+}
+
+/// Where packed operands begin.
+#[derive(Clone, Copy)]
+struct Start(*mut u16);
+
+// SAFETY: threads write to panels of their own, and read when all have been written.
+unsafe impl Sync for Start {}
+
+impl Start {
+    /// Where panel `number` is, all of `terms` terms.
+    fn panel(&self, number: usize, terms: usize) -> *mut u16 {
+        self.0.wrapping_add(number * words_of_panel(terms))
+    }
+}
+
+/// `out` becomes the product of packed operands of `terms` terms, with what it was added if `add`.
+///
+/// # Safety
+/// They have a lane for each of its rows and columns; it is live, and nobody else's.
+unsafe fn multiply_packed(out: Matrix<f32>, a: &Packed, b: &Packed, terms: usize, add: bool) {
+    let (rows, columns) = tile(out.rows, out.columns, tch::get_num_threads() as usize, BLOCK);
+    let across = out.columns.div_ceil(columns);
+    let [a, b] = [a, b].map(Packed::start);
+    each_in_turn(out.rows.div_ceil(rows) * across, &|number| {
+        let (top, left) = (number / across * rows, number % across * columns);
+        let out = out.part(top, left, rows.min(out.rows - top), columns.min(out.columns - left));
+        // SAFETY: a part of the result that no other task reads or writes; the operands have been packed.
+        unsafe {
+            ffi::convoy_cpu_amx_multiply(
+                out.start,
+                out.row_stride as i64,
+                out.rows as i64,
+                out.columns as i64,
+                a.panel(top / PANEL, terms),
+                b.panel(left / PANEL, terms),
+                terms.div_ceil(PANEL) as i64,
+                add,
+            );
+        }
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `x` [rows, columns], or its transpose's.
+    fn draw(rows: i64, columns: i64, transposed: bool) -> Tensor {
+        match transposed {
+            true => Tensor::randn([columns, rows], (Kind::Float, Device::Cpu)).tr(),
+            // A part of something wider, as a layer's input may be.
+            false => Tensor::randn([rows, columns + 3], (Kind::Float, Device::Cpu)).narrow(1, 2, columns),
+        }
+    }
+
+    fn product(a: &Tensor, b: &Tensor) -> Option<Tensor> {
+        let out = Tensor::full([a.size()[0], b.size()[1]], f64::NAN, (Kind::Float, Device::Cpu));
+        let (left, right) = (Matrix::of(a), Matrix::of(b));
+        if !suits(&left, &right) {
+            assert!(!is_there(), "nothing else could be wrong with these");
+            println!("skipped: this processor has no matrix units, or the system keeps them to itself");
+            return None;
+        }
+        // SAFETY: tensors that nobody else uses.
+        unsafe { multiply(Matrix::of(&out), left, right, false) };
+        Some(out)
+    }
+
+    /// The largest and the mean error against the product in float64.
+    fn errors(out: &Tensor, a: &Tensor, b: &Tensor) -> [f64; 2] {
+        let error = (out.to_kind(Kind::Double) - a.to_kind(Kind::Double).mm(&b.to_kind(Kind::Double))).abs();
+        [error.max(), error.mean(Kind::Double)].map(|error| error.double_value(&[]))
+    }
+
+    #[test]
+    fn as_exact_as_float32() {
+        tch::manual_seed(3);
+        // Whole panels and rests, one slab and several of rows, terms and columns.
+        for (m, k, n) in [(96, 32, 96), (97, 33, 127), (256, 768, 768), (130, 2000, 2100), (2100, 100, 100)] {
+            for turned in [0, 1, 2, 3] {
+                let (a, b) = (draw(m, k, turned & 1 > 0), draw(k, n, turned & 2 > 0));
+                let Some(out) = product(&a, &b) else { return };
+                let (ours, float32) = (errors(&out, &a, &b), errors(&a.mm(&b), &a, &b));
+                println!("{m} x {k} x {n}, {turned}: {ours:?}, float32 {float32:?}");
+                assert!(
+                    ours[0] <= 4.0 * float32[0] && ours[1] <= 1.5 * float32[1],
+                    "{m} x {k} x {n}: {ours:?}, {float32:?}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn all_24_bits_count() {
+        // Whole numbers up to 2^24 times powers of two: float32 has the products exactly, and bfloat16 a third of their bits.
+        let whole = Tensor::randint_low(1 << 23, 1 << 24, [128, 128], (Kind::Float, Device::Cpu));
+        let powers = Tensor::eye(128, (Kind::Float, Device::Cpu)) * 0.25;
+        for (a, b) in [(&whole, &powers), (&powers, &whole)] {
+            let Some(out) = product(a, b) else { return };
+            assert!(out == &whole * 0.25, "{}", (out - &whole * 0.25).abs().max());
+        }
+    }
+
+    #[test]
+    fn what_is_not_finite_stays_so() {
+        for bad in
+            [f32::NAN, -f32::NAN, f32::from_bits(0x7fff_ffff), f32::from_bits(0xff80_0001), f32::INFINITY, f32::MAX]
+        {
+            let a = Tensor::ones([96, 64], (Kind::Float, Device::Cpu));
+            let row = Tensor::from_slice(&[bad; 1]).expand([64], false);
+            a.get(40).narrow(0, 7, 1).copy_(&row.narrow(0, 0, 1));
+            let Some(out) = product(&a, &Tensor::ones([64, 96], (Kind::Float, Device::Cpu))) else { return };
+            let finite = out.isfinite();
+            assert!(finite.get(40).any().int64_value(&[]) == 0, "{bad}: {:x}", bad.to_bits());
+            assert_eq!(finite.sum(Kind::Int64).int64_value(&[]), 95 * 96, "{bad}");
+        }
+    }
+}

@@ -1,0 +1,29 @@
+//! How results of products are cut into tiles, of which a thread takes one at a time.
+
+/// Rows and columns of a tile: even, and fewer where threads would have to wait long for the one with the last tile.
+pub fn tile(
+    rows: usize,
+    columns: usize,
+    threads: usize,
+    (mut most_rows, mut most_columns): (usize, usize),
+) -> (usize, usize) {
+    loop {
+        let tile = (even_part(rows, most_rows), even_part(columns, most_columns));
+        let tiles = rows.div_ceil(tile.0) * columns.div_ceil(tile.1);
+        if tiles.is_multiple_of(threads) || tiles >= 3 * threads || tile.0.max(tile.1) <= LEAST_SIDE {
+            return tile;
+        }
+        match tile.0 > tile.1 {
+            true => most_rows = tile.0 / 2,
+            false => most_columns = tile.1 / 2,
+        }
+    }
+}
+
+/// Rows or columns of a tile that are not halved again.
+pub const LEAST_SIDE: usize = 64;
+
+/// The length of even parts of `all`, of which none is much longer than `most`; in whole registers.
+pub fn even_part(all: usize, most: usize) -> usize {
+    all.div_ceil(all.div_ceil(most)).next_multiple_of(32)
+}
