@@ -1,7 +1,7 @@
 """What the matrix products of a training step of GPT-2 124M would allow if there were nothing else, as libtorch computes them on a CPU.
 
 Times each product that forward and backward are made of, in float32 and in the faster layout of its operands: no attention, no
-norms, no optimizer. Convoy multiplies by other means (worker/src/kernels/products.rs), so that this is no roof for it. Prints one JSON line:
+norms, no optimizer. Convoy multiplies by other means (worker/src/kernels/products), so that this is no roof for it. Prints one JSON line:
 
     {"tokens_per_second": 234.5, "gflops": 190.1}
 

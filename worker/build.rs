@@ -24,7 +24,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     cc::Build::new()
         .cpp(true)
         .std("c++17")
-        .file("libtorch/cpu_kernels.cpp")
+        .files(["libtorch/cpu_kernels.cpp", "libtorch/amx_products.cpp"])
         .include(libtorch.join("include"))
         .warnings(false)
         .opt_level(3)
@@ -35,14 +35,6 @@ fn main() -> Result<(), Box<dyn Error>> {
         .flag("-fno-math-errno")
         .compile("convoy_cpu_kernels");
     println!("cargo:rustc-link-lib=dylib=gomp");
-
-    // For processors that have such units, and called on these alone.
-    let mut amx = cc::Build::new();
-    amx.cpp(true).std("c++17").file("libtorch/amx_products.cpp").opt_level(3).warnings(false);
-    if std::env::var("CARGO_CFG_TARGET_ARCH").as_deref() == Ok("x86_64") {
-        amx.flags(["-mavx512f", "-mavx512bw", "-mamx-tile", "-mamx-bf16"]);
-    }
-    amx.compile("convoy_amx_products");
 
     // The kernels for GPUs as the CPU's tests run them; nothing else links it.
     cc::Build::new()

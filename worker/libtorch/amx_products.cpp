@@ -2,12 +2,13 @@
 //
 // A float32 number is the sum of three of bfloat16, eight of its 24 bits in each. Of the nine products of two numbers' parts the
 // six that matter to float32 are computed; the others are less than 2^-23 of the whole (Henry, Tang and Heinecke, 2019).
-// What is infinite, or within 2^-8 of it, becomes NaN; numbers below 2^-110 lose bits.
+// What is infinite, or within 2^-9 of it, becomes NaN. The units take numbers below 2^-126 as zeros, and what is below 2^-103 loses
+// bits to that.
 //
 // Operands are packed first, in panels of 32 rows of the left one and 32 columns of the right one. A panel lies step by step of
 // 32 terms; a step has, of each of the three parts, 16 rows or columns and the 16 others, as tiles of 1 KiB that a register takes.
 //
-// This file alone is compiled for such processors: it includes nothing whose functions others share.
+// Only what comes after the check of the processor is compiled for such ones.
 
 #include <stdint.h>
 
@@ -17,6 +18,24 @@
 #include <immintrin.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+
+// Whether there are such units that this process may use, which it asks for.
+extern "C" bool convoy_cpu_amx_prepare() {
+  unsigned a, b, c, d;
+  if (!__get_cpuid(1, &a, &b, &c, &d) || !(c >> 27 & 1)) return false;
+  if (!__get_cpuid_count(7, 0, &a, &b, &c, &d)) return false;
+  const bool avx512 = (b >> 16 & 1) && (b >> 30 & 1), amx = (d >> 22 & 1) && (d >> 24 & 1);
+  if (!avx512 || !amx) return false;
+  unsigned low, high;
+  __asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+  // Registers of AVX-512, and tiles with their configuration.
+  if ((low & 0x600e6) != 0x600e6) return false;
+  constexpr long kRequestPermission = 0x1023, kTiles = 18;
+  return syscall(SYS_arch_prctl, kRequestPermission, kTiles) == 0;
+}
+
+#pragma GCC push_options
+#pragma GCC target("avx512f,avx512bw,amx-tile,amx-bf16")
 
 namespace {
 
@@ -179,21 +198,6 @@ inline void multiply_panels(float* out, int64_t stride, const uint16_t* a, const
 
 }  // namespace
 
-// Whether there are such units that this process may use, which it asks for.
-extern "C" bool convoy_cpu_amx_prepare() {
-  unsigned a, b, c, d;
-  if (!__get_cpuid(1, &a, &b, &c, &d) || !(c >> 27 & 1)) return false;
-  if (!__get_cpuid_count(7, 0, &a, &b, &c, &d)) return false;
-  const bool avx512 = (b >> 16 & 1) && (b >> 30 & 1), amx = (d >> 22 & 1) && (d >> 24 & 1);
-  if (!avx512 || !amx) return false;
-  unsigned low, high;
-  __asm__("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
-  // Registers of AVX-512, and tiles with their configuration.
-  if ((low & 0x600e6) != 0x600e6) return false;
-  constexpr long kRequestPermission = 0x1023, kTiles = 18;
-  return syscall(SYS_arch_prctl, kRequestPermission, kTiles) == 0;
-}
-
 // Packs a panel: `lanes` rows of the left operand, or columns of the right one (`right`), of `terms` terms. One stride is 1.
 extern "C" void convoy_cpu_amx_pack(uint16_t* to, const float* from, int64_t lane_stride, int64_t term_stride, int64_t lanes,
                                     int64_t terms, bool right) {
@@ -216,6 +220,8 @@ extern "C" void convoy_cpu_amx_pack(uint16_t* to, const float* from, int64_t lan
 extern "C" void convoy_cpu_amx_multiply(float* out, int64_t stride, int64_t rows, int64_t columns, const uint16_t* a,
                                         const uint16_t* b, int64_t steps, bool add) {
   Configuration configuration;
+  // All of it is read, of which the compiler is told the first bytes.
+  __asm__ volatile("" ::: "memory");
   _tile_loadconfig(&configuration);
   alignas(64) float edge[kPanel * kPanel];
   for (int64_t row = 0; row < rows; row += kPanel, a += steps * kStepWords) {
@@ -235,6 +241,8 @@ extern "C" void convoy_cpu_amx_multiply(float* out, int64_t stride, int64_t rows
   }
   _tile_release();
 }
+
+#pragma GCC pop_options
 
 #else
 

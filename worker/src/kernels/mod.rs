@@ -10,7 +10,7 @@
 //! - [`norm`]: the norm of flat gradients.
 //! - [`rounding`]: float32 weights to bfloat16 by chance.
 //!
-//! The CPU's are in `libtorch/cpu_kernels.cpp`, but for those that are made of products of the `gemm` crate, [`products`] and
+//! The CPU's are in `libtorch/cpu_kernels.cpp`, but for those that are made of products of the `gemm` crate or of AMX, [`products`] and
 //! [`attention`]; those for GPUs in `kernels/`, see [`cuda`].
 
 pub mod adamw;

@@ -1,7 +1,7 @@
-//! Matrix products. On a GPU cuBLASLt multiplies bfloat16 ([`super::cuda::products`]), and libtorch the rest. On a CPU with matrix units
-//! float32 goes through these ([`amx`]), two fifths faster in whole steps than what follows. Elsewhere products are cut into tiles, which
-//! libtorch's threads take in turn and the `gemm` crate multiplies: on AMD's processors libtorch's own, by MKL, take a twentieth
-//! longer, and a fifth where there are few rows; on Intel's a step is within a twentieth with either. Others were not measured.
+//! Matrix products. On a GPU cuBLASLt multiplies bfloat16 ([`super::cuda::products`]), and libtorch the rest. On a CPU with matrix
+//! units large ones of float32 go through these ([`amx`]). The others are cut into tiles, which libtorch's threads take in turn and the
+//! `gemm` crate multiplies: on AMD's processors libtorch's own, by MKL, take a twentieth longer, and a fifth where there are few
+//! rows; on Intel's a step is within a twentieth with either. Others were not measured.
 //!
 //! On a CPU the same product has the same bits with the same number of threads; on a GPU with `train.deterministic`.
 
@@ -113,15 +113,16 @@ fn on_cpu(out: &Tensor, a: &Tensor, b: &Tensor, onto: Onto) {
 
 /// The same for float32 by [`amx`]; false where that does not suit.
 fn on_matrix_units(out: &Tensor, a: &Tensor, b: &Tensor, onto: Onto) -> bool {
-    let (a, b) = (Matrix::of(a), Matrix::of(b));
-    if !amx::suits(&a, &b) {
+    let [place, left, right] = [out, a, b].map(Matrix::of);
+    if !amx::suits(&place, &left, &right) {
         return false;
     }
     if let Onto::Row(row) = onto {
+        assert!(row.size() == [place.columns as i64] && row.kind() == Kind::Float, "shapes do not fit");
         out.shallow_clone().copy_(row);
     }
     // SAFETY: tensors, which live and which nobody else uses.
-    unsafe { amx::multiply(Matrix::of(out), a, b, !matches!(onto, Onto::Zero)) };
+    unsafe { amx::multiply(place, left, right, !matches!(onto, Onto::Zero)) };
     true
 }
 
@@ -210,8 +211,10 @@ mod tests {
     #[test]
     fn there_are_tiles_for_all_threads() {
         for (rows, columns) in [(1, 1), (1, 5000), (256, 768), (1024, 2304), (50304, 768)] {
-            for threads in [1, 2, 7, 64] {
-                let tile = tile(rows, columns, threads, BLOCK);
+            for (threads, block) in
+                [1, 2, 7, 64].into_iter().flat_map(|threads| [(threads, BLOCK), (threads, amx::BLOCK)])
+            {
+                let tile = tile(rows, columns, threads, block);
                 let tiles = rows.div_ceil(tile.0) * columns.div_ceil(tile.1);
                 assert!(tiles >= threads || tile.0.max(tile.1) <= tiles::LEAST_SIDE, "{rows} x {columns}: {tile:?}");
             }

@@ -23,7 +23,8 @@ pub fn tile(
 /// Rows or columns of a tile that are not halved again.
 pub const LEAST_SIDE: usize = 64;
 
-/// The length of even parts of `all`, of which none is much longer than `most`; in whole registers.
+/// The length of even parts of `all`, of which none is much longer than `most`; in whole registers, and in whole
+/// panels of [`super::amx`].
 pub fn even_part(all: usize, most: usize) -> usize {
     all.div_ceil(all.div_ceil(most)).next_multiple_of(32)
 }
