@@ -14,9 +14,8 @@ use crate::kernels::RowGradient;
 use crate::kernels::cuda::products::{Then, multiply};
 use crate::kernels::gelu::{gelu, gelu_backward};
 use crate::kernels::matrix::{Matrix, Number, can_multiply};
-use crate::kernels::threads::each_in_turn;
 use crate::libtorch;
-use tiles::tile;
+use tiles::each_tile;
 
 /// What a product is added to.
 #[derive(Clone, Copy)]
@@ -144,11 +143,7 @@ fn in_tiles<T: Number>(out: &Tensor, a: &Tensor, b: &Tensor, onto: Onto) {
         return;
     }
     let add = !matches!(onto, Onto::Zero);
-    let (rows, columns) = tile(out.rows, out.columns, tch::get_num_threads() as usize, BLOCK);
-    let across = out.columns.div_ceil(columns);
-    each_in_turn(out.rows.div_ceil(rows) * across, &|number| {
-        let (top, left) = (number / across * rows, number % across * columns);
-        let (rows, columns) = (rows.min(out.rows - top), columns.min(out.columns - left));
+    each_tile(out.rows, out.columns, BLOCK, |[top, left], [rows, columns]| {
         let out = out.part(top, left, rows, columns);
         // SAFETY: tensors that live until all tasks are done; no other task reads or writes this part of the result.
         unsafe {
@@ -162,13 +157,15 @@ fn in_tiles<T: Number>(out: &Tensor, a: &Tensor, b: &Tensor, onto: Onto) {
 
 #[cfg(test)]
 mod tests {
+    use super::tiles::tile;
     use super::*;
 
     /// Rows, inner length, columns: one, fewer than a register has, tiles with and without a rest, and no sum at all.
     const SHAPES: [(i64, i64, i64); 8] =
         [(1, 1, 1), (3, 5, 7), (64, 64, 64), (100, 33, 1000), (1030, 70, 40), (520, 770, 390), (0, 4, 4), (4, 0, 4)];
 
-    fn draw(rows: i64, columns: i64, transposed: bool, kind: Kind) -> Tensor {
+    /// `rows` by `columns`, or such a transpose.
+    pub fn draw(rows: i64, columns: i64, transposed: bool, kind: Kind) -> Tensor {
         match transposed {
             true => Tensor::randn([columns, rows], (kind, Device::Cpu)).tr(),
             // A part of something wider, as a layer's input may be.

@@ -1,5 +1,17 @@
 //! How results of products are cut into tiles, of which a thread takes one at a time.
 
+use crate::kernels::threads::each_in_turn;
+
+/// Calls `task` with the first row and column of each tile of a result, and its rows and columns; tiles have `block` at most.
+pub fn each_tile(rows: usize, columns: usize, block: (usize, usize), task: impl Fn([usize; 2], [usize; 2]) + Sync) {
+    let (height, width) = tile(rows, columns, tch::get_num_threads() as usize, block);
+    let across = columns.div_ceil(width);
+    each_in_turn(rows.div_ceil(height) * across, &|number| {
+        let (top, left) = (number / across * height, number % across * width);
+        task([top, left], [height.min(rows - top), width.min(columns - left)]);
+    });
+}
+
 /// Rows and columns of a tile: even, and fewer where threads would have to wait long for the one with the last tile.
 pub fn tile(
     rows: usize,
@@ -23,8 +35,10 @@ pub fn tile(
 /// Rows or columns of a tile that are not halved again.
 pub const LEAST_SIDE: usize = 64;
 
-/// The length of even parts of `all`, of which none is much longer than `most`; in whole registers, and in whole
-/// panels of [`super::amx`].
+/// The length of even parts of `all`, of which none is much longer than `most`; a multiple of [`UNIT`].
 pub fn even_part(all: usize, most: usize) -> usize {
-    all.div_ceil(all.div_ceil(most)).next_multiple_of(32)
+    all.div_ceil(all.div_ceil(most)).next_multiple_of(UNIT)
 }
+
+/// Sides of tiles are multiples of this: whole registers, and whole panels of [`super::amx`].
+pub const UNIT: usize = 32;
