@@ -12,6 +12,7 @@
 //! - [`train`]: the loop.
 //! - [`check`]: what `launcher check` wants to know of this host.
 //! - [`evaluate`], [`sample`], [`bench`]: the other jobs that need the model.
+//! - [`huge_pages`]: what the process asks of the allocator before it begins.
 //! - [`libtorch`]: the shim over what tch lacks; loading CUDA.
 //! - [`shared_library`]: libraries that are loaded at run time.
 //! - [`stacks`]: where every thread of a process is that seems to hang.
@@ -27,6 +28,7 @@ pub mod data;
 pub mod error;
 pub mod evaluate;
 pub mod gradients;
+pub mod huge_pages;
 pub mod kernels;
 pub mod libtorch;
 pub mod model;

@@ -17,6 +17,7 @@ use worker::bench::stream::bench_stream;
 use worker::check::check;
 use worker::collectives::{Collectives, Label};
 use worker::error::JobError;
+use worker::huge_pages;
 use worker::libtorch;
 use worker::sample::{SampleOptions, sample};
 use worker::train::train;
@@ -168,6 +169,7 @@ struct CheckpointArgs {
 }
 
 fn main() -> ProcessExitCode {
+    huge_pages::ask_for_them();
     libtorch::prepare_process();
     single_copy::forbid_where_refused();
     common::telemetry::init();

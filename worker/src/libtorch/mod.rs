@@ -216,9 +216,8 @@ impl AdamW {
 /// Settings of the process that libtorch needs; to be made before there is another thread.
 ///
 /// The allocator keeps what large tensors give back: by default glibc maps every large block afresh and unmaps it when it is
-/// freed, so that each step faults in the pages of its activations and logits again. libtorch asks for huge pages, for
-/// fewer misses of the tables of pages (on a CPU 1 to 3 % of a step, where figures scatter by 5). And cuBLAS gets workspaces of a
-/// fixed size, without which [`set_deterministic`] would have it refuse matrix products.
+/// freed, so that each step faults in the pages of its activations and logits again. And cuBLAS gets workspaces of a fixed size,
+/// without which [`set_deterministic`] would have it refuse matrix products.
 pub fn prepare_process() {
     // SAFETY: no other thread has been started yet that could allocate, or read the environment.
     unsafe {
@@ -227,13 +226,13 @@ pub fn prepare_process() {
             libc::mallopt(libc::M_MMAP_MAX, 0);
             libc::mallopt(libc::M_TRIM_THRESHOLD, i32::MAX);
         }
-        for (name, value) in [("THP_MEM_ALLOC_ENABLE", "1"), ("CUBLAS_WORKSPACE_CONFIG", ":4096:8")] {
-            if std::env::var_os(name).is_none() {
-                std::env::set_var(name, value);
-            }
+        if std::env::var_os(CUBLAS_WORKSPACES).is_none() {
+            std::env::set_var(CUBLAS_WORKSPACES, ":4096:8");
         }
     }
 }
+
+const CUBLAS_WORKSPACES: &str = "CUBLAS_WORKSPACE_CONFIG";
 
 #[cfg(test)]
 mod tests {

@@ -19,12 +19,12 @@ const PANEL: usize = 32;
 const _: () = assert!(UNIT.is_multiple_of(PANEL), "a tile would begin inside a panel");
 /// Words of 16 bits that a step of a panel takes: three for each number.
 const STEP_WORDS: usize = 3 * PANEL * PANEL;
-/// Terms of a slab, at most: the panels of a tile's columns then take half a MiB of a core's cache.
+/// Terms of a slab, at most: the panels of a tile's columns then take a bit more than a MiB of a core's cache.
 const DEPTH: usize = 768;
 /// Rows and columns of a slab, at most.
 const SIDE: usize = 2048;
 /// Rows and columns of a tile, at most.
-pub const BLOCK: (usize, usize) = (512, 128);
+pub const BLOCK: (usize, usize) = (512, 256);
 /// Rows and columns from which on it pays to pack.
 const LEAST_SIDE: usize = 96;
 
@@ -56,15 +56,18 @@ pub unsafe fn multiply(out: Matrix<f32>, a: Matrix<f32>, b: Matrix<f32>, add: bo
         let terms = depth.min(a.columns - first);
         for top in (0..out.rows).step_by(rows) {
             let rows = rows.min(out.rows - top);
-            // SAFETY: as the caller says.
-            unsafe { packed_a.pack(a.part(top, first, rows, terms).transposed(), false) };
+            let left_operand = (&packed_a, a.part(top, first, rows, terms).transposed(), false);
             for left in (0..out.columns).step_by(columns) {
                 let width = columns.min(out.columns - left);
+                let right_operand = (&packed_b, b.part(first, left, terms, width), true);
+                // Each once, and where there is one slab across, the right one is there still.
+                let is_new = [left == 0, top == 0 || width < out.columns];
                 // SAFETY: as the caller says.
                 unsafe {
-                    // Where there is one slab across, it is there still.
-                    if top == 0 || width < out.columns {
-                        packed_b.pack(b.part(first, left, terms, width), true);
+                    match is_new {
+                        [true, true] => pack([left_operand, right_operand]),
+                        [true, false] => pack([left_operand]),
+                        [false, _] => pack([right_operand]),
                     }
                     multiply_packed(out.part(top, left, rows, width), &packed_a, &packed_b, terms, add || first > 0);
                 }
@@ -86,31 +89,34 @@ impl Packed {
     fn start(&self) -> Start {
         Start(self.0.data_ptr().cast())
     }
+}
 
-    /// Packs `operand`, of a row for each term: the right one of a product, or the left one, transposed.
-    ///
-    /// # Safety
-    /// There is room for it; it is in live memory, and nobody writes there.
-    unsafe fn pack(&self, operand: Matrix<f32>, is_right: bool) {
+/// Packs operands, each of a row for each term: the right one of a product, or the left one, transposed (`false`).
+///
+/// # Safety
+/// There is room for them; they are in live memory, and nobody writes there.
+unsafe fn pack<const N: usize>(operands: [(&Packed, Matrix<f32>, bool); N]) {
+    let operands = operands.map(|(packed, operand, is_right)| (packed.start(), operand, is_right));
+    let panels = operands.map(|(_, operand, _)| operand.columns.div_ceil(PANEL));
+    each_in_turn(panels.iter().sum(), &|number| {
+        let (which, panel) = if number < panels[0] { (0, number) } else { (N - 1, number - panels[0]) };
+        let (to, operand, is_right) = operands[which];
         let Matrix { rows: terms, columns: lanes, .. } = operand;
-        let start = self.start();
-        each_in_turn(lanes.div_ceil(PANEL), &|panel| {
-            let lane = panel * PANEL;
-            let from = operand.part(0, lane, terms, PANEL.min(lanes - lane));
-            // SAFETY: a panel of its own, of memory that the caller vouches for.
-            unsafe {
-                ffi::convoy_cpu_amx_pack(
-                    start.panel(panel, terms),
-                    from.start,
-                    from.column_stride as i64,
-                    from.row_stride as i64,
-                    from.columns as i64,
-                    terms as i64,
-                    is_right,
-                );
-            }
-        });
-    }
+        let lane = panel * PANEL;
+        let from = operand.part(0, lane, terms, PANEL.min(lanes - lane));
+        // SAFETY: a panel of its own, of memory that the caller vouches for.
+        unsafe {
+            ffi::convoy_cpu_amx_pack(
+                to.panel(panel, terms),
+                from.start,
+                from.column_stride as i64,
+                from.row_stride as i64,
+                from.columns as i64,
+                terms as i64,
+                is_right,
+            );
+        }
+    });
 }
 
 /// Words of a panel of `terms` terms.
