@@ -174,20 +174,23 @@ inline void add_step(const uint16_t* a, const uint16_t* b) {
   multiply_parts(next_a + kThird);
 }
 
-// What is read after a product of panels: a share of the next panel of rows, of so many lines of the cache in each step, and 32 x 32
-// of the result. Both lie far from the core until they are fetched, the panel into the second cache.
+// What is read after a product of panels: a share of the next panel of rows, so many lines of the cache of each of its steps, and the
+// next 32 x 32 of the result, of rows `stride` apart. Both lie far from the core.
 struct Next {
   const uint16_t* rows;
   int64_t lines;
   const float* out;
+  int64_t stride;
 };
 
-inline void fetch(const Next& next, int64_t step, int64_t stride) {
+// Fetches a part of it, the panel into the second-level cache. Inlined at once: GCC takes a function that only fetches for one that does
+// nothing, and leaves its calls out.
+__attribute__((always_inline)) inline void fetch_next(const Next& next, int64_t step) {
   const uint16_t* line = next.rows + step * kStepWords;
   for (int64_t i = 0; i < next.lines; i++, line += 32) _mm_prefetch(reinterpret_cast<const char*>(line), _MM_HINT_T1);
   for (int64_t row = 2 * step; row < kPanel && row < 2 * step + 2; row++) {
-    __builtin_prefetch(next.out + row * stride, 1);
-    __builtin_prefetch(next.out + row * stride + kLanes, 1);
+    _mm_prefetch(reinterpret_cast<const char*>(next.out + row * next.stride), _MM_HINT_T0);
+    _mm_prefetch(reinterpret_cast<const char*>(next.out + row * next.stride + kLanes), _MM_HINT_T0);
   }
 }
 
@@ -208,7 +211,7 @@ inline void multiply_panels(float* out, int64_t stride, const uint16_t* a, const
     _tile_zero(3);
   }
   for (int64_t step = 0; step < steps; step++) {
-    fetch(next, step, stride);
+    fetch_next(next, step);
     add_step(a + step * kStepWords, b + step * kStepWords);
   }
   _tile_stored(0, out, bytes);
@@ -245,15 +248,17 @@ extern "C" void convoy_cpu_amx_multiply(float* out, int64_t stride, int64_t rows
   __asm__ volatile("" ::: "memory");
   _tile_loadconfig(&configuration);
   alignas(64) float edge[kPanel * kPanel];
-  // A step of a panel has 96 lines of the cache, of which each panel of columns fetches as many.
+  // A step of a panel has 96 lines of the cache, of which each panel of columns fetches an equal share.
   const int64_t panels = (columns + kPanel - 1) / kPanel, lines = (kStepWords / 32 + panels - 1) / panels;
   for (int64_t row = 0; row < rows; row += kPanel, a += steps * kStepWords) {
     const uint16_t* panel = b;
     for (int64_t column = 0; column < columns; column += kPanel, panel += steps * kStepWords) {
       float* place = out + row * stride + column;
       const int64_t height = rows - row, width = columns - column;
-      const Next next{a + steps * kStepWords + column / kPanel * lines * 32, height > kPanel ? lines : 0,
-                      width > kPanel ? place + kPanel : out + (row + kPanel) * stride};
+      // After the last one there is nothing to fetch.
+      const bool is_below = height > kPanel, is_beside = width > kPanel;
+      const Next next{is_below ? a + steps * kStepWords + column / kPanel * lines * 32 : a, is_below ? lines : 0,
+                      is_beside ? place + kPanel : is_below ? out + (row + kPanel) * stride : place, stride};
       if (height >= kPanel && width >= kPanel) {
         multiply_panels(place, stride, a, panel, steps, add, next);
         continue;

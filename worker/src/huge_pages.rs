@@ -10,10 +10,16 @@ const TUNABLES: &str = "GLIBC_TUNABLES";
 /// The one by which its allocator asks for huge pages.
 const HUGE_PAGES: &str = "glibc.malloc.hugetlb";
 
-/// Has the allocator ask for huge pages. glibc reads such settings when a program begins, which the process therefore does once
-/// more, as itself and with the same arguments; it must not have done anything else before. A user's own setting stays. What
-/// cannot be had is done without.
+/// Has the allocator ask for huge pages, where Linux has `[madvise]` in its setting; `GLIBC_TUNABLES=glibc.malloc.hugetlb=0` keeps
+/// it from that.
+///
+/// glibc, from 2.35 on, reads such settings when a program begins, which the process therefore does once more, as itself and with the
+/// same arguments; it must not have done anything else before. It takes a quarter of a second, for libtorch is loaded
+/// twice. What cannot be had is done without.
 pub fn ask_for_them() {
+    if !reads_tunables() {
+        return;
+    }
     let enabled = std::fs::read_to_string("/sys/kernel/mm/transparent_hugepage/enabled").unwrap_or_default();
     let Some(tunables) = with_huge_pages(std::env::var_os(TUNABLES), &enabled) else { return };
     let Ok(program) = std::env::current_exe() else { return };
@@ -21,6 +27,19 @@ pub fn ask_for_them() {
     let name = arguments.next().unwrap_or_else(|| program.clone().into());
     // Returns only if it fails.
     let _ = Command::new(program).arg0(name).args(arguments).env(TUNABLES, tunables).exec();
+    // It has made SIGPIPE deadly, as programs expect it that are not Rust's.
+    // SAFETY: nothing else has been started.
+    unsafe { libc::signal(libc::SIGPIPE, libc::SIG_IGN) };
+}
+
+/// Whether this is glibc, and it lets the environment set what it does: not where a program has more rights than its user, and
+/// there the variable may vanish, so that the process would begin again without end.
+fn reads_tunables() -> bool {
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    // SAFETY: reads what the system said when the process began.
+    return unsafe { libc::getauxval(libc::AT_SECURE) } == 0;
+    #[cfg(not(all(target_os = "linux", target_env = "gnu")))]
+    false
 }
 
 /// The tunables that are to be set in the place of `present`; None where they say it already, or where it would change nothing:

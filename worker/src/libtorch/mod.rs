@@ -213,6 +213,9 @@ impl AdamW {
     }
 }
 
+/// Where cuBLAS looks for the sizes of its workspaces.
+const CUBLAS_WORKSPACES: &str = "CUBLAS_WORKSPACE_CONFIG";
+
 /// Settings of the process that libtorch needs; to be made before there is another thread.
 ///
 /// The allocator keeps what large tensors give back: by default glibc maps every large block afresh and unmaps it when it is
@@ -231,8 +234,6 @@ pub fn prepare_process() {
         }
     }
 }
-
-const CUBLAS_WORKSPACES: &str = "CUBLAS_WORKSPACE_CONFIG";
 
 #[cfg(test)]
 mod tests {

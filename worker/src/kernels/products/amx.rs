@@ -60,7 +60,7 @@ pub unsafe fn multiply(out: Matrix<f32>, a: Matrix<f32>, b: Matrix<f32>, add: bo
             for left in (0..out.columns).step_by(columns) {
                 let width = columns.min(out.columns - left);
                 let right_operand = (&packed_b, b.part(first, left, terms, width), true);
-                // Each once, and where there is one slab across, the right one is there still.
+                // The left one once for all slabs beside it. The right one, where one slab spans all columns, is there still.
                 let is_new = [left == 0, top == 0 || width < out.columns];
                 // SAFETY: as the caller says.
                 unsafe {
@@ -91,11 +91,12 @@ impl Packed {
     }
 }
 
-/// Packs operands, each of a row for each term: the right one of a product, or the left one, transposed (`false`).
+/// Packs one or two operands, each of a row for each term: the right one of a product, or the left one, transposed (`false`).
 ///
 /// # Safety
 /// There is room for them; they are in live memory, and nobody writes there.
 unsafe fn pack<const N: usize>(operands: [(&Packed, Matrix<f32>, bool); N]) {
+    const { assert!(N == 1 || N == 2) };
     let operands = operands.map(|(packed, operand, is_right)| (packed.start(), operand, is_right));
     let panels = operands.map(|(_, operand, _)| operand.columns.div_ceil(PANEL));
     each_in_turn(panels.iter().sum(), &|number| {
