@@ -8,8 +8,8 @@ from harness import OURS, RELEASE, ROOT, Bench, Command, execute, mpirun, only_r
 
 WORKER = RELEASE / "worker"
 BUILD = ["--workspace"]
-# Buckets of 124M gradients, each of which takes so much longer where the exchange is slowed.
-BUCKETS = 20
+# Buckets of 25 MiB that the gradients of 124M fill, each of which takes so much longer where the exchange is slowed.
+BUCKETS = 19
 
 
 def bench_step(batch: int, sequence: int, steps: int, threads: int) -> list[str]:
