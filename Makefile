@@ -9,6 +9,8 @@ SHELL := /bin/bash
 
 # Says where libtorch is; scripts/setup puts it there.
 WITH_LIBTORCH := . scripts/env.sh &&
+# A worker that has its huge pages need not start itself again for them; tests start hundreds.
+STARTED_ONCE = GLIBC_TUNABLES=glibc.malloc.hugetlb=1
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -27,7 +29,7 @@ check: setup ## Formatting and lints
 	$(WITH_LIBTORCH) cargo clippy --release --workspace --all-targets -- -D warnings
 
 test: check build ## Everything that must pass before a change is accepted, with real mpirun
-	$(WITH_LIBTORCH) cargo test --release --workspace
+	$(WITH_LIBTORCH) $(STARTED_ONCE) cargo test --release --workspace
 
 soak: build ## What takes longer, or 24 GiB of memory
 	@$(WITH_LIBTORCH) scripts/soak

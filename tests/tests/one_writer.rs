@@ -50,7 +50,7 @@ fn a_second_run_on_the_same_output_is_refused_while_the_first_lives() {
     for (first, moment) in [(by_launcher as fn(u32, &Path) -> Command, "step      3/20"), (by_mpirun, "step 3/20")] {
         let scratch = Scratch::new();
         let config = scratch.config("run", &SETTINGS);
-        let mut running = Running::start(slowly(first(2, &config)));
+        let mut running = Running::start(very_slowly(first(2, &config)));
         running.wait_for(moment, DEADLINE);
         let words = ["run is in use: attempt 1 (process ", " on host ", ", 2 ranks) holds it", "stop it first"];
         run(by_launcher(2, &config), ExitCode::Config, &words);
