@@ -11,6 +11,8 @@ use serde_json::Value;
 /// Peak memory of a process that makes one step, and what is expected of it.
 fn measured(model: &str, sequence: u64, overrides: &[&str]) -> (u64, u64) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_worker"));
+    // As users start it: it asks for huge pages by itself.
+    command.env_remove("GLIBC_TUNABLES");
     let sizes = ["--batch", "1", "--sequence", &sequence.to_string(), "--steps", "1", "--threads", "1"];
     command.args(["bench-step", "--model", model]).args(sizes);
     for value in overrides {
