@@ -36,7 +36,7 @@ pub fn suits(out: &Matrix<f32>, a: &Matrix<f32>, b: &Matrix<f32>) -> bool {
 }
 
 /// Whether the processor has such units, and the system lets this process use them.
-fn is_there() -> bool {
+pub fn is_there() -> bool {
     static IS_THERE: OnceLock<bool> = OnceLock::new();
     // SAFETY: asks the processor and the system.
     *IS_THERE.get_or_init(|| unsafe { ffi::convoy_cpu_amx_prepare() })
