@@ -53,7 +53,7 @@ class Bench:
     name: str
     unit: str
     commands: Callable[[], list[Command]]
-    aims: dict[str, float]  # by peer: how many times better ours must be
+    aims: dict[str, float | None]  # by peer: how many times better ours must be; None where it is only for comparison
     build: list[str]  # arguments of cargo build
     smaller_is_better: bool = False
     skip: str = ""  # why it cannot be run here
@@ -87,16 +87,19 @@ def run(bench: Bench, rounds: int) -> dict:
         ratios = [row[OURS] / row[peer] for row in figures]
         return statistics.median(1 / r for r in ratios) if bench.smaller_is_better else statistics.median(ratios)
 
-    # The one that comes closest to what we aim at is what the row is about.
-    closest = min(able, key=lambda peer: ratio(peer) / bench.aims[peer])
+    ratios = {peer: ratio(peer) for peer in able}
+    # The one that comes closest to what we aim at, or misses it most, is what the row is about.
+    closest = min((peer for peer in able if bench.aims[peer]), key=lambda peer: ratios[peer] / bench.aims[peer])
     median = lambda name: statistics.median(row[name] for row in figures) if name in [*able, OURS] else None
     return {
         "name": bench.name,
         "unit": bench.unit,
         "ours": median(OURS),
         "peers": {closest: median(closest)} | {name: median(name) for name in bench.aims if name != closest},
-        "ratio": ratio(closest),
+        "ratio": ratios[closest],
         "aim": bench.aims[closest],
+        "ratios": ratios,
+        "aims": bench.aims,
         "machine": machine(),
     }
 
