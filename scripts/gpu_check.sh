@@ -2,10 +2,11 @@
 # Everything that only a GPU can show, in one command, with a table last: losses against the CPU's, the collectives'
 # conformance suite over NCCL, and speed, MFU and memory beside PyTorch on the same card.
 #
-#   scripts/gpu_check.sh [CHECK...] from the folder of a bundle; of: kernels losses conformance ranks 124m 1558m (the default), and
-#                                   1558m-large, a rank's share of the recipe on 8 GPUs, which takes 110 GB; tiny is for a CPU
-#   scripts/gpu_check.sh bundle     makes target/gpu-check: stripped programs, Open MPI and data, to carry to a host with a
-#                                   GPU that has Python with PyTorch (whose CUDA libraries are used) and nothing else
+#   scripts/gpu_check.sh [CHECK...] of: kernels losses conformance ranks 124m 1558m (the default), and 1558m-large, a rank's share
+#                                   of the recipe on 8 GPUs, which takes 110 GB; tiny is for a CPU. Ends with 1 if something is
+#                                   not as it must be. Where there is no bundle it makes one first, which needs Rust
+#   scripts/gpu_check.sh bundle     makes target/gpu-check: stripped programs, Open MPI, data, and this script, to carry to a host
+#                                   with a GPU that has Python with PyTorch (whose CUDA libraries are used) and nothing else
 #
 #   PYTHON=python3    the interpreter whose torch is the peer, and lends its libraries
 #   PEAK_FLOPS=989e12 peak dense bfloat16 FLOP/s of the card, for the MFU (an H100's and H200's)
@@ -23,7 +24,8 @@ STEPS=${STEPS:-20} PEER=${PEER:-yes}
 if [ "$DEVICE" = cuda ] && [ -z "$NCCL" ]; then rank_count=1; else rank_count=2; fi
 # To try the script, a few do.
 if [ "$DEVICE" = cuda ]; then loss_steps=300; else loss_steps=20; fi
-bundle=${CARGO_TARGET_DIR:-target}/gpu-check
+# In a bundle this script is part of it.
+if [ -x bin/worker ]; then bundle=.; else bundle=${CARGO_TARGET_DIR:-target}/gpu-check; fi
 
 say() { printf '\n== %s\n' "$*"; }
 fail() { printf 'gpu_check: %s\n' "$1" >&2; exit 1; }
@@ -38,11 +40,13 @@ make_bundle() {
     cargo build --release --workspace --bins
     suite=$(cargo test --release --workspace --test collectives --no-run 2>&1 | sed -n 's/.*Executable.*collectives.rs (\(.*\))/\1/p')
     units=$(cargo test --release --workspace --lib --no-run 2>&1 | sed -n 's/.*Executable unittests src.lib.rs (\(.*\/worker-.*\))/\1/p')
-    rm -rf "$bundle" && mkdir -p "$bundle/bin" "$bundle/openmpi/lib" "$bundle/openmpi/bin" "$bundle/data"
+    rm -rf "$bundle" && mkdir -p "$bundle/bin" "$bundle/openmpi/lib" "$bundle/openmpi/bin" "$bundle/data" "$bundle/scripts" "$bundle/benches"
     install -s "$release/worker" "$bundle/bin/worker"
     install -s "$suite" "$bundle/bin/collectives"
     install -s "$units" "$bundle/bin/units"
     cp demo/data/train/* "$bundle/data/"
+    cp scripts/gpu_check.sh scripts/gpu_check_table.py "$bundle/scripts/"
+    cp benches/pytorch_gpt2.py "$bundle/benches/"
     copy_open_mpi
     du -sh "$bundle"
 }
@@ -61,24 +65,31 @@ copy_open_mpi() {
 # --- Where programs and libraries are.
 
 find_programs() {
-    if [ -x "$bundle/bin/worker" ]; then
-        export OPAL_PREFIX=$PWD/$bundle/openmpi
-        export PATH=$OPAL_PREFIX/bin:$PATH
-        OPAL_LIBDIR=$OPAL_PREFIX/lib
-        export OPAL_LIBDIR OPAL_DATADIR=$OPAL_PREFIX/share OMPI_MCA_mca_base_component_path=$OPAL_PREFIX/lib/openmpi3
-        local torch nvidia
-        torch=$("$PYTHON" -c 'import torch, os; print(os.path.join(os.path.dirname(torch.__file__), "lib"))')
-        nvidia=$(printf '%s:' "$torch"/../../nvidia/*/lib)
-        export LD_LIBRARY_PATH=$torch:$nvidia$OPAL_LIBDIR:${LD_LIBRARY_PATH:-}
-        if [ -n "$NCCL" ]; then export CONVOY_NCCL_LIBRARY=$NCCL NCCL_MULTI_RANK_GPU_ENABLE=1; fi
-        worker=$bundle/bin/worker suite=$bundle/bin/collectives data=$bundle/data
-    else
-        fail "there is no $bundle; make it with scripts/gpu_check.sh bundle"
-    fi
+    [ -x "$bundle/bin/worker" ] || make_bundle
+    export OPAL_PREFIX=$PWD/$bundle/openmpi
+    export PATH=$OPAL_PREFIX/bin:$PATH
+    OPAL_LIBDIR=$OPAL_PREFIX/lib
+    export OPAL_LIBDIR OPAL_DATADIR=$OPAL_PREFIX/share OMPI_MCA_mca_base_component_path=$OPAL_PREFIX/lib/openmpi3
+    export LD_LIBRARY_PATH
+    LD_LIBRARY_PATH=$(torch_libraries):$OPAL_LIBDIR:${LD_LIBRARY_PATH:-}
+    if [ -n "$NCCL" ]; then export CONVOY_NCCL_LIBRARY=$NCCL NCCL_MULTI_RANK_GPU_ENABLE=1; fi
+    worker=$bundle/bin/worker suite=$bundle/bin/collectives data=$bundle/data
     if [ -n "${RESULTS:-}" ]; then
         results=$RESULTS && mkdir -p "$results"
     else
         results=$(mktemp -d)
+    fi
+}
+
+# Where libtorch and CUDA's libraries are: of Python's torch, or else what this repository was built with.
+torch_libraries() {
+    local torch
+    if torch=$("$PYTHON" -c 'import torch, os; print(os.path.join(os.path.dirname(torch.__file__), "lib"))' 2>/dev/null); then
+        printf '%s' "$torch" && printf ':%s' "$torch"/../../nvidia/*/lib
+    elif [ -n "${LIBTORCH:-}" ]; then
+        printf '%s/lib' "$LIBTORCH"
+    else
+        fail "$PYTHON has no torch, whose libraries the programs need; install torch 2.11, or set PYTHON to one that has it"
     fi
 }
 
@@ -226,7 +237,8 @@ speed() {
     "$worker" bench-step "${sizes[@]}" --steps "$STEPS" "${settings[@]}" >"$results/ours-$name.json" 2>"$results/log" ||
         { echo '{}' >"$results/ours-$name.json"; tail -5 "$results/log"; }
     cat "$results/ours-$name.json"
-    if [ "$PEER" = no ]; then
+    if [ "$PEER" = no ] || ! "$PYTHON" -c 'import torch' 2>/dev/null; then
+        echo "PyTorch's speed is left out"
         return
     fi
     "$PYTHON" benches/pytorch_gpt2.py "${sizes[@]}" --steps "$STEPS" --device "$DEVICE" --bfloat16 --compile \
@@ -262,8 +274,10 @@ if [ $# -eq 0 ]; then
     esac
 fi
 finish() {
-    table
+    local code=$?
+    table || code=1
     if [ -z "${RESULTS:-}" ]; then rm -rf "$results"; fi
+    exit "$code"
 }
 # A check that is cut short has a table of what there is, too.
 trap finish EXIT

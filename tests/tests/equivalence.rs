@@ -88,6 +88,7 @@ fn every_division_of_the_work_trains_alike_in_bfloat16() {
                 format!("train.gradients={gradients}"),
                 format!("train.stochastic_rounding={rounding}"),
                 format!("parallel.zero={zero}"),
+                "parallel.bucket_bytes=1048576".to_owned(),
             ];
             let name = format!("{name}-{ranks}-{zero}-{gradients}-{rounding}");
             Trained::run(&scratch, &name, &settings, |config| by_mpirun(ranks, config))

@@ -10,7 +10,7 @@ use common::attempt::{Attempt, Claimant, Holder, News, Request, acquire, host_na
 use common::config::change::check_accepted;
 use common::config::{CollectivesKind, DeviceKind, RawConfig, RunConfig};
 use common::storage::Folder;
-use common::topology::Rank;
+use common::topology::{Rank, WorldSize};
 use common::worker_contract::{ExitCode, FromRank, PROTOCOL_VERSION, StartLine, read_line};
 use serde::{Deserialize, Serialize};
 use tch::Device;
@@ -143,11 +143,11 @@ impl Equipment {
     /// As `config` says, of what is there; `collectives` are those that the process started with.
     pub fn choose(config: &RunConfig, collectives: Arc<dyn Collectives>) -> Result<Self, JobError> {
         let neighbours = Neighbours::meet(collectives.as_ref())?;
-        let device = neighbours.device(config.run.device)?;
+        let device = neighbours.device(config.run.device, collectives.as_ref())?;
         if device.is_cuda() && config.train.deterministic {
             libtorch::set_deterministic()?;
         }
-        let collectives = Delayed::if_asked(with_nccl(config, collectives, device)?);
+        let collectives = Delayed::if_asked(for_device(config, collectives, device)?);
         *COLLECTIVES.lock().unwrap_or_else(PoisonError::into_inner) = Some(collectives.clone());
         Ok(Equipment { device, hosts: neighbours.hosts, collectives })
     }
@@ -173,16 +173,27 @@ impl Neighbours {
         Ok(Neighbours { hosts: hosts.len(), local_rank })
     }
 
-    /// What this rank computes on; a GPU becomes the calling thread's, with Convoy's kernels on it. Nothing may have asked libtorch
-    /// about CUDA before.
-    fn device(&self, kind: DeviceKind) -> Result<Device, JobError> {
+    /// What this rank computes on, of the same kind on all; a GPU becomes the calling thread's, with Convoy's kernels on it. Nothing
+    /// may have asked libtorch about CUDA before.
+    fn device(&self, kind: DeviceKind, collectives: &dyn Collectives) -> Result<Device, JobError> {
         let gpus = match kind {
             DeviceKind::Cpu => return Ok(Device::Cpu),
             DeviceKind::Cuda => cuda::load()?,
-            DeviceKind::Auto => match cuda::load() {
-                Ok(gpus) => gpus,
-                Err(_) => return Ok(Device::Cpu),
-            },
+            DeviceKind::Auto => {
+                let gpus = cuda::load();
+                let mine = match &gpus {
+                    Ok(_) => "a GPU".to_owned(),
+                    Err(why) => format!("the CPU ({why})"),
+                };
+                let is_cuda = gpus.is_ok();
+                let kinds =
+                    collectives.gather_bytes(&serde_json::to_vec(&(is_cuda, host_name(), mine)).unwrap_or_default())?;
+                check_kinds(&kinds.iter().filter_map(|kind| serde_json::from_slice(kind).ok()).collect::<Vec<_>>())?;
+                match gpus {
+                    Ok(gpus) => gpus,
+                    Err(_) => return Ok(Device::Cpu),
+                }
+            }
         };
         let gpu = self.local_rank % gpus;
         streams::set_device(gpu)?;
@@ -195,19 +206,40 @@ impl Neighbours {
     }
 }
 
-/// `collectives`, with NCCL where the config wants it.
-fn with_nccl(
+/// Fails unless all ranks compute on the same kind of device; of each, whether it is a GPU, the host, and what it is.
+fn check_kinds(ranks: &[(bool, String, String)]) -> Result<(), JobError> {
+    let of_kind = |is_cuda: bool| ranks.iter().enumerate().find(|(_, rank)| rank.0 == is_cuda);
+    let (Some(gpu), Some(cpu)) = (of_kind(true), of_kind(false)) else { return Ok(()) };
+    let named =
+        |(rank, (_, host, device)): (usize, &(bool, String, String))| format!("rank {rank} on {host} on {device}");
+    Err(JobError::Usage(format!(
+        "all ranks must compute on the same kind of device, but {} would, and {}; set run.device = \"cpu\" for all, or see to it that \
+         every host's GPUs can be used",
+        named(gpu),
+        named(cpu)
+    )))
+}
+
+/// `collectives`, or what carries GPUs' memory as well, where this rank computes on one or the config wants it.
+fn for_device(
     config: &RunConfig,
     collectives: Arc<dyn Collectives>,
     device: Device,
 ) -> Result<Arc<dyn Collectives>, JobError> {
-    let is_wanted = match config.parallel.collectives {
-        CollectivesKind::Nccl => true,
-        CollectivesKind::Auto => collectives.world_size().get() > 1 && device.is_cuda(),
-        CollectivesKind::Single | CollectivesKind::Mpi => false,
-    };
-    if !is_wanted {
-        return Ok(collectives);
+    match config.parallel.collectives {
+        CollectivesKind::Mpi if device.is_cuda() => {
+            return Err(JobError::Usage(
+                "parallel.collectives = \"mpi\" exchanges what is in host memory, but this rank computes on a GPU; leave it out, \
+                 or set run.device = \"cpu\""
+                    .into(),
+            ));
+        }
+        CollectivesKind::Auto if device.is_cuda() && collectives.world_size() == WorldSize::ONE => {
+            return Ok(Arc::new(Single::default()));
+        }
+        CollectivesKind::Auto if !device.is_cuda() => return Ok(collectives),
+        CollectivesKind::Single | CollectivesKind::Mpi => return Ok(collectives),
+        CollectivesKind::Auto | CollectivesKind::Nccl => {}
     }
     let timeout = Duration::from_secs(config.parallel.timeout_s);
     let ending = Ending {
@@ -385,4 +417,24 @@ pub fn abort_on_panic() {
         print(info);
         fail(&format!("bug: {info}; please report it with these lines"), ExitCode::Bug);
     }));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranks_on_different_kinds_of_devices_are_refused() {
+        let rank = |is_cuda, host: &str| {
+            let device = if is_cuda { "a GPU" } else { "the CPU (no driver)" };
+            (is_cuda, host.to_owned(), device.to_owned())
+        };
+        for alike in [vec![rank(true, "a"), rank(true, "b")], vec![rank(false, "a")], vec![]] {
+            assert!(check_kinds(&alike).is_ok(), "{alike:?}");
+        }
+        let error = check_kinds(&[rank(true, "a"), rank(true, "a"), rank(false, "b")]).unwrap_err();
+        assert_eq!(error.exit_code(), ExitCode::Config);
+        let text = error.to_string();
+        assert!(text.contains("rank 0 on a on a GPU") && text.contains("rank 2 on b on the CPU (no driver)"), "{text}");
+    }
 }

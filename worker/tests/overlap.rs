@@ -11,6 +11,8 @@ use tch::{Device, Tensor};
 use worker::collectives::in_flight::InFlight;
 use worker::collectives::single::Single;
 use worker::collectives::{Collectives, Label, Pending, ReduceOp};
+use worker::gradients::{Buckets, Exchange, Reduction};
+use worker::model::parameters::Layout;
 use worker::model::{Gpt2, GradientOptions, Hooks};
 use worker::train::state::TrainState;
 
@@ -124,6 +126,48 @@ fn buckets_are_exchanged_during_backward_and_weights_during_the_next_forward() {
         assert_eq!(waits.len(), gathered, "forward waits for what it reads");
         drop(accumulated);
     }
+}
+
+/// Writes down how far backward has come, among what is begun.
+struct Follow<'a> {
+    exchange: Exchange<'a>,
+    seen: Arc<Mutex<Vec<String>>>,
+}
+
+impl Hooks for Follow<'_> {
+    fn complete_from(&mut self, start: usize) {
+        self.seen.lock().unwrap().push(format!("complete from {start}"));
+        self.exchange.complete_from(start);
+    }
+}
+
+#[test]
+fn no_bucket_waits_for_layers_below_it() {
+    let config = config(0);
+    let layout = Layout::new(&config.model).padded_to(Buckets::multiple(WorldSize::ONE));
+    let model = Gpt2::with_layout(&config.model, layout, tch::Kind::Float, Device::Cpu);
+    let gradients = model.flat.zeros_like();
+    let buckets = Arc::new(Buckets::new(model.layout.elements(), 4096, WorldSize::ONE));
+    let ranks = Recording::default();
+    let exchange = Exchange::begin(&ranks, &gradients, &buckets, Reduction::Whole);
+    let mut follow = Follow { exchange, seen: ranks.seen.clone() };
+    let options = GradientOptions { scale: 1.0, accumulate: false, recompute: config.train.recompute };
+    let batch = worker::model::Batch::new(&tokens(), 2);
+    let _ = model.accumulate_gradients(&batch, options, &gradients, &mut follow).unwrap();
+    let seen = ranks.take();
+    // Where backward was when each bucket was begun: at the first place that is not above it.
+    let places: Vec<usize> = seen.iter().filter_map(|e| e.strip_prefix("complete from ")?.parse().ok()).collect();
+    assert_eq!(places.len(), config.model.layers as usize + 2);
+    let mut expected = Vec::new();
+    let mut waiting = buckets.ranges().iter().enumerate().peekable();
+    for place in places {
+        expected.push(format!("complete from {place}"));
+        while let Some((number, _)) = waiting.next_if(|(_, bucket)| bucket.start >= place) {
+            expected.push(format!("begin gradients, bucket {number}"));
+        }
+    }
+    assert_eq!(seen, expected);
+    assert!(waiting.peek().is_none());
 }
 
 /// What is complete when, in places of the flat layout.

@@ -4,6 +4,9 @@ use serde::{Deserialize, Serialize};
 
 use super::section::Section;
 
+/// The largest bucket: a rank's part of one is then few enough elements for MPI to count, however many ranks there are.
+const BUCKET_BYTES_MAX: u64 = 1 << 30;
+
 /// `[parallel]`.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct ParallelConfig {
@@ -41,7 +44,9 @@ impl ParallelConfig {
             timeout_s: section.or("timeout_s", 600),
         };
         section.require(parallel.zero <= 1, "zero", parallel.zero, "must be 0 or 1");
-        section.require(parallel.bucket_bytes >= 4096, "bucket_bytes", parallel.bucket_bytes, "must be at least 4096");
+        let bucket = parallel.bucket_bytes;
+        section.require(bucket >= 4096, "bucket_bytes", bucket, "must be at least 4096");
+        section.require(bucket <= BUCKET_BYTES_MAX, "bucket_bytes", bucket, "must be at most 1073741824, 1 GiB");
         section.require(parallel.timeout_s > 0, "timeout_s", parallel.timeout_s, "must be at least 1");
         parallel
     }

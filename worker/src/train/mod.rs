@@ -82,6 +82,7 @@ fn train_observed(world: &World, observer: &Observer) -> Result<ExitCode, JobErr
     let mut stream = TokenStream::train(data, plan, rank, size, state.consumed - since, steps);
     let mut profile = Profile::new(world)?;
     let mut unread = VecDeque::new();
+    let mut last_read = Instant::now();
     let mut stop = false;
     while state.step < config.train.max_steps && !stop {
         control.report(state.step, Phase::Training);
@@ -91,15 +92,22 @@ fn train_observed(world: &World, observer: &Observer) -> Result<ExitCode, JobErr
         let agreement = Agreement::begin(world, &saver);
         let outcome = state.update(ranks, accumulated)?;
         let agreed = agreement.finish()?;
-        unread.push_back((outcome, start.elapsed()));
+        unread.push_back((outcome, start));
         let is_last = state.step == config.train.max_steps;
         let due = saver.due(state.step, &agreed);
         let evaluates = is_due(config.evaluation.every_steps, state.step) || is_last;
         // A GPU's results are read while it works on the next step; what a person asks for, a save and the end wait for them.
-        let is_needed = due.is_some() || evaluates || agreed.stop || !world.device.is_cuda();
+        let is_needed = due.is_some()
+            || evaluates
+            || agreed.stop
+            || profile.begins_or_ends_after(state.step)
+            || !world.device.is_cuda();
         while unread.len() > usize::from(!is_needed) {
-            let Some((outcome, elapsed)) = unread.pop_front() else { break };
+            let Some((outcome, start)) = unread.pop_front() else { break };
             let report = outcome.read()?;
+            // On a GPU the step before has ended after this one was begun.
+            let elapsed = start.max(last_read).elapsed();
+            last_read = Instant::now();
             observer.step(&report, elapsed);
             state.judge(&report)?;
         }

@@ -39,6 +39,12 @@ impl Profile {
         }
     }
 
+    /// Whether a step is known to the trace, or to none, only if it has been read before the step after `step` begins: a GPU's is
+    /// recorded when it is read.
+    pub fn begins_or_ends_after(&self, step: u64) -> bool {
+        self.steps.as_ref().is_some_and(|steps| step + 1 == *steps.start() || step == *steps.end())
+    }
+
     /// Writes what there is, if it has not been written yet. A trace that cannot be stored does not end the run.
     pub fn finish(&mut self, observer: &Observer) {
         if self.steps.take().is_none() || !trace::is_on() {

@@ -354,9 +354,7 @@ impl TrainState {
 
     /// Fails on every rank unless all hold the same parameters, bit for bit.
     pub fn agree_on_parameters(&self, ranks: &dyn Collectives) -> Result<(), JobError> {
-        let whole = if self.model.flat.kind() == Kind::Float { Kind::Int } else { Kind::Int16 };
-        let bits = self.model.flat.view_dtype(whole).sum(Kind::Int64).int64_value(&[]);
-        ranks.agree_same(bits as u64, "the parameters")?;
+        ranks.agree_same(digest_of_bits(&self.model.flat), "the parameters")?;
         ranks.agree_same(self.consumed, "the place in the data")?;
         Ok(())
     }
@@ -365,6 +363,23 @@ impl TrainState {
     pub fn tokens(&self) -> u64 {
         self.consumed * self.plan.sequence_tokens
     }
+}
+
+/// A number that other bits, or the same in other places, do not have, but by chance: a polynomial of them, modulo 2^64.
+fn digest_of_bits(flat: &Tensor) -> u64 {
+    /// Elements that are summed at a time, each times a number of its own.
+    const PART: i64 = 1 << 20;
+    /// The multiplier of Knuth's linear congruential generator.
+    const FACTOR: i64 = 6_364_136_223_846_793_005;
+    let whole = if flat.kind() == Kind::Float { Kind::Int } else { Kind::Int16 };
+    let weights = Tensor::arange(PART, (Kind::Int64, flat.device())) * 2 + 1;
+    let digest = flat.view_dtype(whole).split(PART, 0).iter().fold(
+        Tensor::zeros([], (Kind::Int64, flat.device())),
+        |digest, part| {
+            digest * FACTOR + (part.to_kind(Kind::Int64) * weights.narrow(0, 0, part.numel() as i64)).sum(Kind::Int64)
+        },
+    );
+    digest.int64_value(&[]) as u64
 }
 
 /// What a training step does beside a pass through the model.
@@ -402,6 +417,40 @@ impl Hooks for Beside<'_, '_> {
     fn complete_from(&mut self, start: usize) {
         if let Some(exchange) = &mut self.exchange {
             exchange.complete_from(start);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn other_bits_and_other_places_have_another_digest() {
+        // More than a part of it.
+        let numbers = Tensor::arange((1 << 20) + 100, (Kind::Float, Device::Cpu));
+        for kind in [Kind::Float, Kind::BFloat16] {
+            let flat = numbers.to_kind(kind);
+            let changed = |from: i64, to: i64| {
+                let copy = flat.copy();
+                let (x, y) = (flat.get(from).copy(), flat.get(to).copy());
+                copy.get(to).copy_(&x);
+                copy.get(from).copy_(&y);
+                copy
+            };
+            let whole = digest_of_bits(&flat);
+            assert_eq!(whole, digest_of_bits(&flat.copy()));
+            // Within a part, and between two.
+            for (from, to) in [(3, 70), (3, (1 << 20) + 3)] {
+                assert_ne!(
+                    whole,
+                    digest_of_bits(&changed(from, to)),
+                    "{kind:?}: {from} and {to} in each other's place"
+                );
+            }
+            let other = flat.copy();
+            let _ = other.get(5).fill_(-5.0);
+            assert_ne!(whole, digest_of_bits(&other));
         }
     }
 }

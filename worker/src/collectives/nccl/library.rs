@@ -129,7 +129,7 @@ pub struct StandIn {
 #[derive(Debug, Clone, thiserror::Error)]
 #[error(
     "NCCL cannot be loaded:\n{}\ninstall it beside libtorch with `CONVOY_CUDA=1 make setup`, or the system's package \
-     libnccl2, or name the file in {LIBRARY_VARIABLE}; or set parallel.collectives = \"mpi\", which is slow between GPUs",
+     libnccl2, or name the file in {LIBRARY_VARIABLE}",
     tried.iter().map(|reason| format!("  {reason}")).collect::<Vec<_>>().join("\n")
 )]
 pub struct NoNccl {
