@@ -48,7 +48,7 @@ pub struct StepRecord {
     /// Time of norm, clipping and update.
     #[serde(default)]
     pub optimizer_ms: f64,
-    /// Peak resident memory of rank 0's process.
+    /// The most memory that rank 0 has taken: of its GPU, or resident on the host.
     pub memory_bytes: u64,
 }
 

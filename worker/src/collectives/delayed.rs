@@ -7,7 +7,7 @@ use common::topology::{Rank, WorldSize};
 use tch::Tensor;
 
 use super::in_flight::InFlight;
-use super::{Collectives, Label, Pending, ReduceOp};
+use super::{Collectives, CollectivesError, Label, Pending, ReduceOp};
 
 /// Set to a number, the worker's exchanges of buckets take so many milliseconds longer each. For tests.
 pub const DELAY_VARIABLE: &str = "CONVOY_TEST_BUCKET_DELAY_MS";
@@ -64,6 +64,10 @@ impl Collectives for Delayed {
 
     fn in_flight(&self) -> &Arc<InFlight> {
         self.inner.in_flight()
+    }
+
+    fn check(&self) -> Result<(), CollectivesError> {
+        self.inner.check()
     }
 
     fn all_reduce(&self, tensor: &Tensor, op: ReduceOp, label: Label) -> Pending {

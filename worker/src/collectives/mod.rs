@@ -98,6 +98,12 @@ pub trait Collectives: Send + Sync {
     /// What this rank exchanges.
     fn in_flight(&self) -> &Arc<InFlight>;
 
+    /// Fails once operations that were under way have been ended without their results; what a device has computed from them
+    /// is void then.
+    fn check(&self) -> Result<(), CollectivesError> {
+        Ok(())
+    }
+
     /// Combines `tensor` of all ranks element by element, in place; every rank gets the same bits.
     fn all_reduce(&self, tensor: &Tensor, op: ReduceOp, label: Label) -> Pending;
 

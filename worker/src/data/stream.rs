@@ -5,7 +5,6 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
-use std::time::{Duration, Instant};
 
 use common::batch_plan::BatchPlan;
 use common::topology::{Rank, WorldSize};
@@ -27,8 +26,6 @@ pub struct MicroBatch {
     pub tokens: Vec<i32>,
     /// Number of sequences, B.
     pub batch: usize,
-    /// How long the caller waited for it; next to nothing when reading keeps up.
-    pub waited: Duration,
 }
 
 /// The micro batches of one rank over a range of steps.
@@ -80,11 +77,10 @@ impl TokenStream {
     /// After an error, and after the last micro batch of the last step, there is only [`DataError::Ended`].
     #[expect(clippy::should_implement_trait, reason = "to an iterator its end would be ordinary")]
     pub fn next(&mut self) -> Result<MicroBatch, DataError> {
-        let start = Instant::now();
         let received = self.receivers.front().and_then(|receiver| receiver.recv().ok());
         let micro_batch = received.unwrap_or(Err(DataError::Ended)).inspect_err(|_| self.receivers.clear())?;
         self.receivers.rotate_left(1);
-        Ok(MicroBatch { waited: start.elapsed(), ..micro_batch })
+        Ok(micro_batch)
     }
 }
 
@@ -107,7 +103,7 @@ fn send_micro_batches(
         reached.set(sequences.end);
         let failed = read.is_err();
         let batch = (sequences.end - sequences.start) as usize;
-        let micro_batch = read.map(|tokens| MicroBatch { sequences, tokens, batch, waited: Duration::ZERO });
+        let micro_batch = read.map(|tokens| MicroBatch { sequences, tokens, batch });
         if sender.send(micro_batch).is_err() || failed {
             return;
         }
@@ -117,6 +113,7 @@ fn send_micro_batches(
 #[cfg(test)]
 mod tests {
     use std::collections::HashSet;
+    use std::time::Duration;
 
     use super::super::fixture::Fixture;
     use super::*;

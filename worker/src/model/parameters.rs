@@ -9,15 +9,13 @@ use std::collections::HashMap;
 use std::ops::Range;
 
 use common::config::ModelConfig;
+use common::cost::VOCABULARY_MULTIPLE;
 use tch::Tensor;
 
 use super::block::Block;
 use super::layer_norm::LayerNorm;
 use super::linear::Linear;
 use super::{attention::Attention, mlp::Mlp};
-
-/// Rows of the token embedding are padded to a multiple of this.
-const VOCABULARY_MULTIPLE: u64 = 64;
 
 /// One parameter in the flat layout.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -162,12 +162,6 @@ impl Optimizer {
         self.updates = Tensor::full([], updates as f64, (Kind::Float, Device::Cpu)).to_device(self.updates.device());
     }
 
-    /// Bytes of the state that this rank holds beside weights and gradients.
-    pub fn state_bytes(&self) -> usize {
-        let tensors = [Some(&self.exp_avg), Some(&self.exp_avg_sq), self.master.as_ref()];
-        tensors.into_iter().flatten().map(|t| t.numel() * t.kind().elt_size_in_bytes()).sum()
-    }
-
     /// Which ranges of the flat layout this rank updates, ascending.
     pub fn ranges(&self) -> Vec<Range<usize>> {
         self.slices.iter().map(|slice| slice.range.clone()).collect()

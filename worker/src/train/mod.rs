@@ -105,6 +105,7 @@ fn train_observed(world: &World, observer: &Observer) -> Result<ExitCode, JobErr
         while unread.len() > usize::from(!is_needed) {
             let Some((outcome, start)) = unread.pop_front() else { break };
             let report = outcome.read()?;
+            ranks.check()?;
             // On a GPU the step before has ended after this one was begun.
             let elapsed = start.max(last_read).elapsed();
             last_read = Instant::now();

@@ -65,9 +65,7 @@ impl Communicator {
         then: impl FnOnce(u64) -> Result<T, String>,
     ) -> Result<T, Failure> {
         let mut calls = self.calls.lock().unwrap_or_else(PoisonError::into_inner);
-        if self.is_aborted.load(Ordering::SeqCst) {
-            return Err(Failure::Nccl("the communicator has been aborted".into()));
-        }
+        self.check_alive()?;
         let result = call(&self.library, self.raw).map_err(Failure::Nccl)?;
         self.check(result)?;
         self.settle(timeout)?;
@@ -87,10 +85,20 @@ impl Communicator {
         Ok(())
     }
 
+    /// Fails once [`abort`](Self::abort) has been called: whatever was under way then has ended without its result.
+    pub fn check_alive(&self) -> Result<(), Failure> {
+        match self.is_aborted.load(Ordering::SeqCst) {
+            true => Err(Failure::Nccl("the communicator has been aborted".into())),
+            false => Ok(()),
+        }
+    }
+
     /// Whether NCCL is still at the last call; its error, where something has gone wrong since.
     pub fn is_in_progress(&self) -> Result<bool, Failure> {
+        self.check_alive()?;
         let mut state = SUCCESS;
-        // SAFETY: the communicator exists; the state is written.
+        // SAFETY: the communicator exists: whoever asks holds `calls`, for which an abort waits, or is who aborts. The state is
+        // written.
         let result = unsafe { (self.library.comm_get_async_error)(self.raw, &mut state) };
         self.check(result)?;
         self.check(state)?;
@@ -101,7 +109,7 @@ impl Communicator {
     pub fn abort(self: Arc<Self>) {
         self.is_aborted.store(true, Ordering::SeqCst);
         within(END_PATIENCE, move || {
-            // A call that hangs must not keep the abort away.
+            // Who waits for a call sees `is_aborted` and gives way; one that hangs inside NCCL must not keep the abort away.
             let deadline = Instant::now() + END_PATIENCE / 5;
             while matches!(self.calls.try_lock(), Err(TryLockError::WouldBlock)) && Instant::now() < deadline {
                 std::thread::sleep(POLL_INTERVAL);

@@ -152,6 +152,9 @@ impl Nccl {
 /// The initialisation, as messages name it.
 const START: Operation = Operation { name: "connecting", label: Label::new("the start of the run"), carrier: CARRIER };
 
+/// What a step exchanges, as messages name it.
+const STEP: Operation = Operation { name: "exchange", label: Label::new("of a step"), carrier: CARRIER };
+
 /// The id of rank 0's communicator, by which the others find it.
 fn share_id(library: &Library, host: &dyn Collectives) -> Result<UniqueId, StartError> {
     let mut id = UniqueId([0; 128]);
@@ -208,6 +211,11 @@ impl Collectives for Nccl {
 
     fn in_flight(&self) -> &Arc<InFlight> {
         &self.shared.in_flight
+    }
+
+    fn check(&self) -> Result<(), CollectivesError> {
+        let Some(communicator) = self.shared.communicator.get() else { return Ok(()) };
+        communicator.check_alive().map_err(|failure| self.shared.error(&STEP, failure))
     }
 
     fn all_reduce(&self, tensor: &Tensor, op: ReduceOp, label: Label) -> Pending {
