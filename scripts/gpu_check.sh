@@ -86,8 +86,9 @@ torch_libraries() {
     local torch
     if torch=$("$PYTHON" -c 'import torch, os; print(os.path.join(os.path.dirname(torch.__file__), "lib"))' 2>/dev/null); then
         printf '%s' "$torch" && printf ':%s' "$torch"/../../nvidia/*/lib
-    elif [ -n "${LIBTORCH:-}" ]; then
-        printf '%s/lib' "$LIBTORCH"
+    elif [ -f scripts/env.sh ]; then
+        # shellcheck source=scripts/env.sh
+        (. scripts/env.sh && printf '%s/lib' "$LIBTORCH")
     else
         fail "$PYTHON has no torch, whose libraries the programs need; install torch 2.11, or set PYTHON to one that has it"
     fi

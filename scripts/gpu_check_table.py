@@ -71,9 +71,10 @@ def rank_rows(folder: Path) -> list[tuple[str, str]]:
     for signal, words in (("STOP", "stops answering (5 s allowed)"), ("KILL", "is killed")):
         if (path := folder / f"ranks-{signal}").exists():
             text = path.read_text().replace("\n", "")
-            # mpirun ends with what a killed rank did.
-            is_good = text.startswith("exit 4 " if signal == "STOP" else "exit ") and not text.startswith("exit 0 ") and "left over" not in text
-            rows.append((f"one of two ranks {words}", held(text, is_good, "exit 4, and no rank left")))
+            # After a kill mpirun ends with what the killed rank did.
+            ends_well = text.startswith("exit 4 ") if signal == "STOP" else text.startswith("exit ") and not text.startswith("exit 0 ")
+            must = "exit 4, and no rank left over" if signal == "STOP" else "not exit 0, and no rank left over"
+            rows.append((f"one of two ranks {words}", held(text, ends_well and "left over" not in text, must)))
     return rows
 
 

@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use super::section::Section;
 
-/// The largest bucket: a rank's part of one is then few enough elements for MPI to count, however many ranks there are.
-const BUCKET_BYTES_MAX: u64 = 1 << 30;
+/// The largest bucket: 2^28 elements of bfloat16, which MPI can count even where one rank's part is all of it.
+const BUCKET_BYTES_MAX: u64 = 1 << 29;
 
 /// `[parallel]`.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -46,7 +46,7 @@ impl ParallelConfig {
         section.require(parallel.zero <= 1, "zero", parallel.zero, "must be 0 or 1");
         let bucket = parallel.bucket_bytes;
         section.require(bucket >= 4096, "bucket_bytes", bucket, "must be at least 4096");
-        section.require(bucket <= BUCKET_BYTES_MAX, "bucket_bytes", bucket, "must be at most 1073741824, 1 GiB");
+        section.require(bucket <= BUCKET_BYTES_MAX, "bucket_bytes", bucket, "must be at most 536870912, 512 MiB");
         section.require(parallel.timeout_s > 0, "timeout_s", parallel.timeout_s, "must be at least 1");
         parallel
     }

@@ -66,6 +66,15 @@ fn all_faults_are_reported_at_once() {
 }
 
 #[test]
+fn buckets_are_neither_too_small_nor_too_large() {
+    for (bytes, fault) in [(4095, "must be at least 4096"), ((1 << 29) + 1, "must be at most 536870912, 512 MiB")] {
+        let found = faults(&[&format!("parallel.bucket_bytes={bytes}")]);
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert!(found[0].contains(&format!("parallel.bucket_bytes = {bytes}: {fault}")), "{found:?}");
+    }
+}
+
+#[test]
 fn impossible_combinations_are_refused_together() {
     let text = faults(&[
         "batch.micro_sequences=9",

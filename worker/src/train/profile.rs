@@ -39,8 +39,8 @@ impl Profile {
         }
     }
 
-    /// Whether a step is known to the trace, or to none, only if it has been read before the step after `step` begins: a GPU's is
-    /// recorded when it is read.
+    /// Whether `step` is the last one before the profiled steps, or the last of them. It must be read before the next begins: what a
+    /// GPU did in a step is recorded when the step is read.
     pub fn begins_or_ends_after(&self, step: u64) -> bool {
         self.steps.as_ref().is_some_and(|steps| step + 1 == *steps.start() || step == *steps.end())
     }
