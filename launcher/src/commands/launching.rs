@@ -103,7 +103,8 @@ fn mpirun() -> Result<PathBuf, LaunchError> {
     programs::mpirun(2)
 }
 
-/// What a job is called in the command lines of its processes: the same each time, and no URL.
+/// What a job is called in the command lines of its processes: the same each time, and no URL. Runs at the same URL of two
+/// different stores are one job by it.
 fn mark_of(job: &str) -> String {
     common::token_shard::hex_sha256(job.as_bytes()).chars().take(16).collect()
 }

@@ -109,11 +109,13 @@ impl Rig {
         let store = rig.folder.path().join("store");
         fs::create_dir(&store).unwrap();
         let server = Server::start(&store, &["bucket"]);
-        rig.run = store.join("bucket/run");
+        // A URL that no other test's run has: an attempt ends what is left of earlier ones at the same URL.
+        let place = format!("bucket/{}/run", rig.folder.path().file_name().unwrap().display());
+        rig.run = store.join(&place);
         rig.environment.extend(server.environment());
         let cluster = Cluster::start(Path::new(env!("CARGO_BIN_EXE_launcher")), &rig.environment);
         rig.environment.push(("KUBECONFIG".into(), cluster.kubeconfig().to_str().unwrap().into()));
-        for set in ["run.output=s3://bucket/run", "data.train=[{ url = \"s3://bucket/data\" }]"] {
+        for set in [&format!("run.output=s3://{place}"), "data.train=[{ url = \"s3://bucket/data\" }]"] {
             rig.flags.extend(["--set".to_owned(), set.to_owned()]);
         }
         rig._servers = Some((cluster, server));
