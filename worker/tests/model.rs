@@ -3,12 +3,14 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use std::ops::Range;
 use std::path::Path;
 
 use common::config::{ModelConfig, Recompute};
 use safetensors::SafeTensors;
 use safetensors::tensor::Metadata;
 use tch::{Device, Kind, Tensor};
+use worker::model::parameters::Layout;
 use worker::model::{Batch, Gpt2, GradientOptions, Hooks};
 
 const CASES: [&str; 3] = ["1x6", "2x12", "3x20"];
@@ -69,13 +71,13 @@ fn relative_error(got: &Tensor, expected: &Tensor) -> f64 {
     difference / expected.abs().max().double_value(&[])
 }
 
-/// How far backward says it is.
+/// What backward says is complete.
 #[derive(Default)]
-struct Complete(Vec<usize>);
+struct Complete(Vec<Range<usize>>);
 
 impl Hooks for Complete {
-    fn complete_from(&mut self, start: usize) {
-        self.0.push(start);
+    fn complete(&mut self, range: Range<usize>) {
+        self.0.push(range);
     }
 }
 
@@ -112,8 +114,12 @@ fn equals_hugging_face_when(recompute: Recompute, kind: Kind, tolerance: f64) {
             let expected = golden.tensor(&format!("grad.{}", parameter.name));
             check(&parameter.name, &parameter.of(&gradients), &expected);
         }
-        assert!(complete.is_sorted_by(|a, b| a > b), "{case}: {complete:?}");
-        assert_eq!(complete.last(), Some(&0), "{case}");
+        assert_eq!(complete, model.layout.completion(recompute), "{case}");
+        let mut ascending = complete;
+        ascending.sort_by_key(|range| range.start);
+        assert_eq!(ascending[0].start, 0, "{case}");
+        assert!(ascending.windows(2).all(|pair| pair[0].end == pair[1].start), "{case}: {ascending:?}");
+        assert_eq!(ascending.last().unwrap().end, model.layout.elements(), "{case}");
 
         // A second micro batch adds to the first.
         let second = GradientOptions { accumulate: true, ..first };
@@ -146,8 +152,23 @@ fn presets_have_the_parameters_of_gpt2() {
         ("gpt2-1558m", 1_557_611_200),
     ];
     for (name, expected) in counts {
-        let layout = worker::model::parameters::Layout::new(&ModelConfig::preset(name).unwrap());
+        let layout = Layout::new(&ModelConfig::preset(name).unwrap());
         assert_eq!(layout.parameters.iter().map(|p| p.elements).sum::<usize>(), expected, "{name}");
+    }
+}
+
+#[test]
+fn so_many_blocks_put_products_off_as_have_the_embeddings_size_and_memory_has_room_for() {
+    for (name, expected) in [
+        ("gpt2-124m", [6, 6, 1]),
+        ("gpt2-355m", [5, 5, 1]),
+        ("gpt2-774m", [4, 4, 2]),
+        ("gpt2-1558m", [3, 3, 3]),
+        ("tiny-cpu", [1, 1, 1]),
+    ] {
+        let layout = Layout::new(&ModelConfig::preset(name).unwrap());
+        let late = [Recompute::None, Recompute::GeluLayernorm, Recompute::Block].map(|r| layout.late_blocks(r));
+        assert_eq!(late, expected, "{name}");
     }
 }
 

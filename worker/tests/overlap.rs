@@ -2,16 +2,17 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use std::ops::Range;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use common::config::{RawConfig, RunConfig};
+use common::config::{RawConfig, Recompute, RunConfig};
 use common::topology::{Rank, WorldSize};
 use tch::{Device, Tensor};
 use worker::collectives::in_flight::InFlight;
 use worker::collectives::single::Single;
 use worker::collectives::{Collectives, Label, Pending, ReduceOp};
-use worker::gradients::{Buckets, Exchange, Reduction};
+use worker::gradients::{Buckets, Exchange, ExchangeOrder, Reduction};
 use worker::model::parameters::Layout;
 use worker::model::{Gpt2, GradientOptions, Hooks};
 use worker::train::state::TrainState;
@@ -76,7 +77,7 @@ impl Collectives for Recording {
 
 fn config(zero: u32) -> RunConfig {
     let toml = format!(
-        "[run]\noutput = \"memory://x\"\n[model]\nlayers = 6\nwidth = 32\nheads = 2\ncontext_tokens = 16\nvocabulary = 300\n\
+        "[run]\noutput = \"memory://x\"\n[model]\nlayers = 6\nwidth = 32\nheads = 2\ncontext_tokens = 16\nvocabulary = 1000\n\
          [data]\ntrain = [{{ url = \"memory://x\" }}]\n[batch]\nglobal_sequences = 4\nmicro_sequences = 2\n\
          sequence_tokens = 16\n[optimizer]\npeak_learning_rate = 1e-3\nwarmup_steps = 0\n[train]\nmax_steps = 10\n\
          [parallel]\nzero = {zero}\nbucket_bytes = 16384\n"
@@ -105,12 +106,12 @@ fn buckets_are_exchanged_during_backward_and_weights_during_the_next_forward() {
         let during = ranks.take();
         let buckets = during.iter().filter(|event| event.starts_with("begin gradients")).count();
         assert!(buckets > 5, "{during:?}");
-        // In the last micro batch, in order, and nothing has been waited for.
-        let expected: Vec<_> = ["micro batch 1".to_owned(), "micro batch 2".to_owned()]
-            .into_iter()
-            .chain((0..buckets).map(|i| format!("begin gradients, bucket {i}")))
-            .collect();
-        assert_eq!(during, expected);
+        // In the last micro batch, each once, and nothing has been waited for.
+        assert_eq!(during[..2], ["micro batch 1", "micro batch 2"]);
+        let mut begun = during[2..].to_vec();
+        begun.sort_by_key(|event| event.rsplit(' ').next().unwrap().parse::<usize>().unwrap());
+        let all: Vec<_> = (0..buckets).map(|i| format!("begin gradients, bucket {i}")).collect();
+        assert_eq!(begun, all);
 
         state.update(&ranks, accumulated).unwrap();
         let after = ranks.take();
@@ -128,76 +129,83 @@ fn buckets_are_exchanged_during_backward_and_weights_during_the_next_forward() {
     }
 }
 
-/// Writes down how far backward has come, among what is begun.
+/// Writes down what backward has completed, among what is begun.
 struct Follow<'a> {
     exchange: Exchange<'a>,
     seen: Arc<Mutex<Vec<String>>>,
 }
 
 impl Hooks for Follow<'_> {
-    fn complete_from(&mut self, start: usize) {
-        self.seen.lock().unwrap().push(format!("complete from {start}"));
-        self.exchange.complete_from(start);
+    fn complete(&mut self, range: Range<usize>) {
+        self.seen.lock().unwrap().push(format!("complete {} {}", range.start, range.end));
+        self.exchange.complete(&range);
     }
 }
 
-#[test]
-fn no_bucket_waits_for_layers_below_it() {
-    let config = config(0);
+/// What happens in backward of `config`: what is complete, and buckets of 4096 elements that are begun.
+fn backward_of(config: &RunConfig) -> (Gpt2, Buckets, Vec<String>) {
     let layout = Layout::new(&config.model).padded_to(Buckets::multiple(WorldSize::ONE));
     let model = Gpt2::with_layout(&config.model, layout, tch::Kind::Float, Device::Cpu);
     let gradients = model.flat.zeros_like();
-    let buckets = Arc::new(Buckets::new(model.layout.elements(), 4096, WorldSize::ONE));
+    let buckets = Buckets::new(model.layout.elements(), 4096, WorldSize::ONE);
+    let order = Arc::new(ExchangeOrder::new(buckets.clone(), model.layout.completion(config.train.recompute)));
     let ranks = Recording::default();
-    let exchange = Exchange::begin(&ranks, &gradients, &buckets, Reduction::Whole);
+    let exchange = Exchange::begin(&ranks, &gradients, &order, Reduction::Whole);
     let mut follow = Follow { exchange, seen: ranks.seen.clone() };
     let options = GradientOptions { scale: 1.0, accumulate: false, recompute: config.train.recompute };
     let batch = worker::model::Batch::new(&tokens(), 2);
     let _ = model.accumulate_gradients(&batch, options, &gradients, &mut follow).unwrap();
-    let seen = ranks.take();
-    // Where backward was when each bucket was begun: at the first place that is not above it.
-    let places: Vec<usize> = seen.iter().filter_map(|e| e.strip_prefix("complete from ")?.parse().ok()).collect();
-    assert_eq!(places.len(), config.model.layers as usize + 2);
-    let mut expected = Vec::new();
-    let mut waiting = buckets.ranges().iter().enumerate().peekable();
-    for place in places {
-        expected.push(format!("complete from {place}"));
-        while let Some((number, _)) = waiting.next_if(|(_, bucket)| bucket.start >= place) {
-            expected.push(format!("begin gradients, bucket {number}"));
+    (model, buckets, ranks.take())
+}
+
+#[test]
+fn a_bucket_begins_when_its_last_gradient_is_there() {
+    for recompute in [Recompute::None, Recompute::Block] {
+        let mut config = config(0);
+        config.train.recompute = recompute;
+        let (model, buckets, seen) = backward_of(&config);
+        // By element, the padding at the end complete from the start.
+        let mut is_complete = vec![false; model.layout.elements()];
+        is_complete[model.layout.final_norm().end..].fill(true);
+        let mut waiting: Vec<(usize, Range<usize>)> = buckets.ranges().iter().cloned().enumerate().collect();
+        let mut expected = Vec::new();
+        for event in &seen {
+            let Some(place) = event.strip_prefix("complete ") else { continue };
+            let (start, end) = place.split_once(' ').unwrap();
+            is_complete[start.parse().unwrap()..end.parse().unwrap()].fill(true);
+            expected.push(event.clone());
+            waiting.retain(|(number, bucket)| {
+                let is_whole = is_complete[bucket.clone()].iter().all(|complete| *complete);
+                if is_whole {
+                    expected.push(format!("begin gradients, bucket {number}"));
+                }
+                !is_whole
+            });
         }
-    }
-    assert_eq!(seen, expected);
-    assert!(waiting.peek().is_none());
-}
-
-/// What is complete when, in places of the flat layout.
-#[derive(Default)]
-struct Progress {
-    complete: Vec<usize>,
-}
-
-impl Hooks for Progress {
-    fn complete_from(&mut self, start: usize) {
-        self.complete.push(start);
+        assert_eq!(seen, expected);
+        assert!(waiting.is_empty());
     }
 }
 
 /// The token embedding's gradient is whole only when backward has come through all layers. After it there must be
 /// something left to compute, beside which it can be exchanged.
 #[test]
-fn the_token_embedding_is_not_the_last_to_be_complete() {
+fn the_token_embedding_is_exchanged_beside_products_that_were_put_off() {
     let config = config(0);
-    let model = Gpt2::initialised(&config.model, tch::Kind::Float, Device::Cpu, 1);
-    let gradients = model.flat.zeros_like();
-    let batch = worker::model::Batch::new(&tokens(), 2);
-    let options = GradientOptions { scale: 1.0, accumulate: false, recompute: config.train.recompute };
-    let mut progress = Progress::default();
-    let _ = model.accumulate_gradients(&batch, options, &gradients, &mut progress).unwrap();
-    let layers = config.model.layers as usize;
-    let expected: Vec<_> = std::iter::once(model.layout.final_norm().start)
-        .chain((1..layers).rev().map(|layer| model.layout.block(layer).start))
-        .chain([model.layout.embeddings().start, model.layout.block(0).start])
-        .collect();
-    assert_eq!(progress.complete, expected);
-    assert!(!model.layout.block(0).is_empty() && model.layout.block(0).start == 0);
+    let (model, buckets, seen) = backward_of(&config);
+    let (embeddings, late) = (model.layout.embeddings(), model.layout.late_blocks(config.train.recompute));
+    assert!(late > 1 && late < config.model.layers as usize, "{late}");
+    let at = |event: &str| seen.iter().position(|e| e == event).unwrap_or_else(|| panic!("no {event:?} in {seen:?}"));
+    let complete = |range: Range<usize>| at(&format!("complete {} {}", range.start, range.end));
+    let first_late = complete(model.layout.block(late - 1));
+    let within = |bucket: &Range<usize>| embeddings.start <= bucket.start && bucket.end <= embeddings.end;
+    let of_embeddings: Vec<usize> = (0..buckets.ranges().len()).filter(|i| within(&buckets.ranges()[*i])).collect();
+    assert!(of_embeddings.len() > 1);
+    for number in of_embeddings {
+        let begun = at(&format!("begin gradients, bucket {number}"));
+        assert!(complete(embeddings.clone()) < begun && begun < first_late, "bucket {number}: {seen:?}");
+    }
+    for layer in 0..late {
+        assert!(complete(model.layout.block(layer)) >= first_late);
+    }
 }

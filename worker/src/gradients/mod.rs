@@ -1,17 +1,20 @@
 //! Flat gradients: exchanged in buckets while backward goes on, then judged.
 //!
-//! - [`buckets`]: where the flat layout is cut.
+//! - [`buckets`]: where the flat layout is cut. [`order`]: when each bucket's exchange begins.
 //! - [`verdict`]: clipping, and whether a step's update is made at all.
 
 pub mod buckets;
+pub mod order;
 pub mod verdict;
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use tch::Tensor;
 
 use crate::collectives::{Collectives, CollectivesError, Label, Pending, ReduceOp};
 pub use buckets::Buckets;
+pub use order::ExchangeOrder;
 pub use verdict::Verdict;
 
 /// What a rank has of the gradients' sum once they have been exchanged.
@@ -29,9 +32,11 @@ pub enum Reduction {
 pub struct Exchange<'a> {
     collectives: &'a dyn Collectives,
     gradients: Tensor,
-    buckets: Arc<Buckets>,
+    order: Arc<ExchangeOrder>,
     reduction: Reduction,
-    /// One for each bucket that has been started, in the order of the buckets.
+    /// How many parts of the layout are complete.
+    complete: usize,
+    /// One for each bucket that has been started, in the order of their start.
     started: Vec<Pending>,
 }
 
@@ -40,33 +45,45 @@ impl<'a> Exchange<'a> {
     pub fn begin(
         collectives: &'a dyn Collectives,
         gradients: &Tensor,
-        buckets: &Arc<Buckets>,
+        order: &Arc<ExchangeOrder>,
         reduction: Reduction,
     ) -> Self {
-        let (gradients, started) = (gradients.shallow_clone(), Vec::with_capacity(buckets.ranges().len()));
-        Exchange { collectives, gradients, buckets: buckets.clone(), reduction, started }
+        let gradients = gradients.shallow_clone();
+        Exchange { collectives, gradients, order: order.clone(), reduction, complete: 0, started: Vec::new() }
     }
 
-    /// Elements from `start` on are complete: exchanges every bucket among them.
-    pub fn complete_from(&mut self, start: usize) {
-        let waiting = &self.buckets.ranges()[self.started.len()..];
-        for range in waiting.iter().take_while(|bucket| bucket.start >= start) {
-            let bucket = self.gradients.narrow(0, range.start as i64, range.len() as i64);
-            let label = Label::bucket("gradients", self.started.len());
-            self.started.push(match self.reduction {
-                Reduction::Whole => self.collectives.all_reduce(&bucket, ReduceOp::Sum, label),
-                Reduction::Parts => {
-                    let mine = self.buckets.part(range, self.collectives.rank());
-                    let mine = self.gradients.narrow(0, mine.start as i64, mine.len() as i64);
-                    self.collectives.reduce_scatter(&bucket, &mine, label)
-                }
-            });
+    /// Elements in `range`, the next part in the order, are complete: exchanges every bucket that now is.
+    pub fn complete(&mut self, range: &Range<usize>) {
+        assert_eq!(*range, self.order.stages()[self.complete].part, "backward goes by another order");
+        self.begin_next();
+    }
+
+    fn begin_next(&mut self) {
+        let order = self.order.clone();
+        for bucket in &order.stages()[self.complete].buckets {
+            self.started.push(self.begin_bucket(*bucket, order.buckets()));
+        }
+        self.complete += 1;
+    }
+
+    fn begin_bucket(&self, number: usize, buckets: &Buckets) -> Pending {
+        let view = |range: &Range<usize>| self.gradients.narrow(0, range.start as i64, range.len() as i64);
+        let (range, label) = (&buckets.ranges()[number], Label::bucket("gradients", number));
+        match self.reduction {
+            Reduction::Whole => self.collectives.all_reduce(&view(range), ReduceOp::Sum, label),
+            Reduction::Parts => {
+                let mine = buckets.part(range, self.collectives.rank());
+                self.collectives.reduce_scatter(&view(range), &view(&mine), label)
+            }
         }
     }
 
     /// Waits for all buckets.
     pub fn finish(mut self) -> Result<(), CollectivesError> {
-        self.complete_from(0);
+        // A rank without a micro batch has begun none.
+        while self.complete < self.order.stages().len() {
+            self.begin_next();
+        }
         self.started.into_iter().try_for_each(Pending::wait)
     }
 }

@@ -23,13 +23,6 @@ pub(super) struct Backward {
     pub later: Option<Vec<WeightGradient>>,
 }
 
-impl Backward {
-    /// Computes what has been put off.
-    pub fn catch_up(&mut self) -> Result<(), TchError> {
-        self.later.take().into_iter().flatten().try_for_each(WeightGradient::compute)
-    }
-}
-
 impl Linear {
     /// `x` [N, in] to [N, out].
     pub fn forward(&self, x: &Tensor) -> Tensor {

@@ -9,8 +9,8 @@
 //! - [`ops`]: operations of all of them, in every precision and on every device; [`crate::kernels`] has the others.
 //!
 //! Each part has a forward that keeps what its backward needs, and a backward that leaves the gradients of its parameters
-//! in place and returns the gradient of its input. Gradients are complete from the end of the flat layout to its start,
-//! and backward says how far they are, so that their exchange begins while it goes on.
+//! in place and returns the gradient of its input. Backward says which gradients are complete, so that their exchange begins
+//! while it goes on.
 
 pub mod attention;
 pub mod block;
@@ -30,6 +30,7 @@ use tch::{Device, Kind, TchError, Tensor};
 use block::BlockCache;
 use layer_norm::{LayerNormCache, Stream};
 use linear::Backward;
+use ops::WeightGradient;
 use parameters::{Layout, Weights};
 
 use crate::kernels::attention::Shape;
@@ -53,8 +54,9 @@ pub trait Hooks {
     /// Forward has ended, backward begins.
     fn forward_ended(&mut self) {}
 
-    /// Backward has come so far that elements from `start` on of the gradients will not change any more in this pass.
-    fn complete_from(&mut self, _start: usize) {}
+    /// The gradients in this range of the flat layout will not change any more in this pass. The ranges and their order are
+    /// those of [`Layout::completion`].
+    fn complete(&mut self, _range: Range<usize>) {}
 }
 
 impl Hooks for () {}
@@ -178,8 +180,8 @@ impl Gpt2 {
         Ok(Forward { blocks, final_norm, normalised })
     }
 
-    /// Backward through everything, last layer first. The products of the first block's weight gradients come at the very
-    /// end, after the embeddings' gradients: see [`Layout`].
+    /// Backward through everything, last layer first. The products of the first blocks' weight gradients come at the very
+    /// end, after the embeddings' gradients: see [`Layout::late_blocks`].
     fn backward(
         &self,
         forward: Forward,
@@ -204,21 +206,24 @@ impl Gpt2 {
         drop(normalised);
         let mut dx = w.final_norm.backward(&final_norm, &dnormalised, None, &g.final_norm, &backward)?; // [N, C]
         drop((final_norm, dnormalised));
-        hooks.complete_from(self.layout.final_norm().start);
+        hooks.complete(self.layout.final_norm());
+        let late_blocks = self.layout.late_blocks(options.recompute);
+        let mut late = Vec::with_capacity(late_blocks);
         while let Some(cache) = blocks.pop() {
             let layer = blocks.len();
-            if layer == 0 {
-                backward.later = Some(Vec::new());
-            }
+            backward.later = (layer < late_blocks).then(Vec::new);
             dx = w.blocks[layer].backward(cache, dx, &g.blocks[layer], shape, &mut backward)?;
-            if layer > 0 {
-                hooks.complete_from(self.layout.block(layer).start);
+            match backward.later.take() {
+                Some(products) => late.push((layer, products)),
+                None => hooks.complete(self.layout.block(layer)),
             }
         }
         embedding::backward(&batch.inputs, &dx.rows, &g.token_embedding, &g.position_embedding, accumulate)?;
-        hooks.complete_from(self.layout.embeddings().start);
-        backward.catch_up()?;
-        hooks.complete_from(0);
+        hooks.complete(self.layout.embeddings());
+        for (layer, products) in late {
+            products.into_iter().try_for_each(WeightGradient::compute)?;
+            hooks.complete(self.layout.block(layer));
+        }
         Ok(loss)
     }
 

@@ -1,14 +1,13 @@
 //! Names, shapes and the flat layout of GPT-2's parameters, and their initialisation.
 //!
-//! All parameters lie in one flat tensor, so that gradients, moments and buckets are ranges of it. They lie in the order
-//! in which backward completes their gradients, last one first: see [`Layout`]. The rows of the token embedding are padded
-//! to a multiple of 64 for the matrix units; padded rows stay zero, take no part in the softmax and are never stored. The
-//! head shares the token embedding.
+//! All parameters lie in one flat tensor, so that gradients, moments and buckets are ranges of it: see [`Layout`]. The rows of
+//! the token embedding are padded to a multiple of 64 for the matrix units; padded rows stay zero, take no part in the softmax
+//! and are never stored. The head shares the token embedding.
 
 use std::collections::HashMap;
 use std::ops::Range;
 
-use common::config::ModelConfig;
+use common::config::{ModelConfig, Recompute};
 use common::cost::VOCABULARY_MULTIPLE;
 use tch::Tensor;
 
@@ -59,19 +58,14 @@ impl Parameter {
     }
 }
 
-/// The flat layout: every parameter with its place.
+/// The flat layout: every parameter with its place, in the order in which forward reads them.
 ///
 /// ```text
-/// block 0 | token embedding | position embedding | block 1 ... block L-1 | final LayerNorm | padding
-/// <--------------------------------------------- gradients are complete from here on, as backward proceeds
+/// token embedding | position embedding | block 0 ... block L-1 | final LayerNorm | padding
 /// ```
-///
-/// The embeddings' gradients are complete only when that of the first block's input is known. The first block's own
-/// weight gradients are computed after that ([`Gpt2::backward`](super::Gpt2::backward)), so that the exchange of the token
-/// embedding, the largest parameter, still has something to run beside.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Layout {
-    /// In the order of Hugging Face's state dict, which is not that of their places.
+    /// In the order of Hugging Face's state dict, which is that of their places.
     pub parameters: Vec<Parameter>,
     /// Length of the flat tensor, padding included.
     elements: usize,
@@ -86,11 +80,12 @@ impl Layout {
     /// The layout of a model of this size.
     pub fn new(config: &ModelConfig) -> Self {
         let (c, v) = (config.width, config.vocabulary);
-        let mut parameters = Vec::new();
+        let (mut parameters, mut start) = (Vec::new(), 0);
         let mut push = |name: String, shape: &[u64], padded_rows: Option<u64>| {
             let elements = shape.iter().product::<u64>() as usize;
             let padded_elements = padded_rows.map_or(elements, |rows| (rows * shape[1]) as usize);
-            parameters.push(Parameter { name, shape: shape.to_vec(), start: 0, elements, padded_elements });
+            parameters.push(Parameter { name, shape: shape.to_vec(), start, elements, padded_elements });
+            start += padded_elements;
         };
         push("transformer.wte.weight".into(), &[v, c], Some(v.next_multiple_of(VOCABULARY_MULTIPLE)));
         push("transformer.wpe.weight".into(), &[config.context_tokens, c], None);
@@ -115,14 +110,7 @@ impl Layout {
         }
         push("transformer.ln_f.weight".into(), &[c], None);
         push("transformer.ln_f.bias".into(), &[c], None);
-        let first_block_end = EMBEDDINGS + BLOCK_PARAMETERS;
-        let order = (EMBEDDINGS..first_block_end).chain(0..EMBEDDINGS).chain(first_block_end..parameters.len());
-        let mut elements = 0;
-        for i in order {
-            parameters[i].start = elements;
-            elements += parameters[i].padded_elements;
-        }
-        Layout { parameters, elements }
+        Layout { parameters, elements: start }
     }
 
     /// The same with padding at its end, so that its length is a multiple of `multiple`.
@@ -152,6 +140,30 @@ impl Layout {
         self.parameters[last - 1].start..self.parameters[last].end()
     }
 
+    /// How many of the first blocks compute the products of their weight gradients only after the embeddings' gradients.
+    ///
+    /// The token embedding is the largest parameter, and its gradient is whole only when backward has come through all
+    /// layers, because the head and the input share it. What its exchange runs beside is what these blocks have put off: as
+    /// many as have its size take about as long to compute as it takes to exchange, where all the rest of the exchange fits
+    /// beside backward. They hold 16 [N, C] each until then, and no more than backward has freed by that time, which is
+    /// 10 of each block or more, or just 1 where blocks are computed again.
+    pub fn late_blocks(&self, recompute: Recompute) -> usize {
+        let layers = self.layers();
+        let with_room = match recompute {
+            Recompute::Block => layers / 16,
+            Recompute::None | Recompute::GeluLayernorm => layers / 2,
+        };
+        self.embeddings().len().div_ceil(self.block(0).len()).min(with_room.max(1))
+    }
+
+    /// The parts of the flat tensor, padding left out, in the order in which backward completes their gradients.
+    pub fn completion(&self, recompute: Recompute) -> Vec<Range<usize>> {
+        let late = self.late_blocks(recompute);
+        let blocks = |layers: Range<usize>| layers.rev().map(|layer| self.block(layer));
+        let (first, last) = ([self.final_norm()], [self.embeddings()]);
+        first.into_iter().chain(blocks(late..self.layers())).chain(last).chain(blocks(0..late)).collect()
+    }
+
     /// The parameters that `range` of the flat tensor touches, by index, each with the part of the range that is its own,
     /// padding not counted.
     pub fn overlapping(&self, range: &Range<usize>) -> impl Iterator<Item = (usize, Range<usize>)> {
@@ -165,10 +177,8 @@ impl Layout {
     /// `range` of the flat tensor as the longest possible ranges that are all decayed or all not, with which of the two.
     /// The padding at the very end is left out.
     pub fn runs(&self, range: &Range<usize>) -> Vec<(Range<usize>, bool)> {
-        let mut by_place: Vec<&Parameter> = self.parameters.iter().collect();
-        by_place.sort_by_key(|p| p.start);
         let mut runs: Vec<(Range<usize>, bool)> = Vec::new();
-        for parameter in by_place {
+        for parameter in &self.parameters {
             let part = range.start.max(parameter.start)..range.end.min(parameter.end());
             match runs.last_mut() {
                 _ if part.is_empty() => {}

@@ -21,7 +21,7 @@ const ROUNDED_AT_ONCE: usize = 16 << 20;
 
 /// The optimizer's state on this rank, and its views of weights and gradients.
 pub struct Optimizer {
-    /// What this rank updates, in ascending order, which is nearly that of forward.
+    /// What this rank updates, in ascending order, which is that of forward.
     slices: Vec<Slice>,
     /// The float32 weights of all slices, one after the other, where the model's own are of another kind.
     master: Option<Tensor>,

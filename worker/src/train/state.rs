@@ -18,7 +18,7 @@ use crate::collectives::{Collectives, Label, ReduceOp};
 use crate::data::TokenStream;
 use crate::error::JobError;
 use crate::gradients::verdict::NormHistory;
-use crate::gradients::{Buckets, Exchange, Reduction, Verdict};
+use crate::gradients::{Buckets, Exchange, ExchangeOrder, Reduction, Verdict};
 use crate::kernels::norm::sum_of_squares;
 use crate::model::head;
 use crate::model::parameters::{Layout, initialise};
@@ -42,7 +42,7 @@ pub struct TrainState {
     /// Norms of the last steps' gradients.
     pub norms: NormHistory,
     gradients: Tensor,
-    buckets: Arc<Buckets>,
+    order: Arc<ExchangeOrder>,
     reduction: Reduction,
     gather: WeightGather,
     upload: Upload,
@@ -131,6 +131,7 @@ impl TrainState {
             true => Rounding::Stochastic(config.run.seed),
             false => Rounding::Nearest,
         };
+        let order = Arc::new(ExchangeOrder::new(buckets, model.layout.completion(train.recompute)));
         let mut state = TrainState {
             step: 0,
             consumed: 0,
@@ -138,7 +139,7 @@ impl TrainState {
             norms: NormHistory::new(&config.optimizer, &gradients),
             model,
             gradients,
-            buckets: Arc::new(buckets),
+            order,
             reduction: if is_divided { Reduction::Parts } else { Reduction::Whole },
             gather: WeightGather::default(),
             upload: Upload::to(device)?,
@@ -223,7 +224,7 @@ impl TrainState {
         let _no_grad = tch::no_grad_guard();
         let scale = 1.0 / self.plan.tokens_per_step() as f64;
         let mut loss_sum = Tensor::zeros([], (Kind::Double, self.gradients.device()));
-        let mut exchange = Exchange::begin(ranks, &self.gradients, &self.buckets, self.reduction);
+        let mut exchange = Exchange::begin(ranks, &self.gradients, &self.order, self.reduction);
         let mut timeline = Timeline::start(self.gradients.device());
         if micro_batches == 0 {
             let _ = self.gradients.zero_();
@@ -277,8 +278,9 @@ impl TrainState {
     ///
     /// Each rank takes its part even where all have everything, so that all get the norm from the same numbers.
     fn own_sum_of_squares(&self, rank: Rank) -> Result<Tensor, TchError> {
-        let parts = self.buckets.ranges().iter().map(|bucket| {
-            let part = self.buckets.part(bucket, rank);
+        let buckets = self.order.buckets();
+        let parts = buckets.ranges().iter().map(|bucket| {
+            let part = buckets.part(bucket, rank);
             self.gradients.narrow(0, part.start as i64, part.len() as i64)
         });
         sum_of_squares(&parts.collect::<Vec<_>>())
@@ -291,10 +293,11 @@ impl TrainState {
         learning_rate: f64,
         verdict: &Verdict,
     ) -> Result<(), JobError> {
-        for (slice, bucket) in self.buckets.ranges().iter().rev().enumerate() {
+        let buckets = self.order.buckets();
+        for (slice, bucket) in buckets.ranges().iter().rev().enumerate() {
             self.optimizer.update_slice(slice, learning_rate, verdict)?;
             if self.reduction == Reduction::Parts {
-                let part = self.buckets.part(bucket, ranks.rank());
+                let part = buckets.part(bucket, ranks.rank());
                 let view = |range: &Range<usize>| self.model.flat.narrow(0, range.start as i64, range.len() as i64);
                 let label = Label::bucket("weights", slice);
                 self.gather.add(bucket.clone(), ranks.all_gather(&view(&part), &view(bucket), label));
@@ -322,7 +325,7 @@ impl TrainState {
         ranks: &dyn Collectives,
         mut visit: impl FnMut(&Range<usize>, &Tensor) -> Result<(), TchError>,
     ) -> Result<(), JobError> {
-        for (slice, bucket) in self.buckets.ranges().iter().rev().enumerate() {
+        for (slice, bucket) in self.order.buckets().ranges().iter().rev().enumerate() {
             let (start, length) = (bucket.start as i64, bucket.len() as i64);
             match self.optimizer.master(slice) {
                 None => visit(bucket, &self.model.flat.narrow(0, start, length))?,
@@ -414,9 +417,9 @@ impl Hooks for Beside<'_, '_> {
         self.ended(Phase::Forward);
     }
 
-    fn complete_from(&mut self, start: usize) {
+    fn complete(&mut self, range: Range<usize>) {
         if let Some(exchange) = &mut self.exchange {
-            exchange.complete_from(start);
+            exchange.complete(&range);
         }
     }
 }
