@@ -8,12 +8,29 @@ use std::process::Command;
 use common::cost::Memory;
 use serde_json::Value;
 
-/// Peak memory of a process that makes one step, and what is expected of it.
-fn measured(model: &str, sequence: u64, overrides: &[&str]) -> (u64, u64) {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_worker"));
+/// Peak memory of the first of `ranks` processes that make one step, a sequence each, and what is expected of it.
+fn measured(ranks: u32, model: &str, sequence: u64, overrides: &[&str]) -> (u64, u64) {
+    let worker = env!("CARGO_BIN_EXE_worker");
+    let mut command = match ranks {
+        1 => Command::new(worker),
+        _ => {
+            let mut mpirun = Command::new("mpirun");
+            mpirun.args([
+                "--allow-run-as-root",
+                "--oversubscribe",
+                "--bind-to",
+                "none",
+                "-n",
+                &ranks.to_string(),
+                worker,
+            ]);
+            mpirun
+        }
+    };
     // As users start it: it asks for huge pages by itself.
     command.env_remove("GLIBC_TUNABLES");
-    let sizes = ["--batch", "1", "--sequence", &sequence.to_string(), "--steps", "1", "--threads", "1"];
+    let (batch, sequence) = (ranks.to_string(), sequence.to_string());
+    let sizes = ["--batch", &batch, "--sequence", &sequence, "--steps", "1", "--threads", "1"];
     command.args(["bench-step", "--model", model]).args(sizes);
     for value in overrides {
         command.args(["--set", value]);
@@ -25,33 +42,34 @@ fn measured(model: &str, sequence: u64, overrides: &[&str]) -> (u64, u64) {
     (timing["peak_memory_bytes"].as_u64().unwrap(), expected.total())
 }
 
+/// Holds 124M's steps to the formulas, above what the program takes without a model to speak of.
+fn assert_as_expected(ranks: u32, cases: &[(u64, &[&str])]) {
+    for (sequence, settings) in cases {
+        let (loaded, little) = measured(ranks, "tiny-cpu", 8, settings);
+        let (peak, expected) = measured(ranks, "gpt2-124m", *sequence, settings);
+        let taken = peak - (loaded - little);
+        let error = taken as f64 / expected as f64 - 1.0;
+        let case = format!("{ranks} ranks, {sequence} tokens, {settings:?}");
+        println!("{case}: {} MiB, expected {} MiB, {:+.1} %", taken >> 20, expected >> 20, 100.0 * error);
+        // The host's allocator leaves gaps where tensors of different sizes come and go.
+        assert!(error.abs() < 0.1, "{case}: {taken} bytes, expected {expected}");
+    }
+}
+
 #[test]
 fn a_step_takes_what_the_formulas_say() {
-    let (loaded, little) = measured("tiny-cpu", 8, &[]);
-    let program = loaded - little;
-    for (sequence, recompute, precision, gradients) in [
-        (512, "none", "float32", "float32"),
-        (512, "gelu_layernorm", "float32", "float32"),
-        (512, "block", "float32", "float32"),
-        (64, "none", "float32", "float32"),
-    ] {
-        let settings = [
-            format!("train.recompute={recompute}"),
-            format!("train.precision={precision}"),
-            format!("train.gradients={gradients}"),
-        ];
-        let settings: Vec<&str> = settings.iter().map(String::as_str).collect();
-        let (peak, expected) = measured("gpt2-124m", sequence, &settings);
-        let taken = peak - program;
-        let error = taken as f64 / expected as f64 - 1.0;
-        let megabytes = |bytes: u64| bytes >> 20;
-        println!(
-            "{sequence} tokens, {recompute}, {precision}: {} MiB, expected {} MiB, {:+.1} %",
-            megabytes(taken),
-            megabytes(expected),
-            100.0 * error
-        );
-        // The host's allocator leaves gaps where tensors of different sizes come and go.
-        assert!(error.abs() < 0.1, "{sequence} tokens, {recompute}: {taken} bytes, expected {expected}");
-    }
+    assert_as_expected(
+        1,
+        &[
+            (512, &["train.recompute=none"]),
+            (512, &["train.recompute=gelu_layernorm"]),
+            (512, &["train.recompute=block"]),
+            (64, &["train.recompute=none"]),
+        ],
+    );
+}
+
+#[test]
+fn a_rank_holds_its_part_of_the_moments_alone() {
+    assert_as_expected(2, &[(64, &["parallel.zero=0"]), (64, &["parallel.zero=1"]), (512, &["parallel.zero=1"])]);
 }
