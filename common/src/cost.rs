@@ -134,7 +134,8 @@ impl StepCost {
         // The gradient of what the head reads.
         let head = logits + self.stream();
         // In units of [N, C]: the gradients of the stream 1, after GELU 4, before it 4; what follows GELU has gone again by
-        // then, where it was kept. The head's two streams have gone, too.
+        // then, where it was kept. The head's two streams have gone, too. Blocks that put products off hold more, but other
+        // blocks' activations have gone by then.
         let in_block = match self.recompute {
             Recompute::None => 5 * self.stream(),
             Recompute::GeluLayernorm => 10 * self.stream(),

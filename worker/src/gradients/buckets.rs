@@ -13,7 +13,7 @@ const ALIGNMENT: usize = 64;
 /// layout, and every length is divided by the number of ranks, so that a bucket's parts are equal.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Buckets {
-    /// From the end of the layout to its start, which is nearly the order in which backward completes them.
+    /// From the end of the layout to its start; [`ExchangeOrder`](super::ExchangeOrder) says when each begins.
     ranges: Vec<Range<usize>>,
     world: usize,
 }

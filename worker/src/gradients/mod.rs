@@ -35,7 +35,7 @@ pub struct Exchange<'a> {
     order: Arc<ExchangeOrder>,
     reduction: Reduction,
     /// How many parts of the layout are complete.
-    complete: usize,
+    stages_complete: usize,
     /// One for each bucket that has been started, in the order of their start.
     started: Vec<Pending>,
 }
@@ -49,21 +49,21 @@ impl<'a> Exchange<'a> {
         reduction: Reduction,
     ) -> Self {
         let gradients = gradients.shallow_clone();
-        Exchange { collectives, gradients, order: order.clone(), reduction, complete: 0, started: Vec::new() }
+        Exchange { collectives, gradients, order: order.clone(), reduction, stages_complete: 0, started: Vec::new() }
     }
 
     /// Elements in `range`, the next part in the order, are complete: exchanges every bucket that now is.
     pub fn complete(&mut self, range: &Range<usize>) {
-        assert_eq!(*range, self.order.stages()[self.complete].part, "backward goes by another order");
+        assert_eq!(*range, self.order.stages()[self.stages_complete].part, "backward goes by another order");
         self.begin_next();
     }
 
     fn begin_next(&mut self) {
         let order = self.order.clone();
-        for bucket in &order.stages()[self.complete].buckets {
+        for bucket in &order.stages()[self.stages_complete].buckets {
             self.started.push(self.begin_bucket(*bucket, order.buckets()));
         }
-        self.complete += 1;
+        self.stages_complete += 1;
     }
 
     fn begin_bucket(&self, number: usize, buckets: &Buckets) -> Pending {
@@ -81,7 +81,9 @@ impl<'a> Exchange<'a> {
     /// Waits for all buckets.
     pub fn finish(mut self) -> Result<(), CollectivesError> {
         // A rank without a micro batch has begun none.
-        while self.complete < self.order.stages().len() {
+        let stages = self.order.stages().len();
+        assert!([0, stages].contains(&self.stages_complete), "backward has left something out");
+        while self.stages_complete < stages {
             self.begin_next();
         }
         self.started.into_iter().try_for_each(Pending::wait)

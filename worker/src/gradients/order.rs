@@ -27,6 +27,7 @@ impl ExchangeOrder {
         let mut stages: Vec<Stage> = completion.into_iter().map(|part| Stage { part, buckets: Vec::new() }).collect();
         for (number, bucket) in buckets.ranges().iter().enumerate() {
             let touches = |stage: &Stage| stage.part.start < bucket.end && bucket.start < stage.part.end;
+            // All padding, if any were, it could begin at once.
             let last = stages.iter().rposition(touches).unwrap_or(0);
             stages[last].buckets.push(number);
         }

@@ -219,6 +219,7 @@ impl Gpt2 {
             }
         }
         embedding::backward(&batch.inputs, &dx.rows, &g.token_embedding, &g.position_embedding, accumulate)?;
+        drop(dx);
         hooks.complete(self.layout.embeddings());
         for (layer, products) in late {
             products.into_iter().try_for_each(WeightGradient::compute)?;
@@ -248,7 +249,7 @@ mod tests {
     use super::*;
     use crate::kernels::cuda::places::{assert_close, places};
 
-    const CONFIG: ModelConfig = ModelConfig { layers: 2, width: 128, heads: 2, context_tokens: 128, vocabulary: 500 };
+    const CONFIG: ModelConfig = ModelConfig { layers: 4, width: 128, heads: 2, context_tokens: 128, vocabulary: 4000 };
 
     /// Weights and the tokens of two batches.
     ///
@@ -262,7 +263,7 @@ mod tests {
         let weights = Gpt2::initialised(&CONFIG, Kind::Float, Device::Cpu, 3).flat;
         // Not as initialised, where biases are 0.
         let noise = Tensor::randn([weights.numel() as i64], (Kind::Float, Device::Cpu)) * 0.02;
-        let batches = std::array::from_fn(|_| Tensor::randint(500, [3, 129], (Kind::Int64, Device::Cpu)));
+        let batches = std::array::from_fn(|_| Tensor::randint(4000, [3, 129], (Kind::Int64, Device::Cpu)));
         Drawn { weights: weights + noise, batches }
     }
 

@@ -144,9 +144,12 @@ impl Layout {
     ///
     /// The token embedding is the largest parameter, and its gradient is whole only when backward has come through all
     /// layers, because the head and the input share it. What its exchange runs beside is what these blocks have put off: as
-    /// many as have its size take about as long to compute as it takes to exchange, where all the rest of the exchange fits
-    /// beside backward. They hold 16 [N, C] each until then, and no more than backward has freed by that time, which is
-    /// 10 of each block or more, or just 1 where blocks are computed again.
+    /// many as have its size. That hides it where the exchange of all takes up to half of backward; where it takes longer, the
+    /// end waits for it in any order.
+    ///
+    /// A block holds 16 [N, C] until then. Where nothing is computed again it has kept as much; else no more are put off than
+    /// the others have freed by that time, of the 10 [N, C] of each, or just 1 where blocks are computed again. One block
+    /// is put off in any case.
     pub fn late_blocks(&self, recompute: Recompute) -> usize {
         let layers = self.layers();
         let with_room = match recompute {
@@ -164,7 +167,7 @@ impl Layout {
         first.into_iter().chain(blocks(late..self.layers())).chain(last).chain(blocks(0..late)).collect()
     }
 
-    /// The parameters that `range` of the flat tensor touches, by index, each with the part of the range that is its own,
+    /// The parameters that `range` of the flat tensor touches, ascending, by index, each with the part of the range that is its own,
     /// padding not counted.
     pub fn overlapping(&self, range: &Range<usize>) -> impl Iterator<Item = (usize, Range<usize>)> {
         let range = range.clone();

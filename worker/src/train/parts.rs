@@ -191,9 +191,7 @@ fn wanted<'a>(layout: &'a Layout, quantity: Quantity, tensor: &'a mut Tensor, pl
     let (mut rest, mut at) = (floats_mut(tensor), 0);
     let mut found = Vec::new();
     for Place { start, range } in places {
-        let mut overlapping: Vec<_> = layout.overlapping(range).collect();
-        overlapping.sort_by_key(|(_, part)| part.start);
-        for (parameter, part) in overlapping {
+        for (parameter, part) in layout.overlapping(range) {
             let parameter = &layout.parameters[parameter];
             let begin = start + (part.start - range.start);
             let (_, from_here) = rest.split_at_mut(begin - at);
