@@ -295,8 +295,20 @@ fn a_start_that_never_ends_is_given_up() {
     assert!(text.contains(&late), "no {late:?} in:\n{text}");
 }
 
+#[test]
+fn a_start_in_which_nccl_itself_hangs_is_given_up() {
+    // A rank that has no communicator has nothing to abort.
+    let text = fails_where_these_abort(3, "1:init:hang", &[0, 2]);
+    let late = format!("connecting (the start of the run) over NCCL on host {} did not end within 3 s", host_name());
+    assert!(text.contains(&format!("rank 1: {late}")), "no {late:?} of rank 1 in:\n{text}");
+}
+
 /// With `fault`, all ranks end with exit code 4, each after it has said why and aborted. Returns what they said.
 fn fails(ranks: u32, fault: &str) -> String {
+    fails_where_these_abort(ranks, fault, &(0..ranks).collect::<Vec<_>>())
+}
+
+fn fails_where_these_abort(ranks: u32, fault: &str, aborting: &[u32]) -> String {
     let log = tempfile::NamedTempFile::new().unwrap();
     let mut command = over_the_stand_in(ranks, "exchanges_ten_buckets", log.path());
     let output = command.env("CONVOY_STAND_IN_FAULT", fault).output().unwrap();
@@ -305,7 +317,8 @@ fn fails(ranks: u32, fault: &str) -> String {
     for rank in 0..ranks {
         assert!(text.contains(&format!("rank {rank}: ")), "rank {rank} has said nothing:\n{text}");
     }
-    assert_eq!(ended(log.path()), every_rank(ranks, "aborted"), "{text}");
+    let aborted: Vec<_> = aborting.iter().map(|rank| format!("rank {rank}: aborted")).collect();
+    assert_eq!(ended(log.path()), aborted, "{text}");
     text
 }
 

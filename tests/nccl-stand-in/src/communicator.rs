@@ -160,7 +160,8 @@ impl Communicator {
                 drop(silence.unwrap_or_else(PoisonError::into_inner));
             }
             Some(Fault::Error) => self.fail(SYSTEM_ERROR),
-            None => {}
+            // Where it hangs there is no communicator.
+            Some(Fault::Hang) | None => {}
         }
         fault.is_some()
     }

@@ -21,6 +21,7 @@ use std::time::Duration;
 
 use communicator::{Communicator, Job};
 use exchange::{Kind, Operation, Reduction};
+use plan::{Fault, Plan};
 
 const SUCCESS: c_int = 0;
 const SYSTEM_ERROR: c_int = 2;
@@ -79,6 +80,11 @@ pub unsafe extern "C" fn ncclCommInitRankConfig(
     let (Ok(rank), Ok(world)) = (usize::try_from(rank), usize::try_from(world)) else { return INVALID_ARGUMENT };
     if config.magic != 0xcafe_beef || config.size < size_of::<Config>() || config.blocking != 0 || rank >= world {
         return INVALID_ARGUMENT;
+    }
+    if Plan::of_rank(rank).at_init() == Some(Fault::Hang) {
+        loop {
+            std::thread::park();
+        }
     }
     let started = Communicator::start(rank, world, u16::from_le_bytes([id.0[0], id.0[1]]));
     // SAFETY: the caller's promise.

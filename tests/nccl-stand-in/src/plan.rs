@@ -2,7 +2,8 @@
 //!
 //! - `CONVOY_STAND_IN_DELAY_MS=20`: every operation takes so much longer.
 //! - `CONVOY_STAND_IN_FAULT=RANK:WHEN:WHAT`: on that rank, before operation `WHEN` (a number from 0, or `init`),
-//!   `silence` (it takes part in nothing any more) or `error` (the communicator fails).
+//!   `silence` (it takes part in nothing any more), `error` (the communicator fails) or, with `init` only, `hang` (the call
+//!   itself does not return).
 //! - `CONVOY_STAND_IN_LOG=FILE`: a line for each communicator that is aborted or closed.
 
 use std::io::Write;
@@ -15,6 +16,8 @@ pub enum Fault {
     Silence,
     /// It fails.
     Error,
+    /// The call does not return.
+    Hang,
 }
 
 /// What this process's communicators do wrong.
@@ -36,6 +39,7 @@ impl Plan {
             let what = match what {
                 "silence" => Fault::Silence,
                 "error" => Fault::Error,
+                "hang" if when.is_none() => Fault::Hang,
                 _ => malformed(&text),
             };
             (parsed(on_rank) == rank as u64).then_some((when, what))

@@ -100,13 +100,9 @@ impl Nccl {
             is_over: AtomicBool::new(false),
         });
         let (own, rank, world) = (shared.clone(), host.rank(), host.world_size());
-        let watchdog = std::thread::Builder::new().name("nccl".into()).spawn(move || {
-            let begin = || {
-                own.lane.enter_thread().map_err(|error| Failure::Nccl(error.to_string()))?;
-                Communicator::begin(library, rank, world, id)
-            };
-            watchdog::run(&own, &START, begin, ending);
-        });
+        let begin = move || Communicator::begin(library, rank, world, id);
+        let watchdog = std::thread::Builder::new().name("nccl".into());
+        let watchdog = watchdog.spawn(move || watchdog::run(&own, &START, begin, ending));
         let watchdog = watchdog.map_err(|error| tch::TchError::Torch(format!("no thread can be started: {error}")))?;
         Ok(Nccl { host, shared, watchdog: Mutex::new(Some(watchdog)) })
     }

@@ -3,6 +3,7 @@
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -63,19 +64,21 @@ impl Shared {
     }
 }
 
-/// The body of the thread: `start` begins the communicator, of which `operation` is the name in messages.
+/// The body of the thread: `begin` begins the communicator, of which `operation` is the name in messages.
 pub fn run(
-    shared: &Shared,
+    shared: &Arc<Shared>,
     operation: &Operation,
-    start: impl FnOnce() -> Result<Communicator, Failure>,
+    begin: impl FnOnce() -> Result<Communicator, Failure> + Send + 'static,
     ending: Ending,
 ) {
     let number = shared.in_flight.begin(*operation);
-    let communicator = match start() {
+    let deadline = Instant::now() + shared.timeout();
+    let begun = enter(shared).and_then(|()| begun_within(shared.timeout(), shared.clone(), begin));
+    let communicator = match begun {
         Ok(communicator) => Arc::new(communicator),
         Err(failure) => return end_world(None, &shared.error(operation, failure), ending),
     };
-    if let Err(failure) = communicator.settle(shared.timeout()) {
+    if let Err(failure) = communicator.settle(deadline.saturating_duration_since(Instant::now())) {
         return end_world(Some(communicator), &shared.error(operation, failure), ending);
     }
     shared.in_flight.end(number);
@@ -83,6 +86,24 @@ pub fn run(
     if let Err(error) = watch(shared, &communicator) {
         end_world(Some(communicator), &error, ending);
     }
+}
+
+/// What `begin` returns. It is NCCL's own call, which should not wait for other ranks, and must not keep this one if it does.
+fn begun_within(
+    timeout: Duration,
+    shared: Arc<Shared>,
+    begin: impl FnOnce() -> Result<Communicator, Failure> + Send + 'static,
+) -> Result<Communicator, Failure> {
+    let (sender, begun) = channel();
+    let thread = std::thread::Builder::new().name("nccl-begin".into());
+    let thread = thread.spawn(move || drop(sender.send(enter(&shared).and_then(|()| begin()))));
+    thread.map_err(|error| Failure::Nccl(format!("no thread can be started: {error}")))?;
+    begun.recv_timeout(timeout).unwrap_or(Err(Failure::TimedOut))
+}
+
+/// Makes the rank's GPU the calling thread's.
+fn enter(shared: &Shared) -> Result<(), Failure> {
+    shared.lane.enter_thread().map_err(|error| Failure::Nccl(error.to_string()))
 }
 
 /// Says why first, and aborts then: an abort may take its time, and others end meanwhile.
