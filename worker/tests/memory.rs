@@ -2,6 +2,7 @@
 //! trains next to nothing.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![allow(clippy::print_stdout, reason = "a test says what it has measured")]
 
 use std::process::Command;
 
