@@ -144,12 +144,12 @@ impl Layout {
     ///
     /// The token embedding is the largest parameter, and its gradient is whole only when backward has come through all
     /// layers, because the head and the input share it. What its exchange runs beside is what these blocks have put off: as
-    /// many as have its size. That hides it where the exchange of all takes up to half of backward; where it takes longer, the
-    /// end waits for it in any order.
+    /// many as have its size. That hides it where the exchange of all takes up to half of backward; where it takes longer,
+    /// one block and many have been measured to wait for it alike.
     ///
-    /// A block holds 16 [N, C] until then. Where nothing is computed again it has kept as much; else no more are put off than
-    /// the others have freed by that time, of the 10 [N, C] of each, or just 1 where blocks are computed again. One block
-    /// is put off in any case.
+    /// A block holds 16 [N, C] until then. Where nothing is computed again it has kept as much; else no more blocks are put off
+    /// than hold what all blocks together had kept: 10 [N, C] each, or just 1 where blocks are computed again. One is put
+    /// off in any case.
     pub fn late_blocks(&self, recompute: Recompute) -> usize {
         let layers = self.layers();
         let with_room = match recompute {
@@ -167,8 +167,8 @@ impl Layout {
         first.into_iter().chain(blocks(late..self.layers())).chain(last).chain(blocks(0..late)).collect()
     }
 
-    /// The parameters that `range` of the flat tensor touches, ascending, by index, each with the part of the range that is its own,
-    /// padding not counted.
+    /// The parameters that `range` of the flat tensor touches, ascending, by index, each with the part of the range that is
+    /// its own, padding not counted.
     pub fn overlapping(&self, range: &Range<usize>) -> impl Iterator<Item = (usize, Range<usize>)> {
         let range = range.clone();
         self.parameters.iter().enumerate().filter_map(move |(i, p)| {

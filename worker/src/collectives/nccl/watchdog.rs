@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::mpsc::channel;
+use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -98,7 +98,10 @@ fn begun_within(
     let thread = std::thread::Builder::new().name("nccl-begin".into());
     let thread = thread.spawn(move || drop(sender.send(enter(&shared).and_then(|()| begin()))));
     thread.map_err(|error| Failure::Nccl(format!("no thread can be started: {error}")))?;
-    begun.recv_timeout(timeout).unwrap_or(Err(Failure::TimedOut))
+    begun.recv_timeout(timeout).unwrap_or_else(|error| match error {
+        RecvTimeoutError::Timeout => Err(Failure::TimedOut),
+        RecvTimeoutError::Disconnected => Err(Failure::Nccl("the thread that starts it has ended".into())),
+    })
 }
 
 /// Makes the rank's GPU the calling thread's.
