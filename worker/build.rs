@@ -24,7 +24,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     cc::Build::new()
         .cpp(true)
         .std("c++17")
-        .files(["libtorch/cpu_kernels.cpp", "libtorch/amx_products.cpp"])
+        .files(["libtorch/cpu_kernels.cpp", "libtorch/amx_products.cpp", "libtorch/avx2_products.cpp"])
         .include(libtorch.join("include"))
         .warnings(false)
         .opt_level(3)

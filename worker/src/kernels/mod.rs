@@ -10,8 +10,8 @@
 //! - [`norm`]: the norm of flat gradients.
 //! - [`rounding`]: float32 weights to bfloat16 by chance.
 //!
-//! The CPU's are in `libtorch/cpu_kernels.cpp`, but for those that are made of products of the `gemm` crate or of AMX, [`products`] and
-//! [`attention`]; those for GPUs in `kernels/`, see [`cuda`].
+//! The CPU's are in `libtorch/cpu_kernels.cpp`, but for those that are made of products, [`products`] and [`attention`]; those for
+//! GPUs in `kernels/`, see [`cuda`].
 
 pub mod adamw;
 pub mod attention;
@@ -133,6 +133,25 @@ mod ffi {
             a: *const u16,
             b: *const u16,
             steps: i64,
+            add: bool,
+        );
+        pub fn convoy_cpu_avx2_pack(
+            to: *mut f32,
+            from: *const f32,
+            lane_stride: i64,
+            term_stride: i64,
+            lanes: i64,
+            terms: i64,
+            right: bool,
+        );
+        pub fn convoy_cpu_avx2_multiply(
+            out: *mut f32,
+            stride: i64,
+            rows: i64,
+            columns: i64,
+            a: *const f32,
+            b: *const f32,
+            terms: i64,
             add: bool,
         );
     }

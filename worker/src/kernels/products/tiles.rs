@@ -2,9 +2,18 @@
 
 use crate::kernels::threads::each_in_turn;
 
-/// Calls `task` with the first row and column of each tile of a result, and its rows and columns; tiles have `block` at most.
-pub fn each_tile(rows: usize, columns: usize, block: (usize, usize), task: impl Fn([usize; 2], [usize; 2]) + Sync) {
-    let (height, width) = tile(rows, columns, tch::get_num_threads() as usize, block);
+/// What tiles may be.
+#[derive(Clone, Copy, Debug)]
+pub struct Tiles {
+    /// Rows and columns of one, at most.
+    pub most: (usize, usize),
+    /// Both are multiples of this: whole registers, or whole panels.
+    pub unit: usize,
+}
+
+/// Calls `task` with the first row and column of each tile of a result, and its rows and columns.
+pub fn each_tile(rows: usize, columns: usize, tiles: Tiles, task: impl Fn([usize; 2], [usize; 2]) + Sync) {
+    let (height, width) = tile(rows, columns, tch::get_num_threads() as usize, tiles);
     let across = columns.div_ceil(width);
     each_in_turn(rows.div_ceil(height) * across, &|number| {
         let (top, left) = (number / across * height, number % across * width);
@@ -13,14 +22,10 @@ pub fn each_tile(rows: usize, columns: usize, block: (usize, usize), task: impl 
 }
 
 /// Rows and columns of a tile: even, and fewer where threads would have to wait long for the one with the last tile.
-pub fn tile(
-    rows: usize,
-    columns: usize,
-    threads: usize,
-    (mut most_rows, mut most_columns): (usize, usize),
-) -> (usize, usize) {
+pub fn tile(rows: usize, columns: usize, threads: usize, tiles: Tiles) -> (usize, usize) {
+    let (mut most_rows, mut most_columns) = tiles.most;
     loop {
-        let tile = (even_part(rows, most_rows), even_part(columns, most_columns));
+        let tile = (even_part(rows, most_rows, tiles.unit), even_part(columns, most_columns, tiles.unit));
         let tiles = rows.div_ceil(tile.0) * columns.div_ceil(tile.1);
         if tiles.is_multiple_of(threads) || tiles >= 3 * threads || tile.0.max(tile.1) <= LEAST_SIDE {
             return tile;
@@ -35,10 +40,7 @@ pub fn tile(
 /// Rows or columns of a tile that are not halved again.
 pub const LEAST_SIDE: usize = 64;
 
-/// The length of even parts of `all`, of which none is much longer than `most`; a multiple of [`UNIT`].
-pub fn even_part(all: usize, most: usize) -> usize {
-    all.div_ceil(all.div_ceil(most)).next_multiple_of(UNIT)
+/// The length of even parts of `all`, of which none is much longer than `most`; a multiple of `unit`.
+pub fn even_part(all: usize, most: usize, unit: usize) -> usize {
+    all.div_ceil(all.div_ceil(most)).next_multiple_of(unit)
 }
-
-/// Sides of tiles are multiples of this: whole registers, and whole panels of [`super::amx`].
-pub const UNIT: usize = 32;
