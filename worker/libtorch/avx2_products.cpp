@@ -1,11 +1,12 @@
-// Products of float32 matrices by AVX2, whose sixteen registers hold a result of 6 x 16, two columns' numbers and a row's one.
+// Products of float32 matrices by AVX2, which has sixteen registers: twelve hold 6 x 16 of the result, two a term's numbers of the
+// columns, and one its number of a row.
 //
 // Operands are packed first, in panels of 48 rows of the left one and 48 columns of the right one. A panel has 8 strips of 6 rows, or
 // 3 of 16 columns; a strip lies term by term.
 //
-// Two registers of columns and six rows' numbers are 12 products for 8 loads: what a core of two units that multiply and three that
-// load does in six cycles. The strip of columns stays in the second-level cache, at the least, while all strips of a tile's rows go by
-// it; what comes next from further away is fetched before (Goto and van de Geijn, 2008; Van Zee and van de Geijn, 2015).
+// Twelve products take a core of two units that multiply six cycles, and eight loads: two of columns and six of rows. A strip of columns
+// stays in the second-level cache, at the least, while all strips of a tile's rows go by it; what comes next from further away is fetched
+// before (Goto and van de Geijn, 2008; Van Zee and van de Geijn, 2015).
 //
 // Compiled for such processors alone; who calls it has asked for them.
 
@@ -25,21 +26,47 @@ constexpr int64_t kRows = 6, kColumns = 16, kPanel = 48;
 // Terms that are summed before the sum goes to the result: a sum of many small sums is more exact than one of all terms in a row.
 constexpr int64_t kSummed = 256;
 
-// `count` numbers, 6 or 16: no mask, which is slow on some processors.
+#define ALWAYS_INLINE __attribute__((always_inline)) inline
+
+// Fetches a line of the cache, into the first level or the second. Inlined at once: GCC takes a function that only fetches for one that
+// does nothing, and leaves its calls out.
+ALWAYS_INLINE void fetch(const float* line) { _mm_prefetch(reinterpret_cast<const char*>(line), _MM_HINT_T0); }
+ALWAYS_INLINE void fetch_to_second(const float* line) { _mm_prefetch(reinterpret_cast<const char*>(line), _MM_HINT_T1); }
+
+// Copies 6 or 16 numbers.
 template <int64_t count>
 inline void copy(float* to, const float* from) {
   memcpy(to, from, count * sizeof(float));
 }
 
-// A panel where the numbers of a term lie side by side and terms are `stride` apart: strips of `width`.
+// The first `count` of eight numbers, and zeros.
+inline __m256 load(const float* from, int64_t count) {
+  if (count >= 8) return _mm256_loadu_ps(from);
+  const __m256i places = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+  return _mm256_maskload_ps(from, _mm256_cmpgt_epi32(_mm256_set1_epi32(count), places));
+}
+
+// Stores eight numbers, or the first six; not by a mask, with which that is slow on some processors.
+template <int64_t count>
+inline void store(float* to, __m256 numbers) {
+  if constexpr (count == 8) {
+    _mm256_storeu_ps(to, numbers);
+  } else {
+    static_assert(count == 6);
+    _mm_storeu_ps(to, _mm256_castps256_ps128(numbers));
+    _mm_storel_pi(reinterpret_cast<__m64*>(to + 4), _mm256_extractf128_ps(numbers, 1));
+  }
+}
+
+// A panel where the numbers of a term lie side by side and terms are `stride` apart: strips of `width`. A term's lines are asked for at
+// once; those of terms further on would push each other out of the first-level cache, where `stride` is a multiple of its ways' size.
 template <int64_t width>
 inline void pack_side_by_side(float* to, const float* from, int64_t stride, int64_t lanes, int64_t terms) {
-  constexpr int64_t kAhead = 16, kLine = 16;
+  constexpr int64_t kLine = 16;
   alignas(64) float edge[kPanel] = {};
   const int64_t strips = (lanes + width - 1) / width;
   for (int64_t term = 0; term < terms; term++, from += stride) {
-    for (int64_t i = 0; i < kPanel; i += kLine)
-      _mm_prefetch(reinterpret_cast<const char*>(from + kAhead * stride + i), _MM_HINT_T0);
+    for (int64_t i = 0; i < kPanel; i += kLine) fetch(from + i);
     const float* numbers = from;
     if (lanes < kPanel) {
       memcpy(edge, from, lanes * sizeof(float));
@@ -70,22 +97,26 @@ inline void transpose(__m256 (&r)[8]) {
   for (int i = 0; i < 8; i++) r[i] = t[i];
 }
 
-// A strip where the terms of a lane follow each other and lanes are `stride` apart.
+// A strip where the terms of a lane follow each other and lanes are `stride` apart. The next strip's are fetched.
 template <int64_t width>
 inline void pack_strip_one_by_one(float* to, const float* from, int64_t stride, int64_t lanes, int64_t terms) {
+  // Lanes that are transposed at once.
+  constexpr int64_t kLanes = width < 8 ? width : 8;
   for (int64_t term = 0; term < terms; term += 8) {
-    const int64_t rest = terms - term < 8 ? terms - term : 8;
-    const __m256i mask = _mm256_cmpgt_epi32(_mm256_set1_epi32(rest), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
-    for (int64_t first = 0; first < width; first += 8) {
-      __m256 numbers[8];
-      for (int64_t i = 0; i < 8; i++)
-        numbers[i] = first + i < lanes ? _mm256_maskload_ps(from + (first + i) * stride + term, mask) : _mm256_setzero_ps();
-      transpose(numbers);
-      for (int64_t i = 0; i < rest; i++) {
-        alignas(32) float eight[8];
-        _mm256_store_ps(eight, numbers[i]);
-        copy<(width < 8 ? width : 8)>(to + (term + i) * width + first, eight);
+    const int64_t count = terms - term < 8 ? terms - term : 8;
+    for (int64_t first = 0; first < width; first += kLanes) {
+      __m256 numbers[8] = {};
+#pragma GCC unroll 8
+      for (int64_t i = 0; i < kLanes; i++) {
+        const float* place = from + (first + i) * stride + term;
+        if (first + i < lanes) numbers[i] = load(place, count);
+        fetch_to_second(place + width * stride);
       }
+      transpose(numbers);
+      float* stored = to + term * width + first;
+#pragma GCC unroll 8
+      for (int64_t i = 0; i < 8; i++)
+        if (i < count) store<kLanes>(stored + i * width, numbers[i]);
     }
   }
 }
@@ -96,8 +127,6 @@ inline void pack(float* to, const float* from, int64_t lane_stride, int64_t term
   for (int64_t lane = 0; lane < lanes; lane += width)
     pack_strip_one_by_one<width>(to + lane * terms, from + lane * lane_stride, lane_stride, lanes - lane, terms);
 }
-
-inline void fetch(const float* line) { _mm_prefetch(reinterpret_cast<const char*>(line), _MM_HINT_T0); }
 
 // A term of a strip of rows times one of columns, on top of `sums`.
 inline void add_term(__m256 (&sums)[kRows][2], const float* a, const float* b) {
@@ -122,8 +151,8 @@ inline void take(float* out, int64_t stride, const __m256 (&sums)[kRows][2], boo
 
 // A strip of rows times one of columns: 6 x 16 of the result, of rows `stride` apart. While that is computed, memory from `next` on is
 // fetched into the second-level cache, by a step of `pace` numbers for each 8 terms.
-__attribute__((always_inline)) inline void multiply_strips(float* out, int64_t stride, const float* a, const float* b, int64_t terms,
-                                                           bool add, const float* next, int64_t pace) {
+ALWAYS_INLINE void multiply_strips(float* out, int64_t stride, const float* a, const float* b, int64_t terms, bool add,
+                                   const float* next, int64_t pace) {
   for (int64_t row = 0; row < kRows; row++) {
     fetch(out + row * stride);
     fetch(out + row * stride + kColumns - 1);
@@ -133,7 +162,7 @@ __attribute__((always_inline)) inline void multiply_strips(float* out, int64_t s
     __m256 sums[kRows][2] = {};
     int64_t term = 0;
     for (; term + 8 <= last; term += 8, a += 8 * kRows, b += 8 * kColumns, next += pace) {
-      _mm_prefetch(reinterpret_cast<const char*>(next), _MM_HINT_T1);
+      fetch_to_second(next);
 #pragma GCC unroll 8
       for (int64_t i = 0; i < 8; i++) add_term(sums, a + i * kRows, b + i * kColumns);
     }
@@ -154,7 +183,7 @@ extern "C" void convoy_cpu_avx2_pack(float* to, const float* from, int64_t lane_
 // `out` [rows, columns], of rows `stride` apart, becomes the product of packed panels of `terms` terms, with what it was if `add`.
 extern "C" void convoy_cpu_avx2_multiply(float* out, int64_t stride, int64_t rows, int64_t columns, const float* a, const float* b,
                                          int64_t terms, bool add) {
-  // The next strip of columns is fetched in shares of whole lines, as many as there are strips of rows.
+  // The next strip of columns is fetched in about equal shares, as many as there are strips of rows.
   const int64_t strips = (rows + kRows - 1) / kRows, share = (terms + strips - 1) / strips * kColumns;
   const int64_t pace = terms < 8 ? 0 : (share + terms / 8 - 1) / (terms / 8);
   for (int64_t column = 0; column < columns; column += kColumns, b += terms * kColumns) {
@@ -166,11 +195,12 @@ extern "C" void convoy_cpu_avx2_multiply(float* out, int64_t stride, int64_t row
         multiply_strips(place, stride, strip, b, terms, add, next, pace);
         continue;
       }
-      alignas(32) float edge[kRows * kColumns];
-      multiply_strips(edge, kColumns, strip, b, terms, false, next, pace);
-      for (int64_t i = 0; i < kRows && i < height; i++)
-        for (int64_t j = 0; j < kColumns && j < width; j++)
-          place[i * stride + j] = edge[i * kColumns + j] + (add ? place[i * stride + j] : 0);
+      // At an edge there is more of it than of the result.
+      alignas(32) float edge[kRows * kColumns] = {};
+      const int64_t rest = height < kRows ? height : kRows, bytes = 4 * (width < kColumns ? width : kColumns);
+      for (int64_t i = 0; add && i < rest; i++) memcpy(edge + i * kColumns, place + i * stride, bytes);
+      multiply_strips(edge, kColumns, strip, b, terms, add, next, pace);
+      for (int64_t i = 0; i < rest; i++) memcpy(place + i * stride, edge + i * kColumns, bytes);
     }
   }
 }

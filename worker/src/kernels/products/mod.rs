@@ -1,12 +1,13 @@
-//! Matrix products. On a GPU cuBLASLt multiplies bfloat16 ([`super::cuda::products`]), and libtorch the rest. On a CPU large ones of
-//! float32 are made of [`packed`] panels, by matrix units ([`amx`]) or AVX2 ([`avx2`]). The others, and all where a processor has wider
-//! registers than AVX2's but no matrix units, are cut into tiles, which libtorch's threads take in turn and the `gemm` crate
-//! multiplies.
+//! Matrix products. On a GPU cuBLASLt multiplies bfloat16 ([`super::cuda::products`]), and libtorch the rest.
 //!
-//! Measured on whole steps: on AMD's processors, tiles take a twentieth less than libtorch's products, by MKL, and a fifth less where
-//! there are few rows; where there is no AVX-512, AVX2's panels are 1.18 times as fast as tiles (1,024 tokens, median of five pairs, 1.05
-//! to 1.37). On Intel's processors without matrix units MKL's are used: a step is 3 to 7 % faster by them than by tiles in long rows, and
-//! takes as long in short ones. Others were not measured.
+//! On a CPU large ones of float32 are made of [`packed`] panels where there are matrix units ([`amx`]), or AVX2 and nothing wider
+//! ([`avx2`]). On Intel's processors without matrix units all are left to libtorch, whose products are MKL's. Everything else is cut into
+//! tiles, which libtorch's threads take in turn and the `gemm` crate multiplies.
+//!
+//! Measured on whole steps: on AMD's processors libtorch's products take a twentieth longer than tiles, and a fifth where there are few
+//! rows; where there is no AVX-512, AVX2's panels are 1.18 times as fast as tiles (1,024 tokens, median of five pairs, 1.05 to 1.37). On
+//! Intel's processors without matrix units a step is 3 to 7 % faster by MKL than by tiles in long rows, and takes as long in short ones.
+//! Others were not measured.
 //!
 //! On a CPU the same product has the same bits with the same number of threads; on a GPU with `train.deterministic`.
 
@@ -158,7 +159,7 @@ fn in_panels_or_tiles(out: Matrix<f32>, a: Matrix<f32>, b: Matrix<f32>, onto: On
 fn assert_fit<T>(out: &Matrix<T>, a: &Matrix<T>, b: &Matrix<T>, onto: &Onto<Matrix<T>>) {
     let fits = (a.rows, a.columns, b.columns) == (out.rows, b.rows, out.columns);
     let row_fits = match onto {
-        Onto::Row(row) => row.columns == out.columns,
+        Onto::Row(row) => row.columns == out.columns && row.column_stride == 1 && out.column_stride == 1,
         Onto::Zero | Onto::Present => true,
     };
     assert!(fits && row_fits, "shapes do not fit");
@@ -218,7 +219,7 @@ mod tests {
                 };
                 check(&product(&a, &b), expected.shallow_clone());
                 if kind == Kind::Float {
-                    // As on a processor without matrix units.
+                    // As where no panels are packed.
                     let out = empty(&a, &b);
                     in_tiles::<f32>(Matrix::of(&out), Matrix::of(&a), Matrix::of(&b), Onto::Row(row_of(&row)));
                     check(&out, &expected + &row);

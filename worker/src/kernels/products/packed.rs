@@ -41,7 +41,8 @@ pub trait PanelKernel {
     /// its strides is 1.
     ///
     /// # Safety
-    /// It [`PanelKernel::is_there`]; at `to` there is room for a panel, which nobody else uses; `from` is in live memory, where nobody writes.
+    /// It [`PanelKernel::is_there`]; at `to` there is room for a panel, which nobody else uses; `from` is in live memory, where nobody
+    /// writes.
     unsafe fn pack(to: *mut u8, from: Matrix<f32>, is_right: bool);
 
     /// `out`, whose rows have no gaps, becomes the product of the panels from `a` and from `b` on, with what it was added if `add`.
@@ -54,6 +55,10 @@ pub trait PanelKernel {
 
 /// How a result is cut into tiles, which are whole panels.
 pub const fn tiles<K: PanelKernel>() -> Tiles {
+    const {
+        assert!(K::BLOCK.0.is_multiple_of(K::PANEL) && K::BLOCK.1.is_multiple_of(K::PANEL), "tiles are whole panels");
+        assert!(K::SIDE.is_multiple_of(K::PANEL) && K::DEPTH.is_multiple_of(STEP), "and so are slabs");
+    }
     Tiles { most: K::BLOCK, unit: K::PANEL }
 }
 
@@ -174,13 +179,11 @@ mod tests {
     use std::any::type_name;
 
     use super::super::tests::draw;
-    use super::super::{Amx, Avx2};
+    use super::super::{Amx, Avx2, row_of};
     use super::*;
 
-    /// The product, onto `onto` if there is such; None, and why, where the processor has not the instructions.
-    fn product<K: PanelKernel>(a: &Tensor, b: &Tensor, onto: Option<&Tensor>) -> Option<Tensor> {
-        let float = (Kind::Float, Device::Cpu);
-        let out = onto.map_or_else(|| Tensor::full([a.size()[0], b.size()[1]], f64::NAN, float), Tensor::copy);
+    /// The product in `out`, onto `onto`; None, and why, where the processor has not the instructions.
+    fn product<K: PanelKernel>(out: Tensor, a: &Tensor, b: &Tensor, onto: Onto<&Tensor>) -> Option<Tensor> {
         let [place, left, right] = [&out, a, b].map(Matrix::of);
         if !suits::<K>(&place, &left, &right) {
             assert!(!K::is_there(), "nothing else could be wrong with these");
@@ -188,8 +191,14 @@ mod tests {
             return None;
         }
         // SAFETY: tensors that nobody else uses.
-        unsafe { multiply::<K>(place, left, right, if onto.is_some() { Onto::Present } else { Onto::Zero }) };
+        unsafe { multiply::<K>(place, left, right, onto.map(row_of)) };
         Some(out)
+    }
+
+    /// The same in a place of its own.
+    fn plain<K: PanelKernel>(a: &Tensor, b: &Tensor) -> Option<Tensor> {
+        let out = Tensor::full([a.size()[0], b.size()[1]], f64::NAN, (Kind::Float, Device::Cpu));
+        product::<K>(out, a, b, Onto::Zero)
     }
 
     /// The largest and the mean error against the product in float64.
@@ -206,11 +215,11 @@ mod tests {
 
     fn as_exact_as_float32_by<K: PanelKernel>() {
         tch::manual_seed(3);
-        // Whole panels and rests, one slab and several of rows, terms and columns.
+        // Whole panels and rests, one slab and several of terms.
         for (m, k, n) in [(96, 32, 96), (97, 33, 127), (256, 768, 768), (130, 2000, 2100), (2100, 100, 100)] {
             for turned in [0, 1, 2, 3] {
                 let (a, b) = (draw(m, k, turned & 1 > 0, Kind::Float), draw(k, n, turned & 2 > 0, Kind::Float));
-                let Some(out) = product::<K>(&a, &b, None) else { return };
+                let Some(out) = plain::<K>(&a, &b) else { return };
                 let (ours, float32) = (errors(&out, &a, &b), errors(&a.mm(&b), &a, &b));
                 println!("{}: {m} x {k} x {n}, {turned}: {ours:?}, float32 {float32:?}", type_name::<K>());
                 assert!(
@@ -228,12 +237,21 @@ mod tests {
     }
 
     fn slabs_add_up_by<K: PanelKernel>() {
-        // Several slabs of rows, terms and columns, onto something: small whole numbers, whose sums are exact.
+        // Small whole numbers, whose sums are exact; several slabs of rows, terms and columns, and with edges.
         let whole = |rows, columns| Tensor::randint_low(-8, 8, [rows, columns], (Kind::Float, Device::Cpu));
-        for (m, k, n) in [(2100, 800, 2100), (2100, 1600, 96), (96, 1600, 2100)] {
-            let (a, b, onto) = (whole(m, k), whole(n, k).tr(), whole(m, n));
-            let Some(out) = product::<K>(&a, &b, Some(&onto)) else { return };
-            assert!(out == onto + a.mm(&b), "{m} x {k} x {n}");
+        let [side, depth] = [K::SIDE + 52, K::DEPTH + 20].map(|all| all as i64);
+        for (m, k, n) in [(side, 40, side), (side, 2 * depth, 100), (100, 2 * depth, side), (100, depth, 100)] {
+            let (a, b, row) = (whole(m, k), whole(n, k).tr(), whole(1, n).get(0));
+            // A part of something wider.
+            let out = || whole(m, n + 1).narrow(1, 0, n);
+            let expected = a.mm(&b);
+            let Some(ours) = product::<K>(out(), &a, &b, Onto::Zero) else { return };
+            assert!(ours == expected, "{m} x {k} x {n}");
+            let ours = product::<K>(out(), &a, &b, Onto::Row(&row));
+            assert!(ours.unwrap() == &expected + &row, "{m} x {k} x {n} and a row");
+            let present = out();
+            let ours = product::<K>(present.copy(), &a, &b, Onto::Present);
+            assert!(ours.unwrap() == expected + present, "{m} x {k} x {n} onto something");
         }
     }
 
@@ -248,7 +266,7 @@ mod tests {
         let whole = Tensor::randint_low(1 << 23, 1 << 24, [128, 128], (Kind::Float, Device::Cpu));
         let powers = Tensor::eye(128, (Kind::Float, Device::Cpu)) * 0.25;
         for (a, b) in [(&whole, &powers), (&powers, &whole)] {
-            let Some(out) = product::<K>(a, b, None) else { return };
+            let Some(out) = plain::<K>(a, b) else { return };
             assert!(out == &whole * 0.25, "{}", (out - &whole * 0.25).abs().max());
         }
     }
@@ -271,8 +289,8 @@ mod tests {
                 x = if turned { x.tr() } else { x };
                 x.get(40).get(7).copy_(&Tensor::from_slice(&[bad]).get(0));
                 let ones = Tensor::ones([64, 96], float);
-                let Some(rows) = product::<K>(&x, &ones, None) else { return };
-                let Some(columns) = product::<K>(&ones.tr(), &x.tr(), None) else { return };
+                let Some(rows) = plain::<K>(&x, &ones) else { return };
+                let Some(columns) = plain::<K>(&ones.tr(), &x.tr()) else { return };
                 for out in [rows, columns.tr()] {
                     let finite = out.isfinite();
                     assert!(finite.get(40).any().int64_value(&[]) == 0, "{bad}, {:x}", bad.to_bits());

@@ -26,8 +26,8 @@ pub fn tile(rows: usize, columns: usize, threads: usize, tiles: Tiles) -> (usize
     let (mut most_rows, mut most_columns) = tiles.most;
     loop {
         let tile = (even_part(rows, most_rows, tiles.unit), even_part(columns, most_columns, tiles.unit));
-        let tiles = rows.div_ceil(tile.0) * columns.div_ceil(tile.1);
-        if tiles.is_multiple_of(threads) || tiles >= 3 * threads || tile.0.max(tile.1) <= LEAST_SIDE {
+        let count = rows.div_ceil(tile.0) * columns.div_ceil(tile.1);
+        if count.is_multiple_of(threads) || count >= 3 * threads || tile.0.max(tile.1) <= LEAST_SIDE {
             return tile;
         }
         match tile.0 > tile.1 {
