@@ -8,14 +8,16 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::Duration;
 
+use hyper::Method;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto::Builder as HttpServer;
 use s3s::auth::SimpleAuth;
 use s3s::service::{S3Service, S3ServiceBuilder};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::oneshot;
+use tokio::sync::{RwLock, oneshot};
 
 use crate::faults::Faults;
 use crate::large_reads::LargeReads;
@@ -63,13 +65,15 @@ impl Server {
         let listener = runtime.block_on(TcpListener::bind(address))?;
         let address = listener.local_addr()?;
         let (stop, stopped) = oneshot::channel();
-        let faults_of_server = faults.clone();
+        let (faults_of_server, completions) = (faults.clone(), Completions::default());
         let thread = std::thread::Builder::new().name("s3-server".into()).spawn(move || {
             runtime.block_on(async {
                 tokio::select! {
-                    () = serve(&listener, &service, &faults_of_server) => {}
+                    () = serve(&listener, &service, &faults_of_server, &completions) => {}
                     _ = stopped => {}
                 }
+                // Unless one is held up by a fault.
+                let _ = tokio::time::timeout(Duration::from_secs(1), completions.write()).await;
             });
         })?;
         Ok(Server { address, faults, stop: Some(stop), thread: Some(thread) })
@@ -110,25 +114,40 @@ impl Drop for Server {
     }
 }
 
+/// Held by requests that complete an upload, while they are carried out: a server that ends waits for them. As it is with a real store,
+/// an upload is completed or goes on, whenever the server ends; `s3s-fs` forgets it first and makes the object then.
+type Completions = Arc<RwLock<()>>;
+
 /// Answers connections, each in a task of its own, for as long as it is polled.
-async fn serve(listener: &TcpListener, service: &S3Service, faults: &Arc<Faults>) {
+async fn serve(listener: &TcpListener, service: &S3Service, faults: &Arc<Faults>, completions: &Completions) {
     loop {
         // A connection that its client gave up while it waited is no reason to end.
         let Ok((socket, _)) = listener.accept().await else { continue };
-        let (service, faults) = (service.clone(), faults.clone());
+        let (service, faults, completions) = (service.clone(), faults.clone(), completions.clone());
         tokio::spawn(async move {
-            let _ = serve_connection(socket, service, faults).await;
+            let _ = serve_connection(socket, service, faults, completions).await;
         });
     }
 }
 
 /// Answers the requests of one connection. Where an answer breaks off, so does the connection.
-async fn serve_connection(socket: TcpStream, service: S3Service, faults: Arc<Faults>) -> io::Result<()> {
+async fn serve_connection(
+    socket: TcpStream,
+    service: S3Service,
+    faults: Arc<Faults>,
+    completions: Completions,
+) -> io::Result<()> {
     let socket = socket.into_std()?;
     let same_socket = TcpStream::from_std(socket.try_clone()?)?;
-    let answer = service_fn(move |request| {
-        let (service, faults) = (service.clone(), faults.clone());
-        async move { faults.answer(&service, request).await }
+    let answer = service_fn(move |request: hyper::Request<_>| {
+        let (service, faults, completions) = (service.clone(), faults.clone(), completions.clone());
+        async move {
+            let _held = match *request.method() {
+                Method::POST => Some(completions.read().await),
+                _ => None,
+            };
+            faults.answer(&service, request).await
+        }
     });
     let io = TokioIo::new(TcpStream::from_std(socket)?);
     match HttpServer::new(TokioExecutor::new()).serve_connection(io, answer).await {
