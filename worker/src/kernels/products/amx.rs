@@ -1,6 +1,6 @@
 //! Products of float32 by the matrix units of Intel's processors (AMX), each number as three of bfloat16: see
-//! `libtorch/amx_products.cpp`. Tests hold the mean error to 1.5 times that of float32's
-//! products (0.4 to 0.94 when it was measured); the units' peak is, in these terms, 2.4 times AVX-512's.
+//! `libtorch/amx_products.cpp`. Tests hold the mean error to 1.5 times that of float32's products (0.4 to 0.94 when it was measured);
+//! the units' peak is, in these terms, 2.4 times AVX-512's.
 
 use std::sync::OnceLock;
 

@@ -1,6 +1,6 @@
 //! Products of float32 by AVX2, for processors that have nothing wider, AMD's before Zen 4 among them: see
-//! `libtorch/avx2_products.cpp`. There they reach nine tenths of what the units that multiply could do, without packing. Tests hold the mean error to
-//! 1.5 times that of libtorch's products (1 to 1.14 when it was measured).
+//! `libtorch/avx2_products.cpp`. There they reach nine tenths of what the units that multiply could do, without packing. Tests hold the
+//! mean error to 1.5 times that of libtorch's products (1 to 1.14 when it was measured).
 
 use super::packed::PanelKernel;
 use crate::kernels::ffi;
