@@ -2,6 +2,7 @@
 the exchange beside the backward pass."""
 
 import os
+import sys
 from pathlib import Path
 
 from harness import OURS, RELEASE, ROOT, Bench, Command, execute, mpirun, only_row, python_with
@@ -39,6 +40,8 @@ def beside_peers(batch: int, sequence: int, steps: int, eager_aim: float) -> Ben
         if has_llm_c:
             c = [python, ROOT / "benches" / "llm_c.py", *bench_step(batch, sequence, 2, threads=2)[3:]]
             found.append(Command(c, only_row("llm.c", "tokens_per_second")))
+        else:
+            print("llm.c is left out: set LLM_C to a checkout of it", file=sys.stderr, flush=True)
         return found
 
     return Bench(f"train-cpu-124m-{batch}x{sequence}", "tokens/s", commands, aims, BUILD)
@@ -79,14 +82,39 @@ def overlap() -> Bench:
 
     def commands() -> list[Command]:
         computing = Command(step, only_row(alone, "step_ms"))
-        delay = 0.4 * execute(computing).rows[-1]["step_ms"] / BUCKETS
-        slowed = {"CONVOY_TEST_BUCKET_DELAY_MS": str(round(delay))}
-        return [Command(step, only_row(OURS, "step_ms"), environment=slowed), computing]
+        return [Command(step, only_row(OURS, "step_ms"), environment=slowed(computing, 0.4)), computing]
 
     # Within 15 %.
     return Bench("overlap-cpu", "ms a step", commands, {alone: 1 / 1.15}, BUILD, smaller_is_better=True)
 
 
+def long_exchange() -> Bench:
+    """A step whose exchange takes one and a half times as long as computing. It cannot begin before forward has ended and the head
+    and a block have come back, so that it takes longer than the exchange alone, and should take less than both."""
+    alone, both = "the exchange alone", "the exchange and computing"
+    step = [*mpirun(2), WORKER, *bench_step(8, 64, steps=3, threads=1)]
+
+    def commands() -> list[Command]:
+        computing = Command(step, only_row("computing alone", "step_ms"))
+        environment = slowed(computing, 1.5)
+        exchange_ms = BUCKETS * int(environment["CONVOY_TEST_BUCKET_DELAY_MS"])
+
+        def figures(output) -> dict[str, float]:
+            row = output.rows[-1]
+            computing_ms = row["step_ms"] - row["exposed_comm_ms"]
+            return {OURS: row["step_ms"], alone: exchange_ms, both: exchange_ms + computing_ms}
+
+        return [Command(step, figures, environment=environment)]
+
+    return Bench("overlap-cpu-long", "ms a step", commands, {alone: None, both: 1.0}, BUILD, smaller_is_better=True)
+
+
+def slowed(computing: Command, share: float) -> dict[str, str]:
+    """An environment in which the exchange takes `share` of a step of `computing`."""
+    delay_ms = share * execute(computing).rows[-1]["step_ms"] / BUCKETS
+    return {"CONVOY_TEST_BUCKET_DELAY_MS": str(round(delay_ms))}
+
+
 def benches() -> list[Bench]:
     steps = [beside_peers(4, 64, 8, 1.2), beside_peers(1, 1024, 4, 1.3), beside_peers(4, 256, 4, 1.3)]
-    return [*steps, two_ranks(0), two_ranks(1), exposed(), overlap()]
+    return [*steps, two_ranks(0), two_ranks(1), exposed(), overlap(), long_exchange()]

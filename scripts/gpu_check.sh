@@ -12,7 +12,7 @@
 #   PEAK_FLOPS=989e12 peak dense bfloat16 FLOP/s of the card, for the MFU (an H100's and H200's)
 #   STEPS=20          steps that are timed
 #   PEER=yes          "no" leaves PyTorch's speed out
-#   NCCL=FILE         an NCCL of 2.30 or newer in the place of PyTorch's: two ranks can share a GPU then, and do
+#   NCCL=FILE         an NCCL in the place of PyTorch's. With one of 2.30 or newer two ranks can share a GPU, and do
 #   RESULTS=DIR       keeps what the table is made of
 #   DEVICE=cpu        goes the same way without a GPU, on small sizes: to try the script itself
 set -euo pipefail
@@ -20,8 +20,8 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 readonly PYTHON=${PYTHON:-python3} PEAK_FLOPS=${PEAK_FLOPS:-989e12} DEVICE=${DEVICE:-cuda} NCCL=${NCCL:-}
 STEPS=${STEPS:-20} PEER=${PEER:-yes}
-# Two ranks on one GPU need that NCCL; on a CPU they are over MPI.
-if [ "$DEVICE" = cuda ] && [ -z "$NCCL" ]; then rank_count=1; else rank_count=2; fi
+# On a CPU, over MPI. On one GPU, find_nccl looks whether two can share it, and what it is.
+rank_count=2 nccl=
 # To try the script, a few do.
 if [ "$DEVICE" = cuda ]; then loss_steps=300; else loss_steps=20; fi
 # In a bundle this script is part of it.
@@ -34,10 +34,11 @@ fail() { printf 'gpu_check: %s\n' "$1" >&2; exit 1; }
 
 make_bundle() {
     local release=${CARGO_TARGET_DIR:-target}/release suite units
-    [ -d demo/data/train ] || fail "there is no text to train on; run \`make demo\` first"
+    make setup
     # shellcheck source=scripts/env.sh
     . scripts/env.sh
     cargo build --release --workspace --bins
+    [ -d demo/data/train ] || prepare_text "$release"
     suite=$(cargo test --release --workspace --test collectives --no-run 2>&1 | sed -n 's/.*Executable.*collectives.rs (\(.*\))/\1/p')
     units=$(cargo test --release --workspace --lib --no-run 2>&1 | sed -n 's/.*Executable unittests src.lib.rs (\(.*\/worker-.*\))/\1/p')
     rm -rf "$bundle" && mkdir -p "$bundle/bin" "$bundle/openmpi/lib" "$bundle/openmpi/bin" "$bundle/data" "$bundle/scripts" "$bundle/benches"
@@ -49,6 +50,13 @@ make_bundle() {
     cp benches/pytorch_gpt2.py "$bundle/benches/"
     copy_open_mpi
     du -sh "$bundle"
+}
+
+# What the demo trains on.
+prepare_text() {
+    mkdir -p demo
+    python3 scripts/jargon_to_jsonl.py demo/text.jsonl
+    "$1/launcher" prepare --config configs/prepare-jargon.toml
 }
 
 # Programs, plug-ins, help texts, and whatever libraries these need that are not every system's.
@@ -72,7 +80,6 @@ find_programs() {
     export OPAL_LIBDIR OPAL_DATADIR=$OPAL_PREFIX/share OMPI_MCA_mca_base_component_path=$OPAL_PREFIX/lib/openmpi3
     export LD_LIBRARY_PATH
     LD_LIBRARY_PATH=$(torch_libraries):$OPAL_LIBDIR:${LD_LIBRARY_PATH:-}
-    if [ -n "$NCCL" ]; then export CONVOY_NCCL_LIBRARY=$NCCL NCCL_MULTI_RANK_GPU_ENABLE=1; fi
     worker=$bundle/bin/worker suite=$bundle/bin/collectives data=$bundle/data
     if [ -n "${RESULTS:-}" ]; then
         results=$RESULTS && mkdir -p "$results"
@@ -92,6 +99,22 @@ torch_libraries() {
     else
         fail "$PYTHON has no torch, whose libraries the programs need; install torch 2.11, or set PYTHON to one that has it"
     fi
+}
+
+# Two ranks share a GPU if NCCL, $NCCL or PyTorch's, is 2.30 or newer.
+find_nccl() {
+    local version
+    version=$("$PYTHON" - "${NCCL:-libnccl.so.2}" <<'PYTHON'
+import ctypes, sys
+version = ctypes.c_int()
+ctypes.CDLL(sys.argv[1]).ncclGetVersion(ctypes.byref(version))
+print(version.value)
+PYTHON
+    ) || fail "${NCCL:-libnccl.so.2} cannot be loaded; set NCCL to a libnccl.so.2, or PYTHON to one whose torch has it"
+    nccl="NCCL $((version / 10000)).$((version / 100 % 100)).$((version % 100))"
+    say "$nccl"
+    if [ -n "$NCCL" ]; then export CONVOY_NCCL_LIBRARY=$NCCL; fi
+    if [ "$version" -ge 23000 ]; then export NCCL_MULTI_RANK_GPU_ENABLE=1; else rank_count=1; fi
 }
 
 mpirun_n() {
@@ -165,9 +188,9 @@ conformance() {
     fi
     if mpirun_n "$rank_count" "${environment[@]}" "$suite" --exact conforms --nocapture --test-threads 1 \
         >"$results/conformance.log" 2>&1; then
-        echo "passed on $rank_count" >"$results/conformance"
+        echo "passed on $rank_count${nccl:+, $nccl}" >"$results/conformance"
     else
-        echo "FAILED on $rank_count" >"$results/conformance"
+        echo "FAILED on $rank_count${nccl:+, $nccl}" >"$results/conformance"
         tail -30 "$results/conformance.log"
     fi
 }
@@ -176,7 +199,7 @@ conformance() {
 ranks() {
     say "two ranks"
     if [ "$rank_count" = 1 ]; then
-        echo "left out: it needs an NCCL of 2.30 or newer (NCCL=FILE)"
+        echo "left out: two ranks on one GPU need an NCCL of 2.30 or newer (NCCL=FILE), and here is $nccl" | tee "$results/ranks"
         return
     fi
     local zero
@@ -238,8 +261,11 @@ speed() {
     "$worker" bench-step "${sizes[@]}" --steps "$STEPS" "${settings[@]}" >"$results/ours-$name.json" 2>"$results/log" ||
         { echo '{}' >"$results/ours-$name.json"; tail -5 "$results/log"; }
     cat "$results/ours-$name.json"
-    if [ "$PEER" = no ] || ! "$PYTHON" -c 'import torch' 2>/dev/null; then
-        echo "PyTorch's speed is left out"
+    if [ "$PEER" = no ]; then
+        echo '{"left_out": "PEER=no"}' | tee "$results/peer-$name.json"
+        return
+    elif ! "$PYTHON" -c 'import torch' 2>/dev/null; then
+        echo "{\"left_out\": \"$PYTHON has no torch\"}" | tee "$results/peer-$name.json"
         return
     fi
     "$PYTHON" benches/pytorch_gpt2.py "${sizes[@]}" --steps "$STEPS" --device "$DEVICE" --bfloat16 --compile \
@@ -254,7 +280,11 @@ table() {
 
 check() {
     case $1 in
-    kernels | losses | conformance | ranks) "$1" ;;
+    kernels | losses) "$1" ;;
+    conformance | ranks)
+        if [ "$DEVICE" = cuda ] && [ -z "$nccl" ]; then find_nccl; fi
+        "$1"
+        ;;
     124m) speed 124m --model gpt2-124m --batch 64 --sequence 1024 ;;
     1558m) speed 1558m --model gpt2-1558m --batch 16 --sequence 1024 ;;
     1558m-large) PEER=no STEPS=6 speed 1558m-large --model gpt2-1558m --batch 128 --micro 32 --sequence 1024 ;;

@@ -15,7 +15,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     cc::Build::new()
         .cpp(true)
         .std("c++17")
-        .files(["libtorch/attention.cpp", "libtorch/shim.cpp", "libtorch/streams.cpp"])
+        .files(["libtorch/allocator.cpp", "libtorch/attention.cpp", "libtorch/shim.cpp", "libtorch/streams.cpp"])
         .include(libtorch.join("include"))
         // libtorch's headers are not ours to mend.
         .warnings(false)

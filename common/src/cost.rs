@@ -1,8 +1,8 @@
 //! What a training step costs on one rank: memory by item, floating-point operations, bytes exchanged.
 //!
-//! Formulas only. worker's tests hold the memory to what is measured above the loaded program, in float32; bfloat16 is measured
-//! on GPUs. On a CPU, where it is for tests, it also takes float32 copies of what is multiplied, which no formula counts; nor do
-//! they the 19 MB at most into which a CPU's products pack their operands.
+//! Formulas only. worker's tests hold activations and working memory to what is measured above the loaded program, in float32;
+//! bfloat16 is measured on GPUs. On a CPU, where it is for tests, it also takes float32 copies of what is multiplied, which no
+//! formula counts; nor do they the 19 MB at most into which a CPU's products pack their operands.
 
 use serde::{Deserialize, Serialize};
 

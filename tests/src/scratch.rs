@@ -9,6 +9,7 @@ use common::metrics::RunMetrics;
 use common::storage::Folder;
 use common::token_shard::{BLOCK_BYTES, INDEX_NAME, Index, ShardEntry, encode};
 use common::tokenizer::Tokenizer;
+use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::random::{Random, mix};
@@ -61,6 +62,17 @@ impl Scratch {
     /// The folder at [`Scratch::url`].
     pub fn folder(&self, name: &str) -> Folder {
         open(&self.url(name))
+    }
+
+    /// What happened in run `run`, as its events say, in their order.
+    pub fn events(&self, run: &str) -> Vec<Value> {
+        let folder = self.folder(run).folder("events");
+        let parts = folder.list().unwrap_or_else(|e| panic!("{e}"));
+        let lines = parts.iter().flat_map(|part| {
+            let content = folder.get(&part.name).unwrap_or_else(|e| panic!("{e}"));
+            String::from_utf8_lossy(&content).lines().map(str::to_owned).collect::<Vec<_>>()
+        });
+        lines.map(|line| serde_json::from_str(&line).unwrap_or_else(|e| panic!("{line}: {e}"))).collect()
     }
 
     /// Writes the config of run `run`, whose folder is [`Scratch::url`] of it, to a local file, and returns its path.

@@ -78,6 +78,23 @@ fn every_division_of_the_work_trains_alike() {
     }
 }
 
+/// The embeddings take nearly all of that model, and all its blocks lie in one bucket of a megabyte. Here each block has several,
+/// and forward waits for updated weights block by block.
+#[test]
+fn buckets_smaller_than_a_block_train_alike() {
+    let _turn = turn();
+    let scratch = Scratch::new();
+    let reference = Trained::run(&scratch, "reference", &[], |config| by_mpirun(1, config));
+    for (ranks, zero) in [(2, 0), (2, 1), (3, 0), (3, 1)] {
+        let name = format!("{ranks}-ranks-zero-{zero}");
+        let settings = [format!("parallel.zero={zero}"), "parallel.bucket_bytes=16384".to_owned()];
+        let train = |name: &str| Trained::run(&scratch, name, &settings, |config| by_mpirun(ranks, config));
+        let first = train(&name);
+        first.assert_near(&reference, &name, TOLERANCE);
+        assert!(train(&format!("{name}-again")) == first, "{name}: another result when repeated");
+    }
+}
+
 /// In bfloat16, where only the order of sums differs: with one rank and with two, divided or not, and by chance.
 #[test]
 fn every_division_of_the_work_trains_alike_in_bfloat16() {

@@ -11,6 +11,7 @@ use common::token_shard::{INDEX_NAME, Index, ShardEntry};
 use common::tokenizer::Tokenizer;
 use common::worker_contract::ExitCode;
 use nix::sys::signal::Signal;
+use serde_json::Value;
 use tests::process::{Running, send, worker};
 use tests::scratch::{Scratch, losses};
 use tests::training::{DEADLINE, by_launcher, by_mpirun, ended, run, turn};
@@ -240,9 +241,26 @@ fn a_resume_that_would_read_the_data_in_another_order() {
 fn gradients_that_are_not_finite() {
     let _turn = turn();
     let scratch = Scratch::new();
-    let config = scratch.config("run", &["optimizer.peak_learning_rate=1e30", "optimizer.warmup_steps=0"]);
+    let config = |run: &str, more: &[&str]| {
+        let settings = ["optimizer.peak_learning_rate=1e30", "optimizer.warmup_steps=0"];
+        scratch.config(run, &[&settings[..], more].concat())
+    };
     let words = ["10 updates in a row were skipped", "lower optimizer.peak_learning_rate"];
-    run(by_launcher(2, &config), ExitCode::Numeric, &words);
+    run(by_launcher(2, &config("skips", &[])), ExitCode::Numeric, &words);
+    assert_eq!(skipped(&scratch, "skips").len(), 10);
+    let words = ["1 update was skipped", "lower optimizer.peak_learning_rate"];
+    run(by_launcher(2, &config("stops", &["optimizer.on_bad_norm=stop"])), ExitCode::Numeric, &words);
+    assert_eq!(skipped(&scratch, "stops").len(), 1);
+}
+
+/// The events of run `run` that say that an update was skipped, each of which must say why.
+fn skipped(scratch: &Scratch, run: &str) -> Vec<Value> {
+    let skipped: Vec<_> = scratch.events(run).into_iter().filter(|event| event["kind"] == "skipped").collect();
+    for event in &skipped {
+        let text = event["text"].as_str().unwrap();
+        assert!(text.ends_with(": gradient norm not finite, update skipped"), "{text}");
+    }
+    skipped
 }
 
 #[test]

@@ -23,11 +23,18 @@ fn over_the_stand_in(mut command: Command) -> Command {
 fn training_over_it_gives_the_losses_of_mpi() {
     let _turn = turn();
     let scratch = Scratch::new();
-    run(by_mpirun(2, &scratch.config("mpi", &[])), ExitCode::Done, &[]);
     let words = ["a stand-in for NCCL is loaded, which is for tests", "all-reduce between 2 ranks on 1 host: "];
-    run(over_the_stand_in(by_mpirun(2, &scratch.config("nccl", &[NCCL]))), ExitCode::Done, &words);
-    // Of two numbers the sum is the same in either order.
-    assert_eq!(losses(&scratch.url("nccl")), losses(&scratch.url("mpi")));
+    for zero in ["0", "1"] {
+        let settings = [format!("parallel.zero={zero}"), "parallel.bucket_bytes=200000".to_owned()];
+        let train = |name: &str, more: &[&str], words: &[&str]| {
+            let name = format!("{name}-zero-{zero}");
+            let settings: Vec<&str> = settings.iter().map(String::as_str).chain(more.iter().copied()).collect();
+            run(over_the_stand_in(by_mpirun(2, &scratch.config(&name, &settings))), ExitCode::Done, words);
+            losses(&scratch.url(&name))
+        };
+        // Of two numbers the sum is the same in either order.
+        assert_eq!(train("nccl", &[NCCL], &words), train("mpi", &[], &[]), "zero {zero}");
+    }
 }
 
 #[test]

@@ -1,8 +1,9 @@
-//! `--profile`: what ranks exchange runs beside what they compute, over MPI and over the stand-in for NCCL, and the trace
-//! shows it.
+//! What ranks exchange runs beside what they compute, over MPI and over the stand-in for NCCL: traces (`--profile`) show it, and
+//! metrics and events say what is not hidden.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use common::metrics::RunMetrics;
 use common::worker_contract::ExitCode;
 use serde_json::Value;
 use tests::process::program;
@@ -20,6 +21,35 @@ fn spans(trace: &Value, lane: u64, name: &str) -> Vec<(f64, f64)> {
         (start, start + event["dur"].as_f64().unwrap())
     };
     events.iter().filter(is_one).map(span).collect()
+}
+
+/// What the exchange costs is measured, stored, and warned of where it dominates; the phases of a step are those of its time.
+#[test]
+fn a_run_says_what_its_exchange_costs() {
+    let _turn = turn();
+    let scratch = Scratch::new();
+    let mut command = by_launcher(2, &scratch.config("run", &["train.max_steps=8", "evaluation.every_steps=0"]));
+    command.env("CONVOY_TEST_BUCKET_DELAY_MS", "500");
+    run(command, ExitCode::Done, &["all-reduce between 2 ranks on 1 host: ", "communication dominates: "]);
+    let events = scratch.events("run");
+    let measured = events.iter().find(|event| event["kind"] == "bandwidth").unwrap_or_else(|| panic!("{events:?}"));
+    assert!(measured["ranks"] == 2 && measured["hosts"] == 1, "{measured}");
+    assert!(
+        measured["bytes"].as_u64().unwrap() >= 1 << 20 && measured["seconds"].as_f64().unwrap() > 0.0,
+        "{measured}"
+    );
+    let dominates =
+        |event: &&Value| event["text"].as_str().is_some_and(|text| text.starts_with("communication dominates: "));
+    assert_eq!(events.iter().filter(dominates).count(), 1, "{events:?}");
+    for record in RunMetrics::read(&scratch.folder("run")).unwrap().steps.values() {
+        let computing = [record.forward_ms, record.backward_ms, record.optimizer_ms];
+        assert!(computing.iter().all(|ms| *ms > 0.0), "{record:?}");
+        // The one bucket's, less what of it has gone by beside backward.
+        assert!(record.exposed_comm_ms > 500.0 - record.backward_ms, "{record:?}");
+        let phases = record.data_wait_ms + computing.iter().sum::<f64>() + record.exposed_comm_ms;
+        assert!(phases <= record.step_ms * 1.001, "{record:?}");
+        assert!(record.memory_bytes > 1 << 20, "{record:?}");
+    }
 }
 
 #[test]
@@ -52,6 +82,9 @@ fn the_exchange_runs_beside_backward() {
                     "{carrier}, zero {zero}: backward {last:?}, the first bucket began at {first_start}"
                 );
                 assert!(!bucket(5).is_empty(), "{trace}");
+                // Updated weights come in three buckets, each of which forward waits for when it gets there.
+                let waits = spans(&trace, 0, "wait for the exchange").len();
+                assert!(waits >= if zero == 1 { 1 + 3 } else { 1 }, "{carrier}, zero {zero}: {waits} waits");
                 for phase in ["forward", "wait for the exchange", "norm and update", "wait for tokens"] {
                     assert!(!spans(&trace, 0, phase).is_empty(), "no {phase:?} in {trace}");
                 }

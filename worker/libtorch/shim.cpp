@@ -74,9 +74,13 @@ char* convoy_copy_without_waiting(Tensor* from, Tensor* to) {
   return guarded([&] { to->copy_(*from, /*non_blocking=*/true); });
 }
 
-// Everything that has an order is computed in a fixed one from now on, or fails.
+// Everything that has an order is computed in a fixed one from now on, or fails. Libtorch would also write into all memory that
+// it hands out, for those who read what they have not written.
 char* convoy_set_deterministic() {
-  return guarded([&] { at::globalContext().setDeterministicAlgorithms(true, /*warn_only=*/false); });
+  return guarded([&] {
+    at::globalContext().setDeterministicAlgorithms(true, /*warn_only=*/false);
+    at::globalContext().setDeterministicFillUninitializedMemory(false);
+  });
 }
 
 // Its like in pinned host memory, as a new at::Tensor.

@@ -58,9 +58,9 @@ pub enum JobError {
     },
     /// Training does not converge.
     #[error(
-        "step {step}: the norm of the gradients is {norm}, and {skipped} updates in a row were skipped because theirs was \
-         not finite or too large (optimizer.skip_z_score); lower optimizer.peak_learning_rate, or resume from an earlier \
-         checkpoint"
+        "step {step}: the norm of the gradients is {norm}, and {} skipped because theirs was not finite or too large \
+         (optimizer.skip_z_score); lower optimizer.peak_learning_rate, or resume from an earlier checkpoint",
+        if *skipped == 1 { "1 update was".to_owned() } else { format!("{skipped} updates in a row were") }
     )]
     BadNorm {
         /// The last of them.

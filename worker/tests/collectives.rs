@@ -271,21 +271,38 @@ fn nccl_waits_for_operations_that_are_slow() {
 
 #[test]
 fn a_rank_that_falls_silent_ends_all() {
-    let text = fails(3, "1:5:silence");
-    let late = format!("all-reduce (gradients, bucket 5) over NCCL on host {} did not end within 3 s", host_name());
-    assert!(text.contains(&late), "no {late:?} in:\n{text}");
-    assert!(text.contains("all-reduce (gradients, bucket 4) over NCCL had ended"), "{text}");
+    for ranks in 2..=4 {
+        let text = fails(ranks, "1:5:silence");
+        assert!(text.contains(&late()), "no {:?} in:\n{text}", late());
+        assert!(text.contains("all-reduce (gradients, bucket 4) over NCCL had ended"), "{text}");
+    }
 }
 
 #[test]
 fn an_error_of_nccl_ends_all() {
-    let text = fails(3, "1:5:error");
-    for expected in [
-        format!("rank 1: all-reduce (gradients, bucket 5) over NCCL on host {} failed: unhandled system", host_name()),
-        format!("rank 0: all-reduce (gradients, bucket 5) over NCCL on host {} failed: remote process", host_name()),
-    ] {
-        assert!(text.contains(&expected), "no {expected:?} in:\n{text}");
+    for ranks in 2..=4 {
+        let text = fails(ranks, "1:5:error");
+        let operation = format!("all-reduce (gradients, bucket 5) over NCCL on host {}", host_name());
+        for (rank, why) in [(1, "unhandled system"), (0, "remote process")] {
+            let expected = format!("rank {rank}: {operation} failed: {why}");
+            assert!(text.contains(&expected), "no {expected:?} in:\n{text}");
+        }
     }
+}
+
+/// The rank whose call does not return, or is in progress for ever, says so itself and aborts.
+#[test]
+fn an_operation_that_nccl_never_starts_ends_all() {
+    for fault in ["1:5:hang", "1:5:busy"] {
+        let text = fails(2, fault);
+        let expected = format!("rank 1: {}", late());
+        assert!(text.contains(&expected), "{fault}: no {expected:?} in:\n{text}");
+    }
+}
+
+/// What is said of bucket 5 where it does not end.
+fn late() -> String {
+    format!("all-reduce (gradients, bucket 5) over NCCL on host {} did not end within 3 s", host_name())
 }
 
 #[test]

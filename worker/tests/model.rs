@@ -10,6 +10,7 @@ use common::config::{ModelConfig, Recompute};
 use safetensors::SafeTensors;
 use safetensors::tensor::Metadata;
 use tch::{Device, Kind, Tensor};
+use worker::model::head::chunk_rows;
 use worker::model::parameters::Layout;
 use worker::model::{Batch, Gpt2, GradientOptions, Hooks};
 
@@ -141,13 +142,72 @@ fn equals_hugging_face_in_float32() {
     equals_hugging_face(Kind::Float, 1e-4);
 }
 
+/// A model with some weights. Not drawn, since others draw from libtorch's one generator meanwhile.
+fn some_model(config: &ModelConfig, kind: Kind) -> Gpt2 {
+    let mut model = Gpt2::zeros(config, kind, Device::Cpu);
+    let elements = model.layout.elements() as i64;
+    model.flat.copy_(&(Tensor::arange(elements, (kind, Device::Cpu)).sin() * 0.1));
+    model
+}
+
+/// The head takes its rows in chunks: of more rows than one chunk has, and not a multiple of it, loss and gradients are those
+/// of the same sequences one by one.
+#[test]
+fn chunks_of_rows_add_up() {
+    let config = ModelConfig { layers: 1, width: 32, heads: 2, context_tokens: 200, vocabulary: 1000 };
+    let model = some_model(&config, Kind::Double);
+    let tokens: Vec<i32> = (0..3 * 201).map(|i| i * 7 % 1000).collect();
+    let chunk = chunk_rows(Device::Cpu);
+    assert!(200 < chunk && chunk < 600 && 600 % chunk != 0, "{chunk} rows: take another number of them");
+    let pass = |sequences: &[i32], accumulate: bool, gradients: &Tensor| {
+        let batch = Batch::new(sequences, sequences.len() / 201);
+        let options = GradientOptions { scale: 1.0 / 600.0, accumulate, recompute: Recompute::None };
+        let loss = model.accumulate_gradients(&batch, options, gradients, &mut ()).unwrap();
+        (loss.double_value(&[]), model.loss_sum(&batch).unwrap().double_value(&[]))
+    };
+    let (together, one_by_one) = (model.flat.zeros_like(), model.flat.zeros_like());
+    let (loss, loss_alone) = pass(&tokens, false, &together);
+    let losses = tokens.chunks(201).enumerate().map(|(i, sequence)| pass(sequence, i > 0, &one_by_one).0);
+    let expected: f64 = losses.sum();
+    for loss in [loss, loss_alone] {
+        assert!((loss / expected - 1.0).abs() < 1e-12, "{loss}, one by one {expected}");
+    }
+    for parameter in &model.layout.parameters {
+        let error = relative_error(&parameter.of(&together), &parameter.of(&one_by_one));
+        assert!(error < 1e-12, "{}: relative error {error:e}", parameter.name);
+    }
+}
+
+/// What forward says it is about to read.
+#[derive(Default)]
+struct Uses(Vec<Range<usize>>);
+
+impl Hooks for Uses {
+    fn before_use(&mut self, range: Range<usize>) {
+        self.0.push(range);
+    }
+}
+
+/// So that it need not wait for more of the updated weights than it is about to read.
+#[test]
+fn forward_reads_the_layout_from_its_start_to_its_end() {
+    let config = ModelConfig { layers: 3, width: 32, heads: 2, context_tokens: 16, vocabulary: 1000 };
+    let model = some_model(&config, Kind::Float);
+    let mut uses = Uses::default();
+    let options = GradientOptions { scale: 1.0, accumulate: false, recompute: Recompute::None };
+    let batch = Batch::new(&(0..17).collect::<Vec<_>>(), 1);
+    let _ = model.accumulate_gradients(&batch, options, &model.flat.zeros_like(), &mut uses).unwrap();
+    let layout = &model.layout;
+    let blocks = (0..3).map(|layer| layout.block(layer));
+    let expected: Vec<_> = std::iter::once(layout.embeddings()).chain(blocks).chain([layout.final_norm()]).collect();
+    assert_eq!(uses.0, expected);
+    assert!(expected.windows(2).all(|pair| pair[0].end == pair[1].start), "{expected:?}");
+}
+
 #[test]
 fn what_is_complete_is_not_written_again_and_that_is_everything() {
     let config = ModelConfig { layers: 6, width: 32, heads: 2, context_tokens: 16, vocabulary: 1000 };
-    let mut model = Gpt2::zeros(&config, Kind::Float, Device::Cpu);
-    // Not drawn, since others draw from libtorch's one generator meanwhile.
-    let elements = model.layout.elements() as i64;
-    model.flat.copy_(&(Tensor::arange(elements, (Kind::Float, Device::Cpu)).sin() * 0.1));
+    let model = some_model(&config, Kind::Float);
     let batch = Batch::new(&(0..2 * 17).map(|i| i * 7 % 1000).collect::<Vec<_>>(), 2);
     for recompute in [Recompute::None, Recompute::GeluLayernorm, Recompute::Block] {
         let gradients = model.flat.zeros_like();

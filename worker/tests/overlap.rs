@@ -62,8 +62,15 @@ impl Collectives for Recording {
         self.record("begin", label)
     }
 
-    fn all_gather(&self, _input: &Tensor, _output: &Tensor, label: Label) -> Pending {
-        self.record("begin", label)
+    /// Until it has been waited for, there are no numbers in `output`.
+    fn all_gather(&self, _input: &Tensor, output: &Tensor, label: Label) -> Pending {
+        let (mut output, gathered) = (output.shallow_clone(), output.copy());
+        let _ = output.fill_(f64::NAN);
+        let recorded = self.record("begin", label);
+        Pending::new(move || {
+            output.copy_(&gathered);
+            recorded.wait()
+        })
     }
 
     fn broadcast(&self, _tensor: &Tensor, _root: Rank, label: Label) -> Pending {
@@ -127,6 +134,23 @@ fn buckets_are_exchanged_during_backward_and_weights_during_the_next_forward() {
         assert_eq!(waits.len(), gathered, "forward waits for what it reads");
         drop(accumulated);
     }
+}
+
+/// Forward has waited for all that it reads: with weights that are none until they have been waited for, the loss is the same.
+#[test]
+fn forward_reads_no_weights_that_are_under_way() {
+    let train = |ranks: &dyn Collectives, zero| {
+        let mut state = TrainState::initialise(&config(zero), Device::Cpu, Rank::ZERO, WorldSize::ONE).unwrap();
+        let mut step = || {
+            let accumulated = state.accumulate_on(ranks, 2, |_| Ok((tokens(), 2))).unwrap();
+            let report = state.update(ranks, accumulated).unwrap().read().unwrap();
+            (report.loss, report.grad_norm)
+        };
+        [step(), step(), step()]
+    };
+    let expected = train(&Single::default(), 0);
+    assert!(expected[2].0 < expected[0].0, "nothing was learnt: {expected:?}");
+    assert_eq!(train(&Recording::default(), 1), expected);
 }
 
 /// Writes down what backward has completed, among what is begun.

@@ -19,7 +19,7 @@ pub struct TrainConfig {
     pub stochastic_rounding: bool,
     /// What forward does not keep for backward, which computes it again. Default `none`.
     pub recompute: Recompute,
-    /// Whether a run gives the same bits each time on a GPU as it always does on a CPU; costs a seventh of
+    /// Whether a run gives the same bits each time on a GPU as it always does on a CPU; costs a sixth of
     /// the speed of 124M (docs/gpu.md). Default false.
     pub deterministic: bool,
 }

@@ -30,9 +30,18 @@ pub fn listen() -> io::Result<u16> {
 pub struct Communicator {
     pub rank: usize,
     pub world: usize,
+    plan: Plan,
     state: Mutex<State>,
     changed: Condvar,
-    jobs: Mutex<Option<Sender<Job>>>,
+    jobs: Mutex<Jobs>,
+}
+
+/// What the thread is to do.
+struct Jobs {
+    /// How many it has been given.
+    given: u64,
+    /// `None` once there will be no more.
+    queue: Option<Sender<Job>>,
 }
 
 struct State {
@@ -89,9 +98,10 @@ impl Communicator {
         let communicator = Arc::new(Communicator {
             rank,
             world,
+            plan: Plan::of_rank(rank),
             state: Mutex::new(state),
             changed: Condvar::new(),
-            jobs: Mutex::new(Some(jobs)),
+            jobs: Mutex::new(Jobs { given: 0, queue: Some(jobs) }),
         });
         let own = communicator.clone();
         std::thread::spawn(move || own.run(port, &queue));
@@ -103,7 +113,16 @@ impl Communicator {
     }
 
     pub fn enqueue(&self, job: Job) -> c_int {
-        match lock(&self.jobs).as_ref().map(|jobs| jobs.send(job)) {
+        let mut jobs = lock(&self.jobs);
+        match self.plan.at(jobs.given) {
+            Some(Fault::Hang) => hang(),
+            Some(Fault::Busy) => {
+                self.set(|state| state.result = IN_PROGRESS);
+                return IN_PROGRESS;
+            }
+            _ => jobs.given += 1,
+        }
+        match jobs.queue.as_ref().map(|queue| queue.send(job)) {
             Some(Ok(())) => SUCCESS,
             _ => SYSTEM_ERROR,
         }
@@ -127,18 +146,18 @@ impl Communicator {
     /// Ends the thread once the queue is empty.
     pub fn close(&self) {
         log(self.rank, "closed");
-        drop(lock(&self.jobs).take());
+        drop(lock(&self.jobs).queue.take());
     }
 
     fn run(&self, port: u16, queue: &Receiver<Job>) {
-        let plan = Plan::of_rank(self.rank);
-        if self.suffers(plan.at_init()) {
+        if self.suffers(self.plan.at_init()) {
             return;
         }
         let Ok(mut peers) = self.meet(port) else { return self.fail(REMOTE_ERROR) };
         self.set(|state| state.result = SUCCESS);
         for (number, mut job) in queue.iter().enumerate() {
-            if self.suffers(plan.before(number as u64)) {
+            self.plan.wait();
+            if self.suffers(self.plan.at(number as u64)) {
                 return;
             }
             let outcome = match &mut peers[..] {
@@ -160,8 +179,8 @@ impl Communicator {
                 drop(silence.unwrap_or_else(PoisonError::into_inner));
             }
             Some(Fault::Error) => self.fail(SYSTEM_ERROR),
-            // Where it hangs there is no communicator.
-            Some(Fault::Hang) | None => {}
+            // Those of a call, which does not come here.
+            Some(Fault::Hang | Fault::Busy) | None => {}
         }
         fault.is_some()
     }
@@ -231,6 +250,13 @@ impl Communicator {
     fn set(&self, change: impl FnOnce(&mut State)) {
         change(&mut lock(&self.state));
         self.changed.notify_all();
+    }
+}
+
+/// Does not return.
+pub fn hang() -> ! {
+    loop {
+        std::thread::park();
     }
 }
 

@@ -82,9 +82,7 @@ pub unsafe extern "C" fn ncclCommInitRankConfig(
         return INVALID_ARGUMENT;
     }
     if Plan::of_rank(rank).at_init() == Some(Fault::Hang) {
-        loop {
-            std::thread::park();
-        }
+        communicator::hang();
     }
     let started = Communicator::start(rank, world, u16::from_le_bytes([id.0[0], id.0[1]]));
     // SAFETY: the caller's promise.

@@ -2,8 +2,8 @@
 //!
 //! - `CONVOY_STAND_IN_DELAY_MS=20`: every operation takes so much longer.
 //! - `CONVOY_STAND_IN_FAULT=RANK:WHEN:WHAT`: on that rank, before operation `WHEN` (a number from 0, or `init`),
-//!   `silence` (it takes part in nothing any more), `error` (the communicator fails) or, with `init` only, `hang` (the call
-//!   itself does not return).
+//!   `silence` (it takes part in nothing any more), `error` (the communicator fails), `hang` (the call itself does not
+//!   return) or, not with `init`, `busy` (the call returns, and is in progress for ever).
 //! - `CONVOY_STAND_IN_LOG=FILE`: a line for each communicator that is aborted or closed.
 
 use std::io::Write;
@@ -18,6 +18,8 @@ pub enum Fault {
     Error,
     /// The call does not return.
     Hang,
+    /// The call is in progress for ever.
+    Busy,
 }
 
 /// What this process's communicators do wrong.
@@ -39,7 +41,8 @@ impl Plan {
             let what = match what {
                 "silence" => Fault::Silence,
                 "error" => Fault::Error,
-                "hang" if when.is_none() => Fault::Hang,
+                "hang" => Fault::Hang,
+                "busy" if when.is_some() => Fault::Busy,
                 _ => malformed(&text),
             };
             (parsed(on_rank) == rank as u64).then_some((when, what))
@@ -52,10 +55,14 @@ impl Plan {
         self.fault.and_then(|(when, what)| when.is_none().then_some(what))
     }
 
-    /// What happens before operation `number`, after its delay.
-    pub fn before(&self, number: u64) -> Option<Fault> {
-        std::thread::sleep(self.delay);
+    /// What happens in the call of operation `number`, or before it is carried out.
+    pub fn at(&self, number: u64) -> Option<Fault> {
         self.fault.and_then(|(when, what)| (when == Some(number)).then_some(what))
+    }
+
+    /// Waits for as long as an operation takes longer.
+    pub fn wait(&self) {
+        std::thread::sleep(self.delay);
     }
 }
 

@@ -29,6 +29,8 @@ pub struct StepTiming {
     pub tokens_per_second: f64,
     /// A whole step.
     pub step_ms: f64,
+    /// What this thread took to queue a step, where a GPU computes it; about the whole step on a CPU.
+    pub queued_ms: f64,
     /// Forward.
     pub forward_ms: f64,
     /// Loss and backward.
@@ -53,6 +55,7 @@ pub fn bench_step(
     let mut state = TrainState::initialise(config, device, ranks.rank(), ranks.world_size())?;
     let plan = config.batch_plan();
     let mut timed: Vec<(Duration, Phases)> = Vec::new();
+    let mut queued = Vec::new();
     let mut unread = VecDeque::new();
     let mut last_read = Instant::now();
     // As in training, a GPU's results are read when it works on the next step: of one step more than are timed.
@@ -67,8 +70,10 @@ pub fn bench_step(
             let tokens = (0..sequences * (plan.sequence_tokens + 1)).map(|i| token(i + range.start) as i32).collect();
             Ok((tokens, sequences as usize))
         };
+        let start = Instant::now();
         let accumulated = state.accumulate_on(ranks, micro_batches.len(), next)?;
         unread.push_back(state.update(ranks, accumulated)?);
+        queued.push(start.elapsed().as_secs_f64() * 1e3);
         while unread.len() > ahead {
             let Some(outcome) = unread.pop_front() else { break };
             let report = outcome.read()?;
@@ -76,6 +81,7 @@ pub fn bench_step(
         }
     }
     timed.drain(..WARM_UP_STEPS as usize);
+    queued.drain(..WARM_UP_STEPS as usize);
     state.weights_are_here()?;
     let milliseconds =
         |of: fn(&(Duration, Phases)) -> Duration| median(timed.iter().map(|t| of(t).as_secs_f64() * 1e3).collect());
@@ -85,6 +91,7 @@ pub fn bench_step(
         steps,
         tokens_per_second: plan.tokens_per_step() as f64 / step_ms * 1e3,
         step_ms,
+        queued_ms: median(queued),
         forward_ms: milliseconds(|t| t.1.forward),
         backward_ms: milliseconds(|t| t.1.backward),
         exposed_comm_ms: milliseconds(|t| t.1.exposed_comm),

@@ -98,10 +98,16 @@ impl InFlight {
 
     /// Operation `number` has ended.
     pub fn end(&self, number: u64) {
+        self.end_after(number, None);
+    }
+
+    /// The same, where a device may know how long it took: what a host begins now, the device begins when it comes to it.
+    pub fn end_after(&self, number: u64, duration: Option<Duration>) {
         let mut state = self.lock();
         let place = state.under_way.iter().position(|(begun, ..)| *begun == number);
         if let Some((_, operation, since)) = place.and_then(|place| state.under_way.remove(place)) {
-            state.trace(operation, since);
+            let begun_there = duration.and_then(|duration| Instant::now().checked_sub(duration));
+            state.trace(operation, begun_there.map_or(since, |begun| begun.max(since)));
             state.last = Some((operation, Instant::now()));
         }
     }

@@ -41,6 +41,7 @@ mod ffi {
         pub fn convoy_add_rows(out: *const C_tensor, indices: *const C_tensor, rows: *const C_tensor) -> *mut c_char;
         pub fn convoy_copy_without_waiting(from: *const C_tensor, to: *const C_tensor) -> *mut c_char;
         pub fn convoy_set_deterministic() -> *mut c_char;
+        pub fn convoy_use_own_host_allocator();
         pub fn convoy_pin_memory(tensor: *const C_tensor, out: *mut *mut C_tensor) -> *mut c_char;
         pub fn convoy_adamw(
             parameters: *const *const C_tensor,
@@ -219,7 +220,8 @@ const CUBLAS_WORKSPACES: &str = "CUBLAS_WORKSPACE_CONFIG";
 /// Settings of the process that libtorch needs; to be made before there is another thread.
 ///
 /// The allocator keeps what large tensors give back: by default glibc maps every large block afresh and unmaps it when it is
-/// freed, so that each step faults in the pages of its activations and logits again. And cuBLAS gets workspaces of a fixed size,
+/// freed, so that each step faults in the pages of its activations and logits again. Tensors on the host take their memory from it in a
+/// way that leaves fewer gaps than libtorch's (`worker/libtorch/allocator.cpp`). And cuBLAS gets workspaces of a fixed size,
 /// without which [`set_deterministic`] would have it refuse matrix products.
 pub fn prepare_process() {
     // SAFETY: no other thread has been started yet that could allocate, or read the environment.
@@ -232,6 +234,7 @@ pub fn prepare_process() {
         if std::env::var_os(CUBLAS_WORKSPACES).is_none() {
             std::env::set_var(CUBLAS_WORKSPACES, ":4096:8");
         }
+        ffi::convoy_use_own_host_allocator();
     }
 }
 

@@ -39,3 +39,30 @@ impl WeightGather {
         self.failed.take().map_or(Ok(()), Err)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::{Arc, Mutex};
+
+    #[test]
+    fn what_comes_later_is_not_waited_for() {
+        let waited = Arc::new(Mutex::new(Vec::new()));
+        let mut gather = WeightGather::default();
+        for start in [0, 10, 20, 30] {
+            let waited = waited.clone();
+            let pending = Pending::new(move || {
+                waited.lock().unwrap().push(start);
+                Ok(())
+            });
+            gather.add(start..start + 10, pending);
+        }
+        // A range that ends within a bucket needs all of it.
+        for (end, expected) in [(0, &[][..]), (10, &[0]), (11, &[0, 10]), (20, &[0, 10]), (40, &[0, 10, 20, 30])] {
+            assert_eq!(gather.is_waiting_before(end), waited.lock().unwrap().len() < expected.len());
+            gather.wait_until(end);
+            assert_eq!(*waited.lock().unwrap(), expected, "until {end}");
+        }
+        gather.finish().unwrap();
+    }
+}

@@ -1,8 +1,9 @@
 //! A trace of some steps of every rank: `metrics.profile`, or `launcher train --profile FIRST..LAST`.
 
 use std::ops::RangeInclusive;
+use std::thread::JoinHandle;
 
-use common::storage::Folder;
+use common::storage::{Folder, StorageError};
 
 use super::observe::Observer;
 use crate::error::JobError;
@@ -15,6 +16,8 @@ pub struct Profile {
     run: Folder,
     name: String,
     rank: u32,
+    /// Puts the trace, for which no step waits.
+    put: Option<JoinHandle<Result<(), StorageError>>>,
 }
 
 impl Profile {
@@ -26,16 +29,20 @@ impl Profile {
             run: Folder::open(&world.config.run.output, &world.config.storage)?,
             name: format!("profile/attempt-{:04}-rank-{rank}.json", world.attempt),
             rank,
+            put: None,
         })
     }
 
     /// Step `step` is about to begin.
     pub fn before_step(&mut self, step: u64, observer: &Observer) {
+        if self.put.as_ref().is_some_and(JoinHandle::is_finished) {
+            self.report(observer);
+        }
         let Some(steps) = &self.steps else { return };
         if steps.contains(&step) {
             trace::start();
         } else if step > *steps.end() {
-            self.finish(observer);
+            self.begin_to_put();
         }
     }
 
@@ -45,14 +52,30 @@ impl Profile {
         self.steps.as_ref().is_some_and(|steps| step + 1 == *steps.start() || step == *steps.end())
     }
 
-    /// Writes what there is, if it has not been written yet. A trace that cannot be stored does not end the run.
+    /// The run ends: waits until what there is has been written.
     pub fn finish(&mut self, observer: &Observer) {
+        self.begin_to_put();
+        self.report(observer);
+    }
+
+    /// Ends the recording, if it has not been ended.
+    fn begin_to_put(&mut self) {
         if self.steps.take().is_none() || !trace::is_on() {
             return;
         }
-        match self.run.put(&self.name, trace::finish(self.rank).into()) {
-            Ok(()) => observer.notice(format!("a trace for ui.perfetto.dev: {}", self.run.url_of(&self.name))),
-            Err(error) => observer.trouble(format!("the trace could not be stored: {error}")),
+        let (run, name, rank) = (self.run.clone(), self.name.clone(), self.rank);
+        self.put = Some(std::thread::spawn(move || run.put(&name, trace::finish(rank).into())));
+    }
+
+    /// Says what has become of the trace. One that cannot be stored does not end the run.
+    fn report(&mut self, observer: &Observer) {
+        match self.put.take().map(JoinHandle::join) {
+            Some(Ok(Ok(()))) => {
+                observer.notice(format!("a trace for ui.perfetto.dev: {}", self.run.url_of(&self.name)));
+            }
+            Some(Ok(Err(error))) => observer.trouble(format!("the trace could not be stored: {error}")),
+            // None was begun, or the panic has been told.
+            Some(Err(_)) | None => {}
         }
     }
 }

@@ -427,6 +427,53 @@ impl Hooks for Beside<'_, '_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::collectives::single::Single;
+    use common::config::RawConfig;
+
+    fn config(on_bad_norm: &str) -> RunConfig {
+        let toml = format!(
+            "[run]\noutput = \"memory://x\"\n[model]\nlayers = 1\nwidth = 32\nheads = 2\ncontext_tokens = 16\n\
+             vocabulary = 300\n[data]\ntrain = [{{ url = \"memory://x\" }}]\n[batch]\nglobal_sequences = 2\n\
+             micro_sequences = 2\nsequence_tokens = 16\n[optimizer]\npeak_learning_rate = 1e-3\nwarmup_steps = 0\n\
+             skip_z_score = 6.0\non_bad_norm = \"{on_bad_norm}\"\n[train]\nmax_steps = 1000\n"
+        );
+        RawConfig::parse("of the test", &toml, &[]).unwrap().run().unwrap()
+    }
+
+    /// A step of tokens that depend on its number, whose gradients are `times` what they would be.
+    fn step(state: &mut TrainState, times: f64) -> StepReport {
+        let (ranks, number) = (Single::default(), state.step as i32);
+        let tokens: Vec<i32> = (0..2 * 17).map(|i| (i * 7 + number * number) % 300).collect();
+        let accumulated = state.accumulate_on(&ranks, 1, |_| Ok((tokens.clone(), 2))).unwrap();
+        state.gradients.copy_(&(&state.gradients * times));
+        state.update(&ranks, accumulated).unwrap().read().unwrap()
+    }
+
+    #[test]
+    fn an_outlying_norm_changes_nothing_and_the_next_step_counts() {
+        for (on_bad_norm, may_go_on) in [("skip", true), ("stop", false)] {
+            let mut state =
+                TrainState::initialise(&config(on_bad_norm), Device::Cpu, Rank::ZERO, WorldSize::ONE).unwrap();
+            let all = |state: &TrainState| {
+                let parts = state.optimizer.parts(&state.model.layout);
+                let moments = parts.iter().flat_map(|part| [part.exp_avg.copy(), part.exp_avg_sq.copy()]);
+                moments.chain([state.model.flat.copy()]).collect::<Vec<_>>()
+            };
+            for _ in 0..140 {
+                let report = step(&mut state, 1.0);
+                assert!(!report.is_skipped, "step {}: {}", report.step, report.grad_norm);
+                state.judge(&report).unwrap();
+            }
+            let (before, updates) = (all(&state), state.optimizer.updates());
+            let report = step(&mut state, 100.0);
+            assert!(report.is_skipped && report.step == 141);
+            assert_eq!(state.judge(&report).is_ok(), may_go_on);
+            assert!(all(&state) == before && state.optimizer.updates() == updates);
+            let report = step(&mut state, 1.0);
+            assert!(!report.is_skipped && all(&state) != before && state.optimizer.updates() == updates + 1);
+            assert_eq!(state.consumed, 142 * 2);
+        }
+    }
 
     #[test]
     fn other_bits_and_other_places_have_another_digest() {

@@ -2,11 +2,13 @@
 //! host.
 
 use std::ffi::{c_int, c_void};
+use std::time::Duration;
 
 use tch::{Device, Kind, TchError, Tensor};
 
 use super::library::{RawCommunicator, StandIn};
 use crate::libtorch::streams::{self, Event, Stream};
+use crate::trace;
 
 /// How long one question to the stand-in may take.
 const STAND_IN_WAIT_MS: u32 = 100;
@@ -30,6 +32,16 @@ pub enum End {
     Event(Event),
     /// When the stand-in has completed so many.
     Number(u64),
+}
+
+impl End {
+    /// How long it was from `begin` to this end, which has come; `None` where nobody knows.
+    pub fn since(&self, begin: Option<&Event>) -> Option<Duration> {
+        match (begin, self) {
+            (Some(begin), End::Event(end)) => begin.until(end).ok(),
+            _ => None,
+        }
+    }
 }
 
 impl Lane {
@@ -58,14 +70,16 @@ impl Lane {
         }
     }
 
-    /// Makes the lane wait for what the calling thread has computed so far; returns the stream for NCCL.
-    pub fn open(&self) -> Result<*mut c_void, TchError> {
+    /// Makes the lane wait for what the calling thread has computed so far; returns the stream for NCCL, and, for a trace, when
+    /// it gets there.
+    pub fn open(&self) -> Result<(*mut c_void, Option<Event>), TchError> {
         match self {
             Lane::Gpu { device, stream } => {
                 stream.wait_for(&Stream::current(*device)?.record()?)?;
-                stream.native()
+                let begin = trace::is_on().then(|| stream.record()).transpose()?;
+                Ok((stream.native()?, begin))
             }
-            Lane::Host(_) => Ok(std::ptr::null_mut()),
+            Lane::Host(_) => Ok((std::ptr::null_mut(), None)),
         }
     }
 

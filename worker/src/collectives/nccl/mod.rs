@@ -97,6 +97,7 @@ impl Nccl {
             timeout_ms: AtomicU64::new(timeout.as_millis() as u64),
             communicator: OnceLock::new(),
             started: Mutex::default(),
+            failure: OnceLock::new(),
             is_over: AtomicBool::new(false),
         });
         let (own, rank, world) = (shared.clone(), host.rank(), host.world_size());
@@ -126,20 +127,33 @@ impl Nccl {
         let (shared, number) = (self.shared.clone(), self.shared.in_flight.begin(operation));
         let started = communicator.start(
             shared.timeout(),
-            |library, raw| shared.lane.open().map(|stream| call(library, raw, stream)).map_err(|e| e.to_string()),
-            |number| shared.lane.end(number).map(Arc::new).map_err(|e| e.to_string()),
+            |library, raw| {
+                let (stream, begin) = shared.lane.open().map_err(|e| e.to_string())?;
+                // Before the call, in which NCCL may hang.
+                shared.started().push_back(Started { number, operation, begin, end: None, _tensors: tensors });
+                Ok(call(library, raw, stream))
+            },
+            |number| {
+                let end = Arc::new(shared.lane.end(number).map_err(|e| e.to_string())?);
+                // The last one is this one: only one is started at a time.
+                if let Some(started) = shared.started().back_mut() {
+                    started.end = Some(end.clone());
+                }
+                Ok(end)
+            },
         );
         match started {
-            Ok(end) => {
-                shared.started().push_back(Started { number, operation, end: end.clone(), _tensors: tensors });
-                Pending::new(move || {
-                    let joined = shared.lane.join(&end, communicator.raw());
-                    joined.map_err(|error| shared.error(&operation, Failure::Nccl(error.to_string())))
-                })
-            }
+            Ok(end) => Pending::new(move || {
+                let joined = shared.lane.join(&end, communicator.raw());
+                joined.map_err(|error| shared.error(&operation, Failure::Nccl(error.to_string())))
+            }),
             Err(failure) => {
-                let error = shared.error(&operation, failure);
-                Pending::new(move || Err(error))
+                let _ = shared.failure.set(shared.error(&operation, failure));
+                Pending::new(|| {
+                    loop {
+                        std::thread::park(); // The watchdog says why, aborts, and ends the process.
+                    }
+                })
             }
         }
     }

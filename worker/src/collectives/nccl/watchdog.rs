@@ -8,13 +8,14 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use common::attempt::host_name;
-use tch::Tensor;
+use tch::{TchError, Tensor};
 
 use super::communicator::{Communicator, Failure};
 use super::lane::{End, Lane};
 use super::{CARRIER, Ending};
 use crate::collectives::CollectivesError;
 use crate::collectives::in_flight::{InFlight, Operation};
+use crate::libtorch::streams::Event;
 use crate::trace;
 
 /// How often operations are looked at.
@@ -31,15 +32,20 @@ pub struct Shared {
     pub communicator: OnceLock<Arc<Communicator>>,
     /// In the order of their start.
     pub started: Mutex<VecDeque<Started>>,
+    /// Of an operation that could not be started.
+    pub failure: OnceLock<CollectivesError>,
     pub is_over: AtomicBool,
 }
 
-/// An operation that has been started.
+/// An operation that has been started, or is being started.
 pub struct Started {
     /// In [`InFlight`].
     pub number: u64,
     pub operation: Operation,
-    pub end: Arc<End>,
+    /// Where a trace wants it, and the lane tells.
+    pub begin: Option<Event>,
+    /// `None` while NCCL's own call goes on.
+    pub end: Option<Arc<End>>,
     /// Their memory must stay theirs until the end.
     pub _tensors: Vec<Tensor>,
 }
@@ -124,6 +130,9 @@ fn watch(shared: &Shared, communicator: &Communicator) -> Result<(), Collectives
     let mut since = Instant::now();
     let mut watched = None;
     while !shared.is_over.load(Ordering::Relaxed) || !shared.started().is_empty() {
+        if let Some(error) = shared.failure.get() {
+            return Err(error.clone());
+        }
         while take_ended(shared, communicator)? {}
         let oldest = shared.started().front().map(|started| (started.number, started.operation));
         if watched != oldest.map(|(number, _)| number) {
@@ -143,12 +152,12 @@ fn watch(shared: &Shared, communicator: &Communicator) -> Result<(), Collectives
 /// Takes the oldest operation out if it has ended; whether it had.
 fn take_ended(shared: &Shared, communicator: &Communicator) -> Result<bool, CollectivesError> {
     let mut started = shared.started();
-    let Some(oldest) = started.front() else { return Ok(false) };
-    let has_come = shared.lane.has_come(&oldest.end, communicator.raw());
-    let operation = oldest.operation;
-    let has_come = has_come.map_err(|error| shared.error(&operation, Failure::Nccl(error.to_string())))?;
-    if has_come && let Some(ended) = started.pop_front() {
-        shared.in_flight.end(ended.number);
+    let Some(Started { number, operation, begin, end: Some(end), .. }) = started.front() else { return Ok(false) };
+    let failed = |error: TchError| shared.error(operation, Failure::Nccl(error.to_string()));
+    let has_come = shared.lane.has_come(end, communicator.raw()).map_err(failed)?;
+    if has_come {
+        shared.in_flight.end_after(*number, end.since(begin.as_ref()));
+        started.pop_front();
     }
     Ok(has_come)
 }
