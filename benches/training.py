@@ -98,15 +98,10 @@ def long_exchange() -> Bench:
         computing = Command(step, only_row("computing alone", "step_ms"))
         environment = slowed(computing, 1.5)
         exchange_ms = BUCKETS * int(environment["CONVOY_TEST_BUCKET_DELAY_MS"])
+        after_another = lambda output: {alone: exchange_ms, both: exchange_ms + output.rows[-1]["step_ms"]}
+        return [Command(step, only_row(OURS, "step_ms"), environment=environment), Command(step, after_another)]
 
-        def figures(output) -> dict[str, float]:
-            row = output.rows[-1]
-            computing_ms = row["step_ms"] - row["exposed_comm_ms"]
-            return {OURS: row["step_ms"], alone: exchange_ms, both: exchange_ms + computing_ms}
-
-        return [Command(step, figures, environment=environment)]
-
-    return Bench("overlap-cpu-long", "ms a step", commands, {alone: None, both: 1.0}, BUILD, smaller_is_better=True)
+    return Bench("overlap-cpu-long", "ms a step", commands, {alone: None, both: 1.1}, BUILD, smaller_is_better=True)
 
 
 def slowed(computing: Command, share: float) -> dict[str, str]:

@@ -119,7 +119,7 @@ def speed_rows(folder: Path, peak: float, device: str) -> list[tuple[str, str]]:
             phases = ("forward_ms", "backward_ms", "exposed_comm_ms", "optimizer_ms")
             words = ", ".join(f"{key.removesuffix('_ms').replace('_', ' ')} {ours[key]:.1f}" for key in phases)
             rows.append((f"{name}, milliseconds of a step's {ours['step_ms']:.1f}", words))
-            rows.append((f"{name}, milliseconds in which the host queues it", f"{ours['queued_ms']:.1f}"))
+            rows.append((f"{name}, milliseconds in which the host queues it", f"{ours.get('queued_ms', float('nan')):.1f}"))
     return rows
 
 

@@ -82,7 +82,7 @@ fn the_exchange_runs_beside_backward() {
                     "{carrier}, zero {zero}: backward {last:?}, the first bucket began at {first_start}"
                 );
                 assert!(!bucket(5).is_empty(), "{trace}");
-                // Updated weights come in three buckets, each of which forward waits for when it gets there.
+                // Forward waits in three places for the buckets of updated weights that it comes to.
                 let waits = spans(&trace, 0, "wait for the exchange").len();
                 assert!(waits >= if zero == 1 { 1 + 3 } else { 1 }, "{carrier}, zero {zero}: {waits} waits");
                 for phase in ["forward", "wait for the exchange", "norm and update", "wait for tokens"] {

@@ -45,8 +45,9 @@ extern "C" {
 
 // Tensors on the host come from here from now on.
 void convoy_use_own_host_allocator() {
-  static HostAllocator allocator;
-  c10::SetCPUAllocator(&allocator, /*priority=*/1);
+  // For good: threads may still make tensors while the process ends.
+  static auto* const allocator = new HostAllocator;
+  c10::SetCPUAllocator(allocator, /*priority=*/1);
 }
 
 }  // extern "C"

@@ -74,7 +74,7 @@ fn a_step_takes_what_the_formulas_say() {
         1,
         &[
             (512, &["--set", "train.recompute=none"]),
-            (512, &["--set", "train.recompute=gelu_layernorm"]),
+            (1024, &["--set", "train.recompute=gelu_layernorm"]),
             (512, &["--set", "train.recompute=block"]),
             (64, &["--set", "train.recompute=none"]),
         ],
@@ -92,5 +92,5 @@ fn many_steps_take_no_more_than_a_few() {
     let peak = |steps| measured(1, "gpt2-124m", [steps, 3, 16], &["--micro", "2"]).peak;
     let (few, many) = (peak(1), peak(10));
     println!("{} MiB after 3 steps, {} after 12", few >> 20, many >> 20);
-    assert!(many < few + few / 50, "{few} bytes after 3 steps, {many} after 12");
+    assert!(many < few + (4 << 20), "{few} bytes after 3 steps, {many} after 12");
 }

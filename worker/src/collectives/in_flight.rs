@@ -77,11 +77,14 @@ struct State {
 }
 
 impl State {
-    /// Adds `operation`, which has ended now, to a trace. A carrier runs one after the other, whenever they were begun.
-    fn trace(&mut self, operation: Operation, begun: Instant) {
+    /// Adds `operation`, which has ended now, to a trace. A carrier runs one after the other, whenever they were begun here; where
+    /// its device knows the `duration`, it has been seen to end a little late, and so had the one before.
+    fn trace(&mut self, operation: Operation, begun: Instant, duration: Option<Duration>) {
         if trace::is_on() {
             let before = self.last_ends.insert(operation.carrier, Instant::now());
-            trace::record(Lane::Communication, operation.to_string(), before.map_or(begun, |end| begun.max(end)));
+            let begun_there = duration.and_then(|duration| Instant::now().checked_sub(duration));
+            let start = begun_there.unwrap_or_else(|| before.map_or(begun, |end| begun.max(end)));
+            trace::record(Lane::Communication, operation.to_string(), start);
         }
     }
 }
@@ -106,8 +109,7 @@ impl InFlight {
         let mut state = self.lock();
         let place = state.under_way.iter().position(|(begun, ..)| *begun == number);
         if let Some((_, operation, since)) = place.and_then(|place| state.under_way.remove(place)) {
-            let begun_there = duration.and_then(|duration| Instant::now().checked_sub(duration));
-            state.trace(operation, begun_there.map_or(since, |begun| begun.max(since)));
+            state.trace(operation, since, duration);
             state.last = Some((operation, Instant::now()));
         }
     }

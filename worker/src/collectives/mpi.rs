@@ -1,7 +1,8 @@
 //! MPI through host memory.
 //!
 //! One thread owns all of MPI: it initialises it, runs blocking operations from a queue, and finalises it. Blocking
-//! ones on purpose, since non-blocking collectives progress only inside MPI calls. Others touch MPI only to abort.
+//! ones on purpose, since non-blocking collectives progress only inside MPI calls. Before large ones it sleeps until all ranks have
+//! come. Others touch MPI only to abort.
 
 use std::ffi::{c_int, c_void};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -21,6 +22,11 @@ use super::{Collectives, CollectivesError, Label, Pending, ReduceOp};
 
 /// As messages name it.
 const CARRIER: &str = "MPI";
+
+/// From so many bytes on, an operation first waits for all ranks asleep.
+const LARGE_BYTES: usize = 1 << 16;
+/// How long it sleeps before it looks again whether all have come: at first, and at most.
+const PAUSES: [Duration; 2] = [Duration::from_micros(20), Duration::from_micros(500)];
 
 /// MPI counts are C ints; longer operations are split.
 const ELEMENTS_MAX: usize = 1 << 28;
@@ -150,11 +156,47 @@ fn own_mpi(queue: &Receiver<Job>, started: &Sender<(u32, u32)>, in_flight: &InFl
         return;
     }
     for Job { number, operation, done } in queue {
+        if size > 1 && operation.bytes() >= LARGE_BYTES {
+            meet();
+        }
         run(&operation, (rank as usize, size as usize));
         drop(operation);
         in_flight.end(number);
         // Nobody waits any more when the process is ending.
         let _ = done.send(());
+    }
+}
+
+impl Operation {
+    /// Bytes of its larger tensor, as many on every rank.
+    fn bytes(&self) -> usize {
+        let tensor = match self {
+            Operation::AllReduce(tensor, _) | Operation::Broadcast(tensor, _) => tensor,
+            Operation::ReduceScatter { input, .. } => input,
+            Operation::AllGather { output, .. } => output,
+            Operation::Barrier => return 0,
+        };
+        tensor.numel() * tensor.kind().elt_size_in_bytes()
+    }
+}
+
+/// Returns when every rank has come here. Within an operation MPI waits for others at full speed, and takes the core from what this rank
+/// computes beside it.
+fn meet() {
+    let [mut pause, longest] = PAUSES;
+    let mut all_are_here = 0;
+    // SAFETY: MPI is initialised on this thread; the request is written by the first call, and lives until the last has completed it.
+    unsafe {
+        let mut request = std::mem::zeroed();
+        mpi_ffi::MPI_Ibarrier(mpi_ffi::RSMPI_COMM_WORLD, &mut request);
+        loop {
+            mpi_ffi::MPI_Test(&mut request, &mut all_are_here, mpi_ffi::RSMPI_STATUS_IGNORE);
+            if all_are_here != 0 {
+                return;
+            }
+            std::thread::sleep(pause);
+            pause = longest.min(2 * pause);
+        }
     }
 }
 

@@ -42,7 +42,7 @@ impl Profile {
         if steps.contains(&step) {
             trace::start();
         } else if step > *steps.end() {
-            self.begin_to_put();
+            self.begin_to_put(observer);
         }
     }
 
@@ -54,17 +54,21 @@ impl Profile {
 
     /// The run ends: waits until what there is has been written.
     pub fn finish(&mut self, observer: &Observer) {
-        self.begin_to_put();
+        self.begin_to_put(observer);
         self.report(observer);
     }
 
     /// Ends the recording, if it has not been ended.
-    fn begin_to_put(&mut self) {
+    fn begin_to_put(&mut self, observer: &Observer) {
         if self.steps.take().is_none() || !trace::is_on() {
             return;
         }
-        let (run, name, rank) = (self.run.clone(), self.name.clone(), self.rank);
-        self.put = Some(std::thread::spawn(move || run.put(&name, trace::finish(rank).into())));
+        let (run, name, trace) = (self.run.clone(), self.name.clone(), trace::finish(self.rank));
+        let thread = std::thread::Builder::new().name("trace".into()).spawn(move || run.put(&name, trace.into()));
+        match thread {
+            Ok(thread) => self.put = Some(thread),
+            Err(error) => observer.trouble(format!("the trace could not be stored: {error}")),
+        }
     }
 
     /// Says what has become of the trace. One that cannot be stored does not end the run.

@@ -130,9 +130,8 @@ fn watch(shared: &Shared, communicator: &Communicator) -> Result<(), Collectives
     let mut since = Instant::now();
     let mut watched = None;
     while !shared.is_over.load(Ordering::Relaxed) || !shared.started().is_empty() {
-        if let Some(error) = shared.failure.get() {
-            return Err(error.clone());
-        }
+        // Read first and told last: what NCCL says is wrong is told of the oldest operation, which it went wrong with.
+        let failure = shared.failure.get();
         while take_ended(shared, communicator)? {}
         let oldest = shared.started().front().map(|started| (started.number, started.operation));
         if watched != oldest.map(|(number, _)| number) {
@@ -144,9 +143,12 @@ fn watch(shared: &Shared, communicator: &Communicator) -> Result<(), Collectives
                 return Err(shared.error(&operation, Failure::TimedOut));
             }
         }
+        if let Some(error) = failure {
+            return Err(error.clone());
+        }
         std::thread::sleep(if trace::is_on() { TRACED_INTERVAL } else { INTERVAL });
     }
-    Ok(())
+    shared.failure.get().map_or(Ok(()), |error| Err(error.clone()))
 }
 
 /// Takes the oldest operation out if it has ended; whether it had.
