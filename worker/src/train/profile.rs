@@ -58,7 +58,7 @@ impl Profile {
         self.report(observer);
     }
 
-    /// Ends the recording, if it has not been ended.
+    /// Ends the recording, if it has not been ended, and begins to write it.
     fn begin_to_put(&mut self, observer: &Observer) {
         if self.steps.take().is_none() || !trace::is_on() {
             return;
