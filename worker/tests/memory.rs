@@ -87,10 +87,13 @@ fn a_rank_holds_its_part_of_the_moments_alone() {
 }
 
 /// Micro batches of two sizes in turn, whose tensors take each other's places.
+///
+/// Runs differ by some huge pages, of 2 MiB each, so that there are as many steps as lift a tensor a step above these.
 #[test]
 fn many_steps_take_no_more_than_a_few() {
+    // Two more come before those that are timed.
     let peak = |steps| measured(1, "gpt2-124m", [steps, 3, 16], &["--micro", "2"]).peak;
-    let (few, many) = (peak(1), peak(10));
-    println!("{} MiB after 3 steps, {} after 12", few >> 20, many >> 20);
-    assert!(many < few + (4 << 20), "{few} bytes after 3 steps, {many} after 12");
+    let (few, many) = (peak(1), peak(30));
+    println!("{} MiB after 3 steps, {} after 32", few >> 20, many >> 20);
+    assert!(many < few + (16 << 20), "{few} bytes after 3 steps, {many} after 32");
 }
