@@ -11,6 +11,8 @@ SHELL := /bin/bash
 WITH_LIBTORCH := . scripts/env.sh &&
 # A worker that has its huge pages need not start itself again for them; tests start hundreds.
 STARTED_ONCE = GLIBC_TUNABLES=glibc.malloc.hugetlb=1
+# More than twice what they take on two slow cores; by then cargo has named the test that hangs.
+BOUNDED := timeout --foreground 60m
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -29,7 +31,7 @@ check: setup ## Formatting and lints
 	$(WITH_LIBTORCH) cargo clippy --release --workspace --all-targets -- -D warnings
 
 test: check build ## Everything that must pass before a change is accepted, with real mpirun
-	$(WITH_LIBTORCH) $(STARTED_ONCE) cargo test --release --workspace
+	$(WITH_LIBTORCH) $(STARTED_ONCE) $(BOUNDED) cargo test --release --workspace
 
 soak: build ## What takes longer, or 24 GiB of memory
 	@$(WITH_LIBTORCH) scripts/soak

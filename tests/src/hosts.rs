@@ -128,11 +128,11 @@ impl Hosts {
     /// `launcher train` on the first host, over all of them, of the scratch folder's model.
     pub fn train(&self, run: &str, settings: &[&str]) -> Command {
         let mut all = self.settings(run);
-        // As short as nests, and patient with what happens to a run in a test.
+        // Short, but for a slow start, and patient with what happens to a run in a test.
         let own = [
-            "storage.deadline_s=6",
-            "parallel.timeout_s=8",
-            "launch.stall_timeout_s=10",
+            "storage.deadline_s=12",
+            "parallel.timeout_s=16",
+            "launch.stall_timeout_s=20",
             "launch.claim_expiry_s=5",
             "launch.max_restarts=20",
         ];

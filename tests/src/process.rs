@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 use std::fs;
 use std::io::Read;
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use tempfile::TempDir;
 
 /// The built `worker`.
 pub fn worker() -> PathBuf {
@@ -94,6 +95,8 @@ pub struct Running {
     child: Child,
     stdout: Option<Pipe>,
     stderr: Option<Pipe>,
+    /// Where Open MPI has what its processes share: those that are killed leave it there.
+    _shared: TempDir,
 }
 
 impl Running {
@@ -102,8 +105,11 @@ impl Running {
         static STARTED: AtomicU64 = AtomicU64::new(0);
         let shown = format!("{command:?}");
         let mark = format!("{}-{}", std::process::id(), STARTED.fetch_add(1, Ordering::Relaxed));
+        let shared = folder_in_memory();
         let mut child = command
             .env(MARK_VARIABLE, &mark)
+            .env("OMPI_MCA_orte_tmpdir_base", shared.path())
+            .env("OMPI_MCA_btl_vader_backing_directory", shared.path())
             .process_group(0)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -112,7 +118,7 @@ impl Running {
             .unwrap_or_else(|e| panic!("cannot start {shown}: {e}; is the program installed?"));
         let stdout = child.stdout.take().map(Pipe::collect);
         let stderr = child.stderr.take().map(Pipe::collect);
-        Running { shown, mark, child, stdout, stderr }
+        Running { shown, mark, child, stdout, stderr, _shared: shared }
     }
 
     /// Its process id.
@@ -205,13 +211,19 @@ impl Running {
     }
 
     fn wait(&mut self, deadline: Duration) {
+        self.watch(deadline, POLL_INTERVAL, |_| ());
+    }
+
+    /// Looks at it again and again, `interval` apart, until it has ended; panics as [`run_with_deadline`] does.
+    pub fn watch(&mut self, deadline: Duration, interval: Duration, mut look: impl FnMut(&Self)) {
         let end = Instant::now() + deadline;
         while self.status().is_none() {
             if Instant::now() > end {
                 let output = self.stop();
                 panic!("still running after {deadline:?}: {}\n{}", self.shown, both(&output));
             }
-            std::thread::sleep(POLL_INTERVAL);
+            look(self);
+            std::thread::sleep(interval);
         }
     }
 
@@ -283,6 +295,14 @@ impl Pipe {
     }
 }
 
+/// A folder of its own, in memory where there is such a place.
+fn folder_in_memory() -> TempDir {
+    let (memory, mut folder) = (Path::new("/dev/shm"), tempfile::Builder::new());
+    let folder = folder.prefix("convoy-test-");
+    let made = if memory.is_dir() { folder.tempdir_in(memory) } else { folder.tempdir() };
+    made.unwrap_or_else(|e| panic!("cannot make a folder in /dev/shm or the temporary folder: {e}"))
+}
+
 /// Every living process with `mark` in its environment.
 fn marked(mark: &str) -> Vec<i32> {
     let variable = format!("{MARK_VARIABLE}={mark}");
@@ -343,7 +363,7 @@ mod tests {
     fn what_outlives_it_is_named() {
         let running = Running::start(shell("(setsid sleep 1000 &) ; exit 0"));
         let mark = running.mark.clone();
-        let finish = AssertUnwindSafe(|| running.finish_alone(Duration::from_millis(100)));
+        let finish = AssertUnwindSafe(|| running.finish_alone(Duration::from_secs(1)));
         let message = std::panic::catch_unwind(finish).expect_err("it left").downcast::<String>().expect("a message");
         assert!(message.contains("[\"sleep\"] outlived"), "{message}");
         assert_eq!(marked(&mark), [0; 0]);

@@ -9,7 +9,7 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use common::checkpoint_store;
 use common::worker_contract::ExitCode;
@@ -67,7 +67,8 @@ impl Points {
         let silence = Duration::from_secs(3600);
         self.store.faults().follow(Plan { at: Some((number, fault)), silence, ..Plan::default() });
         let mut running = Running::start(self.store.environment(by_mpirun(2, &config)));
-        while running.status().is_none() && self.store.faults().count(fault) == 0 {
+        let (begun, is_met) = (Instant::now(), || self.store.faults().count(fault) > 0);
+        while running.status().is_none() && !is_met() && begun.elapsed() < DEADLINE {
             std::thread::sleep(Duration::from_millis(5));
         }
         let is_met = self.store.faults().count(fault) > 0;

@@ -5,6 +5,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::fs::{self, File};
 use std::path::Path;
+use std::time::Duration;
 
 use bytes::Bytes;
 use common::token_shard::encode;
@@ -12,7 +13,7 @@ use common::worker_contract::ExitCode;
 use tests::process::{Running, mpirun};
 use tests::s3::Server;
 use tests::scratch::Scratch;
-use tests::training::{by_mpirun, ended, turn};
+use tests::training::{DEADLINE, by_mpirun, ended, turn};
 
 const MIB: u64 = 1 << 20;
 /// The least that a config allows.
@@ -115,10 +116,9 @@ fn stream(scratch: &Scratch, set: &str) -> Streamed {
     command.arg(config).args(["--tokens", &tokens_per_rank.to_string()]);
     let mut running = Running::start(command);
     let mut memory_bytes = 0;
-    while running.status().is_none() {
+    running.watch(DEADLINE, Duration::from_millis(5), |running| {
         memory_bytes = memory_bytes.max(running.peak_memory_bytes("worker"));
-        std::thread::sleep(std::time::Duration::from_millis(5));
-    }
+    });
     let text = ended(running, ExitCode::Done, &["\"bytes_read\":"]);
     let (_, rest) = text.split_once("\"bytes_read\":").unwrap();
     let bytes_read = rest.chars().take_while(char::is_ascii_digit).collect::<String>().parse().unwrap();
@@ -163,11 +163,10 @@ fn train(scratch: &Scratch, server: &Server, run: &str, urls: &[String]) -> Peak
     command.envs(server.environment());
     let mut running = Running::start(command);
     let mut peak = Peak { memory_bytes: 0, cache_bytes: 0 };
-    while running.status().is_none() {
+    running.watch(DEADLINE, Duration::from_millis(20), |running| {
         peak.memory_bytes = peak.memory_bytes.max(running.peak_memory_bytes("worker"));
         peak.cache_bytes = peak.cache_bytes.max(held(&cache));
-        std::thread::sleep(std::time::Duration::from_millis(20));
-    }
+    });
     ended(running, ExitCode::Done, &["step 6/6"]);
     peak
 }

@@ -15,17 +15,17 @@ fn ranks_that_hang_leave_their_stacks_in_the_logs_and_nothing_else() {
     let _turn = turn();
     let scratch = Scratch::new();
     let settings = [
-        "launch.stall_timeout_s=4",
+        "launch.stall_timeout_s=10",
         "launch.max_restarts=0",
-        "parallel.timeout_s=3",
-        "storage.deadline_s=2",
+        "parallel.timeout_s=8",
+        "storage.deadline_s=6",
         "storage.request_timeout_s=2",
         "storage.stall_timeout_s=1",
     ];
     let mut command = by_launcher(2, &scratch.config("run", &settings));
     // Each exchange of a bucket ends on time, and its answer reaches the step a minute later.
     command.env("CONVOY_TEST_BUCKET_DELAY_MS", "60000");
-    let words = ["no rank advanced for 4 s", "where its ranks were is in file://", "logs/attempt-0001"];
+    let words = ["no rank advanced for 10 s", "where its ranks were is in file://", "logs/attempt-0001"];
     run(command, ExitCode::Communication, &words);
     for rank in 0..2 {
         let log = scratch.folder("run").get(&format!("logs/attempt-0001/rank-{rank}.log")).unwrap();
@@ -46,12 +46,12 @@ fn a_slow_rank_is_named_with_its_host() {
     running.wait_for("step      2/400", DEADLINE);
     // Of two ranks that need the same time, one gets an eleventh of it.
     let slow = running.processes("worker")[1];
-    while running.status().is_none() && !running.printed().contains(" is slow: ") {
+    running.wait_until("one is slow", DEADLINE, |running| {
         send(slow, Signal::SIGSTOP);
         std::thread::sleep(Duration::from_millis(100));
         send(slow, Signal::SIGCONT);
-        std::thread::sleep(Duration::from_millis(10));
-    }
+        running.printed().contains(" is slow: ").then_some(())
+    });
     running.signal(Signal::SIGTERM);
     let text = ended(running, ExitCode::Stopped, &[" is slow: a step keeps it busy for "]);
     let host = common::attempt::host_name();

@@ -10,7 +10,7 @@ use nix::sys::signal::Signal;
 use tests::process::{Running, send};
 use tests::random::Random;
 use tests::scratch::{Scratch, losses};
-use tests::training::{DEADLINE, by_launcher, by_mpirun, ended, run, slowly, turn};
+use tests::training::{DEADLINE, by_launcher, by_mpirun, ended, run, turn, very_slowly};
 
 /// How often; `make soak` sets more.
 const KILLS_VARIABLE: &str = "CONVOY_TEST_KILLS";
@@ -21,18 +21,18 @@ fn killed_at_random_moments_is_as_never_killed() {
     let _turn = turn();
     let kills: u32 = std::env::var(KILLS_VARIABLE).map_or(KILLS, |text| text.parse().unwrap());
     let (scratch, mut random) = (Scratch::new(), Random::fresh());
-    // One to two seconds pass between starting and the first step, and up to eight steps a second follow. The run must not end
+    // One to two seconds pass between starting and the first step, and fewer than four steps a second follow. The run cannot end
     // before the last kill, and must mostly come further than the time before, or the launcher would wait longer each time.
-    let steps = 40 + 14 * kills;
+    let steps = 10 + 12 * kills;
     let max_steps = format!("train.max_steps={steps}");
     let settings =
         [max_steps.as_str(), "checkpoint.every_steps=2", "evaluation.every_steps=0", "launch.max_restarts=50"];
     run(by_mpirun(2, &scratch.config("whole", &settings)), ExitCode::Done, &[]);
-    let mut running = Running::start(slowly(by_launcher(2, &scratch.config("run", &settings))));
+    let mut running = Running::start(very_slowly(by_launcher(2, &scratch.config("run", &settings))));
     let mut done = 0;
     while done < kills {
         running.wait_for(&format!("attempt {}: 2 ranks", done + 1), DEADLINE);
-        std::thread::sleep(Duration::from_millis(random.below(4000)));
+        std::thread::sleep(Duration::from_millis(random.below(3000)));
         let (program, is_one) = *random.choose(&[("worker", true), ("worker", false), ("mpirun", true)]);
         let mut victims = running.wait_until("there is somebody to kill", DEADLINE, |running| {
             Some(running.processes(program)).filter(|found| !found.is_empty())

@@ -18,7 +18,7 @@ use common::worker_contract::ExitCode;
 use nix::sys::signal::Signal;
 use tests::process::{Running, send};
 use tests::scratch::{Scratch, losses};
-use tests::training::{DEADLINE, by_launcher, by_mpirun, run, slowly, turn};
+use tests::training::{DEADLINE, by_launcher, by_mpirun, run, turn, very_slowly};
 
 const SETTINGS: [&str; 6] = [
     "train.max_steps=20",
@@ -46,7 +46,7 @@ struct Killed {
 impl Killed {
     fn new(zero: &'static str) -> Self {
         let killed = Killed { scratch: Scratch::new(), zero };
-        let mut running = Running::start(slowly(by_mpirun(2, &killed.config("run"))));
+        let mut running = Running::start(very_slowly(by_mpirun(2, &killed.config("run"))));
         running.wait_until("a save on the hosts", DEADLINE, |running| {
             running
                 .printed()

@@ -3,7 +3,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use common::metrics::RunMetrics;
+use common::metrics::{RunMetrics, StepRecord};
 use common::worker_contract::ExitCode;
 use serde_json::Value;
 use tests::process::program;
@@ -41,11 +41,13 @@ fn a_run_says_what_its_exchange_costs() {
     let dominates =
         |event: &&Value| event["text"].as_str().is_some_and(|text| text.starts_with("communication dominates: "));
     assert_eq!(events.iter().filter(dominates).count(), 1, "{events:?}");
-    for record in RunMetrics::read(&scratch.folder("run")).unwrap().steps.values() {
+    let steps = RunMetrics::read(&scratch.folder("run")).unwrap().steps;
+    // A step's one bucket takes so long, less what of it has gone by beside backward; a rank that is held up sees less of it.
+    let is_exposed = |record: &&StepRecord| record.exposed_comm_ms > 500.0 - record.backward_ms;
+    assert!(steps.values().filter(is_exposed).count() > steps.len() / 2, "{steps:?}");
+    for record in steps.values() {
         let computing = [record.forward_ms, record.backward_ms, record.optimizer_ms];
         assert!(computing.iter().all(|ms| *ms > 0.0), "{record:?}");
-        // The one bucket's, less what of it has gone by beside backward.
-        assert!(record.exposed_comm_ms > 500.0 - record.backward_ms, "{record:?}");
         let phases = record.data_wait_ms + computing.iter().sum::<f64>() + record.exposed_comm_ms;
         assert!(phases <= record.step_ms * 1.001, "{record:?}");
         assert!(record.memory_bytes > 1 << 20, "{record:?}");

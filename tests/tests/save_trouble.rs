@@ -19,7 +19,7 @@ use tests::process::Running;
 use tests::s3::{ACCESS_KEY, OTHER_ACCESS_KEY};
 use tests::scratch::{Scratch, losses};
 use tests::store::Store;
-use tests::training::{DEADLINE, by_launcher, by_mpirun, ended, run, slowly, turn};
+use tests::training::{DEADLINE, by_launcher, by_mpirun, ended, run, slowly, turn, very_slowly};
 
 const SHORT: [&str; 2] = ["train.max_steps=24", "evaluation.every_steps=0"];
 
@@ -63,7 +63,7 @@ fn the_clock_asks_for_saves() {
     let by_time = ["checkpoint.every_steps=0", "checkpoint.every_minutes=0.01", "checkpoint.keep_last=0"];
     let first = ["checkpoint.every_steps=1000", "checkpoint.first_after_s=1", "checkpoint.keep_last=0"];
     for (name, settings, least) in [("time", by_time, 3), ("first", first, 2)] {
-        run(slowly(by_mpirun(2, &scratch.config(name, &[&SHORT[..], &settings].concat()))), ExitCode::Done, &[]);
+        run(very_slowly(by_mpirun(2, &scratch.config(name, &[&SHORT[..], &settings].concat()))), ExitCode::Done, &[]);
         let saved = checkpoint_store::list(&scratch.folder(name)).unwrap();
         let committed = saved.iter().filter(|found| found.counts()).count();
         // One of them is the last.
@@ -95,8 +95,8 @@ fn the_upload_of_one_rank_fails() {
     let _turn = turn();
     let store = store();
     store.meets(Fault::InternalError, "optimizer-00002-of-00002", 0);
-    let config = config(&store, &["checkpoint.every_steps=4", "checkpoint.max_failures=30", "storage.deadline_s=1"]);
-    let mut running = Running::start(slowly(store.environment(by_mpirun(2, &config))));
+    let config = config(&store, &["checkpoint.every_steps=4", "checkpoint.max_failures=30", "storage.deadline_s=3"]);
+    let mut running = Running::start(very_slowly(store.environment(by_mpirun(2, &config))));
     running.wait_for("failed: rank 1: ", DEADLINE);
     assert_eq!(steps_in(&store), [0; 0], "nothing is committed without it");
     store.faults().follow(Plan::default());
@@ -212,9 +212,10 @@ fn failures_in_a_row_end_the_run() {
     let store = store();
     store.meets(Fault::InternalError, "PUT /runs/run/checkpoints/", 0);
     let settings =
-        ["checkpoint.every_steps=4", "checkpoint.max_failures=2", "storage.deadline_s=1", "launch.max_restarts=0"];
+        ["checkpoint.every_steps=4", "checkpoint.max_failures=2", "storage.deadline_s=3", "launch.max_restarts=0"];
     let words = ["the save of step-00000004", "the run goes on", "attempt 1 ended: rank ", " failed (exit 6"];
-    let text = run(slowly(store.environment(by_launcher(2, &config(&store, &settings)))), ExitCode::Storage, &words);
+    let text =
+        run(very_slowly(store.environment(by_launcher(2, &config(&store, &settings)))), ExitCode::Storage, &words);
     assert_eq!(text.matches("the run goes on").count(), 1, "{text}");
 }
 

@@ -248,7 +248,7 @@ fn an_outage_is_waited_out_until_the_deadline_and_not_longer() {
         [folder.get("a").map(drop), put.join().unwrap(), list.join().unwrap()]
     });
     let took = begun.elapsed();
-    assert!(took >= Duration::from_millis(1_900) && took < Duration::from_secs(4), "{took:?}");
+    assert!(took >= Duration::from_millis(1_900) && took < Duration::from_secs(10), "{took:?}");
     for error in results.map(Result::unwrap_err) {
         assert_eq!(error.exit_code(), ExitCode::Storage, "{error}");
         let text = error.to_string();

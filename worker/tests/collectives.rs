@@ -5,7 +5,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::Command;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -13,6 +13,8 @@ use common::attempt::host_name;
 use common::topology::Rank;
 use common::worker_contract::ExitCode;
 use tch::{Device, Kind, Tensor};
+use tests::process::{both, run_with_deadline};
+use tests::training::DEADLINE;
 use worker::collectives::nccl::{Ending, Nccl};
 use worker::collectives::{Collectives, Label, Pending, ReduceOp, mpi};
 use worker::world::{announce_failure, fail, leave, start_collectives};
@@ -148,6 +150,8 @@ fn is_over_nccl() -> bool {
 
 const OVER_NCCL: &str = "CONVOY_TEST_OVER_NCCL";
 const RANKS: &str = "CONVOY_TEST_RANKS";
+/// What goes wrong with the stand-in.
+const FAULT: &str = "CONVOY_STAND_IN_FAULT";
 
 /// This process's world: alone, or one of several.
 fn world() -> Arc<dyn Collectives> {
@@ -164,7 +168,8 @@ fn world() -> Arc<dyn Collectives> {
         announce: |error| announce_failure(&error.to_string(), ExitCode::Communication),
         end: |error| fail(&error.to_string(), ExitCode::Communication),
     };
-    Arc::new(Nccl::start(ranks, device(), TIMEOUT, ending).unwrap())
+    let timeout = if std::env::var_os(FAULT).is_some() { TIMEOUT } else { DEADLINE };
+    Arc::new(Nccl::start(ranks, device(), timeout, ending).unwrap())
 }
 
 /// How long an operation may take in a test of one that never ends.
@@ -229,15 +234,10 @@ fn stand_in() -> PathBuf {
     path
 }
 
-/// What an ended command has printed.
-fn printed(output: &Output) -> String {
-    [&output.stdout, &output.stderr].map(|text| String::from_utf8_lossy(text).into_owned()).concat()
-}
-
 /// Every one of `ranks` processes must pass.
-fn all_pass(ranks: u32, mut command: Command) {
-    let output = command.output().unwrap();
-    let text = printed(&output);
+fn all_pass(ranks: u32, command: Command) {
+    let output = run_with_deadline(command, DEADLINE);
+    let text = both(&output);
     assert!(output.status.success(), "{ranks} ranks:\n{text}");
     assert_eq!(text.matches("1 passed").count(), ranks as usize, "{ranks} ranks:\n{text}");
 }
@@ -328,8 +328,9 @@ fn fails(ranks: u32, fault: &str) -> String {
 fn fails_where_these_abort(ranks: u32, fault: &str, aborting: &[u32]) -> String {
     let log = tempfile::NamedTempFile::new().unwrap();
     let mut command = over_the_stand_in(ranks, "exchanges_ten_buckets", log.path());
-    let output = command.env("CONVOY_STAND_IN_FAULT", fault).output().unwrap();
-    let text = printed(&output);
+    command.env(FAULT, fault);
+    let output = run_with_deadline(command, DEADLINE);
+    let text = both(&output);
     assert_eq!(output.status.code(), Some(i32::from(ExitCode::Communication.number())), "{text}");
     for rank in 0..ranks {
         assert!(text.contains(&format!("rank {rank}: ")), "rank {rank} has said nothing:\n{text}");

@@ -8,6 +8,8 @@ use std::process::Command;
 
 use common::cost::Memory;
 use serde_json::Value;
+use tests::process::{both, run_with_deadline};
+use tests::training::DEADLINE;
 
 /// What the first of several processes took, and what is expected of it.
 struct Measured {
@@ -39,8 +41,9 @@ fn measured(ranks: u32, model: &str, [steps, sequences, tokens]: [u64; 3], more:
     let threads = if ranks == 1 { 2 } else { 1 };
     let [steps, sequences, tokens, threads] = [steps, sequences, tokens, threads].map(|number| number.to_string());
     let sizes = ["--batch", &sequences, "--sequence", &tokens, "--steps", &steps, "--threads", &threads];
-    let output = command.args(["bench-step", "--model", model]).args(sizes).args(more).output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    command.args(["bench-step", "--model", model]).args(sizes).args(more);
+    let output = run_with_deadline(command, 5 * DEADLINE);
+    assert!(output.status.success(), "{}", both(&output));
     let timing: Value = serde_json::from_slice(&output.stdout).unwrap();
     let expected = serde_json::from_value(timing["expected_memory"].clone()).unwrap();
     Measured { peak: timing["peak_memory_bytes"].as_u64().unwrap(), expected }

@@ -32,6 +32,16 @@ def start_line():
     return json.load(open(shared))
 
 
+def touch(name):
+    open(os.path.join(FOLDER, name), "w").close()
+
+
+def wait_for_files(names):
+    for name in names:
+        while not os.path.exists(os.path.join(FOLDER, name)):
+            time.sleep(0.01)
+
+
 def other_job(arguments):
     """`prepare` and `worker sample`: shows the arguments, exits as asked."""
     print(json.dumps(arguments))
@@ -87,12 +97,16 @@ def main():
             send(type="progress", step=step, tokens=step * 512, loss=6.5 - step / 10, learning_rate=1e-3, grad_norm=0.5,
                  step_ms=20.0, tokens_per_second=25600.0, mfu=None, data_wait_ms=0.0, exposed_comm_ms=0.0,
                  memory_bytes=1)
+        if step == 1:
+            touch(f"trained-{start['attempt']}-{RANK}")
         if stop.is_set() and plan["do"] != "deaf":
             leave(75, "stopped", "")
         if step == plan.get("at") and plan["do"] in ("hang", "deaf"):
             while True:
                 time.sleep(1)
         if here and step == plan.get("at"):
+            # What the others say of their first step comes before it.
+            wait_for_files(f"trained-{start['attempt']}-{rank}" for rank in range(WORLD))
             if plan["do"] == "kill":
                 os.kill(os.getpid(), signal.SIGKILL)
             if plan["do"] == "exit":

@@ -10,9 +10,9 @@ use serde_json::{Value, json};
 const ALONE: &[&str] = &["python3"];
 const TOGETHER: &[&str] = &["python3", "mpirun"];
 const FINISH: &str = r#"[{"do": "finish"}]"#;
-/// The shortest time-outs that nest.
+/// Time-outs that nest, the last long enough for ranks to start in.
 const SHORT_STALL: [&str; 6] =
-    ["--set", "storage.deadline_s=1", "--set", "parallel.timeout_s=2", "--set", "launch.stall_timeout_s=3"];
+    ["--set", "storage.deadline_s=2", "--set", "parallel.timeout_s=4", "--set", "launch.stall_timeout_s=8"];
 
 #[test]
 fn one_rank_trains_and_leaves_a_whole_run_folder() {
@@ -196,7 +196,7 @@ fn a_run_that_stands_still_is_restarted() {
     let rig = Rig::new(r#"[{"do": "hang", "at": 2}, {"do": "finish"}]"#, &flags);
     let ended = rig.train();
     assert_eq!(ended.code, Some(0), "{}", ended.stderr);
-    assert!(ended.stderr.contains("attempt 1 ended: no rank advanced for 3 s"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("attempt 1 ended: no rank advanced for 8 s"), "{}", ended.stderr);
     assert_eq!(rig.kinds(1), ["attempt_started", "stall", "attempt_ended", "restart"]);
     assert_eq!(rig.claims().len(), 2);
 }
