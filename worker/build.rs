@@ -10,7 +10,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-env-changed=LIBTORCH");
     let libtorch = std::env::var("LIBTORCH")
         .map(PathBuf::from)
-        .map_err(|_| "LIBTORCH is not set: build with `make build`, or run `eval \"$(scripts/env.sh)\"` first")?;
+        .map_err(|_| "LIBTORCH is not set: build with `make build`, or run `. scripts/env.sh` first")?;
 
     cc::Build::new()
         .cpp(true)

@@ -70,7 +70,7 @@ pub struct WorldFacts {
     pub ranks: Vec<RankFacts>,
     /// What a step takes on each rank, by the formulas of [`crate::cost`].
     pub step_bytes: u64,
-    /// What ranks exchange with, `mpi` or `nccl`, and how fast an all-reduce is.
+    /// What ranks exchange with, `MPI` or `NCCL`, and how fast an all-reduce is.
     pub exchange: Vec<Exchange>,
 }
 

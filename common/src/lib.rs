@@ -1,6 +1,6 @@
 //! The contracts between Convoy's parts: what the launcher, the worker and prepare must agree on.
 //!
-//! Pure by intent: nothing here links libtorch or MPI, starts a process, or knows what a GPU is.
+//! Pure by intent: nothing here links libtorch or MPI, or starts a process.
 //!
 //! - [`config`]: a TOML file and overrides become one validated [`config::RunConfig`].
 //! - [`topology`]: rank and world size.

@@ -26,7 +26,7 @@ pub enum ExitCode {
     Data,
     /// Communication failed, or a rank was lost.
     Communication,
-    /// Loss or gradients were not finite.
+    /// Loss or gradients were not finite, or outliers.
     Numeric,
     /// Storage stayed away past its deadline.
     Storage,
@@ -75,7 +75,7 @@ impl ExitCode {
             ExitCode::Config => "usage or config",
             ExitCode::Data => "data missing, corrupt or denied",
             ExitCode::Communication => "communication failed or a rank was lost",
-            ExitCode::Numeric => "loss or gradients not finite",
+            ExitCode::Numeric => "loss or gradients not finite, or outliers",
             ExitCode::Storage => "storage unreachable past its deadline",
             ExitCode::Bug => "a bug in Convoy",
             ExitCode::Stopped => "stopped on request after a checkpoint; run the same command to go on",

@@ -7,7 +7,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 /// Convoy trains GPT-2 on many ranks: prepares data, starts and restarts training, samples from the result.
 ///
 /// Exit codes: 0 done; 2 usage or config; 3 data missing, corrupt or denied; 4 communication failed or a rank was
-/// lost; 5 loss or gradients not finite; 6 storage unreachable past its deadline; 70 a bug; 75 stopped on request,
+/// lost; 5 loss or gradients not finite, or outliers; 6 storage unreachable past its deadline; 70 a bug; 75 stopped on request,
 /// the same command goes on.
 #[derive(Debug, Parser)]
 #[command(name = "launcher", version, arg_required_else_help = true)]
@@ -65,7 +65,7 @@ pub enum Command {
     /// Shows, verifies, prunes and copies the checkpoints of a run, and asks for one.
     #[command(subcommand)]
     Checkpoints(CheckpointsCommand),
-    /// Text to token ids and back.
+    /// Text to token ids and back; trains tokenizers.
     #[command(subcommand)]
     Tokenizer(TokenizerCommand),
     /// Shows and verifies token shards.
@@ -174,7 +174,7 @@ pub struct SampleArgs {
     /// The text to continue.
     #[arg(long)]
     pub prompt: Option<String>,
-    /// How many tokens to add.
+    /// How many tokens to add at most: text may end before.
     #[arg(long, value_name = "N")]
     pub tokens: Option<u64>,
     /// Divides the logits; 0 always takes the likeliest token.

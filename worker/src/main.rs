@@ -105,7 +105,7 @@ struct SampleArgs {
     /// What the text begins with; empty for the start of a document.
     #[arg(long, default_value = "")]
     prompt: String,
-    /// How many tokens to draw.
+    /// How many tokens to draw at most: text may end before.
     #[arg(long, default_value_t = 100)]
     tokens: u64,
     /// Divides the logits; 0 takes the likeliest token.

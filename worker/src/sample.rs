@@ -18,7 +18,7 @@ use crate::model::Gpt2;
 pub struct SampleOptions {
     /// What the text begins with; empty for the start of a document.
     pub prompt: String,
-    /// How many tokens to draw.
+    /// How many tokens to draw at most: text may end before.
     pub tokens: u64,
     /// The logits are divided by this; 0 takes the likeliest token.
     pub temperature: f64,

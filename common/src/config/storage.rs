@@ -8,7 +8,8 @@ use super::section::Section;
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct StorageConfig {
     /// How long an operation may take with all that is tried again, before the store counts as unreachable (exit
-    /// code 6). An object that is written in parts, and a page of a listing, is an operation each. Default 180.
+    /// code 6). Each part of an object that is written in parts, and each 10,000 objects of a
+    /// listing, are an operation. Default 180.
     pub deadline_s: u64,
     /// How long to wait for the answer to a request that is no read; then it is made again. Default 60.
     pub request_timeout_s: u64,

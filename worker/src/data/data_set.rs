@@ -63,7 +63,7 @@ impl Budget {
 impl DataSet {
     /// Opens the folder of `source`: reads its index, and compares its tokenizer with the config's.
     ///
-    /// Shards are looked at when they are first read. Each data set has `data.prefetch_bytes` of its own.
+    /// Shards are looked at when they are first read. Each data set has an equal part of `data.prefetch_bytes`.
     pub fn open(
         source: &DataSource,
         data: &DataConfig,

@@ -7,7 +7,7 @@
 //! - `shards`: one block of one shard, verified before anybody sees it.
 //! - `blocks`: where verified blocks are; `cache`: in memory, within a bound; `node_cache`: on a local disk that the ranks of
 //!   a node share; `local_files`: in the shards themselves.
-//! - [`TokenStream`]: this rank's micro batches, made on a thread of their own; `read_ahead`: blocks before they are needed.
+//! - [`TokenStream`]: this rank's micro batches, made on two threads; `read_ahead`: blocks before they are needed.
 //! - [`DataError`]: what can go wrong, and which exit code it has.
 //!
 //! The whole cursor is one u64, the number of sequences consumed: it is the caller's, and lives in the checkpoint.

@@ -1,8 +1,8 @@
 //! Resuming: every rank reads a part of the newest checkpoint that all can read, and what all must have travels between them.
 //!
 //! From the run folder each byte leaves the store once, or twice where a block is at the border of two parts, whatever the
-//! number of ranks. From their hosts (`checkpoint.local_dir`) ranks take a checkpoint that is newer than all of the run folder's,
-//! if every one has its own part of it there. One that is damaged, there or here, is passed over by all alike.
+//! number of ranks. From their hosts (`checkpoint.local_dir`) ranks take a checkpoint that is at least as new as all of the run
+//! folder's, if every one has its own part of it there. One that is damaged, there or here, is passed over by all alike.
 
 use std::collections::BTreeSet;
 
