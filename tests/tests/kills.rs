@@ -10,7 +10,7 @@ use nix::sys::signal::Signal;
 use tests::process::{Running, send};
 use tests::random::Random;
 use tests::scratch::{Scratch, losses};
-use tests::training::{DEADLINE, by_launcher, by_mpirun, ended, run, turn};
+use tests::training::{DEADLINE, by_launcher, by_mpirun, ended, run, turn, very_slowly};
 
 /// How often; `make soak` sets more.
 const KILLS_VARIABLE: &str = "CONVOY_TEST_KILLS";
@@ -21,21 +21,27 @@ fn killed_at_random_moments_is_as_never_killed() {
     let _turn = turn();
     let kills: u32 = std::env::var(KILLS_VARIABLE).map_or(KILLS, |text| text.parse().unwrap());
     let (scratch, mut random) = (Scratch::new(), Random::fresh());
-    // Up to the latest moment of a kill there are 14 steps, with more than half a second for the start. So the run cannot end before
-    // the last kill; and it mostly comes further than the time before, or the launcher would wait longer each time.
-    let steps = 10 + 14 * kills;
+    // More than there are up to the latest moment of each kill.
+    let steps = 20 + 12 * kills;
     let max_steps = format!("train.max_steps={steps}");
     let settings =
         [max_steps.as_str(), "checkpoint.every_steps=2", "evaluation.every_steps=0", "launch.max_restarts=50"];
     run(by_mpirun(2, &scratch.config("whole", &settings)), ExitCode::Done, &[]);
     let config = scratch.config("run", &settings);
-    let mut slow = by_launcher(2, &config);
-    slow.env("CONVOY_TEST_BUCKET_DELAY_MS", "160");
-    let mut running = Running::start(slow);
+    let mut running = Running::start(very_slowly(by_launcher(2, &config)));
     let mut done = 0;
     while done < kills {
         running.wait_for(&format!("attempt {}: 2 ranks", done + 1), DEADLINE);
-        std::thread::sleep(Duration::from_millis(random.below(3000)));
+        // Every other one while it starts or soon after; the others once it has come further, or the launcher would wait longer
+        // each time.
+        if done % 2 == 0 {
+            std::thread::sleep(Duration::from_millis(random.below(2000)));
+        } else {
+            let commits = |running: &Running| running.printed().matches("committed ").count();
+            let before = commits(&running);
+            running.wait_until("a checkpoint", DEADLINE, |running| (commits(running) > before).then_some(()));
+            std::thread::sleep(Duration::from_millis(random.below(1000)));
+        }
         let (program, is_one) = *random.choose(&[("worker", true), ("worker", false), ("mpirun", true)]);
         let mut victims = running.wait_until("there is somebody to kill", DEADLINE, |running| {
             Some(running.processes(program)).filter(|found| !found.is_empty())
