@@ -192,6 +192,15 @@ pub fn losses(run_url: &str) -> BTreeMap<u64, f64> {
     metrics.steps.into_values().map(|record| (record.step, record.loss)).collect()
 }
 
+/// The folder of the test binary `name` in its `CARGO_TARGET_TMPDIR`, made anew: for what lasts as long as the process does, at whose end
+/// nothing is dropped that a static holds.
+pub fn folder_of_binary(target: &str, name: &str) -> PathBuf {
+    let folder = Path::new(target).join(name);
+    let _ = std::fs::remove_dir_all(&folder);
+    std::fs::create_dir_all(&folder).unwrap_or_else(|e| panic!("cannot make {}: {e}", folder.display()));
+    folder
+}
+
 fn temporary_folder() -> TempDir {
     tempfile::Builder::new().prefix("convoy-test-").tempdir().expect("the temporary folder can be written")
 }

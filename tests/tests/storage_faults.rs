@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, reason = "all of this is tests")]
 
+use std::path::PathBuf;
 use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -10,24 +11,24 @@ use bytes::Bytes;
 use common::config::StorageConfig;
 use common::storage::{Folder, StorageError};
 use common::worker_contract::ExitCode;
-use tempfile::TempDir;
 use tests::credentials::CredentialService;
 use tests::faults::{Fault, Plan};
 use tests::s3::{ACCESS_KEY, OTHER_ACCESS_KEY, Server};
+use tests::scratch::folder_of_binary;
 use tests::storage_conformance::conforms;
 
 /// The server of this process. A test has it for itself while it runs.
 struct Shared {
     server: Option<Server>,
     port: u16,
-    dir: TempDir,
+    dir: PathBuf,
     credentials: CredentialService,
 }
 
 static SHARED: LazyLock<Mutex<Shared>> = LazyLock::new(|| {
-    let dir = tempfile::tempdir().unwrap();
-    let server = Server::start(dir.path(), &["bucket"]);
-    let credentials = CredentialService::start(dir.path(), ACCESS_KEY);
+    let dir = folder_of_binary(env!("CARGO_TARGET_TMPDIR"), "storage_faults");
+    let server = Server::start(&dir, &["bucket"]);
+    let credentials = CredentialService::start(&dir, ACCESS_KEY);
     let place = [("AWS_ENDPOINT_URL", server.endpoint()), ("AWS_REGION", "us-east-1".to_owned())];
     for (name, value) in place.into_iter().chain(credentials.environment()) {
         // SAFETY: every test of this binary waits here before it does anything else, so that no other thread reads
@@ -52,7 +53,7 @@ impl Shared {
     }
 
     fn start(&mut self) {
-        self.server = Some(Server::start_on(self.port, self.dir.path(), &["bucket"]).unwrap());
+        self.server = Some(Server::start_on(self.port, &self.dir, &["bucket"]).unwrap());
     }
 }
 

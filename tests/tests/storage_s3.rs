@@ -2,19 +2,19 @@
 
 #![allow(clippy::unwrap_used, reason = "all of this is tests")]
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
 use common::config::StorageConfig;
 use common::storage::{Folder, StorageError};
-use tempfile::TempDir;
 use tests::s3::Server;
+use tests::scratch::folder_of_binary;
 use tests::storage_conformance::conforms;
 
 /// The server of this process, and the folder behind it.
-static SERVER: LazyLock<(Server, TempDir)> = LazyLock::new(|| {
-    let dir = tempfile::tempdir().unwrap();
-    let server = Server::start(dir.path(), &["bucket"]);
+static SERVER: LazyLock<(Server, PathBuf)> = LazyLock::new(|| {
+    let dir = folder_of_binary(env!("CARGO_TARGET_TMPDIR"), "storage_s3");
+    let server = Server::start(&dir, &["bucket"]);
     for (name, value) in server.environment() {
         // SAFETY: every test of this binary waits here before it does anything else, so that no other thread reads
         // the environment meanwhile; it is never written again.
@@ -25,7 +25,7 @@ static SERVER: LazyLock<(Server, TempDir)> = LazyLock::new(|| {
 
 fn open(url: &str) -> (Folder, &'static Path) {
     let (_, dir) = &*SERVER;
-    (Folder::open(url, &StorageConfig::default()).unwrap(), dir.path())
+    (Folder::open(url, &StorageConfig::default()).unwrap(), dir)
 }
 
 #[test]
