@@ -201,8 +201,8 @@ fn a_link_is_squeezed(rig: &mut Rig) {
     rig.finishes("link-squeezed", running, &[]);
 }
 
-/// It notices by itself, after twice its patience at most: the connection ends, and nothing follows. Its next attempt reaches the launcher
-/// at another port.
+/// It notices by itself, here after about twice its patience: once that long for silence to end the connection, and once after. Its next
+/// attempt reaches the launcher at another port.
 fn a_rank_is_cut_off_from_the_launcher(rig: &mut Rig) {
     let mut command = rig.hosts.train("cut-off", SETTINGS);
     // The run must not end before.

@@ -49,8 +49,8 @@ pub struct LaunchConfig {
     pub max_restarts: u32,
     /// An attempt of which not every rank has reported to the launcher by then is killed and restarted. Default 300.
     pub start_timeout_s: u64,
-    /// A run whose ranks all stand still this long is killed and restarted; a rank that has lost the launcher this
-    /// long ends itself. Default 900.
+    /// A run whose ranks all stand still this long is killed and restarted; a rank whose connection to
+    /// the launcher has been gone this long ends itself; that a host is silent it notices after about 20 s. Default 900.
     pub stall_timeout_s: u64,
     /// How long a stop may take before the ranks are killed. Default 120.
     pub grace_s: u64,
