@@ -19,6 +19,7 @@
 //! - [`worker_contract`]: exit codes and the control protocol between launcher and worker.
 //! - [`metrics`]: records of a run, and how they are written.
 //! - [`telemetry`]: tracing set-up.
+//! - [`untrusted`]: what comes from outside, before anything relies on it.
 
 pub mod attempt;
 pub mod batch_plan;
@@ -37,4 +38,5 @@ pub mod telemetry;
 pub mod token_shard;
 pub mod tokenizer;
 pub mod topology;
+pub mod untrusted;
 pub mod worker_contract;

@@ -3,8 +3,17 @@
 //! One hash is a chain: each instruction waits for the one before, and leaves a processor half idle. Two hashes that do not
 //! depend on each other fill the gaps, so that two blocks of a shard or a checkpoint take little longer than one. The `sha2` crate
 //! does one at a time; it is used here for whatever is left over, and where a processor lacks the instructions.
+//!
+//! A [`Sha256Sum`] is a hash as files state it.
 
+use std::borrow::Cow;
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use sha2::block_api::compress256;
+
+use crate::untrusted::shortened;
 
 /// Bytes that a round of compression takes.
 const CHUNK: usize = 64;
@@ -14,6 +23,72 @@ const START: [u32; 8] =
 
 /// A hash: 32 bytes.
 pub type Digest = [u8; 32];
+
+/// The hash of a content, as files state it and messages show it: 64 lower-case hex digits. Text becomes one only if it is that, so
+/// a hash that was read from somewhere can name a file.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Sha256Sum(pub Digest);
+
+/// Text that is no hash.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{:?} is no SHA-256: expected 64 lower-case hex digits", shortened(.0))]
+pub struct NotASha256(String);
+
+impl Sha256Sum {
+    /// Stands where the program that wrote a content gave no hash.
+    pub const UNKNOWN: Sha256Sum = Sha256Sum([0; 32]);
+
+    /// That of `content`.
+    pub fn of(content: &[u8]) -> Self {
+        Sha256Sum(finish_one(START, content, 0))
+    }
+}
+
+impl fmt::Display for Sha256Sum {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for Sha256Sum {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl FromStr for Sha256Sum {
+    type Err = NotASha256;
+
+    fn from_str(text: &str) -> Result<Self, NotASha256> {
+        let refuse = || NotASha256(shortened(text).into_owned());
+        let digit = |digit: u8| match digit {
+            b'0'..=b'9' => Ok(digit - b'0'),
+            b'a'..=b'f' => Ok(digit - b'a' + 10),
+            _ => Err(refuse()),
+        };
+        let (pairs, []) = text.as_bytes().as_chunks::<2>() else { return Err(refuse()) };
+        let mut digest = Digest::default();
+        if pairs.len() != digest.len() {
+            return Err(refuse());
+        }
+        for (byte, [high, low]) in digest.iter_mut().zip(pairs) {
+            *byte = 16 * digit(*high)? + digit(*low)?;
+        }
+        Ok(Sha256Sum(digest))
+    }
+}
+
+impl Serialize for Sha256Sum {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Sha256Sum {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Cow::<str>::deserialize(deserializer)?.parse().map_err(de::Error::custom)
+    }
+}
 
 /// The hashes of two contents that arrive side by side.
 #[derive(Debug, Clone)]

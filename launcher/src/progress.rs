@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use common::metrics::{StepRecord, ValidationRecord};
 use common::topology::Rank;
+use common::untrusted::{json_printable, printable, printable_lines};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
@@ -13,19 +14,21 @@ const FIRST_LINES: u32 = 5;
 /// Then one in so long.
 const LINE_INTERVAL: Duration = Duration::from_secs(5);
 
-/// Writes a line to standard error. Nobody is told if there is nobody to read it.
-pub fn to_stderr(line: &str) {
-    let _ = writeln!(io::stderr().lock(), "{line}");
+/// Writes text to standard error, such that a terminal shows and does not obey what came from files, stores and ranks. Nobody is told
+/// if there is nobody to read it.
+pub fn to_stderr(text: &str) {
+    let _ = writeln!(io::stderr().lock(), "{}", printable_lines(text));
 }
 
-/// Writes a line of the command's result to standard output.
-pub fn to_stdout(line: &str) {
-    let _ = writeln!(io::stdout().lock(), "{line}");
+/// Writes text of the command's result to standard output, likewise.
+pub fn to_stdout(text: &str) {
+    let _ = writeln!(io::stdout().lock(), "{}", printable_lines(text));
 }
 
 /// `value` as a command prints it with `--json`.
 pub fn to_json(value: &impl Serialize) -> String {
-    serde_json::to_string_pretty(value).unwrap_or_else(|e| unreachable!("what commands print is JSON: {e}"))
+    let json = serde_json::to_string_pretty(value);
+    json_printable(&json.unwrap_or_else(|e| unreachable!("what commands print is JSON: {e}"))).into_owned()
 }
 
 /// A bar of bytes done, on a terminal; nothing elsewhere.
@@ -114,14 +117,20 @@ impl View {
 
     /// Something that a rank printed.
     pub fn say_of(&self, rank: Rank, line: &str) {
-        self.say(&format!("{} {line}", name_of(rank, self.has_colours)));
+        self.show(&format!("{} {}", name_of(rank, self.has_colours), printable(line)));
     }
 
     /// Something worth a line of its own.
     pub fn say(&self, text: &str) {
+        self.show(&printable_lines(text));
+    }
+
+    /// Writes what a terminal may be given as it is.
+    fn show(&self, printable: &str) {
+        let write = || drop(writeln!(io::stderr().lock(), "{printable}"));
         match &self.bar {
-            Some(bar) => bar.suspend(|| to_stderr(text)),
-            None => to_stderr(text),
+            Some(bar) => bar.suspend(write),
+            None => write(),
         }
     }
 }

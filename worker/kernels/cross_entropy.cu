@@ -45,14 +45,16 @@ __device__ inline void add_pack(ScaledSum* own, const Numbers<T>& x) {
 }
 
 // A block for each row of logits [rows, stride], of which the first `vocabulary` columns count; they become scale * (softmax -
-// one-hot of the target), the others 0. losses: [rows], each row's cross-entropy. The stride is a multiple of a pack.
+// one-hot of the target), the others 0. losses: [rows], each row's cross-entropy. A row whose target is outside of the vocabulary
+// becomes NaN. The stride is a multiple of a pack.
 template <class T>
 __device__ inline void cross_entropy(T* logits, const long long* targets, double* losses, long long stride,
                                      long long vocabulary, double scale) {
   constexpr int kSize = Pack<T>::kSize;
   Pack<T>* row = pack(logits + blockIdx.x * stride);
-  const int target = static_cast<int>(targets[blockIdx.x]), target_pack = target / kSize;
-  const float target_logit = widen(logits[blockIdx.x * stride + target]);
+  const bool is_token = targets[blockIdx.x] >= 0 && targets[blockIdx.x] < vocabulary;
+  const int target = is_token ? static_cast<int>(targets[blockIdx.x]) : 0, target_pack = target / kSize;
+  const float target_logit = is_token ? widen(logits[blockIdx.x * stride + target]) : minus_infinity() - minus_infinity();
   // Packs of which all counts, and columns of the one after them that do.
   const int packs = static_cast<int>(stride / kSize), whole = static_cast<int>(vocabulary / kSize);
   const int rest = static_cast<int>(vocabulary % kSize);
@@ -79,7 +81,7 @@ __device__ inline void cross_entropy(T* logits, const long long* targets, double
   const ScaledSum all = add_over_block(own);
 
   if (threadIdx.x == 0) losses[blockIdx.x] = log(static_cast<double>(all.sum)) - (target_logit - all.max);
-  const float of_target = static_cast<float>(scale), factor = of_target / all.sum;
+  const float of_target = static_cast<float>(scale), factor = is_token ? of_target / all.sum : target_logit;
   fetch(first);
   for (int i = first; i < packs; i += step) {
     auto numbers = widen(next);

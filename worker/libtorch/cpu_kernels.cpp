@@ -10,6 +10,7 @@
 #include <cmath>
 #include <cstdint>
 #include <cstring>
+#include <limits>
 
 #include <ATen/Parallel.h>
 
@@ -171,18 +172,20 @@ void convoy_cpu_each_in_turn(int64_t tasks, void (*task)(const void*, int64_t), 
 }
 
 // logits: [rows, stride] of which the first `vocabulary` columns count; they become scale * (softmax - one-hot of the
-// target), the others 0. losses: [rows], each row's cross-entropy.
+// target), the others 0. losses: [rows], each row's cross-entropy. A row whose target is outside of the vocabulary becomes NaN.
 void convoy_cpu_cross_entropy(float* logits, const int64_t* targets, double* losses, int64_t rows, int64_t stride,
                               int64_t vocabulary, double scale) {
   at::parallel_for(0, rows, 1, [&](int64_t begin, int64_t end) {
     for (int64_t row = begin; row < end; row++) {
       float* x = logits + row * stride;
       const float max = row_max(x, vocabulary);
-      const float target = x[targets[row]] - max;
+      const int64_t target = targets[row];
+      const bool is_token = target >= 0 && target < vocabulary;
+      const float target_logit = is_token ? x[target] - max : std::numeric_limits<float>::quiet_NaN();
       const double sum = row_exp(x, vocabulary, max);
-      losses[row] = std::log(sum) - target;
-      row_scale(x, vocabulary, static_cast<float>(scale / sum));
-      x[targets[row]] -= static_cast<float>(scale);
+      losses[row] = std::log(sum) - target_logit;
+      row_scale(x, vocabulary, is_token ? static_cast<float>(scale / sum) : target_logit);
+      if (is_token) x[target] -= static_cast<float>(scale);
       std::fill(x + vocabulary, x + stride, 0.0f);
     }
   });

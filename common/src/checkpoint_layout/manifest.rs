@@ -1,7 +1,7 @@
 //! The manifest: a checkpoint's table of contents, put last, and everything that makes one acceptable.
 //!
 //! What [`Manifest::parse`] returns has been checked so far that a reader can trust its names, sizes and ranges: the
-//! file's own hash fits, no name leads out of the folder, and the slices of every tensor cover it once.
+//! file's own hash fits, no name leads out of the folder (their types see to that), and the slices of every tensor cover it once.
 
 use std::collections::{HashMap, HashSet};
 
@@ -10,8 +10,9 @@ use serde::{Deserialize, Serialize};
 
 use super::{CheckpointName, MANIFEST_NAME};
 use crate::config::ConfigChange;
-use crate::sha256::BlockedSha256;
-use crate::token_shard::{BLOCK_BYTES, hex, hex_sha256};
+use crate::sha256::{BlockedSha256, Sha256Sum};
+use crate::token_shard::{BLOCK_BYTES, hex_sha256};
+use crate::untrusted;
 
 /// Version of the format that this program writes and reads.
 pub const MANIFEST_VERSION: u32 = 1;
@@ -20,6 +21,9 @@ pub const MANIFEST_VERSION: u32 = 1;
 const SEAL: &str = ",\n  \"manifest_sha256\": \"";
 /// What ends the file, after the hash.
 const SEAL_END: &str = "\"\n}\n";
+/// The most steps, updates or sequences that a manifest may count: more than any run has, and few enough that sums and products
+/// with sizes of batches stay within 64 bits.
+const COUNT_MAX: u64 = 1 << 48;
 /// Bytes of a stored element: float32.
 const ELEMENT_BYTES: u64 = 4;
 
@@ -74,13 +78,14 @@ fn is_zero(number: &u64) -> bool {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ObjectEntry {
     /// Name in the checkpoint's folder.
+    #[serde(deserialize_with = "untrusted::file_name")]
     pub name: String,
     /// Size.
     pub bytes: u64,
-    /// SHA-256 of the whole, in hex.
-    pub sha256: String,
-    /// SHA-256 of each block of [`BLOCK_BYTES`], in hex; the last block may be shorter.
-    pub block_sha256: Vec<String>,
+    /// SHA-256 of the whole.
+    pub sha256: Sha256Sum,
+    /// SHA-256 of each block of [`BLOCK_BYTES`]; the last block may be shorter.
+    pub block_sha256: Vec<Sha256Sum>,
 }
 
 impl ObjectEntry {
@@ -99,8 +104,8 @@ impl ObjectEntry {
     /// Describes the object `name` of `bytes` bytes, all of which have gone through `hash`.
     pub fn hashed(name: &str, bytes: u64, hash: BlockedSha256) -> Self {
         let (whole, blocks) = hash.finish();
-        let block_sha256 = blocks.iter().map(|block| hex(block)).collect();
-        ObjectEntry { name: name.to_owned(), bytes, sha256: hex(&whole), block_sha256 }
+        let block_sha256 = blocks.into_iter().map(Sha256Sum).collect();
+        ObjectEntry { name: name.to_owned(), bytes, sha256: Sha256Sum(whole), block_sha256 }
     }
 }
 
@@ -193,15 +198,25 @@ impl Manifest {
         if self.world_size == 0 {
             return Err("saved by a world of 0 ranks".into());
         }
-        Ok(())
+        let counts = [
+            ("step", self.name.step),
+            ("sequences_consumed", self.sequences_consumed),
+            ("updates", self.updates),
+            ("skipped_in_a_row", self.skipped_in_a_row),
+            ("data_sequences", self.data_sequences),
+        ];
+        match counts.into_iter().find(|(_, count)| *count > COUNT_MAX) {
+            Some((what, count)) => Err(format!("{what} is {count}, expected at most {COUNT_MAX}")),
+            None => Ok(()),
+        }
     }
 
     fn check_objects(&self) -> Result<(), String> {
         let mut names = HashSet::new();
         for object in &self.objects {
             let name = &object.name;
-            if !is_safe_name(name) {
-                return Err(format!("{name:?} is no name for an object: letters, digits, dots and dashes are"));
+            if name == MANIFEST_NAME {
+                return Err(format!("{name} lists itself"));
             }
             if !names.insert(name) {
                 return Err(format!("{name} is listed twice"));
@@ -209,10 +224,6 @@ impl Manifest {
             if object.bytes == 0 || object.block_sha256.len() as u64 != object.bytes.div_ceil(BLOCK_BYTES) {
                 let blocks = object.block_sha256.len();
                 return Err(format!("{name}: {} bytes and {blocks} block hashes do not fit together", object.bytes));
-            }
-            let hashes = || object.block_sha256.iter().chain([&object.sha256]);
-            if let Some(wrong) = hashes().find(|hash| !is_hex_sha256(hash)) {
-                return Err(format!("{name}: {wrong:?} is no SHA-256"));
             }
         }
         Ok(())
@@ -273,16 +284,6 @@ fn take_room(room: &mut HashMap<&str, u64>, object: &str, bytes: u64) -> Result<
     let left = room.get_mut(object).ok_or_else(|| format!("lies in {object:?}, which is not listed"))?;
     *left = left.checked_sub(bytes).ok_or_else(|| format!("{bytes} bytes do not fit into {object} any more"))?;
     Ok(())
-}
-
-/// Whether `name` names a file inside the checkpoint's folder, and not the manifest.
-fn is_safe_name(name: &str) -> bool {
-    let plain = name.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b));
-    plain && !name.is_empty() && !name.starts_with('.') && name != MANIFEST_NAME
-}
-
-fn is_hex_sha256(text: &str) -> bool {
-    text.len() == 64 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
 }
 
 /// Ends a JSON object, given up to its last field, with its own hash.
@@ -369,25 +370,38 @@ mod tests {
 
     #[test]
     fn names_that_lead_elsewhere_are_refused() {
-        for name in ["../x", "a/b", "", ".", "..", ".hidden", "a\\b", "a\0b", "manifest.json", "ä"] {
+        for name in ["../x", "a/b", "", ".", "..", ".hidden", "a\\b", "a\0b", "manifest.json"] {
             let text = reason(|m| m.objects[0].name = name.into());
-            assert!(text.contains("is no name for an object"), "{text}");
+            assert!(text.contains("is no name of a file") || text.contains("lists itself"), "{text}");
         }
         assert!(reason(|m| m.name.id = "../x".into()).contains("is no name of a checkpoint"));
+    }
+
+    #[test]
+    fn what_is_no_hash_is_refused() {
+        let manifest = good();
+        let (json, hash) =
+            (String::from_utf8(manifest.to_json().to_vec()).unwrap(), manifest.objects[1].sha256.to_string());
+        for wrong in ["x".to_owned(), hash.to_uppercase(), format!("{hash}00"), "../".repeat(21) + "x"] {
+            let (head, _) = json.rsplit_once(SEAL).unwrap();
+            let error = Manifest::parse("x", &seal(&head.replace(&hash, &wrong))).unwrap_err().to_string();
+            assert!(error.contains("is no SHA-256"), "{error}");
+        }
     }
 
     #[test]
     fn contradictions_are_named() {
         const HUGE: u64 = u64::MAX / 2;
         type Change = fn(&mut Manifest);
-        let cases: [(&str, Change); 19] = [
+        let cases: [(&str, Change); 20] = [
             ("version 2, expected 1", |m| m.version = 2),
+            ("step is 18446744073709551615, expected at most", |m| m.name.step = u64::MAX),
+            ("sequences_consumed is 9223372036854775808, expected", |m| m.sequences_consumed = 1 << 63),
+            ("skipped_in_a_row is 9223372036854775807, expected", |m| m.skipped_in_a_row = HUGE),
             ("a world of 0 ranks", |m| m.world_size = 0),
             ("optimizer is listed twice", |m| m.objects[0].name = "optimizer".into()),
             ("2 block hashes do not fit", |m| m.objects[0].bytes = 5),
             ("2 block hashes do not fit", |m| m.objects[0].bytes = HUGE),
-            ("\"x\" is no SHA-256", |m| m.objects[1].sha256 = "x".into()),
-            ("is no SHA-256", |m| m.objects[1].block_sha256[1].make_ascii_uppercase()),
             ("tensor b is listed twice", |m| m.tensors[0].name = "b".into()),
             ("\"y\", which is not listed", |m| m.tensors[1].object = "y".into()),
             ("tensor b: shape [9223", |m| m.tensors[1].shape = vec![HUGE, 3]),

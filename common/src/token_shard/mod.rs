@@ -9,7 +9,9 @@ pub mod verify;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
+
+use crate::sha256::Sha256Sum;
+use crate::untrusted;
 
 /// First header word of a shard.
 pub const MAGIC: i32 = 20_240_520;
@@ -70,9 +72,9 @@ pub enum ShardError {
         /// Which block.
         block: u64,
         /// From the index.
-        expected: String,
+        expected: Sha256Sum,
         /// Of the bytes that were read.
-        got: String,
+        got: Sha256Sum,
     },
 }
 
@@ -101,6 +103,7 @@ pub struct Index {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ShardEntry {
     /// File name, beside the index.
+    #[serde(deserialize_with = "untrusted::file_name")]
     pub name: String,
     /// Tokens in it.
     pub tokens: u64,
@@ -108,10 +111,10 @@ pub struct ShardEntry {
     pub documents: u64,
     /// Size of the file.
     pub bytes: u64,
-    /// SHA-256 of the file, in hex.
-    pub sha256: String,
-    /// SHA-256 of each block, in hex.
-    pub block_sha256: Vec<String>,
+    /// SHA-256 of the file.
+    pub sha256: Sha256Sum,
+    /// SHA-256 of each block; none where the program that wrote the file gives none.
+    pub block_sha256: Vec<Sha256Sum>,
 }
 
 impl Index {
@@ -160,13 +163,13 @@ impl ShardEntry {
             tokens: tokens.len() as u64 / TOKEN_BYTES,
             documents: decode_tokens(tokens).filter(|t| *t == end_of_text).count() as u64,
             bytes: content.len() as u64,
-            sha256: hex_sha256(content),
-            block_sha256: content.chunks(BLOCK_BYTES as usize).map(hex_sha256).collect(),
+            sha256: Sha256Sum::of(content),
+            block_sha256: content.chunks(BLOCK_BYTES as usize).map(Sha256Sum::of).collect(),
         }
     }
 
     /// Whether its tokens, its bytes and its number of block hashes fit together.
-    fn fits(&self) -> bool {
+    pub fn fits(&self) -> bool {
         let bytes = self.tokens.checked_mul(TOKEN_BYTES).and_then(|b| b.checked_add(HEADER_BYTES));
         bytes == Some(self.bytes) && self.block_sha256.len() as u64 == self.bytes.div_ceil(BLOCK_BYTES)
     }
@@ -179,12 +182,11 @@ impl ShardEntry {
 
     /// Verifies the bytes of block `block` against its hash. `url` names the shard in errors.
     pub fn verify_block(&self, url: &str, block: u64, content: &[u8]) -> Result<(), ShardError> {
-        let got = hex_sha256(content);
-        let expected = &self.block_sha256[block as usize];
-        if got == *expected {
+        let (expected, got) = (self.block_sha256[block as usize], Sha256Sum::of(content));
+        if got == expected {
             return Ok(());
         }
-        Err(ShardError::Hash { url: url.to_owned(), block, expected: expected.clone(), got })
+        Err(ShardError::Hash { url: url.to_owned(), block, expected, got })
     }
 
     /// Checks the header against the format and this entry. `url` names the shard in errors.
@@ -228,7 +230,7 @@ pub fn decode_tokens(content: &[u8]) -> impl Iterator<Item = u16> + '_ {
 
 /// SHA-256 in lower-case hex.
 pub fn hex_sha256(content: &[u8]) -> String {
-    hex(&Sha256::digest(content))
+    Sha256Sum::of(content).to_string()
 }
 
 /// Bytes in lower-case hex.

@@ -7,9 +7,9 @@ use serde::Serialize;
 use sha2::{Digest, Sha256};
 
 use super::{
-    BLOCK_BYTES, HEADER_BYTES, INDEX_NAME, INDEX_VERSION, Index, MAGIC, ShardEntry, TOKEN_BYTES, VERSION,
-    decode_tokens, hex, hex_sha256,
+    BLOCK_BYTES, HEADER_BYTES, INDEX_NAME, INDEX_VERSION, Index, MAGIC, ShardEntry, TOKEN_BYTES, VERSION, decode_tokens,
 };
+use crate::sha256::Sha256Sum;
 use crate::tokenizer::MOST_TOKENS;
 
 /// Something that does not hold, and where.
@@ -135,17 +135,17 @@ pub enum FaultKind {
         /// Which block.
         block: u64,
         /// From the index.
-        expected: String,
+        expected: Sha256Sum,
         /// Of the object.
-        got: String,
+        got: Sha256Sum,
     },
     /// The whole file does not have its hash.
     #[error("the file has SHA-256 {got}, expected {expected}")]
     FileHash {
         /// From the index.
-        expected: String,
+        expected: Sha256Sum,
         /// Of the object.
-        got: String,
+        got: Sha256Sum,
     },
     /// A block has ids that are no tokens.
     #[error("ids of block {block} that are not below the vocabulary, {vocabulary}: {count}, the first, here, is {id}")]
@@ -254,10 +254,10 @@ impl<'i> ShardCheck<'i> {
         let (number, start) = (self.bytes / BLOCK_BYTES, self.bytes);
         self.file.update(block);
         self.bytes += block.len() as u64;
-        if let Some(expected) = self.entry.block_sha256.get(number as usize) {
-            let got = hex_sha256(block);
-            if got != *expected {
-                self.fault(start, FaultKind::BlockHash { block: number, expected: expected.clone(), got });
+        if let Some(&expected) = self.entry.block_sha256.get(number as usize) {
+            let got = Sha256Sum::of(block);
+            if got != expected {
+                self.fault(start, FaultKind::BlockHash { block: number, expected, got });
             }
         }
         if number > 0 {
@@ -279,9 +279,9 @@ impl<'i> ShardCheck<'i> {
         if got != expected {
             self.faults.push(Fault::of(&self.entry.name, FaultKind::Size { expected, got }));
         }
-        let (expected, got) = (&self.entry.sha256, hex(&self.file.finalize()));
-        if got != *expected {
-            let kind = FaultKind::FileHash { expected: expected.clone(), got };
+        let (expected, got) = (self.entry.sha256, Sha256Sum(self.file.finalize().into()));
+        if got != expected {
+            let kind = FaultKind::FileHash { expected, got };
             self.faults.push(Fault::of(&self.entry.name, kind));
         }
         let (expected, got) = (self.entry.documents, self.documents);

@@ -9,6 +9,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 use common::config::{PrepareConfig, PrepareJobConfig, RawConfig, StorageConfig};
+use common::untrusted::printable_lines;
 use common::worker_contract::{ExitCode, PROGRESS_MARK, PrepareProgress};
 use common::{single_copy, telemetry};
 use prepare::progress::{Audience, LogLines};
@@ -85,7 +86,7 @@ fn run_shards(arguments: &ShardsArgs) -> ! {
         }
         Err(error) => {
             let who = if ranks.count() > 1 { format!("rank {}: ", ranks.rank()) } else { String::new() };
-            let _ = writeln!(std::io::stderr(), "error: {who}{error}");
+            let _ = writeln!(std::io::stderr(), "error: {who}{}", printable_lines(&error.to_string()));
             error.exit_code()
         }
     };
@@ -100,7 +101,7 @@ fn run_tokenizer(arguments: &TokenizerArgs) -> ExitCode {
             ExitCode::Done
         }
         Err(error) => {
-            let _ = writeln!(std::io::stderr(), "error: {error}");
+            let _ = writeln!(std::io::stderr(), "error: {}", printable_lines(&error.to_string()));
             error.exit_code()
         }
     }

@@ -153,6 +153,9 @@ pub fn written(work: &Work, output: &Folder, tasks: &[ShardTask<'_>]) -> Result<
         }
         let content = work.folder.get(&name)?;
         let entry: ShardEntry = serde_json::from_slice(&content).map_err(|e| work.damaged(&name, e.to_string()))?;
+        if entry.name != task.file_name() || !entry.fits() {
+            return Err(work.damaged(&name, format!("it does not describe {}", task.file_name())));
+        }
         // Somebody may have removed the shard since.
         let bytes = shards.get(&(task.plan.side, entry.name.clone()));
         Ok((bytes == Some(&entry.bytes)).then_some(entry))

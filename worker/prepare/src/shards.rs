@@ -1,8 +1,9 @@
 //! A shard, written from front to back in bounded memory, and its line of the index.
 
 use bytes::Bytes;
+use common::sha256::Sha256Sum;
 use common::storage::{Folder, StorageError, Upload};
-use common::token_shard::{BLOCK_BYTES, HEADER_BYTES, ShardEntry, header, hex, hex_sha256};
+use common::token_shard::{BLOCK_BYTES, HEADER_BYTES, ShardEntry, header};
 use sha2::{Digest, Sha256};
 
 /// A shard on its way to a folder.
@@ -24,7 +25,7 @@ impl<'f> ShardWriter<'f> {
             tokens,
             documents: 0,
             bytes: HEADER_BYTES + 2 * tokens,
-            sha256: String::new(),
+            sha256: Sha256Sum::UNKNOWN,
             block_sha256: Vec::new(),
         };
         let mut block = header(tokens);
@@ -49,7 +50,7 @@ impl<'f> ShardWriter<'f> {
 
     fn end_block(&mut self, next: Vec<u8>) -> Result<(), StorageError> {
         let block = Bytes::from(std::mem::replace(&mut self.block, next));
-        self.entry.block_sha256.push(hex_sha256(&block));
+        self.entry.block_sha256.push(Sha256Sum::of(&block));
         self.hasher.update(&block);
         self.upload.write(block)
     }
@@ -60,7 +61,7 @@ impl<'f> ShardWriter<'f> {
             self.end_block(Vec::new())?;
         }
         self.upload.finish()?;
-        self.entry.sha256 = hex(&self.hasher.finalize());
+        self.entry.sha256 = Sha256Sum(self.hasher.finalize().into());
         Ok(self.entry)
     }
 }

@@ -54,6 +54,30 @@ pub struct Contents {
     pub tally: Tally,
 }
 
+/// More batches than a unit of inputs has, each of which is about a mebibyte.
+const UNIT_BATCHES_MAX: u32 = 1 << 24;
+/// More bytes, documents and tokens than inputs have, and few enough that their sums stay within 64 bits.
+const COUNT_MAX: u64 = 1 << 48;
+
+impl Contents {
+    /// Checks what sizes memory, and what is added up.
+    fn check(&self) -> Result<(), String> {
+        let is_possible =
+            |range: &Covered| range.first.checked_add(range.count).is_some_and(|end| end <= UNIT_BATCHES_MAX);
+        if let Some(Covered { first, count, .. }) = self.covered.values().flatten().find(|range| !is_possible(range)) {
+            return Err(format!(
+                "{count} batches from batch {first} on, expected at most {UNIT_BATCHES_MAX} of a unit"
+            ));
+        }
+        let Tally { documents, text_bytes, tokens, empty, ref bad, .. } = self.tally;
+        let mut counts = [self.table, documents, text_bytes, tokens, empty].into_iter().chain(bad.values().copied());
+        match counts.find(|count| *count > COUNT_MAX) {
+            Some(count) => Err(format!("it counts {count}, expected at most {COUNT_MAX}")),
+            None => Ok(()),
+        }
+    }
+}
+
 /// Neighbouring batches of a unit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Covered {
@@ -170,7 +194,9 @@ impl Work {
     fn contents(&self, name: &str) -> Result<Contents, PrepareError> {
         let name = format!("{name}.run.json");
         let damaged = |e: serde_json::Error| self.damaged(&name, e.to_string());
-        serde_json::from_slice(&self.folder.get(&name)?).map_err(damaged)
+        let contents: Contents = serde_json::from_slice(&self.folder.get(&name)?).map_err(damaged)?;
+        contents.check().map_err(|reason| self.damaged(&name, reason))?;
+        Ok(contents)
     }
 
     /// An object of the folder is not as it was written.

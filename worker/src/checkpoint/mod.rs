@@ -19,6 +19,7 @@ mod transfer;
 
 use common::attempt::AttemptError;
 use common::checkpoint_store::CheckpointStoreError;
+use common::sha256::Sha256Sum;
 use common::storage::StorageError;
 use common::worker_contract::ExitCode;
 
@@ -70,9 +71,9 @@ pub enum CheckpointError {
         /// One past the last.
         end: u64,
         /// From the manifest.
-        expected: String,
+        expected: Sha256Sum,
         /// Of what was read.
-        got: String,
+        got: Sha256Sum,
     },
     /// An object is what its writer wrote, but not what the manifest needs it to be.
     #[error("{url}: {reason}: not a part of this checkpoint; restore another one")]

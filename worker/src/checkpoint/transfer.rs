@@ -11,9 +11,9 @@ use std::thread;
 
 use common::checkpoint_layout::ObjectEntry;
 use common::parallel;
-use common::sha256::sha256_each;
+use common::sha256::{Sha256Sum, sha256_each};
 use common::storage::{Folder, StorageError};
-use common::token_shard::{BLOCK_BYTES, hex};
+use common::token_shard::BLOCK_BYTES;
 
 use super::CheckpointError;
 use super::tensor_file::ELEMENT_BYTES;
@@ -180,8 +180,8 @@ fn read_once(
     fill(folder, object, blocks, buffer)?;
     let first = (blocks.start / BLOCK_BYTES) as usize;
     let hashes = sha256_each(buffer.chunks(BLOCK_BYTES as usize));
-    for (i, (got, expected)) in hashes.iter().zip(&object.block_sha256[first..]).enumerate() {
-        check_hash(folder, object, block(object, first + i), &hex(got), expected)?;
+    for (i, (got, expected)) in hashes.into_iter().zip(&object.block_sha256[first..]).enumerate() {
+        check_hash(folder, object, block(object, first + i), Sha256Sum(got), *expected)?;
     }
     Ok(())
 }
@@ -215,10 +215,9 @@ fn check_hash(
     folder: &Folder,
     object: &ObjectEntry,
     bytes: Range<u64>,
-    got: &str,
-    expected: &str,
+    got: Sha256Sum,
+    expected: Sha256Sum,
 ) -> Result<(), CheckpointError> {
-    let (got, expected) = (got.to_owned(), expected.to_owned());
     match got == expected {
         true => Ok(()),
         false => Err(CheckpointError::Hash {

@@ -1,8 +1,11 @@
 //! Every way in which a data set can be wrong, and what a person is then told.
 
+use std::os::unix::fs::FileExt;
+
 use bytes::Bytes;
-use common::config::{DataSource, StorageConfig};
-use common::token_shard::{BLOCK_BYTES, INDEX_NAME, ShardError, hex_sha256};
+use common::config::{DataConfig, DataSource, StorageConfig};
+use common::sha256::Sha256Sum;
+use common::token_shard::{BLOCK_BYTES, INDEX_NAME, ShardError};
 use common::worker_contract::ExitCode;
 
 use super::fixture::{Fixture, VOCABULARY};
@@ -87,12 +90,78 @@ fn a_flipped_bit_is_found_in_any_block() {
     }
 }
 
+/// Verified once, a shard on a local disk or a block in the node cache may be written to by others.
+#[test]
+fn an_id_that_is_written_into_a_verified_shard_is_never_trained_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let fixture = Fixture::at(dir.path().to_str().unwrap(), &[600_000]);
+    let set = fixture.open(100).unwrap();
+    let (before, name) = (set.read(&[50, 3000]).unwrap(), &fixture.index.shards[0].name);
+    let write = |token: u16| {
+        let shard = std::fs::OpenOptions::new().write(true).open(dir.path().join(name)).unwrap();
+        shard.write_all_at(&token.to_le_bytes(), 1024 + 2 * 5_050).unwrap();
+    };
+    write(u16::MAX);
+    let error = set.read(&[50]).unwrap_err();
+    assert!(matches!(error, DataError::Shard(ShardError::Hash { block: 0, .. })), "{error}");
+    // What is not touched is read as before, and so is what was put right again.
+    assert_eq!(set.read(&[3000]).unwrap(), before[101..]);
+    write(5_050);
+    assert_eq!(set.read(&[50, 3000]).unwrap(), before);
+}
+
+#[test]
+fn an_id_that_is_written_into_the_node_cache_is_fetched_again() {
+    let fixture = Fixture::new("node-cache-rewritten", &[6_000_000]);
+    let dir = tempfile::tempdir().unwrap();
+    let source = DataSource { url: fixture.folder.url().to_owned(), weight: 1.0 };
+    let data = DataConfig {
+        cache_dir: dir.path().to_str().unwrap().to_owned(),
+        cache_bytes: 1 << 30,
+        ..Fixture::config(&source.url)
+    };
+    let set = DataSet::open(&source, &data, &StorageConfig::default(), 100).unwrap();
+    let expected = set.read(&[50]).unwrap();
+    // Memory has room for less than the shard, so that the first block is on the disk alone in the end.
+    (0..60).for_each(|i| drop(set.read(&[1000 * i + 900]).unwrap()));
+    let mut rewritten = 0;
+    for folder in std::fs::read_dir(dir.path()).unwrap().map(|f| f.unwrap().path()).filter(|f| f.is_dir()) {
+        for block in std::fs::read_dir(folder).unwrap().map(|f| f.unwrap().path()) {
+            let block = std::fs::OpenOptions::new().write(true).open(block).unwrap();
+            block.write_all_at(&[0xff; 2], 1024 + 2 * 5_050).unwrap();
+            rewritten += 1;
+        }
+    }
+    assert_eq!(rewritten, 12, "not all blocks are in the node cache");
+    assert_eq!(set.read(&[50]).unwrap(), expected);
+}
+
+/// An index is somebody's words: what it calls a hash became the name of a file, which was removed as damaged.
+#[test]
+fn a_hash_or_a_name_that_leads_elsewhere_is_refused_before_anything_is_touched() {
+    let dir = tempfile::tempdir().unwrap();
+    let victim = dir.path().join("victim");
+    std::fs::write(&victim, "precious").unwrap();
+    let fixture = Fixture::new("hostile-index", &[25]);
+    let (index, right) = (fixture.index.to_json(), fixture.index.shards[0].block_sha256[0].to_string());
+    let path = victim.to_str().unwrap();
+    let up = format!("aa/../../{}", "x".repeat(55));
+    for (honest, hostile) in
+        [(right.as_str(), path), (&right, "../../victim"), (&right, &up), ("shard-000000.bin", path)]
+    {
+        let json = String::from_utf8(index.to_vec()).unwrap().replace(honest, hostile);
+        fixture.folder.put(INDEX_NAME, json.into()).unwrap();
+        fails(&fixture, ExitCode::Data, &["not an index of token shards", "expected"]);
+        assert_eq!(std::fs::read_to_string(&victim).unwrap(), "precious");
+    }
+}
+
 #[test]
 fn a_wrong_magic_is_found_under_a_right_hash() {
     let mut fixture = Fixture::new("magic", &[25]);
     fixture.change(0, |content| content[0] ^= 1);
     let content = fixture.folder.get(&fixture.index.shards[0].name).unwrap();
-    fixture.index.shards[0].block_sha256[0] = hex_sha256(&content);
+    fixture.index.shards[0].block_sha256[0] = Sha256Sum::of(&content);
     fixture.write_index();
     fails(&fixture, ExitCode::Data, &["magic is 20240521, expected 20240520"]);
 }
@@ -105,7 +174,7 @@ fn a_token_beyond_the_vocabulary_is_named_with_its_offset() {
             content[1024 + 2 * token..][..2].copy_from_slice(&(VOCABULARY as u16).to_le_bytes());
         });
         let content = fixture.folder.get(&fixture.index.shards[0].name).unwrap();
-        let hash = content.chunks(BLOCK_BYTES as usize).nth(block).map(hex_sha256);
+        let hash = content.chunks(BLOCK_BYTES as usize).nth(block).map(Sha256Sum::of);
         fixture.index.shards[0].block_sha256[block] = hash.unwrap();
         fixture.write_index();
         let what = format!("token {token} of the shard is 50257, beyond the vocabulary of 50257");

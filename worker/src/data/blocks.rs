@@ -117,7 +117,7 @@ impl Blocks {
             if self.show_here(id, range.clone(), &mut show)? {
                 return Ok(());
             }
-            // Evicted, or never read.
+            // Evicted, never read, or changed since.
             self.states().here.remove(&id);
             if self.claim(id) {
                 show(&self.load(id)?[range]);
@@ -129,7 +129,8 @@ impl Blocks {
         }
     }
 
-    /// The same of a block that is here; false if it is not.
+    /// The same of a block that is here; false if it is not, or is not what it was when it was verified. Disks that others can write
+    /// to are not trusted: ids that no token has are never shown, and the block is read and verified once more.
     fn show_here(&self, id: BlockId, range: Range<usize>, show: &mut impl FnMut(&[u8])) -> Result<bool, DataError> {
         let in_memory = self.memory().get(id);
         if let Some(content) = in_memory {
@@ -139,16 +140,26 @@ impl Blocks {
         if !self.states().here.contains(&id) {
             return Ok(false);
         }
+        let mut is_sound = false;
+        let show_sound = |content: &[u8]| {
+            is_sound = self.shards.check_content(id, range.start as u64, content).is_ok();
+            if is_sound {
+                show(content);
+            }
+        };
         match &self.place {
             Place::LocalFiles(files) => {
                 let start = id.range(&self.shards.index().shards[id.shard]).start + range.start as u64;
-                let shown = files.show(&self.shards, (id.shard, start, range.len()), show);
+                let shown = files.show(&self.shards, (id.shard, start, range.len()), show_sound);
                 shown.map_err(|error| self.shards.explain_local(id.shard, error))?;
-                Ok(true)
             }
-            Place::NodeCache(cache) => Ok(self.shards.hash(id).is_some_and(|hash| cache.show(hash, range, show))),
-            Place::Nowhere => Ok(false),
+            Place::NodeCache(cache) => {
+                // What is not there any more is not shown.
+                self.shards.hash(id).map(|hash| cache.show(hash, range.clone(), show_sound));
+            }
+            Place::Nowhere => {}
         }
+        Ok(is_sound)
     }
 
     fn read_verified(&self, id: BlockId) -> Result<Bytes, DataError> {

@@ -8,9 +8,11 @@
 //! is believed; and there are no hashes, so only ids beyond the vocabulary are found.
 
 use bytes::Bytes;
+use common::sha256::Sha256Sum;
 use common::storage::{Folder, ObjectInfo, StorageError};
 use common::token_shard::{BLOCK_BYTES, HEADER_BYTES, Index, MAGIC, ShardEntry, TOKEN_BYTES, decode_tokens};
 use common::tokenizer::Tokenizer;
+use common::untrusted::check_file_name;
 
 use super::DataError;
 
@@ -83,7 +85,7 @@ pub(super) fn index(
                 tokens,
                 documents: 0,
                 bytes: file.bytes,
-                sha256: String::new(),
+                sha256: Sha256Sum::UNKNOWN,
                 block_sha256: Vec::new(),
             })
         })
@@ -109,7 +111,7 @@ fn files(folder: &Folder) -> Result<(Folder, Vec<ObjectInfo>), StorageError> {
         let info = parent.info(&name)?;
         return Ok((parent, vec![info]));
     }
-    let is_file = |object: &ObjectInfo| object.name.ends_with(FILE_END) && !object.name.contains('/');
+    let is_file = |object: &ObjectInfo| object.name.ends_with(FILE_END) && check_file_name(&object.name).is_ok();
     Ok((folder.clone(), folder.list()?.into_iter().filter(is_file).collect()))
 }
 

@@ -10,8 +10,7 @@ use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::sync::OnceLock;
 
-use common::sha256::Sha256Pair;
-use common::token_shard::hex;
+use common::sha256::{Sha256Pair, Sha256Sum};
 
 use super::shards::{BlockId, Shards};
 
@@ -103,7 +102,7 @@ impl LocalFiles {
                 continue;
             }
             let hashes = pair.finish(parts);
-            return Ok(ids.iter().zip(hashes).all(|(id, hash)| shards.hash(*id) == Some(hex(&hash).as_str())));
+            return Ok(ids.iter().zip(hashes).all(|(id, hash)| shards.hash(*id) == Some(Sha256Sum(hash))));
         }
     }
 }

@@ -18,7 +18,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
 use bytes::Bytes;
-use common::token_shard::{BLOCK_BYTES, hex_sha256};
+use common::sha256::Sha256Sum;
+use common::token_shard::BLOCK_BYTES;
 
 /// Files that are kept open, at most. One that is removed meanwhile takes its room on the disk until it is closed, so in a
 /// small folder there are fewer.
@@ -36,7 +37,7 @@ pub(super) struct NodeCache {
     folder: PathBuf,
     capacity_bytes: u64,
     open_max: usize,
-    open: Mutex<HashMap<String, Arc<File>>>,
+    open: Mutex<HashMap<Sha256Sum, Arc<File>>>,
 }
 
 impl NodeCache {
@@ -53,7 +54,7 @@ impl NodeCache {
 
     /// The block with the hash `hash`: from the folder, or as `fetch` gets it, which is then kept. A disk that fails is
     /// no reason not to have the block.
-    pub fn get<E>(&self, hash: &str, fetch: impl FnOnce() -> Result<Bytes, E>) -> Result<Bytes, E> {
+    pub fn get<E>(&self, hash: Sha256Sum, fetch: impl FnOnce() -> Result<Bytes, E>) -> Result<Bytes, E> {
         if let Some(content) = self.read(hash) {
             return Ok(content);
         }
@@ -70,7 +71,7 @@ impl NodeCache {
     }
 
     /// Shows this range of a block that was got before; false if it is not there any more.
-    pub fn show(&self, hash: &str, range: Range<usize>, show: impl FnOnce(&[u8])) -> bool {
+    pub fn show(&self, hash: Sha256Sum, range: Range<usize>, show: impl FnOnce(&[u8])) -> bool {
         let Ok(file) = self.file(hash) else { return false };
         let mut buffer = vec![0; range.len()];
         if file.read_exact_at(&mut buffer, range.start as u64).is_err() {
@@ -80,14 +81,15 @@ impl NodeCache {
         true
     }
 
-    fn path(&self, hash: &str) -> PathBuf {
-        self.folder.join(hash.get(..2).unwrap_or("00")).join(hash)
+    fn path(&self, hash: Sha256Sum) -> PathBuf {
+        let name = hash.to_string();
+        self.folder.join(&name[..2]).join(name)
     }
 
     /// The whole block, if it is there and right.
-    fn read(&self, hash: &str) -> Option<Bytes> {
+    fn read(&self, hash: Sha256Sum) -> Option<Bytes> {
         let content = fs::read(self.path(hash)).ok()?;
-        if hex_sha256(&content) == hash {
+        if Sha256Sum::of(&content) == hash {
             return Some(content.into());
         }
         tracing::warn!("{} is damaged and is fetched again", self.path(hash).display());
@@ -96,7 +98,7 @@ impl NodeCache {
     }
 
     /// Waits until this process may fetch the block, and returns the file to write it to.
-    fn lock(&self, hash: &str) -> io::Result<File> {
+    fn lock(&self, hash: Sha256Sum) -> io::Result<File> {
         let path = self.path(hash).with_extension(UNFINISHED);
         fs::create_dir_all(path.parent().unwrap_or(&self.folder))?;
         loop {
@@ -112,7 +114,7 @@ impl NodeCache {
         }
     }
 
-    fn write(&self, hash: &str, mut file: File, content: &[u8]) -> io::Result<()> {
+    fn write(&self, hash: Sha256Sum, mut file: File, content: &[u8]) -> io::Result<()> {
         if !self.enter(&file, content.len() as u64)? {
             return fs::remove_file(self.path(hash).with_extension(UNFINISHED));
         }
@@ -146,16 +148,16 @@ impl NodeCache {
     }
 
     /// The open file of a block, which counts as used now.
-    fn file(&self, hash: &str) -> io::Result<Arc<File>> {
+    fn file(&self, hash: Sha256Sum) -> io::Result<Arc<File>> {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        let file = match open.get(hash) {
+        let file = match open.get(&hash) {
             Some(file) => file.clone(),
             None => {
                 if open.len() >= self.open_max {
                     open.clear();
                 }
                 let file = Arc::new(File::open(self.path(hash))?);
-                open.insert(hash.to_owned(), file.clone());
+                open.insert(hash, file.clone());
                 file
             }
         };
@@ -239,9 +241,9 @@ mod tests {
 
     use super::*;
 
-    fn block(number: u8) -> (String, Bytes) {
+    fn block(number: u8) -> (Sha256Sum, Bytes) {
         let content = Bytes::from(vec![number; 1000]);
-        (hex_sha256(&content), content)
+        (Sha256Sum::of(&content), content)
     }
 
     fn never() -> Result<Bytes, Infallible> {
@@ -253,17 +255,17 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let [one, two] = [(); 2].map(|()| NodeCache::open(dir.path(), 1 << 20).unwrap());
         let (hash, content) = block(7);
-        assert_eq!(one.get(&hash, || Ok::<_, Infallible>(content.clone())).unwrap(), content);
-        assert_eq!(two.get(&hash, never).unwrap(), content);
+        assert_eq!(one.get(hash, || Ok::<_, Infallible>(content.clone())).unwrap(), content);
+        assert_eq!(two.get(hash, never).unwrap(), content);
         let mut shown = Vec::new();
-        assert!(two.show(&hash, 3..5, |bytes| shown.extend_from_slice(bytes)));
-        assert!(two.show(&hash, 999..1000, |bytes| shown.extend_from_slice(bytes)));
+        assert!(two.show(hash, 3..5, |bytes| shown.extend_from_slice(bytes)));
+        assert!(two.show(hash, 999..1000, |bytes| shown.extend_from_slice(bytes)));
         assert_eq!(shown, [7; 3]);
-        assert!(!two.show(&hash, 0..1001, |_| panic!("there is no more")));
-        assert!(!two.show(&block(8).0, 0..1, |_| panic!("it was never there")));
-        fs::write(one.path(&hash), b"something else").unwrap();
-        assert_eq!(one.get(&hash, || Ok::<_, Infallible>(content.clone())).unwrap(), content);
-        assert_eq!(two.get(&hash, never).unwrap(), content);
+        assert!(!two.show(hash, 0..1001, |_| panic!("there is no more")));
+        assert!(!two.show(block(8).0, 0..1, |_| panic!("it was never there")));
+        fs::write(one.path(hash), b"something else").unwrap();
+        assert_eq!(one.get(hash, || Ok::<_, Infallible>(content.clone())).unwrap(), content);
+        assert_eq!(two.get(hash, never).unwrap(), content);
     }
 
     #[test]
@@ -281,14 +283,14 @@ mod tests {
                         std::thread::sleep(Duration::from_millis(20));
                         Ok::<_, Infallible>(content.clone())
                     };
-                    assert_eq!(cache.get(&hash, fetch).unwrap(), content);
+                    assert_eq!(cache.get(hash, fetch).unwrap(), content);
                 });
             }
         });
         assert_eq!(fetches.into_inner(), 1);
         let names: Vec<_> =
-            fs::read_dir(dir.path().join(&hash[..2])).unwrap().map(|f| f.unwrap().file_name()).collect();
-        assert!(names.iter().all(|name| name.to_str() == Some(&hash)), "{names:?}");
+            fs::read_dir(dir.path().join(&hash.to_string()[..2])).unwrap().map(|f| f.unwrap().file_name()).collect();
+        assert!(names.iter().all(|name| name.to_str() == Some(&hash.to_string())), "{names:?}");
     }
 
     #[test]
@@ -296,8 +298,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let cache = NodeCache::open(dir.path(), 1 << 20).unwrap();
         let (hash, content) = block(1);
-        assert_eq!(cache.get(&hash, || Err::<Bytes, _>("away")), Err("away"));
-        assert_eq!(cache.get(&hash, || Ok::<_, Infallible>(content.clone())).unwrap(), content);
+        assert_eq!(cache.get(hash, || Err::<Bytes, _>("away")), Err("away"));
+        assert_eq!(cache.get(hash, || Ok::<_, Infallible>(content.clone())).unwrap(), content);
     }
 
     #[test]
@@ -306,16 +308,16 @@ mod tests {
         let cache = NodeCache::open(dir.path(), 20_000).unwrap();
         let put = |number: u8| {
             let (hash, content) = block(number);
-            cache.get(&hash, || Ok::<_, Infallible>(content)).unwrap();
+            cache.get(hash, || Ok::<_, Infallible>(content)).unwrap();
             // The clock of files may be coarse.
             let age = Duration::from_secs(1000 - u64::from(number));
-            let file = OpenOptions::new().write(true).open(cache.path(&hash));
+            let file = OpenOptions::new().write(true).open(cache.path(hash));
             let _ = file.map(|file| file.set_modified(SystemTime::now() - age));
         };
         (0..15).for_each(put);
-        cache.file(&block(0).0).unwrap();
+        cache.file(block(0).0).unwrap();
         (15..60).for_each(put);
-        let there = |number: u8| cache.path(&block(number).0).exists();
+        let there = |number: u8| cache.path(block(number).0).exists();
         let kept = (0..60).filter(|number| there(*number)).count();
         assert!((10..=20).contains(&kept), "{kept}");
         assert!(there(0) && there(59) && !there(1));
@@ -345,8 +347,8 @@ mod tests {
                     let cache = open();
                     for number in (0..30).map(|i| writer.wrapping_mul(31).wrapping_add(i)) {
                         let (hash, content) = block(number);
-                        assert_eq!(cache.get(&hash, || Ok::<_, Infallible>(content.clone())).unwrap(), content);
-                        cache.show(&hash, 0..1000, |bytes| assert_eq!(bytes, content));
+                        assert_eq!(cache.get(hash, || Ok::<_, Infallible>(content.clone())).unwrap(), content);
+                        cache.show(hash, 0..1000, |bytes| assert_eq!(bytes, content));
                     }
                     left.fetch_sub(1, Ordering::SeqCst);
                 });
@@ -365,11 +367,11 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let cache = NodeCache::open(dir.path(), 4_000).unwrap();
         let (killed, content) = block(1);
-        let file = cache.lock(&killed).unwrap();
+        let file = cache.lock(killed).unwrap();
         assert!(cache.enter(&file, 1000).unwrap());
-        let (path, put) = (cache.path(&killed).with_extension(UNFINISHED), |number| {
+        let (path, put) = (cache.path(killed).with_extension(UNFINISHED), |number| {
             let (hash, content) = block(number);
-            cache.get(&hash, || Ok::<_, Infallible>(content)).unwrap();
+            cache.get(hash, || Ok::<_, Infallible>(content)).unwrap();
         });
         (2..20).for_each(put);
         assert!(path.exists(), "it is still being written");
@@ -379,7 +381,7 @@ mod tests {
         // More than the folder may hold is not kept at all.
         let small = NodeCache::open(dir.path(), 900).unwrap();
         assert_eq!(held(&small), 0);
-        assert_eq!(small.get(&killed, || Ok::<_, Infallible>(content.clone())).unwrap(), content);
+        assert_eq!(small.get(killed, || Ok::<_, Infallible>(content.clone())).unwrap(), content);
         assert_eq!(held(&small), 0);
     }
 
@@ -389,8 +391,8 @@ mod tests {
         let cache = NodeCache::open(dir.path(), 1 << 20).unwrap();
         let (hash, content) = block(1);
         // Where its folder should be, there is a file.
-        fs::write(dir.path().join(&hash[..2]), b"").unwrap();
-        assert_eq!(cache.get(&hash, || Ok::<_, Infallible>(content.clone())).unwrap(), content);
-        assert!(!cache.show(&hash, 0..1, |_| ()));
+        fs::write(dir.path().join(&hash.to_string()[..2]), b"").unwrap();
+        assert_eq!(cache.get(hash, || Ok::<_, Infallible>(content.clone())).unwrap(), content);
+        assert!(!cache.show(hash, 0..1, |_| ()));
     }
 }

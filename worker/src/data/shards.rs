@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use bytes::Bytes;
+use common::sha256::Sha256Sum;
 use common::storage::{Folder, StorageError};
 use common::token_shard::{BLOCK_BYTES, Index, ShardEntry, ShardError};
 
@@ -84,8 +85,8 @@ impl Shards {
     }
 
     /// The hash of a block; `None` where the shards were made by a program that gives none.
-    pub fn hash(&self, id: BlockId) -> Option<&str> {
-        self.index.shards[id.shard].block_sha256.get(id.block as usize).map(String::as_str)
+    pub fn hash(&self, id: BlockId) -> Option<Sha256Sum> {
+        self.index.shards[id.shard].block_sha256.get(id.block as usize).copied()
     }
 
     /// Reads a block from the store and verifies size, hash, header and vocabulary.

@@ -7,7 +7,8 @@ use super::{cuda, ffi, floats, suits_cpu_kernel};
 /// The cross-entropies [N] of `logits` [N, V padded] against `targets` [N], in nats, float64; and the gradient of `scale`
 /// times their sum [N, V padded], in the logits' own kind, which may be in their place.
 ///
-/// Only the first `vocabulary` columns count; the gradient of the others is 0.
+/// Only the first `vocabulary` columns count; the gradient of the others is 0. A target outside of them makes NaN of its row, or is
+/// refused by libtorch.
 pub fn cross_entropy(
     logits: Tensor,
     targets: &Tensor,
@@ -25,7 +26,7 @@ pub fn cross_entropy(
     let targets = targets.contiguous();
     let losses = Tensor::empty([rows], (Kind::Double, logits.device()));
     assert!(targets.kind() == Kind::Int64 && targets.size() == [rows] && vocabulary <= stride, "shapes do not fit");
-    // SAFETY: contiguous tensors of these kinds and sizes; targets are below the vocabulary, which the token stream checks.
+    // SAFETY: contiguous tensors of these kinds and sizes; the kernel looks at every target before it goes by it.
     unsafe {
         ffi::convoy_cpu_cross_entropy(
             floats(&logits),
@@ -133,6 +134,31 @@ mod tests {
         assert!(excess <= 0.0, "{what}: gradient off by {excess:e} more than allowed");
         let padding = logits.narrow(1, vocabulary, logits.size()[1] - vocabulary);
         assert_eq!(padding.abs().sum(Kind::Float).double_value(&[]), 0.0, "{what}");
+    }
+
+    /// The rows beside it are as they would be without it, and nothing around them is written to.
+    #[test]
+    fn a_target_outside_of_the_vocabulary_is_not_a_place_to_write_to() {
+        for target in [60, 63, 64, 65_535, -1, i64::MIN, i64::MAX] {
+            let around = Tensor::ones([3, 64], (Kind::Float, Device::Cpu));
+            let targets = Tensor::from_slice(&[3, target]);
+            let (losses, _) = cross_entropy(around.narrow(0, 0, 2), &targets, 60, 1.0).unwrap();
+            assert_only_the_second_is_nan(&losses, &around.narrow(0, 0, 2));
+            let untouched = Vec::<f32>::try_from(around.select(0, 2)).unwrap();
+            assert!(untouched.iter().all(|x| *x == 1.0), "{target}: {untouched:?}");
+            for (gpu, device) in places() {
+                let logits = Tensor::ones([2, 64], (Kind::Float, device));
+                let losses = cuda::cross_entropy(gpu, &logits, &targets.to_device(device), 60, 1.0).unwrap();
+                assert_only_the_second_is_nan(&losses, &logits);
+            }
+        }
+    }
+
+    fn assert_only_the_second_is_nan(losses: &Tensor, gradient: &Tensor) {
+        let losses = Vec::<f64>::try_from(losses).unwrap();
+        assert!((losses[0] - 60.0_f64.ln()).abs() < 1e-6 && losses[1].is_nan(), "{losses:?}");
+        let is_nan: Vec<bool> = Vec::try_from(gradient.isnan().narrow(1, 0, 60).reshape([-1])).unwrap();
+        assert!(is_nan[..60].iter().all(|nan| !nan) && is_nan[60..].iter().all(|nan| *nan));
     }
 
     #[test]
