@@ -418,6 +418,28 @@ mod tests {
         Work::open(&output, "x", 0)
     }
 
+    #[test]
+    fn what_a_run_is_said_to_hold_cannot_exhaust_memory_or_overflow_sums() {
+        let batches = |first, count| {
+            format!(r#"{{"table":0,"covered":{{"0":[{{"first":{first},"count":{count},"ends":true}}]}},"tally":T}}"#)
+        };
+        let tally = |count| {
+            format!(
+                r#"{{"documents":1,"text_bytes":{count},"tokens":1,"empty":0,"bad":{{}},"named":[],"hashes":null}}"#
+            )
+        };
+        for (contents, expected) in [
+            (batches(0, u32::MAX).replace('T', &tally(1)), "4294967295 batches from batch 0 on"),
+            (batches(u32::MAX, 1).replace('T', &tally(1)), "1 batches from batch 4294967295 on"),
+            (batches(0, 1).replace('T', &tally(u64::MAX)), "it counts 18446744073709551615"),
+        ] {
+            let work = work("hostile");
+            work.folder.put("x.run.json", contents.into()).unwrap();
+            let error = work.runs().unwrap_err().to_string();
+            assert!(error.contains("x.run.json") && error.contains(expected), "{error}");
+        }
+    }
+
     fn encoded(documents: &[(Side, u128, &[u16])]) -> Encoded {
         let mut encoded = Encoded::default();
         for (side, key, tokens) in documents {
