@@ -153,7 +153,7 @@ impl StepCost {
     /// Bytes that each rank sends in a step, and receives, with algorithms that send no more than they must.
     pub fn exchanged_bytes(&self) -> u64 {
         let others = u64::from(self.world.get()) - 1;
-        let share = |bytes: u64| bytes * others / u64::from(self.world.get());
+        let share = |bytes: u64| (u128::from(bytes) * u128::from(others) / u128::from(self.world.get())) as u64;
         let gradients = self.elements() * self.gradients.bytes();
         let back = if self.is_divided { self.elements() * self.precision.bytes() } else { gradients };
         share(gradients) + share(back)

@@ -88,26 +88,78 @@ fn default_of(cell: &str) -> Option<Value> {
     toml::from_str::<Table>(&format!("value = {literal}")).unwrap().remove("value")
 }
 
-/// Every `section.key` of configs that give only what is required, with its value.
+/// Configs that give only what is required.
+const RUN: &str = r#"
+    run.output = "runs/test"
+    model = { layers = 3, width = 64, heads = 2, context_tokens = 128, vocabulary = 50257 }
+    data.train = [{ url = "data/train" }]
+    batch = { global_sequences = 8, micro_sequences = 4, sequence_tokens = 64 }
+    optimizer.peak_learning_rate = 1e-3
+    train.max_steps = 1000
+"#;
+const PREPARE: &str = "prepare = { inputs = [\"text.txt\"], output = \"data\" }";
+
+/// Every `section.key` of these, with its value.
 fn resolved_keys() -> BTreeMap<String, Value> {
-    let run = r#"
-        run.output = "runs/test"
-        model.preset = "tiny-cpu"
-        data.train = [{ url = "data/train" }]
-        batch = { global_sequences = 8, micro_sequences = 4, sequence_tokens = 64 }
-        optimizer.peak_learning_rate = 1e-3
-        train.max_steps = 1000
-    "#;
-    let prepare = "prepare = { inputs = [\"text.txt\"], output = \"data\" }";
     let mut table: Table =
-        toml::from_str(&RawConfig::parse("run", run, &[]).unwrap().run().unwrap().to_toml()).unwrap();
-    let prepare = RawConfig::parse("prepare", prepare, &[]).unwrap().prepare().unwrap().prepare;
+        toml::from_str(&RawConfig::parse("run", RUN, &[]).unwrap().run().unwrap().to_toml()).unwrap();
+    let prepare = RawConfig::parse("prepare", PREPARE, &[]).unwrap().prepare().unwrap().prepare;
     table.insert("prepare".into(), Value::try_from(prepare).unwrap());
     let keys_of = |(section, keys): (String, Value)| match keys {
         Value::Table(keys) => keys.into_iter().map(|(key, value)| (format!("{section}.{key}"), value)).collect(),
         other => vec![(section, other)],
     };
     table.into_iter().flat_map(keys_of).collect()
+}
+
+/// What is wrong with the config in which `key` is `value`.
+fn refusal(key: &str, value: &str) -> Option<String> {
+    let overrides = [format!("{key}={value}")];
+    match key.starts_with("prepare.") {
+        true => RawConfig::parse("prepare", PREPARE, &overrides).unwrap().prepare().err().map(|e| e.to_string()),
+        false => RawConfig::parse("run", RUN, &overrides).unwrap().run().err().map(|e| e.to_string()),
+    }
+}
+
+#[test]
+fn every_number_has_a_bound_and_what_lies_beyond_is_refused_by_its_key() {
+    let mut numbers = 0;
+    for (key, value) in resolved_keys() {
+        let beyond: &[&str] = match value {
+            // A seed is as good as any other.
+            Value::Integer(_) if key.ends_with(".seed") => &["-1", "-9223372036854775808"],
+            Value::Integer(_) => &["-1", "9223372036854775807"],
+            Value::Float(_) => &["-1e-9", "1e308", "inf", "-inf", "nan"],
+            _ => continue,
+        };
+        numbers += 1;
+        for value in beyond {
+            let refusal = refusal(&key, value).unwrap_or_else(|| panic!("{key} = {value} is accepted"));
+            let of_key = refusal.lines().find(|line| line.trim_start().starts_with(&format!("{key} = ")));
+            let of_key = of_key.unwrap_or_else(|| panic!("{key} = {value}: {refusal}"));
+            assert!(of_key.contains("must be "), "{of_key}");
+        }
+    }
+    assert!(numbers > 60, "only {numbers} numbers were tried");
+}
+
+#[test]
+fn products_have_bounds_too() {
+    let faults = |overrides: &[&str]| {
+        let overrides: Vec<_> = overrides.iter().map(|given| (*given).to_owned()).collect();
+        RawConfig::parse("run", RUN, &overrides).unwrap().run().unwrap_err().to_string()
+    };
+    let wide = ["model.context_tokens=1048576", "batch.sequence_tokens=1048576", "batch.global_sequences=65"];
+    let text = faults(&[&wide[..], &["batch.micro_sequences=65"]].concat());
+    assert!(text.contains("batch.micro_sequences = 65: makes micro batches of more than 67108864 tokens"), "{text}");
+    let text = faults(&["batch.global_sequences=1048576", "train.max_steps=5000000"]);
+    assert!(text.contains("train.max_steps = 5000000: consumes more than 4398046511104 sequences"), "{text}");
+}
+
+#[test]
+fn a_config_that_is_not_utf8_is_refused_by_its_line() {
+    let error = RawConfig::parse_bytes("run.toml", b"# one\n[run]\nname = \"caf\xe9\"\n", &[]).unwrap_err().to_string();
+    assert!(error.contains("run.toml") && error.contains("line 3 is not UTF-8"), "{error}");
 }
 
 #[test]

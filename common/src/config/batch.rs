@@ -18,11 +18,8 @@ pub struct BatchConfig {
 impl BatchConfig {
     pub(super) fn read(section: &mut Section<'_>) -> Self {
         let [global_sequences, micro_sequences, sequence_tokens] =
-            ["global_sequences", "micro_sequences", "sequence_tokens"].map(|key| {
-                let value = section.required::<u64>(key, "give a whole number");
-                section.require(value > 0, key, value, "must be at least 1");
-                value
-            });
+            ["global_sequences", "micro_sequences", "sequence_tokens"]
+                .map(|key| section.required(key, "give a whole number"));
         BatchConfig { global_sequences, micro_sequences, sequence_tokens }
     }
 }

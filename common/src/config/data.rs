@@ -24,6 +24,8 @@ pub struct DataConfig {
 
 /// The least part of what is consumed that a data set may have.
 const LEAST_SHARE: f64 = 1e-3;
+/// The most that the weights of all data sets may be together.
+const WEIGHTS_MAX: f64 = 1e9;
 
 /// One data set.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -55,19 +57,14 @@ impl DataConfig {
         let weights = data.train.iter().map(|source| source.weight);
         let (sum, least) = (weights.clone().sum::<f64>(), weights.clone().fold(f64::INFINITY, f64::min));
         section.require(
-            data.train.is_empty() || (least / sum >= LEAST_SHARE && sum.is_finite()),
+            data.train.is_empty() || (least / sum >= LEAST_SHARE && sum <= WEIGHTS_MAX),
             "train",
             format!("weights {:?}", weights.collect::<Vec<_>>()),
-            format!("must be numbers above 0, each at least {LEAST_SHARE} of their sum"),
+            format!(
+                "must be numbers above 0, each at least {LEAST_SHARE} of their sum, which is at most {WEIGHTS_MAX}"
+            ),
         );
         section.require(data.validation.len() <= 1, "validation", data.validation.len(), "data sets; give one or none");
-        let least = 8 << 20;
-        section.require(
-            data.prefetch_bytes >= least,
-            "prefetch_bytes",
-            data.prefetch_bytes,
-            format!("must be at least {least} (8 MiB)"),
-        );
         data
     }
 }

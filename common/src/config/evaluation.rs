@@ -15,11 +15,9 @@ pub struct EvaluationConfig {
 
 impl EvaluationConfig {
     pub(super) fn read(section: &mut Section<'_>) -> Self {
-        let evaluation = EvaluationConfig {
+        EvaluationConfig {
             every_steps: section.or("every_steps", 250),
             validation_sequences: section.or("validation_sequences", 1024),
-        };
-        section.require(evaluation.validation_sequences > 0, "validation_sequences", 0, "must be at least 1");
-        evaluation
+        }
     }
 }

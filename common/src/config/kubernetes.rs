@@ -131,13 +131,8 @@ impl KubernetesConfig {
     }
 
     fn check_sizes(&self, section: &mut Section<'_>) {
-        section.require(self.cpus > 0, "cpus", self.cpus, "must be at least 1");
-        let least = |bytes: u64| bytes >= 64 << 20;
-        section.require(least(self.memory_bytes), "memory_bytes", self.memory_bytes, "must be at least 64 MiB");
-        section.require(least(self.shm_bytes), "shm_bytes", self.shm_bytes, "must be at least 64 MiB");
-        section.require(least(self.disk_bytes), "disk_bytes", self.disk_bytes, "must be at least 64 MiB");
         section.require(
-            self.shm_bytes < self.memory_bytes,
+            self.shm_bytes < self.memory_bytes || !section.is_sound("memory_bytes"),
             "shm_bytes",
             self.shm_bytes,
             format!("is part of memory_bytes = {}: lower it", self.memory_bytes),

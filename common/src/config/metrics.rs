@@ -4,6 +4,7 @@ use std::ops::RangeInclusive;
 
 use serde::{Serialize, Serializer};
 
+use super::bounds::STEPS;
 use super::section::Section;
 
 /// `[metrics]`; free to change on resume.
@@ -23,7 +24,7 @@ impl MetricsConfig {
             text.is_empty() || profile.is_some(),
             "profile",
             format!("{text:?}"),
-            "must be steps from 1, such as \"10..12\" or \"10\"",
+            format!("must be steps from 1 to {STEPS}, such as \"10..12\" or \"10\""),
         );
         MetricsConfig { profile }
     }
@@ -32,7 +33,7 @@ impl MetricsConfig {
 fn parse_steps(text: &str) -> Option<RangeInclusive<u64>> {
     let (first, last) = text.split_once("..").unwrap_or((text, text));
     let (first, last) = (first.trim().parse().ok()?, last.trim().parse().ok()?);
-    (1 <= first && first <= last).then_some(first..=last)
+    (1 <= first && first <= last && last <= STEPS).then_some(first..=last)
 }
 
 fn steps_to_text<S: Serializer>(steps: &Option<RangeInclusive<u64>>, serializer: S) -> Result<S::Ok, S::Error> {

@@ -6,6 +6,7 @@
 //! that a run did, and reads back as the same config.
 
 mod batch;
+mod bounds;
 pub mod change;
 mod checkpoint;
 mod data;
@@ -30,6 +31,7 @@ use serde::Serialize;
 use toml::Table;
 
 pub use batch::BatchConfig;
+pub use bounds::RUN_SEQUENCES;
 pub use change::ConfigChange;
 pub use checkpoint::{CheckpointConfig, OnCorrupt, WhenBusy};
 pub use data::{DataConfig, DataSource};
@@ -152,12 +154,21 @@ pub struct RawConfig {
 impl RawConfig {
     /// Reads the file at `path` and applies `overrides`, each `section.key=value`, later ones winning.
     pub fn load(path: &Path, overrides: &[String]) -> Result<Self, ConfigError> {
-        let text = std::fs::read_to_string(path)
-            .map_err(|source| ConfigError::Unreadable { path: path.to_owned(), source })?;
-        Self::parse(&path.display().to_string(), &text, overrides)
+        let content =
+            std::fs::read(path).map_err(|source| ConfigError::Unreadable { path: path.to_owned(), source })?;
+        Self::parse_bytes(&path.display().to_string(), &content, overrides)
     }
 
-    /// The same from a string; `origin` names it in errors.
+    /// The same from the bytes of a file; `origin` names it in errors.
+    pub fn parse_bytes(origin: &str, content: &[u8], overrides: &[String]) -> Result<Self, ConfigError> {
+        let text = std::str::from_utf8(content).map_err(|error| {
+            let line = 1 + content[..error.valid_up_to()].iter().filter(|byte| **byte == b'\n').count();
+            ConfigError::Syntax { origin: origin.to_owned(), message: format!("line {line} is not UTF-8: {error}") }
+        })?;
+        Self::parse(origin, text, overrides)
+    }
+
+    /// The same from a string.
     pub fn parse(origin: &str, text: &str, overrides: &[String]) -> Result<Self, ConfigError> {
         let mut table: Table = toml::from_str(text)
             .map_err(|e| ConfigError::Syntax { origin: origin.to_owned(), message: e.to_string() })?;
@@ -324,6 +335,18 @@ impl RunConfig {
             ["batch.sequence_tokens", "model."],
             &batch.sequence_tokens,
             format!("exceeds the model's context of {} tokens; lower it", model.context_tokens),
+        );
+        refuse(
+            batch.micro_sequences.saturating_mul(batch.sequence_tokens) > bounds::MICRO_BATCH_TOKENS,
+            ["batch.micro_sequences", "batch.sequence_tokens"],
+            &batch.micro_sequences,
+            format!("makes micro batches of more than {} tokens; lower it", bounds::MICRO_BATCH_TOKENS),
+        );
+        refuse(
+            self.train.max_steps.saturating_mul(batch.global_sequences) > RUN_SEQUENCES,
+            ["train.max_steps", "batch.global_sequences"],
+            &self.train.max_steps,
+            format!("consumes more than {RUN_SEQUENCES} sequences, {} a step; lower it", batch.global_sequences),
         );
         refuse(
             optimizer.warmup_steps >= self.decay_steps(),

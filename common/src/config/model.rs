@@ -76,13 +76,10 @@ impl ModelConfig {
             return preset.unwrap_or(gpt2(12, 768, 12));
         }
         let hint = "give model.preset, or all of layers, width, heads, context_tokens, vocabulary";
-        let [layers, width, heads, context_tokens, vocabulary] = SIZES.map(|key| {
-            let value = section.required::<u64>(key, hint);
-            section.require(value > 0, key, value, "must be at least 1");
-            value.max(1)
-        });
-        section.require(width % heads == 0, "heads", heads, format!("does not divide model.width = {width}"));
-        section.require(vocabulary <= 65_536, "vocabulary", vocabulary, "exceeds 65536: token shards hold 16-bit ids");
+        let [layers, width, heads, context_tokens, vocabulary] =
+            SIZES.map(|key| section.required::<u64>(key, hint).max(1));
+        let fits = width % heads == 0 || !section.is_sound("width");
+        section.require(fits, "heads", heads, format!("does not divide model.width = {width}"));
         ModelConfig { layers, width, heads, context_tokens, vocabulary }
     }
 }

@@ -57,31 +57,11 @@ impl OptimizerConfig {
             skip_z_score: section.or("skip_z_score", 0.0),
             on_bad_norm: section.or("on_bad_norm", OnBadNorm::Skip),
         };
-        let positive = |x: f64| x.is_finite() && x > 0.0;
-        let not_negative = |x: f64| x.is_finite() && x >= 0.0;
-        let fraction = |x: f64| (0.0..1.0).contains(&x);
-        let checks = [
-            ("peak_learning_rate", config.peak_learning_rate, positive(config.peak_learning_rate), "must be above 0"),
-            (
-                "final_fraction",
-                config.final_fraction,
-                (0.0..=1.0).contains(&config.final_fraction),
-                "must be between 0 and 1",
-            ),
-            ("beta1", config.beta1, fraction(config.beta1), "must be at least 0 and below 1"),
-            ("beta2", config.beta2, fraction(config.beta2), "must be at least 0 and below 1"),
-            ("epsilon", config.epsilon, positive(config.epsilon), "must be above 0"),
-            ("weight_decay", config.weight_decay, not_negative(config.weight_decay), "must be at least 0"),
-            ("clip_norm", config.clip_norm, not_negative(config.clip_norm), "must be at least 0; 0 turns clipping off"),
-            (
-                "skip_z_score",
-                config.skip_z_score,
-                not_negative(config.skip_z_score),
-                "must be at least 0; 0 skips no outliers",
-            ),
-        ];
-        for (key, value, holds, hint) in checks {
-            section.require(holds, key, value, hint);
+        for (key, value) in [("peak_learning_rate", config.peak_learning_rate), ("epsilon", config.epsilon)] {
+            section.require(value > 0.0, key, value, "must be above 0");
+        }
+        for (key, value) in [("beta1", config.beta1), ("beta2", config.beta2)] {
+            section.require(value < 1.0, key, value, "must be below 1");
         }
         config
     }

@@ -3,7 +3,7 @@
 use serde::de::DeserializeOwned;
 use toml::{Table, Value};
 
-use super::Fault;
+use super::{Fault, bounds};
 
 /// The sections of a file, taken out one by one.
 pub(super) struct Sections {
@@ -58,11 +58,15 @@ pub(super) struct Section<'a> {
 }
 
 impl Section<'_> {
-    /// The value of `key` if it is there and of the right type.
+    /// The value of `key` if it is there, of the right type, and within its [`bounds`].
     pub fn optional<T: DeserializeOwned>(&mut self, key: &'static str) -> Option<T> {
         self.asked.push(key);
         let value = self.table.remove(key)?;
         let shown = value.to_string();
+        if let Some(beyond) = bounds::fault(&format!("{}.{key}", self.name), &value) {
+            self.fault(key, Some(shown), beyond);
+            return None;
+        }
         match value.try_into() {
             Ok(value) => Some(value),
             Err(error) => {
@@ -97,11 +101,15 @@ impl Section<'_> {
         self.table.contains_key(key)
     }
 
-    /// Adds a fault about `key` with the value that was read, unless `holds`.
-    pub fn require(&mut self, holds: bool, key: &str, value: impl ToString, hint: impl Into<String>) {
-        // A key that already failed to parse was answered with a default; one fault per key is enough.
+    /// Whether nothing is wrong with `key` so far; what was read of a faulty one is a default.
+    pub fn is_sound(&self, key: &str) -> bool {
         let path = format!("{}.{key}", self.name);
-        if !holds && !self.faults.iter().any(|f| f.key == path) {
+        !self.faults.iter().any(|fault| fault.key == path)
+    }
+
+    /// Adds a fault about `key` with the value that was read, unless `holds`; one fault per key is enough.
+    pub fn require(&mut self, holds: bool, key: &str, value: impl ToString, hint: impl Into<String>) {
+        if !holds && self.is_sound(key) {
             self.fault(key, Some(value.to_string()), hint.into());
         }
     }

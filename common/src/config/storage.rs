@@ -55,18 +55,8 @@ impl StorageConfig {
             backoff_max_ms: section.or("backoff_max_ms", default.backoff_max_ms),
             concurrency: section.or("concurrency", default.concurrency),
         };
-        for (key, value) in [
-            ("deadline_s", storage.deadline_s),
-            ("request_timeout_s", storage.request_timeout_s),
-            ("stall_timeout_s", storage.stall_timeout_s),
-            ("connect_timeout_s", storage.connect_timeout_s),
-            ("backoff_min_ms", storage.backoff_min_ms),
-            ("concurrency", storage.concurrency),
-        ] {
-            section.require(value > 0, key, 0, "must be at least 1");
-        }
         section.require(
-            storage.backoff_max_ms >= storage.backoff_min_ms,
+            storage.backoff_max_ms >= storage.backoff_min_ms || !section.is_sound("backoff_min_ms"),
             "backoff_max_ms",
             storage.backoff_max_ms,
             "must not be below backoff_min_ms",

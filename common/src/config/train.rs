@@ -80,7 +80,6 @@ impl TrainConfig {
             true,
             "needs precision = \"bfloat16\"",
         );
-        section.require(train.max_steps > 0, "max_steps", train.max_steps, "must be at least 1");
         train
     }
 }

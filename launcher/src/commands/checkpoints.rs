@@ -106,7 +106,7 @@ fn retention(args: &PruneArgs, run: &Folder) -> Result<Retention, LaunchError> {
         None => match run.get_if_exists("config.toml")? {
             Some(text) => {
                 let origin = run.url_of("config.toml");
-                Some(RawConfig::parse(&origin, &String::from_utf8_lossy(&text), &[])?.run()?.checkpoint)
+                Some(RawConfig::parse_bytes(&origin, &text, &[])?.run()?.checkpoint)
             }
             None => None,
         },

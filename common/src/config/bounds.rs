@@ -1,0 +1,121 @@
+//! The bounds of every number in a config, which [`Section`](super::section::Section) holds all of them to as they are read.
+//!
+//! They lie beyond what any machine can do, and close enough that no arithmetic on what a config says overflows: see
+//! [`MICRO_BATCH_TOKENS`] and [`RUN_SEQUENCES`] for products.
+
+use toml::Value;
+
+/// Tokens of the largest micro batch; with the widest and deepest model its activations have some 2^60 bytes.
+pub(super) const MICRO_BATCH_TOKENS: u64 = 1 << 26;
+/// Sequences that a run can consume: of the longest, 2^62 tokens.
+pub const RUN_SEQUENCES: u64 = 1 << 42;
+/// Steps that a run can have.
+pub(super) const STEPS: u64 = 1_000_000_000;
+
+const COUNT: i64 = 1_000_000_000;
+const PROCESSES: i64 = 1 << 16;
+const TOKENS: i64 = 1 << 20;
+const SEQUENCES: i64 = 1 << 20;
+const YEAR_S: i64 = 366 * 24 * 60 * 60;
+const DAY_MS: i64 = 24 * 60 * 60 * 1000;
+const MIB: i64 = 1 << 20;
+const PIB: i64 = 1 << 50;
+
+/// Keys of whole numbers, the least and the greatest value of each.
+const WHOLE: [(&str, i64, i64); 56] = [
+    ("run.seed", 0, i64::MAX),
+    ("model.layers", 1, 4096),
+    ("model.width", 1, 1 << 16),
+    ("model.heads", 1, 1 << 16),
+    ("model.context_tokens", 1, TOKENS),
+    // Token shards hold ids of 16 bits.
+    ("model.vocabulary", 1, 1 << 16),
+    ("data.prefetch_bytes", 8 * MIB, PIB),
+    ("data.cache_bytes", 0, PIB),
+    ("batch.global_sequences", 1, SEQUENCES),
+    ("batch.micro_sequences", 1, SEQUENCES),
+    ("batch.sequence_tokens", 1, TOKENS),
+    ("optimizer.warmup_steps", 0, STEPS as i64),
+    ("optimizer.decay_steps", 0, STEPS as i64),
+    ("train.max_steps", 1, STEPS as i64),
+    ("parallel.zero", 0, 1),
+    // 2^28 elements of bfloat16, which MPI can count even where one rank's part is all of it.
+    ("parallel.bucket_bytes", 4096, 512 * MIB),
+    ("parallel.timeout_s", 1, YEAR_S),
+    ("checkpoint.every_steps", 0, STEPS as i64),
+    ("checkpoint.first_after_s", 0, YEAR_S),
+    ("checkpoint.max_failures", 1, COUNT),
+    ("checkpoint.keep_last", 0, COUNT),
+    ("checkpoint.keep_every_steps", 0, STEPS as i64),
+    ("checkpoint.max_upload_bytes_per_s", 0, PIB),
+    ("checkpoint.local_every_steps", 0, STEPS as i64),
+    ("checkpoint.local_keep_last", 1, COUNT),
+    ("evaluation.every_steps", 0, STEPS as i64),
+    ("evaluation.validation_sequences", 1, COUNT),
+    ("launch.ranks", 0, PROCESSES),
+    ("launch.min_ranks", 0, PROCESSES),
+    ("launch.ranks_per_node", 0, PROCESSES),
+    ("launch.threads_per_rank", 0, PROCESSES),
+    ("launch.host_poll_s", 0, YEAR_S),
+    ("launch.max_restarts", 0, COUNT),
+    ("launch.start_timeout_s", 1, YEAR_S),
+    ("launch.stall_timeout_s", 1, YEAR_S),
+    ("launch.grace_s", 0, YEAR_S),
+    // Without a launcher, ranks wait for each other at most 300 s while rank 0 waits for a claim to expire.
+    ("launch.claim_expiry_s", 1, 240),
+    ("kubernetes.cpus", 1, PROCESSES),
+    ("kubernetes.memory_bytes", 64 * MIB, PIB),
+    ("kubernetes.shm_bytes", 64 * MIB, PIB),
+    ("kubernetes.disk_bytes", 64 * MIB, PIB),
+    ("kubernetes.gpus", 0, PROCESSES),
+    ("kubernetes.max_unavailable", 0, PROCESSES),
+    ("kubernetes.pending_timeout_s", 0, YEAR_S),
+    ("storage.deadline_s", 1, YEAR_S),
+    ("storage.request_timeout_s", 1, YEAR_S),
+    ("storage.stall_timeout_s", 1, YEAR_S),
+    ("storage.hedge_after_ms", 0, DAY_MS),
+    ("storage.connect_timeout_s", 1, YEAR_S),
+    ("storage.backoff_min_ms", 1, DAY_MS),
+    ("storage.backoff_max_ms", 1, DAY_MS),
+    // As many threads read at once.
+    ("storage.concurrency", 1, 1024),
+    ("prepare.tokens_per_shard", 1024, 1 << 30),
+    ("prepare.seed", 0, i64::MAX),
+    ("prepare.max_document_bytes", 1, 1 << 30),
+    ("prepare.memory_bytes", MIB, PIB),
+];
+
+/// Keys of other numbers, the least and the greatest value of each; all of them are finite as float32, too.
+const REAL: [(&str, f64, f64); 12] = [
+    ("run.peak_flops", 0.0, 1e24),
+    ("optimizer.peak_learning_rate", 0.0, 1e6),
+    ("optimizer.final_fraction", 0.0, 1.0),
+    ("optimizer.beta1", 0.0, 1.0),
+    ("optimizer.beta2", 0.0, 1.0),
+    ("optimizer.epsilon", 0.0, 1e6),
+    ("optimizer.weight_decay", 0.0, 1e6),
+    ("optimizer.clip_norm", 0.0, 1e30),
+    ("optimizer.skip_z_score", 0.0, 1e30),
+    // Two years.
+    ("checkpoint.every_minutes", 0.0, 1e6),
+    ("checkpoint.local_every_minutes", 0.0, 1e6),
+    ("prepare.validation_fraction", 0.0, 1.0),
+];
+
+/// What is wrong with `value`, a number, as that of `key`: which bound it lies beyond.
+pub(super) fn fault(key: &str, value: &Value) -> Option<String> {
+    if let (Some((_, least, most)), Value::Integer(value)) = (WHOLE.iter().find(|(of, ..)| *of == key), value) {
+        return match value {
+            _ if value < least => Some(format!("must be at least {least}")),
+            _ if value > most => Some(format!("must be at most {most}")),
+            _ => None,
+        };
+    }
+    let (_, least, most) = REAL.iter().find(|(of, ..)| *of == key)?;
+    let value = match value {
+        Value::Integer(value) => *value as f64,
+        Value::Float(value) => *value,
+        _ => return None,
+    };
+    (!(*least..=*most).contains(&value)).then(|| format!("must be a number from {least} to {most}"))
+}
