@@ -9,7 +9,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::{CheckpointName, MANIFEST_NAME};
-use crate::config::ConfigChange;
+use crate::config::{ConfigChange, RUN_SEQUENCES};
 use crate::sha256::{BlockedSha256, Sha256Sum};
 use crate::token_shard::{BLOCK_BYTES, hex_sha256};
 use crate::untrusted;
@@ -21,8 +21,8 @@ pub const MANIFEST_VERSION: u32 = 1;
 const SEAL: &str = ",\n  \"manifest_sha256\": \"";
 /// What ends the file, after the hash.
 const SEAL_END: &str = "\"\n}\n";
-/// The most steps, updates or sequences that a manifest may count: more than any run has, and few enough that sums and products
-/// with sizes of batches stay within 64 bits.
+/// The most steps, updates or sequences that a manifest may count: more than any run has, and few enough that sums stay within 64
+/// bits. What is consumed has a lower bound, [`RUN_SEQUENCES`], since it is multiplied.
 const COUNT_MAX: u64 = 1 << 48;
 /// Bytes of a stored element: float32.
 const ELEMENT_BYTES: u64 = 4;
@@ -182,7 +182,8 @@ impl Manifest {
 
     /// Checks that names, sizes and ranges fit together. `url` names the manifest in errors.
     pub fn check(&self, url: &str) -> Result<(), ManifestError> {
-        let checks = [Self::check_identity, Self::check_objects, Self::check_tensors, Self::check_optimizer];
+        let checks =
+            [Self::check_identity, Self::check_cursor, Self::check_objects, Self::check_tensors, Self::check_optimizer];
         checks.iter().try_for_each(|check| check(self)).map_err(|reason| ManifestError { url: url.to_owned(), reason })
     }
 
@@ -207,6 +208,23 @@ impl Manifest {
         ];
         match counts.into_iter().find(|(_, count)| *count > COUNT_MAX) {
             Some((what, count)) => Err(format!("{what} is {count}, expected at most {COUNT_MAX}")),
+            None => Ok(()),
+        }
+    }
+
+    /// Checks that no more is consumed than a run can, and that nothing was changed after that.
+    fn check_cursor(&self) -> Result<(), String> {
+        if self.sequences_consumed > RUN_SEQUENCES {
+            return Err(format!(
+                "{} sequences, and no run consumes more than {RUN_SEQUENCES}",
+                self.sequences_consumed
+            ));
+        }
+        match self.changes.iter().find(|change| change.sequences_consumed > self.sequences_consumed) {
+            Some(ConfigChange { key, sequences_consumed, .. }) => Err(format!(
+                "{key} changed after {sequences_consumed} sequences, and only {} are consumed",
+                self.sequences_consumed
+            )),
             None => Ok(()),
         }
     }
@@ -419,6 +437,18 @@ mod tests {
             let text = reason(change);
             assert!(text.contains(expected), "expected {expected:?} in {text}");
         }
+    }
+
+    #[test]
+    fn a_cursor_that_no_run_has_is_refused() {
+        let change_after = |sequences_consumed: u64| {
+            let (from, to) = ("8".into(), "4".into());
+            ConfigChange { key: "batch.global_sequences".into(), from, to, step: 3, sequences_consumed, attempt: 1 }
+        };
+        reason(|m| m.sequences_consumed = 1 << 63);
+        assert!(reason(|m| m.sequences_consumed = RUN_SEQUENCES + 1).contains("no run consumes more than"));
+        let text = reason(|m| m.changes.push(change_after(25)));
+        assert!(text.contains("batch.global_sequences changed after 25 sequences, and only 24 are consumed"), "{text}");
     }
 
     #[test]

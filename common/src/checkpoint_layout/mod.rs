@@ -7,6 +7,7 @@
 //!
 //! - [`manifest`]: the table of contents and everything that makes one acceptable.
 //! - [`save_plan`]: which rank writes what.
+//! - [`tensor_file`]: what lies where in a file of tensors.
 //! - [`retention`]: which checkpoints go.
 //! - [`hugging_face`]: the files that make the folder open in `transformers`.
 //!
@@ -16,6 +17,7 @@ pub mod hugging_face;
 pub mod manifest;
 pub mod retention;
 pub mod save_plan;
+pub mod tensor_file;
 
 use std::collections::BTreeMap;
 use std::fmt;

@@ -5,7 +5,6 @@
 //! - [`restore`]: the newest checkpoint is found, and parts of its tensors read, whatever world size wrote it.
 //! - [`local`]: what a rank keeps on its own host, between the checkpoints in the run folder.
 //! - `transfer`: objects are read in ranges, several at once, each verified against the manifest's hashes.
-//! - `tensor_file`: safetensors of float32, what lies where in them.
 //! - `pace`: how fast a rank may write.
 //!
 //! What needs no tensors is in [`common::checkpoint_store`]. Absent on purpose: the decision when to save, the copy from the device, and what ranks exchange around a save.
@@ -14,7 +13,6 @@ pub mod local;
 mod pace;
 pub mod restore;
 pub mod save;
-mod tensor_file;
 mod transfer;
 
 use common::attempt::AttemptError;

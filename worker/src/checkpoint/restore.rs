@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
+use common::checkpoint_layout::tensor_file::{ELEMENT_BYTES, Header, LENGTH_BYTES};
 use common::checkpoint_layout::{
     CHECKPOINTS_FOLDER, CheckpointName, Found, MANIFEST_NAME, Manifest, ObjectEntry, OptimizerSlice, ParameterShape,
     TensorEntry,
@@ -11,7 +12,6 @@ use common::config::OnCorrupt;
 use common::parallel;
 use common::storage::Folder;
 
-use super::tensor_file::{ELEMENT_BYTES, Header, LENGTH_BYTES};
 use super::transfer::{Values, check_sizes, read_bytes, read_values};
 use super::{CheckpointError, folder_of, list};
 
@@ -256,10 +256,8 @@ impl<'a> ManifestIndex<'a> {
 
 fn read_header(folder: &Folder, object: &ObjectEntry) -> Result<Header, CheckpointError> {
     let refuse = |reason| CheckpointError::Content { url: folder.url_of(&object.name), reason };
-    let length = read_bytes(folder, object, 0..object.bytes.min(LENGTH_BYTES as u64))?;
-    let length = length.try_into().map_err(|_| refuse("too short for a header".into()))?;
-    let end = u64::from_le_bytes(length).checked_add(LENGTH_BYTES as u64).filter(|end| *end <= object.bytes);
-    let end = end.ok_or_else(|| refuse("its header is longer than the whole".into()))?;
+    let start = read_bytes(folder, object, 0..object.bytes.min(LENGTH_BYTES as u64))?;
+    let end = Header::end(&start, object.bytes).map_err(refuse)?;
     let json = read_bytes(folder, object, LENGTH_BYTES as u64..end)?;
     Header::parse(&json, object.bytes).map_err(refuse)
 }

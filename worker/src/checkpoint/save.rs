@@ -15,6 +15,7 @@ use common::checkpoint_layout::hugging_face::{
     CONFIG_NAME, INDEX_NAME, config_json, index_json, model_object, optimizer_object,
 };
 use common::checkpoint_layout::manifest::MANIFEST_VERSION;
+use common::checkpoint_layout::tensor_file::TensorFile;
 use common::checkpoint_layout::{
     CheckpointName, MANIFEST_NAME, Manifest, ObjectEntry, OptimizerSlice, ParameterShape, TensorEntry,
 };
@@ -27,7 +28,6 @@ use serde::{Deserialize, Serialize};
 
 use super::CheckpointError;
 use super::pace::Pace;
-use super::tensor_file::TensorFile;
 
 /// What is hashed while the piece before it is written; a whole number of blocks.
 const PIECE_BYTES: usize = 8 * BLOCK_BYTES as usize;

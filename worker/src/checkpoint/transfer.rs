@@ -10,13 +10,13 @@ use std::sync::{Mutex, PoisonError};
 use std::thread;
 
 use common::checkpoint_layout::ObjectEntry;
+use common::checkpoint_layout::tensor_file::ELEMENT_BYTES;
 use common::parallel;
 use common::sha256::{Sha256Sum, sha256_each};
 use common::storage::{Folder, StorageError};
 use common::token_shard::BLOCK_BYTES;
 
 use super::CheckpointError;
-use super::tensor_file::ELEMENT_BYTES;
 
 /// Size of one request to a store; a whole number of blocks.
 const REQUEST_BYTES: u64 = 8 * BLOCK_BYTES;

@@ -1,4 +1,6 @@
 //! Safetensors files of float32 tensors: their headers, and what lies where in them.
+//!
+//! What a header says is a claim: [`Header::parse`] checks it against the file's size before anything is read by it.
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -6,15 +8,17 @@ use std::ops::Range;
 use safetensors::tensor::{Dtype, Metadata, SafeTensorError, TensorInfo};
 
 /// Bytes of an element.
-pub(super) const ELEMENT_BYTES: usize = size_of::<f32>();
+pub const ELEMENT_BYTES: usize = size_of::<f32>();
 /// What a file begins with: the length of its header.
-pub(super) const LENGTH_BYTES: usize = size_of::<u64>();
+pub const LENGTH_BYTES: usize = size_of::<u64>();
+/// The longest header, as the safetensors library has it; of a model of a thousand layers it has a hundredth of that.
+const HEADER_BYTES_MAX: u64 = 100_000_000;
 /// Data begin at a multiple of this, which is what vector units and copies like best.
 const ALIGNMENT: usize = 64;
 
 /// A file that is to be written.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct TensorFile {
+pub struct TensorFile {
     /// Everything before the data.
     pub header: Vec<u8>,
     /// Where each tensor lies, in bytes from the file's start; one after the other, from the header to the file's end.
@@ -56,21 +60,37 @@ fn padded(json: Vec<u8>) -> Vec<u8> {
 }
 
 /// The header of a file that is to be read.
-pub(super) struct Header {
+#[derive(Debug)]
+pub struct Header {
     tensors: Metadata,
     /// Where the data begin.
     data: usize,
 }
 
 impl Header {
+    /// Where the header ends in a file of `bytes` bytes that begins with `start`, [`LENGTH_BYTES`] or fewer.
+    pub fn end(start: &[u8], bytes: u64) -> Result<u64, String> {
+        let length = start.try_into().map(u64::from_le_bytes).map_err(|_| "too short for a header")?;
+        if length > HEADER_BYTES_MAX {
+            return Err(format!("its header has {length} bytes, and at most {HEADER_BYTES_MAX} are read"));
+        }
+        let end = length + LENGTH_BYTES as u64;
+        if end > bytes {
+            return Err("its header is longer than the whole".into());
+        }
+        Ok(end)
+    }
+
     /// Reads the header of a file of `bytes` bytes; `json` is what lies between the length and the data.
     pub fn parse(json: &[u8], bytes: u64) -> Result<Self, String> {
         let tensors: Metadata = serde_json::from_slice(json).map_err(|e| format!("its header: {e}"))?;
         let data = LENGTH_BYTES + json.len();
-        let expected = (data + tensors.data_len()) as u64;
-        match bytes == expected {
-            true => Ok(Header { tensors, data }),
-            false => Err(format!("its header describes {expected} bytes, and it has {bytes}")),
+        match data.checked_add(tensors.data_len()) {
+            Some(expected) if expected as u64 == bytes => Ok(Header { tensors, data }),
+            expected => {
+                let expected = expected.map_or("more than 2^64".into(), |expected| expected.to_string());
+                Err(format!("its header describes {expected} bytes, and it has {bytes}"))
+            }
         }
     }
 
@@ -90,5 +110,35 @@ impl Header {
         }
         let shape = info.shape.iter().map(|size| *size as u64).collect();
         Ok((self.data + start..self.data + end, shape))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_header_that_describes_more_than_there_can_be_is_refused() {
+        let header = |shape: &str, end: u64| {
+            let json = format!(r#"{{"a":{{"dtype":"F32","shape":{shape},"data_offsets":[0,{end}]}}}}"#);
+            let start = padded(json.into_bytes());
+            Header::parse(&start[LENGTH_BYTES..], start.len() as u64 + 16).map(|header| header.tensor("a", 4))
+        };
+        assert!(header("[2,2]", 16).unwrap().is_ok());
+        // 2^64 - 4 bytes, beside a header.
+        let text = header("[4611686018427387903]", u64::MAX - 3).unwrap_err();
+        assert!(text.contains("describes more than 2^64 bytes"), "{text}");
+        assert!(header("[4611686018427387904]", 0).is_err());
+        assert!(header("[18446744073709551615,18446744073709551615]", 16).is_err());
+    }
+
+    #[test]
+    fn a_header_ends_within_its_file() {
+        let end = |length: u64, bytes| Header::end(&length.to_le_bytes(), bytes);
+        assert_eq!(end(92, 100), Ok(100));
+        assert!(end(93, 100).unwrap_err().contains("longer than the whole"));
+        assert!(end(HEADER_BYTES_MAX + 1, u64::MAX).unwrap_err().contains("at most 100000000 are read"));
+        assert!(end(u64::MAX, u64::MAX).is_err());
+        assert!(Header::end(b"1234567", 7).unwrap_err().contains("too short"));
     }
 }
