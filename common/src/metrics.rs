@@ -92,10 +92,8 @@ pub struct RunMetrics {
 }
 
 impl RunMetrics {
-    /// Reads `metrics/` of the run folder `run`.
-    ///
-    /// A line that is not a record fails with its object's name; metrics are written by Convoy alone.
-    pub fn read(run: &Folder) -> Result<Self, MetricsError> {
+    /// Reads `metrics/` of the run folder `run`. A line that is no record is passed over, with a warning.
+    pub fn read(run: &Folder) -> Result<Self, StorageError> {
         let folder = run.folder("metrics");
         let mut metrics = RunMetrics::default();
         // Names sort by attempt, then part, so later ones replace what earlier attempts wrote.
@@ -125,8 +123,9 @@ impl LatestMetrics {
     /// Parts that are looked through for a validation loss: one is written in 5 s at most.
     const PARTS_MAX: usize = 256;
 
-    /// Reads the newest parts of `metrics/` of the run folder `run`, and no more than are needed.
-    pub fn read(run: &Folder) -> Result<Self, MetricsError> {
+    /// Reads the newest parts of `metrics/` of the run folder `run`, and no more than are needed. A line that is no record is
+    /// passed over, with a warning.
+    pub fn read(run: &Folder) -> Result<Self, StorageError> {
         let folder = run.folder("metrics");
         let mut latest = LatestMetrics::default();
         for object in folder.list()?.iter().rev().take(Self::PARTS_MAX) {
@@ -145,12 +144,15 @@ impl LatestMetrics {
     }
 }
 
-/// The records of the object called `name`.
-fn read_lines(folder: &Folder, name: &str) -> Result<Vec<Line>, MetricsError> {
+/// The records of the object called `name`. One that was torn or overwritten hides none of the others.
+fn read_lines(folder: &Folder, name: &str) -> Result<Vec<Line>, StorageError> {
     let content = folder.get(name)?;
-    let malformed = |source| MetricsError::Malformed { url: folder.url_of(name), source };
     let lines = content.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
-    lines.map(|line| serde_json::from_slice(line).map_err(malformed)).collect()
+    let (records, faults): (Vec<_>, Vec<_>) = lines.map(serde_json::from_slice).partition(Result::is_ok);
+    if let Some(Err(first)) = faults.first() {
+        tracing::warn!("{}: lines that are no records: {}, the first: {first}", folder.url_of(name), faults.len());
+    }
+    Ok(records.into_iter().flatten().collect())
 }
 
 #[derive(Deserialize)]
@@ -159,22 +161,6 @@ enum Line {
     Step(StepRecord),
     Validation(ValidationRecord),
     Save(SaveRecord),
-}
-
-/// Why metrics could not be read.
-#[derive(Debug, thiserror::Error)]
-pub enum MetricsError {
-    /// The store failed.
-    #[error(transparent)]
-    Storage(#[from] StorageError),
-    /// A line is no record.
-    #[error("{url}: not a metrics record: {source}")]
-    Malformed {
-        /// The object.
-        url: String,
-        /// Why.
-        source: serde_json::Error,
-    },
 }
 
 /// How long a record may wait for its upload.
@@ -323,5 +309,15 @@ mod tests {
         let latest = LatestMetrics::read(&run).unwrap();
         assert_eq!(latest.step.map(|record| record.step), Some(3));
         assert_eq!(latest.validation.map(|record| record.validation_loss), Some(3.0));
+    }
+
+    #[test]
+    fn a_torn_line_hides_no_other() {
+        let run = Folder::open("memory://torn-metrics", &StorageConfig::default()).unwrap();
+        let line = |number| serde_json::to_string(&step(number, 2.0)).unwrap();
+        let torn = format!("{}\n{{\"step\": 2, \"tok\n\u{fffd}\n{}\n", line(1), line(3));
+        run.put("metrics/attempt-0001/part-000000.jsonl", torn.into()).unwrap();
+        assert!(RunMetrics::read(&run).unwrap().steps.into_keys().eq([1, 3]));
+        assert_eq!(LatestMetrics::read(&run).unwrap().step, Some(step(3, 2.0)));
     }
 }

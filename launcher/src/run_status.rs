@@ -3,7 +3,7 @@
 use common::attempt::{self, History};
 use common::checkpoint_store;
 use common::config::RawConfig;
-use common::metrics::{LatestMetrics, MetricsError, StepRecord, ValidationRecord};
+use common::metrics::{LatestMetrics, StepRecord, ValidationRecord};
 use common::storage::{Folder, StorageError};
 use serde::{Deserialize, Serialize};
 
@@ -96,14 +96,7 @@ impl RunStatus {
             claimant: holding.attempt.claimant(),
             seen_s_ago: attempt::unix_s().saturating_sub(holding.seen_at_unix_s),
         });
-        let metrics = match LatestMetrics::read(run) {
-            Ok(metrics) => metrics,
-            Err(MetricsError::Storage(error)) => return Err(error.into()),
-            Err(error) => {
-                tracing::warn!("{error}");
-                LatestMetrics::default()
-            }
-        };
+        let metrics = LatestMetrics::read(run)?;
         let checkpoint =
             checkpoint_store::newest(run)?.map(|name| Checkpoint { name: name.to_string(), step: name.step });
         let mut status = RunStatus {
@@ -145,7 +138,7 @@ impl RunStatus {
 /// `run.name` and `train.max_steps` of the config that the run was last started with.
 fn config(run: &Folder) -> Result<Option<(String, u64)>, LaunchError> {
     let Some(text) = run.get_if_exists("config.toml")? else { return Ok(None) };
-    let raw = RawConfig::parse(&run.url_of("config.toml"), &String::from_utf8_lossy(&text), &[])?;
+    let raw = RawConfig::parse_bytes(&run.url_of("config.toml"), &text, &[])?;
     let config = raw.run()?;
     Ok(Some((config.run.name, config.train.max_steps)))
 }
