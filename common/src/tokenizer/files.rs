@@ -304,6 +304,15 @@ mod tests {
         check("gap", &|file| file["model"]["vocab"]["a"] = 300.into(), "ids must have no gaps");
         check("twice", &|file| file["model"]["vocab"]["a"] = 3.into(), "two tokens have the id 3");
         check("end", &|_| (), "it has no special token <|endoftext|>");
+        let added = |id: u32, content: &str| json!([{ "id": id, "content": content }]);
+        check("empty", &|file| file["added_tokens"] = added(256, ""), "the token 256 is empty");
+        let made_by_a_merge = |file: &mut Value| {
+            file["model"]["vocab"]["ab"] = 256.into();
+            file["model"]["merges"] = json!([["a", "b"]]);
+            file["added_tokens"] = added(256, "ab");
+        };
+        check("special", &made_by_a_merge, "merge 0 makes the special token 256");
+        check("beyond", &|file| file["added_tokens"] = added(u32::MAX, "x"), "a token has the id 4294967295");
         let missing = open(folder.folder("missing").url()).err().unwrap().to_string();
         assert!(missing.contains("no tokenizer.json and no vocab.json"), "{missing}");
         let missing = open(&folder.url_of("missing/tokenizer.json")).err().unwrap().to_string();

@@ -1,6 +1,6 @@
 //! What a byte-level BPE tokenizer is made of, whatever files it came from.
 
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::MOST_TOKENS;
 
@@ -27,11 +27,16 @@ pub struct Merge {
 }
 
 impl Vocabulary {
-    /// Checks that ids fit 16 bits, and that each merge makes what its two tokens are together.
+    /// Checks that ids fit 16 bits, that no token is empty, and that each merge makes what its two tokens are together, which is
+    /// no special token: encoding text never makes these.
     pub(super) fn check(&self) -> Result<(), String> {
         if self.tokens.len() > MOST_TOKENS {
             return Err(format!("{} tokens, and ids of 16 bits allow {MOST_TOKENS}", self.tokens.len()));
         }
+        if let Some(id) = self.tokens.iter().position(Vec::is_empty) {
+            return Err(format!("the token {id} is empty"));
+        }
+        let special: FxHashSet<u16> = self.special.iter().copied().collect();
         let token = |id: u16| self.tokens.get(usize::from(id)).map(Vec::as_slice);
         for (rank, merge) in self.merges.iter().enumerate() {
             let (Some(left), Some(right), Some(union)) = (token(merge.left), token(merge.right), token(merge.union))
@@ -40,6 +45,9 @@ impl Vocabulary {
             };
             if [left, right].concat() != union {
                 return Err(format!("merge {rank} makes something else than its two tokens together"));
+            }
+            if special.contains(&merge.union) {
+                return Err(format!("merge {rank} makes the special token {}", merge.union));
             }
         }
         Ok(())
