@@ -4,6 +4,9 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+/// The longest wait, in seconds: a year.
+const YEAR_S: u64 = 366 * 24 * 60 * 60;
+
 /// Convoy trains GPT-2 on many ranks: prepares data, starts and restarts training, samples from the result.
 ///
 /// Exit codes: 0 done; 2 usage or config; 3 data missing, corrupt or denied; 4 communication failed or a rank was
@@ -302,7 +305,7 @@ pub struct SaveArgs {
     #[command(flatten)]
     pub run: RunArgs,
     /// How long to wait for the checkpoint; 0 only asks.
-    #[arg(long, value_name = "N", default_value_t = 600)]
+    #[arg(long, value_name = "N", default_value_t = 600, value_parser = clap::value_parser!(u64).range(..=YEAR_S))]
     pub wait_s: u64,
 }
 
@@ -334,7 +337,7 @@ pub struct StopArgs {
     #[command(flatten)]
     pub run: RunArgs,
     /// How long to wait for the end; 0 only asks.
-    #[arg(long, value_name = "N", default_value_t = 600)]
+    #[arg(long, value_name = "N", default_value_t = 600, value_parser = clap::value_parser!(u64).range(..=YEAR_S))]
     pub wait_s: u64,
 }
 

@@ -273,7 +273,7 @@ pub fn set_threads(threads_per_rank: u32) {
     if threads_per_rank == 0 && std::env::var_os("OMP_NUM_THREADS").is_some() {
         return;
     }
-    let local_ranks = std::env::var("OMPI_COMM_WORLD_LOCAL_SIZE").ok().and_then(|n| n.parse().ok()).unwrap_or(1);
+    let local_ranks = std::env::var("OMPI_COMM_WORLD_LOCAL_SIZE").ok().and_then(|n| n.parse().ok()).unwrap_or(1).max(1);
     // Counts a container's quota of time as well as the cores that this process is bound to.
     let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get() as u32);
     let share = if is_bound() { cores } else { (cores / local_ranks).max(1) };
