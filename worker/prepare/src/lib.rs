@@ -21,6 +21,9 @@
 pub mod card;
 pub mod encode;
 mod error;
+#[cfg(test)]
+#[path = "../../../common/tests/shared/hostile.rs"]
+mod hostile;
 pub mod inputs;
 pub mod job;
 pub mod memory;

@@ -94,7 +94,7 @@ impl Totals {
 
     /// Tokens of both sides, with the end-of-text before each document.
     pub fn tokens(&self) -> u64 {
-        self.train.tokens + self.validation.as_ref().map_or(0, |side| side.tokens)
+        self.train.tokens.saturating_add(self.validation.as_ref().map_or(0, |side| side.tokens))
     }
 }
 

@@ -69,6 +69,10 @@ impl Contents {
                 "{count} batches from batch {first} on, expected at most {UNIT_BATCHES_MAX} of a unit"
             ));
         }
+        let overlap = |ranges: &Vec<Covered>| ranges.windows(2).any(|pair| pair[0].range().end > pair[1].first);
+        if let Some((unit, _)) = self.covered.iter().find(|(_, ranges)| overlap(ranges)) {
+            return Err(format!("its batches of unit {unit} are not in order, or twice"));
+        }
         let Tally { documents, text_bytes, tokens, empty, ref bad, .. } = self.tally;
         let mut counts = [self.table, documents, text_bytes, tokens, empty].into_iter().chain(bad.values().copied());
         match counts.find(|count| *count > COUNT_MAX) {
@@ -87,6 +91,12 @@ pub struct Covered {
     pub count: u32,
     /// Whether the unit's last one is among them.
     pub ends: bool,
+}
+
+impl Covered {
+    fn range(self) -> Range<u32> {
+        self.first..self.first + self.count
+    }
 }
 
 /// A run in memory.
@@ -124,8 +134,8 @@ pub struct Runs {
 /// What has been done of a unit.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Coverage {
-    /// Whether each batch has been.
-    batches: Vec<bool>,
+    /// The ends of disjoint ranges of batches that have been, by their first.
+    ranges: BTreeMap<u32, u32>,
     /// How many there are, once that is known.
     count: Option<u32>,
 }
@@ -133,22 +143,28 @@ pub struct Coverage {
 impl Coverage {
     /// Whether batch `number` has been done.
     pub fn has(&self, number: u32) -> bool {
-        self.batches.get(number as usize).copied().unwrap_or(false)
+        self.ranges.range(..=number).next_back().is_some_and(|(_, end)| number < *end)
+    }
+
+    /// Whether any of `range` has been done.
+    fn has_any(&self, range: &Range<u32>) -> bool {
+        self.ranges.range(..range.end).next_back().is_some_and(|(_, end)| range.start < *end)
     }
 
     /// Whether all have.
     pub fn is_complete(&self) -> bool {
-        self.count.is_some_and(|count| count as usize == self.batches.len() && self.batches.iter().all(|done| *done))
+        let mut next = Some(0);
+        for (first, end) in &self.ranges {
+            next = next.filter(|next| next == first).map(|_| *end);
+        }
+        self.count.is_some() && self.count == next
     }
 
     fn add(&mut self, covered: Covered) {
-        let end = (covered.first + covered.count) as usize;
-        if self.batches.len() < end {
-            self.batches.resize(end, false);
-        }
-        self.batches[covered.first as usize..end].fill(true);
+        let range = covered.range();
+        self.ranges.insert(range.start, range.end);
         if covered.ends {
-            self.count = Some(covered.first + covered.count);
+            self.count = Some(range.end);
         }
     }
 }
@@ -211,6 +227,7 @@ impl Work {
         let content = self.folder.get_range(name, run.table + bytes.start..run.table + bytes.end)?;
         let lines: Vec<Line> = content.chunks_exact(LINE_BYTES as usize).map(Line::parse).collect();
         let is_sound = lines.len() == range.len() + 1
+            && lines[range.len()].start <= run.table
             && lines.windows(2).all(|pair| {
                 let entries = u64::from(pair[0].documents) * ENTRY_BYTES;
                 pair[1].start.checked_sub(pair[0].start).is_some_and(|bytes| bytes >= entries)
@@ -226,6 +243,9 @@ impl Work {
             return Ok(Vec::new());
         }
         let content = self.folder.get_range(name, first.start..last.start)?;
+        if content.len() as u64 != last.start - first.start {
+            return Err(self.damaged(name, "it ends before its table".into()));
+        }
         let mut documents = Vec::new();
         for pair in lines.windows(2) {
             let block = content.slice((pair[0].start - first.start) as usize..(pair[1].start - first.start) as usize);
@@ -294,8 +314,8 @@ fn parse_entry(bytes: &[u8]) -> (u128, u32) {
 impl Runs {
     fn accept(&mut self, name: &str, contents: Contents) {
         let all = || contents.covered.iter().flat_map(|(unit, ranges)| ranges.iter().map(move |range| (*unit, *range)));
-        let has = |unit: u32, number: u32| self.coverage.get(&unit).is_some_and(|coverage| coverage.has(number));
-        if all().any(|(unit, range)| (range.first..range.first + range.count).any(|number| has(unit, number))) {
+        let has = |unit: u32, range: &Range<u32>| self.coverage.get(&unit).is_some_and(|done| done.has_any(range));
+        if all().any(|(unit, covered)| has(unit, &covered.range())) {
             tracing::warn!("{name}.run has documents that another run has too; it is left out");
             return;
         }
@@ -306,7 +326,9 @@ impl Runs {
 
     /// How many batches have been done.
     pub fn batches(&self) -> usize {
-        self.coverage.values().map(|coverage| coverage.batches.iter().filter(|done| **done).count()).sum()
+        let of_unit =
+            |coverage: &Coverage| coverage.ranges.iter().map(|(first, end)| (end - first) as usize).sum::<usize>();
+        self.coverage.values().map(of_unit).sum()
     }
 
     /// Whether all of a unit has been done.
@@ -411,7 +433,9 @@ fn covered(batches: &mut [(u32, u32, bool)]) -> BTreeMap<u32, Vec<Covered>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::hostile::{changed, changes};
     use common::config::StorageConfig;
+    use proptest::prelude::*;
 
     fn work(name: &str) -> Work {
         let output = Folder::open(&format!("memory://work-{name}"), &StorageConfig::default()).unwrap();
@@ -476,6 +500,32 @@ mod tests {
         assert_eq!(lines[8].tokens(lines[9]), 2);
     }
 
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 1000, failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn whatever_lies_in_the_work_folder_is_read_or_refused(is_list: bool, changes in changes()) {
+            let work = work("hostile");
+            let mut run = Run::default();
+            run.push((0, 0, false), encoded(&[(Side::Train, 7, &[1, 2]), (Side::Validation, 5, &[3])]));
+            run.push((3, 1, true), encoded(&[(Side::Train, u128::MAX, &[4, 5, 6])]));
+            run.write(&work).unwrap();
+            let listed = work.folder.list().unwrap();
+            let object = listed.iter().find(|object| object.name.ends_with(".json") == is_list).unwrap();
+            let content = changed(&work.folder.get(&object.name).unwrap(), &changes);
+            work.folder.put(&object.name, content.into()).unwrap();
+            let Ok(runs) = work.runs() else { return Ok(()) };
+            let _ = (runs.has(0), runs.has(3), runs.batches(), runs.tally.bad_documents());
+            for run in &runs.files {
+                let Ok(lines) = work.table(run, 0..work.buckets()) else { continue };
+                let tokens: u64 = lines.windows(2).map(|pair| pair[0].tokens(pair[1])).sum();
+                if let Ok(documents) = work.documents(run, &lines) {
+                    prop_assert!(documents.iter().map(|document| document.tokens.len() as u64).sum::<u64>() <= 2 * tokens);
+                }
+            }
+        }
+    }
+
     #[test]
     fn damage_is_found() {
         let work = work("damage");
@@ -490,8 +540,14 @@ mod tests {
         let error = work.documents(&run, &lines).unwrap_err().to_string();
         assert!(error.contains(&run.name) && error.contains("checksum"), "{error}");
         content[run.table as usize] = 0xff;
-        work.folder.put(&run.name, content.into()).unwrap();
+        work.folder.put(&run.name, content.clone().into()).unwrap();
         assert!(work.table(&run, 0..1).unwrap_err().to_string().contains("table"));
+        let end = run.table as usize + LINE_BYTES as usize * work.buckets();
+        content[run.table as usize] = 0;
+        content[end..end + 8].copy_from_slice(&(1_u64 << 40).to_le_bytes());
+        work.folder.put(&run.name, content.clone().into()).unwrap();
+        let all = work.table(&run, 0..work.buckets());
+        assert!(all.unwrap_err().to_string().contains("table"), "a bucket that ends behind its table");
         work.folder.put(&format!("{}.json", run.name), Bytes::from_static(b"{")).unwrap();
         assert!(work.runs().unwrap_err().to_string().contains("run.json"));
     }
