@@ -24,6 +24,9 @@ mod control;
 mod error;
 mod event;
 mod heard;
+#[cfg(test)]
+#[path = "../../common/tests/shared/hostile.rs"]
+mod hostile;
 mod interrupts;
 mod journal;
 mod logs;

@@ -28,6 +28,9 @@ pub mod data;
 pub mod error;
 pub mod evaluate;
 pub mod gradients;
+#[cfg(test)]
+#[path = "../../common/tests/shared/hostile.rs"]
+mod hostile;
 pub mod huge_pages;
 pub mod kernels;
 pub mod libtorch;

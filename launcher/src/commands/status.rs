@@ -75,8 +75,47 @@ fn duration(seconds: f64) -> String {
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
+    use common::config::StorageConfig;
+    use common::storage::Folder;
+    use proptest::prelude::*;
+
     use super::*;
+    use crate::hostile::{changed, changes};
     use crate::run_status::{AttemptEnd, Checkpoint};
+
+    const ENDED: &[u8] = b"{\"kind\":\"attempt_ended\",\"attempt\":1,\"code\":3,\"cause\":\"c\",\"message\":\"m\"}\n";
+    const CLAIM_AND_ALIVE: &[u8] = include_bytes!("../../../tests/fuzz/seeds/claim/claim-and-alive");
+
+    /// The objects of a run that its status is read from, as they should be.
+    fn objects() -> [(&'static str, &'static [u8]); 5] {
+        let mut claim_and_alive = CLAIM_AND_ALIVE.split(|byte| *byte == 0);
+        let [claim, alive] = std::array::from_fn(|_| claim_and_alive.next().unwrap());
+        [
+            ("attempts/0001.json", claim),
+            ("attempts/0001.alive", alive),
+            ("config.toml", include_bytes!("../../../tests/fuzz/seeds/config/run.toml")),
+            ("events/attempt-0001-launcher/part-000000.jsonl", ENDED),
+            ("metrics/attempt-0001/part-000000.jsonl", include_bytes!("../../../tests/fuzz/seeds/metrics/part.jsonl")),
+        ]
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 1000, failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn whatever_a_run_folder_holds_its_status_is_shown_or_refused(which in 0..5_usize, changes in changes()) {
+            let run = Folder::open("memory://hostile-status", &StorageConfig::default()).unwrap();
+            for (number, (name, content)) in objects().into_iter().enumerate() {
+                let content = if number == which { changed(content, &changes) } else { content.to_vec() };
+                run.put(name, Bytes::from(content)).unwrap();
+            }
+            match RunStatus::read(&run) {
+                Ok(status) => drop((lines(&status), to_json(&status))),
+                Err(error) => prop_assert_eq!(error.exit_code(), ExitCode::Config),
+            }
+        }
+    }
 
     #[test]
     fn a_failed_run_shows_how_far_it_came_and_why_it_ended() {

@@ -10,7 +10,11 @@ use common::config::{ModelConfig, OnCorrupt, StorageConfig};
 use common::storage::{Folder, StorageError};
 use common::topology::{Rank, WorldSize};
 
+use proptest::prelude::*;
+use proptest::sample::Index;
+
 use super::*;
+use crate::hostile::{changed, changes};
 
 const MODEL: ModelConfig = ModelConfig { layers: 2, width: 6, heads: 2, context_tokens: 5, vocabulary: 11 };
 
@@ -206,6 +210,43 @@ fn any_world_restores_what_any_world_saved() {
         verify(&folder, &manifest).unwrap();
         assert_eq!(read_weights(&folder, &manifest).unwrap(), state.weights);
         assert_eq!(newest_manifest(&run, OnCorrupt::Stop).unwrap().unwrap().1, manifest);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 500, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Hashes tell what has become of a file, not who wrote it.
+    #[test]
+    fn a_header_that_another_wrote_is_read_or_refused(which: Index, changes in changes()) {
+        let damaged = Damaged::new("hostile-header");
+        let tensors: Vec<_> = damaged.newest.objects.iter().filter(|o| o.name.ends_with(".safetensors")).collect();
+        let name = &tensors[which.index(tensors.len())].name;
+        let content = changed(&damaged.folder.get(name).unwrap(), &changes);
+        let mut manifest = damaged.newest.clone();
+        for object in manifest.objects.iter_mut().filter(|object| object.name == *name) {
+            *object = ObjectEntry::describe(name, &content);
+        }
+        damaged.folder.put(name, content.into()).unwrap();
+        if manifest.check("x").is_ok() && let Err(error) = read_state(&damaged.folder, &manifest) {
+            prop_assert_eq!(error.exit_code(), ExitCode::Data, "{}", error);
+        }
+    }
+}
+
+#[test]
+fn a_header_of_absurd_size_is_refused() {
+    let mut damaged = Damaged::new("absurd-header");
+    let name = "model-00001-of-00002.safetensors";
+    for (length, expected) in [(u64::MAX, "at most 100000000 are read"), (100_000_001, "at most 100000000 are read")] {
+        let mut content = damaged.folder.get(name).unwrap().to_vec();
+        content[..8].copy_from_slice(&length.to_le_bytes());
+        let object = damaged.newest.objects.iter_mut().find(|object| object.name == name).unwrap();
+        *object = ObjectEntry::describe(name, &content);
+        damaged.folder.put(name, content.into()).unwrap();
+        let error = read_state(&damaged.folder, &damaged.newest).unwrap_err();
+        assert_eq!(error.exit_code(), ExitCode::Data);
+        assert!(error.to_string().contains(expected), "{error}");
     }
 }
 

@@ -168,10 +168,13 @@ fn check(folder: &Folder, file: &ObjectInfo, layout: Layout, tokens: u64) -> Res
 mod tests {
     use common::config::{DataSource, StorageConfig};
     use common::token_shard::encode;
+    use proptest::prelude::*;
+    use proptest::sample::Index;
 
     use super::super::DataSet;
     use super::super::fixture::Fixture;
     use super::*;
+    use crate::hostile::{changed, changes};
 
     fn folder(name: &str) -> Folder {
         Folder::open(&format!("memory://foreign-{name}"), &StorageConfig::default()).unwrap()
@@ -244,6 +247,31 @@ mod tests {
         assert!(open(folder.url()).unwrap_err().to_string().contains("tokens of type 5, neither u16 (8) nor i32 (4)"));
         folder.put("x.idx", Bytes::from_static(b"nothing")).unwrap();
         assert!(open(folder.url()).unwrap_err().to_string().contains("not an index of Megatron's"));
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 500, failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn whatever_token_files_hold_ids_are_tokens_or_it_is_refused(
+            kind in 0..3_usize, which: Index, changes in changes()
+        ) {
+            let folder = folder(&format!("hostile-{kind}"));
+            let wide = (0..1000_i32).flat_map(i32::to_le_bytes).collect();
+            let mut files = match kind {
+                0 => vec![("a.bin", encode(&(0..1000).collect::<Vec<_>>()).to_vec())],
+                1 => vec![("a.bin", narrow(0..1000)), ("b.bin", narrow(0..100))],
+                _ => vec![("x.idx", megatron_index(4)), ("x.bin", wide)],
+            };
+            let which = which.index(files.len());
+            let (_, content) = &mut files[which];
+            *content = changed(content, &changes);
+            files.into_iter().for_each(|(name, content)| folder.put(name, content.into()).unwrap());
+            let Ok(set) = open(folder.url()) else { return Ok(()) };
+            if let Ok(ids) = set.read(&(0..set.sequences()).collect::<Vec<_>>()) {
+                prop_assert!(ids.iter().all(|id| (0..50_257).contains(id)));
+            }
+        }
     }
 
     /// A pair that Megatron's own tools wrote.
