@@ -33,6 +33,7 @@ KINDS = {
     "pods": "Pod",
     "configmaps": "ConfigMap",
     "poddisruptionbudgets": "PodDisruptionBudget",
+    "networkpolicies": "NetworkPolicy",
 }
 PATH = re.compile(r"/apis?/.*/namespaces/([^/]+)/([^/]+)(?:/([^/]+))?(/log)?")
 

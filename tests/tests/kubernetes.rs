@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use tests::process::{launcher, run_with_deadline};
 use tests::servers::manifest_validator;
 
@@ -20,7 +20,7 @@ const OVERLAYS: [(&str, &[&str]); 4] = [
     ("prepare", &["--config", "prepare.toml"]),
 ];
 /// The objects of an overlay that its job does not bring.
-const OF_THE_BASE: [&str; 4] = ["Role", "RoleBinding", "ServiceAccount", "ServiceAccount"];
+const OF_THE_BASE: [&str; 5] = ["NetworkPolicy", "Role", "RoleBinding", "ServiceAccount", "ServiceAccount"];
 
 fn repository() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()
@@ -83,12 +83,55 @@ fn assert_valid(yaml: &str) {
 fn what_kustomize_makes_of_an_overlay_is_the_base_and_what_the_launcher_renders() {
     for (overlay, arguments) in OVERLAYS {
         let Some(yaml) = kustomized(overlay) else { return };
-        let (of_base, of_job): (Vec<_>, Vec<_>) =
-            objects(&yaml).into_iter().partition(|object| OF_THE_BASE.contains(&object["kind"].as_str().unwrap()));
+        // What a job brings belongs to a run.
+        let (of_job, of_base): (Vec<_>, Vec<_>) =
+            objects(&yaml).into_iter().partition(|object| !object["metadata"]["labels"]["convoy/run"].is_null());
         let kinds: Vec<_> = of_base.iter().map(|object| object["kind"].as_str().unwrap()).collect();
         assert_eq!(kinds, OF_THE_BASE, "{overlay}");
         assert_eq!(of_job, objects(&rendered(overlay, arguments)), "{overlay}: run k8s/render");
         assert_valid(&yaml);
+    }
+}
+
+/// Whether the pods that `policy` is about, or lets in, are those with `labels`.
+fn selects(selector: &Value, labels: &Value) -> bool {
+    selector["matchLabels"].as_object().unwrap().iter().all(|(key, value)| labels[key] == *value)
+}
+
+#[test]
+fn only_pods_of_the_same_job_reach_a_pod() {
+    let base = std::fs::read_to_string(repository().join("k8s/base/network.yaml")).unwrap();
+    let [nobody] = objects(&base).try_into().unwrap();
+    assert_eq!(nobody["spec"]["policyTypes"], json!(["Ingress"]));
+    assert!(nobody["spec"]["ingress"].is_null(), "{nobody}");
+    for (overlay, arguments) in OVERLAYS {
+        let of_job = objects(&rendered(overlay, arguments));
+        let job = of_job.iter().find(|object| object["kind"].as_str().unwrap().ends_with("Job")).unwrap();
+        let policies: Vec<_> = of_job.iter().filter(|object| object["kind"] == "NetworkPolicy").collect();
+        let Some(replicas) = job["spec"]["mpiReplicaSpecs"].as_object() else {
+            // One pod, which nobody reaches.
+            assert!(
+                selects(&nobody["spec"]["podSelector"], &job["spec"]["template"]["metadata"]["labels"]),
+                "{overlay}"
+            );
+            assert!(policies.is_empty(), "{overlay}: {policies:?}");
+            continue;
+        };
+        let [policy] = policies[..] else { panic!("{overlay}: {policies:?}") };
+        assert_eq!(policy["spec"]["policyTypes"], json!(["Ingress"]), "{overlay}: what pods reach is left open");
+        let [only] = &policy["spec"]["ingress"].as_array().unwrap()[..] else { panic!("{policy}") };
+        let [from] = &only["from"].as_array().unwrap()[..] else { panic!("{policy}") };
+        assert!(only["ports"].is_null(), "MPI chooses its own: {policy}");
+        for replica in replicas.values() {
+            // The operator adds the name of the MPIJob.
+            let mut labels = replica["template"]["metadata"]["labels"].clone();
+            labels["training.kubeflow.org/job-name"] = job["metadata"]["name"].clone();
+            for selector in [&nobody["spec"]["podSelector"], &policy["spec"]["podSelector"], &from["podSelector"]] {
+                assert!(selects(selector, &labels), "{overlay}: {selector} and {labels}");
+            }
+            labels["training.kubeflow.org/job-name"] = "another".into();
+            assert!(!selects(&from["podSelector"], &labels), "{overlay}");
+        }
     }
 }
 

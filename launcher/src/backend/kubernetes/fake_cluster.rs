@@ -347,6 +347,7 @@ fn kind_of(plural: &str) -> &'static str {
         "pods" => "Pod",
         "configmaps" => "ConfigMap",
         "poddisruptionbudgets" => "PodDisruptionBudget",
+        "networkpolicies" => "NetworkPolicy",
         "jobs" => "Job",
         other => panic!("nobody asks for {other}"),
     }

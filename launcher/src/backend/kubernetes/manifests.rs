@@ -38,7 +38,7 @@ const KEPT_S: u32 = 24 * 60 * 60;
 /// The longest name: pods are called after it, and their names are labels.
 const NAME_BYTES_MAX: usize = 40;
 
-/// The objects of one training job: MPIJob, ConfigMap, PodDisruptionBudget, in the order in which they are applied.
+/// The objects of one training job: MPIJob, ConfigMap, PodDisruptionBudget, NetworkPolicy, in the order in which they are applied.
 ///
 /// With an `attempt` it runs that one, which whoever applies it has claimed; without, the launcher pod claims attempts itself.
 pub fn training(
@@ -57,8 +57,9 @@ pub fn training(
     let job = object.with("kubeflow.org/v2beta1", "MPIJob", mpi_job(&object, config, accepted_changes, attempt));
     // The pod that starts the ranks counts as they do: without it they stop.
     let pods = config.launch.ranks.div_ceil(ranks_per_pod(config)) + 1;
-    let budget = disruption_budget(&object, pods, &json!({ JOB_LABEL: name }));
-    Ok(vec![job, object.config_map("run.toml", &inner.to_toml()), budget])
+    let pod_labels = json!({ JOB_LABEL: name });
+    let budget = disruption_budget(&object, pods, &pod_labels);
+    Ok(vec![job, object.config_map("run.toml", &inner.to_toml()), budget, network_policy(&object, &pod_labels)])
 }
 
 /// The objects of a supervisor in the cluster, which applies one MPIJob after the other: Job, ConfigMap, PodDisruptionBudget.
@@ -312,6 +313,21 @@ fn disruption_budget(object: &Object<'_>, pods: u32, labels: &Value) -> Value {
     let stay = pods.saturating_sub(object.kubernetes.max_unavailable);
     let spec = json!({ "minAvailable": stay, "selector": { "matchLabels": labels } });
     object.with("policy/v1", "PodDisruptionBudget", json!({ "spec": spec }))
+}
+
+/// Lets pods with `labels` be reached by each other, at any port, and by nobody else: sshd and the launcher listen in them, and MPI
+/// and NCCL, which ask nobody for a secret. What they reach themselves is left open: storage, names, the API server.
+fn network_policy(object: &Object<'_>, labels: &Value) -> Value {
+    let pods = json!({ "matchLabels": labels });
+    object.with(
+        "networking.k8s.io/v1",
+        "NetworkPolicy",
+        json!({ "spec": {
+            "podSelector": pods,
+            "policyTypes": ["Ingress"],
+            "ingress": [{ "from": [{ "podSelector": pods }] }],
+        }}),
+    )
 }
 
 /// A Job that starts its pod again when the pod was lost, and not when another one would end the same way.

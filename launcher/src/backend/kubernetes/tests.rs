@@ -135,7 +135,7 @@ fn an_attempt_is_an_mpi_job_with_what_belongs_to_it_and_ranks_are_heard_through_
     assert_eq!(rig.notices(1), "MPIJob first-a0001 applied in namespace team\n");
 
     let applied = std::mem::take(&mut rig.cluster.state().applied);
-    let [job, config_map, budget] = applied.as_slice() else { panic!("{applied:?}") };
+    let [job, config_map, budget, policy] = applied.as_slice() else { panic!("{applied:?}") };
     let launcher = &job["spec"]["mpiReplicaSpecs"]["Launcher"]["template"]["spec"]["containers"][0];
     assert_eq!(launcher["env"], json!([{ "name": "CONVOY_ATTEMPT", "value": "1" }]));
     let arguments = json!([
@@ -156,7 +156,12 @@ fn an_attempt_is_an_mpi_job_with_what_belongs_to_it_and_ranks_are_heard_through_
     // Two workers and the pod that starts the ranks, of which a drain may have none.
     assert_eq!(budget["spec"]["minAvailable"], 3);
     assert_eq!(budget["spec"]["selector"], json!({ "matchLabels": { manifests::JOB_LABEL: "first-a0001" } }));
-    for owned in [config_map, budget] {
+    // Its own pods reach each other, and nobody else reaches them.
+    let pods = json!({ "matchLabels": { manifests::JOB_LABEL: "first-a0001" } });
+    let only_its_own =
+        json!({ "podSelector": pods, "policyTypes": ["Ingress"], "ingress": [{ "from": [{ "podSelector": pods }] }] });
+    assert_eq!((&policy["kind"], &policy["spec"]), (&json!("NetworkPolicy"), &only_its_own));
+    for owned in [config_map, budget, policy] {
         assert_eq!(owned["metadata"]["name"], "first-a0001");
         assert_eq!(owned["metadata"]["ownerReferences"], owner);
     }
