@@ -17,6 +17,7 @@
 //! - [`single_copy`]: how ranks of one host exchange by MPI.
 //! - [`host_facts`]: what ranks find on their hosts before a run is paid for, and what follows.
 //! - [`worker_contract`]: exit codes and the control protocol between launcher and worker.
+//! - [`message_text`]: text for people in it.
 //! - [`metrics`]: records of a run, and how they are written.
 //! - [`telemetry`]: tracing set-up.
 //! - [`untrusted`]: what comes from outside, before anything relies on it.
@@ -29,6 +30,7 @@ pub mod config;
 pub mod cost;
 pub mod host_facts;
 pub mod lr_schedule;
+pub mod message_text;
 pub mod metrics;
 pub mod parallel;
 pub mod sha256;

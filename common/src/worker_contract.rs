@@ -5,14 +5,21 @@
 //! then opens a TCP connection to the launcher and exchanges JSON lines: [`FromRank`] one way, [`ToRank`] the other.
 
 use std::fmt;
-use std::io::{self, BufRead, Write};
+use std::io::{self, BufRead, Read as _, Write};
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
+use crate::message_text::{line, lines, optional_line};
 use crate::topology::{Rank, WorldSize};
 
 /// Version of everything in this module; a launcher and a worker of different versions refuse each other.
 pub const PROTOCOL_VERSION: u32 = 1;
+
+/// Longest message of a control connection, in bytes with its line's end; a longer one ends the connection. Text in messages is
+/// cut where it is sent ([`crate::message_text`]), so that none of ours is longer.
+pub const MESSAGE_BYTES_MAX: usize = 64 << 10;
+/// Longest [`StartLine`]: it holds a config, with every host that the config lists.
+pub const START_LINE_BYTES_MAX: usize = 16 << 20;
 
 /// Exit codes of worker and launcher alike.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -124,6 +131,7 @@ pub enum FromRank {
         /// Its process on its host.
         pid: u32,
         /// The host's name.
+        #[serde(with = "line")]
         host: String,
     },
     /// Sent every second, and at every change of phase.
@@ -133,7 +141,7 @@ pub enum FromRank {
         /// What the rank is doing.
         phase: Phase,
         /// What it exchanges with other ranks at the moment, or did last, for people; none before the first time.
-        #[serde(default)]
+        #[serde(default, with = "optional_line")]
         exchange: Option<String>,
         /// How long this attempt's steps have kept the rank busy so far: all but waiting for others. It tells which rank
         /// the others wait for.
@@ -147,6 +155,7 @@ pub enum FromRank {
     /// Something worth telling a person, from rank 0: a resume, a committed checkpoint.
     Notice {
         /// One line.
+        #[serde(with = "line")]
         text: String,
     },
     /// Why this rank is about to end; the first one that reaches the launcher is the cause of an attempt's end.
@@ -154,6 +163,7 @@ pub enum FromRank {
         /// What the process will exit with.
         code: ExitCode,
         /// The error, with what to do.
+        #[serde(with = "lines")]
         message: String,
     },
 }
@@ -245,13 +255,20 @@ pub fn write_line<T: Serialize>(writer: &mut impl Write, message: &T) -> io::Res
     writer.flush()
 }
 
-/// Reads one message; `None` at the end of the stream. A line that is not a message is [`io::ErrorKind::InvalidData`].
-pub fn read_line<T: DeserializeOwned>(reader: &mut impl BufRead) -> io::Result<Option<T>> {
-    let mut line = String::new();
-    if reader.read_line(&mut line)? == 0 {
+/// Reads one message of at most `bytes_max` bytes, its line's end among them; `None` at the end of the stream.
+///
+/// A line that is not a message is [`io::ErrorKind::InvalidData`], after which reading can go on. A longer line is
+/// [`io::ErrorKind::FileTooLarge`], after which it cannot: whoever sends it may never end it.
+pub fn read_line<T: DeserializeOwned>(reader: &mut impl BufRead, bytes_max: usize) -> io::Result<Option<T>> {
+    let mut line = Vec::new();
+    reader.by_ref().take(bytes_max as u64).read_until(b'\n', &mut line)?;
+    if line.is_empty() {
         return Ok(None);
     }
-    serde_json::from_str(&line).map(Some).map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e))
+    if line.len() == bytes_max && !line.ends_with(b"\n") {
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, format!("a line is longer than {bytes_max} bytes")));
+    }
+    serde_json::from_slice(&line).map(Some).map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e))
 }
 
 #[cfg(test)]
@@ -275,8 +292,47 @@ mod tests {
         write_line(&mut wire, &sent).unwrap();
         write_line(&mut wire, &ToRank::Stop).unwrap();
         let mut reader = wire.as_slice();
-        assert_eq!(read_line(&mut reader).unwrap(), Some(sent));
-        assert_eq!(read_line(&mut reader).unwrap(), Some(ToRank::Stop));
-        assert_eq!(read_line::<ToRank>(&mut reader).unwrap(), None);
+        assert_eq!(read_line(&mut reader, MESSAGE_BYTES_MAX).unwrap(), Some(sent));
+        assert_eq!(read_line(&mut reader, MESSAGE_BYTES_MAX).unwrap(), Some(ToRank::Stop));
+        assert_eq!(read_line::<ToRank>(&mut reader, MESSAGE_BYTES_MAX).unwrap(), None);
+    }
+
+    #[test]
+    fn a_line_that_never_ends_is_refused_and_not_kept() {
+        let mut endless = io::BufReader::new(io::repeat(b'x'));
+        let error = read_line::<ToRank>(&mut endless, MESSAGE_BYTES_MAX).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::FileTooLarge);
+        let line = br#"{"type":"stop"}
+"#;
+        assert_eq!(read_line(&mut line.as_slice(), line.len()).unwrap(), Some(ToRank::Stop));
+        let error = read_line::<ToRank>(&mut line.as_slice(), line.len() - 1).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::FileTooLarge);
+    }
+
+    #[test]
+    fn the_longest_text_fits_into_a_message_whatever_it_is_made_of() {
+        for character in ["x", "\0", "\"", "\u{10ffff}"] {
+            let text = character.repeat(1 << 20);
+            for message in [
+                FromRank::Exit { code: ExitCode::Data, message: text.clone() },
+                FromRank::Notice { text: text.clone() },
+                FromRank::Heartbeat { step: 1, phase: Phase::Training, exchange: Some(text.clone()), busy_s: 0.0 },
+            ] {
+                let mut wire = Vec::new();
+                write_line(&mut wire, &message).unwrap();
+                let read: Option<FromRank> = read_line(&mut wire.as_slice(), MESSAGE_BYTES_MAX).unwrap();
+                assert!(read.is_some());
+            }
+        }
+    }
+
+    #[test]
+    fn what_a_rank_says_cannot_command_a_terminal() {
+        let hostile = r#"{"type":"exit","code":"data","message":"one\n\u001b[2Jtwo"}"#;
+        let read: FromRank = read_line(&mut hostile.as_bytes(), MESSAGE_BYTES_MAX).unwrap().unwrap();
+        assert_eq!(read, FromRank::Exit { code: ExitCode::Data, message: "one\n\\u{1b}[2Jtwo".into() });
+        let hostile = r#"{"type":"notice","text":"one\nerror: two"}"#;
+        let read: FromRank = read_line(&mut hostile.as_bytes(), MESSAGE_BYTES_MAX).unwrap().unwrap();
+        assert_eq!(read, FromRank::Notice { text: "one\\nerror: two".into() });
     }
 }

@@ -100,6 +100,13 @@ pub enum Killed {
         /// What the ranks said.
         code: ExitCode,
     },
+    /// There was no thread to listen to a rank.
+    Unheard {
+        /// Which.
+        rank: Rank,
+        /// Why.
+        reason: String,
+    },
     /// The worker does not fit this launcher.
     Misfit {
         /// Why, and what to do.
@@ -198,6 +205,15 @@ impl Cause {
                 Some(*rank),
                 format!("rank lost: rank {rank}"),
                 "its control connection ended without a word; the system's log may say why (out of memory?)",
+            ),
+            Some(Killed::Unheard { rank, reason }) => Cause::new(
+                ExitCode::Communication,
+                Some(*rank),
+                format!("rank {rank} cannot be listened to"),
+                format!(
+                    "the launcher cannot start a thread for its control connection: {reason}; raise this machine's limits on \
+                     processes and memory (ulimit -u, ulimit -v, the cgroup's pids.max)"
+                ),
             ),
             Some(Killed::Finished { code }) => Cause::new(*code, None, code.meaning(), ""),
             Some(Killed::Lingered | Killed::Misfit { .. } | Killed::Fenced { .. }) | None => {

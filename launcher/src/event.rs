@@ -1,6 +1,7 @@
 //! Everything that can happen to an attempt, on one channel.
 
 use std::net::TcpStream;
+use std::sync::Arc;
 
 use common::topology::Rank;
 use common::worker_contract::FromRank;
@@ -17,7 +18,7 @@ pub enum Event {
         /// Its host's name.
         host: String,
         /// Its connection, for writing.
-        link: TcpStream,
+        link: Arc<TcpStream>,
     },
     /// A rank said something.
     Message {
@@ -30,6 +31,13 @@ pub enum Event {
     Left {
         /// Which.
         rank: Rank,
+    },
+    /// A rank has shown the token, but there is no thread to listen to it; the attempt cannot go on.
+    Unheard {
+        /// Which.
+        rank: Rank,
+        /// Why.
+        reason: String,
     },
     /// A rank that has the token does not fit this launcher or this world; the attempt cannot go on.
     Misfit {

@@ -6,7 +6,9 @@
 
 use std::collections::BTreeMap;
 
+use common::message_text::{line, lines};
 use common::topology::Rank;
+use common::untrusted::json_printable;
 use common::worker_contract::{ExitCode, FromRank, Phase};
 use serde::{Deserialize, Serialize};
 
@@ -22,8 +24,18 @@ const MARK: &str = "convoy-relay ";
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 enum Relayed {
-    Message { rank: Rank, message: FromRank },
-    Ended { code: ExitCode, rank: Option<Rank>, headline: String, message: String },
+    Message {
+        rank: Rank,
+        message: FromRank,
+    },
+    Ended {
+        code: ExitCode,
+        rank: Option<Rank>,
+        #[serde(deserialize_with = "line::deserialize")]
+        headline: String,
+        #[serde(deserialize_with = "lines::deserialize")]
+        message: String,
+    },
 }
 
 /// Passes on what happens to an attempt.
@@ -74,7 +86,9 @@ fn end_line(cause: &Cause) -> String {
 }
 
 fn marked(relayed: &Relayed) -> String {
-    format!("{MARK}{}", serde_json::to_string(relayed).unwrap_or_else(|e| unreachable!("it is JSON: {e}")))
+    let json = serde_json::to_string(relayed).unwrap_or_else(|e| unreachable!("it is JSON: {e}"));
+    // What a terminal is not given as it is would be escaped otherwise than in JSON.
+    format!("{MARK}{}", json_printable(&json))
 }
 
 /// What a line of a launcher's standard output passes on. What is not marked, or by another version, was printed.
@@ -94,6 +108,7 @@ pub fn parse(line: &str) -> Event {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use common::untrusted::printable_lines;
 
     fn passed_on(event: &Event) -> Event {
         parse(&Relay::default().line(event).unwrap())
@@ -117,6 +132,15 @@ mod tests {
             last_heard: Vec::new(),
         };
         assert!(matches!(parse(&end_line(&cause)), Event::Ended { cause: arrived } if arrived == cause));
+    }
+
+    #[test]
+    fn what_would_command_a_terminal_arrives_as_what_can_be_read() {
+        let cause = Cause::new(ExitCode::Data, None, "a\u{1b}[2J\nb", "one\u{9b}\u{202e}\ntwo");
+        let line = end_line(&cause);
+        assert_eq!(printable_lines(&line), line, "it can be printed as it is");
+        let Event::Ended { cause } = parse(&line) else { panic!("{line}") };
+        assert_eq!((&*cause.headline, &*cause.message), ("a\\u{1b}[2J\\nb", "one\\u{9b}\\u{202e}\ntwo"));
     }
 
     #[test]

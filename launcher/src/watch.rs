@@ -4,7 +4,9 @@
 //! end by themselves, or the launcher sets a deadline after which it kills them.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::net::{Shutdown, TcpStream};
+use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
@@ -155,7 +157,7 @@ struct Watch<'a> {
     places: &'a [HostPlace],
     ranks: Box<dyn Ranks>,
     audience: Audience<'a>,
-    links: BTreeMap<Rank, TcpStream>,
+    links: BTreeMap<Rank, Arc<TcpStream>>,
     /// Where each rank is that has connected.
     hosts: BTreeMap<Rank, String>,
     stragglers: Stragglers,
@@ -182,12 +184,12 @@ struct Watch<'a> {
 impl Watch<'_> {
     fn follow(
         mut self,
-        control: ControlServer,
+        mut control: ControlServer,
         events: &Receiver<Event>,
         (interrupts, news): (&mut Interrupts, &Receiver<News>),
     ) -> Result<Outcome, LaunchError> {
         while !self.ranks.have_ended() {
-            control.admit();
+            control.admit(Instant::now());
             match events.recv_timeout(TICK) {
                 Ok(event) => self.on_event(event),
                 Err(RecvTimeoutError::Timeout) => {}
@@ -208,8 +210,7 @@ impl Watch<'_> {
         let process = self.ranks.finish().map_err(LaunchError::system("wait for the ranks"))?;
         let cleared_in = ended_at.elapsed();
         // What the ranks said last may still wait in sockets and pipes; the channel ends when all of them have.
-        control.admit();
-        drop(control);
+        control.close(LAST_WORDS);
         self.drain(events, LAST_WORDS);
         // A host that was cut off never closes its ranks' connections.
         for link in self.links.values() {
@@ -251,6 +252,10 @@ impl Watch<'_> {
             Event::Left { rank } => self.on_left(rank),
             Event::Misfit { reason } => {
                 self.killed = Some(Killed::Misfit { reason });
+                self.ranks.kill();
+            }
+            Event::Unheard { rank, reason } => {
+                self.killed.get_or_insert(Killed::Unheard { rank, reason });
                 self.ranks.kill();
             }
             Event::Notice { text } => {
@@ -380,7 +385,7 @@ impl Watch<'_> {
                     return self.ranks.pass_on(ToRank::Save);
                 }
                 // One rank that hears it is enough: they agree.
-                let told = self.links.values_mut().any(|link| write_line(link, &ToRank::Save).is_ok());
+                let told = self.links.values().any(|link| tell(link, ToRank::Save).is_ok());
                 if !told {
                     self.audience.view.say("a checkpoint was asked for, but no rank is connected yet");
                 }
@@ -399,8 +404,8 @@ impl Watch<'_> {
     /// still starting may not handle the signal yet, and would die of it.
     fn tell_to_stop(&mut self, ranks: &[Rank]) {
         for rank in ranks {
-            let Some(link) = self.links.get_mut(rank) else { continue };
-            if let Err(error) = write_line(link, &ToRank::Stop) {
+            let Some(link) = self.links.get(rank) else { continue };
+            if let Err(error) = tell(link, ToRank::Stop) {
                 tracing::warn!("rank {rank} cannot be told to stop: {error}");
             }
         }
@@ -436,9 +441,9 @@ impl Watch<'_> {
         ));
         self.audience.journal.note("stall", json!({ "stood_still_s": self.patience.still().as_secs_f64() }));
         self.last_heard = Some(self.heard.all());
-        for link in self.links.values_mut() {
+        for link in self.links.values() {
             // One that does not take it is in its last words all the same.
-            let _ = write_line(link, &ToRank::Stacks);
+            let _ = tell(link, ToRank::Stacks);
         }
         // Signals alone would leave a rank that hangs in MPI as it is.
         self.kill_after(STACKS, Killed::Stalled { stall_timeout_s });
@@ -463,6 +468,11 @@ impl Watch<'_> {
             self.deadline = Some((at, why));
         }
     }
+}
+
+/// Says `request` to the rank at the other end of `link`.
+fn tell(mut link: &TcpStream, request: ToRank) -> io::Result<()> {
+    write_line(&mut link, &request)
 }
 
 /// `rank 2 on node-b, rank 3 on node-b`; ranks fill one host after the other.

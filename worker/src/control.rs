@@ -4,15 +4,16 @@
 //! is and what it exchanges with others. A rank that has lost the launcher for `launch.stall_timeout_s` ends itself, so that none outlives a partition.
 //! Without a launcher (a plain mpirun) there is no connection, and the signals remain.
 
-use std::io::{self, BufReader, ErrorKind};
+use std::io::{self, BufRead, BufReader, ErrorKind};
 use std::net::{Shutdown, TcpStream, ToSocketAddrs};
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::Builder;
 use std::time::{Duration, Instant};
 
 use common::attempt::host_name;
 use common::topology::{Rank, WorldSize};
-use common::worker_contract::{FromRank, PROTOCOL_VERSION, Phase, ToRank, read_line, write_line};
+use common::worker_contract::{FromRank, MESSAGE_BYTES_MAX, PROTOCOL_VERSION, Phase, ToRank, read_line, write_line};
 use nix::sys::socket::setsockopt;
 use nix::sys::socket::sockopt::TcpUserTimeout;
 use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
@@ -142,22 +143,24 @@ impl Control {
         if let Err(error) = stacks::prepare() {
             tracing::warn!("stacks cannot be printed: {error}");
         }
-        std::thread::spawn(move || {
-            obey(BufReader::new(reader), &requests);
+        let following = move || {
+            obey(&mut BufReader::new(reader), &requests);
             // The launcher is gone; a stop that it began may still be going on.
             std::thread::sleep(timeout);
             on_lost(JobError::LauncherLost(format!(
                 "rank {rank} has lost the launcher for launch.stall_timeout_s = {}; start the run again",
                 timeout.as_secs()
             )));
-        });
+        };
         let beating = control.clone();
-        std::thread::spawn(move || {
+        let heartbeats = move || {
             loop {
                 beating.heartbeat();
                 std::thread::sleep(HEARTBEAT_INTERVAL);
             }
-        });
+        };
+        Builder::new().name("launcher".into()).spawn(following).map_err(JobError::Thread)?;
+        Builder::new().name("heartbeat".into()).spawn(heartbeats).map_err(JobError::Thread)?;
         Ok(control)
     }
 
@@ -223,10 +226,11 @@ fn phase_code(phase: Phase) -> u8 {
     PHASES.iter().position(|p| *p == phase).unwrap_or(0) as u8
 }
 
-/// Follows the launcher's messages until the connection ends.
-fn obey(mut reader: BufReader<TcpStream>, requests: &Requests) {
+/// Follows the launcher's messages until the connection ends, or is not a launcher's: a line that is longer than any of its
+/// messages.
+fn obey(reader: &mut impl BufRead, requests: &Requests) {
     loop {
-        match read_line::<ToRank>(&mut reader) {
+        match read_line::<ToRank>(reader, MESSAGE_BYTES_MAX) {
             Ok(Some(ToRank::Stop)) => requests.ask_for_stop(),
             Ok(Some(ToRank::Save)) => requests.ask_for_save(),
             Ok(Some(ToRank::Stacks)) => stacks::print_all(),
@@ -234,7 +238,22 @@ fn obey(mut reader: BufReader<TcpStream>, requests: &Requests) {
             Err(error) if error.kind() == ErrorKind::InvalidData => {
                 tracing::warn!("the launcher sent something that this worker does not know: {error}");
             }
-            Ok(None) | Err(_) => return,
+            Err(error) => return tracing::warn!("the control connection is over: {error}"),
+            Ok(None) => return,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Read as _;
+
+    #[test]
+    fn an_endless_line_from_whoever_poses_as_the_launcher_ends_the_connection() {
+        let requests = Requests::default();
+        let said = b"{\"type\":\"save\"}\n".as_slice().chain(io::repeat(b'x'));
+        obey(&mut BufReader::new(said), &requests);
+        assert!(requests.take_save() && !requests.wants_stop());
     }
 }

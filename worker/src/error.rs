@@ -1,5 +1,7 @@
 //! What ends a job on a rank, and what the process then exits with.
 
+use std::io;
+
 use common::attempt::AttemptError;
 use common::config::ConfigError;
 use common::storage::StorageError;
@@ -48,6 +50,12 @@ pub enum JobError {
     /// The launcher is gone.
     #[error("{0}")]
     LauncherLost(String),
+    /// A thread that a rank needs could not be started.
+    #[error(
+        "no thread can be started: {0}; raise this host's limits on processes and memory (ulimit -u, ulimit -v, the cgroup's \
+         pids.max)"
+    )]
+    Thread(#[source] io::Error),
     /// A checkpoint that had to be saved was not.
     #[error("{message}")]
     Save {
@@ -85,9 +93,11 @@ impl JobError {
             JobError::Checkpoint(error) => error.exit_code(),
             JobError::Storage(error) => error.exit_code(),
             JobError::Attempt(error) => error.exit_code(),
-            JobError::Nccl(_) | JobError::Start(_) | JobError::Collectives(_) | JobError::LauncherLost(_) => {
-                ExitCode::Communication
-            }
+            JobError::Nccl(_)
+            | JobError::Start(_)
+            | JobError::Collectives(_)
+            | JobError::LauncherLost(_)
+            | JobError::Thread(_) => ExitCode::Communication,
             JobError::Save { code, .. } => *code,
             JobError::BadNorm { .. } => ExitCode::Numeric,
             JobError::Libtorch(_) => ExitCode::Bug,

@@ -11,7 +11,7 @@ use common::config::change::check_accepted;
 use common::config::{CollectivesKind, DeviceKind, RawConfig, RunConfig};
 use common::storage::Folder;
 use common::topology::{Rank, WorldSize};
-use common::worker_contract::{ExitCode, FromRank, PROTOCOL_VERSION, StartLine, read_line};
+use common::worker_contract::{ExitCode, FromRank, PROTOCOL_VERSION, START_LINE_BYTES_MAX, StartLine, read_line};
 use serde::{Deserialize, Serialize};
 use tch::Device;
 
@@ -294,7 +294,7 @@ impl Start {
     fn read(origin: &Origin, ranks: u32) -> Result<(Self, Option<Attempt>), JobError> {
         match origin {
             Origin::Launcher => {
-                let line: StartLine = read_line(&mut io::stdin().lock())
+                let line: StartLine = read_line(&mut io::stdin().lock(), START_LINE_BYTES_MAX)
                     .map_err(|error| {
                         JobError::Usage(format!("standard input is not a launcher's start line: {error}"))
                     })?

@@ -139,7 +139,24 @@ impl Rig {
 
     /// Starts `launcher train`.
     pub fn start(&self) -> Running {
-        let mut child = self.command("train").spawn().unwrap();
+        Self::spawn(&mut self.command("train"))
+    }
+
+    /// The same with limits for it and its ranks, as a shell's `ulimit` sets them.
+    pub fn start_within(&self, limits: &str) -> Running {
+        let train = self.command("train");
+        let mut limited = Command::new("sh");
+        limited
+            .args(["-c", &format!("{limits} && exec \"$0\" \"$@\"")])
+            .arg(train.get_program())
+            .args(train.get_args());
+        limited.current_dir(self.folder.path()).envs(self.environment.iter().cloned()).env_remove("RUST_LOG");
+        limited.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        Self::spawn(&mut limited)
+    }
+
+    fn spawn(command: &mut Command) -> Running {
+        let mut child = command.spawn().unwrap();
         let stderr = BufReader::new(child.stderr.take().unwrap());
         Running { child, stderr, read: String::new() }
     }
@@ -154,6 +171,15 @@ impl Rig {
     /// A path in the run folder.
     pub fn run(&self, name: &str) -> PathBuf {
         self.run.join(name)
+    }
+
+    /// Where the launcher of an attempt that has begun listens for ranks.
+    pub fn control_address(&self) -> String {
+        let entries = fs::read_dir(self.folder.path()).unwrap().map(|entry| entry.unwrap().path());
+        let is_start = |path: &PathBuf| path.extension().is_none() && path.display().to_string().contains("/start-");
+        let start: Value =
+            serde_json::from_slice(&fs::read(entries.into_iter().find(is_start).unwrap()).unwrap()).unwrap();
+        start["control_address"].as_str().unwrap().to_owned()
     }
 
     /// The names in a folder of the run folder.

@@ -2,6 +2,7 @@
 //! a real mpirun.
 
 use std::fs;
+use std::net::TcpStream;
 
 use super::harness::{Rig, can_run};
 use nix::sys::signal::Signal;
@@ -199,6 +200,26 @@ fn a_run_that_stands_still_is_restarted() {
     assert!(ended.stderr.contains("attempt 1 ended: no rank advanced for 8 s"), "{}", ended.stderr);
     assert_eq!(rig.kinds(1), ["attempt_started", "stall", "attempt_ended", "restart"]);
     assert_eq!(rig.claims().len(), 2);
+}
+
+#[test]
+fn hundreds_of_idle_connections_at_the_control_port_do_not_end_a_run() {
+    if !can_run(ALONE) {
+        return;
+    }
+    let rig = Rig::new(r#"[{"do": "wait"}]"#, &[]);
+    // Room for a few hundred threads beyond those that the launcher needs.
+    let mut running = rig.start_within("ulimit -n 256 && ulimit -v 1000000");
+    running.wait_for("step      3/6");
+    let address = rig.control_address();
+    let idle: Vec<_> = (0..600).map(|_| TcpStream::connect(&address).unwrap()).collect();
+    running.wait_for("a control connection from 127.0.0.1 was refused");
+    running.signal(Signal::SIGTERM);
+    let ended = running.wait();
+    assert_eq!(ended.code, Some(75), "{}", ended.stderr);
+    assert_eq!(ended.stderr.matches("was refused").count(), 1, "{}", ended.stderr);
+    rig.assert_nothing_is_left();
+    drop(idle);
 }
 
 #[test]

@@ -1,0 +1,85 @@
+//! Text for people in messages between processes: cut where it is sent, printable where it is received.
+//!
+//! A peer chooses what such text says. Cut, a message fits into a line that its reader accepts; printable, it commands no
+//! terminal and forges no line of a log or journal. The modules [`mod@line`], [`lines`] and [`optional_line`] are for
+//! `#[serde(with = "...")]`, so that no sender and no reader can forget.
+
+use std::borrow::Cow;
+
+/// Longest text that is sent, in bytes. JSON makes at most six bytes of one.
+pub const TEXT_BYTES_MAX: usize = 8 << 10;
+
+/// `text` with its end cut off where it is longer than [`TEXT_BYTES_MAX`], and with a note of that.
+pub fn cut(text: &str) -> Cow<'_, str> {
+    if text.len() <= TEXT_BYTES_MAX {
+        return Cow::Borrowed(text);
+    }
+    let note = format!(" ... (cut off: {} bytes in all)", text.len());
+    let end = text.floor_char_boundary(TEXT_BYTES_MAX - note.len());
+    Cow::Owned(format!("{}{note}", &text[..end]))
+}
+
+/// Text of one line.
+pub mod line {
+    use super::cut;
+    use crate::untrusted::printable;
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    /// Cuts `text`.
+    pub fn serialize<S: Serializer>(text: &str, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&cut(text))
+    }
+
+    /// Makes what arrives printable.
+    pub fn deserialize<'d, D: Deserializer<'d>>(deserializer: D) -> Result<String, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        Ok(printable(&text).into_owned())
+    }
+}
+
+/// Text of one line or several.
+pub mod lines {
+    use crate::untrusted::printable_lines;
+    use serde::{Deserialize, Deserializer};
+
+    pub use super::line::serialize;
+
+    /// Makes what arrives printable.
+    pub fn deserialize<'d, D: Deserializer<'d>>(deserializer: D) -> Result<String, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        Ok(printable_lines(&text).into_owned())
+    }
+}
+
+/// Text of one line that may be missing.
+pub mod optional_line {
+    use super::cut;
+    use crate::untrusted::printable;
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    /// Cuts `text`.
+    pub fn serialize<S: Serializer>(text: &Option<String>, serializer: S) -> Result<S::Ok, S::Error> {
+        text.as_deref().map(cut).serialize(serializer)
+    }
+
+    /// Makes what arrives printable.
+    pub fn deserialize<'d, D: Deserializer<'d>>(deserializer: D) -> Result<Option<String>, D::Error> {
+        let text = Option::<String>::deserialize(deserializer)?;
+        Ok(text.map(|text| printable(&text).into_owned()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_that_is_too_long_is_cut_between_characters_and_says_so() {
+        let longest = "x".repeat(TEXT_BYTES_MAX);
+        assert_eq!(cut(&longest), longest);
+        let long = "µ".repeat(TEXT_BYTES_MAX);
+        let short = cut(&long);
+        assert!(short.len() <= TEXT_BYTES_MAX && short.starts_with("µµ"), "{} bytes", short.len());
+        assert!(short.ends_with("µ ... (cut off: 16384 bytes in all)"), "{short}");
+    }
+}
