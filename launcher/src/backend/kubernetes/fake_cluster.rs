@@ -46,6 +46,8 @@ pub enum Act {
 #[derive(Default)]
 pub struct State {
     script: VecDeque<Act>,
+    /// What becomes of MPIJobs whose pods nobody has looked for yet: no real pod is started faster than that.
+    to_come: BTreeMap<String, Act>,
     version: u64,
     /// By kind and name.
     objects: BTreeMap<(&'static str, String), Value>,
@@ -167,7 +169,13 @@ impl FakeCluster {
     }
 
     fn list(&self, kind: &'static str, query: &BTreeMap<String, String>) -> Response<Body> {
-        let state = self.state();
+        let mut state = self.state();
+        let job = query.get("labelSelector").and_then(|selector| selector.strip_prefix(JOB_LABEL)?.strip_prefix('='));
+        let begins = job.filter(|_| kind == "Pod").and_then(|job| Some((job.to_owned(), state.to_come.remove(job)?)));
+        if let Some((job, act)) = begins {
+            let cluster = self.clone();
+            tokio::spawn(async move { cluster.act(&job, act).await });
+        }
         let items: Vec<_> = state.objects.iter().filter(|((of, _), o)| *of == kind && fits(o, query)).collect();
         let items: Vec<_> = items.into_iter().map(|(_, object)| object).collect();
         let metadata = json!({ "resourceVersion": state.version.to_string() });
@@ -219,9 +227,9 @@ impl FakeCluster {
         self.state().applied.push(object.clone());
         self.put(kind, name, object);
         if kind == "MPIJob" && is_new {
-            let act = self.state().script.pop_front().expect("the script has an act for every MPIJob");
-            let (cluster, name) = (self.clone(), name.to_owned());
-            tokio::spawn(async move { cluster.act(&name, act).await });
+            let mut state = self.state();
+            let act = state.script.pop_front().expect("the script has an act for every MPIJob");
+            state.to_come.insert(name.to_owned(), act);
         }
         let object = self.state().objects[&(kind, name.to_owned())].clone();
         json_response(200, &object)
