@@ -5,8 +5,9 @@
 //! highest attempt wrote it.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
-use std::thread::JoinHandle;
+use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -181,10 +182,10 @@ pub struct RecordWriter {
 
 impl RecordWriter {
     /// Starts a writer of `part-NNNNNN.jsonl` objects in `folder`.
-    pub fn start(folder: Folder) -> Self {
+    pub fn start(folder: Folder) -> io::Result<Self> {
         let (commands, receiver) = mpsc::channel();
-        let thread = std::thread::spawn(move || write_parts(&folder, &receiver));
-        RecordWriter { commands: Some(commands), thread: Some(thread) }
+        let thread = Builder::new().name("records".into()).spawn(move || write_parts(&folder, &receiver))?;
+        Ok(RecordWriter { commands: Some(commands), thread: Some(thread) })
     }
 
     /// Queues one record; never waits.
@@ -287,12 +288,12 @@ mod tests {
     #[test]
     fn the_highest_attempt_counts_and_floats_round_trip() {
         let run = Folder::open("memory://metrics", &StorageConfig::default()).unwrap();
-        let first = RecordWriter::start(run.folder("metrics/attempt-0001"));
+        let first = RecordWriter::start(run.folder("metrics/attempt-0001")).unwrap();
         first.append(&step(1, 0.1 + 0.2));
         first.append(&step(2, 2.0));
         first.flush().recv().unwrap().unwrap();
         drop(first);
-        let second = RecordWriter::start(run.folder("metrics/attempt-0002"));
+        let second = RecordWriter::start(run.folder("metrics/attempt-0002")).unwrap();
         second.append(&step(2, 1.5));
         second.append(&step(3, f64::NAN));
         second.append(&ValidationRecord { step: 2, validation_loss: 3.0, validation_sequences: 7 });

@@ -1,7 +1,10 @@
-//! One function over many items on several threads.
+//! One function over many items on several threads, and one beside whoever calls it. A system that grants no thread makes both
+//! slower, and ends nothing.
 
 use std::panic::resume_unwind;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{Builder, JoinHandle};
 
 /// The results of `f` for every item, in the order of the items. Threads take the next item when they are free, since
 /// items differ in size. A panic of `f` is passed on.
@@ -20,11 +23,57 @@ pub fn map<'i, T: Sync, R: Send>(items: &'i [T], threads: usize, f: impl Fn(&'i 
         }
     };
     let mut results: Vec<(usize, R)> = std::thread::scope(|scope| {
-        let threads: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
-        threads.into_iter().flat_map(|t| t.join().unwrap_or_else(|panic| resume_unwind(panic))).collect()
+        let threads: Vec<_> = (1..threads).map_while(|_| Builder::new().spawn_scoped(scope, work).ok()).collect();
+        let mut results = work();
+        results.extend(threads.into_iter().flat_map(|t| t.join().unwrap_or_else(|panic| resume_unwind(panic))));
+        results
     });
     results.sort_unstable_by_key(|(i, _)| *i);
     results.into_iter().map(|(_, result)| result).collect()
+}
+
+/// Work that goes on beside whoever began it, see [`in_background`].
+pub enum Background<T> {
+    /// On a thread.
+    Thread(JoinHandle<T>),
+    /// Done already, for want of a thread.
+    Done(T),
+}
+
+/// Runs `f` on a thread of its own, or, where the system grants none, before this returns.
+pub fn in_background<T: Send + 'static>(f: impl FnOnce() -> T + Send + 'static) -> Background<T> {
+    on_thread_of(Builder::new(), f)
+}
+
+fn on_thread_of<T: Send + 'static>(builder: Builder, f: impl FnOnce() -> T + Send + 'static) -> Background<T> {
+    // A thread that cannot be started does not give back what it was to run.
+    let f = Arc::new(Mutex::new(Some(f)));
+    let run = move || {
+        let f = f.lock().unwrap_or_else(PoisonError::into_inner).take();
+        f.unwrap_or_else(|| unreachable!("it is run once"))()
+    };
+    match builder.spawn(run.clone()) {
+        Ok(thread) => Background::Thread(thread),
+        Err(_) => Background::Done(run()),
+    }
+}
+
+impl<T> Background<T> {
+    /// Whether it is over.
+    pub fn is_finished(&self) -> bool {
+        match self {
+            Background::Thread(thread) => thread.is_finished(),
+            Background::Done(_) => true,
+        }
+    }
+
+    /// Waits for the result. A panic is passed on.
+    pub fn join(self) -> T {
+        match self {
+            Background::Thread(thread) => thread.join().unwrap_or_else(|panic| resume_unwind(panic)),
+            Background::Done(result) => result,
+        }
+    }
 }
 
 /// Threads that can compute at once here.
@@ -44,5 +93,15 @@ mod tests {
             assert_eq!(map(&items, threads, |i| i * i), squares);
         }
         assert!(map(&[] as &[u64], 4, |i| i * i).is_empty());
+    }
+
+    #[test]
+    fn what_is_done_in_the_background_is_done_without_a_thread_too() {
+        assert_eq!(in_background(|| 6 * 7).join(), 42);
+        // No system has room for such a stack.
+        let background = on_thread_of(Builder::new().stack_size(1 << 60), || 6 * 7);
+        assert!(matches!(background, Background::Done(42)));
+        assert!(background.is_finished());
+        assert_eq!(background.join(), 42);
     }
 }

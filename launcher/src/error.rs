@@ -13,6 +13,9 @@ use common::worker_contract::ExitCode;
 use crate::shards::ShardsError;
 use crate::transcode::TranscodeError;
 
+/// What was tried, for [`LaunchError::system`], where there is no thread.
+pub const A_THREAD: &str = "start a thread";
+
 /// Why a command failed.
 #[derive(Debug, thiserror::Error)]
 pub enum LaunchError {
@@ -83,7 +86,7 @@ pub enum LaunchError {
         code: ExitCode,
     },
     /// The operating system refused something that it normally grants.
-    #[error("cannot {operation}: {source}; check this machine's limits on processes, sockets and open files")]
+    #[error("cannot {operation}: {source}; check this machine's limits on processes, memory, sockets and open files")]
     System {
         /// What was tried.
         operation: &'static str,

@@ -1,5 +1,6 @@
 //! What the launcher did in an attempt: `events/attempt-NNNN-launcher/` in the run folder, one JSON object each.
 
+use std::io;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use common::metrics::RecordWriter;
@@ -22,13 +23,17 @@ struct Entry<'a> {
 
 impl Journal {
     /// The journal of `attempt` in the run folder `run`.
-    pub fn start(run: &Folder, attempt: u32) -> Self {
-        Journal { records: RecordWriter::start(run.folder(&format!("events/attempt-{attempt:04}-launcher"))) }
+    pub fn start(run: &Folder, attempt: u32) -> io::Result<Self> {
+        Self::of(run, &format!("attempt-{attempt:04}-launcher"))
     }
 
     /// The journal of the launcher that runs `attempt` for the one that has claimed it.
-    pub fn beside_the_ranks(run: &Folder, attempt: u32) -> Self {
-        Journal { records: RecordWriter::start(run.folder(&format!("events/attempt-{attempt:04}-inner-launcher"))) }
+    pub fn beside_the_ranks(run: &Folder, attempt: u32) -> io::Result<Self> {
+        Self::of(run, &format!("attempt-{attempt:04}-inner-launcher"))
+    }
+
+    fn of(run: &Folder, writer: &str) -> io::Result<Self> {
+        Ok(Journal { records: RecordWriter::start(run.folder(&format!("events/{writer}")))? })
     }
 
     /// Adds an event; `details` is a JSON object. Never waits.
@@ -47,7 +52,7 @@ mod tests {
     #[test]
     fn an_event_is_one_flat_object_with_its_time() {
         let run = Folder::open("memory://journal", &StorageConfig::default()).unwrap();
-        let journal = Journal::start(&run, 7);
+        let journal = Journal::start(&run, 7).unwrap();
         journal.note("restart", json!({ "delay_s": 1.5 }));
         drop(journal);
         let stored = run.get("events/attempt-0007-launcher/part-000000.jsonl").unwrap();

@@ -4,8 +4,9 @@
 //! thread of its own: nobody who watches an attempt waits for storage.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::io;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
-use std::thread::JoinHandle;
+use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -29,12 +30,12 @@ pub struct Logs {
 
 impl Logs {
     /// The logs of `attempt` in the run folder `run`.
-    pub fn start(run: &Folder, attempt: u32) -> Self {
+    pub fn start(run: &Folder, attempt: u32) -> io::Result<Self> {
         let folder = run.folder(&format!("logs/attempt-{attempt:04}"));
         let url = folder.url().to_owned();
         let (lines, receiver) = mpsc::channel();
-        let thread = std::thread::spawn(move || upload(&folder, &receiver));
-        Logs { url, tails: BTreeMap::new(), lines: Some(lines), thread: Some(thread) }
+        let thread = Builder::new().name("logs".into()).spawn(move || upload(&folder, &receiver))?;
+        Ok(Logs { url, tails: BTreeMap::new(), lines: Some(lines), thread: Some(thread) })
     }
 
     /// Where they are.
@@ -140,7 +141,7 @@ mod tests {
     #[test]
     fn each_rank_has_its_log_and_its_tail() {
         let run = Folder::open("memory://logs", &StorageConfig::default()).unwrap();
-        let mut logs = Logs::start(&run, 3);
+        let mut logs = Logs::start(&run, 3).unwrap();
         for n in 0..12 {
             logs.append(Some(Rank(1)), &format!("line {n}"));
         }

@@ -1,6 +1,8 @@
 //! Whether hosts that an attempt was started without answer again.
 
+use std::io;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::thread::Builder;
 use std::time::Duration;
 
 use common::topology::WorldSize;
@@ -16,10 +18,10 @@ pub struct Returning {
 
 impl Returning {
     /// Asks `scout` each time when `every` has passed, until it finds room for more ranks than `now`.
-    pub fn start(scout: Scout, every: Duration, now: WorldSize) -> Self {
+    pub fn start(scout: Scout, every: Duration, now: WorldSize) -> io::Result<Self> {
         let (found_there, found) = channel();
         let (_alive, is_over) = channel::<()>();
-        std::thread::spawn(move || {
+        Builder::new().name("hosts".into()).spawn(move || {
             while is_over.recv_timeout(every) == Err(RecvTimeoutError::Timeout) {
                 // Too few hosts, or a list that is being edited: the attempt goes on as it is.
                 let Ok(placement) = scout() else { continue };
@@ -29,8 +31,8 @@ impl Returning {
                     return;
                 }
             }
-        });
-        Returning { found, _alive }
+        })?;
+        Ok(Returning { found, _alive })
     }
 
     /// Where more ranks can be placed than the attempt has: said once.
@@ -58,7 +60,8 @@ mod tests {
             1 => Ok(placement(2)),
             _ => Ok(placement(3)),
         };
-        let returning = Returning::start(Box::new(scout), Duration::from_millis(1), WorldSize::new(2).unwrap());
+        let returning =
+            Returning::start(Box::new(scout), Duration::from_millis(1), WorldSize::new(2).unwrap()).unwrap();
         let found = returning.found.recv_timeout(Duration::from_secs(60)).unwrap();
         assert_eq!(found, placement(3));
         assert_eq!(returning.found.recv(), Err(std::sync::mpsc::RecvError), "the thread has ended");

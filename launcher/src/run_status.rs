@@ -178,14 +178,14 @@ mod tests {
         assert_eq!(state(), State::New);
         let claimant = attempt::Claimant { ranks: 2, expiry: std::time::Duration::from_secs(60), holds: None };
         let claim = attempt::acquire(&run, &claimant, &mut |_| true).unwrap().unwrap();
-        let holder = attempt::Holder::start(&run, claim, claimant.expiry, |_| {});
+        let holder = attempt::Holder::start(&run, claim, claimant.expiry, |_| {}).unwrap();
         let status = RunStatus::read(&run).unwrap();
         assert_eq!((status.state, status.attempts, status.holder.unwrap().attempt), (State::Running, 1, 1));
         drop(holder);
         assert_eq!(state(), State::Interrupted);
         for (code, expected) in [(4, State::Failed), (75, State::Stopped)] {
             // Each is the journal of a launch of its own; the later one replaces the earlier one's part.
-            let journal = Journal::start(&run, 1);
+            let journal = Journal::start(&run, 1).unwrap();
             journal
                 .note("attempt_ended", json!({ "attempt": 1, "code": code, "cause": "rank 1 failed", "message": "m" }));
             journal.note("restart", json!({ "delay_s": 1.0 }));

@@ -12,7 +12,7 @@ use common::worker_contract::ExitCode;
 use serde_json::json;
 
 use crate::backend::Placement;
-use crate::error::LaunchError;
+use crate::error::{A_THREAD, LaunchError};
 use crate::interrupts::Interrupts;
 use crate::journal::Journal;
 use crate::logs::Logs;
@@ -114,7 +114,7 @@ impl Hold {
             }
             interrupts.poll().is_none()
         })?;
-        Ok(claim.map(|claim| {
+        let hold = |claim: Attempt| {
             // A channel of its own: what the attempt before still hears is of this one.
             let (speaker, news) = channel();
             let asked_to_stop = interrupts.asked_to_stop();
@@ -123,8 +123,9 @@ impl Hold {
                 News::Asked(Request::Stop) => asked_to_stop.store(true, Ordering::Relaxed),
                 other => drop(speaker.send(other)),
             });
-            Hold { claim, holder, news }
-        }))
+            Ok(Hold { claim, holder: holder.map_err(LaunchError::system(A_THREAD))?, news })
+        };
+        claim.map(hold).transpose()
     }
 }
 
@@ -143,8 +144,8 @@ fn next_attempt(
     let Some(claimed) = Hold::claim((job, &placement), hold.as_ref(), interrupts, view)? else { return Ok(None) };
     let Hold { claim, news, .. } = hold.insert(claimed);
     job.run.put("config.toml", Bytes::from(job.config.to_toml()))?;
-    let journal = Journal::start(&job.run, claim.attempt);
-    let mut logs = Logs::start(&job.run, claim.attempt);
+    let journal = Journal::start(&job.run, claim.attempt).map_err(LaunchError::system(A_THREAD))?;
+    let mut logs = Logs::start(&job.run, claim.attempt).map_err(LaunchError::system(A_THREAD))?;
     let audience = Audience { view, journal: &journal, logs: &mut logs, seen, relay: None };
     let outcome = one_attempt(job, (claim.attempt, &placement), (interrupts, news), audience)?;
     Ok(Some((outcome, journal)))
@@ -170,8 +171,9 @@ fn handed_attempt(
     let _listener = Listener::start(&job.run, attempt, move |heard| match heard {
         News::Asked(Request::Stop) => asked_to_stop.store(true, Ordering::Relaxed),
         other => drop(speaker.send(other)),
-    });
-    let journal = Journal::beside_the_ranks(&job.run, attempt);
+    })
+    .map_err(LaunchError::system(A_THREAD))?;
+    let journal = Journal::beside_the_ranks(&job.run, attempt).map_err(LaunchError::system(A_THREAD))?;
     let relay = Some(Relay::default());
     let audience = Audience { view, journal: &journal, logs: &mut logs, seen: &mut seen, relay };
     let outcome = one_attempt(job, (attempt, &job.backend.place()?), (interrupts, &news), audience)?;

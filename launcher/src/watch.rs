@@ -22,7 +22,7 @@ use serde_json::json;
 use crate::backend::{AttemptStart, Backend, HostPlace, Placement, Ranks};
 use crate::cause::{Cause, Evidence, Killed, LastHeard, RankExit};
 use crate::control::ControlServer;
-use crate::error::LaunchError;
+use crate::error::{A_THREAD, LaunchError};
 use crate::event::Event;
 use crate::heard::Heard;
 use crate::interrupts::{Interrupts, Request};
@@ -123,6 +123,7 @@ pub fn attempt(
     let poll_s = job.config.launch.host_poll_s;
     let scout = job.backend.scout().filter(|_| poll_s > 0 && !placement.left_out.is_empty());
     let returning = scout.map(|scout| Returning::start(scout, Duration::from_secs(poll_s), placement.world_size));
+    let returning = returning.transpose().map_err(LaunchError::system(A_THREAD))?;
     // The channel has to end with those who have something to say, or every attempt would end after DRAIN.
     drop(sender);
     let watch = Watch {

@@ -291,7 +291,7 @@ mod tests {
     #[test]
     fn losses_are_those_of_the_metrics() {
         let scratch = Scratch::new();
-        let writer = RecordWriter::start(scratch.folder("first/metrics/attempt-0001"));
+        let writer = RecordWriter::start(scratch.folder("first/metrics/attempt-0001")).unwrap();
         let json = r#"{"step":3,"tokens":1,"loss":0.30000000000000004,"learning_rate":1,"grad_norm":1,"step_ms":1,
             "tokens_per_second":1,"mfu":null,"data_wait_ms":0,"exposed_comm_ms":0,"memory_bytes":1}"#;
         writer.append(&serde_json::from_str::<StepRecord>(json).unwrap());

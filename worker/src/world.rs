@@ -364,7 +364,8 @@ fn hold(config: &RunConfig, claim: Attempt, requests: &Requests) -> Result<Holde
         News::Asked(Request::Stop) => requests.ask_for_stop(),
         News::Fenced(error) => fail(&error.to_string(), error.exit_code()),
     };
-    Ok(Holder::start(&run, claim, Duration::from_secs(config.launch.claim_expiry_s), on_news))
+    let expiry = Duration::from_secs(config.launch.claim_expiry_s);
+    Holder::start(&run, claim, expiry, on_news).map_err(JobError::Thread)
 }
 
 fn check_collectives(config: &RunConfig, collectives: &dyn Collectives) -> Result<(), JobError> {

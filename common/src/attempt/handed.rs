@@ -3,7 +3,9 @@
 //! What is asked of the run reaches the claimant. It passes on what it cannot do itself, as an object in `requests/` whose
 //! name says for which attempt it is.
 
+use std::io;
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::thread::Builder;
 
 use bytes::Bytes;
 
@@ -28,17 +30,17 @@ pub struct Listener {
 
 impl Listener {
     /// Listens for `attempt` of `run`; `on_news` is called on the thread that does it.
-    pub fn start(run: &Folder, attempt: u32, on_news: impl Fn(News) + Send + 'static) -> Self {
+    pub fn start(run: &Folder, attempt: u32, on_news: impl Fn(News) + Send + 'static) -> io::Result<Self> {
         let (stop, stopped) = channel();
         let folder = run.folder(REQUESTS_FOLDER);
-        std::thread::spawn(move || {
+        Builder::new().name("requests".into()).spawn(move || {
             while stopped.recv_timeout(REQUEST_INTERVAL) == Err(RecvTimeoutError::Timeout) {
                 if let Err(error) = hear(&folder, attempt, &on_news) {
                     tracing::warn!("cannot hear what is asked of attempt {attempt}: {error}");
                 }
             }
-        });
-        Listener { _stop: stop }
+        })?;
+        Ok(Listener { _stop: stop })
     }
 }
 

@@ -2,7 +2,9 @@
 //!
 //! What is asked lies in `requests/`, one object each, which the holder removes when it takes it up.
 
+use std::io;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::thread::Builder;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -72,17 +74,22 @@ pub struct Holder {
 impl Holder {
     /// Keeps `attempt`'s claim to `run`, which expires after `expiry` where it is not refreshed. `on_news` is called on the
     /// thread that does it.
-    pub fn start(run: &Folder, attempt: Attempt, expiry: Duration, on_news: impl Fn(News) + Send + 'static) -> Self {
+    pub fn start(
+        run: &Folder,
+        attempt: Attempt,
+        expiry: Duration,
+        on_news: impl Fn(News) + Send + 'static,
+    ) -> io::Result<Self> {
         let (stop, stopped) = channel();
         let (end, ended) = channel();
         let number = attempt.attempt;
         let keeper = Keeper { run: run.clone(), attempt, count: 0, on_news: Box::new(on_news) };
-        std::thread::spawn(move || {
+        Builder::new().name("claim".into()).spawn(move || {
             keeper.keep(expiry, &stopped);
             // Whoever waits for the end may have given up.
             let _ = end.send(());
-        });
-        Holder { number, stop: Some(stop), ended }
+        })?;
+        Ok(Holder { number, stop: Some(stop), ended })
     }
 
     /// The attempt's number.

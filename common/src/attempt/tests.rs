@@ -25,7 +25,7 @@ fn claim(run: &Folder) -> Result<Attempt, AttemptError> {
 
 fn hold(run: &Folder, attempt: &Attempt) -> (Holder, Receiver<News>) {
     let (sender, news) = channel();
-    (Holder::start(run, attempt.clone(), EXPIRY, move |heard| drop(sender.send(heard))), news)
+    (Holder::start(run, attempt.clone(), EXPIRY, move |heard| drop(sender.send(heard))).unwrap(), news)
 }
 
 /// Claims as another machine would: whether its process lives cannot be known here.

@@ -10,6 +10,7 @@ use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::Sender;
+use std::thread::Builder;
 use std::time::Duration;
 
 use common::topology::Rank;
@@ -22,12 +23,14 @@ use nix::unistd::{Pid, setsid};
 use super::Ranks;
 use super::tagged_output::TaggedOutput;
 use crate::cause::ProcessEnd;
-use crate::error::LaunchError;
+use crate::error::{A_THREAD, LaunchError};
 use crate::event::{Event, Stream};
 use crate::plan::LaunchPlan;
 
 /// How often the session is looked through for what is still alive after a kill.
 const KILL_ROUNDS: u32 = 100;
+/// Longer lines of output are taken for several.
+const LINE_BYTES_MAX: u64 = 64 << 10;
 /// Pause between two rounds.
 const KILL_PAUSE: Duration = Duration::from_millis(20);
 
@@ -55,15 +58,19 @@ pub fn start(
     let session = Pid::from_raw(child.id().cast_signed());
     let is_tagged = plan.is_tagged;
     let outputs = [(Stream::Out, child.stdout.take().map(boxed)), (Stream::Err, child.stderr.take().map(boxed))];
+    let stdin = child.stdin.take();
+    // From here on they end with it.
+    let ranks = ProcessRanks { child, session, session_folder: plan.session_folder.clone(), is_reaped: false };
     for (stream, output) in outputs {
         let (Some(output), events) = (output, events.clone()) else { continue };
-        std::thread::spawn(move || read_output(stream, output, is_tagged, &events));
+        let read = move || read_output(stream, output, is_tagged, &events);
+        Builder::new().name("output".into()).spawn(read).map_err(LaunchError::system(A_THREAD))?;
     }
-    if let (Some(mut stdin), Some(start_line)) = (child.stdin.take(), start_line) {
+    if let (Some(mut stdin), Some(start_line)) = (stdin, start_line) {
         // A process that has ended already does not read; its status tells why.
         let _ = write_line(&mut stdin, start_line);
     }
-    Ok(ProcessRanks { child, session, session_folder: plan.session_folder.clone(), is_reaped: false })
+    Ok(ranks)
 }
 
 impl Ranks for ProcessRanks {
@@ -148,7 +155,7 @@ fn boxed(output: impl Read + Send + 'static) -> Box<dyn Read + Send> {
 fn read_output(stream: Stream, output: Box<dyn Read + Send>, is_tagged: bool, events: &Sender<Event>) {
     let mut reader = BufReader::new(output);
     let (mut bytes, mut tagged) = (Vec::new(), TaggedOutput::default());
-    while let Ok(1..) = reader.read_until(b'\n', &mut bytes) {
+    while let Ok(1..) = reader.by_ref().take(LINE_BYTES_MAX).read_until(b'\n', &mut bytes) {
         let text = String::from_utf8_lossy(&bytes);
         let text = text.trim_end();
         let (rank, line) = if is_tagged { tagged.complete(text) } else { (Some(Rank::ZERO), text.to_owned()) };
@@ -167,6 +174,17 @@ fn read_output(stream: Stream, output: Box<dyn Read + Send>, is_tagged: bool, ev
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::mpsc::channel;
+
+    #[test]
+    fn output_that_never_ends_a_line_is_not_kept_until_it_does() {
+        let (sender, events) = channel();
+        let output = boxed(io::repeat(b'x').take(10 * LINE_BYTES_MAX));
+        read_output(Stream::Out, output, false, &sender);
+        drop(sender);
+        let is_bounded = |event| matches!(event, Event::Output { line, .. } if line.len() as u64 == LINE_BYTES_MAX);
+        assert_eq!(events.iter().map(is_bounded).collect::<Vec<_>>(), [true; 10]);
+    }
 
     #[test]
     fn sessions_are_read_whatever_a_process_calls_itself() {

@@ -8,6 +8,9 @@ use std::collections::BTreeMap;
 
 use common::topology::Rank;
 
+/// Of a line that is longer the rest is left out, up to its last piece.
+const BEGUN_BYTES_MAX: usize = 64 << 10;
+
 /// Puts the lines of each rank together.
 #[derive(Debug, Default)]
 pub struct TaggedOutput {
@@ -21,14 +24,21 @@ impl TaggedOutput {
         let Some((start, mut rank, mut rest)) = next_tag(line) else { return (None, line.to_owned()) };
         if start > 0 {
             // mpirun's own words, up to where a rank's came between them.
-            self.begun.entry(rank).or_default().push_str(rest);
+            self.begin(rank, rest);
             return (None, line[..start].to_owned());
         }
         while let Some((end, next, after)) = next_tag(rest) {
-            self.begun.entry(rank).or_default().push_str(&rest[..end]);
+            self.begin(rank, &rest[..end]);
             (rank, rest) = (next, after);
         }
         (Some(rank), self.begun.remove(&rank).unwrap_or_default() + rest)
+    }
+
+    /// Adds to what `rank` has begun, as far as there is room.
+    fn begin(&mut self, rank: Rank, text: &str) {
+        let begun = self.begun.entry(rank).or_default();
+        let room = BEGUN_BYTES_MAX.saturating_sub(begun.len());
+        begun.push_str(&text[..text.floor_char_boundary(room)]);
     }
 
     /// What has begun and is never completed, since everyone has ended.
@@ -89,6 +99,16 @@ mod tests {
         assert_eq!(complete(&lines), expected.map(|(rank, text)| (rank, text.to_owned())));
         let lines = ["mpirun says[1,0]<stderr>:be", "[1,0]<stderr>:gun"];
         assert_eq!(complete(&lines), [(None, "mpirun says".to_owned()), (Some(0), "begun".to_owned())]);
+    }
+
+    #[test]
+    fn a_line_that_is_never_completed_does_not_grow_for_ever() {
+        let mut output = TaggedOutput::default();
+        for _ in 0..100 {
+            output.complete(&format!("mpirun says[1,0]<stdout>:{}", "µ".repeat(1000)));
+        }
+        let rest: Vec<_> = output.rest().collect();
+        assert_eq!((rest[0].0, rest[0].1.len()), (Rank(0), BEGUN_BYTES_MAX));
     }
 
     #[test]

@@ -128,7 +128,8 @@ const ABORT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Ends all ranks of the world with `code`, from any thread.
 pub fn abort_world(code: c_int) -> ! {
-    std::thread::spawn(move || {
+    // Where no thread can be had, the abort may take as long as MPI likes.
+    let _ = std::thread::Builder::new().spawn(move || {
         std::thread::sleep(ABORT_TIMEOUT);
         // SAFETY: it ends this process and runs nothing of it: handlers could wait for what the abort waits for.
         unsafe { nix::libc::_exit(code) }

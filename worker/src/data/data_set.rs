@@ -205,7 +205,11 @@ impl DataSet {
         };
         match self.budget.readers.min(claimed.len()) {
             0 | 1 => load(),
-            readers => thread::scope(|scope| (0..readers).for_each(|_| drop(scope.spawn(load)))),
+            readers => thread::scope(|scope| {
+                // Fewer do as well, where the system grants no more.
+                (1..readers).map_while(|_| thread::Builder::new().spawn_scoped(scope, load).ok()).for_each(drop);
+                load();
+            }),
         }
         match failure.into_inner().unwrap_or_else(PoisonError::into_inner) {
             Some(error) => Err(error),

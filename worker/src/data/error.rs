@@ -1,6 +1,7 @@
 //! What can go wrong between a config and its tokens.
 
 use std::fmt;
+use std::io;
 
 use common::storage::StorageError;
 use common::token_shard::{INDEX_NAME, ShardError};
@@ -105,6 +106,9 @@ pub enum DataError {
         /// Every id is below this.
         vocabulary: u32,
     },
+    /// The system grants no thread.
+    #[error("no thread can be started to read tokens: {0}; raise this host's limits on processes and memory")]
+    NoThread(#[source] io::Error),
     /// The caller went on past an error or past the last step.
     #[error("the token stream has ended; this is a bug of its caller: please report it")]
     Ended,
@@ -141,6 +145,7 @@ impl DataError {
             | DataError::MissingShard { .. }
             | DataError::Tokenizer { .. }
             | DataError::BeyondVocabulary { .. } => ExitCode::Data,
+            DataError::NoThread(_) => ExitCode::Communication,
             DataError::Ended => ExitCode::Bug,
         }
     }

@@ -73,9 +73,13 @@ pub(super) fn start(
 ) {
     let (sender, receiver) = sync_channel(0);
     let receiver = Arc::new(Mutex::new(receiver));
-    for _ in 0..readers {
+    let start_reader = |_| {
         let (data, receiver) = (data.clone(), receiver.clone());
-        spawn("block reader", move || read_blocks(&data, &receiver));
+        spawn("block reader", move || read_blocks(&data, &receiver))
+    };
+    // What is claimed must be read, so without a reader nobody may claim.
+    if (0..readers).map_while(start_reader).count() == 0 {
+        return;
     }
     let (data, reached) = (data.clone(), reached.clone());
     spawn("read-ahead", move || {
@@ -156,9 +160,8 @@ fn read_blocks(data: &TrainingData, claimed: &Mutex<Receiver<Claimed>>) {
     }
 }
 
-fn spawn(name: &str, body: impl FnOnce() + Send + 'static) {
-    thread::Builder::new()
-        .name(name.into())
-        .spawn(body)
-        .unwrap_or_else(|e| panic!("cannot start a thread that reads tokens: {e}"));
+/// A thread less makes the stream slower, and nothing else.
+fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> Option<thread::JoinHandle<()>> {
+    let thread = thread::Builder::new().name(name.into()).spawn(body);
+    thread.inspect_err(|error| tracing::warn!("no thread to read tokens ahead: {error}")).ok()
 }

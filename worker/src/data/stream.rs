@@ -60,14 +60,14 @@ impl TokenStream {
             let (sender, receiver) = sync_channel(queue / THREADS);
             let (data, reached) = (data.clone(), reached.clone());
             let ranges = ranges().skip(turn).step_by(THREADS);
-            thread::Builder::new()
-                .name("token stream".into())
-                .spawn(move || {
-                    send_micro_batches(&data, ranges, &sender, &reached);
-                    reached.end();
-                })
-                .unwrap_or_else(|e| panic!("cannot start a thread that reads tokens: {e}"));
-            receiver
+            let body = move || {
+                send_micro_batches(&data, ranges, &sender, &reached);
+                reached.end();
+            };
+            match thread::Builder::new().name("token stream".into()).spawn(body) {
+                Ok(_) => receiver,
+                Err(error) => just(Err(DataError::NoThread(error))),
+            }
         };
         TokenStream { receivers: (0..THREADS).map(start).collect() }
     }
@@ -82,6 +82,14 @@ impl TokenStream {
         self.receivers.rotate_left(1);
         Ok(micro_batch)
     }
+}
+
+/// A receiver that has `item`, and nothing after it.
+fn just<T>(item: T) -> Receiver<T> {
+    let (sender, receiver) = sync_channel(1);
+    // There is room for one.
+    let _ = sender.send(item);
+    receiver
 }
 
 /// How many micro batches may wait, at least one however large it is.

@@ -52,10 +52,14 @@ impl Observer {
     pub fn start(world: &World) -> Result<Self, JobError> {
         let config = &world.config;
         let run = Folder::open(&config.run.output, &config.storage)?;
-        let writers = world.collectives.rank().is_zero().then(|| Writers {
-            metrics: RecordWriter::start(run.folder(&format!("metrics/attempt-{:04}", world.attempt))),
-            events: RecordWriter::start(run.folder(&format!("events/attempt-{:04}-rank-0", world.attempt))),
-        });
+        let writer = |name: String| RecordWriter::start(run.folder(&name)).map_err(JobError::Thread);
+        let writers = match world.collectives.rank().is_zero() {
+            true => Some(Writers {
+                metrics: writer(format!("metrics/attempt-{:04}", world.attempt))?,
+                events: writer(format!("events/attempt-{:04}-rank-0", world.attempt))?,
+            }),
+            false => None,
+        };
         Ok(Observer {
             writers,
             control: world.control.clone(),

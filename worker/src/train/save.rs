@@ -10,13 +10,13 @@
 //! failure ends nothing. There is one save at a time, since there is memory for one snapshot; a save of the run waits for one on
 //! the hosts, which takes seconds.
 
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use common::attempt;
 use common::checkpoint_layout::CheckpointName;
 use common::config::change::order_since;
 use common::config::{ConfigChange, WhenBusy};
+use common::parallel::{Background, in_background};
 use common::storage::Folder;
 use common::worker_contract::ExitCode;
 use serde::{Deserialize, Serialize};
@@ -70,11 +70,11 @@ struct Clock {
 /// How far the save under way is; the same on every rank.
 enum Stage {
     Idle,
-    Writing { tier: Tier, header: ManifestHeader, writer: JoinHandle<Result<RankObjects, CheckpointError>> },
+    Writing { tier: Tier, header: ManifestHeader, writer: Background<Result<RankObjects, CheckpointError>> },
     Committing { tier: Tier, name: CheckpointName, committer: Option<Committer> },
 }
 
-type Committer = JoinHandle<Result<(), CheckpointError>>;
+type Committer = Background<Result<(), CheckpointError>>;
 
 /// What a rank tells the others about its part of a save.
 #[derive(Serialize, Deserialize)]
@@ -228,7 +228,7 @@ impl<'a> Saver<'a> {
         let host = self.host_of(tier);
         let folder = self.folder_of(tier, &header.name);
         let bytes_per_s = if tier == Tier::Run { self.world.config.checkpoint.max_upload_bytes_per_s } else { 0 };
-        let writer = std::thread::spawn(move || {
+        let writer = in_background(move || {
             // What a save that failed has left may be what there was no room beside.
             host.as_ref().map_or(Ok(()), HostFolder::prune)?;
             checkpoint::write_rank(&folder, snapshot, bytes_per_s)
@@ -305,7 +305,7 @@ impl<'a> Saver<'a> {
         }
         match std::mem::replace(&mut self.stage, Stage::Idle) {
             Stage::Idle => Ok(()),
-            Stage::Writing { tier, header, writer } => self.all_have_written(tier, header, joined(writer), observer),
+            Stage::Writing { tier, header, writer } => self.all_have_written(tier, header, writer.join(), observer),
             Stage::Committing { tier, name, committer } => self.all_have_committed(tier, &name, committer, observer),
         }
     }
@@ -371,11 +371,11 @@ impl<'a> Saver<'a> {
     fn discard(&self, tier: Tier, name: &CheckpointName) {
         if tier == Tier::Run && self.world.collectives.rank().is_zero() {
             let folder = checkpoint::folder_of(&self.run, name);
-            std::thread::spawn(move || {
+            drop(in_background(move || {
                 if let Err(error) = folder.delete_all() {
                     tracing::warn!("what a failed save has left stays for now: {error}");
                 }
-            });
+            }));
         }
     }
 
@@ -385,7 +385,7 @@ impl<'a> Saver<'a> {
         let (run, retention, attempt) =
             (self.run.clone(), self.world.config.checkpoint.retention(), self.world.attempt);
         let metrics = observer.flush_metrics();
-        std::thread::spawn(move || {
+        in_background(move || {
             if let Some(Ok(flushed)) = metrics.map(|receiver| receiver.recv()) {
                 flushed?;
             }
@@ -406,7 +406,7 @@ impl<'a> Saver<'a> {
         committer: Option<Committer>,
         observer: &Observer,
     ) -> Result<(), JobError> {
-        let mine = committer.map(joined).and_then(|result| result.as_ref().err().map(Failure::from));
+        let mine = committer.map(Background::join).and_then(|result| result.as_ref().err().map(Failure::from));
         let all = self.world.collectives.gather_bytes(&serde_json::to_vec(&mine).unwrap_or_default())?;
         for (rank, failure) in all.iter().enumerate() {
             match serde_json::from_slice(failure) {
@@ -457,7 +457,7 @@ fn start_commit_on_host(
     observer: &Observer,
 ) -> Committer {
     let metrics = observer.flush_metrics();
-    std::thread::spawn(move || {
+    in_background(move || {
         // So that a step that a run resumes from has its metrics; but what is here must not depend on the run folder's store.
         if !metrics.is_none_or(|receiver| matches!(receiver.recv_timeout(METRICS_TIMEOUT), Ok(Ok(())))) {
             tracing::warn!("the metrics before {} in checkpoint.local_dir are not durable yet", header.name);
@@ -465,9 +465,4 @@ fn start_commit_on_host(
         checkpoint::commit(&host.folder_of(&header.name), header, gathered)?;
         host.prune()
     })
-}
-
-/// The result of a thread; a panic in it has ended the process already.
-fn joined<T>(thread: JoinHandle<T>) -> T {
-    thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
