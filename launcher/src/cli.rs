@@ -213,7 +213,7 @@ pub enum CheckpointsCommand {
     /// Deletes old checkpoints, and what saves that were cut off more than an hour ago have left behind.
     ///
     /// What stays is as the config says that the run was last started with, where it is not given here. The newest one
-    /// always stays. A run may go on meanwhile.
+    /// always stays. A run may go on meanwhile. Nothing behind a symbolic link is deleted: a link is removed itself.
     #[command(after_help = "Example:\n  launcher checkpoints prune s3://bucket/runs/first --keep-last 2 --dry-run")]
     Prune(PruneArgs),
     /// Copies a checkpoint to another run folder, in the same store or another one, verified on the way.

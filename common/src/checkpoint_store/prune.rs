@@ -45,8 +45,11 @@ pub fn prune_host(folder: &Folder, keep_last: u64) -> Result<(), StorageError> {
 
 fn delete(run: &Folder, name: &CheckpointName) -> Result<(), StorageError> {
     let folder = folder_of(run, name);
-    // Whatever happens after this, also to the machine, the checkpoint does not exist any more.
-    folder.delete(MANIFEST_NAME)?;
-    folder.make_deletions_durable();
+    // Where it lies elsewhere, and is linked here, the link is all that goes.
+    if folder.refuse_links().is_ok() {
+        // Whatever happens after this, also to the machine, the checkpoint does not exist any more.
+        folder.delete(MANIFEST_NAME)?;
+        folder.make_deletions_durable();
+    }
     folder.delete_all()
 }

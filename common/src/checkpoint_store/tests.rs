@@ -1,5 +1,9 @@
 //! Checkpoints of two small objects, in memory.
 
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::{Path as FilePath, PathBuf};
+
 use bytes::Bytes;
 
 use super::*;
@@ -98,6 +102,45 @@ fn pruning_deletes_what_it_says_and_a_fenced_attempt_prunes_nothing() {
     assert_eq!((garbage.expired, garbage.orphans), (vec![], vec![name(25, 1)]));
     assert_eq!(steps(&run), [(30, true), (40, true), (50, false)]);
     assert!(run.get("checkpoints/notes.txt").is_ok());
+}
+
+/// Moves `what` out of the run folder `run`, which is on a disk, and leaves a link to it there. Where it is now.
+fn move_and_link(run: &Folder, what: &str, outside: &FilePath) -> PathBuf {
+    let (inside, moved) = (run.local().unwrap().join(what), outside.join(what.replace('/', "-")));
+    fs::rename(&inside, &moved).unwrap();
+    symlink(&moved, &inside).unwrap();
+    moved
+}
+
+#[test]
+fn pruning_a_linked_checkpoint_removes_the_link_and_leaves_what_it_leads_to() {
+    let (inside, outside) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let run = Folder::open(inside.path().to_str().unwrap(), &StorageConfig::default()).unwrap();
+    let names = [10, 20, 30, 40, 50].map(|step| commit(&run, step, 1));
+    let moved = [
+        move_and_link(&run, &format!("checkpoints/{}", names[0]), outside.path()).join(MANIFEST_NAME),
+        move_and_link(&run, &format!("checkpoints/{}/optimizer", names[1]), outside.path()),
+        move_and_link(&run, &format!("checkpoints/{}/{MANIFEST_NAME}", names[2]), outside.path()),
+    ];
+    symlink(inside.path(), inside.path().join(format!("checkpoints/{}/circle", names[1]))).unwrap();
+    let garbage = prune(&run, &KEEP_TWO, None, 0).unwrap();
+    assert_eq!(garbage.expired, names[..3]);
+    assert!(moved.iter().all(|moved| moved.metadata().is_ok_and(|metadata| metadata.len() > 0)), "{moved:?}");
+    let left: Vec<_> = fs::read_dir(inside.path().join("checkpoints")).unwrap().collect();
+    assert_eq!((left.len(), steps(&run)), (2, vec![(40, true), (50, true)]));
+}
+
+#[test]
+fn where_the_folder_of_checkpoints_is_a_link_pruning_deletes_nothing_and_names_it() {
+    let (inside, outside) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let run = Folder::open(inside.path().to_str().unwrap(), &StorageConfig::default()).unwrap();
+    for step in [10, 20, 30] {
+        commit(&run, step, 1);
+    }
+    move_and_link(&run, "checkpoints", outside.path());
+    let text = prune(&run, &KEEP_TWO, None, 0).unwrap_err().to_string();
+    assert!(text.contains(&format!("{}/checkpoints is a symbolic link", inside.path().display())), "{text}");
+    assert_eq!(steps(&run), [(10, true), (20, true), (30, true)]);
 }
 
 #[test]

@@ -9,6 +9,8 @@
 //! - [`Reader`]: an object from front to back, fetched ahead of its reader.
 //! - [`Upload`]: an object that is written piece by piece.
 //! - `direct_upload.rs`: the same past a local disk's page cache.
+//! - `disk.rs`: a local disk, and how nothing outside a folder is deleted. `listing.rs`: what lies in a folder, and what a store may
+//!   answer instead; `odd_keys.rs`: keys that no object can have here.
 //! - `open.rs`: URLs become stores; `aws_profile.rs`: files of Amazon's tools. `retry.rs`: one operation, tried until its deadline. `read.rs`: a read goes on
 //!   where it broke off. `error.rs`: what failed, and whether to try again.
 //! - [`Layer`]: what every request goes through, for tests of stores that fail.
@@ -17,8 +19,11 @@
 
 mod aws_profile;
 mod direct_upload;
+mod disk;
 mod error;
 mod layer;
+mod listing;
+mod odd_keys;
 mod open;
 mod read;
 mod reader;
@@ -30,28 +35,24 @@ use std::path::Path as FilePath;
 use std::sync::{Arc, LazyLock};
 
 use bytes::Bytes;
-use futures::{StreamExt, TryStreamExt, stream};
+use futures::{StreamExt, stream};
 use object_store::local::LocalFileSystem;
 use object_store::path::{Path, PathPart};
 use object_store::{ObjectMeta, ObjectStoreExt, PutMode, PutPayload};
 use tokio::runtime::{Builder, Runtime};
-use url::Url;
 
 use crate::config::StorageConfig;
+use disk::Disk;
 pub use error::StorageError;
-use error::{AttemptError, root_cause};
+use error::root_cause;
 pub use layer::Layer;
 pub use open::absolute_url;
 use open::{Opened, Store};
 pub use reader::Reader;
-use retry::answered;
 pub use upload::Upload;
 
 /// Objects above this size are uploaded in parts of it.
 pub const PART_BYTES: usize = 32 << 20;
-
-/// Objects that one operation lists; a listing of more is several operations. A page of S3 has 1,000.
-const LISTED_AT_ONCE: usize = 10_000;
 
 /// Objects that one operation deletes; the most that S3 deletes by one request.
 const DELETED_AT_ONCE: usize = 1_000;
@@ -247,33 +248,35 @@ impl Folder {
     /// On a local disk, waits until what was removed from this folder stays removed, whatever happens to the machine; elsewhere
     /// it does so at once.
     pub fn make_deletions_durable(&self) {
-        if let Some(folder) = self.local() {
+        if let Some(disk) = self.disk() {
             // A folder that is not there has nothing to lose.
-            let _ = std::fs::File::open(folder).and_then(|folder| folder.sync_all());
+            let _ = disk.sync(&self.prefix);
         }
     }
 
-    /// Removes all objects below this folder, and on a local disk the folders that are empty then.
+    /// Removes all objects below this folder, and nothing else: whatever keys a store lists, and wherever symbolic links on a
+    /// local disk lead. On a local disk, also links, what was not finished, and the folders that are empty then; where this
+    /// folder is itself a link, it alone.
     pub fn delete_all(&self) -> Result<()> {
         self.refuse_to_write("delete", "")?;
-        let listed = RUNTIME.block_on(self.list_metas())?;
-        let paths: Vec<_> = listed.into_iter().map(|meta| meta.location).collect();
+        let disk = self.disk();
+        let paths = match &disk {
+            Some(disk) => disk.objects_below(&self.prefix).map_err(|e| self.local_error("delete", "", e))?,
+            None => RUNTIME.block_on(self.list_metas())?.into_iter().map(|meta| meta.location).collect(),
+        };
         for paths in paths.chunks(DELETED_AT_ONCE) {
             let delete = |store: Opened| async move { delete_these(&store, paths.to_vec()).await };
             RUNTIME.block_on(self.operation("delete", "").request(delete))?;
         }
-        if let Some(folder) = self.local() {
-            remove_staged(&folder);
-            remove_empty_folders(&folder);
-        }
-        Ok(())
+        let left = disk.map_or(Ok(()), |disk| disk.remove_what_is_left(&self.prefix));
+        left.map_err(|error| self.local_error("delete", "", error))
     }
 
     /// On a local disk, removes the folder if nothing is in it; elsewhere there are no empty folders.
     pub fn remove_if_empty(&self) {
-        if let Some(folder) = self.local() {
+        if let Some(disk) = self.disk() {
             // One that is not empty stays.
-            let _ = std::fs::remove_dir(folder);
+            let _ = disk.remove_if_empty(&self.prefix);
         }
     }
 
@@ -281,17 +284,30 @@ impl Folder {
     /// object is written under another name first. Nobody may be writing. (In an object store, unfinished uploads are not
     /// objects; a rule of the bucket removes them.)
     pub fn remove_unfinished(&self, ours: impl Fn(&str) -> bool) {
-        for file in self.local().iter().flat_map(|folder| files(folder)) {
-            if staged(&file).is_some_and(&ours) {
-                // One that is gone already is gone.
-                let _ = std::fs::remove_file(file);
-            }
+        if let Some(disk) = self.disk() {
+            // A folder that is not there has nothing in it.
+            let _ = disk.remove_unfinished(&self.prefix, ours);
         }
+    }
+
+    /// An error if nothing can be written to this folder, or deleted from it, because it lies behind a symbolic link below the folder that was
+    /// opened first.
+    pub fn refuse_links(&self) -> Result<()> {
+        self.refuse_links_to("object")
+    }
+
+    fn refuse_links_to(&self, name: &str) -> Result<()> {
+        let refused = self.disk().map_or(Ok(()), |disk| disk.refuse_links(&self.path(name)));
+        refused.map_err(|error| self.local_error("write", name, error))
     }
 
     /// The folder on a local disk that this one is, if it is.
     pub fn local(&self) -> Option<std::path::PathBuf> {
-        Url::parse(&self.url).ok().and_then(|url| url.to_file_path().ok())
+        self.store.is_local().then(|| FilePath::new("/").join(self.prefix.as_ref()))
+    }
+
+    fn disk(&self) -> Option<Disk> {
+        self.store.disk(true)
     }
 
     /// The file that an object is, where the store is a local disk.
@@ -310,73 +326,9 @@ impl Folder {
         })
     }
 
-    /// All objects below this folder, by name; empty where there is nothing.
-    pub fn list(&self) -> Result<Vec<ObjectInfo>> {
-        let metas = RUNTIME.block_on(self.list_metas())?;
-        let mut infos: Vec<_> = metas
-            .into_iter()
-            .filter_map(|meta| {
-                let parts: Vec<_> = meta.location.prefix_match(&self.prefix)?.collect();
-                let name = parts.iter().map(AsRef::as_ref).collect::<Vec<&str>>().join("/");
-                Some(ObjectInfo::new(name, meta))
-            })
-            .collect();
-        infos.sort_by(|a, b| a.name.cmp(&b.name));
-        Ok(infos)
-    }
-
-    async fn list_metas(&self) -> Result<Vec<ObjectMeta>> {
-        let mut metas = Vec::new();
-        loop {
-            let mut operation = self.operation("list", "");
-            let has_more = loop {
-                let (opened, before) = (operation.opened(), metas.len());
-                if let Some(has_more) = operation.attempt(self.list_on(&opened, &mut metas)).await? {
-                    break has_more;
-                }
-                if metas.len() > before {
-                    operation.note_progress();
-                }
-            };
-            if !has_more {
-                return Ok(metas);
-            }
-        }
-    }
-
-    /// Appends to `metas` what comes after its last one. Whether there may be more after that.
-    async fn list_on(&self, opened: &Opened, metas: &mut Vec<ObjectMeta>) -> std::result::Result<bool, AttemptError> {
-        let is_ordered = self.store.is_remote() && !self.store.is_web();
-        let mut listing = match metas.last() {
-            Some(last) if is_ordered => opened.objects.list_with_offset(Some(&self.prefix), &last.location),
-            _ => {
-                metas.clear();
-                opened.objects.list(Some(&self.prefix))
-            }
-        };
-        let end = metas.len() + LISTED_AT_ONCE;
-        while let Some(meta) = answered(&self.store, listing.try_next()).await? {
-            metas.push(meta);
-            if is_ordered && metas.len() == end {
-                return Ok(true);
-            }
-        }
-        Ok(false)
-    }
-
-    /// Names of the folders directly inside this one, sorted.
-    pub fn list_folders(&self) -> Result<Vec<String>> {
-        let prefix = &self.prefix;
-        let list = |store: Opened| async move { store.objects.list_with_delimiter(Some(prefix)).await };
-        let listing = RUNTIME.block_on(self.operation("list", "").request(list))?;
-        let mut names: Vec<_> =
-            listing.common_prefixes.iter().filter_map(|p| p.filename().map(str::to_owned)).collect();
-        names.sort();
-        Ok(names)
-    }
-
-    /// Parts are taken as they are, so that a name from [`Folder::list`] names its object whatever characters it has;
-    /// only what no store could hold (`..`, control characters) is encoded.
+    /// Where the object `name` lies: below this folder, whatever its name is. Parts are taken as they are, so that a name from
+    /// [`Folder::list`] names its object whatever characters it has; only what no store could hold (`..`, control characters) is
+    /// encoded, and empty parts are left out.
     fn path(&self, name: &str) -> Path {
         let part = |part| PathPart::parse(part).unwrap_or_else(|_| PathPart::from(part));
         name.split('/').filter(|part| !part.is_empty()).fold(self.prefix.clone(), |path, name| path.join(part(name)))
@@ -401,41 +353,6 @@ async fn delete_these(store: &Opened, paths: Vec<Path>) -> object_store::Result<
         }
     }
     Ok(())
-}
-
-/// The files directly in `folder`.
-fn files(folder: &FilePath) -> Vec<std::path::PathBuf> {
-    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
-    entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_file())).map(|entry| entry.path()).collect()
-}
-
-/// The name of the object that `file` was to become, if it is called as the local store calls what it has not finished:
-/// `name#1`.
-fn staged(file: &FilePath) -> Option<&str> {
-    let (name, number) = file.file_name()?.to_str()?.rsplit_once('#')?;
-    number.parse::<u32>().ok().map(|_| name)
-}
-
-/// Removes the files below `folder` that were not finished.
-fn remove_staged(folder: &FilePath) {
-    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
-        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-            remove_staged(&entry.path());
-        }
-    }
-    for file in files(folder).iter().filter(|file| staged(file).is_some()) {
-        let _ = std::fs::remove_file(file);
-    }
-}
-
-/// Removes `folder` and those below it that are empty. One that is not, or not any more, stays.
-fn remove_empty_folders(folder: &FilePath) {
-    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
-        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-            remove_empty_folders(&entry.path());
-        }
-    }
-    let _ = std::fs::remove_dir(folder);
 }
 
 // What every store must do is in the package `tests`, which has an S3 server: tests/src/storage_conformance.rs.

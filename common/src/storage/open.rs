@@ -12,15 +12,17 @@ use object_store::aws::AmazonS3Builder;
 use object_store::azure::MicrosoftAzureBuilder;
 use object_store::gcp::GoogleCloudStorageBuilder;
 use object_store::http::HttpBuilder;
-use object_store::local::LocalFileSystem;
 use object_store::memory::InMemory;
 use object_store::multipart::MultipartStore;
+use object_store::path::Path;
 use object_store::{BackoffConfig, ClientOptions, MultipartUpload, ObjectStore, RetryConfig};
 use tokio::sync::Semaphore;
 use url::Url;
 
+use super::disk::Disk;
 use super::error::root_cause;
 use super::layer::{self, Layer};
+use super::odd_keys::WithoutOddKeys;
 use super::{Result, StorageError, aws_profile};
 use crate::config::StorageConfig;
 
@@ -93,10 +95,16 @@ impl Store {
 
     /// The same, but that a local disk may take its time to make objects durable.
     pub(super) fn relaxed(&self) -> Self {
-        match self.url.scheme() {
-            "file" => self.with(Opened::whole(Arc::new(LocalFileSystem::new())), self.layer.clone()),
-            _ => self.with(self.unlayered(), self.layer.clone()),
+        match self.disk(false) {
+            Some(disk) => self.with(Opened::whole(Arc::new(disk)), self.layer.clone()),
+            None => self.with(self.unlayered(), self.layer.clone()),
         }
+    }
+
+    /// The folder on a disk of this machine that was opened, if it is one.
+    pub(super) fn disk(&self, is_durable: bool) -> Option<Disk> {
+        let root = Path::from_url_path(self.url.path()).ok();
+        root.filter(|_| self.is_local()).map(|root| Disk::open(root, is_durable))
     }
 
     /// The same behind `layer`.
@@ -216,7 +224,7 @@ fn client_options(url: &Url, config: &StorageConfig) -> ClientOptions {
 fn open(url: &Url, config: &StorageConfig) -> object_store::Result<Opened> {
     let options = client_options(url, config);
     Ok(match url.scheme() {
-        "file" => Opened::whole(Arc::new(LocalFileSystem::new().with_fsync(true))),
+        "file" => Opened::whole(Arc::new(Disk::open(Path::from_url_path(url.path())?, true))),
         "memory" => {
             let mut stores = MEMORY.lock().unwrap_or_else(PoisonError::into_inner);
             Opened::with_parts(stores.entry(url.host_str().unwrap_or_default().to_owned()).or_default().clone())
@@ -228,16 +236,19 @@ fn open(url: &Url, config: &StorageConfig) -> object_store::Result<Opened> {
             if std::env::var_os("AWS_UNSIGNED_PAYLOAD").is_none() {
                 builder = builder.with_unsigned_payload(true);
             }
-            let builder = aws_profile::complete(builder.with_client_options(options))?;
+            let builder = builder.with_client_options(options).with_http_connector(WithoutOddKeys);
+            let builder = aws_profile::complete(builder)?;
             Opened::with_parts(Arc::new(builder.build()?))
         }
         "gs" => {
             let builder = GoogleCloudStorageBuilder::from_env().with_url(url.as_str()).with_retry(only_once());
-            Opened::with_parts(Arc::new(builder.with_client_options(options).build()?))
+            let builder = builder.with_client_options(options).with_http_connector(WithoutOddKeys);
+            Opened::with_parts(Arc::new(builder.build()?))
         }
         "az" | "azure" | "abfs" | "abfss" => {
             let builder = MicrosoftAzureBuilder::from_env().with_url(url.as_str()).with_retry(only_once());
-            Opened::with_parts(Arc::new(builder.with_client_options(options).build()?))
+            let builder = builder.with_client_options(options).with_http_connector(WithoutOddKeys);
+            Opened::with_parts(Arc::new(builder.build()?))
         }
         "http" | "https" => {
             let builder = HttpBuilder::new().with_url(&url[..url::Position::BeforePath]).with_retry(only_once());

@@ -47,6 +47,7 @@ impl Folder {
         let Some(file) = self.file(name) else {
             return self.upload_by(name, UPLOAD_PART_BYTES, self.concurrency());
         };
+        self.refuse_links_to(name)?;
         let begin = || DirectUpload::begin(file).map(|upload| Box::new(upload) as Box<dyn MultipartUpload>);
         let upload = self.store.begin_upload(self.path(name).to_string(), begin);
         let upload = upload.map_err(|error| self.operation("write", name).local(error))?;

@@ -231,4 +231,19 @@ mod tests {
         assert_eq!(run(kill_script(&mark(1), true)), "");
         assert_eq!(other.wait().unwrap().signal(), Some(9));
     }
+
+    #[test]
+    fn what_links_in_shared_memory_lead_to_stays_when_an_attempts_folder_is_removed() {
+        let elsewhere = tempfile::tempdir().unwrap();
+        std::fs::write(elsewhere.path().join("precious"), "years of work").unwrap();
+        let mark = format!("link-of-a-test-{}-", std::process::id());
+        let [planted, folder] = ["1", "2"].map(|end| std::path::PathBuf::from(format!("{SESSION_FOLDER}{mark}{end}")));
+        std::fs::create_dir(&folder).unwrap();
+        for link in [&planted, &folder.join("inside")] {
+            std::os::unix::fs::symlink(elsewhere.path(), link).unwrap();
+        }
+        assert_eq!(shell("ssh").run(&["127.0.0.1"], &kill_script(&mark, true)).remove(0).unwrap(), "");
+        assert!(!folder.exists() && planted.symlink_metadata().is_err());
+        assert_eq!(std::fs::read(elsewhere.path().join("precious")).unwrap(), b"years of work");
+    }
 }

@@ -8,6 +8,9 @@ use common::storage::{Folder, StorageError};
 
 const SUBJECT: &str = "run folder";
 
+/// What a run writes to. `checkpoints` may well be a link to a large disk; but then old ones could not be deleted.
+const FOLDERS: [&str; 5] = ["attempts", "checkpoints", "events", "metrics", "requests"];
+
 /// Tries the run folder at `url`.
 pub fn check(url: &str, storage: &StorageConfig) -> Finding {
     match Folder::open(url, storage).and_then(|run| try_all(&run)) {
@@ -18,6 +21,8 @@ pub fn check(url: &str, storage: &StorageConfig) -> Finding {
 
 /// The same of an open one; an error is the store's.
 pub fn try_all(run: &Folder) -> Result<Finding, StorageError> {
+    // Better now than when the first checkpoint is saved.
+    FOLDERS.iter().try_for_each(|name| run.folder(name).refuse_links())?;
     let (name, content) = (format!("preflight-{}", random_hex()), Bytes::from_static(b"a trial of launcher check\n"));
     run.create(&name, content.clone())?;
     let tried = try_existing(run, &name, content);
@@ -58,6 +63,16 @@ mod tests {
         let finding = check(&url, &StorageConfig::default());
         assert_eq!(finding.verdict, Verdict::Ok, "{finding:?}");
         assert_eq!(Folder::open(&url, &StorageConfig::default()).unwrap().list().unwrap(), []);
+    }
+
+    #[test]
+    fn one_whose_checkpoints_are_linked_elsewhere_is_refused_before_the_first_is_saved() {
+        let folder = tempfile::tempdir().unwrap();
+        let link = folder.path().join("checkpoints");
+        std::os::unix::fs::symlink("/tmp", &link).unwrap();
+        let finding = check(folder.path().to_str().unwrap(), &StorageConfig::default());
+        assert_eq!(finding.verdict, Verdict::Failed);
+        assert!(finding.text.contains(&format!("{} is a symbolic link", link.display())), "{finding:?}");
     }
 
     #[test]

@@ -1,6 +1,11 @@
 //! The commands that only pass things on, and what every command refuses.
 
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::Path;
 use std::process::Command;
+
+use common::checkpoint_layout::{CheckpointName, Manifest, ObjectEntry};
 
 use super::harness::{Rig, can_run};
 
@@ -99,4 +104,59 @@ fn checkpoints_are_listed_from_a_config_or_a_url() {
     assert!(stdout.contains("not a manifest that can be trusted"), "{stdout}");
     assert!(stdout.contains("damaged: file:///"), "{stdout}");
     assert_eq!(output(rig.launcher().args(list)).0, Some(2));
+}
+
+/// Puts a checkpoint of `step` into `folder`, with an object.
+fn put_checkpoint(folder: &Path, step: u64) {
+    let name = CheckpointName { step, attempt: 1, id: "ab12".into() };
+    let manifest = Manifest {
+        version: 1,
+        name: name.clone(),
+        sequences_consumed: 8 * step,
+        updates: step,
+        grad_norms: Vec::new(),
+        skipped_in_a_row: 0,
+        changes: Vec::new(),
+        world_size: 1,
+        tokenizer_hash: String::new(),
+        data_sequences: 100,
+        data_order: 2,
+        config: String::new(),
+        objects: vec![ObjectEntry::describe("model.safetensors", b"12345")],
+        tensors: vec![],
+        optimizer: vec![],
+    };
+    fs::create_dir_all(folder).unwrap();
+    fs::write(folder.join("manifest.json"), manifest.to_json()).unwrap();
+    fs::write(folder.join("model.safetensors"), "12345").unwrap();
+}
+
+#[test]
+fn pruning_a_run_folder_with_planted_links_deletes_nothing_elsewhere() {
+    let rig = Rig::new("[]", &[]);
+    let (checkpoints, elsewhere) = (rig.run("checkpoints"), rig.run("").parent().unwrap().join("elsewhere"));
+    let of_step = |step: u64| format!("step-{step:08}-a0001-ab12");
+    fs::create_dir_all(elsewhere.join("precious")).unwrap();
+    fs::write(elsewhere.join("precious/thesis"), "years of work").unwrap();
+    put_checkpoint(&elsewhere.join("moved"), 10);
+    (20..=40).step_by(10).for_each(|step| put_checkpoint(&checkpoints.join(of_step(step)), step));
+    symlink(elsewhere.join("moved"), checkpoints.join(of_step(10))).unwrap();
+    let planted = checkpoints.join(of_step(20));
+    for (to, link) in
+        [("precious", "folder"), ("precious/thesis", "object"), ("moved", "other"), ("nowhere", "dangling")]
+    {
+        symlink(elsewhere.join(to), planted.join(link)).unwrap();
+    }
+    symlink(&checkpoints, planted.join("circle")).unwrap();
+
+    let prune = ["checkpoints", "prune", "run", "--keep-last", "2"];
+    let (code, stdout, stderr) = output(rig.launcher().args(prune));
+    assert_eq!(code, Some(0), "{stderr}");
+    let said = stdout + &stderr;
+    assert!([10, 20].iter().all(|step| said.contains(&format!("deleted {}", of_step(*step)))), "{said}");
+    assert_eq!(fs::read(elsewhere.join("precious/thesis")).unwrap(), b"years of work");
+    assert_eq!(fs::read_dir(elsewhere.join("moved")).unwrap().count(), 2, "it lost an object");
+    let mut left: Vec<_> = fs::read_dir(&checkpoints).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    left.sort();
+    assert_eq!(left, [of_step(30), of_step(40)].map(std::ffi::OsString::from));
 }
