@@ -9,10 +9,11 @@
 //! removed to make room. A process that is killed leaves the account too high at most, until it is next made up anew.
 
 use std::collections::HashMap;
+use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Seek, Write};
 use std::ops::Range;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
@@ -20,6 +21,9 @@ use std::time::SystemTime;
 use bytes::Bytes;
 use common::sha256::Sha256Sum;
 use common::token_shard::BLOCK_BYTES;
+use nix::fcntl::{OFlag, openat};
+use nix::sys::stat::Mode;
+use nix::unistd::{UnlinkatFlags, unlinkat};
 
 /// Files that are kept open, at most. One that is removed meanwhile takes its room on the disk until it is closed, so in a
 /// small folder there are fewer.
@@ -93,16 +97,20 @@ impl NodeCache {
             return Some(content.into());
         }
         tracing::warn!("{} is damaged and is fetched again", self.path(hash).display());
-        let _ = fs::remove_file(self.path(hash));
+        let _ = remove_block(&self.folder, &self.path(hash));
         None
     }
 
     /// Waits until this process may fetch the block, and returns the file to write it to.
     fn lock(&self, hash: Sha256Sum) -> io::Result<File> {
         let path = self.path(hash).with_extension(UNFINISHED);
-        fs::create_dir_all(path.parent().unwrap_or(&self.folder))?;
+        let folder = path.parent().unwrap_or(&self.folder);
+        fs::create_dir_all(folder)?;
+        if fs::symlink_metadata(folder)?.is_symlink() {
+            return Err(io::Error::other(format!("{} is a symbolic link", folder.display())));
+        }
         loop {
-            let file = OpenOptions::new().create(true).truncate(false).write(true).open(&path)?;
+            let file = own_file().open(&path)?;
             file.lock()?;
             // Whoever held the lock may have renamed the file, which is then the block itself.
             if is_at(&file, &path) {
@@ -142,7 +150,7 @@ impl NodeCache {
     /// The account, once no other thread or process has it.
     fn account(&self) -> io::Result<Account> {
         let path = self.folder.join(ACCOUNT);
-        let file = OpenOptions::new().create(true).truncate(false).read(true).write(true).open(path)?;
+        let file = own_file().read(true).open(path)?;
         file.lock()?;
         Ok(Account(file))
     }
@@ -165,12 +173,15 @@ impl NodeCache {
         Ok(file)
     }
 
-    /// Removes the files used longest ago, where they must go for `wanted` more bytes, and a little more than that.
-    /// Returns the bytes that are left. Only for who has the account.
+    /// Removes the blocks used longest ago, where they must go for `wanted` more bytes, and a little more than that.
+    /// Returns the bytes that are left. Only for who has the account. What is not called as a block is not the cache's, nor is
+    /// what lies behind a link.
     fn make_room(&self, wanted: u64) -> io::Result<u64> {
         let mut files = Vec::new();
         for folder in fs::read_dir(&self.folder)?.flatten().filter(|f| f.file_type().is_ok_and(|kind| kind.is_dir())) {
-            for file in fs::read_dir(folder.path()).into_iter().flatten().flatten() {
+            for file in
+                fs::read_dir(folder.path()).into_iter().flatten().flatten().filter(|file| is_block(&file.path()))
+            {
                 if let Ok(metadata) = file.metadata() {
                     files.push((metadata.modified().unwrap_or(SystemTime::UNIX_EPOCH), metadata.len(), file.path()));
                 }
@@ -186,7 +197,7 @@ impl NodeCache {
                 break;
             }
             // One that another process has open stays readable there.
-            if !is_being_written(&path) && fs::remove_file(path).is_ok() {
+            if !is_being_written(&path) && remove_block(&self.folder, &path).is_ok() {
                 bytes -= file_bytes;
             }
         }
@@ -217,6 +228,33 @@ impl Account {
     fn set(&mut self, bytes: u64) -> io::Result<()> {
         self.0.write_all_at(&bytes.to_le_bytes(), 0)
     }
+}
+
+/// How a file of the cache's is opened to be written: one that somebody has made a link to another would be written there.
+fn own_file() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    options.create(true).truncate(false).write(true).custom_flags(libc::O_NOFOLLOW);
+    options
+}
+
+/// Whether `path` is where the cache keeps a block, finished or not: `aa/` and a SHA-256 that begins so.
+fn is_block(path: &Path) -> bool {
+    let is_unfinished = path.extension().is_some_and(|end| end == UNFINISHED);
+    let name = if is_unfinished { path.file_stem() } else { path.file_name() };
+    let folder = path.parent().and_then(Path::file_name).and_then(OsStr::to_str);
+    name.and_then(OsStr::to_str).is_some_and(|hash| {
+        let is_hash = hash.len() == 64 && hash.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+        is_hash && folder == hash.get(..2)
+    })
+}
+
+/// Removes a block's file from the cache in `cache`: an entry of a folder that is no link, whatever it is by now.
+fn remove_block(cache: &Path, path: &Path) -> io::Result<()> {
+    let (folder, name) =
+        path.parent().and_then(Path::file_name).zip(path.file_name()).ok_or(io::ErrorKind::NotFound)?;
+    let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    let folder = openat(File::open(cache)?, folder, flags, Mode::empty())?;
+    Ok(unlinkat(folder, name, UnlinkatFlags::NoRemoveDir)?)
 }
 
 /// Whether somebody holds the lock of an unfinished file; one that was left by a process that is gone has none.
@@ -383,6 +421,37 @@ mod tests {
         assert_eq!(held(&small), 0);
         assert_eq!(small.get(killed, || Ok::<_, Infallible>(content.clone())).unwrap(), content);
         assert_eq!(held(&small), 0);
+    }
+
+    #[test]
+    fn only_blocks_go_and_nothing_that_a_link_leads_to() {
+        let (dir, outside) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let victims = ["by-folder", "by-file", "by-part", "aa"].map(|name| outside.path().join(name));
+        victims.iter().for_each(|victim| fs::write(victim, [7; 3000]).unwrap());
+        let [in_linked, at_block, at_unfinished] = [1, 2, 3].map(|number| block(number).0.to_string());
+        let there = outside.path().join(&in_linked);
+        fs::write(&there, [7; 3000]).unwrap();
+        let place = |hash: &str| dir.path().join(&hash[..2]).join(hash);
+        std::os::unix::fs::symlink(outside.path(), dir.path().join(&in_linked[..2])).unwrap();
+        for (victim, link) in
+            [(&victims[1], place(&at_block)), (&victims[2], place(&at_unfinished).with_extension("part"))]
+        {
+            fs::create_dir_all(link.parent().unwrap()).unwrap();
+            std::os::unix::fs::symlink(victim, link).unwrap();
+        }
+        let of_others = ["letters/thesis.pdf", "aa/notes", "thesis.pdf"].map(|name| dir.path().join(name));
+        for path in &of_others {
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, [7; 3000]).unwrap();
+        }
+        let cache = NodeCache::open(dir.path(), 2_000).unwrap();
+        for number in 0..20 {
+            let (hash, content) = block(number);
+            assert_eq!(cache.get(&hash, || Ok::<_, Infallible>(content.clone())).unwrap(), content);
+        }
+        for path in victims.iter().chain(&of_others).chain([&there]) {
+            assert_eq!(fs::read(path).unwrap(), [7; 3000], "{}", path.display());
+        }
     }
 
     #[test]
