@@ -18,6 +18,7 @@ use hyper::{Method, Request, Response, StatusCode};
 use s3s::service::S3Service;
 
 use crate::link::Link;
+use crate::listings::Wrong;
 use crate::random::mix;
 
 /// One thing that goes wrong.
@@ -41,10 +42,28 @@ pub enum Fault {
     LostAnswer,
     /// The request is carried out, but its answer comes only after a while.
     LateAnswer,
+    /// A listing as of a moment ago: what was created in the last [`Plan::lag`] requests is missing, and what was deleted is
+    /// still there.
+    StaleListing,
+    /// The same of some of these objects only, by chance.
+    PartialListing,
+    /// A listing in short pages, with some keys twice in a page or over two.
+    DuplicatedListing,
+    /// A listing with keys of other folders, and such as no object can have. No store does this that means well.
+    ForeignKeys,
 }
 
-/// The faults of a name in `kinds=`. Wrong bytes come only where they are asked for.
-const NAMES: [(&str, Fault); 8] = [
+impl Fault {
+    /// What a store does wrong that is not consistent.
+    pub const LISTINGS: [Fault; 3] = [Fault::StaleListing, Fault::PartialListing, Fault::DuplicatedListing];
+
+    fn is_of_listings(self) -> bool {
+        self == Fault::ForeignKeys || Fault::LISTINGS.contains(&self)
+    }
+}
+
+/// The faults of a name in `kinds=`.
+const NAMES: [(&str, Fault); 11] = [
     ("slow-down", Fault::SlowDown),
     ("internal-error", Fault::InternalError),
     ("reset", Fault::Reset),
@@ -53,9 +72,14 @@ const NAMES: [(&str, Fault); 8] = [
     ("stall", Fault::Stall),
     ("lost-answer", Fault::LostAnswer),
     ("wrong-bytes", Fault::WrongBytes),
+    ("stale-listing", Fault::StaleListing),
+    ("partial-listing", Fault::PartialListing),
+    ("duplicated-listing", Fault::DuplicatedListing),
 ];
+/// The first of them come where none are asked for.
+const USUAL: usize = 7;
 
-const KEYS: &str = "rate, seed, kinds, burst, silence_ms, latency_ms and bytes_per_second";
+const KEYS: &str = "rate, seed, kinds, burst, lag, silence_ms, latency_ms and bytes_per_second";
 
 /// What a server does wrong, and what it has done.
 #[derive(Debug, Default)]
@@ -76,6 +100,8 @@ pub struct Plan {
     pub burst: u64,
     /// Length of a silence.
     pub silence: Duration,
+    /// Requests that a change stays out of listings for, where these are stale.
+    pub lag: u64,
     /// What the first requests meet, one each, before the rate counts; `None` is nothing.
     pub first: Vec<Option<Fault>>,
     /// What the request of this number meets, from 1.
@@ -114,8 +140,8 @@ impl Plan {
     /// Reads `rate=0.2,seed=1,kinds=reset+slow-down,burst=3,silence_ms=30000,latency_ms=50,bytes_per_second=20000000`; any
     /// may be left out. The kinds are all that a reader can recover from without knowing what the bytes should be.
     pub fn parse(text: &str) -> Result<Self, String> {
-        let kinds = NAMES[..NAMES.len() - 1].iter().map(|(_, kind)| *kind).collect();
-        let mut plan = Plan { seed: 1, kinds, burst: 3, silence: Duration::from_secs(30), ..Plan::default() };
+        let kinds = NAMES[..USUAL].iter().map(|(_, kind)| *kind).collect();
+        let mut plan = Plan { seed: 1, kinds, burst: 3, lag: 20, silence: Duration::from_secs(30), ..Plan::default() };
         let mut link = Link::default();
         for pair in text.split(',') {
             let (key, value) = pair.split_once('=').ok_or_else(|| format!("{pair:?} is not KEY=VALUE"))?;
@@ -123,6 +149,7 @@ impl Plan {
                 "rate" => plan.rate = number(pair, value)?,
                 "seed" => plan.seed = number(pair, value)?,
                 "burst" => plan.burst = number(pair, value)?,
+                "lag" => plan.lag = number(pair, value)?,
                 "silence_ms" => plan.silence = Duration::from_millis(number(pair, value)?),
                 "kinds" => plan.kinds = value.split('+').map(kind).collect::<Result<_, _>>()?,
                 "latency_ms" => link.latency = Duration::from_millis(number(pair, value)?),
@@ -176,7 +203,7 @@ impl Faults {
     }
 
     /// Answers `request` as `service` does, or wrongly.
-    pub(crate) async fn answer(&self, service: &S3Service, request: Request<Incoming>) -> io::Result<Answer> {
+    pub(crate) async fn answer(&self, service: &S3Service, mut request: Request<Incoming>) -> io::Result<Answer> {
         let (fault, silence) = match self.state().arrives(&request) {
             Some(drawn) => drawn,
             None => return Ok(refusal(StatusCode::BAD_REQUEST, "ExpiredToken")),
@@ -187,6 +214,11 @@ impl Faults {
         }
         let answer = match fault {
             None => answered(service, request).await,
+            Some(fault) if fault.is_of_listings() => {
+                let wrong = self.state().wrong(fault);
+                request.extensions_mut().insert(wrong);
+                answered(service, request).await
+            }
             Some(Fault::LateAnswer) => {
                 let answer = answered(service, request).await;
                 self.state().meets(Fault::LateAnswer);
@@ -225,11 +257,18 @@ impl State {
         self.in_flight += 1;
         self.most_in_flight = self.most_in_flight.max(self.in_flight);
         let fault = if is_meant { self.draw(request.method() == Method::GET) } else { None };
+        let lists = request.uri().query().is_some_and(|query| query.contains("list-type=2"));
+        let fault = fault.filter(|fault| lists || !fault.is_of_listings());
         // One whose answer is late is met once it is carried out.
         if let Some(fault) = fault.filter(|fault| *fault != Fault::LateAnswer) {
             self.meets(fault);
         }
         Some((fault, self.plan.silence))
+    }
+
+    /// How the latest listing is wrong.
+    fn wrong(&self, fault: Fault) -> Wrong {
+        Wrong { fault, lag: self.plan.lag, lot: mix(self.plan.seed ^ self.requests.len() as u64) }
     }
 
     fn meets(&mut self, fault: Fault) {
@@ -280,7 +319,11 @@ async fn wrong_answer(
             let _ = answered(service, request).await?.into_body().collect().await;
             Err(io::Error::other("the answer gets lost"))
         }
-        Fault::LateAnswer => unreachable!("answered where it is counted"),
+        Fault::LateAnswer
+        | Fault::StaleListing
+        | Fault::PartialListing
+        | Fault::DuplicatedListing
+        | Fault::ForeignKeys => unreachable!("answered where it is drawn"),
         Fault::Reset | Fault::Cut | Fault::Stall | Fault::WrongBytes => {
             let (parts, body) = answered(service, request).await?.into_parts();
             let body = body.collect().await?.to_bytes();
@@ -368,6 +411,8 @@ mod tests {
         let plan = Plan::parse("rate=0.2,seed=7,kinds=reset+wrong-bytes,silence_ms=5").unwrap();
         assert_eq!((plan.rate, plan.seed, plan.kinds), (0.2, 7, vec![Fault::Reset, Fault::WrongBytes]));
         assert!(!Plan::parse("rate=1").unwrap().kinds.contains(&Fault::WrongBytes));
+        let plan = Plan::parse("rate=1,kinds=stale-listing+partial-listing+duplicated-listing,lag=9").unwrap();
+        assert_eq!((plan.kinds, plan.lag), (Fault::LISTINGS.to_vec(), 9));
         let link = Plan::parse("latency_ms=50,bytes_per_second=20000000").unwrap().link.unwrap();
         assert_eq!((link.latency, link.bytes_per_second), (Duration::from_millis(50), 20_000_000));
         assert!(Plan::parse("rate=0.1").unwrap().link.is_none());

@@ -1,4 +1,5 @@
 //! `s3s-fs`, but that objects are read in large pieces: it reads 4 KiB at a time, which is all that a client's speed would show.
+//! And it remembers its last changes, for listings that do not show them yet.
 
 use std::fs::File;
 use std::future::Future;
@@ -14,19 +15,22 @@ use s3s::dto::*;
 use s3s::{S3, S3Request, S3Response, S3Result};
 use s3s_fs::FileSystem;
 
+use crate::listings::{Changes, Wrong};
+
 const PIECE_BYTES: u64 = 1 << 20;
 
 /// The folder, served.
 pub struct LargeReads {
     files: FileSystem,
     root: PathBuf,
+    changes: Changes,
 }
 
 impl LargeReads {
     /// Serves the folder `root`.
     pub fn new(root: &Path) -> io::Result<Self> {
         let files = FileSystem::new(root).map_err(|error| io::Error::other(format!("{error:?}")))?;
-        Ok(LargeReads { files, root: root.to_owned() })
+        Ok(LargeReads { files, root: root.to_owned(), changes: Changes::default() })
     }
 }
 
@@ -40,7 +44,27 @@ macro_rules! left_as_they_are {
             's: 'f,
             Self: 'f,
         {
+            self.changes.count();
             self.files.$operation(request)
+        })*
+    };
+}
+
+/// The same of those that change the object that they name.
+macro_rules! remembered {
+    ($($operation:ident($input:ty) -> $output:ty;)*) => {
+        $(fn $operation<'s, 'f>(&'s self, request: S3Request<$input>) -> Answer<'f, $output>
+        where
+            's: 'f,
+            Self: 'f,
+        {
+            self.changes.count();
+            let before = self.changes.look(&self.root, &request.input.bucket, &request.input.key);
+            Box::pin(async move {
+                let answer = self.files.$operation(request).await?;
+                self.changes.remember(before);
+                Ok(answer)
+            })
         })*
     };
 }
@@ -51,6 +75,7 @@ impl S3 for LargeReads {
         's: 'f,
         Self: 'f,
     {
+        self.changes.count();
         Box::pin(async move {
             let (path, range) = (self.root.join(&request.input.bucket).join(&request.input.key), request.input.range);
             let mut answer = self.files.get_object(request).await?;
@@ -63,22 +88,61 @@ impl S3 for LargeReads {
         })
     }
 
+    fn delete_objects<'s, 'f>(&'s self, request: S3Request<DeleteObjectsInput>) -> Answer<'f, DeleteObjectsOutput>
+    where
+        's: 'f,
+        Self: 'f,
+    {
+        self.changes.count();
+        let look = |object: &ObjectIdentifier| self.changes.look(&self.root, &request.input.bucket, &object.key);
+        let before: Vec<_> = request.input.delete.objects.iter().map(look).collect();
+        Box::pin(async move {
+            let answer = self.files.delete_objects(request).await?;
+            before.into_iter().for_each(|before| self.changes.remember(before));
+            Ok(answer)
+        })
+    }
+
+    fn list_objects_v2<'s, 'f>(&'s self, request: S3Request<ListObjectsV2Input>) -> Answer<'f, ListObjectsV2Output>
+    where
+        's: 'f,
+        Self: 'f,
+    {
+        self.changes.count();
+        let Some(wrong) = request.extensions.get::<Wrong>().copied() else {
+            return self.files.list_objects_v2(request);
+        };
+        Box::pin(async move {
+            let asked = request.input.clone();
+            let all = request.map_input(|input| ListObjectsV2Input {
+                delimiter: None,
+                continuation_token: None,
+                start_after: None,
+                max_keys: Some(i32::MAX),
+                ..input
+            });
+            let answer = self.files.list_objects_v2(all).await?;
+            Ok(answer.map_output(|all| self.changes.page(all.contents.unwrap_or_default(), &asked, wrong)))
+        })
+    }
+
+    remembered! {
+        complete_multipart_upload(CompleteMultipartUploadInput) -> CompleteMultipartUploadOutput;
+        delete_object(DeleteObjectInput) -> DeleteObjectOutput;
+        put_object(PutObjectInput) -> PutObjectOutput;
+    }
+
     left_as_they_are! {
         abort_multipart_upload(AbortMultipartUploadInput) -> AbortMultipartUploadOutput;
-        complete_multipart_upload(CompleteMultipartUploadInput) -> CompleteMultipartUploadOutput;
         copy_object(CopyObjectInput) -> CopyObjectOutput;
         create_bucket(CreateBucketInput) -> CreateBucketOutput;
         create_multipart_upload(CreateMultipartUploadInput) -> CreateMultipartUploadOutput;
-        delete_object(DeleteObjectInput) -> DeleteObjectOutput;
-        delete_objects(DeleteObjectsInput) -> DeleteObjectsOutput;
         get_bucket_location(GetBucketLocationInput) -> GetBucketLocationOutput;
         head_bucket(HeadBucketInput) -> HeadBucketOutput;
         head_object(HeadObjectInput) -> HeadObjectOutput;
         list_buckets(ListBucketsInput) -> ListBucketsOutput;
         list_objects(ListObjectsInput) -> ListObjectsOutput;
-        list_objects_v2(ListObjectsV2Input) -> ListObjectsV2Output;
         list_parts(ListPartsInput) -> ListPartsOutput;
-        put_object(PutObjectInput) -> PutObjectOutput;
         upload_part(UploadPartInput) -> UploadPartOutput;
         upload_part_copy(UploadPartCopyInput) -> UploadPartCopyOutput;
     }

@@ -9,7 +9,7 @@
 //! - [`s3`], [`large_reads`]: a real S3 server on 127.0.0.1, in the test's process; `s3-server` is the same as a program.
 //! - [`credentials`]: a service that gives keys for it.
 //! - [`servers`]: other people's stores as processes: moto, Azurite, fake-gcs-server, a web server.
-//! - [`faults`]: what that server does wrong on purpose; [`link`]: how slowly.
+//! - [`faults`]: what that server does wrong on purpose; [`listings`]: what it lists then; [`link`]: how slowly.
 //! - [`store`]: such a server as the store of one test, which may be away for a while.
 //! - [`storage_conformance`]: what every store must do.
 //!
@@ -25,6 +25,7 @@ pub mod faults;
 pub mod hosts;
 pub mod large_reads;
 pub mod link;
+pub mod listings;
 pub mod process;
 pub mod random;
 pub mod remote_shell;

@@ -112,6 +112,105 @@ fn every_operation_survives_every_fault() {
     assert_eq!(folder.list().unwrap(), []);
 }
 
+/// From now on every listing is wrong in this way.
+fn lists_wrongly(shared: &Shared, fault: Fault, lag: u64) {
+    shared.faults().follow(Plan { rate: 1.0, kinds: vec![fault], lag, ..Plan::default() });
+}
+
+fn names(folder: &Folder) -> Vec<String> {
+    folder.list().unwrap().into_iter().map(|object| object.name).collect()
+}
+
+#[test]
+fn a_stale_listing_is_as_of_a_moment_ago_and_catches_up() {
+    let shared = shared();
+    let folder = open("stale", &config());
+    lists_wrongly(&shared, Fault::StaleListing, 12);
+    for name in ["kept/a", "deleted/b", "replaced"] {
+        folder.put(name, "x".into()).unwrap();
+    }
+    assert_eq!((names(&folder), folder.list_folders().unwrap()), (vec![], vec![]), "nothing was there");
+    let settle = || (0..12).for_each(|_| drop(folder.size("kept/a")));
+    settle();
+    assert_eq!(names(&folder), ["deleted/b", "kept/a", "replaced"]);
+    folder.delete("deleted/b").unwrap();
+    folder.put("new", "x".into()).unwrap();
+    folder.put("replaced", "longer".into()).unwrap();
+    assert_eq!(
+        names(&folder),
+        ["deleted/b", "kept/a", "replaced"],
+        "what is gone is still there, and what is new is not"
+    );
+    assert_eq!((folder.list().unwrap()[2].bytes, folder.size("replaced").unwrap()), (1, 6));
+    assert_eq!((folder.get("new").unwrap(), folder.list_folders().unwrap().len()), ("x".into(), 2));
+    settle();
+    assert_eq!(
+        (names(&folder), folder.list_folders().unwrap()),
+        (vec!["kept/a".into(), "new".into(), "replaced".into()], vec!["kept".into()])
+    );
+    shared.faults().follow(Plan::default());
+    folder.delete_all().unwrap();
+}
+
+#[test]
+fn a_partial_listing_has_some_of_the_last_changes() {
+    let shared = shared();
+    let folder = open("partial", &config());
+    lists_wrongly(&shared, Fault::PartialListing, 100);
+    for i in 0..40 {
+        folder.put(&format!("{i:02}"), "x".into()).unwrap();
+    }
+    let shown = names(&folder).len();
+    assert!((5..35).contains(&shown), "{shown}");
+    assert_ne!(names(&folder), names(&folder), "not the same ones each time");
+    shared.faults().follow(Plan::default());
+    folder.delete_all().unwrap();
+}
+
+#[test]
+fn a_key_that_is_listed_twice_is_one_object() {
+    let shared = shared();
+    let folder = open("twice", &config());
+    let expected: Vec<_> = (0..40).map(|i| format!("{}/{i:02}", i % 3)).collect();
+    expected.iter().for_each(|name| folder.put(name, "x".into()).unwrap());
+    lists_wrongly(&shared, Fault::DuplicatedListing, 0);
+    let mut sorted = expected.clone();
+    sorted.sort();
+    assert_eq!((names(&folder), folder.list_folders().unwrap()), (sorted, vec!["0".into(), "1".into(), "2".into()]));
+    assert!(shared.faults().count(Fault::DuplicatedListing) > 9, "it had many pages");
+    folder.delete_all().unwrap();
+    shared.faults().follow(Plan::default());
+    assert_eq!(names(&folder), [""; 0]);
+}
+
+#[test]
+fn nothing_outside_a_folder_is_deleted_or_listed_whatever_keys_its_store_lists() {
+    let shared = shared();
+    shared.faults().follow(Plan::default());
+    let around = open("foreign", &config());
+    for name in ["victim", "a-run-beside/victim", "other/a", "sub/a", "a"] {
+        around.put(name, "precious".into()).unwrap();
+    }
+    open("", &config()).put("victim", "precious".into()).unwrap();
+    let run = around.folder("a-run");
+    for name in ["a", "sub/a", "sub/b", "with spaces /at the end "] {
+        run.put(name, "x".into()).unwrap();
+    }
+    let before = names(&open("", &config()));
+    lists_wrongly(&shared, Fault::ForeignKeys, 0);
+    assert_eq!(names(&run), ["a", "sub/a", "sub/b", "with spaces /at the end "]);
+    assert_eq!(run.list_folders().unwrap(), ["sub", "with spaces "]);
+    assert_eq!(names(&run.folder("sub")), ["a", "b"]);
+    run.folder("sub").delete_all().unwrap();
+    run.delete_all().unwrap();
+    assert!(shared.faults().count(Fault::ForeignKeys) > 4);
+    shared.faults().follow(Plan::default());
+    let gone = |name: &String| name.starts_with("foreign/a-run/");
+    assert_eq!(names(&open("", &config())), before.into_iter().filter(|name| !gone(name)).collect::<Vec<_>>());
+    around.delete_all().unwrap();
+    open("", &config()).delete("victim").unwrap();
+}
+
 #[test]
 fn the_contract_holds_while_a_fifth_of_the_requests_fails() {
     let shared = shared();
