@@ -58,7 +58,7 @@ pub fn list(run: &Folder) -> Result<Vec<Checkpoint>, StorageError> {
         let state = match (committed, void) {
             (false, _) => State::Uncommitted { bytes },
             (true, true) => State::Void { bytes },
-            (true, false) => read_manifest(run, &name)?,
+            (true, false) => read_manifest(run, &name)?.unwrap_or(State::Uncommitted { bytes }),
         };
         let url = folder_of(run, &name).url().to_owned();
         Ok(Checkpoint { name: name.to_string(), url, step: name.step, attempt: name.attempt, state })
@@ -66,15 +66,17 @@ pub fn list(run: &Folder) -> Result<Vec<Checkpoint>, StorageError> {
     checkpoint_store::list(run)?.into_iter().map(checkpoint).collect()
 }
 
-fn read_manifest(run: &Folder, name: &CheckpointName) -> Result<State, StorageError> {
+/// What its manifest says; `None` where that is gone, and only a listing of a moment ago still has it.
+fn read_manifest(run: &Folder, name: &CheckpointName) -> Result<Option<State>, StorageError> {
     match checkpoint_store::read_manifest(run, name) {
-        Ok(manifest) => Ok(State::Committed {
+        Ok(manifest) => Ok(Some(State::Committed {
             world_size: manifest.world_size,
             bytes: manifest.objects.iter().map(|object| object.bytes).sum(),
             sequences_consumed: manifest.sequences_consumed,
-        }),
+        })),
+        Err(CheckpointStoreError::Storage(StorageError::NotFound { .. })) => Ok(None),
         Err(CheckpointStoreError::Storage(error)) => Err(error),
-        Err(error) => Ok(State::Damaged { reason: error.to_string() }),
+        Err(error) => Ok(Some(State::Damaged { reason: error.to_string() })),
     }
 }
 

@@ -1,6 +1,7 @@
 //! A process that dies at any request to its store loses no checkpoint: for every request of a save, of a prune, and of a
 //! save in the middle of a prune, a reader then finds the old checkpoint or the new one, whole, and the next save works.
-//! On a disk, in memory and on an S3 server. One test, since the server's credentials are in the environment.
+//! On a disk, in memory and on an S3 server, and on one whose listings are stale, partial and duplicated. One test, since the server's
+//! credentials are in the environment.
 
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test fails by panicking, and says how much it tried")]
 
@@ -17,6 +18,7 @@ use common::config::{ModelConfig, OnCorrupt, StorageConfig};
 use common::storage::{Folder, Layer};
 use common::topology::{Rank, WorldSize};
 use tests::faults::{Fault, Plan};
+use tests::random::Random;
 use tests::s3::Server;
 use worker::checkpoint::{
     self, CheckpointError, ManifestHeader, Place, RankLayout, RankSnapshot, RestoredState, Search, folder_of,
@@ -25,6 +27,11 @@ use worker::checkpoint::{
 /// Ranks that save.
 const WORLD: u32 = 2;
 const RETENTION: Retention = Retention { keep_last: 2, keep_every_steps: 0 };
+/// Requests that a listing may be behind.
+const LAG: u64 = 12;
+/// Where it is set, all points are tried on a store whose listings are behind too; otherwise one of so many.
+const ALL_VARIABLE: &str = "CONVOY_TEST_CRASH_POINTS";
+const ONE_OF: usize = 5;
 
 type Work = Box<dyn FnOnce() + Send>;
 
@@ -78,6 +85,8 @@ impl Layer for Fuse {
 struct Run {
     folder: Folder,
     parameters: Arc<Vec<ParameterShape>>,
+    /// Requests that listings may be behind.
+    lag: u64,
 }
 
 impl Run {
@@ -85,7 +94,7 @@ impl Run {
         let shape = |(name, shape): (&str, &[u64])| ParameterShape { name: name.into(), shape: shape.to_vec() };
         let parameters: [(&str, &[u64]); 3] = [("wte", &[11, 6]), ("h.0.weight", &[6, 24]), ("ln_f.bias", &[6])];
         let folder = Folder::open(url, &StorageConfig::default()).unwrap();
-        Run { folder, parameters: Arc::new(parameters.map(shape).to_vec()) }
+        Run { folder, parameters: Arc::new(parameters.map(shape).to_vec()), lag: 0 }
     }
 
     /// The same as a process sees it that `fuse` ends.
@@ -169,8 +178,23 @@ impl Run {
         checkpoint::prune(&self.folder, &RETENTION, Some(1), unix_s())
     }
 
-    /// The step that a reader resumes from, having found its state whole.
+    /// The step that a reader resumes from once listings have caught up. One that comes before that finds no newer one, and it
+    /// whole.
     fn newest(&self, point: &str) -> u64 {
+        let early = self.newest_listed(point);
+        self.settle();
+        let newest = self.newest_listed(point);
+        assert!(early == newest || self.lag > 0 && early < newest, "{point}: step {early}, then {newest}");
+        newest
+    }
+
+    /// Lets listings catch up.
+    fn settle(&self) {
+        (0..=self.lag).filter(|_| self.lag > 0).for_each(|_| drop(self.folder.size("nothing")));
+    }
+
+    /// The step that a reader resumes from, having found its state whole.
+    fn newest_listed(&self, point: &str) -> u64 {
         let read = || {
             let (folder, manifest) = Search::new(&self.folder, OnCorrupt::Stop).newest()?.unwrap();
             Ok::<_, CheckpointError>((checkpoint::read_state(&folder, &manifest)?, manifest.name))
@@ -184,9 +208,14 @@ impl Run {
     fn goes_on(&self, point: &str) {
         self.save(90, 2).unwrap();
         let kept = self.save(100, 2).unwrap();
-        // By then whoever died has been dead for long enough.
-        checkpoint::prune(&self.folder, &RETENTION, Some(2), unix_s() + ORPHAN_GRACE_S).unwrap();
+        // By then whoever died has been dead for long enough. What a listing does not show yet goes with the next prune.
+        let prune = || checkpoint::prune(&self.folder, &RETENTION, Some(2), unix_s() + ORPHAN_GRACE_S).unwrap();
+        prune();
         assert_eq!(self.newest(point), 100);
+        if self.lag > 0 {
+            prune();
+            self.settle();
+        }
         let found = checkpoint::list(&self.folder).unwrap();
         let left: Vec<_> = found.iter().map(|found| (found.name.step, found.committed)).collect();
         assert_eq!(left, [(90, true), (100, true)], "{point}");
@@ -204,15 +233,25 @@ struct Store {
     /// The folder on the disk that it is, where it is one.
     on_disk: Option<At<PathBuf>>,
     templates: PathBuf,
+    /// Requests that its listings may be behind.
+    lag: u64,
+    /// One of so many points is tried.
+    one_of: usize,
+    random: Random,
     runs: u64,
     points: u64,
 }
 
 impl Store {
+    /// The numbers of the requests that are tried, from `first` on.
+    fn numbers(&mut self, first: u64) -> impl Iterator<Item = u64> + use<> {
+        (first + self.random.below(self.one_of as u64)..).step_by(self.one_of)
+    }
+
     /// A run with `steps` committed by attempt 1. On a disk it is a copy, since thousands of requests take their time.
     fn run(&mut self, steps: &[u64]) -> Run {
         self.runs += 1;
-        let run = Run::at(&(self.place)(self.runs));
+        let run = Run { lag: self.lag, ..Run::at(&(self.place)(self.runs)) };
         let save_all = |run: &Run| steps.iter().for_each(|step| drop(run.save(*step, 1).unwrap()));
         match &self.on_disk {
             None => save_all(&run),
@@ -246,7 +285,7 @@ impl Store {
         work: impl Fn(&Run) -> Result<(), CheckpointError>,
     ) {
         for carried_out in [false, true] {
-            for at in 1.. {
+            for at in self.numbers(1) {
                 let run = self.run(steps);
                 let fuse = Arc::new(Fuse::new(at, carried_out));
                 let done = work(&run.behind(&fuse));
@@ -266,8 +305,8 @@ impl Store {
     /// A save of step 40, by a process of its own, happens before request `k` of a prune, which dies at any later one or
     /// not at all.
     fn every_save_during_a_prune(&mut self) {
-        for k in 1.. {
-            for at in k.. {
+        for k in self.numbers(1) {
+            for at in self.numbers(k) {
                 let run = self.run(&[10, 20, 30]);
                 let fuse = Fuse::new(at, false);
                 let saver = run.clone();
@@ -378,6 +417,9 @@ fn a_process_that_dies_at_any_request_loses_no_checkpoint() {
         place,
         on_disk,
         templates: templates.clone(),
+        lag: 0,
+        one_of: 1,
+        random: Random::new(0),
         runs: 0,
         points: 0,
     };
@@ -387,7 +429,17 @@ fn a_process_that_dies_at_any_request_loses_no_checkpoint() {
     let url = move |number| format!("file://{}", url(number).display());
     every_crash_point(store("file", Box::new(url), Some(Box::new(folder))));
     // A bucket each, since the server lists by walking through the whole of one.
-    let bucket = move |number: u64| s3.join(format!("run-{number}")).join("a-run");
-    every_crash_point(store("s3", Box::new(|number| format!("s3://run-{number}/a-run")), Some(Box::new(bucket))));
+    let bucket = |kind: &'static str| -> At<PathBuf> {
+        let s3 = s3.clone();
+        Box::new(move |number| s3.join(format!("{kind}-{number}")).join("a-run"))
+    };
+    every_crash_point(store("s3", Box::new(|number| format!("s3://run-{number}/a-run")), Some(bucket("run"))));
     every_lost_answer(&server);
+    let (mut random, one_of) = (Random::fresh(), if std::env::var_os(ALL_VARIABLE).is_some() { 1 } else { ONE_OF });
+    let seed = random.below(u64::MAX);
+    server.faults().follow(Plan { rate: 0.9, seed, kinds: Fault::LISTINGS.into(), lag: LAG, ..Plan::default() });
+    let behind = store("s3 behind", Box::new(|number| format!("s3://behind-{number}/a-run")), Some(bucket("behind")));
+    every_crash_point(Store { lag: LAG, one_of, random, ..behind });
+    let met = Fault::LISTINGS.map(|fault| server.faults().count(fault));
+    assert!(met.iter().all(|met| *met > 10), "{met:?}");
 }

@@ -1,4 +1,7 @@
 //! Old checkpoints go: their manifest first, so that no reader sees half of one, then their objects.
+//!
+//! A listing may be of a moment ago: it may show what is gone, and lack a manifest that is there. So those that are to stay,
+//! and those that seem to have no manifest, are looked up by name before anything goes because of them.
 
 use super::folder_of;
 use crate::attempt::{AttemptError, History};
@@ -19,8 +22,27 @@ pub fn pruned(
         Some(mine) if history.newest() > mine => {
             Err(AttemptError::Fenced { run: run.url().to_owned(), mine, newer: history.newest() })
         }
-        _ => Ok(Garbage::among(&Found::among(&objects, &history), retention, holder, now_unix_s)),
+        _ => {
+            let found = looked_up(run, Found::among(&objects, &history), retention)?;
+            Ok(Garbage::among(&found, retention, holder, now_unix_s))
+        }
     }
+}
+
+/// `found`, oldest first, with what is there in truth of those that are to stay, and of those without a manifest.
+fn looked_up(run: &Folder, mut found: Vec<Found>, retention: &Retention) -> Result<Vec<Found>, StorageError> {
+    let mut stay = retention.keep_last.max(1);
+    for found in found.iter_mut().rev().filter(|found| !found.void) {
+        if !found.committed || stay > 0 {
+            found.committed = match folder_of(run, &found.name).info(MANIFEST_NAME) {
+                Ok(_) => true,
+                Err(StorageError::NotFound { .. }) => false,
+                Err(error) => return Err(error),
+            };
+            stay -= u64::from(found.committed && stay > 0);
+        }
+    }
+    Ok(found)
 }
 
 /// Deletes the checkpoints of `run` that `retention` lets go, and what dead saves have left behind: see

@@ -148,6 +148,15 @@ impl CheckpointError {
         matches!(self, CheckpointError::Attempt(AttemptError::Fenced { .. }))
     }
 
+    /// Whether there is no such checkpoint, although a listing may still show it.
+    pub fn is_gone(&self) -> bool {
+        let error = match self {
+            CheckpointError::Storage(error) | CheckpointError::Store(CheckpointStoreError::Storage(error)) => error,
+            _ => return false,
+        };
+        matches!(error, StorageError::NotFound { .. })
+    }
+
     /// Whether the checkpoint itself is at fault, so that an older one may do; not so when the store is away, access
     /// is denied, or the config is for another model.
     pub fn is_corruption(&self) -> bool {

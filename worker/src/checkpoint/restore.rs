@@ -1,6 +1,7 @@
 //! Restoring: the newest checkpoint is found, and parts of its tensors are read, whatever world size wrote it.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::time::Duration;
 
 use common::checkpoint_layout::tensor_file::{ELEMENT_BYTES, Header, LENGTH_BYTES};
 use common::checkpoint_layout::{
@@ -14,6 +15,10 @@ use common::storage::Folder;
 
 use super::transfer::{Values, check_sizes, read_bytes, read_values};
 use super::{CheckpointError, folder_of, list};
+
+/// How long a search waits for a listing that is not of a moment ago, each time twice as long: about ten seconds in all.
+const FIRST_PAUSE: Duration = Duration::from_millis(20);
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
 /// Whole tensors, by name.
 pub type Tensors = HashMap<String, Vec<f32>>;
@@ -59,27 +64,47 @@ impl<'a> Search<'a> {
 
     /// The newest checkpoint that counts, was not skipped and whose manifest can be read; `None` if none is committed.
     ///
-    /// A run whose checkpoints are all damaged is an error: starting again from the beginning is for a person to decide.
+    /// A listing that shows checkpoints which are gone is of a moment ago, and may lack newer ones: it is waited for. What it shows is then
+    /// passed over. A run whose checkpoints are all damaged or gone is an error: starting again from the beginning is for a
+    /// person to decide.
     pub fn newest(&mut self) -> Result<Option<(Folder, Manifest)>, CheckpointError> {
+        let mut pause = FIRST_PAUSE;
+        loop {
+            let (found, gone) = self.look()?;
+            if !gone.is_empty() && pause < LONGEST_PAUSE {
+                std::thread::sleep(pause);
+                pause *= 2;
+                continue;
+            }
+            gone.iter()
+                .for_each(|reason| tracing::warn!("passed over a checkpoint that a listing still shows: {reason}"));
+            let reasons: Vec<String> = self.faults.iter().cloned().chain(gone).collect();
+            return match found {
+                None if !reasons.is_empty() => {
+                    Err(CheckpointError::NoneVerifies { url: self.run.url_of(CHECKPOINTS_FOLDER), reasons })
+                }
+                found => Ok(found),
+            };
+        }
+    }
+
+    /// The same by one listing, with those that it shows and that are gone.
+    fn look(&mut self) -> Result<(Option<(Folder, Manifest)>, Vec<String>), CheckpointError> {
+        let mut gone = Vec::new();
         for found in list(self.run)?.into_iter().rev().filter(Found::counts) {
             if self.skipped.contains(&found.name) {
                 continue;
             }
             match read_manifest(self.run, &found.name) {
-                Ok(found) => return Ok(Some(found)),
+                Ok(found) => return Ok((Some(found), gone)),
+                Err(error) if error.is_gone() => gone.push(error.to_string()),
                 Err(error) if error.is_corruption() && self.on_corrupt == OnCorrupt::Previous => {
                     self.skip(found.name, error.to_string());
                 }
                 Err(error) => return Err(error),
             }
         }
-        match self.faults.is_empty() {
-            true => Ok(None),
-            false => Err(CheckpointError::NoneVerifies {
-                url: self.run.url_of(CHECKPOINTS_FOLDER),
-                reasons: self.faults.clone(),
-            }),
-        }
+        Ok((None, gone))
     }
 
     /// Goes behind a checkpoint that has this fault.

@@ -55,7 +55,7 @@ pub fn restore_newest(
             Err(CheckpointError::NoneVerifies { .. }) if !on_hosts.names.is_empty() => None,
             found => found?.map(|(_, manifest)| manifest.name),
         };
-        let in_run = oldest_of_all(mine, places.run, ranks)?;
+        let in_run = newest_of_all(mine, places.run, ranks)?;
         let on_host = on_hosts.names.last().cloned();
         let tier = if on_host.is_some() && on_host >= in_run { Tier::Hosts } else { Tier::Run };
         let Some(name) = (if tier == Tier::Hosts { on_host } else { in_run }) else {
@@ -153,8 +153,9 @@ impl OnHosts {
     }
 }
 
-/// The oldest of those that ranks would take: where one had to fall back, all do.
-fn oldest_of_all(
+/// The newest of those that ranks would take: a listing may be of a moment ago, and what one rank has read is there for all. Where
+/// it is damaged for another, all go behind it.
+fn newest_of_all(
     mine: Option<CheckpointName>,
     run: &Folder,
     ranks: &dyn Collectives,
@@ -162,14 +163,17 @@ fn oldest_of_all(
     let names = ranks.gather_bytes(&serde_json::to_vec(&mine).unwrap_or_default())?;
     let names: Vec<Option<CheckpointName>> =
         names.iter().map(|name| serde_json::from_slice(name).unwrap_or_default()).collect();
-    let blind = names.iter().position(Option::is_none);
-    match (names.into_iter().flatten().min(), blind) {
-        (Some(oldest), Some(rank)) => Err(JobError::Usage(format!(
-            "rank {rank} sees no checkpoint in {}, others see {oldest}: all ranks must reach the same run.output",
-            run.url()
-        ))),
-        (oldest, _) => Ok(oldest),
+    let Some(newest) = names.iter().flatten().max().cloned() else { return Ok(None) };
+    if names.contains(&None) {
+        let is_there = mine.is_some() || !checkpoint::read_manifest(run, &newest).is_err_and(|error| error.is_gone());
+        if let Some(blind) = ranks.gather_bytes(&[u8::from(is_there)])?.iter().position(|there| there[..] == [0]) {
+            return Err(JobError::Usage(format!(
+                "rank {blind} sees no checkpoint in {}, others see {newest}: all ranks must reach the same run.output",
+                run.url()
+            )));
+        }
     }
+    Ok(Some(newest))
 }
 
 /// The first rank that has found a fault, and which.
