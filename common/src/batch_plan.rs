@@ -21,18 +21,23 @@ impl BatchPlan {
         self.global_sequences * self.sequence_tokens
     }
 
+    /// The sequences of a step that are `rank`'s; none for some ranks where there are more ranks than sequences.
+    pub fn share(&self, rank: Rank, world: WorldSize) -> Range<u64> {
+        world.share(rank, self.global_sequences)
+    }
+
     /// The micro batches of `rank` in the step that starts when `consumed` sequences have been consumed.
     ///
     /// Each range counts sequences in the order of the token stream. Ranks may have different numbers of micro
-    /// batches, the last one may be smaller, and a rank beyond the batch has none: losses and gradients are sums
-    /// scaled by 1/(G T), so nothing needs to divide anything.
+    /// batches, the last one may be smaller, and where there are more ranks than sequences some have none: losses and
+    /// gradients are sums scaled by 1/(G T), so nothing needs to divide anything.
     pub fn micro_batches(
         &self,
         consumed: u64,
         rank: Rank,
         world: WorldSize,
     ) -> impl Iterator<Item = Range<u64>> + use<> {
-        let share = world.share(rank, self.global_sequences);
+        let share = self.share(rank, world);
         let micro = self.micro_sequences;
         (share.start..share.end)
             .step_by(micro as usize)
@@ -55,6 +60,19 @@ mod tests {
         for world in [1, 2, 3, 4, 7, 10, 13] {
             assert_eq!(sequences(plan, 20, world), (20..30).collect::<Vec<_>>());
         }
+    }
+
+    /// Rank 0 is the first of them.
+    #[test]
+    fn of_more_ranks_than_sequences_some_have_none() {
+        let plan = |global_sequences| BatchPlan { global_sequences, micro_sequences: 1, sequence_tokens: 8 };
+        let counts = |sequences: u64, world: u32| {
+            let world = WorldSize::new(world).unwrap();
+            world.ranks().map(|rank| plan(sequences).micro_batches(0, rank, world).count()).collect::<Vec<_>>()
+        };
+        assert_eq!(counts(1, 2), [0, 1]);
+        assert_eq!(counts(2, 3), [0, 1, 1]);
+        assert_eq!(counts(2, 5), [0, 0, 1, 0, 1]);
     }
 
     #[test]

@@ -70,6 +70,8 @@ pub struct WorldFacts {
     pub ranks: Vec<RankFacts>,
     /// What a step takes on each rank, by the formulas of [`crate::cost`].
     pub step_bytes: u64,
+    /// Sequences of a step, over all ranks.
+    pub global_sequences: u64,
     /// What ranks exchange with, `MPI` or `NCCL`, and how fast an all-reduce is.
     pub exchange: Vec<Exchange>,
 }
@@ -150,6 +152,7 @@ impl WorldFacts {
             self.clocks(),
             self.shared_memory(),
             self.threads(),
+            self.shares(),
         ];
         findings.extend(self.gpus());
         findings
@@ -289,6 +292,21 @@ impl WorldFacts {
         )
     }
 
+    /// More ranks than sequences train as fewer do, and not faster.
+    fn shares(&self) -> Finding {
+        let (ranks, sequences) = (self.ranks.len() as u64, self.global_sequences);
+        match ranks.saturating_sub(sequences) {
+            0 => Finding::ok("sequences", format!("{sequences} a step for {ranks} ranks")),
+            idle => Finding::warning(
+                "sequences",
+                format!(
+                    "{idle} of {ranks} ranks have none of the {sequences} of a step (batch.global_sequences), and only wait \
+                     for the others; start {sequences}, or give a larger global batch"
+                ),
+            ),
+        }
+    }
+
     fn room(&self) -> Vec<Finding> {
         let mut folders: BTreeMap<&str, (u64, &str)> = BTreeMap::new();
         for facts in &self.ranks {
@@ -401,7 +419,7 @@ mod tests {
     }
 
     fn world(ranks: Vec<RankFacts>) -> WorldFacts {
-        WorldFacts { ranks, step_bytes: 2 << 30, exchange: Vec::new() }
+        WorldFacts { ranks, step_bytes: 2 << 30, global_sequences: 8, exchange: Vec::new() }
     }
 
     /// The findings of a world of two ranks on `a` and one on `b` that `change` has been done to, but for those that are ok.
@@ -447,6 +465,8 @@ mod tests {
         assert_one(found, "room in /tmp", Verdict::Failed, "none on b");
         let found = troubles(|world| world.ranks[1].threads = 16);
         assert_one(found, "threads", Verdict::Warning, "rank 1 on a has 16 threads and may use 8 cores");
+        let found = troubles(|world| world.global_sequences = 2);
+        assert_one(found, "sequences", Verdict::Warning, "1 of 3 ranks have none of the 2 of a step");
         let slow = Exchange { carrier: "mpi".into(), bytes_per_second: 1e6, text: "0.00 GB/s".into() };
         let found = troubles(|world| world.exchange.push(slow));
         assert_one(found, "mpi bandwidth", Verdict::Warning, "launch.interface");

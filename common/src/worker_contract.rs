@@ -144,7 +144,7 @@ pub enum FromRank {
         #[serde(default, with = "optional_line")]
         exchange: Option<String>,
         /// How long this attempt's steps have kept the rank busy so far: all but waiting for others. It tells which rank
-        /// the others wait for.
+        /// the others wait for. 0 from a rank that has no sequences: it waits for all others.
         #[serde(default)]
         busy_s: f64,
     },

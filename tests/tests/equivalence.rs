@@ -95,6 +95,40 @@ fn buckets_smaller_than_a_block_train_alike() {
     }
 }
 
+/// Fewer sequences than ranks, as many, and more, of training and of validation: ranks that have none compute nothing, and take
+/// part in everything else. With one sequence that is rank 0, too, which writes the records.
+#[test]
+fn more_ranks_than_sequences_train_as_one_does() {
+    let _turn = turn();
+    let scratch = Scratch::new();
+    for (sequences, worlds) in [(1, &[2][..]), (2, &[2, 3])] {
+        let train = |ranks: u32, zero: u32| {
+            let settings = [
+                "model.layers=2".to_owned(),
+                "batch.micro_sequences=1".to_owned(),
+                format!("batch.global_sequences={sequences}"),
+                format!("evaluation.validation_sequences={sequences}"),
+                format!("parallel.zero={zero}"),
+                // Several buckets, and with ZeRO-1 several that forward would wait for.
+                "parallel.bucket_bytes=1048576".to_owned(),
+            ];
+            let name = format!("{sequences}-sequences-{ranks}-ranks-zero-{zero}");
+            let settings: Vec<&str> = RECIPE.into_iter().chain(settings.iter().map(String::as_str)).collect();
+            let idle =
+                format!("{} of {ranks} ranks have none of the {sequences} of a step", ranks.saturating_sub(sequences));
+            let printed = run(by_mpirun(ranks, &scratch.config(&name, &settings)), ExitCode::Done, &[]);
+            assert_eq!(printed.contains(&idle), ranks > sequences, "{printed}");
+            assert!(!printed.contains("communication dominates") || ranks <= sequences, "{printed}");
+            (Trained::left_by(&scratch, &name), name)
+        };
+        let (reference, _) = train(1, 0);
+        for (ranks, zero) in worlds.iter().flat_map(|ranks| [(*ranks, 0), (*ranks, 1)]) {
+            let (trained, name) = train(ranks, zero);
+            trained.assert_near(&reference, &name, TOLERANCE);
+        }
+    }
+}
+
 /// In bfloat16, where only the order of sums differs: with one rank and with two, divided or not, and by chance.
 #[test]
 fn every_division_of_the_work_trains_alike_in_bfloat16() {
@@ -165,6 +199,8 @@ fn the_launcher_changes_no_bit() {
 struct Trained {
     /// Loss and gradient norm of each step.
     steps: BTreeMap<u64, (f64, f64)>,
+    /// Validation loss after a step, where it was measured.
+    validations: BTreeMap<u64, f64>,
     /// Of its last checkpoint.
     parameters: HashMap<String, Vec<f32>>,
 }
@@ -178,10 +214,11 @@ impl Trained {
 
     fn left_by(scratch: &Scratch, name: &str) -> Self {
         let folder = scratch.folder(name);
-        let records = RunMetrics::read(&folder).unwrap().steps;
-        let steps: BTreeMap<_, _> = records.into_values().map(|r| (r.step, (r.loss, r.grad_norm))).collect();
+        let records = RunMetrics::read(&folder).unwrap();
+        let validations = records.validations.into_values().map(|r| (r.step, r.validation_loss)).collect();
+        let steps: BTreeMap<_, _> = records.steps.into_values().map(|r| (r.step, (r.loss, r.grad_norm))).collect();
         assert!(steps.keys().copied().eq(1..=STEPS), "{name}: {:?}", steps.keys());
-        Trained { steps, parameters: parameters(&folder) }
+        Trained { steps, validations, parameters: parameters(&folder) }
     }
 
     fn assert_losses_near(&self, reference: &Self, name: &str, tolerance: f64) {
@@ -200,6 +237,10 @@ impl Trained {
             let (expected_loss, expected_norm) = reference.steps[step];
             assert!(near(*loss, expected_loss), "{name}, step {step}: loss {loss}, expected {expected_loss}");
             assert!(near(*norm, expected_norm), "{name}, step {step}: norm {norm}, expected {expected_norm}");
+        }
+        assert!(self.validations.contains_key(&STEPS), "{name}: {:?}", self.validations);
+        for (step, loss) in &self.validations {
+            assert!(near(*loss, reference.validations[step]), "{name}, step {step}: validation loss {loss}");
         }
         assert_eq!(self.parameters.len(), reference.parameters.len());
         for (tensor, values) in &self.parameters {

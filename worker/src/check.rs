@@ -67,7 +67,8 @@ fn gather(world: &World) -> Result<WorldFacts, JobError> {
     let kind = kind(config.train.precision);
     let (rows, bytes) = (head::chunk_rows(*device) as u64, head::logit_bytes(*device, kind));
     let step_bytes = StepCost::of(config, ranks.world_size(), rows, bytes).memory().total();
-    Ok(WorldFacts { ranks: all, step_bytes, exchange: Vec::new() })
+    let global_sequences = config.batch.global_sequences;
+    Ok(WorldFacts { ranks: all, step_bytes, global_sequences, exchange: Vec::new() })
 }
 
 trait Look {

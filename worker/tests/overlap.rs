@@ -136,6 +136,31 @@ fn buckets_are_exchanged_during_backward_and_weights_during_the_next_forward() {
     }
 }
 
+/// Whatever a rank has to compute, its operations are the same ones in the same order: another order on another rank is a step that
+/// never ends. Between `accumulate` and `update` the loop begins its agreement.
+#[test]
+fn a_rank_without_a_micro_batch_exchanges_in_the_order_of_the_others() {
+    for zero in [0, 1] {
+        let begun = |micro_batches: usize| {
+            let ranks = Recording::default();
+            let mut state = TrainState::initialise(&config(zero), Device::Cpu, Rank::ZERO, WorldSize::ONE).unwrap();
+            for _ in 0..2 {
+                let accumulated = state.accumulate_on(&ranks, micro_batches, |_| Ok((tokens(), 2))).unwrap();
+                let requests = ranks.barrier(Label::new("requests"));
+                state.update(&ranks, accumulated).unwrap();
+                requests.wait().unwrap();
+            }
+            let mut seen = ranks.take();
+            seen.retain(|event| event.starts_with("begin"));
+            seen
+        };
+        let expected = begun(1);
+        assert!(expected.iter().filter(|event| event.starts_with("begin gradients")).count() > 10, "{expected:?}");
+        assert_eq!(begun(0), expected, "zero = {zero}");
+        assert_eq!(begun(3), expected, "zero = {zero}");
+    }
+}
+
 /// Forward has waited for all that it reads: with weights that are none until they have been waited for, the loss is the same.
 #[test]
 fn forward_reads_no_weights_that_are_under_way() {

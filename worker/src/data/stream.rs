@@ -50,6 +50,8 @@ impl TokenStream {
     ) -> TokenStream {
         assert_eq!(plan.sequence_tokens, data.sets()[0].sequence_tokens(), "the plan and the data differ in T");
         let budget = data.budget();
+        // A rank without a share would look for one in every step of the run.
+        let steps = if plan.share(rank, world).is_empty() { 0 } else { steps };
         let ranges = move || {
             (0..steps).flat_map(move |step| plan.micro_batches(consumed + step * plan.global_sequences, rank, world))
         };
@@ -222,6 +224,15 @@ mod tests {
             Arc::strong_count(&data) == 1
         });
         assert!(ended, "the thread still reads");
+    }
+
+    /// It would take as long as counting the steps, and a core for each thread of the stream.
+    #[test]
+    fn a_stream_of_a_rank_without_a_share_ends_at_once() {
+        let data = Fixture::new("idle", &[100]).train(T, 1);
+        let world = WorldSize::new(2).unwrap();
+        let mut stream = TokenStream::train(data, plan(1, 1), Rank::ZERO, world, 0, u64::MAX / 8);
+        assert!(matches!(stream.next(), Err(DataError::Ended)));
     }
 
     #[test]

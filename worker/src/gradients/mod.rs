@@ -58,6 +58,14 @@ impl<'a> Exchange<'a> {
         self.begin_next();
     }
 
+    /// All that has not been complete yet is: where a rank has computed nothing, it still takes part in every exchange, in the
+    /// order of the others.
+    pub fn complete_rest(&mut self) {
+        while self.stages_complete < self.order.stages().len() {
+            self.begin_next();
+        }
+    }
+
     fn begin_next(&mut self) {
         let order = self.order.clone();
         for bucket in &order.stages()[self.stages_complete].buckets {
@@ -78,14 +86,9 @@ impl<'a> Exchange<'a> {
         }
     }
 
-    /// Waits for all buckets.
-    pub fn finish(mut self) -> Result<(), CollectivesError> {
-        // A rank without a micro batch has begun none.
-        let stages = self.order.stages().len();
-        assert!([0, stages].contains(&self.stages_complete), "backward has left something out");
-        while self.stages_complete < stages {
-            self.begin_next();
-        }
+    /// Waits for all buckets, which have all been begun: beginning them here would be another order than that of other ranks.
+    pub fn finish(self) -> Result<(), CollectivesError> {
+        assert_eq!(self.stages_complete, self.order.stages().len(), "backward has left something out");
         self.started.into_iter().try_for_each(Pending::wait)
     }
 }

@@ -29,6 +29,8 @@ pub struct Observer {
     device: Device,
     /// Steps and tokens before this attempt.
     start: Cell<(u64, u64)>,
+    /// Whether this rank has sequences of each step. One that has none does nothing but wait, which says nothing of the others.
+    has_share: bool,
     communication: RefCell<CommunicationShare>,
 }
 
@@ -72,12 +74,15 @@ impl Observer {
             device: world.device,
             communication: RefCell::default(),
             start: Cell::default(),
+            has_share: !config.batch_plan().share(world.collectives.rank(), world.collectives.world_size()).is_empty(),
         })
     }
 
     /// Records a completed step that took `elapsed`.
     pub fn step(&self, report: &StepReport, elapsed: Duration) {
-        self.control.report_busy(report.phases.busy());
+        if self.has_share {
+            self.control.report_busy(report.phases.busy());
+        }
         let Some(writers) = &self.writers else { return };
         let tokens_per_second = self.tokens_per_step as f64 / elapsed.as_secs_f64();
         let phases = &report.phases;
@@ -102,7 +107,8 @@ impl Observer {
             let why = if report.grad_norm.is_finite() { "an outlier" } else { "not finite" };
             self.event("skipped", format!("step {}: gradient norm {why}, update skipped", report.step));
         }
-        if let Some(warning) = self.communication.borrow_mut().add(elapsed, phases.exposed_comm) {
+        let warning = self.communication.borrow_mut().add(elapsed, phases.exposed_comm);
+        if let Some(warning) = warning.filter(|_| self.has_share) {
             self.trouble(warning);
         }
         if !self.control.is_connected() {

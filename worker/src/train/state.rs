@@ -227,7 +227,7 @@ impl TrainState {
         let mut exchange = Exchange::begin(ranks, &self.gradients, &self.order, self.reduction);
         let mut timeline = Timeline::start(self.gradients.device());
         if micro_batches == 0 {
-            let _ = self.gradients.zero_();
+            self.contribute_nothing(&mut exchange, &mut timeline);
         }
         for i in 0..micro_batches {
             let (tokens, sequences) = next(&mut timeline)?;
@@ -246,11 +246,22 @@ impl TrainState {
         Ok(Accumulated { exchange, loss_sum, timeline })
     }
 
+    /// The part of a rank that has no micro batch: zeros, which take part in every exchange when those of others do.
+    fn contribute_nothing(&mut self, exchange: &mut Exchange<'_>, timeline: &mut Timeline) {
+        let start = timeline.mark();
+        self.gather.wait_until(usize::MAX);
+        timeline.add(Phase::ExposedComm, start);
+        let start = timeline.mark();
+        let _ = self.gradients.zero_();
+        exchange.complete_rest();
+        timeline.add(Phase::Backward, start);
+    }
+
     /// Ends the step: waits for the gradients, clips, and updates. Updated weights may still be under way when this returns.
     pub fn update(&mut self, ranks: &dyn Collectives, accumulated: Accumulated<'_>) -> Result<StepOutcome, JobError> {
         let _no_grad = tch::no_grad_guard();
         let Accumulated { exchange, loss_sum, mut timeline } = accumulated;
-        // Nobody has waited for these yet where this rank had no micro batch.
+        // Forward has waited for all weights, and kept what went wrong.
         self.gather.finish()?;
         let start = timeline.mark();
         exchange.finish()?;
