@@ -24,7 +24,7 @@ const TOLERANCE: f64 = 1e-5;
 ///
 /// The learning rate is the same at every step, so that the first ones count. Adam divides by the size of a gradient:
 /// one that is nothing but rounding would move its parameter as far as any other, were it not for epsilon.
-const RECIPE: [&str; 9] = [
+const RECIPE: [&str; 10] = [
     // Two of them put products off, or one where blocks are computed again.
     "model.layers=4",
     "train.max_steps=20",
@@ -36,6 +36,8 @@ const RECIPE: [&str; 9] = [
     "optimizer.warmup_steps=0",
     "optimizer.epsilon=1e-6",
     "checkpoint.every_steps=0",
+    // Nobody is accused of holding something else than the others.
+    "parallel.verify_every_steps=1",
 ];
 
 /// By way of shared memory then, and Open MPI does not learn it from every copy that fails, of which it tells a line each.

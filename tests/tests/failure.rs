@@ -7,6 +7,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use common::attempt::host_name;
 use common::token_shard::{INDEX_NAME, Index, ShardEntry};
 use common::tokenizer::Tokenizer;
 use common::worker_contract::ExitCode;
@@ -103,6 +104,25 @@ fn a_rank_that_fails_alone_ends_the_others() {
     let config = scratch.config("run", &[&halves, "evaluation.validation_sequences=624"]);
     run(by_launcher(2, &config), ExitCode::Data, &["attempt 1 ended: rank 1 failed", SHARD]);
     run(by_mpirun(2, &config), ExitCode::Data, &["rank 1: ", SHARD]);
+}
+
+/// One of three ranks receives another sum of gradients than the others, and so holds other weights, when a checkpoint is due. That is
+/// not committed, and the run goes on from the one before to the losses of a run that nothing happened to.
+#[test]
+fn a_rank_that_holds_other_weights_is_named_and_saves_nothing() {
+    let _turn = turn();
+    let scratch = Scratch::new();
+    let settings = ["train.max_steps=15", "checkpoint.every_steps=6", "evaluation.every_steps=0"];
+    run(by_mpirun(3, &scratch.config("undisturbed", &settings)), ExitCode::Done, &[]);
+    let mut command = by_launcher(3, &scratch.config("run", &settings));
+    // The second attempt makes fewer steps than that.
+    command.env("CONVOY_TEST_FLIPPED_BIT", "1:12");
+    let named = format!("after step 12 rank 1 on {} does not hold what the 2 other ranks do, in", host_name());
+    let words = [&*named, "transformer.wte.weight", "resumed from step-00000006-"];
+    let printed = run(command, ExitCode::Done, &words);
+    assert!(!printed.contains("step-00000012-a0001-"), "{printed}");
+    assert!(printed.contains("step-00000012-a0002-"), "{printed}");
+    assert_eq!(losses(&scratch.url("run")), losses(&scratch.url("undisturbed")));
 }
 
 #[test]

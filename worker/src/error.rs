@@ -47,6 +47,9 @@ pub enum JobError {
     /// Ranks lost each other.
     #[error(transparent)]
     Collectives(#[from] CollectivesError),
+    /// Ranks do not hold the same state.
+    #[error("{0}")]
+    RanksDiffer(String),
     /// The launcher is gone.
     #[error("{0}")]
     LauncherLost(String),
@@ -93,9 +96,11 @@ impl JobError {
             JobError::Checkpoint(error) => error.exit_code(),
             JobError::Storage(error) => error.exit_code(),
             JobError::Attempt(error) => error.exit_code(),
+            // To start again is what helps against each of these.
             JobError::Nccl(_)
             | JobError::Start(_)
             | JobError::Collectives(_)
+            | JobError::RanksDiffer(_)
             | JobError::LauncherLost(_)
             | JobError::Thread(_) => ExitCode::Communication,
             JobError::Save { code, .. } => *code,

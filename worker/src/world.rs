@@ -15,7 +15,7 @@ use common::worker_contract::{ExitCode, FromRank, PROTOCOL_VERSION, START_LINE_B
 use serde::{Deserialize, Serialize};
 use tch::Device;
 
-use crate::collectives::delayed::Delayed;
+use crate::collectives::faulty::Faulty;
 use crate::collectives::mpi::{self, Mpi};
 use crate::collectives::nccl::{Ending, Nccl};
 use crate::collectives::single::Single;
@@ -147,7 +147,7 @@ impl Equipment {
         if device.is_cuda() && config.train.deterministic {
             libtorch::set_deterministic()?;
         }
-        let collectives = Delayed::if_asked(for_device(config, collectives, device)?);
+        let collectives = Faulty::if_asked(for_device(config, collectives, device)?);
         *COLLECTIVES.lock().unwrap_or_else(PoisonError::into_inner) = Some(collectives.clone());
         Ok(Equipment { device, hosts: neighbours.hosts, collectives })
     }

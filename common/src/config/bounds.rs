@@ -22,7 +22,7 @@ const MIB: i64 = 1 << 20;
 const PIB: i64 = 1 << 50;
 
 /// Keys of whole numbers, the least and the greatest value of each.
-const WHOLE: [(&str, i64, i64); 56] = [
+const WHOLE: [(&str, i64, i64); 57] = [
     ("run.seed", 0, i64::MAX),
     ("model.layers", 1, 4096),
     ("model.width", 1, 1 << 16),
@@ -42,6 +42,7 @@ const WHOLE: [(&str, i64, i64); 56] = [
     // 2^28 elements of bfloat16, which MPI can count even where one rank's part is all of it.
     ("parallel.bucket_bytes", 4096, 512 * MIB),
     ("parallel.timeout_s", 1, YEAR_S),
+    ("parallel.verify_every_steps", 0, STEPS as i64),
     ("checkpoint.every_steps", 0, STEPS as i64),
     ("checkpoint.first_after_s", 0, YEAR_S),
     ("checkpoint.max_failures", 1, COUNT),

@@ -16,6 +16,9 @@ pub struct ParallelConfig {
     pub bucket_bytes: u64,
     /// A collective that takes longer has lost a rank: the run ends with exit code 4. Default 600.
     pub timeout_s: u64,
+    /// After every so many steps ranks compare digests of what all must hold alike, and before every save; 0 for never.
+    /// One that differs ends the run with exit code 4. Default 100.
+    pub verify_every_steps: u64,
 }
 
 /// `parallel.collectives`.
@@ -39,6 +42,7 @@ impl ParallelConfig {
             zero: section.or("zero", 0),
             bucket_bytes: section.or("bucket_bytes", 25 << 20),
             timeout_s: section.or("timeout_s", 600),
+            verify_every_steps: section.or("verify_every_steps", 100),
         }
     }
 }

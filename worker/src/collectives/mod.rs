@@ -3,7 +3,7 @@
 //! - [`single`]: a world of one rank.
 //! - [`mpi`]: MPI through host memory, on a thread of its own.
 //! - [`nccl`]: NCCL between GPUs, and MPI for what is on the host.
-//! - [`delayed`]: any of them, slower; for tests.
+//! - [`faulty`]: any of them, slower or with a flipped bit; for tests.
 //! - [`in_flight`]: what a rank exchanges, for messages.
 //! - [`bandwidth`]: how fast an all-reduce is.
 //!
@@ -12,7 +12,7 @@
 //! within the time-out means a lost rank; there is no way on from there but to end the process.
 
 pub mod bandwidth;
-pub mod delayed;
+pub mod faulty;
 pub mod in_flight;
 pub mod mpi;
 pub mod nccl;

@@ -447,7 +447,7 @@ mod tests {
         let cache = NodeCache::open(dir.path(), 2_000).unwrap();
         for number in 0..20 {
             let (hash, content) = block(number);
-            assert_eq!(cache.get(&hash, || Ok::<_, Infallible>(content.clone())).unwrap(), content);
+            assert_eq!(cache.get(hash, || Ok::<_, Infallible>(content.clone())).unwrap(), content);
         }
         for path in victims.iter().chain(&of_others).chain([&there]) {
             assert_eq!(fs::read(path).unwrap(), [7; 3000], "{}", path.display());

@@ -9,6 +9,7 @@
 //! - [`snapshot`], [`restore`], [`parts`]: from the tensors of a run to what a checkpoint holds of them, and back.
 //! - [`changes`]: whether it may go on with another config.
 //! - [`observe`]: metrics, events, and what a person sees.
+//! - [`verify`]: whether all ranks hold the same state.
 //! - [`profile`]: a trace of some steps.
 
 pub mod agree;
@@ -24,6 +25,7 @@ pub mod snapshot;
 pub mod state;
 pub mod timeline;
 pub mod upload;
+pub mod verify;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -76,13 +78,13 @@ fn train_observed(world: &World, observer: &Observer) -> Result<ExitCode, JobErr
     saver.resume(&mut state, observer)?;
     let since = saver.order_since();
     let data = Arc::new(data.reordered(&config.data, seed, sequences, since));
-    state.agree_on_parameters(ranks)?;
+    state.agree_on_start(ranks)?;
 
     let steps = config.train.max_steps.saturating_sub(state.step);
     let mut stream = TokenStream::train(data, plan, rank, size, state.consumed - since, steps);
     let mut profile = Profile::new(world)?;
     let mut unread = VecDeque::new();
-    let mut last_read = Instant::now();
+    let (mut last_read, mut steps_read) = (Instant::now(), state.step);
     let mut stop = false;
     while state.step < config.train.max_steps && !stop {
         control.report(state.step, Phase::Training);
@@ -106,16 +108,18 @@ fn train_observed(world: &World, observer: &Observer) -> Result<ExitCode, JobErr
             let Some((outcome, start)) = unread.pop_front() else { break };
             let report = outcome.read()?;
             ranks.check()?;
+            outcome.verify(&state, ranks)?;
             // On a GPU the step before has ended after this one was begun.
             let elapsed = start.max(last_read).elapsed();
             last_read = Instant::now();
             observer.step(&report, elapsed);
             state.judge(&report)?;
+            steps_read = report.step;
         }
         if evaluates {
             validation.measure(&mut state, world, observer)?;
         }
-        saver.follow(agreed.save_is_busy, observer)?;
+        saver.follow(agreed.save_is_busy, steps_read, observer)?;
         stop = agreed.stop;
         if let Some(tier) = due {
             saver.begin(&mut state, tier, agreed.save, observer)?;

@@ -1,11 +1,11 @@
 //! Numbers of a step on their way from the device to the host, which asks for them a step later.
 
-use tch::{Device, Kind, TchError, Tensor};
+use tch::{Device, TchError, Tensor};
 
 use crate::libtorch;
 use crate::libtorch::streams::{Event, Stream};
 
-/// Numbers, float64, that a device computes.
+/// Numbers that a device computes.
 #[derive(Debug)]
 pub struct Readback {
     /// In host memory; complete once the event has passed.
@@ -19,16 +19,16 @@ impl Readback {
         let Device::Cuda(index) = numbers.device() else {
             return Ok(Readback { numbers: numbers.shallow_clone(), copied: None });
         };
-        let pinned = libtorch::pin_memory(&Tensor::zeros(numbers.size(), (Kind::Double, Device::Cpu)))?;
+        let pinned = libtorch::pin_memory(&Tensor::zeros(numbers.size(), (numbers.kind(), Device::Cpu)))?;
         libtorch::copy_without_waiting(numbers, &pinned)?;
         Ok(Readback { numbers: pinned, copied: Some(Stream::current(index)?.record()?) })
     }
 
-    /// The numbers; waits for the device where it has not got there yet.
-    pub fn read(&self) -> Result<Vec<f64>, TchError> {
+    /// The numbers, on the host; waits for the device where it has not got there yet.
+    pub fn read(&self) -> Result<&Tensor, TchError> {
         if let Some(copied) = &self.copied {
             copied.synchronize()?;
         }
-        Vec::try_from(&self.numbers)
+        Ok(&self.numbers)
     }
 }

@@ -3,7 +3,8 @@
 //! A save stops the step only to copy this rank's share to the host. A thread writes it; after every step the ranks
 //! agree on whether one is still busy, and when none is, all move on together: from writing to committing (rank 0 alone,
 //! again on a thread), and from there to done. A failure on one rank fails the save on all; the run goes on until
-//! `checkpoint.max_failures` saves in a row have failed. Before a commit rank 0 looks whether a newer attempt has taken the
+//! `checkpoint.max_failures` saves in a row have failed. The step after a save has the ranks compare what they hold, and nothing
+//! is committed before they have ([`super::verify`]). Before a commit rank 0 looks whether a newer attempt has taken the
 //! run over; then this one ends.
 //!
 //! A save on the hosts (`checkpoint.local_dir`) goes the same way, but that every rank commits its own part, and that a
@@ -223,6 +224,7 @@ impl<'a> Saver<'a> {
             self.is_owed = false;
             self.clock = Clock { last_begun: start, has_begun: true, any_begun: start };
         }
+        state.verify_in_next_step();
         let header = self.header(state)?;
         let snapshot = self.snapshots.take(state, self.world.collectives.as_ref())?;
         let host = self.host_of(tier);
@@ -298,9 +300,11 @@ impl<'a> Saver<'a> {
         }
     }
 
-    /// Moves the save under way on, if `is_busy` says that no rank is busy with it. All ranks must call this together.
-    pub fn follow(&mut self, is_busy: bool, observer: &Observer) -> Result<(), JobError> {
-        if is_busy {
+    /// Moves the save under way on, if `is_busy` says that no rank is busy with it, and if the results of the steps up to `read`
+    /// say that all ranks held the same when it was begun. All ranks must call this together.
+    pub fn follow(&mut self, is_busy: bool, read: u64, observer: &Observer) -> Result<(), JobError> {
+        let is_unverified = matches!(&self.stage, Stage::Writing { header, .. } if header.name.step >= read);
+        if is_busy || is_unverified {
             return Ok(());
         }
         match std::mem::replace(&mut self.stage, Stage::Idle) {
@@ -312,6 +316,7 @@ impl<'a> Saver<'a> {
 
     /// Saves `state` unless it is saved already, and waits until that is committed.
     pub fn finish(&mut self, state: &mut TrainState, observer: &Observer) -> Result<(), JobError> {
+        state.verify_at_end(self.world.collectives.as_ref())?;
         self.wait(observer)?;
         if self.saved_step == Some(state.step) {
             return Ok(());
@@ -322,11 +327,12 @@ impl<'a> Saver<'a> {
         self.wait(observer)
     }
 
+    /// Waits until the save under way has ended. It was verified: by a step since, whose results have been read, or at the end.
     fn wait(&mut self, observer: &Observer) -> Result<(), JobError> {
         while !matches!(self.stage, Stage::Idle) {
             std::thread::sleep(Duration::from_millis(2));
             let is_busy = self.world.collectives.agree_any(u32::from(self.is_busy()))? != 0;
-            self.follow(is_busy, observer)?;
+            self.follow(is_busy, u64::MAX, observer)?;
         }
         Ok(())
     }

@@ -11,9 +11,11 @@ use common::lr_schedule::LrSchedule;
 use common::topology::{Rank, WorldSize};
 use tch::{Device, Kind, TchError, Tensor};
 
+use super::is_due;
 use super::readback::Readback;
 use super::timeline::{Mark, Phase, Phases, Timeline};
 use super::upload::Upload;
+use super::verify::{Compared, Comparison, Replica};
 use crate::collectives::{Collectives, Label, ReduceOp};
 use crate::data::TokenStream;
 use crate::error::JobError;
@@ -52,6 +54,10 @@ pub struct TrainState {
     on_bad_norm: OnBadNorm,
     /// Updates skipped since the last that was not.
     pub skipped_in_a_row: u64,
+    /// Steps from one comparison of the ranks' state to the next; 0 for none.
+    verify_every_steps: u64,
+    /// The present state is being saved, and is compared in any case.
+    is_saved: bool,
 }
 
 /// A step whose gradients are under way.
@@ -71,6 +77,8 @@ pub struct StepOutcome {
     /// Summed loss over all ranks, sum of the gradients' squares, norm, and 1 if the update was skipped.
     numbers: Readback,
     tokens: u64,
+    /// Of the state that the step began with, where it was compared.
+    compared: Option<Compared>,
 }
 
 /// A step's results.
@@ -93,7 +101,7 @@ pub struct StepReport {
 impl StepOutcome {
     /// The results; waits for the device where it has not got there yet.
     pub fn read(&self) -> Result<StepReport, JobError> {
-        let numbers = self.numbers.read()?;
+        let numbers = Vec::<f64>::try_from(self.numbers.read()?)?;
         Ok(StepReport {
             step: self.step,
             loss: numbers[0] / self.tokens as f64,
@@ -102,6 +110,12 @@ impl StepOutcome {
             learning_rate: self.learning_rate,
             phases: self.timeline.phases(),
         })
+    }
+
+    /// Fails on every rank where the step has found that ranks did not hold the same when it began. All ranks must call this
+    /// together, with the `state` of the run.
+    pub fn verify(&self, state: &TrainState, ranks: &dyn Collectives) -> Result<(), JobError> {
+        self.compared.as_ref().map_or(Ok(()), |compared| compared.check(self.step - 1, || state.replica_names(), ranks))
     }
 }
 
@@ -148,6 +162,8 @@ impl TrainState {
             recompute: train.recompute,
             on_bad_norm: config.optimizer.on_bad_norm,
             skipped_in_a_row: 0,
+            verify_every_steps: config.parallel.verify_every_steps,
+            is_saved: false,
         };
         state.set_weights(|layout, flat| initialise(layout, flat, &config.model, config.run.seed))?;
         Ok(state)
@@ -263,6 +279,13 @@ impl TrainState {
         let Accumulated { exchange, loss_sum, mut timeline } = accumulated;
         // Forward has waited for all weights, and kept what went wrong.
         self.gather.finish()?;
+        // Beside the exchange, and before the update, by which a rank's own part may become everybody's.
+        let comparison = self.is_verified_now(ranks.world_size()).then(|| {
+            let start = timeline.mark();
+            let comparison = Comparison::begin(&self.replicas(), ranks);
+            timeline.add(Phase::Optimizer, start);
+            comparison
+        });
         let start = timeline.mark();
         exchange.finish()?;
         timeline.add(Phase::ExposedComm, start);
@@ -282,6 +305,7 @@ impl TrainState {
             timeline,
             numbers: Readback::start(&Tensor::cat(&[sums, judged], 0))?,
             tokens: self.plan.tokens_per_step(),
+            compared: comparison.map(Comparison::arrive).transpose()?,
         })
     }
 
@@ -366,34 +390,64 @@ impl TrainState {
         }
     }
 
-    /// Fails on every rank unless all hold the same parameters, bit for bit.
-    pub fn agree_on_parameters(&self, ranks: &dyn Collectives) -> Result<(), JobError> {
-        ranks.agree_same(digest_of_bits(&self.model.flat), "the parameters")?;
+    /// Fails on every rank, and names the ones that differ, unless all begin with the same state at the same place in the data.
+    pub fn agree_on_start(&self, ranks: &dyn Collectives) -> Result<(), JobError> {
+        self.verify(ranks)?;
         ranks.agree_same(self.consumed, "the place in the data")?;
         Ok(())
+    }
+
+    /// Has the next step verify the state that it begins with, which is being saved.
+    pub fn verify_in_next_step(&mut self) {
+        self.is_saved = true;
+    }
+
+    /// The same where no step follows.
+    pub fn verify_at_end(&mut self, ranks: &dyn Collectives) -> Result<(), JobError> {
+        self.weights_are_here()?;
+        if self.verify_every_steps > 0 { self.verify(ranks) } else { Ok(()) }
+    }
+
+    fn verify(&self, ranks: &dyn Collectives) -> Result<(), JobError> {
+        match ranks.world_size() {
+            WorldSize::ONE => Ok(()),
+            _ => Comparison::begin(&self.replicas(), ranks).arrive()?.check(self.step, || self.replica_names(), ranks),
+        }
+    }
+
+    /// Whether this step verifies the state that it begins with, on all ranks alike.
+    fn is_verified_now(&mut self, world: WorldSize) -> bool {
+        let is_saved = std::mem::take(&mut self.is_saved);
+        let every = self.verify_every_steps;
+        world != WorldSize::ONE && (is_due(every, self.step) || (is_saved && every > 0))
+    }
+
+    /// What every rank must hold alike: the model's weights, and the optimizer's state where it is not divided.
+    fn replicas(&self) -> Vec<Replica> {
+        let parameters = &self.model.layout.parameters;
+        let weights = parameters.iter().map(|parameter| Replica {
+            name: parameter.name.clone(),
+            values: self.model.flat.narrow(0, parameter.start as i64, parameter.padded_elements as i64),
+        });
+        let parts = if self.is_divided() { Vec::new() } else { self.optimizer.parts(&self.model.layout) };
+        let has_master = self.optimizer.master(0).is_some();
+        let of_optimizer = parts.into_iter().flat_map(|part| {
+            let name = &parameters[part.parameter].name;
+            let replica = |what: &str, values| Replica { name: format!("{what} of {name}"), values };
+            let moments = [replica("exp_avg", part.exp_avg), replica("exp_avg_sq", part.exp_avg_sq)];
+            moments.into_iter().chain(has_master.then(|| replica("float32 weights", part.master)))
+        });
+        weights.chain(of_optimizer).collect()
+    }
+
+    fn replica_names(&self) -> Vec<String> {
+        self.replicas().into_iter().map(|replica| replica.name).collect()
     }
 
     /// Tokens consumed so far.
     pub fn tokens(&self) -> u64 {
         self.consumed * self.plan.sequence_tokens
     }
-}
-
-/// A number that other bits, or the same in other places, do not have, but by chance: a polynomial of them, modulo 2^64.
-fn digest_of_bits(flat: &Tensor) -> u64 {
-    /// Elements that are summed at a time, each times a number of its own.
-    const PART: i64 = 1 << 20;
-    /// The multiplier of Knuth's linear congruential generator.
-    const FACTOR: i64 = 6_364_136_223_846_793_005;
-    let whole = if flat.kind() == Kind::Float { Kind::Int } else { Kind::Int16 };
-    let weights = Tensor::arange(PART, (Kind::Int64, flat.device())) * 2 + 1;
-    let digest = flat.view_dtype(whole).split(PART, 0).iter().fold(
-        Tensor::zeros([], (Kind::Int64, flat.device())),
-        |digest, part| {
-            digest * FACTOR + (part.to_kind(Kind::Int64) * weights.narrow(0, 0, part.numel() as i64)).sum(Kind::Int64)
-        },
-    );
-    digest.int64_value(&[]) as u64
 }
 
 /// What a training step does beside a pass through the model.
@@ -483,35 +537,6 @@ mod tests {
             let report = step(&mut state, 1.0);
             assert!(!report.is_skipped && all(&state) != before && state.optimizer.updates() == updates + 1);
             assert_eq!(state.consumed, 142 * 2);
-        }
-    }
-
-    #[test]
-    fn other_bits_and_other_places_have_another_digest() {
-        // More than a part of it.
-        let numbers = Tensor::arange((1 << 20) + 100, (Kind::Float, Device::Cpu));
-        for kind in [Kind::Float, Kind::BFloat16] {
-            let flat = numbers.to_kind(kind);
-            let changed = |from: i64, to: i64| {
-                let copy = flat.copy();
-                let (x, y) = (flat.get(from).copy(), flat.get(to).copy());
-                copy.get(to).copy_(&x);
-                copy.get(from).copy_(&y);
-                copy
-            };
-            let whole = digest_of_bits(&flat);
-            assert_eq!(whole, digest_of_bits(&flat.copy()));
-            // Within a part, and between two.
-            for (from, to) in [(3, 70), (3, (1 << 20) + 3)] {
-                assert_ne!(
-                    whole,
-                    digest_of_bits(&changed(from, to)),
-                    "{kind:?}: {from} and {to} in each other's place"
-                );
-            }
-            let other = flat.copy();
-            let _ = other.get(5).fill_(-5.0);
-            assert_ne!(whole, digest_of_bits(&other));
         }
     }
 }
