@@ -94,7 +94,7 @@ struct Factors(Tensor);
 impl Factors {
     fn on(device: Device) -> Self {
         // As many elements as are summed at a time: so that they stay in a core's cache, or are few calls.
-        let elements = if device.is_cuda() { 1 << 20 } else { 1 << 16 };
+        let elements = if device.is_cuda() { 1 << 20 } else { 1 << 15 };
         // Two rounds of splitmix64 (Steele et al., 2014), but for the sign that a shift keeps.
         let mix = |numbers: Tensor, shift: i64, factor: u64| {
             numbers.bitwise_xor_tensor(&numbers.bitwise_right_shift_tensor_scalar(shift)) * factor as i64
