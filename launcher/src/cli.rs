@@ -482,3 +482,18 @@ pub struct TrainTokenizerArgs {
     #[arg(long)]
     pub json: bool,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wait_that_no_clock_can_count_is_refused() {
+        for command in [&["stop"][..], &["checkpoints", "save"]] {
+            let parse =
+                |seconds| Cli::try_parse_from([&["launcher"][..], command, &["x", "--wait-s", seconds]].concat());
+            assert!(parse("31622400").is_ok());
+            assert!(parse("18446744073709551615").unwrap_err().to_string().contains("--wait-s"));
+        }
+    }
+}

@@ -117,19 +117,27 @@ impl Header {
 mod tests {
     use super::*;
 
+    /// The header of tensors of so many elements, one after the other, of a file of `bytes` bytes of data.
+    fn header(elements: &[u64], bytes: u64) -> Result<Header, String> {
+        let mut end = 0;
+        let tensors = elements.iter().enumerate().map(|(name, elements)| {
+            let start = end;
+            end += 4 * elements;
+            format!(r#""{name}":{{"dtype":"F32","shape":[{elements}],"data_offsets":[{start},{end}]}}"#)
+        });
+        let json = format!("{{{}}}", tensors.collect::<Vec<_>>().join(","));
+        let start = padded(json.into_bytes());
+        Header::parse(&start[LENGTH_BYTES..], bytes.saturating_add(start.len() as u64))
+    }
+
     #[test]
     fn a_header_that_describes_more_than_there_can_be_is_refused() {
-        let header = |shape: &str, end: u64| {
-            let json = format!(r#"{{"a":{{"dtype":"F32","shape":{shape},"data_offsets":[0,{end}]}}}}"#);
-            let start = padded(json.into_bytes());
-            Header::parse(&start[LENGTH_BYTES..], start.len() as u64 + 16).map(|header| header.tensor("a", 4))
-        };
-        assert!(header("[2,2]", 16).unwrap().is_ok());
-        // 2^64 - 4 bytes, beside a header.
-        let text = header("[4611686018427387903]", u64::MAX - 3).unwrap_err();
+        assert!(header(&[4, 1], 20).unwrap().tensor("0", 4).is_ok());
+        assert!(header(&[4, 1], 19).unwrap_err().contains("bytes, and it has"));
+        // The most that one tensor can have, and eight of them: 2^64 - 32 bytes, beside a header.
+        let text = header(&[(1 << 59) - 1; 8], u64::MAX).unwrap_err();
         assert!(text.contains("describes more than 2^64 bytes"), "{text}");
-        assert!(header("[4611686018427387904]", 0).is_err());
-        assert!(header("[18446744073709551615,18446744073709551615]", 16).is_err());
+        assert!(header(&[1 << 59], 1 << 61).is_err());
     }
 
     #[test]
