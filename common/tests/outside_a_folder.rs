@@ -1,4 +1,5 @@
-//! Nothing outside a folder is deleted, overwritten or read, whatever lies in it, whatever names are given, and whatever happens meanwhile.
+//! Nothing outside a folder is deleted or overwritten, whatever lies in it, whatever names are given, and whatever happens
+//! meanwhile.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 

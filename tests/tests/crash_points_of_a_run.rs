@@ -2,8 +2,8 @@
 //! command then goes on from the newest checkpoint that was committed, and comes to the losses of a run that nothing happened to.
 //!
 //! Every request from the first save on is a point, those of saves and of the pruning after them among them; worker's
-//! `crash_points` tries those of the protocol alone, in one process. So it is, too, where the store's listings are stale, partial and
-//! duplicated, but that the run may go on from a checkpoint before the newest.
+//! `crash_points` tries those of the protocol alone, in one process. So it is, too, where the store's listings are stale,
+//! partial and duplicated, but that the run may go on from a checkpoint before the newest.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 

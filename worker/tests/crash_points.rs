@@ -1,7 +1,7 @@
 //! A process that dies at any request to its store loses no checkpoint: for every request of a save, of a prune, and of a
 //! save in the middle of a prune, a reader then finds the old checkpoint or the new one, whole, and the next save works.
-//! On a disk, in memory and on an S3 server, and on one whose listings are stale, partial and duplicated. One test, since the server's
-//! credentials are in the environment.
+//! On a disk, in memory and on an S3 server, and on one whose listings are stale, partial and duplicated. One test, since
+//! the server's credentials are in the environment.
 
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test fails by panicking, and says how much it tried")]
 

@@ -10,8 +10,8 @@
 //!
 //! A deletion opens every folder on its way from the one before, refuses a link there, and removes an entry of the last one.
 //! So all that it removes lay in a folder that it had reached through folders alone, whatever others put into their place
-//! meanwhile. A write goes by its path once it has found no link on it: it does not hold against whoever exchanges a folder at that
-//! moment.
+//! meanwhile. A write goes by its path once it has found no link on it: it does not hold against whoever exchanges a folder
+//! at that moment.
 
 use std::ffi::{CString, OsStr};
 use std::fmt;

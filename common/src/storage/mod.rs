@@ -9,8 +9,8 @@
 //! - [`Reader`]: an object from front to back, fetched ahead of its reader.
 //! - [`Upload`]: an object that is written piece by piece.
 //! - `direct_upload.rs`: the same past a local disk's page cache.
-//! - `disk.rs`: a local disk, and how nothing outside a folder is deleted. `listing.rs`: what lies in a folder, and what a store may
-//!   answer instead; `odd_keys.rs`: keys that no object can have here.
+//! - `disk.rs`: a local disk, and how nothing outside a folder is deleted. `listing.rs`: what lies in a folder, and what a
+//!   store may answer instead; `odd_keys.rs`: keys that no object can have here.
 //! - `open.rs`: URLs become stores; `aws_profile.rs`: files of Amazon's tools. `retry.rs`: one operation, tried until its deadline. `read.rs`: a read goes on
 //!   where it broke off. `error.rs`: what failed, and whether to try again.
 //! - [`Layer`]: what every request goes through, for tests of stores that fail.
@@ -290,8 +290,8 @@ impl Folder {
         }
     }
 
-    /// An error if nothing can be written to this folder, or deleted from it, because it lies behind a symbolic link below the folder that was
-    /// opened first.
+    /// An error if nothing can be written to this folder, or deleted from it, because it lies behind a symbolic link below
+    /// the folder that was opened first.
     pub fn refuse_links(&self) -> Result<()> {
         self.refuse_links_to("object")
     }

@@ -64,8 +64,8 @@ impl<'a> Search<'a> {
 
     /// The newest checkpoint that counts, was not skipped and whose manifest can be read; `None` if none is committed.
     ///
-    /// A listing that shows checkpoints which are gone is of a moment ago, and may lack newer ones: it is waited for. What it shows is then
-    /// passed over. A run whose checkpoints are all damaged or gone is an error: starting again from the beginning is for a
+    /// A listing that shows checkpoints which are gone is of a moment ago, and may lack newer ones: a later one is waited for.
+    /// What that still shows is passed over. A run whose checkpoints are all damaged or gone is an error: starting again from the beginning is for a
     /// person to decide.
     pub fn newest(&mut self) -> Result<Option<(Folder, Manifest)>, CheckpointError> {
         let mut pause = FIRST_PAUSE;

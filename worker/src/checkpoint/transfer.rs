@@ -31,8 +31,8 @@ pub(super) struct Values<'a> {
     pub to: &'a mut [f32],
 }
 
-/// Compares a listing with the manifest's `objects`. It may be of a moment ago: an object that it does not show as it should be is asked
-/// for by name.
+/// Compares a listing with the manifest's `objects`. It may be of a moment ago: an object that it does not show as it should
+/// be is asked for by name.
 pub(super) fn check_sizes(folder: &Folder, objects: &[ObjectEntry]) -> Result<(), CheckpointError> {
     let listed: HashMap<String, u64> = folder.list()?.into_iter().map(|o| (o.name, o.bytes)).collect();
     for object in objects.iter().filter(|object| listed.get(&object.name) != Some(&object.bytes)) {

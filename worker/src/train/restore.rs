@@ -153,8 +153,8 @@ impl OnHosts {
     }
 }
 
-/// The newest of those that ranks would take: a listing may be of a moment ago, and what one rank has read is there for all. Where
-/// it is damaged for another, all go behind it.
+/// The newest of those that ranks would take: a listing may be of a moment ago, and what one rank has read is there for all.
+/// Where it is damaged for another, all go behind it.
 fn newest_of_all(
     mine: Option<CheckpointName>,
     run: &Folder,
