@@ -169,13 +169,12 @@ impl FakeCluster {
     }
 
     fn list(&self, kind: &'static str, query: &BTreeMap<String, String>) -> Response<Body> {
-        let mut state = self.state();
         let job = query.get("labelSelector").and_then(|selector| selector.strip_prefix(JOB_LABEL)?.strip_prefix('='));
-        let begins = job.filter(|_| kind == "Pod").and_then(|job| Some((job.to_owned(), state.to_come.remove(job)?)));
+        let begins = job.filter(|_| kind == "Pod").and_then(|job| Some((job, self.state().to_come.remove(job)?)));
         if let Some((job, act)) = begins {
-            let cluster = self.clone();
-            tokio::spawn(async move { cluster.act(&job, act).await });
+            self.begin(job, act);
         }
+        let state = self.state();
         let items: Vec<_> = state.objects.iter().filter(|((of, _), o)| *of == kind && fits(o, query)).collect();
         let items: Vec<_> = items.into_iter().map(|(_, object)| object).collect();
         let metadata = json!({ "resourceVersion": state.version.to_string() });
@@ -247,7 +246,8 @@ impl FakeCluster {
         json_response(200, &json!({ "kind": "Status", "apiVersion": "v1", "status": "Success" }))
     }
 
-    async fn act(&self, job: &str, act: Act) {
+    /// What is there of an MPIJob when its pods are looked for.
+    fn begin(&self, job: &str, act: Act) {
         match act {
             Act::Nothing => return,
             Act::NoImage => {
@@ -269,6 +269,11 @@ impl FakeCluster {
         self.pod(job, "worker-0", running());
         self.pod(job, "worker-1", running());
         self.pod(job, "launcher", running());
+        let (cluster, job) = (self.clone(), job.to_owned());
+        tokio::spawn(async move { cluster.act(&job, act).await });
+    }
+
+    async fn act(&self, job: &str, act: Act) {
         // What the ranks' launcher prints is there at once, and read in its own time.
         tokio::time::sleep(Duration::from_millis(20)).await;
         match act {
