@@ -105,6 +105,9 @@ pub struct StartLine {
     pub config: String,
     /// The attempt that the launcher has claimed.
     pub attempt: u32,
+    /// The id of that claim; empty where the launcher does not know it.
+    #[serde(default)]
+    pub claim_id: String,
     /// Keys of the config that may differ from the checkpoint's.
     #[serde(default)]
     pub accepted_changes: Vec<String>,

@@ -83,7 +83,10 @@ fn read_manifest(run: &Folder, name: &CheckpointName) -> Result<Option<State>, S
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::time::Duration;
+
     use bytes::Bytes;
+    use common::attempt::{Claimant, acquire};
     use common::checkpoint_layout::{CHECKPOINTS_FOLDER, MANIFEST_NAME, Manifest, ObjectEntry};
     use common::config::StorageConfig;
 
@@ -132,7 +135,9 @@ mod tests {
         assert!(reason.contains("it belongs to step-00000019-a0001-ab12"), "{reason}");
         assert_eq!(found[1].state, State::Committed { world_size: 2, bytes: 14, sequences_consumed: 160 });
         assert_eq!(found[4].state, State::Uncommitted { bytes: 5 });
-        common::attempt::record_start(&run, 3, Some(&second)).unwrap();
+        let claimant = Claimant { ranks: 1, expiry: Duration::from_secs(60), holds: None };
+        let claim = acquire(&run, &claimant, &mut |_| true).unwrap().unwrap().claim();
+        common::attempt::record_start(&run, &claim, Some(&second)).unwrap();
         assert!(matches!(list(&run).unwrap()[2].state, State::Void { .. }));
     }
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use common::attempt::handed::Listener;
-use common::attempt::{Attempt, Claimant, Holder, News, Request, acquire};
+use common::attempt::{Attempt, Claim, Claimant, Holder, News, Request, acquire};
 use common::host_facts::Verdict;
 use common::worker_contract::ExitCode;
 use serde_json::json;
@@ -28,8 +28,8 @@ const TICK: Duration = Duration::from_millis(100);
 
 /// Runs `job` to its end: what the launcher exits with, and what the ranks reported on the way.
 pub fn run(job: &Job, interrupts: &mut Interrupts, view: &mut View) -> Result<(ExitCode, Seen), LaunchError> {
-    if let Some(attempt) = job.handed {
-        return handed_attempt(job, attempt, interrupts, view);
+    if let Some(claim) = &job.handed {
+        return handed_attempt(job, claim, interrupts, view);
     }
     let mut policy = RestartPolicy::new(job.config.launch.max_restarts);
     let mut seen = Seen::default();
@@ -105,7 +105,7 @@ impl Hold {
         view: &mut View,
     ) -> Result<Option<Self>, LaunchError> {
         let expiry = Duration::from_secs(job.config.launch.claim_expiry_s);
-        let holds = before.map(|hold| hold.holder.number());
+        let holds = before.map(|hold| hold.holder.claim().clone());
         let claimant = Claimant { ranks: placement.world_size.get(), expiry, holds };
         let mut is_told = false;
         let claim = acquire(&job.run, &claimant, &mut |waiting| {
@@ -147,7 +147,7 @@ fn next_attempt(
     let journal = Journal::start(&job.run, claim.attempt).map_err(LaunchError::system(A_THREAD))?;
     let mut logs = Logs::start(&job.run, claim.attempt).map_err(LaunchError::system(A_THREAD))?;
     let audience = Audience { view, journal: &journal, logs: &mut logs, seen, relay: None };
-    let outcome = one_attempt(job, (claim.attempt, &placement), (interrupts, news), audience)?;
+    let outcome = one_attempt(job, (&claim.claim(), &placement), (interrupts, news), audience)?;
     Ok(Some((outcome, journal)))
 }
 
@@ -161,33 +161,33 @@ fn preflight(job: &Job) -> Result<(), LaunchError> {
 /// next.
 fn handed_attempt(
     job: &Job,
-    attempt: u32,
+    claim: &Claim,
     interrupts: &mut Interrupts,
     view: &mut View,
 ) -> Result<(ExitCode, Seen), LaunchError> {
     let (mut seen, mut logs) = (Seen::default(), Logs::not_kept());
     let (speaker, news) = channel();
     let asked_to_stop = interrupts.asked_to_stop();
-    let _listener = Listener::start(&job.run, attempt, move |heard| match heard {
+    let _listener = Listener::start(&job.run, claim.number, move |heard| match heard {
         News::Asked(Request::Stop) => asked_to_stop.store(true, Ordering::Relaxed),
         other => drop(speaker.send(other)),
     })
     .map_err(LaunchError::system(A_THREAD))?;
-    let journal = Journal::beside_the_ranks(&job.run, attempt).map_err(LaunchError::system(A_THREAD))?;
+    let journal = Journal::beside_the_ranks(&job.run, claim.number).map_err(LaunchError::system(A_THREAD))?;
     let relay = Some(Relay::default());
     let audience = Audience { view, journal: &journal, logs: &mut logs, seen: &mut seen, relay };
-    let outcome = one_attempt(job, (attempt, &job.backend.place()?), (interrupts, &news), audience)?;
+    let outcome = one_attempt(job, (claim, &job.backend.place()?), (interrupts, &news), audience)?;
     Ok((outcome.cause.code, seen))
 }
 
 fn one_attempt(
     job: &Job,
-    (attempt, placement): (u32, &Placement),
+    (claim, placement): (&Claim, &Placement),
     (interrupts, news): (&mut Interrupts, &Receiver<News>),
     audience: Audience<'_>,
 ) -> Result<Outcome, LaunchError> {
     let Audience { view, journal, logs, seen, relay } = audience;
-    let (ranks, threads) = (placement.world_size.get(), placement.threads_per_rank);
+    let (attempt, ranks, threads) = (claim.number, placement.world_size.get(), placement.threads_per_rank);
     let hosts = placement.hosts.iter().map(|on| (&on.host, on.ranks)).collect::<Vec<_>>();
     let on_hosts = match hosts.len() {
         0 => String::new(),
@@ -203,7 +203,7 @@ fn one_attempt(
         journal.note("host_left_out", json!({ "host": host, "reason": reason }));
     }
     let audience = Audience { view: &mut *view, journal, logs: &mut *logs, seen: &mut *seen, relay };
-    let outcome = watch::attempt(job, (attempt, placement), (interrupts, news), audience)?;
+    let outcome = watch::attempt(job, (claim, placement), (interrupts, news), audience)?;
     let cause = &outcome.cause;
     journal.note(
         "attempt_ended",

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
-use common::attempt::{News, Request as Asked};
+use common::attempt::{Claim, News, Request as Asked};
 use common::config::RunConfig;
 use common::metrics::ValidationRecord;
 use common::storage::Folder;
@@ -60,7 +60,7 @@ pub struct Job {
     /// The run folder.
     pub run: Folder,
     /// The attempt that a launcher elsewhere has claimed, keeps alive, and has this one run.
-    pub handed: Option<u32>,
+    pub handed: Option<Claim>,
 }
 
 /// What the ranks have reported, over all attempts of one launch.
@@ -98,11 +98,11 @@ pub struct Outcome {
     pub cleared_in: Duration,
 }
 
-/// Starts attempt number `attempt` of `job` at `placement` and follows it to its end. No process of it is left when this
+/// Starts the attempt of `claim` of `job` at `placement` and follows it to its end. No process of it is left when this
 /// returns.
 pub fn attempt(
     job: &Job,
-    (attempt, placement): (u32, &Placement),
+    (claim, placement): (&Claim, &Placement),
     (interrupts, news): (&mut Interrupts, &Receiver<News>),
     audience: Audience<'_>,
 ) -> Result<Outcome, LaunchError> {
@@ -113,12 +113,13 @@ pub fn attempt(
     let start_line = StartLine {
         version: PROTOCOL_VERSION,
         config: job.config.to_toml(),
-        attempt,
+        attempt: claim.number,
+        claim_id: claim.id.clone(),
         accepted_changes: job.accepted_changes.clone(),
         control_address: control.address(),
         control_token: control.token().to_owned(),
     };
-    let start = AttemptStart { number: attempt, placement, start_line: Some(&start_line) };
+    let start = AttemptStart { number: claim.number, placement, start_line: Some(&start_line) };
     let ranks = job.backend.start(&start, &sender)?;
     let poll_s = job.config.launch.host_poll_s;
     let scout = job.backend.scout().filter(|_| poll_s > 0 && !placement.left_out.is_empty());

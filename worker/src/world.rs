@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
-use common::attempt::{Attempt, Claimant, Holder, News, Request, acquire, host_name};
+use common::attempt::{Attempt, Claim, Claimant, Holder, News, Request, acquire, claim_of, host_name};
 use common::config::change::check_accepted;
 use common::config::{CollectivesKind, DeviceKind, RawConfig, RunConfig};
 use common::storage::Folder;
@@ -35,8 +35,8 @@ const LAST_WORDS: Duration = Duration::from_secs(2);
 pub struct World {
     /// The config, the same on all ranks.
     pub config: RunConfig,
-    /// The attempt that this is.
-    pub attempt: u32,
+    /// The claim of the attempt that this is.
+    pub claim: Claim,
     /// Keys of the config that may differ from the checkpoint's.
     pub accepted_changes: Vec<String>,
     /// Keeps its claim to the run, on rank 0 where no launcher does.
@@ -79,7 +79,7 @@ pub enum Origin {
 #[derive(Serialize, Deserialize)]
 struct Start {
     config: String,
-    attempt: u32,
+    claim: Claim,
     accepted_changes: Vec<String>,
     control: Option<(String, String)>,
 }
@@ -124,8 +124,8 @@ impl World {
         let _ = CONTROL.set(control.clone());
         let Equipment { device, hosts, collectives } = Equipment::choose(&config, collectives)?;
         let holder = claim.map(|claim| hold(&config, claim, &requests)).transpose()?;
-        let Start { attempt, accepted_changes, .. } = start;
-        Ok(World { config, attempt, accepted_changes, holder, collectives, device, hosts, control, requests })
+        let Start { claim, accepted_changes, .. } = start;
+        Ok(World { config, claim, accepted_changes, holder, collectives, device, hosts, control, requests })
     }
 }
 
@@ -305,15 +305,17 @@ impl Start {
                         line.version
                     )));
                 }
+                let claim = claim_told(&line)?;
                 let listens = !line.control_address.is_empty();
                 let control = listens.then_some((line.control_address, line.control_token));
-                let StartLine { config, attempt, accepted_changes, .. } = line;
-                Ok((Start { config, attempt, accepted_changes, control }, None))
+                let StartLine { config, accepted_changes, .. } = line;
+                Ok((Start { config, claim, accepted_changes, control }, None))
             }
             Origin::Look { path, overrides } => {
                 let mut config = RawConfig::load(path, overrides)?.run()?;
                 config.make_urls_absolute()?;
-                let start = Start { config: config.to_toml(), attempt: 0, accepted_changes: Vec::new(), control: None };
+                let claim = Claim { number: 0, id: String::new() };
+                let start = Start { config: config.to_toml(), claim, accepted_changes: Vec::new(), control: None };
                 Ok((start, None))
             }
             Origin::File { path, overrides, accepted_changes } => {
@@ -324,7 +326,7 @@ impl Start {
                 let claim = claim(&run, &config, ranks)?;
                 run.put("config.toml", config.to_toml().into())?;
                 let (config, accepted_changes) = (config.to_toml(), accepted_changes.clone());
-                Ok((Start { config, attempt: claim.attempt, accepted_changes, control: None }, Some(claim)))
+                Ok((Start { config, claim: claim.claim(), accepted_changes, control: None }, Some(claim)))
             }
         }
     }
@@ -340,6 +342,16 @@ impl Start {
             ))
         })
     }
+}
+
+/// The claim that a launcher tells of. Of one that does not know its id, it is what stands under the number.
+fn claim_told(line: &StartLine) -> Result<Claim, JobError> {
+    let StartLine { attempt: number, claim_id, .. } = line;
+    if !claim_id.is_empty() || *number == 0 {
+        return Ok(Claim { number: *number, id: claim_id.clone() });
+    }
+    let config = RawConfig::parse("from the launcher", &line.config, &[])?.run()?;
+    Ok(claim_of(&Folder::open(&config.run.output, &config.storage)?, *number)?)
 }
 
 /// Claims the next attempt of `run`, which may take as long as the claim before needs to expire.

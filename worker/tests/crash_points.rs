@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use bytes::Bytes;
-use common::attempt::{AttemptError, unix_s};
+use common::attempt::{AttemptError, Claim, record_start, unix_s};
 use common::checkpoint_layout::retention::ORPHAN_GRACE_S;
 use common::checkpoint_layout::{CheckpointName, Garbage, ParameterShape, RankShare, Retention, plan_save};
 use common::config::{ModelConfig, OnCorrupt, StorageConfig};
@@ -80,6 +80,11 @@ impl Layer for Fuse {
     }
 }
 
+/// The claim of attempt `number`.
+fn claim(number: u32) -> Claim {
+    Claim { number, id: format!("{number:016x}").chars().rev().collect() }
+}
+
 /// A run, seen from outside.
 #[derive(Clone)]
 struct Run {
@@ -146,9 +151,19 @@ impl Run {
         RankSnapshot::new(layout, contents.into_iter().map(Bytes::from).collect())
     }
 
+    /// The claim of attempt `number` stands, and it has begun; the first from nothing.
+    fn begin(&self, number: u32, start: Option<&CheckpointName>) {
+        let Claim { id, .. } = claim(number);
+        let json = serde_json::json!({
+            "attempt": number, "id": id, "claimed_at_unix_s": 0, "host": "h", "pid": 1, "ranks": WORLD, "version": "0"
+        });
+        self.folder.put(&format!("attempts/{number:04}.json"), json.to_string().into()).unwrap();
+        record_start(&self.folder, &claim(number), start).unwrap();
+    }
+
     /// Saves as all ranks would, one after the other.
     fn save(&self, step: u64, attempt: u32) -> Result<CheckpointName, CheckpointError> {
-        let (world, name) = (WorldSize::new(WORLD).unwrap(), checkpoint::new_name(step, attempt));
+        let (world, name) = (WorldSize::new(WORLD).unwrap(), checkpoint::new_name(step, &claim(attempt)));
         let (folder, state) = (folder_of(&self.folder, &name), self.state(step));
         let shares = plan_save(&self.parameters, world);
         let write = |(rank, share)| {
@@ -170,12 +185,12 @@ impl Run {
             config: String::new(),
             model: ModelConfig { layers: 1, width: 6, heads: 2, context_tokens: 5, vocabulary: 11 },
         };
-        checkpoint::commit(&folder, header, gathered)?;
+        checkpoint::commit_as_holder(&self.folder, &claim(attempt), header, gathered)?;
         Ok(name)
     }
 
     fn prune(&self) -> Result<Garbage, AttemptError> {
-        checkpoint::prune(&self.folder, &RETENTION, Some(1), unix_s())
+        checkpoint::prune(&self.folder, &RETENTION, Some(&claim(1)), unix_s())
     }
 
     /// The step that a reader resumes from once listings have caught up. One that comes before that finds no newer one, and it
@@ -206,10 +221,13 @@ impl Run {
 
     /// Whatever has happened, the next attempt saves and prunes, and leaves nothing else behind.
     fn goes_on(&self, point: &str) {
+        let start = Search::new(&self.folder, OnCorrupt::Stop).newest().unwrap().unwrap().1.name;
+        self.begin(2, Some(&start));
         self.save(90, 2).unwrap();
         let kept = self.save(100, 2).unwrap();
         // By then whoever died has been dead for long enough. What a listing does not show yet goes with the next prune.
-        let prune = || checkpoint::prune(&self.folder, &RETENTION, Some(2), unix_s() + ORPHAN_GRACE_S).unwrap();
+        let now = || unix_s() + ORPHAN_GRACE_S;
+        let prune = || checkpoint::prune(&self.folder, &RETENTION, Some(&claim(2)), now()).unwrap();
         prune();
         assert_eq!(self.newest(point), 100);
         if self.lag > 0 {
@@ -252,7 +270,10 @@ impl Store {
     fn run(&mut self, steps: &[u64]) -> Run {
         self.runs += 1;
         let run = Run { lag: self.lag, ..Run::at(&(self.place)(self.runs)) };
-        let save_all = |run: &Run| steps.iter().for_each(|step| drop(run.save(*step, 1).unwrap()));
+        let save_all = |run: &Run| {
+            run.begin(1, None);
+            steps.iter().for_each(|step| drop(run.save(*step, 1).unwrap()));
+        };
         match &self.on_disk {
             None => save_all(&run),
             Some(on_disk) => {
@@ -382,6 +403,7 @@ fn copy_folder(from: &Path, to: &Path) {
 /// committed all the same, and its manifest is known as its own.
 fn every_lost_answer(server: &Server) {
     let count = |run: &Run| {
+        run.begin(1, None);
         server.faults().follow(Plan::default());
         run.save(10, 1).unwrap();
         server.faults().requests().len()
@@ -389,6 +411,8 @@ fn every_lost_answer(server: &Server) {
     let requests = count(&Run::at("s3://lost/counted"));
     for lost in 0..requests {
         let run = Run::at(&format!("s3://lost/{lost}"));
+        server.faults().follow(Plan::default());
+        run.begin(1, None);
         let mut first = vec![None; lost];
         first.push(Some(Fault::LostAnswer));
         server.faults().follow(Plan { first, ..Plan::default() });

@@ -1,29 +1,42 @@
 //! Claiming a run: at once where nobody holds it, after a wait where the holder may be dead, and never while it lives.
+//!
+//! No clock of a day decides. Who takes over has seen the holder say that it ends, knows that its process is gone from this
+//! machine, or has looked twice, as far apart as a claim takes to expire, and found the same sign of life.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::claims::{Claims, fence};
 use super::holder::{self, Alive};
-use super::{ATTEMPTS_FOLDER, Attempt, AttemptError, History, unix_s};
+use super::surroundings::{Surroundings, blocking};
+use super::{ATTEMPTS_FOLDER, Attempt, AttemptError, Claim};
 use crate::storage::{Folder, StorageError};
 
 /// How often a claim that may have expired is looked at, in the time that it takes to expire.
 const LOOKS: u32 = 12;
 /// How often a caller is asked whether to go on waiting.
 const TICK: Duration = Duration::from_millis(100);
-/// A claim that was last refreshed so many times its expiry ago, by clocks that may be wrong, is not watched any more.
-const STALE_EXPIRIES: u64 = 10;
+/// The longest that is waited for a holder, whatever its claim promises.
+const EXPIRY_MAX: Duration = Duration::from_secs(240);
 
 /// Who claims.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Claimant {
     /// How many ranks it starts.
     pub ranks: u32,
     /// How long a claim lasts that nobody refreshes: `launch.claim_expiry_s`.
     pub expiry: Duration,
     /// The attempt that this claimant holds already, if it does.
-    pub holds: Option<u32>,
+    pub holds: Option<Claim>,
+}
+
+/// What came of waiting for a holder.
+enum Wait {
+    /// It holds the run no more.
+    Over,
+    /// The caller does not wait any longer.
+    GivenUp,
 }
 
 /// Claims the next attempt of `run`, for which it waits until the one that holds it has ended or expired.
@@ -34,72 +47,121 @@ pub fn acquire(
     claimant: &Claimant,
     keeps_waiting: &mut dyn FnMut(&str) -> bool,
 ) -> Result<Option<Attempt>, AttemptError> {
-    let folder = run.folder(ATTEMPTS_FOLDER);
+    blocking(acquire_in(run, claimant, keeps_waiting))
+}
+
+pub(super) async fn acquire_in(
+    run: &impl Surroundings,
+    claimant: &Claimant,
+    keeps_waiting: &mut dyn FnMut(&str) -> bool,
+) -> Result<Option<Attempt>, AttemptError> {
+    // The claim that is known to hold the run no more.
+    let mut over = None;
     loop {
-        let newest = History::read(run)?.newest();
-        match claimant.holds {
-            Some(mine) if newest > mine => {
-                return Err(AttemptError::Fenced { run: run.url().to_owned(), mine, newer: newest });
-            }
-            Some(_) => {}
-            None if newest > 0 && !is_free(run, newest, claimant, keeps_waiting)? => return Ok(None),
-            None => {}
+        if let Some(mine) = &claimant.holds {
+            fence(run, mine).await?;
         }
-        // What was asked of those before, and not heard, is not asked of one that begins anew: a stop least of all.
-        let unheard = if claimant.holds.is_none() { holder::pending(run)? } else { Vec::new() };
-        let attempt = Attempt::new(newest + 1, claimant.ranks);
-        let json = serde_json::to_vec_pretty(&attempt).unwrap_or_else(|e| unreachable!("a claim is JSON: {e}"));
-        match folder.create(&attempt.claim_name(), Bytes::from(json)) {
-            Ok(()) => {
-                holder::forget(run, &unheard)?;
-                return Ok(Some(attempt));
+        let claims = Claims::look(run).await?;
+        match (&claimant.holds, &claims.newest) {
+            (Some(mine), newest) if newest.as_ref().map(|newest| &newest.id) != Some(&mine.id) => {
+                if claims.number() > mine.number {
+                    let newer = claims.number();
+                    return Err(AttemptError::Fenced { run: run.url().to_owned(), mine: mine.number, newer });
+                }
+                // It has vanished, as the next look at it tells.
+                continue;
             }
-            // Another one was faster: it is the holder now.
-            Err(StorageError::AlreadyExists { .. }) => {}
-            Err(error) => return Err(error.into()),
+            (None, Some(newest)) if over.as_ref() != Some(&newest.id) => {
+                match wait_for(run, newest, claimant, keeps_waiting).await? {
+                    Wait::Over => over = Some(newest.id.clone()),
+                    Wait::GivenUp => return Ok(None),
+                }
+                // Whoever came meanwhile is found by looking again.
+                continue;
+            }
+            _ => {}
+        }
+        if let Some(attempt) = claim_next(run, claims, claimant).await? {
+            return Ok(Some(attempt));
         }
     }
 }
 
-/// Waits until attempt `number` holds `run` no more. False if the caller does not wait; an error if it lives.
-fn is_free(
-    run: &Folder,
-    number: u32,
+/// Puts the claim that comes after `claims`. `None` where another one was faster, or the run folder is not what it was any more.
+async fn claim_next(
+    run: &impl Surroundings,
+    claims: Claims,
+    claimant: &Claimant,
+) -> Result<Option<Attempt>, AttemptError> {
+    let Some(number) = claims.next else { return Err(AttemptError::Exhausted { run: run.url().to_owned() }) };
+    // What was asked of those before, and not heard, is not asked of one that begins anew: a stop least of all.
+    let unheard = if claimant.holds.is_none() { holder::pending(run).await? } else { Vec::new() };
+    let attempt = Attempt::new(run, number, claims.first, claimant);
+    let json = serde_json::to_vec_pretty(&attempt).unwrap_or_else(|e| unreachable!("a claim is JSON: {e}"));
+    match run.create(&format!("{ATTEMPTS_FOLDER}/{}", attempt.claim_name()), Bytes::from(json)).await {
+        Ok(()) => {}
+        // Another one was faster: it is the holder now.
+        Err(StorageError::AlreadyExists { .. }) => return Ok(None),
+        Err(error) => return Err(error.into()),
+    }
+    match fence(run, &attempt.claim()).await {
+        // Put into a folder that had been deleted meanwhile, where it belongs to nobody.
+        Err(AttemptError::Vanished { .. }) => return Ok(None),
+        result => result?,
+    }
+    holder::forget(run, &unheard).await?;
+    Ok(Some(attempt))
+}
+
+/// Waits until `holder` holds `run` no more; an error if it lives.
+async fn wait_for(
+    run: &impl Surroundings,
+    holder: &Attempt,
     claimant: &Claimant,
     keeps_waiting: &mut dyn FnMut(&str) -> bool,
-) -> Result<bool, AttemptError> {
-    let folder = run.folder(ATTEMPTS_FOLDER);
-    let holder = read_claim(&folder, number)?;
-    let first = Alive::read(&folder, &holder)?;
-    let refreshed_at = first.as_ref().map_or(holder.claimed_at_unix_s, |alive| alive.refreshed_at_unix_s);
-    let age_s = unix_s().saturating_sub(refreshed_at);
-    if is_gone(&holder) || has_ended(first.as_ref()) || age_s > STALE_EXPIRIES * claimant.expiry.as_secs() {
-        return Ok(true);
+) -> Result<Wait, AttemptError> {
+    let first = Alive::read(run, holder).await?;
+    if is_over(run, holder, first.as_ref()) {
+        return Ok(Wait::Over);
     }
-    let (who, expiry_s) = (holder.claimant(), claimant.expiry.as_secs());
+    // As long as the holder has promised to be heard from, if that is longer.
+    let promised = holder.expiry_ms.map_or(Duration::ZERO, Duration::from_millis);
+    let expiry = claimant.expiry.max(promised.min(EXPIRY_MAX));
+    let (number, who) = (holder.attempt, holder.claimant());
     let waiting = format!(
-        "attempt {number} ({who}) may still hold this run: waiting up to {expiry_s} s for a sign of life (launch.claim_expiry_s)"
+        "attempt {number} ({who}) may still hold this run: waiting up to {} s for a sign of life (launch.claim_expiry_s)",
+        expiry.as_secs()
     );
-    let look_interval = claimant.expiry / LOOKS;
-    let (start, mut look_at) = (Instant::now(), Instant::now() + look_interval);
-    while start.elapsed() < claimant.expiry {
+    let look_interval = expiry / LOOKS;
+    let start = run.now();
+    let mut looked_at = start;
+    loop {
         if !keeps_waiting(&waiting) {
-            return Ok(false);
+            return Ok(Wait::GivenUp);
         }
-        std::thread::sleep(TICK.min(look_interval));
-        if Instant::now() < look_at {
+        run.sleep(TICK.min(look_interval)).await;
+        let now = run.now();
+        if now < looked_at + look_interval {
             continue;
         }
-        look_at = Instant::now() + look_interval;
-        let now = Alive::read(&folder, &holder)?;
-        if has_ended(now.as_ref()) {
-            return Ok(true);
+        looked_at = now;
+        // A look begun after the time has passed, however long this process itself was suspended.
+        let alive = Alive::read(run, holder).await?;
+        if is_over(run, holder, alive.as_ref()) {
+            return Ok(Wait::Over);
         }
-        if now != first {
+        if alive.is_some() && alive != first {
             return Err(AttemptError::Held { run: run.url().to_owned(), attempt: number, claimant: who });
         }
+        if now.saturating_sub(start) >= expiry {
+            return Ok(Wait::Over);
+        }
     }
-    Ok(true)
+}
+
+/// Whether `holder` is known to hold the run no more, without waiting.
+fn is_over(run: &impl Surroundings, holder: &Attempt, alive: Option<&Alive>) -> bool {
+    alive.is_some_and(|alive| alive.has_ended) || holder.process.as_ref().is_some_and(|process| run.is_gone(process))
 }
 
 /// Who holds a run, as far as is known without waiting: it may have died on another machine.
@@ -107,41 +169,23 @@ fn is_free(
 pub struct Holding {
     /// The claim.
     pub attempt: Attempt,
-    /// Seconds since 1970, by the claimant's clock, of its last sign of life.
+    /// Seconds since 1970, by the claimant's clock, of its last sign of life: for people, since that clock may be wrong.
     pub seen_at_unix_s: u64,
 }
 
 /// The attempt that holds `run`.
 pub fn current(run: &Folder) -> Result<Option<Holding>, StorageError> {
-    let folder = run.folder(ATTEMPTS_FOLDER);
-    let newest = History::read(run)?.newest();
-    if newest == 0 {
-        return Ok(None);
-    }
-    let holder = read_claim(&folder, newest)?;
-    let alive = Alive::read(&folder, &holder)?;
-    let is_over = has_ended(alive.as_ref()) || is_gone(&holder);
-    let seen_at_unix_s = alive.map_or(holder.claimed_at_unix_s, |alive| alive.refreshed_at_unix_s);
-    Ok((!is_over).then_some(Holding { attempt: holder, seen_at_unix_s }))
+    blocking(async {
+        let Some(holder) = Claims::look(run).await?.newest else { return Ok(None) };
+        let alive = Alive::read(run, &holder).await?;
+        let is_over = is_over(run, &holder, alive.as_ref());
+        let seen_at_unix_s = alive.map_or(holder.claimed_at_unix_s, |alive| alive.refreshed_at_unix_s);
+        Ok((!is_over).then_some(Holding { attempt: holder, seen_at_unix_s }))
+    })
 }
 
 /// What tells `run` from every other run, also from one that was begun anew in the same place: its first claim's id.
 pub fn run_id(run: &Folder) -> Result<String, StorageError> {
-    Ok(read_claim(&run.folder(ATTEMPTS_FOLDER), 1)?.id)
-}
-
-fn is_gone(holder: &Attempt) -> bool {
-    holder.process.as_ref().is_some_and(super::ProcessId::is_gone)
-}
-
-fn has_ended(alive: Option<&Alive>) -> bool {
-    alive.is_some_and(|alive| alive.has_ended)
-}
-
-/// What attempt `number` claimed. One that cannot be read is somebody's all the same.
-fn read_claim(folder: &Folder, number: u32) -> Result<Attempt, StorageError> {
-    let name = format!("{number:04}.json");
-    let claim = serde_json::from_slice(&folder.get(&name)?).ok();
-    let unknown = Attempt { process: None, host: "unknown".into(), pid: 0, ..Attempt::new(number, 0) };
-    Ok(claim.unwrap_or(unknown))
+    let first = blocking(super::claims::read_claim(run, 1))?;
+    first.map(|claim| claim.id).ok_or_else(|| StorageError::NotFound { url: run.url_of("attempts/0001.json") })
 }

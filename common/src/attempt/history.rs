@@ -1,43 +1,151 @@
-//! What the names in `attempts/` say, without reading anything: which attempt is the newest, and which checkpoints are void.
+//! Which checkpoints count: those of the newest attempt that has begun, and those that it continues.
+//!
+//! Before an attempt commits anything, it puts what it continues: the checkpoint that it started from, and with it whatever that
+//! one's attempt continued. So one small object, found by the name of a claim, tells the whole lineage; no listing that is
+//! behind can hide a part of it, and nothing that older attempts put late can change it. Before it deletes anything, it says in
+//! another which checkpoint stays, so that a listing that lacks that one lets nobody go on from what is deleted.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 
-use super::{ATTEMPTS_FOLDER, AttemptError};
-use crate::checkpoint_layout::CheckpointName;
+use super::claims::{Claims, claim_number, fence, read_claim};
+use super::surroundings::{Surroundings, blocking};
+use super::{ATTEMPTS_FOLDER, AttemptError, Claim};
+use crate::checkpoint_layout::{CHECKPOINTS_FOLDER, CheckpointName, Found};
 use crate::storage::{Folder, ObjectInfo, StorageError};
 
-/// What stands between an attempt's number and the checkpoint that it started from.
-const FROM: &str = ".from.";
-/// In the place of a checkpoint's name where an attempt started from the beginning.
+/// Ends the name of what an attempt continues.
+const FROM: &str = "from";
+/// Ends the name of which checkpoint an attempt keeps.
+const KEPT: &str = "kept";
+/// In older versions, what stands between an attempt's number and the checkpoint that it started from.
+const STARTED_FROM: &str = ".from.";
+/// In the place of a checkpoint's name where an attempt of an older version started from the beginning.
 const NOTHING: &str = "nothing";
+/// How many attempts a lineage goes back. What is older has long been pruned.
+const LINEAGE_MAX: usize = 1000;
 
-/// The attempts of a run.
+/// Which checkpoints of a run count.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct History {
     newest: u32,
-    /// Of the attempts that have come so far: the checkpoint that each started from.
+    /// The newest attempt that has begun, and what it continues.
+    begun: Option<Beginning>,
+    /// A checkpoint that was there when it said so: the newest one or one before.
+    kept: Option<CheckpointName>,
+    /// Of older versions' attempts, where none has begun since: the checkpoint that each started from.
     starts: BTreeMap<u32, Option<CheckpointName>>,
 }
 
-impl History {
-    /// Lists the attempts of `run`.
-    pub fn read(run: &Folder) -> Result<Self, StorageError> {
-        Ok(Self::among(&run.folder(ATTEMPTS_FOLDER).list()?))
+/// What an attempt continues, or which checkpoint it keeps.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "Record", into = "Record")]
+struct Beginning {
+    claim: Claim,
+    /// Of each attempt that it continues, the last checkpoint that is a part of it; first the one that it started from.
+    from: Vec<CheckpointName>,
+}
+
+/// The same as it is stored, in `attempts/NNNN.TAG.from` and `.kept`.
+#[derive(Serialize, Deserialize)]
+struct Record {
+    attempt: u32,
+    id: String,
+    from: Vec<String>,
+}
+
+impl From<Beginning> for Record {
+    fn from(beginning: Beginning) -> Self {
+        let Beginning { claim, from } = beginning;
+        Record { attempt: claim.number, id: claim.id, from: from.iter().map(CheckpointName::to_string).collect() }
+    }
+}
+
+impl TryFrom<Record> for Beginning {
+    type Error = &'static str;
+
+    fn try_from(record: Record) -> Result<Self, Self::Error> {
+        let from = record.from.iter().map(|name| CheckpointName::parse(name)).collect::<Option<_>>();
+        let from = from.ok_or("a name is not a checkpoint's")?;
+        Ok(Beginning { claim: Claim { number: record.attempt, id: record.id }, from })
+    }
+}
+
+impl Beginning {
+    fn name(number: u32, tag: &str, what: &str) -> String {
+        format!("{ATTEMPTS_FOLDER}/{number:04}.{tag}.{what}")
     }
 
-    /// The attempts among `objects`, the listing of a run's `attempts/`.
-    pub fn among(objects: &[ObjectInfo]) -> Self {
-        let mut history = History::default();
-        for object in objects {
-            if let Some(number) = object.name.strip_suffix(".json").and_then(|number| number.parse().ok()) {
-                history.newest = history.newest.max(number);
-            } else if let Some((number, start)) = parse_start(&object.name) {
-                history.starts.insert(number, start);
+    /// What the attempt with this number and tag has put; `None` where it has not, or where that cannot be read.
+    async fn read(run: &impl Surroundings, number: u32, tag: &str, what: &str) -> Result<Option<Self>, StorageError> {
+        let content = run.read(&Self::name(number, tag, what)).await?;
+        let beginning = content.and_then(|content| serde_json::from_slice::<Beginning>(&content).ok());
+        Ok(beginning.filter(|found| found.claim.number == number && found.claim.tag() == tag))
+    }
+
+    /// Whether `name` is a part of the run as this attempt goes on with it.
+    fn includes(&self, name: &CheckpointName) -> bool {
+        let continues = |last: &CheckpointName| last.is_of_the_attempt_of(name) && name.step <= last.step;
+        self.claim.has_saved(name) || self.from.iter().any(continues)
+    }
+}
+
+impl History {
+    /// Reads the attempts of `run`.
+    pub fn read(run: &Folder) -> Result<Self, StorageError> {
+        blocking(Self::of(run))
+    }
+
+    pub(crate) async fn of(run: &impl Surroundings) -> Result<Self, StorageError> {
+        let listed = run.list(ATTEMPTS_FOLDER).await?;
+        let claims = Claims::among(run, &listed).await?;
+        let mut starts = starts_among(&listed);
+        starts.retain(|number, _| *number <= claims.number());
+        let begun_before = starts.last_key_value().map_or(0, |(number, _)| *number);
+        let mut history = History { newest: claims.number(), starts, ..History::default() };
+        let numbers: BTreeSet<u32> = listed.iter().filter_map(|object| claim_number(&object.name)).collect();
+        let mut number = history.newest;
+        while number > begun_before {
+            let Some(claim) = read_claim(run, number).await? else {
+                // Somebody has deleted claims.
+                number = numbers.range(..number).next_back().map_or(0, |number| *number);
+                continue;
+            };
+            // One of a run that was here before continues nothing of this one.
+            if claim.is_of(claims.first.as_ref()) && history.take(run, &claim.claim()).await? {
+                break;
             }
+            number -= 1;
         }
-        history
+        Ok(history)
+    }
+
+    /// Takes over what the attempt of `claim` continues. False if it has not begun.
+    async fn take(&mut self, run: &impl Surroundings, claim: &Claim) -> Result<bool, StorageError> {
+        let begun = Beginning::read(run, claim.number, claim.tag(), FROM).await?;
+        let Some(begun) = begun.filter(|begun| begun.claim == *claim) else { return Ok(false) };
+        let kept = Beginning::read(run, claim.number, claim.tag(), KEPT).await?.unwrap_or_else(|| begun.clone());
+        self.kept = kept.from.into_iter().next();
+        self.begun = Some(begun);
+        Ok(true)
+    }
+
+    /// Whether the newest attempt that has begun is that of `claim`.
+    pub(crate) fn is_of(&self, claim: &Claim) -> bool {
+        self.begun.as_ref().is_some_and(|begun| begun.claim == *claim)
+    }
+
+    /// A checkpoint that was there, and may be missing in a listing that is behind.
+    pub(crate) fn kept(&self) -> Option<&CheckpointName> {
+        self.kept.as_ref()
+    }
+
+    /// The history where the attempt of `claim` has begun, and continues `from`.
+    #[cfg(test)]
+    pub(crate) fn begun(claim: Claim, from: Vec<CheckpointName>) -> Self {
+        History { newest: claim.number, begun: Some(Beginning { claim, from }), ..History::default() }
     }
 
     /// The number of the newest attempt; 0 where there is none.
@@ -45,34 +153,99 @@ impl History {
         self.newest
     }
 
-    /// Whether a checkpoint does not count: a newer attempt went on from an older one, so that what this one holds is no
-    /// part of the run any more, or never was.
+    /// Whether a checkpoint does not count: it is no part of what the newest attempt that has begun goes on with.
     pub fn is_void(&self, name: &CheckpointName) -> bool {
+        if let Some(begun) = &self.begun {
+            return !begun.includes(name);
+        }
+        // A newer attempt of an older version went on from below.
         let place = |name: &CheckpointName| (name.step, name.attempt);
         let mut later = self.starts.iter().filter(|(attempt, _)| **attempt > name.attempt);
         later.any(|(_, start)| start.as_ref().is_none_or(|start| place(name) > place(start)))
     }
+
+    /// What an attempt continues that starts from `start` while this is the history.
+    async fn lineage(
+        &self,
+        run: &impl Surroundings,
+        start: &CheckpointName,
+    ) -> Result<Vec<CheckpointName>, StorageError> {
+        let mut lineage = vec![start.clone()];
+        let begun = match start.tag() {
+            Some(tag) => Beginning::read(run, start.attempt, tag, FROM).await?,
+            None => None,
+        };
+        match begun {
+            Some(begun) => lineage.extend(begun.from),
+            // Of an older version, or copied from another run: all that counts so far, and is not newer.
+            None => lineage.extend(self.last_of_each_attempt(run, start).await?),
+        }
+        lineage.truncate(LINEAGE_MAX);
+        Ok(lineage)
+    }
+
+    /// Of each attempt but that of `start`, the last checkpoint that counts and is not newer than `start`.
+    async fn last_of_each_attempt(
+        &self,
+        run: &impl Surroundings,
+        start: &CheckpointName,
+    ) -> Result<Vec<CheckpointName>, StorageError> {
+        let objects = run.list(CHECKPOINTS_FOLDER).await?;
+        let mut found = Found::among(&objects, self);
+        found.retain(|found| found.counts() && found.name <= *start && !found.name.is_of_the_attempt_of(start));
+        let mut last: Vec<CheckpointName> = Vec::new();
+        for found in found.into_iter().rev() {
+            if !last.iter().any(|name| name.is_of_the_attempt_of(&found.name)) {
+                last.push(found.name);
+            }
+        }
+        Ok(last)
+    }
+}
+
+/// What attempts of older versions started from, by the names among `objects`, the listing of a run's `attempts/`.
+fn starts_among(objects: &[ObjectInfo]) -> BTreeMap<u32, Option<CheckpointName>> {
+    objects.iter().filter_map(|object| parse_start(&object.name)).collect()
 }
 
 fn parse_start(name: &str) -> Option<(u32, Option<CheckpointName>)> {
-    let (number, start) = name.split_once(FROM)?;
+    let (number, start) = name.split_once(STARTED_FROM)?;
     let start = if start == NOTHING { None } else { Some(CheckpointName::parse(start)?) };
-    Some((number.parse().ok()?, start))
+    let number = claim_number(&format!("{number}.json"))?;
+    Some((number, start))
 }
 
-/// Notes in `run` what `attempt` starts from, before it commits anything.
-pub fn record_start(run: &Folder, attempt: u32, start: Option<&CheckpointName>) -> Result<(), StorageError> {
-    let start = start.map_or(NOTHING.to_owned(), CheckpointName::to_string);
-    // Everything is in the name; some stores refuse objects without content.
-    run.folder(ATTEMPTS_FOLDER).put(&format!("{attempt:04}{FROM}{start}"), Bytes::from(format!("{start}\n")))
+/// Notes in `run` what the attempt of `claim` starts from, before it commits anything.
+pub fn record_start(run: &Folder, claim: &Claim, start: Option<&CheckpointName>) -> Result<(), AttemptError> {
+    blocking(begin(run, claim, start))
 }
 
-/// An error if an attempt newer than `mine` has claimed `run`.
-pub fn check_fence(run: &Folder, mine: u32) -> Result<(), AttemptError> {
-    match History::read(run)?.newest() {
-        newer if newer > mine => Err(AttemptError::Fenced { run: run.url().to_owned(), mine, newer }),
-        _ => Ok(()),
-    }
+/// The same in any surroundings.
+pub(crate) async fn begin(
+    run: &impl Surroundings,
+    claim: &Claim,
+    start: Option<&CheckpointName>,
+) -> Result<(), AttemptError> {
+    let from = match start {
+        Some(start) => History::of(run).await?.lineage(run, start).await?,
+        None => Vec::new(),
+    };
+    fence(run, claim).await?;
+    let (name, json) = stored(claim, FROM, from);
+    Ok(run.create(&name, json).await?)
+}
+
+/// Says in `run` that `newest` stays, before the attempt of `claim` deletes anything.
+pub(crate) async fn keep(run: &impl Surroundings, claim: &Claim, newest: &CheckpointName) -> Result<(), StorageError> {
+    let (name, json) = stored(claim, KEPT, vec![newest.clone()]);
+    run.put(&name, json).await
+}
+
+/// What the attempt of `claim` puts: the name and the content.
+fn stored(claim: &Claim, what: &str, from: Vec<CheckpointName>) -> (String, Bytes) {
+    let record = Beginning { claim: claim.clone(), from };
+    let json = serde_json::to_vec_pretty(&record).unwrap_or_else(|e| unreachable!("a record is JSON: {e}"));
+    (Beginning::name(claim.number, claim.tag(), what), Bytes::from(json))
 }
 
 #[cfg(test)]
@@ -87,31 +260,32 @@ mod tests {
         CheckpointName { step, attempt, id: "x1".into() }
     }
 
+    fn claim(number: u32, id: &str) -> Claim {
+        Claim { number, id: id.repeat(16) }
+    }
+
     #[test]
-    fn names_tell_the_newest_and_what_each_started_from() {
+    fn names_of_older_versions_tell_what_each_attempt_started_from() {
         let names = [
             "0001.json",
             "0001.alive",
             "0001.from.nothing",
-            "0010.json",
-            "0002.json",
             "0002.from.step-00000010-a0001-x1",
             "0003.from.step-10",
-            "x.json",
+            "4.from.nothing",
+            "4294967295.from.nothing",
+            "0005.5c0e9d7b.from",
             "notes.txt",
         ];
-        let history = History::among(&names.map(object));
-        assert_eq!(history.newest(), 10);
-        assert_eq!(history.starts, BTreeMap::from([(1, None), (2, Some(name(10, 1)))]));
-        assert_eq!(History::among(&[]), History::default());
+        assert_eq!(starts_among(&names.map(object)), BTreeMap::from([(1, None), (2, Some(name(10, 1)))]));
     }
 
     #[test]
-    fn what_lies_above_a_newer_attempts_start_is_void() {
+    fn what_lies_above_the_start_of_a_newer_attempt_of_an_older_version_is_void() {
         // 1 saved 10, 20 and 30; 2 went on from 10, since the others were damaged, and saved 20; 3 went on from that. The
         // first is suspended meanwhile, and commits 40 at last; the second was not told of 3, and commits 30.
         let starts = [(1, None), (2, Some(name(10, 1))), (3, Some(name(20, 2)))];
-        let history = History { newest: 3, starts: starts.into() };
+        let history = History { newest: 3, starts: starts.into(), ..History::default() };
         for (checkpoint, is_void) in [
             (name(10, 1), false),
             (name(20, 1), true),
@@ -126,6 +300,37 @@ mod tests {
         // An attempt that has claimed the run, and started from nothing yet, voids nothing.
         assert!(!History { newest: 9, ..History::default() }.is_void(&name(10, 1)));
         // One that began anew voids all.
-        assert!(History { newest: 2, starts: [(2, None)].into() }.is_void(&name(10, 1)));
+        assert!(History { newest: 2, starts: [(2, None)].into(), ..History::default() }.is_void(&name(10, 1)));
+    }
+
+    #[test]
+    fn what_counts_is_the_newest_attempts_and_what_it_continues() {
+        // 3 went on from 20 of 2, which went on from 10 of an attempt of an older version.
+        let [one, two, three] = [claim(1, "a"), claim(2, "b"), claim(3, "c")];
+        let from = vec![CheckpointName::new(20, &two, "00000000"), name(10, 1)];
+        let history = History::begun(three.clone(), from);
+        let other = claim(3, "d");
+        for (checkpoint, is_void) in [
+            (CheckpointName::new(30, &three, "11111111"), false),
+            (CheckpointName::new(30, &other, "11111111"), true),
+            (CheckpointName::new(10, &two, "11111111"), false),
+            (CheckpointName::new(20, &two, "11111111"), false),
+            (CheckpointName::new(21, &two, "11111111"), true),
+            (CheckpointName::new(10, &one, "11111111"), true),
+            (name(10, 1), false),
+            (name(11, 1), true),
+            (name(10, 2), true),
+            (CheckpointName::new(50, &claim(9, "a"), "11111111"), true),
+        ] {
+            assert_eq!(history.is_void(&checkpoint), is_void, "{checkpoint}");
+        }
+    }
+
+    #[test]
+    fn a_beginning_is_read_as_it_was_put_and_only_with_names_of_checkpoints() {
+        let beginning = Beginning { claim: claim(3, "c"), from: vec![name(20, 2), name(10, 1)] };
+        let json = serde_json::to_string(&beginning).unwrap();
+        assert_eq!(serde_json::from_str::<Beginning>(&json).unwrap(), beginning);
+        assert!(serde_json::from_str::<Beginning>(&json.replace("step-00000010", "../step")).is_err());
     }
 }

@@ -10,7 +10,9 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::{ATTEMPTS_FOLDER, Attempt, AttemptError, check_fence, random_hex, unix_s};
+use super::claims::fence;
+use super::surroundings::{Surroundings, blocking};
+use super::{ATTEMPTS_FOLDER, Attempt, AttemptError, Claim, random_hex, unix_s};
 use crate::storage::{Folder, StorageError};
 
 /// Folder of what is asked of a run.
@@ -18,7 +20,7 @@ pub(super) const REQUESTS_FOLDER: &str = "requests";
 /// What the name of an object begins with that asks for a checkpoint, and for one and the end.
 const PREFIXES: [(&str, Request); 2] = [("save-", Request::Save), ("stop-", Request::Stop)];
 /// A claim is refreshed so many times before it would expire.
-const REFRESHES: u32 = 6;
+pub(super) const REFRESHES: u32 = 6;
 /// How long a request may wait to be heard.
 pub(super) const REQUEST_INTERVAL: Duration = Duration::from_secs(5);
 /// How long an end waits until it is known in the store.
@@ -38,10 +40,11 @@ pub(super) struct Alive {
 }
 
 impl Alive {
-    /// Of `attempt`; `None` where there is none yet, or it cannot be read.
-    pub fn read(folder: &Folder, attempt: &Attempt) -> Result<Option<Self>, StorageError> {
-        let content = folder.get_if_exists(&attempt.alive_name())?;
-        Ok(content.and_then(|content| serde_json::from_slice(&content).ok()))
+    /// Of `attempt`; `None` where there is none yet, it cannot be read, or it is another claim's.
+    pub async fn read(run: &impl Surroundings, attempt: &Attempt) -> Result<Option<Self>, StorageError> {
+        let content = run.read(&format!("{ATTEMPTS_FOLDER}/{}", attempt.alive_name())).await?;
+        let alive = content.and_then(|content| serde_json::from_slice(&content).ok());
+        Ok(alive.filter(|alive: &Alive| alive.id == attempt.id))
     }
 }
 
@@ -59,13 +62,13 @@ pub enum Request {
 pub enum News {
     /// Somebody asks something of the run.
     Asked(Request),
-    /// A newer attempt has taken the run over: always [`AttemptError::Fenced`].
+    /// The run is another attempt's: [`AttemptError::Fenced`] or [`AttemptError::Vanished`].
     Fenced(AttemptError),
 }
 
 /// Holds a run for an attempt. Dropping it says that the attempt has ended.
 pub struct Holder {
-    number: u32,
+    claim: Claim,
     /// Dropped to end the thread.
     stop: Option<Sender<()>>,
     ended: Receiver<()>,
@@ -82,19 +85,19 @@ impl Holder {
     ) -> io::Result<Self> {
         let (stop, stopped) = channel();
         let (end, ended) = channel();
-        let number = attempt.attempt;
-        let keeper = Keeper { run: run.clone(), attempt, count: 0, on_news: Box::new(on_news) };
+        let claim = attempt.claim();
+        let mut keeper = Keeper::new(run.clone(), attempt);
         Builder::new().name("claim".into()).spawn(move || {
-            keeper.keep(expiry, &stopped);
+            keeper.keep(expiry, &stopped, &on_news);
             // Whoever waits for the end may have given up.
             let _ = end.send(());
         })?;
-        Ok(Holder { number, stop: Some(stop), ended })
+        Ok(Holder { claim, stop: Some(stop), ended })
     }
 
-    /// The attempt's number.
-    pub fn number(&self) -> u32 {
-        self.number
+    /// The claim that it keeps.
+    pub fn claim(&self) -> &Claim {
+        &self.claim
     }
 }
 
@@ -106,58 +109,72 @@ impl Drop for Holder {
     }
 }
 
-struct Keeper {
-    run: Folder,
+/// What keeps a claim, one look at a time.
+pub(super) struct Keeper<R> {
+    run: R,
     attempt: Attempt,
     count: u64,
-    on_news: Box<dyn Fn(News) + Send>,
 }
 
-impl Keeper {
-    fn keep(mut self, expiry: Duration, stopped: &Receiver<()>) {
+impl<R: Surroundings> Keeper<R> {
+    pub fn new(run: R, attempt: Attempt) -> Self {
+        Keeper { run, attempt, count: 0 }
+    }
+
+    /// Gives a sign of life, unless the run is another attempt's: beside a claim that is not its own it puts nothing.
+    pub async fn refresh(&mut self, has_ended: bool) -> Result<(), AttemptError> {
+        let Attempt { id, .. } = &self.attempt;
+        fence(&self.run, &self.attempt.claim()).await?;
+        let refreshed_at_unix_s = self.run.unix_s();
+        let alive = Alive { id: id.clone(), count: self.count, refreshed_at_unix_s, has_ended };
+        self.count += 1;
+        let json = serde_json::to_vec(&alive).unwrap_or_else(|e| unreachable!("a sign of life is JSON: {e}"));
+        let name = format!("{ATTEMPTS_FOLDER}/{}", self.attempt.alive_name());
+        Ok(self.run.put(&name, Bytes::from(json)).await?)
+    }
+}
+
+impl Keeper<Folder> {
+    fn keep(&mut self, expiry: Duration, stopped: &Receiver<()>, on_news: &impl Fn(News)) {
         let refresh_interval = expiry / REFRESHES;
         let mut refresh_at = Instant::now();
         loop {
             if Instant::now() >= refresh_at {
                 refresh_at = Instant::now() + refresh_interval;
-                self.warn_of(self.refresh(false), "refresh");
-                match check_fence(&self.run, self.attempt.attempt) {
-                    Err(error @ AttemptError::Fenced { .. }) => return (self.on_news)(News::Fenced(error)),
-                    other => self.warn_of(other, "look for others beside"),
+                match blocking(self.refresh(false)) {
+                    Err(error) if error.is_another_attempts() => return on_news(News::Fenced(error)),
+                    other => self.warn_of(other, "refresh"),
                 }
-                self.count += 1;
             }
-            self.warn_of(self.hear(), "hear what is asked of");
+            self.warn_of(self.hear(on_news), "hear what is asked of");
             match stopped.recv_timeout(refresh_interval.min(REQUEST_INTERVAL)) {
                 Err(RecvTimeoutError::Timeout) => {}
-                _ => return self.warn_of(self.refresh(true), "end"),
+                _ => {
+                    let ended = blocking(self.refresh(true));
+                    return self.warn_of(ended, "end");
+                }
             }
         }
     }
 
-    fn refresh(&self, has_ended: bool) -> Result<(), AttemptError> {
-        let Attempt { id, .. } = &self.attempt;
-        let alive = Alive { id: id.clone(), count: self.count, refreshed_at_unix_s: unix_s(), has_ended };
-        let json = serde_json::to_vec(&alive).unwrap_or_else(|e| unreachable!("a sign of life is JSON: {e}"));
-        Ok(self.run.folder(ATTEMPTS_FOLDER).put(&self.attempt.alive_name(), Bytes::from(json))?)
-    }
-
-    fn hear(&self) -> Result<(), AttemptError> {
+    fn hear(&self, on_news: &impl Fn(News)) -> Result<(), AttemptError> {
         let folder = self.run.folder(REQUESTS_FOLDER);
         for object in folder.list()? {
             let Some((_, request)) = PREFIXES.iter().find(|(prefix, _)| object.name.starts_with(prefix)) else {
                 continue;
             };
             folder.delete(&object.name)?;
-            (self.on_news)(News::Asked(*request));
+            on_news(News::Asked(*request));
         }
         Ok(())
     }
 
     /// A store that is away is no reason to end: others cannot reach it either, or the next look before a commit tells.
     fn warn_of(&self, result: Result<(), AttemptError>, what: &str) {
-        if let Err(error) = result {
-            tracing::warn!("cannot {what} attempt {}: {error}", self.attempt.attempt);
+        match result {
+            // A launcher goes on from attempt to attempt: the end of one is said by the claim of the next.
+            Err(AttemptError::Fenced { .. }) | Ok(()) => {}
+            Err(error) => tracing::warn!("cannot {what} attempt {}: {error}", self.attempt.attempt),
         }
     }
 }
@@ -171,11 +188,14 @@ pub fn ask(run: &Folder, request: Request) -> Result<(), StorageError> {
 }
 
 /// What is asked of `run` at the moment, for a claimant that has just come: it was not asked of it.
-pub(super) fn pending(run: &Folder) -> Result<Vec<String>, StorageError> {
-    Ok(run.folder(REQUESTS_FOLDER).list()?.into_iter().map(|object| object.name).collect())
+pub(super) async fn pending(run: &impl Surroundings) -> Result<Vec<String>, StorageError> {
+    Ok(run.list(REQUESTS_FOLDER).await?.into_iter().map(|object| object.name).collect())
 }
 
 /// Forgets the requests called `names`.
-pub(super) fn forget(run: &Folder, names: &[String]) -> Result<(), StorageError> {
-    names.iter().try_for_each(|name| run.folder(REQUESTS_FOLDER).delete(name))
+pub(super) async fn forget(run: &impl Surroundings, names: &[String]) -> Result<(), StorageError> {
+    for name in names {
+        run.delete(&format!("{REQUESTS_FOLDER}/{name}")).await?;
+    }
+    Ok(())
 }

@@ -5,35 +5,46 @@
 //! ```text
 //! attempts/0003.json               the claim, created once: the highest number holds the run
 //! attempts/0003.alive              refreshed by its claimant for as long as it lives, and told when it ends
-//! attempts/0003.from.step-...      the checkpoint that it started from, in the name; `nothing` where there was none
+//! attempts/0003.5c0e9d7b.from      what it continues, created once before it commits; the tag is the claim's
+//! attempts/0003.5c0e9d7b.kept      which checkpoint stays, replaced before it deletes others
 //! ```
 //!
 //! A claim is made once the holder's has ended or expired, so that a second run is refused by one that lives. One that
-//! only seemed dead, because it was suspended or cut off, is *fenced* by the newer claim: it looks before each commit, and
-//! ends. What it still commits between looking and putting is *void* where it lies above what the newer one started from.
+//! only seemed dead, because it was suspended or cut off, is *fenced* by the newer claim; one whose run folder was deleted, or
+//! begun anew, finds that its claim has *vanished*. Both look before each commit and each deletion, and end. What they still
+//! commit between looking and putting is *void*: it belongs to no attempt that the newest one continues.
 //!
 //! - [`acquire`]: waits for the run, or is refused, and claims it. [`current`]: who holds it. [`run_id`]: which run it is.
+//! - `claims`: claims by name, and the fence.
 //! - [`holder`]: keeps a claim, and hears what is asked of a run from elsewhere.
 //! - [`handed`]: what reaches an attempt that runs elsewhere than its claimant.
-//! - [`history`]: what the names in `attempts/` say: who is newest, and what is void.
+//! - [`history`]: which checkpoints the newest attempt continues, and which are void.
 //! - `process`: whether a process of this machine still lives.
+//! - `surroundings`: the store and the clocks, which a simulation replaces.
 
 mod acquire;
+mod claims;
 pub mod handed;
 pub mod history;
 pub mod holder;
-mod process;
+pub(crate) mod process;
+pub(crate) mod surroundings;
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
+use crate::checkpoint_layout::CheckpointName;
 use crate::storage::StorageError;
 use crate::worker_contract::ExitCode;
 pub use acquire::{Claimant, Holding, acquire, current, run_id};
-pub use history::{History, check_fence, record_start};
+pub(crate) use claims::fence;
+pub use claims::{check_fence, claim_of};
+pub(crate) use history::keep;
+pub use history::{History, record_start};
 pub use holder::{Holder, News, Request, ask};
 use process::ProcessId;
+use surroundings::Surroundings;
 
 /// Folder of the claims in a run's folder.
 const ATTEMPTS_FOLDER: &str = "attempts";
@@ -58,24 +69,63 @@ pub struct Attempt {
     pub ranks: u32,
     /// Convoy's version.
     pub version: String,
+    /// The id of the run's first claim: tells whether a claim belongs to the run that is in the folder now. Older versions did
+    /// not say.
+    #[serde(default)]
+    first: Option<String>,
+    /// How long the claim lasts without a sign of life. Older versions did not say.
+    #[serde(default)]
+    expiry_ms: Option<u64>,
+}
+
+/// The claim that a process belongs to: what it shows wherever it commits or deletes.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Claim {
+    /// The attempt's number.
+    pub number: u32,
+    /// The claim's id.
+    pub id: String,
+}
+
+impl Claim {
+    /// Characters of the id that mark what the attempt puts.
+    pub const TAG_CHARACTERS: usize = 8;
+
+    /// What marks the names of all that the attempt puts.
+    pub fn tag(&self) -> &str {
+        self.id.get(..Self::TAG_CHARACTERS).unwrap_or(&self.id)
+    }
+
+    /// Whether the attempt of this claim has saved the checkpoint `name`, as far as the name tells.
+    pub fn has_saved(&self, name: &CheckpointName) -> bool {
+        name.attempt == self.number && name.tag() == Some(self.tag())
+    }
 }
 
 impl Attempt {
-    fn new(attempt: u32, ranks: u32) -> Self {
+    fn new(run: &impl Surroundings, attempt: u32, first: Option<String>, claimant: &Claimant) -> Self {
+        let id = run.random_hex();
         Attempt {
             attempt,
-            id: random_hex(),
-            claimed_at_unix_s: unix_s(),
+            first: if attempt == 1 { Some(id.clone()) } else { first },
+            id,
+            claimed_at_unix_s: run.unix_s(),
             host: host_name(),
             pid: std::process::id(),
-            process: ProcessId::of_this(),
-            ranks,
+            process: run.process(),
+            ranks: claimant.ranks,
             version: env!("CARGO_PKG_VERSION").to_owned(),
+            expiry_ms: u64::try_from(claimant.expiry.as_millis()).ok(),
         }
     }
 
+    /// The number and the id.
+    pub fn claim(&self) -> Claim {
+        Claim { number: self.attempt, id: self.id.clone() }
+    }
+
     fn claim_name(&self) -> String {
-        format!("{:04}.json", self.attempt)
+        claims::claim_name(self.attempt)
     }
 
     fn alive_name(&self) -> String {
@@ -124,16 +174,49 @@ pub enum AttemptError {
         /// Who holds it now.
         newer: u32,
     },
+    /// The run that it belongs to is not in the run folder any more.
+    #[error(
+        "attempt {mine} of {run} commits and deletes nothing any more: {object} {what}, so the run folder was deleted, or begun \
+         anew, while this attempt ran; start it again to go on from what is there now, or with another run.output to leave \
+         that alone"
+    )]
+    Vanished {
+        /// The run.
+        run: String,
+        /// Who asks.
+        mine: u32,
+        /// What is not as it was.
+        object: String,
+        /// What has become of it.
+        what: &'static str,
+    },
+    /// There is no number for another attempt.
+    #[error(
+        "{run} can have no further attempt: a claim in attempts/ has the highest number, 99999999; delete it if no attempt \
+         made it, or use another run.output"
+    )]
+    Exhausted {
+        /// The run.
+        run: String,
+    },
 }
 
 impl AttemptError {
     /// What a process that ends because of this exits with: neither that the run is taken nor that it has been taken over
-    /// is mended by another start.
+    /// or deleted is mended by another start.
     pub fn exit_code(&self) -> ExitCode {
         match self {
             AttemptError::Storage(error) => error.exit_code(),
-            AttemptError::Held { .. } | AttemptError::Fenced { .. } => ExitCode::Config,
+            AttemptError::Held { .. }
+            | AttemptError::Fenced { .. }
+            | AttemptError::Vanished { .. }
+            | AttemptError::Exhausted { .. } => ExitCode::Config,
         }
+    }
+
+    /// Whether the run is another attempt's now, or another run's: who asked has to end.
+    pub fn is_another_attempts(&self) -> bool {
+        matches!(self, AttemptError::Fenced { .. } | AttemptError::Vanished { .. })
     }
 }
 

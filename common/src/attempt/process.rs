@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 /// A process, told apart from every other one, also from a later one with its number.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct ProcessId {
+pub(crate) struct ProcessId {
     /// Changes with every start of the machine.
     boot: String,
     /// Containers number their processes separately.
@@ -22,6 +22,12 @@ impl ProcessId {
         let (boot, namespace) = numbering()?;
         let pid = std::process::id();
         Some(ProcessId { boot, namespace, pid, started: started(pid)? })
+    }
+
+    /// Process `pid` of a machine that is simulated.
+    #[cfg(test)]
+    pub fn simulated(machine: u64, pid: u32) -> Self {
+        ProcessId { boot: machine.to_string(), namespace: String::new(), pid, started: 0 }
     }
 
     /// Whether it is known to have ended. A process that is suspended has not.

@@ -24,7 +24,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::attempt::History;
+use crate::attempt::{Claim, History};
 use crate::storage::ObjectInfo;
 use crate::topology::{Rank, WorldSize};
 
@@ -36,6 +36,9 @@ pub use save_plan::{ParameterShape, RankShare, SliceRange, plan_save};
 pub const MANIFEST_NAME: &str = "manifest.json";
 /// Folder of the checkpoints in a run's folder.
 pub const CHECKPOINTS_FOLDER: &str = "checkpoints";
+
+/// Ends a claim's tag in the id of a checkpoint: no hexadecimal digit.
+const TAG_END: char = 'x';
 
 /// The folder of `rank` on its host, in that of the run: laid out as a run's folder, with this rank's objects alone in its
 /// checkpoints.
@@ -50,7 +53,8 @@ pub struct CheckpointName {
     pub step: u64,
     /// The attempt that saved it.
     pub attempt: u32,
-    /// Random letters and digits, so that no two saves share a folder.
+    /// Letters and digits, so that no two saves share a folder: the tag of the attempt's claim, `x`, and random ones. Older
+    /// versions had no tag.
     pub id: String,
 }
 
@@ -61,6 +65,23 @@ impl fmt::Display for CheckpointName {
 }
 
 impl CheckpointName {
+    /// A name for a save of `step` by the attempt of `claim`, with `random` letters and digits.
+    pub fn new(step: u64, claim: &Claim, random: &str) -> Self {
+        CheckpointName { step, attempt: claim.number, id: format!("{}{TAG_END}{random}", claim.tag()) }
+    }
+
+    /// The tag of the claim of the attempt that saved it; `None` where an older version did.
+    pub fn tag(&self) -> Option<&str> {
+        let (tag, _) = self.id.split_once(TAG_END)?;
+        let is_hex = |b: u8| matches!(b, b'0'..=b'9' | b'a'..=b'f');
+        (tag.len() == Claim::TAG_CHARACTERS && tag.bytes().all(is_hex)).then_some(tag)
+    }
+
+    /// Whether the attempt that saved this also saved `other`, as far as names tell.
+    pub fn is_of_the_attempt_of(&self, other: &CheckpointName) -> bool {
+        self.attempt == other.attempt && self.tag() == other.tag()
+    }
+
     /// Reads a folder's name; `None` if it is no checkpoint's.
     pub fn parse(folder: &str) -> Option<Self> {
         let mut parts = folder.strip_prefix("step-")?.splitn(3, '-');
@@ -150,6 +171,18 @@ mod tests {
     }
 
     #[test]
+    fn a_name_has_the_tag_of_its_attempts_claim() {
+        let claim = |id: &str| Claim { number: 3, id: id.to_owned() };
+        let name = CheckpointName::new(10, &claim("5c0e9d7b21f3a864"), "9f");
+        assert_eq!(name.to_string(), "step-00000010-a0003-5c0e9d7bx9f");
+        assert!(claim("5c0e9d7b21f3a864").has_saved(&name) && !claim("5c0e9d7c21f3a864").has_saved(&name));
+        assert!(!Claim { number: 4, ..claim("5c0e9d7b21f3a864") }.has_saved(&name));
+        for untagged in ["5c0e9d7b21f3a864", "x1", "5c0e9d7x9f", "5c0e9d7gx9f"] {
+            assert_eq!(CheckpointName { id: untagged.into(), ..name.clone() }.tag(), None, "{untagged}");
+        }
+    }
+
+    #[test]
     fn a_listing_becomes_checkpoints_and_only_a_manifest_commits_one() {
         let object = |name: &str| ObjectInfo {
             name: name.into(),
@@ -168,7 +201,7 @@ mod tests {
         let found = |name, committed, void, changed_unix_s| Found { name, committed, void, bytes: 20, changed_unix_s };
         let expected = [found(name(10, 1), true, false, 40), found(name(20, 1), false, false, 41)];
         assert_eq!(Found::among(&listing, &History::default()), expected);
-        let anew = History::among(&[object("0002.json"), object("0002.from.nothing")]);
+        let anew = History::begun(Claim { number: 2, id: "a".repeat(16) }, Vec::new());
         let expected = [found(name(10, 1), true, true, 40), found(name(20, 1), false, true, 41)];
         assert_eq!(Found::among(&listing, &anew), expected);
         assert!(!expected[0].counts());

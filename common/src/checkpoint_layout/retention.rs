@@ -1,6 +1,7 @@
 //! Which checkpoints go. Pure: a listing and a policy give what may be deleted.
 
 use super::{CheckpointName, Found};
+use crate::attempt::Claim;
 
 /// How long what a dead attempt has left stays after its last change: the attempt may only seem dead, and still be writing.
 pub const ORPHAN_GRACE_S: u64 = 3600;
@@ -24,12 +25,13 @@ pub struct Garbage {
 }
 
 impl Garbage {
-    /// What may go of `found`, at `now_unix_s`, by the wish of attempt `holder`, or of somebody who holds nothing.
+    /// What may go of `found`, at `now_unix_s`, by the wish of the attempt of claim `holder`, or of somebody who holds
+    /// nothing.
     ///
     /// Only what a run can resume from is counted, and the newest of that never goes. Of what does not count, only what
     /// the run has left behind goes: at once where the holder left it, which makes one save at a time, and after
     /// [`ORPHAN_GRACE_S`] where another attempt did.
-    pub fn among(found: &[Found], retention: &Retention, holder: Option<u32>, now_unix_s: u64) -> Self {
+    pub fn among(found: &[Found], retention: &Retention, holder: Option<&Claim>, now_unix_s: u64) -> Self {
         let mut counted: Vec<&CheckpointName> = found.iter().filter(|f| f.counts()).map(|f| &f.name).collect();
         counted.sort();
         let Some(newest) = counted.last().copied() else { return Garbage::default() };
@@ -44,7 +46,7 @@ impl Garbage {
         let is_orphan = |f: &&Found| {
             let is_behind = if f.committed { f.name.step <= newest.step } else { f.name.step < newest.step };
             let is_old = now_unix_s.saturating_sub(f.changed_unix_s) >= ORPHAN_GRACE_S;
-            !f.counts() && is_behind && (holder == Some(f.name.attempt) || is_old)
+            !f.counts() && is_behind && (holder.is_some_and(|holder| holder.has_saved(&f.name)) || is_old)
         };
         Garbage { expired, orphans: found.iter().filter(is_orphan).map(|f| f.name.clone()).collect() }
     }
@@ -72,8 +74,12 @@ mod tests {
 
     const NOW: u64 = 1_000_000;
 
+    fn claim(number: u32) -> Claim {
+        Claim { number, id: "c1".repeat(8) }
+    }
+
     fn name(step: u64, attempt: u32) -> CheckpointName {
-        CheckpointName { step, attempt, id: "x1".into() }
+        CheckpointName::new(step, &claim(attempt), "1")
     }
 
     fn found(step: u64, attempt: u32) -> Found {
@@ -81,7 +87,7 @@ mod tests {
     }
 
     fn expired(found: &[Found], keep_last: u64, keep_every_steps: u64) -> Vec<u64> {
-        let garbage = Garbage::among(found, &Retention { keep_last, keep_every_steps }, Some(1), NOW);
+        let garbage = Garbage::among(found, &Retention { keep_last, keep_every_steps }, Some(&claim(1)), NOW);
         garbage.expired.iter().map(|name| name.step).collect()
     }
 
@@ -119,14 +125,18 @@ mod tests {
             void(22, ORPHAN_GRACE_S),
         ];
         let keep_all = Retention { keep_last: 0, keep_every_steps: 0 };
-        let orphans = |holder| {
-            let garbage = Garbage::among(&listing, &keep_all, holder, NOW);
+        let orphans = |holder: Option<u32>| {
+            let garbage = Garbage::among(&listing, &keep_all, holder.map(claim).as_ref(), NOW);
             garbage.orphans.iter().map(|name| (name.step, name.attempt)).collect::<Vec<_>>()
         };
         assert_eq!(orphans(Some(2)), [(10, 1), (12, 2), (13, 1), (20, 1)]);
         assert_eq!(orphans(None), [(10, 1), (13, 1), (20, 1)]);
+        // Another run's attempt of the same number, too, may only seem dead.
+        let namesake = Claim { number: 2, id: "d1".repeat(8) };
+        let garbage = Garbage::among(&listing, &keep_all, Some(&namesake), NOW);
+        assert!(!garbage.orphans.contains(&name(12, 2)));
         // Without anything to go on from, nothing is known to be left behind.
-        assert_eq!(Garbage::among(&listing[..6], &keep_all, Some(2), NOW), Garbage::default());
+        assert_eq!(Garbage::among(&listing[..6], &keep_all, Some(&claim(2)), NOW), Garbage::default());
     }
 
     #[test]
@@ -161,7 +171,8 @@ mod tests {
             listing in any_listing(), keep_last in 0_u64..6, keep_every_steps in 0_u64..8, holder in 0_u32..5
         ) {
             let retention = Retention { keep_last, keep_every_steps };
-            let holder = Some(holder).filter(|holder| *holder > 0);
+            let claim = Some(holder).filter(|holder| *holder > 0).map(claim);
+            let holder = claim.as_ref();
             let Garbage { expired, orphans } = Garbage::among(&listing, &retention, holder, NOW);
             let counts = |name: &CheckpointName| listing.iter().any(|f| f.name == *name && f.counts());
             prop_assert!(expired.iter().all(counts) && !orphans.iter().any(counts));
@@ -179,7 +190,7 @@ mod tests {
             for name in &orphans {
                 let f = listing.iter().find(|f| f.name == *name).unwrap();
                 prop_assert!(newest.is_some_and(|newest| name.step < newest || (f.committed && name.step == newest)));
-                prop_assert!(holder == Some(name.attempt) || NOW - f.changed_unix_s >= ORPHAN_GRACE_S);
+                prop_assert!(holder.is_some_and(|holder| holder.has_saved(name)) || NOW - f.changed_unix_s >= ORPHAN_GRACE_S);
             }
             // Once that is gone, nothing more goes.
             let left: Vec<_> =

@@ -2,21 +2,29 @@
 //!
 //! - [`list`], [`newest`]: what is there, by names alone.
 //! - [`read_manifest`]: the table of contents of one.
+//! - [`commit`]: a save becomes one.
 //! - [`prune`]: old ones go.
 //! - [`verify`], [`verify_objects`]: every byte of one is hashed.
 //! - [`copy`]: one goes to another run folder, in whatever store that is.
 //!
 //! Saving and restoring are the worker's: they are about tensors.
 
+mod commit;
 mod copy;
 mod prune;
 mod verify;
 
 use crate::attempt::History;
+use crate::attempt::surroundings::{Surroundings, blocking};
 use crate::checkpoint_layout::{CHECKPOINTS_FOLDER, CheckpointName, Found, MANIFEST_NAME, Manifest, ManifestError};
 use crate::storage::{Folder, StorageError};
 use crate::worker_contract::ExitCode;
+pub use commit::commit;
+#[cfg(test)]
+pub(crate) use commit::commit_in;
 pub use copy::copy;
+#[cfg(test)]
+pub(crate) use prune::prune_in;
 pub use prune::{prune, prune_host, pruned};
 pub use verify::{verify, verify_objects};
 
@@ -38,7 +46,7 @@ pub enum CheckpointStoreError {
         reason: String,
     },
     /// It would not count where it is copied to.
-    #[error("{name} would not count in {run}, which went on from an older checkpoint; copy it to another run folder")]
+    #[error("{name} would not count in {run}, whose attempts do not continue it; copy it to another run folder")]
     Void {
         /// Where it was to go.
         run: String,
@@ -60,14 +68,34 @@ impl CheckpointStoreError {
 
 /// The folder of checkpoint `name` in the run folder `run`.
 pub fn folder_of(run: &Folder, name: &CheckpointName) -> Folder {
-    run.folder(CHECKPOINTS_FOLDER).folder(&name.to_string())
+    run.folder(&path_of(name))
+}
+
+/// The same, relative to the run folder.
+pub(crate) fn path_of(name: &CheckpointName) -> String {
+    format!("{CHECKPOINTS_FOLDER}/{name}")
 }
 
 /// The checkpoints of the run folder `run`, whether or not they count, oldest first.
 pub fn list(run: &Folder) -> Result<Vec<Found>, StorageError> {
-    // Attempts last: one that claims the run between the two listings voids what it did not see.
-    let objects = run.folder(CHECKPOINTS_FOLDER).list()?;
-    Ok(Found::among(&objects, &History::read(run)?))
+    blocking(list_in(run))
+}
+
+pub(crate) async fn list_in(run: &impl Surroundings) -> Result<Vec<Found>, StorageError> {
+    // Attempts last: one that begins between the two looks voids what it did not see.
+    let objects = run.list(CHECKPOINTS_FOLDER).await?;
+    let history = History::of(run).await?;
+    let mut found = Found::among(&objects, &history);
+    let is_missing = |kept: &&CheckpointName| !found.iter().any(|found| found.committed && found.name == **kept);
+    if let Some(kept) = history.kept().filter(is_missing)
+        && run.exists(&format!("{}/{MANIFEST_NAME}", path_of(kept))).await?
+    {
+        // The listing is behind.
+        found.retain(|found| found.name != *kept);
+        found.push(Found { name: kept.clone(), committed: true, void: false, bytes: 0, changed_unix_s: 0 });
+        found.sort_by(|a, b| a.name.cmp(&b.name));
+    }
+    Ok(found)
 }
 
 /// The newest checkpoint of the run folder `run`, going by names alone.

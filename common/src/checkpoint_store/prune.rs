@@ -1,10 +1,13 @@
 //! Old checkpoints go: their manifest first, so that no reader sees half of one, then their objects.
 //!
-//! A listing may be of a moment ago: it may show what is gone, and lack a manifest that is there. So those that are to stay,
-//! and those that seem to have no manifest, are looked up by name before anything goes because of them.
+//! A listing may be behind: it may show what is gone, and lack a manifest that is there. So nothing is deleted before the
+//! checkpoints that are to stay have been looked up by name.
 
-use super::folder_of;
-use crate::attempt::{AttemptError, History};
+use std::collections::BTreeSet;
+
+use super::path_of;
+use crate::attempt::surroundings::{Surroundings, blocking};
+use crate::attempt::{AttemptError, Claim, History, fence, keep};
 use crate::checkpoint_layout::{CHECKPOINTS_FOLDER, CheckpointName, Found, Garbage, MANIFEST_NAME, Retention};
 use crate::storage::{Folder, StorageError};
 
@@ -12,66 +15,121 @@ use crate::storage::{Folder, StorageError};
 pub fn pruned(
     run: &Folder,
     retention: &Retention,
-    holder: Option<u32>,
+    holder: Option<&Claim>,
     now_unix_s: u64,
 ) -> Result<Garbage, AttemptError> {
-    let objects = run.folder(CHECKPOINTS_FOLDER).list()?;
-    let history = History::read(run)?;
-    match holder {
-        // A newer attempt may be about to go on from what this one would delete.
-        Some(mine) if history.newest() > mine => {
-            Err(AttemptError::Fenced { run: run.url().to_owned(), mine, newer: history.newest() })
-        }
-        _ => {
-            let found = looked_up(run, Found::among(&objects, &history), retention)?;
-            Ok(Garbage::among(&found, retention, holder, now_unix_s))
-        }
-    }
-}
-
-/// `found`, oldest first, with what is there in truth of those that are to stay, and of those without a manifest.
-fn looked_up(run: &Folder, mut found: Vec<Found>, retention: &Retention) -> Result<Vec<Found>, StorageError> {
-    let mut stay = retention.keep_last.max(1);
-    for found in found.iter_mut().rev().filter(|found| !found.void) {
-        if !found.committed || stay > 0 {
-            found.committed = match folder_of(run, &found.name).info(MANIFEST_NAME) {
-                Ok(_) => true,
-                Err(StorageError::NotFound { .. }) => false,
-                Err(error) => return Err(error),
-            };
-            stay -= u64::from(found.committed && stay > 0);
-        }
-    }
-    Ok(found)
+    blocking(look(run, retention, holder, now_unix_s)).map(|looked| looked.garbage)
 }
 
 /// Deletes the checkpoints of `run` that `retention` lets go, and what dead saves have left behind: see
 /// [`Garbage::among`]. Returns what it deleted.
+///
+/// A `holder` looks before each deletion whether it still holds the run. Somebody who holds nothing stops where another attempt
+/// has begun meanwhile, which may go on from what was to go.
 pub fn prune(
     run: &Folder,
     retention: &Retention,
-    holder: Option<u32>,
+    holder: Option<&Claim>,
     now_unix_s: u64,
 ) -> Result<Garbage, AttemptError> {
-    let garbage = pruned(run, retention, holder, now_unix_s)?;
-    garbage.expired.iter().chain(&garbage.orphans).try_for_each(|name| delete(run, name))?;
-    Ok(garbage)
+    blocking(prune_in(run, retention, holder, now_unix_s))
+}
+
+pub(crate) async fn prune_in(
+    run: &impl Surroundings,
+    retention: &Retention,
+    holder: Option<&Claim>,
+    now_unix_s: u64,
+) -> Result<Garbage, AttemptError> {
+    let Looked { garbage, newest, history } = look(run, retention, holder, now_unix_s).await?;
+    let mut done = Garbage::default();
+    if let (Some(mine), Some(newest)) = (holder, &newest)
+        && garbage != done
+    {
+        keep(run, mine, newest).await?;
+    }
+    for (names, done) in [(&garbage.expired, &mut done.expired), (&garbage.orphans, &mut done.orphans)] {
+        for name in names {
+            match holder {
+                Some(mine) => fence(run, mine).await?,
+                None if History::of(run).await? != history => break,
+                None => {}
+            }
+            delete(run, name).await?;
+            done.push(name.clone());
+        }
+    }
+    Ok(done)
+}
+
+/// What may go.
+struct Looked {
+    garbage: Garbage,
+    /// What stays in any case.
+    newest: Option<CheckpointName>,
+    /// By which it was judged.
+    history: History,
+}
+
+async fn look(
+    run: &impl Surroundings,
+    retention: &Retention,
+    holder: Option<&Claim>,
+    now_unix_s: u64,
+) -> Result<Looked, AttemptError> {
+    let objects = run.list(CHECKPOINTS_FOLDER).await?;
+    if let Some(mine) = holder {
+        // A newer attempt may be about to go on from what this one would delete.
+        fence(run, mine).await?;
+    }
+    let history = History::of(run).await?;
+    if let Some(mine) = holder.filter(|mine| !history.is_of(mine)) {
+        // By what others have put, the holder's own checkpoints would be void.
+        return Err(AttemptError::vanished(run, mine, &format!("{:04}.{}.from", mine.number, mine.tag()), "is gone"));
+    }
+    let mut found = Found::among(&objects, &history);
+    let mut looked_up = BTreeSet::new();
+    loop {
+        let garbage = Garbage::among(&found, retention, holder, now_unix_s);
+        let Some(doubted) = doubtful(&found, &garbage, retention, &looked_up) else {
+            let newest = found.into_iter().rfind(Found::counts).map(|found| found.name);
+            return Ok(Looked { garbage, newest, history });
+        };
+        let is_committed = run.exists(&format!("{}/{MANIFEST_NAME}", path_of(&doubted))).await?;
+        found.iter_mut().filter(|found| found.name == doubted).for_each(|found| found.committed = is_committed);
+        looked_up.insert(doubted);
+    }
+}
+
+/// A checkpoint of which the listing alone says whether it is committed, where something is to go because of that.
+fn doubtful(
+    found: &[Found],
+    garbage: &Garbage,
+    retention: &Retention,
+    looked_up: &BTreeSet<CheckpointName>,
+) -> Option<CheckpointName> {
+    if garbage == &Garbage::default() {
+        return None;
+    }
+    let kept = retention.keep_last.max(1) as usize;
+    let stay = found.iter().rev().filter(|found| found.counts()).take(kept);
+    let open = found.iter().filter(|found| !found.committed && garbage.orphans.contains(&found.name));
+    stay.chain(open).map(|found| &found.name).find(|name| !looked_up.contains(name)).cloned()
 }
 
 /// Deletes what is left over in `folder`, one rank's on its own host, and all but the `keep_last` newest checkpoints there.
 pub fn prune_host(folder: &Folder, keep_last: u64) -> Result<(), StorageError> {
     let found = Found::among(&folder.folder(CHECKPOINTS_FOLDER).list()?, &History::default());
     let garbage = Garbage::on_host(&found, keep_last);
-    garbage.expired.iter().chain(&garbage.orphans).try_for_each(|name| delete(folder, name))
+    garbage.expired.iter().chain(&garbage.orphans).try_for_each(|name| blocking(delete(folder, name)))
 }
 
-fn delete(run: &Folder, name: &CheckpointName) -> Result<(), StorageError> {
-    let folder = folder_of(run, name);
+async fn delete(run: &impl Surroundings, name: &CheckpointName) -> Result<(), StorageError> {
+    let folder = path_of(name);
     // Where it lies elsewhere, and is linked here, the link is all that goes.
-    if folder.refuse_links().is_ok() {
+    if !run.is_linked(&folder) {
         // Whatever happens after this, also to the machine, the checkpoint does not exist any more.
-        folder.delete(MANIFEST_NAME)?;
-        folder.make_deletions_durable();
+        run.delete(&format!("{folder}/{MANIFEST_NAME}")).await?;
     }
-    folder.delete_all()
+    run.delete_all(&folder).await
 }

@@ -3,14 +3,17 @@
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path as FilePath, PathBuf};
+use std::time::Duration;
 
 use bytes::Bytes;
 
 use super::*;
-use crate::attempt::{AttemptError, record_start};
+use crate::attempt::surroundings::Surroundings;
+use crate::attempt::{Attempt, AttemptError, Claim, Claimant, acquire, check_fence, record_start};
 use crate::checkpoint_layout::retention::ORPHAN_GRACE_S;
 use crate::checkpoint_layout::{ObjectEntry, OptimizerSlice, Retention, TensorEntry};
 use crate::config::StorageConfig;
+use crate::storage::ObjectInfo;
 use crate::token_shard::BLOCK_BYTES;
 
 const KEEP_TWO: Retention = Retention { keep_last: 2, keep_every_steps: 0 };
@@ -19,14 +22,27 @@ fn open(name: &str) -> Folder {
     Folder::open(&format!("memory://checkpoint-store-{name}/run"), &StorageConfig::default()).unwrap()
 }
 
-fn name(step: u64, attempt: u32) -> CheckpointName {
-    CheckpointName { step, attempt, id: "x1".into() }
+/// Claims the next attempt of `run`, whose holder goes on or is not waited for.
+fn claim(run: &Folder, holds: Option<&Claim>) -> Claim {
+    let claimant = Claimant { ranks: 1, expiry: Duration::from_millis(60), holds: holds.cloned() };
+    acquire(run, &claimant, &mut |_| true).unwrap().as_ref().map(Attempt::claim).unwrap()
+}
+
+fn name(step: u64, claim: &Claim) -> CheckpointName {
+    CheckpointName::new(step, claim, "1")
 }
 
 /// Commits a checkpoint, of whose two objects one has several blocks.
-fn commit(run: &Folder, step: u64, attempt: u32) -> CheckpointName {
-    let name = name(step, attempt);
-    let folder = folder_of(run, &name);
+fn save(run: &Folder, step: u64, claim: &Claim) -> CheckpointName {
+    let name = name(step, claim);
+    let manifest = write(run, &name);
+    commit(run, claim, &manifest).unwrap();
+    name
+}
+
+/// Writes all of a checkpoint but its manifest.
+fn write(run: &Folder, name: &CheckpointName) -> Manifest {
+    let (step, folder) = (name.step, folder_of(run, name));
     let large: Vec<u8> = (0..2 * BLOCK_BYTES + 5).map(|i| (i % 251) as u8).collect();
     let objects = [("model.safetensors", large), ("optimizer", vec![7; 100])];
     let objects = objects.map(|(name, content)| {
@@ -34,7 +50,7 @@ fn commit(run: &Folder, step: u64, attempt: u32) -> CheckpointName {
         folder.put(name, content.into()).unwrap();
         entry
     });
-    let manifest = Manifest {
+    Manifest {
         version: crate::checkpoint_layout::manifest::MANIFEST_VERSION,
         name: name.clone(),
         sequences_consumed: 8 * step,
@@ -57,9 +73,7 @@ fn commit(run: &Folder, step: u64, attempt: u32) -> CheckpointName {
             exp_avg: "m".into(),
             exp_avg_sq: "v".into(),
         }],
-    };
-    folder.create(MANIFEST_NAME, manifest.to_json()).unwrap();
-    name
+    }
 }
 
 fn steps(run: &Folder) -> Vec<(u64, bool)> {
@@ -70,36 +84,46 @@ fn steps(run: &Folder) -> Vec<(u64, bool)> {
 fn the_newest_is_the_highest_that_counts() {
     let run = open("newest");
     assert_eq!(newest(&run).unwrap(), None);
-    let [ten, twenty] = [10, 20].map(|step| commit(&run, step, 1));
-    folder_of(&run, &name(30, 1)).put("optimizer", Bytes::from_static(b"x")).unwrap();
+    let first = claim(&run, None);
+    record_start(&run, &first, None).unwrap();
+    let [ten, twenty] = [10, 20].map(|step| save(&run, step, &first));
+    folder_of(&run, &name(30, &first)).put("optimizer", Bytes::from_static(b"x")).unwrap();
     assert_eq!(newest(&run).unwrap(), Some(twenty.clone()));
-    record_start(&run, 2, Some(&ten)).unwrap();
+    let second = claim(&run, Some(&first));
+    record_start(&run, &second, Some(&ten)).unwrap();
     assert_eq!(newest(&run).unwrap(), Some(ten));
     assert_eq!(steps(&run), [(10, true), (20, false), (30, false)]);
-    let again = commit(&run, 20, 2);
+    let again = save(&run, 20, &second);
     assert_eq!(newest(&run).unwrap(), Some(again));
 }
 
 #[test]
 fn pruning_deletes_what_it_says_and_a_fenced_attempt_prunes_nothing() {
     let run = open("prune");
+    let first = claim(&run, None);
+    record_start(&run, &first, None).unwrap();
     for step in 1..=4 {
-        commit(&run, 10 * step, 1);
+        save(&run, 10 * step, &first);
     }
-    for (step, attempt) in [(25, 1), (35, 2), (50, 1)] {
-        folder_of(&run, &name(step, attempt)).put("optimizer", Bytes::from_static(b"x")).unwrap();
+    let second = claim(&run, Some(&first));
+    for (step, of) in [(25, &first), (35, &second), (50, &first)] {
+        folder_of(&run, &name(step, of)).put("optimizer", Bytes::from_static(b"x")).unwrap();
     }
     run.put("checkpoints/notes.txt", Bytes::from_static(b"x")).unwrap();
-    run.put("attempts/0002.json", Bytes::from_static(b"{}")).unwrap();
     let now = crate::attempt::unix_s();
-    assert!(matches!(prune(&run, &KEEP_TWO, Some(1), now), Err(AttemptError::Fenced { mine: 1, newer: 2, .. })));
+    assert!(matches!(prune(&run, &KEEP_TWO, Some(&first), now), Err(AttemptError::Fenced { mine: 1, newer: 2, .. })));
+    assert_eq!(list(&run).unwrap().len(), 7);
+    // One that has not said what it goes on from does not know what counts.
+    assert!(matches!(prune(&run, &KEEP_TWO, Some(&second), now), Err(AttemptError::Vanished { mine: 2, .. })));
     assert_eq!(list(&run).unwrap().len(), 7);
 
-    let garbage = prune(&run, &KEEP_TWO, Some(2), now).unwrap();
-    assert_eq!((garbage.expired, garbage.orphans), (vec![name(10, 1), name(20, 1)], vec![name(35, 2)]));
+    record_start(&run, &second, Some(&name(40, &first))).unwrap();
+    let garbage = prune(&run, &KEEP_TWO, Some(&second), now).unwrap();
+    let [ten, twenty] = [10, 20].map(|step| name(step, &first));
+    assert_eq!((garbage.expired, garbage.orphans), (vec![ten, twenty], vec![name(35, &second)]));
     assert_eq!(steps(&run), [(25, false), (30, true), (40, true), (50, false)]);
     let garbage = prune(&run, &KEEP_TWO, None, now + ORPHAN_GRACE_S).unwrap();
-    assert_eq!((garbage.expired, garbage.orphans), (vec![], vec![name(25, 1)]));
+    assert_eq!((garbage.expired, garbage.orphans), (vec![], vec![name(25, &first)]));
     assert_eq!(steps(&run), [(30, true), (40, true), (50, false)]);
     assert!(run.get("checkpoints/notes.txt").is_ok());
 }
@@ -144,9 +168,128 @@ fn where_the_folder_of_checkpoints_is_a_link_pruning_deletes_nothing_and_names_i
 }
 
 #[test]
+fn an_attempt_whose_run_folder_was_deleted_and_begun_anew_commits_and_deletes_nothing() {
+    let run = open("begun-anew");
+    let first = claim(&run, None);
+    record_start(&run, &first, None).unwrap();
+    for step in [10, 20, 30] {
+        save(&run, step, &first);
+    }
+    let late = write(&run, &name(40, &first));
+    run.folder("attempts").delete_all().unwrap();
+    let now = crate::attempt::unix_s();
+    let refused = |result: Result<(), AttemptError>| {
+        let error = result.unwrap_err();
+        assert!(
+            matches!(error, AttemptError::Vanished { mine: 1, .. }) && error.exit_code() == ExitCode::Config,
+            "{error}"
+        );
+        assert!(error.to_string().contains("the run folder was deleted, or begun anew"), "{error}");
+    };
+    refused(commit(&run, &first, &late));
+    refused(prune(&run, &KEEP_TWO, Some(&first), now).map(drop));
+    let anew = claim(&run, None);
+    assert_eq!((anew.number, first.number), (1, 1));
+    refused(commit(&run, &first, &late));
+    refused(prune(&run, &KEEP_TWO, Some(&first), now).map(drop));
+    refused(record_start(&run, &first, None));
+    assert_eq!(steps(&run), [(10, true), (20, true), (30, true), (40, false)]);
+    check_fence(&run, &anew).unwrap();
+}
+
+#[test]
+fn what_an_attempt_puts_between_looking_and_the_run_folders_new_beginning_does_not_count_there() {
+    let run = open("smuggled");
+    let [old, other] = ["a", "b"].map(|id| Claim { number: 1, id: id.repeat(16) });
+    let anew = claim(&run, None);
+    record_start(&run, &anew, None).unwrap();
+    let ten = save(&run, 10, &anew);
+    // All that it had looked for before: a checkpoint of the same number, one of a number still to come, and what it continued.
+    for late in [name(40, &old), name(50, &Claim { number: 7, ..old.clone() }), name(60, &other)] {
+        let manifest = write(&run, &late);
+        folder_of(&run, &late).create(MANIFEST_NAME, manifest.to_json()).unwrap();
+    }
+    let record = r#"{"attempt":1,"id":"aaaaaaaaaaaaaaaa","from":["step-00000050-a0007-aaaaaaaax1"]}"#;
+    run.put("attempts/0001.aaaaaaaa.from", Bytes::from_static(record.as_bytes())).unwrap();
+    run.put("attempts/0002.aaaaaaaa.from", Bytes::from_static(record.as_bytes())).unwrap();
+    assert_eq!(newest(&run).unwrap(), Some(ten));
+    assert_eq!(list(&run).unwrap().iter().filter(|found| found.counts()).count(), 1);
+}
+
+#[test]
+fn a_copied_checkpoint_counts_and_so_does_what_continues_it() {
+    let (from, to) = (open("copied-from"), open("copied-to"));
+    let first = claim(&from, None);
+    record_start(&from, &first, None).unwrap();
+    let [ten, twenty, thirty] = [10, 20, 30].map(|step| save(&from, step, &first));
+    for name in [&ten, &twenty] {
+        copy(&from, &to, name).unwrap();
+    }
+    // The same number, and another run.
+    let anew = claim(&to, None);
+    record_start(&to, &anew, newest(&to).unwrap().as_ref()).unwrap();
+    let thirty_anew = save(&to, 30, &anew);
+    let again = claim(&to, Some(&anew));
+    record_start(&to, &again, Some(&thirty_anew)).unwrap();
+    let counting: Vec<_> = list(&to).unwrap().into_iter().filter(Found::counts).map(|found| found.name).collect();
+    assert_eq!(counting, [ten, twenty, thirty_anew]);
+    let refused = copy(&from, &to, &thirty).unwrap_err();
+    assert!(matches!(refused, CheckpointStoreError::Void { .. }), "{refused}");
+}
+
+#[test]
+fn a_run_of_an_older_version_goes_on() {
+    let run = open("older");
+    let untagged = |step, attempt| CheckpointName { step, attempt, id: "5c0e9d7b21f3a864".into() };
+    for name in [untagged(10, 1), untagged(20, 1), untagged(20, 2)] {
+        let manifest = write(&run, &name);
+        folder_of(&run, &name).create(MANIFEST_NAME, manifest.to_json()).unwrap();
+    }
+    for number in [1, 2] {
+        let claim = format!(
+            r#"{{"attempt":{number},"id":"000000000000000{number}","claimed_at_unix_s":1,"host":"h","pid":1,"ranks":1,"version":"0"}}"#
+        );
+        run.put(&format!("attempts/000{number}.json"), claim.into()).unwrap();
+    }
+    run.put("attempts/0001.from.nothing", Bytes::from_static(b"nothing\n")).unwrap();
+    run.put(&format!("attempts/0002.from.{}", untagged(10, 1)), Bytes::from_static(b"x")).unwrap();
+    let counting = || list(&run).unwrap().into_iter().filter(Found::counts).map(|found| found.name).collect::<Vec<_>>();
+    assert_eq!(counting(), [untagged(10, 1), untagged(20, 2)]);
+    let third = claim(&run, None);
+    assert_eq!(third.number, 3);
+    record_start(&run, &third, newest(&run).unwrap().as_ref()).unwrap();
+    let thirty = save(&run, 30, &third);
+    assert_eq!(counting(), [untagged(10, 1), untagged(20, 2), thirty]);
+}
+
+#[test]
+fn a_listing_that_is_behind_deletes_nothing_that_counts() {
+    use futures::FutureExt;
+    let run = open("behind");
+    let first = claim(&run, None);
+    record_start(&run, &first, None).unwrap();
+    let names = [10, 20, 30, 40].map(|step| save(&run, step, &first));
+    let now = crate::attempt::unix_s() + ORPHAN_GRACE_S;
+    let keep_one = Retention { keep_last: 1, keep_every_steps: 0 };
+    // It still shows 50, which is gone, and not yet the manifest of 30.
+    let gone = name(50, &first);
+    let behind = Behind {
+        run: &run,
+        shows: vec![format!("{gone}/{MANIFEST_NAME}")],
+        hides: vec![format!("{}/{MANIFEST_NAME}", names[2])],
+    };
+    let garbage = prune::prune_in(&behind, &keep_one, Some(&first), now).now_or_never().unwrap().unwrap();
+    assert_eq!(newest(&run).unwrap(), Some(names[3].clone()), "{garbage:?}");
+    // Nor does one that lacks the newest let anybody go on from an older one.
+    let behind = Behind { run: &run, shows: vec![], hides: vec![format!("{}/{MANIFEST_NAME}", names[3])] };
+    let found = list_in(&behind).now_or_never().unwrap().unwrap();
+    assert_eq!(found.into_iter().rfind(Found::counts).unwrap().name, names[3]);
+}
+
+#[test]
 fn every_flipped_bit_and_every_wrong_size_is_found() {
     let run = open("verify");
-    let name = commit(&run, 10, 1);
+    let name = save(&run, 10, &claim(&run, None));
     let (folder, manifest) = (folder_of(&run, &name), read_manifest(&run, &name).unwrap());
     verify(&folder, &manifest).unwrap();
     for object in &manifest.objects {
@@ -181,7 +324,7 @@ fn every_flipped_bit_and_every_wrong_size_is_found() {
 #[test]
 fn a_copy_is_the_same_and_appears_whole_or_not_at_all() {
     let (from, to) = (open("from"), open("to"));
-    let name = commit(&from, 10, 1);
+    let name = save(&from, 10, &claim(&from, None));
     let (source, target) = (folder_of(&from, &name), folder_of(&to, &name));
     let good = source.get("optimizer").unwrap();
     let mut bad = good.to_vec();
@@ -201,8 +344,80 @@ fn a_copy_is_the_same_and_appears_whole_or_not_at_all() {
     assert!(!copy(&from, &to, &name).unwrap(), "it is there already");
 
     let other = open("other");
-    record_start(&other, 2, None).unwrap();
+    record_start(&other, &claim(&other, None), None).unwrap();
     let refused = copy(&from, &other, &name).unwrap_err();
     assert!(matches!(refused, CheckpointStoreError::Void { .. }), "{refused}");
     assert_eq!(folder_of(&other, &name).list().unwrap(), []);
+}
+
+/// A folder whose listings are behind.
+struct Behind<'a> {
+    run: &'a Folder,
+    shows: Vec<String>,
+    hides: Vec<String>,
+}
+
+impl Surroundings for Behind<'_> {
+    fn url(&self) -> &str {
+        self.run.url()
+    }
+
+    async fn list(&self, folder: &str) -> Result<Vec<ObjectInfo>, StorageError> {
+        let mut listed = Surroundings::list(self.run, folder).await?;
+        if folder == CHECKPOINTS_FOLDER {
+            listed.retain(|object| !self.hides.contains(&object.name));
+            let shown = |name: &String| ObjectInfo { name: name.clone(), ..listed[0].clone() };
+            let shown: Vec<_> = self.shows.iter().map(shown).collect();
+            listed.extend(shown);
+        }
+        Ok(listed)
+    }
+
+    async fn read(&self, name: &str) -> Result<Option<Bytes>, StorageError> {
+        self.run.read(name).await
+    }
+
+    async fn exists(&self, name: &str) -> Result<bool, StorageError> {
+        self.run.exists(name).await
+    }
+
+    async fn create(&self, name: &str, content: Bytes) -> Result<(), StorageError> {
+        Surroundings::create(self.run, name, content).await
+    }
+
+    async fn put(&self, name: &str, content: Bytes) -> Result<(), StorageError> {
+        Surroundings::put(self.run, name, content).await
+    }
+
+    async fn delete(&self, name: &str) -> Result<(), StorageError> {
+        Surroundings::delete(self.run, name).await
+    }
+
+    async fn delete_all(&self, folder: &str) -> Result<(), StorageError> {
+        Surroundings::delete_all(self.run, folder).await
+    }
+
+    fn now(&self) -> Duration {
+        self.run.now()
+    }
+
+    fn unix_s(&self) -> u64 {
+        self.run.unix_s()
+    }
+
+    async fn sleep(&self, duration: Duration) {
+        self.run.sleep(duration).await;
+    }
+
+    fn random_hex(&self) -> String {
+        self.run.random_hex()
+    }
+
+    fn process(&self) -> Option<crate::attempt::process::ProcessId> {
+        self.run.process()
+    }
+
+    fn is_gone(&self, process: &crate::attempt::process::ProcessId) -> bool {
+        self.run.is_gone(process)
+    }
 }

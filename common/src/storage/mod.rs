@@ -164,6 +164,20 @@ impl Folder {
         }
     }
 
+    /// The whole object, or `None` where there is none. One of more than `bytes_max` is not read, and comes back empty.
+    pub fn get_small(&self, name: &str, bytes_max: u64) -> Result<Option<Bytes>> {
+        let path = &self.path(name);
+        let get = |store: Opened| async move {
+            let found = store.objects.get(path).await?;
+            if found.meta.size > bytes_max { Ok(Bytes::new()) } else { found.bytes().await }
+        };
+        match RUNTIME.block_on(self.operation("read", name).request(get)) {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(StorageError::NotFound { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Bytes `range` of an object.
     pub fn get_range(&self, name: &str, range: Range<u64>) -> Result<Bytes> {
         RUNTIME.block_on(self.read(name, Some(range)))

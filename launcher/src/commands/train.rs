@@ -1,5 +1,6 @@
 //! `launcher train`: starts or resumes the run that the config names.
 
+use common::attempt::Claim;
 use common::checkpoint_store;
 use common::config::change::check_accepted;
 use common::config::{Backend as BackendKind, RawConfig, RunConfig};
@@ -9,7 +10,7 @@ use common::worker_contract::ExitCode;
 
 use super::launching;
 use crate::backend::kubernetes::Kubernetes;
-use crate::backend::kubernetes::manifests::ATTEMPT_VARIABLE;
+use crate::backend::kubernetes::manifests::{ATTEMPT_VARIABLE, CLAIM_VARIABLE};
 use crate::backend::{Backend, RankProgram};
 use crate::cli::{ConfigArgs, TrainArgs};
 use crate::error::LaunchError;
@@ -69,11 +70,12 @@ fn detach(config: RunConfig, accepted_changes: Vec<String>) -> Result<ExitCode, 
 }
 
 /// The attempt that another launcher has claimed and has this one run.
-fn handed() -> Result<Option<u32>, LaunchError> {
+fn handed() -> Result<Option<Claim>, LaunchError> {
     let Some(given) = std::env::var_os(ATTEMPT_VARIABLE) else { return Ok(None) };
     let number = given.to_str().and_then(|number| number.parse().ok()).filter(|number| *number > 0);
     let refuse = || LaunchError::Usage(format!("{ATTEMPT_VARIABLE}={given:?} is not the number of an attempt"));
-    number.map(Some).ok_or_else(refuse)
+    let id = std::env::var(CLAIM_VARIABLE).unwrap_or_default();
+    Ok(Some(Claim { number: number.ok_or_else(refuse)?, id }))
 }
 
 /// The backend that starts the ranks of `config`.

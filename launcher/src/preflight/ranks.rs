@@ -36,6 +36,7 @@ pub fn check(
         version: PROTOCOL_VERSION,
         config: config.to_toml(),
         attempt: 0,
+        claim_id: String::new(),
         accepted_changes: Vec::new(),
         control_address: String::new(),
         control_token: String::new(),

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use common::attempt::unix_s;
+use common::attempt::{Claim, random_hex, unix_s};
 use common::checkpoint_layout::Retention;
 use common::config::RunConfig;
 use common::storage::Folder;
@@ -97,7 +97,9 @@ fn save(
     let start = Instant::now();
     let snapshot = snapshots.take(state, ranks)?;
     let stall = start.elapsed();
-    let name = ranks.broadcast_bytes(&serde_json::to_vec(&checkpoint::new_name(state.step, 1)).unwrap_or_default())?;
+    // Nobody has claimed what is only measured.
+    let name = checkpoint::new_name(state.step, &Claim { number: 1, id: random_hex() });
+    let name = ranks.broadcast_bytes(&serde_json::to_vec(&name).unwrap_or_default())?;
     let name = serde_json::from_slice(&name).map_err(|e| JobError::Usage(format!("no name for a checkpoint: {e}")))?;
     let folder = checkpoint::folder_of(run, &name);
     let written = checkpoint::write_rank(&folder, snapshot, config.checkpoint.max_upload_bytes_per_s)?;

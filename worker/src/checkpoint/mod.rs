@@ -1,7 +1,7 @@
 //! Saving and restoring checkpoints, on the host: float32 values in memory in, the same out, no tensors.
 //! `common::checkpoint_layout` has the names and the manifest; docs/checkpoint-format.md is the specification.
 //!
-//! - [`save`]: every rank writes its share with [`write_rank`], rank 0 makes it a checkpoint with [`commit`].
+//! - [`save`]: every rank writes its share with [`write_rank`], rank 0 makes it a checkpoint with [`commit_as_holder`].
 //! - [`restore`]: the newest checkpoint is found, and parts of its tensors read, whatever world size wrote it.
 //! - [`local`]: what a rank keeps on its own host, between the checkpoints in the run folder.
 //! - `transfer`: objects are read in ranges, several at once, each verified against the manifest's hashes.
@@ -27,7 +27,9 @@ pub use restore::{
     Quantity, RestoredState, Search, Tensors, Wanted, check_model, newest_manifest, read_manifest, read_parts,
     read_state, read_weights,
 };
-pub use save::{ManifestHeader, Place, RankLayout, RankObjects, RankSnapshot, commit, new_name, write_rank};
+pub use save::{
+    ManifestHeader, Place, RankLayout, RankObjects, RankSnapshot, commit, commit_as_holder, new_name, write_rank,
+};
 
 /// Why a checkpoint could not be saved or restored.
 #[derive(Debug, thiserror::Error)]
@@ -145,7 +147,7 @@ impl CheckpointError {
 
     /// Whether another attempt has taken the run over, so that saving again is no use.
     pub fn is_fenced(&self) -> bool {
-        matches!(self, CheckpointError::Attempt(AttemptError::Fenced { .. }))
+        matches!(self, CheckpointError::Attempt(error) if error.is_another_attempts())
     }
 
     /// Whether there is no such checkpoint, although a listing may still show it.

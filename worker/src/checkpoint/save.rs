@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! every rank   plan_save -> RankLayout -> copy to the host: RankSnapshot -> write_rank -> RankObjects
-//! rank 0       gather RankObjects -> commit, which puts the manifest last
+//! rank 0       gather RankObjects -> commit_as_holder, which puts the manifest last
 //! ```
 //!
 //! Until the manifest is there nothing of a save can be seen by a reader, so a rank may fail at any point.
@@ -10,7 +10,7 @@
 use std::ops::Range;
 
 use bytes::Bytes;
-use common::attempt::random_hex;
+use common::attempt::{Claim, random_hex};
 use common::checkpoint_layout::hugging_face::{
     CONFIG_NAME, INDEX_NAME, config_json, index_json, model_object, optimizer_object,
 };
@@ -19,6 +19,7 @@ use common::checkpoint_layout::tensor_file::TensorFile;
 use common::checkpoint_layout::{
     CheckpointName, MANIFEST_NAME, Manifest, ObjectEntry, OptimizerSlice, ParameterShape, TensorEntry,
 };
+use common::checkpoint_store::{self, folder_of};
 use common::config::{ConfigChange, ModelConfig};
 use common::storage::Folder;
 use common::token_shard::BLOCK_BYTES;
@@ -97,9 +98,9 @@ pub struct ManifestHeader {
     pub model: ModelConfig,
 }
 
-/// A name for a save of this step by this attempt, with a fresh random id. Rank 0 makes it and tells the others.
-pub fn new_name(step: u64, attempt: u32) -> CheckpointName {
-    CheckpointName { step, attempt, id: random_hex() }
+/// A name for a save of this step by the attempt of this claim, with a fresh random id. Rank 0 makes it and tells the others.
+pub fn new_name(step: u64, claim: &Claim) -> CheckpointName {
+    CheckpointName::new(step, claim, &random_hex())
 }
 
 impl RankLayout {
@@ -230,6 +231,25 @@ pub fn commit(
     header: ManifestHeader,
     gathered: Vec<RankObjects>,
 ) -> Result<Manifest, CheckpointError> {
+    let manifest = complete(folder, header, gathered)?;
+    folder.create(MANIFEST_NAME, manifest.to_json())?;
+    Ok(manifest)
+}
+
+/// The same in the run folder `run`, unless it is not that of the attempt of claim `holder` any more.
+pub fn commit_as_holder(
+    run: &Folder,
+    holder: &Claim,
+    header: ManifestHeader,
+    gathered: Vec<RankObjects>,
+) -> Result<Manifest, CheckpointError> {
+    let manifest = complete(&folder_of(run, &header.name), header, gathered)?;
+    checkpoint_store::commit(run, holder, &manifest)?;
+    Ok(manifest)
+}
+
+/// Adds the files that describe the model to what all ranks have written into `folder`. The manifest of all that.
+fn complete(folder: &Folder, header: ManifestHeader, gathered: Vec<RankObjects>) -> Result<Manifest, CheckpointError> {
     let mut manifest = Manifest {
         version: MANIFEST_VERSION,
         name: header.name,
@@ -259,6 +279,5 @@ pub fn commit(
         manifest.objects.push(write_object(folder, INDEX_NAME, index_json(&manifest.tensors))?);
     }
     manifest.objects.sort_by(|a, b| a.name.cmp(&b.name));
-    folder.create(MANIFEST_NAME, manifest.to_json())?;
     Ok(manifest)
 }

@@ -2,6 +2,7 @@
 
 use ::tests::random::Random;
 use bytes::Bytes;
+use common::attempt::Claim;
 use common::checkpoint_layout::{
     CheckpointName, MANIFEST_NAME, Manifest, ObjectEntry, ParameterShape, RankShare, plan_save,
 };
@@ -106,6 +107,10 @@ fn header(name: &CheckpointName, world: WorldSize) -> ManifestHeader {
     }
 }
 
+fn claim(number: u32) -> Claim {
+    Claim { number, id: "5c0e9d7b21f3a864".into() }
+}
+
 fn gather(folder: &Folder, world: WorldSize, parameters: &[ParameterShape], state: &RestoredState) -> Vec<RankObjects> {
     let shares = plan_save(parameters, world);
     let write = |(rank, share)| {
@@ -119,7 +124,7 @@ fn gather(folder: &Folder, world: WorldSize, parameters: &[ParameterShape], stat
 
 /// Saves `state` as every rank of `world` would, one after the other.
 fn save(run: &Folder, step: u64, world: u32, parameters: &[ParameterShape], state: &RestoredState) -> Manifest {
-    let (world, name) = (WorldSize::new(world).unwrap(), new_name(step, 1));
+    let (world, name) = (WorldSize::new(world).unwrap(), new_name(step, &claim(1)));
     let folder = folder_of(run, &name);
     let gathered = gather(&folder, world, parameters, state);
     commit(&folder, header(&name, world), gathered).unwrap()
@@ -417,7 +422,7 @@ fn a_store_that_is_away_is_no_reason_to_fall_back() {
 #[test]
 fn an_incomplete_save_is_not_committed_and_a_name_commits_once() {
     let (run, parameters) = (memory("commit"), parameters(&MODEL));
-    let (world, name) = (WorldSize::new(3).unwrap(), new_name(5, 2));
+    let (world, name) = (WorldSize::new(3).unwrap(), new_name(5, &claim(2)));
     let folder = folder_of(&run, &name);
     let gathered = gather(&folder, world, &parameters, &state_of(&parameters, 1));
     for missing in 0..3 {
@@ -510,7 +515,7 @@ fn parts_are_read_and_verified_without_the_rest() {
 
 #[test]
 fn names_of_saves_are_fresh_and_well_formed() {
-    let (a, b) = (new_name(1, 2), new_name(1, 2));
+    let (a, b) = (new_name(1, &claim(2)), new_name(1, &claim(2)));
     assert_ne!(a, b);
     assert_eq!(CheckpointName::parse(&a.to_string()), Some(a));
 }

@@ -45,7 +45,7 @@ pub fn accept(world: &World, data: &DataIdentity, restored: &Restored) -> Result
         let message = format!("{name} cannot be resumed with this config:\n  {}", lines.join("\n  "));
         return Err(JobError::Usage(message));
     }
-    let (step, sequences_consumed, attempt) = (name.step, manifest.sequences_consumed, world.attempt);
+    let (step, sequences_consumed, attempt) = (name.step, manifest.sequences_consumed, world.claim.number);
     let change = |Difference { key, from, to, .. }| ConfigChange { key, from, to, step, sequences_consumed, attempt };
     Ok(manifest.changes.iter().cloned().chain(accepted.into_iter().map(change)).collect())
 }

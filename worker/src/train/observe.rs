@@ -54,11 +54,12 @@ impl Observer {
     pub fn start(world: &World) -> Result<Self, JobError> {
         let config = &world.config;
         let run = Folder::open(&config.run.output, &config.storage)?;
+        let number = world.claim.number;
         let writer = |name: String| RecordWriter::start(run.folder(&name)).map_err(JobError::Thread);
         let writers = match world.collectives.rank().is_zero() {
             true => Some(Writers {
-                metrics: writer(format!("metrics/attempt-{:04}", world.attempt))?,
-                events: writer(format!("events/attempt-{:04}-rank-0", world.attempt))?,
+                metrics: writer(format!("metrics/attempt-{number:04}"))?,
+                events: writer(format!("events/attempt-{number:04}-rank-0"))?,
             }),
             false => None,
         };

@@ -27,7 +27,7 @@ impl Profile {
         Ok(Profile {
             steps: world.config.metrics.profile.clone(),
             run: Folder::open(&world.config.run.output, &world.config.storage)?,
-            name: format!("profile/attempt-{:04}-rank-{rank}.json", world.attempt),
+            name: format!("profile/attempt-{:04}-rank-{rank}.json", world.claim.number),
             rank,
             put: None,
         })

@@ -202,6 +202,7 @@ fn read(
 
 #[cfg(test)]
 mod tests {
+    use common::attempt::{Claim, random_hex};
     use common::config::{RawConfig, RunConfig, StorageConfig};
     use common::topology::{Rank, WorldSize};
 
@@ -237,7 +238,9 @@ mod tests {
     /// Saves `state` into a run folder of its own.
     fn saved(state: &mut TrainState, config: &RunConfig, run: &str) -> Folder {
         let run = Folder::open(&format!("memory://restore-{run}/run"), &StorageConfig::default()).unwrap();
-        let (name, snapshot) = (new_name(state.step, 1), Snapshots::default().take(state, &Single::default()).unwrap());
+        let claim = Claim { number: 1, id: random_hex() };
+        let (name, snapshot) =
+            (new_name(state.step, &claim), Snapshots::default().take(state, &Single::default()).unwrap());
         let header = ManifestHeader {
             name: name.clone(),
             sequences_consumed: state.consumed,

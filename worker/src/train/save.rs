@@ -4,8 +4,8 @@
 //! agree on whether one is still busy, and when none is, all move on together: from writing to committing (rank 0 alone,
 //! again on a thread), and from there to done. A failure on one rank fails the save on all; the run goes on until
 //! `checkpoint.max_failures` saves in a row have failed. The step after a save has the ranks compare what they hold, and nothing
-//! is committed before they have ([`super::verify`]). Before a commit rank 0 looks whether a newer attempt has taken the
-//! run over; then this one ends.
+//! is committed before they have ([`super::verify`]). Before a commit and each deletion rank 0 looks whether the run is
+//! still this attempt's; where a newer one has taken it over, or the run folder was deleted, this one ends.
 //!
 //! A save on the hosts (`checkpoint.local_dir`) goes the same way, but that every rank commits its own part, and that a
 //! failure ends nothing. There is one save at a time, since there is memory for one snapshot; a save of the run waits for one on
@@ -143,13 +143,13 @@ impl<'a> Saver<'a> {
         }
         // From here on nothing counts that an older attempt may still commit above this.
         if ranks.rank().is_zero() {
-            attempt::record_start(&self.run, self.world.attempt, restored.as_ref().map(|restored| &restored.name))?;
+            attempt::record_start(&self.run, &self.world.claim, restored.as_ref().map(|restored| &restored.name))?;
         }
         if let Some(Err(error)) = self.host.as_ref().map(HostFolder::forget_other_worlds) {
             tracing::warn!("what other world sizes have left in checkpoint.local_dir stays: {error}");
         }
         let Some(Restored { name, tier, manifest, .. }) = restored else { return Ok(()) };
-        let new_changes = self.changes.iter().filter(|change| change.attempt == self.world.attempt);
+        let new_changes = self.changes.iter().filter(|change| change.attempt == self.world.claim.number);
         new_changes.for_each(|change| {
             observer.notice(format!("accepted: {} was {} and is now {}", change.key, change.from, change.to));
         });
@@ -268,7 +268,7 @@ impl<'a> Saver<'a> {
     /// What the manifest of a save of `state` will say beside its objects; the same on all ranks.
     fn header(&self, state: &TrainState) -> Result<ManifestHeader, JobError> {
         let ranks = self.world.collectives.as_ref();
-        let name = checkpoint::new_name(state.step, self.world.attempt);
+        let name = checkpoint::new_name(state.step, &self.world.claim);
         let name = ranks.broadcast_bytes(&serde_json::to_vec(&name).unwrap_or_default())?;
         let name: CheckpointName = serde_json::from_slice(&name)
             .map_err(|error| JobError::Usage(format!("rank 0 sent no name for a checkpoint: {error}")))?;
@@ -388,18 +388,19 @@ impl<'a> Saver<'a> {
     /// On rank 0: metrics up to here first, so that a committed step never lacks them; then the fence, and the manifest;
     /// then what retention lets go.
     fn start_commit(&self, header: ManifestHeader, gathered: Vec<RankObjects>, observer: &Observer) -> Committer {
-        let (run, retention, attempt) =
-            (self.run.clone(), self.world.config.checkpoint.retention(), self.world.attempt);
+        let (run, retention, claim) =
+            (self.run.clone(), self.world.config.checkpoint.retention(), self.world.claim.clone());
         let metrics = observer.flush_metrics();
         in_background(move || {
             if let Some(Ok(flushed)) = metrics.map(|receiver| receiver.recv()) {
                 flushed?;
             }
-            attempt::check_fence(&run, attempt)?;
-            checkpoint::commit(&checkpoint::folder_of(&run, &header.name), header, gathered)?;
-            // What is committed stays committed when tidying up fails; the next save tries again.
-            if let Err(error) = checkpoint::prune(&run, &retention, Some(attempt), attempt::unix_s()) {
-                tracing::warn!("old checkpoints stay for now: {error}");
+            checkpoint::commit_as_holder(&run, &claim, header, gathered)?;
+            match checkpoint::prune(&run, &retention, Some(&claim), attempt::unix_s()) {
+                Err(error) if error.is_another_attempts() => return Err(error.into()),
+                // What is committed stays committed when tidying up fails; the next save tries again.
+                Err(error) => tracing::warn!("old checkpoints stay for now: {error}"),
+                Ok(_) => {}
             }
             Ok(())
         })

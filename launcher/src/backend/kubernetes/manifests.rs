@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 
+use common::attempt::Claim;
 use common::config::{Bind, KubernetesConfig, PrepareJobConfig, RunConfig};
 use common::sha256::sha256_pair;
 use serde_json::{Value, json};
@@ -14,6 +15,8 @@ use crate::error::LaunchError;
 
 /// Which attempt the launcher pod is told to run: its presence says that somebody outside has claimed it.
 pub const ATTEMPT_VARIABLE: &str = "CONVOY_ATTEMPT";
+/// The id of the claim to that attempt.
+pub const CLAIM_VARIABLE: &str = "CONVOY_CLAIM";
 /// The label with which the operator marks the pods of an MPIJob.
 pub const JOB_LABEL: &str = "training.kubeflow.org/job-name";
 /// The label with which the operator tells an MPIJob's launcher pod from its workers.
@@ -44,11 +47,11 @@ const NAME_BYTES_MAX: usize = 40;
 pub fn training(
     config: &RunConfig,
     accepted_changes: &[String],
-    attempt: Option<u32>,
+    attempt: Option<&Claim>,
 ) -> Result<Vec<Value>, LaunchError> {
     check_urls(run_urls(config))?;
     let run = name_of(&config.kubernetes, Some(config))?;
-    let name = attempt.map_or_else(|| run.clone(), |attempt| format!("{run}-a{attempt:04}"));
+    let name = attempt.map_or_else(|| run.clone(), |attempt| format!("{run}-a{:04}", attempt.number));
     let object = Object { kubernetes: &config.kubernetes, name: &name, labels: labels(&run, &config.run.output) };
     let mut inner = config.clone();
     inner.launch.threads_per_rank = threads_per_rank(config);
@@ -230,7 +233,7 @@ impl Object<'_> {
     }
 }
 
-fn mpi_job(object: &Object<'_>, config: &RunConfig, accepted_changes: &[String], attempt: Option<u32>) -> Value {
+fn mpi_job(object: &Object<'_>, config: &RunConfig, accepted_changes: &[String], attempt: Option<&Claim>) -> Value {
     let ranks_per_pod = ranks_per_pod(config);
     json!({ "spec": {
         "slotsPerWorker": ranks_per_pod,
@@ -258,14 +261,22 @@ fn mpi_job(object: &Object<'_>, config: &RunConfig, accepted_changes: &[String],
 }
 
 /// The pod that starts the ranks; it stops them by itself when it is told to end.
-fn launcher_pod(object: &Object<'_>, config: &RunConfig, accepted_changes: &[String], attempt: Option<u32>) -> Value {
+fn launcher_pod(
+    object: &Object<'_>,
+    config: &RunConfig,
+    accepted_changes: &[String],
+    attempt: Option<&Claim>,
+) -> Value {
     let mut arguments = words(&["launcher", "train", "--backend", "mpirun", "--hostfile", HOSTFILE]);
     arguments.extend(["--config".to_owned(), format!("{CONFIG_FOLDER}/run.toml")]);
     arguments.extend(accept_flags(accepted_changes));
     let resources = json!({ "requests": { "cpu": "1", "memory": "2Gi" }, "limits": { "memory": "2Gi" } });
     let mut container = object.container("launcher", arguments, resources);
     if let Some(attempt) = attempt {
-        container["env"] = json!([{ "name": ATTEMPT_VARIABLE, "value": attempt.to_string() }]);
+        container["env"] = json!([
+            { "name": ATTEMPT_VARIABLE, "value": attempt.number.to_string() },
+            { "name": CLAIM_VARIABLE, "value": attempt.id },
+        ]);
     }
     object.pod(container, &config.kubernetes.service_account, config.launch.grace_s)
 }

@@ -29,7 +29,7 @@ use std::sync::mpsc::Sender;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use common::attempt::handed;
+use common::attempt::{Claim, handed};
 use common::config::RunConfig;
 use common::storage::Folder;
 use common::topology::WorldSize;
@@ -154,7 +154,9 @@ impl Backend for Kubernetes {
     }
 
     fn start(&self, start: &AttemptStart<'_>, events: &Sender<Event>) -> Result<Box<dyn Ranks>, LaunchError> {
-        let objects = manifests::training(&self.config, &self.accepted_changes, Some(start.number))?;
+        let id = start.start_line.map(|line| line.claim_id.clone()).unwrap_or_default();
+        let claim = Claim { number: start.number, id };
+        let objects = manifests::training(&self.config, &self.accepted_changes, Some(&claim))?;
         let cluster = self.cluster()?;
         let name = objects[0]["metadata"]["name"].as_str().unwrap_or_default().to_owned();
         let run = manifests::run_label(&self.config.run.output);

@@ -137,7 +137,9 @@ fn an_attempt_is_an_mpi_job_with_what_belongs_to_it_and_ranks_are_heard_through_
     let applied = std::mem::take(&mut rig.cluster.state().applied);
     let [job, config_map, budget, policy] = applied.as_slice() else { panic!("{applied:?}") };
     let launcher = &job["spec"]["mpiReplicaSpecs"]["Launcher"]["template"]["spec"]["containers"][0];
-    assert_eq!(launcher["env"], json!([{ "name": "CONVOY_ATTEMPT", "value": "1" }]));
+    let claim = common::attempt::claim_of(&rig.job.run, 1).unwrap();
+    let told = [("CONVOY_ATTEMPT", "1"), ("CONVOY_CLAIM", claim.id.as_str())];
+    assert_eq!(launcher["env"], json!(told.map(|(name, value)| json!({ "name": name, "value": value }))));
     let arguments = json!([
         "train",
         "--backend",

@@ -1,0 +1,25 @@
+//! A save becomes a checkpoint: by one put, made only by the attempt that holds the run.
+
+use bytes::Bytes;
+
+use super::path_of;
+use crate::attempt::surroundings::{Surroundings, blocking};
+use crate::attempt::{AttemptError, Claim, fence};
+use crate::checkpoint_layout::{CheckpointName, MANIFEST_NAME, Manifest};
+use crate::storage::Folder;
+
+/// Puts the manifest of a save of the attempt of claim `holder`, whose other objects are durable, unless the run is another
+/// attempt's. When this returns, the checkpoint is committed.
+pub fn commit(run: &Folder, holder: &Claim, manifest: &Manifest) -> Result<(), AttemptError> {
+    blocking(commit_in(run, holder, &manifest.name, manifest.to_json()))
+}
+
+pub(crate) async fn commit_in(
+    run: &impl Surroundings,
+    holder: &Claim,
+    name: &CheckpointName,
+    manifest: Bytes,
+) -> Result<(), AttemptError> {
+    fence(run, holder).await?;
+    Ok(run.create(&format!("{}/{MANIFEST_NAME}", path_of(name)), manifest).await?)
+}
