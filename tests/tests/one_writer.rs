@@ -1,5 +1,5 @@
 //! One attempt at a time holds a run: a second one is refused while it lives, and takes over when it is dead, or only seemed
-//! to be; then the older one commits nothing any more.
+//! to be; then the older one commits nothing any more. Nor does one whose run folder is deleted.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -8,7 +8,7 @@ use std::path::Path;
 use std::process::Command;
 use std::sync::LazyLock;
 
-use common::attempt::History;
+use common::attempt::{History, claim_of};
 use common::checkpoint_store;
 use common::worker_contract::ExitCode;
 use nix::sys::signal::Signal;
@@ -84,6 +84,36 @@ fn a_run_that_was_suspended_commits_nothing_once_another_has_taken_it_over() {
         send_all(&zombie, Signal::SIGCONT);
         ended(zombie, ExitCode::Config, &["commits nothing any more: attempt 2 has taken the run over"]);
         assert_second_went_on(&scratch);
+    }
+}
+
+/// Deletes a folder into which others may still write.
+fn delete(folder: &str) {
+    let folder = folder.strip_prefix("file://").unwrap_or(folder);
+    while let Err(error) = std::fs::remove_dir_all(folder) {
+        assert_eq!(error.kind(), std::io::ErrorKind::DirectoryNotEmpty, "{error}");
+    }
+}
+
+#[test]
+fn a_run_whose_folder_is_deleted_ends_itself_and_commits_nothing_to_the_run_begun_anew() {
+    let _turn = turn();
+    for first in [by_launcher as fn(u32, &Path) -> Command, by_mpirun] {
+        let scratch = Scratch::new();
+        let config = scratch.config("run", &SETTINGS);
+        let mut bereft = Running::start(very_slowly(first(2, &config)));
+        bereft.wait_for("committed ", DEADLINE);
+        delete(&scratch.url("run"));
+        run(by_launcher(2, &config), ExitCode::Done, &[]);
+        let words = ["attempt 1 of ", "commits and deletes nothing any more", "was deleted, or begun anew"];
+        ended(bereft, ExitCode::Config, &words);
+        let folder = scratch.folder("run");
+        let claim = claim_of(&folder, 1).unwrap();
+        let committed = checkpoint_store::list(&folder).unwrap();
+        let committed: Vec<_> = committed.iter().filter(|found| found.committed).collect();
+        assert!(committed.iter().all(|found| found.counts() && claim.has_saved(&found.name)), "{committed:?}");
+        assert_eq!(committed.last().unwrap().name.step, 20);
+        assert_eq!(History::read(&folder).unwrap().newest(), 1);
     }
 }
 

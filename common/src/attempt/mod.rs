@@ -28,6 +28,8 @@ pub mod handed;
 pub mod history;
 pub mod holder;
 pub(crate) mod process;
+#[cfg(test)]
+mod simulation;
 pub(crate) mod surroundings;
 
 use std::time::{SystemTime, UNIX_EPOCH};

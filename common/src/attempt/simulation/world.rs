@@ -1,0 +1,666 @@
+//! The store of a simulation, its time, and what is true of them.
+
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, BTreeSet};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::super::claims::read_claim;
+use super::super::holder::{Alive, REFRESHES};
+use super::super::process::ProcessId;
+use super::super::surroundings::{Surroundings, blocking};
+use super::super::{ATTEMPTS_FOLDER, Attempt, Claim};
+use super::Random;
+use super::claimant::Outcome;
+use crate::checkpoint_layout::{CHECKPOINTS_FOLDER, CheckpointName, Found, MANIFEST_NAME};
+use crate::checkpoint_store::list_in;
+use crate::storage::{ObjectInfo, StorageError};
+
+type Result<T> = std::result::Result<T, StorageError>;
+type Work = Pin<Box<dyn Future<Output = ()>>>;
+
+/// How far a listing may be behind: less than the shortest expiry.
+const LAG: Duration = Duration::from_millis(500);
+/// How long an operation may take where nothing is wrong.
+const LATENCY: Duration = Duration::from_millis(8);
+/// The longest suspension.
+const PAUSE: Duration = Duration::from_secs(6);
+
+/// Everything that there is.
+#[derive(Clone)]
+pub struct Shared(Rc<RefCell<World>>);
+
+pub struct World {
+    random: Random,
+    now: Duration,
+    is_calm: bool,
+    objects: BTreeMap<String, Bytes>,
+    /// When each claim's holder has given signs of life, by the claim's id.
+    signs: BTreeMap<String, Vec<Duration>>,
+    /// When each object that ever was came or went, for listings that are behind.
+    changes: BTreeMap<String, Vec<(Duration, bool)>>,
+    tasks: Vec<Task>,
+    arriving: Vec<Task>,
+    /// When the task that is being polled wants to go on.
+    wake: Duration,
+    processes: Vec<Process>,
+    /// The run that each claim belongs to: the id of its first claim.
+    runs: BTreeMap<Claim, String>,
+    /// What is still to be deleted.
+    doomed: Vec<(Duration, String)>,
+    saves: BTreeMap<CheckpointName, Save>,
+    /// When each attempt has begun.
+    begun: Vec<(Duration, Claim)>,
+}
+
+struct Task {
+    process: usize,
+    kind: Kind,
+    wake: Duration,
+    work: Work,
+}
+
+/// What a task is of its claimant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    Launcher,
+    Keeper,
+    Rank,
+}
+
+/// A claimant.
+struct Process {
+    /// Those on one machine know of each other whether they are gone.
+    machine: u64,
+    /// What its clock is off.
+    clock_s: u64,
+    is_gone: bool,
+    keep_last: u64,
+    /// When it has looked for a sign of life last.
+    looked_at: Option<Duration>,
+    outcome: Outcome,
+}
+
+/// A save that somebody has begun.
+struct Save {
+    /// What the state was saved or restored as before.
+    parent: Option<CheckpointName>,
+    claim: Claim,
+    committed: Option<Duration>,
+}
+
+impl World {
+    pub fn new(random: Random) -> Shared {
+        Shared(Rc::new(RefCell::new(World {
+            random,
+            now: Duration::from_secs(1),
+            is_calm: false,
+            objects: BTreeMap::new(),
+            signs: BTreeMap::new(),
+            changes: BTreeMap::new(),
+            tasks: Vec::new(),
+            arriving: Vec::new(),
+            wake: Duration::ZERO,
+            processes: Vec::new(),
+            runs: BTreeMap::new(),
+            doomed: Vec::new(),
+            saves: BTreeMap::new(),
+            begun: Vec::new(),
+        })))
+    }
+
+    fn insert(&mut self, name: &str, content: Bytes) {
+        let (now, was_there) = (self.now, self.objects.insert(name.to_owned(), content).is_some());
+        if !was_there {
+            self.changes.entry(name.to_owned()).or_default().push((now, true));
+        }
+    }
+
+    fn remove(&mut self, name: &str) {
+        if self.objects.remove(name).is_some() {
+            let now = self.now;
+            self.changes.entry(name.to_owned()).or_default().push((now, false));
+        }
+    }
+
+    /// How long the next operation takes.
+    fn latency(&mut self) -> Duration {
+        match self.random.below(120) {
+            0 if !self.is_calm => self.random.up_to(PAUSE),
+            1..=5 if !self.is_calm => self.random.up_to(PAUSE / 10),
+            _ => self.random.up_to(LATENCY),
+        }
+    }
+
+    /// The names in `folder` as a listing shows them, each as it was at a moment of its own.
+    fn listed(&mut self, folder: &str) -> Vec<String> {
+        let prefix = format!("{folder}/");
+        let mut names = Vec::new();
+        let (now, is_calm) = (self.now, self.is_calm);
+        for (name, changes) in self.changes.range(prefix.clone()..).take_while(|(name, _)| name.starts_with(&prefix)) {
+            let is_behind = !is_calm && changes.last().is_some_and(|(at, _)| *at + LAG > now) && self.random.one_in(2);
+            let seen = if is_behind { now - self.random.up_to(LAG) } else { now };
+            let is_there = changes.iter().rev().find(|(at, _)| *at <= seen).is_some_and(|(_, is_there)| *is_there);
+            for _ in 0..usize::from(is_there) + usize::from(is_there && self.random.one_in(50)) {
+                names.push(name[prefix.len()..].to_owned());
+            }
+        }
+        names
+    }
+}
+
+impl Shared {
+    pub fn random<T>(&self, draw: impl FnOnce(&mut Random) -> T) -> T {
+        draw(&mut self.0.borrow_mut().random)
+    }
+
+    /// A new claimant, on one of two machines, that keeps so many checkpoints.
+    pub fn process(&self, keep_last: u64) -> usize {
+        let mut world = self.0.borrow_mut();
+        let (machine, clock_s) = (world.random.below(2), world.random.below(1 << 16));
+        world.processes.push(Process {
+            machine,
+            clock_s,
+            is_gone: false,
+            keep_last,
+            looked_at: None,
+            outcome: Outcome::default(),
+        });
+        world.processes.len() - 1
+    }
+
+    /// Starts a task of `process`.
+    pub fn spawn(&self, process: usize, kind: Kind, work: impl Future<Output = ()> + 'static) {
+        let mut world = self.0.borrow_mut();
+        let wake = world.now;
+        world.arriving.push(Task { process, kind, wake, work: Box::pin(work) });
+    }
+
+    /// Ends a task of `process` between two operations.
+    pub fn kill(&self, process: usize, kind: Kind) {
+        let mut world = self.0.borrow_mut();
+        world.tasks.retain(|task| task.process != process || task.kind != kind);
+        world.arriving.retain(|task| task.process != process || task.kind != kind);
+    }
+
+    /// One of the launchers that live dies.
+    pub fn crash(&self, with_rank: bool) {
+        let mut world = self.0.borrow_mut();
+        let living: Vec<usize> =
+            world.tasks.iter().filter(|task| task.kind == Kind::Launcher).map(|task| task.process).collect();
+        if living.is_empty() {
+            return;
+        }
+        let process = living[world.random.below(living.len() as u64) as usize];
+        world.processes[process].is_gone = true;
+        drop(world);
+        self.kill(process, Kind::Launcher);
+        self.kill(process, Kind::Keeper);
+        if with_rank {
+            self.kill(process, Kind::Rank);
+        }
+    }
+
+    /// Somebody begins to delete all objects, or those in `attempts/`, in any order.
+    pub fn begin_deletion(&self, all: bool) {
+        let mut world = self.0.borrow_mut();
+        let world = &mut *world;
+        let names: Vec<String> = world.objects.keys().cloned().collect();
+        let longest = if world.random.one_in(2) { Duration::ZERO } else { LAG };
+        for name in names.into_iter().filter(|name| all || name.starts_with(ATTEMPTS_FOLDER)) {
+            world.doomed.push((world.now + world.random.up_to(longest), name));
+        }
+        world.doomed.sort();
+        world.doomed.reverse();
+    }
+
+    /// No more faults: operations are quick, listings are not behind.
+    pub fn calm_down(&self) {
+        self.0.borrow_mut().is_calm = true;
+    }
+
+    pub fn is_idle(&self) -> bool {
+        let world = self.0.borrow();
+        world.tasks.is_empty() && world.arriving.is_empty() && world.doomed.is_empty()
+    }
+
+    /// Lets everything happen that happens before `end`.
+    pub fn run_until(&self, end: Duration) {
+        loop {
+            let task = {
+                let mut world = self.0.borrow_mut();
+                let world = &mut *world;
+                world.tasks.append(&mut world.arriving);
+                let next = world.tasks.iter().enumerate().min_by_key(|(_, task)| task.wake);
+                let next = next.map(|(index, task)| (index, task.wake));
+                if let Some((at, _)) = world.doomed.last()
+                    && *at < end
+                    && next.is_none_or(|(_, wake)| *at <= wake)
+                {
+                    let (at, name) = world.doomed.pop().unwrap();
+                    world.now = world.now.max(at);
+                    world.remove(&name);
+                    continue;
+                }
+                match next {
+                    Some((index, wake)) if wake < end => {
+                        world.now = world.now.max(wake);
+                        world.tasks.swap_remove(index)
+                    }
+                    _ => break,
+                }
+            };
+            self.poll(task);
+        }
+        let mut world = self.0.borrow_mut();
+        world.now = world.now.max(end);
+    }
+
+    fn poll(&self, mut task: Task) {
+        if task.work.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending() {
+            let mut world = self.0.borrow_mut();
+            task.wake = world.wake;
+            world.tasks.push(task);
+        }
+    }
+
+    /// What the claimant `process` has come to.
+    pub fn outcome_of(&self, process: usize) -> Outcome {
+        self.0.borrow().processes[process].outcome.clone()
+    }
+
+    pub fn note(&self, process: usize, note: impl FnOnce(&mut Outcome)) {
+        note(&mut self.0.borrow_mut().processes[process].outcome);
+    }
+
+    /// A save is begun, of a state that was `parent` before.
+    pub fn begin_save(&self, name: &CheckpointName, parent: Option<&CheckpointName>, claim: &Claim) {
+        let mut world = self.0.borrow_mut();
+        let save = Save { parent: parent.cloned(), claim: claim.clone(), committed: None };
+        world.saves.insert(name.clone(), save);
+    }
+
+    fn note_look(&self, process: usize) {
+        let mut world = self.0.borrow_mut();
+        world.processes[process].looked_at = Some(world.now);
+    }
+
+    fn note_sign(&self, claim: &Claim) {
+        let mut world = self.0.borrow_mut();
+        let now = world.now;
+        world.signs.entry(claim.id.clone()).or_default().push(now);
+    }
+
+    /// A claim has been made, by `process`, which held none. The holder before had ended or was gone, or it had stood still for
+    /// two of its refreshes when it was looked at last.
+    pub fn check_takeover(&self, process: usize, attempt: &Attempt) {
+        let before = blocking(read_claim(&self.truth(), attempt.attempt - 1)).expect("the truth is always known");
+        let Some(before) = before.filter(|before| before.first == attempt.first) else { return };
+        let alive = blocking(Alive::read(&self.truth(), &before)).expect("the truth is always known");
+        let node = Node::new(self, process, None);
+        let is_gone = before.process.as_ref().is_some_and(|process| node.is_gone(process));
+        if is_gone || alive.is_some_and(|alive| alive.has_ended) {
+            return;
+        }
+        let world = self.0.borrow();
+        let looked_at = world.processes[process].looked_at.expect("nobody takes over without a look");
+        let signs = world.signs.get(&before.id).into_iter().flatten();
+        let last = signs.filter(|at| **at <= looked_at).max().copied().unwrap_or_default();
+        let two_refreshes = 2 * Duration::from_millis(before.expiry_ms.unwrap_or(0)) / REFRESHES;
+        let still = looked_at - last;
+        assert!(still >= two_refreshes, "attempt {} was taken over {still:?} after a sign of life", before.attempt);
+    }
+
+    /// A claim has been made.
+    pub fn note_claim(&self, attempt: &Attempt) {
+        let run = attempt.first.clone().unwrap_or_default();
+        self.0.borrow_mut().runs.insert(attempt.claim(), run);
+    }
+
+    /// The attempt of `claim` has begun.
+    pub fn begin_attempt(&self, claim: &Claim) {
+        let mut world = self.0.borrow_mut();
+        let now = world.now;
+        world.begun.push((now, claim.clone()));
+    }
+
+    /// The store as it is.
+    pub fn truth(&self) -> Truth {
+        Truth(self.clone())
+    }
+
+    pub fn objects(&self) -> Vec<String> {
+        self.0.borrow().objects.keys().cloned().collect()
+    }
+
+    /// A manifest has been put.
+    fn note_commit(&self, name: &CheckpointName) {
+        let mut world = self.0.borrow_mut();
+        let now = world.now;
+        if let Some(save) = world.saves.get_mut(name) {
+            save.committed.get_or_insert(now);
+        }
+    }
+
+    /// `process` is about to delete a manifest: of what counts, never the newest, and only what its retention lets go.
+    fn check_deletion(&self, process: usize, name: &CheckpointName) {
+        // What is there from before somebody deleted a part of the folder has no owner any more.
+        let is_whole = self.0.borrow().doomed.is_empty();
+        if !is_whole || !self.is_of_the_run(name) {
+            return;
+        }
+        let counting: Vec<CheckpointName> = self.truth().counting();
+        let Some(place) = counting.iter().position(|counts| counts == name) else { return };
+        let newer = counting.len() - 1 - place;
+        let keep_last = self.0.borrow().processes[process].keep_last.max(1);
+        assert!(newer as u64 >= keep_last, "{name} is deleted, which counts, with {newer} newer ones: {counting:?}");
+    }
+
+    /// Whether the save `name` is one of the run that is in the folder now.
+    fn is_of_the_run(&self, name: &CheckpointName) -> bool {
+        let run = blocking(read_claim(&self.truth(), 1)).expect("the truth is always known").map(|claim| claim.id);
+        let world = self.0.borrow();
+        run.is_some() && world.saves.get(name).and_then(|save| world.runs.get(&save.claim)) == run.as_ref()
+    }
+
+    /// What counts is one line, and nobody has committed to it after another one had begun.
+    pub fn check_lineage(&self) {
+        let counting = self.truth().counting();
+        let world = self.0.borrow();
+        let newest = counting.last().expect("the last claimant has saved");
+        let run = &world.runs[&world.saves[newest].claim];
+        let begun_at = world.begun.iter().filter(|(_, claim)| world.runs[claim] == *run).map(|(at, _)| *at).min();
+        let mut line = BTreeSet::new();
+        let mut next = Some(newest.clone());
+        while let Some(name) = next {
+            next = world.saves.get(&name).and_then(|save| save.parent.clone());
+            line.insert(name);
+        }
+        for name in &counting {
+            let save = &world.saves[name];
+            if !self.is_of_the_run(name) {
+                assert!(save.committed <= begun_at, "{name} counts, put when a new run had begun");
+                continue;
+            }
+            assert!(line.contains(name), "{name} counts, and {newest} does not continue it: {counting:?}");
+            let committed = save.committed.expect("what counts is committed");
+            for (at, claim) in &world.begun {
+                let is_later = world.runs[claim] == world.runs[&save.claim] && claim.number > save.claim.number;
+                assert!(!is_later || committed <= *at, "{name} counts, committed after attempt {} began", claim.number);
+            }
+        }
+    }
+}
+
+/// The way of one claimant to the store.
+#[derive(Clone)]
+pub struct Node {
+    pub world: Shared,
+    pub process: usize,
+    /// What it holds, of whose claim it must have looked before it puts or deletes what counts.
+    pub holds: Option<Claim>,
+    /// Whether it has looked since.
+    has_looked: Rc<Cell<bool>>,
+}
+
+/// Wakes its task after a time.
+struct Wait {
+    world: Shared,
+    duration: Option<Duration>,
+}
+
+impl Future for Wait {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<()> {
+        match self.duration.take() {
+            None => Poll::Ready(()),
+            Some(duration) => {
+                let mut world = self.world.0.borrow_mut();
+                world.wake = world.now + duration;
+                Poll::Pending
+            }
+        }
+    }
+}
+
+impl Node {
+    pub fn new(world: &Shared, process: usize, holds: Option<Claim>) -> Self {
+        Node { world: world.clone(), process, holds, has_looked: Rc::default() }
+    }
+
+    /// Before every commit, every deletion and every sign of life a holder looks at its claim.
+    fn check_look(&self, name: &str) {
+        assert!(self.has_looked.take() || self.holds.is_none(), "{name} without a look at the claim");
+    }
+
+    async fn pause(&self) {
+        let duration = Some(self.world.0.borrow_mut().latency());
+        Wait { world: self.world.clone(), duration }.await;
+    }
+
+    /// Carries `operation` out at some moment, and answers at a later one, or never.
+    async fn operation<T>(&self, operation: impl FnOnce(&Truth) -> T) -> Result<T> {
+        self.pause().await;
+        let result = operation(&self.world.truth());
+        self.pause().await;
+        let is_lost = {
+            let mut world = self.world.0.borrow_mut();
+            !world.is_calm && world.random.one_in(300)
+        };
+        if is_lost {
+            return Err(StorageError::Unreachable {
+                url: "simulated".into(),
+                operation: "do",
+                deadline_s: 1,
+                attempts: 1,
+                reason: "the answer is lost".into(),
+            });
+        }
+        Ok(result)
+    }
+}
+
+impl Surroundings for Node {
+    fn url(&self) -> &str {
+        "simulated"
+    }
+
+    async fn list(&self, folder: &str) -> Result<Vec<ObjectInfo>> {
+        self.operation(|truth| {
+            let names = truth.0.0.borrow_mut().listed(folder);
+            names.into_iter().map(info).collect()
+        })
+        .await
+    }
+
+    async fn read(&self, name: &str) -> Result<Option<Bytes>> {
+        if self.holds.as_ref().is_some_and(|mine| name.ends_with(&format!("/{:04}.json", mine.number))) {
+            self.has_looked.set(true);
+        }
+        self.operation(|truth| {
+            if name.ends_with(".alive") {
+                truth.0.note_look(self.process);
+            }
+            truth.get(name)
+        })
+        .await
+    }
+
+    async fn exists(&self, name: &str) -> Result<bool> {
+        self.operation(|truth| truth.get(name).is_some()).await
+    }
+
+    async fn create(&self, name: &str, content: Bytes) -> Result<()> {
+        self.check_look(name);
+        self.operation(|truth| match truth.get(name) {
+            Some(there) if there != content => Err(StorageError::AlreadyExists { url: name.to_owned() }),
+            _ => {
+                truth.0.0.borrow_mut().insert(name, content);
+                if let Some(name) = manifest_of(name) {
+                    truth.0.note_commit(&name);
+                }
+                Ok(())
+            }
+        })
+        .await?
+    }
+
+    async fn put(&self, name: &str, content: Bytes) -> Result<()> {
+        if name.ends_with(".alive") {
+            self.check_look(name);
+        }
+        self.operation(|truth| {
+            truth.0.0.borrow_mut().insert(name, content);
+            if let Some(mine) = self.holds.as_ref().filter(|_| name.ends_with(".alive")) {
+                truth.0.note_sign(mine);
+            }
+        })
+        .await
+    }
+
+    async fn delete(&self, name: &str) -> Result<()> {
+        self.check_look(name);
+        self.operation(|truth| {
+            if let Some(checkpoint) = manifest_of(name).filter(|_| truth.get(name).is_some()) {
+                truth.0.check_deletion(self.process, &checkpoint);
+            }
+            truth.0.0.borrow_mut().remove(name);
+        })
+        .await
+    }
+
+    async fn delete_all(&self, folder: &str) -> Result<()> {
+        let objects = self.list(folder).await?;
+        for object in objects {
+            let name = format!("{folder}/{}", object.name);
+            self.operation(|truth| truth.0.0.borrow_mut().remove(&name)).await?;
+        }
+        Ok(())
+    }
+
+    fn now(&self) -> Duration {
+        self.world.0.borrow().now
+    }
+
+    fn unix_s(&self) -> u64 {
+        let world = self.world.0.borrow();
+        world.now.as_secs() + world.processes[self.process].clock_s
+    }
+
+    async fn sleep(&self, duration: Duration) {
+        Wait { world: self.world.clone(), duration: Some(duration) }.await;
+        self.pause().await;
+    }
+
+    fn random_hex(&self) -> String {
+        self.world.random(|random| format!("{:016x}", random.below(u64::MAX)))
+    }
+
+    fn process(&self) -> Option<ProcessId> {
+        let machine = self.world.0.borrow().processes[self.process].machine;
+        Some(ProcessId::simulated(machine, self.process as u32))
+    }
+
+    fn is_gone(&self, process: &ProcessId) -> bool {
+        let world = self.world.0.borrow();
+        let machine = world.processes[self.process].machine;
+        world.processes.iter().enumerate().any(|(index, other)| {
+            other.is_gone && other.machine == machine && *process == ProcessId::simulated(machine, index as u32)
+        })
+    }
+}
+
+/// The store as it is, at once.
+pub struct Truth(Shared);
+
+impl Truth {
+    fn get(&self, name: &str) -> Option<Bytes> {
+        self.0.0.borrow().objects.get(name).cloned()
+    }
+
+    /// What counts, oldest first.
+    fn counting(&self) -> Vec<CheckpointName> {
+        let found = blocking(list_in(self)).expect("the truth is always known");
+        let is_whole = |name: &CheckpointName| self.get(&format!("{CHECKPOINTS_FOLDER}/{name}/model")).is_some();
+        found.into_iter().filter(Found::counts).map(|found| found.name).filter(is_whole).collect()
+    }
+
+    /// The newest of what counts.
+    pub fn newest(&self) -> Option<CheckpointName> {
+        self.counting().pop()
+    }
+}
+
+impl Surroundings for Truth {
+    fn url(&self) -> &str {
+        "simulated"
+    }
+
+    async fn list(&self, folder: &str) -> Result<Vec<ObjectInfo>> {
+        let (world, prefix) = (self.0.0.borrow(), format!("{folder}/"));
+        let names = world.objects.range(prefix.clone()..).map(|(name, _)| name);
+        let names = names.take_while(|name| name.starts_with(&prefix));
+        Ok(names.map(|name| info(name[prefix.len()..].to_owned())).collect())
+    }
+
+    async fn read(&self, name: &str) -> Result<Option<Bytes>> {
+        Ok(self.get(name))
+    }
+
+    async fn exists(&self, name: &str) -> Result<bool> {
+        Ok(self.get(name).is_some())
+    }
+
+    async fn create(&self, _: &str, _: Bytes) -> Result<()> {
+        unreachable!("the truth is only looked at")
+    }
+
+    async fn put(&self, _: &str, _: Bytes) -> Result<()> {
+        unreachable!("the truth is only looked at")
+    }
+
+    async fn delete(&self, _: &str) -> Result<()> {
+        unreachable!("the truth is only looked at")
+    }
+
+    async fn delete_all(&self, _: &str) -> Result<()> {
+        unreachable!("the truth is only looked at")
+    }
+
+    fn now(&self) -> Duration {
+        self.0.0.borrow().now
+    }
+
+    fn unix_s(&self) -> u64 {
+        self.now().as_secs()
+    }
+
+    async fn sleep(&self, _: Duration) {}
+
+    fn random_hex(&self) -> String {
+        unreachable!("the truth is only looked at")
+    }
+
+    fn process(&self) -> Option<ProcessId> {
+        None
+    }
+
+    fn is_gone(&self, _: &ProcessId) -> bool {
+        false
+    }
+}
+
+fn info(name: String) -> ObjectInfo {
+    ObjectInfo { name, bytes: 1, version: String::new(), changed_unix_s: 0 }
+}
+
+/// The checkpoint whose manifest an object is.
+fn manifest_of(name: &str) -> Option<CheckpointName> {
+    let (folder, file) = name.strip_prefix(CHECKPOINTS_FOLDER)?.strip_prefix('/')?.split_once('/')?;
+    if file == MANIFEST_NAME { CheckpointName::parse(folder) } else { None }
+}
