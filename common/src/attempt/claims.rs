@@ -11,6 +11,7 @@ use super::surroundings::Surroundings;
 use super::{ATTEMPTS_FOLDER, Attempt, AttemptError, Claim};
 use crate::storage::{Folder, ObjectInfo, StorageError};
 use crate::token_shard::hex_sha256;
+use crate::untrusted::printable;
 
 /// The highest number of an attempt: far from what a run can reach, and from where numbers overflow. What has a higher one in
 /// its name is not a claim.
@@ -24,7 +25,7 @@ impl Attempt {
         let said: Option<Attempt> = serde_json::from_slice(content).ok();
         match said {
             Some(said) if said.attempt == number && is_id(&said.id) => Attempt {
-                host: said.host.chars().take(HOST_CHARACTERS_MAX).flat_map(harmless).collect(),
+                host: printable(&said.host.chars().take(HOST_CHARACTERS_MAX).collect::<String>()).into_owned(),
                 first: said.first.filter(|id| is_id(id)),
                 ..said
             },
@@ -52,14 +53,6 @@ impl Attempt {
 /// Whether this can be the id of a claim.
 fn is_id(id: &str) -> bool {
     (16..=64).contains(&id.len()) && id.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
-}
-
-/// What a terminal may be shown of a character.
-fn harmless(character: char) -> Vec<char> {
-    match character.is_control() {
-        true => character.escape_default().collect(),
-        false => vec![character],
-    }
 }
 
 /// The name of claim `number`.

@@ -140,7 +140,9 @@ fn move_and_link(run: &Folder, what: &str, outside: &FilePath) -> PathBuf {
 fn pruning_a_linked_checkpoint_removes_the_link_and_leaves_what_it_leads_to() {
     let (inside, outside) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let run = Folder::open(inside.path().to_str().unwrap(), &StorageConfig::default()).unwrap();
-    let names = [10, 20, 30, 40, 50].map(|step| commit(&run, step, 1));
+    let first = claim(&run, None);
+    record_start(&run, &first, None).unwrap();
+    let names = [10, 20, 30, 40, 50].map(|step| save(&run, step, &first));
     let moved = [
         move_and_link(&run, &format!("checkpoints/{}", names[0]), outside.path()).join(MANIFEST_NAME),
         move_and_link(&run, &format!("checkpoints/{}/optimizer", names[1]), outside.path()),
@@ -158,8 +160,10 @@ fn pruning_a_linked_checkpoint_removes_the_link_and_leaves_what_it_leads_to() {
 fn where_the_folder_of_checkpoints_is_a_link_pruning_deletes_nothing_and_names_it() {
     let (inside, outside) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let run = Folder::open(inside.path().to_str().unwrap(), &StorageConfig::default()).unwrap();
+    let first = claim(&run, None);
+    record_start(&run, &first, None).unwrap();
     for step in [10, 20, 30] {
-        commit(&run, step, 1);
+        save(&run, step, &first);
     }
     move_and_link(&run, "checkpoints", outside.path());
     let text = prune(&run, &KEEP_TWO, None, 0).unwrap_err().to_string();

@@ -8,7 +8,7 @@ use std::path::{Component, Path};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use common::attempt::{self, History};
+use common::attempt::{self, Claim, History};
 use common::checkpoint_layout::tensor_file::{Header, LENGTH_BYTES};
 use common::checkpoint_layout::{CheckpointName, Found, Garbage, Manifest, Retention, hugging_face};
 use common::config::change::{differences, order_since};
@@ -174,10 +174,14 @@ pub fn names(content: &[u8]) -> bool {
     let object =
         |name: &str| ObjectInfo { name: name.into(), bytes: u64::MAX, version: String::new(), changed_unix_s: 0 };
     let objects: Vec<_> = text.lines().map(object).collect();
-    let history = History::among(&objects);
+    let run = folder("names");
+    run.delete_all().unwrap();
+    objects.iter().take(100).for_each(|object| put(&run, &format!("attempts/{}", object.name), b"{}"));
+    let Ok(history) = History::read(&run) else { return false };
     let found = Found::among(&objects, &history);
     let retention = Retention { keep_last: 1, keep_every_steps: 2 };
-    let garbage = Garbage::among(&found, &retention, Some(1), u64::MAX);
+    let holder = Claim { number: 1, id: "00".repeat(8) };
+    let garbage = Garbage::among(&found, &retention, Some(&holder), u64::MAX);
     let on_host = Garbage::on_host(&found, 1);
     for name in [garbage.expired, garbage.orphans, on_host.expired, on_host.orphans].concat() {
         assert_inside(&name.to_string());

@@ -65,7 +65,7 @@ enum Event {
 
 /// Runs the schedule of `seed`, or panics.
 fn run(seed: u64) {
-    let world = World::new(Random(seed));
+    let world = World::begin(Random(seed));
     let mut events = schedule(&world);
     events.sort_by_key(|(at, _)| *at);
     for (at, event) in events {
@@ -143,7 +143,7 @@ fn whatever_happens_a_run_has_one_lineage_and_loses_nothing_that_counts() {
 #[test]
 fn a_schedule_is_the_same_each_time() {
     let trace = |seed| {
-        let world = World::new(Random(seed));
+        let world = World::begin(Random(seed));
         claimant::arrive(&world, &Plan::random(&world));
         claimant::arrive(&world, &Plan::random(&world));
         world.run_until(END);

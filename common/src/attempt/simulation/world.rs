@@ -41,6 +41,8 @@ pub struct World {
     objects: BTreeMap<String, Bytes>,
     /// When each claim's holder has given signs of life, by the claim's id.
     signs: BTreeMap<String, Vec<Duration>>,
+    /// The ids of claims whose holders have said that they end.
+    ended: BTreeSet<String>,
     /// When each object that ever was came or went, for listings that are behind.
     changes: BTreeMap<String, Vec<(Duration, bool)>>,
     tasks: Vec<Task>,
@@ -94,13 +96,14 @@ struct Save {
 }
 
 impl World {
-    pub fn new(random: Random) -> Shared {
+    pub fn begin(random: Random) -> Shared {
         Shared(Rc::new(RefCell::new(World {
             random,
             now: Duration::from_secs(1),
             is_calm: false,
             objects: BTreeMap::new(),
             signs: BTreeMap::new(),
+            ended: BTreeSet::new(),
             changes: BTreeMap::new(),
             tasks: Vec::new(),
             arriving: Vec::new(),
@@ -289,8 +292,11 @@ impl Shared {
         world.processes[process].looked_at = Some(world.now);
     }
 
-    fn note_sign(&self, claim: &Claim) {
+    fn note_sign(&self, claim: &Claim, has_ended: bool) {
         let mut world = self.0.borrow_mut();
+        if has_ended {
+            world.ended.insert(claim.id.clone());
+        }
         let now = world.now;
         world.signs.entry(claim.id.clone()).or_default().push(now);
     }
@@ -300,13 +306,12 @@ impl Shared {
     pub fn check_takeover(&self, process: usize, attempt: &Attempt) {
         let before = blocking(read_claim(&self.truth(), attempt.attempt - 1)).expect("the truth is always known");
         let Some(before) = before.filter(|before| before.first == attempt.first) else { return };
-        let alive = blocking(Alive::read(&self.truth(), &before)).expect("the truth is always known");
         let node = Node::new(self, process, None);
         let is_gone = before.process.as_ref().is_some_and(|process| node.is_gone(process));
-        if is_gone || alive.is_some_and(|alive| alive.has_ended) {
+        let world = self.0.borrow();
+        if is_gone || world.ended.contains(&before.id) {
             return;
         }
-        let world = self.0.borrow();
         let looked_at = world.processes[process].looked_at.expect("nobody takes over without a look");
         let signs = world.signs.get(&before.id).into_iter().flatten();
         let last = signs.filter(|at| **at <= looked_at).max().copied().unwrap_or_default();
@@ -515,10 +520,11 @@ impl Surroundings for Node {
             self.check_look(name);
         }
         self.operation(|truth| {
-            truth.0.0.borrow_mut().insert(name, content);
             if let Some(mine) = self.holds.as_ref().filter(|_| name.ends_with(".alive")) {
-                truth.0.note_sign(mine);
+                let alive: Alive = serde_json::from_slice(&content).expect("a sign of life is JSON");
+                truth.0.note_sign(mine, alive.has_ended);
             }
+            truth.0.0.borrow_mut().insert(name, content);
         })
         .await
     }
