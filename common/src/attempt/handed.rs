@@ -47,8 +47,11 @@ impl Listener {
 fn hear(folder: &Folder, attempt: u32, on_news: &impl Fn(News)) -> Result<(), StorageError> {
     let prefix = prefix(attempt);
     for request in folder.list()?.iter().filter(|request| request.name.starts_with(&prefix)) {
-        folder.delete(&request.name)?;
-        on_news(News::Asked(Request::Save));
+        // A listing may still show what was heard already.
+        if folder.exists(&request.name)? {
+            folder.delete(&request.name)?;
+            on_news(News::Asked(Request::Save));
+        }
     }
     Ok(())
 }

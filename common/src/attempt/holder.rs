@@ -163,8 +163,11 @@ impl Keeper<Folder> {
             let Some((_, request)) = PREFIXES.iter().find(|(prefix, _)| object.name.starts_with(prefix)) else {
                 continue;
             };
-            folder.delete(&object.name)?;
-            on_news(News::Asked(*request));
+            // A listing may still show what was heard already, a stop that ended the attempt before among it.
+            if folder.exists(&object.name)? {
+                folder.delete(&object.name)?;
+                on_news(News::Asked(*request));
+            }
         }
         Ok(())
     }

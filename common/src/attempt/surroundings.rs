@@ -68,11 +68,7 @@ impl Surroundings for Folder {
     }
 
     async fn exists(&self, name: &str) -> Result<bool> {
-        match self.info(name) {
-            Ok(_) => Ok(true),
-            Err(StorageError::NotFound { .. }) => Ok(false),
-            Err(error) => Err(error),
-        }
+        Folder::exists(self, name)
     }
 
     async fn create(&self, name: &str, content: Bytes) -> Result<()> {

@@ -321,7 +321,7 @@ fn every_flipped_bit_and_every_wrong_size_is_found() {
     }
     // A wrong hash of the whole, where those of the blocks are right.
     let mut wrong = manifest;
-    wrong.objects[1].sha256 = wrong.objects[0].sha256.clone();
+    wrong.objects[1].sha256 = wrong.objects[0].sha256;
     assert!(verify(&folder, &wrong).is_err());
 }
 
@@ -382,7 +382,7 @@ impl Surroundings for Behind<'_> {
     }
 
     async fn exists(&self, name: &str) -> Result<bool, StorageError> {
-        self.run.exists(name).await
+        Surroundings::exists(self.run, name).await
     }
 
     async fn create(&self, name: &str, content: Bytes) -> Result<(), StorageError> {

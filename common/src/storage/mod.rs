@@ -188,6 +188,15 @@ impl Folder {
         self.info(name).map(|info| info.bytes)
     }
 
+    /// Whether an object is there, by its store's word on this one alone: a listing may be of a moment ago.
+    pub fn exists(&self, name: &str) -> Result<bool> {
+        match self.info(name) {
+            Ok(_) => Ok(true),
+            Err(StorageError::NotFound { .. }) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
     /// What there is to know about an object without reading it.
     pub fn info(&self, name: &str) -> Result<ObjectInfo> {
         Ok(ObjectInfo::new(name.to_owned(), RUNTIME.block_on(self.look_up(name))?))

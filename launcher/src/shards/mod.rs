@@ -59,6 +59,14 @@ pub enum ShardsError {
         /// How to do without.
         without: &'static str,
     },
+    /// The index names a tokenizer in another store.
+    #[error("{made}, which is not fetched on the word of an index; name that tokenizer with --tokenizer{without}")]
+    NotFetched {
+        /// What it should be.
+        made: Box<MadeWith>,
+        /// How to do without.
+        without: &'static str,
+    },
     /// The tokenizer is another one than that of the shards.
     #[error("{made}, and {given:?} has the hash {got}; name the tokenizer that made it with --tokenizer")]
     OtherTokenizer {
@@ -103,7 +111,7 @@ impl ShardsError {
         match self {
             ShardsError::Storage(error) => error.exit_code(),
             ShardsError::Tokenizer { source, .. } => source.exit_code(),
-            ShardsError::Position { .. } => ExitCode::Config,
+            ShardsError::Position { .. } | ShardsError::NotFetched { .. } => ExitCode::Config,
             ShardsError::Shard(_)
             | ShardsError::NoIndex { .. }
             | ShardsError::Unfinished { .. }
@@ -156,8 +164,12 @@ impl Found {
 }
 
 impl DataSet {
-    /// The tokenizer `given`, or else the one that the index names. `without` says how to do without.
+    /// The tokenizer `given`, or else the one that the index names, unless that would send requests and credentials somewhere else:
+    /// an index is somebody's words. `without` says how to do without.
     fn tokenizer(&self, index: &Index, given: Option<&str>, without: &'static str) -> Result<Tokenizer, ShardsError> {
+        if given.is_none() && index.tokenizer.contains("://") {
+            return Err(ShardsError::NotFetched { made: self.made_with(index), without });
+        }
         let name = given.unwrap_or(&index.tokenizer);
         Tokenizer::open(name, &StorageConfig::default()).map_err(|source| ShardsError::Tokenizer {
             made: self.made_with(index),

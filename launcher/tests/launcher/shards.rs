@@ -262,6 +262,9 @@ fn the_tokenizer_must_be_the_one_of_the_shards() {
         let expected = ["the tokenizer \"my-tokenizer\" of hash 0a0b: ", "no tokenizer.json", "with --tokenizer"];
         data.refused(&[command, "data/train"], 2, &expected);
     }
+    data.change_index("train", |index| index.tokenizer = "http://127.0.0.1:1/tokenizer".into());
+    data.refused(&["show", "data/train"], 2, &["not fetched on the word of an index", "with --tokenizer"]);
+    data.change_index("train", |index| index.tokenizer = "my-tokenizer".into());
     let hash = Tokenizer::gpt2().unwrap().hash().to_owned();
     // Only the tokenizer is at fault: what its documents are, is not known.
     let (code, stdout, _) = data.shards(&["verify", "data/train", "--tokenizer", "gpt2"]);

@@ -65,12 +65,13 @@ impl<'a> Search<'a> {
     /// The newest checkpoint that counts, was not skipped and whose manifest can be read; `None` if none is committed.
     ///
     /// A listing that shows checkpoints which are gone is of a moment ago, and may lack newer ones: a later one is waited for.
-    /// What that still shows is passed over. A run whose checkpoints are all damaged or gone is an error: starting again from the beginning is for a
-    /// person to decide.
+    /// What that still shows is passed over. A run whose checkpoints are all damaged or gone is an error: starting again from the
+    /// beginning is for a person to decide.
     pub fn newest(&mut self) -> Result<Option<(Folder, Manifest)>, CheckpointError> {
         let mut pause = FIRST_PAUSE;
         loop {
-            let (found, gone) = self.look()?;
+            let mut gone = Vec::new();
+            let found = self.look(&mut gone)?;
             if !gone.is_empty() && pause < LONGEST_PAUSE {
                 std::thread::sleep(pause);
                 pause *= 2;
@@ -88,15 +89,14 @@ impl<'a> Search<'a> {
         }
     }
 
-    /// The same by one listing, with those that it shows and that are gone.
-    fn look(&mut self) -> Result<(Option<(Folder, Manifest)>, Vec<String>), CheckpointError> {
-        let mut gone = Vec::new();
+    /// The same by one listing; adds to `gone` what it shows and is not there.
+    fn look(&mut self, gone: &mut Vec<String>) -> Result<Option<(Folder, Manifest)>, CheckpointError> {
         for found in list(self.run)?.into_iter().rev().filter(Found::counts) {
             if self.skipped.contains(&found.name) {
                 continue;
             }
             match read_manifest(self.run, &found.name) {
-                Ok(found) => return Ok((Some(found), gone)),
+                Ok(found) => return Ok(Some(found)),
                 Err(error) if error.is_gone() => gone.push(error.to_string()),
                 Err(error) if error.is_corruption() && self.on_corrupt == OnCorrupt::Previous => {
                     self.skip(found.name, error.to_string());
@@ -104,7 +104,7 @@ impl<'a> Search<'a> {
                 Err(error) => return Err(error),
             }
         }
-        Ok((None, gone))
+        Ok(None)
     }
 
     /// Goes behind a checkpoint that has this fault.
