@@ -315,7 +315,8 @@ fn a_model_that_does_not_fit_into_memory() {
     let scratch = Scratch::new();
     let config = scratch.config("run", &["launch.max_restarts=0"]);
     // More than any address space: a panic in libtorch's allocator, which is what a bug looks like.
-    run(set(by_launcher(2, &config), &["model.width=16777216"]), ExitCode::Bug, &["rank", "bug: "]);
+    let sizes = ["model.width=65536", "model.layers=4096"];
+    run(set(by_launcher(2, &config), &sizes), ExitCode::Bug, &["rank", "bug: "]);
 }
 
 #[test]

@@ -89,7 +89,7 @@ const WHOLE: [(&str, i64, i64); 57] = [
 /// Keys of other numbers, the least and the greatest value of each; all of them are finite as float32, too.
 const REAL: [(&str, f64, f64); 12] = [
     ("run.peak_flops", 0.0, 1e24),
-    ("optimizer.peak_learning_rate", 0.0, 1e6),
+    ("optimizer.peak_learning_rate", 0.0, 1e30),
     ("optimizer.final_fraction", 0.0, 1.0),
     ("optimizer.beta1", 0.0, 1.0),
     ("optimizer.beta2", 0.0, 1.0),

@@ -190,13 +190,21 @@ pub fn names(content: &[u8]) -> bool {
     history.newest() > 0 || !found.is_empty()
 }
 
-/// A claim of a run, a byte 0, and its sign of life.
+/// A claim of a run, a byte 0, its sign of life, a byte 0, and what it continues.
 pub fn claim(content: &[u8]) -> bool {
     let run = folder("claim");
-    let (claim, alive) = at_zero(content);
+    let (claim, rest) = at_zero(content);
+    let (alive, beginning) = at_zero(rest);
     put(&run, "attempts/0001.json", claim);
     put(&run, "attempts/0001.alive", alive);
-    let _ = attempt::run_id(&run);
+    if let Ok(id) = attempt::run_id(&run) {
+        assert!(id.len() >= 16 && id.bytes().all(|b| b.is_ascii_hexdigit()), "{id}");
+        put(&run, &format!("attempts/0001.{}.from", &id[..8]), beginning);
+        let history = History::read(&run).unwrap();
+        assert_eq!(history.newest(), 1);
+        let any = CheckpointName::parse("step-00000002-a0001-ae5a68b832fcbe1d").unwrap();
+        let _ = history.is_void(&any);
+    }
     let Ok(Some(holding)) = attempt::current(&run) else { return false };
     drop(holding.attempt.claimant());
     holding.attempt.host != "unknown"
@@ -260,8 +268,10 @@ fn hold_config(config: &RunConfig) {
     }
 }
 
+/// A folder of this thread's own: tests run beside each other.
 fn folder(name: &str) -> Folder {
-    Folder::open(&format!("memory://formats/{name}"), &StorageConfig::default()).unwrap()
+    let url = format!("memory://formats/{name}-{:?}", std::thread::current().id());
+    Folder::open(&url, &StorageConfig::default()).unwrap()
 }
 
 fn put(folder: &Folder, name: &str, content: &[u8]) {

@@ -52,7 +52,7 @@ impl Faulty {
         }
         let (delay_ms, flipped) = (delay_ms.unwrap_or(0), flip.unwrap_or(0));
         tracing::warn!(
-            "a test makes every exchange of a bucket take {delay_ms} ms longer, and flips a bit of sum {flipped}"
+            "for a test, exchanges of buckets take {delay_ms} ms longer, and sum {flipped}, if not 0, is wrong"
         );
         Arc::new(Faulty { flipped, ..Self::delayed(inner, Duration::from_millis(delay_ms)) })
     }
