@@ -193,6 +193,7 @@ pub fn names(content: &[u8]) -> bool {
 /// A claim of a run, a byte 0, its sign of life, a byte 0, and what it continues.
 pub fn claim(content: &[u8]) -> bool {
     let run = folder("claim");
+    run.delete_all().unwrap();
     let (claim, rest) = at_zero(content);
     let (alive, beginning) = at_zero(rest);
     put(&run, "attempts/0001.json", claim);
