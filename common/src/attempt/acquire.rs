@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::claims::{Claims, fence};
+use super::claims::{Claims, fence, read_claim};
 use super::holder::{self, Alive};
 use super::surroundings::{Surroundings, blocking};
-use super::{ATTEMPTS_FOLDER, Attempt, AttemptError, Claim};
+use super::{ATTEMPTS_FOLDER, Attempt, AttemptError, Claim, History};
 use crate::storage::{Folder, StorageError};
 
 /// How often a claim that may have expired is looked at, in the time that it takes to expire.
@@ -164,6 +164,19 @@ fn is_over(run: &impl Surroundings, holder: &Attempt, alive: Option<&Alive>) -> 
     alive.is_some_and(|alive| alive.has_ended) || holder.process.as_ref().is_some_and(|process| run.is_gone(process))
 }
 
+/// An error if an attempt has claimed `run`, whose `history` this is, and has not begun, so that nobody knows yet what it continues.
+pub(crate) async fn refuse_while_one_begins(run: &impl Surroundings, history: &History) -> Result<(), AttemptError> {
+    if history.has_newest_begun() {
+        return Ok(());
+    }
+    let Some(holder) = read_claim(run, history.newest()).await? else { return Ok(()) };
+    let alive = Alive::read(run, &holder).await?;
+    match is_over(run, &holder, alive.as_ref()) {
+        true => Ok(()),
+        false => Err(AttemptError::Beginning { run: run.url().to_owned(), attempt: holder.attempt }),
+    }
+}
+
 /// Who holds a run, as far as is known without waiting: it may have died on another machine.
 #[derive(Debug, Clone)]
 pub struct Holding {
@@ -186,6 +199,6 @@ pub fn current(run: &Folder) -> Result<Option<Holding>, StorageError> {
 
 /// What tells `run` from every other run, also from one that was begun anew in the same place: its first claim's id.
 pub fn run_id(run: &Folder) -> Result<String, StorageError> {
-    let first = blocking(super::claims::read_claim(run, 1))?;
+    let first = blocking(read_claim(run, 1))?;
     first.map(|claim| claim.id).ok_or_else(|| StorageError::NotFound { url: run.url_of("attempts/0001.json") })
 }

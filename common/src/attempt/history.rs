@@ -148,6 +148,12 @@ impl History {
         History { newest: claim.number, begun: Some(Beginning { claim, from }), ..History::default() }
     }
 
+    /// Whether the newest attempt, if there is one, has begun.
+    pub(crate) fn has_newest_begun(&self) -> bool {
+        let begun = self.begun.as_ref().map_or(0, |begun| begun.claim.number);
+        begun == self.newest || self.starts.contains_key(&self.newest)
+    }
+
     /// The number of the newest attempt; 0 where there is none.
     pub fn newest(&self) -> u32 {
         self.newest

@@ -39,6 +39,7 @@ use serde::{Deserialize, Serialize};
 use crate::checkpoint_layout::CheckpointName;
 use crate::storage::StorageError;
 use crate::worker_contract::ExitCode;
+pub(crate) use acquire::refuse_while_one_begins;
 pub use acquire::{Claimant, Holding, acquire, current, run_id};
 pub(crate) use claims::fence;
 pub use claims::{check_fence, claim_of};
@@ -150,6 +151,17 @@ pub enum AttemptError {
     /// The run folder could not be used.
     #[error(transparent)]
     Storage(#[from] StorageError),
+    /// Another attempt is about to go on from a checkpoint, and nobody knows from which.
+    #[error(
+        "attempt {attempt} has claimed {run} and has not begun yet: it may go on from what would be deleted; try again once it \
+         trains or has ended"
+    )]
+    Beginning {
+        /// The run.
+        run: String,
+        /// Which.
+        attempt: u32,
+    },
     /// Another attempt lives.
     #[error(
         "{run} is in use: attempt {attempt} ({claimant}) holds it, and was alive a moment ago; stop it first, or use \
@@ -210,6 +222,7 @@ impl AttemptError {
         match self {
             AttemptError::Storage(error) => error.exit_code(),
             AttemptError::Held { .. }
+            | AttemptError::Beginning { .. }
             | AttemptError::Fenced { .. }
             | AttemptError::Vanished { .. }
             | AttemptError::Exhausted { .. } => ExitCode::Config,

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 use super::path_of;
 use crate::attempt::surroundings::{Surroundings, blocking};
-use crate::attempt::{AttemptError, Claim, History, fence, keep};
+use crate::attempt::{AttemptError, Claim, History, fence, keep, refuse_while_one_begins};
 use crate::checkpoint_layout::{CHECKPOINTS_FOLDER, CheckpointName, Found, Garbage, MANIFEST_NAME, Retention};
 use crate::storage::{Folder, StorageError};
 
@@ -24,8 +24,8 @@ pub fn pruned(
 /// Deletes the checkpoints of `run` that `retention` lets go, and what dead saves have left behind: see
 /// [`Garbage::among`]. Returns what it deleted.
 ///
-/// A `holder` looks before each deletion whether it still holds the run. Somebody who holds nothing stops where another attempt
-/// has begun meanwhile, which may go on from what was to go.
+/// A `holder` looks before each deletion whether it still holds the run. Somebody who holds nothing deletes nothing while an attempt
+/// has claimed the run and not begun, and stops where another one has come meanwhile: it may go on from what was to go.
 pub fn prune(
     run: &Folder,
     retention: &Retention,
@@ -53,7 +53,7 @@ pub(crate) async fn prune_in(
             match holder {
                 Some(mine) => fence(run, mine).await?,
                 None if History::of(run).await? != history => break,
-                None => {}
+                None => refuse_while_one_begins(run, &history).await?,
             }
             delete(run, name).await?;
             done.push(name.clone());

@@ -128,6 +128,20 @@ fn pruning_deletes_what_it_says_and_a_fenced_attempt_prunes_nothing() {
     assert!(run.get("checkpoints/notes.txt").is_ok());
 }
 
+#[test]
+fn somebody_who_holds_nothing_deletes_nothing_while_an_attempt_begins() {
+    let run = open("beginning");
+    let first = claim(&run, None);
+    record_start(&run, &first, None).unwrap();
+    let names = [10, 20, 30].map(|step| save(&run, step, &first));
+    let second = claim(&run, Some(&first));
+    let refused = prune(&run, &KEEP_TWO, None, 0);
+    assert!(matches!(refused, Err(AttemptError::Beginning { attempt: 2, .. })), "{refused:?}");
+    assert_eq!(list(&run).unwrap().len(), 3);
+    record_start(&run, &second, Some(&names[2])).unwrap();
+    assert_eq!(prune(&run, &KEEP_TWO, None, 0).unwrap().expired, names[..1]);
+}
+
 /// Moves `what` out of the run folder `run`, which is on a disk, and leaves a link to it there. Where it is now.
 fn move_and_link(run: &Folder, what: &str, outside: &FilePath) -> PathBuf {
     let (inside, moved) = (run.local().unwrap().join(what), outside.join(what.replace('/', "-")));
