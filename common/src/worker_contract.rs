@@ -31,7 +31,7 @@ pub enum ExitCode {
     Config,
     /// Data missing, corrupt, or access to it denied.
     Data,
-    /// Communication failed, or a rank was lost.
+    /// Communication failed, a rank was lost, or ranks do not hold the same weights.
     Communication,
     /// Loss or gradients were not finite, or outliers.
     Numeric,
@@ -81,7 +81,7 @@ impl ExitCode {
             ExitCode::Done => "done",
             ExitCode::Config => "usage or config",
             ExitCode::Data => "data missing, corrupt or denied",
-            ExitCode::Communication => "communication failed or a rank was lost",
+            ExitCode::Communication => "communication failed, a rank was lost, or ranks differ",
             ExitCode::Numeric => "loss or gradients not finite, or outliers",
             ExitCode::Storage => "storage unreachable past its deadline",
             ExitCode::Bug => "a bug in Convoy",

@@ -355,7 +355,7 @@ the job to be terminated. The first process to do so was:
         evidence.first_failure = failure(ExitCode::Communication);
         assert_eq!(
             Cause::of(&evidence).block(1, &[]),
-            "attempt 1 ended: rank 2 failed (exit 4: communication failed or a rank was lost)\n  \
+            "attempt 1 ended: rank 2 failed (exit 4: communication failed, a rank was lost, or ranks differ)\n  \
              the shard x is truncated\n  what each rank did last:\n    \
              rank 2: training, 7 steps completed; not heard from for 9 s\n    \
              rank 1: training, 6 steps completed; in all-reduce (gradients, bucket 3) over NCCL for 5.0 s\n    \

@@ -9,8 +9,8 @@ const YEAR_S: u64 = 366 * 24 * 60 * 60;
 
 /// Convoy trains GPT-2 on many ranks: prepares data, starts and restarts training, samples from the result.
 ///
-/// Exit codes: 0 done; 2 usage or config; 3 data missing, corrupt or denied; 4 communication failed or a rank was
-/// lost; 5 loss or gradients not finite, or outliers; 6 storage unreachable past its deadline; 70 a bug; 75 stopped on request,
+/// Exit codes: 0 done; 2 usage or config; 3 data missing, corrupt or denied; 4 communication failed, a rank was
+/// lost, or ranks differ; 5 loss or gradients not finite, or outliers; 6 storage unreachable past its deadline; 70 a bug; 75 stopped on request,
 /// the same command goes on.
 #[derive(Debug, Parser)]
 #[command(name = "launcher", version, arg_required_else_help = true)]

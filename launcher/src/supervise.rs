@@ -168,7 +168,7 @@ fn handed_attempt(
     let (mut seen, mut logs) = (Seen::default(), Logs::not_kept());
     let (speaker, news) = channel();
     let asked_to_stop = interrupts.asked_to_stop();
-    let _listener = Listener::start(&job.run, claim.number, move |heard| match heard {
+    let _listener = Listener::start(&job.run, claim, move |heard| match heard {
         News::Asked(Request::Stop) => asked_to_stop.store(true, Ordering::Relaxed),
         other => drop(speaker.send(other)),
     })

@@ -68,7 +68,8 @@ pub(super) async fn acquire_in(
                     let newer = claims.number();
                     return Err(AttemptError::Fenced { run: run.url().to_owned(), mine: mine.number, newer });
                 }
-                // It has vanished, as the next look at it tells.
+                // It has vanished, as the next look at it tells, or a listing is behind.
+                run.sleep(TICK).await;
                 continue;
             }
             (None, Some(newest)) if over.as_ref() != Some(&newest.id) => {

@@ -10,17 +10,18 @@ use std::thread::Builder;
 use bytes::Bytes;
 
 use super::holder::{REQUEST_INTERVAL, REQUESTS_FOLDER};
-use super::{News, Request, random_hex};
+use super::{Claim, News, Request, random_hex};
 use crate::storage::{Folder, StorageError};
 
-/// Asks whoever runs `attempt` of `run` for a checkpoint.
-pub fn pass_on_save(run: &Folder, attempt: u32) -> Result<(), StorageError> {
-    let name = format!("{}{}.json", prefix(attempt), random_hex());
+/// Asks whoever runs the attempt of `claim` for a checkpoint.
+pub fn pass_on_save(run: &Folder, claim: &Claim) -> Result<(), StorageError> {
+    let name = format!("{}{}.json", prefix(claim), random_hex());
     run.folder(REQUESTS_FOLDER).create(&name, Bytes::from_static(b"{}\n"))
 }
 
-fn prefix(attempt: u32) -> String {
-    format!("attempt-{attempt:04}-save-")
+/// With the claim's tag: another run may have been begun in the same place.
+fn prefix(claim: &Claim) -> String {
+    format!("attempt-{:04}-{}-save-", claim.number, claim.tag())
 }
 
 /// Hears what is passed on to an attempt, until it is dropped.
@@ -29,14 +30,14 @@ pub struct Listener {
 }
 
 impl Listener {
-    /// Listens for `attempt` of `run`; `on_news` is called on the thread that does it.
-    pub fn start(run: &Folder, attempt: u32, on_news: impl Fn(News) + Send + 'static) -> io::Result<Self> {
+    /// Listens for the attempt of `claim`; `on_news` is called on the thread that does it.
+    pub fn start(run: &Folder, claim: &Claim, on_news: impl Fn(News) + Send + 'static) -> io::Result<Self> {
         let (stop, stopped) = channel();
-        let folder = run.folder(REQUESTS_FOLDER);
+        let (folder, claim) = (run.folder(REQUESTS_FOLDER), claim.clone());
         Builder::new().name("requests".into()).spawn(move || {
             while stopped.recv_timeout(REQUEST_INTERVAL) == Err(RecvTimeoutError::Timeout) {
-                if let Err(error) = hear(&folder, attempt, &on_news) {
-                    tracing::warn!("cannot hear what is asked of attempt {attempt}: {error}");
+                if let Err(error) = hear(&folder, &claim, &on_news) {
+                    tracing::warn!("cannot hear what is asked of attempt {}: {error}", claim.number);
                 }
             }
         })?;
@@ -44,8 +45,8 @@ impl Listener {
     }
 }
 
-fn hear(folder: &Folder, attempt: u32, on_news: &impl Fn(News)) -> Result<(), StorageError> {
-    let prefix = prefix(attempt);
+fn hear(folder: &Folder, claim: &Claim, on_news: &impl Fn(News)) -> Result<(), StorageError> {
+    let prefix = prefix(claim);
     for request in folder.list()?.iter().filter(|request| request.name.starts_with(&prefix)) {
         // A listing may still show what was heard already.
         if folder.exists(&request.name)? {
@@ -65,16 +66,18 @@ mod tests {
     fn only_what_is_for_the_attempt_is_heard_and_once() {
         let run = Folder::open("memory://handed", &StorageConfig::default()).unwrap();
         super::super::ask(&run, Request::Save).unwrap();
-        pass_on_save(&run, 3).unwrap();
-        pass_on_save(&run, 12).unwrap();
+        // That of a run which was begun anew in the same place has another claim.
+        let [other, earlier, mine] =
+            [(12, "b"), (3, "a"), (12, "a")].map(|(number, id)| Claim { number, id: id.repeat(16) });
+        [&other, &earlier, &mine].into_iter().for_each(|claim| pass_on_save(&run, claim).unwrap());
         let (speaker, news) = channel();
         let folder = run.folder(REQUESTS_FOLDER);
         for _ in 0..2 {
-            hear(&folder, 12, &|heard| drop(speaker.send(heard))).unwrap();
+            hear(&folder, &mine, &|heard| drop(speaker.send(heard))).unwrap();
         }
         drop(speaker);
         assert!(matches!(news.recv(), Ok(News::Asked(Request::Save))));
         assert!(news.recv().is_err());
-        assert_eq!(folder.list().unwrap().len(), 2);
+        assert_eq!(folder.list().unwrap().len(), 3);
     }
 }

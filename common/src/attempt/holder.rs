@@ -146,7 +146,10 @@ impl Keeper<Folder> {
                     other => self.warn_of(other, "refresh"),
                 }
             }
-            self.warn_of(self.hear(on_news), "hear what is asked of");
+            match self.hear(on_news) {
+                Err(error) if error.is_another_attempts() => return on_news(News::Fenced(error)),
+                other => self.warn_of(other, "hear what is asked of"),
+            }
             match stopped.recv_timeout(refresh_interval.min(REQUEST_INTERVAL)) {
                 Err(RecvTimeoutError::Timeout) => {}
                 _ => {
@@ -165,6 +168,8 @@ impl Keeper<Folder> {
             };
             // A listing may still show what was heard already, a stop that ended the attempt before among it.
             if folder.exists(&object.name)? {
+                // It may be asked of whoever holds the run now.
+                blocking(fence(&self.run, &self.attempt.claim()))?;
                 folder.delete(&object.name)?;
                 on_news(News::Asked(*request));
             }

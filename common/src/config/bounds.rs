@@ -9,10 +9,10 @@ use toml::Value;
 pub(super) const MICRO_BATCH_TOKENS: u64 = 1 << 26;
 /// Sequences that a run can consume: of the longest, 2^62 tokens.
 pub const RUN_SEQUENCES: u64 = 1 << 42;
-/// Steps that a run can have.
-pub(super) const STEPS: u64 = 1_000_000_000;
+/// Steps that a run can have; also what people write for never.
+pub(super) const STEPS: u64 = u32::MAX as u64;
 
-const COUNT: i64 = 1_000_000_000;
+const COUNT: i64 = u32::MAX as i64;
 const PROCESSES: i64 = 1 << 16;
 const TOKENS: i64 = 1 << 20;
 const SEQUENCES: i64 = 1 << 20;

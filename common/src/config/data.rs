@@ -24,8 +24,6 @@ pub struct DataConfig {
 
 /// The least part of what is consumed that a data set may have.
 const LEAST_SHARE: f64 = 1e-3;
-/// The most that the weights of all data sets may be together.
-const WEIGHTS_MAX: f64 = 1e9;
 
 /// One data set.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -57,12 +55,10 @@ impl DataConfig {
         let weights = data.train.iter().map(|source| source.weight);
         let (sum, least) = (weights.clone().sum::<f64>(), weights.clone().fold(f64::INFINITY, f64::min));
         section.require(
-            data.train.is_empty() || (least / sum >= LEAST_SHARE && sum <= WEIGHTS_MAX),
+            data.train.is_empty() || (least / sum >= LEAST_SHARE && sum.is_finite()),
             "train",
             format!("weights {:?}", weights.collect::<Vec<_>>()),
-            format!(
-                "must be numbers above 0, each at least {LEAST_SHARE} of their sum, which is at most {WEIGHTS_MAX}"
-            ),
+            format!("must be numbers above 0, each at least {LEAST_SHARE} of their sum"),
         );
         section.require(data.validation.len() <= 1, "validation", data.validation.len(), "data sets; give one or none");
         data

@@ -9,7 +9,7 @@ use common::storage::{Folder, StorageError};
 const SUBJECT: &str = "run folder";
 
 /// What a run writes to. `checkpoints` may well be a link to a large disk; but then old ones could not be deleted.
-const FOLDERS: [&str; 5] = ["attempts", "checkpoints", "events", "metrics", "requests"];
+const FOLDERS: [&str; 7] = ["attempts", "checkpoints", "events", "logs", "metrics", "profile", "requests"];
 
 /// Tries the run folder at `url`.
 pub fn check(url: &str, storage: &StorageConfig) -> Finding {

@@ -11,7 +11,7 @@
 use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Seek, Write};
+use std::io::{self, Read, Seek, Write};
 use std::ops::Range;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -92,11 +92,14 @@ impl NodeCache {
 
     /// The whole block, if it is there and right.
     fn read(&self, hash: Sha256Sum) -> Option<Bytes> {
-        let content = fs::read(self.path(hash)).ok()?;
+        let mut content = Vec::new();
+        let read = open_block(&self.path(hash)).and_then(|file| file.take(BLOCK_BYTES).read_to_end(&mut content));
+        read.ok()?;
         if Sha256Sum::of(&content) == hash {
             return Some(content.into());
         }
         tracing::warn!("{} is damaged and is fetched again", self.path(hash).display());
+        self.open.lock().unwrap_or_else(PoisonError::into_inner).remove(&hash);
         let _ = remove_block(&self.folder, &self.path(hash));
         None
     }
@@ -135,10 +138,10 @@ impl NodeCache {
     fn enter(&self, unfinished: &File, bytes: u64) -> io::Result<bool> {
         let mut account = self.account()?;
         let mut held = account.get()?;
-        if held + bytes > self.capacity_bytes {
+        if held.saturating_add(bytes) > self.capacity_bytes {
             held = self.make_room(bytes)?;
         }
-        let fits = held + bytes <= self.capacity_bytes;
+        let fits = held.saturating_add(bytes) <= self.capacity_bytes;
         if fits {
             unfinished.set_len(bytes)?;
             held += bytes;
@@ -164,7 +167,7 @@ impl NodeCache {
                 if open.len() >= self.open_max {
                     open.clear();
                 }
-                let file = Arc::new(File::open(self.path(hash))?);
+                let file = Arc::new(open_block(&self.path(hash))?);
                 open.insert(hash, file.clone());
                 file
             }
@@ -187,27 +190,39 @@ impl NodeCache {
                 }
             }
         }
-        let mut bytes: u64 = files.iter().map(|(_, bytes, _)| bytes).sum();
-        if bytes + wanted <= self.capacity_bytes {
-            return Ok(bytes);
-        }
+        // Files may be of any size if others made them.
+        let mut bytes: u128 = files.iter().map(|(_, bytes, _)| u128::from(*bytes)).sum();
+        let (wanted, capacity) = (u128::from(wanted), u128::from(self.capacity_bytes));
         files.sort();
+        let goal = if bytes + wanted <= capacity { capacity } else { capacity - capacity / u128::from(FREE_PART) };
         for (_, file_bytes, path) in files {
-            if bytes + wanted + self.capacity_bytes / FREE_PART <= self.capacity_bytes {
+            if bytes + wanted <= goal {
                 break;
             }
             // One that another process has open stays readable there.
             if !is_being_written(&path) && remove_block(&self.folder, &path).is_ok() {
-                bytes -= file_bytes;
+                bytes -= u128::from(file_bytes);
             }
         }
-        Ok(bytes)
+        Ok(u64::try_from(bytes).unwrap_or(u64::MAX))
     }
 
     fn warn(&self, operation: &str, error: &io::Error) {
         if error.kind() != io::ErrorKind::AlreadyExists {
             tracing::warn!("cannot {operation} a block in data.cache_dir, {}: {error}", self.folder.display());
         }
+    }
+}
+
+/// Opens a block, which is a file of its size at most: whoever can write to the folder may have put anything in its place.
+fn open_block(path: &Path) -> io::Result<File> {
+    // Without waiting for the other end of a pipe.
+    let flags = (OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK).bits();
+    let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
+    let metadata = file.metadata()?;
+    match metadata.is_file() && metadata.len() <= BLOCK_BYTES {
+        true => Ok(file),
+        false => Err(io::Error::other(format!("{} is not a block", path.display()))),
     }
 }
 
@@ -452,6 +467,43 @@ mod tests {
         for path in victims.iter().chain(&of_others).chain([&there]) {
             assert_eq!(fs::read(path).unwrap(), [7; 3000], "{}", path.display());
         }
+    }
+
+    #[test]
+    fn what_is_no_block_is_not_read_and_no_number_on_the_disk_is_believed() {
+        let dir = tempfile::tempdir().unwrap();
+        let cache = NodeCache::open(dir.path(), 10_000).unwrap();
+        let blocks = [1, 2, 3, 4].map(block);
+        for (hash, _) in &blocks {
+            fs::create_dir_all(cache.path(*hash).parent().unwrap()).unwrap();
+        }
+        // Endless, with nobody at the other end, and larger than any disk.
+        std::os::unix::fs::symlink("/dev/zero", cache.path(blocks[0].0)).unwrap();
+        nix::unistd::mkfifo(&cache.path(blocks[1].0), Mode::S_IRWXU).unwrap();
+        for (hash, _) in &blocks[2..] {
+            File::create(cache.path(*hash)).unwrap().set_len(1 << 43).unwrap();
+        }
+        fs::write(dir.path().join(ACCOUNT), [0xff; 8]).unwrap();
+        for _ in 0..2 {
+            for (hash, content) in &blocks {
+                assert_eq!(cache.get(*hash, || Ok::<_, Infallible>(content.clone())).unwrap(), content);
+            }
+        }
+    }
+
+    #[test]
+    fn a_damaged_block_is_not_shown_any_more_by_whoever_has_it_open() {
+        let dir = tempfile::tempdir().unwrap();
+        let cache = NodeCache::open(dir.path(), 1 << 20).unwrap();
+        let (hash, content) = block(1);
+        let get = || cache.get(hash, || Ok::<_, Infallible>(content.clone())).unwrap();
+        get();
+        assert!(cache.show(hash, 0..1, |_| ()));
+        let mut old = OpenOptions::new().write(true).open(cache.path(hash)).unwrap();
+        old.write_all(&[9]).unwrap();
+        get();
+        old.write_all(&[9]).unwrap();
+        assert!(cache.show(hash, 0..2, |bytes| assert_eq!(bytes, [1, 1])));
     }
 
     #[test]

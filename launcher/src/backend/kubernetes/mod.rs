@@ -187,7 +187,7 @@ impl Backend for Kubernetes {
             None => Folder::open(&self.config.run.output, &self.config.storage)?,
         };
         let handle = self.runtime.handle().clone();
-        Ok(Box::new(Pods { handle, cluster, name, attempt: start.number, run, orders, end, is_deleted: false }))
+        Ok(Box::new(Pods { handle, cluster, name, claim, run, orders, end, is_deleted: false }))
     }
 }
 
@@ -197,7 +197,7 @@ struct Pods {
     cluster: Cluster,
     /// The MPIJob.
     name: String,
-    attempt: u32,
+    claim: Claim,
     run: Folder,
     orders: UnboundedSender<Order>,
     end: End,
@@ -239,7 +239,7 @@ impl Ranks for Pods {
             // The launcher beside the ranks asks for them where it sees that nothing goes on.
             ToRank::Stacks => {}
             ToRank::Save => {
-                if let Err(error) = handed::pass_on_save(&self.run, self.attempt) {
+                if let Err(error) = handed::pass_on_save(&self.run, &self.claim) {
                     tracing::warn!("a checkpoint was asked for, but the ranks cannot be told: {error}");
                 }
             }

@@ -300,7 +300,8 @@ fn a_checkpoint_that_is_asked_for_is_passed_on_to_the_launcher_beside_the_ranks(
         Rig::wait_until(&cluster, "it trains", |cluster| cluster.names("Pod").len() == 3);
         common::attempt::ask(&run, common::attempt::Request::Save).unwrap();
         let (speaker, news) = std::sync::mpsc::channel();
-        let _listener = handed::Listener::start(&run, 1, move |heard| drop(speaker.send(heard))).unwrap();
+        let claim = common::attempt::claim_of(&run, 1).unwrap();
+        let _listener = handed::Listener::start(&run, &claim, move |heard| drop(speaker.send(heard))).unwrap();
         let heard = news.recv_timeout(Duration::from_secs(60)).unwrap();
         assert!(matches!(heard, common::attempt::News::Asked(common::attempt::Request::Save)));
         stop.store(true, std::sync::atomic::Ordering::SeqCst);
