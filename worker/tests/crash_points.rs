@@ -29,7 +29,7 @@ const WORLD: u32 = 2;
 const RETENTION: Retention = Retention { keep_last: 2, keep_every_steps: 0 };
 /// Requests that a listing may be behind.
 const LAG: u64 = 12;
-/// Where it is set, all points are tried on a store whose listings are behind too; otherwise one of so many.
+/// Where it is set, all points are also tried on a store whose listings are behind; otherwise one in [`ONE_OF`].
 const ALL_VARIABLE: &str = "CONVOY_TEST_CRASH_POINTS";
 const ONE_OF: usize = 5;
 
@@ -253,7 +253,7 @@ struct Store {
     templates: PathBuf,
     /// Requests that its listings may be behind.
     lag: u64,
-    /// One of so many points is tried.
+    /// Tries one in this many points.
     one_of: usize,
     random: Random,
     runs: u64,

@@ -48,7 +48,7 @@ struct Beginning {
     from: Vec<CheckpointName>,
 }
 
-/// The same as it is stored, in `attempts/NNNN.TAG.from` and `.kept`.
+/// Stored form of a [`Beginning`], in `attempts/NNNN.TAG.from` and `.kept`.
 #[derive(Serialize, Deserialize)]
 struct Record {
     attempt: u32,

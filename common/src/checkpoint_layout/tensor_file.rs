@@ -117,7 +117,7 @@ impl Header {
 mod tests {
     use super::*;
 
-    /// The header of tensors of so many elements, one after the other, of a file of `bytes` bytes of data.
+    /// Header of consecutive tensors of these sizes in elements, in a file with `bytes` bytes of data.
     fn header(elements: &[u64], bytes: u64) -> Result<Header, String> {
         let mut end = 0;
         let tensors = elements.iter().enumerate().map(|(name, elements)| {

@@ -47,7 +47,7 @@ pub(super) fn verify_object(
     while let Some(piece) = reader.next_bytes()? {
         for block in piece.chunks(BLOCK_BYTES as usize) {
             let (got, end) = (Sha256Sum::of(block), start + block.len() as u64);
-            // A reader gives no more than it was asked for, and so many blocks have a hash.
+            // A reader gives no more than it was asked for, and every block of that has a hash.
             let expected =
                 object.block_sha256.get((start / BLOCK_BYTES) as usize).copied().unwrap_or(Sha256Sum::UNKNOWN);
             if got != expected {

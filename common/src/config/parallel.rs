@@ -16,7 +16,7 @@ pub struct ParallelConfig {
     pub bucket_bytes: u64,
     /// A collective that takes longer has lost a rank: the run ends with exit code 4. Default 600.
     pub timeout_s: u64,
-    /// After every so many steps ranks compare digests of what all must hold alike, and before every save; 0 for never.
+    /// Ranks compare digests of their weights every N steps and before every save; 0 disables it.
     /// One that differs ends the run with exit code 4. Default 100.
     pub verify_every_steps: u64,
 }

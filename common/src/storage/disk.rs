@@ -63,7 +63,7 @@ impl Disk {
         self.link_on_the_way(&folder).map_or(Ok(()), |link| Err(refusal(&link)))
     }
 
-    /// The objects below `folder`, but for those behind links.
+    /// Lists the objects below `folder` without following links.
     pub fn objects_below(&self, folder: &Path) -> io::Result<Vec<Path>> {
         let mut found = Vec::new();
         match self.enter(folder) {

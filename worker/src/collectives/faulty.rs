@@ -10,7 +10,7 @@ use tch::{Kind, Tensor};
 use super::in_flight::InFlight;
 use super::{Collectives, CollectivesError, Label, Pending, ReduceOp};
 
-/// Set to a number, the worker's exchanges of buckets take so many milliseconds longer each. For tests.
+/// Milliseconds that are added to each exchange of a bucket. For tests.
 pub const DELAY_VARIABLE: &str = "CONVOY_TEST_BUCKET_DELAY_MS";
 
 /// Set to `RANK:STEP`, that rank receives, in that step from the start of its process on, one bit of the first bucket's sum

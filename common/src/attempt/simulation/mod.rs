@@ -40,7 +40,7 @@ impl Random {
         (z ^ (z >> 31)) % bound
     }
 
-    /// True once in so many times.
+    /// True with a probability of 1 in `times`.
     fn one_in(&mut self, times: u64) -> bool {
         self.below(times) == 0
     }

@@ -161,7 +161,7 @@ impl Shared {
         draw(&mut self.0.borrow_mut().random)
     }
 
-    /// A new claimant, on one of two machines, that keeps so many checkpoints.
+    /// A new claimant on one of two machines, whose retention keeps `keep_last` checkpoints.
     pub fn process(&self, keep_last: u64) -> usize {
         let mut world = self.0.borrow_mut();
         let (machine, clock_s) = (world.random.below(2), world.random.below(1 << 16));
