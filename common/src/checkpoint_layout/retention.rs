@@ -53,13 +53,15 @@ impl Garbage {
 }
 
 impl Garbage {
-    /// What may go of `found`, which one rank has on its own host, when `keep_last` of the newest are to stay.
+    /// What may go of `found`, which one rank has on its own host, when `keep_last` of the newest are to stay, by the wish of
+    /// attempt `holder`.
     ///
     /// An attempt's checkpoints are newer than those of all attempts before it that still count, whatever these have
-    /// committed since, so that nobody has to ask which do. Only one save at a time is under way here: what is not
-    /// committed is left over.
-    pub fn on_host(found: &[Found], keep_last: u64) -> Self {
-        let (mut committed, open): (Vec<_>, Vec<_>) = found.iter().partition(|f| f.committed);
+    /// committed since, so that nobody has to ask which do. An attempt makes one save at a time: what it or an older one has
+    /// not committed is left over. A newer one may be at its own, if this one only seemed dead.
+    pub fn on_host(found: &[Found], keep_last: u64, holder: u32) -> Self {
+        let (mut committed, mut open): (Vec<_>, Vec<_>) = found.iter().partition(|f| f.committed);
+        open.retain(|f| f.name.attempt <= holder);
         committed.sort_by_key(|f| (f.name.attempt, f.name.step));
         let excess = committed.len().saturating_sub(keep_last as usize);
         let names = |found: &[&Found]| found.iter().map(|f| f.name.clone()).collect();
@@ -142,9 +144,15 @@ mod tests {
     #[test]
     fn on_a_host_the_newest_attempts_stay_and_nothing_that_was_left_over() {
         let open = Found { committed: false, ..found(60, 2) };
-        let garbage = Garbage::on_host(&[found(30, 1), found(50, 1), found(35, 2), open.clone(), found(40, 2)], 2);
-        assert_eq!(garbage, Garbage { expired: vec![name(30, 1), name(50, 1)], orphans: vec![open.name] });
-        assert_eq!(Garbage::on_host(&[found(30, 1)], 2), Garbage::default());
+        let on_host = [found(30, 1), found(50, 1), found(35, 2), open.clone(), found(40, 2)];
+        let expired = vec![name(30, 1), name(50, 1)];
+        for holder in [2, 3] {
+            let garbage = Garbage::on_host(&on_host, 2, holder);
+            assert_eq!(garbage, Garbage { expired: expired.clone(), orphans: vec![open.name.clone()] });
+        }
+        // One that was taken over leaves the newer attempt's save alone.
+        assert_eq!(Garbage::on_host(&on_host, 2, 1), Garbage { expired, orphans: Vec::new() });
+        assert_eq!(Garbage::on_host(&[found(30, 1)], 2, 1), Garbage::default());
     }
 
     fn any_listing() -> impl Strategy<Value = Vec<Found>> {

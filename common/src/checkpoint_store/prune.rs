@@ -118,9 +118,9 @@ fn doubtful(
 }
 
 /// Deletes what is left over in `folder`, one rank's on its own host, and all but the `keep_last` newest checkpoints there.
-pub fn prune_host(folder: &Folder, keep_last: u64) -> Result<(), StorageError> {
+pub fn prune_host(folder: &Folder, keep_last: u64, holder: u32) -> Result<(), StorageError> {
     let found = Found::among(&folder.folder(CHECKPOINTS_FOLDER).list()?, &History::default());
-    let garbage = Garbage::on_host(&found, keep_last);
+    let garbage = Garbage::on_host(&found, keep_last, holder);
     garbage.expired.iter().chain(&garbage.orphans).try_for_each(|name| blocking(delete(folder, name)))
 }
 

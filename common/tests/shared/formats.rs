@@ -182,7 +182,7 @@ pub fn names(content: &[u8]) -> bool {
     let retention = Retention { keep_last: 1, keep_every_steps: 2 };
     let holder = Claim { number: 1, id: "00".repeat(8) };
     let garbage = Garbage::among(&found, &retention, Some(&holder), u64::MAX);
-    let on_host = Garbage::on_host(&found, 1);
+    let on_host = Garbage::on_host(&found, 1, u32::MAX);
     for name in [garbage.expired, garbage.orphans, on_host.expired, on_host.orphans].concat() {
         assert_inside(&name.to_string());
         assert!(!name.to_string().contains('/'));

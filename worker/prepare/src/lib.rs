@@ -12,13 +12,14 @@
 //! folder counts as soon as it is there, so a job that was killed goes on where it was. Memory is bounded in both phases.
 //!
 //! - [`job`]: the two phases, from config to summary.
-//! - [`sides`], [`tally`]: training or validation; what became of documents.
+//! - [`sides`], [`tally`], [`coverage`]: training or validation; what became of documents; which inputs are done.
 //! - [`train_tokenizer`]: another job over the same inputs, `prepare tokenizer`.
 //! - [`record`], [`card`], [`summary`]: what is said about the data, for programs and for people.
 //! - [`panics`]: panics of a library that are a file's fault.
 //! - [`ranks`], [`progress`], [`memory`]: MPI, how far it is, how memory is divided.
 
 pub mod card;
+pub mod coverage;
 pub mod encode;
 mod error;
 #[cfg(test)]

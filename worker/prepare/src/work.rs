@@ -22,6 +22,7 @@ use common::token_shard::hex_sha256;
 use serde::{Deserialize, Serialize};
 
 use crate::PrepareError;
+use crate::coverage::{Coverage, Covered, check_ranges, covered};
 use crate::encode::{Encoded, Entry};
 use crate::sides::Side;
 use crate::tally::Tally;
@@ -54,24 +55,14 @@ pub struct Contents {
     pub tally: Tally,
 }
 
-/// More batches than a unit of inputs has, each of which is about a mebibyte.
-const UNIT_BATCHES_MAX: u32 = 1 << 24;
 /// More bytes, documents and tokens than inputs have, and few enough that their sums stay within 64 bits.
 const COUNT_MAX: u64 = 1 << 48;
 
 impl Contents {
     /// Checks what sizes memory, and what is added up.
     fn check(&self) -> Result<(), String> {
-        let is_possible =
-            |range: &Covered| range.first.checked_add(range.count).is_some_and(|end| end <= UNIT_BATCHES_MAX);
-        if let Some(Covered { first, count, .. }) = self.covered.values().flatten().find(|range| !is_possible(range)) {
-            return Err(format!(
-                "{count} batches from batch {first} on, expected at most {UNIT_BATCHES_MAX} of a unit"
-            ));
-        }
-        let overlap = |ranges: &Vec<Covered>| ranges.windows(2).any(|pair| pair[0].range().end > pair[1].first);
-        if let Some((unit, _)) = self.covered.iter().find(|(_, ranges)| overlap(ranges)) {
-            return Err(format!("its batches of unit {unit} are not in order, or twice"));
+        for (unit, ranges) in &self.covered {
+            check_ranges(*unit, ranges)?;
         }
         let Tally { documents, text_bytes, tokens, empty, ref bad, .. } = self.tally;
         let mut counts = [self.table, documents, text_bytes, tokens, empty].into_iter().chain(bad.values().copied());
@@ -79,23 +70,6 @@ impl Contents {
             Some(count) => Err(format!("it counts {count}, expected at most {COUNT_MAX}")),
             None => Ok(()),
         }
-    }
-}
-
-/// Neighbouring batches of a unit.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Covered {
-    /// The first.
-    pub first: u32,
-    /// How many.
-    pub count: u32,
-    /// Whether the unit's last one is among them.
-    pub ends: bool,
-}
-
-impl Covered {
-    fn range(self) -> Range<u32> {
-        self.first..self.first + self.count
     }
 }
 
@@ -129,44 +103,6 @@ pub struct Runs {
     pub coverage: BTreeMap<u32, Coverage>,
     /// What became of all that.
     pub tally: Tally,
-}
-
-/// What has been done of a unit.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Coverage {
-    /// The ends of disjoint ranges of batches that have been, by their first.
-    ranges: BTreeMap<u32, u32>,
-    /// How many there are, once that is known.
-    count: Option<u32>,
-}
-
-impl Coverage {
-    /// Whether batch `number` has been done.
-    pub fn has(&self, number: u32) -> bool {
-        self.ranges.range(..=number).next_back().is_some_and(|(_, end)| number < *end)
-    }
-
-    /// Whether any of `range` has been done.
-    fn has_any(&self, range: &Range<u32>) -> bool {
-        self.ranges.range(..range.end).next_back().is_some_and(|(_, end)| range.start < *end)
-    }
-
-    /// Whether all have.
-    pub fn is_complete(&self) -> bool {
-        let mut next = Some(0);
-        for (first, end) in &self.ranges {
-            next = next.filter(|next| next == first).map(|_| *end);
-        }
-        self.count.is_some() && self.count == next
-    }
-
-    fn add(&mut self, covered: Covered) {
-        let range = covered.range();
-        self.ranges.insert(range.start, range.end);
-        if covered.ends {
-            self.count = Some(range.end);
-        }
-    }
 }
 
 impl Work {
@@ -326,9 +262,7 @@ impl Runs {
 
     /// How many batches have been done.
     pub fn batches(&self) -> usize {
-        let of_unit =
-            |coverage: &Coverage| coverage.ranges.iter().map(|(first, end)| (end - first) as usize).sum::<usize>();
-        self.coverage.values().map(of_unit).sum()
+        self.coverage.values().map(Coverage::batches).sum()
     }
 
     /// Whether all of a unit has been done.
@@ -411,23 +345,6 @@ fn bytes(encoded: &Encoded) -> usize {
 
 fn to_json(value: &impl Serialize) -> Vec<u8> {
     serde_json::to_vec(value).unwrap_or_else(|e| unreachable!("it is JSON: {e}"))
-}
-
-/// Batches to ranges of them.
-fn covered(batches: &mut [(u32, u32, bool)]) -> BTreeMap<u32, Vec<Covered>> {
-    batches.sort_unstable();
-    let mut covered: BTreeMap<u32, Vec<Covered>> = BTreeMap::new();
-    for (unit, number, ends) in batches.iter().copied() {
-        let ranges = covered.entry(unit).or_default();
-        match ranges.last_mut() {
-            Some(range) if range.first + range.count == number => {
-                range.count += 1;
-                range.ends = ends;
-            }
-            _ => ranges.push(Covered { first: number, count: 1, ends }),
-        }
-    }
-    covered
 }
 
 #[cfg(test)]
@@ -569,16 +486,5 @@ mod tests {
         let runs = work.runs().unwrap();
         assert_eq!((runs.files.len(), runs.tally.documents), (1, 2));
         assert!(!runs.has(0));
-    }
-
-    #[test]
-    fn coverage_is_complete_when_every_batch_up_to_the_last_is_there() {
-        let mut coverage = Coverage::default();
-        assert!(!coverage.is_complete());
-        coverage.add(Covered { first: 2, count: 1, ends: true });
-        coverage.add(Covered { first: 0, count: 1, ends: false });
-        assert!(!coverage.is_complete() && coverage.has(2) && !coverage.has(1) && !coverage.has(9));
-        coverage.add(Covered { first: 1, count: 1, ends: false });
-        assert!(coverage.is_complete());
     }
 }

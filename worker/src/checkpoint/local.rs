@@ -88,9 +88,9 @@ impl HostFolder {
         Ok((folder, manifest))
     }
 
-    /// Makes room: what is left over goes, and all but the newest checkpoints.
-    pub fn prune(&self) -> Result<(), CheckpointError> {
-        Ok(prune_host(&self.folder, self.keep_last)?)
+    /// Makes room for attempt `holder`: what it and older ones have left over goes, and all but the newest checkpoints.
+    pub fn prune(&self, holder: u32) -> Result<(), CheckpointError> {
+        Ok(prune_host(&self.folder, self.keep_last, holder)?)
     }
 
     /// Deletes what the ranks of other world sizes have left here. An attempt that has recorded what it starts from needs none of

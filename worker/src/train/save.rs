@@ -230,9 +230,10 @@ impl<'a> Saver<'a> {
         let host = self.host_of(tier);
         let folder = self.folder_of(tier, &header.name);
         let bytes_per_s = if tier == Tier::Run { self.world.config.checkpoint.max_upload_bytes_per_s } else { 0 };
+        let attempt = header.name.attempt;
         let writer = in_background(move || {
             // What a save that failed has left may be what there was no room beside.
-            host.as_ref().map_or(Ok(()), HostFolder::prune)?;
+            host.as_ref().map_or(Ok(()), |host| host.prune(attempt))?;
             checkpoint::write_rank(&folder, snapshot, bytes_per_s)
         });
         self.stage = Stage::Writing { tier, header, writer };
@@ -469,7 +470,8 @@ fn start_commit_on_host(
         if !metrics.is_none_or(|receiver| matches!(receiver.recv_timeout(METRICS_TIMEOUT), Ok(Ok(())))) {
             tracing::warn!("the metrics before {} in checkpoint.local_dir are not durable yet", header.name);
         }
+        let attempt = header.name.attempt;
         checkpoint::commit(&host.folder_of(&header.name), header, gathered)?;
-        host.prune()
+        host.prune(attempt)
     })
 }

@@ -11,7 +11,8 @@ use super::super::history::begin;
 use super::super::holder::{Keeper, REFRESHES};
 use super::super::surroundings::Surroundings;
 use super::super::{Attempt, AttemptError, Claim, Claimant};
-use super::world::{Kind, Node, Shared};
+use super::store::Node;
+use super::world::{Kind, Shared};
 use crate::checkpoint_layout::{CheckpointName, Found, MANIFEST_NAME, Retention};
 use crate::checkpoint_store::{commit_in, list_in, path_of, prune_in};
 

@@ -5,7 +5,8 @@
 //! alone or with their rank living on; new ones come; listings are behind; clocks are hours apart; the run folder, or
 //! `attempts/` alone, is deleted object by object while all this goes on.
 //!
-//! - `world`: the store, time, and what is true of them.
+//! - `world`: what is there, what has happened to it, and what must be true.
+//! - `store`: how a claimant reaches it.
 //! - `claimant`: what each of them does, mostly by calling what it calls in production.
 //! - this module: a schedule, and what must hold after it.
 //!
@@ -13,6 +14,7 @@
 //! `CONVOY_TEST_SEED` runs the one of that seed alone; both seeds are hexadecimal.
 
 mod claimant;
+mod store;
 mod world;
 
 use std::time::Duration;

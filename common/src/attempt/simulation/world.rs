@@ -1,26 +1,23 @@
-//! The store of a simulation, its time, and what is true of them.
+//! What is there in a simulation: objects, time, claimants; what has happened to them, and what must be true of it.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
 
 use super::super::claims::read_claim;
-use super::super::holder::{Alive, REFRESHES};
-use super::super::process::ProcessId;
+use super::super::holder::REFRESHES;
 use super::super::surroundings::{Surroundings, blocking};
 use super::super::{ATTEMPTS_FOLDER, Attempt, Claim};
 use super::Random;
 use super::claimant::Outcome;
-use crate::checkpoint_layout::{CHECKPOINTS_FOLDER, CheckpointName, Found, MANIFEST_NAME};
-use crate::checkpoint_store::list_in;
-use crate::storage::{ObjectInfo, StorageError};
+use super::store::{Node, Truth};
+use crate::checkpoint_layout::CheckpointName;
 
-type Result<T> = std::result::Result<T, StorageError>;
 type Work = Pin<Box<dyn Future<Output = ()>>>;
 
 /// How far a listing may be behind: less than the shortest expiry.
@@ -32,13 +29,13 @@ const PAUSE: Duration = Duration::from_secs(6);
 
 /// Everything that there is.
 #[derive(Clone)]
-pub struct Shared(Rc<RefCell<World>>);
+pub struct Shared(pub(super) Rc<RefCell<World>>);
 
 pub struct World {
-    random: Random,
-    now: Duration,
-    is_calm: bool,
-    objects: BTreeMap<String, Bytes>,
+    pub(super) random: Random,
+    pub(super) now: Duration,
+    pub(super) is_calm: bool,
+    pub(super) objects: BTreeMap<String, Bytes>,
     /// When each claim's holder has given signs of life, by the claim's id.
     signs: BTreeMap<String, Vec<Duration>>,
     /// The ids of claims whose holders have said that they end.
@@ -48,8 +45,8 @@ pub struct World {
     tasks: Vec<Task>,
     arriving: Vec<Task>,
     /// When the task that is being polled wants to go on.
-    wake: Duration,
-    processes: Vec<Process>,
+    pub(super) wake: Duration,
+    pub(super) processes: Vec<Process>,
     /// The run that each claim belongs to: the id of its first claim.
     runs: BTreeMap<Claim, String>,
     /// What is still to be deleted.
@@ -75,12 +72,12 @@ pub enum Kind {
 }
 
 /// A claimant.
-struct Process {
+pub(super) struct Process {
     /// Those on one machine know of each other whether they are gone.
-    machine: u64,
+    pub(super) machine: u64,
     /// What its clock is off.
-    clock_s: u64,
-    is_gone: bool,
+    pub(super) clock_s: u64,
+    pub(super) is_gone: bool,
     keep_last: u64,
     /// When it has looked for a sign of life last.
     looked_at: Option<Duration>,
@@ -116,14 +113,14 @@ impl World {
         })))
     }
 
-    fn insert(&mut self, name: &str, content: Bytes) {
+    pub(super) fn insert(&mut self, name: &str, content: Bytes) {
         let (now, was_there) = (self.now, self.objects.insert(name.to_owned(), content).is_some());
         if !was_there {
             self.changes.entry(name.to_owned()).or_default().push((now, true));
         }
     }
 
-    fn remove(&mut self, name: &str) {
+    pub(super) fn remove(&mut self, name: &str) {
         if self.objects.remove(name).is_some() {
             let now = self.now;
             self.changes.entry(name.to_owned()).or_default().push((now, false));
@@ -131,7 +128,7 @@ impl World {
     }
 
     /// How long the next operation takes.
-    fn latency(&mut self) -> Duration {
+    pub(super) fn latency(&mut self) -> Duration {
         match self.random.below(120) {
             0 if !self.is_calm => self.random.up_to(PAUSE),
             1..=5 if !self.is_calm => self.random.up_to(PAUSE / 10),
@@ -140,7 +137,7 @@ impl World {
     }
 
     /// The names in `folder` as a listing shows them, each as it was at a moment of its own.
-    fn listed(&mut self, folder: &str) -> Vec<String> {
+    pub(super) fn listed(&mut self, folder: &str) -> Vec<String> {
         let prefix = format!("{folder}/");
         let mut names = Vec::new();
         let (now, is_calm) = (self.now, self.is_calm);
@@ -287,12 +284,12 @@ impl Shared {
         world.saves.insert(name.clone(), save);
     }
 
-    fn note_look(&self, process: usize) {
+    pub(super) fn note_look(&self, process: usize) {
         let mut world = self.0.borrow_mut();
         world.processes[process].looked_at = Some(world.now);
     }
 
-    fn note_sign(&self, claim: &Claim, has_ended: bool) {
+    pub(super) fn note_sign(&self, claim: &Claim, has_ended: bool) {
         let mut world = self.0.borrow_mut();
         if has_ended {
             world.ended.insert(claim.id.clone());
@@ -343,7 +340,7 @@ impl Shared {
     }
 
     /// A manifest has been put.
-    fn note_commit(&self, name: &CheckpointName) {
+    pub(super) fn note_commit(&self, name: &CheckpointName) {
         let mut world = self.0.borrow_mut();
         let now = world.now;
         if let Some(save) = world.saves.get_mut(name) {
@@ -352,7 +349,7 @@ impl Shared {
     }
 
     /// `process` is about to delete a manifest: of what counts, never the newest, and only what its retention lets go.
-    fn check_deletion(&self, process: usize, name: &CheckpointName) {
+    pub(super) fn check_deletion(&self, process: usize, name: &CheckpointName) {
         // What is there from before somebody deleted a part of the folder has no owner any more.
         let is_whole = self.0.borrow().doomed.is_empty();
         if !is_whole || !self.is_of_the_run(name) {
@@ -399,274 +396,4 @@ impl Shared {
             }
         }
     }
-}
-
-/// The way of one claimant to the store.
-#[derive(Clone)]
-pub struct Node {
-    pub world: Shared,
-    pub process: usize,
-    /// What it holds, of whose claim it must have looked before it puts or deletes what counts.
-    pub holds: Option<Claim>,
-    /// Whether it has looked since.
-    has_looked: Rc<Cell<bool>>,
-}
-
-/// Wakes its task after a time.
-struct Wait {
-    world: Shared,
-    duration: Option<Duration>,
-}
-
-impl Future for Wait {
-    type Output = ();
-
-    fn poll(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<()> {
-        match self.duration.take() {
-            None => Poll::Ready(()),
-            Some(duration) => {
-                let mut world = self.world.0.borrow_mut();
-                world.wake = world.now + duration;
-                Poll::Pending
-            }
-        }
-    }
-}
-
-impl Node {
-    pub fn new(world: &Shared, process: usize, holds: Option<Claim>) -> Self {
-        Node { world: world.clone(), process, holds, has_looked: Rc::default() }
-    }
-
-    /// Before every commit, every deletion and every sign of life a holder looks at its claim.
-    fn check_look(&self, name: &str) {
-        assert!(self.has_looked.take() || self.holds.is_none(), "{name} without a look at the claim");
-    }
-
-    async fn pause(&self) {
-        let duration = Some(self.world.0.borrow_mut().latency());
-        Wait { world: self.world.clone(), duration }.await;
-    }
-
-    /// Carries `operation` out at some moment, and answers at a later one, or never.
-    async fn operation<T>(&self, operation: impl FnOnce(&Truth) -> T) -> Result<T> {
-        self.pause().await;
-        let result = operation(&self.world.truth());
-        self.pause().await;
-        let is_lost = {
-            let mut world = self.world.0.borrow_mut();
-            !world.is_calm && world.random.one_in(300)
-        };
-        if is_lost {
-            return Err(StorageError::Unreachable {
-                url: "simulated".into(),
-                operation: "do",
-                deadline_s: 1,
-                attempts: 1,
-                reason: "the answer is lost".into(),
-            });
-        }
-        Ok(result)
-    }
-}
-
-impl Surroundings for Node {
-    fn url(&self) -> &str {
-        "simulated"
-    }
-
-    async fn list(&self, folder: &str) -> Result<Vec<ObjectInfo>> {
-        self.operation(|truth| {
-            let names = truth.0.0.borrow_mut().listed(folder);
-            names.into_iter().map(info).collect()
-        })
-        .await
-    }
-
-    async fn read(&self, name: &str) -> Result<Option<Bytes>> {
-        if self.holds.as_ref().is_some_and(|mine| name.ends_with(&format!("/{:04}.json", mine.number))) {
-            self.has_looked.set(true);
-        }
-        self.operation(|truth| {
-            if name.ends_with(".alive") {
-                truth.0.note_look(self.process);
-            }
-            truth.get(name)
-        })
-        .await
-    }
-
-    async fn exists(&self, name: &str) -> Result<bool> {
-        self.operation(|truth| truth.get(name).is_some()).await
-    }
-
-    async fn create(&self, name: &str, content: Bytes) -> Result<()> {
-        self.check_look(name);
-        self.operation(|truth| match truth.get(name) {
-            Some(there) if there != content => Err(StorageError::AlreadyExists { url: name.to_owned() }),
-            _ => {
-                truth.0.0.borrow_mut().insert(name, content);
-                if let Some(name) = manifest_of(name) {
-                    truth.0.note_commit(&name);
-                }
-                Ok(())
-            }
-        })
-        .await?
-    }
-
-    async fn put(&self, name: &str, content: Bytes) -> Result<()> {
-        if name.ends_with(".alive") {
-            self.check_look(name);
-        }
-        self.operation(|truth| {
-            if let Some(mine) = self.holds.as_ref().filter(|_| name.ends_with(".alive")) {
-                let alive: Alive = serde_json::from_slice(&content).expect("a sign of life is JSON");
-                truth.0.note_sign(mine, alive.has_ended);
-            }
-            truth.0.0.borrow_mut().insert(name, content);
-        })
-        .await
-    }
-
-    async fn delete(&self, name: &str) -> Result<()> {
-        self.check_look(name);
-        self.operation(|truth| {
-            if let Some(checkpoint) = manifest_of(name).filter(|_| truth.get(name).is_some()) {
-                truth.0.check_deletion(self.process, &checkpoint);
-            }
-            truth.0.0.borrow_mut().remove(name);
-        })
-        .await
-    }
-
-    async fn delete_all(&self, folder: &str) -> Result<()> {
-        let objects = self.list(folder).await?;
-        for object in objects {
-            let name = format!("{folder}/{}", object.name);
-            self.operation(|truth| truth.0.0.borrow_mut().remove(&name)).await?;
-        }
-        Ok(())
-    }
-
-    fn now(&self) -> Duration {
-        self.world.0.borrow().now
-    }
-
-    fn unix_s(&self) -> u64 {
-        let world = self.world.0.borrow();
-        world.now.as_secs() + world.processes[self.process].clock_s
-    }
-
-    async fn sleep(&self, duration: Duration) {
-        Wait { world: self.world.clone(), duration: Some(duration) }.await;
-        self.pause().await;
-    }
-
-    fn random_hex(&self) -> String {
-        self.world.random(|random| format!("{:016x}", random.below(u64::MAX)))
-    }
-
-    fn process(&self) -> Option<ProcessId> {
-        let machine = self.world.0.borrow().processes[self.process].machine;
-        Some(ProcessId::simulated(machine, self.process as u32))
-    }
-
-    fn is_gone(&self, process: &ProcessId) -> bool {
-        let world = self.world.0.borrow();
-        let machine = world.processes[self.process].machine;
-        world.processes.iter().enumerate().any(|(index, other)| {
-            other.is_gone && other.machine == machine && *process == ProcessId::simulated(machine, index as u32)
-        })
-    }
-}
-
-/// The store as it is, at once.
-pub struct Truth(Shared);
-
-impl Truth {
-    fn get(&self, name: &str) -> Option<Bytes> {
-        self.0.0.borrow().objects.get(name).cloned()
-    }
-
-    /// What counts, oldest first.
-    fn counting(&self) -> Vec<CheckpointName> {
-        let found = blocking(list_in(self)).expect("the truth is always known");
-        let is_whole = |name: &CheckpointName| self.get(&format!("{CHECKPOINTS_FOLDER}/{name}/model")).is_some();
-        found.into_iter().filter(Found::counts).map(|found| found.name).filter(is_whole).collect()
-    }
-
-    /// The newest of what counts.
-    pub fn newest(&self) -> Option<CheckpointName> {
-        self.counting().pop()
-    }
-}
-
-impl Surroundings for Truth {
-    fn url(&self) -> &str {
-        "simulated"
-    }
-
-    async fn list(&self, folder: &str) -> Result<Vec<ObjectInfo>> {
-        let (world, prefix) = (self.0.0.borrow(), format!("{folder}/"));
-        let names = world.objects.range(prefix.clone()..).map(|(name, _)| name);
-        let names = names.take_while(|name| name.starts_with(&prefix));
-        Ok(names.map(|name| info(name[prefix.len()..].to_owned())).collect())
-    }
-
-    async fn read(&self, name: &str) -> Result<Option<Bytes>> {
-        Ok(self.get(name))
-    }
-
-    async fn exists(&self, name: &str) -> Result<bool> {
-        Ok(self.get(name).is_some())
-    }
-
-    async fn create(&self, _: &str, _: Bytes) -> Result<()> {
-        unreachable!("the truth is only looked at")
-    }
-
-    async fn put(&self, _: &str, _: Bytes) -> Result<()> {
-        unreachable!("the truth is only looked at")
-    }
-
-    async fn delete(&self, _: &str) -> Result<()> {
-        unreachable!("the truth is only looked at")
-    }
-
-    async fn delete_all(&self, _: &str) -> Result<()> {
-        unreachable!("the truth is only looked at")
-    }
-
-    fn now(&self) -> Duration {
-        self.0.0.borrow().now
-    }
-
-    fn unix_s(&self) -> u64 {
-        self.now().as_secs()
-    }
-
-    async fn sleep(&self, _: Duration) {}
-
-    fn random_hex(&self) -> String {
-        unreachable!("the truth is only looked at")
-    }
-
-    fn process(&self) -> Option<ProcessId> {
-        None
-    }
-
-    fn is_gone(&self, _: &ProcessId) -> bool {
-        false
-    }
-}
-
-fn info(name: String) -> ObjectInfo {
-    ObjectInfo { name, bytes: 1, version: String::new(), changed_unix_s: 0 }
-}
-
-/// The checkpoint whose manifest an object is.
-fn manifest_of(name: &str) -> Option<CheckpointName> {
-    let (folder, file) = name.strip_prefix(CHECKPOINTS_FOLDER)?.strip_prefix('/')?.split_once('/')?;
-    if file == MANIFEST_NAME { CheckpointName::parse(folder) } else { None }
 }
