@@ -175,6 +175,8 @@ pub enum FromRank {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum ToRank {
+    /// The hello was heard. A rank whose connection ends without this tries again: strangers may crowd the launcher's port.
+    Welcome,
     /// Save a checkpoint at the next step and exit with [`ExitCode::Stopped`].
     Stop,
     /// Save a checkpoint at the next step and go on.

@@ -116,11 +116,18 @@ impl Control {
                 launcher.address
             ))
         };
-        let stream = connect(launcher.address).map_err(lost)?;
-        stream.set_nodelay(true).map_err(lost)?;
-        let silence_max = SILENCE_MAX.min(launcher.lost_timeout).as_millis() as u32;
-        setsockopt(&stream, TcpUserTimeout, &silence_max).map_err(|error| lost(error.into()))?;
-        stream.set_write_timeout(Some(WRITE_TIMEOUT)).map_err(lost)?;
+        let hello = FromRank::Hello {
+            version: PROTOCOL_VERSION,
+            token: launcher.token.to_owned(),
+            rank,
+            world_size,
+            pid: std::process::id(),
+            host: host_name(),
+        };
+        let door =
+            Door { address: launcher.address.to_owned(), hello, silence_max: SILENCE_MAX.min(launcher.lost_timeout) };
+        let until = Instant::now() + CONNECT_TIMEOUT;
+        let stream = door.knock(until).map_err(lost)?;
         let reader = stream.try_clone().map_err(lost)?;
         let link = Arc::new(Link {
             stream: Mutex::new(stream),
@@ -129,22 +136,14 @@ impl Control {
             phase: AtomicU8::new(phase_code(Phase::Starting)),
             in_flight,
         });
-        let control = Control { link: Some(link) };
-        control.send(&FromRank::Hello {
-            version: PROTOCOL_VERSION,
-            token: launcher.token.to_owned(),
-            rank,
-            world_size,
-            pid: std::process::id(),
-            host: host_name(),
-        });
+        let control = Control { link: Some(link.clone()) };
         let (requests, timeout) = (requests.clone(), launcher.lost_timeout);
         // Without it there are no stacks when somebody asks, and that is all.
         if let Err(error) = stacks::prepare() {
             tracing::warn!("stacks cannot be printed: {error}");
         }
         let following = move || {
-            obey(&mut BufReader::new(reader), &requests);
+            follow(reader, &link, &door, until, &requests);
             // The launcher is gone; a stop that it began may still be going on.
             std::thread::sleep(timeout);
             on_lost(JobError::LauncherLost(format!(
@@ -203,9 +202,40 @@ impl Control {
     }
 }
 
-/// Connects to `address`; tries again where that fails, for a while.
-fn connect(address: &str) -> io::Result<TcpStream> {
-    let end = Instant::now() + CONNECT_TIMEOUT;
+/// Where the launcher is, and what it is told first.
+struct Door {
+    address: String,
+    hello: FromRank,
+    silence_max: Duration,
+}
+
+impl Door {
+    /// A connection on which the hello has been sent; tries again until `until` where there is none.
+    fn knock(&self, until: Instant) -> io::Result<TcpStream> {
+        let mut stream = connect(&self.address, until)?;
+        stream.set_nodelay(true)?;
+        setsockopt(&stream, TcpUserTimeout, &(self.silence_max.as_millis() as u32))?;
+        stream.set_write_timeout(Some(WRITE_TIMEOUT))?;
+        // One that ends before it has taken the hello is noticed by whoever listens for the welcome.
+        let _ = write_line(&mut stream, &self.hello);
+        Ok(stream)
+    }
+}
+
+/// Obeys the launcher until it is gone: until its connection ends after it has welcomed this rank, or it has not done so by
+/// `until`. Until then a connection that ends may have been pushed out by strangers, and is followed by another.
+fn follow(mut reader: TcpStream, link: &Link, door: &Door, until: Instant, requests: &Requests) {
+    while !obey(&mut BufReader::new(&reader), requests) && Instant::now() + CONNECT_PAUSE < until {
+        std::thread::sleep(CONNECT_PAUSE);
+        let Ok(stream) = door.knock(until) else { return };
+        let Ok(next) = stream.try_clone() else { return };
+        *link.stream.lock().unwrap_or_else(PoisonError::into_inner) = stream;
+        reader = next;
+    }
+}
+
+/// Connects to `address`; tries again until `end` where that fails.
+fn connect(address: &str, end: Instant) -> io::Result<TcpStream> {
     loop {
         let left = end.saturating_duration_since(Instant::now()).max(CONNECT_PAUSE);
         let tried = address.to_socket_addrs().and_then(|mut found| {
@@ -227,10 +257,12 @@ fn phase_code(phase: Phase) -> u8 {
 }
 
 /// Follows the launcher's messages until the connection ends, or is not a launcher's: a line that is longer than any of its
-/// messages.
-fn obey(reader: &mut impl BufRead, requests: &Requests) {
+/// messages. Whether this rank was welcomed.
+fn obey(reader: &mut impl BufRead, requests: &Requests) -> bool {
+    let mut is_welcome = false;
     loop {
         match read_line::<ToRank>(reader, MESSAGE_BYTES_MAX) {
+            Ok(Some(ToRank::Welcome)) => is_welcome = true,
             Ok(Some(ToRank::Stop)) => requests.ask_for_stop(),
             Ok(Some(ToRank::Save)) => requests.ask_for_save(),
             Ok(Some(ToRank::Stacks)) => stacks::print_all(),
@@ -238,8 +270,11 @@ fn obey(reader: &mut impl BufRead, requests: &Requests) {
             Err(error) if error.kind() == ErrorKind::InvalidData => {
                 tracing::warn!("the launcher sent something that this worker does not know: {error}");
             }
-            Err(error) => return tracing::warn!("the control connection is over: {error}"),
-            Ok(None) => return,
+            Err(error) => {
+                tracing::warn!("the control connection is over: {error}");
+                return is_welcome;
+            }
+            Ok(None) => return is_welcome,
         }
     }
 }
@@ -248,12 +283,38 @@ fn obey(reader: &mut impl BufRead, requests: &Requests) {
 mod tests {
     use super::*;
     use std::io::Read as _;
+    use std::net::{Ipv4Addr, TcpListener};
+
+    #[test]
+    fn a_rank_that_strangers_push_out_before_it_is_welcome_comes_again() {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let launcher = LauncherAddress { address: &address, token: "t", lost_timeout: Duration::from_secs(3600) };
+        let of = (Rank(1), WorldSize::new(2).unwrap());
+        let on_lost = |error: JobError| panic!("{error}");
+        let requests = Requests::default();
+        let control = Control::connect(&launcher, of, Arc::default(), &requests, on_lost).unwrap();
+        drop(listener.accept().unwrap());
+        let (mut second, _) = listener.accept().unwrap();
+        let mut heard = BufReader::new(second.try_clone().unwrap());
+        let hello = read_line::<FromRank>(&mut heard, MESSAGE_BYTES_MAX).unwrap();
+        assert!(matches!(hello, Some(FromRank::Hello { rank: Rank(1), .. })), "{hello:?}");
+        write_line(&mut second, &ToRank::Welcome).unwrap();
+        write_line(&mut second, &ToRank::Save).unwrap();
+        while !requests.take_save() {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        // What it says from now on goes there, too.
+        control.send(&FromRank::Notice { text: "here".into() });
+        let notice = FromRank::Notice { text: "here".into() };
+        while read_line::<FromRank>(&mut heard, MESSAGE_BYTES_MAX).unwrap().unwrap() != notice {}
+    }
 
     #[test]
     fn an_endless_line_from_whoever_poses_as_the_launcher_ends_the_connection() {
         let requests = Requests::default();
         let said = b"{\"type\":\"save\"}\n".as_slice().chain(io::repeat(b'x'));
-        obey(&mut BufReader::new(said), &requests);
+        assert!(!obey(&mut BufReader::new(said), &requests));
         assert!(requests.take_save() && !requests.wants_stop());
     }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::claims::{Claims, fence, read_claim};
-use super::holder::{self, Alive};
+use super::holder::{self, Alive, REFRESHES};
 use super::surroundings::{Surroundings, blocking};
 use super::{ATTEMPTS_FOLDER, Attempt, AttemptError, Claim, History};
 use crate::storage::{Folder, StorageError};
@@ -19,6 +19,9 @@ const LOOKS: u32 = 12;
 const TICK: Duration = Duration::from_millis(100);
 /// The longest that is waited for a holder, whatever its claim promises.
 const EXPIRY_MAX: Duration = Duration::from_secs(240);
+
+/// Two refreshes of the longest expiry: how long a claim of an older version, which promises nothing, is watched at least.
+const OLDER_PROMISE: Duration = Duration::from_secs(2 * EXPIRY_MAX.as_secs() / REFRESHES as u64);
 
 /// Who claims.
 #[derive(Debug, Clone)]
@@ -126,7 +129,7 @@ async fn wait_for(
         return Ok(Wait::Over);
     }
     // As long as the holder has promised to be heard from, if that is longer.
-    let promised = holder.expiry_ms.map_or(Duration::ZERO, Duration::from_millis);
+    let promised = holder.expiry_ms.map_or(OLDER_PROMISE, Duration::from_millis);
     let expiry = claimant.expiry.max(promised.min(EXPIRY_MAX));
     let (number, who) = (holder.attempt, holder.claimant());
     let waiting = format!(

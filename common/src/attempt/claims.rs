@@ -39,7 +39,8 @@ impl Attempt {
                 ranks: 0,
                 version: String::new(),
                 first: None,
-                expiry_ms: None,
+                // Nobody knows that it promised anything.
+                expiry_ms: Some(0),
             },
         }
     }

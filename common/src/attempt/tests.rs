@@ -298,6 +298,15 @@ fn a_claim_of_an_older_version_is_read_and_held_against_others() {
     let told = claim_of(&run, 1).unwrap();
     assert_eq!(told, Claim { number: 1, id: "5c0e9d7b21f3a864".into() });
     check_fence(&run, &told).unwrap();
+    // It may be refreshed every 40 s.
+    let mut waited_for = String::new();
+    let given_up = acquire(&run, &claimant(None), &mut |waiting| {
+        waiting.clone_into(&mut waited_for);
+        false
+    });
+    assert!(given_up.unwrap().is_none() && waited_for.contains("waiting up to 80 s"), "{waited_for}");
+    let ended = br#"{"id":"5c0e9d7b21f3a864","count":3,"refreshed_at_unix_s":9,"has_ended":true}"#;
+    run.folder(ATTEMPTS_FOLDER).put("0001.alive", Bytes::from_static(ended)).unwrap();
     let second = claim(&run).unwrap();
     assert_eq!((second.attempt, second.first.as_deref()), (2, Some("5c0e9d7b21f3a864")));
     assert!(matches!(check_fence(&run, &told), Err(AttemptError::Fenced { newer: 2, .. })));

@@ -20,7 +20,7 @@ use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant};
 
 use common::topology::{Rank, WorldSize};
-use common::worker_contract::{MESSAGE_BYTES_MAX, PROTOCOL_VERSION, read_line};
+use common::worker_contract::{MESSAGE_BYTES_MAX, PROTOCOL_VERSION, ToRank, read_line, write_line};
 
 use crate::event::Event;
 use crate::random;
@@ -152,6 +152,10 @@ impl ControlServer {
         let events = self.events.clone();
         let link = Arc::new(stream);
         let body = move || {
+            if let Err(error) = welcome(&link) {
+                // The rank hears nothing, and connects again.
+                return tracing::warn!("rank {rank}: its control connection cannot be used: {error}");
+            }
             deliver(&events, Event::Connected { rank, host, link: link.clone() });
             listen(rank, &link, &rest, &events);
             deliver(&events, Event::Left { rank });
@@ -167,12 +171,15 @@ impl ControlServer {
     }
 }
 
+/// Tells a rank that it was let in, before anybody else writes to it.
+fn welcome(link: &TcpStream) -> io::Result<()> {
+    link.set_nonblocking(false)?;
+    link.set_write_timeout(Some(WRITE_TIMEOUT))?;
+    write_line(&mut &*link, &ToRank::Welcome)
+}
+
 /// Passes on what `rank` says until its connection ends; it begins with `rest`.
 fn listen(rank: Rank, link: &TcpStream, rest: &[u8], events: &Sender<Event>) {
-    let prepared = link.set_nonblocking(false).and_then(|()| link.set_write_timeout(Some(WRITE_TIMEOUT)));
-    if let Err(error) = prepared {
-        return tracing::warn!("rank {rank}: its control connection cannot be used: {error}");
-    }
     let mut reader = BufReader::new(rest.chain(link));
     loop {
         match read_line(&mut reader, MESSAGE_BYTES_MAX) {
@@ -230,7 +237,7 @@ mod tests {
     use std::net::Ipv4Addr;
     use std::sync::mpsc::{self, Receiver};
 
-    use common::worker_contract::{ExitCode, FromRank, Phase, ToRank, write_line};
+    use common::worker_contract::{ExitCode, FromRank, Phase};
     use strangers::HELLO_TIMEOUT;
 
     /// How long a test waits for what must come.
@@ -303,7 +310,9 @@ mod tests {
         let mut stream = rig.connect(&rig.hello());
         let link = rig.connected();
         write_line(&mut &*link, &ToRank::Stop).unwrap();
-        assert_eq!(read_line(&mut BufReader::new(&stream), MESSAGE_BYTES_MAX).unwrap(), Some(ToRank::Stop));
+        let mut heard = BufReader::new(&stream);
+        let [first, second] = [(); 2].map(|()| read_line(&mut heard, MESSAGE_BYTES_MAX).unwrap());
+        assert_eq!([first, second], [Some(ToRank::Welcome), Some(ToRank::Stop)]);
         write_line(&mut stream, &heartbeat()).unwrap();
         let Event::Message { rank: Rank(1), message } = rig.event() else { panic!("no message") };
         assert_eq!(message, heartbeat());

@@ -236,8 +236,8 @@ impl Ranks for Pods {
     fn pass_on(&self, request: ToRank) {
         match request {
             ToRank::Stop => self.order(Order::Stop),
-            // The launcher beside the ranks asks for them where it sees that nothing goes on.
-            ToRank::Stacks => {}
+            // The launcher beside the ranks welcomes them, and asks for stacks where it sees that nothing goes on.
+            ToRank::Welcome | ToRank::Stacks => {}
             ToRank::Save => {
                 if let Err(error) = handed::pass_on_save(&self.run, &self.claim) {
                     tracing::warn!("a checkpoint was asked for, but the ranks cannot be told: {error}");
