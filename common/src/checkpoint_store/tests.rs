@@ -269,6 +269,8 @@ fn a_run_of_an_older_version_goes_on() {
         );
         run.put(&format!("attempts/000{number}.json"), claim.into()).unwrap();
     }
+    let ended = br#"{"id":"0000000000000002","count":1,"refreshed_at_unix_s":1,"has_ended":true}"#;
+    run.put("attempts/0002.alive", Bytes::from_static(ended)).unwrap();
     run.put("attempts/0001.from.nothing", Bytes::from_static(b"nothing\n")).unwrap();
     run.put(&format!("attempts/0002.from.{}", untagged(10, 1)), Bytes::from_static(b"x")).unwrap();
     let counting = || list(&run).unwrap().into_iter().filter(Found::counts).map(|found| found.name).collect::<Vec<_>>();
