@@ -17,6 +17,8 @@ from stores import s3_server
 
 FOLDER = SCRATCH / "checkpoint"
 RANKS, SAVES = 2, 3
+# As fast as one disk was past the page cache, with both ranks writing.
+SLOW_BYTES_PER_S = 310_000_000
 STEPS = 45
 BUILD = ["--workspace", "--bins", "--examples"]
 DCP, DCP_ASYNC, PLAIN = "DCP save", "DCP async_save", "write and fsync"
@@ -75,6 +77,15 @@ def peer(mode: str, model: str, name: str, key: str, environment: dict[str, str]
     return Command([*run, *script], only_row(name, key), before=fresh, environment=environment or {})
 
 
+@functools.cache
+def slow_direct() -> dict[str, str]:
+    """The environment of a program for which the disk is slow past the page cache; the peers go through it."""
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    library = FOLDER / "slow_direct.so"
+    subprocess.run(["cc", "-O2", "-shared", "-fPIC", "-o", library, ROOT / "benches" / "slow_direct.c", "-ldl"], check=True)
+    return {"LD_PRELOAD": str(library), "SLOW_DIRECT_BYTES_PER_S": str(SLOW_BYTES_PER_S // RANKS)}
+
+
 def lacks_memory(model: str) -> str:
     there = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") >> 30
     return "" if there >= MEMORY_GIB[model] else f"it takes {MEMORY_GIB[model]} GiB of memory, and there are {there}"
@@ -83,9 +94,11 @@ def lacks_memory(model: str) -> str:
 def on_disk(model: str) -> list[Bench]:
     short = model.removeprefix("gpt2-")
 
-    def bench(what: str, unit: str, key: str, peers: dict[str, tuple[str, float]]) -> Bench:
+    def bench(what: str, unit: str, key: str, peers: dict[str, tuple[str, float]], disk=lambda: {}) -> Bench:
         def commands() -> list[Command]:
-            return [convoy(model, key), *(peer(mode, model, name, key) for name, (mode, _) in peers.items())]
+            ours = convoy(model, key)
+            ours.environment = disk()
+            return [ours, *(peer(mode, model, name, key) for name, (mode, _) in peers.items())]
 
         aims = {name: aim for name, (_, aim) in peers.items()}
         skip = lacks_memory(model)
@@ -93,6 +106,7 @@ def on_disk(model: str) -> list[Bench]:
 
     return [
         bench("save", "s", "save_seconds", {DCP: ("save", 1.0), PLAIN: ("plain", 0.85)}),
+        bench("save-slow-direct", "s", "save_seconds", {DCP: ("save", 1.0), PLAIN: ("plain", 0.85)}, slow_direct),
         bench("stall", "ms", "stall_ms", {DCP_ASYNC: ("async", 2.0)}),
         bench("restore", "s", "restore_seconds", {DCP_LOAD: ("save", 1.2)}),
     ]

@@ -8,7 +8,7 @@
 //!
 //! - [`Reader`]: an object from front to back, fetched ahead of its reader.
 //! - [`Upload`]: an object that is written piece by piece.
-//! - `direct_upload.rs`: the same past a local disk's page cache.
+//! - `disk_upload/`: the same on a local disk, past its page cache or through it, by what is faster.
 //! - `disk.rs`: a local disk, and how nothing outside a folder is deleted. `listing.rs`: what lies in a folder, and what a
 //!   store may answer instead; `odd_keys.rs`: keys that no object can have here.
 //! - `open.rs`: URLs become stores; `aws_profile.rs`: files of Amazon's tools. `retry.rs`: one operation, tried until its deadline. `read.rs`: a read goes on
@@ -18,8 +18,8 @@
 //! Absent on purpose: renaming and appending, which object stores do not have.
 
 mod aws_profile;
-mod direct_upload;
 mod disk;
+mod disk_upload;
 mod error;
 mod layer;
 mod listing;

@@ -20,6 +20,7 @@ use tokio::sync::Semaphore;
 use url::Url;
 
 use super::disk::Disk;
+use super::disk_upload::Ways;
 use super::error::root_cause;
 use super::layer::{self, Layer};
 use super::odd_keys::WithoutOddKeys;
@@ -42,6 +43,8 @@ pub(super) struct Store {
     has_answered: AtomicBool,
     /// A permit is held while a request is in flight.
     pub(super) requests: Arc<Semaphore>,
+    /// How large files reach a local disk.
+    pub(super) ways: Arc<Ways>,
 }
 
 /// What requests are made to.
@@ -75,6 +78,7 @@ impl Store {
             layer: None,
             has_answered: AtomicBool::new(false),
             requests,
+            ways: Arc::default(),
         })
     }
 
@@ -132,6 +136,7 @@ impl Store {
             layer,
             has_answered: AtomicBool::new(self.has_answered()),
             requests: self.requests.clone(),
+            ways: self.ways.clone(),
         }
     }
 

@@ -11,7 +11,7 @@ use object_store::{
 };
 use tokio::task::JoinSet;
 
-use super::direct_upload::DirectUpload;
+use super::disk_upload::DiskUpload;
 use super::open::Opened;
 use super::{Folder, RUNTIME, Result, StorageError};
 
@@ -42,13 +42,15 @@ impl Folder {
     }
 
     /// Begins a large object whose content is in memory already, so that many parts may be under way, and that nobody reads soon,
-    /// so that it is written past a local disk's page cache.
+    /// so that it does not stay in a local disk's page cache.
     pub fn upload_from_memory(&self, name: &str) -> Result<Upload<'_>> {
         let Some(file) = self.file(name) else {
             return self.upload_by(name, UPLOAD_PART_BYTES, self.concurrency());
         };
         self.refuse_links_to(name)?;
-        let begin = || DirectUpload::begin(file).map(|upload| Box::new(upload) as Box<dyn MultipartUpload>);
+        let begin = || {
+            DiskUpload::begin(file, self.store.ways.clone()).map(|upload| Box::new(upload) as Box<dyn MultipartUpload>)
+        };
         let upload = self.store.begin_upload(self.path(name).to_string(), begin);
         let upload = upload.map_err(|error| self.operation("write", name).local(error))?;
         let target = Target::Whole(WriteMultipart::new_with_chunk_size(upload, UPLOAD_PART_BYTES));

@@ -1,0 +1,344 @@
+//! A large object on a local disk, which nobody reads soon: written under another name, which it sheds when it is whole and
+//! durable.
+//!
+//! It goes past the page cache where that is as fast (`way.rs`): it would only push out of it what is read, shards of tokens
+//! most of all, and to copy it there takes more of a processor than to hash it. The kernel wants memory, lengths and places in
+//! the file at multiples of a page; what is not so goes through the page cache, as everything does where a file system cannot
+//! do better. What goes through it is written out and leaves it every [`CACHED_PARTS`] parts, so that memory stays bounded.
+
+mod way;
+
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::{Path as FilePath, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use object_store::{MultipartUpload, PutPayload, PutResult, UploadPart};
+use tokio::task::spawn_blocking;
+
+pub(super) use way::Ways;
+use way::{TRIAL_PARTS, Way};
+
+/// Parts that the page cache may hold before they are written out, and those written meanwhile.
+const CACHED_PARTS: usize = 4;
+/// What memory, lengths and places in the file are multiples of.
+const ALIGNMENT: usize = 4096;
+
+/// A file under way.
+#[derive(Debug)]
+pub(super) struct DiskUpload {
+    /// Under its other name.
+    staged: PathBuf,
+    target: PathBuf,
+    files: Arc<Files>,
+    /// Where the next part goes.
+    end: u64,
+    /// It has its name, and the other one may be another upload's by now.
+    is_finished: bool,
+}
+
+/// One file, opened twice.
+#[derive(Debug)]
+struct Files {
+    /// Past the page cache, where that can be.
+    direct: Option<File>,
+    ordinary: File,
+    ways: Arc<Ways>,
+    /// Where both ways are tried, what each took; parts then go one after the other.
+    trial: Mutex<Option<Trial>>,
+    progress: Mutex<Progress>,
+}
+
+/// What each of two ways took, for as many parts of the same size.
+#[derive(Debug, Default)]
+struct Trial {
+    direct: Vec<Duration>,
+    cached: Vec<Duration>,
+}
+
+/// What has been written since the trial, if there was one.
+#[derive(Debug, Default)]
+struct Progress {
+    bytes: u64,
+    /// Parts that are being written.
+    under_way: u32,
+    /// When the first of them began.
+    since: Option<Instant>,
+    /// Time with parts under way.
+    took: Duration,
+    /// Parts in the page cache.
+    cached: usize,
+}
+
+impl DiskUpload {
+    /// Begins the file `target`; its folders are made where they are missing.
+    pub fn begin(target: PathBuf, ways: Arc<Ways>) -> object_store::Result<Self> {
+        let begin = || {
+            create_folders(target.parent().unwrap_or(FilePath::new("/")))?;
+            let (staged, ordinary) = create_staged(&target)?;
+            Ok(DiskUpload {
+                files: Arc::new(Files::new(open_direct(&staged).ok(), ordinary, ways)),
+                staged,
+                target: target.clone(),
+                end: 0,
+                is_finished: false,
+            })
+        };
+        begin().map_err(refused)
+    }
+}
+
+#[async_trait]
+impl MultipartUpload for DiskUpload {
+    fn put_part(&mut self, part: PutPayload) -> UploadPart {
+        let (files, start) = (self.files.clone(), self.end);
+        self.end += part.content_length() as u64;
+        Box::pin(async move { blocking(move || files.write(start, &part)).await })
+    }
+
+    async fn complete(&mut self) -> object_store::Result<PutResult> {
+        let (files, staged, target) = (self.files.clone(), self.staged.clone(), self.target.clone());
+        blocking(move || {
+            files.finish()?;
+            fs::rename(staged, &target)?;
+            sync_folder(target.parent().unwrap_or(FilePath::new("/")))
+        })
+        .await?;
+        self.is_finished = true;
+        Ok(PutResult { e_tag: None, version: None, extensions: Default::default() })
+    }
+
+    async fn abort(&mut self) -> object_store::Result<()> {
+        let staged = self.staged.clone();
+        blocking(move || fs::remove_file(staged)).await?;
+        self.is_finished = true;
+        Ok(())
+    }
+}
+
+impl Drop for DiskUpload {
+    fn drop(&mut self) {
+        if !self.is_finished {
+            // Gone already if only making it durable has failed.
+            let _ = fs::remove_file(&self.staged);
+        }
+    }
+}
+
+impl Files {
+    fn new(direct: Option<File>, ordinary: File, ways: Arc<Ways>) -> Self {
+        let trial = (direct.is_some() && ways.chosen().is_none()).then(Trial::default);
+        Files { direct, ordinary, ways, trial: Mutex::new(trial), progress: Mutex::default() }
+    }
+
+    fn write(&self, start: u64, part: &PutPayload) -> io::Result<()> {
+        let mut memory = Vec::new();
+        let content = aligned(&mut memory, part);
+        let is_aligned = content.len().is_multiple_of(ALIGNMENT) && start.is_multiple_of(ALIGNMENT as u64);
+        match self.direct.as_ref().filter(|_| is_aligned) {
+            Some(direct) if self.try_both_ways(direct, start, content)? => Ok(()),
+            Some(direct) => self.counted(content.len(), || match self.ways.chosen() {
+                Some(Way::Cached) => self.write_cached(start, content),
+                _ => self.write_direct(direct, start, content),
+            }),
+            None => self.counted(content.len(), || self.write_cached(start, content)),
+        }
+    }
+
+    /// Writes a part as a part of a trial; false where none is under way.
+    fn try_both_ways(&self, direct: &File, start: u64, content: &[u8]) -> io::Result<bool> {
+        let mut under_way = self.trial.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(trial) = under_way.as_mut() else { return Ok(false) };
+        let began = Instant::now();
+        if trial.direct.len() < TRIAL_PARTS {
+            self.write_direct(direct, start, content)?;
+            trial.direct.push(began.elapsed());
+        } else {
+            self.ordinary.write_all_at(content, start)?;
+            self.write_out()?;
+            trial.cached.push(began.elapsed());
+        }
+        if trial.cached.len() == TRIAL_PARTS {
+            self.ways.tried(trial.direct.iter().sum(), trial.cached.iter().sum());
+            *under_way = None;
+        }
+        Ok(true)
+    }
+
+    fn write_direct(&self, direct: &File, start: u64, content: &[u8]) -> io::Result<()> {
+        match direct.write_all_at(content, start) {
+            // Some file systems say only now that they cannot.
+            Err(error) if error.kind() == io::ErrorKind::InvalidInput => self.write_cached(start, content),
+            result => result,
+        }
+    }
+
+    fn write_cached(&self, start: u64, content: &[u8]) -> io::Result<()> {
+        self.ordinary.write_all_at(content, start)?;
+        let is_due = {
+            let mut progress = self.progress.lock().unwrap_or_else(PoisonError::into_inner);
+            progress.cached += 1;
+            progress.cached.is_multiple_of(CACHED_PARTS)
+        };
+        if is_due { self.write_out() } else { Ok(()) }
+    }
+
+    /// Writes out what is in the page cache, and has it leave.
+    fn write_out(&self) -> io::Result<()> {
+        self.ordinary.sync_data()?;
+        // What stays in it costs memory only.
+        #[cfg(target_os = "linux")]
+        let _ = nix::fcntl::posix_fadvise(&self.ordinary, 0, 0, nix::fcntl::PosixFadviseAdvice::POSIX_FADV_DONTNEED);
+        Ok(())
+    }
+
+    /// Writes, and counts these bytes and the time in which anything is written.
+    fn counted(&self, bytes: usize, write: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
+        let progress = || self.progress.lock().unwrap_or_else(PoisonError::into_inner);
+        progress().begin();
+        let written = write();
+        progress().end(bytes as u64);
+        written
+    }
+
+    /// Makes all of it durable, and notes how fast it went.
+    fn finish(&self) -> io::Result<()> {
+        self.counted(0, || self.ordinary.sync_all())?;
+        let progress = self.progress.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.ways.chosen().is_some() && progress.bytes > 0 {
+            self.ways.went(progress.bytes, progress.took);
+        }
+        Ok(())
+    }
+}
+
+impl Progress {
+    fn begin(&mut self) {
+        self.under_way += 1;
+        self.since.get_or_insert_with(Instant::now);
+    }
+
+    fn end(&mut self, bytes: u64) {
+        self.bytes += bytes;
+        self.under_way -= 1;
+        if self.under_way == 0 {
+            self.took += self.since.take().map_or(Duration::ZERO, |since| since.elapsed());
+        }
+    }
+}
+
+/// `part` in one piece that begins at a multiple of [`ALIGNMENT`] in `memory`.
+fn aligned<'m>(memory: &'m mut Vec<u8>, part: &PutPayload) -> &'m [u8] {
+    let bytes = part.content_length();
+    memory.resize(bytes + ALIGNMENT, 0);
+    let first = memory.as_ptr().align_offset(ALIGNMENT).min(ALIGNMENT);
+    let content = &mut memory[first..first + bytes];
+    let mut rest = &mut *content;
+    for piece in part {
+        let (now, later) = rest.split_at_mut(piece.len());
+        now.copy_from_slice(piece);
+        rest = later;
+    }
+    content
+}
+
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> object_store::Result<T> {
+    spawn_blocking(work).await?.map_err(refused)
+}
+
+fn refused(error: io::Error) -> object_store::Error {
+    object_store::Error::Generic { store: "local disk", source: error.into() }
+}
+
+fn open_direct(path: &FilePath) -> io::Result<File> {
+    #[cfg(target_os = "linux")]
+    {
+        use std::os::unix::fs::OpenOptionsExt;
+        OpenOptions::new().write(true).custom_flags(libc::O_DIRECT).open(path)
+    }
+    #[cfg(not(target_os = "linux"))]
+    Err(io::ErrorKind::Unsupported.into())
+}
+
+/// A new file beside `target`, called as the local store calls what is not finished: `name#1`.
+fn create_staged(target: &FilePath) -> io::Result<(PathBuf, File)> {
+    for number in 1_u32.. {
+        let mut staged = target.as_os_str().to_owned();
+        staged.push(format!("#{number}"));
+        match OpenOptions::new().write(true).create_new(true).open(&staged) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            created => return Ok((staged.into(), created?)),
+        }
+    }
+    Err(io::ErrorKind::AlreadyExists.into())
+}
+
+/// Makes `folder` and what is missing above it, durably.
+fn create_folders(folder: &FilePath) -> io::Result<()> {
+    if folder.is_dir() {
+        return Ok(());
+    }
+    let above = folder.parent().unwrap_or(FilePath::new("/"));
+    create_folders(above)?;
+    match fs::create_dir(folder) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+        // Another process may have been as fast, and may end before it has made it durable.
+        _ => sync_folder(above),
+    }
+}
+
+fn sync_folder(folder: &FilePath) -> io::Result<()> {
+    File::open(folder)?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::RUNTIME;
+    use super::*;
+
+    fn names(folder: &FilePath) -> Vec<String> {
+        let mut names: Vec<_> =
+            fs::read_dir(folder).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+
+    fn write(upload: &mut DiskUpload, content: &[u8], part_bytes: usize) {
+        // The last ones first: they know their places.
+        let parts: Vec<_> = content.chunks(part_bytes).map(|part| upload.put_part(part.to_vec().into())).collect();
+        parts.into_iter().rev().for_each(|part| RUNTIME.block_on(part).unwrap());
+    }
+
+    #[test]
+    fn a_file_appears_whole_and_replaces_what_was_there() {
+        let dir = tempfile::tempdir().unwrap();
+        let target = dir.path().join("a/b/file");
+        let content: Vec<u8> = (0..100_000_u64).map(|i| ((i * i) >> 3) as u8).collect();
+        for (bytes, part_bytes) in [(10, 3), (0, 1), (40_960, 4096), (100_000, 8192), (100_000, 5000)] {
+            let before = fs::read(&target).ok();
+            let mut upload = DiskUpload::begin(target.clone(), Arc::default()).unwrap();
+            write(&mut upload, &content[..bytes], part_bytes);
+            assert!(fs::read(&target).ok() == before);
+            RUNTIME.block_on(upload.complete()).unwrap();
+            assert!(fs::read(&target).unwrap() == content[..bytes], "{bytes} bytes in parts of {part_bytes}");
+            assert_eq!(names(target.parent().unwrap()), ["file"]);
+        }
+    }
+
+    #[test]
+    fn what_is_not_finished_leaves_nothing_and_two_do_not_meet() {
+        let dir = tempfile::tempdir().unwrap();
+        let target = dir.path().join("file");
+        let begin = || DiskUpload::begin(target.clone(), Arc::default()).unwrap();
+        let (mut dropped, mut finished) = (begin(), begin());
+        write(&mut dropped, b"dropped", 10);
+        write(&mut finished, b"finished", 10);
+        assert_eq!(names(dir.path()), ["file#1", "file#2"]);
+        RUNTIME.block_on(finished.complete()).unwrap();
+        drop(dropped);
+        assert_eq!((names(dir.path()), fs::read(&target).unwrap()), (vec!["file".to_owned()], b"finished".to_vec()));
+    }
+}
