@@ -14,6 +14,7 @@
 //! - [`evaluate`], [`sample`], [`bench`]: the other jobs that need the model.
 //! - [`huge_pages`]: what the process asks of the allocator before it begins.
 //! - [`libtorch`]: the shim over what tch lacks; loading CUDA.
+//! - `own_folder`: folders on a host where nobody else can write.
 //! - [`shared_library`]: libraries that are loaded at run time.
 //! - [`stacks`]: where every thread of a process is that seems to hang.
 //! - [`trace`]: what this process did when.
@@ -36,6 +37,7 @@ pub mod kernels;
 pub mod libtorch;
 pub mod model;
 pub mod optimizer;
+mod own_folder;
 pub mod sample;
 pub mod shared_library;
 pub mod stacks;

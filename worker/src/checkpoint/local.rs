@@ -20,6 +20,7 @@ use common::storage::{Folder, StorageError};
 use common::topology::{Rank, WorldSize};
 
 use super::{CheckpointError, folder_of, read_manifest};
+use crate::own_folder;
 
 /// Where a checkpoint is saved to, or restored from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,7 +42,8 @@ pub struct HostFolder {
 }
 
 impl HostFolder {
-    /// That of `rank` for the run with the id `run`; `None` where the config asks for none.
+    /// That of `rank` for the run with the id `run`; `None` where the config asks for none. A folder of the run that another
+    /// user owns or can write is refused.
     pub fn open(
         (config, storage): (&CheckpointConfig, &StorageConfig),
         run: &str,
@@ -52,6 +54,11 @@ impl HostFolder {
             return Ok(None);
         }
         let run = Folder::open(&config.local_dir, storage)?.folder(run);
+        if let Some(path) = run.local() {
+            // Of what others could put there, the hashes are of their own making too.
+            let refused = |source| CheckpointError::HostFolder { path: path.display().to_string(), source };
+            own_folder::make(&path).map_err(refused)?;
+        }
         let folder = run.folder(&host_folder(rank, world));
         Ok(Some(HostFolder { run, folder, rank, world, keep_last: config.local_keep_last }))
     }

@@ -15,6 +15,8 @@ pub mod restore;
 pub mod save;
 mod transfer;
 
+use std::io;
+
 use common::attempt::AttemptError;
 use common::checkpoint_store::CheckpointStoreError;
 use common::sha256::Sha256Sum;
@@ -117,6 +119,14 @@ pub enum CheckpointError {
         /// Each one's fault, newest first.
         reasons: Vec<String>,
     },
+    /// The folder on this host is no place of this user's own.
+    #[error("checkpoint.local_dir: {path}: {source}")]
+    HostFolder {
+        /// Of the run, on this host.
+        path: String,
+        /// Why not.
+        source: io::Error,
+    },
     /// The snapshot that was to be saved is not what it says.
     #[error("cannot save {url}: {reason}; this is a bug in Convoy, please report it")]
     Snapshot {
@@ -133,7 +143,7 @@ impl CheckpointError {
         match self {
             CheckpointError::Storage(error) => error.exit_code(),
             CheckpointError::Attempt(error) => error.exit_code(),
-            CheckpointError::Model { .. } => ExitCode::Config,
+            CheckpointError::Model { .. } | CheckpointError::HostFolder { .. } => ExitCode::Config,
             CheckpointError::Snapshot { .. } => ExitCode::Bug,
             CheckpointError::Store(error) => error.exit_code(),
             CheckpointError::Missing { .. }

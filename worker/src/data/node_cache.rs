@@ -7,6 +7,7 @@
 //! The folder never holds more than it may, however many processes add to it: they keep one account of its bytes, in a
 //! file that one of them at a time has locked. A block is entered before it is written, with the files used longest ago
 //! removed to make room. A process that is killed leaves the account too high at most, until it is next made up anew.
+//! Nobody but this user can write there.
 
 use std::collections::HashMap;
 use std::ffi::OsStr;
@@ -24,6 +25,8 @@ use common::token_shard::BLOCK_BYTES;
 use nix::fcntl::{OFlag, openat};
 use nix::sys::stat::Mode;
 use nix::unistd::{UnlinkatFlags, unlinkat};
+
+use crate::own_folder;
 
 /// Files that are kept open, at most. One that is removed meanwhile takes its room on the disk until it is closed, so in a
 /// small folder there are fewer.
@@ -45,9 +48,10 @@ pub(super) struct NodeCache {
 }
 
 impl NodeCache {
-    /// The cache in `folder`, which is made where it is missing, and may hold `capacity_bytes`.
+    /// The cache in `folder`, which is made where it is missing, and may hold `capacity_bytes`. A folder that another user owns or
+    /// can write is refused.
     pub fn open(folder: &Path, capacity_bytes: u64) -> io::Result<Self> {
-        fs::create_dir_all(folder)?;
+        own_folder::make(folder)?;
         let open_max = (capacity_bytes / FREE_PART / BLOCK_BYTES).clamp(1, OPEN_MAX) as usize;
         let cache = NodeCache { folder: folder.to_owned(), capacity_bytes, open_max, open: Mutex::default() };
         // Whoever used the folder before may have been allowed more, or been killed.

@@ -1,11 +1,22 @@
 //! Compiled kernels on disk, in the user's cache: to compile takes seconds, and every rank of every attempt needs them.
 //!
-//! Whatever goes wrong here costs only time: a folder that cannot be written, a file that is damaged (the driver refuses it).
+//! A file begins with the SHA-256 of its code. Whatever goes wrong here costs only time: a folder that cannot be written, or that
+//! others can write to; a file that is damaged.
 
-use std::fs;
-use std::path::PathBuf;
+use std::fs::{self, OpenOptions};
+use std::io::{self, Read};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
 
+use common::sha256::Sha256Sum;
 use common::token_shard::hex_sha256;
+
+use crate::own_folder;
+
+/// The largest code that is read; Convoy's own takes a few hundred kilobytes.
+const CODE_BYTES_MAX: u64 = 64 << 20;
+/// Length of a hash, as text.
+const HASH_BYTES: usize = 64;
 
 /// What is known by all of `parts`.
 pub fn key(parts: &[&str]) -> String {
@@ -14,24 +25,45 @@ pub fn key(parts: &[&str]) -> String {
 
 /// What was kept by `key`.
 pub fn look_up(key: &str) -> Option<Vec<u8>> {
-    fs::read(folder()?.join(name(key))).ok()
+    read_from(&folder()?, key)
 }
 
 /// Keeps `code` by `key`; nobody sees a part of it.
 pub fn keep(key: &str, code: &[u8]) {
     let Some(folder) = folder() else { return };
-    let whole = folder.join(name(key));
-    let part = folder.join(format!("{}.{}", name(key), std::process::id()));
-    let kept =
-        fs::create_dir_all(&folder).and_then(|()| fs::write(&part, code)).and_then(|()| fs::rename(&part, &whole));
-    if let Err(error) = kept {
+    if let Err(error) = write_to(&folder, key, code) {
         tracing::debug!("compiled kernels are not kept in {}: {error}", folder.display());
-        let _ = fs::remove_file(&part);
     }
 }
 
+fn read_from(folder: &Path, key: &str) -> Option<Vec<u8>> {
+    let path = folder.join(name(key));
+    let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK;
+    let file = OpenOptions::new().read(true).custom_flags(flags).open(&path).ok()?;
+    if let Err(error) = own_folder::make(folder) {
+        tracing::warn!("compiled kernels in {} are not used: {error}", folder.display());
+        return None;
+    }
+    let mut content = Vec::new();
+    file.take(CODE_BYTES_MAX + HASH_BYTES as u64).read_to_end(&mut content).ok()?;
+    let (hash, code) = content.split_at_checked(HASH_BYTES)?;
+    if hash == Sha256Sum::of(code).to_string().as_bytes() {
+        return Some(code.to_vec());
+    }
+    tracing::warn!("{} is damaged: the kernels are compiled again", path.display());
+    None
+}
+
+fn write_to(folder: &Path, key: &str, code: &[u8]) -> io::Result<()> {
+    own_folder::make(folder)?;
+    let whole = folder.join(name(key));
+    let part = folder.join(format!("{}.{}", name(key), std::process::id()));
+    let content = [Sha256Sum::of(code).to_string().as_bytes(), code].concat();
+    fs::write(&part, content).and_then(|()| fs::rename(&part, &whole)).inspect_err(|_| drop(fs::remove_file(&part)))
+}
+
 fn name(key: &str) -> String {
-    format!("{key}.cubin")
+    format!("{key}.cubin+sha256")
 }
 
 /// `kernels` in Convoy's cache.
@@ -39,4 +71,43 @@ fn folder() -> Option<PathBuf> {
     let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     let cache = set("XDG_CACHE_HOME").or_else(|| set("HOME").map(|home| home.join(".cache")));
     set("CONVOY_CACHE").or_else(|| cache.map(|cache| cache.join("convoy"))).map(|cache| cache.join("kernels"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    use super::*;
+
+    #[test]
+    fn kernels_that_were_tampered_with_are_not_loaded() {
+        let dir = tempfile::tempdir().unwrap();
+        let (folder, key, code) = (dir.path().join("kernels"), key(&["source", "sm_90"]), b"code of some length");
+        assert_eq!(read_from(&folder, &key), None);
+        write_to(&folder, &key, code).unwrap();
+        assert_eq!(read_from(&folder, &key).unwrap(), code);
+        let path = folder.join(name(&key));
+        let whole = fs::read(&path).unwrap();
+        for position in [0, HASH_BYTES, whole.len() - 1] {
+            let mut damaged = whole.clone();
+            damaged[position] ^= 1;
+            fs::write(&path, damaged).unwrap();
+            assert_eq!(read_from(&folder, &key), None, "byte {position}");
+        }
+        fs::write(&path, &whole[..HASH_BYTES - 1]).unwrap();
+        assert_eq!(read_from(&folder, &key), None);
+
+        // A link, to what would be right.
+        fs::rename(&path, folder.join("elsewhere")).unwrap();
+        fs::write(folder.join("elsewhere"), &whole).unwrap();
+        symlink(folder.join("elsewhere"), &path).unwrap();
+        assert_eq!(read_from(&folder, &key), None);
+
+        // A folder where others can write.
+        fs::remove_file(&path).unwrap();
+        write_to(&folder, &key, code).unwrap();
+        fs::set_permissions(&folder, fs::Permissions::from_mode(0o777)).unwrap();
+        assert_eq!(read_from(&folder, &key), None);
+        assert!(write_to(&folder, &key, code).is_err());
+    }
 }
