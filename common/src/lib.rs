@@ -14,6 +14,7 @@
 //! - [`checkpoint_store`]: checkpoints in their store: listed, pruned, verified, copied.
 //! - [`storage`]: a URL becomes an object store.
 //! - [`parallel`]: one function over many items on several threads.
+//! - [`limits`]: what the system refuses, where no error can be returned.
 //! - [`single_copy`]: how ranks of one host exchange by MPI.
 //! - [`host_facts`]: what ranks find on their hosts before a run is paid for, and what follows.
 //! - [`worker_contract`]: exit codes and the control protocol between launcher and worker.
@@ -29,6 +30,7 @@ pub mod checkpoint_store;
 pub mod config;
 pub mod cost;
 pub mod host_facts;
+pub mod limits;
 pub mod lr_schedule;
 pub mod message_text;
 pub mod metrics;

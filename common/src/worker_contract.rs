@@ -37,7 +37,7 @@ pub enum ExitCode {
     Numeric,
     /// Storage stayed away past its deadline.
     Storage,
-    /// A bug: every panic ends here.
+    /// A bug: every panic ends here, but where the system refused a thread.
     Bug,
     /// Stopped on request after a committed checkpoint; the same command again goes on.
     Stopped,

@@ -47,13 +47,31 @@ mod supervise;
 mod transcode;
 mod watch;
 
+use std::sync::OnceLock;
+
 use clap::Parser as _;
+use common::limits::describe_panic;
 use common::worker_contract::ExitCode;
 
 fn main() -> std::process::ExitCode {
     common::telemetry::init();
-    // The panic's own message has been printed; unwinding has ended the ranks, whose owner kills them when dropped.
-    std::panic::catch_unwind(run).unwrap_or(ExitCode::Bug).into()
+    describe_panics();
+    // Unwinding has ended the ranks, whose owner kills them when dropped.
+    std::panic::catch_unwind(run).unwrap_or_else(|_| *PANICKED.get().unwrap_or(&ExitCode::Bug)).into()
+}
+
+/// What the first panic exits with.
+static PANICKED: OnceLock<ExitCode> = OnceLock::new();
+
+/// Has panics say more than where they are.
+fn describe_panics() {
+    let print = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        print(panic);
+        let (message, code) = describe_panic(panic);
+        progress::to_stderr(&format!("error: {message}"));
+        let _ = PANICKED.set(code);
+    }));
 }
 
 fn run() -> ExitCode {

@@ -9,6 +9,7 @@ use std::time::Duration;
 use common::attempt::{Attempt, Claim, Claimant, Holder, News, Request, acquire, claim_of, host_name};
 use common::config::change::check_accepted;
 use common::config::{CollectivesKind, DeviceKind, RawConfig, RunConfig};
+use common::limits::describe_panic;
 use common::storage::Folder;
 use common::topology::{Rank, WorldSize};
 use common::worker_contract::{ExitCode, FromRank, PROTOCOL_VERSION, START_LINE_BYTES_MAX, StartLine, read_line};
@@ -423,12 +424,13 @@ pub fn fail(message: &str, code: ExitCode) {
     mpi::abort_world(i32::from(code.number()));
 }
 
-/// Makes every panic of any thread, which is a bug, end every rank with [`ExitCode::Bug`].
+/// Makes every panic of any thread end every rank: as a bug, unless the system refused a thread.
 pub fn abort_on_panic() {
     let print = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |info| {
         print(info);
-        fail(&format!("bug: {info}; please report it with these lines"), ExitCode::Bug);
+        let (message, code) = describe_panic(info);
+        fail(&message, code);
     }));
 }
 

@@ -9,6 +9,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 use common::config::{PrepareConfig, PrepareJobConfig, RawConfig, StorageConfig};
+use common::limits::describe_panic;
 use common::untrusted::printable_lines;
 use common::worker_contract::{ExitCode, PROGRESS_MARK, PrepareProgress};
 use common::{single_copy, telemetry};
@@ -168,7 +169,7 @@ fn say(summary: &(impl Serialize + Display), json: bool) {
     });
 }
 
-/// Makes every panic, on whichever thread, end the process as a bug, and mpirun then ends the others.
+/// Makes every panic, on whichever thread, end the process, and mpirun then ends the others.
 fn exit_on_panic() {
     let report = panic::take_hook();
     panic::set_hook(Box::new(move |info| {
@@ -176,7 +177,9 @@ fn exit_on_panic() {
             return;
         }
         report(info);
-        std::process::exit(i32::from(ExitCode::Bug.number()));
+        let (message, code) = describe_panic(info);
+        tracing::error!("{message}");
+        std::process::exit(i32::from(code.number()));
     }));
 }
 
