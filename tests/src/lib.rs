@@ -10,6 +10,7 @@
 //! - [`credentials`]: a service that gives keys for it.
 //! - [`servers`]: other people's stores as processes: moto, Azurite, fake-gcs-server, a web server.
 //! - [`faults`]: what that server does wrong on purpose; [`listings`]: what it lists then; [`link`]: how slowly.
+//! - [`odd_store`]: a store whose keys nobody would choose, and a web server that wants a signature.
 //! - [`store`]: such a server as the store of one test, which may be away for a while.
 //! - [`storage_conformance`]: what every store must do.
 //!
@@ -26,6 +27,7 @@ pub mod hosts;
 pub mod large_reads;
 pub mod link;
 pub mod listings;
+pub mod odd_store;
 pub mod process;
 pub mod random;
 pub mod remote_shell;

@@ -3,13 +3,15 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::fs;
+use std::net::Ipv4Addr;
 use std::path::Path;
 use std::process::Command;
 
 use common::worker_contract::ExitCode;
+use tests::odd_store::OddStore;
 use tests::process::launcher;
 use tests::scratch::Scratch;
-use tests::training::{run, turn};
+use tests::training::{by_mpirun, run, turn};
 
 fn check(config: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(launcher());
@@ -41,6 +43,40 @@ fn what_is_not_in_order_is_named_and_the_rest_is_looked_at_all_the_same() {
     let words =
         ["failed   run folder ", "failed   tokenizer ", "/no/such", "ok       executable ", "not ready: 2 failed"];
     run(check(&config, &arguments), ExitCode::Data, &words);
+}
+
+/// A plain web server lists nothing, and a folder may hold what is not to be trained on.
+#[test]
+fn data_is_accepted_and_refused_as_training_does() {
+    let _turn = turn();
+    let scratch = Scratch::new();
+    let files: Vec<(String, Vec<u8>)> = fs::read_dir(scratch.path().join("train"))
+        .unwrap()
+        .map(Result::unwrap)
+        .map(|file| (format!("train/{}", file.file_name().to_str().unwrap()), fs::read(file.path()).unwrap()))
+        .collect();
+    let served: Vec<(&str, &[u8])> = files.iter().map(|(name, content)| (&**name, &**content)).collect();
+    let web = OddStore::start(Ipv4Addr::LOCALHOST.into(), &served);
+    let damaged: Vec<_> = served.iter().filter(|(name, _)| !name.ends_with("shard-000001.bin")).copied().collect();
+    let partial = OddStore::start(Ipv4Addr::LOCALHOST.into(), &damaged);
+    let foreign = scratch.path().join("foreign");
+    fs::create_dir(&foreign).unwrap();
+    for name in ["train.bin", "val.bin"] {
+        fs::write(foreign.join(name), [1; 8000]).unwrap();
+    }
+    let foreign = foreign.display();
+    for (name, url, code, word) in [
+        ("web", format!("{}/train", web.url()), ExitCode::Done, ""),
+        ("web-partial", format!("{}/train", partial.url()), ExitCode::Data, "shard-000001.bin does not exist"),
+        ("held-out", foreign.to_string(), ExitCode::Data, "val.bin: it lies beside train.bin"),
+        ("pattern", format!("{foreign}/tr*.bin"), ExitCode::Done, ""),
+        ("nothing", format!("{foreign}/*_train.bin"), ExitCode::Data, "no token files of other programs (.bin) match"),
+    ] {
+        let data = format!("data.train=[{{ url = {url:?} }}]");
+        let config = scratch.config(name, &[&data, "train.max_steps=30", "data.cache_bytes=0"]);
+        run(check(&config, &[]), code, &[word]);
+        run(by_mpirun(1, &config), code, &[word]);
+    }
 }
 
 #[test]

@@ -7,6 +7,7 @@ use std::sync::LazyLock;
 
 use common::config::StorageConfig;
 use common::storage::{Folder, StorageError};
+use tests::odd_store::addresses;
 use tests::s3::Server;
 use tests::scratch::folder_of_binary;
 use tests::storage_conformance::conforms;
@@ -14,7 +15,9 @@ use tests::storage_conformance::conforms;
 /// The server of this process, and the folder behind it.
 static SERVER: LazyLock<(Server, PathBuf)> = LazyLock::new(|| {
     let dir = folder_of_binary(env!("CARGO_TARGET_TMPDIR"), "storage_s3");
-    let server = Server::start(&dir, &["bucket"]);
+    // By IPv6 where this machine has it, for its addresses are the odd ones; all other tests go by IPv4.
+    let (_, address) = *addresses().last().unwrap();
+    let server = Server::start_at((address, 0).into(), &dir, &["bucket"]).unwrap();
     for (name, value) in server.environment() {
         // SAFETY: every test of this binary waits here before it does anything else, so that no other thread reads
         // the environment meanwhile; it is never written again.

@@ -96,5 +96,5 @@ fn can_only_be_read(folder: &Folder) {
         assert!(error.to_string().contains("can only be read"), "{error}");
     }
     let error = folder.list().unwrap_err();
-    assert!(matches!(error, StorageError::Refused { .. }) && error.to_string().contains("WebDAV"), "{error}");
+    assert!(matches!(error, StorageError::Unlisted { .. }) && error.to_string().contains("WebDAV"), "{error}");
 }

@@ -162,9 +162,9 @@ impl Disk {
         Ok(link.is_some_and(|link| link == on_disk(folder)))
     }
 
-    /// What lies below `folder`, links followed.
-    fn list(&self, folder: &Path) -> io::Result<Vec<ObjectMeta>> {
-        let mut listing = Listing { objects: Vec::new(), above: Vec::new() };
+    /// What lies below `folder`, links followed, but not below folders that `enters` is against.
+    pub fn list(&self, folder: &Path, enters: &dyn Fn(&Path) -> bool) -> io::Result<Vec<ObjectMeta>> {
+        let mut listing = Listing { objects: Vec::new(), above: Vec::new(), enters };
         match listing.add(&on_disk(folder), folder) {
             Err(error) if !is_absent(&error) => Err(error),
             _ => Ok(listing.objects),
@@ -328,13 +328,15 @@ fn unfinished(name: &str) -> Option<&str> {
 }
 
 /// A listing under way.
-struct Listing {
+struct Listing<'l> {
     objects: Vec<ObjectMeta>,
+    /// Which folders to look into.
+    enters: &'l dyn Fn(&Path) -> bool,
     /// Device and number of the folders on the way to where it is.
     above: Vec<(u64, u64)>,
 }
 
-impl Listing {
+impl Listing<'_> {
     fn add(&mut self, at: &FilePath, path: &Path) -> io::Result<()> {
         let here = fs::metadata(at)?;
         self.above.push((here.dev(), here.ino()));
@@ -361,7 +363,7 @@ impl Listing {
         let metadata = fs::metadata(at)?;
         if metadata.is_file() && !is_unfinished(&location) {
             self.objects.push(describe(location, &metadata)?);
-        } else if metadata.is_dir() {
+        } else if metadata.is_dir() && (self.enters)(&location) {
             let is_above = self.above.contains(&(metadata.dev(), metadata.ino()));
             if is_above || self.above.len() > DEPTH_MAX {
                 return Err(io::Error::other("a circle, or too many folders in each other"));
@@ -428,7 +430,7 @@ impl ObjectStore for Disk {
 
     fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
         let folder = prefix.cloned().unwrap_or_default();
-        match Disk::list(self, &folder) {
+        match Disk::list(self, &folder, &|_| true) {
             Ok(objects) => stream::iter(objects.into_iter().map(Ok)).boxed(),
             Err(error) => stream::iter([Err(failed(&folder, error))]).boxed(),
         }

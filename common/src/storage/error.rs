@@ -1,5 +1,6 @@
 //! Why an operation on a store failed, and what a person should check.
 
+use super::secrets::without_secrets;
 use crate::worker_contract::ExitCode;
 
 /// Why an operation on a store failed.
@@ -11,6 +12,22 @@ pub enum StorageError {
         /// As given.
         url: String,
         /// What is wrong with it.
+        reason: String,
+    },
+    /// Words that name nothing, or more than one thing.
+    #[error("{pattern}: {reason}")]
+    Pattern {
+        /// As given, without what is secret.
+        pattern: String,
+        /// What is wrong with them.
+        reason: String,
+    },
+    /// A web server that shows objects and not what there is.
+    #[error("{url} cannot be listed: only a web server that speaks WebDAV can be; name each object ({reason})")]
+    Unlisted {
+        /// The folder.
+        url: String,
+        /// What it said.
         reason: String,
     },
     /// No such object.
@@ -78,11 +95,12 @@ impl StorageError {
     /// What a process that ends because of this exits with.
     pub fn exit_code(&self) -> ExitCode {
         match self {
-            StorageError::Url { .. } => ExitCode::Config,
+            StorageError::Url { .. } | StorageError::Pattern { .. } => ExitCode::Config,
             StorageError::NotFound { .. }
             | StorageError::AlreadyExists { .. }
             | StorageError::Denied { .. }
-            | StorageError::Refused { .. } => ExitCode::Data,
+            | StorageError::Refused { .. }
+            | StorageError::Unlisted { .. } => ExitCode::Data,
             StorageError::Unreachable { .. } | StorageError::Local { .. } => ExitCode::Storage,
         }
     }
@@ -127,7 +145,7 @@ impl AttemptError {
     pub(super) fn reason(&self) -> String {
         const MOST_CHARACTERS: usize = 600;
         let text = match self {
-            AttemptError::Store(error) => root_cause(error),
+            AttemptError::Store(error) => without_secrets(&root_cause(error)).into_owned(),
             other => other.to_string(),
         };
         match text.char_indices().nth(MOST_CHARACTERS) {
@@ -147,6 +165,7 @@ impl AttemptError {
             _ if reason.ends_with(UNEXPLAINED) => Verdict::Unexplained,
             // A conflict with what somebody else does at this moment.
             (E::AlreadyExists { .. }, _) => Verdict::Again,
+            (E::Generic { .. }, None) if reason.contains(NO_LISTING) => Verdict::Refused,
             (E::Generic { .. }, Some(status)) if !contains(&reason, DAMAGED) && !is_passing(status) => Verdict::Refused,
             (E::Generic { .. }, None) if contains(&reason, CREDENTIALS) => Verdict::NoCredentials,
             (E::Generic { .. } | E::JoinError { .. }, _) => Verdict::Again,
@@ -157,6 +176,9 @@ impl AttemptError {
 
 /// How stores say that credentials have run out. S3 does it with status 400.
 const EXPIRED: &[&str] = &["ExpiredToken", "TokenRefreshRequired", "token has expired", "RequestTimeTooSkewed"];
+
+/// A page, or whatever else a web server answers to the request for a listing.
+const NO_LISTING: &str = "Error decoding PROPFIND response";
 
 /// The end of a refusal that has no body.
 const UNEXPLAINED: &str = "400 Bad Request:";

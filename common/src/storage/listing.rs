@@ -18,7 +18,19 @@ const LISTED_AT_ONCE: usize = 10_000;
 impl Folder {
     /// All objects below this folder, by name; empty where there is nothing.
     pub fn list(&self) -> Result<Vec<ObjectInfo>> {
-        let metas = RUNTIME.block_on(self.list_metas())?;
+        self.list_in(&|_| true)
+    }
+
+    /// The same of what a search is for: on a local disk, folders below this one are looked into only where `enters` says so of
+    /// their names here. In an object store that would save nothing.
+    pub fn list_in(&self, enters: &dyn Fn(&str) -> bool) -> Result<Vec<ObjectInfo>> {
+        let metas = match self.plain_disk() {
+            Some(disk) => {
+                let enters = |path: &Path| self.name_of(path).is_some_and(|name| enters(&name));
+                disk.list(&self.prefix, &enters).map_err(|error| self.local_error("list", "", error))?
+            }
+            None => RUNTIME.block_on(self.list_metas())?,
+        };
         let named = |meta: ObjectMeta| Some(ObjectInfo::new(self.name_of(&meta.location)?, meta));
         let mut infos: Vec<_> = metas.into_iter().filter_map(named).collect();
         infos.sort_by(|a, b| a.name.cmp(&b.name));

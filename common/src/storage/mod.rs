@@ -11,6 +11,7 @@
 //! - `disk_upload/`: the same on a local disk, past its page cache or through it, by what is faster.
 //! - `disk.rs`: a local disk, and how nothing outside a folder is deleted. `listing.rs`: what lies in a folder, and what a
 //!   store may answer instead; `odd_keys.rs`: keys that no object can have here.
+//! - [`Wanted`]: what a person names, by URL, path or pattern, to the objects. `secrets.rs`: what of a URL is shown.
 //! - `open.rs`: URLs become stores; `aws_profile.rs`: files of Amazon's tools. `retry.rs`: one operation, tried until its deadline. `read.rs`: a read goes on
 //!   where it broke off. `error.rs`: what failed, and whether to try again.
 //! - [`Layer`]: what every request goes through, for tests of stores that fail.
@@ -28,6 +29,8 @@ mod open;
 mod read;
 mod reader;
 mod retry;
+mod secrets;
+mod select;
 mod upload;
 
 use std::ops::Range;
@@ -49,6 +52,8 @@ pub use layer::Layer;
 pub use open::absolute_url;
 use open::{Opened, Store};
 pub use reader::Reader;
+pub use secrets::without_secrets;
+pub use select::{Selected, Wanted};
 pub use upload::Upload;
 
 /// Objects above this size are uploaded in parts of it.
@@ -105,10 +110,19 @@ impl Folder {
     /// Opens the folder at `url`, which need not exist. No request is made yet.
     pub fn open(url: &str, config: &StorageConfig) -> Result<Self> {
         let url = absolute_url(url)?;
-        let refuse = |reason: String| StorageError::Url { url: url.to_string(), reason };
+        let shown = without_secrets(url.as_str());
+        let refuse = |reason: String| StorageError::Url {
+            url: shown.to_string(),
+            reason: without_secrets(&reason).into_owned(),
+        };
         let store = Store::open(&url, config).map_err(|e| refuse(root_cause(&e)))?;
         let prefix = Path::from_url_path(url.path()).map_err(|e| refuse(root_cause(&e)))?;
-        Ok(Folder { store: Arc::new(store), prefix, url: url.as_str().trim_end_matches('/').to_owned() })
+        let name = match shown.trim_end_matches('/') {
+            // The root of a disk.
+            scheme if scheme.ends_with(':') => format!("{scheme}//"),
+            name => name.to_owned(),
+        };
+        Ok(Folder { store: Arc::new(store), prefix, url: name })
     }
 
     /// The folder `name` inside this one.
@@ -135,7 +149,7 @@ impl Folder {
         Some((Folder { prefix: parts.into_iter().collect(), url: url.to_owned(), ..self.clone() }, name))
     }
 
-    /// The absolute URL.
+    /// The absolute URL, without what is secret in it: to show, not to open.
     pub fn url(&self) -> &str {
         &self.url
     }
@@ -204,7 +218,14 @@ impl Folder {
 
     async fn look_up(&self, name: &str) -> Result<ObjectMeta> {
         let path = &self.path(name);
-        let look_up = |store: Opened| async move { store.objects.head(path).await };
+        let has_query = self.store.has_query();
+        let look_up = |store: Opened| async move {
+            match has_query {
+                // Only the head of the answer is read.
+                true => store.objects.get(path).await.map(|found| found.meta),
+                false => store.objects.head(path).await,
+            }
+        };
         self.operation("look up", name).request(look_up).await
     }
 
@@ -331,6 +352,11 @@ impl Folder {
 
     fn disk(&self) -> Option<Disk> {
         self.store.disk(true)
+    }
+
+    /// The same, where nothing is between this folder and it.
+    fn plain_disk(&self) -> Option<Disk> {
+        self.disk().filter(|_| !self.store.is_layered())
     }
 
     /// The file that an object is, where the store is a local disk.

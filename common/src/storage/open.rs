@@ -8,22 +8,23 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
-use object_store::aws::AmazonS3Builder;
-use object_store::azure::MicrosoftAzureBuilder;
-use object_store::gcp::GoogleCloudStorageBuilder;
+use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey as S3Key};
+use object_store::azure::{AzureConfigKey, MicrosoftAzureBuilder};
+use object_store::gcp::{GoogleCloudStorageBuilder, GoogleConfigKey};
 use object_store::http::HttpBuilder;
 use object_store::memory::InMemory;
 use object_store::multipart::MultipartStore;
 use object_store::path::Path;
 use object_store::{BackoffConfig, ClientOptions, MultipartUpload, ObjectStore, RetryConfig};
 use tokio::sync::Semaphore;
-use url::Url;
+use url::{Position, Url};
 
 use super::disk::Disk;
 use super::disk_upload::Ways;
 use super::error::root_cause;
 use super::layer::{self, Layer};
 use super::odd_keys::WithoutOddKeys;
+use super::secrets::{self, unparsed, without_secrets};
 use super::{Result, StorageError, aws_profile};
 use crate::config::StorageConfig;
 
@@ -93,7 +94,10 @@ impl Store {
     pub(super) fn reopen(&self) {
         match open(&self.url, &self.config) {
             Ok(opened) => *self.opened.write().unwrap_or_else(PoisonError::into_inner) = opened,
-            Err(error) => tracing::warn!("cannot renew the credentials of {}: {}", self.url, root_cause(&error)),
+            Err(error) => {
+                let (url, cause) = (without_secrets(self.url.as_str()), root_cause(&error));
+                tracing::warn!("cannot renew the credentials of {url}: {}", without_secrets(&cause));
+            }
         }
     }
 
@@ -159,6 +163,16 @@ impl Store {
         matches!(self.url.scheme(), "http" | "https")
     }
 
+    /// Whether requests go through a layer.
+    pub(super) fn is_layered(&self) -> bool {
+        self.layer.is_some()
+    }
+
+    /// Whether its requests carry a query: a signature, most often, and that one is good for nothing but GET.
+    pub(super) fn has_query(&self) -> bool {
+        self.is_web() && self.url.query().is_some()
+    }
+
     /// Whether it has done anything for this process yet; then its credentials were good.
     pub(super) fn has_answered(&self) -> bool {
         self.has_answered.load(Ordering::Relaxed)
@@ -171,15 +185,19 @@ impl Store {
 
 impl fmt::Debug for Store {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Store").field("url", &self.url.as_str()).finish_non_exhaustive()
+        f.debug_struct("Store").field("url", &without_secrets(self.url.as_str())).finish_non_exhaustive()
     }
 }
 
-/// `url` as an absolute URL; a plain path is a local file or folder, relative to the working directory.
+/// `url` as an absolute URL; a plain path is a local file or folder, relative to the working directory. Only of web addresses `?`
+/// and `#` are no part of the name.
 pub fn absolute_url(url: &str) -> Result<Url> {
-    let refuse = |reason: &str| StorageError::Url { url: url.to_owned(), reason: reason.to_owned() };
+    let refuse = |reason: &str| StorageError::Url { url: unparsed(url), reason: reason.to_owned() };
     if url.contains("://") {
-        return Url::parse(url).map_err(|e| refuse(&e.to_string()));
+        let is_web = url.starts_with("http://") || url.starts_with("https://");
+        let name = if is_web { url.to_owned() } else { url.replace('?', "%3F").replace('#', "%23") };
+        let parsed = Url::parse(&name).map_err(|e| refuse(&e.to_string()))?;
+        return secrets::refusal(&parsed).map_or(Ok(parsed), |reason| Err(refuse(reason)));
     }
     let path = std::path::absolute(FilePath::new(url)).map_err(|e| refuse(&e.to_string()))?;
     Url::from_file_path(without_parents(&path)).map_err(|()| refuse("it is not a path"))
@@ -224,6 +242,19 @@ fn client_options(url: &Url, config: &StorageConfig) -> ClientOptions {
         .with_allow_http(url.scheme() == "http" || ENDPOINTS.iter().any(|name| is_plain(name)))
 }
 
+/// Refuses an endpoint by which no request can be made, such as `localhost:9000`. `key` is the name of its variable in lower case.
+fn check_endpoint(key: &str, given: Option<String>) -> object_store::Result<()> {
+    let Some(given) = given else { return Ok(()) };
+    let is_whole = |url: &Url| matches!(url.scheme(), "http" | "https") && url.has_host() && url.query().is_none();
+    if Url::parse(&given).is_ok_and(|url| is_whole(&url)) {
+        return Ok(());
+    }
+    let (given, variable) = (unparsed(&given), key.to_ascii_uppercase());
+    let reason =
+        format!("{given:?} is no endpoint; {variable}, or what stands for it, needs http:// or https://, and a host");
+    Err(object_store::Error::NotSupported { source: reason.into() })
+}
+
 /// Credentials come from the environment, from files that it names, or from services that are asked when they are needed and again before they
 /// expire.
 fn open(url: &Url, config: &StorageConfig) -> object_store::Result<Opened> {
@@ -243,20 +274,29 @@ fn open(url: &Url, config: &StorageConfig) -> object_store::Result<Opened> {
             }
             let builder = builder.with_client_options(options).with_http_connector(WithoutOddKeys);
             let builder = aws_profile::complete(builder)?;
+            for key in [S3Key::Endpoint, S3Key::S3Endpoint, S3Key::StsEndpoint, S3Key::MetadataEndpoint] {
+                check_endpoint(key.as_ref(), builder.get_config_value(&key))?;
+            }
             Opened::with_parts(Arc::new(builder.build()?))
         }
         "gs" => {
             let builder = GoogleCloudStorageBuilder::from_env().with_url(url.as_str()).with_retry(only_once());
             let builder = builder.with_client_options(options).with_http_connector(WithoutOddKeys);
+            check_endpoint("google_base_url", builder.get_config_value(&GoogleConfigKey::BaseUrl))?;
             Opened::with_parts(Arc::new(builder.build()?))
         }
         "az" | "azure" | "abfs" | "abfss" => {
             let builder = MicrosoftAzureBuilder::from_env().with_url(url.as_str()).with_retry(only_once());
             let builder = builder.with_client_options(options).with_http_connector(WithoutOddKeys);
+            for key in [AzureConfigKey::Endpoint, AzureConfigKey::MsiEndpoint, AzureConfigKey::AuthorityHost] {
+                check_endpoint(key.as_ref(), builder.get_config_value(&key))?;
+            }
             Opened::with_parts(Arc::new(builder.build()?))
         }
         "http" | "https" => {
-            let builder = HttpBuilder::new().with_url(&url[..url::Position::BeforePath]).with_retry(only_once());
+            // Every request is made by the server's URL and a path; its query stays.
+            let server = format!("{}?{}", &url[..Position::BeforePath], url.query().unwrap_or_default());
+            let builder = HttpBuilder::new().with_url(server.trim_end_matches('?')).with_retry(only_once());
             Opened::whole(Arc::new(builder.with_client_options(options).build()?))
         }
         other => {

@@ -123,6 +123,9 @@ impl Operation<'_> {
                 self.renew();
                 Ok(())
             }
+            Verdict::Refused if operation == "list" && self.store.is_web() => {
+                Err(StorageError::Unlisted { url, reason })
+            }
             Verdict::Refused | Verdict::Unexplained => {
                 Err(StorageError::Refused { url, operation, reason: self.explain(reason) })
             }
@@ -155,7 +158,6 @@ impl Operation<'_> {
     /// Adds to a refusal what a person may not know.
     fn explain(&self, reason: String) -> String {
         match self.verb {
-            "list" if self.store.is_web() => format!("only a web server that speaks WebDAV can be listed: {reason}"),
             "read" if self.store.is_web() => format!("the web server must answer range requests: {reason}"),
             _ => reason,
         }

@@ -3,8 +3,11 @@
 //! A shard is 256 little-endian i32 (magic, version, token count, zeros) and then u16 tokens; an end-of-text token
 //! precedes each document. `index.json` names every shard with its SHA-256 and that of each of its blocks, so that
 //! whatever is read, a whole shard or a range, can be verified. Writer and reader are here together; [`verify`] finds all
-//! faults of a folder.
+//! faults of a folder. [`DataSetIndex`]: what a config names, opened; `foreign.rs`: token files of other programs.
 
+mod foreign;
+mod layout;
+mod open;
 pub mod verify;
 
 use bytes::Bytes;
@@ -12,6 +15,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::sha256::Sha256Sum;
 use crate::untrusted;
+pub use layout::Layout;
+pub use open::{DataSetError, DataSetIndex, TokenizerIdentity};
 
 /// First header word of a shard.
 pub const MAGIC: i32 = 20_240_520;

@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 use super::vocabulary::{Merge, Vocabulary};
 use super::{END_OF_TEXT, MOST_TOKENS, TokenizerError, unusable};
 use crate::config::StorageConfig;
-use crate::storage::{Folder, StorageError};
+use crate::storage::{Folder, StorageError, without_secrets};
 
 /// All of a tokenizer in one file.
 pub const TOKENIZER_NAME: &str = "tokenizer.json";
@@ -22,16 +22,14 @@ const CONFIG_NAME: &str = "tokenizer_config.json";
 
 /// Reads the vocabulary at `source`: the path or URL of a `tokenizer.json` (any name in `.json`), or of a folder.
 pub fn read(source: &str, storage: &StorageConfig) -> Result<Vocabulary, TokenizerError> {
-    let refuse = |reason: String| unusable(source, reason);
-    let failed = |reason| TokenizerError::Storage { source_name: source.to_owned(), reason };
-    let (folder, file) = match source.strip_suffix(".json").and_then(|_| source.rsplit_once('/')) {
-        Some((folder, file)) => (folder, Some(file)),
-        None if source.ends_with(".json") => (".", Some(source)),
-        None => (source, None),
-    };
-    let folder = Folder::open(folder, storage).map_err(failed)?;
-    if let Some(file) = file {
-        return from_tokenizer_json(&folder.get(file).map_err(failed)?).map_err(refuse);
+    let shown = without_secrets(source);
+    let refuse = |reason: String| unusable(&shown, reason);
+    let failed = |reason| TokenizerError::Storage { source_name: shown.to_string(), reason };
+    let folder = Folder::open(source, storage).map_err(failed)?;
+    if folder.url().ends_with(".json")
+        && let Some((folder, file)) = folder.parent()
+    {
+        return from_tokenizer_json(&folder.get(&file).map_err(failed)?).map_err(refuse);
     }
     if let Some(content) = folder.get_if_exists(TOKENIZER_NAME).map_err(failed)? {
         return from_tokenizer_json(&content).map_err(refuse);

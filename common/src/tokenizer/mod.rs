@@ -31,7 +31,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use sha2::{Digest, Sha256};
 
 use crate::config::StorageConfig;
-use crate::storage::StorageError;
+use crate::storage::{StorageError, without_secrets};
 use crate::worker_contract::ExitCode;
 pub use decode::DecodeStream;
 use merge::{Cache, Merges, PIECES_AT_ONCE};
@@ -104,7 +104,7 @@ impl Tokenizer {
 
     /// The tokenizer `source`: `gpt2`, or the path or URL of files that [`files::read`] understands.
     pub fn open(source: &str, storage: &StorageConfig) -> Result<Self, TokenizerError> {
-        if source == "gpt2" { Self::gpt2() } else { Self::new(source, files::read(source, storage)?) }
+        if source == "gpt2" { Self::gpt2() } else { Self::new(&without_secrets(source), files::read(source, storage)?) }
     }
 
     /// GPT-2's, which is made once in a process, since each data set asks for it.

@@ -1,11 +1,13 @@
-//! Data sets: the index says what must be there, a listing what is. `launcher shards verify` also reads every byte.
+//! Data sets, opened as training opens them, and the sizes of their shards. `launcher shards verify` also reads every byte.
 
 use std::collections::BTreeMap;
+use std::fmt::Display;
 
 use common::config::{DataSource, RunConfig};
 use common::host_facts::Finding;
-use common::storage::Folder;
-use common::token_shard::{INDEX_NAME, Index};
+use common::parallel;
+use common::storage::StorageError;
+use common::token_shard::DataSetIndex;
 use common::tokenizer::Tokenizer;
 
 use crate::progress::with_thousands;
@@ -41,52 +43,45 @@ fn check_one(
     config: &RunConfig,
     tokenizer: &Tokenizer,
 ) -> Result<Finding, Finding> {
-    let failed = |text: String| Finding::failed(subject, text);
-    let folder = Folder::open(&source.url, &config.storage).map_err(|error| failed(error.to_string()))?;
-    let url = folder.url().to_owned();
-    let Some(content) = folder.get_if_exists(INDEX_NAME).map_err(|error| failed(error.to_string()))? else {
-        let has_files = folder.list().is_ok_and(|listed| !listed.is_empty());
-        let is_file = || folder.parent().is_some_and(|(parent, name)| parent.info(&name).is_ok());
-        if !has_files && !is_file() {
-            return Err(failed(format!("{url}: there is nothing; `launcher prepare` makes a data set")));
+    let failed = |error: &dyn Display| Finding::failed(subject, error.to_string());
+    let (name, sequence_tokens) = (&config.data.tokenizer, config.batch.sequence_tokens);
+    let set = DataSetIndex::open(&source.url, (name, tokenizer), &config.storage, sequence_tokens);
+    let set = set.map_err(|error| failed(&error))?;
+    check_sizes(&set).map_err(|error| failed(&error))?;
+    let counts = [set.index.shards.len() as u64, set.index.tokens, set.sequences(sequence_tokens)].map(with_thousands);
+    let [shards, tokens, sequences] = counts;
+    let text = format!("{}: {shards} shards, {tokens} tokens, {sequences} sequences", set.folder.url());
+    Ok(match set.is_foreign() {
+        true => {
+            let advice = "nothing says with which tokenizer these were made, and damage cannot be seen: data.tokenizer is believed";
+            Finding::warning(subject, format!("{text}; {advice}"))
         }
-        let advice =
-            "token files of other programs are looked at when training starts; otherwise run `launcher prepare`";
-        return Ok(Finding::warning(subject, format!("{url} has no {INDEX_NAME}; {advice}")));
-    };
-    let index = Index::parse(&folder.url_of(INDEX_NAME), &content).map_err(|error| failed(error.to_string()))?;
-    if index.tokenizer_hash != tokenizer.hash() {
-        return Err(failed(format!(
-            "{url} was made with the tokenizer {:?} of hash {}, data.tokenizer = {:?} has {}; name the one that made it",
-            index.tokenizer,
-            index.tokenizer_hash,
-            config.data.tokenizer,
-            tokenizer.hash()
-        )));
-    }
-    let listed = folder.list().map_err(|error| failed(error.to_string()))?;
+        false => Finding::ok(subject, text),
+    })
+}
+
+/// Whether every shard is as long as the index says, as training finds out when it first reads one. What a listing does not show
+/// so, or cannot, is asked for by name.
+fn check_sizes(set: &DataSetIndex) -> Result<(), String> {
+    let (folder, shards) = (&set.folder, &set.index.shards);
+    let listed = folder.list_in(&|_| false).unwrap_or_default();
     let sizes: BTreeMap<&str, u64> = listed.iter().map(|object| (&*object.name, object.bytes)).collect();
-    for shard in &index.shards {
-        let shard_url = folder.url_of(&shard.name);
-        match sizes.get(&*shard.name) {
-            None => return Err(failed(format!("{shard_url} does not exist; copy or prepare it again"))),
-            Some(bytes) if *bytes != shard.bytes => {
-                let expected = shard.bytes;
-                let text = format!("{shard_url} has {bytes} bytes, expected {expected}; copy or prepare it again");
-                return Err(failed(text));
+    let left: Vec<_> = shards.iter().filter(|shard| sizes.get(&*shard.name) != Some(&shard.bytes)).collect();
+    let asked = parallel::map(&left, folder.concurrency(), |shard| folder.size(&shard.name));
+    for (shard, size) in left.iter().zip(asked) {
+        match size {
+            Ok(bytes) if bytes == shard.bytes => {}
+            Ok(bytes) => {
+                let (url, expected) = (folder.url_of(&shard.name), shard.bytes);
+                return Err(format!("{url} has {bytes} bytes, expected {expected}; copy or prepare it again"));
             }
-            Some(_) => {}
+            Err(StorageError::NotFound { url }) => {
+                return Err(format!("{url} does not exist; copy or prepare it again"));
+            }
+            Err(error) => return Err(error.to_string()),
         }
     }
-    let sequences: u64 = index.shards.iter().map(|shard| shard.sequences(config.batch.sequence_tokens)).sum();
-    if sequences == 0 {
-        return Err(failed(format!("{url} has no whole sequence of {} tokens", config.batch.sequence_tokens)));
-    }
-    let (shards, tokens) = (with_thousands(index.shards.len() as u64), with_thousands(index.tokens));
-    Ok(Finding::ok(
-        subject,
-        format!("{url}: {shards} shards, {tokens} tokens, {} sequences", with_thousands(sequences)),
-    ))
+    Ok(())
 }
 
 #[cfg(test)]
@@ -95,7 +90,8 @@ mod tests {
     use bytes::Bytes;
     use common::config::RawConfig;
     use common::host_facts::Verdict;
-    use common::token_shard::{ShardEntry, encode};
+    use common::storage::Folder;
+    use common::token_shard::{INDEX_NAME, Index, ShardEntry, encode};
 
     fn config(data: &str) -> RunConfig {
         let text = format!(
@@ -146,16 +142,30 @@ mod tests {
             ("cut", "has 3 bytes, expected 1224", |f, _| {
                 f.put("train-000000.bin", Bytes::from_static(b"abc")).unwrap()
             }),
-            ("other", "was made with the tokenizer", |_, index| index.tokenizer_hash = "00".into()),
+            ("other", "made with the tokenizer", |_, index| index.tokenizer_hash = "00".into()),
         ] {
             let found = findings_after(name, change);
             assert!(found[1].0 == Verdict::Failed && found[1].1.contains(expected), "{found:?}");
         }
         let found = check(&config("memory://preflight-nothing"));
-        assert!(found[1].verdict == Verdict::Failed && found[1].text.contains("there is nothing"), "{found:?}");
+        assert!(
+            found[1].verdict == Verdict::Failed && found[1].text.contains("no index.json and no token files"),
+            "{found:?}"
+        );
         let folder = Folder::open("memory://preflight-foreign", &config("memory://x").storage).unwrap();
-        folder.put("train.bin", Bytes::from_static(b"abcd")).unwrap();
-        let found = check(&config("memory://preflight-foreign"));
-        assert!(found[1].verdict == Verdict::Warning && found[1].text.contains("has no index.json"), "{found:?}");
+        let checked = |name: &str, content: &[u8]| {
+            folder.put(name, content.to_vec().into()).unwrap();
+            check(&config("memory://preflight-foreign")).remove(1)
+        };
+        let found = checked("train.bin", &[0; 68]);
+        assert!(found.verdict == Verdict::Warning && found.text.contains("34 tokens, 2 sequences"), "{found:?}");
+        let found = checked("val.bin", &[0; 68]);
+        assert!(
+            found.verdict == Verdict::Failed && found.text.contains("val.bin: it lies beside train.bin"),
+            "{found:?}"
+        );
+        folder.delete("val.bin").unwrap();
+        let found = checked("train.bin", &[0; 67]);
+        assert!(found.verdict == Verdict::Failed && found.text.contains("not that of whole tokens"), "{found:?}");
     }
 }

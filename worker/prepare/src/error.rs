@@ -22,17 +22,6 @@ pub enum PrepareError {
     /// A document cannot be read, and `prepare.on_bad_document` is `fail`.
     #[error("{0}; mend it, or leave such documents out with prepare.on_bad_document = \"skip\"")]
     BadDocument(BadDocument),
-    /// An input is no pattern.
-    #[error(
-        "prepare.inputs names {input}, which is no pattern: {reason}; * stands for any name, ** for any folders, \
-         and [[] for a bracket"
-    )]
-    Pattern {
-        /// The input.
-        input: String,
-        /// What is wrong with it.
-        reason: String,
-    },
     /// An input has nothing that prepare reads.
     #[error(
         "prepare.inputs names {input}, and in {url} there is nothing to read; it needs objects that end in {KINDS}"
@@ -103,7 +92,7 @@ impl PrepareError {
     /// What a process that ends because of this exits with.
     pub fn exit_code(&self) -> ExitCode {
         match self {
-            PrepareError::Config(_) | PrepareError::Pattern { .. } => ExitCode::Config,
+            PrepareError::Config(_) => ExitCode::Config,
             PrepareError::Tokenizer(error) => error.exit_code(),
             PrepareError::Storage(error) => error.exit_code(),
             PrepareError::Lost { code, .. } => *code,

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use common::config::{OnBadDocument, PrepareConfig, StorageConfig};
-use common::storage::{Folder, StorageError};
+use common::storage::{Folder, StorageError, without_secrets};
 use common::token_shard::{BLOCK_BYTES, INDEX_NAME, Index, ShardEntry};
 use common::tokenizer::Tokenizer;
 use common::worker_contract::PreparePhase;
@@ -73,7 +73,11 @@ pub fn run(
     let units = units(&sources.list);
     if tokenizer.hash() != tokenizer_hash {
         let (got, expected) = (tokenizer.hash().to_owned(), tokenizer_hash);
-        return Err(PrepareError::OtherTokenizer { name: config.tokenizer.clone(), got, expected });
+        return Err(PrepareError::OtherTokenizer {
+            name: without_secrets(&config.tokenizer).into_owned(),
+            got,
+            expected,
+        });
     }
     let job = Job { config, ranks, threads, output, identity, found, sources, units, tokenizer };
     let totals = job.tokenize(audience).and_then(|(work, runs)| job.merge(&work, &runs, audience));
@@ -252,7 +256,7 @@ impl Job<'_> {
     fn index(&self, shards: Vec<ShardEntry>) -> Index {
         Index {
             version: 1,
-            tokenizer: self.config.tokenizer.clone(),
+            tokenizer: without_secrets(&self.config.tokenizer).into_owned(),
             tokenizer_hash: self.tokenizer.hash().to_owned(),
             vocabulary: self.tokenizer.size(),
             tokens: shards.iter().map(|shard| shard.tokens).sum(),

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use common::config::PrepareConfig;
-use common::storage::Folder;
+use common::storage::{Folder, without_secrets};
 use common::token_shard::{INDEX_NAME, Index, hex_sha256};
 use common::tokenizer::Tokenizer;
 use serde::{Deserialize, Serialize};
@@ -36,10 +36,7 @@ pub struct Identity {
 impl Identity {
     /// The identity of a job.
     pub fn of(config: &PrepareConfig, found: &[Found]) -> Self {
-        let mut config = serde_json::to_value(config).unwrap_or_else(|e| unreachable!("a config is JSON: {e}"));
-        for key in OUTSIDE_RECORD.iter().chain(&["on_bad_document"]) {
-            config.as_object_mut().map(|config| config.remove(*key));
-        }
+        let config = shown(config, &[&OUTSIDE_RECORD[..], &["on_bad_document"]].concat());
         Identity { config_sha256: hash_of(&config), inputs_sha256: hash_of(&found) }
     }
 
@@ -47,6 +44,18 @@ impl Identity {
     pub fn of_work(&self, tokenizer: &Tokenizer, bound: Bound) -> String {
         hash_of(&(VERSION, self, tokenizer.hash(), bound.0))[..16].to_owned()
     }
+}
+
+/// `[prepare]` but for `without`. Signatures in URLs are left out: they are secret, and others open the same objects another day.
+fn shown(config: &PrepareConfig, without: &[&str]) -> Value {
+    let inputs = config.inputs.iter().map(|input| without_secrets(input).into_owned()).collect();
+    let tokenizer = without_secrets(&config.tokenizer).into_owned();
+    let config = PrepareConfig { inputs, tokenizer, ..config.clone() };
+    let mut shown = serde_json::to_value(config).unwrap_or_else(|e| unreachable!("a config is JSON: {e}"));
+    for key in without {
+        shown.as_object_mut().map(|config| config.remove(*key));
+    }
+    shown
 }
 
 fn hash_of(value: &impl Serialize) -> String {
@@ -119,7 +128,7 @@ impl SideTotals {
 /// What an input gave.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InputTotals {
-    /// As in the config.
+    /// As in the config, without what is secret in a URL.
     pub input: String,
     /// Objects in it.
     pub objects: u64,
@@ -159,20 +168,16 @@ impl Record {
         tally: &Tally,
         totals: Totals,
     ) -> Self {
-        let mut shown = serde_json::to_value(config).unwrap_or_else(|e| unreachable!("a config is JSON: {e}"));
-        for key in OUTSIDE_RECORD {
-            shown.as_object_mut().map(|config| config.remove(key));
-        }
         let inputs = (0..).zip(&config.inputs).map(|(number, input)| {
             let of_input = found.iter().filter(|found| found.input == number);
             let (objects, bytes) = (of_input.clone().count() as u64, of_input.map(|found| found.bytes).sum());
-            InputTotals { input: input.clone(), objects, bytes }
+            InputTotals { input: without_secrets(input).into_owned(), objects, bytes }
         });
         Record {
             version: VERSION,
             convoy: env!("CARGO_PKG_VERSION").to_owned(),
             identity,
-            config: shown,
+            config: shown(config, &OUTSIDE_RECORD),
             tokenizer_hash: tokenizer.hash().to_owned(),
             inputs: inputs.collect(),
             totals,

@@ -9,13 +9,11 @@ use std::sync::{Mutex, PoisonError};
 use std::thread;
 
 use common::config::{DataConfig, DataSource, StorageConfig};
-use common::storage::Folder;
-use common::token_shard::{BLOCK_BYTES, INDEX_NAME, Index, TOKEN_BYTES, decode_tokens};
+use common::token_shard::{BLOCK_BYTES, DataSetIndex, Layout, TOKEN_BYTES, decode_tokens};
 use common::tokenizer::Tokenizer;
 
 use super::blocks::Blocks;
-use super::error::{DataError, TokenizerIdentity};
-use super::foreign::{self, Layout};
+use super::error::DataError;
 use super::node_cache::NodeCache;
 use super::shards::{BlockId, Shards};
 
@@ -61,7 +59,7 @@ impl Budget {
 }
 
 impl DataSet {
-    /// Opens the folder of `source`: reads its index, and compares its tokenizer with the config's.
+    /// Opens what `source` names: reads its index, and compares its tokenizer with the config's.
     ///
     /// Shards are looked at when they are first read. Each data set has an equal part of `data.prefetch_bytes`.
     pub fn open(
@@ -70,27 +68,19 @@ impl DataSet {
         storage: &StorageConfig,
         sequence_tokens: u64,
     ) -> Result<DataSet, DataError> {
-        let folder = Folder::open(&source.url, storage)?;
         let tokenizer = Tokenizer::open(&data.tokenizer, storage)?;
-        let (folder, index, layout) = match read_index(&folder)? {
-            Some(index) => (folder, index, Layout::SHARD),
-            None => foreign::index(&folder, &data.tokenizer, &tokenizer)?
-                .ok_or_else(|| DataError::NoIndex { url: folder.url().to_owned() })?,
-        };
-        check_tokenizer(&folder, &index, &tokenizer, &data.tokenizer)?;
+        let set = DataSetIndex::open(&source.url, (&data.tokenizer, &tokenizer), storage, sequence_tokens)?;
         let mut sequences = 0;
-        let mut starts = Vec::with_capacity(index.shards.len());
-        for shard in &index.shards {
+        let mut starts = Vec::with_capacity(set.index.shards.len());
+        for shard in &set.index.shards {
             starts.push(sequences);
             sequences += shard.sequences(sequence_tokens);
         }
-        if sequences == 0 {
-            return Err(DataError::TooShort { url: folder.url().to_owned(), tokens: index.tokens, sequence_tokens });
-        }
+        let folder = &set.folder;
         let readers = if folder.local().is_some() { LOCAL_READERS } else { storage.concurrency };
         let budget = Budget::divide(data.prefetch_bytes / data.train.len().max(1) as u64, readers);
         let node_cache = if folder.local().is_none() { open_node_cache(data) } else { None };
-        let blocks = Blocks::new(Shards::new(folder, index, layout), node_cache, budget.cache_bytes);
+        let blocks = Blocks::new(Shards::new(set), node_cache, budget.cache_bytes);
         Ok(DataSet { blocks, sequence_tokens, starts, sequences, budget })
     }
 
@@ -149,8 +139,8 @@ impl DataSet {
 
     /// Appends the T+1 tokens of the sequence at `position`.
     pub(super) fn append(&self, position: u64, tokens: &mut Vec<i32>) -> Result<(), DataError> {
-        let layout = self.blocks.shards().layout();
         for (id, bytes) in self.pieces(position)? {
+            let layout = self.blocks.shards().layout(id.shard);
             self.blocks.show(id, bytes, |bytes| match layout.token_bytes {
                 // The common case, so that it is compiled for it.
                 TOKEN_BYTES => tokens.extend(decode_tokens(bytes).map(i32::from)),
@@ -182,7 +172,7 @@ impl DataSet {
         // The last shard that starts at or before it; of several, all but the last have no sequence.
         let shard = self.starts.partition_point(|start| *start <= position) - 1;
         let token = (position - self.starts[shard]) * self.sequence_tokens;
-        let Layout { first_byte, token_bytes, .. } = self.blocks.shards().layout();
+        let Layout { first_byte, token_bytes, .. } = self.blocks.shards().layout(shard);
         let start = first_byte + token * token_bytes;
         let end = start + (self.sequence_tokens + 1) * token_bytes;
         Ok((start / BLOCK_BYTES..end.div_ceil(BLOCK_BYTES)).map(move |block| {
@@ -233,39 +223,6 @@ fn open_node_cache(data: &DataConfig) -> Option<NodeCache> {
             tracing::warn!("ranks share no blocks: data.cache_dir, {}, cannot be used: {e}", folder.display())
         })
         .ok()
-}
-
-/// The index of a folder, if it has one.
-fn read_index(folder: &Folder) -> Result<Option<Index>, DataError> {
-    let url = folder.url_of(INDEX_NAME);
-    if folder.url().ends_with(foreign::FILE_END) {
-        return Ok(None);
-    }
-    let Some(content) = folder.get_if_exists(INDEX_NAME)? else { return Ok(None) };
-    let index = Index::parse(&url, &content)?;
-    match index.shards.is_empty() {
-        true => Err(DataError::NoShards { url }),
-        false => Ok(Some(index)),
-    }
-}
-
-/// Whether the shards were made with `tokenizer`, which the config calls `name`. Its name may differ: the same files may
-/// lie elsewhere.
-fn check_tokenizer(folder: &Folder, index: &Index, tokenizer: &Tokenizer, name: &str) -> Result<(), DataError> {
-    let expected =
-        TokenizerIdentity { name: name.to_owned(), vocabulary: tokenizer.size(), hash: tokenizer.hash().to_owned() };
-    let got = TokenizerIdentity {
-        name: index.tokenizer.clone(),
-        vocabulary: index.vocabulary,
-        hash: index.tokenizer_hash.clone(),
-    };
-    match (&got.hash, got.vocabulary) == (&expected.hash, expected.vocabulary) {
-        true => Ok(()),
-        false => {
-            let url = folder.url_of(INDEX_NAME);
-            Err(DataError::Tokenizer { url, expected: Box::new(expected), got: Box::new(got) })
-        }
-    }
 }
 
 #[cfg(test)]

@@ -1,10 +1,9 @@
 //! What can go wrong between a config and its tokens.
 
-use std::fmt;
 use std::io;
 
 use common::storage::StorageError;
-use common::token_shard::{INDEX_NAME, ShardError};
+use common::token_shard::{DataSetError, INDEX_NAME, ShardError};
 use common::tokenizer::TokenizerError;
 use common::worker_contract::ExitCode;
 
@@ -14,69 +13,20 @@ pub enum DataError {
     /// The store refused or stayed away.
     #[error(transparent)]
     Storage(#[from] StorageError),
-    /// A shard or the index is damaged.
+    /// A shard is damaged.
     #[error(transparent)]
     Shard(#[from] ShardError),
+    /// What the config names is no data set.
+    #[error(transparent)]
+    Open(#[from] DataSetError),
     /// The tokenizer that the config names cannot be had.
     #[error(transparent)]
     OpenTokenizer(#[from] TokenizerError),
-    /// The folder was never prepared, or is another one.
-    #[error(
-        "{url}: no {INDEX_NAME} and no token files (.bin) there, so it is not a folder of token shards; make it with \
-         `launcher prepare` and prepare.output = {url:?}, or correct data.train and data.validation"
-    )]
-    NoIndex {
-        /// The folder.
-        url: String,
-    },
-    /// A file of another program that cannot be read as one.
-    #[error(
-        "{url}: {reason}; data.train and data.validation take folders that `launcher prepare` wrote, and token files of \
-         llm.c, nanoGPT and Megatron"
-    )]
-    Foreign {
-        /// The file.
-        url: String,
-        /// What is wrong with it.
-        reason: String,
-    },
-    /// The index lists nothing.
-    #[error("{url}: the index lists no token shards; its input was empty: run `launcher prepare` on some documents")]
-    NoShards {
-        /// The index.
-        url: String,
-    },
     /// A shard that the index lists is gone.
     #[error("{url} does not exist, but the {INDEX_NAME} beside it lists it; copy or prepare it again")]
     MissingShard {
         /// The shard.
         url: String,
-    },
-    /// The shards were made with another tokenizer than the config says.
-    #[error(
-        "{url}: made with the tokenizer {got}, but data.tokenizer is {expected}; prepare the documents again with that \
-         one, or correct data.tokenizer"
-    )]
-    Tokenizer {
-        /// The index.
-        url: String,
-        /// What the config asks for.
-        expected: Box<TokenizerIdentity>,
-        /// What the index says.
-        got: Box<TokenizerIdentity>,
-    },
-    /// No shard holds a whole sequence.
-    #[error(
-        "{url}: {tokens} tokens hold no sequence of {sequence_tokens} and its next token within one shard; prepare \
-         more text, with a larger prepare.tokens_per_shard if shards are short, or lower batch.sequence_tokens"
-    )]
-    TooShort {
-        /// The folder.
-        url: String,
-        /// Tokens of all its shards.
-        tokens: u64,
-        /// `batch.sequence_tokens`.
-        sequence_tokens: u64,
     },
     /// More was asked for than there is.
     #[error(
@@ -114,37 +64,15 @@ pub enum DataError {
     Ended,
 }
 
-/// What tells one tokenizer from another.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TokenizerIdentity {
-    /// As in `data.tokenizer`.
-    pub name: String,
-    /// Number of its tokens.
-    pub vocabulary: u32,
-    /// See [`common::tokenizer::Tokenizer::hash`].
-    pub hash: String,
-}
-
-impl fmt::Display for TokenizerIdentity {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?} ({} tokens, hash {})", self.name, self.vocabulary, self.hash)
-    }
-}
-
 impl DataError {
     /// What a process that ends because of this exits with.
     pub fn exit_code(&self) -> ExitCode {
         match self {
             DataError::Storage(error) => error.exit_code(),
             DataError::OpenTokenizer(error) => error.exit_code(),
-            DataError::TooShort { .. } | DataError::PastEnd { .. } => ExitCode::Config,
-            DataError::Shard(_)
-            | DataError::NoIndex { .. }
-            | DataError::NoShards { .. }
-            | DataError::Foreign { .. }
-            | DataError::MissingShard { .. }
-            | DataError::Tokenizer { .. }
-            | DataError::BeyondVocabulary { .. } => ExitCode::Data,
+            DataError::Open(error) => error.exit_code(),
+            DataError::PastEnd { .. } => ExitCode::Config,
+            DataError::Shard(_) | DataError::MissingShard { .. } | DataError::BeyondVocabulary { .. } => ExitCode::Data,
             DataError::NoThread(_) => ExitCode::Communication,
             DataError::Ended => ExitCode::Bug,
         }

@@ -5,10 +5,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 use common::config::{DataConfig, DataSource, StorageConfig};
 use common::storage::Folder;
-use common::token_shard::{BLOCK_BYTES, INDEX_NAME, Index, ShardEntry, encode};
+use common::token_shard::{BLOCK_BYTES, DataSetIndex, INDEX_NAME, Index, ShardEntry, encode};
 use common::tokenizer::Tokenizer;
 
-use super::foreign::Layout;
 use super::shards::Shards;
 use super::{DataError, DataSet, TrainingData};
 
@@ -100,6 +99,6 @@ impl Fixture {
     }
 
     pub fn shards(&self) -> Shards {
-        Shards::new(self.folder.clone(), self.index.clone(), Layout::SHARD)
+        Shards::new(DataSetIndex::new(self.folder.clone(), self.index.clone()))
     }
 }

@@ -2,8 +2,7 @@
 //!
 //! - [`order`]: the number of a training sequence to its position in a data set.
 //! - [`TrainingData`]: the data sets of a run, in their order.
-//! - [`DataSet`]: a folder of token shards; positions to tokens.
-//! - `foreign`: token files of other programs as data sets.
+//! - [`DataSet`]: token shards, or token files of other programs, as `common::token_shard` opens them; positions to tokens.
 //! - `shards`: one block of one shard, verified before anybody sees it.
 //! - `blocks`: where verified blocks are; `cache`: in memory, within a bound; `node_cache`: on a local disk that the ranks of
 //!   a node share; `local_files`: in the shards themselves.
@@ -22,6 +21,7 @@ mod data_set;
 mod error;
 #[cfg(test)]
 mod fixture;
+#[cfg(test)]
 mod foreign;
 mod local_files;
 mod node_cache;
@@ -32,6 +32,6 @@ mod stream;
 mod training_data;
 
 pub use data_set::DataSet;
-pub use error::{DataError, TokenizerIdentity};
+pub use error::DataError;
 pub use stream::{MicroBatch, TokenStream};
 pub use training_data::TrainingData;

@@ -7,11 +7,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use bytes::Bytes;
 use common::sha256::Sha256Sum;
-use common::storage::{Folder, StorageError};
-use common::token_shard::{BLOCK_BYTES, Index, ShardEntry, ShardError};
+use common::storage::StorageError;
+use common::token_shard::{BLOCK_BYTES, DataSetIndex, Index, Layout, ShardEntry, ShardError};
 
 use super::DataError;
-use super::foreign::Layout;
 
 /// A block of [`BLOCK_BYTES`] in the data set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -33,9 +32,7 @@ impl BlockId {
 /// The shards of one folder, as its index lists them.
 #[derive(Debug)]
 pub(super) struct Shards {
-    folder: Folder,
-    index: Index,
-    layout: Layout,
+    set: DataSetIndex,
     /// Whether the size of each shard was compared with the index.
     size_is_right: Vec<AtomicBool>,
     rereads: AtomicU64,
@@ -44,19 +41,19 @@ pub(super) struct Shards {
 
 impl Shards {
     /// Nothing is read yet.
-    pub fn new(folder: Folder, index: Index, layout: Layout) -> Self {
-        let size_is_right = index.shards.iter().map(|_| AtomicBool::new(false)).collect();
-        Shards { folder, index, layout, size_is_right, rereads: AtomicU64::new(0), bytes_read: AtomicU64::new(0) }
+    pub fn new(set: DataSetIndex) -> Self {
+        let size_is_right = set.index.shards.iter().map(|_| AtomicBool::new(false)).collect();
+        Shards { set, size_is_right, rereads: AtomicU64::new(0), bytes_read: AtomicU64::new(0) }
     }
 
     /// What the index says.
     pub fn index(&self) -> &Index {
-        &self.index
+        &self.set.index
     }
 
     /// The folder's URL.
     pub fn url(&self) -> &str {
-        self.folder.url()
+        self.set.folder.url()
     }
 
     /// Blocks that had to be read twice because of a wrong hash.
@@ -71,28 +68,28 @@ impl Shards {
 
     /// The folder on a local disk that the shards are in, if they are.
     pub fn local_folder(&self) -> Option<PathBuf> {
-        self.folder.local()
+        self.set.folder.local()
     }
 
-    /// Where tokens are in a shard.
-    pub fn layout(&self) -> Layout {
-        self.layout
+    /// Where tokens are in shard number `shard`.
+    pub fn layout(&self, shard: usize) -> Layout {
+        self.set.layout(shard)
     }
 
     /// Whether blocks have hashes.
     pub fn has_hashes(&self) -> bool {
-        self.index.shards.iter().all(|shard| shard.bytes == 0 || !shard.block_sha256.is_empty())
+        self.set.index.shards.iter().all(|shard| shard.bytes == 0 || !shard.block_sha256.is_empty())
     }
 
     /// The hash of a block; `None` where the shards were made by a program that gives none.
     pub fn hash(&self, id: BlockId) -> Option<Sha256Sum> {
-        self.index.shards[id.shard].block_sha256.get(id.block as usize).copied()
+        self.set.index.shards[id.shard].block_sha256.get(id.block as usize).copied()
     }
 
     /// Reads a block from the store and verifies size, hash, header and vocabulary.
     pub fn read(&self, id: BlockId) -> Result<Bytes, DataError> {
-        let entry = &self.index.shards[id.shard];
-        self.verified(id, || self.folder.get_range(&entry.name, id.range(entry)).map_err(explain))
+        let entry = &self.set.index.shards[id.shard];
+        self.verified(id, || self.set.folder.get_range(&entry.name, id.range(entry)).map_err(explain))
     }
 
     /// The same for what `fetch` reads.
@@ -106,13 +103,13 @@ impl Shards {
 
     /// Counts a block as read and right.
     pub fn count_as_read(&self, id: BlockId) {
-        let range = id.range(&self.index.shards[id.shard]);
+        let range = id.range(&self.set.index.shards[id.shard]);
         self.bytes_read.fetch_add(range.end - range.start, Ordering::Relaxed);
     }
 
     /// What a failure to read a shard as a local file means.
     pub fn explain_local(&self, shard: usize, error: io::Error) -> DataError {
-        let url = self.folder.url_of(&self.index.shards[shard].name);
+        let url = self.set.folder.url_of(&self.set.index.shards[shard].name);
         match error.kind() {
             io::ErrorKind::NotFound => DataError::MissingShard { url },
             _ => StorageError::Local { url, operation: "read", reason: error.to_string() }.into(),
@@ -124,10 +121,10 @@ impl Shards {
         if self.size_is_right[shard].load(Ordering::Relaxed) {
             return Ok(());
         }
-        let entry = &self.index.shards[shard];
-        let got = self.folder.size(&entry.name).map_err(explain)?;
+        let entry = &self.set.index.shards[shard];
+        let got = self.set.folder.size(&entry.name).map_err(explain)?;
         if got != entry.bytes {
-            let url = self.folder.url_of(&entry.name);
+            let url = self.set.folder.url_of(&entry.name);
             return Err(ShardError::Size { url, expected: entry.bytes, got }.into());
         }
         self.size_is_right[shard].store(true, Ordering::Relaxed);
@@ -137,8 +134,8 @@ impl Shards {
     /// What `fetch` returns, once it has the right hash. A wrong one may have come from the wire or a cache on the way,
     /// so the block is fetched a second time before the shard is called damaged.
     fn read_verified(&self, id: BlockId, fetch: impl Fn() -> Result<Bytes, DataError>) -> Result<Bytes, DataError> {
-        let entry = &self.index.shards[id.shard];
-        let url = self.folder.url_of(&entry.name);
+        let entry = &self.set.index.shards[id.shard];
+        let url = self.set.folder.url_of(&entry.name);
         let content = fetch()?;
         if self.hash(id).is_none() {
             return Ok(content);
@@ -154,20 +151,21 @@ impl Shards {
     /// Checks what a right hash does not promise: that prepare hashed a token shard of this vocabulary. `content` is of the block
     /// from byte `from` on.
     pub fn check_content(&self, id: BlockId, from: u64, content: &[u8]) -> Result<(), DataError> {
-        let entry = &self.index.shards[id.shard];
-        let url = || self.folder.url_of(&entry.name);
-        let Layout { first_byte, token_bytes, has_header } = self.layout;
+        let entry = &self.set.index.shards[id.shard];
+        let url = || self.set.folder.url_of(&entry.name);
+        let layout = self.layout(id.shard);
+        let Layout { first_byte, token_bytes, has_header } = layout;
         let is_start = id.block == 0 && from == 0;
         let before = if is_start { first_byte } else { 0 };
         if is_start && has_header {
             entry.verify_header(&url(), content)?;
         }
-        let (vocabulary, tokens) = (self.index.vocabulary, &content[(before as usize).min(content.len())..]);
-        if self.layout.are_below(vocabulary, tokens) {
+        let (vocabulary, tokens) = (self.set.index.vocabulary, &content[(before as usize).min(content.len())..]);
+        if layout.are_below(vocabulary, tokens) {
             return Ok(());
         }
         let is_beyond = |token: &i32| !(0..i64::from(vocabulary)).contains(&i64::from(*token));
-        let Some((i, token)) = self.layout.tokens(tokens).enumerate().find(|(_, token)| is_beyond(token)) else {
+        let Some((i, token)) = layout.tokens(tokens).enumerate().find(|(_, token)| is_beyond(token)) else {
             return Ok(());
         };
         let offset = (id.range(entry).start + from + before - first_byte) / token_bytes + i as u64;

@@ -1,0 +1,261 @@
+//! What a person names becomes the objects that are meant: one object, all below a folder, or those that match a pattern.
+//!
+//! In a pattern `*` stands for any part of a name, `?` for a character, `[...]` for one of several, and `**` for any folders.
+//! Names may have such characters, too: what is called exactly so is meant, and if something else matches as well, neither is
+//! taken. Only folders in which something can match are looked into.
+
+use glob::{MatchOptions, Pattern};
+
+use super::{Folder, ObjectInfo, Result, StorageError, without_secrets};
+use crate::config::StorageConfig;
+
+/// Names that an error gives as examples.
+const ALSO: usize = 2;
+
+/// `*` stays within a folder, `**` does not.
+const OPTIONS: MatchOptions =
+    MatchOptions { case_sensitive: true, require_literal_separator: true, require_literal_leading_dot: false };
+
+/// What a person names, before it is looked for.
+#[derive(Debug)]
+pub struct Wanted {
+    /// As given, without what is secret.
+    words: String,
+    folder: Folder,
+    names: Option<Names>,
+}
+
+/// What was found: objects by their names in a folder.
+#[derive(Debug)]
+pub struct Selected {
+    /// The folder, or the object itself, which then has no name in it.
+    pub folder: Folder,
+    /// The objects, by name.
+    pub objects: Vec<ObjectInfo>,
+}
+
+impl Wanted {
+    /// What `words` name: a URL or path, in which from the first folder with `*`, `?` or `[` in its name on there is a pattern.
+    /// No request is made yet.
+    pub fn open(words: &str, storage: &StorageConfig) -> Result<Self> {
+        let shown = without_secrets(words).into_owned();
+        let is_web = words.starts_with("http://") || words.starts_with("https://");
+        let (place, query) = words.split_at(words.find(['?', '#']).filter(|_| is_web).unwrap_or(words.len()));
+        // Brackets in a server's address are no pattern.
+        let path = place.find("://").map_or(0, |at| at + 3 + place[at + 3..].find('/').unwrap_or(place.len() - at - 3));
+        let Some(at) = place[path..].find(['*', '?', '[']).map(|at| path + at) else {
+            return Ok(Wanted { words: shown, folder: Folder::open(words, storage)?, names: None });
+        };
+        let split = place[..at].rfind('/').map_or(0, |slash| slash + 1);
+        let folder = if split == 0 { ".".to_owned() } else { format!("{}{query}", &place[..split]) };
+        Ok(Wanted { words: shown, folder: Folder::open(&folder, storage)?, names: Some(Names::of(&place[split..])) })
+    }
+
+    /// As given, without what is secret.
+    pub fn words(&self) -> &str {
+        &self.words
+    }
+
+    /// What the names of [`Wanted::find`] are relative to.
+    pub fn folder(&self) -> &Folder {
+        &self.folder
+    }
+
+    /// Whether it is a pattern.
+    pub fn is_pattern(&self) -> bool {
+        self.names.is_some()
+    }
+
+    /// The objects that are meant, of those whose names are `of_a_kind`; none may be there.
+    pub fn find(&self, of_a_kind: impl Fn(&str) -> bool) -> Result<Selected> {
+        let mut objects = match &self.names {
+            Some(names) => self.matching(names, &of_a_kind)?,
+            None if of_a_kind(self.folder.url()) => self.object_or_below()?,
+            None => self.folder.list()?,
+        };
+        let all = objects.len();
+        objects.retain(|object| object.name.is_empty() || of_a_kind(&object.name));
+        if objects.len() < all {
+            tracing::info!("{}: {} of {all} objects are of a kind that is read", self.words, objects.len());
+        }
+        Ok(Selected { folder: self.folder.clone(), objects })
+    }
+
+    fn object_or_below(&self) -> Result<Vec<ObjectInfo>> {
+        match self.folder.info("") {
+            // A folder may be called like an object.
+            Err(absent @ StorageError::NotFound { .. }) => match self.folder.list() {
+                Ok(below) if !below.is_empty() => Ok(below),
+                Ok(_) | Err(StorageError::Unlisted { .. }) => Err(absent),
+                Err(error) => Err(error),
+            },
+            found => Ok(vec![found?]),
+        }
+    }
+
+    fn matching(&self, names: &Names, of_a_kind: &dyn Fn(&str) -> bool) -> Result<Vec<ObjectInfo>> {
+        let listed = match self.folder.list_in(&|folder| names.may_be_in(folder)) {
+            Err(error @ StorageError::Unlisted { .. }) => match self.folder.info(&names.text) {
+                Err(StorageError::NotFound { .. }) => return Err(error),
+                found => return Ok(vec![found?]),
+            },
+            listed => listed?,
+        };
+        let refuse = |reason| StorageError::Pattern { pattern: self.words.clone(), reason };
+        let (exact, others): (Vec<_>, Vec<_>) = listed.into_iter().partition(|object| names.is_exactly(&object.name));
+        let is_exact = exact.iter().any(|object| of_a_kind(&object.name));
+        let pattern = match &names.pattern {
+            Ok(pattern) => pattern,
+            Err(_) if is_exact => return Ok(exact),
+            Err(reason) => {
+                let advice = "* stands for any name, ** for any folders, and [[] for a bracket";
+                return Err(refuse(format!("no pattern, and there is nothing of this name: {reason}; {advice}")));
+            }
+        };
+        let matching: Vec<_> = others.into_iter().filter(|o| pattern.matches_with(&o.name, OPTIONS)).collect();
+        let also: Vec<_> = matching.iter().map(|o| &*o.name).filter(|name| of_a_kind(name)).collect();
+        if !is_exact || also.is_empty() {
+            return Ok(if is_exact { exact } else { matching });
+        }
+        let also = also[..also.len().min(ALSO)].join(", ");
+        Err(refuse(format!(
+            "there is something of exactly this name, and as a pattern it matches others ({also}); rename what has *, ? or [ \
+             in its name, or mean it alone by writing these as [*], [?] and [[]"
+        )))
+    }
+}
+
+/// A pattern for names in a folder, and the same taken as a name.
+#[derive(Debug)]
+struct Names {
+    text: String,
+    pattern: std::result::Result<Pattern, String>,
+    /// Of each part: as it is, and as a pattern if it is one.
+    parts: Vec<(String, Option<Pattern>)>,
+    /// Patterns for what comes after the first parts, by the number of these: where those have pattern characters and are taken as
+    /// they are.
+    rests: Vec<(usize, Pattern)>,
+}
+
+impl Names {
+    fn of(text: &str) -> Self {
+        let text = text.trim_end_matches('/');
+        let parts: Vec<&str> = text.split('/').collect();
+        let is_odd = |part: &str| part.contains(['*', '?', '[']);
+        let rest = |count: usize| Some((count, Pattern::new(&parts[count..].join("/")).ok()?));
+        let rests = (1..parts.len()).filter(|count| is_odd(parts[count - 1])).filter_map(rest).collect();
+        let pattern = Pattern::new(text).map_err(|error| error.msg.to_owned());
+        let parts = parts.iter().map(|part| ((*part).to_owned(), Pattern::new(part).ok())).collect();
+        Names { text: text.to_owned(), pattern, parts, rests }
+    }
+
+    /// Whether something in `folder`, or below it, may be meant.
+    fn may_be_in(&self, folder: &str) -> bool {
+        let mut is_exact = true;
+        for (depth, name) in folder.split('/').enumerate() {
+            match self.parts.get(depth) {
+                Some((text, _)) if text == "**" => return true,
+                Some((text, _)) if text == name => {}
+                Some((_, Some(pattern))) if pattern.matches_with(name, OPTIONS) => is_exact = false,
+                Some(_) => return false,
+                // Below what the last part names.
+                None => return is_exact,
+            }
+        }
+        is_exact || folder.split('/').count() < self.parts.len()
+    }
+
+    /// Whether `name` is this name, or below a folder that is, or matches where some folders are taken as they are.
+    fn is_exactly(&self, name: &str) -> bool {
+        let below = |rest: &str| rest.is_empty() || rest.starts_with('/');
+        if name.strip_prefix(&*self.text).is_some_and(below) {
+            return true;
+        }
+        self.rests.iter().any(|(count, pattern)| {
+            let mut names = name.splitn(count + 1, '/');
+            let are_equal = self.parts[..*count].iter().all(|(text, _)| names.next() == Some(text));
+            are_equal && names.next().is_some_and(|rest| pattern.matches_with(rest, OPTIONS))
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::worker_contract::ExitCode;
+
+    fn open(words: &str) -> Wanted {
+        Wanted::open(words, &StorageConfig::default()).unwrap()
+    }
+
+    #[test]
+    fn patterns_are_told_from_names_queries_and_addresses() {
+        for (words, folder, pattern) in [
+            ("memory://b/web/*.jsonl.zst", "memory://b/web", Some("*.jsonl.zst")),
+            ("memory://b/part-[0-9]/**/*.txt", "memory://b", Some("part-[0-9]/**/*.txt")),
+            ("memory://b/web/a.jsonl.gz", "memory://b/web/a.jsonl.gz", None),
+            ("/*.txt", "file://", Some("*.txt")),
+            ("file:///a/b?.txt", "file:///a", Some("b?.txt")),
+            ("memory://b/a#1.txt", "memory://b/a%231.txt", None),
+            ("https://host/a/b.txt?sig=a/*[", "https://host/a/b.txt", None),
+            ("https://host/a/*.txt?sig=a", "https://host/a", Some("*.txt")),
+            ("http://[::1]:9000/b.txt", "http://[::1]:9000/b.txt", None),
+            ("http://[::1]:9000", "http://[::1]:9000", None),
+            ("http://[::1]:9000/a/[0-9].txt", "http://[::1]:9000/a", Some("[0-9].txt")),
+        ] {
+            let wanted = open(words);
+            assert_eq!((wanted.folder.url(), wanted.names.as_ref().map(|n| &*n.text)), (folder, pattern), "{words}");
+        }
+        let here = std::env::current_dir().unwrap();
+        assert_eq!(open("*.txt").folder.local().unwrap(), here);
+    }
+
+    #[test]
+    fn a_name_with_pattern_characters_wins_or_is_refused_where_others_match() {
+        let folder = Folder::open("memory://select-exact", &StorageConfig::default()).unwrap();
+        for name in
+            ["a[1].txt", "b[1].txt", "b1.txt", "x[1/a.txt", "[d]/a.txt", "[d]/b/c.txt", "[e]/a.txt", "e/a.txt", "*.md"]
+        {
+            folder.put(name, "x".into()).unwrap();
+        }
+        let find = |words: &str| -> Result<Vec<String>> {
+            let found = open(&folder.url_of(words)).find(|name| name.ends_with(".txt"))?;
+            Ok(found.objects.into_iter().map(|object| object.name).collect())
+        };
+        for (words, expected) in [
+            ("a[1].txt", &["a[1].txt"][..]),
+            ("b[[]1].txt", &["b[1].txt"]),
+            ("[d]", &["[d]/a.txt", "[d]/b/c.txt"]),
+            ("[d]/", &["[d]/a.txt", "[d]/b/c.txt"]),
+            ("[d]/*.txt", &["[d]/a.txt"]),
+            ("[d]/**/*.txt", &["[d]/a.txt", "[d]/b/c.txt"]),
+            ("x[1/a.txt", &["x[1/a.txt"]),
+            ("x[1/*.txt", &[]),
+            ("?/a.txt", &["e/a.txt"]),
+        ] {
+            match find(words) {
+                Ok(found) => assert_eq!(found, expected, "{words}"),
+                Err(error) => assert!(expected.is_empty() && error.to_string().contains("no pattern"), "{error}"),
+            }
+        }
+        for words in ["b[1].txt", "[e]/a.txt", "[e]/*.txt"] {
+            let error = find(words).unwrap_err();
+            assert!(error.to_string().contains("exactly this name, and as a pattern it matches others"), "{error}");
+            assert_eq!(error.exit_code(), ExitCode::Config);
+        }
+    }
+
+    #[test]
+    fn only_folders_in_which_something_can_match_are_looked_into() {
+        for (pattern, inside, outside) in [
+            ("*.txt", &[][..], &["a", "a.txt/b"][..]),
+            ("a*/b/*.txt", &["a", "a1", "a1/b"], &["b", "a1/c", "a1/b/c"]),
+            ("a/**/x.txt", &["a", "a/b/c/d"], &["b"]),
+            ("[d]/*", &["[d]", "d", "[d]/a", "[d]/*/a"], &["[e]", "d/a/b"]),
+        ] {
+            let names = Names::of(pattern);
+            inside.iter().for_each(|folder| assert!(names.may_be_in(folder), "{pattern} {folder}"));
+            outside.iter().for_each(|folder| assert!(!names.may_be_in(folder), "{pattern} {folder}"));
+        }
+    }
+}

@@ -1,0 +1,235 @@
+//! A data set is opened: what `data.train` and `data.validation` name becomes a folder, its index, and where tokens are in its
+//! files. `launcher check` and ranks go by this alone, so that what one accepts the other does.
+
+use std::fmt;
+
+use super::foreign;
+use super::{INDEX_NAME, Index, Layout, ShardError};
+use crate::config::StorageConfig;
+use crate::storage::{Folder, StorageError, Wanted, without_secrets};
+use crate::tokenizer::Tokenizer;
+use crate::worker_contract::ExitCode;
+
+/// The folders that prepare writes into its output.
+const PREPARED: [&str; 2] = ["train", "validation"];
+/// What is there while prepare works.
+const PREPARE_WORK: &str = "prepare-work";
+
+/// A data set that can be read.
+#[derive(Debug)]
+pub struct DataSetIndex {
+    /// Where its shards are.
+    pub folder: Folder,
+    /// What they hold.
+    pub index: Index,
+    /// Where tokens are in each; none for Convoy's own, which are all alike.
+    layouts: Vec<Layout>,
+}
+
+/// Why a data set cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum DataSetError {
+    /// The store refused or stayed away.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    /// The index is damaged.
+    #[error(transparent)]
+    Shard(#[from] ShardError),
+    /// The folder was never prepared, or is another one.
+    #[error("{url}: no {INDEX_NAME} and no token files (.bin) there, so it is not a folder of token shards; {advice}")]
+    NoIndex {
+        /// The folder.
+        url: String,
+        /// What to do.
+        advice: String,
+    },
+    /// A file of another program that cannot be read as one.
+    #[error(
+        "{url}: {reason}; data.train and data.validation take folders that `launcher prepare` wrote, and token files of \
+         llm.c, nanoGPT and Megatron"
+    )]
+    Foreign {
+        /// The file.
+        url: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The index lists nothing.
+    #[error("{url}: the index lists no token shards; its input was empty: run `launcher prepare` on some documents")]
+    NoShards {
+        /// The index.
+        url: String,
+    },
+    /// The shards were made with another tokenizer than the config says.
+    #[error(
+        "{url}: made with the tokenizer {got}, but data.tokenizer is {expected}; prepare the documents again with that \
+         one, or correct data.tokenizer"
+    )]
+    Tokenizer {
+        /// The index.
+        url: String,
+        /// What the config asks for.
+        expected: Box<TokenizerIdentity>,
+        /// What the index says.
+        got: Box<TokenizerIdentity>,
+    },
+    /// No shard holds a whole sequence.
+    #[error(
+        "{url}: {tokens} tokens hold no sequence of {sequence_tokens} and its next token within one shard; prepare \
+         more text, with a larger prepare.tokens_per_shard if shards are short, or lower batch.sequence_tokens"
+    )]
+    TooShort {
+        /// The folder.
+        url: String,
+        /// Tokens of all its shards.
+        tokens: u64,
+        /// `batch.sequence_tokens`.
+        sequence_tokens: u64,
+    },
+}
+
+/// What tells one tokenizer from another.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TokenizerIdentity {
+    /// As in `data.tokenizer`.
+    pub name: String,
+    /// Number of its tokens.
+    pub vocabulary: u32,
+    /// See [`crate::tokenizer::Tokenizer::hash`].
+    pub hash: String,
+}
+
+impl fmt::Display for TokenizerIdentity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?} ({} tokens, hash {})", self.name, self.vocabulary, self.hash)
+    }
+}
+
+impl DataSetError {
+    /// What a process that ends because of this exits with.
+    pub fn exit_code(&self) -> ExitCode {
+        match self {
+            DataSetError::Storage(error) => error.exit_code(),
+            DataSetError::TooShort { .. } => ExitCode::Config,
+            DataSetError::Shard(_)
+            | DataSetError::NoIndex { .. }
+            | DataSetError::NoShards { .. }
+            | DataSetError::Foreign { .. }
+            | DataSetError::Tokenizer { .. } => ExitCode::Data,
+        }
+    }
+}
+
+impl DataSetIndex {
+    /// Shards of Convoy's own in `folder`.
+    pub fn new(folder: Folder, index: Index) -> Self {
+        DataSetIndex { folder, index, layouts: Vec::new() }
+    }
+
+    /// Opens the data set that `words` name, for sequences of `sequence_tokens`, which must have been made with `tokenizer`, called
+    /// `name` in the config. Its shards are not looked at, but for the beginnings of token files of other programs.
+    pub fn open(
+        words: &str,
+        (name, tokenizer): (&str, &Tokenizer),
+        storage: &StorageConfig,
+        sequence_tokens: u64,
+    ) -> Result<Self, DataSetError> {
+        let (wanted, name) = (Wanted::open(words, storage)?, &*without_secrets(name));
+        let set = match read_index(&wanted)? {
+            Some(index) => DataSetIndex::new(wanted.folder().clone(), index),
+            None => match foreign::index(&wanted, name, tokenizer)? {
+                Some((folder, index, layouts)) => DataSetIndex { folder, index, layouts },
+                None if wanted.is_pattern() => {
+                    let reason =
+                        "no token files of other programs (.bin) match; Convoy's own are named by their folder";
+                    return Err(DataSetError::Foreign { url: wanted.words().to_owned(), reason: reason.into() });
+                }
+                None => return Err(no_index(wanted.folder())?),
+            },
+        };
+        check_tokenizer(&set, tokenizer, name)?;
+        if set.sequences(sequence_tokens) == 0 {
+            let (url, tokens) = (set.folder.url().to_owned(), set.index.tokens);
+            return Err(DataSetError::TooShort { url, tokens, sequence_tokens });
+        }
+        Ok(set)
+    }
+
+    /// Whether it is made of token files of other programs.
+    pub fn is_foreign(&self) -> bool {
+        !self.layouts.is_empty()
+    }
+
+    /// Where tokens are in shard number `shard`.
+    pub fn layout(&self, shard: usize) -> Layout {
+        self.layouts.get(shard).copied().unwrap_or(Layout::SHARD)
+    }
+
+    /// Sequences of `sequence_tokens` in all shards.
+    pub fn sequences(&self, sequence_tokens: u64) -> u64 {
+        self.index.shards.iter().map(|shard| shard.sequences(sequence_tokens)).sum()
+    }
+}
+
+/// The index of what is wanted, if it has one.
+fn read_index(wanted: &Wanted) -> Result<Option<Index>, DataSetError> {
+    let folder = wanted.folder();
+    if wanted.is_pattern() || folder.url().ends_with(foreign::FILE_END) {
+        return Ok(None);
+    }
+    let url = folder.url_of(INDEX_NAME);
+    let Some(content) = folder.get_if_exists(INDEX_NAME)? else { return Ok(None) };
+    let index = Index::parse(&url, &content)?;
+    match index.shards.is_empty() {
+        true => Err(DataSetError::NoShards { url }),
+        false => Ok(Some(index)),
+    }
+}
+
+/// What is missing in `folder`, and what to do: the index may lie in a folder in it, or may still be to come.
+fn no_index(folder: &Folder) -> Result<DataSetError, StorageError> {
+    let url = folder.url().to_owned();
+    let have_index = |of: &Folder, name: &&str| of.folder(name).exists(INDEX_NAME);
+    for name in PREPARED {
+        if have_index(folder, &name)? {
+            let advice = format!("the folder {name} in it is one: give {:?}", folder.url_of(name));
+            return Ok(DataSetError::NoIndex { url, advice });
+        }
+    }
+    // The output of prepare is the folder above the one that is given.
+    let named = folder.parent().filter(|(_, name)| PREPARED.contains(&&**name));
+    let advice = match named {
+        Some((output, _)) if is_unfinished(&output) => {
+            format!("`launcher prepare` has not finished {:?}: run the same command again", output.url())
+        }
+        Some((output, _)) => format!("make it with `launcher prepare` and prepare.output = {:?}", output.url()),
+        None => format!(
+            "make one with `launcher prepare` and prepare.output = {url:?}, and give {:?} to train on",
+            folder.url_of(PREPARED[0])
+        ),
+    };
+    Ok(DataSetError::NoIndex { url, advice: format!("{advice}; or correct data.train and data.validation") })
+}
+
+fn is_unfinished(output: &Folder) -> bool {
+    output.list_folders().is_ok_and(|names| names.iter().any(|name| name == PREPARE_WORK))
+}
+
+/// Whether the shards were made with `tokenizer`, which the config calls `name`. Its name may differ: the same files may
+/// lie elsewhere.
+fn check_tokenizer(set: &DataSetIndex, tokenizer: &Tokenizer, name: &str) -> Result<(), DataSetError> {
+    let expected =
+        TokenizerIdentity { name: name.to_owned(), vocabulary: tokenizer.size(), hash: tokenizer.hash().to_owned() };
+    let got = TokenizerIdentity {
+        name: set.index.tokenizer.clone(),
+        vocabulary: set.index.vocabulary,
+        hash: set.index.tokenizer_hash.clone(),
+    };
+    match (&got.hash, got.vocabulary) == (&expected.hash, expected.vocabulary) {
+        true => Ok(()),
+        false => {
+            let url = set.folder.url_of(INDEX_NAME);
+            Err(DataSetError::Tokenizer { url, expected: Box::new(expected), got: Box::new(got) })
+        }
+    }
+}
