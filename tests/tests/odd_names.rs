@@ -131,11 +131,15 @@ fn an_endpoint_that_is_no_url_is_refused_with_its_variable() {
         ("s3://bucket/data", "AWS_ENDPOINT_URL", "http://user:SECRET@host:x"),
         ("gs://bucket/data", "GOOGLE_BASE_URL", "[::1]:9000"),
         ("az://bucket/data", "AZURE_STORAGE_ENDPOINT", "localhost:10000"),
+        ("az://bucket/data", "AZURITE_BLOB_STORAGE_URL", "localhost:10000"),
     ] {
         let environment = [&keys[..], &[(variable, value)]].concat();
-        let words = [input, "is no endpoint", "needs http:// or https://"];
+        let words = [input, "is no endpoint", variable, "needs http:// or https://"];
         both_refuse(dir.path(), input, ExitCode::Config, &words, &environment);
     }
+    let environment = [&keys[..], &[("AWS_REGION", "us east")]].concat();
+    let words = ["\"us east\" is no region", "AWS_REGION"];
+    both_refuse(dir.path(), "s3://bucket/data", ExitCode::Config, &words, &environment);
 }
 
 #[test]

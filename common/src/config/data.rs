@@ -9,7 +9,7 @@ use super::section::Section;
 pub struct DataConfig {
     /// The tokenizer that the shards must have been made with: `gpt2`, or the path or URL of its files. Default `gpt2`.
     pub tokenizer: String,
-    /// Where to train: folders of shards, each with its `index.json`, mixed by their weights.
+    /// Where to train: data sets, mixed by their weights.
     pub train: Vec<DataSource>,
     /// Where to validate; empty for none.
     pub validation: Vec<DataSource>,
@@ -29,7 +29,8 @@ const LEAST_SHARE: f64 = 1e-3;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DataSource {
-    /// A storage URL or local path of a folder with `index.json`, or of token files of other programs.
+    /// A storage URL or local path of a folder with `index.json`, or of token files of other programs: one, a folder, or a pattern
+    /// that ends in `.bin`.
     pub url: String,
     /// How many sequences are from this data set, against the weights of the others. Default 1.
     #[serde(default = "one")]

@@ -279,7 +279,7 @@ impl RunConfig {
         let sources = self.data.train.iter_mut().chain(&mut self.data.validation).map(|source| &mut source.url);
         let tokenizer = Some(&mut self.data.tokenizer).filter(|source| source.as_str() != "gpt2");
         for url in sources.chain([&mut self.run.output]).chain(tokenizer) {
-            *url = crate::storage::absolute_url(url)?.to_string();
+            *url = crate::storage::absolute_words(url)?;
         }
         Ok(())
     }

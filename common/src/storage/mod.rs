@@ -53,7 +53,7 @@ pub use open::absolute_url;
 use open::{Opened, Store};
 pub use reader::Reader;
 pub use secrets::without_secrets;
-pub use select::{Selected, Wanted};
+pub use select::{Selected, Wanted, absolute_words};
 pub use upload::Upload;
 
 /// Objects above this size are uploaded in parts of it.
@@ -111,11 +111,8 @@ impl Folder {
     pub fn open(url: &str, config: &StorageConfig) -> Result<Self> {
         let url = absolute_url(url)?;
         let shown = without_secrets(url.as_str());
-        let refuse = |reason: String| StorageError::Url {
-            url: shown.to_string(),
-            reason: without_secrets(&reason).into_owned(),
-        };
-        let store = Store::open(&url, config).map_err(|e| refuse(root_cause(&e)))?;
+        let refuse = |reason: String| StorageError::Url { url: shown.to_string(), reason };
+        let store = Store::open(&url, config).map_err(refuse)?;
         let prefix = Path::from_url_path(url.path()).map_err(|e| refuse(root_cause(&e)))?;
         let name = match shown.trim_end_matches('/') {
             // The root of a disk.

@@ -1,5 +1,5 @@
 //! Keys that no object of Convoy's can have, in the listings of object stores: `raw//a`, `../a`, `/a`, `a/`, those with control
-//! characters.
+//! characters or bytes that are not UTF-8.
 //!
 //! `object_store` fails the whole page that has one, or takes it for another key: `/a` and `a/` for `a`. So they are left out
 //! before it sees them, and a folder can be used whatever else others have put there. Keys that end in `/` are what consoles
@@ -48,11 +48,8 @@ impl HttpService for Filter {
         }
         let (head, body) = response.into_parts();
         let body = body.bytes().await?;
-        let body = match std::str::from_utf8(&body) {
-            Ok(listing) => HttpResponseBody::from(without_odd_keys(listing)),
-            Err(_) => HttpResponseBody::from(body),
-        };
-        Ok(HttpResponse::from_parts(head, body))
+        let listing = without_odd_keys(&String::from_utf8_lossy(&body));
+        Ok(HttpResponse::from_parts(head, HttpResponseBody::from(listing)))
     }
 }
 
@@ -82,9 +79,10 @@ fn between<'x>(whole: &'x str, key: &str) -> Option<&'x str> {
     Some(after.split_once(&format!("</{key}>"))?.0)
 }
 
-/// Whether `key` is not what `object_store` makes of it.
+/// Whether `key` is not what `object_store` makes of it, or not what it is in the store.
 fn is_odd(key: &str) -> bool {
-    key.is_empty() || Path::parse(key).map_or(true, |path| path.as_ref() != key)
+    // The last is what stands for bytes that are not UTF-8.
+    key.is_empty() || key.contains('\u{fffd}') || Path::parse(key).map_or(true, |path| path.as_ref() != key)
 }
 
 /// The text that XML writes as `text`. What is no reference is left as it is.
@@ -174,6 +172,7 @@ mod tests {
             "a&#10;b",
             "&#47;a",
             "a/&#x2e;&#46;/b",
+            "a\u{fffd}b",
         ];
         let all = [&good[..], &odd].concat();
         assert_eq!(kept(&all, "Contents", "Key"), good);

@@ -68,14 +68,14 @@ impl Opened {
 
 impl Store {
     /// No request is made yet.
-    pub(super) fn open(url: &Url, config: &StorageConfig) -> object_store::Result<Self> {
+    pub(super) fn open(url: &Url, config: &StorageConfig) -> std::result::Result<Self, String> {
         let mut requests = REQUESTS.lock().unwrap_or_else(PoisonError::into_inner);
         let limit = config.concurrency;
         let requests = requests.entry(limit).or_insert_with(|| Arc::new(Semaphore::new(limit as usize))).clone();
         Ok(Store {
             url: url.clone(),
             config: config.clone(),
-            opened: RwLock::new(open(url, config)?),
+            opened: RwLock::new(open(url, config).map_err(|error| reason(&error))?),
             layer: None,
             has_answered: AtomicBool::new(false),
             requests,
@@ -95,8 +95,8 @@ impl Store {
         match open(&self.url, &self.config) {
             Ok(opened) => *self.opened.write().unwrap_or_else(PoisonError::into_inner) = opened,
             Err(error) => {
-                let (url, cause) = (without_secrets(self.url.as_str()), root_cause(&error));
-                tracing::warn!("cannot renew the credentials of {url}: {}", without_secrets(&cause));
+                let (url, reason) = (without_secrets(self.url.as_str()), reason(&error));
+                tracing::warn!("cannot renew the credentials of {url}: {reason}");
             }
         }
     }
@@ -189,6 +189,15 @@ impl fmt::Debug for Store {
     }
 }
 
+/// Why a store cannot be opened.
+fn reason(error: &object_store::Error) -> String {
+    match error {
+        // The words of this module.
+        object_store::Error::NotSupported { source } => source.to_string(),
+        other => without_secrets(&root_cause(other)).into_owned(),
+    }
+}
+
 /// `url` as an absolute URL; a plain path is a local file or folder, relative to the working directory. Only of web addresses `?`
 /// and `#` are no part of the name.
 pub fn absolute_url(url: &str) -> Result<Url> {
@@ -242,17 +251,43 @@ fn client_options(url: &Url, config: &StorageConfig) -> ClientOptions {
         .with_allow_http(url.scheme() == "http" || ENDPOINTS.iter().any(|name| is_plain(name)))
 }
 
-/// Refuses an endpoint by which no request can be made, such as `localhost:9000`. `key` is the name of its variable in lower case.
-fn check_endpoint(key: &str, given: Option<String>) -> object_store::Result<()> {
+/// What is an address, and what says so.
+const S3_ENDPOINTS: [(S3Key, &str); 4] = [
+    (S3Key::Endpoint, "AWS_ENDPOINT_URL, or the profile's endpoint_url,"),
+    (S3Key::S3Endpoint, "AWS_ENDPOINT_URL_S3"),
+    (S3Key::StsEndpoint, "AWS_ENDPOINT_URL_STS"),
+    (S3Key::MetadataEndpoint, "AWS_METADATA_ENDPOINT"),
+];
+const AZURE_ENDPOINTS: [(AzureConfigKey, &str); 3] = [
+    (AzureConfigKey::Endpoint, "AZURE_STORAGE_ENDPOINT"),
+    (AzureConfigKey::MsiEndpoint, "IDENTITY_ENDPOINT"),
+    (AzureConfigKey::AuthorityHost, "AZURE_AUTHORITY_HOST"),
+];
+const AZURITE: &str = "AZURITE_BLOB_STORAGE_URL";
+
+/// Refuses an endpoint that the client could make no request by, and would panic: `localhost:9000`.
+fn check_endpoint(name: &str, given: Option<String>) -> object_store::Result<()> {
     let Some(given) = given else { return Ok(()) };
     let is_whole = |url: &Url| matches!(url.scheme(), "http" | "https") && url.has_host() && url.query().is_none();
     if Url::parse(&given).is_ok_and(|url| is_whole(&url)) {
         return Ok(());
     }
-    let (given, variable) = (unparsed(&given), key.to_ascii_uppercase());
-    let reason =
-        format!("{given:?} is no endpoint; {variable}, or what stands for it, needs http:// or https://, and a host");
-    Err(object_store::Error::NotSupported { source: reason.into() })
+    let given = unparsed(&given);
+    Err(refused(format!("{given:?} is no endpoint; {name} needs http:// or https://, and a host")))
+}
+
+/// The same of a region, which becomes part of an address.
+fn check_region(given: Option<String>) -> object_store::Result<()> {
+    match given.filter(|region| !region.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))) {
+        None => Ok(()),
+        Some(region) => {
+            Err(refused(format!("{region:?} is no region; AWS_REGION, or the profile's region, needs one")))
+        }
+    }
+}
+
+fn refused(reason: String) -> object_store::Error {
+    object_store::Error::NotSupported { source: reason.into() }
 }
 
 /// Credentials come from the environment, from files that it names, or from services that are asked when they are needed and again before they
@@ -274,23 +309,25 @@ fn open(url: &Url, config: &StorageConfig) -> object_store::Result<Opened> {
             }
             let builder = builder.with_client_options(options).with_http_connector(WithoutOddKeys);
             let builder = aws_profile::complete(builder)?;
-            for key in [S3Key::Endpoint, S3Key::S3Endpoint, S3Key::StsEndpoint, S3Key::MetadataEndpoint] {
-                check_endpoint(key.as_ref(), builder.get_config_value(&key))?;
+            for (key, name) in S3_ENDPOINTS {
+                check_endpoint(name, builder.get_config_value(&key))?;
             }
+            check_region(builder.get_config_value(&S3Key::Region))?;
             Opened::with_parts(Arc::new(builder.build()?))
         }
         "gs" => {
             let builder = GoogleCloudStorageBuilder::from_env().with_url(url.as_str()).with_retry(only_once());
             let builder = builder.with_client_options(options).with_http_connector(WithoutOddKeys);
-            check_endpoint("google_base_url", builder.get_config_value(&GoogleConfigKey::BaseUrl))?;
+            check_endpoint("GOOGLE_BASE_URL", builder.get_config_value(&GoogleConfigKey::BaseUrl))?;
             Opened::with_parts(Arc::new(builder.build()?))
         }
         "az" | "azure" | "abfs" | "abfss" => {
             let builder = MicrosoftAzureBuilder::from_env().with_url(url.as_str()).with_retry(only_once());
             let builder = builder.with_client_options(options).with_http_connector(WithoutOddKeys);
-            for key in [AzureConfigKey::Endpoint, AzureConfigKey::MsiEndpoint, AzureConfigKey::AuthorityHost] {
-                check_endpoint(key.as_ref(), builder.get_config_value(&key))?;
+            for (key, name) in AZURE_ENDPOINTS {
+                check_endpoint(name, builder.get_config_value(&key))?;
             }
+            check_endpoint(AZURITE, std::env::var(AZURITE).ok())?;
             Opened::with_parts(Arc::new(builder.build()?))
         }
         "http" | "https" => {
@@ -300,7 +337,7 @@ fn open(url: &Url, config: &StorageConfig) -> object_store::Result<Opened> {
             Opened::whole(Arc::new(builder.with_client_options(options).build()?))
         }
         other => {
-            return Err(object_store::Error::NotSupported { source: format!("unknown scheme {other}://").into() });
+            return Err(refused(format!("unknown scheme {other}://")));
         }
     })
 }

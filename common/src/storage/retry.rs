@@ -118,13 +118,12 @@ impl Operation<'_> {
         self.last = Some(reason.clone());
         match verdict {
             Verdict::Again => Ok(()),
+            // A plain one refuses the question, in one way or another.
+            _ if operation == "list" && self.store.is_web() => Err(StorageError::Unlisted { url, reason }),
             Verdict::NotFound => Err(StorageError::NotFound { url }),
             Verdict::Unexplained if !self.has_renewed => {
                 self.renew();
                 Ok(())
-            }
-            Verdict::Refused if operation == "list" && self.store.is_web() => {
-                Err(StorageError::Unlisted { url, reason })
             }
             Verdict::Refused | Verdict::Unexplained => {
                 Err(StorageError::Refused { url, operation, reason: self.explain(reason) })

@@ -4,13 +4,16 @@
 //! Names may have such characters, too: what is called exactly so is meant, and if something else matches as well, neither is
 //! taken. Only folders in which something can match are looked into.
 
-use glob::{MatchOptions, Pattern};
+use std::collections::BTreeMap;
 
-use super::{Folder, ObjectInfo, Result, StorageError, without_secrets};
+use glob::{MatchOptions, Pattern};
+use object_store::path::Path;
+
+use super::{Folder, ObjectInfo, Result, StorageError, absolute_url, without_secrets};
 use crate::config::StorageConfig;
 
 /// Names that an error gives as examples.
-const ALSO: usize = 2;
+const NAMED_MAX: usize = 2;
 
 /// `*` stays within a folder, `**` does not.
 const OPTIONS: MatchOptions =
@@ -38,17 +41,18 @@ impl Wanted {
     /// What `words` name: a URL or path, in which from the first folder with `*`, `?` or `[` in its name on there is a pattern.
     /// No request is made yet.
     pub fn open(words: &str, storage: &StorageConfig) -> Result<Self> {
-        let shown = without_secrets(words).into_owned();
-        let is_web = words.starts_with("http://") || words.starts_with("https://");
-        let (place, query) = words.split_at(words.find(['?', '#']).filter(|_| is_web).unwrap_or(words.len()));
-        // Brackets in a server's address are no pattern.
-        let path = place.find("://").map_or(0, |at| at + 3 + place[at + 3..].find('/').unwrap_or(place.len() - at - 3));
-        let Some(at) = place[path..].find(['*', '?', '[']).map(|at| path + at) else {
-            return Ok(Wanted { words: shown, folder: Folder::open(words, storage)?, names: None });
+        let Some((place, text)) = pattern_in(words) else { return Self::exactly(words, storage) };
+        let text = match words.contains("://") {
+            true => Path::from_url_path(text).map_err(|error| refusal(words, &error.to_string()))?.to_string(),
+            false => text.to_owned(),
         };
-        let split = place[..at].rfind('/').map_or(0, |slash| slash + 1);
-        let folder = if split == 0 { ".".to_owned() } else { format!("{}{query}", &place[..split]) };
-        Ok(Wanted { words: shown, folder: Folder::open(&folder, storage)?, names: Some(Names::of(&place[split..])) })
+        let (words, folder) = (without_secrets(words).into_owned(), Folder::open(&place, storage)?);
+        Ok(Wanted { words, folder, names: Some(Names::of(&text)) })
+    }
+
+    /// What is called exactly so, whatever characters that has.
+    pub fn exactly(words: &str, storage: &StorageConfig) -> Result<Self> {
+        Ok(Wanted { words: without_secrets(words).into_owned(), folder: Folder::open(words, storage)?, names: None })
     }
 
     /// As given, without what is secret.
@@ -61,9 +65,9 @@ impl Wanted {
         &self.folder
     }
 
-    /// Whether it is a pattern.
-    pub fn is_pattern(&self) -> bool {
-        self.names.is_some()
+    /// The pattern in its folder, if it is one.
+    pub fn pattern(&self) -> Option<&str> {
+        self.names.as_ref().map(|names| &*names.text)
     }
 
     /// The objects that are meant, of those whose names are `of_a_kind`; none may be there.
@@ -101,28 +105,62 @@ impl Wanted {
             },
             listed => listed?,
         };
-        let refuse = |reason| StorageError::Pattern { pattern: self.words.clone(), reason };
-        let (exact, others): (Vec<_>, Vec<_>) = listed.into_iter().partition(|object| names.is_exactly(&object.name));
-        let is_exact = exact.iter().any(|object| of_a_kind(&object.name));
-        let pattern = match &names.pattern {
-            Ok(pattern) => pattern,
-            Err(_) if is_exact => return Ok(exact),
-            Err(reason) => {
-                let advice = "* stands for any name, ** for any folders, and [[] for a bracket";
-                return Err(refuse(format!("no pattern, and there is nothing of this name: {reason}; {advice}")));
+        let mut by_exactness = BTreeMap::<usize, Vec<ObjectInfo>>::new();
+        for object in listed {
+            if let Some(exactness) = names.exactness(&object.name) {
+                by_exactness.entry(exactness).or_default().push(object);
             }
-        };
-        let matching: Vec<_> = others.into_iter().filter(|o| pattern.matches_with(&o.name, OPTIONS)).collect();
-        let also: Vec<_> = matching.iter().map(|o| &*o.name).filter(|name| of_a_kind(name)).collect();
-        if !is_exact || also.is_empty() {
-            return Ok(if is_exact { exact } else { matching });
         }
-        let also = also[..also.len().min(ALSO)].join(", ");
-        Err(refuse(format!(
-            "there is something of exactly this name, and as a pattern it matches others ({also}); rename what has *, ? or [ \
-             in its name, or mean it alone by writing these as [*], [?] and [[]"
-        )))
+        let is_meant = |objects: &Vec<ObjectInfo>| objects.iter().any(|object| of_a_kind(&object.name));
+        let mut found = by_exactness.into_values().filter(is_meant).rev();
+        match (found.next(), found.next(), &names.pattern) {
+            (Some(_), Some(others), _) => {
+                let others = others.iter().map(|o| &*o.name).filter(|name| of_a_kind(name));
+                let others = others.take(NAMED_MAX).collect::<Vec<_>>().join(", ");
+                Err(refusal(
+                    &self.words,
+                    &format!(
+                        "there is something of exactly this name, and as a pattern it matches others ({others}); rename what has *, ? \
+                     or [ in its name, or mean it alone by writing these as [*], [?] and [[]"
+                    ),
+                ))
+            }
+            (Some(objects), None, _) => Ok(objects),
+            (None, _, Ok(_)) => Ok(Vec::new()),
+            (None, _, Err(reason)) => {
+                let advice = "* stands for any name, ** for any folders, and [[] for a bracket";
+                Err(refusal(&self.words, &format!("no pattern, and there is nothing of this name: {reason}; {advice}")))
+            }
+        }
     }
+}
+
+/// `words` as what means the same in every folder: a path becomes a URL, and its pattern stays one.
+pub fn absolute_words(words: &str) -> Result<String> {
+    match pattern_in(words).filter(|_| !words.contains("://")) {
+        None => Ok(absolute_url(words)?.to_string()),
+        Some((folder, text)) => {
+            let folder = absolute_url(&folder)?.to_string();
+            let slash = if folder.ends_with('/') { "" } else { "/" };
+            Ok(format!("{folder}{slash}{}", text.replace('%', "%25")))
+        }
+    }
+}
+
+/// The folder before the pattern in `words`, with the query of a web address, and the pattern, if there is one.
+fn pattern_in(words: &str) -> Option<(String, &str)> {
+    let is_web = words.starts_with("http://") || words.starts_with("https://");
+    let (place, query) = words.split_at(words.find(['?', '#']).filter(|_| is_web).unwrap_or(words.len()));
+    // Brackets in a server's address are no pattern.
+    let path = place.find("://").map_or(0, |at| at + 3 + place[at + 3..].find('/').unwrap_or(place.len() - at - 3));
+    let at = path + place[path..].find(['*', '?', '['])?;
+    let split = place[..at].rfind('/').map_or(0, |slash| slash + 1);
+    let folder = if split == 0 { ".".to_owned() } else { format!("{}{query}", &place[..split]) };
+    Some((folder, &place[split..]))
+}
+
+fn refusal(words: &str, reason: &str) -> StorageError {
+    StorageError::Pattern { pattern: without_secrets(words).into_owned(), reason: reason.to_owned() }
 }
 
 /// A pattern for names in a folder, and the same taken as a name.
@@ -165,17 +203,20 @@ impl Names {
         is_exact || folder.split('/').count() < self.parts.len()
     }
 
-    /// Whether `name` is this name, or below a folder that is, or matches where some folders are taken as they are.
-    fn is_exactly(&self, name: &str) -> bool {
+    /// How many of the first parts must be taken as they are, and not as patterns, for `name` to be meant: all, where it is this name or
+    /// below a folder of this name, or as many as possible. `None` where it is not meant.
+    fn exactness(&self, name: &str) -> Option<usize> {
         let below = |rest: &str| rest.is_empty() || rest.starts_with('/');
         if name.strip_prefix(&*self.text).is_some_and(below) {
-            return true;
+            return Some(self.parts.len());
         }
-        self.rests.iter().any(|(count, pattern)| {
+        let matches = |(count, pattern): &&(usize, Pattern)| {
             let mut names = name.splitn(count + 1, '/');
             let are_equal = self.parts[..*count].iter().all(|(text, _)| names.next() == Some(text));
             are_equal && names.next().is_some_and(|rest| pattern.matches_with(rest, OPTIONS))
-        })
+        };
+        let rest = self.rests.iter().rev().find(matches).map(|(count, _)| *count);
+        rest.or_else(|| self.pattern.as_ref().is_ok_and(|pattern| pattern.matches_with(name, OPTIONS)).then_some(0))
     }
 }
 
@@ -199,6 +240,7 @@ mod tests {
             ("memory://b/a#1.txt", "memory://b/a%231.txt", None),
             ("https://host/a/b.txt?sig=a/*[", "https://host/a/b.txt", None),
             ("https://host/a/*.txt?sig=a", "https://host/a", Some("*.txt")),
+            ("file:///a%20b/c%20d/*%25.txt", "file:///a%20b/c%20d", Some("*%.txt")),
             ("http://[::1]:9000/b.txt", "http://[::1]:9000/b.txt", None),
             ("http://[::1]:9000", "http://[::1]:9000", None),
             ("http://[::1]:9000/a/[0-9].txt", "http://[::1]:9000/a", Some("[0-9].txt")),
@@ -208,6 +250,13 @@ mod tests {
         }
         let here = std::env::current_dir().unwrap();
         assert_eq!(open("*.txt").folder.local().unwrap(), here);
+        let absolute = absolute_words("a b/10%?.txt").unwrap();
+        assert_eq!(absolute, format!("file://{}/a%20b/10%25?.txt", here.display()));
+        assert_eq!(
+            (open(&absolute).folder.local().unwrap(), open(&absolute).pattern()),
+            (here.join("a b"), Some("10%?.txt"))
+        );
+        assert_eq!(absolute_words("/a[b]/c").unwrap(), "file:///a[b]/c");
     }
 
     #[test]
@@ -230,7 +279,8 @@ mod tests {
             ("[d]/*.txt", &["[d]/a.txt"]),
             ("[d]/**/*.txt", &["[d]/a.txt", "[d]/b/c.txt"]),
             ("x[1/a.txt", &["x[1/a.txt"]),
-            ("x[1/*.txt", &[]),
+            ("x[1/*.txt", &["x[1/a.txt"]),
+            ("x[2/*.txt", &[]),
             ("?/a.txt", &["e/a.txt"]),
         ] {
             match find(words) {
@@ -238,7 +288,11 @@ mod tests {
                 Err(error) => assert!(expected.is_empty() && error.to_string().contains("no pattern"), "{error}"),
             }
         }
-        for words in ["b[1].txt", "[e]/a.txt", "[e]/*.txt"] {
+        let nested = folder.folder("[d]");
+        for name in ["y[1].txt", "y1.txt"] {
+            nested.put(name, "x".into()).unwrap();
+        }
+        for words in ["b[1].txt", "[e]/a.txt", "[e]/*.txt", "[d]/y[1].txt"] {
             let error = find(words).unwrap_err();
             assert!(error.to_string().contains("exactly this name, and as a pattern it matches others"), "{error}");
             assert_eq!(error.exit_code(), ExitCode::Config);

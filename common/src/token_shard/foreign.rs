@@ -13,7 +13,7 @@ use std::collections::HashSet;
 use bytes::Bytes;
 
 use super::open::DataSetError;
-use super::{BLOCK_BYTES, HEADER_BYTES, Index, Layout, MAGIC, ShardEntry};
+use super::{BLOCK_BYTES, Index, Layout, MAGIC, ShardEntry};
 use crate::parallel;
 use crate::sha256::Sha256Sum;
 use crate::storage::{Folder, ObjectInfo, StorageError, Wanted};
@@ -107,7 +107,7 @@ impl Files {
     /// The files that are meant: one by its own name, those that match, or those directly in a folder.
     fn find(wanted: &Wanted) -> Result<Self, DataSetError> {
         let folder = wanted.folder().clone();
-        if wanted.is_pattern() {
+        if wanted.pattern().is_some() {
             let list = wanted.find(|name| name.ends_with(FILE_END))?.objects;
             return Ok(Files { folder, list, beside: None });
         }

@@ -134,12 +134,19 @@ impl DataSetIndex {
         storage: &StorageConfig,
         sequence_tokens: u64,
     ) -> Result<Self, DataSetError> {
-        let (wanted, name) = (Wanted::open(words, storage)?, &*without_secrets(name));
+        let wanted = match Wanted::open(words, storage)? {
+            // A folder may have any name, and none is found by a pattern.
+            wanted if wanted.pattern().is_some_and(|text| !text.ends_with(foreign::FILE_END)) => {
+                Wanted::exactly(words, storage)?
+            }
+            wanted => wanted,
+        };
+        let name = &*without_secrets(name);
         let set = match read_index(&wanted)? {
             Some(index) => DataSetIndex::new(wanted.folder().clone(), index),
             None => match foreign::index(&wanted, name, tokenizer)? {
                 Some((folder, index, layouts)) => DataSetIndex { folder, index, layouts },
-                None if wanted.is_pattern() => {
+                None if wanted.pattern().is_some() => {
                     let reason =
                         "no token files of other programs (.bin) match; Convoy's own are named by their folder";
                     return Err(DataSetError::Foreign { url: wanted.words().to_owned(), reason: reason.into() });
@@ -174,7 +181,7 @@ impl DataSetIndex {
 /// The index of what is wanted, if it has one.
 fn read_index(wanted: &Wanted) -> Result<Option<Index>, DataSetError> {
     let folder = wanted.folder();
-    if wanted.is_pattern() || folder.url().ends_with(foreign::FILE_END) {
+    if wanted.pattern().is_some() || folder.url().ends_with(foreign::FILE_END) {
         return Ok(None);
     }
     let url = folder.url_of(INDEX_NAME);

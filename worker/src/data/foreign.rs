@@ -141,6 +141,10 @@ fn files_for_validation_beside_those_for_training_are_never_trained_on_unasked()
     counts(&open(&folder.url_of("web_val.bin")).unwrap(), 24);
     let error = open(&folder.url_of("*test*.bin")).unwrap_err().to_string();
     assert!(error.contains("*test*.bin: no token files of other programs (.bin) match"), "{error}");
+    // A folder of any name is meant by it.
+    let odd = Fixture::at("memory://foreign-held-out/[a]*/b?", &[25]);
+    counts(&open("memory://foreign-held-out/[a]*/b?").unwrap(), 3);
+    odd.folder.delete_all().unwrap();
     folder.delete("web_train_1.bin").unwrap();
     folder.delete("web_train_2.bin").unwrap();
     counts(&open(folder.url()).unwrap(), 24);
