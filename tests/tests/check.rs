@@ -65,15 +65,17 @@ fn data_is_accepted_and_refused_as_training_does() {
         fs::write(foreign.join(name), [1; 8000]).unwrap();
     }
     let foreign = foreign.display();
-    for (name, url, code, word) in [
-        ("web", format!("{}/train", web.url()), ExitCode::Done, ""),
-        ("web-partial", format!("{}/train", partial.url()), ExitCode::Data, "shard-000001.bin does not exist"),
-        ("held-out", foreign.to_string(), ExitCode::Data, "val.bin: it lies beside train.bin"),
-        ("pattern", format!("{foreign}/tr*.bin"), ExitCode::Done, ""),
-        ("nothing", format!("{foreign}/*_train.bin"), ExitCode::Data, "no token files of other programs (.bin) match"),
+    for (name, url, steps, code, word) in [
+        ("web", format!("{}/train", web.url()), 2, ExitCode::Done, ""),
+        ("web-partial", format!("{}/train", partial.url()), 30, ExitCode::Data, "shard-000001.bin does not exist"),
+        ("held-out", foreign.to_string(), 2, ExitCode::Data, "val.bin: it lies beside train.bin"),
+        ("pattern", format!("{foreign}/tr*.bin"), 2, ExitCode::Done, ""),
     ] {
         let data = format!("data.train=[{{ url = {url:?} }}]");
-        let config = scratch.config(name, &[&data, "train.max_steps=30", "data.cache_bytes=0"]);
+        let config = scratch.config(
+            name,
+            &[&data, &format!("train.max_steps={steps}"), "optimizer.warmup_steps=1", "data.cache_bytes=0"],
+        );
         run(check(&config, &[]), code, &[word]);
         run(by_mpirun(1, &config), code, &[word]);
     }
