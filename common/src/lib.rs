@@ -12,6 +12,7 @@
 //! - [`token_shard`]: the shard file format and its index, writer and reader together.
 //! - [`checkpoint_layout`]: names, manifest and retention of checkpoints.
 //! - [`checkpoint_store`]: checkpoints in their store: listed, pruned, verified, copied.
+//! - [`start`]: whether a run may start, by what its folder holds.
 //! - [`storage`]: a URL becomes an object store.
 //! - [`parallel`]: one function over many items on several threads.
 //! - [`limits`]: what the system refuses, where no error can be returned.
@@ -37,6 +38,7 @@ pub mod metrics;
 pub mod parallel;
 pub mod sha256;
 pub mod single_copy;
+pub mod start;
 pub mod storage;
 pub mod telemetry;
 pub mod token_shard;

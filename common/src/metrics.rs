@@ -109,6 +109,23 @@ impl RunMetrics {
         }
         Ok(metrics)
     }
+
+    /// The last step that attempt `attempt` of the run folder `run`, or a later one, has recorded a checkpoint of.
+    pub(crate) fn saved_since(run: &Folder, attempt: u32) -> Result<Option<u64>, StorageError> {
+        let folder = run.folder("metrics");
+        let mut last = None;
+        for object in folder.list()?.iter().filter(|object| attempt_of(&object.name).is_some_and(|of| of >= attempt)) {
+            let saves = read_lines(&folder, &object.name)?.into_iter();
+            last = last
+                .max(saves.filter_map(|line| if let Line::Save(save) = line { Some(save.step) } else { None }).max());
+        }
+        Ok(last)
+    }
+}
+
+/// The attempt whose records the object `name` in `metrics/` has.
+fn attempt_of(name: &str) -> Option<u32> {
+    name.strip_prefix("attempt-")?.split_once('/')?.0.parse().ok()
 }
 
 /// The last records of a run.

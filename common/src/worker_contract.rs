@@ -29,7 +29,7 @@ pub enum ExitCode {
     Done,
     /// Wrong usage or an impossible config.
     Config,
-    /// Data missing, corrupt, or access to it denied.
+    /// Data missing, corrupt, or access to it denied; or no room to write.
     Data,
     /// Communication failed, a rank was lost, or ranks do not hold the same weights.
     Communication,
@@ -80,7 +80,7 @@ impl ExitCode {
         match self {
             ExitCode::Done => "done",
             ExitCode::Config => "usage or config",
-            ExitCode::Data => "data missing, corrupt or denied",
+            ExitCode::Data => "data missing, corrupt or denied, or a disk is full",
             ExitCode::Communication => "communication failed, a rank was lost, or ranks differ",
             ExitCode::Numeric => "loss or gradients not finite, or outliers",
             ExitCode::Storage => "storage unreachable past its deadline",

@@ -127,6 +127,8 @@ pub struct Evidence {
     pub process: ProcessEnd,
     /// What mpirun itself printed last; empty where there is one rank.
     pub mpirun_words: Vec<String>,
+    /// The first error that a rank printed.
+    pub first_error: Option<(Rank, String)>,
     /// What each rank did last.
     pub last_heard: Vec<LastHeard>,
 }
@@ -225,9 +227,10 @@ impl Cause {
     fn of_process(evidence: &Evidence) -> Self {
         let words = evidence.mpirun_words.iter().map(|line| line.trim()).filter(|line| is_said(line));
         let words: Vec<_> = words.collect();
-        let rank = words.iter().find_map(|line| rank_in(line));
+        let error = evidence.first_error.as_ref();
+        let rank = error.map(|(rank, _)| *rank).or_else(|| words.iter().find_map(|line| rank_in(line)));
         let who = rank.map_or_else(|| "a rank".to_owned(), |rank| format!("rank {rank}"));
-        let message = words.join("\n");
+        let message = error.map(|(_, line)| words_of(line)).into_iter().chain(words).collect::<Vec<_>>().join("\n");
         match evidence.process {
             ProcessEnd::Signal(number) => {
                 let name = Signal::try_from(number).map_or_else(|_| number.to_string(), |signal| signal.to_string());
@@ -242,6 +245,7 @@ impl Cause {
                     };
                     Cause::new(ExitCode::Communication, rank, headline, message)
                 }
+                code if error.is_some() => Cause::new(code, rank, format!("{who} failed"), message),
                 code => Cause::new(code, rank, format!("{who} failed without saying why"), message),
             },
         }
@@ -282,6 +286,14 @@ impl fmt::Display for Cause {
     }
 }
 
+/// What a rank's line says without its time, its level and the rank.
+fn words_of(line: &str) -> &str {
+    let said = line.strip_prefix("error: ").unwrap_or(line);
+    let said = said.split_once("ERROR ").map_or(said, |(_, said)| said);
+    let of_rank = said.strip_prefix("rank ").and_then(|rest| rest.split_once(": "));
+    of_rank.filter(|(rank, _)| rank.bytes().all(|byte| byte.is_ascii_digit())).map_or(said, |(_, said)| said)
+}
+
 /// Leaves mpirun's rulers and its routine phrases out.
 fn is_said(line: &str) -> bool {
     let routine = ["Primary job", "a non-zero exit code. Per user-direction", "mpirun: Forwarding signal"];
@@ -320,7 +332,15 @@ the job to be terminated. The first process to do so was:
 
     fn evidence(process: ProcessEnd, words: &str) -> Evidence {
         let mpirun_words = words.lines().map(str::to_owned).collect();
-        Evidence { first_failure: None, killed: None, told: None, process, mpirun_words, last_heard: Vec::new() }
+        Evidence {
+            first_failure: None,
+            killed: None,
+            told: None,
+            process,
+            mpirun_words,
+            first_error: None,
+            last_heard: Vec::new(),
+        }
     }
 
     fn failure(code: ExitCode) -> Option<RankExit> {
@@ -336,7 +356,7 @@ the job to be terminated. The first process to do so was:
         assert_eq!((cause.code, cause.rank), (ExitCode::Data, Some(Rank(2))));
         assert_eq!(
             cause.block(4, &["one".into(), "two".into()]),
-            "attempt 4 ended: rank 2 failed (exit 3: data missing, corrupt or denied)\n  the shard x is truncated\n  \
+            "attempt 4 ended: rank 2 failed (exit 3: data missing, corrupt or denied, or a disk is full)\n  the shard x is truncated\n  \
              last lines of rank 2:\n  | one\n  | two"
         );
     }
@@ -391,6 +411,20 @@ the job to be terminated. The first process to do so was:
         ] {
             assert_eq!(Cause::of(&evidence(ProcessEnd::Status(status), "")).code, code, "{status}");
         }
+    }
+
+    #[test]
+    fn a_rank_that_has_printed_why_is_not_said_to_be_silent() {
+        let mut evidence = evidence(ProcessEnd::Status(2), "");
+        assert_eq!(Cause::of(&evidence).headline, "a rank failed without saying why");
+        let line = "2026-01-01T00:00:00Z ERROR rank 1: run.device = \"cuda\": there is no GPU";
+        evidence.first_error = Some((Rank(1), line.to_owned()));
+        let cause = Cause::of(&evidence);
+        assert_eq!((cause.rank, cause.headline.as_str()), (Some(Rank(1)), "rank 1 failed"));
+        assert_eq!(cause.message, "run.device = \"cuda\": there is no GPU");
+        // What it told the launcher itself counts more.
+        evidence.first_failure = failure(ExitCode::Data);
+        assert_eq!(Cause::of(&evidence).message, "the shard x is truncated");
     }
 
     #[test]

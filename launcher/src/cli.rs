@@ -9,7 +9,7 @@ const YEAR_S: u64 = 366 * 24 * 60 * 60;
 
 /// Convoy trains GPT-2 on many ranks: prepares data, starts and restarts training, samples from the result.
 ///
-/// Exit codes: 0 done; 2 usage or config; 3 data missing, corrupt or denied; 4 communication failed, a rank was
+/// Exit codes: 0 done; 2 usage or config; 3 data missing, corrupt or denied, or a disk is full; 4 communication failed, a rank was
 /// lost, or ranks differ; 5 loss or gradients not finite, or outliers; 6 storage unreachable past its deadline; 70 a bug; 75 stopped on request,
 /// the same command goes on.
 #[derive(Debug, Parser)]
@@ -37,7 +37,8 @@ pub enum Command {
     /// rank, its storage, or stands still is restarted from its newest checkpoint, launch.max_restarts times in a row
     /// without progress. Progress goes to standard error; the last line on standard output is `validation loss X.XX`.
     #[command(
-        after_help = "Example:\n  launcher train --config configs/tiny-cpu.toml --ranks 2 --set train.max_steps=500"
+        after_help = "Examples:\n  launcher train --config configs/tiny-cpu.toml --ranks 2 --set train.max_steps=500\n  \
+                      launcher train --config run.toml --from 2000 --accept-change optimizer.peak_learning_rate"
     )]
     Train(TrainArgs),
     /// Prints exactly what `launcher train` would start the ranks with, and starts nothing.
@@ -113,6 +114,13 @@ pub struct TrainArgs {
     /// needed. The change is recorded. configs/README.md says which keys need this, and which may change anyway.
     #[arg(long = "accept-change", value_name = "SECTION.KEY")]
     pub accept_changes: Vec<String>,
+    /// Goes back to the checkpoint after so many steps before it starts, or to one by its name. Later ones do not count from then on:
+    /// nothing resumes from them, and they are deleted as the run passes them. The same command without this goes on from there.
+    #[arg(long, value_name = "STEP|NAME", conflicts_with = "from_scratch")]
+    pub from: Option<String>,
+    /// Begins anew in a run folder that is not new. What checkpoints are left do not count from then on, as with --from.
+    #[arg(long)]
+    pub from_scratch: bool,
     /// Steps of which every rank writes a trace into the run folder, for ui.perfetto.dev (metrics.profile).
     #[arg(long, value_name = "FIRST..LAST")]
     pub profile: Option<String>,

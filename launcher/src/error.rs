@@ -6,7 +6,9 @@ use std::path::PathBuf;
 use common::attempt::AttemptError;
 use common::checkpoint_store::CheckpointStoreError;
 use common::config::ConfigError;
+use common::start::StartError;
 use common::storage::StorageError;
+use common::token_shard::DataSetError;
 use common::tokenizer::TokenizerError;
 use common::worker_contract::ExitCode;
 
@@ -31,6 +33,12 @@ pub enum LaunchError {
     /// The run is another attempt's.
     #[error(transparent)]
     Attempt(AttemptError),
+    /// The run may not start, by what its folder holds.
+    #[error(transparent)]
+    Refused(StartError),
+    /// What a run is to train on does not fit to it.
+    #[error(transparent)]
+    Data(#[from] DataSetError),
     /// A checkpoint could not be verified or copied.
     #[error(transparent)]
     Checkpoint(#[from] CheckpointStoreError),
@@ -105,6 +113,15 @@ impl From<AttemptError> for LaunchError {
     }
 }
 
+impl From<StartError> for LaunchError {
+    fn from(error: StartError) -> Self {
+        match error {
+            StartError::Storage(error) => LaunchError::Storage(error),
+            other => LaunchError::Refused(other),
+        }
+    }
+}
+
 impl LaunchError {
     /// What the launcher exits with.
     pub fn exit_code(&self) -> ExitCode {
@@ -120,6 +137,8 @@ impl LaunchError {
             LaunchError::Tokenizer(error) => error.exit_code(),
             LaunchError::Transcode(error) => error.exit_code(),
             LaunchError::Shards(error) => error.exit_code(),
+            LaunchError::Refused(error) => error.exit_code(),
+            LaunchError::Data(error) => error.exit_code(),
             LaunchError::Unfit(_) => ExitCode::Data,
             LaunchError::Cluster { code, .. } => *code,
             LaunchError::Hosts(_) | LaunchError::System { .. } => ExitCode::Communication,

@@ -24,6 +24,7 @@ const TAIL_LINES: usize = 10;
 pub struct Logs {
     url: String,
     tails: BTreeMap<Option<Rank>, VecDeque<String>>,
+    first_error: Option<(Rank, String)>,
     lines: Option<Sender<(Option<Rank>, String)>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -35,7 +36,8 @@ impl Logs {
         let url = folder.url().to_owned();
         let (lines, receiver) = mpsc::channel();
         let thread = Builder::new().name("logs".into()).spawn(move || upload(&folder, &receiver))?;
-        Ok(Logs { url, tails: BTreeMap::new(), lines: Some(lines), thread: Some(thread) })
+        let (lines, thread) = (Some(lines), Some(thread));
+        Ok(Logs { url, tails: BTreeMap::new(), first_error: None, lines, thread })
     }
 
     /// Where they are.
@@ -45,7 +47,8 @@ impl Logs {
 
     /// Only the last lines; another one keeps the logs.
     pub fn not_kept() -> Self {
-        Logs { url: "the pods' logs".to_owned(), tails: BTreeMap::new(), lines: None, thread: None }
+        let url = "the pods' logs".to_owned();
+        Logs { url, tails: BTreeMap::new(), first_error: None, lines: None, thread: None }
     }
 
     /// Adds a line of `rank`, or of mpirun itself. Never waits.
@@ -55,8 +58,16 @@ impl Logs {
             tail.pop_front();
         }
         tail.push_back(line.to_owned());
+        if let (Some(rank), None) = (rank, &self.first_error) {
+            self.first_error = is_error(line).then(|| (rank, line.to_owned()));
+        }
         // The thread ends only when this sender is dropped.
         let _ = self.lines.as_ref().map(|lines| lines.send((rank, line.to_owned())));
+    }
+
+    /// The first error that a rank has printed.
+    pub fn first_error(&self) -> Option<(Rank, String)> {
+        self.first_error.clone()
     }
 
     /// The last lines of `rank`, or of mpirun itself.
@@ -75,9 +86,17 @@ impl Drop for Logs {
 
 /// Whether a person who watches should see this line of a rank: warnings, errors and panics.
 pub fn is_worth_showing(line: &str) -> bool {
-    // Lines of tracing have their level second; other programs begin with it.
-    let level = line.split_whitespace().take(2).any(|word| matches!(word, "WARN" | "ERROR"));
-    level || line.contains("panicked at") || line.to_ascii_lowercase().starts_with("error")
+    has_level(line, "WARN") || is_error(line)
+}
+
+/// Whether a line of a rank says what went wrong.
+pub fn is_error(line: &str) -> bool {
+    has_level(line, "ERROR") || line.contains("panicked at") || line.to_ascii_lowercase().starts_with("error")
+}
+
+/// Lines of tracing have their level second; other programs begin with it.
+fn has_level(line: &str, level: &str) -> bool {
+    line.split_whitespace().take(2).any(|word| word == level)
 }
 
 fn upload(folder: &Folder, lines: &Receiver<(Option<Rank>, String)>) {

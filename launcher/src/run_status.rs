@@ -5,6 +5,7 @@ use common::checkpoint_store;
 use common::config::RawConfig;
 use common::metrics::{LatestMetrics, StepRecord, ValidationRecord};
 use common::storage::{Folder, StorageError};
+use common::worker_contract::ExitCode;
 use serde::{Deserialize, Serialize};
 
 use crate::error::LaunchError;
@@ -46,9 +47,11 @@ pub enum State {
     Done,
     /// It was stopped on request.
     Stopped,
+    /// Its last attempt was refused: its config, or how it was started, cannot work.
+    Refused,
     /// Its last attempt failed.
     Failed,
-    /// Nobody holds it, and nobody saw how it ended.
+    /// Nobody holds it, and it did not end by itself: somebody ended it at once, or nobody saw how it ended.
     Interrupted,
 }
 
@@ -85,6 +88,9 @@ pub struct AttemptEnd {
     /// What the rank, or mpirun, said about it; may be empty.
     #[serde(default)]
     pub message: String,
+    /// Whether somebody had asked for it.
+    #[serde(default)]
+    pub stop_requested: bool,
 }
 
 impl RunStatus {
@@ -118,13 +124,14 @@ impl RunStatus {
     fn judge(&self) -> State {
         let is_complete = || self.max_steps.is_some_and(|max| self.checkpoint.as_ref().is_some_and(|c| c.step >= max));
         let end = self.last_end.as_ref().filter(|end| end.attempt == self.attempts);
-        match (&self.holder, end.map(|end| end.code)) {
+        match (&self.holder, end.map(|end| (ExitCode::from_number(end.code), end.stop_requested))) {
             _ if self.attempts == 0 => State::New,
             (Some(_), _) => State::Running,
             (None, _) if is_complete() => State::Done,
-            (None, Some(75)) => State::Stopped,
+            (None, Some((ExitCode::Stopped, _))) => State::Stopped,
+            (None, Some((ExitCode::Config, _))) => State::Refused,
+            (None, None | Some((ExitCode::Communication, true))) => State::Interrupted,
             (None, Some(_)) => State::Failed,
-            (None, None) => State::Interrupted,
         }
     }
 
@@ -143,7 +150,7 @@ fn config(run: &Folder) -> Result<Option<(String, u64)>, LaunchError> {
     Ok(Some((config.run.name, config.train.max_steps)))
 }
 
-/// The last `attempt_ended` of the newest journal that has one.
+/// The last `attempt_ended`, or `stopped`, of the newest journal that has one.
 fn last_end(run: &Folder) -> Result<Option<AttemptEnd>, StorageError> {
     let folder = run.folder("events");
     let journals = |name: &str| name.split_once('/').is_some_and(|(journal, _)| journal.ends_with("-launcher"));
@@ -159,7 +166,7 @@ fn last_end(run: &Folder) -> Result<Option<AttemptEnd>, StorageError> {
 
 fn end_in(line: &[u8]) -> Option<AttemptEnd> {
     let event: serde_json::Value = serde_json::from_slice(line).ok()?;
-    (event["kind"] == "attempt_ended").then(|| serde_json::from_value(event).ok())?
+    (event["kind"] == "attempt_ended" || event["kind"] == "stopped").then(|| serde_json::from_value(event).ok())?
 }
 
 #[cfg(test)]
@@ -183,17 +190,29 @@ mod tests {
         assert_eq!((status.state, status.attempts, status.holder.unwrap().attempt), (State::Running, 1, 1));
         drop(holder);
         assert_eq!(state(), State::Interrupted);
-        for (code, expected) in [(4, State::Failed), (75, State::Stopped)] {
+        for (code, asked, expected) in [
+            (4, false, State::Failed),
+            (4, true, State::Interrupted),
+            (2, false, State::Refused),
+            (3, true, State::Failed),
+            (75, true, State::Stopped),
+        ] {
             // Each is the journal of a launch of its own; the later one replaces the earlier one's part.
             let journal = Journal::start(&run, 1).unwrap();
-            journal
-                .note("attempt_ended", json!({ "attempt": 1, "code": code, "cause": "rank 1 failed", "message": "m" }));
+            let end = json!({ "attempt": 1, "code": code, "cause": "rank 1 failed", "stop_requested": asked });
+            journal.note("attempt_ended", end);
             journal.note("restart", json!({ "delay_s": 1.0 }));
             drop(journal);
             let status = RunStatus::read(&run).unwrap();
             assert_eq!(status.state, expected);
             assert_eq!(status.last_end.unwrap().cause, "rank 1 failed");
         }
+        // Stopped between two attempts, of which the first had failed.
+        let journal = Journal::start(&run, 1).unwrap();
+        journal.note("attempt_ended", json!({ "attempt": 1, "code": 4, "cause": "rank lost" }));
+        journal.note("stopped", json!({ "attempt": 1, "code": 75, "cause": "stopped while waiting to restart" }));
+        drop(journal);
+        assert_eq!(state(), State::Stopped);
         run.put("config.toml", Bytes::from_static(b"nonsense")).unwrap();
         assert!(RunStatus::read(&run).is_err());
     }

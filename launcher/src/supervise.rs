@@ -4,10 +4,10 @@ use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use common::attempt::handed::Listener;
 use common::attempt::{Attempt, Claim, Claimant, Holder, News, Request, acquire};
 use common::host_facts::Verdict;
+use common::start::{self, Wanted};
 use common::worker_contract::ExitCode;
 use serde_json::json;
 
@@ -77,10 +77,12 @@ pub fn run(job: &Job, interrupts: &mut Interrupts, view: &mut View) -> Result<(E
                 let delay_s = delay.as_secs_f64();
                 view.say(&format!("restarting in {delay_s:.1} s ({left} more without progress)"));
                 note("restart", json!({ "delay_s": delay_s, "left": left }));
-                drop(journal);
                 if !wait(delay, interrupts) {
                     // Nothing runs, and what was committed is whole: the same command goes on from there.
                     view.say("stopped while waiting to restart");
+                    let attempt = hold.as_ref().map_or(0, |hold| hold.claim.attempt);
+                    let cause = "stopped while waiting to restart";
+                    note("stopped", json!({ "attempt": attempt, "code": ExitCode::Stopped.number(), "cause": cause }));
                     return Ok((ExitCode::Stopped, seen));
                 }
             }
@@ -143,7 +145,6 @@ fn next_attempt(
     let placement = job.backend.place()?;
     let Some(claimed) = Hold::claim((job, &placement), hold.as_ref(), interrupts, view)? else { return Ok(None) };
     let Hold { claim, news, .. } = hold.insert(claimed);
-    job.run.put("config.toml", Bytes::from(job.config.to_toml()))?;
     let journal = Journal::start(&job.run, claim.attempt).map_err(LaunchError::system(A_THREAD))?;
     let mut logs = Logs::start(&job.run, claim.attempt).map_err(LaunchError::system(A_THREAD))?;
     let audience = Audience { view, journal: &journal, logs: &mut logs, seen, relay: None };
@@ -151,8 +152,11 @@ fn next_attempt(
     Ok(Some((outcome, journal)))
 }
 
-/// Refuses a run folder that lets two runs in at once, or loses what is written, before anything is paid for.
+/// Refuses what no rank is needed to refuse, before anything is paid for: a run that cannot go on with this config, and a run folder
+/// that lets two runs in at once, or loses what is written.
 fn preflight(job: &Job) -> Result<(), LaunchError> {
+    let data = preflight::data::identity(&job.config)?;
+    start::look(&job.run, (&job.config, &job.accepted_changes), data.as_ref(), &Wanted::Newest)?;
     let finding = preflight::storage::try_all(&job.run)?;
     if finding.verdict == Verdict::Failed { Err(LaunchError::Unfit(finding.text)) } else { Ok(()) }
 }
@@ -212,6 +216,7 @@ fn one_attempt(
             "code": cause.code.number(),
             "cause": cause.headline,
             "message": cause.message,
+            "stop_requested": outcome.stop_requested,
             "rank": cause.rank,
             "step": seen.step_max,
             "cleared_ms": outcome.cleared_in.as_millis() as u64,

@@ -222,7 +222,9 @@ impl Watch<'_> {
         let last_heard = self.last_heard.take().unwrap_or_else(|| self.heard.all());
         let (first_failure, killed, told) = (self.first_failure, self.killed, self.told);
         let mpirun_words = self.audience.logs.tail(None);
-        let cause = Cause::of(&Evidence { first_failure, killed, told, process, mpirun_words, last_heard });
+        let first_error = self.audience.logs.first_error();
+        let cause =
+            Cause::of(&Evidence { first_failure, killed, told, process, mpirun_words, first_error, last_heard });
         if self.audience.relay.is_some() {
             Relay::end(&cause);
         }

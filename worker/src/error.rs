@@ -4,12 +4,13 @@ use std::io;
 
 use common::attempt::AttemptError;
 use common::config::ConfigError;
+use common::start::StartError;
 use common::storage::StorageError;
 use common::worker_contract::ExitCode;
 
 use crate::checkpoint::CheckpointError;
 use crate::collectives::CollectivesError;
-use crate::collectives::mpi::StartError;
+use crate::collectives::mpi;
 use crate::collectives::nccl;
 use crate::data::DataError;
 use crate::libtorch::cuda::CudaError;
@@ -35,9 +36,12 @@ pub enum JobError {
     /// The run is another attempt's.
     #[error(transparent)]
     Attempt(#[from] AttemptError),
+    /// The run may not start, by what its folder holds.
+    #[error(transparent)]
+    Refused(#[from] StartError),
     /// MPI could not be started.
     #[error(transparent)]
-    Start(#[from] StartError),
+    Start(#[from] mpi::StartError),
     /// NCCL could not be started.
     #[error(transparent)]
     Nccl(#[from] nccl::StartError),
@@ -70,7 +74,8 @@ pub enum JobError {
     /// Training does not converge.
     #[error(
         "step {step}: the norm of the gradients is {norm}, and {} skipped because theirs was not finite or too large \
-         (optimizer.skip_z_score); lower optimizer.peak_learning_rate, or resume from an earlier checkpoint",
+         (optimizer.skip_z_score); lower optimizer.peak_learning_rate, and go back to a checkpoint before what led to this: \
+         `launcher train --from STEP --accept-change optimizer.peak_learning_rate`, with a step of `launcher checkpoints list`",
         if *skipped == 1 { "1 update was".to_owned() } else { format!("{skipped} updates in a row were") }
     )]
     BadNorm {
@@ -96,6 +101,7 @@ impl JobError {
             JobError::Checkpoint(error) => error.exit_code(),
             JobError::Storage(error) => error.exit_code(),
             JobError::Attempt(error) => error.exit_code(),
+            JobError::Refused(error) => error.exit_code(),
             // To start again is what helps against each of these.
             JobError::Nccl(_)
             | JobError::Start(_)

@@ -10,6 +10,7 @@ use common::attempt::{Attempt, Claim, Claimant, Holder, News, Request, acquire, 
 use common::config::change::check_accepted;
 use common::config::{CollectivesKind, DeviceKind, RawConfig, RunConfig};
 use common::limits::describe_panic;
+use common::start::{self, Wanted};
 use common::storage::Folder;
 use common::topology::{Rank, WorldSize};
 use common::worker_contract::{ExitCode, FromRank, PROTOCOL_VERSION, START_LINE_BYTES_MAX, StartLine, read_line};
@@ -290,8 +291,7 @@ fn is_bound() -> bool {
 }
 
 impl Start {
-    /// Rank 0 reads what to do. Without a launcher it claims the attempt, which it must keep then, and stores the resolved
-    /// config itself.
+    /// Rank 0 reads what to do. Without a launcher it claims the attempt, which it must keep then.
     fn read(origin: &Origin, ranks: u32) -> Result<(Self, Option<Attempt>), JobError> {
         match origin {
             Origin::Launcher => {
@@ -324,8 +324,8 @@ impl Start {
                 check_accepted(accepted_changes, &config).map_err(JobError::Usage)?;
                 config.make_urls_absolute()?;
                 let run = Folder::open(&config.run.output, &config.storage)?;
+                start::look(&run, (&config, accepted_changes), None, &Wanted::Newest)?;
                 let claim = claim(&run, &config, ranks)?;
-                run.put("config.toml", config.to_toml().into())?;
                 let (config, accepted_changes) = (config.to_toml(), accepted_changes.clone());
                 Ok((Start { config, claim: claim.claim(), accepted_changes, control: None }, Some(claim)))
             }

@@ -14,6 +14,7 @@ use super::claims::{Claims, claim_number, fence, read_claim};
 use super::surroundings::{Surroundings, blocking};
 use super::{ATTEMPTS_FOLDER, AttemptError, Claim};
 use crate::checkpoint_layout::{CHECKPOINTS_FOLDER, CheckpointName, Found};
+use crate::metrics::RunMetrics;
 use crate::storage::{Folder, ObjectInfo, StorageError};
 
 /// Ends the name of what an attempt continues.
@@ -168,6 +169,24 @@ impl History {
         let place = |name: &CheckpointName| (name.step, name.attempt);
         let mut later = self.starts.iter().filter(|(attempt, _)| **attempt > name.attempt);
         later.any(|(_, start)| start.as_ref().is_none_or(|start| place(name) > place(start)))
+    }
+
+    /// Whether the newest attempt that has begun started from `name`: somebody, or an attempt, has chosen that one.
+    pub fn starts_from(&self, name: &CheckpointName) -> bool {
+        self.begun.as_ref().is_some_and(|begun| begun.from.first() == Some(name))
+    }
+
+    /// The last step that is known to have been in a checkpoint of what the newest attempt that has begun goes on with, by what
+    /// `run` tells beside the checkpoints themselves. `None` where there was none, as far as is known: also where that attempt began
+    /// from nothing and has committed nothing.
+    pub fn saved_step(&self, run: &Folder) -> Result<Option<u64>, StorageError> {
+        let begun = self.begun.iter().flat_map(|begun| &begun.from).chain(&self.kept).map(|name| name.step).max();
+        let of_older_version = self.starts.values().next_back().and_then(Option::as_ref).map(|name| name.step);
+        // What was saved before an attempt that has begun is in its lineage, or void.
+        let since = self.begun.as_ref().map(|begun| begun.claim.number);
+        let since = since.or(self.starts.keys().next_back().copied()).unwrap_or(0);
+        let saved = RunMetrics::saved_since(run, since)?;
+        Ok(begun.into_iter().chain(of_older_version).chain(saved).max())
     }
 
     /// What an attempt continues that starts from `start` while this is the history.

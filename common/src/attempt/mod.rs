@@ -19,6 +19,7 @@
 //! - [`holder`]: keeps a claim, and hears what is asked of a run from elsewhere.
 //! - [`handed`]: what reaches an attempt that runs elsewhere than its claimant.
 //! - [`history`]: which checkpoints the newest attempt continues, and which are void.
+//! - [`rewind`]: an attempt that goes back to an earlier checkpoint, and no further.
 //! - `process`: whether a process of this machine still lives.
 //! - `surroundings`: the store and the clocks, which a simulation replaces.
 
@@ -28,6 +29,7 @@ pub mod handed;
 pub mod history;
 pub mod holder;
 pub(crate) mod process;
+mod rewind;
 #[cfg(test)]
 mod simulation;
 pub(crate) mod surroundings;
@@ -47,6 +49,7 @@ pub(crate) use history::keep;
 pub use history::{History, record_start};
 pub use holder::{Holder, News, Request, ask};
 use process::ProcessId;
+pub use rewind::rewind;
 use surroundings::Surroundings;
 
 /// Folder of the claims in a run's folder.

@@ -107,6 +107,51 @@ pub fn differences(saved: &RunConfig, now: &RunConfig) -> Vec<Difference> {
     differences.collect()
 }
 
+/// Those of `found` that are among the `accepted` keys, or what is wrong with the others; `name` is what cannot be resumed because of
+/// them.
+pub fn consent(name: &str, found: Vec<Difference>, accepted: &[String]) -> Result<Vec<Difference>, String> {
+    let is_accepted = |d: &Difference| d.rule == Rule::Consent && accepted.contains(&d.key);
+    let (accepted, refused): (Vec<_>, Vec<_>) = found.into_iter().partition(is_accepted);
+    if refused.is_empty() {
+        return Ok(accepted);
+    }
+    let lines: Vec<_> = refused.iter().map(Difference::in_words).collect();
+    Err(format!("{name} cannot be resumed with this config:\n  {}", lines.join("\n  ")))
+}
+
+impl Difference {
+    /// What differs, and what to do about it.
+    fn in_words(&self) -> String {
+        let Difference { key, from, to, rule } = self;
+        let advice = match rule {
+            Rule::Consent => format!("give --accept-change {key} if that is meant, or {key} = {from}"),
+            _ => "this cannot change in the middle of a run; give what it began with, or another run.output".to_owned(),
+        };
+        format!("{key} was {from} and is now {to}: {advice}")
+    }
+}
+
+/// What else than the config the order of training sequences depends on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DataIdentity {
+    /// Of the tokenizer that made the shards.
+    pub tokenizer_hash: String,
+    /// Of all data sets.
+    pub sequences: u64,
+}
+
+impl DataIdentity {
+    /// How `now` differs from these.
+    pub fn differences(&self, now: &DataIdentity) -> Vec<Difference> {
+        let of = |key: &str, from: String, to: String| {
+            (from != to).then(|| Difference { key: key.into(), from, to, rule: Rule::Refused })
+        };
+        let hash = of("data.train's tokenizer hash", self.tokenizer_hash.clone(), now.tokenizer_hash.clone());
+        let sequences = of("data.train's sequences", self.sequences.to_string(), now.sequences.to_string());
+        hash.into_iter().chain(sequences).collect()
+    }
+}
+
 /// Since how many consumed sequences the order of the data is the present one: a new order begins where the global batch or
 /// the weights change.
 pub fn order_since(changes: &[ConfigChange]) -> u64 {

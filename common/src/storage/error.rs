@@ -1,5 +1,7 @@
 //! Why an operation on a store failed, and what a person should check.
 
+use std::io;
+
 use super::secrets::without_secrets;
 use crate::worker_contract::ExitCode;
 
@@ -79,7 +81,20 @@ pub enum StorageError {
         /// The last cause.
         reason: String,
     },
-    /// The local file system refused, for example because the disk is full.
+    /// There is no room on a disk of this machine.
+    #[error(
+        "{operation} {url}: the disk is full, or a limit on what may be written is reached: {reason}; make room (df, quota, ulimit -f), \
+         and run the same command again"
+    )]
+    Full {
+        /// The object.
+        url: String,
+        /// What was tried.
+        operation: &'static str,
+        /// What the system said.
+        reason: String,
+    },
+    /// The local file system refused.
     #[error("{operation} {url}: {reason}")]
     Local {
         /// The object.
@@ -100,7 +115,9 @@ impl StorageError {
             | StorageError::AlreadyExists { .. }
             | StorageError::Denied { .. }
             | StorageError::Refused { .. }
-            | StorageError::Unlisted { .. } => ExitCode::Data,
+            | StorageError::Unlisted { .. }
+            // No restart makes room.
+            | StorageError::Full { .. } => ExitCode::Data,
             StorageError::Unreachable { .. } | StorageError::Local { .. } => ExitCode::Storage,
         }
     }
@@ -152,6 +169,23 @@ impl AttemptError {
             Some((end, _)) => format!("{} ...", &text[..end]),
             None => text,
         }
+    }
+
+    /// Whether a disk of this machine has no room.
+    pub(super) fn is_full(&self) -> bool {
+        let AttemptError::Store(error) = self else { return false };
+        let mut next: Option<&(dyn std::error::Error + 'static)> = Some(error);
+        while let Some(error) = next {
+            let kind = error.downcast_ref::<io::Error>().map(io::Error::kind);
+            if matches!(
+                kind,
+                Some(io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge)
+            ) {
+                return true;
+            }
+            next = error.source();
+        }
+        false
     }
 
     pub(super) fn verdict(&self) -> Verdict {
@@ -238,6 +272,16 @@ pub(super) fn root_cause(error: &dyn std::error::Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_disk_without_room_is_called_that() {
+        let of = |kind: io::ErrorKind| {
+            let within = io::Error::new(kind, "within");
+            AttemptError::from(object_store::Error::Generic { store: "disk", source: within.into() })
+        };
+        assert!(of(io::ErrorKind::StorageFull).is_full() && of(io::ErrorKind::QuotaExceeded).is_full());
+        assert!(!of(io::ErrorKind::NotADirectory).is_full() && !AttemptError::Changed.is_full());
+    }
 
     #[test]
     fn verdicts_follow_what_the_server_said() {

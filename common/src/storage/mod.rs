@@ -415,6 +415,22 @@ mod tests {
     }
 
     #[test]
+    fn a_url_with_a_password_is_refused_and_not_printed() {
+        for url in [
+            "https://me:hunter2@host/data",
+            "s3://hunter2@bucket/run",
+            "abfss://box:hunter2@account/x",
+            "http://me:hunter2@[::1/x",
+        ] {
+            let error = Folder::open(url, &StorageConfig::default()).unwrap_err();
+            assert_eq!(error.exit_code(), ExitCode::Config);
+            assert!(!error.to_string().contains("hunter2") && error.to_string().contains("://..."), "{error}");
+        }
+        assert_eq!(absolute_url("abfss://box@account.dfs.core.windows.net/x").unwrap().username(), "box");
+        assert!(absolute_url("file:///a/b@c").is_ok());
+    }
+
+    #[test]
     fn paths_lead_up_as_the_system_has_it() {
         let dir = tempfile::tempdir().unwrap();
         let root = dir.path().canonicalize().unwrap();

@@ -187,7 +187,8 @@ impl Operation<'_> {
         let (error, url, operation) = (error.into(), self.url.clone(), self.verb);
         match error {
             AttemptError::Store(object_store::Error::NotFound { .. }) => StorageError::NotFound { url },
-            _ => StorageError::Local { url, operation, reason: error.reason() },
+            error if error.is_full() => StorageError::Full { url, operation, reason: error.reason() },
+            error => StorageError::Local { url, operation, reason: error.reason() },
         }
     }
 }

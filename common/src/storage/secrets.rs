@@ -5,6 +5,9 @@ use std::borrow::Cow;
 
 use url::Url;
 
+/// Schemes of Azure's.
+const AZURES: [&str; 4] = ["az", "azure", "abfs", "abfss"];
+
 /// What ends a URL in the middle of a text.
 fn ends_a_url(c: char) -> bool {
     c.is_whitespace() || matches!(c, '"' | '\'' | '<' | '>' | '(' | ')' | '`')
@@ -23,7 +26,8 @@ pub fn without_secrets(text: &str) -> Cow<'_, str> {
         let url = &after[..after.find(ends_a_url).unwrap_or(after.len())];
         let authority = &url[..url.find(['/', '?', '#']).unwrap_or(url.len())];
         // Azure writes container@account there, which is no secret.
-        let user = authority.rfind('@').filter(|at| is_web || authority[..*at].contains(':'));
+        let is_azures = AZURES.iter().any(|scheme| before.ends_with(scheme));
+        let user = authority.rfind('@').filter(|at| !is_azures || authority[..*at].contains(':'));
         let address = &url[user.map_or(0, |at| at + 1)..];
         let end = address.find(['?', '#']).filter(|_| is_web).unwrap_or(address.len());
         shown.extend([before, "://", &address[..end]]);
@@ -42,7 +46,7 @@ pub(super) fn unparsed(url: &str) -> String {
 
 /// What is wrong with the user and password in `url`, if it has any: nothing sends them.
 pub(super) fn refusal(url: &Url) -> Option<&'static str> {
-    let is_azures = matches!(url.scheme(), "az" | "azure" | "abfs" | "abfss") && url.password().is_none();
+    let is_azures = AZURES.contains(&url.scheme()) && url.password().is_none();
     let has_user = !url.username().is_empty() || url.password().is_some();
     (has_user && !is_azures).then_some("it has a user or password in it, which are not sent; leave them out")
 }
@@ -60,6 +64,7 @@ mod tests {
             ("abfss://container@account.dfs.core.windows.net/a", "abfss://container@account.dfs.core.windows.net/a"),
             ("https://user:p%40ss@host:1/a/b.txt", "https://host:1/a/b.txt"),
             ("https://token@host", "https://host"),
+            ("s3://token@bucket/a", "s3://bucket/a"),
             ("https://host?X-Amz-Signature=f00", "https://host"),
             ("http://u:p@[::1]:9000/a?sig=x/y@z#f", "http://[::1]:9000/a"),
             (

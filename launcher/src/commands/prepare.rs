@@ -14,6 +14,7 @@ use crate::cli::PrepareArgs;
 use crate::error::LaunchError;
 use crate::event::{Event, Stream};
 use crate::interrupts::Interrupts;
+use crate::logs::is_error;
 use crate::prepare_view::PrepareView;
 use crate::progress::to_stdout;
 use crate::random;
@@ -51,6 +52,7 @@ pub fn run(mut args: PrepareArgs) -> Result<ExitCode, LaunchError> {
             view: &mut view,
             has_several_ranks: false,
             mpirun_words: Vec::new(),
+            first_error: None,
             stall_timeout_s: config.launch.stall_timeout_s,
             moved: Instant::now(),
             last_done: None,
@@ -101,6 +103,8 @@ struct Following<'a> {
     has_several_ranks: bool,
     /// What mpirun itself has printed.
     mpirun_words: Vec<String>,
+    /// The first error that a rank has printed.
+    first_error: Option<(Rank, String)>,
     stall_timeout_s: u64,
     /// When the ranks were last seen to advance, and where they were then.
     moved: Instant,
@@ -151,19 +155,23 @@ impl Following<'_> {
             self.on_event(event);
         }
         self.view.end();
-        let mpirun_words = std::mem::take(&mut self.mpirun_words);
+        let (mpirun_words, first_error) = (std::mem::take(&mut self.mpirun_words), self.first_error.take());
         Ok(Some(Cause::of(&Evidence {
             first_failure: None,
             killed,
             told: None,
             process,
             mpirun_words,
+            first_error,
             last_heard: Vec::new(),
         })))
     }
 
     fn on_event(&mut self, event: Event) {
         let Event::Output { rank, stream, line } = event else { return };
+        if let (Some(rank), Stream::Err, None) = (rank, stream, &self.first_error) {
+            self.first_error = is_error(&line).then(|| (rank, line.clone()));
+        }
         match (rank, stream, line.strip_prefix(PROGRESS_MARK)) {
             (Some(Rank::ZERO), Stream::Out, Some(progress)) => {
                 // Half a line, of a rank that was killed, says nothing.

@@ -20,7 +20,11 @@ pub fn run(args: &StatusArgs) -> Result<ExitCode, LaunchError> {
 }
 
 fn lines(status: &RunStatus) -> Vec<String> {
-    let mut lines = vec![format!("{}  {}", status.name.as_deref().unwrap_or("no run"), status.url)];
+    let mut lines = vec![format!(
+        "{}  {}",
+        status.name.as_deref().unwrap_or(if status.attempts == 0 { "no run" } else { "a run that has not begun" }),
+        status.url
+    )];
     let mut say = |what: &str, text: String| lines.push(format!("  {what:<11} {text}"));
     say("state", state(status));
     if let Some(step) = &status.last_step {
@@ -41,7 +45,9 @@ fn lines(status: &RunStatus) -> Vec<String> {
     if let Some(checkpoint) = &status.checkpoint {
         say("checkpoint", checkpoint.name.clone());
     }
-    if let (State::Running | State::Failed | State::Interrupted, Some(end)) = (status.state, &status.last_end) {
+    if let (State::Running | State::Failed | State::Refused | State::Interrupted, Some(end)) =
+        (status.state, &status.last_end)
+    {
         say("last end", format!("attempt {}: {} (exit code {})", end.attempt, end.cause, end.code));
         end.message.lines().for_each(|line| say("", line.to_owned()));
     }
@@ -49,6 +55,7 @@ fn lines(status: &RunStatus) -> Vec<String> {
 }
 
 fn state(status: &RunStatus) -> String {
+    let is_end_of_last = status.last_end.as_ref().is_some_and(|end| end.attempt == status.attempts);
     match (&status.holder, status.state) {
         (Some(holder), _) => {
             format!("attempt {} ({}), last sign of life {} s ago", holder.attempt, holder.claimant, holder.seen_s_ago)
@@ -57,8 +64,15 @@ fn state(status: &RunStatus) -> String {
         (None, State::Done) => "done".into(),
         (None, State::Stopped) => "stopped on request; the same `launcher train` goes on".into(),
         (None, State::Failed) => "failed; mend the cause, and the same `launcher train` goes on".into(),
+        (None, State::Refused) => {
+            "refused: its config, or how it was started, cannot work; mend that, and the same `launcher train` goes on".into()
+        }
+        (None, State::Interrupted) if is_end_of_last => {
+            "interrupted: a stop was asked for, and it ended before a checkpoint was saved; the same `launcher train` goes on from the \
+             one before".into()
+        }
         (None, State::Running | State::Interrupted) => {
-            "nobody runs it, and no launcher saw its end; the same `launcher train` goes on".into()
+            "interrupted: nobody runs it, and no launcher saw its end; the same `launcher train` goes on".into()
         }
     }
 }
@@ -134,6 +148,7 @@ mod tests {
                 code: 3,
                 cause: "rank 1 failed".into(),
                 message: "shard x\nis cut".into(),
+                stop_requested: false,
             }),
         };
         assert_eq!(

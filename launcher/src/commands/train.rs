@@ -1,10 +1,14 @@
 //! `launcher train`: starts or resumes the run that the config names.
 
-use common::attempt::Claim;
+use std::time::Duration;
+
+use common::attempt::{self, Claim, Claimant};
+use common::checkpoint_layout::{CheckpointName, Found};
 use common::checkpoint_store;
 use common::config::change::check_accepted;
 use common::config::{Backend as BackendKind, RawConfig, RunConfig};
 use common::metrics::RunMetrics;
+use common::start::{self, Wanted};
 use common::storage::Folder;
 use common::worker_contract::ExitCode;
 
@@ -18,7 +22,7 @@ use crate::interrupts::Interrupts;
 use crate::plan::quoted;
 use crate::progress::{View, to_stderr, to_stdout};
 use crate::watch::{Job, Seen};
-use crate::{programs, supervise};
+use crate::{preflight, programs, supervise};
 
 /// Trains to the end, or until somebody stops it or another attempt would not help.
 pub fn run(mut args: TrainArgs) -> Result<ExitCode, LaunchError> {
@@ -26,11 +30,17 @@ pub fn run(mut args: TrainArgs) -> Result<ExitCode, LaunchError> {
     args.config.overrides.extend(flags);
     let mut config = RawConfig::load(&args.config.config, &args.config.overrides)?.run()?;
     check_accepted(&args.accept_changes, &config).map_err(LaunchError::Usage)?;
+    let wanted = wanted(&args)?;
     let accepted: Vec<String> = args.accept_changes.iter().map(|key| format!("--accept-change={key}")).collect();
-    if let Some(script) = launching::batch_script(&config.launch, &config.run.name, "train", &args.config, &accepted)? {
+    let script = launching::batch_script(&config.launch, &config.run.name, "train", &args.config, &accepted)?;
+    config.make_urls_absolute()?;
+    // Once, and here: a job that is submitted may be run several times.
+    if wanted != Wanted::Newest && !go_back(&config, &args.accept_changes, &wanted)? {
+        return Ok(ExitCode::Stopped);
+    }
+    if let Some(script) = script {
         return launching::submit(&script);
     }
-    config.make_urls_absolute()?;
     if args.detach {
         return detach(config, args.accept_changes);
     }
@@ -58,6 +68,50 @@ fn overrides(args: &TrainArgs) -> Vec<String> {
     };
     let own = [set("run.output", &args.output), set("metrics.profile", &args.profile)];
     launching::overrides(&args.launch).into_iter().chain(own.into_iter().flatten()).collect()
+}
+
+/// What the flags ask to go on from.
+fn wanted(args: &TrainArgs) -> Result<Wanted, LaunchError> {
+    let Some(from) = &args.from else {
+        return Ok(if args.from_scratch { Wanted::Scratch } else { Wanted::Newest });
+    };
+    match (from.parse(), CheckpointName::parse(from)) {
+        (Ok(step), _) => Ok(Wanted::Step(step)),
+        (_, Some(name)) => Ok(Wanted::Named(name)),
+        _ => Err(LaunchError::Usage(format!(
+            "--from {from:?} is neither a number of steps nor a checkpoint's name; `launcher checkpoints list` shows both"
+        ))),
+    }
+}
+
+/// Has the run go on from what is `wanted`. False if somebody asked to stop meanwhile.
+fn go_back(config: &RunConfig, accepted: &[String], wanted: &Wanted) -> Result<bool, LaunchError> {
+    if handed()?.is_some() {
+        return Err(LaunchError::Usage("--from and --from-scratch are for whoever claims the attempt".into()));
+    }
+    let run = Folder::open(&config.run.output, &config.storage)?;
+    let data = preflight::data::identity(config)?;
+    let name = start::look(&run, (config, accepted), data.as_ref(), wanted)?;
+    let counting = checkpoint_store::list(&run)?.into_iter().filter(Found::counts);
+    let later = counting.filter(|found| name.as_ref().is_none_or(|name| found.name > *name)).count();
+    let expiry = Duration::from_secs(config.launch.claim_expiry_s);
+    let claimant = Claimant { ranks: 0, expiry, holds: None };
+    let mut interrupts = Interrupts::install().map_err(LaunchError::system("handle signals"))?;
+    let mut is_told = false;
+    let gone_back = attempt::rewind(&run, &claimant, name.as_ref(), &mut |waiting| {
+        if !std::mem::replace(&mut is_told, true) {
+            to_stderr(waiting);
+        }
+        interrupts.poll().is_none()
+    })?;
+    let Some(attempt) = gone_back else { return Ok(false) };
+    let to = name.map_or_else(|| "the beginning".to_owned(), |name| name.to_string());
+    to_stderr(&format!(
+        "went back to {to} (attempt {}): {later} later checkpoints do not count any more; without --from and --from-scratch the same \
+         command goes on from here",
+        attempt.attempt
+    ));
+    Ok(true)
 }
 
 /// Has a cluster run what this command would run here.
@@ -146,6 +200,8 @@ mod tests {
             launch: LaunchArgs { backend: Some(BackendName::Local), ranks: Some(2), ..LaunchArgs::default() },
             output: Some("s3://b/a \"b\"".into()),
             accept_changes: Vec::new(),
+            from: None,
+            from_scratch: false,
             profile: None,
             detach: false,
         };

@@ -3,13 +3,15 @@
 use std::collections::BTreeMap;
 use std::fmt::Display;
 
-use common::config::{DataSource, RunConfig};
+use common::config::change::DataIdentity;
+use common::config::{Backend, DataSource, RunConfig};
 use common::host_facts::Finding;
 use common::parallel;
 use common::storage::StorageError;
-use common::token_shard::DataSetIndex;
+use common::token_shard::{DataSetError, DataSetIndex};
 use common::tokenizer::Tokenizer;
 
+use crate::error::LaunchError;
 use crate::progress::with_thousands;
 
 /// Looks at every data set of `config`.
@@ -25,6 +27,32 @@ pub fn check(config: &RunConfig) -> Vec<Finding> {
         findings.extend(sources.iter().map(of_set).map(|checked| checked.unwrap_or_else(|failed| failed)));
     }
     findings
+}
+
+/// What the order of a run's sequences depends on in its data, for a launcher whose own machine trains on it; `None` where only ranks
+/// can tell, or a store does not answer. Refuses data that cannot be trained on with this config.
+pub fn identity(config: &RunConfig) -> Result<Option<DataIdentity>, LaunchError> {
+    if config.launch.backend != Backend::Local {
+        return Ok(None);
+    }
+    let Ok(tokenizer) = Tokenizer::open(&config.data.tokenizer, &config.storage) else { return Ok(None) };
+    let (name, sequence_tokens) = (&config.data.tokenizer, config.batch.sequence_tokens);
+    let mut sequences = 0_u64;
+    for source in &config.data.train {
+        let set = match DataSetIndex::open(&source.url, (name, &tokenizer), &config.storage, sequence_tokens) {
+            Err(DataSetError::Storage(_)) => return Ok(None),
+            set => set?,
+        };
+        let (ids, rows) = (u64::from(set.index.vocabulary), config.model.vocabulary);
+        if rows < ids {
+            let url = set.folder.url();
+            return Err(LaunchError::Usage(format!(
+                "model.vocabulary = {rows} is less than the {ids} tokens of {url}'s tokenizer; give at least {ids}"
+            )));
+        }
+        sequences = sequences.saturating_add(set.sequences(sequence_tokens));
+    }
+    Ok(Some(DataIdentity { tokenizer_hash: tokenizer.hash().to_owned(), sequences }))
 }
 
 /// Every token must have a row in the embedding.

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use common::config::RunConfig;
 use common::host_facts::{FACTS_MARK, Finding, WorldFacts};
+use common::topology::Rank;
 use common::worker_contract::{ExitCode, PROTOCOL_VERSION, StartLine};
 
 use crate::backend::{AttemptStart, Backend};
@@ -12,6 +13,7 @@ use crate::cause::{Cause, Evidence, Killed};
 use crate::error::LaunchError;
 use crate::event::Event;
 use crate::interrupts::Interrupts;
+use crate::logs::is_error;
 
 /// How often signals are looked at when the ranks say nothing.
 const TICK: Duration = Duration::from_millis(100);
@@ -61,8 +63,9 @@ pub fn check(
     let process = ranks.finish().map_err(LaunchError::system("wait for the ranks"))?;
     let until = Instant::now() + DRAIN;
     while heard.next(&events, until.saturating_duration_since(Instant::now())) {}
-    let Heard { facts, lines, mpirun_words } = heard;
-    let evidence = Evidence { first_failure: None, killed, told: None, process, mpirun_words, last_heard: Vec::new() };
+    let Heard { facts, lines, first_error, mpirun_words } = heard;
+    let last_heard = Vec::new();
+    let evidence = Evidence { first_failure: None, killed, told: None, process, mpirun_words, first_error, last_heard };
     let cause = Cause::of(&evidence);
     Ok(Some(match facts {
         Some(facts) if cause.code == ExitCode::Done => facts.judge(),
@@ -78,6 +81,7 @@ pub fn check(
 struct Heard {
     facts: Option<WorldFacts>,
     lines: Vec<String>,
+    first_error: Option<(Rank, String)>,
     mpirun_words: Vec<String>,
 }
 
@@ -87,7 +91,12 @@ impl Heard {
         match events.recv_timeout(patience) {
             Ok(Event::Output { rank, line, .. }) => match (line.strip_prefix(FACTS_MARK), rank) {
                 (Some(json), _) => self.facts = serde_json::from_str(json).ok(),
-                (None, Some(_)) => self.lines.push(line),
+                (None, Some(rank)) => {
+                    if self.first_error.is_none() && is_error(&line) {
+                        self.first_error = Some((rank, line.clone()));
+                    }
+                    self.lines.push(line);
+                }
                 (None, None) => self.mpirun_words.push(line),
             },
             Ok(_) => {}

@@ -175,11 +175,14 @@ impl Rig {
 
     /// Where the launcher of an attempt that has begun listens for ranks.
     pub fn control_address(&self) -> String {
+        self.start_line()["control_address"].as_str().unwrap().to_owned()
+    }
+
+    /// What rank 0 of an attempt was told.
+    pub fn start_line(&self) -> Value {
         let entries = fs::read_dir(self.folder.path()).unwrap().map(|entry| entry.unwrap().path());
         let is_start = |path: &PathBuf| path.extension().is_none() && path.display().to_string().contains("/start-");
-        let start: Value =
-            serde_json::from_slice(&fs::read(entries.into_iter().find(is_start).unwrap()).unwrap()).unwrap();
-        start["control_address"].as_str().unwrap().to_owned()
+        serde_json::from_slice(&fs::read(entries.into_iter().find(is_start).unwrap()).unwrap()).unwrap()
     }
 
     /// The names in a folder of the run folder.

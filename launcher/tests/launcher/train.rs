@@ -35,7 +35,8 @@ fn one_rank_trains_and_leaves_a_whole_run_folder() {
     }
     let claim: Value = serde_json::from_slice(&fs::read(rig.run("attempts/0001.json")).unwrap()).unwrap();
     assert_eq!((&claim["attempt"], &claim["ranks"]), (&json!(1), &json!(1)));
-    let config = fs::read_to_string(rig.run("config.toml")).unwrap();
+    let start = rig.start_line();
+    let config = start["config"].as_str().unwrap();
     assert!(config.contains("output = \"file:///") && config.contains("url = \"file:///"), "{config}");
     assert_eq!(
         fs::read_to_string(rig.run("logs/attempt-0001/rank-0.log")).unwrap(),
@@ -72,7 +73,7 @@ fn a_rank_that_fails_on_data_is_named_and_not_restarted() {
     assert_eq!(ended.code, Some(3), "{}", ended.stderr);
     assert_eq!(rig.claims(), ["0001.json"]);
     for expected in [
-        "attempt 1 ended: rank 1 failed (exit 3: data missing, corrupt or denied)\n  shard x: expected 10 bytes, got 9\n",
+        "attempt 1 ended: rank 1 failed (exit 3: data missing, corrupt or denied, or a disk is full)\n  shard x: expected 10 bytes, got 9\n",
         "rank 1: 2026-01-01T00:00:00Z ERROR the shard is truncated",
         "last lines of rank 1:",
     ] {

@@ -22,7 +22,7 @@ use tokenizer_command::TokenizerArgs;
 
 /// What Convoy does to documents before anything is trained on them.
 ///
-/// Exit codes: 0 done, 2 usage or config, 3 data missing, corrupt or denied, 4 a rank was lost, 6 storage unreachable,
+/// Exit codes: 0 done, 2 usage or config, 3 data missing, corrupt or denied, or a disk is full, 4 a rank was lost, 6 storage unreachable,
 /// 70 a bug.
 #[derive(Parser)]
 #[command(name = "prepare", version)]

@@ -85,7 +85,7 @@ fn train_observed(world: &World, observer: &Observer) -> Result<ExitCode, JobErr
     let mut profile = Profile::new(world)?;
     let mut unread = VecDeque::new();
     let (mut last_read, mut steps_read) = (Instant::now(), state.step);
-    let mut stop = false;
+    let (mut stop, mut is_stop_put_off) = (false, false);
     while state.step < config.train.max_steps && !stop {
         control.report(state.step, Phase::Training);
         profile.before_step(state.step + 1, observer);
@@ -116,13 +116,22 @@ fn train_observed(world: &World, observer: &Observer) -> Result<ExitCode, JobErr
             state.judge(&report)?;
             steps_read = report.step;
         }
+        let is_skipping = state.skipped_in_a_row > 0;
         if evaluates {
             validation.measure(&mut state, world, observer)?;
         }
-        saver.follow(agreed.save_is_busy, steps_read, observer)?;
-        stop = agreed.stop;
-        if let Some(tier) = due {
-            saver.begin(&mut state, tier, agreed.save, observer)?;
+        saver.follow(agreed.save_is_busy, steps_read, is_skipping, observer)?;
+        // What is saved while updates are skipped would have what led to that, so a save and a stop wait until one is made again: a
+        // few steps, or the run ends.
+        stop = agreed.stop && !is_skipping;
+        match due {
+            Some(tier) if is_skipping && !is_last => saver.put_off(state.step, tier, observer),
+            Some(tier) => saver.begin(&mut state, tier, agreed.save, observer)?,
+            None => {}
+        }
+        if agreed.stop && !stop && !is_last && !is_stop_put_off {
+            is_stop_put_off = true;
+            observer.notice(format!("step {}: the stop waits until updates are made again", state.step));
         }
     }
     profile.finish(observer);

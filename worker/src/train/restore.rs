@@ -9,6 +9,7 @@ use std::collections::BTreeSet;
 use common::attempt::History;
 use common::checkpoint_layout::{CheckpointName, Manifest};
 use common::config::OnCorrupt;
+use common::start::passed_over;
 use common::storage::Folder;
 
 use super::parts::Parts;
@@ -40,20 +41,21 @@ pub struct Places<'a> {
 }
 
 /// Puts weights, moments and the count of updates of the newest checkpoint that verifies into `state`; leaves it alone where there
-/// is none. All ranks must call this together.
+/// is none. Of a run of `max_steps` steps, one that was saved while updates were being skipped is passed over. All ranks must call this
+/// together.
 pub fn restore_newest(
     state: &mut TrainState,
     places: &Places<'_>,
-    on_corrupt: OnCorrupt,
+    (on_corrupt, max_steps): (OnCorrupt, u64),
     ranks: &dyn Collectives,
 ) -> Result<Option<Restored>, JobError> {
     let mut search = Search::new(places.run, on_corrupt);
     let mut on_hosts = OnHosts::look(places, ranks)?;
     loop {
-        let mine = match search.newest() {
+        let mine = match newest(&mut search, places.run, max_steps) {
             // What the hosts have may be older, and whole.
             Err(CheckpointError::NoneVerifies { .. }) if !on_hosts.names.is_empty() => None,
-            found => found?.map(|(_, manifest)| manifest.name),
+            found => found?,
         };
         let in_run = newest_of_all(mine, places.run, ranks)?;
         let on_host = on_hosts.names.last().cloned();
@@ -85,6 +87,17 @@ pub fn restore_newest(
             (None, Err(error)) => return Err(error),
         }
     }
+}
+
+/// The newest checkpoint of `run` whose manifest can be read, and that a run goes on from by itself.
+fn newest(search: &mut Search<'_>, run: &Folder, max_steps: u64) -> Result<Option<CheckpointName>, CheckpointError> {
+    while let Some((_, manifest)) = search.newest()? {
+        match passed_over(run, &manifest, max_steps)? {
+            None => return Ok(Some(manifest.name)),
+            Some(reason) => search.skip(manifest.name, reason),
+        }
+    }
+    Ok(None)
 }
 
 /// Whether another checkpoint may do. What is on a host may be lost in any way.
@@ -263,7 +276,9 @@ mod tests {
 
     fn restored(run: &Folder, config: &RunConfig) -> TrainState {
         let mut state = fresh(config);
-        restore_newest(&mut state, &Places { run, host: None }, OnCorrupt::Stop, &Single::default()).unwrap().unwrap();
+        restore_newest(&mut state, &Places { run, host: None }, (OnCorrupt::Stop, 10), &Single::default())
+            .unwrap()
+            .unwrap();
         state
     }
 

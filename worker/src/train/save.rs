@@ -15,15 +15,16 @@ use std::time::{Duration, Instant};
 
 use common::attempt;
 use common::checkpoint_layout::CheckpointName;
-use common::config::change::order_since;
+use common::config::change::{DataIdentity, order_since};
 use common::config::{ConfigChange, WhenBusy};
 use common::parallel::{Background, in_background};
+use common::start;
 use common::storage::Folder;
 use common::worker_contract::ExitCode;
 use serde::{Deserialize, Serialize};
 
 use super::agree::Agreed;
-use super::changes::{DataIdentity, accept};
+use super::changes::{accept, identity};
 use super::is_due;
 use super::observe::Observer;
 use super::restore::{Places, Restored, restore_newest};
@@ -52,8 +53,10 @@ pub struct Saver<'a> {
     saved_step: Option<u64>,
     /// Saves that have failed since the last that did not.
     failures: u32,
-    /// Somebody asked for a save while one was under way.
+    /// A save was asked for while one was under way, or was due while updates were being skipped.
     is_owed: bool,
+    /// The last updates that are known of were skipped: what is newest may not push out what is older.
+    is_skipping: bool,
     clock: Clock,
     /// What was changed in the config in the middle of the run.
     changes: Vec<ConfigChange>,
@@ -120,13 +123,14 @@ impl<'a> Saver<'a> {
             world,
             run,
             host,
-            data: DataIdentity::of(data),
+            data: identity(data),
             stage: Stage::Idle,
             snapshots: Snapshots::default(),
             begun: (now, Duration::ZERO),
             saved_step: None,
             failures: 0,
             is_owed: false,
+            is_skipping: false,
             clock: Clock { last_begun: now, has_begun: false, any_begun: now },
             changes: Vec::new(),
         })
@@ -134,16 +138,21 @@ impl<'a> Saver<'a> {
 
     /// Puts the newest checkpoint that every rank can read into `state`; leaves it alone where there is none.
     pub fn resume(&mut self, state: &mut TrainState, observer: &Observer) -> Result<(), JobError> {
-        let (on_corrupt, ranks) = (self.world.config.checkpoint.on_corrupt, self.world.collectives.as_ref());
+        let (config, ranks) = (&self.world.config, self.world.collectives.as_ref());
         let places = Places { run: &self.run, host: self.host.as_ref() };
-        let restored = restore_newest(state, &places, on_corrupt, ranks)?;
+        let restored = restore_newest(state, &places, (config.checkpoint.on_corrupt, config.train.max_steps), ranks)?;
         if let Some(restored) = &restored {
             restored.skipped.iter().for_each(|reason| observer.trouble(format!("skipped a checkpoint: {reason}")));
             self.changes = accept(self.world, &self.data, restored)?;
         }
         // From here on nothing counts that an older attempt may still commit above this.
         if ranks.rank().is_zero() {
+            if restored.is_none() {
+                start::refuse_if_lost(&self.run)?;
+            }
             attempt::record_start(&self.run, &self.world.claim, restored.as_ref().map(|restored| &restored.name))?;
+            // Only now: what was refused before this is not the run's config.
+            self.run.put("config.toml", self.world.config.to_toml().into())?;
         }
         if let Some(Err(error)) = self.host.as_ref().map(HostFolder::forget_other_worlds) {
             tracing::warn!("what other world sizes have left in checkpoint.local_dir stays: {error}");
@@ -204,6 +213,13 @@ impl<'a> Saver<'a> {
         // Left out without a word where another is under way: the next is due soon.
         let may_begin = is_idle || config.when_busy == WhenBusy::Wait;
         (self.host.is_some() && may_begin && on_hosts).then_some(Tier::Hosts)
+    }
+
+    /// Leaves out a save that is due while updates are being skipped; one of the run follows as soon as an update is made again.
+    pub fn put_off(&mut self, step: u64, tier: Tier, observer: &Observer) {
+        if tier == Tier::Run && !std::mem::replace(&mut self.is_owed, true) {
+            observer.notice(format!("step {step}: the save waits until updates are made again"));
+        }
     }
 
     /// Begins a save of `state`. One that is still under way is waited for, or this one is left out, or for later where it
@@ -302,8 +318,10 @@ impl<'a> Saver<'a> {
     }
 
     /// Moves the save under way on, if `is_busy` says that no rank is busy with it, and if the results of the steps up to `read`
-    /// say that all ranks held the same when it was begun. All ranks must call this together.
-    pub fn follow(&mut self, is_busy: bool, read: u64, observer: &Observer) -> Result<(), JobError> {
+    /// say that all ranks held the same when it was begun. `is_skipping` says whether the last of them was skipped. All ranks must
+    /// call this together.
+    pub fn follow(&mut self, is_busy: bool, read: u64, is_skipping: bool, observer: &Observer) -> Result<(), JobError> {
+        self.is_skipping = is_skipping;
         let is_unverified = matches!(&self.stage, Stage::Writing { header, .. } if header.name.step >= read);
         if is_busy || is_unverified {
             return Ok(());
@@ -333,7 +351,7 @@ impl<'a> Saver<'a> {
         while !matches!(self.stage, Stage::Idle) {
             std::thread::sleep(Duration::from_millis(2));
             let is_busy = self.world.collectives.agree_any(u32::from(self.is_busy()))? != 0;
-            self.follow(is_busy, u64::MAX, observer)?;
+            self.follow(is_busy, u64::MAX, self.is_skipping, observer)?;
         }
         Ok(())
     }
@@ -391,12 +409,16 @@ impl<'a> Saver<'a> {
     fn start_commit(&self, header: ManifestHeader, gathered: Vec<RankObjects>, observer: &Observer) -> Committer {
         let (run, retention, claim) =
             (self.run.clone(), self.world.config.checkpoint.retention(), self.world.claim.clone());
-        let metrics = observer.flush_metrics();
+        let (metrics, is_skipping) = (observer.flush_metrics(), self.is_skipping);
         in_background(move || {
             if let Some(Ok(flushed)) = metrics.map(|receiver| receiver.recv()) {
                 flushed?;
             }
             checkpoint::commit_as_holder(&run, &claim, header, gathered)?;
+            if is_skipping {
+                // This one may have what led to it. The next commit after an update tidies up.
+                return Ok(());
+            }
             match checkpoint::prune(&run, &retention, Some(&claim), attempt::unix_s()) {
                 Err(error) if error.is_another_attempts() => return Err(error.into()),
                 // What is committed stays committed when tidying up fails; the next save tries again.

@@ -1,0 +1,163 @@
+//! Whether a run may start with a config, by what its folder holds.
+//!
+//! It is asked before anything is claimed or started, so that a refusal leaves the run as it was and is said once. Ranks judge again
+//! by what only they can see: what is whole, what their hosts hold, and the data.
+
+use crate::attempt::History;
+use crate::checkpoint_layout::{CHECKPOINTS_FOLDER, CheckpointName, Found, Manifest};
+use crate::checkpoint_store::{self, CheckpointStoreError, read_manifest};
+use crate::config::change::{DataIdentity, consent, differences};
+use crate::config::{ConfigError, RawConfig, RunConfig};
+use crate::storage::{Folder, StorageError};
+use crate::worker_contract::ExitCode;
+
+/// What a run is to go on from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Wanted {
+    /// Its newest checkpoint that counts; the beginning where it never had one.
+    Newest,
+    /// The checkpoint after so many steps, of those that count.
+    Step(u64),
+    /// This one, also if a later attempt has left it behind.
+    Named(CheckpointName),
+    /// The beginning, whatever there is.
+    Scratch,
+}
+
+/// Why a run may not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The run folder could not be read.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    /// The wanted checkpoint cannot be read.
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointStoreError),
+    /// The config of a checkpoint is none that this version takes.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// It cannot go on with this config.
+    #[error("{0}")]
+    Refused(String),
+    /// There is nothing to go on from any more.
+    #[error(
+        "{run}: there is no checkpoint to go on from, but earlier attempts have saved one after step {step}: deleted, or moved? Put it \
+         back (`launcher checkpoints copy`), or give --from-scratch to begin anew"
+    )]
+    Lost {
+        /// The run.
+        run: String,
+        /// The last that is known to have been saved.
+        step: u64,
+    },
+    /// The wanted checkpoint is not there.
+    #[error("{run} has no checkpoint {wanted} to go on from; there are {there}")]
+    NotThere {
+        /// The run.
+        run: String,
+        /// As asked for.
+        wanted: String,
+        /// What there is.
+        there: String,
+    },
+}
+
+impl StartError {
+    /// What a process that ends because of this exits with.
+    pub fn exit_code(&self) -> ExitCode {
+        match self {
+            StartError::Storage(error) => error.exit_code(),
+            StartError::Checkpoint(error) => error.exit_code(),
+            StartError::Config(_) | StartError::Refused(_) | StartError::NotThere { .. } => ExitCode::Config,
+            StartError::Lost { .. } => ExitCode::Data,
+        }
+    }
+}
+
+/// The checkpoint that `run` would go on from as `wanted`; refuses a start that cannot be, as far as the run folder and the `data`
+/// tell, where that is known. `accepted` keys of the config may differ from the checkpoint's.
+pub fn look(
+    run: &Folder,
+    (config, accepted): (&RunConfig, &[String]),
+    data: Option<&DataIdentity>,
+    wanted: &Wanted,
+) -> Result<Option<CheckpointName>, StartError> {
+    let manifest = match wanted {
+        Wanted::Scratch => return Ok(None),
+        // What ranks have on their hosts may be newer, and of another config.
+        Wanted::Newest if !config.checkpoint.local_dir.is_empty() => return Ok(None),
+        Wanted::Newest => newest(run, config.train.max_steps)?,
+        Wanted::Step(step) => {
+            let is_it = |found: &Found| found.counts() && found.name.step == *step;
+            Some(read_manifest(run, &find(run, &format!("of step {step}"), is_it)?)?)
+        }
+        Wanted::Named(name) => {
+            let is_it = |found: &Found| found.committed && found.name == *name;
+            Some(read_manifest(run, &find(run, &name.to_string(), is_it)?)?)
+        }
+    };
+    let Some(manifest) = manifest else { return Ok(None) };
+    let name = manifest.name.to_string();
+    let saved = RawConfig::parse(&name, &manifest.config, &[])?.run()?;
+    let mut found = differences(&saved, config);
+    let of_checkpoint =
+        DataIdentity { tokenizer_hash: manifest.tokenizer_hash.clone(), sequences: manifest.data_sequences };
+    found.extend(data.iter().flat_map(|data| of_checkpoint.differences(data)));
+    consent(&name, found, accepted).map_err(StartError::Refused)?;
+    Ok(Some(manifest.name))
+}
+
+/// The manifest of the newest checkpoint that can be read and that a run goes on from by itself. Damage is the ranks' to judge.
+fn newest(run: &Folder, max_steps: u64) -> Result<Option<Manifest>, StartError> {
+    let counting: Vec<Found> = checkpoint_store::list(run)?.into_iter().filter(Found::counts).collect();
+    if counting.is_empty() {
+        refuse_if_lost(run)?;
+    }
+    for found in counting.iter().rev() {
+        match read_manifest(run, &found.name) {
+            Ok(manifest) if passed_over(run, &manifest, max_steps)?.is_some() => {}
+            Ok(manifest) => return Ok(Some(manifest)),
+            Err(CheckpointStoreError::Storage(StorageError::NotFound { .. })) => {}
+            Err(CheckpointStoreError::Storage(error)) => return Err(error.into()),
+            Err(_) => {}
+        }
+    }
+    Ok(None)
+}
+
+/// An error where `run`, which has no checkpoint that counts, has had one: to begin anew is for a person to decide.
+pub fn refuse_if_lost(run: &Folder) -> Result<(), StartError> {
+    match History::read(run)?.saved_step(run)? {
+        None => Ok(()),
+        Some(step) => Err(StartError::Lost { run: run.url().to_owned(), step }),
+    }
+}
+
+/// Why a run of `max_steps` steps does not go on by itself from the checkpoint of `manifest`: it was saved while updates were being
+/// skipped, so that what led to that is in it. `None` where it does: also where that is what somebody has chosen, or the end.
+pub fn passed_over(run: &Folder, manifest: &Manifest, max_steps: u64) -> Result<Option<String>, StorageError> {
+    let Manifest { name, skipped_in_a_row, .. } = manifest;
+    if *skipped_in_a_row == 0 || name.step >= max_steps || History::read(run)?.starts_from(name) {
+        return Ok(None);
+    }
+    let updates = if *skipped_in_a_row == 1 { "an update".to_owned() } else { format!("{skipped_in_a_row} updates") };
+    Ok(Some(format!(
+        "{name} was saved when {updates} had just been skipped (norm not finite, or an outlier); `launcher train --from {}` goes on \
+         from it",
+        name.step
+    )))
+}
+
+fn find(run: &Folder, wanted: &str, is_it: impl Fn(&Found) -> bool) -> Result<CheckpointName, StartError> {
+    let found = checkpoint_store::list(run)?;
+    if let Some(found) = found.iter().rfind(|found| is_it(found)) {
+        return Ok(found.name.clone());
+    }
+    let steps: Vec<String> =
+        found.iter().filter(|found| found.counts()).map(|found| found.name.step.to_string()).collect();
+    let there = match steps.len() {
+        0 => format!("none in {CHECKPOINTS_FOLDER}/"),
+        _ => format!("those of step {}", steps.join(", ")),
+    };
+    Err(StartError::NotThere { run: run.url().to_owned(), wanted: wanted.to_owned(), there })
+}
