@@ -42,7 +42,7 @@ pub enum StartError {
     /// There is nothing to go on from any more.
     #[error(
         "{run}: there is no checkpoint to go on from, but earlier attempts have saved one after step {step}: deleted, or moved? Put it \
-         back (`launcher checkpoints copy`), or give --from-scratch to begin anew"
+         back (`launcher checkpoints copy`), or begin anew with `launcher train --from-scratch`"
     )]
     Lost {
         /// The run.

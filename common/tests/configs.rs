@@ -157,6 +157,18 @@ fn products_have_bounds_too() {
 }
 
 #[test]
+fn a_fault_of_a_config_shows_no_password() {
+    let text = faults(&["data.train=[{ url = \"https://me:hunter2@host/x\", weigh = 1 }]"]);
+    assert!(text.contains("https://host/x") && !text.contains("hunter2"), "{text}");
+    for (content, overrides) in
+        [("[data]\nurl = https://me:hunter2@host", vec![]), ("", vec!["https://me:hunter2@host".into()])]
+    {
+        let error = RawConfig::parse("run.toml", content, &overrides).unwrap_err().to_string();
+        assert!(error.contains("://host") && !error.contains("hunter2"), "{error}");
+    }
+}
+
+#[test]
 fn a_config_that_is_not_utf8_is_refused_by_its_line() {
     let error = RawConfig::parse_bytes("run.toml", b"# one\n[run]\nname = \"caf\xe9\"\n", &[]).unwrap_err().to_string();
     assert!(error.contains("run.toml") && error.contains("line 3 is not UTF-8"), "{error}");

@@ -22,7 +22,8 @@ struct Done {
 impl Done {
     fn new() -> Self {
         let scratch = Scratch::new();
-        let settings = ["train.max_steps=9", "optimizer.decay_steps=40", "checkpoint.every_steps=3"];
+        let settings =
+            ["train.max_steps=9", "optimizer.decay_steps=40", "checkpoint.every_steps=3", "checkpoint.when_busy=wait"];
         let config =
             scratch.config("run", &[&settings[..], &["checkpoint.keep_last=0", "evaluation.every_steps=0"]].concat());
         run(by_mpirun(2, &config), ExitCode::Done, &[]);
@@ -83,7 +84,11 @@ fn later_checkpoints_do_not_count_once_a_run_has_gone_back() {
     let refused = ["--from", "3", "--set", "optimizer.beta1=0.8"];
     run(with(by_launcher(2, &done.config), &refused), ExitCode::Config, &["give --accept-change optimizer.beta1"]);
     assert_eq!(done.trace(), trace, "a refused start has left a trace");
-    let words = ["went back to step-00000003-a0001-", "2 later checkpoints do not count", "resumed from step-00000003"];
+    let words = [
+        "went back to step-00000003-a0001-",
+        "later checkpoints that do not count any more: 2",
+        "resumed from step-00000003",
+    ];
     run(with(by_launcher(2, &done.config), &["--from", "3"]), ExitCode::Done, &words);
     assert_eq!(done.counting(), [(3, 1), (6, 3), (9, 3)]);
     assert_eq!(losses(&done.scratch.url("run")), before);

@@ -47,6 +47,7 @@ pub use run::{DeviceKind, RunSection};
 pub use storage::StorageConfig;
 pub use train::{Precision, Recompute, TrainConfig};
 
+use crate::storage::without_secrets;
 use section::Sections;
 
 /// Everything a training run, an evaluation or a sample needs to know. Section by section, as in the file.
@@ -138,8 +139,10 @@ pub struct Fault {
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.value {
-            Some(value) => write!(f, "{} = {value}: {}", self.key, self.hint),
-            None => write!(f, "{}: {}", self.key, self.hint),
+            Some(value) => {
+                write!(f, "{} = {}: {}", self.key, without_secrets(value), without_secrets(&self.hint))
+            }
+            None => write!(f, "{}: {}", self.key, without_secrets(&self.hint)),
         }
     }
 }
@@ -171,9 +174,11 @@ impl RawConfig {
     /// The same from a string.
     pub fn parse(origin: &str, text: &str, overrides: &[String]) -> Result<Self, ConfigError> {
         let mut table: Table = toml::from_str(text)
-            .map_err(|e| ConfigError::Syntax { origin: origin.to_owned(), message: e.to_string() })?;
+            .map_err(|e| (origin.to_owned(), without_secrets(&e.to_string()).into_owned()))
+            .map_err(|(origin, message)| ConfigError::Syntax { origin, message })?;
         for given in overrides {
-            apply_override(&mut table, given).ok_or_else(|| ConfigError::Override { given: given.clone() })?;
+            let refused = || ConfigError::Override { given: without_secrets(given).into_owned() };
+            apply_override(&mut table, given).ok_or_else(refused)?;
         }
         Ok(RawConfig { origin: origin.to_owned(), table })
     }

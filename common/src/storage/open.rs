@@ -212,16 +212,6 @@ pub fn absolute_url(url: &str) -> Result<Url> {
     Url::from_file_path(without_parents(&path)).map_err(|()| refuse("it is not a path"))
 }
 
-/// `url` as it may be printed and stored: without what stands before an `@` in its authority.
-fn without_credentials(url: &str) -> String {
-    let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
-    let (authority, path) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
-    match authority.rsplit_once('@') {
-        Some((_, host)) => format!("{scheme}://...@{host}{path}"),
-        None => url.to_owned(),
-    }
-}
-
 /// `path` without `..`, which no store has: as the system sees it where the folders are there, by its letters otherwise.
 fn without_parents(path: &FilePath) -> PathBuf {
     let mut plain = PathBuf::new();

@@ -107,7 +107,7 @@ fn go_back(config: &RunConfig, accepted: &[String], wanted: &Wanted) -> Result<b
     let Some(attempt) = gone_back else { return Ok(false) };
     let to = name.map_or_else(|| "the beginning".to_owned(), |name| name.to_string());
     to_stderr(&format!(
-        "went back to {to} (attempt {}): {later} later checkpoints do not count any more; without --from and --from-scratch the same \
+        "went back to {to} (attempt {}): later checkpoints that do not count any more: {later}; without --from and --from-scratch the same \
          command goes on from here",
         attempt.attempt
     ));

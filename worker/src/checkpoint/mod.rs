@@ -110,8 +110,8 @@ pub enum CheckpointError {
     },
     /// There are committed checkpoints, and none of them verifies.
     #[error(
-        "{url}: none of its {} checkpoints can be restored:\n  {}\ncopy one back from elsewhere, or start from the beginning with \
-         --from-scratch", reasons.len(), reasons.join("\n  ")
+        "{url}: none of its {} checkpoints can be restored:\n  {}\ncopy one back from elsewhere, or begin anew with `launcher train \
+         --from-scratch`", reasons.len(), reasons.join("\n  ")
     )]
     NoneVerifies {
         /// The folder of the checkpoints.
