@@ -1,6 +1,7 @@
 //! The tokenizer's ids equal OpenAI's tiktoken's, on picked texts and on whole corpora.
 //!
-//! `scripts/golden/tokenizer.py` made the golden files.
+//! `scripts/golden/tokenizer.py` made their golden files. Where tokens are added to a vocabulary, they equal those of Hugging
+//! Face's `tokenizers`: `scripts/golden/added_tokens.py`.
 
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test fails by panicking")]
 
@@ -8,8 +9,11 @@ mod shared;
 
 use std::collections::HashMap;
 
-use common::tokenizer::Tokenizer;
+use common::config::StorageConfig;
+use common::storage::Folder;
+use common::tokenizer::{Tokenizer, files};
 use serde::Deserialize;
+use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use shared::{Corpora, golden};
 
@@ -35,6 +39,59 @@ fn ids_of_picked_texts_equal_tiktokens() {
     for Text { text, ids } in texts {
         assert_eq!(tokenizer.encode(&text), ids, "{text:?}");
         assert_eq!(tokenizer.decode(&ids).unwrap(), text.as_bytes());
+    }
+}
+
+#[derive(Deserialize)]
+struct AddedTokens {
+    merges: Vec<[String; 2]>,
+    cases: Vec<AddedCase>,
+}
+
+#[derive(Deserialize)]
+struct AddedCase {
+    name: String,
+    added_tokens: Value,
+    texts: Vec<AddedText>,
+}
+
+#[derive(Deserialize)]
+struct AddedText {
+    text: String,
+    ids: Vec<u16>,
+    with_special: Vec<u16>,
+}
+
+/// Runs of spaces as CodeGen's, words of their own, tokens within special ones.
+#[test]
+fn ids_with_added_tokens_equal_hugging_faces() {
+    let AddedTokens { merges, cases } = golden("added_tokens.json");
+    let characters: Vec<char> = {
+        let printable = ('!'..='~').chain('\u{a1}'..='\u{ac}').chain('\u{ae}'..='\u{ff}');
+        printable.chain('\u{100}'..='\u{143}').collect()
+    };
+    let tokens = characters.iter().map(char::to_string).chain(merges.iter().map(|[left, right]| left.clone() + right));
+    let ids: serde_json::Map<String, Value> = tokens.zip((0_u32..).map(Value::from)).collect();
+    let folder =
+        |name: &str| Folder::open(&format!("memory://added-tokens-{name}"), &StorageConfig::default()).unwrap();
+    let (original, copy) = (folder("original"), folder("copy"));
+    let mut hashes = std::collections::HashSet::new();
+    for case in cases {
+        let splitter =
+            json!({ "type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": true });
+        let model = json!({ "type": "BPE", "vocab": ids, "merges": merges });
+        let file = json!({ "added_tokens": case.added_tokens, "pre_tokenizer": splitter, "model": model });
+        original.put(files::TOKENIZER_NAME, file.to_string().into()).unwrap();
+        let tokenizer = Tokenizer::open(original.url(), &StorageConfig::default()).unwrap();
+        for AddedText { text, ids, with_special } in case.texts {
+            assert_eq!(tokenizer.encode(&text), ids, "{}: {text:?}", case.name);
+            assert_eq!(tokenizer.encode_with_special(&text), with_special, "{}: {text:?}", case.name);
+            assert_eq!(tokenizer.decode(&ids).unwrap(), text.as_bytes());
+        }
+        files::write(&copy, tokenizer.vocabulary()).unwrap();
+        let copied = Tokenizer::open(copy.url(), &StorageConfig::default()).unwrap();
+        assert_eq!(copied.vocabulary(), tokenizer.vocabulary(), "{}", case.name);
+        assert!(hashes.insert(tokenizer.hash().to_owned()), "{} has the hash of another", case.name);
     }
 }
 

@@ -5,11 +5,10 @@
 
 use bytes::Bytes;
 use rustc_hash::FxHashMap;
-use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::vocabulary::{Merge, Vocabulary};
-use super::{END_OF_TEXT, MOST_TOKENS, TokenizerError, unusable};
+use super::vocabulary::{AddedToken, Merge, Vocabulary};
+use super::{END_OF_TEXT, MOST_TOKENS, TokenizerError, tokenizer_json, unusable};
 use crate::config::StorageConfig;
 use crate::storage::{Folder, StorageError, without_secrets};
 
@@ -19,6 +18,8 @@ pub const TOKENIZER_NAME: &str = "tokenizer.json";
 const PAIRS_OF_NAMES: [[&str; 2]; 2] = [["vocab.json", "merges.txt"], ["encoder.json", "vocab.bpe"]];
 /// What `transformers` reads first.
 const CONFIG_NAME: &str = "tokenizer_config.json";
+/// Tokens beside those of two files, as `transformers` has written them.
+const ADDED_NAME: &str = "added_tokens.json";
 
 /// Reads the vocabulary at `source`: the path or URL of a `tokenizer.json` (any name in `.json`), or of a folder.
 pub fn read(source: &str, storage: &StorageConfig) -> Result<Vocabulary, TokenizerError> {
@@ -29,15 +30,17 @@ pub fn read(source: &str, storage: &StorageConfig) -> Result<Vocabulary, Tokeniz
     if folder.url().ends_with(".json")
         && let Some((folder, file)) = folder.parent()
     {
-        return from_tokenizer_json(&folder.get(&file).map_err(failed)?).map_err(refuse);
+        return tokenizer_json::parse(&folder.get(&file).map_err(failed)?).map_err(refuse);
     }
     if let Some(content) = folder.get_if_exists(TOKENIZER_NAME).map_err(failed)? {
-        return from_tokenizer_json(&content).map_err(refuse);
+        return tokenizer_json::parse(&content).map_err(refuse);
     }
     for [ids, merges] in PAIRS_OF_NAMES {
         if let Some(ids) = folder.get_if_exists(ids).map_err(failed)? {
             let merges = folder.get(merges).map_err(failed)?;
-            return from_two_files(&ids, &merges).map_err(refuse);
+            let beside = [ADDED_NAME, CONFIG_NAME].map(|name| folder.get_if_exists(name));
+            let [added, config] = beside.map(|content| content.map_err(failed));
+            return from_two_files(&ids, &merges, added?, config?).map_err(refuse);
         }
     }
     Err(refuse(format!("{} has no {TOKENIZER_NAME} and no vocab.json", folder.url())))
@@ -45,8 +48,10 @@ pub fn read(source: &str, storage: &StorageConfig) -> Result<Vocabulary, Tokeniz
 
 /// Writes `vocabulary` into `folder`, as the head of this module says.
 pub fn write(folder: &Folder, vocabulary: &Vocabulary) -> Result<(), StorageError> {
-    let texts: Vec<String> = (0..).zip(&vocabulary.tokens).map(|(id, token)| vocabulary.shown(id, token)).collect();
-    let ids: Map<String, Value> = texts.iter().cloned().zip((0..).map(|id: u32| id.into())).collect();
+    let chars = char_of_byte();
+    let tokens = (0..=u16::MAX).zip(&vocabulary.tokens);
+    let texts: Vec<String> = tokens.map(|(id, token)| vocabulary.shown(id, token, &chars)).collect();
+    let ids: Map<String, Value> = texts.iter().cloned().zip((0_u32..).map(Value::from)).collect();
     let merges: Vec<[&str; 2]> = vocabulary
         .merges
         .iter()
@@ -57,7 +62,7 @@ pub fn write(folder: &Folder, vocabulary: &Vocabulary) -> Result<(), StorageErro
     folder.put("vocab.json", json(&Value::Object(ids.clone())))?;
     folder.put("merges.txt", Bytes::from(format!("#version: 0.2\n{lines}")))?;
     folder.put(CONFIG_NAME, json(&config()))?;
-    folder.put(TOKENIZER_NAME, json(&tokenizer_json(vocabulary, &texts, ids, &merges)))
+    folder.put(TOKENIZER_NAME, json(&tokenizer_json::write(vocabulary, &texts, ids, &merges)))
 }
 
 fn config() -> Value {
@@ -70,117 +75,71 @@ fn config() -> Value {
     })
 }
 
-fn tokenizer_json(vocabulary: &Vocabulary, texts: &[String], ids: Map<String, Value>, merges: &[[&str; 2]]) -> Value {
-    let byte_level = json!({ "type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": true });
-    let special = vocabulary.special.iter().map(|id| {
-        json!({
-            "id": id, "content": texts[usize::from(*id)], "special": true,
-            "single_word": false, "lstrip": false, "rstrip": false, "normalized": false,
-        })
-    });
-    json!({
-        "version": "1.0",
-        "truncation": null,
-        "padding": null,
-        "added_tokens": special.collect::<Vec<_>>(),
-        "normalizer": null,
-        "pre_tokenizer": byte_level,
-        "post_processor": byte_level,
-        "decoder": byte_level,
-        "model": {
-            "type": "BPE", "dropout": null, "unk_token": null, "continuing_subword_prefix": null,
-            "end_of_word_suffix": null, "fuse_unk": false, "byte_fallback": false, "ignore_merges": false,
-            "vocab": ids, "merges": merges,
-        },
-    })
-}
-
-/// What is read of a `tokenizer.json`.
-#[derive(Deserialize)]
-struct TokenizerFile {
-    #[serde(default)]
-    added_tokens: Vec<AddedToken>,
-    #[serde(default)]
-    normalizer: Value,
-    #[serde(default)]
-    pre_tokenizer: Value,
-    model: Model,
-}
-
-#[derive(Deserialize)]
-struct AddedToken {
-    id: u32,
-    content: String,
-}
-
-#[derive(Deserialize)]
-struct Model {
-    #[serde(default, rename = "type")]
-    kind: Option<String>,
-    vocab: FxHashMap<String, u32>,
-    merges: Vec<MergeLine>,
-}
-
-/// A merge: two strings in newer files, one with a space between in older ones.
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum MergeLine {
-    Pair([String; 2]),
-    Line(String),
-}
-
-fn from_tokenizer_json(content: &[u8]) -> Result<Vocabulary, String> {
-    let file: TokenizerFile = serde_json::from_slice(content).map_err(|e| format!("not a {TOKENIZER_NAME}: {e}"))?;
-    if let Some(kind) = file.model.kind.as_deref().filter(|kind| *kind != "BPE") {
-        return Err(format!("its model is {kind}, not BPE"));
-    }
-    if !file.normalizer.is_null() {
-        return Err(format!("it normalizes text ({}), which Convoy does not", file.normalizer["type"]));
-    }
-    let splitter = &file.pre_tokenizer;
-    let splits_as_gpt2 = splitter["type"] == "ByteLevel"
-        && splitter["add_prefix_space"] != true
-        && *splitter.get("use_regex").unwrap_or(&Value::Bool(true)) == true;
-    if !splits_as_gpt2 {
-        return Err(format!("its pre_tokenizer is {splitter}, not ByteLevel with GPT-2's regex and no prefix space"));
-    }
-    let merges = file.model.merges.iter().map(|line| match line {
-        MergeLine::Pair([left, right]) => Ok((left.as_str(), right.as_str())),
-        MergeLine::Line(line) => split_line(line),
-    });
-    let merges = merges.collect::<Result<Vec<_>, _>>()?;
-    let special = file.added_tokens.into_iter().map(|token| (token.content, token.id));
-    assemble(file.model.vocab, &merges, special.collect())
-}
-
 /// Special tokens are here those longer than a byte that no merge makes.
-fn from_two_files(ids: &[u8], merges: &[u8]) -> Result<Vocabulary, String> {
+fn from_two_files(
+    ids: &[u8],
+    merges: &[u8],
+    added: Option<Bytes>,
+    config: Option<Bytes>,
+) -> Result<Vocabulary, String> {
     let ids: FxHashMap<String, u32> =
         serde_json::from_slice(ids).map_err(|e| format!("its vocabulary is not JSON: {e}"))?;
     let merges = std::str::from_utf8(merges).map_err(|e| format!("its merges are not UTF-8: {e}"))?;
     let is_merge = |i: usize, line: &str| !line.is_empty() && (i > 0 || !line.starts_with("#version"));
     let lines = merges.lines().enumerate().filter(|(i, line)| is_merge(*i, line));
     let merges = lines.map(|(_, line)| split_line(line)).collect::<Result<Vec<_>, _>>()?;
+    check_beside(&ids, added.as_deref(), config.as_deref())?;
     let made: rustc_hash::FxHashSet<String> = merges.iter().map(|(left, right)| format!("{left}{right}")).collect();
     let special = ids.iter().filter(|(token, _)| token.chars().nth(1).is_some() && !made.contains(*token));
-    let special = special.map(|(token, id)| (token.clone(), *id)).collect();
+    let special = special.map(|(token, id)| match u16::try_from(*id) {
+        Ok(id) => Ok((token.clone(), AddedToken::special(id))),
+        Err(_) => Err(format!("the token {token:?} has the id {id}, beyond 16 bits")),
+    });
+    let special = special.collect::<Result<_, _>>()?;
     assemble(ids, &merges, special)
 }
 
-fn split_line(line: &str) -> Result<(&str, &str), String> {
+/// Refuses what files beside the two say of text that these do not: tokens that are not special, and a space before each text.
+fn check_beside(ids: &FxHashMap<String, u32>, added: Option<&[u8]>, config: Option<&[u8]>) -> Result<(), String> {
+    let read = |name: &str, content: Option<&[u8]>| match content.map(serde_json::from_slice::<Value>) {
+        None => Ok(Value::Null),
+        Some(read) => read.map_err(|e| format!("its {name} is not JSON: {e}")),
+    };
+    let (added, config) = (read(ADDED_NAME, added)?, read(CONFIG_NAME, config)?);
+    if config["add_prefix_space"] == true {
+        return Err(format!(
+            "it puts a space before each text (add_prefix_space in {CONFIG_NAME}), which Convoy does not"
+        ));
+    }
+    let others = added.as_object().into_iter().flatten().filter(|(token, id)| ids.get(*token).is_none_or(|i| *id != i));
+    let others = others.map(|(token, _)| (ADDED_NAME, token.as_str()));
+    let decoder = config["added_tokens_decoder"].as_object().into_iter().flat_map(|tokens| tokens.values());
+    let decoder =
+        decoder.filter(|token| token["special"] != true || token["lstrip"] == true || token["rstrip"] == true);
+    let decoder = decoder.map(|token| (CONFIG_NAME, token["content"].as_str().unwrap_or_default()));
+    match others.chain(decoder).next() {
+        None => Ok(()),
+        Some((name, token)) => Err(format!(
+            "its {name} adds the token {token:?}, which Convoy reads from a {TOKENIZER_NAME} alone; save one with \
+             AutoTokenizer.from_pretrained(FOLDER).save_pretrained(FOLDER) of `transformers`"
+        )),
+    }
+}
+
+pub(super) fn split_line(line: &str) -> Result<(&str, &str), String> {
     line.split_once(' ').ok_or_else(|| format!("its merge {line:?} is not two tokens with a space between"))
 }
 
-/// Makes a vocabulary of tokens and merges in printable characters, and of the special tokens in plain text.
-fn assemble(
+/// Makes a vocabulary of tokens and merges in printable characters, and of the added tokens in plain text.
+pub(super) fn assemble(
     ids: FxHashMap<String, u32>,
     merges: &[(&str, &str)],
-    special: Vec<(String, u32)>,
+    mut added: Vec<(String, AddedToken)>,
 ) -> Result<Vocabulary, String> {
     let bytes_of = byte_of_char();
-    let special_ids: rustc_hash::FxHashSet<u32> = special.iter().map(|(_, id)| *id).collect();
-    let ordinary = ids.iter().filter(|(_, id)| !special_ids.contains(id));
-    let count = ordinary.clone().count() + special_ids.len();
+    let added_ids: rustc_hash::FxHashSet<u32> = added.iter().map(|(_, token)| token.id.into()).collect();
+    let ordinary = ids.iter().filter(|(_, id)| !added_ids.contains(id));
+    let count = ordinary.clone().count() + added_ids.len();
     if count > MOST_TOKENS {
         return Err(format!("{count} tokens, and ids of 16 bits allow {MOST_TOKENS}"));
     }
@@ -197,12 +156,10 @@ fn assemble(
         let bytes = token.chars().map(|c| bytes_of.get(&c).copied()).collect::<Option<Vec<u8>>>();
         place(*id, bytes.ok_or_else(|| format!("the token {token:?} is not in the characters of byte-level BPE"))?)?;
     }
-    let mut of_special: Vec<u16> = Vec::new();
-    for (token, id) in special {
-        place(id, token.into_bytes())?;
-        of_special.push(id as u16);
+    added.sort_unstable_by_key(|(_, token)| token.id);
+    for (text, token) in &added {
+        place(token.id.into(), text.clone().into_bytes())?;
     }
-    of_special.sort_unstable();
     let id = |token: &str| match ids.get(token) {
         Some(id) => u16::try_from(*id).map_err(|_| format!("the id {id} does not fit 16 bits")),
         None => Err(format!("its merges name {token:?}, which is no token")),
@@ -212,16 +169,16 @@ fn assemble(
     };
     let merges = merges.iter().map(merge).collect::<Result<_, String>>()?;
     // Every place is taken: there are as many tokens as places, and none was taken twice.
-    Ok(Vocabulary { tokens: tokens.into_iter().flatten().collect(), merges, special: of_special })
+    let added = added.into_iter().map(|(_, token)| token).collect();
+    Ok(Vocabulary { tokens: tokens.into_iter().flatten().collect(), merges, added })
 }
 
 impl Vocabulary {
-    /// A token as files show it: special ones as they are, others with a printable character for each byte.
-    fn shown(&self, id: u16, token: &[u8]) -> String {
-        if self.special.contains(&id) {
+    /// A token as files show it: added ones as they are, others with a printable character for each byte.
+    fn shown(&self, id: u16, token: &[u8], chars: &[char; 256]) -> String {
+        if self.added.binary_search_by_key(&id, |added| added.id).is_ok() {
             return String::from_utf8_lossy(token).into_owned();
         }
-        let chars = char_of_byte();
         token.iter().map(|byte| chars[usize::from(*byte)]).collect()
     }
 }
@@ -282,8 +239,7 @@ mod tests {
     fn other_tokenizers_are_refused_with_the_reason() {
         let folder = folder("refused");
         let check = |name: &str, change: &dyn Fn(&mut Value), expected: &str| {
-            let tokenizer =
-                Vocabulary { tokens: (0..=255).map(|b| vec![b]).collect(), merges: vec![], special: vec![] };
+            let tokenizer = Vocabulary { tokens: (0..=255).map(|b| vec![b]).collect(), merges: vec![], added: vec![] };
             let sub = folder.folder(name);
             write(&sub, &tokenizer).unwrap();
             let mut value: Value = serde_json::from_slice(&sub.get(TOKENIZER_NAME).unwrap()).unwrap();
@@ -302,18 +258,144 @@ mod tests {
         check("gap", &|file| file["model"]["vocab"]["a"] = 300.into(), "ids must have no gaps");
         check("twice", &|file| file["model"]["vocab"]["a"] = 3.into(), "two tokens have the id 3");
         check("end", &|_| (), "it has no special token <|endoftext|>");
-        let added = |id: u32, content: &str| json!([{ "id": id, "content": content }]);
-        check("empty", &|file| file["added_tokens"] = added(256, ""), "the token 256 is empty");
+        let added = |id: u32, content: &str, flag: &str| {
+            let mut token = json!({
+                "id": id, "content": content, "special": true,
+                "single_word": false, "lstrip": false, "rstrip": false, "normalized": false,
+            });
+            token[flag] = (token[flag] == false).into();
+            json!([token])
+        };
+        check("empty", &|file| file["added_tokens"] = added(256, "", ""), "the added token 256 is empty");
         let made_by_a_merge = |file: &mut Value| {
             file["model"]["vocab"]["ab"] = 256.into();
             file["model"]["merges"] = json!([["a", "b"]]);
-            file["added_tokens"] = added(256, "ab");
+            file["added_tokens"] = added(256, "ab", "normalized");
         };
         check("special", &made_by_a_merge, "merge 0 makes the special token 256");
-        check("beyond", &|file| file["added_tokens"] = added(u32::MAX, "x"), "a token has the id 4294967295");
+        check("beyond", &|file| file["added_tokens"] = added(u32::MAX, "x", ""), "\"x\" has the id 4294967295");
         let missing = open(folder.folder("missing").url()).err().unwrap().to_string();
         assert!(missing.contains("no tokenizer.json and no vocab.json"), "{missing}");
         let missing = open(&folder.url_of("missing/tokenizer.json")).err().unwrap().to_string();
         assert!(missing.contains("does not exist"), "{missing}");
+    }
+
+    /// Each would make other ids of a document, or may, in `tokenizers`.
+    #[test]
+    fn features_that_change_ids_are_refused_by_name_and_others_passed_over() {
+        let folder = folder("features");
+        let gpt2 = Tokenizer::gpt2().unwrap();
+        write(&folder, gpt2.vocabulary()).unwrap();
+        let written: Value = serde_json::from_slice(&folder.get(TOKENIZER_NAME).unwrap()).unwrap();
+        // Short enough to be read often.
+        let mut small = written.clone();
+        let end = 300_u64;
+        small["model"]["vocab"].as_object_mut().unwrap().retain(|_, id| id.as_u64() < Some(end));
+        small["model"]["merges"].as_array_mut().unwrap().truncate(44);
+        small["model"]["vocab"][END_OF_TEXT] = end.into();
+        small["added_tokens"][0]["id"] = end.into();
+        let read = |pointer: &str, value: Value| {
+            let mut file = small.clone();
+            let (parent, key) = pointer.rsplit_once('/').unwrap();
+            file.pointer_mut(parent).unwrap()[key] = value;
+            tokenizer_json::parse(file.to_string().as_bytes())
+        };
+        let plain = read("/decoder", Value::Null).unwrap();
+        let byte_level = |prefix: bool, regex: bool| json!({ "type": "ByteLevel", "add_prefix_space": prefix, "trim_offsets": false, "use_regex": regex });
+        let by_regex = |regex: &str| {
+            let split =
+                json!({ "type": "Split", "pattern": { "Regex": regex }, "behavior": "Isolated", "invert": false });
+            json!({ "type": "Sequence", "pretokenizers": [split, byte_level(false, false)] })
+        };
+        let template = |first: &str, id: u32| {
+            let pieces = json!([{ "SpecialToken": { "id": first } }, { "Sequence": { "id": "A", "type_id": 0 } }]);
+            json!({ "type": "TemplateProcessing", "single": pieces, "special_tokens": { first: { "ids": [id] } } })
+        };
+        let padding = |strategy: &str, multiple: Value| json!({ "strategy": strategy, "pad_to_multiple_of": multiple });
+        let token = |id: u32, content: &str, flag: &str| {
+            let mut tokens = small["added_tokens"].clone();
+            let mut token = tokens[0].clone();
+            (token["id"], token["content"], token["special"]) = (id.into(), content.into(), false.into());
+            token[flag] = true.into();
+            tokens.as_array_mut().unwrap().push(token);
+            tokens
+        };
+        for (pointer, value) in [
+            ("/version", Value::Null),
+            ("/normalizer", json!({ "type": "Sequence", "normalizers": [] })),
+            ("/pre_tokenizer", json!({ "type": "Sequence", "pretokenizers": [byte_level(false, true)] })),
+            ("/pre_tokenizer", by_regex(super::super::GPT2_SPLIT)),
+            ("/post_processor", Value::Null),
+            ("/post_processor", template("<s>", 300)),
+            ("/post_processor", json!({ "type": "Sequence", "processors": [byte_level(true, true)] })),
+            ("/decoder", json!({ "type": "WordPiece" })),
+            ("/padding", padding("BatchLongest", Value::Null)),
+            ("/model/dropout", json!(0.0)),
+            ("/model/unk_token", END_OF_TEXT.into()),
+            ("/model/fuse_unk", true.into()),
+            ("/model/byte_fallback", true.into()),
+            ("/model/continuing_subword_prefix", "".into()),
+            ("/model/end_of_word_suffix", "".into()),
+            ("/model/ignore_merges", true.into()),
+        ] {
+            assert_eq!(read(pointer, value.clone()).as_ref(), Ok(&plain), "{pointer} {value}");
+        }
+        for (pointer, value, expected) in [
+            ("/version", "2.0".into(), "version"),
+            ("/future", true.into(), "`future`"),
+            ("/model/future", true.into(), "`future`"),
+            ("/normalizer", json!({ "type": "Sequence", "normalizers": [{ "type": "NFC" }] }), "normalizer"),
+            ("/pre_tokenizer", byte_level(true, true), "add_prefix_space"),
+            ("/pre_tokenizer", byte_level(false, false), "pre_tokenizer"),
+            ("/pre_tokenizer", by_regex(r"\s+"), "pre_tokenizer"),
+            ("/pre_tokenizer", Value::Null, "pre_tokenizer"),
+            ("/post_processor", template(END_OF_TEXT, 7), "post_processor"),
+            ("/post_processor", json!({ "type": "RobertaProcessing" }), "post_processor"),
+            ("/truncation", json!({ "max_length": 5 }), "truncation"),
+            ("/padding", padding("BatchLongest", 8.into()), "padding"),
+            ("/padding", json!({ "strategy": { "Fixed": 8 } }), "padding"),
+            ("/model/dropout", json!(0.1), "dropout"),
+            ("/model/continuing_subword_prefix", "##".into(), "continuing_subword_prefix"),
+            ("/model/end_of_word_suffix", "</w>".into(), "end_of_word_suffix"),
+            ("/added_tokens", token(301, "  ", "lstrip"), "lstrip"),
+            ("/added_tokens", token(301, "  ", "rstrip"), "rstrip"),
+            ("/added_tokens", token(302, "  ", "normalized"), "has the id 302, but by its vocabulary that is 301"),
+            ("/added_tokens/0/special", false.into(), "not special"),
+        ] {
+            let error = read(pointer, value.clone()).err().unwrap_or_else(|| panic!("{pointer} {value}"));
+            assert!(error.contains(expected), "no {expected:?} in {error}");
+        }
+        // A token that no merge makes, which `ignore_merges` would take.
+        small["model"]["ignore_merges"] = true.into();
+        small["model"]["vocab"]["zzz"] = (end + 1).into();
+        let error = tokenizer_json::parse(small.to_string().as_bytes()).unwrap_err();
+        assert!(error.contains("\"zzz\"") && error.contains("ignore_merges"), "{error}");
+        small["model"]["ignore_merges"] = false.into();
+        let merge = small["model"]["merges"][0].clone();
+        small["model"]["merges"].as_array_mut().unwrap().push(merge);
+        let vocabulary = tokenizer_json::parse(small.to_string().as_bytes()).unwrap();
+        let error = Tokenizer::new("twice", vocabulary).err().unwrap().to_string();
+        assert!(error.contains("merge 44 is there twice"), "{error}");
+    }
+
+    #[test]
+    fn what_files_beside_vocab_and_merges_add_is_not_passed_over() {
+        let folder = folder("beside");
+        write(&folder, Tokenizer::gpt2().unwrap().vocabulary()).unwrap();
+        folder.delete(TOKENIZER_NAME).unwrap();
+        open(folder.url()).unwrap();
+        let refused = |name: &str, content: Value, expected: &str| {
+            folder.put(name, content.to_string().into()).unwrap();
+            let error = open(folder.url()).err().unwrap().to_string();
+            assert!(error.contains(expected) && error.contains(name), "no {expected:?} in {error}");
+        };
+        refused(CONFIG_NAME, json!({ "add_prefix_space": true }), "add_prefix_space");
+        let decoder =
+            |special: bool| json!({ "added_tokens_decoder": { "50257": { "content": "  ", "special": special } } });
+        refused(CONFIG_NAME, decoder(false), "adds the token \"  \"");
+        folder.put(CONFIG_NAME, decoder(true).to_string().into()).unwrap();
+        folder.put(ADDED_NAME, json!({ END_OF_TEXT: 50_256 }).to_string().into()).unwrap();
+        open(folder.url()).unwrap();
+        refused(ADDED_NAME, json!({ "  ": 50_257 }), "adds the token \"  \"");
     }
 }

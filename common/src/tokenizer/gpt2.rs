@@ -2,7 +2,7 @@
 
 use rustc_hash::FxHashMap;
 
-use super::vocabulary::{Merge, Vocabulary, last_join};
+use super::vocabulary::{AddedToken, Merge, Vocabulary, last_join};
 use super::{END_OF_TEXT, Tokenizer};
 
 /// Builds it. The ranks say only what a merge makes; its two parts are what the merges before it leave of that.
@@ -19,5 +19,5 @@ pub(super) fn vocabulary() -> Result<Vocabulary, String> {
         merges.push(Merge { left, right, union: union as u16 });
     }
     tokens.push(END_OF_TEXT.as_bytes().to_vec());
-    Ok(Vocabulary { tokens, merges, special: vec![Tokenizer::GPT2_END_OF_TEXT] })
+    Ok(Vocabulary { tokens, merges, added: vec![AddedToken::special(Tokenizer::GPT2_END_OF_TEXT)] })
 }

@@ -4,6 +4,8 @@
 //! Words repeat, so the ids of short pieces are kept in a [`Cache`]. A piece that is not there is merged by `linear`, which
 //! finds the same ids from left to right; or, for a vocabulary in which it would not, by `heap`.
 
+use rustc_hash::FxHashSet;
+
 use super::heap::{self, Pairs};
 use super::linear::{Linear, Places};
 use super::vocabulary::Vocabulary;
@@ -18,12 +20,13 @@ impl Merges {
     /// Takes the merges of `vocabulary`, in which every single byte must be a token.
     pub fn new(vocabulary: &Vocabulary) -> Result<Self, String> {
         let mut bytes = [None; 256];
-        for (id, token) in (0..=u16::MAX).zip(&vocabulary.tokens) {
-            if let [byte] = token[..]
-                && !vocabulary.special.contains(&id)
-            {
-                bytes[usize::from(byte)] = Some(id);
-            }
+        let is_special: FxHashSet<u16> = vocabulary.special().collect();
+        let is_added: FxHashSet<u16> = vocabulary.added.iter().map(|token| token.id).collect();
+        let single = (0..=u16::MAX).zip(&vocabulary.tokens).filter(|(id, t)| t.len() == 1 && !is_special.contains(id));
+        // An added token may be that of a byte, but where another one is, it is only found in text.
+        let (added, ordinary): (Vec<_>, Vec<_>) = single.partition(|(id, _)| is_added.contains(id));
+        for (id, token) in added.into_iter().chain(ordinary) {
+            bytes[usize::from(token[0])] = Some(id);
         }
         let mut of_bytes = [0; 256];
         for (byte, id) in bytes.into_iter().enumerate() {
@@ -176,7 +179,7 @@ mod tests {
             merges.push(Merge { left: id(left), right: id(right), union: tokens.len() as u16 });
             tokens.push([left.as_bytes(), right.as_bytes()].concat());
         }
-        Vocabulary { tokens, merges, special: Vec::new() }
+        Vocabulary { tokens, merges, added: Vec::new() }
     }
 
     fn encode(merges: &Merges, piece: &[u8]) -> Vec<u16> {

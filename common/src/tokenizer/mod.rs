@@ -10,10 +10,12 @@
 //! - `merge`: one piece to ids, and the cache of pieces; `linear`, `trie`, `heap` and `pair_table`: how.
 //! - `vocabulary`: what a tokenizer is made of.
 //! - `gpt2`: GPT-2's vocabulary.
-//! - [`files`]: vocabularies from and to files.
+//! - `added`: tokens that are found in a text before it is split.
+//! - [`files`]: vocabularies from and to files; `tokenizer_json`: what one of these says, and what is refused.
 //! - [`train`]: texts to a vocabulary.
 //! - `decode`: ids to text as they come.
 
+mod added;
 mod decode;
 pub mod files;
 mod gpt2;
@@ -22,6 +24,7 @@ mod linear;
 mod merge;
 mod pair_table;
 mod split;
+mod tokenizer_json;
 pub mod train;
 mod trie;
 mod vocabulary;
@@ -33,9 +36,10 @@ use sha2::{Digest, Sha256};
 use crate::config::StorageConfig;
 use crate::storage::{StorageError, without_secrets};
 use crate::worker_contract::ExitCode;
+use added::{Added, Part};
 pub use decode::DecodeStream;
 use merge::{Cache, Merges, PIECES_AT_ONCE};
-pub use vocabulary::{Merge, Vocabulary};
+pub use vocabulary::{AddedToken, Merge, Vocabulary};
 
 /// A byte-level BPE tokenizer. Cheap to clone, and to be shared between threads.
 #[derive(Clone)]
@@ -46,6 +50,7 @@ pub struct Tokenizer {
 struct Shared {
     vocabulary: Vocabulary,
     merges: Merges,
+    added: Added,
     end_of_text: u16,
     hash: String,
     /// What a new one is a copy of.
@@ -122,14 +127,15 @@ impl Tokenizer {
     pub fn new(name: &str, vocabulary: Vocabulary) -> Result<Self, TokenizerError> {
         vocabulary.check().map_err(|reason| unusable(name, reason))?;
         let merges = Merges::new(&vocabulary).map_err(|reason| unusable(name, reason))?;
-        let mut special = vocabulary.special.iter().copied();
-        let end_of_text = special.find(|id| vocabulary.tokens[usize::from(*id)] == END_OF_TEXT.as_bytes());
+        let added = Added::new(&vocabulary).map_err(|reason| unusable(name, reason))?;
+        let end_of_text = vocabulary.special().find(|id| vocabulary.tokens[usize::from(*id)] == END_OF_TEXT.as_bytes());
         let end_of_text =
             end_of_text.ok_or_else(|| unusable(name, format!("it has no special token {END_OF_TEXT}")))?;
-        let hash = hash(&vocabulary.tokens);
+        let hash = hash(&vocabulary);
         let first_cache = Cache::new(&merges, &vocabulary);
         let caches = Mutex::default();
-        Ok(Tokenizer { shared: Arc::new(Shared { vocabulary, merges, end_of_text, hash, first_cache, caches }) })
+        let shared = Shared { vocabulary, merges, added, end_of_text, hash, first_cache, caches };
+        Ok(Tokenizer { shared: Arc::new(shared) })
     }
 
     /// What it is made of.
@@ -152,7 +158,7 @@ impl Tokenizer {
         &self.shared.hash
     }
 
-    /// The ids of `text`, in which special tokens such as `<|endoftext|>` are ordinary text.
+    /// The ids of `text` as a document, in which special tokens such as `<|endoftext|>` are ordinary text.
     pub fn encode(&self, text: &str) -> Vec<u16> {
         let mut ids = Vec::new();
         self.encode_into(text, &mut ids);
@@ -161,9 +167,30 @@ impl Tokenizer {
 
     /// Appends the ids of `text`, as [`Tokenizer::encode`] has them.
     pub fn encode_into(&self, text: &str, ids: &mut Vec<u16>) {
+        self.encode_parts(text, false, ids);
+    }
+
+    /// The ids of `text`, in which the text of a special token is that token; the first one counts, and of several
+    /// at one place the longest.
+    pub fn encode_with_special(&self, text: &str) -> Vec<u16> {
+        let mut ids = Vec::new();
+        self.encode_parts(text, true, &mut ids);
+        ids
+    }
+
+    fn encode_parts(&self, text: &str, with_special: bool, ids: &mut Vec<u16>) {
         let mut cache = self.caches().pop().unwrap_or_else(|| self.shared.first_cache.clone());
         // Bytes per token of English are more than 4; what is too much here is soon used by the next text.
         ids.reserve(text.len() / 4);
+        self.shared.added.split(text, with_special, |part| match part {
+            Part::Text(text) => self.encode_ordinary(text, &mut cache, ids),
+            Part::Token(id) => ids.push(id),
+        });
+        self.caches().push(cache);
+    }
+
+    /// Appends the ids of a text without added tokens.
+    fn encode_ordinary(&self, text: &str, cache: &mut Cache, ids: &mut Vec<u16>) {
         let mut pieces = split::pieces(text);
         let mut borders = [0; PIECES_AT_ONCE + 1];
         while borders[0] < text.len() {
@@ -175,27 +202,6 @@ impl Tokenizer {
             cache.encode(&self.shared.merges, text.as_bytes(), &borders[..=count], ids);
             borders[0] = borders[count];
         }
-        self.caches().push(cache);
-    }
-
-    /// The ids of `text`, in which the text of a special token is that token; the first one counts, and of several
-    /// at one place the longest.
-    pub fn encode_with_special(&self, text: &str) -> Vec<u16> {
-        let mut ids = Vec::new();
-        let mut start = 0;
-        // The next place of each special token that is still to come, so that each is looked for once along the text.
-        let special = self.shared.vocabulary.special.iter();
-        let special = special.filter_map(|id| Some((*id, std::str::from_utf8(self.token(*id)?).ok()?)));
-        let mut coming: Vec<_> =
-            special.filter_map(|(id, token)| Some(Coming { at: text.find(token)?, token, id })).collect();
-        while let Some(next) = coming.iter().min_by_key(|next| (next.at, usize::MAX - next.token.len())).copied() {
-            self.encode_into(&text[start..next.at], &mut ids);
-            ids.push(next.id);
-            start = next.at + next.token.len();
-            coming.retain_mut(|coming| coming.is_after(start, text));
-        }
-        self.encode_into(&text[start..], &mut ids);
-        ids
     }
 
     /// The bytes of `ids`, which may end in the middle of a character; `None` if one is not in the vocabulary.
@@ -217,27 +223,6 @@ impl Tokenizer {
     }
 }
 
-/// Where in a text a special token is next.
-#[derive(Clone, Copy)]
-struct Coming<'t> {
-    at: usize,
-    token: &'t str,
-    id: u16,
-}
-
-impl Coming<'_> {
-    /// Moves to the first place at or after `start`; `false` if there is none.
-    fn is_after(&mut self, start: usize, text: &str) -> bool {
-        if self.at < start {
-            match text[start..].find(self.token) {
-                Some(at) => self.at = start + at,
-                None => return false,
-            }
-        }
-        true
-    }
-}
-
 /// The pieces of `text` that merges never cross, in order: GPT-2's split.
 pub fn pieces(text: &str) -> impl Iterator<Item = &str> {
     split::pieces(text)
@@ -247,13 +232,19 @@ fn unusable(name: &str, reason: String) -> TokenizerError {
     TokenizerError::Unusable { source_name: name.to_owned(), reason }
 }
 
-/// SHA-256 over (u32 little-endian length, bytes) of each token in id order, special ones included, then of the split
-/// pattern.
-fn hash(tokens: &[Vec<u8>]) -> String {
+/// SHA-256 over (u32 little-endian length, bytes) of each token in id order, added ones included, then of the split
+/// pattern; and where documents can have added tokens, over the id of each and what is said of it.
+fn hash(vocabulary: &Vocabulary) -> String {
     let mut hasher = Sha256::new();
-    for bytes in tokens.iter().map(Vec::as_slice).chain([GPT2_SPLIT.as_bytes()]) {
+    for bytes in vocabulary.tokens.iter().map(Vec::as_slice).chain([GPT2_SPLIT.as_bytes()]) {
         hasher.update((bytes.len() as u32).to_le_bytes());
         hasher.update(bytes);
+    }
+    if vocabulary.added.iter().any(|token| !token.special) {
+        for AddedToken { id, special, single_word, normalized } in &vocabulary.added {
+            hasher.update(u32::from(*id).to_le_bytes());
+            hasher.update([u8::from(*special) | u8::from(*single_word) << 1 | u8::from(*normalized) << 2]);
+        }
     }
     hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }
@@ -279,7 +270,7 @@ mod tests {
     fn of_several_special_tokens_the_first_counts_and_of_those_the_longest() {
         let mut vocabulary = Tokenizer::gpt2().unwrap().vocabulary().clone();
         for token in ["<a>", "<a><a>", "<b"] {
-            vocabulary.special.push(vocabulary.tokens.len() as u16);
+            vocabulary.added.push(AddedToken::special(vocabulary.tokens.len() as u16));
             vocabulary.tokens.push(token.into());
         }
         let tokenizer = Tokenizer::new("special", vocabulary).unwrap();

@@ -11,7 +11,7 @@ use std::collections::BinaryHeap;
 use rustc_hash::FxHashMap;
 
 use super::files::char_of_byte;
-use super::vocabulary::{Merge, Vocabulary};
+use super::vocabulary::{AddedToken, Merge, Vocabulary};
 use super::{END_OF_TEXT, MOST_TOKENS, split};
 
 /// How often each piece of text came up, in bounded memory.
@@ -152,7 +152,7 @@ pub fn train(
             progress(tokens.len());
         }
     }
-    Ok(Vocabulary { tokens, merges, special: (0..special.len() as u16).collect() })
+    Ok(Vocabulary { tokens, merges, added: (0..special.len() as u16).map(AddedToken::special).collect() })
 }
 
 /// Whether a vocabulary of this size, with these special tokens, can be trained at all.
@@ -318,8 +318,10 @@ fn gain(pairs: &mut FxHashMap<Pair, Occurrences>, made: &mut Vec<Pair>, pair: Pa
 
 #[cfg(test)]
 mod tests {
-    use super::super::Tokenizer;
+    use super::super::{Tokenizer, files};
     use super::*;
+    use crate::config::StorageConfig;
+    use crate::storage::Folder;
 
     fn special() -> Vec<String> {
         vec![END_OF_TEXT.to_owned()]
@@ -362,6 +364,24 @@ mod tests {
         assert_eq!(words, occurrences);
         let kept: Vec<_> = counts.counts.keys().filter(|word| word.len() == 2 && word[0] == b' ').collect();
         assert_eq!(kept.len(), 2, "{kept:?}");
+    }
+
+    #[test]
+    fn the_largest_vocabulary_is_learnt_written_and_read() {
+        let letter = |n: u32| char::from(b'a' + (n % 26) as u8);
+        // Four letters each, and none is the start of another, so there is a token of each.
+        let text: String = (0..80_000_u32)
+            .flat_map(|n| [' ', letter(n / 17_576), letter(n / 676), letter(n / 26), letter(n)])
+            .collect();
+        let vocabulary = trained(&text, MOST_TOKENS);
+        assert_eq!(vocabulary.tokens.len(), MOST_TOKENS);
+        let folder = Folder::open("memory://largest-vocabulary", &StorageConfig::default()).unwrap();
+        files::write(&folder, &vocabulary).unwrap();
+        let read = Tokenizer::open(folder.url(), &StorageConfig::default()).unwrap();
+        assert_eq!(read.vocabulary(), &vocabulary);
+        let last = String::from_utf8(vocabulary.tokens[MOST_TOKENS - 1].clone()).unwrap();
+        assert_eq!(read.encode(&last), [u16::MAX]);
+        assert_eq!(read.decode(&[u16::MAX]).unwrap(), last.as_bytes());
     }
 
     #[test]

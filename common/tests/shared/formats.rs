@@ -155,7 +155,7 @@ fn tokenizer(files: &[(&str, &[u8])]) -> bool {
     let folder = folder(&format!("tokenizer-{}", files.len()));
     files.iter().for_each(|(name, content)| put(&folder, name, content));
     let Ok(tokenizer) = Tokenizer::open(folder.url(), &StorageConfig::default()) else { return false };
-    let special = &tokenizer.vocabulary().special;
+    let special: Vec<u16> = tokenizer.vocabulary().special().collect();
     assert!(special.contains(&tokenizer.end_of_text()));
     for text in ["", "It's  a test\n\n 12 naïve 漢字 🦀", "aaaaaaaaaaaaaaaaabababab<|endoftext|>ab", "\0\u{1b}\u{fffd}"]
     {
