@@ -41,7 +41,7 @@ CASES = {
     "in special tokens": [END_OF_TEXT, token("end"), token("<|end|>", special=True), token("|>", normalized=False)],
     "words of their own": [END_OF_TEXT, token("ab", single_word=True), token("end", single_word=True, normalized=False)],
     "special words of their own": [END_OF_TEXT, token("a1", single_word=True, special=True), token("1"), token("en")],
-    "single bytes": [END_OF_TEXT, token("a"), token(" "), token("\n", normalized=False), token("é")],
+    "single bytes": [END_OF_TEXT, token("a"), token(" "), token("\n", normalized=False), token("漢")],
     "an ordinary token": [END_OF_TEXT, token("return"), token("abab", normalized=False), token("\u0301")],
 }
 

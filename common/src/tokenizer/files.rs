@@ -158,6 +158,13 @@ pub(super) fn assemble(
     }
     added.sort_unstable_by_key(|(_, token)| token.id);
     for (text, token) in &added {
+        let mut characters = text.chars().map(|character| bytes_of.get(&character));
+        if let (Some(Some(byte)), None) = (characters.next(), characters.next())
+            && text.as_bytes() != [*byte]
+            && ids.contains_key(text)
+        {
+            return Err(format!("its added token {text:?} is the token of the byte {byte:#04x}, which is other text"));
+        }
         place(token.id.into(), text.clone().into_bytes())?;
     }
     let id = |token: &str| match ids.get(token) {
@@ -249,9 +256,13 @@ mod tests {
             assert!(error.contains(expected) && error.contains(sub.url()), "{expected:?} in {error}");
         };
         check("kind", &|file| file["model"]["type"] = "WordPiece".into(), "its model is WordPiece, not BPE");
-        check("normalizer", &|file| file["normalizer"] = json!({ "type": "NFC" }), "it normalizes text (\"NFC\")");
+        check(
+            "normalizer",
+            &|file| file["normalizer"] = json!({ "type": "NFC" }),
+            "it normalizes text (normalizer \"NFC\")",
+        );
         check("split", &|file| file["pre_tokenizer"] = json!({ "type": "Whitespace" }), "its pre_tokenizer is");
-        check("prefix", &|file| file["pre_tokenizer"]["add_prefix_space"] = true.into(), "no prefix space");
+        check("prefix", &|file| file["pre_tokenizer"]["add_prefix_space"] = true.into(), "add_prefix_space");
         check("merge", &|file| file["model"]["merges"] = json!(["a"]), "its merge \"a\" is not two tokens");
         check("unknown", &|file| file["model"]["merges"] = json!([["a", "漢"]]), "\"漢\", which is no token");
         check("union", &|file| file["model"]["merges"] = json!([["a", "b"]]), "\"ab\", which is no token");
@@ -266,14 +277,24 @@ mod tests {
             token[flag] = (token[flag] == false).into();
             json!([token])
         };
-        check("empty", &|file| file["added_tokens"] = added(256, "", ""), "the added token 256 is empty");
+        check("empty", &|file| file["added_tokens"] = added(256, "", "normalized"), "the added token 256 is empty");
+        // The character of another byte than its own two.
+        check(
+            "byte",
+            &|file| file["added_tokens"] = added(0xe9, "é", "special"),
+            "\"é\" is the token of the byte 0xe9",
+        );
         let made_by_a_merge = |file: &mut Value| {
             file["model"]["vocab"]["ab"] = 256.into();
             file["model"]["merges"] = json!([["a", "b"]]);
             file["added_tokens"] = added(256, "ab", "normalized");
         };
         check("special", &made_by_a_merge, "merge 0 makes the special token 256");
-        check("beyond", &|file| file["added_tokens"] = added(u32::MAX, "x", ""), "\"x\" has the id 4294967295");
+        check(
+            "beyond",
+            &|file| file["added_tokens"] = added(u32::MAX, "x", "normalized"),
+            "\"x\" has the id 4294967295",
+        );
         let missing = open(folder.folder("missing").url()).err().unwrap().to_string();
         assert!(missing.contains("no tokenizer.json and no vocab.json"), "{missing}");
         let missing = open(&folder.url_of("missing/tokenizer.json")).err().unwrap().to_string();

@@ -18,7 +18,7 @@ use crate::{PrepareError, TRAIN_FOLDER, VALIDATION_FOLDER};
 /// Name of the record in `prepare.output`.
 pub const RECORD_NAME: &str = "prepare.json";
 /// Version of [`Record`], and of how a config and inputs become units, batches, runs and shards.
-const VERSION: u32 = 3;
+const VERSION: u32 = 4;
 
 /// Keys of `[prepare]` that say nothing about the data.
 const OUTSIDE_RECORD: [&str; 2] = ["output", "memory_bytes"];

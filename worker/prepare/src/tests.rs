@@ -252,11 +252,11 @@ fn nothing_to_read_is_refused() {
 }
 
 #[test]
-fn local_files_with_any_bytes_and_names_are_read() {
+fn local_files_with_any_names_are_read() {
     let dir = tempfile::tempdir().unwrap();
     let at = |name: &str| dir.path().join(name).display().to_string();
     std::fs::create_dir(at("in put")).unwrap();
-    std::fs::write(at("in put/a é%20.txt"), b"\xef\xbb\xbfcaf\xff <|endoftext|>").unwrap();
+    std::fs::write(at("in put/a é%20.txt"), b"\xef\xbb\xbfcaf\xc3\xa9 <|endoftext|>").unwrap();
     std::fs::write(at("b#1.jsonl"), "{\"text\": \"b\"}").unwrap();
     let mut job = Job::new("unused");
     job.config.inputs = vec![at("in put"), at("b#1.jsonl")];
@@ -264,7 +264,27 @@ fn local_files_with_any_bytes_and_names_are_read() {
     job.run().unwrap();
     let mut all = [read_side(&job, TRAIN_FOLDER).1, read_side(&job, VALIDATION_FOLDER).1].concat();
     all.sort();
-    assert_eq!(all, ["b", "caf\u{fffd} <|endoftext|>"]);
+    assert_eq!(all, ["b", "caf\u{e9} <|endoftext|>"]);
+}
+
+#[test]
+fn text_that_is_not_utf8_ends_the_job_or_is_left_out_and_counted() {
+    let mut job = Job::new("encodings");
+    job.put("in/a.txt", "sound");
+    job.put("in/b.txt", &b"caf\xe9"[..]);
+    job.put("in/c.txt", "wide".encode_utf16().flat_map(u16::to_le_bytes).collect::<Vec<u8>>());
+    job.put("in/d.jsonl", &b"{\"text\": \"caf\xe9\"}\n{\"text\": \"\\ud800\", \"score\": NaN}\n"[..]);
+    job.refused(&["in/b.txt: not UTF-8 at byte 3", "iconv", "on_bad_document"]);
+    job.config.on_bad_document = OnBadDocument::Skip;
+    let totals = job.run().unwrap().totals;
+    assert_eq!((totals.documents, totals.skipped_documents), (2, 3));
+    assert_eq!(totals.skipped, [(crate::inputs::Fault::NotUtf8, 3)].into());
+    let record = String::from_utf8(job.root.get("out/prepare.json").unwrap().to_vec()).unwrap();
+    assert!(
+        record.contains("in/b.txt: not UTF-8 at byte 3") && record.contains("in/d.jsonl, line 1: not UTF-8"),
+        "{record}"
+    );
+    assert!(String::from_utf8_lossy(&job.root.get("out/README.md").unwrap()).contains("| 3 | | left out: not UTF-8 |"));
 }
 
 /// What a job leaves that was killed when it had written its shards, but not their index.

@@ -143,6 +143,8 @@ pub enum Place {
 pub enum Fault {
     /// An object that is gone, denied, truncated or damaged: the rest of it counts as one.
     UnreadableObject,
+    /// Text in another encoding than UTF-8.
+    NotUtf8,
     /// A line that is not a JSON object.
     NotJson,
     /// A JSON object, row or file without the field or column of the text.
@@ -156,6 +158,7 @@ impl Fault {
     pub fn in_words(self) -> &'static str {
         match self {
             Fault::UnreadableObject => "objects unreadable, or unreadable from some point on",
+            Fault::NotUtf8 => "not UTF-8",
             Fault::NotJson => "lines that are not JSON objects",
             Fault::NoText => "without a string in the field of the text",
             Fault::TooLong => "longer than prepare.max_document_bytes",

@@ -6,12 +6,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::{Buf, Bytes};
 use common::storage::Folder;
-use parquet::basic::Type;
+use parquet::basic::{ConvertedType, LogicalType, Repetition, Type};
 use parquet::column::reader::ColumnReader;
 use parquet::data_type::{ByteArray, ByteArrayType};
 use parquet::errors::{ParquetError, Result as ParquetResult};
 use parquet::file::metadata::RowGroupMetaData;
 use parquet::file::reader::{ChunkReader, FileReader, Length, SerializedFileReader};
+use parquet::schema::types::Type as SchemaType;
 
 use super::batches::ReadOptions;
 use super::documents::{Failure, Next, too_long};
@@ -62,15 +63,14 @@ impl Rows {
         let schema = metadata.file_metadata().schema_descr();
         let name = &options.text_field;
         let no_text = |reason: String| Failure::Object { fault: Fault::NoText, reason };
-        let column = schema
-            .columns()
-            .iter()
-            .position(|c| c.path().parts() == [name.clone()])
-            .ok_or_else(|| no_text(format!("no column {name:?} (prepare.text_field)")))?;
-        let descriptor = schema.column(column);
-        if descriptor.physical_type() != Type::BYTE_ARRAY || descriptor.max_rep_level() > 0 {
-            return Err(no_text(format!("the column {name:?} does not hold strings")));
+        let field = schema.root_schema().get_fields().iter().find(|field| field.name() == name);
+        let field = field.ok_or_else(|| no_text(format!("no column {name:?} (prepare.text_field)")))?;
+        if let Some(kind) = no_strings(field) {
+            return Err(no_text(format!("the column {name:?} holds {kind}, not strings (prepare.text_field)")));
         }
+        let column = schema.columns().iter().position(|c| c.path().parts() == [name.clone()]);
+        let column = column.ok_or_else(|| no_sense("its schema"))?;
+        let descriptor = schema.column(column);
         let mut rows_before = 0;
         let mut groups = Vec::new();
         for (number, group) in metadata.row_groups().iter().enumerate() {
@@ -148,6 +148,26 @@ impl Rows {
         self.values.reverse();
         Ok(true)
     }
+}
+
+/// What a column holds instead of strings, if it does.
+fn no_strings(field: &SchemaType) -> Option<String> {
+    let info = field.get_basic_info();
+    let is_repeated = info.has_repetition() && info.repetition() == Repetition::REPEATED;
+    let logical = info.logical_type_ref();
+    match info.converted_type() {
+        ConvertedType::LIST => return Some("lists".into()),
+        ConvertedType::MAP | ConvertedType::MAP_KEY_VALUE => return Some("maps".into()),
+        _ if is_repeated || matches!(logical, Some(LogicalType::List)) => return Some("lists".into()),
+        _ if matches!(logical, Some(LogicalType::Map)) => return Some("maps".into()),
+        _ => {}
+    }
+    if field.is_group() {
+        let names: Vec<&str> = field.get_fields().iter().map(|field| field.name()).collect();
+        return Some(format!("structs of {}", names.join(", ")));
+    }
+    let physical = field.get_physical_type();
+    (physical != Type::BYTE_ARRAY).then(|| format!("values of type {physical}"))
 }
 
 /// Where a row group begins in its file; `None` where the file says nonsense.

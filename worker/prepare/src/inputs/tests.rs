@@ -121,6 +121,39 @@ fn wherever_an_object_is_cut_each_line_is_read_once() {
 }
 
 #[test]
+fn zeros_behind_a_gzip_stream_are_nothing_and_other_bytes_are_damage() {
+    let folder = folder("padded");
+    let (first, second) = (gzip(b"{\"a\": 1}\n"), gzip(b"{\"b\": 2}\n"));
+    let read = |content: Vec<u8>| {
+        folder.put("a.jsonl.gz", content.into()).unwrap();
+        let (documents, bad) = whole(&folder);
+        (documents.len(), bad.len())
+    };
+    let zeros = vec![0; 1 << 20];
+    assert_eq!(read([&first[..], &zeros].concat()), (1, 0));
+    assert_eq!(read([&first[..], &zeros, &second, &[0]].concat()), (2, 0));
+    assert_eq!(read([&first[..], &[0; 10], b"x"].concat()), (1, 1));
+    assert_eq!(read([&first[..], &[0; 10], &second[..10]].concat()), (1, 1));
+    assert_eq!(read(zeros), (0, 1));
+}
+
+/// A zstd frame of one block as it is, with a window of 2^`log` bytes.
+fn zstd_with_window(log: u8, content: &[u8]) -> Vec<u8> {
+    let block = (content.len() as u32) << 3 | 1;
+    [&[0x28, 0xb5, 0x2f, 0xfd, 0, (log - 10) << 3], &block.to_le_bytes()[..3], content].concat()
+}
+
+#[test]
+fn what_zstd_has_packed_with_its_longest_window_is_read() {
+    let folder = folder("long-window");
+    for (log, expected) in [(27, (1, 0)), (31, (1, 0)), (32, (0, 1))] {
+        folder.put("a.txt.zst", zstd_with_window(log, b"text").into()).unwrap();
+        let (documents, bad) = whole(&folder);
+        assert_eq!((documents.len(), bad.len()), expected, "{log}: {bad:?}");
+    }
+}
+
+#[test]
 fn a_truncated_object_gives_what_comes_before_and_is_named() {
     let lines: String = (0..2000).map(|i| format!("{{\"text\": \"{}\"}}\n", i * 7919)).collect();
     for (end, pack) in &PACKINGS[1..] {
@@ -232,6 +265,35 @@ fn parquet_without_the_column_or_damaged_is_named() {
         folder.put("a.parquet", content.into()).unwrap();
         let (documents, bad) = whole(&folder);
         assert!(documents.len() == 3 || bad.len() == 1, "byte {at}: {documents:?} {bad:?}");
+    }
+}
+
+/// A file without rows, of this column beside another.
+fn parquet_without_rows(column: &str) -> Vec<u8> {
+    let schema = parse_message_type(&format!("message m {{ required int64 id; {column} }}")).unwrap();
+    let mut content = Vec::new();
+    SerializedFileWriter::new(&mut content, Arc::new(schema), Arc::default()).unwrap().close().unwrap();
+    content
+}
+
+#[test]
+fn a_column_of_lists_or_structs_is_said_to_be_that() {
+    let folder = folder("nested");
+    for (column, expected) in [
+        ("optional group text (LIST) { repeated group list { optional binary element (UTF8); } }", "holds lists, not"),
+        ("repeated binary text (UTF8);", "holds lists, not"),
+        ("required group text { required binary body (UTF8); optional int64 n; }", "holds structs of body, n, not"),
+        (
+            "optional group text (MAP) { repeated group key_value { required binary key (UTF8); optional int64 value; } }",
+            "holds maps, not",
+        ),
+        ("optional double text;", "holds values of type DOUBLE, not"),
+        ("optional group other { optional binary text (UTF8); }", "no column \"text\""),
+    ] {
+        folder.put("a.parquet", parquet_without_rows(column).into()).unwrap();
+        let (_, bad) = whole(&folder);
+        assert_eq!((bad.len(), bad[0].fault), (1, Fault::NoText), "{bad:?}");
+        assert!(bad[0].reason.contains(expected), "{}", bad[0]);
     }
 }
 

@@ -1,0 +1,280 @@
+//! A JSON line to the string in one of its fields.
+//!
+//! Nothing is made of other fields, and what Python's `json` writes where JSON has no word for it is read as well.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+
+use crate::inputs::Fault;
+use crate::text::not_utf8;
+
+/// The string in `field` of a JSON object.
+pub(crate) fn json_text<'l>(line: &'l [u8], field: &str) -> Result<Cow<'l, str>, (Fault, String)> {
+    let (mended, found) = match parsed(line, field) {
+        Err(error) => match without_python(line) {
+            Some(mended) => {
+                let found = parsed(&mended, field).map(Found::into_owned);
+                (Some(mended), found)
+            }
+            None => (None, Err(error)),
+        },
+        found => (None, found),
+    };
+    match found {
+        Ok(Found::Text(text)) => Ok(text),
+        Ok(Found::Other(kind)) => Err((Fault::NoText, format!("the field {field:?} is {kind}, not a string"))),
+        Ok(Found::Nothing) => Err((Fault::NoText, format!("no field {field:?} (prepare.text_field)"))),
+        Err(error) => match not_utf8(line) {
+            Some(reason) => Err((Fault::NotUtf8, reason)),
+            None => Err((Fault::NotJson, not_an_object(mended.as_deref().unwrap_or(line), &error))),
+        },
+    }
+}
+
+fn parsed<'l>(line: &'l [u8], field: &str) -> serde_json::Result<Found<'l>> {
+    let mut deserializer = serde_json::Deserializer::from_slice(line);
+    let found = FieldOf(field).deserialize(&mut deserializer)?;
+    deserializer.end().map(|()| found)
+}
+
+/// What Python's `json` writes where JSON has nothing for it.
+const NUMBERS: [&[u8]; 3] = [b"NaN", b"Infinity", b"-Infinity"];
+
+/// A line in which these numbers are 0, and the escapes of half a surrogate pair that of U+FFFD; `None` where it has neither.
+/// Every other byte keeps its place.
+fn without_python(line: &[u8]) -> Option<Vec<u8>> {
+    let mut mended = line.to_vec();
+    let mut in_string = false;
+    let mut at = 0;
+    while at < line.len() {
+        let rest = &line[at..];
+        at += match rest[0] {
+            b'"' => {
+                in_string = !in_string;
+                1
+            }
+            b'\\' if in_string => match (escaped_unit(rest), rest.get(6..).and_then(escaped_unit)) {
+                (Some(0xd800..=0xdbff), Some(0xdc00..=0xdfff)) => 12,
+                (Some(0xd800..=0xdfff), _) => {
+                    mended[at..at + 6].copy_from_slice(br"\ufffd");
+                    6
+                }
+                _ => 2,
+            },
+            b'N' | b'I' | b'-' if !in_string => match NUMBERS.iter().find(|number| rest.starts_with(number)) {
+                Some(number) => {
+                    mended[at..at + number.len()].fill(b' ');
+                    mended[at] = b'0';
+                    number.len()
+                }
+                None => 1,
+            },
+            _ => 1,
+        };
+    }
+    (mended != line).then_some(mended)
+}
+
+/// The UTF-16 unit that `text` starts with, as an escape.
+fn escaped_unit(text: &[u8]) -> Option<u16> {
+    let digits = text.strip_prefix(br"\u")?.get(..4)?;
+    let digits = digits.iter().map(|digit| char::from(*digit).to_digit(16));
+    digits.into_iter().try_fold(0, |unit, digit| Some(unit << 4 | digit? as u16))
+}
+
+/// What is wrong with a line that is no JSON object.
+fn not_an_object(line: &[u8], error: &serde_json::Error) -> String {
+    let kind = match line.trim_ascii_start().first() {
+        Some(b'{') => None,
+        Some(b'[') => Some("array"),
+        Some(b'"') => Some("string"),
+        Some(b'n') => Some("null"),
+        Some(b't' | b'f') => Some("boolean"),
+        _ => Some("number"),
+    };
+    match kind.filter(|_| serde_json::from_slice::<IgnoredAny>(line).is_ok()) {
+        Some(kind) => format!("a JSON {kind}, not an object"),
+        None => {
+            // The parser's own position counts lines from the start of this one.
+            let message = error.to_string();
+            let what = message.split(" at line ").next().unwrap_or_default();
+            format!("not JSON: {what} (column {})", error.column())
+        }
+    }
+}
+
+/// What a field holds.
+enum Found<'l> {
+    /// A string, borrowed where nothing in it is escaped.
+    Text(Cow<'l, str>),
+    /// Something else, by its kind.
+    Other(&'static str),
+    /// There is no such field.
+    Nothing,
+}
+
+impl Found<'_> {
+    fn into_owned(self) -> Found<'static> {
+        match self {
+            Found::Text(text) => Found::Text(Cow::Owned(text.into_owned())),
+            Found::Other(kind) => Found::Other(kind),
+            Found::Nothing => Found::Nothing,
+        }
+    }
+}
+
+/// Takes one field out of an object, without making anything of the others.
+struct FieldOf<'f>(&'f str);
+
+impl<'de> DeserializeSeed<'de> for FieldOf<'_> {
+    type Value = Found<'de>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_map(self)
+    }
+}
+
+impl<'de> Visitor<'de> for FieldOf<'_> {
+    type Value = Found<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<Self::Value, M::Error> {
+        let mut found = Found::Nothing;
+        while let Some(key) = map.next_key_seed(AnyValue)? {
+            if matches!(key, Found::Text(key) if key == self.0) {
+                // Of several fields of this name the last one counts.
+                found = map.next_value_seed(AnyValue)?;
+            } else {
+                map.next_value::<IgnoredAny>()?;
+            }
+        }
+        Ok(found)
+    }
+}
+
+/// Any value, of which only a string is kept.
+struct AnyValue;
+
+impl<'de> DeserializeSeed<'de> for AnyValue {
+    type Value = Found<'de>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for AnyValue {
+    type Value = Found<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a value")
+    }
+
+    fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Self::Value, E> {
+        Ok(Found::Text(Cow::Borrowed(text)))
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
+        Ok(Found::Text(Cow::Owned(text.to_owned())))
+    }
+
+    fn visit_unit<E>(self) -> Result<Self::Value, E> {
+        Ok(Found::Other("null"))
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<Self::Value, E> {
+        Ok(Found::Other("a boolean"))
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<Self::Value, E> {
+        Ok(Found::Other("a number"))
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<Self::Value, E> {
+        Ok(Found::Other("a number"))
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<Self::Value, E> {
+        Ok(Found::Other("a number"))
+    }
+
+    fn visit_seq<S: SeqAccess<'de>>(self, mut seq: S) -> Result<Self::Value, S::Error> {
+        while seq.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(Found::Other("an array"))
+    }
+
+    fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<Self::Value, M::Error> {
+        while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+        Ok(Found::Other("an object"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn faults_of_a_json_line_are_named() {
+        let check = |line: &str, expected: Result<&str, &str>| {
+            let got = json_text(line.as_bytes(), "text").map_err(|(_, reason)| reason);
+            assert_eq!(got.as_deref().map_err(String::as_str), expected, "{line}");
+        };
+        check(r#" {"text": "a\u00e9\n", "other": [1]} "#, Ok("aé\n"));
+        check(r#"{"a": {"text": "no"}, "text": "yes"}"#, Ok("yes"));
+        check(r#"{"text": "first", "te\u0078t": "last"}"#, Ok("last"));
+        check(r#"{"text": null, "text": "last"}"#, Ok("last"));
+        check(r#"{"text": "first", "text": [1, {}]}"#, Err("the field \"text\" is an array, not a string"));
+        check("5", Err("a JSON number, not an object"));
+        check(r#"{"text": "#, Err("not JSON: EOF while parsing a value (column 9)"));
+        check(r#"{"text": "a"} x"#, Err("not JSON: trailing characters (column 15)"));
+        check(r#"["text"]"#, Err("a JSON array, not an object"));
+        check(r#"{"Text": "a"}"#, Err("no field \"text\" (prepare.text_field)"));
+        check(r#"{"text": null}"#, Err("the field \"text\" is null, not a string"));
+        let nested = format!("{{\"text\": {}", "[".repeat(1 << 20));
+        assert!(json_text(nested.as_bytes(), "text").unwrap_err().1.starts_with("not JSON: EOF"));
+    }
+
+    #[test]
+    fn what_python_writes_beside_json_costs_no_document() {
+        let check = |line: &str, expected: Result<&str, &str>| {
+            let got = json_text(line.as_bytes(), "text").map_err(|(_, reason)| reason);
+            assert_eq!(got.as_deref().map_err(String::as_str), expected, "{line}");
+        };
+        check(r#"{"score": NaN, "text": "NaN \"-Infinity"}"#, Ok("NaN \"-Infinity"));
+        check(r#"{"text": "a", "scores": [-Infinity, Infinity,NaN], "b": {"c": -1}}"#, Ok("a"));
+        check(r#"{"text": "\ud800"}"#, Ok("\u{fffd}"));
+        check(
+            r#"{"text": "\udc00\ud83e\udd80\ud83e \\ud800\uD83E\uD83E\udd80"}"#,
+            Ok("\u{fffd}🦀\u{fffd} \\ud800\u{fffd}🦀"),
+        );
+        check(r#"{"other\ud800": "\udfff", "text": "é", "n": NaN}"#, Ok("é"));
+        check(r#"{"text": NaN}"#, Err("the field \"text\" is a number, not a string"));
+        check(r#"{"a": NaN, "text": "a""#, Err("not JSON: EOF while parsing an object (column 22)"));
+        check(r#"{"a": NaN}"#, Err("no field \"text\" (prepare.text_field)"));
+        check("NaN", Err("a JSON number, not an object"));
+        check(r#"{"a": Nan, "text": "a"}"#, Err("not JSON: expected value (column 7)"));
+        check(r#"{"text": "\ud80"}"#, Err("not JSON: invalid escape (column 16)"));
+        check(r#"{"text": "\"#, Err("not JSON: EOF while parsing a string (column 11)"));
+    }
+
+    #[test]
+    fn a_line_in_another_encoding_is_said_to_be_in_one() {
+        let utf16: Vec<u8> = "{\"text\": \"a\"}".encode_utf16().flat_map(u16::to_le_bytes).collect();
+        for (line, expected) in [
+            (&b"{\"text\": \"caf\xe9\"}"[..], "not UTF-8 at byte 13"),
+            (&utf16, "UTF-16"),
+            (&[b"\xff\xfe", &utf16[..]].concat(), "UTF-16"),
+        ] {
+            let (fault, reason) = json_text(line, "text").unwrap_err();
+            assert_eq!(fault, Fault::NotUtf8);
+            assert!(reason.contains(expected), "{reason}");
+        }
+        // Where it is not needed, nobody looks.
+        assert_eq!(json_text(b"{\"other\": \"\xe9\", \"text\": \"a\"}", "text").unwrap(), "a");
+    }
+}
