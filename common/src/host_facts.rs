@@ -254,18 +254,8 @@ impl WorldFacts {
 
     fn shared_memory(&self) -> Finding {
         for (host, ranks) in self.hosts() {
-            let (size, needed) = (ranks[0].shared_memory_bytes, ranks.len() as u64 * SHARED_MEMORY_PER_RANK);
-            if ranks.len() > 1 && size < needed {
-                return Finding::failed(
-                    "/dev/shm",
-                    format!(
-                        "{host}: {} for {} ranks, expected at least {}; give the container more \
-                         (docker --shm-size, or a memory volume)",
-                        gib(size),
-                        ranks.len(),
-                        gib(needed)
-                    ),
-                );
+            if let Some(text) = shared_memory_wanted(host, ranks.len(), ranks[0].shared_memory_bytes) {
+                return Finding::failed("/dev/shm", text);
             }
         }
         let least = self.ranks.iter().map(|facts| facts.shared_memory_bytes).min().unwrap_or(0);
@@ -392,6 +382,18 @@ impl GpuFacts {
     }
 }
 
+/// What is wrong, and what to do, where `/dev/shm` of `host` has `size` bytes and its `ranks` ranks need more.
+pub fn shared_memory_wanted(host: &str, ranks: usize, size: u64) -> Option<String> {
+    let needed = ranks as u64 * SHARED_MEMORY_PER_RANK;
+    (ranks > 1 && size < needed).then(|| {
+        format!(
+            "{host}: {} for {ranks} ranks in /dev/shm, expected at least {}; give the container more (docker --shm-size, or a memory volume)",
+            gib(size),
+            gib(needed)
+        )
+    })
+}
+
 fn gib(bytes: u64) -> String {
     format!("{:.1} GiB", bytes as f64 / (1_u64 << 30) as f64)
 }
@@ -458,7 +460,7 @@ mod tests {
         let found = troubles(|world| world.step_bytes = 10 << 30);
         assert_one(found, "memory", Verdict::Failed, "a: 2 ranks need 20.0 GiB together, 16.0 GiB are free");
         let found = troubles(|world| world.ranks.iter_mut().for_each(|facts| facts.shared_memory_bytes = 64 << 20));
-        assert_one(found, "/dev/shm", Verdict::Failed, "a: 0.1 GiB for 2 ranks");
+        assert_one(found, "/dev/shm", Verdict::Failed, "a: 0.1 GiB for 2 ranks in /dev/shm");
         let found = troubles(|world| *world.ranks[2].free_bytes.get_mut("/tmp").unwrap() = 1 << 30);
         assert_one(found, "room in /tmp", Verdict::Warning, "1.0 GiB on b");
         let found = troubles(|world| *world.ranks[2].free_bytes.get_mut("/tmp").unwrap() = 0);

@@ -16,6 +16,7 @@
 //! - [`storage`]: a URL becomes an object store.
 //! - [`parallel`]: one function over many items on several threads.
 //! - [`limits`]: what the system refuses, where no error can be returned.
+//! - [`signals`]: what a process is not to hear.
 //! - [`single_copy`]: how ranks of one host exchange by MPI.
 //! - [`host_facts`]: what ranks find on their hosts before a run is paid for, and what follows.
 //! - [`worker_contract`]: exit codes and the control protocol between launcher and worker.
@@ -37,6 +38,7 @@ pub mod message_text;
 pub mod metrics;
 pub mod parallel;
 pub mod sha256;
+pub mod signals;
 pub mod single_copy;
 pub mod start;
 pub mod storage;

@@ -80,6 +80,15 @@ pub enum Killed {
     OutOfGrace {
         /// `launch.grace_s`.
         grace_s: u64,
+        /// The step that the stop had to wait for, where that has not ended.
+        in_step: Option<u64>,
+    },
+    /// A stop before a first step: there was nothing to save.
+    NotBegun,
+    /// MPI could not start.
+    NoMpi {
+        /// Which rank says so; none where nobody can tell.
+        rank: Option<Rank>,
     },
     /// A second SIGINT.
     EndNow,
@@ -195,9 +204,28 @@ impl Cause {
                      raise launch.start_timeout_s if a start may take that long"
                 ),
             ),
-            Some(Killed::OutOfGrace { grace_s }) => lost(
+            Some(Killed::OutOfGrace { grace_s, in_step: None }) => lost(
                 format!("the stop took longer than {grace_s} s, so the ranks were killed"),
                 "steps since the newest checkpoint are lost; raise launch.grace_s",
+            ),
+            Some(Killed::OutOfGrace { grace_s, in_step: Some(step) }) => lost(
+                format!("the stop took longer than {grace_s} s, so the ranks were killed in the middle of step {step}"),
+                "steps since the newest checkpoint are lost; raise launch.grace_s above what a step and a save take",
+            ),
+            Some(Killed::NotBegun) => Cause::new(ExitCode::Stopped, None, "stopped before a first step", ""),
+            Some(Killed::NoMpi { rank }) => Cause::new(
+                ExitCode::Communication,
+                *rank,
+                "MPI could not start",
+                format!(
+                    "{}is /dev/shm of its host full, too small, or not to be written? `launcher check` looks at it",
+                    evidence
+                        .mpirun_words
+                        .iter()
+                        .map(|line| line.trim())
+                        .filter(|line| is_said(line))
+                        .fold(String::new(), |said, line| said + line + "\n")
+                ),
             ),
             Some(Killed::EndNow) => {
                 lost("ended at once, as asked".into(), "steps since the newest checkpoint are lost")
@@ -292,6 +320,11 @@ fn words_of(line: &str) -> &str {
     let said = said.split_once("ERROR ").map_or(said, |(_, said)| said);
     let of_rank = said.strip_prefix("rank ").and_then(|rest| rest.split_once(": "));
     of_rank.filter(|(rank, _)| rank.bytes().all(|byte| byte.is_ascii_digit())).map_or(said, |(_, said)| said)
+}
+
+/// Whether a rank says with `line` that MPI_Init has failed; mpirun may wait for the others then, for ever.
+pub fn says_that_mpi_failed(line: &str) -> bool {
+    line.contains("An error occurred in MPI_Init")
 }
 
 /// Leaves mpirun's rulers and its routine phrases out.
@@ -432,7 +465,7 @@ the job to be terminated. The first process to do so was:
         let killed = |killed| Cause::of(&Evidence { killed: Some(killed), ..evidence(ProcessEnd::Signal(15), "") });
         assert_eq!(killed(Killed::EndNow).code, ExitCode::Communication);
         assert!(killed(Killed::Stalled { stall_timeout_s: 9 }).headline.contains("9 s"));
-        assert!(killed(Killed::OutOfGrace { grace_s: 5 }).headline.contains("longer than 5 s"));
+        assert!(killed(Killed::OutOfGrace { grace_s: 5, in_step: None }).headline.contains("longer than 5 s"));
         assert_eq!(killed(Killed::Misfit { reason: "old".into() }).code, ExitCode::Config);
     }
 }

@@ -33,9 +33,10 @@ pub enum Command {
     Prepare(PrepareArgs),
     /// Starts the run that the config names, or resumes it: the same command again goes on.
     ///
-    /// Ctrl-C or SIGTERM saves a checkpoint and exits 75; a second Ctrl-C ends at once and exits 4. A run that lost a
-    /// rank, its storage, or stands still is restarted from its newest checkpoint, launch.max_restarts times in a row
-    /// without progress. Progress goes to standard error; the last line on standard output is `validation loss X.XX`.
+    /// Ctrl-C, SIGTERM or a closed terminal (but not under nohup) saves a checkpoint and exits 75; a second Ctrl-C ends at
+    /// once and exits 4. A run that lost a rank, its storage, or stands still is restarted from its newest checkpoint,
+    /// launch.max_restarts times in a row without progress. Progress goes to standard error; the last line on standard
+    /// output is `validation loss X.XX`.
     #[command(
         after_help = "Examples:\n  launcher train --config configs/tiny-cpu.toml --ranks 2 --set train.max_steps=500\n  \
                       launcher train --config run.toml --from 2000 --accept-change optimizer.peak_learning_rate"

@@ -34,6 +34,21 @@ impl Heard {
         self.note(rank, step, Phase::Training, exchange)
     }
 
+    /// The last step that all have ended, of those that have spoken.
+    pub fn step(&self) -> u64 {
+        self.positions.values().map(|position| position.step).min().unwrap_or(0)
+    }
+
+    /// Whether some rank trains.
+    pub fn is_training(&self) -> bool {
+        self.positions.values().any(|position| position.phase == Phase::Training)
+    }
+
+    /// Whether some rank has begun to train.
+    pub fn has_trained(&self) -> bool {
+        self.positions.values().any(|position| position.phase != Phase::Starting)
+    }
+
     /// All that has been heard.
     pub fn all(&self) -> Vec<LastHeard> {
         let now = Instant::now();
@@ -57,7 +72,9 @@ mod tests {
         let mut heard = Heard::default();
         assert!(heard.note(Rank(1), 0, Phase::Starting, None));
         assert!(!heard.note(Rank(1), 0, Phase::Starting, None));
+        assert!(!heard.has_trained());
         assert!(heard.note(Rank(1), 0, Phase::Training, Some("gradients, bucket 3".into())));
+        assert!(heard.has_trained() && heard.is_training() && heard.step() == 0);
         assert!(heard.note_step(Rank(1), 1));
         assert!(!heard.note_step(Rank(1), 1));
         let all = heard.all();

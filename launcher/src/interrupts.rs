@@ -1,12 +1,27 @@
 //! What ends a launch early: SIGINT, SIGTERM and SIGHUP to the launcher, and `launcher stop` from elsewhere.
+//!
+//! Whoever follows ranks polls. Where a store, a host or a cluster is waited for, nobody can: [`Interrupts::leave_meanwhile`] has the
+//! process end by itself there.
 
 use std::io;
+use std::process::exit;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::thread::Builder;
+use std::time::{Duration, Instant};
 
+use common::signals::is_ignored;
 use common::worker_contract::ExitCode;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
+
+use crate::progress::to_stderr;
+
+/// How often a thread looks whether somebody has asked.
+const TICK: Duration = Duration::from_millis(50);
+/// How long what is waited for may still take to give way by itself once somebody has asked.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// What a person, or whoever runs this machine, asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -23,22 +38,38 @@ pub struct Interrupts {
     /// Set by whoever hears a stop that is asked for in the run folder.
     asked_to_stop: Arc<AtomicBool>,
     stopping: bool,
-    leave_at_once: Arc<AtomicBool>,
+    /// A signal has come.
+    signalled: Arc<AtomicBool>,
+    /// What a SIGINT ends this process with, where one of these is set.
+    leave_at_once: [(ExitCode, Arc<AtomicBool>); 2],
 }
 
 impl Interrupts {
-    /// Takes the signals over from their defaults, for the life of the process.
+    /// Takes the signals over from their defaults, for the life of the process. A SIGHUP that is ignored, as under `nohup`, stays so.
     pub fn install() -> io::Result<Self> {
-        let leave_at_once = Arc::new(AtomicBool::new(false));
-        let status = i32::from(ExitCode::Communication.number());
-        signal_hook::flag::register_conditional_shutdown(SIGINT, status, leave_at_once.clone())?;
-        let signals = Signals::new([SIGINT, SIGTERM, SIGHUP])?;
-        Ok(Interrupts { signals, asked_to_stop: Arc::default(), stopping: false, leave_at_once })
+        let leave_at_once = [ExitCode::Stopped, ExitCode::Communication].map(|code| (code, Arc::default()));
+        for (code, is_set) in &leave_at_once {
+            let is_set: &Arc<AtomicBool> = is_set;
+            signal_hook::flag::register_conditional_shutdown(SIGINT, i32::from(code.number()), is_set.clone())?;
+        }
+        let heard: Vec<i32> =
+            [SIGINT, SIGTERM, SIGHUP].into_iter().filter(|signal| *signal != SIGHUP || !is_ignored(SIGHUP)).collect();
+        let signalled = Arc::default();
+        for signal in &heard {
+            signal_hook::flag::register(*signal, Arc::clone(&signalled))?;
+        }
+        let signals = Signals::new(heard)?;
+        Ok(Interrupts { signals, asked_to_stop: Arc::default(), stopping: false, signalled, leave_at_once })
     }
 
     /// Setting it is the same as a first signal.
     pub fn asked_to_stop(&self) -> Arc<AtomicBool> {
         self.asked_to_stop.clone()
+    }
+
+    /// Set once a signal has come.
+    pub fn signalled(&self) -> Arc<AtomicBool> {
+        self.signalled.clone()
     }
 
     /// The strongest request since the last call; never waits.
@@ -59,8 +90,38 @@ impl Interrupts {
         strongest
     }
 
-    /// From now on a SIGINT ends this process on the spot: the ranks are gone, and what remains may wait for storage.
-    pub fn let_the_next_one_end_this_process(&self) {
-        self.leave_at_once.store(true, Ordering::SeqCst);
+    /// From now on a SIGINT ends this process on the spot, with `code`: the ranks are gone, and what remains may wait for storage.
+    pub fn let_the_next_one_end_this_process(&self, code: ExitCode) {
+        // One that is set stays.
+        let is_set = self.leave_at_once.iter().any(|(_, is_set)| is_set.load(Ordering::SeqCst));
+        if let (false, Some((_, flag))) = (is_set, self.leave_at_once.iter().find(|(of, _)| *of == code)) {
+            flag.store(true, Ordering::SeqCst);
+        }
     }
+
+    /// While the result lives, a signal ends this process: no rank runs, and what it waits for, `what`, may not answer for long.
+    /// Whoever waits and polls has a second to give way in good order.
+    pub fn leave_meanwhile(&self, what: &'static str) -> Leaving {
+        let (over, is_over) = channel::<()>();
+        let signalled = self.signalled.clone();
+        let watch = move || {
+            let mut since = None;
+            while is_over.recv_timeout(TICK) == Err(RecvTimeoutError::Timeout) {
+                let is_asked = signalled.load(Ordering::Relaxed);
+                if is_asked && since.get_or_insert_with(Instant::now).elapsed() >= PATIENCE {
+                    to_stderr(&format!("stopped while waiting for {what}; run the same command to go on"));
+                    exit(i32::from(ExitCode::Stopped.number()));
+                }
+            }
+        };
+        // Where there is no thread, it waits for as long as it takes.
+        let _ = Builder::new().name("interrupts".into()).spawn(watch);
+        Leaving { _over: over }
+    }
+}
+
+/// See [`Interrupts::leave_meanwhile`].
+pub struct Leaving {
+    /// Ends the thread by being gone.
+    _over: Sender<()>,
 }

@@ -5,7 +5,7 @@
 //! - [`watch`]: one attempt, from its start to the [`cause`] of its end; [`event`] is all that can happen to it,
 //!   [`control`] and [`interrupts`] are where most of it comes from.
 //! - [`heard`], [`patience`]: what ranks were last heard to do, and how long they have stood still.
-//! - [`stragglers`]: which rank the others wait for. [`returning`]: whether hosts that were left out answer again.
+//! - [`pace`]: how long a step takes, against how long a stop may. [`stragglers`]: which rank the others wait for. [`returning`]: whether hosts that were left out answer again.
 //! - [`supervise`], [`restart`]: attempt after attempt. [`relay`]: from the launcher beside the ranks to one elsewhere.
 //! - [`progress`], [`prepare_view`], [`logs`], [`journal`]: what a person watches, what ranks print, what the launcher did.
 //! - [`preflight`]: what is looked at before a run is paid for.
@@ -30,6 +30,7 @@ mod hostile;
 mod interrupts;
 mod journal;
 mod logs;
+mod pace;
 mod patience;
 mod plan;
 mod preflight;

@@ -9,7 +9,7 @@ use common::config::hosts::Host;
 use common::config::{Bind, LaunchConfig};
 use common::topology::WorldSize;
 
-use crate::backend::remote::{MARK_PARAMETER, RemoteShell, SESSION_FOLDER};
+use crate::backend::remote::{MARK_PARAMETER, MARK_VARIABLE, RemoteShell, SESSION_FOLDER};
 use crate::backend::{HostPlace, Placement};
 use crate::error::LaunchError;
 
@@ -57,11 +57,13 @@ const FORWARDED: [&str; 14] = [
 
 impl LaunchPlan {
     /// Plans the only rank, on this machine: the words of `program` themselves.
-    pub fn alone(placement: &Placement, mut program: Vec<OsString>) -> Self {
+    pub fn alone(placement: &Placement, mark: &str, mut program: Vec<OsString>) -> Self {
+        let mut environment = thread_variables(placement);
+        environment.push((MARK_VARIABLE, mark.to_owned()));
         LaunchPlan {
             program: PathBuf::from(program.remove(0)),
             arguments: program,
-            environment: thread_variables(placement),
+            environment,
             is_tagged: false,
             session_folder: None,
         }
@@ -70,6 +72,10 @@ impl LaunchPlan {
     /// Plans several ranks on this machine, of the words of `program`.
     pub fn local(placement: &Placement, marked: &Marked<'_>, program: Vec<OsString>) -> Self {
         let mut arguments = common_arguments(placement, marked.mark);
+        arguments.extend(mca("plm", NO_SCHEDULERS_DAEMONS));
+        arguments.extend(mca("ras", NO_ALLOCATION));
+        // That of the machine would name other hosts, too.
+        arguments.extend(mca("orte_default_hostfile", "none"));
         arguments.extend(binding_arguments(placement));
         LaunchPlan {
             program: marked.mpirun.to_owned(),
@@ -208,6 +214,12 @@ pub fn quoted(text: &str) -> String {
     if is_word { text.to_owned() } else { format!("'{}'", text.replace('\'', r"'\''")) }
 }
 
+/// Keeps mpirun from asking a scheduler, in whose allocation the launcher happens to run, which hosts there are
+/// ("resource allocation subsystem").
+const NO_ALLOCATION: &str = "^alps,gridengine,lsf,slurm,tm";
+/// Keeps it from having a scheduler start its daemons ("process launch module").
+const NO_SCHEDULERS_DAEMONS: &str = "^alps,lsf,slurm,tm";
+
 fn mca(name: &str, value: &str) -> [String; 3] {
     ["--mca", name, value].map(str::to_owned)
 }
@@ -265,6 +277,7 @@ fn shell_arguments(shell: &RemoteShell) -> Vec<String> {
     if shell.daemons() != "rsh" {
         return arguments;
     }
+    arguments.extend(mca("ras", NO_ALLOCATION));
     arguments.extend(mca("plm_rsh_agent", shell.program()));
     if !shell.arguments().is_empty() {
         arguments.extend(mca("plm_rsh_args", &shell.arguments().join(" ")));
@@ -294,7 +307,7 @@ mod tests {
     fn here(ranks: u32, threads: u32, cores: u32) -> String {
         let placement = place_here(&launch(&format!("ranks = {ranks}\nthreads_per_rank = {threads}")), cores);
         match ranks {
-            1 => LaunchPlan::alone(&placement, program()).to_string(),
+            1 => LaunchPlan::alone(&placement, marked().mark, program()).to_string(),
             _ => LaunchPlan::local(&placement, &marked(), program()).to_string(),
         }
     }
@@ -308,7 +321,8 @@ mod tests {
 
     #[test]
     fn one_rank_is_the_worker_itself_with_every_core() {
-        assert_eq!(here(1, 0, 8), "OMP_NUM_THREADS=8 MKL_NUM_THREADS=8 /opt/convoy/worker train --from-launcher");
+        let line = "OMP_NUM_THREADS=8 MKL_NUM_THREADS=8 OMPI_MCA_convoy_attempt=abc-0001-def /opt/convoy/worker train --from-launcher";
+        assert_eq!(here(1, 0, 8), line);
     }
 
     #[test]
@@ -317,7 +331,8 @@ mod tests {
             here(2, 0, 9),
             "OMP_NUM_THREADS=4 MKL_NUM_THREADS=4 /usr/bin/mpirun -n 2 --tag-output --allow-run-as-root --mca \
              orte_tmpdir_base /dev/shm/convoy-abc-0001-def --mca btl_vader_backing_directory \
-             /dev/shm/convoy-abc-0001-def --mca convoy_attempt abc-0001-def --use-hwthread-cpus --map-by slot:PE=4 \
+             /dev/shm/convoy-abc-0001-def --mca convoy_attempt abc-0001-def --mca plm '^alps,lsf,slurm,tm' --mca \
+             ras '^alps,gridengine,lsf,slurm,tm' --mca orte_default_hostfile none --use-hwthread-cpus --map-by slot:PE=4 \
              --bind-to hwthread /opt/convoy/worker train --from-launcher"
         );
     }
@@ -382,8 +397,9 @@ mod tests {
              convoy_attempt abc-0001-def --use-hwthread-cpus --map-by slot:PE=2 --bind-to hwthread --host a:1,b:1 --mca \
              pml ob1 --mca btl tcp,self,vader --mca btl_tcp_if_include eth1 --mca \
              oob_tcp_if_include eth1 --mca orte_keep_fqdn_hostnames 1 --mca oob_tcp_keepalive_time 30 --mca \
-             oob_tcp_keepalive_intvl 10 --mca oob_tcp_keepalive_probes 3 --mca plm rsh --mca plm_rsh_agent ssh --mca \
-             plm_rsh_args '-o BatchMode=yes -o ConnectTimeout=5 -i keys/id' --mca plm_rsh_no_tree_spawn 1 \
+             oob_tcp_keepalive_intvl 10 --mca oob_tcp_keepalive_probes 3 --mca plm rsh --mca ras \
+             '^alps,gridengine,lsf,slurm,tm' --mca plm_rsh_agent ssh --mca plm_rsh_args \
+             '-o BatchMode=yes -o ConnectTimeout=5 -i keys/id' --mca plm_rsh_no_tree_spawn 1 \
              -x AWS_SECRET_ACCESS_KEY -x CONVOY_X -x MKL_NUM_THREADS -x NCCL_SOCKET_IFNAME -x \
              OMP_NUM_THREADS -x SITE -x https_proxy /opt/convoy/worker train --from-launcher"
         );

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use common::attempt::handed::Listener;
 use common::attempt::{Attempt, Claim, Claimant, Holder, News, Request, acquire};
+use common::checkpoint_store;
 use common::host_facts::Verdict;
 use common::start::{self, Wanted};
 use common::worker_contract::ExitCode;
@@ -25,6 +26,8 @@ use crate::watch::{self, Audience, Job, Outcome, Seen};
 
 /// How often signals are looked at during a back-off.
 const TICK: Duration = Duration::from_millis(100);
+/// What is waited for, for people.
+const THE_RUN_FOLDER: &str = "the run folder's store";
 
 /// Runs `job` to its end: what the launcher exits with, and what the ranks reported on the way.
 pub fn run(job: &Job, interrupts: &mut Interrupts, view: &mut View) -> Result<(ExitCode, Seen), LaunchError> {
@@ -40,7 +43,12 @@ pub fn run(job: &Job, interrupts: &mut Interrupts, view: &mut View) -> Result<(E
                 view.say("stopped while waiting for the run");
                 return Ok((ExitCode::Stopped, seen));
             }
-            Ok(Some((outcome, _))) if outcome.stop_requested => return Ok((outcome.cause.code, seen)),
+            Ok(Some((outcome, _))) if outcome.stop_requested => {
+                if outcome.cause.code == ExitCode::Communication {
+                    say_what_is_kept(job, interrupts, view);
+                }
+                return Ok((outcome.cause.code, seen));
+            }
             // Nothing failed: no budget, and no back-off.
             Ok(Some((outcome, journal))) if outcome.makes_way => {
                 journal.note("restart", json!({ "delay_s": 0.0 }));
@@ -83,8 +91,10 @@ pub fn run(job: &Job, interrupts: &mut Interrupts, view: &mut View) -> Result<(E
                     let attempt = hold.as_ref().map_or(0, |hold| hold.claim.attempt);
                     let cause = "stopped while waiting to restart";
                     note("stopped", json!({ "attempt": attempt, "code": ExitCode::Stopped.number(), "cause": cause }));
+                    drop_while_leaving(journal, interrupts);
                     return Ok((ExitCode::Stopped, seen));
                 }
+                drop_while_leaving(journal, interrupts);
             }
         }
     }
@@ -139,17 +149,47 @@ fn next_attempt(
     hold: &mut Option<Hold>,
     seen: &mut Seen,
 ) -> Result<Option<(Outcome, Journal)>, LaunchError> {
+    let leaving = interrupts.leave_meanwhile(THE_RUN_FOLDER);
     if hold.is_none() {
         preflight(job)?;
     }
+    drop(leaving);
+    let leaving = interrupts.leave_meanwhile("the hosts");
     let placement = job.backend.place()?;
+    drop(leaving);
+    let leaving = interrupts.leave_meanwhile(THE_RUN_FOLDER);
     let Some(claimed) = Hold::claim((job, &placement), hold.as_ref(), interrupts, view)? else { return Ok(None) };
     let Hold { claim, news, .. } = hold.insert(claimed);
+    drop(leaving);
     let journal = Journal::start(&job.run, claim.attempt).map_err(LaunchError::system(A_THREAD))?;
     let mut logs = Logs::start(&job.run, claim.attempt).map_err(LaunchError::system(A_THREAD))?;
     let audience = Audience { view, journal: &journal, logs: &mut logs, seen, relay: None };
     let outcome = one_attempt(job, (&claim.claim(), &placement), (interrupts, news), audience)?;
+    if outcome.stop_requested {
+        interrupts.let_the_next_one_end_this_process(outcome.cause.code);
+        drop(logs);
+    } else {
+        let leaving = interrupts.leave_meanwhile(THE_RUN_FOLDER);
+        drop(logs);
+        drop(leaving);
+    }
     Ok(Some((outcome, journal)))
+}
+
+/// Waits until everything that was noted is in the run folder, or somebody who will not wait for that says so.
+fn drop_while_leaving(journal: Option<Journal>, interrupts: &Interrupts) {
+    let _leaving = interrupts.leave_meanwhile(THE_RUN_FOLDER);
+    drop(journal);
+}
+
+/// After a stop in which ranks were killed.
+fn say_what_is_kept(job: &Job, interrupts: &Interrupts, view: &mut View) {
+    interrupts.let_the_next_one_end_this_process(ExitCode::Communication);
+    match checkpoint_store::newest(&job.run) {
+        Ok(Some(name)) => view.say(&format!("kept: checkpoint {name}, from which the same command goes on")),
+        Ok(None) => view.say("no checkpoint had been committed: the same command begins anew"),
+        Err(error) => tracing::warn!("cannot look for the newest checkpoint: {error}"),
+    }
 }
 
 /// Refuses what no rank is needed to refuse, before anything is paid for: a run that cannot go on with this config, and a run folder

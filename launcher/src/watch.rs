@@ -19,8 +19,8 @@ use common::worker_contract::{ExitCode, FromRank, PROTOCOL_VERSION, StartLine, T
 use nix::sys::signal::Signal;
 use serde_json::json;
 
-use crate::backend::{AttemptStart, Backend, HostPlace, Placement, Ranks};
-use crate::cause::{Cause, Evidence, Killed, LastHeard, RankExit};
+use crate::backend::{AttemptStart, Backend, HostPlace, Placement, Ranks, where_they_are};
+use crate::cause::{Cause, Evidence, Killed, LastHeard, RankExit, says_that_mpi_failed};
 use crate::control::ControlServer;
 use crate::error::{A_THREAD, LaunchError};
 use crate::event::Event;
@@ -28,6 +28,7 @@ use crate::heard::Heard;
 use crate::interrupts::{Interrupts, Request};
 use crate::journal::Journal;
 use crate::logs::{self, Logs};
+use crate::pace::{Pace, seconds};
 use crate::patience::Patience;
 use crate::progress::View;
 use crate::relay::Relay;
@@ -44,8 +45,6 @@ const LINGER: Duration = Duration::from_secs(10);
 const ELSEWHERE_MARGIN: Duration = Duration::from_secs(60);
 /// How long what ended ranks have said may still be on its way over the network.
 const LAST_WORDS: Duration = Duration::from_secs(1);
-/// Of so many missing ranks the hosts are named.
-const RANKS_NAMED_MAX: usize = 16;
 /// How long what ended processes have printed may still be on its way.
 const DRAIN: Duration = Duration::from_secs(5);
 
@@ -70,6 +69,8 @@ pub struct Seen {
     pub step_max: u64,
     /// The last validation loss.
     pub validation: Option<ValidationRecord>,
+    /// How long steps take.
+    pub pace: Pace,
 }
 
 /// Those who follow an attempt.
@@ -119,7 +120,8 @@ pub fn attempt(
         control_address: control.address(),
         control_token: control.token().to_owned(),
     };
-    let start = AttemptStart { number: claim.number, placement, start_line: Some(&start_line) };
+    let gives_up = interrupts.signalled();
+    let start = AttemptStart { number: claim.number, placement, start_line: Some(&start_line), gives_up: &gives_up };
     let ranks = job.backend.start(&start, &sender)?;
     let poll_s = job.config.launch.host_poll_s;
     let scout = job.backend.scout().filter(|_| poll_s > 0 && !placement.left_out.is_empty());
@@ -269,6 +271,9 @@ impl Watch<'_> {
             Event::Ended { cause } => self.told = Some(cause),
             Event::Output { rank, line, .. } => {
                 self.audience.logs.append(rank, &line);
+                if says_that_mpi_failed(&line) {
+                    self.kill_after(LAST_WORDS, Killed::NoMpi { rank });
+                }
                 if let (Some(rank), true) = (rank, logs::is_worth_showing(&line)) {
                     self.audience.view.say_of(rank, &line);
                 }
@@ -288,6 +293,10 @@ impl Watch<'_> {
                 let has_advanced = self.heard.note_step(rank, record.step);
                 self.on_position(record.step, has_advanced);
                 self.audience.view.step(&record);
+                if let Some(warning) = self.audience.seen.pace.hear(record.step_ms, self.job.config.launch.grace_s) {
+                    self.audience.view.say(&warning);
+                    self.audience.journal.note("short_grace", json!({ "step_ms": record.step_ms }));
+                }
             }
             FromRank::Validation(record) => {
                 self.audience.view.validation(&record);
@@ -342,12 +351,22 @@ impl Watch<'_> {
         self.audience.journal.note("stop_requested", json!({ "at_once": request == Request::EndNow }));
         self.stop_requested = true;
         match request {
+            Request::Stop if !self.ranks.are_watched_elsewhere() && !self.heard.has_trained() => {
+                self.audience.view.say("stopping: no step has begun, so there is nothing to save");
+                self.killed = Some(Killed::NotBegun);
+                self.ranks.kill();
+            }
             Request::Stop => {
-                self.audience.view.say("stopping: saving a checkpoint (Ctrl-C again ends at once)");
+                let grace_s = self.job.config.launch.grace_s;
+                let long = self.audience.seen.pace.longer_than(grace_s).map_or_else(String::new, |step| {
+                    let step = seconds(step);
+                    format!("; a step takes {step}, and ranks that have not ended theirs in {grace_s} s are killed")
+                });
+                self.audience.view.say(&format!("stopping: saving a checkpoint (Ctrl-C again ends at once){long}"));
                 self.begin_stop();
             }
             Request::EndNow => {
-                interrupts.let_the_next_one_end_this_process();
+                interrupts.let_the_next_one_end_this_process(ExitCode::Communication);
                 self.killed = Some(Killed::EndNow);
                 self.ranks.kill();
             }
@@ -359,7 +378,8 @@ impl Watch<'_> {
         let grace_s = self.job.config.launch.grace_s;
         let margin = if self.ranks.are_watched_elsewhere() { ELSEWHERE_MARGIN } else { Duration::ZERO };
         self.is_stopping = true;
-        self.kill_after(Duration::from_secs(grace_s) + margin, Killed::OutOfGrace { grace_s });
+        let in_step = Some(self.heard.step() + 1);
+        self.kill_after(Duration::from_secs(grace_s) + margin, Killed::OutOfGrace { grace_s, in_step });
         self.ranks.pass_on(ToRank::Stop);
         let connected: Vec<Rank> = self.links.keys().copied().collect();
         self.tell_to_stop(&connected);
@@ -419,7 +439,11 @@ impl Watch<'_> {
     }
 
     fn on_clock(&mut self, now: Instant) {
-        if let Some((_, why)) = self.deadline.take_if(|(at, _)| now >= *at) {
+        if let Some((_, mut why)) = self.deadline.take_if(|(at, _)| now >= *at) {
+            if let Killed::OutOfGrace { in_step, .. } = &mut why {
+                // The one that it has waited for ever since.
+                in_step.take_if(|step| self.heard.step() >= *step || !self.heard.is_training());
+            }
             self.killed.get_or_insert(why);
             self.ranks.kill();
         }
@@ -477,21 +501,4 @@ impl Watch<'_> {
 /// Says `request` to the rank at the other end of `link`.
 fn tell(mut link: &TcpStream, request: ToRank) -> io::Result<()> {
     write_line(&mut link, &request)
-}
-
-/// `rank 2 on node-b, rank 3 on node-b`; ranks fill one host after the other.
-fn where_they_are(ranks: &[Rank], places: &[HostPlace]) -> String {
-    let host_of = |rank: &Rank| {
-        let hosts = places.iter().flat_map(|place| std::iter::repeat_n(&place.host, place.ranks as usize));
-        hosts.into_iter().nth(rank.0 as usize)
-    };
-    let mut said: Vec<String> = ranks
-        .iter()
-        .take(RANKS_NAMED_MAX)
-        .map(|rank| host_of(rank).map_or_else(|| format!("rank {rank}"), |host| format!("rank {rank} on {host}")))
-        .collect();
-    if let more @ 1.. = ranks.len().saturating_sub(RANKS_NAMED_MAX) {
-        said.push(format!("{more} more"));
-    }
-    said.join(", ")
 }

@@ -77,53 +77,97 @@ impl Cluster {
     }
 }
 
+/// A cluster where `make soak` has one; says what is missing.
+fn cluster() -> Option<Cluster> {
+    let missing = PROGRAMS.iter().find(|program| !Path::new(program).is_file());
+    if std::env::var_os("CONVOY_TEST_ALL_HOSTS").is_none() || !Hosts::are_permitted() {
+        println!("skipped: it is run by `make soak`");
+        return None;
+    }
+    if let Some(program) = missing {
+        println!("skipped: there is no {program} (Debian packages slurmctld, slurmd, slurm-client, munge)");
+        return None;
+    }
+    Some(Cluster::start())
+}
+
+impl Cluster {
+    /// Submits run `name`, made slow, and waits until it has saved; the job's number.
+    fn submit(&self, name: &str) -> String {
+        let of_slurm = [
+            "launch.backend=slurm",
+            "launch.hosts=[]",
+            "launch.ranks_per_node=1",
+            "launch.slurm_arguments=[\"--output=/run/convoy.log\"]",
+        ];
+        let mut command = slowly(self.hosts.train(name, &[SETTINGS, &of_slurm].concat()));
+        command.env("SLURM_CONF", self.config()).current_dir("/");
+        let output = run_with_deadline(command, DEADLINE);
+        let job = String::from_utf8(output.stdout).unwrap().trim().to_owned();
+        let told = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success() && job.parse::<u32>().is_ok(), "{job}: {told}");
+        assert!(told.contains(&format!("`scancel --batch --signal=TERM {job}` has it save and stop")), "{told}");
+        let checkpoints = self.hosts.scratch().folder(&format!("{name}/checkpoints"));
+        self.wait_until("something is saved", || {
+            let objects = checkpoints.list().unwrap();
+            objects.iter().any(|o| o.name.starts_with("step-00000004") && o.name.ends_with("manifest.json"))
+        });
+        job
+    }
+
+    /// What Slurm says of a job.
+    fn show(&self, job: &str) -> String {
+        self.ask(&format!("scontrol show job {job}"))
+    }
+
+    fn log(&self) -> String {
+        self.hosts.shell(0, "cat /run/convoy.log")
+    }
+
+    fn assert_nothing_runs(&self) {
+        for n in 0..2 {
+            for name in ["worker", "orted", "mpirun", "launcher"] {
+                self.wait_until(&format!("no {name} runs on node {n}"), || self.hosts.processes(n, name).is_empty());
+            }
+        }
+    }
+}
+
 #[test]
 fn a_job_that_is_queued_again_in_the_middle_comes_to_the_same() {
     let _turn = turn();
-    let missing = PROGRAMS.iter().find(|program| !Path::new(program).is_file());
-    if std::env::var_os("CONVOY_TEST_ALL_HOSTS").is_none() || !Hosts::are_permitted() {
-        return println!("skipped: it is run by `make soak`");
-    }
-    if let Some(program) = missing {
-        return println!("skipped: there is no {program} (Debian packages slurmctld, slurmd, slurm-client, munge)");
-    }
-    let cluster = Cluster::start();
+    let Some(cluster) = cluster() else { return };
     ended(Running::start(cluster.hosts.train("whole", SETTINGS)), ExitCode::Done, &["2 ranks on 2 hosts"]);
-
-    let of_slurm = [
-        "launch.backend=slurm",
-        "launch.hosts=[]",
-        "launch.ranks_per_node=1",
-        "launch.slurm_arguments=[\"--output=/run/convoy.log\"]",
-    ];
-    let mut command = slowly(cluster.hosts.train("queued", &[SETTINGS, &of_slurm].concat()));
-    command.env("SLURM_CONF", cluster.config()).current_dir("/");
-    let output = run_with_deadline(command, DEADLINE);
-    let job = String::from_utf8(output.stdout).unwrap().trim().to_owned();
-    assert!(
-        output.status.success() && job.parse::<u32>().is_ok(),
-        "{job}: {}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-
-    let checkpoints = cluster.hosts.scratch().folder("queued/checkpoints");
-    cluster.wait_until("something is saved", || {
-        checkpoints
-            .list()
-            .unwrap()
-            .iter()
-            .any(|object| object.name.starts_with("step-00000004") && object.name.ends_with("manifest.json"))
-    });
-    cluster.ask(&format!("scontrol requeue {job}"));
-    let show = || cluster.ask(&format!("scontrol show job {job}"));
-    cluster.wait_until("the job is complete", || show().contains("JobState=COMPLETED"));
-    assert!(show().contains("Restarts=1") && show().contains("ExitCode=0:0"), "{}", show());
-    let log = cluster.hosts.shell(0, "cat /run/convoy.log");
-    assert!(log.contains("attempt 2: 2 ranks on 2 hosts") && log.contains("resumed from"), "{log}");
-    let (expected, got) =
-        (losses(&cluster.hosts.scratch().url("whole")), losses(&cluster.hosts.scratch().url("queued")));
-    assert!(got.len() == 40 && got == expected, "{got:?}, expected {expected:?}");
-    for (n, name) in [0, 1].into_iter().flat_map(|n| ["worker", "orted", "mpirun", "launcher"].map(|name| (n, name))) {
-        assert_eq!(cluster.hosts.processes(n, name), [0; 0], "{name} on node {n}");
+    let expected = losses(&cluster.hosts.scratch().url("whole"));
+    // Lost with a node; out of time.
+    for (name, again) in [("queued", "scontrol requeue"), ("out-of-time", "scancel --batch --signal=USR1")] {
+        let job = cluster.submit(name);
+        cluster.ask(&format!("{again} {job}"));
+        cluster.wait_until("the job is complete", || cluster.show(&job).contains("JobState=COMPLETED"));
+        let shown = cluster.show(&job);
+        assert!(shown.contains("Restarts=1") && shown.contains("ExitCode=0:0"), "{shown}");
+        let log = cluster.log();
+        assert!(log.contains("attempt 2: 2 ranks on 2 hosts") && log.contains("resumed from"), "{log}");
+        assert_eq!(log.contains("out of time: job "), name == "out-of-time", "{log}");
+        let got = losses(&cluster.hosts.scratch().url(name));
+        assert!(got.len() == 40 && got == expected, "{got:?}, expected {expected:?}");
+        cluster.assert_nothing_runs();
     }
+}
+
+#[test]
+fn a_job_that_is_stopped_as_the_launcher_advised_saves_and_is_not_queued_again() {
+    let _turn = turn();
+    let Some(cluster) = cluster() else { return };
+    let job = cluster.submit("stopped");
+    cluster.ask(&format!("scancel --batch --signal=TERM {job}"));
+    cluster.wait_until("the job has ended", || cluster.show(&job).contains("JobState=FAILED"));
+    let shown = cluster.show(&job);
+    assert!(shown.contains("Restarts=0") && shown.contains("ExitCode=75:0"), "{shown}");
+    let log = cluster.log();
+    assert!(
+        log.contains("stopped; run the same command to go on") && log.contains("stopped on request: job "),
+        "{log}"
+    );
+    cluster.assert_nothing_runs();
 }

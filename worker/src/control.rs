@@ -1,22 +1,26 @@
 //! This rank's end of the control connection, and the requests that reach it: over the connection, or as signals.
 //!
 //! A reader thread turns the launcher's messages into [`Requests`]; a heartbeat thread says every second where the rank
-//! is and what it exchanges with others. A rank that has lost the launcher for `launch.stall_timeout_s` ends itself, so that none outlives a partition.
+//! is and what it exchanges with others. A rank that has lost the launcher for `launch.stall_timeout_s` ends itself, so that none
+//! outlives a partition; one that sees that the launcher's process is gone, since it ran on the same machine, does so at once, and so does
+//! one whose own parent has ended.
 //! Without a launcher (a plain mpirun) there is no connection, and the signals remain.
 
 use std::io::{self, BufRead, BufReader, ErrorKind};
-use std::net::{Shutdown, TcpStream, ToSocketAddrs};
+use std::net::{Shutdown, SocketAddr, TcpStream, ToSocketAddrs};
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::Builder;
 use std::time::{Duration, Instant};
 
 use common::attempt::host_name;
+use common::signals::is_ignored;
 use common::topology::{Rank, WorldSize};
 use common::worker_contract::{FromRank, MESSAGE_BYTES_MAX, PROTOCOL_VERSION, Phase, ToRank, read_line, write_line};
 use nix::sys::socket::setsockopt;
 use nix::sys::socket::sockopt::TcpUserTimeout;
-use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
+use nix::unistd::getppid;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
 
 use crate::collectives::in_flight::InFlight;
 use crate::error::JobError;
@@ -35,6 +39,8 @@ const SILENCE_MAX: Duration = Duration::from_secs(20);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
 /// Pause between two tries.
 const CONNECT_PAUSE: Duration = Duration::from_millis(500);
+/// Pauses between two looks whether a launcher on this machine is still there: at first, and at most.
+const LOOK_PAUSES: [Duration; 2] = [Duration::from_millis(500), Duration::from_secs(30)];
 
 /// What people and schedulers ask of a running job; read once a step, and agreed on by all ranks.
 #[derive(Debug, Clone, Default)]
@@ -44,11 +50,12 @@ pub struct Requests {
 }
 
 impl Requests {
-    /// Requests that arrive as signals: SIGUSR1 saves; SIGUSR2, SIGTERM and SIGINT save and stop.
+    /// Requests that arrive as signals: SIGUSR1 saves; SIGUSR2, SIGTERM, SIGINT and, except under `nohup`, SIGHUP save and stop.
     pub fn from_signals() -> io::Result<Self> {
         let requests = Requests::default();
         signal_hook::flag::register(SIGUSR1, requests.save.clone())?;
-        for signal in [SIGUSR2, SIGTERM, SIGINT] {
+        let hangup = (!is_ignored(SIGHUP)).then_some(SIGHUP);
+        for signal in [SIGUSR2, SIGTERM, SIGINT].into_iter().chain(hangup) {
             signal_hook::flag::register(signal, requests.stop.clone())?;
         }
         Ok(requests)
@@ -144,19 +151,23 @@ impl Control {
         }
         let following = move || {
             follow(reader, &link, &door, until, &requests);
-            // The launcher is gone; a stop that it began may still be going on.
-            std::thread::sleep(timeout);
-            on_lost(JobError::LauncherLost(format!(
-                "rank {rank} has lost the launcher for launch.stall_timeout_s = {}; start the run again",
-                timeout.as_secs()
-            )));
+            on_lost(JobError::LauncherLost(match door.await_end(timeout) {
+                true => format!("rank {rank} has lost the launcher, whose process has ended; start the run again"),
+                false => format!(
+                    "rank {rank} has lost the launcher for launch.stall_timeout_s = {}; start the run again",
+                    timeout.as_secs()
+                ),
+            }));
         };
-        let beating = control.clone();
+        let (beating, parent) = (control.clone(), getppid());
         let heartbeats = move || {
-            loop {
+            while getppid() == parent {
                 beating.heartbeat();
                 std::thread::sleep(HEARTBEAT_INTERVAL);
             }
+            on_lost(JobError::LauncherLost(format!(
+                "rank {rank} has lost process {parent}, which had started it (mpirun, its daemon, or the launcher); start the run again"
+            )));
         };
         Builder::new().name("launcher".into()).spawn(following).map_err(JobError::Thread)?;
         Builder::new().name("heartbeat".into()).spawn(heartbeats).map_err(JobError::Thread)?;
@@ -219,6 +230,24 @@ impl Door {
         // One that ends before it has taken the hello is noticed by whoever listens for the welcome.
         let _ = write_line(&mut stream, &self.hello);
         Ok(stream)
+    }
+}
+
+impl Door {
+    /// Waits for `timeout`: the launcher is gone, and a stop that it began may still be going on. Less long, with true, where it ran on
+    /// this machine and nobody listens at its address any more, which does not happen to one that is only suspended.
+    fn await_end(&self, timeout: Duration) -> bool {
+        let (until, [mut pause, pause_max]) = (Instant::now() + timeout, LOOK_PAUSES);
+        let here = self.address.parse::<SocketAddr>().ok().filter(|address| address.ip().is_loopback());
+        while let left @ 1.. = until.saturating_duration_since(Instant::now()).as_millis() {
+            let refuses = |error: io::Error| error.kind() == ErrorKind::ConnectionRefused;
+            if here.is_some_and(|address| TcpStream::connect_timeout(&address, pause).is_err_and(refuses)) {
+                return true;
+            }
+            std::thread::sleep(pause.min(Duration::from_millis(left as u64)));
+            pause = (2 * pause).min(pause_max);
+        }
+        false
     }
 }
 
@@ -308,6 +337,16 @@ mod tests {
         control.send(&FromRank::Notice { text: "here".into() });
         let notice = FromRank::Notice { text: "here".into() };
         while read_line::<FromRank>(&mut heard, MESSAGE_BYTES_MAX).unwrap().unwrap() != notice {}
+    }
+
+    #[test]
+    fn a_launcher_on_this_machine_that_is_gone_is_told_from_one_that_does_not_answer() {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let door = Door { address, hello: FromRank::Notice { text: String::new() }, silence_max: SILENCE_MAX };
+        assert!(!door.await_end(Duration::from_millis(700)));
+        drop(listener);
+        assert!(door.await_end(Duration::from_secs(3600)));
     }
 
     #[test]

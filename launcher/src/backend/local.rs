@@ -6,7 +6,7 @@ use std::sync::mpsc::Sender;
 
 use common::attempt::random_hex;
 
-use super::{AttemptStart, Backend, Placement, RankProgram, Ranks, process, remote};
+use super::{AttemptStart, Backend, Placement, RankProgram, Ranks, process, remote, shared_memory};
 use crate::error::LaunchError;
 use crate::event::Event;
 use crate::plan::{LaunchPlan, Marked};
@@ -28,7 +28,7 @@ impl Local {
         let words = self.program.words(self.placement.threads_per_rank);
         match &self.mpirun {
             Some(mpirun) => LaunchPlan::local(&self.placement, &Marked { mpirun, mark }, words),
-            None => LaunchPlan::alone(&self.placement, words),
+            None => LaunchPlan::alone(&self.placement, mark, words),
         }
     }
 }
@@ -39,6 +39,9 @@ impl Backend for Local {
     }
 
     fn place(&self) -> Result<Placement, LaunchError> {
+        if self.mpirun.is_some() {
+            shared_memory::check(&self.placement, |_| None)?;
+        }
         Ok(self.placement.clone())
     }
 
@@ -48,7 +51,7 @@ impl Backend for Local {
 
     fn start(&self, start: &AttemptStart<'_>, events: &Sender<Event>) -> Result<Box<dyn Ranks>, LaunchError> {
         // Ranks that only look have not claimed the run, which may be going on.
-        if start.number > 0 && self.mpirun.is_some() {
+        if start.number > 0 {
             remote::make_room_here(&self.mark)?;
         }
         let mark = format!("{}-{:04}-{}", self.mark, start.number, random_hex());

@@ -1,8 +1,8 @@
 //! What starts the ranks of an attempt, and where: a file for each kind of place.
 //!
 //! [`local`] is this machine, [`mpirun`] many hosts by ssh, or the nodes of an allocation of [`slurm`]. Each is a command line
-//! that [`process`] runs here; [`remote`] is how other hosts are asked for anything else, and [`address`] where they find
-//! this one. [`kubernetes`] is a cluster, in which another launcher runs mpirun.
+//! that [`process`] runs here; [`remote`] is how other hosts are asked for anything else, [`shared_memory`] what ranks need there,
+//! and [`address`] where they find this one. [`kubernetes`] is a cluster, in which another launcher runs mpirun.
 //!
 //! What is not here: what ranks say (they connect to [`crate::control`] by themselves), and what it means when they end
 //! ([`crate::cause`]).
@@ -13,6 +13,7 @@ pub mod local;
 pub mod mpirun;
 pub mod process;
 pub mod remote;
+pub mod shared_memory;
 pub mod slurm;
 pub mod tagged_output;
 
@@ -20,9 +21,10 @@ use std::ffi::OsString;
 use std::io;
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::sync::atomic::AtomicBool;
 use std::sync::mpsc::Sender;
 
-use common::topology::WorldSize;
+use common::topology::{Rank, WorldSize};
 use common::worker_contract::{StartLine, ToRank};
 use nix::sys::signal::Signal;
 
@@ -131,4 +133,26 @@ pub struct AttemptStart<'a> {
     pub placement: &'a Placement,
     /// What rank 0 reads first, where the job waits for it.
     pub start_line: Option<&'a StartLine>,
+    /// Set once somebody has asked to stop: a start that is held up need not come about any more.
+    pub gives_up: &'a AtomicBool,
+}
+
+/// Of so many ranks the hosts are named.
+const RANKS_NAMED_MAX: usize = 16;
+
+/// `rank 2 on node-b, rank 3 on node-b`; ranks fill one host after the other.
+pub fn where_they_are(ranks: &[Rank], places: &[HostPlace]) -> String {
+    let host_of = |rank: &Rank| {
+        let hosts = places.iter().flat_map(|place| std::iter::repeat_n(&place.host, place.ranks as usize));
+        hosts.into_iter().nth(rank.0 as usize)
+    };
+    let mut said: Vec<String> = ranks
+        .iter()
+        .take(RANKS_NAMED_MAX)
+        .map(|rank| host_of(rank).map_or_else(|| format!("rank {rank}"), |host| format!("rank {rank} on {host}")))
+        .collect();
+    if let more @ 1.. = ranks.len().saturating_sub(RANKS_NAMED_MAX) {
+        said.push(format!("{more} more"));
+    }
+    said.join(", ")
 }

@@ -6,7 +6,7 @@
 //! have lost the launcher.
 
 use std::cell::RefCell;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -19,7 +19,8 @@ use common::config::hosts::Host;
 use nix::sys::signal::Signal;
 
 use super::process::{self, ProcessRanks};
-use super::remote::{COUNT_CORES, RemoteShell, is_this_machine, kill_script};
+use super::remote::{RemoteShell, is_this_machine, kill_script};
+use super::shared_memory::{self, LOOK, SharedMemory};
 use super::{AttemptStart, Backend, Placement, RankProgram, Ranks, Scout, address};
 use crate::cause::ProcessEnd;
 use crate::error::LaunchError;
@@ -73,15 +74,15 @@ impl Hosts {
     fn place(&self) -> Result<Placement, LaunchError> {
         let hosts = self.list()?;
         let names: Vec<&str> = hosts.iter().map(|host| host.name.as_str()).collect();
-        let cores = self.shell.run(&names, COUNT_CORES).into_iter().map(|answer| {
-            let printed = answer?;
-            printed
-                .trim()
-                .parse()
-                .map_err(|_| format!("its shell printed {printed:?}, expected the number of its cores"))
-        });
-        let answers: Vec<HostAnswer> = cores.collect::<Vec<_>>().into_iter().zip(hosts).map(|(c, h)| (h, c)).collect();
-        place(&self.launch, &answers)
+        let answers = self.shell.run(&names, LOOK).into_iter().map(|answer| shared_memory::parse(&answer?));
+        let answers: Vec<Result<(u32, SharedMemory), String>> = answers.collect();
+        let memories: BTreeMap<String, SharedMemory> =
+            names.iter().zip(&answers).filter_map(|(name, a)| Some(((*name).to_owned(), a.as_ref().ok()?.1))).collect();
+        let cores = answers.into_iter().map(|answer| answer.map(|(cores, _)| cores));
+        let answers: Vec<HostAnswer> = cores.zip(hosts).map(|(cores, host)| (host, cores)).collect();
+        let placement = place(&self.launch, &answers)?;
+        shared_memory::check(&placement, |host| memories.get(host).copied())?;
+        Ok(placement)
     }
 }
 

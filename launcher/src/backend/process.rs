@@ -3,6 +3,9 @@
 //! It runs in a session of its own. A terminal's Ctrl-C does not reach it, and the session is also how all processes of
 //! this machine are found again: mpirun puts each rank in a process group of its own, so killing mpirun's group would
 //! leave every rank behind.
+//!
+//! Where a stop is sent to all processes at once, as systemd, Slurm and container runtimes do, mpirun does not hear of it: it
+//! would kill the ranks a second later, and they are saving. It ends when they do, when the launcher kills it, and with the launcher.
 
 use std::fs;
 use std::io::{self, BufRead, BufReader, Read};
@@ -16,9 +19,10 @@ use std::time::Duration;
 use common::topology::Rank;
 use common::worker_contract::{StartLine, write_line};
 use nix::errno::Errno;
-use nix::sys::signal::{Signal, kill};
+use nix::sys::prctl::set_pdeathsig;
+use nix::sys::signal::{SigSet, Signal, kill};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
-use nix::unistd::{Pid, setsid};
+use nix::unistd::{Pid, getpid, getppid, setsid};
 
 use super::Ranks;
 use super::tagged_output::TaggedOutput;
@@ -33,6 +37,11 @@ const KILL_ROUNDS: u32 = 100;
 const LINE_BYTES_MAX: u64 = 64 << 10;
 /// Pause between two rounds.
 const KILL_PAUSE: Duration = Duration::from_millis(20);
+/// What mpirun does not hear. The ranks that it starts do.
+const KEPT_FROM_MPIRUN: [Signal; 3] = [Signal::SIGHUP, Signal::SIGINT, Signal::SIGTERM];
+/// Variables, by how they begin, that tell a process which rank of a job it is: of the launcher itself, where srun or mpirun has
+/// started it.
+const IDENTITIES: [&str; 5] = ["OMPI_COMM_WORLD_", "PMI_", "PMIX_NAMESPACE", "PMIX_RANK", "PMIX_SERVER_"];
 
 /// The session of a running attempt on this machine.
 pub struct ProcessRanks {
@@ -43,6 +52,8 @@ pub struct ProcessRanks {
 }
 
 /// Starts the ranks of `plan` and gives rank 0 its `start_line`, if it waits for one. What they print arrives as events.
+///
+/// To be called on a thread that lasts as long as the ranks: Linux ends them with it.
 pub fn start(
     plan: &LaunchPlan,
     start_line: Option<&StartLine>,
@@ -51,8 +62,13 @@ pub fn start(
     let mut command = Command::new(&plan.program);
     command.args(&plan.arguments).envs(plan.environment.iter().map(|(name, value)| (name, value)));
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    // SAFETY: between fork and exec only async-signal-safe calls are allowed; setsid is one, and nothing allocates.
-    unsafe { command.pre_exec(|| setsid().map(drop).map_err(io::Error::from)) };
+    let is_identity = |name: &str| IDENTITIES.iter().any(|start| name.starts_with(start));
+    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_str().is_some_and(is_identity)) {
+        command.env_remove(name);
+    }
+    let (launcher, is_mpirun) = (getpid(), plan.is_tagged);
+    // SAFETY: between fork and exec only async-signal-safe calls are allowed; these are system calls, and nothing allocates.
+    unsafe { command.pre_exec(move || before_exec(launcher, is_mpirun).map_err(io::Error::from)) };
     let program = || plan.program.clone();
     let mut child = command.spawn().map_err(|source| LaunchError::Start { program: program(), source })?;
     let session = Pid::from_raw(child.id().cast_signed());
@@ -71,6 +87,17 @@ pub fn start(
         let _ = write_line(&mut stdin, start_line);
     }
     Ok(ranks)
+}
+
+/// What a child of `launcher` does before it becomes mpirun, or the only rank.
+fn before_exec(launcher: Pid, is_mpirun: bool) -> nix::Result<()> {
+    setsid()?;
+    // A launcher that is killed cannot end it any more.
+    set_pdeathsig(Signal::SIGKILL)?;
+    if getppid() != launcher {
+        return Err(Errno::ESRCH);
+    }
+    if is_mpirun { KEPT_FROM_MPIRUN.into_iter().collect::<SigSet>().thread_block() } else { Ok(()) }
 }
 
 impl Ranks for ProcessRanks {

@@ -15,6 +15,8 @@ use common::attempt::host_name;
 use common::config::LaunchConfig;
 use common::parallel;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::sys::prctl::set_pdeathsig;
+use nix::sys::signal::Signal;
 
 use crate::error::LaunchError;
 
@@ -26,9 +28,6 @@ const CONNECT_TIMEOUT_S: u64 = 5;
 const TICK: Duration = Duration::from_millis(5);
 /// Hosts that are asked at once.
 const AT_ONCE: usize = 64;
-
-/// What a host that is there answers with: its hardware threads.
-pub const COUNT_CORES: &str = "nproc 2>/dev/null || getconf _NPROCESSORS_ONLN\n";
 
 /// How other hosts are reached.
 #[derive(Debug, Clone)]
@@ -107,6 +106,9 @@ impl RemoteShell {
         command.arg("-s").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         // A terminal's Ctrl-C is not meant for it.
         command.process_group(0);
+        // It ends with this thread, which waits for it, and with the launcher, which may leave before there is an answer.
+        // SAFETY: between fork and exec only async-signal-safe calls are allowed; this is a system call, and nothing allocates.
+        unsafe { command.pre_exec(|| set_pdeathsig(Signal::SIGKILL).map_err(io::Error::from)) };
         let child = command.spawn().map_err(|error| format!("cannot start {}: {error}", self.program))?;
         answer(child, script)
     }
@@ -126,7 +128,7 @@ pub fn make_room_here(mark: &str) -> Result<(), LaunchError> {
 }
 
 /// A script that kills the processes with `mark`, removes what they shared, and says which do not die. With `prefix`, those
-/// with any mark that begins so.
+/// with any mark that begins so. A folder that another user has left stays: every attempt has one of its own.
 ///
 /// Ranks have the mark in their environment, and mpirun and its daemons among their arguments, since both pass on what is
 /// set for all ("MCA parameters"). The pattern reaches grep by standard input, or it would find itself.
@@ -136,13 +138,16 @@ pub fn kill_script(mark: &str, prefix: bool) -> String {
         r#"
 marked() {{
     {{
-        printf %s '{MARK_IN_ENVIRONMENT}{pattern_in_environment}' | grep -lza -f - /proc/[0-9]*/environ
+        printf %s '^{MARK_VARIABLE}={pattern_in_environment}' | grep -lza -f - /proc/[0-9]*/environ
         printf %s '{pattern}' | grep -lza -f - /proc/[0-9]*/cmdline
     }} 2>/dev/null | cut -d/ -f3 | sort -u
 }}
 for round in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
     left=$(marked)
-    [ -z "$left" ] && exec rm -rf '{SESSION_FOLDER}{mark}'{any}
+    if [ -z "$left" ]; then
+        rm -rf '{SESSION_FOLDER}{mark}'{any} 2>/dev/null
+        exit 0
+    fi
     kill -KILL $left 2>/dev/null
     sleep 0.1
 done
@@ -158,7 +163,8 @@ pub const SESSION_FOLDER: &str = "/dev/shm/convoy-";
 
 /// The parameter by which the processes of an attempt are known.
 pub const MARK_PARAMETER: &str = "convoy_attempt";
-const MARK_IN_ENVIRONMENT: &str = "^OMPI_MCA_convoy_attempt=";
+/// The same, as processes have it in their environment.
+pub const MARK_VARIABLE: &str = "OMPI_MCA_convoy_attempt";
 
 /// Gives `child` the script, and waits for its end.
 fn answer(mut child: Child, script: &str) -> Result<String, String> {
@@ -230,6 +236,22 @@ mod tests {
         assert!(other.try_wait().unwrap().is_none());
         assert_eq!(run(kill_script(&mark(1), true)), "");
         assert_eq!(other.wait().unwrap().signal(), Some(9));
+    }
+
+    #[test]
+    fn a_folder_in_shared_memory_that_another_user_made_blocks_nobody() {
+        if !nix::unistd::geteuid().is_root() {
+            return println!("skipped: it takes root to be two users");
+        }
+        let mark = format!("foreign-of-a-test-{}-", std::process::id());
+        let folder = std::path::PathBuf::from(format!("{SESSION_FOLDER}{mark}0001"));
+        std::fs::create_dir(&folder).unwrap();
+        let mut command = Command::new("sh");
+        command.arg("-s").uid(65534).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let answered = answer(command.spawn().unwrap(), &kill_script(&mark, true));
+        assert!(folder.exists(), "the other one could remove it");
+        std::fs::remove_dir(&folder).unwrap();
+        assert_eq!(answered, Ok(String::new()));
     }
 
     #[test]

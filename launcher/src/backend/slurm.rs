@@ -1,7 +1,8 @@
 //! Slurm: a batch job that runs the launcher, and inside it the allocation's nodes as the hosts of [`super::mpirun`].
 //!
 //! The job goes back to the queue when it loses a node, is preempted, or is about to run out of time; the same command then
-//! resumes. The last of these is a stop with a checkpoint, since Slurm says so before ([`WARNING_S`]).
+//! resumes. The last of these is a stop with a checkpoint, since Slurm says so before ([`WARNING_S`]), by a signal of its own: SIGTERM
+//! is how a person stops a job for good. A job that is preempted gets SIGTERM, too, and is told by what Slurm says of it.
 
 use std::io::Write;
 use std::process::{Command, Stdio};
@@ -54,20 +55,26 @@ pub fn script(launch: &LaunchConfig, name: &str, command: &[String]) -> Result<S
         options.push(format!("--cpus-per-task={}", launch.threads_per_rank));
     }
     options.extend(["--requeue", "--open-mode=append"].map(str::to_owned));
-    options.push(format!("--signal=B:TERM@{}", launch.grace_s + WARNING_S));
+    options.push(format!("--signal=B:USR1@{}", launch.grace_s.saturating_add(WARNING_S)));
     options.extend(launch.slurm_arguments.iter().cloned());
     let options: String = options.iter().map(|option| format!("#SBATCH {option}\n")).collect();
     let command: Vec<String> = command.iter().map(|word| quoted(word)).collect();
     Ok(format!(
         r#"#!/bin/bash
 {options}
-# SIGTERM comes before the time runs out: the launcher saves and stops, and the job queues up again to go on.
+# SIGUSR1 comes before the time runs out: the launcher saves and stops, and the job queues up again to go on. SIGTERM stops it for
+# good, unless the nodes are taken for another job.
 {} &
 launcher=$!
-trap 'out_of_time=1; kill -TERM $launcher' TERM
+trap 'again="out of time"; kill -TERM $launcher' USR1
+trap 'if scontrol show job "$SLURM_JOB_ID" | grep -q " PreemptTime=[0-9]"; then again=preempted; fi; kill -TERM $launcher' TERM
 wait $launcher; code=$?
 while kill -0 $launcher 2>/dev/null; do wait $launcher; code=$?; done
-if [ $code = 75 ] && [ -n "$out_of_time" ]; then exec scontrol requeue "$SLURM_JOB_ID"; fi
+if [ $code = 75 ] && [ -n "$again" ]; then
+    echo "$again: job $SLURM_JOB_ID is put back into the queue, to go on from there"
+    exec scontrol requeue "$SLURM_JOB_ID"
+fi
+if [ $code = 75 ]; then echo "stopped on request: job $SLURM_JOB_ID ends, and the same command submits another that goes on"; fi
 exit $code
 "#,
         command.join(" ")
@@ -107,6 +114,10 @@ fn output(program: &str, arguments: &[&str], input: &str) -> Result<String, Laun
 mod tests {
     use super::*;
     use common::config::RawConfig;
+    use nix::sys::signal::{Signal, kill};
+    use nix::unistd::Pid;
+    use std::io::{BufRead, BufReader};
+    use std::os::unix::fs::PermissionsExt;
 
     #[test]
     fn tasks_are_counted_node_by_node() {
@@ -123,9 +134,41 @@ mod tests {
         let command = ["/opt/launcher", "train", "--set", "run.name=it's $HOME"].map(str::to_owned);
         let script = script(&launch, "a b", &command).unwrap();
         let head = "#!/bin/bash\n#SBATCH --job-name=convoy-a-b\n#SBATCH --ntasks=16\n#SBATCH --ntasks-per-node=8\n\
-                    #SBATCH --cpus-per-task=4\n#SBATCH --requeue\n#SBATCH --open-mode=append\n#SBATCH --signal=B:TERM@160\n\
+                    #SBATCH --cpus-per-task=4\n#SBATCH --requeue\n#SBATCH --open-mode=append\n#SBATCH --signal=B:USR1@160\n\
                     #SBATCH --partition=gpu\n#SBATCH --time=8:00:00\n\n";
         assert!(script.starts_with(head), "{script}");
         assert!(script.contains(r"/opt/launcher train --set 'run.name=it'\''s $HOME' &"), "{script}");
+    }
+
+    #[test]
+    fn a_job_that_is_stopped_on_request_is_not_queued_again_and_one_that_is_out_of_time_is() {
+        let folder = tempfile::tempdir().unwrap();
+        // Of the job, Slurm says what the file holds; what is put back is noted in another.
+        let scontrol = "#!/bin/sh\ncase $1 in show) cat job;; requeue) echo $2 > queued;; esac\n";
+        let path = folder.path().join("scontrol");
+        std::fs::write(&path, scontrol).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+        let text = "[prepare]\ninputs = [\"a\"]\noutput = \"b\"\n[launch]\nbackend = \"slurm\"\nranks = 1\n";
+        let launch = RawConfig::parse("of the test", text, &[]).unwrap().prepare().unwrap().launch;
+        let launcher = "trap 'exit 75' TERM; echo begun; while :; do sleep 0.05; done";
+        let script = script(&launch, "run", &["sh", "-c", launcher].map(str::to_owned)).unwrap();
+        let end = |preempted: &str, signal: Signal| {
+            std::fs::write(folder.path().join("job"), format!("   A=1 PreemptTime={preempted}\n")).unwrap();
+            let _ = std::fs::remove_file(folder.path().join("queued"));
+            let mut command = Command::new("bash");
+            let programs = format!("{}:{}", folder.path().display(), std::env::var("PATH").unwrap());
+            command.args(["-c", &script]).current_dir(folder.path()).env("PATH", programs).env("SLURM_JOB_ID", "12");
+            let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+            let mut printed = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
+            assert_eq!(printed.next().unwrap(), "begun");
+            kill(Pid::from_raw(child.id().cast_signed()), signal).unwrap();
+            let last = printed.last().unwrap();
+            let is_queued = folder.path().join("queued").exists();
+            (child.wait().unwrap().code(), is_queued, last.split(':').next().unwrap().to_owned())
+        };
+        let queued = |why: &str| (Some(0), true, why.to_owned());
+        assert_eq!(end("None", Signal::SIGUSR1), queued("out of time"));
+        assert_eq!(end("2030-01-01T00:00:00", Signal::SIGTERM), queued("preempted"));
+        assert_eq!(end("None", Signal::SIGTERM), (Some(75), false, "stopped on request".to_owned()));
     }
 }

@@ -27,8 +27,10 @@ pub fn run(mut args: CheckArgs) -> Result<ExitCode, LaunchError> {
         findings.extend(found);
     };
     show(vec![Finding::ok("config", format!("{}, {} steps", config.run.name, config.train.max_steps))]);
+    let leaving = interrupts.leave_meanwhile("the stores of the run folder and the data");
     show(vec![storage::check(&config.run.output, &config.storage)]);
     show(data::check(&config));
+    drop(leaving);
     match look_at_hosts(&config, &mut interrupts)? {
         Some(found) => show(found),
         None => return Ok(ExitCode::Stopped),

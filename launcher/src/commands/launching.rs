@@ -93,7 +93,7 @@ pub fn batch_script(
 pub fn submit(script: &str) -> Result<ExitCode, LaunchError> {
     let job = slurm::submit(script)?;
     to_stderr(&format!(
-        "submitted as Slurm job {job}; `squeue --job {job}` shows it, `scancel --batch --signal=TERM {job}` stops it"
+        "submitted as Slurm job {job}; `squeue --job {job}` shows it, `scancel --batch --signal=TERM {job}` has it save and stop"
     ));
     to_stdout(&job);
     Ok(ExitCode::Done)

@@ -9,7 +9,7 @@ use common::worker_contract::{ExitCode, PROGRESS_MARK, PreparePhase, PrepareProg
 
 use super::launching;
 use crate::backend::{AttemptStart, Backend, RankProgram, Ranks};
-use crate::cause::{Cause, Evidence, Killed};
+use crate::cause::{Cause, Evidence, Killed, says_that_mpi_failed};
 use crate::cli::PrepareArgs;
 use crate::error::LaunchError;
 use crate::event::{Event, Stream};
@@ -25,6 +25,8 @@ use crate::{programs, supervise};
 const TICK: Duration = Duration::from_millis(100);
 /// How long what ended processes have said may still be on its way.
 const DRAIN: Duration = Duration::from_secs(5);
+/// How long ranks without MPI may go on to say why.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
 const IN_A_CLUSTER: &str = "launcher prepare follows ranks on this machine; in a cluster it is a Job: \
                             launcher render --config FILE --backend kubernetes | kubectl apply -f -";
@@ -56,6 +58,7 @@ pub fn run(mut args: PrepareArgs) -> Result<ExitCode, LaunchError> {
             stall_timeout_s: config.launch.stall_timeout_s,
             moved: Instant::now(),
             last_done: None,
+            without_mpi: None,
         };
         let Some(cause) = following.attempt(attempt, backend.as_ref(), &mut interrupts)? else {
             view.say("stopped; run the same command to go on");
@@ -109,6 +112,8 @@ struct Following<'a> {
     /// When the ranks were last seen to advance, and where they were then.
     moved: Instant,
     last_done: Option<(PreparePhase, u64)>,
+    /// When a rank said that MPI could not start, and which.
+    without_mpi: Option<(Instant, Option<Rank>)>,
 }
 
 impl Following<'_> {
@@ -120,13 +125,17 @@ impl Following<'_> {
         interrupts: &mut Interrupts,
     ) -> Result<Option<Cause>, LaunchError> {
         let (sender, events) = mpsc::channel();
+        let signalled = interrupts.signalled();
+        let leaving = interrupts.leave_meanwhile("the hosts");
         let started = backend.place().and_then(|placement| {
             self.has_several_ranks = placement.world_size.get() > 1;
             for (host, reason) in &placement.left_out {
                 self.view.say(&format!("host {host} is left out of this attempt: {reason}"));
             }
-            backend.start(&AttemptStart { number, placement: &placement, start_line: None }, &sender)
+            let start = AttemptStart { number, placement: &placement, start_line: None, gives_up: &signalled };
+            backend.start(&start, &sender)
         });
+        drop(leaving);
         let mut ranks = match started {
             // Hosts that stay away cost an attempt, as a rank does that is lost.
             Err(LaunchError::Hosts(reason)) => return Ok(Some(Cause::hosts_missing(reason))),
@@ -143,6 +152,12 @@ impl Following<'_> {
             }
             if interrupts.poll().is_some() {
                 return stop(self.view, ranks.as_mut());
+            }
+            if let (None, Some((since, rank))) = (&killed, self.without_mpi)
+                && since.elapsed() > LAST_WORDS
+            {
+                killed = Some(Killed::NoMpi { rank });
+                ranks.kill();
             }
             if killed.is_none() && self.moved.elapsed() > Duration::from_secs(self.stall_timeout_s) {
                 killed = Some(Killed::Stalled { stall_timeout_s: self.stall_timeout_s });
@@ -169,6 +184,9 @@ impl Following<'_> {
 
     fn on_event(&mut self, event: Event) {
         let Event::Output { rank, stream, line } = event else { return };
+        if says_that_mpi_failed(&line) {
+            self.without_mpi.get_or_insert((Instant::now(), rank));
+        }
         if let (Some(rank), Stream::Err, None) = (rank, stream, &self.first_error) {
             self.first_error = is_error(&line).then(|| (rank, line.clone()));
         }

@@ -9,7 +9,7 @@ use common::topology::Rank;
 use common::worker_contract::{ExitCode, PROTOCOL_VERSION, StartLine};
 
 use crate::backend::{AttemptStart, Backend};
-use crate::cause::{Cause, Evidence, Killed};
+use crate::cause::{Cause, Evidence, Killed, says_that_mpi_failed};
 use crate::error::LaunchError;
 use crate::event::Event;
 use crate::interrupts::Interrupts;
@@ -19,6 +19,8 @@ use crate::logs::is_error;
 const TICK: Duration = Duration::from_millis(100);
 /// How long what ended processes have said may still be on its way.
 const DRAIN: Duration = Duration::from_secs(5);
+/// How long ranks without MPI may go on to say why.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 /// How long the look may take, with the start of the ranks.
 const TIMEOUT: Duration = Duration::from_secs(120);
 /// Lines of the ranks' output that are shown where they found nothing.
@@ -30,7 +32,10 @@ pub fn check(
     backend: &dyn Backend,
     interrupts: &mut Interrupts,
 ) -> Result<Option<Vec<Finding>>, LaunchError> {
-    let placement = match backend.place() {
+    let leaving = interrupts.leave_meanwhile("the hosts");
+    let placed = backend.place();
+    drop(leaving);
+    let placement = match placed {
         Ok(placement) => placement,
         Err(error) => return Ok(Some(vec![Finding::failed("hosts", error.to_string())])),
     };
@@ -43,7 +48,8 @@ pub fn check(
         control_address: String::new(),
         control_token: String::new(),
     };
-    let start = AttemptStart { number: 0, placement: &placement, start_line: Some(&start_line) };
+    let signalled = interrupts.signalled();
+    let start = AttemptStart { number: 0, placement: &placement, start_line: Some(&start_line), gives_up: &signalled };
     let (sender, events) = mpsc::channel();
     let mut ranks = backend.start(&start, &sender)?;
     drop(sender);
@@ -55,6 +61,12 @@ pub fn check(
             ranks.finish().map_err(LaunchError::system("wait for the ranks"))?;
             return Ok(None);
         }
+        if let (None, Some(rank)) = (&killed, heard.without_mpi) {
+            let until = Instant::now() + LAST_WORDS;
+            while heard.next(&events, until.saturating_duration_since(Instant::now())) {}
+            killed = Some(Killed::NoMpi { rank });
+            ranks.kill();
+        }
         if killed.is_none() && begun.elapsed() > TIMEOUT {
             killed = Some(Killed::Stalled { stall_timeout_s: TIMEOUT.as_secs() });
             ranks.kill();
@@ -63,7 +75,7 @@ pub fn check(
     let process = ranks.finish().map_err(LaunchError::system("wait for the ranks"))?;
     let until = Instant::now() + DRAIN;
     while heard.next(&events, until.saturating_duration_since(Instant::now())) {}
-    let Heard { facts, lines, first_error, mpirun_words } = heard;
+    let Heard { facts, lines, first_error, mpirun_words, .. } = heard;
     let last_heard = Vec::new();
     let evidence = Evidence { first_failure: None, killed, told: None, process, mpirun_words, first_error, last_heard };
     let cause = Cause::of(&evidence);
@@ -83,22 +95,29 @@ struct Heard {
     lines: Vec<String>,
     first_error: Option<(Rank, String)>,
     mpirun_words: Vec<String>,
+    /// Who said that MPI could not start.
+    without_mpi: Option<Option<Rank>>,
 }
 
 impl Heard {
     /// Takes one event up, if there is one within `patience`; false where there will be none any more.
     fn next(&mut self, events: &Receiver<Event>, patience: Duration) -> bool {
         match events.recv_timeout(patience) {
-            Ok(Event::Output { rank, line, .. }) => match (line.strip_prefix(FACTS_MARK), rank) {
-                (Some(json), _) => self.facts = serde_json::from_str(json).ok(),
-                (None, Some(rank)) => {
-                    if self.first_error.is_none() && is_error(&line) {
-                        self.first_error = Some((rank, line.clone()));
-                    }
-                    self.lines.push(line);
+            Ok(Event::Output { rank, line, .. }) => {
+                if says_that_mpi_failed(&line) {
+                    self.without_mpi.get_or_insert(rank);
                 }
-                (None, None) => self.mpirun_words.push(line),
-            },
+                match (line.strip_prefix(FACTS_MARK), rank) {
+                    (Some(json), _) => self.facts = serde_json::from_str(json).ok(),
+                    (None, Some(rank)) => {
+                        if self.first_error.is_none() && is_error(&line) {
+                            self.first_error = Some((rank, line.clone()));
+                        }
+                        self.lines.push(line);
+                    }
+                    (None, None) => self.mpirun_words.push(line),
+                }
+            }
             Ok(_) => {}
             Err(RecvTimeoutError::Timeout) => return false,
             Err(RecvTimeoutError::Disconnected) => {

@@ -4,6 +4,7 @@
 //! their own and a real sshd), and so are those of `kubernetes`, whose cluster has processes for pods ([`tests::cluster`]).
 
 use std::fs;
+use std::net::TcpListener;
 
 use super::harness::{Rig, can_run};
 use nix::sys::signal::Signal;
@@ -238,4 +239,39 @@ fn a_spare_takes_the_place_of_a_host_that_does_not_answer() {
     let ended = rig.train();
     assert_eq!(ended.code, Some(0), "{}", ended.stderr);
     assert_eq!(rig.events(1)[0]["hosts"], json!([["node-b", 1], ["node-c", 1]]));
+}
+
+#[test]
+fn a_signal_is_heard_while_a_host_or_the_api_server_does_not_answer() {
+    if !can_run(&["python3", "mpirun"]) {
+        return;
+    }
+    let hosts = mpirun(&["node-a:1", "silent-b:1"]);
+    let rig = hosts.rig("[]", &[]);
+    let mut running = rig.start();
+    running.wait_for(": 6 steps, ");
+    running.signal(Signal::SIGTERM);
+    let ended = running.wait();
+    assert_eq!(ended.code, Some(75), "{}", ended.stderr);
+    assert!(ended.stderr.contains("stopped while waiting for "), "{}", ended.stderr);
+    assert!(!rig.run("attempts").exists(), "an attempt was claimed");
+
+    let way = kubernetes();
+    let rig = way.rig("[]", &[]);
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let kubeconfig = way.folder.path().join("kubeconfig");
+    let server = format!("http://{}", listener.local_addr().unwrap());
+    let text = json!({
+        "apiVersion": "v1", "kind": "Config", "current-context": "c",
+        "clusters": [{ "name": "c", "cluster": { "server": server } }],
+        "users": [{ "name": "c", "user": {} }],
+        "contexts": [{ "name": "c", "context": { "cluster": "c", "user": "c" } }],
+    });
+    fs::write(&kubeconfig, text.to_string()).unwrap();
+    let mut running = Rig::spawn(rig.command("train").env("KUBECONFIG", kubeconfig));
+    running.wait_for("attempt 1: 2 ranks");
+    running.signal(Signal::SIGTERM);
+    let ended = running.wait();
+    assert_eq!(ended.code, Some(75), "{}", ended.stderr);
+    assert!(ended.stderr.contains("the API server does not answer"), "{}", ended.stderr);
 }

@@ -55,7 +55,7 @@ fn render_prints_what_would_be_run_and_runs_nothing() {
     let render = ["render", "--config", "run.toml", "--ranks", "1", "--threads-per-rank", "3"];
     let (code, stdout, stderr) = output(rig.launcher().args(render));
     assert_eq!(code, Some(0), "{stderr}");
-    assert!(stdout.starts_with("OMP_NUM_THREADS=3 MKL_NUM_THREADS=3 /"), "{stdout}");
+    assert!(stdout.starts_with("OMP_NUM_THREADS=3 MKL_NUM_THREADS=3 OMPI_MCA_convoy_attempt="), "{stdout}");
     assert!(stdout.ends_with("/fake_worker.py train --from-launcher\n"), "{stdout}");
     assert!(!rig.run("attempts").exists());
 }

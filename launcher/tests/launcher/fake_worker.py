@@ -2,7 +2,7 @@
 """Speaks the worker's side of the control protocol without training anything.
 
 FAKE_PLAN is a JSON list with what each attempt does; the last entry serves all later ones. An entry names what happens
-("do"), on which rank, after which step ("at"). FAKE_FOLDER is where the ranks of one mpirun share the start line.
+("do"), on which rank, after which step ("at"), and after which step to wait for the file "go" ("gate"). FAKE_FOLDER is where the ranks of one mpirun share the start line.
 """
 import json
 import os
@@ -57,6 +57,9 @@ def main():
     start = start_line()
     plans = json.loads(os.environ["FAKE_PLAN"])
     plan = plans[min(start["attempt"], len(plans)) - 1]
+    if plan["do"] == "no_mpi":
+        print("*** An error occurred in MPI_Init_thread", file=sys.stderr, flush=True)
+        time.sleep(1000)
     host, port = start["control_address"].rsplit(":", 1)
     connection = socket.create_connection((host, int(port)))
 
@@ -78,6 +81,9 @@ def main():
          world_size=WORLD, pid=os.getpid(), host="here")
     threading.Thread(target=listen, daemon=True).start()
     send(type="heartbeat", step=0, phase="starting")
+    if plan["do"] == "start":
+        touch("starting")
+        time.sleep(1000)
     # In one piece: mpirun may put what another rank prints between two.
     folder = os.environ.get("OMPI_MCA_orte_tmpdir_base")
     print(f"threads {os.environ['OMP_NUM_THREADS']} of rank {RANK}\nsession folder {folder}", flush=True)
@@ -99,6 +105,8 @@ def main():
                  memory_bytes=1)
         if step == 1:
             touch(f"trained-{start['attempt']}-{RANK}")
+        if step == plan.get("gate"):
+            wait_for_files(["go"])
         if stop.is_set() and plan["do"] != "deaf":
             leave(75, "stopped", "")
         if step == plan.get("at") and plan["do"] in ("hang", "deaf"):

@@ -2,10 +2,11 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, Command, Stdio};
 
-use nix::sys::signal::{Signal, kill};
+use nix::sys::signal::{SigHandler, Signal, kill, signal};
 use nix::unistd::Pid;
 use serde_json::Value;
 use tests::cluster::Cluster;
@@ -155,7 +156,13 @@ impl Rig {
         Self::spawn(&mut limited)
     }
 
-    fn spawn(command: &mut Command) -> Running {
+    /// Starts `command` of the launcher.
+    pub fn spawn(command: &mut Command) -> Running {
+        // The tests may run under nohup.
+        // SAFETY: no handler is installed.
+        let hear = || unsafe { signal(Signal::SIGHUP, SigHandler::SigDfl) }.map(drop).map_err(std::io::Error::from);
+        // SAFETY: between fork and exec only async-signal-safe calls are allowed; this is a system call, and nothing allocates.
+        unsafe { command.pre_exec(hear) };
         let mut child = command.spawn().unwrap();
         let stderr = BufReader::new(child.stderr.take().unwrap());
         Running { child, stderr, read: String::new() }
@@ -171,6 +178,16 @@ impl Rig {
     /// A path in the run folder.
     pub fn run(&self, name: &str) -> PathBuf {
         self.run.join(name)
+    }
+
+    /// Makes a file for the fake worker in the rig's folder.
+    pub fn touch(&self, name: &str) {
+        fs::write(self.folder.path().join(name), "").unwrap();
+    }
+
+    /// Whether there is such a file.
+    pub fn has(&self, name: &str) -> bool {
+        self.folder.path().join(name).exists()
     }
 
     /// Where the launcher of an attempt that has begun listens for ranks.
@@ -234,6 +251,16 @@ impl Running {
             let bytes = self.stderr.read_line(&mut line).unwrap();
             self.read.push_str(&line);
             assert!(bytes > 0, "ended without {text:?}:\n{}", self.read);
+        }
+    }
+
+    /// Reads standard output until there is `text`.
+    pub fn wait_for_output(&mut self, text: &str) {
+        let (stdout, mut bytes) = (self.child.stdout.as_mut().unwrap(), Vec::new());
+        while !String::from_utf8_lossy(&bytes).contains(text) {
+            let mut byte = [0];
+            assert!(stdout.read(&mut byte).unwrap() > 0, "ended without {text:?}");
+            bytes.push(byte[0]);
         }
     }
 

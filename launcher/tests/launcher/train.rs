@@ -2,7 +2,7 @@
 //! a real mpirun.
 
 use std::fs;
-use std::net::TcpStream;
+use std::net::{TcpListener, TcpStream};
 
 use super::harness::{Rig, can_run};
 use nix::sys::signal::Signal;
@@ -150,9 +150,114 @@ fn ranks_that_do_not_stop_in_time_are_killed_and_not_restarted() {
     running.signal(Signal::SIGINT);
     let ended = running.wait();
     assert_eq!(ended.code, Some(4), "{}", ended.stderr);
-    assert!(ended.stderr.contains("the stop took longer than 1 s"), "{}", ended.stderr);
+    for expected in [
+        "the stop took longer than 1 s, so the ranks were killed in the middle of step 3",
+        "no checkpoint had been committed: the same command begins anew",
+    ] {
+        assert!(ended.stderr.contains(expected), "no {expected:?} in:\n{}", ended.stderr);
+    }
     assert_eq!(rig.claims().len(), 1);
     rig.assert_nothing_is_left();
+}
+
+#[test]
+fn a_step_that_outlasts_a_stop_is_warned_of_before_anybody_stops_the_run() {
+    if !can_run(ALONE) {
+        return;
+    }
+    // A step of the fake takes 0.02 s.
+    let rig = Rig::new(FINISH, &["--set", "launch.grace_s=0"]);
+    let ended = rig.train();
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    let warning = "a step takes 0.02 s, and a stop may take launch.grace_s = 0 s";
+    assert_eq!(ended.stderr.matches(warning).count(), 1, "{}", ended.stderr);
+    assert_eq!(rig.kinds(1), ["attempt_started", "short_grace", "attempt_ended"]);
+}
+
+#[test]
+fn a_stop_before_the_first_step_waits_for_nothing() {
+    if !can_run(TOGETHER) {
+        return;
+    }
+    // Ranks that never begin, as with a store that does not answer them.
+    let rig = Rig::new(r#"[{"do": "start"}]"#, &["--ranks", "2"]);
+    let mut running = rig.start();
+    running.wait_for("attempt 1: 2 ranks");
+    while !rig.has("starting") {
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    running.signal(Signal::SIGTERM);
+    let ended = running.wait();
+    assert_eq!(ended.code, Some(75), "{}", ended.stderr);
+    assert!(ended.stderr.contains("no step has begun, so there is nothing to save"), "{}", ended.stderr);
+    assert_eq!(rig.claims().len(), 1);
+}
+
+#[test]
+fn a_closed_terminal_ends_a_run_and_under_nohup_it_does_not() {
+    if !can_run(ALONE) {
+        return;
+    }
+    for (limits, code) in [("true", 75), ("trap '' HUP", 0)] {
+        let rig = Rig::new(r#"[{"do": "finish", "gate": 3}]"#, &[]);
+        let mut running = rig.start_within(limits);
+        running.wait_for("step      3/6");
+        running.signal(Signal::SIGHUP);
+        if code == 75 {
+            running.wait_for("stopping");
+        } else {
+            // Long enough for the launcher to hear what it should not.
+            std::thread::sleep(std::time::Duration::from_millis(500));
+        }
+        rig.touch("go");
+        let ended = running.wait();
+        assert_eq!(ended.code, Some(code), "{}", ended.stderr);
+    }
+}
+
+#[test]
+fn a_rank_in_which_mpi_cannot_start_ends_the_attempt_though_mpirun_does_not() {
+    if !can_run(TOGETHER) {
+        return;
+    }
+    let flags = ["--ranks", "2", "--set", "launch.max_restarts=0", "--set", "launch.start_timeout_s=60"];
+    let rig = Rig::new(r#"[{"do": "no_mpi"}]"#, &flags);
+    let ended = rig.train();
+    assert_eq!(ended.code, Some(4), "{}", ended.stderr);
+    for expected in ["attempt 1 ended: MPI could not start", "/dev/shm", "| *** An error occurred in MPI_Init_thread"] {
+        assert!(ended.stderr.contains(expected), "no {expected:?} in:\n{}", ended.stderr);
+    }
+}
+
+/// A server that takes connections and never says anything, at this address.
+fn silent_server() -> (TcpListener, String) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    (listener, address)
+}
+
+#[test]
+fn a_signal_is_heard_while_the_store_does_not_answer() {
+    if !can_run(ALONE) {
+        return;
+    }
+    let (_listener, address) = silent_server();
+    for name in ["train", "check"] {
+        let rig = Rig::new(FINISH, &["--set", "run.output=s3://bucket/run"]);
+        let mut command = rig.command(name);
+        command.env("AWS_ENDPOINT_URL", format!("http://{address}")).env("AWS_REGION", "us-east-1");
+        command.env("AWS_ACCESS_KEY_ID", "key").env("AWS_SECRET_ACCESS_KEY", "secret").env("AWS_ALLOW_HTTP", "true");
+        let mut running = Rig::spawn(&mut command);
+        if name == "train" {
+            running.wait_for(": 6 steps, s3://bucket/run");
+        } else {
+            running.wait_for_output("ok       config");
+        }
+        running.signal(Signal::SIGTERM);
+        let ended = running.wait();
+        assert_eq!(ended.code, Some(75), "{}", ended.stderr);
+        assert!(ended.stderr.contains("stopped while waiting for the "), "{}", ended.stderr);
+    }
 }
 
 #[test]

@@ -25,6 +25,7 @@ mod tests;
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Sender;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -48,6 +49,8 @@ use picture::Patience;
 
 /// How long an end waits for the API server.
 const END_PATIENCE: Duration = Duration::from_secs(30);
+/// The same where nothing runs yet.
+const TAKE_BACK_PATIENCE: Duration = Duration::from_secs(1);
 
 /// A cluster, and the run that has an MPIJob there.
 pub struct Kubernetes {
@@ -132,6 +135,29 @@ async fn make_room(cluster: &Cluster, name: &str) -> Result<(), LaunchError> {
     Err(failure("one that has ended does not go; look at it with kubectl describe"))
 }
 
+/// Waits until `flag` is set, and then the second that whoever is waited for may still need.
+async fn is_set(flag: &AtomicBool) {
+    while !flag.load(Ordering::Relaxed) {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    tokio::time::sleep(Duration::from_secs(1)).await;
+}
+
+/// Somebody asked to stop while the API server was asked for the MPIJob `name`, which may or may not have reached it.
+async fn take_back(cluster: &Cluster, name: &str) -> LaunchError {
+    let jobs = cluster.mpi_jobs();
+    let is_deleted = tokio::time::timeout(TAKE_BACK_PATIENCE, cluster.delete(&jobs, name)).await;
+    let reason = match is_deleted {
+        Ok(Ok(())) => "it was stopped before the API server had answered".to_owned(),
+        _ => format!(
+            "it was stopped, and the API server does not answer; should it have heard of the MPIJob, then end it with \
+             kubectl delete --namespace {} mpijob {name}",
+            cluster.namespace()
+        ),
+    };
+    LaunchError::Cluster { operation: format!("start MPIJob {name}"), reason, code: ExitCode::Stopped }
+}
+
 impl Backend for Kubernetes {
     fn render(&self) -> Result<String, LaunchError> {
         Ok(manifests::to_yaml(&manifests::training(&self.config, &self.accepted_changes, None)?))
@@ -160,10 +186,16 @@ impl Backend for Kubernetes {
         let cluster = self.cluster()?;
         let name = objects[0]["metadata"]["name"].as_str().unwrap_or_default().to_owned();
         let run = manifests::run_label(&self.config.run.output);
-        let others = self.runtime.block_on(async {
+        let applied = async {
             let others = cluster.delete_others(&run, &name).await?;
             cluster.apply(objects).await?;
             Ok::<_, LaunchError>(others)
+        };
+        let others = self.runtime.block_on(async {
+            tokio::select! {
+                applied = applied => applied,
+                () = is_set(start.gives_up) => Err(take_back(&cluster, &name).await),
+            }
         })?;
         let mut notices: Vec<_> =
             others.iter().map(|other| format!("MPIJob {other} of an earlier attempt is deleted")).collect();
@@ -239,9 +271,13 @@ impl Ranks for Pods {
             // The launcher beside the ranks welcomes them, and asks for stacks where it sees that nothing goes on.
             ToRank::Welcome | ToRank::Stacks => {}
             ToRank::Save => {
-                if let Err(error) = handed::pass_on_save(&self.run, &self.claim) {
-                    tracing::warn!("a checkpoint was asked for, but the ranks cannot be told: {error}");
-                }
+                let (run, claim) = (self.run.clone(), self.claim.clone());
+                // The store may not answer, and whoever watches the attempt must not wait for it.
+                self.handle.spawn_blocking(move || {
+                    if let Err(error) = handed::pass_on_save(&run, &claim) {
+                        tracing::warn!("a checkpoint was asked for, but the ranks cannot be told: {error}");
+                    }
+                });
             }
         }
     }
