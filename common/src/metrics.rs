@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::ops::Range;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant};
@@ -110,11 +111,14 @@ impl RunMetrics {
         Ok(metrics)
     }
 
-    /// The last step that attempt `attempt` of the run folder `run`, or a later one, has recorded a checkpoint of.
-    pub(crate) fn saved_since(run: &Folder, attempt: u32) -> Result<Option<u64>, StorageError> {
+    /// The last step that one of `attempts` of the run folder `run` has recorded a checkpoint of.
+    pub(crate) fn saved_by(run: &Folder, attempts: Range<u32>) -> Result<Option<u64>, StorageError> {
         let folder = run.folder("metrics");
         let mut last = None;
-        for object in folder.list()?.iter().filter(|object| attempt_of(&object.name).is_some_and(|of| of >= attempt)) {
+        for object in folder.list()? {
+            if !attempt_of(&object.name).is_some_and(|of| attempts.contains(&of)) {
+                continue;
+            }
             let saves = read_lines(&folder, &object.name)?.into_iter();
             last = last
                 .max(saves.filter_map(|line| if let Line::Save(save) = line { Some(save.step) } else { None }).max());

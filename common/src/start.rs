@@ -111,7 +111,8 @@ pub fn look(
 fn newest(run: &Folder, max_steps: u64) -> Result<Option<Manifest>, StartError> {
     let counting: Vec<Found> = checkpoint_store::list(run)?.into_iter().filter(Found::counts).collect();
     if counting.is_empty() {
-        refuse_if_lost(run)?;
+        let before = History::read(run)?.newest().saturating_add(1);
+        refuse_if_lost(run, before)?;
     }
     for found in counting.iter().rev() {
         match read_manifest(run, &found.name) {
@@ -125,9 +126,10 @@ fn newest(run: &Folder, max_steps: u64) -> Result<Option<Manifest>, StartError> 
     Ok(None)
 }
 
-/// An error where `run`, which has no checkpoint that counts, has had one: to begin anew is for a person to decide.
-pub fn refuse_if_lost(run: &Folder) -> Result<(), StartError> {
-    match History::read(run)?.saved_step(run)? {
+/// An error where `run` has no checkpoint that counts, and attempts before number `before` have had one: to begin anew is for a person
+/// to decide. What has been written since, under the number of an attempt to come, is of a run that was here before.
+pub fn refuse_if_lost(run: &Folder, before: u32) -> Result<(), StartError> {
+    match History::read(run)?.saved_step(run, before)? {
         None => Ok(()),
         Some(step) => Err(StartError::Lost { run: run.url().to_owned(), step }),
     }

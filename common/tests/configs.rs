@@ -143,12 +143,13 @@ fn every_number_has_a_bound_and_what_lies_beyond_is_refused_by_its_key() {
     assert!(numbers > 60, "only {numbers} numbers were tried");
 }
 
+fn faults(overrides: &[&str]) -> String {
+    let overrides: Vec<_> = overrides.iter().map(|given| (*given).to_owned()).collect();
+    RawConfig::parse("run", RUN, &overrides).unwrap().run().unwrap_err().to_string()
+}
+
 #[test]
 fn products_have_bounds_too() {
-    let faults = |overrides: &[&str]| {
-        let overrides: Vec<_> = overrides.iter().map(|given| (*given).to_owned()).collect();
-        RawConfig::parse("run", RUN, &overrides).unwrap().run().unwrap_err().to_string()
-    };
     let wide = ["model.context_tokens=1048576", "batch.sequence_tokens=1048576", "batch.global_sequences=65"];
     let text = faults(&[&wide[..], &["batch.micro_sequences=65"]].concat());
     assert!(text.contains("batch.micro_sequences = 65: makes micro batches of more than 67108864 tokens"), "{text}");

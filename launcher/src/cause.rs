@@ -157,6 +157,11 @@ pub struct Cause {
     pub last_heard: Vec<LastHeard>,
 }
 
+/// What mpirun exits with after a rank that SIGKILL has ended.
+const KILLED: i32 = 128 + Signal::SIGKILL as i32;
+const KILLED_ADVICE: &str =
+    "\nthe system kills what is out of memory: its log (dmesg) or the cgroup's memory.events says so then";
+
 impl Cause {
     /// Weighs the evidence: what the place where the ranks ran says, what a rank said itself, then what the launcher did, then what is left when a
     /// rank was killed and could say nothing.
@@ -271,6 +276,7 @@ impl Cause {
                         Some(rank) => format!("rank lost: rank {rank}, process status {status}"),
                         None => format!("rank lost: process status {status}"),
                     };
+                    let message = if status == KILLED { message + KILLED_ADVICE } else { message };
                     Cause::new(ExitCode::Communication, rank, headline, message)
                 }
                 code if error.is_some() => Cause::new(code, rank, format!("{who} failed"), message),
@@ -426,7 +432,7 @@ the job to be terminated. The first process to do so was:
         let cause = Cause::of(&evidence(ProcessEnd::Status(137), KILLED_WORDS));
         assert_eq!((cause.code, cause.rank), (ExitCode::Communication, Some(Rank(1))));
         assert!(cause.headline.starts_with("rank lost"), "{cause}");
-        assert_eq!(cause.message, KILLED_WORDS.lines().nth(5).unwrap());
+        assert_eq!(cause.message, format!("{}{KILLED_ADVICE}", KILLED_WORDS.lines().nth(5).unwrap()));
         let cause = Cause::of(&evidence(ProcessEnd::Signal(9), ""));
         assert_eq!((cause.code, cause.headline.as_str()), (ExitCode::Communication, "rank lost: killed by SIGKILL"));
     }

@@ -176,16 +176,16 @@ impl History {
         self.begun.as_ref().is_some_and(|begun| begun.from.first() == Some(name))
     }
 
-    /// The last step that is known to have been in a checkpoint of what the newest attempt that has begun goes on with, by what
-    /// `run` tells beside the checkpoints themselves. `None` where there was none, as far as is known: also where that attempt began
-    /// from nothing and has committed nothing.
-    pub fn saved_step(&self, run: &Folder) -> Result<Option<u64>, StorageError> {
+    /// The last step that attempts before number `before` are known to have saved, of what the newest one that has begun goes on with,
+    /// by what `run` tells beside the checkpoints themselves. `None` where there was none, as far as is known: also where that
+    /// attempt began from nothing and has committed nothing.
+    pub fn saved_step(&self, run: &Folder, before: u32) -> Result<Option<u64>, StorageError> {
         let begun = self.begun.iter().flat_map(|begun| &begun.from).chain(&self.kept).map(|name| name.step).max();
         let of_older_version = self.starts.values().next_back().and_then(Option::as_ref).map(|name| name.step);
         // What was saved before an attempt that has begun is in its lineage, or void.
         let since = self.begun.as_ref().map(|begun| begun.claim.number);
         let since = since.or(self.starts.keys().next_back().copied()).unwrap_or(0);
-        let saved = RunMetrics::saved_since(run, since)?;
+        let saved = RunMetrics::saved_by(run, since..before)?;
         Ok(begun.into_iter().chain(of_older_version).chain(saved).max())
     }
 

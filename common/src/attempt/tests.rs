@@ -317,3 +317,34 @@ fn a_claim_of_an_older_version_is_read_and_held_against_others() {
 fn random_ids_differ() {
     assert_ne!(random_hex(), random_hex());
 }
+
+#[test]
+fn what_was_saved_is_known_until_a_run_goes_back_to_the_beginning() {
+    let run = run("rewound");
+    let first = claim(&run).unwrap();
+    record_start(&run, &first.claim(), None).unwrap();
+    drop(hold(&run, &first));
+    let saved = |before| History::read(&run).unwrap().saved_step(&run, before).unwrap();
+    assert_eq!(saved(2), None);
+    let record = crate::metrics::SaveRecord { step: 4, save_stall_ms: 0.0, save_seconds: 0.0 };
+    let put = |attempt: u32| {
+        let json = serde_json::to_vec(&record).unwrap();
+        run.put(&format!("metrics/attempt-{attempt:04}/part-000000.jsonl"), json.into()).unwrap();
+    };
+    put(1);
+    // Under its own number it is what somebody has put who was here before.
+    assert_eq!((saved(1), saved(2)), (None, Some(4)));
+    let never = &mut |waiting: &str| -> bool { panic!("{waiting}") };
+    let name = CheckpointName::new(3, &first.claim(), "00000000");
+    assert_eq!(rewind(&run, &claimant(None), Some(&name), never).unwrap().unwrap().attempt, 2);
+    let history = History::read(&run).unwrap();
+    assert!(history.starts_from(&name) && !history.is_void(&name));
+    assert!(history.is_void(&CheckpointName { step: 4, ..name }));
+    assert_eq!(saved(3), Some(3));
+    assert_eq!(rewind(&run, &claimant(None), None, never).unwrap().unwrap().attempt, 3);
+    assert_eq!(saved(4), None);
+    put(4);
+    assert_eq!(saved(5), Some(4));
+    // Nobody waits for an attempt that has only gone back.
+    assert_eq!(acquire(&run, &claimant(None), never).unwrap().unwrap().attempt, 4);
+}

@@ -148,7 +148,7 @@ impl<'a> Saver<'a> {
         // From here on nothing counts that an older attempt may still commit above this.
         if ranks.rank().is_zero() {
             if restored.is_none() {
-                start::refuse_if_lost(&self.run)?;
+                start::refuse_if_lost(&self.run, self.world.claim.number)?;
             }
             attempt::record_start(&self.run, &self.world.claim, restored.as_ref().map(|restored| &restored.name))?;
             // Only now: what was refused before this is not the run's config.
