@@ -11,6 +11,7 @@ use nix::unistd::Pid;
 use serde_json::Value;
 use tests::cluster::Cluster;
 use tests::s3::Server;
+use tests::scratch::Scratch;
 
 const CONFIG: &str = r#"
 [run]
@@ -93,6 +94,8 @@ impl Rig {
         fs::write(folder.path().join("run.toml"), CONFIG).unwrap();
         let fake = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/launcher/fake_worker.py");
         let here = folder.path().to_str().unwrap();
+        // The launcher looks at the data before it starts ranks; the fake does not read it.
+        drop(Scratch::at(&format!("file://{here}/data")));
         let environment =
             [("FAKE_PLAN", plan), ("FAKE_FOLDER", here), ("CONVOY_WORKER", fake), ("CONVOY_PREPARE", fake)];
         Rig {
