@@ -176,7 +176,7 @@ fn no_secret_is_rendered() {
 fn what_pods_cannot_use_is_refused_by_name() {
     for (given, expected) in [
         ("run.output=/data/runs/x", "run.output = \"file:///data/runs/x\" is a place of this machine"),
-        ("run.output=s3://key:very-secret@bucket/x", "run.output: the URL at s3://bucket carries a user's name"),
+        ("run.output=s3://key:very-secret@bucket/x", "it has a user or password in it"),
         ("data.validation=[{ url = \"az://c/x?sig=very-secret\" }]", "data.validation: the URL at az://c carries"),
         ("run.name=My run", "run.name = \"My run\" cannot be the name of Kubernetes objects"),
         ("kubernetes.name=x; rm -rf", "kubernetes.name = \"x; rm -rf\": must be an RFC 1123 label"),

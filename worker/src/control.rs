@@ -231,9 +231,7 @@ impl Door {
         let _ = write_line(&mut stream, &self.hello);
         Ok(stream)
     }
-}
 
-impl Door {
     /// Waits for `timeout`: the launcher is gone, and a stop that it began may still be going on. Less long, with true, where it ran on
     /// this machine and nobody listens at its address any more, which does not happen to one that is only suspended.
     fn await_end(&self, timeout: Duration) -> bool {

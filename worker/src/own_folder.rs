@@ -35,6 +35,11 @@ pub fn make(folder: &Path) -> io::Result<()> {
     }
 }
 
+/// Whether `error` of [`make`] says that others can put things there, and not that the disk has failed.
+pub fn is_anothers(error: &io::Error) -> bool {
+    error.raw_os_error().is_none()
+}
+
 fn check_owner(there: &Metadata) -> io::Result<()> {
     let user = nix::unistd::geteuid().as_raw();
     match there.uid() {
@@ -78,6 +83,8 @@ mod tests {
         } else {
             "/usr".into()
         };
+        assert!(is_anothers(&make(&open).unwrap_err()));
+        assert!(!is_anothers(&make(Path::new("/dev/null/folder")).unwrap_err()));
         for folder in [&another, &linked] {
             if fs::metadata(folder).unwrap().uid() != nix::unistd::geteuid().as_raw() {
                 let error = make(folder).unwrap_err().to_string();

@@ -55,9 +55,14 @@ impl HostFolder {
         }
         let run = Folder::open(&config.local_dir, storage)?.folder(run);
         if let Some(path) = run.local() {
-            // Of what others could put there, the hashes are of their own making too.
-            let refused = |source| CheckpointError::HostFolder { path: path.display().to_string(), source };
-            own_folder::make(&path).map_err(refused)?;
+            match own_folder::make(&path) {
+                // Of what others could put there, the hashes are of their own making too.
+                Err(source) if own_folder::is_anothers(&source) => {
+                    return Err(CheckpointError::HostFolder { path: path.display().to_string(), source });
+                }
+                // A disk that has failed costs the run nothing but the saves there.
+                _ => {}
+            }
         }
         let folder = run.folder(&host_folder(rank, world));
         Ok(Some(HostFolder { run, folder, rank, world, keep_last: config.local_keep_last }))

@@ -410,7 +410,9 @@ fn check_urls<'a>(urls: impl Iterator<Item = (&'static str, &'a str)>) -> Result
             )));
         }
         let authority = rest.split('/').next().unwrap_or_default();
-        if authority.contains('@') || rest.contains('?') {
+        // A query, which is a part of the name where the address is no web server's.
+        let has_query = rest.contains('?') || rest.to_ascii_lowercase().contains("%3f");
+        if authority.contains('@') || has_query {
             return Err(LaunchError::Usage(format!(
                 "{key}: the URL at {scheme}://{} carries a user's name or a query, which may be a secret and would lie in a \
                  ConfigMap: put credentials into the Secret that kubernetes.storage_secret names",
