@@ -135,10 +135,12 @@ impl Wanted {
     }
 }
 
-/// `words` as what means the same in every folder: a path becomes a URL, and its pattern stays one.
+/// `words` independent of the working directory: a path becomes a URL, and a pattern stays a pattern.
 pub fn absolute_words(words: &str) -> Result<String> {
-    match pattern_in(words).filter(|_| !words.contains("://")) {
+    match pattern_in(words) {
         None => Ok(absolute_url(words)?.to_string()),
+        // As a URL, `?` would become part of the name.
+        Some(_) if words.contains("://") => absolute_url(words).map(|_| words.to_owned()),
         Some((folder, text)) => {
             let folder = absolute_url(&folder)?.to_string();
             let slash = if folder.ends_with('/') { "" } else { "/" };
@@ -297,6 +299,20 @@ mod tests {
             assert!(error.to_string().contains("exactly this name, and as a pattern it matches others"), "{error}");
             assert_eq!(error.exit_code(), ExitCode::Config);
         }
+    }
+
+    #[test]
+    fn a_pattern_in_a_url_is_still_one_once_it_is_absolute() {
+        for words in
+            ["memory://absolute/part-?.bin", "memory://absolute/[pq]art-*.bin", "https://host/part-*.bin?sig=a"]
+        {
+            assert_eq!(absolute_words(words).unwrap(), words);
+        }
+        assert_eq!(absolute_words("memory://absolute/a#1.bin").unwrap(), "memory://absolute/a%231.bin");
+        let folder = Folder::open("memory://absolute", &StorageConfig::default()).unwrap();
+        folder.put("part-1.bin", "x".into()).unwrap();
+        let found = open(&absolute_words("memory://absolute/part-?.bin").unwrap()).find(|_| true).unwrap();
+        assert_eq!(found.objects[0].name, "part-1.bin");
     }
 
     #[test]
