@@ -16,7 +16,7 @@ use crate::worker_contract::ExitCode;
 pub enum Wanted {
     /// Its newest checkpoint that counts; the beginning where it never had one.
     Newest,
-    /// The checkpoint after so many steps, of those that count.
+    /// The checkpoint of this step, among those that count.
     Step(u64),
     /// This one, also if a later attempt has left it behind.
     Named(CheckpointName),

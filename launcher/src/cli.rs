@@ -115,7 +115,7 @@ pub struct TrainArgs {
     /// needed. The change is recorded. configs/README.md says which keys need this, and which may change anyway.
     #[arg(long = "accept-change", value_name = "SECTION.KEY")]
     pub accept_changes: Vec<String>,
-    /// Goes back to the checkpoint after so many steps before it starts, or to one by its name. Later ones do not count from then on:
+    /// Goes back to the checkpoint of this step, or of this name, before it starts. Later ones do not count from then on:
     /// nothing resumes from them, and they are deleted as the run passes them. The same command without this goes on from there.
     #[arg(long, value_name = "STEP|NAME", conflicts_with = "from_scratch")]
     pub from: Option<String>,

@@ -276,7 +276,7 @@ fn check_endpoint(name: &str, given: Option<String>) -> object_store::Result<()>
     Err(refused(format!("{given:?} is no endpoint; {name} needs http:// or https://, and a host")))
 }
 
-/// The same of a region, which becomes part of an address.
+/// Refuses a region that cannot be part of a host name, as it becomes one.
 fn check_region(given: Option<String>) -> object_store::Result<()> {
     match given.filter(|region| !region.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))) {
         None => Ok(()),

@@ -127,7 +127,7 @@ impl DataSetIndex {
     }
 
     /// Opens the data set that `words` name, for sequences of `sequence_tokens`, which must have been made with `tokenizer`, called
-    /// `name` in the config. Its shards are not looked at, but for the beginnings of token files of other programs.
+    /// `name` in the config. Of its shards only the beginnings of token files of other programs are read.
     pub fn open(
         words: &str,
         (name, tokenizer): (&str, &Tokenizer),

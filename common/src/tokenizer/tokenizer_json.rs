@@ -185,7 +185,7 @@ fn splits_as_gpt2(steps: &[&Value]) -> bool {
     }
 }
 
-/// Whether what follows the model leaves a text's ids alone, but for the end-of-text before them, which Convoy puts there too.
+/// Whether the post-processor changes no ids, apart from an end-of-text token in front, which Convoy adds itself.
 fn adds_nothing(processor: &Value, end_of_text: Option<u32>) -> bool {
     let is_text = |piece: &Value| piece["Sequence"]["id"] == "A";
     let is_end_of_text = |piece: &Value| {

@@ -137,7 +137,7 @@ pub struct AttemptStart<'a> {
     pub gives_up: &'a AtomicBool,
 }
 
-/// Of so many ranks the hosts are named.
+/// Names hosts for at most this many ranks.
 const RANKS_NAMED_MAX: usize = 16;
 
 /// `rank 2 on node-b, rank 3 on node-b`; ranks fill one host after the other.

@@ -46,7 +46,7 @@ impl Identity {
     }
 }
 
-/// `[prepare]` but for `without`. Signatures in URLs are left out: they are secret, and others open the same objects another day.
+/// `[prepare]` without the keys in `without`. Signatures in URLs are left out: they are secret, and others open the same objects another day.
 fn shown(config: &PrepareConfig, without: &[&str]) -> Value {
     let inputs = config.inputs.iter().map(|input| without_secrets(input).into_owned()).collect();
     let tokenizer = without_secrets(&config.tokenizer).into_owned();
