@@ -10,7 +10,7 @@
 //! - [`lr_schedule`]: step to learning rate.
 //! - [`tokenizer`]: byte-level BPE.
 //! - [`token_shard`]: the shard file format and its index, writer and reader together.
-//! - [`checkpoint_layout`]: names, manifest and retention of checkpoints.
+//! - [`checkpoint_layout`]: names and manifest of checkpoints, who saves what.
 //! - [`checkpoint_store`]: checkpoints in their store: listed, pruned, verified, copied.
 //! - [`start`]: whether a run may start, by what its folder holds.
 //! - [`storage`]: a URL becomes an object store.
@@ -19,24 +19,32 @@
 //! - [`signals`]: what a process is not to hear.
 //! - [`single_copy`]: how ranks of one host exchange by MPI.
 //! - [`host_facts`]: what ranks find on their hosts before a run is paid for, and what follows.
-//! - [`worker_contract`]: exit codes and the control protocol between launcher and worker.
+//! - [`exit_code`]: what a process ends with.
+//! - [`worker_contract`]: the control protocol between launcher and worker.
 //! - [`message_text`]: text for people in it.
 //! - [`metrics`]: records of a run, and how they are written.
 //! - [`telemetry`]: tracing set-up.
-//! - [`untrusted`]: what comes from outside, before anything relies on it.
+//! - [`untrusted`]: what comes from outside, before anything relies on it; [`secrets`]: what of a URL is shown.
+//! - [`sha256`], [`hex`], [`random`], [`clock`], [`host_name`]: small tools, each what its name says.
 
 pub mod attempt;
 pub mod batch_plan;
 pub mod checkpoint_layout;
 pub mod checkpoint_store;
+pub mod clock;
 pub mod config;
 pub mod cost;
+pub mod exit_code;
+pub mod hex;
 pub mod host_facts;
+pub mod host_name;
 pub mod limits;
 pub mod lr_schedule;
 pub mod message_text;
 pub mod metrics;
 pub mod parallel;
+pub mod random;
+pub mod secrets;
 pub mod sha256;
 pub mod signals;
 pub mod single_copy;

@@ -2,7 +2,7 @@
 
 use std::panic::PanicHookInfo;
 
-use crate::worker_contract::ExitCode;
+use crate::exit_code::ExitCode;
 
 /// What the system refused, and what to raise.
 type Limit = (&'static str, &'static str);

@@ -29,6 +29,11 @@ pub type Digest = [u8; 32];
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Sha256Sum(pub Digest);
 
+/// The hash of `content` in lower-case hex.
+pub fn hex_sha256(content: &[u8]) -> String {
+    Sha256Sum::of(content).to_string()
+}
+
 /// Text that is no hash.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{:?} is no SHA-256: expected 64 lower-case hex digits", shortened(.0))]

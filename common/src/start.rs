@@ -4,12 +4,13 @@
 //! by what only they can see: what is whole, what their hosts hold, and the data.
 
 use crate::attempt::History;
-use crate::checkpoint_layout::{CHECKPOINTS_FOLDER, CheckpointName, Found, Manifest};
+use crate::checkpoint_layout::{CHECKPOINTS_FOLDER, CheckpointName, Manifest};
+use crate::checkpoint_store::Found;
 use crate::checkpoint_store::{self, CheckpointStoreError, read_manifest};
 use crate::config::change::{DataIdentity, consent, differences};
 use crate::config::{ConfigError, RawConfig, RunConfig};
+use crate::exit_code::ExitCode;
 use crate::storage::{Folder, StorageError};
-use crate::worker_contract::ExitCode;
 
 /// What a run is to go on from.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,4 +1,4 @@
-//! What the launcher and the worker say to each other: exit codes, the start line, the control protocol.
+//! What the launcher and the worker say to each other: the start line and the control protocol.
 //!
 //! The launcher writes one [`StartLine`] to the standard input of `worker train --from-launcher`, which mpirun gives to
 //! rank 0; rank 0 broadcasts it, since hosts share no file system and arguments are visible to everyone. Every rank
@@ -9,6 +9,7 @@ use std::io::{self, BufRead, Read as _, Write};
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
+use crate::exit_code::ExitCode;
 use crate::message_text::{line, lines, optional_line};
 use crate::topology::{Rank, WorldSize};
 
@@ -20,81 +21,6 @@ pub const PROTOCOL_VERSION: u32 = 1;
 pub const MESSAGE_BYTES_MAX: usize = 64 << 10;
 /// Longest [`StartLine`]: it holds a config, with every host that the config lists.
 pub const START_LINE_BYTES_MAX: usize = 16 << 20;
-
-/// Exit codes of worker and launcher alike.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ExitCode {
-    /// The job is complete.
-    Done,
-    /// Wrong usage or an impossible config.
-    Config,
-    /// Data missing, corrupt, or access to it denied; or no room to write.
-    Data,
-    /// Communication failed, a rank was lost, or ranks do not hold the same weights.
-    Communication,
-    /// Loss or gradients were not finite, or outliers.
-    Numeric,
-    /// Storage stayed away past its deadline.
-    Storage,
-    /// A bug: every panic ends here, but where the system refused a thread.
-    Bug,
-    /// Stopped on request after a committed checkpoint; the same command again goes on.
-    Stopped,
-}
-
-impl ExitCode {
-    /// Every code with its number.
-    const NUMBERS: [(ExitCode, u8); 8] = [
-        (ExitCode::Done, 0),
-        (ExitCode::Config, 2),
-        (ExitCode::Data, 3),
-        (ExitCode::Communication, 4),
-        (ExitCode::Numeric, 5),
-        (ExitCode::Storage, 6),
-        (ExitCode::Bug, 70),
-        (ExitCode::Stopped, 75),
-    ];
-
-    /// The process exit status.
-    pub fn number(self) -> u8 {
-        match Self::NUMBERS.iter().find(|(code, _)| *code == self) {
-            Some((_, number)) => *number,
-            None => unreachable!("every code has a number"),
-        }
-    }
-
-    /// The meaning of a process exit status; anything that no Convoy process returns counts as lost communication,
-    /// which is how mpirun reports a rank that died.
-    pub fn from_number(number: i32) -> Self {
-        Self::NUMBERS.iter().find(|(_, n)| i32::from(*n) == number).map_or(ExitCode::Communication, |(code, _)| *code)
-    }
-
-    /// Whether starting the processes again can help.
-    pub fn is_worth_a_restart(self) -> bool {
-        matches!(self, ExitCode::Communication | ExitCode::Storage)
-    }
-
-    /// What the code means, for people.
-    pub fn meaning(self) -> &'static str {
-        match self {
-            ExitCode::Done => "done",
-            ExitCode::Config => "usage or config",
-            ExitCode::Data => "data missing, corrupt or denied, or a disk is full",
-            ExitCode::Communication => "communication failed, a rank was lost, or ranks differ",
-            ExitCode::Numeric => "loss or gradients not finite, or outliers",
-            ExitCode::Storage => "storage unreachable past its deadline",
-            ExitCode::Bug => "a bug in Convoy",
-            ExitCode::Stopped => "stopped on request after a checkpoint; run the same command to go on",
-        }
-    }
-}
-
-impl From<ExitCode> for std::process::ExitCode {
-    fn from(code: ExitCode) -> Self {
-        std::process::ExitCode::from(code.number())
-    }
-}
 
 /// The one line on rank 0's standard input.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -279,16 +205,6 @@ pub fn read_line<T: DeserializeOwned>(reader: &mut impl BufRead, bytes_max: usiz
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn exit_codes_round_trip_and_unknown_ones_are_communication() {
-        for (code, number) in ExitCode::NUMBERS {
-            assert_eq!(ExitCode::from_number(i32::from(number)), code);
-            assert_eq!(code.number(), number);
-        }
-        assert_eq!(ExitCode::from_number(137), ExitCode::Communication);
-        assert_eq!(ExitCode::from_number(1), ExitCode::Communication);
-    }
 
     #[test]
     fn messages_round_trip_as_lines() {

@@ -3,8 +3,9 @@
 use std::fmt;
 use std::time::Duration;
 
+use common::exit_code::ExitCode;
 use common::topology::Rank;
-use common::worker_contract::{ExitCode, Phase};
+use common::worker_contract::Phase;
 use nix::sys::signal::Signal;
 
 /// What a rank said before it ended.

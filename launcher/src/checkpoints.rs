@@ -1,6 +1,7 @@
 //! The checkpoints in a run folder, as anyone can see them: by listing, and by their manifests.
 
-use common::checkpoint_layout::{CheckpointName, Found};
+use common::checkpoint_layout::CheckpointName;
+use common::checkpoint_store::Found;
 use common::checkpoint_store::{self, CheckpointStoreError, folder_of};
 use common::storage::{Folder, StorageError};
 use serde::Serialize;

@@ -6,11 +6,11 @@ use std::path::PathBuf;
 use common::attempt::AttemptError;
 use common::checkpoint_store::CheckpointStoreError;
 use common::config::ConfigError;
+use common::exit_code::ExitCode;
 use common::start::StartError;
 use common::storage::StorageError;
 use common::token_shard::DataSetError;
 use common::tokenizer::TokenizerError;
-use common::worker_contract::ExitCode;
 
 use crate::shards::ShardsError;
 use crate::transcode::TranscodeError;

@@ -11,7 +11,7 @@
 //! - [`preflight`]: what is looked at before a run is paid for.
 //! - [`checkpoints`], [`run_status`]: what a run folder holds, and says of the run.
 //! - [`transcode`], [`shards`]: text to token ids and back; what token shards hold.
-//! - [`programs`], [`random`], [`error`]: the executables, tokens and ids, and what ends a command.
+//! - [`programs`], [`error`]: the executables, and what ends a command.
 //!
 //! Absent on purpose: libtorch, MPI, and anything that knows what a gradient is.
 
@@ -37,7 +37,6 @@ mod preflight;
 mod prepare_view;
 mod programs;
 mod progress;
-mod random;
 mod relay;
 mod restart;
 mod returning;
@@ -51,8 +50,8 @@ mod watch;
 use std::sync::OnceLock;
 
 use clap::Parser as _;
+use common::exit_code::ExitCode;
 use common::limits::describe_panic;
-use common::worker_contract::ExitCode;
 
 fn main() -> std::process::ExitCode {
     common::telemetry::init();

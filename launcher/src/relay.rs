@@ -6,10 +6,11 @@
 
 use std::collections::BTreeMap;
 
+use common::exit_code::ExitCode;
 use common::message_text::{line, lines};
 use common::topology::Rank;
 use common::untrusted::json_printable;
-use common::worker_contract::{ExitCode, FromRank, Phase};
+use common::worker_contract::{FromRank, Phase};
 use serde::{Deserialize, Serialize};
 
 use crate::backend::tagged_output::split_tag;

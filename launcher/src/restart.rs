@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use common::worker_contract::ExitCode;
+use common::exit_code::ExitCode;
 
 /// The longest pause before a restart.
 const DELAY_MAX: Duration = Duration::from_secs(60);

@@ -3,9 +3,9 @@
 use common::attempt::{self, History};
 use common::checkpoint_store;
 use common::config::RawConfig;
+use common::exit_code::ExitCode;
 use common::metrics::{LatestMetrics, StepRecord, ValidationRecord};
 use common::storage::{Folder, StorageError};
-use common::worker_contract::ExitCode;
 use serde::{Deserialize, Serialize};
 
 use crate::error::LaunchError;
@@ -100,7 +100,7 @@ impl RunStatus {
         let holder = attempt::current(run)?.map(|holding| Holder {
             attempt: holding.attempt.attempt,
             claimant: holding.attempt.claimant(),
-            seen_s_ago: attempt::unix_s().saturating_sub(holding.seen_at_unix_s),
+            seen_s_ago: common::clock::unix_s().saturating_sub(holding.seen_at_unix_s),
         });
         let metrics = LatestMetrics::read(run)?;
         let checkpoint =

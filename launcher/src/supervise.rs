@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 use common::attempt::handed::Listener;
 use common::attempt::{Attempt, Claim, Claimant, Holder, News, Request, acquire};
 use common::checkpoint_store;
+use common::exit_code::ExitCode;
 use common::host_facts::Verdict;
 use common::start::{self, Wanted};
-use common::worker_contract::ExitCode;
 use serde_json::json;
 
 use crate::backend::Placement;
@@ -19,10 +19,10 @@ use crate::journal::Journal;
 use crate::logs::Logs;
 use crate::preflight;
 use crate::progress::View;
-use crate::random;
 use crate::relay::Relay;
 use crate::restart::{Decision, RestartPolicy};
 use crate::watch::{self, Audience, Job, Outcome, Seen};
+use common::random;
 
 /// How often signals are looked at during a back-off.
 const TICK: Duration = Duration::from_millis(100);
@@ -70,7 +70,7 @@ pub fn run(job: &Job, interrupts: &mut Interrupts, view: &mut View) -> Result<(E
             }
         };
         policy.reached(seen.step_max);
-        let jitter = random::fraction().map_err(LaunchError::system("read /dev/urandom"))?;
+        let jitter = random::fraction();
         match policy.decide(code, jitter) {
             Decision::GiveUp => return Ok((code, seen)),
             Decision::OutOfBudget { restarts } => {

@@ -7,9 +7,9 @@
 use std::fmt;
 use std::io::{self, BufRead, BufReader, Read, Write};
 
+use common::exit_code::ExitCode;
 use common::parallel;
 use common::tokenizer::Tokenizer;
-use common::worker_contract::ExitCode;
 use serde::de::{DeserializeSeed, Deserializer, Error as _, SeqAccess, Unexpected, Visitor};
 
 /// How much is read at once, and about how much of lines are held.

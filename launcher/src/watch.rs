@@ -12,10 +12,11 @@ use std::time::{Duration, Instant};
 
 use common::attempt::{Claim, News, Request as Asked};
 use common::config::RunConfig;
+use common::exit_code::ExitCode;
 use common::metrics::ValidationRecord;
 use common::storage::Folder;
 use common::topology::{Rank, WorldSize};
-use common::worker_contract::{ExitCode, FromRank, PROTOCOL_VERSION, StartLine, ToRank, write_line};
+use common::worker_contract::{FromRank, PROTOCOL_VERSION, StartLine, ToRank, write_line};
 use nix::sys::signal::Signal;
 use serde_json::json;
 

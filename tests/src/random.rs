@@ -14,7 +14,7 @@ impl Random {
     /// A generator that differs from run to run; its seed is printed, and [`SEED_VARIABLE`] sets it.
     pub fn fresh() -> Self {
         let given = std::env::var(SEED_VARIABLE).ok();
-        let text = given.unwrap_or_else(common::attempt::random_hex);
+        let text = given.unwrap_or_else(common::random::random_hex);
         println!("{SEED_VARIABLE}={text} makes the same random choices again");
         Self::new(u64::from_str_radix(&text, 16).expect("the seed is hexadecimal"))
     }

@@ -5,7 +5,7 @@ use std::process::Command;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use common::worker_contract::ExitCode;
+use common::exit_code::ExitCode;
 
 use crate::process::{Running, both, launcher, mpirun};
 

@@ -8,7 +8,7 @@ use std::process::Command;
 
 use common::checkpoint_layout::{MANIFEST_NAME, Manifest};
 use common::checkpoint_store;
-use common::worker_contract::ExitCode;
+use common::exit_code::ExitCode;
 use tests::scratch::{Scratch, losses};
 use tests::training::{by_launcher, by_mpirun, run, turn};
 

@@ -7,7 +7,7 @@ use std::net::Ipv4Addr;
 use std::path::Path;
 use std::process::Command;
 
-use common::worker_contract::ExitCode;
+use common::exit_code::ExitCode;
 use tests::odd_store::OddStore;
 use tests::process::launcher;
 use tests::scratch::Scratch;

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use common::worker_contract::ExitCode;
+use common::exit_code::ExitCode;
 use nix::sys::signal::Signal;
 use tests::cluster::Cluster;
 use tests::process::{Running, both, launcher, run_with_deadline, send};

@@ -13,7 +13,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use common::checkpoint_store;
-use common::worker_contract::ExitCode;
+use common::exit_code::ExitCode;
 use nix::sys::signal::Signal;
 use tests::faults::{Fault, Plan};
 use tests::process::{Running, send};

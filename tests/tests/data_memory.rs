@@ -8,8 +8,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use bytes::Bytes;
+use common::exit_code::ExitCode;
 use common::token_shard::encode;
-use common::worker_contract::ExitCode;
 use tests::process::{Running, mpirun};
 use tests::s3::Server;
 use tests::scratch::Scratch;

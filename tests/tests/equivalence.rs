@@ -7,9 +7,9 @@ use std::process::Command;
 
 use common::checkpoint_layout::{MANIFEST_NAME, Manifest};
 use common::checkpoint_store;
+use common::exit_code::ExitCode;
 use common::metrics::RunMetrics;
 use common::storage::Folder;
-use common::worker_contract::ExitCode;
 use nix::sys::signal::Signal;
 use safetensors::SafeTensors;
 use tests::process::{Running, send, without_reading_memory};

@@ -7,10 +7,10 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use common::attempt::host_name;
+use common::exit_code::ExitCode;
+use common::host_name::host_name;
 use common::token_shard::{INDEX_NAME, Index, ShardEntry};
 use common::tokenizer::Tokenizer;
-use common::worker_contract::ExitCode;
 use nix::sys::signal::Signal;
 use serde_json::Value;
 use tests::process::{Running, send, worker};

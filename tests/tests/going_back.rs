@@ -7,9 +7,10 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 
-use common::checkpoint_layout::{Found, MANIFEST_NAME, Manifest};
+use common::checkpoint_layout::{MANIFEST_NAME, Manifest};
 use common::checkpoint_store;
-use common::worker_contract::ExitCode;
+use common::checkpoint_store::Found;
+use common::exit_code::ExitCode;
 use tests::scratch::{Scratch, losses};
 use tests::training::{by_launcher, by_mpirun, run, turn};
 

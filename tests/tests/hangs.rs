@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use common::worker_contract::ExitCode;
+use common::exit_code::ExitCode;
 use nix::sys::signal::Signal;
 use tests::process::{Running, send};
 use tests::scratch::Scratch;
@@ -54,6 +54,6 @@ fn a_slow_rank_is_named_with_its_host() {
     });
     running.signal(Signal::SIGTERM);
     let text = ended(running, ExitCode::Stopped, &[" is slow: a step keeps it busy for "]);
-    let host = common::attempt::host_name();
+    let host = common::host_name::host_name();
     assert!(text.contains(&format!(" on {host} is slow")), "{text}");
 }

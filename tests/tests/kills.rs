@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use common::worker_contract::ExitCode;
+use common::exit_code::ExitCode;
 use nix::sys::signal::Signal;
 use tests::process::{Running, send};
 use tests::random::Random;

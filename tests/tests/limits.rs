@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use common::worker_contract::ExitCode;
+use common::exit_code::ExitCode;
 use nix::unistd::{Uid, geteuid};
 use tests::process::{Running, both};
 use tests::scratch::Scratch;

@@ -13,8 +13,8 @@ use std::sync::LazyLock;
 
 use common::checkpoint_store;
 use common::config::StorageConfig;
+use common::exit_code::ExitCode;
 use common::storage::Folder;
-use common::worker_contract::ExitCode;
 use nix::sys::signal::Signal;
 use tests::process::{Running, send};
 use tests::scratch::{Scratch, losses};

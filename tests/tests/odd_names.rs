@@ -11,7 +11,7 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::Command;
 
-use common::worker_contract::ExitCode;
+use common::exit_code::ExitCode;
 use tests::odd_store::{OddStore, addresses};
 use tests::process::{launcher, program};
 use tests::training::run;

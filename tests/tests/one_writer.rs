@@ -10,7 +10,7 @@ use std::sync::LazyLock;
 
 use common::attempt::{History, claim_of};
 use common::checkpoint_store;
-use common::worker_contract::ExitCode;
+use common::exit_code::ExitCode;
 use nix::sys::signal::Signal;
 use tests::process::{Running, launcher, send};
 use tests::scratch::{Scratch, losses};

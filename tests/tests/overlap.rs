@@ -3,8 +3,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use common::exit_code::ExitCode;
 use common::metrics::{RunMetrics, StepRecord};
-use common::worker_contract::ExitCode;
 use serde_json::Value;
 use tests::process::program;
 use tests::scratch::Scratch;

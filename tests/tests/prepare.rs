@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use common::worker_contract::ExitCode;
+use common::exit_code::ExitCode;
 use nix::sys::signal::Signal;
 use tests::process::{Running, launcher, program, send};
 use tests::random::Random;

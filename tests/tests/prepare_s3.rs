@@ -7,8 +7,8 @@ use std::path::Path;
 use std::process::Command;
 
 use common::config::StorageConfig;
+use common::exit_code::ExitCode;
 use common::storage::Folder;
-use common::worker_contract::ExitCode;
 use nix::sys::signal::Signal;
 use tests::process::{Running, launcher, send};
 use tests::random::Random;

@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 use std::process::Command;
 
-use common::worker_contract::ExitCode;
+use common::exit_code::ExitCode;
 use serde_json::Value;
 use tests::process::{both, launcher, run_with_deadline};
 use tests::scratch::Scratch;

@@ -11,8 +11,8 @@ use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 use common::checkpoint_store;
+use common::exit_code::ExitCode;
 use common::storage::Folder;
-use common::worker_contract::ExitCode;
 use tests::credentials::CredentialService;
 use tests::faults::{Fault, Plan};
 use tests::process::Running;

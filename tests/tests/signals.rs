@@ -8,7 +8,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 use std::time::Duration;
 
-use common::worker_contract::ExitCode;
+use common::exit_code::ExitCode;
 use nix::sys::signal::Signal;
 use tests::process::{Running, launcher, send, worker};
 use tests::scratch::Scratch;

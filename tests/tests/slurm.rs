@@ -8,7 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use common::worker_contract::ExitCode;
+use common::exit_code::ExitCode;
 use tests::hosts::Hosts;
 use tests::process::{Running, run_with_deadline};
 use tests::scratch::losses;

@@ -5,7 +5,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use common::worker_contract::ExitCode;
+use common::exit_code::ExitCode;
 use tests::process::{Running, launcher};
 use tests::scratch::{Scratch, losses};
 use tests::training::{DEADLINE, by_launcher, by_mpirun, ended, run, turn, very_slowly};

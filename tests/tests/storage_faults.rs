@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use common::config::StorageConfig;
+use common::exit_code::ExitCode;
 use common::storage::{Folder, StorageError};
-use common::worker_contract::ExitCode;
 use tests::credentials::CredentialService;
 use tests::faults::{Fault, Plan};
 use tests::s3::{ACCESS_KEY, OTHER_ACCESS_KEY, Server};

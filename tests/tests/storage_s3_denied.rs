@@ -3,8 +3,8 @@
 #![allow(clippy::unwrap_used, reason = "all of this is tests")]
 
 use common::config::StorageConfig;
+use common::exit_code::ExitCode;
 use common::storage::{Folder, StorageError};
-use common::worker_contract::ExitCode;
 use tests::s3::Server;
 
 #[test]

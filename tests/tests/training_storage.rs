@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::LazyLock;
 
-use common::worker_contract::ExitCode;
+use common::exit_code::ExitCode;
 use tests::credentials::CredentialService;
 use tests::faults::{Fault, Plan};
 use tests::process::Running;

@@ -3,7 +3,7 @@
 
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test fails by panicking, and says how far off it was")]
 
-use common::worker_contract::ExitCode;
+use common::exit_code::ExitCode;
 use tests::scratch::{Scratch, losses};
 use tests::training::{by_mpirun, run, turn};
 

@@ -7,10 +7,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use common::attempt::host_name;
 use common::config::RunConfig;
 use common::cost::StepCost;
 use common::host_facts::{Exchange, Finding, GpuFacts, RankFacts, SHARED_GPU_VARIABLE, Verdict, WorldFacts};
+use common::host_name::host_name;
 use common::storage::Folder;
 use common::topology::Rank;
 use nix::sys::statvfs::statvfs;
@@ -102,7 +102,7 @@ fn sha256_of(path: &Path) -> io::Result<String> {
     let (mut file, mut hasher, mut part) = (File::open(path)?, Sha256::new(), vec![0; 1 << 20]);
     loop {
         match file.read(&mut part)? {
-            0 => return Ok(common::token_shard::hex(&hasher.finalize())),
+            0 => return Ok(common::hex::hex(&hasher.finalize())),
             read => hasher.update(&part[..read]),
         }
     }

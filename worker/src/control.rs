@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::Builder;
 use std::time::{Duration, Instant};
 
-use common::attempt::host_name;
+use common::host_name::host_name;
 use common::signals::is_ignored;
 use common::topology::{Rank, WorldSize};
 use common::worker_contract::{FromRank, MESSAGE_BYTES_MAX, PROTOCOL_VERSION, Phase, ToRank, read_line, write_line};

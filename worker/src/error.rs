@@ -4,9 +4,9 @@ use std::io;
 
 use common::attempt::AttemptError;
 use common::config::ConfigError;
+use common::exit_code::ExitCode;
 use common::start::StartError;
 use common::storage::StorageError;
-use common::worker_contract::ExitCode;
 
 use crate::checkpoint::CheckpointError;
 use crate::collectives::CollectivesError;

@@ -7,9 +7,10 @@ use std::process::ExitCode as ProcessExitCode;
 
 use clap::{Args, Parser, Subcommand};
 use common::config::{RawConfig, RunConfig};
+use common::exit_code::ExitCode;
 use common::host_facts::FACTS_MARK;
 use common::single_copy;
-use common::worker_contract::{ExitCode, FromRank};
+use common::worker_contract::FromRank;
 use serde::Serialize;
 use worker::bench::checkpoint::bench_checkpoint;
 use worker::bench::step::bench_step;
@@ -192,7 +193,7 @@ fn run(job: Job) -> Result<ExitCode, JobError> {
         Job::Train(args) => run_train(args),
         Job::Sample(args) => {
             let mut config = RawConfig::load(&args.config.config, &args.config.overrides)?.run()?;
-            config.make_urls_absolute()?;
+            common::storage::make_urls_absolute(&mut config)?;
             world::set_threads(config.launch.threads_per_rank);
             let SampleArgs { prompt, tokens, temperature, top_k, top_p, seed, checkpoint, .. } = args;
             let options = SampleOptions { prompt, tokens, temperature, top_k, top_p, seed, checkpoint };
@@ -249,7 +250,7 @@ fn run_bench_step(args: &BenchArgs) -> Result<ExitCode, JobError> {
 fn run_bench_stream(args: &StreamArgs) -> Result<ExitCode, JobError> {
     let ranks = world::start_collectives()?;
     let mut config = RawConfig::load(&args.config.config, &args.config.overrides)?.run()?;
-    config.make_urls_absolute()?;
+    common::storage::make_urls_absolute(&mut config)?;
     print_on_one(ranks.as_ref(), &bench_stream(&config, ranks.as_ref(), args.tokens)?);
     Ok(ExitCode::Done)
 }
@@ -257,7 +258,7 @@ fn run_bench_stream(args: &StreamArgs) -> Result<ExitCode, JobError> {
 fn run_bench_checkpoint(args: &CheckpointArgs) -> Result<ExitCode, JobError> {
     let ranks = world::start_collectives()?;
     let mut config = RawConfig::load(&args.config.config, &args.config.overrides)?.run()?;
-    config.make_urls_absolute()?;
+    common::storage::make_urls_absolute(&mut config)?;
     world::set_threads(config.launch.threads_per_rank);
     let Equipment { device, collectives: ranks, .. } = Equipment::choose(&config, ranks)?;
     print_on_one(ranks.as_ref(), &bench_checkpoint(&config, device, ranks.as_ref(), args.saves)?);

@@ -6,14 +6,16 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
-use common::attempt::{Attempt, Claim, Claimant, Holder, News, Request, acquire, claim_of, host_name};
+use common::attempt::{Attempt, Claim, Claimant, Holder, News, Request, acquire, claim_of};
 use common::config::change::check_accepted;
 use common::config::{CollectivesKind, DeviceKind, RawConfig, RunConfig};
+use common::exit_code::ExitCode;
+use common::host_name::host_name;
 use common::limits::describe_panic;
 use common::start::{self, Wanted};
 use common::storage::Folder;
 use common::topology::{Rank, WorldSize};
-use common::worker_contract::{ExitCode, FromRank, PROTOCOL_VERSION, START_LINE_BYTES_MAX, StartLine, read_line};
+use common::worker_contract::{FromRank, PROTOCOL_VERSION, START_LINE_BYTES_MAX, StartLine, read_line};
 use serde::{Deserialize, Serialize};
 use tch::Device;
 
@@ -314,7 +316,7 @@ impl Start {
             }
             Origin::Look { path, overrides } => {
                 let mut config = RawConfig::load(path, overrides)?.run()?;
-                config.make_urls_absolute()?;
+                common::storage::make_urls_absolute(&mut config)?;
                 let claim = Claim { number: 0, id: String::new() };
                 let start = Start { config: config.to_toml(), claim, accepted_changes: Vec::new(), control: None };
                 Ok((start, None))
@@ -322,7 +324,7 @@ impl Start {
             Origin::File { path, overrides, accepted_changes } => {
                 let mut config = RawConfig::load(path, overrides)?.run()?;
                 check_accepted(accepted_changes, &config).map_err(JobError::Usage)?;
-                config.make_urls_absolute()?;
+                common::storage::make_urls_absolute(&mut config)?;
                 let run = Folder::open(&config.run.output, &config.storage)?;
                 start::look(&run, (&config, accepted_changes), None, &Wanted::Newest)?;
                 let claim = claim(&run, &config, ranks)?;

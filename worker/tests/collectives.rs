@@ -9,9 +9,9 @@ use std::process::Command;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use common::attempt::host_name;
+use common::exit_code::ExitCode;
+use common::host_name::host_name;
 use common::topology::Rank;
-use common::worker_contract::ExitCode;
 use tch::{Device, Kind, Tensor};
 use tests::process::{both, run_with_deadline};
 use tests::training::DEADLINE;

@@ -11,9 +11,12 @@ use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use bytes::Bytes;
-use common::attempt::{AttemptError, Claim, record_start, unix_s};
-use common::checkpoint_layout::retention::ORPHAN_GRACE_S;
-use common::checkpoint_layout::{CheckpointName, Garbage, ParameterShape, RankShare, Retention, plan_save};
+use common::attempt::{AttemptError, Claim, record_start};
+use common::checkpoint_layout::{CheckpointName, ParameterShape, RankShare, plan_save};
+use common::checkpoint_store::Garbage;
+use common::checkpoint_store::ORPHAN_GRACE_S;
+use common::clock::unix_s;
+use common::config::Retention;
 use common::config::{ModelConfig, OnCorrupt, StorageConfig};
 use common::storage::{Folder, Layer};
 use common::topology::{Rank, WorldSize};

@@ -5,9 +5,9 @@
 
 use std::process::Command;
 
-use common::attempt::host_name;
 use common::config::{RawConfig, RunConfig};
-use common::worker_contract::ExitCode;
+use common::exit_code::ExitCode;
+use common::host_name::host_name;
 use tch::{Device, Kind, Tensor};
 use tests::process::{both, run_with_deadline};
 use tests::training::DEADLINE;

@@ -9,8 +9,8 @@ use bytes::Bytes;
 
 use super::surroundings::Surroundings;
 use super::{ATTEMPTS_FOLDER, Attempt, AttemptError, Claim};
+use crate::sha256::hex_sha256;
 use crate::storage::{Folder, ObjectInfo, StorageError};
-use crate::token_shard::hex_sha256;
 use crate::untrusted::printable;
 
 /// The highest number of an attempt: far from what a run can reach, and from where numbers overflow. What has a higher one in

@@ -10,7 +10,8 @@ use std::thread::Builder;
 use bytes::Bytes;
 
 use super::holder::{REQUEST_INTERVAL, REQUESTS_FOLDER};
-use super::{Claim, News, Request, random_hex};
+use super::{Claim, News, Request};
+use crate::random::random_hex;
 use crate::storage::{Folder, StorageError};
 
 /// Asks whoever runs the attempt of `claim` for a checkpoint.

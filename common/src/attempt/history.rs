@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::claims::{Claims, claim_number, fence, read_claim};
 use super::surroundings::{Surroundings, blocking};
 use super::{ATTEMPTS_FOLDER, AttemptError, Claim};
-use crate::checkpoint_layout::{CHECKPOINTS_FOLDER, CheckpointName, Found};
+use crate::checkpoint_layout::{CHECKPOINTS_FOLDER, CheckpointName};
 use crate::metrics::RunMetrics;
 use crate::storage::{Folder, ObjectInfo, StorageError};
 
@@ -216,12 +216,14 @@ impl History {
         start: &CheckpointName,
     ) -> Result<Vec<CheckpointName>, StorageError> {
         let objects = run.list(CHECKPOINTS_FOLDER).await?;
-        let mut found = Found::among(&objects, self);
-        found.retain(|found| found.counts() && found.name <= *start && !found.name.is_of_the_attempt_of(start));
+        let committed: BTreeSet<_> =
+            objects.iter().filter_map(|object| CheckpointName::committed_by(&object.name)).collect();
+        let is_before =
+            |name: &CheckpointName| name <= start && !name.is_of_the_attempt_of(start) && !self.is_void(name);
         let mut last: Vec<CheckpointName> = Vec::new();
-        for found in found.into_iter().rev() {
-            if !last.iter().any(|name| name.is_of_the_attempt_of(&found.name)) {
-                last.push(found.name);
+        for name in committed.into_iter().rev().filter(is_before) {
+            if !last.iter().any(|later| later.is_of_the_attempt_of(&name)) {
+                last.push(name);
             }
         }
         Ok(last)
@@ -332,20 +334,20 @@ mod tests {
     fn what_counts_is_the_newest_attempts_and_what_it_continues() {
         // 3 went on from 20 of 2, which went on from 10 of an attempt of an older version.
         let [one, two, three] = [claim(1, "a"), claim(2, "b"), claim(3, "c")];
-        let from = vec![CheckpointName::new(20, &two, "00000000"), name(10, 1)];
+        let from = vec![two.name_checkpoint(20, "00000000"), name(10, 1)];
         let history = History::begun(three.clone(), from);
         let other = claim(3, "d");
         for (checkpoint, is_void) in [
-            (CheckpointName::new(30, &three, "11111111"), false),
-            (CheckpointName::new(30, &other, "11111111"), true),
-            (CheckpointName::new(10, &two, "11111111"), false),
-            (CheckpointName::new(20, &two, "11111111"), false),
-            (CheckpointName::new(21, &two, "11111111"), true),
-            (CheckpointName::new(10, &one, "11111111"), true),
+            (three.name_checkpoint(30, "11111111"), false),
+            (other.name_checkpoint(30, "11111111"), true),
+            (two.name_checkpoint(10, "11111111"), false),
+            (two.name_checkpoint(20, "11111111"), false),
+            (two.name_checkpoint(21, "11111111"), true),
+            (one.name_checkpoint(10, "11111111"), true),
             (name(10, 1), false),
             (name(11, 1), true),
             (name(10, 2), true),
-            (CheckpointName::new(50, &claim(9, "a"), "11111111"), true),
+            (claim(9, "a").name_checkpoint(50, "11111111"), true),
         ] {
             assert_eq!(history.is_void(&checkpoint), is_void, "{checkpoint}");
         }

@@ -12,7 +12,10 @@ use serde::{Deserialize, Serialize};
 
 use super::claims::fence;
 use super::surroundings::{Surroundings, blocking};
-use super::{ATTEMPTS_FOLDER, Attempt, AttemptError, Claim, random_hex, unix_s};
+use super::{ATTEMPTS_FOLDER, Attempt, AttemptError, Claim};
+use crate::clock::unix_s;
+use crate::host_name::host_name;
+use crate::random::random_hex;
 use crate::storage::{Folder, StorageError};
 
 /// Folder of what is asked of a run.
@@ -191,7 +194,7 @@ impl Keeper<Folder> {
 pub fn ask(run: &Folder, request: Request) -> Result<(), StorageError> {
     let prefix = PREFIXES.iter().find(|(_, of)| *of == request).map_or("", |(prefix, _)| prefix);
     let name = format!("{prefix}{}.json", random_hex());
-    let json = serde_json::json!({ "requested_at_unix_s": unix_s(), "host": super::host_name() });
+    let json = serde_json::json!({ "requested_at_unix_s": unix_s(), "host": host_name() });
     run.folder(REQUESTS_FOLDER).create(&name, Bytes::from(json.to_string()))
 }
 

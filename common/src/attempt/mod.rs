@@ -34,13 +34,12 @@ mod rewind;
 mod simulation;
 pub(crate) mod surroundings;
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
 use serde::{Deserialize, Serialize};
 
-use crate::checkpoint_layout::CheckpointName;
+use crate::checkpoint_layout::{CheckpointName, TAG_CHARACTERS};
+use crate::exit_code::ExitCode;
+use crate::host_name::host_name;
 use crate::storage::StorageError;
-use crate::worker_contract::ExitCode;
 pub(crate) use acquire::refuse_while_one_begins;
 pub use acquire::{Claimant, Holding, acquire, current, run_id};
 pub(crate) use claims::fence;
@@ -94,12 +93,14 @@ pub struct Claim {
 }
 
 impl Claim {
-    /// Characters of the id that mark what the attempt puts.
-    pub const TAG_CHARACTERS: usize = 8;
-
     /// What marks the names of all that the attempt puts.
     pub fn tag(&self) -> &str {
-        self.id.get(..Self::TAG_CHARACTERS).unwrap_or(&self.id)
+        self.id.get(..TAG_CHARACTERS).unwrap_or(&self.id)
+    }
+
+    /// A name for a save of `step` by the attempt of this claim, with `random` letters and digits.
+    pub fn name_checkpoint(&self, step: u64, random: &str) -> CheckpointName {
+        CheckpointName::tagged(step, self.number, self.tag(), random)
     }
 
     /// Whether the attempt of this claim has saved the checkpoint `name`, as far as the name tells.
@@ -236,24 +237,6 @@ impl AttemptError {
     pub fn is_another_attempts(&self) -> bool {
         matches!(self, AttemptError::Fenced { .. } | AttemptError::Vanished { .. })
     }
-}
-
-/// This host's name, for people.
-pub fn host_name() -> String {
-    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    if name.trim().is_empty() { "unknown".to_owned() } else { name.trim().to_owned() }
-}
-
-/// 64 random bits in hex, different in every call of every process. Not a secret.
-pub fn random_hex() -> String {
-    use std::hash::{BuildHasher, Hasher, RandomState};
-    // The standard library keys every RandomState from the operating system's randomness.
-    format!("{:016x}", RandomState::new().build_hasher().finish())
-}
-
-/// Seconds since 1970.
-pub fn unix_s() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
 #[cfg(test)]

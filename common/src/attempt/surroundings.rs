@@ -100,7 +100,7 @@ impl Surroundings for Folder {
     }
 
     fn unix_s(&self) -> u64 {
-        super::unix_s()
+        crate::clock::unix_s()
     }
 
     async fn sleep(&self, duration: Duration) {
@@ -108,7 +108,7 @@ impl Surroundings for Folder {
     }
 
     fn random_hex(&self) -> String {
-        super::random_hex()
+        crate::random::random_hex()
     }
 
     fn process(&self) -> Option<ProcessId> {

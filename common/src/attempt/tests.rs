@@ -314,11 +314,6 @@ fn a_claim_of_an_older_version_is_read_and_held_against_others() {
 }
 
 #[test]
-fn random_ids_differ() {
-    assert_ne!(random_hex(), random_hex());
-}
-
-#[test]
 fn what_was_saved_is_known_until_a_run_goes_back_to_the_beginning() {
     let run = run("rewound");
     let first = claim(&run).unwrap();
@@ -335,7 +330,7 @@ fn what_was_saved_is_known_until_a_run_goes_back_to_the_beginning() {
     // Under its own number it is what somebody has put who was here before.
     assert_eq!((saved(1), saved(2)), (None, Some(4)));
     let never = &mut |waiting: &str| -> bool { panic!("{waiting}") };
-    let name = CheckpointName::new(3, &first.claim(), "00000000");
+    let name = first.claim().name_checkpoint(3, "00000000");
     assert_eq!(rewind(&run, &claimant(None), Some(&name), never).unwrap().unwrap().attempt, 2);
     let history = History::read(&run).unwrap();
     assert!(history.starts_from(&name) && !history.is_void(&name));
@@ -347,4 +342,16 @@ fn what_was_saved_is_known_until_a_run_goes_back_to_the_beginning() {
     assert_eq!(saved(5), Some(4));
     // Nobody waits for an attempt that has only gone back.
     assert_eq!(acquire(&run, &claimant(None), never).unwrap().unwrap().attempt, 4);
+}
+
+#[test]
+fn a_name_has_the_tag_of_its_attempts_claim() {
+    let claim = |id: &str| Claim { number: 3, id: id.to_owned() };
+    let name = claim("5c0e9d7b21f3a864").name_checkpoint(10, "9f");
+    assert_eq!(name.to_string(), "step-00000010-a0003-5c0e9d7bx9f");
+    assert!(claim("5c0e9d7b21f3a864").has_saved(&name) && !claim("5c0e9d7c21f3a864").has_saved(&name));
+    assert!(!Claim { number: 4, ..claim("5c0e9d7b21f3a864") }.has_saved(&name));
+    for untagged in ["5c0e9d7b21f3a864", "x1", "5c0e9d7x9f", "5c0e9d7gx9f"] {
+        assert_eq!(CheckpointName { id: untagged.into(), ..name.clone() }.tag(), None, "{untagged}");
+    }
 }

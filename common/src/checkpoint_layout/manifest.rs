@@ -10,8 +10,9 @@ use serde::{Deserialize, Serialize};
 
 use super::{CheckpointName, MANIFEST_NAME};
 use crate::config::{ConfigChange, RUN_SEQUENCES};
+use crate::sha256::hex_sha256;
 use crate::sha256::{BlockedSha256, Sha256Sum};
-use crate::token_shard::{BLOCK_BYTES, hex_sha256};
+use crate::token_shard::BLOCK_BYTES;
 use crate::untrusted;
 
 /// Version of the format that this program writes and reads.

@@ -1,9 +1,9 @@
 //! The checkpoints of a run as they lie in its store: what anyone can do with them who has no tensors.
 //!
-//! - [`list`], [`newest`]: what is there, by names alone.
+//! - [`list`], [`newest`], [`Found`]: what is there, by names alone.
 //! - [`read_manifest`]: the table of contents of one.
 //! - [`commit`]: a save becomes one.
-//! - [`prune`]: old ones go.
+//! - [`prune`]: old ones go, [`Garbage`] says which.
 //! - [`verify`], [`verify_objects`]: every byte of one is hashed.
 //! - [`copy`]: one goes to another run folder, in whatever store that is.
 //!
@@ -11,21 +11,25 @@
 
 mod commit;
 mod copy;
+mod found;
 mod prune;
+mod retention;
 mod verify;
 
 use crate::attempt::History;
 use crate::attempt::surroundings::{Surroundings, blocking};
-use crate::checkpoint_layout::{CHECKPOINTS_FOLDER, CheckpointName, Found, MANIFEST_NAME, Manifest, ManifestError};
+use crate::checkpoint_layout::{CHECKPOINTS_FOLDER, CheckpointName, MANIFEST_NAME, Manifest, ManifestError};
+use crate::exit_code::ExitCode;
 use crate::storage::{Folder, StorageError};
-use crate::worker_contract::ExitCode;
 pub use commit::commit;
 #[cfg(test)]
 pub(crate) use commit::commit_in;
 pub use copy::copy;
+pub use found::Found;
 #[cfg(test)]
 pub(crate) use prune::prune_in;
 pub use prune::{prune, prune_host, pruned};
+pub use retention::{Garbage, ORPHAN_GRACE_S};
 pub use verify::{verify, verify_objects};
 
 /// Why a checkpoint could not be read, verified or copied.

@@ -8,7 +8,9 @@ use std::collections::BTreeSet;
 use super::path_of;
 use crate::attempt::surroundings::{Surroundings, blocking};
 use crate::attempt::{AttemptError, Claim, History, fence, keep, refuse_while_one_begins};
-use crate::checkpoint_layout::{CHECKPOINTS_FOLDER, CheckpointName, Found, Garbage, MANIFEST_NAME, Retention};
+use crate::checkpoint_layout::{CHECKPOINTS_FOLDER, CheckpointName, MANIFEST_NAME};
+use crate::checkpoint_store::{Found, Garbage};
+use crate::config::Retention;
 use crate::storage::{Folder, StorageError};
 
 /// What [`prune`] would delete.

@@ -10,8 +10,9 @@ use bytes::Bytes;
 use super::*;
 use crate::attempt::surroundings::Surroundings;
 use crate::attempt::{Attempt, AttemptError, Claim, Claimant, acquire, check_fence, record_start};
-use crate::checkpoint_layout::retention::ORPHAN_GRACE_S;
-use crate::checkpoint_layout::{ObjectEntry, OptimizerSlice, Retention, TensorEntry};
+use crate::checkpoint_layout::{ObjectEntry, OptimizerSlice, TensorEntry};
+use crate::checkpoint_store::ORPHAN_GRACE_S;
+use crate::config::Retention;
 use crate::config::StorageConfig;
 use crate::storage::ObjectInfo;
 use crate::token_shard::BLOCK_BYTES;
@@ -29,7 +30,7 @@ fn claim(run: &Folder, holds: Option<&Claim>) -> Claim {
 }
 
 fn name(step: u64, claim: &Claim) -> CheckpointName {
-    CheckpointName::new(step, claim, "1")
+    claim.name_checkpoint(step, "1")
 }
 
 /// Commits a checkpoint, of whose two objects one has several blocks.
@@ -110,7 +111,7 @@ fn pruning_deletes_what_it_says_and_a_fenced_attempt_prunes_nothing() {
         folder_of(&run, &name(step, of)).put("optimizer", Bytes::from_static(b"x")).unwrap();
     }
     run.put("checkpoints/notes.txt", Bytes::from_static(b"x")).unwrap();
-    let now = crate::attempt::unix_s();
+    let now = crate::clock::unix_s();
     assert!(matches!(prune(&run, &KEEP_TWO, Some(&first), now), Err(AttemptError::Fenced { mine: 1, newer: 2, .. })));
     assert_eq!(list(&run).unwrap().len(), 7);
     // One that has not said what it goes on from does not know what counts.
@@ -195,7 +196,7 @@ fn an_attempt_whose_run_folder_was_deleted_and_begun_anew_commits_and_deletes_no
     }
     let late = write(&run, &name(40, &first));
     run.folder("attempts").delete_all().unwrap();
-    let now = crate::attempt::unix_s();
+    let now = crate::clock::unix_s();
     let refused = |result: Result<(), AttemptError>| {
         let error = result.unwrap_err();
         assert!(
@@ -289,7 +290,7 @@ fn a_listing_that_is_behind_deletes_nothing_that_counts() {
     let first = claim(&run, None);
     record_start(&run, &first, None).unwrap();
     let names = [10, 20, 30, 40].map(|step| save(&run, step, &first));
-    let now = crate::attempt::unix_s() + ORPHAN_GRACE_S;
+    let now = crate::clock::unix_s() + ORPHAN_GRACE_S;
     let keep_one = Retention { keep_last: 1, keep_every_steps: 0 };
     // It still shows 50, which is gone, and not yet the manifest of 30.
     let gone = name(50, &first);

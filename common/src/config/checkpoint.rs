@@ -5,7 +5,6 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::section::Section;
-use crate::checkpoint_layout::Retention;
 
 /// `[checkpoint]`. A run also saves at its end and when it is asked to stop.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -106,6 +105,15 @@ impl CheckpointConfig {
         let saves = self.every_steps > 0 || self.every_minutes > 0.0;
         (saves && self.first_after_s > 0).then(|| Duration::from_secs(self.first_after_s))
     }
+}
+
+/// Which checkpoints stay, whatever else goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Retention {
+    /// So many of the newest; 0 keeps all.
+    pub keep_last: u64,
+    /// Those of every so many steps, for good; 0 for none.
+    pub keep_every_steps: u64,
 }
 
 fn minutes(minutes: f64) -> Option<Duration> {

@@ -9,7 +9,9 @@ mod batch;
 mod bounds;
 pub mod change;
 mod checkpoint;
+mod combinations;
 mod data;
+mod error;
 mod evaluation;
 pub mod hosts;
 pub mod kubernetes;
@@ -24,8 +26,7 @@ mod section;
 mod storage;
 mod train;
 
-use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde::Serialize;
 use toml::Table;
@@ -33,8 +34,9 @@ use toml::Table;
 pub use batch::BatchConfig;
 pub use bounds::RUN_SEQUENCES;
 pub use change::ConfigChange;
-pub use checkpoint::{CheckpointConfig, OnCorrupt, WhenBusy};
+pub use checkpoint::{CheckpointConfig, OnCorrupt, Retention, WhenBusy};
 pub use data::{DataConfig, DataSource};
+pub use error::{ConfigError, Fault};
 pub use evaluation::EvaluationConfig;
 pub use kubernetes::KubernetesConfig;
 pub use launch::{Backend, Bind, LaunchConfig};
@@ -47,7 +49,7 @@ pub use run::{DeviceKind, RunSection};
 pub use storage::StorageConfig;
 pub use train::{Precision, Recompute, TrainConfig};
 
-use crate::storage::without_secrets;
+use crate::secrets::without_secrets;
 use section::Sections;
 
 /// Everything a training run, an evaluation or a sample needs to know. Section by section, as in the file.
@@ -77,74 +79,6 @@ pub struct PrepareJobConfig {
     pub launch: LaunchConfig,
     pub kubernetes: KubernetesConfig,
     pub storage: StorageConfig,
-}
-
-/// Why a config was refused.
-#[derive(Debug, thiserror::Error)]
-pub enum ConfigError {
-    /// The file could not be read.
-    #[error("cannot read the config {}: {source}; give its path with --config", path.display())]
-    Unreadable {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: std::io::Error,
-    },
-    /// The file is not TOML.
-    #[error("the config {origin} is not TOML:\n{message}")]
-    Syntax {
-        /// Which file.
-        origin: String,
-        /// Where and why, from the parser.
-        message: String,
-    },
-    /// An override is not `section.key=value`.
-    #[error("--set {given:?} is not section.key=value, for example --set train.max_steps=100")]
-    Override {
-        /// What was given.
-        given: String,
-    },
-    /// The values cannot be used; every fault of the config, in the order of its sections.
-    #[error("{} in the config {origin}:\n{}", count(faults), lines(faults))]
-    Faults {
-        /// Which file.
-        origin: String,
-        /// All of them.
-        faults: Vec<Fault>,
-    },
-}
-
-fn count(faults: &[Fault]) -> String {
-    match faults.len() {
-        1 => "1 fault".into(),
-        n => format!("{n} faults"),
-    }
-}
-
-fn lines(faults: &[Fault]) -> String {
-    faults.iter().map(|f| format!("  {f}")).collect::<Vec<_>>().join("\n")
-}
-
-/// One thing that is wrong in a config.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Fault {
-    /// `section.key`.
-    pub key: String,
-    /// The value as TOML; `None` where there is none.
-    pub value: Option<String>,
-    /// What is wrong and what to do about it.
-    pub hint: String,
-}
-
-impl fmt::Display for Fault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.value {
-            Some(value) => {
-                write!(f, "{} = {}: {}", self.key, without_secrets(value), without_secrets(&self.hint))
-            }
-            None => write!(f, "{}: {}", self.key, without_secrets(&self.hint)),
-        }
-    }
 }
 
 /// A config file and its overrides, parsed as TOML but not yet read.
@@ -279,16 +213,6 @@ impl RunConfig {
         toml::to_string_pretty(self).unwrap_or_else(|e| unreachable!("a config is TOML: {e}"))
     }
 
-    /// Turns every path into an absolute URL, so that processes in other folders mean the same.
-    pub fn make_urls_absolute(&mut self) -> Result<(), crate::storage::StorageError> {
-        let sources = self.data.train.iter_mut().chain(&mut self.data.validation).map(|source| &mut source.url);
-        let tokenizer = Some(&mut self.data.tokenizer).filter(|source| source.as_str() != "gpt2");
-        for url in sources.chain([&mut self.run.output]).chain(tokenizer) {
-            *url = crate::storage::absolute_words(url)?;
-        }
-        Ok(())
-    }
-
     /// The division of the global batch.
     pub fn batch_plan(&self) -> crate::batch_plan::BatchPlan {
         crate::batch_plan::BatchPlan {
@@ -316,76 +240,6 @@ impl RunConfig {
     fn resolved(mut self) -> Self {
         self.optimizer.decay_steps = Some(self.decay_steps());
         self
-    }
-
-    /// What each section alone cannot see. A combination is judged only where none of its values is among the `known`
-    /// faults, since such a value is not what the file says.
-    fn impossible_combinations(&self, known: &[Fault]) -> Vec<Fault> {
-        let mut faults = Vec::new();
-        let mut refuse = |wrong: bool, [key, other]: [&str; 2], value: &dyn fmt::Display, hint: String| {
-            let is_sound = |key: &str| !known.iter().any(|fault| fault.key.starts_with(key));
-            if wrong && is_sound(key) && is_sound(other) {
-                faults.push(Fault { key: key.into(), value: Some(value.to_string()), hint });
-            }
-        };
-        let (model, batch, optimizer) = (&self.model, &self.batch, &self.optimizer);
-        refuse(
-            batch.micro_sequences > batch.global_sequences,
-            ["batch.micro_sequences", "batch.global_sequences"],
-            &batch.micro_sequences,
-            format!("exceeds batch.global_sequences = {}; lower it", batch.global_sequences),
-        );
-        refuse(
-            batch.sequence_tokens > model.context_tokens,
-            ["batch.sequence_tokens", "model."],
-            &batch.sequence_tokens,
-            format!("exceeds the model's context of {} tokens; lower it", model.context_tokens),
-        );
-        refuse(
-            batch.micro_sequences.saturating_mul(batch.sequence_tokens) > bounds::MICRO_BATCH_TOKENS,
-            ["batch.micro_sequences", "batch.sequence_tokens"],
-            &batch.micro_sequences,
-            format!("makes micro batches of more than {} tokens; lower it", bounds::MICRO_BATCH_TOKENS),
-        );
-        refuse(
-            self.train.max_steps.saturating_mul(batch.global_sequences) > RUN_SEQUENCES,
-            ["train.max_steps", "batch.global_sequences"],
-            &self.train.max_steps,
-            format!("consumes more than {RUN_SEQUENCES} sequences, {} a step; lower it", batch.global_sequences),
-        );
-        refuse(
-            optimizer.warmup_steps >= self.decay_steps(),
-            [
-                "optimizer.warmup_steps",
-                if optimizer.decay_steps.is_some() { "optimizer.decay_steps" } else { "train.max_steps" },
-            ],
-            &optimizer.warmup_steps,
-            format!(
-                "leaves no step to decay in before optimizer.decay_steps = {} (default: train.max_steps); lower it",
-                self.decay_steps()
-            ),
-        );
-        let (deadline, timeout) = (self.storage.deadline_s, self.parallel.timeout_s);
-        let stall = self.launch.stall_timeout_s;
-        refuse(
-            deadline >= timeout,
-            ["storage.deadline_s", "parallel.timeout_s"],
-            &deadline,
-            format!(
-                "must be below parallel.timeout_s = {timeout}: time-outs nest, \
-                 or a slow store would look like a lost rank"
-            ),
-        );
-        refuse(
-            timeout >= stall,
-            ["parallel.timeout_s", "launch.stall_timeout_s"],
-            &timeout,
-            format!(
-                "must be below launch.stall_timeout_s = {stall}: time-outs nest, \
-                 or the launcher would kill a run that is about to say what is wrong"
-            ),
-        );
-        faults
     }
 }
 

@@ -3,7 +3,8 @@
 use serde::de::DeserializeOwned;
 use toml::{Table, Value};
 
-use super::{Fault, bounds};
+use super::bounds;
+use super::error::Fault;
 
 /// The sections of a file, taken out one by one.
 pub(super) struct Sections {

@@ -2,8 +2,8 @@
 
 use std::io;
 
-use super::secrets::without_secrets;
-use crate::worker_contract::ExitCode;
+use crate::exit_code::ExitCode;
+use crate::secrets::without_secrets;
 
 /// Why an operation on a store failed.
 #[derive(Debug, Clone, thiserror::Error)]

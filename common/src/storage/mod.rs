@@ -11,7 +11,7 @@
 //! - `disk_upload/`: the same on a local disk, past its page cache or through it, by what is faster.
 //! - `disk.rs`: a local disk, and how nothing outside a folder is deleted. `listing.rs`: what lies in a folder, and what a
 //!   store may answer instead; `odd_keys.rs`: keys that no object can have here.
-//! - [`Wanted`]: what a person names, by URL, path or pattern, to the objects. `secrets.rs`: what of a URL is shown.
+//! - [`Wanted`]: what a person names, by URL, path or pattern, to the objects. What of a URL is shown is in [`crate::secrets`].
 //! - `open.rs`: URLs become stores; `aws_profile.rs`: files of Amazon's tools. `retry.rs`: one operation, tried until its deadline. `read.rs`: a read goes on
 //!   where it broke off. `error.rs`: what failed, and whether to try again.
 //! - [`Layer`]: what every request goes through, for tests of stores that fail.
@@ -29,7 +29,6 @@ mod open;
 mod read;
 mod reader;
 mod retry;
-mod secrets;
 mod select;
 mod upload;
 
@@ -45,6 +44,7 @@ use object_store::{ObjectMeta, ObjectStoreExt, PutMode, PutPayload};
 use tokio::runtime::{Builder, Runtime};
 
 use crate::config::StorageConfig;
+use crate::secrets::without_secrets;
 use disk::Disk;
 pub use error::StorageError;
 use error::root_cause;
@@ -52,8 +52,7 @@ pub use layer::Layer;
 pub use open::absolute_url;
 use open::{Opened, Store};
 pub use reader::Reader;
-pub use secrets::without_secrets;
-pub use select::{Selected, Wanted, absolute_words};
+pub use select::{Selected, Wanted, make_urls_absolute};
 pub use upload::Upload;
 
 /// Objects above this size are uploaded in parts of it.
@@ -405,7 +404,7 @@ async fn delete_these(store: &Opened, paths: Vec<Path>) -> object_store::Result<
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::worker_contract::ExitCode;
+    use crate::exit_code::ExitCode;
 
     #[test]
     fn unknown_schemes_are_refused_as_config() {

@@ -24,9 +24,9 @@ use super::disk_upload::Ways;
 use super::error::root_cause;
 use super::layer::{self, Layer};
 use super::odd_keys::WithoutOddKeys;
-use super::secrets::{self, unparsed, without_secrets};
 use super::{Result, StorageError, aws_profile};
 use crate::config::StorageConfig;
+use crate::secrets::{self, unparsed, without_secrets};
 
 /// The stores behind `memory://` URLs: one per host name, shared by the process.
 static MEMORY: LazyLock<Mutex<HashMap<String, Arc<InMemory>>>> = LazyLock::new(Mutex::default);

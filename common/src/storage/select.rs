@@ -9,8 +9,9 @@ use std::collections::BTreeMap;
 use glob::{MatchOptions, Pattern};
 use object_store::path::Path;
 
-use super::{Folder, ObjectInfo, Result, StorageError, absolute_url, without_secrets};
-use crate::config::StorageConfig;
+use super::{Folder, ObjectInfo, Result, StorageError, absolute_url};
+use crate::config::{RunConfig, StorageConfig};
+use crate::secrets::without_secrets;
 
 /// Names that an error gives as examples.
 const NAMED_MAX: usize = 2;
@@ -135,6 +136,17 @@ impl Wanted {
     }
 }
 
+/// Makes every URL and path of `config` independent of the working directory, so that processes in other folders mean the same.
+pub fn make_urls_absolute(config: &mut RunConfig) -> Result<()> {
+    let RunConfig { run, data, .. } = config;
+    let sources = data.train.iter_mut().chain(&mut data.validation).map(|source| &mut source.url);
+    let tokenizer = Some(&mut data.tokenizer).filter(|source| source.as_str() != "gpt2");
+    for url in sources.chain([&mut run.output]).chain(tokenizer) {
+        *url = absolute_words(url)?;
+    }
+    Ok(())
+}
+
 /// `words` independent of the working directory: a path becomes a URL, and a pattern stays a pattern.
 pub fn absolute_words(words: &str) -> Result<String> {
     match pattern_in(words) {
@@ -225,7 +237,7 @@ impl Names {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::worker_contract::ExitCode;
+    use crate::exit_code::ExitCode;
 
     fn open(words: &str) -> Wanted {
         Wanted::open(words, &StorageConfig::default()).unwrap()

@@ -12,7 +12,7 @@ use std::collections::HashSet;
 
 use bytes::Bytes;
 
-use super::open::DataSetError;
+use super::error::DataSetError;
 use super::{BLOCK_BYTES, Index, Layout, MAGIC, ShardEntry};
 use crate::parallel;
 use crate::sha256::Sha256Sum;

@@ -5,6 +5,7 @@
 //! whatever is read, a whole shard or a range, can be verified. Writer and reader are here together; [`verify`] finds all
 //! faults of a folder. [`DataSetIndex`]: what a config names, opened; `foreign.rs`: token files of other programs.
 
+mod error;
 mod foreign;
 mod layout;
 mod open;
@@ -15,8 +16,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::sha256::Sha256Sum;
 use crate::untrusted;
+pub use error::{DataSetError, TokenizerIdentity};
 pub use layout::Layout;
-pub use open::{DataSetError, DataSetIndex, TokenizerIdentity};
+pub use open::DataSetIndex;
 
 /// First header word of a shard.
 pub const MAGIC: i32 = 20_240_520;
@@ -231,16 +233,6 @@ pub fn header(tokens: u64) -> Vec<u8> {
 /// The tokens in `content`, which starts at a token.
 pub fn decode_tokens(content: &[u8]) -> impl Iterator<Item = u16> + '_ {
     content.as_chunks::<{ TOKEN_BYTES as usize }>().0.iter().map(|bytes| u16::from_le_bytes(*bytes))
-}
-
-/// SHA-256 in lower-case hex.
-pub fn hex_sha256(content: &[u8]) -> String {
-    Sha256Sum::of(content).to_string()
-}
-
-/// Bytes in lower-case hex.
-pub fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]

@@ -7,10 +7,12 @@ use bytes::Bytes;
 use rustc_hash::FxHashMap;
 use serde_json::{Map, Value, json};
 
-use super::vocabulary::{AddedToken, Merge, Vocabulary};
-use super::{END_OF_TEXT, MOST_TOKENS, TokenizerError, tokenizer_json, unusable};
+use super::printable::{assemble, char_of_byte, split_line};
+use super::vocabulary::{AddedToken, Vocabulary};
+use super::{END_OF_TEXT, TokenizerError, tokenizer_json, unusable};
 use crate::config::StorageConfig;
-use crate::storage::{Folder, StorageError, without_secrets};
+use crate::secrets::without_secrets;
+use crate::storage::{Folder, StorageError};
 
 /// All of a tokenizer in one file.
 pub const TOKENIZER_NAME: &str = "tokenizer.json";
@@ -126,91 +128,6 @@ fn check_beside(ids: &FxHashMap<String, u32>, added: Option<&[u8]>, config: Opti
     }
 }
 
-pub(super) fn split_line(line: &str) -> Result<(&str, &str), String> {
-    line.split_once(' ').ok_or_else(|| format!("its merge {line:?} is not two tokens with a space between"))
-}
-
-/// Makes a vocabulary of tokens and merges in printable characters, and of the added tokens in plain text.
-pub(super) fn assemble(
-    ids: FxHashMap<String, u32>,
-    merges: &[(&str, &str)],
-    mut added: Vec<(String, AddedToken)>,
-) -> Result<Vocabulary, String> {
-    let bytes_of = byte_of_char();
-    let added_ids: rustc_hash::FxHashSet<u32> = added.iter().map(|(_, token)| token.id.into()).collect();
-    let ordinary = ids.iter().filter(|(_, id)| !added_ids.contains(id));
-    let count = ordinary.clone().count() + added_ids.len();
-    if count > MOST_TOKENS {
-        return Err(format!("{count} tokens, and ids of 16 bits allow {MOST_TOKENS}"));
-    }
-    let mut tokens: Vec<Option<Vec<u8>>> = vec![None; count];
-    let mut place = |id: u32, token: Vec<u8>| match tokens.get_mut(id as usize) {
-        Some(free @ None) => {
-            *free = Some(token);
-            Ok(())
-        }
-        Some(Some(_)) => Err(format!("two tokens have the id {id}")),
-        None => Err(format!("a token has the id {id}, but there are only {count} tokens; ids must have no gaps")),
-    };
-    for (token, id) in ordinary {
-        let bytes = token.chars().map(|c| bytes_of.get(&c).copied()).collect::<Option<Vec<u8>>>();
-        place(*id, bytes.ok_or_else(|| format!("the token {token:?} is not in the characters of byte-level BPE"))?)?;
-    }
-    added.sort_unstable_by_key(|(_, token)| token.id);
-    for (text, token) in &added {
-        let mut characters = text.chars().map(|character| bytes_of.get(&character));
-        if let (Some(Some(byte)), None) = (characters.next(), characters.next())
-            && text.as_bytes() != [*byte]
-            && ids.contains_key(text)
-        {
-            return Err(format!("its added token {text:?} is the token of the byte {byte:#04x}, which is other text"));
-        }
-        place(token.id.into(), text.clone().into_bytes())?;
-    }
-    let id = |token: &str| match ids.get(token) {
-        Some(id) => u16::try_from(*id).map_err(|_| format!("the id {id} does not fit 16 bits")),
-        None => Err(format!("its merges name {token:?}, which is no token")),
-    };
-    let merge = |(left, right): &(&str, &str)| {
-        Ok(Merge { left: id(left)?, right: id(right)?, union: id(&format!("{left}{right}"))? })
-    };
-    let merges = merges.iter().map(merge).collect::<Result<_, String>>()?;
-    // Every place is taken: there are as many tokens as places, and none was taken twice.
-    let added = added.into_iter().map(|(_, token)| token).collect();
-    Ok(Vocabulary { tokens: tokens.into_iter().flatten().collect(), merges, added })
-}
-
-impl Vocabulary {
-    /// A token as files show it: added ones as they are, others with a printable character for each byte.
-    fn shown(&self, id: u16, token: &[u8], chars: &[char; 256]) -> String {
-        if self.added.binary_search_by_key(&id, |added| added.id).is_ok() {
-            return String::from_utf8_lossy(token).into_owned();
-        }
-        token.iter().map(|byte| chars[usize::from(*byte)]).collect()
-    }
-}
-
-/// The character that stands for each byte, as OpenAI chose them for GPT-2: itself where it is printable and no space, and
-/// otherwise the next character from U+0100 on.
-pub(super) fn char_of_byte() -> [char; 256] {
-    let mut next = 0x100_u32;
-    let mut chars = ['\0'; 256];
-    for (byte, character) in (0..=u8::MAX).zip(&mut chars) {
-        *character = match byte {
-            b'!'..=b'~' | 0xa1..=0xac | 0xae..=0xff => char::from(byte),
-            _ => {
-                next += 1;
-                char::from_u32(next - 1).unwrap_or('\0')
-            }
-        };
-    }
-    chars
-}
-
-fn byte_of_char() -> FxHashMap<char, u8> {
-    char_of_byte().into_iter().zip(0..=u8::MAX).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::Tokenizer;
@@ -299,104 +216,6 @@ mod tests {
         assert!(missing.contains("no tokenizer.json and no vocab.json"), "{missing}");
         let missing = open(&folder.url_of("missing/tokenizer.json")).err().unwrap().to_string();
         assert!(missing.contains("does not exist"), "{missing}");
-    }
-
-    /// Each would make other ids of a document, or may, in `tokenizers`.
-    #[test]
-    fn features_that_change_ids_are_refused_by_name_and_others_passed_over() {
-        let folder = folder("features");
-        let gpt2 = Tokenizer::gpt2().unwrap();
-        write(&folder, gpt2.vocabulary()).unwrap();
-        let written: Value = serde_json::from_slice(&folder.get(TOKENIZER_NAME).unwrap()).unwrap();
-        // Short enough to be read often.
-        let mut small = written.clone();
-        let end = 300_u64;
-        small["model"]["vocab"].as_object_mut().unwrap().retain(|_, id| id.as_u64() < Some(end));
-        small["model"]["merges"].as_array_mut().unwrap().truncate(44);
-        small["model"]["vocab"][END_OF_TEXT] = end.into();
-        small["added_tokens"][0]["id"] = end.into();
-        let read = |pointer: &str, value: Value| {
-            let mut file = small.clone();
-            let (parent, key) = pointer.rsplit_once('/').unwrap();
-            file.pointer_mut(parent).unwrap()[key] = value;
-            tokenizer_json::parse(file.to_string().as_bytes())
-        };
-        let plain = read("/decoder", Value::Null).unwrap();
-        let byte_level = |prefix: bool, regex: bool| json!({ "type": "ByteLevel", "add_prefix_space": prefix, "trim_offsets": false, "use_regex": regex });
-        let by_regex = |regex: &str| {
-            let split =
-                json!({ "type": "Split", "pattern": { "Regex": regex }, "behavior": "Isolated", "invert": false });
-            json!({ "type": "Sequence", "pretokenizers": [split, byte_level(false, false)] })
-        };
-        let template = |first: &str, id: u32| {
-            let pieces = json!([{ "SpecialToken": { "id": first } }, { "Sequence": { "id": "A", "type_id": 0 } }]);
-            json!({ "type": "TemplateProcessing", "single": pieces, "special_tokens": { first: { "ids": [id] } } })
-        };
-        let padding = |strategy: &str, multiple: Value| json!({ "strategy": strategy, "pad_to_multiple_of": multiple });
-        let token = |id: u32, content: &str, flag: &str| {
-            let mut tokens = small["added_tokens"].clone();
-            let mut token = tokens[0].clone();
-            (token["id"], token["content"], token["special"]) = (id.into(), content.into(), false.into());
-            token[flag] = true.into();
-            tokens.as_array_mut().unwrap().push(token);
-            tokens
-        };
-        for (pointer, value) in [
-            ("/version", Value::Null),
-            ("/normalizer", json!({ "type": "Sequence", "normalizers": [] })),
-            ("/pre_tokenizer", json!({ "type": "Sequence", "pretokenizers": [byte_level(false, true)] })),
-            ("/pre_tokenizer", by_regex(super::super::GPT2_SPLIT)),
-            ("/post_processor", Value::Null),
-            ("/post_processor", template("<s>", 300)),
-            ("/post_processor", json!({ "type": "Sequence", "processors": [byte_level(true, true)] })),
-            ("/decoder", json!({ "type": "WordPiece" })),
-            ("/padding", padding("BatchLongest", Value::Null)),
-            ("/model/dropout", json!(0.0)),
-            ("/model/unk_token", END_OF_TEXT.into()),
-            ("/model/fuse_unk", true.into()),
-            ("/model/byte_fallback", true.into()),
-            ("/model/continuing_subword_prefix", "".into()),
-            ("/model/end_of_word_suffix", "".into()),
-            ("/model/ignore_merges", true.into()),
-        ] {
-            assert_eq!(read(pointer, value.clone()).as_ref(), Ok(&plain), "{pointer} {value}");
-        }
-        for (pointer, value, expected) in [
-            ("/version", "2.0".into(), "version"),
-            ("/future", true.into(), "`future`"),
-            ("/model/future", true.into(), "`future`"),
-            ("/normalizer", json!({ "type": "Sequence", "normalizers": [{ "type": "NFC" }] }), "normalizer"),
-            ("/pre_tokenizer", byte_level(true, true), "add_prefix_space"),
-            ("/pre_tokenizer", byte_level(false, false), "pre_tokenizer"),
-            ("/pre_tokenizer", by_regex(r"\s+"), "pre_tokenizer"),
-            ("/pre_tokenizer", Value::Null, "pre_tokenizer"),
-            ("/post_processor", template(END_OF_TEXT, 7), "post_processor"),
-            ("/post_processor", json!({ "type": "RobertaProcessing" }), "post_processor"),
-            ("/truncation", json!({ "max_length": 5 }), "truncation"),
-            ("/padding", padding("BatchLongest", 8.into()), "padding"),
-            ("/padding", json!({ "strategy": { "Fixed": 8 } }), "padding"),
-            ("/model/dropout", json!(0.1), "dropout"),
-            ("/model/continuing_subword_prefix", "##".into(), "continuing_subword_prefix"),
-            ("/model/end_of_word_suffix", "</w>".into(), "end_of_word_suffix"),
-            ("/added_tokens", token(301, "  ", "lstrip"), "lstrip"),
-            ("/added_tokens", token(301, "  ", "rstrip"), "rstrip"),
-            ("/added_tokens", token(302, "  ", "normalized"), "has the id 302, but by its vocabulary that is 301"),
-            ("/added_tokens/0/special", false.into(), "not special"),
-        ] {
-            let error = read(pointer, value.clone()).err().unwrap_or_else(|| panic!("{pointer} {value}"));
-            assert!(error.contains(expected), "no {expected:?} in {error}");
-        }
-        // A token that no merge makes, which `ignore_merges` would take.
-        small["model"]["ignore_merges"] = true.into();
-        small["model"]["vocab"]["zzz"] = (end + 1).into();
-        let error = tokenizer_json::parse(small.to_string().as_bytes()).unwrap_err();
-        assert!(error.contains("\"zzz\"") && error.contains("ignore_merges"), "{error}");
-        small["model"]["ignore_merges"] = false.into();
-        let merge = small["model"]["merges"][0].clone();
-        small["model"]["merges"].as_array_mut().unwrap().push(merge);
-        let vocabulary = tokenizer_json::parse(small.to_string().as_bytes()).unwrap();
-        let error = Tokenizer::new("twice", vocabulary).err().unwrap().to_string();
-        assert!(error.contains("merge 44 is there twice"), "{error}");
     }
 
     #[test]

@@ -11,7 +11,7 @@
 //! - `vocabulary`: what a tokenizer is made of.
 //! - `gpt2`: GPT-2's vocabulary.
 //! - `added`: tokens that are found in a text before it is split.
-//! - [`files`]: vocabularies from and to files; `tokenizer_json`: what one of these says, and what is refused.
+//! - `printable`: tokens as files show them. [`files`]: vocabularies from and to files; `tokenizer_json`: what one of these says, and what is refused.
 //! - [`train`]: texts to a vocabulary.
 //! - `decode`: ids to text as they come.
 
@@ -23,6 +23,7 @@ mod heap;
 mod linear;
 mod merge;
 mod pair_table;
+mod printable;
 mod split;
 mod tokenizer_json;
 pub mod train;
@@ -34,8 +35,9 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use sha2::{Digest, Sha256};
 
 use crate::config::StorageConfig;
-use crate::storage::{StorageError, without_secrets};
-use crate::worker_contract::ExitCode;
+use crate::exit_code::ExitCode;
+use crate::secrets::without_secrets;
+use crate::storage::StorageError;
 use added::{Added, Part};
 pub use decode::DecodeStream;
 use merge::{Cache, Merges, PIECES_AT_ONCE};

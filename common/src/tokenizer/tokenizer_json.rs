@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::{Map, Value, json};
 
-use super::files::{assemble, split_line};
+use super::printable::{assemble, split_line};
 use super::vocabulary::{AddedToken, Vocabulary};
 use super::{END_OF_TEXT, GPT2_SPLIT, Tokenizer, split};
 
@@ -297,4 +297,144 @@ pub(super) fn write(vocabulary: &Vocabulary, texts: &[String], ids: Map<String, 
             "vocab": ids, "merges": merges,
         },
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::files::{TOKENIZER_NAME, write as write_files};
+    use super::*;
+    use crate::config::StorageConfig;
+    use crate::storage::Folder;
+
+    /// The last id of the tokenizer that these files are of.
+    const END: u64 = 300;
+
+    /// A file as Convoy writes it, of GPT-2's first tokens, so short that it can be read often.
+    fn small() -> Value {
+        let folder = Folder::open("memory://tokenizer-features", &StorageConfig::default()).unwrap();
+        write_files(&folder, Tokenizer::gpt2().unwrap().vocabulary()).unwrap();
+        let mut small: Value = serde_json::from_slice(&folder.get(TOKENIZER_NAME).unwrap()).unwrap();
+        small["model"]["vocab"].as_object_mut().unwrap().retain(|_, id| id.as_u64() < Some(END));
+        small["model"]["merges"].as_array_mut().unwrap().truncate(44);
+        small["model"]["vocab"][END_OF_TEXT] = END.into();
+        small["added_tokens"][0]["id"] = END.into();
+        small
+    }
+
+    fn read(file: &Value) -> Result<Vocabulary, String> {
+        parse(file.to_string().as_bytes())
+    }
+
+    /// What is read from `small` once `value` is at `pointer`.
+    fn read_with(small: &Value, pointer: &str, value: Value) -> Result<Vocabulary, String> {
+        let mut file = small.clone();
+        let (parent, key) = pointer.rsplit_once('/').unwrap();
+        file.pointer_mut(parent).unwrap()[key] = value;
+        read(&file)
+    }
+
+    fn byte_level(prefix: bool, regex: bool) -> Value {
+        json!({ "type": "ByteLevel", "add_prefix_space": prefix, "trim_offsets": false, "use_regex": regex })
+    }
+
+    fn by_regex(regex: &str) -> Value {
+        let split = json!({ "type": "Split", "pattern": { "Regex": regex }, "behavior": "Isolated", "invert": false });
+        json!({ "type": "Sequence", "pretokenizers": [split, byte_level(false, false)] })
+    }
+
+    fn template(first: &str, id: u32) -> Value {
+        let pieces = json!([{ "SpecialToken": { "id": first } }, { "Sequence": { "id": "A", "type_id": 0 } }]);
+        json!({ "type": "TemplateProcessing", "single": pieces, "special_tokens": { first: { "ids": [id] } } })
+    }
+
+    fn padding(strategy: &str, multiple: Value) -> Value {
+        json!({ "strategy": strategy, "pad_to_multiple_of": multiple })
+    }
+
+    /// The added tokens of `small`, and one with `flag`.
+    fn token(small: &Value, id: u32, content: &str, flag: &str) -> Value {
+        let mut tokens = small["added_tokens"].clone();
+        let mut token = tokens[0].clone();
+        (token["id"], token["content"], token["special"]) = (id.into(), content.into(), false.into());
+        token[flag] = true.into();
+        tokens.as_array_mut().unwrap().push(token);
+        tokens
+    }
+
+    #[test]
+    fn features_that_change_no_ids_are_passed_over() {
+        let small = small();
+        let plain = read_with(&small, "/decoder", Value::Null).unwrap();
+        for (pointer, value) in [
+            ("/version", Value::Null),
+            ("/normalizer", json!({ "type": "Sequence", "normalizers": [] })),
+            ("/pre_tokenizer", json!({ "type": "Sequence", "pretokenizers": [byte_level(false, true)] })),
+            ("/pre_tokenizer", by_regex(GPT2_SPLIT)),
+            ("/post_processor", Value::Null),
+            ("/post_processor", template("<s>", 300)),
+            ("/post_processor", json!({ "type": "Sequence", "processors": [byte_level(true, true)] })),
+            ("/decoder", json!({ "type": "WordPiece" })),
+            ("/padding", padding("BatchLongest", Value::Null)),
+            ("/model/dropout", json!(0.0)),
+            ("/model/unk_token", END_OF_TEXT.into()),
+            ("/model/fuse_unk", true.into()),
+            ("/model/byte_fallback", true.into()),
+            ("/model/continuing_subword_prefix", "".into()),
+            ("/model/end_of_word_suffix", "".into()),
+            ("/model/ignore_merges", true.into()),
+        ] {
+            assert_eq!(read_with(&small, pointer, value.clone()).as_ref(), Ok(&plain), "{pointer} {value}");
+        }
+    }
+
+    /// Each would make other ids of a document, or may, in `tokenizers`.
+    #[test]
+    fn features_that_change_ids_are_refused_by_name() {
+        let small = small();
+        for (pointer, value, expected) in [
+            ("/version", "2.0".into(), "version"),
+            ("/future", true.into(), "`future`"),
+            ("/model/future", true.into(), "`future`"),
+            ("/normalizer", json!({ "type": "Sequence", "normalizers": [{ "type": "NFC" }] }), "normalizer"),
+            ("/pre_tokenizer", byte_level(true, true), "add_prefix_space"),
+            ("/pre_tokenizer", byte_level(false, false), "pre_tokenizer"),
+            ("/pre_tokenizer", by_regex(r"\s+"), "pre_tokenizer"),
+            ("/pre_tokenizer", Value::Null, "pre_tokenizer"),
+            ("/post_processor", template(END_OF_TEXT, 7), "post_processor"),
+            ("/post_processor", json!({ "type": "RobertaProcessing" }), "post_processor"),
+            ("/truncation", json!({ "max_length": 5 }), "truncation"),
+            ("/padding", padding("BatchLongest", 8.into()), "padding"),
+            ("/padding", json!({ "strategy": { "Fixed": 8 } }), "padding"),
+            ("/model/dropout", json!(0.1), "dropout"),
+            ("/model/continuing_subword_prefix", "##".into(), "continuing_subword_prefix"),
+            ("/model/end_of_word_suffix", "</w>".into(), "end_of_word_suffix"),
+            ("/added_tokens", token(&small, 301, "  ", "lstrip"), "lstrip"),
+            ("/added_tokens", token(&small, 301, "  ", "rstrip"), "rstrip"),
+            (
+                "/added_tokens",
+                token(&small, 302, "  ", "normalized"),
+                "has the id 302, but by its vocabulary that is 301",
+            ),
+            ("/added_tokens/0/special", false.into(), "not special"),
+        ] {
+            let error = read_with(&small, pointer, value.clone()).err().unwrap_or_else(|| panic!("{pointer} {value}"));
+            assert!(error.contains(expected), "no {expected:?} in {error}");
+        }
+    }
+
+    #[test]
+    fn what_merges_do_not_make_or_make_twice_is_refused() {
+        let mut small = small();
+        // A token that no merge makes, which `ignore_merges` would take.
+        small["model"]["ignore_merges"] = true.into();
+        small["model"]["vocab"]["zzz"] = (END + 1).into();
+        let error = read(&small).unwrap_err();
+        assert!(error.contains("\"zzz\"") && error.contains("ignore_merges"), "{error}");
+        small["model"]["ignore_merges"] = false.into();
+        let merge = small["model"]["merges"][0].clone();
+        small["model"]["merges"].as_array_mut().unwrap().push(merge);
+        let vocabulary = read(&small).unwrap();
+        let error = Tokenizer::new("twice", vocabulary).err().unwrap().to_string();
+        assert!(error.contains("merge 44 is there twice"), "{error}");
+    }
 }

@@ -10,7 +10,7 @@ use std::collections::BinaryHeap;
 
 use rustc_hash::FxHashMap;
 
-use super::files::char_of_byte;
+use super::printable::char_of_byte;
 use super::vocabulary::{AddedToken, Merge, Vocabulary};
 use super::{END_OF_TEXT, MOST_TOKENS, split};
 

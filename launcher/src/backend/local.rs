@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 use std::sync::mpsc::Sender;
 
-use common::attempt::random_hex;
+use common::random::random_hex;
 
 use super::{AttemptStart, Backend, Placement, RankProgram, Ranks, process, remote, shared_memory};
 use crate::error::LaunchError;

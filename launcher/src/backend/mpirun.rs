@@ -13,9 +13,9 @@ use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::mpsc::Sender;
 
-use common::attempt::random_hex;
 use common::config::LaunchConfig;
 use common::config::hosts::Host;
+use common::random::random_hex;
 use nix::sys::signal::Signal;
 
 use super::process::{self, ProcessRanks};

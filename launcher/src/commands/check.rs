@@ -1,8 +1,8 @@
 //! `launcher check`: everything that a run needs, looked at before it is paid for.
 
 use common::config::{Backend, RawConfig, RunConfig};
+use common::exit_code::ExitCode;
 use common::host_facts::{Finding, Verdict};
-use common::worker_contract::ExitCode;
 
 use super::launching;
 use crate::backend::RankProgram;
@@ -17,7 +17,7 @@ use crate::progress::{to_json, to_stderr, to_stdout};
 pub fn run(mut args: CheckArgs) -> Result<ExitCode, LaunchError> {
     args.config.overrides.extend(launching::overrides(&args.launch));
     let mut config = RawConfig::load(&args.config.config, &args.config.overrides)?.run()?;
-    config.make_urls_absolute()?;
+    common::storage::make_urls_absolute(&mut config)?;
     let mut interrupts = Interrupts::install().map_err(LaunchError::system("handle signals"))?;
     let mut findings = Vec::new();
     let mut show = |found: Vec<Finding>| {

@@ -3,11 +3,13 @@
 use std::time::{Duration, Instant};
 
 use common::attempt::{self, Request};
-use common::checkpoint_layout::{CheckpointName, Found, Retention};
+use common::checkpoint_layout::CheckpointName;
+use common::checkpoint_store::Found;
 use common::checkpoint_store::{self, CheckpointStoreError, folder_of};
+use common::config::Retention;
 use common::config::{RawConfig, StorageConfig};
+use common::exit_code::ExitCode;
 use common::storage::Folder;
-use common::worker_contract::ExitCode;
 use serde_json::json;
 
 use super::run_folder;
@@ -82,7 +84,7 @@ pub fn prune(args: &PruneArgs) -> Result<ExitCode, LaunchError> {
     let retention = retention(args, &run)?;
     let prune = if args.dry_run { checkpoint_store::pruned } else { checkpoint_store::prune };
     // Nobody in particular: what an attempt that goes on has just begun is not this command's to judge.
-    let garbage = prune(&run, &retention, None, attempt::unix_s())?;
+    let garbage = prune(&run, &retention, None, common::clock::unix_s())?;
     let verb = if args.dry_run { "would delete" } else { "deleted" };
     for name in &garbage.expired {
         say(args.json, &format!("{verb} {name}"));

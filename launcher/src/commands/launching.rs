@@ -2,9 +2,9 @@
 
 use std::path::PathBuf;
 
-use common::attempt::random_hex;
 use common::config::{Backend as Kind, LaunchConfig};
-use common::worker_contract::ExitCode;
+use common::exit_code::ExitCode;
+use common::random::random_hex;
 
 use crate::backend::local::Local;
 use crate::backend::mpirun::Mpirun;
@@ -106,5 +106,5 @@ fn mpirun() -> Result<PathBuf, LaunchError> {
 /// What a job is called in the command lines of its processes: the same each time, and no URL. Runs at the same URL of two
 /// different stores are one job by it.
 fn mark_of(job: &str) -> String {
-    common::token_shard::hex_sha256(job.as_bytes()).chars().take(16).collect()
+    common::sha256::hex_sha256(job.as_bytes()).chars().take(16).collect()
 }

@@ -14,7 +14,7 @@ mod stop;
 mod tokenizer;
 mod train;
 
-use common::worker_contract::ExitCode;
+use common::exit_code::ExitCode;
 
 use crate::cli::{CheckpointsCommand, Cli, Command, ShardsCommand, TokenizerCommand};
 use crate::error::LaunchError;

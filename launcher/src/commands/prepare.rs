@@ -4,8 +4,9 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use common::config::RawConfig;
+use common::exit_code::ExitCode;
 use common::topology::Rank;
-use common::worker_contract::{ExitCode, PROGRESS_MARK, PreparePhase, PrepareProgress};
+use common::worker_contract::{PROGRESS_MARK, PreparePhase, PrepareProgress};
 
 use super::launching;
 use crate::backend::{AttemptStart, Backend, RankProgram, Ranks};
@@ -17,9 +18,9 @@ use crate::interrupts::Interrupts;
 use crate::logs::is_error;
 use crate::prepare_view::PrepareView;
 use crate::progress::to_stdout;
-use crate::random;
 use crate::restart::{Decision, RestartPolicy};
 use crate::{programs, supervise};
+use common::random;
 
 /// How often signals are looked at when the ranks say nothing.
 const TICK: Duration = Duration::from_millis(100);
@@ -72,7 +73,7 @@ pub fn run(mut args: PrepareArgs) -> Result<ExitCode, LaunchError> {
             view.say(&cause.block(attempt, &[]));
         }
         policy.reached(view.bytes_done());
-        match policy.decide(cause.code, random::fraction().map_err(LaunchError::system("read /dev/urandom"))?) {
+        match policy.decide(cause.code, random::fraction()) {
             Decision::GiveUp => return Ok(cause.code),
             Decision::OutOfBudget { restarts } => {
                 view.say(&format!(

@@ -1,7 +1,7 @@
 //! `launcher render`: what a backend would run.
 
 use common::config::{Backend, RawConfig};
-use common::worker_contract::ExitCode;
+use common::exit_code::ExitCode;
 
 use super::{launching, train};
 use crate::backend::kubernetes::manifests;
@@ -31,7 +31,7 @@ fn rendered(raw: RawConfig, args: &RenderArgs) -> Result<String, LaunchError> {
     if let Some(script) = launching::batch_script(&config.launch, &config.run.name, "train", &args.config, &[])? {
         return Ok(script);
     }
-    config.make_urls_absolute()?;
+    common::storage::make_urls_absolute(&mut config)?;
     if args.detach {
         return Ok(manifests::to_yaml(&manifests::supervisor(&config, &[])?));
     }

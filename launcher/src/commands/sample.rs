@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use common::worker_contract::ExitCode;
+use common::exit_code::ExitCode;
 
 use super::sibling;
 use crate::cli::SampleArgs;

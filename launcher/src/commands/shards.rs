@@ -1,6 +1,6 @@
 //! `launcher shards show` and `launcher shards verify`.
 
-use common::worker_contract::ExitCode;
+use common::exit_code::ExitCode;
 
 use crate::cli::{ShowShardsArgs, VerifyShardsArgs};
 use crate::error::LaunchError;

@@ -3,7 +3,7 @@
 use std::process::Command;
 use std::time::Duration;
 
-use common::worker_contract::ExitCode;
+use common::exit_code::ExitCode;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use signal_hook::consts::{SIGINT, SIGTERM};

@@ -1,6 +1,6 @@
 //! `launcher status`.
 
-use common::worker_contract::ExitCode;
+use common::exit_code::ExitCode;
 
 use super::run_folder;
 use crate::cli::StatusArgs;

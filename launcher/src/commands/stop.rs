@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use common::attempt::{self, Request};
 use common::checkpoint_store::{self, folder_of};
-use common::worker_contract::ExitCode;
+use common::exit_code::ExitCode;
 
 use super::run_folder;
 use crate::cli::StopArgs;

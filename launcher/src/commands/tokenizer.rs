@@ -5,8 +5,8 @@ use std::io::{self, BufWriter, ErrorKind};
 use std::process::Command;
 
 use common::config::StorageConfig;
+use common::exit_code::ExitCode;
 use common::tokenizer::Tokenizer;
-use common::worker_contract::ExitCode;
 
 use super::sibling;
 use crate::cli::{DecodeArgs, EncodeArgs, TrainTokenizerArgs};

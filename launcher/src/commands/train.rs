@@ -3,14 +3,15 @@
 use std::time::Duration;
 
 use common::attempt::{self, Claim, Claimant};
-use common::checkpoint_layout::{CheckpointName, Found};
+use common::checkpoint_layout::CheckpointName;
 use common::checkpoint_store;
+use common::checkpoint_store::Found;
 use common::config::change::check_accepted;
 use common::config::{Backend as BackendKind, RawConfig, RunConfig};
+use common::exit_code::ExitCode;
 use common::metrics::RunMetrics;
 use common::start::{self, Wanted};
 use common::storage::Folder;
-use common::worker_contract::ExitCode;
 
 use super::launching;
 use crate::backend::kubernetes::Kubernetes;
@@ -33,7 +34,7 @@ pub fn run(mut args: TrainArgs) -> Result<ExitCode, LaunchError> {
     let wanted = wanted(&args)?;
     let accepted: Vec<String> = args.accept_changes.iter().map(|key| format!("--accept-change={key}")).collect();
     let script = launching::batch_script(&config.launch, &config.run.name, "train", &args.config, &accepted)?;
-    config.make_urls_absolute()?;
+    common::storage::make_urls_absolute(&mut config)?;
     // Once, and here: a job that is submitted may be run several times.
     if wanted != Wanted::Newest && !go_back(&config, &args.accept_changes, &wanted)? {
         return Ok(ExitCode::Stopped);

@@ -23,7 +23,7 @@ use common::topology::{Rank, WorldSize};
 use common::worker_contract::{MESSAGE_BYTES_MAX, PROTOCOL_VERSION, ToRank, read_line, write_line};
 
 use crate::event::Event;
-use crate::random;
+use common::random;
 use door::{Door, Verdict};
 use strangers::{Heard, Stranger, Strangers};
 
@@ -59,7 +59,7 @@ impl ControlServer {
         Ok(ControlServer {
             listener,
             address,
-            door: Door { token: random::token()?, world_size },
+            door: Door { token: random::token(), world_size },
             strangers: Strangers::default(),
             readers: BTreeMap::new(),
             complaints: Complaints::default(),
@@ -237,7 +237,8 @@ mod tests {
     use std::net::Ipv4Addr;
     use std::sync::mpsc::{self, Receiver};
 
-    use common::worker_contract::{ExitCode, FromRank, Phase};
+    use common::exit_code::ExitCode;
+    use common::worker_contract::{FromRank, Phase};
     use strangers::HELLO_TIMEOUT;
 
     /// How long a test waits for what must come.

@@ -4,9 +4,10 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use common::config::RunConfig;
+use common::exit_code::ExitCode;
 use common::host_facts::{FACTS_MARK, Finding, WorldFacts};
 use common::topology::Rank;
-use common::worker_contract::{ExitCode, PROTOCOL_VERSION, StartLine};
+use common::worker_contract::{PROTOCOL_VERSION, StartLine};
 
 use crate::backend::{AttemptStart, Backend};
 use crate::cause::{Cause, Evidence, Killed, says_that_mpi_failed};

@@ -1,9 +1,9 @@
 //! The run folder: every kind of access that a run needs is tried once.
 
 use bytes::Bytes;
-use common::attempt::random_hex;
 use common::config::StorageConfig;
 use common::host_facts::Finding;
+use common::random::random_hex;
 use common::storage::{Folder, StorageError};
 
 const SUBJECT: &str = "run folder";

@@ -10,10 +10,10 @@ use std::fmt;
 
 use bytes::Bytes;
 use common::config::StorageConfig;
+use common::exit_code::ExitCode;
 use common::storage::{Folder, StorageError};
 use common::token_shard::{INDEX_NAME, Index, ShardError};
 use common::tokenizer::{Tokenizer, TokenizerError};
-use common::worker_contract::ExitCode;
 
 /// Why shards cannot be shown or verified.
 #[derive(Debug, thiserror::Error)]

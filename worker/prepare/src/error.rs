@@ -1,9 +1,9 @@
 //! Why a prepare job fails.
 
 use common::config::ConfigError;
+use common::exit_code::ExitCode;
 use common::storage::StorageError;
 use common::tokenizer::TokenizerError;
-use common::worker_contract::ExitCode;
 
 use crate::inputs::{BadDocument, KINDS};
 

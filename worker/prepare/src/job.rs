@@ -4,7 +4,8 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use common::config::{OnBadDocument, PrepareConfig, StorageConfig};
-use common::storage::{Folder, StorageError, without_secrets};
+use common::secrets::without_secrets;
+use common::storage::{Folder, StorageError};
 use common::token_shard::{BLOCK_BYTES, INDEX_NAME, Index, ShardEntry};
 use common::tokenizer::Tokenizer;
 use common::worker_contract::PreparePhase;

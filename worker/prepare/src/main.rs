@@ -9,9 +9,10 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 use common::config::{PrepareConfig, PrepareJobConfig, RawConfig, StorageConfig};
+use common::exit_code::ExitCode;
 use common::limits::describe_panic;
 use common::untrusted::printable_lines;
-use common::worker_contract::{ExitCode, PROGRESS_MARK, PrepareProgress};
+use common::worker_contract::{PROGRESS_MARK, PrepareProgress};
 use common::{single_copy, telemetry};
 use prepare::progress::{Audience, LogLines};
 use prepare::ranks::{self, Ranks};

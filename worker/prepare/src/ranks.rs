@@ -5,7 +5,8 @@
 
 use std::time::{Duration, Instant};
 
-use common::worker_contract::{ExitCode, PreparePhase, PrepareProgress};
+use common::exit_code::ExitCode;
+use common::worker_contract::{PreparePhase, PrepareProgress};
 use mpi::Threading;
 use mpi::collective::SystemOperation;
 use mpi::environment::Universe;

@@ -4,8 +4,10 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use common::config::PrepareConfig;
-use common::storage::{Folder, without_secrets};
-use common::token_shard::{INDEX_NAME, Index, hex_sha256};
+use common::secrets::without_secrets;
+use common::sha256::hex_sha256;
+use common::storage::Folder;
+use common::token_shard::{INDEX_NAME, Index};
 use common::tokenizer::Tokenizer;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;

@@ -2,10 +2,10 @@
 
 use bytes::Bytes;
 use common::config::{OnBadDocument, PrepareConfig, StorageConfig};
+use common::exit_code::ExitCode;
 use common::storage::Folder;
 use common::token_shard::{HEADER_BYTES, INDEX_NAME, Index, decode_tokens};
 use common::tokenizer::Tokenizer;
-use common::worker_contract::ExitCode;
 
 use super::*;
 use crate::ranks::Ranks;

@@ -11,10 +11,10 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 use common::config::{OnBadDocument, StorageConfig};
+use common::exit_code::ExitCode;
 use common::storage::{Folder, StorageError};
 use common::tokenizer::train::{Dropped, TrainError, WordCounts, check, train};
 use common::tokenizer::{Tokenizer, TokenizerError, files};
-use common::worker_contract::ExitCode;
 use serde::Serialize;
 
 use crate::PrepareError;

@@ -17,8 +17,8 @@ use std::ops::Range;
 
 use bytes::Bytes;
 use common::parallel;
+use common::sha256::hex_sha256;
 use common::storage::{Folder, StorageError};
-use common::token_shard::hex_sha256;
 use serde::{Deserialize, Serialize};
 
 use crate::PrepareError;

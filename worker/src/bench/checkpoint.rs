@@ -2,9 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use common::attempt::{Claim, random_hex, unix_s};
-use common::checkpoint_layout::Retention;
+use common::attempt::Claim;
+use common::clock::unix_s;
+use common::config::Retention;
 use common::config::RunConfig;
+use common::random::random_hex;
 use common::storage::Folder;
 use common::topology::Rank;
 use serde::Serialize;

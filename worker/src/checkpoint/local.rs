@@ -13,7 +13,8 @@
 
 use common::attempt::History;
 use common::checkpoint_layout::hugging_face::{CONFIG_NAME, INDEX_NAME, model_object, optimizer_object};
-use common::checkpoint_layout::{CHECKPOINTS_FOLDER, CheckpointName, Found, Manifest, host_folder};
+use common::checkpoint_layout::{CHECKPOINTS_FOLDER, CheckpointName, Manifest, host_folder};
+use common::checkpoint_store::Found;
 use common::checkpoint_store::prune_host;
 use common::config::{CheckpointConfig, StorageConfig};
 use common::storage::{Folder, StorageError};

@@ -19,9 +19,9 @@ use std::io;
 
 use common::attempt::AttemptError;
 use common::checkpoint_store::CheckpointStoreError;
+use common::exit_code::ExitCode;
 use common::sha256::Sha256Sum;
 use common::storage::StorageError;
-use common::worker_contract::ExitCode;
 
 pub use common::checkpoint_store::{folder_of, list, prune};
 pub use local::{HostFolder, Tier};

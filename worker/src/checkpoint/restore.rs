@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use common::checkpoint_layout::tensor_file::{ELEMENT_BYTES, Header, LENGTH_BYTES};
 use common::checkpoint_layout::{
-    CHECKPOINTS_FOLDER, CheckpointName, Found, MANIFEST_NAME, Manifest, ObjectEntry, OptimizerSlice, ParameterShape,
+    CHECKPOINTS_FOLDER, CheckpointName, MANIFEST_NAME, Manifest, ObjectEntry, OptimizerSlice, ParameterShape,
     TensorEntry,
 };
 use common::checkpoint_store;
+use common::checkpoint_store::Found;
 use common::config::OnCorrupt;
 use common::parallel;
 use common::storage::Folder;

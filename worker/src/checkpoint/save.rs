@@ -10,7 +10,7 @@
 use std::ops::Range;
 
 use bytes::Bytes;
-use common::attempt::{Claim, random_hex};
+use common::attempt::Claim;
 use common::checkpoint_layout::hugging_face::{
     CONFIG_NAME, INDEX_NAME, config_json, index_json, model_object, optimizer_object,
 };
@@ -21,6 +21,7 @@ use common::checkpoint_layout::{
 };
 use common::checkpoint_store::{self, folder_of};
 use common::config::{ConfigChange, ModelConfig};
+use common::random::random_hex;
 use common::storage::Folder;
 use common::token_shard::BLOCK_BYTES;
 use common::topology::{Rank, WorldSize};
@@ -100,7 +101,7 @@ pub struct ManifestHeader {
 
 /// A name for a save of this step by the attempt of this claim, with a fresh random id. Rank 0 makes it and tells the others.
 pub fn new_name(step: u64, claim: &Claim) -> CheckpointName {
-    CheckpointName::new(step, claim, &random_hex())
+    claim.name_checkpoint(step, &random_hex())
 }
 
 impl RankLayout {

@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use common::attempt::host_name;
+use common::host_name::host_name;
 
 use super::CollectivesError;
 use crate::trace::{self, Lane};

@@ -4,9 +4,9 @@ use std::os::unix::fs::FileExt;
 
 use bytes::Bytes;
 use common::config::{DataConfig, DataSource, StorageConfig};
+use common::exit_code::ExitCode;
 use common::sha256::Sha256Sum;
 use common::token_shard::{BLOCK_BYTES, INDEX_NAME, ShardError};
-use common::worker_contract::ExitCode;
 
 use super::fixture::{Fixture, VOCABULARY};
 use super::{DataError, DataSet};

@@ -2,10 +2,10 @@
 
 use std::io;
 
+use common::exit_code::ExitCode;
 use common::storage::StorageError;
 use common::token_shard::{DataSetError, INDEX_NAME, ShardError};
 use common::tokenizer::TokenizerError;
-use common::worker_contract::ExitCode;
 
 /// Why tokens could not be read.
 #[derive(Debug, thiserror::Error)]

@@ -48,7 +48,7 @@ fn wide(tokens: std::ops::Range<i32>) -> Vec<u8> {
 
 fn refused(folder: &Folder, words: &[&str]) {
     let error = open(folder.url()).unwrap_err();
-    assert_eq!(error.exit_code(), common::worker_contract::ExitCode::Data);
+    assert_eq!(error.exit_code(), common::exit_code::ExitCode::Data);
     for word in words {
         assert!(error.to_string().contains(word), "no {word:?} in {error}");
     }

@@ -32,7 +32,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use common::config::RunConfig;
-use common::worker_contract::{ExitCode, Phase};
+use common::exit_code::ExitCode;
+use common::worker_contract::Phase;
 
 use crate::check;
 use crate::collectives::bandwidth::Bandwidth;

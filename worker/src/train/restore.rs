@@ -215,8 +215,9 @@ fn read(
 
 #[cfg(test)]
 mod tests {
-    use common::attempt::{Claim, random_hex};
+    use common::attempt::Claim;
     use common::config::{RawConfig, RunConfig, StorageConfig};
+    use common::random::random_hex;
     use common::topology::{Rank, WorldSize};
 
     use tch::{Device, Kind, Tensor};

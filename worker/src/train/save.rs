@@ -17,10 +17,10 @@ use common::attempt;
 use common::checkpoint_layout::CheckpointName;
 use common::config::change::{DataIdentity, order_since};
 use common::config::{ConfigChange, WhenBusy};
+use common::exit_code::ExitCode;
 use common::parallel::{Background, in_background};
 use common::start;
 use common::storage::Folder;
-use common::worker_contract::ExitCode;
 use serde::{Deserialize, Serialize};
 
 use super::agree::Agreed;
@@ -419,7 +419,7 @@ impl<'a> Saver<'a> {
                 // This one may have what led to it. The next commit after an update tidies up.
                 return Ok(());
             }
-            match checkpoint::prune(&run, &retention, Some(&claim), attempt::unix_s()) {
+            match checkpoint::prune(&run, &retention, Some(&claim), common::clock::unix_s()) {
                 Err(error) if error.is_another_attempts() => return Err(error.into()),
                 // What is committed stays committed when tidying up fails; the next save tries again.
                 Err(error) => tracing::warn!("old checkpoints stay for now: {error}"),

@@ -4,7 +4,7 @@
 //! A digest is computed where the state is, beside the exchange of gradients, and compared when the results of the step are read,
 //! so that nothing waits for it. There is a digest of each tensor, too, which ranks tell each other only when they differ.
 
-use common::attempt::host_name;
+use common::host_name::host_name;
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
 

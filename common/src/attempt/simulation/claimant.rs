@@ -13,8 +13,10 @@ use super::super::surroundings::Surroundings;
 use super::super::{Attempt, AttemptError, Claim, Claimant};
 use super::store::Node;
 use super::world::{Kind, Shared};
-use crate::checkpoint_layout::{CheckpointName, Found, MANIFEST_NAME, Retention};
+use crate::checkpoint_layout::{CheckpointName, MANIFEST_NAME};
+use crate::checkpoint_store::Found;
 use crate::checkpoint_store::{commit_in, list_in, path_of, prune_in};
+use crate::config::Retention;
 
 /// How often a store that fails is tried by one claimant.
 const TRIES: u32 = 3;
@@ -172,7 +174,7 @@ async fn train(node: &Node, plan: &Plan, claim: &Claim) -> Result<(), AttemptErr
     for _ in 0..plan.saves {
         node.sleep(plan.training).await;
         let step = state.as_ref().map_or(0, |state| state.step) + 10;
-        let name = CheckpointName::new(step, claim, &node.random_hex());
+        let name = claim.name_checkpoint(step, &node.random_hex());
         node.world.begin_save(&name, state.as_ref(), claim);
         let saved = save(node, plan, claim, &name).await;
         match saved {

@@ -13,7 +13,8 @@ use super::super::holder::Alive;
 use super::super::process::ProcessId;
 use super::super::surroundings::{Surroundings, blocking};
 use super::world::Shared;
-use crate::checkpoint_layout::{CHECKPOINTS_FOLDER, CheckpointName, Found, MANIFEST_NAME};
+use crate::checkpoint_layout::{CHECKPOINTS_FOLDER, CheckpointName, MANIFEST_NAME};
+use crate::checkpoint_store::Found;
 use crate::checkpoint_store::list_in;
 use crate::storage::{ObjectInfo, StorageError};
 

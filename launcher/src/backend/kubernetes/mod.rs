@@ -32,9 +32,10 @@ use std::time::Duration;
 
 use common::attempt::{Claim, handed};
 use common::config::RunConfig;
+use common::exit_code::ExitCode;
 use common::storage::Folder;
 use common::topology::WorldSize;
-use common::worker_contract::{ExitCode, ToRank};
+use common::worker_contract::ToRank;
 use nix::sys::signal::Signal;
 use tokio::runtime::Runtime;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};

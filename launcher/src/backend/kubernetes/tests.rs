@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use common::config::{RawConfig, StorageConfig};
+use common::exit_code::ExitCode;
 use common::storage::Folder;
-use common::worker_contract::ExitCode;
 use serde_json::{Value, json};
 
 use super::fake_cluster::{Act, FakeCluster};

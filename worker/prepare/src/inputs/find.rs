@@ -4,7 +4,8 @@ use std::collections::HashSet;
 
 use common::config::StorageConfig;
 use common::parallel;
-use common::storage::{Folder, ObjectInfo, Selected, StorageError, Wanted, without_secrets};
+use common::secrets::without_secrets;
+use common::storage::{Folder, ObjectInfo, Selected, StorageError, Wanted};
 use serde::{Deserialize, Serialize};
 
 use super::{Kind, Source};

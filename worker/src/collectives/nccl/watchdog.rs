@@ -7,7 +7,7 @@ use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
-use common::attempt::host_name;
+use common::host_name::host_name;
 use tch::{TchError, Tensor};
 
 use super::communicator::{Communicator, Failure};

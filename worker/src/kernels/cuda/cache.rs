@@ -9,7 +9,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use common::sha256::Sha256Sum;
-use common::token_shard::hex_sha256;
+use common::sha256::hex_sha256;
 
 use crate::own_folder;
 

@@ -1,19 +1,12 @@
 //! Which checkpoints go. Pure: a listing and a policy give what may be deleted.
 
-use super::{CheckpointName, Found};
+use super::Found;
 use crate::attempt::Claim;
+use crate::checkpoint_layout::CheckpointName;
+use crate::config::Retention;
 
 /// How long what a dead attempt has left stays after its last change: the attempt may only seem dead, and still be writing.
 pub const ORPHAN_GRACE_S: u64 = 3600;
-
-/// Which checkpoints stay, whatever else goes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Retention {
-    /// So many of the newest; 0 keeps all.
-    pub keep_last: u64,
-    /// Those of every so many steps, for good; 0 for none.
-    pub keep_every_steps: u64,
-}
 
 /// What may be deleted.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -81,7 +74,7 @@ mod tests {
     }
 
     fn name(step: u64, attempt: u32) -> CheckpointName {
-        CheckpointName::new(step, &claim(attempt), "1")
+        claim(attempt).name_checkpoint(step, "1")
     }
 
     fn found(step: u64, attempt: u32) -> Found {

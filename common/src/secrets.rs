@@ -37,7 +37,7 @@ pub fn without_secrets(text: &str) -> Cow<'_, str> {
 }
 
 /// `url`, which cannot be parsed, so that nobody knows where in it a password is.
-pub(super) fn unparsed(url: &str) -> String {
+pub(crate) fn unparsed(url: &str) -> String {
     match url.split_once("://") {
         Some((scheme, rest)) if rest.contains('@') => format!("{scheme}://..."),
         _ => without_secrets(url).into_owned(),
@@ -45,7 +45,7 @@ pub(super) fn unparsed(url: &str) -> String {
 }
 
 /// What is wrong with the user and password in `url`, if it has any: nothing sends them.
-pub(super) fn refusal(url: &Url) -> Option<&'static str> {
+pub(crate) fn refusal(url: &Url) -> Option<&'static str> {
     let is_azures = AZURES.contains(&url.scheme()) && url.password().is_none();
     let has_user = !url.username().is_empty() || url.password().is_some();
     (has_user && !is_azures).then_some("it has a user or password in it, which are not sent; leave them out")
