@@ -213,6 +213,12 @@ impl RunConfig {
         toml::to_string_pretty(self).unwrap_or_else(|e| unreachable!("a config is TOML: {e}"))
     }
 
+    /// [`RunConfig::to_toml`] as the run folder keeps it: a web address without its query, which may be a signature that opens the
+    /// data to everyone who reads the folder or a copy of a checkpoint.
+    pub fn to_stored_toml(&self) -> String {
+        without_secrets(&self.to_toml()).into_owned()
+    }
+
     /// The division of the global batch.
     pub fn batch_plan(&self) -> crate::batch_plan::BatchPlan {
         crate::batch_plan::BatchPlan {

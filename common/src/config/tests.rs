@@ -42,6 +42,16 @@ fn a_resolved_config_reads_back_as_itself() {
 }
 
 #[test]
+fn a_signature_in_a_url_is_not_stored_with_the_config() {
+    let data = |query: &str| format!("data.train=[{{ url = 'https://host/d/train.bin{query}', weight = 1.0 }}]");
+    let signed =
+        read(&[&data("?X-Amz-Signature=SECRET&x=*[a]"), "data.tokenizer=https://host/t.json?sig=SECRET"]).unwrap();
+    assert!(signed.to_toml().contains("SECRET"));
+    let stored = RawConfig::parse("stored", &signed.to_stored_toml(), &[]).unwrap().run().unwrap();
+    assert_eq!(stored, read(&[&data(""), "data.tokenizer=https://host/t.json"]).unwrap());
+}
+
+#[test]
 fn all_faults_are_reported_at_once() {
     let faults = faults(&[
         "optimizer.peak_learning_rat=1",

@@ -152,7 +152,7 @@ impl<'a> Saver<'a> {
             }
             attempt::record_start(&self.run, &self.world.claim, restored.as_ref().map(|restored| &restored.name))?;
             // Only now: what was refused before this is not the run's config.
-            self.run.put("config.toml", self.world.config.to_toml().into())?;
+            self.run.put("config.toml", self.world.config.to_stored_toml().into())?;
         }
         if let Some(Err(error)) = self.host.as_ref().map(HostFolder::forget_other_worlds) {
             tracing::warn!("what other world sizes have left in checkpoint.local_dir stays: {error}");
@@ -300,7 +300,7 @@ impl<'a> Saver<'a> {
             tokenizer_hash: self.data.tokenizer_hash.clone(),
             data_sequences: self.data.sequences,
             data_order: order::VERSION,
-            config: self.world.config.to_toml(),
+            config: self.world.config.to_stored_toml(),
             model: self.world.config.model.clone(),
         })
     }
