@@ -6,10 +6,11 @@ use common::attempt::Claim;
 use common::checkpoint_layout::{
     CheckpointName, MANIFEST_NAME, Manifest, ObjectEntry, ParameterShape, RankShare, plan_save,
 };
-use common::checkpoint_store::verify;
+use common::checkpoint_store::{CheckpointStoreError, verify};
 use common::config::{ModelConfig, OnCorrupt, StorageConfig};
 use common::storage::{Folder, StorageError};
 use common::topology::{Rank, WorldSize};
+use common::worker_contract::ExitCode;
 
 use proptest::prelude::*;
 use proptest::sample::Index;
