@@ -22,7 +22,7 @@ use crate::collectives::bandwidth::Bandwidth;
 use crate::error::JobError;
 use crate::libtorch::cuda;
 use crate::model::head;
-use crate::train::state::kind;
+use crate::step::state::kind;
 use crate::world::World;
 
 /// Gathers the facts of all ranks and measures how fast they exchange. All ranks get the same.

@@ -82,7 +82,7 @@ fn load_model(config: &RunConfig, name: Option<&str>, tokenizer: &Tokenizer) -> 
     };
     check_tokenizer(folder.url(), &manifest, tokenizer, &config.data.tokenizer)?;
     let model = Gpt2::zeros(&config.model, Kind::Float, Device::Cpu);
-    checkpoint::check_model(folder.url(), &manifest, &crate::train::snapshot::shapes(&model))?;
+    checkpoint::check_model(folder.url(), &manifest, &crate::saving::snapshot::shapes(&model))?;
     model.layout.load(&model.flat, &checkpoint::read_weights(&folder, &manifest)?);
     Ok(model)
 }

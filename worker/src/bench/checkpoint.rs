@@ -14,10 +14,10 @@ use super::median;
 use crate::checkpoint::{self, ManifestHeader};
 use crate::collectives::{Collectives, Label, ReduceOp};
 use crate::error::JobError;
-use crate::train::observe::peak_memory_bytes;
-use crate::train::restore::{Places, restore_newest};
-use crate::train::snapshot::{Snapshots, shapes};
-use crate::train::state::TrainState;
+use crate::observe::observer::peak_memory_bytes;
+use crate::saving::restore::{Places, restore_newest};
+use crate::saving::snapshot::{Snapshots, shapes};
+use crate::step::state::TrainState;
 
 /// What was measured: medians over the saves, of the slowest rank each.
 #[derive(Debug, Serialize)]

@@ -11,9 +11,9 @@ use tch::Device;
 use super::median;
 use crate::collectives::Collectives;
 use crate::error::JobError;
-use crate::train::observe::peak_memory_bytes;
-use crate::train::state::TrainState;
-use crate::train::timeline::{Phases, Timeline};
+use crate::observe::observer::peak_memory_bytes;
+use crate::step::state::TrainState;
+use crate::step::timeline::{Phases, Timeline};
 
 /// Steps before the clock starts.
 const WARM_UP_STEPS: u64 = 2;

@@ -9,7 +9,7 @@
 //! - [`error`]: why a checkpoint could not be saved or restored.
 //!
 //! What needs no tensors is in [`common::checkpoint_store`]. Absent on purpose: the decision when to save, the copy from the device, and
-//! what ranks exchange around a save.
+//! what ranks exchange around a save, which are [`crate::saving`]'s.
 
 pub mod error;
 pub mod local;

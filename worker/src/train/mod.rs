@@ -1,31 +1,10 @@
 //! Training: the loop.
 //!
-//! - [`state`]: everything that training changes, and one step of it.
-//! - [`upload`], [`readback`]: tokens on their way to the device, results on their way back.
-//! - [`timeline`]: where a step's time goes.
-//! - [`agree`]: what the ranks tell each other in every step.
-//! - [`communication`]: whether they wait for each other too long.
-//! - [`save`]: checkpoints in the background, and resuming from them.
-//! - [`snapshot`], [`restore`], [`parts`]: from the tensors of a run to what a checkpoint holds of them, and back.
-//! - [`changes`]: whether it may go on with another config.
-//! - [`observe`]: metrics, events, and what a person sees.
-//! - [`verify`]: whether all ranks hold the same state.
-//! - [`profile`]: a trace of some steps.
+//! - [`validation`]: the validation loss.
+//!
+//! A step itself is [`crate::step`]'s, checkpoints are [`crate::saving`]'s, and records [`crate::observe`]'s.
 
-pub mod agree;
-pub mod changes;
-pub mod communication;
-pub mod observe;
-mod parts;
-pub mod profile;
-pub mod readback;
-pub mod restore;
-pub mod save;
-pub mod snapshot;
-pub mod state;
-pub mod timeline;
-pub mod upload;
-pub mod verify;
+pub mod validation;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -38,14 +17,17 @@ use crate::check;
 use crate::collectives::bandwidth::Bandwidth;
 use crate::data::{TokenStream, TrainingData};
 use crate::error::JobError;
-use crate::evaluate::Validation;
+
+use crate::step::cadence::is_due;
 use crate::world::{self, World};
 
-use agree::Agreement;
-use observe::Observer;
-use profile::Profile;
-use save::Saver;
-use state::TrainState;
+use validation::Validation;
+
+use crate::observe::observer::Observer;
+use crate::observe::profile::Profile;
+use crate::saving::save::Saver;
+use crate::step::agreement::Agreement;
+use crate::step::state::TrainState;
 
 /// Trains until `train.max_steps` or until asked to stop, resuming from the newest checkpoint of the run.
 pub fn train(world: &World) -> Result<ExitCode, JobError> {
@@ -157,9 +139,4 @@ fn check_vocabulary(config: &RunConfig, data: &TrainingData) -> Result<(), JobEr
         }
     }
     Ok(())
-}
-
-/// Whether something that happens after every so many steps, 0 for never, happens after `step`.
-pub(crate) fn is_due(every_steps: u64, step: u64) -> bool {
-    every_steps > 0 && step.is_multiple_of(every_steps)
 }

@@ -4,7 +4,7 @@
 //! agree on whether one is still busy, and when none is, all move on together: from writing to committing (rank 0 alone,
 //! again on a thread), and from there to done. A failure on one rank fails the save on all; the run goes on until
 //! `checkpoint.max_failures` saves in a row have failed. The step after a save has the ranks compare what they hold, and nothing
-//! is committed before they have ([`super::verify`]). Before a commit and each deletion rank 0 looks whether the run is
+//! is committed before they have ([`crate::step::verify`]). Before a commit and each deletion rank 0 looks whether the run is
 //! still this attempt's; where a newer one has taken it over, or the run folder was deleted, this one ends.
 //!
 //! A save on the hosts (`checkpoint.local_dir`) goes the same way, but that every rank commits its own part, and that a
@@ -23,16 +23,16 @@ use common::storage::Folder;
 use common::worker_contract::ExitCode;
 use serde::{Deserialize, Serialize};
 
-use super::agree::Agreed;
 use super::changes::{accept, identity};
-use super::is_due;
-use super::observe::Observer;
 use super::restore::{Places, Restored, restore_newest};
 use super::snapshot::Snapshots;
-use super::state::TrainState;
 use crate::checkpoint::{self, CheckpointError, HostFolder, ManifestHeader, RankObjects, Tier};
 use crate::data::{TrainingData, order};
 use crate::error::JobError;
+use crate::observe::observer::Observer;
+use crate::step::agreement::Agreed;
+use crate::step::cadence::is_due;
+use crate::step::state::TrainState;
 use crate::world::World;
 
 /// How long a save on the hosts waits for metrics to be durable.

@@ -5,7 +5,7 @@ use std::thread::JoinHandle;
 
 use common::storage::{Folder, StorageError};
 
-use super::observe::Observer;
+use super::observer::Observer;
 use crate::error::JobError;
 use crate::trace;
 use crate::world::World;

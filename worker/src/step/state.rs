@@ -11,7 +11,7 @@ use common::lr_schedule::LrSchedule;
 use common::topology::{Rank, WorldSize};
 use tch::{Device, Kind, TchError, Tensor};
 
-use super::is_due;
+use super::cadence::is_due;
 use super::readback::Readback;
 use super::timeline::{Mark, Phase, Phases, Timeline};
 use super::upload::Upload;

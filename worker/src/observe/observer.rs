@@ -11,11 +11,11 @@ use serde::Serialize;
 use tch::Device;
 
 use super::communication::CommunicationShare;
-use super::state::StepReport;
 use crate::collectives::bandwidth::Bandwidth;
 use crate::control::Control;
 use crate::error::JobError;
 use crate::libtorch::streams;
+use crate::step::state::StepReport;
 use crate::world::World;
 
 /// Where the records of this attempt go.

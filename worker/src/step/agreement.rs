@@ -6,7 +6,7 @@ use crate::collectives::{Label, Pending, ReduceOp};
 use crate::error::JobError;
 use crate::world::World;
 
-use super::save::Saver;
+use crate::saving::save::Saver;
 
 /// An agreement under way, beside what the step still has to do.
 pub struct Agreement {
