@@ -14,7 +14,7 @@ use super::median;
 use crate::checkpoint::{self, ManifestHeader};
 use crate::collectives::{Collectives, Label, ReduceOp};
 use crate::error::JobError;
-use crate::observe::observer::peak_memory_bytes;
+use crate::observe::memory::{peak_memory_bytes, reset_peak_memory};
 use crate::saving::restore::{Places, restore_newest};
 use crate::saving::snapshot::{Snapshots, shapes};
 use crate::step::state::TrainState;
@@ -124,11 +124,4 @@ fn save(
     }
     ranks.barrier(Label::new("the commit")).wait()?;
     Ok(stall)
-}
-
-/// Forgets the most memory that this process has taken so far. What it takes now.
-fn reset_peak_memory() -> u64 {
-    // Where it cannot be reset, what was taken before is counted too.
-    let _ = std::fs::write("/proc/self/clear_refs", "5");
-    peak_memory_bytes(Device::Cpu)
 }
