@@ -14,7 +14,7 @@
 //! - [`observe`]: metrics, events, and what a person sees.
 //! - [`train`]: the loop.
 //! - [`check`]: what `launcher check` wants to know of this host.
-//! - [`sample`], [`bench`]: the other jobs that need the model.
+//! - [`generate`], [`bench`]: the other jobs that need the model.
 //! - [`huge_pages`]: what the process asks of the allocator before it begins.
 //! - [`libtorch`]: the shim over what tch lacks; loading CUDA.
 //! - `own_folder`: folders on a host where nobody else can write.
@@ -30,6 +30,7 @@ pub mod collectives;
 pub mod control;
 pub mod data;
 pub mod error;
+pub mod generate;
 pub mod gradients;
 #[cfg(test)]
 #[path = "../../common/tests/shared/hostile.rs"]
@@ -41,7 +42,6 @@ pub mod model;
 pub mod observe;
 pub mod optimizer;
 mod own_folder;
-pub mod sample;
 pub mod saving;
 pub mod shared_library;
 pub mod stacks;
