@@ -8,7 +8,7 @@
 //! - `clock`: when the next save is due by time.
 //! - `failure`: what ranks tell each other about their parts of a save, and why one failed.
 //!
-//! Absent on purpose: after which steps to save, which is [`crate::train::due`]'s.
+//! Absent on purpose: after which steps to save, which is [`mod@crate::train::due`]'s.
 
 pub mod changes;
 mod clock;
