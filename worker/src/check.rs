@@ -8,7 +8,6 @@ use std::process::Command;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use common::config::RunConfig;
-use common::cost::StepCost;
 use common::host_facts::{Exchange, Finding, GpuFacts, RankFacts, SHARED_GPU_VARIABLE, Verdict, WorldFacts};
 use common::host_name::host_name;
 use common::storage::Folder;
@@ -21,8 +20,7 @@ use crate::collectives::Label;
 use crate::collectives::bandwidth::Bandwidth;
 use crate::error::JobError;
 use crate::libtorch::cuda;
-use crate::model::head;
-use crate::train::state::kind;
+use crate::step::cost::step_cost;
 use crate::world::World;
 
 /// Gathers the facts of all ranks and measures how fast they exchange. All ranks get the same.
@@ -64,9 +62,7 @@ fn gather(world: &World) -> Result<WorldFacts, JobError> {
     let all = all.map_err(|error| {
         JobError::Usage(format!("a rank tells what this one cannot read: {error}; use one binary everywhere"))
     })?;
-    let kind = kind(config.train.precision);
-    let (rows, bytes) = (head::chunk_rows(*device) as u64, head::logit_bytes(*device, kind));
-    let step_bytes = StepCost::of(config, ranks.world_size(), rows, bytes).memory().total();
+    let step_bytes = step_cost(config, ranks.world_size(), *device).memory().total();
     let global_sequences = config.batch.global_sequences;
     Ok(WorldFacts { ranks: all, step_bytes, global_sequences, exchange: Vec::new() })
 }

@@ -8,10 +8,13 @@
 //! - [`optimizer`]: its state and its update, AdamW, whole or in parts (ZeRO-1).
 //! - [`kernels`]: Convoy's own kernels, each with a twin of libtorch's operations.
 //! - [`data`]: the token stream.
-//! - [`checkpoint`]: save, restore and prune, on the host.
+//! - [`checkpoint`]: write, read and prune, on the host.
+//! - [`step`]: a step of training, and the state that it changes.
+//! - [`saving`]: when the ranks' state becomes a checkpoint, and a checkpoint their state.
+//! - [`observe`]: metrics, events, and what a person sees.
 //! - [`train`]: the loop.
 //! - [`check`]: what `launcher check` wants to know of this host.
-//! - [`evaluate`], [`sample`], [`bench`]: the other jobs that need the model.
+//! - [`generate`], [`bench`]: the other jobs that need the model.
 //! - [`huge_pages`]: what the process asks of the allocator before it begins.
 //! - [`libtorch`]: the shim over what tch lacks; loading CUDA.
 //! - `own_folder`: folders on a host where nobody else can write.
@@ -27,7 +30,7 @@ pub mod collectives;
 pub mod control;
 pub mod data;
 pub mod error;
-pub mod evaluate;
+pub mod generate;
 pub mod gradients;
 #[cfg(test)]
 #[path = "../../common/tests/shared/hostile.rs"]
@@ -36,11 +39,13 @@ pub mod huge_pages;
 pub mod kernels;
 pub mod libtorch;
 pub mod model;
+pub mod observe;
 pub mod optimizer;
 mod own_folder;
-pub mod sample;
+pub mod saving;
 pub mod shared_library;
 pub mod stacks;
+pub mod step;
 pub mod trace;
 pub mod train;
 pub mod world;

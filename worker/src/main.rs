@@ -18,9 +18,10 @@ use worker::bench::stream::bench_stream;
 use worker::check::check;
 use worker::collectives::{Collectives, Label};
 use worker::error::JobError;
+use worker::generate::draw::Draw;
+use worker::generate::{SampleOptions, sample};
 use worker::huge_pages;
 use worker::libtorch;
-use worker::sample::{SampleOptions, sample};
 use worker::train::train;
 use worker::world::{self, Equipment, Origin, World};
 
@@ -196,7 +197,8 @@ fn run(job: Job) -> Result<ExitCode, JobError> {
             common::storage::make_urls_absolute(&mut config)?;
             world::set_threads(config.launch.threads_per_rank);
             let SampleArgs { prompt, tokens, temperature, top_k, top_p, seed, checkpoint, .. } = args;
-            let options = SampleOptions { prompt, tokens, temperature, top_k, top_p, seed, checkpoint };
+            let draw = Draw { temperature, top_k, top_p };
+            let options = SampleOptions { prompt, tokens, draw, seed, checkpoint };
             sample(&config, &options).map(|()| ExitCode::Done)
         }
         Job::Check(args) => run_check(args),

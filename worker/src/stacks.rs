@@ -127,11 +127,14 @@ fn names_at(ip: usize) -> Vec<String> {
     names
 }
 
-/// `f<A<B>>` is `f`: what a generic function was made for can be longer than a page.
-fn without_parameters(name: &str) -> &str {
-    match name.find('<') {
-        Some(1..) => name.split('<').next().unwrap_or(name),
-        _ => name,
+/// `f<A<B>>` is `f`: what a generic function was made for can be longer than a page. `m::<impl T>::f` is `T::f`, a method whose
+/// `impl` is in another module than its type.
+fn without_parameters(name: &str) -> String {
+    let of_type = name.split_once("::<impl ").and_then(|(_, method)| method.split_once(">::"));
+    match (of_type, name.find('<')) {
+        (Some((of, method)), _) => without_parameters(&format!("{of}::{method}")),
+        (None, Some(1..)) => name.split('<').next().unwrap_or(name).to_owned(),
+        (None, _) => name.to_owned(),
     }
 }
 
@@ -150,6 +153,7 @@ mod tests {
     fn names_are_short() {
         assert_eq!(without_parameters("send<Result<A, B>>"), "send");
         assert_eq!(without_parameters("<A as B>::c"), "<A as B>::c");
+        assert_eq!(without_parameters("a::b::<impl a::c::D>::e"), "a::c::D::e");
     }
 
     #[test]

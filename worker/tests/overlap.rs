@@ -15,7 +15,7 @@ use worker::collectives::{Collectives, Label, Pending, ReduceOp};
 use worker::gradients::{Buckets, Exchange, ExchangeOrder, Reduction};
 use worker::model::parameters::Layout;
 use worker::model::{Gpt2, GradientOptions, Hooks};
-use worker::train::state::TrainState;
+use worker::step::state::TrainState;
 
 /// A world of one rank that writes down what is begun and what is waited for.
 #[derive(Default)]

@@ -12,8 +12,8 @@ use safetensors::SafeTensors;
 use serde_json::Value;
 use tch::Device;
 use worker::collectives::single::Single;
-use worker::train::state::TrainState;
-use worker::train::timeline::Timeline;
+use worker::step::state::TrainState;
+use worker::step::timeline::Timeline;
 
 fn golden(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/golden").join(name)

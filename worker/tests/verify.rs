@@ -12,8 +12,8 @@ use tch::{Device, Kind, Tensor};
 use tests::process::{both, run_with_deadline};
 use tests::training::DEADLINE;
 use worker::collectives::{Collectives, mpi};
-use worker::train::state::TrainState;
-use worker::train::timeline::Timeline;
+use worker::step::state::TrainState;
+use worker::step::timeline::Timeline;
 use worker::world::{leave, start_collectives};
 
 const STEPS: u64 = 7;

@@ -16,10 +16,10 @@ use super::median;
 use crate::checkpoint::{self, ManifestHeader};
 use crate::collectives::{Collectives, Label, ReduceOp};
 use crate::error::JobError;
-use crate::train::observe::peak_memory_bytes;
-use crate::train::restore::{Places, restore_newest};
-use crate::train::snapshot::{Snapshots, shapes};
-use crate::train::state::TrainState;
+use crate::observe::memory::{peak_memory_bytes, reset_peak_memory};
+use crate::saving::restore::{Places, restore_newest};
+use crate::saving::snapshot::{Snapshots, shapes};
+use crate::step::state::TrainState;
 
 /// What was measured: medians over the saves, of the slowest rank each.
 #[derive(Debug, Serialize)]
@@ -126,11 +126,4 @@ fn save(
     }
     ranks.barrier(Label::new("the commit")).wait()?;
     Ok(stall)
-}
-
-/// Forgets the most memory that this process has taken so far. What it takes now.
-fn reset_peak_memory() -> u64 {
-    // Where it cannot be reset, what was taken before is counted too.
-    let _ = std::fs::write("/proc/self/clear_refs", "5");
-    peak_memory_bytes(Device::Cpu)
 }

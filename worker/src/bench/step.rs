@@ -1,6 +1,5 @@
 //! The training step alone, on tokens made up on the spot.
 
-use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use common::config::RunConfig;
@@ -11,9 +10,11 @@ use tch::Device;
 use super::median;
 use crate::collectives::Collectives;
 use crate::error::JobError;
-use crate::train::observe::peak_memory_bytes;
-use crate::train::state::TrainState;
-use crate::train::timeline::{Phases, Timeline};
+use crate::observe::memory::peak_memory_bytes;
+use crate::step::cost::step_cost;
+use crate::step::results::Results;
+use crate::step::state::TrainState;
+use crate::step::timeline::{Phases, Timeline};
 
 /// Steps before the clock starts.
 const WARM_UP_STEPS: u64 = 2;
@@ -56,8 +57,7 @@ pub fn bench_step(
     let plan = config.batch_plan();
     let mut timed: Vec<(Duration, Phases)> = Vec::new();
     let mut queued = Vec::new();
-    let mut unread = VecDeque::new();
-    let mut last_read = Instant::now();
+    let mut results = Results::after(state.step, device);
     // As in training, a GPU's results are read when it works on the next step: of one step more than are timed.
     let ahead = usize::from(device.is_cuda());
     for _ in 0..WARM_UP_STEPS as usize + steps as usize + ahead {
@@ -72,12 +72,10 @@ pub fn bench_step(
         };
         let start = Instant::now();
         let accumulated = state.accumulate_on(ranks, micro_batches.len(), next)?;
-        unread.push_back(state.update(ranks, accumulated)?);
+        results.add(state.update(ranks, accumulated)?, start);
         queued.push(start.elapsed().as_secs_f64() * 1e3);
-        while unread.len() > ahead {
-            let Some(outcome) = unread.pop_front() else { break };
-            let report = outcome.read()?;
-            timed.push((std::mem::replace(&mut last_read, Instant::now()).elapsed(), report.phases));
+        while let Some((report, elapsed)) = results.read(false, &state, ranks)? {
+            timed.push((elapsed, report.phases));
         }
     }
     timed.drain(..WARM_UP_STEPS as usize);
@@ -97,6 +95,6 @@ pub fn bench_step(
         exposed_comm_ms: milliseconds(|t| t.1.exposed_comm),
         optimizer_ms: milliseconds(|t| t.1.optimizer),
         peak_memory_bytes: peak_memory_bytes(device),
-        expected_memory: state.cost(config, ranks.world_size()).memory(),
+        expected_memory: step_cost(config, ranks.world_size(), device).memory(),
     })
 }

@@ -14,13 +14,13 @@
 use common::attempt::History;
 use common::checkpoint_layout::hugging_face::{CONFIG_NAME, INDEX_NAME, model_object, optimizer_object};
 use common::checkpoint_layout::{CHECKPOINTS_FOLDER, CheckpointName, Manifest, host_folder};
-use common::checkpoint_store::Found;
-use common::checkpoint_store::prune_host;
+use common::checkpoint_store::{Found, folder_of, prune_host};
 use common::config::{CheckpointConfig, StorageConfig};
 use common::storage::{Folder, StorageError};
 use common::topology::{Rank, WorldSize};
 
-use super::{CheckpointError, folder_of, read_manifest};
+use super::error::CheckpointError;
+use super::read::read_manifest;
 use crate::own_folder;
 
 /// Where a checkpoint is saved to, or restored from.

@@ -1,188 +1,33 @@
-//! Saving and restoring checkpoints, on the host: float32 values in memory in, the same out, no tensors.
+//! Writing and reading checkpoints, on the host: float32 values in memory in, the same out, no tensors.
 //! `common::checkpoint_layout` has the names and the manifest; docs/checkpoint-format.md is the specification.
 //!
-//! - [`save`]: every rank writes its share with [`write_rank`], rank 0 makes it a checkpoint with [`commit_as_holder`].
-//! - [`restore`]: the newest checkpoint is found, and parts of its tensors read, whatever world size wrote it.
+//! - [`write`](mod@write): every rank writes its share with [`write_rank`], rank 0 makes it a checkpoint with [`commit_as_holder`].
+//! - [`read`]: the newest checkpoint is found, and parts of its tensors read, whatever world size wrote it.
 //! - [`local`]: what a rank keeps on its own host, between the checkpoints in the run folder.
 //! - `transfer`: objects are read in ranges, several at once, each verified against the manifest's hashes.
 //! - `pace`: how fast a rank may write.
+//! - [`error`]: why a checkpoint could not be saved or restored.
 //!
-//! What needs no tensors is in [`common::checkpoint_store`]. Absent on purpose: the decision when to save, the copy from the device, and what ranks exchange around a save.
+//! What needs no tensors is in [`common::checkpoint_store`]. Absent on purpose: the decision when to save, the copy from the device, and
+//! what ranks exchange around a save, which are [`crate::saving`]'s.
 
+pub mod error;
 pub mod local;
 mod pace;
-pub mod restore;
-pub mod save;
+pub mod read;
 mod transfer;
-
-use std::io;
-
-use common::attempt::AttemptError;
-use common::checkpoint_store::CheckpointStoreError;
-use common::exit_code::ExitCode;
-use common::sha256::Sha256Sum;
-use common::storage::StorageError;
+pub mod write;
 
 pub use common::checkpoint_store::{folder_of, list, prune};
+pub use error::CheckpointError;
 pub use local::{HostFolder, Tier};
-pub use restore::{
+pub use read::{
     Quantity, RestoredState, Search, Tensors, Wanted, check_model, newest_manifest, read_manifest, read_parts,
     read_state, read_weights,
 };
-pub use save::{
+pub use write::{
     ManifestHeader, Place, RankLayout, RankObjects, RankSnapshot, commit, commit_as_holder, new_name, write_rank,
 };
-
-/// Why a checkpoint could not be saved or restored.
-#[derive(Debug, thiserror::Error)]
-pub enum CheckpointError {
-    /// The store failed.
-    #[error(transparent)]
-    Storage(#[from] StorageError),
-    /// The run is another attempt's.
-    #[error(transparent)]
-    Attempt(#[from] AttemptError),
-    /// The manifest is damaged, is another checkpoint's, or cannot be read.
-    #[error(transparent)]
-    Store(#[from] CheckpointStoreError),
-    /// The manifest lists an object that is not there.
-    #[error("{url} does not exist, expected {expected} bytes: the checkpoint is incomplete; restore another one")]
-    Missing {
-        /// The object.
-        url: String,
-        /// Size from the manifest.
-        expected: u64,
-    },
-    /// An object has another size than the manifest says.
-    #[error("{url}: {got} bytes, expected {expected}: truncated or overwritten; restore another checkpoint")]
-    Size {
-        /// The object.
-        url: String,
-        /// From the manifest.
-        expected: u64,
-        /// In the store.
-        got: u64,
-    },
-    /// An object has other content than the manifest says.
-    #[error("{url}: bytes {start}..{end} have SHA-256 {got}, expected {expected}: damaged; restore another checkpoint")]
-    Hash {
-        /// The object.
-        url: String,
-        /// First byte that was hashed.
-        start: u64,
-        /// One past the last.
-        end: u64,
-        /// From the manifest.
-        expected: Sha256Sum,
-        /// Of what was read.
-        got: Sha256Sum,
-    },
-    /// An object is what its writer wrote, but not what the manifest needs it to be.
-    #[error("{url}: {reason}: not a part of this checkpoint; restore another one")]
-    Content {
-        /// The object.
-        url: String,
-        /// What does not fit.
-        reason: String,
-    },
-    /// Another rank has found its part of a checkpoint damaged.
-    #[error("rank {rank}: {reason}")]
-    OnRank {
-        /// Which one.
-        rank: usize,
-        /// What it found.
-        reason: String,
-    },
-    /// The checkpoint is of another model than the config describes.
-    #[error(
-        "{url}: tensor {tensor} is {got} in the checkpoint, expected {expected}: [model] in the config describes \
-         another model than the one that was saved; use the run's own config, or another run.output"
-    )]
-    Model {
-        /// The checkpoint.
-        url: String,
-        /// The first tensor that differs.
-        tensor: String,
-        /// From the config.
-        expected: String,
-        /// From the manifest.
-        got: String,
-    },
-    /// There are committed checkpoints, and none of them verifies.
-    #[error(
-        "{url}: none of its {} checkpoints can be restored:\n  {}\ncopy one back from elsewhere, or begin anew with `launcher train \
-         --from-scratch`", reasons.len(), reasons.join("\n  ")
-    )]
-    NoneVerifies {
-        /// The folder of the checkpoints.
-        url: String,
-        /// Each one's fault, newest first.
-        reasons: Vec<String>,
-    },
-    /// The folder on this host is no place of this user's own.
-    #[error("checkpoint.local_dir: {path}: {source}")]
-    HostFolder {
-        /// Of the run, on this host.
-        path: String,
-        /// Why not.
-        source: io::Error,
-    },
-    /// The snapshot that was to be saved is not what it says.
-    #[error("cannot save {url}: {reason}; this is a bug in Convoy, please report it")]
-    Snapshot {
-        /// The object.
-        url: String,
-        /// What does not fit.
-        reason: String,
-    },
-}
-
-impl CheckpointError {
-    /// What a process that ends because of this exits with.
-    pub fn exit_code(&self) -> ExitCode {
-        match self {
-            CheckpointError::Storage(error) => error.exit_code(),
-            CheckpointError::Attempt(error) => error.exit_code(),
-            CheckpointError::Model { .. } | CheckpointError::HostFolder { .. } => ExitCode::Config,
-            CheckpointError::Snapshot { .. } => ExitCode::Bug,
-            CheckpointError::Store(error) => error.exit_code(),
-            CheckpointError::Missing { .. }
-            | CheckpointError::Size { .. }
-            | CheckpointError::Hash { .. }
-            | CheckpointError::Content { .. }
-            | CheckpointError::OnRank { .. }
-            | CheckpointError::NoneVerifies { .. } => ExitCode::Data,
-        }
-    }
-
-    /// Whether another attempt has taken the run over, so that saving again is no use.
-    pub fn is_fenced(&self) -> bool {
-        matches!(self, CheckpointError::Attempt(error) if error.is_another_attempts())
-    }
-
-    /// Whether there is no such checkpoint, although a listing may still show it.
-    pub fn is_gone(&self) -> bool {
-        let error = match self {
-            CheckpointError::Storage(error) | CheckpointError::Store(CheckpointStoreError::Storage(error)) => error,
-            _ => return false,
-        };
-        matches!(error, StorageError::NotFound { .. })
-    }
-
-    /// Whether the checkpoint itself is at fault, so that an older one may do; not so when the store is away, access
-    /// is denied, or the config is for another model.
-    pub fn is_corruption(&self) -> bool {
-        matches!(
-            self,
-            CheckpointError::Store(CheckpointStoreError::Manifest(_) | CheckpointStoreError::Damaged { .. })
-                | CheckpointError::Missing { .. }
-                | CheckpointError::Size { .. }
-                | CheckpointError::Hash { .. }
-                | CheckpointError::Content { .. }
-                | CheckpointError::OnRank { .. }
-        )
-    }
-}
 
 #[cfg(test)]
 mod tests;

@@ -6,8 +6,9 @@ use common::attempt::Claim;
 use common::checkpoint_layout::{
     CheckpointName, MANIFEST_NAME, Manifest, ObjectEntry, ParameterShape, RankShare, plan_save,
 };
-use common::checkpoint_store::verify;
+use common::checkpoint_store::{CheckpointStoreError, verify};
 use common::config::{ModelConfig, OnCorrupt, StorageConfig};
+use common::exit_code::ExitCode;
 use common::storage::{Folder, StorageError};
 use common::topology::{Rank, WorldSize};
 

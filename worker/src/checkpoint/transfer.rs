@@ -16,7 +16,7 @@ use common::sha256::{Sha256Sum, sha256_each};
 use common::storage::{Folder, StorageError};
 use common::token_shard::BLOCK_BYTES;
 
-use super::CheckpointError;
+use super::error::CheckpointError;
 
 /// Size of one request to a store; a whole number of blocks.
 const REQUEST_BYTES: u64 = 8 * BLOCK_BYTES;

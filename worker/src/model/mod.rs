@@ -24,7 +24,7 @@ pub mod parameters;
 
 use std::ops::Range;
 
-use common::config::{ModelConfig, Recompute};
+use common::config::{ModelConfig, Precision, Recompute};
 use tch::{Device, Kind, TchError, Tensor};
 
 use block::BlockCache;
@@ -34,6 +34,14 @@ use ops::WeightGradient;
 use parameters::{Layout, Weights};
 
 use crate::kernels::attention::Shape;
+
+/// libtorch's kind of a precision.
+pub fn kind(precision: Precision) -> Kind {
+    match precision {
+        Precision::Float32 => Kind::Float,
+        Precision::Bfloat16 => Kind::BFloat16,
+    }
+}
 
 /// A GPT-2 and its weights.
 pub struct Gpt2 {

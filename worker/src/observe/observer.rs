@@ -11,11 +11,11 @@ use serde::Serialize;
 use tch::Device;
 
 use super::communication::CommunicationShare;
-use super::state::StepReport;
+use super::memory::peak_memory_bytes;
 use crate::collectives::bandwidth::Bandwidth;
 use crate::control::Control;
 use crate::error::JobError;
-use crate::libtorch::streams;
+use crate::step::results::StepReport;
 use crate::world::World;
 
 /// Where the records of this attempt go.
@@ -205,15 +205,4 @@ impl Observer {
 
 fn milliseconds(duration: Duration) -> f64 {
     duration.as_secs_f64() * 1e3
-}
-
-/// The most memory that this process has taken: of tensors on its GPU, or resident on the host. 0 where the system does
-/// not say.
-pub fn peak_memory_bytes(device: Device) -> u64 {
-    if let Device::Cuda(index) = device {
-        return streams::peak_bytes(index).unwrap_or(0);
-    }
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    line.and_then(|line| line.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok()).map_or(0, |kib| kib * 1024)
 }

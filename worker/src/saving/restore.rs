@@ -14,10 +14,10 @@ use common::storage::Folder;
 
 use super::parts::Parts;
 use super::snapshot::shapes;
-use super::state::TrainState;
 use crate::checkpoint::{self, CheckpointError, HostFolder, Search, Tier};
 use crate::collectives::{Collectives, CollectivesError};
 use crate::error::JobError;
+use crate::step::state::TrainState;
 
 /// What a run resumes from.
 #[derive(Debug)]
@@ -225,7 +225,7 @@ mod tests {
     use super::*;
     use crate::checkpoint::{ManifestHeader, commit, folder_of, new_name, write_rank};
     use crate::collectives::single::Single;
-    use crate::train::snapshot::Snapshots;
+    use crate::saving::snapshot::Snapshots;
 
     fn config(overrides: &[&str]) -> RunConfig {
         let text = "[run]\noutput = \"memory://x\"\n[data]\ntrain = [{ url = \"memory://x\" }]\n\

@@ -1,4 +1,9 @@
 //! Text from a checkpoint: one token after the other, each drawn from the model's distribution.
+//!
+//! - this file: the checkpoint's model, the prompt, and the text that follows it.
+//! - [`draw`]: how one token is drawn.
+
+pub mod draw;
 
 use std::io::{self, Write};
 
@@ -12,6 +17,9 @@ use crate::checkpoint;
 use crate::data::DataError;
 use crate::error::JobError;
 use crate::model::Gpt2;
+use crate::saving::snapshot::shapes;
+
+use draw::Draw;
 
 /// How text is drawn.
 #[derive(Debug, Clone, PartialEq)]
@@ -20,12 +28,8 @@ pub struct SampleOptions {
     pub prompt: String,
     /// How many tokens to draw at most: text may end before.
     pub tokens: u64,
-    /// The logits are divided by this; 0 takes the likeliest token.
-    pub temperature: f64,
-    /// Draw only from so many of the likeliest tokens; 0 for all.
-    pub top_k: u64,
-    /// Draw only from the likeliest tokens that together have this probability; 1 for all.
-    pub top_p: f64,
+    /// How each token is drawn.
+    pub draw: Draw,
     /// Seed of the draws.
     pub seed: u64,
     /// The checkpoint's folder name; the newest where there is none.
@@ -34,7 +38,7 @@ pub struct SampleOptions {
 
 /// Writes the prompt and what follows it to standard output, as it comes.
 pub fn sample(config: &RunConfig, options: &SampleOptions) -> Result<(), JobError> {
-    options.check()?;
+    options.draw.check()?;
     let _no_grad = tch::no_grad_guard();
     let tokenizer = Tokenizer::open(&config.data.tokenizer, &config.storage).map_err(DataError::from)?;
     let model = load_model(config, options.checkpoint.as_deref(), &tokenizer)?;
@@ -51,7 +55,7 @@ pub fn sample(config: &RunConfig, options: &SampleOptions) -> Result<(), JobErro
     }
     tch::manual_seed(options.seed as i64);
     for _ in 0..options.tokens {
-        let next = options.draw(&next_logits(&model, &ids)?);
+        let next = options.draw.token(&next_logits(&model, &ids)?);
         if next == i64::from(tokenizer.end_of_text()) {
             break;
         }
@@ -82,7 +86,7 @@ fn load_model(config: &RunConfig, name: Option<&str>, tokenizer: &Tokenizer) -> 
     };
     check_tokenizer(folder.url(), &manifest, tokenizer, &config.data.tokenizer)?;
     let model = Gpt2::zeros(&config.model, Kind::Float, Device::Cpu);
-    checkpoint::check_model(folder.url(), &manifest, &crate::train::snapshot::shapes(&model))?;
+    checkpoint::check_model(folder.url(), &manifest, &shapes(&model))?;
     model.layout.load(&model.flat, &checkpoint::read_weights(&folder, &manifest)?);
     Ok(model)
 }
@@ -105,74 +109,4 @@ fn next_logits(model: &Gpt2, ids: &[i64]) -> Result<Tensor, JobError> {
     let context = &ids[ids.len().saturating_sub(model.config.context_tokens as usize)..];
     let inputs = Tensor::from_slice(context).unsqueeze(0); // [1, T]
     Ok(model.logits(&inputs)?.select(0, 0).select(0, -1))
-}
-
-impl SampleOptions {
-    fn check(&self) -> Result<(), JobError> {
-        let refuse = |what: String| Err(JobError::Usage(what));
-        if !(self.temperature.is_finite() && self.temperature >= 0.0) {
-            return refuse(format!("--temperature {} must be at least 0", self.temperature));
-        }
-        if !(self.top_p > 0.0 && self.top_p <= 1.0) {
-            return refuse(format!("--top-p {} must be above 0 and at most 1", self.top_p));
-        }
-        Ok(())
-    }
-
-    /// Draws one token from `logits` [V].
-    fn draw(&self, logits: &Tensor) -> i64 {
-        if self.temperature == 0.0 {
-            return logits.argmax(-1, false).int64_value(&[]);
-        }
-        let (sorted, ids) = (logits / self.temperature).sort(-1, true);
-        let probabilities = sorted.softmax(-1, Kind::Float);
-        let likelier = probabilities.cumsum(0, Kind::Float) - &probabilities;
-        let rank = Tensor::arange(logits.size()[0], (Kind::Int64, Device::Cpu));
-        let mut excluded = likelier.ge(self.top_p);
-        if self.top_k > 0 {
-            excluded = excluded.logical_or(&rank.ge(self.top_k as i64));
-        }
-        let drawn = probabilities.masked_fill(&excluded, 0.0).multinomial(1, false).int64_value(&[0]);
-        ids.int64_value(&[drawn])
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn options() -> SampleOptions {
-        SampleOptions {
-            prompt: String::new(),
-            tokens: 1,
-            temperature: 1.0,
-            top_k: 0,
-            top_p: 1.0,
-            seed: 1,
-            checkpoint: None,
-        }
-    }
-
-    /// How often each of four tokens is drawn of 4,000 times.
-    fn frequencies(options: &SampleOptions) -> Vec<f64> {
-        tch::manual_seed(7);
-        let logits = Tensor::from_slice(&[0.4f32, 0.3, 0.2, 0.1]).log();
-        let mut counts = vec![0.0; 4];
-        for _ in 0..4000 {
-            counts[options.draw(&logits) as usize] += 1.0 / 4000.0;
-        }
-        counts
-    }
-
-    fn assert_near(got: &[f64], expected: &[f64]) {
-        assert!(got.iter().zip(expected).all(|(g, e)| (g - e).abs() < 0.05), "{got:?}, expected {expected:?}");
-    }
-
-    #[test]
-    fn draws_follow_the_distribution_and_its_cuts() {
-        assert_near(&frequencies(&options()), &[0.4, 0.3, 0.2, 0.1]);
-        assert_near(&frequencies(&SampleOptions { top_k: 2, ..options() }), &[4.0 / 7.0, 3.0 / 7.0, 0.0, 0.0]);
-        assert_near(&frequencies(&SampleOptions { top_p: 0.8, ..options() }), &[4.0 / 9.0, 3.0 / 9.0, 2.0 / 9.0, 0.0]);
-        assert_eq!(frequencies(&SampleOptions { temperature: 0.0, ..options() })[0].round(), 1.0);
-    }
 }

@@ -1,4 +1,4 @@
-//! Restoring: the newest checkpoint is found, and parts of its tensors are read, whatever world size wrote it.
+//! Reading: the newest checkpoint is found, and parts of its tensors are read, whatever world size wrote it.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Duration;
@@ -8,14 +8,13 @@ use common::checkpoint_layout::{
     CHECKPOINTS_FOLDER, CheckpointName, MANIFEST_NAME, Manifest, ObjectEntry, OptimizerSlice, ParameterShape,
     TensorEntry,
 };
-use common::checkpoint_store;
-use common::checkpoint_store::Found;
+use common::checkpoint_store::{self, Found, folder_of, list};
 use common::config::OnCorrupt;
 use common::parallel;
 use common::storage::Folder;
 
+use super::error::CheckpointError;
 use super::transfer::{Values, check_sizes, read_bytes, read_values};
-use super::{CheckpointError, folder_of, list};
 
 /// How long a search waits for a listing that is not of a moment ago, each time twice as long: about ten seconds in all.
 const FIRST_PAUSE: Duration = Duration::from_millis(20);

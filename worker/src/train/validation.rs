@@ -8,8 +8,8 @@ use tch::{Device, Kind, Tensor};
 use crate::collectives::{Collectives, Label, ReduceOp};
 use crate::data::DataSet;
 use crate::error::JobError;
-use crate::train::observe::Observer;
-use crate::train::state::TrainState;
+use crate::observe::observer::Observer;
+use crate::step::state::TrainState;
 use crate::world::World;
 
 /// This rank's validation sequences, read once at the start, so that no measurement waits for storage.

@@ -1,10 +1,10 @@
-//! Checkpoints in the background, and resuming from them.
+//! Checkpoints in the background.
 //!
 //! A save stops the step only to copy this rank's share to the host. A thread writes it; after every step the ranks
 //! agree on whether one is still busy, and when none is, all move on together: from writing to committing (rank 0 alone,
 //! again on a thread), and from there to done. A failure on one rank fails the save on all; the run goes on until
 //! `checkpoint.max_failures` saves in a row have failed. The step after a save has the ranks compare what they hold, and nothing
-//! is committed before they have ([`super::verify`]). Before a commit and each deletion rank 0 looks whether the run is
+//! is committed before they have ([`crate::step::verify`]). Before a commit and each deletion rank 0 looks whether the run is
 //! still this attempt's; where a newer one has taken it over, or the run folder was deleted, this one ends.
 //!
 //! A save on the hosts (`checkpoint.local_dir`) goes the same way, but that every rank commits its own part, and that a
@@ -15,42 +15,38 @@ use std::time::{Duration, Instant};
 
 use common::attempt;
 use common::checkpoint_layout::CheckpointName;
-use common::config::change::{DataIdentity, order_since};
+use common::config::change::DataIdentity;
 use common::config::{ConfigChange, WhenBusy};
-use common::exit_code::ExitCode;
 use common::parallel::{Background, in_background};
-use common::start;
 use common::storage::Folder;
-use serde::{Deserialize, Serialize};
 
-use super::agree::Agreed;
-use super::changes::{accept, identity};
-use super::is_due;
-use super::observe::Observer;
-use super::restore::{Places, Restored, restore_newest};
+use super::changes::identity;
+use super::clock::Clock;
+use super::failure::{Failure, Part};
 use super::snapshot::Snapshots;
-use super::state::TrainState;
 use crate::checkpoint::{self, CheckpointError, HostFolder, ManifestHeader, RankObjects, Tier};
 use crate::data::{TrainingData, order};
 use crate::error::JobError;
+use crate::observe::observer::Observer;
+use crate::step::state::TrainState;
 use crate::world::World;
 
 /// How long a save on the hosts waits for metrics to be durable.
 const METRICS_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Saves and restores the checkpoints of one attempt.
+/// Saves the checkpoints of one attempt, and resumes from the newest.
 pub struct Saver<'a> {
-    world: &'a World,
-    run: Folder,
+    pub(super) world: &'a World,
+    pub(super) run: Folder,
     /// Where this rank saves on its host, if the config says so.
-    host: Option<HostFolder>,
-    data: DataIdentity,
+    pub(super) host: Option<HostFolder>,
+    pub(super) data: DataIdentity,
     stage: Stage,
     snapshots: Snapshots,
     /// When the save under way was begun, and how long training stood still for it.
     begun: (Instant, Duration),
     /// Step of the newest checkpoint of the run folder that this attempt has committed or resumed from.
-    saved_step: Option<u64>,
+    pub(super) saved_step: Option<u64>,
     /// Saves that have failed since the last that did not.
     failures: u32,
     /// A save was asked for while one was under way, or was due while updates were being skipped.
@@ -59,16 +55,18 @@ pub struct Saver<'a> {
     is_skipping: bool,
     clock: Clock,
     /// What was changed in the config in the middle of the run.
-    changes: Vec<ConfigChange>,
+    pub(super) changes: Vec<ConfigChange>,
 }
 
-/// When the next save is due by time. Only rank 0's counts.
-struct Clock {
-    /// The last save of the run.
-    last_begun: Instant,
-    has_begun: bool,
-    /// The last save of any kind.
-    any_begun: Instant,
+/// Where saving stands; the same on every rank.
+#[derive(Debug, Clone)]
+pub struct Standing {
+    /// No save is under way.
+    pub is_idle: bool,
+    /// A save was asked for while one was under way, or was due while updates were being skipped.
+    pub is_owed: bool,
+    /// Ranks save on their hosts, too.
+    pub has_host: bool,
 }
 
 /// How far the save under way is; the same on every rank.
@@ -79,35 +77,6 @@ enum Stage {
 }
 
 type Committer = Background<Result<(), CheckpointError>>;
-
-/// What a rank tells the others about its part of a save.
-#[derive(Serialize, Deserialize)]
-enum Part {
-    Written(RankObjects),
-    Failed(Failure),
-}
-
-/// Why a save failed, as ranks tell each other.
-#[derive(Serialize, Deserialize)]
-struct Failure {
-    code: ExitCode,
-    message: String,
-    /// Another save would fail as well.
-    ends_run: bool,
-}
-
-impl From<&CheckpointError> for Failure {
-    fn from(error: &CheckpointError) -> Self {
-        Failure { code: error.exit_code(), message: error.to_string(), ends_run: error.is_fenced() }
-    }
-}
-
-impl Failure {
-    /// A rank has said something that cannot be read.
-    fn unreadable(error: &serde_json::Error) -> Self {
-        Failure { code: ExitCode::Bug, message: error.to_string(), ends_run: false }
-    }
-}
 
 impl<'a> Saver<'a> {
     /// A saver for the run folder of `world`'s config.
@@ -131,51 +100,9 @@ impl<'a> Saver<'a> {
             failures: 0,
             is_owed: false,
             is_skipping: false,
-            clock: Clock { last_begun: now, has_begun: false, any_begun: now },
+            clock: Clock::start(now),
             changes: Vec::new(),
         })
-    }
-
-    /// Puts the newest checkpoint that every rank can read into `state`; leaves it alone where there is none.
-    pub fn resume(&mut self, state: &mut TrainState, observer: &Observer) -> Result<(), JobError> {
-        let (config, ranks) = (&self.world.config, self.world.collectives.as_ref());
-        let places = Places { run: &self.run, host: self.host.as_ref() };
-        let restored = restore_newest(state, &places, (config.checkpoint.on_corrupt, config.train.max_steps), ranks)?;
-        if let Some(restored) = &restored {
-            restored.skipped.iter().for_each(|reason| observer.trouble(format!("skipped a checkpoint: {reason}")));
-            self.changes = accept(self.world, &self.data, restored)?;
-        }
-        // From here on nothing counts that an older attempt may still commit above this.
-        if ranks.rank().is_zero() {
-            if restored.is_none() {
-                start::refuse_if_lost(&self.run, self.world.claim.number)?;
-            }
-            attempt::record_start(&self.run, &self.world.claim, restored.as_ref().map(|restored| &restored.name))?;
-            // Only now: what was refused before this is not the run's config.
-            self.run.put("config.toml", self.world.config.to_stored_toml().into())?;
-        }
-        if let Some(Err(error)) = self.host.as_ref().map(HostFolder::forget_other_worlds) {
-            tracing::warn!("what other world sizes have left in checkpoint.local_dir stays: {error}");
-        }
-        let Some(Restored { name, tier, manifest, .. }) = restored else { return Ok(()) };
-        let new_changes = self.changes.iter().filter(|change| change.attempt == self.world.claim.number);
-        new_changes.for_each(|change| {
-            observer.notice(format!("accepted: {} was {} and is now {}", change.key, change.from, change.to));
-        });
-        state.norms.restore(&manifest.grad_norms);
-        state.skipped_in_a_row = manifest.skipped_in_a_row;
-        state.step = name.step;
-        state.consumed = manifest.sequences_consumed;
-        self.saved_step = (tier == Tier::Run).then_some(name.step);
-        observer.begin_at(state.step, state.tokens());
-        let place = if tier == Tier::Hosts { " in checkpoint.local_dir" } else { "" };
-        observer.notice(format!("resumed from {name}{place}, saved by {} ranks", manifest.world_size));
-        Ok(())
-    }
-
-    /// How many sequences had been consumed where the present order of the data began.
-    pub fn order_since(&self) -> u64 {
-        order_since(&self.changes)
     }
 
     /// Whether this rank has work to do for the save under way.
@@ -189,30 +116,21 @@ impl<'a> Saver<'a> {
 
     /// Whether rank 0's clock asks for a save.
     pub fn is_time(&self) -> bool {
-        let config = &self.world.config.checkpoint;
-        let first_after = config.first_after().filter(|_| !self.clock.has_begun);
-        let elapsed = self.clock.last_begun.elapsed();
-        let is_over = |limit: Option<Duration>| limit.is_some_and(|limit| elapsed >= limit);
-        let is_idle = matches!(self.stage, Stage::Idle);
-        self.world.collectives.rank().is_zero() && is_idle && (is_over(config.interval()) || is_over(first_after))
+        self.world.collectives.rank().is_zero() && self.is_idle() && self.clock.is_time(&self.world.config.checkpoint)
     }
 
     /// The same on the hosts.
     pub fn is_time_on_hosts(&self) -> bool {
-        let interval = self.world.config.checkpoint.local_interval();
-        self.world.collectives.rank().is_zero() && interval.is_some_and(|limit| self.clock.any_begun.elapsed() >= limit)
+        self.world.collectives.rank().is_zero() && self.clock.is_time_on_hosts(&self.world.config.checkpoint)
     }
 
-    /// Whether to save after `step`, and where to, by what the ranks have `agreed` on.
-    pub fn due(&self, step: u64, agreed: &Agreed) -> Option<Tier> {
-        let (config, is_idle) = (&self.world.config.checkpoint, matches!(self.stage, Stage::Idle));
-        if is_due(config.every_steps, step) || agreed.save || (self.is_owed && is_idle) {
-            return Some(Tier::Run);
-        }
-        let on_hosts = is_due(config.local_every_steps, step) || agreed.save_on_hosts;
-        // Left out without a word where another is under way: the next is due soon.
-        let may_begin = is_idle || config.when_busy == WhenBusy::Wait;
-        (self.host.is_some() && may_begin && on_hosts).then_some(Tier::Hosts)
+    /// What decides whether a save is due, beside the config, the step and what ranks have agreed on.
+    pub fn standing(&self) -> Standing {
+        Standing { is_idle: self.is_idle(), is_owed: self.is_owed, has_host: self.host.is_some() }
+    }
+
+    fn is_idle(&self) -> bool {
+        matches!(self.stage, Stage::Idle)
     }
 
     /// Leaves out a save that is due while updates are being skipped; one of the run follows as soon as an update is made again.
@@ -235,10 +153,9 @@ impl<'a> Saver<'a> {
             return Ok(());
         }
         let start = Instant::now();
-        self.clock.any_begun = start;
+        self.clock.begin(tier, start);
         if tier == Tier::Run {
             self.is_owed = false;
-            self.clock = Clock { last_begun: start, has_begun: true, any_begun: start };
         }
         state.verify_in_next_step();
         let header = self.header(state)?;
@@ -348,7 +265,7 @@ impl<'a> Saver<'a> {
 
     /// Waits until the save under way has ended. It was verified: by a step since, whose results have been read, or at the end.
     fn wait(&mut self, observer: &Observer) -> Result<(), JobError> {
-        while !matches!(self.stage, Stage::Idle) {
+        while !self.is_idle() {
             std::thread::sleep(Duration::from_millis(2));
             let is_busy = self.world.collectives.agree_any(u32::from(self.is_busy()))? != 0;
             self.follow(is_busy, u64::MAX, self.is_skipping, observer)?;

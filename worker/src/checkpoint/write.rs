@@ -1,4 +1,4 @@
-//! Saving: every rank writes its share, then rank 0 commits.
+//! Writing: every rank writes its share, then rank 0 commits.
 //!
 //! ```text
 //! every rank   plan_save -> RankLayout -> copy to the host: RankSnapshot -> write_rank -> RankObjects
@@ -28,7 +28,7 @@ use common::topology::{Rank, WorldSize};
 use safetensors::tensor::SafeTensorError;
 use serde::{Deserialize, Serialize};
 
-use super::CheckpointError;
+use super::error::CheckpointError;
 use super::pace::Pace;
 
 /// What is hashed while the piece before it is written; a whole number of blocks.

@@ -5,7 +5,7 @@ use std::thread::JoinHandle;
 
 use common::storage::{Folder, StorageError};
 
-use super::observe::Observer;
+use super::observer::Observer;
 use crate::error::JobError;
 use crate::trace;
 use crate::world::World;
@@ -18,6 +18,12 @@ pub struct Profile {
     rank: u32,
     /// Puts the trace, for which no step waits.
     put: Option<JoinHandle<Result<(), StorageError>>>,
+}
+
+/// Whether `step` is the last one before the `profiled` steps, or the last of them. It must be read before the next begins: what a
+/// GPU did in a step is recorded when the step is read.
+pub fn begins_or_ends_after(profiled: Option<&RangeInclusive<u64>>, step: u64) -> bool {
+    profiled.is_some_and(|steps| step + 1 == *steps.start() || step == *steps.end())
 }
 
 impl Profile {
@@ -44,12 +50,6 @@ impl Profile {
         } else if step > *steps.end() {
             self.begin_to_put(observer);
         }
-    }
-
-    /// Whether `step` is the last one before the profiled steps, or the last of them. It must be read before the next begins: what a
-    /// GPU did in a step is recorded when the step is read.
-    pub fn begins_or_ends_after(&self, step: u64) -> bool {
-        self.steps.as_ref().is_some_and(|steps| step + 1 == *steps.start() || step == *steps.end())
     }
 
     /// The run ends: waits until what there is has been written.

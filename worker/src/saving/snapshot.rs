@@ -6,7 +6,6 @@ use std::sync::Arc;
 use common::checkpoint_layout::{ParameterShape, RankShare, plan_save};
 use tch::{Device, TchError, Tensor};
 
-use super::state::TrainState;
 use crate::checkpoint::{Place, RankLayout, RankSnapshot};
 use crate::collectives::Collectives;
 use crate::error::JobError;
@@ -15,6 +14,7 @@ use crate::libtorch::host_memory::HostMemory;
 use crate::libtorch::streams::Stream;
 use crate::model::Gpt2;
 use crate::optimizer::StatePart;
+use crate::step::state::TrainState;
 
 /// Elements of float32 to whose multiples objects are aligned in memory.
 const ALIGNMENT: usize = 16;

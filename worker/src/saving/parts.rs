@@ -10,13 +10,13 @@ use common::checkpoint_layout::{Manifest, TensorEntry};
 use common::topology::Rank;
 use tch::{Device, Kind, Tensor};
 
-use super::state::TrainState;
 use crate::checkpoint::{Quantity, Tier, Wanted};
 use crate::collectives::{Collectives, CollectivesError, Label};
 use crate::error::JobError;
 use crate::gradients::Buckets;
 use crate::libtorch::host_memory::floats_mut;
 use crate::model::parameters::Layout;
+use crate::step::state::TrainState;
 
 /// Elements that a rank contributes to a chunk, which is what travels at once.
 const PART_ELEMENTS: usize = 8 << 20;

@@ -1,0 +1,77 @@
+//! How one token is drawn from a model's distribution.
+
+use tch::{Device, Kind, Tensor};
+
+use crate::error::JobError;
+
+/// How tokens are drawn.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Draw {
+    /// The logits are divided by this; 0 takes the likeliest token.
+    pub temperature: f64,
+    /// Draw only from so many of the likeliest tokens; 0 for all.
+    pub top_k: u64,
+    /// Draw only from the likeliest tokens that together have this probability; 1 for all.
+    pub top_p: f64,
+}
+
+impl Draw {
+    /// Refuses what no token can be drawn with.
+    pub fn check(&self) -> Result<(), JobError> {
+        let refuse = |what: String| Err(JobError::Usage(what));
+        if !(self.temperature.is_finite() && self.temperature >= 0.0) {
+            return refuse(format!("--temperature {} must be at least 0", self.temperature));
+        }
+        if !(self.top_p > 0.0 && self.top_p <= 1.0) {
+            return refuse(format!("--top-p {} must be above 0 and at most 1", self.top_p));
+        }
+        Ok(())
+    }
+
+    /// Draws one token from `logits` [V].
+    pub fn token(&self, logits: &Tensor) -> i64 {
+        if self.temperature == 0.0 {
+            return logits.argmax(-1, false).int64_value(&[]);
+        }
+        let (sorted, ids) = (logits / self.temperature).sort(-1, true);
+        let probabilities = sorted.softmax(-1, Kind::Float);
+        let likelier = probabilities.cumsum(0, Kind::Float) - &probabilities;
+        let rank = Tensor::arange(logits.size()[0], (Kind::Int64, Device::Cpu));
+        let mut excluded = likelier.ge(self.top_p);
+        if self.top_k > 0 {
+            excluded = excluded.logical_or(&rank.ge(self.top_k as i64));
+        }
+        let drawn = probabilities.masked_fill(&excluded, 0.0).multinomial(1, false).int64_value(&[0]);
+        ids.int64_value(&[drawn])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PLAIN: Draw = Draw { temperature: 1.0, top_k: 0, top_p: 1.0 };
+
+    /// How often each of four tokens is drawn of 4,000 times.
+    fn frequencies(draw: &Draw) -> Vec<f64> {
+        tch::manual_seed(7);
+        let logits = Tensor::from_slice(&[0.4f32, 0.3, 0.2, 0.1]).log();
+        let mut counts = vec![0.0; 4];
+        for _ in 0..4000 {
+            counts[draw.token(&logits) as usize] += 1.0 / 4000.0;
+        }
+        counts
+    }
+
+    fn assert_near(got: &[f64], expected: &[f64]) {
+        assert!(got.iter().zip(expected).all(|(g, e)| (g - e).abs() < 0.05), "{got:?}, expected {expected:?}");
+    }
+
+    #[test]
+    fn draws_follow_the_distribution_and_its_cuts() {
+        assert_near(&frequencies(&PLAIN), &[0.4, 0.3, 0.2, 0.1]);
+        assert_near(&frequencies(&Draw { top_k: 2, ..PLAIN }), &[4.0 / 7.0, 3.0 / 7.0, 0.0, 0.0]);
+        assert_near(&frequencies(&Draw { top_p: 0.8, ..PLAIN }), &[4.0 / 9.0, 3.0 / 9.0, 2.0 / 9.0, 0.0]);
+        assert_eq!(frequencies(&Draw { temperature: 0.0, ..PLAIN })[0].round(), 1.0);
+    }
+}

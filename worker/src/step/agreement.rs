@@ -1,0 +1,42 @@
+//! What the ranks tell each other in every step: one small reduction, after which all know the same.
+
+use tch::Tensor;
+
+use crate::collectives::{Collectives, Label, Pending, ReduceOp};
+use crate::error::JobError;
+
+/// What a rank tells the others in a step, and, once agreed, what any of them tells.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Flags {
+    /// The rank was asked to stop.
+    pub stop: bool,
+    /// The rank was asked to save, or is rank 0, whose clock says that it is time.
+    pub save: bool,
+    /// Rank 0's clock says that it is time to save on the hosts.
+    pub save_on_hosts: bool,
+    /// The rank is still busy with the checkpoint under way.
+    pub save_is_busy: bool,
+}
+
+/// An agreement under way, beside what the step still has to do.
+pub struct Agreement {
+    sums: Tensor,
+    pending: Pending,
+}
+
+impl Agreement {
+    /// Starts to tell the other `ranks` what is `mine`.
+    pub fn begin(mine: &Flags, ranks: &dyn Collectives) -> Self {
+        let mine = [mine.stop, mine.save, mine.save_on_hosts, mine.save_is_busy];
+        let sums = Tensor::from_slice(&mine.map(i64::from));
+        let pending = ranks.all_reduce(&sums, ReduceOp::Sum, Label::new("requests"));
+        Agreement { sums, pending }
+    }
+
+    /// Waits for the others; what any rank has told.
+    pub fn finish(self) -> Result<Flags, JobError> {
+        self.pending.wait()?;
+        let is_any = |i: i64| self.sums.int64_value(&[i]) > 0;
+        Ok(Flags { stop: is_any(0), save: is_any(1), save_on_hosts: is_any(2), save_is_busy: is_any(3) })
+    }
+}

@@ -1,0 +1,93 @@
+//! What a run is made of on a rank, and how it is set up.
+
+use std::sync::Arc;
+
+use common::config::RunConfig;
+
+use super::validation::Validation;
+use crate::check;
+use crate::collectives::bandwidth::Bandwidth;
+use crate::data::{TokenStream, TrainingData};
+use crate::error::JobError;
+use crate::observe::observer::Observer;
+use crate::observe::profile::Profile;
+use crate::saving::save::Saver;
+use crate::step::results::Results;
+use crate::step::state::TrainState;
+use crate::world::World;
+
+/// A run on a rank. What comes first is dropped first.
+pub struct Run<'a> {
+    /// Config, ranks and device.
+    pub(super) world: &'a World,
+    /// Where its records go.
+    pub(super) observer: &'a Observer,
+    /// What has come of the last steps.
+    pub(super) results: Results,
+    /// The trace of some steps.
+    pub(super) profile: Profile,
+    /// Tokens.
+    pub(super) stream: TokenStream,
+    /// Checkpoints.
+    pub(super) saver: Saver<'a>,
+    /// What training changes.
+    pub(super) state: TrainState,
+    /// Validation data.
+    pub(super) validation: Validation,
+    /// A stop was asked for, and waits until updates are made again.
+    pub(super) is_stop_put_off: bool,
+}
+
+impl<'a> Run<'a> {
+    /// Opens the data, looks at the hosts, restores the newest checkpoint or initialises a state, and agrees with the other ranks
+    /// that all hold the same. All ranks must call this together.
+    pub fn set_up(world: &'a World, observer: &'a Observer) -> Result<Self, JobError> {
+        let (config, ranks) = (&world.config, world.collectives.as_ref());
+        let plan = config.batch_plan();
+        let (seed, sequences) = (config.run.seed, plan.global_sequences);
+        let data = TrainingData::open(&config.data, &config.storage, seed, sequences, plan.sequence_tokens)?;
+        check_vocabulary(config, &data)?;
+        let validation = Validation::open(config, ranks)?;
+        look_at_hosts(world, observer)?;
+
+        let (rank, size) = (ranks.rank(), ranks.world_size());
+        let mut state = TrainState::initialise(config, world.device, rank, size)?;
+        let mut saver = Saver::open(world, &data)?;
+        saver.resume(&mut state, observer)?;
+        let since = saver.order_since();
+        let data = Arc::new(data.reordered(&config.data, seed, sequences, since));
+        state.agree_on_start(ranks)?;
+
+        let steps = config.train.max_steps.saturating_sub(state.step);
+        let stream = TokenStream::train(data, plan, rank, size, state.consumed - since, steps);
+        let profile = Profile::new(world)?;
+        let results = Results::after(state.step, world.device);
+        Ok(Run { world, observer, results, profile, stream, saver, state, validation, is_stop_put_off: false })
+    }
+}
+
+/// Tells what is not as it should be on the hosts, and how fast ranks exchange; refuses hosts that do not fit together.
+fn look_at_hosts(world: &World, observer: &Observer) -> Result<(), JobError> {
+    for finding in check::before_training(world)? {
+        observer.notice(format!("{}: {}", finding.subject, finding.text));
+    }
+    if let Some(bandwidth) = Bandwidth::measure(world.collectives.as_ref(), world.hosts, world.device)? {
+        observer.bandwidth(bandwidth);
+    }
+    Ok(())
+}
+
+/// Every token of the data must have a row in the embedding.
+fn check_vocabulary(config: &RunConfig, data: &TrainingData) -> Result<(), JobError> {
+    let rows = config.model.vocabulary;
+    for (set, source) in data.sets().iter().zip(&config.data.train) {
+        let ids = u64::from(set.vocabulary());
+        if rows < ids {
+            return Err(JobError::Usage(format!(
+                "model.vocabulary = {rows} is less than the {ids} tokens of {}'s tokenizer; give at least {ids}",
+                source.url
+            )));
+        }
+    }
+    Ok(())
+}
