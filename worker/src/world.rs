@@ -199,7 +199,7 @@ impl Neighbours {
         };
         let gpu = self.local_rank % gpus;
         streams::set_device(gpu)?;
-        if let Err(why) = kernels::cuda::prepare(gpu) {
+        if let Err(why) = kernels::prepare(gpu) {
             tracing::warn!(
                 "not all of Convoy's kernels can be had, so that a step takes longer and more memory: {why}"
             );

@@ -247,7 +247,7 @@ impl Gpt2 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kernels::cuda::places::{assert_close, places};
+    use crate::kernels::places::{assert_close, places};
 
     const CONFIG: ModelConfig = ModelConfig { layers: 4, width: 128, heads: 2, context_tokens: 128, vocabulary: 4000 };
 

@@ -2,7 +2,7 @@
 
 use std::ffi::c_void;
 
-use super::ffi;
+use super::functions;
 
 /// Calls `task` with each of 0 to `tasks` - 1; each thread takes the next, so that one that is held up does fewer. A task that
 /// panics ends the process.
@@ -12,7 +12,7 @@ pub fn each_in_turn<F: Fn(usize) + Sync>(tasks: usize, task: &F) {
         unsafe { (*task.cast::<F>())(number as usize) }
     }
     // SAFETY: `call` is for this F, which other threads may have references to; all calls have returned when this returns.
-    unsafe { ffi::convoy_cpu_each_in_turn(tasks as i64, call::<F>, std::ptr::from_ref(task).cast()) }
+    unsafe { functions::convoy_cpu_each_in_turn(tasks as i64, call::<F>, std::ptr::from_ref(task).cast()) }
 }
 
 #[cfg(test)]

@@ -1,80 +1,50 @@
 //! AdamW (Loshchilov and Hutter, 2019) over a flat range, with clipping and the rounding of the new weights folded in.
+//!
+//! Of each element, in update t, with the gradient g of the loss:
+//!
+//! ```text
+//! g = g / grad_scale
+//! m = beta1 m + (1 - beta1) g
+//! v = beta2 v + (1 - beta2) g^2
+//! w = w - learning_rate (m / (1 - beta1^t) / (sqrt(v / (1 - beta2^t)) + epsilon) + weight_decay w)
+//! ```
+//!
+//! Sources: `worker/kernels/adamw.cu`, and `convoy_cpu_adamw` in `worker/libtorch/cpu_kernels.cpp`.
 
-use tch::{TchError, Tensor};
+pub(super) mod on_gpu;
+mod slice;
 
-use super::rounding::{Rounding, folded};
-use super::{cuda, ffi, floats, suits_cpu_kernel};
+use tch::TchError;
+
+use super::cpu::{floats, functions, suits_cpu_kernel};
+use super::cuda;
+use super::rounding::Rounding;
 use crate::libtorch::{AdamW, AdamWTensors};
+pub use slice::{AdamWRange, AdamWScalars, AdamWSlice};
 
-/// A range that is updated: tensors of the same shape [n]. Moments and weights are float32.
-#[derive(Debug)]
-pub struct AdamWRange {
-    /// Updated in place.
-    pub parameters: Tensor,
-    /// Float32, or bfloat16.
-    pub gradients: Tensor,
-    /// First moments, updated in place.
-    pub exp_avg: Tensor,
-    /// Second moments, updated in place.
-    pub exp_avg_sq: Tensor,
-    /// Where the new weights go once more, as bfloat16.
-    pub rounded: Option<Tensor>,
-    /// Which element of the model's the first one is.
-    pub first: usize,
-}
-
-impl AdamWRange {
-    /// `length` of its elements from number `start` on.
-    fn part(&self, start: i64, length: i64) -> Self {
-        let part = |tensor: &Tensor| tensor.narrow(0, start, length);
-        AdamWRange {
-            parameters: part(&self.parameters),
-            gradients: part(&self.gradients),
-            exp_avg: part(&self.exp_avg),
-            exp_avg_sq: part(&self.exp_avg_sq),
-            rounded: self.rounded.as_ref().map(part),
-            first: self.first + start as usize,
+/// [`adamw`] by libtorch's fused operation.
+pub fn twin(
+    constants: &AdamW,
+    rounding: Rounding,
+    slice: &AdamWSlice,
+    scalars: &AdamWScalars<'_>,
+) -> Result<(), TchError> {
+    for decayed in [true, false] {
+        let mut tensors = AdamWTensors::default();
+        for (range, _) in slice.runs.iter().filter(|(_, is_decayed)| *is_decayed == decayed) {
+            tensors.parameters.push(range.parameters.shallow_clone());
+            // libtorch wants gradients of the weights' kind.
+            tensors.gradients.push(range.gradients.to_kind(range.parameters.kind()));
+            tensors.exp_avgs.push(range.exp_avg.shallow_clone());
+            tensors.exp_avg_sqs.push(range.exp_avg_sq.shallow_clone());
         }
-    }
-}
-
-/// A range in which runs of elements that are decayed take turns with runs that are not.
-#[derive(Debug)]
-pub struct AdamWSlice {
-    /// All of it.
-    pub(super) whole: AdamWRange,
-    /// The runs, one after the other, and whether each is decayed.
-    pub(super) runs: Vec<(AdamWRange, bool)>,
-    /// Where each of them ends, int64, where the weights are; the last one where the whole does.
-    pub(super) run_ends: Tensor,
-}
-
-impl AdamWSlice {
-    /// `range` in runs of these lengths, decayed or not in turns; what is left of it after them is no parameter.
-    pub fn new(range: &AdamWRange, runs: &[(usize, bool)]) -> Self {
-        let mut end = 0;
-        let mut ends = Vec::with_capacity(runs.len());
-        let mut parts = Vec::with_capacity(runs.len());
-        for (length, is_decayed) in runs {
-            parts.push((range.part(end, *length as i64), *is_decayed));
-            end += *length as i64;
-            ends.push(end);
+        if tensors.parameters.is_empty() {
+            continue;
         }
-        assert!(runs.windows(2).all(|pair| pair[0].1 != pair[1].1), "runs that do not take turns");
-        let run_ends = Tensor::from_slice(&ends).to_device(range.parameters.device());
-        AdamWSlice { whole: range.part(0, end), runs: parts, run_ends }
+        let weight_decay = if decayed { constants.weight_decay } else { 0.0 };
+        AdamW { weight_decay, ..*constants }.update(&tensors, scalars.step, scalars.grad_scale, scalars.skip)?;
     }
-}
-
-/// The scalars that decide an update: float32 scalars where the weights are, so that none has to come to the host.
-#[derive(Debug)]
-pub struct AdamWScalars<'a> {
-    /// Number of this update, from 1.
-    pub step: &'a Tensor,
-    /// What the gradients are divided by.
-    pub grad_scale: &'a Tensor,
-    /// 1 where nothing is to be updated.
-    pub skip: &'a Tensor,
+    round(rounding, &slice.whole, scalars)
 }
 
 /// One update of `slice` in place. The gradients may be left divided.
@@ -86,7 +56,7 @@ pub fn adamw(
 ) -> Result<(), TchError> {
     let AdamWRange { parameters, gradients, exp_avg, exp_avg_sq, .. } = &slice.whole;
     if let Some(gpu) = cuda::of(parameters) {
-        return cuda::adamw(gpu, constants.into(), rounding.of_range(&slice.whole), slice, scalars);
+        return on_gpu::adamw(gpu, constants, rounding, slice, scalars);
     }
     if ![parameters, gradients, exp_avg, exp_avg_sq].into_iter().all(suits_cpu_kernel) {
         return twin(constants, rounding, slice, scalars);
@@ -100,7 +70,7 @@ pub fn adamw(
         assert!([&range.gradients, &range.exp_avg, &range.exp_avg_sq].iter().all(|t| t.numel() == n));
         // SAFETY: four contiguous float32 tensors of n elements, and nobody else holds their memory meanwhile.
         unsafe {
-            ffi::convoy_cpu_adamw(
+            functions::convoy_cpu_adamw(
                 floats(&range.parameters),
                 floats(&range.gradients),
                 floats(&range.exp_avg),
@@ -129,55 +99,11 @@ fn round(rounding: Rounding, range: &AdamWRange, scalars: &AdamWScalars<'_>) -> 
     }
 }
 
-impl Rounding {
-    /// The same for the kernel.
-    fn of_range(self, range: &AdamWRange) -> cuda::AdamWRounding {
-        match self {
-            Rounding::Nearest => cuda::AdamWRounding::default(),
-            Rounding::Stochastic(seed) => {
-                cuda::AdamWRounding { first: range.first as i64, seed: folded(seed), is_stochastic: 1 }
-            }
-        }
-    }
-}
-
-impl From<&AdamW> for cuda::AdamWConstants {
-    fn from(constants: &AdamW) -> Self {
-        let AdamW { learning_rate, beta1, beta2, weight_decay, epsilon } = *constants;
-        cuda::AdamWConstants { learning_rate, beta1, beta2, weight_decay, epsilon }
-    }
-}
-
-/// The same by libtorch's fused operation.
-pub fn twin(
-    constants: &AdamW,
-    rounding: Rounding,
-    slice: &AdamWSlice,
-    scalars: &AdamWScalars<'_>,
-) -> Result<(), TchError> {
-    for decayed in [true, false] {
-        let mut tensors = AdamWTensors::default();
-        for (range, _) in slice.runs.iter().filter(|(_, is_decayed)| *is_decayed == decayed) {
-            tensors.parameters.push(range.parameters.shallow_clone());
-            // libtorch wants gradients of the weights' kind.
-            tensors.gradients.push(range.gradients.to_kind(range.parameters.kind()));
-            tensors.exp_avgs.push(range.exp_avg.shallow_clone());
-            tensors.exp_avg_sqs.push(range.exp_avg_sq.shallow_clone());
-        }
-        if tensors.parameters.is_empty() {
-            continue;
-        }
-        let weight_decay = if decayed { constants.weight_decay } else { 0.0 };
-        AdamW { weight_decay, ..*constants }.update(&tensors, scalars.step, scalars.grad_scale, scalars.skip)?;
-    }
-    round(rounding, &slice.whole, scalars)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kernels::cuda::places::{assert_close, places};
-    use tch::{Device, Kind};
+    use crate::kernels::places::{assert_close, places};
+    use tch::{Device, Kind, Tensor};
 
     /// Slices of so many elements, some of which begin where nothing is aligned.
     fn slices(device: Device, kind: Kind) -> Vec<AdamWSlice> {
@@ -286,7 +212,7 @@ mod tests {
             };
             let scalars = AdamWScalars { step: &one, grad_scale: &one, skip: &zero };
             let slice = AdamWSlice::new(&range, &[(50, true), (43, false)]);
-            cuda::adamw(gpu, (&CONSTANTS).into(), Rounding::Nearest.of_range(&range), &slice, &scalars).unwrap();
+            on_gpu::adamw(gpu, &CONSTANTS, Rounding::Nearest, &slice, &scalars).unwrap();
             assert_eq!(parameters.lt(1.0).sum(Kind::Int64).int64_value(&[]), 93);
             assert_eq!(parameters.narrow(0, 93, 7), all(1.0).narrow(0, 93, 7));
         }
@@ -296,7 +222,7 @@ mod tests {
     fn the_kernel_for_gpus_is_its_twin() {
         for (gpu, device) in places() {
             let update = |rounding: Rounding, slice: &AdamWSlice, scalars: &AdamWScalars<'_>| {
-                cuda::adamw(gpu, (&CONSTANTS).into(), rounding.of_range(&slice.whole), slice, scalars)
+                on_gpu::adamw(gpu, &CONSTANTS, rounding, slice, scalars)
             };
             assert_is_twin((device, Kind::Float), update);
             assert_is_twin((device, Kind::BFloat16), update);

@@ -1,6 +1,6 @@
 //! How results of products are cut into tiles, of which a thread takes one at a time.
 
-use crate::kernels::threads::each_in_turn;
+use crate::kernels::cpu::threads::each_in_turn;
 
 /// What tiles may be.
 #[derive(Clone, Copy, Debug)]

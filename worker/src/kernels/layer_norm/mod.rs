@@ -1,59 +1,35 @@
 //! LayerNorm (Ba et al., 2016) of a residual stream that a branch is added to first: one pass through memory each way.
+//!
+//! Of a row x [C] that is the stream's plus the branch's:
+//!
+//! ```text
+//! xhat = (x - mean(x)) / sqrt(mean((x - mean(x))^2) + epsilon)
+//! y = xhat * weight + bias
+//! dx = (dy weight - mean(dy weight) - xhat mean(dy weight xhat)) / sqrt(mean((x - mean(x))^2) + epsilon) + dresidual
+//! dweight = sum of dy xhat over all rows, dbias = sum of dy over all rows
+//! ```
+//!
+//! Source: `worker/kernels/layer_norm.cu`; a CPU's is libtorch's.
+
+pub(super) mod on_gpu;
+mod stream;
 
 use tch::{Kind, TchError, Tensor};
 
-use super::{RowGradient, cuda, operand};
+use super::cuda;
+use super::operand::operand;
 use crate::libtorch;
+pub use stream::{Branch, LayerNormGradient, Normalised};
 
 /// LayerNorm's epsilon in GPT-2.
 const EPSILON: f64 = 1e-5;
 
-/// What is added to the residual stream.
-pub struct Branch {
-    /// [N, C]
-    pub rows: Tensor,
-    /// A bias [C] that is still to be added to each of them.
-    pub bias: Option<Tensor>,
-}
-
 /// Whether the bias of a branch of `columns`, of the kind and on the device of `x`, is best left to the norm that comes next.
 pub fn takes_bias(x: &Tensor, columns: i64) -> bool {
-    cuda::are_on(x.device()) && x.kind() == Kind::BFloat16 && cuda::layers::norm_takes_columns(columns)
+    cuda::are_on(x.device()) && x.kind() == Kind::BFloat16 && on_gpu::norm_takes_columns(columns)
 }
 
-/// Rows [N, C] and their normalised form.
-pub struct Normalised {
-    /// The stream with the branch, [N, C].
-    pub x: Tensor,
-    /// Its normalised form, [N, C].
-    pub y: Tensor,
-    /// Of each row, [N, 1].
-    pub mean: Tensor,
-    /// One over each row's deviation, [N, 1].
-    pub rstd: Tensor,
-}
-
-/// The gradients of a LayerNorm.
-pub struct LayerNormGradient {
-    /// Of its input, [N, C].
-    pub x: RowGradient,
-    /// Of its weight, [C].
-    pub weight: Tensor,
-    /// Of its bias, [C].
-    pub bias: Tensor,
-}
-
-/// Normalises the rows of `x` [N, C] plus `branch`, if there is one, whose place the sum may take.
-///
-/// The normalised form of the sum alone has the same bits.
-pub fn layer_norm(x: Tensor, branch: Option<Branch>, weight: &Tensor, bias: &Tensor) -> Result<Normalised, TchError> {
-    match cuda::of(&x).filter(|_| cuda::layers::norm_takes_rows(&x)) {
-        Some(gpu) => cuda::layers::layer_norm(gpu, x, branch, (weight, bias), EPSILON),
-        None => twin(x, branch, weight, bias),
-    }
-}
-
-/// The same by libtorch's operations.
+/// [`layer_norm`] by libtorch's operations.
 pub fn twin(x: Tensor, branch: Option<Branch>, weight: &Tensor, bias: &Tensor) -> Result<Normalised, TchError> {
     let x = match branch {
         Some(Branch { mut rows, bias }) => {
@@ -70,21 +46,7 @@ pub fn twin(x: Tensor, branch: Option<Branch>, weight: &Tensor, bias: &Tensor) -
     Ok(Normalised { y: y.to_kind(x.kind()), x, mean, rstd })
 }
 
-/// The gradients, given that of the normalised form, `dy` [N, C]; `dresidual` [N, C] is added to that of the input.
-pub fn layer_norm_backward(
-    dy: &Tensor,
-    x: &Tensor,
-    statistics: (&Tensor, &Tensor),
-    parameters: (&Tensor, &Tensor),
-    dresidual: Option<&Tensor>,
-) -> Result<LayerNormGradient, TchError> {
-    match cuda::of(x).filter(|_| [dy, x].iter().all(|rows| cuda::layers::norm_takes_rows(rows))) {
-        Some(gpu) => cuda::layers::layer_norm_backward(gpu, (dy, x), statistics, parameters.0, dresidual),
-        None => backward_twin(dy, x, statistics, parameters, dresidual),
-    }
-}
-
-/// The same by libtorch's operations.
+/// [`layer_norm_backward`] by libtorch's operations.
 pub fn backward_twin(
     dy: &Tensor,
     x: &Tensor,
@@ -101,13 +63,37 @@ pub fn backward_twin(
     Ok(LayerNormGradient { x: dx.into(), weight, bias })
 }
 
+/// Normalises the rows of `x` [N, C] plus `branch`, if there is one, whose place the sum may take.
+///
+/// The normalised form of the sum alone has the same bits.
+pub fn layer_norm(x: Tensor, branch: Option<Branch>, weight: &Tensor, bias: &Tensor) -> Result<Normalised, TchError> {
+    match cuda::of(&x).filter(|_| on_gpu::norm_takes_rows(&x)) {
+        Some(gpu) => on_gpu::layer_norm(gpu, x, branch, (weight, bias), EPSILON),
+        None => twin(x, branch, weight, bias),
+    }
+}
+
+/// The gradients, given that of the normalised form, `dy` [N, C]; `dresidual` [N, C] is added to that of the input.
+pub fn layer_norm_backward(
+    dy: &Tensor,
+    x: &Tensor,
+    statistics: (&Tensor, &Tensor),
+    parameters: (&Tensor, &Tensor),
+    dresidual: Option<&Tensor>,
+) -> Result<LayerNormGradient, TchError> {
+    match cuda::of(x).filter(|_| [dy, x].iter().all(|rows| on_gpu::norm_takes_rows(rows))) {
+        Some(gpu) => on_gpu::layer_norm_backward(gpu, (dy, x), statistics, parameters.0, dresidual),
+        None => backward_twin(dy, x, statistics, parameters, dresidual),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kernels::cuda::places::{assert_close, places};
+    use crate::kernels::places::{assert_close, places};
 
     /// Rows and columns: one warp and several, a width that is no multiple of a warp's, more rows than blocks.
-    const SHAPES: [(i64, i64); 5] = [(1, 8), (7, 64), (33, 768), (300, 1600), (5, cuda::layers::NORM_COLUMNS_MAX)];
+    const SHAPES: [(i64, i64); 5] = [(1, 8), (7, 64), (33, 768), (300, 1600), (5, on_gpu::NORM_COLUMNS_MAX)];
 
     #[test]
     fn the_kernels_for_gpus_are_their_twins() {
@@ -121,11 +107,11 @@ mod tests {
                 for (with_residual, with_bias) in [(true, true), (true, false), (false, false)] {
                     let of_branch = || with_bias.then(|| bias.copy());
                     let added = || with_residual.then(|| Branch { rows: branch.copy(), bias: of_branch() });
-                    let ours = cuda::layers::layer_norm(gpu, x.copy(), added(), parameters, EPSILON).unwrap();
+                    let ours = on_gpu::layer_norm(gpu, x.copy(), added(), parameters, EPSILON).unwrap();
                     let theirs = twin(x.copy(), added(), &weight, &bias).unwrap();
                     assert_close(&ours.x, &theirs.x, if with_bias { 8e-3 } else { 0.0 });
                     let theirs = twin(ours.x.copy(), None, &weight, &bias).unwrap();
-                    let again = cuda::layers::layer_norm(gpu, ours.x.copy(), None, parameters, EPSILON).unwrap();
+                    let again = on_gpu::layer_norm(gpu, ours.x.copy(), None, parameters, EPSILON).unwrap();
                     assert_eq!(again.y, ours.y, "computed again it has other bits");
                     assert_close(&ours.y, &theirs.y, 8e-3);
                     assert_close(&ours.mean, &theirs.mean, 1e-5);
@@ -133,7 +119,7 @@ mod tests {
 
                     let (x, statistics) = (&theirs.x, (&theirs.mean, &theirs.rstd));
                     let residual = with_residual.then_some(&dresidual);
-                    let ours = cuda::layers::layer_norm_backward(gpu, (&dy, x), statistics, &weight, residual).unwrap();
+                    let ours = on_gpu::layer_norm_backward(gpu, (&dy, x), statistics, &weight, residual).unwrap();
                     let theirs = backward_twin(&dy, x, statistics, parameters, residual).unwrap();
                     assert_close(&ours.x.rows, &theirs.x.rows, 1.6e-2);
                     assert_close(&ours.weight, &theirs.weight.to_kind(Kind::Float), 8e-3);

@@ -10,8 +10,8 @@ use tch::{Device, Kind, Tensor};
 
 use super::onto::Onto;
 use super::tiles::{Tiles, each_tile, even_part};
-use crate::kernels::matrix::Matrix;
-use crate::kernels::threads::each_in_turn;
+use crate::kernels::cpu::matrix::Matrix;
+use crate::kernels::cpu::threads::each_in_turn;
 
 /// Terms of a slab are a multiple of this, but for the last one's.
 const STEP: usize = 32;

@@ -2,10 +2,12 @@
 //! the one that it takes by itself is often not the fastest: in a run's first steps they take turns ([`trial`]), and the fastest
 //! stays. It also applies GELU, or its derivative, to what it has in registers.
 //!
-//! - [`library`]: its functions.
-//! - [`trial`]: which way is the fastest.
+//! - [`shape`]: what products are told apart by. [`then`]: what is done to them before they are stored.
+//! - [`trial`]: which way is the fastest. [`library`]: cuBLASLt's functions.
 
 mod library;
+mod shape;
+mod then;
 mod trial;
 
 use std::collections::HashMap;
@@ -15,80 +17,16 @@ use std::sync::{Mutex, Once, OnceLock, PoisonError};
 use tch::{Device, Kind, TchError, Tensor};
 
 use crate::libtorch::{self, streams::Stream};
-use library::{Attribute, BFLOAT16, Description, FLOAT32, Layout, Library, Pointers, Way};
+use library::{Attribute, Description, Library, Pointers, Way};
+use shape::Shape;
+pub use then::Then;
+use then::{BESIDE, ROW};
 use trial::Trial;
 
 /// What cuBLAS itself takes on Hopper.
 const WORKSPACE_BYTES: usize = 32 << 20;
 /// Ways that are asked for; there are hardly ever more.
 const WAYS_MAX: usize = 8;
-/// What every pointer and row is a multiple of: fewer bytes would be other kernels.
-const ALIGNMENT_MIN: usize = 16;
-/// More makes no difference.
-const ALIGNMENT_MAX: usize = 256;
-
-/// What becomes of a product before it is stored.
-#[derive(Clone, Copy)]
-pub enum Then<'a> {
-    /// Nothing.
-    Store,
-    /// This [N] is added to each row.
-    AddRow(&'a Tensor),
-    /// The row is added, what then is there is stored in `before` [M, N], and GELU applied.
-    AddRowAndGelu {
-        /// [N]
-        row: &'a Tensor,
-        /// [M, N]
-        before: &'a Tensor,
-    },
-    /// It is multiplied with GELU's derivative at these places [M, N].
-    TimesGeluDerivative(&'a Tensor),
-}
-
-/// Parts of `cublasLtEpilogue_t`: nothing; a row is added; there is something beside the result; GELU, and its derivative.
-const STORE: c_int = 1;
-const ROW: c_int = 4;
-const BESIDE: c_int = 128;
-const GELU: c_int = 32;
-const GELU_DERIVATIVE: c_int = 64;
-
-impl Then<'_> {
-    /// `cublasLtEpilogue_t`.
-    fn epilogue(&self) -> c_int {
-        match self {
-            Then::Store => STORE,
-            Then::AddRow(_) => ROW,
-            Then::AddRowAndGelu { .. } => GELU | BESIDE | ROW,
-            Then::TimesGeluDerivative(_) => GELU_DERIVATIVE | BESIDE,
-        }
-    }
-
-    fn row(&self) -> Option<&Tensor> {
-        match self {
-            Then::AddRow(row) | Then::AddRowAndGelu { row, .. } => Some(row),
-            Then::Store | Then::TimesGeluDerivative(_) => None,
-        }
-    }
-
-    /// What is written or read beside the result, [M, N].
-    fn beside(&self) -> Option<&Tensor> {
-        match self {
-            Then::AddRowAndGelu { before: beside, .. } | Then::TimesGeluDerivative(beside) => Some(beside),
-            Then::Store | Then::AddRow(_) => None,
-        }
-    }
-}
-
-/// What a product is told apart by.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
-struct Shape {
-    /// Of A, B and D.
-    layouts: [Layout; 3],
-    is_transposed: [bool; 2],
-    epilogue: c_int,
-    accumulate: bool,
-    alignment: usize,
-}
 
 /// How a product is computed.
 struct Plan {
@@ -143,60 +81,6 @@ fn left_to_libtorch(message: &str) {
     static SAID: Once = Once::new();
     tracing::debug!("a product is left to libtorch: {message}");
     SAID.call_once(|| tracing::warn!("some matrix products are left to libtorch, which takes longer: {message}"));
-}
-
-/// An operand [rows, columns] as it lies column by column, and whether that is its transpose.
-fn operand(tensor: &Tensor) -> Option<(Layout, bool)> {
-    let (size, stride) = (tensor.size(), tensor.stride());
-    let (&[rows, columns], &[down, across]) = (&size[..], &stride[..]) else { return None };
-    let lies = |rows: i64, columns: i64, leading: i64| {
-        let is_aligned = (leading as usize * size_of::<u16>()).is_multiple_of(ALIGNMENT_MIN);
-        let suits = tensor.kind() == Kind::BFloat16 && is_aligned && rows > 0 && columns > 0 && leading >= rows;
-        suits.then_some(Layout { kind: BFLOAT16, rows: rows as u64, columns: columns as u64, leading })
-    };
-    // What is row by row is its transpose column by column.
-    match (down, across) {
-        (_, 1) => Some((lies(columns, rows, down)?, false)),
-        (1, _) => Some((lies(rows, columns, across)?, true)),
-        _ => None,
-    }
-}
-
-/// The power of two that all pointers are a multiple of.
-fn alignment<'a>(tensors: impl Iterator<Item = &'a Tensor>) -> usize {
-    let bits = tensors.fold(ALIGNMENT_MAX, |bits, tensor| bits | tensor.data_ptr() as usize);
-    1 << bits.trailing_zeros()
-}
-
-impl Shape {
-    /// None where these are not for cuBLASLt.
-    fn of(out: &Tensor, a: &Tensor, b: &Tensor, accumulate: bool, then: Then) -> Option<Self> {
-        // Out = A B row by row is out' = B' A' column by column.
-        let ((first, first_is_transposed), (second, second_is_transposed)) = (operand(b)?, operand(a)?);
-        let (m, n, k) = (a.size()[0], b.size()[1], a.size()[1]);
-        let kind = match out.kind() {
-            Kind::BFloat16 => BFLOAT16,
-            Kind::Float => FLOAT32,
-            _ => return None,
-        };
-        let is_like_out = |t: &Tensor| t.size() == [m, n] && t.is_contiguous() && t.kind() == Kind::BFloat16;
-        let is_row = |t: &Tensor| t.size() == [n] && t.is_contiguous() && t.kind() == Kind::BFloat16;
-        let fits = b.size()[0] == k && out.size() == [m, n] && out.is_contiguous();
-        let fits = fits && then.row().is_none_or(is_row) && then.beside().is_none_or(is_like_out);
-        // What is beside the result, and a row, are of its kind.
-        let fits = fits && (kind == BFLOAT16 || matches!(then, Then::Store));
-        let all = || [out, a, b].into_iter().chain(then.row()).chain(then.beside());
-        let fits = fits && all().all(|tensor| tensor.device() == out.device());
-        let is_aligned = (n as usize * size_of::<u16>()).is_multiple_of(ALIGNMENT_MIN);
-        let alignment = alignment(all());
-        (fits && is_aligned && alignment >= ALIGNMENT_MIN).then_some(Shape {
-            layouts: [first, second, Layout { kind, rows: n as u64, columns: m as u64, leading: n }],
-            is_transposed: [first_is_transposed, second_is_transposed],
-            epilogue: then.epilogue(),
-            accumulate,
-            alignment,
-        })
-    }
 }
 
 /// Why cuBLASLt did not multiply.
@@ -274,8 +158,8 @@ impl Plan {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kernels::cuda::places::{assert_close, gpu};
     use crate::kernels::gelu::{gelu_backward_twin, gelu_twin};
+    use crate::kernels::places::{assert_close, gpu};
 
     /// Rows, inner length, columns.
     const SHAPES: [(i64, i64, i64); 4] = [(8, 16, 8), (64, 64, 192), (136, 1600, 4800), (1024, 776, 3072)];

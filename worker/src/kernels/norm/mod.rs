@@ -1,52 +1,18 @@
 //! The sum of the squares of flat gradients, in parts that are added up in float64, always in the same order.
+//!
+//! Sources: `worker/kernels/norm.cu`, and `convoy_cpu_sums_of_squares` in `worker/libtorch/cpu_kernels.cpp`.
+
+pub(super) mod on_gpu;
 
 use tch::{Device, Kind, TchError, Tensor};
 
-use super::cuda::Launch;
-use super::{cuda, ffi, floats, suits_cpu_kernel};
+use super::cpu::{floats, functions, suits_cpu_kernel};
+use super::cuda;
 
 /// Elements whose squares are summed on their own, so that the result does not depend on the number of threads.
 const PART: i64 = 1 << 16;
 
-/// The sum of the squares of all `parts`, flat and at least one: a float64 scalar.
-pub fn sum_of_squares(parts: &[Tensor]) -> Result<Tensor, TchError> {
-    match parts.first().and_then(cuda::of) {
-        Some(gpu) => on_gpu(gpu, parts),
-        None => Ok(parts.iter().map(elsewhere).reduce(|sum, part| sum + part).unwrap_or_else(zero)),
-    }
-}
-
-fn zero() -> Tensor {
-    Tensor::zeros([], (Kind::Double, Device::Cpu))
-}
-
-/// Elements of a part for each of its blocks on a GPU: few sums, and enough blocks.
-const BLOCK_ELEMENTS: i64 = 1 << 14;
-
-fn on_gpu(gpu: &dyn Launch, parts: &[Tensor]) -> Result<Tensor, TchError> {
-    let blocks = |part: &Tensor| i64::from(cuda::blocks(part.numel() as i64, BLOCK_ELEMENTS));
-    let device = parts[0].device();
-    let sums = Tensor::f_empty([parts.iter().map(blocks).sum::<i64>()], (Kind::Double, device))?;
-    let mut at = 0;
-    for part in parts {
-        cuda::sum_of_squares(gpu, part, &sums.narrow(0, at, blocks(part)))?;
-        at += blocks(part);
-    }
-    sums.f_sum(Kind::Double)
-}
-
-fn elsewhere(x: &Tensor) -> Tensor {
-    if !suits_cpu_kernel(x) {
-        return twin(x);
-    }
-    let n = x.numel() as i64;
-    let sums = Tensor::empty([(n + PART - 1) / PART], (Kind::Double, x.device()));
-    // SAFETY: n contiguous float32 elements, and one float64 for each part of them.
-    unsafe { ffi::convoy_cpu_sums_of_squares(floats(x), n, PART, sums.data_ptr().cast()) };
-    sums.sum(Kind::Double)
-}
-
-/// The same by libtorch's operations.
+/// The sum of the squares of `x`, flat, by libtorch's operations.
 pub fn twin(x: &Tensor) -> Tensor {
     let whole = x.numel() as i64 / PART * PART;
     let rows = x.narrow(0, 0, whole).view([-1, PART]);
@@ -59,10 +25,33 @@ pub fn twin(x: &Tensor) -> Tensor {
     squares(&rows) + squares(&rest)
 }
 
+/// The sum of the squares of all `parts`, flat and at least one: a float64 scalar.
+pub fn sum_of_squares(parts: &[Tensor]) -> Result<Tensor, TchError> {
+    match parts.first().and_then(cuda::of) {
+        Some(gpu) => on_gpu::sum_of_squares(gpu, parts),
+        None => Ok(parts.iter().map(elsewhere).reduce(|sum, part| sum + part).unwrap_or_else(zero)),
+    }
+}
+
+fn zero() -> Tensor {
+    Tensor::zeros([], (Kind::Double, Device::Cpu))
+}
+
+fn elsewhere(x: &Tensor) -> Tensor {
+    if !suits_cpu_kernel(x) {
+        return twin(x);
+    }
+    let n = x.numel() as i64;
+    let sums = Tensor::empty([(n + PART - 1) / PART], (Kind::Double, x.device()));
+    // SAFETY: n contiguous float32 elements, and one float64 for each part of them.
+    unsafe { functions::convoy_cpu_sums_of_squares(floats(x), n, PART, sums.data_ptr().cast()) };
+    sums.sum(Kind::Double)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kernels::cuda::places::places;
+    use crate::kernels::places::places;
 
     fn exact(x: &Tensor) -> f64 {
         x.to_kind(Kind::Double).square().sum(Kind::Double).double_value(&[])
@@ -97,8 +86,8 @@ mod tests {
                 tch::manual_seed(3);
                 let draw = |n: i64| Tensor::randn([n], (Kind::Float, device)).to_kind(kind);
                 // One begins where nothing is aligned.
-                let parts = [draw(1), draw(1000), draw(40_003).narrow(0, 1, 40_002), draw(3 * BLOCK_ELEMENTS)];
-                assert_is(parts.iter().map(exact).sum(), &on_gpu(gpu, &parts).unwrap());
+                let parts = [draw(1), draw(1000), draw(40_003).narrow(0, 1, 40_002), draw(3 * on_gpu::BLOCK_ELEMENTS)];
+                assert_is(parts.iter().map(exact).sum(), &on_gpu::sum_of_squares(gpu, &parts).unwrap());
             }
         }
     }

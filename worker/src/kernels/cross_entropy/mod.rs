@@ -1,8 +1,37 @@
 //! Cross-entropy and its gradient, in place over the logits: they pass through memory once each way.
+//!
+//! Of a row of logits x with the target t, over the columns of the vocabulary:
+//!
+//! ```text
+//! loss = log(sum of e^x_j over all j) - x_t
+//! gradient of scale * loss by x_j = scale (e^x_j / sum of e^x_k over all k - [j = t])
+//! ```
+//!
+//! Sources: `worker/kernels/cross_entropy.cu`, and `convoy_cpu_cross_entropy` in `worker/libtorch/cpu_kernels.cpp`.
+
+pub(super) mod on_gpu;
 
 use tch::{Device, Kind, TchError, Tensor};
 
-use super::{cuda, ffi, floats, suits_cpu_kernel};
+use super::cpu::{floats, functions, suits_cpu_kernel};
+use super::cuda;
+use super::cuda::arguments::is_aligned_rows;
+
+/// [`cross_entropy`] by libtorch's operations.
+pub fn twin(logits: &Tensor, targets: &Tensor, vocabulary: i64, scale: f64) -> (Tensor, Tensor) {
+    let wide = if logits.kind() == Kind::Double { Kind::Double } else { Kind::Float };
+    let padding = logits.size()[1] - vocabulary;
+    let _ = logits.narrow(1, vocabulary, padding).fill_(f64::NEG_INFINITY);
+    let mut log_probabilities = logits.log_softmax(-1, wide); // [N, V padded]
+    let targets = targets.unsqueeze(1); // [N, 1]
+    let losses = -log_probabilities.gather(1, &targets, false).squeeze_dim(1).to_kind(Kind::Double);
+    // d loss / d logits = softmax - one-hot.
+    let mut gradient = log_probabilities.exp_();
+    let minus_one = targets.new_full(targets.size(), -1.0, (wide, targets.device()));
+    let _ = gradient.scatter_add_(1, &targets, &minus_one);
+    let _ = gradient.g_mul_scalar_(scale);
+    (losses, gradient.to_kind(logits.kind()))
+}
 
 /// The cross-entropies [N] of `logits` [N, V padded] against `targets` [N], in nats, float64; and the gradient of `scale`
 /// times their sum [N, V padded], in the logits' own kind, which may be in their place.
@@ -15,8 +44,8 @@ pub fn cross_entropy(
     vocabulary: i64,
     scale: f64,
 ) -> Result<(Tensor, Tensor), TchError> {
-    if let Some(gpu) = cuda::of(&logits).filter(|_| cuda::is_aligned_rows(&logits)) {
-        let losses = cuda::cross_entropy(gpu, &logits, targets, vocabulary, scale)?;
+    if let Some(gpu) = cuda::of(&logits).filter(|_| is_aligned_rows(&logits)) {
+        let losses = on_gpu::cross_entropy(gpu, &logits, targets, vocabulary, scale)?;
         return Ok((losses, logits));
     }
     if !suits_cpu_kernel(&logits) {
@@ -28,7 +57,7 @@ pub fn cross_entropy(
     assert!(targets.kind() == Kind::Int64 && targets.size() == [rows] && vocabulary <= stride, "shapes do not fit");
     // SAFETY: contiguous tensors of these kinds and sizes; the kernel looks at every target before it goes by it.
     unsafe {
-        ffi::convoy_cpu_cross_entropy(
+        functions::convoy_cpu_cross_entropy(
             floats(&logits),
             targets.data_ptr().cast(),
             losses.data_ptr().cast(),
@@ -49,27 +78,11 @@ pub fn is_in_place(device: Device, kind: Kind) -> bool {
     }
 }
 
-/// The same by libtorch's operations.
-pub fn twin(logits: &Tensor, targets: &Tensor, vocabulary: i64, scale: f64) -> (Tensor, Tensor) {
-    let wide = if logits.kind() == Kind::Double { Kind::Double } else { Kind::Float };
-    let padding = logits.size()[1] - vocabulary;
-    let _ = logits.narrow(1, vocabulary, padding).fill_(f64::NEG_INFINITY);
-    let mut log_probabilities = logits.log_softmax(-1, wide); // [N, V padded]
-    let targets = targets.unsqueeze(1); // [N, 1]
-    let losses = -log_probabilities.gather(1, &targets, false).squeeze_dim(1).to_kind(Kind::Double);
-    // d loss / d logits = softmax - one-hot.
-    let mut gradient = log_probabilities.exp_();
-    let minus_one = targets.new_full(targets.size(), -1.0, (wide, targets.device()));
-    let _ = gradient.scatter_add_(1, &targets, &minus_one);
-    let _ = gradient.g_mul_scalar_(scale);
-    (losses, gradient.to_kind(logits.kind()))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kernels::cuda::Launch;
-    use crate::kernels::cuda::places::places;
+    use crate::kernels::cuda::launch::Launch;
+    use crate::kernels::places::places;
 
     #[test]
     fn the_kernel_is_its_twin() {
@@ -111,7 +124,7 @@ mod tests {
                     let logits = Tensor::zeros([2, 64], (kind, device));
                     let _ = logits.narrow(0, 1, 1).narrow(1, 7, 1).fill_(bad);
                     let targets = Tensor::from_slice(&[3_i64, 3]).to_device(device);
-                    let losses = cuda::cross_entropy(gpu, &logits, &targets, 60, 1.0).unwrap();
+                    let losses = on_gpu::cross_entropy(gpu, &logits, &targets, 60, 1.0).unwrap();
                     let losses = Vec::<f64>::try_from(losses).unwrap();
                     assert!((losses[0] - 60.0_f64.ln()).abs() < 1e-6 && !losses[1].is_finite(), "{losses:?}");
                 }
@@ -123,7 +136,7 @@ mod tests {
     fn assert_is_twin(gpu: &dyn Launch, logits: &Tensor, targets: &Tensor, vocabulary: i64) {
         let what = format!("{logits:?}, {vocabulary} columns");
         let (expected_losses, expected) = twin(&logits.to_kind(Kind::Double), targets, vocabulary, 0.125);
-        let losses = cuda::cross_entropy(gpu, logits, targets, vocabulary, 0.125).unwrap();
+        let losses = on_gpu::cross_entropy(gpu, logits, targets, vocabulary, 0.125).unwrap();
         let largest = expected_losses.abs().max().double_value(&[]).max(1.0);
         let error = (losses - &expected_losses).abs().max().double_value(&[]) / largest;
         assert!(error < 1e-6, "{what}: loss off by {error:e}");
@@ -148,7 +161,7 @@ mod tests {
             assert!(untouched.iter().all(|x| *x == 1.0), "{target}: {untouched:?}");
             for (gpu, device) in places() {
                 let logits = Tensor::ones([2, 64], (Kind::Float, device));
-                let losses = cuda::cross_entropy(gpu, &logits, &targets.to_device(device), 60, 1.0).unwrap();
+                let losses = on_gpu::cross_entropy(gpu, &logits, &targets.to_device(device), 60, 1.0).unwrap();
                 assert_only_the_second_is_nan(&losses, &logits);
             }
         }

@@ -1,6 +1,6 @@
 //! What products are added to.
 
-use crate::kernels::matrix::{Matrix, Number};
+use crate::kernels::cpu::matrix::{Matrix, Number};
 
 /// What a product is added to; `R` is a row, as a tensor or a matrix.
 #[derive(Clone, Copy)]

@@ -3,8 +3,8 @@
 //! mean error to 1.5 times that of libtorch's products (1 to 1.14 when it was measured).
 
 use super::packed::PanelKernel;
-use crate::kernels::ffi;
-use crate::kernels::matrix::Matrix;
+use crate::kernels::cpu::functions;
+use crate::kernels::cpu::matrix::Matrix;
 
 /// AVX2, and FMA.
 pub struct Avx2;
@@ -30,7 +30,7 @@ impl PanelKernel for Avx2 {
     unsafe fn pack(to: *mut u8, from: Matrix<f32>, is_right: bool) {
         // SAFETY: as the caller says.
         unsafe {
-            ffi::convoy_cpu_avx2_pack(
+            functions::convoy_cpu_avx2_pack(
                 to.cast(),
                 from.start,
                 from.column_stride as i64,
@@ -45,7 +45,7 @@ impl PanelKernel for Avx2 {
     unsafe fn multiply(out: Matrix<f32>, a: *const u8, b: *const u8, terms: usize, add: bool) {
         // SAFETY: as the caller says.
         unsafe {
-            ffi::convoy_cpu_avx2_multiply(
+            functions::convoy_cpu_avx2_multiply(
                 out.start,
                 out.row_stride as i64,
                 out.rows as i64,

@@ -5,8 +5,8 @@
 use std::sync::OnceLock;
 
 use super::packed::PanelKernel;
-use crate::kernels::ffi;
-use crate::kernels::matrix::Matrix;
+use crate::kernels::cpu::functions;
+use crate::kernels::cpu::matrix::Matrix;
 
 /// Words of 16 bits that 32 terms of a panel take: three for each number.
 const STEP_WORDS: usize = 3 * Amx::PANEL * Amx::PANEL;
@@ -26,7 +26,7 @@ impl PanelKernel for Amx {
     fn is_there() -> bool {
         static IS_THERE: OnceLock<bool> = OnceLock::new();
         // SAFETY: asks the processor and the system.
-        *IS_THERE.get_or_init(|| unsafe { ffi::convoy_cpu_amx_prepare() })
+        *IS_THERE.get_or_init(|| unsafe { functions::convoy_cpu_amx_prepare() })
     }
 
     fn panel_bytes(terms: usize) -> usize {
@@ -36,7 +36,7 @@ impl PanelKernel for Amx {
     unsafe fn pack(to: *mut u8, from: Matrix<f32>, is_right: bool) {
         // SAFETY: as the caller says.
         unsafe {
-            ffi::convoy_cpu_amx_pack(
+            functions::convoy_cpu_amx_pack(
                 to.cast(),
                 from.start,
                 from.column_stride as i64,
@@ -51,7 +51,7 @@ impl PanelKernel for Amx {
     unsafe fn multiply(out: Matrix<f32>, a: *const u8, b: *const u8, terms: usize, add: bool) {
         // SAFETY: as the caller says.
         unsafe {
-            ffi::convoy_cpu_amx_multiply(
+            functions::convoy_cpu_amx_multiply(
                 out.start,
                 out.row_stride as i64,
                 out.rows as i64,

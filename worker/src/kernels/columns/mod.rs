@@ -1,13 +1,19 @@
 //! Sums of columns, which are the gradients of biases, and rows put side by side with theirs.
+//!
+//! Source: `worker/kernels/columns.cu`; a CPU's are libtorch's.
+
+pub(super) mod on_gpu;
 
 use tch::{Kind, TchError, Tensor};
 
-use super::{RowGradient, cuda};
+use super::cuda;
+use super::cuda::arguments::takes_rows;
+use super::row_gradient::RowGradient;
 
 /// The sums of the columns of `rows` [N, C]: [C], of bfloat16 in float32.
 pub fn column_sums(rows: &Tensor) -> Result<Tensor, TchError> {
-    match cuda::of(rows).filter(|_| cuda::layers::takes_rows(rows)) {
-        Some(gpu) => cuda::layers::column_sums(gpu, rows),
+    match cuda::of(rows).filter(|_| takes_rows(rows)) {
+        Some(gpu) => on_gpu::column_sums(gpu, rows),
         None => column_sums_twin(rows),
     }
 }
@@ -20,8 +26,8 @@ pub fn column_sums_twin(rows: &Tensor) -> Result<Tensor, TchError> {
 
 /// `parts`, [N, C] each, side by side, [N, 3C].
 pub fn join(parts: [&Tensor; 3]) -> Result<RowGradient, TchError> {
-    match cuda::of(parts[0]).filter(|_| parts.iter().all(|part| cuda::layers::takes_rows(part))) {
-        Some(gpu) => cuda::layers::join(gpu, parts),
+    match cuda::of(parts[0]).filter(|_| parts.iter().all(|part| takes_rows(part))) {
+        Some(gpu) => on_gpu::join(gpu, parts),
         None => join_twin(parts),
     }
 }
@@ -34,7 +40,7 @@ pub fn join_twin(parts: [&Tensor; 3]) -> Result<RowGradient, TchError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kernels::cuda::places::{assert_close, places};
+    use crate::kernels::places::{assert_close, places};
     use tch::Device;
 
     /// Rows and columns: fewer than a block has, and more, in a width that is no multiple of a block's.
@@ -54,10 +60,10 @@ mod tests {
             for (rows, columns) in SHAPES {
                 tch::manual_seed(rows);
                 let [a, b, c] = std::array::from_fn(|_| draw(rows, columns, device));
-                let ours = cuda::layers::join(gpu, [&a, &b, &c]).unwrap();
+                let ours = on_gpu::join(gpu, [&a, &b, &c]).unwrap();
                 assert_eq!(ours.rows, join_twin([&a, &b, &c]).unwrap().rows);
                 assert_is_sum(ours);
-                assert_close(&cuda::layers::column_sums(gpu, &a).unwrap(), &column_sums_twin(&a).unwrap(), 1e-5);
+                assert_close(&on_gpu::column_sums(gpu, &a).unwrap(), &column_sums_twin(&a).unwrap(), 1e-5);
             }
         }
     }

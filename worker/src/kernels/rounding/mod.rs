@@ -1,9 +1,21 @@
 //! Float32 to bfloat16: to the nearest, or by chance, up or down with probabilities that keep the mean, from a counter-based
 //! generator, so that the draw for an element depends on nothing but the seed, the update and the element.
+//!
+//! Of 32 bits of float32 the upper 16 are bfloat16; a draw from 0 to 2^16 - 1 is added first, for element i of the model:
+//!
+//! ```text
+//! key = mix(mix(update + seed) + 1)
+//! rounded = upper 16 bits of (bits + lower 16 bits of mix(2^32 / golden ratio * i + key))
+//! ```
+//!
+//! Sources: `worker/kernels/rounding.cu`, and `convoy_cpu_round_stochastically` in `worker/libtorch/cpu_kernels.cpp`.
+
+pub(super) mod on_gpu;
 
 use tch::{Device, Kind, TchError, Tensor};
 
-use super::{cuda, ffi, floats, suits_cpu_kernel};
+use super::cpu::{floats, functions, suits_cpu_kernel};
+use super::cuda;
 
 /// Constants of the mixing function (MurmurHash3's finaliser, A. Appleby).
 const MIX: [i64; 2] = [0x85eb_ca6b, 0xc2b2_ae35];
@@ -42,7 +54,7 @@ pub fn round_stochastically(
     update: &Tensor,
 ) -> Result<(), TchError> {
     if let Some(gpu) = cuda::of(from).filter(|_| to.kind() == Kind::BFloat16) {
-        return cuda::round_stochastically(gpu, from, to, first as i64, folded(seed), update);
+        return on_gpu::round_stochastically(gpu, from, to, first as i64, folded(seed), update);
     }
     let is_cpu = suits_cpu_kernel(from) && to.device() == Device::Cpu && to.is_contiguous();
     if !is_cpu || to.kind() != Kind::BFloat16 {
@@ -53,7 +65,7 @@ pub fn round_stochastically(
     let key = key(seed, &update.to_kind(Kind::Int64)).int64_value(&[]);
     // SAFETY: n contiguous float32 and n contiguous 16-bit numbers.
     unsafe {
-        ffi::convoy_cpu_round_stochastically(
+        functions::convoy_cpu_round_stochastically(
             floats(from),
             to.data_ptr().cast(),
             from.numel() as i64,
@@ -101,7 +113,7 @@ fn mix(x: &Tensor) -> Tensor {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kernels::cuda::places::places;
+    use crate::kernels::places::places;
 
     #[test]
     fn the_kernel_is_its_twin_and_keeps_the_mean() {
@@ -130,6 +142,7 @@ mod tests {
         let deviation = (1.0 / 3.0 * 2.0 / 3.0 / n as f64).sqrt();
         assert!((up - 1.0 / 3.0).abs() < 5.0 * deviation, "{up} were rounded up");
     }
+
     #[test]
     fn the_kernel_for_gpus_is_its_twin() {
         tch::manual_seed(4);
@@ -138,7 +151,7 @@ mod tests {
                 let values = Tensor::randn([n], (Kind::Float, device));
                 let to = || Tensor::zeros([n], (Kind::BFloat16, device));
                 let (ours, theirs, update) = (to(), to(), Tensor::from(update).to_device(device));
-                cuda::round_stochastically(gpu, &values, &ours, first as i64, folded(seed), &update).unwrap();
+                on_gpu::round_stochastically(gpu, &values, &ours, first as i64, folded(seed), &update).unwrap();
                 twin(&values, &theirs, first, seed, &update);
                 assert_eq!(ours, theirs);
             }
