@@ -10,7 +10,7 @@
 //! - [`data`]: the token stream.
 //! - [`checkpoint`]: save, restore and prune, on the host.
 //! - [`train`]: the loop.
-//! - [`check`]: what `launcher check` wants to know of this host.
+//! - [`preflight`]: what a rank finds on its host before a run is paid for, as `launcher check` asks, and before its first step.
 //! - [`evaluate`], [`sample`], [`bench`]: the other jobs that need the model.
 //! - [`huge_pages`]: what the process asks of the allocator before it begins.
 //! - [`libtorch`]: the shim over what tch lacks; loading CUDA.
@@ -21,7 +21,6 @@
 //! - [`error`]: what ends a job, and the exit code.
 
 pub mod bench;
-pub mod check;
 pub mod checkpoint;
 pub mod collectives;
 pub mod control;
@@ -38,6 +37,7 @@ pub mod libtorch;
 pub mod model;
 pub mod optimizer;
 mod own_folder;
+pub mod preflight;
 pub mod sample;
 pub mod shared_library;
 pub mod stacks;

@@ -34,11 +34,11 @@ use std::time::Instant;
 use common::config::RunConfig;
 use common::worker_contract::{ExitCode, Phase};
 
-use crate::check;
 use crate::collectives::bandwidth::Bandwidth;
 use crate::data::{TokenStream, TrainingData};
 use crate::error::JobError;
 use crate::evaluate::Validation;
+use crate::preflight;
 use crate::world::{self, World};
 
 use agree::Agreement;
@@ -67,7 +67,7 @@ fn train_observed(world: &World, observer: &Observer) -> Result<ExitCode, JobErr
     check_vocabulary(config, &data)?;
     let validation = Validation::open(config, ranks)?;
     let (rank, size) = (ranks.rank(), ranks.world_size());
-    for finding in check::before_training(world)? {
+    for finding in preflight::before_training(world)? {
         observer.notice(format!("{}: {}", finding.subject, finding.text));
     }
     if let Some(bandwidth) = Bandwidth::measure(ranks, world.hosts, world.device)? {

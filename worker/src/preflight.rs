@@ -1,5 +1,5 @@
-//! What ranks find on their hosts before a run is paid for, and before their own first step. Facts, no judgement:
-//! [`common::host_facts`] judges.
+//! A rank's part of the preflight: what ranks find on their hosts before a run is paid for, as `launcher check` asks, and before their
+//! own first step. Facts, no judgement: [`common::host_facts`] judges. The launcher's part is its own `preflight`.
 
 use std::fs::File;
 use std::io::{self, Read};
