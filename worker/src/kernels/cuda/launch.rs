@@ -25,7 +25,8 @@ pub trait Launch {
     /// How many blocks of so many threads run `kernel` at once.
     fn resident_blocks(&self, kernel: &CStr, threads: u32) -> Result<u32, TchError>;
 
-    /// Starts `kernel`, one of those of a [`Source`](super::source::Source), with pointers to its arguments, after what is under way already.
+    /// Starts `kernel`, one of those of a [`Source`](super::source::Source), with pointers to its arguments, after what is under way
+    /// already.
     ///
     /// # Safety
     /// The arguments are as many as the kernel's and of their types, and what they point to is as it expects.

@@ -69,11 +69,12 @@ pub struct Layout {
     pub leading: i64,
 }
 
-/// Where A, B and D are.
+/// Where A, B and D are, and what a way may write to meanwhile.
 pub struct Pointers {
     pub a: *const c_void,
     pub b: *const c_void,
     pub d: *mut c_void,
+    pub workspace: *mut c_void,
 }
 
 type Multiply = unsafe extern "C" fn(
@@ -204,14 +205,13 @@ impl Library {
     /// D becomes A times B, and `beta` times what it was, in this way, on `stream`.
     ///
     /// # Safety
-    /// The pointers are of matrices as described, and `workspace` of as many bytes as the way was asked for with.
+    /// The pointers are of matrices as described, and of a workspace of as many bytes as the way was asked for with.
     pub unsafe fn multiply(
         &self,
         description: &Description,
         way: &Way,
         pointers: &Pointers,
         beta: f32,
-        workspace: *mut c_void,
         stream: *mut c_void,
     ) -> Result<(), String> {
         let (alpha, [a, b, d]) = (1.0_f32, description.layouts);
@@ -231,7 +231,7 @@ impl Library {
                 pointers.d,
                 d,
                 way.algorithm.as_ptr().cast(),
-                workspace,
+                pointers.workspace,
                 way.workspace_bytes,
                 stream,
             )

@@ -118,12 +118,13 @@ impl Products {
         }
         let stream = Stream::current(self.device)?;
         let native = stream.native()?;
-        let pointers = Pointers { a: b.data_ptr(), b: a.data_ptr(), d: out.data_ptr() };
-        let (beta, workspace) = (if shape.accumulate { 1.0 } else { 0.0 }, self.workspace.data_ptr());
+        let workspace = self.workspace.data_ptr();
+        let pointers = Pointers { a: b.data_ptr(), b: a.data_ptr(), d: out.data_ptr(), workspace };
+        let beta = if shape.accumulate { 1.0 } else { 0.0 };
         let multiply = |way: usize| {
             // SAFETY: tensors of the shape that is described, alive until the stream has come by, as libtorch sees to; the workspace is
             // as large as was said.
-            let done = unsafe { library.multiply(description, &ways[way], &pointers, beta, workspace, native) };
+            let done = unsafe { library.multiply(description, &ways[way], &pointers, beta, native) };
             done.map_err(Failure)
         };
         trial.run(&stream, multiply).map(|()| true)
