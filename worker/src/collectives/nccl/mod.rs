@@ -4,11 +4,11 @@
 //! thread's later computation wait, and not the thread. So nobody notices an operation that never ends but the watchdog,
 //! which is told of every one.
 //!
-//! - [`library`]: the functions of NCCL, loaded at run time.
-//! - [`communicator`]: one rank's end, and how calls on it go.
-//! - [`lane`]: the stream that operations run on.
-//! - [`shared`]: what the watchdog and those who start operations share.
-//! - [`watchdog`]: starts NCCL in the background, and ends the world when an operation does not end.
+//! - `library`: the functions of NCCL, loaded at run time.
+//! - `communicator`: one rank's end, and how calls on it go.
+//! - `lane`: the stream that operations run on.
+//! - `shared`: what the watchdog and those who start operations share.
+//! - `watchdog`: starts NCCL in the background, and ends the world when an operation does not end.
 //!
 //! No real NCCL runs in Convoy's tests: they load `tests/nccl-stand-in` in its place.
 

@@ -58,12 +58,12 @@ fn with_column_sums(
     sum_columns(gpu, &sums)
 }
 
-/// The sums of the columns of `rows` [N, C] that [`takes_rows`], float32.
+/// The sums of the columns of `rows` [N, C] that [`takes_rows`](crate::kernels::cuda::arguments::takes_rows), float32.
 pub fn column_sums(gpu: &dyn Launch, rows: &Tensor) -> Result<Tensor, TchError> {
     with_column_sums(gpu, c"column_sums_bfloat16", &[rows], None, size(rows).1)
 }
 
-/// [`super::join`] of parts that [`takes_rows`].
+/// [`super::join`] of parts that [`takes_rows`](crate::kernels::cuda::arguments::takes_rows).
 pub fn join(gpu: &dyn Launch, parts: [&Tensor; 3]) -> Result<RowGradient, TchError> {
     let (rows, columns) = size(parts[0]);
     let joined = Tensor::f_empty([rows, 3 * columns], (Kind::BFloat16, parts[0].device()))?;
