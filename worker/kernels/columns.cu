@@ -1,6 +1,6 @@
 // Gradients [rows, columns] of bfloat16 and the sums of their columns, which are a bias's gradient. Columns are a multiple of a pack.
 
-// Threads of a block at most; src/kernels/cuda/layers.rs launches as many.
+// Threads of a block at most; src/kernels/columns/on_gpu.rs launches as many.
 constexpr int kColumnThreadsMax = 256;
 
 // Every thread keeps to one pack of columns, and a warp's lie side by side: a block is a warp's packs wide, and each of its warps

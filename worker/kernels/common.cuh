@@ -1,6 +1,6 @@
 // What all kernels share. No header is included: NVRTC then needs no folder of them.
 //
-// Every kernel takes raw pointers, 64-bit numbers and structs of these; src/kernels/cuda has the list. They are
+// Every kernel takes raw pointers, 64-bit numbers and structs of these; src/kernels/mod.rs has the list. They are
 // compiled as C++ too (on_cpu.cpp), so that tests run the same source without a GPU: what is used of CUDA's language is what is
 // defined there.
 

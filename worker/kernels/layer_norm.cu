@@ -1,6 +1,6 @@
 // LayerNorm (Ba et al., 2016) of a residual stream that a branch is added to first, and its backward. Columns are a multiple of a pack.
 
-// Packs of a row at most; src/kernels/cuda/layers.rs has it, too.
+// Packs of a row at most; src/kernels/layer_norm/on_gpu.rs has it, too.
 constexpr int kRowPacksMax = 256;
 
 // Of forward: threads of a block, and so few registers that some blocks share a multiprocessor.
@@ -63,7 +63,7 @@ layer_norm_bfloat16(const bfloat16* x, const bfloat16* branch, const bfloat16* b
 }
 
 // Of backward: threads of a block at most, how many blocks the registers let share a multiprocessor, and rows that a block takes at
-// once, so that its threads wait for each other less often; src/kernels/cuda/layers.rs has the last, too.
+// once, so that its threads wait for each other less often; src/kernels/layer_norm/on_gpu.rs has the last, too.
 constexpr int kBackwardThreadsMax = kRowPacksMax, kBackwardBlocks = 2, kRowsAtOnce = 2;
 
 // A block is as wide as a row, and a thread has one pack of its columns; blocks share the rows.

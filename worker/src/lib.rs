@@ -13,7 +13,7 @@
 //! - [`saving`]: when the ranks' state becomes a checkpoint, and a checkpoint their state.
 //! - [`observe`]: metrics, events, and what a person sees.
 //! - [`train`]: the loop.
-//! - [`check`]: what `launcher check` wants to know of this host.
+//! - [`preflight`]: what a rank finds on its host before a run is paid for, as `launcher check` asks, and before its first step.
 //! - [`generate`], [`bench`]: the other jobs that need the model.
 //! - [`huge_pages`]: what the process asks of the allocator before it begins.
 //! - [`libtorch`]: the shim over what tch lacks; loading CUDA.
@@ -24,7 +24,6 @@
 //! - [`error`]: what ends a job, and the exit code.
 
 pub mod bench;
-pub mod check;
 pub mod checkpoint;
 pub mod collectives;
 pub mod control;
@@ -42,6 +41,7 @@ pub mod model;
 pub mod observe;
 pub mod optimizer;
 mod own_folder;
+pub mod preflight;
 pub mod saving;
 pub mod shared_library;
 pub mod stacks;

@@ -15,13 +15,13 @@ use serde::Serialize;
 use worker::bench::checkpoint::bench_checkpoint;
 use worker::bench::step::bench_step;
 use worker::bench::stream::bench_stream;
-use worker::check::check;
 use worker::collectives::{Collectives, Label};
 use worker::error::JobError;
 use worker::generate::draw::Draw;
 use worker::generate::{SampleOptions, sample};
 use worker::huge_pages;
 use worker::libtorch;
+use worker::preflight;
 use worker::train::train;
 use worker::world::{self, Equipment, Origin, World};
 
@@ -228,7 +228,7 @@ fn run_check(args: CheckArgs) -> Result<ExitCode, JobError> {
     };
     let world = World::enter(&origin)?;
     world::set_threads(world.config.launch.threads_per_rank);
-    let facts = check(&world)?;
+    let facts = preflight::check(&world)?;
     if world.collectives.rank().is_zero() {
         #[allow(clippy::print_stdout, reason = "the result of the command")]
         {

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use common::host_name::host_name;
 
-use super::CollectivesError;
+use super::error::CollectivesError;
 use crate::trace::{self, Lane};
 
 /// What an operation is for, as messages name it.

@@ -10,8 +10,8 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 
-use super::DataError;
 use super::cache::BlockCache;
+use super::error::DataError;
 use super::local_files::LocalFiles;
 use super::node_cache::NodeCache;
 use super::shards::{BlockId, Shards};

@@ -10,7 +10,7 @@ use common::sha256::Sha256Sum;
 use common::storage::StorageError;
 use common::token_shard::{BLOCK_BYTES, DataSetIndex, Index, Layout, ShardEntry, ShardError};
 
-use super::DataError;
+use super::error::DataError;
 
 /// A block of [`BLOCK_BYTES`] in the data set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

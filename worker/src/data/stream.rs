@@ -9,8 +9,9 @@ use std::thread;
 use common::batch_plan::BatchPlan;
 use common::topology::{Rank, WorldSize};
 
+use super::error::DataError;
 use super::read_ahead::{self, Reached};
-use super::{DataError, TrainingData};
+use super::training_data::TrainingData;
 
 /// The most micro batches that wait to be trained on; memory may allow fewer.
 const QUEUE_MICRO_BATCHES: u64 = 8;

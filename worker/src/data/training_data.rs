@@ -5,9 +5,10 @@ use std::ops::Range;
 use common::config::{DataConfig, DataSource, StorageConfig};
 use common::token_shard::TOKEN_BYTES;
 
+use super::data_set::{Budget, DataSet};
+use super::error::DataError;
 use super::order::{Order, Place, SetSize};
 use super::shards::BlockId;
-use super::{DataError, DataSet};
 
 /// The data sets of `data.train`, in one order. Shared by the threads that read it.
 #[derive(Debug)]
@@ -88,7 +89,7 @@ impl TrainingData {
     }
 
     /// How a rank may divide its memory; alike for all data sets.
-    pub(super) fn budget(&self) -> super::data_set::Budget {
+    pub(super) fn budget(&self) -> Budget {
         self.sets[0].budget()
     }
 }

@@ -3,7 +3,7 @@
 
 use std::ops::Range;
 
-use super::Buckets;
+use super::buckets::Buckets;
 
 /// The order of the exchange.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,8 +1,16 @@
 //! GELU (Hendrycks and Gimpel, 2016) and its backward, where a product does not take them along ([`super::products`]).
+//!
+//! ```text
+//! GELU(x) = x / 2 (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3)))
+//! ```
+//!
+//! Source: `convoy_cpu_gelu` in `worker/libtorch/cpu_kernels.cpp`; a GPU's is libtorch's.
 
 use tch::{TchError, Tensor};
 
-use super::{RowGradient, ffi, floats, operand, suits_cpu_kernel};
+use super::cpu::{floats, functions, suits_cpu_kernel};
+use super::operand::operand;
+use super::row_gradient::RowGradient;
 
 /// GPT-2's GELU is the tanh approximation (Hendrycks and Gimpel, 2016).
 const GELU: &str = "tanh";
@@ -14,7 +22,7 @@ pub fn gelu(x: &Tensor) -> Tensor {
     }
     let y = x.empty_like();
     // SAFETY: contiguous float32 tensors of one size.
-    unsafe { ffi::convoy_cpu_gelu(floats(x), floats(&y), x.numel() as i64) };
+    unsafe { functions::convoy_cpu_gelu(floats(x), floats(&y), x.numel() as i64) };
     y
 }
 
@@ -29,7 +37,7 @@ pub fn gelu_backward(x: &Tensor, dy: &Tensor) -> Result<RowGradient, TchError> {
         assert!(x.size() == dy.size(), "shapes do not fit");
         let dx = x.empty_like();
         // SAFETY: contiguous float32 tensors of one size.
-        unsafe { ffi::convoy_cpu_gelu_backward(floats(x), floats(dy), floats(&dx), x.numel() as i64) };
+        unsafe { functions::convoy_cpu_gelu_backward(floats(x), floats(dy), floats(&dx), x.numel() as i64) };
         return Ok(dx.into());
     }
     gelu_backward_twin(x, dy)

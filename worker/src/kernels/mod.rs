@@ -10,149 +10,53 @@
 //! - [`norm`]: the norm of flat gradients.
 //! - [`rounding`]: float32 weights to bfloat16 by chance.
 //!
-//! The CPU's are in `libtorch/cpu_kernels.cpp`, but for those that are made of products, [`products`] and [`attention`]; those for
-//! GPUs in `kernels/`, see [`cuda`].
+//! A kernel's module has its formula, its sources, its twin, and the function that chooses what runs; `on_gpu` in it launches the
+//! kernel for GPUs, and `on_cpu` is a kernel for CPUs that is made of products. All kernels share:
+//!
+//! - `cuda`: how kernels for GPUs are compiled, loaded and launched; their sources are in `worker/kernels`.
+//! - `cpu`: how those for CPUs are called; most are in `worker/libtorch/cpu_kernels.cpp`, and [`products`] and [`attention`] here.
+//! - `operand`, `row_gradient`: what kernels take, and what backward hands on.
 
 pub mod adamw;
 pub mod attention;
 pub mod columns;
+mod cpu;
 pub mod cross_entropy;
-pub mod cuda;
+mod cuda;
 pub mod gelu;
 pub mod layer_norm;
-mod matrix;
 pub mod norm;
+mod operand;
+#[cfg(test)]
+pub mod places;
 pub mod products;
 pub mod rounding;
-mod threads;
+mod row_gradient;
 
-use tch::{Device, Kind, Tensor};
+use cuda::source::{COMMON, Source};
 
-/// The gradient of rows [N, C].
-pub struct RowGradient {
-    /// [N, C]
-    pub rows: Tensor,
-    /// Their sum [C], float32, perhaps of what they were before they were rounded, where what made them made it too.
-    pub sum: Option<Tensor>,
-}
+pub use cuda::NoKernels;
+pub use operand::{is_only_stored, operand};
+pub use row_gradient::RowGradient;
 
-impl From<Tensor> for RowGradient {
-    fn from(rows: Tensor) -> Self {
-        RowGradient { rows, sum: None }
-    }
-}
+/// All sources for GPUs, in the order in which they are compiled as one.
+const SOURCES: [Source; 7] = [
+    COMMON,
+    rounding::on_gpu::SOURCE,
+    adamw::on_gpu::SOURCE,
+    columns::on_gpu::SOURCE,
+    cross_entropy::on_gpu::SOURCE,
+    layer_norm::on_gpu::SOURCE,
+    norm::on_gpu::SOURCE,
+];
 
-impl Clone for RowGradient {
-    /// Another view of the same.
-    fn clone(&self) -> Self {
-        RowGradient { rows: self.rows.shallow_clone(), sum: self.sum.as_ref().map(Tensor::shallow_clone) }
-    }
-}
-
-/// Whether `x` is of the kind that a CPU only stores.
-pub fn is_only_stored(x: &Tensor) -> bool {
-    x.kind() == Kind::BFloat16 && x.device() == Device::Cpu
-}
-
-/// `x` as it can be computed with; on a CPU, float32 for bfloat16.
-pub fn operand(x: &Tensor) -> Tensor {
-    if is_only_stored(x) { x.to_kind(Kind::Float) } else { x.shallow_clone() }
-}
-
-/// Whether the CPU's kernels can work on `tensor`: float32, in host memory, without gaps.
-fn suits_cpu_kernel(tensor: &Tensor) -> bool {
-    tensor.device() == Device::Cpu && tensor.kind() == Kind::Float && tensor.is_contiguous()
-}
-
-/// The memory of a float32 tensor.
-fn floats(tensor: &Tensor) -> *mut f32 {
-    debug_assert!(suits_cpu_kernel(tensor));
-    tensor.data_ptr().cast()
-}
-
-mod ffi {
-    use std::ffi::c_void;
-
-    unsafe extern "C" {
-        pub fn convoy_cpu_each_in_turn(
-            tasks: i64,
-            task: extern "C" fn(context: *const c_void, number: i64),
-            context: *const c_void,
-        );
-        pub fn convoy_cpu_causal_exp(scores: *mut f32, rows: i64, columns: i64, sums: *mut f32, log_sum_exp: *mut f32);
-        pub fn convoy_cpu_causal_softmax_backward(
-            scores: *mut f32,
-            dscores: *mut f32,
-            rows: i64,
-            columns: i64,
-            log_sum_exp: *const f32,
-            sums: *const f32,
-        );
-        pub fn convoy_cpu_gelu(x: *const f32, y: *mut f32, n: i64);
-        pub fn convoy_cpu_gelu_backward(x: *const f32, dy: *const f32, dx: *mut f32, n: i64);
-        pub fn convoy_cpu_cross_entropy(
-            logits: *mut f32,
-            targets: *const i64,
-            losses: *mut f64,
-            rows: i64,
-            stride: i64,
-            vocabulary: i64,
-            scale: f64,
-        );
-        pub fn convoy_cpu_adamw(
-            parameters: *mut f32,
-            gradients: *const f32,
-            exp_avg: *mut f32,
-            exp_avg_sq: *mut f32,
-            n: i64,
-            step: f64,
-            learning_rate: f64,
-            beta1: f64,
-            beta2: f64,
-            weight_decay: f64,
-            epsilon: f64,
-            grad_factor: f64,
-        );
-        pub fn convoy_cpu_round_stochastically(from: *const f32, to: *mut u16, n: i64, first: u64, key: u32);
-        pub fn convoy_cpu_sums_of_squares(x: *const f32, n: i64, part: i64, sums: *mut f64);
-        pub fn convoy_cpu_amx_prepare() -> bool;
-        pub fn convoy_cpu_amx_pack(
-            to: *mut u16,
-            from: *const f32,
-            lane_stride: i64,
-            term_stride: i64,
-            lanes: i64,
-            terms: i64,
-            right: bool,
-        );
-        pub fn convoy_cpu_amx_multiply(
-            out: *mut f32,
-            stride: i64,
-            rows: i64,
-            columns: i64,
-            a: *const u16,
-            b: *const u16,
-            steps: i64,
-            add: bool,
-        );
-        pub fn convoy_cpu_avx2_pack(
-            to: *mut f32,
-            from: *const f32,
-            lane_stride: i64,
-            term_stride: i64,
-            lanes: i64,
-            terms: i64,
-            right: bool,
-        );
-        pub fn convoy_cpu_avx2_multiply(
-            out: *mut f32,
-            stride: i64,
-            rows: i64,
-            columns: i64,
-            a: *const f32,
-            b: *const f32,
-            terms: i64,
-            add: bool,
-        );
+/// Makes kernels and products ready on GPU number `device`, which libtorch has been told to use. A process has one. Of the two, one may
+/// be there without the other, which the error says.
+pub fn prepare(device: usize) -> Result<(), NoKernels> {
+    let products = products::on_gpu::prepare(device)
+        .map_err(|message| NoKernels(format!("matrix products are libtorch's: {message}")));
+    match (cuda::prepare(device, &SOURCES), products) {
+        (Err(NoKernels(kernels)), Err(NoKernels(products))) => Err(NoKernels(format!("{kernels}; {products}"))),
+        (kernels, products) => kernels.and(products),
     }
 }

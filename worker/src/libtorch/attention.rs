@@ -88,7 +88,7 @@ pub fn attention_backward(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kernels::cuda::places::{assert_close, places};
+    use crate::kernels::places::{assert_close, places};
     use tch::{Device, Kind};
 
     /// The result and the gradients by plain operations in float32.

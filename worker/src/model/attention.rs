@@ -1,8 +1,11 @@
-//! Causal multi-head self-attention. Shapes: see the legend in the parent module.
+//! Causal multi-head self-attention.
+//!
+//! Legend: B batch, T sequence, N = B T rows, C width, H heads, D = C / H head size, L layers, V vocabulary.
 
 use tch::{TchError, Tensor};
 
-use super::linear::{Backward, Linear};
+use super::backward::Backward;
+use super::linear::Linear;
 use crate::kernels::RowGradient;
 use crate::kernels::attention::{Attended, Shape, attention, attention_backward};
 use crate::kernels::layer_norm::Branch;
@@ -19,6 +22,7 @@ pub(super) struct Attention {
 pub(super) struct AttentionCache {
     /// [N, 3C]
     qkv: Tensor,
+    /// Rows [N, C], and what else its backward needs.
     attended: Attended,
 }
 
@@ -26,8 +30,8 @@ impl Attention {
     /// `x` [N, C] to what it adds to the stream.
     pub fn forward(&self, x: &Tensor, shape: Shape) -> Result<(Branch, AttentionCache), TchError> {
         let qkv = self.qkv.forward(x); // [N, 3C]
-        let attended = attention(&qkv, shape)?;
-        let y = self.projection.branch(&attended.rows());
+        let attended = attention(&qkv, shape)?; // rows [N, C], of H heads of D columns
+        let y = self.projection.branch(&attended.rows()); // [N, C]
         Ok((y, AttentionCache { qkv, attended }))
     }
 
@@ -38,12 +42,11 @@ impl Attention {
         x: Tensor,
         dy: RowGradient,
         gradient: &Attention,
-        shape: Shape,
         backward: &mut Backward,
     ) -> Result<Tensor, TchError> {
-        let AttentionCache { qkv, attended } = cache;
+        let AttentionCache { qkv, attended } = cache; // [N, 3C], rows [N, C]
         let dattended = self.projection.backward(attended.rows(), dy, &gradient.projection, backward)?; // [N, C]
-        let dqkv = attention_backward(dattended, &qkv, attended, shape)?; // [N, 3C]
-        self.qkv.backward(x, dqkv, &gradient.qkv, backward)
+        let dqkv = attention_backward(dattended, &qkv, attended, backward.shape)?; // [N, 3C]
+        self.qkv.backward(x, dqkv, &gradient.qkv, backward) // [N, C]
     }
 }

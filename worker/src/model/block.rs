@@ -1,12 +1,45 @@
-//! One pre-LayerNorm decoder block: x + attention(norm(x)), then x + mlp(norm(x)). Shapes: see the legend in the parent
-//! module.
+//! One pre-LayerNorm decoder block: x + attention(norm(x)), then x + mlp(norm(x)).
+//!
+//! No part adds its own result to the residual stream. It hands the result on as a branch, and the norm that follows adds it, in the
+//! call that normalises the sum: one fused kernel on a GPU, two operations in its twin. Forward:
+//!
+//! ```text
+//! stream x ─────┐ ┌── branch, of the block before; none after the embeddings
+//!               ▼ ▼
+//!           ┌─ norm_1 ──▶ y      one call (layer_norm): x = x + branch, y = LayerNorm(x)
+//!           │             │
+//!           │          attention: qkv, attention, projection
+//!           │             │      the projection's bias is added by the norm, too, where that takes it (Linear::branch)
+//!           x          branch
+//!           │             │
+//!           └─────┐ ┌─────┘
+//!                 ▼ ▼
+//!           ┌─ norm_2 ──▶ y      one call (layer_norm): x = x + branch, y = LayerNorm(x)
+//!           │             │
+//!           │           mlp: expand and GELU in one call (linear_and_gelu), projection
+//!           │             │
+//!           x          branch    added by norm_1 of the next block, or by the final norm
+//!           ▼             ▼
+//! ```
+//!
+//! Backward runs the other way. The gradient dx of a sum is that of the branch and of the stream alike; it goes through the part that
+//! made the branch, and the norm's one call (layer_norm_backward) adds it to what comes out there:
+//!
+//! ```text
+//! dx ─┬─▶ mlp ───────▶ dy ─▶ norm_2 ─▶ dx = LayerNorm's gradient of dy + dx
+//!     └─────────────────────────▲
+//! dx ─┬─▶ attention ─▶ dy ─▶ norm_1 ─▶ dx = LayerNorm's gradient of dy + dx
+//!     └─────────────────────────▲
+//! ```
+//!
+//! Legend: B batch, T sequence, N = B T rows, C width, H heads, D = C / H head size, L layers, V vocabulary.
 
 use common::config::Recompute;
 use tch::{TchError, Tensor};
 
 use super::attention::{Attention, AttentionCache};
+use super::backward::Backward;
 use super::layer_norm::{LayerNorm, LayerNormCache, Stream};
-use super::linear::Backward;
 use super::mlp::{Mlp, MlpCache};
 use crate::kernels::RowGradient;
 use crate::kernels::attention::Shape;
@@ -43,11 +76,11 @@ impl Block {
         shape: Shape,
         recompute: Recompute,
     ) -> Result<(Stream, BlockCache), TchError> {
-        let (activated, parts) = self.forward_to_gelu(stream, shape, recompute == Recompute::None)?;
-        let branch = self.mlp.projection.branch(&activated);
-        let out = Stream { x: parts.norm_2.x.shallow_clone(), branch: Some(branch) };
+        let (activated, parts) = self.forward_to_gelu(stream, shape, recompute == Recompute::None)?; // [N, 4C]
+        let branch = self.mlp.projection.branch(&activated); // [N, C]
+        let out = Stream { x: parts.norm_2.x.shallow_clone(), branch: Some(branch) }; // [N, C] both
         let cache = match recompute {
-            Recompute::Block => BlockCache::Input(parts.norm_1.x),
+            Recompute::Block => BlockCache::Input(parts.norm_1.x), // [N, C]
             Recompute::None | Recompute::GeluLayernorm => BlockCache::Parts(Box::new(parts)),
         };
         Ok((out, cache))
@@ -55,12 +88,12 @@ impl Block {
 
     /// All of forward but the last product, which backward does not need: what follows GELU [N, 4C].
     fn forward_to_gelu(&self, stream: Stream, shape: Shape, keep: bool) -> Result<(Tensor, Parts), TchError> {
-        let (normalised, norm_1) = self.norm_1.forward(stream, keep)?;
-        let (branch, attention) = self.attention.forward(&normalised, shape)?;
+        let (normalised, norm_1) = self.norm_1.forward(stream, keep)?; // [N, C]
+        let (branch, attention) = self.attention.forward(&normalised, shape)?; // [N, C]
         drop(normalised);
-        let attended = Stream { x: norm_1.x.shallow_clone(), branch: Some(branch) };
-        let (normalised, norm_2) = self.norm_2.forward(attended, keep)?;
-        let (activated, mlp) = self.mlp.hidden(&normalised, keep);
+        let attended = Stream { x: norm_1.x.shallow_clone(), branch: Some(branch) }; // [N, C] both
+        let (normalised, norm_2) = self.norm_2.forward(attended, keep)?; // [N, C]
+        let (activated, mlp) = self.mlp.hidden(&normalised, keep); // [N, 4C]
         Ok((activated, Parts { norm_1, attention, norm_2, mlp }))
     }
 
@@ -70,21 +103,20 @@ impl Block {
         cache: BlockCache,
         dx: RowGradient,
         gradient: &Block,
-        shape: Shape,
         backward: &mut Backward,
     ) -> Result<RowGradient, TchError> {
         let parts = match cache {
             BlockCache::Parts(parts) => *parts,
-            BlockCache::Input(x) => self.forward_to_gelu(Stream { x, branch: None }, shape, true)?.1,
+            BlockCache::Input(x) => self.forward_to_gelu(Stream { x, branch: None }, backward.shape, true)?.1,
         };
         let Parts { norm_1, attention, norm_2, mlp } = parts;
-        let normalised = self.norm_2.output(&norm_2)?;
-        let dnormalised = self.mlp.backward(mlp, normalised, dx.clone(), &gradient.mlp, backward)?;
-        let dattended = self.norm_2.backward(&norm_2, &dnormalised, Some(&dx.rows), &gradient.norm_2, backward)?;
-        drop((norm_2, dnormalised, dx));
-        let normalised = self.norm_1.output(&norm_1)?;
-        let (dy, gradient_of) = (dattended.clone(), &gradient.attention);
-        let dnormalised = self.attention.backward(attention, normalised, dy, gradient_of, shape, backward)?;
-        self.norm_1.backward(&norm_1, &dnormalised, Some(&dattended.rows), &gradient.norm_1, backward)
+        let normalised = self.norm_2.output(&norm_2)?; // [N, C]
+        let dy = self.mlp.backward(mlp, normalised, dx.clone(), &gradient.mlp, backward)?; // [N, C]
+        let dattended = self.norm_2.backward(&norm_2, &dy, Some(&dx.rows), &gradient.norm_2, backward)?; // [N, C]
+        drop((norm_2, dy, dx));
+        let normalised = self.norm_1.output(&norm_1)?; // [N, C]
+        let dx = dattended.clone(); // [N, C]
+        let dy = self.attention.backward(attention, normalised, dx, &gradient.attention, backward)?; // [N, C]
+        self.norm_1.backward(&norm_1, &dy, Some(&dattended.rows), &gradient.norm_1, backward) // [N, C]
     }
 }

@@ -1,11 +1,13 @@
-//! Tokens and positions to the residual stream. Shapes: see the legend in the parent module.
+//! Tokens and positions to the residual stream.
+//!
+//! Legend: B batch, T sequence, N = B T rows, C width, H heads, D = C / H head size, L layers, V vocabulary.
 
 use tch::{TchError, Tensor};
 
 use super::ops;
 use crate::libtorch;
 
-/// `inputs` [B, T] to the residual stream [N, C].
+/// `inputs` [B, T] to the residual stream [N, C], by the rows of `tokens` [V padded, C] and `positions` [context, C].
 pub(super) fn forward(inputs: &Tensor, tokens: &Tensor, positions: &Tensor) -> Tensor {
     let (b, t) = (inputs.size()[0], inputs.size()[1]);
     let x = tokens.index_select(0, &inputs.view([-1])).view([b, t, -1]); // [B, T, C]
@@ -13,7 +15,7 @@ pub(super) fn forward(inputs: &Tensor, tokens: &Tensor, positions: &Tensor) -> T
 }
 
 /// Adds the gradients of both embeddings, given that of the residual stream, `dx` [N, C]. The head has left its part in
-/// `dtokens` [V, C]; what is in `dpositions` [context, C] counts if `accumulate`.
+/// `dtokens` [V padded, C]; what is in `dpositions` [context, C] counts if `accumulate`.
 pub(super) fn backward(
     inputs: &Tensor,
     dx: &Tensor,
@@ -22,12 +24,12 @@ pub(super) fn backward(
     accumulate: bool,
 ) -> Result<(), TchError> {
     let (b, t) = (inputs.size()[0], inputs.size()[1]);
-    let dx = dx.to_kind(dtokens.kind());
-    libtorch::add_rows(dtokens, &inputs.view([-1]), &dx)?;
+    let dx = dx.to_kind(dtokens.kind()); // [N, C]
+    libtorch::add_rows(dtokens, &inputs.view([-1]), &dx)?; // [V padded, C], [N], [N, C]
     if !accumulate {
-        let _ = dpositions.shallow_clone().zero_();
+        let _ = dpositions.shallow_clone().zero_(); // [context, C]
     }
     let per_position = dx.view([b, t, -1]).sum_dim_intlist(0, false, None); // [T, C]
-    ops::add(&dpositions.narrow(0, 0, t), &per_position, true);
+    ops::add(&dpositions.narrow(0, 0, t), &per_position, true); // [T, C]
     Ok(())
 }

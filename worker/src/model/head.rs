@@ -1,6 +1,9 @@
-//! The head: logits against the token embedding, the loss and its gradient. Shapes: see the legend in the parent module.
+//! The head: logits against the token embedding, the loss and its gradient.
 //!
 //! Rows are taken in chunks, so that the logits of all of them never exist at once.
+//!
+//! Legend: B batch, T sequence, N = B T rows, C width, H heads, D = C / H head size, L layers, V vocabulary.
+//! A chunk has n rows.
 
 use tch::{Device, Kind, TchError, Tensor};
 
@@ -25,12 +28,13 @@ fn chunks(x: &Tensor) -> impl Iterator<Item = (i64, i64)> + use<> {
     (0..rows).step_by(chunk as usize).map(move |start| (start, chunk.min(rows - start)))
 }
 
-/// The summed loss of `x` [N, C] against `targets` [N], in nats: a float64 scalar.
+/// The summed loss of `x` [N, C] against `targets` [N], by `embedding` [V padded, C], in nats: a float64 scalar.
 pub(super) fn loss_sum(x: &Tensor, targets: &Tensor, embedding: &Tensor, vocabulary: i64) -> Result<Tensor, TchError> {
-    let mut loss = Tensor::zeros([], (Kind::Double, x.device()));
+    let mut loss = Tensor::zeros([], (Kind::Double, x.device())); // []
     for (start, rows) in chunks(x) {
-        let logits = ops::product_with_transpose(&x.narrow(0, start, rows), embedding);
-        loss += cross_entropy(logits, &targets.narrow(0, start, rows), vocabulary, 0.0)?.0.sum(Kind::Double);
+        let logits = ops::product_with_transpose(&x.narrow(0, start, rows), embedding); // [n, V padded]
+        let (losses, _) = cross_entropy(logits, &targets.narrow(0, start, rows), vocabulary, 0.0)?; // [n]
+        loss += losses.sum(Kind::Double); // []
     }
     Ok(loss)
 }
@@ -45,15 +49,16 @@ pub(super) fn loss_and_gradient(
     scale: f64,
     accumulate: bool,
 ) -> Result<(Tensor, Tensor), TchError> {
-    let mut loss = Tensor::zeros([], (Kind::Double, x.device()));
-    let dx = x.empty_like();
+    let mut loss = Tensor::zeros([], (Kind::Double, x.device())); // []
+    let dx = x.empty_like(); // [N, C]
     for (start, rows) in chunks(x) {
-        let x = x.narrow(0, start, rows);
+        let x = x.narrow(0, start, rows); // [n, C]
         let logits = ops::product_with_transpose(&x, embedding); // [n, V padded]
-        let (losses, dlogits) = cross_entropy(logits, &targets.narrow(0, start, rows), vocabulary, scale)?;
-        loss += losses.sum(Kind::Double);
-        ops::add_product(dembedding, &dlogits.tr(), &x, accumulate || start > 0)?;
-        ops::add_product(&dx.narrow(0, start, rows), &dlogits, embedding, false)?;
+        let targets = targets.narrow(0, start, rows); // [n]
+        let (losses, dlogits) = cross_entropy(logits, &targets, vocabulary, scale)?; // [n], [n, V padded]
+        loss += losses.sum(Kind::Double); // []
+        ops::add_product(dembedding, &dlogits.tr(), &x, accumulate || start > 0)?; // [V padded, C]
+        ops::add_product(&dx.narrow(0, start, rows), &dlogits, embedding, false)?; // [n, C]
     }
     Ok((loss, dx))
 }

@@ -1,8 +1,10 @@
-//! LayerNorm (Ba et al., 2016) of the residual stream. Shapes: see the legend in the parent module.
+//! LayerNorm (Ba et al., 2016) of the residual stream.
+//!
+//! Legend: B batch, T sequence, N = B T rows, C width, H heads, D = C / H head size, L layers, V vocabulary.
 
 use tch::{TchError, Tensor};
 
-use super::linear::Backward;
+use super::backward::Backward;
 use super::ops;
 use crate::kernels::RowGradient;
 use crate::kernels::layer_norm::{Branch, Normalised, layer_norm, layer_norm_backward};
@@ -38,16 +40,17 @@ pub(super) struct LayerNormCache {
 impl LayerNorm {
     /// The stream, whose sum is kept, to its normalised form [N, C], which is kept if `keep_output`.
     pub fn forward(&self, stream: Stream, keep_output: bool) -> Result<(Tensor, LayerNormCache), TchError> {
+        // x, y [N, C]; mean, rstd [N, 1]
         let Normalised { x, y, mean, rstd } = layer_norm(stream.x, stream.branch, &self.weight, &self.bias)?;
-        let kept = keep_output.then(|| y.shallow_clone());
+        let kept = keep_output.then(|| y.shallow_clone()); // [N, C]
         Ok((y, LayerNormCache { x, mean, rstd, y: kept }))
     }
 
     /// What forward returned: kept, or computed again with the same bits.
     pub fn output(&self, cache: &LayerNormCache) -> Result<Tensor, TchError> {
         match &cache.y {
-            Some(y) => Ok(y.shallow_clone()),
-            None => Ok(layer_norm(cache.x.shallow_clone(), None, &self.weight, &self.bias)?.y),
+            Some(y) => Ok(y.shallow_clone()), // [N, C]
+            None => Ok(layer_norm(cache.x.shallow_clone(), None, &self.weight, &self.bias)?.y), // [N, C]
         }
     }
 
@@ -61,10 +64,11 @@ impl LayerNorm {
         gradient: &LayerNorm,
         backward: &Backward,
     ) -> Result<RowGradient, TchError> {
-        let LayerNormCache { x, mean, rstd, .. } = cache;
+        let LayerNormCache { x, mean, rstd, .. } = cache; // [N, C], [N, 1], [N, 1]
+        // x [N, C], with dstream added; weight, bias [C]
         let made = layer_norm_backward(dy, x, (mean, rstd), (&self.weight, &self.bias), dstream)?;
-        ops::add(&gradient.weight, &made.weight, backward.accumulate);
-        ops::add(&gradient.bias, &made.bias, backward.accumulate);
+        ops::add(&gradient.weight, &made.weight, backward.accumulate); // [C]
+        ops::add(&gradient.bias, &made.bias, backward.accumulate); // [C]
         Ok(made.x)
     }
 }

@@ -1,7 +1,11 @@
-//! The linear layer, and when its weight gradients are computed. Shapes: see the legend in the parent module.
+//! The linear layer, and when its weight gradients are computed.
+//!
+//! Legend: B batch, T sequence, N = B T rows, C width, H heads, D = C / H head size, L layers, V vocabulary.
+//! A linear layer has in and out columns.
 
 use tch::{TchError, Tensor};
 
+use super::backward::Backward;
 use super::ops::{self, WeightGradient};
 use crate::kernels::RowGradient;
 use crate::kernels::layer_norm::{Branch, takes_bias};
@@ -15,25 +19,17 @@ pub(super) struct Linear {
     pub bias: Tensor,
 }
 
-/// How backward treats gradients of weights.
-pub(super) struct Backward {
-    /// Whether they are added to what is there; false in the first micro batch of a step, which saves zeroing them.
-    pub accumulate: bool,
-    /// Where the products are collected that are to be computed later; `None` computes each at once.
-    pub later: Option<Vec<WeightGradient>>,
-}
-
 impl Linear {
     /// `x` [N, in] to [N, out].
     pub fn forward(&self, x: &Tensor) -> Tensor {
-        ops::linear(x, &self.weight, &self.bias)
+        ops::linear(x, &self.weight, &self.bias) // [N, out]
     }
 
     /// The same, to be added to the residual stream.
     pub fn branch(&self, x: &Tensor) -> Branch {
         match takes_bias(x, self.bias.size()[0]) {
-            true => Branch { rows: product(x, &self.weight), bias: Some(self.bias.shallow_clone()) },
-            false => Branch { rows: self.forward(x), bias: None },
+            true => Branch { rows: product(x, &self.weight), bias: Some(self.bias.shallow_clone()) }, // [N, out], [out]
+            false => Branch { rows: self.forward(x), bias: None },                                    // [N, out]
         }
     }
 
@@ -45,7 +41,7 @@ impl Linear {
         gradient: &Linear,
         backward: &mut Backward,
     ) -> Result<Tensor, TchError> {
-        let dx = ops::product_with_transpose(&dy.rows, &self.weight);
+        let dx = ops::product_with_transpose(&dy.rows, &self.weight); // [N, in]
         Self::backward_of_weights(x, dy, gradient, backward)?;
         Ok(dx)
     }
@@ -57,7 +53,7 @@ impl Linear {
         gradient: &Linear,
         backward: &mut Backward,
     ) -> Result<(), TchError> {
-        let (dweight, dbias) = (gradient.weight.shallow_clone(), gradient.bias.shallow_clone());
+        let (dweight, dbias) = (gradient.weight.shallow_clone(), gradient.bias.shallow_clone()); // [in, out], [out]
         let product = WeightGradient { x, dy, dweight, dbias, accumulate: backward.accumulate };
         match &mut backward.later {
             Some(later) => later.push(product),

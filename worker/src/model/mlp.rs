@@ -1,8 +1,11 @@
-//! The feed-forward part of a block. Shapes: see the legend in the parent module.
+//! The feed-forward part of a block.
+//!
+//! Legend: B batch, T sequence, N = B T rows, C width, H heads, D = C / H head size, L layers, V vocabulary.
 
 use tch::{TchError, Tensor};
 
-use super::linear::{Backward, Linear};
+use super::backward::Backward;
+use super::linear::Linear;
 use super::ops;
 use crate::kernels::RowGradient;
 use crate::kernels::gelu::gelu;
@@ -28,7 +31,7 @@ impl Mlp {
     /// the output of it.
     pub fn hidden(&self, x: &Tensor, keep_activated: bool) -> (Tensor, MlpCache) {
         let (expanded, activated) = ops::linear_and_gelu(x, &self.expand.weight, &self.expand.bias); // [N, 4C] both
-        let kept = keep_activated.then(|| activated.shallow_clone());
+        let kept = keep_activated.then(|| activated.shallow_clone()); // [N, 4C]
         (activated, MlpCache { expanded, activated: kept })
     }
 
@@ -41,12 +44,12 @@ impl Mlp {
         gradient: &Mlp,
         backward: &mut Backward,
     ) -> Result<Tensor, TchError> {
-        let MlpCache { expanded, activated } = cache;
-        let activated = activated.unwrap_or_else(|| gelu(&expanded));
+        let MlpCache { expanded, activated } = cache; // [N, 4C] both
+        let activated = activated.unwrap_or_else(|| gelu(&expanded)); // [N, 4C]
         // First what takes what follows GELU: where it is not put off, that is freed.
         Linear::backward_of_weights(activated, dy.clone(), &gradient.projection, backward)?;
         let dexpanded = ops::linear_and_gelu_backward(&dy.rows, &self.projection.weight, &expanded)?; // [N, 4C]
         drop(expanded);
-        self.expand.backward(x, dexpanded, &gradient.expand, backward)
+        self.expand.backward(x, dexpanded, &gradient.expand, backward) // [N, C]
     }
 }

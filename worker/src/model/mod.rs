@@ -1,11 +1,13 @@
 //! GPT-2 (Radford et al., 2019), forward and backward written out: no autograd graph exists in training.
 //!
-//! Legend of every shape here: B batch, T sequence, N = B T rows, C width, H heads, D = C / H, L layers, V vocabulary.
+//! Legend: B batch, T sequence, N = B T rows, C width, H heads, D = C / H head size, L layers, V vocabulary.
+//! A flat tensor has P elements.
 //!
 //! - [`parameters`]: names, shapes and the flat layout; initialisation.
 //! - [`embedding`]: tokens and positions to the residual stream.
-//! - [`block`]: one decoder block, made of [`layer_norm`], [`attention`], [`mlp`] and the [`linear`] layer.
+//! - [`block`]: one decoder block, made of [`layer_norm`], [`attention`], [`mlp`] and the [`linear`] layer; a diagram of it.
 //! - [`head`]: final logits, loss and its gradient, in chunks of rows.
+//! - [`backward`]: what is passed along through backward.
 //! - [`ops`]: operations of all of them, in every precision and on every device; [`crate::kernels`] has the others.
 //!
 //! Each part has a forward that keeps what its backward needs, and a backward that leaves the gradients of its parameters
@@ -13,6 +15,7 @@
 //! while it goes on.
 
 pub mod attention;
+pub mod backward;
 pub mod block;
 pub mod embedding;
 pub mod head;
@@ -27,9 +30,9 @@ use std::ops::Range;
 use common::config::{ModelConfig, Precision, Recompute};
 use tch::{Device, Kind, TchError, Tensor};
 
+use backward::Backward;
 use block::BlockCache;
 use layer_norm::{LayerNormCache, Stream};
-use linear::Backward;
 use ops::WeightGradient;
 use parameters::{Layout, Weights};
 
@@ -91,7 +94,7 @@ pub struct Batch {
 impl Batch {
     /// From `batch` sequences of T + 1 tokens each, row by row, in host memory.
     pub fn new(tokens: &[i32], batch: usize) -> Self {
-        Self::of(&Tensor::from_slice(tokens).view([batch as i64, -1]))
+        Self::of(&Tensor::from_slice(tokens).view([batch as i64, -1])) // [B, T+1]
     }
 
     /// From sequences of T + 1 tokens each, [B, T+1], of any integers, wherever they are.
@@ -120,7 +123,7 @@ impl Gpt2 {
 
     /// The same in a layout with more padding at its end.
     pub fn with_layout(config: &ModelConfig, layout: Layout, kind: Kind, device: Device) -> Self {
-        let flat = Tensor::zeros([layout.elements() as i64], (kind, device));
+        let flat = Tensor::zeros([layout.elements() as i64], (kind, device)); // [P]
         let weights = Weights::new(&layout, &flat);
         Gpt2 { config: config.clone(), layout, flat, weights }
     }
@@ -135,27 +138,26 @@ impl Gpt2 {
     /// The logits [B, T, V] of `inputs` [B, T].
     pub fn logits(&self, inputs: &Tensor) -> Result<Tensor, TchError> {
         let (b, t) = inputs.size2()?;
-        let normalised = self.normalised(inputs)?;
-        Ok(ops::product_with_transpose(&normalised, &self.weights.token_embedding)
-            .narrow(1, 0, self.config.vocabulary as i64)
-            .view([b, t, -1]))
+        let normalised = self.normalised(inputs)?; // [N, C]
+        let logits = ops::product_with_transpose(&normalised, &self.weights.token_embedding); // [N, V padded]
+        Ok(logits.narrow(1, 0, self.vocabulary()).view([b, t, -1])) // [B, T, V]
     }
 
     /// The sum of the cross-entropies of a batch, in nats: a float64 scalar.
     pub fn loss_sum(&self, batch: &Batch) -> Result<Tensor, TchError> {
-        let normalised = self.normalised(&batch.inputs)?;
-        head::loss_sum(&normalised, &batch.targets, &self.weights.token_embedding, self.vocabulary())
+        let normalised = self.normalised(&batch.inputs)?; // [N, C]
+        head::loss_sum(&normalised, &batch.targets, &self.weights.token_embedding, self.vocabulary()) // []
     }
 
     /// The stream that the head reads, [N, C], with nothing kept for backward.
     fn normalised(&self, inputs: &Tensor) -> Result<Tensor, TchError> {
         let shape = self.shape(inputs)?;
         let w = &self.weights;
-        let mut stream = self.embedded(inputs);
+        let mut stream = self.embedded(inputs); // [N, C]
         for block in &w.blocks {
-            stream = block.forward(stream, shape, Recompute::Block)?.0;
+            stream = block.forward(stream, shape, Recompute::Block)?.0; // [N, C]
         }
-        Ok(w.final_norm.forward(stream, false)?.0)
+        Ok(w.final_norm.forward(stream, false)?.0) // [N, C]
     }
 
     /// Puts the gradients of the batch's loss into `gradients`, flat [P], as `options` say, and returns its summed loss (not
@@ -169,22 +171,22 @@ impl Gpt2 {
     ) -> Result<Tensor, TchError> {
         let forward = self.forward(&batch.inputs, options.recompute, hooks)?;
         hooks.forward_ended();
-        self.backward(forward, batch, options, gradients, hooks)
+        self.backward(forward, batch, options, gradients, hooks) // []
     }
 
     fn forward(&self, inputs: &Tensor, recompute: Recompute, hooks: &mut dyn Hooks) -> Result<Forward, TchError> {
         let (w, shape) = (&self.weights, self.shape(inputs)?);
         hooks.before_use(self.layout.embeddings());
-        let mut stream = self.embedded(inputs);
+        let mut stream = self.embedded(inputs); // [N, C]
         let mut blocks = Vec::with_capacity(w.blocks.len());
         for (layer, block) in w.blocks.iter().enumerate() {
             hooks.before_use(self.layout.block(layer));
-            let (out, cache) = block.forward(stream, shape, recompute)?;
+            let (out, cache) = block.forward(stream, shape, recompute)?; // [N, C]
             stream = out;
             blocks.push(cache);
         }
         hooks.before_use(self.layout.final_norm());
-        let (normalised, final_norm) = w.final_norm.forward(stream, false)?;
+        let (normalised, final_norm) = w.final_norm.forward(stream, false)?; // [N, C]
         Ok(Forward { blocks, final_norm, normalised })
     }
 
@@ -198,11 +200,12 @@ impl Gpt2 {
         gradients: &Tensor,
         hooks: &mut dyn Hooks,
     ) -> Result<Tensor, TchError> {
-        let Forward { mut blocks, final_norm, normalised } = forward;
+        let Forward { mut blocks, final_norm, normalised } = forward; // normalised [N, C]
         let (w, g) = (&self.weights, Weights::new(&self.layout, gradients));
         let (shape, accumulate) = (self.shape(&batch.inputs)?, options.accumulate);
-        let mut backward = Backward { accumulate, later: None };
-        let embedding = (&w.token_embedding, &g.token_embedding);
+        let mut backward = Backward { shape, accumulate, later: None };
+        let embedding = (&w.token_embedding, &g.token_embedding); // [V padded, C] both
+        // [], [N, C]
         let (loss, dnormalised) = head::loss_and_gradient(
             &normalised,
             &batch.targets,
@@ -220,7 +223,7 @@ impl Gpt2 {
         while let Some(cache) = blocks.pop() {
             let layer = blocks.len();
             backward.later = (layer < late_blocks).then(Vec::new);
-            dx = w.blocks[layer].backward(cache, dx, &g.blocks[layer], shape, &mut backward)?;
+            dx = w.blocks[layer].backward(cache, dx, &g.blocks[layer], &mut backward)?; // [N, C]
             match backward.later.take() {
                 Some(products) => late.push((layer, products)),
                 None => hooks.complete(self.layout.block(layer)),
@@ -238,8 +241,9 @@ impl Gpt2 {
 
     /// The start of the residual stream of `inputs` [B, T].
     fn embedded(&self, inputs: &Tensor) -> Stream {
+        // [V padded, C], [context, C]
         let (tokens, positions) = (&self.weights.token_embedding, &self.weights.position_embedding);
-        Stream { x: embedding::forward(inputs, tokens, positions), branch: None }
+        Stream { x: embedding::forward(inputs, tokens, positions), branch: None } // [N, C]
     }
 
     fn shape(&self, inputs: &Tensor) -> Result<Shape, TchError> {
@@ -255,7 +259,7 @@ impl Gpt2 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kernels::cuda::places::{assert_close, places};
+    use crate::kernels::places::{assert_close, places};
 
     const CONFIG: ModelConfig = ModelConfig { layers: 4, width: 128, heads: 2, context_tokens: 128, vocabulary: 4000 };
 

@@ -4,6 +4,9 @@
 //! Weights and activations are of one kind, float32 (float64 in tests) or bfloat16; gradients of weights may be of a wider
 //! one. On a CPU bfloat16 means that operands and results are rounded, and that everything in between is float32: matrix
 //! products of bfloat16 are many times slower there, and it is for tests.
+//!
+//! Legend: B batch, T sequence, N = B T rows, C width, H heads, D = C / H head size, L layers, V vocabulary.
+//! A linear layer has in and out columns; M, K and N are those of any product.
 
 use tch::{TchError, Tensor};
 
@@ -14,32 +17,32 @@ use crate::kernels::{RowGradient, is_only_stored, operand};
 
 /// `x` [N, in] times `weight` [in, out] plus `bias` [out].
 pub(super) fn linear(x: &Tensor, weight: &Tensor, bias: &Tensor) -> Tensor {
-    product_plus_row(&operand(x), &operand(weight), &operand(bias)).to_kind(x.kind())
+    product_plus_row(&operand(x), &operand(weight), &operand(bias)).to_kind(x.kind()) // [N, out]
 }
 
-/// The same, and GELU of it.
+/// The same, and GELU of it, [N, out] both.
 pub(super) fn linear_and_gelu(x: &Tensor, weight: &Tensor, bias: &Tensor) -> (Tensor, Tensor) {
     if is_only_stored(x) {
         // What is kept is rounded, and GELU is of that.
-        let before = linear(x, weight, bias);
-        let after = gelu(&before);
+        let before = linear(x, weight, bias); // [N, out]
+        let after = gelu(&before); // [N, out]
         return (before, after);
     }
-    product_plus_row_and_gelu(x, weight, bias)
+    product_plus_row_and_gelu(x, weight, bias) // [N, out] both
 }
 
 /// The gradient of GELU's input `x` [N, in], given that of the output of a layer with `weight` [in, out] that takes GELU's, `dy`
 /// [N, out].
 pub(super) fn linear_and_gelu_backward(dy: &Tensor, weight: &Tensor, x: &Tensor) -> Result<RowGradient, TchError> {
     if is_only_stored(x) {
-        return gelu_backward(x, &product_with_transpose(dy, weight));
+        return gelu_backward(x, &product_with_transpose(dy, weight)); // [N, in]
     }
-    product_through_gelu(dy, &weight.tr(), x)
+    product_through_gelu(dy, &weight.tr(), x) // [N, in]
 }
 
 /// `x` [N, in] times the transpose of `weight` [out, in]: the gradient of a linear layer's input, given that of its output.
 pub(super) fn product_with_transpose(x: &Tensor, weight: &Tensor) -> Tensor {
-    product(&operand(x), &operand(weight).tr()).to_kind(x.kind())
+    product(&operand(x), &operand(weight).tr()).to_kind(x.kind()) // [N, out]
 }
 
 /// The weight gradients of one linear layer, once its part of backward is known.
@@ -59,25 +62,26 @@ pub(super) struct WeightGradient {
 impl WeightGradient {
     /// Computes both.
     pub fn compute(self) -> Result<(), TchError> {
-        let RowGradient { rows, sum } = &self.dy;
-        add_product(&self.dweight, &self.x.tr(), rows, self.accumulate)?;
-        let sum = sum.as_ref().map_or_else(|| column_sums(rows), |sum| Ok(sum.shallow_clone()))?;
-        add(&self.dbias, &sum, self.accumulate);
+        let RowGradient { rows, sum } = &self.dy; // [N, out], [out]
+        add_product(&self.dweight, &self.x.tr(), rows, self.accumulate)?; // [in, out], [in, N], [N, out]
+        let sum = sum.as_ref().map_or_else(|| column_sums(rows), |sum| Ok(sum.shallow_clone()))?; // [out]
+        add(&self.dbias, &sum, self.accumulate); // [out]
         Ok(())
     }
 }
 
-/// `out` becomes `a` times `b`, with what it was added if `accumulate`; `out` may be of a wider kind.
+/// `out` [M, N] becomes `a` [M, K] times `b` [K, N], with what it was added if `accumulate`; `out` may be of a
+/// wider kind.
 pub(super) fn add_product(out: &Tensor, a: &Tensor, b: &Tensor, accumulate: bool) -> Result<(), TchError> {
-    let (a, b) = (operand(a), operand(b));
+    let (a, b) = (operand(a), operand(b)); // [M, K], [K, N]
     match is_only_stored(out) {
-        true => add(out, &product(&a, &b), accumulate),
-        false => products::add_product(out, &a, &b, accumulate)?,
+        true => add(out, &product(&a, &b), accumulate),           // [M, N]
+        false => products::add_product(out, &a, &b, accumulate)?, // [M, N]
     }
     Ok(())
 }
 
-/// `out` becomes `x`, with what it was added if `accumulate`.
+/// `out` becomes `x`, of its shape, with what it was added if `accumulate`.
 pub(super) fn add(out: &Tensor, x: &Tensor, accumulate: bool) {
     let mut out = out.shallow_clone();
     match accumulate {

@@ -3,6 +3,9 @@
 //! All parameters lie in one flat tensor, so that gradients, moments and buckets are ranges of it: see [`Layout`]. The rows of
 //! the token embedding are padded to a multiple of 64 for the matrix units; padded rows stay zero, take no part in the softmax
 //! and are never stored. The head shares the token embedding.
+//!
+//! Legend: B batch, T sequence, N = B T rows, C width, H heads, D = C / H head size, L layers, V vocabulary.
+//! A flat tensor has P elements.
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -40,7 +43,7 @@ impl Parameter {
     /// This parameter's part of a flat tensor, unpadded, in its shape.
     pub fn of(&self, flat: &Tensor) -> Tensor {
         let shape: Vec<i64> = self.shape.iter().map(|n| *n as i64).collect();
-        flat.narrow(0, self.start as i64, self.elements as i64).view(shape.as_slice())
+        flat.narrow(0, self.start as i64, self.elements as i64).view(shape.as_slice()) // [P] to this shape
     }
 
     /// One past its last element in the flat tensor, padding included.
@@ -50,9 +53,9 @@ impl Parameter {
 
     /// The same with its padding, as rows of the last dimension.
     fn padded_of(&self, flat: &Tensor) -> Tensor {
-        let part = flat.narrow(0, self.start as i64, self.padded_elements as i64);
+        let part = flat.narrow(0, self.start as i64, self.padded_elements as i64); // [padded elements]
         match self.shape.as_slice() {
-            [_, columns] => part.view([-1, *columns as i64]),
+            [_, columns] => part.view([-1, *columns as i64]), // [rows padded, columns]
             _ => part,
         }
     }
@@ -248,7 +251,7 @@ impl Weights {
 pub fn initialise(layout: &Layout, flat: &Tensor, config: &ModelConfig, seed: u64) {
     tch::manual_seed(seed as i64);
     for parameter in &layout.parameters {
-        let mut part = parameter.of(flat);
+        let mut part = parameter.of(flat); // [rows, columns] or [columns]
         let name = parameter.name.as_str();
         if !parameter.is_decayed() {
             let is_norm_weight = name.contains(".ln_") && name.ends_with(".weight");

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use common::config::RunConfig;
 
 use super::validation::Validation;
-use crate::check;
 use crate::collectives::bandwidth::Bandwidth;
 use crate::data::{TokenStream, TrainingData};
 use crate::error::JobError;
 use crate::observe::observer::Observer;
 use crate::observe::profile::Profile;
+use crate::preflight;
 use crate::saving::save::Saver;
 use crate::step::results::Results;
 use crate::step::state::TrainState;
@@ -68,7 +68,7 @@ impl<'a> Run<'a> {
 
 /// Tells what is not as it should be on the hosts, and how fast ranks exchange; refuses hosts that do not fit together.
 fn look_at_hosts(world: &World, observer: &Observer) -> Result<(), JobError> {
-    for finding in check::before_training(world)? {
+    for finding in preflight::before_training(world)? {
         observer.notice(format!("{}: {}", finding.subject, finding.text));
     }
     if let Some(bandwidth) = Bandwidth::measure(world.collectives.as_ref(), world.hosts, world.device)? {

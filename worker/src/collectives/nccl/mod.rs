@@ -4,16 +4,18 @@
 //! thread's later computation wait, and not the thread. So nobody notices an operation that never ends but the watchdog,
 //! which is told of every one.
 //!
-//! - [`library`]: the functions of NCCL, loaded at run time.
-//! - [`communicator`]: one rank's end, and how calls on it go.
-//! - [`lane`]: the stream that operations run on.
-//! - [`watchdog`]: starts NCCL in the background, and ends the world when an operation does not end.
+//! - `library`: the functions of NCCL, loaded at run time.
+//! - `communicator`: one rank's end, and how calls on it go.
+//! - `lane`: the stream that operations run on.
+//! - `shared`: what the watchdog and those who start operations share.
+//! - `watchdog`: starts NCCL in the background, and ends the world when an operation does not end.
 //!
 //! No real NCCL runs in Convoy's tests: they load `tests/nccl-stand-in` in its place.
 
 mod communicator;
 mod lane;
 mod library;
+mod shared;
 mod watchdog;
 
 use std::ffi::{c_int, c_void};
@@ -31,19 +33,8 @@ use communicator::{Communicator, Failure};
 use lane::{Lane, data_type};
 pub use library::NoNccl;
 use library::{Library, RawCommunicator, SUCCESS, UniqueId};
-use watchdog::{Shared, Started};
-
-/// As messages name it.
-const CARRIER: &str = "NCCL";
-
-/// How the watchdog ends this rank and all others.
-#[derive(Clone, Copy)]
-pub struct Ending {
-    /// Says why.
-    pub announce: fn(&CollectivesError),
-    /// Ends the world; does not return.
-    pub end: fn(&CollectivesError),
-}
+use shared::{CARRIER, Shared, Started};
+pub use watchdog::Ending;
 
 /// Why NCCL cannot be used.
 #[derive(Debug, thiserror::Error)]

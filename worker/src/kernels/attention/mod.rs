@@ -1,24 +1,23 @@
 //! Causal self-attention (Vaswani et al., 2017), from queries, keys and values side by side to the results of the heads side by
-//! side: by libtorch's kernels on a GPU, by [`on_cpu`] on a CPU.
+//! side: by libtorch's kernels on a GPU, by `on_cpu` on a CPU.
+//!
+//! Of each head's queries, keys and values [T, D]:
+//!
+//! ```text
+//! out = softmax over the keys up to the query's own of (Q K^T / sqrt(D)), times V
+//! ```
 
 mod on_cpu;
+mod shape;
 
 use tch::{TchError, Tensor};
 
 use super::columns::join;
-use super::{RowGradient, matrix, operand, suits_cpu_kernel};
+use super::cpu::{matrix, suits_cpu_kernel};
+use super::operand::operand;
+use super::row_gradient::RowGradient;
 use crate::libtorch::attention as on_gpu;
-
-/// What the rows of attention are: N = B T of them.
-#[derive(Clone, Copy)]
-pub struct Shape {
-    /// B
-    pub batch: i64,
-    /// T
-    pub sequence: i64,
-    /// H
-    pub heads: i64,
-}
+pub use shape::Shape;
 
 /// The result, and what backward needs of it.
 pub enum Attended {

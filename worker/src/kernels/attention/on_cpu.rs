@@ -4,10 +4,10 @@
 
 use tch::{Device, Kind, Tensor};
 
-use super::Shape;
-use crate::kernels::ffi;
-use crate::kernels::matrix::Matrix;
-use crate::kernels::threads::each_in_turn;
+use super::shape::Shape;
+use crate::kernels::cpu::functions;
+use crate::kernels::cpu::matrix::Matrix;
+use crate::kernels::cpu::threads::each_in_turn;
 
 /// Queries whose scores are computed at once.
 const BLOCK: usize = 64;
@@ -44,16 +44,6 @@ pub fn backward(dy: &Tensor, qkv: &Tensor, out: &Tensor, log_sum_exp: &Tensor, s
         unsafe { head.backward(result, head.thirds(&qkv), log_sum_exp.row(number), head.thirds(&dqkv)) }
     });
     dqkv
-}
-
-impl Shape {
-    /// Panics if `rows` are not N rows without gaps, of `parts` widths that all heads share alike: here, and not in a task, where
-    /// it would end the process.
-    fn assert_rows(&self, rows: &Tensor, parts: i64) {
-        let (size, fit) = (rows.size(), parts * self.heads);
-        let fits = size.len() == 2 && size[0] == self.batch * self.sequence && size[1] % fit == 0;
-        assert!(fits && rows.is_contiguous(), "no rows for {} heads: {size:?}", self.heads);
-    }
 }
 
 /// One head of one sequence.
@@ -109,7 +99,7 @@ impl Head {
                 scores.set_product(q.part(first, 0, rows, depth), keys.part(0, 0, depth, seen), scale, false);
                 let mut sums = [0.0; BLOCK];
                 let logs = log_sum_exp.part(0, first, 1, rows).start;
-                ffi::convoy_cpu_causal_exp(scores.start, rows as i64, seen as i64, sums.as_mut_ptr(), logs);
+                functions::convoy_cpu_causal_exp(scores.start, rows as i64, seen as i64, sums.as_mut_ptr(), logs);
                 let out = out.part(first, 0, rows, depth);
                 out.set_product(scores, v.part(0, 0, seen, depth), 1.0, false);
                 out.scale_rows(&sums.map(|sum: f32| 1.0 / sum)[..rows]);
@@ -145,7 +135,7 @@ impl Head {
                 dscores.set_product(dy, values.part(0, 0, depth, seen), 1.0, false);
                 let sums: [f32; BLOCK] =
                     std::array::from_fn(|row| if row < rows { dot(dy.row(row), out.row(row)) } else { 0.0 });
-                ffi::convoy_cpu_causal_softmax_backward(
+                functions::convoy_cpu_causal_softmax_backward(
                     scores.start,
                     dscores.start,
                     rows as i64,

@@ -4,7 +4,7 @@ use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::path::{Path, PathBuf};
 use std::ptr;
 
-use super::NoKernels;
+use super::error::NoKernels;
 use crate::libtorch::cuda;
 use crate::shared_library::{SharedLibrary, Symbols};
 
@@ -167,6 +167,7 @@ fn c_string(text: &str) -> Result<CString, NoKernels> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kernels::SOURCES;
 
     #[test]
     fn what_is_no_library_says_so() {
@@ -196,10 +197,11 @@ mod tests {
             Ok(compiler) => compiler,
             Err(why) => return println!("skipped: {why}; scripts/setup installs it"),
         };
+        let source: String = SOURCES.iter().map(|source| source.text).collect();
         for architecture in ["sm_75", "sm_80", "sm_89", "sm_90", "sm_100"] {
-            let code = compiler.compile(&super::super::SOURCES.concat(), architecture).unwrap();
+            let code = compiler.compile(&source, architecture).unwrap();
             assert!(code.starts_with(b"\x7fELF"), "no machine code for {architecture}");
-            for kernel in super::super::KERNELS {
+            for kernel in SOURCES.iter().flat_map(|source| source.kernels) {
                 let name = kernel.to_bytes();
                 assert!(code.windows(name.len()).any(|part| part == name), "{architecture} lacks {kernel:?}");
             }

@@ -6,8 +6,11 @@ use std::ptr;
 
 use tch::TchError;
 
+use super::cache;
 use super::compiler::Compiler;
-use super::{Grid, KERNELS, Launch, NoKernels, cache};
+use super::error::NoKernels;
+use super::launch::{Grid, Launch};
+use super::source::Source;
 use crate::libtorch::streams::Stream;
 use crate::shared_library::{SharedLibrary, Symbols};
 
@@ -45,13 +48,15 @@ struct Driver {
     get_error_name: unsafe extern "C" fn(c_int, *mut *const c_char) -> c_int,
 }
 
+/// Kernels of a loaded module, by their names.
+type Functions = Vec<(&'static CStr, *mut c_void)>;
+
 /// A GPU with Convoy's kernels on it.
 pub struct Gpu {
     device: usize,
     multiprocessors: u32,
     driver: Driver,
-    /// In the order of [`KERNELS`].
-    functions: [*mut c_void; KERNELS.len()],
+    functions: Functions,
 }
 
 // SAFETY: the driver's functions may be called from any thread, and kernels stay loaded until the process ends.
@@ -60,24 +65,26 @@ unsafe impl Send for Gpu {}
 unsafe impl Sync for Gpu {}
 
 impl Gpu {
-    /// GPU number `device` with the kernels of `source` on it: as compiled before on this machine, or compiled now.
+    /// GPU number `device` with the kernels of `sources` on it, which are compiled as one, in their order: before on this machine, or
+    /// now.
     ///
     /// The calling thread must have made the device its own ([`crate::libtorch::streams::set_device`]).
-    pub fn prepare(device: usize, source: &str) -> Result<Self, NoKernels> {
+    pub fn prepare(device: usize, sources: &[Source]) -> Result<Self, NoKernels> {
+        let source: String = sources.iter().map(|source| source.text).collect();
         let driver = Driver::load()?;
         driver.enter(device)?;
         let [multiprocessors] = driver.attributes(device, [MULTIPROCESSORS])?;
         let multiprocessors = multiprocessors.unsigned_abs();
         let architecture = driver.architecture(device)?;
         let compiler = Compiler::load()?;
-        let key = cache::key(&[source, &architecture, &compiler.version()]);
+        let key = cache::key(&[&source, &architecture, &compiler.version()]);
         if let Some(code) = cache::look_up(&key)
-            && let Ok(functions) = driver.functions(&code)
+            && let Ok(functions) = driver.functions(&code, sources)
         {
             return Ok(Gpu { device, multiprocessors, driver, functions });
         }
-        let code = compiler.compile(source, &architecture)?;
-        let functions = driver.functions(&code)?;
+        let code = compiler.compile(&source, &architecture)?;
+        let functions = driver.functions(&code, sources)?;
         cache::keep(&key, &code);
         Ok(Gpu { device, multiprocessors, driver, functions })
     }
@@ -86,12 +93,17 @@ impl Gpu {
     pub fn device(&self) -> usize {
         self.device
     }
+
+    fn function(&self, kernel: &CStr) -> *mut c_void {
+        let found = self.functions.iter().find(|(name, _)| *name == kernel);
+        found.map_or_else(|| unreachable!("no kernel {kernel:?}"), |(_, function)| *function)
+    }
 }
 
 impl Launch for Gpu {
     fn resident_blocks(&self, kernel: &CStr, threads: u32) -> Result<u32, TchError> {
         let mut blocks = 0;
-        let function = self.functions[index_of(kernel)];
+        let function = self.function(kernel);
         // SAFETY: a function of a loaded module; one number is written.
         let status = unsafe { (self.driver.resident_blocks)(&mut blocks, function, threads as c_int, 0) };
         let checked = self.driver.check(status, || format!("fit {} in", kernel.to_string_lossy()));
@@ -101,7 +113,7 @@ impl Launch for Gpu {
 
     unsafe fn launch(&self, kernel: &CStr, grid: Grid, arguments: &mut [*mut c_void]) -> Result<(), TchError> {
         let stream = Stream::current(self.device)?.native()?;
-        let function = self.functions[index_of(kernel)];
+        let function = self.function(kernel);
         // SAFETY: a function of a loaded module, a stream of libtorch's, and arguments by the caller's promise.
         let status = unsafe {
             let extra = ptr::null_mut();
@@ -112,12 +124,6 @@ impl Launch for Gpu {
         let what = || format!("launch {}", kernel.to_string_lossy());
         self.driver.check(status, what).map_err(|NoKernels(message)| TchError::Torch(message))
     }
-}
-
-/// Its number among [`KERNELS`].
-fn index_of(kernel: &CStr) -> usize {
-    let index = KERNELS.iter().position(|name| *name == kernel);
-    index.unwrap_or_else(|| unreachable!("no kernel {kernel:?}"))
 }
 
 impl Driver {
@@ -179,14 +185,15 @@ impl Driver {
         Ok(format!("sm_{major}{minor}"))
     }
 
-    /// The kernels of a compiled module, which stays loaded.
-    fn functions(&self, code: &[u8]) -> Result<[*mut c_void; KERNELS.len()], NoKernels> {
+    /// The kernels of `sources` in their compiled module, which stays loaded.
+    fn functions(&self, code: &[u8], sources: &[Source]) -> Result<Functions, NoKernels> {
         let mut module = ptr::null_mut();
-        let mut functions = [ptr::null_mut(); KERNELS.len()];
+        let names = sources.iter().flat_map(|source| source.kernels);
+        let mut functions: Functions = names.map(|name| (*name, ptr::null_mut())).collect();
         // SAFETY: the driver checks the code, which has its length in it; names are C strings.
         unsafe {
             self.check((self.load_module)(&mut module, code.as_ptr().cast()), || "load the kernels".into())?;
-            for (function, name) in functions.iter_mut().zip(KERNELS) {
+            for (name, function) in &mut functions {
                 let found = (self.get_function)(function, module, name.as_ptr());
                 self.check(found, || format!("find {}", name.to_string_lossy()))?;
             }

@@ -1,36 +1,20 @@
-//! Matrix products. On a GPU cuBLASLt multiplies bfloat16 ([`super::cuda::products`]), and libtorch the rest.
+//! Matrix products, alone and with what comes before or after them.
 //!
-//! On a CPU large ones of float32 are made of [`packed`] panels where there are matrix units ([`amx`]), or AVX2 and nothing wider
-//! ([`avx2`]). On Intel's processors without matrix units all are left to libtorch, whose products are MKL's. Everything else is cut into
-//! tiles, which libtorch's threads take in turn and the `gemm` crate multiplies.
-//!
-//! Measured on whole steps: on AMD's processors libtorch's products take a twentieth longer than tiles, and a fifth where there are few
-//! rows; where there is no AVX-512, AVX2's panels are 1.18 times as fast as tiles (1,024 tokens, median of five pairs, 1.05 to 1.37). On
-//! Intel's processors without matrix units a step is 3 to 7 % faster by MKL than by tiles in long rows, and takes as long in short ones.
-//! Others were not measured.
+//! - `on_gpu`: cuBLASLt multiplies bfloat16; the rest is libtorch's.
+//! - `on_cpu`: float32 and float64, in panels or tiles; on some processors MKL's, which are libtorch's.
 //!
 //! On a CPU the same product has the same bits with the same number of threads; on a GPU with `train.deterministic`.
 
-mod amx;
-mod avx2;
-mod onto;
-mod packed;
-mod tiles;
+mod on_cpu;
+pub(super) mod on_gpu;
 
-use std::sync::OnceLock;
+use tch::{TchError, Tensor};
 
-use tch::{Device, Kind, TchError, Tensor};
-
-use crate::kernels::RowGradient;
-use crate::kernels::cuda::products::{Then, multiply};
 use crate::kernels::gelu::{gelu, gelu_backward};
-use crate::kernels::matrix::{Matrix, Number, can_multiply};
+use crate::kernels::row_gradient::RowGradient;
 use crate::libtorch;
-use amx::Amx;
-use avx2::Avx2;
-use onto::Onto;
-use packed::{PanelKernel, suits};
-use tiles::{Tiles, each_tile};
+use on_cpu::{Onto, is_here};
+use on_gpu::{Then, multiply};
 
 /// `a` [M, K] times `b` [K, N].
 pub fn product(a: &Tensor, b: &Tensor) -> Tensor {
@@ -70,7 +54,7 @@ pub fn product_through_gelu(a: &Tensor, b: &Tensor, x: &Tensor) -> Result<RowGra
 /// kind than `a` and `b`, which then are multiplied and summed in it; on a CPU it panics if kinds or shapes do not fit.
 pub fn add_product(out: &Tensor, a: &Tensor, b: &Tensor, accumulate: bool) -> Result<(), TchError> {
     if is_here(a) {
-        on_cpu(out, a, b, if accumulate { Onto::Present } else { Onto::Zero });
+        on_cpu::multiply(out, a, b, if accumulate { Onto::Present } else { Onto::Zero });
         return Ok(());
     }
     match multiply(out, a, b, accumulate, Then::Store) {
@@ -88,7 +72,7 @@ fn empty(a: &Tensor, b: &Tensor) -> Tensor {
 fn make(a: &Tensor, b: &Tensor, onto: Onto<&Tensor>, then: Then) -> Option<Tensor> {
     if is_here(a) {
         let out = empty(a, b);
-        on_cpu(&out, a, b, onto);
+        on_cpu::multiply(&out, a, b, onto);
         return Some(out);
     }
     if !a.device().is_cuda() {
@@ -96,160 +80,4 @@ fn make(a: &Tensor, b: &Tensor, onto: Onto<&Tensor>, then: Then) -> Option<Tenso
     }
     let out = empty(a, b);
     multiply(&out, a, b, false, then).then_some(out)
-}
-
-/// Whether products with `a` are computed here.
-fn is_here(a: &Tensor) -> bool {
-    a.device() == Device::Cpu && matches!(a.kind(), Kind::Float | Kind::Double) && can_multiply() && !is_for_mkl()
-}
-
-/// Whether this is one of the processors on which MKL is fastest.
-fn is_for_mkl() -> bool {
-    static IS: OnceLock<bool> = OnceLock::new();
-    *IS.get_or_init(|| is_intels() && !Amx::is_there())
-}
-
-#[cfg(target_arch = "x86_64")]
-fn is_intels() -> bool {
-    let vendor = std::arch::x86_64::__cpuid(0);
-    [vendor.ebx, vendor.edx, vendor.ecx].map(u32::to_le_bytes).concat() == b"GenuineIntel"
-}
-
-#[cfg(not(target_arch = "x86_64"))]
-fn is_intels() -> bool {
-    false
-}
-
-/// Whether [`Avx2`] is the fastest way here: the `gemm` crate has wider registers where a processor does.
-fn is_for_avx2() -> bool {
-    #[cfg(target_arch = "x86_64")]
-    return !is_x86_feature_detected!("avx512f");
-    #[cfg(not(target_arch = "x86_64"))]
-    return false;
-}
-
-/// `out` becomes `a` times `b` onto `onto`, all of one kind, float32 or float64.
-fn on_cpu(out: &Tensor, a: &Tensor, b: &Tensor, onto: Onto<&Tensor>) {
-    match out.kind() {
-        Kind::Float => in_panels_or_tiles(Matrix::of(out), Matrix::of(a), Matrix::of(b), onto.map(row_of)),
-        _ => in_tiles::<f64>(Matrix::of(out), Matrix::of(a), Matrix::of(b), onto.map(row_of)),
-    }
-}
-
-/// `row` [N] as a matrix [1, N].
-fn row_of<T: Number>(row: &Tensor) -> Matrix<T> {
-    Matrix::of(&row.unsqueeze(0))
-}
-
-/// The same for float32, by the fastest way that suits.
-fn in_panels_or_tiles(out: Matrix<f32>, a: Matrix<f32>, b: Matrix<f32>, onto: Onto<Matrix<f32>>) {
-    assert_fit(&out, &a, &b, &onto);
-    if suits::<Amx>(&out, &a, &b) {
-        // SAFETY: tensors, which live and which nobody else uses.
-        unsafe { packed::multiply::<Amx>(out, a, b, onto) };
-    } else if is_for_avx2() && suits::<Avx2>(&out, &a, &b) {
-        // SAFETY: as above.
-        unsafe { packed::multiply::<Avx2>(out, a, b, onto) };
-    } else {
-        in_tiles(out, a, b, onto);
-    }
-}
-
-/// Here and not in a task, where a panic ends the process.
-fn assert_fit<T>(out: &Matrix<T>, a: &Matrix<T>, b: &Matrix<T>, onto: &Onto<Matrix<T>>) {
-    let fits = (a.rows, a.columns, b.columns) == (out.rows, b.rows, out.columns);
-    let row_fits = match onto {
-        Onto::Row(row) => row.columns == out.columns && row.column_stride == 1 && out.column_stride == 1,
-        Onto::Zero | Onto::Present => true,
-    };
-    assert!(fits && row_fits, "shapes do not fit");
-}
-
-/// Tiles of the `gemm` crate. Larger ones pack their operands less often; smaller ones leave threads less to wait for at the end.
-const TILES: Tiles = Tiles { most: (1024, 384), unit: 32 };
-
-/// `out` [M, N] becomes `a` [M, K] times `b` [K, N] onto `onto`, all of `T`.
-fn in_tiles<T: Number>(out: Matrix<T>, a: Matrix<T>, b: Matrix<T>, onto: Onto<Matrix<T>>) {
-    assert_fit(&out, &a, &b, &onto);
-    if out.rows == 0 || out.columns == 0 {
-        return;
-    }
-    each_tile(out.rows, out.columns, TILES, |[top, left], [rows, columns]| {
-        let out = out.part(top, left, rows, columns);
-        // SAFETY: tensors that live until all tasks are done; no other task reads or writes this part of the result.
-        unsafe {
-            let add = onto.columns(left, columns).prepare(out);
-            out.set_product(a.part(top, 0, rows, a.columns), b.part(0, left, b.rows, columns), T::ONE, add);
-        }
-    });
-}
-
-#[cfg(test)]
-mod tests {
-    use super::tiles::tile;
-    use super::*;
-
-    /// Rows, inner length, columns: one, fewer than a register has, tiles with and without a rest, and no sum at all.
-    const SHAPES: [(i64, i64, i64); 8] =
-        [(1, 1, 1), (3, 5, 7), (64, 64, 64), (100, 33, 1000), (1030, 70, 40), (520, 770, 390), (0, 4, 4), (4, 0, 4)];
-
-    /// `rows` by `columns`, or such a transpose.
-    pub fn draw(rows: i64, columns: i64, transposed: bool, kind: Kind) -> Tensor {
-        match transposed {
-            true => Tensor::randn([columns, rows], (kind, Device::Cpu)).tr(),
-            // A part of something wider, as a layer's input may be.
-            false => Tensor::randn([rows, columns + 3], (kind, Device::Cpu)).narrow(1, 2, columns),
-        }
-    }
-
-    #[test]
-    fn tiles_make_the_product_of_libtorch() {
-        tch::manual_seed(3);
-        for (kind, most) in [(Kind::Float, 1e-5), (Kind::Double, 3e-14)] {
-            for ((m, k, n), turned) in SHAPES.into_iter().flat_map(|shape| [0, 1, 2, 3].map(|turned| (shape, turned))) {
-                let (a, b) = (draw(m, k, turned & 1 > 0, kind), draw(k, n, turned & 2 > 0, kind));
-                let row = Tensor::randn([n], (kind, Device::Cpu));
-                let onto = Tensor::randn([m, n + 1], (kind, Device::Cpu)).narrow(1, 0, n);
-                let expected = a.to_kind(Kind::Double).mm(&b.to_kind(Kind::Double));
-                let check = |ours: &Tensor, expected: Tensor| {
-                    let error = (ours.to_kind(Kind::Double) - expected).abs().view([-1]);
-                    let error = if m > 0 { error.max().double_value(&[]) } else { 0.0 };
-                    let most = most * ((k + 1) as f64).sqrt();
-                    assert!(error <= most, "{m} x {k} x {n}, {turned}, {kind:?}: {error:e}");
-                };
-                check(&product(&a, &b), expected.shallow_clone());
-                if kind == Kind::Float {
-                    // As where no panels are packed.
-                    let out = empty(&a, &b);
-                    in_tiles::<f32>(Matrix::of(&out), Matrix::of(&a), Matrix::of(&b), Onto::Row(row_of(&row)));
-                    check(&out, &expected + &row);
-                }
-                check(&product_plus_row(&a, &b, &row), &expected + &row);
-                let sum = &onto + &expected;
-                add_product(&onto, &a, &b, true).unwrap();
-                check(&onto, sum);
-                add_product(&onto, &a, &b, false).unwrap();
-                check(&onto, expected);
-            }
-        }
-    }
-
-    #[test]
-    fn there_are_tiles_for_all_threads() {
-        for (rows, columns) in [(1, 1), (1, 5000), (256, 768), (1024, 2304), (50304, 768)] {
-            let ways = [TILES, packed::tiles::<Amx>(), packed::tiles::<Avx2>()];
-            for (threads, tiles) in [1, 2, 7, 64].into_iter().flat_map(|threads| ways.map(|tiles| (threads, tiles))) {
-                let tile = tile(rows, columns, threads, tiles);
-                let count = rows.div_ceil(tile.0) * columns.div_ceil(tile.1);
-                assert!(count >= threads || tile.0.max(tile.1) <= tiles::LEAST_SIDE, "{rows} x {columns}: {tile:?}");
-            }
-        }
-    }
-
-    #[test]
-    fn what_is_not_finite_stays_so() {
-        let a = Tensor::from_slice(&[f32::NAN, 1.0, 0.0, f32::INFINITY]).view([2, 2]);
-        let out = product(&a, &Tensor::ones([2, 2], (Kind::Float, Device::Cpu)));
-        assert!(out.get(0).isnan().all().int64_value(&[]) == 1 && out.get(1).isinf().all().int64_value(&[]) == 1);
-    }
 }

@@ -1,0 +1,184 @@
+//! A rank's part of the preflight: what ranks find on their hosts before a run is paid for, as `launcher check` asks, and before their
+//! own first step. Facts, no judgement: [`common::host_facts`] judges. The launcher's part is its own `preflight`.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use common::config::RunConfig;
+use common::host_facts::{Exchange, Finding, GpuFacts, RankFacts, SHARED_GPU_VARIABLE, Verdict, WorldFacts};
+use common::host_name::host_name;
+use common::storage::Folder;
+use common::topology::Rank;
+use nix::sys::statvfs::statvfs;
+use sha2::{Digest, Sha256};
+use tch::Device;
+
+use crate::collectives::Label;
+use crate::collectives::bandwidth::Bandwidth;
+use crate::error::JobError;
+use crate::libtorch::cuda;
+use crate::step::cost::step_cost;
+use crate::world::World;
+
+/// Gathers the facts of all ranks and measures how fast they exchange. All ranks get the same.
+pub fn check(world: &World) -> Result<WorldFacts, JobError> {
+    let World { collectives, device, hosts, .. } = world;
+    let exchange = Bandwidth::measure(collectives.as_ref(), *hosts, *device)?.map(|bandwidth| Exchange {
+        carrier: if device.is_cuda() { "NCCL" } else { "MPI" }.to_owned(),
+        bytes_per_second: bandwidth.bytes_per_second(),
+        text: bandwidth.to_string(),
+    });
+    Ok(WorldFacts { exchange: exchange.into_iter().collect(), ..gather(world)? })
+}
+
+/// Refuses to train where hosts and ranks do not fit together; returns what else is not as it should be.
+///
+/// Memory and room that are short are told and not refused: they are estimates, and an attempt that has just been killed may
+/// be about to give back what is missing.
+pub fn before_training(world: &World) -> Result<Vec<Finding>, JobError> {
+    let facts = gather(world)?;
+    let (failed, rest): (Vec<_>, Vec<_>) = facts.fit().into_iter().partition(|found| found.verdict == Verdict::Failed);
+    if failed.is_empty() {
+        return Ok(rest.into_iter().chain(facts.supplies()).filter(|found| found.verdict != Verdict::Ok).collect());
+    }
+    let failed: Vec<String> = failed.iter().map(|found| format!("{} {}", found.subject, found.text)).collect();
+    Err(JobError::Usage(format!("the ranks do not fit together: {}", failed.join("; "))))
+}
+
+/// The facts of all ranks but for their exchange; all ranks get the same.
+fn gather(world: &World) -> Result<WorldFacts, JobError> {
+    let World { config, collectives, device, .. } = world;
+    let ranks = collectives.as_ref();
+    let mut facts = RankFacts::look(config, ranks.rank(), *device);
+    // Everyone leaves it at the same moment, to some milliseconds.
+    ranks.barrier(Label::new("reading the clocks")).wait()?;
+    facts.clock_unix_s = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64());
+    let json = serde_json::to_vec(&facts).unwrap_or_else(|e| unreachable!("facts are JSON: {e}"));
+    let all = ranks.gather_bytes(&json)?;
+    let all: Result<Vec<RankFacts>, _> = all.iter().map(|json| serde_json::from_slice(json)).collect();
+    let all = all.map_err(|error| {
+        JobError::Usage(format!("a rank tells what this one cannot read: {error}; use one binary everywhere"))
+    })?;
+    let step_bytes = step_cost(config, ranks.world_size(), *device).memory().total();
+    let global_sequences = config.batch.global_sequences;
+    Ok(WorldFacts { ranks: all, step_bytes, global_sequences, exchange: Vec::new() })
+}
+
+trait Look {
+    fn look(config: &RunConfig, rank: Rank, device: Device) -> Self;
+}
+
+impl Look for RankFacts {
+    fn look(config: &RunConfig, rank: Rank, device: Device) -> Self {
+        RankFacts {
+            rank,
+            host: host_name(),
+            binary_sha256: std::env::current_exe().and_then(|path| sha256_of(&path)).unwrap_or_else(|e| e.to_string()),
+            libtorch: libtorch(),
+            clock_unix_s: 0.0,
+            threads: tch::get_num_threads().unsigned_abs(),
+            cores: std::thread::available_parallelism().map_or(1, |cores| cores.get() as u32),
+            memory_bytes: available_memory(),
+            free_bytes: folders(config).into_iter().filter_map(room_in).collect(),
+            shared_memory_bytes: statvfs("/dev/shm").map_or(0, |shm| shm.blocks() * shm.fragment_size()),
+            device: match device {
+                Device::Cuda(index) => format!("cuda:{index}"),
+                _ => "cpu".to_owned(),
+            },
+            may_share: std::env::var_os(SHARED_GPU_VARIABLE).is_some_and(|value| value == "1"),
+            gpus: if device.is_cuda() { gpus() } else { Vec::new() },
+        }
+    }
+}
+
+fn sha256_of(path: &Path) -> io::Result<String> {
+    let (mut file, mut hasher, mut part) = (File::open(path)?, Sha256::new(), vec![0; 1 << 20]);
+    loop {
+        match file.read(&mut part)? {
+            0 => return Ok(common::hex::hex(&hasher.finalize())),
+            read => hasher.update(&part[..read]),
+        }
+    }
+}
+
+/// libtorch has no version at run time; two builds of it are hardly of the same size.
+fn libtorch() -> String {
+    let library = cuda::folder().map(|folder| folder.join("libtorch_cpu.so"));
+    let bytes = library.and_then(|library| library.metadata().ok()).map_or(0, |metadata| metadata.len());
+    format!("libtorch_cpu.so of {bytes} bytes")
+}
+
+fn available_memory() -> u64 {
+    let text = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"));
+    line.and_then(|line| line.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok()).map_or(0, |kib| kib * 1024)
+}
+
+/// Folders on this host that a run writes to.
+fn folders(config: &RunConfig) -> Vec<PathBuf> {
+    let mut folders = vec![std::env::temp_dir()];
+    if config.data.cache_bytes > 0 && !config.data.cache_dir.is_empty() {
+        folders.push(PathBuf::from(&config.data.cache_dir));
+    }
+    folders.extend(Folder::open(&config.run.output, &config.storage).ok().and_then(|run| run.local()));
+    folders
+}
+
+/// A folder as it was named, with what is free where it is, or will be.
+fn room_in(folder: PathBuf) -> Option<(String, u64)> {
+    let there = folder.ancestors().find(|ancestor| ancestor.is_dir())?;
+    let room = statvfs(there).ok()?;
+    Some((folder.display().to_string(), room.blocks_available() * room.fragment_size()))
+}
+
+/// What nvidia-smi is asked for each GPU.
+const GPU_QUERY: &str = "--query-gpu=index,name,memory.free,memory.total,ecc.errors.uncorrected.volatile.total";
+
+/// The GPUs of this host; none where their driver does not tell.
+fn gpus() -> Vec<GpuFacts> {
+    let output = Command::new("nvidia-smi").args([GPU_QUERY, "--format=csv,noheader,nounits"]).output();
+    let text = output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
+    text.lines().filter_map(gpu).collect()
+}
+
+/// `0, NVIDIA H100 80GB HBM3, 81000, 81559, 0`: memory in MiB; the last may be `[N/A]`.
+fn gpu(line: &str) -> Option<GpuFacts> {
+    let fields: Vec<&str> = line.split(',').map(str::trim).collect();
+    let &[index, name, free, total, errors] = &fields[..] else { return None };
+    let mib = |text: &str| text.parse::<u64>().ok().map(|mib| mib << 20);
+    Some(GpuFacts {
+        index: index.parse().ok()?,
+        name: name.to_owned(),
+        free_bytes: mib(free)?,
+        total_bytes: mib(total)?,
+        uncorrected_errors: errors.parse().ok(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_drivers_lines_are_gpus() {
+        let h100 = gpu("1, NVIDIA H100 80GB HBM3, 80994, 81559, 0").unwrap();
+        assert_eq!((h100.index, &*h100.name, h100.uncorrected_errors), (1, "NVIDIA H100 80GB HBM3", Some(0)));
+        assert_eq!((h100.free_bytes, h100.total_bytes), (80994 << 20, 81559 << 20));
+        assert_eq!(gpu("0, Tesla, 1, 2, [N/A]").unwrap().uncorrected_errors, None);
+        assert_eq!(gpu("No devices were found"), None);
+    }
+
+    #[test]
+    fn this_host_has_memory_room_and_a_hash() {
+        assert!(available_memory() > 1 << 20);
+        let (name, free) = room_in(std::env::temp_dir().join("not/there/yet")).unwrap();
+        assert!(name.ends_with("not/there/yet") && free > 0);
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), "abc").unwrap();
+        let expected = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+        assert_eq!(sha256_of(file.path()).unwrap(), expected);
+    }
+}

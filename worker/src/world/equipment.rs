@@ -1,0 +1,178 @@
+//! The equipment of a rank: what it computes on, and what it exchanges with, as the config says and of what is there.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use common::config::{CollectivesKind, DeviceKind, RunConfig};
+use common::exit_code::ExitCode;
+use common::host_name::host_name;
+use common::topology::WorldSize;
+use tch::Device;
+
+use super::failure::{announce_failure, fail};
+use super::membership;
+use crate::collectives::faulty::Faulty;
+use crate::collectives::nccl::{Ending, Nccl};
+use crate::collectives::single::Single;
+use crate::collectives::{Collectives, CollectivesError, mpi};
+use crate::error::JobError;
+use crate::kernels;
+use crate::libtorch::{self, cuda, streams};
+
+/// What a rank computes on, and what it exchanges with.
+pub struct Equipment {
+    /// What this rank computes on.
+    pub device: Device,
+    /// Number of hosts over all ranks.
+    pub hosts: usize,
+    /// The other ranks.
+    pub collectives: Arc<dyn Collectives>,
+}
+
+impl Equipment {
+    /// As `config` says, of what is there; `collectives` are those that the process started with.
+    pub fn choose(config: &RunConfig, collectives: Arc<dyn Collectives>) -> Result<Self, JobError> {
+        let neighbours = Neighbours::meet(collectives.as_ref())?;
+        let device = neighbours.device(config.run.device, collectives.as_ref())?;
+        if device.is_cuda() && config.train.deterministic {
+            libtorch::set_deterministic()?;
+        }
+        let collectives = Faulty::if_asked(for_device(config, collectives, device)?);
+        membership::keep(&collectives);
+        Ok(Equipment { device, hosts: neighbours.hosts, collectives })
+    }
+}
+
+/// Who else is on this rank's host.
+struct Neighbours {
+    /// Number of hosts over all ranks.
+    hosts: usize,
+    /// Ranks on this host that come before this one.
+    local_rank: usize,
+}
+
+impl Neighbours {
+    fn meet(collectives: &dyn Collectives) -> Result<Self, CollectivesError> {
+        // Hosts of one name are told apart by when they were started, containers of one host by their names.
+        let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+        let mut hosts = collectives.gather_bytes(format!("{} {}", host_name(), boot.trim()).as_bytes())?;
+        let (before, from) = hosts.split_at(collectives.rank().index());
+        let local_rank = before.iter().filter(|host| **host == from[0]).count();
+        hosts.sort_unstable();
+        hosts.dedup();
+        Ok(Neighbours { hosts: hosts.len(), local_rank })
+    }
+
+    /// What this rank computes on, of the same kind on all; a GPU becomes the calling thread's, with Convoy's kernels on it. Nothing
+    /// may have asked libtorch about CUDA before.
+    fn device(&self, kind: DeviceKind, collectives: &dyn Collectives) -> Result<Device, JobError> {
+        let gpus = match kind {
+            DeviceKind::Cpu => return Ok(Device::Cpu),
+            DeviceKind::Cuda => cuda::load()?,
+            DeviceKind::Auto => {
+                let gpus = cuda::load();
+                let mine = match &gpus {
+                    Ok(_) => "a GPU".to_owned(),
+                    Err(why) => format!("the CPU ({why})"),
+                };
+                let is_cuda = gpus.is_ok();
+                let kinds =
+                    collectives.gather_bytes(&serde_json::to_vec(&(is_cuda, host_name(), mine)).unwrap_or_default())?;
+                check_kinds(&kinds.iter().filter_map(|kind| serde_json::from_slice(kind).ok()).collect::<Vec<_>>())?;
+                match gpus {
+                    Ok(gpus) => gpus,
+                    Err(_) => return Ok(Device::Cpu),
+                }
+            }
+        };
+        let gpu = self.local_rank % gpus;
+        streams::set_device(gpu)?;
+        if let Err(why) = kernels::prepare(gpu) {
+            tracing::warn!(
+                "not all of Convoy's kernels can be had, so that a step takes longer and more memory: {why}"
+            );
+        }
+        Ok(Device::Cuda(gpu))
+    }
+}
+
+/// Fails unless all ranks compute on the same kind of device; of each, whether it is a GPU, the host, and what it is.
+fn check_kinds(ranks: &[(bool, String, String)]) -> Result<(), JobError> {
+    let of_kind = |is_cuda: bool| ranks.iter().enumerate().find(|(_, rank)| rank.0 == is_cuda);
+    let (Some(gpu), Some(cpu)) = (of_kind(true), of_kind(false)) else { return Ok(()) };
+    let named =
+        |(rank, (_, host, device)): (usize, &(bool, String, String))| format!("rank {rank} on {host} on {device}");
+    Err(JobError::Usage(format!(
+        "all ranks must compute on the same kind of device, but {} would, and {}; set run.device = \"cpu\" for all, or see to it that \
+         every host's GPUs can be used",
+        named(gpu),
+        named(cpu)
+    )))
+}
+
+/// `collectives`, or what carries GPUs' memory as well, where this rank computes on one or the config wants it.
+fn for_device(
+    config: &RunConfig,
+    collectives: Arc<dyn Collectives>,
+    device: Device,
+) -> Result<Arc<dyn Collectives>, JobError> {
+    match config.parallel.collectives {
+        CollectivesKind::Mpi if device.is_cuda() => {
+            return Err(JobError::Usage(
+                "parallel.collectives = \"mpi\" exchanges what is in host memory, but this rank computes on a GPU; leave it out, \
+                 or set run.device = \"cpu\""
+                    .into(),
+            ));
+        }
+        CollectivesKind::Auto if device.is_cuda() && collectives.world_size() == WorldSize::ONE => {
+            return Ok(Arc::new(Single::default()));
+        }
+        CollectivesKind::Auto if !device.is_cuda() => return Ok(collectives),
+        CollectivesKind::Single | CollectivesKind::Mpi => return Ok(collectives),
+        CollectivesKind::Auto | CollectivesKind::Nccl => {}
+    }
+    let timeout = Duration::from_secs(config.parallel.timeout_s);
+    let ending = Ending {
+        announce: |error| announce_failure(&error.to_string(), ExitCode::Communication),
+        end: |error| fail(&error.to_string(), ExitCode::Communication),
+    };
+    Ok(Arc::new(Nccl::start(collectives, device, timeout, ending)?))
+}
+
+/// Refuses a config whose `parallel.collectives` does not fit how this process was started.
+pub(super) fn check_collectives(config: &RunConfig, collectives: &dyn Collectives) -> Result<(), JobError> {
+    let world = collectives.world_size();
+    let is_mpi = mpi::is_launched_by_mpi();
+    match config.parallel.collectives {
+        CollectivesKind::Single if world.get() > 1 => Err(JobError::Usage(format!(
+            "parallel.collectives = \"single\", but there are {world} ranks; use \"auto\""
+        ))),
+        CollectivesKind::Nccl if world.get() == 1 => Err(JobError::Usage(
+            "parallel.collectives = \"nccl\", but there is one rank, which exchanges nothing; use \"auto\"".into(),
+        )),
+        CollectivesKind::Mpi if !is_mpi => Err(JobError::Usage(
+            "parallel.collectives = \"mpi\", but this worker was not started by mpirun; use \"auto\"".into(),
+        )),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranks_on_different_kinds_of_devices_are_refused() {
+        let rank = |is_cuda, host: &str| {
+            let device = if is_cuda { "a GPU" } else { "the CPU (no driver)" };
+            (is_cuda, host.to_owned(), device.to_owned())
+        };
+        for alike in [vec![rank(true, "a"), rank(true, "b")], vec![rank(false, "a")], vec![]] {
+            assert!(check_kinds(&alike).is_ok(), "{alike:?}");
+        }
+        let error = check_kinds(&[rank(true, "a"), rank(true, "a"), rank(false, "b")]).unwrap_err();
+        assert_eq!(error.exit_code(), ExitCode::Config);
+        let text = error.to_string();
+        assert!(text.contains("rank 0 on a on a GPU") && text.contains("rank 2 on b on the CPU (no driver)"), "{text}");
+    }
+}

@@ -1,0 +1,90 @@
+//! A rank's place in the world: entering it, with all that a job works with.
+//!
+//! - `start`: what rank 0 reads, from the launcher or a file, and tells the others.
+//! - `claim`: the attempt's claim, which rank 0 makes and keeps where there is no launcher.
+//! - `membership`: starting MPI, keeping it up, leaving it in good order.
+//! - `equipment`: what a rank computes on and exchanges with. `threads`: how many compute threads it has.
+//! - `failure`: ending everyone when one rank fails.
+
+mod claim;
+mod equipment;
+mod failure;
+mod membership;
+mod start;
+mod threads;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use common::attempt::{Claim, Holder};
+use common::config::{RawConfig, RunConfig};
+use tch::Device;
+
+use crate::collectives::Collectives;
+use crate::control::{Control, LauncherAddress, Requests};
+use crate::error::JobError;
+pub use equipment::Equipment;
+pub use failure::{abort_on_panic, announce_failure, fail};
+pub use membership::{leave, start_collectives};
+pub use start::Origin;
+use start::Start;
+pub use threads::set_threads;
+
+/// Everything that a job on this rank works with.
+pub struct World {
+    /// The config, the same on all ranks.
+    pub config: RunConfig,
+    /// The claim of the attempt that this is.
+    pub claim: Claim,
+    /// Keys of the config that may differ from the checkpoint's.
+    pub accepted_changes: Vec<String>,
+    /// Keeps its claim to the run, on rank 0 where no launcher does.
+    pub holder: Option<Holder>,
+    /// The other ranks.
+    pub collectives: Arc<dyn Collectives>,
+    /// What this rank has to compute on.
+    pub device: Device,
+    /// Number of hosts.
+    pub hosts: usize,
+    /// The launcher, if there is one.
+    pub control: Control,
+    /// What is asked of this job.
+    pub requests: Requests,
+}
+
+impl World {
+    /// Starts MPI if this process is one of several, shares rank 0's config, and connects to the launcher.
+    pub fn enter(origin: &Origin) -> Result<Self, JobError> {
+        let requests =
+            Requests::from_signals().map_err(|error| JobError::Usage(format!("signals cannot be handled: {error}")))?;
+        let collectives = start_collectives()?;
+        let (start, claim) = match collectives.rank().is_zero() {
+            true => {
+                let (start, claim) = Start::read(origin, collectives.world_size().get())?;
+                (start.to_json(), claim)
+            }
+            false => (Vec::new(), None),
+        };
+        let start = Start::from_json(&collectives.broadcast_bytes(&start)?)?;
+        let config = RawConfig::parse("from rank 0", &start.config, &[])?.run()?;
+        equipment::check_collectives(&config, collectives.as_ref())?;
+        collectives.set_timeout(Duration::from_secs(config.parallel.timeout_s));
+
+        let control = match &start.control {
+            Some((address, token)) => {
+                let lost_timeout = Duration::from_secs(config.launch.stall_timeout_s);
+                let launcher = LauncherAddress { address, token, lost_timeout };
+                let me = (collectives.rank(), collectives.world_size());
+                let in_flight = collectives.in_flight().clone();
+                let on_lost = |error: JobError| fail(&error.to_string(), error.exit_code());
+                Control::connect(&launcher, me, in_flight, &requests, on_lost)?
+            }
+            None => Control::default(),
+        };
+        failure::tell_over(&control);
+        let Equipment { device, hosts, collectives } = Equipment::choose(&config, collectives)?;
+        let holder = claim.map(|claim| claim::hold(&config, claim, &requests)).transpose()?;
+        let Start { claim, accepted_changes, .. } = start;
+        Ok(World { config, claim, accepted_changes, holder, collectives, device, hosts, control, requests })
+    }
+}
