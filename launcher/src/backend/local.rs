@@ -6,10 +6,10 @@ use std::sync::mpsc::Sender;
 
 use common::attempt::random_hex;
 
+use super::launch_plan::{LaunchPlan, Marked};
 use super::{AttemptStart, Backend, Placement, RankProgram, Ranks, process, remote, shared_memory};
 use crate::error::LaunchError;
 use crate::event::Event;
-use crate::plan::{LaunchPlan, Marked};
 
 /// This machine.
 pub struct Local {

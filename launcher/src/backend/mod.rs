@@ -1,17 +1,20 @@
 //! What starts the ranks of an attempt, and where: a file for each kind of place.
 //!
 //! [`local`] is this machine, [`mpirun`] many hosts by ssh, or the nodes of an allocation of [`slurm`]. Each is a command line
-//! that [`process`] runs here; [`remote`] is how other hosts are asked for anything else, [`shared_memory`] what ranks need there,
-//! and [`address`] where they find this one. [`kubernetes`] is a cluster, in which another launcher runs mpirun.
+//! that [`process`] runs here, as [`launch_plan`] has it; [`remote`] is how other hosts are asked for anything else,
+//! [`shared_memory`] what ranks need there, and [`address`] where they find this one. [`kubernetes`] is a cluster, in which another
+//! launcher runs mpirun; [`relay`] is what that one tells this one.
 //!
 //! What is not here: what ranks say (they connect to [`crate::control`] by themselves), and what it means when they end
 //! ([`crate::cause`]).
 
 mod address;
 pub mod kubernetes;
+pub mod launch_plan;
 pub mod local;
 pub mod mpirun;
 pub mod process;
+pub mod relay;
 pub mod remote;
 pub mod shared_memory;
 pub mod slurm;

@@ -18,6 +18,7 @@ use common::config::LaunchConfig;
 use common::config::hosts::Host;
 use nix::sys::signal::Signal;
 
+use super::launch_plan::{HostAnswer, LaunchPlan, Marked, place};
 use super::process::{self, ProcessRanks};
 use super::remote::{RemoteShell, is_this_machine, kill_script};
 use super::shared_memory::{self, LOOK, SharedMemory};
@@ -25,7 +26,6 @@ use super::{AttemptStart, Backend, Placement, RankProgram, Ranks, Scout, address
 use crate::cause::ProcessEnd;
 use crate::error::LaunchError;
 use crate::event::Event;
-use crate::plan::{HostAnswer, LaunchPlan, Marked, place};
 
 /// Ranks on the hosts of a config.
 pub struct Mpirun {

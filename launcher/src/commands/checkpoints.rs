@@ -11,10 +11,10 @@ use common::worker_contract::ExitCode;
 use serde_json::json;
 
 use super::run_folder;
-use crate::checkpoints::{self, Checkpoint, State};
 use crate::cli::{CopyArgs, ListArgs, PruneArgs, SaveArgs, VerifyArgs};
 use crate::error::LaunchError;
-use crate::progress::{to_json, to_stderr, to_stdout, with_thousands};
+use crate::run_folder::checkpoints::{self, Checkpoint, State};
+use crate::view::train::{to_json, to_stderr, to_stdout, with_thousands};
 
 /// How often a checkpoint that was asked for is looked for.
 const LOOK_INTERVAL: Duration = Duration::from_millis(500);

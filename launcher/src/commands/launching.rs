@@ -6,14 +6,14 @@ use common::attempt::random_hex;
 use common::config::{Backend as Kind, LaunchConfig};
 use common::worker_contract::ExitCode;
 
+use crate::backend::launch_plan::place_here;
 use crate::backend::local::Local;
 use crate::backend::mpirun::Mpirun;
 use crate::backend::{Backend, RankProgram, cores, slurm};
 use crate::cli::{BackendName, ConfigArgs, LaunchArgs};
 use crate::error::LaunchError;
-use crate::plan::place_here;
 use crate::programs;
-use crate::progress::{to_stderr, to_stdout};
+use crate::view::train::{to_stderr, to_stdout};
 
 /// The flags, as overrides of the config.
 pub fn overrides(args: &LaunchArgs) -> Vec<String> {

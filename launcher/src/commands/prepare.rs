@@ -14,11 +14,11 @@ use crate::cli::PrepareArgs;
 use crate::error::LaunchError;
 use crate::event::{Event, Stream};
 use crate::interrupts::Interrupts;
-use crate::logs::is_error;
-use crate::prepare_view::PrepareView;
-use crate::progress::to_stdout;
 use crate::random;
-use crate::restart::{Decision, RestartPolicy};
+use crate::run_folder::logs::is_error;
+use crate::supervise::restart::{Decision, RestartPolicy};
+use crate::view::prepare::PrepareView;
+use crate::view::train::to_stdout;
 use crate::{programs, supervise};
 
 /// How often signals are looked at when the ranks say nothing.

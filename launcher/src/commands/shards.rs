@@ -4,10 +4,10 @@ use common::worker_contract::ExitCode;
 
 use crate::cli::{ShowShardsArgs, VerifyShardsArgs};
 use crate::error::LaunchError;
-use crate::progress::{ByteBar, counted, to_json, to_stderr, to_stdout};
 use crate::shards::Found;
 use crate::shards::show::{Shown, Wanted};
 use crate::shards::verify::{Report, verify as verify_all};
+use crate::view::train::{ByteBar, counted, to_json, to_stderr, to_stdout};
 
 /// Prints what a data set holds.
 pub fn show(args: &ShowShardsArgs) -> Result<ExitCode, LaunchError> {

@@ -15,13 +15,13 @@ use common::worker_contract::ExitCode;
 use super::launching;
 use crate::backend::kubernetes::Kubernetes;
 use crate::backend::kubernetes::manifests::{ATTEMPT_VARIABLE, CLAIM_VARIABLE};
+use crate::backend::launch_plan::quoted;
 use crate::backend::{Backend, RankProgram};
 use crate::cli::{ConfigArgs, TrainArgs};
 use crate::error::LaunchError;
 use crate::interrupts::Interrupts;
-use crate::plan::quoted;
-use crate::progress::{View, to_stderr, to_stdout};
-use crate::watch::{Job, Seen};
+use crate::supervise::watch::{Job, Seen};
+use crate::view::train::{View, to_stderr, to_stdout};
 use crate::{preflight, programs, supervise};
 
 /// Trains to the end, or until somebody stops it or another attempt would not help.

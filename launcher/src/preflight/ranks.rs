@@ -13,7 +13,7 @@ use crate::cause::{Cause, Evidence, Killed, says_that_mpi_failed};
 use crate::error::LaunchError;
 use crate::event::Event;
 use crate::interrupts::Interrupts;
-use crate::logs::is_error;
+use crate::run_folder::logs::is_error;
 
 /// How often signals are looked at when the ranks say nothing.
 const TICK: Duration = Duration::from_millis(100);

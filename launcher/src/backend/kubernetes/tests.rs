@@ -10,9 +10,9 @@ use serde_json::{Value, json};
 use super::fake_cluster::{Act, FakeCluster};
 use super::*;
 use crate::interrupts::Interrupts;
-use crate::progress::View;
 use crate::supervise;
-use crate::watch::{Job, Seen};
+use crate::supervise::watch::{Job, Seen};
+use crate::view::train::View;
 
 const CONFIG: &str = r#"
 [run]

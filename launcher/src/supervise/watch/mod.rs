@@ -19,21 +19,21 @@ use common::worker_contract::{ExitCode, FromRank, PROTOCOL_VERSION, StartLine, T
 use nix::sys::signal::Signal;
 use serde_json::json;
 
+use super::heard::Heard;
+use super::pace::{Pace, seconds};
+use super::patience::Patience;
+use super::returning::Returning;
+use super::stragglers::{Straggler, Stragglers};
+use crate::backend::relay::Relay;
 use crate::backend::{AttemptStart, Backend, HostPlace, Placement, Ranks, where_they_are};
 use crate::cause::{Cause, Evidence, Killed, LastHeard, RankExit, says_that_mpi_failed};
 use crate::control::ControlServer;
 use crate::error::{A_THREAD, LaunchError};
 use crate::event::Event;
-use crate::heard::Heard;
 use crate::interrupts::{Interrupts, Request};
-use crate::journal::Journal;
-use crate::logs::{self, Logs};
-use crate::pace::{Pace, seconds};
-use crate::patience::Patience;
-use crate::progress::View;
-use crate::relay::Relay;
-use crate::returning::Returning;
-use crate::stragglers::{Straggler, Stragglers};
+use crate::run_folder::journal::Journal;
+use crate::run_folder::logs::{self, Logs};
+use crate::view::train::View;
 
 /// How often the clock, the signals and the processes are looked at when nothing else happens.
 const TICK: Duration = Duration::from_millis(100);

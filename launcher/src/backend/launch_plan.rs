@@ -9,8 +9,8 @@ use common::config::hosts::Host;
 use common::config::{Bind, LaunchConfig};
 use common::topology::WorldSize;
 
-use crate::backend::remote::{MARK_PARAMETER, MARK_VARIABLE, RemoteShell, SESSION_FOLDER};
-use crate::backend::{HostPlace, Placement};
+use super::remote::{MARK_PARAMETER, MARK_VARIABLE, RemoteShell, SESSION_FOLDER};
+use super::{HostPlace, Placement};
 use crate::error::LaunchError;
 
 /// One command that starts all ranks.

@@ -1,4 +1,21 @@
 //! Attempt after attempt, until the run is done, somebody stops it, or another attempt would not help.
+//!
+//! - [`watch`]: one attempt, from the start of its ranks to the cause of its end.
+//! - [`heard`], [`patience`]: what ranks were last heard to do, and how long they have stood still.
+//! - [`pace`]: how long a step takes, against how long a stop may. [`stragglers`]: which rank the others wait for.
+//! - [`returning`]: whether hosts that an attempt was started without answer again.
+//! - [`restart`]: whether to start again, and when.
+//!
+//! Absent on purpose: how ranks are started and reached ([`crate::backend`], [`crate::control`]), and how evidence becomes a cause
+//! ([`crate::cause`]).
+
+mod heard;
+mod pace;
+mod patience;
+pub mod restart;
+mod returning;
+mod stragglers;
+pub mod watch;
 
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, channel};
@@ -13,16 +30,16 @@ use common::worker_contract::ExitCode;
 use serde_json::json;
 
 use crate::backend::Placement;
+use crate::backend::relay::Relay;
 use crate::error::{A_THREAD, LaunchError};
 use crate::interrupts::Interrupts;
-use crate::journal::Journal;
-use crate::logs::Logs;
 use crate::preflight;
-use crate::progress::View;
 use crate::random;
-use crate::relay::Relay;
-use crate::restart::{Decision, RestartPolicy};
-use crate::watch::{self, Audience, Job, Outcome, Seen};
+use crate::run_folder::journal::Journal;
+use crate::run_folder::logs::Logs;
+use crate::view::train::View;
+use restart::{Decision, RestartPolicy};
+use watch::{Audience, Job, Outcome, Seen};
 
 /// How often signals are looked at during a back-off.
 const TICK: Duration = Duration::from_millis(100);
