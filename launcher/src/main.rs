@@ -53,7 +53,7 @@ fn describe_panics() {
     std::panic::set_hook(Box::new(move |panic| {
         print(panic);
         let (message, code) = describe_panic(panic);
-        view::train::to_stderr(&format!("error: {message}"));
+        view::terminal::to_stderr(&format!("error: {message}"));
         let _ = PANICKED.set(code);
     }));
 }
@@ -62,7 +62,7 @@ fn run() -> ExitCode {
     match commands::run(cli::Cli::parse()) {
         Ok(code) => code,
         Err(error) => {
-            view::train::to_stderr(&format!("error: {error}"));
+            view::terminal::to_stderr(&format!("error: {error}"));
             error.exit_code()
         }
     }

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use super::tagged_output::split_tag;
 use crate::cause::Cause;
 use crate::event::{Event, Stream};
-use crate::view::train::to_stdout;
+use crate::view::terminal::to_stdout;
 
 /// What a line begins with that is for a launcher.
 const MARK: &str = "convoy-relay ";

@@ -11,7 +11,7 @@ use crate::error::LaunchError;
 use crate::interrupts::Interrupts;
 use crate::preflight::{data, ranks, storage};
 use crate::programs;
-use crate::view::train::{to_json, to_stderr, to_stdout};
+use crate::view::terminal::{to_json, to_stderr, to_stdout};
 
 /// Looks, and prints what it found as it finds it.
 pub fn run(mut args: CheckArgs) -> Result<ExitCode, LaunchError> {

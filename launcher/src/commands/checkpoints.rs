@@ -14,7 +14,8 @@ use super::run_folder;
 use crate::cli::{CopyArgs, ListArgs, PruneArgs, SaveArgs, VerifyArgs};
 use crate::error::LaunchError;
 use crate::run_folder::checkpoints::{self, Checkpoint, State};
-use crate::view::train::{to_json, to_stderr, to_stdout, with_thousands};
+use crate::view::figures::with_thousands;
+use crate::view::terminal::{to_json, to_stderr, to_stdout};
 
 /// How often a checkpoint that was asked for is looked for.
 const LOOK_INTERVAL: Duration = Duration::from_millis(500);

@@ -13,7 +13,7 @@ use crate::backend::{Backend, RankProgram, cores, slurm};
 use crate::cli::{BackendName, ConfigArgs, LaunchArgs};
 use crate::error::LaunchError;
 use crate::programs;
-use crate::view::train::{to_stderr, to_stdout};
+use crate::view::terminal::{to_stderr, to_stdout};
 
 /// The flags, as overrides of the config.
 pub fn overrides(args: &LaunchArgs) -> Vec<String> {

@@ -18,7 +18,7 @@ use crate::random;
 use crate::run_folder::logs::is_error;
 use crate::supervise::restart::{Decision, RestartPolicy};
 use crate::view::prepare::PrepareView;
-use crate::view::train::to_stdout;
+use crate::view::terminal::to_stdout;
 use crate::{programs, supervise};
 
 /// How often signals are looked at when the ranks say nothing.

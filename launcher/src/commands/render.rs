@@ -7,7 +7,7 @@ use super::{launching, train};
 use crate::backend::kubernetes::manifests;
 use crate::cli::RenderArgs;
 use crate::error::LaunchError;
-use crate::view::train::to_stdout;
+use crate::view::terminal::to_stdout;
 
 const NO_PREPARE: &str = "prepare jobs are rendered for --backend kubernetes only; run launcher prepare";
 

@@ -6,7 +6,7 @@ use common::storage::Folder;
 
 use crate::cli::RunArgs;
 use crate::error::LaunchError;
-use crate::view::train::to_stderr;
+use crate::view::terminal::to_stderr;
 
 /// Opens the run folder that `args` name.
 pub fn open(args: &RunArgs) -> Result<Folder, LaunchError> {

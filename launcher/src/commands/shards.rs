@@ -7,7 +7,9 @@ use crate::error::LaunchError;
 use crate::shards::Found;
 use crate::shards::show::{Shown, Wanted};
 use crate::shards::verify::{Report, verify as verify_all};
-use crate::view::train::{ByteBar, counted, to_json, to_stderr, to_stdout};
+use crate::view::byte_bar::ByteBar;
+use crate::view::figures::counted;
+use crate::view::terminal::{to_json, to_stderr, to_stdout};
 
 /// Prints what a data set holds.
 pub fn show(args: &ShowShardsArgs) -> Result<ExitCode, LaunchError> {

@@ -6,7 +6,8 @@ use super::run_folder;
 use crate::cli::StatusArgs;
 use crate::error::LaunchError;
 use crate::run_folder::status::{RunStatus, State};
-use crate::view::train::{to_json, to_stdout, with_thousands};
+use crate::view::figures::with_thousands;
+use crate::view::terminal::{to_json, to_stdout};
 
 /// Prints the state of a run.
 pub fn run(args: &StatusArgs) -> Result<ExitCode, LaunchError> {

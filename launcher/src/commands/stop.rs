@@ -9,7 +9,7 @@ use common::worker_contract::ExitCode;
 use super::run_folder;
 use crate::cli::StopArgs;
 use crate::error::LaunchError;
-use crate::view::train::{to_stderr, to_stdout};
+use crate::view::terminal::{to_stderr, to_stdout};
 
 /// How often the end is looked for.
 const LOOK_INTERVAL: Duration = Duration::from_millis(500);

@@ -21,7 +21,8 @@ use crate::cli::{ConfigArgs, TrainArgs};
 use crate::error::LaunchError;
 use crate::interrupts::Interrupts;
 use crate::supervise::watch::{Job, Seen};
-use crate::view::train::{View, to_stderr, to_stdout};
+use crate::view::terminal::{to_stderr, to_stdout};
+use crate::view::train::View;
 use crate::{preflight, programs, supervise};
 
 /// Trains to the end, or until somebody stops it or another attempt would not help.

@@ -12,7 +12,7 @@ use common::token_shard::{DataSetError, DataSetIndex};
 use common::tokenizer::Tokenizer;
 
 use crate::error::LaunchError;
-use crate::view::train::with_thousands;
+use crate::view::figures::with_thousands;
 
 /// Looks at every data set of `config`.
 pub fn check(config: &RunConfig) -> Vec<Finding> {
