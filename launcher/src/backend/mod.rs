@@ -31,7 +31,7 @@ use common::topology::{Rank, WorldSize};
 use common::worker_contract::{StartLine, ToRank};
 use nix::sys::signal::Signal;
 
-use crate::cause::ProcessEnd;
+use crate::cause::evidence::ProcessEnd;
 use crate::error::LaunchError;
 use crate::event::Event;
 

@@ -23,7 +23,7 @@ use super::process::{self, ProcessRanks};
 use super::remote::{RemoteShell, is_this_machine, kill_script};
 use super::shared_memory::{self, LOOK, SharedMemory};
 use super::{AttemptStart, Backend, Placement, RankProgram, Ranks, Scout, address};
-use crate::cause::ProcessEnd;
+use crate::cause::evidence::ProcessEnd;
 use crate::error::LaunchError;
 use crate::event::Event;
 

@@ -27,7 +27,7 @@ use nix::unistd::{Pid, getpid, getppid, setsid};
 use super::Ranks;
 use super::launch_plan::LaunchPlan;
 use super::tagged_output::TaggedOutput;
-use crate::cause::ProcessEnd;
+use crate::cause::evidence::ProcessEnd;
 use crate::error::{A_THREAD, LaunchError};
 use crate::event::{Event, Stream};
 

@@ -9,13 +9,15 @@ use common::worker_contract::{ExitCode, PROGRESS_MARK, PreparePhase, PrepareProg
 
 use super::launching;
 use crate::backend::{AttemptStart, Backend, RankProgram, Ranks};
-use crate::cause::{Cause, Evidence, Killed, says_that_mpi_failed};
+use crate::cause::Cause;
+use crate::cause::evidence::{Evidence, Killed};
+use crate::cause::words::is_error;
+use crate::cause::words::says_that_mpi_failed;
 use crate::cli::PrepareArgs;
 use crate::error::LaunchError;
 use crate::event::{Event, Stream};
 use crate::interrupts::Interrupts;
 use crate::random;
-use crate::run_folder::logs::is_error;
 use crate::supervise::restart::{Decision, RestartPolicy};
 use crate::view::prepare::PrepareView;
 use crate::view::terminal::to_stdout;

@@ -20,7 +20,7 @@ use super::log::Log;
 use super::manifests::JOB_LABEL;
 use super::picture::{Over, Patience, Picture};
 use crate::backend::relay;
-use crate::cause::ProcessEnd;
+use crate::cause::evidence::ProcessEnd;
 use crate::event::Event;
 
 /// How often the clock is looked at.

@@ -40,7 +40,7 @@ use tokio::runtime::Runtime;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
 use super::{AttemptStart, Backend, Placement, Ranks};
-use crate::cause::ProcessEnd;
+use crate::cause::evidence::ProcessEnd;
 use crate::error::LaunchError;
 use crate::event::Event;
 use cluster::Cluster;

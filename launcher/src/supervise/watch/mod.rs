@@ -26,13 +26,17 @@ use super::returning::Returning;
 use super::stragglers::{Straggler, Stragglers};
 use crate::backend::relay::Relay;
 use crate::backend::{AttemptStart, Backend, HostPlace, Placement, Ranks, where_they_are};
-use crate::cause::{Cause, Evidence, Killed, LastHeard, RankExit, says_that_mpi_failed};
+use crate::cause::Cause;
+use crate::cause::evidence::{Evidence, Killed, RankExit};
+use crate::cause::last_heard::LastHeard;
+use crate::cause::words::is_worth_showing;
+use crate::cause::words::says_that_mpi_failed;
 use crate::control::ControlServer;
 use crate::error::{A_THREAD, LaunchError};
 use crate::event::Event;
 use crate::interrupts::{Interrupts, Request};
 use crate::run_folder::journal::Journal;
-use crate::run_folder::logs::{self, Logs};
+use crate::run_folder::logs::Logs;
 use crate::view::train::View;
 
 /// How often the clock, the signals and the processes are looked at when nothing else happens.
@@ -274,7 +278,7 @@ impl Watch<'_> {
                 if says_that_mpi_failed(&line) {
                     self.kill_after(LAST_WORDS, Killed::NoMpi { rank });
                 }
-                if let (Some(rank), true) = (rank, logs::is_worth_showing(&line)) {
+                if let (Some(rank), true) = (rank, is_worth_showing(&line)) {
                     self.audience.view.say_of(rank, &line);
                 }
             }
