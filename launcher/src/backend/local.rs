@@ -7,7 +7,8 @@ use std::sync::mpsc::Sender;
 use common::attempt::random_hex;
 
 use super::launch_plan::{LaunchPlan, Marked};
-use super::{AttemptStart, Backend, Placement, RankProgram, Ranks, process, remote, shared_memory};
+use super::placement::Placement;
+use super::{AttemptStart, Backend, RankProgram, Ranks, process, remote, shared_memory};
 use crate::error::LaunchError;
 use crate::event::Event;
 

@@ -18,11 +18,13 @@ use common::config::LaunchConfig;
 use common::config::hosts::Host;
 use nix::sys::signal::Signal;
 
-use super::launch_plan::{HostAnswer, LaunchPlan, Marked, place};
+use super::launch_plan::{LaunchPlan, Marked};
+use super::placement::Placement;
+use super::placement::{HostAnswer, place};
 use super::process::{self, ProcessRanks};
 use super::remote::{RemoteShell, is_this_machine, kill_script};
 use super::shared_memory::{self, LOOK, SharedMemory};
-use super::{AttemptStart, Backend, Placement, RankProgram, Ranks, Scout, address};
+use super::{AttemptStart, Backend, RankProgram, Ranks, Scout, address};
 use crate::cause::evidence::ProcessEnd;
 use crate::error::LaunchError;
 use crate::event::Event;

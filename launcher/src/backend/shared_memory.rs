@@ -6,7 +6,7 @@ use common::host_facts::shared_memory_wanted;
 use nix::sys::statvfs::statvfs;
 use nix::unistd::{AccessFlags, access};
 
-use super::Placement;
+use super::placement::Placement;
 use crate::error::LaunchError;
 
 const FOLDER: &str = "/dev/shm";

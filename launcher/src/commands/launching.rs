@@ -6,9 +6,9 @@ use common::attempt::random_hex;
 use common::config::{Backend as Kind, LaunchConfig};
 use common::worker_contract::ExitCode;
 
-use crate::backend::launch_plan::place_here;
 use crate::backend::local::Local;
 use crate::backend::mpirun::Mpirun;
+use crate::backend::placement::place_here;
 use crate::backend::{Backend, RankProgram, cores, slurm};
 use crate::cli::{BackendName, ConfigArgs, LaunchArgs};
 use crate::error::LaunchError;

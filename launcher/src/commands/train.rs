@@ -20,7 +20,7 @@ use crate::backend::{Backend, RankProgram};
 use crate::cli::{ConfigArgs, TrainArgs};
 use crate::error::LaunchError;
 use crate::interrupts::Interrupts;
-use crate::supervise::watch::{Job, Seen};
+use crate::supervise::job::{Job, Seen};
 use crate::view::terminal::{to_stderr, to_stdout};
 use crate::view::train::View;
 use crate::{preflight, programs, supervise};

@@ -39,7 +39,8 @@ use nix::sys::signal::Signal;
 use tokio::runtime::Runtime;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
-use super::{AttemptStart, Backend, Placement, Ranks};
+use super::placement::Placement;
+use super::{AttemptStart, Backend, Ranks};
 use crate::cause::evidence::ProcessEnd;
 use crate::error::LaunchError;
 use crate::event::Event;

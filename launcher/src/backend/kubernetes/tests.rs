@@ -11,7 +11,7 @@ use super::fake_cluster::{Act, FakeCluster};
 use super::*;
 use crate::interrupts::Interrupts;
 use crate::supervise;
-use crate::supervise::watch::{Job, Seen};
+use crate::supervise::job::{Job, Seen};
 use crate::view::train::View;
 
 const CONFIG: &str = r#"
