@@ -6,7 +6,7 @@ use common::worker_contract::ExitCode;
 
 use super::launching;
 use crate::backend::RankProgram;
-use crate::cli::CheckArgs;
+use crate::cli::jobs::CheckArgs;
 use crate::error::LaunchError;
 use crate::interrupts::Interrupts;
 use crate::preflight::{data, ranks, storage};

@@ -11,7 +11,7 @@ use common::worker_contract::ExitCode;
 use serde_json::json;
 
 use super::run_folder;
-use crate::cli::{CopyArgs, ListArgs, PruneArgs, SaveArgs, VerifyArgs};
+use crate::cli::checkpoints::{CopyArgs, ListArgs, PruneArgs, SaveArgs, VerifyArgs};
 use crate::error::LaunchError;
 use crate::run_folder::checkpoints::{self, Checkpoint, State};
 use crate::view::figures::with_thousands;

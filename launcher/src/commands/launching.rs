@@ -10,7 +10,7 @@ use crate::backend::local::Local;
 use crate::backend::mpirun::Mpirun;
 use crate::backend::placement::place_here;
 use crate::backend::{Backend, RankProgram, cores, slurm};
-use crate::cli::{BackendName, ConfigArgs, LaunchArgs};
+use crate::cli::shared::{BackendName, ConfigArgs, LaunchArgs};
 use crate::error::LaunchError;
 use crate::programs;
 use crate::view::terminal::{to_stderr, to_stdout};

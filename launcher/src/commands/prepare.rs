@@ -12,7 +12,7 @@ use crate::backend::{AttemptStart, Backend, RankProgram, Ranks};
 use crate::cause::Cause;
 use crate::cause::evidence::{Evidence, Killed};
 use crate::cause::words::{is_error, says_that_mpi_failed};
-use crate::cli::PrepareArgs;
+use crate::cli::jobs::PrepareArgs;
 use crate::error::LaunchError;
 use crate::event::{Event, Stream};
 use crate::interrupts::Interrupts;

@@ -5,7 +5,7 @@ use common::worker_contract::ExitCode;
 
 use super::{launching, train};
 use crate::backend::kubernetes::manifests;
-use crate::cli::RenderArgs;
+use crate::cli::jobs::RenderArgs;
 use crate::error::LaunchError;
 use crate::view::terminal::to_stdout;
 

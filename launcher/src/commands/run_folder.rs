@@ -4,7 +4,7 @@ use common::attempt::{self, Attempt, Request};
 use common::config::{RawConfig, StorageConfig};
 use common::storage::Folder;
 
-use crate::cli::RunArgs;
+use crate::cli::shared::RunArgs;
 use crate::error::LaunchError;
 use crate::view::terminal::to_stderr;
 

@@ -2,7 +2,7 @@
 
 use common::worker_contract::ExitCode;
 
-use crate::cli::{ShowShardsArgs, VerifyShardsArgs};
+use crate::cli::shards::{ShowShardsArgs, VerifyShardsArgs};
 use crate::error::LaunchError;
 use crate::shards::Found;
 use crate::shards::show::{Shown, Wanted};

@@ -3,7 +3,7 @@
 use common::worker_contract::ExitCode;
 
 use super::run_folder;
-use crate::cli::StatusArgs;
+use crate::cli::runs::StatusArgs;
 use crate::error::LaunchError;
 use crate::run_folder::status::{RunStatus, State};
 use crate::view::figures::with_thousands;

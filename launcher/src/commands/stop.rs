@@ -7,7 +7,7 @@ use common::checkpoint_store::{self, folder_of};
 use common::worker_contract::ExitCode;
 
 use super::run_folder;
-use crate::cli::StopArgs;
+use crate::cli::runs::StopArgs;
 use crate::error::LaunchError;
 use crate::view::terminal::{to_stderr, to_stdout};
 

@@ -9,7 +9,7 @@ use common::tokenizer::Tokenizer;
 use common::worker_contract::ExitCode;
 
 use super::sibling;
-use crate::cli::{DecodeArgs, EncodeArgs, TrainTokenizerArgs};
+use crate::cli::tokenizer::{DecodeArgs, EncodeArgs, TrainTokenizerArgs};
 use crate::error::LaunchError;
 use crate::programs;
 use crate::transcode::{Decoder, Encoder, TranscodeError};

@@ -17,7 +17,8 @@ use crate::backend::kubernetes::Kubernetes;
 use crate::backend::kubernetes::manifests::{ATTEMPT_VARIABLE, CLAIM_VARIABLE};
 use crate::backend::launch_plan::quoted;
 use crate::backend::{Backend, RankProgram};
-use crate::cli::{ConfigArgs, TrainArgs};
+use crate::cli::jobs::TrainArgs;
+use crate::cli::shared::ConfigArgs;
 use crate::error::LaunchError;
 use crate::interrupts::Interrupts;
 use crate::supervise::job::{Job, Seen};
@@ -191,7 +192,7 @@ mod tests {
     use super::*;
     use std::path::PathBuf;
 
-    use crate::cli::{BackendName, LaunchArgs};
+    use crate::cli::shared::{BackendName, LaunchArgs};
 
     #[test]
     fn flags_are_overrides_and_the_next_command_keeps_what_matters() {
