@@ -16,7 +16,7 @@ use common::signals::is_ignored;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
-use crate::progress::to_stderr;
+use crate::view::terminal::to_stderr;
 
 /// How often a thread looks whether somebody has asked.
 const TICK: Duration = Duration::from_millis(50);

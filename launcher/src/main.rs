@@ -1,15 +1,11 @@
 //! The launcher: the one program that a person types. It prepares, starts, watches and restarts; it never trains.
 //!
 //! - [`cli`], [`commands`]: arguments, and one module per command.
-//! - [`plan`], [`backend`]: an attempt is planned and started.
-//! - [`watch`]: one attempt, from its start to the [`cause`] of its end; [`event`] is all that can happen to it,
-//!   [`control`] and [`interrupts`] are where most of it comes from.
-//! - [`heard`], [`patience`]: what ranks were last heard to do, and how long they have stood still.
-//! - [`pace`]: how long a step takes, against how long a stop may. [`stragglers`]: which rank the others wait for. [`returning`]: whether hosts that were left out answer again.
-//! - [`supervise`], [`restart`]: attempt after attempt. [`relay`]: from the launcher beside the ranks to one elsewhere.
-//! - [`progress`], [`prepare_view`], [`logs`], [`journal`]: what a person watches, what ranks print, what the launcher did.
+//! - [`backend`]: where ranks run, how they are started, and what the command line is.
+//! - [`control`]: the connection of every rank. [`interrupts`]: who wants an end. [`event`]: all that can happen to an attempt.
+//! - [`supervise`]: attempt after attempt, each watched to its end. [`cause`]: why an attempt ended.
+//! - [`view`]: what a person sees. [`run_folder`]: what is written to the run folder, and read from it.
 //! - [`preflight`]: what is looked at before a run is paid for.
-//! - [`checkpoints`], [`run_status`]: what a run folder holds, and says of the run.
 //! - [`transcode`], [`shards`]: text to token ids and back; what token shards hold.
 //! - [`programs`], [`error`]: the executables, and what ends a command.
 //!
@@ -17,35 +13,22 @@
 
 mod backend;
 mod cause;
-mod checkpoints;
 mod cli;
 mod commands;
 mod control;
 mod error;
 mod event;
-mod heard;
 #[cfg(test)]
 #[path = "../../common/tests/shared/hostile.rs"]
 mod hostile;
 mod interrupts;
-mod journal;
-mod logs;
-mod pace;
-mod patience;
-mod plan;
 mod preflight;
-mod prepare_view;
 mod programs;
-mod progress;
-mod relay;
-mod restart;
-mod returning;
-mod run_status;
+mod run_folder;
 mod shards;
-mod stragglers;
 mod supervise;
 mod transcode;
-mod watch;
+mod view;
 
 use std::sync::OnceLock;
 
@@ -69,7 +52,7 @@ fn describe_panics() {
     std::panic::set_hook(Box::new(move |panic| {
         print(panic);
         let (message, code) = describe_panic(panic);
-        progress::to_stderr(&format!("error: {message}"));
+        view::terminal::to_stderr(&format!("error: {message}"));
         let _ = PANICKED.set(code);
     }));
 }
@@ -78,7 +61,7 @@ fn run() -> ExitCode {
     match commands::run(cli::Cli::parse()) {
         Ok(code) => code,
         Err(error) => {
-            progress::to_stderr(&format!("error: {error}"));
+            view::terminal::to_stderr(&format!("error: {error}"));
             error.exit_code()
         }
     }

@@ -8,7 +8,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use s3s::dto::{CommonPrefix, ListObjectsV2Input, ListObjectsV2Output, Object, Timestamp};
 
-use crate::faults::Fault;
+use crate::fault_kind::Fault;
 use crate::random::mix;
 
 /// Changes that are remembered, at most.

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, ToSocketAddrs, UdpSocket};
 use common::config::LaunchConfig;
 use nix::ifaddrs::getifaddrs;
 
-use super::Placement;
+use super::placement::Placement;
 use super::remote::is_this_machine;
 use crate::error::LaunchError;
 

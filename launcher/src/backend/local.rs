@@ -6,10 +6,11 @@ use std::sync::mpsc::Sender;
 
 use common::random::random_hex;
 
-use super::{AttemptStart, Backend, Placement, RankProgram, Ranks, process, remote, shared_memory};
+use super::launch_plan::{LaunchPlan, Marked};
+use super::placement::Placement;
+use super::{AttemptStart, Backend, RankProgram, Ranks, process, remote, shared_memory};
 use crate::error::LaunchError;
 use crate::event::Event;
-use crate::plan::{LaunchPlan, Marked};
 
 /// This machine.
 pub struct Local {

@@ -1,17 +1,21 @@
 //! What starts the ranks of an attempt, and where: a file for each kind of place.
 //!
 //! [`local`] is this machine, [`mpirun`] many hosts by ssh, or the nodes of an allocation of [`slurm`]. Each is a command line
-//! that [`process`] runs here; [`remote`] is how other hosts are asked for anything else, [`shared_memory`] what ranks need there,
-//! and [`address`] where they find this one. [`kubernetes`] is a cluster, in which another launcher runs mpirun.
+//! that [`process`] runs here, planned by [`placement`] and [`launch_plan`]; [`remote`] is how other hosts are asked for anything else,
+//! [`shared_memory`] what ranks need there, and [`address`] where they find this one. [`kubernetes`] is a cluster, in which another
+//! launcher runs mpirun; [`relay`] is what that one tells this one.
 //!
 //! What is not here: what ranks say (they connect to [`crate::control`] by themselves), and what it means when they end
 //! ([`crate::cause`]).
 
 mod address;
 pub mod kubernetes;
+pub mod launch_plan;
 pub mod local;
 pub mod mpirun;
+pub mod placement;
 pub mod process;
+pub mod relay;
 pub mod remote;
 pub mod shared_memory;
 pub mod slurm;
@@ -24,13 +28,13 @@ use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 use std::sync::mpsc::Sender;
 
-use common::topology::{Rank, WorldSize};
 use common::worker_contract::{StartLine, ToRank};
 use nix::sys::signal::Signal;
 
-use crate::cause::ProcessEnd;
+use crate::cause::evidence::ProcessEnd;
 use crate::error::LaunchError;
 use crate::event::Event;
+use placement::Placement;
 
 /// Where ranks run, and how an attempt of them is started. One conformance suite holds for every backend.
 pub trait Backend {
@@ -79,30 +83,6 @@ pub trait Ranks {
     fn finish(&mut self) -> io::Result<ProcessEnd>;
 }
 
-/// Where the ranks of an attempt run.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Placement {
-    /// How many.
-    pub world_size: WorldSize,
-    /// Compute threads of each.
-    pub threads_per_rank: u32,
-    /// Whether each is bound to as many hardware threads: there are enough.
-    pub is_bound: bool,
-    /// The hosts, by rank; none where ranks run on this machine alone.
-    pub hosts: Vec<HostPlace>,
-    /// Hosts that have no ranks because they did not answer, with what happened.
-    pub left_out: Vec<(String, String)>,
-}
-
-/// A host of a [`Placement`].
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct HostPlace {
-    /// Its name.
-    pub host: String,
-    /// How many ranks run there.
-    pub ranks: u32,
-}
-
 /// What every rank is started as.
 pub struct RankProgram {
     /// The executable, at the same path on every host.
@@ -135,24 +115,4 @@ pub struct AttemptStart<'a> {
     pub start_line: Option<&'a StartLine>,
     /// Set once somebody has asked to stop: a start that is held up need not come about any more.
     pub gives_up: &'a AtomicBool,
-}
-
-/// Names hosts for at most this many ranks.
-const RANKS_NAMED_MAX: usize = 16;
-
-/// `rank 2 on node-b, rank 3 on node-b`; ranks fill one host after the other.
-pub fn where_they_are(ranks: &[Rank], places: &[HostPlace]) -> String {
-    let host_of = |rank: &Rank| {
-        let hosts = places.iter().flat_map(|place| std::iter::repeat_n(&place.host, place.ranks as usize));
-        hosts.into_iter().nth(rank.0 as usize)
-    };
-    let mut said: Vec<String> = ranks
-        .iter()
-        .take(RANKS_NAMED_MAX)
-        .map(|rank| host_of(rank).map_or_else(|| format!("rank {rank}"), |host| format!("rank {rank} on {host}")))
-        .collect();
-    if let more @ 1.. = ranks.len().saturating_sub(RANKS_NAMED_MAX) {
-        said.push(format!("{more} more"));
-    }
-    said.join(", ")
 }

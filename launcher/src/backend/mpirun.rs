@@ -18,14 +18,16 @@ use common::config::hosts::Host;
 use common::random::random_hex;
 use nix::sys::signal::Signal;
 
+use super::launch_plan::{LaunchPlan, Marked};
+use super::placement::Placement;
+use super::placement::{HostAnswer, place};
 use super::process::{self, ProcessRanks};
 use super::remote::{RemoteShell, is_this_machine, kill_script};
 use super::shared_memory::{self, LOOK, SharedMemory};
-use super::{AttemptStart, Backend, Placement, RankProgram, Ranks, Scout, address};
-use crate::cause::ProcessEnd;
+use super::{AttemptStart, Backend, RankProgram, Ranks, Scout, address};
+use crate::cause::evidence::ProcessEnd;
 use crate::error::LaunchError;
 use crate::event::Event;
-use crate::plan::{HostAnswer, LaunchPlan, Marked, place};
 
 /// Ranks on the hosts of a config.
 pub struct Mpirun {

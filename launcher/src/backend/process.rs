@@ -25,11 +25,11 @@ use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use nix::unistd::{Pid, getpid, getppid, setsid};
 
 use super::Ranks;
+use super::launch_plan::LaunchPlan;
 use super::tagged_output::TaggedOutput;
-use crate::cause::ProcessEnd;
+use crate::cause::evidence::ProcessEnd;
 use crate::error::{A_THREAD, LaunchError};
 use crate::event::{Event, Stream};
-use crate::plan::LaunchPlan;
 
 /// How often the session is looked through for what is still alive after a kill.
 const KILL_ROUNDS: u32 = 100;

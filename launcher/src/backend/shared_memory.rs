@@ -6,7 +6,7 @@ use common::host_name::host_name;
 use nix::sys::statvfs::statvfs;
 use nix::unistd::{AccessFlags, access};
 
-use super::Placement;
+use super::placement::Placement;
 use crate::error::LaunchError;
 
 const FOLDER: &str = "/dev/shm";

@@ -10,8 +10,8 @@ use std::process::{Command, Stdio};
 use common::config::LaunchConfig;
 use common::config::hosts::Host;
 
+use super::launch_plan::quoted;
 use crate::error::LaunchError;
-use crate::plan::quoted;
 
 /// How long before its end a job is told of it, beyond what a stop may take.
 const WARNING_S: u64 = 60;

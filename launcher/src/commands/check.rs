@@ -6,12 +6,12 @@ use common::host_facts::{Finding, Verdict};
 
 use super::launching;
 use crate::backend::RankProgram;
-use crate::cli::CheckArgs;
+use crate::cli::jobs::CheckArgs;
 use crate::error::LaunchError;
 use crate::interrupts::Interrupts;
 use crate::preflight::{data, ranks, storage};
 use crate::programs;
-use crate::progress::{to_json, to_stderr, to_stdout};
+use crate::view::terminal::{to_json, to_stderr, to_stdout};
 
 /// Looks, and prints what it found as it finds it.
 pub fn run(mut args: CheckArgs) -> Result<ExitCode, LaunchError> {

@@ -13,10 +13,11 @@ use common::storage::Folder;
 use serde_json::json;
 
 use super::run_folder;
-use crate::checkpoints::{self, Checkpoint, State};
-use crate::cli::{CopyArgs, ListArgs, PruneArgs, SaveArgs, VerifyArgs};
+use crate::cli::checkpoints::{CopyArgs, ListArgs, PruneArgs, SaveArgs, VerifyArgs};
 use crate::error::LaunchError;
-use crate::progress::{to_json, to_stderr, to_stdout, with_thousands};
+use crate::run_folder::checkpoints::{self, Checkpoint, State};
+use crate::view::figures::with_thousands;
+use crate::view::terminal::{to_json, to_stderr, to_stdout};
 
 /// How often a checkpoint that was asked for is looked for.
 const LOOK_INTERVAL: Duration = Duration::from_millis(500);

@@ -8,12 +8,12 @@ use common::random::random_hex;
 
 use crate::backend::local::Local;
 use crate::backend::mpirun::Mpirun;
+use crate::backend::placement::place_here;
 use crate::backend::{Backend, RankProgram, cores, slurm};
-use crate::cli::{BackendName, ConfigArgs, LaunchArgs};
+use crate::cli::shared::{BackendName, ConfigArgs, LaunchArgs};
 use crate::error::LaunchError;
-use crate::plan::place_here;
 use crate::programs;
-use crate::progress::{to_stderr, to_stdout};
+use crate::view::terminal::{to_stderr, to_stdout};
 
 /// The flags, as overrides of the config.
 pub fn overrides(args: &LaunchArgs) -> Vec<String> {

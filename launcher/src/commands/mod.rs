@@ -16,7 +16,10 @@ mod train;
 
 use common::exit_code::ExitCode;
 
-use crate::cli::{CheckpointsCommand, Cli, Command, ShardsCommand, TokenizerCommand};
+use crate::cli::checkpoints::CheckpointsCommand;
+use crate::cli::shards::ShardsCommand;
+use crate::cli::tokenizer::TokenizerCommand;
+use crate::cli::{Cli, Command};
 use crate::error::LaunchError;
 
 /// Runs the command that was typed.

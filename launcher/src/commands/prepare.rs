@@ -10,15 +10,16 @@ use common::worker_contract::{PROGRESS_MARK, PreparePhase, PrepareProgress};
 
 use super::launching;
 use crate::backend::{AttemptStart, Backend, RankProgram, Ranks};
-use crate::cause::{Cause, Evidence, Killed, says_that_mpi_failed};
-use crate::cli::PrepareArgs;
+use crate::cause::Cause;
+use crate::cause::evidence::{Evidence, Killed};
+use crate::cause::words::{is_error, says_that_mpi_failed};
+use crate::cli::jobs::PrepareArgs;
 use crate::error::LaunchError;
 use crate::event::{Event, Stream};
 use crate::interrupts::Interrupts;
-use crate::logs::is_error;
-use crate::prepare_view::PrepareView;
-use crate::progress::to_stdout;
-use crate::restart::{Decision, RestartPolicy};
+use crate::supervise::restart::{Decision, RestartPolicy};
+use crate::view::prepare::PrepareView;
+use crate::view::terminal::to_stdout;
 use crate::{programs, supervise};
 use common::random;
 

@@ -5,9 +5,9 @@ use common::exit_code::ExitCode;
 
 use super::{launching, train};
 use crate::backend::kubernetes::manifests;
-use crate::cli::RenderArgs;
+use crate::cli::jobs::RenderArgs;
 use crate::error::LaunchError;
-use crate::progress::to_stdout;
+use crate::view::terminal::to_stdout;
 
 const NO_PREPARE: &str = "prepare jobs are rendered for --backend kubernetes only; run launcher prepare";
 

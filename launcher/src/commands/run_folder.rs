@@ -4,9 +4,9 @@ use common::attempt::{self, Attempt, Request};
 use common::config::{RawConfig, StorageConfig};
 use common::storage::Folder;
 
-use crate::cli::RunArgs;
+use crate::cli::shared::RunArgs;
 use crate::error::LaunchError;
-use crate::progress::to_stderr;
+use crate::view::terminal::to_stderr;
 
 /// Opens the run folder that `args` name.
 pub fn open(args: &RunArgs) -> Result<Folder, LaunchError> {

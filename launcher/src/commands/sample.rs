@@ -5,7 +5,7 @@ use std::process::Command;
 use common::exit_code::ExitCode;
 
 use super::sibling;
-use crate::cli::SampleArgs;
+use crate::cli::jobs::SampleArgs;
 use crate::error::LaunchError;
 use crate::programs;
 

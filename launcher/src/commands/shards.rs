@@ -2,12 +2,14 @@
 
 use common::exit_code::ExitCode;
 
-use crate::cli::{ShowShardsArgs, VerifyShardsArgs};
+use crate::cli::shards::{ShowShardsArgs, VerifyShardsArgs};
 use crate::error::LaunchError;
-use crate::progress::{ByteBar, counted, to_json, to_stderr, to_stdout};
 use crate::shards::Found;
 use crate::shards::show::{Shown, Wanted};
 use crate::shards::verify::{Report, verify as verify_all};
+use crate::view::byte_bar::ByteBar;
+use crate::view::figures::counted;
+use crate::view::terminal::{to_json, to_stderr, to_stdout};
 
 /// Prints what a data set holds.
 pub fn show(args: &ShowShardsArgs) -> Result<ExitCode, LaunchError> {

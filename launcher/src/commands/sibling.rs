@@ -9,7 +9,7 @@ use nix::unistd::Pid;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
-use crate::cli::ConfigArgs;
+use crate::cli::shared::ConfigArgs;
 use crate::error::LaunchError;
 
 const TICK: Duration = Duration::from_millis(20);

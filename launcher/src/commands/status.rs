@@ -3,10 +3,11 @@
 use common::exit_code::ExitCode;
 
 use super::run_folder;
-use crate::cli::StatusArgs;
+use crate::cli::runs::StatusArgs;
 use crate::error::LaunchError;
-use crate::progress::{to_json, to_stdout, with_thousands};
-use crate::run_status::{RunStatus, State};
+use crate::run_folder::status::{RunStatus, State};
+use crate::view::figures::with_thousands;
+use crate::view::terminal::{to_json, to_stdout};
 
 /// Prints the state of a run.
 pub fn run(args: &StatusArgs) -> Result<ExitCode, LaunchError> {
@@ -96,7 +97,7 @@ mod tests {
 
     use super::*;
     use crate::hostile::{changed, changes};
-    use crate::run_status::{AttemptEnd, Checkpoint};
+    use crate::run_folder::status::{AttemptEnd, Checkpoint};
 
     const ENDED: &[u8] = b"{\"kind\":\"attempt_ended\",\"attempt\":1,\"code\":3,\"cause\":\"c\",\"message\":\"m\"}\n";
     const CLAIM_AND_ALIVE: &[u8] = include_bytes!("../../../tests/fuzz/seeds/claim/claim-and-alive");

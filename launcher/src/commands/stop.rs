@@ -7,9 +7,9 @@ use common::checkpoint_store::{self, folder_of};
 use common::exit_code::ExitCode;
 
 use super::run_folder;
-use crate::cli::StopArgs;
+use crate::cli::runs::StopArgs;
 use crate::error::LaunchError;
-use crate::progress::{to_stderr, to_stdout};
+use crate::view::terminal::{to_stderr, to_stdout};
 
 /// How often the end is looked for.
 const LOOK_INTERVAL: Duration = Duration::from_millis(500);

@@ -9,7 +9,7 @@ use common::exit_code::ExitCode;
 use common::tokenizer::Tokenizer;
 
 use super::sibling;
-use crate::cli::{DecodeArgs, EncodeArgs, TrainTokenizerArgs};
+use crate::cli::tokenizer::{DecodeArgs, EncodeArgs, TrainTokenizerArgs};
 use crate::error::LaunchError;
 use crate::programs;
 use crate::transcode::{Decoder, Encoder, TranscodeError};

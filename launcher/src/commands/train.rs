@@ -16,13 +16,15 @@ use common::storage::Folder;
 use super::launching;
 use crate::backend::kubernetes::Kubernetes;
 use crate::backend::kubernetes::manifests::{ATTEMPT_VARIABLE, CLAIM_VARIABLE};
+use crate::backend::launch_plan::quoted;
 use crate::backend::{Backend, RankProgram};
-use crate::cli::{ConfigArgs, TrainArgs};
+use crate::cli::jobs::TrainArgs;
+use crate::cli::shared::ConfigArgs;
 use crate::error::LaunchError;
 use crate::interrupts::Interrupts;
-use crate::plan::quoted;
-use crate::progress::{View, to_stderr, to_stdout};
-use crate::watch::{Job, Seen};
+use crate::supervise::job::{Job, Seen};
+use crate::view::terminal::{to_stderr, to_stdout};
+use crate::view::train::View;
 use crate::{preflight, programs, supervise};
 
 /// Trains to the end, or until somebody stops it or another attempt would not help.
@@ -191,7 +193,7 @@ mod tests {
     use super::*;
     use std::path::PathBuf;
 
-    use crate::cli::{BackendName, LaunchArgs};
+    use crate::cli::shared::{BackendName, LaunchArgs};
 
     #[test]
     fn flags_are_overrides_and_the_next_command_keeps_what_matters() {

@@ -12,7 +12,7 @@ use common::token_shard::{DataSetError, DataSetIndex};
 use common::tokenizer::Tokenizer;
 
 use crate::error::LaunchError;
-use crate::progress::with_thousands;
+use crate::view::figures::with_thousands;
 
 /// Looks at every data set of `config`.
 pub fn check(config: &RunConfig) -> Vec<Finding> {
@@ -115,19 +115,21 @@ fn check_sizes(set: &DataSetIndex) -> Result<(), String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use ::tests::base_config::base_config;
     use bytes::Bytes;
-    use common::config::RawConfig;
     use common::host_facts::Verdict;
     use common::storage::Folder;
     use common::token_shard::{INDEX_NAME, Index, ShardEntry, encode};
 
     fn config(data: &str) -> RunConfig {
-        let text = format!(
-            "[run]\noutput = \"memory://run\"\n[model]\npreset = \"gpt2-124m\"\n[data]\ntrain = [{{ url = {data:?} }}]\n\
-             [batch]\nglobal_sequences = 8\nmicro_sequences = 4\nsequence_tokens = 16\n\
-             [optimizer]\npeak_learning_rate = 1e-4\nwarmup_steps = 0\n[train]\nmax_steps = 10\n"
-        );
-        RawConfig::parse("test", &text, &[]).unwrap().run().unwrap()
+        let data = format!("data.train=[{{ url = {data:?} }}]");
+        base_config(&[
+            "run.output=memory://run",
+            "model.preset=gpt2-124m",
+            "batch.sequence_tokens=16",
+            "train.max_steps=10",
+            &data,
+        ])
     }
 
     fn findings_after(name: &str, change: impl FnOnce(&Folder, &mut Index)) -> Vec<(Verdict, String)> {

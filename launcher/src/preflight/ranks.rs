@@ -10,11 +10,12 @@ use common::topology::Rank;
 use common::worker_contract::{PROTOCOL_VERSION, StartLine};
 
 use crate::backend::{AttemptStart, Backend};
-use crate::cause::{Cause, Evidence, Killed, says_that_mpi_failed};
+use crate::cause::Cause;
+use crate::cause::evidence::{Evidence, Killed};
+use crate::cause::words::{is_error, says_that_mpi_failed};
 use crate::error::LaunchError;
 use crate::event::Event;
 use crate::interrupts::Interrupts;
-use crate::logs::is_error;
 
 /// How often signals are looked at when the ranks say nothing.
 const TICK: Duration = Duration::from_millis(100);

@@ -11,7 +11,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::{DataSet, Found, ShardsError};
-use crate::progress::with_thousands;
+use crate::view::figures::with_thousands;
 
 /// The record that prepare writes beside its two folders.
 const PREPARE_RECORD: &str = "prepare.json";

@@ -9,27 +9,10 @@ use std::process::{Child, ChildStderr, Command, Stdio};
 use nix::sys::signal::{SigHandler, Signal, kill, signal};
 use nix::unistd::Pid;
 use serde_json::Value;
+use tests::base_config::BASE;
 use tests::cluster::Cluster;
 use tests::s3::Server;
 use tests::scratch::Scratch;
-
-const CONFIG: &str = r#"
-[run]
-output = "run"
-[model]
-preset = "tiny-cpu"
-[data]
-train = [{ url = "data/train" }]
-[batch]
-global_sequences = 8
-micro_sequences = 4
-sequence_tokens = 64
-[optimizer]
-peak_learning_rate = 1e-3
-warmup_steps = 1
-[train]
-max_steps = 6
-"#;
 
 /// A folder with a config, and what the fake worker is to do.
 pub struct Rig {
@@ -91,7 +74,7 @@ impl Rig {
     /// `plan` is a JSON list, see `fake_worker.py`; `flags` are those of `launcher train`.
     pub fn new(plan: &str, flags: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        fs::write(folder.path().join("run.toml"), CONFIG).unwrap();
+        fs::write(folder.path().join("run.toml"), BASE).unwrap();
         let fake = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/launcher/fake_worker.py");
         let here = folder.path().to_str().unwrap();
         // The launcher looks at the data before it starts ranks; the fake does not read it.

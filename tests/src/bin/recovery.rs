@@ -7,31 +7,19 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, ensure};
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
+use tests::base_config::BASE;
 use tests::hosts::Hosts;
 use tests::process::{Running, send};
 
-const CONFIG: &str = r#"
-[run]
-output = "replaced"
-[model]
-preset = "tiny-cpu"
-[data]
-train = [{ url = "replaced" }]
-[batch]
-global_sequences = 6
-micro_sequences = 2
-sequence_tokens = 64
-[optimizer]
-peak_learning_rate = 1e-3
-warmup_steps = 1
-[train]
-max_steps = 1000000
-[checkpoint]
-every_steps = 10
-first_after_s = 0
-[launch]
-threads_per_rank = 1
-"#;
+/// How the run differs from the base of tests.
+const SETTINGS: [&str; 6] = [
+    "batch.global_sequences=6",
+    "batch.micro_sequences=2",
+    "train.max_steps=1000000",
+    "checkpoint.every_steps=10",
+    "checkpoint.first_after_s=0",
+    "launch.threads_per_rank=1",
+];
 const DEADLINE: Duration = Duration::from_secs(120);
 
 #[allow(clippy::print_stdout, reason = "the result of the program")]
@@ -39,10 +27,10 @@ fn main() -> anyhow::Result<()> {
     ensure!(Hosts::are_permitted(), "no hosts can be made here");
     let hosts = Hosts::start(3);
     let config = hosts.scratch().path().join("recovery.toml");
-    std::fs::write(&config, CONFIG)?;
+    std::fs::write(&config, BASE)?;
     let mut command = hosts.launcher();
     command.args(["train", "--config"]).arg(config);
-    for set in hosts.settings("run") {
+    for set in SETTINGS.map(str::to_owned).into_iter().chain(hosts.settings("run")) {
         command.args(["--set", &set]);
     }
     let mut running = Running::start(command);

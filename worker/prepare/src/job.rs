@@ -13,8 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::card::{self, CARD_NAME};
 use crate::encode::Encoder;
-use crate::inputs::batches::ReadOptions;
-use crate::inputs::{Found, Source, Sources, Unit, find, probe, units};
+use crate::inputs::{Found, ReadOptions, Source, Sources, Unit, find, probe, units};
 use crate::memory::Memory;
 use crate::merge::{Merging, ShardTask, merge, sizes, written};
 use crate::partitions::{SidePlan, Sizes};

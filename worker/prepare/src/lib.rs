@@ -13,7 +13,7 @@
 //!
 //! - [`job`]: the two phases, from config to summary.
 //! - [`sides`], [`tally`], [`coverage`]: training or validation; what became of documents; which inputs are done.
-//! - `text`, `json`: what should be a document, to its text.
+//! - `text`: what should be a document, to its text.
 //! - [`train_tokenizer`]: another job over the same inputs, `prepare tokenizer`.
 //! - [`record`], [`card`], [`summary`]: what is said about the data, for programs and for people.
 //! - [`panics`]: panics of a library that are a file's fault.
@@ -28,7 +28,6 @@ mod error;
 mod hostile;
 pub mod inputs;
 pub mod job;
-mod json;
 pub mod memory;
 pub mod merge;
 pub mod panics;

@@ -12,8 +12,7 @@ use common::config::OnBadDocument;
 
 use crate::PrepareError;
 use crate::encode::Encoder;
-use crate::inputs::batches::ReadOptions;
-use crate::inputs::{BadDocument, Batch, Batches, Source, Unit};
+use crate::inputs::{BadDocument, Batch, Batches, ReadOptions, Source, Unit};
 use crate::memory::Memory;
 use crate::progress::Progress;
 use crate::work::{Run, Runs, Work};

@@ -8,7 +8,7 @@ use common::config::{OnBadDocument, StorageConfig};
 use common::parallel;
 use common::tokenizer::END_OF_TEXT;
 use indicatif::{ProgressBar, ProgressStyle};
-use prepare::inputs::batches::ReadOptions;
+use prepare::inputs::ReadOptions;
 use prepare::train_tokenizer::{Stage, TokenizerJob, TrainingError, TrainingSummary, run};
 
 #[derive(Args)]

@@ -18,8 +18,7 @@ use common::tokenizer::{Tokenizer, TokenizerError, files};
 use serde::Serialize;
 
 use crate::PrepareError;
-use crate::inputs::batches::ReadOptions;
-use crate::inputs::{BadDocument, Batch, Batches, Sources, Unit, find, units};
+use crate::inputs::{BadDocument, Batch, Batches, ReadOptions, Sources, Unit, find, units};
 use crate::text::text_of;
 
 /// How many units are read at once. The order of the sum depends on it, so it is the same everywhere.

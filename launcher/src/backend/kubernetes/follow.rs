@@ -19,9 +19,9 @@ use super::cluster::Cluster;
 use super::log::Log;
 use super::manifests::JOB_LABEL;
 use super::picture::{Over, Patience, Picture};
-use crate::cause::ProcessEnd;
+use crate::backend::relay;
+use crate::cause::evidence::ProcessEnd;
 use crate::event::Event;
-use crate::relay;
 
 /// How often the clock is looked at.
 const TICK: Duration = Duration::from_millis(200);

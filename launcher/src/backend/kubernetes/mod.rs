@@ -3,7 +3,7 @@
 //! The operator gives an MPIJob up for good when a worker pod is evicted, so something outside has to make the next one:
 //! this launcher, at a desk or as a Job in the cluster ([`detach`]). It claims the attempts. In the MPIJob's launcher pod
 //! `launcher train --backend mpirun` runs one of them ([`manifests::ATTEMPT_VARIABLE`]), and passes on what happens by
-//! what it prints ([`crate::relay`]).
+//! what it prints ([`crate::backend::relay`]).
 //!
 //! To stop is to delete the MPIJob: all its pods get their notice, upon which the ranks save and stop, and the log and the exit
 //! code of the launcher pod tell how that went. So neither pods need be deleted nor programs run in them, and a supervisor
@@ -40,8 +40,9 @@ use nix::sys::signal::Signal;
 use tokio::runtime::Runtime;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
-use super::{AttemptStart, Backend, Placement, Ranks};
-use crate::cause::ProcessEnd;
+use super::placement::Placement;
+use super::{AttemptStart, Backend, Ranks};
+use crate::cause::evidence::ProcessEnd;
 use crate::error::LaunchError;
 use crate::event::Event;
 use cluster::Cluster;

@@ -9,7 +9,8 @@ use kube::ResourceExt;
 use kube::api::DynamicObject;
 
 use super::pods::{PodView, Trouble};
-use crate::cause::{Cause, ProcessEnd};
+use crate::cause::Cause;
+use crate::cause::evidence::ProcessEnd;
 
 /// How long what may mend itself is waited for.
 #[derive(Debug, Clone, Copy)]

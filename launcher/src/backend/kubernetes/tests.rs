@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use ::tests::base_config::base_config;
 use common::config::{RawConfig, StorageConfig};
 use common::exit_code::ExitCode;
 use common::storage::Folder;
@@ -10,34 +11,20 @@ use serde_json::{Value, json};
 use super::fake_cluster::{Act, FakeCluster};
 use super::*;
 use crate::interrupts::Interrupts;
-use crate::progress::View;
 use crate::supervise;
-use crate::watch::{Job, Seen};
+use crate::supervise::job::{Job, Seen};
+use crate::view::train::View;
 
-const CONFIG: &str = r#"
-[run]
-name = "first"
-output = "s3://bucket/first"
-[model]
-preset = "tiny-cpu"
-[data]
-train = [{ url = "s3://bucket/data" }]
-[batch]
-global_sequences = 8
-micro_sequences = 4
-sequence_tokens = 64
-[optimizer]
-peak_learning_rate = 1e-3
-warmup_steps = 1
-[train]
-max_steps = 6
-[launch]
-backend = "kubernetes"
-ranks = 2
-max_restarts = 2
-[kubernetes]
-namespace = "team"
-"#;
+/// How its run differs from the base of tests.
+const SETTINGS: [&str; 7] = [
+    "run.name=first",
+    "run.output=s3://bucket/first",
+    "data.train=[{ url = \"s3://bucket/data\" }]",
+    "launch.backend=kubernetes",
+    "launch.ranks=2",
+    "launch.max_restarts=2",
+    "kubernetes.namespace=team",
+];
 
 /// A run on a fake cluster.
 struct Rig {
@@ -53,7 +40,7 @@ struct Ended {
 
 impl Rig {
     fn new(name: &str, script: &[Act]) -> Self {
-        let config = RawConfig::parse("of the test", CONFIG, &[]).unwrap().run().unwrap();
+        let config = base_config(&SETTINGS);
         let mut backend = Kubernetes::new(config.clone(), vec!["optimizer.beta1".into()]).unwrap();
         let short = Duration::from_millis(600);
         backend.patience = Patience { loss: short, mending: short, settling: short, pending: 2 * short };

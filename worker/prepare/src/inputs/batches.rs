@@ -6,8 +6,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use common::storage::StorageError;
 
-use super::documents::{Documents, Failure, Next};
-use super::{BadDocument, Place, Source, Unit};
+use super::documents::Documents;
+use super::fault::{BadDocument, Place};
+use super::reading::{Failure, Next, ReadOptions};
+use super::source::Source;
+use super::units::Unit;
 use crate::PrepareError;
 
 /// A batch is full when it has so much content.
@@ -45,15 +48,6 @@ pub struct RawDocument {
     pub is_json: bool,
     /// Its content.
     pub range: Range<usize>,
-}
-
-/// How documents are read.
-#[derive(Debug, Clone)]
-pub struct ReadOptions {
-    /// The column of a Parquet file that holds the text.
-    pub text_field: String,
-    /// Longer documents are bad.
-    pub document_bytes_max: usize,
 }
 
 /// The batches of a unit, in order.

@@ -8,7 +8,7 @@ use common::secrets::without_secrets;
 use common::storage::{Folder, ObjectInfo, Selected, StorageError, Wanted};
 use serde::{Deserialize, Serialize};
 
-use super::{Kind, Source};
+use super::source::{Kind, Source};
 use crate::PrepareError;
 
 /// An object that was found; what ranks tell each other.
@@ -94,20 +94,5 @@ impl Sources {
         };
         // All of them: units know a source by its number.
         Ok(Sources { list: (0..).zip(found).map(source).collect::<Result<_, PrepareError>>()? })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_say_how_documents_lie() {
-        for name in ["a.txt", "A.TXT", "b/c.jsonl", "a.jsonl.gz", "a.txt.zst", "a.txt.xz", "a.jsonl.bz2", "x.parquet"] {
-            assert!(Kind::of(name).is_some(), "{name}");
-        }
-        for name in ["a.md", "a", "a.gz", "x.parquet.gz", "txt", "index.json"] {
-            assert!(Kind::of(name).is_none(), "{name}");
-        }
     }
 }

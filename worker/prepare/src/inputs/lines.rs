@@ -7,8 +7,10 @@ use std::sync::atomic::AtomicU64;
 
 use common::storage::{Folder, Reader};
 
-use super::documents::{BOM, Counted, Failure, Next, too_long};
-use super::{Fault, Place, Source};
+use super::fault::{Fault, Place};
+use super::reading::{BOM, Failure, Next, too_long};
+use super::source::Source;
+use super::unpack::Counted;
 
 /// The last line of a part ends in the next one, most often soon.
 const TAIL_REQUEST_BYTES: u64 = 256 << 10;

@@ -14,9 +14,9 @@ use parquet::file::metadata::RowGroupMetaData;
 use parquet::file::reader::{ChunkReader, FileReader, Length, SerializedFileReader};
 use parquet::schema::types::Type as SchemaType;
 
-use super::batches::ReadOptions;
-use super::documents::{Failure, Next, too_long};
-use super::{Fault, Place, Source};
+use super::fault::{Fault, Place};
+use super::reading::{Failure, Next, ReadOptions, too_long};
+use super::source::Source;
 use crate::panics::guarded;
 
 /// What is fetched at once.

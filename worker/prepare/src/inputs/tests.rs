@@ -5,12 +5,13 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use common::config::StorageConfig;
+use common::storage::Folder;
 use parquet::data_type::{ByteArray, ByteArrayType, Int64Type};
 use parquet::file::properties::WriterProperties;
 use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::parser::parse_message_type;
 
-use super::batches::ReadOptions;
+use super::source::Kind;
 use super::*;
 
 fn folder(name: &str) -> Folder {

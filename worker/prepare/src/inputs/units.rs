@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::{Layout, Packing, Source};
+use super::source::{Layout, Packing, Source};
 
 /// A unit is about so much of the inputs at least, and at most.
 const UNIT_BYTES: [u64; 2] = [1 << 20, 32 << 20];

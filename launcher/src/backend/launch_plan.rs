@@ -5,13 +5,10 @@ use std::ffi::OsString;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use common::config::hosts::Host;
-use common::config::{Bind, LaunchConfig};
-use common::topology::WorldSize;
+use common::config::LaunchConfig;
 
-use crate::backend::remote::{MARK_PARAMETER, MARK_VARIABLE, RemoteShell, SESSION_FOLDER};
-use crate::backend::{HostPlace, Placement};
-use crate::error::LaunchError;
+use super::placement::Placement;
+use super::remote::{MARK_PARAMETER, MARK_VARIABLE, RemoteShell, SESSION_FOLDER};
 
 /// One command that starts all ranks.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -136,63 +133,6 @@ fn is_forwarded(name: &str, more: &[String]) -> bool {
     FORWARDED.iter().any(|pattern| is_same(pattern)) || more.iter().any(|given| given == name)
 }
 
-/// A host, and how many hardware threads it says to have, or why it does not.
-pub type HostAnswer = (Host, Result<u32, String>);
-
-/// Places the ranks of `launch` on the hosts that answer, those first that are listed first.
-pub fn place(launch: &LaunchConfig, answers: &[HostAnswer]) -> Result<Placement, LaunchError> {
-    let room = |host: &Host| host.slots.unwrap_or(launch.ranks_per_node.max(1));
-    let in_all = answers.iter().map(|(host, _)| room(host)).fold(0, u32::saturating_add);
-    let wanted = if launch.ranks == 0 { in_all } else { launch.ranks };
-    if wanted > in_all {
-        return Err(LaunchError::Usage(format!(
-            "{wanted} ranks are wanted, and the hosts have room for {in_all}; add hosts, or say that they have more room \
-             (name:8 in launch.hosts, slots=8 in a hostfile, or launch.ranks_per_node)"
-        )));
-    }
-    let (mut hosts, mut cores_of_ranks, mut left_out, mut placed) = (Vec::new(), Vec::new(), Vec::new(), 0);
-    for (host, answer) in answers {
-        match answer {
-            Ok(cores) if placed < wanted => {
-                let ranks = room(host).min(wanted - placed);
-                placed += ranks;
-                hosts.push(HostPlace { host: host.name.clone(), ranks });
-                cores_of_ranks.push((*cores, ranks));
-            }
-            // A spare.
-            Ok(_) => {}
-            Err(reason) => left_out.push((host.name.clone(), reason.clone())),
-        }
-    }
-    let least = if launch.min_ranks == 0 { wanted } else { launch.min_ranks.min(wanted) };
-    let Some(world_size) = WorldSize::new(placed).filter(|_| placed >= least) else {
-        let missing: Vec<_> = left_out.iter().map(|(host, reason)| format!("{host} ({reason})")).collect();
-        return Err(LaunchError::Hosts(format!(
-            "the hosts that answer have room for {placed} ranks, at least {least} are needed; no answer from {}",
-            missing.join(", ")
-        )));
-    };
-    let share = cores_of_ranks.iter().map(|(cores, ranks)| (cores / ranks).max(1)).min().unwrap_or(1);
-    let threads_per_rank = if launch.threads_per_rank == 0 { share } else { launch.threads_per_rank };
-    let is_bound = launch.bind == Bind::Cores && cores_of_ranks.iter().all(|(c, r)| fits(*r, threads_per_rank, *c));
-    Ok(Placement { world_size, threads_per_rank, is_bound, hosts, left_out })
-}
-
-/// Places the ranks of `launch` on this machine, which has `cores` hardware threads.
-pub fn place_here(launch: &LaunchConfig, cores: u32) -> Placement {
-    let world_size = WorldSize::new(launch.ranks).unwrap_or(WorldSize::ONE);
-    let threads_per_rank = match launch.threads_per_rank {
-        0 => (cores / world_size.get()).max(1),
-        given => given,
-    };
-    let is_bound = launch.bind == Bind::Cores && fits(world_size.get(), threads_per_rank, cores);
-    Placement { world_size, threads_per_rank, is_bound, hosts: Vec::new(), left_out: Vec::new() }
-}
-
-fn fits(ranks: u32, threads: u32, cores: u32) -> bool {
-    u64::from(ranks) * u64::from(threads) <= u64::from(cores)
-}
-
 /// As one would type it in a shell.
 impl fmt::Display for LaunchPlan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -289,12 +229,8 @@ fn shell_arguments(shell: &RemoteShell) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use common::config::RawConfig;
-
-    fn launch(keys: &str) -> LaunchConfig {
-        let text = format!("[prepare]\ninputs = [\"a\"]\noutput = \"b\"\n[launch]\n{keys}\n");
-        RawConfig::parse("of the test", &text, &[]).unwrap().prepare().unwrap().launch
-    }
+    use crate::backend::placement::tests::{answers, launch};
+    use crate::backend::placement::{place, place_here};
 
     fn program() -> Vec<OsString> {
         ["/opt/convoy/worker", "train", "--from-launcher"].map(OsString::from).into()
@@ -310,13 +246,6 @@ mod tests {
             1 => LaunchPlan::alone(&placement, marked().mark, program()).to_string(),
             _ => LaunchPlan::local(&placement, &marked(), program()).to_string(),
         }
-    }
-
-    fn answers(hosts: &[(&str, Option<u32>)]) -> Vec<HostAnswer> {
-        let answer = |(host, cores): &(&str, Option<u32>)| {
-            (Host::parse(host).unwrap(), cores.ok_or_else(|| "Connection refused".to_owned()))
-        };
-        hosts.iter().map(answer).collect()
     }
 
     #[test]
@@ -346,38 +275,6 @@ mod tests {
         }
         assert!(here(3, 0, 2).starts_with("OMP_NUM_THREADS=1 "));
         assert_eq!(quoted("it's"), r"'it'\''s'");
-    }
-
-    #[test]
-    fn hosts_get_ranks_in_their_order_and_the_rest_are_spares() {
-        let launch =
-            launch("backend = \"mpirun\"\nhosts = [\"a:2\", \"b\", \"c:4\", \"d\"]\nranks = 5\nranks_per_node = 1");
-        let all = [("a:2", Some(8)), ("b", Some(8)), ("c:4", Some(8)), ("d", Some(8))];
-        let placed = place(&launch, &answers(&all)).unwrap();
-        let hosts: Vec<_> = placed.hosts.iter().map(|on| (on.host.as_str(), on.ranks)).collect();
-        assert_eq!(hosts, [("a", 2), ("b", 1), ("c", 2)]);
-        assert_eq!((placed.world_size.get(), placed.threads_per_rank, placed.is_bound), (5, 4, true));
-        // A spare takes the place of one that does not answer.
-        let placed =
-            place(&launch, &answers(&[("a:2", Some(8)), ("b", None), ("c:4", Some(8)), ("d", Some(8))])).unwrap();
-        assert_eq!(placed.hosts.last().unwrap().ranks, 3);
-        assert_eq!(placed.left_out, [("b".to_owned(), "Connection refused".to_owned())]);
-        assert_eq!(placed.threads_per_rank, 2);
-    }
-
-    #[test]
-    fn fewer_ranks_start_only_where_the_config_allows_it() {
-        let of = |min: u32| launch(&format!("backend = \"mpirun\"\nhosts = [\"a\", \"b\", \"c\"]\nmin_ranks = {min}"));
-        let two = answers(&[("a", Some(2)), ("b", None), ("c", Some(2))]);
-        let Err(LaunchError::Hosts(text)) = place(&of(0), &two) else { panic!("it waits for all") };
-        assert!(
-            text.contains("room for 2 ranks, at least 3 are needed; no answer from b (Connection refused)"),
-            "{text}"
-        );
-        assert_eq!(place(&of(2), &two).unwrap().world_size.get(), 2);
-        assert!(matches!(place(&of(3), &two), Err(LaunchError::Hosts(_))));
-        let many = LaunchConfig { ranks: 4, ..of(0) };
-        assert!(matches!(place(&many, &two), Err(LaunchError::Usage(_))), "no host could ever mend that");
     }
 
     #[test]

@@ -5,56 +5,16 @@ use std::time::{Duration, Instant};
 
 use common::metrics::{StepRecord, ValidationRecord};
 use common::topology::Rank;
-use common::untrusted::{json_printable, printable, printable_lines};
+use common::untrusted::{printable, printable_lines};
 use indicatif::{ProgressBar, ProgressStyle};
-use serde::Serialize;
+
+use super::figures::{in_words, with_thousands};
+use super::terminal::to_stderr;
 
 /// Without a terminal, every one of the first steps of an attempt has a line.
 const FIRST_LINES: u32 = 5;
 /// Then one in so long.
 const LINE_INTERVAL: Duration = Duration::from_secs(5);
-
-/// Writes text to standard error, such that a terminal shows and does not obey what came from files, stores and ranks. Nobody is told
-/// if there is nobody to read it.
-pub fn to_stderr(text: &str) {
-    let _ = writeln!(io::stderr().lock(), "{}", printable_lines(text));
-}
-
-/// Writes text of the command's result to standard output, likewise.
-pub fn to_stdout(text: &str) {
-    let _ = writeln!(io::stdout().lock(), "{}", printable_lines(text));
-}
-
-/// `value` as a command prints it with `--json`.
-pub fn to_json(value: &impl Serialize) -> String {
-    let json = serde_json::to_string_pretty(value);
-    json_printable(&json.unwrap_or_else(|e| unreachable!("what commands print is JSON: {e}"))).into_owned()
-}
-
-/// A bar of bytes done, on a terminal; nothing elsewhere.
-pub struct ByteBar {
-    bar: ProgressBar,
-}
-
-impl ByteBar {
-    /// Nothing done yet.
-    pub fn new() -> Self {
-        let style = ProgressStyle::with_template("{bar:24} {bytes} of {total_bytes}  {bytes_per_sec}  left {eta}");
-        let style = style.unwrap_or_else(|_| ProgressStyle::default_bar());
-        ByteBar { bar: ProgressBar::new(0).with_style(style) }
-    }
-
-    /// So many more bytes are done, of so many in all.
-    pub fn add(&self, done: u64, all: u64) {
-        self.bar.set_length(all);
-        self.bar.inc(done);
-    }
-
-    /// Takes the bar away.
-    pub fn end(&self) {
-        self.bar.finish_and_clear();
-    }
-}
 
 /// Shows an attempt's progress.
 pub struct View {
@@ -162,35 +122,6 @@ fn figures(record: &StepRecord, left: Duration) -> String {
     )
 }
 
-/// `4,210`.
-pub fn with_thousands(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::new();
-    for (i, digit) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}
-
-/// `1 shard`, `4,210 shards`.
-pub fn counted(number: u64, noun: &str) -> String {
-    format!("{} {noun}{}", with_thousands(number), if number == 1 { "" } else { "s" })
-}
-
-/// The two largest units of a duration: `45s`, `1m32s`, `2h05m`, `3d04h`.
-pub fn in_words(duration: Duration) -> String {
-    let s = duration.as_secs();
-    match s {
-        0..60 => format!("{s}s"),
-        60..3600 => format!("{}m{:02}s", s / 60, s % 60),
-        3600..86400 => format!("{}h{:02}m", s / 3600, s / 60 % 60),
-        _ => format!("{}d{:02}h", s / 86400, s / 3600 % 24),
-    }
-}
-
 /// How fast this attempt goes, with its validations and checkpoints.
 #[derive(Debug, Default)]
 struct Pace {
@@ -266,16 +197,6 @@ mod tests {
         assert_eq!(figures(&record, left), "loss 6.1234  lr 3.9e-3  grad norm 0.83  4,210 tokens/s  left 1m32s");
         record.mfu = Some(0.4123);
         assert!(figures(&record, left).contains("4,210 tokens/s  MFU 41.2%  left"));
-    }
-
-    #[test]
-    fn numbers_and_durations_read_well() {
-        assert_eq!([0, 999, 1000, 1_234_567].map(with_thousands), ["0", "999", "1,000", "1,234,567"]);
-        assert_eq!([0, 1, 2000].map(|n| counted(n, "shard")), ["0 shards", "1 shard", "2,000 shards"]);
-        assert_eq!(
-            [0, 59, 60, 3599, 3600, 7500, 86400, 273_600].map(|s| in_words(Duration::from_secs(s))),
-            ["0s", "59s", "1m00s", "59m59s", "1h00m", "2h05m", "1d00h", "3d04h"]
-        );
     }
 
     #[test]

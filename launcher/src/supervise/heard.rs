@@ -6,7 +6,7 @@ use std::time::Instant;
 use common::topology::Rank;
 use common::worker_contract::Phase;
 
-use crate::cause::LastHeard;
+use crate::cause::last_heard::LastHeard;
 
 /// What each rank that has spoken said last.
 #[derive(Default)]

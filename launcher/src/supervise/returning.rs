@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use common::topology::WorldSize;
 
-use crate::backend::{Placement, Scout};
+use crate::backend::Scout;
+use crate::backend::placement::Placement;
 
 /// Asks them now and then, on a thread of its own, until it is dropped.
 pub struct Returning {

@@ -1,28 +1,50 @@
 //! Attempt after attempt, until the run is done, somebody stops it, or another attempt would not help.
+//!
+//! - [`job`]: what all attempts of a launch have in common. [`hold`]: the claim on the run, from attempt to attempt.
+//! - [`watch`]: one attempt, from the start of its ranks to the cause of its end.
+//! - [`heard`], [`patience`]: what ranks were last heard to do, and how long they have stood still.
+//! - [`pace`]: how long a step takes, against how long a stop may. [`stragglers`]: which rank the others wait for.
+//! - [`returning`]: whether hosts that an attempt was started without answer again.
+//! - [`restart`]: whether to start again, and when.
+//!
+//! Absent on purpose: how ranks are started and reached ([`crate::backend`], [`crate::control`]), and how evidence becomes a cause
+//! ([`crate::cause`]).
+
+mod heard;
+mod hold;
+pub mod job;
+mod pace;
+mod patience;
+pub mod restart;
+mod returning;
+mod stragglers;
+mod watch;
 
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
 use common::attempt::handed::Listener;
-use common::attempt::{Attempt, Claim, Claimant, Holder, News, Request, acquire};
+use common::attempt::{Claim, News, Request};
 use common::checkpoint_store;
 use common::exit_code::ExitCode;
 use common::host_facts::Verdict;
 use common::start::{self, Wanted};
 use serde_json::json;
 
-use crate::backend::Placement;
+use crate::backend::placement::Placement;
+use crate::backend::relay::Relay;
 use crate::error::{A_THREAD, LaunchError};
 use crate::interrupts::Interrupts;
-use crate::journal::Journal;
-use crate::logs::Logs;
 use crate::preflight;
-use crate::progress::View;
-use crate::relay::Relay;
-use crate::restart::{Decision, RestartPolicy};
-use crate::watch::{self, Audience, Job, Outcome, Seen};
+use crate::run_folder::journal::Journal;
+use crate::run_folder::logs::Logs;
+use crate::view::train::View;
 use common::random;
+use hold::Hold;
+use job::{Job, Seen};
+use restart::{Decision, RestartPolicy};
+use watch::{Audience, Outcome};
 
 /// How often signals are looked at during a back-off.
 const TICK: Duration = Duration::from_millis(100);
@@ -97,47 +119,6 @@ pub fn run(job: &Job, interrupts: &mut Interrupts, view: &mut View) -> Result<(E
                 drop_while_leaving(journal, interrupts);
             }
         }
-    }
-}
-
-/// This launcher's hold on the run: it lasts from attempt to attempt.
-struct Hold {
-    claim: Attempt,
-    holder: Holder,
-    news: Receiver<News>,
-}
-
-impl Hold {
-    /// Claims the next attempt; `before` is that of the attempt before. `None` if somebody asked to stop while it waited
-    /// for another claim to expire.
-    fn claim(
-        (job, placement): (&Job, &Placement),
-        before: Option<&Hold>,
-        interrupts: &mut Interrupts,
-        view: &mut View,
-    ) -> Result<Option<Self>, LaunchError> {
-        let expiry = Duration::from_secs(job.config.launch.claim_expiry_s);
-        let holds = before.map(|hold| hold.holder.claim().clone());
-        let claimant = Claimant { ranks: placement.world_size.get(), expiry, holds };
-        let mut is_told = false;
-        let claim = acquire(&job.run, &claimant, &mut |waiting| {
-            if !std::mem::replace(&mut is_told, true) {
-                view.say(waiting);
-            }
-            interrupts.poll().is_none()
-        })?;
-        let hold = |claim: Attempt| {
-            // A channel of its own: what the attempt before still hears is of this one.
-            let (speaker, news) = channel();
-            let asked_to_stop = interrupts.asked_to_stop();
-            let holder = Holder::start(&job.run, claim.clone(), expiry, move |heard| match heard {
-                // Also where no attempt goes on, between two.
-                News::Asked(Request::Stop) => asked_to_stop.store(true, Ordering::Relaxed),
-                other => drop(speaker.send(other)),
-            });
-            Ok(Hold { claim, holder: holder.map_err(LaunchError::system(A_THREAD))?, news })
-        };
-        claim.map(hold).transpose()
     }
 }
 

@@ -7,8 +7,8 @@ use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
+use super::encoding::not_utf8;
 use crate::inputs::Fault;
-use crate::text::not_utf8;
 
 /// The string in `field` of a JSON object.
 pub(crate) fn json_text<'l>(line: &'l [u8], field: &str) -> Result<Cow<'l, str>, (Fault, String)> {

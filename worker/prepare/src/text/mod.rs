@@ -1,12 +1,18 @@
 //! What should be a document, to its text, which is UTF-8.
+//!
+//! - [`json`]: a line of JSON to the string in one of its fields.
+//! - [`encoding`]: what bytes are that are not UTF-8.
+//!
+//! Absent on purpose: how documents are found and read ([`crate::inputs`]), and what becomes of text ([`crate::encode`]).
+
+mod encoding;
+mod json;
 
 use std::borrow::Cow;
 
 use crate::inputs::{BadDocument, Batch, Fault, RawDocument, Source};
-use crate::json::json_text;
-
-/// The first so many bytes tell UTF-16 from UTF-8.
-const LOOKED_AT: usize = 1024;
+use encoding::not_utf8;
+use json::json_text;
 
 /// The text of a document of `batch`, which of a JSON object is in `field`.
 pub fn text_of<'b>(
@@ -28,41 +34,6 @@ fn plain_text(content: &[u8]) -> Result<&str, (Fault, String)> {
         Some(reason) => Err((Fault::NotUtf8, reason)),
         // It is, or there would be a reason.
         None => Ok(std::str::from_utf8(content).unwrap_or_default()),
-    }
-}
-
-/// Why `content` is not UTF-8; `None` where it is.
-pub(crate) fn not_utf8(content: &[u8]) -> Option<String> {
-    if let Some(name) = wide(content) {
-        return Some(format!("not UTF-8 but {name}; convert it, for example with iconv -f {name} -t UTF-8"));
-    }
-    let at = std::str::from_utf8(content).err()?.valid_up_to();
-    let byte = content[at];
-    Some(format!(
-        "not UTF-8 at byte {at} ({byte:#04x}); convert it from the encoding that it has, for example with iconv -f LATIN1 -t \
-         UTF-8"
-    ))
-}
-
-/// The encoding of text whose characters have two bytes or four, by its byte order mark; or by the zeros in it, which as UTF-8
-/// would be characters.
-fn wide(content: &[u8]) -> Option<&'static str> {
-    match content {
-        [0xff, 0xfe, 0, 0, ..] | [0, 0, 0xfe, 0xff, ..] => return Some("UTF-32"),
-        [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => return Some("UTF-16"),
-        _ => {}
-    }
-    let start = &content[..content.len().min(LOOKED_AT) / 4 * 4];
-    memchr::memchr(0, start)?;
-    let mut zeros = [0; 4];
-    start.iter().zip((0..4).cycle()).for_each(|(byte, place)| zeros[place] += usize::from(*byte == 0));
-    let most = |place: usize| zeros[place] * 16 > start.len() * 3;
-    match [most(0), most(1), most(2), most(3)] {
-        [false, true, true, true] => Some("UTF-32LE"),
-        [true, true, true, false] => Some("UTF-32BE"),
-        [false, true, false, true] => Some("UTF-16LE"),
-        [true, false, true, false] => Some("UTF-16BE"),
-        _ => None,
     }
 }
 

@@ -13,6 +13,8 @@ use bytes::Bytes;
 use common::storage::Folder;
 use common::topology::Rank;
 
+use crate::cause::words::is_error;
+
 /// How long a line may wait for its upload.
 const UPLOAD_INTERVAL: Duration = Duration::from_secs(30);
 /// A log is cut off here; what follows is only shown, not kept.
@@ -82,21 +84,6 @@ impl Drop for Logs {
         drop(self.lines.take());
         let _ = self.thread.take().map(JoinHandle::join);
     }
-}
-
-/// Whether a person who watches should see this line of a rank: warnings, errors and panics.
-pub fn is_worth_showing(line: &str) -> bool {
-    has_level(line, "WARN") || is_error(line)
-}
-
-/// Whether a line of a rank says what went wrong.
-pub fn is_error(line: &str) -> bool {
-    has_level(line, "ERROR") || line.contains("panicked at") || line.to_ascii_lowercase().starts_with("error")
-}
-
-/// Lines of tracing have their level second; other programs begin with it.
-fn has_level(line: &str, level: &str) -> bool {
-    line.split_whitespace().take(2).any(|word| word == level)
 }
 
 fn upload(folder: &Folder, lines: &Receiver<(Option<Rank>, String)>) {
@@ -182,20 +169,5 @@ mod tests {
         log.append("nothing");
         assert!(log.text.ends_with("grew too large)\n"));
         assert!(log.text.len() < LOG_BYTES_MAX + 100);
-    }
-
-    #[test]
-    fn warnings_and_errors_are_shown_and_the_rest_is_not() {
-        for line in [
-            "2026-01-01T00:00:00Z  WARN slow",
-            "2026-01-01T00:00:00Z ERROR gone",
-            "error: no",
-            "thread 'main' panicked at x",
-        ] {
-            assert!(is_worth_showing(line), "{line}");
-        }
-        for line in ["2026-01-01T00:00:00Z  INFO step 1", "no ERROR here", ""] {
-            assert!(is_worth_showing(line) == line.starts_with("no ERROR"), "{line}");
-        }
     }
 }

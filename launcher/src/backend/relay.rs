@@ -13,10 +13,10 @@ use common::untrusted::json_printable;
 use common::worker_contract::{FromRank, Phase};
 use serde::{Deserialize, Serialize};
 
-use crate::backend::tagged_output::split_tag;
+use super::tagged_output::split_tag;
 use crate::cause::Cause;
 use crate::event::{Event, Stream};
-use crate::progress::to_stdout;
+use crate::view::terminal::to_stdout;
 
 /// What a line begins with that is for a launcher.
 const MARK: &str = "convoy-relay ";

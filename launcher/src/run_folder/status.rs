@@ -176,7 +176,7 @@ mod tests {
     use common::config::StorageConfig;
     use serde_json::json;
 
-    use crate::journal::Journal;
+    use crate::run_folder::journal::Journal;
 
     #[test]
     fn a_run_is_as_its_holder_its_checkpoints_and_its_last_end_say() {

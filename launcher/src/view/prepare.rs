@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 use common::worker_contract::{PreparePhase, PrepareProgress};
 use indicatif::{ProgressBar, ProgressStyle};
 
-use crate::progress::{in_words, to_stderr};
+use super::figures::in_words;
+use super::terminal::to_stderr;
 
 /// Without a terminal there is a line in so long, and one at the end of a phase.
 const LINE_INTERVAL: Duration = Duration::from_secs(5);

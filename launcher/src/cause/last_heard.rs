@@ -1,0 +1,39 @@
+//! What a rank did last.
+
+use std::fmt;
+use std::time::Duration;
+
+use common::topology::Rank;
+use common::worker_contract::Phase;
+
+/// What a rank was doing when it was last heard.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LastHeard {
+    /// Which.
+    pub rank: Rank,
+    /// Completed steps.
+    pub step: u64,
+    /// What it was doing.
+    pub phase: Phase,
+    /// What it exchanged with others, in its words.
+    pub exchange: Option<String>,
+    /// How long that was ago when the first rank failed.
+    pub silence: Duration,
+}
+
+/// A rank that lives says something every second.
+pub(super) const SILENCE_MIN: Duration = Duration::from_secs(3);
+
+impl fmt::Display for LastHeard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let LastHeard { rank, step, phase, exchange, silence } = self;
+        write!(f, "rank {rank}: {phase}, {step} steps completed")?;
+        if let Some(exchange) = exchange {
+            write!(f, "; {exchange}")?;
+        }
+        if *silence >= SILENCE_MIN {
+            write!(f, "; not heard from for {:.0} s", silence.as_secs_f64())?;
+        }
+        Ok(())
+    }
+}

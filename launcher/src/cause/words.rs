@@ -1,0 +1,69 @@
+//! What the lines that ranks and mpirun print say of an end.
+
+use common::topology::Rank;
+
+/// Whether a person who watches should see this line of a rank: warnings, errors and panics.
+pub fn is_worth_showing(line: &str) -> bool {
+    has_level(line, "WARN") || is_error(line)
+}
+
+/// Whether a line of a rank says what went wrong.
+pub fn is_error(line: &str) -> bool {
+    has_level(line, "ERROR") || line.contains("panicked at") || line.to_ascii_lowercase().starts_with("error")
+}
+
+/// Lines of tracing have their level second; other programs begin with it.
+fn has_level(line: &str, level: &str) -> bool {
+    line.split_whitespace().take(2).any(|word| word == level)
+}
+
+/// What a rank's line says without its time, its level and the rank.
+pub(super) fn words_of(line: &str) -> &str {
+    let said = line.strip_prefix("error: ").unwrap_or(line);
+    let said = said.split_once("ERROR ").map_or(said, |(_, said)| said);
+    let of_rank = said.strip_prefix("rank ").and_then(|rest| rest.split_once(": "));
+    of_rank.filter(|(rank, _)| rank.bytes().all(|byte| byte.is_ascii_digit())).map_or(said, |(_, said)| said)
+}
+
+/// Whether a rank says with `line` that MPI_Init has failed; mpirun may wait for the others then, for ever.
+pub fn says_that_mpi_failed(line: &str) -> bool {
+    line.contains("An error occurred in MPI_Init")
+}
+
+/// Lines of mpirun without its rulers and its routine phrases.
+pub(super) fn said(lines: &[String]) -> impl Iterator<Item = &str> {
+    let routine = ["Primary job", "a non-zero exit code. Per user-direction", "mpirun: Forwarding signal"];
+    let is_said =
+        move |line: &&str| !line.trim_matches('-').is_empty() && !routine.iter().any(|phrase| line.starts_with(phrase));
+    lines.iter().map(|line| line.trim()).filter(is_said)
+}
+
+/// The rank in mpirun's `... process rank 1 with PID ...` or `Process name: [[11317,1],1]`.
+pub(super) fn rank_in(line: &str) -> Option<Rank> {
+    let digits = match (line.split_once("process rank "), line.strip_prefix("Process name: ")) {
+        (Some((_, rest)), _) => rest.split_whitespace().next()?,
+        (None, Some(name)) => name.rsplit_once(',')?.1.trim_end_matches(']'),
+        (None, None) => return None,
+    };
+    digits.parse().ok().map(Rank)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn warnings_and_errors_are_shown_and_the_rest_is_not() {
+        for line in [
+            "2026-01-01T00:00:00Z  WARN slow",
+            "2026-01-01T00:00:00Z ERROR gone",
+            "error: no",
+            "thread 'main' panicked at x",
+        ] {
+            assert!(is_worth_showing(line), "{line}");
+        }
+        for line in ["2026-01-01T00:00:00Z  INFO step 1", "no ERROR here", ""] {
+            assert!(is_worth_showing(line) == line.starts_with("no ERROR"), "{line}");
+        }
+    }
+}

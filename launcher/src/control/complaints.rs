@@ -1,0 +1,47 @@
+//! Warnings that anyone who can connect can cause: one in a while, so that they fill no log.
+
+use std::time::{Duration, Instant};
+
+/// Time between two warnings about strangers.
+const COMPLAINT_INTERVAL: Duration = Duration::from_secs(10);
+
+/// What has been told, and how much has not.
+#[derive(Default)]
+pub struct Complaints {
+    told_at: Option<Instant>,
+    untold: u64,
+}
+
+impl Complaints {
+    /// Warns with `text`, unless the last warning was a moment ago.
+    pub fn tell(&mut self, now: Instant, text: impl FnOnce() -> String) {
+        match self.due(now) {
+            None => {}
+            Some(0) => tracing::warn!("{}", text()),
+            Some(untold) => tracing::warn!("{} (and {untold} more since the last such line)", text()),
+        }
+    }
+
+    /// Whether there may be a warning now: how many there were none of since the last.
+    fn due(&mut self, now: Instant) -> Option<u64> {
+        if self.told_at.is_some_and(|told_at| now < told_at + COMPLAINT_INTERVAL) {
+            self.untold += 1;
+            return None;
+        }
+        self.told_at = Some(now);
+        Some(std::mem::take(&mut self.untold))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_can_connect_fills_no_log() {
+        let mut complaints = Complaints::default();
+        let now = Instant::now();
+        let told = (0..250).filter_map(|tenth| complaints.due(now + Duration::from_millis(100 * tenth)));
+        assert_eq!(told.collect::<Vec<_>>(), [0, 99, 99]);
+    }
+}

@@ -1,0 +1,12 @@
+//! What the launcher writes to a run folder, and what it reads there for a person.
+//!
+//! - [`journal`]: the launcher's own events. [`logs`]: what ranks print.
+//! - [`status`]: the state of the run. [`checkpoints`]: its checkpoints.
+//!
+//! Absent on purpose: claims and requests (`common::attempt`), whether a run may start (`common::start`), and deleting and copying
+//! checkpoints (`common::checkpoint_store`).
+
+pub mod checkpoints;
+pub mod journal;
+pub mod logs;
+pub mod status;

@@ -1,0 +1,14 @@
+//! What a person sees of a command: on standard error what goes on, on standard output its result.
+//!
+//! - [`train`]: the progress of a run. [`prepare`]: the progress of a prepare job. [`byte_bar`]: a bar of bytes.
+//! - [`terminal`]: lines on the two streams, which a terminal shows and does not obey.
+//! - [`figures`]: numbers and durations as a person reads them.
+//!
+//! Absent on purpose: what is kept in the run folder ([`crate::run_folder`]), and the words of each command's own result,
+//! which are beside the command ([`crate::commands`]).
+
+pub mod byte_bar;
+pub mod figures;
+pub mod prepare;
+pub mod terminal;
+pub mod train;

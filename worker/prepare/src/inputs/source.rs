@@ -1,0 +1,101 @@
+//! An object to read documents from, and how they lie in it.
+
+use common::storage::Folder;
+
+use super::fault::{BadDocument, Place};
+
+/// An object to read documents from.
+#[derive(Debug, Clone)]
+pub struct Source {
+    /// Its number, from 0 in the order of the inputs.
+    pub number: u32,
+    /// Its name in the folder; empty where the input is the object.
+    pub name: String,
+    /// Its size when it was found.
+    pub bytes: u64,
+    /// Why it cannot be read, if that is known.
+    pub(super) unreadable: Option<String>,
+    pub(super) folder: Folder,
+    pub(super) kind: Kind,
+}
+
+impl Source {
+    /// The object's absolute URL.
+    pub fn url(&self) -> String {
+        self.folder.url_of(&self.name)
+    }
+
+    /// About how much text it holds at most.
+    pub fn unpacked_bytes(&self) -> u64 {
+        let is_packed = self.kind.packing != Packing::Plain || self.kind.layout == Layout::Parquet;
+        if is_packed { self.bytes.saturating_mul(8) } else { self.bytes }
+    }
+
+    /// The same document by its line, where only its byte is known: that means reading all before it, so it is done for
+    /// one document. What cannot be read is left as it is.
+    pub fn with_line(&self, bad: BadDocument) -> BadDocument {
+        let Place::Byte(byte) = bad.place else { return bad };
+        let mut before = self.folder.reader(&self.name, 0..byte);
+        let mut lines = 0;
+        while let Ok(Some(bytes)) = before.next_bytes() {
+            lines += memchr::memchr_iter(b'\n', &bytes).count() as u64;
+        }
+        BadDocument { place: Place::Line(lines + 1), ..bad }
+    }
+}
+
+/// How documents lie in an object, and how it is packed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Kind {
+    pub(super) layout: Layout,
+    pub(super) packing: Packing,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Layout {
+    Text,
+    JsonLines,
+    Parquet,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Packing {
+    Plain,
+    Gzip,
+    Zstd,
+    Xz,
+    Bzip2,
+}
+
+/// What prepare reads, for errors.
+pub const KINDS: &str = ".txt or .jsonl (also .gz, .zst, .xz, .bz2), or .parquet";
+
+impl Kind {
+    /// The kind of an object of this name; `None` where it is not read.
+    pub(super) fn of(name: &str) -> Option<Kind> {
+        let name = name.to_ascii_lowercase();
+        let packings =
+            [(".gz", Packing::Gzip), (".zst", Packing::Zstd), (".xz", Packing::Xz), (".bz2", Packing::Bzip2)];
+        let packed = packings.iter().find_map(|(end, packing)| Some((name.strip_suffix(end)?, *packing)));
+        let (name, packing) = packed.unwrap_or((&name, Packing::Plain));
+        let layouts = [(".txt", Layout::Text), (".jsonl", Layout::JsonLines), (".parquet", Layout::Parquet)];
+        let layout = layouts.iter().find(|(end, _)| name.ends_with(end))?.1;
+        let is_read = packing == Packing::Plain || layout != Layout::Parquet;
+        is_read.then_some(Kind { layout, packing })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_say_how_documents_lie() {
+        for name in ["a.txt", "A.TXT", "b/c.jsonl", "a.jsonl.gz", "a.txt.zst", "a.txt.xz", "a.jsonl.bz2", "x.parquet"] {
+            assert!(Kind::of(name).is_some(), "{name}");
+        }
+        for name in ["a.md", "a", "a.gz", "x.parquet.gz", "txt", "index.json"] {
+            assert!(Kind::of(name).is_none(), "{name}");
+        }
+    }
+}
