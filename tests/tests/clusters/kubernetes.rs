@@ -1,0 +1,193 @@
+//! What is applied to a Kubernetes cluster: manifests that are rendered, put together by kustomize, and valid.
+
+#![allow(clippy::print_stdout, reason = "a test that is skipped says so")]
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tests::process::{launcher, run_with_deadline};
+use tests::servers::manifest_validator;
+
+const DEADLINE: Duration = Duration::from_secs(120);
+/// Each overlay, with what renders its job.
+const OVERLAYS: [(&str, &[&str]); 4] = [
+    ("cpu", &["--config", "run.toml"]),
+    ("gpu", &["--config", "run.toml"]),
+    ("spot", &["--detach", "--config", "run.toml"]),
+    ("prepare", &["--config", "prepare.toml"]),
+];
+/// The objects of an overlay that its job does not bring.
+const OF_THE_BASE: [&str; 5] = ["NetworkPolicy", "Role", "RoleBinding", "ServiceAccount", "ServiceAccount"];
+
+fn repository() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()
+}
+
+fn folder(overlay: &str) -> PathBuf {
+    repository().join("k8s/overlays").join(overlay)
+}
+
+fn output(mut command: Command) -> String {
+    let shown = format!("{command:?}");
+    command.stdin(Stdio::null());
+    let output = run_with_deadline(command, DEADLINE);
+    assert!(output.status.success(), "{shown}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// `launcher render` of the config of an overlay.
+fn rendered(overlay: &str, arguments: &[&str]) -> String {
+    let mut command = Command::new(launcher());
+    command.current_dir(folder(overlay)).arg("render").args(arguments);
+    output(command)
+}
+
+fn kustomized(overlay: &str) -> Option<String> {
+    let mut command = Command::new("kubectl");
+    command.args(["kustomize"]).arg(folder(overlay));
+    let is_there = Command::new("kubectl").args(["version", "--client"]).output().is_ok_and(|v| v.status.success());
+    if !is_there {
+        println!("skipped: there is no kubectl on PATH");
+        return None;
+    }
+    Some(output(command))
+}
+
+/// The objects in a stream of YAML, in an order of their own.
+fn objects(yaml: &str) -> Vec<Value> {
+    let mut objects: Vec<Value> = serde_saphyr::from_multiple(yaml).unwrap();
+    objects.sort_by_key(|object| format!("{}/{}", object["kind"], object["metadata"]["name"]));
+    objects
+}
+
+/// Fails unless every object of `yaml` is valid, without a warning.
+fn assert_valid(yaml: &str) {
+    let schema = repository().join("../shared/schemas/kubeflow.org_mpijobs.yaml");
+    if !schema.is_file() {
+        return println!("skipped: there is no schema of MPIJobs at {}", schema.display());
+    }
+    let Some(python) = manifest_validator() else { return };
+    let manifests = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(manifests.path(), yaml).unwrap();
+    let mut command = Command::new("sh");
+    command.args(["-c", "exec \"$0\" \"$1\" \"$2\" < \"$3\""]).arg(python).arg(repository().join("k8s/validate.py"));
+    command.arg(&schema).arg(manifests.path());
+    let valid = output(command);
+    assert_eq!(valid.lines().filter(|line| !line.contains("pod template")).count(), objects(yaml).len(), "{valid}");
+}
+
+#[test]
+fn what_kustomize_makes_of_an_overlay_is_the_base_and_what_the_launcher_renders() {
+    for (overlay, arguments) in OVERLAYS {
+        let Some(yaml) = kustomized(overlay) else { return };
+        // What a job brings belongs to a run.
+        let (of_job, of_base): (Vec<_>, Vec<_>) =
+            objects(&yaml).into_iter().partition(|object| !object["metadata"]["labels"]["convoy/run"].is_null());
+        let kinds: Vec<_> = of_base.iter().map(|object| object["kind"].as_str().unwrap()).collect();
+        assert_eq!(kinds, OF_THE_BASE, "{overlay}");
+        assert_eq!(of_job, objects(&rendered(overlay, arguments)), "{overlay}: run k8s/render");
+        assert_valid(&yaml);
+    }
+}
+
+/// Whether the pods that `policy` is about, or lets in, are those with `labels`.
+fn selects(selector: &Value, labels: &Value) -> bool {
+    selector["matchLabels"].as_object().unwrap().iter().all(|(key, value)| labels[key] == *value)
+}
+
+#[test]
+fn only_pods_of_the_same_job_reach_a_pod() {
+    let base = std::fs::read_to_string(repository().join("k8s/base/network.yaml")).unwrap();
+    let [nobody] = objects(&base).try_into().unwrap();
+    assert_eq!(nobody["spec"]["policyTypes"], json!(["Ingress"]));
+    assert!(nobody["spec"]["ingress"].is_null(), "{nobody}");
+    for (overlay, arguments) in OVERLAYS {
+        let of_job = objects(&rendered(overlay, arguments));
+        let job = of_job.iter().find(|object| object["kind"].as_str().unwrap().ends_with("Job")).unwrap();
+        let policies: Vec<_> = of_job.iter().filter(|object| object["kind"] == "NetworkPolicy").collect();
+        let Some(replicas) = job["spec"]["mpiReplicaSpecs"].as_object() else {
+            // One pod, which nobody reaches.
+            assert!(
+                selects(&nobody["spec"]["podSelector"], &job["spec"]["template"]["metadata"]["labels"]),
+                "{overlay}"
+            );
+            assert!(policies.is_empty(), "{overlay}: {policies:?}");
+            continue;
+        };
+        let [policy] = policies[..] else { panic!("{overlay}: {policies:?}") };
+        assert_eq!(policy["spec"]["policyTypes"], json!(["Ingress"]), "{overlay}: what pods reach is left open");
+        let [only] = &policy["spec"]["ingress"].as_array().unwrap()[..] else { panic!("{policy}") };
+        let [from] = &only["from"].as_array().unwrap()[..] else { panic!("{policy}") };
+        assert!(only["ports"].is_null(), "MPI chooses its own: {policy}");
+        for replica in replicas.values() {
+            // The operator adds the name of the MPIJob.
+            let mut labels = replica["template"]["metadata"]["labels"].clone();
+            labels["training.kubeflow.org/job-name"] = job["metadata"]["name"].clone();
+            for selector in [&nobody["spec"]["podSelector"], &policy["spec"]["podSelector"], &from["podSelector"]] {
+                assert!(selects(selector, &labels), "{overlay}: {selector} and {labels}");
+            }
+            labels["training.kubeflow.org/job-name"] = "another".into();
+            assert!(!selects(&from["podSelector"], &labels), "{overlay}");
+        }
+    }
+}
+
+#[test]
+fn rendered_manifests_are_valid_whatever_is_asked_for() {
+    let everything = [
+        "kubernetes.namespace=training",
+        "kubernetes.priority_class=low",
+        "kubernetes.node_selector={ disk = \"fast\", \"example.com/pool\" = \"\" }",
+        "kubernetes.tolerations=[{ key = \"a\" }, { key = \"b\", value = \"c\", effect = \"NoExecute\" }]",
+        "kubernetes.storage_secret=keys",
+        "kubernetes.gpus=4",
+        "kubernetes.gpu_resource=amd.com/gpu",
+        "kubernetes.max_unavailable=2",
+        "kubernetes.topology_key=topology.kubernetes.io/zone",
+        "launch.ranks=7",
+    ];
+    let nothing = ["kubernetes.topology_key=", "kubernetes.storage_secret=", "kubernetes.tolerations=[]"];
+    for overrides in [everything.as_slice(), &nothing] {
+        let mut arguments = vec!["--config", "run.toml"];
+        arguments.extend(overrides.iter().flat_map(|given| ["--set", given]));
+        for detach in [&[][..], &["--detach"]] {
+            let yaml = rendered("gpu", &[detach, &arguments].concat());
+            assert_valid(&yaml);
+            assert!(yaml.contains(if detach.is_empty() { "kind: MPIJob" } else { "kind: Job" }), "{yaml}");
+        }
+    }
+}
+
+#[test]
+fn no_secret_is_rendered() {
+    let mut command = Command::new(launcher());
+    command.current_dir(folder("cpu")).args(["render", "--config", "run.toml"]);
+    for name in ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AZURE_STORAGE_ACCOUNT_KEY"] {
+        command.env(name, "very-secret");
+    }
+    let yaml = output(command);
+    assert!(yaml.contains("secretRef:") && !yaml.contains("very-secret"), "{yaml}");
+}
+
+#[test]
+fn what_pods_cannot_use_is_refused_by_name() {
+    for (given, expected) in [
+        ("run.output=/data/runs/x", "run.output = \"file:///data/runs/x\" is a place of this machine"),
+        ("run.output=s3://key:very-secret@bucket/x", "it has a user or password in it"),
+        ("data.validation=[{ url = \"az://c/x?sig=very-secret\" }]", "data.validation: the URL at az://c carries"),
+        ("run.name=My run", "run.name = \"My run\" cannot be the name of Kubernetes objects"),
+        ("kubernetes.name=x; rm -rf", "kubernetes.name = \"x; rm -rf\": must be an RFC 1123 label"),
+        ("kubernetes.image=convoy --privileged", "kubernetes.image = \"convoy --privileged\": must be an image's name"),
+        ("kubernetes.shm_bytes=99_999_999_999_999", "kubernetes.shm_bytes = 99999999999999: is part of memory_bytes"),
+        ("kubernetes.tolerations=[{ key = \"a\", effect = \"Dance\" }]", "unknown variant `Dance`"),
+    ] {
+        let mut command = Command::new(launcher());
+        command.current_dir(folder("cpu")).args(["render", "--config", "run.toml", "--set", given]);
+        let output = run_with_deadline(command, DEADLINE);
+        let told = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{given}: {told}");
+        assert!(told.contains(expected) && !told.contains("very-secret"), "{given}: {told}");
+    }
+}

@@ -1,0 +1,171 @@
+//! A run as a batch job of a real Slurm, with its controller and two nodes in namespaces of this machine: it is put back into
+//! the queue in the middle, and finishes with the losses of a run that was not. It takes Debian's slurmctld, slurmd,
+//! slurm-client and munge, and runs where everything does, see `hosts.rs`.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use common::exit_code::ExitCode;
+use tests::hosts::Hosts;
+use tests::process::{Running, run_with_deadline};
+use tests::scratch::losses;
+use tests::training::{DEADLINE, ended, slowly, turn};
+
+const SETTINGS: &[&str] = &["train.max_steps=40", "checkpoint.every_steps=4", "launch.ranks=2"];
+const PROGRAMS: [&str; 3] = ["/usr/sbin/munged", "/usr/sbin/slurmctld", "/usr/sbin/slurmd"];
+
+/// Two hosts as the nodes of a cluster.
+struct Cluster {
+    hosts: Hosts,
+    folder: tempfile::TempDir,
+}
+
+impl Cluster {
+    fn start() -> Self {
+        let cluster = Cluster { hosts: Hosts::start(2), folder: tempfile::tempdir().unwrap() };
+        let (config, key) = (cluster.config(), cluster.folder.path().join("munge.key"));
+        let nodes: String = (0..2)
+            .map(|n| format!("NodeName=convoy-{} NodeAddr={} CPUs=2 State=UNKNOWN\n", n + 1, cluster.hosts.address(n)))
+            .collect();
+        let text = format!(
+            "ClusterName=convoy\nSlurmctldHost=convoy-1({})\nSlurmUser=root\nAuthType=auth/munge\n\
+             AuthInfo=cred_expire=5\nProctrackType=proctrack/linuxproc\nTaskPlugin=task/none\n\
+             SelectType=select/cons_tres\nSelectTypeParameters=CR_CPU\nStateSaveLocation=/run/slurm/state\n\
+             SlurmdSpoolDir=/run/slurm/spool\nSlurmctldPidFile=/run/slurmctld.pid\nSlurmdPidFile=/run/slurmd.pid\n\
+             SlurmctldLogFile=/run/slurmctld.log\nSlurmdLogFile=/run/slurmd.log\nMpiDefault=none\nReturnToService=2\n\
+             KillWait=5\n{nodes}PartitionName=main Nodes=ALL Default=YES MaxTime=INFINITE State=UP\n",
+            cluster.hosts.address(0)
+        );
+        fs::write(&config, text).unwrap();
+        fs::write(&key, [7; 1024]).unwrap();
+        for n in 0..2 {
+            let controller = if n == 0 { "slurmctld -f $1" } else { "true" };
+            let script = format!(
+                "PATH=$PATH:/usr/sbin; mkdir -p /run/munge /run/slurm/state /run/slurm/spool; \
+                 chmod 755 /run /run/munge; cp {key} /run/munge.key; chmod 600 /run/munge.key; \
+                 munged --force --key-file=/run/munge.key --socket=/run/munge/munge.socket.2 \
+                 --pid-file=/run/munged.pid --log-file=/run/munged.log --seed-file=/run/munged.seed; \
+                 set -- x {config}; shift; {controller}; slurmd -f {config}",
+                key = key.display(),
+                config = config.display()
+            );
+            cluster.hosts.shell(n, &script);
+        }
+        cluster.wait_until("both nodes are idle", || cluster.ask("sinfo -h -N -o %T") == "idle\nidle\n");
+        cluster
+    }
+
+    fn config(&self) -> PathBuf {
+        self.folder.path().join("slurm.conf")
+    }
+
+    /// What a command of Slurm prints on the first node.
+    fn ask(&self, command: &str) -> String {
+        self.hosts.shell(0, &format!("SLURM_CONF={} {command}", self.config().display()))
+    }
+
+    fn wait_until(&self, what: &str, ready: impl Fn() -> bool) {
+        let end = Instant::now() + DEADLINE;
+        while !ready() {
+            let logs = || self.hosts.shell(0, "tail -n 20 /run/slurmctld.log /run/slurmd.log /run/convoy.log || true");
+            assert!(Instant::now() < end, "{DEADLINE:?} passed before {what}:\n{}", logs());
+            std::thread::sleep(Duration::from_millis(200));
+        }
+    }
+}
+
+/// A cluster where `make soak` has one; says what is missing.
+fn cluster() -> Option<Cluster> {
+    let missing = PROGRAMS.iter().find(|program| !Path::new(program).is_file());
+    if std::env::var_os("CONVOY_TEST_ALL_HOSTS").is_none() || !Hosts::are_permitted() {
+        println!("skipped: it is run by `make soak`");
+        return None;
+    }
+    if let Some(program) = missing {
+        println!("skipped: there is no {program} (Debian packages slurmctld, slurmd, slurm-client, munge)");
+        return None;
+    }
+    Some(Cluster::start())
+}
+
+impl Cluster {
+    /// Submits run `name`, made slow, and waits until it has saved; the job's number.
+    fn submit(&self, name: &str) -> String {
+        let of_slurm = [
+            "launch.backend=slurm",
+            "launch.hosts=[]",
+            "launch.ranks_per_node=1",
+            "launch.slurm_arguments=[\"--output=/run/convoy.log\"]",
+        ];
+        let mut command = slowly(self.hosts.train(name, &[SETTINGS, &of_slurm].concat()));
+        command.env("SLURM_CONF", self.config()).current_dir("/");
+        let output = run_with_deadline(command, DEADLINE);
+        let job = String::from_utf8(output.stdout).unwrap().trim().to_owned();
+        let told = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success() && job.parse::<u32>().is_ok(), "{job}: {told}");
+        assert!(told.contains(&format!("`scancel --batch --signal=TERM {job}` has it save and stop")), "{told}");
+        let checkpoints = self.hosts.scratch().folder(&format!("{name}/checkpoints"));
+        self.wait_until("something is saved", || {
+            let objects = checkpoints.list().unwrap();
+            objects.iter().any(|o| o.name.starts_with("step-00000004") && o.name.ends_with("manifest.json"))
+        });
+        job
+    }
+
+    /// What Slurm says of a job.
+    fn show(&self, job: &str) -> String {
+        self.ask(&format!("scontrol show job {job}"))
+    }
+
+    fn log(&self) -> String {
+        self.hosts.shell(0, "cat /run/convoy.log")
+    }
+
+    fn assert_nothing_runs(&self) {
+        for n in 0..2 {
+            for name in ["worker", "orted", "mpirun", "launcher"] {
+                self.wait_until(&format!("no {name} runs on node {n}"), || self.hosts.processes(n, name).is_empty());
+            }
+        }
+    }
+}
+
+#[test]
+fn a_job_that_is_queued_again_in_the_middle_comes_to_the_same() {
+    let _turn = turn();
+    let Some(cluster) = cluster() else { return };
+    ended(Running::start(cluster.hosts.train("whole", SETTINGS)), ExitCode::Done, &["2 ranks on 2 hosts"]);
+    let expected = losses(&cluster.hosts.scratch().url("whole"));
+    // Lost with a node; out of time.
+    for (name, again) in [("queued", "scontrol requeue"), ("out-of-time", "scancel --batch --signal=USR1")] {
+        let job = cluster.submit(name);
+        cluster.ask(&format!("{again} {job}"));
+        cluster.wait_until("the job is complete", || cluster.show(&job).contains("JobState=COMPLETED"));
+        let shown = cluster.show(&job);
+        assert!(shown.contains("Restarts=1") && shown.contains("ExitCode=0:0"), "{shown}");
+        let log = cluster.log();
+        assert!(log.contains("attempt 2: 2 ranks on 2 hosts") && log.contains("resumed from"), "{log}");
+        assert_eq!(log.contains("out of time: job "), name == "out-of-time", "{log}");
+        let got = losses(&cluster.hosts.scratch().url(name));
+        assert!(got.len() == 40 && got == expected, "{got:?}, expected {expected:?}");
+        cluster.assert_nothing_runs();
+    }
+}
+
+#[test]
+fn a_job_that_is_stopped_as_the_launcher_advised_saves_and_is_not_queued_again() {
+    let _turn = turn();
+    let Some(cluster) = cluster() else { return };
+    let job = cluster.submit("stopped");
+    cluster.ask(&format!("scancel --batch --signal=TERM {job}"));
+    cluster.wait_until("the job has ended", || cluster.show(&job).contains("JobState=FAILED"));
+    let shown = cluster.show(&job);
+    assert!(shown.contains("Restarts=0") && shown.contains("ExitCode=75:0"), "{shown}");
+    let log = cluster.log();
+    assert!(
+        log.contains("stopped; run the same command to go on") && log.contains("stopped on request: job "),
+        "{log}"
+    );
+    cluster.assert_nothing_runs();
+}

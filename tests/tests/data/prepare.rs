@@ -1,0 +1,256 @@
+//! Preparing data on real ranks: the same bytes for any number of them, after any kill, and from any kind of object.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use common::exit_code::ExitCode;
+use nix::sys::signal::Signal;
+use tests::process::{Running, launcher, program, send};
+use tests::random::Random;
+use tests::training::{DEADLINE, ended, run};
+
+/// Little memory, so that even these texts become many runs and partitions.
+const LITTLE_MEMORY: &str = "prepare.memory_bytes=4000000";
+
+/// A folder with documents, for one test.
+struct Corpus {
+    dir: tempfile::TempDir,
+}
+
+impl Corpus {
+    /// About `megabytes` of text in objects of several kinds.
+    fn new(megabytes: usize) -> Self {
+        let dir = tempfile::Builder::new().prefix("convoy-test-").tempdir().unwrap();
+        std::fs::create_dir(dir.path().join("in")).unwrap();
+        let corpus = Corpus { dir };
+        let mut random = Random::new(7);
+        corpus.write("in/a.jsonl", |file| lines(file, &mut random, megabytes * 700_000));
+        corpus.write("in/b.txt", |file| file.write_all(text(&mut random, 3000).as_bytes()).unwrap());
+        corpus.write("in/c.jsonl", |file| lines(file, &mut random, megabytes * 150_000));
+        corpus.pack("in/d.jsonl", "gzip", &mut random, megabytes * 100_000);
+        // Packing so takes long.
+        corpus.pack("in/e.jsonl", "xz", &mut random, megabytes.min(20) * 50_000);
+        corpus
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    fn write(&self, name: &str, write: impl FnOnce(&mut std::io::BufWriter<std::fs::File>)) {
+        let mut file = std::io::BufWriter::new(std::fs::File::create(self.path(name)).unwrap());
+        write(&mut file);
+        file.flush().unwrap();
+    }
+
+    /// Lines that a program of the system has packed.
+    fn pack(&self, name: &str, packer: &str, random: &mut Random, bytes: usize) {
+        self.write(name, |file| lines(file, random, bytes));
+        assert!(Command::new(packer).arg(self.path(name)).status().unwrap().success());
+    }
+
+    /// The config of a job that writes to `output`.
+    fn config(&self, output: &str) -> PathBuf {
+        let path = self.path(&format!("{output}.toml"));
+        let (input, output) = (self.path("in"), self.path(output));
+        let text = format!(
+            "[prepare]\ninputs = [{input:?}]\noutput = {output:?}\ntokens_per_shard = 300_000\nvalidation_fraction = 0.05\n"
+        );
+        std::fs::write(&path, text).unwrap();
+        path
+    }
+
+    /// All files of an output, by name.
+    fn output(&self, output: &str) -> BTreeMap<String, Vec<u8>> {
+        files(&self.path(output)).into_iter().map(|(name, path)| (name, std::fs::read(path).unwrap())).collect()
+    }
+}
+
+/// Text of `words` words: common ones, and rare ones that no cache has.
+fn text(random: &mut Random, words: u64) -> String {
+    let word = |random: &mut Random| match random.below(10) {
+        0 => format!("{:x} ", random.below(1 << 40)),
+        1 => {
+            ["naïve ", "straße, ", "日本語", "don't ", "\n\n", "    ", "1,234.5 "][random.below(7) as usize].to_owned()
+        }
+        _ => ["the ", "of ", "and ", "to ", "training ", "tokens ", "was ", "in "][random.below(8) as usize].to_owned(),
+    };
+    (0..words).map(|_| word(random)).collect()
+}
+
+fn lines(file: &mut impl Write, random: &mut Random, bytes: usize) {
+    let mut written = 0;
+    while written < bytes {
+        let words = 20 + random.below(600);
+        let line = serde_json::json!({ "id": written, "text": text(random, words) }).to_string();
+        writeln!(file, "{line}").unwrap();
+        written += line.len() + 1;
+    }
+}
+
+/// The files below `folder`, by name; empty where there is none.
+fn files(folder: &Path) -> BTreeMap<String, PathBuf> {
+    let mut found = BTreeMap::new();
+    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+        let name = entry.file_name().into_string().unwrap();
+        match entry.file_type().unwrap().is_dir() {
+            true => {
+                found.extend(files(&entry.path()).into_iter().map(|(below, path)| (format!("{name}/{below}"), path)))
+            }
+            false => drop(found.insert(name, entry.path())),
+        }
+    }
+    found
+}
+
+fn by_launcher(ranks: u32, config: &Path, sets: &[&str]) -> Command {
+    let mut command = Command::new(launcher());
+    command.args(["prepare", "--ranks", &ranks.to_string(), "--config"]).arg(config);
+    command.args(sets.iter().map(|set| format!("--set={set}")));
+    command
+}
+
+fn by_mpirun(ranks: u32, config: &Path, sets: &[&str]) -> Command {
+    let mut command = Command::new("mpirun");
+    command.args(["--allow-run-as-root", "--oversubscribe", "--bind-to", "none"]);
+    command.args(["-n", &ranks.to_string()]);
+    command.arg(program("prepare")).args(["shards", "--config"]).arg(config);
+    command.args(sets.iter().map(|set| format!("--set={set}")));
+    command
+}
+
+#[test]
+fn ranks_memory_and_launcher_have_no_influence_on_the_bytes() {
+    let corpus = Corpus::new(6);
+    run(by_launcher(1, &corpus.config("one"), &[]), ExitCode::Done, &["documents, ", "bytes per token"]);
+    let one = corpus.output("one");
+    let shards = one.keys().filter(|name| name.starts_with("train/shard-")).count();
+    assert!(
+        shards > 4 && one.contains_key("validation/index.json") && one.contains_key("README.md"),
+        "{:?}",
+        one.keys()
+    );
+    assert!(!corpus.path("one/prepare-work").exists());
+    for ranks in [2, 4] {
+        let name = format!("launcher-{ranks}");
+        run(by_launcher(ranks, &corpus.config(&name), &[LITTLE_MEMORY]), ExitCode::Done, &[]);
+        assert!(corpus.output(&name) == one, "{ranks} ranks");
+    }
+    run(by_mpirun(3, &corpus.config("mpirun"), &[]), ExitCode::Done, &["tokens in "]);
+    assert!(corpus.output("mpirun") == one);
+    run(by_launcher(2, &corpus.config("one"), &[]), ExitCode::Done, &["prepared already"]);
+    run(by_launcher(2, &corpus.config("one"), &["prepare.seed=5"]), ExitCode::Data, &["another [prepare] section"]);
+}
+
+/// What is in the work folder and counts.
+fn done(corpus: &Corpus, output: &str) -> BTreeSet<String> {
+    files(&corpus.path(output).join("prepare-work")).into_keys().filter(|name| name.ends_with(".json")).collect()
+}
+
+#[test]
+fn killed_at_any_moment_it_goes_on_and_the_bytes_are_the_same() {
+    let (corpus, mut random) = (Corpus::new(12), Random::fresh());
+    let started = Instant::now();
+    run(by_mpirun(2, &corpus.config("whole"), &[LITTLE_MEMORY]), ExitCode::Done, &[]);
+    let duration = started.elapsed();
+    let config = corpus.config("killed");
+    let (mut kills, mut kept) = (0, BTreeSet::new());
+    loop {
+        let mut running = Running::start(by_mpirun(2, &config, &[LITTLE_MEMORY]));
+        // The first one for sure before the end. Some are in the middle of a write, of either phase; later ones find more
+        // done.
+        if kills == 0 {
+            let ready = |_: &Running| (!done(&corpus, "killed").is_empty()).then_some(());
+            running.wait_until("a part was finished", DEADLINE, ready);
+        }
+        let moment = duration.mul_f64((1 + random.below(100)) as f64 / 150.0);
+        let until = Instant::now() + if kills == 0 { Duration::ZERO } else { moment };
+        while Instant::now() < until && running.status().is_none() {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        if kills > 0 && (running.status().is_some() || kills == 12) {
+            ended(running, ExitCode::Done, &["tokens in "]);
+            break;
+        }
+        for program in ["mpirun", "prepare"] {
+            running.processes(program).into_iter().for_each(|pid| send(pid, Signal::SIGKILL));
+        }
+        running.finish_alone(DEADLINE);
+        kills += 1;
+        if !corpus.path("killed/train/index.json").exists() {
+            let now = done(&corpus, "killed");
+            assert!(now.is_superset(&kept), "what was done has been done again: {kept:?} {now:?}");
+            kept = now;
+        }
+    }
+    println!("killed {kills} times; the last kill left {} finished parts", kept.len());
+    assert!(kills > 0);
+    let (killed, whole) = (corpus.output("killed"), corpus.output("whole"));
+    assert!(killed.keys().eq(whole.keys()), "{:?} {:?}", killed.keys(), whole.keys());
+    assert!(killed == whole);
+}
+
+#[test]
+fn a_killed_rank_is_restarted_by_the_launcher_and_a_stop_can_be_gone_on_from() {
+    let corpus = Corpus::new(12);
+    run(by_launcher(1, &corpus.config("whole"), &[]), ExitCode::Done, &[]);
+    let config = corpus.config("killed");
+    let has_runs = |running: &mut Running, more_than: usize| {
+        let ready = |_: &Running| (done(&corpus, "killed").len() > more_than).then_some(());
+        running.wait_until("a part was finished", DEADLINE, ready);
+    };
+    let mut running = Running::start(by_launcher(2, &config, &[LITTLE_MEMORY]));
+    has_runs(&mut running, 0);
+    running.signal(Signal::SIGINT);
+    ended(running, ExitCode::Stopped, &["run the same command to go on"]);
+    let kept = done(&corpus, "killed");
+    assert!(!kept.is_empty() && !corpus.path("killed/train/index.json").exists());
+
+    let mut running = Running::start(by_launcher(2, &config, &[LITTLE_MEMORY]));
+    has_runs(&mut running, kept.len());
+    send(running.processes("prepare")[1], Signal::SIGKILL);
+    ended(running, ExitCode::Done, &["rank lost", "restarting in", "tokens in "]);
+    assert!(corpus.output("killed") == corpus.output("whole"));
+}
+
+#[test]
+fn one_bad_line_ends_every_rank_and_names_itself() {
+    let corpus = Corpus::new(6);
+    let name = corpus.path("in/c.jsonl");
+    let mut content = std::fs::read_to_string(&name).unwrap();
+    let lines = content.lines().count();
+    content.push_str("{\"text\": \n");
+    std::fs::write(&name, content).unwrap();
+    let expected = format!("c.jsonl, line {}: not JSON: EOF", lines + 1);
+    let config = corpus.config("out");
+    run(by_launcher(2, &config, &[]), ExitCode::Data, &[&expected, "prepare.on_bad_document"]);
+    run(by_mpirun(2, &config, &[]), ExitCode::Data, &[&expected]);
+    assert!(!corpus.path("out/train/index.json").exists());
+    // What had been done before counts, and the bad line is left out, counted and named.
+    let skip = ["prepare.on_bad_document=skip"];
+    run(by_launcher(2, &config, &skip), ExitCode::Done, &["left out    1 lines that are not JSON objects"]);
+    let card = std::fs::read_to_string(corpus.path("out/README.md")).unwrap();
+    assert!(card.contains("c.jsonl, the line at byte") || card.contains("c.jsonl, line"), "{card}");
+}
+
+#[test]
+fn memory_does_not_grow_with_the_corpus() {
+    let peak = |megabytes: usize| -> u64 {
+        let corpus = Corpus::new(megabytes);
+        let sets = ["prepare.memory_bytes=32000000", "launch.threads_per_rank=2"];
+        let mut running = Running::start(by_launcher(1, &corpus.config("out"), &sets));
+        let mut peak = 0;
+        running.watch(DEADLINE, Duration::from_millis(20), |running| {
+            peak = peak.max(running.peak_memory_bytes("prepare"));
+        });
+        ended(running, ExitCode::Done, &[]);
+        peak >> 20
+    };
+    let (small, large) = (peak(8), peak(120));
+    println!("peak memory of a rank: {small} MiB for 8 MB of text, {large} MiB for 120 MB");
+    // 15 times the text, 120 MB, is held by no more than what 32 MB of memory_bytes explain.
+    assert!(large < small + 64, "{small} MiB, {large} MiB");
+}

@@ -1,0 +1,130 @@
+//! All processes of a run die at a request that one of them makes to its store, before it is carried out or after: the same
+//! command then goes on from the newest checkpoint that was committed, and comes to the losses of a run that nothing happened to.
+//!
+//! Every request from the first save on is a point, those of saves and of the pruning after them among them; worker's
+//! `crash_points` tries those of the protocol alone, in one process. So it is, too, where the store's listings are stale,
+//! partial and duplicated, but that the run may go on from a checkpoint before the newest.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use common::checkpoint_store;
+use common::exit_code::ExitCode;
+use nix::sys::signal::Signal;
+use tests::faults::{Fault, Plan};
+use tests::process::{Running, send};
+use tests::random::Random;
+use tests::scratch::{Scratch, losses};
+use tests::store::Store;
+use tests::training::{DEADLINE, by_mpirun, ended, run};
+
+/// Which points are tried: `1/1` is all of them, and `2/3` the second third. Where it is not set, a few at random.
+const PART_VARIABLE: &str = "CONVOY_TEST_CRASH_POINTS";
+const POINTS: usize = 4;
+/// The same where listings are behind.
+const POINTS_BEHIND: usize = 2;
+/// Requests that they are behind.
+const LAG: u64 = 15;
+
+/// Two saves, of which the second deletes the first.
+const SETTINGS: [&str; 4] =
+    ["train.max_steps=6", "evaluation.every_steps=0", "checkpoint.every_steps=3", "checkpoint.keep_last=1"];
+
+struct Points {
+    store: Store,
+    undisturbed: BTreeMap<u64, f64>,
+    /// Numbers of the requests of a whole run, from its first save on.
+    requests: Range<usize>,
+}
+
+impl Points {
+    fn new() -> Self {
+        let store = Store::over(Scratch::new());
+        let mut points = Points { store, undisturbed: BTreeMap::new(), requests: 0..0 };
+        run(points.store.environment(by_mpirun(2, &points.config("whole"))), ExitCode::Done, &[]);
+        points.undisturbed = points.losses("whole");
+        let requests = points.store.faults().requests();
+        let first = requests.iter().position(|line| line.contains("/checkpoints/step-")).unwrap();
+        points.requests = first + 1..requests.len() + 1;
+        points
+    }
+
+    fn config(&self, name: &str) -> PathBuf {
+        let output = format!("run.output=s3://runs/{name}");
+        self.store.scratch.config(name, &[&SETTINGS[..], &[&output]].concat())
+    }
+
+    fn losses(&self, name: &str) -> BTreeMap<u64, f64> {
+        losses(&self.store.scratch.url(&format!("runs/{name}")))
+    }
+
+    /// All processes die when request `number` is made, or was carried out. False where there was no such request.
+    /// Besides, everything goes by `plan`.
+    fn survives(&self, number: usize, carried_out: bool, plan: &Plan) -> bool {
+        let (fault, when) = if carried_out { (Fault::LateAnswer, "after") } else { (Fault::Silence, "before") };
+        let name = format!("{when}-{number}{}", if plan.lag > 0 { "-behind" } else { "" });
+        let config = self.config(&name);
+        let silence = Duration::from_secs(3600);
+        self.store.faults().follow(Plan { at: Some((number, fault)), silence, ..plan.clone() });
+        let mut running = Running::start(self.store.environment(by_mpirun(2, &config)));
+        let (begun, is_met) = (Instant::now(), || self.store.faults().count(fault) > 0);
+        while running.status().is_none() && !is_met() && begun.elapsed() < DEADLINE {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        let is_met = self.store.faults().count(fault) > 0;
+        if is_met {
+            for program in ["mpirun", "worker"] {
+                running.processes(program).into_iter().for_each(|pid| send(pid, Signal::SIGKILL));
+            }
+            running.finish_alone(DEADLINE);
+        } else {
+            ended(running, ExitCode::Done, &[]);
+        }
+        self.store.faults().follow(plan.clone());
+        let folder = self.store.scratch.folder(&format!("runs/{name}"));
+        let newest = checkpoint_store::newest(&folder).unwrap();
+        let words = newest.filter(|_| plan.lag == 0).map(|newest| format!("resumed from {newest}"));
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        run(self.store.environment(by_mpirun(2, &config)), ExitCode::Done, &words);
+        assert_eq!(self.losses(&name), self.undisturbed, "{name}");
+        assert_eq!(checkpoint_store::newest(&folder).unwrap().map(|newest| newest.step), Some(6), "{name}");
+        is_met
+    }
+}
+
+#[test]
+fn a_run_that_dies_at_any_request_to_its_store_goes_on_as_if_it_had_not() {
+    let points = Points::new();
+    let mut all: Vec<(usize, bool)> =
+        points.requests.clone().flat_map(|number| [(number, false), (number, true)]).collect();
+    let (count, mut random) = (all.len(), Random::fresh());
+    let mut behind = all.clone();
+    match std::env::var(PART_VARIABLE) {
+        Ok(text) => {
+            let (part, parts) = text.split_once('/').unwrap();
+            let (part, parts): (usize, usize) = (part.parse().unwrap(), parts.parse().unwrap());
+            all = all[(part - 1) * count / parts..part * count / parts].to_vec();
+            behind.clone_from(&all);
+        }
+        Err(_) => {
+            let mut some = |points| (0..points).map(|_| *random.choose(&behind)).collect();
+            (all, behind) = (some(POINTS), some(POINTS_BEHIND));
+        }
+    }
+    let consistent = Plan::default();
+    let met = all.iter().filter(|(number, carried_out)| points.survives(*number, *carried_out, &consistent)).count();
+    println!("died at {met} of {count} points, and went on as if it had not");
+    // A claim is refreshed by the clock, so that the last requests may be missing.
+    assert!(met + 6 >= all.len() && met > 0, "{met} of {}", all.len());
+
+    let seed = random.below(u64::MAX);
+    let stale = Plan { rate: 0.9, seed, kinds: Fault::LISTINGS.into(), lag: LAG, ..Plan::default() };
+    let met = behind.iter().filter(|(number, carried_out)| points.survives(*number, *carried_out, &stale)).count();
+    println!(
+        "died at {met} of {} points of a store whose listings are behind, and went on as if it had not",
+        behind.len()
+    );
+    assert!(met + 6 >= behind.len() && met > 0, "{met} of {}", behind.len());
+}

@@ -1,0 +1,27 @@
+//! Runs on this machine: as a user starts them, with whatever happens to them.
+//!
+//! One executable, since most of what each would be is linked from the harness. Where tests train, they take turns
+//! ([`tests::training::turn`]).
+
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test fails by panicking, and says what it leaves out")]
+
+mod changed_config;
+mod check;
+mod crash_points_of_a_run;
+mod equivalence;
+mod failure;
+mod going_back;
+mod hangs;
+mod kills;
+mod limits;
+mod local_tier;
+mod nccl;
+mod one_writer;
+mod overlap;
+mod resume;
+mod sample;
+mod save_trouble;
+mod signals;
+mod stop;
+mod training_storage;
+mod world_sizes;

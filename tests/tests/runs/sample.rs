@@ -1,0 +1,72 @@
+//! The way of a person with a text: prepare, train, look at the checkpoints, sample.
+
+use std::fmt::Write as _;
+use std::path::Path;
+use std::process::Command;
+
+use common::exit_code::ExitCode;
+use serde_json::Value;
+use tests::process::{both, launcher, run_with_deadline};
+use tests::scratch::Scratch;
+use tests::training::{DEADLINE, by_launcher, run};
+
+#[test]
+fn a_text_becomes_shards_checkpoints_and_samples() {
+    let scratch = Scratch::new();
+    let config = config(&scratch);
+
+    let prepared: Value = serde_json::from_str(&print(&["prepare", "--json"], &config)).unwrap();
+    assert!(prepared.to_string().contains("prepared"), "{prepared}");
+
+    let done = ["step      1/6", "done: 6 steps, validation loss ", "launcher sample --config"];
+    run(by_launcher(2, &config), ExitCode::Done, &done);
+    let again =
+        run(by_launcher(2, &config), ExitCode::Done, &["the run was complete already, at step 6", "done: 6 steps"]);
+    assert!(!again.contains("committed "), "nothing is saved again: {again}");
+
+    let listed: Value = serde_json::from_str(&print(&["checkpoints", "list", "--json"], &config)).unwrap();
+    let steps: Vec<_> =
+        listed.as_array().unwrap().iter().map(|checkpoint| checkpoint["step"].as_u64().unwrap()).collect();
+    assert_eq!(steps, [4, 6]);
+    let first = listed[0]["name"].as_str().unwrap();
+
+    let sample =
+        |options: &[&str]| print(&[&["sample", "--prompt", "The crow", "--tokens", "20"], options].concat(), &config);
+    let text = sample(&["--seed", "7"]);
+    assert!(text.starts_with("The crow") && text.len() > "The crow\n".len(), "{text:?}");
+    assert_eq!(sample(&["--seed", "7"]), text, "the same seed gives the same text");
+    assert_ne!(sample(&["--seed", "8"]), text, "another seed gives another text");
+    assert_ne!(sample(&["--seed", "7", "--checkpoint", first]), text, "another checkpoint gives another text");
+}
+
+/// What `launcher` with these arguments prints as its result; it must succeed.
+fn print(arguments: &[&str], config: &Path) -> String {
+    let mut command = Command::new(launcher());
+    command.args(arguments).arg("--config").arg(config).env_remove("RUST_LOG");
+    let output = run_with_deadline(command, DEADLINE);
+    assert!(output.status.success(), "{arguments:?}: {}", both(&output));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// A run of 6 steps on a text of 200 lines, each a document, a tenth of them for validation.
+fn config(scratch: &Scratch) -> std::path::PathBuf {
+    let text = scratch.path().join("fables.jsonl");
+    let mut lines = String::new();
+    for number in 0..200 {
+        let fable =
+            format!("The crow found {number} grapes. The fox wanted {} of them, and sang until dusk.", number / 2);
+        writeln!(lines, "{}", serde_json::json!({ "text": fable })).unwrap();
+    }
+    std::fs::write(&text, lines).unwrap();
+    let train = format!("data.train=[{{ url = \"{}\" }}]", scratch.url("prepared/train"));
+    let validation = format!("data.validation=[{{ url = \"{}\" }}]", scratch.url("prepared/validation"));
+    let path = scratch.config("run", &[&train, &validation, "train.max_steps=6", "checkpoint.every_steps=4"]);
+    let run = std::fs::read_to_string(&path).unwrap();
+    let prepare = format!(
+        "[prepare]\ninputs = [{:?}]\noutput = {:?}\nvalidation_fraction = 0.1\n",
+        text.display().to_string(),
+        scratch.url("prepared")
+    );
+    std::fs::write(&path, run + &prepare).unwrap();
+    path
+}
