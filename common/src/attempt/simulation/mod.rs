@@ -5,7 +5,8 @@
 //! alone or with their rank living on; new ones come; listings are behind; clocks are hours apart; the run folder, or
 //! `attempts/` alone, is deleted object by object while all this goes on.
 //!
-//! - `world`: what is there, what has happened to it, and what must be true.
+//! - `world`: what is there, and what has happened to it; `random`: the numbers that decide it.
+//! - `truth`: the store as it is; `invariants`: what must be true.
 //! - `store`: how a claimant reaches it.
 //! - `claimant`: what each of them does, mostly by calling what it calls in production.
 //! - this module: a schedule, and what must hold after it.
@@ -14,12 +15,16 @@
 //! `CONVOY_TEST_SEED` runs the one of that seed alone; both seeds are hexadecimal.
 
 mod claimant;
+mod invariants;
+mod random;
 mod store;
+mod truth;
 mod world;
 
 use std::time::Duration;
 
 use claimant::Plan;
+use random::Random;
 use world::{Shared, World};
 
 /// How many schedules a test run has.
@@ -28,29 +33,6 @@ const SCHEDULES: u64 = 10_000;
 const FAULTS_END: Duration = Duration::from_secs(20);
 /// When a schedule that goes on is one that never ends.
 const END: Duration = Duration::from_secs(600);
-
-/// SplitMix64.
-#[derive(Debug)]
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, bound: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        (z ^ (z >> 31)) % bound
-    }
-
-    /// True with a probability of 1 in `times`.
-    fn one_in(&mut self, times: u64) -> bool {
-        self.below(times) == 0
-    }
-
-    fn up_to(&mut self, longest: Duration) -> Duration {
-        Duration::from_micros(self.below(longest.as_micros() as u64 + 1))
-    }
-}
 
 /// What happens to all, beside the claimants' own doing.
 #[derive(Debug, Clone, Copy)]
