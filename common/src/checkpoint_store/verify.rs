@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
 
-use super::CheckpointStoreError;
+use super::error::CheckpointStoreError;
 use crate::checkpoint_layout::{Manifest, ObjectEntry};
 use crate::parallel;
 use crate::sha256::Sha256Sum;
