@@ -13,7 +13,9 @@ use std::collections::HashSet;
 use bytes::Bytes;
 
 use super::error::DataSetError;
-use super::{BLOCK_BYTES, Index, Layout, MAGIC, ShardEntry};
+use super::format::{BLOCK_BYTES, MAGIC};
+use super::index::{Index, ShardEntry};
+use super::layout::Layout;
 use crate::parallel;
 use crate::sha256::Sha256Sum;
 use crate::storage::{Folder, ObjectInfo, StorageError, Wanted};
