@@ -5,8 +5,8 @@ use std::fmt::Display;
 
 use common::config::change::DataIdentity;
 use common::config::{Backend, DataSource, RunConfig};
-use common::host_facts::Finding;
 use common::parallel;
+use common::preflight::Finding;
 use common::storage::StorageError;
 use common::token_shard::{DataSetError, DataSetIndex};
 use common::tokenizer::Tokenizer;
@@ -117,7 +117,7 @@ mod tests {
     use super::*;
     use ::tests::base_config::base_config;
     use bytes::Bytes;
-    use common::host_facts::Verdict;
+    use common::preflight::Verdict;
     use common::storage::Folder;
     use common::token_shard::{INDEX_NAME, Index, ShardEntry, encode};
 
