@@ -14,7 +14,7 @@
 //! - [`checkpoint_store`]: checkpoints in their store: listed, pruned, verified, copied.
 //! - [`start`]: whether a run may start, by what its folder holds.
 //! - [`storage`]: a URL becomes an object store.
-//! - [`parallel`]: one function over many items on several threads.
+//! - [`threads`]: one function over many items on several threads.
 //! - [`limits`]: what the system refuses, where no error can be returned.
 //! - [`signals`]: what a process is not to hear.
 //! - [`single_copy`]: how ranks of one host exchange by MPI.
@@ -41,7 +41,6 @@ pub mod limits;
 pub mod lr_schedule;
 pub mod message_text;
 pub mod metrics;
-pub mod parallel;
 pub mod preflight;
 pub mod random;
 pub mod secrets;
@@ -51,6 +50,7 @@ pub mod single_copy;
 pub mod start;
 pub mod storage;
 pub mod telemetry;
+pub mod threads;
 pub mod token_shard;
 pub mod tokenizer;
 pub mod topology;
