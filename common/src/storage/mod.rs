@@ -10,11 +10,11 @@
 //! - [`Reader`]: an object from front to back, fetched ahead of its reader.
 //! - [`Upload`]: an object that is written piece by piece.
 //! - `disk/`: a local disk: how nothing outside a folder is deleted, and which way large objects take to it.
-//! - `listing.rs`: what lies in a folder, and what a
-//!   store may answer instead; `odd_keys.rs`: keys that no object can have here.
-//! - [`Wanted`]: what a person names, by URL, path or pattern, to the objects; [`absolute_url`]: the same in every working directory. What of a URL is
-//!   shown is in [`crate::secrets`].
-//! - `store.rs`: what a URL is in; `open.rs`: its client; `aws_profile.rs`: files of Amazon's tools; `runtime.rs`: the threads that do I/O.
+//! - `listing.rs`: what lies in a folder, and what a store may answer instead; `odd_keys.rs`: keys that no object can have here.
+//! - [`Wanted`]: what a person names, by URL, path or pattern, to the objects. [`absolute_url`], [`make_urls_absolute`]: what means the
+//!   same in every working directory. What of a URL is shown is in [`crate::secrets`].
+//! - `store.rs`: the bucket, server or file system that a URL is in; `open.rs`: its client; `aws_profile.rs`: files of Amazon's tools;
+//!   `runtime.rs`: the threads that do I/O.
 //! - `retry.rs`: one operation, tried until its deadline. `read.rs`: a read goes on where it broke off. `error.rs`: what failed,
 //!   and whether to try again.
 //! - [`Layer`]: what every request goes through, for tests of stores that fail.
