@@ -14,11 +14,11 @@
 //! - [`checkpoint_store`]: checkpoints in their store: listed, pruned, verified, copied.
 //! - [`start`]: whether a run may start, by what its folder holds.
 //! - [`storage`]: a URL becomes an object store.
-//! - [`parallel`]: one function over many items on several threads.
+//! - [`threads`]: one function over many items on several threads.
 //! - [`limits`]: what the system refuses, where no error can be returned.
 //! - [`signals`]: what a process is not to hear.
 //! - [`single_copy`]: how ranks of one host exchange by MPI.
-//! - [`host_facts`]: what ranks find on their hosts before a run is paid for, and what follows.
+//! - [`preflight`]: what is looked at before a run is paid for, and what follows.
 //! - [`exit_code`]: what a process ends with.
 //! - [`worker_contract`]: the control protocol between launcher and worker.
 //! - [`message_text`]: text for people in it.
@@ -36,13 +36,12 @@ pub mod config;
 pub mod cost;
 pub mod exit_code;
 pub mod hex;
-pub mod host_facts;
 pub mod host_name;
 pub mod limits;
 pub mod lr_schedule;
 pub mod message_text;
 pub mod metrics;
-pub mod parallel;
+pub mod preflight;
 pub mod random;
 pub mod secrets;
 pub mod sha256;
@@ -51,6 +50,7 @@ pub mod single_copy;
 pub mod start;
 pub mod storage;
 pub mod telemetry;
+pub mod threads;
 pub mod token_shard;
 pub mod tokenizer;
 pub mod topology;

@@ -8,7 +8,7 @@ use std::fmt;
 use std::io::{self, BufRead, BufReader, Read, Write};
 
 use common::exit_code::ExitCode;
-use common::parallel;
+use common::threads;
 use common::tokenizer::Tokenizer;
 use serde::de::{DeserializeSeed, Deserializer, Error as _, SeqAccess, Unexpected, Visitor};
 
@@ -146,7 +146,7 @@ fn each_line(
             return Ok(());
         }
         let lines: Vec<&[u8]> = batch.split_inclusive(|byte| *byte == b'\n').collect();
-        for result in parallel::map(&lines, parallel::cores(), |line| transcode(line.trim_ascii_end())) {
+        for result in threads::map(&lines, threads::cores(), |line| transcode(line.trim_ascii_end())) {
             number += 1;
             match result {
                 Ok(line) => output.write_all(&line).and_then(|()| output.write_all(b"\n")),

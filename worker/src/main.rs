@@ -8,7 +8,7 @@ use std::process::ExitCode as ProcessExitCode;
 use clap::{Args, Parser, Subcommand};
 use common::config::{RawConfig, RunConfig};
 use common::exit_code::ExitCode;
-use common::host_facts::FACTS_MARK;
+use common::preflight::FACTS_MARK;
 use common::single_copy;
 use common::worker_contract::FromRank;
 use serde::Serialize;

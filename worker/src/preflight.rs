@@ -1,5 +1,5 @@
 //! A rank's part of the preflight: what ranks find on their hosts before a run is paid for, as `launcher check` asks, and before their
-//! own first step. Facts, no judgement: [`common::host_facts`] judges. The launcher's part is its own `preflight`.
+//! own first step. Facts, no judgement: [`common::preflight`] judges. The launcher's part is its own `preflight`.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -8,8 +8,8 @@ use std::process::Command;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use common::config::RunConfig;
-use common::host_facts::{Exchange, Finding, GpuFacts, RankFacts, SHARED_GPU_VARIABLE, Verdict, WorldFacts};
 use common::host_name::host_name;
+use common::preflight::{Exchange, Finding, GpuFacts, RankFacts, SHARED_GPU_VARIABLE, Verdict, WorldFacts};
 use common::storage::Folder;
 use common::topology::Rank;
 use nix::sys::statvfs::statvfs;

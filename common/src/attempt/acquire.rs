@@ -7,10 +7,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::claim::{ATTEMPTS_FOLDER, Attempt, Claimant};
 use super::claims::{Claims, fence, read_claim};
+use super::error::AttemptError;
+use super::history::History;
 use super::holder::{self, Alive, REFRESHES};
 use super::surroundings::{Surroundings, blocking};
-use super::{ATTEMPTS_FOLDER, Attempt, AttemptError, Claim, History};
 use crate::storage::{Folder, StorageError};
 
 /// How often a claim that may have expired is looked at, in the time that it takes to expire.
@@ -22,17 +24,6 @@ const EXPIRY_MAX: Duration = Duration::from_secs(240);
 
 /// Two refreshes of the longest expiry: how long a claim of an older version, which promises nothing, is watched at least.
 const OLDER_PROMISE: Duration = Duration::from_secs(2 * EXPIRY_MAX.as_secs() / REFRESHES as u64);
-
-/// Who claims.
-#[derive(Debug, Clone)]
-pub struct Claimant {
-    /// How many ranks it starts.
-    pub ranks: u32,
-    /// How long a claim lasts that nobody refreshes: `launch.claim_expiry_s`.
-    pub expiry: Duration,
-    /// The attempt that this claimant holds already, if it does.
-    pub holds: Option<Claim>,
-}
 
 /// What came of waiting for a holder.
 enum Wait {

@@ -7,8 +7,9 @@ use std::collections::BTreeSet;
 
 use bytes::Bytes;
 
-use super::surroundings::Surroundings;
-use super::{ATTEMPTS_FOLDER, Attempt, AttemptError, Claim};
+use super::claim::{ATTEMPTS_FOLDER, Attempt, Claim, claim_name};
+use super::error::AttemptError;
+use super::surroundings::{Surroundings, blocking};
 use crate::sha256::hex_sha256;
 use crate::storage::{Folder, ObjectInfo, StorageError};
 use crate::untrusted::printable;
@@ -54,11 +55,6 @@ impl Attempt {
 /// Whether this can be the id of a claim.
 fn is_id(id: &str) -> bool {
     (16..=64).contains(&id.len()) && id.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
-}
-
-/// The name of claim `number`.
-pub(super) fn claim_name(number: u32) -> String {
-    format!("{number:04}.json")
 }
 
 /// The number of the claim that an object in `attempts/` is, which has one spelling.
@@ -167,7 +163,7 @@ impl AttemptError {
 
 /// The claim of attempt `number` of `run`, for whoever was told only the number.
 pub fn claim_of(run: &Folder, number: u32) -> Result<Claim, AttemptError> {
-    let claim = super::surroundings::blocking(read_claim(run, number))?;
+    let claim = blocking(read_claim(run, number))?;
     let unknown = Claim { number, id: String::new() };
     claim
         .map(|claim| claim.claim())
@@ -176,5 +172,5 @@ pub fn claim_of(run: &Folder, number: u32) -> Result<Claim, AttemptError> {
 
 /// An error unless `mine` holds `run`, which its processes ask before everything that they cannot take back.
 pub fn check_fence(run: &Folder, mine: &Claim) -> Result<(), AttemptError> {
-    super::surroundings::blocking(fence(run, mine))
+    blocking(fence(run, mine))
 }

@@ -9,8 +9,8 @@ use std::thread::Builder;
 
 use bytes::Bytes;
 
-use super::holder::{REQUEST_INTERVAL, REQUESTS_FOLDER};
-use super::{Claim, News, Request};
+use super::claim::Claim;
+use super::holder::{News, REQUEST_INTERVAL, REQUESTS_FOLDER, Request};
 use crate::random::random_hex;
 use crate::storage::{Folder, StorageError};
 
@@ -60,13 +60,14 @@ fn hear(folder: &Folder, claim: &Claim, on_news: &impl Fn(News)) -> Result<(), S
 
 #[cfg(test)]
 mod tests {
+    use super::super::holder::ask;
     use super::*;
     use crate::config::StorageConfig;
 
     #[test]
     fn only_what_is_for_the_attempt_is_heard_and_once() {
         let run = Folder::open("memory://handed", &StorageConfig::default()).unwrap();
-        super::super::ask(&run, Request::Save).unwrap();
+        ask(&run, Request::Save).unwrap();
         // That of a run which was begun anew in the same place has another claim.
         let [other, earlier, mine] =
             [(12, "b"), (3, "a"), (12, "a")].map(|(number, id)| Claim { number, id: id.repeat(16) });

@@ -10,9 +10,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use super::claim::{ATTEMPTS_FOLDER, Claim};
 use super::claims::{Claims, claim_number, fence, read_claim};
+use super::error::AttemptError;
 use super::surroundings::{Surroundings, blocking};
-use super::{ATTEMPTS_FOLDER, AttemptError, Claim};
 use crate::checkpoint_layout::{CHECKPOINTS_FOLDER, CheckpointName};
 use crate::metrics::RunMetrics;
 use crate::storage::{Folder, ObjectInfo, StorageError};

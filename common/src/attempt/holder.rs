@@ -10,9 +10,10 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use super::claim::{ATTEMPTS_FOLDER, Attempt, Claim};
 use super::claims::fence;
+use super::error::AttemptError;
 use super::surroundings::{Surroundings, blocking};
-use super::{ATTEMPTS_FOLDER, Attempt, AttemptError, Claim};
 use crate::clock::unix_s;
 use crate::host_name::host_name;
 use crate::random::random_hex;

@@ -3,11 +3,12 @@
 //! What a run goes on with is what its newest attempt has begun with. So nothing has to be told to the attempts that follow, however
 //! often they are started again: they take the newest checkpoint that counts, as ever, and all later ones are void.
 
-use super::acquire::{Claimant, acquire_in};
+use super::acquire::acquire_in;
+use super::claim::{Attempt, Claimant};
+use super::error::AttemptError;
 use super::history::begin;
 use super::holder::Keeper;
 use super::surroundings::blocking;
-use super::{Attempt, AttemptError};
 use crate::checkpoint_layout::CheckpointName;
 use crate::storage::Folder;
 

@@ -5,8 +5,12 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
+use super::claim::ATTEMPTS_FOLDER;
 use super::*;
+use crate::checkpoint_layout::CheckpointName;
 use crate::config::StorageConfig;
+use crate::exit_code::ExitCode;
+use crate::host_name::host_name;
 use crate::storage::Folder;
 
 const EXPIRY: Duration = Duration::from_millis(600);

@@ -1,10 +1,15 @@
-//! The name of a checkpoint's folder, and what it tells.
+//! The name of a checkpoint's folder and what it tells, and the fixed names around it.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::MANIFEST_NAME;
+use crate::topology::{Rank, WorldSize};
+
+/// Name of the manifest in a checkpoint's folder.
+pub const MANIFEST_NAME: &str = "manifest.json";
+/// Folder of the checkpoints in a run's folder.
+pub const CHECKPOINTS_FOLDER: &str = "checkpoints";
 
 /// Ends a claim's tag in the id of a checkpoint: no hexadecimal digit.
 const TAG_END: char = 'x';
@@ -35,7 +40,7 @@ impl CheckpointName {
         CheckpointName { step, attempt, id: format!("{tag}{TAG_END}{random}") }
     }
 
-    /// The checkpoint that the object `name` in [`CHECKPOINTS_FOLDER`](super::CHECKPOINTS_FOLDER) commits; `None` if it is no
+    /// The checkpoint that the object `name` in [`CHECKPOINTS_FOLDER`] commits; `None` if it is no
     /// manifest.
     pub fn committed_by(name: &str) -> Option<Self> {
         let (folder, file) = name.split_once('/')?;
@@ -68,6 +73,12 @@ impl CheckpointName {
     fn is_valid(&self) -> bool {
         !self.id.is_empty() && self.id.bytes().all(|b| b.is_ascii_alphanumeric())
     }
+}
+
+/// The folder of `rank` on its host, in that of the run: laid out as a run's folder, with this rank's objects alone in its
+/// checkpoints.
+pub fn host_folder(rank: Rank, world: WorldSize) -> String {
+    format!("rank-{:05}-of-{world:05}", rank.index() + 1)
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::path_of;
+use super::folder::path_of;
 use crate::attempt::surroundings::{Surroundings, blocking};
 use crate::attempt::{AttemptError, Claim, fence};
 use crate::checkpoint_layout::{CheckpointName, MANIFEST_NAME, Manifest};

@@ -1,7 +1,8 @@
 //! A checkpoint goes to another run folder, verified on the way, its manifest last.
 
+use super::error::CheckpointStoreError;
+use super::folder::{folder_of, read_manifest};
 use super::verify::verify_object;
-use super::{CheckpointStoreError, folder_of, read_manifest};
 use crate::attempt::History;
 use crate::checkpoint_layout::{CheckpointName, MANIFEST_NAME};
 use crate::storage::Folder;

@@ -5,11 +5,12 @@
 
 use std::collections::BTreeSet;
 
-use super::path_of;
+use super::folder::path_of;
+use super::found::Found;
+use super::retention::Garbage;
 use crate::attempt::surroundings::{Surroundings, blocking};
 use crate::attempt::{AttemptError, Claim, History, fence, keep, refuse_while_one_begins};
 use crate::checkpoint_layout::{CHECKPOINTS_FOLDER, CheckpointName, MANIFEST_NAME};
-use crate::checkpoint_store::{Found, Garbage};
 use crate::config::Retention;
 use crate::storage::{Folder, StorageError};
 

@@ -1,6 +1,6 @@
 //! Which checkpoints go. Pure: a listing and a policy give what may be deleted.
 
-use super::Found;
+use super::found::Found;
 use crate::attempt::Claim;
 use crate::checkpoint_layout::CheckpointName;
 use crate::config::Retention;

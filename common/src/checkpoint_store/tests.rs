@@ -10,11 +10,14 @@ use bytes::Bytes;
 use super::*;
 use crate::attempt::surroundings::Surroundings;
 use crate::attempt::{Attempt, AttemptError, Claim, Claimant, acquire, check_fence, record_start};
-use crate::checkpoint_layout::{ObjectEntry, OptimizerSlice, TensorEntry};
+use crate::checkpoint_layout::{
+    CHECKPOINTS_FOLDER, CheckpointName, MANIFEST_NAME, Manifest, ObjectEntry, OptimizerSlice, TensorEntry,
+};
 use crate::checkpoint_store::ORPHAN_GRACE_S;
 use crate::config::Retention;
 use crate::config::StorageConfig;
-use crate::storage::ObjectInfo;
+use crate::exit_code::ExitCode;
+use crate::storage::{Folder, ObjectInfo, StorageError};
 use crate::token_shard::BLOCK_BYTES;
 
 const KEEP_TWO: Retention = Retention { keep_last: 2, keep_every_steps: 0 };

@@ -3,11 +3,11 @@
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
 
-use super::CheckpointStoreError;
+use super::error::CheckpointStoreError;
 use crate::checkpoint_layout::{Manifest, ObjectEntry};
-use crate::parallel;
 use crate::sha256::Sha256Sum;
 use crate::storage::{Folder, StorageError};
+use crate::threads;
 use crate::token_shard::BLOCK_BYTES;
 
 /// Reads and hashes all objects of the checkpoint in `folder`, several at once: the blocks of each, and the whole.
@@ -24,7 +24,7 @@ pub fn verify_objects(folder: &Folder, objects: &[&ObjectEntry]) -> Result<(), C
         }
         result => result,
     };
-    parallel::map(objects, parallel::cores(), verify).into_iter().collect()
+    threads::map(objects, threads::cores(), verify).into_iter().collect()
 }
 
 /// Reads an object front to back, shows `take` each piece of it, and hashes it.

@@ -6,7 +6,7 @@
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
-use super::RunConfig;
+use super::run_config::RunConfig;
 
 /// A key whose value has changed in the middle of a run, with consent: as a manifest records it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -2,8 +2,9 @@
 
 use std::fmt;
 
+use super::bounds::{self, RUN_SEQUENCES};
 use super::error::Fault;
-use super::{RUN_SEQUENCES, RunConfig, bounds};
+use super::run_config::RunConfig;
 
 impl RunConfig {
     /// What each section alone cannot see. A combination is judged only where none of its values is among the `known`

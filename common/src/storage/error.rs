@@ -123,6 +123,9 @@ impl StorageError {
     }
 }
 
+/// What an operation on a store comes to.
+pub(super) type Result<T> = std::result::Result<T, StorageError>;
+
 /// What one attempt failed with.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum AttemptError {

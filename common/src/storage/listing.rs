@@ -7,10 +7,12 @@ use futures::TryStreamExt;
 use object_store::ObjectMeta;
 use object_store::path::Path;
 
-use super::error::AttemptError;
+use super::error::{AttemptError, Result};
+use super::folder::Folder;
+use super::object_info::ObjectInfo;
 use super::open::Opened;
 use super::retry::answered;
-use super::{Folder, ObjectInfo, RUNTIME, Result};
+use super::runtime::RUNTIME;
 
 /// Objects that one operation lists; a listing of more is several operations. A page of S3 has 1,000.
 const LISTED_AT_ONCE: usize = 10_000;

@@ -18,9 +18,11 @@ use object_store::path::Path;
 use object_store::{GetOptions, GetRange, ObjectStore, ObjectStoreExt};
 use tokio::time::{sleep, timeout};
 
-use super::error::AttemptError;
-use super::open::{Opened, Store};
-use super::{Folder, Result, version_of};
+use super::error::{AttemptError, Result};
+use super::folder::Folder;
+use super::object_info::version_of;
+use super::open::Opened;
+use super::store::Store;
 
 impl Folder {
     /// Fills `buffer` with an object's bytes from `start` on, in place where the object is a local file. How many there were: fewer

@@ -7,7 +7,9 @@ use std::ops::Range;
 use bytes::{Buf, Bytes};
 use tokio::task::JoinHandle;
 
-use super::{Folder, RUNTIME, Result, StorageError};
+use super::error::{Result, StorageError};
+use super::folder::Folder;
+use super::runtime::RUNTIME;
 
 /// Size of a request, if the caller has no other wish.
 const REQUEST_BYTES: u64 = 4 << 20;

@@ -7,9 +7,10 @@ use std::time::Duration;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
-use super::error::{AttemptError, Verdict, credential_variables};
-use super::open::{Opened, Store};
-use super::{Folder, Result, StorageError};
+use super::error::{AttemptError, Result, StorageError, Verdict, credential_variables};
+use super::folder::Folder;
+use super::open::Opened;
+use super::store::Store;
 use crate::config::StorageConfig;
 
 /// How long to look for credentials where there never were any yet. Most often there is no service that gives them,

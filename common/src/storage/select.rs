@@ -9,8 +9,11 @@ use std::collections::BTreeMap;
 use glob::{MatchOptions, Pattern};
 use object_store::path::Path;
 
-use super::{Folder, ObjectInfo, Result, StorageError, absolute_url};
-use crate::config::{RunConfig, StorageConfig};
+use super::absolute::pattern_in;
+use super::error::{Result, StorageError};
+use super::folder::Folder;
+use super::object_info::ObjectInfo;
+use crate::config::StorageConfig;
 use crate::secrets::without_secrets;
 
 /// Names that an error gives as examples.
@@ -136,43 +139,6 @@ impl Wanted {
     }
 }
 
-/// Makes every URL and path of `config` independent of the working directory, so that processes in other folders mean the same.
-pub fn make_urls_absolute(config: &mut RunConfig) -> Result<()> {
-    let RunConfig { run, data, .. } = config;
-    let sources = data.train.iter_mut().chain(&mut data.validation).map(|source| &mut source.url);
-    let tokenizer = Some(&mut data.tokenizer).filter(|source| source.as_str() != "gpt2");
-    for url in sources.chain([&mut run.output]).chain(tokenizer) {
-        *url = absolute_words(url)?;
-    }
-    Ok(())
-}
-
-/// `words` independent of the working directory: a path becomes a URL, and a pattern stays a pattern.
-pub fn absolute_words(words: &str) -> Result<String> {
-    match pattern_in(words) {
-        None => Ok(absolute_url(words)?.to_string()),
-        // As a URL, `?` would become part of the name.
-        Some(_) if words.contains("://") => absolute_url(words).map(|_| words.to_owned()),
-        Some((folder, text)) => {
-            let folder = absolute_url(&folder)?.to_string();
-            let slash = if folder.ends_with('/') { "" } else { "/" };
-            Ok(format!("{folder}{slash}{}", text.replace('%', "%25")))
-        }
-    }
-}
-
-/// The folder before the pattern in `words`, with the query of a web address, and the pattern, if there is one.
-fn pattern_in(words: &str) -> Option<(String, &str)> {
-    let is_web = words.starts_with("http://") || words.starts_with("https://");
-    let (place, query) = words.split_at(words.find(['?', '#']).filter(|_| is_web).unwrap_or(words.len()));
-    // Brackets in a server's address are no pattern.
-    let path = place.find("://").map_or(0, |at| at + 3 + place[at + 3..].find('/').unwrap_or(place.len() - at - 3));
-    let at = path + place[path..].find(['*', '?', '['])?;
-    let split = place[..at].rfind('/').map_or(0, |slash| slash + 1);
-    let folder = if split == 0 { ".".to_owned() } else { format!("{}{query}", &place[..split]) };
-    Some((folder, &place[split..]))
-}
-
 fn refusal(words: &str, reason: &str) -> StorageError {
     StorageError::Pattern { pattern: without_secrets(words).into_owned(), reason: reason.to_owned() }
 }
@@ -236,6 +202,7 @@ impl Names {
 
 #[cfg(test)]
 mod tests {
+    use super::super::absolute::absolute_words;
     use super::*;
     use crate::exit_code::ExitCode;
 

@@ -11,9 +11,11 @@ use object_store::{
 };
 use tokio::task::JoinSet;
 
-use super::disk_upload::DiskUpload;
+use super::disk::DiskUpload;
+use super::error::{Result, StorageError};
+use super::folder::Folder;
 use super::open::Opened;
-use super::{Folder, RUNTIME, Result, StorageError};
+use super::runtime::RUNTIME;
 
 /// Size of the parts that are sent.
 const UPLOAD_PART_BYTES: usize = 8 << 20;

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{INDEX_NAME, ShardError};
+use super::index::{INDEX_NAME, ShardError};
 use crate::exit_code::ExitCode;
 use crate::storage::StorageError;
 

@@ -13,10 +13,12 @@ use std::collections::HashSet;
 use bytes::Bytes;
 
 use super::error::DataSetError;
-use super::{BLOCK_BYTES, Index, Layout, MAGIC, ShardEntry};
-use crate::parallel;
+use super::format::{BLOCK_BYTES, MAGIC};
+use super::index::{Index, ShardEntry};
+use super::layout::Layout;
 use crate::sha256::Sha256Sum;
 use crate::storage::{Folder, ObjectInfo, StorageError, Wanted};
+use crate::threads;
 use crate::tokenizer::Tokenizer;
 
 /// How token files of other programs end.
@@ -73,7 +75,7 @@ pub(super) fn index(
     if files.list.is_empty() || files.list.iter().any(is_convoys) {
         return Ok(None);
     }
-    let looked = parallel::map(&files.list, files.folder.concurrency(), |file| files.look_at(file));
+    let looked = threads::map(&files.list, files.folder.concurrency(), |file| files.look_at(file));
     let looked = looked.into_iter().collect::<Result<Vec<_>, _>>()?;
     if let Some((file, (kind, _))) = files.list.iter().zip(&looked).find(|(_, (kind, _))| *kind != looked[0].0) {
         let (got, first, expected) = (kind.in_words(), &files.list[0].name, looked[0].0.in_words());

@@ -1,6 +1,6 @@
 //! Where tokens lie in a file, and how wide they are.
 
-use super::{HEADER_BYTES, TOKEN_BYTES, decode_tokens};
+use super::format::{HEADER_BYTES, TOKEN_BYTES, decode_tokens};
 
 /// Where tokens are in a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

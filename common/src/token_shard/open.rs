@@ -3,7 +3,8 @@
 
 use super::error::{DataSetError, TokenizerIdentity};
 use super::foreign;
-use super::{INDEX_NAME, Index, Layout};
+use super::index::{INDEX_NAME, Index};
+use super::layout::Layout;
 use crate::config::StorageConfig;
 use crate::secrets::without_secrets;
 use crate::storage::{Folder, StorageError, Wanted};

@@ -6,9 +6,8 @@
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
-use super::{
-    BLOCK_BYTES, HEADER_BYTES, INDEX_NAME, INDEX_VERSION, Index, MAGIC, ShardEntry, TOKEN_BYTES, VERSION, decode_tokens,
-};
+use super::format::{BLOCK_BYTES, HEADER_BYTES, MAGIC, TOKEN_BYTES, VERSION, decode_tokens};
+use super::index::{INDEX_NAME, INDEX_VERSION, Index, ShardEntry};
 use crate::sha256::Sha256Sum;
 use crate::tokenizer::MOST_TOKENS;
 

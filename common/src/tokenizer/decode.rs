@@ -1,6 +1,6 @@
 //! Ids to text as they come: a token may end in the middle of a character, which then waits for its rest.
 
-use super::Tokenizer;
+use super::bpe::Tokenizer;
 
 /// Turns ids into text, whole characters only. Bytes that are no UTF-8 become U+FFFD, as `String::from_utf8_lossy` has it.
 pub struct DecodeStream {

@@ -7,9 +7,10 @@ use bytes::Bytes;
 use rustc_hash::FxHashMap;
 use serde_json::{Map, Value, json};
 
+use super::error::{TokenizerError, unusable};
 use super::printable::{assemble, char_of_byte, split_line};
-use super::vocabulary::{AddedToken, Vocabulary};
-use super::{END_OF_TEXT, TokenizerError, tokenizer_json, unusable};
+use super::tokenizer_json;
+use super::vocabulary::{AddedToken, END_OF_TEXT, Vocabulary};
 use crate::config::StorageConfig;
 use crate::secrets::without_secrets;
 use crate::storage::{Folder, StorageError};
@@ -130,7 +131,7 @@ fn check_beside(ids: &FxHashMap<String, u32>, added: Option<&[u8]>, config: Opti
 
 #[cfg(test)]
 mod tests {
-    use super::super::Tokenizer;
+    use super::super::bpe::Tokenizer;
     use super::*;
 
     fn folder(name: &str) -> Folder {

@@ -2,14 +2,15 @@
 
 use rustc_hash::FxHashMap;
 
-use super::vocabulary::{AddedToken, Merge, Vocabulary, last_join};
-use super::{END_OF_TEXT, Tokenizer};
+use super::vocabulary::{AddedToken, END_OF_TEXT, Merge, Vocabulary, last_join};
+
+/// The id of [`END_OF_TEXT`].
+pub(super) const END_OF_TEXT_ID: u16 = 50_256;
 
 /// Builds it. The ranks say only what a merge makes; its two parts are what the merges before it leave of that.
 pub(super) fn vocabulary() -> Result<Vocabulary, String> {
     let bpe = tiktoken_rs::r50k_base().map_err(|e| e.to_string())?;
-    let merged =
-        (0..u32::from(Tokenizer::GPT2_END_OF_TEXT)).map(|id| bpe.decode_bytes(&[id]).map_err(|e| e.to_string()));
+    let merged = (0..u32::from(END_OF_TEXT_ID)).map(|id| bpe.decode_bytes(&[id]).map_err(|e| e.to_string()));
     let mut tokens: Vec<Vec<u8>> = merged.collect::<Result<_, _>>()?;
     let ids: FxHashMap<&[u8], usize> = tokens.iter().map(Vec::as_slice).zip(0..).collect();
     let mut merges = Vec::with_capacity(tokens.len());
@@ -19,5 +20,5 @@ pub(super) fn vocabulary() -> Result<Vocabulary, String> {
         merges.push(Merge { left, right, union: union as u16 });
     }
     tokens.push(END_OF_TEXT.as_bytes().to_vec());
-    Ok(Vocabulary { tokens, merges, added: vec![AddedToken::special(Tokenizer::GPT2_END_OF_TEXT)] })
+    Ok(Vocabulary { tokens, merges, added: vec![AddedToken::special(END_OF_TEXT_ID)] })
 }

@@ -165,9 +165,9 @@ fn place(key: u128) -> usize {
 mod tests {
     use proptest::prelude::*;
 
+    use super::super::split::pieces;
     use super::super::train::{WordCounts, train};
-    use super::super::vocabulary::Merge;
-    use super::super::{END_OF_TEXT, pieces};
+    use super::super::vocabulary::{END_OF_TEXT, Merge};
     use super::*;
 
     /// The single bytes and these unions of two tokens, in the order in which they were learnt.

@@ -2,8 +2,7 @@
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
-use super::MOST_TOKENS;
-use super::vocabulary::{AddedToken, Merge, Vocabulary};
+use super::vocabulary::{AddedToken, MOST_TOKENS, Merge, Vocabulary};
 
 /// The two tokens of a line of merges.
 pub(super) fn split_line(line: &str) -> Result<(&str, &str), String> {

@@ -1,6 +1,6 @@
 //! Text to the pieces that merges never cross, as GPT-2 splits it.
 //!
-//! The pattern is [`super::GPT2_SPLIT`]: a contraction; or a run of letters, of numbers, or of anything else but white space,
+//! The pattern is [`GPT2_SPLIT`]: a contraction; or a run of letters, of numbers, or of anything else but white space,
 //! each with the one space before it; or white space, which leaves its last character to what follows it, unless
 //! nothing does or it is that one character. Here it is written out by hand, over a table of character classes: it
 //! looks at each character once or twice and never goes back, so its time is linear whatever the text is.
@@ -8,6 +8,9 @@
 use std::sync::OnceLock;
 
 use regex_syntax::hir::{Class as HirClass, HirKind};
+
+/// The pattern that splits text before merging, as OpenAI published it with GPT-2; it goes into the hash.
+pub(super) const GPT2_SPLIT: &str = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+";
 
 /// What the pattern tells apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -9,9 +9,10 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::{Map, Value, json};
 
+use super::bpe::Tokenizer;
 use super::printable::{assemble, split_line};
-use super::vocabulary::{AddedToken, Vocabulary};
-use super::{END_OF_TEXT, GPT2_SPLIT, Tokenizer, split};
+use super::split::{self, GPT2_SPLIT};
+use super::vocabulary::{AddedToken, END_OF_TEXT, Vocabulary};
 
 /// What a file may have. A field that is not here may be one that changes ids.
 #[derive(Deserialize)]

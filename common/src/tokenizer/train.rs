@@ -11,8 +11,8 @@ use std::collections::BinaryHeap;
 use rustc_hash::FxHashMap;
 
 use super::printable::char_of_byte;
-use super::vocabulary::{AddedToken, Merge, Vocabulary};
-use super::{END_OF_TEXT, MOST_TOKENS, split};
+use super::split;
+use super::vocabulary::{AddedToken, END_OF_TEXT, MOST_TOKENS, Merge, Vocabulary};
 
 /// How often each piece of text came up, in bounded memory.
 pub struct WordCounts {
@@ -318,7 +318,8 @@ fn gain(pairs: &mut FxHashMap<Pair, Occurrences>, made: &mut Vec<Pair>, pair: Pa
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Tokenizer, files};
+    use super::super::bpe::Tokenizer;
+    use super::super::files;
     use super::*;
     use crate::config::StorageConfig;
     use crate::storage::Folder;

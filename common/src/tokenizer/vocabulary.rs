@@ -2,7 +2,11 @@
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
-use super::MOST_TOKENS;
+/// The text of the special token before each document.
+pub const END_OF_TEXT: &str = "<|endoftext|>";
+
+/// Ids fit u16, as token shards have them.
+pub const MOST_TOKENS: usize = 1 << 16;
 
 /// A vocabulary of byte-level BPE. Ids are below 65,536, so that they fit the u16 of token shards.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -102,7 +102,7 @@ impl RankProgram {
 
 /// Hardware threads of this machine that this process may use.
 pub fn cores() -> u32 {
-    u32::try_from(common::parallel::cores()).unwrap_or(u32::MAX)
+    u32::try_from(common::threads::cores()).unwrap_or(u32::MAX)
 }
 
 /// What differs from attempt to attempt.

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use common::config::LaunchConfig;
 use common::host_name::host_name;
-use common::parallel;
+use common::threads;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::prctl::set_pdeathsig;
 use nix::sys::signal::Signal;
@@ -74,7 +74,7 @@ impl RemoteShell {
 
     /// Runs `script` on all `hosts`, and returns what it printed on each, or why there is no answer.
     pub fn run(&self, hosts: &[&str], script: &str) -> Vec<Result<String, String>> {
-        parallel::map(hosts, AT_ONCE, |host| self.run_on(host, script))
+        threads::map(hosts, AT_ONCE, |host| self.run_on(host, script))
     }
 
     /// Ends what earlier attempts have left on `hosts`: processes with a mark that begins with `mark`, and what they shared.

@@ -1,8 +1,8 @@
 //! Whether `/dev/shm` of a host holds what its ranks share: Open MPI keeps it there, and where it cannot, mpirun may hang without a
 //! word, or a rank be lost that could not say why.
 
-use common::host_facts::shared_memory_wanted;
 use common::host_name::host_name;
+use common::preflight::shared_memory_wanted;
 use nix::sys::statvfs::statvfs;
 use nix::unistd::{AccessFlags, access};
 

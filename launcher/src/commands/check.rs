@@ -2,7 +2,7 @@
 
 use common::config::{Backend, RawConfig, RunConfig};
 use common::exit_code::ExitCode;
-use common::host_facts::{Finding, Verdict};
+use common::preflight::{Finding, Verdict};
 
 use super::launching;
 use crate::backend::RankProgram;

@@ -5,9 +5,9 @@ use std::fmt::Display;
 
 use common::config::change::DataIdentity;
 use common::config::{Backend, DataSource, RunConfig};
-use common::host_facts::Finding;
-use common::parallel;
+use common::preflight::Finding;
 use common::storage::StorageError;
+use common::threads;
 use common::token_shard::{DataSetError, DataSetIndex};
 use common::tokenizer::Tokenizer;
 
@@ -95,7 +95,7 @@ fn check_sizes(set: &DataSetIndex) -> Result<(), String> {
     let listed = folder.list_in(&|_| false).unwrap_or_default();
     let sizes: BTreeMap<&str, u64> = listed.iter().map(|object| (&*object.name, object.bytes)).collect();
     let left: Vec<_> = shards.iter().filter(|shard| sizes.get(&*shard.name) != Some(&shard.bytes)).collect();
-    let asked = parallel::map(&left, folder.concurrency(), |shard| folder.size(&shard.name));
+    let asked = threads::map(&left, folder.concurrency(), |shard| folder.size(&shard.name));
     for (shard, size) in left.iter().zip(asked) {
         match size {
             Ok(bytes) if bytes == shard.bytes => {}
@@ -117,7 +117,7 @@ mod tests {
     use super::*;
     use ::tests::base_config::base_config;
     use bytes::Bytes;
-    use common::host_facts::Verdict;
+    use common::preflight::Verdict;
     use common::storage::Folder;
     use common::token_shard::{INDEX_NAME, Index, ShardEntry, encode};
 

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use common::config::RunConfig;
 use common::exit_code::ExitCode;
-use common::host_facts::{FACTS_MARK, Finding, WorldFacts};
+use common::preflight::{FACTS_MARK, Finding, WorldFacts};
 use common::topology::Rank;
 use common::worker_contract::{PROTOCOL_VERSION, StartLine};
 

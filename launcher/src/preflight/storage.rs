@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use common::config::StorageConfig;
-use common::host_facts::Finding;
+use common::preflight::Finding;
 use common::random::random_hex;
 use common::storage::{Folder, StorageError};
 
@@ -54,7 +54,7 @@ fn try_existing(run: &Folder, name: &str, content: Bytes) -> Result<Finding, Sto
 #[cfg(test)]
 mod tests {
     use super::*;
-    use common::host_facts::Verdict;
+    use common::preflight::Verdict;
 
     #[test]
     fn a_folder_that_can_be_used_is_left_as_it_was() {

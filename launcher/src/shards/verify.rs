@@ -3,8 +3,8 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use common::parallel;
 use common::storage::{Folder, StorageError};
+use common::threads;
 use common::token_shard::verify::{Fault, FaultKind, Ids, ShardCheck, faults_of_index, read_index};
 use common::token_shard::{BLOCK_BYTES, INDEX_NAME, Index};
 use common::tokenizer::Tokenizer;
@@ -75,7 +75,7 @@ pub fn verify(
     }
     let started = Instant::now();
     let gives_up = AtomicBool::new(false);
-    for checked in parallel::map(&jobs, found.root.concurrency(), |job| {
+    for checked in threads::map(&jobs, found.root.concurrency(), |job| {
         let checked = job.run(&gives_up, &|bytes| progress(bytes, all_bytes));
         gives_up.fetch_or(checked.is_err(), Ordering::Relaxed);
         checked

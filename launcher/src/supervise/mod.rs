@@ -28,7 +28,7 @@ use common::attempt::handed::Listener;
 use common::attempt::{Claim, News, Request};
 use common::checkpoint_store;
 use common::exit_code::ExitCode;
-use common::host_facts::Verdict;
+use common::preflight::Verdict;
 use common::start::{self, Wanted};
 use serde_json::json;
 

@@ -4,8 +4,8 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Mutex;
 
 use bytes::Bytes;
-use common::parallel;
 use common::storage::Folder;
+use common::threads;
 use common::token_shard::ShardEntry;
 
 use crate::PrepareError;
@@ -54,7 +54,7 @@ pub fn sizes(work: &Work, runs: &Runs, (rank, ranks): (usize, usize)) -> Result<
         }
         Ok(())
     };
-    parallel::map(&mine, work.folder.concurrency(), add).into_iter().collect::<Result<(), _>>()?;
+    threads::map(&mine, work.folder.concurrency(), add).into_iter().collect::<Result<(), _>>()?;
     Ok(sizes.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner))
 }
 
@@ -78,7 +78,7 @@ pub fn merge(job: &Merging<'_>, tasks: &[ShardTask<'_>], progress: &Progress) ->
         let mut loaded = Loaded::default();
         tasks.iter().try_for_each(|task| job.write(task, &mut loaded, progress))
     };
-    parallel::map(&parts, writers, write).into_iter().collect()
+    threads::map(&parts, writers, write).into_iter().collect()
 }
 
 /// The partition that was read last.
@@ -123,7 +123,7 @@ impl Merging<'_> {
             let lines = self.work.table(run, partition.buckets.clone())?;
             self.work.documents(run, &lines)
         };
-        let parts = parallel::map(&self.runs.files, self.work.folder.concurrency(), read);
+        let parts = threads::map(&self.runs.files, self.work.folder.concurrency(), read);
         let mut documents = Vec::new();
         for part in parts {
             documents.extend(part?);
@@ -160,5 +160,5 @@ pub fn written(work: &Work, output: &Folder, tasks: &[ShardTask<'_>]) -> Result<
         let bytes = shards.get(&(task.plan.side, entry.name.clone()));
         Ok((bytes == Some(&entry.bytes)).then_some(entry))
     };
-    parallel::map(tasks, work.folder.concurrency(), read).into_iter().collect()
+    threads::map(tasks, work.folder.concurrency(), read).into_iter().collect()
 }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use clap::{Args, ValueEnum};
 use common::config::{OnBadDocument, StorageConfig};
-use common::parallel;
+use common::threads;
 use common::tokenizer::END_OF_TEXT;
 use indicatif::{ProgressBar, ProgressStyle};
 use prepare::inputs::ReadOptions;
@@ -73,7 +73,7 @@ impl TokenizerArgs {
                 OnBad::Skip => OnBadDocument::Skip,
             },
             words_max: self.most_words,
-            threads: if self.threads == 0 { parallel::cores() } else { self.threads },
+            threads: if self.threads == 0 { threads::cores() } else { self.threads },
         }
     }
 }

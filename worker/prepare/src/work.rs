@@ -16,9 +16,9 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 use bytes::Bytes;
-use common::parallel;
 use common::sha256::hex_sha256;
 use common::storage::{Folder, StorageError};
+use common::threads;
 use serde::{Deserialize, Serialize};
 
 use crate::PrepareError;
@@ -137,7 +137,7 @@ impl Work {
         let names: Vec<&str> = listed.iter().filter_map(|o| o.name.strip_suffix(".run.json")).collect();
         let read = |name: &&str| self.contents(name);
         let mut runs = Runs::default();
-        for (name, contents) in names.iter().zip(parallel::map(&names, self.folder.concurrency(), read)) {
+        for (name, contents) in names.iter().zip(threads::map(&names, self.folder.concurrency(), read)) {
             runs.accept(name, contents?);
         }
         Ok(runs)

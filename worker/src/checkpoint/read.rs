@@ -10,8 +10,8 @@ use common::checkpoint_layout::{
 };
 use common::checkpoint_store::{self, Found, folder_of, list};
 use common::config::OnCorrupt;
-use common::parallel;
 use common::storage::Folder;
+use common::threads;
 
 use super::error::CheckpointError;
 use super::transfer::{Values, check_sizes, read_bytes, read_values};
@@ -274,7 +274,7 @@ impl<'a> ManifestIndex<'a> {
         let mut objects: Vec<&ObjectEntry> = parts.iter().map(|part| part.object).collect();
         objects.sort_by_key(|object| &object.name);
         objects.dedup_by_key(|object| &object.name);
-        let headers = parallel::map(&objects, folder.concurrency(), |object| read_header(folder, object));
+        let headers = threads::map(&objects, folder.concurrency(), |object| read_header(folder, object));
         objects.iter().zip(headers).map(|(object, header)| Ok((object.name.as_str(), header?))).collect()
     }
 }

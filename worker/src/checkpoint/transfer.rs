@@ -11,9 +11,9 @@ use std::thread;
 
 use common::checkpoint_layout::ObjectEntry;
 use common::checkpoint_layout::tensor_file::ELEMENT_BYTES;
-use common::parallel;
 use common::sha256::{Sha256Sum, sha256_each};
 use common::storage::{Folder, StorageError};
+use common::threads;
 use common::token_shard::BLOCK_BYTES;
 
 use super::error::CheckpointError;
@@ -83,7 +83,7 @@ fn request_bytes(folder: &Folder) -> u64 {
 /// So many requests at once; to a local disk no more than there are cores that can hash what comes.
 fn threads(folder: &Folder) -> usize {
     match folder.local() {
-        Some(_) => parallel::cores().min(folder.concurrency()),
+        Some(_) => threads::cores().min(folder.concurrency()),
         None => folder.concurrency(),
     }
 }

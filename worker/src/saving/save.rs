@@ -17,8 +17,8 @@ use common::attempt;
 use common::checkpoint_layout::CheckpointName;
 use common::config::change::DataIdentity;
 use common::config::{ConfigChange, WhenBusy};
-use common::parallel::{Background, in_background};
 use common::storage::Folder;
+use common::threads::{Background, in_background};
 
 use super::changes::identity;
 use super::clock::Clock;

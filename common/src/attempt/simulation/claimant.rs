@@ -7,10 +7,11 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::super::acquire::acquire_in;
+use super::super::claim::{Attempt, Claim, Claimant};
+use super::super::error::AttemptError;
 use super::super::history::begin;
 use super::super::holder::{Keeper, REFRESHES};
 use super::super::surroundings::Surroundings;
-use super::super::{Attempt, AttemptError, Claim, Claimant};
 use super::store::Node;
 use super::world::{Kind, Shared};
 use crate::checkpoint_layout::{CheckpointName, MANIFEST_NAME};
@@ -49,17 +50,6 @@ impl Plan {
     fn retention(&self) -> Retention {
         Retention { keep_last: self.keep_last, keep_every_steps: 0 }
     }
-}
-
-/// What a claimant has come to.
-#[derive(Debug, Clone, Default)]
-pub struct Outcome {
-    /// What its last attempt started from.
-    pub start: Option<CheckpointName>,
-    /// Checkpoints that it has committed, as far as it knows.
-    pub saved: u32,
-    /// Why it ended before its time.
-    pub error: Option<String>,
 }
 
 /// How far the parts of an attempt are.

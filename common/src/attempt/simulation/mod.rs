@@ -5,152 +5,19 @@
 //! alone or with their rank living on; new ones come; listings are behind; clocks are hours apart; the run folder, or
 //! `attempts/` alone, is deleted object by object while all this goes on.
 //!
-//! - `world`: what is there, what has happened to it, and what must be true.
+//! - `world`: what is there, and what has happened to it; `random`: the numbers that decide it.
+//! - `truth`: the store as it is; `invariants`: what must be true.
 //! - `store`: how a claimant reaches it.
 //! - `claimant`: what each of them does, mostly by calling what it calls in production.
-//! - this module: a schedule, and what must hold after it.
+//! - `schedule`: what happens when, what must hold after it, and the tests.
 //!
 //! `CONVOY_TEST_SCHEDULES` sets how many schedules there are, `CONVOY_TEST_FIRST_SCHEDULE` the first one's seed, and
 //! `CONVOY_TEST_SEED` runs the one of that seed alone; both seeds are hexadecimal.
 
 mod claimant;
+mod invariants;
+mod random;
+mod schedule;
 mod store;
+mod truth;
 mod world;
-
-use std::time::Duration;
-
-use claimant::Plan;
-use world::{Shared, World};
-
-/// How many schedules a test run has.
-const SCHEDULES: u64 = 10_000;
-/// When the last fault of a schedule happens.
-const FAULTS_END: Duration = Duration::from_secs(20);
-/// When a schedule that goes on is one that never ends.
-const END: Duration = Duration::from_secs(600);
-
-/// SplitMix64.
-#[derive(Debug)]
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, bound: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        (z ^ (z >> 31)) % bound
-    }
-
-    /// True with a probability of 1 in `times`.
-    fn one_in(&mut self, times: u64) -> bool {
-        self.below(times) == 0
-    }
-
-    fn up_to(&mut self, longest: Duration) -> Duration {
-        Duration::from_micros(self.below(longest.as_micros() as u64 + 1))
-    }
-}
-
-/// What happens to all, beside the claimants' own doing.
-#[derive(Debug, Clone, Copy)]
-enum Event {
-    /// A claimant comes.
-    Arrive,
-    /// A claimant's launcher dies; its rank may live on.
-    Crash { with_rank: bool },
-    /// Somebody begins to delete the run folder, or `attempts/` alone.
-    Delete { all: bool },
-    /// Somebody who holds nothing prunes.
-    Prune,
-}
-
-/// Runs the schedule of `seed`, or panics.
-fn run(seed: u64) {
-    let world = World::begin(Random(seed));
-    let mut events = schedule(&world);
-    events.sort_by_key(|(at, _)| *at);
-    for (at, event) in events {
-        world.run_until(at);
-        happen(&world, event);
-    }
-    world.calm_down();
-    world.run_until(END);
-    assert!(world.is_idle(), "somebody never ends");
-    // Whatever has happened, one who comes now goes on.
-    let before = world.truth().newest();
-    let last = claimant::arrive(&world, &Plan { saves: 2, attempts: 1, ..Plan::random(&world) });
-    world.run_until(2 * END);
-    let outcome = world.outcome_of(last);
-    assert_eq!(outcome.saved, 2, "the last claimant cannot go on: {outcome:?}");
-    assert_eq!(outcome.start, before, "the last claimant does not go on from the newest");
-    world.check_lineage();
-}
-
-/// When what happens.
-fn schedule(world: &Shared) -> Vec<(Duration, Event)> {
-    world.random(|random| {
-        let mut events = vec![(Duration::ZERO, Event::Arrive)];
-        let mut add = |most: u64, random: &mut Random, event: &dyn Fn(&mut Random) -> Event| {
-            for _ in 0..random.below(most + 1) {
-                events.push((random.up_to(FAULTS_END), event(random)));
-            }
-        };
-        add(4, random, &|_| Event::Arrive);
-        add(3, random, &|random| Event::Crash { with_rank: random.one_in(2) });
-        if random.one_in(2) {
-            add(2, random, &|random| Event::Delete { all: random.one_in(2) });
-        }
-        if random.one_in(4) {
-            add(2, random, &|_| Event::Prune);
-        }
-        events
-    })
-}
-
-fn happen(world: &Shared, event: Event) {
-    match event {
-        Event::Arrive => drop(claimant::arrive(world, &Plan::random(world))),
-        Event::Crash { with_rank } => world.crash(with_rank),
-        Event::Delete { all } => world.begin_deletion(all),
-        Event::Prune => claimant::pruner(world),
-    }
-}
-
-/// Runs the schedules of the seeds from `first` on, and says which one failed.
-fn run_all(first: u64, schedules: u64) {
-    for seed in first..first + schedules {
-        let result = std::panic::catch_unwind(|| run(seed));
-        if let Err(panic) = result {
-            eprintln!("CONVOY_TEST_SEED={seed:x} runs the schedule that failed alone");
-            std::panic::resume_unwind(panic);
-        }
-    }
-}
-
-fn variable(name: &str, radix: u32) -> Option<u64> {
-    let text = std::env::var(name).ok()?;
-    Some(u64::from_str_radix(&text, radix).unwrap_or_else(|e| panic!("{name}={text}: {e}")))
-}
-
-#[test]
-fn whatever_happens_a_run_has_one_lineage_and_loses_nothing_that_counts() {
-    if let Some(seed) = variable("CONVOY_TEST_SEED", 16) {
-        return run(seed);
-    }
-    let first = variable("CONVOY_TEST_FIRST_SCHEDULE", 16).unwrap_or(0);
-    run_all(first, variable("CONVOY_TEST_SCHEDULES", 10).unwrap_or(SCHEDULES));
-}
-
-#[test]
-fn a_schedule_is_the_same_each_time() {
-    let trace = |seed| {
-        let world = World::begin(Random(seed));
-        claimant::arrive(&world, &Plan::random(&world));
-        claimant::arrive(&world, &Plan::random(&world));
-        world.run_until(END);
-        world.objects()
-    };
-    assert_eq!(trace(7), trace(7));
-    assert_ne!(trace(7), trace(8));
-}

@@ -1,4 +1,4 @@
-//! The store of a simulation, as a claimant reaches it, an operation at a time, and as it truly is.
+//! The store of a simulation, as a claimant reaches it: an operation at a time.
 
 use std::cell::Cell;
 use std::pin::Pin;
@@ -8,14 +8,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::super::Claim;
+use super::super::claim::Claim;
 use super::super::holder::Alive;
 use super::super::process::ProcessId;
-use super::super::surroundings::{Surroundings, blocking};
+use super::super::surroundings::Surroundings;
+use super::truth::{Truth, info};
 use super::world::Shared;
 use crate::checkpoint_layout::{CHECKPOINTS_FOLDER, CheckpointName, MANIFEST_NAME};
-use crate::checkpoint_store::Found;
-use crate::checkpoint_store::list_in;
 use crate::storage::{ObjectInfo, StorageError};
 
 type Result<T> = std::result::Result<T, StorageError>;
@@ -192,96 +191,8 @@ impl Surroundings for Node {
     }
 
     fn is_gone(&self, process: &ProcessId) -> bool {
-        let world = self.world.0.borrow();
-        let machine = world.processes[self.process].machine;
-        world.processes.iter().enumerate().any(|(index, other)| {
-            other.is_gone && other.machine == machine && *process == ProcessId::simulated(machine, index as u32)
-        })
+        self.world.is_gone(self.process, process)
     }
-}
-
-/// The store as it is, at once.
-pub struct Truth(pub(super) Shared);
-
-impl Truth {
-    pub fn get(&self, name: &str) -> Option<Bytes> {
-        self.0.0.borrow().objects.get(name).cloned()
-    }
-
-    /// What counts, oldest first.
-    pub fn counting(&self) -> Vec<CheckpointName> {
-        let found = blocking(list_in(self)).expect("the truth is always known");
-        let is_whole = |name: &CheckpointName| self.get(&format!("{CHECKPOINTS_FOLDER}/{name}/model")).is_some();
-        found.into_iter().filter(Found::counts).map(|found| found.name).filter(is_whole).collect()
-    }
-
-    /// The newest of what counts.
-    pub fn newest(&self) -> Option<CheckpointName> {
-        self.counting().pop()
-    }
-}
-
-impl Surroundings for Truth {
-    fn url(&self) -> &str {
-        "simulated"
-    }
-
-    async fn list(&self, folder: &str) -> Result<Vec<ObjectInfo>> {
-        let (world, prefix) = (self.0.0.borrow(), format!("{folder}/"));
-        let names = world.objects.range(prefix.clone()..).map(|(name, _)| name);
-        let names = names.take_while(|name| name.starts_with(&prefix));
-        Ok(names.map(|name| info(name[prefix.len()..].to_owned())).collect())
-    }
-
-    async fn read(&self, name: &str) -> Result<Option<Bytes>> {
-        Ok(self.get(name))
-    }
-
-    async fn exists(&self, name: &str) -> Result<bool> {
-        Ok(self.get(name).is_some())
-    }
-
-    async fn create(&self, _: &str, _: Bytes) -> Result<()> {
-        unreachable!("the truth is only looked at")
-    }
-
-    async fn put(&self, _: &str, _: Bytes) -> Result<()> {
-        unreachable!("the truth is only looked at")
-    }
-
-    async fn delete(&self, _: &str) -> Result<()> {
-        unreachable!("the truth is only looked at")
-    }
-
-    async fn delete_all(&self, _: &str) -> Result<()> {
-        unreachable!("the truth is only looked at")
-    }
-
-    fn now(&self) -> Duration {
-        self.0.0.borrow().now
-    }
-
-    fn unix_s(&self) -> u64 {
-        self.now().as_secs()
-    }
-
-    async fn sleep(&self, _: Duration) {}
-
-    fn random_hex(&self) -> String {
-        unreachable!("the truth is only looked at")
-    }
-
-    fn process(&self) -> Option<ProcessId> {
-        None
-    }
-
-    fn is_gone(&self, _: &ProcessId) -> bool {
-        false
-    }
-}
-
-fn info(name: String) -> ObjectInfo {
-    ObjectInfo { name, bytes: 1, version: String::new(), changed_unix_s: 0 }
 }
 
 /// The checkpoint whose manifest an object is.

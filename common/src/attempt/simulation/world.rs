@@ -1,4 +1,4 @@
-//! What is there in a simulation: objects, time, claimants; what has happened to them, and what must be true of it.
+//! What is there in a simulation: objects, time, claimants; and what has happened to them.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -9,13 +9,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::super::claims::read_claim;
-use super::super::holder::REFRESHES;
-use super::super::surroundings::{Surroundings, blocking};
-use super::super::{ATTEMPTS_FOLDER, Attempt, Claim};
-use super::Random;
-use super::claimant::Outcome;
-use super::store::{Node, Truth};
+use super::super::claim::{ATTEMPTS_FOLDER, Attempt, Claim};
+use super::super::process::ProcessId;
+use super::random::Random;
 use crate::checkpoint_layout::CheckpointName;
 
 type Work = Pin<Box<dyn Future<Output = ()>>>;
@@ -37,9 +33,9 @@ pub struct World {
     pub(super) is_calm: bool,
     pub(super) objects: BTreeMap<String, Bytes>,
     /// When each claim's holder has given signs of life, by the claim's id.
-    signs: BTreeMap<String, Vec<Duration>>,
+    pub(super) signs: BTreeMap<String, Vec<Duration>>,
     /// The ids of claims whose holders have said that they end.
-    ended: BTreeSet<String>,
+    pub(super) ended: BTreeSet<String>,
     /// When each object that ever was came or went, for listings that are behind.
     changes: BTreeMap<String, Vec<(Duration, bool)>>,
     tasks: Vec<Task>,
@@ -48,12 +44,12 @@ pub struct World {
     pub(super) wake: Duration,
     pub(super) processes: Vec<Process>,
     /// The run that each claim belongs to: the id of its first claim.
-    runs: BTreeMap<Claim, String>,
+    pub(super) runs: BTreeMap<Claim, String>,
     /// What is still to be deleted.
-    doomed: Vec<(Duration, String)>,
-    saves: BTreeMap<CheckpointName, Save>,
+    pub(super) doomed: Vec<(Duration, String)>,
+    pub(super) saves: BTreeMap<CheckpointName, Save>,
     /// When each attempt has begun.
-    begun: Vec<(Duration, Claim)>,
+    pub(super) begun: Vec<(Duration, Claim)>,
 }
 
 struct Task {
@@ -78,18 +74,29 @@ pub(super) struct Process {
     /// What its clock is off.
     pub(super) clock_s: u64,
     pub(super) is_gone: bool,
-    keep_last: u64,
+    pub(super) keep_last: u64,
     /// When it has looked for a sign of life last.
-    looked_at: Option<Duration>,
+    pub(super) looked_at: Option<Duration>,
     outcome: Outcome,
 }
 
+/// What a claimant has come to.
+#[derive(Debug, Clone, Default)]
+pub struct Outcome {
+    /// What its last attempt started from.
+    pub start: Option<CheckpointName>,
+    /// Checkpoints that it has committed, as far as it knows.
+    pub saved: u32,
+    /// Why it ended before its time.
+    pub error: Option<String>,
+}
+
 /// A save that somebody has begun.
-struct Save {
+pub(super) struct Save {
     /// What the state was saved or restored as before.
-    parent: Option<CheckpointName>,
-    claim: Claim,
-    committed: Option<Duration>,
+    pub(super) parent: Option<CheckpointName>,
+    pub(super) claim: Claim,
+    pub(super) committed: Option<Duration>,
 }
 
 impl World {
@@ -268,6 +275,15 @@ impl Shared {
         }
     }
 
+    /// Whether `process` knows that `other` has ended: on another machine nobody knows.
+    pub(super) fn is_gone(&self, process: usize, other: &ProcessId) -> bool {
+        let world = self.0.borrow();
+        let machine = world.processes[process].machine;
+        world.processes.iter().enumerate().any(|(index, there)| {
+            there.is_gone && there.machine == machine && *other == ProcessId::simulated(machine, index as u32)
+        })
+    }
+
     /// What the claimant `process` has come to.
     pub fn outcome_of(&self, process: usize) -> Outcome {
         self.0.borrow().processes[process].outcome.clone()
@@ -298,25 +314,6 @@ impl Shared {
         world.signs.entry(claim.id.clone()).or_default().push(now);
     }
 
-    /// A claim has been made, by `process`, which held none. The holder before had ended or was gone, or it had stood still for
-    /// two of its refreshes when it was looked at last.
-    pub fn check_takeover(&self, process: usize, attempt: &Attempt) {
-        let before = blocking(read_claim(&self.truth(), attempt.attempt - 1)).expect("the truth is always known");
-        let Some(before) = before.filter(|before| before.first == attempt.first) else { return };
-        let node = Node::new(self, process, None);
-        let is_gone = before.process.as_ref().is_some_and(|process| node.is_gone(process));
-        let world = self.0.borrow();
-        if is_gone || world.ended.contains(&before.id) {
-            return;
-        }
-        let looked_at = world.processes[process].looked_at.expect("nobody takes over without a look");
-        let signs = world.signs.get(&before.id).into_iter().flatten();
-        let last = signs.filter(|at| **at <= looked_at).max().copied().unwrap_or_default();
-        let two_refreshes = 2 * Duration::from_millis(before.expiry_ms.unwrap_or(0)) / REFRESHES;
-        let still = looked_at - last;
-        assert!(still >= two_refreshes, "attempt {} was taken over {still:?} after a sign of life", before.attempt);
-    }
-
     /// A claim has been made.
     pub fn note_claim(&self, attempt: &Attempt) {
         let run = attempt.first.clone().unwrap_or_default();
@@ -330,11 +327,6 @@ impl Shared {
         world.begun.push((now, claim.clone()));
     }
 
-    /// The store as it is.
-    pub fn truth(&self) -> Truth {
-        Truth(self.clone())
-    }
-
     pub fn objects(&self) -> Vec<String> {
         self.0.borrow().objects.keys().cloned().collect()
     }
@@ -345,55 +337,6 @@ impl Shared {
         let now = world.now;
         if let Some(save) = world.saves.get_mut(name) {
             save.committed.get_or_insert(now);
-        }
-    }
-
-    /// `process` is about to delete a manifest: of what counts, never the newest, and only what its retention lets go.
-    pub(super) fn check_deletion(&self, process: usize, name: &CheckpointName) {
-        // What is there from before somebody deleted a part of the folder has no owner any more.
-        let is_whole = self.0.borrow().doomed.is_empty();
-        if !is_whole || !self.is_of_the_run(name) {
-            return;
-        }
-        let counting: Vec<CheckpointName> = self.truth().counting();
-        let Some(place) = counting.iter().position(|counts| counts == name) else { return };
-        let newer = counting.len() - 1 - place;
-        let keep_last = self.0.borrow().processes[process].keep_last.max(1);
-        assert!(newer as u64 >= keep_last, "{name} is deleted, which counts, with {newer} newer ones: {counting:?}");
-    }
-
-    /// Whether the save `name` is one of the run that is in the folder now.
-    fn is_of_the_run(&self, name: &CheckpointName) -> bool {
-        let run = blocking(read_claim(&self.truth(), 1)).expect("the truth is always known").map(|claim| claim.id);
-        let world = self.0.borrow();
-        run.is_some() && world.saves.get(name).and_then(|save| world.runs.get(&save.claim)) == run.as_ref()
-    }
-
-    /// What counts is one line, and nobody has committed to it after another one had begun.
-    pub fn check_lineage(&self) {
-        let counting = self.truth().counting();
-        let world = self.0.borrow();
-        let newest = counting.last().expect("the last claimant has saved");
-        let run = &world.runs[&world.saves[newest].claim];
-        let begun_at = world.begun.iter().filter(|(_, claim)| world.runs[claim] == *run).map(|(at, _)| *at).min();
-        let mut line = BTreeSet::new();
-        let mut next = Some(newest.clone());
-        while let Some(name) = next {
-            next = world.saves.get(&name).and_then(|save| save.parent.clone());
-            line.insert(name);
-        }
-        for name in &counting {
-            let save = &world.saves[name];
-            if !self.is_of_the_run(name) {
-                assert!(save.committed <= begun_at, "{name} counts, put when a new run had begun");
-                continue;
-            }
-            assert!(line.contains(name), "{name} counts, and {newest} does not continue it: {counting:?}");
-            let committed = save.committed.expect("what counts is committed");
-            for (at, claim) in &world.begun {
-                let is_later = world.runs[claim] == world.runs[&save.claim] && claim.number > save.claim.number;
-                assert!(!is_later || committed <= *at, "{name} counts, committed after attempt {} began", claim.number);
-            }
         }
     }
 }

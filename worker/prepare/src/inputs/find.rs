@@ -3,9 +3,9 @@
 use std::collections::HashSet;
 
 use common::config::StorageConfig;
-use common::parallel;
 use common::secrets::without_secrets;
 use common::storage::{Folder, ObjectInfo, Selected, StorageError, Wanted};
+use common::threads;
 use serde::{Deserialize, Serialize};
 
 use super::source::{Kind, Source};
@@ -67,7 +67,7 @@ pub fn probe(inputs: &[String], found: &mut [Found], storage: &StorageConfig) ->
             Err(error) => Ok(Some(error.to_string())),
         },
     };
-    let results = parallel::map(found, storage.concurrency as usize, try_read);
+    let results = threads::map(found, storage.concurrency as usize, try_read);
     for (found, result) in found.iter_mut().zip(results) {
         found.unreadable = result?;
     }

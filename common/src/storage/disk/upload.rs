@@ -6,8 +6,6 @@
 //! the file at multiples of a page; what is not so goes through the page cache, as everything does where a file system cannot
 //! do better. What goes through it is written out and leaves it every [`CACHED_PARTS`] parts, so that memory stays bounded.
 
-mod way;
-
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::FileExt;
@@ -19,8 +17,7 @@ use async_trait::async_trait;
 use object_store::{MultipartUpload, PutPayload, PutResult, UploadPart};
 use tokio::task::spawn_blocking;
 
-pub(super) use way::Ways;
-use way::{TRIAL_PARTS, Way};
+use super::way::{TRIAL_PARTS, Way, Ways};
 
 /// Parts that the page cache may hold before they are written out, and those written meanwhile.
 const CACHED_PARTS: usize = 4;
@@ -29,7 +26,7 @@ const ALIGNMENT: usize = 4096;
 
 /// A file under way.
 #[derive(Debug)]
-pub(super) struct DiskUpload {
+pub(crate) struct DiskUpload {
     /// Under its other name.
     staged: PathBuf,
     target: PathBuf,
@@ -296,8 +293,8 @@ fn sync_folder(folder: &FilePath) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::RUNTIME;
     use super::*;
+    use crate::storage::runtime::RUNTIME;
 
     fn names(folder: &FilePath) -> Vec<String> {
         let mut names: Vec<_> =

@@ -45,7 +45,7 @@ const DEPTH_MAX: usize = 100;
 
 /// A folder on a local disk, and what is below it. Paths are absolute, as the store of a whole disk has them.
 #[derive(Debug, Clone)]
-pub(super) struct Disk {
+pub(crate) struct Disk {
     files: LocalFileSystem,
     /// What was opened: links below it are not trusted.
     root: Path,

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 /// How the parts of a file reach the disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::storage) enum Way {
+pub(crate) enum Way {
     /// Past the page cache.
     Direct,
     /// Through the page cache, from which they go soon.
@@ -27,7 +27,7 @@ const SLOW: f64 = 0.6;
 
 /// What is known of a disk, from all files that this process has written to it.
 #[derive(Debug, Default)]
-pub(in crate::storage) struct Ways(Mutex<Known>);
+pub(crate) struct Ways(Mutex<Known>);
 
 #[derive(Debug, Default)]
 struct Known {

@@ -1,0 +1,43 @@
+//! Why a checkpoint could not be read, verified or copied.
+
+use crate::checkpoint_layout::{CheckpointName, ManifestError};
+use crate::exit_code::ExitCode;
+use crate::storage::StorageError;
+
+/// Why a checkpoint could not be read, verified or copied.
+#[derive(Debug, thiserror::Error)]
+pub enum CheckpointStoreError {
+    /// The store failed.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    /// The manifest is damaged or contradicts itself.
+    #[error(transparent)]
+    Manifest(#[from] ManifestError),
+    /// An object is not what the manifest says.
+    #[error("{url}: {reason}: damaged; restore another checkpoint, or copy this one again")]
+    Damaged {
+        /// The object.
+        url: String,
+        /// What does not fit.
+        reason: String,
+    },
+    /// It would not count where it is copied to.
+    #[error("{name} would not count in {run}, whose attempts do not continue it; copy it to another run folder")]
+    Void {
+        /// Where it was to go.
+        run: String,
+        /// The checkpoint.
+        name: CheckpointName,
+    },
+}
+
+impl CheckpointStoreError {
+    /// What a process that ends because of this exits with.
+    pub fn exit_code(&self) -> ExitCode {
+        match self {
+            CheckpointStoreError::Storage(error) => error.exit_code(),
+            CheckpointStoreError::Manifest(_) | CheckpointStoreError::Damaged { .. } => ExitCode::Data,
+            CheckpointStoreError::Void { .. } => ExitCode::Config,
+        }
+    }
+}

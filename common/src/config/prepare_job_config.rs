@@ -1,0 +1,25 @@
+//! The config of a prepare job: all its sections together.
+
+use serde::Serialize;
+
+use super::kubernetes::KubernetesConfig;
+use super::launch::LaunchConfig;
+use super::prepare::PrepareConfig;
+use super::storage::StorageConfig;
+
+/// Everything a prepare job needs to know.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[allow(missing_docs, reason = "each section's type says what it is")]
+pub struct PrepareJobConfig {
+    pub prepare: PrepareConfig,
+    pub launch: LaunchConfig,
+    pub kubernetes: KubernetesConfig,
+    pub storage: StorageConfig,
+}
+
+impl PrepareJobConfig {
+    /// The config as TOML, every default filled in.
+    pub fn to_toml(&self) -> String {
+        toml::to_string_pretty(self).unwrap_or_else(|e| unreachable!("a config is TOML: {e}"))
+    }
+}

@@ -1,0 +1,128 @@
+//! A config file and its overrides, parsed as TOML and then read as the config of a run or of a prepare job.
+
+use std::path::Path;
+
+use toml::Table;
+
+use super::batch::BatchConfig;
+use super::checkpoint::CheckpointConfig;
+use super::data::DataConfig;
+use super::error::ConfigError;
+use super::evaluation::EvaluationConfig;
+use super::kubernetes::KubernetesConfig;
+use super::launch::LaunchConfig;
+use super::metrics::MetricsConfig;
+use super::model::ModelConfig;
+use super::optimizer::OptimizerConfig;
+use super::parallel::ParallelConfig;
+use super::prepare::PrepareConfig;
+use super::prepare_job_config::PrepareJobConfig;
+use super::run::RunSection;
+use super::run_config::RunConfig;
+use super::section::Sections;
+use super::storage::StorageConfig;
+use super::train::TrainConfig;
+use crate::secrets::without_secrets;
+
+/// A config file and its overrides, parsed as TOML but not yet read.
+#[derive(Debug, Clone)]
+pub struct RawConfig {
+    origin: String,
+    table: Table,
+}
+
+impl RawConfig {
+    /// Reads the file at `path` and applies `overrides`, each `section.key=value`, later ones winning.
+    pub fn load(path: &Path, overrides: &[String]) -> Result<Self, ConfigError> {
+        let content =
+            std::fs::read(path).map_err(|source| ConfigError::Unreadable { path: path.to_owned(), source })?;
+        Self::parse_bytes(&path.display().to_string(), &content, overrides)
+    }
+
+    /// The same from the bytes of a file; `origin` names it in errors.
+    pub fn parse_bytes(origin: &str, content: &[u8], overrides: &[String]) -> Result<Self, ConfigError> {
+        let text = std::str::from_utf8(content).map_err(|error| {
+            let line = 1 + content[..error.valid_up_to()].iter().filter(|byte| **byte == b'\n').count();
+            ConfigError::Syntax { origin: origin.to_owned(), message: format!("line {line} is not UTF-8: {error}") }
+        })?;
+        Self::parse(origin, text, overrides)
+    }
+
+    /// The same from a string.
+    pub fn parse(origin: &str, text: &str, overrides: &[String]) -> Result<Self, ConfigError> {
+        let mut table: Table = toml::from_str(text)
+            .map_err(|e| (origin.to_owned(), without_secrets(&e.to_string()).into_owned()))
+            .map_err(|(origin, message)| ConfigError::Syntax { origin, message })?;
+        for given in overrides {
+            let refused = || ConfigError::Override { given: without_secrets(given).into_owned() };
+            apply_override(&mut table, given).ok_or_else(refused)?;
+        }
+        Ok(RawConfig { origin: origin.to_owned(), table })
+    }
+
+    /// The file with its overrides, as TOML.
+    pub fn to_toml(&self) -> String {
+        self.table.to_string()
+    }
+
+    /// Whether this is the config of a prepare job, and not of a run.
+    pub fn is_of_prepare_job(&self) -> bool {
+        self.table.contains_key("prepare") && !self.table.contains_key("run")
+    }
+
+    /// Reads the sections of a run.
+    pub fn run(self) -> Result<RunConfig, ConfigError> {
+        let mut sections = Sections::new(self.table);
+        let config = RunConfig {
+            run: sections.read("run", RunSection::read),
+            model: sections.read("model", ModelConfig::read),
+            data: sections.read("data", DataConfig::read),
+            batch: sections.read("batch", BatchConfig::read),
+            optimizer: sections.read("optimizer", OptimizerConfig::read),
+            train: sections.read("train", TrainConfig::read),
+            parallel: sections.read("parallel", ParallelConfig::read),
+            checkpoint: sections.read("checkpoint", CheckpointConfig::read),
+            evaluation: sections.read("evaluation", EvaluationConfig::read),
+            launch: sections.read("launch", LaunchConfig::read),
+            kubernetes: sections.read("kubernetes", KubernetesConfig::read),
+            metrics: sections.read("metrics", MetricsConfig::read),
+            storage: sections.read("storage", StorageConfig::read),
+        };
+        let mut faults = sections.finish(&["prepare"]);
+        faults.extend(config.impossible_combinations(&faults));
+        match faults.is_empty() {
+            true => Ok(config.resolved()),
+            false => Err(ConfigError::Faults { origin: self.origin, faults }),
+        }
+    }
+
+    /// Reads the sections of a prepare job.
+    pub fn prepare(self) -> Result<PrepareJobConfig, ConfigError> {
+        let mut sections = Sections::new(self.table);
+        let config = PrepareJobConfig {
+            prepare: sections.read("prepare", PrepareConfig::read),
+            launch: sections.read("launch", LaunchConfig::read),
+            kubernetes: sections.read("kubernetes", KubernetesConfig::read),
+            storage: sections.read("storage", StorageConfig::read),
+        };
+        let faults = sections.finish(&RunConfig::SECTIONS);
+        match faults.is_empty() {
+            true => Ok(config),
+            false => Err(ConfigError::Faults { origin: self.origin, faults }),
+        }
+    }
+}
+
+/// Sets `section.key` in `table`. The value is TOML, or the text itself where it is not. `None` if malformed.
+fn apply_override(table: &mut Table, given: &str) -> Option<()> {
+    let (path, text) = given.split_once('=')?;
+    let (section, key) = path.trim().split_once('.')?;
+    let text = text.trim();
+    let value = toml::from_str::<Table>(&format!("value = {text}"))
+        .ok()
+        .and_then(|mut parsed| parsed.remove("value"))
+        .unwrap_or_else(|| toml::Value::String(text.to_owned()));
+    let section = table.entry(section.to_owned()).or_insert_with(|| toml::Value::Table(Table::new())).as_table_mut()?;
+    section.insert(key.to_owned(), value);
+    Some(())
+}

@@ -1,0 +1,198 @@
+//! What follows from the facts of all ranks together.
+
+use std::collections::BTreeMap;
+
+use super::facts::{Exchange, RankFacts, WorldFacts, gib};
+use super::finding::Finding;
+
+/// Clocks that differ more make the times of events useless, and claims expire late.
+const SKEW_WARNING_S: f64 = 2.0;
+/// Object stores refuse requests that are signed so far from their own time.
+const SKEW_FAILURE_S: f64 = 600.0;
+/// Shared memory that MPI, NCCL and libtorch need for a rank.
+const SHARED_MEMORY_PER_RANK: u64 = 256 << 20;
+/// Less free room than this is soon used up by logs, spooled records and traces.
+const ROOM_WARNING_BYTES: u64 = 2 << 30;
+/// A slower exchange than this, each rank's bytes per second, is no cluster's network.
+const EXCHANGE_WARNING: f64 = 100e6;
+
+impl WorldFacts {
+    /// A finding for each thing that was looked at.
+    pub fn judge(&self) -> Vec<Finding> {
+        [self.fit(), self.supplies(), self.speed()].concat()
+    }
+
+    /// Whether hosts and ranks fit together: what does not change by itself.
+    pub fn fit(&self) -> Vec<Finding> {
+        let mut findings = vec![
+            self.same("executable", |facts| &facts.binary_sha256, "copy one worker to every host"),
+            self.same("libtorch", |facts| &facts.libtorch, "install one version on every host"),
+            self.clocks(),
+            self.shared_memory(),
+            self.threads(),
+            self.shares(),
+        ];
+        findings.extend(self.gpus());
+        findings
+    }
+
+    /// What is free: what others may use up, or give back, at any time.
+    pub fn supplies(&self) -> Vec<Finding> {
+        let mut findings = vec![self.memory()];
+        findings.extend(self.room());
+        findings.extend(self.gpu_memory());
+        findings
+    }
+
+    fn speed(&self) -> Vec<Finding> {
+        let judge = |exchange: &Exchange| {
+            let subject = format!("{} bandwidth", exchange.carrier);
+            if exchange.bytes_per_second < EXCHANGE_WARNING {
+                let advice = "check that traffic takes the fast network (launch.interface, NCCL_SOCKET_IFNAME)";
+                Finding::warning(&subject, format!("{}; {advice}", exchange.text))
+            } else {
+                Finding::ok(&subject, exchange.text.clone())
+            }
+        };
+        self.exchange.iter().map(judge).collect()
+    }
+
+    fn same<'f>(&'f self, subject: &str, of: impl Fn(&'f RankFacts) -> &'f str, advice: &str) -> Finding {
+        let mut kinds: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+        for (host, ranks) in self.hosts() {
+            for facts in ranks {
+                let hosts = kinds.entry(of(facts)).or_default();
+                if hosts.last() != Some(&host) {
+                    hosts.push(host);
+                }
+            }
+        }
+        // A hash is known by its beginning.
+        let short = |kind: &str| if kind.len() == 64 { kind[..12].to_owned() } else { kind.to_owned() };
+        if let [(kind, _)] = kinds.iter().collect::<Vec<_>>()[..] {
+            return Finding::ok(subject, format!("{} on every host", short(kind)));
+        }
+        let kinds: Vec<String> =
+            kinds.iter().map(|(kind, on)| format!("{} on {}", short(kind), on.join(", "))).collect();
+        Finding::failed(subject, format!("differs: {}; {advice}", kinds.join("; ")))
+    }
+
+    fn clocks(&self) -> Finding {
+        let mut clocks: Vec<(f64, &str)> = self.ranks.iter().map(|facts| (facts.clock_unix_s, &*facts.host)).collect();
+        clocks.sort_by(|a, b| a.0.total_cmp(&b.0));
+        let (Some(first), Some(last)) = (clocks.first(), clocks.last()) else { return Finding::ok("clocks", "none") };
+        let skew = last.0 - first.0;
+        let text =
+            format!("{} is {skew:.2} s ahead of {}; synchronise the hosts' clocks (chrony, ntp)", last.1, first.1);
+        match skew {
+            skew if skew > SKEW_FAILURE_S => Finding::failed("clocks", text),
+            skew if skew > SKEW_WARNING_S => Finding::warning("clocks", text),
+            skew => Finding::ok("clocks", format!("within {skew:.2} s")),
+        }
+    }
+
+    fn memory(&self) -> Finding {
+        let needed = |ranks: &[&RankFacts]| {
+            let on_cpu = ranks.iter().filter(|facts| facts.device == "cpu").count() as u64;
+            on_cpu * self.step_bytes
+        };
+        for (host, ranks) in self.hosts() {
+            let available = ranks.iter().map(|facts| facts.memory_bytes).min().unwrap_or(0);
+            if needed(&ranks) > available {
+                return Finding::failed(
+                    "memory",
+                    format!(
+                        "{host}: {} ranks need {} together, {} are free; use fewer ranks per host, a smaller \
+                         batch.micro_sequences, train.recompute = \"block\" or parallel.zero = 1",
+                        ranks.len(),
+                        gib(needed(&ranks)),
+                        gib(available)
+                    ),
+                );
+            }
+        }
+        let least = self.ranks.iter().map(|facts| facts.memory_bytes).min().unwrap_or(0);
+        Finding::ok(
+            "memory",
+            format!("a rank needs {}, at least {} are free on every host", gib(self.step_bytes), gib(least)),
+        )
+    }
+
+    fn shared_memory(&self) -> Finding {
+        for (host, ranks) in self.hosts() {
+            if let Some(text) = shared_memory_wanted(host, ranks.len(), ranks[0].shared_memory_bytes) {
+                return Finding::failed("/dev/shm", text);
+            }
+        }
+        let least = self.ranks.iter().map(|facts| facts.shared_memory_bytes).min().unwrap_or(0);
+        Finding::ok("/dev/shm", format!("at least {} on every host", gib(least)))
+    }
+
+    fn threads(&self) -> Finding {
+        for facts in &self.ranks {
+            if facts.threads > facts.cores {
+                return Finding::warning(
+                    "threads",
+                    format!(
+                        "rank {} on {} has {} threads and may use {} cores; lower launch.threads_per_rank",
+                        facts.rank, facts.host, facts.threads, facts.cores
+                    ),
+                );
+            }
+        }
+        let threads: Vec<u32> = self.ranks.iter().map(|facts| facts.threads).collect();
+        let (least, most) = (threads.iter().min().unwrap_or(&0), threads.iter().max().unwrap_or(&0));
+        Finding::ok(
+            "threads",
+            if least == most { format!("{least} a rank") } else { format!("{least} to {most} a rank") },
+        )
+    }
+
+    /// More ranks than sequences train as fewer do, and not faster.
+    fn shares(&self) -> Finding {
+        let (ranks, sequences) = (self.ranks.len() as u64, self.global_sequences);
+        match ranks.saturating_sub(sequences) {
+            0 => Finding::ok("sequences", format!("{sequences} a step for {ranks} ranks")),
+            idle => Finding::warning(
+                "sequences",
+                format!(
+                    "{idle} of {ranks} ranks have none of the {sequences} of a step (batch.global_sequences), and only wait \
+                     for the others; start {sequences}, or give a larger global batch"
+                ),
+            ),
+        }
+    }
+
+    fn room(&self) -> Vec<Finding> {
+        let mut folders: BTreeMap<&str, (u64, &str)> = BTreeMap::new();
+        for facts in &self.ranks {
+            for (folder, free) in &facts.free_bytes {
+                let least = folders.entry(folder).or_insert((*free, &facts.host));
+                *least = (*least).min((*free, &facts.host));
+            }
+        }
+        let finding = |(folder, (free, host)): (&str, (u64, &str))| {
+            let subject = format!("room in {folder}");
+            match free {
+                0 => Finding::failed(&subject, format!("none on {host}; remove what is not needed there")),
+                free if free < ROOM_WARNING_BYTES => {
+                    Finding::warning(&subject, format!("{} on {host}; remove what is not needed there", gib(free)))
+                }
+                free => Finding::ok(&subject, format!("at least {} on every host", gib(free))),
+            }
+        };
+        folders.into_iter().map(finding).collect()
+    }
+}
+
+/// What is wrong, and what to do, where `/dev/shm` of `host` has `size` bytes and its `ranks` ranks need more.
+pub fn shared_memory_wanted(host: &str, ranks: usize, size: u64) -> Option<String> {
+    let needed = ranks as u64 * SHARED_MEMORY_PER_RANK;
+    (ranks > 1 && size < needed).then(|| {
+        format!(
+            "{host}: {} for {ranks} ranks in /dev/shm, expected at least {}; give the container more (docker --shm-size, or a memory volume)",
+            gib(size),
+            gib(needed)
+        )
+    })
+}

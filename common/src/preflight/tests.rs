@@ -1,0 +1,117 @@
+//! A sound world, and what is found in one that is not.
+
+use std::collections::BTreeMap;
+
+use super::*;
+use crate::topology::Rank;
+
+fn facts(rank: u32, host: &str) -> RankFacts {
+    RankFacts {
+        rank: Rank(rank),
+        host: host.into(),
+        binary_sha256: "a".repeat(64),
+        libtorch: "2.11.0".into(),
+        clock_unix_s: 1000.0,
+        threads: 4,
+        cores: 8,
+        memory_bytes: 16 << 30,
+        free_bytes: BTreeMap::from([("/tmp".into(), 100 << 30)]),
+        shared_memory_bytes: 8 << 30,
+        device: "cpu".into(),
+        may_share: false,
+        gpus: Vec::new(),
+    }
+}
+
+fn world(ranks: Vec<RankFacts>) -> WorldFacts {
+    WorldFacts { ranks, step_bytes: 2 << 30, global_sequences: 8, exchange: Vec::new() }
+}
+
+/// The findings of a world of two ranks on `a` and one on `b` that `change` has been done to, but for those that are ok.
+fn troubles(change: impl FnOnce(&mut WorldFacts)) -> Vec<(String, Verdict, String)> {
+    let mut world = world(vec![facts(0, "a"), facts(1, "a"), facts(2, "b")]);
+    change(&mut world);
+    let troubles = world.judge().into_iter().filter(|finding| finding.verdict != Verdict::Ok);
+    troubles.map(|finding| (finding.subject, finding.verdict, finding.text)).collect()
+}
+
+fn assert_one(found: Vec<(String, Verdict, String)>, subject: &str, verdict: Verdict, words: &str) {
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert_eq!((&*found[0].0, found[0].1), (subject, verdict));
+    assert!(found[0].2.contains(words), "{found:?}");
+}
+
+#[test]
+fn a_sound_world_is_ok_in_everything() {
+    assert_eq!(troubles(|_| {}), []);
+}
+
+#[test]
+fn what_differs_between_hosts_is_named_with_them() {
+    let found = troubles(|world| world.ranks[2].binary_sha256 = "b".repeat(64));
+    assert_one(found, "executable", Verdict::Failed, "aaaaaaaaaaaa on a; bbbbbbbbbbbb on b; copy one worker");
+    let found = troubles(|world| world.ranks[2].libtorch = "2.10.0".into());
+    assert_one(found, "libtorch", Verdict::Failed, "2.10.0 on b; 2.11.0 on a");
+    let found = troubles(|world| world.ranks[2].clock_unix_s = 1005.0);
+    assert_one(found, "clocks", Verdict::Warning, "b is 5.00 s ahead of a");
+    let found = troubles(|world| world.ranks[0].clock_unix_s = 9000.0);
+    assert_one(found, "clocks", Verdict::Failed, "a is 8000.00 s ahead of");
+}
+
+#[test]
+fn what_a_host_has_too_little_of_is_named_with_it() {
+    let found = troubles(|world| world.step_bytes = 10 << 30);
+    assert_one(found, "memory", Verdict::Failed, "a: 2 ranks need 20.0 GiB together, 16.0 GiB are free");
+    let found = troubles(|world| world.ranks.iter_mut().for_each(|facts| facts.shared_memory_bytes = 64 << 20));
+    assert_one(found, "/dev/shm", Verdict::Failed, "a: 0.1 GiB for 2 ranks in /dev/shm");
+    let found = troubles(|world| *world.ranks[2].free_bytes.get_mut("/tmp").unwrap() = 1 << 30);
+    assert_one(found, "room in /tmp", Verdict::Warning, "1.0 GiB on b");
+    let found = troubles(|world| *world.ranks[2].free_bytes.get_mut("/tmp").unwrap() = 0);
+    assert_one(found, "room in /tmp", Verdict::Failed, "none on b");
+    let found = troubles(|world| world.ranks[1].threads = 16);
+    assert_one(found, "threads", Verdict::Warning, "rank 1 on a has 16 threads and may use 8 cores");
+    let found = troubles(|world| world.global_sequences = 2);
+    assert_one(found, "sequences", Verdict::Warning, "1 of 3 ranks have none of the 2 of a step");
+    let slow = Exchange { carrier: "mpi".into(), bytes_per_second: 1e6, text: "0.00 GB/s".into() };
+    let found = troubles(|world| world.exchange.push(slow));
+    assert_one(found, "mpi bandwidth", Verdict::Warning, "launch.interface");
+}
+
+#[test]
+fn gpus_are_one_a_rank_free_and_without_errors() {
+    let gpu = |index| GpuFacts {
+        index,
+        name: "H100".into(),
+        free_bytes: 79 << 30,
+        total_bytes: 80 << 30,
+        uncorrected_errors: Some(0),
+    };
+    let with_gpus = |world: &mut WorldFacts| {
+        for (facts, device) in world.ranks.iter_mut().zip(["cuda:0", "cuda:1", "cuda:0"]) {
+            (facts.device, facts.gpus) = (device.into(), vec![gpu(0), gpu(1)]);
+        }
+    };
+    assert_eq!(troubles(with_gpus), []);
+    let found = troubles(|world| {
+        with_gpus(world);
+        world.ranks[1].device = "cuda:0".into();
+    });
+    assert_one(found, "GPUs", Verdict::Failed, "a: 2 ranks share cuda:0; start at most one");
+    let found = troubles(|world| {
+        with_gpus(world);
+        for facts in &mut world.ranks {
+            (facts.device, facts.may_share) = ("cuda:0".into(), true);
+        }
+    });
+    assert_one(found, "GPUs", Verdict::Warning, "a: 2 ranks share cuda:0, as NCCL_MULTI_RANK_GPU_ENABLE says");
+    let found = troubles(|world| {
+        with_gpus(world);
+        world.ranks[2].gpus[1].uncorrected_errors = Some(3);
+    });
+    assert_one(found, "GPU memory errors", Verdict::Failed, "b: GPU 1 (H100)");
+    let found = troubles(|world| {
+        with_gpus(world);
+        world.ranks[0].gpus[0].free_bytes = 1 << 30;
+    });
+    assert_one(found, "GPU memory", Verdict::Failed, "a: GPU 0 (H100): 1.0 GiB are free, a rank needs 2.0 GiB");
+}
