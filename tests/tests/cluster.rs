@@ -3,6 +3,7 @@
 //! of its process.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![allow(unsafe_code, reason = "sets the environment, before other threads read it")]
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

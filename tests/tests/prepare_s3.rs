@@ -2,6 +2,7 @@
 //! credentials are in the environment of its process.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![allow(unsafe_code, reason = "sets the environment, before other threads read it")]
 
 use std::path::Path;
 use std::process::Command;

@@ -1,6 +1,7 @@
 //! The storage contract over S3. A binary of its own: the credentials are in the environment of its process.
 
 #![allow(clippy::unwrap_used, reason = "all of this is tests")]
+#![allow(unsafe_code, reason = "sets the environment, before other threads read it")]
 
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;

@@ -6,6 +6,8 @@
 //! - [`cuda`]: loading the CUDA libraries.
 //! - [`host_memory`]: host memory that tensors are copied to and files are written from.
 
+#![allow(unsafe_code, reason = "calls the C++ shim with pointers to tensors")]
+
 pub mod attention;
 pub mod cuda;
 pub mod host_memory;
