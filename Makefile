@@ -26,9 +26,11 @@ build: setup ## Build every binary into target/release
 demo: build ## Prepare a text, train on 2 ranks, kill one, resume, sample (STORE=s3, DEMO_TEXT=file)
 	STORE='$(STORE)' DEMO_TEXT='$(DEMO_TEXT)' scripts/demo
 
-check: setup ## Formatting and lints
+check: setup ## Formatting, lints, documentation, spelling, dependencies
 	cargo fmt --all --check
 	$(WITH_LIBTORCH) cargo clippy --release --workspace --all-targets -- -D warnings
+	$(WITH_LIBTORCH) RUSTDOCFLAGS='-D warnings' cargo doc --release --workspace --no-deps --document-private-items
+	@scripts/check
 
 test: check build ## Everything that must pass before a change is accepted, with real mpirun
 	$(WITH_LIBTORCH) $(STARTED_ONCE) $(BOUNDED) cargo test --release --workspace
