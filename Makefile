@@ -13,6 +13,9 @@ WITH_LIBTORCH := . scripts/env.sh &&
 STARTED_ONCE = GLIBC_TUNABLES=glibc.malloc.hugetlb=1
 # More than twice what they take on two slow cores; by then cargo has named the test that hangs.
 BOUNDED := timeout --foreground 60m
+# What scripts/figures says of a `make test`: when it began, and whether there was anything built by then.
+BEGAN := $(shell date +%s)
+WARMTH := $(if $(wildcard $(or $(CARGO_TARGET_DIR),target)/release/deps),warm,cold)
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -26,12 +29,15 @@ build: setup ## Build every binary into target/release
 demo: build ## Prepare a text, train on 2 ranks, kill one, resume, sample (STORE=s3, DEMO_TEXT=file)
 	STORE='$(STORE)' DEMO_TEXT='$(DEMO_TEXT)' scripts/demo
 
-check: setup ## Formatting and lints
+check: setup ## Formatting, lints, documentation, spelling, dependencies
 	cargo fmt --all --check
 	$(WITH_LIBTORCH) cargo clippy --release --workspace --all-targets -- -D warnings
+	$(WITH_LIBTORCH) RUSTDOCFLAGS='-D warnings' cargo doc --release --workspace --no-deps --document-private-items
+	@scripts/check
 
 test: check build ## Everything that must pass before a change is accepted, with real mpirun
 	$(WITH_LIBTORCH) $(STARTED_ONCE) $(BOUNDED) cargo test --release --workspace
+	@scripts/figures $(WARMTH) $(BEGAN)
 
 soak: build ## What takes longer, or 24 GiB of memory
 	@$(WITH_LIBTORCH) scripts/soak

@@ -212,6 +212,7 @@ fn finish_one(mut state: [u32; 8], last: &[u8], before: u64) -> Digest {
 }
 
 /// Compresses as many chunks of both.
+#[allow(unsafe_code, reason = "calls SHA instructions, where the processor has them")]
 fn compress_pair(states: &mut [[u32; 8]; 2], chunks: [&[[u8; CHUNK]]; 2]) {
     #[cfg(target_arch = "x86_64")]
     if is_x86_feature_detected!("sha") && is_x86_feature_detected!("sse4.1") && is_x86_feature_detected!("ssse3") {
@@ -225,6 +226,7 @@ fn compress_pair(states: &mut [[u32; 8]; 2], chunks: [&[[u8; CHUNK]]; 2]) {
 }
 
 #[cfg(target_arch = "x86_64")]
+#[allow(unsafe_code, reason = "SHA instructions load and store by address")]
 mod x86 {
     use std::arch::x86_64::*;
 

@@ -9,6 +9,7 @@ const PARAMETER: &str = "OMPI_MCA_btl_vader_single_copy_mechanism";
 
 /// Has Open MPI copy by way of shared memory where the kernel forbids the other, unless somebody has chosen already. To be called
 /// before there is another thread, and before MPI.
+#[allow(unsafe_code, reason = "sets the environment, from which MPI takes its parameters")]
 pub fn forbid_where_refused() {
     if std::env::var_os(PARAMETER).is_none() && !is_allowed() {
         // SAFETY: no other thread has been started yet that could read the environment.
@@ -17,6 +18,7 @@ pub fn forbid_where_refused() {
 }
 
 /// Whether this process may use the system call at all; which process may read which, Open MPI looks at by itself.
+#[allow(unsafe_code, reason = "only the system call itself tells whether it is permitted")]
 fn is_allowed() -> bool {
     #[cfg(target_os = "linux")]
     {

@@ -4,7 +4,7 @@
 //! `tests/fuzz` has fuzz targets of the same readers, which begin with the same valid files, `tests/fuzz/seeds`.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
-#![allow(unsafe_code, reason = "an allocator that counts is one")]
+#![allow(unsafe_code, reason = "implements an allocator")]
 
 #[path = "shared/counting.rs"]
 mod counting;

@@ -347,6 +347,7 @@ impl Hosts {
 struct Ending(Child);
 
 impl Ending {
+    #[allow(unsafe_code, reason = "`pre_exec` runs code between fork and exec")]
     fn start(mut command: Command) -> Self {
         command.stdin(Stdio::null()).stdout(Stdio::null());
         // SAFETY: between fork and exec only async-signal-safe calls are allowed; prctl is one, and nothing allocates.

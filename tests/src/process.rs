@@ -53,6 +53,7 @@ pub fn mpirun<A: AsRef<OsStr>>(ranks: u32, arguments: impl IntoIterator<Item = A
 }
 
 /// `command`, where the kernel forbids it and all that comes from it to read other processes' memory, as some containers do.
+#[allow(unsafe_code, reason = "`pre_exec` runs code between fork and exec")]
 pub fn without_reading_memory(mut command: Command) -> Command {
     let install = || {
         // The number of the system call; is it this one? then no; otherwise yes.

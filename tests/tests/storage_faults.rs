@@ -2,6 +2,7 @@
 //! credentials are in the environment of its process.
 
 #![allow(clippy::unwrap_used, reason = "all of this is tests")]
+#![allow(unsafe_code, reason = "sets the environment, before other threads read it")]
 
 use std::path::PathBuf;
 use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};

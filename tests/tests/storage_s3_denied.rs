@@ -1,6 +1,7 @@
 //! Wrong and missing credentials. A binary of its own: they are in the environment of its process.
 
 #![allow(clippy::unwrap_used, reason = "all of this is tests")]
+#![allow(unsafe_code, reason = "sets the environment, before other threads read it")]
 
 use common::config::StorageConfig;
 use common::exit_code::ExitCode;

@@ -1,6 +1,8 @@
 //! Huge pages for all of the process's memory, where Linux gives them to who asks: a CPU's step then misses fewer entries of the
 //! tables of pages, and is 3 to 5 % faster. For libtorch's large tensors alone (its `THP_MEM_ALLOC_ENABLE`) it was 1 to 3 %.
 
+#![allow(unsafe_code, reason = "calls the C library, before anything else runs")]
+
 use std::ffi::OsString;
 use std::os::unix::process::CommandExt;
 use std::process::Command;

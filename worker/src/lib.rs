@@ -14,7 +14,7 @@
 //! - [`observe`]: metrics, events, and what a person sees.
 //! - [`train`]: the loop.
 //! - [`preflight`]: what a rank finds on its host before a run is paid for, as `launcher check` asks, and before its first step.
-//! - [`generate`], [`bench`]: the other jobs that need the model.
+//! - [`generate`], [`mod@bench`]: the other jobs that need the model.
 //! - [`huge_pages`]: what the process asks of the allocator before it begins.
 //! - [`libtorch`]: the shim over what tch lacks; loading CUDA.
 //! - `own_folder`: folders on a host where nobody else can write.

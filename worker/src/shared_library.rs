@@ -1,5 +1,7 @@
 //! Shared libraries that are loaded at run time, because not every machine has them.
 
+#![allow(unsafe_code, reason = "a symbol has no type until a caller gives it one")]
+
 use std::ffi::{CStr, CString, c_int, c_void};
 use std::path::Path;
 

@@ -3,6 +3,8 @@
 //! A thread can only look at its own stack. So the thread that prints sends a signal to each other one in turn; its handler
 //! notes the addresses, and nothing else, since a handler may interrupt anything. The printing thread gives them names.
 
+#![allow(unsafe_code, reason = "installs a signal handler, and sends signals to threads")]
+
 use std::ffi::c_int;
 use std::fs;
 use std::io::{self, Write};

@@ -4,6 +4,7 @@
 //! the server's credentials are in the environment.
 
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test fails by panicking, and says how much it tried")]
+#![allow(unsafe_code, reason = "sets the environment, before other threads read it")]
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};

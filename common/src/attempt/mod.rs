@@ -14,12 +14,12 @@
 //! begun anew, finds that its claim has *vanished*. Both look before each commit and each deletion, and end. What they still
 //! commit between looking and putting is *void*: it belongs to no attempt that the newest one continues.
 //!
-//! - [`acquire`]: waits for the run, or is refused, and claims it. [`current`]: who holds it. [`run_id`]: which run it is.
+//! - [`acquire()`]: waits for the run, or is refused, and claims it. [`current`]: who holds it. [`run_id`]: which run it is.
 //! - [`Attempt`], [`Claim`]: what a claim says. `claims`: claims by name, and the fence.
 //! - [`holder`]: keeps a claim, and hears what is asked of a run from elsewhere.
 //! - [`handed`]: what reaches an attempt that runs elsewhere than its claimant.
 //! - [`history`]: which checkpoints the newest attempt continues, and which are void.
-//! - [`rewind`]: an attempt that goes back to an earlier checkpoint, and no further.
+//! - [`rewind()`]: an attempt that goes back to an earlier checkpoint, and no further.
 //! - `process`: whether a process of this machine still lives.
 //! - `surroundings`: the store and the clocks, which a simulation replaces.
 

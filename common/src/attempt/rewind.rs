@@ -15,7 +15,7 @@ use crate::storage::Folder;
 /// Has `run` go on from `to`, or from the beginning where that is `None`: an attempt of its own, once nobody else holds the run.
 /// Later checkpoints are void from then on.
 ///
-/// `keeps_waiting` is asked while another claim may still live, as in [`acquire`](super::acquire); where it says no, the answer is
+/// `keeps_waiting` is asked while another claim may still live, as in [`acquire`](super::acquire()); where it says no, the answer is
 /// `None`, and nothing has changed.
 pub fn rewind(
     run: &Folder,

@@ -27,7 +27,7 @@ impl Found {
         self.committed && !self.void
     }
 
-    /// The checkpoints among `objects`, the listing of a run's [`CHECKPOINTS_FOLDER`], oldest first. Whatever else
+    /// The checkpoints among `objects`, the listing of a run's `CHECKPOINTS_FOLDER`, oldest first. Whatever else
     /// lies there is not looked at.
     pub fn among(objects: &[ObjectInfo], history: &History) -> Vec<Found> {
         let mut found: BTreeMap<CheckpointName, Found> = BTreeMap::new();

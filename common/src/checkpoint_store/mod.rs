@@ -2,10 +2,10 @@
 //!
 //! - [`list`], [`newest`], [`Found`]: what is there, by names alone.
 //! - [`read_manifest`]: the table of contents of one.
-//! - [`commit`]: a save becomes one.
-//! - [`prune`]: old ones go, [`Garbage`] says which.
-//! - [`verify`], [`verify_objects`]: every byte of one is hashed.
-//! - [`copy`]: one goes to another run folder, in whatever store that is.
+//! - [`commit()`]: a save becomes one.
+//! - [`prune()`]: old ones go, [`Garbage`] says which.
+//! - [`verify()`], [`verify_objects`]: every byte of one is hashed.
+//! - [`copy()`]: one goes to another run folder, in whatever store that is.
 //!
 //! Saving and restoring are the worker's: they are about tensors.
 

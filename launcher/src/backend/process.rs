@@ -54,6 +54,7 @@ pub struct ProcessRanks {
 /// Starts the ranks of `plan` and gives rank 0 its `start_line`, if it waits for one. What they print arrives as events.
 ///
 /// To be called on a thread that lasts as long as the ranks: Linux ends them with it.
+#[allow(unsafe_code, reason = "`pre_exec` runs code between fork and exec")]
 pub fn start(
     plan: &LaunchPlan,
     start_line: Option<&StartLine>,

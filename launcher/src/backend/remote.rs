@@ -95,6 +95,7 @@ impl RemoteShell {
         (clear, result)
     }
 
+    #[allow(unsafe_code, reason = "`pre_exec` runs code between fork and exec")]
     fn run_on(&self, host: &str, script: &str) -> Result<String, String> {
         let mut command = if is_this_machine(host) {
             Command::new("sh")

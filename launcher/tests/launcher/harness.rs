@@ -143,6 +143,7 @@ impl Rig {
     }
 
     /// Starts `command` of the launcher.
+    #[allow(unsafe_code, reason = "`pre_exec` runs code between fork and exec")]
     pub fn spawn(command: &mut Command) -> Running {
         // The tests may run under nohup.
         // SAFETY: no handler is installed.

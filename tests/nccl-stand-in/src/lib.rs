@@ -10,6 +10,7 @@
 //! - [`plan`]: what goes wrong on purpose, from the environment.
 #![allow(clippy::missing_safety_doc, reason = "what callers owe is in NCCL's documentation")]
 #![allow(non_snake_case, reason = "the names are NCCL's")]
+#![allow(unsafe_code, reason = "has NCCL's C functions, whose callers pass pointers")]
 
 mod communicator;
 mod exchange;

@@ -1,6 +1,7 @@
 //! Storage, data, runs and pods on S3. A binary of its own: the credentials are in the environment of its process.
 
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test fails by panicking, and says what it leaves out")]
+#![allow(unsafe_code, reason = "sets the environment, before other threads read it")]
 
 mod kubernetes;
 mod prepare;

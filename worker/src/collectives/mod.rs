@@ -64,11 +64,11 @@ pub trait Collectives: Send + Sync {
     /// Combines `tensor` of all ranks element by element, in place; every rank gets the same bits.
     fn all_reduce(&self, tensor: &Tensor, op: ReduceOp, label: Label) -> Pending;
 
-    /// Sums `input` [W x n] of all ranks; rank r receives elements [r n, (r + 1) n) in `output` [n], which may be just that
+    /// Sums `input [W x n]` of all ranks; rank r receives elements [r n, (r + 1) n) in `output [n]`, which may be just that
     /// part of `input`. The rest of `input` may be overwritten.
     fn reduce_scatter(&self, input: &Tensor, output: &Tensor, label: Label) -> Pending;
 
-    /// Every rank receives `input` [n] of all ranks, in rank order, in `output` [W x n]; `input` may be this rank's part of
+    /// Every rank receives `input [n]` of all ranks, in rank order, in `output [W x n]`; `input` may be this rank's part of
     /// it.
     fn all_gather(&self, input: &Tensor, output: &Tensor, label: Label) -> Pending;
 

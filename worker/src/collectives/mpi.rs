@@ -4,6 +4,8 @@
 //! ones on purpose, since non-blocking collectives progress only inside MPI calls. Before large ones it sleeps until all ranks have
 //! come. Others touch MPI only to abort.
 
+#![allow(unsafe_code, reason = "calls MPI, a C library, with addresses in tensors")]
+
 use std::ffi::{c_int, c_void};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};

@@ -28,7 +28,7 @@ impl Draw {
         Ok(())
     }
 
-    /// Draws one token from `logits` [V].
+    /// Draws one token from `logits [V]`.
     pub fn token(&self, logits: &Tensor) -> i64 {
         if self.temperature == 0.0 {
             return logits.argmax(-1, false).int64_value(&[]);

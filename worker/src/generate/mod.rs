@@ -104,7 +104,7 @@ fn check_tokenizer(url: &str, manifest: &Manifest, tokenizer: &Tokenizer, name: 
     }
 }
 
-/// The logits [V] after `ids`, of which as many count as the model has context for.
+/// The logits `[V]` after `ids`, of which as many count as the model has context for.
 fn next_logits(model: &Gpt2, ids: &[i64]) -> Result<Tensor, JobError> {
     let context = &ids[ids.len().saturating_sub(model.config.context_tokens as usize)..];
     let inputs = Tensor::from_slice(context).unsqueeze(0); // [1, T]

@@ -41,7 +41,7 @@ pub struct Exchange<'a> {
 }
 
 impl<'a> Exchange<'a> {
-    /// Begins the exchange of `gradients`, flat [P], in place.
+    /// Begins the exchange of `gradients`, flat `[P]`, in place.
     pub fn begin(
         collectives: &'a dyn Collectives,
         gradients: &Tensor,

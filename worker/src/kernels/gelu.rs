@@ -31,7 +31,7 @@ pub fn gelu_twin(x: &Tensor) -> Tensor {
     operand(x).gelu(GELU).to_kind(x.kind())
 }
 
-/// The gradient of GELU's input `x` [N, C], given that of its output.
+/// The gradient of GELU's input `x [N, C]`, given that of its output.
 pub fn gelu_backward(x: &Tensor, dy: &Tensor) -> Result<RowGradient, TchError> {
     if suits_cpu_kernel(x) && suits_cpu_kernel(dy) {
         assert!(x.size() == dy.size(), "shapes do not fit");

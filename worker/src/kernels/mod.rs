@@ -17,6 +17,8 @@
 //! - `cpu`: how those for CPUs are called; most are in `worker/libtorch/cpu_kernels.cpp`, and [`products`] and [`attention`] here.
 //! - `operand`, `row_gradient`: what kernels take, and what backward hands on.
 
+#![allow(unsafe_code, reason = "calls kernels of C++ and CUDA with addresses in tensors")]
+
 pub mod adamw;
 pub mod attention;
 pub mod columns;

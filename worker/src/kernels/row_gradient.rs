@@ -2,11 +2,11 @@
 
 use tch::Tensor;
 
-/// The gradient of rows [N, C].
+/// The gradient of rows `[N, C]`.
 pub struct RowGradient {
-    /// [N, C]
+    /// `[N, C]`
     pub rows: Tensor,
-    /// Their sum [C], float32, perhaps of what they were before they were rounded, where what made them made it too.
+    /// Their sum `[C]`, float32, perhaps of what they were before they were rounded, where what made them made it too.
     pub sum: Option<Tensor>,
 }
 

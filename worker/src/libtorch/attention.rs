@@ -11,7 +11,7 @@ use super::check;
 
 /// What the forward pass leaves for backward.
 pub struct Attended {
-    /// [B, H, T, D]
+    /// `[B, H, T, D]`
     pub out: Tensor,
     /// Log of each row's softmax denominator, in the kernel's own shape.
     log_sum_exp: Tensor,
@@ -48,7 +48,7 @@ mod ffi {
     }
 }
 
-/// Attention of `q`, `k` and `v` [B, H, T, D].
+/// Attention of `q`, `k` and `v [B, H, T, D]`.
 pub fn attention(q: &Tensor, k: &Tensor, v: &Tensor) -> Result<Attended, TchError> {
     let (mut out, mut kernel) = ([ptr::null_mut(); 4], 0);
     // SAFETY: every pointer is a live at::Tensor; the shim writes all outputs or returns a message.

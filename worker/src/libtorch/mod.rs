@@ -6,6 +6,8 @@
 //! - [`cuda`]: loading the CUDA libraries.
 //! - [`host_memory`]: host memory that tensors are copied to and files are written from.
 
+#![allow(unsafe_code, reason = "calls the C++ shim with pointers to tensors")]
+
 pub mod attention;
 pub mod cuda;
 pub mod host_memory;
@@ -75,9 +77,9 @@ fn check(message: *mut c_char) -> Result<(), TchError> {
     Err(TchError::Torch(text))
 }
 
-/// Gradients of a LayerNorm over the last dimension: of its input `x` [N, C], its weight [C] and its bias [C].
+/// Gradients of a LayerNorm over the last dimension: of its input `x [N, C]`, its weight `[C]` and its bias `[C]`.
 ///
-/// `mean` and `rstd` [N, 1] are what the forward pass kept.
+/// `mean` and `rstd [N, 1]` are what the forward pass kept.
 pub fn layer_norm_backward(
     grad: &Tensor,
     x: &Tensor,
@@ -104,14 +106,14 @@ pub fn layer_norm_backward(
     Ok((dx, dweight, dbias))
 }
 
-/// `out` [M, N] becomes `a` [M, K] times `b` [K, N], with what it was added if `accumulate`. On CUDA `out` may be of a wider
+/// `out [M, N]` becomes `a [M, K]` times `b [K, N]`, with what it was added if `accumulate`. On CUDA `out` may be of a wider
 /// kind than `a` and `b`, which then are multiplied and summed in it.
 pub fn add_product(out: &Tensor, a: &Tensor, b: &Tensor, accumulate: bool) -> Result<(), TchError> {
     // SAFETY: every pointer is a live at::Tensor.
     check(unsafe { ffi::convoy_add_product(out.as_ptr(), a.as_ptr(), b.as_ptr(), accumulate) })
 }
 
-/// Adds each of `rows` [N, C] to the row of `out` [V, C] that `indices` [N] names.
+/// Adds each of `rows [N, C]` to the row of `out [V, C]` that `indices [N]` names.
 pub fn add_rows(out: &Tensor, indices: &Tensor, rows: &Tensor) -> Result<(), TchError> {
     // SAFETY: every pointer is a live at::Tensor.
     check(unsafe { ffi::convoy_add_rows(out.as_ptr(), indices.as_ptr(), rows.as_ptr()) })

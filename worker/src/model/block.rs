@@ -54,7 +54,7 @@ pub(super) struct Block {
 
 /// What backward needs.
 pub(super) enum BlockCache {
-    /// The input [N, C] alone: the block is computed again.
+    /// The input `[N, C]` alone: the block is computed again.
     Input(Tensor),
     /// What its parts keep.
     Parts(Box<Parts>),
@@ -86,7 +86,7 @@ impl Block {
         Ok((out, cache))
     }
 
-    /// All of forward but the last product, which backward does not need: what follows GELU [N, 4C].
+    /// All of forward but the last product, which backward does not need: what follows GELU `[N, 4C]`.
     fn forward_to_gelu(&self, stream: Stream, shape: Shape, keep: bool) -> Result<(Tensor, Parts), TchError> {
         let (normalised, norm_1) = self.norm_1.forward(stream, keep)?; // [N, C]
         let (branch, attention) = self.attention.forward(&normalised, shape)?; // [N, C]
@@ -97,7 +97,7 @@ impl Block {
         Ok((activated, Parts { norm_1, attention, norm_2, mlp }))
     }
 
-    /// The gradient of the input [N, C], given that of the output, `dx` [N, C]. Frees the cache as it goes.
+    /// The gradient of the input `[N, C]`, given that of the output, `dx [N, C]`. Frees the cache as it goes.
     pub fn backward(
         &self,
         cache: BlockCache,

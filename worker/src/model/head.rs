@@ -28,7 +28,7 @@ fn chunks(x: &Tensor) -> impl Iterator<Item = (i64, i64)> + use<> {
     (0..rows).step_by(chunk as usize).map(move |start| (start, chunk.min(rows - start)))
 }
 
-/// The summed loss of `x` [N, C] against `targets` [N], by `embedding` [V padded, C], in nats: a float64 scalar.
+/// The summed loss of `x [N, C]` against `targets [N]`, by `embedding [V padded, C]`, in nats: a float64 scalar.
 pub(super) fn loss_sum(x: &Tensor, targets: &Tensor, embedding: &Tensor, vocabulary: i64) -> Result<Tensor, TchError> {
     let mut loss = Tensor::zeros([], (Kind::Double, x.device())); // []
     for (start, rows) in chunks(x) {
@@ -39,7 +39,7 @@ pub(super) fn loss_sum(x: &Tensor, targets: &Tensor, embedding: &Tensor, vocabul
     Ok(loss)
 }
 
-/// The summed loss, and the gradient of `scale` times it: returned for `x` [N, C], and in `dembedding` for the embedding,
+/// The summed loss, and the gradient of `scale` times it: returned for `x [N, C]`, and in `dembedding` for the embedding,
 /// with what is there if `accumulate`.
 pub(super) fn loss_and_gradient(
     x: &Tensor,

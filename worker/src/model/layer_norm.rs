@@ -11,7 +11,7 @@ use crate::kernels::layer_norm::{Branch, Normalised, layer_norm, layer_norm_back
 
 /// The residual stream, as one part of the model hands it to the next: the norm that comes first there adds the branch.
 pub(super) struct Stream {
-    /// [N, C]
+    /// `[N, C]`
     pub x: Tensor,
     /// What the last part adds to it.
     pub branch: Option<Branch>,
@@ -19,26 +19,26 @@ pub(super) struct Stream {
 
 /// A LayerNorm's parameters, or their gradients.
 pub(super) struct LayerNorm {
-    /// [C]
+    /// `[C]`
     pub weight: Tensor,
-    /// [C]
+    /// `[C]`
     pub bias: Tensor,
 }
 
 /// What backward needs.
 pub(super) struct LayerNormCache {
-    /// The stream with its branch, [N, C].
+    /// The stream with its branch, `[N, C]`.
     pub x: Tensor,
-    /// [N, 1]
+    /// `[N, 1]`
     mean: Tensor,
-    /// [N, 1]
+    /// `[N, 1]`
     rstd: Tensor,
-    /// The output, [N, C]; `None` where it is to be computed again.
+    /// The output, `[N, C]`; `None` where it is to be computed again.
     y: Option<Tensor>,
 }
 
 impl LayerNorm {
-    /// The stream, whose sum is kept, to its normalised form [N, C], which is kept if `keep_output`.
+    /// The stream, whose sum is kept, to its normalised form `[N, C]`, which is kept if `keep_output`.
     pub fn forward(&self, stream: Stream, keep_output: bool) -> Result<(Tensor, LayerNormCache), TchError> {
         // x, y [N, C]; mean, rstd [N, 1]
         let Normalised { x, y, mean, rstd } = layer_norm(stream.x, stream.branch, &self.weight, &self.bias)?;
@@ -54,8 +54,8 @@ impl LayerNorm {
         }
     }
 
-    /// The gradient of the stream [N, C], given that of the output, `dy` [N, C], and that of the stream where it goes on,
-    /// `dstream` [N, C].
+    /// The gradient of the stream `[N, C]`, given that of the output, `dy [N, C]`, and that of the stream where it goes on,
+    /// `dstream [N, C]`.
     pub fn backward(
         &self,
         cache: &LayerNormCache,

@@ -13,14 +13,14 @@ use crate::kernels::products::product;
 
 /// A linear layer's parameters, or their gradients.
 pub(super) struct Linear {
-    /// [in, out]
+    /// `[in, out]`
     pub weight: Tensor,
-    /// [out]
+    /// `[out]`
     pub bias: Tensor,
 }
 
 impl Linear {
-    /// `x` [N, in] to [N, out].
+    /// `x [N, in]` to `[N, out]`.
     pub fn forward(&self, x: &Tensor) -> Tensor {
         ops::linear(x, &self.weight, &self.bias) // [N, out]
     }
@@ -33,7 +33,7 @@ impl Linear {
         }
     }
 
-    /// The gradient of the input `x` [N, in], given that of the output, `dy` [N, out].
+    /// The gradient of the input `x [N, in]`, given that of the output, `dy [N, out]`.
     pub fn backward(
         &self,
         x: Tensor,
@@ -46,7 +46,7 @@ impl Linear {
         Ok(dx)
     }
 
-    /// The weights' part of backward, given the input `x` [N, in] and the gradient of the output, `dy` [N, out].
+    /// The weights' part of backward, given the input `x [N, in]` and the gradient of the output, `dy [N, out]`.
     pub fn backward_of_weights(
         x: Tensor,
         dy: RowGradient,

@@ -12,22 +12,22 @@ use crate::kernels::gelu::gelu;
 
 /// The MLP's parameters, or their gradients.
 pub(super) struct Mlp {
-    /// [C, 4C]
+    /// `[C, 4C]`
     pub expand: Linear,
-    /// [4C, C]
+    /// `[4C, C]`
     pub projection: Linear,
 }
 
 /// What backward needs, beside the input.
 pub(super) struct MlpCache {
-    /// Before GELU, [N, 4C].
+    /// Before GELU, `[N, 4C]`.
     expanded: Tensor,
-    /// After it, [N, 4C]; `None` where it is to be computed again.
+    /// After it, `[N, 4C]`; `None` where it is to be computed again.
     activated: Option<Tensor>,
 }
 
 impl Mlp {
-    /// `x` [N, C] to what follows GELU [N, 4C], which is kept if `keep_activated`; [`projection`](Self::projection) makes
+    /// `x [N, C]` to what follows GELU `[N, 4C]`, which is kept if `keep_activated`; [`projection`](Self::projection) makes
     /// the output of it.
     pub fn hidden(&self, x: &Tensor, keep_activated: bool) -> (Tensor, MlpCache) {
         let (expanded, activated) = ops::linear_and_gelu(x, &self.expand.weight, &self.expand.bias); // [N, 4C] both
@@ -35,7 +35,7 @@ impl Mlp {
         (activated, MlpCache { expanded, activated: kept })
     }
 
-    /// The gradient of the input `x` [N, C], given that of the output, `dy` [N, C].
+    /// The gradient of the input `x [N, C]`, given that of the output, `dy [N, C]`.
     pub fn backward(
         &self,
         cache: MlpCache,

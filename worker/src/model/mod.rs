@@ -52,7 +52,7 @@ pub struct Gpt2 {
     pub config: ModelConfig,
     /// Where every parameter lies in a flat tensor.
     pub layout: Layout,
-    /// All parameters, flat [P].
+    /// All parameters, flat `[P]`.
     pub flat: Tensor,
     weights: Weights,
 }
@@ -85,9 +85,9 @@ pub struct GradientOptions {
 
 /// Tokens of a micro batch.
 pub struct Batch {
-    /// [B, T], i64.
+    /// `[B, T]`, i64.
     pub inputs: Tensor,
-    /// The tokens that follow them, [N], i64.
+    /// The tokens that follow them, `[N]`, i64.
     pub targets: Tensor,
 }
 
@@ -111,7 +111,7 @@ impl Batch {
 struct Forward {
     blocks: Vec<BlockCache>,
     final_norm: LayerNormCache,
-    /// The normalised stream that the head reads, [N, C].
+    /// The normalised stream that the head reads, `[N, C]`.
     normalised: Tensor,
 }
 
@@ -135,7 +135,7 @@ impl Gpt2 {
         model
     }
 
-    /// The logits [B, T, V] of `inputs` [B, T].
+    /// The logits `[B, T, V]` of `inputs [B, T]`.
     pub fn logits(&self, inputs: &Tensor) -> Result<Tensor, TchError> {
         let (b, t) = inputs.size2()?;
         let normalised = self.normalised(inputs)?; // [N, C]
@@ -149,7 +149,7 @@ impl Gpt2 {
         head::loss_sum(&normalised, &batch.targets, &self.weights.token_embedding, self.vocabulary()) // []
     }
 
-    /// The stream that the head reads, [N, C], with nothing kept for backward.
+    /// The stream that the head reads, `[N, C]`, with nothing kept for backward.
     fn normalised(&self, inputs: &Tensor) -> Result<Tensor, TchError> {
         let shape = self.shape(inputs)?;
         let w = &self.weights;
@@ -160,7 +160,7 @@ impl Gpt2 {
         Ok(w.final_norm.forward(stream, false)?.0) // [N, C]
     }
 
-    /// Puts the gradients of the batch's loss into `gradients`, flat [P], as `options` say, and returns its summed loss (not
+    /// Puts the gradients of the batch's loss into `gradients`, flat `[P]`, as `options` say, and returns its summed loss (not
     /// scaled) as a float64 scalar.
     pub fn accumulate_gradients(
         &self,
@@ -239,7 +239,7 @@ impl Gpt2 {
         Ok(loss)
     }
 
-    /// The start of the residual stream of `inputs` [B, T].
+    /// The start of the residual stream of `inputs [B, T]`.
     fn embedded(&self, inputs: &Tensor) -> Stream {
         // [V padded, C], [context, C]
         let (tokens, positions) = (&self.weights.token_embedding, &self.weights.position_embedding);

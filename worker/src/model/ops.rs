@@ -15,12 +15,12 @@ use crate::kernels::gelu::{gelu, gelu_backward};
 use crate::kernels::products::{self, product, product_plus_row, product_plus_row_and_gelu, product_through_gelu};
 use crate::kernels::{RowGradient, is_only_stored, operand};
 
-/// `x` [N, in] times `weight` [in, out] plus `bias` [out].
+/// `x [N, in]` times `weight [in, out]` plus `bias [out]`.
 pub(super) fn linear(x: &Tensor, weight: &Tensor, bias: &Tensor) -> Tensor {
     product_plus_row(&operand(x), &operand(weight), &operand(bias)).to_kind(x.kind()) // [N, out]
 }
 
-/// The same, and GELU of it, [N, out] both.
+/// The same, and GELU of it, `[N, out]` both.
 pub(super) fn linear_and_gelu(x: &Tensor, weight: &Tensor, bias: &Tensor) -> (Tensor, Tensor) {
     if is_only_stored(x) {
         // What is kept is rounded, and GELU is of that.
@@ -31,8 +31,8 @@ pub(super) fn linear_and_gelu(x: &Tensor, weight: &Tensor, bias: &Tensor) -> (Te
     product_plus_row_and_gelu(x, weight, bias) // [N, out] both
 }
 
-/// The gradient of GELU's input `x` [N, in], given that of the output of a layer with `weight` [in, out] that takes GELU's, `dy`
-/// [N, out].
+/// The gradient of GELU's input `x [N, in]`, given that of the output of a layer with `weight [in, out]` that takes GELU's,
+/// `dy [N, out]`.
 pub(super) fn linear_and_gelu_backward(dy: &Tensor, weight: &Tensor, x: &Tensor) -> Result<RowGradient, TchError> {
     if is_only_stored(x) {
         return gelu_backward(x, &product_with_transpose(dy, weight)); // [N, in]
@@ -40,20 +40,20 @@ pub(super) fn linear_and_gelu_backward(dy: &Tensor, weight: &Tensor, x: &Tensor)
     product_through_gelu(dy, &weight.tr(), x) // [N, in]
 }
 
-/// `x` [N, in] times the transpose of `weight` [out, in]: the gradient of a linear layer's input, given that of its output.
+/// `x [N, in]` times the transpose of `weight [out, in]`: the gradient of a linear layer's input, given that of its output.
 pub(super) fn product_with_transpose(x: &Tensor, weight: &Tensor) -> Tensor {
     product(&operand(x), &operand(weight).tr()).to_kind(x.kind()) // [N, out]
 }
 
 /// The weight gradients of one linear layer, once its part of backward is known.
 pub(super) struct WeightGradient {
-    /// The layer's input, [N, in].
+    /// The layer's input, `[N, in]`.
     pub x: Tensor,
-    /// The gradient of its output, [N, out].
+    /// The gradient of its output, `[N, out]`.
     pub dy: RowGradient,
-    /// Where the weight's gradient [in, out] goes.
+    /// Where the weight's gradient `[in, out]` goes.
     pub dweight: Tensor,
-    /// Where the bias's gradient [out] goes.
+    /// Where the bias's gradient `[out]` goes.
     pub dbias: Tensor,
     /// Whether they are added to what is there.
     pub accumulate: bool,
@@ -70,7 +70,7 @@ impl WeightGradient {
     }
 }
 
-/// `out` [M, N] becomes `a` [M, K] times `b` [K, N], with what it was added if `accumulate`; `out` may be of a
+/// `out [M, N]` becomes `a [M, K]` times `b [K, N]`, with what it was added if `accumulate`; `out` may be of a
 /// wider kind.
 pub(super) fn add_product(out: &Tensor, a: &Tensor, b: &Tensor, accumulate: bool) -> Result<(), TchError> {
     let (a, b) = (operand(a), operand(b)); // [M, K], [K, N]

@@ -24,7 +24,7 @@ use super::{attention::Attention, mlp::Mlp};
 pub struct Parameter {
     /// Hugging Face's name, such as `transformer.h.0.attn.c_attn.weight`.
     pub name: String,
-    /// Shape without padding. Matrices are [in, out], as OpenAI stored them.
+    /// Shape without padding. Matrices are `[in, out]`, as OpenAI stored them.
     pub shape: Vec<u64>,
     /// First element in the flat tensor.
     pub start: usize,
@@ -150,8 +150,8 @@ impl Layout {
     /// many as have its size. That hides it where the exchange of all takes up to half of backward; where it takes longer,
     /// one block and many have been measured to wait for it alike.
     ///
-    /// A block holds 16 [N, C] until then. Where nothing is computed again it has kept as much; else no more blocks are put off
-    /// than hold what all blocks together had kept: 10 [N, C] each, or just 1 where blocks are computed again. One is put
+    /// A block holds 16 `[N, C]` until then. Where nothing is computed again it has kept as much; else no more blocks are put off
+    /// than hold what all blocks together had kept: 10 `[N, C]` each, or just 1 where blocks are computed again. One is put
     /// off in any case.
     pub fn late_blocks(&self, recompute: Recompute) -> usize {
         let layers = self.layers();
@@ -210,9 +210,9 @@ impl Layout {
 
 /// Views of a flat tensor as the parts of the model; of weights or of gradients.
 pub(super) struct Weights {
-    /// [V padded, C]
+    /// `[V padded, C]`
     pub token_embedding: Tensor,
-    /// [context, C]
+    /// `[context, C]`
     pub position_embedding: Tensor,
     pub blocks: Vec<Block>,
     pub final_norm: LayerNorm,

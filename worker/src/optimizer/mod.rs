@@ -70,7 +70,7 @@ impl Clone for StatePart {
 }
 
 impl Optimizer {
-    /// A fresh optimizer of the `ranges` of `model`'s weights, ascending, which are driven by `gradients`, flat [P].
+    /// A fresh optimizer of the `ranges` of `model`'s weights, ascending, which are driven by `gradients`, flat `[P]`.
     pub fn new(
         model: &Gpt2,
         gradients: &Tensor,
@@ -110,8 +110,8 @@ impl Optimizer {
         Optimizer { slices, master, exp_avg, exp_avg_sq, updates, config: config.clone(), rounding }
     }
 
-    /// Makes the float32 `weights` [P], in host memory, those of the run after the updates made so far: this rank's own, and
-    /// `flat` [P], the model's, bit for bit as the last of these updates left it.
+    /// Makes the float32 `weights [P]`, in host memory, those of the run after the updates made so far: this rank's own, and
+    /// `flat [P]`, the model's, bit for bit as the last of these updates left it.
     pub fn set_weights(&mut self, weights: &Tensor, flat: &Tensor) -> Result<(), TchError> {
         if self.master.is_none() {
             flat.shallow_clone().copy_(weights);

@@ -14,7 +14,7 @@ pub struct Readback {
 }
 
 impl Readback {
-    /// Starts to copy `numbers` [n]; returns at once.
+    /// Starts to copy `numbers [n]`; returns at once.
     pub fn start(numbers: &Tensor) -> Result<Self, TchError> {
         let Device::Cuda(index) = numbers.device() else {
             return Ok(Readback { numbers: numbers.shallow_clone(), copied: None });

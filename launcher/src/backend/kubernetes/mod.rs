@@ -1,7 +1,7 @@
 //! Ranks in a Kubernetes cluster with the MPI operator: an MPIJob for each attempt.
 //!
 //! The operator gives an MPIJob up for good when a worker pod is evicted, so something outside has to make the next one:
-//! this launcher, at a desk or as a Job in the cluster ([`detach`]). It claims the attempts. In the MPIJob's launcher pod
+//! this launcher, at a desk or as a Job in the cluster ([`Kubernetes::detach`]). It claims the attempts. In the MPIJob's launcher pod
 //! `launcher train --backend mpirun` runs one of them ([`manifests::ATTEMPT_VARIABLE`]), and passes on what happens by
 //! what it prints ([`crate::backend::relay`]).
 //!

@@ -1,8 +1,8 @@
 //! What the config names becomes objects, and objects become raw documents.
 //!
-//! - [`find`]: inputs to [`source`]s, the objects in them. The object's name says how documents lie in it: `.txt` is one
+//! - [`mod@find`]: inputs to [`source`]s, the objects in them. The object's name says how documents lie in it: `.txt` is one
 //!   document, `.jsonl` one a line, `.parquet` one a row; the first two also as `.gz`, `.zst`, `.xz` and `.bz2`.
-//! - [`units`]: sources to [`Unit`]s of similar size, the pieces of work that ranks share.
+//! - [`mod@units`]: sources to [`Unit`]s of similar size, the pieces of work that ranks share.
 //! - [`batches`]: a unit to [`Batch`]es of documents, always the same ones.
 //! - [`documents`], [`lines`], [`rows`]: an object, or a part of it, to documents, in bounded memory. [`reading`] is what all three
 //!   come to, [`unpack`] how an object is read and unpacked.

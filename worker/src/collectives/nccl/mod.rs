@@ -12,6 +12,8 @@
 //!
 //! No real NCCL runs in Convoy's tests: they load `tests/nccl-stand-in` in its place.
 
+#![allow(unsafe_code, reason = "calls NCCL, a C library, with addresses in tensors")]
+
 mod communicator;
 mod lane;
 mod library;

@@ -2,7 +2,7 @@
 
 use tch::Tensor;
 
-/// A range that is updated: tensors of the same shape [n]. Moments and weights are float32.
+/// A range that is updated: tensors of the same shape `[n]`. Moments and weights are float32.
 #[derive(Debug)]
 pub struct AdamWRange {
     /// Updated in place.

@@ -1,7 +1,7 @@
 //! Causal self-attention (Vaswani et al., 2017), from queries, keys and values side by side to the results of the heads side by
 //! side: by libtorch's kernels on a GPU, by `on_cpu` on a CPU.
 //!
-//! Of each head's queries, keys and values [T, D]:
+//! Of each head's queries, keys and values `[T, D]`:
 //!
 //! ```text
 //! out = softmax over the keys up to the query's own of (Q K^T / sqrt(D)), times V
@@ -25,14 +25,14 @@ pub enum Attended {
     Gpu(on_gpu::Attended),
     /// By the kernel for CPUs.
     Cpu {
-        /// [N, C]
+        /// `[N, C]`
         rows: Tensor,
-        /// Log of each row's softmax denominator, float32, [B H, T].
+        /// Log of each row's softmax denominator, float32, `[B H, T]`.
         log_sum_exp: Tensor,
     },
     /// By libtorch on a CPU.
     Twin {
-        /// [B, H, T, D]
+        /// `[B, H, T, D]`
         out: Tensor,
         /// Log of each row's softmax denominator, in the kernel's own shape.
         log_sum_exp: Tensor,
@@ -40,7 +40,7 @@ pub enum Attended {
 }
 
 impl Attended {
-    /// [N, C]
+    /// `[N, C]`
     pub fn rows(&self) -> Tensor {
         match self {
             Attended::Gpu(attended) => merge_heads(&attended.out),
@@ -50,19 +50,19 @@ impl Attended {
     }
 }
 
-/// Views of queries, keys and values [B, H, T, D] in `qkv` [N, 3C].
+/// Views of queries, keys and values `[B, H, T, D]` in `qkv [N, 3C]`.
 fn split_heads(qkv: &Tensor, shape: Shape) -> [Tensor; 3] {
     let parts = qkv.view([shape.batch, shape.sequence, 3, shape.heads, -1]).permute([2, 0, 3, 1, 4]); // [3, B, H, T, D]
     [0, 1, 2].map(|i| parts.select(0, i))
 }
 
-/// [B, H, T, D] to [N, C].
+/// `[B, H, T, D]` to `[N, C]`.
 fn merge_heads(x: &Tensor) -> Tensor {
     let size = x.size();
     x.transpose(1, 2).reshape([size[0] * size[2], -1])
 }
 
-/// Attention between the rows of `qkv` [N, 3C].
+/// Attention between the rows of `qkv [N, 3C]`.
 pub fn attention(qkv: &Tensor, shape: Shape) -> Result<Attended, TchError> {
     if qkv.device().is_cuda() {
         let [q, k, v] = split_heads(qkv, shape);
@@ -76,7 +76,7 @@ pub fn attention(qkv: &Tensor, shape: Shape) -> Result<Attended, TchError> {
     Ok(Attended::Cpu { rows: rows.to_kind(qkv.kind()), log_sum_exp })
 }
 
-/// The gradient of `qkv` [N, 3C], given that of the result, `dy` [N, C].
+/// The gradient of `qkv [N, 3C]`, given that of the result, `dy [N, C]`.
 pub fn attention_backward(dy: Tensor, qkv: &Tensor, attended: Attended, shape: Shape) -> Result<RowGradient, TchError> {
     let d = match &attended {
         Attended::Cpu { rows, log_sum_exp } => {
@@ -94,7 +94,7 @@ pub fn attention_backward(dy: Tensor, qkv: &Tensor, attended: Attended, shape: S
     join([&dq, &dk, &dv])
 }
 
-/// [N, C] to a view [B, H, T, D].
+/// `[N, C]` to a view `[B, H, T, D]`.
 fn heads_of(rows: &Tensor, shape: Shape) -> Tensor {
     rows.view([shape.batch, shape.sequence, shape.heads, -1]).transpose(1, 2)
 }
@@ -107,7 +107,7 @@ fn twin(qkv: &Tensor, shape: Shape) -> Result<Attended, TchError> {
     Ok(Attended::Twin { out: out.to_kind(qkv.kind()), log_sum_exp })
 }
 
-/// The gradients of queries, keys and values [B, H, T, D] each, given that of [`twin`]'s result, `dy` [N, C].
+/// The gradients of queries, keys and values `[B, H, T, D]` each, given that of [`twin`]'s result, `dy [N, C]`.
 fn twin_backward(
     dy: &Tensor,
     qkv: &Tensor,

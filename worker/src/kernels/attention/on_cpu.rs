@@ -12,7 +12,7 @@ use crate::kernels::cpu::threads::each_in_turn;
 /// Queries whose scores are computed at once.
 const BLOCK: usize = 64;
 
-/// The result [N, C] and the logs of the softmax denominators [B H, T] of `qkv` [N, 3C].
+/// The result `[N, C]` and the logs of the softmax denominators `[B H, T]` of `qkv [N, 3C]`.
 pub fn forward(qkv: &Tensor, shape: Shape) -> (Tensor, Tensor) {
     let Shape { batch, sequence, heads } = shape;
     shape.assert_rows(qkv, 3);
@@ -29,7 +29,7 @@ pub fn forward(qkv: &Tensor, shape: Shape) -> (Tensor, Tensor) {
     (out, log_sum_exp)
 }
 
-/// The gradient of `qkv` [N, 3C], given that of the result, `dy` [N, C].
+/// The gradient of `qkv [N, 3C]`, given that of the result, `dy [N, C]`.
 pub fn backward(dy: &Tensor, qkv: &Tensor, out: &Tensor, log_sum_exp: &Tensor, shape: Shape) -> Tensor {
     shape.assert_rows(qkv, 3);
     [dy, out].into_iter().for_each(|rows| shape.assert_rows(rows, 1));
@@ -65,13 +65,13 @@ impl Head {
         Head { top: number / heads * rows, number: number % heads, rows, heads }
     }
 
-    /// Its part [T, D] of [N, C].
+    /// Its part `[T, D]` of `[N, C]`.
     fn of(&self, rows: &Matrix<f32>) -> Matrix<f32> {
         let columns = rows.columns / self.heads;
         rows.part(self.top, self.number * columns, self.rows, columns)
     }
 
-    /// Its part of each third of [N, 3C].
+    /// Its part of each third of `[N, 3C]`.
     fn thirds(&self, rows: &Matrix<f32>) -> [Matrix<f32>; 3] {
         let width = rows.columns / 3;
         [0, 1, 2].map(|third| self.of(&rows.part(0, third * width, rows.rows, width)))
@@ -83,7 +83,7 @@ impl Head {
         (0..rows).step_by(BLOCK).rev().map(move |first| (first, BLOCK.min(rows - first)))
     }
 
-    /// From queries, keys and values [T, D] to the result [T, D] and the logs of the softmax denominators [1, T].
+    /// From queries, keys and values `[T, D]` to the result `[T, D]` and the logs of the softmax denominators `[1, T]`.
     ///
     /// # Safety
     /// All are live, and nobody else writes to them or reads `out`.
@@ -107,7 +107,7 @@ impl Head {
         }
     }
 
-    /// The gradients of queries, keys and values, given that of the result, both [T, D].
+    /// The gradients of queries, keys and values, given that of the result, both `[T, D]`.
     ///
     /// # Safety
     /// All are live, and nobody else writes to them or reads the gradients.

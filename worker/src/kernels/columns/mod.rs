@@ -10,7 +10,7 @@ use super::cuda;
 use super::cuda::arguments::takes_rows;
 use super::row_gradient::RowGradient;
 
-/// The sums of the columns of `rows` [N, C]: [C], of bfloat16 in float32.
+/// The sums of the columns of `rows [N, C]`: `[C]`, of bfloat16 in float32.
 pub fn column_sums(rows: &Tensor) -> Result<Tensor, TchError> {
     match cuda::of(rows).filter(|_| takes_rows(rows)) {
         Some(gpu) => on_gpu::column_sums(gpu, rows),
@@ -24,7 +24,7 @@ pub fn column_sums_twin(rows: &Tensor) -> Result<Tensor, TchError> {
     rows.f_sum_dim_intlist(0, false, kind)
 }
 
-/// `parts`, [N, C] each, side by side, [N, 3C].
+/// `parts`, `[N, C]` each, side by side, `[N, 3C]`.
 pub fn join(parts: [&Tensor; 3]) -> Result<RowGradient, TchError> {
     match cuda::of(parts[0]).filter(|_| parts.iter().all(|part| takes_rows(part))) {
         Some(gpu) => on_gpu::join(gpu, parts),

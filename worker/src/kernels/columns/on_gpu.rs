@@ -20,7 +20,7 @@ const COLUMN_THREADS: i64 = 256;
 /// Of the kernel that adds up what their blocks have found.
 const SUM_THREADS: u32 = 1024;
 
-/// The sums of the columns of `parts` [N, C], float32.
+/// The sums of the columns of `parts [N, C]`, float32.
 pub fn sum_columns(gpu: &dyn Launch, parts: &Tensor) -> Result<Tensor, TchError> {
     let (mut rows, mut columns) = size(parts);
     let sums = Tensor::f_empty([columns], (Kind::Float, parts.device()))?;
@@ -58,7 +58,7 @@ fn with_column_sums(
     sum_columns(gpu, &sums)
 }
 
-/// The sums of the columns of `rows` [N, C] that [`takes_rows`](crate::kernels::cuda::arguments::takes_rows), float32.
+/// The sums of the columns of `rows [N, C]` that [`takes_rows`](crate::kernels::cuda::arguments::takes_rows), float32.
 pub fn column_sums(gpu: &dyn Launch, rows: &Tensor) -> Result<Tensor, TchError> {
     with_column_sums(gpu, c"column_sums_bfloat16", &[rows], None, size(rows).1)
 }

@@ -66,7 +66,7 @@ pub struct Matrix<T> {
 unsafe impl<T: Sync> Sync for Matrix<T> {}
 
 impl<T: Number> Matrix<T> {
-    /// Where `tensor` [M, N], of this kind and in host memory, has its elements.
+    /// Where `tensor [M, N]`, of this kind and in host memory, has its elements.
     pub fn of(tensor: &Tensor) -> Self {
         let (size, stride) = (tensor.size(), tensor.stride());
         assert!(size.len() == 2 && tensor.kind() == T::KIND && tensor.device() == Device::Cpu, "no matrix: {tensor:?}");
@@ -136,7 +136,7 @@ impl<T: Number> Matrix<T> {
         unsafe { std::slice::from_raw_parts(row.start, row.columns) }
     }
 
-    /// Copies the row `from` [1, N] to each of its rows, whose elements follow each other.
+    /// Copies the row `from [1, N]` to each of its rows, whose elements follow each other.
     ///
     /// # Safety
     /// Both are in live memory, apart from each other; nobody else writes to them or reads this one.

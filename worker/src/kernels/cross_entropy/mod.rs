@@ -33,8 +33,8 @@ pub fn twin(logits: &Tensor, targets: &Tensor, vocabulary: i64, scale: f64) -> (
     (losses, gradient.to_kind(logits.kind()))
 }
 
-/// The cross-entropies [N] of `logits` [N, V padded] against `targets` [N], in nats, float64; and the gradient of `scale`
-/// times their sum [N, V padded], in the logits' own kind, which may be in their place.
+/// The cross-entropies `[N]` of `logits [N, V padded]` against `targets [N]`, in nats, float64; and the gradient of `scale`
+/// times their sum `[N, V padded]`, in the logits' own kind, which may be in their place.
 ///
 /// Only the first `vocabulary` columns count; the gradient of the others is 0. A target outside of them makes NaN of its row, or is
 /// refused by libtorch.
@@ -132,7 +132,7 @@ mod tests {
         }
     }
 
-    /// Holds the kernel for GPUs, which works in the place of `logits` [N, V padded], and the twin in float64 together.
+    /// Holds the kernel for GPUs, which works in the place of `logits [N, V padded]`, and the twin in float64 together.
     fn assert_is_twin(gpu: &dyn Launch, logits: &Tensor, targets: &Tensor, vocabulary: i64) {
         let what = format!("{logits:?}, {vocabulary} columns");
         let (expected_losses, expected) = twin(&logits.to_kind(Kind::Double), targets, vocabulary, 0.125);

@@ -23,30 +23,30 @@ pub fn by_kind(tensor: &Tensor, float32: &'static CStr, bfloat16: &'static CStr)
     }
 }
 
-/// Whether kernels can take the rows of `tensor` [N, C].
+/// Whether kernels can take the rows of `tensor [N, C]`.
 pub fn is_aligned_rows(tensor: &Tensor) -> bool {
     let row_bytes = tensor.size().last().map_or(0, |columns| *columns as usize * tensor.kind().elt_size_in_bytes());
     let is_aligned = (tensor.data_ptr() as usize).is_multiple_of(ALIGNMENT) && row_bytes.is_multiple_of(ALIGNMENT);
     is_aligned && tensor.is_contiguous() && matches!(tensor.kind(), Kind::Float | Kind::BFloat16)
 }
 
-/// Whether kernels of bfloat16 can take the rows of `tensor` [N, C].
+/// Whether kernels of bfloat16 can take the rows of `tensor [N, C]`.
 pub fn takes_rows(tensor: &Tensor) -> bool {
     tensor.kind() == Kind::BFloat16 && is_aligned_rows(tensor) && matches!(tensor.size()[..], [rows, _] if rows > 0)
 }
 
-/// N and C of rows [N, C].
+/// N and C of rows `[N, C]`.
 pub fn size(rows: &Tensor) -> (i64, i64) {
     let size = rows.size();
     (size[0], size[1])
 }
 
-/// Fails unless all of `tensors` are [N, C] of `like`'s size and suit.
+/// Fails unless all of `tensors` are `[N, C]` of `like`'s size and suit.
 pub fn check_rows(like: &Tensor, tensors: &[&Tensor]) {
     assert!(tensors.iter().all(|t| takes_rows(t) && t.size() == like.size()), "rows do not suit the kernel");
 }
 
-/// Fails unless all of `tensors` are parameters [C] that suit.
+/// Fails unless all of `tensors` are parameters `[C]` that suit.
 pub fn check_columns(columns: i64, tensors: &[&Tensor]) {
     let suits = |t: &Tensor| {
         let is_aligned = (t.data_ptr() as usize).is_multiple_of(ALIGNMENT);

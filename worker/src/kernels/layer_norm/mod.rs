@@ -1,6 +1,6 @@
 //! LayerNorm (Ba et al., 2016) of a residual stream that a branch is added to first: one pass through memory each way.
 //!
-//! Of a row x [C] that is the stream's plus the branch's:
+//! Of a row x `[C]` that is the stream's plus the branch's:
 //!
 //! ```text
 //! xhat = (x - mean(x)) / sqrt(mean((x - mean(x))^2) + epsilon)
@@ -63,7 +63,7 @@ pub fn backward_twin(
     Ok(LayerNormGradient { x: dx.into(), weight, bias })
 }
 
-/// Normalises the rows of `x` [N, C] plus `branch`, if there is one, whose place the sum may take.
+/// Normalises the rows of `x [N, C]` plus `branch`, if there is one, whose place the sum may take.
 ///
 /// The normalised form of the sum alone has the same bits.
 pub fn layer_norm(x: Tensor, branch: Option<Branch>, weight: &Tensor, bias: &Tensor) -> Result<Normalised, TchError> {
@@ -73,7 +73,7 @@ pub fn layer_norm(x: Tensor, branch: Option<Branch>, weight: &Tensor, bias: &Ten
     }
 }
 
-/// The gradients, given that of the normalised form, `dy` [N, C]; `dresidual` [N, C] is added to that of the input.
+/// The gradients, given that of the normalised form, `dy [N, C]`; `dresidual [N, C]` is added to that of the input.
 pub fn layer_norm_backward(
     dy: &Tensor,
     x: &Tensor,

@@ -25,7 +25,7 @@ const ROWS_AT_ONCE: i64 = 2;
 /// Columns of a row that LayerNorm's kernels take, at most.
 pub const NORM_COLUMNS_MAX: i64 = PACK * ROW_PACKS_MAX;
 
-/// Whether LayerNorm's kernels can take the rows of `tensor` [N, C].
+/// Whether LayerNorm's kernels can take the rows of `tensor [N, C]`.
 pub fn norm_takes_rows(tensor: &Tensor) -> bool {
     takes_rows(tensor) && norm_takes_columns(size(tensor).1)
 }

@@ -28,7 +28,7 @@ pub fn sum_of_squares(gpu: &dyn Launch, parts: &[Tensor]) -> Result<Tensor, TchE
     sums.f_sum(Kind::Double)
 }
 
-/// Puts the sum of the squares of `x` [n] into `sums`, float64, in parts: one for each block.
+/// Puts the sum of the squares of `x [n]` into `sums`, float64, in parts: one for each block.
 fn put_sum_of_squares(gpu: &dyn Launch, x: &Tensor, sums: &Tensor) -> Result<(), TchError> {
     let kernel = by_kind(x, c"sum_of_squares_float32", c"sum_of_squares_bfloat16");
     let kernel = kernel.ok_or_else(|| TchError::Torch("sum_of_squares: this kind does not suit the kernel".into()))?;

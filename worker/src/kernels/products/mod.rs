@@ -16,12 +16,12 @@ use crate::libtorch;
 use on_cpu::{Onto, is_here};
 use on_gpu::{Then, multiply};
 
-/// `a` [M, K] times `b` [K, N].
+/// `a [M, K]` times `b [K, N]`.
 pub fn product(a: &Tensor, b: &Tensor) -> Tensor {
     make(a, b, Onto::Zero, Then::Store).unwrap_or_else(|| a.mm(b))
 }
 
-/// The same with `row` [N] added to each row.
+/// The same with `row [N]` added to each row.
 pub fn product_plus_row(a: &Tensor, b: &Tensor, row: &Tensor) -> Tensor {
     make(a, b, Onto::Row(row), Then::AddRow(row)).unwrap_or_else(|| row.addmm(a, b))
 }
@@ -39,7 +39,7 @@ pub fn product_plus_row_and_gelu(a: &Tensor, b: &Tensor, row: &Tensor) -> (Tenso
     (before, after)
 }
 
-/// The gradient of GELU's input `x` [M, N], given that of its output, which is `a` [M, K] times `b` [K, N].
+/// The gradient of GELU's input `x [M, N]`, given that of its output, which is `a [M, K]` times `b [K, N]`.
 pub fn product_through_gelu(a: &Tensor, b: &Tensor, x: &Tensor) -> Result<RowGradient, TchError> {
     if a.device().is_cuda() {
         let rows = empty(a, b);
@@ -50,7 +50,7 @@ pub fn product_through_gelu(a: &Tensor, b: &Tensor, x: &Tensor) -> Result<RowGra
     gelu_backward(x, &product(a, b))
 }
 
-/// `out` [M, N] becomes `a` [M, K] times `b` [K, N], with what it was added if `accumulate`. On CUDA `out` may be of a wider
+/// `out [M, N]` becomes `a [M, K]` times `b [K, N]`, with what it was added if `accumulate`. On CUDA `out` may be of a wider
 /// kind than `a` and `b`, which then are multiplied and summed in it; on a CPU it panics if kinds or shapes do not fit.
 pub fn add_product(out: &Tensor, a: &Tensor, b: &Tensor, accumulate: bool) -> Result<(), TchError> {
     if is_here(a) {
@@ -63,7 +63,7 @@ pub fn add_product(out: &Tensor, a: &Tensor, b: &Tensor, accumulate: bool) -> Re
     }
 }
 
-/// Where `a` [M, K] times `b` [K, N] goes.
+/// Where `a [M, K]` times `b [K, N]` goes.
 fn empty(a: &Tensor, b: &Tensor) -> Tensor {
     Tensor::empty([a.size()[0], b.size()[1]], (a.kind(), a.device()))
 }

@@ -33,7 +33,7 @@ pub enum Rounding {
 }
 
 impl Rounding {
-    /// Rounds `from` [n], float32, into `to` [n], both on one device. Their first element is number `first` of the flat layout,
+    /// Rounds `from [n]`, float32, into `to [n]`, both on one device. Their first element is number `first` of the flat layout,
     /// and `updates`, a float32 scalar, how many updates made them: what comes out depends on nothing else, so that a resumed run
     /// has the same weights.
     pub fn round(self, from: &Tensor, to: &Tensor, first: usize, updates: &Tensor) -> Result<(), TchError> {
@@ -44,7 +44,7 @@ impl Rounding {
     }
 }
 
-/// Rounds `from` [n], float32, into `to` [n], bfloat16. Element i of them is number `first` + i of the model; `update` is a
+/// Rounds `from [n]`, float32, into `to [n]`, bfloat16. Element i of them is number `first` + i of the model; `update` is a
 /// float32 scalar where the weights are.
 pub fn round_stochastically(
     from: &Tensor,

@@ -64,7 +64,7 @@ pub fn multiply(out: &Tensor, a: &Tensor, b: &Tensor, onto: Onto<&Tensor>) {
     }
 }
 
-/// `row` [N] as a matrix [1, N].
+/// `row [N]` as a matrix `[1, N]`.
 fn row_of<T: Number>(row: &Tensor) -> Matrix<T> {
     Matrix::of(&row.unsqueeze(0))
 }
@@ -96,7 +96,7 @@ fn assert_fit<T>(out: &Matrix<T>, a: &Matrix<T>, b: &Matrix<T>, onto: &Onto<Matr
 /// Tiles of the `gemm` crate. Larger ones pack their operands less often; smaller ones leave threads less to wait for at the end.
 const TILES: Tiles = Tiles { most: (1024, 384), unit: 32 };
 
-/// `out` [M, N] becomes `a` [M, K] times `b` [K, N] onto `onto`, all of `T`.
+/// `out [M, N]` becomes `a [M, K]` times `b [K, N]` onto `onto`, all of `T`.
 fn in_tiles<T: Number>(out: Matrix<T>, a: Matrix<T>, b: Matrix<T>, onto: Onto<Matrix<T>>) {
     assert_fit(&out, &a, &b, &onto);
     if out.rows == 0 || out.columns == 0 {

@@ -9,7 +9,7 @@ pub enum Onto<R> {
     Zero,
     /// What is in its place.
     Present,
-    /// This in each row, [N].
+    /// This in each row, `[N]`.
     Row(R),
 }
 

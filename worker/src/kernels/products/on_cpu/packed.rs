@@ -62,14 +62,14 @@ pub const fn tiles<K: PanelKernel>() -> Tiles {
     Tiles { most: K::BLOCK, unit: K::PANEL }
 }
 
-/// Whether `out` [M, N] is best computed from `a` [M, K] and `b` [K, N] by this kernel.
+/// Whether `out [M, N]` is best computed from `a [M, K]` and `b [K, N]` by this kernel.
 pub fn suits<K: PanelKernel>(out: &Matrix<f32>, a: &Matrix<f32>, b: &Matrix<f32>) -> bool {
     let follow = |matrix: &Matrix<f32>| matrix.row_stride == 1 || matrix.column_stride == 1;
     let is_large = out.rows.min(out.columns) >= K::LEAST_SIDE && a.columns >= K::LEAST_DEPTH;
     is_large && out.column_stride == 1 && follow(a) && follow(b) && K::is_there()
 }
 
-/// `out` [M, N], whose rows have no gaps, becomes `a` [M, K] times `b` [K, N] onto `onto`.
+/// `out [M, N]`, whose rows have no gaps, becomes `a [M, K]` times `b [K, N]` onto `onto`.
 ///
 /// # Safety
 /// The kernel [`suits`]; the three are in live memory, `out` apart from the others, and nobody else writes to them or reads `out`.

@@ -60,7 +60,7 @@ pub fn prepare(device: usize) -> Result<(), String> {
 // SAFETY: the tensor is memory for cuBLASLt, and its handle is never changed.
 unsafe impl Sync for Products {}
 
-/// `out` [M, N] becomes `a` [M, K] times `b` [K, N], with what it was added if `accumulate`, and `then` is done to it. Operands are
+/// `out [M, N]` becomes `a [M, K]` times `b [K, N]`, with what it was added if `accumulate`, and `then` is done to it. Operands are
 /// bfloat16, and `out` that or float32. False, and nothing done, where cuBLASLt cannot or is not there.
 pub fn multiply(out: &Tensor, a: &Tensor, b: &Tensor, accumulate: bool, then: Then) -> bool {
     let Some(products) = PRODUCTS.get().filter(|products| out.device() == Device::Cuda(products.device)) else {

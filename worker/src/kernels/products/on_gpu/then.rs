@@ -9,16 +9,16 @@ use tch::Tensor;
 pub enum Then<'a> {
     /// Nothing.
     Store,
-    /// This [N] is added to each row.
+    /// This `[N]` is added to each row.
     AddRow(&'a Tensor),
-    /// The row is added, what then is there is stored in `before` [M, N], and GELU applied.
+    /// The row is added, what then is there is stored in `before [M, N]`, and GELU applied.
     AddRowAndGelu {
-        /// [N]
+        /// `[N]`
         row: &'a Tensor,
-        /// [M, N]
+        /// `[M, N]`
         before: &'a Tensor,
     },
-    /// It is multiplied with GELU's derivative at these places [M, N].
+    /// It is multiplied with GELU's derivative at these places `[M, N]`.
     TimesGeluDerivative(&'a Tensor),
 }
 
@@ -40,7 +40,7 @@ impl Then<'_> {
         }
     }
 
-    /// What is added to each row, [N].
+    /// What is added to each row, `[N]`.
     pub fn row(&self) -> Option<&Tensor> {
         match self {
             Then::AddRow(row) | Then::AddRowAndGelu { row, .. } => Some(row),
@@ -48,7 +48,7 @@ impl Then<'_> {
         }
     }
 
-    /// What is written or read beside the result, [M, N].
+    /// What is written or read beside the result, `[M, N]`.
     pub fn beside(&self) -> Option<&Tensor> {
         match self {
             Then::AddRowAndGelu { before: beside, .. } | Then::TimesGeluDerivative(beside) => Some(beside),
