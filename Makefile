@@ -11,6 +11,8 @@ SHELL := /bin/bash
 WITH_LIBTORCH := . scripts/env.sh &&
 # A worker that has its huge pages need not start itself again for them; tests start hundreds.
 STARTED_ONCE = GLIBC_TUNABLES=glibc.malloc.hugetlb=1
+# What the demo runs. Features are still those of the whole workspace, so that `make test` compiles no dependency again.
+DEMO_BINARIES := $(addprefix --bin ,launcher worker prepare $(if $(filter s3,$(STORE)),s3-server))
 # More than twice what they take on two slow cores; by then cargo has named the test that hangs.
 BOUNDED := timeout --foreground 60m
 # What scripts/figures says of a `make test`: when it began, and whether there was anything built by then.
@@ -26,7 +28,10 @@ setup: ## Install system packages and libtorch (CONVOY_CUDA=1: with its CUDA lib
 build: setup ## Build every binary into target/release
 	$(WITH_LIBTORCH) cargo build --release --workspace
 
-demo: build ## Prepare a text, train on 2 ranks, kill one, resume, sample (STORE=s3, DEMO_TEXT=file)
+demo: ## Prepare a text, train on 2 ranks, kill one, resume, sample (STORE=s3, DEMO_TEXT=file)
+	@scripts/demo --announce
+	@CONVOY_SERVERS=0 scripts/setup
+	$(WITH_LIBTORCH) cargo build --release --workspace $(DEMO_BINARIES)
 	STORE='$(STORE)' DEMO_TEXT='$(DEMO_TEXT)' scripts/demo
 
 check: setup ## Formatting, lints, documentation, spelling, dependencies

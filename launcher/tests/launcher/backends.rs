@@ -1,6 +1,6 @@
 //! What holds for every backend: one suite, run over each with real processes and a fake worker in the worker's place.
 //!
-//! The hosts of `mpirun` are this machine under other names ([`tests::remote_shell`]; `tests/tests/hosts.rs` has hosts of
+//! The hosts of `mpirun` are this machine under other names ([`tests::remote_shell`]; `tests/tests/clusters/hosts.rs` has hosts of
 //! their own and a real sshd), and so are those of `kubernetes`, whose cluster has processes for pods ([`tests::cluster`]).
 
 use std::fs;
