@@ -8,7 +8,7 @@ use common::config::{RawConfig, StorageConfig};
 use common::metrics::RunMetrics;
 use common::storage::Folder;
 use common::token_shard::{BLOCK_BYTES, INDEX_NAME, Index, ShardEntry, encode};
-use common::tokenizer::Tokenizer;
+use common::tokenizer::{AddedToken, END_OF_TEXT, Tokenizer, Vocabulary, files};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -19,13 +19,18 @@ const TRAIN_SHARD_TOKENS: usize = 10_000;
 const TRAIN_SHARDS: usize = 2;
 const VALIDATION_TOKENS: usize = 4_000;
 
-/// Words of the synthetic language, each one token; their ids are spread over the whole vocabulary of GPT-2.
+/// Words of the synthetic language, each one token; their ids are spread over the whole vocabulary.
 const WORDS: u64 = 200;
+/// Tokens of a small vocabulary: bytes, GPT-2's first merges, and the end of a text.
+const FEW_TOKENS: u16 = 1024;
 
 /// A folder of one test, removed at its end, with data sets `train` and `validation` at a URL.
 pub struct Scratch {
     dir: TempDir,
     url: String,
+    tokenizer: Tokenizer,
+    /// `data.tokenizer`.
+    tokenizer_source: String,
 }
 
 impl Scratch {
@@ -33,20 +38,41 @@ impl Scratch {
     pub fn new() -> Self {
         let dir = temporary_folder();
         let url = format!("file://{}", dir.path().display());
-        Self::with_data(dir, url)
+        Self::with_data(dir, url, None)
+    }
+
+    /// [`Scratch::new`] with a vocabulary of 1,024 tokens, for a test of many runs: with GPT-2's, nearly all of a run's time is the
+    /// embedding's.
+    pub fn with_few_tokens() -> Self {
+        let dir = temporary_folder();
+        let (url, folder) = (format!("file://{}", dir.path().display()), dir.path().join("tokenizer"));
+        let gpt2 = Tokenizer::gpt2().expect("the vocabulary is built in");
+        let (end, bytes) = (usize::from(FEW_TOKENS - 1), 256);
+        let mut tokens = gpt2.vocabulary().tokens[..end].to_vec();
+        tokens.push(END_OF_TEXT.into());
+        let merges = gpt2.vocabulary().merges[..end - bytes].to_vec();
+        let vocabulary = Vocabulary { tokens, merges, added: vec![AddedToken::special(FEW_TOKENS - 1)] };
+        files::write(&open(&folder.display().to_string()), &vocabulary).unwrap_or_else(|e| panic!("{e}"));
+        Self::with_data(dir, url, Some(folder.display().to_string()))
     }
 
     /// With the data, and the runs to come, at the storage URL `url`, which this process must be able to write to.
     pub fn at(url: &str) -> Self {
-        Self::with_data(temporary_folder(), url.trim_end_matches('/').to_owned())
+        Self::with_data(temporary_folder(), url.trim_end_matches('/').to_owned(), None)
     }
 
-    fn with_data(dir: TempDir, url: String) -> Self {
-        let scratch = Scratch { dir, url };
-        let words = Language { seed: 1 };
+    fn with_data(dir: TempDir, url: String, tokenizer: Option<String>) -> Self {
+        let tokenizer_source = tokenizer.unwrap_or_else(|| "gpt2".to_owned());
+        let tokenizer = Tokenizer::open(&tokenizer_source, &StorageConfig::default()).unwrap_or_else(|e| panic!("{e}"));
+        let scratch = Scratch { dir, url, tokenizer, tokenizer_source };
+        let words = scratch.language();
         scratch.write_shards("train", &words.tokens(TRAIN_SHARDS * TRAIN_SHARD_TOKENS, 1), TRAIN_SHARD_TOKENS);
         scratch.write_shards("validation", &words.tokens(VALIDATION_TOKENS, 2), VALIDATION_TOKENS);
         scratch
+    }
+
+    fn language(&self) -> Language {
+        Language { seed: 1, end_of_text: self.tokenizer.end_of_text() }
     }
 
     /// The local folder.
@@ -96,9 +122,10 @@ impl Scratch {
             width = 32
             heads = 2
             context_tokens = 32
-            vocabulary = 50257
+            vocabulary = {vocabulary}
 
             [data]
+            tokenizer = "{tokenizer}"
             train = [{{ url = "{train}" }}]
             validation = [{{ url = "{validation}" }}]
             cache_dir = "{cache}"
@@ -136,6 +163,8 @@ impl Scratch {
             deadline_s = 30
             "#,
             output = self.url(run),
+            vocabulary = self.tokenizer.size(),
+            tokenizer = self.tokenizer_source,
             cache = self.path().join("cache").display(),
             train = self.url("train"),
             validation = self.url("validation"),
@@ -149,7 +178,7 @@ impl Scratch {
 
     /// Writes a data set `name` of the same language: `shards` shards of `shard_tokens` tokens.
     pub fn add_data_set(&self, name: &str, shards: usize, shard_tokens: usize) {
-        self.write_shards(name, &Language { seed: 1 }.tokens(shards * shard_tokens, 3), shard_tokens);
+        self.write_shards(name, &self.language().tokens(shards * shard_tokens, 3), shard_tokens);
     }
 
     fn write_shards(&self, name: &str, tokens: &[u16], shard_tokens: usize) {
@@ -159,18 +188,17 @@ impl Scratch {
     /// Writes a data set `name` of these shards.
     pub fn write_data_set(&self, name: &str, contents: impl Iterator<Item = Bytes>) {
         let folder = self.folder(name).for_what_can_be_made_again();
-        let tokenizer = Tokenizer::gpt2().expect("the vocabulary is built in");
         let mut shards = Vec::new();
         for (i, content) in contents.enumerate() {
             let name = format!("shard-{i:06}.bin");
-            shards.push(ShardEntry::describe(&name, &content, Tokenizer::GPT2_END_OF_TEXT));
+            shards.push(ShardEntry::describe(&name, &content, self.tokenizer.end_of_text()));
             put(&folder, &name, content);
         }
         let index = Index {
             version: 1,
-            tokenizer: "gpt2".into(),
-            tokenizer_hash: tokenizer.hash().to_owned(),
-            vocabulary: tokenizer.size(),
+            tokenizer: self.tokenizer_source.clone(),
+            tokenizer_hash: self.tokenizer.hash().to_owned(),
+            vocabulary: self.tokenizer.size(),
             tokens: shards.iter().map(|s| s.tokens).sum(),
             documents: shards.iter().map(|s| s.documents).sum(),
             block_bytes: BLOCK_BYTES,
@@ -217,6 +245,7 @@ fn put(folder: &Folder, name: &str, content: Bytes) {
 /// to learn in a few steps, and more of it in many.
 struct Language {
     seed: u64,
+    end_of_text: u16,
 }
 
 impl Language {
@@ -228,11 +257,11 @@ impl Language {
             if words_left == 0 {
                 words_left = 20 + random.below(64);
                 word = random.below(WORDS);
-                tokens.push(Tokenizer::GPT2_END_OF_TEXT);
+                tokens.push(self.end_of_text);
                 continue;
             }
             words_left -= 1;
-            tokens.push((mix(self.seed ^ word) % u64::from(Tokenizer::GPT2_END_OF_TEXT)) as u16);
+            tokens.push((mix(self.seed ^ word) % u64::from(self.end_of_text)) as u16);
             let choice = random.below(8).saturating_sub(4);
             word = mix(mix(self.seed ^ word) ^ choice) % WORDS;
         }
@@ -249,6 +278,7 @@ mod tests {
 
     #[test]
     fn data_is_whole_and_the_same_every_time() {
+        assert_eq!(Scratch::with_few_tokens().tokenizer.size(), u32::from(FEW_TOKENS));
         let (one, two) = (Scratch::new(), Scratch::at("memory://scratch/x/"));
         for set in ["train", "validation"] {
             let (folder, other) = (one.folder(set), two.folder(set));
@@ -267,7 +297,7 @@ mod tests {
     /// The mean of -ln(count(word, next) / count(word)) over pairs: what a table of pairs would reach on this text.
     #[test]
     fn the_next_word_can_be_learnt() {
-        let tokens = Language { seed: 1 }.tokens(20_000, 1);
+        let tokens = Scratch::new().language().tokens(20_000, 1);
         let (mut words, mut pairs) = (BTreeMap::<u16, f64>::new(), BTreeMap::<(u16, u16), f64>::new());
         for pair in tokens.windows(2) {
             *words.entry(pair[0]).or_default() += 1.0;

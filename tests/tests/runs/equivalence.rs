@@ -27,7 +27,7 @@ const RECIPE: [&str; 10] = [
     "model.layers=4",
     "train.max_steps=20",
     "batch.micro_sequences=2",
-    // Half of what other tests have: there are a hundred runs here.
+    // Half of what other tests have, and a small vocabulary: there are a hundred runs here.
     "batch.sequence_tokens=16",
     "optimizer.peak_learning_rate=1e-3",
     "optimizer.final_fraction=1.0",
@@ -42,7 +42,7 @@ const RECIPE: [&str; 10] = [
 #[test]
 fn ranks_that_may_not_read_each_others_memory_train_alike() {
     let _turn = turn();
-    let scratch = Scratch::new();
+    let scratch = Scratch::with_few_tokens();
     let free = Trained::run(&scratch, "free", &[], |config| by_mpirun(2, config));
     let command = without_reading_memory(by_mpirun(2, &scratch.config("refused", &RECIPE)));
     let printed = run(command, ExitCode::Done, &[]);
@@ -55,17 +55,17 @@ fn ranks_that_may_not_read_each_others_memory_train_alike() {
 #[test]
 fn every_division_of_the_work_trains_alike() {
     let _turn = turn();
-    let scratch = Scratch::new();
+    let scratch = Scratch::with_few_tokens();
     let reference = Trained::run(&scratch, "reference", &[], |config| by_mpirun(1, config));
     for ranks in [1, 2, 3, 4] {
         for zero in [0, 1] {
             for recompute in ["none", "block"] {
-                for bucket_megabytes in [1, 25] {
-                    let name = format!("{ranks}-ranks-zero-{zero}-{recompute}-{bucket_megabytes}-mb");
+                for bucket_kilobytes in [64, 25 << 10] {
+                    let name = format!("{ranks}-ranks-zero-{zero}-{recompute}-{bucket_kilobytes}-kb");
                     let settings = [
                         format!("parallel.zero={zero}"),
                         format!("train.recompute={recompute}"),
-                        format!("parallel.bucket_bytes={}", bucket_megabytes << 20),
+                        format!("parallel.bucket_bytes={}", bucket_kilobytes << 10),
                     ];
                     let train = |name: &str| Trained::run(&scratch, name, &settings, |config| by_mpirun(ranks, config));
                     let first = train(&name);
@@ -78,12 +78,12 @@ fn every_division_of_the_work_trains_alike() {
     }
 }
 
-/// The embeddings take nearly all of that model, and all its blocks lie in one bucket of a megabyte. Here each block has several,
+/// There, a block is smaller than a bucket. Here each block has several,
 /// and forward waits for updated weights block by block.
 #[test]
 fn buckets_smaller_than_a_block_train_alike() {
     let _turn = turn();
-    let scratch = Scratch::new();
+    let scratch = Scratch::with_few_tokens();
     let reference = Trained::run(&scratch, "reference", &[], |config| by_mpirun(1, config));
     for (ranks, zero) in [(2, 0), (2, 1), (3, 0), (3, 1)] {
         let name = format!("{ranks}-ranks-zero-{zero}");
@@ -100,7 +100,7 @@ fn buckets_smaller_than_a_block_train_alike() {
 #[test]
 fn more_ranks_than_sequences_train_as_one_does() {
     let _turn = turn();
-    let scratch = Scratch::new();
+    let scratch = Scratch::with_few_tokens();
     for (sequences, worlds) in [(1, &[2][..]), (2, &[2, 3])] {
         let train = |ranks: u32, zero: u32| {
             let settings = [
@@ -110,7 +110,7 @@ fn more_ranks_than_sequences_train_as_one_does() {
                 format!("evaluation.validation_sequences={sequences}"),
                 format!("parallel.zero={zero}"),
                 // Several buckets, and with ZeRO-1 several that forward would wait for.
-                "parallel.bucket_bytes=1048576".to_owned(),
+                "parallel.bucket_bytes=32768".to_owned(),
             ];
             let name = format!("{sequences}-sequences-{ranks}-ranks-zero-{zero}");
             let settings: Vec<&str> = RECIPE.into_iter().chain(settings.iter().map(String::as_str)).collect();
@@ -133,7 +133,7 @@ fn more_ranks_than_sequences_train_as_one_does() {
 #[test]
 fn every_division_of_the_work_trains_alike_in_bfloat16() {
     let _turn = turn();
-    let scratch = Scratch::new();
+    let scratch = Scratch::with_few_tokens();
     for rounding in [false, true] {
         let train = |name: &str, ranks: u32, zero: u32, gradients: &str| {
             let settings = [
@@ -141,7 +141,7 @@ fn every_division_of_the_work_trains_alike_in_bfloat16() {
                 format!("train.gradients={gradients}"),
                 format!("train.stochastic_rounding={rounding}"),
                 format!("parallel.zero={zero}"),
-                "parallel.bucket_bytes=1048576".to_owned(),
+                "parallel.bucket_bytes=32768".to_owned(),
             ];
             let name = format!("{name}-{ranks}-{zero}-{gradients}-{rounding}");
             Trained::run(&scratch, &name, &settings, |config| by_mpirun(ranks, config))
@@ -162,7 +162,7 @@ fn every_division_of_the_work_trains_alike_in_bfloat16() {
 #[test]
 fn a_run_goes_on_with_any_number_of_ranks() {
     let _turn = turn();
-    let scratch = Scratch::new();
+    let scratch = Scratch::with_few_tokens();
     let alone = Trained::run(&scratch, "alone", &[], |config| by_mpirun(1, config));
     let config = |zero: &str| {
         let settings = ["checkpoint.every_steps=3".to_owned(), format!("parallel.zero={zero}")];
@@ -188,7 +188,7 @@ fn a_run_goes_on_with_any_number_of_ranks() {
 #[test]
 fn the_launcher_changes_no_bit() {
     let _turn = turn();
-    let scratch = Scratch::new();
+    let scratch = Scratch::with_few_tokens();
     let plain = Trained::run(&scratch, "plain", &[], |config| by_mpirun(2, config));
     let launched = Trained::run(&scratch, "launched", &[], |config| by_launcher(2, config));
     assert!(launched == plain, "the launcher makes a difference");
