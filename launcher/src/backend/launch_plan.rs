@@ -214,6 +214,9 @@ fn network_arguments(launch: &LaunchConfig) -> Vec<String> {
 /// How mpirun reaches the hosts: each from this machine, whose user has the keys.
 fn shell_arguments(shell: &RemoteShell) -> Vec<String> {
     let mut arguments: Vec<String> = mca("plm", shell.daemons()).into();
+    if let Some(daemon) = shell.daemon() {
+        arguments.extend(mca("orte_launch_agent", daemon));
+    }
     if shell.daemons() != "rsh" {
         return arguments;
     }

@@ -36,7 +36,13 @@ pub struct RemoteShell {
     arguments: Vec<String>,
     /// What mpirun starts its daemons by ("process launch module").
     daemons: &'static str,
+    /// The command of a daemon, where it is not mpirun's own.
+    daemon: Option<&'static str>,
 }
+
+/// A daemon that hears no request to stop. `scancel` sends one to everything of a job, ranks and launcher among it: they save and
+/// end, and a daemon would kill its ranks in the middle of that.
+const DEAF_DAEMON: &str = "env --block-signal=HUP,INT,TERM orted";
 
 impl RemoteShell {
     /// As `launch` says.
@@ -48,13 +54,22 @@ impl RemoteShell {
             arguments.push(format!("ConnectTimeout={CONNECT_TIMEOUT_S}"));
         }
         arguments.extend(launch.ssh_arguments.iter().cloned());
-        RemoteShell { program: launch.remote_shell.clone(), arguments, daemons: "rsh" }
+        RemoteShell { program: launch.remote_shell.clone(), arguments, daemons: "rsh", daemon: None }
     }
 
     /// By srun, in the allocation that this process is in; each script is a step beside the ranks'.
     pub fn of_slurm() -> Self {
         let arguments = ["--overlap", "--quiet", "--nodes=1", "--ntasks=1", "--mpi=none", "-w"];
-        RemoteShell { program: "srun".into(), arguments: arguments.map(str::to_owned).into(), daemons: "slurm" }
+        // Older ones of coreutils cannot.
+        let mut trial = Command::new("env");
+        trial.args(["--block-signal=HUP,INT,TERM", "true"]).stdout(Stdio::null()).stderr(Stdio::null());
+        let daemon = trial.status().is_ok_and(|status| status.success()).then_some(DEAF_DAEMON);
+        RemoteShell { program: "srun".into(), arguments: arguments.map(str::to_owned).into(), daemons: "slurm", daemon }
+    }
+
+    /// The command of mpirun's daemons; `None` for its own.
+    pub fn daemon(&self) -> Option<&'static str> {
+        self.daemon
     }
 
     /// The name of what mpirun starts its daemons by.
@@ -124,7 +139,7 @@ pub fn is_this_machine(host: &str) -> bool {
 /// Ends what earlier attempts have left on this machine: see [`RemoteShell::make_room`].
 pub fn make_room_here(mark: &str) -> Result<(), LaunchError> {
     // Nothing is asked by it: this is the machine.
-    let shell = RemoteShell { program: String::new(), arguments: Vec::new(), daemons: "rsh" };
+    let shell = RemoteShell { program: String::new(), arguments: Vec::new(), daemons: "rsh", daemon: None };
     shell.make_room(&[&host_name()], mark).1
 }
 

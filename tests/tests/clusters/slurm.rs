@@ -6,6 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use common::checkpoint_store;
 use common::exit_code::ExitCode;
 use tests::hosts::Hosts;
 use tests::process::{Running, run_with_deadline};
@@ -34,7 +35,7 @@ impl Cluster {
              SelectType=select/cons_tres\nSelectTypeParameters=CR_CPU\nStateSaveLocation=/run/slurm/state\n\
              SlurmdSpoolDir=/run/slurm/spool\nSlurmctldPidFile=/run/slurmctld.pid\nSlurmdPidFile=/run/slurmd.pid\n\
              SlurmctldLogFile=/run/slurmctld.log\nSlurmdLogFile=/run/slurmd.log\nMpiDefault=none\nReturnToService=2\n\
-             KillWait=5\n{nodes}PartitionName=main Nodes=ALL Default=YES MaxTime=INFINITE State=UP\n",
+             KillWait=30\n{nodes}PartitionName=main Nodes=ALL Default=YES MaxTime=INFINITE State=UP\n",
             cluster.hosts.address(0)
         );
         fs::write(&config, text).unwrap();
@@ -168,4 +169,23 @@ fn a_job_that_is_stopped_as_the_launcher_advised_saves_and_is_not_queued_again()
         "{log}"
     );
     cluster.assert_nothing_runs();
+}
+
+/// By hand, without the trap of the job's script: Slurm tells launcher, mpirun's daemons and ranks on every node at once, and kills what
+/// is left after its KillWait.
+#[test]
+fn a_job_that_is_cancelled_outright_still_saves() {
+    let _turn = turn();
+    let Some(cluster) = cluster() else { return };
+    let job = cluster.submit("cancelled");
+    cluster.ask(&format!("scancel {job}"));
+    cluster.wait_until("the job has ended", || cluster.show(&job).contains("JobState=CANCELLED"));
+    cluster.assert_nothing_runs();
+    let log = cluster.log();
+    assert!(log.contains("stopped; run the same command to go on"), "{log}");
+    let run = cluster.hosts.scratch().folder("cancelled");
+    let newest = checkpoint_store::newest(&run).unwrap().unwrap();
+    let records = losses(&cluster.hosts.scratch().url("cancelled"));
+    assert_eq!(records.keys().next_back(), Some(&newest.step), "not saved where it was stopped: {log}");
+    assert!(newest.step < 40, "it was over before it was cancelled");
 }
