@@ -22,6 +22,7 @@
 //! - [`exit_code`]: what a process ends with.
 //! - [`worker_contract`]: the control protocol between launcher and worker.
 //! - [`message_text`]: text for people in it.
+//! - [`rank_message`]: messages between ranks, as bytes and back.
 //! - [`metrics`]: records of a run, and how they are written.
 //! - [`telemetry`]: tracing set-up.
 //! - [`untrusted`]: what comes from outside, before anything relies on it; [`secrets`]: what of a URL is shown.
@@ -43,6 +44,7 @@ pub mod message_text;
 pub mod metrics;
 pub mod preflight;
 pub mod random;
+pub mod rank_message;
 pub mod secrets;
 pub mod sha256;
 pub mod signals;

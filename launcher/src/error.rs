@@ -12,6 +12,8 @@ use common::storage::StorageError;
 use common::token_shard::DataSetError;
 use common::tokenizer::TokenizerError;
 
+use crate::backend::error::BackendError;
+use crate::commands::error::CommandError;
 use crate::shards::ShardsError;
 use crate::transcode::TranscodeError;
 
@@ -42,9 +44,30 @@ pub enum LaunchError {
     /// A checkpoint could not be verified or copied.
     #[error(transparent)]
     Checkpoint(#[from] CheckpointStoreError),
-    /// A command cannot do what it was asked for.
+    /// A command cannot do what its arguments ask for.
+    #[error(transparent)]
+    Command(#[from] CommandError),
+    /// A backend cannot start ranks as it is asked to.
+    #[error(transparent)]
+    Backend(#[from] BackendError),
+    /// A key that may change cannot, or need not be accepted, in the words of [`common::config::change`].
     #[error("{0}")]
-    Usage(String),
+    RefusedChange(String),
+    /// The model has fewer rows than the data has ids.
+    #[error("model.vocabulary = {rows} is less than the {ids} tokens of {url}'s tokenizer; give at least {ids}")]
+    SmallVocabulary {
+        /// `model.vocabulary`.
+        rows: u64,
+        /// Tokens of the tokenizer.
+        ids: u64,
+        /// The data set.
+        url: String,
+    },
+    /// What ranks have found on their hosts did not arrive.
+    #[error(
+        "the ranks have sent facts about their hosts that this launcher cannot read: {0}; please report this bug in Convoy"
+    )]
+    UnreadableFacts(#[source] serde_json::Error),
     /// The tokenizer cannot be had.
     #[error(transparent)]
     Tokenizer(#[from] TokenizerError),
@@ -127,10 +150,14 @@ impl LaunchError {
     pub fn exit_code(&self) -> ExitCode {
         match self {
             LaunchError::Config(_)
-            | LaunchError::Usage(_)
+            | LaunchError::Command(_)
+            | LaunchError::Backend(_)
+            | LaunchError::RefusedChange(_)
+            | LaunchError::SmallVocabulary { .. }
             | LaunchError::NotBuilt { .. }
             | LaunchError::NoMpirun { .. }
             | LaunchError::Start { .. } => ExitCode::Config,
+            LaunchError::UnreadableFacts(_) => ExitCode::Bug,
             LaunchError::Storage(error) => error.exit_code(),
             LaunchError::Attempt(error) => error.exit_code(),
             LaunchError::Checkpoint(error) => error.exit_code(),

@@ -13,7 +13,9 @@ use crate::collectives::CollectivesError;
 use crate::collectives::mpi;
 use crate::collectives::nccl;
 use crate::data::DataError;
+use crate::generate::error::GenerateError;
 use crate::libtorch::cuda::CudaError;
+use crate::world::error::WorldError;
 
 /// Why a job failed.
 #[derive(Debug, thiserror::Error)]
@@ -21,15 +23,25 @@ pub enum JobError {
     /// The config was refused.
     #[error(transparent)]
     Config(#[from] ConfigError),
-    /// The config, or how the process was started, cannot work here.
+    /// The config differs from the checkpoint's where that cannot be or nobody has accepted it, in the words of
+    /// [`common::config::change`].
     #[error("{0}")]
-    Usage(String),
+    RefusedChange(String),
+    /// This rank cannot take its place among the others.
+    #[error(transparent)]
+    World(#[from] WorldError),
+    /// Hosts, or what runs on them, do not fit together; the findings that say so.
+    #[error("the ranks do not fit together: {0}")]
+    UnfitRanks(String),
     /// Tokens could not be read.
     #[error(transparent)]
     Data(#[from] DataError),
     /// A checkpoint could not be saved or restored.
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
+    /// No text can be drawn as it was asked for.
+    #[error(transparent)]
+    Generate(#[from] GenerateError),
     /// The run folder could not be used.
     #[error(transparent)]
     Storage(#[from] StorageError),
@@ -48,7 +60,7 @@ pub enum JobError {
     /// There is no GPU, and the config wants one.
     #[error("run.device = \"cuda\": {0}")]
     Cuda(#[from] CudaError),
-    /// Ranks lost each other.
+    /// Ranks lost each other, or do not understand each other.
     #[error(transparent)]
     Collectives(#[from] CollectivesError),
     /// Ranks do not hold the same state.
@@ -95,7 +107,13 @@ impl JobError {
     /// What the process exits with.
     pub fn exit_code(&self) -> ExitCode {
         match self {
-            JobError::Config(_) | JobError::Usage(_) | JobError::Cuda(_) => ExitCode::Config,
+            JobError::Config(_)
+            | JobError::RefusedChange(_)
+            | JobError::UnfitRanks(_)
+            | JobError::Generate(_)
+            | JobError::Cuda(_) => ExitCode::Config,
+            JobError::World(error) => error.exit_code(),
+            JobError::Collectives(error) | JobError::Nccl(nccl::StartError::Collectives(error)) => error.exit_code(),
             JobError::Nccl(nccl::StartError::NoNccl(_) | nccl::StartError::NoGpu) => ExitCode::Config,
             JobError::Data(error) => error.exit_code(),
             JobError::Checkpoint(error) => error.exit_code(),
@@ -105,7 +123,6 @@ impl JobError {
             // To start again is what helps against each of these.
             JobError::Nccl(_)
             | JobError::Start(_)
-            | JobError::Collectives(_)
             | JobError::RanksDiffer(_)
             | JobError::LauncherLost(_)
             | JobError::Thread(_) => ExitCode::Communication,

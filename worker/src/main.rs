@@ -232,7 +232,7 @@ fn run_check(args: CheckArgs) -> Result<ExitCode, JobError> {
     if world.collectives.rank().is_zero() {
         #[allow(clippy::print_stdout, reason = "the result of the command")]
         {
-            println!("{FACTS_MARK}{}", serde_json::to_string(&facts).unwrap_or_default());
+            println!("{FACTS_MARK}{}", to_json(&facts));
         }
     }
     world.collectives.barrier(Label::new("the end of the check")).wait()?;
@@ -272,9 +272,13 @@ fn print_on_one(ranks: &dyn Collectives, result: &impl Serialize) {
     if ranks.rank().is_zero() {
         #[allow(clippy::print_stdout, reason = "the result of the command")]
         {
-            println!("{}", serde_json::to_string(result).unwrap_or_default());
+            println!("{}", to_json(result));
         }
     }
+}
+
+fn to_json(result: &impl Serialize) -> String {
+    serde_json::to_string(result).unwrap_or_else(|e| unreachable!("a result is JSON: {e}"))
 }
 
 /// A run of the bench's size that reads and writes nothing.

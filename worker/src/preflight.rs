@@ -44,8 +44,8 @@ pub fn before_training(world: &World) -> Result<Vec<Finding>, JobError> {
     if failed.is_empty() {
         return Ok(rest.into_iter().chain(facts.supplies()).filter(|found| found.verdict != Verdict::Ok).collect());
     }
-    let failed: Vec<String> = failed.iter().map(|found| format!("{} {}", found.subject, found.text)).collect();
-    Err(JobError::Usage(format!("the ranks do not fit together: {}", failed.join("; "))))
+    let found = |found: &Finding| format!("{} {}", found.subject, found.text);
+    Err(JobError::UnfitRanks(failed.iter().map(found).collect::<Vec<_>>().join("; ")))
 }
 
 /// The facts of all ranks but for their exchange; all ranks get the same.
@@ -56,12 +56,7 @@ fn gather(world: &World) -> Result<WorldFacts, JobError> {
     // Everyone leaves it at the same moment, to some milliseconds.
     ranks.barrier(Label::new("reading the clocks")).wait()?;
     facts.clock_unix_s = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64());
-    let json = serde_json::to_vec(&facts).unwrap_or_else(|e| unreachable!("facts are JSON: {e}"));
-    let all = ranks.gather_bytes(&json)?;
-    let all: Result<Vec<RankFacts>, _> = all.iter().map(|json| serde_json::from_slice(json)).collect();
-    let all = all.map_err(|error| {
-        JobError::Usage(format!("a rank tells what this one cannot read: {error}; use one binary everywhere"))
-    })?;
+    let all = ranks.gather("facts about its host", &facts)?;
     let step_bytes = step_cost(config, ranks.world_size(), *device).memory().total();
     let global_sequences = config.batch.global_sequences;
     Ok(WorldFacts { ranks: all, step_bytes, global_sequences, exchange: Vec::new() })

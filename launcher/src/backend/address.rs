@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, ToSocketAddrs, UdpSocket};
 use common::config::LaunchConfig;
 use nix::ifaddrs::getifaddrs;
 
+use super::error::BackendError;
 use super::placement::Placement;
 use super::remote::is_this_machine;
 use crate::error::LaunchError;
@@ -20,12 +21,7 @@ pub fn choose(launch: &LaunchConfig, placement: &Placement) -> Result<IpAddr, La
     };
     if !launch.interface.is_empty() {
         let found = launch.interface.split(',').find_map(|interface| on_interface(interface, &addresses()));
-        return found.ok_or_else(|| {
-            LaunchError::Usage(format!(
-                "this machine has no address on launch.interface = {:?}; give launch.control_address",
-                launch.interface
-            ))
-        });
+        return Ok(found.ok_or_else(|| BackendError::NoAddress { interface: launch.interface.clone() })?);
     }
     towards(other).ok_or_else(|| {
         LaunchError::Hosts(format!("no way to host {other} is known to this machine; give launch.control_address"))

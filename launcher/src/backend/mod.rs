@@ -2,13 +2,14 @@
 //!
 //! [`local`] is this machine, [`mpirun`] many hosts by ssh, or the nodes of an allocation of [`slurm`]. Each is a command line
 //! that [`process`] runs here, planned by [`placement`] and [`launch_plan`]; [`remote`] is how other hosts are asked for anything else,
-//! [`shared_memory`] what ranks need there, and [`address`] where they find this one. [`kubernetes`] is a cluster, in which another
+//! [`shared_memory`] what ranks need there, and [`address`] where they find this one. [`error`] is why none can be started. [`kubernetes`] is a cluster, in which another
 //! launcher runs mpirun; [`relay`] is what that one tells this one.
 //!
 //! What is not here: what ranks say (they connect to [`crate::control`] by themselves), and what it means when they end
 //! ([`crate::cause`]).
 
 mod address;
+pub mod error;
 pub mod kubernetes;
 pub mod launch_plan;
 pub mod local;

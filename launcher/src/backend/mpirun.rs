@@ -18,6 +18,7 @@ use common::config::hosts::Host;
 use common::random::random_hex;
 use nix::sys::signal::Signal;
 
+use super::error::BackendError;
 use super::launch_plan::{LaunchPlan, Marked};
 use super::placement::Placement;
 use super::placement::{HostAnswer, place};
@@ -51,7 +52,7 @@ struct Hosts {
 
 impl Hosts {
     /// The hosts as they are listed now; one may join a hostfile while a run goes on.
-    fn list(&self) -> Result<Vec<Host>, LaunchError> {
+    fn list(&self) -> Result<Vec<Host>, BackendError> {
         if let Some(nodes) = &self.allocation {
             return Ok(nodes.clone());
         }
@@ -63,11 +64,11 @@ impl Hosts {
                 .map_err(|error| error.to_string())
                 .and_then(|text| Host::parse_hostfile(&text))
         };
-        let hosts = hosts.map_err(|fault| LaunchError::Usage(format!("launch.hostfile {path}: {fault}")))?;
+        let hosts = hosts.map_err(|fault| BackendError::Hostfile { path: path.clone(), fault })?;
         let mut names = BTreeSet::new();
         match hosts.iter().find(|host| !names.insert(&host.name)) {
-            Some(twice) => Err(LaunchError::Usage(format!("host {} is listed twice; add its ranks up", twice.name))),
-            None if hosts.is_empty() => Err(LaunchError::Usage(format!("launch.hostfile {path} lists no host"))),
+            Some(twice) => Err(BackendError::HostTwice { host: twice.name.clone() }),
+            None if hosts.is_empty() => Err(BackendError::NoHosts { path: path.clone() }),
             None => Ok(hosts),
         }
     }

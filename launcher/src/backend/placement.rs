@@ -4,6 +4,7 @@ use common::config::hosts::Host;
 use common::config::{Bind, LaunchConfig};
 use common::topology::{Rank, WorldSize};
 
+use super::error::BackendError;
 use crate::error::LaunchError;
 
 /// Where the ranks of an attempt run.
@@ -39,10 +40,7 @@ pub fn place(launch: &LaunchConfig, answers: &[HostAnswer]) -> Result<Placement,
     let in_all = answers.iter().map(|(host, _)| room(host)).fold(0, u32::saturating_add);
     let wanted = if launch.ranks == 0 { in_all } else { launch.ranks };
     if wanted > in_all {
-        return Err(LaunchError::Usage(format!(
-            "{wanted} ranks are wanted, and the hosts have room for {in_all}; add hosts, or say that they have more room \
-             (name:8 in launch.hosts, slots=8 in a hostfile, or launch.ranks_per_node)"
-        )));
+        return Err(BackendError::NoRoom { wanted, room: in_all }.into());
     }
     let (mut hosts, mut cores_of_ranks, mut left_out, mut placed) = (Vec::new(), Vec::new(), Vec::new(), 0);
     for (host, answer) in answers {
@@ -156,6 +154,10 @@ pub mod tests {
         assert_eq!(place(&of(2), &two).unwrap().world_size.get(), 2);
         assert!(matches!(place(&of(3), &two), Err(LaunchError::Hosts(_))));
         let many = LaunchConfig { ranks: 4, ..of(0) };
-        assert!(matches!(place(&many, &two), Err(LaunchError::Usage(_))), "no host could ever mend that");
+        let refused = place(&many, &two);
+        assert!(
+            matches!(refused, Err(LaunchError::Backend(BackendError::NoRoom { wanted: 4, room: 3 }))),
+            "no host could ever mend that"
+        );
     }
 }

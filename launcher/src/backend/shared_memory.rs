@@ -6,6 +6,7 @@ use common::preflight::shared_memory_wanted;
 use nix::sys::statvfs::statvfs;
 use nix::unistd::{AccessFlags, access};
 
+use super::error::BackendError;
 use super::placement::Placement;
 use crate::error::LaunchError;
 
@@ -49,13 +50,12 @@ impl SharedMemory {
     /// An error where `ranks` ranks of `host` cannot share what they need there.
     fn judge(&self, host: &str, ranks: u32) -> Result<(), LaunchError> {
         if !self.is_writable {
-            return Err(LaunchError::Usage(format!(
-                "{host}: {FOLDER} is not there or cannot be written, and mpirun and its ranks share memory there; expected a tmpfs of \
-                 mode 1777"
-            )));
+            return Err(BackendError::NoSharedMemory { host: host.to_owned(), folder: FOLDER }.into());
         }
         let Some([all, free]) = self.sizes else { return Ok(()) };
-        shared_memory_wanted(host, ranks as usize, all).map_or(Ok(()), |why| Err(LaunchError::Usage(why)))?;
+        if let Some(why) = shared_memory_wanted(host, ranks as usize, all) {
+            return Err(BackendError::SmallSharedMemory(why).into());
+        }
         let [of_host, of_rank] = FREE_BYTES_MIN;
         let needed = of_host + u64::from(ranks) * of_rank;
         if free < needed {

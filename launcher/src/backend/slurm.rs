@@ -10,6 +10,7 @@ use std::process::{Command, Stdio};
 use common::config::LaunchConfig;
 use common::config::hosts::Host;
 
+use super::error::BackendError;
 use super::launch_plan::quoted;
 use crate::error::LaunchError;
 
@@ -25,7 +26,7 @@ pub fn allocation(launch: &LaunchConfig) -> Result<Option<Vec<Host>>, LaunchErro
     let given = (launch.ranks_per_node > 0).then_some(launch.ranks_per_node);
     let host = |(i, name): (usize, &str)| match Host::parse(name) {
         Ok(host) => Ok(Host { slots: given.or_else(|| tasks.get(i).copied()), ..host }),
-        Err(fault) => Err(LaunchError::Usage(format!("SLURM_JOB_NODELIST={nodes}: {fault}"))),
+        Err(fault) => Err(BackendError::NodeList { nodes: nodes.clone(), fault }.into()),
     };
     names.lines().enumerate().map(host).collect::<Result<_, _>>().map(Some)
 }
@@ -43,9 +44,7 @@ fn tasks_per_node(text: &str) -> Vec<u32> {
 /// The batch script that runs `command`, the launcher's own, in an allocation for the ranks of `launch`.
 pub fn script(launch: &LaunchConfig, name: &str, command: &[String]) -> Result<String, LaunchError> {
     if launch.ranks == 0 {
-        return Err(LaunchError::Usage(
-            "how many ranks is Slurm to make room for? Give --ranks N (launch.ranks), and --ranks-per-node".into(),
-        ));
+        return Err(BackendError::RanksUnsaid.into());
     }
     let mut options = vec![format!("--job-name={}", job_name(name)), format!("--ntasks={}", launch.ranks)];
     if launch.ranks_per_node > 0 {
@@ -105,7 +104,7 @@ fn output(program: &str, arguments: &[&str], input: &str) -> Result<String, Laun
     let output = child.wait_with_output().map_err(start)?;
     if !output.status.success() {
         let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-        return Err(LaunchError::Usage(format!("{program} failed: {said}")));
+        return Err(BackendError::Slurm { program: program.to_owned(), said }.into());
     }
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }

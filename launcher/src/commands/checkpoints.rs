@@ -12,6 +12,7 @@ use common::exit_code::ExitCode;
 use common::storage::Folder;
 use serde_json::json;
 
+use super::error::CommandError;
 use super::run_folder;
 use crate::cli::checkpoints::{CopyArgs, ListArgs, PruneArgs, SaveArgs, VerifyArgs};
 use crate::error::LaunchError;
@@ -114,9 +115,8 @@ fn retention(args: &PruneArgs, run: &Folder) -> Result<Retention, LaunchError> {
             None => None,
         },
     };
-    let keep_last = args.keep_last.or(config.as_ref().map(|config| config.keep_last)).ok_or_else(|| {
-        LaunchError::Usage(format!("{} has no config.toml that says what stays; give --keep-last", run.url()))
-    })?;
+    let keep_last = args.keep_last.or(config.as_ref().map(|config| config.keep_last));
+    let keep_last = keep_last.ok_or_else(|| CommandError::NoRetention { url: run.url().to_owned() })?;
     let of_config = config.map_or(0, |config| config.keep_every_steps);
     Ok(Retention { keep_last, keep_every_steps: args.keep_every_steps.unwrap_or(of_config) })
 }
@@ -127,7 +127,7 @@ pub fn copy(args: &CopyArgs) -> Result<ExitCode, LaunchError> {
     let name = match &args.checkpoint {
         Some(name) => parse(name)?,
         None => checkpoint_store::newest(&from)?
-            .ok_or_else(|| LaunchError::Usage(format!("no checkpoint is committed in {}", from.url())))?,
+            .ok_or_else(|| CommandError::NoneCommitted { url: from.url().to_owned() })?,
     };
     let is_new = checkpoint_store::copy(&from, &to, &name)?;
     to_stderr(if is_new { "copied and verified" } else { "it is there already" });
@@ -152,22 +152,17 @@ pub fn save(args: &SaveArgs) -> Result<ExitCode, LaunchError> {
             return Ok(ExitCode::Done);
         }
         if attempt::current(&run)?.is_none() {
-            return Err(LaunchError::Usage(format!("attempt {} ended without another checkpoint", holder.attempt)));
+            return Err(CommandError::EndedUnsaved { attempt: holder.attempt }.into());
         }
         if Instant::now() >= until {
-            return Err(LaunchError::Usage(format!(
-                "no checkpoint within {} s; it may still come: see `launcher checkpoints list`",
-                args.wait_s
-            )));
+            return Err(CommandError::NotSaved { wait_s: args.wait_s }.into());
         }
         std::thread::sleep(LOOK_INTERVAL);
     }
 }
 
-fn parse(name: &str) -> Result<CheckpointName, LaunchError> {
-    CheckpointName::parse(name).ok_or_else(|| {
-        LaunchError::Usage(format!("{name:?} is no checkpoint's name; `launcher checkpoints list` shows them"))
-    })
+fn parse(name: &str) -> Result<CheckpointName, CommandError> {
+    CheckpointName::parse(name).ok_or_else(|| CommandError::NotACheckpoint { name: name.to_owned() })
 }
 
 /// A line for a person; where a program reads the output, it is on standard error.

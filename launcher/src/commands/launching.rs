@@ -6,6 +6,7 @@ use common::config::{Backend as Kind, LaunchConfig};
 use common::exit_code::ExitCode;
 use common::random::random_hex;
 
+use crate::backend::error::BackendError;
 use crate::backend::local::Local;
 use crate::backend::mpirun::Mpirun;
 use crate::backend::placement::place_here;
@@ -54,15 +55,10 @@ pub fn backend(
             let mpirun = if launch.ranks > 1 { Some(programs::mpirun(launch.ranks)?) } else { None };
             Ok(Box::new(Local { placement, program, mpirun, mark }))
         }
-        Kind::Kubernetes => Err(LaunchError::Usage(
-            "launch.backend = \"kubernetes\" is for `launcher train`: a cluster's hosts are seen by the pods in it"
-                .into(),
-        )),
+        Kind::Kubernetes => Err(BackendError::OnlyTrains.into()),
         Kind::Mpirun => Ok(Box::new(Mpirun::new(launch, mpirun()?, program, mark))),
         Kind::Slurm => {
-            let nodes = slurm::allocation(launch)?.ok_or_else(|| {
-                LaunchError::Usage("this is no allocation of Slurm's (SLURM_JOB_ID and SLURM_JOB_NODELIST)".into())
-            })?;
+            let nodes = slurm::allocation(launch)?.ok_or(BackendError::NoAllocation)?;
             Ok(Box::new(Mpirun::new(launch, mpirun()?, program, mark).in_allocation(nodes)))
         }
     }

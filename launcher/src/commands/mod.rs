@@ -2,6 +2,7 @@
 
 mod check;
 mod checkpoints;
+pub mod error;
 mod launching;
 mod prepare;
 mod render;

@@ -8,6 +8,7 @@ use common::exit_code::ExitCode;
 use common::topology::Rank;
 use common::worker_contract::{PROGRESS_MARK, PreparePhase, PrepareProgress};
 
+use super::error::CommandError;
 use super::launching;
 use crate::backend::{AttemptStart, Backend, RankProgram, Ranks};
 use crate::cause::Cause;
@@ -30,15 +31,12 @@ const DRAIN: Duration = Duration::from_secs(5);
 /// How long ranks without MPI may go on to say why.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
-const IN_A_CLUSTER: &str = "launcher prepare follows ranks on this machine; in a cluster it is a Job: \
-                            launcher render --config FILE --backend kubernetes | kubectl apply -f -";
-
 /// Prepares to the end, or until somebody stops it or another attempt would not help.
 pub fn run(mut args: PrepareArgs) -> Result<ExitCode, LaunchError> {
     args.config.overrides.extend(launching::overrides(&args.launch));
     let config = RawConfig::load(&args.config.config, &args.config.overrides)?.prepare()?;
     if config.launch.backend == common::config::Backend::Kubernetes {
-        return Err(LaunchError::Usage(IN_A_CLUSTER.into()));
+        return Err(CommandError::PrepareInCluster.into());
     }
     let json = args.json.then(|| "--json".to_owned());
     if let Some(script) = launching::batch_script(&config.launch, "prepare", "prepare", &args.config, json.as_slice())?

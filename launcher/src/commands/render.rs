@@ -3,13 +3,12 @@
 use common::config::{Backend, RawConfig};
 use common::exit_code::ExitCode;
 
+use super::error::CommandError;
 use super::{launching, train};
 use crate::backend::kubernetes::manifests;
 use crate::cli::jobs::RenderArgs;
 use crate::error::LaunchError;
 use crate::view::terminal::to_stdout;
-
-const NO_PREPARE: &str = "prepare jobs are rendered for --backend kubernetes only; run launcher prepare";
 
 /// Prints it.
 pub fn run(mut args: RenderArgs) -> Result<ExitCode, LaunchError> {
@@ -24,7 +23,7 @@ fn rendered(raw: RawConfig, args: &RenderArgs) -> Result<String, LaunchError> {
         let config = raw.prepare()?;
         return match config.launch.backend {
             Backend::Kubernetes => Ok(manifests::to_yaml(&manifests::prepare(&config)?)),
-            Backend::Local | Backend::Mpirun | Backend::Slurm => Err(LaunchError::Usage(NO_PREPARE.into())),
+            Backend::Local | Backend::Mpirun | Backend::Slurm => Err(CommandError::PrepareOnHosts.into()),
         };
     }
     let mut config = raw.run()?;

@@ -4,6 +4,7 @@ use common::attempt::{self, Attempt, Request};
 use common::config::{RawConfig, StorageConfig};
 use common::storage::Folder;
 
+use super::error::CommandError;
 use crate::cli::shared::RunArgs;
 use crate::error::LaunchError;
 use crate::view::terminal::to_stderr;
@@ -21,7 +22,7 @@ pub fn open(args: &RunArgs) -> Result<Folder, LaunchError> {
 /// Asks `request` of the attempt that holds `run`, and says which one that is.
 pub fn ask(run: &Folder, request: Request) -> Result<Attempt, LaunchError> {
     let Some(holding) = attempt::current(run)? else {
-        return Err(LaunchError::Usage(format!("nothing trains in {}; `launcher train` starts it", run.url())));
+        return Err(CommandError::NothingTrains { url: run.url().to_owned() }.into());
     };
     attempt::ask(run, request)?;
     let holder = holding.attempt;

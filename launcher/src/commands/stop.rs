@@ -6,6 +6,7 @@ use common::attempt::{self, Request};
 use common::checkpoint_store::{self, folder_of};
 use common::exit_code::ExitCode;
 
+use super::error::CommandError;
 use super::run_folder;
 use crate::cli::runs::StopArgs;
 use crate::error::LaunchError;
@@ -24,12 +25,8 @@ pub fn run(args: &StopArgs) -> Result<ExitCode, LaunchError> {
     let until = Instant::now() + Duration::from_secs(args.wait_s);
     while attempt::current(&run)?.is_some() {
         if Instant::now() >= until {
-            return Err(LaunchError::Usage(format!(
-                "attempt {} ({}) has not ended within {} s; it saves first: see `launcher status`",
-                holder.attempt,
-                holder.claimant(),
-                args.wait_s
-            )));
+            let (attempt, claimant, wait_s) = (holder.attempt, holder.claimant(), args.wait_s);
+            return Err(CommandError::NotEnded { attempt, claimant, wait_s }.into());
         }
         std::thread::sleep(LOOK_INTERVAL);
     }

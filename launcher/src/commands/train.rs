@@ -13,6 +13,7 @@ use common::metrics::RunMetrics;
 use common::start::{self, Wanted};
 use common::storage::Folder;
 
+use super::error::CommandError;
 use super::launching;
 use crate::backend::kubernetes::Kubernetes;
 use crate::backend::kubernetes::manifests::{ATTEMPT_VARIABLE, CLAIM_VARIABLE};
@@ -32,7 +33,7 @@ pub fn run(mut args: TrainArgs) -> Result<ExitCode, LaunchError> {
     let flags = overrides(&args);
     args.config.overrides.extend(flags);
     let mut config = RawConfig::load(&args.config.config, &args.config.overrides)?.run()?;
-    check_accepted(&args.accept_changes, &config).map_err(LaunchError::Usage)?;
+    check_accepted(&args.accept_changes, &config).map_err(LaunchError::RefusedChange)?;
     let wanted = wanted(&args)?;
     let accepted: Vec<String> = args.accept_changes.iter().map(|key| format!("--accept-change={key}")).collect();
     let script = launching::batch_script(&config.launch, &config.run.name, "train", &args.config, &accepted)?;
@@ -74,23 +75,21 @@ fn overrides(args: &TrainArgs) -> Vec<String> {
 }
 
 /// What the flags ask to go on from.
-fn wanted(args: &TrainArgs) -> Result<Wanted, LaunchError> {
+fn wanted(args: &TrainArgs) -> Result<Wanted, CommandError> {
     let Some(from) = &args.from else {
         return Ok(if args.from_scratch { Wanted::Scratch } else { Wanted::Newest });
     };
     match (from.parse(), CheckpointName::parse(from)) {
         (Ok(step), _) => Ok(Wanted::Step(step)),
         (_, Some(name)) => Ok(Wanted::Named(name)),
-        _ => Err(LaunchError::Usage(format!(
-            "--from {from:?} is neither a number of steps nor a checkpoint's name; `launcher checkpoints list` shows both"
-        ))),
+        _ => Err(CommandError::NotAStart { from: from.clone() }),
     }
 }
 
 /// Has the run go on from what is `wanted`. False if somebody asked to stop meanwhile.
 fn go_back(config: &RunConfig, accepted: &[String], wanted: &Wanted) -> Result<bool, LaunchError> {
     if handed()?.is_some() {
-        return Err(LaunchError::Usage("--from and --from-scratch are for whoever claims the attempt".into()));
+        return Err(CommandError::NotTheClaimant.into());
     }
     let run = Folder::open(&config.run.output, &config.storage)?;
     let data = preflight::data::identity(config)?;
@@ -120,19 +119,18 @@ fn go_back(config: &RunConfig, accepted: &[String], wanted: &Wanted) -> Result<b
 /// Has a cluster run what this command would run here.
 fn detach(config: RunConfig, accepted_changes: Vec<String>) -> Result<ExitCode, LaunchError> {
     if config.launch.backend != BackendKind::Kubernetes {
-        return Err(LaunchError::Usage("--detach needs --backend kubernetes: only a cluster goes on by itself".into()));
+        return Err(CommandError::DetachedHere.into());
     }
     to_stderr(&Kubernetes::new(config, accepted_changes)?.detach()?);
     Ok(ExitCode::Done)
 }
 
 /// The attempt that another launcher has claimed and has this one run.
-fn handed() -> Result<Option<Claim>, LaunchError> {
+fn handed() -> Result<Option<Claim>, CommandError> {
     let Some(given) = std::env::var_os(ATTEMPT_VARIABLE) else { return Ok(None) };
     let number = given.to_str().and_then(|number| number.parse().ok()).filter(|number| *number > 0);
-    let refuse = || LaunchError::Usage(format!("{ATTEMPT_VARIABLE}={given:?} is not the number of an attempt"));
-    let id = std::env::var(CLAIM_VARIABLE).unwrap_or_default();
-    Ok(Some(Claim { number: number.ok_or_else(refuse)?, id }))
+    let number = number.ok_or(CommandError::NotAnAttempt { variable: ATTEMPT_VARIABLE, given })?;
+    Ok(Some(Claim { number, id: std::env::var(CLAIM_VARIABLE).unwrap_or_default() }))
 }
 
 /// The backend that starts the ranks of `config`.

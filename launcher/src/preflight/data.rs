@@ -45,10 +45,7 @@ pub fn identity(config: &RunConfig) -> Result<Option<DataIdentity>, LaunchError>
         };
         let (ids, rows) = (u64::from(set.index.vocabulary), config.model.vocabulary);
         if rows < ids {
-            let url = set.folder.url();
-            return Err(LaunchError::Usage(format!(
-                "model.vocabulary = {rows} is less than the {ids} tokens of {url}'s tokenizer; give at least {ids}"
-            )));
+            return Err(LaunchError::SmallVocabulary { rows, ids, url: set.folder.url().to_owned() });
         }
         sequences = sequences.saturating_add(set.sequences(sequence_tokens));
     }

@@ -80,20 +80,30 @@ pub fn check(
     let Heard { facts, lines, first_error, mpirun_words, .. } = heard;
     let last_heard = Vec::new();
     let evidence = Evidence { first_failure: None, killed, told: None, process, mpirun_words, first_error, last_heard };
-    let cause = Cause::of(&evidence);
-    Ok(Some(match facts {
-        Some(facts) if cause.code == ExitCode::Done => facts.judge(),
+    findings(facts, &lines, &Cause::of(&evidence)).map(Some)
+}
+
+/// What follows from the ranks' `facts`, or from the `lines` that they have printed, where they ended because of `cause`.
+fn findings(
+    facts: Option<serde_json::Result<WorldFacts>>,
+    lines: &[String],
+    cause: &Cause,
+) -> Result<Vec<Finding>, LaunchError> {
+    match facts {
+        // Of ranks that failed, half a line may be all that is left.
+        Some(facts) if cause.code == ExitCode::Done => Ok(facts.map_err(LaunchError::UnreadableFacts)?.judge()),
         _ => {
             let last = lines[lines.len().saturating_sub(LINES_SHOWN)..].join("\n");
-            vec![Finding::failed("ranks", [&*cause.headline, &cause.message, &last].join("\n").trim_end().to_owned())]
+            let text = [&*cause.headline, &cause.message, &last].join("\n").trim_end().to_owned();
+            Ok(vec![Finding::failed("ranks", text)])
         }
-    }))
+    }
 }
 
 /// What the ranks have printed.
 #[derive(Default)]
 struct Heard {
-    facts: Option<WorldFacts>,
+    facts: Option<serde_json::Result<WorldFacts>>,
     lines: Vec<String>,
     first_error: Option<(Rank, String)>,
     mpirun_words: Vec<String>,
@@ -110,7 +120,7 @@ impl Heard {
                     self.without_mpi.get_or_insert(rank);
                 }
                 match (line.strip_prefix(FACTS_MARK), rank) {
-                    (Some(json), _) => self.facts = serde_json::from_str(json).ok(),
+                    (Some(json), _) => self.facts = Some(serde_json::from_str(json)),
                     (None, Some(rank)) => {
                         if self.first_error.is_none() && is_error(&line) {
                             self.first_error = Some((rank, line.clone()));
@@ -129,5 +139,20 @@ impl Heard {
             }
         }
         true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn facts_that_cannot_be_read_are_a_bug_where_their_ranks_have_not_failed() {
+        let broken = || Some(serde_json::from_str("{\"ranks\":"));
+        let done = Cause::new(ExitCode::Done, None, "done", "");
+        assert_eq!(findings(broken(), &[], &done).unwrap_err().exit_code(), ExitCode::Bug);
+        let lost = Cause::new(ExitCode::Communication, None, "rank 1 lost", "killed");
+        let found = findings(broken(), &["the last line".to_owned()], &lost).unwrap();
+        assert_eq!(found, [Finding::failed("ranks", "rank 1 lost\nkilled\nthe last line")]);
     }
 }

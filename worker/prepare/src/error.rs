@@ -2,6 +2,7 @@
 
 use common::config::ConfigError;
 use common::exit_code::ExitCode;
+use common::rank_message::MessageError;
 use common::storage::StorageError;
 use common::tokenizer::TokenizerError;
 
@@ -13,6 +14,9 @@ pub enum PrepareError {
     /// The config was refused.
     #[error(transparent)]
     Config(#[from] ConfigError),
+    /// What ranks tell each other did not arrive.
+    #[error(transparent)]
+    Message(#[from] MessageError),
     /// An input cannot be found, or the output cannot be written.
     #[error(transparent)]
     Storage(#[from] StorageError),
@@ -93,6 +97,7 @@ impl PrepareError {
     pub fn exit_code(&self) -> ExitCode {
         match self {
             PrepareError::Config(_) => ExitCode::Config,
+            PrepareError::Message(error) => error.exit_code(),
             PrepareError::Tokenizer(error) => error.exit_code(),
             PrepareError::Storage(error) => error.exit_code(),
             PrepareError::Lost { code, .. } => *code,

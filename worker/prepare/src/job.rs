@@ -61,10 +61,10 @@ pub fn run(
     let started = Instant::now();
     let output = Folder::open(&config.output, storage)?;
     let tokenizer = Tokenizer::open(&config.tokenizer, storage)?;
-    let start = ranks.share(|| start(config, storage, &output, &tokenizer).map(|start| to_json(&start)))?;
-    let (identity, found, tokenizer_hash) = match from_json(&start) {
+    let start = ranks.share("the start of the job", || start(config, storage, &output, &tokenizer))?;
+    let (identity, found, tokenizer_hash) = match start {
         Start::AlreadyDone(totals) => {
-            ranks.share(|| remove_work(&output, None).map(|()| Vec::new()))?;
+            ranks.share("the end of the work", || remove_work(&output, None))?;
             return Ok(Summary::already_done(totals, &output));
         }
         Start::Work { identity, found, tokenizer_hash } => (identity, found, tokenizer_hash),
@@ -108,7 +108,7 @@ impl Job<'_> {
         let mut work = Work::open(&self.output, &identity(bound), unpacked);
         let mut last_pass = None;
         loop {
-            let runs: Runs = from_json(&self.ranks.share(|| work.runs().map(|runs| to_json(&runs)))?);
+            let runs = self.ranks.share("a list of the runs", || work.runs())?;
             let is_done = (0..self.units.len() as u32).all(|unit| runs.has(unit));
             if !is_done {
                 // A pass that adds nothing will not do so the next time.
@@ -201,12 +201,12 @@ impl Job<'_> {
             Side::ALL.map(|side| SidePlan::new(side, work.buckets_of(side), &sizes, tokens_per_shard, partition_bytes));
         let tasks: Vec<ShardTask<'_>> =
             plans.iter().flat_map(|plan| (0..plan.shards()).map(move |number| ShardTask { plan, number })).collect();
-        let there: Vec<bool> = from_json(&self.ranks.share(|| {
+        let there: Vec<bool> = self.ranks.share("a list of the shards", || {
             // Shards of all jobs have the same names, so from now on what others believe to have written is not true.
             remove_work(&self.output, Some(&work.folder))?;
             let written = written(work, &self.output, &tasks)?;
-            Ok::<_, PrepareError>(to_json(&written.iter().map(Option::is_some).collect::<Vec<bool>>()))
-        })?);
+            Ok::<_, PrepareError>(written.iter().map(Option::is_some).collect())
+        })?;
         let left: Vec<ShardTask<'_>> =
             tasks.iter().zip(&there).filter(|(_, there)| !**there).map(|(task, _)| *task).collect();
         let bytes = |tasks: &[ShardTask<'_>]| -> u64 {
@@ -220,8 +220,7 @@ impl Job<'_> {
             progress.advance(done_before);
             merge(&merging, share, progress)
         })?;
-        let totals = self.ranks.share(|| self.finish(work, runs, &tasks).map(|totals| to_json(&totals)))?;
-        Ok(from_json(&totals))
+        self.ranks.share("a summary", || self.finish(work, runs, &tasks))
     }
 
     /// Rank 0 writes what is said about the data and the indexes, and clears up. The index of the training side is
@@ -291,12 +290,4 @@ fn remove_work(output: &Folder, of: Option<&Folder>) -> Result<()> {
     }
     folder.remove_if_empty();
     Ok(())
-}
-
-fn to_json(value: &impl Serialize) -> Vec<u8> {
-    serde_json::to_vec(value).unwrap_or_else(|e| unreachable!("it is JSON: {e}"))
-}
-
-fn from_json<T: for<'de> Deserialize<'de>>(content: &[u8]) -> T {
-    serde_json::from_slice(content).unwrap_or_else(|e| unreachable!("rank 0 has just made it: {e}"))
 }

@@ -18,7 +18,7 @@ use prepare::progress::{Audience, LogLines};
 use prepare::ranks::{self, Ranks};
 use prepare::summary::Summary;
 use prepare::{PrepareError, job, panics};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tokenizer_command::TokenizerArgs;
 
 /// What Convoy does to documents before anything is trained on them.
@@ -122,25 +122,23 @@ fn shards(arguments: &ShardsArgs, ranks: &Ranks) -> Result<Summary, PrepareError
 /// What rank 0 reads; the others may have neither its files nor its working directory.
 fn shared_config(arguments: &ShardsArgs, ranks: &Ranks) -> Result<(PrepareConfig, StorageConfig), PrepareError> {
     let mut own = None;
-    let shared = ranks.share(|| {
+    let (toml, absolute): (String, AbsolutePaths) = ranks.share("a config", || {
         let raw = RawConfig::load(&arguments.config, &arguments.set)?;
         let config = raw.clone().prepare()?;
-        let absolute = config.prepare.with_absolute_paths();
+        let PrepareConfig { inputs, output, tokenizer, .. } = config.prepare.with_absolute_paths();
         own = Some((config.prepare, config.storage));
-        Ok::<_, PrepareError>(serde_json::to_vec(&(raw.to_toml(), absolute)).unwrap_or_default())
+        Ok::<_, PrepareError>((raw.to_toml(), AbsolutePaths { inputs, output, tokenizer }))
     })?;
     if let Some(own) = own {
         return Ok(own);
     }
-    let (toml, absolute): (String, AbsolutePaths) =
-        serde_json::from_slice(&shared).unwrap_or_else(|e| unreachable!("rank 0 has just made it: {e}"));
     let PrepareJobConfig { prepare, storage, .. } = RawConfig::parse("from rank 0", &toml, &[])?.prepare()?;
     let AbsolutePaths { inputs, output, tokenizer } = absolute;
     Ok((PrepareConfig { inputs, output, tokenizer, ..prepare }, storage))
 }
 
 /// What of a config means something else in another folder.
-#[derive(serde::Deserialize)]
+#[derive(Serialize, Deserialize)]
 struct AbsolutePaths {
     inputs: Vec<String>,
     output: String,
@@ -152,7 +150,8 @@ struct ProgressLines;
 
 impl Audience for ProgressLines {
     fn hear(&mut self, progress: &PrepareProgress) {
-        to_stdout(&format!("{PROGRESS_MARK}{}\n", serde_json::to_string(progress).unwrap_or_default()));
+        let json = serde_json::to_string(progress).unwrap_or_else(|e| unreachable!("progress is JSON: {e}"));
+        to_stdout(&format!("{PROGRESS_MARK}{json}\n"));
     }
 }
 

@@ -6,6 +6,8 @@
 use std::time::{Duration, Instant};
 
 use common::exit_code::ExitCode;
+use common::rank_message::{self, MessageError};
+use common::topology::Rank;
 use common::worker_contract::{PreparePhase, PrepareProgress};
 use mpi::Threading;
 use mpi::collective::SystemOperation;
@@ -13,6 +15,8 @@ use mpi::environment::Universe;
 use mpi::point_to_point::{Destination, Source};
 use mpi::topology::{Communicator, SimpleCommunicator};
 use mpi::traits::{CommunicatorCollectives, Root};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 use crate::progress::{Audience, Progress};
 
@@ -74,9 +78,13 @@ impl Ranks {
         std::process::exit(code)
     }
 
-    /// What `make` makes on rank 0, on every rank. A failure ends the job, so the others need not hear of it.
-    pub fn share<E>(&self, make: impl FnOnce() -> Result<Vec<u8>, E>) -> Result<Vec<u8>, E> {
-        let mut content = if self.rank() == 0 { make()? } else { Vec::new() };
+    /// What `make` makes on rank 0, on every rank; `what` names it. A failure ends the job, so the others need not hear of it.
+    pub fn share<T, E>(&self, what: &'static str, make: impl FnOnce() -> Result<T, E>) -> Result<T, E>
+    where
+        T: Serialize + DeserializeOwned,
+        E: From<MessageError>,
+    {
+        let mut content = if self.rank() == 0 { rank_message::to_bytes(what, &make()?)? } else { Vec::new() };
         if let Ranks::Many { world, .. } = self {
             self.wait_for_all();
             let root = world.process_at_rank(0);
@@ -86,7 +94,7 @@ impl Ranks {
             // Counts are 32 bits wide.
             content.chunks_mut(1 << 30).for_each(|part| root.broadcast_into(part));
         }
-        Ok(content)
+        Ok(rank_message::from_bytes(what, Rank::ZERO, &content)?)
     }
 
     /// The sums over all ranks.
@@ -206,4 +214,25 @@ fn cores_of_node() -> usize {
         Some(last.parse::<usize>().ok()? + 1 - first.parse::<usize>().ok()?)
     };
     online.trim().split(',').filter_map(count).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::PrepareError;
+
+    #[test]
+    fn what_is_shared_arrives() {
+        let made = || Ok::<_, PrepareError>((vec![true, false], "text".to_owned()));
+        assert_eq!(Ranks::One.share("a trial", made).unwrap(), (vec![true, false], "text".to_owned()));
+        Ranks::One.share("nothing", || Ok::<_, PrepareError>(())).unwrap();
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_a_bug_and_names_the_rank() {
+        // JSON has no such number, so that `null` arrives.
+        let error = Ranks::One.share("a number", || Ok::<_, PrepareError>(f64::NAN)).unwrap_err();
+        assert_eq!(error.exit_code(), ExitCode::Bug);
+        assert!(error.to_string().starts_with("rank 0 sent a number that this rank cannot read"), "{error}");
+    }
 }

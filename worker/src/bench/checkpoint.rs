@@ -100,12 +100,11 @@ fn save(
     let snapshot = snapshots.take(state, ranks)?;
     let stall = start.elapsed();
     // Nobody has claimed what is only measured.
-    let name = checkpoint::new_name(state.step, &Claim { number: 1, id: random_hex() });
-    let name = ranks.broadcast_bytes(&serde_json::to_vec(&name).unwrap_or_default())?;
-    let name = serde_json::from_slice(&name).map_err(|e| JobError::Usage(format!("no name for a checkpoint: {e}")))?;
+    let claim = Claim { number: 1, id: random_hex() };
+    let name = ranks.share("a checkpoint's name", || Ok::<_, JobError>(checkpoint::new_name(state.step, &claim)))?;
     let folder = checkpoint::folder_of(run, &name);
     let written = checkpoint::write_rank(&folder, snapshot, config.checkpoint.max_upload_bytes_per_s)?;
-    let written = ranks.gather_bytes(&serde_json::to_vec(&written).unwrap_or_default())?;
+    let gathered = ranks.gather("its part of a save", &written)?;
     if ranks.rank() == Rank::ZERO {
         let header = ManifestHeader {
             name,
@@ -121,7 +120,6 @@ fn save(
             config: config.to_toml(),
             model: config.model.clone(),
         };
-        let gathered = written.iter().filter_map(|part| serde_json::from_slice(part).ok()).collect();
         checkpoint::commit(&folder, header, gathered)?;
     }
     ranks.barrier(Label::new("the commit")).wait()?;

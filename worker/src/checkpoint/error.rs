@@ -3,6 +3,7 @@
 use std::io;
 
 use common::attempt::AttemptError;
+use common::checkpoint_layout::CheckpointName;
 use common::checkpoint_store::CheckpointStoreError;
 use common::exit_code::ExitCode;
 use common::sha256::Sha256Sum;
@@ -94,6 +95,16 @@ pub enum CheckpointError {
         /// Each one's fault, newest first.
         reasons: Vec<String>,
     },
+    /// A rank's run folder lacks what others find in theirs.
+    #[error("rank {rank} sees no checkpoint in {url}, others see {newest}: all ranks must reach the same run.output")]
+    Unseen {
+        /// Which one.
+        rank: usize,
+        /// The run folder.
+        url: String,
+        /// What others see.
+        newest: CheckpointName,
+    },
     /// The folder on this host is no place of this user's own.
     #[error("checkpoint.local_dir: {path}: {source}")]
     HostFolder {
@@ -118,7 +129,9 @@ impl CheckpointError {
         match self {
             CheckpointError::Storage(error) => error.exit_code(),
             CheckpointError::Attempt(error) => error.exit_code(),
-            CheckpointError::Model { .. } | CheckpointError::HostFolder { .. } => ExitCode::Config,
+            CheckpointError::Model { .. } | CheckpointError::Unseen { .. } | CheckpointError::HostFolder { .. } => {
+                ExitCode::Config
+            }
             CheckpointError::Snapshot { .. } => ExitCode::Bug,
             CheckpointError::Store(error) => error.exit_code(),
             CheckpointError::Missing { .. }

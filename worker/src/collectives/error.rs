@@ -1,5 +1,8 @@
 //! What can go wrong between ranks.
 
+use common::exit_code::ExitCode;
+use common::rank_message::MessageError;
+
 /// Why ranks could not exchange something.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum CollectivesError {
@@ -43,4 +46,21 @@ pub enum CollectivesError {
         /// On what.
         what: &'static str,
     },
+    /// What ranks tell each other did not arrive.
+    #[error(transparent)]
+    Message(#[from] MessageError),
+}
+
+impl CollectivesError {
+    /// What a process that ends because of this exits with.
+    pub fn exit_code(&self) -> ExitCode {
+        match self {
+            CollectivesError::Message(error) => error.exit_code(),
+            // To start again is what helps against each of these.
+            CollectivesError::TimedOut { .. }
+            | CollectivesError::Nccl { .. }
+            | CollectivesError::Closed { .. }
+            | CollectivesError::Disagreement { .. } => ExitCode::Communication,
+        }
+    }
 }

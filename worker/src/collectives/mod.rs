@@ -5,6 +5,7 @@
 //! - [`nccl`]: NCCL between GPUs, and MPI for what is on the host.
 //! - [`faulty`]: any of them, slower or with a flipped bit; for tests.
 //! - [`in_flight`]: what a rank exchanges, for messages.
+//! - `messages`: values that ranks share and gather.
 //! - [`bandwidth`]: how fast an all-reduce is.
 //!
 //! An operation returns at once; the [`Pending`] is waited for where its result is needed, so that communication runs
@@ -15,6 +16,7 @@ pub mod bandwidth;
 mod error;
 pub mod faulty;
 pub mod in_flight;
+mod messages;
 pub mod mpi;
 pub mod nccl;
 pub mod single;

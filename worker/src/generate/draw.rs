@@ -2,7 +2,7 @@
 
 use tch::{Device, Kind, Tensor};
 
-use crate::error::JobError;
+use super::error::GenerateError;
 
 /// How tokens are drawn.
 #[derive(Debug, Clone, PartialEq)]
@@ -17,13 +17,13 @@ pub struct Draw {
 
 impl Draw {
     /// Refuses what no token can be drawn with.
-    pub fn check(&self) -> Result<(), JobError> {
-        let refuse = |what: String| Err(JobError::Usage(what));
+    pub fn check(&self) -> Result<(), GenerateError> {
+        let refuse = |flag, value, expected| Err(GenerateError::Flag { flag, value, expected });
         if !(self.temperature.is_finite() && self.temperature >= 0.0) {
-            return refuse(format!("--temperature {} must be at least 0", self.temperature));
+            return refuse("--temperature", self.temperature, "at least 0");
         }
         if !(self.top_p > 0.0 && self.top_p <= 1.0) {
-            return refuse(format!("--top-p {} must be above 0 and at most 1", self.top_p));
+            return refuse("--top-p", self.top_p, "above 0 and at most 1");
         }
         Ok(())
     }

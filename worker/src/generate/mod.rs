@@ -2,8 +2,10 @@
 //!
 //! - this file: the checkpoint's model, the prompt, and the text that follows it.
 //! - [`draw`]: how one token is drawn.
+//! - [`error`]: why none can be.
 
 pub mod draw;
+pub mod error;
 
 use std::io::{self, Write};
 
@@ -20,6 +22,7 @@ use crate::model::Gpt2;
 use crate::saving::snapshot::shapes;
 
 use draw::Draw;
+use error::GenerateError;
 
 /// How text is drawn.
 #[derive(Debug, Clone, PartialEq)]
@@ -75,14 +78,12 @@ fn load_model(config: &RunConfig, name: Option<&str>, tokenizer: &Tokenizer) -> 
     let run = Folder::open(&config.run.output, &config.storage)?;
     let (folder, manifest) = match name {
         Some(name) => {
-            let parsed = CheckpointName::parse(name).ok_or_else(|| {
-                JobError::Usage(format!("{name:?} is no checkpoint's name; `launcher checkpoints list` shows them"))
-            })?;
+            let parsed = CheckpointName::parse(name);
+            let parsed = parsed.ok_or_else(|| GenerateError::NotACheckpoint { name: name.to_owned() })?;
             checkpoint::read_manifest(&run, &parsed)?
         }
-        None => checkpoint::newest_manifest(&run, config.checkpoint.on_corrupt)?.ok_or_else(|| {
-            JobError::Usage(format!("{} has no committed checkpoint; train first with `launcher train`", run.url()))
-        })?,
+        None => checkpoint::newest_manifest(&run, config.checkpoint.on_corrupt)?
+            .ok_or_else(|| GenerateError::NoneCommitted { url: run.url().to_owned() })?,
     };
     check_tokenizer(folder.url(), &manifest, tokenizer, &config.data.tokenizer)?;
     let model = Gpt2::zeros(&config.model, Kind::Float, Device::Cpu);
@@ -91,16 +92,16 @@ fn load_model(config: &RunConfig, name: Option<&str>, tokenizer: &Tokenizer) -> 
     Ok(model)
 }
 
-/// Text of one tokenizer means nothing to a model of another.
-fn check_tokenizer(url: &str, manifest: &Manifest, tokenizer: &Tokenizer, name: &str) -> Result<(), JobError> {
+/// Refuses a tokenizer that is not the model's; `name` is the config's.
+fn check_tokenizer(url: &str, manifest: &Manifest, tokenizer: &Tokenizer, name: &str) -> Result<(), GenerateError> {
     match manifest.tokenizer_hash == tokenizer.hash() {
         true => Ok(()),
-        false => Err(JobError::Usage(format!(
-            "{url} was trained with a tokenizer whose hash is {}, but data.tokenizer = {name:?} has {}; name the one that \
-             the token shards were made with",
-            manifest.tokenizer_hash,
-            tokenizer.hash()
-        ))),
+        false => Err(GenerateError::OtherTokenizer {
+            url: url.to_owned(),
+            expected: manifest.tokenizer_hash.clone(),
+            name: name.to_owned(),
+            got: tokenizer.hash().to_owned(),
+        }),
     }
 }
 

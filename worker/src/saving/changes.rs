@@ -28,7 +28,7 @@ pub fn accept(world: &World, data: &DataIdentity, restored: &Restored) -> Result
     if from != to {
         found.push(Difference { key: "Convoy's order of the data".into(), from, to, rule: Rule::Refused });
     }
-    let accepted = consent(&name.to_string(), found, &world.accepted_changes).map_err(JobError::Usage)?;
+    let accepted = consent(&name.to_string(), found, &world.accepted_changes).map_err(JobError::RefusedChange)?;
     let (step, sequences_consumed, attempt) = (name.step, manifest.sequences_consumed, world.claim.number);
     let change = |Difference { key, from, to, .. }| ConfigChange { key, from, to, step, sequences_consumed, attempt };
     Ok(manifest.changes.iter().cloned().chain(accepted.into_iter().map(change)).collect())

@@ -26,10 +26,3 @@ impl From<&CheckpointError> for Failure {
         Failure { code: error.exit_code(), message: error.to_string(), ends_run: error.is_fenced() }
     }
 }
-
-impl Failure {
-    /// A rank has said something that cannot be read.
-    pub fn unreadable(error: &serde_json::Error) -> Self {
-        Failure { code: ExitCode::Bug, message: error.to_string(), ends_run: false }
-    }
-}

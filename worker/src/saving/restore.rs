@@ -125,9 +125,7 @@ impl OnHosts {
         let Some(host) = places.host else { return Ok(OnHosts::default()) };
         let history = History::read(places.run).map_err(CheckpointError::from)?;
         let mine = host.list(&history).map_err(|error| error.to_string());
-        let all = ranks.gather_bytes(&serde_json::to_vec(&mine).unwrap_or_default())?;
-        let parse = |bytes: &Vec<u8>| serde_json::from_slice(bytes).unwrap_or_else(|error| Err(error.to_string()));
-        Ok(Self::of_all(&all.iter().map(parse).collect::<Vec<_>>()))
+        Ok(Self::of_all(&ranks.gather("a list of its host's checkpoints", &mine)?))
     }
 
     /// From what every rank has, or why it cannot say.
@@ -173,17 +171,13 @@ fn newest_of_all(
     run: &Folder,
     ranks: &dyn Collectives,
 ) -> Result<Option<CheckpointName>, JobError> {
-    let names = ranks.gather_bytes(&serde_json::to_vec(&mine).unwrap_or_default())?;
-    let names: Vec<Option<CheckpointName>> =
-        names.iter().map(|name| serde_json::from_slice(name).unwrap_or_default()).collect();
+    let names = ranks.gather("a checkpoint's name", &mine)?;
     let Some(newest) = names.iter().flatten().max().cloned() else { return Ok(None) };
     if names.contains(&None) {
         let is_there = mine.is_some() || !checkpoint::read_manifest(run, &newest).is_err_and(|error| error.is_gone());
-        if let Some(blind) = ranks.gather_bytes(&[u8::from(is_there)])?.iter().position(|there| there[..] == [0]) {
-            return Err(JobError::Usage(format!(
-                "rank {blind} sees no checkpoint in {}, others see {newest}: all ranks must reach the same run.output",
-                run.url()
-            )));
+        let are_there = ranks.gather("its answer whether a checkpoint is there", &is_there)?;
+        if let Some(rank) = are_there.iter().position(|is_there| !is_there) {
+            return Err(CheckpointError::Unseen { rank, url: run.url().to_owned(), newest }.into());
         }
     }
     Ok(Some(newest))
@@ -191,9 +185,8 @@ fn newest_of_all(
 
 /// The first rank that has found a fault, and which.
 fn first_fault(mine: Option<String>, ranks: &dyn Collectives) -> Result<Option<(usize, String)>, CollectivesError> {
-    let faults = ranks.gather_bytes(mine.unwrap_or_default().as_bytes())?;
-    let first = faults.iter().enumerate().find(|(_, fault)| !fault.is_empty());
-    Ok(first.map(|(rank, fault)| (rank, String::from_utf8_lossy(fault).into_owned())))
+    let faults = ranks.gather("a fault of a checkpoint", &mine)?;
+    Ok(faults.into_iter().enumerate().find_map(|(rank, fault)| Some((rank, fault?))))
 }
 
 /// Reads this rank's parts of checkpoint `name`.

@@ -83,8 +83,7 @@ impl<'a> Saver<'a> {
     pub fn open(world: &'a World, data: &TrainingData) -> Result<Self, JobError> {
         let run = Folder::open(&world.config.run.output, &world.config.storage)?;
         let ranks = world.collectives.as_ref();
-        let id = if ranks.rank().is_zero() { attempt::run_id(&run)? } else { String::new() };
-        let id = String::from_utf8_lossy(&ranks.broadcast_bytes(id.as_bytes())?).into_owned();
+        let id: String = ranks.share("the run's id", || attempt::run_id(&run).map_err(JobError::from))?;
         let config = (&world.config.checkpoint, &world.config.storage);
         let host = HostFolder::open(config, &id, ranks.rank(), ranks.world_size())?;
         let now = Instant::now();
@@ -202,10 +201,8 @@ impl<'a> Saver<'a> {
     /// What the manifest of a save of `state` will say beside its objects; the same on all ranks.
     fn header(&self, state: &TrainState) -> Result<ManifestHeader, JobError> {
         let ranks = self.world.collectives.as_ref();
-        let name = checkpoint::new_name(state.step, &self.world.claim);
-        let name = ranks.broadcast_bytes(&serde_json::to_vec(&name).unwrap_or_default())?;
-        let name: CheckpointName = serde_json::from_slice(&name)
-            .map_err(|error| JobError::Usage(format!("rank 0 sent no name for a checkpoint: {error}")))?;
+        let new_name = || Ok::<_, JobError>(checkpoint::new_name(state.step, &self.world.claim));
+        let name = ranks.share("a checkpoint's name", new_name)?;
         Ok(ManifestHeader {
             name,
             sequences_consumed: state.consumed,
@@ -284,19 +281,16 @@ impl<'a> Saver<'a> {
             Ok(objects) => Part::Written(objects),
             Err(error) => Part::Failed(Failure::from(&error)),
         };
-        let parts = self.world.collectives.gather_bytes(&serde_json::to_vec(&part).unwrap_or_default())?;
+        let parts = self.world.collectives.gather("its part of a save", &part)?;
         let mut gathered = Vec::with_capacity(parts.len());
-        for (rank, part) in parts.iter().enumerate() {
-            let failure = match serde_json::from_slice(part) {
-                Ok(Part::Written(objects)) => {
-                    gathered.push(objects);
-                    continue;
+        for (rank, part) in parts.into_iter().enumerate() {
+            match part {
+                Part::Written(objects) => gathered.push(objects),
+                Part::Failed(failure) => {
+                    self.discard(tier, &header.name);
+                    return self.failed(tier, &header.name, rank, failure, observer);
                 }
-                Ok(Part::Failed(failure)) => failure,
-                Err(error) => Failure::unreadable(&error),
-            };
-            self.discard(tier, &header.name);
-            return self.failed(tier, &header.name, rank, failure, observer);
+            }
         }
         let name = header.name.clone();
         let is_zero = self.world.collectives.rank().is_zero();
@@ -354,13 +348,9 @@ impl<'a> Saver<'a> {
         observer: &Observer,
     ) -> Result<(), JobError> {
         let mine = committer.map(Background::join).and_then(|result| result.as_ref().err().map(Failure::from));
-        let all = self.world.collectives.gather_bytes(&serde_json::to_vec(&mine).unwrap_or_default())?;
-        for (rank, failure) in all.iter().enumerate() {
-            match serde_json::from_slice(failure) {
-                Ok(None) => {}
-                Ok(Some(failure)) => return self.failed(tier, name, rank, failure, observer),
-                Err(error) => return self.failed(tier, name, rank, Failure::unreadable(&error), observer),
-            }
+        let all = self.world.collectives.gather("its result of a commit", &mine)?;
+        if let Some((rank, failure)) = all.into_iter().enumerate().find_map(|(rank, mine)| Some((rank, mine?))) {
+            return self.failed(tier, name, rank, failure, observer);
         }
         if tier == Tier::Run {
             self.saved_step = Some(name.step);

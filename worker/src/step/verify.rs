@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
 
 use super::readback::Readback;
-use crate::collectives::{Collectives, Label, Pending};
+use crate::collectives::{Collectives, CollectivesError, Label, Pending};
 use crate::error::JobError;
 
 /// A tensor that all ranks hold alike.
@@ -79,11 +79,11 @@ impl Compared {
         }
         let digests = Vec::try_from(self.digests.to_device(Device::Cpu))?;
         let mine = Held { host: host_name(), digests };
-        let held = ranks.gather_bytes(&serde_json::to_vec(&mine).unwrap_or_default())?;
-        // A rank that cannot be understood is still known by its number.
-        let unknown = || Held { host: "unknown".into(), digests: Vec::new() };
-        let held: Vec<Held> =
-            held.iter().map(|held| serde_json::from_slice(held).unwrap_or_else(|_| unknown())).collect();
+        let held = match ranks.gather("digests of its tensors", &mine) {
+            // Ranks that cannot be understood are still known by their numbers.
+            Err(CollectivesError::Message(_)) => vec![Held { host: "unknown".into(), digests: Vec::new() }; all.len()],
+            held => held?,
+        };
         Err(JobError::RanksDiffer(in_words(step, &all, &held, &names())))
     }
 }

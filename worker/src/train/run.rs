@@ -6,7 +6,7 @@ use common::config::RunConfig;
 
 use super::validation::Validation;
 use crate::collectives::bandwidth::Bandwidth;
-use crate::data::{TokenStream, TrainingData};
+use crate::data::{DataError, TokenStream, TrainingData};
 use crate::error::JobError;
 use crate::observe::observer::Observer;
 use crate::observe::profile::Profile;
@@ -78,15 +78,12 @@ fn look_at_hosts(world: &World, observer: &Observer) -> Result<(), JobError> {
 }
 
 /// Every token of the data must have a row in the embedding.
-fn check_vocabulary(config: &RunConfig, data: &TrainingData) -> Result<(), JobError> {
+fn check_vocabulary(config: &RunConfig, data: &TrainingData) -> Result<(), DataError> {
     let rows = config.model.vocabulary;
     for (set, source) in data.sets().iter().zip(&config.data.train) {
         let ids = u64::from(set.vocabulary());
         if rows < ids {
-            return Err(JobError::Usage(format!(
-                "model.vocabulary = {rows} is less than the {ids} tokens of {}'s tokenizer; give at least {ids}",
-                source.url
-            )));
+            return Err(DataError::SmallVocabulary { rows, ids, url: source.url.clone() });
         }
     }
     Ok(())

@@ -9,6 +9,7 @@ use common::host_name::host_name;
 use common::topology::WorldSize;
 use tch::Device;
 
+use super::error::WorldError;
 use super::failure::{announce_failure, fail};
 use super::membership;
 use crate::collectives::faulty::Faulty;
@@ -55,7 +56,7 @@ impl Neighbours {
     fn meet(collectives: &dyn Collectives) -> Result<Self, CollectivesError> {
         // Hosts of one name are told apart by when they were started, containers of one host by their names.
         let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
-        let mut hosts = collectives.gather_bytes(format!("{} {}", host_name(), boot.trim()).as_bytes())?;
+        let mut hosts = collectives.gather("its host's name", &format!("{} {}", host_name(), boot.trim()))?;
         let (before, from) = hosts.split_at(collectives.rank().index());
         let local_rank = before.iter().filter(|host| **host == from[0]).count();
         hosts.sort_unstable();
@@ -76,9 +77,7 @@ impl Neighbours {
                     Err(why) => format!("the CPU ({why})"),
                 };
                 let is_cuda = gpus.is_ok();
-                let kinds =
-                    collectives.gather_bytes(&serde_json::to_vec(&(is_cuda, host_name(), mine)).unwrap_or_default())?;
-                check_kinds(&kinds.iter().filter_map(|kind| serde_json::from_slice(kind).ok()).collect::<Vec<_>>())?;
+                check_kinds(&collectives.gather("its kind of device", &(is_cuda, host_name(), mine))?)?;
                 match gpus {
                     Ok(gpus) => gpus,
                     Err(_) => return Ok(Device::Cpu),
@@ -97,17 +96,12 @@ impl Neighbours {
 }
 
 /// Fails unless all ranks compute on the same kind of device; of each, whether it is a GPU, the host, and what it is.
-fn check_kinds(ranks: &[(bool, String, String)]) -> Result<(), JobError> {
+fn check_kinds(ranks: &[(bool, String, String)]) -> Result<(), WorldError> {
     let of_kind = |is_cuda: bool| ranks.iter().enumerate().find(|(_, rank)| rank.0 == is_cuda);
     let (Some(gpu), Some(cpu)) = (of_kind(true), of_kind(false)) else { return Ok(()) };
     let named =
         |(rank, (_, host, device)): (usize, &(bool, String, String))| format!("rank {rank} on {host} on {device}");
-    Err(JobError::Usage(format!(
-        "all ranks must compute on the same kind of device, but {} would, and {}; set run.device = \"cpu\" for all, or see to it that \
-         every host's GPUs can be used",
-        named(gpu),
-        named(cpu)
-    )))
+    Err(WorldError::MixedDevices { gpu: named(gpu), cpu: named(cpu) })
 }
 
 /// `collectives`, or what carries GPUs' memory as well, where this rank computes on one or the config wants it.
@@ -117,13 +111,7 @@ fn for_device(
     device: Device,
 ) -> Result<Arc<dyn Collectives>, JobError> {
     match config.parallel.collectives {
-        CollectivesKind::Mpi if device.is_cuda() => {
-            return Err(JobError::Usage(
-                "parallel.collectives = \"mpi\" exchanges what is in host memory, but this rank computes on a GPU; leave it out, \
-                 or set run.device = \"cpu\""
-                    .into(),
-            ));
-        }
+        CollectivesKind::Mpi if device.is_cuda() => return Err(WorldError::MpiForGpu.into()),
         CollectivesKind::Auto if device.is_cuda() && collectives.world_size() == WorldSize::ONE => {
             return Ok(Arc::new(Single::default()));
         }
@@ -140,19 +128,16 @@ fn for_device(
 }
 
 /// Refuses a config whose `parallel.collectives` does not fit how this process was started.
-pub(super) fn check_collectives(config: &RunConfig, collectives: &dyn Collectives) -> Result<(), JobError> {
+pub(super) fn check_collectives(config: &RunConfig, collectives: &dyn Collectives) -> Result<(), WorldError> {
+    let refuse = |given, start: String| Err(WorldError::UnfitCollectives { given, start });
     let world = collectives.world_size();
     let is_mpi = mpi::is_launched_by_mpi();
     match config.parallel.collectives {
-        CollectivesKind::Single if world.get() > 1 => Err(JobError::Usage(format!(
-            "parallel.collectives = \"single\", but there are {world} ranks; use \"auto\""
-        ))),
-        CollectivesKind::Nccl if world.get() == 1 => Err(JobError::Usage(
-            "parallel.collectives = \"nccl\", but there is one rank, which exchanges nothing; use \"auto\"".into(),
-        )),
-        CollectivesKind::Mpi if !is_mpi => Err(JobError::Usage(
-            "parallel.collectives = \"mpi\", but this worker was not started by mpirun; use \"auto\"".into(),
-        )),
+        CollectivesKind::Single if world.get() > 1 => refuse("single", format!("there are {world} ranks")),
+        CollectivesKind::Nccl if world.get() == 1 => {
+            refuse("nccl", "there is one rank, which exchanges nothing".into())
+        }
+        CollectivesKind::Mpi if !is_mpi => refuse("mpi", "this worker was not started by mpirun".into()),
         _ => Ok(()),
     }
 }

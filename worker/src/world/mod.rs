@@ -5,9 +5,11 @@
 //! - `membership`: starting MPI, keeping it up, leaving it in good order.
 //! - `equipment`: what a rank computes on and exchanges with. `threads`: how many compute threads it has.
 //! - `failure`: ending everyone when one rank fails.
+//! - [`error`]: why a rank cannot enter.
 
 mod claim;
 mod equipment;
+pub mod error;
 mod failure;
 mod membership;
 mod start;
@@ -24,6 +26,7 @@ use crate::collectives::Collectives;
 use crate::control::{Control, LauncherAddress, Requests};
 use crate::error::JobError;
 pub use equipment::Equipment;
+use error::WorldError;
 pub use failure::{abort_on_panic, announce_failure, fail};
 pub use membership::{leave, start_collectives};
 pub use start::Origin;
@@ -55,17 +58,14 @@ pub struct World {
 impl World {
     /// Starts MPI if this process is one of several, shares rank 0's config, and connects to the launcher.
     pub fn enter(origin: &Origin) -> Result<Self, JobError> {
-        let requests =
-            Requests::from_signals().map_err(|error| JobError::Usage(format!("signals cannot be handled: {error}")))?;
+        let requests = Requests::from_signals().map_err(WorldError::Signals)?;
         let collectives = start_collectives()?;
-        let (start, claim) = match collectives.rank().is_zero() {
-            true => {
-                let (start, claim) = Start::read(origin, collectives.world_size().get())?;
-                (start.to_json(), claim)
-            }
-            false => (Vec::new(), None),
-        };
-        let start = Start::from_json(&collectives.broadcast_bytes(&start)?)?;
+        let mut claim = None;
+        let start = collectives.share("a start", || {
+            let (start, claimed) = Start::read(origin, collectives.world_size().get())?;
+            claim = claimed;
+            Ok::<_, JobError>(start)
+        })?;
         let config = RawConfig::parse("from rank 0", &start.config, &[])?.run()?;
         equipment::check_collectives(&config, collectives.as_ref())?;
         collectives.set_timeout(Duration::from_secs(config.parallel.timeout_s));

@@ -1,6 +1,6 @@
 //! The start of a job: what rank 0 reads, from the launcher or a file, and tells the others.
 
-use std::io;
+use std::io::{self, BufRead};
 use std::path::PathBuf;
 
 use common::attempt::{Attempt, Claim};
@@ -10,8 +10,10 @@ use common::start::{self, Wanted};
 use common::storage::Folder;
 use common::worker_contract::{PROTOCOL_VERSION, START_LINE_BYTES_MAX, StartLine, read_line};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::claim::{claim, claim_told};
+use super::error::WorldError;
 use crate::error::JobError;
 
 /// Where rank 0 learns what to do.
@@ -50,17 +52,7 @@ impl Start {
     pub fn read(origin: &Origin, ranks: u32) -> Result<(Self, Option<Attempt>), JobError> {
         match origin {
             Origin::Launcher => {
-                let line: StartLine = read_line(&mut io::stdin().lock(), START_LINE_BYTES_MAX)
-                    .map_err(|error| {
-                        JobError::Usage(format!("standard input is not a launcher's start line: {error}"))
-                    })?
-                    .ok_or_else(|| JobError::Usage("standard input ended before the launcher's start line".into()))?;
-                if line.version != PROTOCOL_VERSION {
-                    return Err(JobError::Usage(format!(
-                        "the launcher speaks protocol {}, this worker {PROTOCOL_VERSION}: build both from one source",
-                        line.version
-                    )));
-                }
+                let line = read_start_line(&mut io::stdin().lock())?;
                 let claim = claim_told(&line)?;
                 let listens = !line.control_address.is_empty();
                 let control = listens.then_some((line.control_address, line.control_token));
@@ -76,7 +68,7 @@ impl Start {
             }
             Origin::File { path, overrides, accepted_changes } => {
                 let mut config = RawConfig::load(path, overrides)?.run()?;
-                check_accepted(accepted_changes, &config).map_err(JobError::Usage)?;
+                check_accepted(accepted_changes, &config).map_err(JobError::RefusedChange)?;
                 common::storage::make_urls_absolute(&mut config)?;
                 let run = Folder::open(&config.run.output, &config.storage)?;
                 start::look(&run, (&config, accepted_changes), None, &Wanted::Newest)?;
@@ -86,16 +78,71 @@ impl Start {
             }
         }
     }
+}
 
-    pub fn to_json(&self) -> Vec<u8> {
-        serde_json::to_vec(self).unwrap_or_else(|e| unreachable!("a start is JSON: {e}"))
+/// The launcher's line on standard input. Its version is looked at first: that of another one may have other fields.
+fn read_start_line(stdin: &mut impl BufRead) -> Result<StartLine, WorldError> {
+    let broken = |reason: String| WorldError::NoStartLine { reason };
+    let line: Option<Value> = read_line(stdin, START_LINE_BYTES_MAX).map_err(|error| broken(error.to_string()))?;
+    let line = line.ok_or(WorldError::NoLauncher)?;
+    match line["version"].as_u64() {
+        Some(launcher) if launcher != u64::from(PROTOCOL_VERSION) => {
+            Err(WorldError::OtherVersion { launcher, worker: PROTOCOL_VERSION })
+        }
+        _ => serde_json::from_value(line).map_err(|error| broken(error.to_string())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use common::exit_code::ExitCode;
+
+    use super::*;
+
+    fn refused(stdin: &str) -> (ExitCode, String) {
+        let error = read_start_line(&mut stdin.as_bytes()).unwrap_err();
+        (error.exit_code(), error.to_string())
     }
 
-    pub fn from_json(bytes: &[u8]) -> Result<Self, JobError> {
-        serde_json::from_slice(bytes).map_err(|error| {
-            JobError::Usage(format!(
-                "rank 0 sent a start that this rank cannot read: {error}; use one binary everywhere"
-            ))
-        })
+    #[test]
+    fn a_start_line_that_cannot_be_read_is_a_bug() {
+        let half = format!("{{\"version\":{PROTOCOL_VERSION},\"config\":\"[ru");
+        let lacking = format!("{{\"version\":{PROTOCOL_VERSION}}}\n");
+        for line in ["hello\n", "{}\n", &half, &lacking] {
+            let (code, text) = refused(line);
+            assert_eq!(code, ExitCode::Bug, "{line}");
+            assert!(text.starts_with("standard input is not a launcher's start line: "), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_launcher_of_another_version_is_a_persons_mistake_whatever_else_its_line_holds() {
+        let (code, text) = refused("{\"version\":99,\"job\":[]}\n");
+        assert_eq!(code, ExitCode::Config);
+        assert!(
+            text.contains("the launcher speaks protocol 99") && text.contains("build both from one source"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn a_person_who_types_from_launcher_is_not_a_bug() {
+        assert_eq!(refused("").0, ExitCode::Config);
+    }
+
+    #[test]
+    fn a_launchers_start_line_is_read_as_it_was_written() {
+        let line = StartLine {
+            version: PROTOCOL_VERSION,
+            config: "[run]\n".into(),
+            attempt: 3,
+            claim_id: "x1".into(),
+            accepted_changes: vec!["optimizer.beta1".into()],
+            control_address: "127.0.0.1:1".into(),
+            control_token: "t".into(),
+        };
+        let mut wire = Vec::new();
+        common::worker_contract::write_line(&mut wire, &line).unwrap();
+        assert_eq!(read_start_line(&mut wire.as_slice()).unwrap(), line);
     }
 }

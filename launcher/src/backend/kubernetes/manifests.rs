@@ -11,7 +11,7 @@ use common::config::{Bind, KubernetesConfig, PrepareJobConfig, RunConfig};
 use common::sha256::sha256_pair;
 use serde_json::{Value, json};
 
-use crate::error::LaunchError;
+use crate::backend::error::BackendError;
 
 /// Which attempt the launcher pod is told to run: its presence says that somebody outside has claimed it.
 pub const ATTEMPT_VARIABLE: &str = "CONVOY_ATTEMPT";
@@ -48,7 +48,7 @@ pub fn training(
     config: &RunConfig,
     accepted_changes: &[String],
     attempt: Option<&Claim>,
-) -> Result<Vec<Value>, LaunchError> {
+) -> Result<Vec<Value>, BackendError> {
     check_urls(run_urls(config))?;
     let run = name_of(&config.kubernetes, Some(config))?;
     let name = attempt.map_or_else(|| run.clone(), |attempt| format!("{run}-a{:04}", attempt.number));
@@ -66,7 +66,7 @@ pub fn training(
 }
 
 /// The objects of a supervisor in the cluster, which applies one MPIJob after the other: Job, ConfigMap, PodDisruptionBudget.
-pub fn supervisor(config: &RunConfig, accepted_changes: &[String]) -> Result<Vec<Value>, LaunchError> {
+pub fn supervisor(config: &RunConfig, accepted_changes: &[String]) -> Result<Vec<Value>, BackendError> {
     check_urls(run_urls(config))?;
     let run = name_of(&config.kubernetes, Some(config))?;
     let name = format!("{run}-supervisor");
@@ -88,7 +88,7 @@ pub fn supervisor(config: &RunConfig, accepted_changes: &[String]) -> Result<Vec
 }
 
 /// The objects of a prepare job, all of whose ranks run in one pod: Job and ConfigMap.
-pub fn prepare(config: &PrepareJobConfig) -> Result<Vec<Value>, LaunchError> {
+pub fn prepare(config: &PrepareJobConfig) -> Result<Vec<Value>, BackendError> {
     let urls = config.prepare.inputs.iter().map(|url| ("prepare.inputs", url.as_str()));
     check_urls(urls.chain([("prepare.output", config.prepare.output.as_str())]))?;
     let name = match config.kubernetes.name.as_str() {
@@ -120,7 +120,7 @@ pub fn run_label(url: &str) -> String {
 }
 
 /// What the objects of a run are called.
-pub fn name_of(kubernetes: &KubernetesConfig, run: Option<&RunConfig>) -> Result<String, LaunchError> {
+pub fn name_of(kubernetes: &KubernetesConfig, run: Option<&RunConfig>) -> Result<String, BackendError> {
     let (key, name) = match (kubernetes.name.as_str(), run) {
         ("", Some(run)) => ("run.name", run.run.name.as_str()),
         (given, _) => ("kubernetes.name", given),
@@ -129,10 +129,7 @@ pub fn name_of(kubernetes: &KubernetesConfig, run: Option<&RunConfig>) -> Result
     if starts_well && name.len() <= NAME_BYTES_MAX && common::config::kubernetes::is_label(name) {
         return Ok(name.to_owned());
     }
-    Err(LaunchError::Usage(format!(
-        "{key} = {name:?} cannot be the name of Kubernetes objects, which is up to {NAME_BYTES_MAX} lower-case letters, \
-         digits and -, a letter first: give kubernetes.name"
-    )))
+    Err(BackendError::ObjectName { key, name: name.to_owned(), bytes_max: NAME_BYTES_MAX })
 }
 
 /// One object, or several that are called the same.
@@ -401,23 +398,18 @@ fn run_urls(config: &RunConfig) -> impl Iterator<Item = (&'static str, &str)> {
 }
 
 /// Pods reach object stores and nothing else, and what they read is there for everyone to see.
-fn check_urls<'a>(urls: impl Iterator<Item = (&'static str, &'a str)>) -> Result<(), LaunchError> {
+fn check_urls<'a>(urls: impl Iterator<Item = (&'static str, &'a str)>) -> Result<(), BackendError> {
     for (key, url) in urls {
         let (scheme, rest) = url.split_once("://").unwrap_or(("file", url));
         if matches!(scheme, "file" | "memory") {
-            return Err(LaunchError::Usage(format!(
-                "{key} = {url:?} is a place of this machine, which pods do not reach: give the URL of an object store"
-            )));
+            return Err(BackendError::LocalUrl { key, url: url.to_owned() });
         }
         let authority = rest.split('/').next().unwrap_or_default();
         // A query, which is a part of the name where the address is no web server's.
         let has_query = rest.contains('?') || rest.to_ascii_lowercase().contains("%3f");
         if authority.contains('@') || has_query {
-            return Err(LaunchError::Usage(format!(
-                "{key}: the URL at {scheme}://{} carries a user's name or a query, which may be a secret and would lie in a \
-                 ConfigMap: put credentials into the Secret that kubernetes.storage_secret names",
-                authority.rsplit('@').next().unwrap_or_default().split('?').next().unwrap_or_default()
-            )));
+            let server = authority.rsplit('@').next().unwrap_or_default().split('?').next().unwrap_or_default();
+            return Err(BackendError::SecretUrl { key, server: format!("{scheme}://{server}") });
         }
     }
     Ok(())

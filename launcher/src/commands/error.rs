@@ -1,0 +1,85 @@
+//! Why a command cannot do what its arguments ask for.
+
+use std::ffi::OsString;
+
+/// Why a command cannot do what its arguments ask for.
+#[derive(Debug, thiserror::Error)]
+pub enum CommandError {
+    /// What was named on the command line cannot be a checkpoint.
+    #[error("{name:?} is no checkpoint's name; `launcher checkpoints list` shows them")]
+    NotACheckpoint {
+        /// What was given.
+        name: String,
+    },
+    /// A run cannot go on from what `--from` names.
+    #[error(
+        "--from {from:?} is neither a number of steps nor a checkpoint's name; `launcher checkpoints list` shows both"
+    )]
+    NotAStart {
+        /// What was given.
+        from: String,
+    },
+    /// Whoever runs an attempt for another launcher cannot choose where it starts.
+    #[error("--from and --from-scratch are for whoever claims the attempt")]
+    NotTheClaimant,
+    /// The environment names no attempt to run for another launcher.
+    #[error("{variable}={given:?} is not the number of an attempt")]
+    NotAnAttempt {
+        /// The environment variable.
+        variable: &'static str,
+        /// Its value.
+        given: OsString,
+    },
+    /// There is no checkpoint to copy.
+    #[error("no checkpoint is committed in {url}")]
+    NoneCommitted {
+        /// The run folder.
+        url: String,
+    },
+    /// Nothing says which checkpoints stay.
+    #[error("{url} has no config.toml that says what stays; give --keep-last")]
+    NoRetention {
+        /// The run folder.
+        url: String,
+    },
+    /// There is no attempt to ask something of.
+    #[error("nothing trains in {url}; `launcher train` starts it")]
+    NothingTrains {
+        /// The run folder.
+        url: String,
+    },
+    /// The attempt that was asked to stop goes on.
+    #[error("attempt {attempt} ({claimant}) has not ended within {wait_s} s; it saves first: see `launcher status`")]
+    NotEnded {
+        /// Its number.
+        attempt: u32,
+        /// Who holds it.
+        claimant: String,
+        /// How long this command has waited.
+        wait_s: u64,
+    },
+    /// The attempt that was asked for a checkpoint has not committed it.
+    #[error("no checkpoint within {wait_s} s; it may still come: see `launcher checkpoints list`")]
+    NotSaved {
+        /// How long this command has waited.
+        wait_s: u64,
+    },
+    /// The attempt that was asked for a checkpoint is over.
+    #[error("attempt {attempt} ended without another checkpoint")]
+    EndedUnsaved {
+        /// Its number.
+        attempt: u32,
+    },
+    /// Only a cluster goes on where nobody watches.
+    #[error("--detach needs --backend kubernetes: only a cluster goes on by itself")]
+    DetachedHere,
+    /// A prepare job in a cluster has no launcher.
+    #[error(
+        "launcher prepare follows ranks on this machine; in a cluster it is a Job: \
+         launcher render --config FILE --backend kubernetes | kubectl apply -f -"
+    )]
+    PrepareInCluster,
+    /// A prepare job on hosts has nothing to render.
+    #[error("prepare jobs are rendered for --backend kubernetes only; run launcher prepare")]
+    PrepareOnHosts,
+}
