@@ -45,7 +45,7 @@ pub enum BackendError {
         /// Where it should be.
         folder: &'static str,
     },
-    /// Ranks of one host have too little memory to share, in the words of [`common::host_facts`].
+    /// Ranks of one host have too little memory to share, in the words of [`common::preflight`].
     #[error("{0}")]
     SmallSharedMemory(String),
     /// Ranks on other hosts cannot be told where the launcher is.
