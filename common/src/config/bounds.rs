@@ -1,8 +1,7 @@
 //! Bounds of every number in a config. [`Section`](super::section::Section) enforces them as it reads.
 //!
-//! The bounds lie beyond what any machine can do, and are tight enough that no arithmetic on config values overflows: for
-//! products, see
-//! [`MICRO_BATCH_TOKENS`] and [`RUN_SEQUENCES`] for products.
+//! The bounds lie beyond what any machine can do, and are tight enough that no arithmetic on config values overflows.
+//! [`MICRO_BATCH_TOKENS`] and [`RUN_SEQUENCES`] bound products.
 
 use toml::Value;
 
