@@ -5,14 +5,14 @@ use std::panic::PanicHookInfo;
 
 use crate::exit_code::ExitCode;
 
-/// What the system refused, and which limit to raise.
+/// Limit of the system: what was refused, and what to raise.
 type Limit = (&'static str, &'static str);
 
 const THREADS: Limit =
     ("threads", "`ulimit -u`, or the limit of processes that the container, the pod or the service has");
 const FILES: Limit = ("open files", "`ulimit -n`, or the limit of open files that the container or the service has");
 
-/// How the standard library, tokio, rayon and Convoy's storage report a refusal.
+/// Messages in which the standard library, tokio, rayon and Convoy's storage report a refusal.
 const REFUSALS: [(&str, Limit); 5] = [
     ("Too many open files", FILES),
     ("failed to spawn thread", THREADS),

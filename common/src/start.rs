@@ -12,16 +12,16 @@ use crate::config::{ConfigError, RawConfig, RunConfig};
 use crate::exit_code::ExitCode;
 use crate::storage::{Folder, StorageError};
 
-/// Where a run is to continue.
+/// Checkpoint that a run is to continue from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Wanted {
-    /// At its newest checkpoint that counts, or at the beginning if it never had one.
+    /// The newest checkpoint that counts, or the beginning if the run never had one.
     Newest,
-    /// At the checkpoint of this step, among those that count.
+    /// The checkpoint of this step, among those that count.
     Step(u64),
-    /// At this checkpoint, even if a later attempt has left it behind.
+    /// This checkpoint, even if a later attempt has left it behind.
     Named(CheckpointName),
-    /// At the beginning, even if there are checkpoints.
+    /// The beginning, even if there are checkpoints.
     Scratch,
 }
 

@@ -67,7 +67,7 @@ pub enum FromRank {
     Heartbeat {
         /// Number of completed steps.
         step: u64,
-        /// What the rank is doing.
+        /// Phase that the rank is in.
         phase: Phase,
         /// Exchange with other ranks that is in progress, or was the last one, as text for people; `None` before the first.
         #[serde(default, with = "optional_line")]
@@ -112,7 +112,7 @@ pub enum ToRank {
     Stacks,
 }
 
-/// What a rank is doing, as shown to people.
+/// Phase of a rank, as shown to people.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Phase {

@@ -30,7 +30,7 @@ const NOTHING: &str = "nothing";
 /// Number of attempts that a lineage goes back. Checkpoints of older ones have long been pruned.
 const LINEAGE_MAX: usize = 1000;
 
-/// Which checkpoints of a run count.
+/// The checkpoints of a run that count, and those that are void.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct History {
     newest: u32,

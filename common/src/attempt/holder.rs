@@ -53,7 +53,7 @@ impl Alive {
     }
 }
 
-/// What can be requested of a run from elsewhere.
+/// A request to a run from elsewhere.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Request {
     /// Saves a checkpoint.
@@ -62,7 +62,7 @@ pub enum Request {
     Stop,
 }
 
-/// What a holder hears.
+/// An event that a holder hears of.
 #[derive(Debug)]
 pub enum News {
     /// Somebody has made a request to the run.

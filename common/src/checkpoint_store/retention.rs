@@ -9,7 +9,7 @@ use crate::config::Retention;
 /// be writing.
 pub const ORPHAN_GRACE_S: u64 = 3600;
 
-/// What may be deleted.
+/// Checkpoints and leftovers that may be deleted.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Garbage {
     /// Checkpoints that retention does not keep, oldest first.

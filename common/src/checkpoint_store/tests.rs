@@ -247,7 +247,7 @@ fn a_copied_checkpoint_counts_and_so_does_what_continues_it() {
     for name in [&ten, &twenty] {
         copy(&from, &to, name).unwrap();
     }
-    // The same number in another run.
+    // An attempt with this number, in another run.
     let anew = claim(&to, None);
     record_start(&to, &anew, newest(&to).unwrap().as_ref()).unwrap();
     let thirty_anew = save(&to, 30, &anew);

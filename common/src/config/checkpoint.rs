@@ -109,7 +109,7 @@ impl CheckpointConfig {
     }
 }
 
-/// Which checkpoints are never pruned.
+/// Policy that decides which checkpoints are never pruned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Retention {
     /// Number of newest checkpoints that stay; 0 keeps all.

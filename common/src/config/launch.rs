@@ -38,7 +38,7 @@ pub struct LaunchConfig {
     pub ssh_arguments: Vec<String>,
     /// Options of sbatch, one word each, such as `--partition=gpu`. Default none.
     pub slurm_arguments: Vec<String>,
-    /// Variables of the launcher's environment that ranks on other hosts receive, besides those that always are forwarded.
+    /// Variables of the launcher's environment that ranks on other hosts receive, besides those that are always forwarded.
     /// Default none.
     pub forward_environment: Vec<String>,
     /// Seconds between polls of the hosts that were missing when the attempt started. When they answer, the run saves, stops

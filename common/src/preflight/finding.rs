@@ -17,11 +17,11 @@ pub enum Verdict {
 /// One line of a preflight.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Finding {
-    /// What was checked.
+    /// Name of what was checked.
     pub subject: String,
     /// Result of the check.
     pub verdict: Verdict,
-    /// What was found and, if something is wrong, what to do about it.
+    /// Facts that were found and, if something is wrong, what to do about it.
     pub text: String,
 }
 

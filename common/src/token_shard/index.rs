@@ -20,7 +20,7 @@ pub enum ShardError {
     Index {
         /// URL of the index.
         url: String,
-        /// What is wrong.
+        /// What is wrong with the index.
         reason: String,
     },
     /// A word in the header of a token shard is wrong.

@@ -19,7 +19,7 @@ pub struct Fault {
     /// Offset in the object, in bytes; `None` for a fault of the object as a whole.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub offset: Option<u64>,
-    /// What is wrong.
+    /// Kind of fault.
     #[serde(flatten)]
     pub kind: FaultKind,
 }
@@ -45,7 +45,7 @@ impl std::fmt::Display for Fault {
     }
 }
 
-/// What is wrong.
+/// Kind of fault, with the values concerned.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, thiserror::Error)]
 #[serde(tag = "fault", rename_all = "snake_case")]
 pub enum FaultKind {
@@ -61,7 +61,7 @@ pub enum FaultKind {
     /// The index is not an index of this version. Its token shards are not checked.
     #[error("not an index of token shards: {reason}")]
     Index {
-        /// What is wrong.
+        /// What is wrong with the index.
         reason: String,
     },
     /// A total in the index is not the sum over its token shards.
