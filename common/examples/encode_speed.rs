@@ -1,5 +1,4 @@
-//! Compares the encoding speed of Convoy's tokenizer with the crates `tiktoken-rs` and `bpe`: `make bench ONLY=encode` runs
-//! it.
+//! Compares the encoding speed of Convoy's tokenizer with the crates `tiktoken-rs` and `bpe`: `make bench ONLY=encode` runs it.
 //!
 //!     encode_speed FILE.jsonl THREADS [ROUNDS [IMPLEMENTATION...]]
 //!

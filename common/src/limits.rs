@@ -1,5 +1,4 @@
-//! Limits of the system that a process meets where no error can be returned: libraries panic when a thread or a file is
-//! refused.
+//! Limits of the system that a process meets where no error can be returned: libraries panic when a thread or a file is refused.
 
 use std::panic::PanicHookInfo;
 

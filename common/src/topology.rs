@@ -55,8 +55,7 @@ impl WorldSize {
         (0..self.get()).map(Rank)
     }
 
-    /// Returns rank `rank`'s share of `total` items. Shares are contiguous, in rank order, and differ in size by at most
-    /// one.
+    /// Returns rank `rank`'s share of `total` items. Shares are contiguous, in rank order, and differ in size by at most one.
     ///
     /// Rank r of W gets `[r*total/W, (r+1)*total/W)`, which needs no divisibility.
     pub fn share(self, rank: Rank, total: u64) -> std::ops::Range<u64> {

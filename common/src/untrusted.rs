@@ -44,8 +44,7 @@ fn is_hidden(c: char) -> bool {
     c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
-/// Returns `text` as one line that is safe for a terminal: control characters, including line breaks, are escaped
-/// (`\u{1b}`).
+/// Returns `text` as one line that is safe for a terminal: control characters, including line breaks, are escaped (`\u{1b}`).
 pub fn printable(text: &str) -> Cow<'_, str> {
     escaped(text, is_hidden)
 }

@@ -1,5 +1,4 @@
-//! Vocabularies agree with Hugging Face's libraries: with what their trainer learns, and in that they open what Convoy
-//! writes.
+//! Vocabularies agree with Hugging Face's libraries: with what their trainer learns, and in that they open what Convoy writes.
 //!
 //! `scripts/golden/trainer.py` made the golden file.
 

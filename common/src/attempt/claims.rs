@@ -1,8 +1,7 @@
 //! Reads claims by name: which one holds the run, and whether one's own still stands.
 //!
 //! A listing may be stale, incomplete, or show what is gone, so it only hints at where to look. Each claim names the run's
-//! first claim. A claim that was put late, into a folder that was begun anew meanwhile, names another, and belongs to
-//! nobody.
+//! first claim. A claim that was put late, into a folder that was begun anew meanwhile, names another, and belongs to nobody.
 
 use std::collections::BTreeSet;
 

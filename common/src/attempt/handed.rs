@@ -1,5 +1,4 @@
-//! Attempts that were handed on: the claimant keeps the claim in one place, while another launcher runs the attempt
-//! elsewhere.
+//! Attempts that were handed on: the claimant keeps the claim in one place, while another launcher runs the attempt elsewhere.
 //!
 //! Requests to the run reach the claimant. It passes on those that it cannot fulfil itself as objects in `requests/`, whose
 //! names contain the attempt.
@@ -21,8 +20,7 @@ pub fn pass_on_save(run: &Folder, claim: &Claim) -> Result<(), StorageError> {
     run.folder(REQUESTS_FOLDER).create(&name, Bytes::from_static(b"{}\n"))
 }
 
-/// Returns the beginning of a request's name. It contains the claim's tag, since another run may have been begun in this
-/// folder.
+/// Returns the beginning of a request's name. It contains the claim's tag, since another run may have been begun in this folder.
 fn prefix(claim: &Claim) -> String {
     format!("attempt-{:04}-{}-save-", claim.number, claim.tag())
 }

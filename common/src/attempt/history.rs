@@ -81,8 +81,7 @@ impl Beginning {
         format!("{ATTEMPTS_FOLDER}/{number:04}.{tag}.{what}")
     }
 
-    /// Reads what the attempt with this number and tag has put. Returns `None` if it has not, or if the object cannot be
-    /// read.
+    /// Reads what the attempt with this number and tag has put. Returns `None` if it has not, or if the object cannot be read.
     async fn read(run: &impl Surroundings, number: u32, tag: &str, what: &str) -> Result<Option<Self>, StorageError> {
         let content = run.read(&Self::name(number, tag, what)).await?;
         let beginning = content.and_then(|content| serde_json::from_slice::<Beginning>(&content).ok());
@@ -206,8 +205,7 @@ impl History {
         };
         match begun {
             Some(begun) => lineage.extend(begun.from),
-            // The start is of an older version, or was copied from another run: it continues all that counts and is not
-            // newer.
+            // The start is of an older version, or was copied from another run: it continues all that counts and is not newer.
             None => lineage.extend(self.last_of_each_attempt(run, start).await?),
         }
         lineage.truncate(LINEAGE_MAX);

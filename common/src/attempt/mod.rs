@@ -4,7 +4,7 @@
 //!
 //! ```text
 //! attempts/0003.json               the claim, created once: the highest number holds the run
-//! attempts/0003.alive              refreshed by its claimant for as long as it lives, and told when it ends
+//! attempts/0003.alive              refreshed by its claimant for as long as it lives; also records its end
 //! attempts/0003.5c0e9d7b.from      what it continues, created once before it commits; the tag is the claim's
 //! attempts/0003.5c0e9d7b.kept      which checkpoint stays, replaced before it deletes others
 //! ```

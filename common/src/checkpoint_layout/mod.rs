@@ -1,5 +1,4 @@
-//! Names and contents of checkpoints in storage. Pure: nothing here does I/O. docs/checkpoint-format.md is the
-//! specification.
+//! Names and contents of checkpoints in storage. Pure: nothing here does I/O. docs/checkpoint-format.md is the specification.
 //!
 //! Each save owns a folder `checkpoints/step-00001000-a0003-<id>/` with fixed names inside. The manifest is put last and
 //! create-only: a folder without one does not exist for a reader. The newest checkpoint is the highest (step, attempt) that

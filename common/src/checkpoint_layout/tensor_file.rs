@@ -1,7 +1,6 @@
 //! Safetensors files of float32 tensors: their headers, and the place of each tensor.
 //!
-//! The contents of a header are claims: [`Header::parse`] checks them against the file's size before anything relies on
-//! them.
+//! The contents of a header are claims: [`Header::parse`] checks them against the file's size before anything relies on them.
 
 use std::collections::HashMap;
 use std::ops::Range;

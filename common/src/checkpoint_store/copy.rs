@@ -7,8 +7,7 @@ use crate::attempt::History;
 use crate::checkpoint_layout::{CheckpointName, MANIFEST_NAME};
 use crate::storage::Folder;
 
-/// Copies checkpoint `name` from run folder `from` to run folder `to`, in bounded memory. Returns false if it is there
-/// already.
+/// Copies checkpoint `name` from run folder `from` to run folder `to`, in bounded memory. Returns false if it is there already.
 ///
 /// The copy is committed like a save: nothing of it can be seen before its manifest is put. A copy that was cut off is begun
 /// again.

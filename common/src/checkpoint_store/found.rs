@@ -11,8 +11,7 @@ use crate::storage::ObjectInfo;
 pub struct Found {
     /// Name of the checkpoint, from the folder's name.
     pub name: CheckpointName,
-    /// Whether the folder has a manifest. Without one, the checkpoint is being written, was never finished, or is half
-    /// deleted.
+    /// Whether the folder has a manifest. Without one, the checkpoint is being written, was never finished, or is half deleted.
     pub committed: bool,
     /// Whether the checkpoint does not count although it is committed: see [`History::is_void`].
     pub void: bool,

@@ -19,8 +19,7 @@ pub struct Garbage {
 }
 
 impl Garbage {
-    /// Returns what of `found` may be deleted at `now_unix_s`, by the attempt of claim `holder` or by somebody who holds
-    /// nothing.
+    /// Returns what of `found` may be deleted at `now_unix_s`, by the attempt of claim `holder` or by somebody who holds nothing.
     ///
     /// Retention counts only checkpoints that a run can resume from, and the newest of them is never deleted. Of the others,
     /// only those that the run has left behind are deleted: at once if the holder left them, since it makes one save at a

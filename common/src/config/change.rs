@@ -134,7 +134,7 @@ impl Difference {
 /// What the order of training sequences depends on besides the config.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DataIdentity {
-    /// Hash of the tokenizer that made the shards.
+    /// Hash of the tokenizer that made the token shards.
     pub tokenizer_hash: String,
     /// Number of sequences in all data sets.
     pub sequences: u64,

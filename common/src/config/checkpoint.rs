@@ -95,14 +95,12 @@ impl CheckpointConfig {
         minutes(self.every_minutes)
     }
 
-    /// Returns the time from the last save of either kind to the next one on the hosts by time, or `None` if that is
-    /// disabled.
+    /// Returns the time from the last save of either kind to the next one on the hosts by time, or `None` if that is disabled.
     pub fn local_interval(&self) -> Option<Duration> {
         minutes(self.local_every_minutes)
     }
 
-    /// Returns the time after an attempt's start at which it saves first, or `None` if it saves only when the schedule says
-    /// so.
+    /// Returns the time after an attempt's start at which it saves first, or `None` if it saves only when the schedule says so.
     pub fn first_after(&self) -> Option<Duration> {
         let saves = self.every_steps > 0 || self.every_minutes > 0.0;
         (saves && self.first_after_s > 0).then(|| Duration::from_secs(self.first_after_s))

@@ -13,9 +13,9 @@ pub struct DataConfig {
     pub train: Vec<DataSource>,
     /// Data sets to validate on; empty for none.
     pub validation: Vec<DataSource>,
-    /// Most memory for shards read ahead, per rank, in bytes. Default 268,435,456 (256 MiB).
+    /// Most memory for token shards read ahead, per rank, in bytes. Default 268,435,456 (256 MiB).
     pub prefetch_bytes: u64,
-    /// Local folder that caches, for all ranks of a node, the parts of shards read from elsewhere than a local disk. Empty
+    /// Local folder that caches, for all ranks of a node, the parts of token shards that do not lie on a local disk. Empty
     /// stands for `convoy-blocks-` and the user's number, in the system's temporary folder. Default empty.
     pub cache_dir: String,
     /// Most bytes that the cache may hold; 0 disables it. Default 17,179,869,184 (16 GiB).

@@ -9,8 +9,7 @@ use super::section::Section;
 pub struct EvaluationConfig {
     /// Measure every N steps; 0 measures only at the end. Default 250.
     pub every_steps: u64,
-    /// Number of sequences to measure, from the start of the validation data, or all of them if there are fewer. Default
-    /// 1024.
+    /// Number of sequences to measure, from the start of the validation data, or all of them if there are fewer. Default 1024.
     pub validation_sequences: u64,
 }
 

@@ -11,8 +11,7 @@ use super::section::Section;
 pub struct KubernetesConfig {
     /// Name of the Kubernetes objects; empty for `run.name`. Default empty.
     pub name: String,
-    /// Namespace of the objects; empty for that of the kubeconfig's context, or the launcher's own in a cluster. Default
-    /// empty.
+    /// Namespace of the objects; empty for that of the kubeconfig's context, or the launcher's own in a cluster. Default empty.
     pub namespace: String,
     /// Image of every pod. Default `convoy`.
     pub image: String,
@@ -28,8 +27,7 @@ pub struct KubernetesConfig {
     pub memory_bytes: u64,
     /// Part of the memory that the ranks of a pod may share, in bytes: the size of /dev/shm. Default 8 GiB.
     pub shm_bytes: u64,
-    /// Local disk of a worker pod, in bytes, for blocks of token shards (`data.cache_bytes`) and temporary files. Default 20
-    /// GiB.
+    /// Local disk of a worker pod, in bytes, for blocks of token shards (`data.cache_bytes`) and temporary files. Default 20 GiB.
     pub disk_bytes: u64,
     /// GPUs of a worker pod. Default 0.
     pub gpus: u32,

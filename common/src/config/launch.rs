@@ -46,8 +46,7 @@ pub struct LaunchConfig {
     pub host_poll_s: u64,
     /// Restarts in a row without progress before the launcher gives up. Default 3.
     pub max_restarts: u32,
-    /// Seconds after which an attempt is killed and restarted unless all its ranks have reported to the launcher. Default
-    /// 300.
+    /// Seconds after which an attempt is killed and restarted unless all its ranks have reported to the launcher. Default 300.
     pub start_timeout_s: u64,
     /// Seconds without progress on any rank after which a run is killed and restarted. A rank that has lost its connection
     /// to the launcher for this long ends itself; it notices a silent host after about 20 s. Default 900.

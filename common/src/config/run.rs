@@ -27,7 +27,7 @@ pub enum DeviceKind {
     Auto,
     /// The CPU.
     Cpu,
-    /// One GPU per rank of a host. A run without enough GPUs is refused.
+    /// One GPU per rank of a host. A run is refused if a rank has none.
     Cuda,
 }
 

@@ -14,8 +14,7 @@ pub struct StorageConfig {
     pub request_timeout_s: u64,
     /// Seconds that a read may deliver nothing, before the rest is requested again. Default 10.
     pub stall_timeout_s: u64,
-    /// Milliseconds that a read may wait for its first byte, before a second request runs beside it; 0 disables. Default
-    /// 2000.
+    /// Milliseconds that a read may wait for its first byte, before a second request runs beside it; 0 disables. Default 2000.
     pub hedge_after_ms: u64,
     /// Seconds to wait for a connection. Default 5.
     pub connect_timeout_s: u64,

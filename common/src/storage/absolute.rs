@@ -22,8 +22,7 @@ pub fn absolute_url(url: &str) -> Result<Url> {
     Url::from_file_path(without_parents(&path)).map_err(|()| refuse("it is not a path"))
 }
 
-/// Returns `path` without `..`, which no store has. Resolves it as the system does if the folders exist, and by text
-/// otherwise.
+/// Returns `path` without `..`, which no store has. Resolves it as the system does if the folders exist, and by text otherwise.
 fn without_parents(path: &FilePath) -> PathBuf {
     let mut plain = PathBuf::new();
     for component in path.components() {
@@ -37,8 +36,7 @@ fn without_parents(path: &FilePath) -> PathBuf {
     plain
 }
 
-/// Makes every URL and path of `config` independent of the working directory, so that it holds for processes in other
-/// folders.
+/// Makes every URL and path of `config` independent of the working directory, so that it holds for processes in other folders.
 pub fn make_urls_absolute(config: &mut RunConfig) -> Result<()> {
     let RunConfig { run, data, .. } = config;
     let sources = data.train.iter_mut().chain(&mut data.validation).map(|source| &mut source.url);

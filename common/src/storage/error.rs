@@ -223,8 +223,7 @@ const UNEXPLAINED: &str = "400 Bad Request:";
 /// Codes for a request that arrived damaged or too slowly, to which S3 also answers 400.
 const DAMAGED: &[&str] = &["BadDigest", "IncompleteBody", "RequestTimeout", "SHA256Mismatch", "InvalidDigest"];
 
-/// Marks of missing credentials, which only show when the last link of the chain, the cloud's metadata service, does not
-/// answer.
+/// Marks of missing credentials, which only show when the last link of the chain, the cloud's metadata service, does not answer.
 const CREDENTIALS: &[&str] = &[
     "169.254.169.254",
     "169.254.170.2",

@@ -106,8 +106,7 @@ impl Folder {
         }
     }
 
-    /// Reads a whole object of at most `bytes_max` bytes. Returns `None` if it does not exist, and empty bytes if it is
-    /// larger.
+    /// Reads a whole object of at most `bytes_max` bytes. Returns `None` if it does not exist, and empty bytes if it is larger.
     pub fn get_small(&self, name: &str, bytes_max: u64) -> Result<Option<Bytes>> {
         let path = &self.path(name);
         let get = |store: Opened| async move {

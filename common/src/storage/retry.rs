@@ -163,8 +163,7 @@ impl Operation<'_> {
         }
     }
 
-    /// Pauses for a random time, longer on average each time, so that clients that failed together do not come back
-    /// together.
+    /// Pauses for a random time, longer on average each time, so that clients that failed together do not come back together.
     async fn wait(&mut self) -> Result<()> {
         let (min, max) = (self.config().backoff_min_ms, self.config().backoff_max_ms);
         let longest = (self.pause.as_millis() as u64 * 3).clamp(min, max);

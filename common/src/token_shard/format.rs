@@ -10,8 +10,7 @@ pub const VERSION: i32 = 1;
 pub const HEADER_BYTES: u64 = 256 * 4;
 /// Size of a token, in bytes.
 pub const TOKEN_BYTES: u64 = 2;
-/// Size of the blocks that have their own hashes, in bytes, counted from the start of the file. The last block may be
-/// shorter.
+/// Size of the blocks that have their own hashes, in bytes, counted from the start of the file. The last block may be shorter.
 pub const BLOCK_BYTES: u64 = 1 << 20;
 /// Encodes a token shard of at most i32::MAX tokens, which the header's count allows.
 pub fn encode(tokens: &[u16]) -> Bytes {

@@ -164,7 +164,7 @@ impl ShardEntry {
         self.tokens.saturating_sub(1) / sequence_tokens
     }
 
-    /// Verifies the bytes of block `block` against its hash. `url` names the shard in errors.
+    /// Verifies the bytes of block `block` against its hash. `url` names the token shard in errors.
     pub fn verify_block(&self, url: &str, block: u64, content: &[u8]) -> Result<(), ShardError> {
         let (expected, got) = (self.block_sha256[block as usize], Sha256Sum::of(content));
         if got == expected {
@@ -173,7 +173,7 @@ impl ShardEntry {
         Err(ShardError::Hash { url: url.to_owned(), block, expected, got })
     }
 
-    /// Checks the header against the format and this entry. `url` names the shard in errors.
+    /// Checks the header against the format and this entry. `url` names the token shard in errors.
     pub fn verify_header(&self, url: &str, header: &[u8]) -> Result<(), ShardError> {
         let word = |i: usize| header.get(4 * i..4 * i + 4).map_or(-1, |b| i32::from_le_bytes([b[0], b[1], b[2], b[3]]));
         let tokens = i64::try_from(self.tokens).unwrap_or(i64::MAX);

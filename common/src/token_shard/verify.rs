@@ -290,8 +290,7 @@ impl<'i> ShardCheck<'i> {
         self.faults
     }
 
-    /// Checks every word of the header: magic, version, token count, and zeros, of which only the first wrong one is
-    /// reported.
+    /// Checks every word of the header: magic, version, token count, and zeros, of which only the first wrong one is reported.
     fn look_at_header(&mut self, header: &[u8]) {
         let (words, _) = header.as_chunks::<4>();
         let tokens = i64::try_from(self.entry.tokens).unwrap_or(i64::MAX);

@@ -82,8 +82,7 @@ impl Tokenizer {
         self.encode_parts(text, false, ids);
     }
 
-    /// Encodes `text`, in which the text of a special token is that token. The first match counts, and at one place the
-    /// longest.
+    /// Encodes `text`, in which the text of a special token is that token. The first match counts, and at one place the longest.
     pub fn encode_with_special(&self, text: &str) -> Vec<u16> {
         let mut ids = Vec::new();
         self.encode_parts(text, true, &mut ids);

@@ -102,8 +102,7 @@ fn from_two_files(
     assemble(ids, &merges, special)
 }
 
-/// Refuses files beside the two that add something the two do not say: tokens that are not special, and a space before each
-/// text.
+/// Refuses files beside the two that add something the two do not say: tokens that are not special, and a space before each text.
 fn check_beside(ids: &FxHashMap<String, u32>, added: Option<&[u8]>, config: Option<&[u8]>) -> Result<(), String> {
     let read = |name: &str, content: Option<&[u8]>| match content.map(serde_json::from_slice::<Value>) {
         None => Ok(Value::Null),

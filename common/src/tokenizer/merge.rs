@@ -54,8 +54,7 @@ struct Memory {
     piece: heap::Piece,
 }
 
-/// Cache of the ids of short pieces: a table in which a piece has two places, which hold the last two pieces that belong
-/// there.
+/// Cache of the ids of short pieces: a table in which a piece has two places, which hold the last two pieces that belong there.
 #[derive(Clone)]
 pub(super) struct Cache {
     entries: Vec<[Entry; 2]>,

@@ -119,8 +119,7 @@ impl Pieces<'_> {
     }
 
     /// Returns where the ASCII letters end, from `at` on, or an earlier place near the text's end. Most words are not looked
-    /// at letter by letter: the processor cannot guess how long the next one is, and a wrong guess takes longer than the
-    /// rest.
+    /// at letter by letter: the processor cannot guess how long the next one is, and a wrong guess takes longer than the rest.
     #[inline]
     fn end_of_ascii_letters(&self, mut at: usize) -> usize {
         while let Some(next) = self.text.as_bytes()[at..].first_chunk::<8>() {

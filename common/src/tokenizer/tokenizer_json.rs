@@ -225,8 +225,7 @@ fn check_model(model: &Model) -> Result<(), String> {
 }
 
 fn check_added(file: &TokenizerFile) -> Result<(), String> {
-    // `tokenizers` uses the vocabulary, and numbers the other added tokens on from its end, regardless of the ids in the
-    // file.
+    // `tokenizers` uses the vocabulary, and numbers the other added tokens on from its end, regardless of the ids in the file.
     let mut next = file.model.vocab.len() as u64;
     for AddedEntry { id, content, lstrip, rstrip, special, .. } in &file.added_tokens {
         if content.is_empty() {

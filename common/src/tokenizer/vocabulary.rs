@@ -57,8 +57,7 @@ impl Vocabulary {
     }
 
     /// Checks that ids fit 16 bits, that no token is empty, that added tokens are text, and that each merge is unique and
-    /// makes the concatenation of its two tokens. No merge may make a special token, since encoding a document never gives
-    /// these.
+    /// makes the concatenation of its two tokens. No merge may make a special token, since encoding a document never gives these.
     pub(super) fn check(&self) -> Result<(), String> {
         if self.tokens.len() > MOST_TOKENS {
             return Err(format!("{} tokens, and ids of 16 bits allow {MOST_TOKENS}", self.tokens.len()));

@@ -51,8 +51,7 @@ impl Shared {
         run.is_some() && world.saves.get(name).and_then(|save| world.runs.get(&save.claim)) == run.as_ref()
     }
 
-    /// Checks that the checkpoints that count form one line, and that nobody has committed to it after another attempt had
-    /// begun.
+    /// Checks that the checkpoints that count form one line, and that nobody has committed to it after another attempt had begun.
     pub fn check_lineage(&self) {
         let counting = self.truth().counting();
         let world = self.0.borrow();

@@ -2,8 +2,7 @@
 //! deleted or overwritten, and nothing odd in it breaks a listing.
 //!
 //! Reading follows symbolic links: token shards, or a checkpoint, may lie on another disk. Deleting and writing follow the
-//! links that lead to the folder that was opened, since the user named it, and none below it, where others may have put
-//! them:
+//! links that lead to the folder that was opened, since the user named it, and none below it, where others may have put them:
 //!
 //! - a link that is to be deleted is itself removed, and its target stays;
 //! - nothing behind a linked folder is deleted or written, and the error names the link;
@@ -315,8 +314,7 @@ fn location(folder: &Path, file: &FilePath) -> Option<Path> {
     Some(folder.clone().join(part))
 }
 
-/// Returns whether the name of `location` has the form that the local store gives to unfinished objects, and refuses to
-/// read.
+/// Returns whether the name of `location` has the form that the local store gives to unfinished objects, and refuses to read.
 fn is_unfinished(location: &Path) -> bool {
     let number = location.filename().and_then(|name| name.split_once('#')).map(|(_, number)| number);
     number.is_some_and(|number| !number.is_empty() && number.bytes().all(|digit| digit.is_ascii_digit()))
