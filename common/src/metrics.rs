@@ -142,7 +142,8 @@ pub struct LatestMetrics {
 }
 
 impl LatestMetrics {
-    /// Largest number of parts searched for a validation loss. While records arrive, a part is written every 5 s, and at each flush.
+    /// Largest number of parts searched for a validation loss. While records arrive, a part is written every 5 s, and at each
+    /// flush.
     const PARTS_MAX: usize = 256;
 
     /// Reads the newest parts of `metrics/` of the run folder `run`, as many as are needed. Skips lines that are not
