@@ -1,13 +1,13 @@
-//! Encoding speed of Convoy's tokenizer beside the crates `tiktoken-rs` and `bpe`: `make bench ONLY=encode` runs it.
+//! Compares the encoding speed of Convoy's tokenizer with the crates `tiktoken-rs` and `bpe`: `make bench ONLY=encode` runs it.
 //!
 //!     encode_speed FILE.jsonl THREADS [ROUNDS [IMPLEMENTATION...]]
 //!
-//! The field `text` of each line is a document. One JSON line for each implementation, the best of its rounds, which
-//! alternate with the others', since other load on a machine comes and goes. `mb_per_second` is null where an
-//! implementation fails on the text.
+//! The field `text` of each line is a document. Prints one JSON line per implementation, with the best of its rounds. Rounds
+//! of the implementations alternate, since other load on a machine varies. `mb_per_second` is null if an implementation
+//! fails on the text.
 //!
-//! All start cold in every round: a cache of words holds none. `bpe` merges but does not split, so it gets Convoy's pieces,
-//! which is generous: a regex would cost its users more than the merging does.
+//! All start cold in every round, with empty caches of words. `bpe` merges but does not split, so it gets Convoy's pieces,
+//! which favours it: a regex would cost its users more than the merging does.
 
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a benchmark")]
 
@@ -24,7 +24,7 @@ struct Document {
     text: String,
 }
 
-/// A text to the number of its tokens.
+/// Encoder of a text, which returns its number of tokens.
 type Encode = Box<dyn Fn(&str) -> usize + Sync>;
 
 fn main() {
@@ -69,7 +69,7 @@ fn main() {
 struct Implementation {
     name: &'static str,
     make: fn() -> Encode,
-    /// MB per second, tokens.
+    /// Speed in MB per second, and number of tokens, of each round.
     results: Vec<(f64, usize)>,
 }
 

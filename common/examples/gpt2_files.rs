@@ -1,4 +1,4 @@
-//! Writes GPT-2's vocabulary as Hugging Face's libraries read it, for the peers in benchmarks and tests.
+//! Writes GPT-2's vocabulary in the files that Hugging Face's libraries read, for the peers in benchmarks and tests.
 //!
 //!     gpt2_files FOLDER
 

@@ -1,9 +1,9 @@
-//! Token shards of ids drawn by a seed, for benchmarks that want much data and no text.
+//! Writes token shards of pseudo-random ids, for benchmarks that need much data and no text.
 //!
 //!     token_shards URL SHARDS TOKENS [TOKENIZER]
 //!
-//! Writes SHARDS shards of TOKENS tokens each, and their index, to the folder at URL. TOKENIZER is as data.tokenizer, by
-//! default GPT-2's.
+//! Writes SHARDS token shards of TOKENS tokens each, and their index, to the folder at URL. TOKENIZER is as in
+//! data.tokenizer, by default GPT-2's.
 
 use common::config::StorageConfig;
 use common::storage::Folder;
@@ -41,7 +41,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-/// Token `i`: one step of splitmix64, brought below `vocabulary`.
+/// Returns token `i`: one step of splitmix64, reduced to below `vocabulary`.
 fn id(i: u64, vocabulary: u32) -> u16 {
     let x = i.wrapping_mul(0x9E37_79B9_7F4A_7C15);
     let x = (x ^ (x >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);

@@ -1,8 +1,8 @@
-//! Trains a vocabulary and says how long it took: `make bench ONLY=train-bpe` runs it beside Hugging Face's trainer.
+//! Trains a vocabulary and measures the time: `make bench ONLY=train-bpe` runs it beside Hugging Face's trainer.
 //!
 //!     train_speed FILE.jsonl SIZE THREADS [FOLDER]
 //!
-//! The field `text` of each line is a document. The vocabulary is written into FOLDER.
+//! The field `text` of each line is a document. Writes the vocabulary into FOLDER.
 
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a benchmark")]
 
@@ -21,9 +21,9 @@ struct Document {
     text: String,
 }
 
-/// More words than the texts have: none is dropped, as the peer drops none.
+/// Largest number of distinct words. The texts have fewer, so none is dropped, as in the peer.
 const MOST_WORDS: usize = 1 << 26;
-/// A thread takes so many documents at a time.
+/// Number of documents that a thread takes at a time.
 const BATCH: usize = 64;
 
 fn main() {

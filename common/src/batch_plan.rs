@@ -1,36 +1,36 @@
-//! How one step's global batch is divided: over ranks first, then into micro batches.
+//! Divides the global batch of a step: over ranks first, then into micro batches.
 
 use std::ops::Range;
 
 use crate::topology::{Rank, WorldSize};
 
-/// The division of a global batch, the same on every rank.
+/// Division of a global batch, which every rank computes identically.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BatchPlan {
-    /// Sequences of one step, over all ranks.
+    /// Number of sequences per step, over all ranks.
     pub global_sequences: u64,
-    /// The most sequences of one forward pass on one rank.
+    /// Largest number of sequences per forward pass on one rank.
     pub micro_sequences: u64,
-    /// Tokens of one sequence, T.
+    /// Number of tokens per sequence, T.
     pub sequence_tokens: u64,
 }
 
 impl BatchPlan {
-    /// Tokens that one step consumes over all ranks.
+    /// Returns the number of tokens that one step consumes over all ranks.
     pub fn tokens_per_step(&self) -> u64 {
         self.global_sequences * self.sequence_tokens
     }
 
-    /// The sequences of a step that are `rank`'s; none for some ranks where there are more ranks than sequences.
+    /// Returns the sequences of a step that belong to `rank`. If there are more ranks than sequences, some ranks have none.
     pub fn share(&self, rank: Rank, world: WorldSize) -> Range<u64> {
         world.share(rank, self.global_sequences)
     }
 
-    /// The micro batches of `rank` in the step that starts when `consumed` sequences have been consumed.
+    /// Returns the micro batches of `rank` in the step that starts after `consumed` sequences.
     ///
-    /// Each range counts sequences in the order of the token stream. Ranks may have different numbers of micro
-    /// batches, the last one may be smaller, and where there are more ranks than sequences some have none: losses and
-    /// gradients are sums scaled by 1/(G T), so nothing needs to divide anything.
+    /// Each range counts sequences in the order of the token stream. Ranks may have different numbers of micro batches, the
+    /// last micro batch may be smaller, and if there are more ranks than sequences some ranks have none. Losses and
+    /// gradients are sums scaled by 1/(G T), so no number needs to divide another.
     pub fn micro_batches(
         &self,
         consumed: u64,
@@ -62,7 +62,7 @@ mod tests {
         }
     }
 
-    /// Rank 0 is the first of them.
+    /// Rank 0 is the first rank without sequences.
     #[test]
     fn of_more_ranks_than_sequences_some_have_none() {
         let plan = |global_sequences| BatchPlan { global_sequences, micro_sequences: 1, sequence_tokens: 8 };

@@ -1,61 +1,62 @@
-//! What a training step costs on one rank: memory by item, floating-point operations, bytes exchanged.
+//! Cost of a training step on one rank: memory by item, floating-point operations, bytes exchanged.
 //!
-//! Formulas only. worker's tests hold activations and working memory to what is measured above the loaded program, in float32;
-//! bfloat16 is measured on GPUs. On a CPU, where it is for tests, it also takes float32 copies of what is multiplied, which no
-//! formula counts; nor do they the 19 MB at most into which a CPU's products pack their operands.
+//! All costs are formulas. The worker's tests compare activations and working memory in float32 with what is measured above
+//! the loaded program. bfloat16 is measured on GPUs. On a CPU, where bfloat16 is for tests, it also takes float32 copies of
+//! what is multiplied, which no formula counts. Nor do the formulas count the at most 19 MB into which a CPU's products pack
+//! their operands.
 
 use serde::{Deserialize, Serialize};
 
 use crate::config::{ModelConfig, Precision, Recompute, RunConfig};
 use crate::topology::WorldSize;
 
-/// The token embedding is padded to a multiple of this many rows.
+/// The token embedding is padded to a multiple of this number of rows.
 pub const VOCABULARY_MULTIPLE: u64 = 64;
 
-/// What a step's cost depends on.
+/// Parameters of a step's cost.
 #[derive(Debug, Clone, PartialEq)]
 pub struct StepCost {
-    /// The model.
+    /// Size of the model.
     pub model: ModelConfig,
-    /// T.
+    /// Tokens per sequence, T.
     pub sequence_tokens: u64,
-    /// Sequences of the largest micro batch of a rank, B.
+    /// Sequences in the largest micro batch of a rank, B.
     pub micro_sequences: u64,
     /// Number of ranks.
     pub world: WorldSize,
     /// Whether master weights and moments are divided over the ranks (ZeRO-1).
     pub is_divided: bool,
-    /// Of weights and activations.
+    /// Number format of weights and activations.
     pub precision: Precision,
-    /// Of gradients.
+    /// Number format of gradients.
     pub gradients: Precision,
-    /// What is computed again in backward.
+    /// What the backward pass computes again.
     pub recompute: Recompute,
-    /// Rows of logits that exist at once.
+    /// Number of rows of logits that exist at once.
     pub head_rows: u64,
-    /// Bytes that one logit takes while its loss and gradient are computed: 4 on a CPU.
+    /// Memory that one logit takes while its loss and gradient are computed, in bytes: 4 on a CPU.
     pub logit_bytes: u64,
 }
 
-/// Memory of one rank in bytes, by item, at the moment of a step when it is most.
+/// Memory of one rank by item, in bytes, at the peak of a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Memory {
-    /// Weights that are computed with.
+    /// Weights used in the computation.
     pub weights: u64,
-    /// Float32 weights beside them, where those are of less precision.
+    /// Float32 weights, if the weights used in the computation have less precision.
     pub master_weights: u64,
     /// Gradients.
     pub gradients: u64,
-    /// Both moments.
+    /// Both moments of AdamW.
     pub moments: u64,
-    /// What forward keeps for backward, all layers.
+    /// Activations that the forward pass keeps for the backward pass, over all layers.
     pub activations: u64,
-    /// What backward holds beside that where it holds most: logits, or the gradients within a block.
+    /// Peak memory of the backward pass besides activations: logits, or the gradients within a block.
     pub working: u64,
 }
 
 impl Memory {
-    /// All of it.
+    /// Returns the sum of all items, in bytes.
     pub fn total(&self) -> u64 {
         let Memory { weights, master_weights, gradients, moments, activations, working } = self;
         weights + master_weights + gradients + moments + activations + working
@@ -63,7 +64,8 @@ impl Memory {
 }
 
 impl StepCost {
-    /// Of a step of `config` on `world` ranks, with `head_rows` rows of logits at once, `logit_bytes` each.
+    /// Returns the parameters of a step of `config` on `world` ranks, with `head_rows` rows of logits at once, of
+    /// `logit_bytes` each.
     pub fn of(config: &RunConfig, world: WorldSize, head_rows: u64, logit_bytes: u64) -> Self {
         let share = config.batch.global_sequences.div_ceil(u64::from(world.get()));
         StepCost {
@@ -80,13 +82,13 @@ impl StepCost {
         }
     }
 
-    /// Elements of the flat layout, the padding of the vocabulary included.
+    /// Returns the number of elements in the flat layout, including the padding of the vocabulary.
     pub fn elements(&self) -> u64 {
         let ModelConfig { width, vocabulary, .. } = self.model;
         self.model.parameters() + (vocabulary.next_multiple_of(VOCABULARY_MULTIPLE) - vocabulary) * width
     }
 
-    /// Memory by item.
+    /// Returns the memory by item.
     pub fn memory(&self) -> Memory {
         let elements = self.elements();
         let owned = if self.is_divided { elements.div_ceil(u64::from(self.world.get())) } else { elements };
@@ -100,22 +102,22 @@ impl StepCost {
         }
     }
 
-    /// Tokens of a micro batch, N = B T.
+    /// Returns the number of tokens in a micro batch, N = B T.
     fn tokens(&self) -> u64 {
         self.micro_sequences * self.sequence_tokens
     }
 
-    /// Bytes of one [N, C].
+    /// Returns the size of one `[N, C]` tensor in bytes.
     fn stream(&self) -> u64 {
         self.tokens() * self.model.width * self.precision.bytes()
     }
 
-    /// What all of a block's parts keep, without what is computed again.
+    /// Returns the memory that all parts of a block keep, in bytes, without what is computed again.
     fn block_parts(&self, recompute: Recompute) -> u64 {
-        // In units of [N, C]: input 1, queries, keys and values 3, attended 1, its sum with the input 1, before GELU 4; and
-        // where nothing is computed again both norms' outputs 2 and what follows GELU 4.
+        // In units of [N, C]: input 1; queries, keys and values 3; attended 1; its sum with the input 1; before GELU 4. If
+        // nothing is computed again, also the outputs of both norms 2, and after GELU 4.
         let units = if recompute == Recompute::None { 16 } else { 10 };
-        // Means and inverse deviations of two norms, and each head's log-sum-exp, in float32.
+        // In float32: means and inverse deviations of two norms, and each head's log-sum-exp.
         let per_row = 4 * (4 + self.model.heads);
         units * self.stream() + self.tokens() * per_row
     }
@@ -125,18 +127,18 @@ impl StepCost {
             Recompute::Block => self.model.layers * self.stream(),
             parts => self.model.layers * self.block_parts(parts),
         };
-        // What the head reads, and the final norm's input.
+        // The input of the head, and that of the final norm.
         blocks + 2 * self.stream()
     }
 
     fn working(&self) -> u64 {
         let rows = self.head_rows.min(self.tokens());
         let logits = rows * self.model.vocabulary.next_multiple_of(VOCABULARY_MULTIPLE) * self.logit_bytes;
-        // The gradient of what the head reads.
+        // The gradient of the head's input.
         let head = logits + self.stream();
-        // In units of [N, C]: the gradients of the stream 1, after GELU 4, before it 4; what follows GELU has gone again by
-        // then, where it was kept. The head's two streams have gone, too. Blocks that put products off hold more, but other
-        // blocks' activations have gone by then.
+        // In units of [N, C]: the gradients of the stream 1, after GELU 4, before it 4. Activations after GELU, where kept,
+        // are freed by then, and so are the head's two streams. Blocks that postpone products hold more, but other blocks'
+        // activations are freed by then.
         let in_block = match self.recompute {
             Recompute::None => 5 * self.stream(),
             Recompute::GeluLayernorm => 10 * self.stream(),
@@ -145,12 +147,12 @@ impl StepCost {
         head.max(in_block.saturating_sub(2 * self.stream()))
     }
 
-    /// Floating-point operations of a step of `global_sequences` over all ranks, without what is computed again.
+    /// Returns the floating-point operations of a step of `global_sequences` over all ranks, without what is computed again.
     pub fn flops(&self, global_sequences: u64) -> f64 {
         self.model.flops_per_token(self.sequence_tokens) * (global_sequences * self.sequence_tokens) as f64
     }
 
-    /// Bytes that each rank sends in a step, and receives, with algorithms that send no more than they must.
+    /// Returns the bytes that each rank sends, and receives, in a step, with algorithms that send no more than they must.
     pub fn exchanged_bytes(&self) -> u64 {
         let others = u64::from(self.world.get()) - 1;
         let share = |bytes: u64| (u128::from(bytes) * u128::from(others) / u128::from(self.world.get())) as u64;

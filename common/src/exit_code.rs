@@ -1,31 +1,31 @@
-//! Exit codes of the launcher, the worker and prepare: what a script, a scheduler or the launcher learns from how a process ended.
+//! Exit codes of the launcher, the worker and prepare, which tell scripts, schedulers and the launcher how a process ended.
 
 use serde::{Deserialize, Serialize};
 
-/// Exit codes of worker and launcher alike.
+/// Exit code of the launcher, the worker and prepare.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ExitCode {
-    /// The job is complete.
+    /// The job has completed.
     Done,
-    /// Wrong usage or an impossible config.
+    /// The usage is wrong, or the config impossible.
     Config,
-    /// Data missing, corrupt, or access to it denied; or no room to write.
+    /// Data is missing, corrupt or inaccessible, or there is no room to write.
     Data,
     /// Communication failed, a rank was lost, or ranks do not hold the same weights.
     Communication,
-    /// Loss or gradients were not finite, or outliers.
+    /// The loss or the gradients were not finite, or outliers.
     Numeric,
-    /// Storage stayed away past its deadline.
+    /// Storage could not be reached within its deadline.
     Storage,
-    /// A bug: every panic ends here, but where the system refused a thread.
+    /// A bug was met. Every panic ends with this code, unless the system refused a thread or a file.
     Bug,
-    /// Stopped on request after a committed checkpoint; the same command again goes on.
+    /// The job stopped on request after a committed checkpoint. The same command continues it.
     Stopped,
 }
 
 impl ExitCode {
-    /// Every code with its number.
+    /// Every code, with its number.
     const NUMBERS: [(ExitCode, u8); 8] = [
         (ExitCode::Done, 0),
         (ExitCode::Config, 2),
@@ -37,7 +37,7 @@ impl ExitCode {
         (ExitCode::Stopped, 75),
     ];
 
-    /// The process exit status.
+    /// Returns the process exit status.
     pub fn number(self) -> u8 {
         match Self::NUMBERS.iter().find(|(code, _)| *code == self) {
             Some((_, number)) => *number,
@@ -45,18 +45,18 @@ impl ExitCode {
         }
     }
 
-    /// The meaning of a process exit status; anything that no Convoy process returns counts as lost communication,
+    /// Returns the meaning of a process exit status. A status that no Convoy process returns counts as lost communication,
     /// which is how mpirun reports a rank that died.
     pub fn from_number(number: i32) -> Self {
         Self::NUMBERS.iter().find(|(_, n)| i32::from(*n) == number).map_or(ExitCode::Communication, |(code, _)| *code)
     }
 
-    /// Whether starting the processes again can help.
+    /// Returns whether starting the processes again can help.
     pub fn is_worth_a_restart(self) -> bool {
         matches!(self, ExitCode::Communication | ExitCode::Storage)
     }
 
-    /// What the code means, for people.
+    /// Returns the meaning of the code for people.
     pub fn meaning(self) -> &'static str {
         match self {
             ExitCode::Done => "done",

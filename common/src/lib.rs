@@ -2,31 +2,31 @@
 //!
 //! Pure by intent: nothing here links libtorch or MPI, or starts a process.
 //!
-//! - [`config`]: a TOML file and overrides become one validated [`config::RunConfig`].
-//! - [`topology`]: rank and world size.
-//! - [`attempt`]: the launches of a run, claimed one by one.
-//! - [`batch_plan`]: the global batch, divided over ranks and micro batches.
+//! - [`config`]: one validated [`config::RunConfig`] from a TOML file and overrides.
+//! - [`topology`]: ranks and world size.
+//! - [`attempt`]: the launches of a run, and which of them holds it.
+//! - [`batch_plan`]: division of the global batch over ranks and micro batches.
 //! - [`cost`]: memory, operations and bytes of a step, by formula.
-//! - [`lr_schedule`]: step to learning rate.
+//! - [`lr_schedule`]: learning rate of each step.
 //! - [`tokenizer`]: byte-level BPE.
-//! - [`token_shard`]: the shard file format and its index, writer and reader together.
-//! - [`checkpoint_layout`]: names and manifest of checkpoints, who saves what.
-//! - [`checkpoint_store`]: checkpoints in their store: listed, pruned, verified, copied.
-//! - [`start`]: whether a run may start, by what its folder holds.
-//! - [`storage`]: a URL becomes an object store.
-//! - [`threads`]: one function over many items on several threads.
-//! - [`limits`]: what the system refuses, where no error can be returned.
-//! - [`signals`]: what a process is not to hear.
-//! - [`single_copy`]: how ranks of one host exchange by MPI.
-//! - [`preflight`]: what is looked at before a run is paid for, and what follows.
-//! - [`exit_code`]: what a process ends with.
+//! - [`token_shard`]: reader and writer of token shards and their index.
+//! - [`checkpoint_layout`]: names and manifests of checkpoints, and which rank saves what.
+//! - [`checkpoint_store`]: listing, pruning, verifying and copying checkpoints in their store.
+//! - [`start`]: decides from the contents of the run folder whether a run may start.
+//! - [`storage`]: object stores behind URLs.
+//! - [`threads`]: runs one function over many items on several threads.
+//! - [`limits`]: limits of the system that are met where no error can be returned.
+//! - [`signals`]: signals that a process ignores.
+//! - [`single_copy`]: how MPI exchanges between ranks of one host.
+//! - [`preflight`]: checks before a run is paid for.
+//! - [`exit_code`]: exit codes and their meaning.
 //! - [`worker_contract`]: the control protocol between launcher and worker.
-//! - [`message_text`]: text for people in it.
+//! - [`message_text`]: free text within messages of that protocol.
 //! - [`rank_message`]: messages between ranks, as bytes and back.
 //! - [`metrics`]: records of a run, and how they are written.
-//! - [`telemetry`]: tracing set-up.
-//! - [`untrusted`]: what comes from outside, before anything relies on it; [`secrets`]: what of a URL is shown.
-//! - [`sha256`], [`hex`], [`random`], [`clock`], [`host_name`]: small tools, each what its name says.
+//! - [`telemetry`]: set-up of tracing.
+//! - [`untrusted`]: checks on input from outside; [`secrets`]: which parts of a URL may be shown.
+//! - [`sha256`], [`hex`], [`random`], [`clock`], [`host_name`]: small tools.
 
 pub mod attempt;
 pub mod batch_plan;

@@ -4,14 +4,14 @@ use std::panic::PanicHookInfo;
 
 use crate::exit_code::ExitCode;
 
-/// What the system refused, and what to raise.
+/// Limit of the system: what was refused, and what to raise.
 type Limit = (&'static str, &'static str);
 
 const THREADS: Limit =
     ("threads", "`ulimit -u`, or the limit of processes that the container, the pod or the service has");
 const FILES: Limit = ("open files", "`ulimit -n`, or the limit of open files that the container or the service has");
 
-/// How the standard library, tokio, rayon and this project's storage say so.
+/// Messages in which the standard library, tokio, rayon and Convoy's storage report a refusal.
 const REFUSALS: [(&str, Limit); 5] = [
     ("Too many open files", FILES),
     ("failed to spawn thread", THREADS),
@@ -20,7 +20,7 @@ const REFUSALS: [(&str, Limit); 5] = [
     ("ThreadPoolBuildError", THREADS),
 ];
 
-/// What to say of a panic, and what to exit with: it is a bug, unless the system grants no more threads or files.
+/// Returns a message and an exit code for a panic. A panic is a bug, unless the system refused a thread or a file.
 pub fn describe_panic(panic: &PanicHookInfo<'_>) -> (String, ExitCode) {
     match panic.payload_as_str().and_then(refused) {
         Some(message) => (message, ExitCode::Config),

@@ -1,22 +1,22 @@
-//! Step to learning rate: linear warm-up, cosine decay to a fraction of the peak (GPT-3, appendix B; llm.c).
+//! Learning-rate schedule: linear warm-up, cosine decay to a fraction of the peak (GPT-3, appendix B; llm.c).
 
 use std::f64::consts::PI;
 
-/// The learning-rate schedule of a run. Steps count from 0: the first update uses `at(0)`.
+/// Learning-rate schedule of a run. Steps count from 0: the first update uses `at(0)`.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct LrSchedule {
     /// Learning rate at the end of the warm-up.
     pub peak: f64,
-    /// The final learning rate as a fraction of the peak.
+    /// Final learning rate as a fraction of the peak.
     pub final_fraction: f64,
-    /// Steps of the linear warm-up; 0 starts at the peak.
+    /// Number of steps of the linear warm-up; 0 starts at the peak.
     pub warmup_steps: u64,
-    /// The step, counted from the start of the run, at which the decay ends.
+    /// Step at which the decay ends, counted from the start of the run.
     pub decay_steps: u64,
 }
 
 impl LrSchedule {
-    /// The learning rate of the update after `steps_done` completed steps.
+    /// Returns the learning rate of the update after `steps_done` completed steps.
     pub fn at(&self, steps_done: u64) -> f64 {
         if steps_done < self.warmup_steps {
             return self.peak * (steps_done + 1) as f64 / self.warmup_steps as f64;

@@ -1,15 +1,15 @@
-//! Text for people in messages between processes: cut where it is sent, printable where it is received.
+//! Text for people in messages between processes: cut where it is sent, made printable where it is received.
 //!
-//! A peer chooses what such text says. Cut, a message fits into a line that its reader accepts; printable, it commands no
-//! terminal and forges no line of a log or journal. The modules [`mod@line`], [`lines`] and [`optional_line`] are for
-//! `#[serde(with = "...")]`, so that no sender and no reader can forget.
+//! A peer chooses the content of such text. Cutting makes a message fit into a line that its reader accepts. Making it
+//! printable prevents it from commanding a terminal, or forging a line of a log or journal. The modules [`mod@line`],
+//! [`lines`] and [`optional_line`] are for `#[serde(with = "...")]`, so that no sender and no reader can forget.
 
 use std::borrow::Cow;
 
-/// Longest text that is sent, in bytes. JSON makes at most six bytes of one.
+/// Size of the longest text that is sent, in bytes. JSON needs at most six bytes for each.
 pub const TEXT_BYTES_MAX: usize = 8 << 10;
 
-/// `text` with its end cut off where it is longer than [`TEXT_BYTES_MAX`], and with a note of that.
+/// Returns `text`. If it is longer than [`TEXT_BYTES_MAX`], cuts its end off and adds a note that it was cut.
 pub fn cut(text: &str) -> Cow<'_, str> {
     if text.len() <= TEXT_BYTES_MAX {
         return Cow::Borrowed(text);
@@ -25,44 +25,44 @@ pub mod line {
     use crate::untrusted::printable;
     use serde::{Deserialize, Deserializer, Serializer};
 
-    /// Cuts `text`.
+    /// Serializes `text`, cut.
     pub fn serialize<S: Serializer>(text: &str, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(&cut(text))
     }
 
-    /// Makes what arrives printable.
+    /// Deserializes text, and makes it printable.
     pub fn deserialize<'d, D: Deserializer<'d>>(deserializer: D) -> Result<String, D::Error> {
         let text = String::deserialize(deserializer)?;
         Ok(printable(&text).into_owned())
     }
 }
 
-/// Text of one line or several.
+/// Text of one or more lines.
 pub mod lines {
     use crate::untrusted::printable_lines;
     use serde::{Deserialize, Deserializer};
 
     pub use super::line::serialize;
 
-    /// Makes what arrives printable.
+    /// Deserializes text, and makes it printable.
     pub fn deserialize<'d, D: Deserializer<'d>>(deserializer: D) -> Result<String, D::Error> {
         let text = String::deserialize(deserializer)?;
         Ok(printable_lines(&text).into_owned())
     }
 }
 
-/// Text of one line that may be missing.
+/// Text of one line that may be absent.
 pub mod optional_line {
     use super::cut;
     use crate::untrusted::printable;
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-    /// Cuts `text`.
+    /// Serializes `text`, cut.
     pub fn serialize<S: Serializer>(text: &Option<String>, serializer: S) -> Result<S::Ok, S::Error> {
         text.as_deref().map(cut).serialize(serializer)
     }
 
-    /// Makes what arrives printable.
+    /// Deserializes text, and makes it printable.
     pub fn deserialize<'d, D: Deserializer<'d>>(deserializer: D) -> Result<Option<String>, D::Error> {
         let text = Option::<String>::deserialize(deserializer)?;
         Ok(text.map(|text| printable(&text).into_owned()))

@@ -1,8 +1,8 @@
-//! Records of a run, and how they reach its folder.
+//! Records of a run, and how they are written to its folder.
 //!
-//! Objects cannot be appended to, so a [`RecordWriter`] collects JSON lines and uploads them as immutable parts,
-//! `metrics/attempt-0003/part-000017.jsonl`, on a thread of its own. A step that two attempts wrote counts as the
-//! highest attempt wrote it.
+//! Objects cannot be appended to. A [`RecordWriter`] therefore collects JSON lines and uploads them as immutable parts,
+//! `metrics/attempt-0003/part-000017.jsonl`, on a thread of its own. If two attempts recorded a step, the record of the
+//! higher attempt counts.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -16,89 +16,89 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::storage::{Folder, StorageError};
 
-/// One completed step.
+/// Metrics of a completed step.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct StepRecord {
-    /// Completed steps, from 1.
+    /// Number of this step, from 1.
     pub step: u64,
     /// Tokens consumed since the start of the run.
     pub tokens: u64,
     /// Mean cross-entropy of the step's global batch, in nats per token.
     #[serde(deserialize_with = "null_is_nan")]
     pub loss: f64,
-    /// Learning rate of this step's update.
+    /// Learning rate of the step's update.
     pub learning_rate: f64,
     /// Norm of the gradients before clipping.
     #[serde(deserialize_with = "null_is_nan")]
     pub grad_norm: f64,
-    /// Duration of the step.
+    /// Duration of the step, in milliseconds.
     pub step_ms: f64,
     /// Tokens of the global batch per second.
     pub tokens_per_second: f64,
-    /// (6N + 12 L C T) x tokens/s / peak dense FLOP/s, where a peak is known.
+    /// (6N + 12 L C T) x tokens/s / peak dense FLOP/s; `None` if no peak is known.
     pub mfu: Option<f64>,
-    /// How long this step waited for tokens.
+    /// Time that the step waited for tokens, in milliseconds.
     pub data_wait_ms: f64,
-    /// Time of forward, over all micro batches.
+    /// Time of the forward pass, over all micro batches, in milliseconds.
     #[serde(default)]
     pub forward_ms: f64,
-    /// Time of loss and backward, over all micro batches.
+    /// Time of the loss and the backward pass, over all micro batches, in milliseconds.
     #[serde(default)]
     pub backward_ms: f64,
-    /// How long this step waited for the exchange of gradients, or of weights, with nothing else to do.
+    /// Time that the step waited for the exchange of gradients or weights with nothing else to do, in milliseconds.
     pub exposed_comm_ms: f64,
-    /// Time of norm, clipping and update.
+    /// Time of the norm, clipping and the update, in milliseconds.
     #[serde(default)]
     pub optimizer_ms: f64,
-    /// The most memory that rank 0 has taken: of its GPU, or resident on the host.
+    /// Peak memory of rank 0, in bytes: of its GPU, or resident on the host.
     pub memory_bytes: u64,
 }
 
-/// A validation loss.
+/// Validation loss at a step.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ValidationRecord {
-    /// Completed steps when it was measured.
+    /// Number of completed steps when it was measured.
     pub step: u64,
     /// Mean cross-entropy in nats per token.
     #[serde(deserialize_with = "null_is_nan")]
     pub validation_loss: f64,
-    /// How many sequences it was measured on.
+    /// Number of sequences that it was measured on.
     pub validation_sequences: u64,
 }
 
-/// What a checkpoint cost.
+/// Cost of saving a checkpoint.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SaveRecord {
-    /// Completed steps, as the checkpoint has them.
+    /// Number of completed steps in the checkpoint.
     pub step: u64,
-    /// How long rank 0's training stood still, for the copy to host memory.
+    /// Time for which rank 0's training stood still for the copy to host memory, in milliseconds.
     pub save_stall_ms: f64,
-    /// From the start of the copy until all ranks knew, after a step, that the checkpoint was committed.
+    /// Time from the start of the copy until all ranks knew, after a step, that the checkpoint was committed, in seconds.
     pub save_seconds: f64,
 }
 
-/// JSON has no numbers that are not finite, and serde_json writes them as null.
+/// Reads null as NaN: JSON has only finite numbers, and serde_json writes others as null.
 fn null_is_nan<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
     Ok(Option::deserialize(deserializer)?.unwrap_or(f64::NAN))
 }
 
-/// Everything that a run's metrics say, one entry a step.
+/// All metrics of a run, with one entry per step.
 #[derive(Debug, Default, PartialEq)]
 pub struct RunMetrics {
-    /// By step.
+    /// Step records, by step.
     pub steps: BTreeMap<u64, StepRecord>,
-    /// By step.
+    /// Validation losses, by step.
     pub validations: BTreeMap<u64, ValidationRecord>,
-    /// By step.
+    /// Costs of saves, by step.
     pub saves: BTreeMap<u64, SaveRecord>,
 }
 
 impl RunMetrics {
-    /// Reads `metrics/` of the run folder `run`. A line that is no record is passed over, with a warning.
+    /// Reads `metrics/` of the run folder `run`. Skips lines that are not records, with a warning.
     pub fn read(run: &Folder) -> Result<Self, StorageError> {
         let folder = run.folder("metrics");
         let mut metrics = RunMetrics::default();
-        // Names sort by attempt, then part, so later ones replace what earlier attempts wrote.
+        // Names sort by attempt, then by part, so records of later attempts replace those of earlier ones.
         for object in folder.list()? {
             for line in read_lines(&folder, &object.name)? {
                 match line {
@@ -111,7 +111,7 @@ impl RunMetrics {
         Ok(metrics)
     }
 
-    /// The last step that one of `attempts` of the run folder `run` has recorded a checkpoint of.
+    /// Returns the last step for which one of `attempts` of the run folder `run` has recorded a checkpoint.
     pub(crate) fn saved_by(run: &Folder, attempts: Range<u32>) -> Result<Option<u64>, StorageError> {
         let folder = run.folder("metrics");
         let mut last = None;
@@ -127,26 +127,27 @@ impl RunMetrics {
     }
 }
 
-/// The attempt whose records the object `name` in `metrics/` has.
+/// Returns the attempt that wrote the object `name` in `metrics/`.
 fn attempt_of(name: &str) -> Option<u32> {
     name.strip_prefix("attempt-")?.split_once('/')?.0.parse().ok()
 }
 
-/// The last records of a run.
+/// Latest records of a run.
 #[derive(Debug, Default, PartialEq)]
 pub struct LatestMetrics {
-    /// The last step that was recorded, by the newest attempt that recorded one.
+    /// Last step recorded by the newest attempt that recorded any.
     pub step: Option<StepRecord>,
-    /// The last validation loss.
+    /// Last validation loss.
     pub validation: Option<ValidationRecord>,
 }
 
 impl LatestMetrics {
-    /// Parts that are looked through for a validation loss: one is written in 5 s at most.
+    /// Largest number of parts searched for a validation loss. While records arrive, a part is written every 5 s, and at each
+    /// flush.
     const PARTS_MAX: usize = 256;
 
-    /// Reads the newest parts of `metrics/` of the run folder `run`, and no more than are needed. A line that is no record is
-    /// passed over, with a warning.
+    /// Reads the newest parts of `metrics/` of the run folder `run`, as many as are needed. Skips lines that are not
+    /// records, with a warning.
     pub fn read(run: &Folder) -> Result<Self, StorageError> {
         let folder = run.folder("metrics");
         let mut latest = LatestMetrics::default();
@@ -166,7 +167,7 @@ impl LatestMetrics {
     }
 }
 
-/// The records of the object called `name`. One that was torn or overwritten hides none of the others.
+/// Returns the lines of the object called `name`. A line that is torn or overwritten hides no other.
 fn read_lines(folder: &Folder, name: &str) -> Result<Vec<Line>, StorageError> {
     let content = folder.get(name)?;
     let lines = content.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
@@ -185,7 +186,7 @@ enum Line {
     Save(SaveRecord),
 }
 
-/// How long a record may wait for its upload.
+/// Longest time that a record waits for its upload.
 const PART_INTERVAL: Duration = Duration::from_secs(5);
 
 enum Command {
@@ -193,7 +194,7 @@ enum Command {
     Flush(Sender<Result<(), StorageError>>),
 }
 
-/// Writes records as JSON lines, in immutable parts below one folder.
+/// Writer of records as JSON lines, in immutable parts below one folder.
 ///
 /// Only one writer may use a folder: each attempt and each process has its own.
 pub struct RecordWriter {
@@ -209,13 +210,13 @@ impl RecordWriter {
         Ok(RecordWriter { commands: Some(commands), thread: Some(thread) })
     }
 
-    /// Queues one record; never waits.
+    /// Queues one record. Never waits.
     pub fn append(&self, record: &impl Serialize) {
         let line = serde_json::to_string(record).unwrap_or_else(|e| unreachable!("a record is JSON: {e}"));
         self.send(Command::Append(line));
     }
 
-    /// Asks for everything queued to be written; the receiver gets the result when it is durable.
+    /// Asks for everything queued to be written. The receiver gets the result once it is durable.
     pub fn flush(&self) -> Receiver<Result<(), StorageError>> {
         let (reply, result) = mpsc::channel();
         self.send(Command::Flush(reply));
@@ -223,13 +224,13 @@ impl RecordWriter {
     }
 
     fn send(&self, command: Command) {
-        // The thread ends only when this sender is dropped.
+        // The thread runs until this sender is dropped.
         let _ = self.commands.as_ref().map(|commands| commands.send(command));
     }
 }
 
 impl Drop for RecordWriter {
-    /// Writes what is queued, and waits for it.
+    /// Writes what is queued, and waits until that is done.
     fn drop(&mut self) {
         drop(self.commands.take());
         let _ = self.thread.take().map(JoinHandle::join);
@@ -269,7 +270,7 @@ struct Part<'a> {
 }
 
 impl Part<'_> {
-    /// Uploads the lines; they stay for the next try where that fails.
+    /// Uploads the lines. If that fails, keeps them for the next try.
     fn write(&mut self) -> Result<(), StorageError> {
         if self.lines.is_empty() {
             return Ok(());

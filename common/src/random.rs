@@ -2,25 +2,25 @@
 
 use crate::hex::hex;
 
-/// `N` random bytes, fit for secrets.
+/// Returns `N` random bytes, fit for secrets.
 fn bytes<const N: usize>() -> [u8; N] {
     let mut bytes = [0; N];
-    // As with the standard library's maps, which need them too, there is no going on without.
+    // As for the standard library's maps, which need random bytes too, nothing works without.
     getrandom::fill(&mut bytes).unwrap_or_else(|error| panic!("the operating system gives no random bytes: {error}"));
     bytes
 }
 
-/// 64 random bits in hex: tells one thing from every other of its kind. Too short for a secret.
+/// Returns 64 random bits in hexadecimal: enough for a unique id, too few for a secret.
 pub fn random_hex() -> String {
     hex(&bytes::<8>())
 }
 
-/// 128 random bits in hex, fit for a secret.
+/// Returns 128 random bits in hexadecimal, fit for a secret.
 pub fn token() -> String {
     hex(&bytes::<16>())
 }
 
-/// A number in [0, 1), for jitter.
+/// Returns a random number from 0 up to, but not including, 1, for jitter.
 pub fn fraction() -> f64 {
     f64::from(u32::from_le_bytes(bytes())) / 2f64.powi(32)
 }

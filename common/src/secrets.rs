@@ -1,20 +1,20 @@
-//! What of a URL is shown: no user and password, and of a web address no query, which may be a signature that opens the object to
-//! whoever has it.
+//! Decides which parts of a URL are shown: no user and password, and no query of a web address, which may be a signature
+//! that opens the object to anyone who has it.
 
 use std::borrow::Cow;
 
 use url::Url;
 
-/// Schemes of Azure's.
+/// Schemes of Azure.
 const AZURES: [&str; 4] = ["az", "azure", "abfs", "abfss"];
 
-/// What ends a URL in the middle of a text.
+/// Returns whether `c` ends a URL in the middle of a text.
 fn ends_a_url(c: char) -> bool {
     c.is_whitespace() || matches!(c, '"' | '\'' | '<' | '>' | '(' | ')' | '`')
 }
 
-/// `text` with every URL in it as it may be shown, printed and stored: without user and password, and `http(s)://` without
-/// what comes after the path.
+/// Returns `text` with every URL in it in a form that may be shown, printed and stored: without user and password, and for
+/// `http(s)://` without what comes after the path.
 pub fn without_secrets(text: &str) -> Cow<'_, str> {
     if !text.contains("://") {
         return text.into();
@@ -25,7 +25,7 @@ pub fn without_secrets(text: &str) -> Cow<'_, str> {
         let is_web = before.ends_with("http") || before.ends_with("https");
         let url = &after[..after.find(ends_a_url).unwrap_or(after.len())];
         let authority = &url[..url.find(['/', '?', '#']).unwrap_or(url.len())];
-        // Azure writes container@account there, which is no secret.
+        // Azure puts container@account there, which is no secret.
         let is_azures = AZURES.iter().any(|scheme| before.ends_with(scheme));
         let user = authority.rfind('@').filter(|at| !is_azures || authority[..*at].contains(':'));
         let address = &url[user.map_or(0, |at| at + 1)..];
@@ -36,7 +36,7 @@ pub fn without_secrets(text: &str) -> Cow<'_, str> {
     (shown + rest).into()
 }
 
-/// `url`, which cannot be parsed, so that nobody knows where in it a password is.
+/// Returns what may be shown of `url`, which cannot be parsed, so that the place of a password in it is unknown.
 pub(crate) fn unparsed(url: &str) -> String {
     match url.split_once("://") {
         Some((scheme, rest)) if rest.contains('@') => format!("{scheme}://..."),
@@ -44,7 +44,7 @@ pub(crate) fn unparsed(url: &str) -> String {
     }
 }
 
-/// What is wrong with the user and password in `url`, if it has any: nothing sends them.
+/// Returns what is wrong with the user and password in `url`, if it has any, since nothing sends them.
 pub(crate) fn refusal(url: &Url) -> Option<&'static str> {
     let is_azures = AZURES.contains(&url.scheme()) && url.password().is_none();
     let has_user = !url.username().is_empty() || url.password().is_some();

@@ -1,10 +1,10 @@
 //! SHA-256 of two contents at once, and of an object together with its blocks.
 //!
-//! One hash is a chain: each instruction waits for the one before, and leaves a processor half idle. Two hashes that do not
-//! depend on each other fill the gaps, so that two blocks of a shard or a checkpoint take little longer than one. The `sha2` crate
-//! does one at a time; it is used here for whatever is left over, and where a processor lacks the instructions.
+//! A hash is a chain: each instruction waits for the one before, and leaves a processor half idle. Two independent hashes
+//! fill the gaps, so that hashing two blocks of a token shard or a checkpoint takes little longer than one. The `sha2` crate
+//! hashes one content at a time. It is used here for what is left over, and on processors without the instructions.
 //!
-//! A [`Sha256Sum`] is a hash as files state it.
+//! A [`Sha256Sum`] is a hash in its textual form for files.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -15,35 +15,35 @@ use sha2::block_api::compress256;
 
 use crate::untrusted::shortened;
 
-/// Bytes that a round of compression takes.
+/// Size of a chunk that one compression takes, in bytes.
 const CHUNK: usize = 64;
-/// Where SHA-256 begins: FIPS 180-4, section 5.3.3.
+/// Initial state: FIPS 180-4, section 5.3.3.
 const START: [u32; 8] =
     [0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a, 0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19];
 
 /// A hash: 32 bytes.
 pub type Digest = [u8; 32];
 
-/// The hash of a content, as files state it and messages show it: 64 lower-case hex digits. Text becomes one only if it is that, so
-/// a hash that was read from somewhere can name a file.
+/// Hash of a content, written in files and messages as 64 lower-case hexadecimal digits. Only such text is parsed, so a hash
+/// that was read from elsewhere can name a file.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Sha256Sum(pub Digest);
 
-/// The hash of `content` in lower-case hex.
+/// Returns the hash of `content` in lower-case hexadecimal.
 pub fn hex_sha256(content: &[u8]) -> String {
     Sha256Sum::of(content).to_string()
 }
 
-/// Text that is no hash.
+/// Error for text that is not a hash.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{:?} is no SHA-256: expected 64 lower-case hex digits", shortened(.0))]
 pub struct NotASha256(String);
 
 impl Sha256Sum {
-    /// Stands where the program that wrote a content gave no hash.
+    /// Stands for a hash that the program that wrote a content did not give.
     pub const UNKNOWN: Sha256Sum = Sha256Sum([0; 32]);
 
-    /// That of `content`.
+    /// Returns the hash of `content`.
     pub fn of(content: &[u8]) -> Self {
         Sha256Sum(finish_one(START, content, 0))
     }
@@ -95,7 +95,7 @@ impl<'de> Deserialize<'de> for Sha256Sum {
     }
 }
 
-/// The hashes of two contents that arrive side by side.
+/// Hasher of two contents that arrive side by side.
 #[derive(Debug, Clone)]
 pub struct Sha256Pair {
     states: [[u32; 8]; 2],
@@ -109,10 +109,10 @@ impl Default for Sha256Pair {
 }
 
 impl Sha256Pair {
-    /// Goes on with the next bytes of both: as many of the one as of the other, a multiple of 64.
+    /// Hashes the next bytes of both contents: equally many of each, a multiple of 64.
     ///
     /// # Panics
-    /// If they are not.
+    /// Panics if the lengths differ or are not a multiple of 64.
     pub fn update(&mut self, next: [&[u8]; 2]) {
         let [(a, rest_a), (b, rest_b)] = next.map(<[u8]>::as_chunks::<CHUNK>);
         assert!(a.len() == b.len() && rest_a.is_empty() && rest_b.is_empty(), "whole chunks, as many of both");
@@ -120,7 +120,7 @@ impl Sha256Pair {
         compress_pair(&mut self.states, [a, b]);
     }
 
-    /// The hashes, after the last bytes of both, however many.
+    /// Hashes the last bytes of both contents, of any lengths, and returns both hashes.
     pub fn finish(mut self, last: [&[u8]; 2]) -> [Digest; 2] {
         let common = last.map(|content| content.len() / CHUNK * CHUNK).into_iter().min().unwrap_or(0);
         self.update(last.map(|content| &content[..common]));
@@ -130,12 +130,12 @@ impl Sha256Pair {
     }
 }
 
-/// The hashes of two contents.
+/// Returns the hashes of two contents.
 pub fn sha256_pair(contents: [&[u8]; 2]) -> [Digest; 2] {
     Sha256Pair::default().finish(contents)
 }
 
-/// The hashes of any number of contents, two at a time.
+/// Returns the hashes of any number of contents, computed two at a time.
 pub fn sha256_each<'a>(contents: impl IntoIterator<Item = &'a [u8]>) -> Vec<Digest> {
     let mut contents = contents.into_iter();
     let mut hashes = Vec::new();
@@ -148,29 +148,29 @@ pub fn sha256_each<'a>(contents: impl IntoIterator<Item = &'a [u8]>) -> Vec<Dige
     hashes
 }
 
-/// The hash of an object and those of its blocks, in one pass: side by side they take as long as one of them.
+/// Hasher of an object and its blocks in one pass. Side by side, both take as long as one.
 #[derive(Debug, Clone)]
 pub struct BlockedSha256 {
     block_bytes: usize,
-    /// Of the whole, without `rest`.
+    /// State of the whole object's hash, without `rest`.
     state: [u32; 8],
     bytes: u64,
-    /// What is left of the last block after its last whole chunk.
+    /// What follows the last whole chunk of the last block.
     rest: Vec<u8>,
     blocks: Vec<Digest>,
 }
 
 impl BlockedSha256 {
-    /// Of nothing yet, with a hash for every `block_bytes`, a multiple of 64.
+    /// Returns a hasher that also hashes every `block_bytes`, a multiple of 64.
     pub fn new(block_bytes: usize) -> Self {
         assert!(block_bytes > 0 && block_bytes.is_multiple_of(CHUNK), "blocks of {block_bytes} bytes");
         BlockedSha256 { block_bytes, state: START, bytes: 0, rest: Vec::new(), blocks: Vec::new() }
     }
 
-    /// Goes on with the next bytes: whole blocks, unless nothing comes after them.
+    /// Hashes the next bytes: whole blocks, unless they are the last bytes.
     ///
     /// # Panics
-    /// If something came after a block that was not whole.
+    /// Panics if bytes follow a block that was not whole.
     pub fn update(&mut self, next: &[u8]) {
         for block in next.chunks(self.block_bytes) {
             assert!(self.bytes.is_multiple_of(self.block_bytes as u64), "the last block has come already");
@@ -185,17 +185,17 @@ impl BlockedSha256 {
         }
     }
 
-    /// The hash of the whole, and those of the blocks.
+    /// Returns the hash of the whole object, and those of the blocks.
     pub fn finish(self) -> (Digest, Vec<Digest>) {
         (finish_one(self.state, &self.rest, self.bytes - self.rest.len() as u64), self.blocks)
     }
 }
 
-/// The hash of `before` bytes that led to `state`, and `last`.
+/// Returns the hash of the `before` bytes that led to `state`, followed by `last`.
 fn finish_one(mut state: [u32; 8], last: &[u8], before: u64) -> Digest {
     let (chunks, rest) = last.as_chunks::<CHUNK>();
     compress256(&mut state, chunks);
-    // A bit of 1, zeros, and the length in bits, big-endian, at the end of a chunk.
+    // At the end of a chunk: a bit of 1, zeros, and the length in bits, big-endian.
     let mut padded = [[0; CHUNK]; 2];
     let ends = padded.as_flattened_mut();
     ends[..rest.len()].copy_from_slice(rest);
@@ -211,7 +211,7 @@ fn finish_one(mut state: [u32; 8], last: &[u8], before: u64) -> Digest {
     digest
 }
 
-/// Compresses as many chunks of both.
+/// Compresses equally many chunks of both contents.
 #[allow(unsafe_code, reason = "calls SHA instructions, where the processor has them")]
 fn compress_pair(states: &mut [[u32; 8]; 2], chunks: [&[[u8; CHUNK]]; 2]) {
     #[cfg(target_arch = "x86_64")]
@@ -245,7 +245,7 @@ mod x86 {
         0x748f82ee, 0x78a5636f, 0x84c87814, 0x8cc70208, 0x90befffa, 0xa4506ceb, 0xbef9a3f7, 0xc67178f2,
     ];
 
-    /// Words a, b, e, f and c, d, g, h of a state, as the instructions want them.
+    /// Words a, b, e, f and c, d, g, h of a state, in the order of the instructions.
     type State = [__m128i; 2];
 
     #[target_feature(enable = "sha,sse2,ssse3,sse4.1")]
@@ -264,7 +264,7 @@ mod x86 {
         *states = packed.map(|state| unpacked(state));
     }
 
-    /// Sixteen rounds of both, from number `from` on, and the words of the next sixteen.
+    /// Computes sixteen rounds of both hashes, from number `from` on, and the words of the next sixteen.
     #[inline]
     #[target_feature(enable = "sha,sse2,ssse3,sse4.1")]
     fn rounds(states: &mut [State; 2], words: &mut [[__m128i; 4]; 2], from: usize) {
@@ -284,7 +284,7 @@ mod x86 {
         }
     }
 
-    /// The sixteen words of a chunk, which are big-endian.
+    /// Returns the sixteen words of a chunk, which are big-endian.
     #[inline]
     #[target_feature(enable = "sha,sse2,ssse3,sse4.1")]
     fn words(chunk: &[u8; CHUNK]) -> [__m128i; 4] {

@@ -1,6 +1,7 @@
-//! Signals that whoever started a process wants it not to hear.
+//! Signals that a process was started to ignore.
 
-/// Whether `signal` was ignored when this process began, as `nohup` has it for SIGHUP; to be asked before anybody handles it here.
+/// Returns whether `signal` was ignored when this process began, as SIGHUP is under `nohup`. Must be called before a handler
+/// is set.
 #[allow(unsafe_code, reason = "asks the C library what a signal does")]
 pub fn is_ignored(signal: i32) -> bool {
     // SAFETY: zeros are a valid action.

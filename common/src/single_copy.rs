@@ -1,14 +1,14 @@
-//! Whether ranks of one host may copy straight from each other's memory ("CMA"), which Open MPI does with large messages.
+//! Whether ranks of one host may copy straight from each other's memory ("CMA"), as Open MPI does with large messages.
 //!
-//! Copied by way of shared memory, everything is copied twice, by processors that are computing: two ranks of a 124M take a quarter
-//! longer for a step. Some containers forbid it, and Open MPI finds out too late. So a process asks the kernel before it starts
-//! MPI, and has Open MPI do without where the answer is no.
+//! By way of shared memory, everything is copied twice, by processors that are computing: two ranks of a 124M model take a
+//! quarter longer per step. Some containers forbid direct copies, and Open MPI notices too late. A process therefore asks
+//! the kernel before it starts MPI, and makes Open MPI use shared memory if the answer is no.
 
-/// Open MPI's parameter, as it is set in the environment.
+/// Open MPI's parameter, as an environment variable.
 const PARAMETER: &str = "OMPI_MCA_btl_vader_single_copy_mechanism";
 
-/// Has Open MPI copy by way of shared memory where the kernel forbids the other, unless somebody has chosen already. To be called
-/// before there is another thread, and before MPI.
+/// Makes Open MPI copy by way of shared memory if the kernel forbids direct copies, unless the variable is set already. Must
+/// be called before other threads exist, and before MPI starts.
 #[allow(unsafe_code, reason = "sets the environment, from which MPI takes its parameters")]
 pub fn forbid_where_refused() {
     if std::env::var_os(PARAMETER).is_none() && !is_allowed() {
@@ -17,7 +17,7 @@ pub fn forbid_where_refused() {
     }
 }
 
-/// Whether this process may use the system call at all; which process may read which, Open MPI looks at by itself.
+/// Returns whether this process may use the system call at all. Open MPI itself checks which processes may read each other.
 #[allow(unsafe_code, reason = "only the system call itself tells whether it is permitted")]
 fn is_allowed() -> bool {
     #[cfg(target_os = "linux")]

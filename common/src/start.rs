@@ -1,7 +1,7 @@
-//! Whether a run may start with a config, by what its folder holds.
+//! Decides whether a run may start with a config, from the contents of its folder.
 //!
-//! It is asked before anything is claimed or started, so that a refusal leaves the run as it was and is said once. Ranks judge again
-//! by what only they can see: what is whole, what their hosts hold, and the data.
+//! The decision comes before anything is claimed or started, so that a refusal leaves the run as it was and is reported
+//! once. Ranks decide again on what only they can see: which checkpoints are whole, what their hosts hold, and the data.
 
 use crate::attempt::History;
 use crate::checkpoint_layout::{CHECKPOINTS_FOLDER, CheckpointName, Manifest};
@@ -12,59 +12,59 @@ use crate::config::{ConfigError, RawConfig, RunConfig};
 use crate::exit_code::ExitCode;
 use crate::storage::{Folder, StorageError};
 
-/// What a run is to go on from.
+/// Checkpoint that a run is to continue from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Wanted {
-    /// Its newest checkpoint that counts; the beginning where it never had one.
+    /// The newest checkpoint that counts, or the beginning if the run never had one.
     Newest,
     /// The checkpoint of this step, among those that count.
     Step(u64),
-    /// This one, also if a later attempt has left it behind.
+    /// This checkpoint, even if a later attempt has left it behind.
     Named(CheckpointName),
-    /// The beginning, whatever there is.
+    /// The beginning, even if there are checkpoints.
     Scratch,
 }
 
 /// Why a run may not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// The run folder could not be read.
+    /// The run folder cannot be read.
     #[error(transparent)]
     Storage(#[from] StorageError),
     /// The wanted checkpoint cannot be read.
     #[error(transparent)]
     Checkpoint(#[from] CheckpointStoreError),
-    /// The config of a checkpoint is none that this version takes.
+    /// The config of a checkpoint is invalid for this version.
     #[error(transparent)]
     Config(#[from] ConfigError),
-    /// It cannot go on with this config.
+    /// The checkpoint cannot be continued with this config.
     #[error("{0}")]
     Refused(String),
-    /// There is nothing to go on from any more.
+    /// No checkpoint is left to continue from.
     #[error(
         "{run}: there is no checkpoint to go on from, but earlier attempts have saved one after step {step}: deleted, or moved? Put it \
          back (`launcher checkpoints copy`), or begin anew with `launcher train --from-scratch`"
     )]
     Lost {
-        /// The run.
+        /// URL of the run.
         run: String,
-        /// The last that is known to have been saved.
+        /// Last step that is known to have been saved.
         step: u64,
     },
-    /// The wanted checkpoint is not there.
+    /// The wanted checkpoint does not exist.
     #[error("{run} has no checkpoint {wanted} to go on from; there are {there}")]
     NotThere {
-        /// The run.
+        /// URL of the run.
         run: String,
-        /// As asked for.
+        /// The wanted checkpoint, as given.
         wanted: String,
-        /// What there is.
+        /// Description of the checkpoints that exist.
         there: String,
     },
 }
 
 impl StartError {
-    /// What a process that ends because of this exits with.
+    /// Returns the exit code of a process that ends because of this error.
     pub fn exit_code(&self) -> ExitCode {
         match self {
             StartError::Storage(error) => error.exit_code(),
@@ -75,8 +75,9 @@ impl StartError {
     }
 }
 
-/// The checkpoint that `run` would go on from as `wanted`; refuses a start that cannot be, as far as the run folder and the `data`
-/// tell, where that is known. `accepted` keys of the config may differ from the checkpoint's.
+/// Returns the name of the checkpoint that `run` would continue from as `wanted`, if it is known. Refuses a start that
+/// is impossible, as far as the run folder, and the `data` if known, tell. Config keys in `accepted` may differ from the
+/// checkpoint's.
 pub fn look(
     run: &Folder,
     (config, accepted): (&RunConfig, &[String]),
@@ -85,7 +86,7 @@ pub fn look(
 ) -> Result<Option<CheckpointName>, StartError> {
     let manifest = match wanted {
         Wanted::Scratch => return Ok(None),
-        // What ranks have on their hosts may be newer, and of another config.
+        // Checkpoints on the hosts of the ranks may be newer, and have another config.
         Wanted::Newest if !config.checkpoint.local_dir.is_empty() => return Ok(None),
         Wanted::Newest => newest(run, config.train.max_steps)?,
         Wanted::Step(step) => {
@@ -108,7 +109,7 @@ pub fn look(
     Ok(Some(manifest.name))
 }
 
-/// The manifest of the newest checkpoint that can be read and that a run goes on from by itself. Damage is the ranks' to judge.
+/// Returns the manifest of the newest readable checkpoint that a run continues by itself. Damage is for the ranks to judge.
 fn newest(run: &Folder, max_steps: u64) -> Result<Option<Manifest>, StartError> {
     let counting: Vec<Found> = checkpoint_store::list(run)?.into_iter().filter(Found::counts).collect();
     if counting.is_empty() {
@@ -127,8 +128,9 @@ fn newest(run: &Folder, max_steps: u64) -> Result<Option<Manifest>, StartError> 
     Ok(None)
 }
 
-/// An error where `run` has no checkpoint that counts, and attempts before number `before` have had one: to begin anew is for a person
-/// to decide. What has been written since, under the number of an attempt to come, is of a run that was here before.
+/// Fails if `run` has no checkpoint that counts although attempts before number `before` have had one, since only a person
+/// may decide to begin anew. Records that have been written since, under the number of a future attempt, belong to an
+/// earlier run in this folder.
 pub fn refuse_if_lost(run: &Folder, before: u32) -> Result<(), StartError> {
     match History::read(run)?.saved_step(run, before)? {
         None => Ok(()),
@@ -136,8 +138,9 @@ pub fn refuse_if_lost(run: &Folder, before: u32) -> Result<(), StartError> {
     }
 }
 
-/// Why a run of `max_steps` steps does not go on by itself from the checkpoint of `manifest`: it was saved while updates were being
-/// skipped, so that what led to that is in it. `None` where it does: also where that is what somebody has chosen, or the end.
+/// Returns why a run of `max_steps` steps does not continue by itself from the checkpoint of `manifest`: it was saved while
+/// updates were being skipped, so it contains the cause of that. Returns `None` if the run does continue, also because
+/// somebody has chosen this checkpoint, or because it is the end of the run.
 pub fn passed_over(run: &Folder, manifest: &Manifest, max_steps: u64) -> Result<Option<String>, StorageError> {
     let Manifest { name, skipped_in_a_row, .. } = manifest;
     if *skipped_in_a_row == 0 || name.step >= max_steps || History::read(run)?.starts_from(name) {

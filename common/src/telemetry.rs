@@ -1,4 +1,4 @@
-//! Tracing set-up, the same for every binary: plain lines on standard error, `RUST_LOG` to choose what is shown.
+//! Set-up of tracing for every binary: plain lines on standard error, filtered by `RUST_LOG`.
 
 use std::io;
 
@@ -6,8 +6,8 @@ use tracing_subscriber::EnvFilter;
 
 /// Starts logging for this process. Standard output stays free for results.
 ///
-/// The default shows warnings and everything from Convoy's crates at `info`; `RUST_LOG` overrides it. The client of Kubernetes
-/// prints an error for each of its many tries, of which the launcher tells once.
+/// By default warnings are shown, and everything from Convoy's crates at `info`. `RUST_LOG` overrides that. The Kubernetes
+/// client prints an error for each of its many tries; it is silenced, since the launcher reports them once.
 pub fn init() {
     let filter = EnvFilter::try_from_default_env()
         .unwrap_or_else(|_| EnvFilter::new("warn,common=info,worker=info,prepare=info,launcher=info,kube_client=off"));

@@ -1,13 +1,13 @@
-//! One function over many items on several threads, and one beside whoever calls it. A system that grants no thread makes both
-//! slower, and ends nothing.
+//! Runs one function over many items on several threads, or beside its caller. If the system grants no thread, both become
+//! slower, and nothing ends.
 
 use std::panic::resume_unwind;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{Builder, JoinHandle};
 
-/// The results of `f` for every item, in the order of the items. Threads take the next item when they are free, since
-/// items differ in size. A panic of `f` is passed on.
+/// Returns the results of `f` for every item, in the order of the items. Threads take the next item when they are free,
+/// since items differ in size. Passes on a panic of `f`.
 pub fn map<'i, T: Sync, R: Send>(items: &'i [T], threads: usize, f: impl Fn(&'i T) -> R + Sync) -> Vec<R> {
     let threads = threads.min(items.len());
     if threads <= 1 {
@@ -32,21 +32,21 @@ pub fn map<'i, T: Sync, R: Send>(items: &'i [T], threads: usize, f: impl Fn(&'i 
     results.into_iter().map(|(_, result)| result).collect()
 }
 
-/// Work that goes on beside whoever began it, see [`in_background`].
+/// Work that runs beside its caller; see [`in_background`].
 pub enum Background<T> {
-    /// On a thread.
+    /// Running on a thread.
     Thread(JoinHandle<T>),
-    /// Done already, for want of a thread.
+    /// Done already, since there was no thread for it.
     Done(T),
 }
 
-/// Runs `f` on a thread of its own, or, where the system grants none, before this returns.
+/// Runs `f` on a thread of its own or, if the system grants none, before this returns.
 pub fn in_background<T: Send + 'static>(f: impl FnOnce() -> T + Send + 'static) -> Background<T> {
     on_thread_of(Builder::new(), f)
 }
 
 fn on_thread_of<T: Send + 'static>(builder: Builder, f: impl FnOnce() -> T + Send + 'static) -> Background<T> {
-    // A thread that cannot be started does not give back what it was to run.
+    // A thread that cannot be started does not return the function that it was to run.
     let f = Arc::new(Mutex::new(Some(f)));
     let run = move || {
         let f = f.lock().unwrap_or_else(PoisonError::into_inner).take();
@@ -59,7 +59,7 @@ fn on_thread_of<T: Send + 'static>(builder: Builder, f: impl FnOnce() -> T + Sen
 }
 
 impl<T> Background<T> {
-    /// Whether it is over.
+    /// Returns whether the work is done.
     pub fn is_finished(&self) -> bool {
         match self {
             Background::Thread(thread) => thread.is_finished(),
@@ -67,7 +67,7 @@ impl<T> Background<T> {
         }
     }
 
-    /// Waits for the result. A panic is passed on.
+    /// Waits for the result. Passes on a panic.
     pub fn join(self) -> T {
         match self {
             Background::Thread(thread) => thread.join().unwrap_or_else(|panic| resume_unwind(panic)),
@@ -76,7 +76,7 @@ impl<T> Background<T> {
     }
 }
 
-/// Threads that can compute at once here.
+/// Returns the number of threads that can compute at once on this machine.
 pub fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }

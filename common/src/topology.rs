@@ -1,4 +1,4 @@
-//! Where a process stands among its peers.
+//! Position of a process among its peers.
 
 use std::fmt;
 use std::num::NonZeroU32;
@@ -11,15 +11,15 @@ use serde::{Deserialize, Serialize};
 pub struct Rank(pub u32);
 
 impl Rank {
-    /// The rank that speaks for all: it reads the config, claims the attempt and commits checkpoints.
+    /// The rank that acts for all: it reads the config, claims the attempt and commits checkpoints.
     pub const ZERO: Rank = Rank(0);
 
-    /// The rank as an index into per-rank lists.
+    /// Returns the rank as an index into per-rank lists.
     pub fn index(self) -> usize {
         self.0 as usize
     }
 
-    /// Whether this is rank 0.
+    /// Returns whether this is rank 0.
     pub fn is_zero(self) -> bool {
         self.0 == 0
     }
@@ -40,22 +40,22 @@ impl WorldSize {
     /// A world of one process.
     pub const ONE: WorldSize = WorldSize(NonZeroU32::MIN);
 
-    /// A world of `size` processes; `None` for 0.
+    /// Returns a world of `size` processes, or `None` for 0.
     pub fn new(size: u32) -> Option<Self> {
         NonZeroU32::new(size).map(WorldSize)
     }
 
-    /// The number of processes.
+    /// Returns the number of processes.
     pub fn get(self) -> u32 {
         self.0.get()
     }
 
-    /// All ranks of this world, in order.
+    /// Returns all ranks of this world, in order.
     pub fn ranks(self) -> impl Iterator<Item = Rank> {
         (0..self.get()).map(Rank)
     }
 
-    /// Rank `rank`'s share of `total` items: contiguous, in rank order, sizes differing by at most one.
+    /// Returns rank `rank`'s share of `total` items. Shares are contiguous, in rank order, and differ in size by at most one.
     ///
     /// Rank r of W gets `[r*total/W, (r+1)*total/W)`, which needs no divisibility.
     pub fn share(self, rank: Rank, total: u64) -> std::ops::Range<u64> {

@@ -1,8 +1,8 @@
-//! What comes from outside (a file, a store, a peer), before anything relies on it: the one place that says what may become part of
-//! a path, and how text is shown on a terminal.
+//! Checks on input from outside (a file, a store, a peer) before anything relies on it. This is the only place that decides
+//! what may become part of a path, and how text is shown on a terminal.
 //!
-//! Names and hashes are checked while they are parsed, so that whoever has one need not ask: [`file_name`] and [`Sha256Sum`]. Formats
-//! check sizes, counts and ranges in their own `parse`, as [`Manifest::parse`] does.
+//! Names and hashes are checked while they are parsed, so that code that has one need not check: [`file_name`] and
+//! [`Sha256Sum`]. Formats check sizes, counts and ranges in their own `parse`, as [`Manifest::parse`] does.
 //!
 //! [`Sha256Sum`]: crate::sha256::Sha256Sum
 //! [`Manifest::parse`]: crate::checkpoint_layout::Manifest::parse
@@ -12,17 +12,17 @@ use std::fmt::Write;
 
 use serde::{Deserialize, Deserializer, de};
 
-/// Bytes of the longest name that file systems have.
+/// Length of the longest name in file systems, in bytes.
 const NAME_BYTES_MAX: usize = 255;
 
-/// Text that is not the name of a file.
+/// Error for text that is not the name of a file.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "{0:?} is no name of a file: expected 1 to {NAME_BYTES_MAX} bytes without slashes and control characters, and no dot at the start"
 )]
 pub struct NotAFileName(String);
 
-/// Whether `name` is that of a file or object directly in a folder, and leads nowhere else, whatever it is joined to.
+/// Checks that `name` is that of a file or object directly in a folder, and leads nowhere else when it is joined to a path.
 pub fn check_file_name(name: &str) -> Result<(), NotAFileName> {
     let is_whole = (1..=NAME_BYTES_MAX).contains(&name.len()) && !name.starts_with('.');
     match is_whole && !name.contains(|c: char| c == '/' || c == '\\' || is_hidden(c)) {
@@ -31,34 +31,37 @@ pub fn check_file_name(name: &str) -> Result<(), NotAFileName> {
     }
 }
 
-/// Reads the name of a file: `#[serde(deserialize_with = "untrusted::file_name")]`.
+/// Deserializes the name of a file: `#[serde(deserialize_with = "untrusted::file_name")]`.
 pub fn file_name<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
     let name = String::deserialize(deserializer)?;
     check_file_name(&name).map_err(de::Error::custom)?;
     Ok(name)
 }
 
-/// Whether a terminal obeys `c` instead of showing it, or shows what is around it in another order: control characters, and the
-/// bidirectional ones by which text can look like other text.
+/// Returns whether a terminal obeys `c` instead of showing it, or reorders the text around it: control characters, and
+/// bidirectional ones, by which text can look like other text.
 fn is_hidden(c: char) -> bool {
     c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
-/// `text` as one line that a terminal can be given: control characters, line breaks among them, are escaped (`\u{1b}`).
+/// Returns `text` as one line that is safe for a terminal: control characters, including line breaks, are escaped (`\u{1b}`).
 pub fn printable(text: &str) -> Cow<'_, str> {
     escaped(text, is_hidden)
 }
 
-/// The same of text of several lines, which keeps its line breaks and tabs.
+/// Returns text of several lines in a form that is safe for a terminal. Keeps line breaks and tabs, and escapes other
+/// control characters.
 pub fn printable_lines(text: &str) -> Cow<'_, str> {
     escaped(text, |c| is_hidden(c) && !matches!(c, '\n' | '\t'))
 }
 
-/// JSON with the same content that a terminal can be given: what is left in its strings is escaped as JSON has it (`\\u007f`).
+/// Returns equivalent JSON that is safe for a terminal: control characters left in its strings are escaped as in JSON
+/// (`\\u007f`).
 pub fn json_printable(json: &str) -> Cow<'_, str> {
     match json.contains(|c| is_hidden(c) && c != '\n') {
         false => Cow::Borrowed(json),
-        // Line breaks are those between values: within strings they are escaped already. All others have four digits.
+        // Remaining line breaks are those between values, since those within strings are escaped already. All others have
+        // four digits.
         true => Cow::Owned(json.chars().fold(String::with_capacity(json.len() + 16), |mut shown, c| {
             match is_hidden(c) && c != '\n' {
                 true => drop(write!(shown, "\\u{:04x}", u32::from(c))),
@@ -84,7 +87,7 @@ fn escaped(text: &str, is_refused: impl Fn(char) -> bool) -> Cow<'_, str> {
     Cow::Owned(shown)
 }
 
-/// The start of `text`, for a message about it.
+/// Returns the start of `text`, for a message about it.
 pub fn shortened(text: &str) -> Cow<'_, str> {
     const CHARACTERS: usize = 100;
     match text.char_indices().nth(CHARACTERS) {

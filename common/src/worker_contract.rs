@@ -1,8 +1,8 @@
-//! What the launcher and the worker say to each other: the start line and the control protocol.
+//! The protocol between launcher and worker: the start line and the control connection.
 //!
-//! The launcher writes one [`StartLine`] to the standard input of `worker train --from-launcher`, which mpirun gives to
-//! rank 0; rank 0 broadcasts it, since hosts share no file system and arguments are visible to everyone. Every rank
-//! then opens a TCP connection to the launcher and exchanges JSON lines: [`FromRank`] one way, [`ToRank`] the other.
+//! The launcher writes one [`StartLine`] to the standard input of `worker train --from-launcher`, which mpirun passes to
+//! rank 0. Rank 0 broadcasts it, since hosts share no file system and arguments are visible to everyone. Every rank then
+//! opens a TCP connection to the launcher, over which both exchange JSON lines: [`FromRank`] one way, [`ToRank`] the other.
 
 use std::fmt;
 use std::io::{self, BufRead, Read as _, Write};
@@ -13,95 +13,96 @@ use crate::exit_code::ExitCode;
 use crate::message_text::{line, lines, optional_line};
 use crate::topology::{Rank, WorldSize};
 
-/// Version of everything in this module; a launcher and a worker of different versions refuse each other.
+/// Version of everything in this module. A launcher and a worker of different versions refuse each other.
 pub const PROTOCOL_VERSION: u32 = 1;
 
-/// Longest message of a control connection, in bytes with its line's end; a longer one ends the connection. Text in messages is
-/// cut where it is sent ([`crate::message_text`]), so that none of ours is longer.
+/// Size of the longest message on a control connection, in bytes, including the line's end. A longer message ends the
+/// connection. Text is cut where it is sent ([`crate::message_text`]), so that no message of Convoy's own is longer.
 pub const MESSAGE_BYTES_MAX: usize = 64 << 10;
-/// Longest [`StartLine`]: it holds a config, with every host that the config lists.
+/// Size of the longest [`StartLine`], in bytes. It holds a config, with every host that the config lists.
 pub const START_LINE_BYTES_MAX: usize = 16 << 20;
 
-/// The one line on rank 0's standard input.
+/// Line that rank 0 reads from its standard input.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct StartLine {
-    /// [`PROTOCOL_VERSION`] of the launcher.
+    /// The launcher's [`PROTOCOL_VERSION`].
     pub version: u32,
-    /// The resolved config as TOML.
+    /// Resolved config, as TOML.
     pub config: String,
-    /// The attempt that the launcher has claimed.
+    /// Attempt that the launcher has claimed.
     pub attempt: u32,
-    /// The id of that claim; empty where the launcher does not know it.
+    /// Id of the claim; empty if the launcher does not know it.
     #[serde(default)]
     pub claim_id: String,
-    /// Keys of the config that may differ from the checkpoint's.
+    /// Config keys whose values may differ from the checkpoint's.
     #[serde(default)]
     pub accepted_changes: Vec<String>,
-    /// Where the launcher listens for the ranks' control connections, `host:port`; empty where it does not.
+    /// Address for the ranks' control connections, as `host:port`; empty if the launcher does not listen.
     pub control_address: String,
-    /// What a rank shows to be let in.
+    /// Token that a rank shows to be let in.
     pub control_token: String,
 }
 
-/// What a rank tells the launcher.
+/// Message from a rank to the launcher.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum FromRank {
-    /// The first message of a connection.
+    /// First message of a connection.
     Hello {
-        /// [`PROTOCOL_VERSION`] of the worker.
+        /// The worker's [`PROTOCOL_VERSION`].
         version: u32,
         /// [`StartLine::control_token`].
         token: String,
-        /// Who speaks.
+        /// Sender's rank.
         rank: Rank,
-        /// Of how many.
+        /// Number of ranks.
         world_size: WorldSize,
-        /// Its process on its host.
+        /// Process id on the rank's host.
         pid: u32,
-        /// The host's name.
+        /// Name of the rank's host.
         #[serde(with = "line")]
         host: String,
     },
-    /// Sent every second, and at every change of phase.
+    /// Sign of life, sent every second and at every change of phase.
     Heartbeat {
-        /// Completed steps.
+        /// Number of completed steps.
         step: u64,
-        /// What the rank is doing.
+        /// Phase that the rank is in.
         phase: Phase,
-        /// What it exchanges with other ranks at the moment, or did last, for people; none before the first time.
+        /// Exchange with other ranks that is in progress, or was the last one, as text for people; `None` before the first.
         #[serde(default, with = "optional_line")]
         exchange: Option<String>,
-        /// How long this attempt's steps have kept the rank busy so far: all but waiting for others. It tells which rank
-        /// the others wait for. 0 from a rank that has no sequences: it waits for all others.
+        /// Seconds for which this attempt's steps have kept the rank busy: all their time except waiting for other ranks. It
+        /// shows which rank the others wait for. 0 from a rank without sequences, which waits for all others.
         #[serde(default)]
         busy_s: f64,
     },
-    /// A completed step, from rank 0.
+    /// Record of a completed step, from rank 0.
     Progress(crate::metrics::StepRecord),
-    /// A validation loss, from rank 0.
+    /// Validation loss, from rank 0.
     Validation(crate::metrics::ValidationRecord),
-    /// Something worth telling a person, from rank 0: a resume, a committed checkpoint.
+    /// News for people, from rank 0, such as a resume or a committed checkpoint.
     Notice {
-        /// One line.
+        /// One line of text.
         #[serde(with = "line")]
         text: String,
     },
-    /// Why this rank is about to end; the first one that reaches the launcher is the cause of an attempt's end.
+    /// Why this rank is about to end. The first such message that reaches the launcher is the cause of the attempt's end.
     Exit {
-        /// What the process will exit with.
+        /// Exit code of the process.
         code: ExitCode,
-        /// The error, with what to do.
+        /// The error, and what to do about it.
         #[serde(with = "lines")]
         message: String,
     },
 }
 
-/// What the launcher tells a rank.
+/// Message from the launcher to a rank.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum ToRank {
-    /// The hello was heard. A rank whose connection ends without this tries again: strangers may crowd the launcher's port.
+    /// Accepts the hello. A rank whose connection ends without this message connects again, since strangers may crowd the
+    /// launcher's port.
     Welcome,
     /// Save a checkpoint at the next step and exit with [`ExitCode::Stopped`].
     Stop,
@@ -111,13 +112,13 @@ pub enum ToRank {
     Stacks,
 }
 
-/// What a rank is doing, as far as a person watching cares.
+/// Phase of a rank, as shown to people.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Phase {
     /// Reading config, data and checkpoint.
     Starting,
-    /// Training steps.
+    /// Running training steps.
     Training,
     /// Measuring the validation loss.
     Evaluating,
@@ -136,42 +137,42 @@ impl fmt::Display for Phase {
     }
 }
 
-/// How far a prepare job is; with `--progress-lines` it prints these, each on a line of its own after
-/// [`PROGRESS_MARK`], on standard output.
+/// Progress of a prepare job. With `--progress-lines` the job prints it to standard output, each time on a line of its own
+/// that begins with [`PROGRESS_MARK`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct PrepareProgress {
-    /// What is being done.
+    /// Phase of the job.
     pub phase: PreparePhase,
-    /// Bytes of inputs read, or of shards written, over all ranks.
+    /// Bytes of inputs read, or of token shards written, over all ranks.
     pub done: u64,
-    /// Of how many.
+    /// Bytes to read or write in this phase.
     pub total: u64,
     /// Bytes of text encoded in this phase.
     pub text_bytes: u64,
-    /// How long the phase has taken so far.
+    /// Duration of the phase so far, in seconds.
     pub seconds: f64,
 }
 
-/// The two phases of a prepare job.
+/// Phases of a prepare job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum PreparePhase {
-    /// Inputs become token ids.
+    /// Encodes inputs to token ids.
     Tokenizing,
-    /// Token ids become shards.
+    /// Writes token ids to token shards.
     Writing,
 }
 
-/// What a line of progress begins with.
+/// Beginning of a line of progress.
 pub const PROGRESS_MARK: &str = "convoy-progress ";
 
 impl PrepareProgress {
-    /// Done per second, in 10^6 bytes.
+    /// Returns the rate of the phase, in 10^6 bytes per second.
     pub fn mb_per_second(&self) -> f64 {
         self.done as f64 / 1e6 / self.seconds.max(1e-9)
     }
 
-    /// How long the rest of the phase takes at this pace, once there is one.
+    /// Estimates how long the rest of the phase takes at this rate. Returns `None` before anything is done.
     pub fn left(&self) -> Option<std::time::Duration> {
         let seconds = self.seconds / self.done as f64 * self.total.saturating_sub(self.done) as f64;
         std::time::Duration::try_from_secs_f64(seconds).ok()
@@ -186,10 +187,10 @@ pub fn write_line<T: Serialize>(writer: &mut impl Write, message: &T) -> io::Res
     writer.flush()
 }
 
-/// Reads one message of at most `bytes_max` bytes, its line's end among them; `None` at the end of the stream.
+/// Reads one message of at most `bytes_max` bytes, including its line's end. Returns `None` at the end of the stream.
 ///
-/// A line that is not a message is [`io::ErrorKind::InvalidData`], after which reading can go on. A longer line is
-/// [`io::ErrorKind::FileTooLarge`], after which it cannot: whoever sends it may never end it.
+/// A line that is not a message fails with [`io::ErrorKind::InvalidData`], after which reading can go on. A longer line
+/// fails with [`io::ErrorKind::FileTooLarge`], after which it cannot: the line may never end.
 pub fn read_line<T: DeserializeOwned>(reader: &mut impl BufRead, bytes_max: usize) -> io::Result<Option<T>> {
     let mut line = Vec::new();
     reader.by_ref().take(bytes_max as u64).read_until(b'\n', &mut line)?;

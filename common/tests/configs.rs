@@ -1,4 +1,4 @@
-//! The configs that come with Convoy can be read, and their README says what the code does.
+//! The configs that come with Convoy can be read, and their README agrees with the code.
 
 #![allow(clippy::unwrap_used, reason = "a test ends at the first surprise")]
 
@@ -12,7 +12,7 @@ fn repository() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()
 }
 
-/// The `.toml` files of `folder` that are configs.
+/// Returns the `.toml` files of `folder` that are configs.
 fn configs_in(folder: &str) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(repository().join(folder)).unwrap();
     entries.map(|entry| entry.unwrap().path()).filter(|path| path.extension().is_some_and(|e| e == "toml")).collect()
@@ -42,7 +42,7 @@ fn every_config_is_accepted() {
 
 #[test]
 fn recipes_multiply_to_their_sums() {
-    // Tokens a step and steps, from the recipes of llm.c.
+    // Tokens per step, and steps, from the recipes of llm.c.
     let recipes = [
         ("gpt2-124m", 524_288, 18_865),
         ("gpt2-355m", 524_288, 60_000),
@@ -58,7 +58,7 @@ fn recipes_multiply_to_their_sums() {
     }
 }
 
-/// Default of each `section.key` that the README's tables name; `None` where it is required or depends on another key.
+/// Default of each `section.key` that the README's tables name; `None` if the key is required or depends on another.
 type Documented = BTreeMap<String, Option<Value>>;
 
 fn documented_keys() -> Documented {
@@ -99,7 +99,7 @@ const RUN: &str = r#"
 "#;
 const PREPARE: &str = "prepare = { inputs = [\"text.txt\"], output = \"data\" }";
 
-/// Every `section.key` of these, with its value.
+/// Returns every `section.key` of these configs, with its value.
 fn resolved_keys() -> BTreeMap<String, Value> {
     let mut table: Table =
         toml::from_str(&RawConfig::parse("run", RUN, &[]).unwrap().run().unwrap().to_toml()).unwrap();
@@ -112,7 +112,7 @@ fn resolved_keys() -> BTreeMap<String, Value> {
     table.into_iter().flat_map(keys_of).collect()
 }
 
-/// What is wrong with the config in which `key` is `value`.
+/// Returns what is wrong with the config in which `key` is `value`, if anything.
 fn refusal(key: &str, value: &str) -> Option<String> {
     let overrides = [format!("{key}={value}")];
     match key.starts_with("prepare.") {
@@ -126,7 +126,7 @@ fn every_number_has_a_bound_and_what_lies_beyond_is_refused_by_its_key() {
     let mut numbers = 0;
     for (key, value) in resolved_keys() {
         let beyond: &[&str] = match value {
-            // A seed is as good as any other.
+            // Any seed is valid.
             Value::Integer(_) if key.ends_with(".seed") => &["-1", "-9223372036854775808"],
             Value::Integer(_) => &["-1", "9223372036854775807"],
             Value::Float(_) => &["-1e-9", "1e308", "inf", "-inf", "nan"],

@@ -1,7 +1,7 @@
-//! Whatever a file says, reading it ends in a value that holds or in an error, and takes no more memory than the file's own
-//! length accounts for: a size in it is a claim, and nothing is set aside for it.
+//! Reading any file ends in a value that holds or in an error, and takes no more memory than the file's own length accounts
+//! for: a size in a file is a claim, for which nothing is allocated in advance.
 //!
-//! `tests/fuzz` has fuzz targets of the same readers, which begin with the same valid files, `tests/fuzz/seeds`.
+//! `tests/fuzz` has fuzz targets of these readers, which begin with the valid files in `tests/fuzz/seeds`, like these tests.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 #![allow(unsafe_code, reason = "implements an allocator")]
@@ -21,10 +21,10 @@ use hostile::{Change, changed, changes};
 use proptest::prelude::*;
 use proptest::sample::Index;
 
-/// Memory for each byte of a file.
+/// Memory allowed per byte of a file, in bytes.
 const PER_BYTE: usize = 64;
 
-/// The valid files of a format.
+/// Returns the valid files of a format.
 fn seeds(format: &str) -> Vec<Vec<u8>> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fuzz/seeds").join(format);
     let entries = std::fs::read_dir(&folder).unwrap_or_else(|e| panic!("{}: {e}", folder.display()));
@@ -33,7 +33,7 @@ fn seeds(format: &str) -> Vec<Vec<u8>> {
     paths.iter().map(|path| std::fs::read(path).unwrap()).collect()
 }
 
-/// Reads `content` as the format called `name`, and counts.
+/// Reads `content` as the format called `name`, and checks the memory taken. Returns whether it is accepted.
 fn read(name: &str, content: &[u8]) -> bool {
     let (_, read, fixed) = FORMATS.iter().find(|(of, ..)| *of == name).unwrap();
     let (is_accepted, most) = most_allocated_in(|| read(content));
@@ -80,7 +80,7 @@ proptest! {
     }
 }
 
-/// A test of a format, named as its seeds are.
+/// Makes a test per format, named after the format's seeds.
 macro_rules! hostile {
     ($($format:ident: $cases:literal)*) => {
         mod what_is_accepted_holds {
@@ -111,7 +111,7 @@ hostile! {
     config: 4000
 }
 
-/// One test for all, so that a format without one is noticed.
+/// One test for all formats, so that a format without seeds or target is noticed.
 #[test]
 fn every_format_has_seeds_and_a_fuzz_target() {
     let fuzz = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fuzz");

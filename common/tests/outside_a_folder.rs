@@ -1,5 +1,5 @@
-//! Nothing outside a folder is deleted or overwritten, whatever lies in it, whatever names are given, and whatever happens
-//! meanwhile.
+//! Nothing outside a folder is deleted or overwritten, regardless of what lies in it, of the names that are given, and of
+//! what happens meanwhile.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -14,7 +14,7 @@ use common::config::StorageConfig;
 use common::storage::{Folder, Layer, StorageError};
 use proptest::prelude::*;
 
-/// A folder to work in, and another beside it that nothing may touch.
+/// A folder to work in, and another beside it that must not be touched.
 struct Beside {
     dir: tempfile::TempDir,
     before: BTreeMap<PathBuf, Vec<u8>>,
@@ -44,7 +44,7 @@ impl Beside {
         Folder::open(self.path(name).to_str().unwrap(), &StorageConfig::default()).unwrap()
     }
 
-    /// Links `run/NAME` to what is called `to` beside it.
+    /// Links `run/NAME` to the entry `to` beside it.
     fn link(&self, to: &str, name: &str) {
         let link = self.path("run").join(name);
         fs::create_dir_all(link.parent().unwrap()).unwrap();
@@ -61,7 +61,7 @@ impl Beside {
     }
 }
 
-/// Every file below `folder`, links not followed.
+/// Returns every file below `folder`, without following links.
 fn contents(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     let mut found = BTreeMap::new();
     for entry in fs::read_dir(folder).unwrap().map(Result::unwrap) {
@@ -186,7 +186,7 @@ fn a_folder_that_is_itself_reached_through_links_works_as_any_other() {
     assert!(exists(place.path("run/above")) && !exists(place.path("run/real/inner")));
 }
 
-/// Puts a link in the place of a folder before the first deletion.
+/// A layer that puts a link in the place of a folder before the first deletion.
 #[derive(Debug)]
 struct Exchange(Mutex<Option<(PathBuf, PathBuf)>>);
 
@@ -242,7 +242,7 @@ fn links_in_circles_and_odd_names_do_not_break_a_listing() {
     assert!(place.is_untouched());
 }
 
-/// Names that mean to lead elsewhere.
+/// Names that try to lead elsewhere.
 fn hostile() -> impl Strategy<Value = String> {
     let part = prop::sample::select(vec![
         "..",
@@ -283,7 +283,7 @@ proptest! {
         let place = Beside::new();
         let run = place.open("run").for_what_can_be_made_again();
         let name = if is_absolute { place.path("elsewhere").join("a").display().to_string() } else { name };
-        // Whatever they answer, each stays inside.
+        // Operations may succeed or fail, but each stays inside.
         for folder in [run.clone(), run.folder(&inner), run.folder(&name)] {
             prop_assert!(folder.local().is_none_or(|local| local.starts_with(place.path("run"))));
             let reads = [

@@ -1,7 +1,7 @@
 //! The tokenizer's ids equal OpenAI's tiktoken's, on picked texts and on whole corpora.
 //!
-//! `scripts/golden/tokenizer.py` made their golden files. Where tokens are added to a vocabulary, they equal those of Hugging
-//! Face's `tokenizers`: `scripts/golden/added_tokens.py`.
+//! `scripts/golden/tokenizer.py` made the golden files. With added tokens, ids equal those of Hugging Face's `tokenizers`:
+//! `scripts/golden/added_tokens.py`.
 
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test fails by panicking")]
 
@@ -62,7 +62,7 @@ struct AddedText {
     with_special: Vec<u16>,
 }
 
-/// Runs of spaces as CodeGen's, words of their own, tokens within special ones.
+/// Runs of spaces as in CodeGen, words of their own, and tokens within special ones.
 #[test]
 fn ids_with_added_tokens_equal_hugging_faces() {
     let AddedTokens { merges, cases } = golden("added_tokens.json");
@@ -110,7 +110,7 @@ fn ids_of_corpora_equal_tiktokens() {
     println!("checked {checked} of {} corpora", golden.len());
 }
 
-/// Several documents are each preceded by an end-of-text token, a single one is not.
+/// Encodes a corpus. Several documents are each preceded by an end-of-text token; a single document is not.
 fn encode_corpus(tokenizer: &Tokenizer, name: &str, documents: &[Vec<u8>]) -> Corpus {
     let encode = |documents: &[Vec<u8>]| -> Vec<Vec<u16>> {
         documents.iter().map(|d| tokenizer.encode(&String::from_utf8_lossy(d))).collect()

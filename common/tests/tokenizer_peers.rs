@@ -1,4 +1,4 @@
-//! Vocabularies beside Hugging Face's libraries: what its trainer learns, and that they open what Convoy writes.
+//! Vocabularies agree with Hugging Face's libraries: with what their trainer learns, and in that they open what Convoy writes.
 //!
 //! `scripts/golden/trainer.py` made the golden file.
 
@@ -45,7 +45,7 @@ fn trained<'t>(documents: impl IntoIterator<Item = &'t str>, size: usize) -> Voc
     train(words, size, &[END_OF_TEXT.to_owned()], |_| ()).unwrap()
 }
 
-/// The lines of `merges.txt` but the first.
+/// Returns the lines of `merges.txt` except the first.
 fn merges(name: &str, vocabulary: &Vocabulary) -> Vec<String> {
     let folder = Folder::open(&format!("memory://tokenizer-peers-{name}"), &StorageConfig::default()).unwrap();
     files::write(&folder, vocabulary).unwrap();
@@ -96,7 +96,7 @@ fn hugging_faces_libraries_open_what_is_written() {
         files::write(&Folder::open(&url, &StorageConfig::default()).unwrap(), &vocabulary).unwrap();
         let tokenizer = Tokenizer::new("written", vocabulary).unwrap();
         let texts = documents.iter().map(|text| (text.as_str(), tokenizer.encode(text)));
-        // Special tokens are those of the text there.
+        // In these libraries, special tokens in a text are those tokens.
         let special = "<|endoftext|>a b<|endoftext|>";
         let rows: String = texts
             .chain([(special, tokenizer.encode_with_special(special))])

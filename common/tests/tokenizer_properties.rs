@@ -1,4 +1,4 @@
-//! The tokenizer beside tiktoken-rs, which shares its vocabulary and no other code, on texts that nobody picked.
+//! Compares the tokenizer with tiktoken-rs, which shares its vocabulary and no other code, on generated texts.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -15,13 +15,13 @@ use tiktoken_rs::CoreBPE;
 static TOKENIZER: LazyLock<Tokenizer> = LazyLock::new(|| Tokenizer::gpt2().unwrap());
 static TIKTOKEN: LazyLock<CoreBPE> = LazyLock::new(|| tiktoken_rs::r50k_base().unwrap());
 
-/// All general categories of Unicode but surrogates, which are no text.
+/// All general categories of Unicode except surrogates, which are not text.
 const CATEGORIES: [&str; 29] = [
     "Lu", "Ll", "Lt", "Lm", "Lo", "Mn", "Mc", "Me", "Nd", "Nl", "No", "Pc", "Pd", "Ps", "Pe", "Pi", "Pf", "Po", "Sm",
     "Sc", "Sk", "So", "Zs", "Zl", "Zp", "Cc", "Cf", "Co", "Cn",
 ];
 
-/// What the split treats in some way of its own.
+/// Fragments that the split treats in a special way.
 const PICKED: [&str; 24] = [
     " ",
     "  ",
@@ -73,7 +73,7 @@ fn ids(ids: impl IntoIterator<Item = u32>) -> Vec<u16> {
 }
 
 fn assert_decodes(ids: &[u16], text: &str) {
-    // Not assert_eq: nobody wants to see a megabyte.
+    // Not assert_eq, which would print a megabyte.
     assert!(TOKENIZER.decode(ids).unwrap() == text.as_bytes());
 }
 
@@ -96,8 +96,8 @@ proptest! {
     }
 }
 
-/// Texts of a megabyte that the split does not break, but for what is appended: none would end within a day if
-/// its time were quadratic.
+/// Returns texts of a megabyte that the split does not break, apart from their ends. In quadratic time, none would finish
+/// within a day.
 fn unbroken() -> Vec<(&'static str, String)> {
     const LENGTH: usize = 1 << 20;
     let of = |unit: &str| unit.repeat(LENGTH / unit.len());
@@ -131,7 +131,7 @@ fn unbroken() -> Vec<(&'static str, String)> {
     ]
 }
 
-/// tiktoken-rs panics on a million characters of white space that something follows: its regex gives up.
+/// tiktoken-rs panics on a million characters of white space before other text: its regex gives up.
 const TIKTOKENS_MOST_WHITE: usize = 999_000;
 
 #[test]
@@ -145,14 +145,14 @@ fn a_megabyte_without_a_break_has_tiktokens_ids() {
     }
 }
 
-/// Also where tiktoken-rs gives up; the pieces are known here.
+/// Covers texts on which tiktoken-rs gives up. Their pieces are known here.
 #[test]
 fn a_megabyte_without_a_break_has_the_ids_of_the_crate_bpe() {
     let bpe = BytePairEncoding::from_dictionary(TOKENIZER.vocabulary().tokens[..50_256].iter().cloned(), None);
     let piece_ids = |piece: &str| ids(bpe.encode_via_backtracking(piece.as_bytes()));
     for (unit, before_word) in [(" ", " "), ("\n", ""), ("\t", ""), ("\u{a0}", "")] {
         let white = unit.repeat((1 << 20) + 1);
-        // The last one goes to the word if it is a space, and is a piece by itself if not.
+        // The last character belongs to the word if it is a space, and is a piece by itself otherwise.
         let (first, last) = white.split_at(white.len() - unit.len());
         let expected = match before_word {
             "" => [piece_ids(first), piece_ids(last), piece_ids("x")],

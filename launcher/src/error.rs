@@ -68,7 +68,7 @@ pub enum LaunchError {
         "the ranks have sent facts about their hosts that this launcher cannot read: {0}; please report this bug in Convoy"
     )]
     UnreadableFacts(#[source] serde_json::Error),
-    /// The tokenizer cannot be had.
+    /// The tokenizer cannot be opened.
     #[error(transparent)]
     Tokenizer(#[from] TokenizerError),
     /// Text or ids on standard input are not as they should be.

@@ -1,7 +1,7 @@
-//! Claiming a run: at once where nobody holds it, after a wait where the holder may be dead, and never while it lives.
+//! Claims a run: at once if nobody holds it, after a wait if the holder may be dead, and never while the holder lives.
 //!
-//! No clock of a day decides. Who takes over has seen the holder say that it ends, knows that its process is gone from this
-//! machine, or has looked twice, as far apart as a claim takes to expire, and found the same sign of life.
+//! No wall clock decides. A claimant takes a run over only if the holder has said that it ends, if the holder's process is
+//! gone from this machine, or if two looks, as far apart as the claim takes to expire, have found an unchanged sign of life.
 
 use std::time::Duration;
 
@@ -15,27 +15,28 @@ use super::holder::{self, Alive, REFRESHES};
 use super::surroundings::{Surroundings, blocking};
 use crate::storage::{Folder, StorageError};
 
-/// How often a claim that may have expired is looked at, in the time that it takes to expire.
+/// Number of looks at a claim that may have expired, during its time of expiry.
 const LOOKS: u32 = 12;
-/// How often a caller is asked whether to go on waiting.
+/// Time between calls that ask whether to go on waiting.
 const TICK: Duration = Duration::from_millis(100);
-/// The longest that is waited for a holder, whatever its claim promises.
+/// Longest time to wait for a holder, regardless of what its claim promises.
 const EXPIRY_MAX: Duration = Duration::from_secs(240);
 
-/// Two refreshes of the longest expiry: how long a claim of an older version, which promises nothing, is watched at least.
+/// Two refreshes of the longest expiry: the shortest time for which a claim of an older version, which promises nothing, is
+/// watched.
 const OLDER_PROMISE: Duration = Duration::from_secs(2 * EXPIRY_MAX.as_secs() / REFRESHES as u64);
 
-/// What came of waiting for a holder.
+/// Outcome of waiting for a holder.
 enum Wait {
-    /// It holds the run no more.
+    /// The holder no longer holds the run.
     Over,
-    /// The caller does not wait any longer.
+    /// The caller no longer wants to wait.
     GivenUp,
 }
 
-/// Claims the next attempt of `run`, for which it waits until the one that holds it has ended or expired.
+/// Claims the next attempt of `run`, after waiting until the attempt that holds it has ended or expired.
 ///
-/// `keeps_waiting` is asked meanwhile, with what it waits for; where it says no, the answer is `None`.
+/// Calls `keeps_waiting` meanwhile with a description of what it waits for, and returns `None` once that returns false.
 pub fn acquire(
     run: &Folder,
     claimant: &Claimant,
@@ -49,7 +50,7 @@ pub(super) async fn acquire_in(
     claimant: &Claimant,
     keeps_waiting: &mut dyn FnMut(&str) -> bool,
 ) -> Result<Option<Attempt>, AttemptError> {
-    // The claim that is known to hold the run no more.
+    // The claim that is known to hold the run no longer.
     let mut over = None;
     loop {
         if let Some(mine) = &claimant.holds {
@@ -62,7 +63,7 @@ pub(super) async fn acquire_in(
                     let newer = claims.number();
                     return Err(AttemptError::Fenced { run: run.url().to_owned(), mine: mine.number, newer });
                 }
-                // It has vanished, as the next look at it tells, or a listing is behind.
+                // It has vanished, as the next look at it will tell, or a listing is stale.
                 run.sleep(TICK).await;
                 continue;
             }
@@ -71,7 +72,7 @@ pub(super) async fn acquire_in(
                     Wait::Over => over = Some(newest.id.clone()),
                     Wait::GivenUp => return Ok(None),
                 }
-                // Whoever came meanwhile is found by looking again.
+                // The next look finds a claimant that came meanwhile.
                 continue;
             }
             _ => {}
@@ -82,25 +83,26 @@ pub(super) async fn acquire_in(
     }
 }
 
-/// Puts the claim that comes after `claims`. `None` where another one was faster, or the run folder is not what it was any more.
+/// Puts the claim that comes after `claims`. Returns `None` if another claimant was faster, or if the run folder was deleted
+/// meanwhile.
 async fn claim_next(
     run: &impl Surroundings,
     claims: Claims,
     claimant: &Claimant,
 ) -> Result<Option<Attempt>, AttemptError> {
     let Some(number) = claims.next else { return Err(AttemptError::Exhausted { run: run.url().to_owned() }) };
-    // What was asked of those before, and not heard, is not asked of one that begins anew: a stop least of all.
+    // Requests made to earlier attempts and not heard do not concern a new claimant, least of all a stop.
     let unheard = if claimant.holds.is_none() { holder::pending(run).await? } else { Vec::new() };
     let attempt = Attempt::new(run, number, claims.first, claimant);
     let json = serde_json::to_vec_pretty(&attempt).unwrap_or_else(|e| unreachable!("a claim is JSON: {e}"));
     match run.create(&format!("{ATTEMPTS_FOLDER}/{}", attempt.claim_name()), Bytes::from(json)).await {
         Ok(()) => {}
-        // Another one was faster: it is the holder now.
+        // Another claimant was faster, and is the holder now.
         Err(StorageError::AlreadyExists { .. }) => return Ok(None),
         Err(error) => return Err(error.into()),
     }
     match fence(run, &attempt.claim()).await {
-        // Put into a folder that had been deleted meanwhile, where it belongs to nobody.
+        // The claim was put into a folder that had been deleted meanwhile, where it belongs to nobody.
         Err(AttemptError::Vanished { .. }) => return Ok(None),
         result => result?,
     }
@@ -108,7 +110,7 @@ async fn claim_next(
     Ok(Some(attempt))
 }
 
-/// Waits until `holder` holds `run` no more; an error if it lives.
+/// Waits until `holder` no longer holds `run`. Fails if the holder lives.
 async fn wait_for(
     run: &impl Surroundings,
     holder: &Attempt,
@@ -119,7 +121,7 @@ async fn wait_for(
     if is_over(run, holder, first.as_ref()) {
         return Ok(Wait::Over);
     }
-    // As long as the holder has promised to be heard from, if that is longer.
+    // Wait for as long as the holder's claim promises a sign of life, if that is longer.
     let promised = holder.expiry_ms.map_or(OLDER_PROMISE, Duration::from_millis);
     let expiry = claimant.expiry.max(promised.min(EXPIRY_MAX));
     let (number, who) = (holder.attempt, holder.claimant());
@@ -140,7 +142,7 @@ async fn wait_for(
             continue;
         }
         looked_at = now;
-        // A look begun after the time has passed, however long this process itself was suspended.
+        // This look begins after the time has passed, even if this process was suspended.
         let alive = Alive::read(run, holder).await?;
         if is_over(run, holder, alive.as_ref()) {
             return Ok(Wait::Over);
@@ -154,12 +156,13 @@ async fn wait_for(
     }
 }
 
-/// Whether `holder` is known to hold the run no more, without waiting.
+/// Returns whether `holder` is known, without waiting, to hold the run no longer.
 fn is_over(run: &impl Surroundings, holder: &Attempt, alive: Option<&Alive>) -> bool {
     alive.is_some_and(|alive| alive.has_ended) || holder.process.as_ref().is_some_and(|process| run.is_gone(process))
 }
 
-/// An error if an attempt has claimed `run`, whose `history` this is, and has not begun, so that nobody knows yet what it continues.
+/// Fails if an attempt has claimed `run`, whose history is `history`, and has not begun, since nobody then knows what it
+/// continues.
 pub(crate) async fn refuse_while_one_begins(run: &impl Surroundings, history: &History) -> Result<(), AttemptError> {
     if history.has_newest_begun() {
         return Ok(());
@@ -172,16 +175,17 @@ pub(crate) async fn refuse_while_one_begins(run: &impl Surroundings, history: &H
     }
 }
 
-/// Who holds a run, as far as is known without waiting: it may have died on another machine.
+/// Who holds a run, as far as is known without waiting. The holder may have died on another machine.
 #[derive(Debug, Clone)]
 pub struct Holding {
-    /// The claim.
+    /// Claim of the holder.
     pub attempt: Attempt,
-    /// Seconds since 1970, by the claimant's clock, of its last sign of life: for people, since that clock may be wrong.
+    /// Time of the holder's last sign of life, in seconds since 1970 by the claimant's clock. Only for people, since that
+    /// clock may be wrong.
     pub seen_at_unix_s: u64,
 }
 
-/// The attempt that holds `run`.
+/// Returns the attempt that holds `run`, if there is one.
 pub fn current(run: &Folder) -> Result<Option<Holding>, StorageError> {
     blocking(async {
         let Some(holder) = Claims::look(run).await?.newest else { return Ok(None) };
@@ -192,7 +196,8 @@ pub fn current(run: &Folder) -> Result<Option<Holding>, StorageError> {
     })
 }
 
-/// What tells `run` from every other run, also from one that was begun anew in the same place: its first claim's id.
+/// Returns the identity of `run`, which is the id of its first claim. It differs from that of every other run, also of one
+/// begun anew in this folder.
 pub fn run_id(run: &Folder) -> Result<String, StorageError> {
     let first = blocking(read_claim(run, 1))?;
     first.map(|claim| claim.id).ok_or_else(|| StorageError::NotFound { url: run.url_of("attempts/0001.json") })

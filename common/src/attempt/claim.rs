@@ -1,4 +1,4 @@
-//! What a claim says, and who makes one.
+//! Contents of a claim, and who makes one.
 
 use std::time::Duration;
 
@@ -9,59 +9,59 @@ use super::surroundings::Surroundings;
 use crate::checkpoint_layout::{CheckpointName, TAG_CHARACTERS};
 use crate::host_name::host_name;
 
-/// Folder of the claims in a run's folder.
+/// Folder of the claims, in the run folder.
 pub(super) const ATTEMPTS_FOLDER: &str = "attempts";
 
-/// What a claim says.
+/// Contents of a claim.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Attempt {
-    /// The number, from 1.
+    /// Number of the attempt, from 1.
     pub attempt: u32,
-    /// Random: tells a claim from every other, also of the same host and process number.
+    /// Random id, which no other claim has, even one of this host and process number.
     pub id: String,
-    /// Seconds since 1970 when it was claimed.
+    /// Time of the claim, in seconds since 1970.
     pub claimed_at_unix_s: u64,
-    /// The claimant's host.
+    /// Name of the claimant's host.
     pub host: String,
-    /// The claimant's process on it.
+    /// Claimant's process number on its host.
     pub pid: u32,
-    /// The same, told apart from every other process that ever was.
+    /// Claimant's process, distinguishable from every other that ever was.
     #[serde(default)]
     pub(super) process: Option<ProcessId>,
-    /// How many ranks were started.
+    /// Number of ranks started.
     pub ranks: u32,
-    /// Convoy's version.
+    /// Version of Convoy.
     pub version: String,
-    /// The id of the run's first claim: tells whether a claim belongs to the run that is in the folder now. Older versions did
-    /// not say.
+    /// Id of the run's first claim, which shows whether this claim belongs to the run that is in the folder now. `None` in
+    /// claims of older versions.
     #[serde(default)]
     pub(super) first: Option<String>,
-    /// How long the claim lasts without a sign of life. Older versions did not say.
+    /// Milliseconds that the claim lasts without a sign of life. `None` in claims of older versions.
     #[serde(default)]
     pub(super) expiry_ms: Option<u64>,
 }
 
-/// The claim that a process belongs to: what it shows wherever it commits or deletes.
+/// Identity of the claim that a process belongs to, checked wherever it commits or deletes.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Claim {
-    /// The attempt's number.
+    /// Number of the attempt.
     pub number: u32,
-    /// The claim's id.
+    /// Id of the claim.
     pub id: String,
 }
 
 impl Claim {
-    /// What marks the names of all that the attempt puts.
+    /// Returns the tag in the names of all that the attempt puts.
     pub fn tag(&self) -> &str {
         self.id.get(..TAG_CHARACTERS).unwrap_or(&self.id)
     }
 
-    /// A name for a save of `step` by the attempt of this claim, with `random` letters and digits.
+    /// Returns a name for a save of `step` by the attempt of this claim, with `random` letters and digits.
     pub fn name_checkpoint(&self, step: u64, random: &str) -> CheckpointName {
         CheckpointName::tagged(step, self.number, self.tag(), random)
     }
 
-    /// Whether the attempt of this claim has saved the checkpoint `name`, as far as the name tells.
+    /// Returns whether the attempt of this claim has saved the checkpoint `name`, as far as the name tells.
     pub fn has_saved(&self, name: &CheckpointName) -> bool {
         name.attempt == self.number && name.tag() == Some(self.tag())
     }
@@ -84,7 +84,7 @@ impl Attempt {
         }
     }
 
-    /// The number and the id.
+    /// Returns the claim's number and id.
     pub fn claim(&self) -> Claim {
         Claim { number: self.attempt, id: self.id.clone() }
     }
@@ -97,7 +97,7 @@ impl Attempt {
         format!("{:04}.alive", self.attempt)
     }
 
-    /// Who it is, for people.
+    /// Describes the claimant for people.
     pub fn claimant(&self) -> String {
         format!("process {} on host {}, {}", self.pid, self.host, count(self.ranks))
     }
@@ -107,18 +107,18 @@ fn count(ranks: u32) -> String {
     if ranks == 1 { "1 rank".to_owned() } else { format!("{ranks} ranks") }
 }
 
-/// The name of claim `number`.
+/// Returns the name of claim `number`.
 pub(super) fn claim_name(number: u32) -> String {
     format!("{number:04}.json")
 }
 
-/// Who claims.
+/// Who makes a claim.
 #[derive(Debug, Clone)]
 pub struct Claimant {
-    /// How many ranks it starts.
+    /// Number of ranks that the claimant starts.
     pub ranks: u32,
-    /// How long a claim lasts that nobody refreshes: `launch.claim_expiry_s`.
+    /// Time that a claim lasts without a refresh: `launch.claim_expiry_s`.
     pub expiry: Duration,
-    /// The attempt that this claimant holds already, if it does.
+    /// Claim that this claimant holds already, if any.
     pub holds: Option<Claim>,
 }

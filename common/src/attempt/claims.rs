@@ -1,7 +1,7 @@
-//! Claims, read by name: whoever holds the run, and whether one's own claim still stands.
+//! Reads claims by name: which one holds the run, and whether one's own still stands.
 //!
-//! A listing may be behind, lack something or show what is gone, so that it only hints at where to look. A claim says which
-//! claim is the run's first: one that was put late, into a folder that was begun anew meanwhile, names another, and is nobody's.
+//! A listing may be stale, incomplete, or show what is gone, so it only hints at where to look. Each claim names the run's
+//! first claim. A claim that was put late, into a folder that was begun anew meanwhile, names another, and belongs to nobody.
 
 use std::collections::BTreeSet;
 
@@ -14,14 +14,14 @@ use crate::sha256::hex_sha256;
 use crate::storage::{Folder, ObjectInfo, StorageError};
 use crate::untrusted::printable;
 
-/// The highest number of an attempt: far from what a run can reach, and from where numbers overflow. What has a higher one in
-/// its name is not a claim.
+/// Highest number of an attempt: far from what a run can reach, and far from overflow. An object with a higher number in its
+/// name is not a claim.
 pub(super) const NUMBER_MAX: u32 = 99_999_999;
-/// Characters of a host's name, of which the rest is for nobody.
+/// Number of characters of a host's name that are kept.
 const HOST_CHARACTERS_MAX: usize = 100;
 
 impl Attempt {
-    /// What attempt `number` claimed with this content. One that cannot be read is somebody's all the same.
+    /// Reads the content of claim `number`. A claim that cannot be read belongs to somebody nevertheless.
     fn parse(number: u32, content: &Bytes) -> Self {
         let said: Option<Attempt> = serde_json::from_slice(content).ok();
         match said {
@@ -40,52 +40,53 @@ impl Attempt {
                 ranks: 0,
                 version: String::new(),
                 first: None,
-                // Nobody knows that it promised anything.
+                // An unreadable claim has promised nothing.
                 expiry_ms: Some(0),
             },
         }
     }
 
-    /// Whether it belongs to the run whose first claim has the id `first`. Older versions do not say.
+    /// Returns whether the claim belongs to the run whose first claim has the id `first`. Claims of older versions do not
+    /// say, and count as belonging.
     pub(super) fn is_of(&self, first: Option<&String>) -> bool {
         self.first.is_none() || self.first.as_ref() == first
     }
 }
 
-/// Whether this can be the id of a claim.
+/// Returns whether `id` can be the id of a claim.
 fn is_id(id: &str) -> bool {
     (16..=64).contains(&id.len()) && id.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
 }
 
-/// The number of the claim that an object in `attempts/` is, which has one spelling.
+/// Returns the number of the claim that the object `name` in `attempts/` is, if it is one. Each claim has one spelling.
 pub(super) fn claim_number(name: &str) -> Option<u32> {
     let number = name.strip_suffix(".json")?.parse().ok()?;
     ((1..=NUMBER_MAX).contains(&number) && claim_name(number) == name).then_some(number)
 }
 
-/// Claim `number`, if there is one.
+/// Reads claim `number`, if it exists.
 pub(super) async fn read_claim(run: &impl Surroundings, number: u32) -> Result<Option<Attempt>, StorageError> {
     let content = run.read(&format!("{ATTEMPTS_FOLDER}/{}", claim_name(number))).await?;
     Ok(content.map(|content| Attempt::parse(number, &content)))
 }
 
-/// The claims of a run, as far as the next one needs them.
+/// Claims of a run, as far as the next one depends on them.
 pub(super) struct Claims {
-    /// The one that holds the run.
+    /// Claim that holds the run.
     pub newest: Option<Attempt>,
-    /// The id of the run's first.
+    /// Id of the run's first claim.
     pub first: Option<String>,
-    /// The next number; `None` where there is none left.
+    /// Number of the next claim; `None` if there is none left.
     pub next: Option<u32>,
 }
 
 impl Claims {
-    /// Looks for the claims of `run`: from the highest one listed that is there, upwards by name.
+    /// Looks up the claims of `run`: from the highest listed one that exists, upwards by name.
     pub async fn look(run: &impl Surroundings) -> Result<Self, StorageError> {
         Self::among(run, &run.list(ATTEMPTS_FOLDER).await?).await
     }
 
-    /// The same where `attempts/` has been listed.
+    /// Looks up the claims of `run`, given a listing of `attempts/`.
     pub async fn among(run: &impl Surroundings, listed: &[ObjectInfo]) -> Result<Self, StorageError> {
         let numbers: BTreeSet<u32> = listed.iter().filter_map(|object| claim_number(&object.name)).collect();
         let first = read_claim(run, 1).await?.map(|claim| claim.id);
@@ -101,13 +102,13 @@ impl Claims {
         while above < NUMBER_MAX {
             above += 1;
             match read_claim(run, above).await? {
-                // A run that was begun a moment ago.
+                // The run was begun a moment ago.
                 Some(claim) if above == 1 => {
                     claims.first = Some(claim.id.clone());
                     claims.newest = Some(claim);
                 }
                 Some(claim) if claim.is_of(claims.first.as_ref()) => claims.newest = Some(claim),
-                // Of a run that was here before: a number that nobody can have.
+                // A claim of an earlier run in this folder: its number is taken.
                 Some(_) => {}
                 None => {
                     claims.next = Some(above);
@@ -118,14 +119,14 @@ impl Claims {
         Ok(claims)
     }
 
-    /// The number of the newest; 0 where there is none.
+    /// Returns the number of the newest claim, or 0 if there is none.
     pub fn number(&self) -> u32 {
         self.newest.as_ref().map_or(0, |claim| claim.attempt)
     }
 }
 
-/// An error unless `mine` holds `run`: its claim is there and its own, the run is the one that it belongs to, and no newer
-/// attempt has claimed it.
+/// Fails unless `mine` holds `run`: its claim exists with its id, the run in the folder is the one that it belongs to, and
+/// no newer attempt has claimed that run.
 pub(crate) async fn fence(run: &impl Surroundings, mine: &Claim) -> Result<(), AttemptError> {
     let vanished = |number, what| AttemptError::vanished(run, mine, &claim_name(number), what);
     let claim = match read_claim(run, mine.number).await? {
@@ -154,14 +155,14 @@ pub(crate) async fn fence(run: &impl Surroundings, mine: &Claim) -> Result<(), A
 }
 
 impl AttemptError {
-    /// `object` in `attempts/` is not what the attempt of claim `mine` has put there.
+    /// Returns the error that `object` in `attempts/` is not what the attempt of claim `mine` has put there.
     pub(crate) fn vanished(run: &impl Surroundings, mine: &Claim, object: &str, what: &'static str) -> Self {
         let object = format!("{ATTEMPTS_FOLDER}/{object}");
         AttemptError::Vanished { run: run.url().to_owned(), mine: mine.number, object, what }
     }
 }
 
-/// The claim of attempt `number` of `run`, for whoever was told only the number.
+/// Returns the claim of attempt `number` of `run`, for processes that know only the number.
 pub fn claim_of(run: &Folder, number: u32) -> Result<Claim, AttemptError> {
     let claim = blocking(read_claim(run, number))?;
     let unknown = Claim { number, id: String::new() };
@@ -170,7 +171,7 @@ pub fn claim_of(run: &Folder, number: u32) -> Result<Claim, AttemptError> {
         .ok_or_else(|| AttemptError::vanished(run, &unknown, &claim_name(number), "is gone"))
 }
 
-/// An error unless `mine` holds `run`, which its processes ask before everything that they cannot take back.
+/// Fails unless `mine` holds `run`. A run's processes call this before everything that cannot be undone.
 pub fn check_fence(run: &Folder, mine: &Claim) -> Result<(), AttemptError> {
     blocking(fence(run, mine))
 }

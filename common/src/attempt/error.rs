@@ -1,36 +1,36 @@
-//! Why a run cannot be had, or be gone on with.
+//! Why a run cannot be claimed or continued.
 
 use crate::exit_code::ExitCode;
 use crate::storage::StorageError;
 
-/// Why a run cannot be had, or be gone on with.
+/// Why a run cannot be claimed or continued.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum AttemptError {
-    /// The run folder could not be used.
+    /// The run folder cannot be used.
     #[error(transparent)]
     Storage(#[from] StorageError),
-    /// Another attempt is about to go on from a checkpoint, and nobody knows from which.
+    /// Another attempt is about to continue from a checkpoint, and nobody knows from which.
     #[error(
         "attempt {attempt} has claimed {run} and has not begun yet: it may go on from what would be deleted; try again once it \
          trains or has ended"
     )]
     Beginning {
-        /// The run.
+        /// URL of the run.
         run: String,
-        /// Which.
+        /// Number of the other attempt.
         attempt: u32,
     },
-    /// Another attempt lives.
+    /// Another attempt that lives holds the run.
     #[error(
         "{run} is in use: attempt {attempt} ({claimant}) holds it, and was alive a moment ago; stop it first, or use \
          another run.output"
     )]
     Held {
-        /// The run.
+        /// URL of the run.
         run: String,
-        /// Who holds it.
+        /// Number of the attempt that holds the run.
         attempt: u32,
-        /// Who that is.
+        /// Description of its claimant.
         claimant: String,
     },
     /// A newer attempt has taken the run over.
@@ -39,43 +39,43 @@ pub enum AttemptError {
          been heard from; it goes on from the newest checkpoint"
     )]
     Fenced {
-        /// The run.
+        /// URL of the run.
         run: String,
-        /// Who asks.
+        /// Number of this attempt.
         mine: u32,
-        /// Who holds it now.
+        /// Number of the attempt that holds the run now.
         newer: u32,
     },
-    /// The run that it belongs to is not in the run folder any more.
+    /// The run that this attempt belongs to is no longer in the run folder.
     #[error(
         "attempt {mine} of {run} commits and deletes nothing any more: {object} {what}, so the run folder was deleted, or begun \
          anew, while this attempt ran; start it again to go on from what is there now, or with another run.output to leave \
          that alone"
     )]
     Vanished {
-        /// The run.
+        /// URL of the run.
         run: String,
-        /// Who asks.
+        /// Number of this attempt.
         mine: u32,
-        /// What is not as it was.
+        /// Object that has changed.
         object: String,
-        /// What has become of it.
+        /// What has become of the object.
         what: &'static str,
     },
-    /// There is no number for another attempt.
+    /// No number is left for another attempt.
     #[error(
         "{run} can have no further attempt: a claim in attempts/ has the highest number, 99999999; delete it if no attempt \
          made it, or use another run.output"
     )]
     Exhausted {
-        /// The run.
+        /// URL of the run.
         run: String,
     },
 }
 
 impl AttemptError {
-    /// What a process that ends because of this exits with: neither that the run is taken nor that it has been taken over
-    /// or deleted is mended by another start.
+    /// Returns the exit code of a process that ends because of this error. If the run is held, taken over or deleted,
+    /// another start does not help.
     pub fn exit_code(&self) -> ExitCode {
         match self {
             AttemptError::Storage(error) => error.exit_code(),
@@ -87,7 +87,7 @@ impl AttemptError {
         }
     }
 
-    /// Whether the run is another attempt's now, or another run's: who asked has to end.
+    /// Returns whether the run now belongs to another attempt or is another run, so that the caller has to end.
     pub fn is_another_attempts(&self) -> bool {
         matches!(self, AttemptError::Fenced { .. } | AttemptError::Vanished { .. })
     }

@@ -1,7 +1,7 @@
-//! An attempt that was handed on: its claimant keeps the claim in one place, while another launcher runs it in another.
+//! Attempts that were handed on: the claimant keeps the claim in one place, while another launcher runs the attempt elsewhere.
 //!
-//! What is asked of the run reaches the claimant. It passes on what it cannot do itself, as an object in `requests/` whose
-//! name says for which attempt it is.
+//! Requests to the run reach the claimant. It passes on those that it cannot fulfil itself as objects in `requests/`, whose
+//! names contain the attempt.
 
 use std::io;
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
@@ -14,24 +14,24 @@ use super::holder::{News, REQUEST_INTERVAL, REQUESTS_FOLDER, Request};
 use crate::random::random_hex;
 use crate::storage::{Folder, StorageError};
 
-/// Asks whoever runs the attempt of `claim` for a checkpoint.
+/// Asks the launcher that runs the attempt of `claim` for a checkpoint.
 pub fn pass_on_save(run: &Folder, claim: &Claim) -> Result<(), StorageError> {
     let name = format!("{}{}.json", prefix(claim), random_hex());
     run.folder(REQUESTS_FOLDER).create(&name, Bytes::from_static(b"{}\n"))
 }
 
-/// With the claim's tag: another run may have been begun in the same place.
+/// Returns the beginning of a request's name. It contains the claim's tag, since another run may have been begun in this folder.
 fn prefix(claim: &Claim) -> String {
     format!("attempt-{:04}-{}-save-", claim.number, claim.tag())
 }
 
-/// Hears what is passed on to an attempt, until it is dropped.
+/// Hears the requests passed on to an attempt, until it is dropped.
 pub struct Listener {
     _stop: Sender<()>,
 }
 
 impl Listener {
-    /// Listens for the attempt of `claim`; `on_news` is called on the thread that does it.
+    /// Listens for requests to the attempt of `claim`. Calls `on_news` on the listening thread.
     pub fn start(run: &Folder, claim: &Claim, on_news: impl Fn(News) + Send + 'static) -> io::Result<Self> {
         let (stop, stopped) = channel();
         let (folder, claim) = (run.folder(REQUESTS_FOLDER), claim.clone());
@@ -49,7 +49,7 @@ impl Listener {
 fn hear(folder: &Folder, claim: &Claim, on_news: &impl Fn(News)) -> Result<(), StorageError> {
     let prefix = prefix(claim);
     for request in folder.list()?.iter().filter(|request| request.name.starts_with(&prefix)) {
-        // A listing may still show what was heard already.
+        // A listing may still show a request that was heard already.
         if folder.exists(&request.name)? {
             folder.delete(&request.name)?;
             on_news(News::Asked(Request::Save));
@@ -68,7 +68,7 @@ mod tests {
     fn only_what_is_for_the_attempt_is_heard_and_once() {
         let run = Folder::open("memory://handed", &StorageConfig::default()).unwrap();
         ask(&run, Request::Save).unwrap();
-        // That of a run which was begun anew in the same place has another claim.
+        // An attempt of a run that was begun anew in this folder has another claim.
         let [other, earlier, mine] =
             [(12, "b"), (3, "a"), (12, "a")].map(|(number, id)| Claim { number, id: id.repeat(16) });
         [&other, &earlier, &mine].into_iter().for_each(|claim| pass_on_save(&run, claim).unwrap());

@@ -1,9 +1,10 @@
 //! Which checkpoints count: those of the newest attempt that has begun, and those that it continues.
 //!
-//! Before an attempt commits anything, it puts what it continues: the checkpoint that it started from, and with it whatever that
-//! one's attempt continued. So one small object, found by the name of a claim, tells the whole lineage; no listing that is
-//! behind can hide a part of it, and nothing that older attempts put late can change it. Before it deletes anything, it says in
-//! another which checkpoint stays, so that a listing that lacks that one lets nobody go on from what is deleted.
+//! Before an attempt commits anything, it puts what it continues: the checkpoint that it started from, and everything that
+//! the attempt of that checkpoint continued. One small object, found by the name of a claim, therefore tells the whole
+//! lineage. No stale listing can hide a part of it, and nothing that older attempts put late can change it. Before an
+//! attempt deletes anything, it says in another object which checkpoint stays. A listing that lacks that checkpoint then
+//! lets nobody continue from what is deleted.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,26 +19,26 @@ use crate::checkpoint_layout::{CHECKPOINTS_FOLDER, CheckpointName};
 use crate::metrics::RunMetrics;
 use crate::storage::{Folder, ObjectInfo, StorageError};
 
-/// Ends the name of what an attempt continues.
+/// Suffix of the name of the object that tells what an attempt continues.
 const FROM: &str = "from";
-/// Ends the name of which checkpoint an attempt keeps.
+/// Suffix of the name of the object that tells which checkpoint an attempt keeps.
 const KEPT: &str = "kept";
-/// In older versions, what stands between an attempt's number and the checkpoint that it started from.
+/// Separator between an attempt's number and the checkpoint that it started from, in objects of older versions.
 const STARTED_FROM: &str = ".from.";
-/// In the place of a checkpoint's name where an attempt of an older version started from the beginning.
+/// Stands for a checkpoint's name where an attempt of an older version started from the beginning.
 const NOTHING: &str = "nothing";
-/// How many attempts a lineage goes back. What is older has long been pruned.
+/// Number of attempts that a lineage goes back. Checkpoints of older ones have long been pruned.
 const LINEAGE_MAX: usize = 1000;
 
-/// Which checkpoints of a run count.
+/// The checkpoints of a run that count, and those that are void.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct History {
     newest: u32,
-    /// The newest attempt that has begun, and what it continues.
+    /// Newest attempt that has begun, and what it continues.
     begun: Option<Beginning>,
-    /// A checkpoint that was there when it said so: the newest one or one before.
+    /// Checkpoint that was committed when the attempt recorded it: the newest or an earlier one.
     kept: Option<CheckpointName>,
-    /// Of older versions' attempts, where none has begun since: the checkpoint that each started from.
+    /// Checkpoint that each attempt of an older version started from, unless an attempt has begun since.
     starts: BTreeMap<u32, Option<CheckpointName>>,
 }
 
@@ -46,7 +47,7 @@ pub struct History {
 #[serde(try_from = "Record", into = "Record")]
 struct Beginning {
     claim: Claim,
-    /// Of each attempt that it continues, the last checkpoint that is a part of it; first the one that it started from.
+    /// Last checkpoint of each attempt that this one continues, beginning with the one that it started from.
     from: Vec<CheckpointName>,
 }
 
@@ -80,14 +81,14 @@ impl Beginning {
         format!("{ATTEMPTS_FOLDER}/{number:04}.{tag}.{what}")
     }
 
-    /// What the attempt with this number and tag has put; `None` where it has not, or where that cannot be read.
+    /// Reads what the attempt with this number and tag has put. Returns `None` if it has not, or if the object cannot be read.
     async fn read(run: &impl Surroundings, number: u32, tag: &str, what: &str) -> Result<Option<Self>, StorageError> {
         let content = run.read(&Self::name(number, tag, what)).await?;
         let beginning = content.and_then(|content| serde_json::from_slice::<Beginning>(&content).ok());
         Ok(beginning.filter(|found| found.claim.number == number && found.claim.tag() == tag))
     }
 
-    /// Whether `name` is a part of the run as this attempt goes on with it.
+    /// Returns whether `name` is a part of the run as this attempt continues it.
     fn includes(&self, name: &CheckpointName) -> bool {
         let continues = |last: &CheckpointName| last.is_of_the_attempt_of(name) && name.step <= last.step;
         self.claim.has_saved(name) || self.from.iter().any(continues)
@@ -95,7 +96,7 @@ impl Beginning {
 }
 
 impl History {
-    /// Reads the attempts of `run`.
+    /// Reads the history of `run`.
     pub fn read(run: &Folder) -> Result<Self, StorageError> {
         blocking(Self::of(run))
     }
@@ -115,7 +116,7 @@ impl History {
                 number = numbers.range(..number).next_back().map_or(0, |number| *number);
                 continue;
             };
-            // One of a run that was here before continues nothing of this one.
+            // A claim of an earlier run in this folder continues nothing of this run.
             if claim.is_of(claims.first.as_ref()) && history.take(run, &claim.claim()).await? {
                 break;
             }
@@ -124,7 +125,7 @@ impl History {
         Ok(history)
     }
 
-    /// Takes over what the attempt of `claim` continues. False if it has not begun.
+    /// Takes over what the attempt of `claim` continues. Returns false if the attempt has not begun.
     async fn take(&mut self, run: &impl Surroundings, claim: &Claim) -> Result<bool, StorageError> {
         let begun = Beginning::read(run, claim.number, claim.tag(), FROM).await?;
         let Some(begun) = begun.filter(|begun| begun.claim == *claim) else { return Ok(false) };
@@ -134,63 +135,64 @@ impl History {
         Ok(true)
     }
 
-    /// Whether the newest attempt that has begun is that of `claim`.
+    /// Returns whether the newest attempt that has begun is that of `claim`.
     pub(crate) fn is_of(&self, claim: &Claim) -> bool {
         self.begun.as_ref().is_some_and(|begun| begun.claim == *claim)
     }
 
-    /// A checkpoint that was there, and may be missing in a listing that is behind.
+    /// Returns the checkpoint that was recorded as kept, which a stale listing may lack.
     pub(crate) fn kept(&self) -> Option<&CheckpointName> {
         self.kept.as_ref()
     }
 
-    /// The history where the attempt of `claim` has begun, and continues `from`.
+    /// Returns the history of a run in which the attempt of `claim` has begun, and continues `from`.
     #[cfg(test)]
     pub(crate) fn begun(claim: Claim, from: Vec<CheckpointName>) -> Self {
         History { newest: claim.number, begun: Some(Beginning { claim, from }), ..History::default() }
     }
 
-    /// Whether the newest attempt, if there is one, has begun.
+    /// Returns whether the newest attempt, if there is one, has begun.
     pub(crate) fn has_newest_begun(&self) -> bool {
         let begun = self.begun.as_ref().map_or(0, |begun| begun.claim.number);
         begun == self.newest || self.starts.contains_key(&self.newest)
     }
 
-    /// The number of the newest attempt; 0 where there is none.
+    /// Returns the number of the newest attempt, or 0 if there is none.
     pub fn newest(&self) -> u32 {
         self.newest
     }
 
-    /// Whether a checkpoint does not count: it is no part of what the newest attempt that has begun goes on with.
+    /// Returns whether a checkpoint does not count, because the newest attempt that has begun does not continue it.
     pub fn is_void(&self, name: &CheckpointName) -> bool {
         if let Some(begun) = &self.begun {
             return !begun.includes(name);
         }
-        // A newer attempt of an older version went on from below.
+        // A newer attempt of an older version continued from an earlier checkpoint.
         let place = |name: &CheckpointName| (name.step, name.attempt);
         let mut later = self.starts.iter().filter(|(attempt, _)| **attempt > name.attempt);
         later.any(|(_, start)| start.as_ref().is_none_or(|start| place(name) > place(start)))
     }
 
-    /// Whether the newest attempt that has begun started from `name`: somebody, or an attempt, has chosen that one.
+    /// Returns whether the newest attempt that has begun started from `name`: a person, or an attempt, has chosen that
+    /// checkpoint.
     pub fn starts_from(&self, name: &CheckpointName) -> bool {
         self.begun.as_ref().is_some_and(|begun| begun.from.first() == Some(name))
     }
 
-    /// The last step that attempts before number `before` are known to have saved, of what the newest one that has begun goes on with,
-    /// by what `run` tells beside the checkpoints themselves. `None` where there was none, as far as is known: also where that
-    /// attempt began from nothing and has committed nothing.
+    /// Returns the last step that attempts before number `before` are known to have saved, in the run as the newest attempt
+    /// that has begun continues it, according to records other than the checkpoints themselves. Returns `None` if no such
+    /// step is known, also if that attempt began from nothing and has committed nothing.
     pub fn saved_step(&self, run: &Folder, before: u32) -> Result<Option<u64>, StorageError> {
         let begun = self.begun.iter().flat_map(|begun| &begun.from).chain(&self.kept).map(|name| name.step).max();
         let of_older_version = self.starts.values().next_back().and_then(Option::as_ref).map(|name| name.step);
-        // What was saved before an attempt that has begun is in its lineage, or void.
+        // A checkpoint saved before an attempt that has begun is in its lineage, or void.
         let since = self.begun.as_ref().map(|begun| begun.claim.number);
         let since = since.or(self.starts.keys().next_back().copied()).unwrap_or(0);
         let saved = RunMetrics::saved_by(run, since..before)?;
         Ok(begun.into_iter().chain(of_older_version).chain(saved).max())
     }
 
-    /// What an attempt continues that starts from `start` while this is the history.
+    /// Returns the lineage of an attempt that starts from `start`, given this history.
     async fn lineage(
         &self,
         run: &impl Surroundings,
@@ -203,14 +205,14 @@ impl History {
         };
         match begun {
             Some(begun) => lineage.extend(begun.from),
-            // Of an older version, or copied from another run: all that counts so far, and is not newer.
+            // The start is of an older version, or was copied from another run: it continues all that counts and is not newer.
             None => lineage.extend(self.last_of_each_attempt(run, start).await?),
         }
         lineage.truncate(LINEAGE_MAX);
         Ok(lineage)
     }
 
-    /// Of each attempt but that of `start`, the last checkpoint that counts and is not newer than `start`.
+    /// Returns, for each attempt except that of `start`, its last checkpoint that counts and is not newer than `start`.
     async fn last_of_each_attempt(
         &self,
         run: &impl Surroundings,
@@ -231,7 +233,7 @@ impl History {
     }
 }
 
-/// What attempts of older versions started from, by the names among `objects`, the listing of a run's `attempts/`.
+/// Returns what attempts of older versions started from, by the names in `objects`, the listing of a run's `attempts/`.
 fn starts_among(objects: &[ObjectInfo]) -> BTreeMap<u32, Option<CheckpointName>> {
     objects.iter().filter_map(|object| parse_start(&object.name)).collect()
 }
@@ -243,12 +245,12 @@ fn parse_start(name: &str) -> Option<(u32, Option<CheckpointName>)> {
     Some((number, start))
 }
 
-/// Notes in `run` what the attempt of `claim` starts from, before it commits anything.
+/// Records in `run` what the attempt of `claim` starts from, before the attempt commits anything.
 pub fn record_start(run: &Folder, claim: &Claim, start: Option<&CheckpointName>) -> Result<(), AttemptError> {
     blocking(begin(run, claim, start))
 }
 
-/// The same in any surroundings.
+/// Records in any surroundings what the attempt of `claim` starts from.
 pub(crate) async fn begin(
     run: &impl Surroundings,
     claim: &Claim,
@@ -263,13 +265,13 @@ pub(crate) async fn begin(
     Ok(run.create(&name, json).await?)
 }
 
-/// Says in `run` that `newest` stays, before the attempt of `claim` deletes anything.
+/// Records in `run` that `newest` stays, before the attempt of `claim` deletes anything.
 pub(crate) async fn keep(run: &impl Surroundings, claim: &Claim, newest: &CheckpointName) -> Result<(), StorageError> {
     let (name, json) = stored(claim, KEPT, vec![newest.clone()]);
     run.put(&name, json).await
 }
 
-/// What the attempt of `claim` puts: the name and the content.
+/// Returns the name and content of an object that the attempt of `claim` puts.
 fn stored(claim: &Claim, what: &str, from: Vec<CheckpointName>) -> (String, Bytes) {
     let record = Beginning { claim: claim.clone(), from };
     let json = serde_json::to_vec_pretty(&record).unwrap_or_else(|e| unreachable!("a record is JSON: {e}"));
@@ -310,8 +312,8 @@ mod tests {
 
     #[test]
     fn what_lies_above_the_start_of_a_newer_attempt_of_an_older_version_is_void() {
-        // 1 saved 10, 20 and 30; 2 went on from 10, since the others were damaged, and saved 20; 3 went on from that. The
-        // first is suspended meanwhile, and commits 40 at last; the second was not told of 3, and commits 30.
+        // 1 saved 10, 20 and 30. 2 continued from 10, since the others were damaged, and saved 20. 3 continued from that.
+        // Meanwhile 1 was suspended, and commits 40 at last; 2 did not hear of 3, and commits 30.
         let starts = [(1, None), (2, Some(name(10, 1))), (3, Some(name(20, 2)))];
         let history = History { newest: 3, starts: starts.into(), ..History::default() };
         for (checkpoint, is_void) in [
@@ -325,15 +327,15 @@ mod tests {
         ] {
             assert_eq!(history.is_void(&checkpoint), is_void, "{checkpoint}");
         }
-        // An attempt that has claimed the run, and started from nothing yet, voids nothing.
+        // An attempt that has claimed the run, and not started yet, voids nothing.
         assert!(!History { newest: 9, ..History::default() }.is_void(&name(10, 1)));
-        // One that began anew voids all.
+        // An attempt that began anew voids all.
         assert!(History { newest: 2, starts: [(2, None)].into(), ..History::default() }.is_void(&name(10, 1)));
     }
 
     #[test]
     fn what_counts_is_the_newest_attempts_and_what_it_continues() {
-        // 3 went on from 20 of 2, which went on from 10 of an attempt of an older version.
+        // 3 continued from 20 of 2, which continued from 10 of an attempt of an older version.
         let [one, two, three] = [claim(1, "a"), claim(2, "b"), claim(3, "c")];
         let from = vec![two.name_checkpoint(20, "00000000"), name(10, 1)];
         let history = History::begun(three.clone(), from);

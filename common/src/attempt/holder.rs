@@ -1,6 +1,6 @@
-//! Keeping a claim: a thread refreshes it, looks for a newer one, and hears what is asked of the run from elsewhere.
+//! Keeps a claim: a thread refreshes it, looks for a newer claim, and hears requests from elsewhere.
 //!
-//! What is asked lies in `requests/`, one object each, which the holder removes when it takes it up.
+//! Each request is an object in `requests/`, which the holder removes when it takes the request up.
 
 use std::io;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
@@ -19,32 +19,33 @@ use crate::host_name::host_name;
 use crate::random::random_hex;
 use crate::storage::{Folder, StorageError};
 
-/// Folder of what is asked of a run.
+/// Folder of requests to a run, in the run folder.
 pub(super) const REQUESTS_FOLDER: &str = "requests";
-/// What the name of an object begins with that asks for a checkpoint, and for one and the end.
+/// Beginnings of the names of requests.
 const PREFIXES: [(&str, Request); 2] = [("save-", Request::Save), ("stop-", Request::Stop)];
-/// A claim is refreshed so many times before it would expire.
+/// Number of refreshes of a claim during its time of expiry.
 pub(super) const REFRESHES: u32 = 6;
-/// How long a request may wait to be heard.
+/// Longest time that a request waits to be heard.
 pub(super) const REQUEST_INTERVAL: Duration = Duration::from_secs(5);
-/// How long an end waits until it is known in the store.
+/// Longest time that an end waits until the store knows of it.
 const END_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The last sign of life of an attempt: the object `NNNN.alive`.
+/// Last sign of life of an attempt: the object `NNNN.alive`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Alive {
-    /// The claim's.
+    /// Id of the claim.
     id: String,
-    /// Counts the refreshes, so that any two differ.
+    /// Number of refreshes, so that any two signs differ.
     count: u64,
-    /// Seconds since 1970, by the claimant's clock.
+    /// Time of the refresh, in seconds since 1970 by the claimant's clock.
     pub refreshed_at_unix_s: u64,
-    /// Its claimant has seen its end: nobody need wait.
+    /// Whether the claimant has seen the attempt's end, so that nobody needs to wait.
     pub has_ended: bool,
 }
 
 impl Alive {
-    /// Of `attempt`; `None` where there is none yet, it cannot be read, or it is another claim's.
+    /// Reads the last sign of life of `attempt`. Returns `None` if there is none yet, it cannot be read, or it is another
+    /// claim's.
     pub async fn read(run: &impl Surroundings, attempt: &Attempt) -> Result<Option<Self>, StorageError> {
         let content = run.read(&format!("{ATTEMPTS_FOLDER}/{}", attempt.alive_name())).await?;
         let alive = content.and_then(|content| serde_json::from_slice(&content).ok());
@@ -52,35 +53,35 @@ impl Alive {
     }
 }
 
-/// What can be asked of a run from elsewhere.
+/// A request to a run from elsewhere.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Request {
-    /// A checkpoint.
+    /// Saves a checkpoint.
     Save,
-    /// A checkpoint, and then the end.
+    /// Saves a checkpoint, and then ends the run.
     Stop,
 }
 
-/// What a holder hears.
+/// An event that a holder hears of.
 #[derive(Debug)]
 pub enum News {
-    /// Somebody asks something of the run.
+    /// Somebody has made a request to the run.
     Asked(Request),
-    /// The run is another attempt's: [`AttemptError::Fenced`] or [`AttemptError::Vanished`].
+    /// The run belongs to another attempt: [`AttemptError::Fenced`] or [`AttemptError::Vanished`].
     Fenced(AttemptError),
 }
 
-/// Holds a run for an attempt. Dropping it says that the attempt has ended.
+/// Holds a run for an attempt. Dropping it records that the attempt has ended.
 pub struct Holder {
     claim: Claim,
-    /// Dropped to end the thread.
+    /// Ends the thread when it is dropped.
     stop: Option<Sender<()>>,
     ended: Receiver<()>,
 }
 
 impl Holder {
-    /// Keeps `attempt`'s claim to `run`, which expires after `expiry` where it is not refreshed. `on_news` is called on the
-    /// thread that does it.
+    /// Keeps `attempt`'s claim to `run`, which expires after `expiry` without a refresh. Calls `on_news` on the thread that
+    /// keeps the claim.
     pub fn start(
         run: &Folder,
         attempt: Attempt,
@@ -93,13 +94,13 @@ impl Holder {
         let mut keeper = Keeper::new(run.clone(), attempt);
         Builder::new().name("claim".into()).spawn(move || {
             keeper.keep(expiry, &stopped, &on_news);
-            // Whoever waits for the end may have given up.
+            // The receiver may have given up waiting for the end.
             let _ = end.send(());
         })?;
         Ok(Holder { claim, stop: Some(stop), ended })
     }
 
-    /// The claim that it keeps.
+    /// Returns the claim that is kept.
     pub fn claim(&self) -> &Claim {
         &self.claim
     }
@@ -108,12 +109,12 @@ impl Holder {
 impl Drop for Holder {
     fn drop(&mut self) {
         drop(self.stop.take());
-        // A store that is away must not hold up an end: the claim expires by itself.
+        // An unreachable store must not hold up an end: the claim expires by itself.
         let _ = self.ended.recv_timeout(END_TIMEOUT);
     }
 }
 
-/// What keeps a claim, one look at a time.
+/// Keeps a claim, one look at a time.
 pub(super) struct Keeper<R> {
     run: R,
     attempt: Attempt,
@@ -125,7 +126,7 @@ impl<R: Surroundings> Keeper<R> {
         Keeper { run, attempt, count: 0 }
     }
 
-    /// Gives a sign of life, unless the run is another attempt's: beside a claim that is not its own it puts nothing.
+    /// Gives a sign of life, unless the run belongs to another attempt: it puts nothing beside a claim that is not its own.
     pub async fn refresh(&mut self, has_ended: bool) -> Result<(), AttemptError> {
         let Attempt { id, .. } = &self.attempt;
         fence(&self.run, &self.attempt.claim()).await?;
@@ -170,9 +171,9 @@ impl Keeper<Folder> {
             let Some((_, request)) = PREFIXES.iter().find(|(prefix, _)| object.name.starts_with(prefix)) else {
                 continue;
             };
-            // A listing may still show what was heard already, a stop that ended the attempt before among it.
+            // A listing may still show a request that was heard already, such as the stop that ended an earlier attempt.
             if folder.exists(&object.name)? {
-                // It may be asked of whoever holds the run now.
+                // The request may be for the attempt that holds the run now.
                 blocking(fence(&self.run, &self.attempt.claim()))?;
                 folder.delete(&object.name)?;
                 on_news(News::Asked(*request));
@@ -181,17 +182,18 @@ impl Keeper<Folder> {
         Ok(())
     }
 
-    /// A store that is away is no reason to end: others cannot reach it either, or the next look before a commit tells.
+    /// Warns of a failure. An unreachable store is no reason to end: others cannot reach it either, or the check before the
+    /// next commit tells.
     fn warn_of(&self, result: Result<(), AttemptError>, what: &str) {
         match result {
-            // A launcher goes on from attempt to attempt: the end of one is said by the claim of the next.
+            // A launcher goes on from attempt to attempt: the next claim tells that one has ended.
             Err(AttemptError::Fenced { .. }) | Ok(()) => {}
             Err(error) => tracing::warn!("cannot {what} attempt {}: {error}", self.attempt.attempt),
         }
     }
 }
 
-/// Asks `request` of whoever holds `run`.
+/// Makes `request` to the attempt that holds `run`.
 pub fn ask(run: &Folder, request: Request) -> Result<(), StorageError> {
     let prefix = PREFIXES.iter().find(|(_, of)| *of == request).map_or("", |(prefix, _)| prefix);
     let name = format!("{prefix}{}.json", random_hex());
@@ -199,12 +201,12 @@ pub fn ask(run: &Folder, request: Request) -> Result<(), StorageError> {
     run.folder(REQUESTS_FOLDER).create(&name, Bytes::from(json.to_string()))
 }
 
-/// What is asked of `run` at the moment, for a claimant that has just come: it was not asked of it.
+/// Returns the names of the requests to `run` that are pending, which a new claimant ignores since they were made to others.
 pub(super) async fn pending(run: &impl Surroundings) -> Result<Vec<String>, StorageError> {
     Ok(run.list(REQUESTS_FOLDER).await?.into_iter().map(|object| object.name).collect())
 }
 
-/// Forgets the requests called `names`.
+/// Deletes the requests called `names`.
 pub(super) async fn forget(run: &impl Surroundings, names: &[String]) -> Result<(), StorageError> {
     for name in names {
         run.delete(&format!("{REQUESTS_FOLDER}/{name}")).await?;

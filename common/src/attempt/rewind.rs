@@ -1,7 +1,7 @@
-//! Going back on purpose: an attempt that continues an earlier checkpoint, or nothing, and ends at once.
+//! Goes back on purpose: an attempt that continues an earlier checkpoint, or nothing, and ends at once.
 //!
-//! What a run goes on with is what its newest attempt has begun with. So nothing has to be told to the attempts that follow, however
-//! often they are started again: they take the newest checkpoint that counts, as ever, and all later ones are void.
+//! A run continues what its newest attempt has begun with. The attempts that follow therefore need no further information,
+//! however often they are started: they take the newest checkpoint that counts, as always, and all later ones are void.
 
 use super::acquire::acquire_in;
 use super::claim::{Attempt, Claimant};
@@ -12,11 +12,11 @@ use super::surroundings::blocking;
 use crate::checkpoint_layout::CheckpointName;
 use crate::storage::Folder;
 
-/// Has `run` go on from `to`, or from the beginning where that is `None`: an attempt of its own, once nobody else holds the run.
-/// Later checkpoints are void from then on.
+/// Makes `run` continue from `to`, or from the beginning if that is `None`, by an attempt of its own, once nobody else holds
+/// the run. Later checkpoints are void from then on.
 ///
-/// `keeps_waiting` is asked while another claim may still live, as in [`acquire`](super::acquire()); where it says no, the answer is
-/// `None`, and nothing has changed.
+/// Calls `keeps_waiting` while another claim may still live, as [`acquire`](super::acquire()) does. If that returns false,
+/// returns `None` without having changed anything.
 pub fn rewind(
     run: &Folder,
     claimant: &Claimant,
@@ -26,7 +26,7 @@ pub fn rewind(
     blocking(async {
         let Some(attempt) = acquire_in(run, claimant, keeps_waiting).await? else { return Ok(None) };
         let begun = begin(run, &attempt.claim(), to).await;
-        // Also where that failed, so that nobody has to wait for this claim.
+        // Also after a failure, so that nobody has to wait for this claim.
         Keeper::new(run.clone(), attempt.clone()).refresh(true).await?;
         begun?;
         Ok(Some(attempt))

@@ -1,5 +1,5 @@
-//! What the protocol of attempts needs from outside: requests to a run folder, and time. In production a [`Folder`] and
-//! the system's clocks, where every operation blocks; in the simulation a store and clocks that a seed decides.
+//! What the protocol of attempts needs from outside: requests to a run folder, and time. In production these are a
+//! [`Folder`], whose operations block, and the system's clocks. In the simulation a seed decides both.
 
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
@@ -10,48 +10,48 @@ use futures::FutureExt;
 use super::process::ProcessId;
 use crate::storage::{Folder, ObjectInfo, StorageError};
 
-/// Objects of the protocol that are larger are not read: a claim takes a few hundred bytes.
+/// Size above which objects of the protocol are not read, in bytes. A claim takes a few hundred.
 const SMALL_BYTES_MAX: u64 = 1 << 20;
 
 type Result<T> = std::result::Result<T, StorageError>;
 
-/// One process's way to a run folder, and its clocks. Names are relative to the run folder.
+/// Access of one process to a run folder, and its clocks. Names are relative to the run folder.
 pub(crate) trait Surroundings {
-    /// The run folder, for messages.
+    /// Returns the URL of the run folder, for messages.
     fn url(&self) -> &str;
-    /// All objects in `folder`. A listing may be behind, so nothing is decided by one alone.
+    /// Lists all objects in `folder`. A listing may be stale, so nothing is decided by one alone.
     async fn list(&self, folder: &str) -> Result<Vec<ObjectInfo>>;
-    /// A small object; `None` where there is none, and empty where it is too large to be one of the protocol's.
+    /// Reads a small object. Returns `None` if it does not exist, and empty bytes if it is too large for the protocol.
     async fn read(&self, name: &str) -> Result<Option<Bytes>>;
-    /// Whether an object is there.
+    /// Returns whether an object exists.
     async fn exists(&self, name: &str) -> Result<bool>;
     /// Writes an object that must not exist yet.
     async fn create(&self, name: &str, content: Bytes) -> Result<()>;
-    /// Writes an object, replacing what is there.
+    /// Writes an object, replacing any that exists.
     async fn put(&self, name: &str, content: Bytes) -> Result<()>;
-    /// Removes an object, for good whatever happens to the machine.
+    /// Removes an object durably.
     async fn delete(&self, name: &str) -> Result<()>;
-    /// Removes all objects of `folder`.
+    /// Removes all objects in `folder`.
     async fn delete_all(&self, folder: &str) -> Result<()>;
-    /// Whether `folder` lies elsewhere, and a link leads to it.
+    /// Returns whether `folder` is a link to another place.
     fn is_linked(&self, _folder: &str) -> bool {
         false
     }
-    /// Time since a fixed moment, on a clock that nobody sets.
+    /// Returns the time since a fixed moment, on a monotonic clock.
     fn now(&self) -> Duration;
-    /// Seconds since 1970, by a clock that may be wrong: for people.
+    /// Returns the seconds since 1970, by a clock that may be wrong. Only for people.
     fn unix_s(&self) -> u64;
-    /// Does nothing for this long.
+    /// Waits for `duration`.
     async fn sleep(&self, duration: Duration);
-    /// 64 random bits in hex.
+    /// Returns 64 random bits in hexadecimal.
     fn random_hex(&self) -> String;
-    /// This process.
+    /// Returns the identity of this process.
     fn process(&self) -> Option<ProcessId>;
-    /// Whether `process` is known to have ended.
+    /// Returns whether `process` is known to have ended.
     fn is_gone(&self, process: &ProcessId) -> bool;
 }
 
-/// When this process first looked at its clock.
+/// Time at which this process first used its clock.
 static START: LazyLock<Instant> = LazyLock::new(Instant::now);
 
 impl Surroundings for Folder {
@@ -120,7 +120,7 @@ impl Surroundings for Folder {
     }
 }
 
-/// The result of a part of the protocol in a [`Folder`], whose operations block and never wait.
+/// Returns the result of a part of the protocol in a [`Folder`], whose operations block and never wait.
 pub(crate) fn blocking<T>(work: impl Future<Output = T>) -> T {
     work.now_or_never().unwrap_or_else(|| unreachable!("operations on a folder block"))
 }

@@ -1,4 +1,4 @@
-//! Claimants of one run, as threads and in the order that they come.
+//! Claimants of one run, as threads and one after another.
 
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
@@ -32,7 +32,7 @@ fn hold(run: &Folder, attempt: &Attempt) -> (Holder, Receiver<News>) {
     (Holder::start(run, attempt.clone(), EXPIRY, move |heard| drop(sender.send(heard))).unwrap(), news)
 }
 
-/// Claims as another machine would: whether its process lives cannot be known here.
+/// Claims as a claimant on another machine would, so that nobody here can know whether its process lives.
 fn claim_elsewhere(run: &Folder) -> Attempt {
     let attempt = Attempt { process: None, host: "elsewhere".into(), pid: 77, ..claim(run).unwrap() };
     let json = serde_json::to_vec(&attempt).unwrap();
@@ -74,7 +74,7 @@ fn one_that_ended_is_not_waited_for_and_one_that_went_silent_is_until_it_has_exp
     assert_eq!(second.unwrap().unwrap().attempt, 2);
     assert!(start.elapsed() >= EXPIRY);
     assert!(told.contains("attempt 1 (process 77 on host elsewhere, 2 ranks) may still hold this run"), "{told}");
-    // Who does not want to wait need not.
+    // A claimant that does not want to wait need not.
     claim_elsewhere(&run);
     assert!(acquire(&run, &claimant(None), &mut |_| false).unwrap().is_none());
 }
@@ -133,7 +133,7 @@ fn a_claim_that_cannot_be_read_is_somebodys() {
     assert!(start.elapsed() >= EXPIRY);
 }
 
-/// Says that attempt `attempt` lives, by a clock that stands at the beginning of 1970.
+/// Gives a sign of life of attempt `attempt`, by a clock that stands at the beginning of 1970.
 fn give_a_sign(run: &Folder, attempt: &Attempt, count: u64) {
     let Attempt { id, .. } = attempt;
     let alive = serde_json::json!({ "id": id, "count": count, "refreshed_at_unix_s": 1, "has_ended": false });
@@ -153,7 +153,7 @@ fn a_holder_whose_clock_is_years_behind_is_not_taken_over() {
     });
     assert!(matches!(refused, Err(AttemptError::Held { attempt: 1, .. })), "{refused:?}");
     assert_eq!(current(&run).unwrap().unwrap().seen_at_unix_s, 1);
-    // One that stands still is waited for as long as any other.
+    // A holder whose clock stands still is waited for as long as any other.
     let start = Instant::now();
     assert_eq!(claim(&run).unwrap().attempt, 2);
     assert!(start.elapsed() >= EXPIRY);
@@ -186,7 +186,7 @@ fn a_holder_is_waited_for_as_long_as_its_claim_promises() {
     let start = Instant::now();
     assert_eq!(claim(&run).unwrap().attempt, 2);
     assert!(start.elapsed() >= 2 * EXPIRY);
-    // What nobody would set is not waited for.
+    // A promise that nobody would make is not waited for.
     let mut told = String::new();
     let endless = Attempt { expiry_ms: Some(u64::MAX), process: None, ..claim(&run).unwrap() };
     run.folder(ATTEMPTS_FOLDER).put(&endless.claim_name(), serde_json::to_vec(&endless).unwrap().into()).unwrap();
@@ -235,7 +235,7 @@ fn a_claim_put_late_into_a_folder_that_was_begun_anew_is_nobodys() {
     assert!(matches!(vanished, Err(AttemptError::Vanished { mine: 2, .. })), "{vanished:?}");
     assert_eq!(current(&run).unwrap().unwrap().attempt.id, new.id);
     assert_eq!(History::read(&run).unwrap().newest(), 1);
-    // Its number is passed over.
+    // The number of the late claim is skipped.
     let next = acquire(&run, &claimant(Some(new.claim())), &mut |_| true).unwrap().unwrap();
     assert_eq!(next.attempt, 3);
     assert!(matches!(check_fence(&run, &new.claim()), Err(AttemptError::Fenced { mine: 1, newer: 3, .. })));
@@ -302,7 +302,7 @@ fn a_claim_of_an_older_version_is_read_and_held_against_others() {
     let told = claim_of(&run, 1).unwrap();
     assert_eq!(told, Claim { number: 1, id: "5c0e9d7b21f3a864".into() });
     check_fence(&run, &told).unwrap();
-    // It may be refreshed every 40 s.
+    // The claim may be refreshed every 40 s.
     let mut waited_for = String::new();
     let given_up = acquire(&run, &claimant(None), &mut |waiting| {
         waiting.clone_into(&mut waited_for);
@@ -331,7 +331,7 @@ fn what_was_saved_is_known_until_a_run_goes_back_to_the_beginning() {
         run.put(&format!("metrics/attempt-{attempt:04}/part-000000.jsonl"), json.into()).unwrap();
     };
     put(1);
-    // Under its own number it is what somebody has put who was here before.
+    // Under its own number there is a record that an earlier run has put.
     assert_eq!((saved(1), saved(2)), (None, Some(4)));
     let never = &mut |waiting: &str| -> bool { panic!("{waiting}") };
     let name = first.claim().name_checkpoint(3, "00000000");

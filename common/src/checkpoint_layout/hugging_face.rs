@@ -1,5 +1,5 @@
-//! The names and files that make a checkpoint's folder a Hugging Face GPT-2, so that
-//! `GPT2LMHeadModel.from_pretrained(folder)` opens it as it lies.
+//! Names and files that make a checkpoint's folder a Hugging Face GPT-2 model, which
+//! `GPT2LMHeadModel.from_pretrained(folder)` opens as it is.
 
 use std::collections::BTreeMap;
 
@@ -12,12 +12,12 @@ use crate::topology::{Rank, WorldSize};
 
 /// Name of the model's configuration.
 pub const CONFIG_NAME: &str = "config.json";
-/// Name of the index that says which object holds which tensor, where there is more than one.
+/// Name of the index from tensors to objects, which exists if there is more than one object.
 pub const INDEX_NAME: &str = "model.safetensors.index.json";
-/// The size of GPT-2's own vocabulary; its last token is end-of-text.
+/// Size of GPT-2's own vocabulary; its last token is end-of-text.
 const GPT2_VOCABULARY: u64 = 50_257;
 
-/// Name of the object that holds `rank`'s share of the weights.
+/// Returns the name of the object that holds `rank`'s share of the weights.
 pub fn model_object(rank: Rank, world: WorldSize) -> String {
     if world == WorldSize::ONE {
         return "model.safetensors".to_owned();
@@ -25,14 +25,15 @@ pub fn model_object(rank: Rank, world: WorldSize) -> String {
     format!("model-{:05}-of-{world:05}.safetensors", rank.index() + 1)
 }
 
-/// Name of the object that holds `rank`'s share of the optimizer's moments. Convoy's own: `transformers` ignores it.
+/// Returns the name of the object that holds `rank`'s share of the optimizer's moments. It is Convoy's own: `transformers`
+/// ignores it.
 pub fn optimizer_object(rank: Rank, world: WorldSize) -> String {
     format!("optimizer-{:05}-of-{world:05}.safetensors", rank.index() + 1)
 }
 
-/// `config.json`: a GPT2Config that says everything that differs between GPT-2s, and what GPT-2 always is.
+/// Returns `config.json`: a GPT2Config with everything that differs between GPT-2 models, and what GPT-2 always has.
 pub fn config_json(model: &ModelConfig) -> Bytes {
-    // Another vocabulary has an end-of-text token of its own, or none; 50256 would lie outside of a smaller one.
+    // Another vocabulary has its own end-of-text token, or none. 50256 would lie outside of a smaller one.
     let end_of_text = (model.vocabulary == GPT2_VOCABULARY).then_some(GPT2_VOCABULARY - 1);
     to_bytes(&json!({
         "model_type": "gpt2",
@@ -57,7 +58,7 @@ pub fn config_json(model: &ModelConfig) -> Bytes {
     }))
 }
 
-/// `model.safetensors.index.json` for `tensors`.
+/// Returns `model.safetensors.index.json` for `tensors`.
 pub fn index_json(tensors: &[TensorEntry]) -> Bytes {
     let weight_map: BTreeMap<&str, &str> = tensors.iter().map(|t| (t.name.as_str(), t.object.as_str())).collect();
     let total_size = tensors.iter().filter_map(TensorEntry::bytes).fold(0_u64, u64::saturating_add);

@@ -1,17 +1,17 @@
-//! What a checkpoint looks like in storage: names and contents. Pure: nothing here does I/O.
-//! docs/checkpoint-format.md is the specification.
+//! Names and contents of checkpoints in storage. Pure: nothing here does I/O. docs/checkpoint-format.md is the specification.
 //!
-//! Each save owns a folder `checkpoints/step-00001000-a0003-<id>/` with fixed names inside. The manifest is put last
-//! and create-only: a folder without one does not exist for a reader. The newest checkpoint is the highest
-//! (step, attempt) that has a manifest and is not void, found by listing; there is no mutable pointer.
+//! Each save owns a folder `checkpoints/step-00001000-a0003-<id>/` with fixed names inside. The manifest is put last and
+//! create-only: a folder without one does not exist for a reader. The newest checkpoint is the highest (step, attempt) that
+//! has a manifest and is not void, found by listing. There is no mutable pointer.
 //!
-//! - [`CheckpointName`]: the name of a save's folder; names of what is around it and in it.
-//! - [`manifest`]: the table of contents and everything that makes one acceptable.
-//! - [`save_plan`]: which rank writes what.
-//! - [`tensor_file`]: what lies where in a file of tensors.
-//! - [`hugging_face`]: the files that make the folder open in `transformers`.
+//! - [`CheckpointName`]: name of a save's folder, and the names around it and in it.
+//! - [`manifest`]: table of contents, and the checks that make one acceptable.
+//! - [`save_plan`]: which rank saves what.
+//! - [`tensor_file`]: layout of a file of tensors.
+//! - [`hugging_face`]: files that let `transformers` open the folder.
 //!
-//! What is done with checkpoints in a store, without tensors, and which of them stay, is in [`crate::checkpoint_store`].
+//! Operations on checkpoints in a store, without tensors, and the choice of those that stay are in
+//! [`crate::checkpoint_store`].
 
 pub mod hugging_face;
 pub mod manifest;

@@ -1,4 +1,4 @@
-//! The name of a checkpoint's folder and what it tells, and the fixed names around it.
+//! Name of a checkpoint's folder, what it tells, and the fixed names around it.
 
 use std::fmt;
 
@@ -8,23 +8,23 @@ use crate::topology::{Rank, WorldSize};
 
 /// Name of the manifest in a checkpoint's folder.
 pub const MANIFEST_NAME: &str = "manifest.json";
-/// Folder of the checkpoints in a run's folder.
+/// Folder of the checkpoints in a run folder.
 pub const CHECKPOINTS_FOLDER: &str = "checkpoints";
 
-/// Ends a claim's tag in the id of a checkpoint: no hexadecimal digit.
+/// Separator after a claim's tag in the id of a checkpoint; not a hexadecimal digit.
 const TAG_END: char = 'x';
-/// Characters of the id of an attempt's claim that mark what the attempt puts.
+/// Number of characters of a claim's id that form the tag in the names of what its attempt puts.
 pub(crate) const TAG_CHARACTERS: usize = 8;
 
-/// The identity of one save. Its order is that of resuming: the greatest committed one is the newest.
+/// Identity of one save. Names are ordered for resuming: the greatest committed one is the newest.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct CheckpointName {
-    /// Completed steps.
+    /// Number of completed steps.
     pub step: u64,
-    /// The attempt that saved it.
+    /// Number of the attempt that saved it.
     pub attempt: u32,
-    /// Letters and digits, so that no two saves share a folder: the tag of the attempt's claim, `x`, and random ones. Older
-    /// versions had no tag.
+    /// Letters and digits, so that no two saves share a folder: the tag of the attempt's claim, `x`, and random characters.
+    /// Older versions had no tag.
     pub id: String,
 }
 
@@ -35,38 +35,38 @@ impl fmt::Display for CheckpointName {
 }
 
 impl CheckpointName {
-    /// A name for a save of `step` by `attempt`, whose claim has this `tag`, with `random` letters and digits.
+    /// Returns a name for a save of `step` by `attempt`, whose claim has this `tag`, with `random` letters and digits.
     pub fn tagged(step: u64, attempt: u32, tag: &str, random: &str) -> Self {
         CheckpointName { step, attempt, id: format!("{tag}{TAG_END}{random}") }
     }
 
-    /// The checkpoint that the object `name` in [`CHECKPOINTS_FOLDER`] commits; `None` if it is no
+    /// Returns the checkpoint that the object `name` in [`CHECKPOINTS_FOLDER`] commits, or `None` if the object is not a
     /// manifest.
     pub fn committed_by(name: &str) -> Option<Self> {
         let (folder, file) = name.split_once('/')?;
         if file == MANIFEST_NAME { Self::parse(folder) } else { None }
     }
 
-    /// The tag of the claim of the attempt that saved it; `None` where an older version did.
+    /// Returns the tag of the claim of the attempt that saved it, or `None` if an older version did.
     pub fn tag(&self) -> Option<&str> {
         let (tag, _) = self.id.split_once(TAG_END)?;
         let is_hex = |b: u8| matches!(b, b'0'..=b'9' | b'a'..=b'f');
         (tag.len() == TAG_CHARACTERS && tag.bytes().all(is_hex)).then_some(tag)
     }
 
-    /// Whether the attempt that saved this also saved `other`, as far as names tell.
+    /// Returns whether the attempt that saved this also saved `other`, as far as names tell.
     pub fn is_of_the_attempt_of(&self, other: &CheckpointName) -> bool {
         self.attempt == other.attempt && self.tag() == other.tag()
     }
 
-    /// Reads a folder's name; `None` if it is no checkpoint's.
+    /// Parses the name of a folder. Returns `None` if it is not a checkpoint's.
     pub fn parse(folder: &str) -> Option<Self> {
         let mut parts = folder.strip_prefix("step-")?.splitn(3, '-');
         let step = parts.next()?.parse().ok()?;
         let attempt = parts.next()?.strip_prefix('a')?.parse().ok()?;
         let id = parts.next()?.to_owned();
         let name = CheckpointName { step, attempt, id };
-        // One checkpoint has one spelling: no missing zeros, no plus signs.
+        // A checkpoint has one spelling: no missing zeros, no plus signs.
         (name.is_valid() && name.to_string() == folder).then_some(name)
     }
 
@@ -75,8 +75,8 @@ impl CheckpointName {
     }
 }
 
-/// The folder of `rank` on its host, in that of the run: laid out as a run's folder, with this rank's objects alone in its
-/// checkpoints.
+/// Returns the folder of `rank` on its host, within that of the run. It is laid out like a run folder, and its checkpoints
+/// contain this rank's objects alone.
 pub fn host_folder(rank: Rank, world: WorldSize) -> String {
     format!("rank-{:05}-of-{world:05}", rank.index() + 1)
 }

@@ -1,31 +1,31 @@
-//! Which rank writes what: every rank the same share of the bytes, as far as whole tensors allow.
+//! Decides which rank saves what. Every rank gets an equal share of the bytes, as far as whole tensors allow.
 
 use serde::{Deserialize, Serialize};
 
 use crate::topology::{Rank, WorldSize};
 
-/// A parameter as Hugging Face names and lays it out, unpadded.
+/// Name and shape of a parameter in Hugging Face's layout, unpadded.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ParameterShape {
-    /// Such as `transformer.wte.weight`.
+    /// Name, such as `transformer.wte.weight`.
     pub name: String,
-    /// Row-major.
+    /// Shape, row-major.
     pub shape: Vec<u64>,
 }
 
 impl ParameterShape {
-    /// Number of elements; saturates, which no real tensor reaches.
+    /// Returns the number of elements. Saturates, which no real tensor reaches.
     pub fn elements(&self) -> u64 {
         self.shape.iter().fold(1, |product, size| product.saturating_mul(*size))
     }
 }
 
-/// What one rank writes.
+/// What one rank saves.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct RankShare {
     /// Indices of the model's tensors that go whole into this rank's model object, ascending.
     pub tensors: Vec<usize>,
-    /// The parts of the optimizer's moments that go into this rank's optimizer object, in order.
+    /// Parts of the optimizer's moments that go into this rank's optimizer object, in order.
     pub slices: Vec<SliceRange>,
 }
 
@@ -40,11 +40,11 @@ pub struct SliceRange {
     pub end: u64,
 }
 
-/// Divides a save over `world` ranks: one [`RankShare`] per rank, the same wherever it is computed.
+/// Divides a save over `world` ranks, one [`RankShare`] per rank. Every rank computes an identical plan.
 ///
-/// Weights go as whole tensors, so that each object is an ordinary part of a Hugging Face model: the largest tensor
-/// that is left goes to the rank that has least, and no two ranks differ by more than the largest tensor. Optimizer
-/// moments are cut anywhere: all parameters, one after the other, in `world` contiguous ranges of equal size.
+/// Weights are saved as whole tensors, so that each object is an ordinary part of a Hugging Face model: the largest
+/// remaining tensor goes to the rank with the least, and no two ranks differ by more than the largest tensor. Optimizer
+/// moments are cut anywhere: the concatenation of all parameters is cut into `world` contiguous ranges of equal size.
 pub fn plan_save(parameters: &[ParameterShape], world: WorldSize) -> Vec<RankShare> {
     let mut shares = vec![RankShare::default(); world.get() as usize];
     let mut by_size: Vec<usize> = (0..parameters.len()).collect();
@@ -62,7 +62,7 @@ pub fn plan_save(parameters: &[ParameterShape], world: WorldSize) -> Vec<RankSha
     shares
 }
 
-/// Rank `rank`'s range of the concatenated parameters, as ranges of each.
+/// Returns rank `rank`'s range of the concatenated parameters, as ranges of each parameter.
 fn optimizer_slices(parameters: &[ParameterShape], world: WorldSize, rank: Rank) -> Vec<SliceRange> {
     let total = parameters.iter().fold(0_u64, |sum, p| sum.saturating_add(p.elements()));
     let share = world.share(rank, total);
@@ -82,7 +82,7 @@ fn optimizer_slices(parameters: &[ParameterShape], world: WorldSize, rank: Rank)
 mod tests {
     use super::*;
 
-    /// Models of odd shapes: some with tensors of no, one, or very many elements.
+    /// Returns models of odd shapes: some with tensors of no, one, or very many elements.
     fn models() -> Vec<Vec<ParameterShape>> {
         let sizes: [&[u64]; 6] =
             [&[], &[5], &[0, 3, 0], &[1; 9], &[1000, 1, 7, 64, 64, 3], &[12, 30, 7, 7, 49, 1, 100]];
@@ -131,7 +131,7 @@ mod tests {
         let shape = |(i, size): (usize, &u64)| ParameterShape { name: i.to_string(), shape: vec![*size] };
         let parameters: Vec<_> = [3, 5, 4, 2, 6].iter().enumerate().map(shape).collect();
         let shares = plan_save(&parameters, WorldSize::new(2).unwrap());
-        // 6 | 5, then 4 to the second, 3 to the first, 2 to the lower rank of two that have 9.
+        // 6 | 5, then 4 to the second, 3 to the first, and 2 to the lower of two ranks that have 9.
         assert_eq!((shares[0].tensors.as_slice(), shares[1].tensors.as_slice()), (&[0, 3, 4][..], &[1, 2][..]));
         let cut = SliceRange { parameter: 2, start: 0, end: 2 };
         assert_eq!(shares[0].slices.last(), Some(&cut));

@@ -1,32 +1,33 @@
-//! Safetensors files of float32 tensors: their headers, and what lies where in them.
+//! Safetensors files of float32 tensors: their headers, and the place of each tensor.
 //!
-//! What a header says is a claim: [`Header::parse`] checks it against the file's size before anything is read by it.
+//! The contents of a header are claims: [`Header::parse`] checks them against the file's size before anything relies on them.
 
 use std::collections::HashMap;
 use std::ops::Range;
 
 use safetensors::tensor::{Dtype, Metadata, SafeTensorError, TensorInfo};
 
-/// Bytes of an element.
+/// Size of an element, in bytes.
 pub const ELEMENT_BYTES: usize = size_of::<f32>();
-/// What a file begins with: the length of its header.
+/// Size of the length of the header, with which a file begins, in bytes.
 pub const LENGTH_BYTES: usize = size_of::<u64>();
-/// The longest header, as the safetensors library has it; of a model of a thousand layers it has a hundredth of that.
+/// Size of the longest header, in bytes, as in the safetensors library. The header of a model of a thousand layers is a
+/// hundredth of that.
 const HEADER_BYTES_MAX: u64 = 100_000_000;
-/// Data begin at a multiple of this, which is what vector units and copies like best.
+/// Alignment of the data, in bytes, which suits vector units and copies.
 const ALIGNMENT: usize = 64;
 
-/// A file that is to be written.
+/// Layout of a file to be written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TensorFile {
     /// Everything before the data.
     pub header: Vec<u8>,
-    /// Where each tensor lies, in bytes from the file's start; one after the other, from the header to the file's end.
+    /// Place of each tensor, in bytes from the file's start. Tensors follow each other from the header to the file's end.
     pub tensors: Vec<Range<usize>>,
 }
 
 impl TensorFile {
-    /// Lays out `tensors`, names and shapes, in their order; the same tensors give the same file.
+    /// Lays out `tensors`, given as names and shapes, in their order. Equal tensors give equal files.
     pub fn new(tensors: Vec<(String, Vec<u64>)>) -> Result<Self, SafeTensorError> {
         let mut at = 0;
         let infos = tensors.into_iter().map(|(name, shape)| {
@@ -37,20 +38,20 @@ impl TensorFile {
         });
         let infos: Vec<_> = infos.collect();
         let offsets: Vec<_> = infos.iter().map(|(_, info)| info.data_offsets).collect();
-        // `transformers` refuses files that do not say which framework laid their tensors out.
+        // `transformers` refuses files that do not name the framework that laid out their tensors.
         let format = HashMap::from([("format".to_owned(), "pt".to_owned())]);
         let header = padded(serde_json::to_vec(&Metadata::new(Some(format), infos)?)?);
         let tensors = offsets.into_iter().map(|(start, end)| header.len() + start..header.len() + end).collect();
         Ok(TensorFile { header, tensors })
     }
 
-    /// Size of the file.
+    /// Returns the size of the file in bytes.
     pub fn bytes(&self) -> usize {
         self.tensors.last().map_or(self.header.len(), |last| last.end)
     }
 }
 
-/// A header with its length, and spaces up to where the data begin.
+/// Returns a header with its length, padded with spaces up to the data.
 fn padded(json: Vec<u8>) -> Vec<u8> {
     let end = (LENGTH_BYTES + json.len()).next_multiple_of(ALIGNMENT);
     let mut header = ((end - LENGTH_BYTES) as u64).to_le_bytes().to_vec();
@@ -59,16 +60,17 @@ fn padded(json: Vec<u8>) -> Vec<u8> {
     header
 }
 
-/// The header of a file that is to be read.
+/// Header of a file to be read.
 #[derive(Debug)]
 pub struct Header {
     tensors: Metadata,
-    /// Where the data begin.
+    /// Offset of the data from the file's start, in bytes.
     data: usize,
 }
 
 impl Header {
-    /// Where the header ends in a file of `bytes` bytes that begins with `start`, [`LENGTH_BYTES`] or fewer.
+    /// Returns the offset of the end of the header, in a file of `bytes` bytes that begins with `start`: [`LENGTH_BYTES`] or
+    /// fewer.
     pub fn end(start: &[u8], bytes: u64) -> Result<u64, String> {
         let length = start.try_into().map(u64::from_le_bytes).map_err(|_| "too short for a header")?;
         if length > HEADER_BYTES_MAX {
@@ -81,7 +83,7 @@ impl Header {
         Ok(end)
     }
 
-    /// Reads the header of a file of `bytes` bytes; `json` is what lies between the length and the data.
+    /// Parses the header of a file of `bytes` bytes. `json` is what lies between the length and the data.
     pub fn parse(json: &[u8], bytes: u64) -> Result<Self, String> {
         let tensors: Metadata = serde_json::from_slice(json).map_err(|e| format!("its header: {e}"))?;
         let data = LENGTH_BYTES + json.len();
@@ -94,7 +96,8 @@ impl Header {
         }
     }
 
-    /// Where the float32 tensor `key` lies, in bytes from the file's start, and its shape. It must have `elements` elements.
+    /// Returns the range of the float32 tensor `key`, in bytes from the file's start, and its shape. Fails unless it has
+    /// `elements` elements.
     pub fn tensor(&self, key: &str, elements: u64) -> Result<(Range<usize>, Vec<u64>), String> {
         let info = self.tensors.info(key).ok_or_else(|| format!("tensor `{key}` not found"))?;
         if info.dtype != Dtype::F32 {
@@ -117,7 +120,7 @@ impl Header {
 mod tests {
     use super::*;
 
-    /// Header of consecutive tensors of these sizes in elements, in a file with `bytes` bytes of data.
+    /// Returns the header of consecutive tensors of these sizes in elements, in a file with `bytes` bytes of data.
     fn header(elements: &[u64], bytes: u64) -> Result<Header, String> {
         let mut end = 0;
         let tensors = elements.iter().enumerate().map(|(name, elements)| {
@@ -134,7 +137,7 @@ mod tests {
     fn a_header_that_describes_more_than_there_can_be_is_refused() {
         assert!(header(&[4, 1], 20).unwrap().tensor("0", 4).is_ok());
         assert!(header(&[4, 1], 19).unwrap_err().contains("bytes, and it has"));
-        // The most that one tensor can have, and eight of them: 2^64 - 32 bytes, beside a header.
+        // The largest size that one tensor can have, and eight of these: 2^64 - 32 bytes, besides a header.
         let text = header(&[(1 << 59) - 1; 8], u64::MAX).unwrap_err();
         assert!(text.contains("describes more than 2^64 bytes"), "{text}");
         assert!(header(&[1 << 59], 1 << 61).is_err());

@@ -1,4 +1,4 @@
-//! A save becomes a checkpoint: by one put, made only by the attempt that holds the run.
+//! Turns a save into a checkpoint by a single put, which only the attempt that holds the run makes.
 
 use bytes::Bytes;
 
@@ -8,8 +8,8 @@ use crate::attempt::{AttemptError, Claim, fence};
 use crate::checkpoint_layout::{CheckpointName, MANIFEST_NAME, Manifest};
 use crate::storage::Folder;
 
-/// Puts the manifest of a save of the attempt of claim `holder`, whose other objects are durable, unless the run is another
-/// attempt's. When this returns, the checkpoint is committed.
+/// Puts the manifest of a save, unless the run belongs to another attempt than that of claim `holder`, which made the save.
+/// The other objects of the save must be durable. When this returns, the checkpoint is committed.
 pub fn commit(run: &Folder, holder: &Claim, manifest: &Manifest) -> Result<(), AttemptError> {
     blocking(commit_in(run, holder, &manifest.name, manifest.to_json()))
 }

@@ -1,4 +1,4 @@
-//! A checkpoint goes to another run folder, verified on the way, its manifest last.
+//! Copies a checkpoint to another run folder: verified on the way, its manifest last.
 
 use super::error::CheckpointStoreError;
 use super::folder::{folder_of, read_manifest};
@@ -7,10 +7,10 @@ use crate::attempt::History;
 use crate::checkpoint_layout::{CheckpointName, MANIFEST_NAME};
 use crate::storage::Folder;
 
-/// Copies checkpoint `name` from run folder `from` to run folder `to`, in bounded memory. False if it is there already.
+/// Copies checkpoint `name` from run folder `from` to run folder `to`, in bounded memory. Returns false if it is there already.
 ///
-/// It is committed there as a save is: nothing of it can be seen before its manifest is put, so that a copy that was cut
-/// off is begun again.
+/// The copy is committed like a save: nothing of it can be seen before its manifest is put. A copy that was cut off is begun
+/// again.
 pub fn copy(from: &Folder, to: &Folder, name: &CheckpointName) -> Result<bool, CheckpointStoreError> {
     if History::read(to)?.is_void(name) {
         return Err(CheckpointStoreError::Void { run: to.url().to_owned(), name: name.clone() });
@@ -24,7 +24,7 @@ pub fn copy(from: &Folder, to: &Folder, name: &CheckpointName) -> Result<bool, C
         verify_object(&source, object, |piece| upload.write(piece))?;
         upload.finish()?;
     }
-    // As it is, so that it still has what a later version may have put into it.
+    // The manifest is copied as it is, to keep what a later version may have put into it.
     target.create(MANIFEST_NAME, source.get(MANIFEST_NAME)?)?;
     Ok(true)
 }

@@ -13,26 +13,26 @@ pub enum CheckpointStoreError {
     /// The manifest is damaged or contradicts itself.
     #[error(transparent)]
     Manifest(#[from] ManifestError),
-    /// An object is not what the manifest says.
+    /// An object does not match the manifest.
     #[error("{url}: {reason}: damaged; restore another checkpoint, or copy this one again")]
     Damaged {
-        /// The object.
+        /// URL of the object.
         url: String,
-        /// What does not fit.
+        /// What does not match.
         reason: String,
     },
-    /// It would not count where it is copied to.
+    /// The checkpoint would not count in the run folder that it is copied to.
     #[error("{name} would not count in {run}, whose attempts do not continue it; copy it to another run folder")]
     Void {
-        /// Where it was to go.
+        /// URL of the target run folder.
         run: String,
-        /// The checkpoint.
+        /// Name of the checkpoint.
         name: CheckpointName,
     },
 }
 
 impl CheckpointStoreError {
-    /// What a process that ends because of this exits with.
+    /// Returns the exit code of a process that ends because of this error.
     pub fn exit_code(&self) -> ExitCode {
         match self {
             CheckpointStoreError::Storage(error) => error.exit_code(),

@@ -4,17 +4,17 @@ use super::error::CheckpointStoreError;
 use crate::checkpoint_layout::{CHECKPOINTS_FOLDER, CheckpointName, MANIFEST_NAME, Manifest, ManifestError};
 use crate::storage::Folder;
 
-/// The folder of checkpoint `name` in the run folder `run`.
+/// Returns the folder of checkpoint `name` in the run folder `run`.
 pub fn folder_of(run: &Folder, name: &CheckpointName) -> Folder {
     run.folder(&path_of(name))
 }
 
-/// The same, relative to the run folder.
+/// Returns the path of checkpoint `name`, relative to the run folder.
 pub(crate) fn path_of(name: &CheckpointName) -> String {
     format!("{CHECKPOINTS_FOLDER}/{name}")
 }
 
-/// The manifest of checkpoint `name`, which must be committed.
+/// Reads the manifest of checkpoint `name`, which must be committed.
 pub fn read_manifest(run: &Folder, name: &CheckpointName) -> Result<Manifest, CheckpointStoreError> {
     let folder = folder_of(run, name);
     let url = folder.url_of(MANIFEST_NAME);

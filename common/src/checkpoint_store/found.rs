@@ -1,4 +1,4 @@
-//! What a listing shows of a run's checkpoints.
+//! The checkpoints that a listing of a run shows.
 
 use std::collections::BTreeMap;
 
@@ -6,29 +6,29 @@ use crate::attempt::History;
 use crate::checkpoint_layout::{CheckpointName, MANIFEST_NAME};
 use crate::storage::ObjectInfo;
 
-/// A checkpoint's folder, as a listing shows it.
+/// The folder of a checkpoint, as a listing shows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Found {
-    /// From the folder's name.
+    /// Name of the checkpoint, from the folder's name.
     pub name: CheckpointName,
-    /// Whether it has a manifest; without one it is being written, or was never finished, or is half deleted.
+    /// Whether the folder has a manifest. Without one, the checkpoint is being written, was never finished, or is half deleted.
     pub committed: bool,
-    /// Whether it does not count although it is committed: see [`History::is_void`].
+    /// Whether the checkpoint does not count although it is committed: see [`History::is_void`].
     pub void: bool,
-    /// Size of all its objects.
+    /// Total size of its objects, in bytes.
     pub bytes: u64,
-    /// When the last of its objects changed, in seconds since 1970, by the store's clock.
+    /// Time of the last change of any of its objects, in seconds since 1970, by the store's clock.
     pub changed_unix_s: u64,
 }
 
 impl Found {
-    /// Whether a run can resume from it, as far as a listing tells.
+    /// Returns whether a run can resume from the checkpoint, as far as a listing tells.
     pub fn counts(&self) -> bool {
         self.committed && !self.void
     }
 
-    /// The checkpoints among `objects`, the listing of a run's `CHECKPOINTS_FOLDER`, oldest first. Whatever else
-    /// lies there is not looked at.
+    /// Returns the checkpoints among `objects`, the listing of a run's `CHECKPOINTS_FOLDER`, oldest first. Ignores all other
+    /// objects.
     pub fn among(objects: &[ObjectInfo], history: &History) -> Vec<Found> {
         let mut found: BTreeMap<CheckpointName, Found> = BTreeMap::new();
         for object in objects {

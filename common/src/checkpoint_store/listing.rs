@@ -1,4 +1,4 @@
-//! The checkpoints of a run, as their names tell them.
+//! Lists the checkpoints of a run by their names.
 
 use super::folder::path_of;
 use super::found::Found;
@@ -7,13 +7,13 @@ use crate::attempt::surroundings::{Surroundings, blocking};
 use crate::checkpoint_layout::{CHECKPOINTS_FOLDER, CheckpointName, MANIFEST_NAME};
 use crate::storage::{Folder, StorageError};
 
-/// The checkpoints of the run folder `run`, whether or not they count, oldest first.
+/// Lists the checkpoints of the run folder `run`, oldest first, whether or not they count.
 pub fn list(run: &Folder) -> Result<Vec<Found>, StorageError> {
     blocking(list_in(run))
 }
 
 pub(crate) async fn list_in(run: &impl Surroundings) -> Result<Vec<Found>, StorageError> {
-    // Attempts last: one that begins between the two looks voids what it did not see.
+    // Attempts are read last: an attempt that begins between the two listings voids what it did not see.
     let objects = run.list(CHECKPOINTS_FOLDER).await?;
     let history = History::of(run).await?;
     let mut found = Found::among(&objects, &history);
@@ -21,7 +21,7 @@ pub(crate) async fn list_in(run: &impl Surroundings) -> Result<Vec<Found>, Stora
     if let Some(kept) = history.kept().filter(is_missing)
         && run.exists(&format!("{}/{MANIFEST_NAME}", path_of(kept))).await?
     {
-        // The listing is behind.
+        // The listing is stale.
         found.retain(|found| found.name != *kept);
         found.push(Found { name: kept.clone(), committed: true, void: false, bytes: 0, changed_unix_s: 0 });
         found.sort_by(|a, b| a.name.cmp(&b.name));
@@ -29,7 +29,7 @@ pub(crate) async fn list_in(run: &impl Surroundings) -> Result<Vec<Found>, Stora
     Ok(found)
 }
 
-/// The newest checkpoint of the run folder `run`, going by names alone.
+/// Returns the newest checkpoint of the run folder `run` that counts, going by names alone.
 pub fn newest(run: &Folder) -> Result<Option<CheckpointName>, StorageError> {
     Ok(list(run)?.into_iter().rfind(Found::counts).map(|found| found.name))
 }

@@ -1,13 +1,13 @@
-//! The checkpoints of a run as they lie in its store: what anyone can do with them who has no tensors.
+//! The checkpoints of a run in their store, as far as they can be used without tensors.
 //!
-//! - [`list`], [`newest`], [`Found`]: what is there, by names alone.
-//! - [`read_manifest`]: the table of contents of one.
-//! - [`commit()`]: a save becomes one.
-//! - [`prune()`]: old ones go, [`Garbage`] says which.
-//! - [`verify()`], [`verify_objects`]: every byte of one is hashed.
-//! - [`copy()`]: one goes to another run folder, in whatever store that is.
+//! - [`list`], [`newest`], [`Found`]: find checkpoints, by names alone.
+//! - [`read_manifest`]: reads the table of contents of a checkpoint.
+//! - [`commit()`]: turns a save into a checkpoint.
+//! - [`prune()`]: deletes old checkpoints; [`Garbage`] decides which.
+//! - [`verify()`], [`verify_objects`]: hash every byte of a checkpoint.
+//! - [`copy()`]: copies a checkpoint to another run folder, in any store.
 //!
-//! Saving and restoring are the worker's: they are about tensors.
+//! Saving and restoring are in the worker, since they handle tensors.
 
 mod commit;
 mod copy;

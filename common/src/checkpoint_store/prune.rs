@@ -1,7 +1,7 @@
-//! Old checkpoints go: their manifest first, so that no reader sees half of one, then their objects.
+//! Deletes old checkpoints: first the manifest, so that no reader sees half a checkpoint, then the other objects.
 //!
-//! A listing may be behind: it may show what is gone, and lack a manifest that is there. So nothing is deleted before the
-//! checkpoints that are to stay have been looked up by name.
+//! A listing may be stale: it may show what is gone, and lack a manifest that exists. Nothing is therefore deleted before
+//! the checkpoints that are to stay have been looked up by name.
 
 use std::collections::BTreeSet;
 
@@ -14,7 +14,7 @@ use crate::checkpoint_layout::{CHECKPOINTS_FOLDER, CheckpointName, MANIFEST_NAME
 use crate::config::Retention;
 use crate::storage::{Folder, StorageError};
 
-/// What [`prune`] would delete.
+/// Returns what [`prune`] would delete.
 pub fn pruned(
     run: &Folder,
     retention: &Retention,
@@ -24,11 +24,12 @@ pub fn pruned(
     blocking(look(run, retention, holder, now_unix_s)).map(|looked| looked.garbage)
 }
 
-/// Deletes the checkpoints of `run` that `retention` lets go, and what dead saves have left behind: see
+/// Deletes the checkpoints of `run` that `retention` does not keep, and what dead saves have left behind: see
 /// [`Garbage::among`]. Returns what it deleted.
 ///
-/// A `holder` looks before each deletion whether it still holds the run. Somebody who holds nothing deletes nothing while an attempt
-/// has claimed the run and not begun, and stops where another one has come meanwhile: it may go on from what was to go.
+/// A `holder` checks before each deletion that it still holds the run. Without a holder, nothing is deleted while an attempt
+/// has claimed the run and not begun, and deletion stops when another attempt appears meanwhile, which may continue from
+/// what was to be deleted.
 pub fn prune(
     run: &Folder,
     retention: &Retention,
@@ -65,12 +66,12 @@ pub(crate) async fn prune_in(
     Ok(done)
 }
 
-/// What may go.
+/// What may be deleted, and the grounds for it.
 struct Looked {
     garbage: Garbage,
-    /// What stays in any case.
+    /// Checkpoint that stays in any case.
     newest: Option<CheckpointName>,
-    /// By which it was judged.
+    /// History by which the checkpoints were judged.
     history: History,
 }
 
@@ -82,7 +83,7 @@ async fn look(
 ) -> Result<Looked, AttemptError> {
     let objects = run.list(CHECKPOINTS_FOLDER).await?;
     if let Some(mine) = holder {
-        // A newer attempt may be about to go on from what this one would delete.
+        // A newer attempt may be about to continue from what this one would delete.
         fence(run, mine).await?;
     }
     let history = History::of(run).await?;
@@ -104,7 +105,7 @@ async fn look(
     }
 }
 
-/// A checkpoint of which the listing alone says whether it is committed, where something is to go because of that.
+/// Returns a checkpoint whose commit is known from the listing alone, if something is to be deleted on that ground.
 fn doubtful(
     found: &[Found],
     garbage: &Garbage,
@@ -120,7 +121,8 @@ fn doubtful(
     stay.chain(open).map(|found| &found.name).find(|name| !looked_up.contains(name)).cloned()
 }
 
-/// Deletes what is left over in `folder`, one rank's on its own host, and all but the `keep_last` newest checkpoints there.
+/// Deletes what saves have left over in `folder`, which is one rank's on its own host, and all checkpoints there except the
+/// `keep_last` newest.
 pub fn prune_host(folder: &Folder, keep_last: u64, holder: u32) -> Result<(), StorageError> {
     let found = Found::among(&folder.folder(CHECKPOINTS_FOLDER).list()?, &History::default());
     let garbage = Garbage::on_host(&found, keep_last, holder);
@@ -129,9 +131,9 @@ pub fn prune_host(folder: &Folder, keep_last: u64, holder: u32) -> Result<(), St
 
 async fn delete(run: &impl Surroundings, name: &CheckpointName) -> Result<(), StorageError> {
     let folder = path_of(name);
-    // Where it lies elsewhere, and is linked here, the link is all that goes.
+    // If the checkpoint lies elsewhere and is linked here, only the link is removed.
     if !run.is_linked(&folder) {
-        // Whatever happens after this, also to the machine, the checkpoint does not exist any more.
+        // From here on the checkpoint does not exist, even if the machine fails.
         run.delete(&format!("{folder}/{MANIFEST_NAME}")).await?;
     }
     run.delete_all(&folder).await

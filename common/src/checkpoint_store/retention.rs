@@ -1,29 +1,29 @@
-//! Which checkpoints go. Pure: a listing and a policy give what may be deleted.
+//! Decides which checkpoints are deleted. Pure: a function of a listing and a policy.
 
 use super::found::Found;
 use crate::attempt::Claim;
 use crate::checkpoint_layout::CheckpointName;
 use crate::config::Retention;
 
-/// How long what a dead attempt has left stays after its last change: the attempt may only seem dead, and still be writing.
+/// Seconds for which the leftovers of a dead attempt stay after their last change. The attempt may only seem dead, and still
+/// be writing.
 pub const ORPHAN_GRACE_S: u64 = 3600;
 
-/// What may be deleted.
+/// Checkpoints and leftovers that may be deleted.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Garbage {
-    /// Checkpoints that retention lets go, oldest first.
+    /// Checkpoints that retention does not keep, oldest first.
     pub expired: Vec<CheckpointName>,
-    /// What never became a checkpoint, or is none any more, oldest first.
+    /// Saves that never became a checkpoint, or are none any more, oldest first.
     pub orphans: Vec<CheckpointName>,
 }
 
 impl Garbage {
-    /// What may go of `found`, at `now_unix_s`, by the wish of the attempt of claim `holder`, or of somebody who holds
-    /// nothing.
+    /// Returns what of `found` may be deleted at `now_unix_s`, by the attempt of claim `holder` or by somebody who holds nothing.
     ///
-    /// Only what a run can resume from is counted, and the newest of that never goes. Of what does not count, only what
-    /// the run has left behind goes: at once where the holder left it, which makes one save at a time, and after
-    /// [`ORPHAN_GRACE_S`] where another attempt did.
+    /// Retention counts only checkpoints that a run can resume from, and the newest of them is never deleted. Of the others,
+    /// only those that the run has left behind are deleted: at once if the holder left them, since it makes one save at a
+    /// time, and after [`ORPHAN_GRACE_S`] if another attempt did.
     pub fn among(found: &[Found], retention: &Retention, holder: Option<&Claim>, now_unix_s: u64) -> Self {
         let mut counted: Vec<&CheckpointName> = found.iter().filter(|f| f.counts()).map(|f| &f.name).collect();
         counted.sort();
@@ -46,12 +46,12 @@ impl Garbage {
 }
 
 impl Garbage {
-    /// What may go of `found`, which one rank has on its own host, when `keep_last` of the newest are to stay, by the wish of
-    /// attempt `holder`.
+    /// Returns what of `found`, which one rank has on its own host, attempt `holder` may delete if the `keep_last` newest
+    /// are to stay.
     ///
-    /// An attempt's checkpoints are newer than those of all attempts before it that still count, whatever these have
-    /// committed since, so that nobody has to ask which do. An attempt makes one save at a time: what it or an older one has
-    /// not committed is left over. A newer one may be at its own, if this one only seemed dead.
+    /// An attempt's checkpoints are newer than those of all earlier attempts that still count, even if these have committed
+    /// since, so nobody needs to ask which do. An attempt makes one save at a time: whatever it or an older attempt has not
+    /// committed is left over. A newer attempt may be writing its own, if this one only seemed dead.
     pub fn on_host(found: &[Found], keep_last: u64, holder: u32) -> Self {
         let (mut committed, mut open): (Vec<_>, Vec<_>) = found.iter().partition(|f| f.committed);
         open.retain(|f| f.name.attempt <= holder);
@@ -126,11 +126,11 @@ mod tests {
         };
         assert_eq!(orphans(Some(2)), [(10, 1), (12, 2), (13, 1), (20, 1)]);
         assert_eq!(orphans(None), [(10, 1), (13, 1), (20, 1)]);
-        // Another run's attempt of the same number, too, may only seem dead.
+        // An attempt of another run with this number may also only seem dead.
         let namesake = Claim { number: 2, id: "d1".repeat(8) };
         let garbage = Garbage::among(&listing, &keep_all, Some(&namesake), NOW);
         assert!(!garbage.orphans.contains(&name(12, 2)));
-        // Without anything to go on from, nothing is known to be left behind.
+        // Without anything to continue from, nothing is known to be left behind.
         assert_eq!(Garbage::among(&listing[..6], &keep_all, Some(&claim(2)), NOW), Garbage::default());
     }
 
@@ -143,7 +143,7 @@ mod tests {
             let garbage = Garbage::on_host(&on_host, 2, holder);
             assert_eq!(garbage, Garbage { expired: expired.clone(), orphans: vec![open.name.clone()] });
         }
-        // One that was taken over leaves the newer attempt's save alone.
+        // An attempt that was taken over leaves the newer attempt's save alone.
         assert_eq!(Garbage::on_host(&on_host, 2, 1), Garbage { expired, orphans: Vec::new() });
         assert_eq!(Garbage::on_host(&[found(30, 1)], 2, 1), Garbage::default());
     }
@@ -179,21 +179,21 @@ mod tests {
             prop_assert!(expired.iter().all(counts) && !orphans.iter().any(counts));
             let kept: Vec<_> = listing.iter().filter(|f| f.counts() && !expired.contains(&f.name)).collect();
             let all: Vec<_> = listing.iter().filter(|f| f.counts()).collect();
-            // The newest stay, as many as asked for, and first of all the newest.
+            // The newest stay, as many as requested, and the very newest in any case.
             let last = if keep_last == 0 { all.len() } else { all.len().min(keep_last as usize) };
             prop_assert!(all[all.len() - last..].iter().all(|f| kept.contains(f)));
-            // Of the others, those of every so many steps, and no more.
+            // Of the others, those whose step is a multiple of `keep_every_steps` stay, and no more.
             let is_kept = |f: &&&Found| keep_every_steps > 0 && f.name.step.is_multiple_of(keep_every_steps);
             let others = all[..all.len() - last].iter().filter(is_kept).count();
             prop_assert_eq!(kept.len(), last + others);
-            // Nothing that a save under way may be at goes.
+            // Nothing that a save in progress may be writing is deleted.
             let newest = all.last().map(|f| f.name.step);
             for name in &orphans {
                 let f = listing.iter().find(|f| f.name == *name).unwrap();
                 prop_assert!(newest.is_some_and(|newest| name.step < newest || (f.committed && name.step == newest)));
                 prop_assert!(holder.is_some_and(|holder| holder.has_saved(name)) || NOW - f.changed_unix_s >= ORPHAN_GRACE_S);
             }
-            // Once that is gone, nothing more goes.
+            // Once all that is gone, nothing more is deleted.
             let left: Vec<_> =
                 listing.iter().filter(|f| !expired.contains(&f.name) && !orphans.contains(&f.name)).cloned().collect();
             prop_assert_eq!(Garbage::among(&left, &retention, holder, NOW), Garbage::default());

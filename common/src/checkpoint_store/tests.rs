@@ -26,7 +26,7 @@ fn open(name: &str) -> Folder {
     Folder::open(&format!("memory://checkpoint-store-{name}/run"), &StorageConfig::default()).unwrap()
 }
 
-/// Claims the next attempt of `run`, whose holder goes on or is not waited for.
+/// Claims the next attempt of `run`. Its present holder, if any, goes on or is not waited for.
 fn claim(run: &Folder, holds: Option<&Claim>) -> Claim {
     let claimant = Claimant { ranks: 1, expiry: Duration::from_millis(60), holds: holds.cloned() };
     acquire(run, &claimant, &mut |_| true).unwrap().as_ref().map(Attempt::claim).unwrap()
@@ -36,7 +36,7 @@ fn name(step: u64, claim: &Claim) -> CheckpointName {
     claim.name_checkpoint(step, "1")
 }
 
-/// Commits a checkpoint, of whose two objects one has several blocks.
+/// Commits a checkpoint of two objects, one of which has several blocks.
 fn save(run: &Folder, step: u64, claim: &Claim) -> CheckpointName {
     let name = name(step, claim);
     let manifest = write(run, &name);
@@ -44,7 +44,7 @@ fn save(run: &Folder, step: u64, claim: &Claim) -> CheckpointName {
     name
 }
 
-/// Writes all of a checkpoint but its manifest.
+/// Writes all of a checkpoint except its manifest.
 fn write(run: &Folder, name: &CheckpointName) -> Manifest {
     let (step, folder) = (name.step, folder_of(run, name));
     let large: Vec<u8> = (0..2 * BLOCK_BYTES + 5).map(|i| (i % 251) as u8).collect();
@@ -117,7 +117,7 @@ fn pruning_deletes_what_it_says_and_a_fenced_attempt_prunes_nothing() {
     let now = crate::clock::unix_s();
     assert!(matches!(prune(&run, &KEEP_TWO, Some(&first), now), Err(AttemptError::Fenced { mine: 1, newer: 2, .. })));
     assert_eq!(list(&run).unwrap().len(), 7);
-    // One that has not said what it goes on from does not know what counts.
+    // An attempt that has not recorded what it continues does not know what counts.
     assert!(matches!(prune(&run, &KEEP_TWO, Some(&second), now), Err(AttemptError::Vanished { mine: 2, .. })));
     assert_eq!(list(&run).unwrap().len(), 7);
 
@@ -146,7 +146,7 @@ fn somebody_who_holds_nothing_deletes_nothing_while_an_attempt_begins() {
     assert_eq!(prune(&run, &KEEP_TWO, None, 0).unwrap().expired, names[..1]);
 }
 
-/// Moves `what` out of the run folder `run`, which is on a disk, and leaves a link to it there. Where it is now.
+/// Moves `what` out of the run folder `run`, which is on a disk, and leaves a link to it there. Returns where it is now.
 fn move_and_link(run: &Folder, what: &str, outside: &FilePath) -> PathBuf {
     let (inside, moved) = (run.local().unwrap().join(what), outside.join(what.replace('/', "-")));
     fs::rename(&inside, &moved).unwrap();
@@ -226,7 +226,7 @@ fn what_an_attempt_puts_between_looking_and_the_run_folders_new_beginning_does_n
     let anew = claim(&run, None);
     record_start(&run, &anew, None).unwrap();
     let ten = save(&run, 10, &anew);
-    // All that it had looked for before: a checkpoint of the same number, one of a number still to come, and what it continued.
+    // All that it had checked before: a checkpoint of this number, one of a number still to come, and what it continued.
     for late in [name(40, &old), name(50, &Claim { number: 7, ..old.clone() }), name(60, &other)] {
         let manifest = write(&run, &late);
         folder_of(&run, &late).create(MANIFEST_NAME, manifest.to_json()).unwrap();
@@ -247,7 +247,7 @@ fn a_copied_checkpoint_counts_and_so_does_what_continues_it() {
     for name in [&ten, &twenty] {
         copy(&from, &to, name).unwrap();
     }
-    // The same number, and another run.
+    // An attempt with this number, in another run.
     let anew = claim(&to, None);
     record_start(&to, &anew, newest(&to).unwrap().as_ref()).unwrap();
     let thirty_anew = save(&to, 30, &anew);
@@ -295,7 +295,7 @@ fn a_listing_that_is_behind_deletes_nothing_that_counts() {
     let names = [10, 20, 30, 40].map(|step| save(&run, step, &first));
     let now = crate::clock::unix_s() + ORPHAN_GRACE_S;
     let keep_one = Retention { keep_last: 1, keep_every_steps: 0 };
-    // It still shows 50, which is gone, and not yet the manifest of 30.
+    // The listing still shows 50, which is gone, and not yet the manifest of 30.
     let gone = name(50, &first);
     let behind = Behind {
         run: &run,
@@ -304,7 +304,7 @@ fn a_listing_that_is_behind_deletes_nothing_that_counts() {
     };
     let garbage = prune::prune_in(&behind, &keep_one, Some(&first), now).now_or_never().unwrap().unwrap();
     assert_eq!(newest(&run).unwrap(), Some(names[3].clone()), "{garbage:?}");
-    // Nor does one that lacks the newest let anybody go on from an older one.
+    // A listing that lacks the newest lets nobody continue from an older one, either.
     let behind = Behind { run: &run, shows: vec![], hides: vec![format!("{}/{MANIFEST_NAME}", names[3])] };
     let found = list_in(&behind).now_or_never().unwrap().unwrap();
     assert_eq!(found.into_iter().rfind(Found::counts).unwrap().name, names[3]);
@@ -339,7 +339,7 @@ fn every_flipped_bit_and_every_wrong_size_is_found() {
         assert!(text.contains("does not exist"), "{text}");
         folder.put(&object.name, good).unwrap();
     }
-    // A wrong hash of the whole, where those of the blocks are right.
+    // The hash of the whole is wrong, and those of the blocks are right.
     let mut wrong = manifest;
     wrong.objects[1].sha256 = wrong.objects[0].sha256;
     assert!(verify(&folder, &wrong).is_err());
@@ -374,7 +374,7 @@ fn a_copy_is_the_same_and_appears_whole_or_not_at_all() {
     assert_eq!(folder_of(&other, &name).list().unwrap(), []);
 }
 
-/// A folder whose listings are behind.
+/// A folder with stale listings.
 struct Behind<'a> {
     run: &'a Folder,
     shows: Vec<String>,

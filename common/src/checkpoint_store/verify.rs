@@ -1,4 +1,4 @@
-//! Every object of a checkpoint is read and hashed, in bounded memory.
+//! Reads and hashes every object of a checkpoint, in bounded memory.
 
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
@@ -10,12 +10,13 @@ use crate::storage::{Folder, StorageError};
 use crate::threads;
 use crate::token_shard::BLOCK_BYTES;
 
-/// Reads and hashes all objects of the checkpoint in `folder`, several at once: the blocks of each, and the whole.
+/// Verifies all objects of the checkpoint in `folder`, several at once: each block, and the whole of each object.
 pub fn verify(folder: &Folder, manifest: &Manifest) -> Result<(), CheckpointStoreError> {
     verify_objects(folder, &manifest.objects.iter().collect::<Vec<_>>())
 }
 
-/// The same of some of them. What is wrong is read once more, since bytes flip on the wire as well as on disks.
+/// Verifies some objects of the checkpoint in `folder`. An object that fails is read once more, since bytes flip on the wire
+/// as well as on disks.
 pub fn verify_objects(folder: &Folder, objects: &[&ObjectEntry]) -> Result<(), CheckpointStoreError> {
     let verify = |object: &&ObjectEntry| match verify_object(folder, object, |_| Ok(())) {
         Err(error @ CheckpointStoreError::Damaged { .. }) => {
@@ -27,7 +28,7 @@ pub fn verify_objects(folder: &Folder, objects: &[&ObjectEntry]) -> Result<(), C
     threads::map(objects, threads::cores(), verify).into_iter().collect()
 }
 
-/// Reads an object front to back, shows `take` each piece of it, and hashes it.
+/// Reads an object from front to back, passes each piece of it to `take`, and hashes it.
 pub(super) fn verify_object(
     folder: &Folder,
     object: &ObjectEntry,
@@ -42,12 +43,12 @@ pub(super) fn verify_object(
         return Err(damaged(format!("{size} bytes, expected {}", object.bytes)));
     }
     let (mut whole, mut start) = (Sha256::new(), 0);
-    // Requests are made of whole blocks.
+    // Requests are for whole blocks.
     let mut reader = folder.reader(&object.name, 0..object.bytes);
     while let Some(piece) = reader.next_bytes()? {
         for block in piece.chunks(BLOCK_BYTES as usize) {
             let (got, end) = (Sha256Sum::of(block), start + block.len() as u64);
-            // A reader gives no more than it was asked for, and every block of that has a hash.
+            // A reader returns no more than it was asked for, and every block within that has a hash.
             let expected =
                 object.block_sha256.get((start / BLOCK_BYTES) as usize).copied().unwrap_or(Sha256Sum::UNKNOWN);
             if got != expected {

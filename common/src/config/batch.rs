@@ -1,15 +1,15 @@
-//! `[batch]`: how much one step consumes.
+//! `[batch]`: number and length of the sequences of one step.
 
 use serde::Serialize;
 
 use super::section::Section;
 
-/// `[batch]`. Nothing needs to divide anything: see [`crate::batch_plan`].
+/// Section `[batch]`. No value needs to divide another: see [`crate::batch_plan`].
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct BatchConfig {
     /// Sequences per step over all ranks.
     pub global_sequences: u64,
-    /// The most sequences per forward pass on one rank; free to change on resume.
+    /// Largest number of sequences per forward pass on one rank. May change on resume.
     pub micro_sequences: u64,
     /// Tokens per sequence, T.
     pub sequence_tokens: u64,

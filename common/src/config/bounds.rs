@@ -1,15 +1,15 @@
-//! The bounds of every number in a config, which [`Section`](super::section::Section) holds all of them to as they are read.
+//! Bounds of every number in a config. [`Section`](super::section::Section) enforces them as it reads.
 //!
-//! They lie beyond what any machine can do, and close enough that no arithmetic on what a config says overflows: see
-//! [`MICRO_BATCH_TOKENS`] and [`RUN_SEQUENCES`] for products.
+//! The bounds lie beyond what any machine can do, and are tight enough that no arithmetic on config values overflows.
+//! [`MICRO_BATCH_TOKENS`] and [`RUN_SEQUENCES`] bound products.
 
 use toml::Value;
 
-/// Tokens of the largest micro batch; with the widest and deepest model its activations have some 2^60 bytes.
+/// Tokens of the largest micro batch. With the widest and deepest model its activations take about 2^60 bytes.
 pub(super) const MICRO_BATCH_TOKENS: u64 = 1 << 26;
-/// Sequences that a run can consume: of the longest, 2^62 tokens.
+/// Largest number of sequences that a run can consume: 2^62 tokens with the longest sequences.
 pub const RUN_SEQUENCES: u64 = 1 << 42;
-/// Steps that a run can have; also what people write for never.
+/// Largest number of steps of a run. People also write it to mean "never".
 pub(super) const STEPS: u64 = u32::MAX as u64;
 
 const COUNT: i64 = u32::MAX as i64;
@@ -21,14 +21,14 @@ const DAY_MS: i64 = 24 * 60 * 60 * 1000;
 const MIB: i64 = 1 << 20;
 const PIB: i64 = 1 << 50;
 
-/// Keys of whole numbers, the least and the greatest value of each.
+/// Keys of whole numbers, each with its least and greatest value.
 const WHOLE: [(&str, i64, i64); 57] = [
     ("run.seed", 0, i64::MAX),
     ("model.layers", 1, 4096),
     ("model.width", 1, 1 << 16),
     ("model.heads", 1, 1 << 16),
     ("model.context_tokens", 1, TOKENS),
-    // Token shards hold ids of 16 bits.
+    // Token shards hold 16-bit ids.
     ("model.vocabulary", 1, 1 << 16),
     ("data.prefetch_bytes", 8 * MIB, PIB),
     ("data.cache_bytes", 0, PIB),
@@ -39,7 +39,7 @@ const WHOLE: [(&str, i64, i64); 57] = [
     ("optimizer.decay_steps", 0, STEPS as i64),
     ("train.max_steps", 1, STEPS as i64),
     ("parallel.zero", 0, 1),
-    // 2^28 elements of bfloat16, which MPI can count even where one rank's part is all of it.
+    // 2^28 elements of bfloat16: MPI can count that many even where one rank's part is the whole bucket.
     ("parallel.bucket_bytes", 4096, 512 * MIB),
     ("parallel.timeout_s", 1, YEAR_S),
     ("parallel.verify_every_steps", 0, STEPS as i64),
@@ -78,7 +78,7 @@ const WHOLE: [(&str, i64, i64); 57] = [
     ("storage.connect_timeout_s", 1, YEAR_S),
     ("storage.backoff_min_ms", 1, DAY_MS),
     ("storage.backoff_max_ms", 1, DAY_MS),
-    // As many threads read at once.
+    // Each concurrent request is read by a thread.
     ("storage.concurrency", 1, 1024),
     ("prepare.tokens_per_shard", 1024, 1 << 30),
     ("prepare.seed", 0, i64::MAX),
@@ -86,7 +86,7 @@ const WHOLE: [(&str, i64, i64); 57] = [
     ("prepare.memory_bytes", MIB, PIB),
 ];
 
-/// Keys of other numbers, the least and the greatest value of each; all of them are finite as float32, too.
+/// Keys of other numbers, each with its least and greatest value. All bounds are finite as float32, too.
 const REAL: [(&str, f64, f64); 12] = [
     ("run.peak_flops", 0.0, 1e24),
     ("optimizer.peak_learning_rate", 0.0, 1e30),
@@ -103,7 +103,7 @@ const REAL: [(&str, f64, f64); 12] = [
     ("prepare.validation_fraction", 0.0, 1.0),
 ];
 
-/// What is wrong with `value`, a number, as that of `key`: which bound it lies beyond.
+/// Returns which bound the number `value` of `key` violates, if any.
 pub(super) fn fault(key: &str, value: &Value) -> Option<String> {
     if let (Some((_, least, most)), Value::Integer(value)) = (WHOLE.iter().find(|(of, ..)| *of == key), value) {
         return match value {

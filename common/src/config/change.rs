@@ -1,52 +1,52 @@
-//! What may differ between a checkpoint's config and that of the run that resumes from it. Pure.
+//! What may differ between the config of a checkpoint and the config of the run that resumes from it. Pure.
 //!
-//! What only concerns how a run is carried out is free. What makes it another experiment needs consent, and is recorded. What
-//! would make the state, or the place in the data, mean something else is refused.
+//! A change that only concerns how a run is carried out is free. A change that makes it another experiment needs consent,
+//! and is recorded. A change that would give the state, or the position in the data, another meaning is refused.
 
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
 use super::run_config::RunConfig;
 
-/// A key whose value has changed in the middle of a run, with consent: as a manifest records it.
+/// A change of a key's value in the middle of a run, accepted by the user and recorded in manifests.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ConfigChange {
     /// `section.key`, or [`WEIGHTS`].
     pub key: String,
-    /// The value before, as TOML.
+    /// Value before the change, as TOML.
     pub from: String,
-    /// The value since.
+    /// Value after the change, as TOML.
     pub to: String,
-    /// The step after which it changed.
+    /// Last step before the change.
     pub step: u64,
-    /// Sequences consumed up to there.
+    /// Number of sequences consumed before the change.
     pub sequences_consumed: u64,
-    /// The attempt that it was accepted in.
+    /// Attempt that accepted the change.
     pub attempt: u32,
 }
 
-/// The key of the weights of `data.train`, each relative to the first.
+/// Key that stands for the weights of `data.train`, each relative to the first.
 pub const WEIGHTS: &str = "data.weights";
-/// The key of the size of the global batch.
+/// Key of the global batch size.
 const GLOBAL_BATCH: &str = "batch.global_sequences";
 
-/// What a change needs.
+/// What a change of a key requires.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Rule {
-    /// Nothing.
+    /// Requires nothing.
     Free,
-    /// `--accept-change`.
+    /// Requires `--accept-change`.
     Consent,
-    /// It cannot be.
+    /// Is never possible.
     Refused,
 }
 
-/// Keys, or with a dot at the end all keys of a section, and their rule; the first that fits counts.
+/// Rules by key. A pattern that ends with a dot stands for all keys of a section. The first pattern that fits counts.
 const RULES: [(&str, Rule); 20] = [
     ("run.seed", Rule::Refused),
     ("run.", Rule::Free),
     ("model.", Rule::Refused),
-    // Where the data lies may change; that it is the same is known by its tokenizer's hash and its number of sequences.
+    // The location of the data may change. The tokenizer's hash and the number of sequences show that its content has not.
     (WEIGHTS, Rule::Consent),
     ("data.", Rule::Free),
     (GLOBAL_BATCH, Rule::Consent),
@@ -66,13 +66,13 @@ const RULES: [(&str, Rule); 20] = [
     ("storage.", Rule::Free),
 ];
 
-/// What a change of `key` needs; `None` for what is no key of a config.
+/// Returns what a change of `key` requires, or `None` if no config has that key.
 pub fn rule_of(key: &str) -> Option<Rule> {
     let fits = |pattern: &str| key == pattern || (pattern.ends_with('.') && key.starts_with(pattern));
     RULES.iter().find(|(pattern, _)| fits(pattern)).map(|(_, rule)| *rule)
 }
 
-/// Refuses keys that are none of `config`'s, or that no consent is asked for.
+/// Refuses keys that `config` does not have, and keys that need no consent or cannot get it.
 pub fn check_accepted(keys: &[String], config: &RunConfig) -> Result<(), String> {
     let known = values(config);
     let rule = |key: &String| known.iter().find(|(known, _)| known == key).and_then(|(key, _)| rule_of(key));
@@ -89,15 +89,15 @@ pub fn check_accepted(keys: &[String], config: &RunConfig) -> Result<(), String>
 pub struct Difference {
     /// `section.key`.
     pub key: String,
-    /// The value in the first, as TOML.
+    /// Value in the first config, as TOML.
     pub from: String,
-    /// The value in the second.
+    /// Value in the second config, as TOML.
     pub to: String,
-    /// Never [`Rule::Free`].
+    /// Rule of the key; never [`Rule::Free`].
     pub rule: Rule,
 }
 
-/// The differences between the config of a checkpoint and the one that is to go on with it, but for what is free.
+/// Returns all differences that are not free between the config of a checkpoint and the config that continues from it.
 pub fn differences(saved: &RunConfig, now: &RunConfig) -> Vec<Difference> {
     let (saved, now) = (values(saved), values(now));
     let differences = now.into_iter().zip(saved).filter_map(|((key, to), (_, from))| {
@@ -107,8 +107,8 @@ pub fn differences(saved: &RunConfig, now: &RunConfig) -> Vec<Difference> {
     differences.collect()
 }
 
-/// Those of `found` that are among the `accepted` keys, or what is wrong with the others; `name` is what cannot be resumed because of
-/// them.
+/// Returns the differences in `found`, if each of them needs consent and is among the `accepted` keys. Fails with a
+/// description of the others, in which `name` is what cannot be resumed.
 pub fn consent(name: &str, found: Vec<Difference>, accepted: &[String]) -> Result<Vec<Difference>, String> {
     let is_accepted = |d: &Difference| d.rule == Rule::Consent && accepted.contains(&d.key);
     let (accepted, refused): (Vec<_>, Vec<_>) = found.into_iter().partition(is_accepted);
@@ -120,7 +120,7 @@ pub fn consent(name: &str, found: Vec<Difference>, accepted: &[String]) -> Resul
 }
 
 impl Difference {
-    /// What differs, and what to do about it.
+    /// Describes the difference, and what to do about it.
     fn in_words(&self) -> String {
         let Difference { key, from, to, rule } = self;
         let advice = match rule {
@@ -131,17 +131,17 @@ impl Difference {
     }
 }
 
-/// What else than the config the order of training sequences depends on.
+/// What the order of training sequences depends on besides the config.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DataIdentity {
-    /// Of the tokenizer that made the shards.
+    /// Hash of the tokenizer that made the token shards.
     pub tokenizer_hash: String,
-    /// Of all data sets.
+    /// Number of sequences in all data sets.
     pub sequences: u64,
 }
 
 impl DataIdentity {
-    /// How `now` differs from these.
+    /// Returns how `now` differs from `self`.
     pub fn differences(&self, now: &DataIdentity) -> Vec<Difference> {
         let of = |key: &str, from: String, to: String| {
             (from != to).then(|| Difference { key: key.into(), from, to, rule: Rule::Refused })
@@ -152,14 +152,15 @@ impl DataIdentity {
     }
 }
 
-/// Since how many consumed sequences the order of the data is the present one: a new order begins where the global batch or
-/// the weights change.
+/// Returns the number of consumed sequences at which the present order of the data began: the last change of the global
+/// batch or of the weights, or 0.
 pub fn order_since(changes: &[ConfigChange]) -> u64 {
     let of_order = |change: &&ConfigChange| change.key == GLOBAL_BATCH || change.key == WEIGHTS;
     changes.iter().filter(of_order).map(|change| change.sequences_consumed).max().unwrap_or(0)
 }
 
-/// Every key of `config` with its value, in the order of the sections. Both sides have the same: every default is filled in.
+/// Returns every key of `config` with its value, in the order of the sections. Any two configs have equal keys, since every
+/// default is filled in.
 fn values(config: &RunConfig) -> Vec<(String, String)> {
     let table = Table::try_from(config).unwrap_or_else(|e| unreachable!("a config is TOML: {e}"));
     let mut values = Vec::new();
@@ -226,7 +227,7 @@ mod tests {
             assert_eq!(differing(&[given]), [(key.to_owned(), from.to_owned(), to.to_owned(), rule)]);
         };
         one("optimizer.beta1=0.8", "optimizer.beta1", "0.9", "0.8", Rule::Consent);
-        // The schedule ends with the run where nothing else is said.
+        // The schedule ends with the run unless the config says otherwise.
         one("train.max_steps=20", "optimizer.decay_steps", "10", "20", Rule::Consent);
         one("batch.global_sequences=16", GLOBAL_BATCH, "8", "16", Rule::Consent);
         one("train.precision=bfloat16", "train.precision", "\"float32\"", "\"bfloat16\"", Rule::Consent);

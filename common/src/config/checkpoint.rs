@@ -6,53 +6,53 @@ use serde::{Deserialize, Serialize};
 
 use super::section::Section;
 
-/// `[checkpoint]`. A run also saves at its end and when it is asked to stop.
+/// Section `[checkpoint]`. A run also saves at its end, and when it is asked to stop.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct CheckpointConfig {
-    /// Save after every so many steps; 0 for not by steps. Default 1000.
+    /// Save every N steps; 0 disables. Default 1000.
     pub every_steps: u64,
-    /// Save when the last save was begun so many minutes ago, by rank 0's clock; 0 for not by time. Default 0.
+    /// Save when N minutes have passed since the last save began, by rank 0's clock; 0 disables. Default 0.
     pub every_minutes: f64,
-    /// Save for the first time so many seconds after an attempt's start, so that broken storage is found early; 0 for not
-    /// before its time. Does nothing where neither steps nor minutes are given. Default 30.
+    /// Save for the first time N seconds after an attempt's start, so that broken storage is found early; 0 disables. Has no
+    /// effect unless `every_steps` or `every_minutes` is set. Default 30.
     pub first_after_s: u64,
-    /// What happens when a save is due and the one before is still under way. Default `skip`.
+    /// What happens when a save is due while the previous one is still being written. Default `skip`.
     pub when_busy: WhenBusy,
-    /// So many saves in a row that fail end the run. Default 3.
+    /// End the run after N failed saves in a row. Default 3.
     pub max_failures: u32,
-    /// Keep this many of the newest committed checkpoints; 0 keeps all. Default 3.
+    /// Keep the N newest committed checkpoints; 0 keeps all. Default 3.
     pub keep_last: u64,
-    /// Keep those of every so many steps for good; 0 for none. Default 0.
+    /// Keep every checkpoint whose step is a multiple of N for good; 0 disables. Default 0.
     pub keep_every_steps: u64,
-    /// How fast each rank may write a checkpoint, in bytes per second; 0 for as fast as it goes. Default 0.
+    /// Largest rate at which each rank writes a checkpoint, in bytes per second; 0 for no limit. Default 0.
     pub max_upload_bytes_per_s: u64,
-    /// What a resume does when the newest checkpoint fails to verify. Default `previous`.
+    /// What a resume does when the newest checkpoint fails verification. Default `previous`.
     pub on_corrupt: OnCorrupt,
-    /// A folder on every host, on a fast disk, for checkpoints between those in the run folder; empty for none. Default empty.
+    /// Folder on every host, on a fast disk, for checkpoints between those in the run folder; empty disables. Default empty.
     pub local_dir: String,
-    /// Save there after every so many steps; 0 for not by steps. Default 0.
+    /// Save to `local_dir` every N steps; 0 disables. Default 0.
     pub local_every_steps: u64,
-    /// Save there when the last save anywhere was begun so many minutes ago; 0 for not by time. Default 0.
+    /// Save to `local_dir` when N minutes have passed since the last save of either kind began; 0 disables. Default 0.
     pub local_every_minutes: f64,
-    /// Keep this many of the newest there. Default 2.
+    /// Keep the N newest checkpoints in `local_dir`. Default 2.
     pub local_keep_last: u64,
 }
 
-/// `checkpoint.when_busy`.
+/// Values of `checkpoint.when_busy`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum WhenBusy {
-    /// Leave the new one out, and say so.
+    /// Skip the new save, and report it.
     Skip,
-    /// Stop the steps until the one before is committed, and say so.
+    /// Stop the steps until the previous save is committed, and report it.
     Wait,
 }
 
-/// `checkpoint.on_corrupt`.
+/// Values of `checkpoint.on_corrupt`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum OnCorrupt {
-    /// Fall back to the checkpoint before it, and say so.
+    /// Fall back to the previous checkpoint, and report it.
     Previous,
     /// End with exit code 3.
     Stop,
@@ -85,34 +85,34 @@ impl CheckpointConfig {
         checkpoint
     }
 
-    /// Which checkpoints stay.
+    /// Returns which checkpoints stay.
     pub fn retention(&self) -> Retention {
         Retention { keep_last: self.keep_last, keep_every_steps: self.keep_every_steps }
     }
 
-    /// How long after the last save by time the next one is due; `None` for never.
+    /// Returns the time from one save to the next by time, or `None` if saves by time are disabled.
     pub fn interval(&self) -> Option<Duration> {
         minutes(self.every_minutes)
     }
 
-    /// The same on the hosts, after the last save anywhere.
+    /// Returns the time from the last save of either kind to the next one on the hosts by time, or `None` if that is disabled.
     pub fn local_interval(&self) -> Option<Duration> {
         minutes(self.local_every_minutes)
     }
 
-    /// How long after its start an attempt saves at the latest; `None` for not before its time.
+    /// Returns the time after an attempt's start at which it saves first, or `None` if it saves only when the schedule says so.
     pub fn first_after(&self) -> Option<Duration> {
         let saves = self.every_steps > 0 || self.every_minutes > 0.0;
         (saves && self.first_after_s > 0).then(|| Duration::from_secs(self.first_after_s))
     }
 }
 
-/// Which checkpoints stay, whatever else goes.
+/// Policy that decides which checkpoints are never pruned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Retention {
-    /// So many of the newest; 0 keeps all.
+    /// Number of newest checkpoints that stay; 0 keeps all.
     pub keep_last: u64,
-    /// Those of every so many steps, for good; 0 for none.
+    /// Checkpoints whose step is a multiple of this stay for good; 0 for none.
     pub keep_every_steps: u64,
 }
 

@@ -1,4 +1,4 @@
-//! Values that are sound each for itself and impossible together.
+//! Combinations of values that are each sound alone and impossible together.
 
 use std::fmt;
 
@@ -7,8 +7,8 @@ use super::error::Fault;
 use super::run_config::RunConfig;
 
 impl RunConfig {
-    /// What each section alone cannot see. A combination is judged only where none of its values is among the `known`
-    /// faults, since such a value is not what the file says.
+    /// Returns the faults that no section can see alone. A combination is judged only if none of its values is among the
+    /// `known` faults, since the config holds a default in place of a faulty value.
     pub(super) fn impossible_combinations(&self, known: &[Fault]) -> Vec<Fault> {
         let mut faults = Vec::new();
         let mut refuse = |wrong: bool, [key, other]: [&str; 2], value: &dyn fmt::Display, hint: String| {

@@ -1,38 +1,38 @@
-//! `[data]`: where the token shards are.
+//! `[data]`: location of the token shards.
 
 use serde::{Deserialize, Serialize};
 
 use super::section::Section;
 
-/// `[data]`.
+/// Section `[data]`.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct DataConfig {
-    /// The tokenizer that the shards must have been made with: `gpt2`, or the path or URL of its files. Default `gpt2`.
+    /// Tokenizer that the token shards must have been made with: `gpt2`, or the path or URL of its files. Default `gpt2`.
     pub tokenizer: String,
-    /// Where to train: data sets, mixed by their weights.
+    /// Data sets to train on, mixed by their weights.
     pub train: Vec<DataSource>,
-    /// Where to validate; empty for none.
+    /// Data sets to validate on; empty for none.
     pub validation: Vec<DataSource>,
-    /// The most memory that shards read ahead may take on a rank. Default 256 MiB.
+    /// Most memory for token shards read ahead, per rank, in bytes. Default 268,435,456 (256 MiB).
     pub prefetch_bytes: u64,
-    /// A local folder where the ranks of a node share what they have read of shards that are not on a local disk. Empty, as
-    /// by default, for `convoy-blocks-` and the user's number in the system's temporary folder.
+    /// Local folder that caches, for all ranks of a node, the parts of token shards that do not lie on a local disk. Empty
+    /// stands for `convoy-blocks-` and the user's number, in the system's temporary folder. Default empty.
     pub cache_dir: String,
-    /// The most that folder may hold; 0 for no such folder. Default 17,179,869,184 (16 GiB).
+    /// Most bytes that the cache may hold; 0 disables it. Default 17,179,869,184 (16 GiB).
     pub cache_bytes: u64,
 }
 
-/// The least part of what is consumed that a data set may have.
+/// Smallest share of the consumed sequences that a data set may have.
 const LEAST_SHARE: f64 = 1e-3;
 
-/// One data set.
+/// A data set and its weight.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DataSource {
-    /// A storage URL or local path of a folder with `index.json`, or of token files of other programs: one, a folder, or a pattern
-    /// that ends in `.bin`.
+    /// Storage URL or local path: a folder with `index.json`, or token files of other programs (a file, a folder, or a
+    /// pattern that ends in `.bin`).
     pub url: String,
-    /// How many sequences are from this data set, against the weights of the others. Default 1.
+    /// Share of sequences from this data set, relative to the weights of the others. Default 1.
     #[serde(default = "one")]
     pub weight: f64,
 }

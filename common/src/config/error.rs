@@ -11,31 +11,31 @@ pub enum ConfigError {
     /// The file could not be read.
     #[error("cannot read the config {}: {source}; give its path with --config", path.display())]
     Unreadable {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// Why.
+        /// Error of the system.
         source: std::io::Error,
     },
     /// The file is not TOML.
     #[error("the config {origin} is not TOML:\n{message}")]
     Syntax {
-        /// Which file.
+        /// Where the text came from, such as the file's path.
         origin: String,
-        /// Where and why, from the parser.
+        /// Position and reason, from the parser.
         message: String,
     },
     /// An override is not `section.key=value`.
     #[error("--set {given:?} is not section.key=value, for example --set train.max_steps=100")]
     Override {
-        /// What was given.
+        /// The override.
         given: String,
     },
-    /// The values cannot be used; every fault of the config, in the order of its sections.
+    /// Some values cannot be used. Holds every fault of the config, in the order of its sections.
     #[error("{} in the config {origin}:\n{}", count(faults), lines(faults))]
     Faults {
-        /// Which file.
+        /// Where the text came from, such as the file's path.
         origin: String,
-        /// All of them.
+        /// All faults found.
         faults: Vec<Fault>,
     },
 }
@@ -51,14 +51,14 @@ fn lines(faults: &[Fault]) -> String {
     faults.iter().map(|f| format!("  {f}")).collect::<Vec<_>>().join("\n")
 }
 
-/// One thing that is wrong in a config.
+/// A fault of one key or section.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fault {
-    /// `section.key`.
+    /// Key as `section.key`.
     pub key: String,
-    /// The value as TOML; `None` where there is none.
+    /// Value as TOML; `None` where there is none.
     pub value: Option<String>,
-    /// What is wrong and what to do about it.
+    /// What is wrong, and what to do about it.
     pub hint: String,
 }
 

@@ -1,15 +1,15 @@
-//! `[evaluation]`: the validation loss while training.
+//! `[evaluation]`: validation loss during training.
 
 use serde::Serialize;
 
 use super::section::Section;
 
-/// `[evaluation]`. A run that has validation data also measures its loss at the end.
+/// Section `[evaluation]`. A run that has validation data also measures its loss at the end.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct EvaluationConfig {
-    /// Measure after every so many steps; 0 for only at the end. Default 250.
+    /// Measure every N steps; 0 measures only at the end. Default 250.
     pub every_steps: u64,
-    /// How many sequences, from the start of the validation data; fewer where there are fewer. Default 1024.
+    /// Number of sequences to measure, from the start of the validation data, or all of them if there are fewer. Default 1024.
     pub validation_sequences: u64,
 }
 

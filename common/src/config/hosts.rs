@@ -1,11 +1,11 @@
-//! The hosts that ranks may run on: `launch.hosts`, and the hostfile in Open MPI's form.
+//! Hosts that ranks may run on: `launch.hosts`, and hostfiles in Open MPI's format.
 
-/// A host, and how many ranks it has room for where that is said.
+/// A host, with the number of ranks it has room for if that is given.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Host {
-    /// A name or an IPv4 address; see [`is_host_name`].
+    /// Name or IPv4 address; see [`is_host_name`].
     pub name: String,
-    /// Ranks that it has room for.
+    /// Number of ranks that it has room for; `None` if not given.
     pub slots: Option<u32>,
 }
 
@@ -19,7 +19,7 @@ impl Host {
         Self::new(name, slots)
     }
 
-    /// Reads a hostfile: a host a line, `name` or `name slots=8`; `#` begins a comment.
+    /// Reads a hostfile with one host per line: `name` or `name slots=8`. `#` begins a comment.
     pub fn parse_hostfile(text: &str) -> Result<Vec<Self>, String> {
         let lines = text.lines().map(|line| line.split('#').next().unwrap_or_default()).enumerate();
         lines
@@ -27,7 +27,7 @@ impl Host {
             .map(|(i, line)| {
                 let mut words = line.split_whitespace();
                 let name = words.next().unwrap_or_default();
-                // What else Open MPI knows, such as max_slots, has no bearing here.
+                // Open MPI's other settings, such as max_slots, have no effect here.
                 let slots = words.find_map(|word| word.strip_prefix("slots="));
                 Self::new(name, slots).map_err(|fault| format!("line {}: {fault}", i + 1))
             })
@@ -48,8 +48,8 @@ impl Host {
     }
 }
 
-/// Whether `name` can be a host's: letters, digits, dots, hyphens and underscores, beginning with a letter or digit. It can
-/// then stand in a command line, as an option never, and in mpirun's lists of hosts.
+/// Returns whether `name` can be a host's: letters, digits, dots, hyphens and underscores, beginning with a letter or digit.
+/// Such a name is safe in a command line, where it is never an option, and in mpirun's lists of hosts.
 pub fn is_host_name(name: &str) -> bool {
     name.starts_with(|c: char| c.is_ascii_alphanumeric())
         && name.chars().all(|c| c.is_ascii_alphanumeric() || ".-_".contains(c))

@@ -1,4 +1,4 @@
-//! `[kubernetes]`: the pods that ranks run in, where the backend is `kubernetes`.
+//! `[kubernetes]`: pods of a run with the backend `kubernetes`.
 
 use std::collections::BTreeMap;
 
@@ -6,63 +6,63 @@ use serde::{Deserialize, Serialize};
 
 use super::section::Section;
 
-/// `[kubernetes]`; free to change on resume. Names are checked as Kubernetes does, and sizes are for each worker pod.
+/// Section `[kubernetes]`; may change on resume. Names are checked by Kubernetes' rules. Sizes are per worker pod.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct KubernetesConfig {
-    /// What the objects are called. Default empty: `run.name`.
+    /// Name of the Kubernetes objects; empty for `run.name`. Default empty.
     pub name: String,
-    /// Where they are. Default empty: the namespace of the kubeconfig's context, or the launcher's own in a cluster.
+    /// Namespace of the objects; empty for that of the kubeconfig's context, or the launcher's own in a cluster. Default empty.
     pub namespace: String,
-    /// The image of every pod. Default `convoy`.
+    /// Image of every pod. Default `convoy`.
     pub image: String,
-    /// Whom pods run as. Default `convoy`.
+    /// Service account of the pods. Default `convoy`.
     pub service_account: String,
-    /// Whom a supervisor in the cluster runs as. Default `convoy-supervisor`.
+    /// Service account of a supervisor in the cluster. Default `convoy-supervisor`.
     pub supervisor_service_account: String,
-    /// The Secret whose keys are the environment that storage wants; empty where pods have an identity. Default empty.
+    /// Secret with the environment variables that storage needs; empty where pods have an identity. Default empty.
     pub storage_secret: String,
-    /// Cores. Default 8.
+    /// Cores of a worker pod. Default 8.
     pub cpus: u32,
-    /// Memory. Default 32 GiB.
+    /// Memory of a worker pod, in bytes. Default 32 GiB.
     pub memory_bytes: u64,
-    /// Of the memory, what may be shared between the ranks of a pod: the size of /dev/shm. Default 8 GiB.
+    /// Part of the memory that the ranks of a pod may share, in bytes: the size of /dev/shm. Default 8 GiB.
     pub shm_bytes: u64,
-    /// Local disk, for blocks of token shards (`data.cache_bytes`) and temporary files. Default 20 GiB.
+    /// Local disk of a worker pod, in bytes, for blocks of token shards (`data.cache_bytes`) and temporary files. Default 20 GiB.
     pub disk_bytes: u64,
-    /// GPUs. Default 0.
+    /// GPUs of a worker pod. Default 0.
     pub gpus: u32,
-    /// What the cluster calls a GPU. Default `nvidia.com/gpu`.
+    /// Cluster's resource name for a GPU. Default `nvidia.com/gpu`.
     pub gpu_resource: String,
     /// Labels that a node must have. Default none.
     pub node_selector: BTreeMap<String, String>,
     /// Taints that a node may have. Default none.
     pub tolerations: Vec<Toleration>,
-    /// The pods' priority; empty for the cluster's default. Default empty.
+    /// Priority class of the pods; empty for the cluster's default. Default empty.
     pub priority_class: String,
-    /// The label of nodes over whose values worker pods spread as evenly as goes; empty for no spreading. Default
+    /// Label of nodes over whose values worker pods spread as evenly as possible; empty disables spreading. Default
     /// `kubernetes.io/hostname`.
     pub topology_key: String,
-    /// How many of the run's pods a node's drain may evict at once. Default 0: a drain waits for the run.
+    /// Number of the run's pods that a node's drain may evict at once. With 0 a drain waits for the run. Default 0.
     pub max_unavailable: u32,
-    /// How long pods may wait for a node or an image before the attempt ends. Default 3600; 0: for ever.
+    /// Seconds that pods may wait for a node or an image before the attempt ends; 0 waits forever. Default 3600.
     pub pending_timeout_s: u64,
 }
 
-/// A taint that a node may have; as in a pod's manifest.
+/// Taint that a node may have, as in a pod's manifest.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Toleration {
     /// The taint's key.
     pub key: String,
-    /// The taint's value; none where any will do.
+    /// Taint's value; `None` for any value.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub value: Option<String>,
-    /// The taint's effect; none where any will do.
+    /// Taint's effect; `None` for any effect.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub effect: Option<TaintEffect>,
 }
 
-/// What a taint does.
+/// Effect of a taint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "they are Kubernetes' own words")]
 pub enum TaintEffect {
@@ -147,7 +147,7 @@ const QUALIFIED: &str = "must be a qualified name, such as example.com/name";
 const LABEL_VALUE: &str =
     "must be a label's value: up to 63 letters, digits, -, _ and ., a letter or digit at each end";
 
-/// Whether `name` is an RFC 1123 label.
+/// Returns whether `name` is an RFC 1123 label.
 pub fn is_label(name: &str) -> bool {
     name.len() <= 63 && is_made_of(name, |c| c.is_ascii_lowercase() || c.is_ascii_digit(), b"-")
 }
@@ -165,12 +165,12 @@ fn is_qualified(name: &str) -> bool {
     !name.is_empty() && is_label_value(name) && prefix.is_none_or(is_subdomain)
 }
 
-/// Only what a reference to an image is made of; the registry knows the rest.
+/// Returns whether `name` has only the characters of an image reference. The registry checks the rest.
 fn is_image(name: &str) -> bool {
     is_made_of(name, |c| c.is_ascii_alphanumeric(), b"-_./:@")
 }
 
-/// Whether `name` consists of `ordinary` characters, and has those `between` nowhere but between others.
+/// Returns whether `name` consists of `ordinary` characters, with those in `between` only between ordinary ones.
 fn is_made_of(name: &str, ordinary: impl Fn(&u8) -> bool, between: &[u8]) -> bool {
     let bytes = name.as_bytes();
     let ends_well = bytes.first().is_some_and(&ordinary) && bytes.last().is_some_and(&ordinary);

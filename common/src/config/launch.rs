@@ -1,4 +1,4 @@
-//! `[launch]`: how processes are started, watched and restarted. Command-line flags of the launcher override it.
+//! `[launch]`: how processes are started, watched and restarted. Flags of the launcher override it.
 
 use std::net::IpAddr;
 
@@ -7,79 +7,78 @@ use serde::{Deserialize, Serialize};
 use super::hosts::Host;
 use super::section::Section;
 
-/// `[launch]`; free to change on resume.
+/// Section `[launch]`; may change on resume.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct LaunchConfig {
-    /// What starts the ranks. Default `local`.
+    /// Backend that starts the ranks. Default `local`.
     pub backend: Backend,
     /// Number of ranks; 0 for as many as the hosts have room for. Default 1 on this machine, 0 elsewhere.
     pub ranks: u32,
-    /// An attempt starts with fewer ranks, but with no fewer than so many, where hosts do not answer; 0 waits for all.
-    /// Default 0.
+    /// Smallest number of ranks with which an attempt starts when hosts do not answer; 0 waits for all. Default 0.
     pub min_ranks: u32,
-    /// Hosts for the ranks, `name` or `name:ranks`, those first that are to be used first. Default none.
+    /// Hosts for the ranks, as `name` or `name:ranks`, in order of preference. Default none.
     pub hosts: Vec<String>,
-    /// A file with the hosts instead, in Open MPI's form; read again before every attempt. Default none.
+    /// File that lists the hosts instead, in Open MPI's format; read again before every attempt. Default none.
     pub hostfile: String,
-    /// Ranks on each host where the host does not say; 0 for one. Default 0.
+    /// Ranks on each host that does not give its own number; 0 for one. Default 0.
     pub ranks_per_node: u32,
-    /// Compute threads of each rank; 0 shares the cores of the machine evenly. Default 0.
+    /// Compute threads of each rank; 0 divides the machine's cores evenly. Default 0.
     pub threads_per_rank: u32,
-    /// What ranks are bound to. Default `cores`.
+    /// What each rank is bound to. Default `cores`.
     pub bind: Bind,
-    /// The network between the hosts, as a subnet such as `10.0.0.0/24` or as the name of an interface; where it is not
-    /// given, Open MPI looks for one. Default none.
+    /// Network between the hosts, as a subnet such as `10.0.0.0/24` or the name of an interface; empty lets Open MPI find
+    /// one. Default empty.
     pub interface: String,
-    /// The address of the launcher's machine by which the ranks reach it; found by `interface`, or by the way to the first
-    /// other host, where it is not given. Default none.
+    /// Address of the launcher's machine that the ranks connect to; empty derives it from `interface`, or from the route to
+    /// the first other host. Default empty.
     pub control_address: String,
-    /// The program that runs a command on another host, called as ssh is. Default `ssh`.
+    /// Program that runs a command on another host, called like ssh. Default `ssh`.
     pub remote_shell: String,
-    /// Arguments of it. Default none.
+    /// Arguments of `remote_shell`. Default none.
     pub ssh_arguments: Vec<String>,
     /// Options of sbatch, one word each, such as `--partition=gpu`. Default none.
     pub slurm_arguments: Vec<String>,
-    /// Variables of the launcher's environment that the ranks get on other hosts, too, besides those that always do. Default
-    /// none.
+    /// Variables of the launcher's environment that ranks on other hosts receive, besides those that are always forwarded.
+    /// Default none.
     pub forward_environment: Vec<String>,
-    /// Hosts that an attempt was started without are asked this often whether they answer; when they do, the run saves,
-    /// stops and starts again with them. 0: they are asked at the next restart. Default 0.
+    /// Seconds between polls of the hosts that were missing when the attempt started. When they answer, the run saves, stops
+    /// and restarts with them. 0 polls only at the next restart. Default 0.
     pub host_poll_s: u64,
-    /// Restarts in a row without progress before giving up. Default 3.
+    /// Restarts in a row without progress before the launcher gives up. Default 3.
     pub max_restarts: u32,
-    /// An attempt of which not every rank has reported to the launcher by then is killed and restarted. Default 300.
+    /// Seconds after which an attempt is killed and restarted unless all its ranks have reported to the launcher. Default 300.
     pub start_timeout_s: u64,
-    /// A run whose ranks all stand still this long is killed and restarted; a rank whose connection to
-    /// the launcher has been gone this long ends itself; that a host is silent it notices after about 20 s. Default 900.
+    /// Seconds without progress on any rank after which a run is killed and restarted. A rank that has lost its connection
+    /// to the launcher for this long ends itself; it notices a silent host after about 20 s. Default 900.
     pub stall_timeout_s: u64,
-    /// How long a stop may take before the ranks are killed. Default 120.
+    /// Seconds that a stop may take before the ranks are killed. Default 120.
     pub grace_s: u64,
-    /// How long an attempt holds a run after its last sign of life; a start waits that long for one that may be dead.
-    /// Default 60.
+    /// Seconds for which an attempt holds a run after its last sign of life. A start waits this long for a holder that may
+    /// be dead. Default 60.
     pub claim_expiry_s: u64,
 }
 
-/// `launch.backend`.
+/// Values of `launch.backend`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Backend {
-    /// This machine, by mpirun where there are several ranks.
+    /// This machine, with mpirun for more than one rank.
     Local,
-    /// The hosts of `launch.hosts` or `launch.hostfile`, by mpirun over ssh.
+    /// The hosts of `launch.hosts` or `launch.hostfile`, with mpirun over ssh.
     Mpirun,
     /// A Kubernetes cluster with the MPI operator.
     Kubernetes,
-    /// A batch job of Slurm, and inside of it its nodes.
+    /// A Slurm batch job, and inside of it the job's nodes.
     Slurm,
 }
 
-/// `launch.bind`.
+/// Values of `launch.bind`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Bind {
-    /// Each rank to as many hardware threads as it has compute threads, where a host has enough for all of its ranks.
+    /// Binds each rank to as many hardware threads as it has compute threads, if its host has enough for all its ranks.
     Cores,
-    /// Nothing: the host is shared with others.
+    /// Binds to nothing, for hosts that are shared with others.
     None,
 }
 
@@ -131,7 +130,7 @@ impl LaunchConfig {
         section.require(self.ranks == 0 || self.min_ranks <= self.ranks, "min_ranks", self.min_ranks, hint);
     }
 
-    /// What ends up in a command line must be one word of it, and an option only where it is meant to be one.
+    /// Checks that each value that ends up in a command line is a single word, and an option only where one is meant.
     fn check_words(&self, section: &mut Section<'_>) {
         let interface = &self.interface;
         let is_interface = interface.chars().all(|c| c.is_ascii_alphanumeric() || "._-:/,".contains(c));

@@ -1,4 +1,4 @@
-//! `[metrics]`: what is recorded beside the metrics of every step.
+//! `[metrics]`: records in addition to the metrics of every step.
 
 use std::ops::RangeInclusive;
 
@@ -7,11 +7,11 @@ use serde::{Serialize, Serializer};
 use super::bounds::STEPS;
 use super::section::Section;
 
-/// `[metrics]`; free to change on resume.
+/// Section `[metrics]`; may change on resume.
 #[derive(Debug, Clone, PartialEq, Default, Serialize)]
 pub struct MetricsConfig {
-    /// Steps of which every rank writes a trace that Perfetto opens, `"FIRST..LAST"` with both of them, or one step. Default
-    /// none, `""`.
+    /// Steps for which every rank writes a trace for Perfetto: `"FIRST..LAST"`, both inclusive, or one step; `""` for none.
+    /// Default `""`.
     #[serde(serialize_with = "steps_to_text")]
     pub profile: Option<RangeInclusive<u64>>,
 }

@@ -1,9 +1,9 @@
-//! A TOML file and `--set section.key=value` overrides become one validated [`RunConfig`] or [`PrepareJobConfig`].
+//! One validated [`RunConfig`] or [`PrepareJobConfig`] from a TOML file and `--set section.key=value` overrides.
 //!
-//! One file per section; `raw_config.rs` reads them into a `run_config.rs` or a `prepare_job_config.rs`. Reading never stops at the
-//! first fault: every unknown key, wrong type, missing value and impossible combination is collected, and
-//! [`ConfigError::Faults`] shows them all, each with its key path, the value and a hint. What is read here is resolved: every
-//! default is filled in, so [`RunConfig::to_toml`] says everything that a run did, and reads back as the same config.
+//! Each section has a file. `raw_config.rs` reads the sections into a [`RunConfig`] or a [`PrepareJobConfig`]. Reading never
+//! stops at the first fault: every unknown key, wrong type, missing value and impossible combination is collected, and
+//! [`ConfigError::Faults`] shows them all, each with its key path, its value and a hint. The result is resolved: every
+//! default is filled in, so [`RunConfig::to_toml`] describes a run completely, and reads back as an equal config.
 
 mod batch;
 mod bounds;

@@ -1,25 +1,25 @@
-//! `[model]`: the size of the GPT-2.
+//! `[model]`: size of the GPT-2 model.
 
 use serde::Serialize;
 
 use super::section::Section;
 
-/// `[model]`: `preset`, or all of the other keys.
+/// Section `[model]`: either `preset`, or all other keys.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ModelConfig {
-    /// Decoder blocks, L.
+    /// Number of decoder blocks, L.
     pub layers: u64,
     /// Width of the residual stream, C.
     pub width: u64,
-    /// Attention heads, H; divides the width.
+    /// Number of attention heads, H; divides the width.
     pub heads: u64,
-    /// Longest sequence, in tokens.
+    /// Length of the longest sequence, in tokens.
     pub context_tokens: u64,
     /// Number of tokens in the vocabulary, V, unpadded.
     pub vocabulary: u64,
 }
 
-/// The presets by name, in order of size.
+/// Presets by name, in order of size.
 pub const PRESETS: [(&str, ModelConfig); 5] = [
     ("tiny-cpu", ModelConfig { layers: 3, width: 64, heads: 2, context_tokens: 128, vocabulary: 50_257 }),
     ("gpt2-124m", gpt2(12, 768, 12)),
@@ -33,19 +33,19 @@ const fn gpt2(layers: u64, width: u64, heads: u64) -> ModelConfig {
 }
 
 impl ModelConfig {
-    /// The preset called `name`.
+    /// Returns the preset called `name`.
     pub fn preset(name: &str) -> Option<Self> {
         PRESETS.into_iter().find(|(n, _)| *n == name).map(|(_, model)| model)
     }
 
-    /// Number of trained parameters: the head shares the token embedding, padding does not count.
+    /// Returns the number of trained parameters. The head shares the token embedding; padding does not count.
     pub fn parameters(&self) -> u64 {
         let (l, c) = (self.layers, self.width);
         let block = 12 * c * c + 13 * c;
         (self.vocabulary + self.context_tokens) * c + l * block + 2 * c
     }
 
-    /// Floating-point operations of one trained token, forward and backward: 6N + 12 L C T (PaLM, appendix B).
+    /// Returns the floating-point operations per trained token, forward and backward: 6N + 12 L C T (PaLM, appendix B).
     pub fn flops_per_token(&self, sequence_tokens: u64) -> f64 {
         (6 * self.parameters() + 12 * self.layers * self.width * sequence_tokens) as f64
     }

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::section::Section;
 
-/// `[optimizer]`. Defaults are the GPT-2 recipe of llm.c.
+/// Section `[optimizer]`. Defaults are the GPT-2 recipe of llm.c.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct OptimizerConfig {
     /// Learning rate at the end of the warm-up.
@@ -23,22 +23,22 @@ pub struct OptimizerConfig {
     pub epsilon: f64,
     /// Decoupled weight decay, on matrices only. Default 0.1.
     pub weight_decay: f64,
-    /// Largest norm of the gradients of a step; 0 for no clipping. Default 1.
+    /// Norm to which the gradients of a step are clipped; 0 disables clipping. Default 1.
     pub clip_norm: f64,
-    /// An update is skipped where the norm of its gradients lies so many deviations above the mean of the last 128 steps'; 0
-    /// for never. Default 0.
+    /// Skip an update whose gradient norm lies this many standard deviations above the mean of the last 128 steps; 0
+    /// disables. Default 0.
     pub skip_z_score: f64,
-    /// What a norm that is not finite, or an outlier, does. Default `skip`.
+    /// What happens when a gradient norm is not finite, or an outlier. Default `skip`.
     pub on_bad_norm: OnBadNorm,
 }
 
-/// `optimizer.on_bad_norm`.
+/// Values of `optimizer.on_bad_norm`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum OnBadNorm {
-    /// The update is not made, and the run goes on; ten times in a row end it.
+    /// Skips the update and goes on. Ten skipped updates in a row end the run.
     Skip,
-    /// The update is not made, and the run ends.
+    /// Skips the update and ends the run.
     Stop,
 }
 

@@ -1,37 +1,37 @@
-//! `[parallel]`: how ranks exchange gradients.
+//! `[parallel]`: how ranks share the work and exchange gradients.
 
 use serde::{Deserialize, Serialize};
 
 use super::section::Section;
 
-/// `[parallel]`.
+/// Section `[parallel]`.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct ParallelConfig {
-    /// What carries the collectives. Default `auto`.
+    /// Transport of the collectives. Default `auto`.
     pub collectives: CollectivesKind,
-    /// 0: every rank holds and updates everything. 1: every rank holds the moments and master weights of a part, updates
-    /// that, and gets the others' weights (ZeRO stage 1, Rajbhandari et al., 2020). Default 0.
+    /// ZeRO stage. 0: every rank holds and updates everything. 1: every rank holds the moments and master weights of its
+    /// part, updates that part, and receives the weights of the others (Rajbhandari et al., 2020). Default 0.
     pub zero: u8,
-    /// Gradients are reduced in buckets of about this size, each as soon as it is complete. Default 25 MiB.
+    /// Approximate size of a bucket, in bytes. Each bucket is reduced as soon as it is complete. Default 25 MiB.
     pub bucket_bytes: u64,
-    /// A collective that takes longer has lost a rank: the run ends with exit code 4. Default 600.
+    /// Seconds after which a collective has lost a rank, and the run ends with exit code 4. Default 600.
     pub timeout_s: u64,
-    /// Ranks compare digests of their weights every N steps and before every save; 0 disables it.
-    /// One that differs ends the run with exit code 4. Default 100.
+    /// Ranks compare digests of their weights every N steps and before every save; 0 disables. A difference ends the run
+    /// with exit code 4. Default 100.
     pub verify_every_steps: u64,
 }
 
-/// `parallel.collectives`.
+/// Values of `parallel.collectives`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum CollectivesKind {
-    /// When there is more than one rank, NCCL between GPUs and MPI otherwise; nothing when there is one.
+    /// NCCL between GPUs and MPI otherwise, if there is more than one rank; `single` if there is one.
     Auto,
-    /// A world of one rank.
+    /// A world of one rank, without communication.
     Single,
     /// MPI through host memory.
     Mpi,
-    /// NCCL for what is on GPUs, MPI for what is on the host.
+    /// NCCL for tensors on GPUs, MPI for those on the host.
     Nccl,
 }
 

@@ -1,43 +1,45 @@
-//! `[prepare]`: documents to token shards.
+//! `[prepare]`: how documents become token shards.
 
 use serde::{Deserialize, Serialize};
 
 use super::section::Section;
 
-/// `[prepare]`.
+/// Section `[prepare]`.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct PrepareConfig {
-    /// Storage URLs or local paths of objects, of folders, or of patterns with `*`, `?`, `[...]` and `**`. Read are `.txt`
-    /// (one document), `.jsonl` (one a line), both also as `.gz`, `.zst`, `.xz` and `.bz2`, and `.parquet` (one a row).
+    /// Storage URLs or local paths of objects, folders, or patterns with `*`, `?`, `[...]` and `**`. Reads `.txt` (one
+    /// document), `.jsonl` (one document per line), both also with `.gz`, `.zst`, `.xz` or `.bz2`, and `.parquet` (one
+    /// document per row).
     pub inputs: Vec<String>,
-    /// The folder that receives `train/` and `validation/`: a storage URL or local path.
+    /// Folder that receives `train/` and `validation/`: a storage URL or local path.
     pub output: String,
-    /// The field of a JSON line, or the column of a Parquet file, that holds the text. Default `text`.
+    /// Field of a JSON line, or column of a Parquet file, that holds the text. Default `text`.
     pub text_field: String,
-    /// The tokenizer: `gpt2`, or the path or URL of its files. Default `gpt2`.
+    /// Tokenizer: `gpt2`, or the path or URL of its files. Default `gpt2`.
     pub tokenizer: String,
-    /// Tokens of a full shard. Default 100,000,000.
+    /// Number of tokens in a full token shard. Default 100,000,000.
     pub tokens_per_shard: u64,
     /// Fraction of the documents that goes to validation. Default 0.005.
     pub validation_fraction: f64,
     /// Seed of the shuffle and the split. Default 1337.
     pub seed: u64,
-    /// A longer document counts as one that cannot be read, since memory is bounded. Default 67,108,864 (64 MiB).
+    /// Size of the largest readable document, in bytes, since memory is bounded. A longer one counts as unreadable. Default
+    /// 67,108,864 (64 MiB).
     pub max_document_bytes: u64,
-    /// What each rank may hold in memory of what it works on; documents of more than a twentieth of it come on top. It
-    /// has no influence on what is written. Default 536,870,912 (512 MiB).
+    /// Memory of each rank for documents in work, in bytes. Documents larger than a twentieth of it are held in addition.
+    /// Does not influence the output. Default 536,870,912 (512 MiB).
     pub memory_bytes: u64,
-    /// What to do with a document that cannot be read. Default `fail`.
+    /// What happens with an unreadable document. Default `fail`.
     pub on_bad_document: OnBadDocument,
 }
 
-/// `prepare.on_bad_document`.
+/// Values of `prepare.on_bad_document`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum OnBadDocument {
-    /// End with exit code 3, naming it.
+    /// Ends with exit code 3 and names the document.
     Fail,
-    /// Leave it out, count it, name it in the log.
+    /// Leaves the document out, counts it, and names it in the log.
     Skip,
 }
 
@@ -67,7 +69,7 @@ impl PrepareConfig {
         config
     }
 
-    /// The same with absolute paths, for processes in other folders. URLs and the name `gpt2` stay as they are.
+    /// Returns the config with absolute paths, for processes in other folders. URLs and the name `gpt2` stay as they are.
     pub fn with_absolute_paths(&self) -> Self {
         let absolute = |given: &String| match std::path::absolute(given) {
             Ok(path) if !given.contains("://") => path.display().to_string(),

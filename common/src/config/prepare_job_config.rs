@@ -1,4 +1,4 @@
-//! The config of a prepare job: all its sections together.
+//! Config of a prepare job: all its sections together.
 
 use serde::Serialize;
 
@@ -7,7 +7,7 @@ use super::launch::LaunchConfig;
 use super::prepare::PrepareConfig;
 use super::storage::StorageConfig;
 
-/// Everything a prepare job needs to know.
+/// Config of a prepare job, section by section as in the file.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[allow(missing_docs, reason = "each section's type says what it is")]
 pub struct PrepareJobConfig {
@@ -18,7 +18,7 @@ pub struct PrepareJobConfig {
 }
 
 impl PrepareJobConfig {
-    /// The config as TOML, every default filled in.
+    /// Returns the config as TOML, with every default filled in.
     pub fn to_toml(&self) -> String {
         toml::to_string_pretty(self).unwrap_or_else(|e| unreachable!("a config is TOML: {e}"))
     }

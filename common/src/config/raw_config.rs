@@ -32,14 +32,14 @@ pub struct RawConfig {
 }
 
 impl RawConfig {
-    /// Reads the file at `path` and applies `overrides`, each `section.key=value`, later ones winning.
+    /// Reads the file at `path` and applies `overrides`, each `section.key=value`. Later ones win.
     pub fn load(path: &Path, overrides: &[String]) -> Result<Self, ConfigError> {
         let content =
             std::fs::read(path).map_err(|source| ConfigError::Unreadable { path: path.to_owned(), source })?;
         Self::parse_bytes(&path.display().to_string(), &content, overrides)
     }
 
-    /// The same from the bytes of a file; `origin` names it in errors.
+    /// Parses the bytes of a config file and applies `overrides`. `origin` names the file in errors.
     pub fn parse_bytes(origin: &str, content: &[u8], overrides: &[String]) -> Result<Self, ConfigError> {
         let text = std::str::from_utf8(content).map_err(|error| {
             let line = 1 + content[..error.valid_up_to()].iter().filter(|byte| **byte == b'\n').count();
@@ -48,7 +48,7 @@ impl RawConfig {
         Self::parse(origin, text, overrides)
     }
 
-    /// The same from a string.
+    /// Parses the text of a config and applies `overrides`. `origin` names its source in errors.
     pub fn parse(origin: &str, text: &str, overrides: &[String]) -> Result<Self, ConfigError> {
         let mut table: Table = toml::from_str(text)
             .map_err(|e| (origin.to_owned(), without_secrets(&e.to_string()).into_owned()))
@@ -60,17 +60,17 @@ impl RawConfig {
         Ok(RawConfig { origin: origin.to_owned(), table })
     }
 
-    /// The file with its overrides, as TOML.
+    /// Returns the file with its overrides, as TOML.
     pub fn to_toml(&self) -> String {
         self.table.to_string()
     }
 
-    /// Whether this is the config of a prepare job, and not of a run.
+    /// Returns whether this is the config of a prepare job rather than of a run.
     pub fn is_of_prepare_job(&self) -> bool {
         self.table.contains_key("prepare") && !self.table.contains_key("run")
     }
 
-    /// Reads the sections of a run.
+    /// Reads the sections of a run's config.
     pub fn run(self) -> Result<RunConfig, ConfigError> {
         let mut sections = Sections::new(self.table);
         let config = RunConfig {
@@ -96,7 +96,7 @@ impl RawConfig {
         }
     }
 
-    /// Reads the sections of a prepare job.
+    /// Reads the sections of a prepare job's config.
     pub fn prepare(self) -> Result<PrepareJobConfig, ConfigError> {
         let mut sections = Sections::new(self.table);
         let config = PrepareJobConfig {
@@ -113,7 +113,8 @@ impl RawConfig {
     }
 }
 
-/// Sets `section.key` in `table`. The value is TOML, or the text itself where it is not. `None` if malformed.
+/// Sets `section.key` in `table` to the given TOML value, or to the text itself if it is not TOML. Returns `None` if `given`
+/// is malformed.
 fn apply_override(table: &mut Table, given: &str) -> Option<()> {
     let (path, text) = given.split_once('=')?;
     let (section, key) = path.trim().split_once('.')?;

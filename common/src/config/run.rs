@@ -1,33 +1,33 @@
-//! `[run]`: what the run is called, where it lives, what it runs on.
+//! `[run]`: name, folder, seed and device of a run.
 
 use serde::{Deserialize, Serialize};
 
 use super::section::Section;
 
-/// `[run]`.
+/// Section `[run]`.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct RunSection {
     /// Name of the run, for people.
     pub name: String,
-    /// The run folder, a storage URL or a local path: config, checkpoints, metrics, events, logs.
+    /// Run folder, a storage URL or a local path: config, checkpoints, metrics, events, logs.
     pub output: String,
-    /// Seed of initialisation and data order. Default 1337.
+    /// Seed of the initialisation and of the data order. Default 1337.
     pub seed: u64,
-    /// What to compute on. Default `auto`.
+    /// Device to compute on. Default `auto`.
     pub device: DeviceKind,
-    /// Peak dense FLOP/s of what one rank computes on, for the MFU in metrics and progress; 0 shows none. Default 0.
+    /// Peak dense FLOP/s of one rank's device, for the MFU in metrics and progress; 0 shows no MFU. Default 0.
     pub peak_flops: f64,
 }
 
-/// `run.device`.
+/// Values of `run.device`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum DeviceKind {
-    /// A GPU where libtorch's CUDA libraries are and see one, the CPU elsewhere.
+    /// A GPU if libtorch has its CUDA libraries and they see one, the CPU otherwise.
     Auto,
     /// The CPU.
     Cpu,
-    /// A GPU for each rank of a host; without one the run is refused.
+    /// One GPU per rank of a host. A run is refused if a rank has none.
     Cuda,
 }
 

@@ -1,4 +1,4 @@
-//! The config of a run: all its sections together, and what follows from several of them.
+//! Config of a run: all its sections together, and what follows from several of them.
 
 use serde::Serialize;
 
@@ -19,7 +19,7 @@ use crate::batch_plan::BatchPlan;
 use crate::lr_schedule::LrSchedule;
 use crate::secrets::without_secrets;
 
-/// Everything a training run, an evaluation or a sample needs to know. Section by section, as in the file.
+/// Config of a training run, an evaluation or a sample, section by section as in the file.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[allow(missing_docs, reason = "each section's type says what it is")]
 pub struct RunConfig {
@@ -55,18 +55,19 @@ impl RunConfig {
         "storage",
     ];
 
-    /// The config as TOML, every default filled in; [`RawConfig::parse`](super::RawConfig::parse) reads it back as the same config.
+    /// Returns the config as TOML, with every default filled in. [`RawConfig::parse`](super::RawConfig::parse) reads it back
+    /// as an equal config.
     pub fn to_toml(&self) -> String {
         toml::to_string_pretty(self).unwrap_or_else(|e| unreachable!("a config is TOML: {e}"))
     }
 
-    /// [`RunConfig::to_toml`] as the run folder keeps it: a web address without its query, which may be a signature that opens the
-    /// data to everyone who reads the folder or a copy of a checkpoint.
+    /// Returns [`RunConfig::to_toml`] as the run folder stores it: web addresses without their queries. A query may be a
+    /// signature that opens the data to everyone who reads the folder or a copy of a checkpoint.
     pub fn to_stored_toml(&self) -> String {
         without_secrets(&self.to_toml()).into_owned()
     }
 
-    /// The division of the global batch.
+    /// Returns the division of the global batch.
     pub fn batch_plan(&self) -> BatchPlan {
         BatchPlan {
             global_sequences: self.batch.global_sequences,
@@ -75,7 +76,7 @@ impl RunConfig {
         }
     }
 
-    /// The learning-rate schedule.
+    /// Returns the learning-rate schedule.
     pub fn lr_schedule(&self) -> LrSchedule {
         LrSchedule {
             peak: self.optimizer.peak_learning_rate,

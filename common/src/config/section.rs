@@ -1,4 +1,4 @@
-//! Reading sections key by key, so that one pass finds every fault.
+//! Reads sections key by key, so that one pass finds every fault.
 
 use serde::de::DeserializeOwned;
 use toml::{Table, Value};
@@ -6,7 +6,7 @@ use toml::{Table, Value};
 use super::bounds;
 use super::error::Fault;
 
-/// The sections of a file, taken out one by one.
+/// Sections of a file, taken out one by one.
 pub(super) struct Sections {
     table: Table,
     faults: Vec<Fault>,
@@ -17,7 +17,7 @@ impl Sections {
         Sections { table, faults: Vec::new() }
     }
 
-    /// Takes section `name` out and lets `read` take its keys; what remains of it is unknown.
+    /// Takes section `name` out and lets `read` take its keys. The remaining keys are unknown, which is a fault.
     pub fn read<T>(&mut self, name: &'static str, read: impl FnOnce(&mut Section<'_>) -> T) -> T {
         let table = match self.table.remove(name) {
             Some(Value::Table(table)) => table,
@@ -37,7 +37,7 @@ impl Sections {
         value
     }
 
-    /// All faults; sections that nobody read are unknown, unless another job reads them.
+    /// Returns all faults. Sections that were not read are faults, unless they belong to other jobs.
     pub fn finish(mut self, of_other_jobs: &[&str]) -> Vec<Fault> {
         for (name, _) in self.table.iter().filter(|(name, _)| !of_other_jobs.contains(&name.as_str())) {
             self.faults.push(Fault {
@@ -50,7 +50,7 @@ impl Sections {
     }
 }
 
-/// One section while it is read.
+/// A section while it is being read.
 pub(super) struct Section<'a> {
     name: &'static str,
     table: Table,
@@ -59,7 +59,7 @@ pub(super) struct Section<'a> {
 }
 
 impl Section<'_> {
-    /// The value of `key` if it is there, of the right type, and within its [`bounds`].
+    /// Returns the value of `key` if it is present, of the right type, and within its [`bounds`].
     pub fn optional<T: DeserializeOwned>(&mut self, key: &'static str) -> Option<T> {
         self.asked.push(key);
         let value = self.table.remove(key)?;
@@ -78,12 +78,12 @@ impl Section<'_> {
         }
     }
 
-    /// The value of `key`, or `default`.
+    /// Returns the value of `key`, or `default`.
     pub fn or<T: DeserializeOwned>(&mut self, key: &'static str, default: T) -> T {
         self.optional(key).unwrap_or(default)
     }
 
-    /// The value of `key`; its absence is a fault, answered with `T::default()` so that reading can go on.
+    /// Returns the value of `key`. If it is missing, records a fault and returns `T::default()` so that reading can go on.
     pub fn required<T: DeserializeOwned + Default>(&mut self, key: &'static str, hint: &str) -> T {
         let faults_before = self.faults.len();
         match self.optional(key) {
@@ -97,18 +97,18 @@ impl Section<'_> {
         }
     }
 
-    /// Whether the file gives `key`.
+    /// Returns whether the file gives `key`.
     pub fn has(&self, key: &str) -> bool {
         self.table.contains_key(key)
     }
 
-    /// Whether nothing is wrong with `key` so far; what was read of a faulty one is a default.
+    /// Returns whether `key` has no fault so far. The value read for a faulty key is a default.
     pub fn is_sound(&self, key: &str) -> bool {
         let path = format!("{}.{key}", self.name);
         !self.faults.iter().any(|fault| fault.key == path)
     }
 
-    /// Adds a fault about `key` with the value that was read, unless `holds`; one fault per key is enough.
+    /// Records a fault about `key`, with the value that was read, unless `holds` or unless the key has a fault already.
     pub fn require(&mut self, holds: bool, key: &str, value: impl ToString, hint: impl Into<String>) {
         if !holds && self.is_sound(key) {
             self.fault(key, Some(value.to_string()), hint.into());
@@ -131,7 +131,7 @@ impl Section<'_> {
     }
 }
 
-/// Levenshtein distance in bytes; keys are ASCII.
+/// Returns the Levenshtein distance in bytes. Keys are ASCII.
 fn edit_distance(a: &str, b: &str) -> usize {
     let mut row: Vec<usize> = (0..=b.len()).collect();
     for (i, x) in a.bytes().enumerate() {

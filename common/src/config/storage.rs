@@ -1,29 +1,28 @@
-//! `[storage]`: patience with object stores.
+//! `[storage]`: deadlines, retries and concurrency of requests to object stores.
 
 use serde::Serialize;
 
 use super::section::Section;
 
-/// `[storage]`; free to change on resume.
+/// Section `[storage]`; may change on resume.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct StorageConfig {
-    /// How long an operation may take with all that is tried again, before the store counts as unreachable (exit
-    /// code 6). Each part of an object that is written in parts, and each 10,000 objects of a
-    /// listing, are an operation. Default 180.
+    /// Seconds that an operation may take with all its retries, before the store counts as unreachable (exit code 6). Each
+    /// part of an object written in parts, and each 10,000 objects of a listing, are an operation. Default 180.
     pub deadline_s: u64,
-    /// How long to wait for the answer to a request that is no read; then it is made again. Default 60.
+    /// Seconds to wait for the answer to a request that is not a read, before it is made again. Default 60.
     pub request_timeout_s: u64,
-    /// How long a read may deliver nothing; then the rest is asked for again. Default 10.
+    /// Seconds that a read may deliver nothing, before the rest is requested again. Default 10.
     pub stall_timeout_s: u64,
-    /// How long a read may be without its first byte before a second request runs beside it. Default 2000; 0: never.
+    /// Milliseconds that a read may wait for its first byte, before a second request runs beside it; 0 disables. Default 2000.
     pub hedge_after_ms: u64,
-    /// How long to wait for a connection. Default 5.
+    /// Seconds to wait for a connection. Default 5.
     pub connect_timeout_s: u64,
-    /// The shortest pause before something is tried again. Default 100.
+    /// Shortest pause before a retry, in milliseconds. Default 100.
     pub backoff_min_ms: u64,
-    /// The longest pause: pauses are random, and grow up to this. Default 5000.
+    /// Longest pause before a retry, in milliseconds. Pauses are random and grow up to this. Default 5000.
     pub backoff_max_ms: u64,
-    /// Requests in flight at once, per process. Default 16.
+    /// Largest number of requests in flight at once, per process. Default 16.
     pub concurrency: u64,
 }
 

@@ -1,4 +1,4 @@
-//! Every fault of a config is found at once and named; a good one resolves and reads back.
+//! Every fault of a config is found at once and named; a valid config resolves and reads back.
 
 use super::*;
 

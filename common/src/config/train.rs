@@ -1,42 +1,42 @@
-//! `[train]`: how long, and in which precision.
+//! `[train]`: length, precision and memory of training.
 
 use serde::{Deserialize, Serialize};
 
 use super::section::Section;
 
-/// `[train]`.
+/// Section `[train]`.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct TrainConfig {
-    /// Steps after which the run is done.
+    /// Number of steps of the whole run.
     pub max_steps: u64,
-    /// What weights and activations are computed in. Default `float32`. Master weights, moments, reductions and the loss
-    /// are float32 or more in any case.
+    /// Number format in which weights and activations are computed. Master weights, moments, reductions and the loss are
+    /// float32 or wider in any case. Default `float32`.
     pub precision: Precision,
-    /// What gradients are accumulated and exchanged in. Default `float32`.
+    /// Number format in which gradients are accumulated and exchanged. Default `float32`.
     pub gradients: Precision,
-    /// Whether float32 master weights are rounded to bfloat16 up or down at random, so that small updates count on
-    /// average; the draws depend on the seed, the step and the element alone. Default false: to the nearest.
+    /// Rounds float32 master weights to bfloat16 up or down at random, so that small updates count on average. The draws
+    /// depend on the seed, the step and the element alone. Default false: rounds to the nearest.
     pub stochastic_rounding: bool,
-    /// What forward does not keep for backward, which computes it again. Default `none`.
+    /// What the forward pass does not keep and the backward pass computes again. Default `none`.
     pub recompute: Recompute,
-    /// Whether a run gives the same bits each time on a GPU as it always does on a CPU; costs a sixth of
-    /// the speed of 124M (docs/gpu.md). Default false.
+    /// Makes a run on a GPU reproducible bit by bit, as it always is on a CPU. Costs a sixth of the speed of 124M
+    /// (docs/gpu.md). Default false.
     pub deterministic: bool,
 }
 
-/// `train.precision`.
+/// Values of `train.precision`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Precision {
     /// IEEE single precision.
     Float32,
-    /// The upper half of a float32: its range, and 8 bits of precision. On a CPU operands and results are rounded to it, but
-    /// computed with in float32: for tests.
+    /// Upper half of a float32: its range, with 8 bits of precision. On a CPU, operands and results are rounded to bfloat16
+    /// but computed in float32, which is for tests.
     Bfloat16,
 }
 
 impl Precision {
-    /// Size of a number.
+    /// Returns the size of a number in bytes.
     pub fn bytes(self) -> u64 {
         match self {
             Precision::Float32 => 4,
@@ -45,15 +45,15 @@ impl Precision {
     }
 }
 
-/// `train.recompute`: less memory for activations against more work in backward.
+/// Values of `train.recompute`: saves memory for activations at the cost of more work in the backward pass.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Recompute {
-    /// Nothing is computed again.
+    /// Computes nothing again.
     None,
-    /// The outputs of GELU and LayerNorm, which cost little.
+    /// Computes the outputs of GELU and LayerNorm again, which costs little.
     GeluLayernorm,
-    /// Every block from its input: about a third more work, and the memory of one block.
+    /// Computes every block again from its input: about a third more work, and the memory of one block.
     Block,
 }
 

@@ -1,4 +1,4 @@
-//! What ranks find on their hosts.
+//! Facts that ranks gather on their hosts.
 
 use std::collections::BTreeMap;
 
@@ -6,84 +6,84 @@ use serde::{Deserialize, Serialize};
 
 use crate::topology::Rank;
 
-/// What the line begins with on which `worker check` prints its [`WorldFacts`], as JSON.
+/// Beginning of the line on which `worker check` prints its [`WorldFacts`] as JSON.
 pub const FACTS_MARK: &str = "convoy-facts ";
 
-/// What one rank found.
+/// Facts that one rank gathered.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RankFacts {
-    /// Which.
+    /// The rank.
     pub rank: Rank,
-    /// Its host's name.
+    /// Name of the rank's host.
     pub host: String,
-    /// SHA-256 of its executable, in hex.
+    /// SHA-256 of the rank's executable, in hexadecimal.
     pub binary_sha256: String,
-    /// Which libtorch it runs with.
+    /// Version of libtorch that the rank runs with.
     pub libtorch: String,
-    /// The host's clock at a moment that all ranks share to some milliseconds, in seconds since 1970.
+    /// Host's clock, in seconds since 1970, at a moment that all ranks share to within milliseconds.
     pub clock_unix_s: f64,
-    /// Compute threads of the rank.
+    /// Number of the rank's compute threads.
     pub threads: u32,
-    /// Processors that it may use.
+    /// Number of processors that the rank may use.
     pub cores: u32,
-    /// Memory of the host that is free or can be made so.
+    /// Available memory of the host, in bytes.
     pub memory_bytes: u64,
-    /// Folders that the run writes to on this host, with what is free there.
+    /// Free space of the folders that the run writes to on this host, in bytes.
     pub free_bytes: BTreeMap<String, u64>,
-    /// Size of /dev/shm.
+    /// Size of /dev/shm, in bytes.
     pub shared_memory_bytes: u64,
-    /// What it computes on: `cpu`, or `cuda:0`.
+    /// Device that the rank computes on: `cpu`, or `cuda:0`.
     pub device: String,
-    /// Whether it may share that with other ranks: [`SHARED_GPU_VARIABLE`] is set to 1.
+    /// Whether the rank may share its device with other ranks: [`SHARED_GPU_VARIABLE`] is set to 1.
     pub may_share: bool,
-    /// The GPUs of the host, as its driver names them.
+    /// GPUs of the host, according to its driver.
     pub gpus: Vec<GpuFacts>,
 }
 
-/// NCCL's variable (2.30 and later) that lets ranks share a GPU.
+/// NCCL's environment variable (2.30 and later) that lets ranks share a GPU.
 pub const SHARED_GPU_VARIABLE: &str = "NCCL_MULTI_RANK_GPU_ENABLE";
 
-/// One GPU.
+/// A GPU of a host.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct GpuFacts {
-    /// Its number on the host.
+    /// Number of the GPU on its host.
     pub index: u32,
-    /// Its kind.
+    /// Model of the GPU.
     pub name: String,
-    /// Memory that nobody uses.
+    /// Free memory, in bytes.
     pub free_bytes: u64,
-    /// All of it.
+    /// Total memory, in bytes.
     pub total_bytes: u64,
-    /// Memory errors since the driver started that could not be corrected; `None` where it does not count them.
+    /// Number of uncorrected memory errors since the driver started; `None` if the GPU does not count them.
     pub uncorrected_errors: Option<u64>,
 }
 
-/// What all ranks found.
+/// Facts that all ranks gathered.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct WorldFacts {
-    /// By rank.
+    /// Facts of each rank, by rank.
     pub ranks: Vec<RankFacts>,
-    /// What a step takes on each rank, by the formulas of [`crate::cost`].
+    /// Memory that a step takes on each rank, in bytes, by the formulas of [`crate::cost`].
     pub step_bytes: u64,
-    /// Sequences of a step, over all ranks.
+    /// Number of sequences in a step, over all ranks.
     pub global_sequences: u64,
-    /// What ranks exchange with, `MPI` or `NCCL`, and how fast an all-reduce is.
+    /// Measured all-reduce of each transport, `MPI` or `NCCL`.
     pub exchange: Vec<Exchange>,
 }
 
 /// A measured all-reduce.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Exchange {
-    /// What carried it.
+    /// Transport that carried it.
     pub carrier: String,
-    /// Each rank's bytes per second.
+    /// Bytes per second of each rank.
     pub bytes_per_second: f64,
-    /// For people.
+    /// Description for people.
     pub text: String,
 }
 
 impl WorldFacts {
-    /// Ranks by host, in the order of the first rank of each.
+    /// Returns the ranks by host, in the order of each host's first rank.
     pub(super) fn hosts(&self) -> Vec<(&str, Vec<&RankFacts>)> {
         let mut hosts: Vec<(&str, Vec<&RankFacts>)> = Vec::new();
         for facts in &self.ranks {
@@ -102,7 +102,7 @@ impl GpuFacts {
     }
 }
 
-/// `bytes` for people.
+/// Formats `bytes` for people.
 pub(super) fn gib(bytes: u64) -> String {
     format!("{:.1} GiB", bytes as f64 / (1_u64 << 30) as f64)
 }

@@ -1,14 +1,14 @@
-//! What a check came to, as a line of a preflight.
+//! Result of a check, as a line of a preflight.
 
 use serde::{Deserialize, Serialize};
 
-/// What a check came to.
+/// Result of a check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
-    /// It is as it should be.
+    /// Nothing is wrong.
     Ok,
-    /// The run would work, and might be slow, or end early.
+    /// The run would work, but might be slow or end early.
     Warning,
     /// The run would fail.
     Failed,
@@ -17,26 +17,26 @@ pub enum Verdict {
 /// One line of a preflight.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Finding {
-    /// What was looked at.
+    /// Name of what was checked.
     pub subject: String,
-    /// What it came to.
+    /// Result of the check.
     pub verdict: Verdict,
-    /// What was found and, where it is not as it should be, what to do.
+    /// Facts that were found and, if something is wrong, what to do about it.
     pub text: String,
 }
 
 impl Finding {
-    /// All is well.
+    /// Returns a finding that nothing is wrong.
     pub fn ok(subject: &str, text: impl Into<String>) -> Self {
         Finding { subject: subject.to_owned(), verdict: Verdict::Ok, text: text.into() }
     }
 
-    /// It would work.
+    /// Returns a finding that the run would work, but might be slow or end early.
     pub fn warning(subject: &str, text: impl Into<String>) -> Self {
         Finding { subject: subject.to_owned(), verdict: Verdict::Warning, text: text.into() }
     }
 
-    /// It would not.
+    /// Returns a finding that the run would fail.
     pub fn failed(subject: &str, text: impl Into<String>) -> Self {
         Finding { subject: subject.to_owned(), verdict: Verdict::Failed, text: text.into() }
     }

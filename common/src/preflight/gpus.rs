@@ -1,10 +1,10 @@
-//! What follows from the facts about GPUs.
+//! Findings about GPUs.
 
 use super::facts::{SHARED_GPU_VARIABLE, WorldFacts, gib};
 use super::finding::Finding;
 
 impl WorldFacts {
-    /// Whether every rank has a GPU, for itself and without errors.
+    /// Checks that every rank has a GPU, for itself and without errors.
     pub(super) fn gpus(&self) -> Vec<Finding> {
         if self.ranks.iter().all(|facts| facts.device == "cpu") {
             return Vec::new();
@@ -37,7 +37,7 @@ impl WorldFacts {
         findings
     }
 
-    /// Whether a step fits into what is free on every GPU.
+    /// Checks that a step fits into the free memory of every GPU.
     pub(super) fn gpu_memory(&self) -> Vec<Finding> {
         if self.ranks.iter().all(|facts| facts.device == "cpu") {
             return Vec::new();

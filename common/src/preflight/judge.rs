@@ -1,28 +1,28 @@
-//! What follows from the facts of all ranks together.
+//! Findings from the facts of all ranks together.
 
 use std::collections::BTreeMap;
 
 use super::facts::{Exchange, RankFacts, WorldFacts, gib};
 use super::finding::Finding;
 
-/// Clocks that differ more make the times of events useless, and claims expire late.
+/// Difference of clocks, in seconds, above which times of events are useless, and claims expire late.
 const SKEW_WARNING_S: f64 = 2.0;
-/// Object stores refuse requests that are signed so far from their own time.
+/// Difference of clocks, in seconds, above which object stores refuse signed requests.
 const SKEW_FAILURE_S: f64 = 600.0;
-/// Shared memory that MPI, NCCL and libtorch need for a rank.
+/// Shared memory that MPI, NCCL and libtorch need per rank, in bytes.
 const SHARED_MEMORY_PER_RANK: u64 = 256 << 20;
-/// Less free room than this is soon used up by logs, spooled records and traces.
+/// Free space, in bytes, below which logs, spooled records and traces soon fill a disk.
 const ROOM_WARNING_BYTES: u64 = 2 << 30;
-/// A slower exchange than this, each rank's bytes per second, is no cluster's network.
+/// Rate of an exchange, in bytes per second and rank, below which it does not look like a cluster's network.
 const EXCHANGE_WARNING: f64 = 100e6;
 
 impl WorldFacts {
-    /// A finding for each thing that was looked at.
+    /// Returns a finding for everything that was checked.
     pub fn judge(&self) -> Vec<Finding> {
         [self.fit(), self.supplies(), self.speed()].concat()
     }
 
-    /// Whether hosts and ranks fit together: what does not change by itself.
+    /// Checks that hosts and ranks fit together, which does not change by itself.
     pub fn fit(&self) -> Vec<Finding> {
         let mut findings = vec![
             self.same("executable", |facts| &facts.binary_sha256, "copy one worker to every host"),
@@ -36,7 +36,7 @@ impl WorldFacts {
         findings
     }
 
-    /// What is free: what others may use up, or give back, at any time.
+    /// Checks free memory and space, which others may use up, or give back, at any time.
     pub fn supplies(&self) -> Vec<Finding> {
         let mut findings = vec![self.memory()];
         findings.extend(self.room());
@@ -67,7 +67,7 @@ impl WorldFacts {
                 }
             }
         }
-        // A hash is known by its beginning.
+        // A hash is shown by its beginning.
         let short = |kind: &str| if kind.len() == 64 { kind[..12].to_owned() } else { kind.to_owned() };
         if let [(kind, _)] = kinds.iter().collect::<Vec<_>>()[..] {
             return Finding::ok(subject, format!("{} on every host", short(kind)));
@@ -148,7 +148,7 @@ impl WorldFacts {
         )
     }
 
-    /// More ranks than sequences train as fewer do, and not faster.
+    /// Checks the number of ranks. More ranks than sequences are not faster, since the extra ranks have no work.
     fn shares(&self) -> Finding {
         let (ranks, sequences) = (self.ranks.len() as u64, self.global_sequences);
         match ranks.saturating_sub(sequences) {
@@ -185,7 +185,7 @@ impl WorldFacts {
     }
 }
 
-/// What is wrong, and what to do, where `/dev/shm` of `host` has `size` bytes and its `ranks` ranks need more.
+/// Describes what is wrong, and what to do, if `/dev/shm` of `host` has `size` bytes and its `ranks` ranks need more.
 pub fn shared_memory_wanted(host: &str, ranks: usize, size: u64) -> Option<String> {
     let needed = ranks as u64 * SHARED_MEMORY_PER_RANK;
     (ranks > 1 && size < needed).then(|| {

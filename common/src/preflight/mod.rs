@@ -1,13 +1,13 @@
-//! What is looked at before a run is paid for: facts, and what follows from them. Pure.
+//! Checks before a run is paid for: facts, and findings from them. Pure.
 //!
-//! `worker check` gathers a [`RankFacts`] of every rank and prints a [`WorldFacts`]; [`WorldFacts::judge`] makes the lines
-//! that `launcher check` shows of it. Ranks that are about to train look, too, and refuse what does not [`fit`].
+//! `worker check` gathers [`RankFacts`] of every rank and prints [`WorldFacts`]. [`WorldFacts::judge`] makes the lines that
+//! `launcher check` shows from these. Ranks that are about to train check, too, and refuse what does not [`fit`].
 //!
-//! - `facts`: what ranks find on their hosts.
-//! - [`Finding`]: a line of a preflight, also of what the launcher looks at itself.
-//! - `judge`: facts become findings; `gpus`: those about GPUs.
+//! - `facts`: what ranks gather on their hosts.
+//! - [`Finding`]: a line of a preflight, also for the launcher's own checks.
+//! - `judge`: findings from facts; `gpus`: those about GPUs.
 //!
-//! The looking is in `preflight` of worker and launcher.
+//! The facts are gathered in `preflight` of the worker and the launcher.
 //!
 //! [`fit`]: WorldFacts::fit
 

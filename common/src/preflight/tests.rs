@@ -1,4 +1,4 @@
-//! A sound world, and what is found in one that is not.
+//! A sound world, and findings in worlds that are not.
 
 use std::collections::BTreeMap;
 
@@ -27,7 +27,7 @@ fn world(ranks: Vec<RankFacts>) -> WorldFacts {
     WorldFacts { ranks, step_bytes: 2 << 30, global_sequences: 8, exchange: Vec::new() }
 }
 
-/// The findings of a world of two ranks on `a` and one on `b` that `change` has been done to, but for those that are ok.
+/// Returns the findings, apart from those that are ok, of a world of two ranks on `a` and one on `b` changed by `change`.
 fn troubles(change: impl FnOnce(&mut WorldFacts)) -> Vec<(String, Verdict, String)> {
     let mut world = world(vec![facts(0, "a"), facts(1, "a"), facts(2, "b")]);
     change(&mut world);

@@ -1,4 +1,4 @@
-//! Names of places, as a person writes them, that mean the same in every working directory.
+//! Makes the names of places that a person writes independent of the working directory.
 
 use std::path::{Component, Path as FilePath, PathBuf};
 
@@ -8,8 +8,8 @@ use super::error::{Result, StorageError};
 use crate::config::RunConfig;
 use crate::secrets::{self, unparsed};
 
-/// `url` as an absolute URL; a plain path is a local file or folder, relative to the working directory. Only of web addresses `?`
-/// and `#` are no part of the name.
+/// Returns `url` as an absolute URL. A plain path is a local file or folder, relative to the working directory. Only in web
+/// addresses do `?` and `#` end the name.
 pub fn absolute_url(url: &str) -> Result<Url> {
     let refuse = |reason: &str| StorageError::Url { url: unparsed(url), reason: reason.to_owned() };
     if url.contains("://") {
@@ -22,7 +22,7 @@ pub fn absolute_url(url: &str) -> Result<Url> {
     Url::from_file_path(without_parents(&path)).map_err(|()| refuse("it is not a path"))
 }
 
-/// `path` without `..`, which no store has: as the system sees it where the folders are there, by its letters otherwise.
+/// Returns `path` without `..`, which no store has. Resolves it as the system does if the folders exist, and by text otherwise.
 fn without_parents(path: &FilePath) -> PathBuf {
     let mut plain = PathBuf::new();
     for component in path.components() {
@@ -36,7 +36,7 @@ fn without_parents(path: &FilePath) -> PathBuf {
     plain
 }
 
-/// Makes every URL and path of `config` independent of the working directory, so that processes in other folders mean the same.
+/// Makes every URL and path of `config` independent of the working directory, so that it holds for processes in other folders.
 pub fn make_urls_absolute(config: &mut RunConfig) -> Result<()> {
     let RunConfig { run, data, .. } = config;
     let sources = data.train.iter_mut().chain(&mut data.validation).map(|source| &mut source.url);
@@ -47,11 +47,11 @@ pub fn make_urls_absolute(config: &mut RunConfig) -> Result<()> {
     Ok(())
 }
 
-/// `words` independent of the working directory: a path becomes a URL, and a pattern stays a pattern.
+/// Makes `words` independent of the working directory. A path becomes a URL, and a pattern stays a pattern.
 pub fn absolute_words(words: &str) -> Result<String> {
     match pattern_in(words) {
         None => Ok(absolute_url(words)?.to_string()),
-        // As a URL, `?` would become part of the name.
+        // In a URL, `?` would become part of the name.
         Some(_) if words.contains("://") => absolute_url(words).map(|_| words.to_owned()),
         Some((folder, text)) => {
             let folder = absolute_url(&folder)?.to_string();
@@ -61,7 +61,8 @@ pub fn absolute_words(words: &str) -> Result<String> {
     }
 }
 
-/// The folder before the pattern in `words`, with the query of a web address, and the pattern, if there is one.
+/// Splits `words` into the folder before the pattern, with the query of a web address, and the pattern. Returns `None` if
+/// there is no pattern.
 pub(super) fn pattern_in(words: &str) -> Option<(String, &str)> {
     let is_web = words.starts_with("http://") || words.starts_with("https://");
     let (place, query) = words.split_at(words.find(['?', '#']).filter(|_| is_web).unwrap_or(words.len()));

@@ -1,32 +1,32 @@
-//! A profile of Amazon's tools: keys, region and endpoint from `~/.aws/credentials` and `~/.aws/config`, for what the
-//! environment does not say.
+//! Profiles of Amazon's tools: keys, region and endpoint from `~/.aws/credentials` and `~/.aws/config`, which complete what
+//! the environment gives.
 //!
-//! Read whenever a store is opened, also when it is opened again because its credentials are refused: so files that
-//! somebody writes new keys to serve a run of days. What needs another service or program to get keys (a role, single
-//! sign-on, `credential_process`) is refused by name.
+//! Profiles are read whenever a store is opened, also when it is opened again because its credentials were refused. Files
+//! that another program rewrites with new keys therefore serve a run of days. Settings that need another service or program
+//! to get keys (a role, single sign-on, `credential_process`) are refused by name.
 
 use std::collections::BTreeMap;
 use std::{fs, io};
 
 use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey as Key};
 
-/// What a profile gives: its name in the files, and what it is to the client.
+/// Settings of a profile: the name in the files, and the client's key for it.
 const KEYS: [(&str, Key); 3] = [
     ("aws_access_key_id", Key::AccessKeyId),
     ("aws_secret_access_key", Key::SecretAccessKey),
     ("aws_session_token", Key::Token),
 ];
 
-/// Ways to keys that are not walked here.
+/// Settings that get keys in ways that are not supported here.
 const ELSEWHERE: [&str; 5] = ["role_arn", "sso_session", "sso_start_url", "credential_process", "login_session"];
 
-/// A selected profile. Its values are secret: it has no `Debug`.
+/// A selected profile. Its values are secret, so it has no `Debug`.
 struct Profile {
     name: String,
     values: BTreeMap<String, String>,
 }
 
-/// Gives `builder`, which knows the environment, what the selected profile says beyond it.
+/// Completes `builder`, which knows the environment, with the selected profile.
 pub(super) fn complete(builder: AmazonS3Builder) -> object_store::Result<AmazonS3Builder> {
     let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
     Profile::load(variable)
@@ -35,7 +35,7 @@ pub(super) fn complete(builder: AmazonS3Builder) -> object_store::Result<AmazonS
 }
 
 impl Profile {
-    /// The profile that the environment `variable` selects; without one it may be missing.
+    /// Loads the profile that the environment `variable` selects, or the default profile, which may be missing.
     fn load(variable: impl Fn(&str) -> Option<String>) -> Result<Self, String> {
         let in_home = |file: &str| variable("HOME").map(|home| format!("{home}/.aws/{file}"));
         let config_file = variable("AWS_CONFIG_FILE").or_else(|| in_home("config"));
@@ -44,7 +44,7 @@ impl Profile {
         let name = selected.clone().unwrap_or_else(|| "default".to_owned());
 
         let config = read(config_file.as_deref())?;
-        // Only the default profile may go without the word.
+        // Only the default profile may go without the word `profile`.
         let bare = if name == "default" { section(&config, &name) } else { None };
         let config = section(&config, &format!("profile {name}")).or(bare);
         let credentials = section(&read(credentials_file.as_deref())?, &name);
@@ -54,7 +54,7 @@ impl Profile {
         }
         let (mut values, credentials) = (config.unwrap_or_default(), credentials.unwrap_or_default());
         if credentials.contains_key(KEYS[0].0) {
-            // Keys belong together: none of another set may remain.
+            // Keys belong together: none from another set may remain.
             KEYS.iter().for_each(|(key, _)| drop(values.remove(*key)));
         }
         values.extend(credentials);
@@ -94,7 +94,7 @@ impl Profile {
     }
 }
 
-/// The text of a file; one that does not exist is empty.
+/// Returns the text of a file, or an empty string if it does not exist.
 fn read(path: Option<&str>) -> Result<String, String> {
     let Some(path) = path else { return Ok(String::new()) };
     match fs::read_to_string(path) {
@@ -103,12 +103,12 @@ fn read(path: Option<&str>) -> Result<String, String> {
     }
 }
 
-/// The values under `[name]`, if there is such a section.
+/// Returns the values under `[name]`, if there is such a section.
 fn section(text: &str, name: &str) -> Option<BTreeMap<String, String>> {
     let mut found: Option<BTreeMap<String, String>> = None;
     let mut is_inside = false;
     for line in text.lines() {
-        // A line that is set in belongs to a setting of many lines, none of which is asked for here.
+        // An indented line belongs to a nested setting, none of which is needed here.
         if line.starts_with([' ', '\t', '#', ';']) {
             continue;
         }
@@ -159,7 +159,7 @@ aws_secret_access_key =secret-of-lab
 aws_session_token= token-of-lab
 ";
 
-    /// What the client is told with these variables and the files above.
+    /// Returns what the client receives with these variables and the files above.
     fn told(variables: &[(&str, &str)], builder: AmazonS3Builder) -> Result<[Option<String>; 5], String> {
         let home = tempfile::tempdir().unwrap();
         fs::create_dir(home.path().join(".aws")).unwrap();

@@ -5,109 +5,109 @@ use std::io;
 use crate::exit_code::ExitCode;
 use crate::secrets::without_secrets;
 
-/// Why an operation on a store failed.
+/// An operation on a store failed.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum StorageError {
-    /// The URL names nothing that can be opened.
+    /// The URL cannot be opened.
     #[error("cannot open {url}: {reason}; use s3://, gs://, az://, http(s)://, file:// or a path")]
     Url {
-        /// As given.
+        /// URL as given.
         url: String,
-        /// What is wrong with it.
+        /// What is wrong with the URL.
         reason: String,
     },
-    /// Words that name nothing, or more than one thing.
+    /// The pattern matches nothing, or is ambiguous.
     #[error("{pattern}: {reason}")]
     Pattern {
-        /// As given, without what is secret.
+        /// Pattern as given, without secrets.
         pattern: String,
-        /// What is wrong with them.
+        /// What is wrong with the pattern.
         reason: String,
     },
-    /// A web server that shows objects and not what there is.
+    /// The web server serves objects but cannot list them.
     #[error("{url} cannot be listed: only a web server that speaks WebDAV can be; name each object ({reason})")]
     Unlisted {
-        /// The folder.
+        /// URL of the folder.
         url: String,
-        /// What it said.
+        /// Answer of the server.
         reason: String,
     },
-    /// No such object.
+    /// The object does not exist.
     #[error("{url} does not exist")]
     NotFound {
-        /// The object.
+        /// URL of the object.
         url: String,
     },
-    /// A create-only put found an object of somebody else's.
+    /// A create-only put found an object of another writer.
     #[error("{url} exists already")]
     AlreadyExists {
-        /// The object.
+        /// URL of the object.
         url: String,
     },
     /// The store refuses the credentials, or there are none.
     #[error("{operation} {url}: access denied: {reason}; check the credentials in this process's environment")]
     Denied {
-        /// The object.
+        /// URL of the object.
         url: String,
-        /// What was tried.
+        /// Operation that failed.
         operation: &'static str,
-        /// What the store said.
+        /// Answer of the store.
         reason: String,
     },
-    /// The store will never do this, however often it is asked.
+    /// The store refuses the operation for good, so that a retry would not help.
     #[error("{operation} {url}: the store refuses: {reason}; check the URL, the bucket's region and the endpoint")]
     Refused {
-        /// The object.
+        /// URL of the object.
         url: String,
-        /// What was tried.
+        /// Operation that failed.
         operation: &'static str,
-        /// What the store said.
+        /// Answer of the store.
         reason: String,
     },
-    /// The store did not answer within the deadline, or answered with errors until then.
+    /// The store gave no answer, or only errors, until the deadline.
     #[error(
         "{operation} {url}: storage did not do it within storage.deadline_s = {deadline_s}, tried {attempts} times: \
          {reason}; check that the store is up and reachable from here"
     )]
     Unreachable {
-        /// The object.
+        /// URL of the object.
         url: String,
-        /// What was tried.
+        /// Operation that failed.
         operation: &'static str,
         /// `storage.deadline_s`.
         deadline_s: u64,
-        /// How often it was tried.
+        /// Number of attempts.
         attempts: u32,
-        /// The last cause.
+        /// Cause of the last failure.
         reason: String,
     },
-    /// There is no room on a disk of this machine.
+    /// A disk of this machine is full.
     #[error(
         "{operation} {url}: the disk is full, or a limit on what may be written is reached: {reason}; make room (df, quota, ulimit -f), \
          and run the same command again"
     )]
     Full {
-        /// The object.
+        /// URL of the object.
         url: String,
-        /// What was tried.
+        /// Operation that failed.
         operation: &'static str,
-        /// What the system said.
+        /// Error of the system.
         reason: String,
     },
-    /// The local file system refused.
+    /// The local file system refused the operation.
     #[error("{operation} {url}: {reason}")]
     Local {
-        /// The object.
+        /// URL of the object.
         url: String,
-        /// What was tried.
+        /// Operation that failed.
         operation: &'static str,
-        /// What the system said.
+        /// Error of the system.
         reason: String,
     },
 }
 
 impl StorageError {
-    /// What a process that ends because of this exits with.
+    /// Returns the exit code of a process that ends because of this error.
     pub fn exit_code(&self) -> ExitCode {
         match self {
             StorageError::Url { .. } | StorageError::Pattern { .. } => ExitCode::Config,
@@ -116,17 +116,17 @@ impl StorageError {
             | StorageError::Denied { .. }
             | StorageError::Refused { .. }
             | StorageError::Unlisted { .. }
-            // No restart makes room.
+            // A restart would not make room.
             | StorageError::Full { .. } => ExitCode::Data,
             StorageError::Unreachable { .. } | StorageError::Local { .. } => ExitCode::Storage,
         }
     }
 }
 
-/// What an operation on a store comes to.
+/// Result of an operation on a store.
 pub(super) type Result<T> = std::result::Result<T, StorageError>;
 
-/// What one attempt failed with.
+/// Why one attempt at an operation failed.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum AttemptError {
     #[error("{0}")]
@@ -146,22 +146,22 @@ pub(super) enum AttemptError {
 pub(super) enum Verdict {
     /// Trying again may help.
     Again,
-    /// Credentials have run out: new ones may be had, now or soon.
+    /// Credentials have expired. New ones may be available, now or soon.
     Expired,
-    /// The credentials are refused: others may be had.
+    /// The credentials are refused. Others may be available.
     Denied,
-    /// No credentials could be had.
+    /// No credentials were found.
     NoCredentials,
-    /// A refusal without a word: to ask whether an object is there is answered without a body, also where S3 would say
-    /// in it that the credentials have run out.
+    /// A refusal without explanation. The answer to whether an object exists has no body, even where S3 would say in it that
+    /// the credentials have expired.
     Unexplained,
     NotFound,
-    /// Trying again does not help.
+    /// A retry does not help.
     Refused,
 }
 
 impl AttemptError {
-    /// The messages of this and of everything that caused it, without repetition and not too long.
+    /// Returns the messages of this error and of all its causes, without repetition and limited in length.
     pub(super) fn reason(&self) -> String {
         const MOST_CHARACTERS: usize = 600;
         let text = match self {
@@ -174,7 +174,7 @@ impl AttemptError {
         }
     }
 
-    /// Whether a disk of this machine has no room.
+    /// Returns whether a disk of this machine is full.
     pub(super) fn is_full(&self) -> bool {
         let AttemptError::Store(error) = self else { return false };
         let mut next: Option<&(dyn std::error::Error + 'static)> = Some(error);
@@ -200,7 +200,7 @@ impl AttemptError {
             _ if contains(&reason, EXPIRED) => Verdict::Expired,
             (E::PermissionDenied { .. } | E::Unauthenticated { .. }, _) | (_, Some(401 | 403)) => Verdict::Denied,
             _ if reason.ends_with(UNEXPLAINED) => Verdict::Unexplained,
-            // A conflict with what somebody else does at this moment.
+            // A conflict with a concurrent operation of another client.
             (E::AlreadyExists { .. }, _) => Verdict::Again,
             (E::Generic { .. }, None) if reason.contains(NO_LISTING) => Verdict::Refused,
             (E::Generic { .. }, Some(status)) if !contains(&reason, DAMAGED) && !is_passing(status) => Verdict::Refused,
@@ -211,19 +211,19 @@ impl AttemptError {
     }
 }
 
-/// How stores say that credentials have run out. S3 does it with status 400.
+/// How stores say that credentials have expired. S3 does so with status 400.
 const EXPIRED: &[&str] = &["ExpiredToken", "TokenRefreshRequired", "token has expired", "RequestTimeTooSkewed"];
 
-/// A page, or whatever else a web server answers to the request for a listing.
+/// Error for a page, or any other body that is not a listing, with which a web server answers a request for one.
 const NO_LISTING: &str = "Error decoding PROPFIND response";
 
-/// The end of a refusal that has no body.
+/// End of the message for a refusal that has no body.
 const UNEXPLAINED: &str = "400 Bad Request:";
 
-/// A request that arrived damaged or too slowly, which S3 too answers with 400.
+/// Codes for a request that arrived damaged or too slowly, to which S3 also answers 400.
 const DAMAGED: &[&str] = &["BadDigest", "IncompleteBody", "RequestTimeout", "SHA256Mismatch", "InvalidDigest"];
 
-/// A missing key shows itself only when the last link of the chain, the cloud's metadata service, does not answer.
+/// Marks of missing credentials, which only show when the last link of the chain, the cloud's metadata service, does not answer.
 const CREDENTIALS: &[&str] = &[
     "169.254.169.254",
     "169.254.170.2",
@@ -237,18 +237,19 @@ fn contains(reason: &str, marks: &[&str]) -> bool {
     marks.iter().any(|mark| reason.contains(mark))
 }
 
-/// Whether an answer with this HTTP status may be another one soon. 501 is what a server lacks, 505 what it never speaks.
+/// Returns whether a retry may give another HTTP status. 501 means that the server lacks a feature, 505 that it does not
+/// speak the protocol version.
 fn is_passing(status: u16) -> bool {
     matches!(status, 408 | 409 | 425 | 429) || (status >= 500 && status != 501 && status != 505)
 }
 
-/// The HTTP status of the server's last answer. Only the text of an error has it.
+/// Returns the HTTP status of the server's last answer, which only the text of the error contains.
 fn status(reason: &str) -> Option<u16> {
     const MARK: &str = "non-2xx status code: ";
     reason.split_once(MARK)?.1.get(..3)?.parse().ok()
 }
 
-/// The environment variables that give credentials for `url`, to name in an error.
+/// Returns the environment variables that give credentials for `url`, to name in an error.
 pub(super) fn credential_variables(url: &str) -> &'static str {
     match url.split("://").next() {
         Some("s3" | "s3a") => "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE",
@@ -257,7 +258,7 @@ pub(super) fn credential_variables(url: &str) -> &'static str {
     }
 }
 
-/// The messages of an error and of everything that caused it, without repetition.
+/// Returns the messages of an error and of all its causes, without repetition.
 pub(super) fn root_cause(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut next = error.source();

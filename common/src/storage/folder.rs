@@ -1,6 +1,6 @@
-//! A prefix in an object store, and what can be done with one object there, or with all.
+//! A prefix in an object store, and the operations on one or all objects below it.
 //!
-//! Listing, reading, uploading and the deadline of an operation have files of their own.
+//! Listing, reading, uploading and the deadline of an operation have their own files.
 
 use std::ops::Range;
 use std::path::Path as FilePath;
@@ -23,13 +23,13 @@ use super::store::Store;
 use crate::config::StorageConfig;
 use crate::secrets::without_secrets;
 
-/// Objects above this size are uploaded in parts of it.
+/// Size above which objects are uploaded in parts, and size of the parts, in bytes.
 pub const PART_BYTES: usize = 32 << 20;
 
-/// Objects that one operation deletes; the most that S3 deletes by one request.
+/// Number of objects that one operation deletes: the most that S3 deletes by one request.
 const DELETED_AT_ONCE: usize = 1_000;
 
-/// A prefix in an object store; names given to its methods are relative to it, with `/` between their parts.
+/// A prefix in an object store. Names given to its methods are relative to it, with `/` between their parts.
 #[derive(Debug, Clone)]
 pub struct Folder {
     pub(super) store: Arc<Store>,
@@ -38,7 +38,7 @@ pub struct Folder {
 }
 
 impl Folder {
-    /// Opens the folder at `url`, which need not exist. No request is made yet.
+    /// Opens the folder at `url`, which need not exist. Makes no request yet.
     pub fn open(url: &str, config: &StorageConfig) -> Result<Self> {
         let url = absolute_url(url)?;
         let shown = without_secrets(url.as_str());
@@ -53,23 +53,23 @@ impl Folder {
         Ok(Folder { store: Arc::new(store), prefix, url: name })
     }
 
-    /// The folder `name` inside this one.
+    /// Returns the folder `name` inside this one.
     pub fn folder(&self, name: &str) -> Folder {
         Folder { prefix: self.path(name), url: self.url_of(name), ..self.clone() }
     }
 
-    /// The same folder for what can be made again: where it is on a local disk, objects are not written through to the disk, so
-    /// that a machine that loses its power may lose them, or a part of each. A process that is killed loses nothing.
+    /// Returns this folder for objects that can be regenerated. On a local disk, their writes are not synced, so a machine
+    /// that loses power may lose them, or parts of them. Killing a process loses nothing.
     pub fn for_what_can_be_made_again(&self) -> Folder {
         Folder { store: Arc::new(self.store.relaxed()), ..self.clone() }
     }
 
-    /// The same folder behind `layer`, which may let every request fail.
+    /// Returns this folder behind `layer`, which may make any request fail.
     pub fn behind(&self, layer: Arc<dyn Layer>) -> Folder {
         Folder { store: Arc::new(self.store.behind(layer)), ..self.clone() }
     }
 
-    /// The folder that this one is in, and its name there; `None` at the root.
+    /// Returns the parent folder and this folder's name in it, or `None` at the root.
     pub fn parent(&self) -> Option<(Folder, String)> {
         let (url, _) = self.url.rsplit_once('/')?;
         let mut parts: Vec<_> = self.prefix.parts().collect();
@@ -77,27 +77,27 @@ impl Folder {
         Some((Folder { prefix: parts.into_iter().collect(), url: url.to_owned(), ..self.clone() }, name))
     }
 
-    /// The absolute URL, without what is secret in it: to show, not to open.
+    /// Returns the absolute URL without its secrets: to show, not to open.
     pub fn url(&self) -> &str {
         &self.url
     }
 
-    /// The absolute URL of an object.
+    /// Returns the absolute URL of an object.
     pub fn url_of(&self, name: &str) -> String {
         if name.is_empty() { self.url.clone() } else { format!("{}/{name}", self.url) }
     }
 
-    /// How many requests may be in flight at once: `storage.concurrency`.
+    /// Returns the number of requests that may be in flight at once: `storage.concurrency`.
     pub fn concurrency(&self) -> usize {
         self.store.config.concurrency as usize
     }
 
-    /// The whole object.
+    /// Reads a whole object.
     pub fn get(&self, name: &str) -> Result<Bytes> {
         RUNTIME.block_on(self.read(name, None))
     }
 
-    /// The whole object, or `None` where there is none.
+    /// Reads a whole object, or returns `None` if it does not exist.
     pub fn get_if_exists(&self, name: &str) -> Result<Option<Bytes>> {
         match self.get(name) {
             Ok(bytes) => Ok(Some(bytes)),
@@ -106,7 +106,7 @@ impl Folder {
         }
     }
 
-    /// The whole object, or `None` where there is none. One of more than `bytes_max` is not read, and comes back empty.
+    /// Reads a whole object of at most `bytes_max` bytes. Returns `None` if it does not exist, and empty bytes if it is larger.
     pub fn get_small(&self, name: &str, bytes_max: u64) -> Result<Option<Bytes>> {
         let path = &self.path(name);
         let get = |store: Opened| async move {
@@ -120,17 +120,17 @@ impl Folder {
         }
     }
 
-    /// Bytes `range` of an object.
+    /// Reads bytes `range` of an object.
     pub fn get_range(&self, name: &str, range: Range<u64>) -> Result<Bytes> {
         RUNTIME.block_on(self.read(name, Some(range)))
     }
 
-    /// Size of an object in bytes.
+    /// Returns the size of an object in bytes.
     pub fn size(&self, name: &str) -> Result<u64> {
         self.info(name).map(|info| info.bytes)
     }
 
-    /// Whether an object is there, by its store's word on this one alone: a listing may be of a moment ago.
+    /// Returns whether an object exists. Asks the store about this object alone, since a listing may be stale.
     pub fn exists(&self, name: &str) -> Result<bool> {
         match self.info(name) {
             Ok(_) => Ok(true),
@@ -139,7 +139,7 @@ impl Folder {
         }
     }
 
-    /// What there is to know about an object without reading it.
+    /// Returns the size, version and time of change of an object without reading it.
     pub fn info(&self, name: &str) -> Result<ObjectInfo> {
         Ok(ObjectInfo::new(name.to_owned(), RUNTIME.block_on(self.look_up(name))?))
     }
@@ -157,7 +157,7 @@ impl Folder {
         self.operation("look up", name).request(look_up).await
     }
 
-    /// Writes an object, replacing what is there; durable when this returns.
+    /// Writes an object, replacing any that exists. The object is durable when this returns.
     pub fn put(&self, name: &str, content: Bytes) -> Result<()> {
         if content.len() <= PART_BYTES {
             return RUNTIME.block_on(self.put_at_once(name, content));
@@ -174,11 +174,11 @@ impl Folder {
         self.operation("write", name).request(put).await
     }
 
-    /// Writes an object that must not exist yet; of several writers one wins, the others get
+    /// Writes an object that must not exist yet. Of several writers one wins, and the others get
     /// [`StorageError::AlreadyExists`].
     ///
-    /// `content` must be unique to the writer: a retry after an answer that got lost finds its own object, and is told
-    /// from a competitor's by reading it back.
+    /// `content` must be unique to the writer. A retry after a lost answer finds the writer's own object, and tells it from
+    /// a competitor's by reading it back.
     pub fn create(&self, name: &str, content: Bytes) -> Result<()> {
         self.refuse_to_write("create", name)?;
         match RUNTIME.block_on(self.create_or_read_back(name, &content))? {
@@ -187,8 +187,8 @@ impl Folder {
         }
     }
 
-    /// Whether the object is there with this content. A store may say that it exists while another writer, whose
-    /// creation fails in the end, is at it; then nothing can be read back, and this tries again.
+    /// Returns whether the object now exists with this content. A store may say that an object exists while another writer,
+    /// whose creation fails in the end, is creating it. Nothing can be read back then, and this tries again.
     async fn create_or_read_back(&self, name: &str, content: &Bytes) -> Result<bool> {
         use object_store::Error::AlreadyExists;
         let path = &self.path(name);
@@ -206,7 +206,7 @@ impl Folder {
         self.operation("create", name).request(create).await
     }
 
-    /// Removes an object; one that is gone already is no error.
+    /// Removes an object. An object that does not exist is no error.
     pub fn delete(&self, name: &str) -> Result<()> {
         self.refuse_to_write("delete", name)?;
         let path = &self.path(name);
@@ -217,18 +217,17 @@ impl Folder {
         }
     }
 
-    /// On a local disk, waits until what was removed from this folder stays removed, whatever happens to the machine; elsewhere
-    /// it does so at once.
+    /// On a local disk, waits until deletions from this folder are durable. In other stores they are durable at once.
     pub fn make_deletions_durable(&self) {
         if let Some(disk) = self.disk() {
-            // A folder that is not there has nothing to lose.
+            // A folder that does not exist has nothing to lose.
             let _ = disk.sync(&self.prefix);
         }
     }
 
-    /// Removes all objects below this folder, and nothing else: whatever keys a store lists, and wherever symbolic links on a
-    /// local disk lead. On a local disk, also links, what was not finished, and the folders that are empty then; where this
-    /// folder is itself a link, it alone.
+    /// Removes all objects below this folder, and nothing else, regardless of the keys that a store lists and of where
+    /// symbolic links lead. On a local disk, also removes links, unfinished objects, and the folders that are then empty. If
+    /// this folder is itself a link, only the link is removed.
     pub fn delete_all(&self) -> Result<()> {
         self.refuse_to_write("delete", "")?;
         let disk = self.disk();
@@ -244,26 +243,26 @@ impl Folder {
         left.map_err(|error| self.local_error("delete", "", error))
     }
 
-    /// On a local disk, removes the folder if nothing is in it; elsewhere there are no empty folders.
+    /// On a local disk, removes the folder if it is empty. Other stores have no empty folders.
     pub fn remove_if_empty(&self) {
         if let Some(disk) = self.disk() {
-            // One that is not empty stays.
+            // A folder that is not empty stays.
             let _ = disk.remove_if_empty(&self.prefix);
         }
     }
 
-    /// Removes what writers that were killed have left in this folder of objects whose names are `ours`: on a local disk an
-    /// object is written under another name first. Nobody may be writing. (In an object store, unfinished uploads are not
-    /// objects; a rule of the bucket removes them.)
+    /// Removes unfinished objects whose names are `ours`, left in this folder by writers that were killed: on a local disk
+    /// an object is first written under another name. Nobody may be writing meanwhile. (In an object store, unfinished
+    /// uploads are not objects; a rule of the bucket removes them.)
     pub fn remove_unfinished(&self, ours: impl Fn(&str) -> bool) {
         if let Some(disk) = self.disk() {
-            // A folder that is not there has nothing in it.
+            // A folder that does not exist has nothing in it.
             let _ = disk.remove_unfinished(&self.prefix, ours);
         }
     }
 
-    /// An error if nothing can be written to this folder, or deleted from it, because it lies behind a symbolic link below
-    /// the folder that was opened first.
+    /// Fails if nothing can be written to this folder, or deleted from it, because it lies behind a symbolic link below the
+    /// folder that was opened first.
     pub fn refuse_links(&self) -> Result<()> {
         self.refuse_links_to("object")
     }
@@ -273,7 +272,7 @@ impl Folder {
         refused.map_err(|error| self.local_error("write", name, error))
     }
 
-    /// The folder on a local disk that this one is, if it is.
+    /// Returns the path of this folder if it is on a local disk.
     pub fn local(&self) -> Option<std::path::PathBuf> {
         self.store.is_local().then(|| FilePath::new("/").join(self.prefix.as_ref()))
     }
@@ -282,18 +281,18 @@ impl Folder {
         self.store.disk(true)
     }
 
-    /// The same, where nothing is between this folder and it.
+    /// Returns the local disk that this folder is on, unless a layer lies between them.
     pub(super) fn plain_disk(&self) -> Option<Disk> {
         self.disk().filter(|_| !self.store.is_layered())
     }
 
-    /// The file that an object is, where the store is a local disk.
+    /// Returns the file of an object if the store is a local disk.
     pub(super) fn file(&self, name: &str) -> Option<std::path::PathBuf> {
         let is_local = self.store.is_local();
         is_local.then(|| LocalFileSystem::new().path_to_filesystem(&self.path(name)).ok()).flatten()
     }
 
-    /// What the system says about an object on a local disk.
+    /// Converts an error of the system about an object on a local disk.
     pub(super) fn local_error(&self, operation: &'static str, name: &str, error: std::io::Error) -> StorageError {
         let is_absent = error.kind() == std::io::ErrorKind::NotFound;
         let (path, source) = (self.path(name).to_string(), error.into());
@@ -303,8 +302,8 @@ impl Folder {
         })
     }
 
-    /// Where the object `name` lies: below this folder, whatever its name is. Parts are taken as they are, so that a name from
-    /// [`Folder::list`] names its object whatever characters it has; only what no store could hold (`..`, control characters) is
+    /// Returns the path of the object `name`, which is below this folder for any name. Parts are taken as they are, so a
+    /// name from [`Folder::list`] always names its object. Only what no store could hold (`..`, control characters) is
     /// encoded, and empty parts are left out.
     pub(super) fn path(&self, name: &str) -> Path {
         let part = |part| PathPart::parse(part).unwrap_or_else(|_| PathPart::from(part));
@@ -320,7 +319,7 @@ impl Folder {
     }
 }
 
-/// Deletes `paths`; those that are gone already are no error.
+/// Deletes `paths`. Paths that do not exist are no error.
 async fn delete_these(store: &Opened, paths: Vec<Path>) -> object_store::Result<()> {
     let mut deleted = store.objects.delete_stream(stream::iter(paths.into_iter().map(Ok)).boxed());
     while let Some(result) = deleted.next().await {
@@ -332,7 +331,7 @@ async fn delete_these(store: &Opened, paths: Vec<Path>) -> object_store::Result<
     Ok(())
 }
 
-// What every store must do is in the package `tests`, which has an S3 server: tests/src/storage_conformance.rs.
+// The conformance suite for all stores is in the package `tests`, which has an S3 server: tests/src/storage_conformance.rs.
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,4 +1,4 @@
-//! A layer between a [`Folder`](super::Folder) and its store, through which every request goes: tests let stores fail there.
+//! A layer between a [`Folder`](super::Folder) and its store that every request passes, in which tests make stores fail.
 
 use std::fmt;
 use std::ops::Range;
@@ -17,16 +17,16 @@ use object_store::{
 
 use super::open::Opened;
 
-/// What happens around every request to a store.
+/// Hooks around every request to a store.
 pub trait Layer: fmt::Debug + Send + Sync {
-    /// Asked before a request: `what` to do to `path`. An error is the answer, and nothing is done.
+    /// Called before the request `what` on `path`. An error becomes the answer, and the request is not made.
     fn before(&self, what: &'static str, path: &str) -> std::result::Result<(), String>;
 
-    /// Asked once the request has been carried out. An error means that its answer is lost.
+    /// Called after the request has been carried out. An error means that its answer is lost.
     fn after(&self, what: &'static str, path: &str) -> std::result::Result<(), String>;
 }
 
-/// `opened` behind `layer`.
+/// Returns `opened` behind `layer`.
 pub(super) fn behind(layer: &Arc<dyn Layer>, opened: Opened) -> Opened {
     Opened {
         objects: Arc::new(Layered { layer: layer.clone(), inner: opened.objects }),
@@ -34,7 +34,7 @@ pub(super) fn behind(layer: &Arc<dyn Layer>, opened: Opened) -> Opened {
     }
 }
 
-/// An upload that goes by no store, behind `layer`.
+/// Returns an upload that bypasses the store, behind `layer`.
 pub(super) fn upload_behind(
     layer: &Arc<dyn Layer>,
     path: String,
@@ -51,12 +51,12 @@ struct Layered<S: ?Sized> {
     inner: Arc<S>,
 }
 
-/// An error that is not tried again.
+/// Returns an error that is not retried.
 fn lost(reason: String) -> object_store::Error {
     object_store::Error::NotSupported { source: reason.into() }
 }
 
-/// Carries `request` out as `layer` allows.
+/// Carries out `request` as `layer` allows.
 async fn pass<T>(
     layer: &dyn Layer,
     what: &'static str,
@@ -103,7 +103,7 @@ impl ObjectStore for Layered<dyn ObjectStore> {
 
     fn delete_stream(&self, paths: BoxStream<'static, Result<Path>>) -> BoxStream<'static, Result<Path>> {
         let (layer, inner) = (self.layer.clone(), self.inner.clone());
-        // One by one, so that a process can end between any two of them.
+        // Objects are deleted one by one, so that a process can end between any two of them.
         let delete = move |path: Path| {
             let (layer, inner) = (layer.clone(), inner.clone());
             async move {

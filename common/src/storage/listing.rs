@@ -1,7 +1,7 @@
-//! What lies in a folder, by its store's word: which may be duplicated, out of order, of another folder, or of a moment ago.
+//! Lists folders by the word of their store, which may have duplicates, be out of order, include other folders, or be stale.
 //!
-//! Only what lies below the folder is listed, each object once. That a listing is complete and of this moment is not
-//! promised: whoever needs to know whether one object is there asks for it.
+//! Only objects below the folder are listed, each once. A listing is not promised to be complete or current: to learn
+//! whether an object exists, ask for that object.
 
 use futures::TryStreamExt;
 use object_store::ObjectMeta;
@@ -14,17 +14,17 @@ use super::open::Opened;
 use super::retry::answered;
 use super::runtime::RUNTIME;
 
-/// Objects that one operation lists; a listing of more is several operations. A page of S3 has 1,000.
+/// Number of objects that one operation lists. A longer listing is several operations. A page of S3 has 1,000.
 const LISTED_AT_ONCE: usize = 10_000;
 
 impl Folder {
-    /// All objects below this folder, by name; empty where there is nothing.
+    /// Lists all objects below this folder, by name. The listing is empty if there are none.
     pub fn list(&self) -> Result<Vec<ObjectInfo>> {
         self.list_in(&|_| true)
     }
 
-    /// The same of what a search is for: on a local disk, folders below this one are looked into only where `enters` says so of
-    /// their names here. In an object store that would save nothing.
+    /// Lists the objects that a search may match. On a local disk, enters only folders for whose names, relative to this
+    /// folder, `enters` returns true. In an object store that would save nothing.
     pub fn list_in(&self, enters: &dyn Fn(&str) -> bool) -> Result<Vec<ObjectInfo>> {
         let metas = match self.plain_disk() {
             Some(disk) => {
@@ -39,7 +39,7 @@ impl Folder {
         Ok(infos)
     }
 
-    /// Names of the folders directly inside this one, sorted.
+    /// Returns the names of the folders directly inside this one, sorted.
     pub fn list_folders(&self) -> Result<Vec<String>> {
         let prefix = &self.prefix;
         let list = |store: Opened| async move { store.objects.list_with_delimiter(Some(prefix)).await };
@@ -51,13 +51,13 @@ impl Folder {
         Ok(names)
     }
 
-    /// What `path` is called in this folder, if it is in it.
+    /// Returns the name of `path` relative to this folder, if it is below it.
     fn name_of(&self, path: &Path) -> Option<String> {
         let parts: Vec<_> = path.prefix_match(&self.prefix)?.collect();
         (!parts.is_empty()).then(|| parts.iter().map(AsRef::as_ref).collect::<Vec<&str>>().join("/"))
     }
 
-    /// What is below this folder, each object once, in the store's order of keys.
+    /// Lists what is below this folder, each object once, in the store's order of keys.
     pub(super) async fn list_metas(&self) -> Result<Vec<ObjectMeta>> {
         let mut listed = Listed::default();
         loop {
@@ -85,8 +85,8 @@ impl Folder {
         Ok(listed.once())
     }
 
-    /// Appends to `listed` what comes after its last one; begins again where there is no order to go on by. Whether there may be
-    /// more after that.
+    /// Appends to `listed` what comes after its last object. Begins again if the listing has no order to continue by.
+    /// Returns whether there may be more.
     async fn list_on(&self, opened: &Opened, listed: &mut Listed) -> std::result::Result<bool, AttemptError> {
         let has_order = self.store.is_remote() && !self.store.is_web();
         let mut listing = match listed.metas.last() {
@@ -112,13 +112,13 @@ impl Folder {
     }
 }
 
-/// What a listing has brought so far.
+/// What a listing has returned so far.
 #[derive(Default)]
 struct Listed {
     metas: Vec<ObjectMeta>,
-    /// Its keys do not ascend, so that what is missing is not what comes after the last one.
+    /// Whether its keys do not ascend, so that the last key does not tell what is missing.
     is_disordered: bool,
-    /// Objects that were in it and lie elsewhere.
+    /// Number of listed objects that lie elsewhere.
     foreign: usize,
 }
 
@@ -134,7 +134,7 @@ impl Listed {
         }
     }
 
-    /// Every object once.
+    /// Returns every object once.
     fn once(mut self) -> Vec<ObjectMeta> {
         if self.is_disordered {
             let mut disordered = std::mem::take(&mut self.metas);
@@ -145,7 +145,7 @@ impl Listed {
     }
 }
 
-/// Of an object that changed between two pages, what it is now.
+/// Returns the newer description of an object that changed between two pages.
 fn newest(one: &ObjectMeta, other: ObjectMeta) -> ObjectMeta {
     if other.last_modified >= one.last_modified { other } else { one.clone() }
 }

@@ -1,17 +1,17 @@
-//! What a store says about an object without its content.
+//! What a store says about an object apart from its content.
 
 use object_store::ObjectMeta;
 
-/// One object of a listing.
+/// Description of an object in a listing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ObjectInfo {
     /// Name relative to the folder.
     pub name: String,
     /// Size in bytes.
     pub bytes: u64,
-    /// Changes when the content does: the store's entity tag, or the time of the last change where it has none.
+    /// Version, which changes with the content: the store's entity tag, or the time of the last change if there is none.
     pub version: String,
-    /// When the content last changed, in seconds since 1970, by the store's clock.
+    /// Time of the last change, in seconds since 1970, by the store's clock.
     pub changed_unix_s: u64,
 }
 

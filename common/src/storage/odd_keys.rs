@@ -1,9 +1,9 @@
-//! Keys that no object of Convoy's can have, in the listings of object stores: `raw//a`, `../a`, `/a`, `a/`, those with control
+//! Keys in listings of object stores that no object of Convoy can have: `raw//a`, `../a`, `/a`, `a/`, and keys with control
 //! characters or bytes that are not UTF-8.
 //!
-//! `object_store` fails the whole page that has one, or takes it for another key: `/a` and `a/` for `a`. So they are left out
-//! before it sees them, and a folder can be used whatever else others have put there. Keys that end in `/` are what consoles
-//! make of folders; the others are named in a warning, once each.
+//! `object_store` fails the whole page that contains such a key, or takes it for another: `/a` and `a/` for `a`. This filter
+//! removes them first, so that a folder can be used regardless of what others have put there. Consoles make keys that end in
+//! `/` for folders. Each other odd key is named once in a warning.
 
 use std::borrow::Cow;
 use std::collections::HashSet;
@@ -16,14 +16,14 @@ use object_store::client::{
 };
 use object_store::path::Path;
 
-/// What a listing has, what in it is the key, and what every key ends in: of S3 and Google, and of Azure.
+/// Elements of a listing, the key within them, and the ending of every key: for S3 and Google, then for Azure.
 const ELEMENTS: [(&str, &str, &str); 4] =
     [("Contents", "Key", ""), ("CommonPrefixes", "Prefix", "/"), ("Blob", "Name", ""), ("BlobPrefix", "Name", "/")];
 
-/// Warnings that are not repeated, at most.
+/// Largest number of keys that are remembered so as not to warn again.
 const WARNINGS_MAX: usize = 100;
 
-/// Makes clients that leave odd keys out of listings.
+/// Makes HTTP clients that remove odd keys from listings.
 #[derive(Debug)]
 pub(super) struct WithoutOddKeys;
 
@@ -57,7 +57,7 @@ fn without_odd_keys(listing: &str) -> String {
     ELEMENTS.into_iter().fold(listing.to_owned(), |listing, of| filtered(&listing, of))
 }
 
-/// `listing` without the elements `element` whose `key`, but for its `suffix`, is odd.
+/// Returns `listing` without the elements `element` whose `key`, apart from its `suffix`, is odd.
 fn filtered(listing: &str, (element, key, suffix): (&str, &str, &str)) -> String {
     let (begin, end) = (format!("<{element}>"), format!("</{element}>"));
     let (mut kept, mut rest) = (String::with_capacity(listing.len()), listing);
@@ -79,13 +79,13 @@ fn between<'x>(whole: &'x str, key: &str) -> Option<&'x str> {
     Some(after.split_once(&format!("</{key}>"))?.0)
 }
 
-/// Whether `key` is not what `object_store` makes of it, or not what it is in the store.
+/// Returns whether `object_store` would change `key`, or the listing does not give it as it is in the store.
 fn is_odd(key: &str) -> bool {
-    // The last is what stands for bytes that are not UTF-8.
+    // U+FFFD stands for bytes that are not UTF-8.
     key.is_empty() || key.contains('\u{fffd}') || Path::parse(key).map_or(true, |path| path.as_ref() != key)
 }
 
-/// The text that XML writes as `text`. What is no reference is left as it is.
+/// Decodes XML's `text`. Anything that is not a known reference stays as it is.
 fn unescaped(text: &str) -> Cow<'_, str> {
     if !text.contains('&') {
         return text.into();
@@ -134,7 +134,7 @@ fn warn_once(key: &str) {
 mod tests {
     use super::*;
 
-    /// The keys among `keys`, as XML writes them, that stay in a listing whose elements are `element` with a `key` each.
+    /// Returns those of `keys`, as XML writes them, that stay in a listing with elements `element`, each with a `key`.
     fn kept<'k>(keys: &[&'k str], element: &str, key: &str) -> Vec<&'k str> {
         let write = |text: &&str| format!("<{element}>\n<{key}>{text}</{key}><Size>1</Size></{element}>");
         let listing =

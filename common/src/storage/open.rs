@@ -1,4 +1,4 @@
-//! A URL becomes a client of its store.
+//! Opens the client of a URL's store.
 
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
@@ -20,14 +20,14 @@ use super::odd_keys::WithoutOddKeys;
 use crate::config::StorageConfig;
 use crate::secrets::unparsed;
 
-/// The stores behind `memory://` URLs: one per host name, shared by the process.
+/// Stores behind `memory://` URLs: one per host name, shared by the process.
 static MEMORY: LazyLock<Mutex<HashMap<String, Arc<InMemory>>>> = LazyLock::new(Mutex::default);
 
-/// What requests are made to.
+/// Clients that requests are made with.
 #[derive(Clone)]
 pub(super) struct Opened {
     pub(super) objects: Arc<dyn ObjectStore>,
-    /// The same, where an object can be uploaded part by part.
+    /// The store, if it can take an object part by part.
     pub(super) parts: Option<Arc<dyn MultipartStore>>,
 }
 
@@ -41,13 +41,13 @@ impl Opened {
     }
 }
 
-/// The client never tries again and never gives up by itself: `retry.rs` does, which knows the deadline of the whole
-/// operation and renews credentials in between. (The client's own time limit would end every body that is long.)
+/// Returns settings by which the client never retries and never gives up by itself. `retry.rs` does both, knows the deadline
+/// of the whole operation, and renews credentials in between. (The client's own time limit would end every long body.)
 fn only_once() -> RetryConfig {
     RetryConfig { backoff: BackoffConfig::default(), max_retries: 0, retry_timeout: Duration::ZERO }
 }
 
-/// Variables that name a server of one's own. Without encryption only if one of them asks for that.
+/// Variables that name a server of the user's own. Connections go without encryption only if one of them asks for that.
 const ENDPOINTS: [&str; 7] = [
     "AWS_ENDPOINT_URL",
     "AWS_ENDPOINT",
@@ -66,7 +66,7 @@ fn client_options(url: &Url, config: &StorageConfig) -> ClientOptions {
         .with_allow_http(url.scheme() == "http" || ENDPOINTS.iter().any(|name| is_plain(name)))
 }
 
-/// What is an address, and what says so.
+/// Settings of the client that are addresses, and how a message names their source.
 const S3_ENDPOINTS: [(S3Key, &str); 4] = [
     (S3Key::Endpoint, "AWS_ENDPOINT_URL, or the profile's endpoint_url,"),
     (S3Key::S3Endpoint, "AWS_ENDPOINT_URL_S3"),
@@ -80,7 +80,7 @@ const AZURE_ENDPOINTS: [(AzureConfigKey, &str); 3] = [
 ];
 const AZURITE: &str = "AZURITE_BLOB_STORAGE_URL";
 
-/// Refuses an endpoint that the client could make no request by, and would panic: `localhost:9000`.
+/// Refuses an endpoint such as `localhost:9000`, with which the client could make no request and would panic.
 fn check_endpoint(name: &str, given: Option<String>) -> object_store::Result<()> {
     let Some(given) = given else { return Ok(()) };
     let is_whole = |url: &Url| matches!(url.scheme(), "http" | "https") && url.has_host() && url.query().is_none();
@@ -91,7 +91,7 @@ fn check_endpoint(name: &str, given: Option<String>) -> object_store::Result<()>
     Err(refused(format!("{given:?} is no endpoint; {name} needs http:// or https://, and a host")))
 }
 
-/// Refuses a region that cannot be part of a host name, as it becomes one.
+/// Refuses a region that cannot be part of a host name, since it becomes one.
 fn check_region(given: Option<String>) -> object_store::Result<()> {
     match given.filter(|region| !region.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))) {
         None => Ok(()),
@@ -105,8 +105,8 @@ fn refused(reason: String) -> object_store::Error {
     object_store::Error::NotSupported { source: reason.into() }
 }
 
-/// Credentials come from the environment, from files that it names, or from services that are asked when they are needed and again before they
-/// expire.
+/// Opens the client of `url`. Credentials come from the environment, from files that it names, or from services, which are
+/// asked when credentials are needed and again before they expire.
 pub(super) fn open(url: &Url, config: &StorageConfig) -> object_store::Result<Opened> {
     let options = client_options(url, config);
     Ok(match url.scheme() {
@@ -117,8 +117,8 @@ pub(super) fn open(url: &Url, config: &StorageConfig) -> object_store::Result<Op
         }
         "s3" | "s3a" => {
             let mut builder = AmazonS3Builder::from_env().with_url(url.as_str()).with_retry(only_once());
-            // To sign the content is to hash it once more here and there. TLS protects it on its way, as it does for AWS's
-            // own clients, and whoever reads it holds it against the hashes of its manifest or index.
+            // Signing the content would hash it once more on both sides. TLS protects it on its way, as it does for AWS's
+            // own clients, and readers check it against the hashes of its manifest or index.
             if std::env::var_os("AWS_UNSIGNED_PAYLOAD").is_none() {
                 builder = builder.with_unsigned_payload(true);
             }
@@ -146,7 +146,7 @@ pub(super) fn open(url: &Url, config: &StorageConfig) -> object_store::Result<Op
             Opened::with_parts(Arc::new(builder.build()?))
         }
         "http" | "https" => {
-            // Every request is made by the server's URL and a path; its query stays.
+            // Every request uses the server's URL and a path; its query stays.
             let server = format!("{}?{}", &url[..Position::BeforePath], url.query().unwrap_or_default());
             let builder = HttpBuilder::new().with_url(server.trim_end_matches('?')).with_retry(only_once());
             Opened::whole(Arc::new(builder.with_client_options(options).build()?))

@@ -1,7 +1,7 @@
-//! Reading an object or a range of it, through whatever happens on the way.
+//! Reads an object, or a range of it, through failures on the way.
 //!
-//! What has arrived is kept: after a stall, a broken connection or a short body only the rest is asked for again. A
-//! request without its first byte after a while gets a second one beside it, and the first to deliver wins.
+//! Data that has arrived is kept: after a stall, a broken connection or a short body only the rest is requested again. If
+//! the first byte of a request is late, a second request runs beside it, and the first to deliver wins.
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
@@ -25,8 +25,8 @@ use super::open::Opened;
 use super::store::Store;
 
 impl Folder {
-    /// Fills `buffer` with an object's bytes from `start` on, in place where the object is a local file. How many there were: fewer
-    /// than there is room for where the object ends before.
+    /// Fills `buffer` with an object's bytes from `start` on, in place if the object is a local file. Returns the number of
+    /// bytes, which is less than the buffer's length if the object ends before.
     pub fn read_into(&self, name: &str, start: u64, buffer: &mut [u8]) -> Result<usize> {
         if let Some(file) = self.file(name) {
             return read_file(&file, start, buffer).map_err(|error| self.local_error("read", name, error));
@@ -36,7 +36,7 @@ impl Folder {
         Ok(bytes.len())
     }
 
-    /// The object `name`, or bytes `range` of it; fewer where the object ends before the range does.
+    /// Reads the object `name`, or bytes `range` of it. Returns fewer bytes if the object ends before the range does.
     pub(super) async fn read(&self, name: &str, range: Option<Range<u64>>) -> Result<Bytes> {
         let (mut operation, path) = (self.operation("read", name), self.path(name));
         if !self.store.is_remote() {
@@ -82,12 +82,12 @@ fn read_file(path: &FilePath, start: u64, buffer: &mut [u8]) -> io::Result<usize
 /// What has arrived of an object so far.
 struct Arrived {
     asked: Option<Range<u64>>,
-    /// What the object has of it, and which version of the object, once an answer said so.
+    /// The range that the object has of what was asked, and its version, once an answer gave them.
     known: Option<(Range<u64>, String)>,
     bytes: BytesMut,
 }
 
-/// An answer that has begun.
+/// An answer whose body has begun.
 struct Begun {
     range: Range<u64>,
     version: String,
@@ -100,7 +100,7 @@ impl Arrived {
         Arrived { asked, known: None, bytes: BytesMut::new() }
     }
 
-    /// Asks for what is missing and takes what comes, until all is there or nothing comes any more.
+    /// Requests what is missing and takes what arrives, until all is there or nothing arrives any more.
     async fn receive(&mut self, store: &Store, opened: Opened, path: &Path) -> std::result::Result<(), AttemptError> {
         let limit_s = store.config.stall_timeout_s;
         let stall = Duration::from_secs(limit_s);
@@ -128,7 +128,7 @@ impl Arrived {
         }
     }
 
-    /// Checks that an answer goes on where the one before it broke off, in the same version of the object.
+    /// Checks that an answer continues where the previous one broke off, in the same version of the object.
     fn agree(&mut self, range: Range<u64>, version: String) -> std::result::Result<(), AttemptError> {
         match &self.known {
             Some((_, known)) if !self.bytes.is_empty() && *known != version => {
@@ -175,8 +175,8 @@ async fn begin(objects: Arc<dyn ObjectStore>, path: Path, range: Option<GetRange
     Ok(Begun { range, version, first, rest })
 }
 
-/// The same, with a second request beside the first once that has been silent for `storage.hedge_after_ms`. A place for
-/// it is taken only if one is free, so that a store that is slow because it is busy gets no more than its share.
+/// Begins a request, and a second one beside it if the first has been silent for `storage.hedge_after_ms`. The second starts
+/// only if a permit is free, so that a store that is slow because it is busy gets no extra load.
 async fn begin_hedged(
     store: &Store,
     objects: Arc<dyn ObjectStore>,

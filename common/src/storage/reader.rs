@@ -1,4 +1,4 @@
-//! An object, or a range of it, from front to back: the next requests are under way while the caller works.
+//! Reads an object, or a range of it, from front to back, and requests ahead while the caller works.
 
 use std::collections::VecDeque;
 use std::io::{self, BufRead, Read};
@@ -11,31 +11,32 @@ use super::error::{Result, StorageError};
 use super::folder::Folder;
 use super::runtime::RUNTIME;
 
-/// Size of a request, if the caller has no other wish.
+/// Size of a request, unless the caller asks for another, in bytes.
 const REQUEST_BYTES: u64 = 4 << 20;
-/// Requests that are made ahead.
+/// Number of requests made ahead.
 const REQUESTS_AHEAD: usize = 2;
 
-/// Reads a range of an object. It holds at most [`REQUESTS_AHEAD`] + 1 requests.
+/// Reader of a range of an object. Holds at most [`REQUESTS_AHEAD`] + 1 requests.
 ///
-/// As [`io::Read`] it fails with an error that holds the [`StorageError`]: see [`Reader::storage_error`].
+/// As [`io::Read`], fails with an error that holds the [`StorageError`]: see [`Reader::storage_error`].
 pub struct Reader {
     folder: Folder,
     name: String,
     request_bytes: u64,
-    /// What has not been asked for yet.
+    /// Range that has not been requested yet.
     rest: Range<u64>,
     under_way: VecDeque<JoinHandle<Result<Bytes>>>,
     current: Bytes,
 }
 
 impl Folder {
-    /// Reads bytes `range` of an object, which has them. The first requests are made at once.
+    /// Reads bytes `range` of an object, which must have them. Makes the first requests at once.
     pub fn reader(&self, name: &str, range: Range<u64>) -> Reader {
         self.reader_by(name, range, REQUEST_BYTES)
     }
 
-    /// The same by requests of `request_bytes`: small ones where the range will hardly be read to its end.
+    /// Reads bytes `range` of an object by requests of `request_bytes`: small ones suit a range that will hardly be read to
+    /// its end.
     pub fn reader_by(&self, name: &str, range: Range<u64>, request_bytes: u64) -> Reader {
         let mut reader = Reader {
             folder: self.clone(),
@@ -51,7 +52,7 @@ impl Folder {
 }
 
 impl Reader {
-    /// The next bytes, as many as have arrived together; `None` at the end of the range.
+    /// Returns the next bytes, as many as have arrived together, or `None` at the end of the range.
     pub fn next_bytes(&mut self) -> Result<Option<Bytes>> {
         if !self.current.is_empty() {
             return Ok(Some(std::mem::take(&mut self.current)));
@@ -72,14 +73,14 @@ impl Reader {
         }
     }
 
-    /// The failure of the store that `error` is about, wherever in its causes it is.
+    /// Returns the storage error that `error` is, holds or is caused by, at any depth.
     pub fn storage_error<'e>(error: &'e (dyn std::error::Error + 'static)) -> Option<&'e StorageError> {
         let mut next = Some(error);
         while let Some(error) = next {
             if let Some(found) = error.downcast_ref::<StorageError>() {
                 return Some(found);
             }
-            // An I/O error shows the causes of what it holds, and not that itself.
+            // An I/O error shows the causes of the error that it holds, and not that error itself.
             if let Some(held) = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref)
                 && let Some(found) = Self::storage_error(held)
             {
@@ -116,7 +117,7 @@ impl BufRead for Reader {
 
 impl Drop for Reader {
     fn drop(&mut self) {
-        // What is not wanted any more is not fetched to its end.
+        // Requests that are not needed any more are aborted.
         self.under_way.iter().for_each(JoinHandle::abort);
     }
 }

@@ -1,4 +1,4 @@
-//! One operation on a store: tried again, after pauses that grow at random, until it is done, refused, or out of time.
+//! Retries one operation on a store, after random pauses that grow, until it is done, refused, or out of time.
 
 use std::future::Future;
 use std::hash::{BuildHasher, Hasher, RandomState};
@@ -13,12 +13,12 @@ use super::open::Opened;
 use super::store::Store;
 use crate::config::StorageConfig;
 
-/// How long to look for credentials where there never were any yet. Most often there is no service that gives them,
-/// and a person waits for the message.
+/// How long to look for credentials if none were ever found. Most often no service gives them, and a person waits for the
+/// message.
 const CREDENTIALS_DEADLINE: Duration = Duration::from_secs(3);
 
-/// An operation and what has been tried for it. Its deadline counts from its creation, and covers everything: waiting
-/// for a free place among the requests of this process, answers, bodies, pauses.
+/// An operation, and what has been tried for it. Its deadline counts from its creation and covers everything: waiting for a
+/// free place among the requests of this process, answers, bodies, pauses.
 pub(super) struct Operation<'f> {
     store: &'f Store,
     url: String,
@@ -31,7 +31,7 @@ pub(super) struct Operation<'f> {
 }
 
 impl Folder {
-    /// Begins to do `verb` to the object `name`.
+    /// Begins the operation `verb` on the object `name`.
     pub(super) fn operation(&self, verb: &'static str, name: &str) -> Operation<'_> {
         Operation {
             store: &self.store,
@@ -47,12 +47,12 @@ impl Folder {
 }
 
 impl Operation<'_> {
-    /// What the next attempt should be made with.
+    /// Returns the client for the next attempt.
     pub(super) fn opened(&self) -> Opened {
         self.store.opened()
     }
 
-    /// Makes one request until it succeeds.
+    /// Makes one request, and retries it until it succeeds.
     pub(super) async fn request<T, F>(mut self, mut request: impl FnMut(Opened) -> F) -> Result<T>
     where
         F: Future<Output = object_store::Result<T>>,
@@ -65,7 +65,7 @@ impl Operation<'_> {
         }
     }
 
-    /// Makes one attempt. `None` if it failed and should be made again, now: the pause is over.
+    /// Makes one attempt. Returns `None` if it failed and should be made again now: the pause is over.
     pub(super) async fn attempt<T>(
         &mut self,
         work: impl Future<Output = std::result::Result<T, AttemptError>>,
@@ -88,14 +88,14 @@ impl Operation<'_> {
         Ok(None)
     }
 
-    /// Something has arrived: the next pause is a short one again.
+    /// Notes that something has arrived, so that the next pause is short again.
     pub(super) fn note_progress(&mut self) {
         self.pause = Duration::ZERO;
     }
 
     async fn permit(&mut self) -> Result<OwnedSemaphorePermit> {
         let permit = timeout_at(self.deadline(), self.store.requests.clone().acquire_owned()).await;
-        // Nobody closes the semaphore.
+        // The semaphore is never closed.
         permit.ok().and_then(std::result::Result::ok).ok_or_else(|| {
             let busy = format!("all storage.concurrency = {} requests were busy", self.config().concurrency);
             self.last.get_or_insert(busy);
@@ -111,7 +111,7 @@ impl Operation<'_> {
         self.started + Duration::from_secs(self.config().deadline_s)
     }
 
-    /// An error if there is no use in trying again.
+    /// Fails if a retry is of no use.
     fn judge(&mut self, error: &AttemptError) -> Result<()> {
         let (verdict, reason) = (error.verdict(), error.reason());
         let (url, operation) = (self.url.clone(), self.verb);
@@ -119,7 +119,7 @@ impl Operation<'_> {
         self.last = Some(reason.clone());
         match verdict {
             Verdict::Again => Ok(()),
-            // A plain one refuses the question, in one way or another.
+            // A plain web server refuses a request for a listing in one way or another.
             _ if operation == "list" && self.store.is_web() => Err(StorageError::Unlisted { url, reason }),
             Verdict::NotFound => Err(StorageError::NotFound { url }),
             Verdict::Unexplained if !self.has_renewed => {
@@ -163,7 +163,7 @@ impl Operation<'_> {
         }
     }
 
-    /// Pauses, longer on average each time: at random, so that those who failed together do not come back together.
+    /// Pauses for a random time, longer on average each time, so that clients that failed together do not come back together.
     async fn wait(&mut self) -> Result<()> {
         let (min, max) = (self.config().backoff_min_ms, self.config().backoff_max_ms);
         let longest = (self.pause.as_millis() as u64 * 3).clamp(min, max);
@@ -183,7 +183,7 @@ impl Operation<'_> {
         }
     }
 
-    /// What is wrong on this machine: there is no use in trying again.
+    /// Returns an error of this machine, for which a retry is of no use.
     pub(super) fn local(&self, error: impl Into<AttemptError>) -> StorageError {
         let (error, url, operation) = (error.into(), self.url.clone(), self.verb);
         match error {
@@ -194,7 +194,7 @@ impl Operation<'_> {
     }
 }
 
-/// The answer to one request that is no read, within `storage.request_timeout_s`.
+/// Awaits the answer to one request that is not a read, within `storage.request_timeout_s`.
 pub(super) async fn answered<T>(
     store: &Store,
     request: impl Future<Output = object_store::Result<T>>,
@@ -207,7 +207,7 @@ pub(super) async fn answered<T>(
     Ok(answer.map_err(|_| AttemptError::NoAnswer(limit_s))??)
 }
 
-/// 64 random bits: the standard library keys every `RandomState` from the operating system's randomness.
+/// Returns 64 random bits. The standard library keys every `RandomState` from the operating system's randomness.
 fn random() -> u64 {
     RandomState::new().build_hasher().finish()
 }

@@ -1,10 +1,10 @@
-//! The runtime behind operations that block their callers.
+//! Runtime behind operations that block their callers.
 
 use std::sync::LazyLock;
 
 use tokio::runtime::{Builder, Runtime};
 
-/// The threads that do I/O for every [`Folder`](super::Folder) of this process.
+/// Threads that do I/O for every [`Folder`](super::Folder) of this process.
 pub(super) static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| {
     Builder::new_multi_thread()
         .worker_threads(2)

@@ -1,8 +1,8 @@
-//! What a person names becomes the objects that are meant: one object, all below a folder, or those that match a pattern.
+//! Finds the objects that a person names: one object, all below a folder, or those that match a pattern.
 //!
-//! In a pattern `*` stands for any part of a name, `?` for a character, `[...]` for one of several, and `**` for any folders.
-//! Names may have such characters, too: what is called exactly so is meant, and if something else matches as well, neither is
-//! taken. Only folders in which something can match are looked into.
+//! In a pattern `*` stands for any part of a name, `?` for a character, `[...]` for one of several, and `**` for any
+//! folders. Names may contain these characters, too. An object or folder with exactly the given name is meant; if others
+//! match as well, the choice is refused as ambiguous. Only folders in which something can match are entered.
 
 use std::collections::BTreeMap;
 
@@ -16,7 +16,7 @@ use super::object_info::ObjectInfo;
 use crate::config::StorageConfig;
 use crate::secrets::without_secrets;
 
-/// Names that an error gives as examples.
+/// Number of names that an error gives as examples.
 const NAMED_MAX: usize = 2;
 
 /// `*` stays within a folder, `**` does not.
@@ -26,24 +26,24 @@ const OPTIONS: MatchOptions =
 /// What a person names, before it is looked for.
 #[derive(Debug)]
 pub struct Wanted {
-    /// As given, without what is secret.
+    /// Words as given, without secrets.
     words: String,
     folder: Folder,
     names: Option<Names>,
 }
 
-/// What was found: objects by their names in a folder.
+/// Objects that were found, by their names in a folder.
 #[derive(Debug)]
 pub struct Selected {
-    /// The folder, or the object itself, which then has no name in it.
+    /// The folder, or the object itself, which then has an empty name in it.
     pub folder: Folder,
-    /// The objects, by name.
+    /// The objects, sorted by name.
     pub objects: Vec<ObjectInfo>,
 }
 
 impl Wanted {
-    /// What `words` name: a URL or path, in which from the first folder with `*`, `?` or `[` in its name on there is a pattern.
-    /// No request is made yet.
+    /// Opens what `words` name: a URL or path, with a pattern from the first folder on that has `*`, `?` or `[` in its name.
+    /// Makes no request yet.
     pub fn open(words: &str, storage: &StorageConfig) -> Result<Self> {
         let Some((place, text)) = pattern_in(words) else { return Self::exactly(words, storage) };
         let text = match words.contains("://") {
@@ -54,27 +54,27 @@ impl Wanted {
         Ok(Wanted { words, folder, names: Some(Names::of(&text)) })
     }
 
-    /// What is called exactly so, whatever characters that has.
+    /// Opens what has exactly the name `words`, with any characters.
     pub fn exactly(words: &str, storage: &StorageConfig) -> Result<Self> {
         Ok(Wanted { words: without_secrets(words).into_owned(), folder: Folder::open(words, storage)?, names: None })
     }
 
-    /// As given, without what is secret.
+    /// Returns the words as given, without secrets.
     pub fn words(&self) -> &str {
         &self.words
     }
 
-    /// What the names of [`Wanted::find`] are relative to.
+    /// Returns the folder that the names of [`Wanted::find`] are relative to.
     pub fn folder(&self) -> &Folder {
         &self.folder
     }
 
-    /// The pattern in its folder, if it is one.
+    /// Returns the pattern, relative to its folder, if there is one.
     pub fn pattern(&self) -> Option<&str> {
         self.names.as_ref().map(|names| &*names.text)
     }
 
-    /// The objects that are meant, of those whose names are `of_a_kind`; none may be there.
+    /// Finds the objects whose names are `of_a_kind`. There may be none.
     pub fn find(&self, of_a_kind: impl Fn(&str) -> bool) -> Result<Selected> {
         let mut objects = match &self.names {
             Some(names) => self.matching(names, &of_a_kind)?,
@@ -91,7 +91,7 @@ impl Wanted {
 
     fn object_or_below(&self) -> Result<Vec<ObjectInfo>> {
         match self.folder.info("") {
-            // A folder may be called like an object.
+            // A folder may have the name of an object.
             Err(absent @ StorageError::NotFound { .. }) => match self.folder.list() {
                 Ok(below) if !below.is_empty() => Ok(below),
                 Ok(_) | Err(StorageError::Unlisted { .. }) => Err(absent),
@@ -143,15 +143,15 @@ fn refusal(words: &str, reason: &str) -> StorageError {
     StorageError::Pattern { pattern: without_secrets(words).into_owned(), reason: reason.to_owned() }
 }
 
-/// A pattern for names in a folder, and the same taken as a name.
+/// A pattern for names in a folder, which is also a possible name.
 #[derive(Debug)]
 struct Names {
     text: String,
     pattern: std::result::Result<Pattern, String>,
-    /// Of each part: as it is, and as a pattern if it is one.
+    /// Parts of the text, each as it is, and as a pattern if it is one.
     parts: Vec<(String, Option<Pattern>)>,
-    /// Patterns for what comes after the first parts, by the number of these: where those have pattern characters and are taken as
-    /// they are.
+    /// Patterns for the rest of a name after its first parts, by the number of these parts, where they contain pattern
+    /// characters and are taken literally.
     rests: Vec<(usize, Pattern)>,
 }
 
@@ -167,7 +167,7 @@ impl Names {
         Names { text: text.to_owned(), pattern, parts, rests }
     }
 
-    /// Whether something in `folder`, or below it, may be meant.
+    /// Returns whether anything in `folder`, or below it, may be meant.
     fn may_be_in(&self, folder: &str) -> bool {
         let mut is_exact = true;
         for (depth, name) in folder.split('/').enumerate() {
@@ -176,15 +176,15 @@ impl Names {
                 Some((text, _)) if text == name => {}
                 Some((_, Some(pattern))) if pattern.matches_with(name, OPTIONS) => is_exact = false,
                 Some(_) => return false,
-                // Below what the last part names.
+                // Below a folder that the last part names.
                 None => return is_exact,
             }
         }
         is_exact || folder.split('/').count() < self.parts.len()
     }
 
-    /// How many of the first parts must be taken as they are, and not as patterns, for `name` to be meant: all, where it is this name or
-    /// below a folder of this name, or as many as possible. `None` where it is not meant.
+    /// Returns how many of the first parts must be taken literally for `name` to be meant: all of them if it is this name or
+    /// lies below a folder of this name, and otherwise as many as possible. Returns `None` if it is not meant.
     fn exactness(&self, name: &str) -> Option<usize> {
         let below = |rest: &str| rest.is_empty() || rest.starts_with('/');
         if name.strip_prefix(&*self.text).is_some_and(below) {

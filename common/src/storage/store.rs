@@ -1,5 +1,5 @@
-//! The bucket, server or file system that a URL is in. It can be opened again: that is how credentials are renewed that the
-//! server says have run out before their time.
+//! The bucket, server or file system of a URL. It can be opened again to renew credentials that the server rejects as
+//! expired before their time.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -18,25 +18,25 @@ use super::open::{Opened, open};
 use crate::config::StorageConfig;
 use crate::secrets::without_secrets;
 
-/// The requests that this process may have in flight, for each value of `storage.concurrency`: a run has one.
+/// Permits for the requests in flight of this process, for each value of `storage.concurrency`; a run has one value.
 static REQUESTS: LazyLock<Mutex<HashMap<u64, Arc<Semaphore>>>> = LazyLock::new(Mutex::default);
 
-/// The bucket, server or file system that a URL is in.
+/// The bucket, server or file system of a URL.
 pub(super) struct Store {
     url: Url,
     pub(super) config: StorageConfig,
     opened: RwLock<Opened>,
-    /// What every request goes through, where a test wants that.
+    /// Layer that every request passes, in tests.
     layer: Option<Arc<dyn Layer>>,
     has_answered: AtomicBool,
-    /// A permit is held while a request is in flight.
+    /// Permits for requests; one is held while a request is in flight.
     pub(super) requests: Arc<Semaphore>,
-    /// How large files reach a local disk.
+    /// How large files are written to a local disk.
     pub(super) ways: Arc<Ways>,
 }
 
 impl Store {
-    /// No request is made yet.
+    /// Opens the store of `url`. Makes no request yet.
     pub(super) fn open(url: &Url, config: &StorageConfig) -> std::result::Result<Self, String> {
         let mut requests = REQUESTS.lock().unwrap_or_else(PoisonError::into_inner);
         let limit = config.concurrency;
@@ -59,7 +59,7 @@ impl Store {
         }
     }
 
-    /// Opens it anew: credentials are looked for as at the start.
+    /// Opens the store anew, which looks for credentials as at the start.
     pub(super) fn reopen(&self) {
         match open(&self.url, &self.config) {
             Ok(opened) => *self.opened.write().unwrap_or_else(PoisonError::into_inner) = opened,
@@ -70,7 +70,7 @@ impl Store {
         }
     }
 
-    /// The same, but that a local disk may take its time to make objects durable.
+    /// Returns this store with writes that a local disk need not sync.
     pub(super) fn relaxed(&self) -> Self {
         match self.disk(false) {
             Some(disk) => self.with(Opened::whole(Arc::new(disk)), self.layer.clone()),
@@ -78,18 +78,18 @@ impl Store {
         }
     }
 
-    /// The folder on a disk of this machine that was opened, if it is one.
+    /// Returns the folder on a disk of this machine that was opened, if the store is one.
     pub(super) fn disk(&self, is_durable: bool) -> Option<Disk> {
         let root = Path::from_url_path(self.url.path()).ok();
         root.filter(|_| self.is_local()).map(|root| Disk::open(root, is_durable))
     }
 
-    /// The same behind `layer`.
+    /// Returns this store behind `layer`.
     pub(super) fn behind(&self, layer: Arc<dyn Layer>) -> Self {
         self.with(self.unlayered(), Some(layer))
     }
 
-    /// An upload to `path` that goes by no store, through whatever every request goes through.
+    /// Begins an upload to `path` that bypasses the store but passes its layer.
     pub(super) fn begin_upload(
         &self,
         path: String,
@@ -117,32 +117,32 @@ impl Store {
         self.opened.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Whether it is somewhere else, so that requests fail and stall.
+    /// Returns whether the store is on another machine, so that requests can fail and stall.
     pub(super) fn is_remote(&self) -> bool {
         !matches!(self.url.scheme(), "file" | "memory")
     }
 
-    /// Whether it is a disk of this machine.
+    /// Returns whether the store is a disk of this machine.
     pub(super) fn is_local(&self) -> bool {
         self.url.scheme() == "file"
     }
 
-    /// Whether it is a plain web server: no credentials, nothing to write to, and no order in its listings.
+    /// Returns whether the store is a plain web server: no credentials, no writes, and no order in its listings.
     pub(super) fn is_web(&self) -> bool {
         matches!(self.url.scheme(), "http" | "https")
     }
 
-    /// Whether requests go through a layer.
+    /// Returns whether requests pass a layer.
     pub(super) fn is_layered(&self) -> bool {
         self.layer.is_some()
     }
 
-    /// Whether its requests carry a query: a signature, most often, and that one is good for nothing but GET.
+    /// Returns whether requests carry a query, which is most often a signature and valid for GET only.
     pub(super) fn has_query(&self) -> bool {
         self.is_web() && self.url.query().is_some()
     }
 
-    /// Whether it has done anything for this process yet; then its credentials were good.
+    /// Returns whether the store has answered a request of this process. If so, the credentials were valid.
     pub(super) fn has_answered(&self) -> bool {
         self.has_answered.load(Ordering::Relaxed)
     }
@@ -158,10 +158,10 @@ impl fmt::Debug for Store {
     }
 }
 
-/// Why a store cannot be opened.
+/// Returns why a store cannot be opened.
 fn reason(error: &object_store::Error) -> String {
     match error {
-        // The words of this module.
+        // An error of this module's own.
         object_store::Error::NotSupported { source } => source.to_string(),
         other => without_secrets(&root_cause(other)).into_owned(),
     }

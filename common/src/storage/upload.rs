@@ -1,7 +1,7 @@
-//! An object that is written piece by piece, in bounded memory.
+//! Writes an object piece by piece, in bounded memory.
 //!
-//! Each part is an operation of its own, tried again until it is there. Where the store cannot take parts, or is a disk,
-//! `object_store` writes: nothing is tried again there.
+//! Each part is an operation of its own, retried until it is stored. Where the store cannot take parts, or is a disk,
+//! `object_store` writes, without retries.
 
 use bytes::Bytes;
 use object_store::multipart::{MultipartStore, PartId};
@@ -17,13 +17,13 @@ use super::folder::Folder;
 use super::open::Opened;
 use super::runtime::RUNTIME;
 
-/// Size of the parts that are sent.
+/// Size of the parts that are sent, in bytes.
 const UPLOAD_PART_BYTES: usize = 8 << 20;
-/// Parts that may be under way at once.
+/// Largest number of parts in flight at once.
 const UPLOAD_PARTS: usize = 3;
 
-/// An object that is too large to be held in memory. It appears, whole, when the upload is finished, replacing what
-/// is there, and never if it is not. At most [`UPLOAD_PARTS`] + 1 parts of [`UPLOAD_PART_BYTES`] are held.
+/// An object too large to be held in memory. It appears, whole, when the upload is finished, replacing any that exists, and
+/// never appears if the upload is not finished. At most [`UPLOAD_PARTS`] + 1 parts of [`UPLOAD_PART_BYTES`] are held.
 pub struct Upload<'f> {
     folder: &'f Folder,
     name: String,
@@ -38,13 +38,13 @@ enum Target {
 }
 
 impl Folder {
-    /// Begins an object.
+    /// Begins an upload of the object `name`.
     pub fn upload(&self, name: &str) -> Result<Upload<'_>> {
         self.upload_by(name, UPLOAD_PART_BYTES, UPLOAD_PARTS)
     }
 
-    /// Begins a large object whose content is in memory already, so that many parts may be under way, and that nobody reads soon,
-    /// so that it does not stay in a local disk's page cache.
+    /// Begins an upload of a large object whose content is in memory already and that will not be read soon. Many parts may
+    /// be in flight, and on a local disk the content does not stay in the page cache.
     pub fn upload_from_memory(&self, name: &str) -> Result<Upload<'_>> {
         let Some(file) = self.file(name) else {
             return self.upload_by(name, UPLOAD_PART_BYTES, self.concurrency());
@@ -59,7 +59,7 @@ impl Folder {
         Ok(Upload { folder: self, name: name.to_owned(), parts_at_once: UPLOAD_PARTS, target })
     }
 
-    /// The same in parts of `part_bytes`, of which `parts_at_once` may be under way.
+    /// Begins an upload in parts of `part_bytes`, of which `parts_at_once` may be in flight.
     pub(super) fn upload_by(&self, name: &str, part_bytes: usize, parts_at_once: usize) -> Result<Upload<'_>> {
         self.refuse_to_write("write", name)?;
         let path = &self.path(name);
@@ -75,7 +75,7 @@ impl Folder {
 }
 
 impl Upload<'_> {
-    /// Appends `content`; waits while too much of what came before is still under way.
+    /// Appends `content`. Waits while too many parts are in flight.
     pub fn write(&mut self, content: Bytes) -> Result<()> {
         match &mut self.target {
             Target::Parts(parts) => RUNTIME.block_on(parts.write(content, self.parts_at_once)),
@@ -109,11 +109,11 @@ struct Parts {
     path: Path,
     id: MultipartId,
     part_bytes: usize,
-    /// What is not a whole part yet.
+    /// Content that does not fill a part yet.
     pending: PutPayloadMut,
     bytes: u64,
     under_way: JoinSet<Result<(usize, PartId)>>,
-    /// Parts that have been begun.
+    /// Number of parts that have been begun.
     begun: usize,
     done: Vec<(usize, PartId)>,
 }
@@ -190,8 +190,8 @@ impl Parts {
         self.complete().await
     }
 
-    /// Makes one object of the parts. If an answer gets lost, the upload is over when it is asked for again, and the
-    /// store refuses: some say that it does not exist, some that it is forbidden. The object tells then.
+    /// Joins the parts into one object. If an answer is lost, the upload is over when it is asked for again, and the store
+    /// refuses: some stores say that it does not exist, some that it is forbidden. The object itself then tells.
     async fn complete(self) -> Result<()> {
         use StorageError::{Denied, NotFound, Refused};
         let before = self.there().await?;
@@ -209,7 +209,8 @@ impl Parts {
         }
     }
 
-    /// The object of this name as it is now: the time of its last change too, since the same content may be written again.
+    /// Returns the object of this name as it is now. The time of its last change matters, since equal content may be written
+    /// again.
     async fn there(&self) -> Result<Option<ObjectMeta>> {
         match self.folder.look_up(&self.name).await {
             Ok(meta) => Ok(Some(meta)),

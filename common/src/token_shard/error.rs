@@ -9,73 +9,73 @@ use crate::storage::StorageError;
 /// Why a data set cannot be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum DataSetError {
-    /// The store refused or stayed away.
+    /// The store failed.
     #[error(transparent)]
     Storage(#[from] StorageError),
     /// The index is damaged.
     #[error(transparent)]
     Shard(#[from] ShardError),
-    /// The folder was never prepared, or is another one.
+    /// The folder was never prepared, or is the wrong one.
     #[error("{url}: no {INDEX_NAME} and no token files (.bin) there, so it is not a folder of token shards; {advice}")]
     NoIndex {
-        /// The folder.
+        /// URL of the folder.
         url: String,
-        /// What to do.
+        /// What to do about it.
         advice: String,
     },
-    /// A file of another program that cannot be read as one.
+    /// A token file of another program cannot be read.
     #[error(
         "{url}: {reason}; data.train and data.validation take folders that `launcher prepare` wrote, and token files of \
          llm.c, nanoGPT and Megatron"
     )]
     Foreign {
-        /// The file.
+        /// URL of the file.
         url: String,
-        /// What is wrong with it.
+        /// What is wrong with the file.
         reason: String,
     },
-    /// The index lists nothing.
+    /// The index lists no token shards.
     #[error("{url}: the index lists no token shards; its input was empty: run `launcher prepare` on some documents")]
     NoShards {
-        /// The index.
+        /// URL of the index.
         url: String,
     },
-    /// The shards were made with another tokenizer than the config says.
+    /// The token shards were made with another tokenizer than the config names.
     #[error(
         "{url}: made with the tokenizer {got}, but data.tokenizer is {expected}; prepare the documents again with that \
          one, or correct data.tokenizer"
     )]
     Tokenizer {
-        /// The index.
+        /// URL of the index.
         url: String,
-        /// What the config asks for.
+        /// Tokenizer in the config.
         expected: Box<TokenizerIdentity>,
-        /// What the index says.
+        /// Tokenizer in the index.
         got: Box<TokenizerIdentity>,
     },
-    /// No shard holds a whole sequence.
+    /// No token shard holds a whole sequence.
     #[error(
         "{url}: {tokens} tokens hold no sequence of {sequence_tokens} and its next token within one shard; prepare \
          more text, with a larger prepare.tokens_per_shard if shards are short, or lower batch.sequence_tokens"
     )]
     TooShort {
-        /// The folder.
+        /// URL of the folder.
         url: String,
-        /// Tokens of all its shards.
+        /// Number of tokens in all its token shards.
         tokens: u64,
         /// `batch.sequence_tokens`.
         sequence_tokens: u64,
     },
 }
 
-/// What tells one tokenizer from another.
+/// Identity of a tokenizer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TokenizerIdentity {
-    /// As in `data.tokenizer`.
+    /// Name, as in `data.tokenizer`.
     pub name: String,
-    /// Number of its tokens.
+    /// Number of tokens in the vocabulary.
     pub vocabulary: u32,
-    /// See [`crate::tokenizer::Tokenizer::hash`].
+    /// Hash of the vocabulary: see [`crate::tokenizer::Tokenizer::hash`].
     pub hash: String,
 }
 
@@ -86,7 +86,7 @@ impl fmt::Display for TokenizerIdentity {
 }
 
 impl DataSetError {
-    /// What a process that ends because of this exits with.
+    /// Returns the exit code of a process that ends because of this error.
     pub fn exit_code(&self) -> ExitCode {
         match self {
             DataSetError::Storage(error) => error.exit_code(),

@@ -1,12 +1,12 @@
-//! Token files of other programs, which have no `index.json`: it is made up from what the files say.
+//! Token files of other programs, which have no `index.json`: an index is made from what the files contain.
 //!
-//! - llm.c: files in the layout of Convoy's own shards, `*.bin`, known by their first bytes.
-//! - Megatron: a `NAME.bin` of u16 or i32 tokens, with a `NAME.idx` beside it that says which, and where sequences begin.
-//! - nanoGPT: a `.bin` of u16 tokens and nothing else: any other file.
+//! - llm.c: files in the layout of Convoy's own token shards, `*.bin`, recognised by their first bytes.
+//! - Megatron: a `NAME.bin` of u16 or i32 tokens, with a `NAME.idx` beside it that gives the type and where sequences begin.
+//! - nanoGPT: a `.bin` of u16 tokens and nothing else, which is how any other file is read.
 //!
-//! A data set is one such file by its URL, those that match a pattern, or a folder of them. In a folder, files for validation
-//! beside those for training are refused: which are meant, the config has to say. Nothing says with which tokenizer they were made,
-//! so the config is believed; and there are no hashes, so only ids beyond the vocabulary are found.
+//! A data set is one such file by its URL, all files that match a pattern, or a folder of them. A folder with files for
+//! validation beside files for training is refused, since the config has to say which are meant. The files do not name their
+//! tokenizer, so the config is believed. They have no hashes, so only ids beyond the vocabulary are found.
 
 use std::collections::HashSet;
 
@@ -21,22 +21,23 @@ use crate::storage::{Folder, ObjectInfo, StorageError, Wanted};
 use crate::threads;
 use crate::tokenizer::Tokenizer;
 
-/// How token files of other programs end.
+/// Suffix of token files of other programs.
 pub(super) const FILE_END: &str = ".bin";
-/// How the files of Megatron's that lie beside them do.
+/// Suffix of Megatron's files beside them.
 const INDEX_END: &str = ".idx";
 
-/// What Megatron's index begins with: its magic, and version 1 as u64.
+/// Beginning of Megatron's index: its magic, and version 1 as u64.
 const MEGATRON_START: &[u8] = b"MMIDIDX\0\0\x01\0\0\0\0\0\0\0";
-/// After that: the code of the type of tokens, the number of sequences and that of documents as u64.
+/// Size of Megatron's header, in bytes: the magic and version, the code of the token type, and the numbers of sequences and
+/// of documents as u64.
 const MEGATRON_HEADER_BYTES: u64 = MEGATRON_START.len() as u64 + 1 + 8 + 8;
-/// The types that hold ids, by their code, and their widths.
+/// Types that can hold ids: their codes, and their widths in bytes.
 const MEGATRON_TYPES: [(u8, u64); 2] = [(4, 4), (8, 2)];
 
-/// Words in names of files that are not to be trained on.
+/// Words in names of files that must not be trained on.
 const HELD_OUT: [&str; 9] = ["val", "valid", "validation", "dev", "eval", "evaluation", "test", "heldout", "holdout"];
 
-/// Files of one program.
+/// Program that a token file is of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     LlmC,
@@ -54,23 +55,23 @@ impl Kind {
     }
 }
 
-/// Token files, as they were found.
+/// Token files that were found.
 struct Files {
     folder: Folder,
     list: Vec<ObjectInfo>,
-    /// The names of what lies beside them, where it was listed.
+    /// Names of the files beside them, if the folder was listed.
     beside: Option<HashSet<String>>,
 }
 
-/// The folder of the token files that are `wanted`, what an index of them would say, and the layout of each; `None` where there
-/// are none.
+/// Returns the folder of the token files that are `wanted`, an index of them, and the layout of each, or `None` if there are
+/// none.
 pub(super) fn index(
     wanted: &Wanted,
     name: &str,
     tokenizer: &Tokenizer,
 ) -> Result<Option<(Folder, Index, Vec<Layout>)>, DataSetError> {
     let files = Files::find(wanted)?;
-    // Convoy's own shards have an index; without it they are not finished.
+    // Convoy's own token shards have an index; without one they are unfinished.
     let is_convoys = |file: &ObjectInfo| file.name.rsplit('/').next().is_some_and(|name| name.starts_with("shard-"));
     if files.list.is_empty() || files.list.iter().any(is_convoys) {
         return Ok(None);
@@ -106,7 +107,7 @@ pub(super) fn index(
 }
 
 impl Files {
-    /// The files that are meant: one by its own name, those that match, or those directly in a folder.
+    /// Finds the files that are meant: one by its own name, those that match a pattern, or those directly in a folder.
     fn find(wanted: &Wanted) -> Result<Self, DataSetError> {
         let folder = wanted.folder().clone();
         if wanted.pattern().is_some() {
@@ -120,7 +121,7 @@ impl Files {
             return Ok(Files { folder: parent, list, beside: None });
         }
         let listed = match folder.list_in(&|_| false) {
-            // A server of objects by their names.
+            // The server only gives objects by name.
             Err(StorageError::Unlisted { .. }) => Vec::new(),
             listed => listed?,
         };
@@ -132,7 +133,7 @@ impl Files {
         Ok(files)
     }
 
-    /// An error if files for validation lie among others: `val.bin` beside `train.bin`.
+    /// Fails if files for validation lie among others, such as `val.bin` beside `train.bin`.
     fn refuse_held_out(&self) -> Result<(), DataSetError> {
         let (held_out, others): (Vec<_>, Vec<_>) = self.list.iter().partition(|file| is_held_out(&file.name));
         let (Some(held_out), Some(other)) = (held_out.first(), others.first()) else { return Ok(()) };
@@ -145,7 +146,7 @@ impl Files {
         Err(self.refuse(&held_out.name, reason))
     }
 
-    /// Whose file it is, and where tokens are in it.
+    /// Determines the program that wrote a file, and the layout of its tokens.
     fn look_at(&self, file: &ObjectInfo) -> Result<(Kind, Layout), DataSetError> {
         let start = self.range(&file.name, 0..file.bytes.min(12))?;
         let has_header = word(&start, 0) == MAGIC;
@@ -165,7 +166,8 @@ impl Files {
         Ok((kind, layout))
     }
 
-    /// The size of Megatron's index, if there is one. A file with a header does without, where asking costs something.
+    /// Returns the size of Megatron's index, if there is one. If asking costs a request, a file with a header is taken to
+    /// have none.
     fn size_beside(&self, index: &str, has_header: bool) -> Result<Option<u64>, StorageError> {
         let may_be_there = self.beside.as_ref().map_or(!has_header, |names| names.contains(index));
         match may_be_there.then(|| self.folder.size(index)) {
@@ -174,7 +176,8 @@ impl Files {
         }
     }
 
-    /// The width of the tokens in `file`, which must end where `index`, of `bytes`, says that its last sequence does.
+    /// Returns the width of the tokens in `file` in bytes. The file must end where `index`, of `bytes` bytes, says that its
+    /// last sequence does.
     fn look_at_pair(&self, file: &ObjectInfo, index: &str, bytes: u64) -> Result<u64, DataSetError> {
         let refuse = |reason: String| self.refuse(index, reason);
         let head = self.range(index, 0..bytes.min(MEGATRON_HEADER_BYTES))?;
@@ -185,7 +188,7 @@ impl Files {
         let width = MEGATRON_TYPES.iter().find(|(known, _)| known == code).map(|(_, width)| *width);
         let width = width.ok_or_else(|| refuse(format!("tokens of type {code}, neither u16 (8) nor i32 (4)")))?;
         let (sequences, documents) = (number(counts, 0), number(counts, 8));
-        // A length as i32 and a place as i64 for each sequence, and an i64 for each document.
+        // An i32 length and an i64 offset per sequence, and an i64 per document.
         let all = sequences.checked_mul(12).zip(documents.checked_mul(8)).and_then(|(s, d)| s.checked_add(d));
         if all.and_then(|all| all.checked_add(MEGATRON_HEADER_BYTES)).is_none_or(|least| least > bytes) {
             let reason =
@@ -220,18 +223,18 @@ impl Files {
     }
 }
 
-/// Whether a word of `name` says that it is not to be trained on.
+/// Returns whether a word of `name` says that the file must not be trained on.
 fn is_held_out(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
     name.split(|c: char| !c.is_ascii_alphabetic()).any(|word| HELD_OUT.contains(&word))
 }
 
-/// Word `i` of 4 bytes, as a signed number; -1 where there is none.
+/// Returns the i-th word of 4 bytes as a signed number, or -1 if there is none.
 fn word(bytes: &[u8], i: usize) -> i32 {
     bytes.get(4 * i..4 * i + 4).map_or(-1, |b| i32::from_le_bytes([b[0], b[1], b[2], b[3]]))
 }
 
-/// The 8 bytes from `at` on, as a number; the highest where there are fewer.
+/// Returns the 8 bytes from `at` on as a number, or the highest number if there are fewer.
 fn number(bytes: &[u8], at: usize) -> u64 {
     bytes.get(at..at + 8).and_then(|bytes| bytes.try_into().ok()).map_or(u64::MAX, u64::from_le_bytes)
 }

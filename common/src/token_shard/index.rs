@@ -1,4 +1,4 @@
-//! The index of a folder of shards, and whether the bytes of a shard are what it says.
+//! The index of a folder of token shards, and the checks of a token shard against it.
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -9,100 +9,100 @@ use crate::untrusted;
 
 /// Name of the index in its folder.
 pub const INDEX_NAME: &str = "index.json";
-/// Version of the index.
+/// Version of the index that is written and read.
 pub const INDEX_VERSION: u32 = 1;
 
-/// What is wrong with a shard or its index.
+/// What is wrong with a token shard or its index.
 #[derive(Debug, thiserror::Error)]
 pub enum ShardError {
-    /// The index is not what prepare writes.
+    /// The index does not have the form that prepare writes.
     #[error("{url}: not an index of token shards: {reason}; prepare the data again")]
     Index {
-        /// The index.
+        /// URL of the index.
         url: String,
-        /// What is wrong.
+        /// What is wrong with the index.
         reason: String,
     },
-    /// The header of a shard does not fit.
+    /// A word in the header of a token shard is wrong.
     #[error("{url}: {what} is {got}, expected {expected}: not a token shard, or a damaged one")]
     Header {
-        /// The shard.
+        /// URL of the token shard.
         url: String,
-        /// Which word.
+        /// Word of the header.
         what: &'static str,
-        /// What the index or the format asks for.
+        /// Value that the index or the format requires.
         expected: i64,
-        /// What the file has.
+        /// Value in the file.
         got: i64,
     },
-    /// The shard has fewer or more bytes than its index says.
+    /// The token shard has fewer or more bytes than its index says.
     #[error("{url}: {got} bytes, expected {expected}: truncated or overwritten; copy or prepare it again")]
     Size {
-        /// The shard.
+        /// URL of the token shard.
         url: String,
-        /// From the index.
+        /// Size in the index, in bytes.
         expected: u64,
-        /// Of the file.
+        /// Size of the file, in bytes.
         got: u64,
     },
-    /// A block does not have the hash that the index says.
+    /// A block does not match its hash in the index.
     #[error(
         "{url}: block {block} (bytes {}..{}) has SHA-256 {got}, expected {expected}: damaged; copy or prepare it again",
         block * BLOCK_BYTES, (block + 1) * BLOCK_BYTES
     )]
     Hash {
-        /// The shard.
+        /// URL of the token shard.
         url: String,
-        /// Which block.
+        /// Number of the block.
         block: u64,
-        /// From the index.
+        /// Hash in the index.
         expected: Sha256Sum,
-        /// Of the bytes that were read.
+        /// Hash of the bytes that were read.
         got: Sha256Sum,
     },
 }
 
-/// The table of contents of a folder of shards.
+/// Table of contents of a folder of token shards.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Index {
     /// Version of this structure, 1.
     pub version: u32,
     /// Name of the tokenizer, such as `gpt2`.
     pub tokenizer: String,
-    /// Its hash: [`crate::tokenizer::Tokenizer::hash`].
+    /// Hash of the tokenizer: [`crate::tokenizer::Tokenizer::hash`].
     pub tokenizer_hash: String,
     /// Number of tokens in the vocabulary; every id is below it.
     pub vocabulary: u32,
-    /// Tokens of all shards.
+    /// Number of tokens in all token shards.
     pub tokens: u64,
-    /// Documents of all shards.
+    /// Number of documents in all token shards.
     pub documents: u64,
-    /// [`BLOCK_BYTES`].
+    /// Size of a hashed block, in bytes: [`BLOCK_BYTES`].
     pub block_bytes: u64,
-    /// The shards in order.
+    /// The token shards, in order.
     pub shards: Vec<ShardEntry>,
 }
 
-/// One shard in the index.
+/// Entry of a token shard in the index.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ShardEntry {
-    /// File name, beside the index.
+    /// Name of the file, beside the index.
     #[serde(deserialize_with = "untrusted::file_name")]
     pub name: String,
-    /// Tokens in it.
+    /// Number of tokens in the token shard.
     pub tokens: u64,
-    /// Documents that begin in it.
+    /// Number of documents that begin in the token shard.
     pub documents: u64,
-    /// Size of the file.
+    /// Size of the file, in bytes.
     pub bytes: u64,
     /// SHA-256 of the file.
     pub sha256: Sha256Sum,
-    /// SHA-256 of each block; none where the program that wrote the file gives none.
+    /// SHA-256 of each block. Token files of other programs have none.
     pub block_sha256: Vec<Sha256Sum>,
 }
 
 impl Index {
-    /// Reads an index and checks that it is consistent with itself. `url` names it in errors.
+    /// Parses an index and checks that it is consistent. `url` names it in errors.
     pub fn parse(url: &str, content: &[u8]) -> Result<Self, ShardError> {
         let refuse = |reason: String| ShardError::Index { url: url.to_owned(), reason };
         let index: Index = serde_json::from_slice(content).map_err(|e| refuse(e.to_string()))?;
@@ -131,7 +131,7 @@ impl Index {
         Ok(index)
     }
 
-    /// The index as the bytes of `index.json`.
+    /// Returns the index as the bytes of `index.json`.
     pub fn to_json(&self) -> Bytes {
         let json = serde_json::to_vec_pretty(self).unwrap_or_else(|e| unreachable!("an index is JSON: {e}"));
         Bytes::from(json)
@@ -139,7 +139,7 @@ impl Index {
 }
 
 impl ShardEntry {
-    /// Describes the shard `content`, as [`encode`](super::encode) made it; `end_of_text` marks where documents begin.
+    /// Describes the token shard `content`, as [`encode`](super::encode) made it. `end_of_text` marks where documents begin.
     pub fn describe(name: &str, content: &[u8], end_of_text: u16) -> Self {
         let tokens = &content[HEADER_BYTES as usize..];
         ShardEntry {
@@ -152,19 +152,19 @@ impl ShardEntry {
         }
     }
 
-    /// Whether its tokens, its bytes and its number of block hashes fit together.
+    /// Returns whether the numbers of tokens, bytes and block hashes fit together.
     pub fn fits(&self) -> bool {
         let bytes = self.tokens.checked_mul(TOKEN_BYTES).and_then(|b| b.checked_add(HEADER_BYTES));
         bytes == Some(self.bytes) && self.block_sha256.len() as u64 == self.bytes.div_ceil(BLOCK_BYTES)
     }
 
-    /// Number of sequences of `sequence_tokens` in this shard: sequence i is tokens [iT, iT+T], the last of them only
-    /// a target, and none crosses the end.
+    /// Returns the number of sequences of `sequence_tokens` in this token shard. Sequence i consists of the tokens from iT
+    /// to iT+T inclusive, the last of which is only a target. No sequence crosses the end.
     pub fn sequences(&self, sequence_tokens: u64) -> u64 {
         self.tokens.saturating_sub(1) / sequence_tokens
     }
 
-    /// Verifies the bytes of block `block` against its hash. `url` names the shard in errors.
+    /// Verifies the bytes of block `block` against its hash. `url` names the token shard in errors.
     pub fn verify_block(&self, url: &str, block: u64, content: &[u8]) -> Result<(), ShardError> {
         let (expected, got) = (self.block_sha256[block as usize], Sha256Sum::of(content));
         if got == expected {
@@ -173,7 +173,7 @@ impl ShardEntry {
         Err(ShardError::Hash { url: url.to_owned(), block, expected, got })
     }
 
-    /// Checks the header against the format and this entry. `url` names the shard in errors.
+    /// Checks the header against the format and this entry. `url` names the token shard in errors.
     pub fn verify_header(&self, url: &str, header: &[u8]) -> Result<(), ShardError> {
         let word = |i: usize| header.get(4 * i..4 * i + 4).map_or(-1, |b| i32::from_le_bytes([b[0], b[1], b[2], b[3]]));
         let tokens = i64::try_from(self.tokens).unwrap_or(i64::MAX);

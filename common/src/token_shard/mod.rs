@@ -1,9 +1,9 @@
-//! Token shards: the llm.c file layout, and the index beside them. docs/token-shards.md is the specification.
+//! Token shards: llm.c's file layout, with an index beside the files. docs/token-shards.md is the specification.
 //!
-//! A shard is 256 little-endian i32 (magic, version, token count, zeros) and then u16 tokens; an end-of-text token
-//! precedes each document. `index.json` names every shard with its SHA-256 and that of each of its blocks, so that
-//! whatever is read, a whole shard or a range, can be verified. Writer and reader are here together; [`verify`] finds all
-//! faults of a folder. [`DataSetIndex`]: what a config names, opened; `foreign.rs`: token files of other programs.
+//! A token shard is 256 little-endian i32 (magic, version, token count, zeros), followed by u16 tokens. An end-of-text token
+//! precedes each document. `index.json` names every token shard with its SHA-256 and that of each of its blocks, so that
+//! both whole files and ranges can be verified. Writer and reader are here together. [`verify`] finds all faults of a
+//! folder, [`DataSetIndex`] opens what a config names, and `foreign.rs` reads token files of other programs.
 
 mod error;
 mod foreign;

@@ -1,5 +1,5 @@
-//! A data set is opened: what `data.train` and `data.validation` name becomes a folder, its index, and where tokens are in its
-//! files. `launcher check` and ranks go by this alone, so that what one accepts the other does.
+//! Opens a data set: turns what `data.train` and `data.validation` name into a folder, its index, and the layout of its
+//! files. `launcher check` and the ranks both use only this, so that they accept the same data.
 
 use super::error::{DataSetError, TokenizerIdentity};
 use super::foreign;
@@ -10,30 +10,30 @@ use crate::secrets::without_secrets;
 use crate::storage::{Folder, StorageError, Wanted};
 use crate::tokenizer::Tokenizer;
 
-/// The folders that prepare writes into its output.
+/// Folders that prepare writes into its output.
 const PREPARED: [&str; 2] = ["train", "validation"];
-/// What is there while prepare works.
+/// Folder that exists while prepare works.
 const PREPARE_WORK: &str = "prepare-work";
 
 /// A data set that can be read.
 #[derive(Debug)]
 pub struct DataSetIndex {
-    /// Where its shards are.
+    /// Folder of the token shards.
     pub folder: Folder,
-    /// What they hold.
+    /// Contents of the token shards.
     pub index: Index,
-    /// Where tokens are in each; none for Convoy's own, which are all alike.
+    /// Layout of each token file; empty for Convoy's own token shards, which have one layout.
     layouts: Vec<Layout>,
 }
 
 impl DataSetIndex {
-    /// Shards of Convoy's own in `folder`.
+    /// Returns the data set of Convoy's own token shards in `folder`.
     pub fn new(folder: Folder, index: Index) -> Self {
         DataSetIndex { folder, index, layouts: Vec::new() }
     }
 
-    /// Opens the data set that `words` name, for sequences of `sequence_tokens`, which must have been made with `tokenizer`, called
-    /// `name` in the config. Of its shards only the beginnings of token files of other programs are read.
+    /// Opens the data set that `words` name, for sequences of `sequence_tokens`. It must have been made with `tokenizer`,
+    /// which the config calls `name`. Of the token shards, only the beginnings of token files of other programs are read.
     pub fn open(
         words: &str,
         (name, tokenizer): (&str, &Tokenizer),
@@ -41,7 +41,7 @@ impl DataSetIndex {
         sequence_tokens: u64,
     ) -> Result<Self, DataSetError> {
         let wanted = match Wanted::open(words, storage)? {
-            // A folder may have any name, and none is found by a pattern.
+            // A folder may have any name, and no folder is found by a pattern.
             wanted if wanted.pattern().is_some_and(|text| !text.ends_with(foreign::FILE_END)) => {
                 Wanted::exactly(words, storage)?
             }
@@ -68,23 +68,23 @@ impl DataSetIndex {
         Ok(set)
     }
 
-    /// Whether it is made of token files of other programs.
+    /// Returns whether the data set consists of token files of other programs.
     pub fn is_foreign(&self) -> bool {
         !self.layouts.is_empty()
     }
 
-    /// Where tokens are in shard number `shard`.
+    /// Returns the layout of token shard number `shard`.
     pub fn layout(&self, shard: usize) -> Layout {
         self.layouts.get(shard).copied().unwrap_or(Layout::SHARD)
     }
 
-    /// Sequences of `sequence_tokens` in all shards.
+    /// Returns the number of sequences of `sequence_tokens` in all token shards.
     pub fn sequences(&self, sequence_tokens: u64) -> u64 {
         self.index.shards.iter().map(|shard| shard.sequences(sequence_tokens)).sum()
     }
 }
 
-/// The index of what is wanted, if it has one.
+/// Returns the index of what is wanted, if it has one.
 fn read_index(wanted: &Wanted) -> Result<Option<Index>, DataSetError> {
     let folder = wanted.folder();
     if wanted.pattern().is_some() || folder.url().ends_with(foreign::FILE_END) {
@@ -99,7 +99,7 @@ fn read_index(wanted: &Wanted) -> Result<Option<Index>, DataSetError> {
     }
 }
 
-/// What is missing in `folder`, and what to do: the index may lie in a folder in it, or may still be to come.
+/// Explains what is missing in `folder`, and what to do: the index may lie in a folder below, or may not be written yet.
 fn no_index(folder: &Folder) -> Result<DataSetError, StorageError> {
     let url = folder.url().to_owned();
     let have_index = |of: &Folder, name: &&str| of.folder(name).exists(INDEX_NAME);
@@ -109,7 +109,7 @@ fn no_index(folder: &Folder) -> Result<DataSetError, StorageError> {
             return Ok(DataSetError::NoIndex { url, advice });
         }
     }
-    // The output of prepare is the folder above the one that is given.
+    // The output of prepare is the folder above the given one.
     let named = folder.parent().filter(|(_, name)| PREPARED.contains(&&**name));
     let advice = match named {
         Some((output, _)) if is_unfinished(&output) => {
@@ -128,8 +128,8 @@ fn is_unfinished(output: &Folder) -> bool {
     output.list_folders().is_ok_and(|names| names.iter().any(|name| name == PREPARE_WORK))
 }
 
-/// Whether the shards were made with `tokenizer`, which the config calls `name`. Its name may differ: the same files may
-/// lie elsewhere.
+/// Checks that the token shards were made with `tokenizer`, which the config calls `name`. Its name in the index may differ,
+/// since equal files may lie elsewhere.
 fn check_tokenizer(set: &DataSetIndex, tokenizer: &Tokenizer, name: &str) -> Result<(), DataSetError> {
     let expected =
         TokenizerIdentity { name: name.to_owned(), vocabulary: tokenizer.size(), hash: tokenizer.hash().to_owned() };

@@ -1,7 +1,7 @@
-//! All that docs/token-shards.md says of a folder of shards, checked: every fault is found, not only the first.
+//! Checks everything that docs/token-shards.md says of a folder of token shards. Every fault is found, not only the first.
 //!
-//! Pure: whoever calls it reads the objects. [`faults_of_index`] holds the index against itself; a [`ShardCheck`] is given
-//! the blocks of one shard in order, and keeps none of them.
+//! Pure: the caller reads the objects. [`faults_of_index`] checks the index for consistency. A [`ShardCheck`] receives the
+//! blocks of one token shard in order, and keeps none of them.
 
 use serde::Serialize;
 use sha2::{Digest, Sha256};
@@ -11,26 +11,26 @@ use super::index::{INDEX_NAME, INDEX_VERSION, Index, ShardEntry};
 use crate::sha256::Sha256Sum;
 use crate::tokenizer::MOST_TOKENS;
 
-/// Something that does not hold, and where.
+/// A fault, and where it is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Fault {
-    /// A shard, by its name in the index, or the index.
+    /// Name of a token shard in the index, or the index.
     pub object: String,
-    /// The byte of the object, where it is at one.
+    /// Offset in the object, in bytes; `None` for a fault of the object as a whole.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub offset: Option<u64>,
-    /// What does not hold.
+    /// Kind of fault.
     #[serde(flatten)]
     pub kind: FaultKind,
 }
 
 impl Fault {
-    /// A fault of an object as a whole.
+    /// Returns a fault of an object as a whole.
     pub fn of(object: &str, kind: FaultKind) -> Self {
         Fault { object: object.to_owned(), offset: None, kind }
     }
 
-    /// A fault at a byte of an object.
+    /// Returns a fault at a byte of an object.
     pub fn at(object: &str, offset: u64, kind: FaultKind) -> Self {
         Fault { object: object.to_owned(), offset: Some(offset), kind }
     }
@@ -45,138 +45,138 @@ impl std::fmt::Display for Fault {
     }
 }
 
-/// What does not hold.
+/// Kind of fault, with the values concerned.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, thiserror::Error)]
 #[serde(tag = "fault", rename_all = "snake_case")]
 pub enum FaultKind {
-    /// The object is not there.
+    /// The object does not exist.
     #[error("does not exist")]
     Missing,
-    /// The object is there and cannot be read.
+    /// The object exists and cannot be read.
     #[error("cannot be read: {reason}")]
     Unreadable {
-        /// What the store said.
+        /// Error of the store.
         reason: String,
     },
-    /// The index is no index of this version; its shards are not looked at.
+    /// The index is not an index of this version. Its token shards are not checked.
     #[error("not an index of token shards: {reason}")]
     Index {
-        /// What is wrong.
+        /// What is wrong with the index.
         reason: String,
     },
-    /// A total of the index is not the sum over its shards.
+    /// A total in the index is not the sum over its token shards.
     #[error("says {got} {what}, its shards have {expected}")]
     Total {
         /// Tokens or documents.
         what: &'static str,
-        /// The sum.
+        /// Sum over the token shards.
         expected: u64,
-        /// The total.
+        /// Total in the index.
         got: u64,
     },
-    /// Two shards have one name.
+    /// Two token shards have one name.
     #[error("names {name} twice")]
     Twice {
         /// The name.
         name: String,
     },
-    /// What the index says of a shard does not fit together.
+    /// The entry of a token shard in the index is inconsistent.
     #[error("{tokens} tokens, {bytes} bytes and {blocks} block hashes in the index do not fit together")]
     Entry {
-        /// Its tokens.
+        /// Number of tokens.
         tokens: u64,
-        /// Its bytes.
+        /// Number of bytes.
         bytes: u64,
-        /// How many block hashes it has.
+        /// Number of block hashes.
         blocks: u64,
     },
-    /// Shards differ in length, and not only the last.
+    /// A token shard other than the last differs in length.
     #[error("{got} tokens, expected {expected}: all shards but the last have the same number, and it has no more")]
     Tokens {
-        /// Those of the first shard.
+        /// Number of tokens in the first token shard.
         expected: u64,
-        /// Those of this one.
+        /// Number of tokens in this one.
         got: u64,
     },
-    /// The index is of another tokenizer.
+    /// The index names another tokenizer.
     #[error("made with a tokenizer of {what} {got}, and {tokenizer:?} has {expected}")]
     Tokenizer {
         /// Hash or vocabulary.
         what: &'static str,
-        /// Which tokenizer it was held against.
+        /// Name of the tokenizer to compare with.
         tokenizer: String,
-        /// Of that tokenizer.
+        /// Value of that tokenizer.
         expected: String,
-        /// Of the index.
+        /// Value in the index.
         got: String,
     },
-    /// The shard is longer or shorter than the index says.
+    /// The token shard is longer or shorter than the index says.
     #[error("{got} bytes, expected {expected}")]
     Size {
-        /// From the index.
+        /// Size in the index, in bytes.
         expected: u64,
-        /// Of the object.
+        /// Size of the object, in bytes.
         got: u64,
     },
     /// A word of the header is wrong.
     #[error("{what} is {got}, expected {expected}")]
     Header {
-        /// Which word.
+        /// Word of the header.
         what: &'static str,
-        /// From the format, or the index.
+        /// Value that the format or the index requires.
         expected: i64,
-        /// Of the object.
+        /// Value in the object.
         got: i64,
     },
-    /// A block does not have its hash.
+    /// A block does not match its hash.
     #[error("block {block} has SHA-256 {got}, expected {expected}")]
     BlockHash {
-        /// Which block.
+        /// Number of the block.
         block: u64,
-        /// From the index.
+        /// Hash in the index.
         expected: Sha256Sum,
-        /// Of the object.
+        /// Hash of the object's block.
         got: Sha256Sum,
     },
-    /// The whole file does not have its hash.
+    /// The whole file does not match its hash.
     #[error("the file has SHA-256 {got}, expected {expected}")]
     FileHash {
-        /// From the index.
+        /// Hash in the index.
         expected: Sha256Sum,
-        /// Of the object.
+        /// Hash of the object.
         got: Sha256Sum,
     },
-    /// A block has ids that are no tokens.
+    /// A block has ids that are not in the vocabulary.
     #[error("ids of block {block} that are not below the vocabulary, {vocabulary}: {count}, the first, here, is {id}")]
     Ids {
-        /// Which block.
+        /// Number of the block.
         block: u64,
-        /// How many.
+        /// Number of such ids.
         count: u64,
-        /// The first of them.
+        /// The first such id.
         id: u16,
-        /// From the index.
+        /// Size of the vocabulary in the index.
         vocabulary: u32,
     },
-    /// Other documents begin in the shard than the index says.
+    /// The number of documents that begin in the token shard differs from the index.
     #[error("documents that begin in it: {got}, expected {expected}")]
     Documents {
-        /// From the index.
+        /// Number in the index.
         expected: u64,
-        /// End-of-text tokens of the object.
+        /// Number of end-of-text tokens in the object.
         got: u64,
     },
-    /// The first token of all is no end-of-text.
+    /// The first token of the data is not end-of-text.
     #[error("the first token is {got}, expected the end-of-text token {expected}")]
     FirstToken {
         /// The end-of-text token.
         expected: u16,
-        /// Of the object.
+        /// First token of the object.
         got: u16,
     },
 }
 
-/// Reads an index whatever its faults; the error is why it leaves nothing to go on with.
+/// Parses an index regardless of its faults. Fails with the reason if it leaves nothing to check.
 pub fn read_index(content: &[u8]) -> Result<Index, String> {
     let index: Index = serde_json::from_slice(content).map_err(|e| e.to_string())?;
     let Index { version, block_bytes, vocabulary, .. } = index;
@@ -191,7 +191,7 @@ pub fn read_index(content: &[u8]) -> Result<Index, String> {
     Ok(index)
 }
 
-/// What in `index` does not fit together.
+/// Returns all inconsistencies in `index`.
 pub fn faults_of_index(index: &Index) -> Vec<Fault> {
     let mut faults = Vec::new();
     let sum = |of: fn(&ShardEntry) -> u64| index.shards.iter().map(of).fold(0, u64::saturating_add);
@@ -221,20 +221,20 @@ pub fn faults_of_index(index: &Index) -> Vec<Fault> {
     faults
 }
 
-/// What the tokens of a shard are held against.
+/// What the tokens of a token shard are checked against.
 #[derive(Debug, Clone, Copy)]
 pub struct Ids {
-    /// Every id is below it.
+    /// Size of the vocabulary; every id is below it.
     pub vocabulary: u32,
-    /// The token before each document; `None` where the tokenizer is not known, and documents cannot be told apart.
+    /// Token before each document; `None` if the tokenizer is not known, so that documents cannot be counted.
     pub end_of_text: Option<u16>,
 }
 
-/// The check of one shard, block by block.
+/// Check of one token shard, block by block.
 pub struct ShardCheck<'i> {
     entry: &'i ShardEntry,
     ids: Ids,
-    /// Whether the shard is the first of its folder.
+    /// Whether the token shard is the first of its folder.
     is_first: bool,
     file: Sha256,
     bytes: u64,
@@ -243,12 +243,12 @@ pub struct ShardCheck<'i> {
 }
 
 impl<'i> ShardCheck<'i> {
-    /// The check of the shard that `entry` describes; `is_first` if no other comes before it in its folder.
+    /// Returns a check of the token shard that `entry` describes. `is_first` says that it is the first of its folder.
     pub fn new(entry: &'i ShardEntry, ids: Ids, is_first: bool) -> Self {
         ShardCheck { entry, ids, is_first, file: Sha256::new(), bytes: 0, documents: 0, faults: Vec::new() }
     }
 
-    /// Takes the next block: [`BLOCK_BYTES`] bytes, or the rest of the object.
+    /// Checks the next block: [`BLOCK_BYTES`] bytes, or the rest of the object.
     pub fn push(&mut self, block: &[u8]) {
         let (number, start) = (self.bytes / BLOCK_BYTES, self.bytes);
         self.file.update(block);
@@ -272,7 +272,7 @@ impl<'i> ShardCheck<'i> {
         self.look_at_tokens(tokens, number, HEADER_BYTES);
     }
 
-    /// All faults of the shard, once every block is pushed.
+    /// Returns all faults of the token shard, once every block has been pushed.
     pub fn finish(mut self) -> Vec<Fault> {
         let (expected, got) = (self.entry.bytes, self.bytes);
         if got != expected {
@@ -290,7 +290,7 @@ impl<'i> ShardCheck<'i> {
         self.faults
     }
 
-    /// Every word: magic, version, token count, and zeros, of which the first that is none counts.
+    /// Checks every word of the header: magic, version, token count, and zeros, of which only the first wrong one is reported.
     fn look_at_header(&mut self, header: &[u8]) {
         let (words, _) = header.as_chunks::<4>();
         let tokens = i64::try_from(self.entry.tokens).unwrap_or(i64::MAX);
@@ -342,7 +342,7 @@ mod tests {
         check.finish().iter().map(ToString::to_string).collect()
     }
 
-    /// Two blocks and a bit.
+    /// Returns a token shard of two blocks and a little more.
     fn shard() -> (Vec<u8>, ShardEntry) {
         let tokens: Vec<u16> = (0..=BLOCK_BYTES).map(|i| if i % 100 == 0 { 9 } else { 1 }).collect();
         let content = encode(&tokens);
@@ -350,7 +350,7 @@ mod tests {
         (content.to_vec(), entry)
     }
 
-    /// Checks that the faults begin so, one by one.
+    /// Checks that the faults begin with these texts, one by one.
     fn check(got: &[String], expected: &[&str]) {
         assert_eq!(got.len(), expected.len(), "{got:#?}");
         for (got, expected) in got.iter().zip(expected) {

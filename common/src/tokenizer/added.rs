@@ -1,25 +1,24 @@
-//! Added tokens: found in a text before that is split, each as a whole, as Hugging Face's `tokenizers` finds them.
+//! Added tokens: found in a text before it is split, each as a whole, as Hugging Face's `tokenizers` finds them.
 //!
-//! A text is looked through twice: for the tokens that are not `normalized`, and, in what is between those, for the others.
-//! (Convoy normalizes nothing, so that is all that the word means here.) Each time the leftmost match counts, and of several
-//! at one place the longest. A match that does not count, as that of a special token in a document, is text all the same
-//! up to its end.
+//! A text is searched twice: for the tokens that are not `normalized` and, between those, for the others. (Convoy normalizes
+//! nothing, so the flag has no other meaning here.) Each search takes the leftmost match, and at one place the longest. A
+//! match that does not count, such as a special token in a document, is ordinary text up to its end.
 
 use aho_corasick::{AhoCorasick, MatchKind};
 use regex_syntax::is_word_character;
 
 use super::vocabulary::{AddedToken, Vocabulary};
 
-/// Finds the added tokens of a vocabulary.
+/// Finder of the added tokens of a vocabulary.
 pub(super) struct Added {
     passes: [Pass; 2],
-    /// Whether some are found in documents: those that are not special.
+    /// Whether any are found in documents: those that are not special.
     are_in_documents: bool,
 }
 
 struct Pass {
     matches: AhoCorasick,
-    /// By the number of the pattern.
+    /// Token of each pattern, by the pattern's number.
     tokens: Vec<AddedToken>,
 }
 
@@ -32,7 +31,7 @@ pub(super) enum Part<'t> {
 }
 
 impl Added {
-    /// Those of `vocabulary`, which has been checked.
+    /// Returns the finder for `vocabulary`, which has been checked.
     pub fn new(vocabulary: &Vocabulary) -> Result<Self, String> {
         let pass = |normalized| {
             let tokens = vocabulary.added.iter().copied().filter(|token: &AddedToken| token.normalized == normalized);
@@ -45,7 +44,7 @@ impl Added {
         Ok(Added { passes: [pass(false)?, pass(true)?], are_in_documents })
     }
 
-    /// Gives the parts of `text`, in order, to `part`; special tokens are text unless `with_special`.
+    /// Passes the parts of `text`, in order, to `part`. Special tokens are text unless `with_special`.
     pub fn split<'t>(&self, text: &'t str, with_special: bool, mut part: impl FnMut(Part<'t>)) {
         if !with_special && !self.are_in_documents {
             return part(Part::Text(text));

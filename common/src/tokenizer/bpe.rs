@@ -1,4 +1,4 @@
-//! The tokenizer itself: text to ids, ids to bytes, and a hash of what it is made of.
+//! The tokenizer itself: encodes text to ids, decodes ids to bytes, and hashes its vocabulary.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -11,7 +11,7 @@ use super::merge::{Cache, Merges, PIECES_AT_ONCE};
 use super::split::{self, GPT2_SPLIT};
 use super::vocabulary::{AddedToken, END_OF_TEXT, Vocabulary};
 
-/// A byte-level BPE tokenizer. Cheap to clone, and to be shared between threads.
+/// A byte-level BPE tokenizer. Cheap to clone and to share between threads.
 #[derive(Clone)]
 pub struct Tokenizer {
     shared: Arc<Shared>,
@@ -23,18 +23,18 @@ struct Shared {
     added: Added,
     end_of_text: u16,
     hash: String,
-    /// What a new one is a copy of.
+    /// Cache that new ones are copied from.
     first_cache: Cache,
-    /// Those that no thread uses now. A thread takes one, or copies one, and gives it back: there are as many as
-    /// threads encode at once, of 2 MiB each.
+    /// Caches that no thread uses now. A thread takes or copies one, and returns it afterwards. There are as many as threads
+    /// that encode at once, each of 2 MiB.
     caches: Mutex<Vec<Cache>>,
 }
 
 impl Tokenizer {
-    /// GPT-2's id of [`END_OF_TEXT`].
+    /// Id of [`END_OF_TEXT`] in GPT-2's vocabulary.
     pub const GPT2_END_OF_TEXT: u16 = gpt2::END_OF_TEXT_ID;
 
-    /// The tokenizer of `vocabulary`; `name` is for errors.
+    /// Returns the tokenizer of `vocabulary`. `name` is for errors.
     pub fn new(name: &str, vocabulary: Vocabulary) -> Result<Self, TokenizerError> {
         vocabulary.check().map_err(|reason| unusable(name, reason))?;
         let merges = Merges::new(&vocabulary).map_err(|reason| unusable(name, reason))?;
@@ -49,40 +49,40 @@ impl Tokenizer {
         Ok(Tokenizer { shared: Arc::new(shared) })
     }
 
-    /// What it is made of.
+    /// Returns the vocabulary.
     pub fn vocabulary(&self) -> &Vocabulary {
         &self.shared.vocabulary
     }
 
-    /// Number of tokens in the vocabulary, special ones included.
+    /// Returns the number of tokens in the vocabulary, including special ones.
     pub fn size(&self) -> u32 {
         self.shared.vocabulary.tokens.len() as u32
     }
 
-    /// The id of [`END_OF_TEXT`], the token before each document.
+    /// Returns the id of [`END_OF_TEXT`], the token before each document.
     pub fn end_of_text(&self) -> u16 {
         self.shared.end_of_text
     }
 
-    /// SHA-256 over the vocabulary, in hex: equal for equal tokenizers, whatever files they came from.
+    /// Returns the SHA-256 of the vocabulary, in hexadecimal. Equal tokenizers have equal hashes, regardless of the files
+    /// they came from.
     pub fn hash(&self) -> &str {
         &self.shared.hash
     }
 
-    /// The ids of `text` as a document, in which special tokens such as `<|endoftext|>` are ordinary text.
+    /// Encodes `text` as a document, in which special tokens such as `<|endoftext|>` are ordinary text.
     pub fn encode(&self, text: &str) -> Vec<u16> {
         let mut ids = Vec::new();
         self.encode_into(text, &mut ids);
         ids
     }
 
-    /// Appends the ids of `text`, as [`Tokenizer::encode`] has them.
+    /// Appends the ids of `text`, encoded as by [`Tokenizer::encode`].
     pub fn encode_into(&self, text: &str, ids: &mut Vec<u16>) {
         self.encode_parts(text, false, ids);
     }
 
-    /// The ids of `text`, in which the text of a special token is that token; the first one counts, and of several
-    /// at one place the longest.
+    /// Encodes `text`, in which the text of a special token is that token. The first match counts, and at one place the longest.
     pub fn encode_with_special(&self, text: &str) -> Vec<u16> {
         let mut ids = Vec::new();
         self.encode_parts(text, true, &mut ids);
@@ -91,7 +91,7 @@ impl Tokenizer {
 
     fn encode_parts(&self, text: &str, with_special: bool, ids: &mut Vec<u16>) {
         let mut cache = self.caches().pop().unwrap_or_else(|| self.shared.first_cache.clone());
-        // Bytes per token of English are more than 4; what is too much here is soon used by the next text.
+        // English has more than 4 bytes per token. Excess room is soon used by the next text.
         ids.reserve(text.len() / 4);
         self.shared.added.split(text, with_special, |part| match part {
             Part::Text(text) => self.encode_ordinary(text, &mut cache, ids),
@@ -115,7 +115,7 @@ impl Tokenizer {
         }
     }
 
-    /// The bytes of `ids`, which may end in the middle of a character; `None` if one is not in the vocabulary.
+    /// Decodes `ids` to bytes, which may end in the middle of a character. Returns `None` if an id is not in the vocabulary.
     pub fn decode(&self, ids: &[u16]) -> Option<Vec<u8>> {
         let mut bytes = Vec::new();
         for id in ids {
@@ -124,7 +124,7 @@ impl Tokenizer {
         Some(bytes)
     }
 
-    /// The bytes of one token.
+    /// Returns the bytes of one token.
     pub fn token(&self, id: u16) -> Option<&[u8]> {
         self.shared.vocabulary.tokens.get(usize::from(id)).map(Vec::as_slice)
     }
@@ -134,8 +134,8 @@ impl Tokenizer {
     }
 }
 
-/// SHA-256 over (u32 little-endian length, bytes) of each token in id order, added ones included, then of the split
-/// pattern; and where documents can have added tokens, over the id of each and what is said of it.
+/// Hashes (u32 little-endian length, bytes) of each token in id order, including added ones, then the split pattern. If
+/// documents can contain added tokens, also hashes the id and properties of each.
 fn hash(vocabulary: &Vocabulary) -> String {
     let mut hasher = Sha256::new();
     for bytes in vocabulary.tokens.iter().map(Vec::as_slice).chain([GPT2_SPLIT.as_bytes()]) {
@@ -182,7 +182,7 @@ mod tests {
 
     #[test]
     fn the_hash_is_pinned() {
-        // docs/token-shards.md; computed in Python from r50k_base.tiktoken.
+        // Expected value as in docs/token-shards.md, computed in Python from r50k_base.tiktoken.
         let expected = "3dd825a2a73eba50f5a8fb2367548839c8395a3ee0bf848a61a64d85015db3d8";
         assert_eq!(Tokenizer::gpt2().unwrap().hash(), expected);
     }

@@ -1,21 +1,21 @@
-//! Ids to text as they come: a token may end in the middle of a character, which then waits for its rest.
+//! Decodes ids to text as they arrive. A token may end in the middle of a character, which then waits for its rest.
 
 use super::bpe::Tokenizer;
 
-/// Turns ids into text, whole characters only. Bytes that are no UTF-8 become U+FFFD, as `String::from_utf8_lossy` has it.
+/// Decoder of ids to text, in whole characters. Bytes that are not UTF-8 become U+FFFD, as in `String::from_utf8_lossy`.
 pub struct DecodeStream {
     tokenizer: Tokenizer,
-    /// The beginning of a character.
+    /// Beginning of an incomplete character.
     pending: Vec<u8>,
 }
 
 impl DecodeStream {
-    /// A stream of `tokenizer`'s ids.
+    /// Returns a decoder of `tokenizer`'s ids.
     pub fn new(tokenizer: Tokenizer) -> Self {
         DecodeStream { tokenizer, pending: Vec::new() }
     }
 
-    /// The text that is complete with `id`; `None` if that is not in the vocabulary.
+    /// Returns the text that `id` completes, or `None` if the id is not in the vocabulary.
     pub fn push(&mut self, id: u16) -> Option<String> {
         self.pending.extend_from_slice(self.tokenizer.token(id)?);
         let mut text = String::new();
@@ -39,7 +39,7 @@ impl DecodeStream {
         }
     }
 
-    /// What is left at the end: U+FFFD for a character that was never completed.
+    /// Returns the rest of the text: U+FFFD for an incomplete character.
     pub fn finish(self) -> String {
         String::from_utf8_lossy(&self.pending).into_owned()
     }
@@ -67,7 +67,7 @@ mod tests {
     #[test]
     fn any_ids_give_what_the_whole_would() {
         let tokenizer = Tokenizer::gpt2().unwrap();
-        // Every single byte after every other, so all kinds of broken UTF-8.
+        // Every byte after every other covers all kinds of broken UTF-8.
         let ids: Vec<u16> = (0..256_u16).flat_map(|first| (0..256).flat_map(move |second| [first, second])).collect();
         let mut stream = DecodeStream::new(tokenizer.clone());
         let text: String = ids.iter().map(|id| stream.push(*id).unwrap()).collect();

@@ -1,7 +1,7 @@
-//! Vocabularies from and to the files of Hugging Face's libraries, which write bytes as printable characters: `Ġ` is a space.
+//! Vocabularies in the files of Hugging Face's libraries, which write bytes as printable characters: `Ġ` is a space.
 //!
-//! Read: `tokenizer.json`, or `vocab.json` with `merges.txt`, or OpenAI's `encoder.json` with `vocab.bpe`. Written: the
-//! first three, and a `tokenizer_config.json`, by which `transformers` opens the folder.
+//! Reads `tokenizer.json`, or `vocab.json` with `merges.txt`, or OpenAI's `encoder.json` with `vocab.bpe`. Writes the first
+//! three, and a `tokenizer_config.json`, by which `transformers` opens the folder.
 
 use bytes::Bytes;
 use rustc_hash::FxHashMap;
@@ -15,13 +15,13 @@ use crate::config::StorageConfig;
 use crate::secrets::without_secrets;
 use crate::storage::{Folder, StorageError};
 
-/// All of a tokenizer in one file.
+/// Name of the file that holds a whole tokenizer.
 pub const TOKENIZER_NAME: &str = "tokenizer.json";
-/// The ids and the merges in two files: of Hugging Face, and of OpenAI.
+/// Names of two files that hold the ids and the merges: Hugging Face's, and OpenAI's.
 const PAIRS_OF_NAMES: [[&str; 2]; 2] = [["vocab.json", "merges.txt"], ["encoder.json", "vocab.bpe"]];
-/// What `transformers` reads first.
+/// Name of the file that `transformers` reads first.
 const CONFIG_NAME: &str = "tokenizer_config.json";
-/// Tokens beside those of two files, as `transformers` has written them.
+/// Name of the file of tokens beside those of two files, as `transformers` has written them.
 const ADDED_NAME: &str = "added_tokens.json";
 
 /// Reads the vocabulary at `source`: the path or URL of a `tokenizer.json` (any name in `.json`), or of a folder.
@@ -49,7 +49,7 @@ pub fn read(source: &str, storage: &StorageConfig) -> Result<Vocabulary, Tokeniz
     Err(refuse(format!("{} has no {TOKENIZER_NAME} and no vocab.json", folder.url())))
 }
 
-/// Writes `vocabulary` into `folder`, as the head of this module says.
+/// Writes `vocabulary` into `folder`, as the files that this module's documentation lists.
 pub fn write(folder: &Folder, vocabulary: &Vocabulary) -> Result<(), StorageError> {
     let chars = char_of_byte();
     let tokens = (0..=u16::MAX).zip(&vocabulary.tokens);
@@ -78,7 +78,7 @@ fn config() -> Value {
     })
 }
 
-/// Special tokens are here those longer than a byte that no merge makes.
+/// Builds a vocabulary from two files. Special tokens are those longer than a byte that no merge makes.
 fn from_two_files(
     ids: &[u8],
     merges: &[u8],
@@ -102,7 +102,7 @@ fn from_two_files(
     assemble(ids, &merges, special)
 }
 
-/// Refuses what files beside the two say of text that these do not: tokens that are not special, and a space before each text.
+/// Refuses files beside the two that add something the two do not say: tokens that are not special, and a space before each text.
 fn check_beside(ids: &FxHashMap<String, u32>, added: Option<&[u8]>, config: Option<&[u8]>) -> Result<(), String> {
     let read = |name: &str, content: Option<&[u8]>| match content.map(serde_json::from_slice::<Value>) {
         None => Ok(Value::Null),

@@ -4,10 +4,11 @@ use rustc_hash::FxHashMap;
 
 use super::vocabulary::{AddedToken, END_OF_TEXT, Merge, Vocabulary, last_join};
 
-/// The id of [`END_OF_TEXT`].
+/// Id of [`END_OF_TEXT`].
 pub(super) const END_OF_TEXT_ID: u16 = 50_256;
 
-/// Builds it. The ranks say only what a merge makes; its two parts are what the merges before it leave of that.
+/// Builds GPT-2's vocabulary. The ranks give only the result of each merge; its two parts are what the merges before it make
+/// of that.
 pub(super) fn vocabulary() -> Result<Vocabulary, String> {
     let bpe = tiktoken_rs::r50k_base().map_err(|e| e.to_string())?;
     let merged = (0..u32::from(END_OF_TEXT_ID)).map(|id| bpe.decode_bytes(&[id]).map_err(|e| e.to_string()));

@@ -1,7 +1,7 @@
-//! Merging by the rule itself: the merge that was learnt first of those that fit somewhere, at the leftmost place.
+//! Merges by the rule itself: of the merges that apply anywhere, the one learnt first, at the leftmost place.
 //!
-//! For vocabularies that training cannot make, in which a shorter way ([`super::linear`]) would not come to the same.
-//! A heap holds the merges that fit, so the time is n log n.
+//! Used for vocabularies that training cannot make, on which the faster algorithm ([`super::linear`]) would give other ids.
+//! A heap holds the merges that apply, so the time is n log n.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -9,11 +9,11 @@ use std::collections::BinaryHeap;
 use super::pair_table::{NEVER, PairTable};
 use super::vocabulary::Vocabulary;
 
-/// The merges of a vocabulary, by what they merge.
+/// Merges of a vocabulary, by the pair that they merge.
 pub(super) struct Pairs {
     /// rank << 16 | union, below [`NEVER`], since ranks are below 65,535.
     merges: PairTable,
-    /// The ids of the single bytes.
+    /// Ids of the single bytes.
     bytes: [u16; 256],
 }
 
@@ -28,27 +28,27 @@ impl Pairs {
         Ok(Pairs { merges, bytes })
     }
 
-    /// rank << 16 | union of the merge of `left` and `right`, or [`NEVER`].
+    /// Returns rank << 16 | union of the merge of `left` and `right`, or [`NEVER`].
     #[inline]
     fn merge_of(&self, left: u16, right: u16) -> u32 {
         self.merges.get(left, right)
     }
 }
 
-/// The merging of a piece; kept, so that its memory is.
+/// Working memory for merging a piece, kept from piece to piece.
 ///
-/// A part is named by the position of its first byte; what is stored at other positions is left over from merges.
+/// A part is identified by the position of its first byte. Entries at other positions are left over from merges.
 #[derive(Clone, Default)]
 pub(super) struct Piece {
     id: Vec<u16>,
-    /// Where the next part starts.
+    /// Start of the next part.
     next: Vec<u32>,
-    /// Where the part before it starts.
+    /// Start of the previous part.
     previous: Vec<u32>,
-    /// What [`Pairs::merge_of`] says about the part and the next one.
+    /// Result of [`Pairs::merge_of`] for the part and the next one.
     merge: Vec<u32>,
-    /// (rank << 16 | union) << 32 | start of merges worth a look, the first one on top; those that no longer hold are
-    /// recognised when they come up.
+    /// (rank << 16 | union) << 32 | start of candidate merges, the first one on top. Outdated entries are recognised when
+    /// they come up.
     queue: BinaryHeap<Reverse<u64>>,
 }
 
@@ -82,7 +82,7 @@ impl Piece {
         }
     }
 
-    /// Makes the part at `start` and the next one into one part.
+    /// Merges the part at `start` with the next one.
     fn merge_with_next(&mut self, pairs: &Pairs, start: usize) {
         let gone = self.next[start] as usize;
         let after = self.next[gone];
@@ -98,7 +98,7 @@ impl Piece {
         }
     }
 
-    /// Finds out what the part at `start` and the next one become.
+    /// Finds out what the part at `start` and the next one merge to.
     fn look(&mut self, pairs: &Pairs, start: usize) {
         let next = self.id.get(self.next[start] as usize);
         let merge = next.map_or(NEVER, |next| pairs.merge_of(self.id[start], *next));

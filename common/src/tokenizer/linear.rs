@@ -1,46 +1,48 @@
-//! Merging in time linear in the piece, from left to right, without trying out merges.
+//! Merges in time linear in the piece, from left to right, without trying out merges.
 //!
-//! The ids of a piece are the one sequence of tokens in which no two neighbours would have merged across the place where
-//! they meet. So the longest token that can follow the last one is taken; where nothing leads on to the end, the last one is
-//! given up for a shorter one, and no token ends at that place again: what is before a place has only one such sequence, so
-//! nothing else leads there either. This is how the crate `bpe` does it.
+//! The ids of a piece are the only sequence of its tokens in which no two neighbours would have merged across their border.
+//! The algorithm therefore takes the longest token that can follow the last one. If nothing leads on to the end, it replaces
+//! the last token by a shorter one, and no token ends at that place again: the text before a place has only one such
+//! sequence, so nothing else leads there, either. The crate `bpe` works this way.
 //!
-//! What a sequence merges to is then told by pairs alone, since a merge across a border happens, or does not, by the
-//! history of the two tokens that meet there. It needs a vocabulary in which each token comes about in one way.
+//! Whether a sequence is valid depends on its pairs alone, since a merge across a border happens, or does not, by the
+//! history of the two tokens that meet there. This requires a vocabulary in which each token is made in one way.
 
 use super::pair_table::{NEVER, PairTable, hash, pair};
 use super::trie::{NONE, Trie};
 use super::vocabulary::Vocabulary;
 
-/// Single bytes are the first tokens.
+/// Number of single bytes, which are the first tokens.
 const BYTES: u16 = 256;
-/// 128 KiB: of 50,000 merges, one pair in twenty that has no union is looked for in vain.
+/// Binary logarithm of the number of words of hints, 128 KiB. With 50,000 merges, one in twenty pairs without a union is
+/// looked up in vain.
 const HINT_WORDS_LOG2: u32 = 14;
 
-/// Tokens are numbered in the order in which they were learnt, the single bytes first.
+/// Merges of a vocabulary. Tokens are numbered in the order in which they were learnt, the single bytes first.
 pub(super) struct Linear {
     trie: Trie,
     tokens: Vec<Token>,
     unions: PairTable,
-    /// By hash of a pair, whether it may have a union: most have none, and this is small enough to stay near.
+    /// Whether a pair may have a union, by the pair's hash. Most pairs have none, and this table is small enough to stay in
+    /// a near cache.
     hints: Vec<u64>,
-    /// The vocabulary's ids.
+    /// Ids in the vocabulary, by token number.
     ids: Vec<u16>,
 }
 
 #[derive(Clone, Copy)]
 struct Token {
-    /// What it was merged of; of a single byte 0.
+    /// Left part that the token was merged from; 0 for a single byte.
     left: u16,
     right: u16,
-    /// The longest token that it starts with but itself, or [`NONE`].
+    /// Longest other token that this one starts with, or [`NONE`].
     shorter: u16,
     length: u16,
 }
 
 impl Linear {
-    /// `None` if `vocabulary` has a token that the merges before it do not leave as its two parts, or one that several
-    /// merges make: training does not.
+    /// Returns `None` if `vocabulary` has a token whose two parts the earlier merges do not produce, or one that several
+    /// merges make. Training makes no such vocabulary.
     pub fn new(vocabulary: &Vocabulary, bytes: &[u16; 256]) -> Option<Self> {
         let ids: Vec<u16> = bytes.iter().copied().chain(vocabulary.merges.iter().map(|merge| merge.union)).collect();
         if ids.len() > usize::from(NONE) {
@@ -51,7 +53,7 @@ impl Linear {
             number_of[usize::from(*id)] = number;
         }
         let texts: Vec<&[u8]> = ids.iter().map(|id| vocabulary.tokens[usize::from(*id)].as_slice()).collect();
-        // Refuses tokens that are equal, so the numbers are those of the only ones.
+        // Refuses equal tokens, so that token numbers are unique.
         let trie = Trie::new(&texts)?;
         let unions = PairTable::new(vocabulary.merges.len());
         let mut linear =
@@ -76,7 +78,7 @@ impl Linear {
         Some(linear)
     }
 
-    /// Appends the ids of `piece`. `closed` is memory to use.
+    /// Appends the ids of `piece`. `closed` is working memory.
     pub fn encode(&self, piece: &[u8], ids: &mut Vec<u16>, closed: &mut Places) {
         closed.open_all(piece.len());
         let first = ids.len();
@@ -87,7 +89,7 @@ impl Linear {
                 token = self.tokens[usize::from(token)].shorter;
                 while token == NONE {
                     closed.close(at);
-                    // The first token of the result starts at the start, so something is left to give up.
+                    // The first token of the result starts at the beginning, so something is left to replace.
                     let Some(last) = ids.pop().filter(|_| at > 0) else { return };
                     at -= self.length(last);
                     token = self.tokens[usize::from(last)].shorter;
@@ -102,16 +104,16 @@ impl Linear {
         }
     }
 
-    /// Whether `token` may come after `before`.
+    /// Returns whether `token` may come after `before`.
     #[inline]
     fn may_follow(&self, before: &[u16], token: u16) -> bool {
         before.last().is_none_or(|last| self.meet(*last, token, NEVER))
     }
 
-    /// Whether `left` and `right`, side by side, stay apart while the tokens below `limit` are made.
+    /// Returns whether `left` and `right`, side by side, stay apart while the tokens below `limit` are made.
     ///
-    /// It undoes the two, the younger part first, and looks at what met then: had that merged before its part became
-    /// what it was undone from, that would not have come about. Of equals the left one merges first.
+    /// Undoes the two tokens, the younger part first, and looks at what met then. Had that pair merged before the undone
+    /// merge, that merge would not have happened. Of equals the left one merges first.
     #[inline]
     fn meet(&self, mut left: u16, mut right: u16, mut limit: u32) -> bool {
         loop {
@@ -139,7 +141,7 @@ impl Linear {
         self.tokens[usize::from(token)].length.into()
     }
 
-    /// What `left` and `right` merge to, or [`NEVER`].
+    /// Returns what `left` and `right` merge to, or [`NEVER`].
     #[inline]
     fn union_of(&self, left: u16, right: u16) -> u32 {
         let (word, bit) = hint(left, right);
@@ -150,7 +152,7 @@ impl Linear {
     }
 }
 
-/// Where the hint of a pair is: the word and the bit in it.
+/// Returns the place of the hint for a pair: the word, and the bit in it.
 #[inline]
 fn hint(left: u16, right: u16) -> (usize, u64) {
     let hash = hash(pair(left, right));

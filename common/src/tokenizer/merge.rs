@@ -1,8 +1,8 @@
-//! One piece of text to ids: start from single bytes and apply, again and again, the merge that was learnt first of those
-//! that fit somewhere, at the leftmost place.
+//! Encodes one piece of text. The ids are those that result from starting with single bytes and applying, again and again,
+//! the merge learnt first of those that apply anywhere, at the leftmost place.
 //!
-//! Words repeat, so the ids of short pieces are kept in a [`Cache`]. A piece that is not there is merged by `linear`, which
-//! finds the same ids from left to right; or, for a vocabulary in which it would not, by `heap`.
+//! Words repeat, so the ids of short pieces are kept in a [`Cache`]. Other pieces are merged by `linear`, which finds these
+//! ids from left to right, or by `heap` for a vocabulary on which `linear` would not.
 
 use rustc_hash::FxHashSet;
 
@@ -10,20 +10,20 @@ use super::heap::{self, Pairs};
 use super::linear::{Linear, Places};
 use super::vocabulary::Vocabulary;
 
-/// How pieces are merged, for one vocabulary.
+/// Algorithm that merges pieces for one vocabulary.
 pub(super) enum Merges {
     Linear(Linear),
     Pairs(Box<Pairs>),
 }
 
 impl Merges {
-    /// Takes the merges of `vocabulary`, in which every single byte must be a token.
+    /// Prepares the merges of `vocabulary`, in which every single byte must be a token.
     pub fn new(vocabulary: &Vocabulary) -> Result<Self, String> {
         let mut bytes = [None; 256];
         let is_special: FxHashSet<u16> = vocabulary.special().collect();
         let is_added: FxHashSet<u16> = vocabulary.added.iter().map(|token| token.id).collect();
         let single = (0..=u16::MAX).zip(&vocabulary.tokens).filter(|(id, t)| t.len() == 1 && !is_special.contains(id));
-        // An added token may be that of a byte, but where another one is, it is only found in text.
+        // An added token may stand for a byte. If an ordinary token does, too, the added one is only found in text.
         let (added, ordinary): (Vec<_>, Vec<_>) = single.partition(|(id, _)| is_added.contains(id));
         for (id, token) in added.into_iter().chain(ordinary) {
             bytes[usize::from(token[0])] = Some(id);
@@ -47,14 +47,14 @@ impl Merges {
     }
 }
 
-/// What merging needs, kept from piece to piece.
+/// Working memory for merging, kept from piece to piece.
 #[derive(Clone, Default)]
 struct Memory {
     closed: Places,
     piece: heap::Piece,
 }
 
-/// The ids of short pieces that came up: a table in which a piece has two places, of which the last two there have one each.
+/// Cache of the ids of short pieces: a table in which a piece has two places, which hold the last two pieces that belong there.
 #[derive(Clone)]
 pub(super) struct Cache {
     entries: Vec<[Entry; 2]>,
@@ -63,24 +63,25 @@ pub(super) struct Cache {
 
 #[derive(Clone, Copy)]
 struct Entry {
-    /// The bytes of the piece, and in the highest one how many they are; 0 for none.
+    /// Bytes of the piece, and its length in the highest byte; 0 for an empty entry.
     key: u128,
-    /// Its ids, and in the last place how many they are.
+    /// Ids of the piece, and their number in the last place.
     ids: [u16; ENTRY_IDS + 1],
 }
 
-/// The longest piece that the cache takes.
+/// Size of the longest piece in the cache, in bytes.
 const ENTRY_BYTES: usize = 15;
-/// The most ids of a piece that the cache takes.
+/// Largest number of ids of a piece in the cache.
 const ENTRY_IDS: usize = 7;
-/// How many pieces are looked up together.
+/// Number of pieces that are looked up together.
 pub(super) const PIECES_AT_ONCE: usize = 32;
-/// 2 MiB of entries: words that are frequent enough to matter are some tens of thousands.
+/// Binary logarithm of the number of pairs of entries, which take 2 MiB: words that are frequent enough to matter are some
+/// tens of thousands.
 const PAIRS_LOG2: u32 = 15;
 
 impl Cache {
-    /// Has the tokens of `vocabulary` already, so that only what is several tokens has to come up once; of tokens for one
-    /// place those that were learnt first, as they are the most frequent.
+    /// Returns a cache that contains the tokens of `vocabulary`, so that only pieces of several tokens have to be merged
+    /// once. Of tokens for one place it contains those learnt first, which are the most frequent.
     pub fn new(merges: &Merges, vocabulary: &Vocabulary) -> Self {
         let empty = Entry { key: 0, ids: [0; ENTRY_IDS + 1] };
         let mut cache = Cache { entries: vec![[empty; 2]; 1 << PAIRS_LOG2], memory: Memory::default() };
@@ -92,7 +93,7 @@ impl Cache {
         cache
     }
 
-    /// Appends the ids of the pieces of `text` that are between neighbouring `borders`.
+    /// Appends the ids of the pieces of `text` between neighbouring `borders`.
     pub fn encode(&mut self, merges: &Merges, text: &[u8], borders: &[usize], ids: &mut Vec<u16>) {
         let mut keys = [(0, 0); PIECES_AT_ONCE];
         let mut touched = 0;
@@ -126,7 +127,7 @@ impl Cache {
                 return newer.set(key, &ids[before..]);
             }
         }
-        // To copy all of them is less work than to find out how many to copy.
+        // Copying all ids is less work than finding out how many to copy.
         let before = ids.len();
         ids.extend_from_slice(&newer.ids);
         ids.truncate(before + usize::from(newer.ids[ENTRY_IDS]));
@@ -143,7 +144,7 @@ impl Entry {
     }
 }
 
-/// The key of a piece of at most [`ENTRY_BYTES`] bytes.
+/// Returns the key of a piece of at most [`ENTRY_BYTES`] bytes.
 #[inline]
 fn key(text: &[u8], start: usize, end: usize) -> u128 {
     let length = end - start;
@@ -170,7 +171,7 @@ mod tests {
     use super::super::vocabulary::{END_OF_TEXT, Merge};
     use super::*;
 
-    /// The single bytes and these unions of two tokens, in the order in which they were learnt.
+    /// Returns a vocabulary of the single bytes and these unions of two tokens, in the order in which they were learnt.
     fn vocabulary(unions: &[(&str, &str)]) -> Vocabulary {
         let mut tokens: Vec<Vec<u8>> = (0..=u8::MAX).map(|byte| vec![byte]).collect();
         let mut merges = Vec::new();
@@ -193,7 +194,7 @@ mod tests {
         std::array::from_fn(|byte| vocabulary.tokens.iter().position(|token| *token == [byte as u8]).unwrap() as u16)
     }
 
-    /// The rule as it is written: quadratic.
+    /// Applies the rule literally, in quadratic time.
     fn by_the_rule(vocabulary: &Vocabulary, piece: &[u8]) -> Vec<u16> {
         let bytes = ids_of_bytes(vocabulary);
         let mut ids: Vec<u16> = piece.iter().map(|byte| bytes[usize::from(*byte)]).collect();
@@ -236,7 +237,7 @@ mod tests {
     fn a_vocabulary_that_training_cannot_make_is_merged_as_it_says() {
         for unions in [
             &[("b", "c"), ("a", "b"), ("ab", "c")][..],
-            // One token made in two ways.
+            // One token is made in two ways.
             &[("a", "b"), ("b", "c"), ("ab", "c"), ("a", "bc")],
         ] {
             let vocabulary = vocabulary(unions);
@@ -249,7 +250,7 @@ mod tests {
     }
 
     proptest! {
-        /// Vocabularies of few letters, in which tokens overlap themselves and each other as much as they can.
+        /// Vocabularies of few letters, in which tokens overlap themselves and each other as much as possible.
         #[test]
         fn what_training_makes_is_merged_by_the_rule_in_every_way(
             texts in prop::collection::vec("[ab]{0,60}|[abc ]{0,60}|a{0,60}", 1..8),
@@ -283,7 +284,7 @@ mod tests {
         let merges = Merges::new(&vocabulary).unwrap();
         let mut cache = Cache::new(&merges, &vocabulary);
         let mut ids = Vec::new();
-        // In the middle of a text, at its end where 16 bytes cannot be read, and beside pieces that differ in length.
+        // In the middle of a text, at its end where 16 bytes cannot be read, and beside pieces of other lengths.
         let text = b"abc\0abc\0\0______________abc";
         for (start, end) in [(0, 3), (0, 4), (4, 7), (4, 8), (4, 9), (23, 26)] {
             cache.encode(&merges, text, &[start, end], &mut ids);

@@ -1,20 +1,21 @@
-//! Byte-level BPE: text to token ids and back, and training.
+//! Byte-level BPE: encodes text to token ids, decodes ids, and trains vocabularies.
 //!
 //! GPT-2's own vocabulary (50,256 merged tokens and end-of-text) comes with the `tiktoken-rs` crate, so nothing is fetched
-//! at run time; others are read from the files that Hugging Face's libraries write. Only the vocabulary is that crate's:
-//! its encoder splits text with a backtracking regex and panics where that gives up, so splitting and merging are done
-//! here, in time that stays linear in the text but for a logarithm, whatever the text is. docs/tokenizer.md says
-//! what the ids of a text are, to the letter.
+//! at run time. Other vocabularies are read from the files that Hugging Face's libraries write. Only the vocabulary is taken
+//! from that crate: its encoder splits text with a backtracking regex, and panics where that gives up. Splitting and merging
+//! are done here, in time that is linear in the text up to a logarithm, for any text. docs/tokenizer.md specifies exactly
+//! which ids a text has.
 //!
-//! - `split`: text to the pieces that merges never cross.
-//! - `merge`: one piece to ids, and the cache of pieces; `linear`, `trie`, `heap` and `pair_table`: how.
-//! - [`Tokenizer`]: all that together. `open`: where one comes from.
-//! - `vocabulary`: what a tokenizer is made of.
+//! - `split`: splits text into the pieces that merges never cross.
+//! - `merge`: merges one piece to ids, with a cache of pieces; `linear`, `trie`, `heap` and `pair_table`: its algorithms.
+//! - [`Tokenizer`]: all of that together; `open`: opens the tokenizer that a config names.
+//! - `vocabulary`: the contents of a tokenizer.
 //! - `gpt2`: GPT-2's vocabulary.
 //! - `added`: tokens that are found in a text before it is split.
-//! - `printable`: tokens as files show them. [`files`]: vocabularies from and to files; `tokenizer_json`: what one of these says, and what is refused.
-//! - [`train`]: texts to a vocabulary.
-//! - `decode`: ids to text as they come.
+//! - `printable`: tokens in the characters of files. [`files`]: vocabularies from and to files; `tokenizer_json`: the
+//!   meaning of one of these files, and what is refused.
+//! - [`train`]: learns a vocabulary from texts.
+//! - `decode`: decodes ids to text as they arrive.
 
 mod added;
 mod bpe;
@@ -39,7 +40,7 @@ pub use decode::DecodeStream;
 pub use error::TokenizerError;
 pub use vocabulary::{AddedToken, END_OF_TEXT, MOST_TOKENS, Merge, Vocabulary};
 
-/// The pieces of `text` that merges never cross, in order: GPT-2's split.
+/// Splits `text` into the pieces that merges never cross, in order, as GPT-2 does.
 pub fn pieces(text: &str) -> impl Iterator<Item = &str> {
     split::pieces(text)
 }

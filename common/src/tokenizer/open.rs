@@ -1,4 +1,4 @@
-//! Where tokenizers come from: what a config names, and GPT-2's own.
+//! Opens the tokenizer that a config names, or GPT-2's own.
 
 use std::sync::OnceLock;
 
@@ -9,12 +9,12 @@ use crate::config::StorageConfig;
 use crate::secrets::without_secrets;
 
 impl Tokenizer {
-    /// The tokenizer `source`: `gpt2`, or the path or URL of files that [`files::read`] understands.
+    /// Opens the tokenizer `source`: `gpt2`, or the path or URL of files that [`files::read`] understands.
     pub fn open(source: &str, storage: &StorageConfig) -> Result<Self, TokenizerError> {
         if source == "gpt2" { Self::gpt2() } else { Self::new(&without_secrets(source), files::read(source, storage)?) }
     }
 
-    /// GPT-2's, which is made once in a process, since each data set asks for it.
+    /// Returns GPT-2's tokenizer, which is made once per process, since each data set asks for it.
     pub fn gpt2() -> Result<Self, TokenizerError> {
         static MADE: OnceLock<Tokenizer> = OnceLock::new();
         if let Some(tokenizer) = MADE.get() {

@@ -1,6 +1,6 @@
-//! What two neighbouring tokens become: a hash table with open addressing.
+//! A hash table, with open addressing, from pairs of neighbouring tokens to what they become.
 
-/// Stands for "these two do not merge"; no value is as high.
+/// Value that says that a pair does not merge. No other value is as high.
 pub(super) const NEVER: u32 = u32::MAX;
 
 /// A number for each of some pairs of tokens.
@@ -9,16 +9,16 @@ pub(super) struct PairTable {
     slots: Vec<u64>,
 }
 
-/// Its value, the low half, is [`NEVER`].
+/// Marks a free slot. Its low half, the value, is [`NEVER`].
 const EMPTY: u64 = u64::MAX;
 
 impl PairTable {
-    /// An empty one, with room for `pairs`.
+    /// Returns an empty table with room for `pairs`.
     pub fn new(pairs: usize) -> Self {
         PairTable { slots: vec![EMPTY; (pairs * 2).next_power_of_two().max(2)] }
     }
 
-    /// Sets the value of a pair that has none yet; of two the first counts.
+    /// Sets the value of a pair. A value that was set before stays.
     pub fn insert(&mut self, left: u16, right: u16, value: u32) {
         let slot = self.slot(left, right);
         if self.slots[slot] == EMPTY {
@@ -26,13 +26,13 @@ impl PairTable {
         }
     }
 
-    /// The value of a pair, or [`NEVER`].
+    /// Returns the value of a pair, or [`NEVER`].
     #[inline]
     pub fn get(&self, left: u16, right: u16) -> u32 {
         self.slots[self.slot(left, right)] as u32
     }
 
-    /// Where the pair is, or the free slot where it would be.
+    /// Returns the slot of the pair, or the free slot where it would be.
     #[inline]
     fn slot(&self, left: u16, right: u16) -> usize {
         let pair = pair(left, right);

@@ -1,15 +1,15 @@
-//! Tokens in printable characters, one for each byte, as vocabularies show them in files.
+//! Tokens in printable characters, one per byte, as files show them.
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::vocabulary::{AddedToken, MOST_TOKENS, Merge, Vocabulary};
 
-/// The two tokens of a line of merges.
+/// Splits a line of merges into its two tokens.
 pub(super) fn split_line(line: &str) -> Result<(&str, &str), String> {
     line.split_once(' ').ok_or_else(|| format!("its merge {line:?} is not two tokens with a space between"))
 }
 
-/// Makes a vocabulary of tokens and merges in printable characters, and of the added tokens in plain text.
+/// Builds a vocabulary from tokens and merges in printable characters, and added tokens in plain text.
 pub(super) fn assemble(
     ids: FxHashMap<String, u32>,
     merges: &[(&str, &str)],
@@ -54,13 +54,13 @@ pub(super) fn assemble(
         Ok(Merge { left: id(left)?, right: id(right)?, union: id(&format!("{left}{right}"))? })
     };
     let merges = merges.iter().map(merge).collect::<Result<_, String>>()?;
-    // Every place is taken: there are as many tokens as places, and none was taken twice.
+    // Every id is taken: there are as many tokens as ids, and no id was taken twice.
     let added = added.into_iter().map(|(_, token)| token).collect();
     Ok(Vocabulary { tokens: tokens.into_iter().flatten().collect(), merges, added })
 }
 
 impl Vocabulary {
-    /// A token as files show it: added ones as they are, others with a printable character for each byte.
+    /// Returns a token as files show it: added tokens as they are, others with a printable character for each byte.
     pub(super) fn shown(&self, id: u16, token: &[u8], chars: &[char; 256]) -> String {
         if self.added.binary_search_by_key(&id, |added| added.id).is_ok() {
             return String::from_utf8_lossy(token).into_owned();
@@ -69,8 +69,8 @@ impl Vocabulary {
     }
 }
 
-/// The character that stands for each byte, as OpenAI chose them for GPT-2: itself where it is printable and no space, and
-/// otherwise the next character from U+0100 on.
+/// Returns the character that stands for each byte, as OpenAI chose them for GPT-2: the byte's own character if it is
+/// printable and not a space, and otherwise the next character from U+0100 on.
 pub(super) fn char_of_byte() -> [char; 256] {
     let mut next = 0x100_u32;
     let mut chars = ['\0'; 256];

@@ -1,22 +1,22 @@
-//! Text to the pieces that merges never cross, as GPT-2 splits it.
+//! Splits text into the pieces that merges never cross, as GPT-2 does.
 //!
-//! The pattern is [`GPT2_SPLIT`]: a contraction; or a run of letters, of numbers, or of anything else but white space,
-//! each with the one space before it; or white space, which leaves its last character to what follows it, unless
-//! nothing does or it is that one character. Here it is written out by hand, over a table of character classes: it
-//! looks at each character once or twice and never goes back, so its time is linear whatever the text is.
+//! The pattern is [`GPT2_SPLIT`]: a contraction; or a run of letters, of numbers, or of anything else except white space,
+//! each with one space before it; or white space, which leaves its last character to what follows, unless nothing follows or
+//! it is only one character. The pattern is written out by hand here, over a table of character classes. Each character is
+//! looked at once or twice and never again, so the time is linear for any text.
 
 use std::sync::OnceLock;
 
 use regex_syntax::hir::{Class as HirClass, HirKind};
 
-/// The pattern that splits text before merging, as OpenAI published it with GPT-2; it goes into the hash.
+/// Pattern that splits text before merging, as OpenAI published it with GPT-2. It is a part of the tokenizer's hash.
 pub(super) const GPT2_SPLIT: &str = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+";
 
-/// What the pattern tells apart.
+/// Character classes that the pattern distinguishes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 enum Class {
-    /// Neither of the others.
+    /// None of the other classes.
     Other,
     /// `\p{L}`.
     Letter,
@@ -26,28 +26,28 @@ enum Class {
     White,
 }
 
-/// Characters of a block of the table.
+/// Number of characters in a block of the table.
 const BLOCK: usize = 256;
-/// Blocks that cover all of Unicode.
+/// Number of blocks that cover all of Unicode.
 const BLOCKS: usize = 0x11_0000 / BLOCK;
 
-/// The class of every character.
+/// Class of every character.
 struct Classes {
-    /// Of the ASCII characters, where most of text is.
+    /// Classes of the ASCII characters, of which most text consists.
     ascii: [Class; 128],
-    /// Which of `blocks` each 256 characters have; most of them have the same few.
+    /// Index in `blocks` for each 256 characters. Most share a few blocks.
     block_of: Vec<u8>,
     blocks: Vec<[Class; BLOCK]>,
 }
 
-/// The pieces of a text, in order; together they are the text.
+/// Pieces of a text, in order. Together they are the text.
 pub(super) struct Pieces<'t> {
     text: &'t str,
     start: usize,
     classes: &'static Classes,
 }
 
-/// Splits `text`.
+/// Splits `text` into pieces.
 pub(super) fn pieces(text: &str) -> Pieces<'_> {
     static CLASSES: OnceLock<Classes> = OnceLock::new();
     Pieces { text, start: 0, classes: CLASSES.get_or_init(Classes::new) }
@@ -91,7 +91,7 @@ impl Pieces<'_> {
         self.end_of_white(start, end)
     }
 
-    /// The class of the character at byte `at`, and where the next one is.
+    /// Returns the class of the character at byte `at`, and the position of the next character.
     #[inline]
     fn class_at(&self, at: usize) -> (Class, usize) {
         let byte = self.text.as_bytes()[at];
@@ -102,7 +102,7 @@ impl Pieces<'_> {
         (self.classes.of(character), at + character.len_utf8())
     }
 
-    /// Where the characters of `class` end, from `at` on.
+    /// Returns where the characters of `class` end, from `at` on.
     #[inline]
     fn end_of_run(&self, class: Class, mut at: usize) -> usize {
         if class == Class::Letter {
@@ -118,8 +118,8 @@ impl Pieces<'_> {
         at
     }
 
-    /// Where the ASCII letters end, from `at` on, or some place before that near the text's end. Most words are not looked at
-    /// letter by letter: the processor cannot guess how long the next one is, and a wrong guess takes longer than the rest.
+    /// Returns where the ASCII letters end, from `at` on, or an earlier place near the text's end. Most words are not looked
+    /// at letter by letter: the processor cannot guess how long the next one is, and a wrong guess takes longer than the rest.
     #[inline]
     fn end_of_ascii_letters(&self, mut at: usize) -> usize {
         while let Some(next) = self.text.as_bytes()[at..].first_chunk::<8>() {
@@ -132,13 +132,13 @@ impl Pieces<'_> {
         at
     }
 
-    /// Where the piece of white space ends whose first character is `start..end`.
+    /// Returns the end of the piece of white space whose first character is `start..end`.
     fn end_of_white(&self, start: usize, mut end: usize) -> usize {
         let mut last = start;
         while end < self.text.len() {
             let (next, after) = self.class_at(end);
             if next != Class::White {
-                // Something follows, which gets the last one, unless that is all there is.
+                // What follows gets the last character, unless there is only one.
                 return if last == start { end } else { last };
             }
             last = end;
@@ -148,7 +148,7 @@ impl Pieces<'_> {
     }
 }
 
-/// How long the contraction is whose apostrophe is before `bytes`; 0 if it is none.
+/// Returns the length of the contraction whose apostrophe is before `bytes`, or 0 if there is none.
 #[inline]
 fn contraction_length(bytes: &[u8]) -> usize {
     match bytes {
@@ -158,13 +158,13 @@ fn contraction_length(bytes: &[u8]) -> usize {
     }
 }
 
-/// The highest bit of each of eight bytes that is no ASCII letter.
+/// Sets the highest bit of each of eight bytes that is not an ASCII letter.
 #[inline]
 fn not_ascii_letters(bytes: u64) -> u64 {
     const fn each(byte: u8) -> u64 {
         u64::from_le_bytes([byte; 8])
     }
-    // With what is added, the highest bit is set from the bound on; sums stay below 256, so no byte touches the next.
+    // The additions set the highest bit from the bound on. Sums stay below 256, so no byte affects the next.
     let lower = (bytes | each(b'a' - b'A')) & each(0x7f);
     let from_a = lower + each(0x80 - b'a');
     let after_z = lower + each(0x7f - b'z');
@@ -188,7 +188,7 @@ impl Classes {
                 blocks.push(*content);
             }
         }
-        // Some 130 differ; a Unicode with more than 256 would be noticed by the test over all characters.
+        // About 130 blocks differ. The test over all characters would notice a Unicode with more than 256.
         let mut ascii = [Class::Other; 128];
         ascii.copy_from_slice(&all[..128]);
         Classes { ascii, block_of, blocks }
@@ -201,7 +201,7 @@ impl Classes {
     }
 }
 
-/// The characters that `pattern`, a class, matches.
+/// Returns the characters that `pattern`, a class, matches.
 fn ranges(pattern: &str) -> Vec<(u32, u32)> {
     match regex_syntax::parse(pattern).map(|hir| hir.into_kind()) {
         Ok(HirKind::Class(HirClass::Unicode(class))) => {
@@ -249,7 +249,7 @@ mod tests {
         }
     }
 
-    /// Each character's class against the regex engine's, which has the same Unicode tables.
+    /// Compares each character's class with the regex engine's, which has the same Unicode tables.
     #[test]
     fn every_character_has_its_class() {
         let classes = Classes::new();

@@ -1,7 +1,7 @@
-//! `tokenizer.json`: what Hugging Face's `tokenizers` writes, and what of it Convoy carries out.
+//! `tokenizer.json`: the file that Hugging Face's `tokenizers` writes, and what of it Convoy supports.
 //!
-//! Every field of the format is looked at. What would make other ids than `tokenizers` makes of a document is refused by its
-//! name; what cannot is passed over: the decoder, `trim_offsets`, and what becomes of characters that have no token
+//! Every field of the format is checked. A setting that would give a document other ids than Convoy's is refused by its
+//! name. Settings that cannot are ignored: the decoder, `trim_offsets`, and the treatment of characters without a token
 //! (`unk_token`, `fuse_unk`, `byte_fallback`), since every byte has one. docs/tokenizer.md has the list.
 
 use rustc_hash::FxHashMap;
@@ -14,7 +14,7 @@ use super::printable::{assemble, split_line};
 use super::split::{self, GPT2_SPLIT};
 use super::vocabulary::{AddedToken, END_OF_TEXT, Vocabulary};
 
-/// What a file may have. A field that is not here may be one that changes ids.
+/// Fields that a file may have. An unknown field may be one that changes ids.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct TokenizerFile {
@@ -72,7 +72,7 @@ struct Model {
     merges: Vec<MergeLine>,
 }
 
-/// A merge: two strings in newer files, one with a space between in older ones.
+/// A merge: two strings in newer files, one string with a space between the tokens in older ones.
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum MergeLine {
@@ -80,7 +80,7 @@ enum MergeLine {
     Line(String),
 }
 
-/// The vocabulary of a file, or why Convoy cannot use it.
+/// Parses the vocabulary of a file. Fails with the reason if Convoy cannot use it.
 pub(super) fn parse(content: &[u8]) -> Result<Vocabulary, String> {
     let model: ModelKind = serde_json::from_slice(content).map_err(|e| format!("not a tokenizer.json: {e}"))?;
     if let Some(kind) = model.model.kind.filter(|kind| kind != "BPE") {
@@ -108,7 +108,7 @@ pub(super) fn parse(content: &[u8]) -> Result<Vocabulary, String> {
     Ok(vocabulary)
 }
 
-/// What is read first: models of other kinds have other fields.
+/// The part that is parsed first, since models of other kinds have other fields.
 #[derive(Deserialize)]
 struct ModelKind {
     model: Kind,
@@ -120,7 +120,7 @@ struct Kind {
     kind: Option<String>,
 }
 
-/// Refuses what does something to a text, or to its ids, before or after the model.
+/// Refuses anything that changes a text, or its ids, before or after the model.
 fn check_text(file: &TokenizerFile) -> Result<(), String> {
     if let Some(version) = file.version.as_deref().filter(|version| *version != "1.0") {
         return Err(format!("its version is {version:?}, and Convoy reads \"1.0\""));
@@ -154,7 +154,7 @@ fn check_text(file: &TokenizerFile) -> Result<(), String> {
     Ok(())
 }
 
-/// The steps of a normalizer or pre-tokenizer, which may be one, a sequence, or none.
+/// Returns the steps of a normalizer or pre-tokenizer, which may be one, a sequence, or none.
 fn steps<'v>(value: &'v Value, of_sequence: &str) -> Vec<&'v Value> {
     match value {
         Value::Null => vec![],
@@ -165,7 +165,7 @@ fn steps<'v>(value: &'v Value, of_sequence: &str) -> Vec<&'v Value> {
     }
 }
 
-/// GPT-2's split by the regex that `ByteLevel` has, or by one that is given.
+/// Returns whether the steps are GPT-2's split, by the regex of `ByteLevel` or by a given one.
 fn splits_as_gpt2(steps: &[&Value]) -> bool {
     let has_true = |value: &Value, default: bool| value.as_bool().unwrap_or(default);
     let is_byte_level = |step: &Value, by_regex: bool| {
@@ -186,7 +186,7 @@ fn splits_as_gpt2(steps: &[&Value]) -> bool {
     }
 }
 
-/// Whether the post-processor changes no ids, apart from an end-of-text token in front, which Convoy adds itself.
+/// Returns whether the post-processor changes no ids, apart from an end-of-text token in front, which Convoy adds itself.
 fn adds_nothing(processor: &Value, end_of_text: Option<u32>) -> bool {
     let is_text = |piece: &Value| piece["Sequence"]["id"] == "A";
     let is_end_of_text = |piece: &Value| {
@@ -225,7 +225,7 @@ fn check_model(model: &Model) -> Result<(), String> {
 }
 
 fn check_added(file: &TokenizerFile) -> Result<(), String> {
-    // `tokenizers` goes by the vocabulary, and numbers the others on from its end, whatever ids the file gives them.
+    // `tokenizers` uses the vocabulary, and numbers the other added tokens on from its end, regardless of the ids in the file.
     let mut next = file.model.vocab.len() as u64;
     for AddedEntry { id, content, lstrip, rstrip, special, .. } in &file.added_tokens {
         if content.is_empty() {
@@ -260,8 +260,8 @@ fn check_added(file: &TokenizerFile) -> Result<(), String> {
     Ok(())
 }
 
-/// With `ignore_merges`, a piece that is a token is that token, however merges would make it. Where they would make it of each,
-/// nothing is different.
+/// Checks `ignore_merges`, by which a piece that is a token is that token, regardless of merges. If merges make every token
+/// from its own text, the setting changes nothing.
 fn check_without_merges(vocabulary: &Vocabulary) -> Result<(), String> {
     let tokenizer = Tokenizer::new("", vocabulary.clone()).map_err(|e| e.to_string())?;
     for (id, token) in (0..=u16::MAX).zip(&vocabulary.tokens) {
@@ -274,7 +274,7 @@ fn check_without_merges(vocabulary: &Vocabulary) -> Result<(), String> {
     Ok(())
 }
 
-/// The content of a file for `vocabulary`, whose tokens are shown as `texts`.
+/// Returns the content of a file for `vocabulary`, whose tokens are shown as `texts`.
 pub(super) fn write(vocabulary: &Vocabulary, texts: &[String], ids: Map<String, Value>, merges: &[[&str; 2]]) -> Value {
     let byte_level = json!({ "type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": true });
     let added = vocabulary.added.iter().map(|token| {
@@ -307,10 +307,10 @@ mod tests {
     use crate::config::StorageConfig;
     use crate::storage::Folder;
 
-    /// The last id of the tokenizer that these files are of.
+    /// Last id of the tokenizer in these files.
     const END: u64 = 300;
 
-    /// A file as Convoy writes it, of GPT-2's first tokens, so short that it can be read often.
+    /// Returns a file as Convoy writes it, of GPT-2's first tokens, short enough to be read often.
     fn small() -> Value {
         let folder = Folder::open("memory://tokenizer-features", &StorageConfig::default()).unwrap();
         write_files(&folder, Tokenizer::gpt2().unwrap().vocabulary()).unwrap();
@@ -326,7 +326,7 @@ mod tests {
         parse(file.to_string().as_bytes())
     }
 
-    /// What is read from `small` once `value` is at `pointer`.
+    /// Reads `small` with `value` at `pointer`.
     fn read_with(small: &Value, pointer: &str, value: Value) -> Result<Vocabulary, String> {
         let mut file = small.clone();
         let (parent, key) = pointer.rsplit_once('/').unwrap();
@@ -352,7 +352,7 @@ mod tests {
         json!({ "strategy": strategy, "pad_to_multiple_of": multiple })
     }
 
-    /// The added tokens of `small`, and one with `flag`.
+    /// Returns the added tokens of `small`, and one more with `flag`.
     fn token(small: &Value, id: u32, content: &str, flag: &str) -> Value {
         let mut tokens = small["added_tokens"].clone();
         let mut token = tokens[0].clone();
@@ -388,7 +388,7 @@ mod tests {
         }
     }
 
-    /// Each would make other ids of a document, or may, in `tokenizers`.
+    /// Each feature gives a document other ids in `tokenizers`, or may do so.
     #[test]
     fn features_that_change_ids_are_refused_by_name() {
         let small = small();
@@ -426,7 +426,7 @@ mod tests {
     #[test]
     fn what_merges_do_not_make_or_make_twice_is_refused() {
         let mut small = small();
-        // A token that no merge makes, which `ignore_merges` would take.
+        // A token that no merge makes, which `ignore_merges` would use.
         small["model"]["ignore_merges"] = true.into();
         small["model"]["vocab"]["zzz"] = (END + 1).into();
         let error = read(&small).unwrap_err();

@@ -1,9 +1,10 @@
-//! Training of byte-level BPE: texts to a [`Vocabulary`], with the merges that Hugging Face's `tokenizers` would learn.
+//! Trains byte-level BPE: learns a [`Vocabulary`] from texts, with the merges that Hugging Face's `tokenizers` would learn.
 //!
-//! Text is split as GPT-2 splits it, so no merge crosses its character categories, and each distinct piece is counted
-//! once ([`WordCounts`]). Then, again and again, the most frequent pair of neighbouring tokens becomes a token; of equally
-//! frequent pairs the one with the lower left id, then the lower right id. Ids: special tokens first, then the 256 bytes in the
-//! order of the characters that stand for them in files, then the merges. Counts are 64 bits wide.
+//! Text is split as by GPT-2, so no merge crosses its character categories, and each distinct piece is counted once
+//! ([`WordCounts`]). Then, again and again, the most frequent pair of neighbouring tokens becomes a token. Among equally
+//! frequent pairs, the one with the lower left id comes first, then the lower right id. Ids are assigned to special tokens
+//! first, then to the 256 bytes in the order of the characters that stand for them in files, then to merges. Counts are 64
+//! bits wide.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -14,10 +15,10 @@ use super::printable::char_of_byte;
 use super::split;
 use super::vocabulary::{AddedToken, END_OF_TEXT, MOST_TOKENS, Merge, Vocabulary};
 
-/// How often each piece of text came up, in bounded memory.
+/// Number of occurrences of each piece of text, in bounded memory.
 pub struct WordCounts {
     counts: FxHashMap<Box<[u8]>, u64>,
-    /// How many distinct words are held at most.
+    /// Largest number of distinct words that are held.
     most_words: usize,
     dropped: Dropped,
 }
@@ -25,40 +26,40 @@ pub struct WordCounts {
 /// What was left out because there were too many distinct words.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Dropped {
-    /// Entries that were removed; a word that came back counts again.
+    /// Number of entries removed. A word that was removed and came back counts again.
     pub words: u64,
-    /// How often they had come up.
+    /// Number of occurrences of these words.
     pub occurrences: u64,
 }
 
-/// What cannot be trained.
+/// Why a vocabulary cannot be trained.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TrainError {
-    /// The size that was asked for is impossible.
+    /// The requested size is impossible.
     #[error(
         "a vocabulary of {size} tokens; it must have between {least} (256 bytes and {special} special tokens) and {MOST_TOKENS}"
     )]
     Size {
-        /// What was asked for.
+        /// Requested size.
         size: usize,
-        /// How many special tokens there are.
+        /// Number of special tokens.
         special: usize,
-        /// The least.
+        /// Smallest possible size.
         least: usize,
     },
     /// A special token is given twice, or is empty.
     #[error("the special token {0:?} is empty or given twice")]
     Special(String),
-    /// Text could be merged to it, and would then have the id of a special token.
+    /// Text could be merged to the special token, and would then have its id.
     #[error("the special token {0:?} is a word of ordinary text; mark it as no text is written, such as <|{0}|>")]
     SpecialIsText(String),
-    /// Convoy cannot do without one.
+    /// The end-of-text token, which Convoy needs, is missing.
     #[error("no special token {END_OF_TEXT}; it precedes each document, so it must be among the special tokens")]
     NoEndOfText,
 }
 
 impl WordCounts {
-    /// Nothing counted yet. Of more than `most_words` distinct words, at about 100 bytes each, the rarest are dropped.
+    /// Returns empty counts. Of more than `most_words` distinct words, at about 100 bytes each, the rarest are dropped.
     pub fn new(most_words: usize) -> Self {
         WordCounts { counts: FxHashMap::default(), most_words: most_words.max(1), dropped: Dropped::default() }
     }
@@ -74,7 +75,7 @@ impl WordCounts {
         self.prune();
     }
 
-    /// Adds the counts of `other`. The same parts added in the same order give the same counts, also where words are dropped.
+    /// Adds the counts of `other`. Equal parts added in an equal order give equal counts, even if words are dropped.
     pub fn add(&mut self, other: WordCounts) {
         for (word, count) in other.counts {
             *self.counts.entry(word).or_default() += count;
@@ -84,17 +85,17 @@ impl WordCounts {
         self.prune();
     }
 
-    /// How many distinct words there are.
+    /// Returns the number of distinct words.
     pub fn words(&self) -> usize {
         self.counts.len()
     }
 
-    /// What was left out.
+    /// Returns what was left out.
     pub fn dropped(&self) -> Dropped {
         self.dropped
     }
 
-    /// Drops the words with the lowest count, then those with the next, until half of what is allowed is left.
+    /// Drops the words with the lowest counts, until at most half of the allowed number is left.
     fn prune(&mut self) {
         if self.counts.len() <= self.most_words {
             return;
@@ -122,8 +123,8 @@ impl WordCounts {
     }
 }
 
-/// Learns a vocabulary of `size` tokens, `special` ones and bytes included; it has fewer where the words have no more pairs.
-/// `progress` hears now and then how many tokens there are.
+/// Learns a vocabulary of `size` tokens, including special ones and bytes, or fewer if the words have no more pairs. Calls
+/// `progress` now and then with the number of tokens.
 pub fn train(
     words: WordCounts,
     size: usize,
@@ -136,7 +137,7 @@ pub fn train(
     bytes.sort_unstable();
     tokens.extend(bytes.into_iter().map(|(_, byte)| vec![byte]));
     let mut trainer = Trainer::new(words, &tokens, special.len());
-    // A union that is a token already keeps its id, as in the library whose merges these are.
+    // A union that is a token already keeps its id, as in Hugging Face's library.
     let mut ids: FxHashMap<Vec<u8>, u16> = tokens.iter().cloned().zip(0..).collect();
     let mut merges = Vec::new();
     while tokens.len() < size {
@@ -155,7 +156,7 @@ pub fn train(
     Ok(Vocabulary { tokens, merges, added: (0..special.len() as u16).map(AddedToken::special).collect() })
 }
 
-/// Whether a vocabulary of this size, with these special tokens, can be trained at all.
+/// Checks that a vocabulary of this size, with these special tokens, can be trained.
 pub fn check(size: usize, special: &[String]) -> Result<(), TrainError> {
     for (i, token) in special.iter().enumerate() {
         if token.is_empty() || special[..i].contains(token) {
@@ -176,27 +177,27 @@ pub fn check(size: usize, special: &[String]) -> Result<(), TrainError> {
     Ok(())
 }
 
-/// left << 16 | right, so that their order is that of ties.
+/// left << 16 | right, so that the order of pairs breaks ties.
 type Pair = u32;
 
 fn pair(left: u16, right: u16) -> Pair {
     u32::from(left) << 16 | u32::from(right)
 }
 
-/// All words as tokens, and where each pair of neighbours is.
+/// All words as tokens, with the places of each pair of neighbours.
 struct Trainer {
     words: Vec<Word>,
-    /// The tokens of all words.
+    /// Tokens of all words.
     tokens: Vec<u16>,
     pairs: FxHashMap<Pair, Occurrences>,
-    /// Pairs by the count that they had when they came here: never too low, so the top is right if it still holds.
+    /// Pairs with an earlier count of each. Counts are never too low, so the top is right if its count still holds.
     queue: BinaryHeap<(i64, Reverse<Pair>)>,
     /// Pairs that a merge has made.
     made: Vec<Pair>,
 }
 
 struct Word {
-    /// Where its tokens are.
+    /// Start of the word's tokens.
     start: usize,
     length: u32,
     count: i64,
@@ -205,12 +206,12 @@ struct Word {
 #[derive(Default)]
 struct Occurrences {
     count: i64,
-    /// Words that have, or had, the pair; each once.
+    /// Words that have, or had, the pair; each listed once.
     words: Vec<u32>,
 }
 
 impl Trainer {
-    /// Bytes follow `first_byte` special tokens.
+    /// Prepares training. Bytes follow `first_byte` special tokens.
     fn new(counted: WordCounts, tokens: &[Vec<u8>], first_byte: usize) -> Self {
         let mut id_of_byte = [0; 256];
         for (id, token) in tokens.iter().enumerate().skip(first_byte) {
@@ -238,7 +239,7 @@ impl Trainer {
         trainer
     }
 
-    /// The pair to merge next, if any is left.
+    /// Returns the pair to merge next, if any is left.
     fn most_frequent(&mut self) -> Option<(u16, u16)> {
         loop {
             let (count, Reverse(pair)) = self.queue.pop()?;
@@ -252,7 +253,7 @@ impl Trainer {
         }
     }
 
-    /// Makes `union` of every `left` that `right` follows.
+    /// Replaces every `left` followed by `right` by `union`.
     fn merge(&mut self, left: u16, right: u16, union: u16) {
         let found = self.pairs.remove(&pair(left, right)).unwrap_or_default();
         for index in found.words {
@@ -269,7 +270,7 @@ impl Trainer {
         let word = &mut self.words[index as usize];
         let count = word.count;
         let tokens = &mut self.tokens[word.start..word.start + word.length as usize];
-        // Tokens up to `kept` are done; those from `next` on are as they were.
+        // Tokens up to `kept` are done; tokens from `next` on are unchanged.
         let (mut kept, mut next) = (0, 0);
         while next < tokens.len() {
             if tokens[next] != left || tokens.get(next + 1) != Some(&right) {
@@ -338,7 +339,7 @@ mod tests {
     fn the_most_frequent_pair_goes_first_and_the_lower_ids_of_equals() {
         let vocabulary = trained("ab ab ab cd cd cd xy xy", 263);
         let learnt: Vec<_> = vocabulary.tokens[257..].iter().map(|t| String::from_utf8_lossy(t).into_owned()).collect();
-        // ab and cd come up 3 times each, " c" 3 times, " ab" and "xy" twice. The space's character is above the letters'.
+        // ab, cd and " c" come up 3 times each, " ab" and "xy" twice. The space's character is above the letters'.
         assert_eq!(learnt, ["ab", "cd", " cd", "xy", " ab", " xy"]);
         let tokenizer = Tokenizer::new("trained", vocabulary).unwrap();
         assert_eq!(tokenizer.encode("ab cd xy<").len(), 4);
@@ -360,7 +361,7 @@ mod tests {
         }
         assert!(counts.words() <= 10);
         let Dropped { words, occurrences } = counts.dropped();
-        // "a", " a", "b", " b" were told apart: "a" and " b" came up once and three times, "0" to "99" once each.
+        // "a", " a", "b" and " b" are distinct: "a" and " b" came up once and three times, "0" to "99" once each.
         assert_eq!(words as usize + counts.words(), 103);
         assert_eq!(words, occurrences);
         let kept: Vec<_> = counts.counts.keys().filter(|word| word.len() == 2 && word[0] == b' ').collect();
@@ -370,7 +371,7 @@ mod tests {
     #[test]
     fn the_largest_vocabulary_is_learnt_written_and_read() {
         let letter = |n: u32| char::from(b'a' + (n % 26) as u8);
-        // Four letters each, and none is the start of another, so there is a token of each.
+        // Four letters each, none the start of another, so each word becomes a token.
         let text: String = (0..80_000_u32)
             .flat_map(|n| [' ', letter(n / 17_576), letter(n / 676), letter(n / 26), letter(n)])
             .collect();

@@ -1,17 +1,17 @@
-//! The longest token that a text starts with, and nothing else of the tokens.
+//! A trie that finds the longest token that a text starts with.
 //!
-//! A trie in a double array: the children of a node are at its `children` number exclusive-or their byte, so that a step is
-//! one look at memory; no two nodes share that number, so the byte alone tells whose child a place holds.
+//! The trie is a double array: the child of a node for a byte is at the node's `children` number XOR the byte, so that a
+//! step is one access to memory. No two nodes share a number, so the byte alone tells whose child a place holds.
 
 use std::collections::VecDeque;
 
 /// Stands for "no token ends here".
 pub(super) const NONE: u16 = u16::MAX;
-/// The label of a place that holds no node.
+/// Label of a place that holds no node.
 const FREE: u16 = u16::MAX;
-/// Places are added by so many at once: those that children of one number can have.
+/// Number of places that are added at once: those that the children of one number can have.
 const BLOCK: usize = 256;
-/// Places are looked for in the last so many blocks, so that building stays linear.
+/// Number of the last blocks in which places are searched, so that building stays linear.
 const TRIED_BLOCKS: usize = 2;
 
 pub(super) struct Trie {
@@ -20,16 +20,17 @@ pub(super) struct Trie {
 
 #[derive(Clone, Copy)]
 struct Node {
-    /// Where its children are; 0 if it has none. The root, which is not stored, has its children at 0.
+    /// Number that locates the node's children; 0 if it has none. The root, which is not stored, has its children at 0.
     children: u32,
-    /// The token that ends here, or [`NONE`].
+    /// Token that ends here, or [`NONE`].
     token: u16,
-    /// The last byte of what leads here, or [`FREE`].
+    /// Last byte of the text that leads here, or [`FREE`].
     label: u16,
 }
 
 impl Trie {
-    /// Of `tokens`, which are numbered by their place and among which must be every single byte; `None` if two are equal.
+    /// Builds a trie of `tokens`, which are numbered by their position and must include every single byte. Returns `None` if
+    /// two are equal.
     pub fn new(tokens: &[&[u8]]) -> Option<Self> {
         let mut sorted: Vec<(&[u8], u16)> = tokens.iter().copied().zip(0..NONE).collect();
         sorted.sort_unstable();
@@ -37,7 +38,8 @@ impl Trie {
             return None;
         }
         let mut builder = Builder { nodes: vec![Node::EMPTY; BLOCK], taken: vec![true; BLOCK] };
-        // Nodes whose children have no place yet: the tokens that start with what leads there, how long that is, and its place.
+        // Nodes whose children have no place yet: the tokens that start with the text that leads there, that text's length,
+        // and the node's place.
         let mut nodes = VecDeque::from([(&sorted[..], 0, None::<usize>)]);
         while let Some((mut tokens, depth, place)) = nodes.pop_front() {
             if tokens[0].0.len() == depth {
@@ -62,7 +64,7 @@ impl Trie {
         Some(Trie { nodes: builder.nodes })
     }
 
-    /// The longest token that `text`, which is not empty, starts with, and its length.
+    /// Returns the longest token that `text`, which must not be empty, starts with, and its length.
     #[inline]
     pub fn longest(&self, text: &[u8]) -> (u16, usize) {
         let mut node = self.nodes[usize::from(text[0])];
@@ -89,12 +91,12 @@ impl Node {
 
 struct Builder {
     nodes: Vec<Node>,
-    /// By number of children, whether a node has it.
+    /// Whether a node has taken a `children` number, by that number.
     taken: Vec<bool>,
 }
 
 impl Builder {
-    /// A number by which all of `labels` have free places.
+    /// Returns a number by which all of `labels` have free places.
     fn base_for(&mut self, labels: &[u8]) -> usize {
         let is_free = |base: &usize| {
             let mut places = labels.iter().map(|label| base ^ usize::from(*label));
@@ -119,7 +121,7 @@ mod tests {
     fn the_longest_token_is_found() {
         let mut tokens: Vec<Vec<u8>> = (0..=u8::MAX).map(|byte| vec![byte]).collect();
         tokens.extend(["ab", "abcd", "abce", "b\0", "\0\0\0"].map(|token| token.as_bytes().to_vec()));
-        // Many children, more than one block of them.
+        // Many children: more than one block of them.
         tokens.extend((0..=u8::MAX).flat_map(|byte| [vec![b'x', byte], vec![b'x', b'y', byte]]));
         let tokens: Vec<&[u8]> = tokens.iter().map(Vec::as_slice).collect();
         let trie = Trie::new(&tokens).unwrap();

@@ -1,63 +1,63 @@
-//! What a byte-level BPE tokenizer is made of, whatever files it came from.
+//! The contents of a byte-level BPE tokenizer, independent of its files.
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
-/// The text of the special token before each document.
+/// Text of the special token before each document.
 pub const END_OF_TEXT: &str = "<|endoftext|>";
 
-/// Ids fit u16, as token shards have them.
+/// Largest number of tokens: ids fit the u16 of token shards.
 pub const MOST_TOKENS: usize = 1 << 16;
 
 /// A vocabulary of byte-level BPE. Ids are below 65,536, so that they fit the u16 of token shards.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Vocabulary {
-    /// The bytes of every token, by id; those of added tokens are their text.
+    /// Bytes of every token, by id. Those of added tokens are their text.
     pub tokens: Vec<Vec<u8>>,
-    /// The merges in the order in which they were learnt; the first applies first.
+    /// Merges, in the order in which they were learnt. The first applies first.
     pub merges: Vec<Merge>,
-    /// The tokens that are found in text as a whole, in the order of their ids; `<|endoftext|>` is among them.
+    /// Added tokens, which are found in text as a whole, in the order of their ids. `<|endoftext|>` is among them.
     pub added: Vec<AddedToken>,
 }
 
-/// A token that is found in text before that is split.
+/// A token that is found in text before the text is split.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AddedToken {
-    /// Its id.
+    /// Id of the token.
     pub id: u16,
-    /// Whether documents never have it: it is found only where special tokens are asked for.
+    /// Whether the token is found only where special tokens are requested, and never in documents.
     pub special: bool,
-    /// Whether it counts only where no letter, number or `_` is beside it.
+    /// Whether it counts only if no letter, number or `_` is beside it.
     pub single_word: bool,
-    /// Whether it is looked for after those that are not.
+    /// Whether it is searched after the tokens that are not normalized.
     pub normalized: bool,
 }
 
 impl AddedToken {
-    /// A special token.
+    /// Returns a special token.
     pub fn special(id: u16) -> Self {
         AddedToken { id, special: true, single_word: false, normalized: false }
     }
 }
 
-/// Two neighbouring tokens that become one.
+/// A merge of two neighbouring tokens into one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Merge {
-    /// The first of the two.
+    /// Left token.
     pub left: u16,
-    /// The second.
+    /// Right token.
     pub right: u16,
-    /// What they become.
+    /// Token that they become.
     pub union: u16,
 }
 
 impl Vocabulary {
-    /// The ids of the special tokens, which encoding a document never makes.
+    /// Returns the ids of the special tokens, which encoding a document never gives.
     pub fn special(&self) -> impl Iterator<Item = u16> {
         self.added.iter().filter(|token| token.special).map(|token| token.id)
     }
 
-    /// Checks that ids fit 16 bits, that no token is empty, that added ones are text, and that no merge is there twice and each
-    /// makes what its two tokens are together, which is no special token: encoding a document never makes these.
+    /// Checks that ids fit 16 bits, that no token is empty, that added tokens are text, and that each merge is unique and
+    /// makes the concatenation of its two tokens. No merge may make a special token, since encoding a document never gives these.
     pub(super) fn check(&self) -> Result<(), String> {
         if self.tokens.len() > MOST_TOKENS {
             return Err(format!("{} tokens, and ids of 16 bits allow {MOST_TOKENS}", self.tokens.len()));
@@ -93,7 +93,7 @@ impl Vocabulary {
     }
 }
 
-/// Where the two parts meet that the tokens of a rank below `limit` merge `token` to.
+/// Returns where the last two parts of `token` meet, when only merges of a rank below `limit` are applied.
 pub(super) fn last_join(token: &[u8], limit: usize, rank_of: &FxHashMap<&[u8], usize>) -> Option<usize> {
     let mut bounds: Vec<usize> = (0..=token.len()).collect();
     while bounds.len() > 3 {

@@ -1,4 +1,4 @@
-//! An allocator that knows the most memory that this thread has held at once.
+//! An allocator that records the most memory that a thread has held at once.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
@@ -14,14 +14,14 @@ struct Counting;
 static ALLOCATOR: Counting = Counting;
 
 fn count(bytes: isize) {
-    // A thread that ends has nothing to count any more.
+    // A thread that is ending has nothing to count any more.
     let _ = HELD.try_with(|held| {
         let (now, most) = held.get();
         held.set((now + bytes, most.max(now + bytes)));
     });
 }
 
-// SAFETY: all of it is the system's allocator, beside which numbers are added.
+// SAFETY: everything is passed on to the system's allocator; only numbers are added.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         count(layout.size() as isize);
@@ -31,12 +31,12 @@ unsafe impl GlobalAlloc for Counting {
 
     unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
         count(-(layout.size() as isize));
-        // SAFETY: as above.
+        // SAFETY: the caller's promises are those of the system's allocator.
         unsafe { System.dealloc(pointer, layout) }
     }
 }
 
-/// What `work` gives, and the most bytes that it held at once beyond what this thread held before.
+/// Returns the result of `work`, and the largest number of bytes that it held at once beyond what this thread held before.
 pub fn most_allocated_in<T>(work: impl FnOnce() -> T) -> (T, usize) {
     let before = HELD.get().0;
     HELD.set((before, before));

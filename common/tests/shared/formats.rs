@@ -1,8 +1,8 @@
-//! Reads each kind of file as Convoy does, and holds what is accepted to what its readers rely on: no name leads out of its
-//! folder, hashes are hashes, sums do not overflow, ids are below the vocabulary.
+//! Reads each kind of file as Convoy does, and checks that accepted files satisfy what their readers rely on: no name leads
+//! out of its folder, hashes are hashes, sums do not overflow, and ids are below the vocabulary.
 //!
-//! Each function returns whether it accepts the file, and panics where Convoy would or should not have. They are the oracle of
-//! `common/tests/hostile_files.rs` and of the fuzz targets in `tests/fuzz`.
+//! Each function returns whether it accepts the file, and panics if Convoy would panic or should have refused it. The
+//! functions are the oracle of `common/tests/hostile_files.rs` and of the fuzz targets in `tests/fuzz`.
 
 use std::path::{Component, Path};
 use std::time::{Duration, Instant};
@@ -24,8 +24,8 @@ use common::token_shard::{BLOCK_BYTES, HEADER_BYTES, Index, ShardEntry, TOKEN_BY
 use common::tokenizer::Tokenizer;
 use common::topology::{Rank, WorldSize};
 
-/// A kind of file: its name, which is that of its fuzz target and of the folder of its seeds; what reads it; and the memory that
-/// may take beside a multiple of the file.
+/// A kind of file: its name, which its fuzz target and its folder of seeds have, too; its reader; and the memory, in bytes,
+/// that the reader may take besides a multiple of the file's size.
 pub type Format = (&'static str, fn(&[u8]) -> bool, usize);
 
 /// All kinds of files.
@@ -42,7 +42,7 @@ pub const FORMATS: [Format; 10] = [
     ("config", config, 256 << 10),
 ];
 
-/// `index.json` of a folder of token shards.
+/// Reads the `index.json` of a folder of token shards.
 pub fn token_index(content: &[u8]) -> bool {
     if let Ok(index) = read_index(content) {
         faults_of_index(&index).iter().for_each(|fault| drop(fault.to_string()));
@@ -69,7 +69,7 @@ pub fn token_index(content: &[u8]) -> bool {
     true
 }
 
-/// A token shard, of which the index says that it has three tokens.
+/// Checks a token shard that has three tokens according to its index.
 pub fn token_shard(content: &[u8]) -> bool {
     let mut expected = header(3);
     expected.extend([9, 0, 1, 0, 2, 0]);
@@ -85,7 +85,7 @@ pub fn token_shard(content: &[u8]) -> bool {
     is_sound
 }
 
-/// A manifest up to its own hash, which is put behind it, as docs/checkpoint-format.md has it.
+/// Reads a manifest, given up to its own hash, which is appended as docs/checkpoint-format.md specifies.
 pub fn manifest(head: &[u8]) -> bool {
     let hash = hex_sha256(head);
     let sealed = [head, b",\n  \"manifest_sha256\": \"", hash.as_bytes(), b"\"\n}\n"].concat();
@@ -106,7 +106,7 @@ pub fn manifest(head: &[u8]) -> bool {
     }
     hugging_face::index_json(&manifest.tensors);
     let now = RawConfig::parse("now", RUN, &[]).unwrap().run().unwrap();
-    // What is resumed from goes on from there.
+    // A run that resumes continues from there.
     let consumed = manifest.sequences_consumed - order_since(&manifest.changes);
     let plan = now.batch_plan();
     plan.micro_batches(consumed, Rank::ZERO, WorldSize::ONE).for_each(drop);
@@ -122,7 +122,7 @@ const RUN: &str = "run.output = \"x\"\nmodel.preset = \"tiny-cpu\"\ndata.train =
                    batch = { global_sequences = 8, micro_sequences = 4, sequence_tokens = 64 }\n\
                    optimizer = { peak_learning_rate = 1e-3, warmup_steps = 1 }\ntrain.max_steps = 10\n";
 
-/// A safetensors file without its data, of the size that its header says.
+/// Reads a safetensors file without its data, of the size that its header says.
 pub fn tensor_file(content: &[u8]) -> bool {
     let start = &content[..content.len().min(LENGTH_BYTES)];
     let _ = (Header::end(start, content.len() as u64), Header::end(start, u64::MAX));
@@ -143,12 +143,12 @@ pub fn tensor_file(content: &[u8]) -> bool {
     true
 }
 
-/// `tokenizer.json`.
+/// Reads `tokenizer.json`.
 pub fn tokenizer_json(content: &[u8]) -> bool {
     tokenizer(&[("tokenizer.json", content)])
 }
 
-/// `vocab.json`, a byte 0, and `merges.txt`.
+/// Reads `vocab.json`, a byte 0, and `merges.txt`.
 pub fn tokenizer_pair(content: &[u8]) -> bool {
     let (vocabulary, merges) = at_zero(content);
     tokenizer(&[("vocab.json", vocabulary), ("merges.txt", merges)])
@@ -171,7 +171,7 @@ fn tokenizer(files: &[(&str, &[u8])]) -> bool {
     true
 }
 
-/// The names of objects in a run's folders, a line each.
+/// Reads the names of objects in a run's folders, one per line.
 pub fn names(content: &[u8]) -> bool {
     let text = String::from_utf8_lossy(content);
     let object =
@@ -193,7 +193,7 @@ pub fn names(content: &[u8]) -> bool {
     history.newest() > 0 || !found.is_empty()
 }
 
-/// A claim of a run, a byte 0, its sign of life, a byte 0, and what it continues.
+/// Reads a claim of a run, a byte 0, its sign of life, a byte 0, and what it continues.
 pub fn claim(content: &[u8]) -> bool {
     let run = folder("claim");
     run.delete_all().unwrap();
@@ -214,7 +214,7 @@ pub fn claim(content: &[u8]) -> bool {
     holding.attempt.host != "unknown"
 }
 
-/// A part of a run's metrics.
+/// Reads a part of a run's metrics.
 pub fn metrics(content: &[u8]) -> bool {
     let run = folder("metrics");
     put(&run, "metrics/attempt-0001/part-000000.jsonl", content);
@@ -227,7 +227,7 @@ pub fn metrics(content: &[u8]) -> bool {
     !all.steps.is_empty()
 }
 
-/// The config of a run, or of a prepare job.
+/// Reads the config of a run, or of a prepare job.
 pub fn config(content: &[u8]) -> bool {
     let Ok(raw) = RawConfig::parse_bytes("x", content, &[]) else { return false };
     let prepare = raw.clone().prepare();
@@ -243,7 +243,7 @@ pub fn config(content: &[u8]) -> bool {
     true
 }
 
-/// What is computed from a config.
+/// Checks what is computed from a config.
 fn hold_config(config: &RunConfig) {
     assert_eq!(&RawConfig::parse("again", &config.to_toml(), &[]).unwrap().run().unwrap(), config);
     differences(config, config);
@@ -272,7 +272,7 @@ fn hold_config(config: &RunConfig) {
     }
 }
 
-/// A folder of this thread's own: tests run beside each other.
+/// Returns a folder of this thread's own, since tests run in parallel.
 fn folder(name: &str) -> Folder {
     let url = format!("memory://formats/{name}-{:?}", std::thread::current().id());
     Folder::open(&url, &StorageConfig::default()).unwrap()

@@ -1,13 +1,13 @@
-//! Files that somebody has tampered with: valid ones of which numbers, strings and parts are others, missing, or there twice.
+//! Tampered files: valid ones in which numbers, strings and parts are replaced, missing, or repeated.
 //!
-//! It knows no format but that numbers, quoted strings and separators are what JSON, TOML and lines of JSON consist of.
+//! The only knowledge of formats is that JSON, TOML and lines of JSON consist of numbers, quoted strings and separators.
 
 use std::ops::Range;
 
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
 
-/// Numbers at which sizes, counts and their sums end, and what a parser may take for a number.
+/// Numbers near the limits of sizes, counts and their sums, and text that a parser may take for a number.
 const NUMBERS: [&str; 22] = [
     "0",
     "1",
@@ -33,7 +33,7 @@ const NUMBERS: [&str; 22] = [
     "[]",
 ];
 
-/// Strings that lead out of a folder, act on a terminal, or are none.
+/// Strings that lead out of a folder, act on a terminal, or are not strings.
 const STRINGS: [&[u8]; 20] = [
     b"\"\"",
     b"\".\"",
@@ -57,20 +57,20 @@ const STRINGS: [&[u8]; 20] = [
     b"[]",
 ];
 
-/// One thing that is done to a file.
+/// A change of a file.
 #[derive(Debug, Clone)]
 pub enum Change {
     /// A number becomes another.
     Number(Index, &'static str),
     /// A quoted string becomes another.
     Text(Index, Vec<u8>),
-    /// What is between some separators is repeated, or left out: keys, elements, lines.
+    /// The parts between some separators (keys, elements, lines) are repeated or left out.
     Parts { first: Index, count: usize, times: usize },
     /// The file ends early.
     Cut(Index),
     /// A bit is flipped.
     Flip(Index, u8),
-    /// Bytes are put in.
+    /// Bytes are inserted.
     Insert(Index, Vec<u8>),
 }
 
@@ -92,7 +92,7 @@ pub fn changes() -> impl Strategy<Value = Vec<Change>> {
     prop::collection::vec(change, 1..6)
 }
 
-/// `content` after all of `changes`.
+/// Returns `content` after all of `changes`.
 pub fn changed(content: &[u8], changes: &[Change]) -> Vec<u8> {
     let mut content = content.to_vec();
     for change in changes {
@@ -128,7 +128,7 @@ fn replace(content: &mut Vec<u8>, at: &Index, find: fn(&[u8]) -> Vec<Range<usize
     }
 }
 
-/// The runs of digits outside of strings, with sign, point and exponent.
+/// Returns the runs of digits outside of strings, with sign, point and exponent.
 fn numbers(content: &[u8]) -> Vec<Range<usize>> {
     let texts = texts(content);
     let mut numbers: Vec<Range<usize>> = Vec::new();
@@ -143,7 +143,7 @@ fn numbers(content: &[u8]) -> Vec<Range<usize>> {
     numbers
 }
 
-/// The quoted strings.
+/// Returns the quoted strings.
 fn texts(content: &[u8]) -> Vec<Range<usize>> {
     let (mut texts, mut start, mut is_escaped) = (Vec::new(), None, false);
     for (at, byte) in content.iter().enumerate() {
@@ -161,7 +161,7 @@ fn texts(content: &[u8]) -> Vec<Range<usize>> {
     texts
 }
 
-/// What separators end; all of them together are the whole.
+/// Returns the parts that end with separators. Together they are the whole.
 fn parts(content: &[u8]) -> Vec<Range<usize>> {
     let mut start = 0;
     content

@@ -6,25 +6,25 @@ use std::process::{Child, ChildStdout, Command, Stdio};
 
 use serde::de::DeserializeOwned;
 
-/// The repository's root.
+/// Returns the repository's root.
 pub fn repository() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
-/// A golden file, which a script in `scripts/golden` made.
+/// Reads a golden file, which a script in `scripts/golden` made.
 pub fn golden<T: DeserializeOwned>(name: &str) -> T {
     let path = repository().join("tests/golden").join(name);
     serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap()
 }
 
-/// The corpora, by name and documents, as `scripts/golden/corpora.py` unpacks them.
+/// Corpora, by name and documents, as `scripts/golden/corpora.py` unpacks them.
 pub struct Corpora {
     script: Child,
     stream: io::BufReader<ChildStdout>,
 }
 
 impl Corpora {
-    /// `None`, with the reason printed, where there are none.
+    /// Opens the corpora. Returns `None`, and prints the reason, if there are none.
     pub fn open() -> Option<Self> {
         let folder = match std::env::var_os("CONVOY_CORPORA") {
             Some(folder) => PathBuf::from(folder),
@@ -57,7 +57,7 @@ impl Iterator for Corpora {
     }
 }
 
-/// One record of `scripts/golden/corpora.py`; `None` at the end.
+/// Reads one record of `scripts/golden/corpora.py`. Returns `None` at the end.
 fn read_corpus(stream: &mut impl Read) -> Option<(String, Vec<Vec<u8>>)> {
     let mut length = [0; 4];
     match stream.read_exact(&mut length) {

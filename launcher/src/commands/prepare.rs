@@ -31,7 +31,7 @@ const DRAIN: Duration = Duration::from_secs(5);
 /// How long ranks without MPI may go on to say why.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
-/// Prepares to the end, or until somebody stops it or another attempt would not help.
+/// Prepares to the end, until somebody stops it, or until another attempt would not help.
 pub fn run(mut args: PrepareArgs) -> Result<ExitCode, LaunchError> {
     args.config.overrides.extend(launching::overrides(&args.launch));
     let config = RawConfig::load(&args.config.config, &args.config.overrides)?.prepare()?;

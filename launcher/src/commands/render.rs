@@ -10,7 +10,7 @@ use crate::cli::jobs::RenderArgs;
 use crate::error::LaunchError;
 use crate::view::terminal::to_stdout;
 
-/// Prints it.
+/// Prints what the backend of the config would run.
 pub fn run(mut args: RenderArgs) -> Result<ExitCode, LaunchError> {
     args.config.overrides.extend(launching::overrides(&args.launch));
     let raw = RawConfig::load(&args.config.config, &args.config.overrides)?;

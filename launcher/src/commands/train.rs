@@ -74,7 +74,7 @@ fn overrides(args: &TrainArgs) -> Vec<String> {
     launching::overrides(&args.launch).into_iter().chain(own.into_iter().flatten()).collect()
 }
 
-/// What the flags ask to go on from.
+/// Returns the checkpoint that the flags ask to continue from.
 fn wanted(args: &TrainArgs) -> Result<Wanted, CommandError> {
     let Some(from) = &args.from else {
         return Ok(if args.from_scratch { Wanted::Scratch } else { Wanted::Newest });
@@ -125,7 +125,7 @@ fn detach(config: RunConfig, accepted_changes: Vec<String>) -> Result<ExitCode, 
     Ok(ExitCode::Done)
 }
 
-/// The attempt that another launcher has claimed and has this one run.
+/// Returns the attempt that another launcher has claimed for this one to run.
 fn handed() -> Result<Option<Claim>, CommandError> {
     let Some(given) = std::env::var_os(ATTEMPT_VARIABLE) else { return Ok(None) };
     let number = given.to_str().and_then(|number| number.parse().ok()).filter(|number| *number > 0);

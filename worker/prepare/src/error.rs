@@ -14,7 +14,7 @@ pub enum PrepareError {
     /// The config was refused.
     #[error(transparent)]
     Config(#[from] ConfigError),
-    /// What ranks tell each other did not arrive.
+    /// A message between ranks did not arrive.
     #[error(transparent)]
     Message(#[from] MessageError),
     /// An input cannot be found, or the output cannot be written.

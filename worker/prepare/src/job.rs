@@ -202,7 +202,7 @@ impl Job<'_> {
         let tasks: Vec<ShardTask<'_>> =
             plans.iter().flat_map(|plan| (0..plan.shards()).map(move |number| ShardTask { plan, number })).collect();
         let there: Vec<bool> = self.ranks.share("a list of the shards", || {
-            // Shards of all jobs have the same names, so from now on what others believe to have written is not true.
+            // Shards of all jobs have these names, so records of other jobs in the work folder stop being true here.
             remove_work(&self.output, Some(&work.folder))?;
             let written = written(work, &self.output, &tasks)?;
             Ok::<_, PrepareError>(written.iter().map(Option::is_some).collect())

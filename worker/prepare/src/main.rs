@@ -137,7 +137,7 @@ fn shared_config(arguments: &ShardsArgs, ranks: &Ranks) -> Result<(PrepareConfig
     Ok((PrepareConfig { inputs, output, tokenizer, ..prepare }, storage))
 }
 
-/// What of a config means something else in another folder.
+/// Paths of a config, made absolute: relative ones mean something else in another folder.
 #[derive(Serialize, Deserialize)]
 struct AbsolutePaths {
     inputs: Vec<String>,

@@ -78,7 +78,8 @@ impl Ranks {
         std::process::exit(code)
     }
 
-    /// What `make` makes on rank 0, on every rank; `what` names it. A failure ends the job, so the others need not hear of it.
+    /// Runs `make` on rank 0, and returns its result on every rank; `what` names it in errors. A failure ends the job, so other
+    /// ranks need not learn of it.
     pub fn share<T, E>(&self, what: &'static str, make: impl FnOnce() -> Result<T, E>) -> Result<T, E>
     where
         T: Serialize + DeserializeOwned,

@@ -1,4 +1,4 @@
-//! What a claimant does: it claims, keeps the claim, and has a rank restore, save, commit and prune, attempt after attempt.
+//! A claimant: it claims, keeps the claim, and has a rank restore, save, commit and prune, attempt after attempt.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -19,20 +19,20 @@ use crate::checkpoint_store::Found;
 use crate::checkpoint_store::{commit_in, list_in, path_of, prune_in};
 use crate::config::Retention;
 
-/// How often a store that fails is tried by one claimant.
+/// Number of times that a claimant tries a failing store.
 const TRIES: u32 = 3;
-/// How often a launcher looks at its rank, and at what its keeper has heard.
+/// Time between a launcher's looks at its rank, and at what its keeper has heard.
 const LOOK_INTERVAL: Duration = Duration::from_millis(50);
 
 /// What a claimant is to do.
 #[derive(Debug, Clone, Copy)]
 pub struct Plan {
     pub expiry: Duration,
-    /// Of each attempt.
+    /// Number of saves per attempt.
     pub saves: u32,
     pub attempts: u32,
     pub keep_last: u64,
-    /// Between two saves.
+    /// Time between two saves.
     pub training: Duration,
 }
 
@@ -52,7 +52,7 @@ impl Plan {
     }
 }
 
-/// How far the parts of an attempt are.
+/// Progress of an attempt's parts.
 #[derive(Default)]
 struct Progress {
     rank_has_ended: bool,
@@ -60,7 +60,7 @@ struct Progress {
     is_stopped: bool,
 }
 
-/// Starts a claimant.
+/// Starts a claimant. Returns the number of its process.
 pub fn arrive(world: &Shared, plan: &Plan) -> usize {
     let process = world.process(plan.keep_last);
     let node = Node::new(world, process, None);
@@ -68,13 +68,13 @@ pub fn arrive(world: &Shared, plan: &Plan) -> usize {
     process
 }
 
-/// Starts somebody who holds nothing, and prunes once.
+/// Starts a process that holds nothing and prunes once.
 pub fn pruner(world: &Shared) {
     let plan = Plan::random(world);
     let process = world.process(plan.keep_last);
     let node = Node::new(world, process, None);
     let prune = async move {
-        // An hour's grace has passed for what nobody has finished, by some clock.
+        // By some clock, the grace of an hour has passed for everything unfinished.
         drop(prune_in(&node, &plan.retention(), None, u64::MAX / 2).await);
     };
     world.spawn(process, Kind::Rank, prune);
@@ -110,7 +110,7 @@ pub async fn launcher(node: Node, plan: Plan) {
     }
 }
 
-/// Follows an attempt to its end. Whether the launcher may begin another.
+/// Follows an attempt to its end. Returns whether the launcher may begin another.
 async fn one_attempt(node: &Node, plan: &Plan, attempt: Attempt) -> bool {
     let progress = Rc::new(RefCell::new(Progress::default()));
     let claim = attempt.claim();
@@ -130,7 +130,7 @@ async fn one_attempt(node: &Node, plan: &Plan, attempt: Attempt) -> bool {
     }
 }
 
-/// As the thread of a holder does.
+/// Keeps a claim like the thread of a holder.
 async fn keeper(node: Node, plan: Plan, attempt: Attempt, progress: Rc<RefCell<Progress>>) {
     let mut keeper = Keeper::new(node.clone(), attempt);
     loop {
@@ -155,7 +155,7 @@ async fn rank(node: Node, plan: Plan, claim: Claim, progress: Rc<RefCell<Progres
     progress.borrow_mut().rank_has_ended = true;
 }
 
-/// As a worker does: restores the newest checkpoint, then saves, commits and prunes.
+/// Trains like a worker: restores the newest checkpoint, then saves, commits and prunes.
 async fn train(node: &Node, plan: &Plan, claim: &Claim) -> Result<(), AttemptError> {
     let mut state = restore(node).await?;
     node.world.note(node.process, |outcome| outcome.start.clone_from(&state));
@@ -188,7 +188,7 @@ async fn save(node: &Node, plan: &Plan, claim: &Claim, name: &CheckpointName) ->
     Ok(())
 }
 
-/// The newest checkpoint of which everything is there, as a worker looks for it.
+/// Returns the newest complete checkpoint, searched for as by a worker.
 async fn restore(node: &Node) -> Result<Option<CheckpointName>, AttemptError> {
     let found = list_in(node).await?;
     for found in found.iter().rev().filter(|found| Found::counts(found)) {

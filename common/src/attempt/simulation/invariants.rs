@@ -1,4 +1,4 @@
-//! What must be true of a simulation, whatever happens in it.
+//! Invariants of a simulation.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -11,8 +11,8 @@ use super::world::Shared;
 use crate::checkpoint_layout::CheckpointName;
 
 impl Shared {
-    /// A claim has been made, by `process`, which held none. The holder before had ended or was gone, or it had stood still for
-    /// two of its refreshes when it was looked at last.
+    /// Checks the claim that `process`, which held none, has made. The previous holder had ended or was gone, or had stood
+    /// still for two of its refreshes at the last look.
     pub fn check_takeover(&self, process: usize, attempt: &Attempt) {
         let before = blocking(read_claim(&self.truth(), attempt.attempt - 1)).expect("the truth is always known");
         let Some(before) = before.filter(|before| before.first == attempt.first) else { return };
@@ -29,9 +29,10 @@ impl Shared {
         assert!(still >= two_refreshes, "attempt {} was taken over {still:?} after a sign of life", before.attempt);
     }
 
-    /// `process` is about to delete a manifest: of what counts, never the newest, and only what its retention lets go.
+    /// Checks that `process` may delete a manifest: of the checkpoints that count, never the newest, and only those that its
+    /// retention does not keep.
     pub(super) fn check_deletion(&self, process: usize, name: &CheckpointName) {
-        // What is there from before somebody deleted a part of the folder has no owner any more.
+        // After somebody has deleted a part of the folder, what was there before has no owner any more.
         let is_whole = self.0.borrow().doomed.is_empty();
         if !is_whole || !self.is_of_the_run(name) {
             return;
@@ -43,14 +44,14 @@ impl Shared {
         assert!(newer as u64 >= keep_last, "{name} is deleted, which counts, with {newer} newer ones: {counting:?}");
     }
 
-    /// Whether the save `name` is one of the run that is in the folder now.
+    /// Returns whether the save `name` belongs to the run that is in the folder now.
     fn is_of_the_run(&self, name: &CheckpointName) -> bool {
         let run = blocking(read_claim(&self.truth(), 1)).expect("the truth is always known").map(|claim| claim.id);
         let world = self.0.borrow();
         run.is_some() && world.saves.get(name).and_then(|save| world.runs.get(&save.claim)) == run.as_ref()
     }
 
-    /// What counts is one line, and nobody has committed to it after another one had begun.
+    /// Checks that the checkpoints that count form one line, and that nobody has committed to it after another attempt had begun.
     pub fn check_lineage(&self) {
         let counting = self.truth().counting();
         let world = self.0.borrow();

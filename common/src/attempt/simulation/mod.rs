@@ -1,18 +1,19 @@
-//! The real protocol of claims, commits and prunes, run by many claimants on a store and clocks that a seed decides.
+//! A simulation in which many claimants run the real protocol of claims, commits and prunes, on a store and clocks decided
+//! by a seed.
 //!
-//! Every claimant is a launcher, what keeps its claim, and a rank that saves and prunes: tasks whose every operation on the store
-//! takes as long as the seed says, from nothing to many expiries, and may be carried out while its answer is lost. Claimants crash,
-//! alone or with their rank living on; new ones come; listings are behind; clocks are hours apart; the run folder, or
-//! `attempts/` alone, is deleted object by object while all this goes on.
+//! Each claimant is a launcher, the keeper of its claim, and a rank that saves and prunes. These are tasks. Each of their
+//! operations on the store takes a time that the seed decides, from nothing to many expiries, and may be carried out while
+//! its answer is lost. Claimants crash, alone or with their rank living on. New ones arrive. Listings are stale, and clocks
+//! are hours apart. The run folder, or `attempts/` alone, is deleted object by object while all this goes on.
 //!
-//! - `world`: what is there, and what has happened to it; `random`: the numbers that decide it.
-//! - `truth`: the store as it is; `invariants`: what must be true.
-//! - `store`: how a claimant reaches it.
-//! - `claimant`: what each of them does, mostly by calling what it calls in production.
-//! - `schedule`: what happens when, what must hold after it, and the tests.
+//! - `world`: what exists, and what has happened to it; `random`: the numbers that decide it.
+//! - `truth`: the store without delays or staleness; `invariants`: what must always be true.
+//! - `store`: a claimant's access to the store.
+//! - `claimant`: what each claimant does, mostly by calling the production code.
+//! - `schedule`: what happens when, what must be true afterwards, and the tests.
 //!
-//! `CONVOY_TEST_SCHEDULES` sets how many schedules there are, `CONVOY_TEST_FIRST_SCHEDULE` the first one's seed, and
-//! `CONVOY_TEST_SEED` runs the one of that seed alone; both seeds are hexadecimal.
+//! `CONVOY_TEST_SCHEDULES` sets the number of schedules, `CONVOY_TEST_FIRST_SCHEDULE` the seed of the first, and
+//! `CONVOY_TEST_SEED` runs only the schedule of that seed. Both seeds are hexadecimal.
 
 mod claimant;
 mod invariants;

@@ -1,8 +1,8 @@
-//! Numbers that a seed decides.
+//! Random numbers from a seed.
 
 use std::time::Duration;
 
-/// SplitMix64.
+/// Generator by the SplitMix64 algorithm.
 #[derive(Debug)]
 pub struct Random(pub u64);
 
@@ -15,7 +15,7 @@ impl Random {
         (z ^ (z >> 31)) % bound
     }
 
-    /// True with a probability of 1 in `times`.
+    /// Returns true with a probability of 1 in `times`.
     pub fn one_in(&mut self, times: u64) -> bool {
         self.below(times) == 0
     }

@@ -1,4 +1,4 @@
-//! A schedule: what happens when, by a seed, and what must hold after it.
+//! A schedule: what happens when, decided by a seed, and what must be true afterwards.
 
 use std::time::Duration;
 
@@ -6,27 +6,27 @@ use super::claimant::{self, Plan};
 use super::random::Random;
 use super::world::{Shared, World};
 
-/// How many schedules a test run has.
+/// Number of schedules in a test run.
 const SCHEDULES: u64 = 10_000;
-/// When the last fault of a schedule happens.
+/// Time of the last possible fault in a schedule.
 const FAULTS_END: Duration = Duration::from_secs(20);
-/// When a schedule that goes on is one that never ends.
+/// Time after which a schedule counts as never ending.
 const END: Duration = Duration::from_secs(600);
 
-/// What happens to all, beside the claimants' own doing.
+/// An event from outside the claimants.
 #[derive(Debug, Clone, Copy)]
 enum Event {
-    /// A claimant comes.
+    /// A claimant arrives.
     Arrive,
-    /// A claimant's launcher dies; its rank may live on.
+    /// A claimant's launcher dies. Its rank may live on.
     Crash { with_rank: bool },
     /// Somebody begins to delete the run folder, or `attempts/` alone.
     Delete { all: bool },
-    /// Somebody who holds nothing prunes.
+    /// A process that holds nothing prunes.
     Prune,
 }
 
-/// Runs the schedule of `seed`, or panics.
+/// Runs the schedule of `seed`. Panics if an invariant fails.
 fn run(seed: u64) {
     let world = World::begin(Random(seed));
     let mut events = schedule(&world);
@@ -38,7 +38,7 @@ fn run(seed: u64) {
     world.calm_down();
     world.run_until(END);
     assert!(world.is_idle(), "somebody never ends");
-    // Whatever has happened, one who comes now goes on.
+    // After any events, a claimant that arrives now continues the run.
     let before = world.truth().newest();
     let last = claimant::arrive(&world, &Plan { saves: 2, attempts: 1, ..Plan::random(&world) });
     world.run_until(2 * END);
@@ -48,7 +48,7 @@ fn run(seed: u64) {
     world.check_lineage();
 }
 
-/// When what happens.
+/// Returns the events and their times.
 fn schedule(world: &Shared) -> Vec<(Duration, Event)> {
     world.random(|random| {
         let mut events = vec![(Duration::ZERO, Event::Arrive)];
@@ -78,7 +78,7 @@ fn happen(world: &Shared, event: Event) {
     }
 }
 
-/// Runs the schedules of the seeds from `first` on, and says which one failed.
+/// Runs the schedules of the seeds from `first` on, and names the one that failed.
 fn run_all(first: u64, schedules: u64) {
     for seed in first..first + schedules {
         let result = std::panic::catch_unwind(|| run(seed));

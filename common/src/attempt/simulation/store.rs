@@ -1,4 +1,4 @@
-//! The store of a simulation, as a claimant reaches it: an operation at a time.
+//! A claimant's access to the simulated store, one operation at a time.
 
 use std::cell::Cell;
 use std::pin::Pin;
@@ -19,14 +19,14 @@ use crate::storage::{ObjectInfo, StorageError};
 
 type Result<T> = std::result::Result<T, StorageError>;
 
-/// The way of one claimant to the store.
+/// Access of one claimant to the store.
 #[derive(Clone)]
 pub struct Node {
     pub world: Shared,
     pub process: usize,
-    /// What it holds, of whose claim it must have looked before it puts or deletes what counts.
+    /// Claim that the claimant holds, which it must check before it puts or deletes what counts.
     pub holds: Option<Claim>,
-    /// Whether it has looked since.
+    /// Whether it has checked its claim since.
     has_looked: Rc<Cell<bool>>,
 }
 
@@ -56,7 +56,7 @@ impl Node {
         Node { world: world.clone(), process, holds, has_looked: Rc::default() }
     }
 
-    /// Before every commit, every deletion and every sign of life a holder looks at its claim.
+    /// Checks that a holder has looked at its claim before a commit, a deletion or a sign of life.
     fn check_look(&self, name: &str) {
         assert!(self.has_looked.take() || self.holds.is_none(), "{name} without a look at the claim");
     }
@@ -66,7 +66,7 @@ impl Node {
         Wait { world: self.world.clone(), duration }.await;
     }
 
-    /// Carries `operation` out at some moment, and answers at a later one, or never.
+    /// Carries out `operation` at some moment, and answers at a later one, or never.
     async fn operation<T>(&self, operation: impl FnOnce(&Truth) -> T) -> Result<T> {
         self.pause().await;
         let result = operation(&self.world.truth());
@@ -195,7 +195,7 @@ impl Surroundings for Node {
     }
 }
 
-/// The checkpoint whose manifest an object is.
+/// Returns the checkpoint whose manifest the object `name` is, if it is one.
 fn manifest_of(name: &str) -> Option<CheckpointName> {
     let (folder, file) = name.strip_prefix(CHECKPOINTS_FOLDER)?.strip_prefix('/')?.split_once('/')?;
     if file == MANIFEST_NAME { CheckpointName::parse(folder) } else { None }

@@ -1,4 +1,4 @@
-//! The store as it truly is, at once, with no claimant in between.
+//! The simulated store without delays, staleness, or a claimant in between.
 
 use std::time::Duration;
 
@@ -14,13 +14,13 @@ use crate::storage::{ObjectInfo, StorageError};
 type Result<T> = std::result::Result<T, StorageError>;
 
 impl Shared {
-    /// The store as it is.
+    /// Returns the store as it is.
     pub fn truth(&self) -> Truth {
         Truth(self.clone())
     }
 }
 
-/// The store as it is.
+/// The store as it is at this moment.
 pub struct Truth(pub(super) Shared);
 
 impl Truth {
@@ -28,14 +28,14 @@ impl Truth {
         self.0.0.borrow().objects.get(name).cloned()
     }
 
-    /// What counts, oldest first.
+    /// Returns the checkpoints that count, oldest first.
     pub fn counting(&self) -> Vec<CheckpointName> {
         let found = blocking(list_in(self)).expect("the truth is always known");
         let is_whole = |name: &CheckpointName| self.get(&format!("{CHECKPOINTS_FOLDER}/{name}/model")).is_some();
         found.into_iter().filter(Found::counts).map(|found| found.name).filter(is_whole).collect()
     }
 
-    /// The newest of what counts.
+    /// Returns the newest checkpoint that counts.
     pub fn newest(&self) -> Option<CheckpointName> {
         self.counting().pop()
     }

@@ -1,4 +1,4 @@
-//! What is there in a simulation: objects, time, claimants; and what has happened to them.
+//! The state of a simulation: objects, time and claimants, and what has happened to them.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,14 +16,14 @@ use crate::checkpoint_layout::CheckpointName;
 
 type Work = Pin<Box<dyn Future<Output = ()>>>;
 
-/// How far a listing may be behind: less than the shortest expiry.
+/// Longest delay of a listing, which is less than the shortest expiry.
 const LAG: Duration = Duration::from_millis(500);
-/// How long an operation may take where nothing is wrong.
+/// Longest time of an operation where nothing is wrong.
 const LATENCY: Duration = Duration::from_millis(8);
-/// The longest suspension.
+/// Longest suspension of a claimant.
 const PAUSE: Duration = Duration::from_secs(6);
 
-/// Everything that there is.
+/// Shared access to the whole state.
 #[derive(Clone)]
 pub struct Shared(pub(super) Rc<RefCell<World>>);
 
@@ -32,23 +32,23 @@ pub struct World {
     pub(super) now: Duration,
     pub(super) is_calm: bool,
     pub(super) objects: BTreeMap<String, Bytes>,
-    /// When each claim's holder has given signs of life, by the claim's id.
+    /// Times at which each claim's holder has given signs of life, by the claim's id.
     pub(super) signs: BTreeMap<String, Vec<Duration>>,
-    /// The ids of claims whose holders have said that they end.
+    /// Ids of claims whose holders have said that they end.
     pub(super) ended: BTreeSet<String>,
-    /// When each object that ever was came or went, for listings that are behind.
+    /// Times at which each object was added or removed, for stale listings.
     changes: BTreeMap<String, Vec<(Duration, bool)>>,
     tasks: Vec<Task>,
     arriving: Vec<Task>,
-    /// When the task that is being polled wants to go on.
+    /// Time at which the task that is being polled is to continue.
     pub(super) wake: Duration,
     pub(super) processes: Vec<Process>,
-    /// The run that each claim belongs to: the id of its first claim.
+    /// Run that each claim belongs to: the id of its first claim.
     pub(super) runs: BTreeMap<Claim, String>,
-    /// What is still to be deleted.
+    /// Objects still to be deleted.
     pub(super) doomed: Vec<(Duration, String)>,
     pub(super) saves: BTreeMap<CheckpointName, Save>,
-    /// When each attempt has begun.
+    /// Time at which each attempt began.
     pub(super) begun: Vec<(Duration, Claim)>,
 }
 
@@ -59,7 +59,7 @@ struct Task {
     work: Work,
 }
 
-/// What a task is of its claimant.
+/// Role of a task in its claimant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     Launcher,
@@ -69,31 +69,31 @@ pub enum Kind {
 
 /// A claimant.
 pub(super) struct Process {
-    /// Those on one machine know of each other whether they are gone.
+    /// Machine of the process. Processes of one machine know which of the others are gone.
     pub(super) machine: u64,
-    /// What its clock is off.
+    /// Deviation of the process's clock, in seconds.
     pub(super) clock_s: u64,
     pub(super) is_gone: bool,
     pub(super) keep_last: u64,
-    /// When it has looked for a sign of life last.
+    /// Time of the last look for a sign of life.
     pub(super) looked_at: Option<Duration>,
     outcome: Outcome,
 }
 
-/// What a claimant has come to.
+/// Result of a claimant.
 #[derive(Debug, Clone, Default)]
 pub struct Outcome {
-    /// What its last attempt started from.
+    /// Checkpoint that its last attempt started from.
     pub start: Option<CheckpointName>,
-    /// Checkpoints that it has committed, as far as it knows.
+    /// Number of checkpoints that it has committed, as far as it knows.
     pub saved: u32,
-    /// Why it ended before its time.
+    /// Why it ended early.
     pub error: Option<String>,
 }
 
-/// A save that somebody has begun.
+/// A save that has begun.
 pub(super) struct Save {
-    /// What the state was saved or restored as before.
+    /// Checkpoint that the state was last saved as, or restored from, before.
     pub(super) parent: Option<CheckpointName>,
     pub(super) claim: Claim,
     pub(super) committed: Option<Duration>,
@@ -134,7 +134,7 @@ impl World {
         }
     }
 
-    /// How long the next operation takes.
+    /// Returns the duration of the next operation.
     pub(super) fn latency(&mut self) -> Duration {
         match self.random.below(120) {
             0 if !self.is_calm => self.random.up_to(PAUSE),
@@ -143,7 +143,7 @@ impl World {
         }
     }
 
-    /// The names in `folder` as a listing shows them, each as it was at a moment of its own.
+    /// Returns the names in `folder` as a listing shows them, each as of a moment of its own.
     pub(super) fn listed(&mut self, folder: &str) -> Vec<String> {
         let prefix = format!("{folder}/");
         let mut names = Vec::new();
@@ -165,7 +165,7 @@ impl Shared {
         draw(&mut self.0.borrow_mut().random)
     }
 
-    /// A new claimant on one of two machines, whose retention keeps `keep_last` checkpoints.
+    /// Adds a claimant on one of two machines, whose retention keeps `keep_last` checkpoints.
     pub fn process(&self, keep_last: u64) -> usize {
         let mut world = self.0.borrow_mut();
         let (machine, clock_s) = (world.random.below(2), world.random.below(1 << 16));
@@ -194,7 +194,7 @@ impl Shared {
         world.arriving.retain(|task| task.process != process || task.kind != kind);
     }
 
-    /// One of the launchers that live dies.
+    /// Kills one of the launchers that live.
     pub fn crash(&self, with_rank: bool) {
         let mut world = self.0.borrow_mut();
         let living: Vec<usize> =
@@ -212,7 +212,7 @@ impl Shared {
         }
     }
 
-    /// Somebody begins to delete all objects, or those in `attempts/`, in any order.
+    /// Begins to delete all objects, or those in `attempts/`, in any order.
     pub fn begin_deletion(&self, all: bool) {
         let mut world = self.0.borrow_mut();
         let world = &mut *world;
@@ -225,7 +225,7 @@ impl Shared {
         world.doomed.reverse();
     }
 
-    /// No more faults: operations are quick, listings are not behind.
+    /// Ends all faults: operations are quick, and listings are current.
     pub fn calm_down(&self) {
         self.0.borrow_mut().is_calm = true;
     }
@@ -235,7 +235,7 @@ impl Shared {
         world.tasks.is_empty() && world.arriving.is_empty() && world.doomed.is_empty()
     }
 
-    /// Lets everything happen that happens before `end`.
+    /// Runs everything that happens before `end`.
     pub fn run_until(&self, end: Duration) {
         loop {
             let task = {
@@ -275,7 +275,7 @@ impl Shared {
         }
     }
 
-    /// Whether `process` knows that `other` has ended: on another machine nobody knows.
+    /// Returns whether `process` knows that `other` has ended, which it cannot know of another machine.
     pub(super) fn is_gone(&self, process: usize, other: &ProcessId) -> bool {
         let world = self.0.borrow();
         let machine = world.processes[process].machine;
@@ -284,7 +284,7 @@ impl Shared {
         })
     }
 
-    /// What the claimant `process` has come to.
+    /// Returns the result of the claimant `process`.
     pub fn outcome_of(&self, process: usize) -> Outcome {
         self.0.borrow().processes[process].outcome.clone()
     }
@@ -293,7 +293,7 @@ impl Shared {
         note(&mut self.0.borrow_mut().processes[process].outcome);
     }
 
-    /// A save is begun, of a state that was `parent` before.
+    /// Records the beginning of a save, of a state that was `parent` before.
     pub fn begin_save(&self, name: &CheckpointName, parent: Option<&CheckpointName>, claim: &Claim) {
         let mut world = self.0.borrow_mut();
         let save = Save { parent: parent.cloned(), claim: claim.clone(), committed: None };
@@ -314,13 +314,13 @@ impl Shared {
         world.signs.entry(claim.id.clone()).or_default().push(now);
     }
 
-    /// A claim has been made.
+    /// Records a claim that has been made.
     pub fn note_claim(&self, attempt: &Attempt) {
         let run = attempt.first.clone().unwrap_or_default();
         self.0.borrow_mut().runs.insert(attempt.claim(), run);
     }
 
-    /// The attempt of `claim` has begun.
+    /// Records that the attempt of `claim` has begun.
     pub fn begin_attempt(&self, claim: &Claim) {
         let mut world = self.0.borrow_mut();
         let now = world.now;
@@ -331,7 +331,7 @@ impl Shared {
         self.0.borrow().objects.keys().cloned().collect()
     }
 
-    /// A manifest has been put.
+    /// Records that a manifest has been put.
     pub(super) fn note_commit(&self, name: &CheckpointName) {
         let mut world = self.0.borrow_mut();
         let now = world.now;

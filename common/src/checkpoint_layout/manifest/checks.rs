@@ -1,4 +1,4 @@
-//! Reading a manifest: nothing of it is believed that does not fit the rest.
+//! Parses a manifest, and believes nothing that contradicts the rest.
 
 use std::collections::{HashMap, HashSet};
 
@@ -11,15 +11,15 @@ use super::seal::check_seal;
 use crate::config::{ConfigChange, RUN_SEQUENCES};
 use crate::token_shard::BLOCK_BYTES;
 
-/// The most steps, updates or sequences that a manifest may count: more than any run has, and few enough that sums stay within 64
-/// bits. What is consumed has a lower bound, [`RUN_SEQUENCES`], since it is multiplied.
+/// Largest number of steps, updates or sequences that a manifest may count: more than any run has, and small enough that
+/// sums stay within 64 bits. The number of consumed sequences has a lower bound, [`RUN_SEQUENCES`], since it is multiplied.
 const COUNT_MAX: u64 = 1 << 48;
 impl Manifest {
-    /// Reads a manifest and checks it in full. `url` names it in errors.
+    /// Parses a manifest and checks it in full. `url` names it in errors.
     pub fn parse(url: &str, content: &[u8]) -> Result<Self, ManifestError> {
         let refuse = |reason: String| ManifestError { url: url.to_owned(), reason };
         check_seal(content).map_err(refuse)?;
-        // A later version may have other fields; that it is one is the better message.
+        // A later version may have other fields, and an error about the version is then more helpful.
         let Versioned { version } = serde_json::from_slice(content).map_err(|e| refuse(e.to_string()))?;
         if version != MANIFEST_VERSION {
             return Err(refuse(format!("version {version}, expected {MANIFEST_VERSION}: written by another Convoy")));
@@ -36,7 +36,7 @@ impl Manifest {
         checks.iter().try_for_each(|check| check(self)).map_err(|reason| ManifestError { url: url.to_owned(), reason })
     }
 
-    /// Elements of each tensor, by name.
+    /// Returns the number of elements of each tensor, by name.
     fn elements(&self) -> HashMap<&str, u64> {
         self.tensors.iter().map(|t| (t.name.as_str(), t.elements().unwrap_or(u64::MAX))).collect()
     }
@@ -61,7 +61,7 @@ impl Manifest {
         }
     }
 
-    /// Checks that no more is consumed than a run can, and that nothing was changed after that.
+    /// Checks that no more is consumed than a run can consume, and that no change was made later.
     fn check_cursor(&self) -> Result<(), String> {
         if self.sequences_consumed > RUN_SEQUENCES {
             return Err(format!(
@@ -142,13 +142,13 @@ impl Manifest {
     }
 }
 
-/// What every version of the manifest has.
+/// Fields that every version of the manifest has.
 #[derive(Deserialize)]
 struct Versioned {
     version: u32,
 }
 
-/// Takes `bytes` from what `object` has left.
+/// Takes `bytes` from the room that `object` has left.
 fn take_room(room: &mut HashMap<&str, u64>, object: &str, bytes: u64) -> Result<(), String> {
     let left = room.get_mut(object).ok_or_else(|| format!("lies in {object:?}, which is not listed"))?;
     *left = left.checked_sub(bytes).ok_or_else(|| format!("{bytes} bytes do not fit into {object} any more"))?;

@@ -1,4 +1,4 @@
-//! The table of contents itself, and the file that it becomes.
+//! The table of contents, and its file.
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -10,42 +10,43 @@ use crate::config::ConfigChange;
 
 /// Version of the format that this program writes and reads.
 pub const MANIFEST_VERSION: u32 = 1;
-/// The table of contents of a checkpoint.
+/// Table of contents of a checkpoint.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Manifest {
-    /// [`MANIFEST_VERSION`].
+    /// Version of the format: [`MANIFEST_VERSION`].
     pub version: u32,
-    /// Whose folder this is in; a manifest that was copied elsewhere does not fit.
+    /// Name of the checkpoint, which shows whether a manifest was copied into another folder.
     pub name: CheckpointName,
-    /// Sequences consumed so far: the whole cursor of the token stream.
+    /// Number of sequences consumed so far: the whole cursor of the token stream.
     pub sequences_consumed: u64,
-    /// Updates made so far: fewer than steps where some were skipped because their gradients were not finite, or outliers.
+    /// Number of updates made so far. It is less than the number of steps if updates were skipped because gradients were not
+    /// finite, or outliers.
     pub updates: u64,
-    /// Norms of the last steps' gradients, oldest first, where outliers are told from them; otherwise empty.
+    /// Window of recent gradient norms for outlier detection, oldest first; empty if that is disabled.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub grad_norms: Vec<f64>,
-    /// How many updates were skipped since the last that was not; so many in a row end a run.
+    /// Number of updates skipped since the last one made. Too many in a row end a run.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub skipped_in_a_row: u64,
-    /// What was changed in the config in the middle of the run, oldest first.
+    /// Changes of the config in the middle of the run, oldest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub changes: Vec<ConfigChange>,
     /// Number of ranks that saved.
     pub world_size: u32,
-    /// Hash of the tokenizer that the shards were made with.
+    /// Hash of the tokenizer that the token shards were made with.
     pub tokenizer_hash: String,
-    /// Sequences of the training data: the order in which they are consumed is a function of it.
+    /// Number of sequences in the training data, on which the order of consumption depends.
     pub data_sequences: u64,
-    /// Which of Convoy's orders of the data that is; manifests that do not say are of the first.
+    /// Version of the order in which Convoy consumes the data. Manifests that do not say have the first.
     #[serde(default = "first_order")]
     pub data_order: u32,
-    /// The resolved config as TOML.
+    /// Resolved config, as TOML.
     pub config: String,
-    /// Every object of the checkpoint but this one.
+    /// Every object of the checkpoint except the manifest.
     pub objects: Vec<ObjectEntry>,
-    /// Where the weights lie.
+    /// Place of each tensor of the weights.
     pub tensors: Vec<TensorEntry>,
-    /// Where the optimizer's moments lie; together the slices of a tensor cover it once.
+    /// Place of the optimizer's moments. The slices of a tensor together cover it exactly once.
     pub optimizer: Vec<OptimizerSlice>,
 }
 
@@ -58,19 +59,19 @@ fn is_zero(number: &u64) -> bool {
 }
 
 impl Manifest {
-    /// The manifest as the bytes of `manifest.json`: JSON, whose last field is the SHA-256 of all bytes before it.
+    /// Returns the bytes of `manifest.json`: JSON, whose last field is the SHA-256 of all bytes before it.
     pub fn to_json(&self) -> Bytes {
         let json = serde_json::to_string_pretty(self).unwrap_or_else(|e| unreachable!("a manifest is JSON: {e}"));
         seal(json.trim_end_matches("\n}"))
     }
 }
 
-/// Why a manifest is not accepted.
+/// Why a manifest was refused.
 #[derive(Debug, thiserror::Error)]
 #[error("{url}: not a manifest that can be trusted: {reason}; restore another checkpoint, or copy this one again")]
 pub struct ManifestError {
-    /// The manifest.
+    /// URL of the manifest.
     pub url: String,
-    /// What is wrong with it.
+    /// What is wrong with the manifest.
     pub reason: String,
 }

@@ -1,12 +1,11 @@
-//! The manifest: a checkpoint's table of contents, put last, and everything that makes one acceptable.
+//! The manifest: the table of contents of a checkpoint, put last, and the checks that make one acceptable.
 //!
-//! What [`Manifest::parse`] returns has been checked so far that a reader can trust its names, sizes and ranges: the
-//! file's own hash fits, no name leads out of the folder (their types see to that), and the slices of every tensor cover it once.
-
+//! [`Manifest::parse`] checks so much that a reader can trust names, sizes and ranges: the file's own hash matches, no name
+//! leads out of the folder (their types see to that), and the slices of every tensor cover it exactly once.
 //!
-//! - [`Manifest`]: the table, and what its entries say: [`ObjectEntry`], [`TensorEntry`], [`OptimizerSlice`].
-//! - `seal`: the hash of the file within it.
-//! - `checks`: what is read is held against itself.
+//! - [`Manifest`]: the table; [`ObjectEntry`], [`TensorEntry`], [`OptimizerSlice`]: its entries.
+//! - `seal`: the file's hash within the file.
+//! - `checks`: consistency of what is read.
 
 mod checks;
 mod contents;

@@ -1,15 +1,14 @@
-//! The end of a manifest: the hash of all that comes before.
+//! The end of a manifest: the hash of everything before it.
 
 use bytes::Bytes;
 
 use crate::sha256::hex_sha256;
 
-/// What stands between the rest of the file and its own hash. JSON escapes quotes within strings, so nothing else
-/// looks like it.
+/// Text between the rest of the file and its hash. JSON escapes quotes within strings, so nothing else looks like it.
 pub(super) const SEAL: &str = ",\n  \"manifest_sha256\": \"";
-/// What ends the file, after the hash.
+/// Text after the hash, which ends the file.
 const SEAL_END: &str = "\"\n}\n";
-/// Ends a JSON object, given up to its last field, with its own hash.
+/// Completes a JSON object, given up to its last field, with its own hash.
 pub(super) fn seal(head: &str) -> Bytes {
     Bytes::from(format!("{head}{SEAL}{}{SEAL_END}", hex_sha256(head.as_bytes())))
 }

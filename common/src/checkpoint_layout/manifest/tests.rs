@@ -1,4 +1,4 @@
-//! A good manifest, and what becomes of it when something is wrong.
+//! A valid manifest, and what happens when something in it is wrong.
 
 use super::super::name::CheckpointName;
 use super::seal::{SEAL, seal};
@@ -62,7 +62,7 @@ fn a_manifest_reads_back_and_is_plain_json() {
     assert_eq!(Manifest::parse("x", &manifest.to_json()).unwrap(), manifest);
     let json: serde_json::Value = serde_json::from_slice(&manifest.to_json()).unwrap();
     assert_eq!(json["manifest_sha256"].as_str().unwrap().len(), 64);
-    // Its own seal within a string is no seal.
+    // A seal within a string is no seal.
     let mut strange = good();
     strange.config = manifest.to_json().iter().map(|b| char::from(*b)).collect();
     assert_eq!(Manifest::parse("x", &strange.to_json()).unwrap(), strange);
@@ -146,7 +146,7 @@ fn no_truncation_and_no_flipped_bit_is_accepted() {
     }
 }
 
-/// Behind the seal, mutated content must be refused or be a manifest that holds, and never panic.
+/// Behind a valid seal, mutated content must be refused or be a consistent manifest, and must never panic.
 #[test]
 fn mutated_content_under_a_right_seal_never_panics() {
     let json = good().to_json();
@@ -180,6 +180,6 @@ fn mutated_content_under_a_right_seal_never_panics() {
             accepted += 1;
         }
     }
-    // Some changes are harmless, such as a digit of the cursor; if none were, nothing behind the seal was tried.
+    // Some changes are harmless, such as a digit of the cursor. If none were, nothing behind the seal was tried.
     assert!((1..10_000).contains(&accepted), "{accepted} of 20000 accepted");
 }

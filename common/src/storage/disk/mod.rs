@@ -1,7 +1,7 @@
 //! A local disk.
 //!
-//! - [`Disk`]: the store; nothing outside the folder that was opened is deleted or overwritten.
-//! - [`DiskUpload`]: a large object, written past the page cache or through it, by what is faster; [`Ways`] knows which that is.
+//! - [`Disk`]: the store, which deletes and overwrites nothing outside the folder that was opened.
+//! - [`DiskUpload`]: writes a large object past the page cache or through it; [`Ways`] knows which is faster.
 
 mod store;
 mod upload;

@@ -1,17 +1,16 @@
-//! A folder on a local disk: the files of `object_store`'s [`LocalFileSystem`], but that nothing outside the folder is deleted or
-//! overwritten, and nothing odd in it breaks a listing.
+//! A folder on a local disk: `object_store`'s [`LocalFileSystem`] with two differences. Nothing outside the folder is
+//! deleted or overwritten, and nothing odd in it breaks a listing.
 //!
-//! Reading follows symbolic links: shards, or a checkpoint, may lie on another disk. Deleting and writing follow those that
-//! lead to the folder that was opened, which is the user's own word, and none below it, where others may have put them:
+//! Reading follows symbolic links: token shards, or a checkpoint, may lie on another disk. Deleting and writing follow the
+//! links that lead to the folder that was opened, since the user named it, and none below it, where others may have put them:
 //!
-//! - a link that is to be deleted is removed itself, and what it leads to stays;
-//! - what lies behind a linked folder is not deleted and not written, and the error names the link;
+//! - a link that is to be deleted is itself removed, and its target stays;
+//! - nothing behind a linked folder is deleted or written, and the error names the link;
 //! - an object that is written replaces a link in its place.
 //!
-//! A deletion opens every folder on its way from the one before, refuses a link there, and removes an entry of the last one.
-//! So all that it removes lay in a folder that it had reached through folders alone, whatever others put into their place
-//! meanwhile. A write goes by its path once it has found no link on it: it does not hold against whoever exchanges a folder
-//! at that moment.
+//! A deletion opens every folder on its path from the one before, refuses a link there, and removes an entry of the last
+//! one. It therefore only removes what it has reached through real folders, even if others replace these meanwhile. A write
+//! uses its path once it has found no link on it: it offers no protection against a folder that is replaced at that moment.
 
 use std::ffi::{CString, OsStr};
 use std::fmt;
@@ -40,24 +39,24 @@ use object_store::{
     PutOptions, PutPayload, PutResult, Result,
 };
 
-/// Folders in each other that are looked through. Every level is an open file while a folder is emptied.
+/// Largest depth of nested folders. Each level holds an open file while a folder is emptied.
 const DEPTH_MAX: usize = 100;
 
-/// A folder on a local disk, and what is below it. Paths are absolute, as the store of a whole disk has them.
+/// A folder on a local disk, and what is below it. Paths are absolute, as in a store of the whole disk.
 #[derive(Debug, Clone)]
 pub(crate) struct Disk {
     files: LocalFileSystem,
-    /// What was opened: links below it are not trusted.
+    /// Folder that was opened. Links below it are not trusted.
     root: Path,
 }
 
 impl Disk {
-    /// With `is_durable`, what is written survives the loss of the machine's power.
+    /// Opens the folder `root`. With `is_durable`, what is written survives a loss of the machine's power.
     pub fn open(root: Path, is_durable: bool) -> Self {
         Disk { files: LocalFileSystem::new().with_fsync(is_durable), root }
     }
 
-    /// An error if `path` cannot be written because it lies behind a linked folder.
+    /// Fails if `path` cannot be written because it lies behind a linked folder.
     pub fn refuse_links(&self, path: &Path) -> io::Result<()> {
         let (folder, _) = split(path);
         self.link_on_the_way(&folder).map_or(Ok(()), |link| Err(refusal(&link)))
@@ -68,7 +67,7 @@ impl Disk {
         let mut found = Vec::new();
         match self.enter(folder) {
             Ok(open) => find_objects(&open, folder, 0, &mut found)?,
-            // What is not there has nothing in it, and a link leads elsewhere.
+            // A folder that does not exist has nothing in it, and a link leads elsewhere.
             Err(_) if self.is_link(folder)? => {}
             Err(error) if is_absent(&error) => {}
             Err(error) => return Err(error),
@@ -76,8 +75,8 @@ impl Disk {
         Ok(found)
     }
 
-    /// Removes `folder` with what no listing shows: links, objects that were not finished, names that no object can have, and
-    /// folders that are empty then. Whatever else is there, or comes meanwhile, stays.
+    /// Removes `folder` with everything that no listing shows: links, unfinished objects, names that no object can have, and
+    /// folders that are then empty. Anything else, also what is added meanwhile, stays.
     pub fn remove_what_is_left(&self, folder: &Path) -> io::Result<()> {
         let (at, inner) = (on_disk(folder), (*folder != self.root).then(|| split(folder)));
         let open = match self.enter(inner.as_ref().map_or(folder, |(above, _)| above)) {
@@ -97,19 +96,19 @@ impl Disk {
         Ok(())
     }
 
-    /// Removes objects directly in `folder` that were not finished and were to be called as `is_ours` says.
+    /// Removes unfinished objects directly in `folder` whose final names satisfy `is_ours`.
     pub fn remove_unfinished(&self, folder: &Path, is_ours: impl Fn(&str) -> bool) -> io::Result<()> {
         let folder = self.enter(folder)?;
         for (name, _) in entries(&folder)?.into_iter().filter(|(_, kind)| *kind == Type::File) {
             if name.to_str().ok().and_then(unfinished).is_some_and(&is_ours) {
-                // One that is gone already is gone.
+                // It may be gone already.
                 let _ = unlinkat(&folder, name.as_c_str(), UnlinkatFlags::NoRemoveDir);
             }
         }
         Ok(())
     }
 
-    /// Removes `folder` if nothing is in it.
+    /// Removes `folder` if it is empty.
     pub fn remove_if_empty(&self, folder: &Path) -> io::Result<()> {
         if *folder == self.root {
             return fs::remove_dir(on_disk(folder));
@@ -118,7 +117,7 @@ impl Disk {
         Ok(unlinkat(self.enter(&above)?, name.as_str(), UnlinkatFlags::RemoveDir)?)
     }
 
-    /// Waits until what was removed from `folder` stays removed, whatever happens to the machine.
+    /// Waits until deletions from `folder` are durable.
     pub fn sync(&self, folder: &Path) -> io::Result<()> {
         File::from(self.enter(folder)?).sync_all()
     }
@@ -128,7 +127,7 @@ impl Disk {
         Ok(unlinkat(self.enter(&folder)?, name.as_str(), UnlinkatFlags::NoRemoveDir)?)
     }
 
-    /// Opens `folder` from the root on, without following a link.
+    /// Opens `folder`, from the root on, without following a link.
     fn enter(&self, folder: &Path) -> io::Result<OwnedFd> {
         let mut here = open(&on_disk(&self.root), FOLDER, Mode::empty())?;
         for part in self.below_root(folder)? {
@@ -140,14 +139,14 @@ impl Disk {
         Ok(here)
     }
 
-    /// The parts of `path` after the root's.
+    /// Returns the parts of `path` below the root.
     fn below_root<'p>(&self, path: &'p Path) -> io::Result<Vec<PathPart<'p>>> {
         let parts = path.prefix_match(&self.root).map(Iterator::collect);
         let outside = || format!("{} lies outside {}", on_disk(path).display(), on_disk(&self.root).display());
         parts.ok_or_else(|| io::Error::new(io::ErrorKind::PermissionDenied, outside()))
     }
 
-    /// The first link below the root on the way to `folder`, or that `folder` is.
+    /// Returns the first link below the root on the path to `folder`, `folder` included.
     fn link_on_the_way(&self, folder: &Path) -> Option<PathBuf> {
         let mut at = on_disk(&self.root);
         self.below_root(folder).ok()?.into_iter().find_map(|part| {
@@ -156,13 +155,13 @@ impl Disk {
         })
     }
 
-    /// Whether `folder` itself is a link, to which none leads.
+    /// Returns whether `folder` itself is a link, with no link on the path to it.
     fn is_link(&self, folder: &Path) -> io::Result<bool> {
         let link = self.link_on_the_way(folder);
         Ok(link.is_some_and(|link| link == on_disk(folder)))
     }
 
-    /// What lies below `folder`, links followed, but not below folders that `enters` is against.
+    /// Lists what lies below `folder`. Follows links, but does not enter folders for which `enters` returns false.
     pub fn list(&self, folder: &Path, enters: &dyn Fn(&Path) -> bool) -> io::Result<Vec<ObjectMeta>> {
         let mut listing = Listing { objects: Vec::new(), above: Vec::new(), enters };
         match listing.add(&on_disk(folder), folder) {
@@ -180,7 +179,7 @@ impl Disk {
         };
         for entry in entries {
             let path = entry?.path();
-            // One that is gone, or leads nowhere, is not there.
+            // A file that is gone, or a link that leads nowhere, does not exist.
             let (Some(location), Ok(metadata)) = (location(folder, &path), fs::metadata(&path)) else { continue };
             if metadata.is_dir() {
                 listing.common_prefixes.push(location);
@@ -203,7 +202,7 @@ fn on_disk(path: &Path) -> PathBuf {
     FilePath::new("/").join(path.as_ref())
 }
 
-/// The folder that `path` is in, and its name there.
+/// Splits `path` into its folder and its name there.
 fn split(path: &Path) -> (Path, String) {
     let mut parts: Vec<_> = path.parts().collect();
     let name = parts.pop().map(|name| name.as_ref().to_owned()).unwrap_or_default();
@@ -221,7 +220,7 @@ fn is_absent(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
 }
 
-/// What is in an open folder.
+/// Lists the entries of an open folder.
 fn entries(folder: &OwnedFd) -> io::Result<Vec<(CString, Type)>> {
     let mut found = Vec::new();
     for entry in Dir::from_fd(folder.try_clone()?)?.iter() {
@@ -239,7 +238,7 @@ fn entries(folder: &OwnedFd) -> io::Result<Vec<(CString, Type)>> {
     Ok(found)
 }
 
-/// What `name` in `folder` is, itself; `None` where it is nothing, or nothing that a run has.
+/// Returns the type of `name` in `folder` itself, or `None` if it does not exist or is of a type that a run does not have.
 fn kind_of(folder: &OwnedFd, name: &OsStr) -> io::Result<Option<Type>> {
     match fstatat(folder, name, AtFlags::AT_SYMLINK_NOFOLLOW) {
         Err(Errno::ENOENT) => Ok(None),
@@ -261,7 +260,7 @@ fn find_objects(folder: &OwnedFd, path: &Path, depth: usize, found: &mut Vec<Pat
             Type::File if !is_unfinished(&location) => found.push(location),
             Type::Directory if depth < DEPTH_MAX => match enter_one(folder, name) {
                 Ok(inner) => find_objects(&inner, &location, depth + 1, found)?,
-                // Gone, or a link by now.
+                // It is gone, or has become a link.
                 Err(Errno::ENOENT | Errno::ENOTDIR | Errno::ELOOP) => {}
                 Err(error) => return Err(error.into()),
             },
@@ -271,7 +270,7 @@ fn find_objects(folder: &OwnedFd, path: &Path, depth: usize, found: &mut Vec<Pat
     Ok(())
 }
 
-/// Removes from `folder`, which is called `at`, what [`Disk::remove_what_is_left`] says.
+/// Removes from `folder`, whose path is `at`, what [`Disk::remove_what_is_left`] describes.
 fn empty(folder: &OwnedFd, at: &FilePath, depth: usize) {
     for (name, kind) in entries(folder).unwrap_or_default() {
         let name = OsStr::from_bytes(name.to_bytes());
@@ -293,7 +292,7 @@ fn remove_folder(above: &OwnedFd, name: &OsStr, at: &FilePath, depth: usize) {
     if let Ok(folder) = enter_one(above, name) {
         empty(&folder, at, depth);
     }
-    // One that is not empty, or not any more, stays.
+    // A folder that is not empty, or no longer empty, stays.
     let _ = unlinkat(above, name, UnlinkatFlags::RemoveDir);
 }
 
@@ -304,35 +303,35 @@ fn remove_link(folder: &OwnedFd, name: &OsStr, at: &FilePath) {
     }
 }
 
-/// Whether no listing shows a file of this name.
+/// Returns whether no listing shows a file of this name.
 fn is_odd(name: &OsStr) -> bool {
     location(&Path::ROOT, FilePath::new(name)).is_none_or(|location| is_unfinished(&location))
 }
 
-/// What the file `file` in `folder` is called as an object; `None` where no object can be called so.
+/// Returns the object path of the file `file` in `folder`, or `None` if no object can have its name.
 fn location(folder: &Path, file: &FilePath) -> Option<Path> {
     let part = PathPart::parse(file.file_name()?.to_str()?).ok()?;
     Some(folder.clone().join(part))
 }
 
-/// Whether `location` is called as the local store calls what it has not finished, and refuses to read.
+/// Returns whether the name of `location` has the form that the local store gives to unfinished objects, and refuses to read.
 fn is_unfinished(location: &Path) -> bool {
     let number = location.filename().and_then(|name| name.split_once('#')).map(|(_, number)| number);
     number.is_some_and(|number| !number.is_empty() && number.bytes().all(|digit| digit.is_ascii_digit()))
 }
 
-/// The name of the object that the file `name` was to become, if the local store has not finished it: `object#1`.
+/// Returns the final name of the object that the file `name` was to become, if it is unfinished: `object` for `object#1`.
 fn unfinished(name: &str) -> Option<&str> {
     let (object, number) = name.rsplit_once('#')?;
     number.parse::<u32>().ok().map(|_| object)
 }
 
-/// A listing under way.
+/// A listing in progress.
 struct Listing<'l> {
     objects: Vec<ObjectMeta>,
-    /// Which folders to look into.
+    /// Which folders to enter.
     enters: &'l dyn Fn(&Path) -> bool,
-    /// Device and number of the folders on the way to where it is.
+    /// Device and inode number of the folders on the path to the present one.
     above: Vec<(u64, u64)>,
 }
 
@@ -350,7 +349,7 @@ impl Listing<'_> {
             let is_link = entry.file_type().is_ok_and(|kind| kind.is_symlink());
             match self.add_one(&at, location) {
                 Err(error) if is_link => tracing::warn!("{} leads to what cannot be listed: {error}", at.display()),
-                // It has gone meanwhile.
+                // It has been removed meanwhile.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 result => result?,
             }
@@ -377,7 +376,7 @@ impl Listing<'_> {
     }
 }
 
-/// As `object_store` describes a file that it reads.
+/// Describes a file as `object_store` does.
 fn describe(location: Path, metadata: &Metadata) -> io::Result<ObjectMeta> {
     let (modified, size) = (metadata.modified()?, metadata.len());
     let since_1970 = modified.duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -385,7 +384,7 @@ fn describe(location: Path, metadata: &Metadata) -> io::Result<ObjectMeta> {
     Ok(ObjectMeta { location, last_modified: modified.into(), size, e_tag: Some(e_tag), version: None })
 }
 
-/// `error` as a store says it.
+/// Converts `error` to a store's error.
 fn failed(path: &Path, error: io::Error) -> object_store::Error {
     match is_absent(&error) {
         true => object_store::Error::NotFound { path: path.to_string(), source: error.into() },

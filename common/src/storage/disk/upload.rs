@@ -1,10 +1,11 @@
-//! A large object on a local disk, which nobody reads soon: written under another name, which it sheds when it is whole and
+//! Writes a large object that will not be read soon to a local disk: under another name, and renamed once it is whole and
 //! durable.
 //!
-//! It goes past the page cache where that is as fast (`way.rs`): it would only push out of it what is read, shards of tokens
-//! most of all, and to copy it there takes more of a processor than to hash it. The kernel wants memory, lengths and places in
-//! the file at multiples of a page; what is not so goes through the page cache, as everything does where a file system cannot
-//! do better. What goes through it is written out and leaves it every [`CACHED_PARTS`] parts, so that memory stays bounded.
+//! The object bypasses the page cache where that is as fast (`way.rs`). In the page cache it would only displace what is
+//! read, token shards above all, and copying it there takes more processor time than hashing it. The kernel requires memory,
+//! lengths and file offsets to be multiples of a page. Parts that are not go through the page cache, as everything does
+//! where a file system cannot bypass it. They are written out and dropped from it every [`CACHED_PARTS`] parts, so that
+//! memory stays bounded.
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
@@ -19,37 +20,37 @@ use tokio::task::spawn_blocking;
 
 use super::way::{TRIAL_PARTS, Way, Ways};
 
-/// Parts that the page cache may hold before they are written out, and those written meanwhile.
+/// Parts that the page cache may hold before they are written out, together with those written meanwhile.
 const CACHED_PARTS: usize = 4;
-/// What memory, lengths and places in the file are multiples of.
+/// Required alignment of memory, lengths and file offsets, in bytes.
 const ALIGNMENT: usize = 4096;
 
-/// A file under way.
+/// A file being written.
 #[derive(Debug)]
 pub(crate) struct DiskUpload {
-    /// Under its other name.
+    /// Path under which the file is written.
     staged: PathBuf,
     target: PathBuf,
     files: Arc<Files>,
-    /// Where the next part goes.
+    /// Offset of the next part.
     end: u64,
-    /// It has its name, and the other one may be another upload's by now.
+    /// Whether the file has its final name. The other name may be another upload's by now.
     is_finished: bool,
 }
 
 /// One file, opened twice.
 #[derive(Debug)]
 struct Files {
-    /// Past the page cache, where that can be.
+    /// Opened to bypass the page cache, if the file system can.
     direct: Option<File>,
     ordinary: File,
     ways: Arc<Ways>,
-    /// Where both ways are tried, what each took; parts then go one after the other.
+    /// Times of both ways during a trial, in which parts are written one after the other; `None` otherwise.
     trial: Mutex<Option<Trial>>,
     progress: Mutex<Progress>,
 }
 
-/// What each of two ways took, for as many parts of the same size.
+/// Times that an equal number of equally large parts took each way.
 #[derive(Debug, Default)]
 struct Trial {
     direct: Vec<Duration>,
@@ -60,18 +61,18 @@ struct Trial {
 #[derive(Debug, Default)]
 struct Progress {
     bytes: u64,
-    /// Parts that are being written.
+    /// Number of parts being written.
     under_way: u32,
-    /// When the first of them began.
+    /// When the first of these parts began.
     since: Option<Instant>,
-    /// Time with parts under way.
+    /// Total time during which parts were being written.
     took: Duration,
-    /// Parts in the page cache.
+    /// Number of parts in the page cache.
     cached: usize,
 }
 
 impl DiskUpload {
-    /// Begins the file `target`; its folders are made where they are missing.
+    /// Begins the file `target`, and makes its missing folders.
     pub fn begin(target: PathBuf, ways: Arc<Ways>) -> object_store::Result<Self> {
         let begin = || {
             create_folders(target.parent().unwrap_or(FilePath::new("/")))?;
@@ -119,7 +120,7 @@ impl MultipartUpload for DiskUpload {
 impl Drop for DiskUpload {
     fn drop(&mut self) {
         if !self.is_finished {
-            // Gone already if only making it durable has failed.
+            // If only making it durable has failed, it is gone already.
             let _ = fs::remove_file(&self.staged);
         }
     }
@@ -145,7 +146,7 @@ impl Files {
         }
     }
 
-    /// Writes a part as a part of a trial; false where none is under way.
+    /// Writes a part as part of a trial. Returns false if no trial is in progress.
     fn try_both_ways(&self, direct: &File, start: u64, content: &[u8]) -> io::Result<bool> {
         let mut under_way = self.trial.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(trial) = under_way.as_mut() else { return Ok(false) };
@@ -167,7 +168,7 @@ impl Files {
 
     fn write_direct(&self, direct: &File, start: u64, content: &[u8]) -> io::Result<()> {
         match direct.write_all_at(content, start) {
-            // Some file systems say only now that they cannot.
+            // Some file systems only report here that they cannot.
             Err(error) if error.kind() == io::ErrorKind::InvalidInput => self.write_cached(start, content),
             result => result,
         }
@@ -183,16 +184,16 @@ impl Files {
         if is_due { self.write_out() } else { Ok(()) }
     }
 
-    /// Writes out what is in the page cache, and has it leave.
+    /// Writes out what is in the page cache, and drops it from there.
     fn write_out(&self) -> io::Result<()> {
         self.ordinary.sync_data()?;
-        // What stays in it costs memory only.
+        // Content that stays in the page cache only costs memory.
         #[cfg(target_os = "linux")]
         let _ = nix::fcntl::posix_fadvise(&self.ordinary, 0, 0, nix::fcntl::PosixFadviseAdvice::POSIX_FADV_DONTNEED);
         Ok(())
     }
 
-    /// Writes, and counts these bytes and the time in which anything is written.
+    /// Runs `write`, and counts its bytes and the time during which anything is being written.
     fn counted(&self, bytes: usize, write: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
         let progress = || self.progress.lock().unwrap_or_else(PoisonError::into_inner);
         progress().begin();
@@ -201,7 +202,7 @@ impl Files {
         written
     }
 
-    /// Makes all of it durable, and notes how fast it went.
+    /// Makes the whole file durable, and notes its speed.
     fn finish(&self) -> io::Result<()> {
         self.counted(0, || self.ordinary.sync_all())?;
         let progress = self.progress.lock().unwrap_or_else(PoisonError::into_inner);
@@ -227,7 +228,7 @@ impl Progress {
     }
 }
 
-/// `part` in one piece that begins at a multiple of [`ALIGNMENT`] in `memory`.
+/// Returns `part` in one piece that begins at a multiple of [`ALIGNMENT`] in `memory`.
 fn aligned<'m>(memory: &'m mut Vec<u8>, part: &PutPayload) -> &'m [u8] {
     let bytes = part.content_length();
     memory.resize(bytes + ALIGNMENT, 0);
@@ -260,7 +261,7 @@ fn open_direct(path: &FilePath) -> io::Result<File> {
     Err(io::ErrorKind::Unsupported.into())
 }
 
-/// A new file beside `target`, called as the local store calls what is not finished: `name#1`.
+/// Creates a file beside `target`, named as the local store names unfinished objects: `name#1`.
 fn create_staged(target: &FilePath) -> io::Result<(PathBuf, File)> {
     for number in 1_u32.. {
         let mut staged = target.as_os_str().to_owned();
@@ -273,7 +274,7 @@ fn create_staged(target: &FilePath) -> io::Result<(PathBuf, File)> {
     Err(io::ErrorKind::AlreadyExists.into())
 }
 
-/// Makes `folder` and what is missing above it, durably.
+/// Makes `folder` and its missing parents, durably.
 fn create_folders(folder: &FilePath) -> io::Result<()> {
     if folder.is_dir() {
         return Ok(());
@@ -282,7 +283,7 @@ fn create_folders(folder: &FilePath) -> io::Result<()> {
     create_folders(above)?;
     match fs::create_dir(folder) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
-        // Another process may have been as fast, and may end before it has made it durable.
+        // Another process may have been as fast, and may end before it has made the folder durable.
         _ => sync_folder(above),
     }
 }
@@ -304,7 +305,7 @@ mod tests {
     }
 
     fn write(upload: &mut DiskUpload, content: &[u8], part_bytes: usize) {
-        // The last ones first: they know their places.
+        // Last parts first: parts know their offsets.
         let parts: Vec<_> = content.chunks(part_bytes).map(|part| upload.put_part(part.to_vec().into())).collect();
         parts.into_iter().rev().for_each(|part| RUNTIME.block_on(part).unwrap());
     }

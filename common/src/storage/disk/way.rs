@@ -1,50 +1,51 @@
-//! The way that large files take to a local disk: past the page cache, or through it.
+//! How large files are written to a local disk: past the page cache, or through it.
 //!
-//! Past it takes less of a processor, and leaves what others read where it is. Some disks are faster through it all the same:
-//! a disk behind a hypervisor, say, that takes larger requests from the kernel than from a program. So a trial times both on
-//! the first parts of a file, and later files go the better way, until they become slow or enough of them have gone by.
+//! Bypassing the page cache takes less processor time and leaves in it what others read. Some disks are nevertheless faster
+//! through it, such as a disk behind a hypervisor that takes larger requests from the kernel than from a program. A trial
+//! therefore times both ways on the first parts of a file. Later files go the better way, until they become slow or enough
+//! of them have been written.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-/// How the parts of a file reach the disk.
+/// Way of a file's parts to the disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Way {
     /// Past the page cache.
     Direct,
-    /// Through the page cache, from which they go soon.
+    /// Through the page cache, from which parts are soon dropped.
     Cached,
 }
 
-/// Parts that a trial sends each way.
+/// Number of parts that a trial writes each way.
 pub(super) const TRIAL_PARTS: usize = 4;
-/// How many times as fast the page cache must be to be worth a copy of everything.
+/// Factor by which the page cache must be faster to be worth a copy of everything.
 const WORTH_A_COPY: f64 = 1.1;
-/// Files after which there is a new trial in any case.
+/// Number of files after which there is a new trial in any case.
 const FILES_BETWEEN_TRIALS: u32 = 64;
-/// A file that goes at less than this part of the speed of the first after the trial is reason for a new one.
+/// Fraction of the speed of the first file after a trial below which a file causes a new trial.
 const SLOW: f64 = 0.6;
 
-/// What is known of a disk, from all files that this process has written to it.
+/// What is known about a disk, from all files that this process has written to it.
 #[derive(Debug, Default)]
 pub(crate) struct Ways(Mutex<Known>);
 
 #[derive(Debug, Default)]
 struct Known {
-    /// None before the first trial, and where a new one is due.
+    /// `None` before the first trial, and when a new one is due.
     chosen: Option<Way>,
     files: u32,
-    /// Of the first file after the trial.
+    /// Speed of the first file after the trial, in bytes per second.
     bytes_per_s: Option<f64>,
 }
 
 impl Ways {
-    /// The way to go, or None where a trial is due.
+    /// Returns the way to write a file, or `None` if a trial is due.
     pub fn chosen(&self) -> Option<Way> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).chosen
     }
 
-    /// Notes what as many bytes took each way in a trial. Returns the way to go from now on.
+    /// Notes the times that equally many bytes took each way in a trial. Returns the way to use from now on.
     pub fn tried(&self, direct: Duration, cached: Duration) -> Way {
         let is_worth_it = direct.as_secs_f64() > WORTH_A_COPY * cached.as_secs_f64();
         let way = if is_worth_it { Way::Cached } else { Way::Direct };
@@ -53,7 +54,7 @@ impl Ways {
         way
     }
 
-    /// Notes a whole file that went the chosen way in this time.
+    /// Notes the time of a whole file that was written the chosen way.
     pub fn went(&self, bytes: u64, took: Duration) {
         let bytes_per_s = bytes as f64 / took.as_secs_f64().max(1e-9);
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -89,7 +90,7 @@ mod tests {
     fn a_disk_that_becomes_slow_is_tried_anew_and_so_is_any_after_many_files() {
         let ways = Ways::default();
         ways.tried(ms(1), ms(2));
-        // Faster than at first, and a little slower.
+        // Faster than the first file, and a little slower.
         for took in [100, 50, 140] {
             ways.went(1 << 20, ms(took));
             assert_eq!(ways.chosen(), Some(Way::Direct));

@@ -65,7 +65,8 @@ pub fn training(
     Ok(vec![job, object.config_map("run.toml", &inner.to_toml()), budget, network_policy(&object, &pod_labels)])
 }
 
-/// The objects of a supervisor in the cluster, which applies one MPIJob after the other: Job, ConfigMap, PodDisruptionBudget.
+/// Returns the objects of a supervisor in the cluster, which applies one MPIJob after another: Job, ConfigMap,
+/// PodDisruptionBudget.
 pub fn supervisor(config: &RunConfig, accepted_changes: &[String]) -> Result<Vec<Value>, BackendError> {
     check_urls(run_urls(config))?;
     let run = name_of(&config.kubernetes, Some(config))?;
@@ -87,7 +88,7 @@ pub fn supervisor(config: &RunConfig, accepted_changes: &[String]) -> Result<Vec
     Ok(vec![job, object.config_map("run.toml", &config.to_toml()), budget])
 }
 
-/// The objects of a prepare job, all of whose ranks run in one pod: Job and ConfigMap.
+/// Returns the objects of a prepare job, all of whose ranks run in one pod: Job and ConfigMap.
 pub fn prepare(config: &PrepareJobConfig) -> Result<Vec<Value>, BackendError> {
     let urls = config.prepare.inputs.iter().map(|url| ("prepare.inputs", url.as_str()));
     check_urls(urls.chain([("prepare.output", config.prepare.output.as_str())]))?;
@@ -397,7 +398,8 @@ fn run_urls(config: &RunConfig) -> impl Iterator<Item = (&'static str, &str)> {
     train.chain(validation).chain(tokenizer).chain([("run.output", config.run.output.as_str())])
 }
 
-/// Pods reach object stores and nothing else, and what they read is there for everyone to see.
+/// Refuses URLs that pods cannot reach or that may hold a secret: pods reach object stores only, and their config is visible
+/// to everyone.
 fn check_urls<'a>(urls: impl Iterator<Item = (&'static str, &'a str)>) -> Result<(), BackendError> {
     for (key, url) in urls {
         let (scheme, rest) = url.split_once("://").unwrap_or(("file", url));
