@@ -69,7 +69,7 @@ impl fmt::Display for Trouble {
     }
 }
 
-/// What matters of a pod.
+/// The parts of a pod's status that matter.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PodView {
     /// Name of the pod.
