@@ -22,7 +22,7 @@ use crate::error::LaunchError;
 
 /// How long a host may take for a script.
 const DEADLINE: Duration = Duration::from_secs(15);
-/// Seconds of [`DEADLINE`] that ssh may take to connect.
+/// Seconds of `DEADLINE` that ssh may take to connect.
 const CONNECT_TIMEOUT_S: u64 = 5;
 /// How often the launcher looks for an answer.
 const TICK: Duration = Duration::from_millis(5);

@@ -1,4 +1,4 @@
-//! `launcher render`: what a backend would run.
+//! `launcher render`: prints what a backend would run.
 
 use common::config::{Backend, RawConfig};
 use common::exit_code::ExitCode;
@@ -11,7 +11,7 @@ use crate::view::terminal::to_stdout;
 
 const NO_PREPARE: &str = "prepare jobs are rendered for --backend kubernetes only; run launcher prepare";
 
-/// Prints it.
+/// Prints what the backend of the config would run.
 pub fn run(mut args: RenderArgs) -> Result<ExitCode, LaunchError> {
     args.config.overrides.extend(launching::overrides(&args.launch));
     let raw = RawConfig::load(&args.config.config, &args.config.overrides)?;
