@@ -45,7 +45,7 @@ pub enum LaunchError {
     /// A command cannot do what it was asked for.
     #[error("{0}")]
     Usage(String),
-    /// The tokenizer cannot be opened.
+    /// The tokenizer cannot be had.
     #[error(transparent)]
     Tokenizer(#[from] TokenizerError),
     /// Text or ids on standard input are malformed.

@@ -33,7 +33,7 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 const IN_A_CLUSTER: &str = "launcher prepare follows ranks on this machine; in a cluster it is a Job: \
                             launcher render --config FILE --backend kubernetes | kubectl apply -f -";
 
-/// Prepares to the end, until somebody stops it, or until another attempt would not help.
+/// Prepares to the end, or until somebody stops it or another attempt would not help.
 pub fn run(mut args: PrepareArgs) -> Result<ExitCode, LaunchError> {
     args.config.overrides.extend(launching::overrides(&args.launch));
     let config = RawConfig::load(&args.config.config, &args.config.overrides)?.prepare()?;

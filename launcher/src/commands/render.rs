@@ -11,7 +11,7 @@ use crate::view::terminal::to_stdout;
 
 const NO_PREPARE: &str = "prepare jobs are rendered for --backend kubernetes only; run launcher prepare";
 
-/// Prints what the backend of the config would run.
+/// Prints it.
 pub fn run(mut args: RenderArgs) -> Result<ExitCode, LaunchError> {
     args.config.overrides.extend(launching::overrides(&args.launch));
     let raw = RawConfig::load(&args.config.config, &args.config.overrides)?;

@@ -73,7 +73,7 @@ fn overrides(args: &TrainArgs) -> Vec<String> {
     launching::overrides(&args.launch).into_iter().chain(own.into_iter().flatten()).collect()
 }
 
-/// Returns the checkpoint that the flags ask to continue from.
+/// What the flags ask to go on from.
 fn wanted(args: &TrainArgs) -> Result<Wanted, LaunchError> {
     let Some(from) = &args.from else {
         return Ok(if args.from_scratch { Wanted::Scratch } else { Wanted::Newest });
@@ -126,7 +126,7 @@ fn detach(config: RunConfig, accepted_changes: Vec<String>) -> Result<ExitCode, 
     Ok(ExitCode::Done)
 }
 
-/// Returns the attempt that another launcher has claimed for this one to run.
+/// The attempt that another launcher has claimed and has this one run.
 fn handed() -> Result<Option<Claim>, LaunchError> {
     let Some(given) = std::env::var_os(ATTEMPT_VARIABLE) else { return Ok(None) };
     let number = given.to_str().and_then(|number| number.parse().ok()).filter(|number| *number > 0);

@@ -67,8 +67,7 @@ pub fn training(
     Ok(vec![job, object.config_map("run.toml", &inner.to_toml()), budget, network_policy(&object, &pod_labels)])
 }
 
-/// Returns the objects of a supervisor in the cluster, which applies one MPIJob after another: Job, ConfigMap,
-/// PodDisruptionBudget.
+/// The objects of a supervisor in the cluster, which applies one MPIJob after the other: Job, ConfigMap, PodDisruptionBudget.
 pub fn supervisor(config: &RunConfig, accepted_changes: &[String]) -> Result<Vec<Value>, LaunchError> {
     check_urls(run_urls(config))?;
     let run = name_of(&config.kubernetes, Some(config))?;
@@ -90,7 +89,7 @@ pub fn supervisor(config: &RunConfig, accepted_changes: &[String]) -> Result<Vec
     Ok(vec![job, object.config_map("run.toml", &config.to_toml()), budget])
 }
 
-/// Returns the objects of a prepare job, all of whose ranks run in one pod: Job and ConfigMap.
+/// The objects of a prepare job, all of whose ranks run in one pod: Job and ConfigMap.
 pub fn prepare(config: &PrepareJobConfig) -> Result<Vec<Value>, LaunchError> {
     let urls = config.prepare.inputs.iter().map(|url| ("prepare.inputs", url.as_str()));
     check_urls(urls.chain([("prepare.output", config.prepare.output.as_str())]))?;
@@ -406,8 +405,7 @@ fn run_urls(config: &RunConfig) -> impl Iterator<Item = (&'static str, &str)> {
     train.chain(validation).chain(tokenizer).chain([("run.output", config.run.output.as_str())])
 }
 
-/// Refuses URLs that pods cannot reach or that may hold a secret: pods reach object stores only, and their config is visible
-/// to everyone.
+/// Pods reach object stores and nothing else, and what they read is there for everyone to see.
 fn check_urls<'a>(urls: impl Iterator<Item = (&'static str, &'a str)>) -> Result<(), LaunchError> {
     for (key, url) in urls {
         let (scheme, rest) = url.split_once("://").unwrap_or(("file", url));
