@@ -155,8 +155,8 @@ pub fn quoted(text: &str) -> String {
     if is_word { text.to_owned() } else { format!("'{}'", text.replace('\'', r"'\''")) }
 }
 
-/// Keeps mpirun from asking a scheduler, in whose allocation the launcher may run, which hosts there are. MPI calls this its
-/// "resource allocation subsystem".
+/// Keeps mpirun from asking a scheduler, in whose allocation the launcher may run, which hosts there are. Open MPI calls this
+/// its "resource allocation subsystem".
 const NO_ALLOCATION: &str = "^alps,gridengine,lsf,slurm,tm";
 /// Keeps mpirun from having a scheduler start its daemons ("process launch module").
 const NO_SCHEDULERS_DAEMONS: &str = "^alps,lsf,slurm,tm";
