@@ -1,4 +1,4 @@
-//! What ends a command before a rank can give it an exit code.
+//! Errors that end a command before a rank can give it an exit code.
 
 use std::io;
 use std::path::PathBuf;
@@ -17,7 +17,7 @@ use crate::commands::error::CommandError;
 use crate::shards::ShardsError;
 use crate::transcode::TranscodeError;
 
-/// What was tried, for [`LaunchError::system`], where there is no thread.
+/// Operation for [`LaunchError::system`] where a thread could not be started.
 pub const A_THREAD: &str = "start a thread";
 
 /// Why a command failed.
@@ -32,13 +32,13 @@ pub enum LaunchError {
     /// The run folder works, but not as a run needs it.
     #[error("the run folder cannot be used: {0}")]
     Unfit(String),
-    /// The run is another attempt's.
+    /// The run belongs to another attempt.
     #[error(transparent)]
     Attempt(AttemptError),
-    /// The run may not start, by what its folder holds.
+    /// The run may not start, judged by the contents of its folder.
     #[error(transparent)]
     Refused(StartError),
-    /// What a run is to train on does not fit to it.
+    /// The data does not fit the run.
     #[error(transparent)]
     Data(#[from] DataSetError),
     /// A checkpoint could not be verified or copied.
@@ -71,31 +71,31 @@ pub enum LaunchError {
     /// The tokenizer cannot be opened.
     #[error(transparent)]
     Tokenizer(#[from] TokenizerError),
-    /// Text or ids on standard input are not as they should be.
+    /// Text or ids on standard input are malformed.
     #[error(transparent)]
     Transcode(#[from] TranscodeError),
     /// Token shards cannot be shown or verified.
     #[error(transparent)]
     Shards(#[from] ShardsError),
-    /// One of Convoy's own programs is not there.
+    /// One of Convoy's own programs does not exist.
     #[error("{} does not exist; build it with `cargo build --release -p {package}`, or set {variable} to its path", path.display())]
     NotBuilt {
-        /// Where it was looked for.
+        /// Path that was tried.
         path: PathBuf,
-        /// The package that builds it.
+        /// Package that builds the program.
         package: &'static str,
-        /// The environment variable that names another place.
+        /// Environment variable that names another path.
         variable: &'static str,
     },
-    /// There is no mpirun.
+    /// No mpirun was found.
     #[error(
         "mpirun is not on PATH, and {ranks} ranks need it; install the Debian package openmpi-bin, or use --ranks 1"
     )]
     NoMpirun {
-        /// How many ranks were asked for.
+        /// Number of ranks that were asked for.
         ranks: u32,
     },
-    /// A program that is there could not be started.
+    /// An existing program could not be started.
     #[error("cannot start {}: {source}; check that it is executable", program.display())]
     Start {
         /// The program.
@@ -106,20 +106,20 @@ pub enum LaunchError {
     /// Too few hosts answer for an attempt to start.
     #[error("{0}")]
     Hosts(String),
-    /// A cluster did not do what it was asked for.
+    /// A cluster did not do what was asked.
     #[error("cannot {operation}: {reason}")]
     Cluster {
-        /// What was tried.
+        /// Operation that was tried.
         operation: String,
-        /// Why, and what to do.
+        /// Reason, and what to do.
         reason: String,
-        /// What it counts as.
+        /// Exit code.
         code: ExitCode,
     },
     /// The operating system refused something that it normally grants.
     #[error("cannot {operation}: {source}; check this machine's limits on processes, memory, sockets and open files")]
     System {
-        /// What was tried.
+        /// Operation that was tried.
         operation: &'static str,
         /// Why.
         source: io::Error,
@@ -129,7 +129,7 @@ pub enum LaunchError {
 impl From<AttemptError> for LaunchError {
     fn from(error: AttemptError) -> Self {
         match error {
-            // Whatever a store was asked for, it is the store that failed.
+            // The store failed, regardless of what it was asked for.
             AttemptError::Storage(error) => LaunchError::Storage(error),
             other => LaunchError::Attempt(other),
         }
@@ -146,7 +146,7 @@ impl From<StartError> for LaunchError {
 }
 
 impl LaunchError {
-    /// What the launcher exits with.
+    /// Returns the exit code of the launcher.
     pub fn exit_code(&self) -> ExitCode {
         match self {
             LaunchError::Config(_)
@@ -172,7 +172,7 @@ impl LaunchError {
         }
     }
 
-    /// Wraps an I/O error with what was tried.
+    /// Wraps an I/O error with the operation that was tried.
     pub fn system(operation: &'static str) -> impl FnOnce(io::Error) -> Self {
         move |source| LaunchError::System { operation, source }
     }

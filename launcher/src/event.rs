@@ -1,4 +1,4 @@
-//! Everything that can happen to an attempt, on one channel.
+//! Events of an attempt: everything that can happen to it, on one channel.
 
 use std::net::TcpStream;
 use std::sync::Arc;
@@ -8,64 +8,64 @@ use common::worker_contract::FromRank;
 
 use crate::cause::Cause;
 
-/// One thing that happened.
+/// An event of an attempt.
 #[derive(Debug)]
 pub enum Event {
-    /// A rank has shown the token and may be told things through `link`.
+    /// A rank has shown the token and can receive messages through `link`.
     Connected {
-        /// Which.
+        /// Rank that connected.
         rank: Rank,
-        /// Its host's name.
+        /// Name of the rank's host.
         host: String,
-        /// Its connection, for writing.
+        /// Connection to the rank, for writing.
         link: Arc<TcpStream>,
     },
-    /// A rank said something.
+    /// A rank sent a message.
     Message {
-        /// Which.
+        /// Rank that sent it.
         rank: Rank,
-        /// What.
+        /// The message.
         message: FromRank,
     },
-    /// A rank's connection has ended; it sends nothing any more.
+    /// A rank's connection has ended; nothing more comes from it.
     Left {
-        /// Which.
+        /// Rank that left.
         rank: Rank,
     },
-    /// A rank has shown the token, but there is no thread to listen to it; the attempt cannot go on.
+    /// A rank has shown the token, but there is no thread to listen to it; the attempt cannot continue.
     Unheard {
-        /// Which.
+        /// Rank that cannot be heard.
         rank: Rank,
-        /// Why.
+        /// Reason why there is no thread.
         reason: String,
     },
-    /// A rank that has the token does not fit this launcher or this world; the attempt cannot go on.
+    /// A rank that has the token does not fit this launcher or this world; the attempt cannot continue.
     Misfit {
-        /// Why, and what to do.
+        /// Reason, and what to do.
         reason: String,
     },
-    /// The place where the ranks run has something to say, for example what they wait for.
+    /// The place where the ranks run reports something, for example what they wait for.
     Notice {
-        /// One line.
+        /// Text in one line.
         text: String,
     },
     /// The place where the ranks run knows why the attempt ended.
     Ended {
-        /// Why.
+        /// Cause of the end.
         cause: Cause,
     },
     /// A process printed a line.
     Output {
-        /// Which rank did; `None` for mpirun itself.
+        /// Rank that printed it; `None` for mpirun itself.
         rank: Option<Rank>,
-        /// On which of the two streams.
+        /// Stream that it was printed on.
         stream: Stream,
-        /// Without its end.
+        /// The line, without its line end.
         line: String,
     },
 }
 
-/// Where a process prints.
+/// An output stream of a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stream {
     /// Standard output.

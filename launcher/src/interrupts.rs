@@ -1,7 +1,7 @@
-//! What ends a launch early: SIGINT, SIGTERM and SIGHUP to the launcher, and `launcher stop` from elsewhere.
+//! Requests that end a launch early: SIGINT, SIGTERM and SIGHUP to the launcher, and `launcher stop` from elsewhere.
 //!
-//! Whoever follows ranks polls. Where a store, a host or a cluster is waited for, nobody can: [`Interrupts::leave_meanwhile`] has the
-//! process end by itself there.
+//! Code that follows ranks polls for requests. Code that waits for a store, a host or a cluster cannot: there,
+//! [`Interrupts::leave_meanwhile`] has the process end by itself.
 
 use std::io;
 use std::process::exit;
@@ -18,34 +18,35 @@ use signal_hook::iterator::Signals;
 
 use crate::view::terminal::to_stderr;
 
-/// How often a thread looks whether somebody has asked.
+/// How often a thread looks for a request.
 const TICK: Duration = Duration::from_millis(50);
-/// How long what is waited for may still take to give way by itself once somebody has asked.
+/// How long the awaited operation may still take to give way by itself once somebody has asked.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// What a person, or whoever runs this machine, asks for.
+/// A request of a person, or of the system that runs this machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Request {
     /// Save a checkpoint and stop: the first signal of any kind.
     Stop,
-    /// End at once: a SIGINT after that. A second SIGTERM changes nothing; schedulers like to repeat it.
+    /// End at once: a SIGINT after the first signal. A second SIGTERM changes nothing; schedulers like to repeat it.
     EndNow,
 }
 
-/// Collects signals until somebody asks.
+/// Collects signals until they are polled.
 pub struct Interrupts {
     signals: Signals,
-    /// Set by whoever hears a stop that is asked for in the run folder.
+    /// Set when a stop is requested in the run folder.
     asked_to_stop: Arc<AtomicBool>,
     stopping: bool,
-    /// A signal has come.
+    /// Set once a signal has come.
     signalled: Arc<AtomicBool>,
-    /// What a SIGINT ends this process with, where one of these is set.
+    /// Exit codes with which a SIGINT ends this process at once, each where its flag is set.
     leave_at_once: [(ExitCode, Arc<AtomicBool>); 2],
 }
 
 impl Interrupts {
-    /// Takes the signals over from their defaults, for the life of the process. A SIGHUP that is ignored, as under `nohup`, stays so.
+    /// Replaces the default handling of signals for the life of the process. A SIGHUP that is ignored, as under `nohup`,
+    /// stays ignored.
     pub fn install() -> io::Result<Self> {
         let leave_at_once = [ExitCode::Stopped, ExitCode::Communication].map(|code| (code, Arc::default()));
         for (code, is_set) in &leave_at_once {
@@ -62,17 +63,17 @@ impl Interrupts {
         Ok(Interrupts { signals, asked_to_stop: Arc::default(), stopping: false, signalled, leave_at_once })
     }
 
-    /// Setting it is the same as a first signal.
+    /// Returns a flag that acts like a first signal when it is set.
     pub fn asked_to_stop(&self) -> Arc<AtomicBool> {
         self.asked_to_stop.clone()
     }
 
-    /// Set once a signal has come.
+    /// Returns a flag that is set once a signal has come.
     pub fn signalled(&self) -> Arc<AtomicBool> {
         self.signalled.clone()
     }
 
-    /// The strongest request since the last call; never waits.
+    /// Returns the strongest request since the last call. Never waits.
     pub fn poll(&mut self) -> Option<Request> {
         let mut strongest = None;
         for signal in self.signals.pending() {
@@ -90,17 +91,18 @@ impl Interrupts {
         strongest
     }
 
-    /// From now on a SIGINT ends this process on the spot, with `code`: the ranks are gone, and what remains may wait for storage.
+    /// Makes the next SIGINT end this process at once, with `code`: the ranks are gone, and what remains may wait for
+    /// storage.
     pub fn let_the_next_one_end_this_process(&self, code: ExitCode) {
-        // One that is set stays.
+        // A flag that is set stays set.
         let is_set = self.leave_at_once.iter().any(|(_, is_set)| is_set.load(Ordering::SeqCst));
         if let (false, Some((_, flag))) = (is_set, self.leave_at_once.iter().find(|(of, _)| *of == code)) {
             flag.store(true, Ordering::SeqCst);
         }
     }
 
-    /// While the result lives, a signal ends this process: no rank runs, and what it waits for, `what`, may not answer for long.
-    /// Whoever waits and polls has a second to give way in good order.
+    /// Makes a signal end this process while the result lives: no rank runs, and what the process waits for, `what`, may not
+    /// answer for long. Code that waits and polls has a second to give way in good order.
     pub fn leave_meanwhile(&self, what: &'static str) -> Leaving {
         let (over, is_over) = channel::<()>();
         let signalled = self.signalled.clone();
@@ -114,14 +116,14 @@ impl Interrupts {
                 }
             }
         };
-        // Where there is no thread, it waits for as long as it takes.
+        // Without a thread, it waits for as long as the operation takes.
         let _ = Builder::new().name("interrupts".into()).spawn(watch);
         Leaving { _over: over }
     }
 }
 
-/// See [`Interrupts::leave_meanwhile`].
+/// Guard of [`Interrupts::leave_meanwhile`].
 pub struct Leaving {
-    /// Ends the thread by being gone.
+    /// Ends the thread when it is dropped.
     _over: Sender<()>,
 }

@@ -1,13 +1,14 @@
-//! The launcher: the one program that a person types. It prepares, starts, watches and restarts; it never trains.
+//! The launcher: the only program that a person types. It prepares, starts, watches and restarts; it never trains.
 //!
-//! - [`cli`], [`commands`]: arguments, and one module per command.
-//! - [`backend`]: where ranks run, how they are started, and what the command line is.
-//! - [`control`]: the connection of every rank. [`interrupts`]: who wants an end. [`event`]: all that can happen to an attempt.
+//! - [`cli`], [`commands`]: arguments, and one module for each command.
+//! - [`backend`]: where ranks run, and how they are started.
+//! - [`control`]: connections of the ranks. [`interrupts`]: requests to end. [`event`]: everything that can happen to an
+//!   attempt.
 //! - [`supervise`]: attempt after attempt, each watched to its end. [`cause`]: why an attempt ended.
 //! - [`view`]: what a person sees. [`run_folder`]: what is written to the run folder, and read from it.
-//! - [`preflight`]: what is looked at before a run is paid for.
-//! - [`transcode`], [`shards`]: text to token ids and back; what token shards hold.
-//! - [`programs`], [`error`]: the executables, and what ends a command.
+//! - [`preflight`]: checks before a run is paid for.
+//! - [`transcode`], [`shards`]: text to token ids and back; the contents of token shards.
+//! - [`programs`], [`error`]: the executables, and errors that end a command.
 //!
 //! Absent on purpose: libtorch, MPI, and anything that knows what a gradient is.
 
@@ -39,14 +40,14 @@ use common::limits::describe_panic;
 fn main() -> std::process::ExitCode {
     common::telemetry::init();
     describe_panics();
-    // Unwinding has ended the ranks, whose owner kills them when dropped.
+    // Unwinding has ended the ranks: their owner kills them when it is dropped.
     std::panic::catch_unwind(run).unwrap_or_else(|_| *PANICKED.get().unwrap_or(&ExitCode::Bug)).into()
 }
 
-/// What the first panic exits with.
+/// Exit code of the first panic.
 static PANICKED: OnceLock<ExitCode> = OnceLock::new();
 
-/// Has panics say more than where they are.
+/// Makes panics report more than their place.
 fn describe_panics() {
     let print = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {

@@ -1,20 +1,20 @@
-//! Where the programs are that the launcher starts.
+//! Finds the programs that the launcher starts.
 
 use std::path::{Path, PathBuf};
 
 use crate::error::LaunchError;
 
-/// The worker: beside the launcher, or where `CONVOY_WORKER` says.
+/// Returns the path of the worker: beside the launcher, or as `CONVOY_WORKER` says.
 pub fn worker() -> Result<PathBuf, LaunchError> {
     sibling("worker", "CONVOY_WORKER")
 }
 
-/// The prepare program: beside the launcher, or where `CONVOY_PREPARE` says.
+/// Returns the path of the prepare program: beside the launcher, or as `CONVOY_PREPARE` says.
 pub fn prepare() -> Result<PathBuf, LaunchError> {
     sibling("prepare", "CONVOY_PREPARE")
 }
 
-/// The first mpirun on `PATH`; `ranks` is for the error.
+/// Returns the first mpirun on `PATH`; `ranks` is for the error.
 pub fn mpirun(ranks: u32) -> Result<PathBuf, LaunchError> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&path)
@@ -32,7 +32,7 @@ fn sibling(name: &'static str, variable: &'static str) -> Result<PathBuf, Launch
             .unwrap_or(Path::new("."))
             .join(name),
     };
-    // mpirun would look a bare name up on PATH, where it is not.
+    // mpirun would look for a bare name on PATH, where it is not.
     let path = std::path::absolute(&path).unwrap_or(path);
     if path.is_file() { Ok(path) } else { Err(LaunchError::NotBuilt { path, package: name, variable }) }
 }

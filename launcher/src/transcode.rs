@@ -1,8 +1,8 @@
-//! Documents to JSON arrays of token ids and back, over any reader and writer. docs/tokenizer.md says what comes of what.
+//! Converts documents to JSON arrays of token ids and back, over any reader and writer, as docs/tokenizer.md specifies.
 //!
-//! The whole input is one document (or one array), or else every line is one, as JSON. Of lines, those that have arrived
-//! are read at once and shared out over the cores: memory is bounded, and a program that waits for the answer to a line
-//! before it writes the next gets it.
+//! The whole input is one document (or one array), or every line is one, as JSON. Lines that have arrived are read at once
+//! and shared out over the cores: memory is bounded, and a program that waits for the answer to a line before it writes the
+//! next one gets it.
 
 use std::fmt;
 use std::io::{self, BufRead, BufReader, Read, Write};
@@ -12,34 +12,34 @@ use common::threads;
 use common::tokenizer::Tokenizer;
 use serde::de::{DeserializeSeed, Deserializer, Error as _, SeqAccess, Unexpected, Visitor};
 
-/// How much is read at once, and about how much of lines are held.
+/// Bytes that are read at once, and about the size of all lines in memory.
 const BATCH_BYTES: usize = 8 << 20;
 
-/// Why not all of the input was transcoded.
+/// Why a part of the input was not transcoded.
 #[derive(Debug, thiserror::Error)]
 pub enum TranscodeError {
-    /// The input ended with an error.
+    /// Reading the input failed.
     #[error("cannot read standard input: {0}")]
     Input(io::Error),
-    /// The output takes no more.
+    /// Writing the output failed.
     #[error("cannot write standard output: {0}")]
     Output(io::Error),
-    /// The input is not what it should be.
+    /// The input is malformed.
     #[error("standard input, line {line}, column {column}: {reason}; give {expected}")]
     Malformed {
-        /// Counted from 1.
+        /// Line of the fault, counted from 1.
         line: u64,
-        /// In bytes, counted from 1: where the parser saw the fault.
+        /// Byte in the line at which the parser saw the fault, counted from 1.
         column: usize,
         /// What is wrong.
         reason: String,
-        /// What should be there.
+        /// What the input should have there.
         expected: &'static str,
     },
 }
 
 impl TranscodeError {
-    /// What a process that ends because of this exits with.
+    /// Returns the exit code of a process that ends because of this error.
     pub fn exit_code(&self) -> ExitCode {
         match self {
             TranscodeError::Input(_) | TranscodeError::Malformed { .. } => ExitCode::Data,
@@ -49,7 +49,7 @@ impl TranscodeError {
 
     fn malformed(line: u64, expected: &'static str, error: &serde_json::Error) -> Self {
         let message = error.to_string();
-        // The parser's own position counts lines from where it began.
+        // The parser counts lines from where it began, so its own position is cut off.
         let reason = message.rsplit_once(" at line ").map_or(message.as_str(), |(reason, _)| reason).to_owned();
         TranscodeError::Malformed { line, column: error.column().max(1), reason, expected }
     }
@@ -57,12 +57,12 @@ impl TranscodeError {
 
 type Result<T> = std::result::Result<T, TranscodeError>;
 
-/// Text to ids.
+/// Encodes text to ids.
 #[derive(Clone, Copy)]
 pub struct Encoder<'t> {
-    /// Whose ids.
+    /// Tokenizer that encodes.
     pub tokenizer: &'t Tokenizer,
-    /// Whether the text of a special token is that token.
+    /// Whether the text of a special token becomes that token.
     pub special: bool,
 }
 
@@ -71,7 +71,7 @@ impl Encoder<'_> {
         if self.special { self.tokenizer.encode_with_special(text) } else { self.tokenizer.encode(text) }
     }
 
-    /// All of `input` is one document, and `output` gets one line with its ids.
+    /// Encodes all of `input` as one document, and writes one line with its ids.
     pub fn document(self, mut input: impl Read, mut output: impl Write) -> Result<()> {
         let mut content = Vec::new();
         input.read_to_end(&mut content).map_err(TranscodeError::Input)?;
@@ -80,7 +80,7 @@ impl Encoder<'_> {
         output.write_all(b"\n").and_then(|()| output.flush()).map_err(TranscodeError::Output)
     }
 
-    /// Every line of `input` is a JSON string, and `output` gets a line with its ids.
+    /// Encodes every line of `input`, a JSON string, and writes a line with its ids.
     pub fn lines(self, input: impl Read, output: impl Write) -> Result<()> {
         let expected = "a JSON string on every line, such as \"some text\"";
         each_line(input, output, expected, |line| {
@@ -90,21 +90,21 @@ impl Encoder<'_> {
     }
 }
 
-/// Ids to text.
+/// Decodes ids to text.
 #[derive(Clone, Copy)]
 pub struct Decoder<'t> {
-    /// Whose ids.
+    /// Tokenizer that decodes.
     pub tokenizer: &'t Tokenizer,
 }
 
 impl Decoder<'_> {
-    /// All of `input` is one JSON array of ids, and `output` gets the bytes of each as it is read.
+    /// Decodes all of `input`, one JSON array of ids, and writes the bytes of each id as it is read.
     pub fn document(self, input: impl Read, mut output: impl Write) -> Result<()> {
         let mut json = serde_json::Deserializer::from_reader(BufReader::with_capacity(1 << 16, input));
         let mut failed = None;
         let ids = Ids { tokenizer: self.tokenizer, output: &mut output, failed: &mut failed };
         let done = ids.deserialize(&mut json).and_then(|()| json.end());
-        // Also what came before a fault.
+        // What came before a fault is written, too.
         let flushed = output.flush();
         match (failed, done) {
             (Some(error), _) => Err(TranscodeError::Output(error)),
@@ -117,7 +117,7 @@ impl Decoder<'_> {
         }
     }
 
-    /// Every line of `input` is a JSON array of ids, and `output` gets a line with its text as a JSON string.
+    /// Decodes every line of `input`, a JSON array of ids, and writes a line with its text as a JSON string.
     pub fn lines(self, input: impl Read, output: impl Write) -> Result<()> {
         let expected = "a JSON array of ids on every line, such as [15496, 11]";
         each_line(input, output, expected, |line| {
@@ -130,7 +130,7 @@ impl Decoder<'_> {
     }
 }
 
-/// Writes what `transcode` makes of each line of `input`, in order, on all cores.
+/// Writes the result of `transcode` for each line of `input`, in order, on all cores.
 fn each_line(
     input: impl Read,
     mut output: impl Write,
@@ -161,7 +161,7 @@ fn each_line(
     }
 }
 
-/// Makes `batch` the whole lines that have arrived, one at least; none at the end.
+/// Fills `batch` with the whole lines that have arrived, at least one; with none at the end of the input.
 fn read_lines(input: &mut BufReader<impl Read>, batch: &mut Vec<u8>) -> io::Result<()> {
     batch.clear();
     input.read_until(b'\n', batch)?;
@@ -176,7 +176,7 @@ fn read_lines(input: &mut BufReader<impl Read>, batch: &mut Vec<u8>) -> io::Resu
 struct Ids<'a, W> {
     tokenizer: &'a Tokenizer,
     output: &'a mut W,
-    /// Why `output` takes no more.
+    /// Error of writing to `output`, if there was one.
     failed: &'a mut Option<io::Error>,
 }
 
@@ -206,7 +206,7 @@ impl<'de, W: Write> Visitor<'de> for Ids<'_, W> {
     }
 }
 
-/// Reads an id as the bytes of its token.
+/// Reads an id and returns the bytes of its token.
 struct Id<'t>(&'t Tokenizer);
 
 impl<'de, 't> DeserializeSeed<'de> for Id<'t> {
@@ -250,7 +250,7 @@ mod tests {
         assert!(back == input.as_bytes());
     }
 
-    /// A reader that gives one line, and the next one only when the first is answered.
+    /// A reader that returns one line, and the next one only when the first is answered.
     #[test]
     fn a_line_is_answered_before_the_next_one_is_read() {
         use std::cell::RefCell;

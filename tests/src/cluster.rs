@@ -1,5 +1,5 @@
-//! A cluster of this machine, with processes for pods: what stands in for Kubernetes and the MPI operator where a test runs the
-//! launcher as it is. `cluster.py` beside this file is all of it.
+//! A cluster of processes on this machine, which stands in for Kubernetes and the MPI operator where a test runs the launcher
+//! itself. All of it is `cluster.py` beside this file.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::process::Running;
 
-/// Starting takes this long at most.
+/// Longest time that starting takes.
 const DEADLINE: Duration = Duration::from_secs(60);
 
 /// A cluster, which ends with all its pods when it is dropped.
@@ -17,7 +17,7 @@ pub struct Cluster {
 }
 
 impl Cluster {
-    /// Pods run the program `launcher`, with `environment` and little else.
+    /// Starts a cluster with pods that run the program `launcher`, with `environment` and little else.
     pub fn start(launcher: &Path, environment: &[(String, String)]) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder can be made");
         let mut command = Command::new("python3");
@@ -32,20 +32,20 @@ impl Cluster {
         Cluster { folder, running }
     }
 
-    /// How to reach it: `KUBECONFIG`.
+    /// Returns the value of `KUBECONFIG` with which to reach the cluster.
     pub fn kubeconfig(&self) -> PathBuf {
         self.folder.path().join("kubeconfig")
     }
 
-    /// Its processes whose program is called `name`, wherever they came from.
+    /// Returns the cluster's processes that run a program called `name`, regardless of their parents.
     pub fn processes(&self, name: &str) -> Vec<i32> {
         self.running.processes(name)
     }
 
-    /// The first process of a pod with `word` among its arguments.
+    /// Returns the first process of a pod with `word` among its arguments.
     ///
     /// # Panics
-    /// Where there is none.
+    /// Panics if there is none.
     pub fn process_with(&self, word: &str) -> i32 {
         let has_word = |pid: &i32| {
             let words = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
@@ -55,7 +55,7 @@ impl Cluster {
         found.next().unwrap_or_else(|| panic!("no pod runs {word:?}; the cluster said:\n{}", self.printed()))
     }
 
-    /// What went wrong in it.
+    /// Returns what the cluster has printed about trouble.
     pub fn printed(&self) -> String {
         self.running.printed()
     }

@@ -1,4 +1,4 @@
-//! A service that gives an access key to who asks, as the host of a container does; the key can be exchanged.
+//! A service that hands out an access key, as the host of a container does. The key can be replaced.
 
 use std::io::{Read, Write};
 use std::net::TcpListener;
@@ -6,14 +6,14 @@ use std::path::{Path, PathBuf};
 
 use crate::s3::SECRET_KEY;
 
-/// The service; it ends with the process.
+/// A running service; it ends with the process.
 pub struct CredentialService {
     url: String,
     key_file: PathBuf,
 }
 
 impl CredentialService {
-    /// Gives `key`, which it keeps in a file in the folder `dir`.
+    /// Starts a service that hands out `key`, which it keeps in a file in the folder `dir`.
     pub fn start(dir: &Path, key: &str) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("there is a free port");
         let url = format!("http://{}/credentials", listener.local_addr().expect("it has an address"));
@@ -30,16 +30,16 @@ impl CredentialService {
         service
     }
 
-    /// Gives `key` from now on.
+    /// Hands out `key` from now on.
     pub fn give(&self, key: &str) {
         std::fs::write(&self.key_file, key).expect("the folder can be written");
     }
 
-    /// The environment variables with which a process asks it.
+    /// Returns the environment variables with which a process asks this service.
     pub fn environment(&self) -> [(&'static str, String); 2] {
         [
             ("AWS_CONTAINER_CREDENTIALS_FULL_URI", self.url.clone()),
-            // What is in the file goes along with each request; here it is looked at by nobody.
+            // Each request carries the content of this file, which the service ignores.
             ("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", self.key_file.display().to_string()),
         ]
     }

@@ -1,48 +1,48 @@
-//! The kinds of things that a store does wrong.
+//! Kinds of faults of a store.
 
-/// One thing that goes wrong.
+/// A fault of a store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Fault {
-    /// 503 SlowDown, to this request and to those that follow in a burst.
+    /// The answer is 503 SlowDown, to this request and to those that follow in a burst.
     SlowDown,
-    /// 500 InternalError.
+    /// The answer is 500 InternalError.
     InternalError,
     /// The connection is reset in the middle of a body.
     Reset,
     /// The connection ends, and with it a body that its Content-Length promised to be longer.
     Cut,
-    /// No answer for a while; then the right one.
+    /// The right answer comes after a silence.
     Silence,
-    /// The answer begins, and half of its body comes only after a while.
+    /// The answer begins, and half of its body comes after a silence.
     Stall,
-    /// A wrong byte in the body of an object. Only those who verify what they read can see it.
+    /// The body of an object has a wrong byte. Only a reader that verifies what it reads can notice.
     WrongBytes,
-    /// The request is carried out, but its answer gets lost.
+    /// The request is performed, but its answer gets lost.
     LostAnswer,
-    /// The request is carried out, but its answer comes only after a while.
+    /// The request is performed, but its answer comes after a silence.
     LateAnswer,
-    /// A listing as of a moment ago: what was created in the last [`crate::faults::Plan::lag`] requests is missing, and what was deleted is
-    /// still there.
+    /// A listing is old: what was created in the last [`crate::faults::Plan::lag`] requests is missing, and what was deleted
+    /// is still there.
     StaleListing,
-    /// The same of some of these objects only, by chance.
+    /// A listing is old for some of these objects only, by chance.
     PartialListing,
-    /// A listing in short pages, with some keys twice in a page or over two.
+    /// A listing has short pages, with some keys twice in a page or over two.
     DuplicatedListing,
-    /// A listing with keys of other folders, and such as no object can have. No store does this that means well.
+    /// A listing has keys of other folders, and keys that no object can have. Only a malicious store does this.
     ForeignKeys,
 }
 
 impl Fault {
-    /// What a store does wrong that is not consistent.
+    /// Faults of a store that is not consistent.
     pub const LISTINGS: [Fault; 3] = [Fault::StaleListing, Fault::PartialListing, Fault::DuplicatedListing];
 
-    /// Whether it is a listing that is wrong.
+    /// Returns whether this is a fault of listings.
     pub fn is_of_listings(self) -> bool {
         self == Fault::ForeignKeys || Fault::LISTINGS.contains(&self)
     }
 }
 
-/// The faults of a name in `kinds=`.
+/// Faults by their names in `kinds=`.
 pub const NAMES: [(&str, Fault); 11] = [
     ("slow-down", Fault::SlowDown),
     ("internal-error", Fault::InternalError),
@@ -56,5 +56,5 @@ pub const NAMES: [(&str, Fault); 11] = [
     ("partial-listing", Fault::PartialListing),
     ("duplicated-listing", Fault::DuplicatedListing),
 ];
-/// The first of them come where none are asked for.
+/// Number of faults, the first of [`NAMES`], that come where none are asked for.
 pub const USUAL: usize = 7;

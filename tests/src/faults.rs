@@ -1,6 +1,7 @@
-//! What a store does wrong, on purpose and by a seed: the errors and broken answers of real object stores.
+//! Faults of a store, on purpose and by a seed: the errors and broken answers of real object stores.
 //!
-//! Request n of a server fares as its seed says, whichever request that is; clients that run at once draw lots.
+//! The seed determines what request n of a server meets, regardless of which request that is. Which of several concurrent
+//! clients meets it is chance.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -26,36 +27,36 @@ pub use crate::fault_kind::Fault;
 
 const KEYS: &str = "rate, seed, kinds, burst, lag, silence_ms, latency_ms and bytes_per_second";
 
-/// What a server does wrong, and what it has done.
+/// Faults of a server: the plan, and what has happened.
 #[derive(Debug, Default)]
 pub struct Faults {
     state: Mutex<State>,
 }
 
-/// Which faults come, and when.
+/// A plan of faults.
 #[derive(Debug, Clone, Default)]
 pub struct Plan {
-    /// Fraction of the requests that meet one.
+    /// Fraction of the requests that meet a fault.
     pub rate: f64,
-    /// Chooses them.
+    /// Seed that chooses them.
     pub seed: u64,
-    /// What may come.
+    /// Kinds of faults that may come.
     pub kinds: Vec<Fault>,
-    /// Answers in a burst of 503.
+    /// Number of answers in a burst of 503.
     pub burst: u64,
-    /// Length of a silence.
+    /// Duration of a silence.
     pub silence: Duration,
-    /// Requests that a change stays out of listings for, where these are stale.
+    /// Number of requests for which a change stays out of stale listings.
     pub lag: u64,
-    /// What the first requests meet, one each, before the rate counts; `None` is nothing.
+    /// Faults of the first requests, one each, before the rate counts; `None` is no fault.
     pub first: Vec<Option<Fault>>,
-    /// What the request of this number meets, from 1.
+    /// A request by its number, from 1, and the fault that it meets.
     pub at: Option<(usize, Fault)>,
-    /// What requests and answers go over, where it is slow.
+    /// Slow link that requests and answers go over; `None` for no delay.
     pub link: Option<Arc<Link>>,
-    /// Only requests meet something whose line, as in [`Faults::requests`], contains this.
+    /// Text that the line of a request, as in [`Faults::requests`], must contain for it to meet a fault.
     pub only: String,
-    /// A request meets something only when it comes for the first time.
+    /// Whether a request meets a fault only when it comes for the first time.
     pub once: bool,
 }
 
@@ -64,7 +65,7 @@ struct State {
     plan: Plan,
     burst_left: u64,
     expired_key: Option<String>,
-    /// A key that is going to expire, and what the line contains of the last request that it is good for.
+    /// A key that is going to expire, and a text in the line of the last request for which it is valid.
     expires_after: Option<(String, String)>,
     refused: u64,
     requests: Vec<String>,
@@ -77,13 +78,14 @@ struct State {
 type Answer = Response<UnsyncBoxBody<Bytes, io::Error>>;
 
 impl Plan {
-    /// The first requests meet `faults`, one each, with silences of `silence`.
+    /// Creates a plan in which the first requests meet `faults`, one each, with silences of `silence`.
     pub fn first(faults: &[Fault], silence: Duration) -> Self {
         Plan { first: faults.iter().copied().map(Some).collect(), silence, ..Plan::default() }
     }
 
-    /// Reads `rate=0.2,seed=1,kinds=reset+slow-down,burst=3,silence_ms=30000,latency_ms=50,bytes_per_second=20000000`; any
-    /// may be left out. The kinds are all that a reader can recover from without knowing what the bytes should be.
+    /// Reads `rate=0.2,seed=1,kinds=reset+slow-down,burst=3,silence_ms=30000,latency_ms=50,bytes_per_second=20000000`; any of
+    /// them may be left out. The default kinds are all from which a reader can recover without knowing what the bytes should
+    /// be.
     pub fn parse(text: &str) -> Result<Self, String> {
         let kinds = NAMES[..USUAL].iter().map(|(_, kind)| *kind).collect();
         let mut plan = Plan { seed: 1, kinds, burst: 3, lag: 20, silence: Duration::from_secs(30), ..Plan::default() };
@@ -108,37 +110,38 @@ impl Plan {
 }
 
 impl Faults {
-    /// Goes by `plan` from now on, and counts from zero.
+    /// Follows `plan` from now on, and counts from zero.
     pub fn follow(&self, plan: Plan) {
         *self.state() = State { plan, ..State::default() };
     }
 
-    /// From now on requests that are signed with access key `key` are answered with 400 ExpiredToken.
+    /// Answers requests that are signed with access key `key` with 400 ExpiredToken from now on.
     pub fn expire(&self, key: &str) {
         self.state().expired_key = Some(key.to_owned());
     }
 
-    /// The same once a request has come whose line contains `at`, which is still answered: in the middle of what it is part of.
+    /// Lets `key` expire after a request with a line that contains `at`. That request is still answered: the key expires in
+    /// the middle of an operation.
     pub fn expire_after(&self, key: &str, at: &str) {
         self.state().expires_after = Some((key.to_owned(), at.to_owned()));
     }
 
-    /// How often a fault has been met.
+    /// Returns how often a fault has been met.
     pub fn count(&self, fault: Fault) -> u64 {
         self.state().met.get(&fault).copied().unwrap_or_default()
     }
 
-    /// How many requests were refused because their key has expired.
+    /// Returns the number of requests that were refused because their key has expired.
     pub fn refused(&self) -> u64 {
         self.state().refused
     }
 
-    /// The requests that came, as `GET /bucket/name bytes=0-99`.
+    /// Returns the requests so far, each as `GET /bucket/name bytes=0-99`.
     pub fn requests(&self) -> Vec<String> {
         self.state().requests.clone()
     }
 
-    /// The most requests that were being answered at once.
+    /// Returns the largest number of requests that were being answered at once.
     pub fn most_in_flight(&self) -> usize {
         self.state().most_in_flight
     }
@@ -172,7 +175,7 @@ impl Faults {
             }
             Some(fault) => wrong_answer(fault, silence, service, request).await,
         };
-        // One that had come before the plan was exchanged was never counted.
+        // A request that had come before the plan was replaced was never counted.
         let mut state = self.state();
         state.in_flight = state.in_flight.saturating_sub(1);
         drop(state);
@@ -184,7 +187,7 @@ impl Faults {
 }
 
 impl State {
-    /// What a request meets, with the length of a silence; `None` where its credentials have expired.
+    /// Returns what a request meets, with the duration of a silence; `None` where its credentials have expired.
     fn arrives(&mut self, request: &Request<Incoming>) -> Option<(Option<Fault>, Duration)> {
         let header = |name| request.headers().get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
         let line = format!("{} {} {}", request.method(), request.uri(), header(RANGE)).trim().to_owned();
@@ -204,14 +207,14 @@ impl State {
         let fault = if is_meant { self.draw(request.method() == Method::GET) } else { None };
         let lists = request.uri().query().is_some_and(|query| query.contains("list-type=2"));
         let fault = fault.filter(|fault| lists || !fault.is_of_listings());
-        // One whose answer is late is met once it is carried out.
+        // A request with a late answer counts once it is performed.
         if let Some(fault) = fault.filter(|fault| *fault != Fault::LateAnswer) {
             self.meets(fault);
         }
         Some((fault, self.plan.silence))
     }
 
-    /// How the latest listing is wrong.
+    /// Returns how the latest listing is wrong.
     fn wrong(&self, fault: Fault) -> Wrong {
         Wrong { fault, lag: self.plan.lag, lot: mix(self.plan.seed ^ self.requests.len() as u64) }
     }
@@ -220,7 +223,8 @@ impl State {
         *self.met.entry(fault).or_default() += 1;
     }
 
-    /// What the latest request meets. Only a read has a body that can be damaged; for others such a fault is an error.
+    /// Draws the fault of the latest request. Only a read has a body that can be damaged; for other requests such a fault
+    /// becomes an error.
     fn draw(&mut self, is_read: bool) -> Option<Fault> {
         let number = self.requests.len();
         let at = self.plan.at.filter(|(at, _)| *at == number).map(|(_, fault)| Some(fault));
@@ -272,7 +276,7 @@ async fn wrong_answer(
         Fault::Reset | Fault::Cut | Fault::Stall | Fault::WrongBytes => {
             let (parts, body) = answered(service, request).await?.into_parts();
             let body = body.collect().await?.to_bytes();
-            // Half an answer must have its length in its head, as the whole one would.
+            // The head of half an answer must state the length of the whole one.
             let length = body.len().into();
             let mut answer = Response::from_parts(parts, damaged(fault, silence, body));
             answer.headers_mut().insert(CONTENT_LENGTH, length);
@@ -290,7 +294,7 @@ fn damaged(fault: Fault, silence: Duration, body: Bytes) -> UnsyncBoxBody<Bytes,
             return whole(wrong.into());
         }
         Fault::Stall => (silence, Ok(Frame::data(rest))),
-        // What was sent must be on its way before the connection breaks.
+        // The bytes must be on their way before the connection breaks.
         Fault::Reset => (A_MOMENT, Err(io::Error::from(io::ErrorKind::ConnectionReset))),
         _ => (A_MOMENT, Err(io::Error::other("the answer ends here"))),
     };

@@ -1,10 +1,10 @@
-//! Several hosts on this machine: namespaces of their own for network, processes, names and mounts, an sshd in each, one
-//! bridge between them, and an S3 server on that bridge, since hosts share no folder.
+//! Several hosts on this machine: each has its own namespaces for network, processes, names and mounts, and an sshd. They
+//! share one bridge, and an S3 server on that bridge, since hosts share no folder.
 //!
-//! Everything ends with the test's process: a host is a tree of processes whose root dies with its parent, and a network
-//! without processes is gone.
+//! Everything ends with the test's process: a host is a tree of processes with a root that dies with its parent, and a
+//! network without processes is gone.
 //!
-//! Making them takes root, or at least the right to make namespaces; [`Hosts::are_permitted`] says what is missing.
+//! Creating hosts takes root, or at least the right to create namespaces; [`Hosts::are_permitted`] prints what is missing.
 
 use std::fs;
 use std::os::unix::process::CommandExt;
@@ -20,14 +20,14 @@ use crate::process::program;
 use crate::s3::{ACCESS_KEY, SECRET_KEY};
 use crate::scratch::Scratch;
 
-/// The network between them.
+/// Network between the hosts.
 pub const SUBNET: &str = "10.77.0.0/24";
 const S3_ADDRESS: &str = "10.77.0.254";
 const S3_PORT: u16 = 9000;
-/// Everything that is awaited here takes less.
+/// Longest time that anything awaited here takes.
 const DEADLINE: Duration = Duration::from_secs(30);
 
-/// What runs as the first process of a host: file systems of its own, and then it collects orphans that end.
+/// Script of a host's first process: mounts the host's own file systems, and then collects orphans that end.
 const INIT: &str = r#"
 mount -t tmpfs tmpfs /run && mount -t tmpfs tmpfs /dev/shm && mkdir -p /run/sshd /run/tmp /run/cache || exit 1
 hostname "$0"
@@ -39,9 +39,9 @@ ip link set lo up
 while :; do wait; sleep 0.1; done
 "#;
 
-/// The hosts, the first of which is where a test starts launchers.
+/// The hosts. Tests start launchers on the first one.
 pub struct Hosts {
-    // In the order in which they end.
+    // The fields end in this order.
     hosts: Vec<Host>,
     _s3: Ending,
     switch: Ending,
@@ -52,13 +52,13 @@ pub struct Hosts {
 struct Host {
     name: String,
     address: String,
-    /// Its first process, as numbered here.
+    /// First process of the host, by its id outside.
     init: i32,
     _process: Ending,
 }
 
 impl Hosts {
-    /// Whether hosts can be made here; says what is missing.
+    /// Returns whether hosts can be created here; prints what is missing.
     pub fn are_permitted() -> bool {
         let missing =
             ["unshare", "nsenter", "ip", "ssh", "ssh-keygen", "mount"].into_iter().find(|name| !is_there(name));
@@ -84,7 +84,7 @@ impl Hosts {
         reason.is_none()
     }
 
-    /// Makes `count` hosts, with training data in their S3 server.
+    /// Starts `count` hosts, with training data in their S3 server.
     pub fn start(count: usize) -> Self {
         let keys =
             tempfile::Builder::new().prefix("convoy-hosts-").tempdir().expect("the temporary folder can be written");
@@ -110,25 +110,25 @@ impl Hosts {
         hosts
     }
 
-    /// The scratch folder that their S3 server serves as `s3://bucket`, as this process sees it.
+    /// Returns the scratch folder, as this process sees it, that the S3 server serves as `s3://bucket`.
     pub fn scratch(&self) -> &Scratch {
         &self.scratch
     }
 
-    /// What `--hosts` takes: every host with room for one rank.
+    /// Returns the value of `--hosts`: every host with room for one rank.
     pub fn list(&self) -> String {
         self.hosts.iter().map(|host| format!("{}:1", host.address)).collect::<Vec<_>>().join(",")
     }
 
-    /// The address of host `n`, from 0.
+    /// Returns the address of host `n`, from 0.
     pub fn address(&self, n: usize) -> &str {
         &self.hosts[n].address
     }
 
-    /// `launcher train` on the first host, over all of them, of the scratch folder's model.
+    /// Returns `launcher train` on the first host, over all of them, for the scratch folder's model.
     pub fn train(&self, run: &str, settings: &[&str]) -> Command {
         let mut all = self.settings(run);
-        // Short, but for a slow start, and patient with what happens to a run in a test.
+        // Time-outs are short, except for a slow start, and leave time for what happens to a run in a test.
         let own = [
             "storage.deadline_s=12",
             "parallel.timeout_s=16",
@@ -143,7 +143,7 @@ impl Hosts {
         command
     }
 
-    /// What a config says about these hosts, their store and their disks, for run `run`.
+    /// Returns the settings for these hosts, their store and their disks, for run `run`.
     pub fn settings(&self, run: &str) -> Vec<String> {
         vec![
             format!("run.output=s3://bucket/{run}"),
@@ -160,7 +160,7 @@ impl Hosts {
         ]
     }
 
-    /// The launcher on the first host, with what it needs to reach the store.
+    /// Returns the launcher on the first host, with what it needs to reach the store.
     pub fn launcher(&self) -> Command {
         let mut command = self.on(0, crate::process::launcher());
         // There are more ranks than cores.
@@ -170,7 +170,7 @@ impl Hosts {
         command
     }
 
-    /// `program` on host `n`.
+    /// Returns a command that runs `program` on host `n`.
     pub fn on(&self, n: usize, program: impl AsRef<std::ffi::OsStr>) -> Command {
         let mut command = Command::new("nsenter");
         let init = self.hosts[n].init.to_string();
@@ -184,28 +184,28 @@ impl Hosts {
         done(command.args(["-ec", script]))
     }
 
-    /// Pulls the cable of host `n`, or plugs it in.
+    /// Unplugs the cable of host `n`, or plugs it in.
     pub fn set_link(&self, n: usize, is_up: bool) {
         self.on_switch(&format!("ip link set {} {}", self.cable(n), if is_up { "up" } else { "down" }));
     }
 
-    /// The interface at which the cable of host `n` ends in the switch.
+    /// Returns the interface at which the cable of host `n` ends in the switch.
     pub fn cable(&self, n: usize) -> String {
         format!("v{}", n + 1)
     }
 
-    /// Runs `script` where the cables of the hosts end.
+    /// Runs `script` in the switch, where the cables of the hosts end.
     pub fn on_switch(&self, script: &str) {
         let pid = self.switch.pid().to_string();
         done(Command::new("nsenter").args(["--target", &pid, "--net", "--", "sh", "-ec", script]));
     }
 
-    /// The living processes of host `n` called `name`, as numbered here.
+    /// Returns the living processes of host `n` that run a program called `name`, by their ids outside.
     pub fn processes(&self, n: usize, name: &str) -> Vec<i32> {
         self.all_processes(n).into_iter().filter(|(_, is)| is == name).map(|(pid, _)| pid).collect()
     }
 
-    /// Switches host `n` off: nothing of it is left.
+    /// Switches host `n` off: nothing on it is left.
     pub fn switch_off(&mut self, n: usize) {
         crate::process::send(self.hosts[n].init, Signal::SIGKILL);
         let init = self.hosts[n].init;
@@ -223,17 +223,17 @@ impl Hosts {
         self.processes(n, "sshd").into_iter().for_each(|pid| crate::process::send(pid, Signal::SIGKILL));
     }
 
-    /// Starts it again.
+    /// Starts the sshd of host `n` again.
     pub fn start_sshd(&self, n: usize) {
         let config = self.keys.path().join(format!("sshd-{}.conf", n + 1));
         self.shell(n, &format!("{} -f {} -E /run/sshd.log", sshd().display(), config.display()));
     }
 
-    /// Nothing that an attempt starts may be left on any host: no process, no port, no file in memory or in the folder for
+    /// Checks that nothing an attempt starts is left on any host: no process, no port, no file in memory or in the folder for
     /// temporary files.
     ///
     /// # Panics
-    /// When something is, also after a while: what has been killed needs a moment.
+    /// Panics if something is left after a while: what has been killed needs a moment.
     pub fn assert_nothing_is_left(&self) {
         for n in 0..self.hosts.len() {
             let left = || {
@@ -316,7 +316,7 @@ impl Hosts {
         host
     }
 
-    /// Tells ssh the keys of all hosts.
+    /// Tells ssh the public keys of all hosts.
     fn publish_keys(&self) {
         let line = |host: &Host| {
             let public = self.keys.path().join(format!("host-{}.pub", host.name.trim_start_matches("convoy-")));
@@ -343,7 +343,7 @@ impl Hosts {
     }
 }
 
-/// A process that ends when this is dropped, or when the test does.
+/// A process that ends when this value is dropped, or when the test does.
 struct Ending(Child);
 
 impl Ending {
@@ -367,14 +367,14 @@ impl Drop for Ending {
     }
 }
 
-/// Makes a pair of keys, unless it is there.
+/// Creates a pair of keys, unless it exists.
 fn key(path: &Path) {
     if !path.exists() {
         done(Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-f"]).arg(path));
     }
 }
 
-/// Runs `command` to its end, which must be a good one.
+/// Runs `command` to its end, which must be a success, and returns what it printed.
 fn done(command: &mut Command) -> String {
     let output = command.output().unwrap_or_else(|e| panic!("cannot start {command:?}: {e}"));
     assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
@@ -404,7 +404,7 @@ fn is_there(name: &str) -> bool {
     std::env::split_paths(&path).any(|folder| folder.join(name).is_file())
 }
 
-/// It has to be called by its path. `CONVOY_SSHD` is where else it is.
+/// Returns the path of sshd, which must be called by its path. `CONVOY_SSHD` names another one.
 fn sshd() -> PathBuf {
     std::env::var_os("CONVOY_SSHD").map_or_else(|| "/usr/sbin/sshd".into(), PathBuf::from)
 }

@@ -1,5 +1,5 @@
-//! `s3s-fs`, but that objects are read in large pieces: it reads 4 KiB at a time, which is all that a client's speed would show.
-//! And it remembers its last changes, for listings that do not show them yet.
+//! The service of `s3s-fs`, with large reads: the original reads 4 KiB at a time, and measurements of clients would show
+//! nothing else. It also remembers the last changes, for listings that do not show them yet.
 
 use std::fs::File;
 use std::future::Future;
@@ -19,7 +19,7 @@ use crate::listings::{Changes, Wrong};
 
 const PIECE_BYTES: u64 = 1 << 20;
 
-/// The folder, served.
+/// A served folder.
 pub struct LargeReads {
     files: FileSystem,
     root: PathBuf,
@@ -36,7 +36,7 @@ impl LargeReads {
 
 type Answer<'f, T> = Pin<Box<dyn Future<Output = S3Result<S3Response<T>>> + Send + 'f>>;
 
-/// What is left to `s3s-fs`, of what Convoy and its peers ask for.
+/// Operations that are left to `s3s-fs`, of those that Convoy and its peers use.
 macro_rules! left_as_they_are {
     ($($operation:ident($input:ty) -> $output:ty;)*) => {
         $(fn $operation<'s, 'f>(&'s self, request: S3Request<$input>) -> Answer<'f, $output>
@@ -50,7 +50,7 @@ macro_rules! left_as_they_are {
     };
 }
 
-/// The same of those that change the object that they name.
+/// Operations that are left to `s3s-fs` and change the object that they name, which is remembered.
 macro_rules! remembered {
     ($($operation:ident($input:ty) -> $output:ty;)*) => {
         $(fn $operation<'s, 'f>(&'s self, request: S3Request<$input>) -> Answer<'f, $output>
@@ -148,7 +148,7 @@ impl S3 for LargeReads {
     }
 }
 
-/// Bytes `start` up to `end` of `file`.
+/// Reads bytes `start` up to `end` of `file` in pieces.
 fn pieces(file: Arc<File>, start: u64, end: u64) -> impl Stream<Item = io::Result<Bytes>> + Send + Sync {
     stream::try_unfold(start, move |at| {
         let file = file.clone();

@@ -1,5 +1,4 @@
-//! A slow link between a server and its clients: a request takes a while to arrive, and all answers share so many bytes a
-//! second.
+//! A slow link between a server and its clients: a request takes a while to arrive, and all answers share a bandwidth.
 
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -10,28 +9,28 @@ use futures::StreamExt;
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyStream, StreamBody};
 
-/// Timers are late, on a busy machine by many milliseconds: so much of what the link was idle is made up for.
+/// Longest idle time of the link that is made up for: timers are late, on a busy machine by many milliseconds.
 const CATCH_UP: Duration = Duration::from_millis(100);
-/// Bytes that arrive so soon are handed over at once; a timer for each 4 KiB would itself be what is slow.
+/// Time within which bytes that arrive are handed over at once: a timer for each 4 KiB would itself be slow.
 const AT_ONCE: Duration = Duration::from_millis(2);
 
-/// The link, with what is on it now.
+/// A link, with what is on it now.
 #[derive(Debug, Default)]
 pub struct Link {
     /// How long a request is on its way.
     pub latency: Duration,
-    /// What the bodies of all answers share; 0 is no limit.
+    /// Bandwidth that the bodies of all answers share; 0 is no limit.
     pub bytes_per_second: u64,
     free_at: Mutex<Option<Instant>>,
 }
 
 impl Link {
-    /// Whether it is slower than no link at all.
+    /// Returns whether the link is slower than no link at all.
     pub fn is_slow(&self) -> bool {
         self.bytes_per_second > 0 || !self.latency.is_zero()
     }
 
-    /// `body`, as it comes out at the other end.
+    /// Returns `body` as it comes out at the other end.
     pub(crate) fn carry(self: Arc<Self>, body: UnsyncBoxBody<Bytes, io::Error>) -> UnsyncBoxBody<Bytes, io::Error> {
         if self.bytes_per_second == 0 {
             return body;
@@ -49,7 +48,7 @@ impl Link {
         UnsyncBoxBody::new(StreamBody::new(frames))
     }
 
-    /// When `bytes` that are put on the link `now` have arrived, after all that were before.
+    /// Returns when `bytes` that are put on the link `now` have arrived, after all that were put on it before.
     fn arrival(&self, bytes: usize, now: Instant) -> Instant {
         let mut free_at = self.free_at.lock().unwrap_or_else(PoisonError::into_inner);
         let start = free_at.map_or(now, |at| at.max(now - CATCH_UP));
@@ -70,7 +69,7 @@ mod tests {
         let after = |bytes, at: u64| link.arrival(bytes, now + Duration::from_millis(at)) - now;
         assert_eq!(after(100, 0), Duration::from_millis(100));
         assert_eq!(after(300, 0), Duration::from_millis(400));
-        // Idle for long: only a moment of that counts.
+        // The link was idle for long: only a moment of that counts.
         assert_eq!(after(100, 5000), Duration::from_millis(5000));
     }
 }

@@ -1,5 +1,5 @@
-//! What a listing shows of a store that is not consistent: changes of a moment ago not at all or in part, keys twice, and, of a
-//! server that means harm, keys that nobody asked for.
+//! Listings of a store that is not consistent: recent changes are missing, all or in part, and keys appear twice. A malicious
+//! server also lists keys that nobody asked for.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fs;
@@ -11,25 +11,25 @@ use s3s::dto::{CommonPrefix, ListObjectsV2Input, ListObjectsV2Output, Object, Ti
 use crate::fault_kind::Fault;
 use crate::random::mix;
 
-/// Changes that are remembered, at most.
+/// Largest number of changes that are remembered.
 const REMEMBERED: usize = 10_000;
-/// Keys of a page that shows some twice: few, so that a listing has many pages.
+/// Keys in a page that repeats some: few, so that a listing has many pages.
 const SHORT_PAGE: usize = 5;
-/// A page of S3's.
+/// Keys in a page of S3.
 const PAGE: usize = 1_000;
 
 /// How one listing is wrong.
 #[derive(Debug, Clone, Copy)]
 pub struct Wrong {
-    /// One of those that are about listings.
+    /// Fault, one of those of listings.
     pub fault: Fault,
-    /// Requests that a change stays unseen for.
+    /// Number of requests for which a change stays unseen.
     pub lag: u64,
-    /// Chooses among what is seen in part, or twice.
+    /// Random number that chooses what is seen in part, or twice.
     pub lot: u64,
 }
 
-/// The last changes of a store.
+/// The last changes of a store, remembered.
 #[derive(Debug, Default)]
 pub struct Changes(Mutex<State>);
 
@@ -41,15 +41,15 @@ struct State {
 
 #[derive(Debug)]
 struct Change {
-    /// The number of the request.
+    /// Number of the request.
     at: u64,
     bucket: String,
     key: String,
-    /// What was there.
+    /// Object before the change; `None` if there was none.
     before: Option<Object>,
 }
 
-/// What a listing would say of a file, before a request changes it.
+/// Listing entry of a file before a request changes it.
 pub struct Before(String, String, Option<Object>);
 
 impl Changes {
@@ -58,7 +58,7 @@ impl Changes {
         self.state().requests += 1;
     }
 
-    /// Looks at an object that a request is about to change.
+    /// Reads the listing entry of an object that a request is about to change.
     pub fn look(&self, root: &Path, bucket: &str, key: &str) -> Before {
         let metadata = fs::metadata(root.join(bucket).join(key)).ok().filter(fs::Metadata::is_file);
         let object = metadata.and_then(|metadata| {
@@ -68,7 +68,7 @@ impl Changes {
         Before(bucket.to_owned(), key.to_owned(), object)
     }
 
-    /// Remembers that it was changed.
+    /// Remembers that the object was changed.
     pub fn remember(&self, Before(bucket, key, before): Before) {
         let mut state = self.state();
         let at = state.requests;
@@ -78,7 +78,7 @@ impl Changes {
         }
     }
 
-    /// The page that `asked` for of what is there, `objects`, as `wrong` has it.
+    /// Returns the page that `asked` requests from `objects`, which are all there are, as `wrong` distorts it.
     pub fn page(&self, objects: Vec<Object>, asked: &ListObjectsV2Input, wrong: Wrong) -> ListObjectsV2Output {
         let prefix = asked.prefix.as_deref().unwrap_or_default();
         let mut shown: BTreeMap<String, Object> =
@@ -92,7 +92,7 @@ impl Changes {
         cut(&keys, &shown, asked, wrong)
     }
 
-    /// Takes back what a listing does not show yet.
+    /// Undoes changes that a listing does not show yet.
     fn go_back(&self, shown: &mut BTreeMap<String, Object>, asked: &ListObjectsV2Input, wrong: Wrong) {
         let state = self.state();
         let is_hidden = |change: &&Change| {
@@ -122,7 +122,7 @@ fn lot(key: &str, seed: u64) -> u64 {
     key.bytes().fold(mix(seed), |lot, byte| mix(lot ^ u64::from(byte)))
 }
 
-/// `key`, or the folder that stands for it where folders are asked for.
+/// Returns `key`, or the folder that stands for it where folders are asked for.
 fn grouped(key: &str, prefix: &str, delimiter: Option<&str>) -> String {
     let rest = key.get(prefix.len()..).unwrap_or_default();
     match delimiter.and_then(|delimiter| Some(rest.find(delimiter)? + delimiter.len())) {
@@ -131,7 +131,7 @@ fn grouped(key: &str, prefix: &str, delimiter: Option<&str>) -> String {
     }
 }
 
-/// Of `keys`, the page that was asked for.
+/// Cuts the page that was asked for out of `keys`.
 fn cut(
     keys: &[String],
     shown: &BTreeMap<String, Object>,
@@ -140,7 +140,7 @@ fn cut(
 ) -> ListObjectsV2Output {
     let is_double = wrong.fault == Fault::DuplicatedListing;
     let token = asked.continuation_token.as_deref();
-    // The last key of a page is the first of the next one, too.
+    // The last key of a page is also the first of the next one.
     let is_after = |key: &String| {
         token.is_none_or(|token| key.as_str() > token || is_double && key == token)
             && asked.start_after.as_deref().is_none_or(|after| key.as_str() > after)
@@ -180,7 +180,7 @@ fn cut(
     output
 }
 
-/// Keys outside of `prefix`, and keys that no object of Convoy's can have.
+/// Returns keys outside of `prefix`, and keys that no object of Convoy's can have.
 fn foreign(prefix: &str) -> (Vec<String>, Vec<String>) {
     let beside = prefix.trim_end_matches('/');
     let foreign = ["victim", &format!("{beside}-beside/victim"), beside].map(str::to_owned).to_vec();

@@ -1,5 +1,5 @@
-//! A server of a few objects under whatever keys others make of them, for readers: an S3 store for whoever lists, and a plain web
-//! server, which may want a signature. No file system could hold these keys.
+//! A server of a few objects with keys as odd as others may choose them, which no file system could hold. It is an S3 store
+//! for readers that list, and a plain web server, which may require a signature.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -7,7 +7,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// This machine's addresses for itself: of IPv4, and of IPv6 where there is one.
+/// Returns the loopback addresses of this machine: IPv4, and IPv6 where there is one.
 pub fn addresses() -> Vec<(&'static str, IpAddr)> {
     let both = [("IPv4", IpAddr::V4(Ipv4Addr::LOCALHOST)), ("IPv6", IpAddr::V6(Ipv6Addr::LOCALHOST))];
     let (there, missing): (Vec<_>, Vec<_>) = both.into_iter().partition(|(_, at)| TcpListener::bind((*at, 0)).is_ok());
@@ -23,9 +23,9 @@ pub struct OddStore {
 
 #[derive(Default)]
 struct State {
-    /// By key, with the bucket before it.
+    /// Objects by key, which begins with the bucket.
     objects: BTreeMap<String, Vec<u8>>,
-    /// What the query of every request must be; none but GET is signed.
+    /// Query that every request must have; only GET is signed.
     signature: Option<String>,
     requests: Mutex<Vec<String>>,
 }
@@ -36,7 +36,7 @@ impl OddStore {
         Self::serve(address, objects, None)
     }
 
-    /// The same to those alone whose requests are GETs with the query `signature`.
+    /// Serves `objects` only to GET requests with the query `signature`.
     pub fn signed(address: IpAddr, objects: &[(&str, &str)], signature: &str) -> Self {
         Self::serve(address, objects, Some(signature.to_owned()))
     }
@@ -50,19 +50,19 @@ impl OddStore {
         std::thread::spawn(move || {
             for socket in listener.incoming().flatten() {
                 let state = for_thread.clone();
-                // One that hangs up has no answer to get.
+                // A client that hangs up gets no answer.
                 std::thread::spawn(move || drop(state.answer(socket)));
             }
         });
         OddStore { address, state }
     }
 
-    /// `http://ADDRESS:PORT`
+    /// Returns the URL, `http://ADDRESS:PORT`.
     pub fn url(&self) -> String {
         format!("http://{}", self.address)
     }
 
-    /// The environment variables with which a process reaches this server through `s3://` URLs.
+    /// Returns the environment variables with which a process reaches this server through `s3://` URLs.
     pub fn environment(&self) -> [(&'static str, String); 4] {
         let any = || "any".to_owned();
         [
@@ -73,7 +73,7 @@ impl OddStore {
         ]
     }
 
-    /// The requests that came, as `GET /bucket/key?query`.
+    /// Returns the requests so far, each as `GET /bucket/key?query`.
     pub fn requests(&self) -> Vec<String> {
         self.state.requests.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -104,7 +104,7 @@ impl State {
         socket.write_all(&[head.as_bytes(), &body].concat())
     }
 
-    /// The head of an answer, without `HTTP/1.1`, and its body.
+    /// Returns the head of an answer, without `HTTP/1.1`, and its body.
     fn content(&self, method: &str, path: &str, query: &str, range: Option<(usize, usize)>) -> (String, Vec<u8>) {
         let no = |status: &str| (format!("{status}\r\nContent-Length: 0"), Vec::new());
         if self.signature.as_ref().is_some_and(|signature| method != "GET" || query != signature) {
@@ -134,7 +134,7 @@ impl State {
         }
     }
 
-    /// All keys of a bucket with the prefix that is asked for, as S3 lists them.
+    /// Lists all keys of a bucket with the requested prefix, as S3 does.
     fn listing(&self, bucket: &str, query: &str) -> String {
         let prefix = query.split('&').find_map(|pair| pair.strip_prefix("prefix=")).map(unescaped).unwrap_or_default();
         let mut body = format!("<ListBucketResult><Name>{bucket}</Name><IsTruncated>false</IsTruncated>");
@@ -147,7 +147,7 @@ impl State {
                 .chars()
                 .map(|c| if c.is_alphanumeric() { c.to_string() } else { format!("&#{};", c as u32) })
                 .collect();
-            // Writing to a string does not fail.
+            // Writing to a string never fails.
             let _ = write!(
                 body,
                 "<Contents><Key>{key}</Key><LastModified>2015-10-21T07:28:00.000Z</LastModified><ETag>\"e\"</ETag>\
@@ -159,7 +159,7 @@ impl State {
     }
 }
 
-/// `text` with its `%41` as characters.
+/// Decodes escapes like `%41` in `text`.
 fn unescaped(text: &str) -> String {
     let mut bytes = Vec::new();
     let mut rest = text.bytes();

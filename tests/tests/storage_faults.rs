@@ -1,4 +1,4 @@
-//! Storage over S3 when things go wrong: faults of the server, outages, expired credentials. A binary of its own: the
+//! Tests of storage over S3 under faults of the server, outages and expired credentials. They have a binary of their own: the
 //! credentials are in the environment of its process.
 
 #![allow(clippy::unwrap_used, reason = "all of this is tests")]
@@ -48,7 +48,7 @@ impl Shared {
         self.server.as_ref().unwrap().faults()
     }
 
-    /// The next requests meet `faults`, one each, and silences that no test waits for.
+    /// Makes the next requests meet `faults`, one each, with silences that no test waits for.
     fn meets(&self, faults: &[Fault]) {
         self.faults().follow(Plan::first(faults, Duration::from_secs(30)));
     }
@@ -58,7 +58,7 @@ impl Shared {
     }
 }
 
-/// Impatient, so that tests are quick.
+/// Returns a config with short waits, so that tests are quick.
 fn config() -> StorageConfig {
     StorageConfig {
         deadline_s: 20,
@@ -87,7 +87,7 @@ fn every_operation_survives_every_fault() {
     let shared = shared();
     let folder = open("every", &config());
     for fault in RECOVERABLE {
-        // No name may hold the name of a fault: object_store takes an answer that contains SlowDown for one.
+        // No name may contain the name of a fault: object_store takes an answer that contains SlowDown for one.
         let place = format!("after-{}", fault as u8);
         let (body, name) = (content(100_000), format!("{place}/a"));
         let meets = || shared.meets(&[fault]);
@@ -113,7 +113,7 @@ fn every_operation_survives_every_fault() {
     assert_eq!(folder.list().unwrap(), []);
 }
 
-/// From now on every listing is wrong in this way.
+/// Makes every listing wrong in this way from now on.
 fn lists_wrongly(shared: &Shared, fault: Fault, lag: u64) {
     shared.faults().follow(Plan { rate: 1.0, kinds: vec![fault], lag, ..Plan::default() });
 }
@@ -238,7 +238,7 @@ fn parts_of_an_upload_are_tried_again() {
 fn an_upload_whose_last_answer_gets_lost_is_there() {
     let shared = shared();
     let folder = open("upload-end", &config());
-    // At first there is no such object, then one of another size, then one of the same size.
+    // There is no such object at first, then one of another size, then one of that size with other bytes.
     for (bytes, byte) in [(9_000_000, 1), (9_000_001, 2), (9_000_001, 3)] {
         let body = Bytes::from(vec![byte; bytes]);
         shared.meets(&[]);
@@ -274,7 +274,7 @@ fn a_read_that_breaks_off_goes_on_where_it_was() {
     assert_eq!(starts[3], starts[2] + ((1 << 20) - starts[2]) / 2);
 }
 
-/// The first byte that a request for a range asks for.
+/// Returns the first byte of the range that a request asks for.
 fn start_of(request: &str) -> u64 {
     request.split_once("bytes=").unwrap().1.split('-').next().unwrap().parse().unwrap()
 }
@@ -384,7 +384,7 @@ fn expired_credentials_are_renewed() {
     let shared = shared();
     let folder = open("expired", &config());
     folder.put("a", content(1000)).unwrap();
-    // What is asked without a body is answered without one: that credentials have expired is then not said.
+    // A request without a body gets an answer without one, which does not say that credentials have expired.
     type Operation = fn(&Folder);
     let operations: [Operation; 4] = [
         |folder| assert_eq!(folder.get("a").unwrap(), content(1000)),

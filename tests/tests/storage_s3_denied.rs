@@ -1,4 +1,5 @@
-//! Wrong and missing credentials. A binary of its own: they are in the environment of its process.
+//! Tests of wrong and missing credentials. They have a binary of their own: credentials are in the environment of its
+//! process.
 
 #![allow(clippy::unwrap_used, reason = "all of this is tests")]
 #![allow(unsafe_code, reason = "sets the environment, before other threads read it")]

@@ -1,5 +1,5 @@
-//! Keys of a profile in a file, which somebody exchanges while the process runs. A binary of its own: the file's name is
-//! in the environment of its process.
+//! Test of keys of a profile in a file, which somebody replaces while the process runs. It has a binary of its own: the
+//! file's name is in the environment of its process.
 
 #![allow(clippy::unwrap_used, reason = "all of this is tests")]
 #![allow(unsafe_code, reason = "sets the environment, before other threads read it")]

@@ -1,5 +1,5 @@
-//! The storage contract over other people's servers, where they are installed, as far as they know it. A binary of its own: addresses and
-//! credentials are in the environment of its process.
+//! Tests of the storage contract over other servers, where they are installed, as far as they implement it. They have a
+//! binary of their own: addresses and credentials are in the environment of its process.
 
 #![allow(clippy::unwrap_used, reason = "all of this is tests")]
 #![allow(unsafe_code, reason = "sets the environment, before other threads read it")]
@@ -9,16 +9,16 @@ use common::storage::{Folder, StorageError};
 use tests::servers::ServerProcess;
 use tests::storage_conformance::conforms;
 
-/// An account that needs no token.
+/// Account that needs no token.
 const NO_ACCOUNT: &str = r#"{"private_key":"","private_key_id":"","client_email":"","disable_oauth":true}"#;
 
-/// One test, so that the environment is set before any thread reads it.
+/// All checks are one test, so that the environment is set before any thread reads it.
 #[test]
 fn they_conform() {
     let dir = tempfile::tempdir().unwrap();
     let files = tempfile::tempdir().unwrap();
     let (moto, azurite) = (ServerProcess::moto(), ServerProcess::azurite(dir.path()));
-    // In one folder for both: a bucket, and what a web server has.
+    // Both servers share one folder: a bucket, and the files of a web server.
     std::fs::create_dir_all(files.path().join("bucket/some where/below")).unwrap();
     std::fs::write(files.path().join("bucket/some where/a"), "content").unwrap();
     std::fs::write(files.path().join("bucket/some where/below/b"), "more").unwrap();
@@ -57,7 +57,7 @@ fn open(url: &str) -> Folder {
     Folder::open(url, &config).unwrap()
 }
 
-/// Of several writers at once exactly one creates an object.
+/// Checks that exactly one of several concurrent writers creates an object.
 fn one_of_many_creates(folder: &Folder) {
     let created: Vec<_> = std::thread::scope(|scope| {
         let create = |writer: usize| move || folder.create("once", format!("by {writer}").into());

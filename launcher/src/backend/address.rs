@@ -10,7 +10,8 @@ use super::placement::Placement;
 use super::remote::is_this_machine;
 use crate::error::LaunchError;
 
-/// As `launch` says, or by its interface, or as this machine would reach the first other host.
+/// Chooses the address at which ranks reach the launcher: `launch.control_address` where it is given, loopback where all
+/// hosts are this machine, an address on `launch.interface`, or else the source address of the route to the first other host.
 pub fn choose(launch: &LaunchConfig, placement: &Placement) -> Result<IpAddr, LaunchError> {
     if let Ok(address) = launch.control_address.parse() {
         return Ok(address);
@@ -28,7 +29,7 @@ pub fn choose(launch: &LaunchConfig, placement: &Placement) -> Result<IpAddr, La
     })
 }
 
-/// Names of interfaces and their addresses.
+/// Returns the names of this machine's interfaces with their addresses.
 fn addresses() -> Vec<(String, IpAddr)> {
     let Ok(interfaces) = getifaddrs() else { return Vec::new() };
     let address = |interface: nix::ifaddrs::InterfaceAddress| {
@@ -40,7 +41,8 @@ fn addresses() -> Vec<(String, IpAddr)> {
     interfaces.filter_map(address).collect()
 }
 
-/// The address that is in the subnet `interface`, or on the interface of that name; IPv4 rather than IPv6, as Open MPI.
+/// Returns the address in the subnet `interface`, or on the interface of that name. IPv4 is preferred to IPv6, as in Open
+/// MPI.
 fn on_interface(interface: &str, addresses: &[(String, IpAddr)]) -> Option<IpAddr> {
     let is_on = |(name, address): &&(String, IpAddr)| match (interface.split_once('/'), address) {
         (Some((network, bits)), IpAddr::V4(v4)) => is_in(*v4, network, bits),
@@ -58,8 +60,8 @@ fn is_in(address: Ipv4Addr, network: &str, bits: &str) -> bool {
     address.to_bits() & mask == network.to_bits() & mask
 }
 
-/// The address from which this machine would send to `host`. Nothing is sent: connecting a datagram socket only asks for
-/// the route.
+/// Returns the address from which this machine would send to `host`. Nothing is sent: connecting a datagram socket only looks
+/// up the route.
 fn towards(host: &str) -> Option<IpAddr> {
     let to = (host, 22).to_socket_addrs().ok()?.next()?;
     let from: IpAddr = if to.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { std::net::Ipv6Addr::UNSPECIFIED.into() };

@@ -1,4 +1,4 @@
-//! A config becomes the command that starts its ranks. Pure: the same config on the same machine gives the same plan.
+//! Turns a config into the command that starts its ranks. Pure: one config on one machine always gives one plan.
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
@@ -10,7 +10,7 @@ use common::config::LaunchConfig;
 use super::placement::Placement;
 use super::remote::{MARK_PARAMETER, MARK_VARIABLE, RemoteShell, SESSION_FOLDER};
 
-/// One command that starts all ranks.
+/// A command that starts all ranks.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LaunchPlan {
     /// The executable.
@@ -19,22 +19,22 @@ pub struct LaunchPlan {
     pub arguments: Vec<OsString>,
     /// Variables in addition to the launcher's own environment.
     pub environment: Vec<(&'static str, String)>,
-    /// Whether mpirun starts them, and so tags their output.
+    /// Whether mpirun starts the ranks, and so tags their output.
     pub is_tagged: bool,
-    /// What mpirun and the ranks keep for each other, to be removed when they have ended: killed ones leave it behind.
+    /// Folder of what mpirun and the ranks share on this host, removed when they have ended: killed ones leave it behind.
     pub session_folder: Option<PathBuf>,
 }
 
-/// mpirun, and how the processes of an attempt are known.
+/// The mpirun program, and the mark of an attempt's processes.
 pub struct Marked<'a> {
-    /// The program on this machine.
+    /// Path of mpirun on this machine.
     pub mpirun: &'a Path,
-    /// The mark of the attempt's processes.
+    /// Mark of the attempt's processes.
     pub mark: &'a str,
 }
 
-/// Variables that ranks on other hosts get from the launcher's environment where they are set; the `*` ones by how they
-/// begin. Only their names are in the command line.
+/// Variables that ranks on other hosts get from the launcher's environment where they are set. A final `*` stands for any
+/// ending. Only names appear in the command line.
 const FORWARDED: [&str; 14] = [
     "OMP_NUM_THREADS",
     "MKL_NUM_THREADS",
@@ -53,7 +53,7 @@ const FORWARDED: [&str; 14] = [
 ];
 
 impl LaunchPlan {
-    /// Plans the only rank, on this machine: the words of `program` themselves.
+    /// Plans a single rank on this machine, started as `program` without mpirun.
     pub fn alone(placement: &Placement, mark: &str, mut program: Vec<OsString>) -> Self {
         let mut environment = thread_variables(placement);
         environment.push((MARK_VARIABLE, mark.to_owned()));
@@ -66,12 +66,12 @@ impl LaunchPlan {
         }
     }
 
-    /// Plans several ranks on this machine, of the words of `program`.
+    /// Plans several ranks of `program` on this machine.
     pub fn local(placement: &Placement, marked: &Marked<'_>, program: Vec<OsString>) -> Self {
         let mut arguments = common_arguments(placement, marked.mark);
         arguments.extend(mca("plm", NO_SCHEDULERS_DAEMONS));
         arguments.extend(mca("ras", NO_ALLOCATION));
-        // That of the machine would name other hosts, too.
+        // The machine's own hostfile would name other hosts, too.
         arguments.extend(mca("orte_default_hostfile", "none"));
         arguments.extend(binding_arguments(placement));
         LaunchPlan {
@@ -83,7 +83,8 @@ impl LaunchPlan {
         }
     }
 
-    /// Plans the ranks at `placement` on its hosts; `set` are the names of the variables of the launcher's environment.
+    /// Plans ranks of `program` on the hosts of `placement`; `set` has the names of the variables in the launcher's
+    /// environment.
     pub fn over_hosts(
         launch: &LaunchConfig,
         placement: &Placement,
@@ -127,13 +128,13 @@ fn thread_variables(placement: &Placement) -> Vec<(&'static str, String)> {
 fn is_forwarded(name: &str, more: &[String]) -> bool {
     let is_same = |pattern: &str| match pattern.strip_suffix('*') {
         Some(start) => name.starts_with(start),
-        // Programs read proxies in both cases.
+        // Programs read the variables of proxies in both cases.
         None => name.eq_ignore_ascii_case(pattern),
     };
     FORWARDED.iter().any(|pattern| is_same(pattern)) || more.iter().any(|given| given == name)
 }
 
-/// As one would type it in a shell.
+/// Writes the plan as one would type it in a shell.
 impl fmt::Display for LaunchPlan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (name, value) in &self.environment {
@@ -147,29 +148,29 @@ impl fmt::Display for LaunchPlan {
     }
 }
 
-/// `text` as one word of a shell.
+/// Quotes `text` as one word of a shell.
 pub fn quoted(text: &str) -> String {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=,+@%".contains(c);
     let is_word = !text.is_empty() && text.chars().all(is_plain);
     if is_word { text.to_owned() } else { format!("'{}'", text.replace('\'', r"'\''")) }
 }
 
-/// Keeps mpirun from asking a scheduler, in whose allocation the launcher happens to run, which hosts there are
-/// ("resource allocation subsystem").
+/// Keeps mpirun from asking a scheduler, in whose allocation the launcher may run, which hosts there are. Open MPI calls this
+/// its "resource allocation subsystem".
 const NO_ALLOCATION: &str = "^alps,gridengine,lsf,slurm,tm";
-/// Keeps it from having a scheduler start its daemons ("process launch module").
+/// Keeps mpirun from having a scheduler start its daemons ("process launch module").
 const NO_SCHEDULERS_DAEMONS: &str = "^alps,lsf,slurm,tm";
 
 fn mca(name: &str, value: &str) -> [String; 3] {
     ["--mca", name, value].map(str::to_owned)
 }
 
-/// Where mpirun, its daemons and the ranks of an attempt keep what they share on a host, in memory.
+/// Returns the folder, in memory, of what mpirun, its daemons and the ranks of an attempt share on a host.
 fn session_folder(mark: &str) -> PathBuf {
     PathBuf::from(format!("{SESSION_FOLDER}{mark}"))
 }
 
-/// What every mpirun gets.
+/// Returns the arguments that every mpirun gets.
 fn common_arguments(placement: &Placement, mark: &str) -> Vec<String> {
     let ranks = placement.world_size.to_string();
     // A line of output carries its rank; root is normal in containers.
@@ -183,18 +184,18 @@ fn common_arguments(placement: &Placement, mark: &str) -> Vec<String> {
 
 fn binding_arguments(placement: &Placement) -> Vec<String> {
     if placement.is_bound {
-        // mpirun by itself pins each of up to two ranks to one core, whatever its number of threads. Hardware threads,
-        // because that is what has been counted; neighbouring ones, so that a rank stays in one NUMA domain where it can.
+        // By itself, mpirun pins each of up to two ranks to one core, regardless of its threads. Units are hardware threads,
+        // because those have been counted. They are neighbours, so that a rank stays in one NUMA domain where it can.
         let slot = format!("slot:PE={}", placement.threads_per_rank);
         return ["--use-hwthread-cpus", "--map-by", &slot, "--bind-to", "hwthread"].map(str::to_owned).into();
     }
-    // A rank that waits for another must then let go of the core that the other needs.
+    // There are more threads than cores: a waiting rank must let go of the core that another needs.
     let mut arguments: Vec<String> = ["--bind-to", "none", "--oversubscribe"].map(str::to_owned).into();
     arguments.extend(mca("mpi_yield_when_idle", "1"));
     arguments
 }
 
-/// Which network mpirun's daemons and the ranks use, and that they notice when it has gone.
+/// Returns the arguments that choose the network of mpirun's daemons and the ranks, and let daemons notice when it has gone.
 fn network_arguments(launch: &LaunchConfig) -> Vec<String> {
     let mut arguments: Vec<String> = mca("pml", "ob1").into();
     arguments.extend(mca("btl", "tcp,self,vader"));
@@ -204,14 +205,14 @@ fn network_arguments(launch: &LaunchConfig) -> Vec<String> {
     }
     // Names stay as they are given: `node-1.rack-2` and `node-1.rack-3` are two hosts.
     arguments.extend(mca("orte_keep_fqdn_hostnames", "1"));
-    // Seconds: a daemon that is cut off from mpirun ends itself, and its ranks, after about a minute.
+    // Values are in seconds: a daemon that is cut off from mpirun ends itself and its ranks after about a minute.
     for (name, value) in [("time", "30"), ("intvl", "10"), ("probes", "3")] {
         arguments.extend(mca(&format!("oob_tcp_keepalive_{name}"), value));
     }
     arguments
 }
 
-/// How mpirun reaches the hosts: each from this machine, whose user has the keys.
+/// Returns the arguments by which mpirun reaches the hosts: all from this machine, whose user has the keys.
 fn shell_arguments(shell: &RemoteShell) -> Vec<String> {
     let mut arguments: Vec<String> = mca("plm", shell.daemons()).into();
     if let Some(daemon) = shell.daemon() {

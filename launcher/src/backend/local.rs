@@ -1,4 +1,4 @@
-//! Ranks on this machine: the executable itself where there is one, mpirun where there are several.
+//! Ranks on this machine: a single rank as the executable itself, several by mpirun.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
@@ -12,15 +12,15 @@ use super::{AttemptStart, Backend, RankProgram, Ranks, process, remote, shared_m
 use crate::error::LaunchError;
 use crate::event::Event;
 
-/// This machine.
+/// The backend for this machine.
 pub struct Local {
-    /// The same for every attempt.
+    /// Placement of every attempt.
     pub placement: Placement,
-    /// What every rank is.
+    /// Program that every rank runs.
     pub program: RankProgram,
-    /// Where there are several ranks.
+    /// Path of mpirun; `None` with a single rank.
     pub mpirun: Option<PathBuf>,
-    /// What the marks of all attempts at this job begin with.
+    /// Prefix of the marks of all attempts at this job.
     pub mark: String,
 }
 
@@ -51,7 +51,7 @@ impl Backend for Local {
     }
 
     fn start(&self, start: &AttemptStart<'_>, events: &Sender<Event>) -> Result<Box<dyn Ranks>, LaunchError> {
-        // Ranks that only look have not claimed the run, which may be going on.
+        // Ranks that only look (attempt 0) have not claimed the run, so another attempt at it may be in progress.
         if start.number > 0 {
             remote::make_room_here(&self.mark)?;
         }

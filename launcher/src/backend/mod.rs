@@ -1,12 +1,12 @@
-//! What starts the ranks of an attempt, and where: a file for each kind of place.
+//! Backends, which start the ranks of an attempt: one file for each kind of place.
 //!
 //! [`local`] is this machine, [`mpirun`] many hosts by ssh, or the nodes of an allocation of [`slurm`]. Each is a command line
 //! that [`process`] runs here, planned by [`placement`] and [`launch_plan`]; [`remote`] is how other hosts are asked for anything else,
 //! [`shared_memory`] what ranks need there, and [`address`] where they find this one. [`error`] is why none can be started. [`kubernetes`] is a cluster, in which another
 //! launcher runs mpirun; [`relay`] is what that one tells this one.
 //!
-//! What is not here: what ranks say (they connect to [`crate::control`] by themselves), and what it means when they end
-//! ([`crate::cause`]).
+//! Absent here: what ranks say, who connect to [`crate::control`] by themselves; and what it means when they end, which
+//! [`crate::cause`] judges.
 
 mod address;
 pub mod error;
@@ -37,36 +37,38 @@ use crate::error::LaunchError;
 use crate::event::Event;
 use placement::Placement;
 
-/// Where ranks run, and how an attempt of them is started. One conformance suite holds for every backend.
+/// A place where ranks run, and how an attempt is started there. One conformance suite holds for every backend.
 pub trait Backend {
-    /// Exactly what would be run, for people and for `launcher render`: a command line, a script, manifests. Holds no secret.
+    /// Returns exactly what would be run, for people and for `launcher render`: a command line, a script, manifests. Holds no
+    /// secret.
     fn render(&self) -> Result<String, LaunchError>;
 
-    /// Where the ranks of the next attempt are to run: it looks who is there, so the answer may differ each time.
+    /// Places the ranks of the next attempt. The answer may differ each time, since it depends on which hosts are there.
     fn place(&self) -> Result<Placement, LaunchError>;
 
-    /// The same question for another thread while an attempt runs; `None` where the answer is always the same.
+    /// Returns a function that places ranks from another thread while an attempt runs; `None` where the placement never
+    /// changes.
     fn scout(&self) -> Option<Scout> {
         None
     }
 
-    /// The address of this machine by which ranks at `placement` can reach it.
+    /// Returns the address at which ranks at `placement` reach this machine.
     fn control_address(&self, placement: &Placement) -> Result<IpAddr, LaunchError>;
 
-    /// Starts the ranks of one attempt. What they print and what befalls them arrives as events.
+    /// Starts the ranks of one attempt. Their output and their fate arrive as events.
     fn start(&self, start: &AttemptStart<'_>, events: &Sender<Event>) -> Result<Box<dyn Ranks>, LaunchError>;
 }
 
-/// Says where ranks could run by now, see [`Backend::place`].
+/// Places ranks while an attempt runs, as [`Backend::place`] does before one.
 pub type Scout = Box<dyn Fn() -> Result<Placement, LaunchError> + Send>;
 
-/// The running ranks of an attempt; dropping them kills every one, on every host that can be reached.
+/// The running ranks of an attempt. Dropping them kills every rank on every host that can be reached.
 pub trait Ranks {
     /// Sends `signal` to every rank.
     fn signal(&self, signal: Signal);
 
-    /// Whether a launcher beside the ranks watches them, too: it sees to it that they stop in time, and ends them where they
-    /// stand still. Then they have no control connections here, and what they say arrives as events all the same.
+    /// Returns whether a launcher beside the ranks watches them, too. That one sees to it that they stop in time, and ends
+    /// them when they do not advance. Such ranks have no control connections here, and what they say still arrives as events.
     fn are_watched_elsewhere(&self) -> bool {
         false
     }
@@ -74,26 +76,26 @@ pub trait Ranks {
     /// Has the launcher beside the ranks, where there is one, pass a request on to them.
     fn pass_on(&self, _request: ToRank) {}
 
-    /// Whether all have ended.
+    /// Returns whether all ranks have ended.
     fn have_ended(&mut self) -> bool;
 
     /// Kills every process of the attempt.
     fn kill(&mut self);
 
-    /// Makes sure that nothing of the attempt is left, and says how it ended.
+    /// Makes sure that nothing of the attempt is left, and returns how it ended.
     fn finish(&mut self) -> io::Result<ProcessEnd>;
 }
 
-/// What every rank is started as.
+/// The command that every rank runs.
 pub struct RankProgram {
-    /// The executable, at the same path on every host.
+    /// Path of the executable, equal on every host.
     pub executable: PathBuf,
-    /// Its arguments, by the number of compute threads.
+    /// Arguments as a function of the number of compute threads.
     pub arguments: Box<dyn Fn(u32) -> Vec<OsString>>,
 }
 
 impl RankProgram {
-    /// The whole command.
+    /// Returns the executable followed by its arguments.
     pub fn words(&self, threads_per_rank: u32) -> Vec<OsString> {
         let mut words = vec![self.executable.clone().into_os_string()];
         words.extend((self.arguments)(threads_per_rank));
@@ -101,19 +103,19 @@ impl RankProgram {
     }
 }
 
-/// Hardware threads of this machine that this process may use.
+/// Returns the number of this machine's hardware threads that this process may use.
 pub fn cores() -> u32 {
     u32::try_from(common::threads::cores()).unwrap_or(u32::MAX)
 }
 
-/// What differs from attempt to attempt.
+/// What differs between the starts of attempts.
 pub struct AttemptStart<'a> {
-    /// The attempt's number; 0 for ranks that only look, and for which nobody has claimed the run.
+    /// Number of the attempt; 0 for ranks that only look, and for which nobody has claimed the run.
     pub number: u32,
-    /// Where its ranks run.
+    /// Where the attempt's ranks run.
     pub placement: &'a Placement,
-    /// What rank 0 reads first, where the job waits for it.
+    /// First line for rank 0 to read; `None` if the job reads none.
     pub start_line: Option<&'a StartLine>,
-    /// Set once somebody has asked to stop: a start that is held up need not come about any more.
+    /// Set once somebody has asked to stop: a start that is held up may then be abandoned.
     pub gives_up: &'a AtomicBool,
 }

@@ -1,9 +1,9 @@
-//! Ranks on many hosts: mpirun here, which starts a daemon on each over ssh, which starts the ranks.
+//! Ranks on many hosts: mpirun on this machine starts a daemon on each host over ssh, and each daemon starts ranks.
 //!
 //! Before every attempt the hosts are asked whether they are there. At its end, each is asked to kill what is left: mpirun's
 //! daemons end by themselves when mpirun does, but not where they hang, and not at once where the network does. A host that
-//! cannot be reached then is cleared before ranks start on it again; until that, its ranks end by themselves, since they
-//! have lost the launcher.
+//! cannot be reached then is cleared before ranks start on it again. Until then its ranks end by themselves, since they have
+//! lost the launcher.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -30,23 +30,23 @@ use crate::cause::evidence::ProcessEnd;
 use crate::error::LaunchError;
 use crate::event::Event;
 
-/// Ranks on the hosts of a config.
+/// Backend for ranks on the hosts of a config.
 pub struct Mpirun {
     hosts: Hosts,
     mpirun: PathBuf,
     program: RankProgram,
-    /// What the marks of all attempts at this run begin with.
+    /// Prefix of the marks of all attempts at this run.
     mark: String,
     /// Hosts on which nothing of an earlier attempt can be left.
     clear: Rc<RefCell<BTreeSet<String>>>,
 }
 
-/// Which hosts there are, and how they are reached.
+/// The list of hosts, and how they are reached.
 #[derive(Clone)]
 struct Hosts {
     launch: LaunchConfig,
     shell: RemoteShell,
-    /// The nodes of an allocation; otherwise the config says which hosts there are.
+    /// Nodes of an allocation; `None` where the config lists the hosts.
     allocation: Option<Vec<Host>>,
 }
 
@@ -90,14 +90,14 @@ impl Hosts {
 }
 
 impl Mpirun {
-    /// Ranks of `program` on the hosts of `launch`. Whatever has a mark that begins with `mark` is of this run, and is ended
-    /// before an attempt starts.
+    /// Creates the backend for ranks of `program` on the hosts of `launch`. A process with a mark that begins with `mark`
+    /// belongs to this run, and is killed before an attempt starts.
     pub fn new(launch: &LaunchConfig, mpirun: PathBuf, program: RankProgram, mark: String) -> Self {
         let hosts = Hosts { launch: launch.clone(), shell: RemoteShell::new(launch), allocation: None };
         Mpirun { hosts, mpirun, program, mark, clear: Rc::default() }
     }
 
-    /// The same on the nodes of the Slurm allocation that this process is in.
+    /// Changes the hosts to the nodes of the Slurm allocation that this process is in.
     pub fn in_allocation(mut self, nodes: Vec<Host>) -> Self {
         self.hosts.shell = RemoteShell::of_slurm();
         self.hosts.allocation = Some(nodes);
@@ -116,7 +116,7 @@ impl Mpirun {
         )
     }
 
-    /// Ends what earlier attempts have left on the hosts of `placement`.
+    /// Kills what earlier attempts have left on the hosts of `placement`.
     fn make_room(&self, placement: &Placement) -> Result<(), LaunchError> {
         let mut clear = self.clear.borrow_mut();
         let names = placement.hosts.iter().map(|on| on.host.as_str());
@@ -149,7 +149,7 @@ impl Backend for Mpirun {
     }
 
     fn start(&self, start: &AttemptStart<'_>, events: &Sender<Event>) -> Result<Box<dyn Ranks>, LaunchError> {
-        // Ranks that only look have not claimed the run, which may be going on.
+        // Ranks that only look (attempt 0) have not claimed the run, so another attempt at it may be in progress.
         if start.number > 0 {
             self.make_room(start.placement)?;
         }
@@ -163,7 +163,7 @@ impl Backend for Mpirun {
     }
 }
 
-/// mpirun, and what came from it on every host.
+/// The mpirun process, and what came from it on every host.
 struct HostRanks {
     process: ProcessRanks,
     shell: RemoteShell,
@@ -177,7 +177,7 @@ impl HostRanks {
     /// Kills what is left on the hosts, as far as they can be reached.
     fn clear(&mut self) {
         self.is_over = true;
-        // The session of this machine has been killed already.
+        // The session on this machine has been killed already.
         let (here, others): (Vec<&str>, Vec<&str>) =
             self.hosts.iter().map(String::as_str).partition(|host| is_this_machine(host));
         let mut clear = self.clear.borrow_mut();

@@ -1,4 +1,4 @@
-//! Which host has how many ranks of an attempt. Pure: the same config and the same answers of hosts give the same placement.
+//! Decides how many ranks of an attempt run on which host. Pure: a config and the answers of hosts determine the placement.
 
 use common::config::hosts::Host;
 use common::config::{Bind, LaunchConfig};
@@ -10,31 +10,31 @@ use crate::error::LaunchError;
 /// Where the ranks of an attempt run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Placement {
-    /// How many.
+    /// Number of ranks.
     pub world_size: WorldSize,
-    /// Compute threads of each.
+    /// Compute threads of each rank.
     pub threads_per_rank: u32,
-    /// Whether each is bound to as many hardware threads: there are enough.
+    /// Whether each rank is bound to as many hardware threads: there are enough.
     pub is_bound: bool,
-    /// The hosts, by rank; none where ranks run on this machine alone.
+    /// Hosts in the order of their ranks; empty where ranks run on this machine alone.
     pub hosts: Vec<HostPlace>,
-    /// Hosts that have no ranks because they did not answer, with what happened.
+    /// Hosts that have no ranks because they did not answer, each with the reason.
     pub left_out: Vec<(String, String)>,
 }
 
 /// A host of a [`Placement`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HostPlace {
-    /// Its name.
+    /// Name of the host.
     pub host: String,
-    /// How many ranks run there.
+    /// Number of ranks on it.
     pub ranks: u32,
 }
 
-/// A host, and how many hardware threads it says to have, or why it does not.
+/// A host with its number of hardware threads, or the reason why it does not answer.
 pub type HostAnswer = (Host, Result<u32, String>);
 
-/// Places the ranks of `launch` on the hosts that answer, those first that are listed first.
+/// Places the ranks of `launch` on the hosts that answer, in the order of the list.
 pub fn place(launch: &LaunchConfig, answers: &[HostAnswer]) -> Result<Placement, LaunchError> {
     let room = |host: &Host| host.slots.unwrap_or(launch.ranks_per_node.max(1));
     let in_all = answers.iter().map(|(host, _)| room(host)).fold(0, u32::saturating_add);
@@ -51,7 +51,7 @@ pub fn place(launch: &LaunchConfig, answers: &[HostAnswer]) -> Result<Placement,
                 hosts.push(HostPlace { host: host.name.clone(), ranks });
                 cores_of_ranks.push((*cores, ranks));
             }
-            // A spare.
+            // A spare host: all ranks have been placed.
             Ok(_) => {}
             Err(reason) => left_out.push((host.name.clone(), reason.clone())),
         }
@@ -88,7 +88,7 @@ fn fits(ranks: u32, threads: u32, cores: u32) -> bool {
 /// Names hosts for at most this many ranks.
 const RANKS_NAMED_MAX: usize = 16;
 
-/// `rank 2 on node-b, rank 3 on node-b`; ranks fill one host after the other.
+/// Names ranks with their hosts, as in `rank 2 on node-b, rank 3 on node-b`. Ranks fill one host after another.
 pub fn where_they_are(ranks: &[Rank], places: &[HostPlace]) -> String {
     let host_of = |rank: &Rank| {
         let hosts = places.iter().flat_map(|place| std::iter::repeat_n(&place.host, place.ranks as usize));
@@ -111,13 +111,13 @@ pub mod tests {
 
     use super::*;
 
-    /// `[launch]` of these keys.
+    /// Parses `keys` as the section `[launch]`.
     pub fn launch(keys: &str) -> LaunchConfig {
         let text = format!("[prepare]\ninputs = [\"a\"]\noutput = \"b\"\n[launch]\n{keys}\n");
         RawConfig::parse("of the test", &text, &[]).unwrap().prepare().unwrap().launch
     }
 
-    /// Hosts that have so many hardware threads, or do not answer.
+    /// Returns answers of hosts: each with its hardware threads, or `None` for no answer.
     pub fn answers(hosts: &[(&str, Option<u32>)]) -> Vec<HostAnswer> {
         let answer = |(host, cores): &(&str, Option<u32>)| {
             (Host::parse(host).unwrap(), cores.ok_or_else(|| "Connection refused".to_owned()))
@@ -134,7 +134,7 @@ pub mod tests {
         let hosts: Vec<_> = placed.hosts.iter().map(|on| (on.host.as_str(), on.ranks)).collect();
         assert_eq!(hosts, [("a", 2), ("b", 1), ("c", 2)]);
         assert_eq!((placed.world_size.get(), placed.threads_per_rank, placed.is_bound), (5, 4, true));
-        // A spare takes the place of one that does not answer.
+        // A spare takes the place of a host that does not answer.
         let placed =
             place(&launch, &answers(&[("a:2", Some(8)), ("b", None), ("c:4", Some(8)), ("d", Some(8))])).unwrap();
         assert_eq!(placed.hosts.last().unwrap().ranks, 3);

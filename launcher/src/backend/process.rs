@@ -1,11 +1,12 @@
 //! Ranks behind one process of this machine: mpirun, or the only rank itself.
 //!
-//! It runs in a session of its own. A terminal's Ctrl-C does not reach it, and the session is also how all processes of
-//! this machine are found again: mpirun puts each rank in a process group of its own, so killing mpirun's group would
-//! leave every rank behind.
+//! The process runs in a session of its own. A terminal's Ctrl-C does not reach it, and all processes of this machine are
+//! found again by their session: mpirun puts each rank in a process group of its own, so killing mpirun's group would leave
+//! every rank behind.
 //!
-//! Where a stop is sent to all processes at once, as systemd, Slurm and container runtimes do, mpirun does not hear of it: it
-//! would kill the ranks a second later, and they are saving. It ends when they do, when the launcher kills it, and with the launcher.
+//! Some stops reach all processes at once, as from systemd, Slurm and container runtimes. mpirun blocks these signals: it
+//! would kill the ranks a second later, while they are saving. It ends when the ranks do, when the launcher kills it, and
+//! with the launcher.
 
 use std::fs;
 use std::io::{self, BufRead, BufReader, Read};
@@ -31,16 +32,16 @@ use crate::cause::evidence::ProcessEnd;
 use crate::error::{A_THREAD, LaunchError};
 use crate::event::{Event, Stream};
 
-/// How often the session is looked through for what is still alive after a kill.
+/// How many times the session is searched for live processes after a kill.
 const KILL_ROUNDS: u32 = 100;
-/// Longer lines of output are taken for several.
+/// Longest line of output; longer ones are taken for several lines.
 const LINE_BYTES_MAX: u64 = 64 << 10;
-/// Pause between two rounds.
+/// Pause between two rounds of killing.
 const KILL_PAUSE: Duration = Duration::from_millis(20);
-/// What mpirun does not hear. The ranks that it starts do.
+/// Signals that mpirun blocks. The ranks that it starts do not.
 const KEPT_FROM_MPIRUN: [Signal; 3] = [Signal::SIGHUP, Signal::SIGINT, Signal::SIGTERM];
-/// Variables, by how they begin, that tell a process which rank of a job it is: of the launcher itself, where srun or mpirun has
-/// started it.
+/// Prefixes of variables that tell a process which rank of a job it is. The launcher itself has them where srun or mpirun has
+/// started it; ranks do not inherit them.
 const IDENTITIES: [&str; 5] = ["OMPI_COMM_WORLD_", "PMI_", "PMIX_NAMESPACE", "PMIX_RANK", "PMIX_SERVER_"];
 
 /// The session of a running attempt on this machine.
@@ -51,9 +52,9 @@ pub struct ProcessRanks {
     is_reaped: bool,
 }
 
-/// Starts the ranks of `plan` and gives rank 0 its `start_line`, if it waits for one. What they print arrives as events.
+/// Starts the ranks of `plan`, and gives rank 0 its `start_line` if it waits for one. Output arrives as events.
 ///
-/// To be called on a thread that lasts as long as the ranks: Linux ends them with it.
+/// Must be called on a thread that lasts as long as the ranks: Linux ends them with it.
 #[allow(unsafe_code, reason = "`pre_exec` runs code between fork and exec")]
 pub fn start(
     plan: &LaunchPlan,
@@ -76,7 +77,7 @@ pub fn start(
     let is_tagged = plan.is_tagged;
     let outputs = [(Stream::Out, child.stdout.take().map(boxed)), (Stream::Err, child.stderr.take().map(boxed))];
     let stdin = child.stdin.take();
-    // From here on they end with it.
+    // From here on the ranks end when this value is dropped.
     let ranks = ProcessRanks { child, session, session_folder: plan.session_folder.clone(), is_reaped: false };
     for (stream, output) in outputs {
         let (Some(output), events) = (output, events.clone()) else { continue };
@@ -90,10 +91,10 @@ pub fn start(
     Ok(ranks)
 }
 
-/// What a child of `launcher` does before it becomes mpirun, or the only rank.
+/// Prepares a child of `launcher` before it becomes mpirun or the only rank.
 fn before_exec(launcher: Pid, is_mpirun: bool) -> nix::Result<()> {
     setsid()?;
-    // A launcher that is killed cannot end it any more.
+    // A launcher that is killed cannot end the child any more.
     set_pdeathsig(Signal::SIGKILL)?;
     if getppid() != launcher {
         return Err(Errno::ESRCH);
@@ -105,12 +106,12 @@ impl Ranks for ProcessRanks {
     /// Sends `signal` to mpirun, which passes it on to every rank, or to the only rank.
     fn signal(&self, signal: Signal) {
         if !self.is_reaped {
-            // It may have ended by now; that is noticed elsewhere.
+            // The process may have ended by now, which is noticed elsewhere.
             let _ = kill(self.session, signal);
         }
     }
 
-    /// Whether mpirun, or the only rank, has ended. Its process id stays taken until [`Ranks::finish`].
+    /// Returns whether mpirun, or the only rank, has ended. Its process id stays taken until [`Ranks::finish`].
     fn have_ended(&mut self) -> bool {
         let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
         match waitid(Id::Pid(self.session), flags) {
@@ -119,7 +120,7 @@ impl Ranks for ProcessRanks {
         }
     }
 
-    /// Kills every process of the session, whatever group it is in.
+    /// Kills every process of the session, in any process group.
     fn kill(&mut self) {
         for _ in 0..KILL_ROUNDS {
             let alive = members(self.session);
@@ -134,12 +135,12 @@ impl Ranks for ProcessRanks {
         tracing::warn!("processes of session {} do not die; see `ps -s {}`", self.session, self.session);
     }
 
-    /// Makes sure that nothing of the attempt is left, and says how it ended.
+    /// Makes sure that nothing of the attempt is left, and returns how it ended.
     fn finish(&mut self) -> io::Result<ProcessEnd> {
         self.kill();
         let status = self.child.wait()?;
         self.is_reaped = true;
-        // Whoever ended in good order has removed it.
+        // Processes that ended in good order have removed the folder themselves.
         let _ = self.session_folder.as_ref().map(fs::remove_dir_all);
         Ok(match (status.code(), status.signal()) {
             (Some(code), _) => ProcessEnd::Status(code),
@@ -156,7 +157,7 @@ impl Drop for ProcessRanks {
     }
 }
 
-/// The processes of `session` that have not ended.
+/// Returns the processes of `session` that have not ended.
 fn members(session: Pid) -> Vec<Pid> {
     let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
     let pids = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
@@ -168,7 +169,8 @@ fn members(session: Pid) -> Vec<Pid> {
     .collect()
 }
 
-/// Reads `/proc/PID/stat`: state, parent, group and session follow the name, which may itself contain anything.
+/// Returns whether `/proc/PID/stat` shows a live process of `session`. State, parent, group and session follow the name,
+/// which may contain any character.
 fn is_alive_in(stat: &str, session: Pid) -> bool {
     let Some((_, fields)) = stat.rsplit_once(')') else { return false };
     let fields: Vec<&str> = fields.split_whitespace().take(4).collect();
@@ -179,7 +181,7 @@ fn boxed(output: impl Read + Send + 'static) -> Box<dyn Read + Send> {
     Box::new(output)
 }
 
-/// Sends every line of `output` as an event, until everyone who could write to it has ended.
+/// Sends every line of `output` as an event, until all processes that could write to it have ended.
 fn read_output(stream: Stream, output: Box<dyn Read + Send>, is_tagged: bool, events: &Sender<Event>) {
     let mut reader = BufReader::new(output);
     let (mut bytes, mut tagged) = (Vec::new(), TaggedOutput::default());

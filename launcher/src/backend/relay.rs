@@ -1,8 +1,8 @@
-//! What the launcher beside the ranks tells the one that follows them from elsewhere: through its standard output, which a
-//! cluster keeps and delivers.
+//! Passes what happens from the launcher beside the ranks to one that follows them from elsewhere, through standard output,
+//! which a cluster keeps and delivers.
 //!
-//! What ranks print goes there in the form of `mpirun --tag-output`, so that it can be read as it is; what they
-//! report, and in the end the cause, as JSON behind a mark.
+//! Output of ranks is printed in the form of `mpirun --tag-output`, so that people can read it. Messages of ranks, and in the
+//! end the cause, are JSON behind a mark.
 
 use std::collections::BTreeMap;
 
@@ -18,10 +18,10 @@ use crate::cause::Cause;
 use crate::event::{Event, Stream};
 use crate::view::terminal::to_stdout;
 
-/// What a line begins with that is for a launcher.
+/// Mark with which a line for a launcher begins.
 const MARK: &str = "convoy-relay ";
 
-/// A line behind the mark.
+/// Content of a line behind the mark.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 enum Relayed {
@@ -39,14 +39,14 @@ enum Relayed {
     },
 }
 
-/// Passes on what happens to an attempt.
+/// Prints an attempt's events for a launcher elsewhere.
 #[derive(Default)]
 pub struct Relay {
     phases: BTreeMap<Rank, Phase>,
 }
 
 impl Relay {
-    /// Passes `event` on, unless it is news to nobody elsewhere.
+    /// Passes `event` on, unless it tells a launcher elsewhere nothing new.
     pub fn pass_on(&mut self, event: &Event) {
         if let Some(line) = self.line(event) {
             to_stdout(&line);
@@ -55,7 +55,7 @@ impl Relay {
 
     fn line(&mut self, event: &Event) -> Option<String> {
         match event {
-            // Of what ranks say every second only what differs.
+            // Of heartbeats, which come every second, only changes of phase are passed on.
             Event::Message { rank, message: FromRank::Heartbeat { phase, .. } }
                 if self.phases.insert(*rank, *phase) == Some(*phase) =>
             {
@@ -72,7 +72,7 @@ impl Relay {
         }
     }
 
-    /// Says why the attempt ended.
+    /// Passes on why the attempt ended.
     pub fn end(cause: &Cause) {
         to_stdout(&end_line(cause));
     }
@@ -88,11 +88,11 @@ fn end_line(cause: &Cause) -> String {
 
 fn marked(relayed: &Relayed) -> String {
     let json = serde_json::to_string(relayed).unwrap_or_else(|e| unreachable!("it is JSON: {e}"));
-    // What a terminal is not given as it is would be escaped otherwise than in JSON.
+    // Characters that a terminal must not receive are escaped by JSON's rules here, as JSON demands.
     format!("{MARK}{}", json_printable(&json))
 }
 
-/// What a line of a launcher's standard output passes on. What is not marked, or by another version, was printed.
+/// Reads a line of a launcher's standard output as an event. A line without the mark, or from another version, is output.
 pub fn parse(line: &str) -> Event {
     match line.strip_prefix(MARK).and_then(|json| serde_json::from_str(json).ok()) {
         Some(Relayed::Message { rank, message }) => Event::Message { rank, message },

@@ -1,7 +1,7 @@
-//! Short scripts on several hosts at once: who is there, and what an attempt has left behind.
+//! Runs short scripts on several hosts at once: to see which hosts are there, and to kill what an attempt has left behind.
 //!
-//! A script goes to the standard input of a `sh -s` on the host, so that no shell ever reads anything but what is written
-//! here, and every host has one deadline. This machine is asked without ssh, as mpirun does.
+//! A script goes to the standard input of a `sh -s` on the host, so that no shell ever reads anything except what is written
+//! here, and every host has one deadline. On this machine, scripts run without ssh, as with mpirun.
 
 use std::io::{self, Read, Write};
 use std::net::{ToSocketAddrs, UdpSocket};
@@ -22,34 +22,34 @@ use crate::error::LaunchError;
 
 /// How long a host may take for a script.
 const DEADLINE: Duration = Duration::from_secs(15);
-/// Of these, how long ssh may take to connect.
+/// Seconds of `DEADLINE` that ssh may take to connect.
 const CONNECT_TIMEOUT_S: u64 = 5;
-/// How often an answer is looked for.
+/// How often the launcher looks for an answer.
 const TICK: Duration = Duration::from_millis(5);
-/// Hosts that are asked at once.
+/// Number of hosts that are asked at once.
 const AT_ONCE: usize = 64;
 
-/// How other hosts are reached.
+/// The program by which other hosts are reached.
 #[derive(Debug, Clone)]
 pub struct RemoteShell {
     program: String,
     arguments: Vec<String>,
-    /// What mpirun starts its daemons by ("process launch module").
+    /// Component by which mpirun starts its daemons ("process launch module").
     daemons: &'static str,
-    /// The command of a daemon, where it is not mpirun's own.
+    /// Command of a daemon, where it is not mpirun's own.
     daemon: Option<&'static str>,
 }
 
-/// A daemon that hears no request to stop. `scancel` sends one to everything of a job, ranks and launcher among it: they save and
-/// end, and a daemon would kill its ranks in the middle of that.
+/// Command of a daemon that blocks the signals of a stop. `scancel` sends one to all processes of a job, ranks and launcher
+/// among them: they save and end, and an unblocked daemon would kill its ranks before they have saved.
 const DEAF_DAEMON: &str = "env --block-signal=HUP,INT,TERM orted";
 
 impl RemoteShell {
-    /// As `launch` says.
+    /// Creates the shell that `launch` configures.
     pub fn new(launch: &LaunchConfig) -> Self {
         let mut arguments = Vec::new();
         if Path::new(&launch.remote_shell).file_name().is_some_and(|name| name == "ssh") {
-            // Nobody is there to type a password. What ssh thinks of host keys is its own affair.
+            // Nobody is there to type a password. Whether to trust host keys is left to ssh.
             arguments = ["-o", "BatchMode=yes", "-o"].map(str::to_owned).into();
             arguments.push(format!("ConnectTimeout={CONNECT_TIMEOUT_S}"));
         }
@@ -57,32 +57,33 @@ impl RemoteShell {
         RemoteShell { program: launch.remote_shell.clone(), arguments, daemons: "rsh", daemon: None }
     }
 
-    /// By srun, in the allocation that this process is in; each script is a step beside the ranks'.
+    /// Creates the shell that uses srun in the allocation that this process is in. Each script is a job step beside the
+    /// ranks' own.
     pub fn of_slurm() -> Self {
         let arguments = ["--overlap", "--quiet", "--nodes=1", "--ntasks=1", "--mpi=none", "-w"];
-        // Older ones of coreutils cannot.
+        // Older versions of coreutils do not know this option.
         let mut trial = Command::new("env");
         trial.args(["--block-signal=HUP,INT,TERM", "true"]).stdout(Stdio::null()).stderr(Stdio::null());
         let daemon = trial.status().is_ok_and(|status| status.success()).then_some(DEAF_DAEMON);
         RemoteShell { program: "srun".into(), arguments: arguments.map(str::to_owned).into(), daemons: "slurm", daemon }
     }
 
-    /// The command of mpirun's daemons; `None` for its own.
+    /// Returns the command of mpirun's daemons; `None` for its own.
     pub fn daemon(&self) -> Option<&'static str> {
         self.daemon
     }
 
-    /// The name of what mpirun starts its daemons by.
+    /// Returns the component by which mpirun starts its daemons.
     pub fn daemons(&self) -> &'static str {
         self.daemons
     }
 
-    /// The program.
+    /// Returns the program that reaches a host.
     pub fn program(&self) -> &str {
         &self.program
     }
 
-    /// Its arguments, before the host.
+    /// Returns the program's arguments that precede the host.
     pub fn arguments(&self) -> &[String] {
         &self.arguments
     }
@@ -92,8 +93,8 @@ impl RemoteShell {
         threads::map(hosts, AT_ONCE, |host| self.run_on(host, script))
     }
 
-    /// Ends what earlier attempts have left on `hosts`: processes with a mark that begins with `mark`, and what they shared.
-    /// Returns the hosts that are clear, and the first failure.
+    /// Kills what earlier attempts have left on `hosts`: processes with a mark that begins with `mark`. Removes what they
+    /// shared. Returns the hosts that are clear, and the first failure.
     pub fn make_room<'h>(&self, hosts: &[&'h str], mark: &str) -> (Vec<&'h str>, Result<(), LaunchError>) {
         let (mut clear, mut result) = (Vec::new(), Ok(()));
         for (host, answer) in hosts.iter().zip(self.run(hosts, &kill_script(mark, true))) {
@@ -122,7 +123,8 @@ impl RemoteShell {
         command.arg("-s").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         // A terminal's Ctrl-C is not meant for it.
         command.process_group(0);
-        // It ends with this thread, which waits for it, and with the launcher, which may leave before there is an answer.
+        // The child ends with this thread, which waits for it, and with the launcher, which may leave before there is an
+        // answer.
         // SAFETY: between fork and exec only async-signal-safe calls are allowed; this is a system call, and nothing allocates.
         unsafe { command.pre_exec(|| set_pdeathsig(Signal::SIGKILL).map_err(io::Error::from)) };
         let child = command.spawn().map_err(|error| format!("cannot start {}: {error}", self.program))?;
@@ -130,24 +132,25 @@ impl RemoteShell {
     }
 }
 
-/// Whether ranks on `host` run on this machine: it has this machine's name, or one of its addresses.
+/// Returns whether ranks on `host` run on this machine: `host` is its name or one of its addresses.
 pub fn is_this_machine(host: &str) -> bool {
     let is_local = |address| UdpSocket::bind((address, 0)).is_ok();
     host == host_name() || (host, 0).to_socket_addrs().is_ok_and(|mut found| found.any(|to| is_local(to.ip())))
 }
 
-/// Ends what earlier attempts have left on this machine: see [`RemoteShell::make_room`].
+/// Kills what earlier attempts have left on this machine, as [`RemoteShell::make_room`] does on others.
 pub fn make_room_here(mark: &str) -> Result<(), LaunchError> {
-    // Nothing is asked by it: this is the machine.
+    // This machine needs no program to reach it.
     let shell = RemoteShell { program: String::new(), arguments: Vec::new(), daemons: "rsh", daemon: None };
     shell.make_room(&[&host_name()], mark).1
 }
 
-/// A script that kills the processes with `mark`, removes what they shared, and says which do not die. With `prefix`, those
-/// with any mark that begins so. A folder that another user has left stays: every attempt has one of its own.
+/// Returns a script that kills the processes with `mark`, removes what they shared, and prints which do not die. With
+/// `prefix`, it kills those with any mark that begins with `mark`. A folder that another user has left stays: every attempt
+/// has one of its own.
 ///
-/// Ranks have the mark in their environment, and mpirun and its daemons among their arguments, since both pass on what is
-/// set for all ("MCA parameters"). The pattern reaches grep by standard input, or it would find itself.
+/// Ranks have the mark in their environment; mpirun and its daemons have it among their arguments. Both pass on what is set
+/// for all ("MCA parameters"). The pattern reaches grep by standard input, or it would find itself.
 pub fn kill_script(mark: &str, prefix: bool) -> String {
     let pattern = if prefix { format!("^{mark}") } else { format!("^{mark}$") };
     format!(
@@ -174,19 +177,19 @@ echo $left
     )
 }
 
-/// With the mark behind it, the folder of what processes of an attempt share on a host.
+/// Path, without the mark at its end, of the folder that processes of an attempt share on a host.
 pub const SESSION_FOLDER: &str = "/dev/shm/convoy-";
 
-/// The parameter by which the processes of an attempt are known.
+/// MCA parameter that holds the mark of an attempt's processes.
 pub const MARK_PARAMETER: &str = "convoy_attempt";
-/// The same, as processes have it in their environment.
+/// Environment variable by which processes inherit [`MARK_PARAMETER`].
 pub const MARK_VARIABLE: &str = "OMPI_MCA_convoy_attempt";
 
-/// Gives `child` the script, and waits for its end.
+/// Gives `child` the script, waits for its end, and returns what it printed.
 fn answer(mut child: Child, script: &str) -> Result<String, String> {
     let deadline = Instant::now() + DEADLINE;
     if let Some(mut stdin) = child.stdin.take() {
-        // A shell that has ended already says why by itself.
+        // A shell that has already ended says why by itself.
         let _ = stdin.write_all(script.as_bytes());
     }
     let status = loop {
@@ -210,11 +213,11 @@ fn answer(mut child: Child, script: &str) -> Result<String, String> {
     Err(reason.map_or_else(|| format!("the remote shell ended with {status}"), str::to_owned))
 }
 
-/// What is in a pipe. Not to its end: a connection that ssh keeps for later holds it open.
+/// Reads what is in a pipe, without waiting for its end: a connection that ssh keeps for later holds the pipe open.
 fn available(mut pipe: impl Read + AsFd) -> String {
     let mut bytes = Vec::new();
     let result = fcntl(&pipe, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).map_err(io::Error::from);
-    // Reading ends with an error where nothing more is there, and keeps what was.
+    // Reading ends with an error where nothing more is available, and `bytes` keeps what was read.
     let _ = result.and_then(|_| pipe.read_to_end(&mut bytes));
     String::from_utf8_lossy(&bytes).into_owned()
 }

@@ -1,5 +1,5 @@
-//! Whether `/dev/shm` of a host holds what its ranks share: Open MPI keeps it there, and where it cannot, mpirun may hang without a
-//! word, or a rank be lost that could not say why.
+//! Checks whether a host's `/dev/shm` has room for what its ranks share. Open MPI keeps it there; where it cannot, mpirun may
+//! hang without a message, or a rank may be lost that could not say why.
 
 use common::host_name::host_name;
 use common::preflight::shared_memory_wanted;
@@ -11,25 +11,25 @@ use super::placement::Placement;
 use crate::error::LaunchError;
 
 const FOLDER: &str = "/dev/shm";
-/// What Open MPI fills before ranks have exchanged anything: for a host, and for each of its ranks.
+/// Bytes that Open MPI fills before ranks have exchanged anything: for a host, and for each of its ranks.
 const FREE_BYTES_MIN: [u64; 2] = [16 << 20, 8 << 20];
 
-/// What a host that is there answers with: its hardware threads, and what there is in `/dev/shm`.
+/// Script that prints a host's hardware threads, and the state of its `/dev/shm`.
 pub const LOOK: &str = "nproc 2>/dev/null || getconf _NPROCESSORS_ONLN
 df -Pk /dev/shm 2>/dev/null | tail -n 1
 if [ -w /dev/shm ]; then echo writable; fi
 ";
 
-/// That folder on one host.
+/// State of `/dev/shm` on one host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SharedMemory {
     is_writable: bool,
-    /// All of it, and what is free, in bytes; none where the host does not say.
+    /// Total and free size in bytes; `None` where the host does not say.
     sizes: Option<[u64; 2]>,
 }
 
 impl SharedMemory {
-    /// That of this machine.
+    /// Looks at `/dev/shm` of this machine.
     pub fn here() -> Self {
         let sizes = statvfs(FOLDER).ok();
         SharedMemory {
@@ -38,7 +38,7 @@ impl SharedMemory {
         }
     }
 
-    /// What a host has printed for [`LOOK`] after its hardware threads.
+    /// Reads what [`LOOK`] has printed after the hardware threads.
     fn parse<'l>(mut lines: impl Iterator<Item = &'l str>) -> Self {
         let first = lines.next().unwrap_or_default();
         let fields: Vec<&str> = first.split_whitespace().collect();
@@ -59,7 +59,7 @@ impl SharedMemory {
         let [of_host, of_rank] = FREE_BYTES_MIN;
         let needed = of_host + u64::from(ranks) * of_rank;
         if free < needed {
-            // It may have become so, and others may give it back.
+            // Others may have filled the folder, and may free it again.
             return Err(LaunchError::Hosts(format!(
                 "{host}: {} MiB are free in {FOLDER} for {ranks} ranks, expected at least {}; remove what lies there",
                 free >> 20,
@@ -70,7 +70,7 @@ impl SharedMemory {
     }
 }
 
-/// What a host has printed for [`LOOK`]: its hardware threads, and its shared memory.
+/// Reads what a host has printed for [`LOOK`]: its hardware threads, and its shared memory.
 pub fn parse(printed: &str) -> Result<(u32, SharedMemory), String> {
     let mut lines = printed.lines().map(str::trim);
     let cores = lines.next().and_then(|line| line.parse().ok());
@@ -78,8 +78,8 @@ pub fn parse(printed: &str) -> Result<(u32, SharedMemory), String> {
     Ok((cores, SharedMemory::parse(lines)))
 }
 
-/// An error where the ranks of `placement` on one of its hosts cannot share what they need; `found` says what each host has. Without
-/// hosts, that of this machine is looked at.
+/// Returns an error where the ranks of `placement` on one of its hosts cannot share what they need. `found` returns the state
+/// of each host. Without hosts, this machine is checked.
 pub fn check(placement: &Placement, found: impl Fn(&str) -> Option<SharedMemory>) -> Result<(), LaunchError> {
     if placement.hosts.is_empty() {
         return SharedMemory::here().judge(&host_name(), placement.world_size.get());

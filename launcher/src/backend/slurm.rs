@@ -1,8 +1,9 @@
 //! Slurm: a batch job that runs the launcher, and inside it the allocation's nodes as the hosts of [`super::mpirun`].
 //!
 //! The job goes back to the queue when it loses a node, is preempted, or is about to run out of time; the same command then
-//! resumes. The last of these is a stop with a checkpoint, since Slurm says so before ([`WARNING_S`]), by a signal of its own: SIGTERM
-//! is how a person stops a job for good. A job that is preempted gets SIGTERM, too, and is told by what Slurm says of it.
+//! resumes. The last of these is a stop with a checkpoint, of which Slurm warns before ([`WARNING_S`]) by a signal of its
+//! own: with SIGTERM a person stops a job for good. A preempted job gets SIGTERM, too, and is distinguished by its state in
+//! Slurm.
 
 use std::io::Write;
 use std::process::{Command, Stdio};
@@ -14,10 +15,11 @@ use super::error::BackendError;
 use super::launch_plan::quoted;
 use crate::error::LaunchError;
 
-/// How long before its end a job is told of it, beyond what a stop may take.
+/// Seconds of warning that a job gets before its end, beyond what a stop may take.
 const WARNING_S: u64 = 60;
 
-/// The nodes of the allocation that this process is in, each with room for the tasks that Slurm gave it; `None` outside.
+/// Returns the nodes of the allocation that this process is in, each with room for the tasks that Slurm gave it; `None`
+/// outside.
 pub fn allocation(launch: &LaunchConfig) -> Result<Option<Vec<Host>>, LaunchError> {
     let set = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
     let (Some(_), Some(nodes)) = (set("SLURM_JOB_ID"), set("SLURM_JOB_NODELIST")) else { return Ok(None) };
@@ -31,7 +33,7 @@ pub fn allocation(launch: &LaunchConfig) -> Result<Option<Vec<Host>>, LaunchErro
     names.lines().enumerate().map(host).collect::<Result<_, _>>().map(Some)
 }
 
-/// Reads Slurm's `2(x3),1`: 2, 2, 2, 1.
+/// Reads tasks per node in Slurm's form: `2(x3),1` is 2, 2, 2, 1.
 fn tasks_per_node(text: &str) -> Vec<u32> {
     let part = |part: &str| {
         let (tasks, times) = part.split_once("(x").unwrap_or((part, "1)"));
@@ -41,7 +43,7 @@ fn tasks_per_node(text: &str) -> Vec<u32> {
     text.split(',').filter_map(part).flatten().collect()
 }
 
-/// The batch script that runs `command`, the launcher's own, in an allocation for the ranks of `launch`.
+/// Returns the batch script that runs the launcher's `command` in an allocation for the ranks of `launch`.
 pub fn script(launch: &LaunchConfig, name: &str, command: &[String]) -> Result<String, LaunchError> {
     if launch.ranks == 0 {
         return Err(BackendError::RanksUnsaid.into());
@@ -80,7 +82,7 @@ exit $code
     ))
 }
 
-/// What of `name` can be a job's in a line of options.
+/// Returns `name` as a job's name, with `-` for characters that are not safe in a line of options.
 fn job_name(name: &str) -> String {
     let kept = |c: char| if c.is_ascii_alphanumeric() || "-_.".contains(c) { c } else { '-' };
     format!("convoy-{}", name.chars().map(kept).collect::<String>())
@@ -91,14 +93,14 @@ pub fn submit(script: &str) -> Result<String, LaunchError> {
     output("sbatch", &["--parsable"], script).map(|printed| printed.trim().to_owned())
 }
 
-/// What `program` prints; what it says where it fails is the error.
+/// Runs `program` and returns what it prints. What it says when it fails becomes the error.
 fn output(program: &str, arguments: &[&str], input: &str) -> Result<String, LaunchError> {
     let start = |source| LaunchError::Start { program: program.into(), source };
     let mut command = Command::new(program);
     command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().map_err(start)?;
     if let Some(mut stdin) = child.stdin.take() {
-        // A program that does not read it says why.
+        // A program that does not read its input says why.
         let _ = stdin.write_all(input.as_bytes());
     }
     let output = child.wait_with_output().map_err(start)?;
@@ -142,7 +144,7 @@ mod tests {
     #[test]
     fn a_job_that_is_stopped_on_request_is_not_queued_again_and_one_that_is_out_of_time_is() {
         let folder = tempfile::tempdir().unwrap();
-        // Of the job, Slurm says what the file holds; what is put back is noted in another.
+        // `scontrol` shows the job as the file `job` describes it, and notes requeued jobs in another file.
         let scontrol = "#!/bin/sh\ncase $1 in show) cat job;; requeue) echo $2 > queued;; esac\n";
         let path = folder.path().join("scontrol");
         std::fs::write(&path, scontrol).unwrap();

@@ -1,29 +1,29 @@
-//! What `mpirun --tag-output` prints, taken apart again: lines of several ranks on one stream.
+//! Reads what `mpirun --tag-output` prints: lines of several ranks on one stream.
 //!
-//! A line begins with its tag, `[1,0]<stderr>:text`; mpirun's own lines have none. mpirun prints what it has read at the time,
-//! whole lines or not: a line that reaches it in several reads has the tag again at each, and what another rank prints
-//! may come between two of them.
+//! A line begins with its tag, `[1,0]<stderr>:text`; mpirun's own lines have none. mpirun prints what it has read so far,
+//! whole lines or not. A line that reaches it in several reads has its tag at each of them, and output of another rank may
+//! come in between.
 
 use std::collections::BTreeMap;
 
 use common::topology::Rank;
 
-/// Of a line that is longer the rest is left out, up to its last piece.
+/// Longest beginning of a line that is kept; what exceeds it is dropped, up to the last piece.
 const BEGUN_BYTES_MAX: usize = 64 << 10;
 
 /// Puts the lines of each rank together.
 #[derive(Debug, Default)]
 pub struct TaggedOutput {
-    /// Beginnings of lines whose ends have not come yet.
+    /// Beginnings of lines that are not complete yet.
     begun: BTreeMap<Rank, String>,
 }
 
 impl TaggedOutput {
-    /// The line that `line`, without its end, completes: whose it is, `None` for mpirun itself, and its text.
+    /// Returns the line that `line`, without its line end, completes: its rank, or `None` for mpirun itself, and its text.
     pub fn complete(&mut self, line: &str) -> (Option<Rank>, String) {
         let Some((start, mut rank, mut rest)) = next_tag(line) else { return (None, line.to_owned()) };
         if start > 0 {
-            // mpirun's own words, up to where a rank's came between them.
+            // mpirun's own words, up to where output of a rank came between them.
             self.begin(rank, rest);
             return (None, line[..start].to_owned());
         }
@@ -34,20 +34,20 @@ impl TaggedOutput {
         (Some(rank), self.begun.remove(&rank).unwrap_or_default() + rest)
     }
 
-    /// Adds to what `rank` has begun, as far as there is room.
+    /// Appends to the incomplete line of `rank`, as far as there is room.
     fn begin(&mut self, rank: Rank, text: &str) {
         let begun = self.begun.entry(rank).or_default();
         let room = BEGUN_BYTES_MAX.saturating_sub(begun.len());
         begun.push_str(&text[..text.floor_char_boundary(room)]);
     }
 
-    /// What has begun and is never completed, since everyone has ended.
+    /// Returns the lines that were never completed, once all ranks have ended.
     pub fn rest(self) -> impl Iterator<Item = (Rank, String)> {
         self.begun.into_iter().filter(|(_, text)| !text.is_empty())
     }
 }
 
-/// A whole line with its tag, or without one: whose it is, and its text.
+/// Splits a whole line into its rank, if it has a tag, and its text.
 pub fn split_tag(line: &str) -> (Option<Rank>, &str) {
     match next_tag(line) {
         Some((0, rank, text)) => (Some(rank), text),
@@ -55,8 +55,8 @@ pub fn split_tag(line: &str) -> (Option<Rank>, &str) {
     }
 }
 
-/// The first tag in `text`: where it begins, whose it is, and what follows it. Ranks are of job 1, the only one that
-/// mpirun starts.
+/// Finds the first tag in `text`, and returns its position, its rank, and what follows it. Ranks are of job 1, the only one
+/// that mpirun starts.
 fn next_tag(text: &str) -> Option<(usize, Rank, &str)> {
     let tag_at = |start: usize| {
         let (rank, rest) = text[start..].strip_prefix("[1,")?.split_once("]<std")?;

@@ -1,4 +1,4 @@
-//! What is known when an attempt has ended.
+//! Evidence of why an attempt has ended.
 
 use common::exit_code::ExitCode;
 use common::topology::Rank;
@@ -6,102 +6,102 @@ use common::topology::Rank;
 use super::Cause;
 use super::last_heard::LastHeard;
 
-/// What a rank said before it ended.
+/// Exit that a rank announced before it ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RankExit {
-    /// Which.
+    /// Rank that announced it.
     pub rank: Rank,
-    /// What it was about to exit with.
+    /// Exit code that the rank was about to return.
     pub code: ExitCode,
-    /// Its error.
+    /// Error message of the rank.
     pub message: String,
 }
 
 /// How the process ended that the launcher had started: mpirun, or the only rank.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ProcessEnd {
-    /// It returned a status.
+    /// The process returned this exit status.
     Status(i32),
-    /// A signal ended it.
+    /// A signal of this number ended the process.
     Signal(i32),
 }
 
 /// Why the launcher itself ended the attempt.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Killed {
-    /// No rank advanced for so long.
+    /// No rank advanced within `launch.stall_timeout_s`.
     Stalled {
-        /// `launch.stall_timeout_s`.
+        /// Seconds of `launch.stall_timeout_s`.
         stall_timeout_s: u64,
     },
-    /// Not every rank reported in time.
+    /// Not every rank reported within `launch.start_timeout_s`.
     NotStarted {
-        /// Which did not, with their hosts.
+        /// Names of the missing ranks, with their hosts.
         missing: String,
-        /// `launch.start_timeout_s`.
+        /// Seconds of `launch.start_timeout_s`.
         start_timeout_s: u64,
     },
-    /// A stop took longer than it may.
+    /// A stop took longer than `launch.grace_s`.
     OutOfGrace {
-        /// `launch.grace_s`.
+        /// Seconds of `launch.grace_s`.
         grace_s: u64,
-        /// The step that the stop had to wait for, where that has not ended.
+        /// The step that the stop waited for, where that step has not ended.
         in_step: Option<u64>,
     },
-    /// A stop before a first step: there was nothing to save.
+    /// A stop came before the first step, when there was nothing to save.
     NotBegun,
     /// MPI could not start.
     NoMpi {
-        /// Which rank says so; none where nobody can tell.
+        /// Rank that says so; `None` where nobody can tell.
         rank: Option<Rank>,
     },
-    /// A second SIGINT.
+    /// A second SIGINT asked for an immediate end.
     EndNow,
-    /// A rank said that it was about to exit, and its world did not end.
+    /// A rank announced its exit, and its world did not end.
     Lingered,
-    /// A rank left without a word, and the others did not end either.
+    /// A rank left without announcing an exit, and the others did not end either.
     RankLost {
-        /// Which.
+        /// Rank that left.
         rank: Rank,
     },
-    /// A newer attempt has taken the run over.
+    /// A newer attempt has taken over the run.
     Fenced {
-        /// Which.
+        /// Message that names the newer attempt.
         reason: String,
     },
-    /// Every rank had said that it was done, or stopped, but its processes did not end.
+    /// Every rank had announced that it was done, or stopped, but its processes did not end.
     Finished {
-        /// What the ranks said.
+        /// Exit code that the ranks announced.
         code: ExitCode,
     },
-    /// There was no thread to listen to a rank.
+    /// The launcher had no thread to listen to a rank.
     Unheard {
-        /// Which.
+        /// Rank that could not be heard.
         rank: Rank,
-        /// Why.
+        /// Reason why there was no thread.
         reason: String,
     },
     /// The worker does not fit this launcher.
     Misfit {
-        /// Why, and what to do.
+        /// Reason, and what to do.
         reason: String,
     },
 }
 
-/// Everything that is known when an attempt has ended.
+/// All evidence about the end of an attempt.
 #[derive(Debug, Clone)]
 pub struct Evidence {
-    /// The first exit that a rank announced with a code other than done or stopped.
+    /// First exit that a rank announced with a code other than done or stopped.
     pub first_failure: Option<RankExit>,
-    /// Set where the launcher ended it.
+    /// Why the launcher ended the attempt; `None` where it did not.
     pub killed: Option<Killed>,
-    /// What the place where the ranks ran says about the end, if it does.
+    /// Cause that the place where the ranks ran reports, if it does.
     pub told: Option<Cause>,
-    /// What the process returned.
+    /// How the started process ended.
     pub process: ProcessEnd,
-    /// What mpirun itself printed last; empty where there is one rank.
+    /// Last lines that mpirun itself printed; empty with a single rank.
     pub mpirun_words: Vec<String>,
-    /// The first error that a rank printed.
+    /// First error that a rank printed.
     pub first_error: Option<(Rank, String)>,
     /// What each rank did last.
     pub last_heard: Vec<LastHeard>,

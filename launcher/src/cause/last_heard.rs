@@ -1,4 +1,4 @@
-//! What a rank did last.
+//! Records what a rank did last.
 
 use std::fmt;
 use std::time::Duration;
@@ -9,19 +9,19 @@ use common::worker_contract::Phase;
 /// What a rank was doing when it was last heard.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LastHeard {
-    /// Which.
+    /// Rank that was heard.
     pub rank: Rank,
-    /// Completed steps.
+    /// Number of completed steps.
     pub step: u64,
-    /// What it was doing.
+    /// Phase that the rank was in.
     pub phase: Phase,
-    /// What it exchanged with others, in its words.
+    /// Exchanges of the rank with others, in its words.
     pub exchange: Option<String>,
-    /// How long that was ago when the first rank failed.
+    /// Time since the rank was last heard, when the first rank failed.
     pub silence: Duration,
 }
 
-/// A rank that lives says something every second.
+/// Shortest silence that means something: a live rank says something every second.
 pub(super) const SILENCE_MIN: Duration = Duration::from_secs(3);
 
 impl fmt::Display for LastHeard {

@@ -1,7 +1,7 @@
-//! Why an attempt ended: evidence becomes one exit code and one block that a person can act on. Pure.
+//! Decides why an attempt ended: evidence becomes one exit code and one block that a person can act on. Pure.
 //!
-//! - [`evidence`]: what is known when an attempt has ended. [`last_heard`]: what each rank did last.
-//! - [`words`]: what the lines that ranks and mpirun print say of an end.
+//! - [`evidence`]: everything known when an attempt has ended. [`last_heard`]: what each rank did last.
+//! - [`words`]: what lines that ranks and mpirun print say about an end.
 //! - [`weigh`]: [`Cause::of`] the evidence.
 //!
 //! Absent on purpose: who collects the evidence ([`crate::supervise`]), and whether to start again.
@@ -18,36 +18,36 @@ use common::topology::Rank;
 
 use last_heard::LastHeard;
 
-/// Of so many ranks a block tells what they did last.
+/// Longest list of ranks in a block that says what each did last.
 const RANKS_TOLD_MAX: usize = 16;
 
 /// Why an attempt ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cause {
-    /// What the attempt counts as.
+    /// Exit code of the attempt.
     pub code: ExitCode,
-    /// Where it began, if one rank can be named.
+    /// Rank at which the failure began, if one can be named.
     pub rank: Option<Rank>,
-    /// One line.
+    /// Summary in one line.
     pub headline: String,
-    /// What the rank, or mpirun, said about it; may be empty.
+    /// What the rank, or mpirun, said about the cause; may be empty.
     pub message: String,
-    /// Where several ranks have lost each other: what each did last, those first that are most likely to be why.
+    /// What each rank did last, the likeliest culprits first; empty unless several ranks have lost each other.
     pub last_heard: Vec<LastHeard>,
 }
 
 impl Cause {
-    /// Too few hosts were there for ranks to start.
+    /// Returns the cause of an attempt for which too few hosts were there.
     pub fn hosts_missing(reason: String) -> Self {
         Cause::new(ExitCode::Communication, None, "no ranks could be started", reason)
     }
 
-    /// What an attempt counts as, where it began, and what there is to say.
+    /// Creates a cause without a record of what ranks did last.
     pub fn new(code: ExitCode, rank: Option<Rank>, headline: impl Into<String>, message: impl Into<String>) -> Self {
         Cause { code, rank, headline: headline.into(), message: message.into(), last_heard: Vec::new() }
     }
 
-    /// The block for people; `log_tail` are the last lines of the rank that it began at.
+    /// Formats the block for people; `log_tail` has the last lines of the rank at which the failure began.
     pub fn block(&self, attempt: u32, log_tail: &[String]) -> String {
         let mut block = format!("attempt {attempt} ended: {self}");
         for line in self.message.lines() {

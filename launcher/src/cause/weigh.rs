@@ -1,4 +1,4 @@
-//! Evidence becomes a cause: which of what is known counts most, and what a person can do about it.
+//! Turns evidence into a cause: which evidence counts most, and what a person can do.
 
 use common::exit_code::ExitCode;
 use nix::sys::signal::Signal;
@@ -8,19 +8,19 @@ use super::evidence::{Evidence, Killed, ProcessEnd, RankExit};
 use super::last_heard::{LastHeard, SILENCE_MIN};
 use super::words::{rank_in, said, words_of};
 
-/// What mpirun exits with after a rank that SIGKILL has ended.
+/// Exit status of mpirun after SIGKILL has ended a rank.
 const KILLED: i32 = 128 + Signal::SIGKILL as i32;
 const KILLED_ADVICE: &str =
     "\nthe system kills what is out of memory: its log (dmesg) or the cgroup's memory.events says so then";
 
 impl Cause {
-    /// Weighs the evidence: what the place where the ranks ran says, what a rank said itself, then what the launcher did, then what is left when a
-    /// rank was killed and could say nothing.
+    /// Weighs the evidence. A misfit or a lost claim comes first. Then counts what the place where the ranks ran says, then
+    /// what a rank announced, then what the launcher did, and last what is left when a rank was killed and could say nothing.
     pub fn of(evidence: &Evidence) -> Self {
         let mut cause = Self::weigh(evidence);
         if cause.code == ExitCode::Communication && evidence.last_heard.len() > 1 {
             cause.last_heard = evidence.last_heard.clone();
-            // Who has fallen silent, and then who has not got as far as the others.
+            // Silent ranks come first, and then those with fewer steps than others.
             let silence = |heard: &LastHeard| heard.silence.saturating_sub(SILENCE_MIN).as_secs();
             cause.last_heard.sort_by_key(|heard| (std::cmp::Reverse(silence(heard)), heard.step));
         }
@@ -46,7 +46,7 @@ impl Cause {
         }
     }
 
-    /// What the launcher has ended itself.
+    /// Returns the cause of an attempt that the launcher ended.
     fn of_killed(killed: &Killed, evidence: &Evidence) -> Self {
         let lost = |headline: String, message| Cause::new(ExitCode::Communication, None, headline, message);
         match killed {
@@ -102,7 +102,7 @@ impl Cause {
         }
     }
 
-    /// What only the process and what was printed say.
+    /// Returns the cause that only the process and its output show.
     fn of_process(evidence: &Evidence) -> Self {
         let words: Vec<_> = said(&evidence.mpirun_words).collect();
         let error = evidence.first_error.as_ref();
@@ -248,7 +248,7 @@ the job to be terminated. The first process to do so was:
         let cause = Cause::of(&evidence);
         assert_eq!((cause.rank, cause.headline.as_str()), (Some(Rank(1)), "rank 1 failed"));
         assert_eq!(cause.message, "run.device = \"cuda\": there is no GPU");
-        // What it told the launcher itself counts more.
+        // An exit that the rank announced counts more.
         evidence.first_failure = failure(ExitCode::Data);
         assert_eq!(Cause::of(&evidence).message, "the shard x is truncated");
     }

@@ -1,23 +1,23 @@
-//! What the lines that ranks and mpirun print say of an end.
+//! Reads the lines that ranks and mpirun print for what they say about an end.
 
 use common::topology::Rank;
 
-/// Whether a person who watches should see this line of a rank: warnings, errors and panics.
+/// Returns whether to show this line of a rank to a person who watches: warnings, errors and panics.
 pub fn is_worth_showing(line: &str) -> bool {
     has_level(line, "WARN") || is_error(line)
 }
 
-/// Whether a line of a rank says what went wrong.
+/// Returns whether a line of a rank reports an error.
 pub fn is_error(line: &str) -> bool {
     has_level(line, "ERROR") || line.contains("panicked at") || line.to_ascii_lowercase().starts_with("error")
 }
 
-/// Lines of tracing have their level second; other programs begin with it.
+/// Returns whether `line` has this level. Lines of tracing have it second; other programs begin with it.
 fn has_level(line: &str, level: &str) -> bool {
     line.split_whitespace().take(2).any(|word| word == level)
 }
 
-/// What a rank's line says without its time, its level and the rank.
+/// Returns a rank's line without its time, its level and the rank.
 pub(super) fn words_of(line: &str) -> &str {
     let said = line.strip_prefix("error: ").unwrap_or(line);
     let said = said.split_once("ERROR ").map_or(said, |(_, said)| said);
@@ -25,12 +25,12 @@ pub(super) fn words_of(line: &str) -> &str {
     of_rank.filter(|(rank, _)| rank.bytes().all(|byte| byte.is_ascii_digit())).map_or(said, |(_, said)| said)
 }
 
-/// Whether a rank says with `line` that MPI_Init has failed; mpirun may wait for the others then, for ever.
+/// Returns whether a rank says with `line` that MPI_Init has failed. mpirun may then wait for the others for ever.
 pub fn says_that_mpi_failed(line: &str) -> bool {
     line.contains("An error occurred in MPI_Init")
 }
 
-/// Lines of mpirun without its rulers and its routine phrases.
+/// Returns mpirun's lines without its rulers and its routine phrases.
 pub(super) fn said(lines: &[String]) -> impl Iterator<Item = &str> {
     let routine = ["Primary job", "a non-zero exit code. Per user-direction", "mpirun: Forwarding signal"];
     let is_said =
@@ -38,7 +38,7 @@ pub(super) fn said(lines: &[String]) -> impl Iterator<Item = &str> {
     lines.iter().map(|line| line.trim()).filter(is_said)
 }
 
-/// The rank in mpirun's `... process rank 1 with PID ...` or `Process name: [[11317,1],1]`.
+/// Reads the rank from mpirun's `... process rank 1 with PID ...` or `Process name: [[11317,1],1]`.
 pub(super) fn rank_in(line: &str) -> Option<Rank> {
     let digits = match (line.split_once("process rank "), line.strip_prefix("Process name: ")) {
         (Some((_, rest)), _) => rest.split_whitespace().next()?,

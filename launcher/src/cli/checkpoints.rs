@@ -1,4 +1,4 @@
-//! `launcher checkpoints` and its commands.
+//! Arguments of `launcher checkpoints` and its commands.
 
 use clap::{Args, Subcommand};
 
@@ -17,19 +17,19 @@ pub enum CheckpointsCommand {
     #[command(after_help = "Examples:\n  launcher checkpoints verify s3://bucket/runs/first\n  \
                       launcher checkpoints verify --config run.toml --checkpoint step-00001000-a0003-5c0e9d7b21f3a864")]
     Verify(VerifyArgs),
-    /// Deletes old checkpoints, and what saves that were cut off more than an hour ago have left behind.
+    /// Deletes old checkpoints, and the remains of saves that were cut off more than an hour ago.
     ///
-    /// What stays is as the config says that the run was last started with, where it is not given here. The newest one
-    /// always stays. A run may go on meanwhile. Nothing behind a symbolic link is deleted: a link is removed itself.
+    /// Flags that are not given default to the config that the run was last started with. The newest checkpoint always stays.
+    /// The run may be in progress. Nothing behind a symbolic link is deleted: the link itself is removed.
     #[command(after_help = "Example:\n  launcher checkpoints prune s3://bucket/runs/first --keep-last 2 --dry-run")]
     Prune(PruneArgs),
-    /// Copies a checkpoint to another run folder, in the same store or another one, verified on the way.
+    /// Copies a checkpoint to another run folder, in this store or another one, verified on the way.
     ///
-    /// It appears there when it is whole. A run there goes on from it; several may begin with it.
+    /// The copy appears when it is whole. A run in that folder resumes from it; several runs may begin with one checkpoint.
     #[command(after_help = "Examples:\n  launcher checkpoints copy s3://bucket/runs/first --to /data/runs/first\n  \
                       launcher checkpoints copy runs/first --checkpoint step-00001000-a0003-5c0e9d7b21f3a864 --to s3://b/x")]
     Copy(CopyArgs),
-    /// Asks a run that goes on, here or elsewhere, for a checkpoint, and waits until it is committed.
+    /// Asks a running run, here or elsewhere, for a checkpoint, and waits until it is committed.
     #[command(after_help = "Example:\n  launcher checkpoints save s3://bucket/runs/first")]
     Save(SaveArgs),
 }
@@ -39,7 +39,7 @@ pub enum CheckpointsCommand {
 pub struct ListArgs {
     #[command(flatten)]
     pub run: RunArgs,
-    /// Shows at the end what does not count, too: never committed, or left behind by a later attempt.
+    /// Also shows what does not count, at the end: never committed, or left behind by a later attempt.
     #[arg(long)]
     pub all: bool,
     /// Prints a JSON array.
@@ -52,7 +52,7 @@ pub struct ListArgs {
 pub struct VerifyArgs {
     #[command(flatten)]
     pub run: RunArgs,
-    /// Only this one, by its folder's name; every committed one where it is not given.
+    /// Verifies only the checkpoint of this folder name; every committed one by default.
     #[arg(long, value_name = "NAME")]
     pub checkpoint: Option<String>,
     /// Prints a JSON array.
@@ -65,13 +65,13 @@ pub struct VerifyArgs {
 pub struct PruneArgs {
     #[command(flatten)]
     pub run: RunArgs,
-    /// Keeps so many of the newest; 0 keeps all (checkpoint.keep_last).
+    /// Keeps the newest N checkpoints; 0 keeps all (checkpoint.keep_last).
     #[arg(long, value_name = "N")]
     pub keep_last: Option<u64>,
-    /// Keeps those of every so many steps, too; 0 for none (checkpoint.keep_every_steps).
+    /// Also keeps checkpoints at multiples of N steps; 0 keeps none of them (checkpoint.keep_every_steps).
     #[arg(long, value_name = "N")]
     pub keep_every_steps: Option<u64>,
-    /// Only says what would go.
+    /// Only prints what would be deleted.
     #[arg(long)]
     pub dry_run: bool,
     /// Prints JSON.
@@ -84,10 +84,10 @@ pub struct PruneArgs {
 pub struct CopyArgs {
     #[command(flatten)]
     pub run: RunArgs,
-    /// The run folder to copy to, a storage URL or a path.
+    /// Run folder to copy to, a storage URL or a path.
     #[arg(long, value_name = "RUN_URL")]
     pub to: String,
-    /// Which one, by its folder's name; the newest where it is not given.
+    /// Folder name of the checkpoint to copy; the newest by default.
     #[arg(long, value_name = "NAME")]
     pub checkpoint: Option<String>,
 }
@@ -97,7 +97,7 @@ pub struct CopyArgs {
 pub struct SaveArgs {
     #[command(flatten)]
     pub run: RunArgs,
-    /// How long to wait for the checkpoint; 0 only asks.
+    /// Seconds to wait for the checkpoint; 0 asks without waiting.
     #[arg(long, value_name = "N", default_value_t = 600, value_parser = clap::value_parser!(u64).range(..=YEAR_S))]
     pub wait_s: u64,
 }

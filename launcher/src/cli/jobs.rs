@@ -1,4 +1,4 @@
-//! Commands that start ranks, or look whether they could be started: prepare, train, render, sample, check.
+//! Arguments of commands that start ranks, or check whether they could be started: prepare, train, render, sample, check.
 
 use clap::Args;
 
@@ -23,24 +23,25 @@ pub struct TrainArgs {
     pub config: ConfigArgs,
     #[command(flatten)]
     pub launch: LaunchArgs,
-    /// The run folder, a storage URL or a path (run.output).
+    /// Run folder, a storage URL or a path (run.output).
     #[arg(long, value_name = "URL")]
     pub output: Option<String>,
-    /// A key that may differ from the config that the run was saved with, such as optimizer.peak_learning_rate; as often as
-    /// needed. The change is recorded. configs/README.md says which keys need this, and which may change anyway.
+    /// Key that may differ from the config that the run was saved with, such as optimizer.peak_learning_rate; may be
+    /// repeated. The change is recorded. configs/README.md says which keys need this, and which may always change.
     #[arg(long = "accept-change", value_name = "SECTION.KEY")]
     pub accept_changes: Vec<String>,
-    /// Goes back to the checkpoint of this step, or of this name, before it starts. Later ones do not count from then on:
-    /// nothing resumes from them, and they are deleted as the run passes them. The same command without this goes on from there.
+    /// Goes back to the checkpoint of this step or name before the run starts. Later checkpoints no longer count: nothing
+    /// resumes from them, and they are deleted as the run passes them. To continue afterwards, run the command without this
+    /// flag.
     #[arg(long, value_name = "STEP|NAME", conflicts_with = "from_scratch")]
     pub from: Option<String>,
-    /// Begins anew in a run folder that is not new. What checkpoints are left do not count from then on, as with --from.
+    /// Begins anew in a run folder that is not new. Checkpoints that are left no longer count, as with --from.
     #[arg(long)]
     pub from_scratch: bool,
-    /// Steps of which every rank writes a trace into the run folder, for ui.perfetto.dev (metrics.profile).
+    /// Range of steps for which every rank writes a trace into the run folder, for ui.perfetto.dev (metrics.profile).
     #[arg(long, value_name = "FIRST..LAST")]
     pub profile: Option<String>,
-    /// With --backend kubernetes: has a Job in the cluster do what this command would do here, and returns.
+    /// With --backend kubernetes: starts a Job in the cluster that does what this command would do here, and returns.
     #[arg(long)]
     pub detach: bool,
 }
@@ -52,35 +53,35 @@ pub struct RenderArgs {
     pub config: ConfigArgs,
     #[command(flatten)]
     pub launch: LaunchArgs,
-    /// With --backend kubernetes: what `launcher train --detach` would apply.
+    /// With --backend kubernetes: prints what `launcher train --detach` would apply.
     #[arg(long)]
     pub detach: bool,
 }
 
-/// `launcher sample`. What is not given here, the worker chooses.
+/// `launcher sample`. The worker chooses defaults for flags that are not given.
 #[derive(Debug, Args)]
 pub struct SampleArgs {
     #[command(flatten)]
     pub config: ConfigArgs,
-    /// The text to continue.
+    /// Text to continue.
     #[arg(long)]
     pub prompt: Option<String>,
-    /// How many tokens to add at most: text may end before.
+    /// Maximum number of tokens to add; the text may end earlier.
     #[arg(long, value_name = "N")]
     pub tokens: Option<u64>,
-    /// Divides the logits; 0 always takes the likeliest token.
+    /// Divisor of the logits; 0 always takes the likeliest token.
     #[arg(long, value_name = "F")]
     pub temperature: Option<f64>,
-    /// Chooses among so many of the likeliest tokens; 0 for all.
+    /// Samples from the N likeliest tokens; 0 from all.
     #[arg(long, value_name = "N")]
     pub top_k: Option<u64>,
-    /// Chooses among the likeliest tokens that together have this probability.
+    /// Samples from the likeliest tokens that together have this probability.
     #[arg(long, value_name = "F")]
     pub top_p: Option<f64>,
-    /// Seed of the choice: the same seed gives the same text.
+    /// Seed of the sampling: one seed always gives one text.
     #[arg(long, value_name = "N")]
     pub seed: Option<u64>,
-    /// The checkpoint, by its folder's name; the newest where it is not given.
+    /// Folder name of the checkpoint; the newest by default.
     #[arg(long, value_name = "NAME")]
     pub checkpoint: Option<String>,
 }

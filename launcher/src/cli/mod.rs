@@ -1,8 +1,8 @@
-//! The command line, as clap derives it: the commands here, and their arguments in a file for each group.
+//! The command line, as clap derives it: commands, and their arguments in a file for each group.
 //!
 //! - [`jobs`]: prepare, train, render, sample, check. [`runs`]: status, stop.
-//! - [`checkpoints`], [`tokenizer`], [`shards`]: those that have commands of their own.
-//! - [`shared`]: flags that several have.
+//! - [`checkpoints`], [`tokenizer`], [`shards`]: commands that have subcommands.
+//! - [`shared`]: flags of several commands.
 //!
 //! Absent on purpose: what commands do with their arguments ([`crate::commands`]).
 
@@ -23,68 +23,68 @@ use tokenizer::TokenizerCommand;
 
 /// Convoy trains GPT-2 on many ranks: prepares data, starts and restarts training, samples from the result.
 ///
-/// Exit codes: 0 done; 2 usage or config; 3 data missing, corrupt or denied, or a disk is full; 4 communication failed, a rank was
-/// lost, or ranks differ; 5 loss or gradients not finite, or outliers; 6 storage unreachable past its deadline; 70 a bug; 75 stopped on request,
-/// the same command goes on.
+/// Exit codes: 0 done; 2 usage or config; 3 data missing, corrupt or denied, or a disk is full; 4 communication failed, a
+/// rank was lost, or ranks differ; 5 loss or gradients not finite, or outliers; 6 storage unreachable past its deadline; 70 a
+/// bug; 75 stopped on request, and running the command again resumes.
 #[derive(Debug, Parser)]
 #[command(name = "launcher", version, arg_required_else_help = true)]
 pub struct Cli {
-    /// What to do.
+    /// Command to run.
     #[command(subcommand)]
     pub command: Command,
 }
 
-/// The commands; each has a module of its own in [`crate::commands`].
+/// The commands; each has its own module in [`crate::commands`].
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Turns documents into shuffled, tokenized shards and their index.
     ///
-    /// The shards are the same bytes for any number of ranks. The same command again goes on where a killed or stopped one
-    /// was, and does nothing once the data is there. Ctrl-C or SIGTERM stops it, with exit code 75. A job that lost a
-    /// rank or its storage is started again, launch.max_restarts times in a row without progress.
+    /// The shards are identical for any number of ranks. Running the command again continues a job that was killed or
+    /// stopped, and does nothing once the data is there. Ctrl-C or SIGTERM stops it, with exit code 75. A job that lost a
+    /// rank or its storage is restarted, launch.max_restarts times in a row without progress.
     #[command(after_help = "Examples:\n  launcher prepare --config configs/prepare-text.toml --ranks 4\n  \
                       launcher prepare --config configs/prepare-text.toml --set 'prepare.inputs=[\"s3://bucket/web/*.jsonl.zst\"]'")]
     Prepare(PrepareArgs),
-    /// Starts the run that the config names, or resumes it: the same command again goes on.
+    /// Starts the run that the config names, or resumes it.
     ///
-    /// Ctrl-C, SIGTERM or a closed terminal (but not under nohup) saves a checkpoint and exits 75; a second Ctrl-C ends at
-    /// once and exits 4. A run that lost a rank, its storage, or stands still is restarted from its newest checkpoint,
-    /// launch.max_restarts times in a row without progress. Progress goes to standard error; the last line on standard
-    /// output is `validation loss X.XX`.
+    /// Ctrl-C, SIGTERM or a closed terminal (unless under nohup) saves a checkpoint and exits 75; a second Ctrl-C ends at
+    /// once and exits 4. A run that lost a rank or its storage, or that no longer advances, is restarted from its newest
+    /// checkpoint, launch.max_restarts times in a row without progress. Progress goes to standard error; the last line on
+    /// standard output is `validation loss X.XX`.
     #[command(
         after_help = "Examples:\n  launcher train --config configs/tiny-cpu.toml --ranks 2 --set train.max_steps=500\n  \
                       launcher train --config run.toml --from 2000 --accept-change optimizer.peak_learning_rate"
     )]
     Train(TrainArgs),
-    /// Prints exactly what `launcher train` would start the ranks with, and starts nothing.
+    /// Prints exactly what `launcher train` would start the ranks with, without starting anything.
     ///
-    /// What it prints holds no secret. For Kubernetes it is an MPIJob that claims its attempts itself, with what belongs to it;
-    /// of a config of a prepare job, a Job.
+    /// The output holds no secret. For Kubernetes it is an MPIJob that claims its attempts itself, with the objects that
+    /// belong to it; for the config of a prepare job, a Job.
     #[command(after_help = "Examples:\n  launcher render --config configs/tiny-cpu.toml --ranks 2\n  \
                       launcher render --config k8s/overlays/cpu/run.toml | kubectl apply -f -")]
     Render(RenderArgs),
-    /// Prints text that a checkpoint continues a prompt with.
+    /// Continues a prompt with text from a checkpoint.
     #[command(
         after_help = "Example:\n  launcher sample --config configs/tiny-cpu.toml --prompt \"A hacker is\" --tokens 100"
     )]
     Sample(SampleArgs),
-    /// Looks at everything that a run needs, before it is paid for: config, storage, data, hosts, GPUs, network.
+    /// Checks everything that a run needs, before it is paid for: config, storage, data, hosts, GPUs, network.
     ///
-    /// Prints a line for each thing: ok, warning, or failed with what to do. Nothing is claimed, and what is written to the
-    /// run folder is removed. Exit code 3 if something failed.
+    /// Prints a line for each check: ok, warning, or failed with what to do. The run is not claimed, and test objects are
+    /// removed from the run folder. Exit code 3 if a check failed.
     #[command(after_help = "Example:\n  launcher check --config run.toml --ranks 16")]
     Check(CheckArgs),
-    /// Shows the state of a run, from its folder: who holds it, how far it is, how it last ended.
+    /// Shows the state of a run, from its folder: its holder, its progress, and how it last ended.
     #[command(after_help = "Examples:\n  launcher status s3://bucket/runs/first\n  \
                       launcher status --config configs/tiny-cpu.toml --json")]
     Status(StatusArgs),
-    /// Asks a run that goes on, here or elsewhere, to save a checkpoint and end, and waits until it has.
+    /// Asks a running run, here or elsewhere, to save a checkpoint and end, and waits until it has.
     #[command(after_help = "Example:\n  launcher stop s3://bucket/runs/first")]
     Stop(StopArgs),
-    /// Shows, verifies, prunes and copies the checkpoints of a run, and asks for one.
+    /// Lists, verifies, prunes and copies the checkpoints of a run, and asks for one.
     #[command(subcommand)]
     Checkpoints(CheckpointsCommand),
-    /// Text to token ids and back; trains tokenizers.
+    /// Converts text to token ids and back; trains tokenizers.
     #[command(subcommand)]
     Tokenizer(TokenizerCommand),
     /// Shows and verifies token shards.

@@ -1,4 +1,4 @@
-//! Commands that look at a run, or ask something of it: status, stop.
+//! Arguments of commands that look at a run, or ask something of it: status, stop.
 
 use clap::Args;
 
@@ -19,7 +19,7 @@ pub struct StatusArgs {
 pub struct StopArgs {
     #[command(flatten)]
     pub run: RunArgs,
-    /// How long to wait for the end; 0 only asks.
+    /// Seconds to wait for the end; 0 asks without waiting.
     #[arg(long, value_name = "N", default_value_t = 600, value_parser = clap::value_parser!(u64).range(..=YEAR_S))]
     pub wait_s: u64,
 }

@@ -1,4 +1,4 @@
-//! `launcher check`: everything that a run needs, looked at before it is paid for.
+//! `launcher check`: checks everything that a run needs, before it is paid for.
 
 use common::config::{Backend, RawConfig, RunConfig};
 use common::exit_code::ExitCode;
@@ -13,7 +13,7 @@ use crate::preflight::{data, ranks, storage};
 use crate::programs;
 use crate::view::terminal::{to_json, to_stderr, to_stdout};
 
-/// Looks, and prints what it found as it finds it.
+/// Runs the checks, and prints each finding as soon as it is known.
 pub fn run(mut args: CheckArgs) -> Result<ExitCode, LaunchError> {
     args.config.overrides.extend(launching::overrides(&args.launch));
     let mut config = RawConfig::load(&args.config.config, &args.config.overrides)?.run()?;
@@ -57,14 +57,14 @@ fn look_at_hosts(config: &RunConfig, interrupts: &mut Interrupts) -> Result<Opti
         Err(error) => return Ok(Some(vec![Finding::failed("worker", error.to_string())])),
     };
     let arguments = Box::new(|_| vec!["check".into(), "--from-launcher".into()]);
-    // Others may be at this run: nothing of theirs is killed.
+    // The run may be in progress: none of its processes are killed.
     match launching::backend(&config.launch, RankProgram { executable, arguments }, None) {
         Ok(backend) => ranks::check(config, backend.as_ref(), interrupts),
         Err(error) => Ok(Some(vec![Finding::failed("hosts", error.to_string())])),
     }
 }
 
-/// `ok       run folder        s3://...`; further lines of a text are indented below it.
+/// Formats a finding as `ok       run folder        s3://...`; further lines of its text are indented below it.
 fn line(finding: &Finding) -> String {
     let verdict = match finding.verdict {
         Verdict::Ok => "ok",

@@ -20,7 +20,7 @@ use crate::run_folder::checkpoints::{self, Checkpoint, State};
 use crate::view::figures::with_thousands;
 use crate::view::terminal::{to_json, to_stderr, to_stdout};
 
-/// How often a checkpoint that was asked for is looked for.
+/// Pause between looks for a checkpoint that was asked for.
 const LOOK_INTERVAL: Duration = Duration::from_millis(500);
 
 /// Prints the checkpoints of a run. A damaged one is named, and makes the exit code [`ExitCode::Data`].
@@ -42,7 +42,7 @@ pub fn list(args: &ListArgs) -> Result<ExitCode, LaunchError> {
     Ok(if is_damaged { ExitCode::Data } else { ExitCode::Done })
 }
 
-/// Hashes every byte of checkpoints, and says which are damaged.
+/// Hashes every byte of checkpoints, and reports which are damaged.
 pub fn verify(args: &VerifyArgs) -> Result<ExitCode, LaunchError> {
     let run = run_folder::open(&args.run)?;
     let names = match &args.checkpoint {
@@ -80,12 +80,12 @@ fn verify_one(run: &Folder, name: &CheckpointName) -> Result<u64, CheckpointStor
     Ok(manifest.objects.iter().map(|object| object.bytes).sum())
 }
 
-/// Deletes what retention lets go.
+/// Deletes checkpoints that the retention policy does not keep.
 pub fn prune(args: &PruneArgs) -> Result<ExitCode, LaunchError> {
     let run = run_folder::open(&args.run)?;
     let retention = retention(args, &run)?;
     let prune = if args.dry_run { checkpoint_store::pruned } else { checkpoint_store::prune };
-    // Nobody in particular: what an attempt that goes on has just begun is not this command's to judge.
+    // No attempt is given: this command does not judge what an attempt in progress has just begun.
     let garbage = prune(&run, &retention, None, common::clock::unix_s())?;
     let verb = if args.dry_run { "would delete" } else { "deleted" };
     for name in &garbage.expired {
@@ -103,7 +103,8 @@ pub fn prune(args: &PruneArgs) -> Result<ExitCode, LaunchError> {
     Ok(ExitCode::Done)
 }
 
-/// The flags; what they leave out is as in the config, or as in the one that the run was last started with.
+/// Returns the retention policy of the flags; missing ones come from the config, or from the config that the run was last
+/// started with.
 fn retention(args: &PruneArgs, run: &Folder) -> Result<Retention, LaunchError> {
     let config = match &args.run.config {
         Some(config) => Some(RawConfig::load(config, &args.run.overrides)?.run()?.checkpoint),
@@ -135,7 +136,7 @@ pub fn copy(args: &CopyArgs) -> Result<ExitCode, LaunchError> {
     Ok(ExitCode::Done)
 }
 
-/// Asks for a checkpoint, and prints where it is.
+/// Asks for a checkpoint, and prints its URL.
 pub fn save(args: &SaveArgs) -> Result<ExitCode, LaunchError> {
     let run = run_folder::open(&args.run)?;
     let before = checkpoint_store::newest(&run)?;
@@ -145,7 +146,7 @@ pub fn save(args: &SaveArgs) -> Result<ExitCode, LaunchError> {
         return Ok(ExitCode::Done);
     }
     loop {
-        // The first after the request answers it; others may have followed.
+        // The first checkpoint after the request answers it; others may have followed.
         let mut committed = checkpoint_store::list(&run)?.into_iter().filter(Found::counts).map(|found| found.name);
         if let Some(name) = committed.find(|name| Some(name) > before.as_ref()) {
             to_stdout(folder_of(&run, &name).url());
@@ -165,7 +166,7 @@ fn parse(name: &str) -> Result<CheckpointName, CommandError> {
     CheckpointName::parse(name).ok_or_else(|| CommandError::NotACheckpoint { name: name.to_owned() })
 }
 
-/// A line for a person; where a program reads the output, it is on standard error.
+/// Prints a line for a person: on standard error where a program reads standard output.
 fn say(is_json: bool, line: &str) {
     if is_json { to_stderr(line) } else { to_stdout(line) }
 }

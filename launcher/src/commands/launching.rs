@@ -1,4 +1,4 @@
-//! What every command shares that starts ranks: the flags, and the backend that the config names.
+//! Shared by all commands that start ranks: the flags, and the backend that the config names.
 
 use std::path::PathBuf;
 
@@ -16,9 +16,9 @@ use crate::error::LaunchError;
 use crate::programs;
 use crate::view::terminal::{to_stderr, to_stdout};
 
-/// The flags, as overrides of the config.
+/// Returns the flags as overrides of the config.
 pub fn overrides(args: &LaunchArgs) -> Vec<String> {
-    // A JSON string is a TOML string.
+    // JSON strings are valid TOML strings.
     let quoted = |text: &str| serde_json::Value::from(text).to_string();
     let backend = args.backend.map(|name| {
         let name = match name {
@@ -41,8 +41,8 @@ pub fn overrides(args: &LaunchArgs) -> Vec<String> {
     [backend, ranks, hosts, hostfile, ranks_per_node, threads].into_iter().flatten().collect()
 }
 
-/// The backend of `launch`, for ranks of `program`. Processes of `job`, and nobody else's, may be killed before an attempt
-/// starts; `None` where others may be at the same job.
+/// Creates the backend of `launch` for ranks of `program`. Processes of `job`, and nobody else's, may be killed before an
+/// attempt starts; with `None` none are killed, since others may be at the job.
 pub fn backend(
     launch: &LaunchConfig,
     program: RankProgram,
@@ -64,8 +64,8 @@ pub fn backend(
     }
 }
 
-/// The batch script that runs `command` of the launcher on `config`, where `launch` leaves the ranks to Slurm and this process
-/// is not in an allocation yet.
+/// Returns the batch script that runs the launcher's `command` on `config`; `None` unless `launch` leaves the ranks to Slurm
+/// and this process is not in an allocation yet.
 pub fn batch_script(
     launch: &LaunchConfig,
     name: &str,
@@ -77,7 +77,7 @@ pub fn batch_script(
         return Ok(None);
     }
     let this = std::env::current_exe().map_err(LaunchError::system("find the launcher's own executable"))?;
-    // The job begins in this folder, too, where the nodes have it.
+    // The job also begins in this folder, where the nodes have it.
     let path = std::path::absolute(&config.config).map_err(LaunchError::system("find the current folder"))?;
     let mut words = [this, command.into(), "--config".into(), path].map(|word| word.display().to_string()).to_vec();
     words.extend(config.overrides.iter().map(|given| format!("--set={given}")));
@@ -85,7 +85,7 @@ pub fn batch_script(
     slurm::script(launch, name, &words).map(Some)
 }
 
-/// Submits `script`, and says as what.
+/// Submits `script`, and prints the job's number.
 pub fn submit(script: &str) -> Result<ExitCode, LaunchError> {
     let job = slurm::submit(script)?;
     to_stderr(&format!(
@@ -99,8 +99,8 @@ fn mpirun() -> Result<PathBuf, LaunchError> {
     programs::mpirun(2)
 }
 
-/// What a job is called in the command lines of its processes: the same each time, and no URL. Runs at the same URL of two
-/// different stores are one job by it.
+/// Returns the mark of `job` in the command lines of its processes: stable, and not a URL. Runs at one URL of two different
+/// stores count as one job.
 fn mark_of(job: &str) -> String {
     common::sha256::hex_sha256(job.as_bytes()).chars().take(16).collect()
 }

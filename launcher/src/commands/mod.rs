@@ -1,4 +1,4 @@
-//! The commands, one module each; every one ends in an exit code or in a [`LaunchError`] that has one.
+//! The commands, one module each. Every one ends in an exit code or in a [`LaunchError`] that has one.
 
 mod check;
 mod checkpoints;
@@ -23,7 +23,7 @@ use crate::cli::tokenizer::TokenizerCommand;
 use crate::cli::{Cli, Command};
 use crate::error::LaunchError;
 
-/// Runs the command that was typed.
+/// Runs the given command.
 pub fn run(cli: Cli) -> Result<ExitCode, LaunchError> {
     match cli.command {
         Command::Prepare(args) => prepare::run(args),

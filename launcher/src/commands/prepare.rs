@@ -1,4 +1,4 @@
-//! `launcher prepare`: the ranks of the prepare program, attempt after attempt until the data is there.
+//! `launcher prepare`: runs the ranks of the prepare program, attempt after attempt, until the data is there.
 
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::{Duration, Instant};
@@ -24,11 +24,11 @@ use crate::view::terminal::to_stdout;
 use crate::{programs, supervise};
 use common::random;
 
-/// How often signals are looked at when the ranks say nothing.
+/// Longest pause between looks at signals when the ranks say nothing.
 const TICK: Duration = Duration::from_millis(100);
-/// How long what ended processes have said may still be on its way.
+/// How long output of ended processes may still be on its way.
 const DRAIN: Duration = Duration::from_secs(5);
-/// How long ranks without MPI may go on to say why.
+/// How long ranks without MPI may continue, to say why.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// Prepares to the end, until somebody stops it, or until another attempt would not help.
@@ -67,7 +67,7 @@ pub fn run(mut args: PrepareArgs) -> Result<ExitCode, LaunchError> {
         if cause.code == ExitCode::Done {
             break;
         }
-        // Otherwise a rank has said it.
+        // For other codes, a rank has already reported the cause.
         if cause.code == ExitCode::Communication {
             view.say(&cause.block(attempt, &[]));
         }
@@ -92,7 +92,7 @@ pub fn run(mut args: PrepareArgs) -> Result<ExitCode, LaunchError> {
     Ok(ExitCode::Done)
 }
 
-/// What the prepare program is started with.
+/// Returns the arguments of the prepare program.
 fn job(args: &PrepareArgs, threads: u32) -> Vec<std::ffi::OsString> {
     let mut job = vec!["shards".into(), "--config".into(), args.config.config.clone().into_os_string()];
     job.extend(args.config.overrides.iter().map(|given| format!("--set={given}").into()));
@@ -104,20 +104,20 @@ fn job(args: &PrepareArgs, threads: u32) -> Vec<std::ffi::OsString> {
 struct Following<'a> {
     view: &'a mut PrepareView,
     has_several_ranks: bool,
-    /// What mpirun itself has printed.
+    /// Lines that mpirun itself has printed.
     mpirun_words: Vec<String>,
-    /// The first error that a rank has printed.
+    /// First error that a rank has printed.
     first_error: Option<(Rank, String)>,
     stall_timeout_s: u64,
-    /// When the ranks were last seen to advance, and where they were then.
+    /// When the ranks were last seen to advance, and how far they had come.
     moved: Instant,
     last_done: Option<(PreparePhase, u64)>,
-    /// When a rank said that MPI could not start, and which.
+    /// When a rank said that MPI could not start, and which rank.
     without_mpi: Option<(Instant, Option<Rank>)>,
 }
 
 impl Following<'_> {
-    /// Follows the ranks to their end; `None` if somebody asked for it.
+    /// Follows the ranks to their end; returns `None` if somebody asked for it.
     fn attempt(
         &mut self,
         number: u32,
@@ -137,7 +137,7 @@ impl Following<'_> {
         });
         drop(leaving);
         let mut ranks = match started {
-            // Hosts that stay away cost an attempt, as a rank does that is lost.
+            // Hosts that stay away cost an attempt, like a lost rank.
             Err(LaunchError::Hosts(reason)) => return Ok(Some(Cause::hosts_missing(reason))),
             started => started?,
         };
@@ -192,7 +192,7 @@ impl Following<'_> {
         }
         match (rank, stream, line.strip_prefix(PROGRESS_MARK)) {
             (Some(Rank::ZERO), Stream::Out, Some(progress)) => {
-                // Half a line, of a rank that was killed, says nothing.
+                // A partial line, from a rank that was killed, is ignored.
                 if let Ok(progress) = serde_json::from_str::<PrepareProgress>(progress) {
                     self.view.hear(&progress);
                     let done = Some((progress.phase, progress.done));
@@ -214,7 +214,7 @@ impl Following<'_> {
     }
 }
 
-/// Nothing that ends at once is lost: what ranks have put into the work folder counts.
+/// Kills the ranks. Nothing is lost: what they have put into the work folder counts.
 fn stop(view: &mut PrepareView, ranks: &mut dyn Ranks) -> Result<Option<Cause>, LaunchError> {
     view.end();
     ranks.finish().map_err(LaunchError::system("wait for the ranks"))?;

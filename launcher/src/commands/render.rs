@@ -1,4 +1,4 @@
-//! `launcher render`: what a backend would run.
+//! `launcher render`: prints what a backend would run.
 
 use common::config::{Backend, RawConfig};
 use common::exit_code::ExitCode;

@@ -1,4 +1,4 @@
-//! The run folder that a command looks at, and what is asked of whoever holds it.
+//! Opens the run folder that a command looks at, and puts requests to the holder of the run into it.
 
 use common::attempt::{self, Attempt, Request};
 use common::config::{RawConfig, StorageConfig};
@@ -19,7 +19,7 @@ pub fn open(args: &RunArgs) -> Result<Folder, LaunchError> {
     Ok(Folder::open(url, &StorageConfig::default())?)
 }
 
-/// Asks `request` of the attempt that holds `run`, and says which one that is.
+/// Puts `request` to the attempt that holds `run`, and returns that attempt.
 pub fn ask(run: &Folder, request: Request) -> Result<Attempt, LaunchError> {
     let Some(holding) = attempt::current(run)? else {
         return Err(CommandError::NothingTrains { url: run.url().to_owned() }.into());

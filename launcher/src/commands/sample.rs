@@ -1,4 +1,4 @@
-//! `launcher sample`: `worker sample` with the same arguments.
+//! `launcher sample`: runs `worker sample` with these arguments.
 
 use std::process::Command;
 
@@ -24,7 +24,7 @@ pub fn run(args: &SampleArgs) -> Result<ExitCode, LaunchError> {
         ("checkpoint", args.checkpoint.clone()),
     ];
     for (name, value) in options.into_iter().filter_map(|(name, value)| Some((name, value?))) {
-        // One word, so that a prompt may begin with a dash.
+        // Name and value are one word, so that a prompt may begin with a dash.
         command.arg(format!("--{name}={value}"));
     }
     sibling::run(command)

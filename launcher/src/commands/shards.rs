@@ -11,7 +11,7 @@ use crate::view::byte_bar::ByteBar;
 use crate::view::figures::counted;
 use crate::view::terminal::{to_json, to_stderr, to_stdout};
 
-/// Prints what a data set holds.
+/// Prints the contents of a data set.
 pub fn show(args: &ShowShardsArgs) -> Result<ExitCode, LaunchError> {
     let wanted = Wanted { at: args.at, tokens: args.tokens, tokenizer: args.tokenizer.as_deref() };
     let shown = Shown::read(&Found::open(&args.url)?, &wanted)?;
@@ -46,7 +46,7 @@ pub fn verify(args: &VerifyShardsArgs) -> Result<ExitCode, LaunchError> {
     Ok(ExitCode::Done)
 }
 
-/// `verified 4 shards: 405,162 tokens, 2,307 documents, 815,444 bytes, 512 MB/s`.
+/// Formats a report as `verified 4 shards: 405,162 tokens, 2,307 documents, 815,444 bytes, 512 MB/s`.
 fn summary(report: &Report) -> String {
     let shards = counted(report.shards, "shard");
     let [tokens, documents, bytes] = [(report.tokens, "token"), (report.documents, "document"), (report.bytes, "byte")]

@@ -1,4 +1,4 @@
-//! Running another program of Convoy in the launcher's place, on the same terminal.
+//! Runs another program of Convoy in the launcher's place, on the launcher's terminal.
 
 use std::process::Command;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use crate::error::LaunchError;
 
 const TICK: Duration = Duration::from_millis(20);
 
-/// Adds `--config` and every `--set`.
+/// Adds `--config` and every `--set` to `command`.
 pub fn pass_config(command: &mut Command, config: &ConfigArgs) {
     command.arg("--config").arg(&config.config);
     for given in &config.overrides {
@@ -24,7 +24,7 @@ pub fn pass_config(command: &mut Command, config: &ConfigArgs) {
 
 /// Runs `command` to its end and returns its exit code; death by a signal counts as [`ExitCode::Communication`].
 ///
-/// A Ctrl-C reaches it from the terminal, as it reaches the launcher, which waits for it; SIGTERM is passed on.
+/// A Ctrl-C reaches the command from the terminal, as it reaches the launcher, which waits for it; SIGTERM is passed on.
 pub fn run(mut command: Command) -> Result<ExitCode, LaunchError> {
     let mut signals = Signals::new([SIGINT, SIGTERM]).map_err(LaunchError::system("handle signals"))?;
     let program = command.get_program().into();

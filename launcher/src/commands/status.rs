@@ -78,7 +78,7 @@ fn state(status: &RunStatus) -> String {
     }
 }
 
-/// `3 d 4 h`, `4 h 5 min`, `5 min`.
+/// Formats a duration as `3 d 4 h`, `4 h 5 min`, or `5 min`.
 fn duration(seconds: f64) -> String {
     let minutes = (seconds / 60.0).ceil() as u64;
     match (minutes / 1440, minutes / 60 % 24, minutes % 60) {
@@ -102,7 +102,7 @@ mod tests {
     const ENDED: &[u8] = b"{\"kind\":\"attempt_ended\",\"attempt\":1,\"code\":3,\"cause\":\"c\",\"message\":\"m\"}\n";
     const CLAIM_AND_ALIVE: &[u8] = include_bytes!("../../../tests/fuzz/seeds/claim/claim-and-alive");
 
-    /// The objects of a run that its status is read from, as they should be.
+    /// Sound objects of a run that its status is read from.
     fn objects() -> [(&'static str, &'static [u8]); 5] {
         let mut claim_and_alive = CLAIM_AND_ALIVE.split(|byte| *byte == 0);
         let [claim, alive] = std::array::from_fn(|_| claim_and_alive.next().unwrap());

@@ -12,10 +12,10 @@ use crate::cli::runs::StopArgs;
 use crate::error::LaunchError;
 use crate::view::terminal::{to_stderr, to_stdout};
 
-/// How often the end is looked for.
+/// Pause between looks for the end.
 const LOOK_INTERVAL: Duration = Duration::from_millis(500);
 
-/// Asks for the end, waits for it, and prints the checkpoint that the run goes on from.
+/// Asks for the end, waits for it, and prints the checkpoint from which the run resumes.
 pub fn run(args: &StopArgs) -> Result<ExitCode, LaunchError> {
     let run = run_folder::open(&args.run)?;
     let holder = run_folder::ask(&run, Request::Stop)?;

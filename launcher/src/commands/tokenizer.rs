@@ -1,5 +1,5 @@
-//! `launcher tokenizer`: text to ids and back, on standard input and output; and training, by the prepare program, which
-//! reads the inputs.
+//! `launcher tokenizer`: converts text to token ids and back on standard input and output, and trains tokenizers by the
+//! prepare program, which reads the inputs.
 
 use std::io::{self, BufWriter, ErrorKind};
 use std::process::Command;
@@ -30,7 +30,7 @@ pub fn decode(args: &DecodeArgs) -> Result<ExitCode, LaunchError> {
     ended(if args.transcode.jsonl { decoder.lines(input, output) } else { decoder.document(input, output) })
 }
 
-/// A reader that went away has seen enough.
+/// Turns the result into an exit code. A reader that has closed the output is no error.
 fn ended(result: Result<(), TranscodeError>) -> Result<ExitCode, LaunchError> {
     match result {
         Err(TranscodeError::Output(error)) if error.kind() == ErrorKind::BrokenPipe => Ok(ExitCode::Done),
@@ -53,7 +53,7 @@ pub fn train(args: &TrainTokenizerArgs) -> Result<ExitCode, LaunchError> {
     ];
     let special = args.special.iter().map(|token| ("special", Some(token.clone())));
     for (name, value) in options.into_iter().chain(special).filter_map(|(name, value)| Some((name, value?))) {
-        // One word, so that a value may begin with a dash.
+        // Name and value are one word, so that a value may begin with a dash.
         command.arg(format!("--{name}={value}"));
     }
     if args.json {

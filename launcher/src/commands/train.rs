@@ -28,7 +28,7 @@ use crate::view::terminal::{to_stderr, to_stdout};
 use crate::view::train::View;
 use crate::{preflight, programs, supervise};
 
-/// Trains to the end, or until somebody stops it or another attempt would not help.
+/// Trains to the end, until somebody stops it, or until another attempt would not help.
 pub fn run(mut args: TrainArgs) -> Result<ExitCode, LaunchError> {
     let flags = overrides(&args);
     args.config.overrides.extend(flags);
@@ -38,7 +38,7 @@ pub fn run(mut args: TrainArgs) -> Result<ExitCode, LaunchError> {
     let accepted: Vec<String> = args.accept_changes.iter().map(|key| format!("--accept-change={key}")).collect();
     let script = launching::batch_script(&config.launch, &config.run.name, "train", &args.config, &accepted)?;
     common::storage::make_urls_absolute(&mut config)?;
-    // Once, and here: a job that is submitted may be run several times.
+    // Going back happens once, and here: a submitted job may run several times.
     if wanted != Wanted::Newest && !go_back(&config, &args.accept_changes, &wanted)? {
         return Ok(ExitCode::Stopped);
     }
@@ -58,15 +58,15 @@ pub fn run(mut args: TrainArgs) -> Result<ExitCode, LaunchError> {
     match code {
         ExitCode::Done => say_done(&job, &seen, &args.config),
         ExitCode::Stopped => to_stderr("stopped; run the same command to go on"),
-        // The cause has been shown.
+        // The cause has already been shown.
         _ => {}
     }
     Ok(code)
 }
 
-/// The flags, as overrides of the config.
+/// Returns the flags as overrides of the config.
 fn overrides(args: &TrainArgs) -> Vec<String> {
-    // A JSON string is a TOML string.
+    // JSON strings are valid TOML strings.
     let set = |key: &str, value: &Option<String>| {
         value.as_ref().map(|value| format!("{key}={}", serde_json::Value::from(value.as_str())))
     };
@@ -86,7 +86,7 @@ fn wanted(args: &TrainArgs) -> Result<Wanted, CommandError> {
     }
 }
 
-/// Has the run go on from what is `wanted`. False if somebody asked to stop meanwhile.
+/// Makes `wanted` what the run continues from. Returns false if somebody asked to stop meanwhile.
 fn go_back(config: &RunConfig, accepted: &[String], wanted: &Wanted) -> Result<bool, LaunchError> {
     if handed()?.is_some() {
         return Err(CommandError::NotTheClaimant.into());
@@ -116,7 +116,7 @@ fn go_back(config: &RunConfig, accepted: &[String], wanted: &Wanted) -> Result<b
     Ok(true)
 }
 
-/// Has a cluster run what this command would run here.
+/// Starts a supervisor in the cluster that runs what this command would run here.
 fn detach(config: RunConfig, accepted_changes: Vec<String>) -> Result<ExitCode, LaunchError> {
     if config.launch.backend != BackendKind::Kubernetes {
         return Err(CommandError::DetachedHere.into());
@@ -133,7 +133,7 @@ fn handed() -> Result<Option<Claim>, CommandError> {
     Ok(Some(Claim { number, id: std::env::var(CLAIM_VARIABLE).unwrap_or_default() }))
 }
 
-/// The backend that starts the ranks of `config`.
+/// Creates the backend that starts the ranks of `config`.
 pub fn backend(config: &RunConfig, accepted_changes: &[String]) -> Result<Box<dyn Backend>, LaunchError> {
     if config.launch.backend == BackendKind::Kubernetes {
         return Ok(Box::new(Kubernetes::new(config.clone(), accepted_changes.to_vec())?));
@@ -143,7 +143,7 @@ pub fn backend(config: &RunConfig, accepted_changes: &[String]) -> Result<Box<dy
     launching::backend(&config.launch, program, Some(&config.run.output))
 }
 
-/// The result, where it lies, and what to type next. What cannot be looked up is left out: the run is done.
+/// Prints the result, where it lies, and what to type next. Details that cannot be looked up are left out: the run is done.
 fn say_done(job: &Job, seen: &Seen, args: &ConfigArgs) {
     let steps = job.config.train.max_steps;
     let validation_loss = validation_loss(job, seen);
@@ -163,7 +163,7 @@ fn say_done(job: &Job, seen: &Seen, args: &ConfigArgs) {
     }
 }
 
-/// The last validation loss: as just reported, or of an earlier launch where this one found the run complete.
+/// Returns the last validation loss, as just reported, or from an earlier launch if this one found the run complete.
 fn validation_loss(job: &Job, seen: &Seen) -> Option<f64> {
     if let Some(record) = &seen.validation {
         return Some(record.validation_loss);
@@ -177,7 +177,7 @@ fn validation_loss(job: &Job, seen: &Seen) -> Option<f64> {
     }
 }
 
-/// A command that prints text from this run.
+/// Returns a command that prints text from this run.
 fn sample_command(args: &ConfigArgs) -> String {
     let mut command = format!("launcher sample --config {}", quoted(&args.config.display().to_string()));
     for given in args.overrides.iter().filter(|given| !given.starts_with("launch.")) {

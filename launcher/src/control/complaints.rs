@@ -1,11 +1,11 @@
-//! Warnings that anyone who can connect can cause: one in a while, so that they fill no log.
+//! Limits the rate of warnings that anyone who can connect can cause, so that they do not fill a log.
 
 use std::time::{Duration, Instant};
 
-/// Time between two warnings about strangers.
+/// Shortest time between two warnings about strangers.
 const COMPLAINT_INTERVAL: Duration = Duration::from_secs(10);
 
-/// What has been told, and how much has not.
+/// The time of the last warning, and the number suppressed since.
 #[derive(Default)]
 pub struct Complaints {
     told_at: Option<Instant>,
@@ -22,7 +22,7 @@ impl Complaints {
         }
     }
 
-    /// Whether there may be a warning now: how many there were none of since the last.
+    /// Returns the number of warnings suppressed since the last one, if a warning is due now.
     fn due(&mut self, now: Instant) -> Option<u64> {
         if self.told_at.is_some_and(|told_at| now < told_at + COMPLAINT_INTERVAL) {
             self.untold += 1;

@@ -1,26 +1,26 @@
-//! Who is let in: what the first line of a connection has to say.
+//! Decides who is let in, by the first line of a connection.
 
 use std::hint::black_box;
 
 use common::topology::{Rank, WorldSize};
 use common::worker_contract::{FromRank, PROTOCOL_VERSION};
 
-/// What a rank has to know, and how many there are.
+/// The token that a rank must show, and the number of ranks.
 pub struct Door {
-    /// The secret.
+    /// Secret of the attempt.
     pub token: String,
     /// Number of ranks.
     pub world_size: WorldSize,
 }
 
-/// What a first line is found to be.
+/// Judgement of a first line.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// A rank of this attempt, on the host of this name.
     Rank(Rank, String),
-    /// A rank that knows the token and cannot take part: why, and what to do.
+    /// A rank that knows the token and cannot take part; holds the reason, and what to do.
     Misfit(String),
-    /// Somebody else.
+    /// A connection that does not know the token.
     Stranger,
 }
 
@@ -49,8 +49,8 @@ impl Door {
     }
 }
 
-/// Compares every byte, whether or not an earlier one differs, so that the time it takes does not tell how much of a guess is
-/// right. The length of a token is no secret.
+/// Compares every byte, even after a difference, so that the time does not tell how much of a guess is right. The length of a
+/// token is no secret.
 fn are_equal_secrets(shown: &str, secret: &str) -> bool {
     let pairs = shown.bytes().zip(secret.bytes());
     let difference = pairs.fold(0, |difference, (a, b)| black_box(difference | (a ^ b)));

@@ -1,11 +1,11 @@
 //! The control server: every rank of an attempt connects to it, shows the attempt's token, and reports.
 //!
 //! Anyone can connect, so a connection costs next to nothing before it has shown the token ([`strangers`]), and there are
-//! never more connections than ranks and a few. [`door`] says who is let in, and [`complaints`] what is told of the others. Each rank that is has a thread, which turns lines
-//! into [`Event`]s; there is one connection for each rank at a time.
+//! never more than `STRANGERS_MAX` connections beyond those of the ranks. [`door`] decides who is let in, and [`complaints`]
+//! reports the others. Each admitted rank has one connection at a time, and a thread that turns its lines into [`Event`]s.
 //!
-//! There is no thread that accepts: whoever watches the attempt calls [`ControlServer::admit`] between events.
-//! [`ControlServer::close`] ends the listening; connections end by themselves when their ranks do, and with the last one the
+//! No thread accepts connections: the thread that watches the attempt calls [`ControlServer::admit`] between events.
+//! [`ControlServer::close`] ends the listening. Connections end by themselves when their ranks do; with the last one, the
 //! last sender of events is gone.
 
 mod complaints;
@@ -31,13 +31,13 @@ use complaints::Complaints;
 use door::{Door, Verdict};
 use strangers::{Heard, Stranger, Strangers};
 
-/// Connections beyond those of the ranks.
+/// Number of connections that are allowed beyond those of the ranks.
 const STRANGERS_MAX: usize = 32;
-/// Connections accepted before whoever watches the attempt looks at something else.
+/// Connections accepted before the thread that watches the attempt looks at something else.
 const ACCEPTED_AT_ONCE: usize = 1024;
-/// A rank that does not take a request off the wire this long is not waited for.
+/// How long a write to a rank may take; a rank that does not receive it in this time is not waited for.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(1);
-/// Pause between two looks at what has not introduced itself when the server closes.
+/// Pause between two looks at strangers while the server closes.
 const CLOSING_PAUSE: Duration = Duration::from_millis(10);
 
 /// Listens on one address of this machine for the ranks of one attempt.
@@ -46,7 +46,7 @@ pub struct ControlServer {
     address: SocketAddr,
     door: Door,
     strangers: Strangers,
-    /// The threads of ranks that are connected, or were when last looked at.
+    /// Threads of connected ranks; some may have ended since the last look.
     readers: BTreeMap<Rank, JoinHandle<()>>,
     complaints: Complaints,
     events: Sender<Event>,
@@ -69,17 +69,17 @@ impl ControlServer {
         })
     }
 
-    /// `host:port` for the ranks.
+    /// Returns `host:port` for the ranks.
     pub fn address(&self) -> String {
         self.address.to_string()
     }
 
-    /// What ranks must show.
+    /// Returns the token that ranks must show.
     pub fn token(&self) -> &str {
         &self.door.token
     }
 
-    /// Accepts what waits and lets in who has shown the token by `now`. Never waits for anybody.
+    /// Accepts waiting connections, and lets in those that have shown the token by `now`. Never waits.
     pub fn admit(&mut self, now: Instant) {
         self.readers.retain(|_, reader| !reader.is_finished());
         for stranger in self.strangers.take() {
@@ -104,7 +104,7 @@ impl ControlServer {
         }
     }
 
-    /// Ends the listening. Whoever has connected already is heard out for at most `patience`.
+    /// Stops listening. Connections that have been accepted are heard for at most `patience`.
     pub fn close(mut self, patience: Duration) {
         let until = Instant::now() + patience;
         self.admit(Instant::now());
@@ -116,8 +116,8 @@ impl ControlServer {
         }
     }
 
-    /// Takes what `stranger` has said by `now`. Where it leaves too many waiting, one of them is dropped, but not unheard: ranks
-    /// that all connect at once are no crowd.
+    /// Reads what `stranger` has said by `now`. Where that leaves too many strangers waiting, one of them is dropped, after a
+    /// last hearing: ranks that all connect at once are no crowd.
     fn hear(&mut self, stranger: Stranger, now: Instant) {
         let address = stranger.address;
         match stranger.hear(now) {
@@ -132,7 +132,7 @@ impl ControlServer {
         }
     }
 
-    /// Lets in or refuses whoever from `address` has been heard.
+    /// Lets in or refuses a connection from `address` that has been heard.
     fn judge(&mut self, address: IpAddr, heard: Heard, now: Instant) {
         let (stream, hello, rest) = match heard {
             Heard::Hello { stream, hello, rest } => (stream, hello, rest),
@@ -149,13 +149,13 @@ impl ControlServer {
         }
     }
 
-    /// Gives `rank` a thread; `rest` is what it has said behind its hello.
+    /// Gives `rank` a thread; `rest` is what it has said after its hello.
     fn let_in(&mut self, rank: Rank, host: String, stream: TcpStream, rest: Vec<u8>) {
         let events = self.events.clone();
         let link = Arc::new(stream);
         let body = move || {
             if let Err(error) = welcome(&link) {
-                // The rank hears nothing, and connects again.
+                // The rank is not welcomed, and connects again.
                 return tracing::warn!("rank {rank}: its control connection cannot be used: {error}");
             }
             deliver(&events, Event::Connected { rank, host, link: link.clone() });
@@ -173,14 +173,14 @@ impl ControlServer {
     }
 }
 
-/// Tells a rank that it was let in, before anybody else writes to it.
+/// Tells a rank that it was let in, before anything else is written to it.
 fn welcome(link: &TcpStream) -> io::Result<()> {
     link.set_nonblocking(false)?;
     link.set_write_timeout(Some(WRITE_TIMEOUT))?;
     write_line(&mut &*link, &ToRank::Welcome)
 }
 
-/// Passes on what `rank` says until its connection ends; it begins with `rest`.
+/// Passes on what `rank` says, beginning with `rest`, until its connection ends.
 fn listen(rank: Rank, link: &TcpStream, rest: &[u8], events: &Sender<Event>) {
     let mut reader = BufReader::new(rest.chain(link));
     loop {
@@ -200,7 +200,7 @@ fn listen(rank: Rank, link: &TcpStream, rest: &[u8], events: &Sender<Event>) {
     }
 }
 
-/// Nobody listens any more once an attempt has been given up.
+/// Sends `event`. Nobody listens any more once an attempt has been given up.
 fn deliver(events: &Sender<Event>, event: Event) {
     let _ = events.send(event);
 }

@@ -1,7 +1,7 @@
-//! Connections that have not shown the token yet. Nothing they do costs a thread, waits, or lasts.
+//! Connections that have not shown the token yet. They cost no thread, are never waited for, and do not last.
 //!
-//! Each may say one line of bounded length until one deadline. There is room for few; where it is used up, the address with
-//! the most connections loses its oldest one, so that whoever fills the room pushes out their own.
+//! Each stranger may say one line of bounded length until one deadline. Room is limited; where it is used up, the address
+//! with the most connections loses its oldest one, so that a crowd pushes out its own.
 
 use std::collections::BTreeMap;
 use std::io::{self, ErrorKind, Read};
@@ -10,43 +10,43 @@ use std::time::{Duration, Instant};
 
 /// How long a connection has for its whole introduction.
 pub const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
-/// No introduction is longer, in bytes.
+/// Longest introduction, in bytes.
 const HELLO_BYTES_MAX: usize = 4096;
 
-/// One connection.
+/// A connection that has not shown the token yet.
 pub struct Stranger {
     stream: TcpStream,
-    /// Where it comes from.
+    /// Address that the connection comes from.
     pub address: IpAddr,
     deadline: Instant,
     said: Vec<u8>,
 }
 
-/// What has become of a stranger.
+/// What became of a stranger when it was heard.
 pub enum Heard {
-    /// Its line is not complete.
+    /// The first line is not complete.
     Waiting(Stranger),
-    /// Its first line, and what has arrived behind it.
+    /// The first line is complete.
     Hello {
         /// The connection.
         stream: TcpStream,
-        /// The line.
+        /// The first line.
         hello: Vec<u8>,
-        /// The rest.
+        /// What has arrived after the line.
         rest: Vec<u8>,
     },
-    /// It is dropped; this is why.
+    /// The stranger is dropped, for this reason.
     Dropped(String),
 }
 
 impl Stranger {
-    /// A connection from `address` that was accepted at `now`.
+    /// Takes a connection from `address` that was accepted at `now`.
     pub fn new(stream: TcpStream, address: IpAddr, now: Instant) -> io::Result<Self> {
         stream.set_nonblocking(true)?;
         Ok(Stranger { stream, address, deadline: now + HELLO_TIMEOUT, said: Vec::new() })
     }
 
-    /// Takes what has arrived, without waiting for more.
+    /// Reads what has arrived, without waiting for more.
     pub fn hear(mut self, now: Instant) -> Heard {
         let room = (HELLO_BYTES_MAX - self.said.len()) as u64;
         let read = (&self.stream).take(room).read_to_end(&mut self.said);
@@ -68,29 +68,29 @@ impl Stranger {
     }
 }
 
-/// All of them, oldest first.
+/// All strangers, oldest first.
 #[derive(Default)]
 pub struct Strangers {
     waiting: Vec<Stranger>,
 }
 
 impl Strangers {
-    /// How many there are.
+    /// Returns the number of strangers.
     pub fn count(&self) -> usize {
         self.waiting.len()
     }
 
-    /// Adds the youngest.
+    /// Adds a stranger as the youngest.
     pub fn push(&mut self, stranger: Stranger) {
         self.waiting.push(stranger);
     }
 
-    /// Takes all, so that each can be heard.
+    /// Takes all strangers out, so that each can be heard.
     pub fn take(&mut self) -> Vec<Stranger> {
         std::mem::take(&mut self.waiting)
     }
 
-    /// Takes the one that has to go first: the oldest from the address that has the most.
+    /// Takes out the stranger that has to go first: the oldest from the address that has the most.
     pub fn take_one_to_drop(&mut self) -> Option<Stranger> {
         let mut counts = BTreeMap::new();
         for stranger in &self.waiting {

@@ -1,4 +1,4 @@
-//! Ranks and strangers at the door of a server.
+//! Ranks and strangers that connect to a server.
 
 use super::*;
 use std::io::{Read, Write};
@@ -9,7 +9,7 @@ use common::exit_code::ExitCode;
 use common::worker_contract::{FromRank, Phase};
 use strangers::HELLO_TIMEOUT;
 
-/// How long a test waits for what must come.
+/// Longest wait of a test for what must come.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 struct Rig {
@@ -35,7 +35,7 @@ impl Rig {
         }
     }
 
-    /// A connection that says nothing yet.
+    /// Opens a connection that says nothing yet.
     fn knock(&self) -> TcpStream {
         TcpStream::connect(self.server.address()).unwrap()
     }
@@ -59,7 +59,7 @@ impl Rig {
     }
 }
 
-/// Fails unless the server has ended `stream`, whatever it said before.
+/// Fails unless the server has ended `stream`, regardless of what it said before.
 fn assert_ended(mut stream: &TcpStream) {
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
     match stream.read_to_end(&mut Vec::new()) {
@@ -95,7 +95,7 @@ fn what_arrives_together_with_the_hello_is_heard_too() {
         write_line(&mut said, &message).unwrap();
     }
     let mut stream = rig.knock();
-    // In two pieces, the first of which ends within the hello.
+    // The hello comes in two pieces.
     let (first, second) = said.split_at(20);
     stream.write_all(first).unwrap();
     rig.server.admit(Instant::now());
@@ -151,7 +151,7 @@ fn idle_strangers_beyond_the_cap_do_not_keep_a_rank_out() {
             stream
         })
         .collect();
-    // Of two ranks, none has come.
+    // None of the two ranks has come.
     assert_eq!(rig.server.strangers.count(), STRANGERS_MAX + 2);
     idle[..200 - STRANGERS_MAX - 2].iter().for_each(assert_ended);
 
@@ -219,7 +219,7 @@ fn a_second_hello_of_a_rank_is_refused_until_the_first_has_left() {
 
     drop((first, link));
     assert!(matches!(rig.event(), Event::Left { rank: Rank(1) }));
-    // Its thread may take a moment more to end.
+    // The rank's thread may take a moment more to end.
     while rig.server.readers.values().any(|reader| !reader.is_finished()) {
         std::thread::yield_now();
     }
@@ -235,7 +235,7 @@ fn an_endless_line_ends_its_connection() {
     let piece = [b'x'; 4096];
     let sent = (0..2 * MESSAGE_BYTES_MAX / piece.len()).try_for_each(|_| stream.write_all(&piece));
     assert!(matches!(rig.event(), Event::Left { rank: Rank(1) }));
-    // Whether it was told while it wrote or after.
+    // The connection may end while the rank writes, or after.
     if sent.is_ok() {
         assert_ended(&stream);
     }

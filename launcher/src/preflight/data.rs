@@ -1,4 +1,5 @@
-//! Data sets, opened as training opens them, and the sizes of their shards. `launcher shards verify` also reads every byte.
+//! Checks data sets: opens them as training does, and compares the sizes of their shards. `launcher shards verify` also reads
+//! every byte.
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
@@ -14,7 +15,7 @@ use common::tokenizer::Tokenizer;
 use crate::error::LaunchError;
 use crate::view::figures::with_thousands;
 
-/// Looks at every data set of `config`.
+/// Checks every data set of `config`.
 pub fn check(config: &RunConfig) -> Vec<Finding> {
     let tokenizer = match Tokenizer::open(&config.data.tokenizer, &config.storage) {
         Ok(tokenizer) => tokenizer,
@@ -29,8 +30,9 @@ pub fn check(config: &RunConfig) -> Vec<Finding> {
     findings
 }
 
-/// What the order of a run's sequences depends on in its data, for a launcher whose own machine trains on it; `None` where only ranks
-/// can tell, or a store does not answer. Refuses data that cannot be trained on with this config.
+/// Returns the properties of a run's data that determine the order of its sequences, for a launcher whose own machine trains
+/// on it; `None` where only ranks can tell, or a store does not answer. Refuses data that cannot be trained on with this
+/// config.
 pub fn identity(config: &RunConfig) -> Result<Option<DataIdentity>, LaunchError> {
     if config.launch.backend != Backend::Local {
         return Ok(None);
@@ -52,7 +54,7 @@ pub fn identity(config: &RunConfig) -> Result<Option<DataIdentity>, LaunchError>
     Ok(Some(DataIdentity { tokenizer_hash: tokenizer.hash().to_owned(), sequences }))
 }
 
-/// Every token must have a row in the embedding.
+/// Checks that every token has a row in the embedding.
 fn vocabulary(config: &RunConfig, tokenizer: &Tokenizer) -> Finding {
     let (name, tokens, rows) = (&config.data.tokenizer, tokenizer.size(), config.model.vocabulary);
     if u64::from(tokens) > rows {
@@ -85,8 +87,8 @@ fn check_one(
     })
 }
 
-/// Whether every shard is as long as the index says, as training finds out when it first reads one. What a listing does not show
-/// so, or cannot, is asked for by name.
+/// Checks that every shard has the length that the index says, which training would notice when it first reads one. A shard
+/// for which the listing shows no such length is asked for by name.
 fn check_sizes(set: &DataSetIndex) -> Result<(), String> {
     let (folder, shards) = (&set.folder, &set.index.shards);
     let listed = folder.list_in(&|_| false).unwrap_or_default();

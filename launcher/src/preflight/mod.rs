@@ -1,8 +1,8 @@
-//! What is looked at before a run is paid for. Each look gives findings: ok, a warning, or failed with what to do.
+//! Checks before a run is paid for. Each check returns findings: ok, a warning, or failed with what to do.
 //!
 //! - [`storage`]: whether the run folder can be written, read, created in exclusively, and cleaned.
 //! - [`data`]: whether every data set is whole, by listing, and of the config's tokenizer.
-//! - [`ranks`]: what ranks find on their hosts, started as training would start them.
+//! - [`ranks`]: facts that ranks find on their hosts, started as training would start them.
 
 pub mod data;
 pub mod ranks;

@@ -1,4 +1,4 @@
-//! What ranks find on their hosts: `worker check`, started as training would start it.
+//! Checks the hosts by ranks that run `worker check`, started as training would start them.
 
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
@@ -17,18 +17,18 @@ use crate::error::LaunchError;
 use crate::event::Event;
 use crate::interrupts::Interrupts;
 
-/// How often signals are looked at when the ranks say nothing.
+/// Longest pause between looks at signals when the ranks say nothing.
 const TICK: Duration = Duration::from_millis(100);
-/// How long what ended processes have said may still be on its way.
+/// How long output of ended processes may still be on its way.
 const DRAIN: Duration = Duration::from_secs(5);
-/// How long ranks without MPI may go on to say why.
+/// How long ranks without MPI may continue, to say why.
 const LAST_WORDS: Duration = Duration::from_secs(1);
-/// How long the look may take, with the start of the ranks.
+/// How long the check may take, with the start of the ranks.
 const TIMEOUT: Duration = Duration::from_secs(120);
-/// Lines of the ranks' output that are shown where they found nothing.
+/// Lines of the ranks' output that are shown where they report no facts.
 const LINES_SHOWN: usize = 10;
 
-/// Starts ranks that look. `None` if somebody asked to stop.
+/// Starts ranks that look at their hosts, and judges the facts they find. Returns `None` if somebody asked to stop.
 pub fn check(
     config: &RunConfig,
     backend: &dyn Backend,

@@ -1,4 +1,4 @@
-//! The run folder: every kind of access that a run needs is tried once.
+//! Checks the run folder: tries every kind of access that a run needs once.
 
 use bytes::Bytes;
 use common::config::StorageConfig;
@@ -8,7 +8,8 @@ use common::storage::{Folder, StorageError};
 
 const SUBJECT: &str = "run folder";
 
-/// What a run writes to. `checkpoints` may well be a link to a large disk; but then old ones could not be deleted.
+/// Folders that a run writes to. Links are refused: `checkpoints` may well lead to a large disk, but then old checkpoints
+/// could not be deleted.
 const FOLDERS: [&str; 7] = ["attempts", "checkpoints", "events", "logs", "metrics", "profile", "requests"];
 
 /// Tries the run folder at `url`.
@@ -19,9 +20,9 @@ pub fn check(url: &str, storage: &StorageConfig) -> Finding {
     }
 }
 
-/// The same of an open one; an error is the store's.
+/// Tries an open run folder. An error is the store's.
 pub fn try_all(run: &Folder) -> Result<Finding, StorageError> {
-    // Better now than when the first checkpoint is saved.
+    // A refusal now is better than one when the first checkpoint is saved.
     FOLDERS.iter().try_for_each(|name| run.folder(name).refuse_links())?;
     let (name, content) = (format!("preflight-{}", random_hex()), Bytes::from_static(b"a trial of launcher check\n"));
     run.create(&name, content.clone())?;
@@ -33,7 +34,7 @@ pub fn try_all(run: &Folder) -> Result<Finding, StorageError> {
 }
 
 fn try_existing(run: &Folder, name: &str, content: Bytes) -> Result<Finding, StorageError> {
-    // With other content: one's own is taken for a repetition of a request whose answer was lost.
+    // The content differs: equal content would look like a repeated request whose answer was lost.
     let other = Bytes::from_static(b"another run\n");
     let is_exclusive = matches!(run.create(name, other), Err(StorageError::AlreadyExists { .. }));
     run.put(name, content.clone())?;

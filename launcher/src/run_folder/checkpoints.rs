@@ -1,4 +1,4 @@
-//! The checkpoints in a run folder, as anyone can see them: by listing, and by their manifests.
+//! Lists the checkpoints in a run folder, as anyone can see them: by listing, and by their manifests.
 
 use common::checkpoint_layout::CheckpointName;
 use common::checkpoint_store::Found;
@@ -6,53 +6,53 @@ use common::checkpoint_store::{self, CheckpointStoreError, folder_of};
 use common::storage::{Folder, StorageError};
 use serde::Serialize;
 
-/// One folder of `checkpoints/`.
+/// A folder of `checkpoints/`.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Checkpoint {
-    /// Its folder's name.
+    /// Name of the folder.
     pub name: String,
-    /// Its absolute URL.
+    /// Absolute URL of the folder.
     pub url: String,
-    /// Completed steps.
+    /// Number of completed steps.
     pub step: u64,
-    /// The attempt that saved it.
+    /// Attempt that saved the checkpoint.
     pub attempt: u32,
-    /// What it is worth.
+    /// State of the checkpoint.
     #[serde(flatten)]
     pub state: State,
 }
 
-/// What a checkpoint's folder is worth.
+/// State of a checkpoint's folder.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(tag = "state", rename_all = "snake_case")]
 pub enum State {
-    /// It has a manifest.
+    /// The folder has a manifest.
     Committed {
-        /// Number of ranks that saved it.
+        /// Number of ranks that saved the checkpoint.
         world_size: u32,
-        /// Size of its objects without the manifest.
+        /// Size of the checkpoint's objects without the manifest.
         bytes: u64,
         /// Sequences consumed so far.
         sequences_consumed: u64,
     },
-    /// It has a manifest that cannot be read.
+    /// The folder has a manifest that cannot be read.
     Damaged {
-        /// Why.
+        /// Reason why it cannot be read.
         reason: String,
     },
-    /// It is committed and does not count: a later attempt went on from an older one.
+    /// The checkpoint is committed and does not count: a later attempt continued from an older one.
     Void {
-        /// Size of all its objects.
+        /// Size of all objects in the folder.
         bytes: u64,
     },
-    /// It has no manifest: a save that is under way, or was cut off.
+    /// The folder has no manifest: a save is in progress, or was cut off.
     Uncommitted {
-        /// Size of what is there.
+        /// Size of the objects that are there.
         bytes: u64,
     },
 }
 
-/// All checkpoints of the run folder `run`, oldest first.
+/// Lists all checkpoints of the run folder `run`, oldest first.
 pub fn list(run: &Folder) -> Result<Vec<Checkpoint>, StorageError> {
     let checkpoint = |found: Found| {
         let Found { name, committed, void, bytes, .. } = found;
@@ -67,7 +67,7 @@ pub fn list(run: &Folder) -> Result<Vec<Checkpoint>, StorageError> {
     checkpoint_store::list(run)?.into_iter().map(checkpoint).collect()
 }
 
-/// What its manifest says; `None` where that is gone, and only a listing of a moment ago still has it.
+/// Reads a checkpoint's state from its manifest; `None` where the manifest is gone since the listing.
 fn read_manifest(run: &Folder, name: &CheckpointName) -> Result<Option<State>, StorageError> {
     match checkpoint_store::read_manifest(run, name) {
         Ok(manifest) => Ok(Some(State::Committed {

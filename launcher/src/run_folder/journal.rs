@@ -1,4 +1,4 @@
-//! What the launcher did in an attempt: `events/attempt-NNNN-launcher/` in the run folder, one JSON object each.
+//! Records what the launcher did in an attempt: `events/attempt-NNNN-launcher/` in the run folder, one JSON object per event.
 
 use std::io;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -8,7 +8,7 @@ use common::storage::Folder;
 use serde::Serialize;
 use serde_json::Value;
 
-/// Writes the launcher's events of one attempt; dropping it waits until they are stored.
+/// Writes the launcher's events of one attempt. Dropping it waits until they are stored.
 pub struct Journal {
     records: RecordWriter,
 }
@@ -22,12 +22,12 @@ struct Entry<'a> {
 }
 
 impl Journal {
-    /// The journal of `attempt` in the run folder `run`.
+    /// Starts the journal of `attempt` in the run folder `run`.
     pub fn start(run: &Folder, attempt: u32) -> io::Result<Self> {
         Self::of(run, &format!("attempt-{attempt:04}-launcher"))
     }
 
-    /// The journal of the launcher that runs `attempt` for the one that has claimed it.
+    /// Starts the journal of a launcher that runs `attempt` for another launcher, which has claimed it.
     pub fn beside_the_ranks(run: &Folder, attempt: u32) -> io::Result<Self> {
         Self::of(run, &format!("attempt-{attempt:04}-inner-launcher"))
     }
@@ -36,7 +36,7 @@ impl Journal {
         Ok(Journal { records: RecordWriter::start(run.folder(&format!("events/{writer}")))? })
     }
 
-    /// Adds an event; `details` is a JSON object. Never waits.
+    /// Records an event; `details` is a JSON object. Never waits.
     pub fn note(&self, kind: &str, details: Value) {
         let time_unix_ms = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |t| t.as_millis() as u64);
         self.records.append(&Entry { time_unix_ms, kind, details });

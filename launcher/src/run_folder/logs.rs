@@ -1,7 +1,7 @@
-//! What ranks print: `logs/attempt-NNNN/rank-N.log` in the run folder, and the last lines of each for a cause.
+//! Keeps what ranks print: `logs/attempt-NNNN/rank-N.log` in the run folder, and the last lines of each for a cause.
 //!
-//! Objects cannot be appended to, so each log is kept in memory and written whole, every 30 s and at the end, by a
-//! thread of its own: nobody who watches an attempt waits for storage.
+//! Objects cannot be appended to, so each log is kept in memory and written whole, every 30 s and at the end. A thread of its
+//! own writes it, so that nobody who watches an attempt waits for storage.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
@@ -17,9 +17,9 @@ use crate::cause::words::is_error;
 
 /// How long a line may wait for its upload.
 const UPLOAD_INTERVAL: Duration = Duration::from_secs(30);
-/// A log is cut off here; what follows is only shown, not kept.
+/// Longest log that is kept, in bytes; lines beyond it are only shown.
 const LOG_BYTES_MAX: usize = 16 << 20;
-/// Lines kept at hand for a cause.
+/// Number of last lines that are kept for a cause.
 const TAIL_LINES: usize = 10;
 
 /// Collects the output of one attempt's processes.
@@ -32,7 +32,7 @@ pub struct Logs {
 }
 
 impl Logs {
-    /// The logs of `attempt` in the run folder `run`.
+    /// Starts the logs of `attempt` in the run folder `run`.
     pub fn start(run: &Folder, attempt: u32) -> io::Result<Self> {
         let folder = run.folder(&format!("logs/attempt-{attempt:04}"));
         let url = folder.url().to_owned();
@@ -42,18 +42,18 @@ impl Logs {
         Ok(Logs { url, tails: BTreeMap::new(), first_error: None, lines, thread })
     }
 
-    /// Where they are.
+    /// Returns the URL of the logs.
     pub fn url(&self) -> &str {
         &self.url
     }
 
-    /// Only the last lines; another one keeps the logs.
+    /// Creates logs that keep only the last lines: another launcher stores the output.
     pub fn not_kept() -> Self {
         let url = "the pods' logs".to_owned();
         Logs { url, tails: BTreeMap::new(), first_error: None, lines: None, thread: None }
     }
 
-    /// Adds a line of `rank`, or of mpirun itself. Never waits.
+    /// Appends a line of `rank`, or of mpirun itself. Never waits.
     pub fn append(&mut self, rank: Option<Rank>, line: &str) {
         let tail = self.tails.entry(rank).or_default();
         if tail.len() == TAIL_LINES {
@@ -67,19 +67,19 @@ impl Logs {
         let _ = self.lines.as_ref().map(|lines| lines.send((rank, line.to_owned())));
     }
 
-    /// The first error that a rank has printed.
+    /// Returns the first error that a rank has printed.
     pub fn first_error(&self) -> Option<(Rank, String)> {
         self.first_error.clone()
     }
 
-    /// The last lines of `rank`, or of mpirun itself.
+    /// Returns the last lines of `rank`, or of mpirun itself.
     pub fn tail(&self, rank: Option<Rank>) -> Vec<String> {
         self.tails.get(&rank).map(|tail| tail.iter().cloned().collect()).unwrap_or_default()
     }
 }
 
 impl Drop for Logs {
-    /// Uploads what is left, and waits for it.
+    /// Uploads the remaining lines, and waits until they are stored.
     fn drop(&mut self) {
         drop(self.lines.take());
         let _ = self.thread.take().map(JoinHandle::join);
@@ -133,7 +133,7 @@ impl Log {
         let name = rank.map_or_else(|| "mpirun.log".to_owned(), |rank| format!("rank-{rank}.log"));
         match folder.put(&name, Bytes::from(self.text.clone())) {
             Ok(()) => self.has_news = false,
-            // The next round, which is also the last at the attempt's end, tries again.
+            // The next round tries again; at an attempt's end, that is the last round.
             Err(error) => tracing::warn!("a log waits for storage: {error}"),
         }
     }

@@ -1,4 +1,4 @@
-//! What the launcher writes to a run folder, and what it reads there for a person.
+//! The launcher's part of a run folder: what it writes there, and what it reads there for a person.
 //!
 //! - [`journal`]: the launcher's own events. [`logs`]: what ranks print.
 //! - [`status`]: the state of the run. [`checkpoints`]: its checkpoints.

@@ -1,4 +1,4 @@
-//! The state of a run, as its folder tells anyone who can read it.
+//! The state of a run, as anyone who can read its folder sees it.
 
 use common::attempt::{self, History};
 use common::checkpoint_store;
@@ -10,28 +10,28 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::LaunchError;
 
-/// What is known of a run.
+/// State and progress of a run.
 #[derive(Debug, Serialize)]
 pub struct RunStatus {
-    /// The run folder.
+    /// URL of the run folder.
     pub url: String,
-    /// `run.name`; none where the folder has no config, since nothing was ever started there.
+    /// Value of `run.name`; `None` where the folder has no config, since nothing was ever started there.
     pub name: Option<String>,
-    /// In a word.
+    /// State of the run in a word.
     pub state: State,
-    /// How many attempts there have been.
+    /// Number of attempts so far.
     pub attempts: u32,
-    /// Who holds the run.
+    /// Attempt that holds the run; `None` if no attempt does.
     pub holder: Option<Holder>,
-    /// `train.max_steps`.
+    /// Value of `train.max_steps`.
     pub max_steps: Option<u64>,
-    /// The last step whose record has been stored.
+    /// Last step with a stored record.
     pub last_step: Option<StepRecord>,
-    /// The last validation loss.
+    /// Last validation loss.
     pub validation: Option<ValidationRecord>,
-    /// The newest committed checkpoint.
+    /// Newest committed checkpoint.
     pub checkpoint: Option<Checkpoint>,
-    /// How the last attempt ended that a launcher saw the end of.
+    /// End of the last attempt whose end a launcher saw.
     pub last_end: Option<AttemptEnd>,
 }
 
@@ -41,60 +41,61 @@ pub struct RunStatus {
 pub enum State {
     /// Nothing was ever started.
     New,
-    /// An attempt holds it.
+    /// An attempt holds the run.
     Running,
     /// All steps are done and committed.
     Done,
-    /// It was stopped on request.
+    /// The run was stopped on request.
     Stopped,
-    /// Its last attempt was refused: its config, or how it was started, cannot work.
+    /// The last attempt was refused: its config, or how it was started, cannot work.
     Refused,
-    /// Its last attempt failed.
+    /// The last attempt failed.
     Failed,
-    /// Nobody holds it, and it did not end by itself: somebody ended it at once, or nobody saw how it ended.
+    /// Nobody holds the run, and it did not end by itself: somebody ended it at once, or nobody saw how it ended.
     Interrupted,
 }
 
 /// The attempt that holds a run.
 #[derive(Debug, Serialize)]
 pub struct Holder {
-    /// Its number.
+    /// Number of the attempt.
     pub attempt: u32,
-    /// Its claimant, for people.
+    /// Claimant of the attempt, for people.
     pub claimant: String,
-    /// Age of its last sign of life, by this machine's clock against the claimant's.
+    /// Seconds since its last sign of life, by this machine's clock against the claimant's.
     pub seen_s_ago: u64,
 }
 
 /// A committed checkpoint.
 #[derive(Debug, Serialize)]
 pub struct Checkpoint {
-    /// Its folder's name.
+    /// Name of the checkpoint's folder.
     pub name: String,
-    /// Completed steps.
+    /// Number of completed steps.
     pub step: u64,
 }
 
-/// How an attempt ended: the event `attempt_ended` of the launcher.
+/// How an attempt ended: the launcher's event `attempt_ended`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AttemptEnd {
-    /// Its number.
+    /// Number of the attempt.
     #[serde(default)]
     pub attempt: u32,
-    /// What it counts as.
+    /// Exit code of the attempt.
     pub code: i32,
-    /// One line.
+    /// Cause in one line.
     pub cause: String,
     /// What the rank, or mpirun, said about it; may be empty.
     #[serde(default)]
     pub message: String,
-    /// Whether somebody had asked for it.
+    /// Whether somebody had asked for the end.
     #[serde(default)]
     pub stop_requested: bool,
 }
 
 impl RunStatus {
-    /// Reads the state of the run in `run`. An object that does not make sense is left out: this only looks.
+    /// Reads the state of the run in `run`. Metrics and events that make no sense are left out; a config that cannot be read
+    /// is an error.
     pub fn read(run: &Folder) -> Result<Self, LaunchError> {
         let config = config(run)?;
         let holder = attempt::current(run)?.map(|holding| Holder {
@@ -135,14 +136,14 @@ impl RunStatus {
         }
     }
 
-    /// How long the rest takes at the pace of the last step; `None` where nothing goes on.
+    /// Returns the time that the remaining steps take at the pace of the last step; `None` unless an attempt runs.
     pub fn seconds_left(&self) -> Option<f64> {
         let (step, max) = (self.last_step.as_ref()?, self.max_steps?);
         (self.state == State::Running).then(|| max.saturating_sub(step.step) as f64 * step.step_ms / 1e3)
     }
 }
 
-/// `run.name` and `train.max_steps` of the config that the run was last started with.
+/// Returns `run.name` and `train.max_steps` of the config that the run was last started with.
 fn config(run: &Folder) -> Result<Option<(String, u64)>, LaunchError> {
     let Some(text) = run.get_if_exists("config.toml")? else { return Ok(None) };
     let raw = RawConfig::parse_bytes(&run.url_of("config.toml"), &text, &[])?;
@@ -150,7 +151,7 @@ fn config(run: &Folder) -> Result<Option<(String, u64)>, LaunchError> {
     Ok(Some((config.run.name, config.train.max_steps)))
 }
 
-/// The last `attempt_ended`, or `stopped`, of the newest journal that has one.
+/// Returns the last `attempt_ended` or `stopped` of the newest journal that has one.
 fn last_end(run: &Folder) -> Result<Option<AttemptEnd>, StorageError> {
     let folder = run.folder("events");
     let journals = |name: &str| name.split_once('/').is_some_and(|(journal, _)| journal.ends_with("-launcher"));
@@ -197,7 +198,7 @@ mod tests {
             (3, true, State::Failed),
             (75, true, State::Stopped),
         ] {
-            // Each is the journal of a launch of its own; the later one replaces the earlier one's part.
+            // Each journal is of another launch; a later one replaces the part of an earlier one.
             let journal = Journal::start(&run, 1).unwrap();
             let end = json!({ "attempt": 1, "code": code, "cause": "rank 1 failed", "stop_requested": asked });
             journal.note("attempt_ended", end);
@@ -207,7 +208,7 @@ mod tests {
             assert_eq!(status.state, expected);
             assert_eq!(status.last_end.unwrap().cause, "rank 1 failed");
         }
-        // Stopped between two attempts, of which the first had failed.
+        // The run was stopped between two attempts, of which the first had failed.
         let journal = Journal::start(&run, 1).unwrap();
         journal.note("attempt_ended", json!({ "attempt": 1, "code": 4, "cause": "rank lost" }));
         journal.note("stopped", json!({ "attempt": 1, "code": 75, "cause": "stopped while waiting to restart" }));

@@ -1,4 +1,4 @@
-//! Data sets of token shards, from the outside: what is in them, and whether it is as docs/token-shards.md says.
+//! Shows and verifies data sets of token shards, against docs/token-shards.md.
 //!
 //! - [`show`]: totals, and an excerpt as text.
 //! - [`verify`]: every byte against its index; the rules themselves are in `common::token_shard::verify`.
@@ -18,80 +18,80 @@ use common::tokenizer::{Tokenizer, TokenizerError};
 /// Why shards cannot be shown or verified.
 #[derive(Debug, thiserror::Error)]
 pub enum ShardsError {
-    /// A store does not give what is asked for.
+    /// A store fails to return an object.
     #[error(transparent)]
     Storage(#[from] StorageError),
     /// A shard or an index is damaged.
     #[error(transparent)]
     Shard(#[from] ShardError),
-    /// There is no data set.
+    /// The folder contains no data set.
     #[error(
         "{url} has no {INDEX_NAME}, and no folder train or validation that has one; \
          give the output of `launcher prepare`, or one of the two folders in it"
     )]
     NoIndex {
-        /// Where it was looked for.
+        /// Folder that was searched.
         url: String,
     },
-    /// The index that is put last is not there.
+    /// The index that is written last does not exist.
     #[error("{url} does not exist: the data was not prepared to its end; run the same `launcher prepare` again")]
     Unfinished {
-        /// The index.
+        /// URL of the index.
         url: String,
     },
-    /// The excerpt begins after the end.
+    /// The excerpt begins after the last token.
     #[error("--at {at} is beyond {url}, which has {tokens} tokens; give a position from 0 to {}", tokens.saturating_sub(1))]
     Position {
-        /// What was asked for.
+        /// Position that was asked for.
         at: u64,
-        /// The data set.
+        /// URL of the data set.
         url: String,
-        /// How many tokens it has.
+        /// Number of tokens in the data set.
         tokens: u64,
     },
-    /// The tokenizer of the shards is not to be had.
+    /// The tokenizer of the shards cannot be opened.
     #[error("{made}: {source}; name that tokenizer with --tokenizer{without}")]
     Tokenizer {
-        /// What it should be.
+        /// Tokenizer that the index names.
         made: Box<MadeWith>,
-        /// Why.
+        /// Reason why it cannot be opened.
         source: Box<TokenizerError>,
-        /// How to do without.
+        /// Hint on how to do without the tokenizer.
         without: &'static str,
     },
     /// The index names a tokenizer in another store.
     #[error("{made}, which is not fetched on the word of an index; name that tokenizer with --tokenizer{without}")]
     NotFetched {
-        /// What it should be.
+        /// Tokenizer that the index names.
         made: Box<MadeWith>,
-        /// How to do without.
+        /// Hint on how to do without the tokenizer.
         without: &'static str,
     },
-    /// The tokenizer is another one than that of the shards.
+    /// The given tokenizer differs from that of the shards.
     #[error("{made}, and {given:?} has the hash {got}; name the tokenizer that made it with --tokenizer")]
     OtherTokenizer {
-        /// What it should be.
+        /// Tokenizer that the index names.
         made: Box<MadeWith>,
-        /// The tokenizer that was opened.
+        /// Name of the tokenizer that was opened.
         given: String,
-        /// Its hash.
+        /// Hash of the tokenizer that was opened.
         got: String,
     },
-    /// A token of the excerpt is none.
+    /// A token of the excerpt is not in the tokenizer.
     #[error(
         "{url}: the token at position {position} is {id}, which the tokenizer does not have: damaged; prepare it again"
     )]
     UnknownId {
-        /// The data set.
+        /// URL of the data set.
         url: String,
-        /// Over all its shards.
+        /// Position of the token, counted over all shards.
         position: u64,
-        /// The token.
+        /// Id of the token.
         id: u16,
     },
 }
 
-/// What an index says of the tokenizer.
+/// The tokenizer of an index.
 #[derive(Debug)]
 pub struct MadeWith {
     url: String,
@@ -106,7 +106,7 @@ impl fmt::Display for MadeWith {
 }
 
 impl ShardsError {
-    /// What a process that ends because of this exits with.
+    /// Returns the exit code of a process that ends because of this error.
     pub fn exit_code(&self) -> ExitCode {
         match self {
             ShardsError::Storage(error) => error.exit_code(),
@@ -121,21 +121,21 @@ impl ShardsError {
     }
 }
 
-/// A folder of shards.
+/// A folder of token shards.
 pub struct DataSet {
-    /// `train`, `validation`, or nothing where the folder itself was given.
+    /// Side of the data, `train` or `validation`; empty where the folder itself was given.
     pub name: &'static str,
-    /// Where its shards are.
+    /// Folder that holds the shards.
     pub folder: Folder,
-    /// Its index, not looked at yet; `None` where there must be one and is not.
+    /// Content of the index, not parsed yet; `None` where a required index is missing.
     pub index: Option<Bytes>,
 }
 
-/// What was found at a URL.
+/// Data sets found at a URL.
 pub struct Found {
-    /// The folder that was given.
+    /// Folder that was given.
     pub root: Folder,
-    /// At least one.
+    /// Data sets in the folder; at least one.
     pub sets: Vec<DataSet>,
 }
 
@@ -155,7 +155,7 @@ impl Found {
         let [train, validation] = [side("train")?, side("validation")?];
         let sets = match (&train.index, &validation.index) {
             (None, None) => return Err(ShardsError::NoIndex { url: root.url().to_owned() }),
-            // No document may have been for validation, but the index for training is there when all is.
+            // All documents may have been for training, and then there is no index for validation.
             (Some(_), None) => vec![train],
             (_, Some(_)) => vec![train, validation],
         };
@@ -164,8 +164,8 @@ impl Found {
 }
 
 impl DataSet {
-    /// The tokenizer `given`, or else the one that the index names, unless that would send requests and credentials somewhere else:
-    /// an index is somebody's words. `without` says how to do without.
+    /// Opens the tokenizer `given`, or else the one that the index names. Refuses a named one in a store, which would receive
+    /// requests and credentials: an index may come from anybody. `without` tells a person how to do without.
     fn tokenizer(&self, index: &Index, given: Option<&str>, without: &'static str) -> Result<Tokenizer, ShardsError> {
         if given.is_none() && index.tokenizer.contains("://") {
             return Err(ShardsError::NotFetched { made: self.made_with(index), without });

@@ -1,4 +1,4 @@
-//! What a data set holds: its totals from the index, and some tokens as text, read block by block, each verified.
+//! Shows a data set: its totals from the index, and some tokens as text, read block by block, each verified.
 
 use std::ops::Range;
 
@@ -13,31 +13,31 @@ use serde_json::Value;
 use super::{DataSet, Found, ShardsError};
 use crate::view::figures::with_thousands;
 
-/// The record that prepare writes beside its two folders.
+/// Name of the record that prepare writes beside its two folders.
 const PREPARE_RECORD: &str = "prepare.json";
 
-/// What to show of the tokens.
+/// Range of tokens to show.
 pub struct Wanted<'a> {
-    /// The first, counted over all shards of the first set.
+    /// Position of the first token, counted over all shards of the first set.
     pub at: u64,
-    /// How many; 0 for totals only.
+    /// Number of tokens; 0 for totals only.
     pub tokens: u64,
-    /// The tokenizer, where it is not the one that the index names.
+    /// Tokenizer to use; `None` for the one that the index names.
     pub tokenizer: Option<&'a str>,
 }
 
-/// What `launcher shards show` prints.
+/// Result of `launcher shards show`.
 #[derive(Debug, Serialize)]
 pub struct Shown {
-    /// For training, and for validation; or the one that was given.
+    /// Totals for training and for validation, or for the folder that was given.
     pub sets: Vec<Totals>,
-    /// Bytes of text per token over all sets, where prepare's record says so.
+    /// Bytes of text per token over all sets; `None` without prepare's record.
     pub bytes_per_token: Option<f64>,
-    /// Some tokens of the first set.
+    /// Excerpt of the first set.
     pub excerpt: Option<Excerpt>,
 }
 
-/// What an index says.
+/// Totals of a data set, as its index says.
 #[derive(Debug, Serialize)]
 pub struct Totals {
     url: String,
@@ -50,30 +50,30 @@ pub struct Totals {
     vocabulary: u32,
 }
 
-/// Some tokens of a data set.
+/// Some consecutive tokens of a data set.
 #[derive(Debug, PartialEq, Serialize)]
 pub struct Excerpt {
     url: String,
     at: u64,
     tokens: u64,
-    /// The documents that the tokens are of, or parts of them.
+    /// Documents that the tokens belong to, or parts of them.
     documents: Vec<Part>,
 }
 
 /// The tokens of one document in an excerpt.
 #[derive(Debug, PartialEq, Serialize)]
 struct Part {
-    /// Position of the first token.
+    /// Position of the part's first token.
     at: u64,
     /// Whether the document begins here, with an end-of-text token.
     begins: bool,
     ids: Vec<u16>,
-    /// Without that end-of-text token. What is no UTF-8, as at an end within a character, is U+FFFD.
+    /// Text without that end-of-text token. Bytes that are not UTF-8, as at an end within a character, are U+FFFD.
     text: String,
 }
 
 impl Shown {
-    /// Reads what is wanted of `found`.
+    /// Reads totals and the excerpt that `wanted` describes.
     pub fn read(found: &Found, wanted: &Wanted<'_>) -> Result<Self, ShardsError> {
         let indexes = found.sets.iter().map(DataSet::parse).collect::<Result<Vec<_>, _>>()?;
         let sets: Vec<Totals> = found.sets.iter().zip(&indexes).map(|(set, index)| Totals::of(set, index)).collect();
@@ -85,7 +85,7 @@ impl Shown {
         Ok(Shown { bytes_per_token: bytes_per_token(&found.root, tokens), sets, excerpt })
     }
 
-    /// As lines for people.
+    /// Formats the totals and the excerpt as lines for people.
     pub fn lines(&self) -> Vec<String> {
         let mut lines: Vec<String> = self.sets.iter().flat_map(Totals::lines).collect();
         lines.extend(self.bytes_per_token.map(|bytes| format!("{bytes:.2} bytes of text per token")));
@@ -94,7 +94,8 @@ impl Shown {
     }
 }
 
-/// From prepare's record, which counts both sides; a folder of one side has none beside it.
+/// Returns bytes of text per token from prepare's record, which counts both sides. A folder of one side has no record beside
+/// it.
 fn bytes_per_token(root: &Folder, tokens: u64) -> Option<f64> {
     let record: Value = serde_json::from_slice(&root.get(PREPARE_RECORD).ok()?).ok()?;
     let bytes = record.pointer("/totals/text_bytes")?.as_u64()?;
@@ -187,7 +188,7 @@ impl Excerpt {
     }
 }
 
-/// `text` with its control characters written out, but for line breaks and tabs, so that it cannot act on a terminal.
+/// Escapes control characters of `text`, except line breaks and tabs, so that it cannot act on a terminal.
 fn for_terminal(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     for character in text.chars() {
@@ -200,7 +201,7 @@ fn for_terminal(text: &str) -> String {
     shown
 }
 
-/// Tokens `range`, counted over all shards. Only the blocks that they lie in are read, and each is verified.
+/// Reads tokens `range`, counted over all shards. Only the blocks that hold them are read, and each is verified.
 fn read_tokens(folder: &Folder, index: &Index, range: Range<u64>) -> Result<Vec<u16>, ShardsError> {
     let mut tokens = Vec::new();
     let mut first = 0;

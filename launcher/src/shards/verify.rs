@@ -1,4 +1,4 @@
-//! Every byte of the shards against their index, several shards at a time, a few blocks of each in memory.
+//! Verifies every byte of shards against their index: several shards at a time, with a few blocks of each in memory.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
@@ -12,23 +12,23 @@ use serde::Serialize;
 
 use super::{DataSet, Found, ShardsError};
 
-/// How much is read at once of one shard: a whole number of blocks.
+/// Bytes of a shard that are read at once: a whole number of blocks.
 const READ_BYTES: u64 = 4 * BLOCK_BYTES;
 
-/// What verifying came to.
+/// Result of a verification.
 #[derive(Debug, Default, Serialize)]
 pub struct Report {
-    /// Shards that the indexes name.
+    /// Number of shards that the indexes name.
     pub shards: u64,
-    /// Tokens in them, by the indexes.
+    /// Number of tokens, by the indexes.
     pub tokens: u64,
-    /// Documents in them, by the indexes.
+    /// Number of documents, by the indexes.
     pub documents: u64,
-    /// Bytes that were read and hashed.
+    /// Number of bytes that were read and hashed.
     pub bytes: u64,
-    /// How long that took.
+    /// Duration of reading and hashing, in seconds.
     pub seconds: f64,
-    /// Everything that does not hold, in the order of the sets and their shards.
+    /// All faults, in the order of the sets and their shards.
     pub faults: Vec<Fault>,
 }
 
@@ -39,18 +39,18 @@ struct Indexed<'f> {
     ids: Ids,
 }
 
-/// A shard to be looked at.
+/// A shard to verify.
 struct Job<'f> {
     indexed: &'f Indexed<'f>,
     number: usize,
 }
 
-/// What a shard came to: its faults, and how many bytes were read.
+/// Faults of a shard, and the number of bytes that were read.
 type Checked = Result<(Vec<Fault>, u64), StorageError>;
 
-/// Looks at all of `found`. `progress` hears of bytes as they are done: (done now, of all in the indexes).
+/// Verifies all sets of `found`. Calls `progress` with the bytes just done and the bytes in all, by the indexes.
 ///
-/// A store that cannot be reached is an error; an object that it does not have, or refuses, is a fault.
+/// A store that cannot be reached is an error. An object that the store does not have, or refuses, is a fault.
 pub fn verify(
     found: &Found,
     tokenizer: Option<&str>,
@@ -88,7 +88,7 @@ pub fn verify(
     Ok(report)
 }
 
-/// The index of `set`, unless it leaves nothing to go on with, and what is wrong with it.
+/// Returns the index of `set`, unless it is missing or unreadable, and its faults.
 fn look_at_index<'f>(
     set: &'f DataSet,
     tokenizer: Option<&str>,
@@ -125,7 +125,7 @@ fn faults_of_tokenizer(index: &Index, name: &str, tokenizer: &Tokenizer) -> Vec<
 }
 
 impl DataSet {
-    /// `fault`, of an object that is named from the folder that was given.
+    /// Names the object of `fault` by its path from the folder that was given.
     fn named(&self, fault: Fault) -> Fault {
         let object = if self.name.is_empty() { fault.object } else { format!("{}/{}", self.name, fault.object) };
         Fault { object, ..fault }
@@ -133,7 +133,7 @@ impl DataSet {
 }
 
 impl Job<'_> {
-    /// Reads the shard from its start to its end.
+    /// Verifies the shard from its start to its end.
     fn run(&self, gives_up: &AtomicBool, progress: &dyn Fn(u64)) -> Checked {
         let Indexed { set, index, ids } = self.indexed;
         let entry = &index.shards[self.number];
@@ -154,7 +154,7 @@ impl Job<'_> {
     }
 }
 
-/// Gives `take` the blocks of an object, as long as it asks for more.
+/// Passes the blocks of an object to `take` until that returns false.
 fn each_block(folder: &Folder, name: &str, mut take: impl FnMut(&[u8]) -> bool) -> Result<(), StorageError> {
     let size = folder.size(name)?;
     for start in (0..size).step_by(READ_BYTES as usize) {

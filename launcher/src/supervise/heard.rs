@@ -1,4 +1,4 @@
-//! What the ranks of an attempt were last heard to do.
+//! Records what the ranks of an attempt were last heard to do.
 
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -8,7 +8,7 @@ use common::worker_contract::Phase;
 
 use crate::cause::last_heard::LastHeard;
 
-/// What each rank that has spoken said last.
+/// Last report of each rank that has spoken.
 #[derive(Default)]
 pub struct Heard {
     positions: BTreeMap<Rank, Position>,
@@ -22,34 +22,35 @@ struct Position {
 }
 
 impl Heard {
-    /// Notes where `rank` is; whether that is further than before.
+    /// Records the position of `rank`. Returns whether it has advanced.
     pub fn note(&mut self, rank: Rank, step: u64, phase: Phase, exchange: Option<String>) -> bool {
         let before = self.positions.insert(rank, Position { step, phase, exchange, at: Instant::now() });
         before.is_none_or(|before| step > before.step || phase != before.phase)
     }
 
-    /// The same of a rank that has ended a step, and says nothing of its exchange, which goes on as it was.
+    /// Records that `rank` has ended a step, as [`Heard::note`] does. Such a report leaves out the rank's exchange, which
+    /// stays as last reported.
     pub fn note_step(&mut self, rank: Rank, step: u64) -> bool {
         let exchange = self.positions.get_mut(&rank).and_then(|position| position.exchange.take());
         self.note(rank, step, Phase::Training, exchange)
     }
 
-    /// The last step that all have ended, of those that have spoken.
+    /// Returns the last step that all ranks have ended, of those that have spoken.
     pub fn step(&self) -> u64 {
         self.positions.values().map(|position| position.step).min().unwrap_or(0)
     }
 
-    /// Whether some rank trains.
+    /// Returns whether some rank trains.
     pub fn is_training(&self) -> bool {
         self.positions.values().any(|position| position.phase == Phase::Training)
     }
 
-    /// Whether some rank has begun to train.
+    /// Returns whether some rank has begun to train.
     pub fn has_trained(&self) -> bool {
         self.positions.values().any(|position| position.phase != Phase::Starting)
     }
 
-    /// All that has been heard.
+    /// Returns what each rank was last heard to do.
     pub fn all(&self) -> Vec<LastHeard> {
         let now = Instant::now();
         let heard = |(rank, position): (&Rank, &Position)| LastHeard {

@@ -1,4 +1,4 @@
-//! This launcher's hold on the run.
+//! The launcher's hold on the run.
 
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, channel};
@@ -12,19 +12,19 @@ use crate::error::{A_THREAD, LaunchError};
 use crate::interrupts::Interrupts;
 use crate::view::train::View;
 
-/// This launcher's hold on the run: it lasts from attempt to attempt.
+/// The launcher's hold on the run, which lasts from attempt to attempt.
 pub struct Hold {
-    /// The attempt that is claimed.
+    /// Attempt that is claimed.
     pub claim: Attempt,
-    /// Keeps it alive.
+    /// Thread that keeps the claim alive.
     holder: Holder,
-    /// What is heard of it in the run folder.
+    /// News about the claim from the run folder.
     pub news: Receiver<News>,
 }
 
 impl Hold {
-    /// Claims the next attempt; `before` is that of the attempt before. `None` if somebody asked to stop while it waited
-    /// for another claim to expire.
+    /// Claims the next attempt, continuing from `before`, the hold of the attempt before. Returns `None` if somebody asked to
+    /// stop while it waited for another claim to expire.
     pub fn claim(
         (job, placement): (&Job, &Placement),
         before: Option<&Hold>,
@@ -42,11 +42,11 @@ impl Hold {
             interrupts.poll().is_none()
         })?;
         let hold = |claim: Attempt| {
-            // A channel of its own: what the attempt before still hears is of this one.
+            // Each claim has its own channel: news of the attempt before must not reach this one.
             let (speaker, news) = channel();
             let asked_to_stop = interrupts.asked_to_stop();
             let holder = Holder::start(&job.run, claim.clone(), expiry, move |heard| match heard {
-                // Also where no attempt goes on, between two.
+                // A stop counts between two attempts as well.
                 News::Asked(Request::Stop) => asked_to_stop.store(true, Ordering::Relaxed),
                 other => drop(speaker.send(other)),
             });

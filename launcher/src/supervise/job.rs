@@ -1,4 +1,4 @@
-//! What all attempts of one launch have in common, and what is known of them together.
+//! Data that all attempts of one launch share.
 
 use common::attempt::Claim;
 use common::config::RunConfig;
@@ -8,27 +8,28 @@ use common::storage::Folder;
 use super::pace::Pace;
 use crate::backend::Backend;
 
-/// What all attempts of one launch have in common.
+/// Parameters of all attempts of one launch.
 pub struct Job {
-    /// Resolved, with absolute URLs.
+    /// Config of the run, resolved, with absolute URLs.
     pub config: RunConfig,
-    /// Keys of it that may differ from the checkpoint's.
+    /// Config keys that may differ from the checkpoint's.
     pub accepted_changes: Vec<String>,
-    /// How its ranks are started.
+    /// Backend that starts the ranks.
     pub backend: Box<dyn Backend>,
     /// The run folder.
     pub run: Folder,
-    /// The attempt that a launcher elsewhere has claimed, keeps alive, and has this one run.
+    /// Attempt that a launcher elsewhere has claimed, keeps alive, and has this one run; `None` where this one claims
+    /// attempts.
     pub handed: Option<Claim>,
 }
 
-/// What the ranks have reported, over all attempts of one launch.
+/// Reports of the ranks over all attempts of one launch.
 #[derive(Debug, Default)]
 pub struct Seen {
-    /// The highest completed step.
+    /// Highest completed step.
     pub step_max: u64,
-    /// The last validation loss.
+    /// Last validation loss.
     pub validation: Option<ValidationRecord>,
-    /// How long steps take.
+    /// Duration of steps.
     pub pace: Pace,
 }

@@ -1,10 +1,10 @@
-//! Attempt after attempt, until the run is done, somebody stops it, or another attempt would not help.
+//! Runs attempt after attempt, until the run is done, somebody stops it, or another attempt would not help.
 //!
-//! - [`job`]: what all attempts of a launch have in common. [`hold`]: the claim on the run, from attempt to attempt.
+//! - [`job`]: data that all attempts of a launch share. [`hold`]: the claim on the run, from attempt to attempt.
 //! - [`watch`]: one attempt, from the start of its ranks to the cause of its end.
-//! - [`heard`], [`patience`]: what ranks were last heard to do, and how long they have stood still.
-//! - [`pace`]: how long a step takes, against how long a stop may. [`stragglers`]: which rank the others wait for.
-//! - [`returning`]: whether hosts that an attempt was started without answer again.
+//! - [`heard`]: what ranks were last heard to do. [`patience`]: how long they have stood still.
+//! - [`pace`]: whether a step takes longer than a stop may. [`stragglers`]: which rank the others wait for.
+//! - [`returning`]: polls hosts that were missing when the attempt started.
 //! - [`restart`]: whether to start again, and when.
 //!
 //! Absent on purpose: how ranks are started and reached ([`crate::backend`], [`crate::control`]), and how evidence becomes a cause
@@ -46,12 +46,12 @@ use job::{Job, Seen};
 use restart::{Decision, RestartPolicy};
 use watch::{Audience, Outcome};
 
-/// How often signals are looked at during a back-off.
+/// Longest pause between looks at signals during a back-off.
 const TICK: Duration = Duration::from_millis(100);
-/// What is waited for, for people.
+/// Name, for people, of what the launcher waits for.
 const THE_RUN_FOLDER: &str = "the run folder's store";
 
-/// Runs `job` to its end: what the launcher exits with, and what the ranks reported on the way.
+/// Runs `job` to its end. Returns the launcher's exit code, and what the ranks reported on the way.
 pub fn run(job: &Job, interrupts: &mut Interrupts, view: &mut View) -> Result<(ExitCode, Seen), LaunchError> {
     if let Some(claim) = &job.handed {
         return handed_attempt(job, claim, interrupts, view);
@@ -71,13 +71,13 @@ pub fn run(job: &Job, interrupts: &mut Interrupts, view: &mut View) -> Result<(E
                 }
                 return Ok((outcome.cause.code, seen));
             }
-            // Nothing failed: no budget, and no back-off.
+            // Nothing failed, so this restart costs no budget and needs no back-off.
             Ok(Some((outcome, journal))) if outcome.makes_way => {
                 journal.note("restart", json!({ "delay_s": 0.0 }));
                 continue;
             }
             Ok(Some((outcome, journal))) => (outcome.cause.code, Some(journal)),
-            // A store, a host or a cluster that stays away costs an attempt here as it does in a rank.
+            // A store, a host or a cluster that stays away costs an attempt here, as it does in a rank.
             Err(error @ (LaunchError::Storage(_) | LaunchError::Hosts(_) | LaunchError::Cluster { .. }))
                 if error.exit_code().is_worth_a_restart() =>
             {
@@ -108,7 +108,7 @@ pub fn run(job: &Job, interrupts: &mut Interrupts, view: &mut View) -> Result<(E
                 view.say(&format!("restarting in {delay_s:.1} s ({left} more without progress)"));
                 note("restart", json!({ "delay_s": delay_s, "left": left }));
                 if !wait(delay, interrupts) {
-                    // Nothing runs, and what was committed is whole: the same command goes on from there.
+                    // No rank runs, and what was committed is whole: running the command again resumes from there.
                     view.say("stopped while waiting to restart");
                     let attempt = hold.as_ref().map_or(0, |hold| hold.claim.attempt);
                     let cause = "stopped while waiting to restart";
@@ -122,7 +122,7 @@ pub fn run(job: &Job, interrupts: &mut Interrupts, view: &mut View) -> Result<(E
     }
 }
 
-/// Claims the next attempt and follows it to its end.
+/// Claims the next attempt and follows it to its end. Returns `None` if somebody asked to stop before it was claimed.
 fn next_attempt(
     job: &Job,
     interrupts: &mut Interrupts,
@@ -157,13 +157,13 @@ fn next_attempt(
     Ok(Some((outcome, journal)))
 }
 
-/// Waits until everything that was noted is in the run folder, or somebody who will not wait for that says so.
+/// Waits until all events are in the run folder, unless a signal ends the process first.
 fn drop_while_leaving(journal: Option<Journal>, interrupts: &Interrupts) {
     let _leaving = interrupts.leave_meanwhile(THE_RUN_FOLDER);
     drop(journal);
 }
 
-/// After a stop in which ranks were killed.
+/// Tells a person, after a stop in which ranks were killed, which checkpoint is left.
 fn say_what_is_kept(job: &Job, interrupts: &Interrupts, view: &mut View) {
     interrupts.let_the_next_one_end_this_process(ExitCode::Communication);
     match checkpoint_store::newest(&job.run) {
@@ -173,8 +173,8 @@ fn say_what_is_kept(job: &Job, interrupts: &Interrupts, view: &mut View) {
     }
 }
 
-/// Refuses what no rank is needed to refuse, before anything is paid for: a run that cannot go on with this config, and a run folder
-/// that lets two runs in at once, or loses what is written.
+/// Refuses, before anything is paid for, what needs no rank to be refused: a run that cannot continue with this config, and a
+/// run folder that lets two runs in at once, or loses what is written.
 fn preflight(job: &Job) -> Result<(), LaunchError> {
     let data = preflight::data::identity(&job.config)?;
     start::look(&job.run, (&job.config, &job.accepted_changes), data.as_ref(), &Wanted::Newest)?;
@@ -182,8 +182,8 @@ fn preflight(job: &Job) -> Result<(), LaunchError> {
     if finding.verdict == Verdict::Failed { Err(LaunchError::Unfit(finding.text)) } else { Ok(()) }
 }
 
-/// Runs the one attempt that a launcher elsewhere has claimed and keeps alive. That one also keeps the logs, and starts the
-/// next.
+/// Runs the single attempt that a launcher elsewhere has claimed and keeps alive. That launcher also keeps the logs, and
+/// starts the next attempt.
 fn handed_attempt(
     job: &Job,
     claim: &Claim,
@@ -250,12 +250,12 @@ fn one_attempt(
     Ok(outcome)
 }
 
-/// `1 rank`, `2 ranks`.
+/// Formats a count, as in `1 rank` or `2 ranks`.
 fn count(number: u32, noun: &str) -> String {
     format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
 }
 
-/// Waits; false if somebody asked to stop meanwhile.
+/// Waits for `delay`. Returns false if somebody asked to stop meanwhile.
 pub fn wait(delay: Duration, interrupts: &mut Interrupts) -> bool {
     let until = Instant::now() + delay;
     loop {

@@ -1,8 +1,8 @@
-//! How long a step takes, against how long a stop may take: a step that outlasts `launch.grace_s` is not saved by a stop.
+//! Compares the duration of a step with that of a stop: a step longer than `launch.grace_s` is not saved by a stop.
 
 use std::time::Duration;
 
-/// The last step's time, over all attempts of a launch.
+/// Duration of the last step, over all attempts of a launch.
 #[derive(Debug, Default)]
 pub struct Pace {
     step: Option<Duration>,
@@ -10,7 +10,7 @@ pub struct Pace {
 }
 
 impl Pace {
-    /// Notes that a step took `step_ms`; a warning, once, where a stop has less time than that.
+    /// Records that a step took `step_ms`. Returns a warning, once, where that is longer than a stop may take.
     pub fn hear(&mut self, step_ms: f64, grace_s: u64) -> Option<String> {
         self.step = Duration::try_from_secs_f64(step_ms / 1e3).ok();
         let step = self.longer_than(grace_s).filter(|_| !std::mem::replace(&mut self.has_warned, true))?;
@@ -21,13 +21,13 @@ impl Pace {
         ))
     }
 
-    /// How long a step takes, where that is longer than a stop may take.
+    /// Returns the duration of a step, where it is longer than a stop may take.
     pub fn longer_than(&self, grace_s: u64) -> Option<Duration> {
         self.step.filter(|step| *step > Duration::from_secs(grace_s))
     }
 }
 
-/// `12.5 s`.
+/// Formats a duration as `12.50 s`, or from 100 s on as `125 s`.
 pub fn seconds(duration: Duration) -> String {
     let seconds = duration.as_secs_f64();
     if seconds < 100.0 { format!("{seconds:.2} s") } else { format!("{seconds:.0} s") }

@@ -1,12 +1,12 @@
-//! How long an attempt has stood still, and how long it has been starting, as far as this process was awake to see it: a launcher
-//! that was suspended has not seen what the ranks did meanwhile, and holds it against nobody.
+//! Measures how long an attempt has run, and how long no rank has advanced, as far as this process was awake to see it. A
+//! launcher that was suspended has not seen what the ranks did meanwhile, and holds it against nobody.
 
 use std::time::{Duration, Instant};
 
-/// The most that counts between two looks at the clock.
+/// Most time that counts between two looks at the clock.
 const LOOK_MAX: Duration = Duration::from_secs(1);
 
-/// Both times.
+/// Time since a rank last advanced, and time since the attempt began.
 pub struct Patience {
     still: Duration,
     running: Duration,
@@ -14,17 +14,17 @@ pub struct Patience {
 }
 
 impl Patience {
-    /// An attempt begins.
+    /// Creates the clock of an attempt that begins at `now`.
     pub fn new(now: Instant) -> Self {
         Patience { still: Duration::ZERO, running: Duration::ZERO, last_look: now }
     }
 
-    /// Some rank has advanced.
+    /// Restarts the count, since some rank has advanced.
     pub fn renew(&mut self) {
         self.still = Duration::ZERO;
     }
 
-    /// Looks at the clock; to be called often.
+    /// Adds the time since the last look. Must be called often.
     pub fn look(&mut self, now: Instant) {
         let passed = now.duration_since(self.last_look).min(LOOK_MAX);
         self.last_look = now;
@@ -32,12 +32,12 @@ impl Patience {
         self.running += passed;
     }
 
-    /// How long no rank has advanced.
+    /// Returns how long no rank has advanced.
     pub fn still(&self) -> Duration {
         self.still
     }
 
-    /// How long the attempt has run.
+    /// Returns how long the attempt has run.
     pub fn running(&self) -> Duration {
         self.running
     }

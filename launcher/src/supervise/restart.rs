@@ -1,13 +1,13 @@
-//! Whether to start again after an attempt has ended, and when. Pure.
+//! Decides whether to restart after an attempt has ended, and when. Pure.
 
 use std::time::Duration;
 
 use common::exit_code::ExitCode;
 
-/// The longest pause before a restart.
+/// Longest pause before a restart.
 const DELAY_MAX: Duration = Duration::from_secs(60);
 
-/// Counts restarts against `launch.max_restarts`, which progress refills.
+/// Counts restarts against `launch.max_restarts`; progress refills that budget.
 #[derive(Debug)]
 pub struct RestartPolicy {
     restarts_max: u32,
@@ -16,33 +16,33 @@ pub struct RestartPolicy {
     step_max: u64,
 }
 
-/// What to do next.
+/// Decision after an attempt.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Decision {
-    /// Start again after `delay`.
+    /// Restart after `delay`.
     Restart {
-        /// How long to wait.
+        /// Pause before the restart.
         delay: Duration,
-        /// How many restarts remain after this one, unless there is progress.
+        /// Number of restarts that remain after this one, unless there is progress.
         left: u32,
     },
-    /// It would not help.
+    /// End: a restart would not help.
     GiveUp,
-    /// It might help, but did not `restarts` times in a row.
+    /// End: a restart might help, but did not `restarts` times in a row.
     OutOfBudget {
-        /// How often it was tried.
+        /// Number of restarts that were tried.
         restarts: u32,
     },
 }
 
 impl RestartPolicy {
-    /// A policy with a full budget.
+    /// Creates a policy with a full budget.
     pub fn new(restarts_max: u32) -> Self {
         RestartPolicy { restarts_max, restarts_in_a_row: 0, bug_was_tried_again: false, step_max: 0 }
     }
 
-    /// Notes that an attempt reached `step`. Only a step that none had reached before refills the budget, so that a
-    /// run which always dies in the same place ends.
+    /// Records that an attempt reached `step`. Only a step that no attempt had reached before refills the budget, so that a
+    /// run which always dies in one place ends.
     pub fn reached(&mut self, step: u64) {
         if step > self.step_max {
             self.step_max = step;
@@ -50,7 +50,7 @@ impl RestartPolicy {
         }
     }
 
-    /// Decides after an attempt has ended with `code`; `jitter` in [0, 1) spreads the restarts of many runs.
+    /// Decides after an attempt has ended with `code`. A `jitter` in `[0, 1)` spreads the restarts of many runs.
     pub fn decide(&mut self, code: ExitCode, jitter: f64) -> Decision {
         let bug = code == ExitCode::Bug;
         if !code.is_worth_a_restart() && (!bug || self.bug_was_tried_again) {
@@ -66,7 +66,7 @@ impl RestartPolicy {
     }
 }
 
-/// 1 s, 2 s, 4 s and so on, each give or take a quarter, never above [`DELAY_MAX`].
+/// Returns a pause of 1 s, 2 s, 4 s and so on, each up to a quarter shorter or longer, and never above [`DELAY_MAX`].
 fn delay(restarts_before: u32, jitter: f64) -> Duration {
     let doubled = Duration::from_secs(1 << restarts_before.min(6));
     doubled.mul_f64(0.75 + jitter / 2.0).min(DELAY_MAX)

@@ -1,4 +1,4 @@
-//! Whether hosts that an attempt was started without answer again.
+//! Polls hosts that were missing when the attempt started.
 
 use std::io;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
@@ -10,21 +10,21 @@ use common::topology::WorldSize;
 use crate::backend::Scout;
 use crate::backend::placement::Placement;
 
-/// Asks them now and then, on a thread of its own, until it is dropped.
+/// Thread that polls missing hosts until it is dropped.
 pub struct Returning {
     found: Receiver<Placement>,
-    /// Ends the thread by being gone.
+    /// Ends the thread when it is dropped.
     _alive: Sender<()>,
 }
 
 impl Returning {
-    /// Asks `scout` each time when `every` has passed, until it finds room for more ranks than `now`.
+    /// Starts to call `scout` every `every`, until it finds room for more than `now` ranks.
     pub fn start(scout: Scout, every: Duration, now: WorldSize) -> io::Result<Self> {
         let (found_there, found) = channel();
         let (_alive, is_over) = channel::<()>();
         Builder::new().name("hosts".into()).spawn(move || {
             while is_over.recv_timeout(every) == Err(RecvTimeoutError::Timeout) {
-                // Too few hosts, or a list that is being edited: the attempt goes on as it is.
+                // There are too few hosts, or the list is being edited: the attempt continues as it is.
                 let Ok(placement) = scout() else { continue };
                 if placement.world_size.get() > now.get() {
                     // Nobody listens once the attempt is over.
@@ -36,7 +36,7 @@ impl Returning {
         Ok(Returning { found, _alive })
     }
 
-    /// Where more ranks can be placed than the attempt has: said once.
+    /// Returns a placement of more ranks than the attempt has, once, when one has been found.
     pub fn poll(&self) -> Option<Placement> {
         self.found.try_recv().ok()
     }

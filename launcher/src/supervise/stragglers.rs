@@ -1,25 +1,25 @@
-//! Which rank the others wait for. In synchronous training every step ends at the same time on all ranks; what tells them
-//! apart is how long a step keeps each busy.
+//! Finds the rank that the others wait for. In synchronous training every step ends at one time on all ranks; only the time
+//! for which a step keeps each rank busy distinguishes them.
 
 use std::collections::BTreeMap;
 
 use common::topology::Rank;
 
-/// Ranks are compared over so many steps.
+/// Number of steps over which ranks are compared.
 const WINDOW_STEPS: u64 = 20;
-/// A rank is slow that is busy for so many times what the others are.
+/// Factor over the busy time of the others from which a rank counts as slow.
 const SLOW: f64 = 1.3;
-/// Differences below this are nobody's concern.
+/// Smallest difference, in milliseconds, that matters.
 const DIFFERENCE_MIN_MS: f64 = 5.0;
 
 /// A rank that all others wait for.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Straggler {
-    /// Which.
+    /// Rank that is slow.
     pub rank: Rank,
-    /// How long a step keeps it busy.
+    /// Milliseconds for which a step keeps the rank busy.
     pub step_ms: f64,
-    /// The median of the others.
+    /// Median of the other ranks, in milliseconds.
     pub others_ms: f64,
 }
 
@@ -27,13 +27,13 @@ pub struct Straggler {
 #[derive(Debug, Default)]
 pub struct Stragglers {
     ranks: BTreeMap<Rank, Busy>,
-    /// The one that was named last; it is not named again before another window was without it.
+    /// Rank that was named last. It is named again only after a window in which it was not slow.
     named: Option<Rank>,
 }
 
 #[derive(Debug, Clone, Copy)]
 struct Busy {
-    /// At the window's start: completed steps, and seconds that they kept the rank busy.
+    /// Completed steps at the window's start, and seconds for which they kept the rank busy.
     first: (u64, f64),
     last: (u64, f64),
 }
@@ -49,10 +49,10 @@ impl Busy {
 }
 
 impl Stragglers {
-    /// `rank` has completed `step` steps, and been busy for `busy_s` in all of this attempt. Once every rank has been heard over
-    /// a window: the one that was slow in it, the first time.
+    /// Records that `rank` has completed `step` steps, and was busy for `busy_s` seconds over this attempt. Returns the slow
+    /// rank when a window is complete for all ranks, unless the window before named that rank, too.
     pub fn hear(&mut self, rank: Rank, step: u64, busy_s: f64) -> Option<Straggler> {
-        // The first step warms up, and is in no window.
+        // The first step warms up, and belongs to no window.
         if busy_s == 0.0 {
             return None;
         }
@@ -81,7 +81,7 @@ impl Stragglers {
 mod tests {
     use super::*;
 
-    /// Hears ranks of the given milliseconds a step for `steps` steps more, every second step; returns who was named.
+    /// Feeds ranks with the given milliseconds per step, every second step of `steps`; returns which were named.
     fn hear(stragglers: &mut Stragglers, steps: std::ops::Range<u64>, step_ms: &[f64]) -> Vec<u32> {
         let mut named = Vec::new();
         for step in steps.step_by(2) {

@@ -1,8 +1,8 @@
-//! Numbers and durations, as a person reads them.
+//! Formats numbers and durations for people.
 
 use std::time::Duration;
 
-/// `4,210`.
+/// Formats a number as `4,210`.
 pub fn with_thousands(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::new();
@@ -15,12 +15,12 @@ pub fn with_thousands(number: u64) -> String {
     text
 }
 
-/// `1 shard`, `4,210 shards`.
+/// Formats a count, as in `1 shard` or `4,210 shards`.
 pub fn counted(number: u64, noun: &str) -> String {
     format!("{} {noun}{}", with_thousands(number), if number == 1 { "" } else { "s" })
 }
 
-/// The two largest units of a duration: `45s`, `1m32s`, `2h05m`, `3d04h`.
+/// Formats a duration by its two largest units: `45s`, `1m32s`, `2h05m`, `3d04h`.
 pub fn in_words(duration: Duration) -> String {
     let s = duration.as_secs();
     match s {

@@ -1,8 +1,8 @@
-//! What a person sees of a command: on standard error what goes on, on standard output its result.
+//! Shows a command to a person: its progress on standard error, its result on standard output.
 //!
-//! - [`train`]: the progress of a run. [`prepare`]: the progress of a prepare job. [`byte_bar`]: a bar of bytes.
+//! - [`train`]: the progress of a run. [`prepare`]: the progress of a prepare job. [`byte_bar`]: a progress bar of bytes.
 //! - [`terminal`]: lines on the two streams, which a terminal shows and does not obey.
-//! - [`figures`]: numbers and durations as a person reads them.
+//! - [`figures`]: numbers and durations in a person's format.
 //!
 //! Absent on purpose: what is kept in the run folder ([`crate::run_folder`]), and the words of each command's own result,
 //! which are beside the command ([`crate::commands`]).

@@ -1,4 +1,4 @@
-//! What a person watches while a prepare job runs: a bar on a terminal, plain lines elsewhere, on standard error.
+//! Shows a prepare job to a person while it runs, on standard error: as a bar on a terminal, as plain lines elsewhere.
 
 use std::io::{self, IsTerminal};
 use std::time::{Duration, Instant};
@@ -9,7 +9,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use super::figures::in_words;
 use super::terminal::to_stderr;
 
-/// Without a terminal there is a line in so long, and one at the end of a phase.
+/// Shortest time between two lines where there is no terminal.
 const LINE_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Shows the progress of a prepare job.
@@ -17,22 +17,22 @@ pub struct PrepareView {
     is_terminal: bool,
     bar: Option<(PreparePhase, ProgressBar)>,
     last_line: Instant,
-    /// The most that was done in each phase.
+    /// Most bytes that were done in each phase.
     done: [u64; 2],
 }
 
 impl PrepareView {
-    /// Standard error decides between bar and lines.
+    /// Creates a view with a bar if standard error is a terminal, and with lines otherwise.
     pub fn new() -> Self {
         PrepareView { is_terminal: io::stderr().is_terminal(), bar: None, last_line: Instant::now(), done: [0; 2] }
     }
 
-    /// How much has been done, over all attempts: what was read, and what was written.
+    /// Returns the bytes done over all attempts: read and written.
     pub fn bytes_done(&self) -> u64 {
         self.done.iter().sum()
     }
 
-    /// The job is so far.
+    /// Shows how far the job is.
     pub fn hear(&mut self, progress: &PrepareProgress) {
         let most = &mut self.done[progress.phase as usize];
         *most = (*most).max(progress.done);
@@ -59,14 +59,14 @@ impl PrepareView {
         bar.set_position(progress.done);
     }
 
-    /// Nothing more will be heard for now.
+    /// Ends the bar: there is no progress for now.
     pub fn end(&mut self) {
         if let Some((_, bar)) = self.bar.take() {
             bar.abandon();
         }
     }
 
-    /// Something worth a line of its own.
+    /// Shows `text` as a line of its own.
     pub fn say(&self, text: &str) {
         match &self.bar {
             Some((_, bar)) => bar.suspend(|| to_stderr(text)),
@@ -87,7 +87,7 @@ fn verb(phase: PreparePhase) -> &'static str {
     }
 }
 
-/// `1,234 of 5,678 MB  85.2 MB/s  left 52s`.
+/// Formats progress as `1,234 of 5,678 MB  85.2 MB/s  left 52s`.
 fn figures(progress: &PrepareProgress) -> String {
     let left = progress.left().map(|left| format!("  left {}", in_words(left))).unwrap_or_default();
     let megabytes = |bytes: u64| bytes as f64 / 1e6;

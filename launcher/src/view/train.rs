@@ -1,4 +1,4 @@
-//! What a person watches while a run trains: a bar on a terminal, plain lines elsewhere, on standard error.
+//! Shows a run to a person while it trains, on standard error: as a bar on a terminal, as plain lines elsewhere.
 
 use std::io::{self, IsTerminal, Write};
 use std::time::{Duration, Instant};
@@ -11,33 +11,33 @@ use indicatif::{ProgressBar, ProgressStyle};
 use super::figures::{in_words, with_thousands};
 use super::terminal::to_stderr;
 
-/// Without a terminal, every one of the first steps of an attempt has a line.
+/// Number of first steps of an attempt that have a line each where there is no terminal.
 const FIRST_LINES: u32 = 5;
-/// Then one in so long.
+/// Shortest time between two later lines.
 const LINE_INTERVAL: Duration = Duration::from_secs(5);
 
-/// Shows an attempt's progress.
+/// Shows the progress of a run's attempts.
 pub struct View {
     steps_max: u64,
     pace: Pace,
     validation: Option<ValidationRecord>,
     is_terminal: bool,
-    /// As on a terminal whose user has not set `NO_COLOR`.
+    /// Whether to use colours: on a terminal whose user has not set `NO_COLOR`.
     has_colours: bool,
-    /// While an attempt runs on a terminal.
+    /// Bar of an attempt; `None` between attempts and without a terminal.
     bar: Option<ProgressBar>,
     lines: Lines,
 }
 
 impl View {
-    /// A view of a run of `steps_max` steps; standard error decides between bar and lines.
+    /// Creates the view of a run of `steps_max` steps, with a bar if standard error is a terminal.
     pub fn new(steps_max: u64) -> Self {
         let (is_terminal, lines) = (io::stderr().is_terminal(), Lines::default());
         let has_colours = is_terminal && std::env::var_os("NO_COLOR").is_none_or(|set| set.is_empty());
         View { steps_max, pace: Pace::default(), validation: None, is_terminal, has_colours, bar: None, lines }
     }
 
-    /// An attempt begins; `headline` says which.
+    /// Begins an attempt; `headline` describes it.
     pub fn begin(&mut self, headline: &str) {
         self.pace = Pace::default();
         self.lines = Lines::default();
@@ -45,14 +45,14 @@ impl View {
         self.bar = self.is_terminal.then(|| ProgressBar::new(self.steps_max).with_style(style()));
     }
 
-    /// The attempt has ended.
+    /// Ends the attempt.
     pub fn end(&mut self) {
         if let Some(bar) = self.bar.take() {
             bar.abandon();
         }
     }
 
-    /// A step is complete.
+    /// Shows a completed step.
     pub fn step(&mut self, record: &StepRecord) {
         let now = Instant::now();
         let left = self.pace.left(record, self.steps_max, now);
@@ -69,23 +69,23 @@ impl View {
         }
     }
 
-    /// A validation loss was measured.
+    /// Shows a validation loss.
     pub fn validation(&mut self, record: &ValidationRecord) {
         self.say(&format!("step {}: validation loss {:.4}", record.step, record.validation_loss));
         self.validation = Some(record.clone());
     }
 
-    /// Something that a rank printed.
+    /// Shows a line that a rank printed.
     pub fn say_of(&self, rank: Rank, line: &str) {
         self.show(&format!("{} {}", name_of(rank, self.has_colours), printable(line)));
     }
 
-    /// Something worth a line of its own.
+    /// Shows `text` as lines of its own.
     pub fn say(&self, text: &str) {
         self.show(&printable_lines(text));
     }
 
-    /// Writes what a terminal may be given as it is.
+    /// Writes text that a terminal may be given unchanged.
     fn show(&self, printable: &str) {
         let write = || drop(writeln!(io::stderr().lock(), "{printable}"));
         match &self.bar {
@@ -95,12 +95,12 @@ impl View {
     }
 }
 
-/// Who speaks, in a colour of its own on a terminal, so that neighbouring ranks can be told apart.
+/// Returns the name of a rank, coloured on a terminal so that neighbouring ranks are distinguishable.
 fn name_of(rank: Rank, has_colours: bool) -> String {
     if !has_colours {
         return format!("rank {rank}:");
     }
-    // Cyan, yellow, magenta, green, blue: neither the red of errors nor what is not seen on black or white.
+    // Cyan, yellow, magenta, green, blue: not the red of errors, and no colour that is invisible on black or white.
     let colour = [36, 33, 35, 32, 34][rank.index() % 5];
     format!("\x1b[{colour}mrank {rank}:\x1b[0m")
 }
@@ -109,7 +109,7 @@ fn style() -> ProgressStyle {
     ProgressStyle::with_template("{bar:24} {pos}/{len}  {wide_msg}").unwrap_or_else(|_| ProgressStyle::default_bar())
 }
 
-/// `loss 6.1234  lr 3.9e-3  grad norm 0.83  4,210 tokens/s  MFU 41.2%  left 1m32s`.
+/// Formats a record as `loss 6.1234  lr 3.9e-3  grad norm 0.83  4,210 tokens/s  MFU 41.2%  left 1m32s`.
 fn figures(record: &StepRecord, left: Duration) -> String {
     let mfu = record.mfu.map(|mfu| format!("  MFU {:.1}%", mfu * 100.0)).unwrap_or_default();
     format!(
@@ -122,14 +122,14 @@ fn figures(record: &StepRecord, left: Duration) -> String {
     )
 }
 
-/// How fast this attempt goes, with its validations and checkpoints.
+/// Speed of this attempt, with its validations and checkpoints.
 #[derive(Debug, Default)]
 struct Pace {
     first: Option<(Instant, u64)>,
 }
 
 impl Pace {
-    /// Time left after `record`, which arrived at `now`.
+    /// Returns the time left after `record`, which arrived at `now`.
     fn left(&mut self, record: &StepRecord, steps_max: u64, now: Instant) -> Duration {
         let (since, first_step) = *self.first.get_or_insert((now, record.step));
         let steps_done = record.step.saturating_sub(first_step);
@@ -142,7 +142,7 @@ impl Pace {
     }
 }
 
-/// Which steps get a line where there is no terminal.
+/// Decides which steps get a line where there is no terminal.
 #[derive(Debug, Default)]
 struct Lines {
     shown: u32,

@@ -1,4 +1,4 @@
-//! What holds for every backend: one suite, run over each with real processes and a fake worker in the worker's place.
+//! Tests that every backend passes: one suite, run over each with real processes and a fake worker in the worker's place.
 //!
 //! The hosts of `mpirun` are this machine under other names ([`tests::remote_shell`]; `tests/tests/clusters/hosts.rs` has hosts of
 //! their own and a real sshd), and so are those of `kubernetes`, whose cluster has processes for pods ([`tests::cluster`]).
@@ -11,7 +11,7 @@ use nix::sys::signal::Signal;
 use serde_json::json;
 use tests::remote_shell;
 
-/// A way to start two ranks.
+/// A backend, with flags that start two ranks by it.
 struct Way {
     name: &'static str,
     flags: Vec<String>,
@@ -30,7 +30,7 @@ impl Way {
     }
 }
 
-/// All ways that can be gone here.
+/// Returns all ways that can be tried here.
 fn ways() -> Vec<Way> {
     if !can_run(&["python3", "mpirun"]) {
         return Vec::new();
@@ -65,7 +65,7 @@ fn way(name: &'static str, flags: &[&str]) -> Way {
     Way { name, flags: all, folder }
 }
 
-/// No folder of `/dev/shm` that this process's launchers have made may be left; others' tests run meanwhile.
+/// Checks that this process's launchers have left no folder in `/dev/shm`; launchers of other tests run meanwhile.
 fn assert_no_session_folder(rig: &Rig) {
     for log in rig.names("logs/attempt-0001").iter().filter(|name| name.starts_with("rank-")) {
         let text = fs::read_to_string(rig.run("logs/attempt-0001").join(log)).unwrap();
@@ -82,7 +82,7 @@ fn output_is_its_ranks_and_nothing_is_left() {
         let ended = rig.train();
         assert_eq!(ended.code, Some(0), "{}", ended.stderr);
         let logs = rig.names("logs/attempt-0001");
-        // In a cluster the launcher beside the ranks has something to say, too.
+        // In a cluster, the launcher beside the ranks prints something, too.
         let others = if way.name == "kubernetes" { &["mpirun.log"][..] } else { &[] };
         assert_eq!(logs, [others, &["rank-0.log", "rank-1.log"]].concat());
         for rank in 0..2 {

@@ -1,4 +1,4 @@
-//! The commands that only pass things on, and what every command refuses.
+//! Tests of commands that only pass things on, and of what every command refuses.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -9,7 +9,7 @@ use common::checkpoint_layout::{CheckpointName, Manifest, ObjectEntry};
 
 use super::harness::{Rig, can_run};
 
-/// Exit code, standard output, standard error.
+/// Runs `command`; returns exit code, standard output and standard error.
 fn output(command: &mut Command) -> (Option<i32>, String, String) {
     let output = command.output().unwrap();
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();

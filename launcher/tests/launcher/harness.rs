@@ -1,4 +1,4 @@
-//! The launcher with a fake worker, in a folder of its own.
+//! Runs the launcher with a fake worker, in a folder of its own.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -14,32 +14,32 @@ use tests::cluster::Cluster;
 use tests::s3::Server;
 use tests::scratch::Scratch;
 
-/// A folder with a config, and what the fake worker is to do.
+/// A folder with a config, and a plan for the fake worker.
 pub struct Rig {
     folder: tempfile::TempDir,
-    /// The run folder.
+    /// Run folder.
     run: PathBuf,
     environment: Vec<(String, String)>,
     flags: Vec<String>,
-    // They end with the rig.
+    // Servers that end with the rig.
     _servers: Option<(Cluster, Server)>,
 }
 
-/// What a launcher has left.
+/// Exit code and output of a launcher that has ended.
 pub struct Ended {
     pub code: Option<i32>,
     pub stdout: String,
     pub stderr: String,
 }
 
-/// A launcher that runs.
+/// A running launcher.
 pub struct Running {
     child: Child,
     stderr: BufReader<ChildStderr>,
     read: String,
 }
 
-/// Whether the programs that the fake needs are here; says which is not.
+/// Returns whether the programs that the fake needs are installed; prints which is not.
 pub fn can_run(programs: &[&str]) -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let missing =
@@ -50,7 +50,7 @@ pub fn can_run(programs: &[&str]) -> bool {
     missing.is_none()
 }
 
-/// The built launcher in `folder`, without fakes.
+/// Returns the built launcher, to be run in `folder` without fakes.
 pub fn launcher_in(folder: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_launcher"));
     command.current_dir(folder).env_remove("RUST_LOG");
@@ -58,12 +58,12 @@ pub fn launcher_in(folder: &Path) -> Command {
     command
 }
 
-/// Runs `command` on `input`: its exit code, standard output, and standard error.
+/// Runs `command` on `input`; returns its exit code, standard output and standard error.
 pub fn piped(command: &mut Command, input: &[u8]) -> (Option<i32>, Vec<u8>, String) {
     let mut child = command.spawn().unwrap();
     let mut stdin = child.stdin.take().unwrap();
     let output = std::thread::scope(|scope| {
-        // A command that refuses its arguments does not read.
+        // A command that refuses its arguments does not read its input.
         scope.spawn(move || drop(stdin.write_all(input)));
         child.wait_with_output().unwrap()
     });
@@ -71,13 +71,13 @@ pub fn piped(command: &mut Command, input: &[u8]) -> (Option<i32>, Vec<u8>, Stri
 }
 
 impl Rig {
-    /// `plan` is a JSON list, see `fake_worker.py`; `flags` are those of `launcher train`.
+    /// Creates a rig; `plan` is a JSON list, see `fake_worker.py`, and `flags` are those of `launcher train`.
     pub fn new(plan: &str, flags: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("run.toml"), BASE).unwrap();
         let fake = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/launcher/fake_worker.py");
         let here = folder.path().to_str().unwrap();
-        // The launcher looks at the data before it starts ranks; the fake does not read it.
+        // The launcher checks the data before it starts ranks; the fake does not read it.
         drop(Scratch::at(&format!("file://{here}/data")));
         let environment =
             [("FAKE_PLAN", plan), ("FAKE_FOLDER", here), ("CONVOY_WORKER", fake), ("CONVOY_PREPARE", fake)];
@@ -90,13 +90,13 @@ impl Rig {
         }
     }
 
-    /// The same with a cluster, and with the run folder in an object store, as pods need it.
+    /// Creates a rig with a cluster, and with its run folder in an object store, as pods need it.
     pub fn in_cluster(plan: &str, flags: &[&str]) -> Self {
         let mut rig = Self::new(plan, flags);
         let store = rig.folder.path().join("store");
         fs::create_dir(&store).unwrap();
         let server = Server::start(&store, &["bucket"]);
-        // A URL that no other test's run has: an attempt ends what is left of earlier ones at the same URL.
+        // The URL is unique to this test: an attempt ends what earlier ones have left at its URL.
         let place = format!("bucket/{}/run", rig.folder.path().file_name().unwrap().display());
         rig.run = store.join(&place);
         rig.environment.extend(server.environment());
@@ -109,7 +109,7 @@ impl Rig {
         rig
     }
 
-    /// The launcher in the rig's folder, with the fake in the place of its siblings.
+    /// Returns the launcher in the rig's folder, with the fake in the place of its siblings.
     pub fn launcher(&self) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_launcher"));
         command.current_dir(self.folder.path()).envs(self.environment.iter().cloned()).env_remove("RUST_LOG");
@@ -117,7 +117,7 @@ impl Rig {
         command
     }
 
-    /// `launcher NAME` with the config and the flags.
+    /// Returns `launcher NAME` with the config and the flags.
     pub fn command(&self, name: &str) -> Command {
         let mut command = self.launcher();
         command.args([name, "--config", "run.toml"]).args(&self.flags);
@@ -129,7 +129,7 @@ impl Rig {
         Self::spawn(&mut self.command("train"))
     }
 
-    /// The same with limits for it and its ranks, as a shell's `ulimit` sets them.
+    /// Starts `launcher train` with limits for it and its ranks, as a shell's `ulimit` sets them.
     pub fn start_within(&self, limits: &str) -> Running {
         let train = self.command("train");
         let mut limited = Command::new("sh");
@@ -155,41 +155,41 @@ impl Rig {
         Running { child, stderr, read: String::new() }
     }
 
-    /// `launcher train` to its end.
+    /// Runs `launcher train` to its end.
     pub fn train(&self) -> Ended {
         let ended = self.start().wait();
         self.assert_nothing_is_left();
         ended
     }
 
-    /// A path in the run folder.
+    /// Returns a path in the run folder.
     pub fn run(&self, name: &str) -> PathBuf {
         self.run.join(name)
     }
 
-    /// Makes a file for the fake worker in the rig's folder.
+    /// Creates a file for the fake worker in the rig's folder.
     pub fn touch(&self, name: &str) {
         fs::write(self.folder.path().join(name), "").unwrap();
     }
 
-    /// Whether there is such a file.
+    /// Returns whether the rig's folder has the file `name`.
     pub fn has(&self, name: &str) -> bool {
         self.folder.path().join(name).exists()
     }
 
-    /// Where the launcher of an attempt that has begun listens for ranks.
+    /// Returns the address at which the launcher of a running attempt listens for ranks.
     pub fn control_address(&self) -> String {
         self.start_line()["control_address"].as_str().unwrap().to_owned()
     }
 
-    /// What rank 0 of an attempt was told.
+    /// Returns what rank 0 of an attempt was told.
     pub fn start_line(&self) -> Value {
         let entries = fs::read_dir(self.folder.path()).unwrap().map(|entry| entry.unwrap().path());
         let is_start = |path: &PathBuf| path.extension().is_none() && path.display().to_string().contains("/start-");
         serde_json::from_slice(&fs::read(entries.into_iter().find(is_start).unwrap()).unwrap()).unwrap()
     }
 
-    /// The names in a folder of the run folder.
+    /// Returns the names in a folder of the run folder.
     pub fn names(&self, folder: &str) -> Vec<String> {
         let entries = fs::read_dir(self.run(folder)).unwrap();
         let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
@@ -197,12 +197,12 @@ impl Rig {
         names
     }
 
-    /// The claims of attempts in the run folder.
+    /// Returns the claims of attempts in the run folder.
     pub fn claims(&self) -> Vec<String> {
         self.names("attempts").into_iter().filter(|name| name.ends_with(".json")).collect()
     }
 
-    /// The launcher's events of an attempt.
+    /// Returns the launcher's events of an attempt.
     pub fn events(&self, attempt: u32) -> Vec<Value> {
         let folder = format!("events/attempt-{attempt:04}-launcher");
         let parts = self.names(&folder);
@@ -210,12 +210,12 @@ impl Rig {
         text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
 
-    /// The kinds of those events.
+    /// Returns the kinds of the launcher's events of an attempt.
     pub fn kinds(&self, attempt: u32) -> Vec<String> {
         self.events(attempt).iter().map(|event| event["kind"].as_str().unwrap().to_owned()).collect()
     }
 
-    /// The children that the fake ranks started, each in a process group of its own, must be gone.
+    /// Checks that the children which the fake ranks started, each in a process group of its own, are gone.
     pub fn assert_nothing_is_left(&self) {
         for entry in fs::read_dir(self.folder.path()).unwrap() {
             let path = entry.unwrap().path();
@@ -241,7 +241,7 @@ impl Running {
         }
     }
 
-    /// Reads standard output until there is `text`.
+    /// Reads standard output until it contains `text`.
     pub fn wait_for_output(&mut self, text: &str) {
         let (stdout, mut bytes) = (self.child.stdout.as_mut().unwrap(), Vec::new());
         while !String::from_utf8_lossy(&bytes).contains(text) {
@@ -256,7 +256,7 @@ impl Running {
         kill(Pid::from_raw(self.child.id().cast_signed()), signal).unwrap();
     }
 
-    /// Waits for the end.
+    /// Waits for the launcher's end.
     pub fn wait(mut self) -> Ended {
         let mut stdout = String::new();
         self.stderr.read_to_string(&mut self.read).unwrap();

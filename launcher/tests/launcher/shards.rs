@@ -1,4 +1,4 @@
-//! `launcher shards` as a person would run it, over data that is whole and data that is damaged in every way.
+//! Tests of `launcher shards` as a person would run it, over data that is whole and data that is damaged in every way.
 
 use std::fs;
 use std::path::PathBuf;
@@ -10,18 +10,18 @@ use serde_json::Value;
 use super::harness::{launcher_in, piped};
 
 const END_OF_TEXT: u16 = Tokenizer::GPT2_END_OF_TEXT;
-/// " world", "Hello".
+/// Ids of " world" and "Hello".
 const WORDS: [u16; 2] = [995, 15_496];
-/// So that a shard has two blocks.
+/// Number of tokens of a shard with two blocks.
 const FULL: usize = 600_000;
 
-/// Prepared data in a folder of its own, with what is to be done to it.
+/// Prepared data in a folder of its own, and ways to damage it.
 struct Data {
     dir: tempfile::TempDir,
 }
 
 impl Data {
-    /// `data/train` of three shards and `data/validation` of one; a document has 1000 tokens.
+    /// Creates `data/train` of three shards and `data/validation` of one; a document has 1000 tokens.
     fn new() -> Self {
         let data = Data { dir: tempfile::tempdir().unwrap() };
         let token = |i: usize| if i.is_multiple_of(1000) { END_OF_TEXT } else { WORDS[i % 2] };
@@ -67,20 +67,20 @@ impl Data {
         self.write_index(side, &index);
     }
 
-    /// Changes a shard behind its index's back.
+    /// Changes a shard without its index.
     fn damage(&self, name: &str, change: impl Fn(&mut Vec<u8>)) {
         let mut content = fs::read(self.path(name)).unwrap();
         change(&mut content);
         fs::write(self.path(name), content).unwrap();
     }
 
-    /// `launcher shards` with `arguments`: exit code, standard output, standard error.
+    /// Runs `launcher shards` with `arguments`; returns exit code, standard output and standard error.
     fn shards(&self, arguments: &[&str]) -> (Option<i32>, String, String) {
         let (code, stdout, stderr) = piped(launcher_in(self.dir.path()).arg("shards").args(arguments), b"");
         (code, String::from_utf8(stdout).unwrap(), stderr)
     }
 
-    /// Verifies `url`, and expects lines that contain `expected`, one by one, and no others.
+    /// Verifies `url`, and expects lines that contain `expected`, one each, and no others.
     fn has_faults(&self, url: &str, expected: &[&str]) {
         let (code, stdout, stderr) = self.shards(&["verify", url]);
         assert_eq!(code, Some(3), "{stdout}{stderr}");
@@ -93,7 +93,7 @@ impl Data {
         assert!(stderr.starts_with("error: file:///") && stderr.contains(&count), "{stderr}");
     }
 
-    /// Runs, and expects an exit code and a message that contains all of `expected`.
+    /// Runs `launcher shards`, and expects an exit code and a message that contains all of `expected`.
     fn refused(&self, arguments: &[&str], code: i32, expected: &[&str]) {
         let (got, stdout, stderr) = self.shards(arguments);
         assert_eq!((got, stdout.as_str()), (Some(code), ""), "{stderr}");
@@ -177,7 +177,7 @@ fn what_hashes_cannot_show_is_found() {
 #[test]
 fn headers_and_indexes_are_held_against_the_format() {
     let data = Data::new();
-    // Hashes that fit a header that does not.
+    // The hashes fit a header that is wrong.
     let path = "validation/shard-000000.bin";
     data.damage(path, |content| (content[0], content[4], content[8]) = (0, 2, 4));
     let content = fs::read(data.path(path)).unwrap();
@@ -239,7 +239,7 @@ fn totals_and_an_excerpt_across_shards_are_shown() {
 #[test]
 fn an_excerpt_reads_only_blocks_that_it_needs_and_trusts_none() {
     let data = Data::new();
-    // Damage in the first block of the first shard, and in all of the second.
+    // The first block of the first shard is damaged, and all of the second.
     data.damage("train/shard-000000.bin", |content| content[HEADER_BYTES as usize] ^= 1);
     fs::remove_file(data.path("train/shard-000001.bin")).unwrap();
     let (code, stdout, _) = data.shards(&["show", "data", "--at", "599990", "--tokens", "10"]);
@@ -266,7 +266,7 @@ fn the_tokenizer_must_be_the_one_of_the_shards() {
     data.refused(&["show", "data/train"], 2, &["not fetched on the word of an index", "with --tokenizer"]);
     data.change_index("train", |index| index.tokenizer = "my-tokenizer".into());
     let hash = Tokenizer::gpt2().unwrap().hash().to_owned();
-    // Only the tokenizer is at fault: what its documents are, is not known.
+    // Only the tokenizer is at fault: with another one, documents cannot be checked.
     let (code, stdout, _) = data.shards(&["verify", "data/train", "--tokenizer", "gpt2"]);
     let expected = format!("index.json: made with a tokenizer of hash 0a0b, and \"gpt2\" has {hash}\n");
     assert_eq!((code, stdout), (Some(3), expected));

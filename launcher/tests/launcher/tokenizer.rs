@@ -1,4 +1,4 @@
-//! `launcher tokenizer` as a person would run it: on pipes.
+//! Tests of `launcher tokenizer` as a person would run it: on pipes.
 
 use std::io::{Read, Write};
 use std::path::Path;
@@ -10,19 +10,20 @@ use common::tokenizer::{END_OF_TEXT, Tokenizer, files};
 
 use super::harness::{Rig, can_run, launcher_in, piped};
 
-/// `launcher tokenizer` with `arguments`, on `input`, in a folder without anything.
+/// Runs `launcher tokenizer` with `arguments` on `input`, in an empty folder.
 fn tokenizer(arguments: &[&str], input: &[u8]) -> (Option<i32>, Vec<u8>, String) {
     piped(launcher_in(&std::env::temp_dir()).arg("tokenizer").args(arguments), input)
 }
 
-/// Runs, and expects success without a word.
+/// Runs `launcher tokenizer`, and expects success without a message.
 fn done(arguments: &[&str], input: &[u8]) -> Vec<u8> {
     let (code, stdout, stderr) = tokenizer(arguments, input);
     assert_eq!((code, stderr.as_str()), (Some(0), ""), "{arguments:?}");
     stdout
 }
 
-/// Runs, and expects an exit code and a message that contains `expected`; returns what was written before.
+/// Runs `launcher tokenizer`, and expects an exit code and a message that contains `expected`. Returns what was written
+/// before.
 fn refused(arguments: &[&str], input: &[u8], code: i32, expected: &str) -> Vec<u8> {
     let (got, stdout, stderr) = tokenizer(arguments, input);
     assert_eq!(got, Some(code), "{stderr}");
@@ -38,7 +39,7 @@ fn a_document_becomes_its_ids_and_comes_back() {
         let ids = done(&["encode"], text.as_bytes());
         assert!(done(&["decode"], &ids) == text.as_bytes());
     }
-    // Half of a character, which is nothing but its bytes.
+    // Half of a character is written as its bytes alone.
     assert_eq!(done(&["decode"], b" [ 162,\n224 ] "), b"\xe6\x82");
 }
 
@@ -80,7 +81,7 @@ fn bad_input_is_named_by_its_line_and_exits_3() {
         ("\"\\ud800\"", "line 2, column 8"),
     ] {
         let input = [hello, line.as_bytes(), b"\n\"never\"\n"].concat();
-        // What came before the fault is there.
+        // The output has what came before the fault.
         assert_eq!(refused(&["encode", "--jsonl"], &input, 3, expected), b"[15496]\n");
     }
     for (line, expected) in [

@@ -1,4 +1,4 @@
-//! `launcher train` from start to end, with a fake worker in the place of the real one: one rank directly, two under
+//! Tests of `launcher train` from start to end, with a fake worker in the place of the real one: one rank directly, two under
 //! a real mpirun.
 
 use std::fs;
@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 const ALONE: &[&str] = &["python3"];
 const TOGETHER: &[&str] = &["python3", "mpirun"];
 const FINISH: &str = r#"[{"do": "finish"}]"#;
-/// Time-outs that nest, the last long enough for ranks to start in.
+/// Settings of short time-outs that nest, the last one long enough for ranks to start.
 const SHORT_STALL: [&str; 6] =
     ["--set", "storage.deadline_s=2", "--set", "parallel.timeout_s=4", "--set", "launch.stall_timeout_s=8"];
 
@@ -179,7 +179,7 @@ fn a_stop_before_the_first_step_waits_for_nothing() {
     if !can_run(TOGETHER) {
         return;
     }
-    // Ranks that never begin, as with a store that does not answer them.
+    // The ranks never begin, as with a store that does not answer them.
     let rig = Rig::new(r#"[{"do": "start"}]"#, &["--ranks", "2"]);
     let mut running = rig.start();
     running.wait_for("attempt 1: 2 ranks");
@@ -206,7 +206,7 @@ fn a_closed_terminal_ends_a_run_and_under_nohup_it_does_not() {
         if code == 75 {
             running.wait_for("stopping");
         } else {
-            // Long enough for the launcher to hear what it should not.
+            // This is long enough for the launcher to hear what it should not.
             std::thread::sleep(std::time::Duration::from_millis(500));
         }
         rig.touch("go");
@@ -229,7 +229,7 @@ fn a_rank_in_which_mpi_cannot_start_ends_the_attempt_though_mpirun_does_not() {
     }
 }
 
-/// A server that takes connections and never says anything, at this address.
+/// Starts a server that accepts connections and never answers; returns it with its address.
 fn silent_server() -> (TcpListener, String) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap().to_string();
@@ -314,7 +314,7 @@ fn hundreds_of_idle_connections_at_the_control_port_do_not_end_a_run() {
         return;
     }
     let rig = Rig::new(r#"[{"do": "wait"}]"#, &[]);
-    // Room for a few hundred threads beyond those that the launcher needs.
+    // There is room for a few hundred threads beyond those that the launcher needs.
     let mut running = rig.start_within("ulimit -n 256 && ulimit -v 1000000");
     running.wait_for("step      3/6");
     let address = rig.control_address();
@@ -362,7 +362,7 @@ fn an_attempt_that_was_handed_on_is_run_once_claims_nothing_and_is_passed_on() {
         lines_with(r#"convoy-relay {"kind":"message","rank":0,"message":{"type":"progress","step":1,"#) == 1,
         "{told}"
     );
-    // Of heartbeats only the first of each phase and rank.
+    // Heartbeats are passed on only where phase and rank are new.
     assert_eq!(lines_with(r#""type":"heartbeat""#), 4, "{told}");
     let end = told.lines().last().unwrap().strip_prefix("convoy-relay ").unwrap();
     let end: Value = serde_json::from_str(end).unwrap();

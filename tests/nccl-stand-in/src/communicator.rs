@@ -1,4 +1,4 @@
-//! A communicator, and the thread that carries its operations out, one after the other.
+//! A communicator, and the thread that performs its operations one after another.
 
 use std::ffi::{c_int, c_void};
 use std::io::{self, ErrorKind, Read, Write};
@@ -11,13 +11,13 @@ use crate::exchange::{Kind, Operation, answer, contribute};
 use crate::plan::{Fault, Plan, log};
 use crate::{IN_PROGRESS, REMOTE_ERROR, SUCCESS, SYSTEM_ERROR};
 
-/// How often a rank that waits for others looks whether it has been aborted.
+/// Pause between checks for an abort while a rank waits for others.
 const TICK: Duration = Duration::from_millis(5);
 
-/// Where rank 0 listens, until its communicator takes the listener over.
+/// Listeners of rank 0, until its communicator takes them over.
 static LISTENERS: Mutex<Vec<TcpListener>> = Mutex::new(Vec::new());
 
-/// Begins to listen on the loopback interface; returns the port.
+/// Starts to listen on the loopback interface; returns the port.
 pub fn listen() -> io::Result<u16> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
     listener.set_nonblocking(true)?;
@@ -36,11 +36,11 @@ pub struct Communicator {
     jobs: Mutex<Jobs>,
 }
 
-/// What the thread is to do.
+/// Jobs for the thread.
 struct Jobs {
-    /// How many it has been given.
+    /// Number of jobs that the thread has been given.
     given: u64,
-    /// `None` once there will be no more.
+    /// Sender of jobs; `None` once there will be no more.
     queue: Option<Sender<Job>>,
 }
 
@@ -48,11 +48,11 @@ struct State {
     result: c_int,
     completed: u64,
     is_aborted: bool,
-    /// To all peers, for an abort.
+    /// Connections to all peers, for an abort.
     sockets: Vec<TcpStream>,
 }
 
-/// One operation on the caller's buffers.
+/// An operation on the caller's buffers.
 pub struct Job {
     pub operation: Operation,
     pub kind: Kind,
@@ -64,10 +64,10 @@ pub struct Job {
 unsafe impl Send for Job {}
 
 impl Job {
-    /// An operation on buffers of so many bytes.
+    /// Creates an operation on buffers of the given sizes in bytes.
     ///
     /// # Safety
-    /// The buffers are valid, and left alone by others, until the operation is complete.
+    /// The buffers must be valid, and nothing else may use them, until the operation is complete.
     pub unsafe fn new(
         operation: Operation,
         kind: Kind,
@@ -77,13 +77,13 @@ impl Job {
         Job { operation, kind, send: (send.cast(), send_bytes), receive: (receive.cast(), receive_bytes) }
     }
 
-    /// What this rank gives.
+    /// Returns the bytes that this rank contributes.
     pub fn sent(&self) -> &[u8] {
         // SAFETY: the promise to `new`.
         unsafe { std::slice::from_raw_parts(self.send.0, self.send.1) }
     }
 
-    /// Where the result goes. Only after what is sent has been read, since it may be the same memory.
+    /// Returns the buffer for the result. The contribution must have been read before, since it may be the same memory.
     pub fn received(&mut self) -> &mut [u8] {
         // SAFETY: the promise to `new`.
         unsafe { std::slice::from_raw_parts_mut(self.receive.0, self.receive.1) }
@@ -91,7 +91,7 @@ impl Job {
 }
 
 impl Communicator {
-    /// Begins to connect to the ranks that meet at `port`.
+    /// Starts to connect to the ranks that meet at `port`.
     pub fn start(rank: usize, world: usize, port: u16) -> Arc<Self> {
         let (jobs, queue) = mpsc::channel();
         let state = State { result: IN_PROGRESS, completed: 0, is_aborted: false, sockets: Vec::new() };
@@ -128,7 +128,7 @@ impl Communicator {
         }
     }
 
-    /// Whether `number` operations are complete, after waiting for them at most so long.
+    /// Waits at most `timeout` for `number` operations; returns whether they are complete.
     pub fn wait(&self, number: u64, timeout: Duration) -> bool {
         let waiting = self.changed.wait_timeout_while(lock(&self.state), timeout, |state| state.completed < number);
         let (state, _) = waiting.unwrap_or_else(PoisonError::into_inner);
@@ -171,7 +171,7 @@ impl Communicator {
         }
     }
 
-    /// Lets `fault` happen; whether there was one.
+    /// Makes `fault` happen; returns whether there was one.
     fn suffers(&self, fault: Option<Fault>) -> bool {
         match fault {
             Some(Fault::Silence) => {
@@ -179,13 +179,13 @@ impl Communicator {
                 drop(silence.unwrap_or_else(PoisonError::into_inner));
             }
             Some(Fault::Error) => self.fail(SYSTEM_ERROR),
-            // Those of a call, which does not come here.
+            // These are faults of a call, which does not come here.
             Some(Fault::Hang | Fault::Busy) | None => {}
         }
         fault.is_some()
     }
 
-    /// Connections to all others, in rank order, on rank 0; to rank 0 on others.
+    /// Connects the ranks: rank 0 to all others, in rank order, and others to rank 0.
     fn meet(&self, port: u16) -> io::Result<Vec<TcpStream>> {
         let mut peers = match self.rank {
             0 => self.gather(port)?,
@@ -193,7 +193,7 @@ impl Communicator {
         };
         let copies: io::Result<Vec<_>> = peers.iter().map(TcpStream::try_clone).collect();
         lock(&self.state).sockets = copies?;
-        // All are here once rank 0 says so.
+        // All ranks are here once rank 0 says so.
         for peer in &mut peers {
             match self.rank {
                 0 => peer.write_all(b"!")?,
@@ -229,7 +229,7 @@ impl Communicator {
         Ok(stream)
     }
 
-    /// Tries until it works or this communicator is aborted.
+    /// Repeats `attempt` until it succeeds or this communicator is aborted.
     fn retry<T>(&self, mut attempt: impl FnMut() -> io::Result<T>) -> io::Result<T> {
         loop {
             match attempt() {
@@ -253,7 +253,7 @@ impl Communicator {
     }
 }
 
-/// Does not return.
+/// Blocks for ever.
 pub fn hang() -> ! {
     loop {
         std::thread::park();

@@ -1,4 +1,4 @@
-//! One operation between ranks: rank 0 collects what all give, combines it in rank order, and answers each.
+//! One operation between ranks: rank 0 collects all contributions, combines them in rank order, and answers each rank.
 
 use std::ffi::c_int;
 use std::io::{self, ErrorKind, Read, Write};
@@ -7,7 +7,7 @@ use std::ops::Add;
 
 use crate::communicator::Job;
 
-/// What an operation does.
+/// An operation between ranks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Operation {
     AllReduce(Reduction),
@@ -16,7 +16,7 @@ pub enum Operation {
     Broadcast { root: usize },
 }
 
-/// How elements of several ranks become one: `ncclRedOp_t`.
+/// How elements of several ranks are combined: `ncclRedOp_t`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reduction {
     Sum,
@@ -33,7 +33,7 @@ impl Reduction {
     }
 }
 
-/// Of what elements: `ncclDataType_t`.
+/// Type of elements: `ncclDataType_t`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     UInt8,
@@ -65,12 +65,12 @@ impl Kind {
     }
 }
 
-/// What ranks must have in common, or they are not in the same operation.
+/// Returns the bytes that must agree between ranks, or they are not in one operation.
 fn header(job: &Job) -> Vec<u8> {
     format!("{:?} {:?} {:64}", job.operation, job.kind, job.sent().len()).into_bytes()
 }
 
-/// On another rank than 0: gives, and takes the answer.
+/// Sends the contribution of a rank other than 0, and receives the answer.
 pub fn contribute(hub: &mut TcpStream, rank: usize, job: &mut Job) -> io::Result<()> {
     hub.write_all(&header(job))?;
     match job.operation {
@@ -80,7 +80,7 @@ pub fn contribute(hub: &mut TcpStream, rank: usize, job: &mut Job) -> io::Result
     hub.read_exact(job.received())
 }
 
-/// On rank 0: takes what all give, in rank order, and answers.
+/// Receives all contributions on rank 0, in rank order, and sends the answers.
 pub fn answer(peers: &mut [TcpStream], world: usize, job: &mut Job) -> io::Result<()> {
     let expected = header(job);
     let mut all = job.sent().to_vec();
@@ -147,12 +147,12 @@ fn fold<const N: usize, T>(
     }
 }
 
-/// A bfloat16 is the upper half of a float32.
+/// Converts a bfloat16, which is the upper half of a float32.
 fn widen([low, high]: [u8; 2]) -> f32 {
     f32::from_le_bytes([0, 0, low, high])
 }
 
-/// The nearest bfloat16, the even one of two. What is not a number stays so.
+/// Rounds to the nearest bfloat16, and to the even one of two. NaN stays NaN.
 fn round(value: f32) -> [u8; 2] {
     let bits = value.to_bits();
     let rounded = match value.is_nan() {

@@ -5,9 +5,9 @@
 //! cannot show is anything about NCCL itself, CUDA streams and events, or speed.
 //!
 //! - this file: the C functions of NCCL, and two more that only a stand-in has.
-//! - [`communicator`]: a communicator and the thread that carries its operations out, one after the other.
+//! - [`communicator`]: a communicator, and the thread that performs its operations one after another.
 //! - [`exchange`]: one operation between ranks; rank 0 collects, combines in rank order, and answers.
-//! - [`plan`]: what goes wrong on purpose, from the environment.
+//! - [`plan`]: faults on purpose, from the environment.
 #![allow(clippy::missing_safety_doc, reason = "what callers owe is in NCCL's documentation")]
 #![allow(non_snake_case, reason = "the names are NCCL's")]
 #![allow(unsafe_code, reason = "has NCCL's C functions, whose callers pass pointers")]
@@ -35,7 +35,7 @@ type In = *const c_void;
 type Out = *mut c_void;
 type Stream = *mut c_void;
 
-/// `ncclUniqueId`: here the port where rank 0 listens.
+/// The id `ncclUniqueId`: here, the port where rank 0 listens.
 #[repr(C)]
 pub struct UniqueId([u8; 128]);
 
@@ -48,7 +48,7 @@ pub struct Config {
     blocking: c_int,
 }
 
-/// The version of NCCL whose header this follows.
+/// Stores the version of NCCL whose header this library follows.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ncclGetVersion(version: *mut c_int) -> c_int {
     // SAFETY: the caller's promise.
@@ -56,7 +56,7 @@ pub unsafe extern "C" fn ncclGetVersion(version: *mut c_int) -> c_int {
     SUCCESS
 }
 
-/// Begins to listen for the other ranks.
+/// Starts to listen for the other ranks, and stores where.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ncclGetUniqueId(id: *mut UniqueId) -> c_int {
     let Ok(port) = communicator::listen() else { return SYSTEM_ERROR };
@@ -67,7 +67,7 @@ pub unsafe extern "C" fn ncclGetUniqueId(id: *mut UniqueId) -> c_int {
     SUCCESS
 }
 
-/// Begins to connect the ranks; [`ncclCommGetAsyncError`] says when that is done. Never blocks.
+/// Starts to connect the ranks; [`ncclCommGetAsyncError`] says when they are connected. Never blocks.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ncclCommInitRankConfig(
     comm: *mut Comm,
@@ -91,7 +91,7 @@ pub unsafe extern "C" fn ncclCommInitRankConfig(
     IN_PROGRESS
 }
 
-/// How the communicator is.
+/// Stores the state of the communicator.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ncclCommGetAsyncError(comm: Comm, result: *mut c_int) -> c_int {
     // SAFETY: the caller's promise.
@@ -99,7 +99,7 @@ pub unsafe extern "C" fn ncclCommGetAsyncError(comm: Comm, result: *mut c_int) -
     SUCCESS
 }
 
-/// Ends everything at once. The memory stays, since another thread may still be waiting.
+/// Aborts the communicator at once. Its memory stays, since another thread may still be waiting.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ncclCommAbort(comm: Comm) -> c_int {
     // SAFETY: the caller's promise.
@@ -107,13 +107,13 @@ pub unsafe extern "C" fn ncclCommAbort(comm: Comm) -> c_int {
     SUCCESS
 }
 
-/// Nothing is left to flush: who finalises has waited for everything.
+/// Succeeds: a caller that finalises has waited for everything, so nothing is left to flush.
 #[unsafe(no_mangle)]
 pub extern "C" fn ncclCommFinalize(_comm: Comm) -> c_int {
     SUCCESS
 }
 
-/// Ends the communicator.
+/// Closes the communicator.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ncclCommDestroy(comm: Comm) -> c_int {
     // SAFETY: the caller's promise; the count that the initialisation gave away is taken back here.
@@ -121,7 +121,7 @@ pub unsafe extern "C" fn ncclCommDestroy(comm: Comm) -> c_int {
     SUCCESS
 }
 
-/// The name of a result.
+/// Returns the name of a result.
 #[unsafe(no_mangle)]
 pub extern "C" fn ncclGetErrorString(result: c_int) -> *const c_char {
     let text: &CStr = match result {
@@ -133,7 +133,7 @@ pub extern "C" fn ncclGetErrorString(result: c_int) -> *const c_char {
     text.as_ptr()
 }
 
-/// More about the last error; the stand-in has nothing to add.
+/// Returns more about the last error; the stand-in has nothing to add.
 #[unsafe(no_mangle)]
 pub extern "C" fn ncclGetLastError(_comm: Comm) -> *const c_char {
     c"".as_ptr()
@@ -154,7 +154,7 @@ pub unsafe extern "C" fn ncclAllReduce(
     unsafe { enqueue(comm, kind, Reduction::of(op).map(Operation::AllReduce), (a, n), (b, n)) }
 }
 
-/// Sums, and gives each rank its `n` elements.
+/// Sums, and gives each rank its `n` elements of the sum.
 #[unsafe(no_mangle)]
 #[rustfmt::skip]
 pub unsafe extern "C" fn ncclReduceScatter(a: In, b: Out, n: usize, kind: c_int, op: c_int, comm: Comm, _: Stream) -> c_int {
@@ -165,7 +165,7 @@ pub unsafe extern "C" fn ncclReduceScatter(a: In, b: Out, n: usize, kind: c_int,
     }
 }
 
-/// Gives each rank the `n` elements of all.
+/// Gives each rank the `n` elements of every rank.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ncclAllGather(a: In, b: Out, n: usize, kind: c_int, comm: Comm, _: Stream) -> c_int {
     // SAFETY: the caller's promise.
@@ -191,15 +191,15 @@ pub unsafe extern "C" fn ncclBroadcast(
     unsafe { enqueue(comm, kind, operation, (a, n), (b, n)) }
 }
 
-/// Hands an operation on buffers of so many elements to the communicator's thread.
+/// Queues an operation on buffers of the given numbers of elements for the communicator's thread.
 unsafe fn enqueue(comm: Comm, kind: c_int, op: Option<Operation>, (a, n): (In, usize), (b, m): (Out, usize)) -> c_int {
     let (Some(op), Some(kind)) = (op, Kind::of(kind)) else { return INVALID_ARGUMENT };
     // SAFETY: the caller's promise, which lasts until the operation is complete.
     unsafe { (*comm).enqueue(Job::new(op, kind, (a, n * kind.bytes()), (b, m * kind.bytes()))) }
 }
 
-/// Only in the stand-in: whether host tensors of the data type go through it. Those of gradients do, which are on a GPU
-/// where there is NCCL; what ranks agree on stays with MPI, unless `CONVOY_STAND_IN_KINDS=all`.
+/// Returns whether host tensors of the data type `kind` go through this library, which NCCL has no function for. Gradients
+/// do, since they are on a GPU where there is NCCL. What ranks agree on stays with MPI, unless `CONVOY_STAND_IN_KINDS=all`.
 #[unsafe(no_mangle)]
 pub extern "C" fn convoy_stand_in_carries(kind: c_int) -> c_int {
     let is_carried = match Kind::of(kind) {
@@ -210,8 +210,8 @@ pub extern "C" fn convoy_stand_in_carries(kind: c_int) -> c_int {
     c_int::from(is_carried)
 }
 
-/// Only in the stand-in, since a host has no streams: waits until `number` operations are complete, at most so long;
-/// whether they are.
+/// Waits at most `timeout_ms` until `number` operations are complete, and returns whether they are. NCCL has no such
+/// function; a host has no streams to wait on.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn convoy_stand_in_wait(comm: Comm, number: u64, timeout_ms: u32) -> c_int {
     // SAFETY: the caller's promise.

@@ -1,20 +1,20 @@
-//! What goes wrong on purpose, from the environment.
+//! Faults on purpose, from the environment.
 //!
-//! - `CONVOY_STAND_IN_DELAY_MS=20`: every operation takes so much longer.
-//! - `CONVOY_STAND_IN_FAULT=RANK:WHEN:WHAT`: on that rank, before operation `WHEN` (a number from 0, or `init`),
-//!   `silence` (it takes part in nothing any more), `error` (the communicator fails), `hang` (the call itself does not
-//!   return) or, not with `init`, `busy` (the call returns, and is in progress for ever).
+//! - `CONVOY_STAND_IN_DELAY_MS=20`: every operation takes this much longer.
+//! - `CONVOY_STAND_IN_FAULT=RANK:WHEN:WHAT`: a fault of that rank, before operation `WHEN` (a number from 0, or `init`).
+//!   `WHAT` is `silence` (the communicator takes part in nothing any more), `error` (the communicator fails), `hang` (the
+//!   call itself does not return) or, not with `init`, `busy` (the call returns, and is in progress for ever).
 //! - `CONVOY_STAND_IN_LOG=FILE`: a line for each communicator that is aborted or closed.
 
 use std::io::Write;
 use std::time::Duration;
 
-/// What a communicator does wrong.
+/// A fault of a communicator.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
-    /// It takes part in nothing any more.
+    /// The communicator takes part in nothing any more.
     Silence,
-    /// It fails.
+    /// The communicator fails.
     Error,
     /// The call does not return.
     Hang,
@@ -22,16 +22,16 @@ pub enum Fault {
     Busy,
 }
 
-/// What this process's communicators do wrong.
+/// The faults of this process's communicators.
 #[derive(Debug, Default)]
 pub struct Plan {
     delay: Duration,
-    /// When, and what; `None` is the initialisation.
+    /// When the fault happens, and which; the inner `None` is the initialisation.
     fault: Option<(Option<u64>, Fault)>,
 }
 
 impl Plan {
-    /// What the environment says about `rank`.
+    /// Reads the plan for `rank` from the environment.
     pub fn of_rank(rank: usize) -> Self {
         let delay_ms = std::env::var("CONVOY_STAND_IN_DELAY_MS").map_or(0, |text| parsed(&text));
         let fault = std::env::var("CONVOY_STAND_IN_FAULT").ok();
@@ -50,17 +50,17 @@ impl Plan {
         Plan { delay: Duration::from_millis(delay_ms), fault }
     }
 
-    /// What happens at the initialisation.
+    /// Returns the fault of the initialisation.
     pub fn at_init(&self) -> Option<Fault> {
         self.fault.and_then(|(when, what)| when.is_none().then_some(what))
     }
 
-    /// What happens in the call of operation `number`, or before it is carried out.
+    /// Returns the fault of operation `number`, in its call or before it is performed.
     pub fn at(&self, number: u64) -> Option<Fault> {
         self.fault.and_then(|(when, what)| (when == Some(number)).then_some(what))
     }
 
-    /// Waits for as long as an operation takes longer.
+    /// Waits for the planned delay of an operation.
     pub fn wait(&self) {
         std::thread::sleep(self.delay);
     }
@@ -70,12 +70,12 @@ fn parsed(text: &str) -> u64 {
     text.parse().unwrap_or_else(|_| malformed(text))
 }
 
-/// A test that asks for a fault and gets none would prove nothing.
+/// Panics: a test that asks for a fault and gets none would prove nothing.
 fn malformed(text: &str) -> ! {
     panic!("the stand-in for NCCL does not understand {text:?}; see its crate documentation")
 }
 
-/// Notes what was done to the communicator of `rank`, for a test that looks.
+/// Logs what was done to the communicator of `rank`, for a test to read.
 pub fn log(rank: usize, what: &str) {
     let Some(path) = std::env::var_os("CONVOY_STAND_IN_LOG") else { return };
     // Small appends of several processes do not mix.

@@ -1,6 +1,7 @@
-//! `recovery`: how long a run on three hosts takes from the death of a rank to its first new step, by part, as a JSON line.
+//! `recovery`: measures how long a run on three hosts takes from the death of a rank to its first new step. Prints the parts
+//! as a JSON line.
 //!
-//! The model is tiny-cpu, the hosts are namespaces of this machine, see [`tests::hosts`].
+//! The model is tiny-cpu. The hosts are namespaces of this machine, see [`tests::hosts`].
 
 use std::time::{Duration, Instant};
 
@@ -11,7 +12,7 @@ use tests::base_config::BASE;
 use tests::hosts::Hosts;
 use tests::process::{Running, send};
 
-/// How the run differs from the base of tests.
+/// Settings by which the run differs from the base config of tests.
 const SETTINGS: [&str; 6] = [
     "batch.global_sequences=6",
     "batch.micro_sequences=2",
@@ -66,7 +67,7 @@ fn main() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The launcher's event of kind `kind` of the first attempt.
+/// Returns the launcher's event of `kind` in the first attempt.
 fn event(hosts: &Hosts, kind: &str) -> anyhow::Result<Value> {
     let folder = hosts.scratch().folder("run/events/attempt-0001-launcher");
     let parts: Result<Vec<_>, _> = folder.list()?.iter().map(|part| folder.get(&part.name)).collect();

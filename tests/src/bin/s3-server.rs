@@ -1,6 +1,6 @@
-//! `s3-server`: a real S3 server over a local folder, for tests by hand and the demo. Not for data that matters.
+//! `s3-server`: a real S3 server over a local folder, for tests by hand and the demo, and not for data that matters.
 //!
-//! The access key is `convoy`, its secret `convoy-secret`. It serves until it gets SIGTERM.
+//! The access key is `convoy`, and its secret `convoy-secret`. The server runs until it gets SIGTERM.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -13,24 +13,24 @@ use tests::s3::Server;
 /// Serves a folder as S3, with access key `convoy` and secret `convoy-secret`, until SIGTERM.
 #[derive(Parser)]
 struct Arguments {
-    /// The folder; each bucket is a folder in it.
+    /// Folder to serve; each bucket is a folder in it.
     #[arg(long)]
     root: PathBuf,
-    /// A bucket to make where it is missing; repeatable.
+    /// Bucket to create if it is missing; may be repeated.
     #[arg(long = "bucket", value_name = "NAME")]
     buckets: Vec<String>,
-    /// The address.
+    /// Address to listen on.
     #[arg(long, default_value_t = Ipv4Addr::LOCALHOST.into())]
     address: IpAddr,
-    /// The port; 0 takes a free one.
+    /// Port to listen on; 0 takes a free one.
     #[arg(long, default_value_t = 0)]
     port: u16,
-    /// What to do wrong on purpose, for example rate=0.2,seed=1: that fraction of the requests fails in some way. Also
-    /// kinds=NAME+NAME, burst=N, silence_ms=N; and a slow link: latency_ms=N before each answer, bytes_per_second=N shared
+    /// Faults on purpose, for example rate=0.2,seed=1: this fraction of the requests fails in some way. Further keys:
+    /// kinds=NAME+NAME, burst=N, silence_ms=N; and for a slow link latency_ms=N before each answer, bytes_per_second=N shared
     /// by the bodies of all answers.
     #[arg(long, value_name = "KEY=VALUE,...", default_value = "rate=0")]
     faults: String,
-    /// Where to write the port, once the server answers.
+    /// File to write the port to, once the server answers.
     #[arg(long, value_name = "FILE")]
     port_file: Option<PathBuf>,
 }
@@ -46,7 +46,7 @@ fn main() -> anyhow::Result<()> {
         .with_context(|| format!("cannot serve {} on {address}", root.display()))?;
     server.faults().follow(plan);
     if let Some(file) = &arguments.port_file {
-        // Whoever waits for the file must never read half of it.
+        // A reader that waits for the file must never read half of it.
         let unfinished = file.with_extension("unfinished");
         std::fs::write(&unfinished, format!("{}\n", server.port()))
             .and_then(|()| std::fs::rename(&unfinished, file))

@@ -1,6 +1,6 @@
-//! A run over three hosts, each with a network, a name and disks of its own, by mpirun over ssh: whatever befalls a rank, a
-//! host or the network, it finishes, and where the number of ranks stayed, every loss is in all digits that of a run that
-//! nothing befell. Nothing is left on any host then.
+//! Runs over three hosts, each with a network, a name and disks of its own, by mpirun over ssh. A run finishes, regardless of
+//! what happens to a rank, a host or the network. Where the number of ranks stayed, every loss equals, in all digits, that of
+//! an undisturbed run. Nothing is left on any host then.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -13,12 +13,12 @@ use tests::random::Random;
 use tests::scratch::losses;
 use tests::training::{DEADLINE, ended, slowly, turn};
 
-/// Where this is set, everything befalls a run that is written down here; otherwise the first few. `make soak` sets it.
+/// Variable that makes every fate happen to a run that is listed here; without it, only the first few. `make soak` sets it.
 const ALL_VARIABLE: &str = "CONVOY_TEST_ALL_HOSTS";
 const STEPS: usize = 40;
 const SETTINGS: &[&str] = &["train.max_steps=40", "checkpoint.every_steps=4", "checkpoint.keep_last=0"];
 
-/// Three hosts, and what a run on them comes to that nothing befalls.
+/// Three hosts, and the losses of an undisturbed run on them.
 struct Rig {
     hosts: Hosts,
     random: Random,
@@ -36,7 +36,7 @@ impl Rig {
         Rig { hosts, random, expected }
     }
 
-    /// Starts a run, slowly, and waits until it has saved something and gone on for a while.
+    /// Starts a run, slowly, and waits until it has saved and made some more steps.
     fn start(&mut self, run: &str, settings: &[&str]) -> Running {
         let mut running = self.start_again(run, settings);
         running.wait_for("checkpoints/step-00000004", DEADLINE);
@@ -48,7 +48,7 @@ impl Rig {
         Running::start(slowly(self.hosts.train(run, &[SETTINGS, settings].concat())))
     }
 
-    /// The run must finish as if nothing had been.
+    /// Checks that the run finishes as an undisturbed one does.
     fn finishes(&self, run: &str, running: Running, words: &[&str]) -> String {
         let text = ended(running, ExitCode::Done, words);
         self.hosts.assert_nothing_is_left();
@@ -57,14 +57,14 @@ impl Rig {
         text
     }
 
-    /// What `launcher check` prints about run `run`.
+    /// Returns what `launcher check` prints about run `run`.
     fn check(&self, run: &str) -> String {
         let mut check = self.hosts.launcher();
         check.args(["check", "--config"]).arg(self.hosts.scratch().path().join(format!("{run}.toml")));
         both(&run_with_deadline(check, DEADLINE))
     }
 
-    /// A host where the launcher is not.
+    /// Returns a host that the launcher does not run on.
     fn other_host(&mut self) -> usize {
         1 + self.random.below(2) as usize
     }
@@ -78,7 +78,7 @@ impl Rig {
 
 type Fate = fn(&mut Rig);
 
-/// What may befall a run: the first two in `make test`.
+/// Fates of a run; `make test` has the first two.
 const FATES: &[(&str, Fate)] = &[
     ("a rank is killed", a_rank_is_killed),
     ("a link is down", a_link_is_down),
@@ -143,7 +143,7 @@ fn a_daemon_is_killed(rig: &mut Rig) {
     rig.finishes("daemon-killed", running, &["attempt 2: 3 ranks on 3 hosts"]);
 }
 
-/// Its ranks do not know yet when the next one starts, which ends them.
+/// The ranks have not noticed when the next launcher starts, which ends them.
 fn the_launcher_is_killed(rig: &mut Rig) {
     let killed = rig.start("launcher-killed", &[]);
     rig.signal(0, "launcher", Signal::SIGKILL);
@@ -194,11 +194,11 @@ fn a_link_is_squeezed(rig: &mut Rig) {
     rig.finishes("link-squeezed", running, &[]);
 }
 
-/// It notices by itself, here after about twice its patience: once that long for silence to end the connection, and once after. Its next
-/// attempt reaches the launcher at another port.
+/// The rank notices by itself, here after about twice its patience: once until silence ends the connection, and once after.
+/// The launcher's next attempt has another port.
 fn a_rank_is_cut_off_from_the_launcher(rig: &mut Rig) {
     let mut command = rig.hosts.train("cut-off", SETTINGS);
-    // The run must not end before.
+    // The run must not end before the rank notices.
     command.env("CONVOY_TEST_BUCKET_DELAY_MS", "2000");
     let mut running = Running::start(command);
     running.wait_for("checkpoints/step-00000004", DEADLINE);
@@ -214,7 +214,7 @@ fn a_rank_is_cut_off_from_the_launcher(rig: &mut Rig) {
     rig.hosts.shell(host, "iptables -F OUTPUT");
 }
 
-/// With two ranks the losses are the same to rounding only.
+/// With two ranks the losses are equal only up to rounding.
 fn a_host_is_gone_and_comes_back(rig: &mut Rig) {
     let host = rig.other_host();
     let mut running = rig.start("host-gone", &["launch.min_ranks=2", "train.max_steps=80"]);
@@ -229,7 +229,7 @@ fn a_host_is_gone_and_comes_back(rig: &mut Rig) {
     rig.hosts.assert_nothing_is_left();
     let got = losses(&rig.hosts.scratch().url("host-gone"));
     let apart = |(step, loss): (&u64, &f64)| got.get(step).map_or(f64::INFINITY, |got| (got - loss).abs());
-    // The schedule of the longer run is another one, after the warm-up.
+    // The longer run has another schedule after the warm-up.
     let largest = rig.expected.iter().filter(|(step, _)| **step <= 4).map(apart).fold(0.0, f64::max);
     assert!(got.len() == 80 && largest < 1e-4, "{largest}: {got:?}\n{text}");
 }
@@ -244,7 +244,7 @@ fn a_host_refuses_ssh(rig: &mut Rig) {
     rig.finishes("ssh-refused", running, &["attempt 2: 3 ranks on 3 hosts"]);
 }
 
-/// The cache is a help and no need.
+/// The cache helps, but a run does not need it.
 fn a_disk_is_full(rig: &mut Rig) {
     let host = rig.random.below(3) as usize;
     rig.hosts.shell(host, "mount -t tmpfs -o size=4k tmpfs /run/cache");
@@ -253,7 +253,7 @@ fn a_disk_is_full(rig: &mut Rig) {
     rig.hosts.shell(host, "umount /run/cache");
 }
 
-/// One that only differs is found by looking; one that is cut off does not start at all.
+/// A binary that only differs is found by looking; one that is cut off does not start at all.
 fn a_binary_is_corrupt(rig: &mut Rig) {
     let host = rig.other_host();
     let worker = tests::process::worker().display().to_string();

@@ -1,4 +1,4 @@
-//! What is applied to a Kubernetes cluster: manifests that are rendered, put together by kustomize, and valid.
+//! Tests of what is applied to a Kubernetes cluster: manifests that are rendered, put together by kustomize, and valid.
 
 #![allow(clippy::print_stdout, reason = "a test that is skipped says so")]
 
@@ -11,14 +11,14 @@ use tests::process::{launcher, run_with_deadline};
 use tests::servers::manifest_validator;
 
 const DEADLINE: Duration = Duration::from_secs(120);
-/// Each overlay, with what renders its job.
+/// Overlays, each with the command that renders its job.
 const OVERLAYS: [(&str, &[&str]); 4] = [
     ("cpu", &["--config", "run.toml"]),
     ("gpu", &["--config", "run.toml"]),
     ("spot", &["--detach", "--config", "run.toml"]),
     ("prepare", &["--config", "prepare.toml"]),
 ];
-/// The objects of an overlay that its job does not bring.
+/// Kinds of the objects in an overlay that are not its job's.
 const OF_THE_BASE: [&str; 5] = ["NetworkPolicy", "Role", "RoleBinding", "ServiceAccount", "ServiceAccount"];
 
 fn repository() -> &'static Path {
@@ -37,7 +37,7 @@ fn output(mut command: Command) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// `launcher render` of the config of an overlay.
+/// Runs `launcher render` for the config of an overlay.
 fn rendered(overlay: &str, arguments: &[&str]) -> String {
     let mut command = Command::new(launcher());
     command.current_dir(folder(overlay)).arg("render").args(arguments);
@@ -55,7 +55,7 @@ fn kustomized(overlay: &str) -> Option<String> {
     Some(output(command))
 }
 
-/// The objects in a stream of YAML, in an order of their own.
+/// Parses a stream of YAML into objects, in a fixed order.
 fn objects(yaml: &str) -> Vec<Value> {
     let mut objects: Vec<Value> = serde_saphyr::from_multiple(yaml).unwrap();
     objects.sort_by_key(|object| format!("{}/{}", object["kind"], object["metadata"]["name"]));
@@ -82,7 +82,7 @@ fn assert_valid(yaml: &str) {
 fn what_kustomize_makes_of_an_overlay_is_the_base_and_what_the_launcher_renders() {
     for (overlay, arguments) in OVERLAYS {
         let Some(yaml) = kustomized(overlay) else { return };
-        // What a job brings belongs to a run.
+        // Objects of a job belong to a run.
         let (of_job, of_base): (Vec<_>, Vec<_>) =
             objects(&yaml).into_iter().partition(|object| !object["metadata"]["labels"]["convoy/run"].is_null());
         let kinds: Vec<_> = of_base.iter().map(|object| object["kind"].as_str().unwrap()).collect();
@@ -92,7 +92,7 @@ fn what_kustomize_makes_of_an_overlay_is_the_base_and_what_the_launcher_renders(
     }
 }
 
-/// Whether the pods that `policy` is about, or lets in, are those with `labels`.
+/// Returns whether `selector`, of the pods that a policy covers or lets in, selects those with `labels`.
 fn selects(selector: &Value, labels: &Value) -> bool {
     selector["matchLabels"].as_object().unwrap().iter().all(|(key, value)| labels[key] == *value)
 }
@@ -108,7 +108,7 @@ fn only_pods_of_the_same_job_reach_a_pod() {
         let job = of_job.iter().find(|object| object["kind"].as_str().unwrap().ends_with("Job")).unwrap();
         let policies: Vec<_> = of_job.iter().filter(|object| object["kind"] == "NetworkPolicy").collect();
         let Some(replicas) = job["spec"]["mpiReplicaSpecs"].as_object() else {
-            // One pod, which nobody reaches.
+            // The supervisor is one pod, which nobody reaches.
             assert!(
                 selects(&nobody["spec"]["podSelector"], &job["spec"]["template"]["metadata"]["labels"]),
                 "{overlay}"

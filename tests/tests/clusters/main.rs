@@ -1,4 +1,4 @@
-//! Several hosts: namespaces of this machine with sshd, a real Slurm on two of them, and manifests for Kubernetes.
+//! Tests on several hosts: namespaces of this machine with sshd, a real Slurm on two of them, and manifests for Kubernetes.
 
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test fails by panicking, and says what it leaves out")]
 

@@ -1,6 +1,6 @@
-//! A run as a batch job of a real Slurm, with its controller and two nodes in namespaces of this machine: it is put back into
-//! the queue in the middle, and finishes with the losses of a run that was not. It takes Debian's slurmctld, slurmd,
-//! slurm-client and munge, and runs where everything does, see `hosts.rs`.
+//! A run as a batch job of a real Slurm, with its controller and two nodes in namespaces of this machine. The job is requeued
+//! in the middle, and finishes with the losses of an undisturbed run. The test takes Debian's slurmctld, slurmd, slurm-client
+//! and munge, and what the hosts of `hosts.rs` take.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -61,7 +61,7 @@ impl Cluster {
         self.folder.path().join("slurm.conf")
     }
 
-    /// What a command of Slurm prints on the first node.
+    /// Returns what a command of Slurm prints on the first node.
     fn ask(&self, command: &str) -> String {
         self.hosts.shell(0, &format!("SLURM_CONF={} {command}", self.config().display()))
     }
@@ -76,7 +76,7 @@ impl Cluster {
     }
 }
 
-/// A cluster where `make soak` has one; says what is missing.
+/// Starts a cluster where `make soak` has one; prints what is missing.
 fn cluster() -> Option<Cluster> {
     let missing = PROGRAMS.iter().find(|program| !Path::new(program).is_file());
     if std::env::var_os("CONVOY_TEST_ALL_HOSTS").is_none() || !Hosts::are_permitted() {
@@ -91,7 +91,7 @@ fn cluster() -> Option<Cluster> {
 }
 
 impl Cluster {
-    /// Submits run `name`, made slow, and waits until it has saved; the job's number.
+    /// Submits run `name`, slowed down, and waits until it has saved; returns the job's number.
     fn submit(&self, name: &str) -> String {
         let of_slurm = [
             "launch.backend=slurm",
@@ -114,7 +114,7 @@ impl Cluster {
         job
     }
 
-    /// What Slurm says of a job.
+    /// Returns what Slurm says of a job.
     fn show(&self, job: &str) -> String {
         self.ask(&format!("scontrol show job {job}"))
     }
@@ -138,7 +138,7 @@ fn a_job_that_is_queued_again_in_the_middle_comes_to_the_same() {
     let Some(cluster) = cluster() else { return };
     ended(Running::start(cluster.hosts.train("whole", SETTINGS)), ExitCode::Done, &["2 ranks on 2 hosts"]);
     let expected = losses(&cluster.hosts.scratch().url("whole"));
-    // Lost with a node; out of time.
+    // One job is lost with a node; the other is out of time.
     for (name, again) in [("queued", "scontrol requeue"), ("out-of-time", "scancel --batch --signal=USR1")] {
         let job = cluster.submit(name);
         cluster.ask(&format!("{again} {job}"));
@@ -171,8 +171,8 @@ fn a_job_that_is_stopped_as_the_launcher_advised_saves_and_is_not_queued_again()
     cluster.assert_nothing_runs();
 }
 
-/// By hand, without the trap of the job's script: Slurm tells launcher, mpirun's daemons and ranks on every node at once, and kills what
-/// is left after its KillWait.
+/// The job is cancelled by hand, without the trap of its script: Slurm signals launcher, mpirun's daemons and ranks on every
+/// node at once, and kills what is left after its KillWait.
 #[test]
 fn a_job_that_is_cancelled_outright_still_saves() {
     let _turn = turn();

@@ -1,4 +1,5 @@
-//! Data before and during a run: prepared from all kinds of files and names, stored, and read within bounds of memory.
+//! Tests of data before and during a run: prepared from all kinds of files and names, stored, and read within bounds of
+//! memory.
 
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test fails by panicking, and says what it leaves out")]
 

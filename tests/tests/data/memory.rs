@@ -1,4 +1,4 @@
-//! What a rank keeps of the data, in memory and on disk, is bounded by the config and not by the data.
+//! Tests that the config, and not the data, bounds what a rank keeps of the data, in memory and on disk.
 
 use std::collections::{BTreeSet, HashMap};
 use std::fs::{self, File};
@@ -14,7 +14,7 @@ use tests::scratch::Scratch;
 use tests::training::{DEADLINE, by_mpirun, ended, turn};
 
 const MIB: u64 = 1 << 20;
-/// The least that a config allows.
+/// The smallest value that a config allows.
 const PREFETCH_BYTES: u64 = 8 * MIB;
 const CACHE_BYTES: u64 = 32 * MIB;
 /// Twenty times what a rank may keep in memory, and ten times what a node may keep on disk.
@@ -23,8 +23,8 @@ const SHARD_BYTES: u64 = 16 * MIB;
 const SHARDS_OF_SET: u64 = 4;
 const _: () = assert!(LARGE_SHARDS * SHARD_BYTES >= 20 * (PREFETCH_BYTES + 8 * MIB));
 
-/// What a rank may take above what it takes with one block of data: what it reads ahead, and what is under way, in parts
-/// and whole, and what the allocator of each thread keeps of blocks that have been let go.
+/// Memory that a rank may take beyond what it takes with one block of data: what it reads ahead, requests in flight, in parts
+/// and whole, and what the allocator of each thread keeps of freed blocks.
 const ABOVE_BYTES: u64 = PREFETCH_BYTES + 56 * MIB;
 
 #[test]
@@ -32,7 +32,7 @@ fn memory_and_disk_do_not_grow_with_the_data() {
     let _turn = turn();
     let scratch = Scratch::new();
     scratch.write_data_set("small", std::iter::once(shard(0, MIB)));
-    // Sets that are small enough to be shuffled as a whole: every sequence lies in another block.
+    // The sets are small enough to be shuffled as a whole: every sequence is in another block.
     let large: Vec<_> = (0..LARGE_SHARDS / SHARDS_OF_SET).map(|set| format!("large-{set}")).collect();
     for (name, first) in large.iter().zip((0..).step_by(SHARDS_OF_SET as usize)) {
         scratch.write_data_set(name, (first..first + SHARDS_OF_SET).map(|number| shard(number, SHARD_BYTES)));
@@ -70,7 +70,7 @@ fn memory_and_disk_do_not_grow_with_the_data() {
     assert!((CACHE_BYTES / 2..=CACHE_BYTES).contains(&from_s3.cache_bytes), "{}", from_s3.cache_bytes);
 }
 
-/// All of a set that is as large, streamed with nobody who trains on it: of its order most windows are full-grown.
+/// All of an equally large set, streamed without training: most windows of its order are full-grown.
 #[test]
 fn memory_does_not_grow_with_one_large_set() {
     let _turn = turn();
@@ -89,13 +89,13 @@ fn memory_does_not_grow_with_one_large_set() {
     assert!(large.memory_bytes < small.memory_bytes + ABOVE_BYTES);
 }
 
-/// What a stream has taken.
+/// Resources that a stream has taken.
 struct Streamed {
     memory_bytes: u64,
     bytes_read: u64,
 }
 
-/// Streams an epoch of a data set on 2 ranks, in sequences of 1,024 tokens.
+/// Streams as many tokens of a data set as the large one has, on 2 ranks, in sequences of 1,024 tokens.
 fn stream(scratch: &Scratch, set: &str) -> Streamed {
     let config = scratch.config(
         &format!("stream-{set}"),
@@ -108,7 +108,7 @@ fn stream(scratch: &Scratch, set: &str) -> Streamed {
             "batch.micro_sequences=8",
         ],
     );
-    // An epoch of the large set, and some of the small one, so that both take about as long.
+    // This is an epoch of the large set, and several of the small one, so that both take about as long.
     let tokens_per_rank = LARGE_SHARDS * SHARD_BYTES / 2 / 2;
     let mut command = mpirun(2, ["bench-stream", "--config"]);
     command.arg(config).args(["--tokens", &tokens_per_rank.to_string()]);
@@ -123,17 +123,17 @@ fn stream(scratch: &Scratch, set: &str) -> Streamed {
     Streamed { memory_bytes, bytes_read }
 }
 
-/// Tokens that no two blocks have in common.
+/// Returns a shard of tokens that differ from block to block.
 fn shard(number: u64, bytes: u64) -> Bytes {
     let tokens = bytes / 2 - 512;
     encode(&(0..tokens).map(|i| ((number * tokens + i) % 50_257) as u16).collect::<Vec<_>>())
 }
 
-/// The most that a run has held at any moment.
+/// Largest amounts that a run has held at any moment.
 struct Peak {
-    /// Of a rank.
+    /// Memory of a rank.
     memory_bytes: u64,
-    /// Of the node cache.
+    /// Size of the node cache.
     cache_bytes: u64,
 }
 
@@ -169,7 +169,7 @@ fn train(scratch: &Scratch, server: &Server, run: &str, urls: &[String]) -> Peak
     peak
 }
 
-/// The bytes of all blocks in a node cache, finished or not, while nobody can enter another one.
+/// Returns the bytes of all blocks in a node cache, finished or not, while no process can enter another one.
 fn held(cache: &Path) -> u64 {
     let Ok(account) = File::open(cache.join("bytes")) else { return 0 };
     account.lock().unwrap();

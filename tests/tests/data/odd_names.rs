@@ -1,5 +1,5 @@
-//! What other people's stores and folders are called and hold beside the data: a real prepare and a real tokenizer training read
-//! what is meant, or are refused with exit code 2 or 3 and what to do.
+//! Tests with the names and contents of other people's stores and folders: a real prepare and a real training of a tokenizer
+//! read what is meant, or are refused with exit code 2 or 3 and what to do.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -16,7 +16,7 @@ use tests::training::run;
 
 const V4: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
-/// `launcher prepare` of `input` into `output` in `dir`.
+/// Returns `launcher prepare` of `input` into `output` in `dir`.
 fn prepare(dir: &Path, input: &str, output: &str) -> Command {
     let config = dir.join(format!("{output}.toml"));
     let text = format!("[prepare]\ninputs = [{input:?}]\noutput = {:?}\n", dir.join(output));
@@ -26,14 +26,14 @@ fn prepare(dir: &Path, input: &str, output: &str) -> Command {
     command
 }
 
-/// The training of a tokenizer on `input`.
+/// Returns the command that trains a tokenizer on `input`.
 fn tokenizer(dir: &Path, input: &str, output: &str) -> Command {
     let mut command = Command::new(program("prepare"));
     command.args(["tokenizer", "--vocab-size", "260", "--threads", "1", input, "--output"]).arg(dir.join(output));
     command
 }
 
-/// Both must read `documents` documents of `input`.
+/// Checks that both commands read `documents` documents of `input`.
 fn both_read(dir: &Path, (name, input): (&str, &str), documents: u32, environment: &[(&str, String)]) {
     let commands = [prepare(dir, input, &format!("{name}-data")), tokenizer(dir, input, &format!("{name}-bpe"))];
     for mut command in commands {
@@ -43,7 +43,7 @@ fn both_read(dir: &Path, (name, input): (&str, &str), documents: u32, environmen
     }
 }
 
-/// Both must refuse `input` with `code`, at once.
+/// Checks that both commands refuse `input` with `code`, at once.
 fn both_refuse(dir: &Path, input: &str, code: ExitCode, words: &[&str], environment: &[(&str, &str)]) {
     for mut command in [prepare(dir, input, "refused"), tokenizer(dir, input, "refused-bpe")] {
         command.envs(environment.iter().copied());

@@ -1,4 +1,5 @@
-//! Preparing data on real ranks: the same bytes for any number of them, after any kill, and from any kind of object.
+//! Tests of preparing data on real ranks: the bytes are equal for any number of ranks, after any kill, and from any kind of
+//! object.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
@@ -12,7 +13,7 @@ use tests::process::{Running, launcher, program, send};
 use tests::random::Random;
 use tests::training::{DEADLINE, ended, run};
 
-/// Little memory, so that even these texts become many runs and partitions.
+/// Setting with little memory, so that even these texts become many runs and partitions.
 const LITTLE_MEMORY: &str = "prepare.memory_bytes=4000000";
 
 /// A folder with documents, for one test.
@@ -21,7 +22,7 @@ struct Corpus {
 }
 
 impl Corpus {
-    /// About `megabytes` of text in objects of several kinds.
+    /// Creates about `megabytes` of text in objects of several kinds.
     fn new(megabytes: usize) -> Self {
         let dir = tempfile::Builder::new().prefix("convoy-test-").tempdir().unwrap();
         std::fs::create_dir(dir.path().join("in")).unwrap();
@@ -31,7 +32,7 @@ impl Corpus {
         corpus.write("in/b.txt", |file| file.write_all(text(&mut random, 3000).as_bytes()).unwrap());
         corpus.write("in/c.jsonl", |file| lines(file, &mut random, megabytes * 150_000));
         corpus.pack("in/d.jsonl", "gzip", &mut random, megabytes * 100_000);
-        // Packing so takes long.
+        // This way of packing is slow.
         corpus.pack("in/e.jsonl", "xz", &mut random, megabytes.min(20) * 50_000);
         corpus
     }
@@ -46,13 +47,13 @@ impl Corpus {
         file.flush().unwrap();
     }
 
-    /// Lines that a program of the system has packed.
+    /// Writes lines, packed by a program of the system.
     fn pack(&self, name: &str, packer: &str, random: &mut Random, bytes: usize) {
         self.write(name, |file| lines(file, random, bytes));
         assert!(Command::new(packer).arg(self.path(name)).status().unwrap().success());
     }
 
-    /// The config of a job that writes to `output`.
+    /// Writes the config of a job that writes to `output`; returns its path.
     fn config(&self, output: &str) -> PathBuf {
         let path = self.path(&format!("{output}.toml"));
         let (input, output) = (self.path("in"), self.path(output));
@@ -63,13 +64,13 @@ impl Corpus {
         path
     }
 
-    /// All files of an output, by name.
+    /// Returns all files of an output, by name.
     fn output(&self, output: &str) -> BTreeMap<String, Vec<u8>> {
         files(&self.path(output)).into_iter().map(|(name, path)| (name, std::fs::read(path).unwrap())).collect()
     }
 }
 
-/// Text of `words` words: common ones, and rare ones that no cache has.
+/// Returns text of `words` words: common ones, and rare ones that no cache has.
 fn text(random: &mut Random, words: u64) -> String {
     let word = |random: &mut Random| match random.below(10) {
         0 => format!("{:x} ", random.below(1 << 40)),
@@ -91,7 +92,7 @@ fn lines(file: &mut impl Write, random: &mut Random, bytes: usize) {
     }
 }
 
-/// The files below `folder`, by name; empty where there is none.
+/// Returns the files below `folder`, by name; empty where there is none.
 fn files(folder: &Path) -> BTreeMap<String, PathBuf> {
     let mut found = BTreeMap::new();
     for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
@@ -145,7 +146,7 @@ fn ranks_memory_and_launcher_have_no_influence_on_the_bytes() {
     run(by_launcher(2, &corpus.config("one"), &["prepare.seed=5"]), ExitCode::Data, &["another [prepare] section"]);
 }
 
-/// What is in the work folder and counts.
+/// Returns the objects of the work folder that count.
 fn done(corpus: &Corpus, output: &str) -> BTreeSet<String> {
     files(&corpus.path(output).join("prepare-work")).into_keys().filter(|name| name.ends_with(".json")).collect()
 }
@@ -160,8 +161,7 @@ fn killed_at_any_moment_it_goes_on_and_the_bytes_are_the_same() {
     let (mut kills, mut kept) = (0, BTreeSet::new());
     loop {
         let mut running = Running::start(by_mpirun(2, &config, &[LITTLE_MEMORY]));
-        // The first one for sure before the end. Some are in the middle of a write, of either phase; later ones find more
-        // done.
+        // The first kill is certainly before the end. Some kills hit a write, in either phase; later ones find more done.
         if kills == 0 {
             let ready = |_: &Running| (!done(&corpus, "killed").is_empty()).then_some(());
             running.wait_until("a part was finished", DEADLINE, ready);
@@ -229,7 +229,7 @@ fn one_bad_line_ends_every_rank_and_names_itself() {
     run(by_launcher(2, &config, &[]), ExitCode::Data, &[&expected, "prepare.on_bad_document"]);
     run(by_mpirun(2, &config, &[]), ExitCode::Data, &[&expected]);
     assert!(!corpus.path("out/train/index.json").exists());
-    // What had been done before counts, and the bad line is left out, counted and named.
+    // Earlier work counts, and the bad line is left out, counted and named.
     let skip = ["prepare.on_bad_document=skip"];
     run(by_launcher(2, &config, &skip), ExitCode::Done, &["left out    1 lines that are not JSON objects"]);
     let card = std::fs::read_to_string(corpus.path("out/README.md")).unwrap();
@@ -251,6 +251,6 @@ fn memory_does_not_grow_with_the_corpus() {
     };
     let (small, large) = (peak(8), peak(120));
     println!("peak memory of a rank: {small} MiB for 8 MB of text, {large} MiB for 120 MB");
-    // 15 times the text, 120 MB, is held by no more than what 32 MB of memory_bytes explain.
+    // 15 times the text, 120 MB, takes no more memory than 32 MB of memory_bytes explain.
     assert!(large < small + 64, "{small} MiB, {large} MiB");
 }

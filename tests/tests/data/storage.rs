@@ -1,4 +1,4 @@
-//! The storage contract over memory and local files.
+//! Tests of the storage contract over memory and local files.
 
 use common::config::StorageConfig;
 use common::storage::Folder;

@@ -1,5 +1,5 @@
-//! Runs in a cluster whose pods are processes: with a launcher at a desk, and with none (`--detach`). Ranks, mpirun and the object
-//! store are real; the cluster is a stand-in ([`tests::cluster`]).
+//! Runs in a cluster with processes for pods, with a launcher at a desk, and without one (`--detach`). Ranks, mpirun and the
+//! object store are real; the cluster is a stand-in ([`tests::cluster`]).
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -16,7 +16,7 @@ use tests::training::{DEADLINE, by_mpirun, ended, run, turn};
 
 use super::SERVER;
 
-/// A cluster, a store, and what a run without any trouble comes to.
+/// A cluster, a store, and the losses of an undisturbed run.
 struct Rig {
     scratch: Scratch,
     cluster: Cluster,
@@ -47,7 +47,7 @@ impl Rig {
         command
     }
 
-    /// Waits until `launcher status` of run `name` says `text`.
+    /// Waits until `launcher status` of run `name` prints `text`.
     fn wait_for(&self, name: &str, text: &str) {
         let end = Instant::now() + DEADLINE;
         loop {
@@ -102,7 +102,7 @@ fn a_rank_is_killed(rig: &Rig) {
     rig.assert_as_undisturbed("at-a-desk");
 }
 
-/// It is a Job's pod, and the Job makes the next one, which waits until nobody answers for the claim.
+/// The supervisor is the pod of a Job. The Job makes the next pod, which waits until nobody answers for the claim.
 fn the_supervisor_is_killed(rig: &Rig) {
     let config = rig.config("detached");
     let said = "the run goes on in the cluster, supervised by Job detached-supervisor in namespace team";
@@ -125,7 +125,7 @@ fn a_stop_is_asked_for(rig: &Rig) {
     stop.args(["stop", &url]);
     run(stop, ExitCode::Done, &["asked attempt 1", "/checkpoints/step-"]);
     rig.wait_for("stopped", "stopped on request");
-    // The Job has ended, and makes room for the next.
+    // The Job has ended, and makes room for the next one.
     run(detach(), ExitCode::Done, &[]);
     rig.wait_for("stopped", "state       done");
     rig.assert_as_undisturbed("stopped");

@@ -1,4 +1,4 @@
-//! Preparing data from S3 to S3, killed and restarted, with the bytes of a job on a disk.
+//! Tests of preparing data from S3 to S3, killed and restarted, with the bytes of a job on a disk.
 
 use std::path::Path;
 use std::process::Command;
@@ -59,7 +59,7 @@ fn from_s3_to_s3_is_as_on_a_disk() {
     assert!(on_disk.len() > 5 && on_disk == on_s3, "{} and {} objects", on_disk.len(), on_s3.len());
 }
 
-/// Something that no cache of words has.
+/// Returns a word that no cache of words has.
 fn random_word(n: u64) -> u64 {
     tests::random::mix(n) >> 20
 }

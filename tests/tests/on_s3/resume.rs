@@ -1,4 +1,4 @@
-//! Data and run folder on S3: killed and restarted, with the losses of a run never interrupted.
+//! Tests with data and run folder on S3: killed and restarted, with the losses of a run that was never interrupted.
 
 use std::sync::LazyLock;
 

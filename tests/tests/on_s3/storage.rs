@@ -1,4 +1,4 @@
-//! The storage contract over S3.
+//! Tests of the storage contract over S3.
 
 use std::path::Path;
 

@@ -1,5 +1,5 @@
-//! A run is resumed with another config: what is free, what needs consent, and that a change with consent is part of the
-//! run from then on.
+//! Tests of resuming with another config: which keys are free, which need consent, and that a change with consent is part of
+//! the run from then on.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -10,11 +10,11 @@ use common::exit_code::ExitCode;
 use tests::scratch::{Scratch, losses};
 use tests::training::{by_launcher, by_mpirun, run, turn};
 
-/// Ten steps of a schedule of 40, all saved.
+/// Settings of ten steps of a schedule of 40, all saved.
 const BEGINNING: [&str; 4] =
     ["optimizer.decay_steps=40", "train.max_steps=10", "checkpoint.every_steps=5", "checkpoint.keep_last=0"];
 
-/// A run that has been at it for ten steps, once for all cases.
+/// A run that has made ten steps, created once for all cases.
 struct Begun {
     scratch: Scratch,
     config: PathBuf,
@@ -28,7 +28,7 @@ impl Begun {
         Begun { scratch, config }
     }
 
-    /// Another run that has begun alike.
+    /// Copies the run, as another run with this beginning.
     fn fork(&self, name: &str) {
         let (from, to) = (self.scratch.folder("run"), self.scratch.folder(name));
         let newest = checkpoint_store::newest(&from).unwrap().unwrap();
@@ -81,7 +81,7 @@ fn what_makes_another_experiment_needs_consent_and_each_key_is_named() {
         "train.precision was \"float32\" and is now \"bfloat16\"",
     ];
     run(with(by_launcher(2, &begun.config), &changed, &[]), ExitCode::Config, &words);
-    // Consent to one is none to the others.
+    // Consent to one change is none to the others.
     let one = with(by_mpirun(2, &begun.config), &changed, &["optimizer.beta1"]);
     let text = run(one, ExitCode::Config, &words[..2]);
     assert!(!text.contains("optimizer.beta1 was"), "{text}");
@@ -112,8 +112,8 @@ fn a_run_whose_data_came_in_another_order_is_refused() {
     run(with(by_mpirun(2, &begun.config), &["train.max_steps=14"], &[]), ExitCode::Config, &words);
 }
 
-/// With consent a run goes on, records the change, and is from then on as any other: stopped and resumed it comes to the same
-/// losses. Also where the order of the data changes, with the global batch and the weights.
+/// With consent a run continues and records the change, which is part of the run from then on: when it is stopped and
+/// resumed, it has equal losses. This also holds where the order of the data changes, with the global batch and the weights.
 #[test]
 fn a_change_with_consent_is_recorded_and_part_of_the_run_from_then_on() {
     let _turn = turn();
@@ -146,7 +146,7 @@ fn a_change_with_consent_is_recorded_and_part_of_the_run_from_then_on() {
         let [change] = manifest.changes.as_slice() else { panic!("{:?}", manifest.changes) };
         assert_eq!((change.key.as_str(), change.step, change.sequences_consumed), (accepted[0], 10, 80));
     }
-    // Weights: the data set is there twice, which makes another number of sequences, so that run begins by itself.
+    // For the weights, the data set is there twice. That makes another number of sequences, so this run begins by itself.
     let config = begun.scratch.config("weights", &[&BEGINNING[..], &[&two(1)]].concat());
     run(by_mpirun(2, &config), ExitCode::Done, &[]);
     let changed = [two(3), "train.max_steps=14".to_owned()];
@@ -157,7 +157,7 @@ fn a_change_with_consent_is_recorded_and_part_of_the_run_from_then_on() {
     assert_eq!(losses(&begun.scratch.url("weights")).len(), 14);
 }
 
-/// Without the change, a fork comes to what the run itself would have come to.
+/// Without a change, a fork has the losses of the run itself.
 #[test]
 fn a_copy_of_a_checkpoint_is_a_run_that_goes_on_alike() {
     let _turn = turn();

@@ -1,4 +1,4 @@
-//! `launcher check` before a run: what is in order, and what is not, in a line each.
+//! Tests of `launcher check` before a run: it reports what is in order, and what is not, in a line each.
 
 use std::fs;
 use std::net::Ipv4Addr;

@@ -1,9 +1,9 @@
-//! All processes of a run die at a request that one of them makes to its store, before it is carried out or after: the same
-//! command then goes on from the newest checkpoint that was committed, and comes to the losses of a run that nothing happened to.
+//! All processes of a run die at a request that one of them makes to its store, before the request is performed or after.
+//! Running the command again resumes from the newest committed checkpoint, with the losses of an undisturbed run.
 //!
-//! Every request from the first save on is a point, those of saves and of the pruning after them among them; worker's
-//! `crash_points` tries those of the protocol alone, in one process. So it is, too, where the store's listings are stale,
-//! partial and duplicated, but that the run may go on from a checkpoint before the newest.
+//! Every request from the first save on is a point, those of saves and of the pruning after them among them. The worker's
+//! `crash_points` tries those of the protocol alone, in one process. All this also holds with stale, partial and duplicated
+//! listings of the store, except that the run may resume from a checkpoint before the newest.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -20,15 +20,15 @@ use tests::scratch::{Scratch, losses};
 use tests::store::Store;
 use tests::training::{DEADLINE, by_mpirun, ended, run};
 
-/// Which points are tried: `1/1` is all of them, and `2/3` the second third. Where it is not set, a few at random.
+/// Variable that says which points are tried: `1/1` is all of them, and `2/3` the second third. Without it, a few at random.
 const PART_VARIABLE: &str = "CONVOY_TEST_CRASH_POINTS";
 const POINTS: usize = 4;
-/// The same where listings are behind.
+/// Number of points that are tried with stale listings.
 const POINTS_BEHIND: usize = 2;
-/// Requests that they are behind.
+/// Number of requests by which listings are behind.
 const LAG: u64 = 15;
 
-/// Two saves, of which the second deletes the first.
+/// Settings with two saves, of which the second deletes the first.
 const SETTINGS: [&str; 4] =
     ["train.max_steps=6", "evaluation.every_steps=0", "checkpoint.every_steps=3", "checkpoint.keep_last=1"];
 
@@ -60,8 +60,8 @@ impl Points {
         losses(&self.store.scratch.url(&format!("runs/{name}")))
     }
 
-    /// All processes die when request `number` is made, or was carried out. False where there was no such request.
-    /// Besides, everything goes by `plan`.
+    /// Kills all processes when request `number` is made, or was performed. Returns false if there was no such request. Other
+    /// requests follow `plan`.
     fn survives(&self, number: usize, carried_out: bool, plan: &Plan) -> bool {
         let (fault, when) = if carried_out { (Fault::LateAnswer, "after") } else { (Fault::Silence, "before") };
         let name = format!("{when}-{number}{}", if plan.lag > 0 { "-behind" } else { "" });
@@ -116,7 +116,7 @@ fn a_run_that_dies_at_any_request_to_its_store_goes_on_as_if_it_had_not() {
     let consistent = Plan::default();
     let met = all.iter().filter(|(number, carried_out)| points.survives(*number, *carried_out, &consistent)).count();
     println!("died at {met} of {count} points, and went on as if it had not");
-    // A claim is refreshed by the clock, so that the last requests may be missing.
+    // A claim is refreshed by the clock, so the last requests may be missing.
     assert!(met + 6 >= all.len() && met > 0, "{met} of {}", all.len());
 
     let seed = random.below(u64::MAX);

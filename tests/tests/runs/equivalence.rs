@@ -1,4 +1,5 @@
-//! However the global batch is divided over ranks and micro batches, and whoever starts the ranks, training is the same.
+//! Tests that training does not depend on how the global batch is divided over ranks and micro batches, and on who starts the
+//! ranks.
 
 use std::collections::{BTreeMap, HashMap};
 use std::process::Command;
@@ -18,27 +19,28 @@ const STEPS: u64 = 20;
 /// Largest difference of a loss or gradient norm, relative, and of a parameter, absolute.
 const TOLERANCE: f64 = 1e-5;
 
-/// 8 sequences in micro batches of at most 2: 4, 2, 1 for 1, 2, 4 ranks; for 3 ranks, 1 + 2 + 2 of 2 + 3 + 3 sequences.
+/// Settings of 8 sequences in micro batches of at most 2: 4, 2, 1 for 1, 2, 4 ranks; for 3 ranks, 1 + 2 + 2 of 2 + 3 + 3
+/// sequences.
 ///
-/// The learning rate is the same at every step, so that the first ones count. Adam divides by the size of a gradient:
-/// one that is nothing but rounding would move its parameter as far as any other, were it not for epsilon.
+/// The learning rate is constant, so that the first steps count. Adam divides by the size of a gradient: without epsilon, a
+/// gradient that is only rounding would move its parameter as far as any other.
 const RECIPE: [&str; 10] = [
-    // Two of them put products off, or one where blocks are computed again.
+    // Two of the layers postpone products, or one where blocks are recomputed.
     "model.layers=4",
     "train.max_steps=20",
     "batch.micro_sequences=2",
-    // Half of what other tests have, and a small vocabulary: there are a hundred runs here.
+    // Sequences are half as long as in other tests, and the vocabulary is small: there are a hundred runs here.
     "batch.sequence_tokens=16",
     "optimizer.peak_learning_rate=1e-3",
     "optimizer.final_fraction=1.0",
     "optimizer.warmup_steps=0",
     "optimizer.epsilon=1e-6",
     "checkpoint.every_steps=0",
-    // Nobody is accused of holding something else than the others.
+    // No rank is found to hold a state that differs from the others'.
     "parallel.verify_every_steps=1",
 ];
 
-/// By way of shared memory then, and Open MPI does not learn it from every copy that fails, of which it tells a line each.
+/// The ranks then use shared memory. Open MPI does not learn this from failing copies, of which it prints a line each.
 #[test]
 fn ranks_that_may_not_read_each_others_memory_train_alike() {
     let _turn = turn();
@@ -50,8 +52,8 @@ fn ranks_that_may_not_read_each_others_memory_train_alike() {
     assert!(Trained::left_by(&scratch, "refused") == free);
 }
 
-/// Ranks x how the optimizer is divided x what is computed again x size of a bucket: each trains as one rank does that
-/// divides nothing, and trains to the same bits when it is repeated.
+/// Each combination of ranks, division of the optimizer, recomputation and bucket size trains as one rank does that divides
+/// nothing, and trains to identical bits when it is repeated.
 #[test]
 fn every_division_of_the_work_trains_alike() {
     let _turn = turn();
@@ -78,8 +80,8 @@ fn every_division_of_the_work_trains_alike() {
     }
 }
 
-/// There, a block is smaller than a bucket. Here each block has several,
-/// and forward waits for updated weights block by block.
+/// In `every_division_of_the_work_trains_alike` a block is smaller than a bucket. Here each block has several buckets, and
+/// forward waits for updated weights block by block.
 #[test]
 fn buckets_smaller_than_a_block_train_alike() {
     let _turn = turn();
@@ -95,8 +97,8 @@ fn buckets_smaller_than_a_block_train_alike() {
     }
 }
 
-/// Fewer sequences than ranks, as many, and more, of training and of validation: ranks that have none compute nothing, and take
-/// part in everything else. With one sequence that is rank 0, too, which writes the records.
+/// There are fewer sequences than ranks, as many, and more, for training and for validation. Ranks without sequences compute
+/// nothing, and take part in everything else. With one sequence, rank 0 has none, too, which writes the records.
 #[test]
 fn more_ranks_than_sequences_train_as_one_does() {
     let _turn = turn();
@@ -109,7 +111,7 @@ fn more_ranks_than_sequences_train_as_one_does() {
                 format!("batch.global_sequences={sequences}"),
                 format!("evaluation.validation_sequences={sequences}"),
                 format!("parallel.zero={zero}"),
-                // Several buckets, and with ZeRO-1 several that forward would wait for.
+                // There are several buckets, and with ZeRO-1 several that forward would wait for.
                 "parallel.bucket_bytes=32768".to_owned(),
             ];
             let name = format!("{sequences}-sequences-{ranks}-ranks-zero-{zero}");
@@ -129,7 +131,8 @@ fn more_ranks_than_sequences_train_as_one_does() {
     }
 }
 
-/// In bfloat16, where only the order of sums differs: with one rank and with two, divided or not, and by chance.
+/// In bfloat16, only the order of sums differs: with one rank and with two, with and without ZeRO-1, and with stochastic
+/// rounding.
 #[test]
 fn every_division_of_the_work_trains_alike_in_bfloat16() {
     let _turn = turn();
@@ -157,8 +160,8 @@ fn every_division_of_the_work_trains_alike_in_bfloat16() {
     }
 }
 
-/// 2 ranks that divide the optimizer's state are killed, 3 that do not go on and are killed, and 1 comes to the end: at every step the loss, the gradient norm and at the
-/// end the parameters are those of one rank that nothing happened to.
+/// 2 ranks with ZeRO-1 are killed, 3 without it continue and are killed, and 1 finishes. The loss and the gradient norm of
+/// every step, and the parameters at the end, are those of one undisturbed rank.
 #[test]
 fn a_run_goes_on_with_any_number_of_ranks() {
     let _turn = turn();
@@ -171,7 +174,7 @@ fn a_run_goes_on_with_any_number_of_ranks() {
     };
     for (ranks, zero) in [(2, "1"), (3, "0")] {
         let mut command = by_mpirun(ranks, &config(zero));
-        // Steps take so long that there are some left when the checkpoint has been seen.
+        // Steps take so long that some are left when the checkpoint has been seen.
         command.env("CONVOY_TEST_BUCKET_DELAY_MS", "100");
         let mut running = Running::start(command);
         running.wait_for(&format!("committed {}/step-", scratch.url("changing/checkpoints")), DEADLINE);
@@ -194,14 +197,14 @@ fn the_launcher_changes_no_bit() {
     assert!(launched == plain, "the launcher makes a difference");
 }
 
-/// What a run has left.
+/// Results of a run.
 #[derive(PartialEq)]
 struct Trained {
     /// Loss and gradient norm of each step.
     steps: BTreeMap<u64, (f64, f64)>,
     /// Validation loss after a step, where it was measured.
     validations: BTreeMap<u64, f64>,
-    /// Of its last checkpoint.
+    /// Parameters in the last checkpoint.
     parameters: HashMap<String, Vec<f32>>,
 }
 
@@ -253,7 +256,7 @@ impl Trained {
     }
 }
 
-/// The parameters in the newest checkpoint of the run folder `run`.
+/// Returns the parameters in the newest checkpoint of the run folder `run`.
 fn parameters(run: &Folder) -> HashMap<String, Vec<f32>> {
     let newest = checkpoint_store::newest(run).unwrap().unwrap();
     assert_eq!(newest.step, STEPS);

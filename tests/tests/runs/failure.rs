@@ -1,4 +1,4 @@
-//! What goes wrong ends every rank, with the right exit code and words that say what to do.
+//! Tests of faults that end every rank, with the right exit code and words that say what to do.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -15,7 +15,7 @@ use tests::process::{Running, send, worker};
 use tests::scratch::{Scratch, losses};
 use tests::training::{DEADLINE, by_launcher, by_mpirun, ended, run, turn};
 
-/// `command` with values of the config that a scratch would refuse, or that come only later.
+/// Returns `command` with values of the config that a scratch would refuse, or that come only later.
 fn set(mut command: Command, overrides: &[&str]) -> Command {
     overrides.iter().for_each(|given| {
         command.args(["--set", given]);
@@ -60,7 +60,7 @@ fn a_bit_flipped_shard() {
 
 #[test]
 fn a_shard_with_the_wrong_magic() {
-    // The index says that this is how it was prepared, so that its hashes do not give it away.
+    // The index says that the data was prepared like this, so its hashes do not give the change away.
     let rewrite = |shard: &Path| {
         let mut content = fs::read(shard).unwrap();
         content[0] ^= 1;
@@ -76,7 +76,7 @@ fn a_shard_with_the_wrong_magic() {
 
 const SHARD: &str = "shard-000001.bin";
 
-/// Training stops with the shard's name and `words` once `damage` has been at it.
+/// Checks that training stops with the shard's name and `words` after `damage`.
 fn refuses_data(damage: impl Fn(&Path), words: &str) {
     let _turn = turn();
     let scratch = Scratch::new();
@@ -91,7 +91,7 @@ fn refuses_data(damage: impl Fn(&Path), words: &str) {
 fn a_rank_that_fails_alone_ends_the_others() {
     let _turn = turn();
     let scratch = Scratch::new();
-    // A validation set of two shards, of which each rank reads one.
+    // The validation set has two shards, of which each rank reads one.
     let source = scratch.path().join("train");
     let copy = scratch.path().join("halves");
     fs::create_dir(&copy).unwrap();
@@ -104,8 +104,8 @@ fn a_rank_that_fails_alone_ends_the_others() {
     run(by_mpirun(2, &config), ExitCode::Data, &["rank 1: ", SHARD]);
 }
 
-/// One of three ranks receives another sum of gradients than the others, and so holds other weights, when a checkpoint is due. That is
-/// not committed, and the run goes on from the one before to the losses of a run that nothing happened to.
+/// One of three ranks receives another sum of gradients than the others, and so holds other weights, when a checkpoint is
+/// due. The checkpoint is not committed, and the run resumes from the one before, with the losses of an undisturbed run.
 #[test]
 fn a_rank_that_holds_other_weights_is_named_and_saves_nothing() {
     let _turn = turn();
@@ -143,7 +143,7 @@ fn missing_credentials() {
     run(without_credentials(by_launcher(2, &config), "run.output=s3://no-bucket/x"), ExitCode::Data, &words);
 }
 
-/// A run of 2 ranks that is done, with checkpoints at steps 6 and 9.
+/// A finished run of 2 ranks, with checkpoints at steps 6 and 9.
 struct Trained {
     scratch: Scratch,
     config: PathBuf,
@@ -160,7 +160,7 @@ impl Trained {
         trained
     }
 
-    /// The folders of its checkpoints, oldest first.
+    /// Returns the folders of its checkpoints, oldest first.
     fn checkpoints(&self) -> Vec<PathBuf> {
         let entries = fs::read_dir(self.scratch.path().join("run/checkpoints")).unwrap();
         let mut folders: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
@@ -168,12 +168,12 @@ impl Trained {
         folders
     }
 
-    /// Object `name` of the newest checkpoint.
+    /// Returns the path of object `name` of the newest checkpoint.
     fn newest(&self, name: &str) -> PathBuf {
         self.checkpoints()[1].join(name)
     }
 
-    /// Once `damage` has been done, the run goes on from step 6 and comes to the same losses again, saying `words`.
+    /// Checks that the damaged run resumes from step 6 with unchanged losses, and prints `words`. Returns what it printed.
     fn falls_back(&self, words: &[&str]) -> String {
         let before = losses(&self.scratch.url("run"));
         let words = [&["resumed from step-00000006", "step      7/9"], words].concat();
@@ -182,7 +182,7 @@ impl Trained {
         text
     }
 
-    /// With on_corrupt = "stop" the run ends, naming `object`.
+    /// Checks that the run ends with on_corrupt = "stop", and names `object`.
     fn stops(&self, object: &Path, words: &str) {
         let stop = ["checkpoint.on_corrupt=\"stop\""];
         let named = object.display().to_string();
@@ -272,7 +272,7 @@ fn gradients_that_are_not_finite() {
     assert_eq!(skipped(&scratch, "stops").len(), 1);
 }
 
-/// The events of run `run` that say that an update was skipped, each of which must say why.
+/// Returns the events of run `run` about skipped updates, each of which must have a reason.
 fn skipped(scratch: &Scratch, run: &str) -> Vec<Value> {
     let skipped: Vec<_> = scratch.events(run).into_iter().filter(|event| event["kind"] == "skipped").collect();
     for event in &skipped {
@@ -297,8 +297,8 @@ fn a_run_folder_that_is_full() {
     let _turn = turn();
     let scratch = Scratch::new();
     let config = scratch.config("run", &["checkpoint.every_steps=2"]);
-    // A limit on the size of files stands for a full disk, which nobody has at hand: the kernel refuses writes alike. It
-    // leaves room for everything but the objects of a checkpoint, the smallest of which has 6.4 MB.
+    // A limit on the size of files stands in for a full disk: the kernel refuses writes alike. It leaves room for everything
+    // except the objects of a checkpoint, the smallest of which has 6.4 MB.
     let limited = scratch.path().join("limited-worker");
     let script = format!("#!/bin/sh\ntrap '' XFSZ\nexec prlimit --fsize=6000000 {} \"$@\"\n", worker().display());
     fs::write(&limited, script).unwrap();
@@ -315,7 +315,7 @@ fn a_model_that_does_not_fit_into_memory() {
     let _turn = turn();
     let scratch = Scratch::new();
     let config = scratch.config("run", &["launch.max_restarts=0"]);
-    // More than any address space: a panic in libtorch's allocator, which is what a bug looks like.
+    // The size exceeds any address space: it causes a panic in libtorch's allocator, which is what a bug looks like.
     let sizes = ["model.width=65536", "model.layers=4096"];
     run(set(by_launcher(2, &config), &sizes), ExitCode::Bug, &["rank", "bug: "]);
 }

@@ -1,5 +1,5 @@
-//! A run goes back: to an earlier checkpoint, or to the beginning, and only when it is told to. And what is saved before it
-//! diverges is still there to go back to.
+//! Tests of going back: to an earlier checkpoint, or to the beginning, and only when the run is told to. What is saved before
+//! a run diverges stays, to go back to.
 
 use std::fs;
 use std::path::PathBuf;
@@ -12,7 +12,7 @@ use common::exit_code::ExitCode;
 use tests::scratch::{Scratch, losses};
 use tests::training::{by_launcher, by_mpirun, run, turn};
 
-/// A run of 2 ranks that is done: nine steps, with checkpoints at steps 3, 6 and 9.
+/// A finished run of 2 ranks: nine steps, with checkpoints at steps 3, 6 and 9.
 struct Done {
     scratch: Scratch,
     config: PathBuf,
@@ -31,13 +31,13 @@ impl Done {
         done
     }
 
-    /// The checkpoints that count: step and attempt.
+    /// Returns step and attempt of the checkpoints that count.
     fn counting(&self) -> Vec<(u64, u32)> {
         let found = checkpoint_store::list(&self.scratch.folder("run")).unwrap().into_iter().filter(Found::counts);
         found.map(|found| (found.name.step, found.name.attempt)).collect()
     }
 
-    /// How many attempts there have been, and the config that the run has.
+    /// Returns the number of attempts so far, and the config of the run.
     fn trace(&self) -> (usize, Vec<u8>) {
         let names =
             fs::read_dir(self.scratch.path().join("run/attempts")).unwrap().map(|entry| entry.unwrap().file_name());
@@ -108,8 +108,8 @@ fn a_refused_start_leaves_no_trace_and_is_said_once() {
     assert_eq!(done.trace(), trace);
 }
 
-/// The learning rate destroys the model after step 10: that step is saved, and what was saved before stays although `keep_last` is
-/// reached.
+/// The learning rate destroys the model after step 10. That step is saved, and earlier checkpoints stay although `keep_last`
+/// is reached.
 #[test]
 fn nothing_is_saved_while_updates_are_skipped_and_what_is_older_stays() {
     let _turn = turn();
@@ -120,7 +120,7 @@ fn nothing_is_saved_while_updates_are_skipped_and_what_is_older_stays() {
     let diverging = with(with(by_launcher(2, &done.config), saves.as_flattened()), &rate);
     run(diverging, ExitCode::Numeric, &words);
     let counting = done.counting();
-    // The save of step 10 may have been under way at the end.
+    // The save of step 10 may have been in progress at the end.
     assert!(
         counting.starts_with(&[(3, 1), (6, 1), (9, 1)]) && counting.iter().all(|(step, _)| *step <= 10),
         "{counting:?}"
@@ -129,7 +129,7 @@ fn nothing_is_saved_while_updates_are_skipped_and_what_is_older_stays() {
     run(with(by_launcher(2, &done.config), &back), ExitCode::Done, &["resumed from step-00000009", "step     12/12"]);
 }
 
-/// As older versions saved them.
+/// Older versions saved such checkpoints.
 #[test]
 fn a_checkpoint_of_skipped_updates_is_gone_on_from_only_by_name() {
     let _turn = turn();

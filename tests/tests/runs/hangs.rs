@@ -1,4 +1,4 @@
-//! Ranks that hang, and one that is slow: the launcher says where and which, and goes on.
+//! Tests of ranks that hang, and of a slow one: the launcher names the place and the rank, and continues.
 
 use std::time::Duration;
 
@@ -42,7 +42,7 @@ fn a_slow_rank_is_named_with_its_host() {
     let settings = ["train.max_steps=400", "evaluation.every_steps=0", "checkpoint.every_steps=0"];
     let mut running = Running::start(by_launcher(2, &scratch.config("run", &settings)));
     running.wait_for("step      2/400", DEADLINE);
-    // Of two ranks that need the same time, one gets an eleventh of it.
+    // Two ranks need equal time, and one of them gets an eleventh of it.
     let slow = running.processes("worker")[1];
     running.wait_until("one is slow", DEADLINE, |running| {
         send(slow, Signal::SIGSTOP);

@@ -1,5 +1,5 @@
-//! A rank, all ranks, or mpirun is killed again and again, at moments of which nobody chose any, while the run saves after
-//! every other step: in the end every loss is, in all digits, that of a run never interrupted.
+//! A rank, all ranks, or mpirun is killed again and again, at random moments, while the run saves after every other step.
+//! Every loss equals, in all digits, that of a run that was never interrupted.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use tests::random::Random;
 use tests::scratch::{Scratch, losses};
 use tests::training::{DEADLINE, by_launcher, by_mpirun, ended, run, turn, very_slowly};
 
-/// How often; `make soak` sets more.
+/// Variable with the number of kills; `make soak` sets more.
 const KILLS_VARIABLE: &str = "CONVOY_TEST_KILLS";
 const KILLS: u32 = 5;
 
@@ -19,7 +19,7 @@ fn killed_at_random_moments_is_as_never_killed() {
     let _turn = turn();
     let kills: u32 = std::env::var(KILLS_VARIABLE).map_or(KILLS, |text| text.parse().unwrap());
     let (scratch, mut random) = (Scratch::new(), Random::fresh());
-    // More than there are up to the latest moment of each kill.
+    // There are more steps than are made up to the latest moment of each kill.
     let steps = 20 + 12 * kills;
     let max_steps = format!("train.max_steps={steps}");
     let settings =
@@ -30,8 +30,8 @@ fn killed_at_random_moments_is_as_never_killed() {
     let mut done = 0;
     while done < kills {
         running.wait_for(&format!("attempt {}: 2 ranks", done + 1), DEADLINE);
-        // Every other one while it starts or soon after; the others once it has come further, or the launcher would wait longer
-        // each time.
+        // Every other kill comes at the start or soon after, and the others once the run has come further: otherwise the
+        // launcher would wait longer each time.
         if done % 2 == 0 {
             std::thread::sleep(Duration::from_millis(random.below(2000)));
         } else {
@@ -51,7 +51,7 @@ fn killed_at_random_moments_is_as_never_killed() {
         done += 1;
         println!("kill {done}: {} of {program}", victims.len());
     }
-    // It need not be as slow any more.
+    // The run need not be as slow any more.
     running.wait_for(&format!("attempt {}: 2 ranks", kills + 1), DEADLINE);
     running.signal(Signal::SIGTERM);
     ended(running, ExitCode::Stopped, &["rank lost"]);

@@ -1,5 +1,5 @@
-//! Limits of a machine that a run meets: few processes, few files, little memory, and other users beside it. It says so, ends every
-//! rank, and is never taken for a bug.
+//! Tests of a machine's limits: few processes, few files, little memory, and other users beside the run. The run says which
+//! limit it met, ends every rank, and never reports a bug.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,15 +11,15 @@ use tests::process::{Running, both};
 use tests::scratch::Scratch;
 use tests::training::{DEADLINE, by_launcher, ended, run, turn};
 
-/// `command` as the user `uid`, who owns nothing here, may read everything (the programs may lie in somebody's home), and keeps to
-/// `limit`, an option of prlimit.
+/// Returns `command` run as the user `uid`, who owns nothing here, may read everything (the programs may lie in somebody's
+/// home), and keeps to `limit`, an option of prlimit.
 fn as_user(uid: u32, limit: &str, home: &Path, command: &Command) -> Command {
     let mut wrapped = Command::new("setpriv");
     wrapped
         .args([format!("--reuid={uid}"), format!("--regid={uid}"), "--clear-groups".into()])
         .args(["--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search"])
         .args(["prlimit", limit])
-        // What the harness gives its processes is root's; this one takes what any user's does.
+        // The folders that the harness gives its processes are root's; this process takes those of any user.
         .args(["env", "-u", "OMPI_MCA_orte_tmpdir_base", "-u", "OMPI_MCA_btl_vader_backing_directory"])
         .arg(format!("HOME={}", home.display()))
         .arg(command.get_program())
@@ -28,7 +28,7 @@ fn as_user(uid: u32, limit: &str, home: &Path, command: &Command) -> Command {
     wrapped
 }
 
-/// A scratch that belongs to the user `uid`.
+/// Creates a scratch that belongs to the user `uid`.
 fn scratch_of(uid: u32) -> Scratch {
     let scratch = Scratch::new();
     give(scratch.path(), uid);
@@ -42,7 +42,7 @@ fn give(path: &Path, uid: u32) {
     }
 }
 
-/// Whether this test can become other users; says so where it cannot.
+/// Returns whether this test can become other users; prints where it cannot.
 fn is_root() -> bool {
     if !geteuid().is_root() {
         println!("skipped: only root can become other users");
@@ -92,11 +92,11 @@ fn few_processes_or_open_files_are_never_taken_for_a_bug() {
     }
 }
 
-/// A memory cgroup of this test's own, removed at the end.
+/// A memory cgroup for one test, removed at the end.
 struct MemoryCgroup(PathBuf);
 
 impl MemoryCgroup {
-    /// None, and a word why, where the system has no such thing, or grants none.
+    /// Creates a cgroup with this limit. Returns `None`, and prints why, where the system has or grants none.
     fn of(bytes: u64) -> Option<Self> {
         let name = format!("convoy-test-{}", std::process::id());
         let version_1 = (Path::new("/sys/fs/cgroup/memory").join(&name), "memory.limit_in_bytes");

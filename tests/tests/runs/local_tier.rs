@@ -1,7 +1,8 @@
-//! Checkpoints on the ranks' hosts, between those in the run folder: a run resumes from them where every rank has its part, and
-//! from the run folder where one has lost it; every loss is, in all digits, that of a run never interrupted.
+//! Tests of checkpoints on the ranks' hosts, between those in the run folder. A run resumes from them where every rank has
+//! its part, and from the run folder where one has lost it. Every loss equals, in all digits, that of a run that was never
+//! interrupted.
 //!
-//! Every rank has a folder of its own, so that what a host has lost is a folder that is gone.
+//! Every rank has a folder of its own, so a host loses its checkpoints when its folder is deleted.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -24,18 +25,18 @@ const SETTINGS: [&str; 6] = [
     "checkpoint.every_steps=7",
     "checkpoint.local_every_steps=2",
     "checkpoint.keep_last=0",
-    // So that none is left out on a slow disk.
+    // With this, no save is left out on a slow disk.
     "checkpoint.when_busy=wait",
 ];
 
-/// The losses of a run that nothing happened to.
+/// Losses of an undisturbed run.
 static UNDISTURBED: LazyLock<BTreeMap<u64, f64>> = LazyLock::new(|| {
     let scratch = Scratch::new();
     run(by_mpirun(2, &scratch.config("whole", &SETTINGS[..3])), ExitCode::Done, &[]);
     losses(&scratch.url("whole"))
 });
 
-/// A run of 2 ranks that was killed after a save on the hosts, and copies of it and of these.
+/// A run of 2 ranks that was killed after a save on the hosts, to be copied with its checkpoints there.
 struct Killed {
     scratch: Scratch,
     zero: &'static str,
@@ -68,32 +69,32 @@ impl Killed {
         self.scratch.path().join(format!("hosts-{name}"))
     }
 
-    /// The folder of rank `rank` of 2.
+    /// Returns the folder of rank `rank` of 2.
     fn host(&self, name: &str, rank: u32) -> PathBuf {
         let of_run = fs::read_dir(self.hosts(name)).unwrap().next().unwrap().unwrap();
         of_run.path().join(format!("rank-{:05}-of-00002", rank + 1))
     }
 
-    /// Steps of the checkpoints that a folder laid out as a run's has, oldest first.
+    /// Returns the steps of the checkpoints in a folder that is laid out as a run's, oldest first.
     fn steps(folder: &str) -> Vec<u64> {
         let folder = Folder::open(folder, &StorageConfig::default()).unwrap();
         let found = checkpoint_store::list(&folder).unwrap();
         found.iter().filter(|found| found.counts()).map(|found| found.name.step).collect()
     }
 
-    /// Steps of those on both hosts, all newer than those in the run folder.
+    /// Returns the steps of the checkpoints on both hosts, all newer than those in the run folder.
     fn on_hosts(&self) -> [u64; 2] {
         let [one, two] = [0, 1].map(|rank| Self::steps(&self.host("run", rank).display().to_string()));
         assert!(one == two && one[0] > self.in_run(), "{one:?}, {two:?}");
         one.try_into().unwrap()
     }
 
-    /// The step of the newest in the run folder.
+    /// Returns the step of the newest checkpoint in the run folder.
     fn in_run(&self) -> u64 {
         *Self::steps(&self.scratch.url("run")).last().unwrap()
     }
 
-    /// Another run that was killed alike.
+    /// Copies the killed run, as another one.
     fn fork(&self, name: &str) {
         for (from, to) in [("run", name), ("hosts-run", &format!("hosts-{name}"))] {
             let [from, to] = [from, to].map(|name| self.scratch.path().join(name));
@@ -101,7 +102,7 @@ impl Killed {
         }
     }
 
-    /// Goes on with `ranks` ranks to the end, printing `words`.
+    /// Resumes with `ranks` ranks, and checks that the run finishes and prints `words`.
     fn goes_on(&self, name: &str, ranks: u32, words: &[&str]) -> String {
         let text = run(by_mpirun(ranks, &self.config(name)), ExitCode::Done, words);
         let got = losses(&self.scratch.url(name));
@@ -113,7 +114,7 @@ impl Killed {
     }
 }
 
-/// It went on after `step`, from the hosts or from the run folder.
+/// Checks that the run resumed after `step`, from the hosts or from the run folder.
 fn assert_resumed(text: &str, step: u64, is_on_hosts: bool) {
     let line = text.lines().find(|line| line.contains("resumed from ")).unwrap_or_else(|| panic!("{text}"));
     assert!(line.contains(&format!("resumed from step-{step:08}-")), "expected step {step}: {line}");

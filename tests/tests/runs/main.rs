@@ -1,6 +1,6 @@
-//! Runs on this machine: as a user starts them, with whatever happens to them.
+//! Tests of runs on this machine, as a user starts them, under all kinds of trouble.
 //!
-//! One executable, since most of what each would be is linked from the harness. Where tests train, they take turns
+//! They are one executable, since most of each would be the harness, linked again. Tests that train take turns
 //! ([`tests::training::turn`]).
 
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test fails by panicking, and says what it leaves out")]

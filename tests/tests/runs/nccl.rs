@@ -1,5 +1,5 @@
-//! `parallel.collectives = "nccl"` as a user sets it. A stand-in for NCCL (`tests/nccl-stand-in`) is loaded in its place:
-//! what is tested is all that Convoy does around NCCL, and nothing of NCCL itself.
+//! Tests of `parallel.collectives = "nccl"` as a user sets it. A stand-in for NCCL (`tests/nccl-stand-in`) is loaded in its
+//! place: they test all that Convoy does around NCCL, and nothing of NCCL itself.
 
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -30,7 +30,7 @@ fn training_over_it_gives_the_losses_of_mpi() {
             run(over_the_stand_in(by_mpirun(2, &scratch.config(&name, &settings))), ExitCode::Done, words);
             losses(&scratch.url(&name))
         };
-        // Of two numbers the sum is the same in either order.
+        // The sum of two numbers does not depend on their order.
         assert_eq!(train("nccl", &[NCCL], &words), train("mpi", &[], &[]), "zero {zero}");
     }
 }
@@ -60,7 +60,7 @@ fn a_rank_that_hangs_is_noticed_by_the_others() {
         send(running.processes("worker")[0], Signal::SIGSTOP);
         let since = Instant::now();
         ended(running, ExitCode::Communication, &words);
-        // The others' 5 s, and as much again several times for busy machines to come to an end.
+        // The bound is the 5 s of the other ranks, and several times that for busy machines.
         assert!(since.elapsed() < Duration::from_secs(30), "{:?}", since.elapsed());
     }
 }
@@ -80,7 +80,7 @@ fn without_a_gpu_a_run_on_gpus_is_refused() {
     let _turn = turn();
     let scratch = Scratch::new();
     let mut command = by_launcher(2, &scratch.config("run", &["run.device=cuda"]));
-    // Where there is one, it cannot be seen.
+    // A GPU of this machine cannot be seen.
     command.env("CUDA_VISIBLE_DEVICES", "");
     run(command, ExitCode::Config, &["run.device = \"cuda\": libtorch's CUDA library"]);
 }

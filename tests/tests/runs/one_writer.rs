@@ -1,5 +1,5 @@
-//! One attempt at a time holds a run: a second one is refused while it lives, and takes over when it is dead, or only seemed
-//! to be; then the older one commits nothing any more. Nor does one whose run folder is deleted.
+//! Tests that one attempt at a time holds a run. A second one is refused while the first lives, and takes over when the first
+//! is dead, or only seemed to be; the older one then commits nothing any more. Nor does one with a deleted run folder.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -14,25 +14,26 @@ use tests::process::{Running, launcher, send};
 use tests::scratch::{Scratch, losses};
 use tests::training::{DEADLINE, by_launcher, by_mpirun, ended, run, slowly, turn, very_slowly};
 
-/// Saves often, and gives up a claim soon.
+/// Settings with frequent saves, and claims that expire soon.
 const SETTINGS: [&str; 4] =
     ["train.max_steps=20", "evaluation.every_steps=0", "checkpoint.every_steps=2", "launch.claim_expiry_s=3"];
 
-/// The losses of a run that nothing happened to.
+/// Losses of an undisturbed run.
 static UNDISTURBED: LazyLock<BTreeMap<u64, f64>> = LazyLock::new(|| {
     let scratch = Scratch::new();
     run(by_mpirun(2, &scratch.config("whole", &SETTINGS)), ExitCode::Done, &[]);
     losses(&scratch.url("whole"))
 });
 
-/// Sends `signal` to everything that came from `running`, the launcher first.
+/// Sends `signal` to `running` and all its descendants, the launcher first.
 fn send_all(running: &Running, signal: Signal) {
     for program in ["launcher", "mpirun", "worker"] {
         running.processes(program).into_iter().for_each(|pid| send(pid, signal));
     }
 }
 
-/// No checkpoint of attempt 1 counts that lies above what attempt 2 started from, and the losses are as undisturbed.
+/// Checks that no checkpoint of attempt 1 counts that is later than what attempt 2 started from, and that the losses are
+/// those of an undisturbed run.
 fn assert_second_went_on(scratch: &Scratch) {
     let folder = scratch.folder("run");
     let found = checkpoint_store::list(&folder).unwrap();
@@ -61,7 +62,7 @@ fn a_second_run_on_the_same_output_is_refused_while_the_first_lives() {
         run(by_mpirun(2, &config), ExitCode::Config, &words);
         running.signal(stop);
         ended(running, ExitCode::Stopped, &["committed "]);
-        // It has ended, and holds nothing: the next one need not wait.
+        // The run has ended and holds nothing, so the next one need not wait.
         let text = run(first(2, &config), ExitCode::Done, &["resumed from step-"]);
         assert!(!text.contains("may still hold this run"), "{text}");
         assert_eq!(losses(&scratch.url("run")), *UNDISTURBED);
@@ -123,7 +124,7 @@ fn ranks_whose_launcher_was_killed_commit_nothing_once_another_has_taken_the_run
     let mut orphaned = Running::start(slowly(by_launcher(2, &config)));
     orphaned.wait_for("committed ", DEADLINE);
     orphaned.processes("launcher").into_iter().for_each(|pid| send(pid, Signal::SIGKILL));
-    // Its process is gone, which is seen at once on the same machine.
+    // The process is gone, which is noticed at once on its own machine.
     let text = run(by_launcher(2, &config), ExitCode::Done, &["resumed from step-"]);
     assert!(!text.contains("may still hold this run"), "{text}");
     orphaned.finish_alone(DEADLINE);

@@ -1,5 +1,5 @@
-//! What ranks exchange runs beside what they compute, over MPI and over the stand-in for NCCL: traces (`--profile`) show it, and
-//! metrics and events say what is not hidden.
+//! Tests that exchanges overlap with computation, over MPI and over the stand-in for NCCL. Traces (`--profile`) show it, and
+//! metrics and events report what is not hidden.
 
 use common::exit_code::ExitCode;
 use common::metrics::{RunMetrics, StepRecord};
@@ -8,7 +8,7 @@ use tests::process::program;
 use tests::scratch::Scratch;
 use tests::training::{by_launcher, run, turn};
 
-/// Start and end in microseconds of the spans of `name` in lane `lane`.
+/// Returns start and end, in microseconds, of the spans of `name` in lane `lane`.
 fn spans(trace: &Value, lane: u64, name: &str) -> Vec<(f64, f64)> {
     let events = trace["traceEvents"].as_array().unwrap();
     let is_one = |event: &&Value| {
@@ -21,7 +21,8 @@ fn spans(trace: &Value, lane: u64, name: &str) -> Vec<(f64, f64)> {
     events.iter().filter(is_one).map(span).collect()
 }
 
-/// What the exchange costs is measured, stored, and warned of where it dominates; the phases of a step are those of its time.
+/// The cost of the exchange is measured, stored, and warned of where it dominates. The phases of a step take no longer than
+/// the step.
 #[test]
 fn a_run_says_what_its_exchange_costs() {
     let _turn = turn();
@@ -40,7 +41,7 @@ fn a_run_says_what_its_exchange_costs() {
         |event: &&Value| event["text"].as_str().is_some_and(|text| text.starts_with("communication dominates: "));
     assert_eq!(events.iter().filter(dominates).count(), 1, "{events:?}");
     let steps = RunMetrics::read(&scratch.folder("run")).unwrap().steps;
-    // A step's one bucket takes so long, less what of it has gone by beside backward; a rank that is held up sees less of it.
+    // The step's one bucket takes this long, less what has passed beside backward. A rank that is held up sees less of it.
     let is_exposed = |record: &&StepRecord| record.exposed_comm_ms > 500.0 - record.backward_ms;
     assert!(steps.values().filter(is_exposed).count() > steps.len() / 2, "{steps:?}");
     for record in steps.values() {
@@ -75,14 +76,14 @@ fn the_exchange_runs_beside_backward() {
                 let backward = spans(&trace, 0, "backward");
                 let last = backward.last().unwrap();
                 let bucket = |i: usize| spans(&trace, 1, &format!("{exchange} (gradients, bucket {i}) over {carrier}"));
-                // The end of one of the step before may have been seen only now.
+                // The end of an exchange of the step before may have been noticed only now.
                 let (first_start, _) = *bucket(0).last().unwrap_or_else(|| panic!("no bucket 0 in {trace}"));
                 assert!(
                     last.0 < first_start && first_start < last.1,
                     "{carrier}, zero {zero}: backward {last:?}, the first bucket began at {first_start}"
                 );
                 assert!(!bucket(5).is_empty(), "{trace}");
-                // Forward waits in three places for the buckets of updated weights that it comes to.
+                // Forward waits in three places for the buckets of updated weights that it reaches.
                 let waits = spans(&trace, 0, "wait for the exchange").len();
                 assert!(waits >= if zero == 1 { 1 + 3 } else { 1 }, "{carrier}, zero {zero}: {waits} waits");
                 for phase in ["forward", "wait for the exchange", "norm and update", "wait for tokens"] {

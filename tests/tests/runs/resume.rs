@@ -1,4 +1,5 @@
-//! Killed, stopped or lost, and resumed: every loss is, in all digits, that of a run never interrupted.
+//! Tests of runs that are killed, stopped or lost, and resumed: every loss equals, in all digits, that of a run that was
+//! never interrupted.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -14,10 +15,10 @@ use tests::random::Random;
 use tests::scratch::{Scratch, losses};
 use tests::training::{DEADLINE, by_launcher, by_mpirun, ended, run, turn};
 
-/// The only checkpoint is the one that a stop saves.
+/// Setting with which the only checkpoint is the one that a stop saves.
 const NO_SAVES: [&str; 1] = ["checkpoint.every_steps=0"];
 
-/// The losses of a run that nothing happened to.
+/// Losses of a run that was never interrupted.
 static NEVER_INTERRUPTED: LazyLock<BTreeMap<u64, f64>> = LazyLock::new(|| {
     let scratch = Scratch::new();
     run(by_mpirun(2, &scratch.config("whole", &NO_SAVES)), ExitCode::Done, &[]);
@@ -77,7 +78,7 @@ fn sigusr2_to_mpirun_saves_and_stops() {
     stops_and_goes_on(by_mpirun, "step 3/40", Signal::SIGUSR2);
 }
 
-/// Stops a run by `signal` once it has printed `moment`, and runs the same command again.
+/// Stops a run by `signal` once it has printed `moment`, and runs the command again.
 fn stops_and_goes_on(command: fn(u32, &Path) -> Command, moment: &str, signal: Signal) {
     let _turn = turn();
     let scratch = Scratch::new();
@@ -92,7 +93,7 @@ fn stops_and_goes_on(command: fn(u32, &Path) -> Command, moment: &str, signal: S
     assert_eq!(losses(&scratch.url("run")), *NEVER_INTERRUPTED);
 }
 
-/// Weights that are rounded by chance are rounded as they would have been.
+/// Stochastic rounding of weights resumes exactly.
 #[test]
 fn a_run_in_bfloat16_is_stopped_and_goes_on() {
     let _turn = turn();
@@ -107,7 +108,7 @@ fn a_run_in_bfloat16_is_stopped_and_goes_on() {
     }
 }
 
-/// With ZeRO-1 each rank reads moments that nobody else reads; what one finds there, all go by.
+/// With ZeRO-1 each rank reads moments that no other rank reads; all ranks act on what one of them finds.
 #[test]
 fn all_ranks_go_back_where_one_has_found_its_part_damaged() {
     let _turn = turn();
@@ -161,7 +162,7 @@ fn a_rank_that_hangs_is_noticed_by_the_others() {
                 |line: &&str| line.contains("steps completed; in all-reduce (") && !line.contains("not heard from");
             assert_eq!(text.lines().filter(is_in_one).count(), 2, "both of the others:\n{text}");
         }
-        // The others' 5 s, and as much again several times for busy machines to come to an end.
+        // The bound is the 5 s of the other ranks, and several times that for busy machines.
         assert!(since.elapsed() < Duration::from_secs(30), "{:?}", since.elapsed());
     }
 }

@@ -1,4 +1,4 @@
-//! The way of a person with a text: prepare, train, look at the checkpoints, sample.
+//! Tests what a person with a text does: prepare, train, look at the checkpoints, sample.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -39,7 +39,7 @@ fn a_text_becomes_shards_checkpoints_and_samples() {
     assert_ne!(sample(&["--seed", "7", "--checkpoint", first]), text, "another checkpoint gives another text");
 }
 
-/// What `launcher` with these arguments prints as its result; it must succeed.
+/// Returns what `launcher` with these arguments prints as its result; it must succeed.
 fn print(arguments: &[&str], config: &Path) -> String {
     let mut command = Command::new(launcher());
     command.args(arguments).arg("--config").arg(config).env_remove("RUST_LOG");
@@ -48,7 +48,7 @@ fn print(arguments: &[&str], config: &Path) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// A run of 6 steps on a text of 200 lines, each a document, a tenth of them for validation.
+/// Writes the config of a run of 6 steps on a text of 200 lines, each a document, a tenth of them for validation.
 fn config(scratch: &Scratch) -> std::path::PathBuf {
     let text = scratch.path().join("fables.jsonl");
     let mut lines = String::new();

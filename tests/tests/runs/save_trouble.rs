@@ -1,5 +1,5 @@
-//! Saves that are due by the clock, that take too long, and that fail on one rank or on all: the run goes on with the losses
-//! of one that nothing happened to, or ends with what a person should know.
+//! Tests of saves that are due by the clock, that take too long, and that fail on one rank or on all. The run continues with
+//! the losses of an undisturbed one, or ends with what a person should know.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -21,30 +21,30 @@ use tests::training::{DEADLINE, by_launcher, by_mpirun, ended, run, slowly, turn
 
 const SHORT: [&str; 2] = ["train.max_steps=24", "evaluation.every_steps=0"];
 
-/// The losses of a run that nothing happened to.
+/// Losses of an undisturbed run.
 static UNDISTURBED: LazyLock<BTreeMap<u64, f64>> = LazyLock::new(|| {
     let scratch = Scratch::new();
     run(by_mpirun(2, &scratch.config("whole", &SHORT)), ExitCode::Done, &[]);
     losses(&scratch.url("whole"))
 });
 
-/// A store whose runs have their data on the disk.
+/// Returns a store for runs with their data on the disk.
 fn store() -> Store {
     Store::over(Scratch::new())
 }
 
-/// The config of the run `run` in `store`.
+/// Writes the config of the run `run` in `store`.
 fn config(store: &Store, overrides: &[&str]) -> PathBuf {
     let in_store = ["run.output=s3://runs/run", "storage.backoff_max_ms=200"];
     store.scratch.config("run", &[&SHORT[..], &in_store, overrides].concat())
 }
 
-/// The losses of the run in `store`.
+/// Returns the losses of the run in `store`.
 fn losses_in(store: &Store) -> BTreeMap<u64, f64> {
     losses(&store.scratch.url("runs/run"))
 }
 
-/// Steps of the checkpoints that count in the run folder at `url`.
+/// Returns the steps of the checkpoints that count in the run folder at `url`.
 fn steps(folder: &Folder) -> Vec<u64> {
     let found = checkpoint_store::list(folder).unwrap();
     found.iter().filter(|found| found.counts()).map(|found| found.name.step).collect()
@@ -64,7 +64,7 @@ fn the_clock_asks_for_saves() {
         run(very_slowly(by_mpirun(2, &scratch.config(name, &[&SHORT[..], &settings].concat()))), ExitCode::Done, &[]);
         let saved = checkpoint_store::list(&scratch.folder(name)).unwrap();
         let committed = saved.iter().filter(|found| found.counts()).count();
-        // One of them is the last.
+        // One of them is the last checkpoint.
         assert!(committed >= least && (name == "time" || committed == 2), "{name}: {committed}");
         assert_eq!(losses(&scratch.url(name)), *UNDISTURBED);
     }
@@ -128,7 +128,8 @@ fn credentials_expire_in_the_middle_of_an_upload() {
     assert_eq!(losses_in(&store).len(), 24);
 }
 
-/// The server of the tests ties an upload to the key that began it, as no service does that gives keys for a while.
+/// Moves uploads to another key. The server of the tests ties an upload to the key that began it, which no service does that
+/// gives keys for a limited time.
 fn hand_over_uploads(store: &Store, key: &str) {
     for entry in fs::read_dir(store.scratch.path()).unwrap().map(Result::unwrap) {
         let name = entry.file_name().display().to_string();
@@ -138,7 +139,7 @@ fn hand_over_uploads(store: &Store, key: &str) {
     }
 }
 
-/// A file system of so many MiB in a folder; `None`, with the reason printed, where none can be mounted.
+/// A small file system mounted in a folder.
 struct SmallDisk(PathBuf);
 
 impl SmallDisk {
@@ -167,7 +168,7 @@ impl Drop for SmallDisk {
     }
 }
 
-/// Writes a file of so many bytes: again, where the next checkpoint has taken the room for a moment.
+/// Writes a file of `bytes` bytes, and tries again where a checkpoint has taken the room for a moment.
 fn fill(path: &Path, bytes: usize) {
     let since = Instant::now();
     while let Err(error) = fs::write(path, vec![1; bytes]) {
@@ -188,7 +189,7 @@ fn the_disk_is_full_for_a_while() {
     let config = scratch.config("run", &[&SHORT[..], &settings].concat());
     let mut running = Running::start(slowly(by_mpirun(2, &config)));
     running.wait_for("committed ", DEADLINE);
-    // Room for metrics is left, and for parts of a checkpoint: what has failed must make room again.
+    // Room is left for metrics, and for parts of a checkpoint: what has failed must free its room again.
     let filler = disk.0.join("filler");
     fill(&filler, 33 << 20);
     running.wait_for("; the run goes on, and the next save tries again", DEADLINE);
@@ -226,7 +227,7 @@ fn the_store_is_away_for_a_while() {
     let mut running = Running::start(command);
     running.wait_for("committed ", DEADLINE);
     store.goes_away();
-    // Each of some tries has failed.
+    // Several attempts have failed.
     running.wait_for(": attempt 5: ", DEADLINE);
     store.comes_back();
     let text = ended(running, ExitCode::Done, &["committed s3://runs/run/checkpoints/step-00000024"]);

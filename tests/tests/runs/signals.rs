@@ -1,5 +1,5 @@
-//! What ends a run from outside: stops that reach every process at once, a launcher that is killed, and surroundings in which launchers
-//! are started: a scheduler's allocation, `nohup`.
+//! Tests of ends from outside: stops that reach every process at once, a launcher that is killed, and surroundings in which
+//! launchers are started: a scheduler's allocation, `nohup`.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -13,7 +13,7 @@ use tests::scratch::Scratch;
 use tests::training::{DEADLINE, by_launcher, ended, run, turn, very_slowly};
 
 const SETTINGS: [&str; 3] = ["train.max_steps=30", "evaluation.every_steps=0", "checkpoint.every_steps=0"];
-/// Far less than a rank gives a launcher that it has lost, `launch.stall_timeout_s`.
+/// Far less than the time a rank gives a lost launcher, `launch.stall_timeout_s`.
 const SOON: Duration = Duration::from_secs(60);
 
 #[test]
@@ -25,7 +25,7 @@ fn a_stop_that_reaches_launcher_mpirun_and_ranks_at_once_is_saved_as_any_other()
         let mut running = Running::start(very_slowly(by_launcher(ranks, &scratch.config(&name, &SETTINGS))));
         running.wait_for("step      3/30", DEADLINE);
         for signal in [Signal::SIGTERM, Signal::SIGHUP] {
-            // The launcher last: by then mpirun would have begun to kill its ranks.
+            // The launcher comes last: by then mpirun would have begun to kill its ranks.
             for program in ["mpirun", "worker", "launcher"] {
                 running.processes(program).into_iter().for_each(|pid| send(pid, signal));
             }
@@ -39,7 +39,7 @@ fn a_stop_that_reaches_launcher_mpirun_and_ranks_at_once_is_saved_as_any_other()
 fn the_ranks_of_a_launcher_that_was_killed_end_with_it() {
     let _turn = turn();
     let scratch = Scratch::new();
-    // Its child is the shell: no signal reaches the rank, which sees that nobody listens to it any more.
+    // The launcher's child is the shell: no signal reaches the rank, which notices that nobody listens to it any more.
     let wrapped = scratch.path().join("wrapped-worker");
     fs::write(&wrapped, format!("#!/bin/sh\n{} \"$@\"\nexit $?\n", worker().display())).unwrap();
     fs::set_permissions(&wrapped, fs::Permissions::from_mode(0o755)).unwrap();
@@ -68,7 +68,7 @@ fn in_a_schedulers_allocation_the_local_backend_uses_this_machine() {
         ("SLURM_NNODES", "1"),
         ("SLURM_TASKS_PER_NODE", "1"),
     ];
-    // What srun tells its tasks; what an operator tells the pods of an MPIJob.
+    // These are the variables that srun gives its tasks, and an operator the pods of an MPIJob.
     let task = [("PMI_RANK", "3"), ("PMI_SIZE", "8"), ("PMIX_RANK", "3")];
     let others = [
         ("PBS_JOBID", "7"),
@@ -92,7 +92,8 @@ fn in_a_schedulers_allocation_the_local_backend_uses_this_machine() {
     }
 }
 
-/// `command` with another `/dev/shm`, of `size` bytes, or which cannot be written where that is none; `None` where that is not permitted.
+/// Returns `command` with another `/dev/shm`, of `size` bytes, or read-only where that is `None`. Returns `None` where that
+/// is not permitted.
 fn with_shared_memory(command: &Command, size: Option<&str>) -> Option<Command> {
     let mut namespaced = Command::new("unshare");
     let options = if nix::unistd::geteuid().is_root() { vec!["--mount"] } else { vec!["--map-root-user", "--mount"] };
@@ -114,7 +115,7 @@ fn shared_memory_that_is_too_small_or_not_writable_is_named_by_check_and_before_
     let config = scratch.config("run", &SETTINGS);
     let mut check = Command::new(launcher());
     check.args(["check", "--ranks", "2", "--config"]).arg(&config);
-    // Of the first, Open MPI fills all before any rank is there, and then hangs.
+    // With the first size, Open MPI fills the folder before any rank is there, and then hangs.
     let troubles = [(Some("64k"), "for 2 ranks in /dev/shm"), (Some("1m"), "--shm-size"), (None, "cannot be written")];
     for (size, words) in troubles {
         for (command, code) in [(&by_launcher(2, &config), ExitCode::Config), (&check, ExitCode::Data)] {

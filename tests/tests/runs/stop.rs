@@ -1,4 +1,4 @@
-//! A run is looked at and stopped from elsewhere, through nothing but its folder.
+//! Tests of looking at a run and stopping it from elsewhere, through its folder alone.
 
 use std::path::Path;
 use std::process::Command;
@@ -8,7 +8,7 @@ use tests::process::{Running, launcher};
 use tests::scratch::{Scratch, losses};
 use tests::training::{DEADLINE, by_launcher, by_mpirun, ended, run, turn, very_slowly};
 
-/// A holder listens six times before its claim would expire.
+/// Settings with which a holder listens six times before its claim would expire.
 const SETTINGS: [&str; 4] =
     ["train.max_steps=30", "evaluation.every_steps=0", "checkpoint.every_steps=0", "launch.claim_expiry_s=3"];
 
@@ -37,7 +37,7 @@ fn a_run_is_stopped_from_elsewhere_and_goes_on_as_if_it_never_was() {
         assert!(!text.contains("step-00000030"), "it was not stopped: {text}");
         let state = if name == "launched" { "stopped on request" } else { "nobody runs it" };
         run(command("status", &[&url]), ExitCode::Done, &[state, "checkpoint  step-"]);
-        // What was asked of the one before is not asked of this one.
+        // Requests to the attempt before do not concern this one.
         run(first(2, &config), ExitCode::Done, &["resumed from step-"]);
         run(command("status", &[&url, "--json"]), ExitCode::Done, &["\"state\": \"done\"", "\"max_steps\": 30"]);
         assert_eq!(losses(&url), losses(&scratch.url("whole")));

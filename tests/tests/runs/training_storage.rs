@@ -1,5 +1,5 @@
-//! Training on 2 ranks from an S3 server on which things go wrong in the middle of the run: it ends with what a person
-//! should know, or goes on with the losses, in all digits, of a run that nothing happened to.
+//! Tests of training on 2 ranks from an S3 server that fails in the middle of the run. The run ends with what a person should
+//! know, or continues with the losses, in all digits, of an undisturbed run.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -16,14 +16,14 @@ use tests::scratch::{Scratch, losses};
 use tests::store::Store;
 use tests::training::{DEADLINE, by_launcher, by_mpirun, ended, run, turn};
 
-/// Shards of one sequence each, so that the 320 sequences of a run are 320 reads, most of them late.
+/// Number of shards of one sequence each, so that the 320 sequences of a run are 320 reads, most of them late.
 const SHARDS: usize = 400;
 const SHARD_TOKENS: usize = 33;
 
-/// What the run does not keep, it must read.
+/// Setting with which the run must read again what it does not keep.
 const NO_CACHE: &str = "data.cache_bytes=0";
 
-/// The losses of a run over the same shards on a disk.
+/// Losses of a run over these shards on a disk.
 static UNDISTURBED: LazyLock<BTreeMap<u64, f64>> = LazyLock::new(|| {
     let scratch = Scratch::new();
     scratch.add_data_set("many", SHARDS, SHARD_TOKENS);
@@ -34,14 +34,14 @@ static UNDISTURBED: LazyLock<BTreeMap<u64, f64>> = LazyLock::new(|| {
     losses
 });
 
-/// A store with the shards, in the bucket `many`.
+/// Creates a store with the shards, in the bucket `many`.
 fn store() -> Store {
     let scratch = Scratch::new();
     scratch.add_data_set("many", SHARDS, SHARD_TOKENS);
     Store::over(scratch)
 }
 
-/// From now on every read of a shard takes a while, so that the run is not over before something has happened to it.
+/// Makes every read of a shard slow from now on, so that the run is not over before something has happened to it.
 fn is_slow(store: &Store) {
     store.meets(Fault::Silence, "GET /many/shard-", 100);
 }
@@ -52,7 +52,7 @@ fn config(store: &Store, overrides: &[&str]) -> PathBuf {
     store.scratch.config("run", &[&[data], &patience[..], overrides].concat())
 }
 
-/// The shards that no rank has asked for yet.
+/// Returns the shards that no rank has asked for yet.
 fn unread(store: &Store) -> Vec<PathBuf> {
     let requests = store.faults().requests();
     let names = (0..SHARDS).map(|i| format!("shard-{i:06}.bin"));
@@ -60,7 +60,7 @@ fn unread(store: &Store) -> Vec<PathBuf> {
     unread.map(|name| store.scratch.path().join("many").join(name)).collect()
 }
 
-/// The losses of the run on the disk.
+/// Returns the losses of the run on the disk.
 fn losses_of(store: &Store) -> BTreeMap<u64, f64> {
     losses(&store.scratch.url("run"))
 }
@@ -83,8 +83,8 @@ fn a_shard_that_is_damaged_in_the_middle_of_a_run() {
     loses_data(by_mpirun, flip, &words);
 }
 
-/// Once there is a checkpoint, `damage` is done to all shards that were not read yet. The run ends, naming one of them with
-/// `words`; when they are whole again it goes on from a checkpoint, as if nothing had been.
+/// Does `damage` to all shards that were not read yet, once there is a checkpoint. The run must end, naming one of them with
+/// `words`. When they are whole again it must resume from a checkpoint, with the losses of an undisturbed run.
 fn loses_data(command: fn(u32, &Path) -> Command, damage: impl Fn(&Path), words: &[&str]) {
     let _turn = turn();
     let store = store();
@@ -129,7 +129,7 @@ fn a_store_that_stays_away_ends_the_run() {
     for command in [by_mpirun, by_launcher] {
         is_slow(&store);
         let mut running = Running::start(store.environment(command(2, &config)));
-        // The launcher sets its numbers off.
+        // The launcher formats steps with padding.
         running.wait_until("the third step", DEADLINE, |running| {
             let text = running.printed();
             (text.contains("step 3/40") || text.contains("step      3/40")).then_some(())
@@ -156,10 +156,10 @@ fn an_outage_is_waited_out() {
     let mut running = Running::start(command);
     running.wait_for("step 3/40", DEADLINE);
     store.goes_away();
-    // Each of some tries has failed.
+    // Several attempts have failed.
     running.wait_for(": attempt 5: ", DEADLINE);
     store.comes_back();
-    // Looked up or read, whichever it was that the outage met.
+    // The outage met a look-up or a read.
     ended(running, ExitCode::Done, &["s3://many/shard-"]);
     assert_eq!(losses_of(&store), *UNDISTURBED);
 }

@@ -1,11 +1,11 @@
-//! A run goes on with another number of ranks again and again, from each of 1, 2, 3 and 4 to each other, plain and with ZeRO-1:
-//! every loss is that of a run of one rank to 1e-5. So it does where there are more ranks than sequences.
+//! Tests of runs that resume with another number of ranks again and again, from each of 1, 2, 3 and 4 to each other, with
+//! all-reduce and with ZeRO-1. Every loss is that of a run of one rank to 1e-5, also with more ranks than sequences.
 
 use common::exit_code::ExitCode;
 use tests::scratch::{Scratch, losses};
 use tests::training::{by_mpirun, run, turn};
 
-/// Every ordered pair of the four follows one another once.
+/// World sizes in an order in which every ordered pair of the four follows one another once.
 const WORLDS: [u32; 13] = [1, 2, 1, 3, 1, 4, 2, 3, 2, 4, 3, 4, 1];
 const STEPS_OF_EACH: usize = 2;
 const TOLERANCE: f64 = 1e-5;
@@ -17,13 +17,13 @@ fn every_world_size_goes_on_where_every_other_has_stopped() {
     goes_on(&WORLDS, 8);
 }
 
-/// From ranks of which one has no sequence to one that has all, and back, with and without ZeRO-1.
+/// The run goes from ranks of which one has no sequence to one rank that has all, and back, with and without ZeRO-1.
 #[test]
 fn a_run_goes_on_with_more_ranks_than_sequences() {
     goes_on(&[3, 1, 3, 3, 1], 2);
 }
 
-/// One run after the other with each of `worlds` ranks.
+/// Runs once with each of `worlds` ranks, one after another.
 fn goes_on(worlds: &[u32], sequences: u64) {
     let _turn = turn();
     let scratch = Scratch::new();

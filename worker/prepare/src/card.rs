@@ -1,4 +1,4 @@
-//! The data card for people: `README.md` beside the shards, made of the same record as `prepare.json`.
+//! The data card for people: `README.md` beside the shards, made from the record in `prepare.json`.
 
 use std::fmt::Write;
 
@@ -7,13 +7,13 @@ use crate::record::{Record, SideTotals};
 
 /// Name of the card in `prepare.output`.
 pub const CARD_NAME: &str = "README.md";
-/// How many bad documents the card names; `prepare.json` has more.
+/// Number of bad documents that the card names; `prepare.json` names more.
 const NAMED_IN_CARD: usize = 10;
 
-/// The card as Markdown.
+/// Formats `record` as a card in Markdown.
 pub fn markdown(record: &Record) -> String {
     let mut card = String::new();
-    // Writing to a string does not fail.
+    // Writing to a string never fails.
     let _ = write(record, &mut card);
     card
 }

@@ -1,32 +1,32 @@
-//! Which batches of a unit of inputs have been encoded, as ranges of their numbers.
+//! Records which batches of a unit of inputs have been encoded, as ranges of their numbers.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
-/// More batches than a unit of inputs has, each of which is about a mebibyte.
+/// Bound on the number of batches of a unit, each about a mebibyte; real units have fewer.
 const UNIT_BATCHES_MAX: u32 = 1 << 24;
 
-/// Neighbouring batches of a unit.
+/// Consecutive batches of a unit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Covered {
-    /// The first.
+    /// Number of the first batch.
     pub first: u32,
-    /// How many.
+    /// Number of batches.
     pub count: u32,
-    /// Whether the unit's last one is among them.
+    /// Whether the unit's last batch is among them.
     pub ends: bool,
 }
 
 impl Covered {
-    /// Their numbers.
+    /// Returns the numbers of the batches.
     pub fn range(self) -> Range<u32> {
         self.first..self.first + self.count
     }
 }
 
-/// Checks what somebody has written of `unit`: ranges in order that do not overlap, of numbers that batches have.
+/// Checks `ranges` of `unit` that were read from a store: they must be in order, without overlaps, and of possible numbers.
 pub fn check_ranges(unit: u32, ranges: &[Covered]) -> Result<(), String> {
     let is_possible = |range: &Covered| range.first.checked_add(range.count).is_some_and(|end| end <= UNIT_BATCHES_MAX);
     if let Some(Covered { first, count, .. }) = ranges.iter().find(|range| !is_possible(range)) {
@@ -38,7 +38,7 @@ pub fn check_ranges(unit: u32, ranges: &[Covered]) -> Result<(), String> {
     }
 }
 
-/// Joins batches, each a unit, a number and whether it is the unit's last, into ranges by unit.
+/// Joins batches into ranges by unit. Each batch is a unit, a number, and whether it is the unit's last.
 pub fn covered(batches: &mut [(u32, u32, bool)]) -> BTreeMap<u32, Vec<Covered>> {
     batches.sort_unstable();
     let mut covered: BTreeMap<u32, Vec<Covered>> = BTreeMap::new();
@@ -55,32 +55,32 @@ pub fn covered(batches: &mut [(u32, u32, bool)]) -> BTreeMap<u32, Vec<Covered>> 
     covered
 }
 
-/// What has been done of a unit.
+/// Batches of a unit that have been done.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Coverage {
-    /// The ends of disjoint ranges of batches that have been, by their first.
+    /// Ends of disjoint ranges of done batches, by their first batch.
     ranges: BTreeMap<u32, u32>,
-    /// How many there are, once that is known.
+    /// Number of batches in the unit, once it is known.
     count: Option<u32>,
 }
 
 impl Coverage {
-    /// Whether batch `number` has been done.
+    /// Returns whether batch `number` has been done.
     pub fn has(&self, number: u32) -> bool {
         self.ranges.range(..=number).next_back().is_some_and(|(_, end)| number < *end)
     }
 
-    /// Whether any of `range` has been done.
+    /// Returns whether any batch of `range` has been done.
     pub fn has_any(&self, range: &Range<u32>) -> bool {
         self.ranges.range(..range.end).next_back().is_some_and(|(_, end)| range.start < *end)
     }
 
-    /// How many batches have been done.
+    /// Returns the number of batches that have been done.
     pub fn batches(&self) -> usize {
         self.ranges.iter().map(|(first, end)| (end - first) as usize).sum()
     }
 
-    /// Whether all have.
+    /// Returns whether all batches have been done.
     pub fn is_complete(&self) -> bool {
         let mut next = Some(0);
         for (first, end) in &self.ranges {
@@ -89,7 +89,7 @@ impl Coverage {
         self.count.is_some() && self.count == next
     }
 
-    /// Adds batches, none of which has been done.
+    /// Adds batches, none of which has been done before.
     pub fn add(&mut self, covered: Covered) {
         let range = covered.range();
         self.ranges.insert(range.start, range.end);

@@ -1,4 +1,4 @@
-//! A batch of raw documents to token ids, each with what decides on its side and its place in the order.
+//! Encodes a batch of raw documents to token ids, and determines the side and the place in the order of each document.
 
 use common::tokenizer::Tokenizer;
 use sha2::{Digest, Sha256};
@@ -8,41 +8,41 @@ use crate::sides::{Bound, Side, text_hash};
 use crate::tally::Tally;
 use crate::text::text_of;
 
-/// What every document is encoded with.
+/// Parameters with which every document is encoded.
 pub struct Encoder<'j> {
-    /// The tokenizer.
+    /// Tokenizer that encodes.
     pub tokenizer: &'j Tokenizer,
-    /// `prepare.seed`.
+    /// Value of `prepare.seed`.
     pub seed: u64,
-    /// Decides on sides.
+    /// Bound that decides on sides.
     pub bound: Bound,
-    /// The field of a JSON object that holds the text.
+    /// Field of a JSON object that holds the text.
     pub text_field: &'j str,
-    /// The sources, for errors.
+    /// Sources of the documents, for errors.
     pub sources: &'j [Source],
 }
 
 /// A document without its tokens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Entry {
-    /// Where it belongs.
+    /// Side of the document.
     pub side: Side,
-    /// Its place in the order; no two documents have the same.
+    /// Place of the document in the order, unique to it.
     pub key: u128,
-    /// Where its tokens are, in bytes.
+    /// Byte at which the document's tokens begin.
     pub start: usize,
-    /// How many they are, with the end-of-text before it.
+    /// Number of tokens, with the end-of-text before the document.
     pub tokens: u32,
 }
 
-/// A batch, encoded.
+/// An encoded batch.
 #[derive(Debug, Default)]
 pub struct Encoded {
-    /// Its documents.
+    /// Documents of the batch.
     pub entries: Vec<Entry>,
-    /// Their tokens, little-endian.
+    /// Tokens of all documents, u16, little-endian.
     pub tokens: Vec<u8>,
-    /// What became of it.
+    /// Counts of what became of the documents.
     pub tally: Tally,
 }
 
@@ -50,7 +50,7 @@ impl Encoder<'_> {
     /// Encodes `batch`.
     pub fn encode(&self, batch: &Batch) -> Encoded {
         let mut encoded = Encoded::default();
-        // English has more than four bytes a token, so that this is enough for most, and little too much.
+        // English has more than four bytes per token, so this is enough for most text, and wastes little.
         encoded.tokens.reserve_exact(batch.content.len() / 2);
         batch.bad.iter().for_each(|bad| encoded.tally.refuse(bad.clone()));
         let mut ids = Vec::new();
@@ -75,7 +75,7 @@ impl Encoder<'_> {
         for (bytes, id) in encoded.tokens[start..].chunks_exact_mut(2).zip(ids.iter()) {
             bytes.copy_from_slice(&id.to_le_bytes());
         }
-        // Bounded by prepare.max_document_bytes: a token is at least a byte.
+        // The count fits: prepare.max_document_bytes bounds it, since a token has at least a byte.
         let tokens = ids.len() as u32;
         encoded.tally.keep(text.len() as u64, tokens.into(), hash);
         let key = order_key(self.seed, raw.source, raw.position);
@@ -83,8 +83,8 @@ impl Encoder<'_> {
     }
 }
 
-/// A document's place in the order: the first 16 bytes, big-endian, of SHA-256 over the seed, the number of its source
-/// and its position there, each a little-endian u64.
+/// Returns a document's place in the order: the first 16 bytes, big-endian, of SHA-256 over the seed, the number of its
+/// source, and its position there, each a little-endian u64.
 pub fn order_key(seed: u64, source: u32, position: u64) -> u128 {
     let mut hasher = Sha256::new();
     for number in [seed, source.into(), position] {

@@ -1,4 +1,4 @@
-//! Why a prepare job fails.
+//! Errors of a prepare job.
 
 use common::config::ConfigError;
 use common::exit_code::ExitCode;
@@ -20,72 +20,72 @@ pub enum PrepareError {
     /// An input cannot be found, or the output cannot be written.
     #[error(transparent)]
     Storage(#[from] StorageError),
-    /// The vocabulary cannot be had.
+    /// The tokenizer cannot be opened.
     #[error(transparent)]
     Tokenizer(#[from] TokenizerError),
     /// A document cannot be read, and `prepare.on_bad_document` is `fail`.
     #[error("{0}; mend it, or leave such documents out with prepare.on_bad_document = \"skip\"")]
     BadDocument(BadDocument),
-    /// An input has nothing that prepare reads.
+    /// An input has no object that prepare reads.
     #[error(
         "prepare.inputs names {input}, and in {url} there is nothing to read; it needs objects that end in {KINDS}"
     )]
     NothingToRead {
-        /// The input.
+        /// Input as the config names it.
         input: String,
-        /// The folder that was looked through.
+        /// URL of the folder that was searched.
         url: String,
     },
-    /// There are inputs, but no document in them.
+    /// The inputs have no document with text.
     #[error(
         "no document to prepare: {objects} objects gave {empty} empty and {skipped} unreadable documents; \
          check prepare.inputs and prepare.text_field"
     )]
     EmptyCorpus {
-        /// How many objects were read.
+        /// Number of objects that were read.
         objects: usize,
-        /// Documents without text.
+        /// Number of documents without text.
         empty: u64,
-        /// Documents that were left out.
+        /// Number of documents that were left out.
         skipped: u64,
     },
-    /// Another tokenizer was meant, or ranks have different files.
+    /// The tokenizer differs from the one of the data, or from rank 0's.
     #[error(
         "the tokenizer {name:?} has the hash {got} here, and {expected} where the data was prepared, or on rank 0; \
          give the same files, or another prepare.output"
     )]
     OtherTokenizer {
-        /// As in the config.
+        /// Name of the tokenizer in the config.
         name: String,
-        /// Its hash here.
+        /// Hash of the tokenizer here.
         got: String,
-        /// The other one.
+        /// Hash of the tokenizer of the data, or on rank 0.
         expected: String,
     },
-    /// An object that could be read when the job began cannot be read any more.
+    /// An object that could be read when the job began has become unreadable.
     #[error(
         "{reason}; start again when it can be read, or to go on without it with prepare.on_bad_document = \"skip\""
     )]
     Lost {
-        /// What the store says.
+        /// Reason that the store gives.
         reason: String,
-        /// What that counts as.
+        /// Exit code for that reason.
         code: ExitCode,
     },
     /// The output folder belongs to something else.
     #[error("{url} holds prepared data already, and {reason}; choose another prepare.output, or remove that folder")]
     OutputTaken {
-        /// The output folder.
+        /// URL of the output folder.
         url: String,
-        /// How what is there differs.
+        /// How the existing data differs.
         reason: &'static str,
     },
-    /// What was written on the way is not as it was written.
+    /// An object of the work folder has changed since it was written.
     #[error("{url}: {reason}; remove {folder}, and the job starts over")]
     Work {
-        /// The object.
+        /// URL of the object.
         url: String,
-        /// The work folder.
+        /// URL of the work folder.
         folder: String,
         /// What is wrong.
         reason: String,
@@ -93,7 +93,7 @@ pub enum PrepareError {
 }
 
 impl PrepareError {
-    /// What a process that ends because of this exits with.
+    /// Returns the exit code of a process that ends because of this error.
     pub fn exit_code(&self) -> ExitCode {
         match self {
             PrepareError::Config(_) => ExitCode::Config,

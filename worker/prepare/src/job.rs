@@ -1,4 +1,4 @@
-//! The job, from config to summary.
+//! Runs the job, from config to summary.
 
 use std::time::Instant;
 
@@ -29,14 +29,14 @@ use crate::{PrepareError, WORK_FOLDER};
 
 type Result<T> = std::result::Result<T, PrepareError>;
 
-/// What rank 0 tells the others at the start.
+/// Message of rank 0 to the others at the start.
 #[derive(Serialize, Deserialize)]
 enum Start {
     AlreadyDone(Totals),
     Work { identity: Identity, found: Vec<Found>, tokenizer_hash: String },
 }
 
-/// What every rank works with.
+/// Data that every rank works with.
 struct Job<'j> {
     config: &'j PrepareConfig,
     ranks: &'j Ranks,
@@ -49,8 +49,8 @@ struct Job<'j> {
     tokenizer: Tokenizer,
 }
 
-/// Prepares what `config` says, together with the other `ranks`, with `threads` threads on this one. Where that is done
-/// already, nothing is written and the summary says so.
+/// Prepares what `config` says, together with the other `ranks`, with `threads` threads on this one. Where the data is
+/// prepared already, nothing is written, and the summary says so.
 pub fn run(
     config: &PrepareConfig,
     storage: &StorageConfig,
@@ -99,7 +99,7 @@ fn start(config: &PrepareConfig, storage: &StorageConfig, output: &Folder, token
 }
 
 impl Job<'_> {
-    /// The first phase, until every batch of every unit is in a run.
+    /// Runs the first phase, until every batch of every unit is in a run.
     fn tokenize(&self, audience: &mut dyn Audience) -> Result<(Work, Runs)> {
         let mut bound = Bound::of(self.config.validation_fraction);
         let total = self.units.iter().map(|unit| unit.bytes).sum();
@@ -111,7 +111,7 @@ impl Job<'_> {
             let runs = self.ranks.share("a list of the runs", || work.runs())?;
             let is_done = (0..self.units.len() as u32).all(|unit| runs.has(unit));
             if !is_done {
-                // A pass that adds nothing will not do so the next time.
+                // A pass that added nothing would add nothing again.
                 if last_pass == Some(runs.batches()) {
                     return Err(work.damaged("", "the inputs give other documents than before".into()));
                 }
@@ -124,7 +124,7 @@ impl Job<'_> {
             if mended == bound {
                 return Ok((work, runs));
             }
-            // A side would be empty. That happens with few documents, so encoding them again is soon done.
+            // A side would be empty. That happens with few documents, so encoding them again is fast.
             bound = mended;
             work = Work::open(&self.output, &identity(bound), unpacked);
             last_pass = None;
@@ -177,7 +177,7 @@ impl Job<'_> {
         Err(PrepareError::EmptyCorpus { objects: self.found.len(), empty, skipped })
     }
 
-    /// Work that is gone was not this job's doing.
+    /// Explains the loss of work objects: this job does not remove them, so another one must have.
     fn explain(&self, error: PrepareError) -> PrepareError {
         let folder = self.output.url_of(WORK_FOLDER);
         match error {
@@ -190,7 +190,7 @@ impl Job<'_> {
         }
     }
 
-    /// The second phase: shards, and then what makes them a data set.
+    /// Runs the second phase: writes the shards, and then what makes them a data set.
     fn merge(&self, work: &Work, runs: &Runs, audience: &mut dyn Audience) -> Result<Totals> {
         let (rank, ranks) = (self.ranks.rank(), self.ranks.count());
         let own = sizes(work, runs, (rank, ranks))?;
@@ -223,8 +223,8 @@ impl Job<'_> {
         self.ranks.share("a summary", || self.finish(work, runs, &tasks))
     }
 
-    /// Rank 0 writes what is said about the data and the indexes, and clears up. The index of the training side is
-    /// put last of all, and makes the folder a data set.
+    /// Writes the data card, the record and the indexes on rank 0, and cleans up. The training index is put last, and makes
+    /// the folder a data set.
     fn finish(&self, work: &Work, runs: &Runs, tasks: &[ShardTask<'_>]) -> Result<Totals> {
         let entries = written(work, &self.output, tasks)?;
         let index_of = |side: Side| -> Result<Option<Index>> {
@@ -265,7 +265,7 @@ impl Job<'_> {
         }
     }
 
-    /// Removes shards that another job has left here without finishing, and what was left of killed ranks.
+    /// Removes shards that an unfinished job has left here, and remains of killed ranks.
     fn remove_old_shards(&self, side: Side, index: Option<&Index>) -> Result<()> {
         let folder = self.output.folder(side.folder());
         let is_shard = |name: &str| name.starts_with("shard-") && name.ends_with(".bin");
@@ -278,7 +278,8 @@ impl Job<'_> {
     }
 }
 
-/// Removes the work folders of other jobs than `of`, and for `None` of all. Nothing else is ours in that folder.
+/// Removes the work folders of other jobs than `of`, or with `None` of all jobs. Nothing else in that folder belongs to
+/// prepare.
 fn remove_work(output: &Folder, of: Option<&Folder>) -> Result<()> {
     let folder = output.folder(WORK_FOLDER);
     let is_jobs = |name: &String| name.len() == 16 && name.bytes().all(|byte| byte.is_ascii_hexdigit());

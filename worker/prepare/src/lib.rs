@@ -1,23 +1,24 @@
-//! Documents to token shards on any number of ranks: the job behind `prepare shards`. docs/token-shards.md describes what
-//! it writes.
+//! Turns documents into token shards on any number of ranks: the job behind `prepare shards`. docs/token-shards.md describes
+//! the output.
 //!
-//! Two phases, with the store of the output between them, since hosts share nothing else:
+//! The job has two phases, with the store of the output between them, since hosts share nothing else:
 //!
-//! 1. [`tokenize`]: the inputs are divided into units ([`inputs`]); each rank reads its units, encodes their documents
+//! 1. [`tokenize`]: the inputs are divided into units ([`inputs`]). Each rank reads its units, encodes their documents
 //!    ([`encode`]) and writes them to the [`work`] folder, sorted by a hash of the seed and their place.
-//! 2. [`merge`]: each rank writes its share of the shards ([`shards`]), reading the range of hashes in them
-//!    ([`partitions`]) from all that was written in the first.
+//! 2. [`merge`]: each rank writes its share of the shards ([`shards`]). It reads the range of hashes in them ([`partitions`])
+//!    from all that the first phase has written.
 //!
-//! That hash is the shuffle. It depends on neither ranks nor restarts, so the shards do not either. What is in the work
-//! folder counts as soon as it is there, so a job that was killed goes on where it was. Memory is bounded in both phases.
+//! That hash is the shuffle. It depends on neither ranks nor restarts, and so the shards do not depend on them either. An
+//! object in the work folder counts as soon as it is there, so a job that was killed continues where it was. Memory is
+//! bounded in both phases.
 //!
-//! - [`job`]: the two phases, from config to summary.
-//! - [`sides`], [`tally`], [`coverage`]: training or validation; what became of documents; which inputs are done.
-//! - `text`: what should be a document, to its text.
-//! - [`train_tokenizer`]: another job over the same inputs, `prepare tokenizer`.
-//! - [`record`], [`card`], [`summary`]: what is said about the data, for programs and for people.
+//! - [`job`]: runs the two phases, from config to summary.
+//! - [`sides`]: training or validation. [`tally`]: what became of documents. [`coverage`]: which inputs are done.
+//! - `text`: the text of a raw document.
+//! - [`train_tokenizer`]: another job over such inputs, `prepare tokenizer`.
+//! - [`record`], [`card`], [`summary`]: descriptions of the data, for programs and for people.
 //! - [`panics`]: panics of a library that are a file's fault.
-//! - [`ranks`], [`progress`], [`memory`]: MPI, how far it is, how memory is divided.
+//! - [`ranks`]: MPI. [`progress`]: how far the job is. [`memory`]: how memory is divided.
 
 pub mod card;
 pub mod coverage;
@@ -48,9 +49,9 @@ pub use error::PrepareError;
 
 /// Folder of the training shards in `prepare.output`.
 pub const TRAIN_FOLDER: &str = "train";
-/// Folder of the validation shards in `prepare.output`; it does not exist where no document is for validation.
+/// Folder of the validation shards in `prepare.output`; absent where no document is for validation.
 pub const VALIDATION_FOLDER: &str = "validation";
-/// Folder in `prepare.output` of what is not finished; gone when the job is done.
+/// Folder of unfinished work in `prepare.output`; removed when the job is done.
 pub const WORK_FOLDER: &str = "prepare-work";
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! The prepare program: arguments to job to exit code. One process, or one of many that mpirun has started.
+//! The prepare program, from arguments to exit code: one process, or one of many that mpirun has started.
 
 mod tokenizer_command;
 
@@ -21,7 +21,7 @@ use prepare::{PrepareError, job, panics};
 use serde::{Deserialize, Serialize};
 use tokenizer_command::TokenizerArgs;
 
-/// What Convoy does to documents before anything is trained on them.
+/// Prepares documents for training.
 ///
 /// Exit codes: 0 done, 2 usage or config, 3 data missing, corrupt or denied, or a disk is full, 4 a rank was lost, 6 storage unreachable,
 /// 70 a bug.
@@ -34,14 +34,14 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Job {
-    /// Turn documents into token shards for training and validation. Under mpirun, one rank of many.
+    /// Turns documents into token shards for training and validation. Under mpirun, this process is one rank of many.
     ///
-    /// Reads the [prepare] and [storage] sections of a TOML file. The same command again goes on where a killed one was,
+    /// Reads the `prepare` and `storage` sections of a TOML file. Running the command again continues a job that was killed,
     /// and does nothing once the data is there.
     ///
     /// Example: mpirun -n 4 prepare shards --config configs/prepare-text.toml
     Shards(ShardsArgs),
-    /// Learn a tokenizer from texts and write its files: vocab.json, merges.txt, tokenizer.json, tokenizer_config.json.
+    /// Trains a tokenizer on texts and writes its files: vocab.json, merges.txt, tokenizer.json, tokenizer_config.json.
     ///
     /// Example: prepare tokenizer --vocab-size 32000 --output my-tokenizer/ my-text/
     Tokenizer(TokenizerArgs),
@@ -49,13 +49,13 @@ enum Job {
 
 #[derive(Args)]
 struct ShardsArgs {
-    /// The config file. Only rank 0 reads it.
+    /// Config file. Only rank 0 reads it.
     #[arg(long, value_name = "FILE")]
     config: PathBuf,
-    /// Replaces a value of the config; may be given several times.
+    /// Overrides a value of the config; may be repeated, and the last one wins.
     #[arg(long, value_name = "SECTION.KEY=VALUE")]
     set: Vec<String>,
-    /// Threads of this rank; 0 for its share of the cores.
+    /// Threads of this rank; 0 takes its share of the cores.
     #[arg(long, value_name = "N", default_value_t = 0)]
     threads: usize,
     /// Prints the summary as JSON.
@@ -95,7 +95,7 @@ fn run_shards(arguments: &ShardsArgs) -> ! {
     ranks.end(code)
 }
 
-/// One process is enough for it.
+/// Trains a tokenizer, for which one process is enough.
 fn run_tokenizer(arguments: &TokenizerArgs) -> ExitCode {
     match arguments.run() {
         Ok(summary) => {
@@ -119,7 +119,7 @@ fn shards(arguments: &ShardsArgs, ranks: &Ranks) -> Result<Summary, PrepareError
     job::run(&config, &storage, ranks, threads, audience.as_mut())
 }
 
-/// What rank 0 reads; the others may have neither its files nor its working directory.
+/// Returns rank 0's config on every rank: others may have neither its files nor its working directory.
 fn shared_config(arguments: &ShardsArgs, ranks: &Ranks) -> Result<(PrepareConfig, StorageConfig), PrepareError> {
     let mut own = None;
     let (toml, absolute): (String, AbsolutePaths) = ranks.share("a config", || {
@@ -145,7 +145,7 @@ struct AbsolutePaths {
     tokenizer: String,
 }
 
-/// Progress for the launcher.
+/// Prints progress for the launcher.
 struct ProgressLines;
 
 impl Audience for ProgressLines {
@@ -155,7 +155,7 @@ impl Audience for ProgressLines {
     }
 }
 
-/// A reader that went away has seen enough; the data is there all the same.
+/// Prints `text`. A reader that has closed the output is no error: the data is there all the same.
 fn to_stdout(text: &str) {
     let mut stdout = std::io::stdout().lock();
     let _ = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
@@ -169,7 +169,7 @@ fn say(summary: &(impl Serialize + Display), json: bool) {
     });
 }
 
-/// Makes every panic, on whichever thread, end the process, and mpirun then ends the others.
+/// Makes a panic on any thread end the process, upon which mpirun ends the others.
 fn exit_on_panic() {
     let report = panic::take_hook();
     panic::set_hook(Box::new(move |info| {

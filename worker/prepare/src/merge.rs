@@ -1,4 +1,4 @@
-//! The second phase: runs to shards. Every rank writes its part of the shards, whole ones.
+//! Runs the second phase: merges runs into shards. Every rank writes a part of the shards, whole ones.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Mutex;
@@ -16,31 +16,32 @@ use crate::sides::Side;
 use crate::tokenize::part;
 use crate::work::{Document, RunFile, Runs, Work};
 
-/// The most threads that write shards, each with a partition in memory.
+/// Largest number of threads that write shards, each with a partition in memory.
 const WRITERS_MAX: usize = 4;
 
 /// A shard to write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ShardTask<'p> {
-    /// Its side.
+    /// Plan of the shard's side.
     pub plan: &'p SidePlan,
-    /// Its number on that side.
+    /// Number of the shard on that side.
     pub number: u64,
 }
 
 impl ShardTask<'_> {
-    /// The name of its file.
+    /// Returns the name of the shard's file.
     pub fn file_name(&self) -> String {
         format!("shard-{:06}.bin", self.number)
     }
 
-    /// The name of the object in the work folder that says that it is written, and is its line of the index.
+    /// Returns the name of the shard's entry, an object in the work folder. It says that the shard is written, and holds its
+    /// line of the index.
     pub fn entry_name(&self) -> String {
         format!("{}-{:06}.shard.json", self.plan.side.folder(), self.number)
     }
 }
 
-/// The sizes of all buckets in every `ranks`th run from number `rank` on.
+/// Sums the sizes of all buckets over every `ranks`th run from number `rank` on.
 pub fn sizes(work: &Work, runs: &Runs, (rank, ranks): (usize, usize)) -> Result<Sizes, PrepareError> {
     let buckets = work.buckets();
     let sizes = Mutex::new(Sizes { tokens: vec![0; buckets], documents: vec![0; buckets] });
@@ -58,13 +59,13 @@ pub fn sizes(work: &Work, runs: &Runs, (rank, ranks): (usize, usize)) -> Result<
     Ok(sizes.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner))
 }
 
-/// What shards are written from and to.
+/// Sources and destination of the shards.
 pub struct Merging<'j> {
-    /// The work folder.
+    /// Work folder.
     pub work: &'j Work,
-    /// Its runs.
+    /// Runs in the work folder.
     pub runs: &'j Runs,
-    /// The folder that receives a folder for each side.
+    /// Folder that receives a folder for each side.
     pub output: &'j Folder,
     /// Threads of this rank.
     pub threads: usize,
@@ -81,7 +82,7 @@ pub fn merge(job: &Merging<'_>, tasks: &[ShardTask<'_>], progress: &Progress) ->
     threads::map(&parts, writers, write).into_iter().collect()
 }
 
-/// The partition that was read last.
+/// The partition that was loaded last.
 #[derive(Default)]
 struct Loaded {
     of: Option<(Side, usize)>,
@@ -117,7 +118,7 @@ impl Merging<'_> {
         Ok(self.work.folder.put(&task.entry_name(), Bytes::from(json))?)
     }
 
-    /// The documents of a partition from all runs, in order.
+    /// Loads the documents of a partition from all runs, in order.
     fn load(&self, partition: &Partition) -> Result<Vec<Document>, PrepareError> {
         let read = |run: &RunFile| {
             let lines = self.work.table(run, partition.buckets.clone())?;
@@ -137,7 +138,7 @@ impl Merging<'_> {
     }
 }
 
-/// The index lines of the shards that are written, by the name of their object.
+/// Returns the index lines of the shards that are written, in the order of `tasks`; `None` where a shard is missing.
 pub fn written(work: &Work, output: &Folder, tasks: &[ShardTask<'_>]) -> Result<Vec<Option<ShardEntry>>, PrepareError> {
     let listed = work.folder.list()?;
     let there: HashSet<&str> = listed.iter().map(|o| o.name.as_str()).collect();
@@ -156,7 +157,7 @@ pub fn written(work: &Work, output: &Folder, tasks: &[ShardTask<'_>]) -> Result<
         if entry.name != task.file_name() || !entry.fits() {
             return Err(work.damaged(&name, format!("it does not describe {}", task.file_name())));
         }
-        // Somebody may have removed the shard since.
+        // The shard may have been removed since.
         let bytes = shards.get(&(task.plan.side, entry.name.clone()));
         Ok((bytes == Some(&entry.bytes)).then_some(entry))
     };

@@ -1,4 +1,4 @@
-//! Panics of a library on a damaged file are that file's fault, and not the end of the process.
+//! Turns panics of a library on a damaged file into that file's fault, instead of the end of the process.
 
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -7,12 +7,12 @@ thread_local! {
     static IS_GUARDED: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Whether a panic of this thread is caught by [`guarded`], so that the process's panic hook should do nothing.
+/// Returns whether [`guarded`] catches panics of this thread, so that the process's panic hook must do nothing.
 pub fn is_guarded() -> bool {
     IS_GUARDED.get()
 }
 
-/// What `work` returns, or the message of its panic. What it has changed must not be used after one.
+/// Runs `work`. Returns its result, or the message of its panic, after which nothing that it has changed may be used.
 pub fn guarded<T>(work: impl FnOnce() -> T) -> Result<T, String> {
     IS_GUARDED.set(true);
     let result = catch_unwind(AssertUnwindSafe(work));

@@ -1,41 +1,41 @@
-//! How the documents of all runs come to lie in shards: pure arithmetic over the sizes of buckets.
+//! Computes where the documents of all runs lie in shards: pure arithmetic over the sizes of buckets.
 //!
-//! A side's documents in the order of their keys are one long row of tokens, which shards cut where they are full.
-//! Neighbouring buckets form a *partition*, small enough to be sorted in memory; to write a shard, one reads the
-//! partitions in which its part of the row lies.
+//! A side's documents in the order of their keys are one long row of tokens, cut where a shard is full. Neighbouring buckets
+//! form a *partition*, small enough to be sorted in memory. A shard is written from the partitions in which its part of the
+//! row lies.
 
 use std::ops::Range;
 
 use crate::sides::Side;
 
-/// The sizes of all buckets, over all runs.
+/// Sizes of all buckets, summed over all runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sizes {
-    /// Tokens of each bucket.
+    /// Number of tokens in each bucket.
     pub tokens: Vec<u64>,
-    /// Documents of each bucket.
+    /// Number of documents in each bucket.
     pub documents: Vec<u64>,
 }
 
 /// Neighbouring buckets that are read and sorted together.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Partition {
-    /// Which buckets.
+    /// Range of buckets.
     pub buckets: Range<usize>,
-    /// Where its tokens are in the row of its side.
+    /// Range of the partition's tokens in the row of its side.
     pub tokens: Range<u64>,
-    /// How many documents it has.
+    /// Number of documents.
     pub documents: u64,
 }
 
-/// One side, before it is written.
+/// The plan of one side's shards.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SidePlan {
-    /// Which.
+    /// Side that the plan is of.
     pub side: Side,
-    /// Its partitions, in order, those without documents left out.
+    /// Partitions in order, without empty ones.
     pub partitions: Vec<Partition>,
-    /// Tokens of a full shard.
+    /// Number of tokens in a full shard.
     pub tokens_per_shard: u64,
 }
 
@@ -45,13 +45,14 @@ impl Partition {
     }
 }
 
-/// What documents take in memory while they are sorted.
+/// Returns the bytes that documents take in memory while they are sorted.
 fn memory_bytes(tokens: u64, documents: u64) -> u64 {
     2 * tokens + 120 * documents
 }
 
 impl SidePlan {
-    /// Divides the buckets `buckets` of a side into partitions that take at most `partition_bytes` of memory, if no bucket takes more.
+    /// Divides the buckets `buckets` of a side into partitions that take at most `partition_bytes` of memory, unless a single
+    /// bucket takes more.
     pub fn new(side: Side, buckets: Range<usize>, sizes: &Sizes, tokens_per_shard: u64, partition_bytes: u64) -> Self {
         let mut partitions: Vec<Partition> = Vec::new();
         for bucket in buckets {
@@ -74,23 +75,23 @@ impl SidePlan {
         SidePlan { side, partitions, tokens_per_shard }
     }
 
-    /// Tokens of the side.
+    /// Returns the number of tokens on the side.
     pub fn tokens(&self) -> u64 {
         self.partitions.last().map_or(0, |partition| partition.tokens.end)
     }
 
-    /// How many shards it makes.
+    /// Returns the number of shards.
     pub fn shards(&self) -> u64 {
         self.tokens().div_ceil(self.tokens_per_shard)
     }
 
-    /// The part of the row that is shard `number`.
+    /// Returns the part of the row that is shard `number`.
     pub fn shard(&self, number: u64) -> Range<u64> {
         let start = number * self.tokens_per_shard;
         start..self.tokens().min(start + self.tokens_per_shard)
     }
 
-    /// The partitions in which `tokens` lie.
+    /// Returns the partitions in which `tokens` lie.
     pub fn partitions_of(&self, tokens: &Range<u64>) -> Range<usize> {
         let first = self.partitions.partition_point(|partition| partition.tokens.end <= tokens.start);
         let end = self.partitions.partition_point(|partition| partition.tokens.start < tokens.end);

@@ -1,51 +1,51 @@
-//! How far the job is, over all ranks.
+//! Measures how far the job is, over all ranks.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use common::worker_contract::{PreparePhase, PrepareProgress};
 
-/// What this rank has done in the current phase; its threads count, its main thread tells.
+/// Work that this rank has done in the current phase. Threads count it, and the main thread reports it.
 #[derive(Debug, Default)]
 pub struct Progress {
-    /// Bytes of the inputs that were read, or bytes of shards that were written.
+    /// Bytes of the inputs that were read, or of shards that were written.
     pub done: AtomicU64,
     /// Bytes of text that were encoded.
     pub text_bytes: AtomicU64,
 }
 
 impl Progress {
-    /// Counts bytes that are done.
+    /// Adds `bytes` that are done.
     pub fn advance(&self, bytes: u64) {
         self.done.fetch_add(bytes, Ordering::Relaxed);
     }
 
-    /// Counts bytes of text.
+    /// Adds `bytes` of text that were encoded.
     pub fn encoded(&self, bytes: u64) {
         self.text_bytes.fetch_add(bytes, Ordering::Relaxed);
     }
 
-    /// The counts: done, bytes of text.
+    /// Returns the bytes that are done, and the bytes of text.
     pub fn read(&self) -> [u64; 2] {
         [&self.done, &self.text_bytes].map(|count| count.load(Ordering::Relaxed))
     }
 }
 
-/// Where progress is shown, on rank 0.
+/// Receiver of progress on rank 0.
 pub trait Audience {
-    /// Called now and then.
+    /// Receives the current progress, from time to time.
     fn hear(&mut self, progress: &PrepareProgress);
 }
 
-/// Nobody.
+/// Ignores progress.
 impl Audience for () {
     fn hear(&mut self, _: &PrepareProgress) {}
 }
 
-/// How often a log gets a line.
+/// Time between two lines in a log.
 const LINE_INTERVAL: Duration = Duration::from_secs(5);
 
-/// Lines in the log.
+/// Writes progress as lines in the log.
 pub struct LogLines {
     next: Instant,
 }

@@ -1,6 +1,6 @@
 //! The ranks of the job: one process, or as many as mpirun has started.
 //!
-//! Only the main thread calls MPI. While others work it tells rank 0 how far they are; and before a call that waits for
+//! Only the main thread calls MPI. While other threads work it reports their progress to rank 0. Before a call that waits for
 //! all ranks it sleeps until all are there, since MPI waits by spinning, on cores that others need.
 
 use std::time::{Duration, Instant};
@@ -20,11 +20,11 @@ use serde::de::DeserializeOwned;
 
 use crate::progress::{Audience, Progress};
 
-/// How often work is looked at.
+/// Pause between looks at the work.
 const TICK: Duration = Duration::from_millis(20);
-/// How often ranks tell rank 0 how far they are.
+/// Time between two reports of a rank to rank 0.
 const REPORT_INTERVAL: Duration = Duration::from_millis(250);
-/// Marks the messages about progress.
+/// Tag of messages about progress.
 const PROGRESS_TAG: i32 = 1;
 
 /// The world of this job.
@@ -33,15 +33,15 @@ pub enum Ranks {
     One,
     /// One of several processes.
     Many {
-        /// Ends MPI when it is dropped, which waits for all ranks.
+        /// Guard that ends MPI when it is dropped, which waits for all ranks.
         universe: Universe,
-        /// All of them.
+        /// Communicator of all ranks.
         world: SimpleCommunicator,
     },
 }
 
 impl Ranks {
-    /// Joins the others, if mpirun or srun has started this process.
+    /// Joins the other ranks, if mpirun or srun has started this process.
     pub fn enter() -> Self {
         let is_one_of_many =
             ["OMPI_COMM_WORLD_SIZE", "PMIX_RANK", "PMI_RANK"].iter().any(|name| std::env::var_os(name).is_some());
@@ -52,7 +52,7 @@ impl Ranks {
         }
     }
 
-    /// The number of this rank.
+    /// Returns the number of this rank.
     pub fn rank(&self) -> usize {
         match self {
             Ranks::One => 0,
@@ -60,7 +60,7 @@ impl Ranks {
         }
     }
 
-    /// How many there are.
+    /// Returns the number of ranks.
     pub fn count(&self) -> usize {
         match self {
             Ranks::One => 1,
@@ -98,7 +98,7 @@ impl Ranks {
         Ok(rank_message::from_bytes(what, Rank::ZERO, &content)?)
     }
 
-    /// The sums over all ranks.
+    /// Returns the sums of `numbers` over all ranks.
     pub fn sum(&self, numbers: Vec<u64>) -> Vec<u64> {
         match self {
             Ranks::One => numbers,
@@ -111,7 +111,7 @@ impl Ranks {
         }
     }
 
-    /// Returns when every rank is here.
+    /// Waits until every rank is here.
     pub fn wait_for_all(&self) {
         if let Ranks::Many { world, .. } = self {
             let mut barrier = world.immediate_barrier();
@@ -122,8 +122,8 @@ impl Ranks {
         }
     }
 
-    /// Runs `work` on another thread, until all ranks have done theirs. Meanwhile `audience` hears how far they are, in a
-    /// phase of `total` bytes.
+    /// Runs `work` on another thread, and returns when all ranks have done theirs. Meanwhile `audience` receives their
+    /// progress, in a phase of `total` bytes.
     pub fn run<E: Send>(
         &self,
         (phase, total): (PreparePhase, u64),
@@ -160,7 +160,7 @@ impl Ranks {
         let [done, text_bytes] = progress.read();
         let own = [u64::from(has_ended), done, text_bytes];
         if let (Ranks::Many { world, .. }, true) = (self, self.rank() > 0) {
-            // So small that it is gone when this returns, whether or not it is received already.
+            // The message is so small that it is sent when this returns, even before it is received.
             return world.process_at_rank(0).send_with_tag(&own[..], PROGRESS_TAG);
         }
         reports.of_ranks[0] = Some(own);
@@ -175,7 +175,7 @@ impl Ranks {
     }
 }
 
-/// What rank 0 has heard in this phase: from each rank whether it has ended, its bytes done, its bytes of text.
+/// Last reports of the ranks to rank 0 in this phase: whether the rank has ended, its bytes done, its bytes of text.
 struct Reports {
     started: Instant,
     phase: PreparePhase,
@@ -195,10 +195,10 @@ impl Reports {
     }
 }
 
-/// Threads of this rank: `given`, or for 0 an even share of the cores among the ranks of this node.
+/// Returns the threads of this rank: `given`, or for 0 an even share of the cores among the ranks of this node.
 pub fn threads(given: usize) -> usize {
     let local_ranks = std::env::var("OMPI_COMM_WORLD_LOCAL_SIZE").ok().and_then(|n| n.parse().ok()).unwrap_or(1);
-    // Counts a container's quota of time, and the cores that this process is bound to if mpirun binds it.
+    // This counts a container's quota of time, and the cores that this process is bound to if mpirun binds it.
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let is_bound = cores < cores_of_node();
     match given {

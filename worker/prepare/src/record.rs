@@ -1,4 +1,5 @@
-//! `prepare.json`: what was prepared from what, for programs; and by which a folder that is prepared already is recognised.
+//! The record `prepare.json`: what was prepared from what, for programs. It also identifies a folder that is prepared
+//! already.
 
 use std::collections::BTreeMap;
 
@@ -22,33 +23,34 @@ pub const RECORD_NAME: &str = "prepare.json";
 /// Version of [`Record`], and of how a config and inputs become units, batches, runs and shards.
 const VERSION: u32 = 4;
 
-/// Keys of `[prepare]` that say nothing about the data.
+/// Keys of `[prepare]` that do not describe the data.
 const OUTSIDE_RECORD: [&str; 2] = ["output", "memory_bytes"];
 
-/// What decides on the bytes that are written.
+/// Everything that determines the bytes which are written.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Identity {
-    /// SHA-256 of `[prepare]` as JSON, without `output`, since a copy of the folder stays what it is, and without
-    /// `on_bad_document` and `memory_bytes`, which decide on whether something is written, but not on what.
+    /// SHA-256 of `[prepare]` as JSON. It leaves out `output`, since a copy of the folder stays valid, and `on_bad_document`
+    /// and `memory_bytes`, which decide whether something is written, but not what.
     pub config_sha256: String,
     /// SHA-256 of the list of objects with their sizes and versions.
     pub inputs_sha256: String,
 }
 
 impl Identity {
-    /// The identity of a job.
+    /// Computes the identity of a job.
     pub fn of(config: &PrepareConfig, found: &[Found]) -> Self {
         let config = shown(config, &[&OUTSIDE_RECORD[..], &["on_bad_document"]].concat());
         Identity { config_sha256: hash_of(&config), inputs_sha256: hash_of(&found) }
     }
 
-    /// The name of the work folder of a job: what one job has encoded is of no use to another.
+    /// Returns the name of a job's work folder: what one job has encoded is of no use to another.
     pub fn of_work(&self, tokenizer: &Tokenizer, bound: Bound) -> String {
         hash_of(&(VERSION, self, tokenizer.hash(), bound.0))[..16].to_owned()
     }
 }
 
-/// `[prepare]` without the keys in `without`. Signatures in URLs are left out: they are secret, and others open the same objects another day.
+/// Returns `[prepare]` as JSON, without the keys in `without`. Signatures in URLs are left out: they are secret, and change
+/// from day to day for an object.
 fn shown(config: &PrepareConfig, without: &[&str]) -> Value {
     let inputs = config.inputs.iter().map(|input| without_secrets(input).into_owned()).collect();
     let tokenizer = without_secrets(&config.tokenizer).into_owned();
@@ -64,31 +66,31 @@ fn hash_of(value: &impl Serialize) -> String {
     hex_sha256(&serde_json::to_vec(value).unwrap_or_else(|e| unreachable!("it is JSON: {e}")))
 }
 
-/// What was prepared.
+/// Totals of the prepared data.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Totals {
-    /// Objects that were read.
+    /// Number of objects that were read.
     pub objects: u64,
-    /// Their size, packed where they are.
+    /// Size of these objects in bytes, as they are stored.
     pub object_bytes: u64,
-    /// Documents that were kept, of both sides.
+    /// Number of documents that were kept, on both sides.
     pub documents: u64,
-    /// Length of their text in UTF-8.
+    /// Bytes of their text in UTF-8.
     pub text_bytes: u64,
-    /// Documents without text, which were left out.
+    /// Number of documents without text, which were left out.
     pub empty_documents: u64,
-    /// Documents that could not be read and were left out.
+    /// Number of documents that could not be read and were left out.
     pub skipped_documents: u64,
-    /// The same by fault.
+    /// Number of skipped documents by fault.
     pub skipped: BTreeMap<Fault, u64>,
-    /// The training side.
+    /// Totals of the training side.
     pub train: SideTotals,
-    /// The validation side, where there is one.
+    /// Totals of the validation side; `None` where there is none.
     pub validation: Option<SideTotals>,
 }
 
 impl Totals {
-    /// Of what was found and what became of it.
+    /// Combines what was found, what became of it, and the totals of both sides.
     pub fn of(found: &[Found], tally: &Tally, train: SideTotals, validation: Option<SideTotals>) -> Self {
         Totals {
             objects: found.len() as u64,
@@ -103,65 +105,65 @@ impl Totals {
         }
     }
 
-    /// Tokens of both sides, with the end-of-text before each document.
+    /// Returns the tokens of both sides, with the end-of-text before each document.
     pub fn tokens(&self) -> u64 {
         self.train.tokens.saturating_add(self.validation.as_ref().map_or(0, |side| side.tokens))
     }
 }
 
-/// What was prepared for one side.
+/// Totals of one side.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SideTotals {
-    /// Documents.
+    /// Number of documents.
     pub documents: u64,
-    /// Tokens, with the end-of-text before each document.
+    /// Number of tokens, with the end-of-text before each document.
     pub tokens: u64,
-    /// Token shards.
+    /// Number of token shards.
     pub shards: u64,
 }
 
 impl SideTotals {
-    /// The totals of an index.
+    /// Returns the totals of an index.
     pub fn of(index: &Index) -> Self {
         SideTotals { documents: index.documents, tokens: index.tokens, shards: index.shards.len() as u64 }
     }
 }
 
-/// What an input gave.
+/// Objects of one input.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InputTotals {
-    /// As in the config, without what is secret in a URL.
+    /// Input as in the config, without what is secret in a URL.
     pub input: String,
-    /// Objects in it.
+    /// Number of objects in the input.
     pub objects: u64,
-    /// Their size.
+    /// Size of these objects in bytes.
     pub bytes: u64,
 }
 
-/// The content of `prepare.json`. Nothing in it depends on when and by how many ranks it was made.
+/// Content of `prepare.json`. It does not depend on when and by how many ranks the data was made.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Record {
     /// Version of this structure.
     pub version: u32,
     /// Version of Convoy.
     pub convoy: String,
-    /// Of the job.
+    /// Identity of the job.
     #[serde(flatten)]
     pub identity: Identity,
-    /// `[prepare]`, every default filled in, but for `output` and `memory_bytes`.
+    /// `[prepare]` with every default filled in, except `output` and `memory_bytes`.
     pub config: Value,
-    /// The tokenizer's hash.
+    /// Hash of the tokenizer.
     pub tokenizer_hash: String,
-    /// What was read.
+    /// Inputs that were read.
     pub inputs: Vec<InputTotals>,
-    /// What it made.
+    /// Totals of the data.
     pub totals: Totals,
-    /// Documents that were left out, each with where and why; the first [`crate::tally::NAMED_MAX`].
+    /// Documents that were left out, each with place and reason; the first [`crate::tally::NAMED_MAX`].
     pub bad_documents: Vec<String>,
 }
 
 impl Record {
-    /// The record of a job that is done.
+    /// Creates the record of a job that is done.
     pub fn new(
         identity: Identity,
         config: &PrepareConfig,
@@ -187,15 +189,15 @@ impl Record {
         }
     }
 
-    /// The record as the bytes of `prepare.json`.
+    /// Formats the record as the bytes of `prepare.json`.
     pub fn to_json(&self) -> Bytes {
         Bytes::from(serde_json::to_vec_pretty(self).unwrap_or_else(|e| unreachable!("a record is JSON: {e}")))
     }
 }
 
-/// What the job `identity` has made in `output`; `None` where it has not, or has not finished.
+/// Returns the totals of what the job `identity` has made in `output`; `None` where it has made nothing, or has not finished.
 ///
-/// Finished data of anything else is an error, so that nobody's data is overwritten.
+/// Finished data of another job is an error, so that nobody's data is overwritten.
 pub fn finished(output: &Folder, identity: &Identity, tokenizer_hash: &str) -> Result<Option<Totals>, PrepareError> {
     let has_index = |side: &str| output.folder(side).get_if_exists(INDEX_NAME).map(|index| index.is_some());
     let (train, validation) = (has_index(TRAIN_FOLDER)?, has_index(VALIDATION_FOLDER)?);

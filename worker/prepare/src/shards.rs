@@ -1,4 +1,4 @@
-//! A shard, written from front to back in bounded memory, and its line of the index.
+//! Writes a shard from front to back in bounded memory, and describes it for the index.
 
 use bytes::Bytes;
 use common::sha256::Sha256Sum;
@@ -6,14 +6,14 @@ use common::storage::{Folder, StorageError, Upload};
 use common::token_shard::{BLOCK_BYTES, HEADER_BYTES, ShardEntry, header};
 use sha2::{Digest, Sha256};
 
-/// A shard on its way to a folder.
+/// Writer of a shard in a folder.
 pub struct ShardWriter<'f> {
     upload: Upload<'f>,
-    /// Its line of the index, as far as it is known.
+    /// Line of the index, as far as it is known.
     entry: ShardEntry,
-    /// Of the whole file.
+    /// Hash of the whole file.
     hasher: Sha256,
-    /// The block that is not full yet.
+    /// Block that is not full yet.
     block: Vec<u8>,
 }
 
@@ -33,7 +33,7 @@ impl<'f> ShardWriter<'f> {
         Ok(ShardWriter { upload: folder.upload(name)?, entry, hasher: Sha256::new(), block })
     }
 
-    /// Appends tokens, little-endian. `is_start` tells whether they begin with the start of a document.
+    /// Appends tokens, little-endian. `is_start` says whether they begin with the start of a document.
     pub fn write(&mut self, mut tokens: &[u8], is_start: bool) -> Result<(), StorageError> {
         self.entry.documents += u64::from(is_start);
         while !tokens.is_empty() {
@@ -55,7 +55,7 @@ impl<'f> ShardWriter<'f> {
         self.upload.write(block)
     }
 
-    /// Makes the shard appear, and describes it.
+    /// Makes the shard appear in its folder, and returns its line of the index.
     pub fn finish(mut self) -> Result<ShardEntry, StorageError> {
         if !self.block.is_empty() {
             self.end_block(Vec::new())?;

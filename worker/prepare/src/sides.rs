@@ -1,26 +1,26 @@
-//! Which documents are for training and which for validation.
+//! Decides which documents are for training and which for validation.
 //!
-//! The side of a document is a function of its text, the seed and the fraction, so documents with the same text are on
-//! the same side, and a document stays on its side when others are added.
+//! The side of a document is a function of its text, the seed and the fraction. Documents with equal text are therefore on
+//! one side, and a document stays on its side when others are added.
 
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use crate::tally::Tally;
 
-/// The two sides, in the order in which they lie in work files.
+/// A side of the data. Work files have the sides in this order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Side {
-    /// To train on.
+    /// Documents to train on.
     Train,
-    /// To measure the validation loss on.
+    /// Documents to measure the validation loss on.
     Validation,
 }
 
 impl Side {
-    /// Both.
+    /// Both sides, in order.
     pub const ALL: [Side; 2] = [Side::Train, Side::Validation];
 
-    /// The name of its folder in the output.
+    /// Returns the name of the side's folder in the output.
     pub fn folder(self) -> &'static str {
         match self {
             Side::Train => crate::TRAIN_FOLDER,
@@ -29,23 +29,23 @@ impl Side {
     }
 }
 
-/// Texts whose hash is below this are for validation.
+/// Bound on the hash of a text: below it, the text is for validation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Bound(pub u64);
 
 impl Bound {
-    /// About `fraction` of all texts.
+    /// Returns the bound with about `fraction` of all texts below it.
     pub fn of(fraction: f64) -> Self {
         Bound((fraction * 2f64.powi(64)) as u64)
     }
 
-    /// The side of a text.
+    /// Returns the side of a text.
     pub fn side(self, text_hash: u64) -> Side {
         if text_hash < self.0 { Side::Validation } else { Side::Train }
     }
 
-    /// The same, or the nearest bound that leaves neither side empty, if a validation side is wanted. Where all texts
-    /// are the same there is none: they are for training.
+    /// Returns the nearest bound that leaves neither side empty, which may be this one. Without a validation side it is this
+    /// one; where all texts are equal, no text is for validation.
     pub fn mended(self, tally: &Tally) -> Self {
         match tally.hashes {
             Some((lowest, highest)) if lowest == highest => Bound(0),
@@ -55,8 +55,8 @@ impl Bound {
     }
 }
 
-/// The hash of a text that decides on its side: XXH3, 64 bits, of the text in UTF-8 under the seed. Nobody has a reason to forge
-/// one, so that it may be fast.
+/// Returns the hash of a text that decides on its side: XXH3, 64 bits, of the text in UTF-8 under the seed. Nobody has a
+/// reason to forge one, so it may be a fast hash.
 pub fn text_hash(seed: u64, text: &str) -> u64 {
     xxh3_64_with_seed(text.as_bytes(), seed)
 }
@@ -90,7 +90,7 @@ mod tests {
         assert_eq!(sizes(&[5, 6], 0.999), (1, 1));
         assert_eq!(sizes(&[0, 0, u64::MAX], 0.5), (1, 2));
         assert_eq!(sizes(&[5, 6], 0.0), (2, 0));
-        // One text has no two sides.
+        // A single text cannot be on two sides.
         assert_eq!(sizes(&[5], 0.5), (1, 0));
         assert_eq!(sizes(&[5, 5], 0.5), (2, 0));
         assert_eq!(sizes(&[], 0.5), (0, 0));

@@ -1,4 +1,4 @@
-//! What a job says at its end.
+//! The summary that a job prints at its end.
 
 use std::fmt;
 use std::time::Duration;
@@ -9,37 +9,37 @@ use serde::Serialize;
 use crate::record::{SideTotals, Totals};
 use crate::{TRAIN_FOLDER, VALIDATION_FOLDER};
 
-/// The summary of a job. As JSON it has the same fields.
+/// The summary of a job; its fields are also those of the JSON form.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Summary {
-    /// Whether everything was there already, and nothing was written.
+    /// Whether the data was there already, and nothing was written.
     pub already_done: bool,
-    /// What was prepared.
+    /// Totals of the data.
     #[serde(flatten)]
     pub totals: Totals,
-    /// Tokens of both sides.
+    /// Number of tokens on both sides.
     pub tokens: u64,
     /// Bytes of text per token.
     pub bytes_per_token: f64,
-    /// The folder of the training shards.
+    /// URL of the folder of the training shards.
     pub train_url: String,
-    /// The folder of the validation shards.
+    /// URL of the folder of the validation shards; `None` where there are none.
     pub validation_url: Option<String>,
     /// Duration of the job; 0 where there was nothing to do.
     pub seconds: f64,
-    /// Text per second, in 10^6 bytes. After a restart that is more than was worked.
+    /// Text per second, in 10^6 bytes. After a restart this is more than the speed of the work.
     pub mb_per_second: f64,
 }
 
 impl Summary {
-    /// Of a job that did its work in `duration`.
+    /// Summarises a job that did its work in `duration`.
     pub fn done(totals: Totals, output: &Folder, duration: Duration) -> Self {
         let seconds = duration.as_secs_f64();
         let mb_per_second = totals.text_bytes as f64 / 1e6 / seconds.max(1e-9);
         Summary { already_done: false, seconds, mb_per_second, ..Self::already_done(totals, output) }
     }
 
-    /// Of a job that found its work done.
+    /// Summarises a job that found its work done.
     pub fn already_done(totals: Totals, output: &Folder) -> Self {
         let tokens = totals.tokens();
         Summary {

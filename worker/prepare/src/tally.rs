@@ -1,4 +1,4 @@
-//! What became of documents, counted.
+//! Counts what became of documents.
 
 use std::collections::BTreeMap;
 
@@ -6,25 +6,25 @@ use serde::{Deserialize, Serialize};
 
 use crate::inputs::{BadDocument, Fault};
 
-/// So many bad documents are named, the first ones; all are counted.
+/// Number of bad documents that are named, the first ones; all are counted.
 pub const NAMED_MAX: usize = 1000;
 
-/// Counts of some documents. Tallies add up to the same, in whatever order.
+/// Counts of some documents. The sum of tallies does not depend on their order.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tally {
-    /// Documents that are kept.
+    /// Number of documents that are kept.
     pub documents: u64,
-    /// Length of their text in UTF-8.
+    /// Bytes of their text in UTF-8.
     pub text_bytes: u64,
-    /// Their tokens, with the end-of-text before each.
+    /// Number of their tokens, with the end-of-text before each document.
     pub tokens: u64,
-    /// Documents without text, which are left out.
+    /// Number of documents without text, which are left out.
     pub empty: u64,
-    /// Documents that could not be read, which are left out.
+    /// Number of documents that could not be read, which are left out, by fault.
     pub bad: BTreeMap<Fault, u64>,
-    /// The first of them, by source and position.
+    /// First bad documents, by source and position.
     pub named: Vec<BadDocument>,
-    /// The lowest and the highest text hash of those that are kept.
+    /// Lowest and highest text hash of the documents that are kept.
     pub hashes: Option<(u64, u64)>,
 }
 
@@ -62,7 +62,7 @@ impl Tally {
         }
     }
 
-    /// How many could not be read.
+    /// Returns the number of documents that could not be read.
     pub fn bad_documents(&self) -> u64 {
         self.bad.values().sum()
     }

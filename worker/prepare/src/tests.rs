@@ -1,4 +1,4 @@
-//! The whole job, over memory and temporary folders.
+//! Tests of the whole job, over memory and temporary folders.
 
 use bytes::Bytes;
 use common::config::{OnBadDocument, PrepareConfig, StorageConfig};
@@ -43,7 +43,7 @@ impl Job {
         job::run(&self.config, &StorageConfig::default(), &Ranks::One, 2, &mut ())
     }
 
-    /// Runs, and checks that it is refused as data with a message that contains all of `expected`.
+    /// Runs the job, and checks that it is refused as data with a message that contains all of `expected`.
     fn refused(&self, expected: &[&str]) {
         let error = self.run().unwrap_err();
         assert_eq!(error.exit_code(), ExitCode::Data, "{error}");
@@ -51,7 +51,7 @@ impl Job {
         assert!(expected.iter().all(|part| message.contains(part)), "{message}");
     }
 
-    /// Everything below the output, by name.
+    /// Returns all objects below the output, by name.
     fn output(&self) -> Vec<(String, Bytes)> {
         let output = Folder::open(&self.config.output, &StorageConfig::default()).unwrap();
         output.list().unwrap().into_iter().map(|o| (o.name.clone(), output.get(&o.name).unwrap())).collect()
@@ -66,7 +66,7 @@ fn json_lines(texts: &[String]) -> String {
     texts.iter().map(|text| serde_json::json!({ "text": text, "id": 1 }).to_string() + "\n").collect()
 }
 
-/// Reads a side as any reader would, checking everything that its index says, and decodes its documents.
+/// Reads a side as any reader would, checks all that its index says, and decodes its documents.
 fn read_side(job: &Job, side: &str) -> (Index, Vec<String>) {
     let folder = Folder::open(&job.config.output, &StorageConfig::default()).unwrap().folder(side);
     let index = Index::parse("index", &folder.get(INDEX_NAME).unwrap()).unwrap();
@@ -191,7 +191,7 @@ fn an_unfinished_run_is_finished_by_the_next() {
     job.put("in/a.jsonl", json_lines(&texts(20)));
     job.run().unwrap();
     let whole = job.output();
-    // What a kill leaves behind is a run's writes up to some point; the training index is the last of them.
+    // A kill leaves a run's writes up to some point; the training index is the last of them.
     for lost in ["out/train/index.json", "out/validation/index.json", "out/prepare.json", "out/train/shard-000000.bin"]
     {
         job.root.delete("out/train/index.json").unwrap();
@@ -287,7 +287,7 @@ fn text_that_is_not_utf8_ends_the_job_or_is_left_out_and_counted() {
     assert!(String::from_utf8_lossy(&job.root.get("out/README.md").unwrap()).contains("| 3 | | left out: not UTF-8 |"));
 }
 
-/// What a job leaves that was killed when it had written its shards, but not their index.
+/// Leaves what a job leaves that was killed when it had written its shards, but not their index.
 fn kill_before_the_index(job: &Job) {
     let work = job.root.folder("out").folder(WORK_FOLDER);
     assert!(work.list().unwrap().is_empty());
@@ -300,7 +300,7 @@ fn shards_that_another_job_has_overwritten_are_written_again() {
     job.put("in/a.jsonl", json_lines(&texts(60)));
     job.run().unwrap();
     let whole = job.output();
-    // The work folder of a job that has written everything but the index: runs, and entries of all shards.
+    // The work folder of a job that has written all but the index has runs, and entries of all shards.
     let keep_work = |job: &Job| -> Vec<(String, Bytes)> {
         let (copy, config) = (Job::new("a-b-a-work"), job.config.clone());
         copy.put("in/a.jsonl", json_lines(&texts(60)));
@@ -321,13 +321,13 @@ fn shards_that_another_job_has_overwritten_are_written_again() {
     let put_entries =
         || entries.iter().for_each(|(name, content)| job.root.put(&format!("out/{name}"), content.clone()).unwrap());
 
-    // Killed with its shards written: what is there is believed.
+    // The job was killed with its shards written: they are believed.
     kill_before_the_index(&job);
     job.root.delete("out/validation/index.json").unwrap();
     put_entries();
     assert!(!job.run().unwrap().already_done && job.output() == whole);
 
-    // Killed, and then another job on the same folder, killed too: nothing of the first is believed any more.
+    // The job was killed, and then another job on that folder, too: nothing of the first is believed any more.
     kill_before_the_index(&job);
     job.root.delete("out/validation/index.json").unwrap();
     put_entries();

@@ -1,7 +1,7 @@
-//! The first phase: units of the inputs to runs in the work folder.
+//! Runs the first phase: encodes units of the inputs into runs in the work folder.
 //!
-//! On each rank a few threads read batches, more encode them, and one writes a run whenever memory is full. What is
-//! between them is bounded, so memory is, whatever the inputs.
+//! On each rank a few threads read batches, more encode them, and one writes a run when memory is full. Queues between them
+//! are bounded, and so is memory, for any inputs.
 
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -17,35 +17,35 @@ use crate::memory::Memory;
 use crate::progress::Progress;
 use crate::work::{Run, Runs, Work};
 
-/// The most threads that read: unpacking is faster than encoding, but may take 128 MiB of memory.
+/// Largest number of threads that read: unpacking is faster than encoding, but may take 128 MiB of memory.
 const READERS_MAX: usize = 2;
-/// So many documents that are left out are named in the log of a rank.
+/// Number of skipped documents that a rank names in its log.
 const WARNINGS_MAX: usize = 20;
 
-/// What all units have in common.
+/// Parameters of the phase, for all units.
 pub struct Tokenizing<'j> {
-    /// The sources.
+    /// Sources of the documents.
     pub sources: &'j [Source],
     /// All units of the job.
     pub units: &'j [Unit],
-    /// How documents are read.
+    /// Options for reading documents.
     pub options: &'j ReadOptions,
-    /// How they are encoded.
+    /// Encoder of the documents.
     pub encoder: Encoder<'j>,
-    /// Where they go.
+    /// Work folder that receives the runs.
     pub work: &'j Work,
-    /// What has been done before.
+    /// Runs that were written before.
     pub runs: &'j Runs,
     /// Whether a document that cannot be read ends the job.
     pub on_bad_document: OnBadDocument,
-    /// Threads that encode.
+    /// Number of threads that encode.
     pub threads: usize,
-    /// What may be held in memory.
+    /// Division of the rank's memory.
     pub memory: Memory,
 }
 
-/// The units that rank `rank` of `ranks` does: of those that are left, in the order of their sizes, each goes to the
-/// rank that has least. All ranks come to the same division.
+/// Returns the units that rank `rank` of `ranks` does. The units that are left go, in the order of their sizes, each to the
+/// rank that has least. All ranks compute this division alike.
 pub fn share_of(units: &[Unit], runs: &Runs, rank: usize, ranks: usize) -> Vec<u32> {
     let mut left: Vec<u32> = (0..units.len() as u32).filter(|unit| !runs.has(*unit)).collect();
     left.sort_by_key(|unit| std::cmp::Reverse(units[*unit as usize].bytes));
@@ -61,7 +61,7 @@ pub fn share_of(units: &[Unit], runs: &Runs, rank: usize, ranks: usize) -> Vec<u
     share
 }
 
-/// Does the `units` of this rank.
+/// Encodes the `units` of this rank.
 pub fn tokenize(job: &Tokenizing<'_>, units: &[u32], progress: &Progress) -> Result<(), PrepareError> {
     let stage = Stage {
         job,
@@ -87,7 +87,7 @@ pub fn tokenize(job: &Tokenizing<'_>, units: &[u32], progress: &Progress) -> Res
             scope.spawn(|| stage.encode(&batches_out, runs_in));
         }
         drop((batches_in, runs_in));
-        // This thread writes. It ends when every other one has.
+        // This thread writes. The loop ends when every other thread has ended.
         for run in runs_out {
             stage.write(run);
         }
@@ -100,18 +100,18 @@ struct Stage<'j> {
     job: &'j Tokenizing<'j>,
     units: &'j [u32],
     progress: &'j Progress,
-    /// Which of `units` nobody reads yet.
+    /// Index in `units` of the next unit that no thread reads yet.
     next: AtomicUsize,
     content: Budget,
-    /// How many documents were left out.
+    /// Number of documents that were left out.
     warned: AtomicUsize,
-    /// What has been encoded and not been written.
+    /// Run of encoded documents that are not written yet.
     run: Mutex<Run>,
     failure: Failure,
 }
 
 impl Stage<'_> {
-    /// Reads unit after unit.
+    /// Reads unit after unit, and passes their batches on.
     fn read(&self, batches: SyncSender<Batch>) {
         while let Some(unit) = self.units.get(self.next.fetch_add(1, Ordering::Relaxed)) {
             if let Err(error) = self.read_unit(*unit, &batches) {
@@ -143,11 +143,11 @@ impl Stage<'_> {
         Ok(())
     }
 
-    /// Encodes batch after batch into the run; a full one is passed on.
+    /// Encodes batch after batch into the run, and passes full runs on.
     fn encode(&self, batches: &Mutex<Receiver<Batch>>, runs: SyncSender<Run>) {
         loop {
             let Ok(batch) = locked(batches).recv() else { return };
-            // After a failure batches are only taken, so that no reader waits for ever.
+            // After a failure batches are taken and dropped, so that no reader waits for ever.
             if !self.failure.is_set() {
                 self.encode_batch(&batch, &runs);
             }
@@ -164,7 +164,7 @@ impl Stage<'_> {
         self.progress.encoded(encoded.tally.text_bytes);
         let mut run = locked(&self.run);
         if !run.has_room_for(&encoded, self.job.memory.run_bytes) {
-            // The others wait meanwhile, or memory would fill with full runs.
+            // The other threads wait meanwhile, or memory would fill with full runs.
             let _ = runs.send(std::mem::take(&mut *run));
         }
         run.push((batch.unit, batch.number, batch.is_last), encoded);
@@ -220,7 +220,7 @@ impl Failure {
     }
 }
 
-/// An amount that threads share.
+/// A budget of memory that threads share, in bytes.
 struct Budget {
     all: usize,
     taken: Mutex<usize>,
@@ -232,7 +232,7 @@ impl Budget {
         Budget { all, taken: Mutex::new(0), returned: Condvar::new() }
     }
 
-    /// Waits until so much is free; more than there is counts as all.
+    /// Waits until `amount` is free; more than the whole budget counts as all of it.
     fn take(&self, amount: usize) {
         let amount = amount.min(self.all);
         let taken = locked(&self.taken);
@@ -251,7 +251,7 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The part `index` of `parts` of `0..count`, as even as can be.
+/// Returns part `index` of `parts` of `0..count`, all as even as possible.
 pub fn part(count: usize, index: usize, parts: usize) -> Range<usize> {
     count * index / parts..count * (index + 1) / parts
 }
@@ -288,7 +288,7 @@ mod tests {
         budget.take(6);
         std::thread::scope(|scope| {
             let waiting = scope.spawn(|| budget.take(5));
-            // It cannot get in: a moment for it to try.
+            // The thread cannot take its amount; this gives it a moment to try.
             std::thread::sleep(std::time::Duration::from_millis(50));
             assert!(!waiting.is_finished());
             budget.give_back(6);

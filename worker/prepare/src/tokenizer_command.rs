@@ -1,4 +1,4 @@
-//! `prepare tokenizer`: its arguments, and what it shows on the way.
+//! The command `prepare tokenizer`: its arguments, and its progress.
 
 use std::io::{IsTerminal, stderr};
 use std::time::{Duration, Instant};
@@ -13,31 +13,31 @@ use prepare::train_tokenizer::{Stage, TokenizerJob, TrainingError, TrainingSumma
 
 #[derive(Args)]
 pub struct TokenizerArgs {
-    /// Texts: files, folders or patterns, by path or URL, as prepare.inputs has them.
+    /// Texts: files, folders or patterns, by path or URL, as in prepare.inputs.
     #[arg(value_name = "INPUT", required = true)]
     inputs: Vec<String>,
-    /// Tokens of the vocabulary: the 256 bytes, the special tokens, and what is learnt; at most 65,536.
+    /// Tokens in the vocabulary: the 256 bytes, the special tokens, and what is learned; at most 65,536.
     #[arg(long, value_name = "N")]
     vocab_size: usize,
-    /// The folder for the tokenizer's files, a storage URL or a path.
+    /// Folder for the tokenizer's files, a storage URL or a path.
     #[arg(long, value_name = "FOLDER_OR_URL")]
     output: String,
-    /// A special token after `<|endoftext|>`, which is always the first; as often as needed.
+    /// Special token after `<|endoftext|>`, which is always the first; may be repeated.
     #[arg(long, value_name = "TOKEN")]
     special: Vec<String>,
-    /// The field of a JSON line, or the column of a Parquet file, that holds the text.
+    /// Field of a JSON line, or column of a Parquet file, that holds the text.
     #[arg(long, value_name = "FIELD", default_value = "text")]
     text_field: String,
-    /// Whether a document that cannot be read ends the job, or is left out and counted.
+    /// Whether a document that cannot be read ends the job, or is skipped and counted.
     #[arg(long, value_enum, default_value = "fail")]
     on_bad_document: OnBad,
-    /// A longer document counts as one that cannot be read, since memory is bounded.
+    /// Longest document in bytes; a longer one counts as one that cannot be read, since memory is bounded.
     #[arg(long, value_name = "N", default_value_t = 64 << 20)]
     max_document_bytes: usize,
-    /// Distinct words that are held at most, of about 100 bytes each; the rarest of more are dropped, and counted.
+    /// Maximum number of distinct words in memory, about 100 bytes each; beyond that the rarest are dropped and counted.
     #[arg(long, value_name = "N", default_value_t = 10_000_000)]
     most_words: usize,
-    /// Threads that count; 0 for one on every core.
+    /// Threads that count words; 0 for one on every core.
     #[arg(long, value_name = "N", default_value_t = 0)]
     threads: usize,
     /// Prints the summary as JSON.
@@ -78,10 +78,10 @@ impl TokenizerArgs {
     }
 }
 
-/// How often a log gets a line.
+/// Time between two lines in a log.
 const LINE_INTERVAL: Duration = Duration::from_secs(5);
 
-/// A bar on a terminal, lines in the log elsewhere.
+/// Shows progress as a bar on a terminal, and as lines in the log elsewhere.
 struct View {
     bar: ProgressBar,
     next_line: Instant,

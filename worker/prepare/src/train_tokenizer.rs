@@ -1,8 +1,8 @@
-//! Documents to a tokenizer: the job behind `prepare tokenizer`. docs/tokenizer.md says what is learnt from what.
+//! Trains a tokenizer on documents: the job behind `prepare tokenizer`. docs/tokenizer.md describes the algorithm.
 //!
-//! A few lanes read the inputs, batch by batch; each batch is counted by whichever thread is free; and counts are added up
-//! in a fixed order, one batch of each lane in turn. So the vocabulary does not depend on threads, even where rare
-//! words are dropped to keep memory bounded. What is between lanes, threads and the sum is bounded too.
+//! A few lanes read the inputs, batch by batch. Any free thread counts the words of a batch. Counts are added up in a fixed
+//! order, one batch of each lane in turn, so the vocabulary does not depend on threads, even where rare words are dropped to
+//! keep memory bounded. Queues between lanes, threads and the sum are bounded, too.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -21,46 +21,46 @@ use crate::PrepareError;
 use crate::inputs::{BadDocument, Batch, Batches, ReadOptions, Sources, Unit, find, units};
 use crate::text::text_of;
 
-/// How many units are read at once. The order of the sum depends on it, so it is the same everywhere.
+/// Number of units that are read at once. It is a constant because the order of the sum depends on it.
 const LANES: usize = 4;
-/// Batches of a lane that are being counted or wait to be added up.
+/// Number of batches of a lane that are being counted or wait to be added up.
 const LANE_BATCHES: usize = 4;
 
-/// What to learn, and from what.
+/// Parameters of a training.
 pub struct TokenizerJob {
     /// Objects, folders or patterns, as in `prepare.inputs`.
     pub inputs: Vec<String>,
-    /// The folder that receives the tokenizer's files.
+    /// Folder that receives the tokenizer's files.
     pub output: String,
-    /// Tokens to learn, special ones and bytes included.
+    /// Number of tokens, special ones and bytes included.
     pub vocabulary: usize,
-    /// The special tokens in the order of their ids.
+    /// Special tokens in the order of their ids.
     pub special: Vec<String>,
-    /// How documents are read.
+    /// Options for reading documents.
     pub options: ReadOptions,
     /// Whether a document that cannot be read ends the job.
     pub on_bad_document: OnBadDocument,
-    /// Distinct words that are held at most.
+    /// Maximum number of distinct words in memory.
     pub words_max: usize,
-    /// Threads that count.
+    /// Number of threads that count words.
     pub threads: usize,
 }
 
-/// How far the job is.
+/// Progress of the job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stage {
-    /// Bytes of the inputs have been read and counted.
+    /// The inputs are being read and their words counted.
     Counting {
-        /// So many.
+        /// Bytes that are done.
         done: u64,
-        /// Of so many.
+        /// Bytes of all inputs.
         total: u64,
     },
-    /// Tokens have been learnt.
+    /// Tokens are being learned.
     Learning {
-        /// So many.
+        /// Number of tokens so far.
         done: u64,
-        /// Of so many.
+        /// Number of tokens to learn.
         total: u64,
     },
 }
@@ -74,40 +74,40 @@ pub enum TrainingError {
     /// The output cannot be written.
     #[error(transparent)]
     Storage(#[from] StorageError),
-    /// Such a vocabulary is impossible.
+    /// A vocabulary of this size or these special tokens is impossible.
     #[error("cannot train: {0}")]
     Train(#[from] TrainError),
-    /// What was learnt is no tokenizer.
+    /// The learned tokens do not make a tokenizer.
     #[error(transparent)]
     Tokenizer(#[from] TokenizerError),
-    /// A document cannot be read.
+    /// A document cannot be read, and the job is to end then.
     #[error("{}; mend it, or leave such documents out with --on-bad-document skip", in_flags(.0))]
     BadDocument(BadDocument),
-    /// There are inputs, but no document in them.
+    /// The inputs have no document with text.
     #[error(
         "no text to learn from: {objects} objects gave {empty} empty and {skipped} unreadable documents; \
          check the inputs and --text-field"
     )]
     NoText {
-        /// How many objects were read.
+        /// Number of objects that were read.
         objects: usize,
-        /// Documents without text.
+        /// Number of documents without text.
         empty: u64,
-        /// Documents that were left out.
+        /// Number of documents that were left out.
         skipped: u64,
     },
-    /// There is a tokenizer in the output folder.
+    /// The output folder has a tokenizer already.
     #[error(
         "{url} exists already, and shards may have been made with it; choose another --output, or remove that folder"
     )]
     OutputTaken {
-        /// The file.
+        /// URL of the existing file.
         url: String,
     },
 }
 
 impl TrainingError {
-    /// What a process that ends because of this exits with.
+    /// Returns the exit code of a process that ends because of this error.
     pub fn exit_code(&self) -> ExitCode {
         match self {
             TrainingError::Inputs(error) => error.exit_code(),
@@ -121,7 +121,7 @@ impl TrainingError {
     }
 }
 
-/// What inputs say of keys of a config, said of what this job has instead.
+/// Replaces keys of the config in a message about inputs by this job's flags.
 fn in_flags(error: &impl fmt::Display) -> String {
     let flags = [
         ("prepare.inputs", "INPUT"),
@@ -133,30 +133,30 @@ fn in_flags(error: &impl fmt::Display) -> String {
 
 type Result<T> = std::result::Result<T, TrainingError>;
 
-/// What was learnt. As JSON it has the same fields.
+/// Summary of a training; its fields are also those of the JSON form.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct TrainingSummary {
-    /// The folder of the tokenizer.
+    /// URL of the tokenizer's folder.
     pub url: String,
-    /// Its tokens, special ones and bytes included.
+    /// Number of tokens, special ones and bytes included.
     pub vocabulary: u64,
-    /// The tokens that were asked for: more, where the text had no more pairs.
+    /// Number of tokens that were asked for; larger than `vocabulary` where the text had no more pairs.
     pub vocabulary_asked: u64,
-    /// The tokenizer's hash.
+    /// Hash of the tokenizer.
     pub hash: String,
-    /// Documents with text.
+    /// Number of documents with text.
     pub documents: u64,
-    /// Documents without.
+    /// Number of documents without text.
     pub empty_documents: u64,
-    /// Documents, or ends of objects, that could not be read and were left out.
+    /// Number of documents, or ends of objects, that could not be read and were left out.
     pub skipped_documents: u64,
     /// Bytes of text.
     pub text_bytes: u64,
-    /// Distinct words at the end.
+    /// Number of distinct words at the end.
     pub words: u64,
-    /// Entries that were dropped because there were more words than are held.
+    /// Number of entries that were dropped because there were more words than memory may hold.
     pub dropped_words: u64,
-    /// How often these had come up.
+    /// Number of occurrences of the dropped entries.
     pub dropped_occurrences: u64,
     /// Duration of the job.
     pub seconds: f64,
@@ -182,7 +182,7 @@ impl fmt::Display for TrainingSummary {
     }
 }
 
-/// Learns what `job` says and writes it.
+/// Trains a tokenizer as `job` says, and writes it.
 pub fn run(job: &TokenizerJob, storage: &StorageConfig, progress: &mut dyn FnMut(Stage)) -> Result<TrainingSummary> {
     let started = Instant::now();
     check(job.vocabulary, &job.special)?;
@@ -219,7 +219,7 @@ pub fn run(job: &TokenizerJob, storage: &StorageConfig, progress: &mut dyn FnMut
     })
 }
 
-/// What became of documents.
+/// Counts of what became of documents.
 #[derive(Debug, Clone, Copy, Default)]
 struct Tally {
     documents: u64,
@@ -228,20 +228,20 @@ struct Tally {
     text_bytes: u64,
 }
 
-/// What came of a batch, and of all.
+/// Counts of a batch, or of all batches.
 struct Counted {
     words: WordCounts,
     tally: Tally,
     bad: Vec<BadDocument>,
 }
 
-/// A batch to be counted, and where its counts go.
+/// A batch to be counted, and the channel for its counts.
 struct Task {
     batch: Batch,
     counted: SyncSender<Counted>,
 }
 
-/// A batch of a lane, in the order of the lane: its counts, when they are there, and the bytes read for it.
+/// A batch of a lane, in the order of the lane: the channel for its counts, and the bytes read for it.
 struct Ordered {
     counted: Receiver<Counted>,
     bytes: u64,
@@ -262,7 +262,7 @@ fn count(job: &TokenizerJob, sources: &Sources, units: &[Unit], progress: &mut d
                     match read(batches, &tasks, &ordered_in) {
                         Ok(true) => {}
                         Ok(false) => return,
-                        // Nobody hears it where another lane has failed before.
+                        // Nobody receives the error if another lane has failed before.
                         Err(error) => return drop(ordered_in.send(Err(error))),
                     }
                 }
@@ -283,12 +283,12 @@ fn count(job: &TokenizerJob, sources: &Sources, units: &[Unit], progress: &mut d
     })
 }
 
-/// The next task; only while a thread waits for it do the others wait for that thread.
+/// Takes the next task. The lock is held while a thread waits for one; other threads then wait for that thread.
 fn next(tasks: &Mutex<Receiver<Task>>) -> std::result::Result<Task, std::sync::mpsc::RecvError> {
     tasks.lock().unwrap_or_else(PoisonError::into_inner).recv()
 }
 
-/// Gives all batches of a unit out, and keeps their order; false where nobody wants them any more.
+/// Hands out all batches of a unit, and keeps their order. Returns false where nobody wants them any more.
 fn read(
     mut batches: Batches<'_>,
     tasks: &SyncSender<Task>,
@@ -324,7 +324,7 @@ fn count_batch(job: &TokenizerJob, sources: &Sources, batch: &Batch) -> Counted 
     counted
 }
 
-/// Adds up what the lanes have, a batch of each in turn, until none has more. `progress` hears how many bytes that was.
+/// Adds up the lanes' counts, a batch of each in turn, until none has more. Calls `progress` with the bytes done.
 fn add_up(
     job: &TokenizerJob,
     sources: &Sources,
@@ -337,7 +337,7 @@ fn add_up(
         let Ok(ordered) = lane.recv() else { continue };
         let Ordered { counted, bytes } = ordered?;
         lanes.push_back(lane);
-        // A thread that is gone has panicked, and a panic ends the process.
+        // A missing sender has panicked, and a panic ends the process.
         let Ok(counted) = counted.recv() else { continue };
         for bad in &counted.bad {
             if job.on_bad_document == OnBadDocument::Fail {
@@ -384,7 +384,7 @@ mod tests {
         }
     }
 
-    /// Many batches of several units, of words that differ, so that something is dropped after each.
+    /// There are many batches of several units, of words that differ, so that something is dropped after each.
     #[test]
     fn threads_do_not_matter_even_where_words_are_dropped() {
         let folder = Folder::open("memory://train-threads/in", &StorageConfig::default()).unwrap();

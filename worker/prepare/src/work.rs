@@ -1,10 +1,10 @@
-//! The work folder: encoded documents on their way from the inputs to the shards, and what has been done so far.
+//! The work folder: encoded documents on their way from the inputs to the shards, and a record of what has been done.
 //!
-//! A *run* is what one rank had encoded when its memory was full: documents sorted by (side, key), in one object, and
-//! beside it a JSON object with the batches that are in it, which is written last and makes it count. Keys are uniform,
-//! so each side is divided into *buckets* by their highest bits, and a table at the end of a run says where each bucket
-//! is. Whoever merges a range of buckets reads that range of every run. Which batches are in which run depends on ranks
-//! and restarts; the documents of all runs together, and so what is made of them, do not.
+//! A *run* is what one rank had encoded when its memory was full: documents sorted by (side, key), in one object. Beside it,
+//! a JSON object lists the batches in the run; it is written last and makes the run count. Keys are uniform, so each side is
+//! divided into *buckets* by their highest bits, and a table at the end of a run says where each bucket is. A range of
+//! buckets is merged by reading that range of every run. Which batches are in which run depends on ranks and restarts; the
+//! documents of all runs together, and so the shards, do not.
 //!
 //! ```text
 //! bucket  for each document: u128 key, u32 number of tokens; then the u16 tokens of all
@@ -27,39 +27,39 @@ use crate::encode::{Encoded, Entry};
 use crate::sides::Side;
 use crate::tally::Tally;
 
-/// Size of a line of the table.
+/// Bytes of a line of the table.
 const LINE_BYTES: u64 = 16;
-/// Size of what is stored of a document beside its tokens.
+/// Bytes that are stored of a document beside its tokens.
 const ENTRY_BYTES: u64 = 20;
-/// What is collected before it is sent.
+/// Bytes that are collected before they are sent.
 const SEND_BYTES: usize = 4 << 20;
-/// Inputs of this size get a bucket a side.
+/// Bytes of inputs for each bucket of a side.
 const BUCKET_INPUT_BYTES: u64 = 16 << 20;
 
 /// The work folder of a job.
 pub struct Work {
-    /// Of this job alone.
+    /// Folder of this job alone.
     pub folder: Folder,
-    /// Buckets of a side, a power of two.
+    /// Number of buckets of a side, a power of two.
     buckets: u64,
 }
 
-/// What is in a run; the content of its JSON object.
+/// Contents of a run, stored as its JSON object.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Contents {
-    /// Where its table begins in the file.
+    /// Byte at which the run's table begins.
     pub table: u64,
-    /// Its batches, by unit.
+    /// Batches of the run, by unit.
     pub covered: BTreeMap<u32, Vec<Covered>>,
-    /// What became of them.
+    /// Counts of what became of their documents.
     pub tally: Tally,
 }
 
-/// More bytes, documents and tokens than inputs have, and few enough that their sums stay within 64 bits.
+/// Bound on counts of bytes, documents and tokens: more than inputs have, and few enough that sums stay within 64 bits.
 const COUNT_MAX: u64 = 1 << 48;
 
 impl Contents {
-    /// Checks what sizes memory, and what is added up.
+    /// Checks the numbers that size memory, and those that are added up.
     fn check(&self) -> Result<(), String> {
         for (unit, ranges) in &self.covered {
             check_ranges(*unit, ranges)?;
@@ -76,9 +76,9 @@ impl Contents {
 /// A run in memory.
 #[derive(Default)]
 pub struct Run {
-    /// Each with the number of its batch in this run.
+    /// Documents, each with the number of its batch in this run.
     entries: Vec<(u32, Entry)>,
-    /// Of each batch.
+    /// Tokens of each batch.
     tokens: Vec<Vec<u8>>,
     batches: Vec<(u32, u32, bool)>,
     bytes: usize,
@@ -88,38 +88,38 @@ pub struct Run {
 /// A run that was written.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RunFile {
-    /// Its name in the work folder.
+    /// Name in the work folder.
     pub name: String,
-    /// Where its table begins.
+    /// Byte at which the run's table begins.
     table: u64,
 }
 
-/// The runs that count, and what they cover.
+/// The runs that count, and the batches that they cover.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Runs {
-    /// Their files.
+    /// Files of the runs.
     pub files: Vec<RunFile>,
-    /// The batches in them, by unit.
+    /// Batches in the runs, by unit.
     pub coverage: BTreeMap<u32, Coverage>,
-    /// What became of all that.
+    /// Counts of what became of their documents.
     pub tally: Tally,
 }
 
 impl Work {
-    /// The folder for a job of this `identity` in `output`. The layout depends on the size of the inputs.
+    /// Opens the folder for a job of this `identity` in `output`. The layout depends on the size of the inputs.
     pub fn open(output: &Folder, identity: &str, input_bytes: u64) -> Self {
         let buckets = (input_bytes / BUCKET_INPUT_BYTES).next_power_of_two().clamp(16, 1 << 16);
-        // Checksums tell what a loss of power has left of it.
+        // Checksums show what a loss of power has left.
         let folder = output.folder(crate::WORK_FOLDER).folder(identity).for_what_can_be_made_again();
         Work { folder, buckets }
     }
 
-    /// How many buckets both sides have together; those of a side are neighbours.
+    /// Returns the number of buckets of both sides together; those of a side are neighbours.
     pub fn buckets(&self) -> usize {
         2 * self.buckets as usize
     }
 
-    /// The buckets of a side.
+    /// Returns the buckets of a side.
     pub fn buckets_of(&self, side: Side) -> Range<usize> {
         let first = side as usize * self.buckets as usize;
         first..first + self.buckets as usize
@@ -130,8 +130,8 @@ impl Work {
         self.buckets_of(entry.side).start + within as usize
     }
 
-    /// The runs that are there. Of two that have a batch in common, as a rank may leave that goes on after its job was
-    /// given up, the first by name counts.
+    /// Reads the runs in the folder. Of two runs that have a batch in common, the first by name counts; a rank that continues
+    /// after its job was given up may leave such a run.
     pub fn runs(&self) -> Result<Runs, PrepareError> {
         let listed = self.folder.list()?;
         let names: Vec<&str> = listed.iter().filter_map(|o| o.name.strip_suffix(".run.json")).collect();
@@ -151,12 +151,12 @@ impl Work {
         Ok(contents)
     }
 
-    /// An object of the folder is not as it was written.
+    /// Returns the error for an object of the folder that has changed since it was written.
     pub fn damaged(&self, name: &str, reason: String) -> PrepareError {
         PrepareError::Work { url: self.folder.url_of(name), folder: self.folder.url().to_owned(), reason }
     }
 
-    /// Where each bucket of `range` begins in a run, its documents and its CRC, and after them where the last one ends.
+    /// Reads the table lines of the buckets `range` of a run, and one more, at whose start the last bucket ends.
     pub fn table(&self, run: &RunFile, range: Range<usize>) -> Result<Vec<Line>, PrepareError> {
         let name = &run.name;
         let bytes = LINE_BYTES * range.start as u64..LINE_BYTES * (range.end as u64 + 1);
@@ -171,7 +171,7 @@ impl Work {
         if is_sound { Ok(lines) } else { Err(self.damaged(name, "its table makes no sense".into())) }
     }
 
-    /// The documents in a range of a run's buckets, whose `lines` are known.
+    /// Reads the documents in a range of a run's buckets, given their `lines`.
     pub fn documents(&self, run: &RunFile, lines: &[Line]) -> Result<Vec<Document>, PrepareError> {
         let name = &run.name;
         let (Some(first), Some(last)) = (lines.first(), lines.last()) else { return Ok(Vec::new()) };
@@ -207,20 +207,20 @@ impl Work {
 /// A document on its way to a shard.
 #[derive(Debug, Clone)]
 pub struct Document {
-    /// Its place in the order.
+    /// Place in the order.
     pub key: u128,
-    /// Its tokens, little-endian, with the end-of-text before it.
+    /// Tokens, little-endian, with the end-of-text before the document.
     pub tokens: Bytes,
 }
 
 /// A line of a run's table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Line {
-    /// Where the bucket begins in the file.
+    /// Byte at which the bucket begins.
     pub start: u64,
-    /// Documents in it.
+    /// Number of documents in the bucket.
     pub documents: u32,
-    /// Of its bytes.
+    /// CRC-32 of the bucket's bytes.
     pub crc: u32,
 }
 
@@ -236,7 +236,7 @@ impl Line {
         bytes.extend_from_slice(&self.crc.to_le_bytes());
     }
 
-    /// Tokens in the bucket, where `next` is the next line.
+    /// Returns the number of tokens in the bucket, given the `next` line.
     pub fn tokens(self, next: Line) -> u64 {
         (next.start - self.start - u64::from(self.documents) * ENTRY_BYTES) / 2
     }
@@ -260,19 +260,19 @@ impl Runs {
         self.tally.add(contents.tally);
     }
 
-    /// How many batches have been done.
+    /// Returns the number of batches that have been done.
     pub fn batches(&self) -> usize {
         self.coverage.values().map(Coverage::batches).sum()
     }
 
-    /// Whether all of a unit has been done.
+    /// Returns whether all of a unit has been done.
     pub fn has(&self, unit: u32) -> bool {
         self.coverage.get(&unit).is_some_and(Coverage::is_complete)
     }
 }
 
 impl Run {
-    /// Whether there is room for `encoded` in `bytes_max` of memory; an empty run takes anything.
+    /// Returns whether there is room for `encoded` in `bytes_max` of memory. An empty run has room for any batch.
     pub fn has_room_for(&self, encoded: &Encoded, bytes_max: usize) -> bool {
         self.batches.is_empty() || self.bytes + bytes(encoded) <= bytes_max
     }
@@ -287,7 +287,7 @@ impl Run {
         self.tally.add(encoded.tally);
     }
 
-    /// Writes it, if there is anything in it. Its name says what is in it, so the same run written twice is one.
+    /// Writes the run, unless it is empty. Its name is a hash of its contents, so a run that is written twice is one run.
     pub fn write(mut self, work: &Work) -> Result<(), PrepareError> {
         if self.batches.is_empty() {
             return Ok(());
@@ -300,7 +300,7 @@ impl Run {
         Ok(work.folder.put(&format!("{name}.run.json"), to_json(&contents).into())?)
     }
 
-    /// Writes buckets and table, and returns where the table begins.
+    /// Writes buckets and table, and returns the byte at which the table begins.
     fn write_documents(&self, work: &Work, name: &str) -> Result<u64, StorageError> {
         let mut upload = work.folder.upload(name)?;
         let (mut table, mut send) = (Vec::new(), Vec::new());
@@ -338,7 +338,7 @@ impl Run {
     }
 }
 
-/// What a batch takes in memory.
+/// Returns the bytes that a batch takes in memory.
 fn bytes(encoded: &Encoded) -> usize {
     encoded.entries.len() * size_of::<(u32, Entry)>() + encoded.tokens.capacity()
 }

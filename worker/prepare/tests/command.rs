@@ -1,4 +1,4 @@
-//! The command as a person types it: output and exit codes.
+//! Tests of the command as a person types it: output and exit codes.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -16,7 +16,7 @@ fn prepare(dir: &Path, arguments: &[&str]) -> Output {
         .unwrap()
 }
 
-/// Runs, and checks the exit code and that standard error contains `expected`.
+/// Runs `prepare`, and checks the exit code and that standard error contains `expected`.
 fn fails(dir: &Path, arguments: &[&str], code: i32, expected: &str) {
     let output = prepare(dir, arguments);
     let message = String::from_utf8(output.stderr).unwrap();
@@ -52,7 +52,7 @@ fn failures_have_their_exit_codes() {
     fails(dir.path(), &[], 3, "nothing to read");
     std::fs::write(dir.path().join("in/a.jsonl"), "nonsense\n").unwrap();
     fails(dir.path(), &[], 3, "in/a.jsonl, line 1: not JSON");
-    // A disk that refuses: the output's parent is a file.
+    // The output cannot be created: its parent is a file.
     std::fs::write(dir.path().join("in/a.jsonl"), "{\"text\": \"one\"}\n").unwrap();
     std::fs::write(dir.path().join("file"), "").unwrap();
     fails(dir.path(), &["--set", "prepare.output=file/out"], 6, "file/out");

@@ -1,4 +1,4 @@
-//! `prepare tokenizer` as a person types it: files, messages and exit codes.
+//! Tests of `prepare tokenizer` as a person types it: files, messages and exit codes.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -18,14 +18,14 @@ fn tokenizer(dir: &Path, arguments: &[&str]) -> Output {
     command.current_dir(dir).arg("tokenizer").args(arguments).output().unwrap()
 }
 
-/// Runs, and expects success; returns the summary as JSON.
+/// Runs `prepare tokenizer`, and expects success; returns the summary as JSON.
 fn trained(dir: &Path, arguments: &[&str]) -> Value {
     let output = tokenizer(dir, &[arguments, &["--json"]].concat());
     assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
     serde_json::from_slice(&output.stdout).unwrap()
 }
 
-/// Runs, and expects an exit code and a message that contains `expected`.
+/// Runs `prepare tokenizer`, and expects an exit code and a message that contains `expected`.
 fn fails(dir: &Path, arguments: &[&str], code: i32, expected: &str) {
     let output = tokenizer(dir, arguments);
     let message = String::from_utf8(output.stderr).unwrap();

@@ -1,5 +1,5 @@
-//! What is asked of the API server: apply, look up, delete. What it cannot do at the moment is tried again, what it refuses
-//! is not.
+//! Requests to the API server: apply, look up, delete. A request is repeated while the server is away or busy, and not when
+//! the server refuses it.
 
 use std::future::Future;
 use std::time::{Duration, Instant};
@@ -13,28 +13,28 @@ use serde_json::{Value, json};
 use super::manifests::RUN_LABEL;
 use crate::error::LaunchError;
 
-/// Who applies, for the API server's account of who owns which field.
+/// Field manager: the name under which the API server records which fields the launcher owns.
 const MANAGER: &str = "convoy-launcher";
-/// The first pause before something is tried again; it doubles up to ten times as much.
+/// First pause before a request is repeated. It doubles, up to ten times this value.
 const PAUSE: Duration = Duration::from_millis(500);
 
-/// One namespace of a cluster.
+/// A namespace of a cluster.
 #[derive(Clone)]
 pub struct Cluster {
     client: Client,
     namespace: String,
-    /// How long something is tried again.
+    /// How long a request is repeated.
     patience: Duration,
 }
 
 impl Cluster {
-    /// The namespace `namespace`, or the client's own where it is empty.
+    /// Creates the handle for `namespace`, or for the client's default namespace where `namespace` is empty.
     pub fn new(client: Client, namespace: &str, patience: Duration) -> Self {
         let namespace = if namespace.is_empty() { client.default_namespace().to_owned() } else { namespace.to_owned() };
         Cluster { client, namespace, patience }
     }
 
-    /// The cluster that the kubeconfig names, or, in a pod, the one that it is in.
+    /// Connects to the cluster that the kubeconfig names, or, in a pod, to the cluster that the pod is in.
     pub async fn connect(namespace: &str, patience: Duration) -> Result<Self, LaunchError> {
         let client = Client::try_default().await.map_err(|error| LaunchError::Cluster {
             operation: "find a Kubernetes cluster".into(),
@@ -44,22 +44,22 @@ impl Cluster {
         Ok(Self::new(client, namespace, patience))
     }
 
-    /// The namespace's name.
+    /// Returns the namespace's name.
     pub fn namespace(&self) -> &str {
         &self.namespace
     }
 
-    /// The pods.
+    /// Returns the API for pods.
     pub fn pods(&self) -> Api<Pod> {
         Api::namespaced(self.client.clone(), &self.namespace)
     }
 
-    /// The MPIJobs.
+    /// Returns the API for MPIJobs.
     pub fn mpi_jobs(&self) -> Api<DynamicObject> {
         self.objects("kubeflow.org/v2beta1", "MPIJob")
     }
 
-    /// The Jobs.
+    /// Returns the API for Jobs.
     pub fn jobs(&self) -> Api<DynamicObject> {
         self.objects("batch/v1", "Job")
     }
@@ -70,7 +70,7 @@ impl Cluster {
         Api::namespaced_with(self.client.clone(), &self.namespace, &resource)
     }
 
-    /// Applies `objects`. The first owns the others: they go when it does.
+    /// Applies `objects`. The first object owns the others, which are deleted with it.
     pub async fn apply(&self, objects: Vec<Value>) -> Result<(), LaunchError> {
         let mut owner: Option<Value> = None;
         for mut object in objects {
@@ -91,7 +91,7 @@ impl Cluster {
         Ok(())
     }
 
-    /// Refuses to change what is called the same and belongs to something else.
+    /// Refuses to change an object that has the name of ours but belongs to something else.
     async fn check_owner(&self, api: &Api<DynamicObject>, operation: &str, object: &Value) -> Result<(), LaunchError> {
         let metadata = &object["metadata"];
         let name = metadata["name"].as_str().unwrap_or_default();
@@ -109,7 +109,7 @@ impl Cluster {
         })
     }
 
-    /// Deletes every MPIJob of the run with `label` but `kept`: what a launcher that is no more has left.
+    /// Deletes every MPIJob of the run with `label` except `kept`, as a launcher that died leaves them. Returns their names.
     pub async fn delete_others(&self, label: &str, kept: &str) -> Result<Vec<String>, LaunchError> {
         let (api, params) = (self.mpi_jobs(), ListParams::default().labels(&format!("{RUN_LABEL}={label}")));
         let operation = format!("list MPIJobs in namespace {}", self.namespace);
@@ -121,7 +121,7 @@ impl Cluster {
         Ok(others)
     }
 
-    /// Deletes `name` and, in the background, what it owns: its pods get their notice, and have the time that it gives them.
+    /// Deletes `name` and, in the background, what it owns: its pods are notified and have their grace period.
     pub async fn delete(&self, api: &Api<DynamicObject>, name: &str) -> Result<(), LaunchError> {
         let operation = format!("delete {name} in namespace {}", self.namespace);
         let params = DeleteParams::background();
@@ -132,7 +132,7 @@ impl Cluster {
         self.persist(&operation, deleted).await
     }
 
-    /// Does `operation`, again and again where the API server is away or busy.
+    /// Performs `operation`, and repeats it while the API server is away or busy.
     pub async fn persist<T, F>(&self, operation: &str, mut action: impl FnMut() -> F) -> Result<T, LaunchError>
     where
         F: Future<Output = kube::Result<T>>,
@@ -158,7 +158,7 @@ impl Cluster {
     }
 }
 
-/// Why the API server will not do it, however often it is asked; `None` where it may.
+/// Returns why the API server refuses for good; `None` for an error that may pass.
 fn refusal(error: &kube::Error) -> Option<String> {
     let kube::Error::Api(status) = error else { return None };
     let hint = match status.code {

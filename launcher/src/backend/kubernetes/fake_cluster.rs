@@ -1,8 +1,8 @@
-//! An API server, the MPI operator and a kubelet for tests: behind kube's client as a mock service, so that the client's own
-//! requests are what is answered.
+//! An API server, the MPI operator and a kubelet for tests, behind kube's client as a mock service: the client's own requests
+//! are answered.
 //!
-//! Each MPIJob that is applied does what the script says for it. A watch answers as soon as there is something to tell, and
-//! then ends, as real ones do from time to time.
+//! Each MPIJob that is applied acts as the script says. A watch answers as soon as there is something to tell, and then ends,
+//! as real watches do from time to time.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -17,10 +17,10 @@ use tokio::sync::Notify;
 
 use super::manifests::{JOB_LABEL, ROLE_LABEL};
 
-/// What becomes of an MPIJob.
+/// Fate of an MPIJob.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Act {
-    /// Its ranks' launcher prints its log and ends with this exit code.
+    /// The ranks' launcher prints its log and ends with this exit code.
     Exit(i32),
     /// A worker is evicted; the ranks save, and their launcher ends with 75.
     Evict,
@@ -34,42 +34,42 @@ pub enum Act {
     NoImage,
     /// No node is free.
     NoNode,
-    /// It trains until it is deleted, and then ends with 75.
+    /// The MPIJob trains until it is deleted, and then ends with 75.
     Train,
-    /// The operator gives it up.
+    /// The operator gives the MPIJob up.
     GiveUp,
-    /// Nobody takes notice of it.
+    /// Nobody takes notice of the MPIJob.
     Nothing,
 }
 
-/// What there is, and what was asked.
+/// Objects of the cluster, and the requests that were made.
 #[derive(Default)]
 pub struct State {
     script: VecDeque<Act>,
-    /// What becomes of MPIJobs whose pods nobody has looked for yet: no real pod is started faster than that.
+    /// Fates of MPIJobs whose pods nobody has looked for yet: no real pod starts faster than that.
     to_come: BTreeMap<String, Act>,
     version: u64,
-    /// By kind and name.
+    /// Objects by kind and name.
     objects: BTreeMap<(&'static str, String), Value>,
-    /// What a watch tells, of which kind, and at which version.
+    /// Changes for watches: version, kind, and event.
     changes: Vec<(u64, &'static str, Value)>,
-    /// Of the pod that starts the ranks.
+    /// Lines of the pod that starts the ranks.
     log: Vec<String>,
     /// Every request: method, path, and query.
     pub requests: Vec<String>,
-    /// What was applied.
+    /// Objects that were applied.
     pub applied: Vec<Value>,
-    /// Requests to fail before anything is answered.
+    /// Number of requests that still fail before anything is answered.
     pub failures_left: u32,
-    /// Watches to refuse as too old.
+    /// Number of watches that are still refused as too old.
     pub gone_left: u32,
     /// Whether a log breaks off after its first line.
     pub breaks_logs: bool,
-    /// The status with which applying is refused.
+    /// Status with which applying is refused.
     pub refusal: Option<(u16, &'static str)>,
 }
 
-/// The whole of it.
+/// A fake cluster; clones share its state.
 #[derive(Clone, Default)]
 pub struct FakeCluster {
     state: Arc<Mutex<State>>,
@@ -77,14 +77,14 @@ pub struct FakeCluster {
 }
 
 impl FakeCluster {
-    /// One whose MPIJobs do as `script` says, one after the other.
+    /// Creates a cluster whose MPIJobs act as `script` says, one after another.
     pub fn new(script: &[Act]) -> Self {
         let cluster = FakeCluster::default();
         cluster.state().script = script.iter().copied().collect();
         cluster
     }
 
-    /// A client of it; must be called in a runtime.
+    /// Returns a client of this cluster. Must be called in a runtime.
     pub fn client(&self) -> Client {
         let (service, mut requests) = tower_test::mock::pair::<Request<Body>, Response<Body>>();
         let cluster = self.clone();
@@ -106,12 +106,12 @@ impl FakeCluster {
         self.state.lock().unwrap()
     }
 
-    /// The names of the objects of `kind`.
+    /// Returns the names of the objects of `kind`.
     pub fn names(&self, kind: &str) -> Vec<String> {
         self.state().objects.keys().filter(|(of, _)| *of == kind).map(|(_, name)| name.clone()).collect()
     }
 
-    /// Puts an object there; all who watch are told.
+    /// Adds an object; all watches are told.
     pub fn put(&self, kind: &'static str, name: &str, mut object: Value) {
         let mut state = self.state();
         state.version += 1;
@@ -205,7 +205,7 @@ impl FakeCluster {
         }
     }
 
-    /// All lines since the second that is asked for, each with its time.
+    /// Returns all lines since the second in `query`, each with its time.
     async fn log(&self, _pod: &str, query: &BTreeMap<String, String>) -> Response<Body> {
         let since: usize = query.get("sinceTime").map_or(0, |time| time[17..19].parse().unwrap());
         let state = self.state();
@@ -246,7 +246,7 @@ impl FakeCluster {
         json_response(200, &json!({ "kind": "Status", "apiVersion": "v1", "status": "Success" }))
     }
 
-    /// What is there of an MPIJob when its pods are looked for.
+    /// Creates the pods of an MPIJob, as they are when its pods are first looked for.
     fn begin(&self, job: &str, act: Act) {
         match act {
             Act::Nothing => return,
@@ -274,7 +274,7 @@ impl FakeCluster {
     }
 
     async fn act(&self, job: &str, act: Act) {
-        // What the ranks' launcher prints is there at once, and read in its own time.
+        // What the ranks' launcher prints is there at once, and is read in its own time.
         tokio::time::sleep(Duration::from_millis(20)).await;
         match act {
             Act::Exit(code) => self.pod(job, "launcher", ended(code, "Error")),
@@ -294,7 +294,7 @@ impl FakeCluster {
                 self.end_pods(job).await;
             }
             Act::OutOfMemory => {
-                // The end of one pod may be seen before what befell another.
+                // The end of one pod may be seen before the fate of another.
                 self.pod(job, "launcher", ended(4, "Error"));
                 tokio::time::sleep(Duration::from_millis(20)).await;
                 self.pod(job, "worker-1", ended(137, "OOMKilled"));
@@ -303,7 +303,7 @@ impl FakeCluster {
         }
     }
 
-    /// What deleting an MPIJob does to its pods.
+    /// Does to the pods of an MPIJob what deleting it does.
     async fn end_pods(&self, job: &str) {
         let pods: Vec<_> = self.names("Pod").into_iter().filter(|name| name.starts_with(job)).collect();
         let launcher = format!("{job}-launcher");
@@ -320,7 +320,7 @@ impl FakeCluster {
         }
     }
 
-    /// What a pod is from its deletion to its end.
+    /// Marks a pod as deleted, which it is until it ends.
     fn mark_deleted(&self, job: &str, suffix: &str) {
         let name = format!("{job}-{suffix}");
         let mut pod = self.state().objects[&("Pod", name.clone())].clone();
@@ -334,7 +334,7 @@ impl FakeCluster {
         self.put("Pod", &format!("{job}-{suffix}"), json!({ "metadata": metadata, "status": status }));
     }
 
-    /// What the ranks' launcher prints.
+    /// Sets the lines that the ranks' launcher prints.
     pub fn prints(&self, lines: &[&str]) {
         self.state().log = lines.iter().map(|line| (*line).to_owned()).collect();
     }
@@ -366,7 +366,7 @@ fn kind_of(plural: &str) -> &'static str {
     }
 }
 
-/// Whether an object is one of those that a list or a watch asks for.
+/// Returns whether an object is one that a list or a watch with `query` asks for.
 fn fits(object: &Value, query: &BTreeMap<String, String>) -> bool {
     let by_label = query.get("labelSelector").and_then(|selector| selector.split_once('='));
     let by_name = query.get("fieldSelector").and_then(|selector| selector.strip_prefix("metadata.name="));

@@ -1,5 +1,5 @@
-//! One attempt in a cluster, from its MPIJob's creation to its end: a task watches the pods and the MPIJob, reads what the
-//! ranks' launcher prints, and sends what is worth it as events.
+//! Follows one attempt in a cluster, from its MPIJob's creation to its end: a task watches the pods and the MPIJob, reads
+//! what the ranks' launcher prints, and sends what matters as events.
 
 use std::collections::BTreeSet;
 use std::sync::mpsc::Sender;
@@ -23,41 +23,41 @@ use crate::backend::relay;
 use crate::cause::evidence::ProcessEnd;
 use crate::event::Event;
 
-/// How often the clock is looked at.
+/// How often the clock is read.
 const TICK: Duration = Duration::from_millis(200);
 
-/// What the task is told.
+/// An order to the task.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Order {
-    /// Delete the MPIJob: its pods get their notice, and the ranks save and stop.
+    /// Delete the MPIJob: its pods are notified, and the ranks save and stop.
     Stop,
     /// Wait no longer.
     GiveUp,
 }
 
-/// How the attempt ended, once it has.
+/// How the attempt ended; `None` until then.
 pub type End = Arc<Mutex<Option<ProcessEnd>>>;
 
 type Watched<K> = watcher::Result<watcher::Event<K>>;
 
-/// Follows an attempt until it is over.
+/// The task that follows an attempt until it is over.
 pub struct Follower {
-    /// Where it runs.
+    /// Cluster in which the attempt runs.
     pub cluster: Cluster,
-    /// Its MPIJob.
+    /// Name of the attempt's MPIJob.
     pub name: String,
-    /// For how long to wait for what.
+    /// How long to wait for each thing that may still happen.
     pub patience: Patience,
-    /// Who wants to know.
+    /// Receiver of the attempt's events.
     pub events: Sender<Event>,
-    /// What the task is told.
+    /// Orders to the task.
     pub orders: UnboundedReceiver<Order>,
-    /// How the attempt ended.
+    /// How the attempt ended, once it has.
     pub end: End,
 }
 
 impl Follower {
-    /// Follows it to its end.
+    /// Follows the attempt to its end.
     pub async fn follow(mut self) {
         let mut picture = Picture::new(Instant::now());
         let over = self.watch(&mut picture).await;
@@ -70,9 +70,9 @@ impl Follower {
         *end.lock().unwrap_or_else(PoisonError::into_inner) = Some(picture.process());
     }
 
-    /// Until it is over; `None` where it is not waited for.
+    /// Watches until the attempt is over, and returns why; `None` where an order ends the wait.
     async fn watch(&mut self, picture: &mut Picture) -> Option<Over> {
-        // Both go on where a watch ends, list anew where the API server has forgotten, and wait for one that is away.
+        // Both watchers continue where a watch ends, list anew where the API server has forgotten, and wait while it is away.
         let pods = watcher::Config::default().labels(&format!("{JOB_LABEL}={}", self.name));
         let mut pods = watcher(self.cluster.pods(), pods).default_backoff().boxed();
         let job = watcher::Config::default().fields(&format!("metadata.name={}", self.name));
@@ -138,7 +138,7 @@ impl Follower {
 
     fn on_line(&self, line: &str, picture: &mut Picture) {
         match relay::parse(line) {
-            // It is weighed against what befell the pods.
+            // The cause is weighed against what happened to the pods.
             Event::Ended { cause } => picture.relayed = Some(cause),
             event => self.send(event),
         }
@@ -154,7 +154,7 @@ impl Follower {
         });
     }
 
-    /// Tells a person that nothing can be seen, once, and when it can be again.
+    /// Tells a person once that the API server does not answer, and once when it answers again.
     fn say_if_away<K>(&self, event: &Watched<K>, is_away: &mut bool) {
         let is_away_now = match event {
             Err(watcher::Error::InitialListFailed(error) | watcher::Error::WatchStartFailed(error)) => {
@@ -173,7 +173,7 @@ impl Follower {
         }
     }
 
-    /// Nobody listens any more once an attempt has been given up.
+    /// Sends `event`. Nobody listens any more once an attempt has been given up.
     fn send(&self, event: Event) {
         let _ = self.events.send(event);
     }

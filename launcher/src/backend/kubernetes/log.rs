@@ -1,4 +1,4 @@
-//! Reading what a pod prints, from its first line to its last, each once, however often the connection breaks.
+//! Reads the log of a pod from its first line to its last, each line once, however often the connection breaks.
 
 use std::time::Duration;
 
@@ -9,25 +9,25 @@ use kube::api::{Api, LogParams};
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::watch;
 
-/// How long until a log is asked for again that broke off.
+/// Pause before a log that broke off is requested again.
 const PAUSE: Duration = Duration::from_millis(500);
 
 /// The log of a pod.
 pub struct Log {
-    /// Where the pod is.
+    /// API for the pods of the namespace.
     pub pods: Api<Pod>,
-    /// Its name.
+    /// Name of the pod.
     pub pod: String,
-    /// Whether it is known to have ended.
+    /// Whether the pod is known to have ended.
     pub has_ended: watch::Receiver<bool>,
 }
 
 impl Log {
-    /// Sends every line, without its time, until the pod has ended and all is read.
+    /// Sends every line, without its time, until the pod has ended and its whole log has been read.
     pub async fn read(self, lines: UnboundedSender<String>) {
         let mut last = None;
         loop {
-            // What a pod prints that had ended before it was asked is all that there will be.
+            // A pod that had ended before the request prints nothing more.
             let had_ended = *self.has_ended.borrow();
             match self.read_on(&mut last, &lines).await {
                 Ok(()) if had_ended => return,
@@ -48,7 +48,7 @@ impl Log {
         let mut printed = self.pods.log_stream(&self.pod, &parameters).await?.lines();
         while let Some(line) = printed.try_next().await.map_err(kube::Error::ReadEvents)? {
             let (at, text) = split_time(&line);
-            // The time that is asked for is rounded to seconds, so some lines come again.
+            // The requested time is rounded to seconds, so some lines come again.
             if at.is_some() && at <= *last {
                 continue;
             }
@@ -61,7 +61,7 @@ impl Log {
     }
 }
 
-/// `2026-01-31T10:00:00.123456789Z text`, as the API server puts the time before a line.
+/// Splits `2026-01-31T10:00:00.123456789Z text`, as the API server puts the time before a line.
 fn split_time(line: &str) -> (Option<Timestamp>, &str) {
     match line.split_once(' ') {
         Some((time, text)) => match time.parse() {
@@ -84,7 +84,7 @@ mod tests {
         assert_eq!(split_time(&format!("{time} loss 3")), (at, "loss 3"));
         assert_eq!(split_time(time), (at, ""));
         assert_eq!(split_time("loss 3"), (None, "loss 3"));
-        // Of two times the later is the later, however many digits it has.
+        // Times compare by value, however many digits they are written with.
         assert!("2026-01-31T10:00:00.123Z".parse::<Timestamp>().unwrap() > earlier);
     }
 }

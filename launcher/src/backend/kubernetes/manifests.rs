@@ -1,4 +1,4 @@
-//! A config becomes Kubernetes objects: what `launcher render` prints, and what the backend applies. Pure.
+//! Turns a config into Kubernetes objects, which `launcher render` prints and the backend applies. Pure.
 //!
 //! An MPIJob has worker pods, in which sshd waits, and a launcher pod, which runs `launcher train --backend mpirun`. They
 //! read the config from a ConfigMap. No object holds a secret: credentials come from a Secret that the cluster's user
@@ -13,37 +13,39 @@ use serde_json::{Value, json};
 
 use crate::backend::error::BackendError;
 
-/// Which attempt the launcher pod is told to run: its presence says that somebody outside has claimed it.
+/// Number of the attempt that the launcher pod runs. It is set when somebody outside the pod has claimed that attempt.
 pub const ATTEMPT_VARIABLE: &str = "CONVOY_ATTEMPT";
-/// The id of the claim to that attempt.
+/// Id of the claim to that attempt.
 pub const CLAIM_VARIABLE: &str = "CONVOY_CLAIM";
-/// The label with which the operator marks the pods of an MPIJob.
+/// Label by which the operator marks the pods of an MPIJob.
 pub const JOB_LABEL: &str = "training.kubeflow.org/job-name";
-/// The label with which the operator tells an MPIJob's launcher pod from its workers.
+/// Label by which the operator distinguishes an MPIJob's launcher pod from its workers.
 pub const ROLE_LABEL: &str = "training.kubeflow.org/job-role";
-/// The label that says which run an object belongs to: a hash of the run folder's URL.
+/// Label that says which run an object belongs to: a hash of the run folder's URL.
 pub const RUN_LABEL: &str = "convoy/run";
 
-/// Where pods find the config.
+/// Folder in which pods find the config.
 const CONFIG_FOLDER: &str = "/etc/convoy";
-/// Where the operator puts the list of workers.
+/// File in which the operator lists the workers.
 const HOSTFILE: &str = "/etc/mpi/hostfile";
-/// Home of the image's user.
+/// Home folder of the image's user.
 const HOME: &str = "/home/convoy";
-/// The number of the image's user.
+/// User id of the image's user.
 const USER: u32 = 1000;
-/// What a pod gets on top of `launch.grace_s` before it is killed: for the news to arrive, and for processes to end.
+/// Seconds that a pod gets beyond `launch.grace_s` before it is killed: for the notice to arrive, and for processes to end.
 pub const GRACE_MARGIN_S: u64 = 60;
 /// How often a launcher pod that nobody outside watches is replaced when it is lost.
 const BACKOFF_LIMIT: u32 = 3;
-/// How long what has ended stays to be looked at, where nobody deletes it.
+/// Seconds that finished objects are kept for inspection, where nobody deletes them.
 const KEPT_S: u32 = 24 * 60 * 60;
-/// The longest name: pods are called after it, and their names are labels.
+/// Longest name of an object: names of pods begin with it, and are labels.
 const NAME_BYTES_MAX: usize = 40;
 
-/// The objects of one training job: MPIJob, ConfigMap, PodDisruptionBudget, NetworkPolicy, in the order in which they are applied.
+/// Returns the objects of one training job in the order in which they are applied: MPIJob, ConfigMap, PodDisruptionBudget,
+/// NetworkPolicy.
 ///
-/// With an `attempt` it runs that one, which whoever applies it has claimed; without, the launcher pod claims attempts itself.
+/// With `attempt`, the job runs that attempt, which whoever applies the objects has claimed. Without, the launcher pod claims
+/// attempts itself.
 pub fn training(
     config: &RunConfig,
     accepted_changes: &[String],
@@ -58,7 +60,7 @@ pub fn training(
     // A pod shares the cores of its node with others.
     inner.launch.bind = Bind::None;
     let job = object.with("kubeflow.org/v2beta1", "MPIJob", mpi_job(&object, config, accepted_changes, attempt));
-    // The pod that starts the ranks counts as they do: without it they stop.
+    // The pod that starts the ranks counts, too: without it the ranks stop.
     let pods = config.launch.ranks.div_ceil(ranks_per_pod(config)) + 1;
     let pod_labels = json!({ JOB_LABEL: name });
     let budget = disruption_budget(&object, pods, &pod_labels);
@@ -83,7 +85,7 @@ pub fn supervisor(config: &RunConfig, accepted_changes: &[String]) -> Result<Vec
     pod["restartPolicy"] = "Never".into();
     let spec = supervisor_job(&object, pod);
     let job = object.with("batch/v1", "Job", json!({ "spec": spec }));
-    // A supervisor that is told to end has the ranks save and stop first.
+    // A supervisor that is told to end first has the ranks save and stop.
     let budget = disruption_budget(&object, 1, &json!({ "job-name": name }));
     Ok(vec![job, object.config_map("run.toml", &config.to_toml()), budget])
 }
@@ -108,13 +110,13 @@ pub fn prepare(config: &PrepareJobConfig) -> Result<Vec<Value>, BackendError> {
     Ok(vec![object.with("batch/v1", "Job", json!({ "spec": spec })), config_map])
 }
 
-/// `objects` as one YAML stream.
+/// Writes `objects` as one YAML stream.
 pub fn to_yaml(objects: &[Value]) -> String {
     let document = |object| serde_saphyr::to_string(object).unwrap_or_else(|e| unreachable!("JSON is YAML: {e}"));
     objects.iter().map(document).collect::<Vec<_>>().join("---\n")
 }
 
-/// What objects of the run at `url` are marked with.
+/// Returns the value of [`RUN_LABEL`] for the run at `url`.
 pub fn run_label(url: &str) -> String {
     let [hash, _] = sha256_pair([url.as_bytes(), b""]);
     hash.iter().take(8).map(|byte| format!("{byte:02x}")).collect()
@@ -133,7 +135,7 @@ pub fn name_of(kubernetes: &KubernetesConfig, run: Option<&RunConfig>) -> Result
     Err(BackendError::ObjectName { key, name: name.to_owned(), bytes_max: NAME_BYTES_MAX })
 }
 
-/// One object, or several that are called the same.
+/// Names and labels of one object, or of several with one name.
 struct Object<'a> {
     kubernetes: &'a KubernetesConfig,
     name: &'a str,
@@ -141,7 +143,7 @@ struct Object<'a> {
 }
 
 impl Object<'_> {
-    /// `content` as an object of `kind`.
+    /// Returns `content` as an object of `kind`.
     fn with(&self, version: &str, kind: &str, mut content: Value) -> Value {
         content["apiVersion"] = version.into();
         content["kind"] = kind.into();
@@ -156,7 +158,7 @@ impl Object<'_> {
         self.with("v1", "ConfigMap", json!({ "data": { file: content } }))
     }
 
-    /// A container of the image that runs `words` as an ordinary user, and may write to temporary files only.
+    /// Returns a container of the image that runs `words` as an ordinary user and may write to temporary files only.
     fn container(&self, name: &str, words: Vec<String>, resources: Value) -> Value {
         let mut container = json!({
             "name": name,
@@ -180,11 +182,11 @@ impl Object<'_> {
         container
     }
 
-    /// A pod with one container, which after a notice has `grace_s` and a little more.
+    /// Returns a pod with one container, whose grace period is `grace_s` and [`GRACE_MARGIN_S`].
     fn pod(&self, container: Value, service_account: &str, grace_s: u64) -> Value {
         let mut pod = json!({
             "serviceAccountName": service_account,
-            // Ranks have no business with the cluster.
+            // Ranks do not need the cluster's API.
             "automountServiceAccountToken": false,
             "terminationGracePeriodSeconds": grace_s + GRACE_MARGIN_S,
             "securityContext": {
@@ -207,7 +209,7 @@ impl Object<'_> {
 
     /// Gives `pod` what ranks need: shared memory, and nodes that they may run on.
     fn fit_for_ranks(&self, pod: &mut Value) {
-        // A container's own 64 MB of shared memory are too little for MPI, NCCL and libtorch.
+        // A container's default of 64 MB of shared memory is too little for MPI, NCCL and libtorch.
         let size = self.kubernetes.shm_bytes.to_string();
         let volume = json!({ "name": "shm", "emptyDir": { "medium": "Memory", "sizeLimit": size } });
         push(&mut pod["volumes"], volume);
@@ -225,7 +227,7 @@ impl Object<'_> {
         }
     }
 
-    /// What tells the worker pods of this MPIJob from all others.
+    /// Returns the labels that select the worker pods of this MPIJob.
     fn worker_selector(&self) -> Value {
         json!({ "matchLabels": { JOB_LABEL: self.name, ROLE_LABEL: "worker" } })
     }
@@ -258,7 +260,7 @@ fn mpi_job(object: &Object<'_>, config: &RunConfig, accepted_changes: &[String],
     }})
 }
 
-/// The pod that starts the ranks; it stops them by itself when it is told to end.
+/// Returns the pod that starts the ranks, and stops them by itself when it is told to end.
 fn launcher_pod(
     object: &Object<'_>,
     config: &RunConfig,
@@ -279,14 +281,14 @@ fn launcher_pod(
     object.pod(container, &config.kubernetes.service_account, config.launch.grace_s)
 }
 
-/// A pod in which sshd waits for ranks to start.
+/// Returns a pod in which sshd waits for ranks to start.
 fn worker_pod(object: &Object<'_>, config: &RunConfig) -> Value {
     let kubernetes = &config.kubernetes;
     let arguments = words(&["/usr/sbin/sshd", "-De", "-f", "/etc/ssh/convoy_sshd_config"]);
     let mut container = object.container("worker", arguments, worker_resources(kubernetes));
     container["ports"] = json!([{ "name": "ssh", "containerPort": 2222 }]);
     container["readinessProbe"] = json!({ "tcpSocket": { "port": "ssh" }, "periodSeconds": 2 });
-    // A pod's notice reaches sshd, which is its first process, and not the ranks: this tells them, and waits for their end.
+    // A pod's notice reaches its first process, sshd, and not the ranks. This hook tells them, and waits for their end.
     container["lifecycle"] = json!({ "preStop": { "exec": { "command": ["stop-ranks"] } } });
     let mut pod = object.pod(container, &kubernetes.service_account, config.launch.grace_s);
     object.fit_for_ranks(&mut pod);
@@ -310,22 +312,24 @@ fn worker_resources(kubernetes: &KubernetesConfig) -> Value {
     if kubernetes.gpus > 0 {
         limits[&kubernetes.gpu_resource] = kubernetes.gpus.to_string().into();
     }
-    // What is asked for is what is had: such pods are the last to be evicted where a node runs short.
+    // Requests equal limits: such pods are the last to be evicted where a node runs short.
     json!({ "requests": limits, "limits": limits })
 }
 
-/// Drains respect it; a node that fails, or that its owner takes back, does not ask. It is about `pods` pods with `labels`.
+/// Returns a budget that protects `pods` pods with `labels` from drains. A node that fails, or that its owner takes back,
+/// does not ask.
 ///
-/// It says how many must stay, and not how many may go: of pods whose owner has no scale, as MPIJobs have none, the API server
-/// lets none go by the latter.
+/// The budget says how many pods must stay, and not how many may go: MPIJobs have no scale, and of pods whose owner has none,
+/// the API server lets none go by the latter.
 fn disruption_budget(object: &Object<'_>, pods: u32, labels: &Value) -> Value {
     let stay = pods.saturating_sub(object.kubernetes.max_unavailable);
     let spec = json!({ "minAvailable": stay, "selector": { "matchLabels": labels } });
     object.with("policy/v1", "PodDisruptionBudget", json!({ "spec": spec }))
 }
 
-/// Lets pods with `labels` be reached by each other, at any port, and by nobody else: sshd and the launcher listen in them, and MPI
-/// and NCCL, which ask nobody for a secret. What they reach themselves is left open: storage, names, the API server.
+/// Returns a policy under which pods with `labels` are reached by each other, at any port, and by nobody else. In them listen
+/// sshd, the launcher, MPI and NCCL, and the last two ask nobody for a secret. Outgoing connections are left open: to
+/// storage, name servers, the API server.
 fn network_policy(object: &Object<'_>, labels: &Value) -> Value {
     let pods = json!({ "matchLabels": labels });
     object.with(
@@ -339,14 +343,14 @@ fn network_policy(object: &Object<'_>, labels: &Value) -> Value {
     )
 }
 
-/// A Job that starts its pod again when the pod was lost, and not when another one would end the same way.
+/// Returns a Job that starts its pod again when the pod was lost, and not when another one would end alike.
 fn supervisor_job(object: &Object<'_>, pod: Value) -> Value {
     json!({
         "backoffLimit": BACKOFF_LIMIT,
         "ttlSecondsAfterFinished": KEPT_S,
         "podFailurePolicy": { "rules": [
             { "action": "Ignore", "onPodConditions": [{ "type": "DisruptionTarget", "status": "True" }] },
-            // 2 config, 3 data, 5 numeric, 70 a bug, 75 stopped as somebody asked.
+            // Exit codes: 2 config, 3 data, 5 numeric, 70 a bug, 75 stopped as somebody asked.
             { "action": "FailJob", "onExitCodes": { "operator": "In", "values": [2, 3, 5, 70, 75] } },
         ]},
         "template": { "metadata": { "labels": object.labels }, "spec": pod },
@@ -361,7 +365,8 @@ fn labels(name: &str, url: &str) -> BTreeMap<&'static str, String> {
     ])
 }
 
-/// A pod does not see all cores of its node, so the number is given.
+/// Returns the compute threads of each rank. The number is given to the ranks, because a pod cannot know its share of the
+/// node's cores.
 pub fn threads_per_rank(config: &RunConfig) -> u32 {
     match config.launch.threads_per_rank {
         0 => (config.kubernetes.cpus / ranks_per_pod(config)).max(1),
@@ -369,7 +374,7 @@ pub fn threads_per_rank(config: &RunConfig) -> u32 {
     }
 }
 
-/// One for each GPU, or one where there is none, unless the config says.
+/// Returns the ranks of each pod: as configured, or one for each GPU, or one where there is none.
 fn ranks_per_pod(config: &RunConfig) -> u32 {
     match config.launch.ranks_per_node {
         0 => config.kubernetes.gpus.max(1),
@@ -389,7 +394,7 @@ fn accept_flags(accepted_changes: &[String]) -> impl Iterator<Item = String> {
     accepted_changes.iter().flat_map(|key| ["--accept-change".to_owned(), key.clone()])
 }
 
-/// Every URL of a run, with its key.
+/// Lists every URL of a run with its config key.
 fn run_urls(config: &RunConfig) -> impl Iterator<Item = (&'static str, &str)> {
     let train = config.data.train.iter().map(|source| ("data.train", source.url.as_str()));
     let validation = config.data.validation.iter().map(|source| ("data.validation", source.url.as_str()));

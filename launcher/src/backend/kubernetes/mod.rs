@@ -1,16 +1,16 @@
 //! Ranks in a Kubernetes cluster with the MPI operator: an MPIJob for each attempt.
 //!
-//! The operator gives an MPIJob up for good when a worker pod is evicted, so something outside has to make the next one:
-//! this launcher, at a desk or as a Job in the cluster ([`Kubernetes::detach`]). It claims the attempts. In the MPIJob's launcher pod
-//! `launcher train --backend mpirun` runs one of them ([`manifests::ATTEMPT_VARIABLE`]), and passes on what happens by
-//! what it prints ([`crate::backend::relay`]).
+//! The operator gives an MPIJob up for good when a worker pod is evicted, so something outside has to make the next one: this
+//! launcher, at a desk or as a Job in the cluster ([`Kubernetes::detach`]). It claims the attempts. In the MPIJob's launcher
+//! pod, `launcher train --backend mpirun` runs one attempt ([`manifests::ATTEMPT_VARIABLE`]) and prints what happens for this
+//! launcher to read ([`crate::backend::relay`]).
 //!
-//! To stop is to delete the MPIJob: all its pods get their notice, upon which the ranks save and stop, and the log and the exit
-//! code of the launcher pod tell how that went. So neither pods need be deleted nor programs run in them, and a supervisor
-//! in the cluster needs no right to.
+//! A stop deletes the MPIJob: all its pods are notified, upon which the ranks save and stop. The log and the exit code of the
+//! launcher pod tell how that went. A supervisor in the cluster therefore needs no right to delete pods or to run programs in
+//! them.
 //!
-//! - [`manifests`]: a config becomes objects. [`cluster`]: they are applied and deleted.
-//! - [`follow`], [`log`]: what the pods do and print. [`pods`], [`picture`]: what it means.
+//! - [`manifests`] turns a config into objects; [`cluster`] applies and deletes them.
+//! - [`follow`] and [`log`] see what the pods do and print; [`pods`] and [`picture`] say what that means.
 
 mod cluster;
 #[cfg(test)]
@@ -49,25 +49,25 @@ use cluster::Cluster;
 use follow::{End, Follower, Order};
 use picture::Patience;
 
-/// How long an end waits for the API server.
+/// How long the end of an attempt waits for the API server.
 const END_PATIENCE: Duration = Duration::from_secs(30);
-/// The same where nothing runs yet.
+/// How long a start that is given up waits for the API server.
 const TAKE_BACK_PATIENCE: Duration = Duration::from_secs(1);
 
-/// A cluster, and the run that has an MPIJob there.
+/// A cluster, and the run that has an MPIJob in it.
 pub struct Kubernetes {
     config: RunConfig,
     accepted_changes: Vec<String>,
     runtime: Runtime,
-    /// Looked for when it is needed: to render needs none.
+    /// The cluster, connected to when it is first needed: rendering needs none.
     cluster: Mutex<Option<Cluster>>,
-    /// Opened when it is needed, too.
+    /// The run folder, opened when it is first needed.
     run: Option<Folder>,
     patience: Patience,
 }
 
 impl Kubernetes {
-    /// For the run of `config`, which is resolved and has absolute URLs.
+    /// Creates the backend for the run of `config`, which is resolved and has absolute URLs.
     pub fn new(config: RunConfig, accepted_changes: Vec<String>) -> Result<Self, LaunchError> {
         // What cannot be rendered is refused before anything is claimed.
         manifests::training(&config, &accepted_changes, None)?;
@@ -96,7 +96,7 @@ impl Kubernetes {
         Ok(cluster.insert(found).clone())
     }
 
-    /// Applies a Job that does in the cluster what this launcher would do here, and returns. Says what was done.
+    /// Applies a Job that does in the cluster what this launcher would do here. Returns a message that says what was done.
     pub fn detach(&self) -> Result<String, LaunchError> {
         let objects = manifests::supervisor(&self.config, &self.accepted_changes)?;
         let cluster = self.cluster()?;
@@ -114,7 +114,7 @@ impl Kubernetes {
     }
 }
 
-/// Deletes a supervisor that has ended, since a Job runs once; one that works is not disturbed.
+/// Deletes a supervisor that has ended, since a Job runs once. One that still works is left alone, and is an error.
 async fn make_room(cluster: &Cluster, name: &str) -> Result<(), LaunchError> {
     let jobs = cluster.jobs();
     let failure = |reason: &str| LaunchError::Cluster {
@@ -137,7 +137,7 @@ async fn make_room(cluster: &Cluster, name: &str) -> Result<(), LaunchError> {
     Err(failure("one that has ended does not go; look at it with kubectl describe"))
 }
 
-/// Waits until `flag` is set, and then the second that whoever is waited for may still need.
+/// Waits until `flag` is set, and then one second more, which the awaited task may still need.
 async fn is_set(flag: &AtomicBool) {
     while !flag.load(Ordering::Relaxed) {
         tokio::time::sleep(Duration::from_millis(50)).await;
@@ -145,7 +145,8 @@ async fn is_set(flag: &AtomicBool) {
     tokio::time::sleep(Duration::from_secs(1)).await;
 }
 
-/// Somebody asked to stop while the API server was asked for the MPIJob `name`, which may or may not have reached it.
+/// Deletes the MPIJob `name`, which may or may not have reached the API server when somebody asked to stop. Returns the error
+/// to report.
 async fn take_back(cluster: &Cluster, name: &str) -> LaunchError {
     let jobs = cluster.mpi_jobs();
     let is_deleted = tokio::time::timeout(TAKE_BACK_PATIENCE, cluster.delete(&jobs, name)).await;
@@ -169,14 +170,14 @@ impl Backend for Kubernetes {
         Ok(Placement {
             world_size: WorldSize::new(self.config.launch.ranks).unwrap_or(WorldSize::ONE),
             threads_per_rank: manifests::threads_per_rank(&self.config),
-            // The launcher beside the ranks knows its hosts.
+            // The launcher beside the ranks knows the cores of its hosts.
             is_bound: false,
             hosts: Vec::new(),
             left_out: Vec::new(),
         })
     }
 
-    /// Ranks connect to the launcher beside them, so nobody needs to reach this one.
+    /// Returns loopback: ranks connect to the launcher beside them, so nobody needs to reach this one.
     fn control_address(&self, _placement: &Placement) -> Result<IpAddr, LaunchError> {
         Ok(Ipv4Addr::LOCALHOST.into())
     }
@@ -229,7 +230,7 @@ impl Backend for Kubernetes {
 struct Pods {
     handle: tokio::runtime::Handle,
     cluster: Cluster,
-    /// The MPIJob.
+    /// Name of the MPIJob.
     name: String,
     claim: Claim,
     run: Folder,
@@ -244,7 +245,7 @@ impl Pods {
         let _ = self.orders.send(order);
     }
 
-    /// Deletes the MPIJob. Where that cannot be done, the next attempt will.
+    /// Deletes the MPIJob. Where that fails, the next attempt deletes it.
     fn delete(&mut self) {
         if std::mem::replace(&mut self.is_deleted, true) {
             return;
@@ -270,11 +271,11 @@ impl Ranks for Pods {
     fn pass_on(&self, request: ToRank) {
         match request {
             ToRank::Stop => self.order(Order::Stop),
-            // The launcher beside the ranks welcomes them, and asks for stacks where it sees that nothing goes on.
+            // The launcher beside the ranks welcomes them, and asks for stacks when they do not advance.
             ToRank::Welcome | ToRank::Stacks => {}
             ToRank::Save => {
                 let (run, claim) = (self.run.clone(), self.claim.clone());
-                // The store may not answer, and whoever watches the attempt must not wait for it.
+                // The store may not answer, and the thread that watches the attempt must not wait for it.
                 self.handle.spawn_blocking(move || {
                     if let Err(error) = handed::pass_on_save(&run, &claim) {
                         tracing::warn!("a checkpoint was asked for, but the ranks cannot be told: {error}");

@@ -1,4 +1,4 @@
-//! What is known of an attempt's pods and of its MPIJob, and what it means when it is over. Pure.
+//! The known state of an attempt's pods and of its MPIJob, and what it means when the attempt is over. Pure.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
@@ -12,17 +12,17 @@ use super::pods::{PodView, Trouble};
 use crate::cause::Cause;
 use crate::cause::evidence::ProcessEnd;
 
-/// How long what may mend itself is waited for.
+/// How long to wait for what may resolve itself.
 #[derive(Debug, Clone, Copy)]
 pub struct Patience {
-    /// Until the ranks' launcher ends after one of the pods was lost, or after the operator gave the MPIJob up: ranks that got a
-    /// notice may still save.
+    /// Wait for the ranks' launcher to end after a pod was lost, or after the operator gave the MPIJob up: ranks that were
+    /// notified may still save.
     pub loss: Duration,
-    /// Until an image can be pulled, or a Secret is there.
+    /// Wait for an image that can be pulled, or for a Secret.
     pub mending: Duration,
-    /// For what was said, and befell other pods, before the ranks' launcher ended.
+    /// Wait, after the ranks' launcher has ended, for the rest of its output and for news of other pods.
     pub settling: Duration,
-    /// Until the ranks' launcher starts.
+    /// Wait for the ranks' launcher to start.
     pub pending: Duration,
 }
 
@@ -37,38 +37,38 @@ pub enum Over {
     NotStartable,
     /// Pods waited for too long.
     Pending,
-    /// The operator has given the MPIJob up; what it says.
+    /// The operator has given the MPIJob up; holds its words.
     Failed(String),
     /// The MPIJob and its pods are gone.
     Gone,
 }
 
-/// What is known.
+/// Everything known about an attempt in a cluster.
 pub struct Picture {
     started: Instant,
     pods: BTreeMap<String, PodView>,
     has_started: bool,
-    /// What the ranks' launcher returned, and since when that is known.
+    /// Exit code of the ranks' launcher, and when it became known.
     exit: Option<(i32, Instant)>,
     /// The first pod that was lost.
     loss: Option<(String, Trouble, Instant)>,
     /// Since when some pod cannot be started.
     not_startable: Option<Instant>,
-    /// What the operator says about the failed MPIJob.
+    /// What the operator says about the failed MPIJob, and when it became known.
     failed: Option<(String, Instant)>,
     is_job_gone: bool,
-    /// Whether the MPIJob has come up in the listing that is under way.
+    /// Whether the MPIJob has appeared in the listing in progress.
     is_job_listed: bool,
-    /// What the ranks' launcher says about the end.
+    /// Cause of the end as the ranks' launcher reports it.
     pub relayed: Option<Cause>,
     /// Whether somebody has asked for the end.
     pub is_stopping: bool,
-    /// Whether all that the ranks' launcher printed has been read.
+    /// Whether all output of the ranks' launcher has been read.
     pub are_logs_read: bool,
 }
 
 impl Picture {
-    /// Nothing is known yet.
+    /// Creates a picture in which nothing is known yet.
     pub fn new(now: Instant) -> Self {
         Picture {
             started: now,
@@ -86,7 +86,7 @@ impl Picture {
         }
     }
 
-    /// Notes the state of a pod; what it says is worth telling a person where it is new.
+    /// Records the state of a pod. Returns a message for a person where the pod has a new trouble.
     pub fn see_pod(&mut self, pod: &Pod, now: Instant) -> Option<String> {
         let view = PodView::of(pod);
         if view.is_launcher {
@@ -113,7 +113,8 @@ impl Picture {
         Some(format!("pod {} {trouble}: {}", view.name, trouble.details()))
     }
 
-    /// Whether the attempt is lost with this pod. What ends after the ranks' launcher, or since somebody asked, is no loss.
+    /// Returns whether the attempt is lost with this pod. A pod that ends after the ranks' launcher, or once somebody asked
+    /// to stop, is no loss.
     fn is_loss(&self, pod: &PodView, trouble: &Trouble) -> bool {
         let ends_by_itself = match trouble {
             Trouble::Ended(..) => pod.is_launcher || self.exit.is_some(),
@@ -123,22 +124,23 @@ impl Picture {
         trouble.is_loss() && !ends_by_itself && !self.is_stopping && !self.is_job_gone
     }
 
-    /// The first pod that was lost. Pods that were deleted with their MPIJob are no loss: somebody has stopped the run.
+    /// Returns the first pod that was lost. Pods that were deleted with their MPIJob are no loss: somebody has stopped the
+    /// run.
     fn loss(&self) -> Option<&(String, Trouble, Instant)> {
         self.loss.as_ref().filter(|(_, trouble, _)| *trouble != Trouble::Deleted || !self.is_job_gone)
     }
 
-    /// Notes that a pod is gone, after what it said last.
+    /// Records that a pod is gone.
     pub fn lose_pod(&mut self, pod: &Pod) {
         self.pods.remove(&pod.name_any());
     }
 
-    /// Notes the pods that there still are, where others may have gone unseen.
+    /// Records that only pods with `names` are left: others may have gone unseen.
     pub fn keep_pods(&mut self, names: &BTreeSet<String>) {
         self.pods.retain(|name, _| names.contains(name));
     }
 
-    /// Notes the state of the MPIJob.
+    /// Records the state of the MPIJob.
     pub fn see_job(&mut self, job: &DynamicObject, now: Instant) {
         self.is_job_listed = true;
         let conditions = job.data["status"]["conditions"].as_array().into_iter().flatten();
@@ -149,37 +151,37 @@ impl Picture {
         }
     }
 
-    /// Notes that the MPIJob is gone.
+    /// Records that the MPIJob is gone.
     pub fn lose_job(&mut self) {
         self.is_job_gone = true;
     }
 
-    /// Notes that MPIJobs are about to be listed.
+    /// Records that MPIJobs are about to be listed.
     pub fn expect_job(&mut self) {
         self.is_job_listed = false;
     }
 
-    /// Notes that all have been listed.
+    /// Records that all MPIJobs have been listed.
     pub fn lose_job_if_unseen(&mut self) {
         self.is_job_gone |= !self.is_job_listed;
     }
 
-    /// The pod whose log is the ranks' launcher's, once it has one.
+    /// Returns the pod of the ranks' launcher, once it has started and has a log.
     pub fn launcher(&self) -> Option<&str> {
         let mut pods = self.pods.values();
         pods.find(|pod| pod.is_launcher && pod.has_started).map(|pod| pod.name.as_str())
     }
 
-    /// Whether the ranks' launcher has ended.
+    /// Returns whether the ranks' launcher has ended.
     pub fn has_ended(&self) -> bool {
         self.exit.is_some()
     }
 
-    /// Whether nothing more is to be expected, and why.
+    /// Returns why the attempt is over; `None` while more is to be expected.
     pub fn over(&self, patience: &Patience, now: Instant) -> Option<Over> {
         let for_long = |since: Instant, patience: Duration| now.duration_since(since) >= patience;
         if let Some((code, at)) = self.exit {
-            // A restart is worth knowing what befell the other pods.
+            // An exit code that is worth a restart may be explained by what happened to the other pods.
             let may_be_explained = ExitCode::from_number(code).is_worth_a_restart() && self.loss().is_none();
             let is_read = self.are_logs_read && !may_be_explained;
             return (is_read || for_long(at, patience.settling)).then_some(Over::Ended);
@@ -192,7 +194,7 @@ impl Picture {
         }
         let is_launcher_gone = self.has_started && !self.pods.values().any(|pod| pod.is_launcher);
         match (self.loss(), &self.failed) {
-            // It will not say any more how it ended.
+            // The launcher pod is gone and cannot report any more how it ended.
             (Some(_), _) if is_launcher_gone => return Some(Over::Lost),
             (Some((.., at)), _) if for_long(*at, patience.loss) => return Some(Over::Lost),
             (_, Some((why, at))) if for_long(*at, patience.loss) => return Some(Over::Failed(why.clone())),
@@ -204,18 +206,18 @@ impl Picture {
         (!self.has_started && for_long(self.started, patience.pending)).then_some(Over::Pending)
     }
 
-    /// How the process ended that stands for the attempt.
+    /// Returns how the process that stands for the attempt ended.
     pub fn process(&self) -> ProcessEnd {
         ProcessEnd::Status(self.exit.map_or(i32::from(ExitCode::Communication.number()), |(code, _)| code))
     }
 
-    /// Why the attempt ended, where more is known than what [`Picture::process`] says.
+    /// Returns why the attempt ended, where more is known than [`Picture::process`] says.
     pub fn cause(&self, over: &Over) -> Option<Cause> {
         let exit = self.exit.map(|(code, _)| ExitCode::from_number(code));
         match exit {
             Some(ExitCode::Done) => return None,
             Some(ExitCode::Config | ExitCode::Data | ExitCode::Numeric | ExitCode::Bug) => return self.relayed.clone(),
-            // A pod that is evicted or deleted has the ranks save and stop; it was not what anybody asked for.
+            // An evicted or deleted pod has the ranks save and stop, although nobody asked for that.
             Some(ExitCode::Stopped) if self.is_stopping || self.loss().is_none() => return None,
             _ => {}
         }
@@ -224,7 +226,7 @@ impl Picture {
             return Some(Cause::new(ExitCode::Stopped, None, "stopped before a rank had started", ""));
         }
         if let Some((pod, trouble, _)) = self.loss() {
-            // That they saved and stopped is what they do upon a notice.
+            // Ranks save and stop upon a notice, so that they did explains nothing.
             let relayed = self.relayed.as_ref().filter(|cause| cause.code != ExitCode::Stopped);
             let said = relayed.map(|cause| format!("\n{}\n{}", cause.headline, cause.message));
             return Some(lost(
@@ -251,7 +253,7 @@ impl Picture {
         }
     }
 
-    /// One line for each pod that waits, of up to five.
+    /// Returns a line for each waiting pod, for at most five.
     fn what_is_waited_for(&self) -> String {
         let waiting = self.pods.values().filter_map(|pod| {
             let trouble = pod.trouble.as_ref()?;

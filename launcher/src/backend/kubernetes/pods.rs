@@ -1,4 +1,4 @@
-//! What a pod's status says, in the words of this crate. Pure.
+//! Translates a pod's status into the terms of this crate. Pure.
 
 use std::fmt;
 
@@ -7,40 +7,40 @@ use kube::ResourceExt;
 
 use super::manifests::ROLE_LABEL;
 
-/// What a pod's status gives as the reason where its node could not, or was not to, keep it.
+/// Reasons in a pod's status which say that its node could not or should not keep it.
 const EVICTIONS: [&str; 6] = ["Evicted", "NodeLost", "NodeShutdown", "Preempting", "Shutdown", "Terminated"];
 
-/// Why a pod does not run, or not any more.
+/// Why a pod does not run, or no longer runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Trouble {
-    /// Its node was drained, taken back, out of memory or disk, or wanted for a more important pod.
+    /// The pod's node was drained, taken back, out of memory or disk, or needed for a more important pod.
     Evicted(String),
-    /// It used more memory than it may.
+    /// The pod exceeded its memory limit.
     OutOfMemory(String),
-    /// Its image cannot be had.
+    /// The pod's image cannot be pulled.
     Image(String),
-    /// It cannot be started as it was asked for: a Secret is missing, or the program is.
+    /// The pod cannot be started as requested: a Secret or the program is missing.
     NotStartable(String),
-    /// No node has what it asks for.
+    /// No node has the resources that the pod requests.
     Unschedulable(String),
-    /// Somebody deleted it, and said nothing.
+    /// Somebody deleted the pod without giving a reason.
     Deleted,
-    /// It ended by itself; the number is its exit code.
+    /// The pod ended by itself, with this exit code.
     Ended(i32, String),
 }
 
 impl Trouble {
-    /// Whether the pod is lost, and so the attempt.
+    /// Returns whether the pod, and with it the attempt, is lost.
     pub fn is_loss(&self) -> bool {
         matches!(self, Trouble::Evicted(_) | Trouble::OutOfMemory(_) | Trouble::Deleted | Trouble::Ended(..))
     }
 
-    /// Whether another attempt would come to the same, unless somebody mends something.
+    /// Returns whether another attempt would fail alike, unless somebody mends something.
     pub fn needs_mending(&self) -> bool {
         matches!(self, Trouble::Image(_) | Trouble::NotStartable(_))
     }
 
-    /// What Kubernetes says about it.
+    /// Returns the details: what Kubernetes says, or, for a deletion, that this launcher did not order it.
     pub fn details(&self) -> &str {
         match self {
             Trouble::Evicted(details)
@@ -54,7 +54,7 @@ impl Trouble {
     }
 }
 
-/// `... was evicted`; the details are left out.
+/// Writes `... was evicted`, without the details.
 impl fmt::Display for Trouble {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -69,18 +69,18 @@ impl fmt::Display for Trouble {
     }
 }
 
-/// What matters of a pod.
+/// The parts of a pod's status that matter.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PodView {
-    /// Its name.
+    /// Name of the pod.
     pub name: String,
-    /// Whether it is the one that starts the ranks.
+    /// Whether this pod starts the ranks.
     pub is_launcher: bool,
     /// Whether its container runs, or has run.
     pub has_started: bool,
-    /// What its container returned, if it has ended.
+    /// Exit code of its container, if it has ended.
     pub exit_code: Option<i32>,
-    /// What is wrong with it.
+    /// What is wrong with the pod; `None` if nothing is.
     pub trouble: Option<Trouble>,
 }
 
@@ -101,7 +101,7 @@ impl PodView {
     }
 }
 
-/// The pod's only container of ours; meshes and the like add others.
+/// Returns the status of our container; service meshes and the like add others.
 fn container(pod: &Pod) -> Option<&ContainerStatus> {
     let statuses = pod.status.as_ref()?.container_statuses.as_ref()?;
     statuses.iter().find(|status| matches!(status.name.as_str(), "launcher" | "worker")).or(statuses.first())
@@ -114,7 +114,7 @@ fn trouble(pod: &Pod, container: Option<&ContainerState>) -> Option<Trouble> {
         return Some(Trouble::Evicted(text(&status.message)));
     }
     let deleted = pod.metadata.deletion_timestamp.as_ref().map(|_| Trouble::Deleted);
-    // It has a container's end beside it where the pod has ended; why it had to end counts more.
+    // A pod that has ended shows its container's end as well; the reason why it had to end counts more.
     if let Some(condition) = condition(pod, "DisruptionTarget", "True") {
         return Some(Trouble::Evicted(told(condition)));
     }
@@ -157,7 +157,7 @@ fn told(condition: &PodCondition) -> String {
     join(condition.reason.as_deref().unwrap_or_default(), condition.message.as_deref().unwrap_or_default())
 }
 
-/// `reason: message`, of which either may be missing.
+/// Joins to `reason: message`; either may be empty.
 fn join(reason: &str, message: &str) -> String {
     match (reason, message) {
         ("", text) | (text, "") => text.to_owned(),

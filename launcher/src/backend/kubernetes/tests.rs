@@ -1,4 +1,4 @@
-//! Runs on a fake cluster, supervised as any other: what is applied, what is made of what befalls the pods, and what is left.
+//! Runs on a fake cluster under the ordinary supervision: what is applied, how the fate of pods is judged, and what is left.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use crate::supervise;
 use crate::supervise::job::{Job, Seen};
 use crate::view::train::View;
 
-/// How its run differs from the base of tests.
+/// Settings by which a run differs from the base config of tests.
 const SETTINGS: [&str; 7] = [
     "run.name=first",
     "run.output=s3://bucket/first",
@@ -32,7 +32,7 @@ struct Rig {
     job: Job,
 }
 
-/// How it ended.
+/// How a run ended.
 struct Ended {
     code: ExitCode,
     seen: Seen,
@@ -57,7 +57,7 @@ impl Rig {
         self.run_beside(|_| {})
     }
 
-    /// Runs, while `aside` does something else; it is given what stops the run.
+    /// Runs while `aside` does something else; `aside` receives the flag that stops the run.
     fn run_beside(&self, aside: impl FnOnce(&std::sync::atomic::AtomicBool) + Send) -> Ended {
         let mut interrupts = Interrupts::install().unwrap();
         let stop = interrupts.asked_to_stop();
@@ -69,7 +69,7 @@ impl Rig {
         })
     }
 
-    /// The launcher's events of an attempt.
+    /// Returns the launcher's events of an attempt.
     fn events(&self, attempt: u32) -> Vec<Value> {
         let folder = self.job.run.folder(&format!("events/attempt-{attempt:04}-launcher"));
         let parts = folder.list().unwrap();
@@ -93,7 +93,7 @@ impl Rig {
         state.requests.iter().filter(|request| request.starts_with(beginning)).cloned().collect()
     }
 
-    /// Waits until the requests or objects are as `holds` wants them.
+    /// Waits until `holds` is true of the cluster.
     fn wait_until(cluster: &FakeCluster, what: &str, holds: impl Fn(&FakeCluster) -> bool) {
         for _ in 0..1000 {
             if holds(cluster) {
@@ -142,10 +142,10 @@ fn an_attempt_is_an_mpi_job_with_what_belongs_to_it_and_ranks_are_heard_through_
     assert_eq!(job["spec"]["runPolicy"]["backoffLimit"], 0);
     let owner = json!([{ "apiVersion": "kubeflow.org/v2beta1", "kind": "MPIJob", "name": "first-a0001",
                          "uid": "uid-of-first-a0001" }]);
-    // Two workers and the pod that starts the ranks, of which a drain may have none.
+    // Two workers and the pod that starts the ranks: a drain may take none of them.
     assert_eq!(budget["spec"]["minAvailable"], 3);
     assert_eq!(budget["spec"]["selector"], json!({ "matchLabels": { manifests::JOB_LABEL: "first-a0001" } }));
-    // Its own pods reach each other, and nobody else reaches them.
+    // The run's own pods reach each other, and nobody else reaches them.
     let pods = json!({ "matchLabels": { manifests::JOB_LABEL: "first-a0001" } });
     let only_its_own =
         json!({ "podSelector": pods, "policyTypes": ["Ingress"], "ingress": [{ "from": [{ "podSelector": pods }] }] });
@@ -262,7 +262,7 @@ fn a_stop_deletes_the_mpi_job_and_waits_for_the_checkpoint() {
     });
     assert_eq!(ended.code, ExitCode::Stopped);
     assert_eq!(rig.end(1)["code"], 75);
-    // Once to stop, and once more to be sure.
+    // One deletion for the stop, and one more to be sure.
     let deletions = rig.requests("DELETE");
     assert!(deletions.iter().all(|request| request.contains("/mpijobs/first-a0001")), "{deletions:?}");
 }
@@ -326,7 +326,7 @@ fn an_api_server_that_is_away_for_a_while_costs_nothing() {
     let ended = rig.run_beside(|stop| {
         Rig::wait_until(&cluster, "it trains", |cluster| cluster.names("Pod").len() == 3);
         cluster.state().failures_left = 4;
-        // An end of the watches that are open, after which all is refused.
+        // Open watches end, after which everything is refused.
         cluster.put("Pod", "another", json!({ "metadata": { "labels": { manifests::JOB_LABEL: "first-a0001" } } }));
         Rig::wait_until(&cluster, "it is asked again", |cluster| cluster.state().failures_left == 0);
         stop.store(true, std::sync::atomic::Ordering::SeqCst);

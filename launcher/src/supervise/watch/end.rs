@@ -1,4 +1,4 @@
-//! What ends an attempt from outside of its ranks: who asks for it, a run that is another's, hosts that are back, and the clock.
+//! Ends of an attempt that come from outside of its ranks: requests, loss of the claim, hosts that are back, and the clock.
 
 use std::io;
 use std::net::TcpStream;
@@ -19,7 +19,7 @@ use crate::supervise::pace::seconds;
 
 /// How long ranks that stand still have to print their stacks.
 const STACKS: Duration = Duration::from_secs(5);
-/// How much longer a stop may take where another launcher sees to it that it takes no longer.
+/// How much longer a stop may take where another launcher enforces its limit.
 const ELSEWHERE_MARGIN: Duration = Duration::from_secs(60);
 
 impl Watch<'_> {
@@ -49,7 +49,7 @@ impl Watch<'_> {
         }
     }
 
-    /// Has all ranks save and stop, within the time that they have for it.
+    /// Makes all ranks save and stop, within the time that they have for it.
     fn begin_stop(&mut self) {
         let grace_s = self.job.config.launch.grace_s;
         let margin = if self.ranks.are_watched_elsewhere() { ELSEWHERE_MARGIN } else { Duration::ZERO };
@@ -61,7 +61,7 @@ impl Watch<'_> {
         self.tell_to_stop(&connected);
     }
 
-    /// Makes way for an attempt that also has the hosts that answer again.
+    /// Stops this attempt for one that also has the hosts that answer again.
     pub(super) fn on_return(&mut self, found: &Placement) {
         if self.is_stopping || self.killed.is_some() || self.deadline.is_some() {
             return;
@@ -77,14 +77,14 @@ impl Watch<'_> {
 
     pub(super) fn on_news(&mut self, news: News) {
         match news {
-            // The supervisor hears of a stop: it also comes between two attempts.
+            // The supervisor handles a stop, which may also come between two attempts.
             News::Asked(Asked::Stop) => {}
             News::Asked(Asked::Save) => {
                 self.audience.journal.note("save_requested", json!({}));
                 if self.ranks.are_watched_elsewhere() {
                     return self.ranks.pass_on(ToRank::Save);
                 }
-                // One rank that hears it is enough: they agree.
+                // One rank that receives the request is enough: the ranks agree.
                 let told = self.links.values().any(|link| tell(link, ToRank::Save).is_ok());
                 if !told {
                     self.audience.view.say("a checkpoint was asked for, but no rank is connected yet");
@@ -101,7 +101,7 @@ impl Watch<'_> {
     pub(super) fn on_clock(&mut self, now: Instant) {
         if let Some((_, mut why)) = self.deadline.take_if(|(at, _)| now >= *at) {
             if let Killed::OutOfGrace { in_step, .. } = &mut why {
-                // The one that it has waited for ever since.
+                // The attempt is not in that step any more if it has ended, or if no rank trains.
                 in_step.take_if(|step| self.heard.step() >= *step || !self.heard.is_training());
             }
             self.killed.get_or_insert(why);
@@ -130,14 +130,14 @@ impl Watch<'_> {
         self.audience.journal.note("stall", json!({ "stood_still_s": self.patience.still().as_secs_f64() }));
         self.last_heard = Some(self.heard.all());
         for link in self.links.values() {
-            // One that does not take it is in its last words all the same.
+            // A rank that does not receive the request is in `last_heard` all the same.
             let _ = tell(link, ToRank::Stacks);
         }
         // Signals alone would leave a rank that hangs in MPI as it is.
         self.kill_after(STACKS, Killed::Stalled { stall_timeout_s });
     }
 
-    /// Ends an attempt whose ranks are not all there: mpirun waits for ever for a daemon that died as it began.
+    /// Ends an attempt whose ranks have not all connected: mpirun waits for ever for a daemon that died as it began.
     fn on_late_start(&mut self, start_timeout_s: u64) {
         if self.hosts.len() == self.world_size.get() as usize {
             return;
@@ -149,7 +149,7 @@ impl Watch<'_> {
         self.ranks.kill();
     }
 
-    /// Sets the deadline; an earlier one stands.
+    /// Sets the deadline, unless there is an earlier one.
     pub(super) fn kill_after(&mut self, patience: Duration, why: Killed) {
         let at = Instant::now() + patience;
         if self.deadline.as_ref().is_none_or(|(earlier, _)| at < *earlier) {
@@ -157,10 +157,10 @@ impl Watch<'_> {
         }
     }
 
-    /// Tells `ranks`, which are connected, to save and stop. Those that are not yet are told when they are.
+    /// Tells the connected ones of `ranks` to save and stop. Others are told when they connect.
     ///
-    /// Once all have connected a signal says the same, for a rank whose connection hangs. Not before: a rank that is
-    /// still starting may not handle the signal yet, and would die of it.
+    /// Once all ranks have connected, a signal says so, too, for a rank whose connection hangs. It must not come before: a
+    /// rank that is still starting may not handle the signal yet, and would die of it.
     pub(super) fn tell_to_stop(&mut self, ranks: &[Rank]) {
         for rank in ranks {
             let Some(link) = self.links.get(rank) else { continue };
@@ -174,7 +174,7 @@ impl Watch<'_> {
     }
 }
 
-/// Says `request` to the rank at the other end of `link`.
+/// Sends `request` to the rank at the other end of `link`.
 fn tell(mut link: &TcpStream, request: ToRank) -> io::Result<()> {
     write_line(&mut link, &request)
 }

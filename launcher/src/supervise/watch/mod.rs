@@ -1,8 +1,8 @@
-//! One attempt: from the start of its ranks to the cause of its end.
+//! Watches one attempt, from the start of its ranks to the cause of its end.
 //!
-//! One loop takes what happens from one channel and looks at the clock in between. The ways out are few: the processes
-//! end by themselves, or the launcher sets a deadline after which it kills them. [`ranks`] is what ranks say, [`end`] what ends an
-//! attempt from outside of them.
+//! One loop takes events from one channel and looks at the clock in between. There are two ways out: the processes end by
+//! themselves, or the launcher sets a deadline after which it kills them. [`ranks`] handles what ranks say, and [`end`] what
+//! ends an attempt from outside of them.
 
 mod end;
 mod ranks;
@@ -39,40 +39,40 @@ use crate::run_folder::journal::Journal;
 use crate::run_folder::logs::Logs;
 use crate::view::train::View;
 
-/// How often the clock, the signals and the processes are looked at when nothing else happens.
+/// Longest pause between looks at the clock, the signals and the processes.
 const TICK: Duration = Duration::from_millis(100);
-/// How long what ended ranks have said may still be on its way over the network.
+/// How long messages of ended ranks may still be on their way over the network.
 const LAST_WORDS: Duration = Duration::from_secs(1);
-/// How long what ended processes have printed may still be on its way.
+/// How long output of ended processes may still be on its way.
 const DRAIN: Duration = Duration::from_secs(5);
 
-/// Those who follow an attempt.
+/// Receivers of an attempt's events.
 pub struct Audience<'a> {
-    /// The person.
+    /// What a person sees.
     pub view: &'a mut View,
-    /// The events in the run folder.
+    /// Events in the run folder.
     pub journal: &'a Journal,
-    /// The logs in the run folder.
+    /// Logs in the run folder.
     pub logs: &'a mut Logs,
-    /// What is remembered across attempts.
+    /// Reports that are remembered across attempts.
     pub seen: &'a mut Seen,
-    /// The launcher elsewhere for which this one runs the attempt.
+    /// Relay to the launcher elsewhere for which this one runs the attempt.
     pub relay: Option<Relay>,
 }
 
 /// How an attempt ended.
 pub struct Outcome {
-    /// Why.
+    /// Cause of the end.
     pub cause: Cause,
-    /// Whether somebody asked for the end, so that nothing is to be started again.
+    /// Whether somebody asked for the end, so that there is no restart.
     pub stop_requested: bool,
-    /// Whether it was stopped so that the next can have more ranks.
+    /// Whether the attempt was stopped so that the next one can have more ranks.
     pub makes_way: bool,
-    /// How long it took to make sure that nothing of it is left, on any host.
+    /// How long it took to make sure that nothing of the attempt is left, on any host.
     pub cleared_in: Duration,
 }
 
-/// Starts the attempt of `claim` of `job` at `placement` and follows it to its end. No process of it is left when this
+/// Starts the attempt `claim` of `job` at `placement` and follows it to its end. No process of the attempt is left when this
 /// returns.
 pub fn attempt(
     job: &Job,
@@ -100,7 +100,7 @@ pub fn attempt(
     let scout = job.backend.scout().filter(|_| poll_s > 0 && !placement.left_out.is_empty());
     let returning = scout.map(|scout| Returning::start(scout, Duration::from_secs(poll_s), placement.world_size));
     let returning = returning.transpose().map_err(LaunchError::system(A_THREAD))?;
-    // The channel has to end with those who have something to say, or every attempt would end after DRAIN.
+    // The channel must close when nothing more can be sent, or every attempt would end only after DRAIN.
     drop(sender);
     let watch = Watch {
         job,
@@ -130,29 +130,29 @@ pub fn attempt(
 struct Watch<'a> {
     job: &'a Job,
     world_size: WorldSize,
-    /// The hosts, by rank.
+    /// Hosts in the order of their ranks.
     places: &'a [HostPlace],
     ranks: Box<dyn Ranks>,
     audience: Audience<'a>,
     links: BTreeMap<Rank, Arc<TcpStream>>,
-    /// Where each rank is that has connected.
+    /// Host of each rank that has connected.
     hosts: BTreeMap<Rank, String>,
     stragglers: Stragglers,
     heard: Heard,
-    /// What all ranks had been heard to do when the first of them failed: as they end, they may say other things.
+    /// What all ranks were doing when the first of them failed: as they end, their reports change.
     last_heard: Option<Vec<LastHeard>>,
     patience: Patience,
     first_failure: Option<RankExit>,
-    /// What each rank said that it would exit with.
+    /// Exit code that each rank has announced.
     announced: BTreeMap<Rank, ExitCode>,
     killed: Option<Killed>,
-    /// What the place where the ranks run says about the end.
+    /// Cause that the place where the ranks run reports.
     told: Option<Cause>,
     /// When the ranks are killed if they are still there, and why.
     deadline: Option<(Instant, Killed)>,
-    /// Whether ranks are to save and stop, for whatever reason.
+    /// Whether ranks are to save and stop, for any reason.
     is_stopping: bool,
-    /// Whether a person wants that.
+    /// Whether a person asked to stop.
     stop_requested: bool,
     returning: Option<Returning>,
     makes_way: bool,
@@ -186,7 +186,7 @@ impl Watch<'_> {
         let ended_at = Instant::now();
         let process = self.ranks.finish().map_err(LaunchError::system("wait for the ranks"))?;
         let cleared_in = ended_at.elapsed();
-        // What the ranks said last may still wait in sockets and pipes; the channel ends when all of them have.
+        // The ranks' last messages may still be in sockets and pipes. The channel closes when all of them have ended.
         control.close(LAST_WORDS);
         self.drain(events, LAST_WORDS);
         // A host that was cut off never closes its ranks' connections.
@@ -207,7 +207,7 @@ impl Watch<'_> {
         Ok(Outcome { cause, stop_requested: self.stop_requested, makes_way, cleared_in })
     }
 
-    /// Takes what is still on its way, for at most `patience`.
+    /// Handles the events that are still on their way, for at most `patience`.
     fn drain(&mut self, events: &Receiver<Event>, patience: Duration) {
         let until = Instant::now() + patience;
         while let Ok(event) = events.recv_timeout(until.saturating_duration_since(Instant::now())) {

@@ -1,4 +1,4 @@
-//! What ranks say, and that they leave.
+//! Handles what ranks say, and that they leave.
 
 use std::time::{Duration, Instant};
 
@@ -49,13 +49,14 @@ impl Watch<'_> {
         }
     }
 
-    /// Processes end soon after their ranks; where something holds them up, for example a stray child, they are killed.
+    /// Handles a rank's leaving. Processes end soon after their ranks; where something holds them up, such as a stray child,
+    /// they are killed.
     pub(super) fn on_left(&mut self, rank: Rank) {
         self.links.remove(&rank);
         match self.announced.get(&rank) {
             None => self.kill_after(LINGER, Killed::RankLost { rank }),
             Some(code) if self.announced.len() == self.world_size.get() as usize && self.links.is_empty() => {
-                // Instead of an earlier deadline: that of a stop has been met, and its checkpoint is committed.
+                // This replaces an earlier deadline: that of a stop has been met, and its checkpoint is committed.
                 self.deadline = Some((Instant::now() + LINGER, Killed::Finished { code: *code }));
             }
             Some(_) => {}

@@ -1,4 +1,5 @@
-//! A unit to batches: about a mebibyte of documents each, always the same ones, so that a batch is known by its number.
+//! Divides a unit into batches of about a mebibyte of documents. The division is always the same, so a batch is known by its
+//! number.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -13,44 +14,44 @@ use super::source::Source;
 use super::units::Unit;
 use crate::PrepareError;
 
-/// A batch is full when it has so much content.
+/// Bytes of content at which a batch is full.
 const BATCH_BYTES: usize = 1 << 20;
-/// Or so many documents.
+/// Number of documents at which a batch is full.
 const BATCH_DOCUMENTS: usize = 1 << 14;
 
-/// Some documents of a unit.
+/// Consecutive documents of a unit.
 #[derive(Debug, Default)]
 pub struct Batch {
-    /// Which unit, from 0.
+    /// Number of the unit, from 0.
     pub unit: u32,
-    /// Which of its batches, from 0.
+    /// Number of the batch in the unit, from 0.
     pub number: u32,
-    /// Whether it is the last one; it may be empty.
+    /// Whether this is the unit's last batch, which may be empty.
     pub is_last: bool,
-    /// The contents of all documents.
+    /// Contents of all documents, one after another.
     pub content: Vec<u8>,
-    /// The documents.
+    /// Documents with their places in `content`.
     pub documents: Vec<RawDocument>,
-    /// What was found on the way and is no document.
+    /// Documents that could not be read.
     pub bad: Vec<BadDocument>,
 }
 
-/// What should be one document.
+/// The raw content of one document, before its text is known.
 #[derive(Debug, Clone)]
 pub struct RawDocument {
-    /// The number of its source.
+    /// Number of the source.
     pub source: u32,
-    /// Its position there.
+    /// Position in the source, see [`crate::inputs`].
     pub position: u64,
-    /// The same for people.
+    /// Position for people.
     pub place: Place,
-    /// Whether the content is a JSON object with the text in a field, and not the text itself.
+    /// Whether the content is a JSON object with the text in a field; otherwise the content is the text.
     pub is_json: bool,
-    /// Its content.
+    /// Range of the document's content in the batch's.
     pub range: Range<usize>,
 }
 
-/// The batches of a unit, in order.
+/// Reader of a unit's batches, in order.
 pub struct Batches<'s> {
     sources: &'s [Source],
     options: &'s ReadOptions,
@@ -60,13 +61,13 @@ pub struct Batches<'s> {
     pieces_done: usize,
     current: Option<Documents>,
     has_ended: bool,
-    /// Bytes of the pieces that are done, and what was read of the current one.
+    /// Bytes of the pieces that are done, and of what was read of the current one.
     bytes_done: u64,
     counter: Arc<AtomicU64>,
 }
 
 impl<'s> Batches<'s> {
-    /// Of unit number `unit_number` of the `sources`.
+    /// Creates the reader of unit `unit_number` of `sources`.
     pub fn new(sources: &'s [Source], options: &'s ReadOptions, unit_number: u32, unit: &'s Unit) -> Self {
         Batches {
             sources,
@@ -82,7 +83,7 @@ impl<'s> Batches<'s> {
         }
     }
 
-    /// The next batch; `None` after the last one. Only a store that stays away is an error.
+    /// Returns the next batch; `None` after the last one. Only a store that stays away is an error.
     pub fn next_batch(&mut self) -> Result<Option<Batch>, PrepareError> {
         if self.has_ended {
             return Ok(None);
@@ -99,7 +100,7 @@ impl<'s> Batches<'s> {
         Ok(Some(batch))
     }
 
-    /// Reads a document into `batch`, or goes on to the next piece; false at the end of the last one.
+    /// Reads a document into `batch`, or moves to the next piece. Returns false at the end of the last one.
     fn read_next(&mut self, batch: &mut Batch) -> Result<bool, PrepareError> {
         let Some(piece) = self.unit.pieces.get(self.pieces_done) else { return Ok(false) };
         let source = &self.sources[piece.source as usize];
@@ -136,9 +137,9 @@ impl<'s> Batches<'s> {
             Err(Failure::Storage(error)) => return Err(lost(error)),
             Err(Failure::Object { fault, reason }) => {
                 batch.content.truncate(start);
-                // What cannot be opened cannot be in any of its pieces, and counts once.
+                // An object that cannot be opened is unreadable in all of its pieces, and counts once.
                 if self.current.is_some() || piece.range.start == 0 {
-                    // After everything else of the object.
+                    // This position is after every other of the object.
                     batch.bad.push(bad(u64::MAX, Place::Object, fault, reason));
                 }
                 self.end_piece();
@@ -155,13 +156,13 @@ impl<'s> Batches<'s> {
         self.pieces_done += 1;
     }
 
-    /// How many bytes of the unit have been read; those of a Parquet file count when all of it has.
+    /// Returns the bytes of the unit that have been read. Those of a Parquet file count when all of it has been read.
     pub fn bytes_read(&self) -> u64 {
         self.unit.bytes.min(self.bytes_done + self.counter.load(Ordering::Relaxed))
     }
 }
 
-/// A failure of the store: not one of an object's content, so not the same the next time.
+/// Returns the error for a failure of the store. It is not a fault of the object's content, so another time may succeed.
 fn lost(error: StorageError) -> PrepareError {
     match error {
         StorageError::Unreachable { .. } => error.into(),

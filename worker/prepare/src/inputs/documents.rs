@@ -1,4 +1,4 @@
-//! An object, or a part of one, to its documents.
+//! Reads the documents of an object, or of a part of it.
 
 use std::io::{BufReader, Read};
 use std::ops::Range;
@@ -12,9 +12,9 @@ use super::rows::Rows;
 use super::source::{Layout, Packing, Source};
 use super::unpack::unpacked;
 
-/// Unpackers and lines are read by so much at a time.
+/// Bytes that unpackers and lines read at a time.
 const BUFFER_BYTES: usize = 256 << 10;
-/// The documents of a piece of a source.
+/// Reader of the documents of a piece of a source.
 pub(super) enum Documents {
     Text(Option<Box<dyn Read + Send>>, u64),
     Lines(Lines),

@@ -1,58 +1,58 @@
-//! What is wrong with a document that cannot be read, and where it is.
+//! Describes a document that cannot be read: its fault, and its place.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// A document that cannot be read, or what is left of an object from there on.
+/// A document that cannot be read, or the unreadable rest of an object.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BadDocument {
-    /// The number of its source.
+    /// Number of the source.
     pub source: u32,
-    /// Its position, see [`crate::inputs`].
+    /// Position of the document, see [`crate::inputs`].
     pub position: u64,
-    /// The object.
+    /// URL of the object.
     pub url: String,
-    /// Where in the object.
+    /// Place in the object, for people.
     pub place: Place,
-    /// Which kind of fault.
+    /// Kind of the fault.
     pub fault: Fault,
     /// What is wrong.
     pub reason: String,
 }
 
-/// Where a document is, for people.
+/// Place of a document in its object, for people.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Place {
-    /// The object is the document, or from some point on nothing of it can be read.
+    /// The object as a whole: it is the document, or from some point on nothing of it can be read.
     Object,
     /// A line, counted from 1.
     Line(u64),
-    /// A line that begins so many bytes into the object, where nobody has counted the lines before.
+    /// A line that begins at this byte of the object, where the lines before have not been counted.
     Byte(u64),
     /// A row, counted from 1.
     Row(u64),
 }
 
-/// Kinds of faults, by which documents that are left out are counted.
+/// Kinds of faults, by which skipped documents are counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Fault {
-    /// An object that is gone, denied, truncated or damaged: the rest of it counts as one.
+    /// The object is gone, denied, truncated or damaged. The rest of it counts as one document.
     UnreadableObject,
-    /// Text in another encoding than UTF-8.
+    /// The text is in another encoding than UTF-8.
     NotUtf8,
-    /// A line that is not a JSON object.
+    /// The line is not a JSON object.
     NotJson,
-    /// A JSON object, row or file without the field or column of the text.
+    /// The JSON object, row or file has no field or column of the text.
     NoText,
-    /// More bytes than `prepare.max_document_bytes`.
+    /// The document has more bytes than `prepare.max_document_bytes`.
     TooLong,
 }
 
 impl Fault {
-    /// For people.
+    /// Returns a description for people.
     pub fn in_words(self) -> &'static str {
         match self {
             Fault::UnreadableObject => "objects unreadable, or unreadable from some point on",

@@ -1,4 +1,4 @@
-//! Inputs, as the config names them, to the objects in them.
+//! Finds the objects of the inputs that the config names.
 
 use std::collections::HashSet;
 
@@ -11,24 +11,24 @@ use serde::{Deserialize, Serialize};
 use super::source::{Kind, Source};
 use crate::PrepareError;
 
-/// An object that was found; what ranks tell each other.
+/// An object that was found, as ranks tell each other.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Found {
-    /// Which of the inputs it belongs to, from 0.
+    /// Number of the input that the object belongs to, from 0.
     pub input: u32,
-    /// Its name in the input's folder; empty where the input is the object.
+    /// Name in the input's folder; empty where the input is the object.
     pub name: String,
-    /// Its size.
+    /// Size in bytes.
     pub bytes: u64,
-    /// Changes when its content does.
+    /// Version in the store, which changes when the content does.
     pub version: String,
-    /// Why it cannot be read, if that is known: see [`probe`].
+    /// Reason why the object cannot be read, if [`probe`] has found one.
     pub unreadable: Option<String>,
 }
 
-/// All objects to read, in the order of the inputs, those of one input by name.
+/// All objects to read, in the order of the inputs, and within an input by name.
 pub struct Sources {
-    /// By number.
+    /// Sources by number.
     pub list: Vec<Source>,
 }
 
@@ -51,8 +51,8 @@ pub fn find(inputs: &[String], storage: &StorageConfig) -> Result<Vec<Found>, Pr
     Ok(found)
 }
 
-/// Reads a byte of each object, and notes those that the store refuses, so that they are left out from the beginning: which
-/// documents there are must not depend on when an object was read.
+/// Reads a byte of each object, and marks those that the store refuses, so that they are left out from the beginning: the
+/// documents must not depend on when an object was read.
 pub fn probe(inputs: &[String], found: &mut [Found], storage: &StorageConfig) -> Result<(), PrepareError> {
     let folders = inputs.iter().map(|input| folder(input, storage)).collect::<Result<Vec<_>, _>>()?;
     let try_read = |found: &Found| match found.bytes {
@@ -60,7 +60,7 @@ pub fn probe(inputs: &[String], found: &mut [Found], storage: &StorageConfig) ->
         _ => match folders[found.input as usize].get_range(&found.name, 0..1) {
             Ok(_) => Ok(None),
             Err(error @ StorageError::Unreachable { .. }) => Err(error),
-            // No fault of the object.
+            // Missing credentials are not a fault of the object.
             Err(StorageError::Denied { url, operation, reason }) if reason.starts_with("no credentials") => {
                 Err(StorageError::Denied { url, operation, reason })
             }
@@ -74,13 +74,13 @@ pub fn probe(inputs: &[String], found: &mut [Found], storage: &StorageConfig) ->
     Ok(())
 }
 
-/// The folder that an input's names are relative to.
+/// Opens the folder that an input's names are relative to.
 fn folder(input: &str, storage: &StorageConfig) -> Result<Folder, PrepareError> {
     Ok(Wanted::open(input, storage)?.folder().clone())
 }
 
 impl Sources {
-    /// The objects that [`find`] has found for `inputs`, ready to be read.
+    /// Opens the objects that [`find`] has found for `inputs`.
     pub fn open(inputs: &[String], found: &[Found], storage: &StorageConfig) -> Result<Self, PrepareError> {
         let folders = inputs.iter().map(|input| folder(input, storage)).collect::<Result<Vec<_>, _>>()?;
         let source = |(number, found): (u32, &Found)| {
@@ -92,7 +92,7 @@ impl Sources {
             let (name, unreadable) = (found.name.clone(), found.unreadable.clone());
             Ok(Source { number, name, bytes: found.bytes, unreadable, folder, kind })
         };
-        // All of them: units know a source by its number.
+        // Unreadable objects are kept: units know a source by its number.
         Ok(Sources { list: (0..).zip(found).map(source).collect::<Result<_, PrepareError>>()? })
     }
 }

@@ -1,4 +1,4 @@
-//! JSON lines: of a whole unpacked object, or those that begin in a part of a plain one.
+//! Reads JSON lines: all of an unpacked object, or those that begin in a part of a plain one.
 
 use std::io::{self, BufRead, Read};
 use std::ops::Range;
@@ -12,30 +12,30 @@ use super::reading::{BOM, Failure, Next, too_long};
 use super::source::Source;
 use super::unpack::Counted;
 
-/// The last line of a part ends in the next one, most often soon.
+/// Size of requests beyond a part: its last line ends in the next part, most often soon.
 const TAIL_REQUEST_BYTES: u64 = 256 << 10;
 
-/// Lines in order.
+/// Reader of lines in order.
 pub(super) struct Lines {
     input: Box<dyn BufRead + Send>,
-    /// Where the next line begins.
+    /// Position at which the next line begins.
     position: u64,
-    /// Lines that begin here belong to somebody else.
+    /// End of the part: lines that begin from here on belong to other parts.
     end: u64,
-    /// How many lines were before; `None` in the middle of an object.
+    /// Number of lines before the next one; `None` in the middle of an object.
     lines: Option<u64>,
     most: usize,
 }
 
 impl Lines {
-    /// All lines of `input`; those longer than `most` bytes are bad.
+    /// Reads all lines of `input`; those longer than `most` bytes are bad.
     pub fn of_all(input: Box<dyn BufRead + Send>, most: usize) -> Self {
         Lines { input, position: 0, end: u64::MAX, lines: Some(0), most }
     }
 
-    /// The lines of `source` whose first byte is in `range`; `counter` counts the bytes of the part that are read.
+    /// Reads the lines of `source` that begin in `range`. `counter` counts the bytes of the part that are read.
     pub fn of_part(source: &Source, range: Range<u64>, most: usize, counter: &Arc<AtomicU64>) -> io::Result<Self> {
-        // A line begins here if the byte before ends one.
+        // A line begins at the start of the part if the byte before ends one.
         let from = range.start.saturating_sub(1);
         let part = Counted { reader: source.folder.reader(&source.name, from..range.end), counter: counter.clone() };
         let (folder, name) = (source.folder.clone(), source.name.clone());
@@ -44,13 +44,13 @@ impl Lines {
         (lines.position, lines.end) = (from, range.end);
         if range.start > 0 {
             lines.lines = None;
-            // Where no line begins in all of the part, there is nothing to look for behind it.
+            // Skipping stops at the part's end: where no line begins in the part, nothing beyond it is needed.
             lines.position += lines.input.by_ref().take(range.end - from).skip_until(b'\n')? as u64;
         }
         Ok(lines)
     }
 
-    /// Appends the next line to `content`, without its end.
+    /// Appends the next line to `content`, without its line end.
     pub fn next(&mut self, content: &mut Vec<u8>) -> Result<Next, Failure> {
         let start = content.len();
         loop {
@@ -58,7 +58,7 @@ impl Lines {
                 return Ok(Next::End);
             }
             let position = self.position;
-            // One more than allowed, and the line's end.
+            // The limit is one byte more than allowed, and the line end.
             let bytes = self.input.by_ref().take(self.most as u64 + 2).read_until(b'\n', content)?;
             if bytes == 0 {
                 return Ok(Next::End);
@@ -82,7 +82,7 @@ impl Lines {
             if position == 0 && content[start..].starts_with(BOM) {
                 content.drain(start..start + BOM.len());
             }
-            // Blank lines are nothing.
+            // Blank lines are skipped.
             if !content[start..].trim_ascii().is_empty() {
                 return Ok(Next::Document { position, place, is_json: true });
             }
@@ -91,7 +91,7 @@ impl Lines {
     }
 }
 
-/// What follows a part, asked for only if the part's last line needs it.
+/// The bytes after a part, requested only if the part's last line needs them.
 enum Tail {
     NotYet { folder: Folder, name: String, range: Range<u64> },
     Reading(Reader),

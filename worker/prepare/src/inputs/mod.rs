@@ -1,15 +1,15 @@
-//! What the config names becomes objects, and objects become raw documents.
+//! Finds the objects that the config names, and reads raw documents from them.
 //!
-//! - [`mod@find`]: inputs to [`source`]s, the objects in them. The object's name says how documents lie in it: `.txt` is one
-//!   document, `.jsonl` one a line, `.parquet` one a row; the first two also as `.gz`, `.zst`, `.xz` and `.bz2`.
-//! - [`mod@units`]: sources to [`Unit`]s of similar size, the pieces of work that ranks share.
-//! - [`batches`]: a unit to [`Batch`]es of documents, always the same ones.
-//! - [`documents`], [`lines`], [`rows`]: an object, or a part of it, to documents, in bounded memory. [`reading`] is what all three
-//!   come to, [`unpack`] how an object is read and unpacked.
+//! - [`mod@find`]: finds the objects of the inputs, the [`source`]s. An object's name says how documents lie in it: `.txt` is
+//!   one document, `.jsonl` one a line, `.parquet` one a row; the first two also as `.gz`, `.zst`, `.xz` and `.bz2`.
+//! - [`mod@units`]: divides sources into [`Unit`]s of similar size, the pieces of work that ranks share.
+//! - [`batches`]: divides a unit into [`Batch`]es of documents, always in the same way.
+//! - [`documents`], [`lines`], [`rows`]: read the documents of an object, or of a part of it, in bounded memory. [`reading`]
+//!   has the results that all three share, and [`unpack`] reads and unpacks an object.
 //! - [`fault`]: what is wrong with a document, and where it is.
 //!
-//! A document's position (the byte in the unpacked object where its line begins, its row, or 0) tells it from every other
-//! of its source. It depends on nothing but the object.
+//! A document's position is the byte in the unpacked object where its line begins, its row, or 0. It distinguishes the
+//! document from all others of its source, and depends on nothing except the object.
 //!
 //! Absent on purpose: a document's text ([`crate::text`]), and which rank reads what ([`crate::tokenize`]).
 

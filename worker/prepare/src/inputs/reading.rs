@@ -1,4 +1,5 @@
-//! How documents are read, and what that comes to in every layout: a document, one that is none, or an object that cannot be read on.
+//! Options for reading documents, and the results of reading in every layout: a document, a bad document, or an object that
+//! cannot be read on.
 
 use std::error::Error;
 use std::io;
@@ -8,32 +9,32 @@ use parquet::errors::ParquetError;
 
 use super::fault::{Fault, Place};
 
-/// How documents are read.
+/// Options for reading documents.
 #[derive(Debug, Clone)]
 pub struct ReadOptions {
-    /// The column of a Parquet file that holds the text.
+    /// Column of a Parquet file that holds the text.
     pub text_field: String,
-    /// Longer documents are bad.
+    /// Longest document in bytes; longer ones are bad.
     pub document_bytes_max: usize,
 }
 
-/// What comes next in an object.
+/// The next result of reading an object.
 pub(super) enum Next {
     /// A document, whose content was appended.
     Document { position: u64, place: Place, is_json: bool },
-    /// A document that is none; what was appended is to be dropped.
+    /// A bad document; the appended bytes must be dropped.
     Bad { position: u64, place: Place, fault: Fault, reason: String },
-    /// Nothing yet: call again.
+    /// Nothing yet; the caller calls again.
     Nothing,
-    /// Nothing more.
+    /// The end of the object.
     End,
 }
 
-/// Why an object cannot be read on.
+/// Reason why the rest of an object cannot be read.
 pub(super) enum Failure {
-    /// The store is at fault: the end of the job, since another time it may not be.
+    /// The store is at fault. The job ends, since another time may succeed.
     Storage(StorageError),
-    /// This object is at fault.
+    /// The object is at fault.
     Object { fault: Fault, reason: String },
 }
 
@@ -65,10 +66,10 @@ impl From<ParquetError> for Failure {
     }
 }
 
-/// A byte order mark at the start of an object is not part of its text.
+/// Byte order mark, which is not part of the text at the start of an object.
 pub(super) const BOM: &[u8] = "\u{feff}".as_bytes();
 
-/// What is said of a document that is too long.
+/// Returns the reason for a document that is too long.
 pub(super) fn too_long(most: u64) -> String {
     format!("longer than prepare.max_document_bytes = {most}; split it, or raise that")
 }

@@ -1,4 +1,4 @@
-//! Parquet: the rows of those row groups that begin in a part of the file, one column of them, a page at a time.
+//! Reads Parquet: one column of the row groups that begin in a part of the file, a page at a time.
 
 use std::io::{self, Read};
 use std::ops::Range;
@@ -19,26 +19,26 @@ use super::reading::{Failure, Next, ReadOptions, too_long};
 use super::source::Source;
 use crate::panics::guarded;
 
-/// What is fetched at once.
+/// Bytes that are fetched at once.
 const WINDOW_BYTES: u64 = 4 << 20;
-/// Values that are decoded at once; a page holds them anyway.
+/// Number of values that are decoded at once; a page holds them in memory anyway.
 const ROWS_AT_ONCE: usize = 64;
 
 type TextColumn = parquet::column::reader::ColumnReaderImpl<ByteArrayType>;
 
-/// Rows in order.
+/// Reader of rows in order.
 pub(super) struct Rows {
     file: SerializedFileReader<RemoteFile>,
     column: usize,
     /// Row groups to read, the next one last.
     groups: Vec<Group>,
-    /// Rows of the current group that have not been decoded.
+    /// Number of rows of the current group that have not been decoded.
     rows_left: u64,
     current: Option<TextColumn>,
     is_optional: bool,
     /// Decoded rows, the next one last; `None` where the text is null.
     values: Vec<Option<ByteArray>>,
-    /// The row after the last of `values`.
+    /// Number of the row after the last of `values`.
     row: u64,
     text_field: String,
     most: usize,
@@ -117,7 +117,7 @@ impl Rows {
         }
     }
 
-    /// Decodes some rows, or goes on to the next row group; false after the last.
+    /// Decodes some rows, or moves to the next row group. Returns false after the last one.
     fn decode_more(&mut self) -> Result<bool, Failure> {
         let Some(column) = &mut self.current else {
             let Some(Group { number, rows_before, rows }) = self.groups.pop() else { return Ok(false) };
@@ -150,7 +150,7 @@ impl Rows {
     }
 }
 
-/// What a column holds instead of strings, if it does.
+/// Describes what a column holds instead of strings; `None` where it holds strings.
 fn no_strings(field: &SchemaType) -> Option<String> {
     let info = field.get_basic_info();
     let is_repeated = info.has_repetition() && info.repetition() == Repetition::REPEATED;
@@ -170,7 +170,7 @@ fn no_strings(field: &SchemaType) -> Option<String> {
     (physical != Type::BYTE_ARRAY).then(|| format!("values of type {physical}"))
 }
 
-/// Where a row group begins in its file; `None` where the file says nonsense.
+/// Returns the byte at which a row group begins in its file; `None` where the file makes no sense.
 fn first_byte(group: &RowGroupMetaData) -> Option<u64> {
     let firsts = group.columns().iter().map(|column| {
         let pages = [Some(column.data_page_offset()), column.dictionary_page_offset()];
@@ -183,7 +183,8 @@ fn no_sense(what: &str) -> Failure {
     Failure::unreadable(format!("damaged: {what} in it makes no sense"))
 }
 
-/// The library that reads Parquet trusts some of what files say, and panics where that is wrong.
+/// Runs `read`, and reports a panic as damage: the Parquet library trusts some of what files say, and panics where that is
+/// wrong.
 fn damage_if_it_panics<T>(read: impl FnOnce() -> Result<T, Failure>) -> Result<T, Failure> {
     guarded(read).unwrap_or_else(|panic| Err(Failure::unreadable(format!("damaged: {panic}"))))
 }
@@ -197,7 +198,7 @@ struct Shared {
     folder: Folder,
     name: String,
     bytes: u64,
-    /// What was fetched last, and where it begins.
+    /// Window that was fetched last, with the position at which it begins.
     window: Mutex<(u64, Bytes)>,
 }
 
@@ -209,7 +210,7 @@ impl RemoteFile {
 }
 
 impl Shared {
-    /// At least one byte from `start` on, unless the file ends there.
+    /// Returns at least one byte from `start` on, unless the file ends there.
     fn from(&self, start: u64) -> io::Result<Bytes> {
         let mut window = self.window.lock().unwrap_or_else(PoisonError::into_inner);
         let (first, bytes) = &*window;
@@ -253,7 +254,7 @@ impl ChunkReader for RemoteFile {
     }
 }
 
-/// Reads on from some place in the file.
+/// Reads a file from a position on.
 struct RemoteReader {
     shared: Arc<Shared>,
     next: u64,

@@ -1,4 +1,4 @@
-//! An object to read documents from, and how they lie in it.
+//! An object to read documents from, and the layout of documents in it.
 
 use common::storage::Folder;
 
@@ -7,32 +7,32 @@ use super::fault::{BadDocument, Place};
 /// An object to read documents from.
 #[derive(Debug, Clone)]
 pub struct Source {
-    /// Its number, from 0 in the order of the inputs.
+    /// Number of the source, from 0 in the order of the inputs.
     pub number: u32,
-    /// Its name in the folder; empty where the input is the object.
+    /// Name in the input's folder; empty where the input is the object.
     pub name: String,
-    /// Its size when it was found.
+    /// Size in bytes when the object was found.
     pub bytes: u64,
-    /// Why it cannot be read, if that is known.
+    /// Reason why the object cannot be read, if it is known.
     pub(super) unreadable: Option<String>,
     pub(super) folder: Folder,
     pub(super) kind: Kind,
 }
 
 impl Source {
-    /// The object's absolute URL.
+    /// Returns the object's absolute URL.
     pub fn url(&self) -> String {
         self.folder.url_of(&self.name)
     }
 
-    /// About how much text it holds at most.
+    /// Returns a rough upper bound on the bytes of text in the object.
     pub fn unpacked_bytes(&self) -> u64 {
         let is_packed = self.kind.packing != Packing::Plain || self.kind.layout == Layout::Parquet;
         if is_packed { self.bytes.saturating_mul(8) } else { self.bytes }
     }
 
-    /// The same document by its line, where only its byte is known: that means reading all before it, so it is done for
-    /// one document. What cannot be read is left as it is.
+    /// Replaces the byte of `bad` by its line, where only the byte is known. All lines before are read for that, so it is
+    /// done for a single document. If reading them fails, the lines up to there are counted.
     pub fn with_line(&self, bad: BadDocument) -> BadDocument {
         let Place::Byte(byte) = bad.place else { return bad };
         let mut before = self.folder.reader(&self.name, 0..byte);
@@ -44,7 +44,7 @@ impl Source {
     }
 }
 
-/// How documents lie in an object, and how it is packed.
+/// Layout of documents in an object, and its packing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Kind {
     pub(super) layout: Layout,
@@ -67,11 +67,11 @@ pub(super) enum Packing {
     Bzip2,
 }
 
-/// What prepare reads, for errors.
+/// Kinds of objects that prepare reads, for errors.
 pub const KINDS: &str = ".txt or .jsonl (also .gz, .zst, .xz, .bz2), or .parquet";
 
 impl Kind {
-    /// The kind of an object of this name; `None` where it is not read.
+    /// Returns the kind of an object of this name; `None` if prepare does not read it.
     pub(super) fn of(name: &str) -> Option<Kind> {
         let name = name.to_ascii_lowercase();
         let packings =

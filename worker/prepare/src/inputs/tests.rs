@@ -1,4 +1,4 @@
-//! Objects of every kind, whole, cut and damaged.
+//! Tests of objects of every kind: whole, cut and damaged.
 
 use std::io::Write;
 use std::sync::Arc;
@@ -22,14 +22,14 @@ fn options() -> ReadOptions {
     ReadOptions { text_field: "text".into(), document_bytes_max: 1000 }
 }
 
-/// The source of the only object.
+/// Returns the source of the only object in `folder`.
 fn source(folder: &Folder) -> Source {
     let inputs = [folder.url().to_owned()];
     let found = find(&inputs, &StorageConfig::default()).unwrap();
     Sources::open(&inputs, &found, &StorageConfig::default()).unwrap().list.remove(0)
 }
 
-/// Contents and bad documents of a piece.
+/// Reads a piece; returns positions and contents of its documents, and its bad documents.
 fn read(source: &Source, range: std::ops::Range<u64>) -> (Vec<(u64, String)>, Vec<BadDocument>) {
     let bytes = range.end - range.start;
     let unit = Unit { pieces: vec![Piece { source: 0, range }], bytes };
@@ -138,7 +138,7 @@ fn zeros_behind_a_gzip_stream_are_nothing_and_other_bytes_are_damage() {
     assert_eq!(read(zeros), (0, 1));
 }
 
-/// A zstd frame of one block as it is, with a window of 2^`log` bytes.
+/// Returns a zstd frame of one raw block, with a window of 2^`log` bytes.
 fn zstd_with_window(log: u8, content: &[u8]) -> Vec<u8> {
     let block = (content.len() as u32) << 3 | 1;
     [&[0x28, 0xb5, 0x2f, 0xfd, 0, (log - 10) << 3], &block.to_le_bytes()[..3], content].concat()
@@ -166,7 +166,7 @@ fn a_truncated_object_gives_what_comes_before_and_is_named() {
         let [bad] = &bad[..] else { panic!("{end}: {bad:?}") };
         assert_eq!((bad.fault, bad.place), (Fault::UnreadableObject, Place::Object), "{bad}");
         assert!(bad.to_string().contains(&format!("a.jsonl{end}: ")), "{bad}");
-        // Bytes that are no stream at all.
+        // These bytes are no stream of any kind.
         folder.put(&format!("a.jsonl{end}"), Bytes::from_static(b"nothing that was ever packed")).unwrap();
         assert_eq!(whole(&folder).1.len(), 1, "{end}");
     }
@@ -198,7 +198,7 @@ fn a_line_in_the_middle_is_named_by_its_byte_and_found_by_its_line() {
     assert_eq!(source.with_line(bad).place, Place::Line(3));
 }
 
-/// A file of row groups with these texts; every other column is there to be passed over.
+/// Returns a file of row groups with these texts. Every other column is there to be skipped.
 fn parquet(schema: &str, groups: &[&[Option<&str>]]) -> Vec<u8> {
     let schema = Arc::new(parse_message_type(&format!("message m {{ required int64 id; {schema} }}")).unwrap());
     let is_optional = groups.iter().any(|group| group.contains(&None));
@@ -258,7 +258,7 @@ fn parquet_without_the_column_or_damaged_is_named() {
     refused(&parquet("required binary body (UTF8);", &[&[Some("a")]]), Fault::NoText, "no column \"text\"");
     refused(&content[..content.len() - 9], Fault::UnreadableObject, "");
     refused(b"", Fault::UnreadableObject, "");
-    // Whatever is flipped, nothing panics, and what cannot be read is named.
+    // Any byte is flipped: nothing panics, and what cannot be read is named.
     let sound = parquet("required binary text (UTF8);", &[&[Some("a"), Some("b")], &[Some("c")]]);
     for at in 0..sound.len() {
         let mut content = sound.clone();
@@ -269,7 +269,7 @@ fn parquet_without_the_column_or_damaged_is_named() {
     }
 }
 
-/// A file without rows, of this column beside another.
+/// Returns a file without rows, with this column beside another.
 fn parquet_without_rows(column: &str) -> Vec<u8> {
     let schema = parse_message_type(&format!("message m {{ required int64 id; {column} }}")).unwrap();
     let mut content = Vec::new();
@@ -308,7 +308,7 @@ fn an_object_that_is_gone_ends_the_job_unless_it_was_gone_before() {
     let error = Batches::new(std::slice::from_ref(&source), &options(), 0, &unit).next_batch().unwrap_err();
     assert!(error.to_string().contains("memory://inputs-gone/a.txt does not exist; start again"), "{error}");
 
-    // What is known to be gone from the beginning is left out, once for all pieces.
+    // An object that is known to be gone from the beginning is left out, once for all pieces.
     let inputs = [folder.url().to_owned()];
     folder.put("a.txt", Bytes::from_static(b"text")).unwrap();
     let mut found = find(&inputs, &StorageConfig::default()).unwrap();
@@ -365,7 +365,7 @@ fn large_objects_are_divided_and_small_ones_go_together() {
     };
     assert_eq!(units_of(&sources), [(32, 1), (32, 1), (7, 3), (70, 1), (70, 1), (32, 1), (1, 1), (3000, 1)]);
     sources.pop();
-    // Less in all makes smaller units: 70 + 1 + 70 + 70 + 33 = 244 MiB, a 64th of which is 3.8.
+    // Less content makes smaller units: 70 + 1 + 70 + 70 + 33 = 244 MiB, a 64th of which is 3.8.
     assert_eq!(units_of(&sources)[..2], [(3, 1), (3, 1)]);
     assert_eq!(
         units(&sources).iter().map(|unit| unit.bytes).sum::<u64>(),

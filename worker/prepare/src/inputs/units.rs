@@ -1,35 +1,35 @@
-//! Sources to units of work: large objects are divided where their layout allows it, small ones go together.
+//! Divides sources into units of work: large objects are split where their layout allows it, and small ones are joined.
 
 use std::ops::Range;
 
 use super::source::{Layout, Packing, Source};
 
-/// A unit is about so much of the inputs at least, and at most.
+/// Smallest and largest size of a unit, in bytes of the inputs; approximate.
 const UNIT_BYTES: [u64; 2] = [1 << 20, 32 << 20];
-/// In between, the inputs are divided into so many, for ranks to share evenly.
+/// Number of units between these sizes, for ranks to share evenly.
 const UNITS: u64 = 64;
-/// The most objects in a unit, since every one costs a request.
+/// Largest number of objects in a unit, since every object costs a request.
 const UNIT_PIECES: usize = 1024;
 
-/// Documents that one rank reads, one piece after another.
+/// Documents that one rank reads, piece after piece.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unit {
-    /// What to read.
+    /// Pieces to read.
     pub pieces: Vec<Piece>,
-    /// How many bytes of the inputs these are.
+    /// Bytes of the inputs in these pieces.
     pub bytes: u64,
 }
 
-/// An object or a part of one.
+/// An object or a part of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Piece {
-    /// The number of the source.
+    /// Number of the source.
     pub source: u32,
-    /// The documents that begin here: lines whose first byte, or row groups whose first page is in this range.
+    /// Range in which the piece's documents begin: the first byte of a line, or the first page of a row group.
     pub range: Range<u64>,
 }
 
-/// Divides the work, the same for any number of ranks.
+/// Divides `sources` into units. The division does not depend on the number of ranks.
 pub fn units(sources: &[Source]) -> Vec<Unit> {
     let all: u64 = sources.iter().map(|source| source.bytes).sum();
     let unit_bytes = (all / UNITS).clamp(UNIT_BYTES[0], UNIT_BYTES[1]);

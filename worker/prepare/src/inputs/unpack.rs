@@ -1,4 +1,4 @@
-//! The bytes of an object, counted as they are read, and unpacked.
+//! Reads the bytes of an object, counts them, and unpacks them.
 
 use std::io::{self, BufRead, Read};
 use std::sync::Arc;
@@ -9,11 +9,11 @@ use flate2::bufread::GzDecoder;
 
 use super::source::{Packing, Source};
 
-/// A zstd frame may refer back so far, 2 GiB, as `zstd --long=31` does, and an xz stream may need as much memory. It is only
-/// filled as far as there is content.
+/// Base-2 logarithm of the largest window, 2 GiB: a zstd frame may refer back that far, as `zstd --long=31` does, and an xz
+/// stream may need as much memory. The window is only filled as far as there is content.
 const WINDOW_LOG_MAX: u32 = 31;
 
-/// Counts what is read.
+/// A reader that counts the bytes it reads.
 pub(super) struct Counted {
     pub reader: Reader,
     pub counter: Arc<AtomicU64>,
@@ -38,7 +38,7 @@ impl BufRead for Counted {
     }
 }
 
-/// The bytes of an object as they were before it was packed.
+/// Opens `source` and unpacks its bytes.
 pub(super) fn unpacked(source: &Source, counter: &Arc<AtomicU64>) -> io::Result<Box<dyn Read + Send>> {
     let packed = Counted { reader: source.folder.reader(&source.name, 0..source.bytes), counter: counter.clone() };
     Ok(match source.kind.packing {
@@ -50,7 +50,7 @@ pub(super) fn unpacked(source: &Source, counter: &Arc<AtomicU64>) -> io::Result<
             Box::new(decoder)
         }
         Packing::Xz => {
-            // Its memory is the dictionary and a little more.
+            // Memory for xz is the dictionary and a little more.
             let memory = (1 << WINDOW_LOG_MAX) + (64 << 20);
             let flags = liblzma::stream::CONCATENATED;
             let stream = liblzma::stream::Stream::new_stream_decoder(memory, flags).map_err(io::Error::other)?;
@@ -60,9 +60,10 @@ pub(super) fn unpacked(source: &Source, counter: &Arc<AtomicU64>) -> io::Result<
     })
 }
 
-/// The members of a gzip file, one after the other. Zeros behind one are nothing, as to gzip: tapes are filled up with them.
+/// Reader of the members of a gzip file, one after another. Zeros after a member are skipped, as by gzip: tapes are padded
+/// with them.
 struct Gzip<R> {
-    /// `None` after the last.
+    /// Current member; `None` after the last.
     member: Option<GzDecoder<R>>,
 }
 
@@ -80,7 +81,7 @@ impl<R: BufRead> Read for Gzip<R> {
     }
 }
 
-/// Leaves out the zeros that come next; `false` where nothing follows.
+/// Skips the zeros that come next. Returns `false` where nothing follows.
 fn skip_zeros(input: &mut impl BufRead) -> io::Result<bool> {
     loop {
         let bytes = input.fill_buf()?;

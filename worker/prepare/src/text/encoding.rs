@@ -1,9 +1,9 @@
-//! What encoding bytes are in that are not UTF-8.
+//! Finds the encoding of bytes that are not UTF-8.
 
-/// The first so many bytes tell UTF-16 from UTF-8.
+/// Number of first bytes by which UTF-16 is recognised.
 const LOOKED_AT: usize = 1024;
 
-/// Why `content` is not UTF-8; `None` where it is.
+/// Returns why `content` is not UTF-8; `None` where it is.
 pub(crate) fn not_utf8(content: &[u8]) -> Option<String> {
     if let Some(name) = wide(content) {
         return Some(format!("not UTF-8 but {name}; convert it, for example with iconv -f {name} -t UTF-8"));
@@ -16,8 +16,8 @@ pub(crate) fn not_utf8(content: &[u8]) -> Option<String> {
     ))
 }
 
-/// The encoding of text whose characters have two bytes or four, by its byte order mark; or by the zeros in it, which as UTF-8
-/// would be characters.
+/// Returns the encoding of text with characters of two or four bytes. It shows by its byte order mark, or by its zeros, which
+/// would be characters in UTF-8.
 fn wide(content: &[u8]) -> Option<&'static str> {
     match content {
         [0xff, 0xfe, 0, 0, ..] | [0, 0, 0xfe, 0xff, ..] => return Some("UTF-32"),

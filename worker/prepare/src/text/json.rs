@@ -1,6 +1,7 @@
-//! A JSON line to the string in one of its fields.
+//! Reads the string in one field of a JSON line.
 //!
-//! Nothing is made of other fields, and what Python's `json` writes where JSON has no word for it is read as well.
+//! Other fields are skipped without being decoded. Values that Python's `json` writes, and JSON has no form for, are read as
+//! well.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -10,7 +11,7 @@ use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess,
 use super::encoding::not_utf8;
 use crate::inputs::Fault;
 
-/// The string in `field` of a JSON object.
+/// Returns the string in `field` of a JSON object.
 pub(crate) fn json_text<'l>(line: &'l [u8], field: &str) -> Result<Cow<'l, str>, (Fault, String)> {
     let (mended, found) = match parsed(line, field) {
         Err(error) => match without_python(line) {
@@ -39,10 +40,10 @@ fn parsed<'l>(line: &'l [u8], field: &str) -> serde_json::Result<Found<'l>> {
     deserializer.end().map(|()| found)
 }
 
-/// What Python's `json` writes where JSON has nothing for it.
+/// Numbers that Python's `json` writes, and JSON has no form for.
 const NUMBERS: [&[u8]; 3] = [b"NaN", b"Infinity", b"-Infinity"];
 
-/// A line in which these numbers are 0, and the escapes of half a surrogate pair that of U+FFFD; `None` where it has neither.
+/// Replaces these numbers by 0, and escapes of half a surrogate pair by that of U+FFFD; `None` where the line has neither.
 /// Every other byte keeps its place.
 fn without_python(line: &[u8]) -> Option<Vec<u8>> {
     let mut mended = line.to_vec();
@@ -77,14 +78,14 @@ fn without_python(line: &[u8]) -> Option<Vec<u8>> {
     (mended != line).then_some(mended)
 }
 
-/// The UTF-16 unit that `text` starts with, as an escape.
+/// Returns the UTF-16 unit with whose escape `text` begins.
 fn escaped_unit(text: &[u8]) -> Option<u16> {
     let digits = text.strip_prefix(br"\u")?.get(..4)?;
     let digits = digits.iter().map(|digit| char::from(*digit).to_digit(16));
     digits.into_iter().try_fold(0, |unit, digit| Some(unit << 4 | digit? as u16))
 }
 
-/// What is wrong with a line that is no JSON object.
+/// Returns what is wrong with a line that is no JSON object.
 fn not_an_object(line: &[u8], error: &serde_json::Error) -> String {
     let kind = match line.trim_ascii_start().first() {
         Some(b'{') => None,
@@ -97,7 +98,7 @@ fn not_an_object(line: &[u8], error: &serde_json::Error) -> String {
     match kind.filter(|_| serde_json::from_slice::<IgnoredAny>(line).is_ok()) {
         Some(kind) => format!("a JSON {kind}, not an object"),
         None => {
-            // The parser's own position counts lines from the start of this one.
+            // The parser counts lines from the start of this one, so its own position is cut off.
             let message = error.to_string();
             let what = message.split(" at line ").next().unwrap_or_default();
             format!("not JSON: {what} (column {})", error.column())
@@ -105,13 +106,13 @@ fn not_an_object(line: &[u8], error: &serde_json::Error) -> String {
     }
 }
 
-/// What a field holds.
+/// The value of a field.
 enum Found<'l> {
     /// A string, borrowed where nothing in it is escaped.
     Text(Cow<'l, str>),
-    /// Something else, by its kind.
+    /// Another value, by its kind.
     Other(&'static str),
-    /// There is no such field.
+    /// The object has no such field.
     Nothing,
 }
 
@@ -125,7 +126,7 @@ impl Found<'_> {
     }
 }
 
-/// Takes one field out of an object, without making anything of the others.
+/// Takes one field out of an object, and skips the others.
 struct FieldOf<'f>(&'f str);
 
 impl<'de> DeserializeSeed<'de> for FieldOf<'_> {
@@ -147,7 +148,7 @@ impl<'de> Visitor<'de> for FieldOf<'_> {
         let mut found = Found::Nothing;
         while let Some(key) = map.next_key_seed(AnyValue)? {
             if matches!(key, Found::Text(key) if key == self.0) {
-                // Of several fields of this name the last one counts.
+                // The last of several fields of this name counts.
                 found = map.next_value_seed(AnyValue)?;
             } else {
                 map.next_value::<IgnoredAny>()?;
@@ -274,7 +275,7 @@ mod tests {
             assert_eq!(fault, Fault::NotUtf8);
             assert!(reason.contains(expected), "{reason}");
         }
-        // Where it is not needed, nobody looks.
+        // The encoding is only checked where it matters.
         assert_eq!(json_text(b"{\"other\": \"\xe9\", \"text\": \"a\"}", "text").unwrap(), "a");
     }
 }

@@ -1,7 +1,7 @@
-//! What should be a document, to its text, which is UTF-8.
+//! Turns raw documents into text, which is UTF-8.
 //!
-//! - [`json`]: a line of JSON to the string in one of its fields.
-//! - [`encoding`]: what bytes are that are not UTF-8.
+//! - [`json`]: reads the string in one field of a JSON line.
+//! - [`encoding`]: finds the encoding of bytes that are not UTF-8.
 //!
 //! Absent on purpose: how documents are found and read ([`crate::inputs`]), and what becomes of text ([`crate::encode`]).
 
@@ -14,7 +14,7 @@ use crate::inputs::{BadDocument, Batch, Fault, RawDocument, Source};
 use encoding::not_utf8;
 use json::json_text;
 
-/// The text of a document of `batch`, which of a JSON object is in `field`.
+/// Returns the text of a document of `batch`. A document that is a JSON object has it in `field`.
 pub fn text_of<'b>(
     batch: &'b Batch,
     raw: &RawDocument,
@@ -32,7 +32,7 @@ pub fn text_of<'b>(
 fn plain_text(content: &[u8]) -> Result<&str, (Fault, String)> {
     match not_utf8(content) {
         Some(reason) => Err((Fault::NotUtf8, reason)),
-        // It is, or there would be a reason.
+        // The content is UTF-8, or there would be a reason.
         None => Ok(std::str::from_utf8(content).unwrap_or_default()),
     }
 }
