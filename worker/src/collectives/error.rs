@@ -3,19 +3,19 @@
 /// Why ranks could not exchange something.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum CollectivesError {
-    /// The operation did not end in time.
+    /// An operation did not end in time.
     #[error(
         "{operation} on host {host} did not end within {timeout_s} s (parallel.timeout_s); {last}; another rank is lost \
          or stuck: what each rank did last says which"
     )]
     TimedOut {
-        /// What, and for what.
+        /// Name and purpose of the operation.
         operation: String,
-        /// Of this rank.
+        /// Host of this rank.
         host: String,
-        /// How long.
+        /// Time-out in seconds.
         timeout_s: u64,
-        /// What this rank had done before.
+        /// The last operation that ended on this rank, in words.
         last: String,
     },
     /// NCCL failed.
@@ -24,17 +24,17 @@ pub enum CollectivesError {
          each rank did last says which, and NCCL_DEBUG=INFO makes NCCL say more"
     )]
     Nccl {
-        /// What, and for what.
+        /// Name and purpose of the operation.
         operation: String,
-        /// Of this rank.
+        /// Host of this rank.
         host: String,
-        /// NCCL's words.
+        /// NCCL's message.
         message: String,
     },
-    /// The thread that communicates has ended.
+    /// The communication thread has ended.
     #[error("{operation}: the communication thread has ended")]
     Closed {
-        /// What, and for what.
+        /// Name and purpose of the operation.
         operation: String,
     },
     /// Values that must be equal on all ranks are not.
