@@ -20,7 +20,7 @@ fn open(url: &str) -> Result<DataSet, DataError> {
     DataSet::open(&source, &Fixture::config(url), &StorageConfig::default(), 8)
 }
 
-/// Checks that `set` has so many sequences of 8 tokens each, which count up from 0.
+/// Checks that `set` has `sequences` sequences of 8 tokens each, which count up from 0.
 fn counts(set: &DataSet, sequences: u64) {
     assert_eq!(set.sequences(), sequences);
     for (row, first) in set.read(&(0..sequences).collect::<Vec<_>>()).unwrap().chunks(9).zip((0..).step_by(8)) {

@@ -36,6 +36,8 @@ use room::{FREE_PART, Room};
 
 /// Limit of the number of files that are kept open. A removed file takes its room on the disk until it is closed, so
 /// in a small folder the limit is lower.
+const OPEN_MAX: u64 = 256;
+
 /// A folder of blocks.
 #[derive(Debug)]
 pub(super) struct NodeCache {

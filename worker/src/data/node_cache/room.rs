@@ -9,8 +9,7 @@ use std::time::SystemTime;
 
 use super::files::{is_being_written, is_block, own_file, remove_block};
 
-/// Making room frees this part of the folder's capacity, one in so many, because looking through the folder takes a
-/// while.
+/// Making room frees the folder's capacity divided by this number, because looking through the folder takes a while.
 pub const FREE_PART: u64 = 16;
 /// Name of the account's file, which holds the bytes of all blocks, finished or not, as a little-endian u64.
 pub const ACCOUNT: &str = "bytes";

@@ -6,7 +6,7 @@
 
 use super::bands::Bands;
 
-/// Least number of sequences in the pattern; weights are met with a precision of one in so many.
+/// Least number of sequences in the pattern, whose reciprocal is the precision with which weights are met.
 const PATTERN_SEQUENCES: u64 = 4096;
 
 /// Pattern in which the data sets take turns.
