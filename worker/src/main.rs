@@ -277,7 +277,7 @@ fn print_on_one(ranks: &dyn Collectives, result: &impl Serialize) {
     }
 }
 
-/// Returns the config of a run of the benchmark's size that reads and writes nothing.
+/// A run of the bench's size that reads and writes nothing.
 fn bench_config(args: &BenchArgs, micro: u64) -> Result<RunConfig, JobError> {
     let toml = format!(
         "[run]\noutput = \"memory://bench\"\n[model]\npreset = {:?}\n[data]\ntrain = [{{ url = \"memory://bench\" }}]\n\

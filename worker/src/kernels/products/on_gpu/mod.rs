@@ -30,7 +30,7 @@ const WORKSPACE_BYTES: usize = 32 << 20;
 /// Number of ways that are asked for; there are hardly ever more.
 const WAYS_MAX: usize = 8;
 
-/// Way or ways to compute products of one shape.
+/// Ways to compute products of one shape, and the trial that chooses among them.
 struct Plan {
     description: Description,
     ways: Vec<Way>,
