@@ -1,4 +1,4 @@
-//! This rank's end of the control connection, and the requests that reach it: over the connection, or as signals.
+//! This rank's end of the control connection, and the requests that reach the rank over it or as signals.
 //!
 //! A reader thread turns the launcher's messages into [`Requests`]. A heartbeat thread reports every second where the
 //! rank is and what it exchanges with others. A rank that has lost the launcher for `launch.stall_timeout_s` ends

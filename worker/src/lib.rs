@@ -17,7 +17,7 @@
 //! - [`generate`], [`mod@bench`]: the other jobs that need the model.
 //! - [`huge_pages`]: the process's request for huge pages, before it begins.
 //! - [`libtorch`]: the shim over what tch lacks; loading CUDA.
-//! - `own_folder`: folders on a host where nobody else can write.
+//! - `own_folder`: folders on a host that only this user can write to.
 //! - [`shared_library`]: libraries that are loaded at run time.
 //! - [`stacks`]: the stacks of all threads, for a process that seems to hang.
 //! - [`trace`]: a trace of this process's work.

@@ -43,7 +43,7 @@ enum Job {
     ///
     /// Example: worker sample --config configs/tiny-cpu.toml --prompt "Once"
     Sample(SampleArgs),
-    /// Look at the hosts of all ranks, as `launcher check` does, and print what was found as a line of JSON.
+    /// Gather facts about the hosts of all ranks, as `launcher check` does, and print them as a line of JSON.
     ///
     /// Example: mpirun -n 2 worker check --config configs/tiny-cpu.toml
     Check(CheckArgs),

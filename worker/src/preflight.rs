@@ -49,12 +49,12 @@ pub fn before_training(world: &World) -> Result<Vec<Finding>, JobError> {
     Err(JobError::Usage(format!("the ranks do not fit together: {}", failed.join("; "))))
 }
 
-/// The facts of all ranks but for their exchange; all ranks get the same.
+/// Gathers the facts of all ranks, without their exchange. All ranks get an identical result.
 fn gather(world: &World) -> Result<WorldFacts, JobError> {
     let World { config, collectives, device, .. } = world;
     let ranks = collectives.as_ref();
     let mut facts = RankFacts::look(config, ranks.rank(), *device);
-    // Everyone leaves it at the same moment, to some milliseconds.
+    // All ranks leave the barrier at the same moment, to some milliseconds.
     ranks.barrier(Label::new("reading the clocks")).wait()?;
     facts.clock_unix_s = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64());
     let json = serde_json::to_vec(&facts).unwrap_or_else(|e| unreachable!("facts are JSON: {e}"));

@@ -17,7 +17,7 @@ pub enum Lane {
     Compute = 0,
     /// Communication between the ranks.
     Communication = 1,
-    /// Reading tokens ahead.
+    /// Reading of tokens ahead of the step.
     Data = 2,
 }
 

@@ -89,23 +89,23 @@ pub enum CheckpointError {
          --from-scratch`", reasons.len(), reasons.join("\n  ")
     )]
     NoneVerifies {
-        /// The folder of the checkpoints.
+        /// URL of the folder of checkpoints.
         url: String,
-        /// Each one's fault, newest first.
+        /// Fault of each checkpoint, newest first.
         reasons: Vec<String>,
     },
     /// The folder on this host is no place of this user's own.
     #[error("checkpoint.local_dir: {path}: {source}")]
     HostFolder {
-        /// Of the run, on this host.
+        /// Path of the run's folder on this host.
         path: String,
-        /// Why not.
+        /// Reason why the folder is not used.
         source: io::Error,
     },
-    /// The snapshot that was to be saved is not what it says.
+    /// The snapshot to be saved is inconsistent.
     #[error("cannot save {url}: {reason}; this is a bug in Convoy, please report it")]
     Snapshot {
-        /// The object.
+        /// URL of the object.
         url: String,
         /// What does not fit.
         reason: String,

@@ -26,9 +26,9 @@ use crate::own_folder;
 /// Kind of place that a checkpoint is saved to, or restored from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Tier {
-    /// The run folder.
+    /// In the run folder.
     Run,
-    /// The ranks' hosts.
+    /// On the ranks' hosts.
     Hosts,
 }
 

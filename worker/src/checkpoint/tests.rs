@@ -21,7 +21,7 @@ use crate::hostile::{changed, changes};
 
 const MODEL: ModelConfig = ModelConfig { layers: 2, width: 6, heads: 2, context_tokens: 5, vocabulary: 11 };
 
-/// The tensors of a GPT-2, as Hugging Face has them.
+/// Returns the tensors of a GPT-2, as Hugging Face has them.
 fn parameters(model: &ModelConfig) -> Vec<ParameterShape> {
     let c = model.width;
     let block: [(&str, Vec<u64>); 12] = [
@@ -47,7 +47,7 @@ fn parameters(model: &ModelConfig) -> Vec<ParameterShape> {
     shapes.into_iter().map(|(name, shape)| ParameterShape { name: format!("transformer.{name}"), shape }).collect()
 }
 
-/// A state in which neighbouring elements, and the three parts of the state, differ.
+/// Returns a state in which neighbouring elements, and the three parts of the state, differ.
 fn state_of(parameters: &[ParameterShape], seed: u32) -> RestoredState {
     let mut bits = seed;
     let mut fill = |p: &ParameterShape| {
@@ -190,7 +190,8 @@ impl Damaged {
         restore_newest(&self.run, on_corrupt, &self.parameters)
     }
 
-    /// `stop` must end with an error that names `object` and says `expected`; `previous` must go back to step 10.
+    /// Checks that `stop` ends with an error that names `object` and says `expected`, and that `previous` goes back
+    /// to step 10.
     fn check(&self, object: &str, expected: &str) {
         let error = self.restore(OnCorrupt::Stop).unwrap_err();
         assert_eq!(error.exit_code(), ExitCode::Data, "{error}");

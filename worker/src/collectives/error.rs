@@ -40,7 +40,7 @@ pub enum CollectivesError {
     /// Values that must be equal on all ranks are not.
     #[error("the ranks do not agree on {what}; this is a bug or broken hardware, start again")]
     Disagreement {
-        /// On what.
+        /// Name of the values.
         what: &'static str,
     },
 }

@@ -33,7 +33,7 @@ pub use in_flight::Label;
 /// How values of several ranks are combined.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ReduceOp {
-    /// Their sum.
+    /// The sum.
     Sum,
     /// The largest value.
     Max,
@@ -62,7 +62,7 @@ pub trait Collectives: Send + Sync {
         Ok(())
     }
 
-    /// Combines `tensor` of all ranks element by element, in place; every rank gets the same bits.
+    /// Combines `tensor` of all ranks element by element, in place; every rank gets identical bits.
     fn all_reduce(&self, tensor: &Tensor, op: ReduceOp, label: Label) -> Pending;
 
     /// Sums `input [W x n]` over all ranks. Rank r receives elements [r n, (r + 1) n) in `output [n]`, which may be
@@ -108,7 +108,7 @@ impl Pending {
 /// Label of the exchanges that agreements are made of.
 const BYTES: Label = Label::new("bytes of an agreement");
 
-/// Small agreements, made of the operations above.
+/// Small agreements, made of these operations.
 impl dyn Collectives + '_ {
     /// Returns the bitwise or of every rank's `flags`, identical on all ranks.
     pub fn agree_any(&self, flags: u32) -> Result<u32, CollectivesError> {

@@ -1,6 +1,6 @@
 //! Generates text from a checkpoint: one token after the other, each drawn from the model's distribution.
 //!
-//! - this file: the checkpoint's model, the prompt, and the text that follows it.
+//! - this file: loads the checkpoint's model, encodes the prompt, and generates the text that follows.
 //! - [`draw`]: how one token is drawn.
 
 pub mod draw;
@@ -70,7 +70,7 @@ pub fn sample(config: &RunConfig, options: &SampleOptions) -> Result<(), JobErro
     Ok(())
 }
 
-/// The model of the run's newest checkpoint, or of the one called `name`.
+/// Loads the model of the run's newest checkpoint, or of the one called `name`.
 fn load_model(config: &RunConfig, name: Option<&str>, tokenizer: &Tokenizer) -> Result<Gpt2, JobError> {
     let run = Folder::open(&config.run.output, &config.storage)?;
     let (folder, manifest) = match name {

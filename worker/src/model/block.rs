@@ -54,7 +54,7 @@ pub(super) struct Block {
 
 /// Values that backward needs.
 pub(super) enum BlockCache {
-    /// The input `[N, C]` alone: the block is computed again.
+    /// The input `[N, C]` alone: backward computes the block again.
     Input(Tensor),
     /// The values that its parts keep.
     Parts(Box<Parts>),

@@ -20,7 +20,7 @@ pub(super) fn linear(x: &Tensor, weight: &Tensor, bias: &Tensor) -> Tensor {
     product_plus_row(&operand(x), &operand(weight), &operand(bias)).to_kind(x.kind()) // [N, out]
 }
 
-/// Returns `x [N, in]` times `weight [in, out]` plus `bias [out]`, and GELU of that, both `[N, out]`.
+/// Returns `x [N, in]` times `weight [in, out]` plus `bias [out]`, and GELU of the result, both `[N, out]`.
 pub(super) fn linear_and_gelu(x: &Tensor, weight: &Tensor, bias: &Tensor) -> (Tensor, Tensor) {
     if is_only_stored(x) {
         // The value that is kept is rounded, and GELU is of the rounded value.

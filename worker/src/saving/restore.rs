@@ -110,19 +110,19 @@ fn is_passed_over(tier: Tier, error: &CheckpointError) -> bool {
     }
 }
 
-/// Checkpoints on the hosts; the same on all ranks.
+/// Checkpoints on the hosts, identical on all ranks.
 #[derive(Default)]
 struct OnHosts {
-    /// Those of which every rank has its part, oldest first.
+    /// Checkpoints of which every rank has its part, oldest first.
     names: Vec<CheckpointName>,
-    /// Why there are not more.
+    /// Reasons why there are not more.
     faults: Vec<String>,
-    /// Some were read in part.
+    /// Whether some checkpoints were found damaged.
     is_damaged: bool,
 }
 
 impl OnHosts {
-    /// All ranks must call this together.
+    /// Lists the checkpoints on all hosts. All ranks must call this together.
     fn look(places: &Places<'_>, ranks: &dyn Collectives) -> Result<Self, JobError> {
         let Some(host) = places.host else { return Ok(OnHosts::default()) };
         let history = History::read(places.run).map_err(CheckpointError::from)?;
@@ -132,7 +132,7 @@ impl OnHosts {
         Ok(Self::of_all(&all.iter().map(parse).collect::<Vec<_>>()))
     }
 
-    /// From what every rank has, or why it cannot say.
+    /// Combines the lists of all ranks, or the errors of ranks that cannot list theirs.
     fn of_all(ranks: &[Result<Vec<CheckpointName>, String>]) -> Self {
         let mut found = OnHosts::default();
         for (rank, fault) in ranks.iter().enumerate().filter_map(|(rank, names)| Some((rank, names.as_ref().err()?))) {

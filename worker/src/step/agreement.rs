@@ -8,13 +8,13 @@ use crate::error::JobError;
 /// Flags of a rank in a step, or, once agreed, those that any rank has set.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Flags {
-    /// The rank was asked to stop.
+    /// Whether the rank was asked to stop.
     pub stop: bool,
-    /// The rank was asked to save, or is rank 0, whose clock says that it is time.
+    /// Whether the rank was asked to save, or is rank 0 and its clock says that a save is due.
     pub save: bool,
-    /// Rank 0's clock says that it is time to save on the hosts.
+    /// Whether rank 0's clock says that a save on the hosts is due.
     pub save_on_hosts: bool,
-    /// The rank is still busy with the checkpoint under way.
+    /// Whether the rank is still busy with the save under way.
     pub save_is_busy: bool,
 }
 

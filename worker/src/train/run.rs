@@ -24,7 +24,7 @@ pub struct Run<'a> {
     pub(super) observer: &'a Observer,
     /// Results of the last steps.
     pub(super) results: Results,
-    /// The trace of some steps.
+    /// Trace of some steps.
     pub(super) profile: Profile,
     /// Token stream.
     pub(super) stream: TokenStream,

@@ -25,7 +25,7 @@ pub struct Equipment {
     pub device: Device,
     /// Number of hosts over all ranks.
     pub hosts: usize,
-    /// The other ranks.
+    /// Collectives over all ranks.
     pub collectives: Arc<dyn Collectives>,
 }
 
@@ -53,7 +53,7 @@ struct Neighbours {
 
 impl Neighbours {
     fn meet(collectives: &dyn Collectives) -> Result<Self, CollectivesError> {
-        // Hosts of one name are told apart by when they were started, containers of one host by their names.
+        // Hosts with equal names differ in their boot ids, and containers of one host in their names.
         let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
         let mut hosts = collectives.gather_bytes(format!("{} {}", host_name(), boot.trim()).as_bytes())?;
         let (before, from) = hosts.split_at(collectives.rank().index());

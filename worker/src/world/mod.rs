@@ -3,7 +3,7 @@
 //! - `start`: the start of a job, which rank 0 reads from the launcher or a file and sends to the other ranks.
 //! - `claim`: the attempt's claim, which rank 0 makes and keeps if there is no launcher.
 //! - `membership`: starts MPI, keeps it up, and leaves it in good order.
-//! - `equipment`: what a rank computes on and exchanges with. `threads`: how many compute threads it has.
+//! - `equipment`: a rank's device and collectives. `threads`: its number of compute threads.
 //! - `failure`: ending everyone when one rank fails.
 
 mod claim;

@@ -31,7 +31,7 @@ pub enum Origin {
         path: PathBuf,
         /// Values that override the file's.
         overrides: Vec<String>,
-        /// Keys that may differ from the checkpoint's.
+        /// Keys that may differ from the checkpoint's config.
         accepted_changes: Vec<String>,
     },
 }

@@ -107,7 +107,7 @@ impl Communicator {
         Ok(state == IN_PROGRESS)
     }
 
-    /// Ends all operations under way on this rank, whatever state they are in. Nothing can be started afterwards.
+    /// Ends all operations under way on this rank, in any state. Nothing can be started afterwards.
     pub fn abort(self: Arc<Self>) {
         self.is_aborted.store(true, Ordering::SeqCst);
         within(END_PATIENCE, move || {

@@ -7,7 +7,7 @@
 //! The folder never exceeds its capacity, however many processes add to it: they keep one account of its bytes, in a
 //! file that one process at a time locks. A block is entered before it is written, and the files used longest ago are
 //! removed to make room. A process that is killed can only leave the account too high, until it is next computed
-//! anew. Nobody but this user can write there.
+//! anew. Only this user can write there.
 //!
 //! - `files`: names of files, and how they are opened and removed.
 //! - `room`: the account, and making room.

@@ -33,7 +33,7 @@ pub fn twin(
         let mut tensors = AdamWTensors::default();
         for (range, _) in slice.runs.iter().filter(|(_, is_decayed)| *is_decayed == decayed) {
             tensors.parameters.push(range.parameters.shallow_clone());
-            // libtorch wants gradients of the weights' kind.
+            // libtorch requires gradients of the weights' kind.
             tensors.gradients.push(range.gradients.to_kind(range.parameters.kind()));
             tensors.exp_avgs.push(range.exp_avg.shallow_clone());
             tensors.exp_avg_sqs.push(range.exp_avg_sq.shallow_clone());

@@ -51,11 +51,11 @@ impl Number for f64 {
 /// Memory that is read or written as a matrix.
 #[derive(Clone, Copy)]
 pub struct Matrix<T> {
-    /// The first element.
+    /// Address of the first element.
     pub start: *mut T,
-    /// Rows.
+    /// Number of rows.
     pub rows: usize,
-    /// Columns.
+    /// Number of columns.
     pub columns: usize,
     /// Distance from a row to the next, in elements.
     pub row_stride: isize,

@@ -1,4 +1,4 @@
-//! The sum of the squares of flat gradients, in parts that are added up in float64, always in the same order.
+//! The sum of the squares of flat gradients, in parts that are added up in float64, always in one order.
 //!
 //! Sources: `worker/kernels/norm.cu`, and `convoy_cpu_sums_of_squares` in `worker/libtorch/cpu_kernels.cpp`.
 
@@ -18,7 +18,7 @@ pub fn twin(x: &Tensor) -> Tensor {
     let whole = x.numel() as i64 / PART * PART;
     let rows = x.narrow(0, 0, whole).view([-1, PART]);
     let rest = x.narrow(0, whole, x.numel() as i64 - whole);
-    // Norms of short rows in float32, and their squares in float64.
+    // Norms of short rows are computed in float32, and their squares in float64.
     let wide = if x.kind() == Kind::Double { Kind::Double } else { Kind::Float };
     let squares = |t: &Tensor| {
         t.norm_scalaropt_dim_dtype(2, [-1].as_slice(), false, wide).to_kind(Kind::Double).square().sum(Kind::Double)

@@ -27,7 +27,7 @@ pub fn product_plus_row(a: &Tensor, b: &Tensor, row: &Tensor) -> Tensor {
     make(a, b, Onto::Row(row), Then::AddRow(row)).unwrap_or_else(|| row.addmm(a, b))
 }
 
-/// Returns `a [M, K]` times `b [K, N]` with `row [N]` added to each row, and GELU of that.
+/// Returns `a [M, K]` times `b [K, N]` with `row [N]` added to each row, and GELU of the result.
 pub fn product_plus_row_and_gelu(a: &Tensor, b: &Tensor, row: &Tensor) -> (Tensor, Tensor) {
     if a.device().is_cuda() {
         let [before, after] = [(); 2].map(|()| empty(a, b));
