@@ -255,7 +255,7 @@ fn so_many_blocks_put_products_off_as_have_the_embeddings_size_and_there_is_room
         let late = [Recompute::None, Recompute::GeluLayernorm, Recompute::Block].map(|r| layout.late_blocks(r));
         assert_eq!(late, expected, "{name}");
     }
-    // In units of [N, C]: the memory that a block keeps, and the memory beside it during backward of one block.
+    // In units of `[N, C]`: the memory that a block keeps, and the memory beside it during backward of one block.
     for (recompute, kept, beside) in
         [(Recompute::None, 16, 5), (Recompute::GeluLayernorm, 10, 10), (Recompute::Block, 1, 21)]
     {

@@ -99,7 +99,7 @@ fn save(
     let start = Instant::now();
     let snapshot = snapshots.take(state, ranks)?;
     let stall = start.elapsed();
-    // A benchmark has no claim.
+    // Nobody has claimed what is only measured.
     let name = checkpoint::new_name(state.step, &Claim { number: 1, id: random_hex() });
     let name = ranks.broadcast_bytes(&serde_json::to_vec(&name).unwrap_or_default())?;
     let name = serde_json::from_slice(&name).map_err(|e| JobError::Usage(format!("no name for a checkpoint: {e}")))?;

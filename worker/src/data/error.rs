@@ -28,7 +28,7 @@ pub enum DataError {
         /// URL of the shard.
         url: String,
     },
-    /// A sequence was asked for that does not exist.
+    /// More was asked for than there is.
     #[error(
         "{url}: sequence {position} of {sequences} does not exist; ask for fewer (evaluation.validation_sequences), \
          or prepare more text"
