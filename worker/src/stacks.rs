@@ -132,8 +132,8 @@ fn names_at(ip: usize) -> Vec<String> {
     names
 }
 
-/// Removes generic parameters: `f<A<B>>` becomes `f`, because the parameters can be longer than a page. `m::<impl
-/// T>::f`, a method with its `impl` in another module than its type, becomes `T::f`.
+/// Removes generic parameters: `f<A<B>>` becomes `f`, because the parameters can be longer than a page. A method with
+/// its `impl` in another module than its type, `m::<impl T>::f`, becomes `T::f`.
 fn without_parameters(name: &str) -> String {
     let of_type = name.split_once("::<impl ").and_then(|(_, method)| method.split_once(">::"));
     match (of_type, name.find('<')) {

@@ -86,8 +86,8 @@ impl Block {
         Ok((out, cache))
     }
 
-    /// Computes all of forward except the last product, which backward does not need. Returns GELU's output `[N,
-    /// 4C]`.
+    /// Computes all of forward except the last product, which backward does not need. Returns `[N, 4C]`, GELU's
+    /// output.
     fn forward_to_gelu(&self, stream: Stream, shape: Shape, keep: bool) -> Result<(Tensor, Parts), TchError> {
         let (normalised, norm_1) = self.norm_1.forward(stream, keep)?; // [N, C]
         let (branch, attention) = self.attention.forward(&normalised, shape)?; // [N, C]

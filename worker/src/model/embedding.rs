@@ -7,8 +7,8 @@ use tch::{TchError, Tensor};
 use super::ops;
 use crate::libtorch;
 
-/// Maps `inputs [B, T]` to the residual stream `[N, C]`, by the rows of `tokens [V padded, C]` and `positions
-/// [context, C]`.
+/// Maps `inputs [B, T]` to the residual stream `[N, C]`, by the rows of the embeddings `tokens [V padded, C]` and
+/// `positions [context, C]`.
 pub(super) fn forward(inputs: &Tensor, tokens: &Tensor, positions: &Tensor) -> Tensor {
     let (b, t) = (inputs.size()[0], inputs.size()[1]);
     let x = tokens.index_select(0, &inputs.view([-1])).view([b, t, -1]); // [B, T, C]

@@ -40,8 +40,7 @@ pub fn product_plus_row_and_gelu(a: &Tensor, b: &Tensor, row: &Tensor) -> (Tenso
     (before, after)
 }
 
-/// Returns the gradient of GELU's input `x [M, N]`, given the gradient of its output, which is `a [M, K]` times `b
-/// [K, N]`.
+/// Returns the gradient of GELU's input `x [M, N]`, given the gradient of its output: `a [M, K]` times `b [K, N]`.
 pub fn product_through_gelu(a: &Tensor, b: &Tensor, x: &Tensor) -> Result<RowGradient, TchError> {
     if a.device().is_cuda() {
         let rows = empty(a, b);
