@@ -1,4 +1,5 @@
-// LayerNorm (Ba et al., 2016) of a residual stream that a branch is added to first, and its backward. Columns are a multiple of a pack.
+// LayerNorm (Ba et al., 2016) of a residual stream that a branch is added to first, and its backward.
+// Columns are a multiple of a pack.
 
 // Limit of the packs in a row; also in src/kernels/layer_norm/on_gpu.rs.
 constexpr int kRowPacksMax = 256;
