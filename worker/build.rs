@@ -1,4 +1,4 @@
-//! Builds the shim over libtorch and a C constant of MPI, and records where libtorch's libraries lie.
+//! Builds the shim over libtorch and a C constant of MPI, and records where libtorch's libraries are.
 
 use std::error::Error;
 use std::path::PathBuf;
@@ -17,7 +17,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         .std("c++17")
         .files(["libtorch/allocator.cpp", "libtorch/attention.cpp", "libtorch/shim.cpp", "libtorch/streams.cpp"])
         .include(libtorch.join("include"))
-        // libtorch's headers are not ours to mend.
+        // libtorch's headers are not ours to fix.
         .warnings(false)
         .compile("convoy_libtorch");
 
@@ -28,28 +28,29 @@ fn main() -> Result<(), Box<dyn Error>> {
         .include(libtorch.join("include"))
         .warnings(false)
         .opt_level(3)
-        // libtorch's own threads: its library brings the OpenMP that this is linked with.
+        // libtorch's own threads: its library brings the OpenMP runtime that this is linked with.
         .flag("-fopenmp")
-        // Without these, a comparison or a square root keeps a loop from being vectorised. Infinities and NaN stay.
+        // Without these flags, a comparison or a square root keeps a loop from being vectorised. Infinities and NaN
+        // stay.
         .flag("-fno-trapping-math")
         .flag("-fno-math-errno")
         .compile("convoy_cpu_kernels");
     println!("cargo:rustc-link-lib=dylib=gomp");
 
-    // The kernels for GPUs as the CPU's tests run them; nothing else links it.
+    // The GPU kernels, compiled for the CPU by tests; nothing else links them.
     cc::Build::new()
         .cpp(true)
         .std("c++17")
         .file("kernels/on_cpu.cpp")
         .opt_level(2)
-        // As in CUDA, a value may be looked at as words.
+        // As in CUDA, a value may be read as words of another type.
         .flag("-fno-strict-aliasing")
         .compile("convoy_kernels_on_cpu");
 
     let mpi = build_probe_mpi::probe().map_err(|errors| format!("no MPI found: {errors:?}"))?;
     cc::Build::new().file("src/collectives/mpi_in_place.c").includes(&mpi.include_paths).compile("convoy_mpi");
 
-    // The folder behind the link is the one whose neighbours hold the CUDA runtime.
+    // The folder behind the link is the one with the CUDA runtime beside it.
     let libraries = libtorch.join("lib/libtorch_cpu.so").canonicalize()?;
     if let Some(folder) = libraries.parent() {
         println!("cargo:rustc-link-arg=-Wl,-rpath,{}", folder.display());

@@ -1,6 +1,6 @@
 // AdamW (Loshchilov and Hutter, 2019) over a flat range, in place, and the rounding of the new weights to bfloat16.
-// What decides about the update is read on the device: the number of the update, from 1, what the gradients are divided by, and 1 where
-// nothing is to be updated.
+// The scalars that control the update are read on the device: its number, from 1, the divisor of the gradients, and 1
+// if the update is to be skipped.
 
 struct AdamWConstants {
   double learning_rate, beta1, beta2, weight_decay, epsilon;
@@ -11,13 +11,14 @@ struct AdamWRounding {
   long long first, seed, is_stochastic;
 };
 
-// Runs of elements that are all decayed or all not, in turns: where each ends, how many there are, and whether the first is decayed.
+// Runs of elements that are all decayed or all not, in turns: their ends, their number, and whether the first is
+// decayed.
 struct AdamWRuns {
   const long long* ends;
   long long count, first_is_decayed;
 };
 
-// The number of the run that element i is in.
+// Returns the number of the run that contains element i.
 __device__ inline long long run_of(const AdamWRuns& runs, long long i) {
   long long low = 0, high = runs.count - 1;
   while (low < high) {
@@ -31,7 +32,7 @@ __device__ inline long long run_of(const AdamWRuns& runs, long long i) {
   return low;
 }
 
-// The factors of one update.
+// Factors of one update.
 struct AdamWFactors {
   float grad_factor, decay, beta1, beta2, epsilon, step_size, root_bias_2;
 };
@@ -45,13 +46,13 @@ __device__ inline void adamw(const AdamWFactors& factors, bool is_decayed, float
   parameter = kept - factors.step_size * (m / (sqrtf(v) / factors.root_bias_2 + factors.epsilon));
 }
 
-// K elements that lie together.
+// K adjacent elements.
 template <class T, int K>
 struct alignas(sizeof(T) * K) Some {
   T at[K];
 };
 
-// K elements from number `from` on.
+// Returns K adjacent elements, from number `from` on.
 template <int K, class G>
 __device__ inline void adamw_some(const AdamWFactors& factors, const AdamWRuns& runs, float* parameters, const G* gradients, float* exp_avg,
                                   float* exp_avg_sq, bfloat16* weights, long long from, AdamWRounding rounding,

@@ -1,11 +1,13 @@
-// Gradients [rows, columns] of bfloat16 and the sums of their columns, which are a bias's gradient. Columns are a multiple of a pack.
+// Gradients [rows, columns] of bfloat16 and the sums of their columns, a bias's gradient. Columns are a multiple of a
+// pack.
 
-// Threads of a block at most; src/kernels/columns/on_gpu.rs launches as many.
+// Limit of the threads in a block; src/kernels/columns/on_gpu.rs launches this many.
 constexpr int kColumnThreadsMax = 256;
 
-// Every thread keeps to one pack of columns, and a warp's lie side by side: a block is a warp's packs wide, and each of its warps
-// takes other rows. Blocks lie side by side over the columns, and the strips of them share the rows.
-// make(row, column) gives a pack, which is where it belongs already; sums: [strips, columns].
+// Each thread keeps to one pack of columns, and the packs of a warp are adjacent. A block is as wide as a warp's
+// packs, and each of its warps takes other rows. Blocks cover the columns side by side, in several strips that share
+// the rows.
+// make(row, column) returns a pack, after storing it where it belongs; sums: [strips, columns].
 template <class Make>
 __device__ inline void with_column_sums(float* sums, long long rows, long long columns, Make make) {
   using P = Pack<bfloat16>;
@@ -32,8 +34,8 @@ __device__ inline void with_column_sums(float* sums, long long rows, long long c
   }
 }
 
-// sums [columns]: of the columns of parts [rows, columns], in a fixed order. A warp has as many columns, a block's warps take
-// different rows of them.
+// sums [columns] become the sums of the columns of parts [rows, columns], in a fixed order. Each warp covers a warp's
+// width of columns, and the warps of a block take different rows of them.
 extern "C" __global__ void sum_columns(const float* parts, float* sums, long long rows, long long columns) {
   __shared__ float of_warps[kThreadsMax / kWarp][kWarp];
   const long long column = static_cast<long long>(blockIdx.x) * kWarp + threadIdx.x % kWarp;
@@ -49,12 +51,12 @@ extern "C" __global__ void sum_columns(const float* parts, float* sums, long lon
   sums[column] = sum;
 }
 
-// Of what is there already.
+// Sums the columns of a tensor as it is.
 extern "C" __global__ void column_sums_bfloat16(const bfloat16* x, float* sums, long long rows, long long columns) {
   with_column_sums(sums, rows, columns, [&](long long row, long long column) { return *pack(x + row * columns + column); });
 }
 
-// out: [rows, columns], of three parts [rows, columns / 3] side by side. A part's columns are a multiple of a pack, too.
+// out: [rows, columns], three parts [rows, columns / 3] side by side. A part's columns are a multiple of a pack, too.
 extern "C" __global__ void join_bfloat16(const bfloat16* first, const bfloat16* second, const bfloat16* third,
                                          bfloat16* out, float* sums, long long rows, long long columns) {
   const long long width = columns / 3;

@@ -1,8 +1,8 @@
-// What all kernels share. No header is included: NVRTC then needs no folder of them.
+// Code that all kernels share. No header is included, so NVRTC needs no folder of headers.
 //
-// Every kernel takes raw pointers, 64-bit numbers and structs of these; src/kernels/mod.rs has the list. They are
-// compiled as C++ too (on_cpu.cpp), so that tests run the same source without a GPU: what is used of CUDA's language is what is
-// defined there.
+// Every kernel takes raw pointers, 64-bit numbers and structs of these; src/kernels/mod.rs has the list. The kernels
+// are compiled as C++ too (on_cpu.cpp), so that tests run these sources without a GPU. They use only those parts of
+// CUDA's language that are defined there.
 
 // Whether there are instructions for bfloat16 and for copies beside computation: not before sm_80, and not on a CPU.
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
@@ -14,7 +14,7 @@
 constexpr int kThreadsMax = 1024;
 constexpr int kWarp = 32;
 
-// As many elements as one load of 16 bytes brings.
+// The elements that one load of 16 bytes brings.
 template <class T>
 struct alignas(16) Pack {
   static constexpr int kSize = 16 / sizeof(T);
@@ -25,7 +25,7 @@ struct bfloat16 {
   unsigned short bits;
 };
 
-// What lies at a multiple of a pack.
+// Elements at an address that is a multiple of a pack's size.
 template <class T>
 __device__ inline Pack<T>* pack(T* at) {
   return reinterpret_cast<Pack<T>*>(at);
@@ -35,7 +35,7 @@ __device__ inline const Pack<T>* pack(const T* at) {
   return reinterpret_cast<const Pack<T>*>(at);
 }
 
-// 2^x, where what would be denormal is 0.
+// 2^x, with 0 for results that would be denormal.
 __device__ inline float power_of_2(float x) {
 #ifdef __CUDA_ARCH__
   float power;
@@ -51,14 +51,15 @@ __device__ inline float widen(bfloat16 x) { return __uint_as_float(static_cast<u
 
 __device__ inline void narrow(float x, float* to) { *to = x; }
 
-// To the nearest, ties to even.
+// Rounds to the nearest, ties to even.
 __device__ inline void narrow(float x, bfloat16* to) {
   const unsigned bits = __float_as_uint(x);
   const unsigned rounded = bits + 0x7fffu + ((bits >> 16) & 1u);
   to->bits = x == x ? static_cast<unsigned short>(rounded >> 16) : static_cast<unsigned short>(0x7fc0);
 }
 
-// The elements of a pack as numbers, two at a time where a GPU can: memory is so fast that instructions count.
+// The elements of a pack as numbers, converted two at a time where a GPU can: memory is so fast that instructions
+// count.
 template <class T>
 struct Numbers {
   float at[Pack<T>::kSize];
@@ -95,8 +96,9 @@ __device__ inline Pack<bfloat16> narrow(const Numbers<bfloat16>& from) {
   return rounded;
 }
 
-// Has a pack copied to shared memory while the thread goes on. Each close_copies() makes a group of what was started since the
-// last, and finish_copies<N>() waits until all of this thread's groups but the last N are there, for this thread to read.
+// Copies a pack to shared memory while the thread goes on. Each close_copies() makes a group of the copies started
+// since the last one. finish_copies<N>() waits until all of this thread's groups except the last N have arrived, for
+// this thread to read.
 template <class T>
 __device__ inline void start_copy(const Pack<T>* from, Pack<T>* to) {
 #if CONVOY_HAS_SM_80
@@ -118,14 +120,15 @@ __device__ inline void finish_copies() {
 #endif
 }
 
-// The sum over a warp, for all of its threads.
+// Returns the sum over a warp to all of its threads.
 __device__ inline float add_over_warp(float value) {
   for (int lane = kWarp / 2; lane > 0; lane /= 2) value += __shfl_xor_sync(0xffffffffu, value, lane);
   return value;
 }
 
-// Each value summed over all threads of the block, which are whole warps and at most kThreads, in a fixed order. All of them call it
-// together, and with another buffer, 0 or 1, than the last time: a thread may still read that of the last.
+// Sums each value over all threads of the block, which are whole warps and at most kThreads, in a fixed order. All
+// threads call it together, and with another buffer, 0 or 1, than the last time: a thread may still be reading that
+// of the last.
 template <int kThreads>
 __device__ inline Pack<float> add_over_block(Pack<float> values, int buffer) {
   __shared__ Pack<float> of_warps[2][kThreads / kWarp];

@@ -1,6 +1,7 @@
-// Cross-entropy and its gradient in place over the logits: read twice, the second time mostly from the cache, and written once.
+// Cross-entropy and its gradient in place over the logits, which are read twice, the second time mostly from the
+// cache, and written once.
 
-// Blocks that the registers let share a multiprocessor that has threads for them: one reads while another computes.
+// Number of blocks that registers and threads allow on a multiprocessor at once: one reads while another computes.
 constexpr int kCrossEntropyBlocks = 2;
 
 __device__ inline float minus_infinity() { return __uint_as_float(0xff800000u); }
@@ -20,7 +21,7 @@ __device__ inline ScaledSum add(ScaledSum a, ScaledSum b) {
   return {max, a.sum * exponential(a.max - max) + b.sum * exponential(b.max - max)};
 }
 
-// The sum over all threads of the block, a power of two of them.
+// Returns the sum over all threads of the block, whose number is a power of two.
 __device__ inline ScaledSum add_over_block(ScaledSum own) {
   __shared__ ScaledSum sums[kThreadsMax];
   sums[threadIdx.x] = own;
@@ -32,7 +33,7 @@ __device__ inline ScaledSum add_over_block(ScaledSum own) {
   return sums[0];
 }
 
-// Adds those of a pack.
+// Adds the elements of a pack.
 template <class T>
 __device__ inline void add_pack(ScaledSum* own, const Numbers<T>& x) {
   float max = x.at[0];
@@ -44,9 +45,9 @@ __device__ inline void add_pack(ScaledSum* own, const Numbers<T>& x) {
   for (int j = 0; j < Pack<T>::kSize; j++) own->sum += exponential(x.at[j] - own->max);
 }
 
-// A block for each row of logits [rows, stride], of which the first `vocabulary` columns count; they become scale * (softmax -
-// one-hot of the target), the others 0. losses: [rows], each row's cross-entropy. A row whose target is outside of the vocabulary
-// becomes NaN. The stride is a multiple of a pack.
+// A block for each row of logits [rows, stride], of which the first `vocabulary` columns count. These become scale *
+// (softmax - one-hot of the target), the others 0. losses: [rows], each row's cross-entropy. A row with a target
+// outside of the vocabulary becomes NaN. The stride is a multiple of a pack.
 template <class T>
 __device__ inline void cross_entropy(T* logits, const long long* targets, double* losses, long long stride,
                                      long long vocabulary, double scale) {
@@ -55,11 +56,11 @@ __device__ inline void cross_entropy(T* logits, const long long* targets, double
   const bool is_token = targets[blockIdx.x] >= 0 && targets[blockIdx.x] < vocabulary;
   const int target = is_token ? static_cast<int>(targets[blockIdx.x]) : 0, target_pack = target / kSize;
   const float target_logit = is_token ? widen(logits[blockIdx.x * stride + target]) : minus_infinity() - minus_infinity();
-  // Packs of which all counts, and columns of the one after them that do.
+  // Number of packs that count as a whole, and of columns in the next pack that count.
   const int packs = static_cast<int>(stride / kSize), whole = static_cast<int>(vocabulary / kSize);
   const int rest = static_cast<int>(vocabulary % kSize);
   const int first = threadIdx.x, step = blockDim.x;
-  // The pack that comes next is on its way while one is computed.
+  // The next pack is loaded while one is computed.
   Pack<T> next = {};
   const auto fetch = [&](int i) {
     if (i < packs) next = row[i];

@@ -1,13 +1,14 @@
-// LayerNorm (Ba et al., 2016) of a residual stream that a branch is added to first, and its backward. Columns are a multiple of a pack.
+// LayerNorm (Ba et al., 2016) of a residual stream that a branch is added to first, and its backward.
+// Columns are a multiple of a pack.
 
-// Packs of a row at most; src/kernels/layer_norm/on_gpu.rs has it, too.
+// Limit of the packs in a row; also in src/kernels/layer_norm/on_gpu.rs.
 constexpr int kRowPacksMax = 256;
 
-// Of forward: threads of a block, and so few registers that some blocks share a multiprocessor.
+// Threads in a block of forward, with so few registers that some blocks share a multiprocessor.
 constexpr int kForwardThreads = 128, kForwardBlocks = 5;
 
-// A warp for each row of x [rows, columns]. Branch [rows, columns] and its bias [columns] are added to it, and the sum is kept; either
-// may be null. y becomes its normalised form; mean, rstd: [rows].
+// A warp for each row of x [rows, columns]. Branch [rows, columns] and its bias [columns] are added to the row, and
+// the sum is kept; either may be null. y becomes the normalised form of the sum; mean, rstd: [rows].
 extern "C" __global__ void __launch_bounds__(kForwardThreads, kForwardBlocks)
 layer_norm_bfloat16(const bfloat16* x, const bfloat16* branch, const bfloat16* branch_bias, const bfloat16* weight,
                     const bfloat16* bias, bfloat16* sum, bfloat16* y, float* mean, float* rstd, long long rows,
@@ -19,7 +20,7 @@ layer_norm_bfloat16(const bfloat16* x, const bfloat16* branch, const bfloat16* b
   if (row >= rows) return;
   const long long start = row * columns;
   P in[kPacks] = {}, added[kPacks] = {};
-  // All of it is on its way before the first is looked at.
+  // All loads of a row start before the first value is used.
   for (int i = 0, p = lane; i < kPacks; i++, p += kWarp) {
     if (p >= packs) continue;
     in[i] = pack(x + start)[p];
@@ -62,19 +63,21 @@ layer_norm_bfloat16(const bfloat16* x, const bfloat16* branch, const bfloat16* b
   }
 }
 
-// Of backward: threads of a block at most, how many blocks the registers let share a multiprocessor, and rows that a block takes at
-// once, so that its threads wait for each other less often; src/kernels/layer_norm/on_gpu.rs has the last, too.
+// Backward: the limit of the threads in a block, the number of blocks that the registers allow on a multiprocessor at
+// once, and the number of rows that a block takes at once, so that its threads wait for each other less often.
+// src/kernels/layer_norm/on_gpu.rs has the last one, too.
 constexpr int kBackwardThreadsMax = kRowPacksMax, kBackwardBlocks = 2, kRowsAtOnce = 2;
 
-// A block is as wide as a row, and a thread has one pack of its columns; blocks share the rows.
-// dx [rows, columns] becomes the gradient of x, given that of y, plus dresidual, which may be null. sums [blocks, 3, columns]: what
-// this block's rows add to the gradients of weight and bias, and the sum of its rows of dx, before they are rounded.
+// A block is as wide as a row, and each thread has one pack of its columns; blocks share the rows. dx [rows, columns]
+// becomes the gradient of x, given the gradient of y, plus dresidual, which may be null. sums [blocks, 3, columns]:
+// what this block's rows add to the gradients of weight and bias, and the sum of its rows of dx, before they are
+// rounded.
 extern "C" __global__ void __launch_bounds__(kBackwardThreadsMax, kBackwardBlocks)
 layer_norm_backward_bfloat16(const bfloat16* dy, const bfloat16* x, const float* mean, const float* rstd,
                              const bfloat16* weight, const bfloat16* dresidual, bfloat16* dx, float* sums,
                              long long rows, long long columns) {
   using P = Pack<bfloat16>;
-  // What the block is at, and what is on its way.
+  // Rows that the block works on, and rows that are being loaded.
   __shared__ P fetched[2][kRowsAtOnce][2][kBackwardThreadsMax];
   const long long column = static_cast<long long>(threadIdx.x) * P::kSize;
   const bool has_columns = column < columns;
@@ -82,7 +85,7 @@ layer_norm_backward_bfloat16(const bfloat16* dy, const bfloat16* x, const float*
   float dweight[P::kSize] = {}, dbias[P::kSize] = {}, total[P::kSize] = {};
   P packed_weights = {};
   if (has_columns) packed_weights = *pack(weight + column);
-  // Rows from `first` on that are this thread's to work at.
+  // Returns the number of rows from `first` on, at most kRowsAtOnce, that this thread works on.
   const auto count = [&](long long first) {
     const long long left = has_columns && first < rows ? rows - first : 0;
     return left < kRowsAtOnce ? static_cast<int>(left) : kRowsAtOnce;
@@ -115,7 +118,7 @@ layer_norm_backward_bfloat16(const bfloat16* dy, const bfloat16* x, const float*
     }
     fetch(first + step, 1 - place);
     finish_copies<1>();
-    // Of each row the sum of g = dy * weight, and that of g * x.
+    // For each row, the sums of g = dy * weight and of g * x.
     Pack<float> parts = {};
     for (int r = 0; r < kRowsAtOnce; r++) {
       if (r >= here) break;

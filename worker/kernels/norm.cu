@@ -1,4 +1,4 @@
-// Sums of squares. sums [blocks]: what each block has found, to be added up in their order.
+// Sums of squares. sums [blocks]: the sum of each block, to be added up in their order.
 
 template <class T>
 __device__ inline void sum_of_squares(const T* x, long long n, double* sums) {

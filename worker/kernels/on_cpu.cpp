@@ -1,6 +1,7 @@
-// CUDA's kernels compiled for a CPU, for tests without a GPU: the threads of a block take turns, from one __syncthreads() to the
-// next, and the blocks come one after the other. What holds here is the arithmetic and the indices, and that no thread needs
-// another's result without waiting for it where its number is higher; not what a GPU does about memory, or how fast.
+// CUDA's kernels compiled for a CPU, for tests without a GPU. The threads of a block take turns, from one
+// __syncthreads() to the next, and the blocks run one after the other. This shows that the arithmetic and the indices
+// are right, and that no thread needs the result of a thread with a higher number without waiting for it. It does not
+// show what a GPU does about memory, or how fast.
 
 #include <cmath>
 #include <cstring>
@@ -47,7 +48,7 @@ void** arguments = nullptr;
 
 inline void __syncthreads() { swapcontext(&running->context, &scheduler); }
 
-// Here the lanes of all warps exchange together, so that a kernel's warps must all come by, or have ended.
+// The lanes of all warps exchange together here, so all warps of a kernel must reach this, or have ended.
 inline float __shfl_xor_sync(unsigned, float value, int lane) {
   static float values[1024];
   values[threadIdx.x] = value;
@@ -130,7 +131,8 @@ const Entry kEntries[] = {
 
 }  // namespace
 
-// Runs kernel `name` in `blocks` blocks of `threads` threads; false where there is none. One at a time.
+// Runs kernel `name` in `blocks` blocks of `threads` threads; returns false if there is no such kernel. One call at a
+// time.
 extern "C" bool convoy_launch_on_cpu(const char* name, unsigned blocks, unsigned threads, void** pointers) {
   for (const Entry& entry : kEntries) {
     if (std::strcmp(entry.name, name) != 0) continue;

@@ -1,4 +1,5 @@
-// Float32 to bfloat16 by chance; the draw of an element depends on the seed, the update and the element's number alone.
+// Stochastic rounding of float32 to bfloat16. The draw of an element depends only on the seed, the update and the
+// element's number.
 
 // MurmurHash3's finaliser (A. Appleby).
 __device__ inline unsigned mix(unsigned h) {
@@ -9,16 +10,16 @@ __device__ inline unsigned mix(unsigned h) {
   return h ^ (h >> 16);
 }
 
-// 32 bits in which the seed, folded to 32 bits, and the update, a whole number, have a part.
+// 32 bits that depend on the seed, folded to 32 bits, and the update, a whole number.
 __device__ inline unsigned rounding_key(long long seed, float update) {
   return mix(mix(static_cast<unsigned>(static_cast<long long>(update) + seed)) + 1u);
 }
 
-// x, which is element `number` of the model.
+// Rounds x, which is element `number` of the model.
 __device__ inline bfloat16 rounded_by_chance(float x, long long number, unsigned key) {
   const unsigned bits = __float_as_uint(x);
   const unsigned random = mix(static_cast<unsigned>(number) * 0x9e3779b1u + key) & 0xffffu;
-  // What is not finite has no neighbour to be rounded to.
+  // Infinities and NaN have no neighbour to be rounded to.
   const bool is_finite = (bits & 0x7f800000u) != 0x7f800000u;
   return {static_cast<unsigned short>((bits + (is_finite ? random : 0u)) >> 16)};
 }

@@ -1,14 +1,15 @@
 // Products of float32 matrices by the matrix units of Intel's processors (AMX), which multiply bfloat16 and sum in float32.
 //
-// A float32 number is the sum of three of bfloat16, eight of its 24 bits in each. Of the nine products of two numbers' parts the
-// six that matter to float32 are computed; the others are less than 2^-23 of the whole (Henry, Tang and Heinecke, 2019).
-// What is infinite, or within 2^-9 of it, becomes NaN. The units take numbers below 2^-126 as zeros, and what is below 2^-103 loses
-// bits to that.
+// A float32 number is the sum of three of bfloat16, with eight of its 24 bits in each. Of the nine products of two
+// numbers' parts, the six that matter to float32 are computed; the others are less than 2^-23 of the whole (Henry,
+// Tang and Heinecke, 2019). Infinities, and numbers within 2^-9 of them, become NaN. The units take numbers below
+// 2^-126 as zeros, so numbers below 2^-103 lose bits.
 //
-// Operands are packed first, in panels of 32 rows of the left one and 32 columns of the right one. A panel lies step by step of
-// 32 terms; a step has, of each of the three parts, 16 rows or columns and the 16 others, as tiles of 1 KiB that a register takes.
+// Operands are packed first, in panels of 32 rows of the left one and 32 columns of the right one. A panel is stored
+// in steps of 32 terms. A step has, for each of the three parts, 16 rows or columns and the 16 others, as tiles of 1
+// KiB that a register takes.
 //
-// Only what comes after the check of the processor is compiled for such ones.
+// Only code that runs after the check of the processor is compiled for such processors.
 
 #include <stdint.h>
 
@@ -19,7 +20,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-// Whether there are such units that this process may use, which it asks for.
+// Returns whether the processor has matrix units that this process may use, after asking the system for them.
 extern "C" bool convoy_cpu_amx_prepare() {
   unsigned a, b, c, d;
   if (!__get_cpuid(1, &a, &b, &c, &d) || !(c >> 27 & 1)) return false;
@@ -39,9 +40,9 @@ extern "C" bool convoy_cpu_amx_prepare() {
 
 namespace {
 
-// Rows or columns of a tile, and of a panel; terms of a step.
+// Rows or columns in a tile, and in a panel; terms in a step.
 constexpr int64_t kLanes = 16, kPanel = 32, kStep = 32;
-// Words of 16 bits of a tile, and of a step of a panel.
+// Words of 16 bits in a tile, and in a step of a panel.
 constexpr int64_t kTile = kLanes * kStep, kStepWords = 6 * kTile;
 
 struct alignas(64) Configuration {
@@ -50,20 +51,22 @@ struct alignas(64) Configuration {
   uint8_t rows[16] = {16, 16, 16, 16, 16, 16, 16, 16};
 };
 
-// The next bfloat16, as float32; halves go away from zero. An infinity, and what is near one, leaves NaN as the rest.
+// The nearest bfloat16, as float32; halves are rounded away from zero. An infinity, or a number near one, leaves NaN
+// as the rest.
 inline __m512 rounded(__m512 x) {
   const __m512i half_more = _mm512_add_epi32(_mm512_castps_si512(x), _mm512_set1_epi32(0x8000));
   return _mm512_castsi512_ps(_mm512_and_si512(half_more, _mm512_set1_epi32(0xffff0000)));
 }
 
-// A part of `x`, which becomes the rest. The third is all that is left, which needs no rounding, and NaN might not survive it.
+// Returns a part of `x`, which becomes the rest. The third part is all that is left: it needs no rounding, and NaN
+// might not survive rounding.
 inline __m512 take_part(__m512& x, int part) {
   const __m512 taken = part < 2 ? rounded(x) : x;
   x = _mm512_sub_ps(x, taken);
   return taken;
 }
 
-// Rows for columns of 16 by 16 double words.
+// Transposes 16 by 16 double words.
 inline void transpose(uint16_t* tile) {
   __m512i r[16], t[16];
   for (int i = 0; i < 16; i++) r[i] = _mm512_load_si512(tile + 32 * i);
@@ -92,8 +95,8 @@ inline void transpose(uint16_t* tile) {
 // A mask of the first n of 16.
 inline __mmask16 first(int64_t n) { return n >= 16 ? 0xffff : n <= 0 ? 0 : (1u << n) - 1; }
 
-// The parts of `terms` terms of `lanes` rows or columns, where the numbers of a term lie side by side and terms are `stride` apart:
-// row i of a tile gets the terms 2 i and 2 i + 1 of each lane.
+// Splits `terms` terms of `lanes` rows or columns into parts, where the numbers of a term are adjacent and terms are
+// `stride` apart: row i of a tile gets the terms 2 i and 2 i + 1 of each lane.
 inline void split_side_by_side(uint16_t* to, const float* from, int64_t stride, int64_t lanes, int64_t terms) {
   const __mmask16 mask = first(lanes);
   for (int i = 0; i < 16; i++) {
@@ -102,14 +105,15 @@ inline void split_side_by_side(uint16_t* to, const float* from, int64_t stride, 
     if (2 * i + 1 < terms) odd = _mm512_maskz_loadu_ps(mask, from + (2 * i + 1) * stride);
     for (int part = 0; part < 3; part++) {
       const __m512i e = _mm512_castps_si512(take_part(even, part)), o = _mm512_castps_si512(take_part(odd, part));
-      // The odd one's upper halves stay where they are, the even one's come down.
+      // The upper halves of the odd term stay in place, those of the even term move down.
       const __m512i words = _mm512_mask_blend_epi16(0xaaaaaaaa, _mm512_srli_epi32(e, 16), o);
       _mm512_store_si512(to + part * 2 * kTile + 32 * i, words);
     }
   }
 }
 
-// The same where the terms of a lane follow each other, lanes `stride` apart: row i of a tile gets all terms of lane i.
+// Splits terms where those of a lane are adjacent and lanes are `stride` apart: row i of a tile gets all terms of
+// lane i.
 inline void split_one_by_one(uint16_t* to, const float* from, int64_t stride, int64_t lanes, int64_t terms) {
   const __mmask16 masks[2] = {first(terms), first(terms - 16)};
   const __m512i odd_words = _mm512_set_epi16(63, 61, 59, 57, 55, 53, 51, 49, 47, 45, 43, 41, 39, 37, 35, 33, 31, 29, 27, 25,
@@ -127,7 +131,7 @@ inline void split_one_by_one(uint16_t* to, const float* from, int64_t stride, in
   }
 }
 
-// The two tiles of a part into the registers of rows, or of columns.
+// Loads the two tiles of a part into the registers of rows, or of columns.
 inline void load_rows(const uint16_t* part) {
   _tile_loadd(4, part, 64);
   _tile_loadd(5, part + kTile, 64);
@@ -143,7 +147,7 @@ inline void fetch(const uint16_t* lines) {
   for (int i = 0; i < 8; i++) _mm_prefetch(reinterpret_cast<const char*>(lines + 32 * i), _MM_HINT_T0);
 }
 
-// The products of the registers, while a part of the next step is fetched, which takes 32 lines.
+// Multiplies the registers, while a part of the next step is fetched, which takes 32 lines.
 inline void multiply_parts(const uint16_t* next) {
   _tile_dpbf16ps(0, 4, 6);
   fetch(next);
@@ -155,7 +159,8 @@ inline void multiply_parts(const uint16_t* next) {
   fetch(next + kTile + kTile / 2);
 }
 
-// Adds a step's products to the four tiles of the result, in an order in which each four need but one pair of registers loaded.
+// Adds a step's products to the four tiles of the result, in an order in which each four need only one pair of
+// registers loaded.
 inline void add_step(const uint16_t* a, const uint16_t* b) {
   constexpr int64_t kSecond = 2 * kTile, kThird = 4 * kTile;
   const uint16_t *next_a = a + kStepWords, *next_b = b + kStepWords;
@@ -174,8 +179,8 @@ inline void add_step(const uint16_t* a, const uint16_t* b) {
   multiply_parts(next_a + kThird);
 }
 
-// What is read after a product of panels: a share of the next panel of rows, so many lines of the cache of each of its steps, and the
-// next 32 x 32 of the result, of rows `stride` apart. Both lie far from the core.
+// Memory that is read after a product of panels: a share of the next panel of rows, a number of cache lines of each
+// of its steps, and the next 32 x 32 of the result, with rows `stride` apart. Both are far from the core.
 struct Next {
   const uint16_t* rows;
   int64_t lines;
@@ -183,8 +188,8 @@ struct Next {
   int64_t stride;
 };
 
-// Fetches a part of it, the panel into the second-level cache. Inlined at once: GCC takes a function that only fetches for one that does
-// nothing, and leaves its calls out.
+// Fetches a part of that memory, the panel into the second-level cache. Always inlined: GCC takes a function that
+// only fetches for one that does nothing, and removes calls of it.
 __attribute__((always_inline)) inline void fetch_next(const Next& next, int64_t step) {
   const uint16_t* line = next.rows + step * kStepWords;
   for (int64_t i = 0; i < next.lines; i++, line += 32) _mm_prefetch(reinterpret_cast<const char*>(line), _MM_HINT_T1);
@@ -194,7 +199,7 @@ __attribute__((always_inline)) inline void fetch_next(const Next& next, int64_t 
   }
 }
 
-// A panel of rows times one of columns: 32 x 32 of the result, of rows `stride` apart.
+// Multiplies a panel of rows by one of columns: 32 x 32 of the result, with rows `stride` apart.
 inline void multiply_panels(float* out, int64_t stride, const uint16_t* a, const uint16_t* b, int64_t steps, bool add,
                             const Next& next) {
   const int64_t bytes = 4 * stride;
@@ -240,11 +245,12 @@ extern "C" void convoy_cpu_amx_pack(uint16_t* to, const float* from, int64_t lan
   }
 }
 
-// `out` [rows, columns], of rows `stride` apart, becomes the product of packed panels of `steps` steps, with what it was if `add`.
+// Sets `out` [rows, columns], with rows `stride` apart, to the product of packed panels of `steps` steps, plus its
+// present values if `add`.
 extern "C" void convoy_cpu_amx_multiply(float* out, int64_t stride, int64_t rows, int64_t columns, const uint16_t* a,
                                         const uint16_t* b, int64_t steps, bool add) {
   Configuration configuration;
-  // All of it is read, of which the compiler is told the first bytes.
+  // The instruction reads all of the configuration, although the compiler is told only of its first bytes.
   __asm__ volatile("" ::: "memory");
   _tile_loadconfig(&configuration);
   alignas(64) float edge[kPanel * kPanel];

@@ -23,16 +23,17 @@ namespace {
 
 enum Kernel { kFlash = 0, kCudnn = 1, kEfficient = 2 };
 
-// cuDNN makes a plan for every shape, which takes long: it is for the lengths of training, and not for a text that grows.
+// cuDNN makes a plan for every shape, which takes long, so it serves the lengths of training and not a text that
+// grows.
 constexpr int64_t kCudnnTokens = 128;
-// The widest heads whose backward it has on every GPU that it serves.
+// Width of the widest heads with a backward in cuDNN on every GPU that it supports.
 constexpr int64_t kCudnnHeadMax = 128;
 
-// Whether cuDNN serves here is found out by the first call; an error of a later one is an error.
+// The first call finds out whether cuDNN works here; an error of a later call is an error.
 enum Found { kUntried, kServes, kFails };
 std::atomic<Found> cudnn = kUntried;
 
-// cuDNN's is the fastest on Hopper, and has no fixed order in backward; FlashAttention has none for float32.
+// cuDNN's kernel is the fastest on Hopper, and has no fixed order in backward; FlashAttention does not take float32.
 Kernel choose(const Tensor& q) {
   if (q.scalar_type() != at::kBFloat16 && q.scalar_type() != at::kHalf) return kEfficient;
   const bool suits = q.size(2) % kCudnnTokens == 0 && q.size(3) <= kCudnnHeadMax && q.size(3) % 8 == 0;
@@ -47,7 +48,7 @@ void keep(Tensor** out, const Tensor& attended, const Tensor& log_sum_exp, const
   out[3] = new Tensor(offset);
 }
 
-// Whether cuDNN could.
+// Returns whether cuDNN was able to compute it.
 bool try_cudnn(const Tensor& q, const Tensor& k, const Tensor& v, Tensor** out) {
   try {
     auto result = at::_scaled_dot_product_cudnn_attention(q, k, v, /*attn_bias=*/{}, /*compute_log_sumexp=*/true,
@@ -70,8 +71,8 @@ bool try_cudnn(const Tensor& q, const Tensor& k, const Tensor& v, Tensor** out) 
 
 extern "C" {
 
-// q, k, v: [B, H, T, D]. out: the result [B, H, T, D], each row's log-sum-exp, and the two tensors of the state of the random
-// numbers; kernel: which it was.
+// q, k, v: [B, H, T, D]. out: the result [B, H, T, D], each row's log-sum-exp, and the two tensors of the state of
+// the random numbers; kernel: the kernel that ran.
 char* convoy_attention(Tensor* q, Tensor* k, Tensor* v, Tensor** out, int* kernel) {
   return guarded([&] {
     *kernel = choose(*q);
@@ -90,7 +91,7 @@ char* convoy_attention(Tensor* q, Tensor* k, Tensor* v, Tensor** out, int* kerne
   });
 }
 
-// Its backward, by the same kernel. out: the gradients of q, k and v.
+// Computes backward by the kernel that ran forward. out: the gradients of q, k and v.
 char* convoy_attention_backward(int kernel, Tensor* dout, Tensor* q, Tensor* k, Tensor* v, Tensor* attended,
                                 Tensor* log_sum_exp, Tensor* seed, Tensor* offset, Tensor** out) {
   return guarded([&] {

@@ -1,14 +1,15 @@
-// Products of float32 matrices by AVX2, which has sixteen registers: twelve hold 6 x 16 of the result, two a term's numbers of the
-// columns, and one its number of a row.
+// Products of float32 matrices by AVX2, which has sixteen registers: twelve hold 6 x 16 of the result, two hold the
+// columns' numbers of a term, and one holds a row's number.
 //
-// Operands are packed first, in panels of 48 rows of the left one and 48 columns of the right one. A panel has 8 strips of 6 rows, or
-// 3 of 16 columns; a strip lies term by term.
+// Operands are packed first, in panels of 48 rows of the left one and 48 columns of the right one. A panel has 8
+// strips of 6 rows, or 3 of 16 columns; a strip is stored term by term.
 //
-// Twelve products take a core of two units that multiply six cycles, and eight loads: two of columns and six of rows. A strip of columns
-// stays in the second-level cache, at the least, while all strips of a tile's rows go by it; what comes next from further away is fetched
-// before (Goto and van de Geijn, 2008; Van Zee and van de Geijn, 2015).
+// A core with two multiplying units takes six cycles for twelve products, and eight loads: two of columns and six of
+// rows. A strip of columns stays at least in the second-level cache while it is multiplied by all strips of a tile's
+// rows. Data that comes next from further away is prefetched (Goto and van de Geijn, 2008; Van Zee and van de Geijn,
+// 2015).
 //
-// Compiled for such processors alone; who calls it has asked for them.
+// Compiled for such processors alone; the caller has checked for them.
 
 #include <stdint.h>
 
@@ -23,13 +24,14 @@
 namespace {
 
 constexpr int64_t kRows = 6, kColumns = 16, kPanel = 48;
-// Terms that are summed before the sum goes to the result: a sum of many small sums is more exact than one of all terms in a row.
+// Number of terms that are summed before the sum is added to the result: a sum of many small sums is more exact than
+// one of all terms in a row.
 constexpr int64_t kSummed = 256;
 
 #define ALWAYS_INLINE __attribute__((always_inline)) inline
 
-// Fetches a line of the cache, into the first level or the second. Inlined at once: GCC takes a function that only fetches for one that
-// does nothing, and leaves its calls out.
+// Fetches a line of the cache, into the first level or the second. Always inlined: GCC takes a function that only
+// fetches for one that does nothing, and removes calls of it.
 ALWAYS_INLINE void fetch(const float* line) { _mm_prefetch(reinterpret_cast<const char*>(line), _MM_HINT_T0); }
 ALWAYS_INLINE void fetch_to_second(const float* line) { _mm_prefetch(reinterpret_cast<const char*>(line), _MM_HINT_T1); }
 
@@ -39,14 +41,14 @@ inline void copy(float* to, const float* from) {
   memcpy(to, from, count * sizeof(float));
 }
 
-// The first `count` of eight numbers, and zeros.
+// Returns the first `count` of eight numbers, followed by zeros.
 inline __m256 load(const float* from, int64_t count) {
   if (count >= 8) return _mm256_loadu_ps(from);
   const __m256i places = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
   return _mm256_maskload_ps(from, _mm256_cmpgt_epi32(_mm256_set1_epi32(count), places));
 }
 
-// Stores eight numbers, or the first six; not by a mask, with which that is slow on some processors.
+// Stores eight numbers, or the first six. Does not use a mask, which is slow here on some processors.
 template <int64_t count>
 inline void store(float* to, __m256 numbers) {
   if constexpr (count == 8) {
@@ -58,8 +60,9 @@ inline void store(float* to, __m256 numbers) {
   }
 }
 
-// A panel where the numbers of a term lie side by side and terms are `stride` apart: strips of `width`. A term's lines are asked for at
-// once; those of terms further on would push each other out of the first-level cache, where `stride` is a multiple of its ways' size.
+// Packs a panel where the numbers of a term are adjacent and terms are `stride` apart: strips of `width`. The lines
+// of one term are asked for at once; those of later terms would push each other out of the first-level cache if
+// `stride` is a multiple of the size of its ways.
 template <int64_t width>
 inline void pack_side_by_side(float* to, const float* from, int64_t stride, int64_t lanes, int64_t terms) {
   constexpr int64_t kLine = 16;
@@ -77,7 +80,7 @@ inline void pack_side_by_side(float* to, const float* from, int64_t stride, int6
   }
 }
 
-// Rows for columns of 8 by 8 numbers.
+// Transposes 8 by 8 numbers.
 inline void transpose(__m256 (&r)[8]) {
   __m256 t[8];
   for (int i = 0; i < 8; i += 2) {
@@ -97,10 +100,10 @@ inline void transpose(__m256 (&r)[8]) {
   for (int i = 0; i < 8; i++) r[i] = t[i];
 }
 
-// A strip where the terms of a lane follow each other and lanes are `stride` apart. The next strip's are fetched.
+// Packs a strip where the terms of a lane are adjacent and lanes are `stride` apart. Prefetches the next strip's.
 template <int64_t width>
 inline void pack_strip_one_by_one(float* to, const float* from, int64_t stride, int64_t lanes, int64_t terms) {
-  // Lanes that are transposed at once.
+  // Number of lanes that are transposed at once.
   constexpr int64_t kLanes = width < 8 ? width : 8;
   for (int64_t term = 0; term < terms; term += 8) {
     const int64_t count = terms - term < 8 ? terms - term : 8;
@@ -128,7 +131,7 @@ inline void pack(float* to, const float* from, int64_t lane_stride, int64_t term
     pack_strip_one_by_one<width>(to + lane * terms, from + lane * lane_stride, lane_stride, lanes - lane, terms);
 }
 
-// A term of a strip of rows times one of columns, on top of `sums`.
+// Adds the product of one term of a strip of rows and one of columns to `sums`.
 inline void add_term(__m256 (&sums)[kRows][2], const float* a, const float* b) {
   const __m256 columns[2] = {_mm256_load_ps(b), _mm256_load_ps(b + 8)};
 #pragma GCC unroll 6
@@ -139,7 +142,7 @@ inline void add_term(__m256 (&sums)[kRows][2], const float* a, const float* b) {
   }
 }
 
-// Adds `sums` to 6 x 16 of the result, of rows `stride` apart, or puts them there.
+// Adds `sums` to 6 x 16 of the result, with rows `stride` apart, or stores them there.
 inline void take(float* out, int64_t stride, const __m256 (&sums)[kRows][2], bool add) {
 #pragma GCC unroll 6
   for (int64_t row = 0; row < kRows; row++) {
@@ -149,8 +152,8 @@ inline void take(float* out, int64_t stride, const __m256 (&sums)[kRows][2], boo
   }
 }
 
-// A strip of rows times one of columns: 6 x 16 of the result, of rows `stride` apart. While that is computed, memory from `next` on is
-// fetched into the second-level cache, by a step of `pace` numbers for each 8 terms.
+// Multiplies a strip of rows by one of columns: 6 x 16 of the result, with rows `stride` apart. Meanwhile, memory
+// from `next` on is fetched into the second-level cache, by a step of `pace` numbers for each 8 terms.
 ALWAYS_INLINE void multiply_strips(float* out, int64_t stride, const float* a, const float* b, int64_t terms, bool add,
                                    const float* next, int64_t pace) {
   for (int64_t row = 0; row < kRows; row++) {
@@ -180,10 +183,11 @@ extern "C" void convoy_cpu_avx2_pack(float* to, const float* from, int64_t lane_
   else pack<kRows>(to, from, lane_stride, term_stride, lanes, terms);
 }
 
-// `out` [rows, columns], of rows `stride` apart, becomes the product of packed panels of `terms` terms, with what it was if `add`.
+// Sets `out` [rows, columns], with rows `stride` apart, to the product of packed panels of `terms` terms, plus its
+// present values if `add`.
 extern "C" void convoy_cpu_avx2_multiply(float* out, int64_t stride, int64_t rows, int64_t columns, const float* a, const float* b,
                                          int64_t terms, bool add) {
-  // The next strip of columns is fetched in about equal shares, as many as there are strips of rows.
+  // The next strip of columns is fetched in about equal shares, one for each strip of rows.
   const int64_t strips = (rows + kRows - 1) / kRows, share = (terms + strips - 1) / strips * kColumns;
   const int64_t pace = terms < 8 ? 0 : (share + terms / 8 - 1) / (terms / 8);
   for (int64_t column = 0; column < columns; column += kColumns, b += terms * kColumns) {
@@ -195,7 +199,7 @@ extern "C" void convoy_cpu_avx2_multiply(float* out, int64_t stride, int64_t row
         multiply_strips(place, stride, strip, b, terms, add, next, pace);
         continue;
       }
-      // At an edge there is more of it than of the result.
+      // At an edge, the strip is larger than the rest of the result.
       alignas(32) float edge[kRows * kColumns] = {};
       const int64_t rest = height < kRows ? height : kRows, bytes = 4 * (width < kColumns ? width : kColumns);
       for (int64_t i = 0; add && i < rest; i++) memcpy(edge + i * kColumns, place + i * stride, bytes);

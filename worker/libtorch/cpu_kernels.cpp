@@ -1,9 +1,9 @@
-// Convoy's own kernels for the CPU, over raw float32 memory: each passes over memory as seldom as its arithmetic allows.
-// Their twins, made of libtorch's operations, are in src/kernels; tests hold the two together.
+// Convoy's own kernels for the CPU, over raw float32 memory: each passes over memory as seldom as its arithmetic
+// allows. Their twins, made of libtorch's operations, are in src/kernels; tests compare the two.
 //
-// Loops are written so that the compiler vectorises them; `clones` makes one version for each kind of processor, and the
-// right one is chosen when the program starts. No result depends on the number of threads. The kernels that are made of
-// matrix products are in Rust: here are their loops over rows, and how they get at libtorch's threads.
+// Loops are written so that the compiler vectorises them; `clones` makes one version for each kind of processor, and
+// the right one is chosen when the program starts. No result depends on the number of threads. Kernels made of matrix
+// products are in Rust; their loops over rows are here, and their access to libtorch's threads.
 
 #include <algorithm>
 #include <atomic>
@@ -22,9 +22,9 @@
 
 namespace {
 
-// So many float32 are summed as float32, the sums of them as float64.
+// Number of float32 values that are summed as float32; the sums are added as float64.
 constexpr int64_t kShort = 1024;
-// Elements below which a second thread costs more than it brings.
+// Number of elements below which a second thread costs more than it saves.
 constexpr int64_t kGrain = 1 << 15;
 
 // e^x for x <= 0 to about 1e-7 (the reduction and polynomial of Cephes' expf, S. Moshier), 0 below -87.
@@ -153,7 +153,7 @@ clones void round_stochastically(const float* from, uint16_t* to, int64_t n, uin
     uint32_t bits;
     std::memcpy(&bits, from + i, sizeof bits);
     const uint32_t random = mix((first + static_cast<uint32_t>(i)) * 0x9e3779b1u + key) & 0xffff;
-    // What is not finite has no neighbour to be rounded to.
+    // Infinities and NaN have no neighbour to be rounded to.
     const bool is_finite = (bits & 0x7f800000u) != 0x7f800000u;
     to[i] = static_cast<uint16_t>((bits + (is_finite ? random : 0)) >> 16);
   }
@@ -163,7 +163,7 @@ clones void round_stochastically(const float* from, uint16_t* to, int64_t n, uin
 
 extern "C" {
 
-// Calls task with context and each number below tasks; each of libtorch's threads takes the next.
+// Calls task with context and each number below tasks; each of libtorch's threads takes the next number.
 void convoy_cpu_each_in_turn(int64_t tasks, void (*task)(const void*, int64_t), const void* context) {
   std::atomic<int64_t> next{0};
   at::parallel_for(0, std::min<int64_t>(tasks, at::get_num_threads()), 1, [&](int64_t, int64_t) {
@@ -172,7 +172,8 @@ void convoy_cpu_each_in_turn(int64_t tasks, void (*task)(const void*, int64_t), 
 }
 
 // logits: [rows, stride] of which the first `vocabulary` columns count; they become scale * (softmax - one-hot of the
-// target), the others 0. losses: [rows], each row's cross-entropy. A row whose target is outside of the vocabulary becomes NaN.
+// target), the others 0. losses: [rows], each row's cross-entropy. A row with a target outside of the vocabulary
+// becomes NaN.
 void convoy_cpu_cross_entropy(float* logits, const int64_t* targets, double* losses, int64_t rows, int64_t stride,
                               int64_t vocabulary, double scale) {
   at::parallel_for(0, rows, 1, [&](int64_t begin, int64_t end) {
@@ -191,9 +192,9 @@ void convoy_cpu_cross_entropy(float* logits, const int64_t* targets, double* los
   });
 }
 
-// scores: [rows, columns] of the last `rows` queries of `columns`, each of which sees the keys up to its own place. They
-// become e^(score - the row's largest), 0 where the query does not see the key. sums: [rows], those of the rows;
-// log_sum_exp: [rows], the logs of the sums of e^score. On the calling thread.
+// scores: [rows, columns] of the last `rows` queries of `columns`, each of which sees the keys up to its own place.
+// They become e^(score - the row's largest), or 0 if the query does not see the key. sums: [rows], the sums of the
+// rows; log_sum_exp: [rows], the logs of the sums of e^score. Runs on the calling thread.
 void convoy_cpu_causal_exp(float* scores, int64_t rows, int64_t columns, float* sums, float* log_sum_exp) {
   for (int64_t row = 0; row < rows; row++) {
     float* x = scores + row * columns;
@@ -206,8 +207,9 @@ void convoy_cpu_causal_exp(float* scores, int64_t rows, int64_t columns, float* 
   }
 }
 
-// scores, dscores: [rows, columns], as above, and the gradients of the probabilities; they become the probabilities and the
-// gradients of the scores. sums: [rows], of each row the sum of probability times gradient. On the calling thread.
+// scores, dscores: [rows, columns], the scores as above, and the gradients of the probabilities; they become the
+// probabilities and the gradients of the scores. sums: [rows], each row's sum of probability times gradient. Runs on
+// the calling thread.
 void convoy_cpu_causal_softmax_backward(float* scores, float* dscores, int64_t rows, int64_t columns,
                                         const float* log_sum_exp, const float* sums) {
   for (int64_t row = 0; row < rows; row++) {
@@ -224,7 +226,7 @@ void convoy_cpu_gelu(const float* x, float* y, int64_t n) {
   at::parallel_for(0, n, kGrain, [&](int64_t begin, int64_t end) { gelu(x + begin, y + begin, end - begin); });
 }
 
-// dx: the gradient of n elements that GELU was taken of, given that of the result.
+// dx: the gradient of GELU's input, n elements, given the gradient of its output.
 void convoy_cpu_gelu_backward(const float* x, const float* dy, float* dx, int64_t n) {
   at::parallel_for(0, n, kGrain, [&](int64_t begin, int64_t end) {
     gelu_backward(x + begin, dy + begin, dx + begin, end - begin);
@@ -249,7 +251,7 @@ void convoy_cpu_adamw(float* parameters, const float* gradients, float* exp_avg,
   });
 }
 
-// The sum of the squares of n elements; sums[i] is that of elements [i * part, (i + 1) * part).
+// The sum of the squares of n elements; sums[i] is the sum over elements [i * part, (i + 1) * part).
 void convoy_cpu_sums_of_squares(const float* x, int64_t n, int64_t part, double* sums) {
   at::parallel_for(0, (n + part - 1) / part, 1, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; i++) sums[i] = sum_of_squares(x + i * part, std::min(part, n - i * part));

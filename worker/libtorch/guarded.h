@@ -1,4 +1,4 @@
-// How every function of the shim ends: with nullptr, or with the message of the C++ exception.
+// The end of every function of the shim: returns nullptr, or the message of the C++ exception.
 
 #pragma once
 

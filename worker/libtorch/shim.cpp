@@ -1,4 +1,4 @@
-// What tch 0.24 lacks of libtorch: a C interface over single ATen operators.
+// Operations of libtorch that tch 0.24 lacks: a C interface over single ATen operators.
 //
 // Every function returns nullptr, or the message of the C++ exception, which the caller frees with convoy_free_message.
 // Tensors cross as at::Tensor*, which is what torch_sys::C_tensor* points to.
@@ -58,7 +58,8 @@ char* convoy_add_product(Tensor* out, Tensor* a, Tensor* b, bool accumulate) {
   });
 }
 
-// Adds rows [N, C] to those of out [V, C] that indices [N] name; where at::globalContext() asks for it, in a fixed order.
+// Adds rows [N, C] to the rows of out [V, C] that indices [N] name, in a fixed order if at::globalContext() asks for
+// it.
 char* convoy_add_rows(Tensor* out, Tensor* indices, Tensor* rows) {
   return guarded([&] {
     if (out->is_cuda() && at::globalContext().deterministicAlgorithms()) {
@@ -69,13 +70,13 @@ char* convoy_add_rows(Tensor* out, Tensor* indices, Tensor* rows) {
   });
 }
 
-// Copies from to to, which are of one size, without waiting for it where that can be: between a GPU and pinned memory.
+// Copies from to to, of equal size, without waiting for the copy if possible: between a GPU and pinned memory.
 char* convoy_copy_without_waiting(Tensor* from, Tensor* to) {
   return guarded([&] { to->copy_(*from, /*non_blocking=*/true); });
 }
 
-// Everything that has an order is computed in a fixed one from now on, or fails. Libtorch would also write into all memory that
-// it hands out, for those who read what they have not written.
+// Makes later operations compute sums in a fixed order, or fail. By default libtorch would then also fill all memory
+// that it allocates, for code that reads uninitialised values.
 char* convoy_set_deterministic() {
   return guarded([&] {
     at::globalContext().setDeterministicAlgorithms(true, /*warn_only=*/false);
@@ -83,12 +84,12 @@ char* convoy_set_deterministic() {
   });
 }
 
-// Its like in pinned host memory, as a new at::Tensor.
+// Copies the tensor to pinned host memory, as a new at::Tensor.
 char* convoy_pin_memory(Tensor* tensor, Tensor** out) {
   return guarded([&] { *out = new Tensor(tensor->pin_memory()); });
 }
 
-// One AdamW update of `count` tensors in place. Gradients are divided by *grad_scale; nothing changes where
+// Makes one AdamW update of `count` tensors in place. Gradients are divided by *grad_scale; nothing changes if
 // *found_inf is 1. *step is the number of this update, from 1.
 char* convoy_adamw(Tensor* const* parameters, Tensor* const* gradients, Tensor* const* exp_avgs,
                    Tensor* const* exp_avg_sqs, size_t count, Tensor* step, double learning_rate, double beta1,

@@ -1,4 +1,4 @@
-// Streams and events of whatever device libtorch knows, without a CUDA header: a C interface over c10's virtual ones.
+// Streams and events of any device that libtorch knows, without a CUDA header: a C interface over c10's virtual ones.
 //
 // Every function returns nullptr, or the message of the C++ exception, which the caller frees with convoy_free_message.
 // A stream crosses as the three numbers that c10::Stream packs into; it lives as long as the process. Devices are CUDA's.
@@ -33,12 +33,12 @@ Stream unpack(const c10::StreamData3* stream) {
 
 extern "C" {
 
-// The stream on which the calling thread's operations run.
+// Returns the stream on which the calling thread's operations run.
 char* convoy_stream_current(int device, c10::StreamData3* out) {
   return guarded([&] { *out = VirtualGuardImpl(kType).getStream(Device(kType, static_cast<DeviceIndex>(device))).pack3(); });
 }
 
-// A stream of high priority beside it.
+// Returns a stream of high priority beside it.
 char* convoy_stream_new(int device, c10::StreamData3* out) {
   return guarded([&] {
     Device on(kType, static_cast<DeviceIndex>(device));
@@ -46,27 +46,27 @@ char* convoy_stream_new(int device, c10::StreamData3* out) {
   });
 }
 
-// The cudaStream_t.
+// Returns the cudaStream_t.
 char* convoy_stream_native(const c10::StreamData3* stream, void** out) {
   return guarded([&] { *out = VirtualGuardImpl(kType).getStreamNativeHandle(unpack(stream)); });
 }
 
-// Makes `device` the calling thread's.
+// Sets `device` for the calling thread.
 char* convoy_device_set(int device) {
   return guarded([&] { VirtualGuardImpl(kType).setDevice(Device(kType, static_cast<DeviceIndex>(device))); });
 }
 
-// Makes `stream` the one on which the calling thread's operations run.
+// Makes the calling thread's operations run on `stream`.
 char* convoy_stream_enter(const c10::StreamData3* stream) {
   return guarded([&] { VirtualGuardImpl(kType).exchangeStream(unpack(stream)); });
 }
 
-// The memory of `tensor` is used on `stream`, too: it is not given to others until that has come by.
+// Records that `stream` uses the memory of `tensor`, which is not reused until the stream has passed this point.
 char* convoy_stream_uses(const c10::StreamData3* stream, at::Tensor* tensor) {
   return guarded([&] { tensor->record_stream(unpack(stream)); });
 }
 
-// The most bytes that libtorch's tensors have taken on the device at once.
+// Returns the peak of the bytes that libtorch's tensors have taken on the device.
 char* convoy_device_peak_bytes(int device, int64_t* out) {
   return guarded([&] {
     const auto stats = c10::getDeviceAllocator(kType)->getDeviceStats(static_cast<DeviceIndex>(device));
@@ -74,7 +74,7 @@ char* convoy_device_peak_bytes(int device, int64_t* out) {
   });
 }
 
-// An event that completes when everything on the stream up to here has, and knows when that was.
+// Returns an event that completes, with its time, when all work queued so far on the stream has.
 char* convoy_event_record(const c10::StreamData3* stream, Event** out) {
   return guarded([&] {
     auto event = std::make_unique<Event>(kType, c10::EventFlag::BACKEND_DEFAULT);
@@ -83,12 +83,12 @@ char* convoy_event_record(const c10::StreamData3* stream, Event** out) {
   });
 }
 
-// What comes later on the stream waits for the event.
+// Makes later work on the stream wait for the event.
 char* convoy_event_block(const Event* event, const c10::StreamData3* stream) {
   return guarded([&] { event->block(unpack(stream)); });
 }
 
-// Whether the event has completed.
+// Returns whether the event has completed.
 char* convoy_event_query(const Event* event, bool* out) {
   return guarded([&] { *out = event->query(); });
 }
@@ -98,7 +98,7 @@ char* convoy_event_synchronize(const Event* event) {
   return guarded([&] { event->synchronize(); });
 }
 
-// Milliseconds from one completed event to another.
+// Returns the milliseconds from one completed event to another.
 char* convoy_event_elapsed(const Event* from, const Event* to, double* out) {
   return guarded([&] { *out = from->elapsedTime(*to); });
 }

@@ -1,10 +1,11 @@
-//! This rank's end of the control connection, and the requests that reach it: over the connection, or as signals.
+//! This rank's end of the control connection, and the requests that reach the rank over it or as signals.
 //!
-//! A reader thread turns the launcher's messages into [`Requests`]; a heartbeat thread says every second where the rank
-//! is and what it exchanges with others. A rank that has lost the launcher for `launch.stall_timeout_s` ends itself, so that none
-//! outlives a partition; one that sees that the launcher's process is gone, since it ran on the same machine, does so at once, and so does
-//! one whose own parent has ended.
-//! Without a launcher (a plain mpirun) there is no connection, and the signals remain.
+//! A reader thread turns the launcher's messages into [`Requests`]. A heartbeat thread reports every second where the
+//! rank is and what it exchanges with others. A rank that has lost the launcher for `launch.stall_timeout_s` ends
+//! itself, so that none outlives a partition. It ends at once if the launcher's process, on the same machine, is
+//! gone, or if its own parent has ended.
+//!
+//! Without a launcher (a plain mpirun) there is no connection, and only signals remain.
 
 use std::io::{self, BufRead, BufReader, ErrorKind};
 use std::net::{Shutdown, SocketAddr, TcpStream, ToSocketAddrs};
@@ -26,23 +27,23 @@ use crate::collectives::in_flight::InFlight;
 use crate::error::JobError;
 use crate::stacks;
 
-/// How often a rank says that it lives.
+/// Interval of heartbeats.
 const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(1);
 
-/// A launcher that does not take a message this long, because it is suspended, counts as gone.
+/// Limit of the time that the launcher may take to accept a message: one that is suspended for longer counts as gone.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(5);
-/// So does one whose machine does not confirm what was sent this long: a network that has gone says nothing by itself. It
-/// bridges a cable that is plugged in again.
+/// Limit of the time without a confirmation from the launcher's machine, after which it counts as gone: a broken
+/// network says nothing by itself. Long enough for a cable that is plugged in again.
 const SILENCE_MAX: Duration = Duration::from_secs(20);
 
-/// How long a rank tries to reach the launcher at its start: networks lose packets, and hosts wake up.
+/// Limit of the time that a rank tries to reach the launcher at its start: networks lose packets, and hosts wake up.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
-/// Pause between two tries.
+/// Pause between two attempts to connect.
 const CONNECT_PAUSE: Duration = Duration::from_millis(500);
-/// Pauses between two looks whether a launcher on this machine is still there: at first, and at most.
+/// Pauses between two checks whether a launcher on this machine is still there: the first, and the longest.
 const LOOK_PAUSES: [Duration; 2] = [Duration::from_millis(500), Duration::from_secs(30)];
 
-/// What people and schedulers ask of a running job; read once a step, and agreed on by all ranks.
+/// Requests of people and schedulers to a running job; read once per step, and agreed on by all ranks.
 #[derive(Debug, Clone, Default)]
 pub struct Requests {
     stop: Arc<AtomicBool>,
@@ -50,7 +51,8 @@ pub struct Requests {
 }
 
 impl Requests {
-    /// Requests that arrive as signals: SIGUSR1 saves; SIGUSR2, SIGTERM, SIGINT and, except under `nohup`, SIGHUP save and stop.
+    /// Creates requests that also arrive as signals: SIGUSR1 saves; SIGUSR2, SIGTERM, SIGINT and, except under
+    /// `nohup`, SIGHUP save and stop.
     pub fn from_signals() -> io::Result<Self> {
         let requests = Requests::default();
         signal_hook::flag::register(SIGUSR1, requests.save.clone())?;
@@ -61,7 +63,7 @@ impl Requests {
         Ok(requests)
     }
 
-    /// Whether a stop has been asked for; that lasts.
+    /// Returns whether a stop has been asked for. A stop cannot be taken back.
     pub fn wants_stop(&self) -> bool {
         self.stop.load(Ordering::Relaxed)
     }
@@ -76,13 +78,13 @@ impl Requests {
         self.save.store(true, Ordering::Relaxed);
     }
 
-    /// Whether a save has been asked for since the last call.
+    /// Returns whether a save has been asked for since the last call.
     pub fn take_save(&self) -> bool {
         self.save.swap(false, Ordering::Relaxed)
     }
 }
 
-/// The connection, if there is a launcher; sending never fails and never blocks training for long.
+/// Control connection of this rank, if there is a launcher. Sending never fails and never blocks training for long.
 #[derive(Clone, Default)]
 pub struct Control {
     link: Option<Arc<Link>>,
@@ -91,25 +93,25 @@ pub struct Control {
 struct Link {
     stream: Mutex<TcpStream>,
     step: AtomicU64,
-    /// Microseconds.
+    /// Time that steps have kept this rank busy, in microseconds.
     busy: AtomicU64,
     phase: AtomicU8,
     in_flight: Arc<InFlight>,
 }
 
-/// Where the launcher listens and how to be let in.
+/// Address of the launcher, and what is needed to be let in.
 pub struct LauncherAddress<'a> {
     /// `host:port`.
     pub address: &'a str,
-    /// The secret.
+    /// Secret that the launcher expects.
     pub token: &'a str,
-    /// How long the launcher may be gone before this rank ends itself.
+    /// Time that the launcher may be gone before this rank ends itself.
     pub lost_timeout: Duration,
 }
 
 impl Control {
-    /// Connects to the launcher, which is told of `in_flight`. `on_lost` is called when it has been gone for too long, and
-    /// must end the process.
+    /// Connects to the launcher and reports `in_flight` to it. Calls `on_lost` when the launcher has been gone for
+    /// too long; `on_lost` must end the process.
     pub fn connect(
         launcher: &LauncherAddress<'_>,
         (rank, world_size): (Rank, WorldSize),
@@ -145,7 +147,7 @@ impl Control {
         });
         let control = Control { link: Some(link.clone()) };
         let (requests, timeout) = (requests.clone(), launcher.lost_timeout);
-        // Without it there are no stacks when somebody asks, and that is all.
+        // Without this, stacks cannot be printed on request; nothing else is lost.
         if let Err(error) = stacks::prepare() {
             tracing::warn!("stacks cannot be printed: {error}");
         }
@@ -174,12 +176,12 @@ impl Control {
         Ok(control)
     }
 
-    /// Whether a launcher shows what happens.
+    /// Returns whether a launcher is connected.
     pub fn is_connected(&self) -> bool {
         self.link.is_some()
     }
 
-    /// Says where the rank is; a change of phase is sent at once.
+    /// Reports where the rank is. A change of phase is sent at once.
     pub fn report(&self, step: u64, phase: Phase) {
         let Some(link) = &self.link else { return };
         link.step.store(step, Ordering::Relaxed);
@@ -188,18 +190,18 @@ impl Control {
         }
     }
 
-    /// Adds the time that a step kept this rank busy.
+    /// Adds the time that a step has kept this rank busy.
     pub fn report_busy(&self, busy: Duration) {
         let Some(link) = &self.link else { return };
         link.busy.fetch_add(busy.as_micros() as u64, Ordering::Relaxed);
     }
 
-    /// Sends one message; a launcher that is gone is the reader thread's affair.
+    /// Sends one message. The reader thread deals with a launcher that is gone.
     pub fn send(&self, message: &FromRank) {
         let Some(link) = &self.link else { return };
         let mut stream = link.stream.lock().unwrap_or_else(PoisonError::into_inner);
         if write_line(&mut *stream, message).is_err() {
-            // Half a message may be on its way, so nothing can follow it; the reader thread sees the end as well.
+            // Half a message may have been sent, so nothing can follow it; the reader thread also sees the end.
             let _ = stream.shutdown(Shutdown::Both);
         }
     }
@@ -213,7 +215,7 @@ impl Control {
     }
 }
 
-/// Where the launcher is, and what it is told first.
+/// Address of the launcher, and the first message to it.
 struct Door {
     address: String,
     hello: FromRank,
@@ -221,19 +223,20 @@ struct Door {
 }
 
 impl Door {
-    /// A connection on which the hello has been sent; tries again until `until` where there is none.
+    /// Connects and sends the hello; tries again until `until` while there is no connection.
     fn knock(&self, until: Instant) -> io::Result<TcpStream> {
         let mut stream = connect(&self.address, until)?;
         stream.set_nodelay(true)?;
         setsockopt(&stream, TcpUserTimeout, &(self.silence_max.as_millis() as u32))?;
         stream.set_write_timeout(Some(WRITE_TIMEOUT))?;
-        // One that ends before it has taken the hello is noticed by whoever listens for the welcome.
+        // If the connection ends before it has taken the hello, the reader that waits for the welcome notices.
         let _ = write_line(&mut stream, &self.hello);
         Ok(stream)
     }
 
-    /// Waits for `timeout`: the launcher is gone, and a stop that it began may still be going on. Less long, with true, where it ran on
-    /// this machine and nobody listens at its address any more, which does not happen to one that is only suspended.
+    /// Waits for `timeout`, since a stop that the lost launcher began may still be going on. Returns true, earlier,
+    /// if the launcher ran on this machine and nothing listens at its address any more; a launcher that is only
+    /// suspended still listens.
     fn await_end(&self, timeout: Duration) -> bool {
         let (until, [mut pause, pause_max]) = (Instant::now() + timeout, LOOK_PAUSES);
         let here = self.address.parse::<SocketAddr>().ok().filter(|address| address.ip().is_loopback());
@@ -249,8 +252,9 @@ impl Door {
     }
 }
 
-/// Obeys the launcher until it is gone: until its connection ends after it has welcomed this rank, or it has not done so by
-/// `until`. Until then a connection that ends may have been pushed out by strangers, and is followed by another.
+/// Obeys the launcher until it is gone: until its connection ends after it has welcomed this rank, or until `until`
+/// without a welcome. A connection that ends without a welcome may have been pushed out by strangers, so another one
+/// follows.
 fn follow(mut reader: TcpStream, link: &Link, door: &Door, until: Instant, requests: &Requests) {
     while !obey(&mut BufReader::new(&reader), requests) && Instant::now() + CONNECT_PAUSE < until {
         std::thread::sleep(CONNECT_PAUSE);
@@ -261,7 +265,7 @@ fn follow(mut reader: TcpStream, link: &Link, door: &Door, until: Instant, reque
     }
 }
 
-/// Connects to `address`; tries again until `end` where that fails.
+/// Connects to `address`; tries again until `end`.
 fn connect(address: &str, end: Instant) -> io::Result<TcpStream> {
     loop {
         let left = end.saturating_duration_since(Instant::now()).max(CONNECT_PAUSE);
@@ -276,15 +280,15 @@ fn connect(address: &str, end: Instant) -> io::Result<TcpStream> {
     }
 }
 
-/// The phases by their code in [`Link::phase`].
+/// The phases, indexed by their code in [`Link::phase`].
 const PHASES: [Phase; 4] = [Phase::Starting, Phase::Training, Phase::Evaluating, Phase::Saving];
 
 fn phase_code(phase: Phase) -> u8 {
     PHASES.iter().position(|p| *p == phase).unwrap_or(0) as u8
 }
 
-/// Follows the launcher's messages until the connection ends, or is not a launcher's: a line that is longer than any of its
-/// messages. Whether this rank was welcomed.
+/// Follows the launcher's messages until the connection ends, or a line longer than any message shows that the peer
+/// is no launcher. Returns whether the launcher has welcomed this rank.
 fn obey(reader: &mut impl BufRead, requests: &Requests) -> bool {
     let mut is_welcome = false;
     loop {
@@ -293,7 +297,7 @@ fn obey(reader: &mut impl BufRead, requests: &Requests) -> bool {
             Ok(Some(ToRank::Stop)) => requests.ask_for_stop(),
             Ok(Some(ToRank::Save)) => requests.ask_for_save(),
             Ok(Some(ToRank::Stacks)) => stacks::print_all(),
-            // A newer launcher may say more; what is not understood is not obeyed.
+            // A newer launcher may send more; unknown messages are ignored.
             Err(error) if error.kind() == ErrorKind::InvalidData => {
                 tracing::warn!("the launcher sent something that this worker does not know: {error}");
             }
@@ -331,7 +335,7 @@ mod tests {
         while !requests.take_save() {
             std::thread::sleep(Duration::from_millis(1));
         }
-        // What it says from now on goes there, too.
+        // Messages sent from now on go to the new connection, too.
         control.send(&FromRank::Notice { text: "here".into() });
         let notice = FromRank::Notice { text: "here".into() };
         while read_line::<FromRank>(&mut heard, MESSAGE_BYTES_MAX).unwrap().unwrap() != notice {}

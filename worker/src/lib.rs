@@ -1,27 +1,27 @@
-//! Everything of training that runs on a rank.
+//! The part of training that runs on a rank.
 //!
-//! - [`world`]: starting MPI, sharing rank 0's start, ending everyone when one rank fails.
-//! - [`control`]: the connection to the launcher, and what is asked of a job.
-//! - [`collectives`]: what ranks exchange, over MPI, NCCL, or within one process.
+//! - [`world`]: starts MPI, shares rank 0's start, and ends every rank when one fails.
+//! - [`control`]: the connection to the launcher, and requests to a job.
+//! - [`collectives`]: communication between ranks, over MPI, NCCL, or within one process.
 //! - [`model`]: GPT-2, forward and backward written out.
 //! - [`gradients`]: flat gradients, exchanged in buckets while backward goes on; clipping.
-//! - [`optimizer`]: its state and its update, AdamW, whole or in parts (ZeRO-1).
+//! - [`optimizer`]: AdamW's state and update, whole or in parts (ZeRO-1).
 //! - [`kernels`]: Convoy's own kernels, each with a twin of libtorch's operations.
 //! - [`data`]: the token stream.
-//! - [`checkpoint`]: write, read and prune, on the host.
+//! - [`checkpoint`]: writing, reading and pruning checkpoints, on the host.
 //! - [`step`]: a step of training, and the state that it changes.
-//! - [`saving`]: when the ranks' state becomes a checkpoint, and a checkpoint their state.
-//! - [`observe`]: metrics, events, and what a person sees.
+//! - [`saving`]: turns the ranks' state into a checkpoint, and a checkpoint into their state.
+//! - [`observe`]: metrics, events, and progress.
 //! - [`train`]: the loop.
-//! - [`preflight`]: what a rank finds on its host before a run is paid for, as `launcher check` asks, and before its first step.
+//! - [`preflight`]: facts about a rank's host, gathered for `launcher check` and before a run's first step.
 //! - [`generate`], [`mod@bench`]: the other jobs that need the model.
-//! - [`huge_pages`]: what the process asks of the allocator before it begins.
+//! - [`huge_pages`]: the process's request for huge pages, before it begins.
 //! - [`libtorch`]: the shim over what tch lacks; loading CUDA.
-//! - `own_folder`: folders on a host where nobody else can write.
+//! - `own_folder`: folders on a host that only this user can write to.
 //! - [`shared_library`]: libraries that are loaded at run time.
-//! - [`stacks`]: where every thread of a process is that seems to hang.
-//! - [`trace`]: what this process did when.
-//! - [`error`]: what ends a job, and the exit code.
+//! - [`stacks`]: the stacks of all threads, for a process that seems to hang.
+//! - [`trace`]: a trace of this process's work.
+//! - [`error`]: errors that end a job, and their exit codes.
 
 pub mod bench;
 pub mod checkpoint;

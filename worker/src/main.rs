@@ -43,7 +43,7 @@ enum Job {
     ///
     /// Example: worker sample --config configs/tiny-cpu.toml --prompt "Once"
     Sample(SampleArgs),
-    /// Look at the hosts of all ranks, as `launcher check` does, and print what was found as a line of JSON.
+    /// Gather facts about the hosts of all ranks, as `launcher check` does, and print them as a line of JSON.
     ///
     /// Example: mpirun -n 2 worker check --config configs/tiny-cpu.toml
     Check(CheckArgs),
@@ -104,16 +104,16 @@ struct CheckArgs {
 struct SampleArgs {
     #[command(flatten)]
     config: ConfigArgs,
-    /// What the text begins with; empty for the start of a document.
+    /// Beginning of the text; empty for the start of a document.
     #[arg(long, default_value = "")]
     prompt: String,
-    /// How many tokens to draw at most: text may end before.
+    /// Number of tokens to draw at most; the text may end before.
     #[arg(long, default_value_t = 100)]
     tokens: u64,
-    /// Divides the logits; 0 takes the likeliest token.
+    /// Temperature, which divides the logits; 0 takes the likeliest token.
     #[arg(long, default_value_t = 1.0)]
     temperature: f64,
-    /// Draw only from so many of the likeliest tokens; 0 for all.
+    /// Draw only from this many of the likeliest tokens; 0 for all.
     #[arg(long, default_value_t = 0)]
     top_k: u64,
     /// Draw only from the likeliest tokens that together have this probability.
@@ -122,20 +122,20 @@ struct SampleArgs {
     /// Seed of the draws.
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// A checkpoint's folder name, as `launcher checkpoints list` shows it; the newest if left out.
+    /// Folder name of a checkpoint, as `launcher checkpoints list` shows it; by default the newest.
     #[arg(long, value_name = "NAME")]
     checkpoint: Option<String>,
 }
 
 #[derive(Args)]
 struct BenchArgs {
-    /// A preset, such as gpt2-124m.
+    /// Preset of the model, such as gpt2-124m.
     #[arg(long)]
     model: String,
     /// Sequences per step over all ranks.
     #[arg(long)]
     batch: u64,
-    /// The most sequences per forward pass; a rank's whole share if left out.
+    /// Limit of the sequences per forward pass; by default a rank's whole share.
     #[arg(long)]
     micro: Option<u64>,
     /// Tokens per sequence.
@@ -147,7 +147,7 @@ struct BenchArgs {
     /// Compute threads of this rank.
     #[arg(long, default_value_t = 0)]
     threads: u32,
-    /// Sets one value of the config; repeatable.
+    /// Override one value of the config; repeatable.
     #[arg(long = "set", value_name = "SECTION.KEY=VALUE")]
     overrides: Vec<String>,
 }
@@ -156,7 +156,7 @@ struct BenchArgs {
 struct StreamArgs {
     #[command(flatten)]
     config: ConfigArgs,
-    /// How many tokens each rank takes, rounded up to whole steps.
+    /// Number of tokens that each rank takes, rounded up to whole steps.
     #[arg(long)]
     tokens: u64,
 }
@@ -165,7 +165,7 @@ struct StreamArgs {
 struct CheckpointArgs {
     #[command(flatten)]
     config: ConfigArgs,
-    /// How many times to save, and to restore.
+    /// Number of times to save, and to restore.
     #[arg(long, default_value_t = 3)]
     saves: u64,
 }
@@ -182,7 +182,7 @@ fn main() -> ProcessExitCode {
             code.into()
         }
         Err(error) => {
-            // Does not return where there are other ranks to end.
+            // Does not return if there are other ranks to end.
             world::fail(&error.to_string(), error.exit_code());
             error.exit_code().into()
         }
@@ -267,7 +267,7 @@ fn run_bench_checkpoint(args: &CheckpointArgs) -> Result<ExitCode, JobError> {
     Ok(ExitCode::Done)
 }
 
-/// Rank 0 prints the result of a bench as a JSON line.
+/// Prints the result of a benchmark as a JSON line, on rank 0.
 fn print_on_one(ranks: &dyn Collectives, result: &impl Serialize) {
     if ranks.rank().is_zero() {
         #[allow(clippy::print_stdout, reason = "the result of the command")]

@@ -1,19 +1,19 @@
-//! Folders of this user's own on a disk that others use too: what lies in one of them, this user has put there.
+//! Folders that belong to this user alone, on a disk that others use too: only this user can have put files there.
 
 use std::fs::{self, DirBuilder, Metadata};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::Path;
 
-/// Bits of a mode by which a group, or all, may write.
+/// Mode bits that let the group, or all, write.
 const OTHERS_WRITE: u32 = 0o022;
 
-/// Makes `folder`, for this user alone, where it is missing.
+/// Creates `folder`, for this user alone, if it is missing.
 ///
 /// # Errors
 ///
-/// If it cannot be made, belongs to another user, or can be written by others: they could put links to elsewhere there, or
-/// take the files away.
+/// If the folder cannot be created, belongs to another user, or can be written by others, who could put links to
+/// elsewhere there, or take the files away.
 pub fn make(folder: &Path) -> io::Result<()> {
     if let Some(above) = folder.parent() {
         fs::create_dir_all(above)?;
@@ -35,7 +35,7 @@ pub fn make(folder: &Path) -> io::Result<()> {
     }
 }
 
-/// Whether `error` of [`make`] says that others can put things there, and not that the disk has failed.
+/// Returns whether `error` of [`make`] means that others can put files there, and not that the disk has failed.
 pub fn is_anothers(error: &io::Error) -> bool {
     error.raw_os_error().is_none()
 }
@@ -76,7 +76,7 @@ mod tests {
             let error = make(&open).unwrap_err().to_string();
             assert!(error.contains("others can write"), "{error}");
         }
-        // Root can give folders away; anybody else finds one that is not theirs.
+        // Root can give folders away; any other user finds a folder of somebody else.
         let another = if nix::unistd::geteuid().is_root() {
             chown(&own, Some(54_321), None).unwrap();
             own

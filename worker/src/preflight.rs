@@ -1,5 +1,6 @@
-//! A rank's part of the preflight: what ranks find on their hosts before a run is paid for, as `launcher check` asks, and before their
-//! own first step. Facts, no judgement: [`common::preflight`] judges. The launcher's part is its own `preflight`.
+//! A rank's part of the preflight: ranks gather facts about their hosts for `launcher check`, before a run is paid
+//! for, and before their own first step. Only facts are here; [`common::preflight`] judges them. The launcher's part
+//! is its own `preflight`.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -23,7 +24,7 @@ use crate::libtorch::cuda;
 use crate::step::cost::step_cost;
 use crate::world::World;
 
-/// Gathers the facts of all ranks and measures how fast they exchange. All ranks get the same.
+/// Gathers the facts of all ranks and measures how fast they exchange. All ranks get an identical result.
 pub fn check(world: &World) -> Result<WorldFacts, JobError> {
     let World { collectives, device, hosts, .. } = world;
     let exchange = Bandwidth::measure(collectives.as_ref(), *hosts, *device)?.map(|bandwidth| Exchange {
@@ -34,10 +35,10 @@ pub fn check(world: &World) -> Result<WorldFacts, JobError> {
     Ok(WorldFacts { exchange: exchange.into_iter().collect(), ..gather(world)? })
 }
 
-/// Refuses to train where hosts and ranks do not fit together; returns what else is not as it should be.
+/// Refuses to train if hosts and ranks do not fit together. Returns all other findings.
 ///
-/// Memory and room that are short are told and not refused: they are estimates, and an attempt that has just been killed may
-/// be about to give back what is missing.
+/// Short memory or disk space is a finding and no reason to refuse: it is an estimate, and an attempt that has just
+/// been killed may be about to give back what is missing.
 pub fn before_training(world: &World) -> Result<Vec<Finding>, JobError> {
     let facts = gather(world)?;
     let (failed, rest): (Vec<_>, Vec<_>) = facts.fit().into_iter().partition(|found| found.verdict == Verdict::Failed);
@@ -48,12 +49,12 @@ pub fn before_training(world: &World) -> Result<Vec<Finding>, JobError> {
     Err(JobError::UnfitRanks(failed.iter().map(found).collect::<Vec<_>>().join("; ")))
 }
 
-/// The facts of all ranks but for their exchange; all ranks get the same.
+/// Gathers the facts of all ranks, without their exchange. All ranks get an identical result.
 fn gather(world: &World) -> Result<WorldFacts, JobError> {
     let World { config, collectives, device, .. } = world;
     let ranks = collectives.as_ref();
     let mut facts = RankFacts::look(config, ranks.rank(), *device);
-    // Everyone leaves it at the same moment, to some milliseconds.
+    // All ranks leave the barrier at the same moment, to some milliseconds.
     ranks.barrier(Label::new("reading the clocks")).wait()?;
     facts.clock_unix_s = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64());
     let all = ranks.gather("facts about its host", &facts)?;
@@ -99,7 +100,7 @@ fn sha256_of(path: &Path) -> io::Result<String> {
     }
 }
 
-/// libtorch has no version at run time; two builds of it are hardly of the same size.
+/// Describes libtorch, which has no version at run time, by its size: two builds hardly ever have equal sizes.
 fn libtorch() -> String {
     let library = cuda::folder().map(|folder| folder.join("libtorch_cpu.so"));
     let bytes = library.and_then(|library| library.metadata().ok()).map_or(0, |metadata| metadata.len());
@@ -112,7 +113,7 @@ fn available_memory() -> u64 {
     line.and_then(|line| line.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok()).map_or(0, |kib| kib * 1024)
 }
 
-/// Folders on this host that a run writes to.
+/// Returns the folders on this host that a run writes to.
 fn folders(config: &RunConfig) -> Vec<PathBuf> {
     let mut folders = vec![std::env::temp_dir()];
     if config.data.cache_bytes > 0 && !config.data.cache_dir.is_empty() {
@@ -122,24 +123,24 @@ fn folders(config: &RunConfig) -> Vec<PathBuf> {
     folders
 }
 
-/// A folder as it was named, with what is free where it is, or will be.
+/// Returns a folder as it was named, and the bytes that are free where it is, or will be.
 fn room_in(folder: PathBuf) -> Option<(String, u64)> {
     let there = folder.ancestors().find(|ancestor| ancestor.is_dir())?;
     let room = statvfs(there).ok()?;
     Some((folder.display().to_string(), room.blocks_available() * room.fragment_size()))
 }
 
-/// What nvidia-smi is asked for each GPU.
+/// Arguments of nvidia-smi that select the values for each GPU.
 const GPU_QUERY: &str = "--query-gpu=index,name,memory.free,memory.total,ecc.errors.uncorrected.volatile.total";
 
-/// The GPUs of this host; none where their driver does not tell.
+/// Returns the GPUs of this host; none if their driver does not list them.
 fn gpus() -> Vec<GpuFacts> {
     let output = Command::new("nvidia-smi").args([GPU_QUERY, "--format=csv,noheader,nounits"]).output();
     let text = output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
     text.lines().filter_map(gpu).collect()
 }
 
-/// `0, NVIDIA H100 80GB HBM3, 81000, 81559, 0`: memory in MiB; the last may be `[N/A]`.
+/// Parses a line such as `0, NVIDIA H100 80GB HBM3, 81000, 81559, 0`: memory in MiB; the last value may be `[N/A]`.
 fn gpu(line: &str) -> Option<GpuFacts> {
     let fields: Vec<&str> = line.split(',').map(str::trim).collect();
     let &[index, name, free, total, errors] = &fields[..] else { return None };

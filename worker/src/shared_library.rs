@@ -5,15 +5,16 @@
 use std::ffi::{CStr, CString, c_int, c_void};
 use std::path::Path;
 
-/// Whether what the library defines is there for libraries that are loaded later.
+/// Visibility of a library's symbols.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Symbols {
-    /// It is.
+    /// Libraries that are loaded later see the symbols.
     Global,
-    /// It is found through this handle only.
+    /// The symbols are found through this handle only.
     Local,
-    /// As well, and the library takes what it defines itself before what others define: of one library there are two versions in the
-    /// process. It also takes the C library's allocator, whatever was loaded in its place.
+    /// The symbols are found through this handle only, and the library prefers its own symbols to those of others:
+    /// the process has two versions of it. It also uses the C library's allocator, even if another one was loaded in
+    /// its place.
     OwnFirst,
 }
 
@@ -24,7 +25,7 @@ pub struct SharedLibrary {
 }
 
 impl SharedLibrary {
-    /// Loads `path`, or the library of that name where the loader looks for libraries; the error is the loader's.
+    /// Loads `path`, or the library of that name from the loader's search path; the error is the loader's.
     pub fn open(path: &Path, symbols: Symbols) -> Result<Self, String> {
         let name = CString::new(path.as_os_str().as_encoded_bytes()).map_err(|error| error.to_string())?;
         let scope: c_int = match symbols {
@@ -35,7 +36,8 @@ impl SharedLibrary {
             #[cfg(not(target_env = "gnu"))]
             Symbols::OwnFirst => libc::RTLD_LOCAL,
         };
-        // SAFETY: the name is a C string. The library's initialisers run, as those of every library of the process do.
+        // SAFETY: the name is a C string. The library's initialisers run, as those of every library in the process
+        // do.
         let handle = unsafe { libc::dlopen(name.as_ptr(), libc::RTLD_NOW | scope) };
         match handle.is_null() {
             false => Ok(SharedLibrary { handle }),
@@ -44,24 +46,24 @@ impl SharedLibrary {
         }
     }
 
-    /// The function `name`; `None` where the library has none.
+    /// Returns the function `name`; `None` if the library has none.
     ///
     /// # Safety
-    /// `F` is the type of a pointer to that function.
+    /// `F` must be the type of a pointer to that function.
     pub unsafe fn function<F: Copy>(self, name: &CStr) -> Option<F> {
         assert_eq!(size_of::<F>(), size_of::<*mut c_void>(), "a function is asked for as another type");
         // SAFETY: the library stays loaded, and the name is a C string.
         let address = unsafe { libc::dlsym(self.handle, name.as_ptr()) };
-        // SAFETY: by the caller's promise the address is what F points to.
+        // SAFETY: by the caller's promise, the address is one that F can hold.
         (!address.is_null()).then(|| unsafe { std::mem::transmute_copy(&address) })
     }
 
-    /// The same; where the library has none, an error that names it.
+    /// Returns the function `name`, or an error that names it if the library has none.
     ///
     /// # Safety
-    /// As of [`SharedLibrary::function`].
+    /// As for [`SharedLibrary::function`].
     pub unsafe fn required<F: Copy>(self, name: &CStr) -> Result<F, String> {
-        // SAFETY: by the caller's promise.
+        // SAFETY: the caller's promise.
         unsafe { self.function(name) }.ok_or_else(|| format!("it has no {}", name.to_string_lossy()))
     }
 }
@@ -76,7 +78,7 @@ mod tests {
         // SAFETY: this is the signature of `abs` in C.
         let abs: extern "C" fn(c_int) -> c_int = unsafe { c.function(c"abs") }.unwrap();
         assert_eq!(abs(-7), 7);
-        // SAFETY: there is none, so nothing is called.
+        // SAFETY: there is no such function, so nothing is called.
         assert!(unsafe { c.function::<extern "C" fn()>(c"convoy_has_no_such_function") }.is_none());
         let file = tempfile::NamedTempFile::new().unwrap();
         let error = SharedLibrary::open(file.path(), Symbols::Local).unwrap_err();

@@ -1,7 +1,8 @@
-//! Where every thread of this process is, for a rank that seems to hang: no debugger is needed, nor anybody who logs in.
+//! Prints the stack of every thread of this process, for a rank that seems to hang, without a debugger or a login.
 //!
-//! A thread can only look at its own stack. So the thread that prints sends a signal to each other one in turn; its handler
-//! notes the addresses, and nothing else, since a handler may interrupt anything. The printing thread gives them names.
+//! A thread can only look at its own stack. The printing thread therefore sends a signal to each other thread in
+//! turn. The handler notes the addresses, and nothing else, since a handler may interrupt anything. The printing
+//! thread then resolves their names.
 
 #![allow(unsafe_code, reason = "installs a signal handler, and sends signals to threads")]
 
@@ -12,32 +13,32 @@ use std::sync::atomic::{AtomicBool, AtomicI32, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Frames of a thread that are noted.
+/// Limit of the number of frames that are noted for a thread.
 const FRAMES_MAX: usize = 64;
-/// How long a thread may take to answer; one in an uninterruptible call never does.
+/// Time that a thread may take to answer; one in an uninterruptible call never does.
 const PATIENCE: Duration = Duration::from_millis(300);
 
-/// The thread that is asked; 0 for none.
+/// Id of the thread that is asked; 0 for none.
 static ASKED: AtomicI32 = AtomicI32::new(0);
-/// Its frames, innermost first, and how many.
+/// Its frames, innermost first, and their number.
 static FRAMES: [AtomicUsize; FRAMES_MAX] = [const { AtomicUsize::new(0) }; FRAMES_MAX];
 static COUNT: AtomicUsize = AtomicUsize::new(0);
 static HAS_ANSWERED: AtomicBool = AtomicBool::new(false);
 
-/// The signal that asks; of those for real time, which nothing else here uses.
+/// Returns the signal that asks: a real-time signal, which nothing else here uses.
 fn signal() -> c_int {
     libc::SIGRTMIN() + 5
 }
 
-/// Makes this process able to print its stacks.
+/// Prepares this process to print its stacks.
 pub fn prepare() -> io::Result<()> {
-    // The first walk loads what walking needs, which a handler should not.
+    // The first walk loads code that walking needs, which a handler should not do.
     backtrace::trace(|_| false);
     // SAFETY: the action is zeroed and then filled in; its handler only walks the stack and stores into atomics.
     let result = unsafe {
         let mut action: libc::sigaction = std::mem::zeroed();
         action.sa_sigaction = note_frames as extern "C" fn(c_int) as usize;
-        // What the signal interrupts goes on.
+        // System calls that the signal interrupts are restarted.
         action.sa_flags = libc::SA_RESTART;
         libc::sigaction(signal(), &action, std::ptr::null_mut())
     };
@@ -72,18 +73,19 @@ pub fn print_all() {
     let mut threads: Vec<i32> = tasks.filter_map(|task| task.ok()?.file_name().to_str()?.parse().ok()).collect();
     threads.sort_unstable();
     for thread in threads.into_iter().filter(|thread| *thread != own) {
-        // Each at once: a process that is killed meanwhile has said what it could. Nobody is told if there is nobody to read it.
+        // Each stack is printed at once, so that a process that is killed meanwhile has printed what it could. A
+        // failure to print is ignored.
         let _ = io::stderr().write_all(stack(thread).as_bytes());
     }
 }
 
-/// The stack of `thread`, a frame a line.
+/// Returns the stack of `thread`, one frame per line.
 fn stack(thread: i32) -> String {
     let name = fs::read_to_string(format!("/proc/self/task/{thread}/comm")).unwrap_or_default();
     let title = format!("stack of thread {thread} ({})", name.trim());
     HAS_ANSWERED.store(false, Ordering::Relaxed);
     ASKED.store(thread, Ordering::Release);
-    // SAFETY: a signal to a thread of this process, or to none where it has ended meanwhile.
+    // SAFETY: a signal to a thread of this process, or to none if the thread has ended meanwhile.
     unsafe { libc::syscall(libc::SYS_tgkill, std::process::id(), thread, signal()) };
     let until = Instant::now() + PATIENCE;
     while !HAS_ANSWERED.load(Ordering::Acquire) {
@@ -100,7 +102,7 @@ fn stack(thread: i32) -> String {
     let mut is_inside = false;
     for ip in frames {
         let names = names_at(ip);
-        // What is above the handler is the handler's own.
+        // Frames above the handler are the handler's own.
         if is_inside {
             text.extend(names.iter().map(|name| format!("    {name}\n")));
         }
@@ -109,7 +111,8 @@ fn stack(thread: i32) -> String {
     text
 }
 
-/// What is at `ip`: a function, or several where some are part of it; nothing for those of the standard library.
+/// Returns the names of the functions at `ip`: several if some are inlined, and none for those of the standard
+/// library.
 fn names_at(ip: usize) -> Vec<String> {
     let (mut names, mut is_known) = (Vec::new(), false);
     backtrace::resolve(ip as *mut _, |symbol| {
@@ -129,8 +132,8 @@ fn names_at(ip: usize) -> Vec<String> {
     names
 }
 
-/// `f<A<B>>` is `f`: what a generic function was made for can be longer than a page. `m::<impl T>::f` is `T::f`, a method whose
-/// `impl` is in another module than its type.
+/// Removes generic parameters: `f<A<B>>` becomes `f`, because the parameters can be longer than a page. A method with
+/// its `impl` in another module than its type, `m::<impl T>::f`, becomes `T::f`.
 fn without_parameters(name: &str) -> String {
     let of_type = name.split_once("::<impl ").and_then(|(_, method)| method.split_once(">::"));
     match (of_type, name.find('<')) {
@@ -146,7 +149,7 @@ mod tests {
 
     #[inline(never)]
     fn waits_for_the_test(receiver: &std::sync::mpsc::Receiver<()>) {
-        // Fails when the test has ended.
+        // Fails once the test has ended.
         let _ = receiver.recv();
         std::hint::black_box(());
     }
@@ -169,7 +172,7 @@ mod tests {
             waits_for_the_test(&receiver);
         });
         let id = told.recv().unwrap();
-        // It may still be about to wait.
+        // The thread may not be waiting yet.
         let until = Instant::now() + Duration::from_secs(60);
         let mut text = stack(id);
         while !text.contains("waits_for_the_test") && Instant::now() < until {

@@ -1,6 +1,7 @@
-//! What this process did when: spans on a few lanes, written as a Chrome trace that Perfetto opens (`metrics.profile`).
+//! A trace of this process's work: spans on a few lanes, written as a Chrome trace that Perfetto opens
+//! (`metrics.profile`).
 //!
-//! One recorder for the process, so that no signature has to carry it; while it is off, a span costs one atomic load.
+//! The process has one recorder, so that no signature has to carry it. While it is off, a span costs one atomic load.
 
 use std::borrow::Cow;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,13 +15,13 @@ use serde_json::json;
 pub enum Lane {
     /// The thread that trains.
     Compute = 0,
-    /// What the ranks exchange.
+    /// Communication between the ranks.
     Communication = 1,
-    /// Reading tokens ahead.
+    /// Reading of tokens ahead of the step.
     Data = 2,
 }
 
-/// Something that took some time.
+/// A span of time in which something was done.
 struct Span {
     lane: Lane,
     name: Cow<'static, str>,
@@ -32,23 +33,23 @@ static IS_ON: AtomicBool = AtomicBool::new(false);
 static SPANS: Mutex<Vec<Span>> = Mutex::new(Vec::new());
 static ORIGIN: OnceLock<Instant> = OnceLock::new();
 
-/// Records from now on.
+/// Starts the recording.
 pub fn start() {
     ORIGIN.get_or_init(Instant::now);
     IS_ON.store(true, Ordering::Relaxed);
 }
 
-/// Whether anything is recorded: where a name costs something to make.
+/// Returns whether a trace is recorded, for callers to whom a name costs something to make.
 pub fn is_on() -> bool {
     IS_ON.load(Ordering::Relaxed)
 }
 
-/// Records that `name` went on from `start` until now.
+/// Records a span called `name`, from `start` until now.
 pub fn record(lane: Lane, name: impl Into<Cow<'static, str>>, start: Instant) {
     record_span(lane, name, start, Instant::now());
 }
 
-/// Records that `name` went on from `start` until `end`.
+/// Records a span called `name`, from `start` until `end`.
 pub fn record_span(lane: Lane, name: impl Into<Cow<'static, str>>, start: Instant, end: Instant) {
     if is_on() {
         let span = Span { lane, name: name.into(), start, end };
@@ -56,14 +57,14 @@ pub fn record_span(lane: Lane, name: impl Into<Cow<'static, str>>, start: Instan
     }
 }
 
-/// Ends the recording: the trace of rank `rank`, as JSON.
+/// Ends the recording and returns the trace of rank `rank`, as JSON.
 pub fn finish(rank: u32) -> String {
     IS_ON.store(false, Ordering::Relaxed);
     let spans = std::mem::take(&mut *SPANS.lock().unwrap_or_else(PoisonError::into_inner));
     to_json(&spans, rank).to_string()
 }
 
-/// The format is Chrome's "Trace Event Format": complete events, in microseconds.
+/// Formats the spans in Chrome's "Trace Event Format": complete events, in microseconds.
 fn to_json(spans: &[Span], rank: u32) -> serde_json::Value {
     let origin = *ORIGIN.get_or_init(Instant::now);
     let microseconds = |at: Instant| at.saturating_duration_since(origin).as_secs_f64() * 1e6;

@@ -1,6 +1,6 @@
 //! The conformance suite of the collectives: one list of checks, run by one process alone (`single`), by 1 to 4
-//! processes of this very test under a real mpirun (`mpi`), and by 2 to 4 over a stand-in for NCCL (`nccl`), which also
-//! fails here in every way that Convoy must survive. What a real NCCL does, no test here has seen.
+//! processes of this very test under a real mpirun (`mpi`), and by 2 to 4 over a stand-in for NCCL (`nccl`), which
+//! also fails here in every way that Convoy must survive. No test here has run on a real NCCL.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -19,12 +19,12 @@ use worker::collectives::nccl::{Ending, Nccl};
 use worker::collectives::{Collectives, Label, Pending, ReduceOp, mpi};
 use worker::world::{announce_failure, fail, leave, start_collectives};
 
-/// Elements per rank: none, one, odd, and more than one MPI segment.
+/// Elements per rank: none, one, an odd number, and more than one MPI segment.
 const SIZES: [i64; 5] = [0, 1, 7, 1000, 1_000_003];
 const KINDS: [Kind; 5] = [Kind::Float, Kind::BFloat16, Kind::Double, Kind::Int64, Kind::Uint8];
 const LABEL: Label = Label::new("a test");
 
-/// Where tensors are: on the host, or on this rank's GPU where `scripts/gpu_check.sh` asks for it.
+/// Returns the device of tensors: the host, or this rank's GPU if `scripts/gpu_check.sh` asks for it.
 fn device() -> Device {
     static DEVICE: OnceLock<Device> = OnceLock::new();
     *DEVICE.get_or_init(|| match std::env::var_os("CONVOY_TEST_ON_GPU") {
@@ -37,13 +37,13 @@ fn device() -> Device {
     })
 }
 
-/// Small whole numbers, exact in every kind: element i of rank r.
+/// Returns small whole numbers, exact in every kind, for elements i of rank r.
 fn values(n: i64, rank: u32, kind: Kind) -> Tensor {
     let i = Tensor::arange(n, (Kind::Int64, Device::Cpu));
     ((i * 3 + i64::from(rank)).remainder(11)).to_kind(kind).to_device(device())
 }
 
-/// The sum over all ranks of [`values`].
+/// Returns the sum over all ranks of [`values`].
 fn total(n: i64, world: u32, kind: Kind) -> Tensor {
     (0..world).map(|r| values(n, r, kind)).reduce(|a, b| a + b).unwrap().to_kind(kind)
 }
@@ -143,17 +143,17 @@ fn many_operations_at_once_end_in_order(ranks: &dyn Collectives, world: u32) {
     ranks.barrier(LABEL).wait().unwrap();
 }
 
-/// Whether this process is a rank that the tests below have started over the stand-in.
+/// Returns whether this process is a rank that the tests below have started over the stand-in.
 fn is_over_nccl() -> bool {
     std::env::var_os(OVER_NCCL).is_some()
 }
 
 const OVER_NCCL: &str = "CONVOY_TEST_OVER_NCCL";
 const RANKS: &str = "CONVOY_TEST_RANKS";
-/// What goes wrong with the stand-in.
+/// Variable with the fault of the stand-in.
 const FAULT: &str = "CONVOY_STAND_IN_FAULT";
 
-/// This process's world: alone, or one of several.
+/// Returns this process's world: alone, or one of several.
 fn world() -> Arc<dyn Collectives> {
     common::telemetry::init();
     let ranks = start_collectives().unwrap();
@@ -172,10 +172,10 @@ fn world() -> Arc<dyn Collectives> {
     Arc::new(Nccl::start(ranks, device(), timeout, ending).unwrap())
 }
 
-/// How long an operation may take in a test of one that never ends.
+/// Time-out of operations in a test of one that never ends.
 const TIMEOUT: Duration = Duration::from_secs(3);
 
-/// The suite, on this process's world.
+/// Runs the suite on this process's world.
 #[test]
 fn conforms() {
     let ranks = world();
@@ -191,7 +191,7 @@ fn conforms() {
     leave();
 }
 
-/// Ten buckets at once, of which something may go wrong with one.
+/// Exchanges ten buckets at once; the stand-in may fail on one.
 #[test]
 fn exchanges_ten_buckets() {
     let ranks = world();
@@ -205,7 +205,7 @@ fn exchanges_ten_buckets() {
     leave();
 }
 
-/// `test` of this binary on `ranks` processes.
+/// Runs `test` of this binary on `ranks` processes.
 fn under_mpirun(ranks: u32, test: &str) -> Command {
     let mut command = Command::new("mpirun");
     command
@@ -219,14 +219,15 @@ fn under_mpirun(ranks: u32, test: &str) -> Command {
     command
 }
 
-/// The same over the stand-in, which leaves a line in `log` for each communicator that it ends.
+/// Runs `test` over the stand-in, which leaves a line in `log` for each communicator that it ends.
 fn over_the_stand_in(ranks: u32, test: &str, log: &Path) -> Command {
     let mut command = under_mpirun(ranks, test);
     command.env(OVER_NCCL, "1").env("CONVOY_NCCL_LIBRARY", stand_in()).env("CONVOY_STAND_IN_LOG", log);
     command
 }
 
-/// The stand-in for NCCL, which cargo builds beside the folder of this test's executable.
+/// Returns the path of the stand-in for NCCL, which cargo builds in the parent of the folder of this test's
+/// executable.
 fn stand_in() -> PathBuf {
     let test = std::env::current_exe().unwrap();
     let path = test.parent().and_then(Path::parent).unwrap().join("libnccl_stand_in.so");
@@ -234,7 +235,7 @@ fn stand_in() -> PathBuf {
     path
 }
 
-/// Every one of `ranks` processes must pass.
+/// Panics unless every one of `ranks` processes passes.
 fn all_pass(ranks: u32, command: Command) {
     let output = run_with_deadline(command, DEADLINE);
     let text = both(&output);
@@ -290,7 +291,7 @@ fn an_error_of_nccl_ends_all() {
     }
 }
 
-/// The rank whose call does not return, or is in progress for ever, says so itself and aborts.
+/// If a rank's call does not return, or is in progress for ever, that rank reports it and aborts.
 #[test]
 fn an_operation_that_nccl_never_starts_ends_all() {
     for fault in ["1:5:hang", "1:5:busy"] {
@@ -300,7 +301,7 @@ fn an_operation_that_nccl_never_starts_ends_all() {
     }
 }
 
-/// What is said of bucket 5 where it does not end.
+/// Returns the message about bucket 5 when that does not end.
 fn late() -> String {
     format!("all-reduce (gradients, bucket 5) over NCCL on host {} did not end within 3 s", host_name())
 }
@@ -314,13 +315,14 @@ fn a_start_that_never_ends_is_given_up() {
 
 #[test]
 fn a_start_in_which_nccl_itself_hangs_is_given_up() {
-    // A rank that has no communicator has nothing to abort.
+    // A rank without a communicator has nothing to abort.
     let text = fails_where_these_abort(3, "1:init:hang", &[0, 2]);
     let late = format!("connecting (the start of the run) over NCCL on host {} did not end within 3 s", host_name());
     assert!(text.contains(&format!("rank 1: {late}")), "no {late:?} of rank 1 in:\n{text}");
 }
 
-/// With `fault`, all ranks end with exit code 4, each after it has said why and aborted. Returns what they said.
+/// Runs with `fault`, by which all ranks must end with exit code 4, each after it has reported the reason and
+/// aborted. Returns their messages.
 fn fails(ranks: u32, fault: &str) -> String {
     fails_where_these_abort(ranks, fault, &(0..ranks).collect::<Vec<_>>())
 }
@@ -340,7 +342,7 @@ fn fails_where_these_abort(ranks: u32, fault: &str, aborting: &[u32]) -> String 
     text
 }
 
-/// The lines of the stand-in's log, sorted.
+/// Returns the lines of the stand-in's log, sorted.
 fn ended(log: &Path) -> Vec<String> {
     let mut lines: Vec<_> = std::fs::read_to_string(log).unwrap().lines().map(str::to_owned).collect();
     lines.sort_unstable();

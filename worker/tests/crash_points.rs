@@ -1,7 +1,7 @@
-//! A process that dies at any request to its store loses no checkpoint: for every request of a save, of a prune, and of a
-//! save in the middle of a prune, a reader then finds the old checkpoint or the new one, whole, and the next save works.
-//! On a disk, in memory and on an S3 server, and on one whose listings are stale, partial and duplicated. One test, since
-//! the server's credentials are in the environment.
+//! A process that dies at any request to its store loses no checkpoint: for every request of a save, of a prune, and
+//! of a save in the middle of a prune, a reader then finds the old checkpoint or the new one, whole, and the next
+//! save works. The stores are a disk, memory, an S3 server, and one with stale, partial and duplicated listings. This
+//! is one test, since the server's credentials are in the environment.
 
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test fails by panicking, and says how much it tried")]
 #![allow(unsafe_code, reason = "sets the environment, before other threads read it")]
@@ -28,25 +28,25 @@ use worker::checkpoint::{
     self, CheckpointError, ManifestHeader, Place, RankLayout, RankSnapshot, RestoredState, Search, folder_of,
 };
 
-/// Ranks that save.
+/// Number of ranks that save.
 const WORLD: u32 = 2;
 const RETENTION: Retention = Retention { keep_last: 2, keep_every_steps: 0 };
-/// Requests that a listing may be behind.
+/// Number of requests that a listing may be behind.
 const LAG: u64 = 12;
-/// Where it is set, all points are also tried on a store whose listings are behind; otherwise one in [`ONE_OF`].
+/// Variable that makes the test try all points on a store with late listings too; without it, one in [`ONE_OF`].
 const ALL_VARIABLE: &str = "CONVOY_TEST_CRASH_POINTS";
 const ONE_OF: usize = 5;
 
 type Work = Box<dyn FnOnce() + Send>;
 
-/// A process's way to its store, which ends at a request.
+/// A process's access to its store, which ends at a request.
 struct Fuse {
-    /// The number of the request that it dies at, from 1.
+    /// Number of the request that the process dies at, from 1.
     at: u64,
     /// Whether that request is still carried out.
     carried_out: bool,
     passed: AtomicU64,
-    /// What another process does before this request: its number and the work.
+    /// Work of another process before a request: the request's number and the work.
     meanwhile: Mutex<Option<(u64, Work)>>,
 }
 
@@ -71,7 +71,7 @@ impl Layer for Fuse {
         let number = 1 + self.passed.fetch_add(1, Ordering::SeqCst);
         let due = self.meanwhile.lock().unwrap().take_if(|(at, _)| number == *at);
         if let Some((_, work)) = due {
-            // On a thread of its own: it makes requests too, and this one is being made.
+            // On a thread of its own, because the work makes requests too, and one is being made here.
             std::thread::spawn(work).join().unwrap();
         }
         let dies = number > self.at || (number == self.at && !self.carried_out);
@@ -84,7 +84,7 @@ impl Layer for Fuse {
     }
 }
 
-/// The claim of attempt `number`.
+/// Returns the claim of attempt `number`.
 fn claim(number: u32) -> Claim {
     Claim { number, id: format!("{number:016x}").chars().rev().collect() }
 }
@@ -94,7 +94,7 @@ fn claim(number: u32) -> Claim {
 struct Run {
     folder: Folder,
     parameters: Arc<Vec<ParameterShape>>,
-    /// Requests that listings may be behind.
+    /// Number of requests that listings may be behind.
     lag: u64,
 }
 
@@ -106,12 +106,12 @@ impl Run {
         Run { folder, parameters: Arc::new(parameters.map(shape).to_vec()), lag: 0 }
     }
 
-    /// The same as a process sees it that `fuse` ends.
+    /// Returns the run as seen by a process that `fuse` ends.
     fn behind(&self, fuse: &Arc<Fuse>) -> Self {
         Run { folder: self.folder.behind(fuse.clone()), ..self.clone() }
     }
 
-    /// Every element of the state at `step` differs from its neighbours', and from the same of other steps.
+    /// Returns a state for `step` in which every element differs from its neighbours, and from those of other steps.
     fn state(&self, step: u64) -> RestoredState {
         let mut number = step as f32 * 1e4;
         let mut fill = |p: &ParameterShape| {
@@ -128,7 +128,7 @@ impl Run {
         }
     }
 
-    /// What `rank` of `world` saves of `state`.
+    /// Returns the snapshot that `rank` of `world` saves of `state`.
     fn snapshot(
         &self,
         state: &RestoredState,
@@ -155,7 +155,7 @@ impl Run {
         RankSnapshot::new(layout, contents.into_iter().map(Bytes::from).collect())
     }
 
-    /// The claim of attempt `number` stands, and it has begun; the first from nothing.
+    /// Puts the claim of attempt `number` and begins the attempt, from `start`, or from nothing.
     fn begin(&self, number: u32, start: Option<&CheckpointName>) {
         let Claim { id, .. } = claim(number);
         let json = serde_json::json!({
@@ -197,8 +197,8 @@ impl Run {
         checkpoint::prune(&self.folder, &RETENTION, Some(&claim(1)), unix_s())
     }
 
-    /// The step that a reader resumes from once listings have caught up. One that comes before that finds no newer one, and it
-    /// whole.
+    /// Returns the step that a reader resumes from once listings have caught up. A reader that comes before that must
+    /// not find a newer checkpoint, and must find it whole.
     fn newest(&self, point: &str) -> u64 {
         let early = self.newest_listed(point);
         self.settle();
@@ -212,7 +212,7 @@ impl Run {
         (0..=self.lag).filter(|_| self.lag > 0).for_each(|_| drop(self.folder.size("nothing")));
     }
 
-    /// The step that a reader resumes from, having found its state whole.
+    /// Returns the step that a reader resumes from, after checking that its state is whole.
     fn newest_listed(&self, point: &str) -> u64 {
         let read = || {
             let (folder, manifest) = Search::new(&self.folder, OnCorrupt::Stop).newest()?.unwrap();
@@ -223,13 +223,14 @@ impl Run {
         name.step
     }
 
-    /// Whatever has happened, the next attempt saves and prunes, and leaves nothing else behind.
+    /// Checks that the next attempt saves and prunes after any crash, and leaves nothing else behind.
     fn goes_on(&self, point: &str) {
         let start = Search::new(&self.folder, OnCorrupt::Stop).newest().unwrap().unwrap().1.name;
         self.begin(2, Some(&start));
         self.save(90, 2).unwrap();
         let kept = self.save(100, 2).unwrap();
-        // By then whoever died has been dead for long enough. What a listing does not show yet goes with the next prune.
+        // By then, any process that died has been dead for long enough. Folders that a listing does not show yet go
+        // with the next prune.
         let now = || unix_s() + ORPHAN_GRACE_S;
         let prune = || checkpoint::prune(&self.folder, &RETENTION, Some(&claim(2)), now()).unwrap();
         prune();
@@ -247,17 +248,17 @@ impl Run {
 
 type At<T> = Box<dyn Fn(u64) -> T>;
 
-/// Runs of one store, each in a place of its own.
+/// Runs in one store, each in a place of its own.
 struct Store {
     name: &'static str,
-    /// The URL of the place with this number.
+    /// Returns the URL of a place by its number.
     place: At<String>,
-    /// The folder on the disk that it is, where it is one.
+    /// Returns the folder of a place on the disk; `None` if the store is no disk.
     on_disk: Option<At<PathBuf>>,
     templates: PathBuf,
-    /// Requests that its listings may be behind.
+    /// Number of requests that the store's listings may be behind.
     lag: u64,
-    /// Tries one in this many points.
+    /// Tries one point in this many.
     one_of: usize,
     random: Random,
     runs: u64,
@@ -265,12 +266,13 @@ struct Store {
 }
 
 impl Store {
-    /// The numbers of the requests that are tried, from `first` on.
+    /// Returns the numbers of the requests to try, from `first` on.
     fn numbers(&mut self, first: u64) -> impl Iterator<Item = u64> + use<> {
         (first + self.random.below(self.one_of as u64)..).step_by(self.one_of)
     }
 
-    /// A run with `steps` committed by attempt 1. On a disk it is a copy, since thousands of requests take their time.
+    /// Makes a run with `steps` committed by attempt 1. On a disk it is a copy, since thousands of requests take
+    /// their time.
     fn run(&mut self, steps: &[u64]) -> Run {
         self.runs += 1;
         let run = Run { lag: self.lag, ..Run::at(&(self.place)(self.runs)) };
@@ -291,8 +293,8 @@ impl Store {
         run
     }
 
-    /// A point has been tried, and a reader found a whole checkpoint. The next save is tried at all points of a fast store,
-    /// and at every fourth of one on a disk.
+    /// Counts a point after which a reader has found a whole checkpoint. The next save is tried after all points of a
+    /// fast store, and after every fourth point on a disk.
     fn survived(&mut self, run: &Run, point: &str) {
         if self.on_disk.is_none() || self.points.is_multiple_of(4) {
             run.goes_on(point);
@@ -300,8 +302,8 @@ impl Store {
         self.points += 1;
     }
 
-    /// Lets `work` die at each of its requests, before and after it is carried out, in a run with `steps`. A reader must
-    /// then find one of `allowed`, the last of them where `work` came to its end.
+    /// Lets `work` die at each of its requests, before and after it is carried out, in a run with `steps`. A reader
+    /// must then find one of `allowed`, and the last of them if `work` came to its end.
     fn every_point(
         &mut self,
         what: &str,
@@ -327,7 +329,7 @@ impl Store {
         }
     }
 
-    /// A save of step 40, by a process of its own, happens before request `k` of a prune, which dies at any later one or
+    /// Makes a save of step 40, by another process, before request `k` of a prune, which dies at any later request or
     /// not at all.
     fn every_save_during_a_prune(&mut self) {
         for k in self.numbers(1) {
@@ -340,7 +342,7 @@ impl Store {
                 let done = run.behind(&fuse).prune();
                 let point = format!("{}: a save before request {k} of a prune, {fuse:?}", self.name);
                 if fuse.meanwhile.lock().unwrap().is_some() {
-                    // The prune has fewer requests: all points have been tried.
+                    // The prune has fewer requests than `k`: all points have been tried.
                     return;
                 }
                 assert_eq!(run.newest(&point), 40, "{point}");
@@ -353,7 +355,7 @@ impl Store {
         }
     }
 
-    /// A prune happens before request `k` of a save, which dies at any later one or not at all.
+    /// Makes a prune before request `k` of a save, which dies at any later request or not at all.
     fn every_prune_during_a_save(&mut self) {
         for k in 1.. {
             for at in k.. {
@@ -403,8 +405,8 @@ fn copy_folder(from: &Path, to: &Path) {
     }
 }
 
-/// The store does what it is asked, and the answer never comes: each request of a save, one at a time. The save is
-/// committed all the same, and its manifest is known as its own.
+/// Loses the answer to each request of a save, one at a time, after the store has carried the request out. The save
+/// is still committed, and recognises its manifest as its own.
 fn every_lost_answer(server: &Server) {
     let count = |run: &Run| {
         run.begin(1, None);
@@ -456,7 +458,7 @@ fn a_process_that_dies_at_any_request_loses_no_checkpoint() {
     let url = folder.clone();
     let url = move |number| format!("file://{}", url(number).display());
     every_crash_point(store("file", Box::new(url), Some(Box::new(folder))));
-    // A bucket each, since the server lists by walking through the whole of one.
+    // Each run has a bucket, since the server lists by walking through all of one.
     let bucket = |kind: &'static str| -> At<PathBuf> {
         let s3 = s3.clone();
         Box::new(move |number| s3.join(format!("{kind}-{number}")).join("a-run"))

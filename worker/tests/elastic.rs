@@ -1,6 +1,7 @@
-//! The list of sequences consumed at step s is the same for every world size, before and after any number of restarts,
-//! on token ids of real shards: text that the prepare program has tokenized, two data sets with weights, shards with uneven
-//! ends, epochs of each. Where the corpora are there, a pair of Megatron's own tools is a third data set.
+//! The list of sequences consumed at step s is identical for every world size, before and after any number of
+//! restarts, on token ids of real token shards: text that the prepare program has tokenized, two data sets with
+//! weights, token shards with uneven ends, epochs of each. If the corpora are installed, a pair of Megatron's own
+//! tools is a third data set.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -17,13 +18,13 @@ use common::topology::WorldSize;
 use worker::data::{TokenStream, TrainingData};
 
 const T: usize = 32;
-/// Neither 2, 3, 4 nor 8 divides it.
+/// Global batch, which neither 2, 3, 4 nor 8 divides.
 const GLOBAL: u64 = 13;
 
 /// A sequence and the token after it: T+1 ids.
 type Row = Vec<i32>;
 
-/// Folders of shards for one test.
+/// Folders of token shards for one test.
 struct Texts {
     dir: tempfile::TempDir,
 }
@@ -33,7 +34,8 @@ impl Texts {
         Texts { dir: tempfile::tempdir().unwrap() }
     }
 
-    /// Prepares `documents` documents of generated text, in shards of 1,100 tokens, and returns the training side.
+    /// Prepares `documents` documents of generated text, in token shards of 1,100 tokens, and returns the training
+    /// side.
     fn prepare(&self, name: &str, documents: u64) -> PathBuf {
         let lines = (0..documents).map(|document| format!("{{\"text\": \"{}\"}}\n", text(document)));
         let (input, output) = (self.dir.path().join(format!("{name}.jsonl")), self.dir.path().join(name));
@@ -47,7 +49,7 @@ impl Texts {
     }
 }
 
-/// The built `prepare`, beside the folder of this test's executable.
+/// Returns the path of the built `prepare`, which is in the parent of the folder of this test's executable.
 fn prepare_program() -> PathBuf {
     let test = std::env::current_exe().unwrap();
     let program = test.parent().and_then(Path::parent).unwrap().join("prepare");
@@ -55,14 +57,14 @@ fn prepare_program() -> PathBuf {
     program
 }
 
-/// A document of some length, unlike all others.
+/// Returns a document of varying length, unlike all others.
 fn text(document: u64) -> String {
     const WORDS: [&str; 8] = ["the shard", "of a rank", "naïve", "42", "straße", "resumes", "don't", "and trains"];
     let word = |i: u64| format!("{} {}", WORDS[(document * 7 + i * i) as usize % 8], document * i % 1009);
     (0..5 + document * 37 % 90).map(word).collect::<Vec<_>>().join(" ")
 }
 
-/// The rows of `tokens`: sequence i is tokens [iT, iT+T], without what is left at the end.
+/// Returns the rows of `tokens`: sequence i is tokens `[iT, iT+T]`, without the remainder at the end.
 fn rows_of(tokens: &[i32]) -> impl Iterator<Item = Row> {
     (0..tokens.len().saturating_sub(1) / T).map(|i| tokens[i * T..i * T + T + 1].to_vec())
 }
@@ -71,7 +73,8 @@ fn tokens(bytes: &[u8]) -> Vec<i32> {
     bytes.chunks_exact(2).map(|pair| i32::from(u16::from_le_bytes([pair[0], pair[1]]))).collect()
 }
 
-/// All rows of a folder of shards by position, read as the format is described and by none of the stream's code.
+/// Returns all rows of a folder of token shards by position, read by the format's description and by none of the
+/// stream's code.
 fn rows_of_folder(folder: &Path) -> Vec<Row> {
     let index = Index::parse("of the test", &fs::read(folder.join("index.json")).unwrap()).unwrap();
     let shards: Vec<_> = index
@@ -96,7 +99,7 @@ fn open(sources: &[(PathBuf, f64)]) -> Arc<TrainingData> {
     Arc::new(TrainingData::open(&config, &StorageConfig::default(), 5, GLOBAL, T as u64).unwrap())
 }
 
-/// The rows that `world` ranks consume in `steps` steps, step by step, from the place that `consumed` sequences lead to.
+/// Returns the rows that `world` ranks consume in `steps` steps, step by step, after `consumed` sequences.
 fn consumed(data: &Arc<TrainingData>, world: u32, consumed: u64, steps: u64) -> Vec<Vec<Row>> {
     let plan = BatchPlan { global_sequences: GLOBAL, micro_sequences: 2, sequence_tokens: T as u64 };
     let world = WorldSize::new(world).unwrap();
@@ -114,8 +117,9 @@ fn consumed(data: &Arc<TrainingData>, world: u32, consumed: u64, steps: u64) -> 
     (0..steps).map(of_step).collect()
 }
 
-/// Every world size consumes the same at every step, also when it goes on where others were; and what is consumed are
-/// the rows of `sets`, in shares by weight, each epoch of each with all of its rows once.
+/// Checks that every world size consumes identical rows at every step, also after a resume from another world size.
+/// The rows must be those of `sets`, in shares by weight, and each epoch of a data set must have all of its rows
+/// once.
 fn is_elastic(sources: &[(PathBuf, f64)], sets: &[Vec<Row>], steps: u64) {
     let data = open(sources);
     for (set, rows) in data.sets().iter().zip(sets) {
@@ -125,7 +129,7 @@ fn is_elastic(sources: &[(PathBuf, f64)], sets: &[Vec<Row>], steps: u64) {
     for world in [2, 3, 4, 8] {
         assert!(consumed(&data, world, 0, steps) == alone, "{world} ranks");
     }
-    // Restarts at uneven moments, each with another number of ranks; every one opens the data anew.
+    // Restarts at uneven points, each with another number of ranks; each restart opens the data anew.
     let (mut restarted, mut done) = (Vec::new(), 0);
     for (i, world) in [2, 3, 1, 8, 4, 3].into_iter().cycle().enumerate() {
         let until = (done + 1 + (i as u64 * 5) % 11 * steps / 60).min(steps);
@@ -182,7 +186,7 @@ fn a_pair_of_megatron_is_consumed_alike_beside_prepared_text() {
     let texts = Texts::new();
     let folder = texts.prepare("text", 60);
     let sets = [rows_of(&tokens(&fs::read(&pair).unwrap())).collect::<Vec<_>>(), rows_of_folder(&folder)];
-    // The text is far shorter, so that its epochs are many in two and a half of the pair.
+    // The text is far shorter than the pair, so two and a half epochs of the pair are many of the text.
     let steps = sets[0].len() as u64 * 5 / 2 / GLOBAL * 10 / 9;
     is_elastic(&[(pair, 0.9), (folder, 0.1)], &sets, steps);
 }

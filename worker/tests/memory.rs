@@ -1,5 +1,5 @@
-//! The formulas of `common::cost` against what a step takes: peak memory of a process that trains, above that of one that
-//! trains next to nothing.
+//! Compares the formulas of `common::cost` with the memory of a step: the peak of a process that trains, above that
+//! of one that trains next to nothing.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 #![allow(clippy::print_stdout, reason = "a test says what it has measured")]
@@ -11,13 +11,13 @@ use serde_json::Value;
 use tests::process::{both, run_with_deadline};
 use tests::training::DEADLINE;
 
-/// What the first of several processes took, and what is expected of it.
+/// Peak memory of the first of several processes, and the expected memory.
 struct Measured {
     peak: u64,
     expected: Memory,
 }
 
-/// Of `ranks` processes that make so many steps, each of so many sequences of so many tokens.
+/// Measures `ranks` processes that make `steps` steps of `sequences` sequences of `tokens` tokens.
 fn measured(ranks: u32, model: &str, [steps, sequences, tokens]: [u64; 3], more: &[&str]) -> Measured {
     let worker = env!("CARGO_BIN_EXE_worker");
     let mut command = match ranks {
@@ -49,13 +49,13 @@ fn measured(ranks: u32, model: &str, [steps, sequences, tokens]: [u64; 3], more:
     Measured { peak: timing["peak_memory_bytes"].as_u64().unwrap(), expected }
 }
 
-/// Into which a CPU's products pack their operands, and what else the formulas leave out.
+/// Memory into which a CPU's products pack their operands, and other memory that the formulas leave out.
 const LEFT_OUT: u64 = 24 << 20;
 
-/// Holds 124M's steps to the formulas, above what the program takes without a model to speak of.
+/// Compares 124M's steps with the formulas, above the memory of the program with a tiny model.
 ///
-/// Weights, gradients and moments are most of it and of known size, so what is left after them is held to what the formulas say
-/// about that.
+/// Weights, gradients and moments are most of the memory and of known size, so the rest is compared with what the
+/// formulas say about the rest.
 fn assert_as_expected(ranks: u32, cases: &[(u64, &[&str])]) {
     let sequences = u64::from(ranks);
     let little = measured(ranks, "tiny-cpu", [1, sequences, 8], cases[0].1);
@@ -89,12 +89,13 @@ fn a_rank_holds_its_part_of_the_moments_alone() {
     assert_as_expected(2, &[(512, &["--set", "parallel.zero=1"])]);
 }
 
-/// Micro batches of two sizes in turn, whose tensors take each other's places.
+/// Runs micro batches of two sizes in turn, with tensors that take each other's places.
 ///
-/// Runs differ by some huge pages, of 2 MiB each, so that there are as many steps as lift a tensor a step above these.
+/// Runs differ by some huge pages, of 2 MiB each, so there are enough steps for a growth by one tensor per step to
+/// exceed that.
 #[test]
 fn many_steps_take_no_more_than_a_few() {
-    // Two more come before those that are timed.
+    // Two more steps come before those that are timed.
     let peak = |steps| measured(1, "gpt2-124m", [steps, 3, 16], &["--micro", "2"]).peak;
     let (few, many) = (peak(1), peak(30));
     println!("{} MiB after 3 steps, {} after 32", few >> 20, many >> 20);

@@ -1,5 +1,5 @@
-//! GPT-2 against Hugging Face's: logits, loss and every gradient of small models of odd shapes (golden files made by
-//! scripts/golden/model.py), the padding, the sizes of the presets, and the initialisation.
+//! Compares GPT-2 with Hugging Face's: logits, loss and every gradient of small models of odd shapes (golden files
+//! made by scripts/golden/model.py), the padding, the sizes of the presets, and the initialisation.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -38,7 +38,7 @@ impl Golden {
         Golden { bytes, config }
     }
 
-    /// The tensor `key`, as float64 or int64.
+    /// Returns the tensor `key`, as float64 or int64.
     fn tensor(&self, key: &str) -> Tensor {
         let file = SafeTensors::deserialize(&self.bytes).unwrap();
         let view = file.tensor(key).unwrap_or_else(|e| panic!("{key}: {e}"));
@@ -66,13 +66,13 @@ impl Golden {
     }
 }
 
-/// The largest difference, relative to the largest expected value.
+/// Returns the largest difference, relative to the largest expected value.
 fn relative_error(got: &Tensor, expected: &Tensor) -> f64 {
     let difference = (got.to_kind(Kind::Double) - expected).abs().max().double_value(&[]);
     difference / expected.abs().max().double_value(&[])
 }
 
-/// What backward says is complete, with the gradients as they are then.
+/// Ranges that backward reports complete, with their gradients at that time.
 struct Complete {
     gradients: Tensor,
     seen: Vec<(Range<usize>, Tensor)>,
@@ -111,7 +111,7 @@ fn equals_hugging_face_when(recompute: Recompute, kind: Kind, tolerance: f64) {
         check("loss", &(model.loss_sum(&batch).unwrap() / rows), &expected_loss);
 
         let gradients = model.flat.zeros_like();
-        // What is there counts only where gradients are accumulated.
+        // Present values count only if gradients are accumulated.
         let _ = gradients.shallow_clone().fill_(7.0);
         let first = GradientOptions { scale: 1.0 / rows, accumulate: false, recompute };
         let loss = model.accumulate_gradients(&batch, first, &gradients, &mut ()).unwrap();
@@ -142,7 +142,8 @@ fn equals_hugging_face_in_float32() {
     equals_hugging_face(Kind::Float, 1e-4);
 }
 
-/// A model with some weights. Not drawn, since others draw from libtorch's one generator meanwhile.
+/// Returns a model with fixed weights: they are not drawn, since other tests draw from libtorch's one generator
+/// meanwhile.
 fn some_model(config: &ModelConfig, kind: Kind) -> Gpt2 {
     let mut model = Gpt2::zeros(config, kind, Device::Cpu);
     let elements = model.layout.elements() as i64;
@@ -150,8 +151,8 @@ fn some_model(config: &ModelConfig, kind: Kind) -> Gpt2 {
     model
 }
 
-/// The head takes its rows in chunks: of more rows than one chunk has, and not a multiple of it, loss and gradients are those
-/// of the same sequences one by one.
+/// The head takes its rows in chunks. With more rows than one chunk has, and not a multiple of it, loss and gradients
+/// equal those of the sequences one by one.
 #[test]
 fn chunks_of_rows_add_up() {
     let config = ModelConfig { layers: 1, width: 32, heads: 2, context_tokens: 200, vocabulary: 1000 };
@@ -178,7 +179,7 @@ fn chunks_of_rows_add_up() {
     }
 }
 
-/// What forward says it is about to read.
+/// Ranges that forward reports before it reads them.
 #[derive(Default)]
 struct Uses(Vec<Range<usize>>);
 
@@ -188,7 +189,7 @@ impl Hooks for Uses {
     }
 }
 
-/// So that it need not wait for more of the updated weights than it is about to read.
+/// A forward in this order never waits for more of the updated weights than it is about to read.
 #[test]
 fn forward_reads_the_layout_from_its_start_to_its_end() {
     let config = ModelConfig { layers: 3, width: 32, heads: 2, context_tokens: 16, vocabulary: 1000 };
@@ -254,15 +255,15 @@ fn so_many_blocks_put_products_off_as_have_the_embeddings_size_and_there_is_room
         let late = [Recompute::None, Recompute::GeluLayernorm, Recompute::Block].map(|r| layout.late_blocks(r));
         assert_eq!(late, expected, "{name}");
     }
-    // In [N, C]: what a block keeps, and what backward of one holds beside it.
+    // In units of `[N, C]`: the memory that a block keeps, and the memory beside it during backward of one block.
     for (recompute, kept, beside) in
         [(Recompute::None, 16, 5), (Recompute::GeluLayernorm, 10, 10), (Recompute::Block, 1, 21)]
     {
         for layers in 4..100 {
-            // One whose embeddings have the size of many blocks.
+            // A model with embeddings as large as many blocks.
             let config = ModelConfig { layers, width: 32, heads: 2, context_tokens: 16, vocabulary: 50_000 };
             let late = Layout::new(&config).late_blocks(recompute) as u64;
-            // Of the first block what follows GELU, 4 of the 16, is still there when its gradient is.
+            // GELU's output in the first block, 4 of the 16, still exists when its gradient does.
             let in_first_block = 16 * (late - 1) + 16 + 9;
             assert!(in_first_block <= layers * kept + beside, "{recompute:?}, {layers} layers: {late}");
         }

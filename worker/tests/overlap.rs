@@ -1,4 +1,4 @@
-//! The exchange of gradients begins while backward goes on, and nobody waits for it before backward has ended.
+//! The exchange of gradients begins while backward goes on, and nothing waits for it before backward has ended.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -17,7 +17,7 @@ use worker::model::parameters::Layout;
 use worker::model::{Gpt2, GradientOptions, Hooks};
 use worker::step::state::TrainState;
 
-/// A world of one rank that writes down what is begun and what is waited for.
+/// A world of one rank that records which operations begin and which are waited for.
 #[derive(Default)]
 struct Recording {
     inner: Single,
@@ -62,7 +62,7 @@ impl Collectives for Recording {
         self.record("begin", label)
     }
 
-    /// Until it has been waited for, there are no numbers in `output`.
+    /// Leaves no numbers in `output` until it has been waited for.
     fn all_gather(&self, _input: &Tensor, output: &Tensor, label: Label) -> Pending {
         let (mut output, gathered) = (output.shallow_clone(), output.copy());
         let _ = output.fill_(f64::NAN);
@@ -92,7 +92,7 @@ fn config(zero: u32) -> RunConfig {
     RawConfig::parse("of the test", &toml, &[]).unwrap().run().unwrap()
 }
 
-/// Two micro batches of two sequences.
+/// Returns two micro batches of two sequences.
 fn tokens() -> Vec<i32> {
     (0..2 * 17).map(|i| i * 7 % 300).collect()
 }
@@ -113,7 +113,7 @@ fn buckets_are_exchanged_during_backward_and_weights_during_the_next_forward() {
         let during = ranks.take();
         let buckets = during.iter().filter(|event| event.starts_with("begin gradients")).count();
         assert!(buckets > 5, "{during:?}");
-        // In the last micro batch, each once, and nothing has been waited for.
+        // In the last micro batch, each bucket once, and nothing has been waited for.
         assert_eq!(during[..2], ["micro batch 1", "micro batch 2"]);
         let mut begun = during[2..].to_vec();
         begun.sort_by_key(|event| event.rsplit(' ').next().unwrap().parse::<usize>().unwrap());
@@ -136,8 +136,8 @@ fn buckets_are_exchanged_during_backward_and_weights_during_the_next_forward() {
     }
 }
 
-/// Whatever a rank has to compute, its operations are the same ones in the same order: another order on another rank is a step that
-/// never ends. Between `accumulate` and `update` the loop begins its agreement.
+/// With any number of micro batches, a rank has identical operations in an identical order: another order on another
+/// rank is a step that never ends. Between `accumulate` and `update` the loop begins its agreement.
 #[test]
 fn a_rank_without_a_micro_batch_exchanges_in_the_order_of_the_others() {
     for zero in [0, 1] {
@@ -161,7 +161,8 @@ fn a_rank_without_a_micro_batch_exchanges_in_the_order_of_the_others() {
     }
 }
 
-/// Forward has waited for all that it reads: with weights that are none until they have been waited for, the loss is the same.
+/// Forward waits for all weights that it reads: the loss is right although weights are no numbers until they have
+/// been waited for.
 #[test]
 fn forward_reads_no_weights_that_are_under_way() {
     let train = |ranks: &dyn Collectives, zero| {
@@ -178,7 +179,7 @@ fn forward_reads_no_weights_that_are_under_way() {
     assert_eq!(train(&Recording::default(), 1), expected);
 }
 
-/// Writes down what backward has completed, among what is begun.
+/// Records what backward has completed, among the operations that begin.
 struct Follow<'a> {
     exchange: Exchange<'a>,
     seen: Arc<Mutex<Vec<String>>>,
@@ -191,7 +192,7 @@ impl Hooks for Follow<'_> {
     }
 }
 
-/// What happens in backward of `config`: what is complete, and buckets of 4096 elements that are begun.
+/// Returns the course of backward of `config`: the completed ranges, and the buckets of 4096 elements that begin.
 fn backward_of(config: &RunConfig) -> (Gpt2, Buckets, Vec<String>) {
     let layout = Layout::new(&config.model).padded_to(Buckets::multiple(WorldSize::ONE));
     let model = Gpt2::with_layout(&config.model, layout, tch::Kind::Float, Device::Cpu);
@@ -213,7 +214,7 @@ fn a_bucket_begins_when_its_last_gradient_is_there() {
         let mut config = config(0);
         config.train.recompute = recompute;
         let (model, buckets, seen) = backward_of(&config);
-        // By element, the padding at the end complete from the start.
+        // By element; the padding at the end is complete from the start.
         let mut is_complete = vec![false; model.layout.elements()];
         is_complete[model.layout.final_norm().end..].fill(true);
         let mut waiting: Vec<(usize, Range<usize>)> = buckets.ranges().iter().cloned().enumerate().collect();
@@ -236,8 +237,8 @@ fn a_bucket_begins_when_its_last_gradient_is_there() {
     }
 }
 
-/// The token embedding's gradient is whole only when backward has come through all layers. After it there must be
-/// something left to compute, beside which it can be exchanged.
+/// The token embedding's gradient is complete only when backward has passed all layers. Computation must be left
+/// after that, beside which it can be exchanged.
 #[test]
 fn the_token_embedding_is_exchanged_beside_products_that_were_put_off() {
     let config = config(0);

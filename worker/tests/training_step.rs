@@ -1,5 +1,5 @@
-//! The composed step (model, loss, accumulation, clipping, AdamW, schedule) against 50 steps of a plain PyTorch loop:
-//! golden files made by scripts/golden/training.py.
+//! Compares the composed step (model, loss, accumulation, clipping, AdamW, schedule) with 50 steps of a plain PyTorch
+//! loop, by golden files made by scripts/golden/training.py.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 

@@ -1,5 +1,5 @@
-//! A bit that flips in one rank's state is found within `parallel.verify_every_steps`, and the rank is named; ranks to which nothing
-//! happens are never accused. On real ranks: processes of this very test under mpirun.
+//! A bit that flips in one rank's state is found within `parallel.verify_every_steps`, and the rank is named. Ranks
+//! without a fault are never accused. The ranks are real: processes of this very test under mpirun.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -30,7 +30,8 @@ fn config(settings: &[String]) -> RunConfig {
     RawConfig::parse("of the test", &toml, settings).unwrap().run().unwrap()
 }
 
-/// Trains, and lets `happen` do something after every step. The error that ends it, and the completed steps by then.
+/// Trains, and calls `happen` after every step. Returns the error that ends training, and the number of completed
+/// steps by then.
 fn train(ranks: &dyn Collectives, config: &RunConfig, happen: impl Fn(&TrainState)) -> Result<(), (u64, String)> {
     let world = ranks.world_size();
     let mut state = TrainState::initialise(config, Device::Cpu, ranks.rank(), world).unwrap();
@@ -57,7 +58,7 @@ fn train(ranks: &dyn Collectives, config: &RunConfig, happen: impl Fn(&TrainStat
     state.verify_at_end(ranks).map_err(|error| (state.step, error.to_string()))
 }
 
-/// Flips the same bit of the mantissa of `values[element]`, whatever its kind. It is none that the next updates would round away.
+/// Flips a bit of the mantissa of `values[element]`, of either kind. The next updates cannot round this bit away.
 fn flip(values: &Tensor, element: i64) {
     let (kind, bit) = if values.kind() == Kind::Float { (Kind::Int, 1 << 20) } else { (Kind::Int16, 1 << 4) };
     let _ = values.narrow(0, element, 1).view_dtype(kind).bitwise_xor_(bit);
@@ -67,7 +68,7 @@ fn setting(key: &str, value: impl std::fmt::Display) -> String {
     format!("{key}={value}")
 }
 
-/// `error` came within `every` steps after a bit of rank `hit` had flipped after step `step`.
+/// Checks that `error` came within `every` steps after a bit of rank `hit` had flipped after step `step`.
 fn assert_found(
     error: Result<(), (u64, String)>,
     ranks: &dyn Collectives,
@@ -88,9 +89,9 @@ fn assert_found(
     assert!(text.contains(tensor), "no {tensor:?} in: {text}");
 }
 
-/// Where all hold everything: weights, and moments, flipped after any step, stay flipped until they are found.
+/// Without ZeRO-1, flipped bits of weights and moments stay flipped until they are found, after any step.
 fn a_bit_of_what_all_hold_is_found(ranks: &dyn Collectives) {
-    // The last one is found at the end, where there is no such step before.
+    // The last one is found at the end, since no step that verifies comes before.
     for (every, step) in [(1, 2), (3, 2), (3, 3), (3, 4), (100, 5)] {
         let config = config(&[setting("parallel.verify_every_steps", every)]);
         let hit = |what: &dyn Fn(&TrainState)| {
@@ -108,8 +109,8 @@ fn a_bit_of_what_all_hold_is_found(ranks: &dyn Collectives) {
     }
 }
 
-/// With ZeRO-1 a step brings all weights anew, so that a comparison finds what has flipped since the last one, be it a rank's own part
-/// or another's.
+/// With ZeRO-1 a step replaces all weights, so a comparison finds only flips since the last step, in a rank's own
+/// part or another's.
 fn a_bit_of_gathered_weights_is_found_before_the_next_update(ranks: &dyn Collectives) {
     for precision in ["float32", "bfloat16"] {
         let settings = [("parallel.verify_every_steps", "1"), ("parallel.zero", "1"), ("train.precision", precision)];
@@ -145,7 +146,7 @@ fn nothing_is_compared_where_it_is_turned_off(ranks: &dyn Collectives) {
     train(ranks, &config, |state| flip(&state.model.flat, i64::from(ranks.rank().0))).unwrap();
 }
 
-/// All of it, on the ranks that mpirun has started.
+/// Runs all checks on the ranks that mpirun has started.
 #[test]
 fn ranks_compare_what_they_hold() {
     if !mpi::is_launched_by_mpi() {
@@ -161,7 +162,7 @@ fn ranks_compare_what_they_hold() {
     leave();
 }
 
-/// Two of them cannot tell who is right. Of three, one has no sequence.
+/// Two ranks cannot tell which is right. Of three, one has no sequence.
 #[test]
 fn a_flipped_bit_is_found_and_its_rank_is_named() {
     if mpi::is_launched_by_mpi() {

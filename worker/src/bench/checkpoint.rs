@@ -1,4 +1,4 @@
-//! Saving and restoring alone: the checkpoints of a state that was never trained.
+//! Measures saving and restoring alone, with checkpoints of a state that was never trained.
 
 use std::time::{Duration, Instant};
 
@@ -21,24 +21,24 @@ use crate::saving::restore::{Places, restore_newest};
 use crate::saving::snapshot::{Snapshots, shapes};
 use crate::step::state::TrainState;
 
-/// What was measured: medians over the saves, of the slowest rank each.
+/// Timings of saving and restoring: medians over the saves, each of its slowest rank.
 #[derive(Debug, Serialize)]
 pub struct CheckpointTiming {
-    /// Ranks that took part.
+    /// Number of ranks that took part.
     pub ranks: u32,
-    /// Bytes of the weights and the moments, over all ranks.
+    /// Size of the weights and the moments, in bytes, over all ranks.
     pub bytes: u64,
-    /// How long the step would have stood still.
+    /// Time that a step would have stood still, in milliseconds.
     pub stall_ms: f64,
-    /// From the start of the copy until the checkpoint was committed.
+    /// Time from the start of the copy until the checkpoint was committed.
     pub save_seconds: f64,
-    /// From reading the manifest until every rank had the state.
+    /// Time from reading the manifest until every rank had the state.
     pub restore_seconds: f64,
-    /// The most host memory that a rank took for a save, as a multiple of an even share of the bytes.
+    /// Host memory that the save took on the rank that needed most, as a multiple of an even share of the bytes.
     pub extra_memory: f64,
 }
 
-/// Saves the state of `config`'s model `saves` times into its run folder, and restores the last one as often.
+/// Saves the state of `config`'s model `saves` times into its run folder, and restores the last checkpoint as often.
 pub fn bench_checkpoint(
     config: &RunConfig,
     device: Device,
@@ -88,7 +88,7 @@ pub fn bench_checkpoint(
     })
 }
 
-/// One save, from the copy to the commit. How long the copy took.
+/// Makes one save, from the copy to the commit. Returns how long the copy took.
 fn save(
     state: &mut TrainState,
     snapshots: &mut Snapshots,

@@ -1,7 +1,7 @@
-//! What `make bench` compares with peers.
+//! Benchmarks of `make bench`, which compares Convoy with its peers.
 //!
-//! - [`step`]: the training step alone, on tokens made up on the spot.
-//! - [`stream`]: the token stream alone, with nobody who trains on it.
+//! - [`step`]: the training step alone, on made-up tokens.
+//! - [`stream`]: the token stream alone, without training.
 //! - [`checkpoint`]: saving and restoring alone.
 
 pub mod checkpoint;

@@ -1,4 +1,4 @@
-//! The training step alone, on tokens made up on the spot.
+//! Measures the training step alone, on made-up tokens.
 
 use std::time::{Duration, Instant};
 
@@ -16,33 +16,33 @@ use crate::step::results::Results;
 use crate::step::state::TrainState;
 use crate::step::timeline::{Phases, Timeline};
 
-/// Steps before the clock starts.
+/// Number of steps before the clock starts.
 const WARM_UP_STEPS: u64 = 2;
 
-/// What was measured: medians over the steps.
+/// Timings of a training step: medians over the steps.
 #[derive(Debug, Serialize)]
 pub struct StepTiming {
-    /// Ranks that took part.
+    /// Number of ranks that took part.
     pub ranks: u32,
-    /// Steps that were timed.
+    /// Number of steps that were timed.
     pub steps: u64,
-    /// Tokens of the global batch per second, of the median step.
+    /// Tokens of the global batch per second, at the median step time.
     pub tokens_per_second: f64,
-    /// A whole step.
+    /// Time of a whole step.
     pub step_ms: f64,
-    /// What this thread took to queue a step, where a GPU computes it; about the whole step on a CPU.
+    /// Time that this thread took to queue a step for a GPU. On a CPU it is about the whole step.
     pub queued_ms: f64,
-    /// Forward.
+    /// Time of the forward pass.
     pub forward_ms: f64,
-    /// Loss and backward.
+    /// Time of the loss and backward.
     pub backward_ms: f64,
-    /// Waiting for the exchange of gradients or weights.
+    /// Time spent waiting for the exchange of gradients or weights.
     pub exposed_comm_ms: f64,
-    /// Norm, clipping and update.
+    /// Time of the norm, clipping and the update.
     pub optimizer_ms: f64,
-    /// The most memory that this process has taken: on its GPU, or resident on the host.
+    /// Peak memory of this process in bytes: on its GPU, or resident on the host.
     pub peak_memory_bytes: u64,
-    /// What `common::cost` expects of it, by item; beside the program itself, and on the host its libraries' own.
+    /// Memory that `common::cost` expects, by item, without the program itself and, on the host, its libraries.
     pub expected_memory: Memory,
 }
 
@@ -58,7 +58,7 @@ pub fn bench_step(
     let mut timed: Vec<(Duration, Phases)> = Vec::new();
     let mut queued = Vec::new();
     let mut results = Results::after(state.step, device);
-    // As in training, a GPU's results are read when it works on the next step: of one step more than are timed.
+    // As in training, a GPU's results are read while it works on the next step, so one step more runs than is timed.
     let ahead = usize::from(device.is_cuda());
     for _ in 0..WARM_UP_STEPS as usize + steps as usize + ahead {
         let micro_batches: Vec<_> = plan.micro_batches(state.consumed, ranks.rank(), ranks.world_size()).collect();

@@ -1,4 +1,4 @@
-//! The token stream alone, with nobody who trains on it.
+//! Measures the token stream alone, without training.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -11,24 +11,24 @@ use crate::collectives::{Collectives, Label, ReduceOp};
 use crate::data::{DataSet, TokenStream, TrainingData};
 use crate::error::JobError;
 
-/// What was streamed, over all ranks.
+/// Throughput of the token stream, over all ranks.
 #[derive(Debug, Serialize)]
 pub struct StreamTiming {
-    /// Ranks that took part.
+    /// Number of ranks that took part.
     pub ranks: u32,
-    /// Tokens that the sequences advance by, T each.
+    /// Number of tokens that the stream advanced by, T per sequence.
     pub tokens: i64,
-    /// From the opened data sets to the last token, on the slowest rank.
+    /// Time from the opened data sets to the last token, on the slowest rank.
     pub seconds: f64,
     /// Tokens per second.
     pub tokens_per_second: f64,
-    /// Bytes read from the store and verified.
+    /// Number of bytes read from the store and verified.
     pub bytes_read: i64,
-    /// The sum of the ids of all sequences, T+1 each: whoever reads the same sequences has the same.
+    /// Sum of the token ids of all sequences, T+1 each. Two streams of the same sequences have equal checksums.
     pub checksum: i64,
 }
 
-/// Takes about `tokens_per_rank` tokens, whole steps of them, from the start of the config's training data.
+/// Reads about `tokens_per_rank` tokens, in whole steps, from the start of the config's training data.
 pub fn bench_stream(
     config: &RunConfig,
     ranks: &dyn Collectives,

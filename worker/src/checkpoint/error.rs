@@ -1,4 +1,4 @@
-//! Why a checkpoint could not be saved or restored, and what a process then exits with.
+//! Reasons why a checkpoint could not be saved or restored, and the exit code for each.
 
 use std::io;
 
@@ -9,54 +9,54 @@ use common::exit_code::ExitCode;
 use common::sha256::Sha256Sum;
 use common::storage::StorageError;
 
-/// Why a checkpoint could not be saved or restored.
+/// Reason why a checkpoint could not be saved or restored.
 #[derive(Debug, thiserror::Error)]
 pub enum CheckpointError {
     /// The store failed.
     #[error(transparent)]
     Storage(#[from] StorageError),
-    /// The run is another attempt's.
+    /// Another attempt holds the run.
     #[error(transparent)]
     Attempt(#[from] AttemptError),
-    /// The manifest is damaged, is another checkpoint's, or cannot be read.
+    /// The manifest is damaged, belongs to another checkpoint, or cannot be read.
     #[error(transparent)]
     Store(#[from] CheckpointStoreError),
-    /// The manifest lists an object that is not there.
+    /// An object that the manifest lists does not exist.
     #[error("{url} does not exist, expected {expected} bytes: the checkpoint is incomplete; restore another one")]
     Missing {
-        /// The object.
+        /// URL of the object.
         url: String,
-        /// Size from the manifest.
+        /// Size from the manifest, in bytes.
         expected: u64,
     },
-    /// An object has another size than the manifest says.
+    /// An object does not have the size that the manifest says.
     #[error("{url}: {got} bytes, expected {expected}: truncated or overwritten; restore another checkpoint")]
     Size {
-        /// The object.
+        /// URL of the object.
         url: String,
-        /// From the manifest.
+        /// Size from the manifest, in bytes.
         expected: u64,
-        /// In the store.
+        /// Size in the store, in bytes.
         got: u64,
     },
-    /// An object has other content than the manifest says.
+    /// An object does not have the content that the manifest says.
     #[error("{url}: bytes {start}..{end} have SHA-256 {got}, expected {expected}: damaged; restore another checkpoint")]
     Hash {
-        /// The object.
+        /// URL of the object.
         url: String,
         /// First byte that was hashed.
         start: u64,
-        /// One past the last.
+        /// One past the last byte that was hashed.
         end: u64,
-        /// From the manifest.
+        /// Hash from the manifest.
         expected: Sha256Sum,
-        /// Of what was read.
+        /// Hash of the bytes that were read.
         got: Sha256Sum,
     },
-    /// An object is what its writer wrote, but not what the manifest needs it to be.
+    /// An object is as its writer wrote it, but does not fit the manifest.
     #[error("{url}: {reason}: not a part of this checkpoint; restore another one")]
     Content {
-        /// The object.
+        /// URL of the object.
         url: String,
         /// What does not fit.
         reason: String,
@@ -64,35 +64,35 @@ pub enum CheckpointError {
     /// Another rank has found its part of a checkpoint damaged.
     #[error("rank {rank}: {reason}")]
     OnRank {
-        /// Which one.
+        /// The rank that found the damage.
         rank: usize,
-        /// What it found.
+        /// The damage, as that rank describes it.
         reason: String,
     },
-    /// The checkpoint is of another model than the config describes.
+    /// The checkpoint holds another model than the config describes.
     #[error(
         "{url}: tensor {tensor} is {got} in the checkpoint, expected {expected}: [model] in the config describes \
          another model than the one that was saved; use the run's own config, or another run.output"
     )]
     Model {
-        /// The checkpoint.
+        /// URL of the checkpoint.
         url: String,
-        /// The first tensor that differs.
+        /// Name of the first tensor that differs.
         tensor: String,
-        /// From the config.
+        /// Its shape in the config.
         expected: String,
-        /// From the manifest.
+        /// Its shape in the manifest.
         got: String,
     },
-    /// There are committed checkpoints, and none of them verifies.
+    /// Committed checkpoints exist, but none of them can be restored.
     #[error(
         "{url}: none of its {} checkpoints can be restored:\n  {}\ncopy one back from elsewhere, or begin anew with `launcher train \
          --from-scratch`", reasons.len(), reasons.join("\n  ")
     )]
     NoneVerifies {
-        /// The folder of the checkpoints.
+        /// URL of the folder of checkpoints.
         url: String,
-        /// Each one's fault, newest first.
+        /// Fault of each checkpoint, newest first.
         reasons: Vec<String>,
     },
     /// A rank's run folder lacks what others find in theirs.
@@ -108,15 +108,15 @@ pub enum CheckpointError {
     /// The folder on this host is no place of this user's own.
     #[error("checkpoint.local_dir: {path}: {source}")]
     HostFolder {
-        /// Of the run, on this host.
+        /// Path of the run's folder on this host.
         path: String,
-        /// Why not.
+        /// Reason why the folder is not used.
         source: io::Error,
     },
-    /// The snapshot that was to be saved is not what it says.
+    /// The snapshot to be saved is inconsistent.
     #[error("cannot save {url}: {reason}; this is a bug in Convoy, please report it")]
     Snapshot {
-        /// The object.
+        /// URL of the object.
         url: String,
         /// What does not fit.
         reason: String,
@@ -124,7 +124,7 @@ pub enum CheckpointError {
 }
 
 impl CheckpointError {
-    /// What a process that ends because of this exits with.
+    /// Returns the exit code of a process that ends because of this error.
     pub fn exit_code(&self) -> ExitCode {
         match self {
             CheckpointError::Storage(error) => error.exit_code(),
@@ -143,12 +143,12 @@ impl CheckpointError {
         }
     }
 
-    /// Whether another attempt has taken the run over, so that saving again is no use.
+    /// Returns whether another attempt has taken the run over, so that saving again is of no use.
     pub fn is_fenced(&self) -> bool {
         matches!(self, CheckpointError::Attempt(error) if error.is_another_attempts())
     }
 
-    /// Whether there is no such checkpoint, although a listing may still show it.
+    /// Returns whether the checkpoint does not exist, although a listing may still show it.
     pub fn is_gone(&self) -> bool {
         let error = match self {
             CheckpointError::Storage(error) | CheckpointError::Store(CheckpointStoreError::Storage(error)) => error,
@@ -157,8 +157,8 @@ impl CheckpointError {
         matches!(error, StorageError::NotFound { .. })
     }
 
-    /// Whether the checkpoint itself is at fault, so that an older one may do; not so when the store is away, access
-    /// is denied, or the config is for another model.
+    /// Returns whether the checkpoint itself is damaged, so that an older one may work. False when the store is
+    /// unreachable, access is denied, or the config is for another model.
     pub fn is_corruption(&self) -> bool {
         matches!(
             self,

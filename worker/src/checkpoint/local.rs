@@ -1,15 +1,15 @@
-//! What a rank keeps on its own host, between the checkpoints in the run folder: saved more often, on a fast disk, and
-//! allowed to be lost.
+//! Checkpoints that each rank keeps on its own host, between those in the run folder: saved more often, on a fast
+//! disk, and allowed to be lost.
 //!
 //! ```text
 //! <checkpoint.local_dir>/<id of the run>/rank-00002-of-00004/checkpoints/step-00001000-a0003-<id>/
 //! ```
 //!
-//! has the objects that this rank wrote, and the same manifest as every other rank has: all of them together are a
-//! checkpoint. Nobody but this rank writes or reads there, whoever else is on the host, and none but a rank of the same number and
-//! the same world size finds it again. So hosts need not share anything, and one that comes back empty has nothing to say.
+//! has the objects that this rank wrote, and a manifest identical to every other rank's: together they are a
+//! checkpoint. No other rank of the host reads or writes there, and only a rank with this number and world size finds
+//! the folder again. Hosts therefore need to share nothing, and one that comes back empty contributes nothing.
 //!
-//! No attempt is fenced here: what one commits that no longer holds the run is void, as it is in the run folder.
+//! No attempt is fenced here: as in the run folder, commits of an attempt that no longer holds the run are void.
 
 use common::attempt::History;
 use common::checkpoint_layout::hugging_face::{CONFIG_NAME, INDEX_NAME, model_object, optimizer_object};
@@ -23,16 +23,16 @@ use super::error::CheckpointError;
 use super::read::read_manifest;
 use crate::own_folder;
 
-/// Where a checkpoint is saved to, or restored from.
+/// Kind of place that a checkpoint is saved to, or restored from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Tier {
-    /// The run folder.
+    /// In the run folder.
     Run,
-    /// The ranks' hosts.
+    /// On the ranks' hosts.
     Hosts,
 }
 
-/// One rank's folder on its host.
+/// Folder of one rank on its host.
 #[derive(Debug, Clone)]
 pub struct HostFolder {
     run: Folder,
@@ -43,8 +43,8 @@ pub struct HostFolder {
 }
 
 impl HostFolder {
-    /// That of `rank` for the run with the id `run`; `None` where the config asks for none. A folder of the run that another
-    /// user owns or can write is refused.
+    /// Opens the folder of `rank` for the run with the id `run`. Returns `None` if the config asks for none. Fails if
+    /// another user owns the run's folder or can write to it.
     pub fn open(
         (config, storage): (&CheckpointConfig, &StorageConfig),
         run: &str,
@@ -57,11 +57,11 @@ impl HostFolder {
         let run = Folder::open(&config.local_dir, storage)?.folder(run);
         if let Some(path) = run.local() {
             match own_folder::make(&path) {
-                // Of what others could put there, the hashes are of their own making too.
+                // Others could put checkpoints there, and hashes that match them.
                 Err(source) if own_folder::is_anothers(&source) => {
                     return Err(CheckpointError::HostFolder { path: path.display().to_string(), source });
                 }
-                // A disk that has failed costs the run nothing but the saves there.
+                // A disk that has failed costs the run only the saves there.
                 _ => {}
             }
         }
@@ -69,23 +69,23 @@ impl HostFolder {
         Ok(Some(HostFolder { run, folder, rank, world, keep_last: config.local_keep_last }))
     }
 
-    /// Where it is.
+    /// Returns the URL of the folder.
     pub fn url(&self) -> &str {
         self.folder.url()
     }
 
-    /// The folder of checkpoint `name`.
+    /// Returns the folder of checkpoint `name`.
     pub fn folder_of(&self, name: &CheckpointName) -> Folder {
         folder_of(&self.folder, name)
     }
 
-    /// What was committed here and counts by the run's `history`, oldest first.
+    /// Lists the checkpoints that were committed here and count by the run's `history`, oldest first.
     pub fn list(&self, history: &History) -> Result<Vec<CheckpointName>, StorageError> {
         let objects = self.folder.folder(CHECKPOINTS_FOLDER).list()?;
         Ok(Found::among(&objects, history).into_iter().filter(Found::counts).map(|found| found.name).collect())
     }
 
-    /// The manifest of checkpoint `name`, of whose objects only those are listed that are here.
+    /// Reads the manifest of checkpoint `name`, reduced to the objects that are here.
     pub fn read_manifest(&self, name: &CheckpointName) -> Result<(Folder, Manifest), CheckpointError> {
         let (folder, mut manifest) = read_manifest(&self.folder, name)?;
         if manifest.world_size != self.world.get() {
@@ -101,13 +101,14 @@ impl HostFolder {
         Ok((folder, manifest))
     }
 
-    /// Makes room for attempt `holder`: what it and older ones have left over goes, and all but the newest checkpoints.
+    /// Makes room for attempt `holder`: deletes leftovers of that attempt and of older ones, and all but the newest
+    /// checkpoints.
     pub fn prune(&self, holder: u32) -> Result<(), CheckpointError> {
         Ok(prune_host(&self.folder, self.keep_last, holder)?)
     }
 
-    /// Deletes what the ranks of other world sizes have left here. An attempt that has recorded what it starts from needs none of
-    /// it, now or later: what is newer than that is void.
+    /// Deletes what ranks of other world sizes have left here. An attempt that has recorded the checkpoint it starts
+    /// from never needs it: any newer checkpoint is void.
     pub fn forget_other_worlds(&self) -> Result<(), CheckpointError> {
         let of_this = format!("-of-{:05}", self.world);
         let others = self.run.list_folders()?.into_iter().filter(|name| !name.ends_with(&of_this));

@@ -1,15 +1,17 @@
-//! Writing and reading checkpoints, on the host: float32 values in memory in, the same out, no tensors.
+//! Writing and reading checkpoints on the host, as float32 values in memory and not as tensors.
 //! `common::checkpoint_layout` has the names and the manifest; docs/checkpoint-format.md is the specification.
 //!
-//! - [`write`](mod@write): every rank writes its share with [`write_rank`], rank 0 makes it a checkpoint with [`commit_as_holder`].
-//! - [`read`]: the newest checkpoint is found, and parts of its tensors read, whatever world size wrote it.
-//! - [`local`]: what a rank keeps on its own host, between the checkpoints in the run folder.
-//! - `transfer`: objects are read in ranges, several at once, each verified against the manifest's hashes.
-//! - `pace`: how fast a rank may write.
+//! - [`write`](mod@write): every rank writes its share with [`write_rank`]; rank 0 commits them with
+//!   [`commit_as_holder`].
+//! - [`read`]: finds the newest checkpoint and reads parts of its tensors, independent of the world size that wrote
+//!   it.
+//! - [`local`]: checkpoints on each rank's own host, between those in the run folder.
+//! - `transfer`: reads objects in ranges, several at once, each verified against the manifest's hashes.
+//! - `pace`: limits how fast a rank writes.
 //! - [`error`]: why a checkpoint could not be saved or restored.
 //!
-//! What needs no tensors is in [`common::checkpoint_store`]. Absent on purpose: the decision when to save, the copy from the device, and
-//! what ranks exchange around a save, which are [`crate::saving`]'s.
+//! Operations without tensors are in [`common::checkpoint_store`]. Absent on purpose, and in [`crate::saving`]
+//! instead: the decision when to save, the copy from the device, and the exchange between ranks around a save.
 
 pub mod error;
 pub mod local;

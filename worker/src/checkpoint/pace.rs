@@ -1,27 +1,27 @@
-//! How fast a rank may write a checkpoint, so that the network is left to those who train.
+//! A limit on how fast a rank writes a checkpoint, so that training keeps its share of the network.
 
 use std::time::{Duration, Instant};
 
-/// A rate that is kept on average: what comes has to wait until what came before may have gone.
+/// Average rate of writing: each piece waits until the pieces before it have had their time.
 pub(super) struct Pace {
-    /// 0 for no limit.
+    /// Bytes per second; 0 for no limit.
     bytes_per_s: u64,
-    /// When all that came so far has gone at that rate.
+    /// Time at which all earlier pieces are through, at that rate.
     free_at: Instant,
 }
 
 impl Pace {
-    /// At most `bytes_per_s`, or 0 for as fast as it goes.
+    /// Creates a limit of `bytes_per_s`; 0 for no limit.
     pub fn new(bytes_per_s: u64) -> Self {
         Pace { bytes_per_s, free_at: Instant::now() }
     }
 
-    /// Waits until `bytes` more may go.
+    /// Waits until another `bytes` may be written.
     pub fn wait_for(&mut self, bytes: usize) {
         std::thread::sleep(self.delay(bytes, Instant::now()));
     }
 
-    /// How long `bytes` more have to wait at `now`. Time in which nothing came is not made up for.
+    /// Returns how long another `bytes` have to wait at `now`. Idle time is not made up for.
     fn delay(&mut self, bytes: usize, now: Instant) -> Duration {
         if self.bytes_per_s == 0 {
             return Duration::ZERO;
@@ -45,7 +45,7 @@ mod tests {
         assert_eq!(delay_ms(500, at(0)), 0);
         assert_eq!(delay_ms(500, at(100)), 400);
         assert_eq!(delay_ms(1000, at(500)), 500);
-        // Everything has gone at 2 s; the pause until 5 s gives no right to two pieces at once.
+        // All pieces are through at 2 s; the pause until 5 s does not allow two pieces at once.
         assert_eq!(delay_ms(1000, at(5000)), 0);
         assert_eq!(delay_ms(1000, at(5000)), 1000);
     }

@@ -1,4 +1,5 @@
-//! Reading: the newest checkpoint is found, and parts of its tensors are read, whatever world size wrote it.
+//! Reads checkpoints: finds the newest one, and reads parts of its tensors, independent of the world size that wrote
+//! it.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Duration;
@@ -16,14 +17,14 @@ use common::threads;
 use super::error::CheckpointError;
 use super::transfer::{Values, check_sizes, read_bytes, read_values};
 
-/// How long a search waits for a listing that is not of a moment ago, each time twice as long: about ten seconds in all.
+/// First pause of a search that waits for an up-to-date listing. Pauses double, to about ten seconds in all.
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
 /// Whole tensors, by name.
 pub type Tensors = HashMap<String, Vec<f32>>;
 
-/// The state in a checkpoint, by Hugging Face name; every tensor whole, row-major, unpadded.
+/// State in a checkpoint, by Hugging Face name; every tensor is whole, row-major and unpadded.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct RestoredState {
     /// The model's weights.
@@ -34,12 +35,13 @@ pub struct RestoredState {
     pub exp_avg_sq: Tensors,
 }
 
-/// The manifest of checkpoint `name`, which must be committed.
+/// Reads the manifest of checkpoint `name`, which must be committed.
 pub fn read_manifest(run: &Folder, name: &CheckpointName) -> Result<(Folder, Manifest), CheckpointError> {
     Ok((folder_of(run, name), checkpoint_store::read_manifest(run, name)?))
 }
 
-/// The newest checkpoint that counts and whose manifest can be read: its folder and manifest. `None` if none is committed.
+/// Finds the newest checkpoint that counts and has a readable manifest: its folder and manifest, or `None` if none is
+/// committed.
 pub fn newest_manifest(run: &Folder, on_corrupt: OnCorrupt) -> Result<Option<(Folder, Manifest)>, CheckpointError> {
     let mut search = Search::new(run, on_corrupt);
     let found = search.newest()?;
@@ -47,26 +49,27 @@ pub fn newest_manifest(run: &Folder, on_corrupt: OnCorrupt) -> Result<Option<(Fo
     Ok(found)
 }
 
-/// Looks for the newest committed checkpoint, and behind those that are damaged for the newest that is not.
+/// A search for the newest committed checkpoint that is not damaged.
 pub struct Search<'a> {
     run: &'a Folder,
     on_corrupt: OnCorrupt,
     skipped: Vec<CheckpointName>,
-    /// What is wrong with them.
+    /// Faults of the skipped checkpoints.
     faults: Vec<String>,
 }
 
 impl<'a> Search<'a> {
-    /// In the run folder `run`.
+    /// Starts a search in the run folder `run`.
     pub fn new(run: &'a Folder, on_corrupt: OnCorrupt) -> Self {
         Search { run, on_corrupt, skipped: Vec::new(), faults: Vec::new() }
     }
 
-    /// The newest checkpoint that counts, was not skipped and whose manifest can be read; `None` if none is committed.
+    /// Finds the newest checkpoint that counts, was not skipped and has a readable manifest; `None` if none is
+    /// committed.
     ///
-    /// A listing that shows checkpoints which are gone is of a moment ago, and may lack newer ones: a later one is waited for.
-    /// What that still shows is passed over. A run whose checkpoints are all damaged or gone is an error: starting again from the
-    /// beginning is for a person to decide.
+    /// A listing that shows deleted checkpoints is out of date and may lack newer ones, so the search waits for a
+    /// later listing. Deleted checkpoints that this one still shows are passed over. A run in which all checkpoints
+    /// are damaged or gone is an error: starting again from the beginning is for a person to decide.
     pub fn newest(&mut self) -> Result<Option<(Folder, Manifest)>, CheckpointError> {
         let mut pause = FIRST_PAUSE;
         loop {
@@ -89,7 +92,8 @@ impl<'a> Search<'a> {
         }
     }
 
-    /// The same by one listing; adds to `gone` what it shows and is not there.
+    /// Does the work of [`newest`](Self::newest) with a single listing; adds listed checkpoints that do not exist to
+    /// `gone`.
     fn look(&mut self, gone: &mut Vec<String>) -> Result<Option<(Folder, Manifest)>, CheckpointError> {
         for found in list(self.run)?.into_iter().rev().filter(Found::counts) {
             if self.skipped.contains(&found.name) {
@@ -107,13 +111,13 @@ impl<'a> Search<'a> {
         Ok(None)
     }
 
-    /// Goes behind a checkpoint that has this fault.
+    /// Skips checkpoint `name`, which has this fault.
     pub fn skip(&mut self, name: CheckpointName, fault: String) {
         self.skipped.push(name);
         self.faults.push(fault);
     }
 
-    /// What is wrong with those that were skipped, newest first.
+    /// Returns the faults of the skipped checkpoints, newest first.
     pub fn into_faults(self) -> Vec<String> {
         self.faults
     }
@@ -138,7 +142,7 @@ pub fn check_model(url: &str, manifest: &Manifest, expected: &[ParameterShape]) 
     })
 }
 
-/// Of what a part is.
+/// Quantity that a range of elements is read from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Quantity {
     /// The weights.
@@ -149,20 +153,20 @@ pub enum Quantity {
     ExpAvgSq,
 }
 
-/// Elements of a tensor, or of one of its moments, that are wanted, and where they go.
+/// Range of elements that is to be read, from a tensor or one of its moments.
 pub struct Wanted<'a> {
-    /// By Hugging Face's name.
+    /// Hugging Face name of the tensor.
     pub tensor: &'a str,
-    /// Its weights, or which moments.
+    /// Whether its weights are wanted, or which moments.
     pub quantity: Quantity,
-    /// The first element, in the row-major, unpadded tensor.
+    /// First element, in the row-major, unpadded tensor.
     pub start: u64,
-    /// As many as there is room for.
+    /// Destination; its length is the number of elements.
     pub to: &'a mut [f32],
 }
 
-/// Reads what is wanted of a checkpoint, and no more than the blocks that it lies in, every byte verified against the manifest. So are
-/// the objects that describe the model, which are small.
+/// Reads the `wanted` ranges of a checkpoint, and no more than the blocks that they lie in. Every byte is verified
+/// against the manifest, and so are the small objects that describe the model.
 ///
 /// The tensors must be those of the manifest: see [`check_model`].
 pub fn read_parts(folder: &Folder, manifest: &Manifest, wanted: Vec<Wanted<'_>>) -> Result<(), CheckpointError> {
@@ -170,7 +174,7 @@ pub fn read_parts(folder: &Folder, manifest: &Manifest, wanted: Vec<Wanted<'_>>)
     read_checked(folder, manifest, wanted)
 }
 
-/// The same once the objects are known to have their sizes.
+/// Does the work of [`read_parts`], once the sizes of the objects are known to be right.
 fn read_checked(folder: &Folder, manifest: &Manifest, wanted: Vec<Wanted<'_>>) -> Result<(), CheckpointError> {
     let index = ManifestIndex::of(manifest);
     let mut parts = Vec::new();
@@ -190,17 +194,17 @@ fn read_checked(folder: &Folder, manifest: &Manifest, wanted: Vec<Wanted<'_>>) -
 struct Part<'a> {
     object: &'a ObjectEntry,
     key: &'a str,
-    /// Of the whole tensor of that key.
+    /// Number of elements of the whole tensor with that key.
     elements: u64,
-    /// Of the same, where the manifest says.
+    /// Shape of the whole tensor, if the manifest says.
     shape: Option<&'a [u64]>,
-    /// The first element.
+    /// First element.
     start: u64,
     to: &'a mut [f32],
 }
 
 impl<'a> Part<'a> {
-    /// Where they lie, by the headers of their objects.
+    /// Finds where the elements lie, by the headers of their objects.
     fn place(self, headers: &HashMap<&str, Header>) -> Result<Values<'a>, String> {
         let Part { object, key, elements, shape: expected, start, to } = self;
         let (bytes, shape) = headers[object.name.as_str()].tensor(key, elements)?;
@@ -211,11 +215,11 @@ impl<'a> Part<'a> {
     }
 }
 
-/// A manifest by name.
+/// Contents of a manifest, by name.
 struct ManifestIndex<'a> {
     objects: HashMap<&'a str, &'a ObjectEntry>,
     tensors: HashMap<&'a str, &'a TensorEntry>,
-    /// By first element.
+    /// Slices of each tensor, by first element.
     slices: HashMap<&'a str, BTreeMap<u64, &'a OptimizerSlice>>,
 }
 
@@ -232,8 +236,8 @@ impl<'a> ManifestIndex<'a> {
         }
     }
 
-    /// Adds to `parts` where `wanted` lies. Every element lies somewhere, as [`Manifest::check`] has found, but on a host not
-    /// every object is here.
+    /// Adds the parts that hold the elements of `wanted` to `parts`. Every element has a place, as
+    /// [`Manifest::check`] has verified, but on a host some objects may be missing.
     fn find(&self, folder: &Folder, wanted: Wanted<'a>, parts: &mut Vec<Part<'a>>) -> Result<(), CheckpointError> {
         let Wanted { tensor, quantity, mut start, mut to } = wanted;
         let absent = || CheckpointError::Content {
@@ -261,7 +265,7 @@ impl<'a> ManifestIndex<'a> {
         Ok(())
     }
 
-    /// The objects that hold no tensor.
+    /// Returns the objects that hold no tensor.
     fn without_tensors(&self) -> Vec<&'a ObjectEntry> {
         let of_tensors = self.tensors.values().map(|t| t.object.as_str());
         let of_slices = self.slices.values().flat_map(|slices| slices.values().map(|s| s.object.as_str()));
@@ -269,7 +273,7 @@ impl<'a> ManifestIndex<'a> {
         self.objects.values().filter(|object| !with.contains(object.name.as_str())).copied().collect()
     }
 
-    /// The headers of the files that `parts` lie in, by object.
+    /// Reads the headers of the files that `parts` lie in, by object name.
     fn headers(&self, folder: &Folder, parts: &[Part<'a>]) -> Result<HashMap<&'a str, Header>, CheckpointError> {
         let mut objects: Vec<&ObjectEntry> = parts.iter().map(|part| part.object).collect();
         objects.sort_by_key(|object| &object.name);
@@ -298,7 +302,7 @@ pub fn read_state(folder: &Folder, manifest: &Manifest) -> Result<RestoredState,
     Ok(state)
 }
 
-/// Reads the weights alone, a third of the whole, every byte verified against the manifest.
+/// Reads the weights alone, a third of the state, every byte verified against the manifest.
 pub fn read_weights(folder: &Folder, manifest: &Manifest) -> Result<Tensors, CheckpointError> {
     check_sizes(folder, &manifest.objects)?;
     let mut weights = room_for(manifest);

@@ -1,4 +1,5 @@
-//! Saved by any world, restored equal; every kind of damage found, named, and survived where there is an older one.
+//! Checkpoints saved with any world size restore equal; every kind of damage is found and named, and survived if an
+//! older checkpoint exists.
 
 use ::tests::random::Random;
 use bytes::Bytes;
@@ -20,7 +21,7 @@ use crate::hostile::{changed, changes};
 
 const MODEL: ModelConfig = ModelConfig { layers: 2, width: 6, heads: 2, context_tokens: 5, vocabulary: 11 };
 
-/// The tensors of a GPT-2, as Hugging Face has them.
+/// Returns the tensors of a GPT-2, as Hugging Face has them.
 fn parameters(model: &ModelConfig) -> Vec<ParameterShape> {
     let c = model.width;
     let block: [(&str, Vec<u64>); 12] = [
@@ -46,7 +47,7 @@ fn parameters(model: &ModelConfig) -> Vec<ParameterShape> {
     shapes.into_iter().map(|(name, shape)| ParameterShape { name: format!("transformer.{name}"), shape }).collect()
 }
 
-/// A state in which neighbouring elements, and the three parts of the state, differ.
+/// Returns a state in which neighbouring elements, and the three parts of the state, differ.
 fn state_of(parameters: &[ParameterShape], seed: u32) -> RestoredState {
     let mut bits = seed;
     let mut fill = |p: &ParameterShape| {
@@ -117,7 +118,7 @@ fn gather(folder: &Folder, world: WorldSize, parameters: &[ParameterShape], stat
     let write = |(rank, share)| {
         let snapshot = snapshot_of((rank, world), parameters, state, share);
         let written = write_rank(folder, snapshot, 0).unwrap();
-        // They travel to rank 0 as JSON.
+        // The descriptions travel to rank 0 as JSON.
         serde_json::from_slice(&serde_json::to_vec(&written).unwrap()).unwrap()
     };
     world.ranks().zip(&shares).map(write).collect()
@@ -131,7 +132,7 @@ fn save(run: &Folder, step: u64, world: u32, parameters: &[ParameterShape], stat
     commit(&folder, header(&name, world), gathered).unwrap()
 }
 
-/// What a run of one rank would resume from.
+/// State that a run of one rank would resume from.
 #[derive(Debug, PartialEq)]
 struct Restored {
     name: CheckpointName,
@@ -166,7 +167,7 @@ fn memory(host: &str) -> Folder {
     Folder::open(&format!("memory://checkpoint-{host}/run"), &StorageConfig::default()).unwrap()
 }
 
-/// A run with a good checkpoint of 3 ranks at step 10 and one at step 20 that is about to be damaged.
+/// A run with a good checkpoint of 3 ranks at step 10, and one at step 20 that is about to be damaged.
 struct Damaged {
     run: Folder,
     parameters: Vec<ParameterShape>,
@@ -189,7 +190,8 @@ impl Damaged {
         restore_newest(&self.run, on_corrupt, &self.parameters)
     }
 
-    /// `stop` must end with an error that names `object` and says `expected`; `previous` must go back to step 10.
+    /// Checks that `stop` ends with an error that names `object` and says `expected`, and that `previous` goes back
+    /// to step 10.
     fn check(&self, object: &str, expected: &str) {
         let error = self.restore(OnCorrupt::Stop).unwrap_err();
         assert_eq!(error.exit_code(), ExitCode::Data, "{error}");
@@ -204,7 +206,7 @@ impl Damaged {
 #[test]
 fn any_world_restores_what_any_world_saved() {
     let parameters = parameters(&MODEL);
-    // More ranks than tensors, too: some then have no tensor to write.
+    // With 40 ranks, more than there are tensors, some ranks have nothing to write.
     for world in [1, 2, 3, 4, 40] {
         let run = memory(&format!("world-{world}"));
         let state = state_of(&parameters, world);
@@ -471,7 +473,8 @@ fn objects_of_several_ranges_are_put_together_in_order() {
     assert!(matches!(error, CheckpointError::Hash { start, .. } if start == expected), "{error}");
 }
 
-/// Elements of `state` as a rank may want them: some that begin and end anywhere, in one object, two, or at the border of both.
+/// Reads elements of `state` as a rank may want them: ranges that begin and end anywhere, in one object, in two, or
+/// at a border.
 #[test]
 fn parts_are_read_and_verified_without_the_rest() {
     let run = memory("parts");

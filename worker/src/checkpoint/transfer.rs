@@ -1,8 +1,8 @@
-//! Ranges of objects, read several at once, each verified before anyone sees it, straight to where they are wanted.
+//! Reads ranges of objects, several at once, straight to their destinations; each is verified before it is used.
 //!
-//! The manifest has a SHA-256 for each block of each object, so ranges verify in any order and on any thread. One listing
-//! finds what is missing or has the wrong size before anything is read; no memory is set aside on the word of a manifest
-//! alone. A thread holds one request at a time.
+//! The manifest has a SHA-256 for each block of each object, so ranges verify in any order and on any thread. One
+//! listing finds missing objects and wrong sizes before anything is read, and no memory is allocated on the word of a
+//! manifest alone. Each thread has one request at a time.
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -20,19 +20,19 @@ use super::error::CheckpointError;
 
 /// Size of one request to a store; a whole number of blocks.
 const REQUEST_BYTES: u64 = 8 * BLOCK_BYTES;
-/// The same to a local disk: as much as stays in a processor's cache, and two blocks, which are hashed side by side.
+/// Size of one request to a local disk: two blocks, which are hashed side by side and fit into a processor's cache.
 const LOCAL_REQUEST_BYTES: u64 = 2 * BLOCK_BYTES;
 
-/// Float32 values of an object that are wanted, and where they go.
+/// A range of an object's float32 values, and its destination.
 pub(super) struct Values<'a> {
     pub object: &'a ObjectEntry,
-    /// Where they begin in the object, in bytes; a multiple of an element's.
+    /// Offset of the first value in the object, in bytes; a multiple of an element's size.
     pub start: u64,
     pub to: &'a mut [f32],
 }
 
-/// Compares a listing with the manifest's `objects`. It may be of a moment ago: an object that it does not show as it should
-/// be is asked for by name.
+/// Compares a listing with the manifest's `objects`. The listing may be out of date, so an object that differs in it
+/// is asked for by name.
 pub(super) fn check_sizes(folder: &Folder, objects: &[ObjectEntry]) -> Result<(), CheckpointError> {
     let listed: HashMap<String, u64> = folder.list()?.into_iter().map(|o| (o.name, o.bytes)).collect();
     for object in objects.iter().filter(|object| listed.get(&object.name) != Some(&object.bytes)) {
@@ -47,7 +47,7 @@ pub(super) fn check_sizes(folder: &Folder, objects: &[ObjectEntry]) -> Result<()
     Ok(())
 }
 
-/// Reads `values` to where they go.
+/// Reads `values` to their destinations.
 pub(super) fn read_values(folder: &Folder, mut values: Vec<Values<'_>>) -> Result<(), CheckpointError> {
     values.sort_by(|a, b| (&a.object.name, a.start).cmp(&(&b.object.name, b.start)));
     let mut requests: Vec<Request<'_>> = Vec::new();
@@ -67,7 +67,7 @@ pub(super) fn read_values(folder: &Folder, mut values: Vec<Values<'_>>) -> Resul
     read_requests(folder, requests)
 }
 
-/// The bytes `range` of an object, verified.
+/// Reads and verifies the bytes `range` of an object.
 pub(super) fn read_bytes(folder: &Folder, object: &ObjectEntry, range: Range<u64>) -> Result<Vec<u8>, CheckpointError> {
     let start = range.start / BLOCK_BYTES * BLOCK_BYTES;
     let blocks = start..range.end.next_multiple_of(BLOCK_BYTES).min(object.bytes);
@@ -80,7 +80,7 @@ fn request_bytes(folder: &Folder) -> u64 {
     if folder.local().is_some() { LOCAL_REQUEST_BYTES } else { REQUEST_BYTES }
 }
 
-/// So many requests at once; to a local disk no more than there are cores that can hash what comes.
+/// Returns how many requests run at once: for a local disk, at most the number of cores that can hash what they read.
 fn threads(folder: &Folder) -> usize {
     match folder.local() {
         Some(_) => threads::cores().min(folder.concurrency()),
@@ -88,30 +88,31 @@ fn threads(folder: &Folder) -> usize {
     }
 }
 
-/// Whole blocks of one object, and what of them is wanted.
+/// Whole blocks of one object, and the pieces of them that are wanted.
 struct Request<'a> {
     object: &'a ObjectEntry,
-    /// The blocks' bytes in the object.
+    /// Range of the blocks in the object, in bytes.
     blocks: Range<u64>,
-    /// The blocks end here at most.
+    /// Upper bound of the end of `blocks`.
     limit: u64,
-    /// Where in the object each piece begins, and where it goes.
+    /// Offset of each piece in the object, in bytes, and its destination.
     pieces: Vec<(u64, &'a mut [f32])>,
 }
 
 impl<'a> Request<'a> {
-    /// For what begins at byte `start`: nothing yet.
+    /// Creates an empty request for pieces from byte `start` on.
     fn at(object: &'a ObjectEntry, start: u64, length: u64) -> Self {
         let first = start / BLOCK_BYTES * BLOCK_BYTES;
         Request { object, blocks: first..first, limit: object.bytes.min(first + length), pieces: Vec::new() }
     }
 
-    /// Whether what begins at byte `start` of `object` goes into the same request, without a block between that nobody wants.
+    /// Returns whether a piece that begins at byte `start` of `object` fits into this request without an unwanted
+    /// block in between.
     fn has_room_at(&self, object: &ObjectEntry, start: u64) -> bool {
         std::ptr::eq(self.object, object) && start / BLOCK_BYTES * BLOCK_BYTES <= self.blocks.end && start < self.limit
     }
 
-    /// Takes as much of `to` as there is room for. Where the rest begins, and the rest.
+    /// Takes as much of `to` as fits. Returns where the rest begins, and the rest.
     fn take(&mut self, start: u64, to: &'a mut [f32]) -> (u64, &'a mut [f32]) {
         let room = (self.limit - start) as usize / ELEMENT_BYTES;
         let (piece, rest) = to.split_at_mut(room.min(to.len()));
@@ -121,7 +122,7 @@ impl<'a> Request<'a> {
         (end, rest)
     }
 
-    /// Reads and verifies the blocks, by way of `buffer`, and puts every piece in its place.
+    /// Reads and verifies the blocks through `buffer`, and copies every piece to its destination.
     fn fulfil(self, folder: &Folder, buffer: &mut Vec<u8>) -> Result<(), CheckpointError> {
         read_verified(folder, self.object, &self.blocks, buffer)?;
         for (start, piece) in self.pieces {
@@ -134,7 +135,7 @@ impl<'a> Request<'a> {
     }
 }
 
-/// Fulfils `requests` on several threads; the first error ends all.
+/// Fulfils `requests` on several threads; the first error ends all of them.
 fn read_requests(folder: &Folder, requests: Vec<Request<'_>>) -> Result<(), CheckpointError> {
     let threads = threads(folder).clamp(1, requests.len().max(1));
     let queue = Mutex::new(requests.into_iter());
@@ -144,21 +145,21 @@ fn read_requests(folder: &Folder, requests: Vec<Request<'_>>) -> Result<(), Chec
         let mut buffer = Vec::new();
         while let Some(request) = next() {
             if let Err(error) = request.fulfil(folder, &mut buffer) {
-                // What nobody has begun with is not read any more.
+                // Requests that no thread has begun are dropped.
                 queue.lock().unwrap_or_else(PoisonError::into_inner).by_ref().for_each(drop);
                 failed.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
             }
         }
     };
     thread::scope(|scope| {
-        // Fewer do as well, where the system grants no more.
+        // Fewer threads also work, if the system grants no more.
         (1..threads).map_while(|_| thread::Builder::new().spawn_scoped(scope, work).ok()).for_each(drop);
         work();
     });
     failed.into_inner().unwrap_or_else(PoisonError::into_inner).map_or(Ok(()), Err)
 }
 
-/// Reads `blocks` of an object into `buffer`; where a hash is wrong, once more, since bytes flip on the wire as well as on disks.
+/// Reads `blocks` of an object into `buffer`, twice if a hash is wrong: bits flip on the wire as well as on disks.
 fn read_verified(
     folder: &Folder,
     object: &ObjectEntry,
@@ -189,7 +190,7 @@ fn read_once(
     Ok(())
 }
 
-/// Reads bytes `range` of an object into `buffer`.
+/// Reads the bytes `range` of an object into `buffer`.
 fn fill(
     folder: &Folder,
     object: &ObjectEntry,
@@ -208,7 +209,7 @@ fn fill(
     }
 }
 
-/// Where block number `index` lies.
+/// Returns the byte range of block number `index`.
 fn block(object: &ObjectEntry, index: usize) -> Range<u64> {
     let start = index as u64 * BLOCK_BYTES;
     start..object.bytes.min(start + BLOCK_BYTES)

@@ -1,11 +1,11 @@
-//! Writing: every rank writes its share, then rank 0 commits.
+//! Writes checkpoints: every rank writes its share, then rank 0 commits.
 //!
 //! ```text
 //! every rank   plan_save -> RankLayout -> copy to the host: RankSnapshot -> write_rank -> RankObjects
 //! rank 0       gather RankObjects -> commit_as_holder, which puts the manifest last
 //! ```
 //!
-//! Until the manifest is there nothing of a save can be seen by a reader, so a rank may fail at any point.
+//! Readers see nothing of a save until its manifest exists, so a rank may fail at any point.
 
 use std::ops::Range;
 
@@ -31,11 +31,11 @@ use serde::{Deserialize, Serialize};
 use super::error::CheckpointError;
 use super::pace::Pace;
 
-/// What is hashed while the piece before it is written; a whole number of blocks.
+/// Size of a piece, which is hashed while the piece before it is written; a whole number of blocks.
 const PIECE_BYTES: usize = 8 * BLOCK_BYTES as usize;
 
-/// What one rank is to save, and what goes where in the objects that hold it: its
-/// [`common::checkpoint_layout::RankShare`] of the state, or its part of the optimizer where nobody else has it.
+/// Layout of one rank's objects for a save: its [`common::checkpoint_layout::RankShare`] of the state, or its part of
+/// the optimizer if no other rank has that.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct RankLayout {
     objects: Vec<(String, TensorFile)>,
@@ -43,55 +43,55 @@ pub struct RankLayout {
     slices: Vec<OptimizerSlice>,
 }
 
-/// One tensor of a rank's objects, and where its elements go.
+/// Place of one tensor in a rank's objects.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Place {
-    /// Which of the rank's objects.
+    /// Index among the rank's objects.
     pub object: usize,
-    /// Bytes of the object: float32, little-endian.
+    /// Byte range in the object: float32, little-endian.
     pub bytes: Range<usize>,
 }
 
-/// What one rank saves: its objects, ready to be written.
+/// One rank's share of a save: its objects, ready to be written.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct RankSnapshot {
     layout: RankLayout,
     contents: Vec<Bytes>,
 }
 
-/// What one rank has written: its part of the manifest, as it travels to rank 0.
+/// Description of the objects that one rank has written: its part of the manifest, which travels to rank 0.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RankObjects {
-    /// The objects; a rank without a share has none.
+    /// The objects; empty for a rank without a share.
     pub objects: Vec<ObjectEntry>,
-    /// The tensors in them.
+    /// The tensors in the objects.
     pub tensors: Vec<TensorEntry>,
-    /// The optimizer's slices in them.
+    /// The optimizer's slices in the objects.
     pub slices: Vec<OptimizerSlice>,
 }
 
-/// What the manifest says beside the objects.
+/// Contents of the manifest apart from the objects.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ManifestHeader {
-    /// Whose folder it is.
+    /// Name of the checkpoint.
     pub name: CheckpointName,
-    /// Sequences consumed so far.
+    /// Number of sequences consumed so far.
     pub sequences_consumed: u64,
-    /// Updates made so far.
+    /// Number of updates made so far.
     pub updates: u64,
     /// Norms of the last steps' gradients, oldest first.
     pub grad_norms: Vec<f64>,
-    /// Updates skipped since the last that was not.
+    /// Number of updates skipped since the last one that was made.
     pub skipped_in_a_row: u64,
-    /// What was changed in the config in the middle of the run.
+    /// Changes of the config in the middle of the run.
     pub changes: Vec<ConfigChange>,
-    /// How many ranks have written.
+    /// Number of ranks that have written.
     pub world_size: WorldSize,
-    /// Hash of the tokenizer of the token shards.
+    /// Hash of the token shards' tokenizer.
     pub tokenizer_hash: String,
-    /// Sequences of the training data.
+    /// Number of sequences in the training data.
     pub data_sequences: u64,
-    /// [`order::VERSION`](crate::data::order::VERSION).
+    /// Version of the data order, [`order::VERSION`](crate::data::order::VERSION).
     pub data_order: u32,
     /// The resolved config as TOML.
     pub config: String,
@@ -99,14 +99,15 @@ pub struct ManifestHeader {
     pub model: ModelConfig,
 }
 
-/// A name for a save of this step by the attempt of this claim, with a fresh random id. Rank 0 makes it and tells the others.
+/// Makes a name for a save at `step` by the attempt with this claim, with a fresh random id. Rank 0 makes it and
+/// tells the others.
 pub fn new_name(step: u64, claim: &Claim) -> CheckpointName {
     claim.name_checkpoint(step, &random_hex())
 }
 
 impl RankLayout {
-    /// The layout of whole `tensors`, by name and shape, and of the moments' `slices`, by tensor and elements. Nothing of
-    /// either kind makes no object.
+    /// Lays out whole `tensors`, given by name and shape, and the moments of `slices`, given by tensor and elements.
+    /// An empty list gets no object.
     pub fn new(
         rank: Rank,
         world: WorldSize,
@@ -138,22 +139,22 @@ impl RankLayout {
         Ok(())
     }
 
-    /// Size of each object.
+    /// Returns the size of each object, in bytes.
     pub fn object_bytes(&self) -> impl Iterator<Item = usize> {
         self.objects.iter().map(|(_, file)| file.bytes())
     }
 
-    /// What each object begins with, before any data.
+    /// Returns the header of each object, which precedes its data.
     pub fn headers(&self) -> impl Iterator<Item = &[u8]> {
         self.objects.iter().map(|(_, file)| file.header.as_slice())
     }
 
-    /// Where the whole tensors go, in the order of [`new`](Self::new).
+    /// Returns the places of the whole tensors, in the order of [`new`](Self::new).
     pub fn tensors(&self) -> impl Iterator<Item = Place> {
         self.places().take(self.tensors.len())
     }
 
-    /// Where the slices' first and second moments go, in the order of [`new`](Self::new).
+    /// Returns the places of the slices' first and second moments, in the order of [`new`](Self::new).
     pub fn slices(&self) -> impl Iterator<Item = [Place; 2]> {
         let mut moments = self.places().skip(self.tensors.len());
         std::iter::from_fn(move || Some([moments.next()?, moments.next()?]))
@@ -169,7 +170,7 @@ impl RankLayout {
 }
 
 impl RankSnapshot {
-    /// The objects of `layout`, complete.
+    /// Combines the layout with the complete contents of its objects.
     pub fn new(layout: RankLayout, contents: Vec<Bytes>) -> Result<Self, CheckpointError> {
         let (expected, got): (Vec<_>, Vec<_>) =
             (layout.object_bytes().collect(), contents.iter().map(Bytes::len).collect());
@@ -183,10 +184,10 @@ impl RankSnapshot {
     }
 }
 
-/// Writes this rank's share of a save into `folder`, the checkpoint's own, at most `bytes_per_s` (0 for as fast as it goes);
-/// durable when this returns.
+/// Writes this rank's share of a save into `folder`, the checkpoint's own, at no more than `bytes_per_s` (0 for no
+/// limit). The objects are durable on return.
 ///
-/// Takes the snapshot to free each object of it once it is in the store.
+/// The snapshot is taken by value, so that each of its objects is freed once it is in the store.
 pub fn write_rank(folder: &Folder, snapshot: RankSnapshot, bytes_per_s: u64) -> Result<RankObjects, CheckpointError> {
     let RankSnapshot { layout, contents } = snapshot;
     let mut pace = Pace::new(bytes_per_s);
@@ -195,7 +196,7 @@ pub fn write_rank(folder: &Folder, snapshot: RankSnapshot, bytes_per_s: u64) -> 
     Ok(RankObjects { objects, tensors: layout.tensors, slices: layout.slices })
 }
 
-/// Writes an object; hashes each piece of it while the store takes it.
+/// Writes an object, and hashes each piece of it while the store takes it.
 fn upload(folder: &Folder, name: &str, content: Bytes, pace: &mut Pace) -> Result<ObjectEntry, CheckpointError> {
     let (bytes, mut hash) = (content.len() as u64, ObjectEntry::hash());
     let mut upload = folder.upload_from_memory(name)?;
@@ -223,10 +224,10 @@ fn write_object(folder: &Folder, name: &str, content: Bytes) -> Result<ObjectEnt
     Ok(entry)
 }
 
-/// Makes a checkpoint of what all ranks have written into `folder`: adds the files that describe the model, and puts
-/// the manifest, create-only, last. Run by rank 0; when this returns, the checkpoint is committed.
+/// Commits a checkpoint of what all ranks have written into `folder`: adds the files that describe the model, then
+/// puts the manifest, create-only. Rank 0 runs this; the checkpoint is committed on return.
 ///
-/// `gathered` is every rank's [`RankObjects`]; if they do not make up the whole state, nothing is committed.
+/// `gathered` is every rank's [`RankObjects`]. Nothing is committed unless they make up the whole state.
 pub fn commit(
     folder: &Folder,
     header: ManifestHeader,
@@ -237,7 +238,7 @@ pub fn commit(
     Ok(manifest)
 }
 
-/// The same in the run folder `run`, unless it is not that of the attempt of claim `holder` any more.
+/// Commits as [`commit`] does, in the run folder `run`, unless the attempt with claim `holder` no longer holds it.
 pub fn commit_as_holder(
     run: &Folder,
     holder: &Claim,
@@ -249,7 +250,8 @@ pub fn commit_as_holder(
     Ok(manifest)
 }
 
-/// Adds the files that describe the model to what all ranks have written into `folder`. The manifest of all that.
+/// Adds the files that describe the model to what all ranks have written into `folder`, and returns the complete
+/// manifest.
 fn complete(folder: &Folder, header: ManifestHeader, gathered: Vec<RankObjects>) -> Result<Manifest, CheckpointError> {
     let mut manifest = Manifest {
         version: MANIFEST_VERSION,

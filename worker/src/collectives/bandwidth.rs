@@ -1,4 +1,4 @@
-//! How fast an all-reduce between the ranks of a run is, measured at its start.
+//! The bandwidth of an all-reduce between the ranks of a run, measured at its start.
 
 use std::fmt;
 use std::time::Instant;
@@ -9,37 +9,37 @@ use tch::{Device, Kind, Tensor};
 
 use super::{Collectives, CollectivesError, Label, ReduceOp};
 
-/// What is measured first, to know how much a measurement may be.
+/// Bytes of the first measurement, which decides the size of the second.
 const FIRST_BYTES: u64 = 1 << 20;
-/// The most that is measured with.
+/// Upper bound of the bytes in a measurement.
 const BYTES_MAX: u64 = 64 << 20;
-/// How long a measurement may take.
+/// Target duration of a measurement.
 const SECONDS: f64 = 0.3;
 
 const LABEL: Label = Label::new("measuring the bandwidth");
 
-/// One measured all-reduce.
+/// Result of one measured all-reduce.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Bandwidth {
-    /// Between so many.
+    /// Number of ranks that took part.
     pub ranks: WorldSize,
-    /// On so many.
+    /// Number of hosts that they ran on.
     pub hosts: usize,
-    /// Of so many bytes on each rank.
+    /// Bytes that were reduced on each rank.
     pub bytes: u64,
-    /// How long the slowest rank took.
+    /// Time that the slowest rank took.
     pub seconds: f64,
 }
 
 impl Bandwidth {
-    /// Measures it for float32 tensors on `device`; `None` where there is one rank. It takes less than a second unless
-    /// even 1 MiB takes longer. All ranks must call this, and get the same.
+    /// Measures an all-reduce of float32 tensors on `device`; `None` in a world of one rank. Takes less than a
+    /// second, unless 1 MiB alone takes longer. All ranks must call this, and all get an identical result.
     pub fn measure(ranks: &dyn Collectives, hosts: usize, device: Device) -> Result<Option<Self>, CollectivesError> {
         let world = ranks.world_size();
         if world == WorldSize::ONE {
             return Ok(None);
         }
-        // The first one also makes connections.
+        // The first operation also makes connections.
         time(ranks, FIRST_BYTES, device)?;
         let first = time(ranks, FIRST_BYTES, device)?;
         let bytes = bytes_within(SECONDS, first);
@@ -47,12 +47,12 @@ impl Bandwidth {
         Ok(Some(Bandwidth { ranks: world, hosts, bytes, seconds }))
     }
 
-    /// Bytes of a rank that are reduced in a second.
+    /// Returns the bytes per rank that are reduced in a second.
     pub fn bytes_per_second(&self) -> f64 {
         self.bytes as f64 / self.seconds
     }
 
-    /// Bytes that each rank must send and receive in a second for that, which is what a link is sold by.
+    /// Returns the bytes that each rank sends and receives in a second: the figure by which links are sold.
     pub fn bus_bytes_per_second(&self) -> f64 {
         let ranks = f64::from(self.ranks.get());
         self.bytes_per_second() * 2.0 * (ranks - 1.0) / ranks
@@ -74,7 +74,8 @@ impl fmt::Display for Bandwidth {
     }
 }
 
-/// As much as fits into `seconds` where [`FIRST_BYTES`] took `first_seconds`: a power of two.
+/// Returns the largest power of two of bytes that should fit into `seconds`, where [`FIRST_BYTES`] took
+/// `first_seconds`.
 fn bytes_within(seconds: f64, first_seconds: f64) -> u64 {
     let mut bytes = FIRST_BYTES;
     while bytes < BYTES_MAX && (bytes * 2) as f64 / FIRST_BYTES as f64 * first_seconds <= seconds {
@@ -83,13 +84,13 @@ fn bytes_within(seconds: f64, first_seconds: f64) -> u64 {
     bytes
 }
 
-/// Seconds that the slowest rank takes for one all-reduce: the same number on all ranks.
+/// Returns the seconds that the slowest rank takes for one all-reduce, identical on all ranks.
 fn time(ranks: &dyn Collectives, bytes: u64, device: Device) -> Result<f64, CollectivesError> {
     let tensor = Tensor::zeros([bytes as i64 / 4], (Kind::Float, device));
     ranks.barrier(LABEL).wait()?;
     let start = Instant::now();
     ranks.all_reduce(&tensor, ReduceOp::Sum, LABEL).wait()?;
-    // To look at a value is to wait for the GPU.
+    // Reading a value waits for the GPU.
     let _ = tensor.double_value(&[0]);
     let seconds = Tensor::from_slice(&[start.elapsed().as_secs_f64()]);
     ranks.all_reduce(&seconds, ReduceOp::Max, LABEL).wait()?;

@@ -6,19 +6,19 @@ use common::rank_message::MessageError;
 /// Why ranks could not exchange something.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum CollectivesError {
-    /// The operation did not end in time.
+    /// An operation did not end in time.
     #[error(
         "{operation} on host {host} did not end within {timeout_s} s (parallel.timeout_s); {last}; another rank is lost \
          or stuck: what each rank did last says which"
     )]
     TimedOut {
-        /// What, and for what.
+        /// Name and purpose of the operation.
         operation: String,
-        /// Of this rank.
+        /// Host of this rank.
         host: String,
-        /// How long.
+        /// Time-out in seconds.
         timeout_s: u64,
-        /// What this rank had done before.
+        /// The last operation that ended on this rank, in words.
         last: String,
     },
     /// NCCL failed.
@@ -27,23 +27,23 @@ pub enum CollectivesError {
          each rank did last says which, and NCCL_DEBUG=INFO makes NCCL say more"
     )]
     Nccl {
-        /// What, and for what.
+        /// Name and purpose of the operation.
         operation: String,
-        /// Of this rank.
+        /// Host of this rank.
         host: String,
-        /// NCCL's words.
+        /// NCCL's message.
         message: String,
     },
-    /// The thread that communicates has ended.
+    /// The communication thread has ended.
     #[error("{operation}: the communication thread has ended")]
     Closed {
-        /// What, and for what.
+        /// Name and purpose of the operation.
         operation: String,
     },
     /// Values that must be equal on all ranks are not.
     #[error("the ranks do not agree on {what}; this is a bug or broken hardware, start again")]
     Disagreement {
-        /// On what.
+        /// Name of the values.
         what: &'static str,
     },
     /// What ranks tell each other did not arrive.

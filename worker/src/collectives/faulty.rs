@@ -1,4 +1,5 @@
-//! Collectives with faults, for tests: every bucket takes longer, as over a slow network, or a rank receives a flipped bit.
+//! Collectives with faults, for tests: exchanges of buckets take longer, as over a slow network, or a rank receives a
+//! flipped bit.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -10,36 +11,37 @@ use tch::{Kind, Tensor};
 use super::in_flight::InFlight;
 use super::{Collectives, CollectivesError, Label, Pending, ReduceOp};
 
-/// Milliseconds that are added to each exchange of a bucket. For tests.
+/// Variable with the milliseconds that are added to each exchange of a bucket. For tests.
 pub const DELAY_VARIABLE: &str = "CONVOY_TEST_BUCKET_DELAY_MS";
 
-/// Set to `RANK:STEP`, that rank receives, in that step from the start of its process on, one bit of the first bucket's sum
-/// that no other rank does; without ZeRO-1 and in float32. For tests.
+/// Variable of the form `RANK:STEP`: in that step, counted from the start of its process, that rank receives the
+/// first bucket's sum with one bit flipped. Works without ZeRO-1 and in float32. For tests.
 pub const FLIP_VARIABLE: &str = "CONVOY_TEST_FLIPPED_BIT";
 
-/// A bit of the mantissa, of some weight and harmless to look at.
+/// Bit of the mantissa that is flipped: large enough to matter, and harmless at a glance.
 const FLIPPED_BIT: i64 = 1 << 20;
 
-/// `inner`, with faults.
+/// A wrapper that adds faults to `inner`.
 pub struct Faulty {
     inner: Arc<dyn Collectives>,
-    /// How much longer an operation on a bucket takes; such operations take turns on a line which each occupies as long.
+    /// Extra time of an operation on a bucket. Such operations take turns on a line, which each one occupies that
+    /// long.
     delay: Duration,
-    /// When the line is free again.
+    /// Time at which the line is free again.
     free_at: Mutex<Instant>,
-    /// Which of the sums of the first bucket has a flipped bit, from 1; 0 for none.
+    /// Number of the first bucket's sum that gets a flipped bit, from 1; 0 for none.
     flipped: u64,
-    /// How many there have been.
+    /// Number of sums of the first bucket so far.
     sums: AtomicU64,
 }
 
 impl Faulty {
-    /// Makes each bucket take `delay` longer.
+    /// Wraps `inner` so that each exchange of a bucket takes `delay` longer.
     pub fn delayed(inner: Arc<dyn Collectives>, delay: Duration) -> Self {
         Faulty { inner, delay, free_at: Mutex::new(Instant::now()), flipped: 0, sums: AtomicU64::new(0) }
     }
 
-    /// `inner`, with the faults that [`DELAY_VARIABLE`] and [`FLIP_VARIABLE`] ask for.
+    /// Wraps `inner` with the faults that [`DELAY_VARIABLE`] and [`FLIP_VARIABLE`] ask for, if any.
     pub fn if_asked(inner: Arc<dyn Collectives>) -> Arc<dyn Collectives> {
         let delay_ms = std::env::var(DELAY_VARIABLE).ok().and_then(|text| text.parse().ok());
         let flip = std::env::var(FLIP_VARIABLE).ok();

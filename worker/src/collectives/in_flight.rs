@@ -1,4 +1,4 @@
-//! What a rank exchanges: which operations are under way, and which ended last. For messages, when one never ends.
+//! Account of a rank's operations: which are under way, and which ended last. Used in messages when one never ends.
 
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
@@ -10,7 +10,7 @@ use common::host_name::host_name;
 use super::error::CollectivesError;
 use crate::trace::{self, Lane};
 
-/// What an operation is for, as messages name it.
+/// Purpose of an operation, as messages name it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Label {
     what: &'static str,
@@ -18,17 +18,17 @@ pub struct Label {
 }
 
 impl Label {
-    /// An operation on `what`.
+    /// Creates the label of an operation on `what`.
     pub const fn new(what: &'static str) -> Self {
         Label { what, bucket: None }
     }
 
-    /// An operation on bucket `bucket` of `what`.
+    /// Creates the label of an operation on bucket `bucket` of `what`.
     pub const fn bucket(what: &'static str, bucket: usize) -> Self {
         Label { what, bucket: Some(bucket) }
     }
 
-    /// Whether it is one of many buckets, and not a single small thing.
+    /// Returns whether the operation is on one of many buckets.
     pub fn is_bucket(self) -> bool {
         self.bucket.is_some()
     }
@@ -43,14 +43,14 @@ impl fmt::Display for Label {
     }
 }
 
-/// One operation, as messages name it: `all-reduce (gradients, bucket 3) over MPI`.
+/// An operation, as messages name it: `all-reduce (gradients, bucket 3) over MPI`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Operation {
-    /// Such as `all-reduce`.
+    /// Name of the operation, such as `all-reduce`.
     pub name: &'static str,
-    /// What it is for.
+    /// Purpose of the operation.
     pub label: Label,
-    /// What carries it, such as `MPI`.
+    /// Library that carries out the operation, such as `MPI`.
     pub carrier: &'static str,
 }
 
@@ -69,16 +69,17 @@ pub struct InFlight {
 #[derive(Default)]
 struct State {
     begun: u64,
-    /// By number, in the order of their begin.
+    /// Operations by number, in the order in which they began.
     under_way: VecDeque<(u64, Operation, Instant)>,
     last: Option<(Operation, Instant)>,
-    /// When the last operation of each carrier ended, for a trace.
+    /// Time at which the last operation of each carrier ended, for a trace.
     last_ends: HashMap<&'static str, Instant>,
 }
 
 impl State {
-    /// Adds `operation`, which has ended now, to a trace. A carrier runs one after the other, whenever they were begun here; where
-    /// its device knows the `duration`, it has been seen to end a little late, and so had the one before.
+    /// Adds `operation`, which has ended now, to a trace. A carrier runs its operations one after the other, so this
+    /// one started no earlier than the previous one ended. A device that knows the `duration` is more exact, since
+    /// ends are noticed a little late.
     fn trace(&mut self, operation: Operation, begun: Instant, duration: Option<Duration>) {
         if trace::is_on() {
             let before = self.last_ends.insert(operation.carrier, Instant::now());
@@ -90,7 +91,7 @@ impl State {
 }
 
 impl InFlight {
-    /// An operation begins; the number is for [`InFlight::end`].
+    /// Records the begin of an operation. Returns its number, for [`InFlight::end`].
     pub fn begin(&self, operation: Operation) -> u64 {
         let mut state = self.lock();
         state.begun += 1;
@@ -99,12 +100,13 @@ impl InFlight {
         number
     }
 
-    /// Operation `number` has ended.
+    /// Records the end of operation `number`.
     pub fn end(&self, number: u64) {
         self.end_after(number, None);
     }
 
-    /// The same, where a device may know how long it took: what a host begins now, the device begins when it comes to it.
+    /// Records the end of operation `number`, with its duration if a device has measured it: a device may start an
+    /// operation later than the host has begun it.
     pub fn end_after(&self, number: u64, duration: Option<Duration>) {
         let mut state = self.lock();
         let place = state.under_way.iter().position(|(begun, ..)| *begun == number);
@@ -114,7 +116,7 @@ impl InFlight {
         }
     }
 
-    /// What this rank exchanges now, or did last; `None` before its first operation.
+    /// Describes the operation that this rank is in, or its last one; `None` before the first.
     pub fn words(&self) -> Option<String> {
         let state = self.lock();
         match (state.under_way.front(), &state.last) {
@@ -124,8 +126,8 @@ impl InFlight {
         }
     }
 
-    /// The error of an operation over `carrier` that has not ended within `timeout`: the oldest under way is what the
-    /// others wait for.
+    /// Makes the error for an operation over `carrier` that has not ended within `timeout`. It names the oldest one
+    /// under way, which the other ranks wait for.
     pub fn timed_out(&self, carrier: &'static str, timeout: Duration) -> CollectivesError {
         let state = self.lock();
         let oldest = state.under_way.iter().find(|(_, operation, _)| operation.carrier == carrier);

@@ -1,4 +1,5 @@
-//! What ranks exchange. One trait, one conformance suite for all that implement it (`worker/tests/collectives.rs`).
+//! Communication between ranks: one trait, and one conformance suite for all its implementations
+//! (`worker/tests/collectives.rs`).
 //!
 //! - [`single`]: a world of one rank.
 //! - [`mpi`]: MPI through host memory, on a thread of its own.
@@ -8,9 +9,9 @@
 //! - `messages`: values that ranks share and gather.
 //! - [`bandwidth`]: how fast an all-reduce is.
 //!
-//! An operation returns at once; the [`Pending`] is waited for where its result is needed, so that communication runs
+//! An operation returns at once. Its [`Pending`] is waited for where the result is needed, so that communication runs
 //! beside computation. Every rank must start the same operations in the same order. An operation that does not end
-//! within the time-out means a lost rank; there is no way on from there but to end the process.
+//! within the time-out means a lost rank, and the process can only end.
 
 pub mod bandwidth;
 mod error;
@@ -31,87 +32,87 @@ pub use error::CollectivesError;
 use in_flight::InFlight;
 pub use in_flight::Label;
 
-/// How values of several ranks become one.
+/// How values of several ranks are combined.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ReduceOp {
-    /// Their sum.
+    /// The sum.
     Sum,
-    /// The largest.
+    /// The largest value.
     Max,
-    /// Bitwise or; integers only.
+    /// Bitwise or; for integers only.
     BitOr,
 }
 
-/// Operations over all ranks. Tensors are contiguous, of kind f32, bf16, f64, i64 or u8, on the host or, with
-/// NCCL, on this rank's GPU. They must not be touched until the [`Pending`] has been waited for. The label is for messages.
+/// Operations over all ranks. Tensors are contiguous, of kind f32, bf16, f64, i64 or u8, on the host or, with NCCL,
+/// on this rank's GPU. Nothing may touch them until the [`Pending`] has been waited for. Labels are for messages.
 pub trait Collectives: Send + Sync {
-    /// This process.
+    /// Returns the rank of this process.
     fn rank(&self) -> Rank;
 
-    /// Number of processes.
+    /// Returns the number of ranks.
     fn world_size(&self) -> WorldSize;
 
-    /// From now on, an operation that takes longer than `timeout` has lost a rank.
+    /// Sets the time-out: from now on, an operation that takes longer means a lost rank.
     fn set_timeout(&self, timeout: Duration);
 
-    /// What this rank exchanges.
+    /// Returns the account of this rank's operations.
     fn in_flight(&self) -> &Arc<InFlight>;
 
-    /// Fails once operations that were under way have been ended without their results; what a device has computed from them
-    /// is void then.
+    /// Fails once operations have been ended without their results, in which case anything that a device has computed
+    /// from them is void.
     fn check(&self) -> Result<(), CollectivesError> {
         Ok(())
     }
 
-    /// Combines `tensor` of all ranks element by element, in place; every rank gets the same bits.
+    /// Combines `tensor` of all ranks element by element, in place; every rank gets identical bits.
     fn all_reduce(&self, tensor: &Tensor, op: ReduceOp, label: Label) -> Pending;
 
-    /// Sums `input [W x n]` of all ranks; rank r receives elements [r n, (r + 1) n) in `output [n]`, which may be just that
-    /// part of `input`. The rest of `input` may be overwritten.
+    /// Sums `input [W x n]` over all ranks. Rank r receives elements [r n, (r + 1) n) in `output [n]`, which may be
+    /// just that part of `input`. The rest of `input` may be overwritten.
     fn reduce_scatter(&self, input: &Tensor, output: &Tensor, label: Label) -> Pending;
 
-    /// Every rank receives `input [n]` of all ranks, in rank order, in `output [W x n]`; `input` may be this rank's part of
-    /// it.
+    /// Gathers `input [n]` of all ranks, in rank order, into `output [W x n]` of every rank. `input` may be this
+    /// rank's part of `output`.
     fn all_gather(&self, input: &Tensor, output: &Tensor, label: Label) -> Pending;
 
-    /// Every rank receives `tensor` of `root`, in place.
+    /// Sends `tensor` of `root` to every rank, in place.
     fn broadcast(&self, tensor: &Tensor, root: Rank, label: Label) -> Pending;
 
     /// Ends when every rank has started it.
     fn barrier(&self, label: Label) -> Pending;
 }
 
-/// What an operation still owes.
+/// An operation that may not have ended yet.
 #[must_use = "an operation must be waited for before its tensors are touched"]
 pub struct Pending {
-    /// `None` where it owes nothing.
+    /// What to wait for; `None` if the operation has ended.
     wait: Option<Box<dyn FnOnce() -> Result<(), CollectivesError> + Send>>,
 }
 
 impl Pending {
-    /// An operation that is already complete.
+    /// Creates an operation that has already ended.
     pub(crate) fn complete() -> Self {
         Pending { wait: None }
     }
 
-    /// An operation that is complete when `wait` returns.
+    /// Creates an operation that has ended when `wait` returns.
     pub fn new(wait: impl FnOnce() -> Result<(), CollectivesError> + Send + 'static) -> Self {
         Pending { wait: Some(Box::new(wait)) }
     }
 
-    /// Waits until the operation has ended on this rank. For tensors on a GPU, what this thread has computed from now on
-    /// waits, and this thread does not.
+    /// Waits until the operation has ended on this rank. For tensors on a GPU, only later computations of this thread
+    /// wait, and not the thread itself.
     pub fn wait(self) -> Result<(), CollectivesError> {
         self.wait.map_or(Ok(()), |wait| wait())
     }
 }
 
-/// What small agreements exchange.
+/// Label of the exchanges that agreements are made of.
 const BYTES: Label = Label::new("bytes of an agreement");
 
-/// Small agreements, made of the operations above.
+/// Small agreements, made of these operations.
 impl dyn Collectives + '_ {
-    /// The bitwise or of every rank's `flags`, the same on all ranks.
+    /// Returns the bitwise or of every rank's `flags`, identical on all ranks.
     pub fn agree_any(&self, flags: u32) -> Result<u32, CollectivesError> {
         let tensor = Tensor::from_slice(&[i64::from(flags)]);
         self.all_reduce(&tensor, ReduceOp::BitOr, Label::new("flags")).wait()?;
@@ -120,7 +121,7 @@ impl dyn Collectives + '_ {
 
     /// Fails on every rank unless all ranks give the same `value`.
     pub fn agree_same(&self, value: u64, what: &'static str) -> Result<(), CollectivesError> {
-        // The largest value and the largest complement are those of one and the same number only if all are equal.
+        // The largest value and the largest complement belong to one number only if all values are equal.
         let half = |bits: u64| [(bits >> 32) as i64, (bits & 0xffff_ffff) as i64];
         let [high, low] = half(value);
         let tensor = Tensor::from_slice(&[high, low, -high, -low]);
@@ -132,7 +133,7 @@ impl dyn Collectives + '_ {
         }
     }
 
-    /// Every rank receives `bytes` of rank 0; what other ranks pass is ignored.
+    /// Sends `bytes` of rank 0 to every rank. Ignores what other ranks pass.
     pub fn broadcast_bytes(&self, bytes: &[u8]) -> Result<Vec<u8>, CollectivesError> {
         let length = Tensor::from_slice(&[bytes.len() as i64]);
         self.broadcast(&length, Rank::ZERO, BYTES).wait()?;
@@ -144,7 +145,7 @@ impl dyn Collectives + '_ {
         Ok(Vec::try_from(content).unwrap_or_default())
     }
 
-    /// Every rank receives the `bytes` of all ranks, in rank order.
+    /// Gathers the `bytes` of all ranks, in rank order, on every rank.
     pub fn gather_bytes(&self, bytes: &[u8]) -> Result<Vec<Vec<u8>>, CollectivesError> {
         let world = i64::from(self.world_size().get());
         let lengths = Tensor::zeros([world], (Kind::Int64, Device::Cpu));

@@ -1,8 +1,8 @@
 //! MPI through host memory.
 //!
-//! One thread owns all of MPI: it initialises it, runs blocking operations from a queue, and finalises it. Blocking
-//! ones on purpose, since non-blocking collectives progress only inside MPI calls. Before large ones it sleeps until all ranks have
-//! come. Others touch MPI only to abort.
+//! One thread owns all of MPI: it initialises it, runs blocking operations from a queue, and finalises it. The
+//! operations are blocking on purpose, since non-blocking collectives progress only inside MPI calls. Before a large
+//! operation the thread sleeps until all ranks have come. Other threads call MPI only to abort.
 
 #![allow(unsafe_code, reason = "calls MPI, a C library, with addresses in tensors")]
 
@@ -22,12 +22,12 @@ use tch::{Device, Kind, Tensor};
 use super::in_flight::{self, InFlight};
 use super::{Collectives, CollectivesError, Label, Pending, ReduceOp};
 
-/// As messages name it.
+/// Name of MPI in messages.
 const CARRIER: &str = "MPI";
 
-/// From so many bytes on, an operation first waits for all ranks asleep.
+/// Size in bytes from which an operation sleeps until all ranks have come.
 const LARGE_BYTES: usize = 1 << 16;
-/// How long it sleeps before it looks again whether all have come: at first, and at most.
+/// Pauses between two checks whether all ranks have come: the first, and the longest.
 const PAUSES: [Duration; 2] = [Duration::from_micros(20), Duration::from_micros(500)];
 
 /// MPI counts are C ints; longer operations are split.
@@ -37,7 +37,7 @@ unsafe extern "C" {
     fn convoy_mpi_in_place() -> *mut c_void;
 }
 
-/// MPI cannot be used.
+/// Reason why MPI cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot start MPI: {0}; start several ranks with mpirun or srun, and check that both use the same MPI library")]
 pub struct StartError(&'static str);
@@ -53,7 +53,7 @@ pub struct Mpi {
 }
 
 struct Job {
-    /// In [`InFlight`].
+    /// Number of the operation in [`InFlight`].
     number: u64,
     operation: Operation,
     done: Sender<()>,
@@ -67,13 +67,13 @@ enum Operation {
     Barrier,
 }
 
-/// Whether this process was started as one of several by mpirun or srun.
+/// Returns whether this process was started as one of several by mpirun or srun.
 pub fn is_launched_by_mpi() -> bool {
     ["OMPI_COMM_WORLD_SIZE", "PMIX_RANK", "PMI_RANK"].iter().any(|name| std::env::var_os(name).is_some())
 }
 
 impl Mpi {
-    /// Initialises MPI; an operation that takes longer than `timeout` has lost a rank.
+    /// Initialises MPI. An operation that takes longer than `timeout` means a lost rank.
     pub fn start(timeout: Duration) -> Result<Self, StartError> {
         let (jobs, queue) = mpsc::channel();
         let (started, world) = mpsc::channel();
@@ -116,7 +116,7 @@ impl Mpi {
 }
 
 impl Drop for Mpi {
-    /// Ends the thread, which finalises MPI; every rank must get here, or none returns.
+    /// Ends the thread, which finalises MPI. Does not return on any rank until every rank has called it.
     fn drop(&mut self) {
         drop(self.jobs.get_mut().unwrap_or_else(PoisonError::into_inner).take());
         if let Some(thread) = self.thread.take() {
@@ -125,18 +125,18 @@ impl Drop for Mpi {
     }
 }
 
-/// How long ending the others may take; where they cannot be reached, MPI would wait for ever.
+/// Limit of the time that ending the other ranks may take; MPI would wait for ever for ranks that cannot be reached.
 const ABORT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Ends all ranks of the world with `code`, from any thread.
 pub fn abort_world(code: c_int) -> ! {
-    // Where no thread can be had, the abort may take as long as MPI likes.
+    // If no thread can be started, the abort may take as long as MPI likes.
     let _ = std::thread::Builder::new().spawn(move || {
         std::thread::sleep(ABORT_TIMEOUT);
-        // SAFETY: it ends this process and runs nothing of it: handlers could wait for what the abort waits for.
+        // SAFETY: ends this process without running its exit handlers, which could wait for what the abort waits for.
         unsafe { nix::libc::_exit(code) }
     });
-    // SAFETY: MPI_Abort may be called at any time between init and finalise; it is the one call that other threads
+    // SAFETY: MPI_Abort may be called at any time between init and finalise. It is the only call that other threads
     // than MPI's own make, and nothing is done afterwards.
     unsafe {
         let (mut initialized, mut finalized) = (0, 0);
@@ -149,9 +149,9 @@ pub fn abort_world(code: c_int) -> ! {
     std::process::exit(code)
 }
 
-/// The body of the thread that owns MPI.
+/// Runs the body of the thread that owns MPI.
 fn own_mpi(queue: &Receiver<Job>, started: &Sender<(u32, u32)>, in_flight: &InFlight) {
-    // Multiple, because an abort may come from another thread while an operation runs here.
+    // Multiple, because another thread may abort while an operation runs here.
     let Some((universe, _)) = ::mpi::initialize_with_threading(Threading::Multiple) else { return };
     let world = universe.world();
     let (rank, size) = (world.rank() as u32, world.size() as u32);
@@ -165,13 +165,13 @@ fn own_mpi(queue: &Receiver<Job>, started: &Sender<(u32, u32)>, in_flight: &InFl
         run(&operation, (rank as usize, size as usize));
         drop(operation);
         in_flight.end(number);
-        // Nobody waits any more when the process is ending.
+        // Nobody waits any more if the process is ending.
         let _ = done.send(());
     }
 }
 
 impl Operation {
-    /// Bytes of its larger tensor, as many on every rank.
+    /// Returns the bytes of the operation's larger tensor, equal on every rank.
     fn bytes(&self) -> usize {
         let tensor = match self {
             Operation::AllReduce(tensor, _) | Operation::Broadcast(tensor, _) => tensor,
@@ -183,12 +183,13 @@ impl Operation {
     }
 }
 
-/// Returns when every rank has come here. Within an operation MPI waits for others at full speed, and takes the core from what this rank
-/// computes beside it.
+/// Returns when every rank has called it. Inside an operation, MPI waits for other ranks at full speed, and takes the
+/// core from the computation beside it.
 fn meet() {
     let [mut pause, longest] = PAUSES;
     let mut all_are_here = 0;
-    // SAFETY: MPI is initialised on this thread; the request is written by the first call, and lives until the last has completed it.
+    // SAFETY: MPI is initialised on this thread; the first call writes the request, which lives until the last call
+    // has completed it.
     unsafe {
         let mut request = std::mem::zeroed();
         mpi_ffi::MPI_Ibarrier(mpi_ffi::RSMPI_COMM_WORLD, &mut request);
@@ -213,7 +214,7 @@ fn datatype(tensor: &Tensor) -> mpi_ffi::MPI_Datatype {
             Kind::Double => mpi_ffi::RSMPI_DOUBLE,
             Kind::Int64 => mpi_ffi::RSMPI_INT64_T,
             Kind::Uint8 => mpi_ffi::RSMPI_UINT8_T,
-            // Moved, never reduced.
+            // Only moved, never reduced.
             Kind::BFloat16 => mpi_ffi::RSMPI_UINT16_T,
             other => panic!("no collective exists for {other:?}"),
         }
@@ -231,12 +232,12 @@ fn mpi_op(op: ReduceOp) -> mpi_ffi::MPI_Op {
     }
 }
 
-/// Ranges of at most [`ELEMENTS_MAX`] that cover `elements`.
+/// Returns ranges of at most [`ELEMENTS_MAX`] that cover `elements`.
 fn pieces(elements: usize) -> impl Iterator<Item = (usize, c_int)> {
     (0..elements).step_by(ELEMENTS_MAX).map(move |at| (at, (elements - at).min(ELEMENTS_MAX) as c_int))
 }
 
-/// Address of element `index`.
+/// Returns the address of element `index`.
 fn at(tensor: &Tensor, index: usize) -> *mut c_void {
     tensor.data_ptr().wrapping_byte_add(index * tensor.kind().elt_size_in_bytes())
 }
@@ -285,7 +286,7 @@ fn all_reduce(tensor: &Tensor, op: ReduceOp) {
     }
 }
 
-/// Whether `part` is memory of `whole`, namely part `rank` of as many equal ones as there are.
+/// Returns whether `part` is memory of `whole`: part `rank` of its equal parts, one for each rank.
 fn lies_within(part: &Tensor, whole: &Tensor, rank: usize) -> bool {
     part.numel() > 0 && part.data_ptr() == at(whole, rank * part.numel())
 }
@@ -328,14 +329,14 @@ fn all_gather(input: &Tensor, output: &Tensor, (rank, world): (usize, usize)) {
         true => unsafe { convoy_mpi_in_place() },
         false => input.data_ptr(),
     };
-    // SAFETY: the input holds `part` elements, the output that for each rank; the queue keeps both alive.
+    // SAFETY: the input holds `part` elements, the output `part` for each rank; the queue keeps both alive.
     unsafe {
         let (count, kind) = (part as c_int, datatype(output));
         mpi_ffi::MPI_Allgather(from, count, kind, output.data_ptr(), count, kind, mpi_ffi::RSMPI_COMM_WORLD);
     }
 }
 
-/// Runs a reduction of `tensor`, which for bfloat16, a kind that MPI does not know, is one of float32.
+/// Runs a reduction of `tensor`, in float32 if it is bfloat16, which MPI does not know.
 fn reduced(tensor: &Tensor, reduce: impl FnOnce(&Tensor)) {
     match tensor.kind() {
         Kind::BFloat16 => {

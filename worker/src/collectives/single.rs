@@ -1,4 +1,4 @@
-//! A world of one rank: a real implementation, in which every operation is already done.
+//! A world of one rank: a real implementation, in which every operation ends at once.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use tch::Tensor;
 use super::in_flight::InFlight;
 use super::{Collectives, Label, Pending, ReduceOp};
 
-/// One rank without peers.
+/// A rank without peers.
 #[derive(Default)]
 pub struct Single {
     in_flight: Arc<InFlight>,
@@ -53,7 +53,7 @@ impl Collectives for Single {
     }
 }
 
-/// Copies what is not the same memory already.
+/// Copies `input` to `output`, unless they are the same memory.
 fn copy(input: &Tensor, output: &Tensor) {
     if input.data_ptr() != output.data_ptr() {
         output.shallow_clone().copy_(input);

@@ -1,4 +1,4 @@
-//! Every way in which a data set can be wrong, and what a person is then told.
+//! Tests of every way in which a data set can be wrong, and of the message for each.
 
 use std::os::unix::fs::FileExt;
 
@@ -11,7 +11,7 @@ use common::token_shard::{BLOCK_BYTES, INDEX_NAME, ShardError};
 use super::fixture::{Fixture, VOCABULARY};
 use super::{DataError, DataSet};
 
-/// Reads everything, and returns what went wrong, which must be something, with this exit code and these words.
+/// Reads the whole data set, which must fail with this exit code and these words. Returns the error.
 #[track_caller]
 fn fails(fixture: &Fixture, code: ExitCode, words: &[&str]) -> DataError {
     let result = fixture.open(8).and_then(|set| set.read(&(0..set.sequences()).collect::<Vec<_>>()));
@@ -90,7 +90,7 @@ fn a_flipped_bit_is_found_in_any_block() {
     }
 }
 
-/// Verified once, a shard on a local disk or a block in the node cache may be written to by others.
+/// A verified shard on a local disk, or a verified block in the node cache, may still be written to by others.
 #[test]
 fn an_id_that_is_written_into_a_verified_shard_is_never_trained_on() {
     let dir = tempfile::tempdir().unwrap();
@@ -104,7 +104,7 @@ fn an_id_that_is_written_into_a_verified_shard_is_never_trained_on() {
     write(u16::MAX);
     let error = set.read(&[50]).unwrap_err();
     assert!(matches!(error, DataError::Shard(ShardError::Hash { block: 0, .. })), "{error}");
-    // Blocks that are not touched are read as before, and so is what was put right again.
+    // Other blocks are read as before, and so is this one once it is repaired.
     assert_eq!(set.read(&[5900]).unwrap(), before[101..]);
     write(5_050);
     assert_eq!(set.read(&[50, 5900]).unwrap(), before);
@@ -122,7 +122,7 @@ fn an_id_that_is_written_into_the_node_cache_is_fetched_again() {
     };
     let set = DataSet::open(&source, &data, &StorageConfig::default(), 100).unwrap();
     let expected = set.read(&[50]).unwrap();
-    // Memory has room for less than the shard, so that the first block is on the disk alone in the end.
+    // Memory holds less than the shard, so in the end the first block is on the disk alone.
     (0..60).for_each(|i| drop(set.read(&[1000 * i + 900]).unwrap()));
     let mut rewritten = 0;
     for folder in std::fs::read_dir(dir.path()).unwrap().map(|f| f.unwrap().path()).filter(|f| f.is_dir()) {
@@ -136,7 +136,7 @@ fn an_id_that_is_written_into_the_node_cache_is_fetched_again() {
     assert_eq!(set.read(&[50]).unwrap(), expected);
 }
 
-/// An index is somebody's words: what it calls a hash became the name of a file, which was removed as damaged.
+/// An index is untrusted: a supposed hash in it became the name of a file, which was removed as damaged.
 #[test]
 fn a_hash_or_a_name_that_leads_elsewhere_is_refused_before_anything_is_touched() {
     let dir = tempfile::tempdir().unwrap();
@@ -182,7 +182,7 @@ fn a_token_beyond_the_vocabulary_is_named_with_its_offset() {
     }
 }
 
-/// The environment belongs to a process, so this test runs itself again in one without credentials.
+/// The environment belongs to the process, so this test runs itself again in one without credentials.
 #[test]
 fn missing_credentials_are_called_that() {
     const INNER: &str = "CONVOY_TEST_WITHOUT_CREDENTIALS";

@@ -1,8 +1,8 @@
-//! Where verified blocks are: in memory, in the node cache, or in the shard itself where that is a local file.
+//! Verified blocks, held in memory, in the node cache, or, for local files, in the shard itself.
 //!
-//! A block is read and verified by one thread at a time, and then is *here*: whoever needs bytes of it gets them, from memory or
-//! by a read of just these bytes. A shard on a local disk is its own cache; of others, memory keeps what was read last, and the
-//! node cache the rest.
+//! A block is read and verified by one thread at a time. Then it is *here*: any thread gets bytes of it from memory,
+//! or by a read of just these bytes. A shard on a local disk is its own cache. Of other shards, memory keeps the
+//! blocks read last, and the node cache the others.
 
 use std::collections::HashSet;
 use std::ops::Range;
@@ -26,27 +26,27 @@ pub(super) struct Blocks {
     changed: Condvar,
 }
 
-/// Where blocks stay when memory has no room for them.
+/// Place for blocks that memory has no room for.
 #[derive(Debug)]
 enum Place {
-    /// In the shards, which are local files.
+    /// The shards themselves, which are local files.
     LocalFiles(LocalFiles),
-    /// In the node cache.
+    /// The node cache.
     NodeCache(NodeCache),
-    /// Nowhere.
+    /// No place: such blocks are read again.
     Nowhere,
 }
 
 #[derive(Debug, Default)]
 struct States {
-    /// Verified, and kept where `place` says.
+    /// Blocks that are verified, and kept where `place` says.
     here: HashSet<BlockId>,
-    /// Being read, or about to be.
+    /// Blocks that are being read, or about to be.
     under_way: HashSet<BlockId>,
 }
 
 impl Blocks {
-    /// The blocks of `shards`. Memory keeps `memory_bytes`.
+    /// Creates the blocks of `shards`, of which memory keeps up to `memory_bytes`.
     pub fn new(shards: Shards, node_cache: Option<NodeCache>, memory_bytes: u64) -> Self {
         let place = match (shards.local_folder(), node_cache) {
             (Some(folder), _) => Place::LocalFiles(LocalFiles::new(folder, &shards)),
@@ -57,25 +57,26 @@ impl Blocks {
         Blocks { shards, place, memory, states: Mutex::default(), changed: Condvar::new() }
     }
 
-    /// The shards.
+    /// Returns the shards.
     pub fn shards(&self) -> &Shards {
         &self.shards
     }
 
-    /// Whether a block is neither here nor under way; it then is, and must be loaded by [`Blocks::load`].
+    /// Claims a block that is neither here nor under way. Returns whether it did; the caller must then load the
+    /// block, by [`Blocks::load`].
     pub fn claim(&self, id: BlockId) -> bool {
         let mut states = self.states();
         !self.is_here(&states, id) && states.under_way.insert(id)
     }
 
-    /// Reads a block that was claimed. Whoever waits for it goes on, also after a failure.
+    /// Reads a block that was claimed. Threads that wait for the block go on, even after a failure.
     pub fn load(&self, id: BlockId) -> Result<Bytes, DataError> {
         let loaded = self.read_verified(id);
         let mut states = self.states();
         states.under_way.remove(&id);
         if let Ok(content) = &loaded {
             match self.place {
-                // The file itself is in the page cache.
+                // The file's content is in the page cache.
                 Place::LocalFiles(_) => drop(states.here.insert(id)),
                 Place::NodeCache(_) => {
                     states.here.insert(id);
@@ -89,12 +90,12 @@ impl Blocks {
         loaded
     }
 
-    /// Whether two blocks are better loaded together, by [`Blocks::load_pair`].
+    /// Returns whether blocks are better loaded in pairs, by [`Blocks::load_pair`].
     pub fn prefers_pairs(&self) -> bool {
         matches!(self.place, Place::LocalFiles(_))
     }
 
-    /// Reads two blocks that were claimed. A failure is not told: who needs the block meets it.
+    /// Reads two blocks that were claimed. Failures are not reported: a thread that needs the block meets them.
     pub fn load_pair(&self, ids: [BlockId; 2]) {
         match &self.place {
             Place::LocalFiles(files) if files.are_right(&self.shards, ids) => {
@@ -111,13 +112,13 @@ impl Blocks {
         }
     }
 
-    /// Shows `range` of a block, which is read if it is not here.
+    /// Calls `show` with `range` of a block, which is read if it is not here.
     pub fn show(&self, id: BlockId, range: Range<usize>, mut show: impl FnMut(&[u8])) -> Result<(), DataError> {
         loop {
             if self.show_here(id, range.clone(), &mut show)? {
                 return Ok(());
             }
-            // Evicted, never read, or changed since.
+            // The block was evicted, never read, or changed since.
             self.states().here.remove(&id);
             if self.claim(id) {
                 show(&self.load(id)?[range]);
@@ -129,8 +130,9 @@ impl Blocks {
         }
     }
 
-    /// The same of a block that is here; false if it is not, or is not what it was when it was verified. Disks that others can write
-    /// to are not trusted: ids that no token has are never shown, and the block is read and verified once more.
+    /// Calls `show` with `range` of a block that is here. Returns false if the block is not here, or no longer as it
+    /// was verified. Disks that others can write to are not trusted: ids beyond the vocabulary are never shown, and
+    /// the caller reads and verifies the block once more.
     fn show_here(&self, id: BlockId, range: Range<usize>, show: &mut impl FnMut(&[u8])) -> Result<bool, DataError> {
         let in_memory = self.memory().get(id);
         if let Some(content) = in_memory {
@@ -154,7 +156,7 @@ impl Blocks {
                 shown.map_err(|error| self.shards.explain_local(id.shard, error))?;
             }
             Place::NodeCache(cache) => {
-                // What is not there any more is not shown.
+                // A block that has left the cache is not shown.
                 self.shards.hash(id).map(|hash| cache.show(hash, range.clone(), show_sound));
             }
             Place::Nowhere => {}
@@ -181,7 +183,7 @@ impl Blocks {
         }
     }
 
-    /// Whether a block need not be loaded.
+    /// Returns whether a block need not be loaded.
     fn is_here(&self, states: &States, id: BlockId) -> bool {
         states.here.contains(&id) || self.memory().get(id).is_some()
     }

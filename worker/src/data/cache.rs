@@ -1,4 +1,4 @@
-//! The blocks that were read last, within a bound on their memory.
+//! The blocks that were read last, within a limit on their memory.
 
 use std::collections::HashMap;
 
@@ -11,18 +11,18 @@ use super::shards::BlockId;
 pub(super) struct BlockCache {
     capacity_bytes: u64,
     bytes: u64,
-    /// Counts uses; the entry with the lowest stamp is the one used longest ago.
+    /// Number of uses so far; the entry with the lowest stamp is the one used longest ago.
     clock: u64,
     entries: HashMap<BlockId, (u64, Bytes)>,
 }
 
 impl BlockCache {
-    /// An empty cache that never holds more than `capacity_bytes`.
+    /// Creates an empty cache that never holds more than `capacity_bytes`.
     pub fn new(capacity_bytes: u64) -> Self {
         BlockCache { capacity_bytes, bytes: 0, clock: 0, entries: HashMap::new() }
     }
 
-    /// The block, if it is here; it counts as used now.
+    /// Returns the block, if it is here, and counts it as used now.
     pub fn get(&mut self, id: BlockId) -> Option<Bytes> {
         self.clock += 1;
         let (stamp, content) = self.entries.get_mut(&id)?;
@@ -30,7 +30,7 @@ impl BlockCache {
         Some(content.clone())
     }
 
-    /// Keeps a block in place of those used longest ago; one above the capacity is not kept at all.
+    /// Adds a block, and evicts those used longest ago to make room. A block larger than the capacity is not kept.
     pub fn insert(&mut self, id: BlockId, content: Bytes) {
         self.remove(id);
         let bytes = content.len() as u64;
@@ -38,7 +38,7 @@ impl BlockCache {
             return;
         }
         while self.bytes + bytes > self.capacity_bytes {
-            // A scan of some hundred entries is nothing beside the read and the hash of the block that comes in.
+            // A scan of some hundred entries costs nothing compared with reading and hashing the new block.
             let oldest = self.entries.iter().min_by_key(|(_, (stamp, _))| *stamp).map(|(id, _)| *id);
             oldest.into_iter().for_each(|id| self.remove(id));
         }
@@ -53,7 +53,7 @@ impl BlockCache {
         }
     }
 
-    /// Memory of the blocks that are here.
+    /// Returns the memory of the blocks that are here, in bytes.
     #[cfg(test)]
     pub fn bytes(&self) -> u64 {
         self.bytes

@@ -1,7 +1,7 @@
 //! A folder of token shards, read by the position of a sequence.
 //!
 //! The sequences of a data set are numbered shard by shard, in the order of the index; that number is a position.
-//! Blocks are verified whole, several at once, and kept for the sequences that will share them.
+//! Blocks are verified whole, several at once, and kept for the other sequences that lie in them.
 
 use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -17,8 +17,8 @@ use super::error::DataError;
 use super::node_cache::NodeCache;
 use super::shards::{BlockId, Shards};
 
-/// Threads that read local files: enough for a disk that is asked by several at once, and few enough that what they work on
-/// stays in the processor's cache.
+/// Number of threads that read local files: enough for a disk that serves several requests at once, and few enough
+/// for their data to stay in the processor's cache.
 const LOCAL_READERS: u64 = 4;
 
 /// A folder of token shards, cut into sequences. Shared by the threads that read it.
@@ -32,24 +32,25 @@ pub struct DataSet {
     budget: Budget,
 }
 
-/// How `data.prefetch_bytes` is divided.
+/// Division of `data.prefetch_bytes`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Budget {
-    /// Blocks that are read at once, each taking [`BLOCK_BYTES`] while it is under way.
+    /// Number of blocks that are read at once, each of which takes [`BLOCK_BYTES`].
     pub readers: usize,
-    /// Micro batches that wait to be trained on.
+    /// Bytes for micro batches that wait to be trained on.
     pub queue_bytes: u64,
-    /// Blocks that are kept.
+    /// Bytes for blocks that are kept.
     pub cache_bytes: u64,
 }
 
 impl Budget {
-    /// Blocks that are read ahead: a part of those that are kept, so that they do not drive each other out.
+    /// Returns the number of blocks to read ahead: a part of those that are kept, so that they do not evict each
+    /// other.
     pub fn blocks_ahead(&self) -> usize {
         (self.cache_bytes / BLOCK_BYTES / 4).max(1) as usize
     }
 
-    /// An eighth to micro batches, at most a quarter to blocks under way, and what is left to the cache.
+    /// Gives an eighth to micro batches, at most a quarter to blocks being read, and the rest to the cache.
     fn divide(prefetch_bytes: u64, concurrency: u64) -> Self {
         let readers = concurrency.min(prefetch_bytes / 4 / BLOCK_BYTES).max(1);
         let queue_bytes = prefetch_bytes / 8;
@@ -59,9 +60,9 @@ impl Budget {
 }
 
 impl DataSet {
-    /// Opens what `source` names: reads its index, and compares its tokenizer with the config's.
+    /// Opens the data set that `source` names: reads its index, and compares its tokenizer with the config's.
     ///
-    /// Shards are looked at when they are first read. Each data set has an equal part of `data.prefetch_bytes`.
+    /// Shards are opened when they are first read. Each data set gets an equal part of `data.prefetch_bytes`.
     pub fn open(
         source: &DataSource,
         data: &DataConfig,
@@ -84,42 +85,42 @@ impl DataSet {
         Ok(DataSet { blocks, sequence_tokens, starts, sequences, budget })
     }
 
-    /// Number of sequences, at least 1; an epoch consumes each once.
+    /// Returns the number of sequences, at least 1; an epoch consumes each once.
     pub fn sequences(&self) -> u64 {
         self.sequences
     }
 
-    /// Tokens of all shards.
+    /// Returns the number of tokens in all shards.
     pub fn tokens(&self) -> u64 {
         self.blocks.shards().index().tokens
     }
 
-    /// Tokens of one sequence, T; a row that is read has one more.
+    /// Returns the number of tokens in a sequence, T. A row that is read has one more.
     pub fn sequence_tokens(&self) -> u64 {
         self.sequence_tokens
     }
 
-    /// Every token is below this.
+    /// Returns the size of the vocabulary, which every token is below.
     pub fn vocabulary(&self) -> u32 {
         self.blocks.shards().index().vocabulary
     }
 
-    /// Hash of the tokenizer, see [`Tokenizer::hash`].
+    /// Returns the hash of the tokenizer, see [`Tokenizer::hash`].
     pub fn tokenizer_hash(&self) -> &str {
         &self.blocks.shards().index().tokenizer_hash
     }
 
-    /// Blocks that had to be read twice so far because of a wrong hash: a sign of a bad network or memory.
+    /// Returns how many blocks had to be read twice because of a wrong hash: a sign of a bad network or memory.
     pub fn rereads(&self) -> u64 {
         self.blocks.shards().rereads()
     }
 
-    /// Bytes of blocks that were read and verified so far, but for those that the node cache had.
+    /// Returns the bytes of blocks that were read and verified so far, without those found in the node cache.
     pub fn bytes_read(&self) -> u64 {
         self.blocks.shards().bytes_read()
     }
 
-    /// The sequences at `positions`, one after the other, each of T+1 tokens: a row-major \[B, T+1\].
+    /// Reads the sequences at `positions`, in that order, each of T+1 tokens: a row-major \[B, T+1\].
     pub fn read(&self, positions: &[u64]) -> Result<Vec<i32>, DataError> {
         self.load(positions.iter().copied())?;
         let mut tokens = Vec::with_capacity(positions.len() * (self.sequence_tokens as usize + 1));
@@ -127,7 +128,7 @@ impl DataSet {
         Ok(tokens)
     }
 
-    /// Reads those blocks of the sequences at `positions` that nobody has, several at once.
+    /// Reads the blocks of the sequences at `positions` that are neither here nor under way, several at once.
     pub(super) fn load(&self, positions: impl Iterator<Item = u64>) -> Result<(), DataError> {
         let mut needed = Vec::new();
         for position in positions {
@@ -142,7 +143,7 @@ impl DataSet {
         for (id, bytes) in self.pieces(position)? {
             let layout = self.blocks.shards().layout(id.shard);
             self.blocks.show(id, bytes, |bytes| match layout.token_bytes {
-                // The common case, so that it is compiled for it.
+                // The common width has a loop of its own, so that it is compiled for it.
                 TOKEN_BYTES => tokens.extend(decode_tokens(bytes).map(i32::from)),
                 _ => tokens.extend(layout.tokens(bytes)),
             })?;
@@ -150,7 +151,7 @@ impl DataSet {
         Ok(())
     }
 
-    /// The blocks that the sequence at `position` lies in.
+    /// Returns the blocks that the sequence at `position` lies in.
     pub(super) fn blocks_of(&self, position: u64) -> Result<impl Iterator<Item = BlockId> + use<>, DataError> {
         Ok(self.pieces(position)?.map(|(id, _)| id))
     }
@@ -163,13 +164,14 @@ impl DataSet {
         self.budget
     }
 
-    /// The blocks that the sequence at `position` lies in, each with its bytes there.
+    /// Returns the blocks that the sequence at `position` lies in, each with the byte range in it.
     fn pieces(&self, position: u64) -> Result<impl Iterator<Item = (BlockId, Range<usize>)> + use<>, DataError> {
         if position >= self.sequences {
             let url = self.blocks.shards().url().to_owned();
             return Err(DataError::PastEnd { url, position, sequences: self.sequences });
         }
-        // The last shard that starts at or before it; of several, all but the last have no sequence.
+        // The last shard that starts at or before the position; if several start there, all but the last have no
+        // sequence.
         let shard = self.starts.partition_point(|start| *start <= position) - 1;
         let token = (position - self.starts[shard]) * self.sequence_tokens;
         let Layout { first_byte, token_bytes, .. } = self.blocks.shards().layout(shard);
@@ -182,11 +184,11 @@ impl DataSet {
         }))
     }
 
-    /// Loads blocks that were claimed, several at once. The first failure is returned.
+    /// Loads blocks that were claimed, several at once. Returns the first failure.
     fn load_claimed(&self, claimed: &[BlockId]) -> Result<(), DataError> {
         let (next, failure) = (AtomicUsize::new(0), Mutex::new(None));
         let load = || {
-            // Also after a failure: what is claimed must be loaded, or others would wait for ever.
+            // Goes on after a failure: a claimed block must be loaded, or other threads would wait for ever.
             while let Some(id) = claimed.get(next.fetch_add(1, Ordering::Relaxed)) {
                 if let Err(error) = self.blocks.load(*id) {
                     failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
@@ -196,7 +198,7 @@ impl DataSet {
         match self.budget.readers.min(claimed.len()) {
             0 | 1 => load(),
             readers => thread::scope(|scope| {
-                // Fewer do as well, where the system grants no more.
+                // Fewer threads also work, if the system grants no more.
                 (1..readers).map_while(|_| thread::Builder::new().spawn_scoped(scope, load).ok()).for_each(drop);
                 load();
             }),
@@ -208,7 +210,7 @@ impl DataSet {
     }
 }
 
-/// The node cache that the config names; a disk that refuses it is no reason not to train.
+/// Opens the node cache that the config names. Training goes on without one if the disk refuses it.
 fn open_node_cache(data: &DataConfig) -> Option<NodeCache> {
     if data.cache_bytes == 0 {
         return None;
@@ -249,7 +251,7 @@ mod tests {
 
     #[test]
     fn sequences_cross_blocks_and_the_cache_stays_within_its_bound() {
-        // Two shards of 6 blocks each, and memory for fewer.
+        // Two shards of 6 blocks each, and memory for fewer blocks.
         let fixture = Fixture::new("blocks", &[3_000_000, 3_000_001]);
         let set = fixture.open(1000).unwrap();
         assert_eq!(set.sequences(), 2999 + 3000);

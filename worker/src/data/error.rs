@@ -1,4 +1,4 @@
-//! What can go wrong between a config and its tokens.
+//! Errors between a config and its tokens.
 
 use std::io;
 
@@ -7,25 +7,25 @@ use common::storage::StorageError;
 use common::token_shard::{DataSetError, INDEX_NAME, ShardError};
 use common::tokenizer::TokenizerError;
 
-/// Why tokens could not be read.
+/// Reason why tokens could not be read.
 #[derive(Debug, thiserror::Error)]
 pub enum DataError {
-    /// The store refused or stayed away.
+    /// The store failed.
     #[error(transparent)]
     Storage(#[from] StorageError),
     /// A shard is damaged.
     #[error(transparent)]
     Shard(#[from] ShardError),
-    /// What the config names is no data set.
+    /// The config names something that is no data set.
     #[error(transparent)]
     Open(#[from] DataSetError),
-    /// The tokenizer that the config names cannot be had.
+    /// The tokenizer that the config names cannot be loaded.
     #[error(transparent)]
     OpenTokenizer(#[from] TokenizerError),
-    /// A shard that the index lists is gone.
+    /// A shard that the index lists does not exist.
     #[error("{url} does not exist, but the {INDEX_NAME} beside it lists it; copy or prepare it again")]
     MissingShard {
-        /// The shard.
+        /// URL of the shard.
         url: String,
     },
     /// The model has fewer rows than the data has ids.
@@ -44,38 +44,38 @@ pub enum DataError {
          or prepare more text"
     )]
     PastEnd {
-        /// The folder.
+        /// URL of the data set's folder.
         url: String,
-        /// What was asked for, from 0.
+        /// Position of the sequence that was asked for, from 0.
         position: u64,
-        /// What there is.
+        /// Number of sequences that exist.
         sequences: u64,
     },
-    /// A shard holds an id that its tokenizer does not have.
+    /// A shard holds a token id that is not in its tokenizer's vocabulary.
     #[error(
         "{url}: token {offset} of the shard is {token}, beyond the vocabulary of {vocabulary}; prepare it again with \
          the tokenizer that the index names"
     )]
     BeyondVocabulary {
-        /// The shard.
+        /// URL of the shard.
         url: String,
-        /// Tokens before it in the shard.
+        /// Number of tokens before this one in the shard.
         offset: u64,
-        /// The id.
+        /// The token id.
         token: i64,
-        /// Every id is below this.
+        /// Size of the vocabulary, which every id must be below.
         vocabulary: u32,
     },
     /// The system grants no thread.
     #[error("no thread can be started to read tokens: {0}; raise this host's limits on processes and memory")]
     NoThread(#[source] io::Error),
-    /// The caller went on past an error or past the last step.
+    /// The caller went on after an error or after the last step.
     #[error("the token stream has ended; this is a bug of its caller: please report it")]
     Ended,
 }
 
 impl DataError {
-    /// What a process that ends because of this exits with.
+    /// Returns the exit code of a process that ends because of this error.
     pub fn exit_code(&self) -> ExitCode {
         match self {
             DataError::Storage(error) => error.exit_code(),

@@ -1,4 +1,4 @@
-//! Data sets for tests: tokens are consecutive integers, so that a range check proves what was read.
+//! Data sets for tests. Tokens are consecutive integers, so that a range check proves what was read.
 
 use std::sync::Arc;
 
@@ -11,23 +11,24 @@ use common::tokenizer::Tokenizer;
 use super::shards::Shards;
 use super::{DataError, DataSet, TrainingData};
 
-/// Tokens are counted modulo this, GPT-2's vocabulary.
+/// Modulus of the tokens: GPT-2's vocabulary.
 pub(super) const VOCABULARY: u32 = 50_257;
 
-/// A folder with shards and an index, both open to damage.
+/// A folder with shards and an index, both of which a test may damage.
 pub(super) struct Fixture {
     pub folder: Folder,
-    /// As written; after a change, [`Fixture::write_index`] writes it again.
+    /// Index as written; [`Fixture::write_index`] writes it again after a change.
     pub index: Index,
 }
 
 impl Fixture {
-    /// Shards of so many tokens in memory, counting on from one shard to the next. `name` keeps tests apart.
+    /// Creates shards with these numbers of tokens in memory, which count on from one shard to the next. `name` keeps
+    /// tests apart.
     pub fn new(name: &str, shard_tokens: &[u64]) -> Self {
         Self::at(&format!("memory://data-{name}/train"), shard_tokens)
     }
 
-    /// The same at `url`.
+    /// Creates shards with these numbers of tokens at `url`.
     pub fn at(url: &str, shard_tokens: &[u64]) -> Self {
         let folder = Folder::open(url, &StorageConfig::default()).unwrap();
         let mut next = 0;
@@ -58,7 +59,7 @@ impl Fixture {
         self.folder.put(INDEX_NAME, self.index.to_json()).unwrap();
     }
 
-    /// Changes the bytes of a shard, not what the index says about it.
+    /// Changes the bytes of a shard, but not its description in the index.
     pub fn change(&self, shard: usize, change: impl FnOnce(&mut Vec<u8>)) {
         let name = &self.index.shards[shard].name;
         let mut content = self.folder.get(name).unwrap().to_vec();
@@ -66,7 +67,7 @@ impl Fixture {
         self.folder.put(name, Bytes::from(content)).unwrap();
     }
 
-    /// The least memory that a config allows.
+    /// Returns a config with the least memory that is allowed.
     pub fn config(url: &str) -> DataConfig {
         let train = vec![DataSource { url: url.to_owned(), weight: 1.0 }];
         DataConfig {
@@ -84,12 +85,12 @@ impl Fixture {
         DataSet::open(&config.train[0], &config, &StorageConfig::default(), sequence_tokens)
     }
 
-    /// To train on alone.
+    /// Opens training data of this data set alone.
     pub fn train(&self, sequence_tokens: u64, global_sequences: u64) -> Arc<TrainingData> {
         Self::train_on(&[(self, 1.0)], sequence_tokens, global_sequences)
     }
 
-    /// To train on several with these weights, under seed 11.
+    /// Opens training data of several data sets with these weights, under seed 11.
     pub fn train_on(sets: &[(&Fixture, f64)], sequence_tokens: u64, global_sequences: u64) -> Arc<TrainingData> {
         let source =
             |(fixture, weight): &(&Fixture, f64)| DataSource { url: fixture.folder.url().to_owned(), weight: *weight };

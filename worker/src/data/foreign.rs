@@ -1,4 +1,4 @@
-//! Token files of other programs as data sets.
+//! Tests of token files of other programs as data sets.
 
 use bytes::Bytes;
 use common::config::{DataSource, StorageConfig};
@@ -20,7 +20,7 @@ fn open(url: &str) -> Result<DataSet, DataError> {
     DataSet::open(&source, &Fixture::config(url), &StorageConfig::default(), 8)
 }
 
-/// All sequences of 8, of tokens that count up from 0.
+/// Checks that `set` has `sequences` sequences of 8 tokens each, which count up from 0.
 fn counts(set: &DataSet, sequences: u64) {
     assert_eq!(set.sequences(), sequences);
     for (row, first) in set.read(&(0..sequences).collect::<Vec<_>>()).unwrap().chunks(9).zip((0..).step_by(8)) {
@@ -32,7 +32,7 @@ fn narrow(tokens: std::ops::Range<u16>) -> Vec<u8> {
     tokens.flat_map(u16::to_le_bytes).collect()
 }
 
-/// An index of two sequences, the first of 8 tokens, of `tokens` in all.
+/// Makes an index of two sequences with `tokens` tokens in all, of which the first has 8.
 fn megatron_index(code: u8, tokens: i32) -> Vec<u8> {
     let width = if code == 4 { 4 } else { 2 };
     let counts = [1, 2, 3_u64].map(u64::to_le_bytes).concat();
@@ -88,7 +88,7 @@ fn pairs_of_megatron_are_each_read_in_their_own_width() {
     folder.put("x.idx", megatron_index(8, 1000).into()).unwrap();
     folder.put("x.bin", narrow(0..1000).into()).unwrap();
     counts(&open(folder.url()).unwrap(), 124);
-    // The tokens of the second go on where the first one's sequences end.
+    // The tokens of the second file go on where the sequences of the first one end.
     folder.put("y.idx", megatron_index(4, 500).into()).unwrap();
     folder.put("y.bin", wide(992..1492).into()).unwrap();
     counts(&open(folder.url()).unwrap(), 124 + 62);
@@ -141,7 +141,7 @@ fn files_for_validation_beside_those_for_training_are_never_trained_on_unasked()
     counts(&open(&folder.url_of("web_val.bin")).unwrap(), 24);
     let error = open(&folder.url_of("*test*.bin")).unwrap_err().to_string();
     assert!(error.contains("*test*.bin: no token files of other programs (.bin) match"), "{error}");
-    // A folder of any name is meant by it.
+    // The URL may be a folder with such a name.
     let odd = Fixture::at("memory://foreign-held-out/[a]*/b?", &[25]);
     counts(&open("memory://foreign-held-out/[a]*/b?").unwrap(), 3);
     odd.folder.delete_all().unwrap();
@@ -193,7 +193,7 @@ proptest! {
     }
 }
 
-/// A pair that Megatron's own tools wrote.
+/// The pair was written by Megatron's own tools.
 #[test]
 fn a_real_pair_of_megatron_is_read() {
     let given = std::env::var_os("CONVOY_CORPORA").map(std::path::PathBuf::from);

@@ -1,7 +1,8 @@
-//! Shards that are files of this machine: their own cache, read through the page cache.
+//! Shards that are files of this machine. They are their own cache, and are read through the page cache.
 //!
-//! Blocks are verified two at a time, in parts that stay in the processor's cache between the read, the hash and the check of the
-//! ids: verifying costs little more than the hash, and that half of what it costs alone.
+//! Blocks are verified in pairs, in parts that stay in the processor's cache between the read, the hash and the check
+//! of the ids. Verifying then costs little more than the hash, which takes half as long for a pair as for each block
+//! alone.
 
 use std::cell::RefCell;
 use std::fs::File;
@@ -14,10 +15,10 @@ use common::sha256::{Sha256Pair, Sha256Sum};
 
 use super::shards::{BlockId, Shards};
 
-/// Read at once, of each of two blocks.
+/// Bytes of each of two blocks that are read at once.
 const PART_BYTES: usize = 64 << 10;
 
-/// The files of a folder of shards, opened when they are first read.
+/// The files of a folder of shards, each opened when it is first read.
 #[derive(Debug)]
 pub(super) struct LocalFiles {
     folder: PathBuf,
@@ -25,20 +26,20 @@ pub(super) struct LocalFiles {
 }
 
 thread_local! {
-    /// For a part of each of two blocks, or some bytes of one.
+    /// Buffers for a part of each of two blocks, or for some bytes of one.
     static BUFFERS: RefCell<[Vec<u8>; 2]> = const { RefCell::new([Vec::new(), Vec::new()]) };
 }
 
 impl LocalFiles {
-    /// The files of `shards` in `folder`.
+    /// Creates the files of `shards` in `folder`; opens none yet.
     pub fn new(folder: PathBuf, shards: &Shards) -> Self {
         LocalFiles { folder, open: shards.index().shards.iter().map(|_| OnceLock::new()).collect() }
     }
 
-    /// Reads what `buffer` has room for from byte `start` of a shard.
+    /// Fills `buffer` with bytes of a shard, from byte `start` on.
     pub fn read(&self, shards: &Shards, shard: usize, start: u64, buffer: &mut [u8]) -> io::Result<()> {
         if self.open[shard].get().is_none() {
-            // Another thread may be as fast: one of the two files is closed again.
+            // If another thread was faster, this file is closed again.
             let _ = self.open[shard].set(File::open(self.folder.join(&shards.index().shards[shard].name))?);
         }
         match self.open[shard].get() {
@@ -47,7 +48,7 @@ impl LocalFiles {
         }
     }
 
-    /// Shows bytes from `start` on, `length` of them.
+    /// Calls `show` with `length` bytes of a shard, from byte `start` on.
     pub fn show(
         &self,
         shards: &Shards,
@@ -64,8 +65,8 @@ impl LocalFiles {
         })
     }
 
-    /// Whether both blocks have the right hashes and ids; of blocks where that cannot be told so, false: what is wrong with them,
-    /// if anything, is for who reads one by itself.
+    /// Returns whether both blocks have the right hashes and ids. False if that cannot be verified in a pair: a later
+    /// read of each block alone finds the fault, if there is one.
     pub fn are_right(&self, shards: &Shards, ids: [BlockId; 2]) -> bool {
         if ids.iter().any(|id| shards.hash(*id).is_none() || shards.check_size(id.shard).is_err()) {
             return false;

@@ -1,17 +1,19 @@
-//! The token stream: sequences in an order that no world size and no restart changes, read ahead of the step.
+//! The token stream: sequences in an order that is independent of world size and restarts, read ahead of the step.
 //!
-//! - [`order`]: the number of a training sequence to its position in a data set.
+//! - [`order`]: maps the number of a training sequence to its position in a data set.
 //! - [`TrainingData`]: the data sets of a run, in their order.
-//! - [`DataSet`]: token shards, or token files of other programs, as `common::token_shard` opens them; positions to tokens.
-//! - `shards`: one block of one shard, verified before anybody sees it.
-//! - `blocks`: where verified blocks are; `cache`: in memory, within a bound; `node_cache`: on a local disk that the ranks of
-//!   a node share; `local_files`: in the shards themselves.
-//! - [`TokenStream`]: this rank's micro batches, made on two threads; `read_ahead`: blocks before they are needed.
-//! - [`DataError`]: what can go wrong, and which exit code it has.
+//! - [`DataSet`]: token shards, or token files of other programs, as `common::token_shard` opens them; maps positions
+//!   to tokens.
+//! - `shards`: reads and verifies one block of one token shard.
+//! - `blocks`: verified blocks; `cache`: blocks in memory, within a limit; `node_cache`: blocks on a local disk that
+//!   the ranks of a node share; `local_files`: blocks in local token shards.
+//! - [`TokenStream`]: this rank's micro batches, made on two threads; `read_ahead`: reads blocks before they are
+//!   needed.
+//! - [`DataError`]: what can go wrong, and the exit code for each.
 //!
-//! The whole cursor is one u64, the number of sequences consumed: it is the caller's, and lives in the checkpoint.
-//! Absent on purpose: tensors, and anything that knows about more than one rank; ranks read what is theirs and never
-//! talk about it.
+//! The whole cursor is one u64, the number of sequences consumed. It is the caller's, and lives in the checkpoint.
+//! Absent on purpose: tensors, and anything that spans more than one rank. Each rank reads its own sequences, and no
+//! rank communicates about data.
 
 #[cfg(test)]
 mod bad_data;

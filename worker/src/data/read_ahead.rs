@@ -1,5 +1,5 @@
-//! Blocks are read before they are needed: one thread walks ahead of the stream, in its order, and some others read what is
-//! not here yet.
+//! Reads blocks before they are needed: one thread walks ahead of the stream, in its order, and others read the
+//! blocks that are not here yet.
 
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -10,10 +10,10 @@ use std::thread;
 use super::shards::BlockId;
 use super::training_data::{SetBlock, TrainingData};
 
-/// The walk is never further ahead, so that it rests where everything is here already.
+/// Limit of the number of sequences that the walk is ahead, so that it rests if every block is here already.
 const SEQUENCES_AHEAD_MAX: u64 = 1 << 18;
 
-/// Where the stream is, for the thread ahead of it.
+/// Progress of the stream, for the thread ahead of it.
 #[derive(Debug, Default)]
 pub(super) struct Reached {
     state: Mutex<State>,
@@ -28,7 +28,7 @@ struct State {
 }
 
 impl Reached {
-    /// A thread of the stream has come to `number`; what counts is the one that is furthest.
+    /// Records that a thread of the stream has come to `number`; the furthest thread counts.
     pub fn set(&self, number: u64) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.number = state.number.max(number);
@@ -36,13 +36,13 @@ impl Reached {
         self.changed.notify_all();
     }
 
-    /// The stream has ended.
+    /// Records that the stream has ended.
     pub fn end(&self) {
         self.state.lock().unwrap_or_else(PoisonError::into_inner).has_ended = true;
         self.changed.notify_all();
     }
 
-    /// Waits until the stream is past `number`; false if it has ended.
+    /// Waits until the stream is past `number`. Returns false if it has ended.
     fn wait_past(&self, number: u64) -> bool {
         let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let waits = |state: &mut State| state.number <= number && !state.has_ended;
@@ -54,7 +54,7 @@ impl Reached {
     }
 }
 
-/// Claimed blocks of a data set, one or two, for a reader.
+/// One or two claimed blocks of a data set, for a reader.
 struct Claimed {
     set: usize,
     block: BlockId,
@@ -63,7 +63,7 @@ struct Claimed {
 
 /// Starts reading the blocks of the sequences in `ranges`, at most `blocks` that the stream has not come to.
 ///
-/// A failure is not looked at: the stream meets it when it comes there.
+/// Failures are ignored: the stream meets them when it comes there.
 pub(super) fn start(
     data: &Arc<TrainingData>,
     ranges: impl Iterator<Item = Range<u64>> + Send + 'static,
@@ -77,7 +77,7 @@ pub(super) fn start(
         let (data, receiver) = (data.clone(), receiver.clone());
         spawn("block reader", move || read_blocks(&data, &receiver))
     };
-    // What is claimed must be read, so without a reader nobody may claim.
+    // A claimed block must be read, so without a reader nothing may be claimed.
     if (0..readers).map_while(start_reader).count() == 0 {
         return;
     }
@@ -85,14 +85,15 @@ pub(super) fn start(
     spawn("read-ahead", move || {
         let mut pairs = Pairs { sender, waiting: None };
         walk(&data, ranges.flatten(), blocks, &reached, &mut pairs);
-        // Claimed, so it must be read, also when nobody waits for it any more.
+        // A claimed block must be read, even if nothing waits for it any more.
         pairs.send_waiting();
     });
 }
 
-/// Goes through the sequences ahead of the stream and has their blocks read, until the last or the stream's end.
+/// Goes through the sequences ahead of the stream and has their blocks read, until the last one or the end of the
+/// stream.
 fn walk(data: &TrainingData, numbers: impl Iterator<Item = u64>, blocks: usize, reached: &Reached, pairs: &mut Pairs) {
-    // When the stream needs each of the blocks that were asked for and that it has not come to.
+    // Sequence at which the stream needs each block that was asked for and that it has not come to.
     let mut needed: VecDeque<u64> = VecDeque::new();
     for number in numbers {
         let Ok(of_sequence) = data.blocks_of(number) else { return };
@@ -105,7 +106,7 @@ fn walk(data: &TrainingData, numbers: impl Iterator<Item = u64>, blocks: usize, 
         }
         let stream = reached.number();
         needed.retain(|first| *first >= stream);
-        // There is room again once two are not needed any more, so that the next two go together.
+        // There is room again once two blocks are no longer needed, so that the next two are read together.
         let second = needed.get(1).or(needed.front()).copied();
         let enough = second.filter(|_| needed.len() >= blocks);
         let far = number.checked_sub(SEQUENCES_AHEAD_MAX).filter(|far| *far >= stream);
@@ -118,7 +119,7 @@ fn walk(data: &TrainingData, numbers: impl Iterator<Item = u64>, blocks: usize, 
     }
 }
 
-/// Hands claimed blocks to the readers, two together where that is better.
+/// Hands claimed blocks to the readers, in pairs where that is faster.
 struct Pairs {
     sender: SyncSender<Claimed>,
     waiting: Option<(usize, BlockId)>,
@@ -142,7 +143,7 @@ impl Pairs {
         self.waiting.take().into_iter().for_each(|(set, block)| self.hand_over(set, block, None));
     }
 
-    /// Readers are there as long as the sender is.
+    /// Readers live as long as the sender.
     fn hand_over(&self, set: usize, block: BlockId, beside: Option<BlockId>) {
         let _ = self.sender.send(Claimed { set, block, beside });
     }
@@ -160,7 +161,7 @@ fn read_blocks(data: &TrainingData, claimed: &Mutex<Receiver<Claimed>>) {
     }
 }
 
-/// A thread less makes the stream slower, and nothing else.
+/// Spawns a thread. A missing thread only makes the stream slower.
 fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> Option<thread::JoinHandle<()>> {
     let thread = thread::Builder::new().name(name.into()).spawn(body);
     thread.inspect_err(|error| tracing::warn!("no thread to read tokens ahead: {error}")).ok()

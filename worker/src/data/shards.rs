@@ -1,4 +1,4 @@
-//! One block of one token shard, verified before anybody sees it.
+//! Reads one block of one token shard, and verifies it before it is used.
 
 use std::io;
 use std::ops::Range;
@@ -22,7 +22,7 @@ pub(super) struct BlockId {
 }
 
 impl BlockId {
-    /// The bytes of the shard `entry` that this block is; the last block is shorter.
+    /// Returns the byte range of this block in the shard `entry`; the last block is shorter.
     pub fn range(self, entry: &ShardEntry) -> Range<u64> {
         let start = self.block * BLOCK_BYTES;
         start..(start + BLOCK_BYTES).min(entry.bytes)
@@ -33,55 +33,55 @@ impl BlockId {
 #[derive(Debug)]
 pub(super) struct Shards {
     set: DataSetIndex,
-    /// Whether the size of each shard was compared with the index.
+    /// Whether each shard's size has been compared with the index.
     size_is_right: Vec<AtomicBool>,
     rereads: AtomicU64,
     bytes_read: AtomicU64,
 }
 
 impl Shards {
-    /// Nothing is read yet.
+    /// Creates the shards of a data set; reads nothing yet.
     pub fn new(set: DataSetIndex) -> Self {
         let size_is_right = set.index.shards.iter().map(|_| AtomicBool::new(false)).collect();
         Shards { set, size_is_right, rereads: AtomicU64::new(0), bytes_read: AtomicU64::new(0) }
     }
 
-    /// What the index says.
+    /// Returns the index.
     pub fn index(&self) -> &Index {
         &self.set.index
     }
 
-    /// The folder's URL.
+    /// Returns the folder's URL.
     pub fn url(&self) -> &str {
         self.set.folder.url()
     }
 
-    /// Blocks that had to be read twice because of a wrong hash.
+    /// Returns how many blocks had to be read twice because of a wrong hash.
     pub fn rereads(&self) -> u64 {
         self.rereads.load(Ordering::Relaxed)
     }
 
-    /// Bytes that were read from the store or the local file and are right.
+    /// Returns the bytes that were read from the store or a local file and verified.
     pub fn bytes_read(&self) -> u64 {
         self.bytes_read.load(Ordering::Relaxed)
     }
 
-    /// The folder on a local disk that the shards are in, if they are.
+    /// Returns the folder of the shards, if it is on a local disk.
     pub fn local_folder(&self) -> Option<PathBuf> {
         self.set.folder.local()
     }
 
-    /// Where tokens are in shard number `shard`.
+    /// Returns the layout of the tokens in shard number `shard`.
     pub fn layout(&self, shard: usize) -> Layout {
         self.set.layout(shard)
     }
 
-    /// Whether blocks have hashes.
+    /// Returns whether blocks have hashes.
     pub fn has_hashes(&self) -> bool {
         self.set.index.shards.iter().all(|shard| shard.bytes == 0 || !shard.block_sha256.is_empty())
     }
 
-    /// The hash of a block; `None` where the shards were made by a program that gives none.
+    /// Returns the hash of a block; `None` if the program that made the shards gives none.
     pub fn hash(&self, id: BlockId) -> Option<Sha256Sum> {
         self.set.index.shards[id.shard].block_sha256.get(id.block as usize).copied()
     }
@@ -92,7 +92,7 @@ impl Shards {
         self.verified(id, || self.set.folder.get_range(&entry.name, id.range(entry)).map_err(explain))
     }
 
-    /// The same for what `fetch` reads.
+    /// Returns the block that `fetch` reads, with size, hash, header and vocabulary verified.
     pub fn verified(&self, id: BlockId, fetch: impl Fn() -> Result<Bytes, DataError>) -> Result<Bytes, DataError> {
         self.check_size(id.shard)?;
         let content = self.read_verified(id, fetch)?;
@@ -101,13 +101,13 @@ impl Shards {
         Ok(content)
     }
 
-    /// Counts a block as read and right.
+    /// Counts a block as read and verified.
     pub fn count_as_read(&self, id: BlockId) {
         let range = id.range(&self.set.index.shards[id.shard]);
         self.bytes_read.fetch_add(range.end - range.start, Ordering::Relaxed);
     }
 
-    /// What a failure to read a shard as a local file means.
+    /// Explains a failure to read a shard as a local file.
     pub fn explain_local(&self, shard: usize, error: io::Error) -> DataError {
         let url = self.set.folder.url_of(&self.set.index.shards[shard].name);
         match error.kind() {
@@ -116,7 +116,8 @@ impl Shards {
         }
     }
 
-    /// Compares the size of a shard with the index, once: a truncated file is then called that, not damaged.
+    /// Compares the size of a shard with the index, once: a truncated file is then reported as truncated, not as
+    /// damaged.
     pub fn check_size(&self, shard: usize) -> Result<(), DataError> {
         if self.size_is_right[shard].load(Ordering::Relaxed) {
             return Ok(());
@@ -131,8 +132,8 @@ impl Shards {
         Ok(())
     }
 
-    /// What `fetch` returns, once it has the right hash. A wrong one may have come from the wire or a cache on the way,
-    /// so the block is fetched a second time before the shard is called damaged.
+    /// Returns what `fetch` reads, once it has the right hash. A wrong hash may come from the network or a cache on
+    /// the way, so the block is fetched a second time before the shard is reported as damaged.
     fn read_verified(&self, id: BlockId, fetch: impl Fn() -> Result<Bytes, DataError>) -> Result<Bytes, DataError> {
         let entry = &self.set.index.shards[id.shard];
         let url = self.set.folder.url_of(&entry.name);
@@ -148,8 +149,8 @@ impl Shards {
         Ok(content)
     }
 
-    /// Checks what a right hash does not promise: that prepare hashed a token shard of this vocabulary. `content` is of the block
-    /// from byte `from` on.
+    /// Checks what a right hash does not ensure: that the hashed bytes are a token shard of this vocabulary.
+    /// `content` is the block from byte `from` on.
     pub fn check_content(&self, id: BlockId, from: u64, content: &[u8]) -> Result<(), DataError> {
         let entry = &self.set.index.shards[id.shard];
         let url = || self.set.folder.url_of(&entry.name);
@@ -173,7 +174,7 @@ impl Shards {
     }
 }
 
-/// An absent shard is not just any absent object: the index promised it.
+/// Explains a failure of the store. An absent shard is a special case: the index promised it.
 fn explain(error: StorageError) -> DataError {
     match error {
         StorageError::NotFound { url } => DataError::MissingShard { url },
@@ -188,7 +189,7 @@ mod tests {
     use super::super::fixture::Fixture;
     use super::*;
 
-    /// A fetch whose first `bad` answers have one bit flipped.
+    /// Makes a fetch whose first `bad` answers have one bit flipped.
     fn read_with(bad: u32) -> (u64, u32, Result<Bytes, DataError>) {
         let fixture = Fixture::new("reread", &[100]);
         let shards = fixture.shards();

@@ -1,4 +1,4 @@
-//! This rank's micro batches, in order, read ahead of the step by threads of their own.
+//! This rank's micro batches, in order, read ahead of the step by threads.
 
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -13,15 +13,15 @@ use super::error::DataError;
 use super::read_ahead::{self, Reached};
 use super::training_data::TrainingData;
 
-/// The most micro batches that wait to be trained on; memory may allow fewer.
+/// Limit of the number of micro batches that wait to be trained on; memory may allow fewer.
 const QUEUE_MICRO_BATCHES: u64 = 8;
-/// Threads that put micro batches together, in turns.
+/// Number of threads that assemble micro batches, in turns.
 const THREADS: usize = 2;
 
 /// The sequences of one forward pass on one rank: B of them, each of T tokens and the one after them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MicroBatch {
-    /// Which training sequences these are, counted over the whole run.
+    /// Numbers of the training sequences, counted over the whole run.
     pub sequences: Range<u64>,
     /// Token ids, row-major \[B, T+1\]: inputs are columns 0 to T-1, targets columns 1 to T.
     pub tokens: Vec<i32>,
@@ -31,16 +31,16 @@ pub struct MicroBatch {
 
 /// The micro batches of one rank over a range of steps.
 ///
-/// Dropping it ends its threads after the micro batches that they are reading.
+/// Dropping the stream ends its threads after the micro batches that they are reading.
 #[derive(Debug)]
 pub struct TokenStream {
-    /// Of each thread its micro batches; the next one comes from the first of them.
+    /// Micro batches of each thread; the next one comes from the first receiver.
     receivers: VecDeque<Receiver<Result<MicroBatch, DataError>>>,
 }
 
 impl TokenStream {
-    /// Starts reading the micro batches of `rank`, as `plan` divides them, for the `steps` steps that follow the
-    /// consumption of `consumed` sequences by all ranks.
+    /// Starts reading the micro batches of `rank`, as `plan` divides them, for the `steps` steps after all ranks have
+    /// consumed `consumed` sequences.
     pub fn train(
         data: Arc<TrainingData>,
         plan: BatchPlan,
@@ -51,7 +51,7 @@ impl TokenStream {
     ) -> TokenStream {
         assert_eq!(plan.sequence_tokens, data.sets()[0].sequence_tokens(), "the plan and the data differ in T");
         let budget = data.budget();
-        // A rank without a share would look for one in every step of the run.
+        // Otherwise, a rank without a share would look for one in every step of the run.
         let steps = if plan.share(rank, world).is_empty() { 0 } else { steps };
         let ranges = move || {
             (0..steps).flat_map(move |step| plan.micro_batches(consumed + step * plan.global_sequences, rank, world))
@@ -75,9 +75,9 @@ impl TokenStream {
         TokenStream { receivers: (0..THREADS).map(start).collect() }
     }
 
-    /// The next micro batch of this rank, in the order of [`BatchPlan::micro_batches`], step after step.
+    /// Returns the next micro batch of this rank, in the order of [`BatchPlan::micro_batches`], step after step.
     ///
-    /// After an error, and after the last micro batch of the last step, there is only [`DataError::Ended`].
+    /// After an error, and after the last micro batch of the last step, it returns only [`DataError::Ended`].
     #[expect(clippy::should_implement_trait, reason = "to an iterator its end would be ordinary")]
     pub fn next(&mut self) -> Result<MicroBatch, DataError> {
         let received = self.receivers.front().and_then(|receiver| receiver.recv().ok());
@@ -87,22 +87,22 @@ impl TokenStream {
     }
 }
 
-/// A receiver that has `item`, and nothing after it.
+/// Returns a receiver that yields `item`, and nothing more.
 fn just<T>(item: T) -> Receiver<T> {
     let (sender, receiver) = sync_channel(1);
-    // There is room for one.
+    // The channel has room for one.
     let _ = sender.send(item);
     receiver
 }
 
-/// How many micro batches may wait, at least one however large it is.
+/// Returns how many micro batches may wait: at least one, of any size.
 fn queue_micro_batches(plan: &BatchPlan, queue_bytes: u64) -> usize {
     let tokens = plan.micro_sequences.min(plan.global_sequences) * (plan.sequence_tokens + 1);
     let bytes = tokens * size_of::<i32>() as u64;
     (queue_bytes / bytes).clamp(1, QUEUE_MICRO_BATCHES) as usize
 }
 
-/// Reads one micro batch after the other, until the last, the first error, or nobody listens.
+/// Reads one micro batch after the other, until the last one, the first error, or the end of the receiver.
 fn send_micro_batches(
     data: &TrainingData,
     ranges: impl Iterator<Item = Range<u64>>,
@@ -136,7 +136,7 @@ mod tests {
         BatchPlan { global_sequences, micro_sequences, sequence_tokens: T }
     }
 
-    /// The first tokens of the sequences of each step, over all ranks of a world in rank order.
+    /// Returns the first tokens of the sequences of each step, over all ranks of a world in rank order.
     fn steps(data: &Arc<TrainingData>, plan: BatchPlan, world: u32, consumed: u64, steps: u64) -> Vec<Vec<i32>> {
         let world = WorldSize::new(world).unwrap();
         let start = |rank| TokenStream::train(data.clone(), plan, rank, world, consumed, steps);
@@ -219,7 +219,7 @@ mod tests {
         let mut stream = TokenStream::train(data.clone(), plan(4, 2), Rank::ZERO, WorldSize::ONE, 0, u64::MAX / 8);
         stream.next().unwrap();
         drop(stream);
-        // Its threads hold the other references; the wait is generous, and only as long as it needs to be.
+        // The stream's threads hold the other references. The wait is generous, and ends as soon as they do.
         let ended = (0..6000).any(|_| {
             thread::sleep(Duration::from_millis(10));
             Arc::strong_count(&data) == 1
@@ -227,7 +227,7 @@ mod tests {
         assert!(ended, "the thread still reads");
     }
 
-    /// It would take as long as counting the steps, and a core for each thread of the stream.
+    /// Otherwise such a stream would take as long as counting the steps, and a core for each of its threads.
     #[test]
     fn a_stream_of_a_rank_without_a_share_ends_at_once() {
         let data = Fixture::new("idle", &[100]).train(T, 1);
@@ -243,7 +243,7 @@ mod tests {
         let alone = steps(&data, plan(9, 2), 1, 0, 20);
         assert_eq!(steps(&data, plan(9, 4), 4, 0, 20), alone);
         assert_eq!(steps(&data, plan(9, 4), 3, 9 * 13, 7), alone[13..]);
-        // 90 sequences of each: more than four epochs of 21, and 15 of 6, each with every sequence once.
+        // 90 sequences of each: more than four epochs of 21, and 15 epochs of 6, each with every sequence once.
         for (set, count) in [(0, 21), (1, 6)] {
             let of_set = (0..180).map(|n| data.place(n)).filter(|place| place.set == set).map(|place| place.position);
             let of_set: Vec<u64> = of_set.collect();

@@ -1,4 +1,4 @@
-//! What is trained on: some data sets, and the order in which their sequences are consumed.
+//! Training data: some data sets, and the order in which their sequences are consumed.
 
 use std::ops::Range;
 
@@ -17,14 +17,14 @@ pub struct TrainingData {
     order: Order,
 }
 
-/// A block of a data set.
+/// A block of one of the data sets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct SetBlock {
     pub set: usize,
     pub block: BlockId,
 }
 
-/// The order of `sets`, weighed as the config says.
+/// Makes the order of `sets`, weighted as the config says.
 fn order(sets: &[DataSet], data: &DataConfig, seed: u64, global_sequences: u64) -> Order {
     let size = |(set, source): (&DataSet, &DataSource)| SetSize {
         sequences: set.sequences(),
@@ -36,8 +36,8 @@ fn order(sets: &[DataSet], data: &DataConfig, seed: u64, global_sequences: u64) 
 }
 
 impl TrainingData {
-    /// Opens the data sets of the config, for global batches of `global_sequences` sequences of `sequence_tokens` tokens, in
-    /// the order of `seed`.
+    /// Opens the data sets of the config, for global batches of `global_sequences` sequences of `sequence_tokens`
+    /// tokens, in the order of `seed`.
     pub fn open(
         data: &DataConfig,
         storage: &StorageConfig,
@@ -50,21 +50,21 @@ impl TrainingData {
         Ok(TrainingData { order: order(&sets, data, seed, global_sequences), sets })
     }
 
-    /// The same data in the order that begins where `since` sequences have been consumed, from which on sequences are numbered:
-    /// every data set begins an epoch there, in an order of its own. 0 is the run's beginning.
+    /// Reorders the data from the point where `since` sequences have been consumed: sequences are numbered from
+    /// there, and every data set begins an epoch with an order of its own. 0 is the beginning of the run.
     pub fn reordered(mut self, data: &DataConfig, seed: u64, global_sequences: u64, since: u64) -> Self {
-        // Odd, so that no two places have the same seed.
+        // Odd, so that no two values of `since` give one seed.
         const SPREAD: u64 = 0x9E37_79B9_7F4A_7C15;
         self.order = order(&self.sets, data, seed ^ since.wrapping_mul(SPREAD), global_sequences);
         self
     }
 
-    /// The data sets, in the order of the config.
+    /// Returns the data sets, in the order of the config.
     pub fn sets(&self) -> &[DataSet] {
         &self.sets
     }
 
-    /// Training sequences `numbers`, one after the other, each of T+1 tokens: a row-major \[B, T+1\].
+    /// Reads the training sequences `numbers`, in that order, each of T+1 tokens: a row-major \[B, T+1\].
     pub fn read(&self, numbers: Range<u64>) -> Result<Vec<i32>, DataError> {
         let places: Vec<Place> = numbers.map(|number| self.place(number)).collect();
         for (set, data) in self.sets.iter().enumerate() {
@@ -76,19 +76,19 @@ impl TrainingData {
         Ok(tokens)
     }
 
-    /// Where training sequence `number` is.
+    /// Returns the place of training sequence `number`.
     pub fn place(&self, number: u64) -> Place {
         self.order.place(number)
     }
 
-    /// The blocks that training sequence `number` lies in.
+    /// Returns the blocks that training sequence `number` lies in.
     pub(super) fn blocks_of(&self, number: u64) -> Result<impl Iterator<Item = SetBlock> + use<>, DataError> {
         let place = self.place(number);
         let blocks = self.sets[place.set].blocks_of(place.position)?;
         Ok(blocks.map(move |block| SetBlock { set: place.set, block }))
     }
 
-    /// How a rank may divide its memory; alike for all data sets.
+    /// Returns the division of a rank's memory, equal for all data sets.
     pub(super) fn budget(&self) -> Budget {
         self.sets[0].budget()
     }

@@ -1,17 +1,17 @@
-//! How one token is drawn from a model's distribution.
+//! Draws one token from a model's distribution.
 
 use tch::{Device, Kind, Tensor};
 
 use super::error::GenerateError;
 
-/// How tokens are drawn.
+/// Settings by which tokens are drawn.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Draw {
-    /// The logits are divided by this; 0 takes the likeliest token.
+    /// Temperature, which divides the logits; 0 takes the likeliest token.
     pub temperature: f64,
-    /// Draw only from so many of the likeliest tokens; 0 for all.
+    /// Number of likeliest tokens to draw from; 0 for all.
     pub top_k: u64,
-    /// Draw only from the likeliest tokens that together have this probability; 1 for all.
+    /// Total probability of the likeliest tokens to draw from; 1 for all.
     pub top_p: f64,
 }
 
@@ -52,7 +52,7 @@ mod tests {
 
     const PLAIN: Draw = Draw { temperature: 1.0, top_k: 0, top_p: 1.0 };
 
-    /// How often each of four tokens is drawn of 4,000 times.
+    /// Returns how often each of four tokens is drawn in 4,000 draws.
     fn frequencies(draw: &Draw) -> Vec<f64> {
         tch::manual_seed(7);
         let logits = Tensor::from_slice(&[0.4f32, 0.3, 0.2, 0.1]).log();

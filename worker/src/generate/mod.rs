@@ -1,6 +1,6 @@
-//! Text from a checkpoint: one token after the other, each drawn from the model's distribution.
+//! Generates text from a checkpoint: one token after the other, each drawn from the model's distribution.
 //!
-//! - this file: the checkpoint's model, the prompt, and the text that follows it.
+//! - this file: loads the checkpoint's model, encodes the prompt, and generates the text that follows.
 //! - [`draw`]: how one token is drawn.
 //! - [`error`]: why none can be.
 
@@ -24,22 +24,22 @@ use crate::saving::snapshot::shapes;
 use draw::Draw;
 use error::GenerateError;
 
-/// How text is drawn.
+/// Settings of a text to generate.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SampleOptions {
-    /// What the text begins with; empty for the start of a document.
+    /// Beginning of the text; empty for the start of a document.
     pub prompt: String,
-    /// How many tokens to draw at most: text may end before.
+    /// Number of tokens to draw at most: the text may end before.
     pub tokens: u64,
-    /// How each token is drawn.
+    /// Settings by which each token is drawn.
     pub draw: Draw,
     /// Seed of the draws.
     pub seed: u64,
-    /// The checkpoint's folder name; the newest where there is none.
+    /// Folder name of the checkpoint; `None` for the newest.
     pub checkpoint: Option<String>,
 }
 
-/// Writes the prompt and what follows it to standard output, as it comes.
+/// Writes the prompt and the generated text to standard output, as tokens are drawn.
 pub fn sample(config: &RunConfig, options: &SampleOptions) -> Result<(), JobError> {
     options.draw.check()?;
     let _no_grad = tch::no_grad_guard();
@@ -63,7 +63,7 @@ pub fn sample(config: &RunConfig, options: &SampleOptions) -> Result<(), JobErro
             break;
         }
         ids.push(next);
-        // A row that no token has, where `model.vocabulary` is more than the tokenizer's, is no text.
+        // If `model.vocabulary` is larger than the tokenizer's, a drawn row may belong to no token, and has no text.
         let piece = u16::try_from(next).ok().and_then(|id| text.push(id)).unwrap_or_default();
         if is_gone(&piece) {
             return Ok(());
@@ -73,7 +73,7 @@ pub fn sample(config: &RunConfig, options: &SampleOptions) -> Result<(), JobErro
     Ok(())
 }
 
-/// The model of the run's newest checkpoint, or of the one called `name`.
+/// Loads the model of the run's newest checkpoint, or of the one called `name`.
 fn load_model(config: &RunConfig, name: Option<&str>, tokenizer: &Tokenizer) -> Result<Gpt2, JobError> {
     let run = Folder::open(&config.run.output, &config.storage)?;
     let (folder, manifest) = match name {
@@ -105,7 +105,7 @@ fn check_tokenizer(url: &str, manifest: &Manifest, tokenizer: &Tokenizer, name: 
     }
 }
 
-/// The logits `[V]` after `ids`, of which as many count as the model has context for.
+/// Returns the logits `[V]` after `ids`, of which only the last ones within the model's context count.
 fn next_logits(model: &Gpt2, ids: &[i64]) -> Result<Tensor, JobError> {
     let context = &ids[ids.len().saturating_sub(model.config.context_tokens as usize)..];
     let inputs = Tensor::from_slice(context).unsqueeze(0); // [1, T]

@@ -1,25 +1,26 @@
-//! Where the flat layout is cut: into buckets that are exchanged one by one, and each bucket into a part for every rank.
+//! Division of the flat layout into buckets, which are exchanged one by one, and of each bucket into a part for every
+//! rank.
 
 use std::ops::Range;
 
 use common::topology::{Rank, WorldSize};
 
-/// Every part starts at a multiple of so many elements, which is what vector units and copies like best.
+/// Alignment of a part's start, in elements, which suits vector units and copies.
 const ALIGNMENT: usize = 64;
 
 /// The buckets of a flat layout over the ranks of a world.
 ///
-/// A bucket may begin and end in the middle of a parameter. All have the same length, but for the one at the start of the
-/// layout, and every length is divided by the number of ranks, so that a bucket's parts are equal.
+/// A bucket may begin and end in the middle of a parameter. All buckets have equal lengths, except the one at the
+/// start of the layout. Every length is a multiple of the number of ranks, so a bucket's parts are equal.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Buckets {
-    /// From the end of the layout to its start; [`ExchangeOrder`](super::ExchangeOrder) says when each begins.
+    /// Ranges from the end of the layout to its start; [`ExchangeOrder`](super::ExchangeOrder) says when each begins.
     ranges: Vec<Range<usize>>,
     world: usize,
 }
 
 impl Buckets {
-    /// What the length of the flat layout must be a multiple of.
+    /// Returns the number that the length of the flat layout must be a multiple of.
     pub fn multiple(world: WorldSize) -> usize {
         world.get() as usize * ALIGNMENT
     }
@@ -39,12 +40,12 @@ impl Buckets {
         Buckets { ranges, world: world.get() as usize }
     }
 
-    /// All buckets, from the end of the layout to its start.
+    /// Returns all buckets, from the end of the layout to its start.
     pub fn ranges(&self) -> &[Range<usize>] {
         &self.ranges
     }
 
-    /// Part `rank` of a bucket.
+    /// Returns part `rank` of a bucket.
     pub fn part(&self, bucket: &Range<usize>, rank: Rank) -> Range<usize> {
         let length = bucket.len() / self.world;
         let start = bucket.start + rank.index() * length;

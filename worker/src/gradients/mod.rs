@@ -1,6 +1,7 @@
 //! Flat gradients: exchanged in buckets while backward goes on, then judged.
 //!
-//! - [`buckets`]: where the flat layout is cut. [`order`]: when each bucket's exchange begins.
+//! - [`buckets`]: the division of the flat layout.
+//! - [`order`]: when each bucket's exchange begins.
 //! - [`verdict`]: clipping, and whether a step's update is made at all.
 
 pub mod buckets;
@@ -17,26 +18,26 @@ pub use buckets::Buckets;
 pub use order::ExchangeOrder;
 pub use verdict::Verdict;
 
-/// What a rank has of the gradients' sum once they have been exchanged.
+/// Part of the gradients' sum that a rank has after the exchange.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reduction {
-    /// All of it.
+    /// The whole sum.
     Whole,
-    /// Its own part of each bucket; the rest of the gradients is of no use.
+    /// The rank's own part of each bucket; the rest of the gradients is of no use.
     Parts,
 }
 
-/// The sum of all ranks' gradients, bucket by bucket.
+/// An exchange that sums all ranks' gradients, bucket by bucket.
 ///
-/// A bucket's exchange starts as soon as backward says that it is complete, and runs beside the rest of backward.
+/// A bucket's exchange starts as soon as backward reports the bucket complete, and runs beside the rest of backward.
 pub struct Exchange<'a> {
     collectives: &'a dyn Collectives,
     gradients: Tensor,
     order: Arc<ExchangeOrder>,
     reduction: Reduction,
-    /// How many parts of the layout are complete.
+    /// Number of stages that are complete.
     stages_complete: usize,
-    /// One for each bucket that has been started, in the order of their start.
+    /// Operations of the buckets that have been started, in order.
     started: Vec<Pending>,
 }
 
@@ -52,14 +53,15 @@ impl<'a> Exchange<'a> {
         Exchange { collectives, gradients, order: order.clone(), reduction, stages_complete: 0, started: Vec::new() }
     }
 
-    /// Elements in `range`, the next part in the order, are complete: exchanges every bucket that now is.
+    /// Records that the elements in `range`, the next part in the order, are complete. Exchanges every bucket that
+    /// now is complete.
     pub fn complete(&mut self, range: &Range<usize>) {
         assert_eq!(*range, self.order.stages()[self.stages_complete].part, "backward goes by another order");
         self.begin_next();
     }
 
-    /// All that has not been complete yet is: where a rank has computed nothing, it still takes part in every exchange, in the
-    /// order of the others.
+    /// Records that all other parts are complete: a rank that has computed nothing still takes part in every
+    /// exchange, in the order of the other ranks.
     pub fn complete_rest(&mut self) {
         while self.stages_complete < self.order.stages().len() {
             self.begin_next();
@@ -86,7 +88,8 @@ impl<'a> Exchange<'a> {
         }
     }
 
-    /// Waits for all buckets, which have all been begun: beginning them here would be another order than that of other ranks.
+    /// Waits for all buckets. All must have been started: starting them here would differ from the order of other
+    /// ranks.
     pub fn finish(self) -> Result<(), CollectivesError> {
         assert_eq!(self.stages_complete, self.order.stages().len(), "backward has left something out");
         self.started.into_iter().try_for_each(Pending::wait)

@@ -1,45 +1,46 @@
-//! When each bucket's exchange begins: with the part of the layout that completes it, in an order that all ranks go by, those too
-//! that have nothing to compute.
+//! The order of the exchange: each bucket's exchange begins with the part of the layout that completes it. All ranks
+//! follow this order, including those that have nothing to compute.
 
 use std::ops::Range;
 
 use super::buckets::Buckets;
 
-/// The order of the exchange.
+/// Order in which buckets are exchanged.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ExchangeOrder {
     buckets: Buckets,
     stages: Vec<Stage>,
 }
 
-/// A part of the flat layout, and the buckets of which it is the last to be complete.
+/// A part of the flat layout, and the buckets that it completes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stage {
-    /// Of the flat layout.
+    /// Range of the flat layout.
     pub part: Range<usize>,
-    /// By number.
+    /// Numbers of the buckets.
     pub buckets: Vec<usize>,
 }
 
 impl ExchangeOrder {
-    /// Of `buckets` whose elements are complete part by part, in the order of `completion`. What is in no part is padding.
+    /// Makes the order for `buckets`, whose elements are complete part by part, in the order of `completion`.
+    /// Elements in no part are padding.
     pub fn new(buckets: Buckets, completion: Vec<Range<usize>>) -> Self {
         let mut stages: Vec<Stage> = completion.into_iter().map(|part| Stage { part, buckets: Vec::new() }).collect();
         for (number, bucket) in buckets.ranges().iter().enumerate() {
             let touches = |stage: &Stage| stage.part.start < bucket.end && bucket.start < stage.part.end;
-            // All padding, if any were, it could begin at once.
+            // A bucket of nothing but padding, if there were one, could begin at once.
             let last = stages.iter().rposition(touches).unwrap_or(0);
             stages[last].buckets.push(number);
         }
         ExchangeOrder { buckets, stages }
     }
 
-    /// What is exchanged.
+    /// Returns the buckets that are exchanged.
     pub fn buckets(&self) -> &Buckets {
         &self.buckets
     }
 
-    /// The parts of the layout in the order in which they are complete.
+    /// Returns the parts of the layout, in the order in which they become complete.
     pub fn stages(&self) -> &[Stage] {
         &self.stages
     }

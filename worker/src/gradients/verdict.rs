@@ -1,37 +1,38 @@
-//! What the norm of a step's gradients decides: clipping, and whether the update is made at all.
+//! Judges the norm of a step's gradients: clipping, and whether the update is made at all.
 //!
-//! Everything stays where the gradients are: the host learns of it a step later.
+//! Everything stays on the device of the gradients: the host learns of it a step later.
 
 use common::config::OptimizerConfig;
 use tch::{Kind, Tensor};
 
-/// Norms that an outlier is told from; llm.c's window.
+/// Window of recent norms for outlier detection, as long as llm.c's.
 const WINDOW: i64 = 128;
 
-/// What the norm of a step's gradients decides. The same on all ranks.
+/// Result of judging the norm of a step's gradients. All ranks have an identical one.
 #[derive(Debug)]
 pub struct Verdict {
     /// Norm of all gradients before clipping: a float64 scalar.
     pub norm: Tensor,
-    /// What the gradients are to be divided by, 1, or norm / clip_norm where that is more: a float32 scalar.
+    /// Divisor of the gradients: 1, or norm / clip_norm if that is more. A float32 scalar.
     pub grad_scale: Tensor,
-    /// 1 where the update must be skipped, since the norm is not finite or is an outlier: a float32 scalar.
+    /// 1 if the update must be skipped, because the norm is not finite or is an outlier; otherwise 0. A float32
+    /// scalar.
     pub skip: Tensor,
 }
 
-/// The norms of the last steps, of which a new one may be an outlier.
+/// Norms of recent steps, which a new norm is compared with to find outliers.
 #[derive(Debug)]
 pub struct NormHistory {
-    /// [`WINDOW`] float64, one of them overwritten at each step.
+    /// [`WINDOW`] float64 values, of which each step overwrites one.
     window: Tensor,
-    /// How many have been seen.
+    /// Number of norms seen so far.
     seen: i64,
     clip_norm: f64,
     skip_z_score: f64,
 }
 
 impl NormHistory {
-    /// No norms yet, on the device of `like`.
+    /// Creates an empty history on the device of `like`.
     pub fn new(config: &OptimizerConfig, like: &Tensor) -> Self {
         let window = Tensor::zeros([WINDOW], (Kind::Double, like.device()));
         NormHistory { window, seen: 0, clip_norm: config.clip_norm, skip_z_score: config.skip_z_score }
@@ -42,7 +43,7 @@ impl NormHistory {
         let norm = sum_of_squares.sqrt();
         let grad_scale = match self.clip_norm {
             0.0 => norm.ones_like(),
-            // The tiny constant is that of PyTorch's clip_grad_norm_.
+            // The small constant is that of PyTorch's clip_grad_norm_.
             clip => ((&norm + 1e-6) / clip).clamp_min(1.0),
         };
         let is_finite = norm.isfinite();
@@ -53,7 +54,7 @@ impl NormHistory {
                 let z_score = (&norm - &mean) / self.window.std(false);
                 skip = skip.logical_or(&z_score.gt(self.skip_z_score));
             }
-            // A norm that is no number would poison the window.
+            // A norm that is not finite would poison the window.
             let kept = norm.where_self(&is_finite, &mean);
             self.window.select(0, self.seen % WINDOW).copy_(&kept);
             self.seen += 1;
@@ -61,7 +62,7 @@ impl NormHistory {
         Verdict { norm, grad_scale: grad_scale.to_kind(Kind::Float), skip: skip.to_kind(Kind::Float) }
     }
 
-    /// The norms of the last steps, oldest first, for a checkpoint; empty where outliers do not matter.
+    /// Returns the norms of recent steps, oldest first, for a checkpoint; empty if outliers are not skipped.
     pub fn to_host(&self) -> Vec<f64> {
         let mut norms = Vec::<f64>::try_from(&self.window).unwrap_or_default();
         norms.rotate_left(if self.seen < WINDOW { 0 } else { (self.seen % WINDOW) as usize });
@@ -69,7 +70,7 @@ impl NormHistory {
         norms
     }
 
-    /// Goes on from what [`to_host`](Self::to_host) gave.
+    /// Restores the history from the result of [`to_host`](Self::to_host).
     pub fn restore(&mut self, norms: &[f64]) {
         let kept = &norms[norms.len().saturating_sub(WINDOW as usize)..];
         self.window.narrow(0, 0, kept.len() as i64).copy_(&Tensor::from_slice(kept));
@@ -102,7 +103,7 @@ mod tests {
         assert!(judge(&mut history(1.0, 0.0), f64::INFINITY).2);
     }
 
-    /// Norms around 1 with a deviation of about 0.1.
+    /// Returns norms around 1 with a deviation of about 0.1.
     fn usual(step: i64) -> f64 {
         1.0 + 0.14 * (step as f64 * 0.7).sin()
     }

@@ -1,10 +1,10 @@
-//! GELU (Hendrycks and Gimpel, 2016) and its backward, where a product does not take them along ([`super::products`]).
+//! GELU (Hendrycks and Gimpel, 2016) and its backward, where no product includes them ([`super::products`]).
 //!
 //! ```text
 //! GELU(x) = x / 2 (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3)))
 //! ```
 //!
-//! Source: `convoy_cpu_gelu` in `worker/libtorch/cpu_kernels.cpp`; a GPU's is libtorch's.
+//! Source: `convoy_cpu_gelu` in `worker/libtorch/cpu_kernels.cpp`; on a GPU, libtorch's operation.
 
 use tch::{TchError, Tensor};
 
@@ -12,10 +12,10 @@ use super::cpu::{floats, functions, suits_cpu_kernel};
 use super::operand::operand;
 use super::row_gradient::RowGradient;
 
-/// GPT-2's GELU is the tanh approximation (Hendrycks and Gimpel, 2016).
+/// Name of GPT-2's GELU in libtorch: the tanh approximation (Hendrycks and Gimpel, 2016).
 const GELU: &str = "tanh";
 
-/// GELU of `x`.
+/// Returns GELU of `x`.
 pub fn gelu(x: &Tensor) -> Tensor {
     if !suits_cpu_kernel(x) {
         return gelu_twin(x);
@@ -26,12 +26,12 @@ pub fn gelu(x: &Tensor) -> Tensor {
     y
 }
 
-/// The same by libtorch's operation.
+/// [`gelu`] by libtorch's operation.
 pub fn gelu_twin(x: &Tensor) -> Tensor {
     operand(x).gelu(GELU).to_kind(x.kind())
 }
 
-/// The gradient of GELU's input `x [N, C]`, given that of its output.
+/// Returns the gradient of GELU's input `x [N, C]`, given the gradient of its output.
 pub fn gelu_backward(x: &Tensor, dy: &Tensor) -> Result<RowGradient, TchError> {
     if suits_cpu_kernel(x) && suits_cpu_kernel(dy) {
         assert!(x.size() == dy.size(), "shapes do not fit");
@@ -43,7 +43,7 @@ pub fn gelu_backward(x: &Tensor, dy: &Tensor) -> Result<RowGradient, TchError> {
     gelu_backward_twin(x, dy)
 }
 
-/// The same by libtorch's operations.
+/// [`gelu_backward`] by libtorch's operations.
 pub fn gelu_backward_twin(x: &Tensor, dy: &Tensor) -> Result<RowGradient, TchError> {
     Ok(operand(x).f_gelu_backward(&operand(dy), GELU)?.to_kind(x.kind()).into())
 }

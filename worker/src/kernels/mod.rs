@@ -1,21 +1,23 @@
-//! Convoy's own kernels. Each has a twin made of libtorch's operations, which is its test, and runs where there is no kernel.
+//! Convoy's own kernels. Each has a twin made of libtorch's operations, which is its test, and which runs where there
+//! is no kernel.
 //!
 //! - [`layer_norm`]: LayerNorm of a residual stream that a branch is added to, and its backward.
 //! - [`attention`]: causal attention and its backward.
 //! - [`gelu`]: GELU and its backward.
-//! - [`columns`]: backward of attention's split, with the sums of columns.
+//! - [`columns`]: sums of columns, and backward of attention's split with its sums.
 //! - [`cross_entropy`]: the loss and its gradient, in place over the logits.
 //! - [`adamw`]: one update of a flat range.
-//! - [`products`]: matrix products, and those that GELU comes before or after.
+//! - [`products`]: matrix products, also combined with GELU before or after.
 //! - [`norm`]: the norm of flat gradients.
-//! - [`rounding`]: float32 weights to bfloat16 by chance.
+//! - [`rounding`]: stochastic rounding of float32 weights to bfloat16.
 //!
-//! A kernel's module has its formula, its sources, its twin, and the function that chooses what runs; `on_gpu` in it launches the
-//! kernel for GPUs, and `on_cpu` is a kernel for CPUs that is made of products. All kernels share:
+//! A kernel's module has its formula, its sources, its twin, and the function that chooses what runs. Its `on_gpu`
+//! launches the kernel for GPUs, and its `on_cpu` is a kernel for CPUs that is made of products. All kernels share:
 //!
-//! - `cuda`: how kernels for GPUs are compiled, loaded and launched; their sources are in `worker/kernels`.
-//! - `cpu`: how those for CPUs are called; most are in `worker/libtorch/cpu_kernels.cpp`, and [`products`] and [`attention`] here.
-//! - `operand`, `row_gradient`: what kernels take, and what backward hands on.
+//! - `cuda`: compiles, loads and launches the kernels for GPUs; their sources are in `worker/kernels`.
+//! - `cpu`: calls the kernels for CPUs. Most are in `worker/libtorch/cpu_kernels.cpp`; [`products`] and [`attention`]
+//!   are here.
+//! - `operand`, `row_gradient`: operands of kernels, and the gradients that backward passes on.
 
 #![allow(unsafe_code, reason = "calls kernels of C++ and CUDA with addresses in tensors")]
 
@@ -52,8 +54,8 @@ const SOURCES: [Source; 7] = [
     norm::on_gpu::SOURCE,
 ];
 
-/// Makes kernels and products ready on GPU number `device`, which libtorch has been told to use. A process has one. Of the two, one may
-/// be there without the other, which the error says.
+/// Prepares kernels and products on GPU number `device`, which libtorch has been set to use. A process has one.
+/// Either may work without the other; the error says which does not.
 pub fn prepare(device: usize) -> Result<(), NoKernels> {
     let products = products::on_gpu::prepare(device)
         .map_err(|message| NoKernels(format!("matrix products are libtorch's: {message}")));

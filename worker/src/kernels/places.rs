@@ -1,4 +1,4 @@
-//! Where tests try the kernels.
+//! Devices on which tests run the kernels.
 
 use std::ffi::{CStr, c_char, c_uint, c_void};
 use std::sync::{Mutex, PoisonError};
@@ -13,7 +13,7 @@ unsafe extern "C" {
     fn convoy_launch_on_cpu(name: *const c_char, blocks: c_uint, threads: c_uint, arguments: *mut *mut c_void) -> bool;
 }
 
-/// Runs kernels on tensors in host memory: their sources as a CPU's compiler takes them (`worker/kernels/on_cpu.cpp`).
+/// Runs kernels on tensors in host memory, with their sources compiled for a CPU (`worker/kernels/on_cpu.cpp`).
 struct OnCpu;
 
 impl Launch for OnCpu {
@@ -24,7 +24,7 @@ impl Launch for OnCpu {
     unsafe fn launch(&self, kernel: &CStr, grid: Grid, arguments: &mut [*mut c_void]) -> Result<(), TchError> {
         static TURN: Mutex<()> = Mutex::new(());
         let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
-        // SAFETY: by the caller's promise; one at a time, as the function asks for.
+        // SAFETY: the caller's promise; one kernel runs at a time, as the function requires.
         let is_there =
             unsafe { convoy_launch_on_cpu(kernel.as_ptr(), grid.blocks, grid.threads, arguments.as_mut_ptr()) };
         assert!(is_there, "there is no {kernel:?}");
@@ -32,7 +32,7 @@ impl Launch for OnCpu {
     }
 }
 
-/// This CPU, and a GPU where there is one; with `CONVOY_TEST_ON_GPU` there must be one.
+/// Returns this CPU, and a GPU if there is one; with `CONVOY_TEST_ON_GPU` there must be one.
 pub fn places() -> Vec<(&'static dyn Launch, Device)> {
     let mut places: Vec<(&dyn Launch, Device)> = vec![(&OnCpu, Device::Cpu)];
     let gpus = libtorch::cuda::load();
@@ -45,7 +45,7 @@ pub fn places() -> Vec<(&'static dyn Launch, Device)> {
     places
 }
 
-/// The GPU, where there is one; where there is none it says that a test skips.
+/// Returns the GPU, if there is one; otherwise prints that a test is skipped.
 pub fn gpu() -> Option<Device> {
     let device = places().into_iter().map(|(_, device)| device).find(|device| device.is_cuda());
     if device.is_none() {
@@ -54,7 +54,7 @@ pub fn gpu() -> Option<Device> {
     device
 }
 
-/// Fails unless no element of `a` differs from `b`'s by more than `error` times the largest of them.
+/// Panics if an element of `a` differs from that of `b` by more than `error` times the largest element of `b`.
 pub fn assert_close(a: &Tensor, b: &Tensor, error: f64) {
     assert_eq!(a.size(), b.size());
     let (a, b) = (a.to_kind(Kind::Double), b.to_kind(Kind::Double));

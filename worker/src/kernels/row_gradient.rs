@@ -1,12 +1,13 @@
-//! What backward hands from one part to the next: a gradient of rows, and the sum that a bias needs of it.
+//! The gradient that backward passes from one part to the next: rows, and their sum for a bias.
 
 use tch::Tensor;
 
-/// The gradient of rows `[N, C]`.
+/// Gradient of rows `[N, C]`.
 pub struct RowGradient {
-    /// `[N, C]`
+    /// Gradients of the rows, `[N, C]`.
     pub rows: Tensor,
-    /// Their sum `[C]`, float32, perhaps of what they were before they were rounded, where what made them made it too.
+    /// Sum of the rows, `[C]`, float32, possibly taken before they were rounded; `None` if the sum was not computed
+    /// along with them.
     pub sum: Option<Tensor>,
 }
 
@@ -17,7 +18,7 @@ impl From<Tensor> for RowGradient {
 }
 
 impl Clone for RowGradient {
-    /// Another view of the same.
+    /// Returns another view of this gradient.
     fn clone(&self) -> Self {
         RowGradient { rows: self.rows.shallow_clone(), sum: self.sum.as_ref().map(Tensor::shallow_clone) }
     }

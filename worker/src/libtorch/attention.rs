@@ -1,5 +1,6 @@
-//! Causal attention on CUDA, by the fastest exact kernel that libtorch has for the tensors: cuDNN's or FlashAttention for bfloat16,
-//! a memory-efficient one for float32. With [`set_deterministic`](super::set_deterministic) none of them whose order varies.
+//! Causal attention on CUDA, by the fastest exact kernel that libtorch has for the tensors: cuDNN's or FlashAttention
+//! for bfloat16, a memory-efficient one for float32. With [`set_deterministic`](super::set_deterministic), only
+//! kernels with a fixed order of summation are used.
 
 use std::ffi::{c_char, c_int};
 use std::ptr;
@@ -9,15 +10,15 @@ use torch_sys::C_tensor;
 
 use super::check;
 
-/// What the forward pass leaves for backward.
+/// Result of the forward pass, with the values that backward needs.
 pub struct Attended {
-    /// `[B, H, T, D]`
+    /// Result, `[B, H, T, D]`.
     pub out: Tensor,
     /// Log of each row's softmax denominator, in the kernel's own shape.
     log_sum_exp: Tensor,
     /// State of the random numbers that the kernel could have drawn for dropout.
     random: [Tensor; 2],
-    /// Which kernel it was, by the shim's number.
+    /// The kernel that ran, by the shim's number.
     kernel: c_int,
 }
 
@@ -48,7 +49,7 @@ mod ffi {
     }
 }
 
-/// Attention of `q`, `k` and `v [B, H, T, D]`.
+/// Computes attention of `q`, `k` and `v [B, H, T, D]`.
 pub fn attention(q: &Tensor, k: &Tensor, v: &Tensor) -> Result<Attended, TchError> {
     let (mut out, mut kernel) = ([ptr::null_mut(); 4], 0);
     // SAFETY: every pointer is a live at::Tensor; the shim writes all outputs or returns a message.
@@ -58,7 +59,7 @@ pub fn attention(q: &Tensor, k: &Tensor, v: &Tensor) -> Result<Attended, TchErro
     Ok(Attended { out, log_sum_exp, random: [seed, offset], kernel })
 }
 
-/// The gradients of [`attention`]'s `q`, `k` and `v`, given that of the result.
+/// Returns the gradients of [`attention`]'s `q`, `k` and `v`, given the gradient of the result.
 pub fn attention_backward(
     dout: &Tensor,
     [q, k, v]: [&Tensor; 3],
@@ -91,7 +92,7 @@ mod tests {
     use crate::kernels::places::{assert_close, places};
     use tch::{Device, Kind};
 
-    /// The result and the gradients by plain operations in float32.
+    /// Returns the result and the gradients by plain operations in float32.
     fn plain([q, k, v]: [&Tensor; 3], dout: &Tensor) -> [Tensor; 4] {
         let [q, k, v] = [q, k, v].map(|x| x.to_kind(Kind::Float).detach().set_requires_grad(true));
         let (t, d) = (q.size()[2], q.size()[3]);
@@ -104,7 +105,7 @@ mod tests {
         [out.detach(), dq, dk, dv]
     }
 
-    /// cuDNN's, FlashAttention and the memory-efficient one, by length and kind.
+    /// Runs cuDNN's kernel, FlashAttention and the memory-efficient one, by length and kind.
     #[test]
     fn the_kernels_agree_with_plain_softmax() {
         if !places().iter().any(|(_, device)| device.is_cuda()) {

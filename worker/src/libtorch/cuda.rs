@@ -1,23 +1,23 @@
-//! libtorch's CUDA libraries: loaded at start where a job wants a GPU, so that one binary serves machines with and
-//! without.
+//! Loads libtorch's CUDA libraries at start if a job wants a GPU, so that one binary serves machines with and without
+//! one.
 
 use std::path::{Path, PathBuf};
 
 use crate::shared_library::{SharedLibrary, Symbols};
 
-/// Why there is no GPU to compute on.
+/// Reason why there is no GPU to compute on.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum CudaError {
-    /// They cannot be loaded.
+    /// The CUDA libraries cannot be loaded.
     #[error(
         "libtorch's CUDA library cannot be loaded: {message}; install it beside the others with `CONVOY_CUDA=1 make setup`, \
          or set run.device = \"cpu\""
     )]
     Library {
-        /// The loader's words, which name the file.
+        /// The loader's message, which names the file.
         message: String,
     },
-    /// They are there, and see none.
+    /// The CUDA libraries are loaded, but see no GPU.
     #[error(
         "libtorch's CUDA library is loaded, but sees no GPU; check that `nvidia-smi` lists one and that \
          CUDA_VISIBLE_DEVICES does not hide it, or set run.device = \"cpu\""
@@ -25,9 +25,9 @@ pub enum CudaError {
     NoDevice,
 }
 
-/// Loads the CUDA libraries and counts the GPUs, at least one.
+/// Loads the CUDA libraries and returns the number of GPUs, at least one.
 ///
-/// libtorch looks for CUDA once, when it is first asked about it: nothing may ask before this has been called.
+/// libtorch looks for CUDA once, when it is first asked about it, so nothing may ask before this has been called.
 pub fn load() -> Result<usize, CudaError> {
     let folder = folder().ok_or_else(|| CudaError::Library { message: "libtorch_cpu.so is not loaded".into() })?;
     load_from(&folder)?;
@@ -39,11 +39,11 @@ pub fn load() -> Result<usize, CudaError> {
 
 fn load_from(folder: &Path) -> Result<(), CudaError> {
     let path = folder.join("libtorch_cuda.so");
-    // Global, as it would be if it had been linked.
+    // Global, as if it had been linked.
     SharedLibrary::open(&path, Symbols::Global).map(drop).map_err(|message| CudaError::Library { message })
 }
 
-/// The folder of the libtorch libraries that this process uses.
+/// Returns the folder of the libtorch libraries that this process uses.
 pub fn folder() -> Option<PathBuf> {
     let maps = std::fs::read_to_string("/proc/self/maps").ok()?;
     let line = maps.lines().find(|line| line.ends_with("/libtorch_cpu.so"))?;

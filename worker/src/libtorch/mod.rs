@@ -1,4 +1,4 @@
-//! The shim over what tch lacks of libtorch, and process-wide settings of libtorch.
+//! The shim over those parts of libtorch that tch lacks, and process-wide settings of libtorch.
 //!
 //! - this file: operators that tch lacks.
 //! - [`attention`]: causal attention on a GPU.
@@ -77,9 +77,10 @@ fn check(message: *mut c_char) -> Result<(), TchError> {
     Err(TchError::Torch(text))
 }
 
-/// Gradients of a LayerNorm over the last dimension: of its input `x [N, C]`, its weight `[C]` and its bias `[C]`.
+/// Returns the gradients of a LayerNorm over the last dimension: of its input `x [N, C]`, its weight `[C]` and its
+/// bias `[C]`.
 ///
-/// `mean` and `rstd [N, 1]` are what the forward pass kept.
+/// `mean` and `rstd [N, 1]` are from the forward pass.
 pub fn layer_norm_backward(
     grad: &Tensor,
     x: &Tensor,
@@ -106,8 +107,8 @@ pub fn layer_norm_backward(
     Ok((dx, dweight, dbias))
 }
 
-/// `out [M, N]` becomes `a [M, K]` times `b [K, N]`, with what it was added if `accumulate`. On CUDA `out` may be of a wider
-/// kind than `a` and `b`, which then are multiplied and summed in it.
+/// Sets `out [M, N]` to `a [M, K]` times `b [K, N]`, added to its present values if `accumulate`. On CUDA `out` may
+/// be of a wider kind than `a` and `b`, and the product is then computed and summed in that kind.
 pub fn add_product(out: &Tensor, a: &Tensor, b: &Tensor, accumulate: bool) -> Result<(), TchError> {
     // SAFETY: every pointer is a live at::Tensor.
     check(unsafe { ffi::convoy_add_product(out.as_ptr(), a.as_ptr(), b.as_ptr(), accumulate) })
@@ -119,7 +120,7 @@ pub fn add_rows(out: &Tensor, indices: &Tensor, rows: &Tensor) -> Result<(), Tch
     check(unsafe { ffi::convoy_add_rows(out.as_ptr(), indices.as_ptr(), rows.as_ptr()) })
 }
 
-/// Copies `from` to `to`, of one size, without waiting for it where that can be: between a GPU and pinned memory.
+/// Copies `from` to `to`, of equal size, without waiting for the copy if possible: between a GPU and pinned memory.
 pub fn copy_without_waiting(from: &Tensor, to: &Tensor) -> Result<(), TchError> {
     // SAFETY: both are live at::Tensors.
     check(unsafe { ffi::convoy_copy_without_waiting(from.as_ptr(), to.as_ptr()) })
@@ -127,19 +128,19 @@ pub fn copy_without_waiting(from: &Tensor, to: &Tensor) -> Result<(), TchError> 
 
 static IS_DETERMINISTIC: AtomicBool = AtomicBool::new(false);
 
-/// Whether [`set_deterministic`] has been called.
+/// Returns whether [`set_deterministic`] has been called.
 pub fn is_deterministic() -> bool {
     IS_DETERMINISTIC.load(Ordering::Relaxed)
 }
 
-/// From now on every operation gives the same bits for the same input, or fails.
+/// Makes every later operation give identical bits for identical input, or fail.
 pub fn set_deterministic() -> Result<(), TchError> {
     IS_DETERMINISTIC.store(true, Ordering::Relaxed);
     // SAFETY: sets flags of libtorch's global context.
     check(unsafe { ffi::convoy_set_deterministic() })
 }
 
-/// A copy of `tensor` in pinned host memory, from which copies to a GPU wait for nobody.
+/// Returns a copy of `tensor` in pinned host memory, from which copies to a GPU do not block.
 pub fn pin_memory(tensor: &Tensor) -> Result<Tensor, TchError> {
     let mut out = std::ptr::null_mut();
     // SAFETY: a live at::Tensor; the shim writes the output or returns a message.
@@ -148,7 +149,7 @@ pub fn pin_memory(tensor: &Tensor) -> Result<Tensor, TchError> {
     Ok(unsafe { Tensor::from_ptr(out) })
 }
 
-/// The constants of one AdamW update (Loshchilov and Hutter, 2019).
+/// Constants of one AdamW update (Loshchilov and Hutter, 2019).
 #[derive(Debug, Clone, Copy)]
 pub struct AdamW {
     /// Learning rate of this update.
@@ -159,16 +160,16 @@ pub struct AdamW {
     pub beta2: f64,
     /// Decoupled weight decay.
     pub weight_decay: f64,
-    /// Added to the denominator.
+    /// Constant that is added to the denominator.
     pub epsilon: f64,
 }
 
-/// What an AdamW update works on: tensors of the same shapes, list by list.
+/// Operands of an AdamW update: lists of tensors, of corresponding shapes.
 #[derive(Debug, Default)]
 pub struct AdamWTensors {
     /// Weights, updated in place.
     pub parameters: Vec<Tensor>,
-    /// Their gradients.
+    /// Gradients.
     pub gradients: Vec<Tensor>,
     /// First moments, updated in place.
     pub exp_avgs: Vec<Tensor>,
@@ -177,10 +178,10 @@ pub struct AdamWTensors {
 }
 
 impl AdamW {
-    /// One update in place: number `step`, from 1, with the gradients divided by `grad_scale` (and left so), or none at
-    /// all where `found_inf` is not 0.
+    /// Makes one update in place: number `step`, from 1, with the gradients divided by `grad_scale` (and left
+    /// divided), or none if `found_inf` is not 0.
     ///
-    /// The three are float32 scalars where the weights are, so that no value has to come to the host.
+    /// The three are float32 scalars on the weights' device, so that no value has to come to the host.
     pub fn update(
         &self,
         tensors: &AdamWTensors,
@@ -216,17 +217,17 @@ impl AdamW {
     }
 }
 
-/// Where cuBLAS looks for the sizes of its workspaces.
+/// Variable from which cuBLAS reads the sizes of its workspaces.
 const CUBLAS_WORKSPACES: &str = "CUBLAS_WORKSPACE_CONFIG";
 
-/// Settings of the process that libtorch needs; to be made before there is another thread.
+/// Makes settings of the process that libtorch needs; no other thread may have been started.
 ///
-/// The allocator keeps what large tensors give back: by default glibc maps every large block afresh and unmaps it when it is
-/// freed, so that each step faults in the pages of its activations and logits again. Tensors on the host take their memory from it in a
-/// way that leaves fewer gaps than libtorch's (`worker/libtorch/allocator.cpp`). And cuBLAS gets workspaces of a fixed size,
-/// without which [`set_deterministic`] would have it refuse matrix products.
+/// The allocator keeps the memory of freed large tensors. By default glibc maps every large block afresh and unmaps
+/// it when it is freed, so each step would fault in the pages of its activations and logits again. Tensors on the
+/// host take their memory from it in a way that leaves fewer gaps than libtorch's (`worker/libtorch/allocator.cpp`).
+/// cuBLAS gets workspaces of a fixed size, because otherwise [`set_deterministic`] makes it refuse matrix products.
 pub fn prepare_process() {
-    // SAFETY: no other thread has been started yet that could allocate, or read the environment.
+    // SAFETY: no other thread that could allocate, or read the environment, has been started yet.
     unsafe {
         #[cfg(all(target_os = "linux", target_env = "gnu"))]
         {

@@ -1,4 +1,4 @@
-//! Streams and events of a GPU, for what runs beside the computation.
+//! Streams and events of a GPU, for work beside the computation.
 
 use std::ffi::{c_char, c_int, c_void};
 use std::ptr::NonNull;
@@ -9,7 +9,7 @@ use torch_sys::C_tensor;
 
 use super::check;
 
-/// `c10::StreamData3`: a stream of a device. It lives as long as the process, so copies are harmless.
+/// `c10::StreamData3`: a stream of a device. The stream lives as long as the process, so copies are harmless.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Stream {
@@ -44,13 +44,13 @@ mod ffi {
     }
 }
 
-/// Makes GPU number `device` the one that calls into CUDA from this thread are about.
+/// Sets GPU number `device` for calls into CUDA from this thread.
 pub fn set_device(device: usize) -> Result<(), TchError> {
     // SAFETY: the shim takes any number, and refuses one that is no device.
     check(unsafe { ffi::convoy_device_set(device as c_int) })
 }
 
-/// The most bytes that tensors have taken on GPU number `device` at once.
+/// Returns the peak of the bytes that tensors have taken on GPU number `device`.
 pub fn peak_bytes(device: usize) -> Result<u64, TchError> {
     let mut bytes = 0;
     // SAFETY: the shim writes the number or returns a message.
@@ -59,7 +59,7 @@ pub fn peak_bytes(device: usize) -> Result<u64, TchError> {
 }
 
 impl Stream {
-    /// The one on which this thread's operations on GPU number `device` run.
+    /// Returns the stream on which this thread's operations on GPU number `device` run.
     pub fn current(device: usize) -> Result<Self, TchError> {
         let mut stream = Stream::default();
         // SAFETY: the shim writes the stream or returns a message.
@@ -67,7 +67,7 @@ impl Stream {
         Ok(stream)
     }
 
-    /// Another one of high priority, which libtorch computes nothing on.
+    /// Returns another stream, of high priority, which libtorch computes nothing on.
     pub fn beside(device: usize) -> Result<Self, TchError> {
         let mut stream = Stream::default();
         // SAFETY: the shim writes the stream or returns a message.
@@ -75,7 +75,7 @@ impl Stream {
         Ok(stream)
     }
 
-    /// The `cudaStream_t`.
+    /// Returns the `cudaStream_t`.
     pub fn native(&self) -> Result<*mut c_void, TchError> {
         let mut native = std::ptr::null_mut();
         // SAFETY: the stream comes from libtorch; the shim writes the handle or returns a message.
@@ -83,7 +83,7 @@ impl Stream {
         Ok(native)
     }
 
-    /// An event that completes when everything on this stream up to here has.
+    /// Returns an event that completes when all work queued so far on this stream has.
     pub fn record(&self) -> Result<Event, TchError> {
         let mut event = std::ptr::null_mut();
         // SAFETY: the stream comes from libtorch; the shim allocates the event or returns a message.
@@ -102,20 +102,20 @@ impl Stream {
         Ok(result)
     }
 
-    /// `tensor` is used on this stream, too: its memory is not given to others until that has come by.
+    /// Records that this stream uses `tensor`: its memory is not reused until the stream has passed this point.
     pub fn uses(&self, tensor: &Tensor) -> Result<(), TchError> {
         // SAFETY: both are alive.
         check(unsafe { ffi::convoy_stream_uses(self, tensor.as_ptr()) })
     }
 
-    /// What comes later on this stream waits for `event`; the calling thread does not.
+    /// Makes later work on this stream wait for `event`; the calling thread does not wait.
     pub fn wait_for(&self, event: &Event) -> Result<(), TchError> {
         // SAFETY: both are alive.
         check(unsafe { ffi::convoy_event_block(event.0.as_ptr(), self) })
     }
 }
 
-/// A moment on a stream.
+/// A point in a stream's work.
 #[derive(Debug)]
 pub struct Event(NonNull<ffi::Event>);
 
@@ -125,7 +125,7 @@ unsafe impl Send for Event {}
 unsafe impl Sync for Event {}
 
 impl Event {
-    /// Whether it has passed.
+    /// Returns whether the event has passed.
     pub fn has_passed(&self) -> Result<bool, TchError> {
         let mut passed = false;
         // SAFETY: the event is alive; the shim writes the answer or returns a message.
@@ -135,13 +135,13 @@ impl Event {
 }
 
 impl Event {
-    /// Waits until it has passed.
+    /// Waits until the event has passed.
     pub fn synchronize(&self) -> Result<(), TchError> {
         // SAFETY: the event is alive.
         check(unsafe { ffi::convoy_event_synchronize(self.0.as_ptr()) })
     }
 
-    /// The time from this event to a later one; both must have passed.
+    /// Returns the time from this event to a later one; both must have passed.
     pub fn until(&self, later: &Event) -> Result<Duration, TchError> {
         let mut milliseconds = 0.0;
         // SAFETY: both are alive; the shim writes the time or returns a message.
@@ -152,7 +152,7 @@ impl Event {
 
 impl Drop for Event {
     fn drop(&mut self) {
-        // SAFETY: the shim allocated it, and nobody uses it after its drop.
+        // SAFETY: the shim allocated it, and nothing uses it after its drop.
         unsafe { ffi::convoy_event_free(self.0.as_ptr()) };
     }
 }

@@ -12,22 +12,22 @@ use crate::kernels::layer_norm::Branch;
 
 /// Attention's parameters, or their gradients.
 pub(super) struct Attention {
-    /// `[C, 3C]`: to queries, keys, values side by side.
+    /// Maps to queries, keys and values side by side, `[C, 3C]`.
     pub qkv: Linear,
-    /// `[C, C]`
+    /// Maps the results of the heads to the output, `[C, C]`.
     pub projection: Linear,
 }
 
-/// What backward needs, beside the input.
+/// Values that backward needs, beside the input.
 pub(super) struct AttentionCache {
-    /// `[N, 3C]`
+    /// Queries, keys and values, `[N, 3C]`.
     qkv: Tensor,
-    /// Rows `[N, C]`, and what else its backward needs.
+    /// Rows `[N, C]`, and the other values that attention's backward needs.
     attended: Attended,
 }
 
 impl Attention {
-    /// `x [N, C]` to what it adds to the stream.
+    /// Maps `x [N, C]` to the branch that is added to the stream.
     pub fn forward(&self, x: &Tensor, shape: Shape) -> Result<(Branch, AttentionCache), TchError> {
         let qkv = self.qkv.forward(x); // [N, 3C]
         let attended = attention(&qkv, shape)?; // rows [N, C], of H heads of D columns
@@ -35,7 +35,7 @@ impl Attention {
         Ok((y, AttentionCache { qkv, attended }))
     }
 
-    /// The gradient of the input `x [N, C]`, given that of the output, `dy [N, C]`.
+    /// Returns the gradient of the input `x [N, C]`, given the gradient of the output, `dy [N, C]`.
     pub fn backward(
         &self,
         cache: AttentionCache,

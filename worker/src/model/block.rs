@@ -1,7 +1,7 @@
 //! One pre-LayerNorm decoder block: x + attention(norm(x)), then x + mlp(norm(x)).
 //!
-//! No part adds its own result to the residual stream. It hands the result on as a branch, and the norm that follows adds it, in the
-//! call that normalises the sum: one fused kernel on a GPU, two operations in its twin. Forward:
+//! No part adds its own result to the residual stream. It passes the result on as a branch, and the norm that follows
+//! adds it, in the call that normalises the sum: one fused kernel on a GPU, two operations in its twin. Forward:
 //!
 //! ```text
 //! stream x ─────┐ ┌── branch, of the block before; none after the embeddings
@@ -22,8 +22,8 @@
 //!           ▼             ▼
 //! ```
 //!
-//! Backward runs the other way. The gradient dx of a sum is that of the branch and of the stream alike; it goes through the part that
-//! made the branch, and the norm's one call (layer_norm_backward) adds it to what comes out there:
+//! Backward runs the other way. The gradient dx of a sum is the gradient of both the branch and the stream. It goes
+//! through the part that made the branch, and the norm's one call (layer_norm_backward) adds it to the result:
 //!
 //! ```text
 //! dx ─┬─▶ mlp ───────▶ dy ─▶ norm_2 ─▶ dx = LayerNorm's gradient of dy + dx
@@ -52,15 +52,15 @@ pub(super) struct Block {
     pub mlp: Mlp,
 }
 
-/// What backward needs.
+/// Values that backward needs.
 pub(super) enum BlockCache {
-    /// The input `[N, C]` alone: the block is computed again.
+    /// The input `[N, C]` alone: backward computes the block again.
     Input(Tensor),
-    /// What its parts keep.
+    /// The values that its parts keep.
     Parts(Box<Parts>),
 }
 
-/// What the parts of a block keep.
+/// Values that the parts of a block keep.
 pub(super) struct Parts {
     norm_1: LayerNormCache,
     attention: AttentionCache,
@@ -69,7 +69,7 @@ pub(super) struct Parts {
 }
 
 impl Block {
-    /// The residual stream through the block; keeps what `recompute` says.
+    /// Maps the residual stream through the block; keeps what `recompute` says.
     pub fn forward(
         &self,
         stream: Stream,
@@ -86,7 +86,8 @@ impl Block {
         Ok((out, cache))
     }
 
-    /// All of forward but the last product, which backward does not need: what follows GELU `[N, 4C]`.
+    /// Computes all of forward except the last product, which backward does not need. Returns `[N, 4C]`, GELU's
+    /// output.
     fn forward_to_gelu(&self, stream: Stream, shape: Shape, keep: bool) -> Result<(Tensor, Parts), TchError> {
         let (normalised, norm_1) = self.norm_1.forward(stream, keep)?; // [N, C]
         let (branch, attention) = self.attention.forward(&normalised, shape)?; // [N, C]
@@ -97,7 +98,8 @@ impl Block {
         Ok((activated, Parts { norm_1, attention, norm_2, mlp }))
     }
 
-    /// The gradient of the input `[N, C]`, given that of the output, `dx [N, C]`. Frees the cache as it goes.
+    /// Returns the gradient of the input `[N, C]`, given the gradient of the output, `dx [N, C]`. Frees the cache as
+    /// it goes.
     pub fn backward(
         &self,
         cache: BlockCache,

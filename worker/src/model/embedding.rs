@@ -1,4 +1,4 @@
-//! Tokens and positions to the residual stream.
+//! Maps tokens and positions to the residual stream.
 //!
 //! Legend: B batch, T sequence, N = B T rows, C width, H heads, D = C / H head size, L layers, V vocabulary.
 
@@ -7,15 +7,16 @@ use tch::{TchError, Tensor};
 use super::ops;
 use crate::libtorch;
 
-/// `inputs [B, T]` to the residual stream `[N, C]`, by the rows of `tokens [V padded, C]` and `positions [context, C]`.
+/// Maps `inputs [B, T]` to the residual stream `[N, C]`, by the rows of the embeddings `tokens [V padded, C]` and
+/// `positions [context, C]`.
 pub(super) fn forward(inputs: &Tensor, tokens: &Tensor, positions: &Tensor) -> Tensor {
     let (b, t) = (inputs.size()[0], inputs.size()[1]);
     let x = tokens.index_select(0, &inputs.view([-1])).view([b, t, -1]); // [B, T, C]
     (x + positions.narrow(0, 0, t)).view([b * t, -1]) // [N, C]
 }
 
-/// Adds the gradients of both embeddings, given that of the residual stream, `dx [N, C]`. The head has left its part in
-/// `dtokens [V padded, C]`; what is in `dpositions [context, C]` counts if `accumulate`.
+/// Adds the gradients of both embeddings, given the gradient of the residual stream, `dx [N, C]`. The head has left
+/// its part in `dtokens [V padded, C]`; the present `dpositions [context, C]` count if `accumulate`.
 pub(super) fn backward(
     inputs: &Tensor,
     dx: &Tensor,

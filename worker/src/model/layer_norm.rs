@@ -9,36 +9,36 @@ use super::ops;
 use crate::kernels::RowGradient;
 use crate::kernels::layer_norm::{Branch, Normalised, layer_norm, layer_norm_backward};
 
-/// The residual stream, as one part of the model hands it to the next: the norm that comes first there adds the branch.
+/// The residual stream between two parts of the model: the norm at the start of the next part adds the branch.
 pub(super) struct Stream {
-    /// `[N, C]`
+    /// Stream without the branch, `[N, C]`.
     pub x: Tensor,
-    /// What the last part adds to it.
+    /// Branch that the last part adds, if any.
     pub branch: Option<Branch>,
 }
 
 /// A LayerNorm's parameters, or their gradients.
 pub(super) struct LayerNorm {
-    /// `[C]`
+    /// Weight, `[C]`.
     pub weight: Tensor,
-    /// `[C]`
+    /// Bias, `[C]`.
     pub bias: Tensor,
 }
 
-/// What backward needs.
+/// Values that backward needs.
 pub(super) struct LayerNormCache {
-    /// The stream with its branch, `[N, C]`.
+    /// Sum of the stream and its branch, `[N, C]`.
     pub x: Tensor,
-    /// `[N, 1]`
+    /// Mean of each row, `[N, 1]`.
     mean: Tensor,
-    /// `[N, 1]`
+    /// Reciprocal of each row's standard deviation, `[N, 1]`.
     rstd: Tensor,
-    /// The output, `[N, C]`; `None` where it is to be computed again.
+    /// Output, `[N, C]`; `None` if it is to be computed again.
     y: Option<Tensor>,
 }
 
 impl LayerNorm {
-    /// The stream, whose sum is kept, to its normalised form `[N, C]`, which is kept if `keep_output`.
+    /// Normalises the stream to `[N, C]`. Keeps the sum with the branch, and the result if `keep_output`.
     pub fn forward(&self, stream: Stream, keep_output: bool) -> Result<(Tensor, LayerNormCache), TchError> {
         // x, y [N, C]; mean, rstd [N, 1]
         let Normalised { x, y, mean, rstd } = layer_norm(stream.x, stream.branch, &self.weight, &self.bias)?;
@@ -46,7 +46,7 @@ impl LayerNorm {
         Ok((y, LayerNormCache { x, mean, rstd, y: kept }))
     }
 
-    /// What forward returned: kept, or computed again with the same bits.
+    /// Returns the result of forward: kept, or computed again with identical bits.
     pub fn output(&self, cache: &LayerNormCache) -> Result<Tensor, TchError> {
         match &cache.y {
             Some(y) => Ok(y.shallow_clone()), // [N, C]
@@ -54,8 +54,8 @@ impl LayerNorm {
         }
     }
 
-    /// The gradient of the stream `[N, C]`, given that of the output, `dy [N, C]`, and that of the stream where it goes on,
-    /// `dstream [N, C]`.
+    /// Returns the gradient of the stream `[N, C]`, given the gradient of the output, `dy [N, C]`, and the gradient
+    /// of the stream where it continues, `dstream [N, C]`.
     pub fn backward(
         &self,
         cache: &LayerNormCache,

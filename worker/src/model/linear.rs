@@ -1,4 +1,4 @@
-//! The linear layer, and when its weight gradients are computed.
+//! The linear layer, and the time at which its weight gradients are computed.
 //!
 //! Legend: B batch, T sequence, N = B T rows, C width, H heads, D = C / H head size, L layers, V vocabulary.
 //! A linear layer has in and out columns.
@@ -13,19 +13,19 @@ use crate::kernels::products::product;
 
 /// A linear layer's parameters, or their gradients.
 pub(super) struct Linear {
-    /// `[in, out]`
+    /// Weight, `[in, out]`.
     pub weight: Tensor,
-    /// `[out]`
+    /// Bias, `[out]`.
     pub bias: Tensor,
 }
 
 impl Linear {
-    /// `x [N, in]` to `[N, out]`.
+    /// Maps `x [N, in]` to `[N, out]`.
     pub fn forward(&self, x: &Tensor) -> Tensor {
         ops::linear(x, &self.weight, &self.bias) // [N, out]
     }
 
-    /// The same, to be added to the residual stream.
+    /// Maps `x [N, in]` to a branch `[N, out]`, to be added to the residual stream.
     pub fn branch(&self, x: &Tensor) -> Branch {
         match takes_bias(x, self.bias.size()[0]) {
             true => Branch { rows: product(x, &self.weight), bias: Some(self.bias.shallow_clone()) }, // [N, out], [out]
@@ -33,7 +33,7 @@ impl Linear {
         }
     }
 
-    /// The gradient of the input `x [N, in]`, given that of the output, `dy [N, out]`.
+    /// Returns the gradient of the input `x [N, in]`, given the gradient of the output, `dy [N, out]`.
     pub fn backward(
         &self,
         x: Tensor,
@@ -46,7 +46,8 @@ impl Linear {
         Ok(dx)
     }
 
-    /// The weights' part of backward, given the input `x [N, in]` and the gradient of the output, `dy [N, out]`.
+    /// Computes the weights' part of backward, or puts it off, given the input `x [N, in]` and the gradient of the
+    /// output, `dy [N, out]`.
     pub fn backward_of_weights(
         x: Tensor,
         dy: RowGradient,

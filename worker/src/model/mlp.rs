@@ -12,30 +12,30 @@ use crate::kernels::gelu::gelu;
 
 /// The MLP's parameters, or their gradients.
 pub(super) struct Mlp {
-    /// `[C, 4C]`
+    /// Layer before GELU, `[C, 4C]`.
     pub expand: Linear,
-    /// `[4C, C]`
+    /// Layer after GELU, `[4C, C]`.
     pub projection: Linear,
 }
 
-/// What backward needs, beside the input.
+/// Values that backward needs, beside the input.
 pub(super) struct MlpCache {
-    /// Before GELU, `[N, 4C]`.
+    /// Input of GELU, `[N, 4C]`.
     expanded: Tensor,
-    /// After it, `[N, 4C]`; `None` where it is to be computed again.
+    /// Output of GELU, `[N, 4C]`; `None` if it is to be computed again.
     activated: Option<Tensor>,
 }
 
 impl Mlp {
-    /// `x [N, C]` to what follows GELU `[N, 4C]`, which is kept if `keep_activated`; [`projection`](Self::projection) makes
-    /// the output of it.
+    /// Maps `x [N, C]` to GELU's output `[N, 4C]`, which is kept if `keep_activated`.
+    /// [`projection`](Self::projection) makes the output of it.
     pub fn hidden(&self, x: &Tensor, keep_activated: bool) -> (Tensor, MlpCache) {
         let (expanded, activated) = ops::linear_and_gelu(x, &self.expand.weight, &self.expand.bias); // [N, 4C] both
         let kept = keep_activated.then(|| activated.shallow_clone()); // [N, 4C]
         (activated, MlpCache { expanded, activated: kept })
     }
 
-    /// The gradient of the input `x [N, C]`, given that of the output, `dy [N, C]`.
+    /// Returns the gradient of the input `x [N, C]`, given the gradient of the output, `dy [N, C]`.
     pub fn backward(
         &self,
         cache: MlpCache,
@@ -46,7 +46,7 @@ impl Mlp {
     ) -> Result<Tensor, TchError> {
         let MlpCache { expanded, activated } = cache; // [N, 4C] both
         let activated = activated.unwrap_or_else(|| gelu(&expanded)); // [N, 4C]
-        // First what takes what follows GELU: where it is not put off, that is freed.
+        // The product with GELU's output comes first: unless it is put off, that output is freed.
         Linear::backward_of_weights(activated, dy.clone(), &gradient.projection, backward)?;
         let dexpanded = ops::linear_and_gelu_backward(&dy.rows, &self.projection.weight, &expanded)?; // [N, 4C]
         drop(expanded);

@@ -4,15 +4,17 @@
 //! A flat tensor has P elements.
 //!
 //! - [`parameters`]: names, shapes and the flat layout; initialisation.
-//! - [`embedding`]: tokens and positions to the residual stream.
-//! - [`block`]: one decoder block, made of [`layer_norm`], [`attention`], [`mlp`] and the [`linear`] layer; a diagram of it.
+//! - [`embedding`]: maps tokens and positions to the residual stream.
+//! - [`block`]: one decoder block, made of [`layer_norm`], [`attention`], [`mlp`] and the [`linear`] layer, with a
+//!   diagram.
 //! - [`head`]: final logits, loss and its gradient, in chunks of rows.
-//! - [`backward`]: what is passed along through backward.
-//! - [`ops`]: operations of all of them, in every precision and on every device; [`crate::kernels`] has the others.
+//! - [`backward`]: the context of a backward pass.
+//! - [`ops`]: operations that these parts share, in every precision and on every device; [`crate::kernels`] has the
+//!   others.
 //!
-//! Each part has a forward that keeps what its backward needs, and a backward that leaves the gradients of its parameters
-//! in place and returns the gradient of its input. Backward says which gradients are complete, so that their exchange begins
-//! while it goes on.
+//! Each part has a forward, which keeps the values that its backward needs, and a backward, which puts the gradients
+//! of its parameters in place and returns the gradient of its input. Backward reports which gradients are complete,
+//! so that their exchange begins while it goes on.
 
 pub mod attention;
 pub mod backward;
@@ -38,7 +40,7 @@ use parameters::{Layout, Weights};
 
 use crate::kernels::attention::Shape;
 
-/// libtorch's kind of a precision.
+/// Returns libtorch's kind for a precision.
 pub fn kind(precision: Precision) -> Kind {
     match precision {
         Precision::Float32 => Kind::Float,
@@ -48,56 +50,56 @@ pub fn kind(precision: Precision) -> Kind {
 
 /// A GPT-2 and its weights.
 pub struct Gpt2 {
-    /// Its size.
+    /// Sizes of the model.
     pub config: ModelConfig,
-    /// Where every parameter lies in a flat tensor.
+    /// Place of every parameter in a flat tensor.
     pub layout: Layout,
     /// All parameters, flat `[P]`.
     pub flat: Tensor,
     weights: Weights,
 }
 
-/// What others do while a pass through the model goes on. `()` does nothing.
+/// Callbacks during a pass through the model. `()` does nothing.
 pub trait Hooks {
-    /// The weights in this range of the flat layout are about to be read.
+    /// Called before the weights in this range of the flat layout are read.
     fn before_use(&mut self, _range: Range<usize>) {}
 
-    /// Forward has ended, backward begins.
+    /// Called when forward has ended and backward begins.
     fn forward_ended(&mut self) {}
 
-    /// The gradients in this range of the flat layout will not change any more in this pass. The ranges and their order are
-    /// those of [`Layout::completion`].
+    /// Called when the gradients in this range of the flat layout will not change any more in this pass. The ranges
+    /// and their order are those of [`Layout::completion`].
     fn complete(&mut self, _range: Range<usize>) {}
 }
 
 impl Hooks for () {}
 
-/// How the gradients of a batch are computed.
+/// Settings for the gradients of a batch.
 #[derive(Debug, Clone, Copy)]
 pub struct GradientOptions {
-    /// They are the gradients of so many times the batch's summed loss.
+    /// Factor of the batch's summed loss, whose gradients are computed.
     pub scale: f64,
-    /// Whether they are added to what is there, or take its place.
+    /// Whether gradients are added to the present ones, or replace them.
     pub accumulate: bool,
-    /// What is computed again in backward.
+    /// Values that backward computes again.
     pub recompute: Recompute,
 }
 
 /// Tokens of a micro batch.
 pub struct Batch {
-    /// `[B, T]`, i64.
+    /// Input tokens, `[B, T]`, i64.
     pub inputs: Tensor,
-    /// The tokens that follow them, `[N]`, i64.
+    /// Tokens that follow the inputs, `[N]`, i64.
     pub targets: Tensor,
 }
 
 impl Batch {
-    /// From `batch` sequences of T + 1 tokens each, row by row, in host memory.
+    /// Creates a batch of `batch` sequences of T + 1 tokens each, row by row, in host memory.
     pub fn new(tokens: &[i32], batch: usize) -> Self {
         Self::of(&Tensor::from_slice(tokens).view([batch as i64, -1])) // [B, T+1]
     }
 
-    /// From sequences of T + 1 tokens each, [B, T+1], of any integers, wherever they are.
+    /// Creates a batch of sequences of T + 1 tokens each, `[B, T+1]`, of any integer kind, on any device.
     pub fn of(tokens: &Tensor) -> Self {
         let t = tokens.size()[1] - 1;
         Batch {
@@ -107,35 +109,35 @@ impl Batch {
     }
 }
 
-/// What forward keeps for backward.
+/// Values that forward keeps for backward.
 struct Forward {
     blocks: Vec<BlockCache>,
     final_norm: LayerNormCache,
-    /// The normalised stream that the head reads, `[N, C]`.
+    /// Normalised stream that the head reads, `[N, C]`.
     normalised: Tensor,
 }
 
 impl Gpt2 {
-    /// A model with all parameters zero.
+    /// Creates a model with all parameters zero.
     pub fn zeros(config: &ModelConfig, kind: Kind, device: Device) -> Self {
         Self::with_layout(config, Layout::new(config), kind, device)
     }
 
-    /// The same in a layout with more padding at its end.
+    /// Creates a model with all parameters zero, in `layout`, which may have more padding at its end.
     pub fn with_layout(config: &ModelConfig, layout: Layout, kind: Kind, device: Device) -> Self {
         let flat = Tensor::zeros([layout.elements() as i64], (kind, device)); // [P]
         let weights = Weights::new(&layout, &flat);
         Gpt2 { config: config.clone(), layout, flat, weights }
     }
 
-    /// A model initialised as the paper says, from `seed`: see [`parameters::initialise`].
+    /// Creates a model initialised as in the paper, from `seed`: see [`parameters::initialise`].
     pub fn initialised(config: &ModelConfig, kind: Kind, device: Device, seed: u64) -> Self {
         let model = Self::zeros(config, kind, device);
         parameters::initialise(&model.layout, &model.flat, config, seed);
         model
     }
 
-    /// The logits `[B, T, V]` of `inputs [B, T]`.
+    /// Returns the logits `[B, T, V]` of `inputs [B, T]`.
     pub fn logits(&self, inputs: &Tensor) -> Result<Tensor, TchError> {
         let (b, t) = inputs.size2()?;
         let normalised = self.normalised(inputs)?; // [N, C]
@@ -143,13 +145,13 @@ impl Gpt2 {
         Ok(logits.narrow(1, 0, self.vocabulary()).view([b, t, -1])) // [B, T, V]
     }
 
-    /// The sum of the cross-entropies of a batch, in nats: a float64 scalar.
+    /// Returns the sum of the cross-entropies of a batch, in nats: a float64 scalar.
     pub fn loss_sum(&self, batch: &Batch) -> Result<Tensor, TchError> {
         let normalised = self.normalised(&batch.inputs)?; // [N, C]
         head::loss_sum(&normalised, &batch.targets, &self.weights.token_embedding, self.vocabulary()) // []
     }
 
-    /// The stream that the head reads, `[N, C]`, with nothing kept for backward.
+    /// Returns the stream that the head reads, `[N, C]`; keeps nothing for backward.
     fn normalised(&self, inputs: &Tensor) -> Result<Tensor, TchError> {
         let shape = self.shape(inputs)?;
         let w = &self.weights;
@@ -160,8 +162,8 @@ impl Gpt2 {
         Ok(w.final_norm.forward(stream, false)?.0) // [N, C]
     }
 
-    /// Puts the gradients of the batch's loss into `gradients`, flat `[P]`, as `options` say, and returns its summed loss (not
-    /// scaled) as a float64 scalar.
+    /// Puts the gradients of the batch's loss into `gradients`, flat `[P]`, as `options` say. Returns the summed
+    /// loss, not scaled, as a float64 scalar.
     pub fn accumulate_gradients(
         &self,
         batch: &Batch,
@@ -190,8 +192,8 @@ impl Gpt2 {
         Ok(Forward { blocks, final_norm, normalised })
     }
 
-    /// Backward through everything, last layer first. The products of the first blocks' weight gradients come at the very
-    /// end, after the embeddings' gradients: see [`Layout::late_blocks`].
+    /// Runs backward through all parts, last layer first. The products of the first blocks' weight gradients come at
+    /// the very end, after the embeddings' gradients: see [`Layout::late_blocks`].
     fn backward(
         &self,
         forward: Forward,
@@ -239,7 +241,7 @@ impl Gpt2 {
         Ok(loss)
     }
 
-    /// The start of the residual stream of `inputs [B, T]`.
+    /// Returns the start of the residual stream of `inputs [B, T]`.
     fn embedded(&self, inputs: &Tensor) -> Stream {
         // [V padded, C], [context, C]
         let (tokens, positions) = (&self.weights.token_embedding, &self.weights.position_embedding);
@@ -265,7 +267,7 @@ mod tests {
 
     /// Weights and the tokens of two batches.
     ///
-    /// Drawn once for all that is compared: other tests draw from libtorch's one generator at the same time.
+    /// All comparisons use one draw, because other tests draw from libtorch's one generator at the same time.
     struct Drawn {
         weights: Tensor,
         batches: [Tensor; 2],
@@ -273,13 +275,13 @@ mod tests {
 
     fn draw() -> Drawn {
         let weights = Gpt2::initialised(&CONFIG, Kind::Float, Device::Cpu, 3).flat;
-        // Not as initialised, where biases are 0.
+        // Not as initialised, which would make biases 0.
         let noise = Tensor::randn([weights.numel() as i64], (Kind::Float, Device::Cpu)) * 0.02;
         let batches = std::array::from_fn(|_| Tensor::randint(4000, [3, 129], (Kind::Int64, Device::Cpu)));
         Drawn { weights: weights + noise, batches }
     }
 
-    /// Gradients of two batches that are accumulated, in bfloat16, by parameter.
+    /// Returns the accumulated gradients of two batches, in bfloat16, by parameter.
     fn gradients(drawn: &Drawn, device: Device, recompute: Recompute) -> Vec<(String, Tensor)> {
         let mut model = Gpt2::zeros(&CONFIG, Kind::BFloat16, device);
         model.flat.copy_(&drawn.weights);
@@ -293,7 +295,7 @@ mod tests {
         model.layout.parameters.iter().map(of).collect()
     }
 
-    /// On a GPU Convoy's kernels and cuDNN's attention take part, on a CPU none of them.
+    /// On a GPU, Convoy's kernels and cuDNN's attention take part; on a CPU, none of them.
     #[test]
     fn the_kernels_give_the_gradients_of_the_cpu() {
         let _no_grad = tch::no_grad_guard();

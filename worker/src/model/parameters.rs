@@ -22,36 +22,36 @@ use super::{attention::Attention, mlp::Mlp};
 /// One parameter in the flat layout.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Parameter {
-    /// Hugging Face's name, such as `transformer.h.0.attn.c_attn.weight`.
+    /// Name in Hugging Face's GPT-2, such as `transformer.h.0.attn.c_attn.weight`.
     pub name: String,
     /// Shape without padding. Matrices are `[in, out]`, as OpenAI stored them.
     pub shape: Vec<u64>,
     /// First element in the flat tensor.
     pub start: usize,
-    /// Elements without padding; they come first.
+    /// Number of elements without padding; they come first.
     pub elements: usize,
-    /// Elements with padding.
+    /// Number of elements with padding.
     pub padded_elements: usize,
 }
 
 impl Parameter {
-    /// Whether weight decay applies: matrices only, embeddings among them.
+    /// Returns whether weight decay applies: to matrices only, including embeddings.
     pub fn is_decayed(&self) -> bool {
         self.shape.len() >= 2
     }
 
-    /// This parameter's part of a flat tensor, unpadded, in its shape.
+    /// Returns this parameter's part of a flat tensor, unpadded, in its shape.
     pub fn of(&self, flat: &Tensor) -> Tensor {
         let shape: Vec<i64> = self.shape.iter().map(|n| *n as i64).collect();
         flat.narrow(0, self.start as i64, self.elements as i64).view(shape.as_slice()) // [P] to this shape
     }
 
-    /// One past its last element in the flat tensor, padding included.
+    /// Returns one past the parameter's last element in the flat tensor, padding included.
     pub fn end(&self) -> usize {
         self.start + self.padded_elements
     }
 
-    /// The same with its padding, as rows of the last dimension.
+    /// Returns this parameter's part of a flat tensor with its padding, as rows of the last dimension.
     fn padded_of(&self, flat: &Tensor) -> Tensor {
         let part = flat.narrow(0, self.start as i64, self.padded_elements as i64); // [padded elements]
         match self.shape.as_slice() {
@@ -61,26 +61,26 @@ impl Parameter {
     }
 }
 
-/// The flat layout: every parameter with its place, in the order in which forward reads them.
+/// The flat layout: every parameter and its place, in the order in which forward reads them.
 ///
 /// ```text
 /// token embedding | position embedding | block 0 ... block L-1 | final LayerNorm | padding
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Layout {
-    /// In the order of Hugging Face's state dict, which is that of their places.
+    /// Parameters in the order of Hugging Face's state dict, which is also that of their places.
     pub parameters: Vec<Parameter>,
     /// Length of the flat tensor, padding included.
     elements: usize,
 }
 
-/// Parameters of a block, in order.
+/// Number of parameters in a block.
 const BLOCK_PARAMETERS: usize = 12;
-/// Parameters before the first block.
+/// Number of parameters before the first block.
 const EMBEDDINGS: usize = 2;
 
 impl Layout {
-    /// The layout of a model of this size.
+    /// Creates the layout of a model of this size.
     pub fn new(config: &ModelConfig) -> Self {
         let (c, v) = (config.width, config.vocabulary);
         let (mut parameters, mut start) = (Vec::new(), 0);
@@ -116,43 +116,44 @@ impl Layout {
         Layout { parameters, elements: start }
     }
 
-    /// The same with padding at its end, so that its length is a multiple of `multiple`.
+    /// Pads the layout at its end, so that its length is a multiple of `multiple`.
     pub fn padded_to(self, multiple: usize) -> Self {
         Layout { elements: self.elements.next_multiple_of(multiple), ..self }
     }
 
-    /// Length of the flat tensor, padding included.
+    /// Returns the length of the flat tensor, padding included.
     pub fn elements(&self) -> usize {
         self.elements
     }
 
-    /// Where the parameters of block `layer` lie.
+    /// Returns the range of block `layer`.
     pub fn block(&self, layer: usize) -> Range<usize> {
         let first = EMBEDDINGS + layer * BLOCK_PARAMETERS;
         self.parameters[first].start..self.parameters[first + BLOCK_PARAMETERS - 1].end()
     }
 
-    /// Where both embeddings lie.
+    /// Returns the range of both embeddings.
     pub fn embeddings(&self) -> Range<usize> {
         self.parameters[0].start..self.parameters[1].end()
     }
 
-    /// Where the final LayerNorm lies.
+    /// Returns the range of the final LayerNorm.
     pub fn final_norm(&self) -> Range<usize> {
         let last = self.parameters.len() - 1;
         self.parameters[last - 1].start..self.parameters[last].end()
     }
 
-    /// How many of the first blocks compute the products of their weight gradients only after the embeddings' gradients.
+    /// Returns how many of the first blocks compute the products of their weight gradients only after the embeddings'
+    /// gradients.
     ///
-    /// The token embedding is the largest parameter, and its gradient is whole only when backward has come through all
-    /// layers, because the head and the input share it. What its exchange runs beside is what these blocks have put off: as
-    /// many as have its size. That hides it where the exchange of all takes up to half of backward; where it takes longer,
-    /// one block and many have been measured to wait for it alike.
+    /// The token embedding is the largest parameter, and its gradient is complete only when backward has passed all
+    /// layers, because the head and the input share it. Its exchange then runs beside the products that these blocks
+    /// have put off, of enough blocks to equal it in size. That hides the exchange if all exchanges together take up
+    /// to half of backward. If they take longer, the wait was measured to be equal with one block and with many.
     ///
-    /// A block holds 16 `[N, C]` until then. Where nothing is computed again it has kept as much; else no more blocks are put off
-    /// than hold what all blocks together had kept: 10 `[N, C]` each, or just 1 where blocks are computed again. One is put
-    /// off in any case.
+    /// Until then, a block holds 16 `[N, C]`. Without recomputation it has kept that much anyway. With recomputation,
+    /// only those blocks are put off that together hold no more than all blocks had kept: 10 `[N, C]` each, or just 1
+    /// if whole blocks are computed again. At least one block is put off.
     pub fn late_blocks(&self, recompute: Recompute) -> usize {
         let layers = self.layers();
         let with_room = match recompute {
@@ -162,7 +163,8 @@ impl Layout {
         self.embeddings().len().div_ceil(self.block(0).len()).min(with_room.max(1))
     }
 
-    /// The parts of the flat tensor, padding left out, in the order in which backward completes their gradients.
+    /// Returns the parts of the flat tensor, without padding, in the order in which backward completes their
+    /// gradients.
     pub fn completion(&self, recompute: Recompute) -> Vec<Range<usize>> {
         let late = self.late_blocks(recompute);
         let blocks = |layers: Range<usize>| layers.rev().map(|layer| self.block(layer));
@@ -170,8 +172,8 @@ impl Layout {
         first.into_iter().chain(blocks(late..self.layers())).chain(last).chain(blocks(0..late)).collect()
     }
 
-    /// The parameters that `range` of the flat tensor touches, ascending, by index, each with the part of the range that is
-    /// its own, padding not counted.
+    /// Returns the parameters that `range` of the flat tensor touches, ascending, by index, each with its own part of
+    /// the range, without padding.
     pub fn overlapping(&self, range: &Range<usize>) -> impl Iterator<Item = (usize, Range<usize>)> {
         let range = range.clone();
         self.parameters.iter().enumerate().filter_map(move |(i, p)| {
@@ -180,7 +182,7 @@ impl Layout {
         })
     }
 
-    /// `range` of the flat tensor as the longest possible ranges that are all decayed or all not, with which of the two.
+    /// Divides `range` of the flat tensor into the longest ranges that are all decayed or all not, and says which.
     /// The padding at the very end is left out.
     pub fn runs(&self, range: &Range<usize>) -> Vec<(Range<usize>, bool)> {
         let mut runs: Vec<(Range<usize>, bool)> = Vec::new();
@@ -195,8 +197,8 @@ impl Layout {
         runs
     }
 
-    /// Copies `values`, by name and unpadded, into a flat tensor. Every parameter must be there with its length, which
-    /// whoever read them has checked.
+    /// Copies `values`, by name and unpadded, into a flat tensor. The caller must have checked that every parameter
+    /// is there with its length.
     pub fn load(&self, flat: &Tensor, values: &HashMap<String, Vec<f32>>) {
         for parameter in &self.parameters {
             parameter.of(flat).view([-1]).copy_(&Tensor::from_slice(&values[&parameter.name]));
@@ -208,11 +210,11 @@ impl Layout {
     }
 }
 
-/// Views of a flat tensor as the parts of the model; of weights or of gradients.
+/// Views of a flat tensor as the parts of the model, for weights or gradients.
 pub(super) struct Weights {
-    /// `[V padded, C]`
+    /// Token embedding, `[V padded, C]`.
     pub token_embedding: Tensor,
-    /// `[context, C]`
+    /// Position embedding, `[context, C]`.
     pub position_embedding: Tensor,
     pub blocks: Vec<Block>,
     pub final_norm: LayerNorm,
@@ -246,8 +248,8 @@ impl Weights {
 /// 1/sqrt(2 L), biases 0, LayerNorm weights 1.
 ///
 /// The paper gives the residual scaling; the deviations are those of OpenAI's released code. Values depend on nothing
-/// but `seed` and the sizes: they are drawn in host memory, where `flat` has to be, parameter by parameter, from libtorch's
-/// one generator, from which nobody else may draw meanwhile.
+/// but `seed` and the sizes: they are drawn in host memory, where `flat` must be, parameter by parameter, from
+/// libtorch's one generator. Nothing else may draw from it meanwhile.
 pub fn initialise(layout: &Layout, flat: &Tensor, config: &ModelConfig, seed: u64) {
     tch::manual_seed(seed as i64);
     for parameter in &layout.parameters {
@@ -263,7 +265,7 @@ pub fn initialise(layout: &Layout, flat: &Tensor, config: &ModelConfig, seed: u6
             _ if name.ends_with("c_proj.weight") => 0.02 / (2.0 * config.layers as f64).sqrt(),
             _ => 0.02,
         };
-        // In place: a copy of the token embedding would be the most memory that small steps ever take.
+        // In place, because a copy of the token embedding would be the peak memory of small steps.
         let _ = part.normal_(0.0, deviation);
     }
 }

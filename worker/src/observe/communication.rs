@@ -1,17 +1,17 @@
-//! Whether ranks wait for each other longer than a run should let them.
+//! Warns if ranks wait for each other longer than a run should let them.
 
 use std::time::Duration;
 
-/// The first steps of an attempt make connections and fill caches.
+/// Number of first steps of an attempt that are skipped: they make connections and fill caches.
 const SKIPPED_STEPS: u32 = 2;
-/// So many steps after them are judged together.
+/// Number of steps after those that are judged together.
 const JUDGED_STEPS: u32 = 5;
-/// Above this share of their time, communication dominates.
+/// Share of the time above which communication dominates.
 const SHARE_MAX: f64 = 0.2;
 
-/// The share of the first steps that was spent on nothing but waiting for the exchange of gradients.
+/// Share of the first steps that was spent on nothing but waiting for the exchange of gradients.
 ///
-/// It is measured, and not computed from a bandwidth and a guess of how long a step should take.
+/// The share is measured, and not computed from a bandwidth and an estimated step time.
 #[derive(Debug, Default)]
 pub struct CommunicationShare {
     steps: u32,
@@ -20,8 +20,8 @@ pub struct CommunicationShare {
 }
 
 impl CommunicationShare {
-    /// Adds a step that took `elapsed`, of which it waited `exposed`; a warning after the last step that is judged, if
-    /// there is something to warn about.
+    /// Adds a step that took `elapsed`, of which it waited `exposed`. After the last judged step, returns a warning
+    /// if communication dominates.
     pub fn add(&mut self, elapsed: Duration, exposed: Duration) -> Option<String> {
         self.steps = self.steps.saturating_add(1);
         if self.steps <= SKIPPED_STEPS || self.steps > SKIPPED_STEPS + JUDGED_STEPS {

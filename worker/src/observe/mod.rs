@@ -1,12 +1,12 @@
-//! What a run tells of itself while it goes on.
+//! Metrics, events and traces that a run records of itself.
 //!
-//! - [`observer`]: metrics, events, and what a person sees.
-//! - [`communication`]: whether ranks wait for each other too long.
+//! - [`observer`]: metrics, events, and progress for people.
+//! - [`communication`]: warns if ranks wait for each other too long.
 //! - [`profile`]: a trace of some steps.
-//! - [`memory`]: the memory that a process has taken.
+//! - [`memory`]: memory that a process has taken.
 //!
-//! Absent on purpose: the connection to the launcher, which is [`crate::control`], and the spans of a trace, which whoever does
-//! something records with [`crate::trace`].
+//! Absent on purpose: the connection to the launcher, which is [`crate::control`], and the spans of a trace, which
+//! each part of the worker records with [`crate::trace`].
 
 pub mod communication;
 pub mod memory;

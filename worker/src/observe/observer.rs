@@ -1,4 +1,4 @@
-//! Metrics, events, and what a person sees. Rank 0 speaks for all; others only say how long a step kept them busy.
+//! Metrics, events, and progress. Rank 0 reports for all ranks; others only report how long a step kept them busy.
 
 use std::cell::{Cell, RefCell};
 use std::sync::mpsc::Receiver;
@@ -18,18 +18,19 @@ use crate::error::JobError;
 use crate::step::results::StepReport;
 use crate::world::World;
 
-/// Where the records of this attempt go.
+/// Recorder of this attempt.
 pub struct Observer {
     writers: Option<Writers>,
     control: Control,
     tokens_per_step: u64,
-    /// FLOPs of a token as a fraction of what all ranks can do in a second; `None` where no peak is given.
+    /// FLOPs of a token as a fraction of the peak FLOP/s of all ranks; `None` if no peak is given.
     mfu_per_token_rate: Option<f64>,
     max_steps: u64,
     device: Device,
     /// Steps and tokens before this attempt.
     start: Cell<(u64, u64)>,
-    /// Whether this rank has sequences of each step. One that has none does nothing but wait, which says nothing of the others.
+    /// Whether this rank has sequences in each step. A rank without any only waits, so its times say nothing of the
+    /// others.
     has_share: bool,
     communication: RefCell<CommunicationShare>,
 }
@@ -39,7 +40,7 @@ struct Writers {
     events: RecordWriter,
 }
 
-/// Something that happened, in `events/`.
+/// Record of an event, in `events/`.
 #[derive(Serialize)]
 struct Event<'a> {
     time_unix_ms: u64,
@@ -50,7 +51,7 @@ struct Event<'a> {
 }
 
 impl Observer {
-    /// Starts this attempt's records.
+    /// Starts the records of this attempt.
     pub fn start(world: &World) -> Result<Self, JobError> {
         let config = &world.config;
         let run = Folder::open(&config.run.output, &config.storage)?;
@@ -118,12 +119,12 @@ impl Observer {
         self.control.send(&FromRank::Progress(record));
     }
 
-    /// What follows comes after `step` steps, which have consumed `tokens` tokens.
+    /// Sets the start of this attempt: after `step` steps, which have consumed `tokens` tokens.
     pub fn begin_at(&self, step: u64, tokens: u64) {
         self.start.set((step, tokens));
     }
 
-    /// Tokens consumed in `step` steps. The global batch may have been another one before this attempt.
+    /// Returns the tokens consumed in `step` steps. The global batch may have differed before this attempt.
     fn tokens_after(&self, step: u64) -> u64 {
         let (first, tokens) = self.start.get();
         tokens + step.saturating_sub(first) * self.tokens_per_step
@@ -139,29 +140,29 @@ impl Observer {
         self.control.send(&FromRank::Validation(record));
     }
 
-    /// Records what a checkpoint of `step` cost, which was begun at `begun` and let training stand still for `stall`.
+    /// Records the cost of a checkpoint of `step`, which was begun at `begun` and stopped training for `stall`.
     pub fn save(&self, step: u64, begun: Instant, stall: Duration) {
         let Some(writers) = &self.writers else { return };
         let (save_stall_ms, save_seconds) = (milliseconds(stall), begun.elapsed().as_secs_f64());
         writers.metrics.append(&SaveRecord { step, save_stall_ms, save_seconds });
     }
 
-    /// Tells a person, and records, how fast ranks exchange.
+    /// Records and shows how fast ranks exchange.
     pub fn bandwidth(&self, bandwidth: Bandwidth) {
         self.record("bandwidth", bandwidth.to_string(), Some(bandwidth));
     }
 
-    /// Tells a person, and records, that something of note happened.
+    /// Records and shows an event of note.
     pub fn notice(&self, text: String) {
         self.event("notice", text);
     }
 
-    /// The same about something that went wrong without ending the run.
+    /// Records and shows a problem that does not end the run.
     pub fn trouble(&self, text: String) {
         self.event("trouble", text);
     }
 
-    /// Asks for all metrics so far to be made durable; `None` where this rank has none.
+    /// Asks for all metrics so far to be made durable; `None` if this rank has none.
     pub fn flush_metrics(&self) -> Option<Receiver<Result<(), StorageError>>> {
         self.writers.as_ref().map(|writers| writers.metrics.flush())
     }
@@ -180,7 +181,8 @@ impl Observer {
         self.control.send(&FromRank::Notice { text });
     }
 
-    /// Without a launcher, a line for the first steps and then for every tenth and hundredth.
+    /// Logs steps if there is no launcher: each of the first ten, then every tenth, and from step 100 every
+    /// hundredth.
     fn log_step(&self, record: &StepRecord) {
         let every = if record.step < 10 {
             1

@@ -16,18 +16,18 @@ pub struct Profile {
     run: Folder,
     name: String,
     rank: u32,
-    /// Puts the trace, for which no step waits.
+    /// Thread that puts the trace, so that no step waits for it.
     put: Option<JoinHandle<Result<(), StorageError>>>,
 }
 
-/// Whether `step` is the last one before the `profiled` steps, or the last of them. It must be read before the next begins: what a
-/// GPU did in a step is recorded when the step is read.
+/// Returns whether `step` is the last one before the `profiled` steps, or the last of them. Its results must be read
+/// before the next step begins: a GPU's work in a step is recorded when the step is read.
 pub fn begins_or_ends_after(profiled: Option<&RangeInclusive<u64>>, step: u64) -> bool {
     profiled.is_some_and(|steps| step + 1 == *steps.start() || step == *steps.end())
 }
 
 impl Profile {
-    /// Of this attempt.
+    /// Creates the profile of this attempt.
     pub fn new(world: &World) -> Result<Self, JobError> {
         let rank = world.collectives.rank().0;
         Ok(Profile {
@@ -39,7 +39,7 @@ impl Profile {
         })
     }
 
-    /// Step `step` is about to begin.
+    /// Called when step `step` is about to begin.
     pub fn before_step(&mut self, step: u64, observer: &Observer) {
         if self.put.as_ref().is_some_and(JoinHandle::is_finished) {
             self.report(observer);
@@ -52,13 +52,13 @@ impl Profile {
         }
     }
 
-    /// The run ends: waits until what there is has been written.
+    /// Ends the profile at the end of the run: waits until the trace so far has been written.
     pub fn finish(&mut self, observer: &Observer) {
         self.begin_to_put(observer);
         self.report(observer);
     }
 
-    /// Ends the recording, if it has not been ended, and begins to write it.
+    /// Ends the recording, if it is still going on, and begins to write the trace.
     fn begin_to_put(&mut self, observer: &Observer) {
         if self.steps.take().is_none() || !trace::is_on() {
             return;
@@ -71,14 +71,14 @@ impl Profile {
         }
     }
 
-    /// Says what has become of the trace. One that cannot be stored does not end the run.
+    /// Reports whether the trace was stored. A trace that cannot be stored does not end the run.
     fn report(&mut self, observer: &Observer) {
         match self.put.take().map(JoinHandle::join) {
             Some(Ok(Ok(()))) => {
                 observer.notice(format!("a trace for ui.perfetto.dev: {}", self.run.url_of(&self.name)));
             }
             Some(Ok(Err(error))) => observer.trouble(format!("the trace could not be stored: {error}")),
-            // None was begun, or the panic has been told.
+            // No trace was begun, or the panic has been reported.
             Some(Err(_)) | None => {}
         }
     }

@@ -1,4 +1,4 @@
-//! Updated weights on their way from the rank that updated them to every rank, beside the next forward.
+//! Sends updated weights from the rank that updated them to every rank, beside the next forward.
 
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -13,17 +13,17 @@ pub struct WeightGather {
 }
 
 impl WeightGather {
-    /// The weights in `range` of the flat layout are under way.
+    /// Adds the all-gather of the weights in `range` of the flat layout.
     pub fn add(&mut self, range: Range<usize>, pending: Pending) {
         self.under_way.push_back((range, pending));
     }
 
-    /// Whether some weights before `end` have not been waited for.
+    /// Returns whether some weights before `end` have not been waited for.
     pub fn is_waiting_before(&self, end: usize) -> bool {
         self.under_way.front().is_some_and(|(range, _)| range.start < end)
     }
 
-    /// Waits until all weights before `end` are there. An error is kept for [`finish`](Self::finish).
+    /// Waits until all weights before `end` have arrived. Keeps an error for [`finish`](Self::finish).
     pub fn wait_until(&mut self, end: usize) {
         while self.is_waiting_before(end) {
             let Some((_, pending)) = self.under_way.pop_front() else { return };
@@ -33,7 +33,7 @@ impl WeightGather {
         }
     }
 
-    /// Waits until all weights are there.
+    /// Waits until all weights have arrived.
     pub fn finish(&mut self) -> Result<(), CollectivesError> {
         self.wait_until(usize::MAX);
         self.failed.take().map_or(Ok(()), Err)
@@ -57,7 +57,7 @@ mod tests {
             });
             gather.add(start..start + 10, pending);
         }
-        // A range that ends within a bucket needs all of it.
+        // A range that ends within a bucket needs the whole bucket.
         for (end, expected) in [(0, &[][..]), (10, &[0]), (11, &[0, 10]), (20, &[0, 10]), (40, &[0, 10, 20, 30])] {
             assert_eq!(gather.is_waiting_before(end), waited.lock().unwrap().len() < expected.len());
             gather.wait_until(end);

@@ -1,6 +1,6 @@
-//! AdamW over the flat layout, whole or in this rank's parts of it (ZeRO stage 1, Rajbhandari et al., 2020).
+//! AdamW over the flat layout, whole or in this rank's parts (ZeRO stage 1, Rajbhandari et al., 2020).
 //!
-//! - [`gather`]: updated weights on their way to every rank, beside the next forward.
+//! - [`gather`]: sends updated weights to every rank, beside the next forward.
 
 pub mod gather;
 
@@ -16,20 +16,20 @@ use crate::libtorch::AdamW;
 use crate::model::Gpt2;
 use crate::model::parameters::Layout;
 
-/// Elements that are rounded at once where all are: on a GPU each takes some dozens of bytes for the while.
+/// Number of elements that are rounded at once when all are: on a GPU, each takes some dozens of bytes meanwhile.
 const ROUNDED_AT_ONCE: usize = 16 << 20;
 
 /// The optimizer's state on this rank, and its views of weights and gradients.
 pub struct Optimizer {
-    /// What this rank updates, in ascending order, which is that of forward.
+    /// Slices that this rank updates, ascending, which is the order of forward.
     slices: Vec<Slice>,
-    /// The float32 weights of all slices, one after the other, where the model's own are of another kind.
+    /// Float32 weights of all slices, one after the other; `None` if the model's own are float32.
     master: Option<Tensor>,
     /// First moments of all slices, one after the other.
     exp_avg: Tensor,
-    /// Second moments of all slices.
+    /// Second moments of all slices, one after the other.
     exp_avg_sq: Tensor,
-    /// Updates made, a float32 scalar: steps that were skipped do not count.
+    /// Number of updates made, a float32 scalar; skipped steps do not count.
     updates: Tensor,
     config: OptimizerConfig,
     rounding: Rounding,
@@ -37,21 +37,21 @@ pub struct Optimizer {
 
 /// A contiguous part of the flat layout that this rank updates.
 struct Slice {
-    /// Where it lies in the flat layout.
+    /// Range in the flat layout.
     range: Range<usize>,
-    /// The float32 weights, which may be the model's own.
+    /// Float32 weights, which may be the model's own.
     master: Tensor,
     exp_avg: Tensor,
     exp_avg_sq: Tensor,
-    /// What an update works on.
+    /// Operands of an update.
     adamw: AdamWSlice,
 }
 
-/// A part of one parameter's optimizer state on this rank; views of it.
+/// A part of one parameter's optimizer state on this rank, as views.
 pub struct StatePart {
     /// Index of the parameter in the layout.
     pub parameter: usize,
-    /// Elements of the parameter, row-major.
+    /// Range of the parameter's elements, row-major.
     pub elements: Range<usize>,
     /// Float32 weights.
     pub master: Tensor,
@@ -62,7 +62,7 @@ pub struct StatePart {
 }
 
 impl Clone for StatePart {
-    /// Other views of the same.
+    /// Returns other views of this part.
     fn clone(&self) -> Self {
         let [master, exp_avg, exp_avg_sq] = [&self.master, &self.exp_avg, &self.exp_avg_sq].map(Tensor::shallow_clone);
         StatePart { parameter: self.parameter, elements: self.elements.clone(), master, exp_avg, exp_avg_sq }
@@ -70,7 +70,8 @@ impl Clone for StatePart {
 }
 
 impl Optimizer {
-    /// A fresh optimizer of the `ranges` of `model`'s weights, ascending, which are driven by `gradients`, flat `[P]`.
+    /// Creates a fresh optimizer for the `ranges` of `model`'s weights, ascending, which are driven by `gradients`,
+    /// flat `[P]`.
     pub fn new(
         model: &Gpt2,
         gradients: &Tensor,
@@ -110,8 +111,8 @@ impl Optimizer {
         Optimizer { slices, master, exp_avg, exp_avg_sq, updates, config: config.clone(), rounding }
     }
 
-    /// Makes the float32 `weights [P]`, in host memory, those of the run after the updates made so far: this rank's own, and
-    /// `flat [P]`, the model's, bit for bit as the last of these updates left it.
+    /// Sets the run's weights after the updates made so far to the float32 `weights [P]`, in host memory. This sets
+    /// the rank's own weights and the model's, `flat [P]`, bit for bit as the last of these updates left them.
     pub fn set_weights(&mut self, weights: &Tensor, flat: &Tensor) -> Result<(), TchError> {
         if self.master.is_none() {
             flat.shallow_clone().copy_(weights);
@@ -127,12 +128,12 @@ impl Optimizer {
         Ok(())
     }
 
-    /// The float32 weights of slice `index`; `None` where they are the model's own.
+    /// Returns the float32 weights of slice `index`; `None` if they are the model's own.
     pub fn master(&self, index: usize) -> Option<&Tensor> {
         self.master.as_ref().map(|_| &self.slices[index].master)
     }
 
-    /// One update of slice `index` with what `verdict` decided; [`end_update`](Self::end_update) follows the last one.
+    /// Makes one update of slice `index` as `verdict` says; [`end_update`](Self::end_update) follows the last slice.
     pub fn update_slice(&mut self, index: usize, learning_rate: f64, verdict: &Verdict) -> Result<(), TchError> {
         let step = &self.updates + 1.0;
         let scalars = AdamWScalars { step: &step, grad_scale: &verdict.grad_scale, skip: &verdict.skip };
@@ -146,33 +147,33 @@ impl Optimizer {
         adamw(&constants, self.rounding, &self.slices[index].adamw, &scalars)
     }
 
-    /// Counts the update that `verdict` decided on.
+    /// Counts the update, unless `verdict` skipped it.
     pub fn end_update(&mut self, verdict: &Verdict) {
         self.updates = &self.updates + 1.0 - &verdict.skip;
     }
 
-    /// Updates made so far.
+    /// Returns the number of updates made so far.
     pub fn updates(&self) -> u64 {
         self.updates.double_value(&[]) as u64
     }
 
-    /// Continues after `updates` updates; the moments are set by who restores them.
+    /// Continues after `updates` updates; the caller restores the moments.
     pub fn set_updates(&mut self, updates: u64) {
         // Exact up to 2^24 updates, as in PyTorch, whose step counter is float32 too.
         self.updates = Tensor::full([], updates as f64, (Kind::Float, Device::Cpu)).to_device(self.updates.device());
     }
 
-    /// Which ranges of the flat layout this rank updates, ascending.
+    /// Returns the ranges of the flat layout that this rank updates, ascending.
     pub fn ranges(&self) -> Vec<Range<usize>> {
         self.slices.iter().map(|slice| slice.range.clone()).collect()
     }
 
-    /// First and second moments of [`ranges`](Self::ranges), one after the other; views of them.
+    /// Returns views of the first and second moments of [`ranges`](Self::ranges), one after the other.
     pub fn moments(&self) -> [Tensor; 2] {
         [self.exp_avg.shallow_clone(), self.exp_avg_sq.shallow_clone()]
     }
 
-    /// The state of this rank, cut at the borders of parameters; views of it, unpadded.
+    /// Returns views of this rank's state, divided at the borders of parameters, unpadded.
     pub fn parts(&self, layout: &Layout) -> Vec<StatePart> {
         let parts = self.slices.iter().flat_map(|slice| {
             let overlapping = layout.overlapping(&slice.range);

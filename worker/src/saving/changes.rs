@@ -1,4 +1,4 @@
-//! Whether a run may go on from a checkpoint with another config: `common::config::change` has the rules.
+//! Decides whether a run may go on from a checkpoint with another config, by the rules in `common::config::change`.
 
 use common::config::change::{DataIdentity, Difference, Rule, consent, differences};
 use common::config::{ConfigChange, RawConfig};
@@ -8,15 +8,15 @@ use crate::data::{DataSet, TrainingData, order};
 use crate::error::JobError;
 use crate::world::World;
 
-/// The identity of the data that a run trains on.
+/// Returns the identity of the data that a run trains on.
 pub fn identity(data: &TrainingData) -> DataIdentity {
-    // All data sets have the tokenizer of the config.
+    // All data sets have the config's tokenizer.
     let tokenizer_hash = data.sets()[0].tokenizer_hash().to_owned();
     DataIdentity { tokenizer_hash, sequences: data.sets().iter().map(DataSet::sequences).sum() }
 }
 
-/// Refuses to resume where the state, or the place in the data, would mean something else, and where the run would become
-/// another experiment without consent. All changes of the run so far, those accepted now among them.
+/// Refuses to resume if the state, or the place in the data, would get another meaning, or if the run would become
+/// another experiment without consent. Returns all changes of the run so far, including those accepted now.
 pub fn accept(world: &World, data: &DataIdentity, restored: &Restored) -> Result<Vec<ConfigChange>, JobError> {
     let (name, manifest) = (&restored.name, &restored.manifest);
     let saved = RawConfig::parse(&name.to_string(), &manifest.config, &[])?.run()?;

@@ -1,4 +1,4 @@
-//! When the next save is due by time.
+//! The clock that says when the next save is due by time.
 
 use std::time::{Duration, Instant};
 
@@ -6,22 +6,22 @@ use common::config::CheckpointConfig;
 
 use crate::checkpoint::Tier;
 
-/// When the next save is due by time. Only rank 0's counts.
+/// Clock that says when the next save is due by time. Only rank 0's counts.
 pub(super) struct Clock {
-    /// The last save of the run.
+    /// Time at which the last save of the run was begun.
     last_begun: Instant,
     has_begun: bool,
-    /// The last save of any kind.
+    /// Time at which the last save of any kind was begun.
     any_begun: Instant,
 }
 
 impl Clock {
-    /// A clock of a run that has begun to train `now`.
+    /// Starts the clock of a run that begins to train `now`.
     pub fn start(now: Instant) -> Self {
         Clock { last_begun: now, has_begun: false, any_begun: now }
     }
 
-    /// A save of `tier` begins `now`.
+    /// Records that a save of `tier` begins `now`.
     pub fn begin(&mut self, tier: Tier, now: Instant) {
         self.any_begun = now;
         if tier == Tier::Run {
@@ -29,7 +29,7 @@ impl Clock {
         }
     }
 
-    /// Whether it is time for a save of the run.
+    /// Returns whether a save of the run is due.
     pub fn is_time(&self, config: &CheckpointConfig) -> bool {
         let first_after = config.first_after().filter(|_| !self.has_begun);
         let elapsed = self.last_begun.elapsed();
@@ -37,7 +37,7 @@ impl Clock {
         is_over(config.interval()) || is_over(first_after)
     }
 
-    /// Whether it is time for a save on the hosts.
+    /// Returns whether a save on the hosts is due.
     pub fn is_time_on_hosts(&self, config: &CheckpointConfig) -> bool {
         config.local_interval().is_some_and(|limit| self.any_begun.elapsed() >= limit)
     }

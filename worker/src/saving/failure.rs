@@ -1,23 +1,23 @@
-//! What ranks tell each other about their parts of a save, and why one failed.
+//! Messages between ranks about their parts of a save, and about why one failed.
 
 use common::exit_code::ExitCode;
 use serde::{Deserialize, Serialize};
 
 use crate::checkpoint::{CheckpointError, RankObjects};
 
-/// What a rank tells the others about its part of a save.
+/// Message of a rank to the others about its part of a save.
 #[derive(Serialize, Deserialize)]
 pub(super) enum Part {
     Written(RankObjects),
     Failed(Failure),
 }
 
-/// Why a save failed, as ranks tell each other.
+/// Reason why a save failed, as a message between ranks.
 #[derive(Serialize, Deserialize)]
 pub(super) struct Failure {
     pub code: ExitCode,
     pub message: String,
-    /// Another save would fail as well.
+    /// Whether another save would fail as well.
     pub ends_run: bool,
 }
 

@@ -1,14 +1,14 @@
-//! Checkpoints of a run: between the state of the ranks and what [`crate::checkpoint`] writes and reads.
+//! Checkpoints of a run: connects the state of the ranks with the files that [`crate::checkpoint`] writes and reads.
 //!
-//! - [`save`]: a save moves through its stages beside the steps.
-//! - [`resume`]: a run goes on from its newest checkpoint.
-//! - [`snapshot`]: from the tensors of a run to what a checkpoint holds of them.
-//! - [`restore`], `parts`: and back.
-//! - [`changes`]: whether a run may go on with another config.
-//! - `clock`: when the next save is due by time.
-//! - `failure`: what ranks tell each other about their parts of a save, and why one failed.
+//! - [`save`]: moves a save through its stages, beside the steps.
+//! - [`resume`]: resumes a run from its newest checkpoint.
+//! - [`snapshot`]: copies the state into the objects of a checkpoint.
+//! - [`restore`], `parts`: put a checkpoint into the state.
+//! - [`changes`]: decides whether a run may go on with another config.
+//! - `clock`: says when the next save is due by time.
+//! - `failure`: messages between ranks about their parts of a save, and about why one failed.
 //!
-//! Absent on purpose: after which steps to save, which is [`mod@crate::train::due`]'s.
+//! Absent on purpose: the choice of steps after which to save, which is [`mod@crate::train::due`]'s.
 
 pub mod changes;
 mod clock;

@@ -1,7 +1,8 @@
-//! A rank's part of a checkpoint: what it reads, where that goes, and how what all must have comes to all.
+//! A rank's part of a checkpoint: what it reads, where that goes, and how data that all ranks need reaches all of
+//! them.
 //!
-//! From the run folder a rank reads its part of every chunk of the flat layout, whoever wrote it. From its host it can read
-//! only what it wrote itself, and that goes to the others piece by piece.
+//! From the run folder a rank reads its part of every chunk of the flat layout, independent of which rank wrote it.
+//! From its host it can read only what it wrote itself, and sends that to the others piece by piece.
 
 use std::ops::Range;
 
@@ -18,40 +19,40 @@ use crate::libtorch::host_memory::floats_mut;
 use crate::model::parameters::Layout;
 use crate::step::state::TrainState;
 
-/// Elements that a rank contributes to a chunk, which is what travels at once.
+/// Number of elements that a rank contributes to a chunk, the unit of one transfer.
 const PART_ELEMENTS: usize = 8 << 20;
 
-/// Where this rank's parts of a checkpoint go, all in host memory.
+/// This rank's parts of a checkpoint, all in host memory.
 pub(super) struct Parts {
-    /// All, flat, of which this rank reads its own.
+    /// All weights, flat, of which this rank reads its own part.
     weights: Tensor,
     weight_places: Vec<Place>,
-    /// Who reads which.
+    /// Division of the weights among the ranks that read them.
     weights_travel: Travel,
-    /// First and second: the state's own where that is in host memory.
+    /// First and second moments: the state's own, if they are in host memory.
     moments: [Tensor; 2],
     moment_places: Vec<Place>,
     moments_travel: Travel,
 }
 
-/// Who reads what of the flat layout, and how it comes to all.
+/// Division of the flat layout among the ranks that read it, and the way in which it reaches all of them.
 enum Travel {
-    /// Each rank its part of every chunk.
+    /// Each rank reads its part of every chunk.
     Chunks(Buckets),
-    /// Each rank what it wrote: ranges, ascending, and whose they are.
+    /// Each rank reads what it wrote: ranges, ascending, each with its owner.
     Pieces(Vec<(Range<usize>, Rank)>),
-    /// Each rank what nobody else needs.
+    /// Each rank reads what no other rank needs.
     Nothing(Vec<Range<usize>>),
 }
 
-/// Elements of the flat layout, and where they begin in a tensor.
+/// Range of the flat layout, and its start in a tensor.
 #[derive(Clone)]
 struct Place {
     start: usize,
     range: Range<usize>,
 }
 
-/// One range behind the other.
+/// Places the ranges one after the other.
 fn side_by_side(ranges: &[Range<usize>]) -> Vec<Place> {
     let mut end = 0;
     let place = |range: &Range<usize>| {
@@ -62,7 +63,7 @@ fn side_by_side(ranges: &[Range<usize>]) -> Vec<Place> {
     ranges.iter().map(place).collect()
 }
 
-/// Every range where it is in the flat layout.
+/// Places every range as in the flat layout.
 fn where_they_are(ranges: &[Range<usize>]) -> Vec<Place> {
     ranges.iter().map(|range| Place { start: range.start, range: range.clone() }).collect()
 }
@@ -73,8 +74,8 @@ impl Travel {
         Travel::Chunks(Buckets::new(state.model.layout.elements(), PART_ELEMENTS * world.get() as usize, world))
     }
 
-    /// Pieces of parameters, by name and elements, and the objects that they are in; `object_of` names a rank's. What is in no
-    /// rank's is nobody's.
+    /// Divides pieces of parameters among the ranks that wrote them. A piece is given by name, elements and object;
+    /// `object_of` names the object of a rank. Pieces in no rank's object are left out.
     fn pieces<'a>(
         layout: &Layout,
         pieces: impl Iterator<Item = (&'a str, Range<u64>, &'a str)>,
@@ -92,7 +93,7 @@ impl Travel {
         Travel::Pieces(pieces)
     }
 
-    /// What `rank` reads, ascending.
+    /// Returns the ranges that `rank` reads, ascending.
     fn of(&self, rank: Rank) -> Vec<Range<usize>> {
         match self {
             Travel::Chunks(chunks) => chunks.ranges().iter().rev().map(|chunk| chunks.part(chunk, rank)).collect(),
@@ -103,7 +104,7 @@ impl Travel {
         }
     }
 
-    /// Gives every rank all of `flat`, of which each has read its own.
+    /// Gives every rank all of `flat`, of which each rank has read its own part.
     fn spread(&self, flat: &Tensor, ranks: &dyn Collectives) -> Result<(), CollectivesError> {
         let view = |range: &Range<usize>| flat.narrow(0, range.start as i64, range.len() as i64);
         let label = |i| Label::bucket("a restored state", i);
@@ -124,7 +125,7 @@ impl Travel {
 }
 
 impl Parts {
-    /// Those of a checkpoint of `tier` with this manifest.
+    /// Creates the parts of a checkpoint of `tier` with this manifest.
     pub fn of<'m>(tier: Tier, manifest: &'m Manifest, state: &TrainState, ranks: &dyn Collectives) -> Self {
         let (layout, world) = (&state.model.layout, ranks.world_size());
         let weights_travel = match tier {
@@ -157,7 +158,7 @@ impl Parts {
         Parts { weights: state.host_weights(), weight_places, weights_travel, moments, moment_places, moments_travel }
     }
 
-    /// What this rank has to read, and where that goes.
+    /// Returns the ranges that this rank has to read, with their destinations.
     pub fn wanted<'a>(&'a mut self, layout: &'a Layout) -> Vec<Wanted<'a>> {
         let [exp_avg, exp_avg_sq] = &mut self.moments;
         let mut found = wanted(layout, Quantity::Weights, &mut self.weights, &self.weight_places);
@@ -166,8 +167,8 @@ impl Parts {
         found
     }
 
-    /// Puts everything into `state`, and gives all ranks what all must have. All ranks must call this together, each with its
-    /// parts read.
+    /// Puts all parts into `state`, and shares with all ranks what they all need. All ranks must call this together,
+    /// after reading their parts.
     pub fn share(self, state: &mut TrainState, ranks: &dyn Collectives) -> Result<(), JobError> {
         let _no_grad = tch::no_grad_guard();
         self.weights_travel.spread(&self.weights, ranks)?;
@@ -186,7 +187,7 @@ impl Parts {
     }
 }
 
-/// What `places` of `tensor` should hold of `layout`'s parameters.
+/// Returns the elements of `layout`'s parameters that belong to `places` of `tensor`.
 fn wanted<'a>(layout: &'a Layout, quantity: Quantity, tensor: &'a mut Tensor, places: &[Place]) -> Vec<Wanted<'a>> {
     let (mut rest, mut at) = (floats_mut(tensor), 0);
     let mut found = Vec::new();

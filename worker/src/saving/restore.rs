@@ -1,8 +1,10 @@
-//! Resuming: every rank reads a part of the newest checkpoint that all can read, and what all must have travels between them.
+//! Restores state: every rank reads a part of the newest checkpoint that all can read, and the ranks exchange what
+//! they all need.
 //!
-//! From the run folder each byte leaves the store once, or twice where a block is at the border of two parts, whatever the
-//! number of ranks. From their hosts (`checkpoint.local_dir`) ranks take a checkpoint that is at least as new as all of the run
-//! folder's, if every one has its own part of it there. One that is damaged, there or here, is passed over by all alike.
+//! From the run folder each byte is read once, or twice in a block at the border of two parts, with any number of
+//! ranks. From their hosts (`checkpoint.local_dir`) ranks take a checkpoint at least as new as all in the run folder,
+//! if every rank has its own part there. A damaged checkpoint, on a host or in the run folder, is passed over by all
+//! ranks alike.
 
 use std::collections::BTreeSet;
 
@@ -19,30 +21,30 @@ use crate::collectives::{Collectives, CollectivesError};
 use crate::error::JobError;
 use crate::step::state::TrainState;
 
-/// What a run resumes from.
+/// Checkpoint that a run resumes from.
 #[derive(Debug)]
 pub struct Restored {
-    /// Which checkpoint it is.
+    /// Name of the checkpoint.
     pub name: CheckpointName,
-    /// Where it was.
+    /// Kind of place that it was read from.
     pub tier: Tier,
-    /// Its table of contents, with the cursor of the data.
+    /// Its manifest, with the cursor of the data.
     pub manifest: Manifest,
-    /// The newer checkpoints that could not be read, newest first: which and why, for the log.
+    /// Newer checkpoints that could not be read, newest first, each with the reason, for the log.
     pub skipped: Vec<String>,
 }
 
-/// Where the checkpoints of a run are, as one rank sees it.
+/// Places of a run's checkpoints, as one rank sees them.
 pub struct Places<'a> {
     /// The run folder.
     pub run: &'a Folder,
-    /// This rank's folder on its host, where the config has one.
+    /// This rank's folder on its host, if the config has one.
     pub host: Option<&'a HostFolder>,
 }
 
-/// Puts weights, moments and the count of updates of the newest checkpoint that verifies into `state`; leaves it alone where there
-/// is none. Of a run of `max_steps` steps, one that was saved while updates were being skipped is passed over. All ranks must call this
-/// together.
+/// Puts weights, moments and the count of updates of the newest checkpoint that verifies into `state`; leaves the
+/// state alone if there is none. In a run of `max_steps` steps, passes over a checkpoint that was saved while updates
+/// were being skipped. All ranks must call this together.
 pub fn restore_newest(
     state: &mut TrainState,
     places: &Places<'_>,
@@ -53,7 +55,7 @@ pub fn restore_newest(
     let mut on_hosts = OnHosts::look(places, ranks)?;
     loop {
         let mine = match newest(&mut search, places.run, max_steps) {
-            // What the hosts have may be older, and whole.
+            // A checkpoint on the hosts may be older, and undamaged.
             Err(CheckpointError::NoneVerifies { .. }) if !on_hosts.names.is_empty() => None,
             found => found?,
         };
@@ -72,7 +74,7 @@ pub fn restore_newest(
         };
         match (first_fault(fault, ranks)?, read) {
             (None, Ok((manifest, parts))) => {
-                // First, since weights of less precision depend on it.
+                // First, since rounding to weights of less precision depends on it.
                 state.optimizer.set_updates(manifest.updates);
                 parts.share(state, ranks)?;
                 let skipped = on_hosts.faults.into_iter().chain(search.into_faults()).collect();
@@ -89,7 +91,7 @@ pub fn restore_newest(
     }
 }
 
-/// The newest checkpoint of `run` whose manifest can be read, and that a run goes on from by itself.
+/// Finds the newest checkpoint of `run` that has a readable manifest and that a run resumes from by default.
 fn newest(search: &mut Search<'_>, run: &Folder, max_steps: u64) -> Result<Option<CheckpointName>, CheckpointError> {
     while let Some((_, manifest)) = search.newest()? {
         match passed_over(run, &manifest, max_steps)? {
@@ -100,7 +102,7 @@ fn newest(search: &mut Search<'_>, run: &Folder, max_steps: u64) -> Result<Optio
     Ok(None)
 }
 
-/// Whether another checkpoint may do. What is on a host may be lost in any way.
+/// Returns whether to try another checkpoint. On a host, a checkpoint may be lost in any way.
 fn is_passed_over(tier: Tier, error: &CheckpointError) -> bool {
     match tier {
         Tier::Run => error.is_corruption(),
@@ -108,19 +110,19 @@ fn is_passed_over(tier: Tier, error: &CheckpointError) -> bool {
     }
 }
 
-/// Checkpoints on the hosts; the same on all ranks.
+/// Checkpoints on the hosts, identical on all ranks.
 #[derive(Default)]
 struct OnHosts {
-    /// Those of which every rank has its part, oldest first.
+    /// Checkpoints of which every rank has its part, oldest first.
     names: Vec<CheckpointName>,
-    /// Why there are not more.
+    /// Reasons why there are not more.
     faults: Vec<String>,
-    /// Some were read in part.
+    /// Whether some checkpoints were found damaged.
     is_damaged: bool,
 }
 
 impl OnHosts {
-    /// All ranks must call this together.
+    /// Lists the checkpoints on all hosts. All ranks must call this together.
     fn look(places: &Places<'_>, ranks: &dyn Collectives) -> Result<Self, JobError> {
         let Some(host) = places.host else { return Ok(OnHosts::default()) };
         let history = History::read(places.run).map_err(CheckpointError::from)?;
@@ -128,7 +130,7 @@ impl OnHosts {
         Ok(Self::of_all(&ranks.gather("a list of its host's checkpoints", &mine)?))
     }
 
-    /// From what every rank has, or why it cannot say.
+    /// Combines the lists of all ranks, or the errors of ranks that cannot list theirs.
     fn of_all(ranks: &[Result<Vec<CheckpointName>, String>]) -> Self {
         let mut found = OnHosts::default();
         for (rank, fault) in ranks.iter().enumerate().filter_map(|(rank, names)| Some((rank, names.as_ref().err()?))) {
@@ -146,14 +148,14 @@ impl OnHosts {
         found
     }
 
-    /// Goes behind the newest one, in which a rank has found a fault.
+    /// Skips the newest checkpoint, in which a rank has found a fault.
     fn skip(&mut self, (rank, reason): (usize, String)) {
         self.names.pop();
         self.is_damaged = true;
         self.faults.push(format!("rank {rank}: {reason}"));
     }
 
-    /// An error where a fresh start is no choice any more.
+    /// Fails if a checkpoint was damaged, so that a fresh start is no option.
     fn nothing_was_damaged(self, places: &Places<'_>) -> Result<(), CheckpointError> {
         match places.host {
             Some(host) if self.is_damaged => {
@@ -164,8 +166,8 @@ impl OnHosts {
     }
 }
 
-/// The newest of those that ranks would take: a listing may be of a moment ago, and what one rank has read is there for all.
-/// Where it is damaged for another, all go behind it.
+/// Returns the newest checkpoint that any rank has found: a listing may be out of date, and what one rank has read
+/// exists for all. If the checkpoint is damaged for another rank, all ranks skip it later.
 fn newest_of_all(
     mine: Option<CheckpointName>,
     run: &Folder,
@@ -276,7 +278,7 @@ mod tests {
         state
     }
 
-    /// The bits of the model's weights, of the float32 weights, and of the moments.
+    /// Returns the bits of the model's weights, of the float32 weights, and of the moments.
     fn bits(state: &TrainState) -> [Vec<i64>; 2] {
         let of = |t: &Tensor, kind| Vec::<i64>::try_from(t.contiguous().view_dtype(kind).to_kind(Kind::Int64)).unwrap();
         let whole = if state.model.flat.kind() == Kind::Float { Kind::Int } else { Kind::Int16 };

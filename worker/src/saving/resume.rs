@@ -1,4 +1,4 @@
-//! Resuming: a run goes on from its newest checkpoint, if the config allows that.
+//! Resumes a run from its newest checkpoint, if the config allows that.
 
 use common::attempt;
 use common::config::change::order_since;
@@ -13,7 +13,7 @@ use crate::observe::observer::Observer;
 use crate::step::state::TrainState;
 
 impl Saver<'_> {
-    /// Puts the newest checkpoint that every rank can read into `state`; leaves it alone where there is none.
+    /// Puts the newest checkpoint that every rank can read into `state`; leaves the state alone if there is none.
     pub fn resume(&mut self, state: &mut TrainState, observer: &Observer) -> Result<(), JobError> {
         let (config, ranks) = (&self.world.config, self.world.collectives.as_ref());
         let places = Places { run: &self.run, host: self.host.as_ref() };
@@ -22,13 +22,13 @@ impl Saver<'_> {
             restored.skipped.iter().for_each(|reason| observer.trouble(format!("skipped a checkpoint: {reason}")));
             self.changes = accept(self.world, &self.data, restored)?;
         }
-        // From here on nothing counts that an older attempt may still commit above this.
+        // From here on, nothing that an older attempt may still commit above this step counts.
         if ranks.rank().is_zero() {
             if restored.is_none() {
                 start::refuse_if_lost(&self.run, self.world.claim.number)?;
             }
             attempt::record_start(&self.run, &self.world.claim, restored.as_ref().map(|restored| &restored.name))?;
-            // Only now: what was refused before this is not the run's config.
+            // Only now: a config that was refused above is not the run's config.
             self.run.put("config.toml", self.world.config.to_stored_toml().into())?;
         }
         if let Some(Err(error)) = self.host.as_ref().map(HostFolder::forget_other_worlds) {
@@ -50,7 +50,7 @@ impl Saver<'_> {
         Ok(())
     }
 
-    /// How many sequences had been consumed where the present order of the data began.
+    /// Returns the number of sequences that had been consumed when the present order of the data began.
     pub fn order_since(&self) -> u64 {
         order_since(&self.changes)
     }

@@ -1,15 +1,16 @@
 //! Checkpoints in the background.
 //!
-//! A save stops the step only to copy this rank's share to the host. A thread writes it; after every step the ranks
-//! agree on whether one is still busy, and when none is, all move on together: from writing to committing (rank 0 alone,
+//! A save stops the step only to copy this rank's share to the host. A thread writes it. After every step the ranks
+//! agree on whether one is still busy. When none is, all move on together: from writing to committing (rank 0 alone,
 //! again on a thread), and from there to done. A failure on one rank fails the save on all; the run goes on until
-//! `checkpoint.max_failures` saves in a row have failed. The step after a save has the ranks compare what they hold, and nothing
-//! is committed before they have ([`crate::step::verify`]). Before a commit and each deletion rank 0 looks whether the run is
-//! still this attempt's; where a newer one has taken it over, or the run folder was deleted, this one ends.
+//! `checkpoint.max_failures` saves in a row have failed. In the step after a save the ranks compare their state, and
+//! nothing is committed before that ([`crate::step::verify`]). Before a commit and each deletion rank 0 checks
+//! whether this attempt still holds the run. If a newer one has taken it over, or the run folder was deleted, this
+//! attempt ends.
 //!
-//! A save on the hosts (`checkpoint.local_dir`) goes the same way, but that every rank commits its own part, and that a
-//! failure ends nothing. There is one save at a time, since there is memory for one snapshot; a save of the run waits for one on
-//! the hosts, which takes seconds.
+//! A save on the hosts (`checkpoint.local_dir`) goes through the same stages, except that every rank commits its own
+//! part, and that a failure ends nothing. There is one save at a time, since there is memory for one snapshot; a save
+//! of the run waits for one on the hosts, which takes seconds.
 
 use std::time::{Duration, Instant};
 
@@ -31,45 +32,45 @@ use crate::observe::observer::Observer;
 use crate::step::state::TrainState;
 use crate::world::World;
 
-/// How long a save on the hosts waits for metrics to be durable.
+/// Time that a save on the hosts waits for metrics to be durable.
 const METRICS_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Saves the checkpoints of one attempt, and resumes from the newest.
 pub struct Saver<'a> {
     pub(super) world: &'a World,
     pub(super) run: Folder,
-    /// Where this rank saves on its host, if the config says so.
+    /// Folder in which this rank saves on its host, if the config asks for that.
     pub(super) host: Option<HostFolder>,
     pub(super) data: DataIdentity,
     stage: Stage,
     snapshots: Snapshots,
-    /// When the save under way was begun, and how long training stood still for it.
+    /// Time at which the save under way was begun, and how long training stood still for it.
     begun: (Instant, Duration),
     /// Step of the newest checkpoint of the run folder that this attempt has committed or resumed from.
     pub(super) saved_step: Option<u64>,
-    /// Saves that have failed since the last that did not.
+    /// Number of saves that have failed since the last one that succeeded.
     failures: u32,
-    /// A save was asked for while one was under way, or was due while updates were being skipped.
+    /// Whether a save is owed: it was asked for while one was under way, or was due while updates were being skipped.
     is_owed: bool,
-    /// The last updates that are known of were skipped: what is newest may not push out what is older.
+    /// Whether the last known updates were skipped: the newest checkpoint must then not replace older ones.
     is_skipping: bool,
     clock: Clock,
-    /// What was changed in the config in the middle of the run.
+    /// Changes of the config in the middle of the run.
     pub(super) changes: Vec<ConfigChange>,
 }
 
-/// Where saving stands; the same on every rank.
+/// State of saving, identical on every rank.
 #[derive(Debug, Clone)]
 pub struct Standing {
-    /// No save is under way.
+    /// Whether no save is under way.
     pub is_idle: bool,
-    /// A save was asked for while one was under way, or was due while updates were being skipped.
+    /// Whether a save is owed: it was asked for while one was under way, or was due while updates were being skipped.
     pub is_owed: bool,
-    /// Ranks save on their hosts, too.
+    /// Whether ranks also save on their hosts.
     pub has_host: bool,
 }
 
-/// How far the save under way is; the same on every rank.
+/// Stage of the save under way, identical on every rank.
 enum Stage {
     Idle,
     Writing { tier: Tier, header: ManifestHeader, writer: Background<Result<RankObjects, CheckpointError>> },
@@ -79,7 +80,7 @@ enum Stage {
 type Committer = Background<Result<(), CheckpointError>>;
 
 impl<'a> Saver<'a> {
-    /// A saver for the run folder of `world`'s config.
+    /// Opens the run folder of `world`'s config for saving.
     pub fn open(world: &'a World, data: &TrainingData) -> Result<Self, JobError> {
         let run = Folder::open(&world.config.run.output, &world.config.storage)?;
         let ranks = world.collectives.as_ref();
@@ -104,7 +105,7 @@ impl<'a> Saver<'a> {
         })
     }
 
-    /// Whether this rank has work to do for the save under way.
+    /// Returns whether this rank has work to do for the save under way.
     pub fn is_busy(&self) -> bool {
         match &self.stage {
             Stage::Idle => false,
@@ -113,17 +114,17 @@ impl<'a> Saver<'a> {
         }
     }
 
-    /// Whether rank 0's clock asks for a save.
+    /// Returns whether rank 0's clock asks for a save of the run.
     pub fn is_time(&self) -> bool {
         self.world.collectives.rank().is_zero() && self.is_idle() && self.clock.is_time(&self.world.config.checkpoint)
     }
 
-    /// The same on the hosts.
+    /// Returns whether rank 0's clock asks for a save on the hosts.
     pub fn is_time_on_hosts(&self) -> bool {
         self.world.collectives.rank().is_zero() && self.clock.is_time_on_hosts(&self.world.config.checkpoint)
     }
 
-    /// What decides whether a save is due, beside the config, the step and what ranks have agreed on.
+    /// Returns the state of saving, by which [`due`](mod@crate::train::due) decides whether a save is due.
     pub fn standing(&self) -> Standing {
         Standing { is_idle: self.is_idle(), is_owed: self.is_owed, has_host: self.host.is_some() }
     }
@@ -132,15 +133,16 @@ impl<'a> Saver<'a> {
         matches!(self.stage, Stage::Idle)
     }
 
-    /// Leaves out a save that is due while updates are being skipped; one of the run follows as soon as an update is made again.
+    /// Leaves out a save that is due while updates are being skipped. A save of the run follows as soon as an update
+    /// is made again.
     pub fn put_off(&mut self, step: u64, tier: Tier, observer: &Observer) {
         if tier == Tier::Run && !std::mem::replace(&mut self.is_owed, true) {
             observer.notice(format!("step {step}: the save waits until updates are made again"));
         }
     }
 
-    /// Begins a save of `state`. One that is still under way is waited for, or this one is left out, or for later where it
-    /// is `asked` for. All ranks must call this at the same step.
+    /// Begins a save of `state`. If another save is still under way, waits for it, or leaves this one out, or, if it
+    /// is `asked` for, makes it later. All ranks must call this at the same step.
     pub fn begin(
         &mut self,
         state: &mut TrainState,
@@ -164,7 +166,7 @@ impl<'a> Saver<'a> {
         let bytes_per_s = if tier == Tier::Run { self.world.config.checkpoint.max_upload_bytes_per_s } else { 0 };
         let attempt = header.name.attempt;
         let writer = in_background(move || {
-            // What a save that failed has left may be what there was no room beside.
+            // Leftovers of a failed save may take the room that this one needs.
             host.as_ref().map_or(Ok(()), |host| host.prune(attempt))?;
             checkpoint::write_rank(&folder, snapshot, bytes_per_s)
         });
@@ -173,7 +175,7 @@ impl<'a> Saver<'a> {
         Ok(())
     }
 
-    /// Whether a save can begin now; waits until it can, or says why it does not.
+    /// Returns whether a save can begin now. Waits until it can, or reports why it does not.
     fn may_begin(&mut self, step: u64, asked: bool, observer: &Observer) -> Result<bool, JobError> {
         let tier = match &self.stage {
             Stage::Idle => return Ok(true),
@@ -198,7 +200,7 @@ impl<'a> Saver<'a> {
         Ok(true)
     }
 
-    /// What the manifest of a save of `state` will say beside its objects; the same on all ranks.
+    /// Makes the part of the manifest for a save of `state` that is not about its objects, identical on all ranks.
     fn header(&self, state: &TrainState) -> Result<ManifestHeader, JobError> {
         let ranks = self.world.collectives.as_ref();
         let new_name = || Ok::<_, JobError>(checkpoint::new_name(state.step, &self.world.claim));
@@ -223,7 +225,7 @@ impl<'a> Saver<'a> {
         self.host.clone().filter(|_| tier == Tier::Hosts)
     }
 
-    /// Where this rank writes checkpoint `name`.
+    /// Returns the folder that this rank writes checkpoint `name` to.
     fn folder_of(&self, tier: Tier, name: &CheckpointName) -> Folder {
         match self.host_of(tier) {
             Some(host) => host.folder_of(name),
@@ -231,9 +233,9 @@ impl<'a> Saver<'a> {
         }
     }
 
-    /// Moves the save under way on, if `is_busy` says that no rank is busy with it, and if the results of the steps up to `read`
-    /// say that all ranks held the same when it was begun. `is_skipping` says whether the last of them was skipped. All ranks must
-    /// call this together.
+    /// Moves the save under way on, if no rank is busy with it, as `is_busy` says, and if the results of the steps up
+    /// to `read` say that all ranks held identical state when it was begun. `is_skipping` says whether the last
+    /// update was skipped. All ranks must call this together.
     pub fn follow(&mut self, is_busy: bool, read: u64, is_skipping: bool, observer: &Observer) -> Result<(), JobError> {
         self.is_skipping = is_skipping;
         let is_unverified = matches!(&self.stage, Stage::Writing { header, .. } if header.name.step >= read);
@@ -247,20 +249,21 @@ impl<'a> Saver<'a> {
         }
     }
 
-    /// Saves `state` unless it is saved already, and waits until that is committed.
+    /// Saves `state` unless it is saved already, and waits until the save is committed.
     pub fn finish(&mut self, state: &mut TrainState, observer: &Observer) -> Result<(), JobError> {
         state.verify_at_end(self.world.collectives.as_ref())?;
         self.wait(observer)?;
         if self.saved_step == Some(state.step) {
             return Ok(());
         }
-        // The last save has to succeed: failing it is failing the run.
+        // The last save has to succeed: if it fails, the run fails.
         self.failures = self.world.config.checkpoint.max_failures - 1;
         self.begin(state, Tier::Run, false, observer)?;
         self.wait(observer)
     }
 
-    /// Waits until the save under way has ended. It was verified: by a step since, whose results have been read, or at the end.
+    /// Waits until the save under way has ended. It has been verified by a later step, whose results have been read,
+    /// or at the end.
     fn wait(&mut self, observer: &Observer) -> Result<(), JobError> {
         while !self.is_idle() {
             std::thread::sleep(Duration::from_millis(2));
@@ -302,8 +305,8 @@ impl<'a> Saver<'a> {
         Ok(())
     }
 
-    /// Deletes what ranks have written for a save that cannot be committed any more, in the background: there may be no room for
-    /// the next one beside it. What stays is deleted after the next commit.
+    /// Deletes in the background what ranks have written for a save that can no longer be committed: there may be no
+    /// room for the next one beside it. Anything left is deleted after the next commit.
     fn discard(&self, tier: Tier, name: &CheckpointName) {
         if tier == Tier::Run && self.world.collectives.rank().is_zero() {
             let folder = checkpoint::folder_of(&self.run, name);
@@ -315,8 +318,8 @@ impl<'a> Saver<'a> {
         }
     }
 
-    /// On rank 0: metrics up to here first, so that a committed step never lacks them; then the fence, and the manifest;
-    /// then what retention lets go.
+    /// On rank 0: makes the metrics up to here durable, so that a committed step never lacks them, checks the fence,
+    /// puts the manifest, and prunes.
     fn start_commit(&self, header: ManifestHeader, gathered: Vec<RankObjects>, observer: &Observer) -> Committer {
         let (run, retention, claim) =
             (self.run.clone(), self.world.config.checkpoint.retention(), self.world.claim.clone());
@@ -327,12 +330,13 @@ impl<'a> Saver<'a> {
             }
             checkpoint::commit_as_holder(&run, &claim, header, gathered)?;
             if is_skipping {
-                // This one may have what led to it. The next commit after an update tidies up.
+                // This checkpoint may contain the cause of the skipped updates. The next commit after an update
+                // prunes.
                 return Ok(());
             }
             match checkpoint::prune(&run, &retention, Some(&claim), common::clock::unix_s()) {
                 Err(error) if error.is_another_attempts() => return Err(error.into()),
-                // What is committed stays committed when tidying up fails; the next save tries again.
+                // A commit stays valid if pruning fails; the next save tries again.
                 Err(error) => tracing::warn!("old checkpoints stay for now: {error}"),
                 Ok(_) => {}
             }
@@ -362,7 +366,7 @@ impl<'a> Saver<'a> {
         Ok(())
     }
 
-    /// A save has failed because of `rank`, on all ranks alike.
+    /// Handles a save that has failed because of `rank`, on all ranks alike.
     fn failed(
         &mut self,
         tier: Tier,
@@ -386,7 +390,7 @@ impl<'a> Saver<'a> {
     }
 }
 
-/// On every rank: this rank's part of a checkpoint on the hosts, with the same manifest everywhere.
+/// On every rank: commits this rank's part of a checkpoint on the hosts, with an identical manifest everywhere.
 fn start_commit_on_host(
     host: HostFolder,
     header: ManifestHeader,
@@ -395,7 +399,8 @@ fn start_commit_on_host(
 ) -> Committer {
     let metrics = observer.flush_metrics();
     in_background(move || {
-        // So that a step that a run resumes from has its metrics; but what is here must not depend on the run folder's store.
+        // A step that a run resumes from should have its metrics, but a save on a host must not depend on the run
+        // folder's store.
         if !metrics.is_none_or(|receiver| matches!(receiver.recv_timeout(METRICS_TIMEOUT), Ok(Ok(())))) {
             tracing::warn!("the metrics before {} in checkpoint.local_dir are not durable yet", header.name);
         }

@@ -1,4 +1,4 @@
-//! From the tensors of a run to what a checkpoint holds of them.
+//! Copies the tensors of a run into the objects of a checkpoint.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -16,27 +16,27 @@ use crate::model::Gpt2;
 use crate::optimizer::StatePart;
 use crate::step::state::TrainState;
 
-/// Elements of float32 to whose multiples objects are aligned in memory.
+/// Alignment of objects in memory, in float32 elements.
 const ALIGNMENT: usize = 16;
 const ELEMENT_BYTES: usize = size_of::<f32>();
 
-/// The model's parameters as a checkpoint names them.
+/// Returns the model's parameters as a checkpoint names them.
 pub fn shapes(model: &Gpt2) -> Vec<ParameterShape> {
     let shape =
         |p: &crate::model::parameters::Parameter| ParameterShape { name: p.name.clone(), shape: p.shape.clone() };
     model.layout.parameters.iter().map(shape).collect()
 }
 
-/// Takes snapshots of a state, into host memory that it keeps from one to the next: new memory would have to be found,
-/// cleared and on a GPU's host pinned while training waits.
+/// Takes snapshots of a state into host memory, which it keeps from one to the next: new memory would have to be
+/// found, cleared and, on a GPU's host, pinned while training waits.
 #[derive(Default)]
 pub struct Snapshots {
     memory: Option<Arc<HostMemory>>,
 }
 
 impl Snapshots {
-    /// A copy of this rank's share of the state: nothing that is written later can leak into it. All ranks must call this
-    /// together.
+    /// Copies this rank's share of the state. Later changes of the state cannot affect the copy. All ranks must call
+    /// this together.
     pub fn take(&mut self, state: &mut TrainState, ranks: &dyn Collectives) -> Result<RankSnapshot, JobError> {
         state.weights_are_here()?;
         let shapes = shapes(&state.model);
@@ -69,7 +69,7 @@ impl Snapshots {
         Ok(RankSnapshot::new(layout, contents)?)
     }
 
-    /// Memory for the objects of `layout`: that of the snapshot before, unless somebody still reads it.
+    /// Returns memory for the objects of `layout`: the previous snapshot's, unless it is still being read.
     fn memory(&mut self, layout: &RankLayout, device: Device) -> Result<HostMemory, TchError> {
         let elements = layout.object_bytes().map(aligned_elements).sum();
         match self.memory.take().and_then(Arc::into_inner) {
@@ -86,12 +86,12 @@ fn aligned_elements(bytes: usize) -> usize {
 /// Objects as they will be written, one after the other in memory.
 struct Image {
     memory: HostMemory,
-    /// Where each object starts, in elements.
+    /// Start of each object, in elements.
     starts: Vec<usize>,
 }
 
 impl Image {
-    /// With the objects' headers in place.
+    /// Creates the image with the objects' headers in place.
     fn of(layout: &RankLayout, mut memory: HostMemory) -> Self {
         let mut end = 0;
         let place = |bytes| {
@@ -108,15 +108,15 @@ impl Image {
         Image { memory, starts }
     }
 
-    /// Starts to copy `from`, a float32 tensor of any device, to `place`, from element `skipped` of it on.
+    /// Starts to copy `from`, a float32 tensor of any device, to `place`, beginning at its element `skipped`.
     fn copy(&mut self, from: &Tensor, place: &Place, skipped: usize) -> Result<(), TchError> {
         let start = self.starts[place.object] + place.bytes.start / ELEMENT_BYTES + skipped;
         copy_without_waiting(from, &self.memory.floats().narrow(0, start as i64, from.numel() as i64))
     }
 }
 
-/// Copies the whole tensors of `share`, put together bucket by bucket, so that no rank ever holds more than a bucket of what
-/// is not its own.
+/// Copies the whole tensors of `share`, assembled bucket by bucket, so that no rank ever holds more than a bucket of
+/// other ranks' weights.
 fn copy_weights(
     state: &TrainState,
     ranks: &dyn Collectives,
@@ -137,11 +137,11 @@ fn copy_weights(
     })
 }
 
-/// What this rank saves of the moments: elements of parts of them.
+/// Returns the elements of the moments that this rank saves, each as a range of a part.
 fn slices(state: &TrainState, share: &RankShare) -> Vec<(StatePart, Range<usize>)> {
     let parts = state.optimizer.parts(&state.model.layout);
     if state.is_divided() {
-        // Nobody else has them.
+        // No other rank has them.
         return parts.into_iter().map(|part| (part.clone(), part.elements)).collect();
     }
     let overlaps = |part: &StatePart| {

@@ -1,4 +1,5 @@
-//! The first half of a step: forward and backward over a rank's micro batches, and beside it the exchange of gradients.
+//! The first half of a step: forward and backward over a rank's micro batches, and the exchange of gradients beside
+//! them.
 
 use std::ops::Range;
 use std::time::Instant;
@@ -14,7 +15,7 @@ use crate::gradients::Exchange;
 use crate::model::{GradientOptions, Hooks};
 use crate::optimizer::gather::WeightGather;
 
-/// A step whose gradients are under way.
+/// A step with its gradients accumulated and their exchange under way.
 pub struct Accumulated<'a> {
     pub(super) exchange: Exchange<'a>,
     /// Sum of the cross-entropies of this rank's tokens, in nats: a float64 scalar.
@@ -23,7 +24,7 @@ pub struct Accumulated<'a> {
 }
 
 impl TrainState {
-    /// Accumulates the gradients of this rank's next micro batches of `stream`, and starts to exchange them.
+    /// Accumulates the gradients of this rank's next micro batches from `stream`, and starts to exchange them.
     pub fn accumulate<'a>(
         &mut self,
         ranks: &'a dyn Collectives,
@@ -39,7 +40,8 @@ impl TrainState {
         self.accumulate_on(ranks, micro_batches, next)
     }
 
-    /// The same of `micro_batches` that `next` gives: tokens, row by row, and their number of sequences.
+    /// Accumulates the gradients of `micro_batches` micro batches, which `next` returns as tokens, row by row, and a
+    /// number of sequences. Starts to exchange them.
     pub fn accumulate_on<'a>(
         &mut self,
         ranks: &'a dyn Collectives,
@@ -60,7 +62,7 @@ impl TrainState {
             let options = GradientOptions { scale, accumulate: i > 0, recompute: self.recompute };
             let mut beside = Beside {
                 gather: &mut self.gather,
-                // Gradients are whole in the last micro batch only.
+                // Gradients are complete in the last micro batch only.
                 exchange: (i + 1 == micro_batches).then_some(&mut exchange),
                 since: timeline.mark(),
                 timeline: &mut timeline,
@@ -71,7 +73,8 @@ impl TrainState {
         Ok(Accumulated { exchange, loss_sum, timeline })
     }
 
-    /// The part of a rank that has no micro batch: zeros, which take part in every exchange when those of others do.
+    /// Takes part in the exchange on a rank without micro batches: with zeros, in every exchange, in the order of
+    /// other ranks.
     fn contribute_nothing(&mut self, exchange: &mut Exchange<'_>, timeline: &mut Timeline) {
         let start = timeline.mark();
         self.gather.wait_until(usize::MAX);
@@ -83,18 +86,18 @@ impl TrainState {
     }
 }
 
-/// What a training step does beside a pass through the model.
+/// Hooks of a training step during a pass through the model.
 struct Beside<'b, 'a> {
     gather: &'b mut WeightGather,
-    /// `None` while gradients are still to be added to.
+    /// Exchange of the gradients; `None` while more gradients are still to be added.
     exchange: Option<&'b mut Exchange<'a>>,
     timeline: &'b mut Timeline,
-    /// When what goes on began.
+    /// Begin of the present phase.
     since: Mark,
 }
 
 impl Beside<'_, '_> {
-    /// `phase` has gone on until now, and something else begins.
+    /// Ends `phase` now; another one begins.
     fn ended(&mut self, phase: Phase) {
         let now = self.timeline.mark();
         let since = std::mem::replace(&mut self.since, now);

@@ -1,31 +1,31 @@
-//! What the ranks tell each other in every step: one small reduction, after which all know the same.
+//! The agreement of the ranks in every step: one small reduction, after which all have identical flags.
 
 use tch::Tensor;
 
 use crate::collectives::{Collectives, Label, Pending, ReduceOp};
 use crate::error::JobError;
 
-/// What a rank tells the others in a step, and, once agreed, what any of them tells.
+/// Flags of a rank in a step, or, once agreed, those that any rank has set.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Flags {
-    /// The rank was asked to stop.
+    /// Whether the rank was asked to stop.
     pub stop: bool,
-    /// The rank was asked to save, or is rank 0, whose clock says that it is time.
+    /// Whether the rank was asked to save, or is rank 0 and its clock says that a save is due.
     pub save: bool,
-    /// Rank 0's clock says that it is time to save on the hosts.
+    /// Whether rank 0's clock says that a save on the hosts is due.
     pub save_on_hosts: bool,
-    /// The rank is still busy with the checkpoint under way.
+    /// Whether the rank is still busy with the save under way.
     pub save_is_busy: bool,
 }
 
-/// An agreement under way, beside what the step still has to do.
+/// An agreement under way, beside the rest of the step.
 pub struct Agreement {
     sums: Tensor,
     pending: Pending,
 }
 
 impl Agreement {
-    /// Starts to tell the other `ranks` what is `mine`.
+    /// Starts to send the flags `mine` to the other `ranks`.
     pub fn begin(mine: &Flags, ranks: &dyn Collectives) -> Self {
         let mine = [mine.stop, mine.save, mine.save_on_hosts, mine.save_is_busy];
         let sums = Tensor::from_slice(&mine.map(i64::from));
@@ -33,7 +33,7 @@ impl Agreement {
         Agreement { sums, pending }
     }
 
-    /// Waits for the others; what any rank has told.
+    /// Waits for the other ranks. Returns the flags that any rank has set.
     pub fn finish(self) -> Result<Flags, JobError> {
         self.pending.wait()?;
         let is_any = |i: i64| self.sums.int64_value(&[i]) > 0;

@@ -1,16 +1,17 @@
-//! A step of training: what it changes, its two halves, and what comes of it.
+//! A step of training: its state, its two halves, and its results.
 //!
-//! - [`state`]: everything that training changes.
-//! - [`accumulate`], [`update`]: the two halves of a step; between them the gradients travel.
-//! - [`upload`], [`readback`]: tokens on their way to the device, numbers on their way back.
-//! - [`results`]: what comes of a step, read by the host when the device has got there.
-//! - [`timeline`]: where a step's time goes.
-//! - [`agreement`]: what the ranks tell each other in every step.
-//! - [`verify`], [`replicas`]: whether all ranks hold the same state; what of it, and in which steps.
-//! - [`cost`]: what a step costs by formula.
-//! - [`cadence`]: what happens every N steps.
+//! - [`state`]: all state that training changes.
+//! - [`accumulate`], [`update`]: the two halves of a step, between which gradients are exchanged.
+//! - [`upload`], [`readback`]: copies of tokens to the device, and of numbers back from it.
+//! - [`results`]: results of a step, which the host reads once the device has computed them.
+//! - [`timeline`]: time of a step's phases.
+//! - [`agreement`]: flags that the ranks exchange in every step.
+//! - [`verify`], [`replicas`]: compare the state that all ranks hold; which parts of it, and in which steps.
+//! - [`cost`]: cost of a step by formula.
+//! - [`cadence`]: work that is done every N steps.
 //!
-//! Absent on purpose: what follows a step, which is [`crate::train`]'s, and checkpoints, which are [`crate::saving`]'s.
+//! Absent on purpose: what follows a step, which is [`crate::train`]'s, and checkpoints, which are
+//! [`crate::saving`]'s.
 
 pub mod accumulate;
 pub mod agreement;

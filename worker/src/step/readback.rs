@@ -1,14 +1,14 @@
-//! Numbers of a step on their way from the device to the host, which asks for them a step later.
+//! Copies numbers of a step from the device to the host, which reads them a step later.
 
 use tch::{Device, TchError, Tensor};
 
 use crate::libtorch;
 use crate::libtorch::streams::{Event, Stream};
 
-/// Numbers that a device computes.
+/// Numbers that a device computes, on their way to the host.
 #[derive(Debug)]
 pub struct Readback {
-    /// In host memory; complete once the event has passed.
+    /// Numbers in host memory; complete once the event has passed.
     numbers: Tensor,
     copied: Option<Event>,
 }
@@ -24,7 +24,7 @@ impl Readback {
         Ok(Readback { numbers: pinned, copied: Some(Stream::current(index)?.record()?) })
     }
 
-    /// The numbers, on the host; waits for the device where it has not got there yet.
+    /// Returns the numbers, on the host; waits for the device if it has not computed them yet.
     pub fn read(&self) -> Result<&Tensor, TchError> {
         if let Some(copied) = &self.copied {
             copied.synchronize()?;

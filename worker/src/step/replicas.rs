@@ -1,4 +1,4 @@
-//! When the ranks' state is compared, and what of it.
+//! The steps in which the ranks' state is compared, and the parts of it that are.
 
 use common::topology::WorldSize;
 
@@ -9,19 +9,20 @@ use crate::collectives::Collectives;
 use crate::error::JobError;
 
 impl TrainState {
-    /// Fails on every rank, and names the ones that differ, unless all begin with the same state at the same place in the data.
+    /// Fails on every rank, and names the ranks that differ, unless all begin with identical state at the same place
+    /// in the data.
     pub fn agree_on_start(&self, ranks: &dyn Collectives) -> Result<(), JobError> {
         self.verify(ranks)?;
         ranks.agree_same(self.consumed, "the place in the data")?;
         Ok(())
     }
 
-    /// Has the next step verify the state that it begins with, which is being saved.
+    /// Makes the next step verify the state that it begins with, which is being saved.
     pub fn verify_in_next_step(&mut self) {
         self.is_saved = true;
     }
 
-    /// The same where no step follows.
+    /// Verifies the state now, because no step follows.
     pub fn verify_at_end(&mut self, ranks: &dyn Collectives) -> Result<(), JobError> {
         self.weights_are_here()?;
         if self.verify_every_steps > 0 { self.verify(ranks) } else { Ok(()) }
@@ -34,14 +35,15 @@ impl TrainState {
         }
     }
 
-    /// Whether this step verifies the state that it begins with, on all ranks alike.
+    /// Returns whether this step verifies the state that it begins with; all ranks get the same answer.
     pub(super) fn is_verified_now(&mut self, world: WorldSize) -> bool {
         let is_saved = std::mem::take(&mut self.is_saved);
         let every = self.verify_every_steps;
         world != WorldSize::ONE && (is_due(every, self.step) || (is_saved && every > 0))
     }
 
-    /// What every rank must hold alike: the model's weights, and the optimizer's state where it is not divided.
+    /// Returns the state that must be identical on every rank: the model's weights, and the optimizer's state unless
+    /// it is divided.
     pub(super) fn replicas(&self) -> Vec<Replica> {
         let parameters = &self.model.layout.parameters;
         let weights = parameters.iter().map(|parameter| Replica {

@@ -1,4 +1,4 @@
-//! Results of steps on their way to the host, which reads those of a GPU while it works on the next step.
+//! Results of steps. The host reads those of a GPU while it works on the next step.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -12,38 +12,38 @@ use super::verify::Compared;
 use crate::collectives::Collectives;
 use crate::error::JobError;
 
-/// A step's results, on their way to the host.
+/// Outcome of a step, on its way to the host.
 pub struct StepOutcome {
-    /// Of the step that this is the outcome of, from 1.
+    /// Number of the step, from 1.
     pub(super) step: u64,
     pub(super) learning_rate: f64,
     pub(super) timeline: Timeline,
     /// Summed loss over all ranks, sum of the gradients' squares, norm, and 1 if the update was skipped.
     pub(super) numbers: Readback,
     pub(super) tokens: u64,
-    /// Of the state that the step began with, where it was compared.
+    /// Comparison of the state that the step began with, if it was made.
     pub(super) compared: Option<Compared>,
 }
 
-/// A step's results.
+/// Results of a step.
 #[derive(Debug, Clone)]
 pub struct StepReport {
-    /// Of which step, from 1.
+    /// Number of the step, from 1.
     pub step: u64,
     /// Mean cross-entropy of the global batch, in nats per token.
     pub loss: f64,
     /// Norm of all ranks' gradients before clipping.
     pub grad_norm: f64,
-    /// Whether the update was not made.
+    /// Whether the update was skipped.
     pub is_skipped: bool,
     /// Learning rate of the update.
     pub learning_rate: f64,
-    /// Where its time went.
+    /// Time of the step's phases.
     pub phases: Phases,
 }
 
 impl StepOutcome {
-    /// The results; waits for the device where it has not got there yet.
+    /// Returns the results; waits for the device if it has not computed them yet.
     pub fn read(&self) -> Result<StepReport, JobError> {
         let numbers = Vec::<f64>::try_from(self.numbers.read()?)?;
         Ok(StepReport {
@@ -56,26 +56,26 @@ impl StepOutcome {
         })
     }
 
-    /// Fails on every rank where the step has found that ranks did not hold the same when it began. All ranks must call this
-    /// together, with the `state` of the run.
+    /// Fails on every rank if the step has found that ranks did not hold identical state when it began. All ranks
+    /// must call this together, with the `state` of the run.
     pub fn verify(&self, state: &TrainState, ranks: &dyn Collectives) -> Result<(), JobError> {
         self.compared.as_ref().map_or(Ok(()), |compared| compared.check(self.step - 1, || state.replica_names(), ranks))
     }
 }
 
-/// Results in the order of their steps: each is read once, a GPU's one step late unless it is needed at once.
+/// Results in the order of their steps. Each is read once, and a GPU's one step late unless it is needed at once.
 pub struct Results {
-    /// Each with the moment at which its step began.
+    /// Outcomes that have not been read, each with the time at which its step began.
     unread: VecDeque<(StepOutcome, Instant)>,
-    /// Results that may stay unread while nothing needs them.
+    /// Number of outcomes that may stay unread while nothing needs them.
     late: usize,
     last_read: Instant,
-    /// Last step whose results are known.
+    /// Number of the last step with known results.
     step: u64,
 }
 
 impl Results {
-    /// Results of the steps that follow `step`, on `device`.
+    /// Creates the results of the steps that follow `step`, on `device`.
     pub fn after(step: u64, device: Device) -> Self {
         let late = usize::from(device.is_cuda());
         Results { unread: VecDeque::new(), late, last_read: Instant::now(), step }
@@ -86,8 +86,9 @@ impl Results {
         self.unread.push_back((outcome, start));
     }
 
-    /// Reads the oldest result, and how long its step took; `None` where none is left, or the only one can wait since nothing
-    /// `is_needed`. Fails on every rank where one of them has failed, or where they differ. All ranks must call this together.
+    /// Reads the oldest results, and how long their step took. `None` if none are left, or if the only ones may wait
+    /// because nothing `is_needed`. Fails on every rank if one of them has failed, or if they differ. All ranks must
+    /// call this together.
     pub fn read(
         &mut self,
         is_needed: bool,
@@ -102,14 +103,14 @@ impl Results {
         let report = outcome.read()?;
         ranks.check()?;
         outcome.verify(state, ranks)?;
-        // On a GPU the step before has ended after this one was begun.
+        // On a GPU, the previous step has ended after this one was begun.
         let elapsed = start.max(self.last_read).elapsed();
         self.last_read = Instant::now();
         self.step = report.step;
         Ok(Some((report, elapsed)))
     }
 
-    /// The last step whose results have been read.
+    /// Returns the last step whose results have been read.
     pub fn step(&self) -> u64 {
         self.step
     }

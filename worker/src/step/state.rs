@@ -1,4 +1,4 @@
-//! Everything that training changes. What a step does with it: [`super::accumulate`], then [`super::update`].
+//! All state that training changes. A step changes it in two halves: [`super::accumulate`], then [`super::update`].
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -21,15 +21,15 @@ use crate::optimizer::{Optimizer, Rounding};
 
 /// The model, the optimizer and the place in the run.
 pub struct TrainState {
-    /// Completed steps.
+    /// Number of completed steps.
     pub step: u64,
     /// Training sequences consumed over all ranks: the whole cursor of the token stream.
     pub consumed: u64,
-    /// The model; see [`weights_are_here`](Self::weights_are_here).
+    /// The model, whose weights may still be arriving; see [`weights_are_here`](Self::weights_are_here).
     pub model: Gpt2,
-    /// Its optimizer.
+    /// The model's optimizer.
     pub optimizer: Optimizer,
-    /// Norms of the last steps' gradients.
+    /// Norms of recent steps' gradients.
     pub norms: NormHistory,
     pub(super) gradients: Tensor,
     pub(super) order: Arc<ExchangeOrder>,
@@ -40,16 +40,16 @@ pub struct TrainState {
     pub(super) schedule: LrSchedule,
     pub(super) recompute: Recompute,
     pub(super) on_bad_norm: OnBadNorm,
-    /// Updates skipped since the last that was not.
+    /// Number of updates skipped since the last one that was made.
     pub skipped_in_a_row: u64,
-    /// Steps from one comparison of the ranks' state to the next; 0 for none.
+    /// Number of steps from one comparison of the ranks' state to the next; 0 for none.
     pub(super) verify_every_steps: u64,
-    /// The present state is being saved, and is compared in any case.
+    /// Whether the present state is being saved, and is therefore compared.
     pub(super) is_saved: bool,
 }
 
 impl TrainState {
-    /// A fresh state of rank `rank` on `device`: parameters from `run.seed`, nothing consumed.
+    /// Creates the initial state of rank `rank` on `device`: parameters from `run.seed`, nothing consumed.
     pub fn initialise(config: &RunConfig, device: Device, rank: Rank, world: WorldSize) -> Result<Self, JobError> {
         let _no_grad = tch::no_grad_guard();
         let train = &config.train;
@@ -90,24 +90,24 @@ impl TrainState {
         Ok(state)
     }
 
-    /// What this rank computes on.
+    /// Returns the device that this rank computes on.
     pub fn device(&self) -> Device {
         self.gradients.device()
     }
 
-    /// Sequences of T + 1 tokens each, row by row, where the model is.
+    /// Creates a batch of sequences of T + 1 tokens each, row by row, on the model's device.
     pub fn batch(&self, tokens: &[i32], sequences: usize) -> Result<Batch, JobError> {
         Ok(self.upload.batch(tokens, sequences)?)
     }
 
-    /// Lets `fill` write all weights, float32, into a flat tensor in host memory, and takes them over.
+    /// Calls `fill` to write all weights, float32, into a flat tensor in host memory, and takes them over.
     pub fn set_weights(&mut self, fill: impl FnOnce(&Layout, &Tensor)) -> Result<(), JobError> {
         let weights = self.host_weights();
         fill(&self.model.layout, &weights);
         self.set_weights_from(&weights)
     }
 
-    /// Room for all weights, flat, float32, in host memory: the model's own where they are that. Padding in it is zero.
+    /// Returns host memory for all weights, flat, float32: the model's own if that fits. Padding in it is zero.
     pub fn host_weights(&self) -> Tensor {
         match self.has_plain_weights() {
             true => self.model.flat.shallow_clone(),
@@ -115,7 +115,7 @@ impl TrainState {
         }
     }
 
-    /// Takes over what was written into [`host_weights`](Self::host_weights).
+    /// Takes over the weights written into [`host_weights`](Self::host_weights).
     pub fn set_weights_from(&mut self, weights: &Tensor) -> Result<(), JobError> {
         let _no_grad = tch::no_grad_guard();
         if !self.has_plain_weights() {
@@ -128,19 +128,19 @@ impl TrainState {
         self.model.flat.kind() == Kind::Float && self.model.flat.device() == Device::Cpu
     }
 
-    /// Waits until the model's weights are those of the last update, on every rank; to be called before they are read other
-    /// than by the next step.
+    /// Waits until every rank has the model's weights of the last update. Must be called before anything except the
+    /// next step reads them.
     pub fn weights_are_here(&mut self) -> Result<(), JobError> {
         Ok(self.gather.finish()?)
     }
 
-    /// Whether this rank holds only a part of the optimizer's state, as the others do of theirs.
+    /// Returns whether this rank holds only a part of the optimizer's state, and each other rank another part.
     pub fn is_divided(&self) -> bool {
         self.reduction == Reduction::Parts
     }
 
-    /// Shows all float32 weights to `visit`, bucket by bucket, each with its place in the flat layout. All ranks must call
-    /// this together, with the model's weights in place.
+    /// Calls `visit` with all float32 weights, bucket by bucket, each with its range in the flat layout. All ranks
+    /// must call this together, after the model's weights have arrived.
     pub fn for_each_master_bucket(
         &self,
         ranks: &dyn Collectives,
@@ -161,7 +161,7 @@ impl TrainState {
         Ok(())
     }
 
-    /// Tokens consumed so far.
+    /// Returns the number of tokens consumed so far.
     pub fn tokens(&self) -> u64 {
         self.consumed * self.plan.sequence_tokens
     }

@@ -1,5 +1,5 @@
-//! Where a step's time goes, on whatever device it goes there: the host only marks moments, and learns later how far they
-//! are from each other.
+//! Time of a step's phases, on any device: the host only marks points in time, and learns later how far they are
+//! apart.
 
 use std::time::{Duration, Instant};
 
@@ -8,16 +8,16 @@ use tch::Device;
 use crate::libtorch::streams::{Event, Stream};
 use crate::trace::{self, Lane};
 
-/// A part of a step.
+/// Phase of a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Phase {
-    /// Waiting for tokens; on the host in any case.
+    /// Waiting for tokens; always measured on the host.
     DataWait,
     /// Forward.
     Forward,
     /// Loss and backward.
     Backward,
-    /// Waiting for the exchange of gradients, or of weights, with nothing else to do.
+    /// Waiting for the exchange of gradients or weights, with nothing else to do.
     ExposedComm,
     /// Norm, clipping and update.
     Optimizer,
@@ -35,7 +35,7 @@ pub struct Phases {
 }
 
 impl Phases {
-    /// Everything but waiting for other ranks.
+    /// Returns the time of all phases except waiting for other ranks.
     pub fn busy(&self) -> Duration {
         self.data_wait + self.forward + self.backward + self.optimizer
     }
@@ -52,7 +52,7 @@ impl Phases {
 }
 
 impl Phase {
-    /// As a trace names it.
+    /// Returns the name of the phase in a trace.
     fn name(self) -> &'static str {
         match self {
             Phase::DataWait => "wait for tokens",
@@ -64,36 +64,36 @@ impl Phase {
     }
 }
 
-/// A moment: of the host, or of what it has queued on a GPU.
+/// A point in time: on the host, or in the work queued on a GPU.
 #[derive(Debug)]
 pub enum Mark {
-    /// Of the host.
+    /// Time on the host.
     Host(Instant),
-    /// When the GPU's stream gets there.
+    /// Event that the GPU's stream reaches.
     Device(Event),
 }
 
-/// The marks of a step.
+/// Marks of a step.
 #[derive(Debug)]
 pub struct Timeline {
     device: Device,
-    /// One moment twice, by which those of the GPU become moments of the host.
+    /// One moment on the host and on the device, by which marks on a GPU are converted to times on the host.
     origin: (Instant, Mark),
     spans: Vec<(Phase, Mark, Mark)>,
 }
 
 impl Timeline {
-    /// Of a step that begins now on `device`.
+    /// Starts the timeline of a step that begins now on `device`.
     pub fn start(device: Device) -> Self {
         Timeline { device, origin: (Instant::now(), mark(device)), spans: Vec::new() }
     }
 
-    /// This moment.
+    /// Returns a mark of this moment.
     pub fn mark(&self) -> Mark {
         mark(self.device)
     }
 
-    /// `phase` went on from `start` until now.
+    /// Adds the time of `phase`, from `start` until now.
     pub fn add(&mut self, phase: Phase, start: Mark) {
         let end = match start {
             Mark::Host(_) => Mark::Host(Instant::now()),
@@ -102,7 +102,7 @@ impl Timeline {
         self.spans.push((phase, start, end));
     }
 
-    /// The time of each phase, which everything that was marked must have passed; a trace gets them, too.
+    /// Returns the time of each phase, and adds the phases to a trace. All marks must have passed.
     pub fn phases(&self) -> Phases {
         let mut phases = Phases::default();
         for (phase, start, end) in &self.spans {
@@ -116,14 +116,14 @@ impl Timeline {
     fn host_time(&self, mark: &Mark) -> Instant {
         match (mark, &self.origin) {
             (Mark::Host(at), _) => *at,
-            // A GPU that has failed says so where its results are read.
+            // A GPU that has failed reports that where its results are read.
             (Mark::Device(event), (at, Mark::Device(origin))) => *at + origin.until(event).unwrap_or_default(),
             (Mark::Device(_), (at, Mark::Host(_))) => *at,
         }
     }
 }
 
-/// This moment on `device`. A GPU that takes no mark gets the host's, and fails where its results are read.
+/// Marks this moment on `device`. If the GPU takes no mark, the host's time is used, and reading the results fails.
 fn mark(device: Device) -> Mark {
     match device {
         Device::Cuda(index) => match Stream::current(index).and_then(|stream| stream.record()) {

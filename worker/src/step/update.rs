@@ -1,4 +1,4 @@
-//! The second half of a step: the exchange's end, the norm, the update, and what the host learns of them.
+//! The second half of a step: the end of the exchange, the norm, the update, and the results for the host.
 
 use std::ops::Range;
 
@@ -17,17 +17,17 @@ use crate::error::JobError;
 use crate::gradients::{Reduction, Verdict};
 use crate::kernels::norm::sum_of_squares;
 
-/// So many skipped updates in a row end the run.
+/// Number of skipped updates in a row that ends the run.
 const SKIPPED_MAX: u64 = 10;
 
 impl TrainState {
-    /// Ends the step: waits for the gradients, clips, and updates. Updated weights may still be under way when this returns.
+    /// Ends the step: waits for the gradients, clips, and updates. Updated weights may still be under way on return.
     pub fn update(&mut self, ranks: &dyn Collectives, accumulated: Accumulated<'_>) -> Result<StepOutcome, JobError> {
         let _no_grad = tch::no_grad_guard();
         let Accumulated { exchange, loss_sum, mut timeline } = accumulated;
-        // Forward has waited for all weights, and kept what went wrong.
+        // Forward has waited for all weights, and kept any error.
         self.gather.finish()?;
-        // Beside the exchange, and before the update, by which a rank's own part may become everybody's.
+        // Beside the exchange, and before the update, which may spread a rank's own part to all ranks.
         let comparison = self.is_verified_now(ranks.world_size()).then(|| {
             let start = timeline.mark();
             let comparison = Comparison::begin(&self.replicas(), ranks);
@@ -57,9 +57,10 @@ impl TrainState {
         })
     }
 
-    /// The squares of the reduced gradients, summed over this rank's part of each bucket: a float64 scalar.
+    /// Returns the squares of the reduced gradients, summed over this rank's part of each bucket: a float64 scalar.
     ///
-    /// Each rank takes its part even where all have everything, so that all get the norm from the same numbers.
+    /// Each rank sums only its part even if all ranks have all gradients, so that all compute the norm from identical
+    /// numbers.
     fn own_sum_of_squares(&self, rank: Rank) -> Result<Tensor, TchError> {
         let buckets = self.order.buckets();
         let parts = buckets.ranges().iter().map(|bucket| {
@@ -69,7 +70,8 @@ impl TrainState {
         sum_of_squares(&parts.collect::<Vec<_>>())
     }
 
-    /// Updates this rank's slices in the order in which forward will need them, and sends each on its way at once.
+    /// Updates this rank's slices in the order in which forward will need them, and sends each one as soon as it is
+    /// updated.
     fn update_weights(
         &mut self,
         ranks: &dyn Collectives,
@@ -90,12 +92,12 @@ impl TrainState {
         Ok(())
     }
 
-    /// Whether the last update that is known of was skipped.
+    /// Returns whether the last known update was skipped.
     pub fn is_skipping(&self) -> bool {
         self.skipped_in_a_row > 0
     }
 
-    /// Ends the run when an update was skipped and must not be, or when too many in a row were; every rank judges the same.
+    /// Ends the run if an update was skipped that must not be, or if too many in a row were. All ranks decide alike.
     pub fn judge(&mut self, report: &StepReport) -> Result<(), JobError> {
         self.skipped_in_a_row = if report.is_skipped { self.skipped_in_a_row + 1 } else { 0 };
         let may_skip = match self.on_bad_norm {
@@ -130,7 +132,7 @@ mod tests {
         RawConfig::parse("of the test", &toml, &[]).unwrap().run().unwrap()
     }
 
-    /// A step of tokens that depend on its number, whose gradients are `times` what they would be.
+    /// Makes a step with tokens that depend on its number, and with gradients multiplied by `times`.
     fn step(state: &mut TrainState, times: f64) -> StepReport {
         let (ranks, number) = (Single::default(), state.step as i32);
         let tokens: Vec<i32> = (0..2 * 17).map(|i| (i * 7 + number * number) % 300).collect();

@@ -1,4 +1,4 @@
-//! Micro batches on their way to the device that computes.
+//! Copies micro batches to the device that computes.
 
 use tch::{Device, TchError, Tensor};
 
@@ -6,15 +6,15 @@ use crate::libtorch;
 use crate::libtorch::streams::Stream;
 use crate::model::Batch;
 
-/// Copies micro batches to a device: to a GPU from pinned memory and on a stream of its own, beside what is computed.
+/// Copies micro batches to a device: to a GPU from pinned memory and on a stream of its own, beside the computation.
 pub struct Upload {
     device: Device,
-    /// The GPU's number, and the stream.
+    /// Number of the GPU, and the stream; `None` on a CPU.
     beside: Option<(usize, Stream)>,
 }
 
 impl Upload {
-    /// To `device`.
+    /// Creates an upload to `device`.
     pub fn to(device: Device) -> Result<Self, TchError> {
         let beside = match device {
             Device::Cuda(index) => Some((index, Stream::beside(index)?)),
@@ -23,7 +23,7 @@ impl Upload {
         Ok(Upload { device, beside })
     }
 
-    /// `batch` sequences of T + 1 tokens each, row by row.
+    /// Copies `batch` sequences of T + 1 tokens each, row by row.
     pub fn batch(&self, tokens: &[i32], batch: usize) -> Result<Batch, TchError> {
         let host = Tensor::from_slice(tokens).view([batch as i64, -1]); // [B, T+1]
         let Some((index, beside)) = &self.beside else { return Ok(Batch::of(&host)) };

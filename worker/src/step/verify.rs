@@ -1,8 +1,9 @@
-//! Whether all ranks hold the same state. Training keeps it alike, bit for bit. Where it differs, a fault of memory or of a
-//! computation has changed it on some rank, and would spread into the model and its checkpoints.
+//! Verifies that all ranks hold identical state. Training keeps it identical, bit for bit. If it differs, a fault of
+//! memory or of a computation has changed it on some rank, and would spread into the model and its checkpoints.
 //!
-//! A digest is computed where the state is, beside the exchange of gradients, and compared when the results of the step are read,
-//! so that nothing waits for it. There is a digest of each tensor, too, which ranks tell each other only when they differ.
+//! A digest is computed on the state's device, beside the exchange of gradients, and compared when the results of the
+//! step are read, so nothing waits for it. Each tensor has a digest of its own, too, which ranks exchange only when
+//! they differ.
 
 use common::host_name::host_name;
 use serde::{Deserialize, Serialize};
@@ -12,11 +13,11 @@ use super::readback::Readback;
 use crate::collectives::{Collectives, CollectivesError, Label, Pending};
 use crate::error::JobError;
 
-/// A tensor that all ranks hold alike.
+/// A tensor that all ranks hold identically.
 pub struct Replica {
-    /// For messages.
+    /// Name for messages.
     pub name: String,
-    /// Float32 or bfloat16, flat.
+    /// Values, float32 or bfloat16, flat.
     pub values: Tensor,
 }
 
@@ -29,17 +30,17 @@ pub struct Comparison {
 
 /// A comparison whose result is on its way to the host.
 pub struct Compared {
-    /// Of each of this rank's tensors, int64.
+    /// Digest of each of this rank's tensors, int64.
     digests: Tensor,
-    /// Of each rank, the digest of its digests, int64.
+    /// Digest of each rank's digests, int64.
     all: Readback,
 }
 
-/// What a rank tells the others when they differ.
+/// Message of a rank to the others when they differ.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct Held {
     host: String,
-    /// Of each tensor.
+    /// Digest of each tensor.
     digests: Vec<i64>,
 }
 
@@ -57,7 +58,7 @@ impl Comparison {
         Comparison { digests, all, pending }
     }
 
-    /// Waits for the others, but not for a GPU.
+    /// Waits for the other ranks, but not for a GPU.
     pub fn arrive(self) -> Result<Compared, JobError> {
         self.pending.wait()?;
         Ok(Compared { digests: self.digests, all: Readback::start(&self.all)? })
@@ -65,8 +66,8 @@ impl Comparison {
 }
 
 impl Compared {
-    /// Fails on every rank, and names the ones that differ, unless all held the same after `step` steps. `names` are those of the
-    /// replicas. All ranks must call this together.
+    /// Fails on every rank, and names the ranks that differ, unless all held identical state after `step` steps.
+    /// `names` returns the names of the replicas. All ranks must call this together.
     pub fn check(
         &self,
         step: u64,
@@ -88,14 +89,15 @@ impl Compared {
     }
 }
 
-/// Numbers that elements are multiplied by, int64: odd, and otherwise as if drawn at random.
+/// Factors of the elements in a digest, int64: odd, and otherwise pseudorandom.
 struct Factors(Tensor);
 
 impl Factors {
     fn on(device: Device) -> Self {
-        // As many elements as are summed at a time: so that they stay in a core's cache, or are few calls.
+        // Number of elements that are summed at once: few enough for a core's cache, or, on a GPU, enough for few
+        // calls.
         let elements = if device.is_cuda() { 1 << 20 } else { 1 << 15 };
-        // Two rounds of splitmix64 (Steele et al., 2014), but for the sign that a shift keeps.
+        // Two rounds of splitmix64 (Steele et al., 2014), except that the shifts keep the sign.
         let mix = |numbers: Tensor, shift: i64, factor: u64| {
             numbers.bitwise_xor_tensor(&numbers.bitwise_right_shift_tensor_scalar(shift)) * factor as i64
         };
@@ -103,12 +105,13 @@ impl Factors {
         Factors(mix(mix(numbers, 30, 0xBF58_476D_1CE4_E5B9), 27, 0x94D0_49BB_1331_11EB) * 2 + 1)
     }
 
-    /// A number that other bits, or the same in other places, do not have, but by chance: modulo 2^64, the sum of all elements
-    /// times factors, and of several such sums a polynomial. An int64 scalar, where `values` are.
+    /// Returns a number that is very unlikely to be equal for other bits, or for these bits in other places: modulo
+    /// 2^64, the sum of all elements times factors, and a polynomial of several such sums. It is an int64 scalar on
+    /// the device of `values`.
     ///
-    /// One flipped bit changes it for certain, for everything that the change is multiplied by is odd.
+    /// One flipped bit is certain to change it, because all factors of the change are odd.
     fn digest(&self, values: &Tensor) -> Tensor {
-        /// The multiplier of Knuth's linear congruential generator.
+        /// Multiplier of Knuth's linear congruential generator.
         const MULTIPLIER: i64 = 6_364_136_223_846_793_005;
         let bits = match values.kind() {
             Kind::Float => values.view_dtype(Kind::Int),
@@ -117,7 +120,7 @@ impl Factors {
         };
         let sum = |part: &Tensor| {
             let (part, factors) = (part.to_kind(Kind::Int64), self.0.narrow(0, 0, part.numel() as i64));
-            // On a CPU the fastest; on GPUs there is none of integers.
+            // The dot product is the fastest on a CPU; GPUs have none for integers.
             if part.device() == Device::Cpu { part.dot(&factors) } else { (part * factors).sum(Kind::Int64) }
         };
         let sums = bits.split(self.0.numel() as i64, 0).iter().map(sum).reduce(|digest, sum| digest * MULTIPLIER + sum);
@@ -125,7 +128,8 @@ impl Factors {
     }
 }
 
-/// Which ranks differ after `step` steps, by their digests `all`, in which of the tensors called `names`, and what to do.
+/// Describes which ranks differ after `step` steps, by their digests `all`, in which of the tensors called `names`,
+/// and what to do.
 fn in_words(step: u64, all: &[i64], held: &[Held], names: &[String]) -> String {
     let majority =
         all.iter().copied().find(|digest| 2 * all.iter().filter(|other| *other == digest).count() > all.len());
@@ -157,7 +161,7 @@ fn in_words(step: u64, all: &[i64], held: &[Held], names: &[String]) -> String {
     )
 }
 
-/// Where the digests of ranks differ, in words.
+/// Describes where the digests of ranks differ.
 fn places(held: &[Held], names: &[String]) -> String {
     const NAMED_MAX: usize = 3;
     let differs =
@@ -182,14 +186,14 @@ mod tests {
     fn flip(values: &Tensor, element: i64, bit: u32) {
         let kind = if values.kind() == Kind::Float { Kind::Int } else { Kind::Int16 };
         let mut bits = values.narrow(0, element, 1).view_dtype(kind);
-        // The highest of an int16 as a number that it can hold.
+        // The highest bit of an int16, as a number that the kind can hold.
         let mask = if kind == Kind::Int { i64::from((1_u32 << bit) as i32) } else { i64::from((1_u16 << bit) as i16) };
         let _ = bits.bitwise_xor_(mask);
     }
 
     #[test]
     fn every_flipped_bit_and_every_swap_has_another_digest() {
-        // More than two parts of it, the last one shorter.
+        // More than two parts, the last one shorter.
         let part = Factors::on(Device::Cpu).0.numel() as i64;
         let numbers = Tensor::arange(2 * part + 100, (Kind::Float, Device::Cpu)) - 3.0;
         for (kind, width) in [(Kind::Float, 32), (Kind::BFloat16, 16)] {
@@ -205,7 +209,8 @@ mod tests {
                     assert_ne!(whole, digest(&other), "{kind:?}: bit {bit} of two elements");
                 }
             }
-            // Within a part, between two, and of a number with its negative, which differ in the highest bit alone.
+            // Within a part, between two parts, and of a number with its negative, which differ in the highest bit
+            // alone.
             for (a, b) in [(3, 70), (3, part + 3), (2, 4)] {
                 let other = values.copy();
                 let (x, y) = (values.get(a).copy(), values.get(b).copy());
@@ -254,7 +259,7 @@ mod tests {
         let names: Vec<String> = (0..5).map(|i| format!("t{i}")).collect();
         let ranks = [Held { host: "a".into(), digests: vec![0; 5] }, Held { host: "b".into(), digests: vec![1; 5] }];
         assert_eq!(places(&ranks, &names), ", in t0, t1, t2 and 2 other tensors");
-        // A digest of the digests alone went wrong.
+        // The digest of the digests alone went wrong.
         assert_eq!(places(&[ranks[0].clone(), ranks[0].clone()], &names), "");
     }
 }

@@ -1,5 +1,5 @@
-//! What follows a step. All of it is decided by the config, the step, and what ranks have agreed on, so that every rank decides
-//! alike.
+//! Decides what follows a step, by the config, the step, and what the ranks have agreed on, so that every rank
+//! decides alike.
 
 use common::config::{CheckpointConfig, RunConfig, WhenBusy};
 
@@ -9,23 +9,24 @@ use crate::saving::save::Standing;
 use crate::step::agreement::Flags;
 use crate::step::cadence::is_due;
 
-/// What is due after a step.
+/// Actions that are due after a step.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Due {
-    /// The results of all steps so far, which a GPU otherwise gives a step late: what a person asks for, a save and the end wait
-    /// for them.
+    /// Whether the results of all steps so far are needed now, which a GPU otherwise gives a step late. Requests of
+    /// people, a save and the end wait for them.
     pub results: bool,
-    /// A validation loss.
+    /// Whether to measure the validation loss.
     pub validation: bool,
-    /// A save, and where.
+    /// Kind of place to save to; `None` for no save.
     pub save: Option<Tier>,
-    /// A stop.
+    /// Whether to stop.
     pub stop: bool,
-    /// No step follows.
+    /// Whether this is the last step.
     pub is_last: bool,
 }
 
-/// What is due after `step` of a run with this config, by what ranks have `agreed` on and where its saves stand.
+/// Returns the actions that are due after `step` of a run with this config, given what the ranks have `agreed` on and
+/// the state of saving.
 pub fn due(config: &RunConfig, step: u64, agreed: &Flags, saves: &Standing) -> Due {
     let is_last = step == config.train.max_steps;
     let validation = is_last || is_due(config.evaluation.every_steps, step);
@@ -35,20 +36,20 @@ pub fn due(config: &RunConfig, step: u64, agreed: &Flags, saves: &Standing) -> D
     Due { results, validation, save, stop: agreed.stop, is_last }
 }
 
-/// Whether to save after `step`, and where to.
+/// Decides whether to save after `step`, and where to.
 fn save_due(config: &CheckpointConfig, step: u64, agreed: &Flags, saves: &Standing) -> Option<Tier> {
     if is_due(config.every_steps, step) || agreed.save || (saves.is_owed && saves.is_idle) {
         return Some(Tier::Run);
     }
     let on_hosts = is_due(config.local_every_steps, step) || agreed.save_on_hosts;
-    // Left out without a word where another is under way: the next is due soon.
+    // A save on the hosts is left out silently while another save is under way: the next is due soon.
     let may_begin = saves.is_idle || config.when_busy == WhenBusy::Wait;
     (saves.has_host && may_begin && on_hosts).then_some(Tier::Hosts)
 }
 
 impl Due {
-    /// Whether a save and a stop wait for a later step. What is saved while updates are skipped would have what led to that, so
-    /// both wait until one is made again: a few steps, or the run ends.
+    /// Returns whether a save and a stop wait for a later step. A state saved while updates are skipped would contain
+    /// the cause, so both wait until an update is made again: a few steps, or the run ends.
     pub fn waits(&self, is_skipping: bool) -> bool {
         is_skipping && !self.is_last
     }
@@ -72,7 +73,7 @@ mod tests {
         RawConfig::parse("of the test", text, &settings).unwrap().run().unwrap()
     }
 
-    /// The steps of 1 to 10 after which `what` is due, if nobody asks for anything.
+    /// Returns the steps of 1 to 10 after which `what` is due, without any requests.
     fn steps(settings: &[&str], what: impl Fn(&Due) -> bool) -> Vec<u64> {
         let config = config(settings);
         (1..=10).filter(|step| what(&due(&config, *step, &Flags::default(), &IDLE))).collect()

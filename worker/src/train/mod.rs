@@ -1,12 +1,12 @@
 //! Training: the loop.
 //!
-//! - this file: from the first step to the last, or to a stop.
-//! - `run`: what a run is made of, and how it is set up.
-//! - [`mod@due`]: what follows a step.
+//! - this file: the loop from the first step to the last, or to a stop.
+//! - `run`: the parts of a run, and its set-up.
+//! - [`mod@due`]: decides what follows a step.
 //! - [`validation`]: the validation loss.
 //!
-//! A step itself is [`crate::step`]'s, checkpoints are [`crate::saving`]'s, and records [`crate::observe`]'s; none of them knows
-//! the loop.
+//! A step itself is in [`crate::step`], checkpoints in [`crate::saving`], and records in [`crate::observe`]; none of
+//! them knows the loop.
 
 pub mod due;
 mod run;
@@ -37,7 +37,7 @@ pub fn train(world: &World) -> Result<ExitCode, JobError> {
 }
 
 impl Run<'_> {
-    /// The loop: from the state's step to `train.max_steps`, or to a stop.
+    /// Runs the loop: from the state's step to `train.max_steps`, or to a stop.
     fn train(&mut self) -> Result<ExitCode, JobError> {
         let (world, observer) = (self.world, self.observer);
         let (config, ranks) = (&world.config, world.collectives.as_ref());
@@ -65,10 +65,10 @@ impl Run<'_> {
         self.finish(is_complete)
     }
 
-    /// What this rank tells the others: what was asked of it, and how far its saves are.
+    /// Returns the flags of this rank: the requests to it, and whether it is busy with a save.
     fn flags(&self) -> Flags {
         let (requests, saver) = (&self.world.requests, &self.saver);
-        // Taken in any case, or it would come back.
+        // Taken in any case; otherwise the request would come back.
         let is_asked = requests.take_save();
         Flags {
             save: is_asked || saver.is_time(),
@@ -78,7 +78,7 @@ impl Run<'_> {
         }
     }
 
-    /// Records and judges the results that have arrived, or all of them where something needs that.
+    /// Records and judges the results that have arrived, or all results if they are needed now.
     fn report(&mut self, is_needed: bool) -> Result<(), JobError> {
         let ranks = self.world.collectives.as_ref();
         while let Some((report, elapsed)) = self.results.read(is_needed, &self.state, ranks)? {
@@ -88,7 +88,7 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Begins a save where that is due, `is_asked` for or not, or puts it off.
+    /// Begins a save that is due, `is_asked` for or not, or puts it off.
     fn save_if_due(&mut self, due: &Due, is_asked: bool) -> Result<(), JobError> {
         match due.save {
             Some(tier) if due.waits(self.state.is_skipping()) => {
@@ -100,7 +100,7 @@ impl Run<'_> {
         }
     }
 
-    /// Whether the run stops now; tells a person, once, that a stop waits.
+    /// Returns whether the run stops now. Reports, once, a stop that waits.
     fn stops(&mut self, due: &Due) -> bool {
         let waits = due.waits(self.state.is_skipping());
         if due.stop && waits && !std::mem::replace(&mut self.is_stop_put_off, true) {
@@ -110,7 +110,8 @@ impl Run<'_> {
         due.stop && !waits
     }
 
-    /// Ends the run with a checkpoint; one that `is_complete` already has no step to tell of, and measures the validation loss.
+    /// Ends the run with a checkpoint. A run that `is_complete` already has no step to report, so it measures the
+    /// validation loss.
     fn finish(&mut self, is_complete: bool) -> Result<ExitCode, JobError> {
         let (world, observer) = (self.world, self.observer);
         self.profile.finish(observer);

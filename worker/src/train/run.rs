@@ -1,4 +1,4 @@
-//! What a run is made of on a rank, and how it is set up.
+//! The parts of a run on a rank, and their set-up.
 
 use std::sync::Arc;
 
@@ -16,31 +16,31 @@ use crate::step::results::Results;
 use crate::step::state::TrainState;
 use crate::world::World;
 
-/// A run on a rank. What comes first is dropped first.
+/// A run on a rank. Fields that come first are dropped first.
 pub struct Run<'a> {
-    /// Config, ranks and device.
+    /// Config, ranks and device of the run.
     pub(super) world: &'a World,
-    /// Where its records go.
+    /// Recorder of the run.
     pub(super) observer: &'a Observer,
-    /// What has come of the last steps.
+    /// Results of the last steps.
     pub(super) results: Results,
-    /// The trace of some steps.
+    /// Trace of some steps.
     pub(super) profile: Profile,
-    /// Tokens.
+    /// Token stream.
     pub(super) stream: TokenStream,
-    /// Checkpoints.
+    /// Saver of the run's checkpoints.
     pub(super) saver: Saver<'a>,
-    /// What training changes.
+    /// State that training changes.
     pub(super) state: TrainState,
     /// Validation data.
     pub(super) validation: Validation,
-    /// A stop was asked for, and waits until updates are made again.
+    /// Whether a stop was asked for, and waits until updates are made again.
     pub(super) is_stop_put_off: bool,
 }
 
 impl<'a> Run<'a> {
-    /// Opens the data, looks at the hosts, restores the newest checkpoint or initialises a state, and agrees with the other ranks
-    /// that all hold the same. All ranks must call this together.
+    /// Opens the data, checks the hosts, restores the newest checkpoint or initialises a state, and agrees with the
+    /// other ranks that all hold identical state. All ranks must call this together.
     pub fn set_up(world: &'a World, observer: &'a Observer) -> Result<Self, JobError> {
         let (config, ranks) = (&world.config, world.collectives.as_ref());
         let plan = config.batch_plan();
@@ -66,7 +66,7 @@ impl<'a> Run<'a> {
     }
 }
 
-/// Tells what is not as it should be on the hosts, and how fast ranks exchange; refuses hosts that do not fit together.
+/// Reports findings about the hosts, and how fast ranks exchange; refuses hosts that do not fit together.
 fn look_at_hosts(world: &World, observer: &Observer) -> Result<(), JobError> {
     for finding in preflight::before_training(world)? {
         observer.notice(format!("{}: {}", finding.subject, finding.text));

@@ -1,4 +1,4 @@
-//! The validation loss: the same sequences every time, from the start of the validation data.
+//! The validation loss, always over the same sequences, from the start of the validation data.
 
 use common::config::RunConfig;
 use common::metrics::ValidationRecord;
@@ -14,16 +14,16 @@ use crate::world::World;
 
 /// This rank's validation sequences, read once at the start, so that no measurement waits for storage.
 pub struct Validation {
-    /// Row-major [sequences, T + 1]; empty where there is no validation data.
+    /// Tokens, row-major `[sequences, T + 1]`; empty if there is no validation data.
     tokens: Vec<i32>,
-    /// Over all ranks.
+    /// Number of validation sequences over all ranks.
     sequences: u64,
     sequence_tokens: u64,
     micro_sequences: u64,
 }
 
 impl Validation {
-    /// Reads this rank's share of `evaluation.validation_sequences`, or of all there are where there are fewer.
+    /// Reads this rank's share of `evaluation.validation_sequences`, or of all sequences if there are fewer.
     pub fn open(config: &RunConfig, ranks: &dyn Collectives) -> Result<Self, JobError> {
         let sequence_tokens = config.batch.sequence_tokens;
         let mut validation = Validation {
@@ -41,7 +41,7 @@ impl Validation {
         Ok(validation)
     }
 
-    /// Measures and records the loss: mean cross-entropy in nats per token. Nothing happens without data.
+    /// Measures and records the loss, the mean cross-entropy in nats per token. Does nothing without validation data.
     pub fn measure(&self, state: &mut TrainState, world: &World, observer: &Observer) -> Result<(), JobError> {
         if self.sequences == 0 {
             return Ok(());

@@ -1,4 +1,4 @@
-//! The claim of an attempt: as a launcher tells of it, or as rank 0 makes and keeps it where there is no launcher.
+//! The claim of an attempt: a launcher passes it on, or rank 0 makes and keeps it if there is no launcher.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use super::failure::fail;
 use crate::control::Requests;
 use crate::error::JobError;
 
-/// The claim that a launcher tells of. Of one that does not know its id, it is what stands under the number.
+/// Returns the claim that the launcher's `line` names. If the line has no id, the claim is looked up by its number.
 pub fn claim_told(line: &StartLine) -> Result<Claim, JobError> {
     let StartLine { attempt: number, claim_id, .. } = line;
     if !claim_id.is_empty() || *number == 0 {
@@ -21,7 +21,7 @@ pub fn claim_told(line: &StartLine) -> Result<Claim, JobError> {
     Ok(claim_of(&Folder::open(&config.run.output, &config.storage)?, *number)?)
 }
 
-/// Claims the next attempt of `run`, which may take as long as the claim before needs to expire.
+/// Claims the next attempt of `run`. This may take as long as the previous claim needs to expire.
 pub fn claim(run: &Folder, config: &RunConfig, ranks: u32) -> Result<Attempt, JobError> {
     let claimant = Claimant { ranks, expiry: Duration::from_secs(config.launch.claim_expiry_s), holds: None };
     let mut is_told = false;
@@ -34,7 +34,7 @@ pub fn claim(run: &Folder, config: &RunConfig, ranks: u32) -> Result<Attempt, Jo
     Ok(claim?.unwrap_or_else(|| unreachable!("it waits as long as it takes")))
 }
 
-/// Keeps `claim`, and lets what is heard of the run from elsewhere come about.
+/// Keeps `claim`, and acts on news of the run: requests, and a newer claim.
 pub fn hold(config: &RunConfig, claim: Attempt, requests: &Requests) -> Result<Holder, JobError> {
     let run = Folder::open(&config.run.output, &config.storage)?;
     let requests = requests.clone();

@@ -1,4 +1,4 @@
-//! The equipment of a rank: what it computes on, and what it exchanges with, as the config says and of what is there.
+//! The equipment of a rank: its device and its collectives, chosen by the config among what the host has.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,18 +20,18 @@ use crate::error::JobError;
 use crate::kernels;
 use crate::libtorch::{self, cuda, streams};
 
-/// What a rank computes on, and what it exchanges with.
+/// Device and collectives of a rank.
 pub struct Equipment {
-    /// What this rank computes on.
+    /// Device that this rank computes on.
     pub device: Device,
     /// Number of hosts over all ranks.
     pub hosts: usize,
-    /// The other ranks.
+    /// Collectives over all ranks.
     pub collectives: Arc<dyn Collectives>,
 }
 
 impl Equipment {
-    /// As `config` says, of what is there; `collectives` are those that the process started with.
+    /// Chooses the equipment by `config`; `collectives` are those that the process started with.
     pub fn choose(config: &RunConfig, collectives: Arc<dyn Collectives>) -> Result<Self, JobError> {
         let neighbours = Neighbours::meet(collectives.as_ref())?;
         let device = neighbours.device(config.run.device, collectives.as_ref())?;
@@ -44,17 +44,17 @@ impl Equipment {
     }
 }
 
-/// Who else is on this rank's host.
+/// Position of this rank among the ranks of its host.
 struct Neighbours {
     /// Number of hosts over all ranks.
     hosts: usize,
-    /// Ranks on this host that come before this one.
+    /// Number of ranks on this host that come before this one.
     local_rank: usize,
 }
 
 impl Neighbours {
     fn meet(collectives: &dyn Collectives) -> Result<Self, CollectivesError> {
-        // Hosts of one name are told apart by when they were started, containers of one host by their names.
+        // Hosts with equal names differ in their boot ids, and containers of one host in their names.
         let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
         let mut hosts = collectives.gather("its host's name", &format!("{} {}", host_name(), boot.trim()))?;
         let (before, from) = hosts.split_at(collectives.rank().index());
@@ -64,8 +64,8 @@ impl Neighbours {
         Ok(Neighbours { hosts: hosts.len(), local_rank })
     }
 
-    /// What this rank computes on, of the same kind on all; a GPU becomes the calling thread's, with Convoy's kernels on it. Nothing
-    /// may have asked libtorch about CUDA before.
+    /// Returns the device that this rank computes on, of one kind on all ranks. A GPU is set for the calling thread,
+    /// and gets Convoy's kernels. Nothing may have asked libtorch about CUDA before.
     fn device(&self, kind: DeviceKind, collectives: &dyn Collectives) -> Result<Device, JobError> {
         let gpus = match kind {
             DeviceKind::Cpu => return Ok(Device::Cpu),
@@ -104,7 +104,8 @@ fn check_kinds(ranks: &[(bool, String, String)]) -> Result<(), WorldError> {
     Err(WorldError::MixedDevices { gpu: named(gpu), cpu: named(cpu) })
 }
 
-/// `collectives`, or what carries GPUs' memory as well, where this rank computes on one or the config wants it.
+/// Returns `collectives`, or, if this rank computes on a GPU or the config wants it, collectives that also carry GPU
+/// memory.
 fn for_device(
     config: &RunConfig,
     collectives: Arc<dyn Collectives>,

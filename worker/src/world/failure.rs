@@ -1,4 +1,4 @@
-//! One rank's failure ends all ranks: it says why, to people and to the launcher, and aborts the world.
+//! Ends all ranks when one fails: the rank reports the reason, to people and to the launcher, and aborts the world.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,25 +12,26 @@ use common::worker_contract::FromRank;
 use crate::collectives::mpi;
 use crate::control::Control;
 
-/// How long a rank that has lost others leaves these to say the same, before it ends all.
+/// Time that a rank that has lost others gives these to report the loss too, before it ends all.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
-/// Who this process is, for what it says when it fails; set once it is known.
+/// Rank of this process, for its failure message; set once it is known.
 static RANK: OnceLock<Rank> = OnceLock::new();
-/// The connection over which a failing rank says why; set once there is one.
+/// Connection over which a failing rank reports the reason; set once there is one.
 static CONTROL: OnceLock<Control> = OnceLock::new();
 
-/// From now on a failure is told as that of `rank`.
+/// Makes later failures name `rank`.
 pub(super) fn speak_as(rank: Rank) {
     let _ = RANK.set(rank);
 }
 
-/// From now on a failure is told over `control`, too.
+/// Makes later failures be reported over `control`, too.
 pub(super) fn tell_over(control: &Control) {
     let _ = CONTROL.set(control.clone());
 }
 
-/// Says why this rank is about to end every rank, to people and to the launcher; the first time it is called.
+/// Reports why this rank is about to end every rank, to people and to the launcher. Only the first call has an
+/// effect.
 pub fn announce_failure(message: &str, code: ExitCode) {
     static ANNOUNCED: AtomicBool = AtomicBool::new(false);
     if ANNOUNCED.swap(true, Ordering::SeqCst) {
@@ -45,9 +46,10 @@ pub fn announce_failure(message: &str, code: ExitCode) {
     }
 }
 
-/// Ends every rank because this one failed: says why, and aborts the world.
+/// Ends every rank because this one failed: reports the reason, and aborts the world.
 ///
-/// Where ranks have lost each other, others are about to say the same, with what they were doing; they are given a moment.
+/// If ranks have lost each other, other ranks are about to report that too, with their last operations, and are given
+/// a moment.
 pub fn fail(message: &str, code: ExitCode) {
     announce_failure(message, code);
     if code == ExitCode::Communication {
@@ -56,7 +58,7 @@ pub fn fail(message: &str, code: ExitCode) {
     mpi::abort_world(i32::from(code.number()));
 }
 
-/// Makes every panic of any thread end every rank: as a bug, unless the system refused a thread.
+/// Makes a panic of any thread end every rank: as a bug, unless the system refused a thread.
 pub fn abort_on_panic() {
     let print = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |info| {

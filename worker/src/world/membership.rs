@@ -1,4 +1,4 @@
-//! Being one of the ranks: starting MPI, keeping it up, and leaving it in good order.
+//! Membership in the world of ranks: starts MPI, keeps it up, and leaves it in good order.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -9,14 +9,15 @@ use crate::collectives::mpi::{self, Mpi};
 use crate::collectives::single::Single;
 use crate::error::JobError;
 
-/// How long ranks may need to find each other, before the config says how long a collective may take.
+/// Time that ranks may need to find each other, before the config says how long a collective may take.
 const START_TIMEOUT: Duration = Duration::from_secs(300);
 
-/// Keeps MPI up while an error is on its way to [`fail`](super::fail): ending MPI in good order waits for all ranks, and the others
-/// wait for this one.
+/// The collectives, kept so that MPI stays up while an error is on its way to [`fail`](super::fail): ending MPI in
+/// good order waits for all ranks, and the others wait for this one.
 static COLLECTIVES: Mutex<Option<Arc<dyn Collectives>>> = Mutex::new(None);
 
-/// MPI if this process is one of several, a world of one otherwise. It is up until [`leave`] or [`fail`](super::fail).
+/// Starts MPI if this process is one of several, or else a world of one rank. It is up until [`leave`] or
+/// [`fail`](super::fail).
 pub fn start_collectives() -> Result<Arc<dyn Collectives>, JobError> {
     let collectives: Arc<dyn Collectives> = match mpi::is_launched_by_mpi() {
         true => Arc::new(Mpi::start(START_TIMEOUT)?),
@@ -32,7 +33,8 @@ pub(super) fn keep(collectives: &Arc<dyn Collectives>) {
     *COLLECTIVES.lock().unwrap_or_else(PoisonError::into_inner) = Some(collectives.clone());
 }
 
-/// Ends MPI in good order, once nobody holds the collectives any more; every rank must get here, or none returns.
+/// Ends MPI in good order, once nothing holds the collectives any more. Does not return on any rank until every rank
+/// has called it.
 pub fn leave() {
     drop(COLLECTIVES.lock().unwrap_or_else(PoisonError::into_inner).take());
 }

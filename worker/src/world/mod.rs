@@ -1,9 +1,9 @@
 //! A rank's place in the world: entering it, with all that a job works with.
 //!
-//! - `start`: what rank 0 reads, from the launcher or a file, and tells the others.
-//! - `claim`: the attempt's claim, which rank 0 makes and keeps where there is no launcher.
-//! - `membership`: starting MPI, keeping it up, leaving it in good order.
-//! - `equipment`: what a rank computes on and exchanges with. `threads`: how many compute threads it has.
+//! - `start`: the start of a job, which rank 0 reads from the launcher or a file and sends to the other ranks.
+//! - `claim`: the attempt's claim, which rank 0 makes and keeps if there is no launcher.
+//! - `membership`: starts MPI, keeps it up, and leaves it in good order.
+//! - `equipment`: a rank's device and collectives. `threads`: its number of compute threads.
 //! - `failure`: ending everyone when one rank fails.
 //! - [`error`]: why a rank cannot enter.
 
@@ -33,25 +33,25 @@ pub use start::Origin;
 use start::Start;
 pub use threads::set_threads;
 
-/// Everything that a job on this rank works with.
+/// All that a job on this rank works with.
 pub struct World {
-    /// The config, the same on all ranks.
+    /// Config, identical on all ranks.
     pub config: RunConfig,
-    /// The claim of the attempt that this is.
+    /// Claim of this attempt.
     pub claim: Claim,
     /// Keys of the config that may differ from the checkpoint's.
     pub accepted_changes: Vec<String>,
-    /// Keeps its claim to the run, on rank 0 where no launcher does.
+    /// Keeper of the claim, on rank 0 if there is no launcher; otherwise `None`.
     pub holder: Option<Holder>,
-    /// The other ranks.
+    /// Collectives over all ranks.
     pub collectives: Arc<dyn Collectives>,
-    /// What this rank has to compute on.
+    /// Device that this rank computes on.
     pub device: Device,
-    /// Number of hosts.
+    /// Number of hosts over all ranks.
     pub hosts: usize,
-    /// The launcher, if there is one.
+    /// Connection to the launcher, if there is one.
     pub control: Control,
-    /// What is asked of this job.
+    /// Requests to this job.
     pub requests: Requests,
 }
 

@@ -1,4 +1,4 @@
-//! The start of a job: what rank 0 reads, from the launcher or a file, and tells the others.
+//! The start of a job: rank 0 reads it, from the launcher or a file, and sends it to the other ranks.
 
 use std::io::{self, BufRead};
 use std::path::PathBuf;
@@ -16,29 +16,29 @@ use super::claim::{claim, claim_told};
 use super::error::WorldError;
 use crate::error::JobError;
 
-/// Where rank 0 learns what to do.
+/// Source from which rank 0 learns what to do.
 pub enum Origin {
     /// A [`StartLine`] on standard input.
     Launcher,
-    /// A config file, of which nothing is started.
+    /// A config file, without starting a run.
     Look {
-        /// Where it is.
+        /// Path of the config file.
         path: PathBuf,
-        /// Values that count instead of its own.
+        /// Values that override the file's.
         overrides: Vec<String>,
     },
-    /// A config file.
+    /// A config file of a run to start.
     File {
-        /// Where it is.
+        /// Path of the config file.
         path: PathBuf,
-        /// Values that count instead of its own.
+        /// Values that override the file's.
         overrides: Vec<String>,
-        /// Keys that may differ from the checkpoint's.
+        /// Keys that may differ from the checkpoint's config.
         accepted_changes: Vec<String>,
     },
 }
 
-/// What rank 0 tells the others at the start.
+/// Message of rank 0 to the other ranks at the start.
 #[derive(Serialize, Deserialize)]
 pub(super) struct Start {
     pub config: String,
@@ -48,7 +48,8 @@ pub(super) struct Start {
 }
 
 impl Start {
-    /// Rank 0 reads what to do. Without a launcher it claims the attempt, which it must keep then.
+    /// Reads, on rank 0, what to do. Without a launcher it also claims the attempt, and the caller must keep the
+    /// claim.
     pub fn read(origin: &Origin, ranks: u32) -> Result<(Self, Option<Attempt>), JobError> {
         match origin {
             Origin::Launcher => {

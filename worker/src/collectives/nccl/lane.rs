@@ -1,5 +1,5 @@
-//! Where operations run: on a stream of the GPU, beside the computation; or, with the tests' stand-in for NCCL, on the
-//! host.
+//! The place where operations run: a stream of the GPU, beside the computation, or with the tests' stand-in for NCCL,
+//! the host.
 
 use std::ffi::{c_int, c_void};
 use std::time::Duration;
@@ -10,32 +10,32 @@ use super::library::{RawCommunicator, StandIn};
 use crate::libtorch::streams::{self, Event, Stream};
 use crate::trace;
 
-/// How long one question to the stand-in may take.
+/// Limit of the time that one question to the stand-in may take.
 const STAND_IN_WAIT_MS: u32 = 100;
 
-/// Where operations run.
+/// Place where operations run.
 pub enum Lane {
-    /// On a stream of this GPU.
+    /// A stream of this GPU.
     Gpu {
-        /// Its number on this host.
+        /// Number of the GPU on this host.
         device: usize,
-        /// The stream.
+        /// Stream that operations run on.
         stream: Stream,
     },
-    /// On the host, in the stand-in's own thread.
+    /// The stand-in's own thread, on the host.
     Host(StandIn),
 }
 
-/// The end of an operation.
+/// End of an operation.
 pub enum End {
-    /// When the stream gets there.
+    /// Event that the stream reaches at the end.
     Event(Event),
-    /// When the stand-in has completed so many.
+    /// Number of operations that the stand-in has completed at the end.
     Number(u64),
 }
 
 impl End {
-    /// How long it was from `begin` to this end, which has come; `None` where nobody knows.
+    /// Returns the time between `begin` and this end, which has come; `None` if it was not measured.
     pub fn since(&self, begin: Option<&Event>) -> Option<Duration> {
         match (begin, self) {
             (Some(begin), End::Event(end)) => begin.until(end).ok(),
@@ -45,12 +45,12 @@ impl End {
 }
 
 impl Lane {
-    /// The lane of GPU number `device`.
+    /// Creates the lane of GPU number `device`.
     pub fn of_gpu(device: usize) -> Result<Self, TchError> {
         Ok(Lane::Gpu { device, stream: Stream::beside(device)? })
     }
 
-    /// Makes the calling thread one that may call NCCL.
+    /// Prepares the calling thread for calls of NCCL.
     pub fn enter_thread(&self) -> Result<(), TchError> {
         match self {
             Lane::Gpu { device, .. } => streams::set_device(*device),
@@ -58,20 +58,20 @@ impl Lane {
         }
     }
 
-    /// Whether `tensor` is here; what is not goes over MPI.
+    /// Returns whether `tensor` is on this lane's device; others go over MPI.
     pub fn carries(&self, tensor: &Tensor) -> bool {
         match self {
             Lane::Gpu { device, .. } => tensor.device() == Device::Cuda(*device),
             Lane::Host(stand_in) => {
                 let data_type = data_type(tensor.kind());
-                // SAFETY: it takes any number.
+                // SAFETY: the function takes any number.
                 tensor.device() == Device::Cpu && data_type.is_some_and(|kind| unsafe { (stand_in.carries)(kind) } != 0)
             }
         }
     }
 
-    /// Makes the lane wait for what the calling thread has computed so far; returns the stream for NCCL, and, for a trace, when
-    /// it gets there.
+    /// Makes the lane wait for what the calling thread has computed so far. Returns the stream for NCCL and, for a
+    /// trace, an event at this point.
     pub fn open(&self) -> Result<(*mut c_void, Option<Event>), TchError> {
         match self {
             Lane::Gpu { device, stream } => {
@@ -83,7 +83,7 @@ impl Lane {
         }
     }
 
-    /// The end of operation `number`, which has just been started.
+    /// Returns the end of operation `number`, which has just been started.
     pub fn end(&self, number: u64) -> Result<End, TchError> {
         match self {
             Lane::Gpu { stream, .. } => stream.record().map(End::Event),
@@ -91,7 +91,7 @@ impl Lane {
         }
     }
 
-    /// Whether `end` has come.
+    /// Returns whether `end` has come.
     pub fn has_come(&self, end: &End, communicator: RawCommunicator) -> Result<bool, TchError> {
         match (self, end) {
             (_, End::Event(event)) => event.has_passed(),
@@ -103,12 +103,12 @@ impl Lane {
         }
     }
 
-    /// Makes what the calling thread computes from now on come after `end`. On a GPU the thread itself goes on.
+    /// Makes later computations of the calling thread wait for `end`. On a GPU the thread itself goes on.
     pub fn join(&self, end: &End, communicator: RawCommunicator) -> Result<(), TchError> {
         match (self, end) {
             (Lane::Gpu { device, .. }, End::Event(event)) => Stream::current(*device)?.wait_for(event),
             (Lane::Host(stand_in), End::Number(number)) => {
-                // For ever: the watchdog ends the process where the operation does not.
+                // Waits for ever: the watchdog ends the process if the operation does not end.
                 // SAFETY: the stand-in's communicators stay in memory.
                 while unsafe { (stand_in.wait)(communicator, *number, STAND_IN_WAIT_MS) } == 0 {}
                 Ok(())
@@ -118,7 +118,7 @@ impl Lane {
     }
 }
 
-/// `ncclDataType_t` of a kind; `None` where NCCL has none.
+/// Returns the `ncclDataType_t` of a kind; `None` if NCCL has none.
 pub fn data_type(kind: Kind) -> Option<c_int> {
     match kind {
         Kind::Uint8 => Some(1),

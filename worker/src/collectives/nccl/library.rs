@@ -1,4 +1,4 @@
-//! `libnccl.so.2`, loaded at run time: the few functions that Convoy calls, as NCCL's header of 2.28 declares them.
+//! The functions of `libnccl.so.2` that Convoy calls, loaded at run time and declared as in NCCL's header of 2.28.
 
 use std::ffi::{CStr, c_char, c_int, c_uint, c_void};
 use std::path::{Path, PathBuf};
@@ -7,11 +7,11 @@ use std::ptr;
 use crate::libtorch::cuda;
 use crate::shared_library::{SharedLibrary, Symbols};
 
-/// Names another library than the one beside libtorch, or than the system's.
+/// Variable that names the library to load instead of libtorch's or the system's.
 pub const LIBRARY_VARIABLE: &str = "CONVOY_NCCL_LIBRARY";
 
 const NAME: &str = "libnccl.so.2";
-/// The first with communicators that do not block.
+/// First version with communicators that do not block.
 const VERSION_MIN: c_int = 21_400;
 
 /// `ncclSuccess` of `ncclResult_t`; anything but this and [`IN_PROGRESS`] is an error.
@@ -27,7 +27,7 @@ pub type RawCommunicator = *mut c_void;
 #[derive(Clone, Copy)]
 pub struct UniqueId(pub [u8; 128]);
 
-/// `ncclConfig_t` of NCCL 2.28; other versions read by its size and version what they know.
+/// `ncclConfig_t` of NCCL 2.28. Other versions read the fields they know, by its size and version.
 #[repr(C)]
 pub struct Config {
     size: usize,
@@ -52,7 +52,7 @@ pub struct Config {
 const _: () = assert!(size_of::<Config>() == 80, "not the layout of ncclConfig_v22800");
 
 impl Config {
-    /// NCCL_CONFIG_INITIALIZER, with calls that never block.
+    /// Returns NCCL_CONFIG_INITIALIZER, with calls that never block.
     pub fn non_blocking() -> Self {
         /// NCCL_CONFIG_UNDEF_INT.
         const UNDEFINED: c_int = c_int::MIN;
@@ -112,20 +112,20 @@ pub struct Library {
     pub broadcast: Reduce,
     get_error_string: unsafe extern "C" fn(c_int) -> *const c_char,
     get_last_error: unsafe extern "C" fn(RawCommunicator) -> *const c_char,
-    /// Set where this is the stand-in of the tests, which works on host memory.
+    /// Functions of the tests' stand-in, which works on host memory; `None` for NCCL itself.
     pub stand_in: Option<StandIn>,
 }
 
-/// What only the tests' stand-in for NCCL has; see its crate in `tests/nccl-stand-in`.
+/// Functions that only the tests' stand-in for NCCL has; see its crate in `tests/nccl-stand-in`.
 #[derive(Clone, Copy)]
 pub struct StandIn {
-    /// Whether host tensors of the data type go through it.
+    /// Returns whether the stand-in takes host tensors of the data type.
     pub carries: unsafe extern "C" fn(data_type: c_int) -> c_int,
-    /// Waits until so many operations are complete, at most so long; whether they are.
+    /// Waits until `number` operations are complete, at most `timeout_ms`. Returns whether they are.
     pub wait: unsafe extern "C" fn(RawCommunicator, number: u64, timeout_ms: u32) -> c_int,
 }
 
-/// There is no NCCL.
+/// Error that NCCL cannot be loaded.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error(
     "NCCL cannot be loaded:\n{}\ninstall it beside libtorch with `CONVOY_CUDA=1 make setup`, or the system's package \
@@ -133,12 +133,12 @@ pub struct StandIn {
     tried.iter().map(|reason| format!("  {reason}")).collect::<Vec<_>>().join("\n")
 )]
 pub struct NoNccl {
-    /// Where was looked, and why it was not that.
+    /// Places that were tried, each with the reason why it did not work.
     pub tried: Vec<String>,
 }
 
 impl Library {
-    /// Loads what [`LIBRARY_VARIABLE`] names; else what came with libtorch, or else the system's.
+    /// Loads the library that [`LIBRARY_VARIABLE`] names; otherwise libtorch's, or else the system's.
     pub fn load() -> Result<Self, NoNccl> {
         let candidates = match std::env::var_os(LIBRARY_VARIABLE) {
             Some(path) => vec![PathBuf::from(path)],
@@ -158,7 +158,7 @@ impl Library {
     }
 
     fn load_from(path: &Path) -> Result<Self, String> {
-        // libtorch may have brought another version, of whose functions this one must call none.
+        // libtorch may have loaded another version, of which this one must not call any function.
         let library = SharedLibrary::open(path, Symbols::OwnFirst)?;
         let missing = || format!("{}: not NCCL, or too old: it lacks a function", path.display());
         // SAFETY: the types are those of nccl.h, and of the stand-in's own functions.
@@ -177,7 +177,7 @@ impl Library {
     }
 
     /// # Safety
-    /// What `library` has under these names has these types.
+    /// The symbols of `library` with these names must have these types.
     unsafe fn with_functions_of(library: SharedLibrary) -> Option<Self> {
         // SAFETY: the caller's promise.
         unsafe {
@@ -201,15 +201,16 @@ impl Library {
         }
     }
 
-    /// What `result` means, and what NCCL last said about it.
+    /// Describes `result`, and adds NCCL's last message about it.
     pub fn describe(&self, result: c_int) -> String {
-        // SAFETY: both take any value and return C strings that stay; a null communicator asks for the last error of all.
+        // SAFETY: both functions take any value and return C strings that stay; a null communicator asks for the last
+        // error of all.
         let [meaning, last] =
             unsafe { [(self.get_error_string)(result), (self.get_last_error)(ptr::null_mut())] }.map(|text| match text
                 .is_null()
             {
                 true => String::new(),
-                // SAFETY: not null, so a C string of NCCL's.
+                // SAFETY: not null, so it is a C string of NCCL's.
                 false => unsafe { CStr::from_ptr(text) }.to_string_lossy().trim().to_owned(),
             });
         if last.is_empty() { meaning } else { format!("{meaning} ({last})") }

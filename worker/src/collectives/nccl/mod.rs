@@ -1,16 +1,16 @@
-//! NCCL between GPUs. What is on the host goes over MPI, which also carries NCCL's id.
+//! NCCL between GPUs. Tensors on the host go over MPI, which also carries NCCL's id.
 //!
-//! An operation runs on a stream of its own, after what the calling thread has computed so far; waiting for it makes the
-//! thread's later computation wait, and not the thread. So nobody notices an operation that never ends but the watchdog,
-//! which is told of every one.
+//! An operation runs on a stream of its own, after what the calling thread has computed so far. Waiting for the
+//! operation makes the thread's later computations wait, and not the thread. Only the watchdog can therefore notice
+//! an operation that never ends, so it is told of every one.
 //!
 //! - `library`: the functions of NCCL, loaded at run time.
-//! - `communicator`: one rank's end, and how calls on it go.
+//! - `communicator`: one rank's end, and how calls on it are made.
 //! - `lane`: the stream that operations run on.
-//! - `shared`: what the watchdog and those who start operations share.
+//! - `shared`: state shared by the watchdog and the threads that start operations.
 //! - `watchdog`: starts NCCL in the background, and ends the world when an operation does not end.
 //!
-//! No real NCCL runs in Convoy's tests: they load `tests/nccl-stand-in` in its place.
+//! No real NCCL runs in Convoy's tests, which load `tests/nccl-stand-in` in its place.
 
 #![allow(unsafe_code, reason = "calls NCCL, a C library, with addresses in tensors")]
 
@@ -38,19 +38,19 @@ use library::{Library, RawCommunicator, SUCCESS, UniqueId};
 use shared::{CARRIER, Shared, Started};
 pub use watchdog::Ending;
 
-/// Why NCCL cannot be used.
+/// Reason why NCCL cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// The library is missing.
+    /// The library cannot be loaded.
     #[error(transparent)]
     NoNccl(#[from] NoNccl),
-    /// There is nothing for it to work on.
+    /// This rank has no GPU for NCCL to work on.
     #[error(
         "parallel.collectives = \"nccl\" exchanges what is on GPUs, but this rank computes on the CPU; set \
          run.device = \"cuda\", or parallel.collectives = \"mpi\""
     )]
     NoGpu,
-    /// libtorch refuses.
+    /// libtorch failed.
     #[error("NCCL cannot be started: {0}")]
     Libtorch(#[from] tch::TchError),
     /// The other ranks cannot be reached over MPI.
@@ -66,8 +66,8 @@ pub struct Nccl {
 }
 
 impl Nccl {
-    /// Starts NCCL in the background; the first operation waits for it. It has as long as an operation over `host`, which
-    /// is `timeout`. Every rank must call this.
+    /// Starts NCCL in the background; the first operation waits for it. The start has as long as an operation over
+    /// `host`, which is `timeout`. Every rank must call this.
     pub fn start(
         host: Arc<dyn Collectives>,
         device: Device,
@@ -110,25 +110,25 @@ impl Nccl {
         call: impl FnOnce(&Library, RawCommunicator, *mut c_void) -> c_int,
     ) -> Pending {
         assert!(tensors.iter().all(Tensor::is_contiguous), "a collective needs contiguous tensors");
-        // All ranks give equally many, so none takes part in an operation on nothing.
+        // All ranks give equal numbers of elements, so no rank takes part in an operation on nothing.
         if tensors.iter().all(|tensor| tensor.numel() == 0) {
             return Pending::complete();
         }
         let operation = Operation { name, label, carrier: CARRIER };
-        // Where NCCL does not start, the watchdog ends the process.
+        // If NCCL does not start, the watchdog ends the process.
         let communicator = self.shared.communicator.wait().clone();
         let (shared, number) = (self.shared.clone(), self.shared.in_flight.begin(operation));
         let started = communicator.start(
             shared.timeout(),
             |library, raw| {
                 let (stream, begin) = shared.lane.open().map_err(|e| e.to_string())?;
-                // Before the call, in which NCCL may hang.
+                // Recorded before the call, in which NCCL may hang.
                 shared.started().push_back(Started { number, operation, begin, end: None, _tensors: tensors });
                 Ok(call(library, raw, stream))
             },
             |number| {
                 let end = Arc::new(shared.lane.end(number).map_err(|e| e.to_string())?);
-                // The last one is this one: only one is started at a time.
+                // The last one is this one: only one operation is started at a time.
                 if let Some(started) = shared.started().back_mut() {
                     started.end = Some(end.clone());
                 }
@@ -152,13 +152,13 @@ impl Nccl {
     }
 }
 
-/// The initialisation, as messages name it.
+/// Name of the initialisation in messages.
 const START: Operation = Operation { name: "connecting", label: Label::new("the start of the run"), carrier: CARRIER };
 
-/// What a step exchanges, as messages name it.
+/// Name of a step's exchange in messages.
 const STEP: Operation = Operation { name: "exchange", label: Label::new("of a step"), carrier: CARRIER };
 
-/// The id of rank 0's communicator, by which the others find it.
+/// Shares the id of rank 0's communicator, by which the other ranks find it.
 fn share_id(library: &Library, host: &dyn Collectives) -> Result<UniqueId, StartError> {
     let mut id = UniqueId([0; 128]);
     if host.rank().is_zero() {
@@ -174,7 +174,7 @@ fn share_id(library: &Library, host: &dyn Collectives) -> Result<UniqueId, Start
 }
 
 impl Drop for Nccl {
-    /// Ends NCCL in good order; every rank must get here.
+    /// Ends NCCL in good order. Every rank must do so.
     fn drop(&mut self) {
         self.shared.is_over.store(true, Ordering::Relaxed);
         let watchdog = self.watchdog.get_mut().unwrap_or_else(PoisonError::into_inner).take();
@@ -185,7 +185,7 @@ impl Drop for Nccl {
     }
 }
 
-/// `ncclRedOp_t`.
+/// Returns the `ncclRedOp_t` of `op`.
 fn reduction(op: ReduceOp) -> c_int {
     match op {
         ReduceOp::Sum => 0,
@@ -254,7 +254,7 @@ impl Collectives for Nccl {
         self.check_pair(input, output, count * self.world(), output.numel());
         let (send, receive) = (input.data_ptr(), output.data_ptr());
         self.run("all-gather", label, vec![input.shallow_clone(), output.shallow_clone()], |nccl, raw, stream| {
-            // SAFETY: the input holds `count` elements, the output that for each rank; both stay until the end.
+            // SAFETY: the input holds `count` elements, the output `count` for each rank; both stay until the end.
             unsafe { (nccl.all_gather)(send, receive, count, data_type, raw, stream) }
         })
     }
@@ -280,7 +280,7 @@ impl Nccl {
         self.world_size().get() as usize
     }
 
-    /// Input and output are alike, and the larger one holds what all ranks have.
+    /// Panics unless input and output are alike, and the larger one holds the elements of all ranks.
     fn check_pair(&self, input: &Tensor, output: &Tensor, expected: usize, larger: usize) {
         assert_eq!(input.kind(), output.kind(), "input and output are of different kinds");
         assert_eq!(input.device(), output.device(), "input and output are on different devices");

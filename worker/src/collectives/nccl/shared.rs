@@ -1,4 +1,5 @@
-//! What the watchdog and those who start operations share: the operations that have been started, and how they fail.
+//! State shared by the watchdog and the threads that start operations: the operations that have been started, and how
+//! they fail.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -14,33 +15,33 @@ use crate::collectives::CollectivesError;
 use crate::collectives::in_flight::{InFlight, Operation};
 use crate::libtorch::streams::Event;
 
-/// As messages name it.
+/// Name of NCCL in messages.
 pub const CARRIER: &str = "NCCL";
 
-/// What the watchdog and those who start operations share.
+/// State shared by the watchdog and the threads that start operations.
 pub struct Shared {
     pub lane: Lane,
     pub in_flight: Arc<InFlight>,
     pub timeout_ms: AtomicU64,
-    /// Set once NCCL has started.
+    /// The communicator, set once NCCL has started.
     pub communicator: OnceLock<Arc<Communicator>>,
-    /// In the order of their start.
+    /// Operations that have been started, in order.
     pub started: Mutex<VecDeque<Started>>,
-    /// Of an operation that could not be started.
+    /// Error of an operation that could not be started.
     pub failure: OnceLock<CollectivesError>,
     pub is_over: AtomicBool,
 }
 
 /// An operation that has been started, or is being started.
 pub struct Started {
-    /// In [`InFlight`].
+    /// Number of the operation in [`InFlight`].
     pub number: u64,
     pub operation: Operation,
-    /// Where a trace wants it, and the lane tells.
+    /// Event at the begin, if a trace wants it and the lane can tell.
     pub begin: Option<Event>,
-    /// `None` while NCCL's own call goes on.
+    /// End of the operation; `None` while NCCL's own call goes on.
     pub end: Option<Arc<End>>,
-    /// Their memory must stay theirs until the end.
+    /// Tensors of the operation, kept alive until the end.
     pub _tensors: Vec<Tensor>,
 }
 
@@ -53,7 +54,7 @@ impl Shared {
         self.started.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// `failure` of `operation` as an error.
+    /// Makes the error for `failure` of `operation`.
     pub fn error(&self, operation: &Operation, failure: Failure) -> CollectivesError {
         match failure {
             Failure::TimedOut => self.in_flight.timed_out(CARRIER, self.timeout()),

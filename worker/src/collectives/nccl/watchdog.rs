@@ -1,5 +1,5 @@
-//! The thread that starts NCCL in the background, and then watches over every operation: one that does not end in time,
-//! or an error of NCCL, ends the world.
+//! The thread that starts NCCL in the background, and then watches every operation. One that does not end in time, or
+//! an error of NCCL, ends the world.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -14,21 +14,21 @@ use crate::collectives::CollectivesError;
 use crate::collectives::in_flight::Operation;
 use crate::trace;
 
-/// How often operations are looked at.
+/// Interval at which the watchdog looks at operations.
 const INTERVAL: Duration = Duration::from_millis(10);
-/// The same while a trace is recorded, which learns of their ends here.
+/// Interval while a trace is recorded, which learns here when operations end.
 const TRACED_INTERVAL: Duration = Duration::from_millis(1);
 
 /// How the watchdog ends this rank and all others.
 #[derive(Clone, Copy)]
 pub struct Ending {
-    /// Says why.
+    /// Announces the error.
     pub announce: fn(&CollectivesError),
     /// Ends the world; does not return.
     pub end: fn(&CollectivesError),
 }
 
-/// The body of the thread: `begin` begins the communicator, of which `operation` is the name in messages.
+/// Runs the body of the thread. `begin` begins the communicator, and `operation` names that in messages.
 pub fn run(
     shared: &Arc<Shared>,
     operation: &Operation,
@@ -52,7 +52,8 @@ pub fn run(
     }
 }
 
-/// What `begin` returns. It is NCCL's own call, which should not wait for other ranks, and must not keep this one if it does.
+/// Returns the result of `begin`. This is NCCL's own call, which should not wait for other ranks, and must not hold
+/// up this rank if it does.
 fn begun_within(
     timeout: Duration,
     shared: Arc<Shared>,
@@ -68,12 +69,12 @@ fn begun_within(
     })
 }
 
-/// Makes the rank's GPU the calling thread's.
+/// Sets the rank's GPU for the calling thread.
 fn enter(shared: &Shared) -> Result<(), Failure> {
     shared.lane.enter_thread().map_err(|error| Failure::Nccl(error.to_string()))
 }
 
-/// Says why first, and aborts then: an abort may take its time, and others end meanwhile.
+/// Announces the error before it aborts: an abort may take a while, and other ranks end meanwhile.
 fn end_world(communicator: Option<Arc<Communicator>>, error: &CollectivesError, ending: Ending) {
     (ending.announce)(error);
     if let Some(communicator) = communicator {
@@ -82,13 +83,13 @@ fn end_world(communicator: Option<Arc<Communicator>>, error: &CollectivesError, 
     (ending.end)(error);
 }
 
-/// Follows the operations to their ends until all is over.
+/// Follows operations to their ends until NCCL is ended.
 fn watch(shared: &Shared, communicator: &Communicator) -> Result<(), CollectivesError> {
-    // Since when the oldest operation has had the lane to itself.
+    // Time since which the oldest operation has had the lane to itself.
     let mut since = Instant::now();
     let mut watched = None;
     while !shared.is_over.load(Ordering::Relaxed) || !shared.started().is_empty() {
-        // Read first and told last: what NCCL says is wrong is told of the oldest operation, which it went wrong with.
+        // Read first and returned last: an error of NCCL is attributed to the oldest operation, in which it occurred.
         let failure = shared.failure.get();
         while take_ended(shared, communicator)? {}
         let oldest = shared.started().front().map(|started| (started.number, started.operation));
@@ -109,7 +110,7 @@ fn watch(shared: &Shared, communicator: &Communicator) -> Result<(), Collectives
     shared.failure.get().map_or(Ok(()), |error| Err(error.clone()))
 }
 
-/// Takes the oldest operation out if it has ended; whether it had.
+/// Removes the oldest operation if it has ended. Returns whether it had.
 fn take_ended(shared: &Shared, communicator: &Communicator) -> Result<bool, CollectivesError> {
     let mut started = shared.started();
     let Some(Started { number, operation, begin, end: Some(end), .. }) = started.front() else { return Ok(false) };

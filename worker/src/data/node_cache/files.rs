@@ -1,4 +1,5 @@
-//! Files of the node cache: what they are called, and how they are opened and removed where others may have put anything.
+//! Files of the node cache: their names, and how they are opened and removed although others may have put anything in
+//! their place.
 
 use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions};
@@ -12,18 +13,19 @@ use nix::fcntl::{OFlag, openat};
 use nix::sys::stat::Mode;
 use nix::unistd::{UnlinkatFlags, unlinkat};
 
-/// The end of the name of a file that is not finished.
+/// Extension of a file that is not finished.
 pub const UNFINISHED: &str = "part";
 
-/// The path of a finished block in the cache in `cache`.
+/// Returns the path of a finished block in the folder `cache`.
 pub fn path_of(cache: &Path, hash: Sha256Sum) -> PathBuf {
     let name = hash.to_string();
     cache.join(&name[..2]).join(name)
 }
 
-/// Opens a block, which is a file of its size at most: whoever can write to the folder may have put anything in its place.
+/// Opens a block. Fails unless it is a file of at most a block's size: others who can write to the folder may have
+/// put anything in its place.
 pub fn open_block(path: &Path) -> io::Result<File> {
-    // Without waiting for the other end of a pipe.
+    // Does not wait for the other end of a pipe.
     let flags = (OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK).bits();
     let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
     let metadata = file.metadata()?;
@@ -33,14 +35,16 @@ pub fn open_block(path: &Path) -> io::Result<File> {
     }
 }
 
-/// How a file of the cache's is opened to be written: one that somebody has made a link to another would be written there.
+/// Returns the options for writing a file of the cache. They do not follow a symbolic link, which would lead to a
+/// file elsewhere.
 pub fn own_file() -> OpenOptions {
     let mut options = OpenOptions::new();
     options.create(true).truncate(false).write(true).custom_flags(libc::O_NOFOLLOW);
     options
 }
 
-/// Whether `path` is where the cache keeps a block, finished or not: `aa/` and a SHA-256 that begins so.
+/// Returns whether `path` is where the cache keeps a block, finished or not: `aa/` and a SHA-256 that begins with
+/// `aa`.
 pub fn is_block(path: &Path) -> bool {
     let is_unfinished = path.extension().is_some_and(|end| end == UNFINISHED);
     let name = if is_unfinished { path.file_stem() } else { path.file_name() };
@@ -51,7 +55,8 @@ pub fn is_block(path: &Path) -> bool {
     })
 }
 
-/// Removes a block's file from the cache in `cache`: an entry of a folder that is no link, whatever it is by now.
+/// Removes a block's file from the folder `cache`: an entry of a subfolder that is no link, even if the entry is
+/// another kind of file by now.
 pub fn remove_block(cache: &Path, path: &Path) -> io::Result<()> {
     let (folder, name) =
         path.parent().and_then(Path::file_name).zip(path.file_name()).ok_or(io::ErrorKind::NotFound)?;
@@ -60,13 +65,14 @@ pub fn remove_block(cache: &Path, path: &Path) -> io::Result<()> {
     Ok(unlinkat(folder, name, UnlinkatFlags::NoRemoveDir)?)
 }
 
-/// Whether somebody holds the lock of an unfinished file; one that was left by a process that is gone has none.
+/// Returns whether a process holds the lock of an unfinished file. A file left by a process that is gone is not
+/// locked.
 pub fn is_being_written(path: &Path) -> bool {
     let is_unfinished = path.extension().is_some_and(|end| end == UNFINISHED);
     is_unfinished && File::open(path).is_ok_and(|file| file.try_lock().is_err())
 }
 
-/// Whether `file` is what is called `path` now.
+/// Returns whether `path` still names `file`.
 pub fn is_at(file: &File, path: &Path) -> bool {
     use std::os::unix::fs::MetadataExt;
     let identity = |metadata: fs::Metadata| (metadata.dev(), metadata.ino());

@@ -1,15 +1,16 @@
 //! The node cache: blocks on a local disk, shared by the ranks of a node.
 //!
-//! A block's file is called by its SHA-256, so what is there is right or recognised as wrong, whoever wrote it, for whichever
-//! run. A file appears whole, by renaming; of several processes that want the same block one fetches it, and the others wait
-//! for the lock that it holds, which ends with the process.
+//! A block's file is named by its SHA-256, so its content is right or recognised as wrong, independent of who wrote
+//! it and for which run. A file appears whole, by renaming. Of several processes that want one block, one fetches it,
+//! and the others wait for the lock that it holds, which ends with the process.
 //!
-//! The folder never holds more than it may, however many processes add to it: they keep one account of its bytes, in a
-//! file that one of them at a time has locked. A block is entered before it is written, with the files used longest ago
-//! removed to make room. A process that is killed leaves the account too high at most, until it is next made up anew.
-//! Nobody but this user can write there.
+//! The folder never exceeds its capacity, however many processes add to it: they keep one account of its bytes, in a
+//! file that one process at a time locks. A block is entered before it is written, and the files used longest ago are
+//! removed to make room. A process that is killed can only leave the account too high, until it is next computed
+//! anew. Only this user can write there.
 //!
-//! - `files`: names of files, and how they are opened and removed. `room`: the account, and making room.
+//! - `files`: names of files, and how they are opened and removed.
+//! - `room`: the account, and making room.
 
 mod files;
 mod room;
@@ -33,9 +34,10 @@ use crate::own_folder;
 use files::{UNFINISHED, is_at, open_block, own_file, path_of, remove_block};
 use room::{FREE_PART, Room};
 
-/// Files that are kept open, at most. One that is removed meanwhile takes its room on the disk until it is closed, so in a
-/// small folder there are fewer.
+/// Limit of the number of files that are kept open. A removed file takes its room on the disk until it is closed, so
+/// in a small folder the limit is lower.
 const OPEN_MAX: u64 = 256;
+
 /// A folder of blocks.
 #[derive(Debug)]
 pub(super) struct NodeCache {
@@ -46,8 +48,8 @@ pub(super) struct NodeCache {
 }
 
 impl NodeCache {
-    /// The cache in `folder`, which is made where it is missing, and may hold `capacity_bytes`. A folder that another user owns or
-    /// can write is refused.
+    /// Opens the cache in `folder`, which is created if it is missing and may hold `capacity_bytes`. Fails if another
+    /// user owns the folder or can write to it.
     pub fn open(folder: &Path, capacity_bytes: u64) -> io::Result<Self> {
         own_folder::make(folder)?;
         let open_max = (capacity_bytes / FREE_PART / BLOCK_BYTES).clamp(1, OPEN_MAX) as usize;
@@ -55,14 +57,14 @@ impl NodeCache {
         Ok(NodeCache { folder: folder.to_owned(), room, open_max, open: Mutex::default() })
     }
 
-    /// The block with the hash `hash`: from the folder, or as `fetch` gets it, which is then kept. A disk that fails is
-    /// no reason not to have the block.
+    /// Returns the block with the hash `hash` from the folder, or calls `fetch` for it and keeps the result. A disk
+    /// that fails only costs the caching.
     pub fn get<E>(&self, hash: Sha256Sum, fetch: impl FnOnce() -> Result<Bytes, E>) -> Result<Bytes, E> {
         if let Some(content) = self.read(hash) {
             return Ok(content);
         }
         let locked = self.lock(hash).map_err(|error| self.warn("lock", &error));
-        // Another process may have been faster.
+        // Another process may have fetched the block meanwhile.
         if let Some(content) = self.read(hash) {
             return Ok(content);
         }
@@ -73,7 +75,8 @@ impl NodeCache {
         Ok(content)
     }
 
-    /// Shows this range of a block that was got before; false if it is not there any more.
+    /// Calls `show` with this range of a block that was fetched before. Returns false if the block is no longer
+    /// there.
     pub fn show(&self, hash: Sha256Sum, range: Range<usize>, show: impl FnOnce(&[u8])) -> bool {
         let Ok(file) = self.file(hash) else { return false };
         let mut buffer = vec![0; range.len()];
@@ -88,7 +91,7 @@ impl NodeCache {
         path_of(&self.folder, hash)
     }
 
-    /// The whole block, if it is there and right.
+    /// Reads the whole block, if it is there and right.
     fn read(&self, hash: Sha256Sum) -> Option<Bytes> {
         let mut content = Vec::new();
         let read = open_block(&self.path(hash)).and_then(|file| file.take(BLOCK_BYTES).read_to_end(&mut content));
@@ -113,7 +116,7 @@ impl NodeCache {
         loop {
             let file = own_file().open(&path)?;
             file.lock()?;
-            // Whoever held the lock may have renamed the file, which is then the block itself.
+            // The previous holder of the lock may have renamed the file, which is then the block itself.
             if is_at(&file, &path) {
                 return Ok(file);
             }
@@ -132,7 +135,7 @@ impl NodeCache {
         fs::rename(self.path(hash).with_extension(UNFINISHED), self.path(hash))
     }
 
-    /// The open file of a block, which counts as used now.
+    /// Returns the open file of a block, and counts the block as used now.
     fn file(&self, hash: Sha256Sum) -> io::Result<Arc<File>> {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         let file = match open.get(&hash) {

@@ -1,4 +1,5 @@
-//! Room in the folder: an account of its bytes, which one process at a time has locked, and what goes where there is too little.
+//! Room in the folder: an account of its bytes, which one process at a time locks, and the removal of blocks when
+//! room is short.
 
 use std::fs::{self, File};
 use std::io;
@@ -8,12 +9,12 @@ use std::time::SystemTime;
 
 use super::files::{is_being_written, is_block, own_file, remove_block};
 
-/// When room is made, this part of what the folder may hold becomes free: looking through it takes a while.
+/// Making room frees the folder's capacity divided by this number, because looking through the folder takes a while.
 pub const FREE_PART: u64 = 16;
-/// The name of the account: the bytes of all blocks, finished or not, as a little-endian u64.
+/// Name of the account's file, which holds the bytes of all blocks, finished or not, as a little-endian u64.
 pub const ACCOUNT: &str = "bytes";
 
-/// The room of a folder.
+/// Room of a folder with a limit on its bytes.
 #[derive(Debug)]
 pub struct Room {
     folder: PathBuf,
@@ -21,7 +22,8 @@ pub struct Room {
 }
 
 impl Room {
-    /// `folder` may hold `capacity_bytes`. Makes up its account anew: whoever used it before may have been allowed more, or been killed.
+    /// Creates the room of `folder`, which may hold `capacity_bytes`. Computes its account anew: an earlier process
+    /// may have had a larger limit, or been killed.
     pub fn of(folder: PathBuf, capacity_bytes: u64) -> io::Result<Self> {
         let room = Room { folder, capacity_bytes };
         let mut account = room.account()?;
@@ -29,7 +31,8 @@ impl Room {
         Ok(room)
     }
 
-    /// Enters an unfinished file of `bytes` into the account, and gives it that size; false if there is no room for it.
+    /// Enters an unfinished file of `bytes` into the account, and gives it that size. Returns false if there is no
+    /// room for it.
     pub fn enter(&self, unfinished: &File, bytes: u64) -> io::Result<bool> {
         let mut account = self.account()?;
         let mut held = account.get()?;
@@ -45,7 +48,7 @@ impl Room {
         Ok(fits)
     }
 
-    /// The account, once no other thread or process has it.
+    /// Locks the account, once no other thread or process holds it.
     pub fn account(&self) -> io::Result<Account> {
         let path = self.folder.join(ACCOUNT);
         let file = own_file().read(true).open(path)?;
@@ -53,9 +56,9 @@ impl Room {
         Ok(Account(file))
     }
 
-    /// Removes the blocks used longest ago, where they must go for `wanted` more bytes, and a little more than that.
-    /// Returns the bytes that are left. Only for who has the account. What is not called as a block is not the cache's, nor is
-    /// what lies behind a link.
+    /// Removes the blocks used longest ago if `wanted` more bytes do not fit, and then some more. Returns the bytes
+    /// that are left. The caller must hold the account. Files whose names are not a block's are left alone, and so is
+    /// everything behind a link.
     fn make_room(&self, wanted: u64) -> io::Result<u64> {
         let mut files = Vec::new();
         for folder in fs::read_dir(&self.folder)?.flatten().filter(|f| f.file_type().is_ok_and(|kind| kind.is_dir())) {
@@ -67,7 +70,7 @@ impl Room {
                 }
             }
         }
-        // Files may be of any size if others made them.
+        // Files made by others may have any size.
         let mut bytes: u128 = files.iter().map(|(_, bytes, _)| u128::from(*bytes)).sum();
         let (wanted, capacity) = (u128::from(wanted), u128::from(self.capacity_bytes));
         files.sort();
@@ -76,7 +79,7 @@ impl Room {
             if bytes + wanted <= goal {
                 break;
             }
-            // One that another process has open stays readable there.
+            // A removed file stays readable for a process that has it open.
             if !is_being_written(&path) && remove_block(&self.folder, &path).is_ok() {
                 bytes -= u128::from(file_bytes);
             }
@@ -85,11 +88,12 @@ impl Room {
     }
 }
 
-/// The bytes that are in the folder, locked until this is dropped.
+/// The account of the folder's bytes, locked until this is dropped.
 pub struct Account(File);
 
 impl Account {
-    /// So much that room must be made where nobody has written it yet.
+    /// Returns the bytes in the folder. If nothing has been written yet, the number is so large that room must be
+    /// made.
     pub fn get(&self) -> io::Result<u64> {
         let mut bytes = [0; 8];
         match self.0.read_exact_at(&mut bytes, 0) {

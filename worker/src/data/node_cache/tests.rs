@@ -1,4 +1,4 @@
-//! Whole blocks for all, whatever processes, disks and other people do.
+//! Every process gets whole blocks, independent of other processes, disks and users.
 
 use std::collections::HashMap;
 use std::convert::Infallible;
@@ -50,7 +50,7 @@ fn of_many_at_once_one_fetches() {
     std::thread::scope(|scope| {
         for _ in 0..8 {
             scope.spawn(|| {
-                // Each as if it were a process: locks are of open files.
+                // Each acts as if it were a process, since locks belong to open files.
                 let cache = NodeCache::open(dir.path(), 1 << 20).unwrap();
                 let fetch = || {
                     fetches.fetch_add(1, Ordering::SeqCst);
@@ -83,7 +83,7 @@ fn the_folder_stays_within_its_bound_and_keeps_what_was_used_last() {
     let put = |number: u8| {
         let (hash, content) = block(number);
         cache.get(hash, || Ok::<_, Infallible>(content)).unwrap();
-        // The clock of files may be coarse.
+        // The file system's time may be coarse.
         let age = Duration::from_secs(1000 - u64::from(number));
         let file = OpenOptions::new().write(true).open(cache.path(hash));
         let _ = file.map(|file| file.set_modified(SystemTime::now() - age));
@@ -97,12 +97,12 @@ fn the_folder_stays_within_its_bound_and_keeps_what_was_used_last() {
     assert!(there(0) && there(59) && !there(1));
 }
 
-/// The bytes of all files of blocks, finished or not, while nobody can enter one.
+/// Returns the bytes of all files of blocks, finished or not, while the account is locked.
 fn held(cache: &NodeCache) -> u64 {
     let _account = cache.room.account().unwrap();
     let folders = fs::read_dir(&cache.folder).unwrap().map(|entry| entry.unwrap().path()).filter(|p| p.is_dir());
     let files = folders.flat_map(|folder| fs::read_dir(folder).unwrap().map(|entry| entry.unwrap()));
-    // A file that gets its name at this moment may be listed under both.
+    // A file that is being renamed may be listed under both names.
     let sizes: HashMap<_, u64> =
         files.filter_map(|file| Some((file.path().file_stem()?.to_owned(), file.metadata().ok()?.len()))).collect();
     sizes.values().sum()
@@ -152,7 +152,7 @@ fn what_a_killed_process_left_unfinished_goes_too() {
     drop(file);
     (20..40).for_each(put);
     assert!(!path.exists() && held(&cache) <= 4_000);
-    // More than the folder may hold is not kept at all.
+    // A block larger than the folder's capacity is not kept at all.
     let small = NodeCache::open(dir.path(), 900).unwrap();
     assert_eq!(held(&small), 0);
     assert_eq!(small.get(killed, || Ok::<_, Infallible>(content.clone())).unwrap(), content);
@@ -197,7 +197,7 @@ fn what_is_no_block_is_not_read_and_no_number_on_the_disk_is_believed() {
     for (hash, _) in &blocks {
         fs::create_dir_all(cache.path(*hash).parent().unwrap()).unwrap();
     }
-    // Endless, with nobody at the other end, and larger than any disk.
+    // An endless file, a pipe with nobody at the other end, and a file larger than any disk.
     std::os::unix::fs::symlink("/dev/zero", cache.path(blocks[0].0)).unwrap();
     nix::unistd::mkfifo(&cache.path(blocks[1].0), Mode::S_IRWXU).unwrap();
     for (hash, _) in &blocks[2..] {
@@ -231,7 +231,7 @@ fn a_disk_that_refuses_does_not_stop_anybody() {
     let dir = tempfile::tempdir().unwrap();
     let cache = NodeCache::open(dir.path(), 1 << 20).unwrap();
     let (hash, content) = block(1);
-    // Where its folder should be, there is a file.
+    // A file is in the place of the block's folder.
     fs::write(dir.path().join(&hash.to_string()[..2]), b"").unwrap();
     assert_eq!(cache.get(hash, || Ok::<_, Infallible>(content.clone())).unwrap(), content);
     assert!(!cache.show(hash, 0..1, |_| ()));

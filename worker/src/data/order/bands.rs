@@ -1,28 +1,28 @@
-//! The places of a global batch, and the bands of neighbouring ones.
+//! Bands: groups of neighbouring places of a global batch.
 
-/// A division of the places of every global batch.
+/// Division of the places of every global batch into bands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Bands {
-    /// Places of a global batch.
+    /// Number of places in a global batch.
     pub places: u64,
-    /// Bands; where there are fewer places, some have none.
+    /// Number of bands; if there are fewer places, some bands have none.
     pub count: u64,
 }
 
 impl Bands {
-    /// `count` bands of `places` places.
+    /// Divides `places` places into `count` bands.
     pub fn new(places: u64, count: u64) -> Self {
         assert!(places > 0 && count > 0, "a global batch has a place");
         Bands { places, count }
     }
 
-    /// The band of sequence `number`.
+    /// Returns the band of sequence `number`.
     pub fn of(&self, number: u64) -> u64 {
         // The last band that starts at or before the place.
         ((number % self.places + 1) * self.count - 1) / self.places
     }
 
-    /// The first place of `band`; of the band after the last one, the number of places.
+    /// Returns the first place of `band`, or, for the band after the last one, the number of places.
     pub fn start(&self, band: u64) -> u64 {
         band * self.places / self.count
     }

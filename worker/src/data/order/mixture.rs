@@ -1,35 +1,36 @@
-//! Which data set each training sequence is from, by weight, and how many of a data set were before.
+//! The mixture of data sets: which data set each training sequence is from, by weight, and how many of that data set
+//! came before.
 //!
-//! The data sets take turns in a pattern that repeats after some global batches, so every question is answered by a division
-//! and a look into a table.
+//! The data sets take turns in a pattern that repeats after some global batches, so every question is answered by a
+//! division and a lookup in a table.
 
 use super::bands::Bands;
 
-/// The pattern has at least so many sequences, so that weights are met to that part.
+/// Least number of sequences in the pattern, whose reciprocal is the precision with which weights are met.
 const PATTERN_SEQUENCES: u64 = 4096;
 
-/// The pattern of the data sets.
+/// Pattern in which the data sets take turns.
 #[derive(Debug, Clone)]
 pub struct Mixture {
     bands: Bands,
-    /// Global batches after which it repeats.
+    /// Number of global batches after which the pattern repeats.
     rows: u64,
-    /// The data set of each sequence of the pattern.
+    /// Data set of each sequence of the pattern.
     pattern: Vec<u16>,
     counts: Vec<Counts>,
 }
 
-/// Counts of one data set.
+/// Counts of one data set's sequences.
 #[derive(Debug, Clone)]
 struct Counts {
-    /// Those before each sequence of the pattern, and all.
+    /// Number before each sequence of the pattern, and in all of it.
     before: Vec<u32>,
-    /// Those in places before each band, in the rows before each row, and in all: `[band][row]`.
+    /// Number in places before each band, in the rows before each row, and in all rows: `[band][row]`.
     before_band: Vec<Vec<u32>>,
 }
 
 impl Mixture {
-    /// A mixture by `weights`, which are above 0.
+    /// Creates a mixture by `weights`, which are above 0.
     pub fn new(weights: &[f64], bands: Bands) -> Self {
         let rows = if weights.len() == 1 { 1 } else { PATTERN_SEQUENCES.div_ceil(bands.places) };
         let pattern = pattern(weights, (rows * bands.places) as usize);
@@ -41,22 +42,23 @@ impl Mixture {
         self.pattern.len() as u64
     }
 
-    /// The data set of sequence `number`, and how many of it were before.
+    /// Returns the data set of sequence `number`, and how many sequences of that data set came before.
     pub fn member(&self, number: u64) -> (usize, u64) {
         let set = usize::from(self.pattern[(number % self.period()) as usize]);
         (set, self.counts[set].all_before(number, self.period()))
     }
 
-    /// The number of the sequence that is number `count` of a data set: the first with so many before it.
+    /// Returns the number of the sequence that has `count` sequences of data set `set` before it and belongs to
+    /// `set`.
     pub fn number_of(&self, set: usize, count: u64) -> u64 {
         let counts = &self.counts[set];
         let (periods, rest) = (count / counts.in_period(), count % counts.in_period());
-        // The last that has no more before it is the sequence itself.
+        // The last sequence with no more than that before it is the one wanted.
         let within = counts.before.partition_point(|before| u64::from(*before) <= rest) - 1;
         periods * self.period() + within as u64
     }
 
-    /// How many sequences of a data set before `number` have a place before `band`.
+    /// Returns how many sequences of data set `set` before `number` have a place before `band`.
     pub fn below(&self, set: usize, number: u64, band: u64) -> u64 {
         let counts = &self.counts[set];
         let (periods, within) = (number / self.period(), number % self.period());
@@ -96,14 +98,14 @@ impl Counts {
     }
 }
 
-/// Each turn goes to the data set that is furthest behind its weight.
+/// Makes the pattern: each turn goes to the data set that is furthest behind its weight.
 fn pattern(weights: &[f64], length: usize) -> Vec<u16> {
     let sum: f64 = weights.iter().sum();
     let mut had = vec![0.0; weights.len()];
     let mut pattern = Vec::with_capacity(length);
     for turn in 1..=length {
         let behind = |set: &usize| weights[*set] / sum * turn as f64 - had[*set];
-        // Of equals the first; `max_by` would take the last.
+        // The first of equals; `max_by` would take the last.
         let next = (0..weights.len()).rev().max_by(|a, b| behind(a).total_cmp(&behind(b))).unwrap_or(0);
         had[next] += 1.0;
         pattern.push(next as u16);

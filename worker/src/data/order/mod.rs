@@ -1,19 +1,20 @@
 //! The order of training sequences: a function of the seed, the global batch, and the number of the sequence.
 //!
-//! - [`mixture`]: which data set the sequence is from.
-//! - [`bands`]: which place of the global batch it has, and what shares that place's *band*.
+//! - [`mixture`]: the data set that the sequence is from.
+//! - [`bands`]: the sequence's place in the global batch, and the *band* of that place.
 //! - [`permutation`]: the shuffles, in constant time and memory.
 //!
-//! A data set is cut into *extents* of neighbouring sequences, which are cheap to read together. Every epoch permutes the
-//! extents of a data set to a *line*. The places of the global batch are divided into [`BANDS`] bands of neighbours, and
-//! the line into as many pieces, each as long as what its band consumes in the epoch. A band consumes its piece from front to back, but
-//! for a shuffle within *windows*. So a rank, which has neighbouring places of every global batch, reads neighbouring
-//! parts of the line, whatever the number of ranks; and two sequences of one extent meet in a global batch only within a
-//! band. Windows of different bands begin at different steps, and the first ones of an epoch are small and grow, so that no
-//! step needs much that is new: the first one of all a block or two for each band, and not a whole extent.
+//! A data set is cut into *extents* of neighbouring sequences, which are cheap to read together. Every epoch permutes
+//! the extents of a data set to a *line*. The places of the global batch are divided into [`BANDS`] bands of
+//! neighbours, and the line into as many pieces, each as long as what its band consumes in the epoch. A band consumes
+//! its piece from front to back, apart from a shuffle within *windows*. A rank, which has neighbouring places of
+//! every global batch, therefore reads neighbouring parts of the line with any number of ranks, and two sequences of
+//! one extent meet in a global batch only within a band. Windows of different bands begin at different steps, and the
+//! first windows of an epoch are small and grow, so that no step needs much new data: the very first step needs a
+//! block or two for each band, and not a whole extent.
 //!
-//! The order is part of the format of a run: whoever changes anything here counts [`VERSION`] up, and every run that exists is
-//! refused instead of going on with other sequences than it would have had.
+//! The order is part of the format of a run. A change of anything here must increase [`VERSION`], and every existing
+//! run is then refused, since it would go on with other sequences.
 
 mod bands;
 mod mixture;
@@ -25,82 +26,82 @@ use bands::Bands;
 use mixture::Mixture;
 use permutation::{Permutation, derive};
 
-/// Which order this is, as checkpoints tell it. In the first one all windows but a band's first were full-grown.
+/// Version of the order, as checkpoints store it. In version 1, all windows except a band's first were full-grown.
 pub const VERSION: u32 = 2;
 
-/// Parts of the global batch whose sequences are read together.
+/// Number of bands: parts of the global batch whose sequences are read together.
 pub const BANDS: u64 = 64;
-/// An extent has so many bytes: 16 blocks, so that the one more that it touches at its ends matters little. Of a small data
-/// set every sequence is an extent of its own.
+/// Size of an extent: 16 blocks, so that the one more block that its ends touch matters little. In a small data set
+/// every sequence is an extent.
 const EXTENT_BYTES: u64 = 16 << 20;
-/// The parts of an extent that the first windows grow by: blocks.
+/// Number of parts of an extent, blocks, that the first windows grow by.
 const EXTENT_BLOCKS: u64 = 16;
-/// A data set up to this size is small: reading all of it is cheap.
+/// Size up to which a data set is small: reading all of it is cheap.
 const SMALL_BYTES: u64 = 64 << 20;
 
-/// What the order must know of a data set.
+/// Size and weight of a data set, as the order needs them.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct SetSize {
-    /// Its sequences.
+    /// Number of sequences.
     pub sequences: u64,
-    /// Bytes of one.
+    /// Bytes of one sequence.
     pub sequence_bytes: u64,
-    /// How many of its sequences are consumed, against the weights of the other data sets.
+    /// Weight: the rate at which its sequences are consumed, relative to the other data sets.
     pub weight: f64,
 }
 
-/// A sequence in a data set.
+/// Place of a sequence in a data set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Place {
-    /// Which data set, in the order of the config.
+    /// Index of the data set, in the order of the config.
     pub set: usize,
-    /// Its position there.
+    /// Position in that data set.
     pub position: u64,
 }
 
-/// The order in which the sequences of some data sets are consumed.
+/// Order in which the sequences of some data sets are consumed.
 #[derive(Debug)]
 pub struct Order {
     seed: u64,
     bands: Bands,
     mixture: Mixture,
     sets: Vec<Extents>,
-    /// Of each data set the epochs that were asked for last, an even and an odd one: reading ahead may be in the next already.
+    /// Epochs of each data set that were used last, an even and an odd one: reading ahead may already be in the next.
     epochs: Vec<[RwLock<Option<Epoch>>; 2]>,
 }
 
-/// What the sequences of an epoch of a data set have in common.
+/// State that the sequences of one epoch of a data set share.
 #[derive(Debug, Clone)]
 struct Epoch {
     number: u64,
     key: u64,
     line: Line,
-    /// Sequences of the data set that were consumed before the epoch, and that will be in it, in places before each band.
+    /// Number of the data set's sequences consumed before the epoch, in places before each band.
     before: Vec<u64>,
     pieces: Vec<u64>,
 }
 
-/// The extents of a data set in the order of an epoch.
+/// Extents of a data set, in the order of an epoch.
 #[derive(Debug, Clone, Copy)]
 struct Line {
     permutation: Permutation,
     extent: u64,
-    /// The last extent may be short: where it ends, and by how much the others then come earlier.
+    /// Place at which the last extent, which may be short, ends; later extents come `missing` places earlier.
     end_of_last: u64,
     missing: u64,
 }
 
-/// How a data set is cut.
+/// Division of a data set into extents.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Extents {
     sequences: u64,
-    /// Sequences of an extent; the last one may have fewer.
+    /// Number of sequences in an extent; the last one may have fewer.
     extent: u64,
-    /// Sequences of a window that is full-grown: an extent of [`EXTENT_BYTES`].
+    /// Number of sequences in a full-grown window: an extent of [`EXTENT_BYTES`].
     window: u64,
 }
 
-/// A part of a band's piece that is shuffled.
+/// Part of a band's piece that is shuffled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Window {
     number: u64,
@@ -109,7 +110,8 @@ struct Window {
 }
 
 impl Order {
-    /// The order of `sets`, each of at least one sequence, in global batches of `global_sequences` under `run.seed`.
+    /// Creates the order of `sets`, each of at least one sequence, in global batches of `global_sequences` under
+    /// `run.seed`.
     pub fn new(seed: u64, sets: &[SetSize], global_sequences: u64) -> Self {
         let bands = Bands::new(global_sequences, BANDS);
         let weights: Vec<f64> = sets.iter().map(|set| set.weight).collect();
@@ -118,7 +120,7 @@ impl Order {
         Order { seed, bands, mixture, sets: sets.iter().map(Extents::of).collect(), epochs }
     }
 
-    /// Where training sequence `number` is, which counts from 0 over the whole run.
+    /// Returns the place of training sequence `number`, which counts from 0 over the whole run.
     pub fn place(&self, number: u64) -> Place {
         let (set, count) = self.mixture.member(number);
         let epoch = count / self.sets[set].sequences;
@@ -136,7 +138,7 @@ impl Order {
     fn place_in(&self, epoch: &Epoch, set: usize, number: u64) -> Place {
         let band = self.bands.of(number);
         let [low, high] = [band as usize, band as usize + 1];
-        // Of this band's part of the line, consumed so far.
+        // Number of sequences consumed so far in this epoch, in places before the band.
         let consumed = |band: usize| self.mixture.below(set, number, band as u64) - epoch.before[band];
         let (index, piece) = (consumed(high) - consumed(low), epoch.pieces[high] - epoch.pieces[low]);
         let shuffled = self.sets[set].in_window(derive(epoch.key, band + 1), band, piece, index);
@@ -163,7 +165,7 @@ impl Line {
         Line { permutation, extent, end_of_last, missing }
     }
 
-    /// The position in the data set of what is `place` on the line.
+    /// Returns the position in the data set of the sequence at `place` on the line.
     fn position(&self, place: u64) -> u64 {
         let place = if place < self.end_of_last { place } else { place + self.missing };
         self.permutation.forward(place / self.extent) * self.extent + place % self.extent
@@ -178,22 +180,22 @@ impl Extents {
         Extents { sequences: set.sequences, extent, window }
     }
 
-    /// Where `index` of a piece of `piece` sequences goes within its window.
+    /// Returns where the sequence at `index` of a piece with `piece` sequences goes within its window.
     fn in_window(&self, key: u64, band: u64, piece: u64, index: u64) -> u64 {
         let window = self.window_of(band, index);
         let length = window.end.min(piece) - window.start;
         window.start + Permutation::new(derive(key, window.number), length).forward(index - window.start)
     }
 
-    /// The window that `index` of the piece of `band` is in: the first has another part of a block for each band, the next ones
-    /// 1, 2, 4 and 8 blocks, and the others an extent each.
+    /// Returns the window of `index` in the piece of `band`. The first window is a part of a block that differs from
+    /// band to band; the next ones are 1, 2, 4 and 8 blocks, and all others an extent.
     fn window_of(&self, band: u64, index: u64) -> Window {
         let block = self.window.div_ceil(EXTENT_BLOCKS);
         let first = (block * (band + 1) / BANDS).max(1);
         let Some(after) = index.checked_sub(first) else { return Window { number: 0, start: 0, end: first } };
         let grown = (EXTENT_BLOCKS - 1) * block;
         let (number, start, length) = match after.checked_sub(grown) {
-            // 2^k - 1 blocks are before the window of 2^k.
+            // 2^k - 1 blocks come before the window of 2^k blocks.
             None => {
                 let blocks = 1_u64 << (after / block + 1).ilog2();
                 (u64::from(blocks.ilog2()), (blocks - 1) * block, blocks * block)
@@ -224,7 +226,7 @@ mod tests {
 
     #[test]
     fn every_epoch_consumes_each_sequence_once() {
-        // Sizes that no batch divides; extents of 1, and of 4 and 256 sequences, the last one short.
+        // Sizes that no batch divides; extents of 1, 4 and 256 sequences, the last one short.
         for (sequences, bytes) in [(1, 10), (27, 10), (1001, 2048), (41, 2 * MIB), (5003, MIB / 32)] {
             for batch in [1, 2, 10, 63, 64, 100, 512] {
                 let order = Order::new(42, &[set(sequences, bytes, 1.0)], batch);
@@ -276,7 +278,7 @@ mod tests {
         }
     }
 
-    /// The blocks of 1 MiB that a sequence of 1,024 tokens lies in, in one shard, after its header.
+    /// Returns the blocks of 1 MiB that a sequence of 1,024 tokens lies in, in one shard, after its header.
     fn blocks(position: u64) -> std::ops::RangeInclusive<u64> {
         let byte = 1024 + position * 2048;
         byte / MIB..=(byte + 2049) / MIB
@@ -292,7 +294,7 @@ mod tests {
             for (number, position) in (0..sequences).zip(&all) {
                 let slot = number % batch;
                 let rank = (0..ranks).find(|rank| slot < (rank + 1) * batch / ranks).unwrap();
-                // Eight ranks are a node.
+                // Eight ranks form a node.
                 read.extend(blocks(*position).map(|block| (rank / 8, block)));
             }
             let ratio = read.len() as f64 / (sequences / 512) as f64;
@@ -335,7 +337,8 @@ mod tests {
         assert!(*most <= 24, "{most} at once; a step consumes one");
     }
 
-    /// How many pairs of sequences in a global batch are from one extent, on average, and what blocks are open at once.
+    /// Counts the pairs of sequences in a global batch that are from one extent, on average, and the blocks that are
+    /// open at once.
     #[test]
     fn extents_meet_no_more_often_than_in_a_shuffle_of_as_many_bytes() {
         let (sequences, batch, extent) = (1_u64 << 19, 512, EXTENT_BYTES / 2048);
@@ -349,13 +352,13 @@ mod tests {
             pairs += of_extent.values().map(|count| count * (count - 1) / 2).sum::<u64>();
         }
         let mean = pairs as f64 / (sequences / batch) as f64;
-        // All bands together have 64 windows of an extent in hand. A shuffle of all that would draw every pair from one
-        // of 64 extents: 512 x 511 / 2 / 64 = 2044.
+        // All bands together have 64 windows of an extent open. A shuffle of all these bytes would draw every pair
+        // from one of 64 extents: 512 x 511 / 2 / 64 = 2044.
         println!("{mean:.0} pairs of a global batch are from one extent");
         assert!(mean <= 2044.0, "{mean}");
     }
 
-    /// Made by an independent implementation; if they no longer hold, no existing run can be resumed.
+    /// The places were made by an independent implementation. If they no longer hold, no existing run can be resumed.
     #[test]
     fn golden_places() {
         let golden: Vec<serde_json::Value> =

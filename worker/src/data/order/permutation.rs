@@ -1,9 +1,9 @@
 //! A seeded permutation of the numbers below `count`, in constant time and memory: nothing is stored.
 //!
-//! A Feistel network permutes the numbers below the next even power of two, and a result that is not below `count` is
-//! permuted again until it is one (cycle walking; fewer than four times on average).
+//! A Feistel network permutes the numbers below the next even power of two. A result that is not below `count` is
+//! permuted again until it is (cycle walking; fewer than four times on average).
 
-/// Rounds of the network; its halves may be as small as one bit, where few rounds would mix badly.
+/// Rounds of the network. Its halves may be as small as one bit, and few rounds would then mix badly.
 const ROUNDS: usize = 8;
 
 /// The increment of SplitMix64, 2^64 divided by the golden ratio.
@@ -14,12 +14,12 @@ const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
 pub struct Permutation {
     count: u64,
     half_bits: u32,
-    /// What the noise of each round depends on.
+    /// Key of each round's noise.
     round_keys: [u64; ROUNDS],
 }
 
 impl Permutation {
-    /// The permutation of the numbers below `count`, at least one, under `key`.
+    /// Creates the permutation of the numbers below `count`, at least 1, under `key`.
     pub fn new(key: u64, count: u64) -> Self {
         assert!(count > 0, "nothing cannot be permuted");
         let bits = u64::BITS - (count - 1).leading_zeros();
@@ -27,14 +27,14 @@ impl Permutation {
         Permutation { count, half_bits: bits.div_ceil(2).max(1), round_keys: std::array::from_fn(round_key) }
     }
 
-    /// Where `value` goes.
+    /// Returns the number that `value` maps to.
     pub fn forward(&self, value: u64) -> u64 {
         self.walk(value, |halves| {
             self.round_keys.iter().fold(halves, |(left, right), key| (right, left ^ self.noise(*key, right)))
         })
     }
 
-    /// What goes to `value`.
+    /// Returns the number that maps to `value`.
     pub fn inverse(&self, value: u64) -> u64 {
         self.walk(value, |halves| {
             self.round_keys.iter().rev().fold(halves, |(left, right), key| (right ^ self.noise(*key, left), left))
@@ -58,12 +58,13 @@ impl Permutation {
     }
 }
 
-/// A key for what `number` counts under `key`.
+/// Derives a key for `number` under `key`.
 pub fn derive(key: u64, number: u64) -> u64 {
     mix(mix(key.wrapping_add(GOLDEN)).wrapping_add(number).wrapping_add(GOLDEN))
 }
 
-/// SplitMix64's finaliser: a bijection in which every bit of the result depends on every bit of `x`.
+/// Mixes the bits of `x` with SplitMix64's finaliser: a bijection in which every bit of the result depends on every
+/// bit of `x`.
 fn mix(mut x: u64) -> u64 {
     x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
@@ -93,7 +94,7 @@ mod tests {
         }
     }
 
-    /// Few values are where a Feistel network could be caught in a few permutations.
+    /// With few values, a few permutations would expose a Feistel network.
     #[test]
     fn all_orders_of_few_values_occur() {
         for (count, orders) in [(2, 2), (3, 6), (4, 24), (5, 120)] {
@@ -102,7 +103,7 @@ mod tests {
         }
     }
 
-    /// Over 1000 keys each of 10 values comes first about 100 times; 6 standard deviations are 57.
+    /// Over 1000 keys, each of 10 values comes first about 100 times; 6 standard deviations are 57.
     #[test]
     fn no_value_is_favoured() {
         for value in [0, 9] {
@@ -129,10 +130,10 @@ mod tests {
         assert_eq!(permutation.inverse(value), 1 << 62);
     }
 
-    /// Made by an independent implementation; if they no longer hold, no existing run can be resumed.
+    /// The values were made by an independent implementation. If they no longer hold, no existing run can be resumed.
     #[test]
     fn golden_values() {
-        // Of the order that was a permutation of all sequences: seed 1337, 10 sequences, two epochs.
+        // The order in which an epoch was one permutation of all sequences: seed 1337, 10 sequences, two epochs.
         let of = |epoch| all(derive(1337, epoch), 10);
         assert_eq!(of(0), [2, 7, 9, 1, 8, 4, 0, 6, 5, 3]);
         assert_eq!(of(1), [5, 7, 9, 6, 3, 4, 1, 2, 0, 8]);

@@ -1,6 +1,6 @@
 //! AdamW (Loshchilov and Hutter, 2019) over a flat range, with clipping and the rounding of the new weights folded in.
 //!
-//! Of each element, in update t, with the gradient g of the loss:
+//! For each element, in update t, with the gradient g of the loss:
 //!
 //! ```text
 //! g = g / grad_scale
@@ -33,7 +33,7 @@ pub fn twin(
         let mut tensors = AdamWTensors::default();
         for (range, _) in slice.runs.iter().filter(|(_, is_decayed)| *is_decayed == decayed) {
             tensors.parameters.push(range.parameters.shallow_clone());
-            // libtorch wants gradients of the weights' kind.
+            // libtorch requires gradients of the weights' kind.
             tensors.gradients.push(range.gradients.to_kind(range.parameters.kind()));
             tensors.exp_avgs.push(range.exp_avg.shallow_clone());
             tensors.exp_avg_sqs.push(range.exp_avg_sq.shallow_clone());
@@ -47,7 +47,7 @@ pub fn twin(
     round(rounding, &slice.whole, scalars)
 }
 
-/// One update of `slice` in place. The gradients may be left divided.
+/// Updates `slice` once, in place. The gradients may be left divided.
 pub fn adamw(
     constants: &AdamW,
     rounding: Rounding,
@@ -68,7 +68,7 @@ pub fn adamw(
     for (range, is_decayed) in &slice.runs {
         let n = range.parameters.numel();
         assert!([&range.gradients, &range.exp_avg, &range.exp_avg_sq].iter().all(|t| t.numel() == n));
-        // SAFETY: four contiguous float32 tensors of n elements, and nobody else holds their memory meanwhile.
+        // SAFETY: four contiguous float32 tensors of n elements, and nothing else uses their memory meanwhile.
         unsafe {
             functions::convoy_cpu_adamw(
                 floats(&range.parameters),
@@ -105,7 +105,7 @@ mod tests {
     use crate::kernels::places::{assert_close, places};
     use tch::{Device, Kind, Tensor};
 
-    /// Slices of so many elements, some of which begin where nothing is aligned.
+    /// Makes slices of several lengths, some of which begin at unaligned elements.
     fn slices(device: Device, kind: Kind) -> Vec<AdamWSlice> {
         tch::manual_seed(11);
         let draw = |n| Tensor::randn([n], (Kind::Float, device));
@@ -130,7 +130,7 @@ mod tests {
         cases.map(slice).into()
     }
 
-    /// Copies whose rounded weights are those of update `made` by `rounding`.
+    /// Copies `slices`, with weights rounded as update `made` does by `rounding`.
     fn copies(slices: &[AdamWSlice], rounding: Rounding, made: f64) -> Vec<AdamWSlice> {
         let copy = |slice: &AdamWSlice| {
             if let Some(rounded) = &slice.whole.rounded {
@@ -153,10 +153,10 @@ mod tests {
 
     const CONSTANTS: AdamW = AdamW { learning_rate: 1e-3, beta1: 0.9, beta2: 0.95, weight_decay: 0.1, epsilon: 1e-8 };
     const ROUNDINGS: [Rounding; 2] = [Rounding::Nearest, Rounding::Stochastic(1 << 40 | 5)];
-    /// Number of the update, what gradients are divided by, and whether it is skipped.
+    /// Number of the update, divisor of the gradients, and whether the update is skipped.
     const CASES: [(f64, f64, f64); 4] = [(1.0, 1.0, 0.0), (7.0, 3.5, 0.0), (1000.0, 1.0, 0.0), (3.0, 2.0, 1.0)];
 
-    /// Holds `update` and the twin together on `device`, in every case, with gradients of `kind`.
+    /// Compares `update` with the twin on `device`, in every case, with gradients of `kind`.
     fn assert_is_twin(
         (device, kind): (Device, Kind),
         update: impl Fn(Rounding, &AdamWSlice, &AdamWScalars<'_>) -> Result<(), TchError>,
@@ -183,7 +183,7 @@ mod tests {
                 let update = Tensor::from((step - skip) as f32).to_device(device);
                 rounding.round(&a.parameters, &expected, a.first, &update).unwrap();
                 assert_eq!(*rounded, expected, "step {step}: rounded otherwise");
-                // The weights differ by rounding errors of float32, and so may what they are rounded to.
+                // The weights differ by rounding errors of float32, and so may the rounded ones.
                 assert_close(rounded, theirs, 8e-3);
             }
         }

@@ -1,4 +1,4 @@
-//! The update on a GPU, in one pass over everything: `adamw.cu`.
+//! The update on a GPU, in one pass over all elements: `adamw.cu`.
 
 use std::ffi::c_void;
 
@@ -11,11 +11,11 @@ use crate::kernels::cuda::source::Source;
 use crate::kernels::rounding::{Rounding, folded};
 use crate::libtorch::AdamW;
 
-/// The source, and its kernels.
+/// The source and its kernels.
 pub const SOURCE: Source =
     Source { text: include_str!("../../../kernels/adamw.cu"), kernels: &[c"adamw_float32", c"adamw_bfloat16"] };
 
-/// The constants of an update, as `adamw.cu` has them.
+/// Constants of an update, laid out as in `adamw.cu`.
 #[repr(C)]
 #[derive(Debug, Clone, Copy)]
 struct AdamWConstants {
@@ -27,7 +27,7 @@ struct AdamWConstants {
     beta2: f64,
     /// Decoupled weight decay.
     weight_decay: f64,
-    /// Added to the denominator.
+    /// Constant that is added to the denominator.
     epsilon: f64,
 }
 
@@ -38,20 +38,20 @@ impl From<&AdamW> for AdamWConstants {
     }
 }
 
-/// How new weights are rounded to bfloat16, as `adamw.cu` has it; `seed` is folded.
+/// Rounding of new weights to bfloat16, laid out as in `adamw.cu`; `seed` is folded.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, Default)]
 struct AdamWRounding {
-    /// Which element of the model the first is.
+    /// Number of the first element in the model.
     first: i64,
-    /// What the draws depend on.
+    /// Seed of the draws.
     seed: i64,
-    /// 1 to draw, 0 for the nearest.
+    /// 1 for stochastic rounding, 0 for rounding to the nearest.
     is_stochastic: i64,
 }
 
 impl AdamWRounding {
-    /// `rounding` of the elements of `range`.
+    /// Describes `rounding` for the elements of `range`.
     fn of(rounding: Rounding, range: &AdamWRange) -> Self {
         match rounding {
             Rounding::Nearest => AdamWRounding::default(),
@@ -62,7 +62,7 @@ impl AdamWRounding {
     }
 }
 
-/// Runs of elements that are all decayed or all not, in turns, as `adamw.cu` has them.
+/// Runs of elements that are all decayed or all not, in turns, laid out as in `adamw.cu`.
 #[repr(C)]
 #[derive(Debug, Clone, Copy)]
 struct AdamWRuns {
@@ -71,7 +71,7 @@ struct AdamWRuns {
     first_is_decayed: i64,
 }
 
-/// [`super::adamw`]; the three scalars are float32 and where the weights are.
+/// Does the work of [`super::adamw`] on this GPU; the three scalars are float32 and on the weights' device.
 pub fn adamw(
     gpu: &dyn Launch,
     constants: &AdamW,
@@ -103,9 +103,9 @@ pub fn adamw(
     arguments.extend([argument(&mut rounded), argument(&mut runs)]);
     arguments.extend(scalars.iter_mut().map(argument));
     arguments.extend([argument(&mut constants), argument(&mut rounding)]);
-    // A thread takes four elements at once.
+    // Each thread takes four elements at once.
     let grid = Grid { blocks: blocks(n, 4 * i64::from(THREADS)), threads: THREADS };
-    // SAFETY: four contiguous tensors of n elements and these kinds, n of bfloat16 or none, runs of which the last ends at n, and
-    // three float32 scalars.
+    // SAFETY: four contiguous tensors of n elements and these kinds, n of bfloat16 or none, runs of which the last
+    // ends at n, and three float32 scalars.
     unsafe { gpu.launch(kernel, grid, &mut arguments) }
 }

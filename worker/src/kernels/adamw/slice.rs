@@ -1,26 +1,26 @@
-//! What an update works on: a slice of the flat layout, and the scalars that decide.
+//! Operands of an update: a slice of the flat layout, and the scalars that control it.
 
 use tch::Tensor;
 
-/// A range that is updated: tensors of the same shape `[n]`. Moments and weights are float32.
+/// A range that is updated: tensors of one shape `[n]`. Moments and weights are float32.
 #[derive(Debug)]
 pub struct AdamWRange {
-    /// Updated in place.
+    /// Weights, updated in place.
     pub parameters: Tensor,
-    /// Float32, or bfloat16.
+    /// Gradients, float32 or bfloat16.
     pub gradients: Tensor,
     /// First moments, updated in place.
     pub exp_avg: Tensor,
     /// Second moments, updated in place.
     pub exp_avg_sq: Tensor,
-    /// Where the new weights go once more, as bfloat16.
+    /// Copy of the new weights in bfloat16; `None` if there is none.
     pub rounded: Option<Tensor>,
-    /// Which element of the model's the first one is.
+    /// Number of the first element in the model.
     pub first: usize,
 }
 
 impl AdamWRange {
-    /// `length` of its elements from number `start` on.
+    /// Returns `length` of the elements, from number `start` on.
     fn part(&self, start: i64, length: i64) -> Self {
         let part = |tensor: &Tensor| tensor.narrow(0, start, length);
         AdamWRange {
@@ -34,19 +34,19 @@ impl AdamWRange {
     }
 }
 
-/// A range in which runs of elements that are decayed take turns with runs that are not.
+/// A range in which runs of decayed elements take turns with runs of others.
 #[derive(Debug)]
 pub struct AdamWSlice {
-    /// All of it.
+    /// The whole range.
     pub whole: AdamWRange,
-    /// The runs, one after the other, and whether each is decayed.
+    /// The runs in order, and whether each is decayed.
     pub runs: Vec<(AdamWRange, bool)>,
-    /// Where each of them ends, int64, where the weights are; the last one where the whole does.
+    /// End of each run, int64, on the weights' device; the last one is the end of the range.
     pub run_ends: Tensor,
 }
 
 impl AdamWSlice {
-    /// `range` in runs of these lengths, decayed or not in turns; what is left of it after them is no parameter.
+    /// Divides `range` into runs of these lengths, decayed or not in turns. The rest of it is no parameter.
     pub fn new(range: &AdamWRange, runs: &[(usize, bool)]) -> Self {
         let mut end = 0;
         let mut ends = Vec::with_capacity(runs.len());
@@ -62,13 +62,13 @@ impl AdamWSlice {
     }
 }
 
-/// The scalars that decide an update: float32 scalars where the weights are, so that none has to come to the host.
+/// Scalars that control an update: float32, on the weights' device, so that no value has to come to the host.
 #[derive(Debug)]
 pub struct AdamWScalars<'a> {
     /// Number of this update, from 1.
     pub step: &'a Tensor,
-    /// What the gradients are divided by.
+    /// Divisor of the gradients.
     pub grad_scale: &'a Tensor,
-    /// 1 where nothing is to be updated.
+    /// 1 if the update is to be skipped.
     pub skip: &'a Tensor,
 }

@@ -1,7 +1,7 @@
-//! Causal self-attention (Vaswani et al., 2017), from queries, keys and values side by side to the results of the heads side by
-//! side: by libtorch's kernels on a GPU, by `on_cpu` on a CPU.
+//! Causal self-attention (Vaswani et al., 2017), from adjacent queries, keys and values to the adjacent results of
+//! the heads: by libtorch's kernels on a GPU, and by `on_cpu` on a CPU.
 //!
-//! Of each head's queries, keys and values `[T, D]`:
+//! For each head, with queries, keys and values `[T, D]`:
 //!
 //! ```text
 //! out = softmax over the keys up to the query's own of (Q K^T / sqrt(D)), times V
@@ -19,20 +19,20 @@ use super::row_gradient::RowGradient;
 use crate::libtorch::attention as on_gpu;
 pub use shape::Shape;
 
-/// The result, and what backward needs of it.
+/// Result of attention, with the values that backward needs.
 pub enum Attended {
-    /// By a kernel of libtorch on a GPU.
+    /// Computed by a kernel of libtorch on a GPU.
     Gpu(on_gpu::Attended),
-    /// By the kernel for CPUs.
+    /// Computed by the kernel for CPUs.
     Cpu {
-        /// `[N, C]`
+        /// Result, `[N, C]`.
         rows: Tensor,
         /// Log of each row's softmax denominator, float32, `[B H, T]`.
         log_sum_exp: Tensor,
     },
-    /// By libtorch on a CPU.
+    /// Computed by libtorch on a CPU.
     Twin {
-        /// `[B, H, T, D]`
+        /// Result, `[B, H, T, D]`.
         out: Tensor,
         /// Log of each row's softmax denominator, in the kernel's own shape.
         log_sum_exp: Tensor,
@@ -40,7 +40,7 @@ pub enum Attended {
 }
 
 impl Attended {
-    /// `[N, C]`
+    /// Returns the result, `[N, C]`.
     pub fn rows(&self) -> Tensor {
         match self {
             Attended::Gpu(attended) => merge_heads(&attended.out),
@@ -50,19 +50,19 @@ impl Attended {
     }
 }
 
-/// Views of queries, keys and values `[B, H, T, D]` in `qkv [N, 3C]`.
+/// Returns views of queries, keys and values `[B, H, T, D]` in `qkv [N, 3C]`.
 fn split_heads(qkv: &Tensor, shape: Shape) -> [Tensor; 3] {
     let parts = qkv.view([shape.batch, shape.sequence, 3, shape.heads, -1]).permute([2, 0, 3, 1, 4]); // [3, B, H, T, D]
     [0, 1, 2].map(|i| parts.select(0, i))
 }
 
-/// `[B, H, T, D]` to `[N, C]`.
+/// Turns `[B, H, T, D]` into `[N, C]`.
 fn merge_heads(x: &Tensor) -> Tensor {
     let size = x.size();
     x.transpose(1, 2).reshape([size[0] * size[2], -1])
 }
 
-/// Attention between the rows of `qkv [N, 3C]`.
+/// Computes attention between the rows of `qkv [N, 3C]`.
 pub fn attention(qkv: &Tensor, shape: Shape) -> Result<Attended, TchError> {
     if qkv.device().is_cuda() {
         let [q, k, v] = split_heads(qkv, shape);
@@ -76,7 +76,7 @@ pub fn attention(qkv: &Tensor, shape: Shape) -> Result<Attended, TchError> {
     Ok(Attended::Cpu { rows: rows.to_kind(qkv.kind()), log_sum_exp })
 }
 
-/// The gradient of `qkv [N, 3C]`, given that of the result, `dy [N, C]`.
+/// Returns the gradient of `qkv [N, 3C]`, given the gradient of the result, `dy [N, C]`.
 pub fn attention_backward(dy: Tensor, qkv: &Tensor, attended: Attended, shape: Shape) -> Result<RowGradient, TchError> {
     let d = match &attended {
         Attended::Cpu { rows, log_sum_exp } => {
@@ -94,7 +94,7 @@ pub fn attention_backward(dy: Tensor, qkv: &Tensor, attended: Attended, shape: S
     join([&dq, &dk, &dv])
 }
 
-/// `[N, C]` to a view `[B, H, T, D]`.
+/// Returns a view `[B, H, T, D]` of `rows [N, C]`.
 fn heads_of(rows: &Tensor, shape: Shape) -> Tensor {
     rows.view([shape.batch, shape.sequence, shape.heads, -1]).transpose(1, 2)
 }
@@ -107,7 +107,8 @@ fn twin(qkv: &Tensor, shape: Shape) -> Result<Attended, TchError> {
     Ok(Attended::Twin { out: out.to_kind(qkv.kind()), log_sum_exp })
 }
 
-/// The gradients of queries, keys and values `[B, H, T, D]` each, given that of [`twin`]'s result, `dy [N, C]`.
+/// Returns the gradients of queries, keys and values, `[B, H, T, D]` each, given the gradient of [`twin`]'s result,
+/// `dy [N, C]`.
 fn twin_backward(
     dy: &Tensor,
     qkv: &Tensor,
@@ -136,7 +137,7 @@ mod tests {
     use super::*;
     use tch::{Device, Kind};
 
-    /// B, T, H, D: one token, blocks with and without a rest, heads of the model's size and others.
+    /// B, T, H, D: one token, blocks with and without a remainder, heads of the model's size and others.
     const SHAPES: [(i64, i64, i64, i64); 6] =
         [(1, 1, 1, 4), (2, 5, 3, 8), (1, 64, 2, 64), (2, 65, 2, 64), (1, 200, 1, 80), (3, 128, 4, 16)];
 
@@ -172,7 +173,7 @@ mod tests {
         let shape = Shape { batch: 1, sequence: 3, heads: 1 };
         let float = (Kind::Float, Device::Cpu);
         for bad in [f64::NAN, f64::INFINITY] {
-            // One element of a query, a key, a value.
+            // One element each of a query, a key and a value.
             for column in [1, 5, 9] {
                 let qkv = Tensor::ones([3, 12], float);
                 let _ = qkv.narrow(0, 1, 1).narrow(1, column, 1).fill_(bad);

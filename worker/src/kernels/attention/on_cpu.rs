@@ -1,6 +1,7 @@
-//! Attention's kernel for CPUs: the scores of a block of queries, against all keys that these may see, are computed at once and
-//! used while they are in the cache, and most of those that no query may see never are. Backward makes the probabilities again
-//! (Dao et al., 2022). A thread takes a head at a time, so that as many work as there are heads and sequences.
+//! Attention's kernel for CPUs. The scores of a block of queries, against all keys that these may see, are computed
+//! at once and used while they are in the cache. Most scores that no query may see are never computed. Backward
+//! computes the probabilities again (Dao et al., 2022). A thread takes a head at a time, so at most as many threads
+//! work as there are heads and sequences.
 
 use tch::{Device, Kind, Tensor};
 
@@ -9,10 +10,10 @@ use crate::kernels::cpu::functions;
 use crate::kernels::cpu::matrix::Matrix;
 use crate::kernels::cpu::threads::each_in_turn;
 
-/// Queries whose scores are computed at once.
+/// Number of queries whose scores are computed at once.
 const BLOCK: usize = 64;
 
-/// The result `[N, C]` and the logs of the softmax denominators `[B H, T]` of `qkv [N, 3C]`.
+/// Returns the result `[N, C]` and the logs of the softmax denominators `[B H, T]` of `qkv [N, 3C]`.
 pub fn forward(qkv: &Tensor, shape: Shape) -> (Tensor, Tensor) {
     let Shape { batch, sequence, heads } = shape;
     shape.assert_rows(qkv, 3);
@@ -23,13 +24,13 @@ pub fn forward(qkv: &Tensor, shape: Shape) -> (Tensor, Tensor) {
     each_in_turn((batch * heads) as usize, &|number| {
         let head = Head::new(number, shape);
         let [qkv, out, log_sum_exp] = places;
-        // SAFETY: the tensors live until all tasks are done, and each writes what is its head's.
+        // SAFETY: the tensors live until all tasks are done, and each task writes only its own head's part.
         unsafe { head.forward(head.thirds(&qkv), head.of(&out), log_sum_exp.part(number, 0, 1, head.rows)) }
     });
     (out, log_sum_exp)
 }
 
-/// The gradient of `qkv [N, 3C]`, given that of the result, `dy [N, C]`.
+/// Returns the gradient of `qkv [N, 3C]`, given the gradient of the result, `dy [N, C]`.
 pub fn backward(dy: &Tensor, qkv: &Tensor, out: &Tensor, log_sum_exp: &Tensor, shape: Shape) -> Tensor {
     shape.assert_rows(qkv, 3);
     [dy, out].into_iter().for_each(|rows| shape.assert_rows(rows, 1));
@@ -40,7 +41,7 @@ pub fn backward(dy: &Tensor, qkv: &Tensor, out: &Tensor, log_sum_exp: &Tensor, s
         let head = Head::new(number, shape);
         let [dy, qkv, out, log_sum_exp, dqkv] = places;
         let result = [head.of(&dy), head.of(&out)];
-        // SAFETY: the tensors live until all tasks are done, and each writes what is its head's.
+        // SAFETY: the tensors live until all tasks are done, and each task writes only its own head's part.
         unsafe { head.backward(result, head.thirds(&qkv), log_sum_exp.row(number), head.thirds(&dqkv)) }
     });
     dqkv
@@ -48,49 +49,51 @@ pub fn backward(dy: &Tensor, qkv: &Tensor, out: &Tensor, log_sum_exp: &Tensor, s
 
 /// One head of one sequence.
 struct Head {
-    /// Its first row.
+    /// First row.
     top: usize,
-    /// Its number among the heads.
+    /// Number among the heads.
     number: usize,
-    /// T
+    /// T, the number of rows.
     rows: usize,
-    /// H
+    /// H, the number of heads.
     heads: usize,
 }
 
 impl Head {
-    /// The `number`-th of [B H].
+    /// Returns head `number` of all B H heads.
     fn new(number: usize, shape: Shape) -> Self {
         let (rows, heads) = (shape.sequence as usize, shape.heads as usize);
         Head { top: number / heads * rows, number: number % heads, rows, heads }
     }
 
-    /// Its part `[T, D]` of `[N, C]`.
+    /// Returns this head's part `[T, D]` of `rows [N, C]`.
     fn of(&self, rows: &Matrix<f32>) -> Matrix<f32> {
         let columns = rows.columns / self.heads;
         rows.part(self.top, self.number * columns, self.rows, columns)
     }
 
-    /// Its part of each third of `[N, 3C]`.
+    /// Returns this head's part of each third of `rows [N, 3C]`.
     fn thirds(&self, rows: &Matrix<f32>) -> [Matrix<f32>; 3] {
         let width = rows.columns / 3;
         [0, 1, 2].map(|third| self.of(&rows.part(0, third * width, rows.rows, width)))
     }
 
-    /// Its blocks of queries, as the first and their number; the last, which see all keys, come first.
+    /// Returns the blocks of queries, as their first query and their length, beginning with the last block, which
+    /// sees all keys.
     fn blocks(&self) -> impl Iterator<Item = (usize, usize)> + use<> {
         let rows = self.rows;
         (0..rows).step_by(BLOCK).rev().map(move |first| (first, BLOCK.min(rows - first)))
     }
 
-    /// From queries, keys and values `[T, D]` to the result `[T, D]` and the logs of the softmax denominators `[1, T]`.
+    /// Computes the result `[T, D]` and the logs of the softmax denominators `[1, T]` from queries, keys and values
+    /// `[T, D]`.
     ///
     /// # Safety
-    /// All are live, and nobody else writes to them or reads `out`.
+    /// All matrices are live, and nothing else writes to them or reads `out`.
     unsafe fn forward(&self, [q, k, v]: [Matrix<f32>; 3], out: Matrix<f32>, log_sum_exp: Matrix<f32>) {
         let (depth, scale) = (q.columns, scale(q.columns));
         let (mut keys, mut scores) = (vec![0.0; depth * self.rows], vec![0.0; BLOCK * self.rows]);
-        // SAFETY: as the caller says; and what is ours is apart from it.
+        // SAFETY: the caller's promise; memory of this function is apart from it.
         unsafe {
             let keys = k.transposed_into(&mut keys);
             for (first, rows) in self.blocks() {
@@ -107,10 +110,10 @@ impl Head {
         }
     }
 
-    /// The gradients of queries, keys and values, given that of the result, both `[T, D]`.
+    /// Computes the gradients of queries, keys and values, given the gradient of the result; all are `[T, D]`.
     ///
     /// # Safety
-    /// All are live, and nobody else writes to them or reads the gradients.
+    /// All matrices are live, and nothing else writes to them or reads the gradients.
     unsafe fn backward(
         &self,
         [dy, out]: [Matrix<f32>; 2],
@@ -121,12 +124,12 @@ impl Head {
         let (depth, scale) = (q.columns, scale(q.columns));
         let [mut keys, mut values] = [(); 2].map(|()| vec![0.0; depth * self.rows]);
         let [mut scores, mut dscores] = [(); 2].map(|()| vec![0.0; BLOCK * self.rows]);
-        // SAFETY: as the caller says; and what is ours is apart from it.
+        // SAFETY: the caller's promise; memory of this function is apart from it.
         unsafe {
             let (keys, values) = (k.transposed_into(&mut keys), v.transposed_into(&mut values));
             for (first, rows) in self.blocks() {
                 let seen = first + rows;
-                // The last block reaches all keys and comes first: the others add.
+                // The last block reaches all keys and comes first: the others add to its result.
                 let add = seen < self.rows;
                 let [q, dy, out] = [q, dy, out].map(|matrix| matrix.part(first, 0, rows, depth));
                 let scores = Matrix::in_slice(&mut scores, rows, seen);
@@ -151,12 +154,12 @@ impl Head {
     }
 }
 
-/// What scores of queries and keys of length `depth` are multiplied by.
+/// Returns the factor of the scores of queries and keys of length `depth`.
 fn scale(depth: usize) -> f32 {
     1.0 / (depth as f32).sqrt()
 }
 
-/// The sum of the products of two rows' elements.
+/// Returns the dot product of two rows.
 fn dot(a: &[f32], b: &[f32]) -> f32 {
     a.iter().zip(b).map(|(a, b)| a * b).sum()
 }

@@ -1,21 +1,21 @@
-//! What the rows of attention are.
+//! Shape of the rows of attention.
 
 use tch::Tensor;
 
-/// What the rows of attention are: N = B T of them.
+/// Shape of the rows of attention, N = B T of them.
 #[derive(Clone, Copy)]
 pub struct Shape {
-    /// B
+    /// B, the number of sequences.
     pub batch: i64,
-    /// T
+    /// T, the number of tokens in a sequence.
     pub sequence: i64,
-    /// H
+    /// H, the number of heads.
     pub heads: i64,
 }
 
 impl Shape {
-    /// Panics if `rows` are not N rows without gaps, of `parts` widths that all heads share alike: here, and not in a task, where
-    /// it would end the process.
+    /// Panics unless `rows` are N contiguous rows of `parts` widths, each divisible by the number of heads. The check
+    /// is here because a panic in a task would end the process.
     pub(super) fn assert_rows(&self, rows: &Tensor, parts: i64) {
         let (size, fit) = (rows.size(), parts * self.heads);
         let fits = size.len() == 2 && size[0] == self.batch * self.sequence && size[1] % fit == 0;

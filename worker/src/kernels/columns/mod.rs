@@ -1,6 +1,6 @@
-//! Sums of columns, which are the gradients of biases, and rows put side by side with theirs.
+//! Sums of columns, which are the gradients of biases, and matrices joined side by side, with their sums.
 //!
-//! Source: `worker/kernels/columns.cu`; a CPU's are libtorch's.
+//! Source: `worker/kernels/columns.cu`; on a CPU, libtorch's operations.
 
 pub(super) mod on_gpu;
 
@@ -10,7 +10,7 @@ use super::cuda;
 use super::cuda::arguments::takes_rows;
 use super::row_gradient::RowGradient;
 
-/// The sums of the columns of `rows [N, C]`: `[C]`, of bfloat16 in float32.
+/// Returns the sums of the columns of `rows [N, C]`: `[C]`, in float32 for bfloat16.
 pub fn column_sums(rows: &Tensor) -> Result<Tensor, TchError> {
     match cuda::of(rows).filter(|_| takes_rows(rows)) {
         Some(gpu) => on_gpu::column_sums(gpu, rows),
@@ -18,13 +18,13 @@ pub fn column_sums(rows: &Tensor) -> Result<Tensor, TchError> {
     }
 }
 
-/// The same by libtorch's operations.
+/// [`column_sums`] by libtorch's operations.
 pub fn column_sums_twin(rows: &Tensor) -> Result<Tensor, TchError> {
     let kind = if rows.kind() == Kind::BFloat16 { Kind::Float } else { rows.kind() };
     rows.f_sum_dim_intlist(0, false, kind)
 }
 
-/// `parts`, `[N, C]` each, side by side, `[N, 3C]`.
+/// Joins `parts`, `[N, C]` each, side by side to `[N, 3C]`.
 pub fn join(parts: [&Tensor; 3]) -> Result<RowGradient, TchError> {
     match cuda::of(parts[0]).filter(|_| parts.iter().all(|part| takes_rows(part))) {
         Some(gpu) => on_gpu::join(gpu, parts),
@@ -32,7 +32,7 @@ pub fn join(parts: [&Tensor; 3]) -> Result<RowGradient, TchError> {
     }
 }
 
-/// The same by libtorch's operations.
+/// [`join`] by libtorch's operations.
 pub fn join_twin(parts: [&Tensor; 3]) -> Result<RowGradient, TchError> {
     Ok(Tensor::f_cat(&parts, 1)?.into())
 }
@@ -43,7 +43,7 @@ mod tests {
     use crate::kernels::places::{assert_close, places};
     use tch::Device;
 
-    /// Rows and columns: fewer than a block has, and more, in a width that is no multiple of a block's.
+    /// Rows and columns: fewer than a block has, and more; one width is no multiple of a block's.
     const SHAPES: [(i64, i64); 4] = [(1, 8), (7, 64), (33, 768), (1000, 1600)];
 
     fn draw(rows: i64, columns: i64, device: Device) -> Tensor {

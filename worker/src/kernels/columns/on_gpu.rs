@@ -1,4 +1,4 @@
-//! Sums of columns on a GPU, with the rows put side by side or of rows as they are: `columns.cu`.
+//! Sums of columns on a GPU, of rows that are joined side by side or taken as they are: `columns.cu`.
 
 use std::ffi::CStr;
 
@@ -9,18 +9,18 @@ use crate::kernels::cuda::launch::{Grid, Launch, WARP};
 use crate::kernels::cuda::source::Source;
 use crate::kernels::row_gradient::RowGradient;
 
-/// The source, and its kernels.
+/// The source and its kernels.
 pub const SOURCE: Source = Source {
     text: include_str!("../../../kernels/columns.cu"),
     kernels: &[c"column_sums_bfloat16", c"join_bfloat16", c"sum_columns"],
 };
 
-/// Threads of a block of the kernels that sum columns.
+/// Threads in a block of the kernels that sum columns.
 const COLUMN_THREADS: i64 = 256;
-/// Of the kernel that adds up what their blocks have found.
+/// Threads in a block of the kernel that adds up the blocks' sums.
 const SUM_THREADS: u32 = 1024;
 
-/// The sums of the columns of `parts [N, C]`, float32.
+/// Returns the sums of the columns of `parts [N, C]`, float32.
 pub fn sum_columns(gpu: &dyn Launch, parts: &Tensor) -> Result<Tensor, TchError> {
     let (mut rows, mut columns) = size(parts);
     let sums = Tensor::f_empty([columns], (Kind::Float, parts.device()))?;
@@ -29,12 +29,12 @@ pub fn sum_columns(gpu: &dyn Launch, parts: &Tensor) -> Result<Tensor, TchError>
     let grid = Grid { blocks: ((columns + WARP - 1) / WARP) as u32, threads: SUM_THREADS };
     arguments.extend([argument(&mut rows), argument(&mut columns)]);
     assert!(parts.kind() == Kind::Float && parts.is_contiguous(), "sums do not suit the kernel");
-    // SAFETY: contiguous float32 of these sizes.
+    // SAFETY: contiguous float32 tensors of these sizes.
     unsafe { gpu.launch(c"sum_columns", grid, &mut arguments)? };
     Ok(sums)
 }
 
-/// Runs `kernel`, which takes `inputs`, puts rows of `columns` into `made`, if there is such a place, and sums columns.
+/// Runs `kernel` on `inputs`. It writes rows of `columns` columns into `made`, if that is given, and sums columns.
 fn with_column_sums(
     gpu: &dyn Launch,
     kernel: &CStr,
@@ -58,12 +58,13 @@ fn with_column_sums(
     sum_columns(gpu, &sums)
 }
 
-/// The sums of the columns of `rows [N, C]` that [`takes_rows`](crate::kernels::cuda::arguments::takes_rows), float32.
+/// Returns the sums of the columns of `rows [N, C]`, float32. The rows must pass
+/// [`takes_rows`](crate::kernels::cuda::arguments::takes_rows).
 pub fn column_sums(gpu: &dyn Launch, rows: &Tensor) -> Result<Tensor, TchError> {
     with_column_sums(gpu, c"column_sums_bfloat16", &[rows], None, size(rows).1)
 }
 
-/// [`super::join`] of parts that [`takes_rows`](crate::kernels::cuda::arguments::takes_rows).
+/// Does the work of [`super::join`] for parts that pass [`takes_rows`](crate::kernels::cuda::arguments::takes_rows).
 pub fn join(gpu: &dyn Launch, parts: [&Tensor; 3]) -> Result<RowGradient, TchError> {
     let (rows, columns) = size(parts[0]);
     let joined = Tensor::f_empty([rows, 3 * columns], (Kind::BFloat16, parts[0].device()))?;

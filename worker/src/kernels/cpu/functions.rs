@@ -1,4 +1,4 @@
-//! The CPU's kernels as they are called: each is described where it lies, in `worker/libtorch`.
+//! Declarations of the CPU's kernels; each is described where it is defined, in `worker/libtorch`.
 
 use std::ffi::c_void;
 

@@ -1,17 +1,18 @@
-//! Work for libtorch's threads, which the CPU's kernels share with its operations.
+//! Work for libtorch's threads, which the CPU's kernels share with libtorch's operations.
 
 use std::ffi::c_void;
 
 use super::functions;
 
-/// Calls `task` with each of 0 to `tasks` - 1; each thread takes the next, so that one that is held up does fewer. A task that
-/// panics ends the process.
+/// Calls `task` with each number from 0 to `tasks` - 1. Each thread takes the next number, so a thread that is held
+/// up does fewer. A task that panics ends the process.
 pub fn each_in_turn<F: Fn(usize) + Sync>(tasks: usize, task: &F) {
     extern "C" fn call<F: Fn(usize)>(task: *const c_void, number: i64) {
-        // SAFETY: it is the reference given below, which outlives the call.
+        // SAFETY: the pointer is the reference given below, which outlives the call.
         unsafe { (*task.cast::<F>())(number as usize) }
     }
-    // SAFETY: `call` is for this F, which other threads may have references to; all calls have returned when this returns.
+    // SAFETY: `call` is for this F, which other threads may have references to; all calls have returned when this
+    // returns.
     unsafe { functions::convoy_cpu_each_in_turn(tasks as i64, call::<F>, std::ptr::from_ref(task).cast()) }
 }
 

@@ -1,6 +1,6 @@
-//! Cross-entropy and its gradient, in place over the logits: they pass through memory once each way.
+//! Cross-entropy and its gradient, in place over the logits, which are read and written once.
 //!
-//! Of a row of logits x with the target t, over the columns of the vocabulary:
+//! For a row of logits x with the target t, over the columns of the vocabulary:
 //!
 //! ```text
 //! loss = log(sum of e^x_j over all j) - x_t
@@ -33,11 +33,11 @@ pub fn twin(logits: &Tensor, targets: &Tensor, vocabulary: i64, scale: f64) -> (
     (losses, gradient.to_kind(logits.kind()))
 }
 
-/// The cross-entropies `[N]` of `logits [N, V padded]` against `targets [N]`, in nats, float64; and the gradient of `scale`
-/// times their sum `[N, V padded]`, in the logits' own kind, which may be in their place.
+/// Returns the cross-entropies `[N]` of `logits [N, V padded]` against `targets [N]`, in nats, float64. Also returns
+/// the gradient of `scale` times their sum `[N, V padded]`, in the logits' kind, and possibly in their memory.
 ///
-/// Only the first `vocabulary` columns count; the gradient of the others is 0. A target outside of them makes NaN of its row, or is
-/// refused by libtorch.
+/// Only the first `vocabulary` columns count; the gradient of the others is 0. A target outside of them makes its row
+/// NaN, or is refused by libtorch.
 pub fn cross_entropy(
     logits: Tensor,
     targets: &Tensor,
@@ -55,7 +55,8 @@ pub fn cross_entropy(
     let targets = targets.contiguous();
     let losses = Tensor::empty([rows], (Kind::Double, logits.device()));
     assert!(targets.kind() == Kind::Int64 && targets.size() == [rows] && vocabulary <= stride, "shapes do not fit");
-    // SAFETY: contiguous tensors of these kinds and sizes; the kernel looks at every target before it goes by it.
+    // SAFETY: contiguous tensors of these kinds and sizes; the kernel checks every target before it uses it as an
+    // index.
     unsafe {
         functions::convoy_cpu_cross_entropy(
             floats(&logits),
@@ -70,7 +71,7 @@ pub fn cross_entropy(
     Ok((losses, logits))
 }
 
-/// Whether logits of `kind` on `device`, as the model has them, are worked on in their place.
+/// Returns whether logits of `kind` on `device`, as the model has them, are worked on in place.
 pub fn is_in_place(device: Device, kind: Kind) -> bool {
     match device {
         Device::Cpu => kind == Kind::Float,
@@ -132,7 +133,7 @@ mod tests {
         }
     }
 
-    /// Holds the kernel for GPUs, which works in the place of `logits [N, V padded]`, and the twin in float64 together.
+    /// Compares the kernel for GPUs, which works in place on `logits [N, V padded]`, with the twin in float64.
     fn assert_is_twin(gpu: &dyn Launch, logits: &Tensor, targets: &Tensor, vocabulary: i64) {
         let what = format!("{logits:?}, {vocabulary} columns");
         let (expected_losses, expected) = twin(&logits.to_kind(Kind::Double), targets, vocabulary, 0.125);
@@ -140,7 +141,7 @@ mod tests {
         let largest = expected_losses.abs().max().double_value(&[]).max(1.0);
         let error = (losses - &expected_losses).abs().max().double_value(&[]) / largest;
         assert!(error < 1e-6, "{what}: loss off by {error:e}");
-        // Half a step of what can be written, and float32's own errors.
+        // Half a step of the logits' kind, and float32's own errors.
         let step = if logits.kind() == Kind::Float { 0.0 } else { 0.5_f64.powi(8) };
         let excess = (logits.to_kind(Kind::Double) - &expected).abs() - (expected.abs() * step + 1e-7);
         let excess = excess.max().double_value(&[]);
@@ -149,7 +150,7 @@ mod tests {
         assert_eq!(padding.abs().sum(Kind::Float).double_value(&[]), 0.0, "{what}");
     }
 
-    /// The rows beside it are as they would be without it, and nothing around them is written to.
+    /// Other rows are as they would be without this target, and no memory around them is written.
     #[test]
     fn a_target_outside_of_the_vocabulary_is_not_a_place_to_write_to() {
         for target in [60, 63, 64, 65_535, -1, i64::MIN, i64::MAX] {

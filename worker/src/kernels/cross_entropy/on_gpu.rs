@@ -6,16 +6,18 @@ use crate::kernels::cuda::arguments::{argument, by_kind, is_aligned_rows};
 use crate::kernels::cuda::launch::{Grid, Launch};
 use crate::kernels::cuda::source::Source;
 
-/// The source, and its kernels.
+/// The source and its kernels.
 pub const SOURCE: Source = Source {
     text: include_str!("../../../kernels/cross_entropy.cu"),
     kernels: &[c"cross_entropy_float32", c"cross_entropy_bfloat16"],
 };
 
-/// Threads of a block, which there is for each row: the rows under way should fit into the cache, to be read again.
+/// Threads in a block. Each row has a block, and the rows under way should fit into the cache, since they are read
+/// again.
 const THREADS: u32 = 1024;
 
-/// [`super::cross_entropy`] of `logits` that [`is_aligned_rows`], in their place; returns the losses.
+/// Does the work of [`super::cross_entropy`] in place, for `logits` that pass [`is_aligned_rows`]; returns the
+/// losses.
 pub fn cross_entropy(
     gpu: &dyn Launch,
     logits: &Tensor,
@@ -43,7 +45,8 @@ pub fn cross_entropy(
         argument(&mut vocabulary),
         argument(&mut scale),
     ];
-    // SAFETY: contiguous tensors of these kinds and sizes; targets are below the vocabulary, which the token stream checks.
+    // SAFETY: contiguous tensors of these kinds and sizes; the token stream checks that targets are below the
+    // vocabulary.
     unsafe { gpu.launch(kernel, Grid { blocks: rows as u32, threads: THREADS }, &mut arguments)? };
     Ok(losses)
 }

@@ -1,7 +1,8 @@
-//! Compiled kernels on disk, in the user's cache: to compile takes seconds, and every rank of every attempt needs them.
+//! Compiled kernels on disk, in the user's cache folder: compiling takes seconds, and every rank of every attempt
+//! needs them.
 //!
-//! A file begins with the SHA-256 of its code. Whatever goes wrong here costs only time: a folder that cannot be written, or that
-//! others can write to; a file that is damaged.
+//! A file begins with the SHA-256 of its code. A fault here costs only time: a folder that cannot be written or that
+//! others can write to, or a damaged file.
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, Read};
@@ -13,22 +14,22 @@ use common::sha256::hex_sha256;
 
 use crate::own_folder;
 
-/// The largest code that is read; Convoy's own takes a few hundred kilobytes.
+/// Limit of the size of code that is read; Convoy's own takes a few hundred kilobytes.
 const CODE_BYTES_MAX: u64 = 64 << 20;
 /// Length of a hash, as text.
 const HASH_BYTES: usize = 64;
 
-/// What is known by all of `parts`.
+/// Returns the key for the combination of all `parts`.
 pub fn key(parts: &[&str]) -> String {
     hex_sha256(parts.join("\0").as_bytes())
 }
 
-/// What was kept by `key`.
+/// Returns the code that was kept under `key`; `None` if there is none.
 pub fn look_up(key: &str) -> Option<Vec<u8>> {
     read_from(&folder()?, key)
 }
 
-/// Keeps `code` by `key`; nobody sees a part of it.
+/// Keeps `code` under `key`; no process sees a part of it.
 pub fn keep(key: &str, code: &[u8]) {
     let Some(folder) = folder() else { return };
     if let Err(error) = write_to(&folder, key, code) {
@@ -66,7 +67,7 @@ fn name(key: &str) -> String {
     format!("{key}.cubin+sha256")
 }
 
-/// `kernels` in Convoy's cache.
+/// Returns the folder `kernels` in Convoy's cache.
 fn folder() -> Option<PathBuf> {
     let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     let cache = set("XDG_CACHE_HOME").or_else(|| set("HOME").map(|home| home.join(".cache")));
@@ -97,13 +98,13 @@ mod tests {
         fs::write(&path, &whole[..HASH_BYTES - 1]).unwrap();
         assert_eq!(read_from(&folder, &key), None);
 
-        // A link, to what would be right.
+        // A link to a file with the right content.
         fs::rename(&path, folder.join("elsewhere")).unwrap();
         fs::write(folder.join("elsewhere"), &whole).unwrap();
         symlink(folder.join("elsewhere"), &path).unwrap();
         assert_eq!(read_from(&folder, &key), None);
 
-        // A folder where others can write.
+        // A folder that others can write to.
         fs::remove_file(&path).unwrap();
         write_to(&folder, &key, code).unwrap();
         fs::set_permissions(&folder, fs::Permissions::from_mode(0o777)).unwrap();

@@ -1,4 +1,4 @@
-//! NVRTC, NVIDIA's compiler as a library; it comes with libtorch's CUDA libraries.
+//! NVRTC, NVIDIA's compiler as a library, which comes with libtorch's CUDA libraries.
 
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::path::{Path, PathBuf};
@@ -8,9 +8,9 @@ use super::error::NoKernels;
 use crate::libtorch::cuda;
 use crate::shared_library::{SharedLibrary, Symbols};
 
-/// Names another library than the one beside libtorch.
+/// Variable that names the library to load instead of the one beside libtorch.
 const LIBRARY_VARIABLE: &str = "CONVOY_NVRTC_LIBRARY";
-/// Of the CUDA that the pinned libtorch is built for.
+/// NVRTC of the CUDA version that the pinned libtorch is built for.
 const NAME: &str = "libnvrtc.so.13";
 
 /// `nvrtcProgram`.
@@ -20,7 +20,7 @@ type OnProgram = unsafe extern "C" fn(*mut Program) -> c_int;
 type Size = unsafe extern "C" fn(Program, *mut usize) -> c_int;
 type Content = unsafe extern "C" fn(Program, *mut c_char) -> c_int;
 
-/// The functions of NVRTC that are called, named as there without their prefix.
+/// The functions of NVRTC that Convoy calls, named as there without their prefix.
 pub struct Compiler {
     create_program: unsafe extern "C" fn(
         *mut Program,
@@ -41,7 +41,7 @@ pub struct Compiler {
 }
 
 impl Compiler {
-    /// Loads what [`LIBRARY_VARIABLE`] names, or what came with libtorch.
+    /// Loads the library that [`LIBRARY_VARIABLE`] names, or the one that came with libtorch.
     pub fn load() -> Result<Self, NoKernels> {
         let path = match std::env::var_os(LIBRARY_VARIABLE) {
             Some(path) => PathBuf::from(path),
@@ -62,7 +62,7 @@ impl Compiler {
     }
 
     /// # Safety
-    /// What `library` has under these names has these types.
+    /// The symbols of `library` with these names must have these types.
     unsafe fn with_functions_of(library: SharedLibrary) -> Result<Self, String> {
         // SAFETY: the caller's promise; the version is written.
         unsafe {
@@ -83,12 +83,12 @@ impl Compiler {
         }
     }
 
-    /// Its version, by which what it compiles is known.
+    /// Returns the version, which is part of the key of compiled code.
     pub fn version(&self) -> String {
         format!("{}.{}", self.version.0, self.version.1)
     }
 
-    /// Machine code of `source` for GPUs of `architecture`, for example `sm_90`.
+    /// Compiles `source` to machine code for GPUs of `architecture`, for example `sm_90`.
     pub fn compile(&self, source: &str, architecture: &str) -> Result<Vec<u8>, NoKernels> {
         let source = c_string(source)?;
         let options = [format!("--gpu-architecture={architecture}"), "--std=c++17".to_owned()];
@@ -121,13 +121,13 @@ impl Compiler {
         }
     }
 
-    /// What `content` of `program` is, of which `size` tells the length.
+    /// Returns the `content` of `program`, whose length `size` returns.
     ///
     /// # Safety
-    /// The program is one that has been made and not destroyed, and the functions belong together.
+    /// The program has been made and not destroyed, and the functions belong together.
     unsafe fn content(&self, program: Program, size: Size, content: Content) -> Result<Vec<u8>, NoKernels> {
         let mut bytes = 0;
-        // SAFETY: by the caller's promise; there is room for as much as is written.
+        // SAFETY: the caller's promise; there is room for all that is written.
         unsafe {
             self.check(size(program, &mut bytes), "tell a size")?;
             let mut text = vec![0_u8; bytes];
@@ -146,8 +146,8 @@ impl Compiler {
     }
 }
 
-/// NVRTC looks for a library of its own by its bare name, and not in the folder that it lies in itself: once that is loaded, it is
-/// found.
+/// Loads the library of NVRTC's built-ins, which NVRTC looks for by its bare name and not in its own folder. Once
+/// loaded, NVRTC finds it.
 fn load_builtins(nvrtc: &Path) {
     let folder = nvrtc.parent().filter(|folder| !folder.as_os_str().is_empty());
     let entries = folder.and_then(|folder| folder.read_dir().ok());
@@ -175,7 +175,7 @@ mod tests {
         assert!(error.to_string().starts_with("NVRTC cannot be loaded: /nowhere/libnvrtc.so.13"), "{error}");
     }
 
-    /// The one of libtorch, or else the one that set-up brings for this test.
+    /// Returns libtorch's NVRTC, or else the one that set-up installs for this test.
     fn compiler() -> Result<Compiler, NoKernels> {
         let of_libtorch = Compiler::load();
         let set = |name: &str| std::env::var_os(name).map(PathBuf::from);
@@ -190,7 +190,7 @@ mod tests {
         }
     }
 
-    /// Without a GPU it can still be seen that the sources are CUDA's language, of several generations of GPUs.
+    /// Even without a GPU, the sources are shown to be valid CUDA for several generations of GPUs.
     #[test]
     fn the_sources_compile_and_a_fault_is_told_with_its_line() {
         let compiler = match compiler() {

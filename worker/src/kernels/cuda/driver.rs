@@ -1,4 +1,4 @@
-//! CUDA's driver: machine code becomes kernels, and kernels are launched on the stream that libtorch computes on.
+//! CUDA's driver, which loads machine code and launches its kernels on the stream that libtorch computes on.
 
 use std::ffi::{CStr, c_char, c_int, c_uint, c_void};
 use std::path::Path;
@@ -14,7 +14,7 @@ use super::source::Source;
 use crate::libtorch::streams::Stream;
 use crate::shared_library::{SharedLibrary, Symbols};
 
-/// The driver brings it, not CUDA's other libraries.
+/// Library of the driver, which is installed with it and not with CUDA's other libraries.
 const NAME: &str = "libcuda.so.1";
 /// `CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR` and `_MINOR`.
 const CAPABILITY: [c_int; 2] = [75, 76];
@@ -35,7 +35,7 @@ type LaunchKernel = unsafe extern "C" fn(
     extra: *mut *mut c_void,
 ) -> c_int;
 
-/// The functions of the driver that are called.
+/// The functions of the driver that Convoy calls.
 struct Driver {
     get_device: unsafe extern "C" fn(*mut c_int, number: c_int) -> c_int,
     get_attribute: unsafe extern "C" fn(*mut c_int, attribute: c_int, device: c_int) -> c_int,
@@ -48,10 +48,10 @@ struct Driver {
     get_error_name: unsafe extern "C" fn(c_int, *mut *const c_char) -> c_int,
 }
 
-/// Kernels of a loaded module, by their names.
+/// Kernels of a loaded module, by name.
 type Functions = Vec<(&'static CStr, *mut c_void)>;
 
-/// A GPU with Convoy's kernels on it.
+/// A GPU with Convoy's kernels loaded.
 pub struct Gpu {
     device: usize,
     multiprocessors: u32,
@@ -65,10 +65,10 @@ unsafe impl Send for Gpu {}
 unsafe impl Sync for Gpu {}
 
 impl Gpu {
-    /// GPU number `device` with the kernels of `sources` on it, which are compiled as one, in their order: before on this machine, or
-    /// now.
+    /// Loads the kernels of `sources` on GPU number `device`. The sources are compiled as one, in their order, unless
+    /// this machine has them compiled already.
     ///
-    /// The calling thread must have made the device its own ([`crate::libtorch::streams::set_device`]).
+    /// The calling thread must have set the device ([`crate::libtorch::streams::set_device`]).
     pub fn prepare(device: usize, sources: &[Source]) -> Result<Self, NoKernels> {
         let source: String = sources.iter().map(|source| source.text).collect();
         let driver = Driver::load()?;
@@ -89,7 +89,7 @@ impl Gpu {
         Ok(Gpu { device, multiprocessors, driver, functions })
     }
 
-    /// Its number.
+    /// Returns the number of the GPU.
     pub fn device(&self) -> usize {
         self.device
     }
@@ -135,7 +135,7 @@ impl Driver {
     }
 
     /// # Safety
-    /// What `library` has under these names has these types.
+    /// The symbols of `library` with these names must have these types.
     unsafe fn with_functions_of(library: SharedLibrary) -> Result<Self, String> {
         // SAFETY: the caller's promise.
         unsafe {
@@ -153,7 +153,8 @@ impl Driver {
         }
     }
 
-    /// Makes the context of GPU number `number` that libtorch has, too, the calling thread's: it makes none before it computes.
+    /// Makes the primary context of GPU number `number`, which libtorch shares, current on the calling thread:
+    /// libtorch creates none before it computes.
     fn enter(&self, number: usize) -> Result<(), NoKernels> {
         let (mut device, mut context) = (0, ptr::null_mut());
         // SAFETY: each call writes one value; the context is kept until the process ends, as kernels are.
@@ -165,7 +166,7 @@ impl Driver {
         }
     }
 
-    /// What GPU number `number` has of each of `attributes`.
+    /// Returns the values of `attributes` for GPU number `number`.
     fn attributes<const N: usize>(&self, number: usize, attributes: [c_int; N]) -> Result<[c_int; N], NoKernels> {
         let (mut device, mut values) = (0, [0; N]);
         // SAFETY: each call writes one number.
@@ -179,18 +180,18 @@ impl Driver {
         Ok(values)
     }
 
-    /// What machine code for GPU number `number` is called, for example `sm_90`.
+    /// Returns the name of machine code for GPU number `number`, for example `sm_90`.
     fn architecture(&self, number: usize) -> Result<String, NoKernels> {
         let [major, minor] = self.attributes(number, CAPABILITY)?;
         Ok(format!("sm_{major}{minor}"))
     }
 
-    /// The kernels of `sources` in their compiled module, which stays loaded.
+    /// Loads the compiled module of `sources`, which stays loaded, and returns its kernels.
     fn functions(&self, code: &[u8], sources: &[Source]) -> Result<Functions, NoKernels> {
         let mut module = ptr::null_mut();
         let names = sources.iter().flat_map(|source| source.kernels);
         let mut functions: Functions = names.map(|name| (*name, ptr::null_mut())).collect();
-        // SAFETY: the driver checks the code, which has its length in it; names are C strings.
+        // SAFETY: the driver checks the code, which contains its length; names are C strings.
         unsafe {
             self.check((self.load_module)(&mut module, code.as_ptr().cast()), || "load the kernels".into())?;
             for (name, function) in &mut functions {

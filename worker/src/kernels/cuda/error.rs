@@ -1,6 +1,6 @@
-//! Why a job does without Convoy's kernels.
+//! The error that Convoy's kernels are not available.
 
-/// Why there are no kernels of Convoy's own.
+/// Reason why Convoy's own kernels are not available.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct NoKernels(pub String);

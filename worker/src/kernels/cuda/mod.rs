@@ -1,12 +1,15 @@
-//! CUDA for Convoy's kernels: compiles their sources for this machine's GPU by NVRTC when a job starts, loads and launches them, and
-//! keeps what was compiled for the next job. Which kernels there are, it is told: each kernel has its source and its launches beside
-//! its twin, in its `on_gpu.rs`.
+//! CUDA for Convoy's kernels: compiles their sources for this machine's GPU by NVRTC when a job starts, loads and
+//! launches them, and keeps the compiled code for the next job. The list of kernels is not here: each kernel has its
+//! source and its launches beside its twin, in its `on_gpu.rs`.
 //!
-//! - [`source`]: what is compiled. [`compiler`]: NVRTC. [`cache`]: compiled kernels on disk.
-//! - [`driver`]: what CUDA's driver does with the result.
-//! - [`launch`]: where kernels run: a GPU, or, in tests, a CPU. [`arguments`]: what they are launched with.
+//! - [`source`]: sources of kernels.
+//! - [`compiler`]: NVRTC.
+//! - [`cache`]: compiled kernels on disk.
+//! - [`driver`]: CUDA's driver, which loads and launches the compiled kernels.
+//! - [`launch`]: the device that runs a kernel: a GPU, or, in tests, a CPU.
+//! - [`arguments`]: arguments of a launch.
 //!
-//! Where kernels cannot be had, for whatever reason, the twins of libtorch's operations serve: a job is slower, and no less right.
+//! Without kernels, the twins made of libtorch's operations run: a job is then slower, and no less right.
 
 pub mod arguments;
 mod cache;
@@ -26,26 +29,26 @@ use source::Source;
 
 static GPU: OnceLock<Gpu> = OnceLock::new();
 
-/// Makes the kernels of `sources` ready on GPU number `device`, which libtorch has been told to use. A process has one.
+/// Loads the kernels of `sources` on GPU number `device`, which libtorch has been set to use. A process has one.
 pub fn prepare(device: usize, sources: &[Source]) -> Result<(), NoKernels> {
     if GPU.get().is_none() {
-        // The first of two at once stays.
+        // If two threads do this at once, the first one's result stays.
         let _ = GPU.set(Gpu::prepare(device, sources)?);
     }
     Ok(())
 }
 
-/// `device`, where it is a GPU that has kernels.
+/// Returns the GPU of `device`, if it has kernels.
 pub fn on(device: Device) -> Option<&'static Gpu> {
     GPU.get().filter(|gpu| device == Device::Cuda(gpu.device()))
 }
 
-/// The GPU on which `tensor` lies, where it has kernels.
+/// Returns the GPU on which `tensor` is, if it has kernels.
 pub fn of(tensor: &Tensor) -> Option<&'static Gpu> {
     on(tensor.device())
 }
 
-/// Whether there are kernels on `device`.
+/// Returns whether there are kernels on `device`.
 pub fn are_on(device: Device) -> bool {
     on(device).is_some()
 }

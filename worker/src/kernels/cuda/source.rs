@@ -1,15 +1,15 @@
-//! CUDA's sources: what is compiled, and the kernels that come out of it.
+//! Sources in CUDA, and the kernels in them.
 
 use std::ffi::CStr;
 
 /// A file of `worker/kernels`.
 #[derive(Debug, Clone, Copy)]
 pub struct Source {
-    /// What is in it.
+    /// Text of the file.
     pub text: &'static str,
-    /// Its kernels, by the names that they have there.
+    /// Names of its kernels.
     pub kernels: &'static [&'static CStr],
 }
 
-/// What all kernels share; it comes before them.
+/// Code that all kernels share, which comes before them.
 pub const COMMON: Source = Source { text: include_str!("../../../kernels/common.cuh"), kernels: &[] };

@@ -1,6 +1,7 @@
-//! LayerNorm (Ba et al., 2016) of a residual stream that a branch is added to first: one pass through memory each way.
+//! LayerNorm (Ba et al., 2016) of a residual stream that a branch is added to first: one pass through memory forward,
+//! and one backward.
 //!
-//! Of a row x `[C]` that is the stream's plus the branch's:
+//! For a row x `[C]`, the sum of the stream and the branch:
 //!
 //! ```text
 //! xhat = (x - mean(x)) / sqrt(mean((x - mean(x))^2) + epsilon)
@@ -9,7 +10,7 @@
 //! dweight = sum of dy xhat over all rows, dbias = sum of dy over all rows
 //! ```
 //!
-//! Source: `worker/kernels/layer_norm.cu`; a CPU's is libtorch's.
+//! Source: `worker/kernels/layer_norm.cu`; on a CPU, libtorch's operations.
 
 pub(super) mod on_gpu;
 mod stream;
@@ -24,7 +25,8 @@ pub use stream::{Branch, LayerNormGradient, Normalised};
 /// LayerNorm's epsilon in GPT-2.
 const EPSILON: f64 = 1e-5;
 
-/// Whether the bias of a branch of `columns`, of the kind and on the device of `x`, is best left to the norm that comes next.
+/// Returns whether the bias of a branch of `columns`, of the kind and on the device of `x`, is best added by the norm
+/// that follows.
 pub fn takes_bias(x: &Tensor, columns: i64) -> bool {
     cuda::are_on(x.device()) && x.kind() == Kind::BFloat16 && on_gpu::norm_takes_columns(columns)
 }
@@ -63,9 +65,9 @@ pub fn backward_twin(
     Ok(LayerNormGradient { x: dx.into(), weight, bias })
 }
 
-/// Normalises the rows of `x [N, C]` plus `branch`, if there is one, whose place the sum may take.
+/// Normalises the rows of `x [N, C]` plus `branch`, if there is one. The sum may take the branch's memory.
 ///
-/// The normalised form of the sum alone has the same bits.
+/// Normalising the sum later, without a branch, gives identical bits.
 pub fn layer_norm(x: Tensor, branch: Option<Branch>, weight: &Tensor, bias: &Tensor) -> Result<Normalised, TchError> {
     match cuda::of(&x).filter(|_| on_gpu::norm_takes_rows(&x)) {
         Some(gpu) => on_gpu::layer_norm(gpu, x, branch, (weight, bias), EPSILON),
@@ -73,7 +75,8 @@ pub fn layer_norm(x: Tensor, branch: Option<Branch>, weight: &Tensor, bias: &Ten
     }
 }
 
-/// The gradients, given that of the normalised form, `dy [N, C]`; `dresidual [N, C]` is added to that of the input.
+/// Returns the gradients, given the gradient of the normalised form, `dy [N, C]`. `dresidual [N, C]` is added to the
+/// gradient of the input.
 pub fn layer_norm_backward(
     dy: &Tensor,
     x: &Tensor,
@@ -124,7 +127,7 @@ mod tests {
                     assert_close(&ours.x.rows, &theirs.x.rows, 1.6e-2);
                     assert_close(&ours.weight, &theirs.weight.to_kind(Kind::Float), 8e-3);
                     assert_close(&ours.bias, &theirs.bias.to_kind(Kind::Float), 8e-3);
-                    // The sum is of what is not rounded yet.
+                    // The sums are of gradients before they are rounded.
                     let [dy, x, weight, bias] = [&dy, x, &weight, &bias].map(|t| t.to_kind(Kind::Float));
                     let residual = residual.map(|rows| rows.to_kind(Kind::Float));
                     let wide = backward_twin(&dy, &x, statistics, (&weight, &bias), residual.as_ref()).unwrap();

@@ -9,33 +9,33 @@ use crate::kernels::cuda::launch::{Grid, Launch, WARP};
 use crate::kernels::cuda::source::Source;
 use crate::kernels::row_gradient::RowGradient;
 
-/// The source, and its kernels.
+/// The source and its kernels.
 pub const SOURCE: Source = Source {
     text: include_str!("../../../kernels/layer_norm.cu"),
     kernels: &[c"layer_norm_backward_bfloat16", c"layer_norm_bfloat16"],
 };
 
-/// Packs of a row that LayerNorm's kernels take, at most.
+/// Limit of the number of packs in a row that LayerNorm's kernels take.
 const ROW_PACKS_MAX: i64 = 256;
-/// Threads of a block in which a warp has a row.
+/// Threads in a block in which each warp has a row.
 const ROWS_THREADS: i64 = 128;
-/// Rows that a block takes at once in LayerNorm's backward; layer_norm.cu has it, too.
+/// Number of rows that a block takes at once in LayerNorm's backward; also in layer_norm.cu.
 const ROWS_AT_ONCE: i64 = 2;
 
-/// Columns of a row that LayerNorm's kernels take, at most.
+/// Limit of the number of columns that LayerNorm's kernels take.
 pub const NORM_COLUMNS_MAX: i64 = PACK * ROW_PACKS_MAX;
 
-/// Whether LayerNorm's kernels can take the rows of `tensor [N, C]`.
+/// Returns whether LayerNorm's kernels can take the rows of `tensor [N, C]`.
 pub fn norm_takes_rows(tensor: &Tensor) -> bool {
     takes_rows(tensor) && norm_takes_columns(size(tensor).1)
 }
 
-/// Whether they can take rows of so many columns.
+/// Returns whether LayerNorm's kernels can take rows of `columns` columns.
 pub fn norm_takes_columns(columns: i64) -> bool {
     columns % PACK == 0 && columns <= NORM_COLUMNS_MAX
 }
 
-/// [`super::layer_norm`] of rows that [`norm_takes_rows`].
+/// Does the work of [`super::layer_norm`] for rows that pass [`norm_takes_rows`].
 pub fn layer_norm(
     gpu: &dyn Launch,
     x: Tensor,
@@ -55,7 +55,7 @@ pub fn layer_norm(
     }
     let y = x.f_empty_like()?;
     let [mean, rstd] = [(); 2].map(|()| Tensor::empty([rows, 1], (Kind::Float, x.device())));
-    // The sum takes the branch's place: a thread reads an element of it before it writes it.
+    // The sum takes the branch's memory: a thread reads an element before it writes it.
     let place = |tensor: &Option<Tensor>| tensor.as_ref().map_or(std::ptr::null_mut(), Tensor::data_ptr);
     let mut pointers = [
         x.data_ptr(),
@@ -78,7 +78,7 @@ pub fn layer_norm(
     Ok(Normalised { x: branch.unwrap_or(x), y, mean, rstd })
 }
 
-/// [`super::layer_norm_backward`] of rows that [`norm_takes_rows`].
+/// Does the work of [`super::layer_norm_backward`] for rows that pass [`norm_takes_rows`].
 pub fn layer_norm_backward(
     gpu: &dyn Launch,
     (dy, x): (&Tensor, &Tensor),

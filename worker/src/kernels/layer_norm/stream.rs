@@ -1,35 +1,35 @@
-//! The residual stream as LayerNorm takes it and leaves it, and its gradients.
+//! The residual stream before and after a LayerNorm, and its gradients.
 
 use tch::Tensor;
 
 use crate::kernels::row_gradient::RowGradient;
 
-/// What is added to the residual stream.
+/// A branch, which is added to the residual stream.
 pub struct Branch {
-    /// `[N, C]`
+    /// Rows, `[N, C]`.
     pub rows: Tensor,
-    /// A bias `[C]` that is still to be added to each of them.
+    /// Bias `[C]` that is still to be added to each row, if any.
     pub bias: Option<Tensor>,
 }
 
 /// Rows `[N, C]` and their normalised form.
 pub struct Normalised {
-    /// The stream with the branch, `[N, C]`.
+    /// Sum of the stream and the branch, `[N, C]`.
     pub x: Tensor,
-    /// Its normalised form, `[N, C]`.
+    /// Normalised form of the sum, `[N, C]`.
     pub y: Tensor,
-    /// Of each row, `[N, 1]`.
+    /// Mean of each row, `[N, 1]`.
     pub mean: Tensor,
-    /// One over each row's deviation, `[N, 1]`.
+    /// Reciprocal of each row's standard deviation, `[N, 1]`.
     pub rstd: Tensor,
 }
 
 /// The gradients of a LayerNorm.
 pub struct LayerNormGradient {
-    /// Of its input, `[N, C]`.
+    /// Gradient of the input, `[N, C]`.
     pub x: RowGradient,
-    /// Of its weight, `[C]`.
+    /// Gradient of the weight, `[C]`.
     pub weight: Tensor,
-    /// Of its bias, `[C]`.
+    /// Gradient of the bias, `[C]`.
     pub bias: Tensor,
 }

@@ -1,4 +1,4 @@
-//! The sum of the squares of flat gradients, in parts that are added up in float64, always in the same order.
+//! The sum of the squares of flat gradients, in parts that are added up in float64, always in one order.
 //!
 //! Sources: `worker/kernels/norm.cu`, and `convoy_cpu_sums_of_squares` in `worker/libtorch/cpu_kernels.cpp`.
 
@@ -9,15 +9,16 @@ use tch::{Device, Kind, TchError, Tensor};
 use super::cpu::{floats, functions, suits_cpu_kernel};
 use super::cuda;
 
-/// Elements whose squares are summed on their own, so that the result does not depend on the number of threads.
+/// Number of elements whose squares are summed separately, so that the result is independent of the number of
+/// threads.
 const PART: i64 = 1 << 16;
 
-/// The sum of the squares of `x`, flat, by libtorch's operations.
+/// Returns the sum of the squares of `x`, flat, by libtorch's operations.
 pub fn twin(x: &Tensor) -> Tensor {
     let whole = x.numel() as i64 / PART * PART;
     let rows = x.narrow(0, 0, whole).view([-1, PART]);
     let rest = x.narrow(0, whole, x.numel() as i64 - whole);
-    // Norms of short rows in float32, and their squares in float64.
+    // Norms of short rows are computed in float32, and their squares in float64.
     let wide = if x.kind() == Kind::Double { Kind::Double } else { Kind::Float };
     let squares = |t: &Tensor| {
         t.norm_scalaropt_dim_dtype(2, [-1].as_slice(), false, wide).to_kind(Kind::Double).square().sum(Kind::Double)
@@ -25,7 +26,7 @@ pub fn twin(x: &Tensor) -> Tensor {
     squares(&rows) + squares(&rest)
 }
 
-/// The sum of the squares of all `parts`, flat and at least one: a float64 scalar.
+/// Returns the sum of the squares of all `parts`, flat tensors, at least one: a float64 scalar.
 pub fn sum_of_squares(parts: &[Tensor]) -> Result<Tensor, TchError> {
     match parts.first().and_then(cuda::of) {
         Some(gpu) => on_gpu::sum_of_squares(gpu, parts),
@@ -85,7 +86,7 @@ mod tests {
             for kind in [Kind::Float, Kind::BFloat16] {
                 tch::manual_seed(3);
                 let draw = |n: i64| Tensor::randn([n], (Kind::Float, device)).to_kind(kind);
-                // One begins where nothing is aligned.
+                // One tensor begins at an unaligned element.
                 let parts = [draw(1), draw(1000), draw(40_003).narrow(0, 1, 40_002), draw(3 * on_gpu::BLOCK_ELEMENTS)];
                 assert_is(parts.iter().map(exact).sum(), &on_gpu::sum_of_squares(gpu, &parts).unwrap());
             }

@@ -6,16 +6,16 @@ use crate::kernels::cuda::arguments::{argument, by_kind};
 use crate::kernels::cuda::launch::{self, Grid, Launch, THREADS};
 use crate::kernels::cuda::source::Source;
 
-/// The source, and its kernels.
+/// The source and its kernels.
 pub const SOURCE: Source = Source {
     text: include_str!("../../../kernels/norm.cu"),
     kernels: &[c"sum_of_squares_float32", c"sum_of_squares_bfloat16"],
 };
 
-/// Elements of a part for each of its blocks on a GPU: few sums, and enough blocks.
+/// Number of elements for each block on a GPU: large enough for few sums, small enough for many blocks.
 pub const BLOCK_ELEMENTS: i64 = 1 << 14;
 
-/// [`super::sum_of_squares`] of parts on this GPU.
+/// Does the work of [`super::sum_of_squares`] for parts on this GPU.
 pub fn sum_of_squares(gpu: &dyn Launch, parts: &[Tensor]) -> Result<Tensor, TchError> {
     let blocks = |part: &Tensor| i64::from(launch::blocks(part.numel() as i64, BLOCK_ELEMENTS));
     let device = parts[0].device();
@@ -28,7 +28,7 @@ pub fn sum_of_squares(gpu: &dyn Launch, parts: &[Tensor]) -> Result<Tensor, TchE
     sums.f_sum(Kind::Double)
 }
 
-/// Puts the sum of the squares of `x [n]` into `sums`, float64, in parts: one for each block.
+/// Writes the sum of the squares of `x [n]` into `sums`, float64, in parts: one for each block.
 fn put_sum_of_squares(gpu: &dyn Launch, x: &Tensor, sums: &Tensor) -> Result<(), TchError> {
     let kernel = by_kind(x, c"sum_of_squares_float32", c"sum_of_squares_bfloat16");
     let kernel = kernel.ok_or_else(|| TchError::Torch("sum_of_squares: this kind does not suit the kernel".into()))?;

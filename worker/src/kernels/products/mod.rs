@@ -1,9 +1,10 @@
-//! Matrix products, alone and with what comes before or after them.
+//! Matrix products, alone or combined with an operation before or after them.
 //!
-//! - `on_gpu`: cuBLASLt multiplies bfloat16; the rest is libtorch's.
-//! - `on_cpu`: float32 and float64, in panels or tiles; on some processors MKL's, which are libtorch's.
+//! - `on_gpu`: cuBLASLt multiplies bfloat16; libtorch multiplies other kinds.
+//! - `on_cpu`: float32 and float64, in panels or tiles; on some processors libtorch's MKL.
 //!
-//! On a CPU the same product has the same bits with the same number of threads; on a GPU with `train.deterministic`.
+//! Repeating a product gives identical bits on a CPU with an unchanged number of threads, and on a GPU with
+//! `train.deterministic`.
 
 mod on_cpu;
 pub(super) mod on_gpu;
@@ -16,17 +17,17 @@ use crate::libtorch;
 use on_cpu::{Onto, is_here};
 use on_gpu::{Then, multiply};
 
-/// `a [M, K]` times `b [K, N]`.
+/// Returns `a [M, K]` times `b [K, N]`.
 pub fn product(a: &Tensor, b: &Tensor) -> Tensor {
     make(a, b, Onto::Zero, Then::Store).unwrap_or_else(|| a.mm(b))
 }
 
-/// The same with `row [N]` added to each row.
+/// Returns `a [M, K]` times `b [K, N]` with `row [N]` added to each row.
 pub fn product_plus_row(a: &Tensor, b: &Tensor, row: &Tensor) -> Tensor {
     make(a, b, Onto::Row(row), Then::AddRow(row)).unwrap_or_else(|| row.addmm(a, b))
 }
 
-/// The same, and GELU of it.
+/// Returns `a [M, K]` times `b [K, N]` with `row [N]` added to each row, and GELU of the result.
 pub fn product_plus_row_and_gelu(a: &Tensor, b: &Tensor, row: &Tensor) -> (Tensor, Tensor) {
     if a.device().is_cuda() {
         let [before, after] = [(); 2].map(|()| empty(a, b));
@@ -39,7 +40,7 @@ pub fn product_plus_row_and_gelu(a: &Tensor, b: &Tensor, row: &Tensor) -> (Tenso
     (before, after)
 }
 
-/// The gradient of GELU's input `x [M, N]`, given that of its output, which is `a [M, K]` times `b [K, N]`.
+/// Returns the gradient of GELU's input `x [M, N]`, given the gradient of its output: `a [M, K]` times `b [K, N]`.
 pub fn product_through_gelu(a: &Tensor, b: &Tensor, x: &Tensor) -> Result<RowGradient, TchError> {
     if a.device().is_cuda() {
         let rows = empty(a, b);
@@ -50,8 +51,9 @@ pub fn product_through_gelu(a: &Tensor, b: &Tensor, x: &Tensor) -> Result<RowGra
     gelu_backward(x, &product(a, b))
 }
 
-/// `out [M, N]` becomes `a [M, K]` times `b [K, N]`, with what it was added if `accumulate`. On CUDA `out` may be of a wider
-/// kind than `a` and `b`, which then are multiplied and summed in it; on a CPU it panics if kinds or shapes do not fit.
+/// Sets `out [M, N]` to `a [M, K]` times `b [K, N]`, added to its present values if `accumulate`. On CUDA `out` may
+/// be of a wider kind than `a` and `b`, and the product is then computed and summed in that kind. On a CPU it panics
+/// if kinds or shapes do not fit.
 pub fn add_product(out: &Tensor, a: &Tensor, b: &Tensor, accumulate: bool) -> Result<(), TchError> {
     if is_here(a) {
         on_cpu::multiply(out, a, b, if accumulate { Onto::Present } else { Onto::Zero });
@@ -63,12 +65,13 @@ pub fn add_product(out: &Tensor, a: &Tensor, b: &Tensor, accumulate: bool) -> Re
     }
 }
 
-/// Where `a [M, K]` times `b [K, N]` goes.
+/// Returns an uninitialised tensor for `a [M, K]` times `b [K, N]`.
 fn empty(a: &Tensor, b: &Tensor) -> Tensor {
     Tensor::empty([a.size()[0], b.size()[1]], (a.kind(), a.device()))
 }
 
-/// `a` times `b`: on a CPU onto `onto`, on a GPU with what is to be done `then`, which is the same; None where it is libtorch's.
+/// Returns `a` times `b`: on a CPU onto `onto`, on a GPU followed by `then`, which must be equivalent. `None` if the
+/// product is left to libtorch.
 fn make(a: &Tensor, b: &Tensor, onto: Onto<&Tensor>, then: Then) -> Option<Tensor> {
     if is_here(a) {
         let out = empty(a, b);

@@ -1,7 +1,9 @@
-//! Float32 to bfloat16: to the nearest, or by chance, up or down with probabilities that keep the mean, from a counter-based
-//! generator, so that the draw for an element depends on nothing but the seed, the update and the element.
+//! Rounding of float32 to bfloat16: to the nearest, or stochastically, up or down with probabilities that keep the
+//! mean. The draws come from a counter-based generator, so the draw for an element depends only on the seed, the
+//! update and the element.
 //!
-//! Of 32 bits of float32 the upper 16 are bfloat16; a draw from 0 to 2^16 - 1 is added first, for element i of the model:
+//! The upper 16 of float32's 32 bits are bfloat16. A draw from 0 to 2^16 - 1 is added first, for element i of the
+//! model:
 //!
 //! ```text
 //! key = mix(mix(update + seed) + 1)
@@ -19,23 +21,23 @@ use super::cuda;
 
 /// Constants of the mixing function (MurmurHash3's finaliser, A. Appleby).
 const MIX: [i64; 2] = [0x85eb_ca6b, 0xc2b2_ae35];
-/// Spreads element numbers over 32 bits: 2^32 divided by the golden ratio.
+/// Factor that spreads element numbers over 32 bits: 2^32 divided by the golden ratio.
 const SPREAD: i64 = 0x9e37_79b1;
 const MASK: i64 = 0xffff_ffff;
 
-/// How float32 master weights become weights of less precision.
+/// How float32 master weights are rounded to weights of less precision.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Rounding {
-    /// To the nearest.
+    /// Rounds to the nearest.
     Nearest,
-    /// Up or down at random, by this seed.
+    /// Rounds up or down at random, with this seed.
     Stochastic(u64),
 }
 
 impl Rounding {
-    /// Rounds `from [n]`, float32, into `to [n]`, both on one device. Their first element is number `first` of the flat layout,
-    /// and `updates`, a float32 scalar, how many updates made them: what comes out depends on nothing else, so that a resumed run
-    /// has the same weights.
+    /// Rounds `from [n]`, float32, into `to [n]`, both on one device. The first element is number `first` of the flat
+    /// layout, and `updates`, a float32 scalar, is the number of updates so far. The result depends on nothing else,
+    /// so a resumed run has identical weights.
     pub fn round(self, from: &Tensor, to: &Tensor, first: usize, updates: &Tensor) -> Result<(), TchError> {
         match self {
             Rounding::Nearest => to.shallow_clone().f_copy_(from),
@@ -44,8 +46,8 @@ impl Rounding {
     }
 }
 
-/// Rounds `from [n]`, float32, into `to [n]`, bfloat16. Element i of them is number `first` + i of the model; `update` is a
-/// float32 scalar where the weights are.
+/// Rounds `from [n]`, float32, into `to [n]`, bfloat16, stochastically. Element i is number `first` + i of the model;
+/// `update` is a float32 scalar on the weights' device.
 pub fn round_stochastically(
     from: &Tensor,
     to: &Tensor,
@@ -76,26 +78,26 @@ pub fn round_stochastically(
     Ok(())
 }
 
-/// The same by libtorch's operations.
+/// [`round_stochastically`] by libtorch's operations.
 pub fn twin(from: &Tensor, to: &Tensor, first: u64, seed: u64, update: &Tensor) {
     let n = from.numel() as i64;
     let numbers = Tensor::arange_start(first as i64, first as i64 + n, (Kind::Int64, from.device()));
     let random =
         mix(&((numbers * SPREAD).bitwise_and(MASK) + key(seed, &update.to_kind(Kind::Int64)))).bitwise_and(0xffff);
     let bits = from.view_dtype(Kind::Int).to_kind(Kind::Int64).bitwise_and(MASK);
-    // What is not finite has no neighbour to be rounded to.
+    // Infinities and NaN have no neighbour to be rounded to.
     let random = random * from.isfinite().to_kind(Kind::Int64);
     let rounded = (bits + random).bitwise_and(0xffff_0000);
     let signed = rounded.where_self(&rounded.lt(1 << 31), &(&rounded - (1_i64 << 32)));
     to.shallow_clone().copy_(&signed.to_kind(Kind::Int).view_dtype(Kind::Float));
 }
 
-/// A key of 32 bits for an update, an int64 scalar.
+/// Returns a key of 32 bits for an update, an int64 scalar.
 fn key(seed: u64, update: &Tensor) -> Tensor {
     mix(&(mix(&(update + folded(seed))) + 1))
 }
 
-/// 32 bits in which all of the seed has a part.
+/// Returns 32 bits that depend on all bits of the seed.
 pub(super) fn folded(seed: u64) -> i64 {
     ((seed ^ (seed >> 32)) & 0xffff_ffff) as i64
 }
@@ -127,14 +129,14 @@ mod tests {
         round_stochastically(&values, &ours, 7, 99, &Tensor::from(12.0_f32)).unwrap();
         twin(&values, &theirs, 7, 99, &Tensor::from(12.0_f32));
         round_stochastically(&values, &other_step, 7, 99, &Tensor::from(13.0_f32)).unwrap();
-        // One NaN may have other bits than another.
+        // NaNs may differ in their bits.
         let numbers = |t: &Tensor| t.narrow(0, 2, n - 2).view_dtype(Kind::Int16).to_kind(Kind::Int64);
         let bits = |t: &Tensor| Vec::<i64>::try_from(numbers(t)).unwrap();
         assert_eq!(bits(&ours), bits(&theirs));
         assert_ne!(bits(&ours), bits(&other_step));
         assert!(ours.double_value(&[0]).is_infinite() && ours.double_value(&[1]).is_nan());
 
-        // A third of the way between two neighbours: a third is rounded up.
+        // A third of the way between two neighbours: a third of the elements is rounded up.
         let third = 1.0 + 2.0_f64.powi(-7) / 3.0;
         let constant = Tensor::full([n], third, (Kind::Float, Device::Cpu));
         round_stochastically(&constant, &ours, 0, 1, &Tensor::from(1.0_f32)).unwrap();

@@ -1,4 +1,4 @@
-//! Rounding by chance on a GPU: `rounding.cu`.
+//! Stochastic rounding on a GPU: `rounding.cu`.
 
 use tch::{Kind, TchError, Tensor};
 
@@ -6,11 +6,11 @@ use crate::kernels::cuda::arguments::argument;
 use crate::kernels::cuda::launch::{Launch, threads};
 use crate::kernels::cuda::source::Source;
 
-/// The source, and its kernels.
+/// The source and its kernels.
 pub const SOURCE: Source =
     Source { text: include_str!("../../../kernels/rounding.cu"), kernels: &[c"round_stochastically"] };
 
-/// [`super::round_stochastically`]; `seed` is folded.
+/// Does the work of [`super::round_stochastically`] on this GPU; `seed` is folded.
 pub fn round_stochastically(
     gpu: &dyn Launch,
     from: &Tensor,

@@ -1,6 +1,6 @@
-//! Products of float32 by the matrix units of Intel's processors (AMX), each number as three of bfloat16: see
-//! `libtorch/amx_products.cpp`. Tests hold the mean error to 1.5 times that of float32's products (0.4 to 0.94 when it was measured);
-//! the units' peak is, in these terms, 2.4 times AVX-512's.
+//! Products of float32 by the matrix units of Intel's processors (AMX), with each number as three of bfloat16: see
+//! `libtorch/amx_products.cpp`. Tests limit the mean error to 1.5 times that of float32's products (0.4 to 0.94 when
+//! measured). In these terms, the units' peak is 2.4 times AVX-512's.
 
 use std::sync::OnceLock;
 
@@ -8,15 +8,15 @@ use super::packed::PanelKernel;
 use crate::kernels::cpu::functions;
 use crate::kernels::cpu::matrix::Matrix;
 
-/// Words of 16 bits that 32 terms of a panel take: three for each number.
+/// Number of 16-bit words that 32 terms of a panel take: three for each number.
 const STEP_WORDS: usize = 3 * Amx::PANEL * Amx::PANEL;
 
-/// The matrix units.
+/// Panel kernel for the matrix units.
 pub struct Amx;
 
 impl PanelKernel for Amx {
     const PANEL: usize = 32;
-    /// The panels of a tile's columns then take a bit more than a MiB of a core's cache.
+    /// With this depth, the panels of a tile's columns take a bit more than a MiB of a core's cache.
     const DEPTH: usize = 768;
     const SIDE: usize = 2048;
     const BLOCK: (usize, usize) = (512, 256);
@@ -34,7 +34,7 @@ impl PanelKernel for Amx {
     }
 
     unsafe fn pack(to: *mut u8, from: Matrix<f32>, is_right: bool) {
-        // SAFETY: as the caller says.
+        // SAFETY: the caller's promise.
         unsafe {
             functions::convoy_cpu_amx_pack(
                 to.cast(),
@@ -49,7 +49,7 @@ impl PanelKernel for Amx {
     }
 
     unsafe fn multiply(out: Matrix<f32>, a: *const u8, b: *const u8, terms: usize, add: bool) {
-        // SAFETY: as the caller says.
+        // SAFETY: the caller's promise.
         unsafe {
             functions::convoy_cpu_amx_multiply(
                 out.start,

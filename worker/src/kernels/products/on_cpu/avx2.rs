@@ -1,19 +1,20 @@
-//! Products of float32 by AVX2, for processors that have nothing wider, AMD's before Zen 4 among them: see
-//! `libtorch/avx2_products.cpp`. There they reach nine tenths of what the units that multiply could do, without packing. Tests hold the
-//! mean error to 1.5 times that of libtorch's products (1 to 1.14 when it was measured).
+//! Products of float32 by AVX2, for processors with nothing wider, such as AMD's before Zen 4: see
+//! `libtorch/avx2_products.cpp`. They reach nine tenths of the multiplying units' peak there, not counting packing.
+//! Tests limit the mean error to 1.5 times that of libtorch's products (1 to 1.14 when measured).
 
 use super::packed::PanelKernel;
 use crate::kernels::cpu::functions;
 use crate::kernels::cpu::matrix::Matrix;
 
-/// AVX2, and FMA.
+/// Panel kernel for AVX2 and FMA.
 pub struct Avx2;
 
 impl PanelKernel for Avx2 {
     const PANEL: usize = 48;
-    /// The result is read and written once for so many terms. The panels of a tile's rows then take 295 KB of a core's cache.
+    /// The result is read and written once per slab of this many terms. The panels of a tile's rows then take 295 KB
+    /// of a core's cache.
     const DEPTH: usize = 768;
-    /// One slab for all of a layer of GPT-2 124M.
+    /// A slab holds all of a layer of GPT-2 124M.
     const SIDE: usize = 3072;
     const BLOCK: (usize, usize) = (96, 528);
     const LEAST_SIDE: usize = 96;
@@ -28,7 +29,7 @@ impl PanelKernel for Avx2 {
     }
 
     unsafe fn pack(to: *mut u8, from: Matrix<f32>, is_right: bool) {
-        // SAFETY: as the caller says.
+        // SAFETY: the caller's promise.
         unsafe {
             functions::convoy_cpu_avx2_pack(
                 to.cast(),
@@ -43,7 +44,7 @@ impl PanelKernel for Avx2 {
     }
 
     unsafe fn multiply(out: Matrix<f32>, a: *const u8, b: *const u8, terms: usize, add: bool) {
-        // SAFETY: as the caller says.
+        // SAFETY: the caller's promise.
         unsafe {
             functions::convoy_cpu_avx2_multiply(
                 out.start,

@@ -1,13 +1,13 @@
 //! Matrix products on a CPU.
 //!
-//! Large ones of float32 are made of [`packed`] panels where there are matrix units ([`amx`]), or AVX2 and nothing wider
-//! ([`avx2`]). On Intel's processors without matrix units all are left to libtorch, whose products are MKL's. Everything else is cut into
-//! tiles, which libtorch's threads take in turn and the `gemm` crate multiplies.
+//! Large products of float32 are made of [`packed`] panels on processors with matrix units ([`amx`]), or with AVX2
+//! and nothing wider ([`avx2`]). On Intel's processors without matrix units all products are left to libtorch, which
+//! uses MKL. All others are cut into tiles, which libtorch's threads take in turn and the `gemm` crate multiplies.
 //!
-//! Measured on whole steps: on AMD's processors libtorch's products take a twentieth longer than tiles, and a fifth where there are few
-//! rows; where there is no AVX-512, AVX2's panels are 1.18 times as fast as tiles (1,024 tokens, median of five pairs, 1.05 to 1.37). On
-//! Intel's processors without matrix units a step is 3 to 7 % faster by MKL than by tiles in long rows, and takes as long in short ones.
-//! Others were not measured.
+//! Measured on whole steps: on AMD's processors libtorch's products take a twentieth longer than tiles, and a fifth
+//! longer with few rows. Without AVX-512, AVX2's panels are 1.18 times as fast as tiles (1,024 tokens, median of five
+//! pairs, 1.05 to 1.37). On Intel's processors without matrix units a step is 3 to 7 % faster by MKL than by tiles
+//! with long rows, and takes as long with short ones. Other processors were not measured.
 
 mod amx;
 mod avx2;
@@ -26,12 +26,12 @@ pub use onto::Onto;
 use packed::{PanelKernel, suits};
 use tiles::{Tiles, each_tile};
 
-/// Whether products with `a` are computed here.
+/// Returns whether products with `a` are computed here.
 pub fn is_here(a: &Tensor) -> bool {
     a.device() == Device::Cpu && matches!(a.kind(), Kind::Float | Kind::Double) && can_multiply() && !is_for_mkl()
 }
 
-/// Whether this is one of the processors on which MKL is fastest.
+/// Returns whether MKL is fastest on this processor.
 fn is_for_mkl() -> bool {
     static IS: OnceLock<bool> = OnceLock::new();
     *IS.get_or_init(|| is_intels() && !Amx::is_there())
@@ -48,7 +48,7 @@ fn is_intels() -> bool {
     false
 }
 
-/// Whether [`Avx2`] is the fastest way here: the `gemm` crate has wider registers where a processor does.
+/// Returns whether [`Avx2`] is fastest on this processor: the `gemm` crate uses wider registers if there are any.
 fn is_for_avx2() -> bool {
     #[cfg(target_arch = "x86_64")]
     return !is_x86_feature_detected!("avx512f");
@@ -56,7 +56,7 @@ fn is_for_avx2() -> bool {
     return false;
 }
 
-/// `out` becomes `a` times `b` onto `onto`, all of one kind, float32 or float64.
+/// Sets `out` to `a` times `b` onto `onto`, all of one kind, float32 or float64.
 pub fn multiply(out: &Tensor, a: &Tensor, b: &Tensor, onto: Onto<&Tensor>) {
     match out.kind() {
         Kind::Float => in_panels_or_tiles(Matrix::of(out), Matrix::of(a), Matrix::of(b), onto.map(row_of)),
@@ -64,16 +64,16 @@ pub fn multiply(out: &Tensor, a: &Tensor, b: &Tensor, onto: Onto<&Tensor>) {
     }
 }
 
-/// `row [N]` as a matrix `[1, N]`.
+/// Returns `row [N]` as a matrix `[1, N]`.
 fn row_of<T: Number>(row: &Tensor) -> Matrix<T> {
     Matrix::of(&row.unsqueeze(0))
 }
 
-/// The same for float32, by the fastest way that suits.
+/// Sets `out` to `a` times `b` onto `onto`, in float32, by the fastest method that suits.
 fn in_panels_or_tiles(out: Matrix<f32>, a: Matrix<f32>, b: Matrix<f32>, onto: Onto<Matrix<f32>>) {
     assert_fit(&out, &a, &b, &onto);
     if suits::<Amx>(&out, &a, &b) {
-        // SAFETY: tensors, which live and which nobody else uses.
+        // SAFETY: tensors, which are alive and which nothing else uses.
         unsafe { packed::multiply::<Amx>(out, a, b, onto) };
     } else if is_for_avx2() && suits::<Avx2>(&out, &a, &b) {
         // SAFETY: as above.
@@ -83,7 +83,7 @@ fn in_panels_or_tiles(out: Matrix<f32>, a: Matrix<f32>, b: Matrix<f32>, onto: On
     }
 }
 
-/// Here and not in a task, where a panic ends the process.
+/// Panics unless the shapes fit: here and not in a task, where a panic ends the process.
 fn assert_fit<T>(out: &Matrix<T>, a: &Matrix<T>, b: &Matrix<T>, onto: &Onto<Matrix<T>>) {
     let fits = (a.rows, a.columns, b.columns) == (out.rows, b.rows, out.columns);
     let row_fits = match onto {
@@ -93,10 +93,11 @@ fn assert_fit<T>(out: &Matrix<T>, a: &Matrix<T>, b: &Matrix<T>, onto: &Onto<Matr
     assert!(fits && row_fits, "shapes do not fit");
 }
 
-/// Tiles of the `gemm` crate. Larger ones pack their operands less often; smaller ones leave threads less to wait for at the end.
+/// Tiles of the `gemm` crate. Larger tiles pack their operands less often; smaller ones shorten the wait for the last
+/// thread.
 const TILES: Tiles = Tiles { most: (1024, 384), unit: 32 };
 
-/// `out [M, N]` becomes `a [M, K]` times `b [K, N]` onto `onto`, all of `T`.
+/// Sets `out [M, N]` to `a [M, K]` times `b [K, N]` onto `onto`, all of `T`.
 fn in_tiles<T: Number>(out: Matrix<T>, a: Matrix<T>, b: Matrix<T>, onto: Onto<Matrix<T>>) {
     assert_fit(&out, &a, &b, &onto);
     if out.rows == 0 || out.columns == 0 {
@@ -118,15 +119,16 @@ mod tests {
     use super::*;
     use crate::kernels::products::{add_product, product, product_plus_row};
 
-    /// Rows, inner length, columns: one, fewer than a register has, tiles with and without a rest, and no sum at all.
+    /// Rows, inner length, columns: one, fewer than a register has, tiles with and without a remainder, and no terms
+    /// at all.
     const SHAPES: [(i64, i64, i64); 8] =
         [(1, 1, 1), (3, 5, 7), (64, 64, 64), (100, 33, 1000), (1030, 70, 40), (520, 770, 390), (0, 4, 4), (4, 0, 4)];
 
-    /// `rows` by `columns`, or such a transpose.
+    /// Draws a `rows` by `columns` tensor, or the transpose of one.
     pub fn draw(rows: i64, columns: i64, transposed: bool, kind: Kind) -> Tensor {
         match transposed {
             true => Tensor::randn([columns, rows], (kind, Device::Cpu)).tr(),
-            // A part of something wider, as a layer's input may be.
+            // A part of a wider tensor, as a layer's input may be.
             false => Tensor::randn([rows, columns + 3], (kind, Device::Cpu)).narrow(1, 2, columns),
         }
     }
@@ -148,7 +150,7 @@ mod tests {
                 };
                 check(&product(&a, &b), expected.shallow_clone());
                 if kind == Kind::Float {
-                    // As where no panels are packed.
+                    // The case without packed panels.
                     let out = Tensor::empty([m, n], (kind, Device::Cpu));
                     in_tiles::<f32>(Matrix::of(&out), Matrix::of(&a), Matrix::of(&b), Onto::Row(row_of(&row)));
                     check(&out, &expected + &row);

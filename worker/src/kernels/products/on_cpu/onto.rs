@@ -1,20 +1,20 @@
-//! What products are added to.
+//! Values that products are added to.
 
 use crate::kernels::cpu::matrix::{Matrix, Number};
 
-/// What a product is added to; `R` is a row, as a tensor or a matrix.
+/// Values that a product is added to; `R` is a row, as a tensor or a matrix.
 #[derive(Clone, Copy)]
 pub enum Onto<R> {
-    /// Nothing.
+    /// Nothing: the product takes the place of the result.
     Zero,
-    /// What is in its place.
+    /// The present values of the result.
     Present,
-    /// This in each row, `[N]`.
+    /// This row, `[N]`, in each row of the result.
     Row(R),
 }
 
 impl<R> Onto<R> {
-    /// The same with the row as `of` makes it.
+    /// Converts the row by `of`.
     pub fn map<S>(self, of: impl FnOnce(R) -> S) -> Onto<S> {
         match self {
             Onto::Zero => Onto::Zero,
@@ -25,18 +25,19 @@ impl<R> Onto<R> {
 }
 
 impl<T: Number> Onto<Matrix<T>> {
-    /// The same for `width` columns from `left` on.
+    /// Restricts the row to `width` columns from `left` on.
     pub fn columns(self, left: usize, width: usize) -> Self {
         self.map(|row| row.part(0, left, 1, width))
     }
 
-    /// Puts the row into all rows of `out`; whether the product is to be added to what is there then.
+    /// Copies the row, if there is one, into all rows of `out`. Returns whether the product is then to be added to
+    /// `out`.
     ///
     /// # Safety
-    /// Both are in live memory, apart from each other; nobody else writes to them or reads `out`.
+    /// Both are in live memory, apart from each other; nothing else writes to them or reads `out`.
     pub unsafe fn prepare(self, out: Matrix<T>) -> bool {
         if let Onto::Row(row) = self {
-            // SAFETY: as the caller says.
+            // SAFETY: the caller's promise.
             unsafe { out.set_rows(row) };
         }
         !matches!(self, Onto::Zero)

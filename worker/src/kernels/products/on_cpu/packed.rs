@@ -1,8 +1,8 @@
-//! Products of operands that are packed first, in panels: so many rows of the left one, or columns of the right one. What multiplies
-//! panels is a [`PanelKernel`].
+//! Products of operands that are first packed into panels, each a number of rows of the left one, or columns of the
+//! right one. A [`PanelKernel`] multiplies panels.
 //!
-//! All threads pack both operands, then compute the result in tiles: a slab of it at a time, so that what is packed takes no more than
-//! 20 MB.
+//! All threads pack both operands, then compute the result in tiles. They take a slab of the product at a time, so
+//! that packed data never exceeds 20 MB.
 
 use std::marker::PhantomData;
 
@@ -13,47 +13,48 @@ use super::tiles::{Tiles, each_tile, even_part};
 use crate::kernels::cpu::matrix::Matrix;
 use crate::kernels::cpu::threads::each_in_turn;
 
-/// Terms of a slab are a multiple of this, but for the last one's.
+/// Unit of the number of terms in a slab; only the last slab may have a remainder.
 const STEP: usize = 32;
 
-/// Packs panels and multiplies them, on one thread.
+/// A kernel that packs panels and multiplies them, on one thread.
 pub trait PanelKernel {
-    /// Rows and columns of a panel.
+    /// Number of rows or columns in a panel.
     const PANEL: usize;
-    /// Terms of a slab, at most.
+    /// Limit of the number of terms in a slab.
     const DEPTH: usize;
-    /// Rows and columns of a slab, at most.
+    /// Limit of the numbers of rows and columns in a slab.
     const SIDE: usize;
-    /// Rows and columns of a tile, at most.
+    /// Limits of the rows and columns in a tile.
     const BLOCK: (usize, usize);
-    /// Rows and columns from which on it pays to pack.
+    /// Number of rows and columns from which packing pays.
     const LEAST_SIDE: usize;
-    /// Terms from which on it does.
+    /// Number of terms from which packing pays.
     const LEAST_DEPTH: usize;
 
-    /// Whether the processor and the system let this process use it.
+    /// Returns whether the processor and the system let this process use the kernel.
     fn is_there() -> bool;
 
-    /// Bytes of a panel of `terms` terms, a multiple of 64.
+    /// Returns the bytes of a panel of `terms` terms, a multiple of 64.
     fn panel_bytes(terms: usize) -> usize;
 
-    /// Packs a panel: rows of a left operand, which comes transposed, or columns of a right one. `from` has a row for each term; one of
-    /// its strides is 1.
+    /// Packs a panel: rows of a left operand, which is passed transposed, or columns of a right one. `from` has a row
+    /// for each term; one of its strides is 1.
     ///
     /// # Safety
-    /// It [`PanelKernel::is_there`]; at `to` there is room for a panel, which nobody else uses; `from` is in live memory, where nobody
-    /// writes.
+    /// The kernel [`is_there`](PanelKernel::is_there); `to` has room for a panel, which nothing else uses; `from` is
+    /// in live memory, where nothing writes.
     unsafe fn pack(to: *mut u8, from: Matrix<f32>, is_right: bool);
 
-    /// `out`, whose rows have no gaps, becomes the product of the panels from `a` and from `b` on, with what it was added if `add`.
+    /// Sets `out`, whose rows are contiguous, to the product of the panels that begin at `a` and `b`, added to its
+    /// present values if `add`.
     ///
     /// # Safety
-    /// It [`PanelKernel::is_there`]; there are packed panels of `terms` terms for all rows and columns; `out` is in live memory, which
-    /// nobody else uses.
+    /// The kernel [`is_there`](PanelKernel::is_there); there are packed panels of `terms` terms for all rows and
+    /// columns; `out` is in live memory, which nothing else uses.
     unsafe fn multiply(out: Matrix<f32>, a: *const u8, b: *const u8, terms: usize, add: bool);
 }
 
-/// How a result is cut into tiles, which are whole panels.
+/// Returns how a result is cut into tiles, which are whole panels.
 pub const fn tiles<K: PanelKernel>() -> Tiles {
     const {
         assert!(K::BLOCK.0.is_multiple_of(K::PANEL) && K::BLOCK.1.is_multiple_of(K::PANEL), "tiles are whole panels");
@@ -62,17 +63,18 @@ pub const fn tiles<K: PanelKernel>() -> Tiles {
     Tiles { most: K::BLOCK, unit: K::PANEL }
 }
 
-/// Whether `out [M, N]` is best computed from `a [M, K]` and `b [K, N]` by this kernel.
+/// Returns whether `out [M, N]` is best computed from `a [M, K]` and `b [K, N]` by this kernel.
 pub fn suits<K: PanelKernel>(out: &Matrix<f32>, a: &Matrix<f32>, b: &Matrix<f32>) -> bool {
     let follow = |matrix: &Matrix<f32>| matrix.row_stride == 1 || matrix.column_stride == 1;
     let is_large = out.rows.min(out.columns) >= K::LEAST_SIDE && a.columns >= K::LEAST_DEPTH;
     is_large && out.column_stride == 1 && follow(a) && follow(b) && K::is_there()
 }
 
-/// `out [M, N]`, whose rows have no gaps, becomes `a [M, K]` times `b [K, N]` onto `onto`.
+/// Sets `out [M, N]`, whose rows are contiguous, to `a [M, K]` times `b [K, N]` onto `onto`.
 ///
 /// # Safety
-/// The kernel [`suits`]; the three are in live memory, `out` apart from the others, and nobody else writes to them or reads `out`.
+/// The kernel [`suits`]; the three are in live memory, `out` apart from the others, and nothing else writes to them
+/// or reads `out`.
 pub unsafe fn multiply<K: PanelKernel>(out: Matrix<f32>, a: Matrix<f32>, b: Matrix<f32>, onto: Onto<Matrix<f32>>) {
     assert!((a.rows, a.columns, b.columns) == (out.rows, b.rows, out.columns), "shapes do not fit");
     assert!(out.column_stride == 1, "a result with gaps");
@@ -87,10 +89,11 @@ pub unsafe fn multiply<K: PanelKernel>(out: Matrix<f32>, a: Matrix<f32>, b: Matr
             for left in (0..out.columns).step_by(columns) {
                 let width = columns.min(out.columns - left);
                 let right_operand = (&packed_b, b.part(first, left, terms, width), true);
-                // The left one once for all slabs beside it. The right one, where one slab spans all columns, is there still.
+                // The left operand is packed once for all slabs beside it. The right one stays packed if one slab
+                // spans all columns.
                 let is_new = [left == 0, top == 0 || width < out.columns];
                 let onto = if first > 0 { Onto::Present } else { onto.columns(left, width) };
-                // SAFETY: as the caller says.
+                // SAFETY: the caller's promise.
                 unsafe {
                     match is_new {
                         [true, true] => pack([left_operand, right_operand]),
@@ -108,7 +111,7 @@ pub unsafe fn multiply<K: PanelKernel>(out: Matrix<f32>, a: Matrix<f32>, b: Matr
 struct Packed<K>(Tensor, PhantomData<K>);
 
 impl<K: PanelKernel> Packed<K> {
-    /// For `lanes` rows or columns of `terms` terms.
+    /// Allocates memory for `lanes` rows or columns of `terms` terms.
     fn with_room(lanes: usize, terms: usize) -> Self {
         let bytes = lanes.div_ceil(K::PANEL) * K::panel_bytes(terms);
         Packed(Tensor::empty([bytes as i64], (Kind::Uint8, Device::Cpu)), PhantomData)
@@ -119,10 +122,11 @@ impl<K: PanelKernel> Packed<K> {
     }
 }
 
-/// Packs one or two operands, each of a row for each term: the right one of a product, or the left one, transposed (`false`).
+/// Packs one or two operands, each with a row for each term: the right operand of a product (`true`), or the left
+/// one, transposed (`false`).
 ///
 /// # Safety
-/// There is room for them; they are in live memory, and nobody writes there.
+/// There is room for the operands; they are in live memory, and nothing writes there.
 unsafe fn pack<K: PanelKernel, const N: usize>(operands: [(&Packed<K>, Matrix<f32>, bool); N]) {
     const { assert!(N == 1 || N == 2) };
     let operands = operands.map(|(packed, operand, is_right)| (packed.start(), operand, is_right));
@@ -133,29 +137,29 @@ unsafe fn pack<K: PanelKernel, const N: usize>(operands: [(&Packed<K>, Matrix<f3
         let Matrix { rows: terms, columns: lanes, .. } = operand;
         let lane = panel * K::PANEL;
         let from = operand.part(0, lane, terms, K::PANEL.min(lanes - lane));
-        // SAFETY: a panel of its own, of memory that the caller vouches for.
+        // SAFETY: each task has a panel of its own, in memory that the caller vouches for.
         unsafe { K::pack(to.panel::<K>(panel, terms), from, is_right) };
     });
 }
 
-/// Where packed operands begin.
+/// Start of packed operands.
 #[derive(Clone, Copy)]
 struct Start(*mut u8);
 
-// SAFETY: threads write to panels of their own, and read when all have been written.
+// SAFETY: threads write to panels of their own, and read only after all panels have been written.
 unsafe impl Sync for Start {}
 
 impl Start {
-    /// Where panel `number` is, all of `terms` terms.
+    /// Returns the address of panel `number`; all panels have `terms` terms.
     fn panel<K: PanelKernel>(&self, number: usize, terms: usize) -> *mut u8 {
         self.0.wrapping_add(number * K::panel_bytes(terms))
     }
 }
 
-/// `out` becomes the product of packed operands of `terms` terms onto `onto`.
+/// Sets `out` to the product of packed operands of `terms` terms onto `onto`.
 ///
 /// # Safety
-/// They have a lane for each of its rows and columns; it is live, and nobody else's.
+/// The operands have a lane for each row and column of `out`, which is live and used by nothing else.
 unsafe fn multiply_packed<K: PanelKernel>(
     out: Matrix<f32>,
     a: &Packed<K>,
@@ -182,7 +186,8 @@ mod tests {
     use super::super::{Amx, Avx2, row_of};
     use super::*;
 
-    /// The product in `out`, onto `onto`; None, and why, where the processor has not the instructions.
+    /// Returns the product in `out`, onto `onto`. Prints why and returns `None` if the processor lacks the
+    /// instructions.
     fn product<K: PanelKernel>(out: Tensor, a: &Tensor, b: &Tensor, onto: Onto<&Tensor>) -> Option<Tensor> {
         let [place, left, right] = [&out, a, b].map(Matrix::of);
         if !suits::<K>(&place, &left, &right) {
@@ -190,18 +195,18 @@ mod tests {
             println!("skipped: this processor has no {}, or the system keeps it to itself", type_name::<K>());
             return None;
         }
-        // SAFETY: tensors that nobody else uses.
+        // SAFETY: tensors that nothing else uses.
         unsafe { multiply::<K>(place, left, right, onto.map(row_of)) };
         Some(out)
     }
 
-    /// The same in a place of its own.
+    /// Returns the product in a new tensor, onto nothing.
     fn plain<K: PanelKernel>(a: &Tensor, b: &Tensor) -> Option<Tensor> {
         let out = Tensor::full([a.size()[0], b.size()[1]], f64::NAN, (Kind::Float, Device::Cpu));
         product::<K>(out, a, b, Onto::Zero)
     }
 
-    /// The largest and the mean error against the product in float64.
+    /// Returns the largest and the mean error, compared with the product in float64.
     fn errors(out: &Tensor, a: &Tensor, b: &Tensor) -> [f64; 2] {
         let error = (out.to_kind(Kind::Double) - a.to_kind(Kind::Double).mm(&b.to_kind(Kind::Double))).abs();
         [error.max(), error.mean(Kind::Double)].map(|error| error.double_value(&[]))
@@ -215,7 +220,7 @@ mod tests {
 
     fn as_exact_as_float32_by<K: PanelKernel>() {
         tch::manual_seed(3);
-        // Whole panels and rests, one slab and several of terms.
+        // Whole panels and remainders, one slab of terms and several.
         for (m, k, n) in [(96, 32, 96), (97, 33, 127), (256, 768, 768), (130, 2000, 2100), (2100, 100, 100)] {
             for turned in [0, 1, 2, 3] {
                 let (a, b) = (draw(m, k, turned & 1 > 0, Kind::Float), draw(k, n, turned & 2 > 0, Kind::Float));
@@ -237,12 +242,13 @@ mod tests {
     }
 
     fn slabs_add_up_by<K: PanelKernel>() {
-        // Small whole numbers, whose sums are exact; several slabs of rows, terms and columns, and with edges.
+        // Small whole numbers, whose sums are exact; several slabs of rows, terms and columns, with and without
+        // remainders.
         let whole = |rows, columns| Tensor::randint_low(-8, 8, [rows, columns], (Kind::Float, Device::Cpu));
         let [side, depth] = [K::SIDE + 52, K::DEPTH + 20].map(|all| all as i64);
         for (m, k, n) in [(side, 40, side), (side, 2 * depth, 100), (100, 2 * depth, side), (100, depth, 100)] {
             let (a, b, row) = (whole(m, k), whole(n, k).tr(), whole(1, n).get(0));
-            // A part of something wider.
+            // A part of a wider tensor.
             let out = || whole(m, n + 1).narrow(1, 0, n);
             let expected = a.mm(&b);
             let Some(ours) = product::<K>(out(), &a, &b, Onto::Zero) else { return };
@@ -262,7 +268,8 @@ mod tests {
     }
 
     fn all_24_bits_count_by<K: PanelKernel>() {
-        // Whole numbers up to 2^24 times powers of two: float32 has the products exactly, and bfloat16 a third of their bits.
+        // Whole numbers up to 2^24 times powers of two: float32 represents their products exactly, and bfloat16 a
+        // third of their bits.
         let whole = Tensor::randint_low(1 << 23, 1 << 24, [128, 128], (Kind::Float, Device::Cpu));
         let powers = Tensor::eye(128, (Kind::Float, Device::Cpu)) * 0.25;
         for (a, b) in [(&whole, &powers), (&powers, &whole)] {
@@ -276,14 +283,14 @@ mod tests {
         let bad = [0x7fc0_0000, 0xffc0_0000, 0x7fff_ffff, 0xff80_0001, 0x7f80_0000].map(f32::from_bits);
         what_is_not_finite_stays_so_by::<Avx2>(&bad);
         what_is_not_finite_stays_so_by::<Amx>(&bad);
-        // Near infinity.
+        // Close to infinity.
         what_is_not_finite_stays_so_by::<Amx>(&[f32::MAX]);
     }
 
     fn what_is_not_finite_stays_so_by<K: PanelKernel>(bad: &[f32]) {
         let float = (Kind::Float, Device::Cpu);
         for &bad in bad {
-            // In a row of one operand, or a column of the other, which lie in either order.
+            // In a row of one operand or a column of the other, in either memory order.
             for turned in [false, true] {
                 let mut x = Tensor::ones(if turned { [64, 96] } else { [96, 64] }, float);
                 x = if turned { x.tr() } else { x };

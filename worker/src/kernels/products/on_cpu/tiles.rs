@@ -1,17 +1,17 @@
-//! How results of products are cut into tiles, of which a thread takes one at a time.
+//! Division of a product's result into tiles, which threads take one at a time.
 
 use crate::kernels::cpu::threads::each_in_turn;
 
-/// What tiles may be.
+/// Limits of a tile's size.
 #[derive(Clone, Copy, Debug)]
 pub struct Tiles {
-    /// Rows and columns of one, at most.
+    /// Limits of the rows and columns in a tile.
     pub most: (usize, usize),
-    /// Both are multiples of this: whole registers, or whole panels.
+    /// Unit of a tile's rows and columns: whole registers, or whole panels.
     pub unit: usize,
 }
 
-/// Calls `task` with the first row and column of each tile of a result, and its rows and columns.
+/// Calls `task` with the first row and column of each tile of a result, and with its numbers of rows and columns.
 pub fn each_tile(rows: usize, columns: usize, tiles: Tiles, task: impl Fn([usize; 2], [usize; 2]) + Sync) {
     let (height, width) = tile(rows, columns, tch::get_num_threads() as usize, tiles);
     let across = columns.div_ceil(width);
@@ -21,7 +21,8 @@ pub fn each_tile(rows: usize, columns: usize, tiles: Tiles, task: impl Fn([usize
     });
 }
 
-/// Rows and columns of a tile: even, and fewer where threads would have to wait long for the one with the last tile.
+/// Returns the rows and columns of a tile: evenly divided, and fewer if threads would wait long for the one with the
+/// last tile.
 pub fn tile(rows: usize, columns: usize, threads: usize, tiles: Tiles) -> (usize, usize) {
     let (mut most_rows, mut most_columns) = tiles.most;
     loop {
@@ -37,10 +38,10 @@ pub fn tile(rows: usize, columns: usize, threads: usize, tiles: Tiles) -> (usize
     }
 }
 
-/// Rows or columns of a tile that are not halved again.
+/// Number of rows or columns up to which a tile is not halved again.
 pub const LEAST_SIDE: usize = 64;
 
-/// The length of even parts of `all`, of which none is much longer than `most`; a multiple of `unit`.
+/// Returns the length of even parts of `all`, of which none is much longer than `most`: a multiple of `unit`.
 pub fn even_part(all: usize, most: usize, unit: usize) -> usize {
     all.div_ceil(all.div_ceil(most)).next_multiple_of(unit)
 }

@@ -1,5 +1,5 @@
-//! `libcublasLt`, which libtorch's CUDA libraries bring and have loaded: the few functions that are called, as `cublasLt.h` of
-//! CUDA 13 declares them.
+//! The functions of `libcublasLt` that Convoy calls, declared as in `cublasLt.h` of CUDA 13. libtorch's CUDA
+//! libraries include and load it.
 
 use std::ffi::{c_float, c_int, c_void};
 use std::path::Path;
@@ -7,7 +7,7 @@ use std::ptr;
 
 use crate::shared_library::{SharedLibrary, Symbols};
 
-/// Of the CUDA that the pinned libtorch is built for.
+/// cuBLASLt of the CUDA version that the pinned libtorch is built for.
 const NAME: &str = "libcublasLt.so.13";
 const SUCCESS: c_int = 0;
 
@@ -15,7 +15,7 @@ const SUCCESS: c_int = 0;
 const COMPUTE_FLOAT32: c_int = 68;
 /// `cudaDataType_t`.
 pub const FLOAT32: c_int = 0;
-/// As above.
+/// `cudaDataType_t`.
 pub const BFLOAT16: c_int = 14;
 
 /// `cublasLtMatmulDescAttributes_t`.
@@ -29,7 +29,8 @@ pub enum Attribute {
     AuxiliaryLeadingDimension = 12,
 }
 
-/// `cublasLtMatmulPreferenceAttributes_t`: the workspace's bytes, and what the pointers of A, B, C and D are multiples of.
+/// `cublasLtMatmulPreferenceAttributes_t`: the bytes of the workspace, and the alignments of the pointers of A, B, C
+/// and D.
 const WORKSPACE_BYTES: c_int = 1;
 const ALIGNMENTS: [c_int; 4] = [5, 6, 7, 8];
 
@@ -46,30 +47,30 @@ pub struct Way {
 
 const _: () = assert!(size_of::<Way>() == 96, "not the layout of cublasLtMatmulHeuristicResult_t");
 
-/// What a product is of, as cuBLASLt is told: matrices that lie column by column.
+/// Description of a product for cuBLASLt: matrices are column-major.
 pub struct Description {
     operation: *mut c_void,
-    /// Of A, B and D, which is C, too.
+    /// Layouts of A, B and D, which is also C.
     layouts: [*mut c_void; 3],
 }
 
-// SAFETY: plain descriptions, which no thread changes while another reads them: they live behind a lock.
+// SAFETY: plain descriptions behind a lock, so no thread changes one while another reads it.
 unsafe impl Send for Description {}
 
-/// A matrix as it lies in memory.
+/// Layout of a matrix in memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Layout {
     /// `cudaDataType_t`.
     pub kind: c_int,
-    /// Rows of what lies there, column by column.
+    /// Number of rows of the column-major matrix.
     pub rows: u64,
-    /// Its columns.
+    /// Number of columns.
     pub columns: u64,
-    /// Elements from a column to the next.
+    /// Distance from a column to the next, in elements.
     pub leading: i64,
 }
 
-/// Where A, B and D are, and what a way may write to meanwhile.
+/// Addresses of A, B, D and a workspace.
 pub struct Pointers {
     pub a: *const c_void,
     pub b: *const c_void,
@@ -111,7 +112,7 @@ type Suggest = unsafe extern "C" fn(
 
 type Set = unsafe extern "C" fn(object: *mut c_void, attribute: c_int, value: *const c_void, bytes: usize) -> c_int;
 
-/// The library, with a handle for the device that was the calling thread's.
+/// cuBLASLt, with a handle for the device that the calling thread had set.
 pub struct Library {
     handle: *mut c_void,
     preference: *mut c_void,
@@ -127,7 +128,7 @@ pub struct Library {
 unsafe impl Send for Library {}
 
 impl Library {
-    /// Loads it; the error names what is missing.
+    /// Loads the library; the error names what is missing.
     pub fn load() -> Result<Self, String> {
         let library = SharedLibrary::open(Path::new(NAME), Symbols::Local)?;
         // SAFETY: the types are those of the header; each object is written before it is used.
@@ -151,7 +152,7 @@ impl Library {
         }
     }
 
-    /// Describes a product whose sums are float32. The description stays until the process ends.
+    /// Describes a product with sums in float32. The description stays until the process ends.
     pub fn describe(&self, layouts: [Layout; 3]) -> Result<Description, String> {
         let mut operation = ptr::null_mut();
         // SAFETY: the object is written.
@@ -164,7 +165,7 @@ impl Library {
         Ok(Description { operation, layouts: made })
     }
 
-    /// Sets what `attribute` of the product is.
+    /// Sets `attribute` of the product.
     pub fn set<T: Copy>(&self, description: &Description, attribute: Attribute, value: T) -> Result<(), String> {
         let (at, bytes) = (ptr::from_ref(&value).cast(), size_of::<T>());
         // SAFETY: the value is read during the call.
@@ -172,7 +173,7 @@ impl Library {
         check(status, "an attribute")
     }
 
-    /// Ways to compute it, at most `most`, the one first that the library takes for the fastest.
+    /// Returns at most `most` ways to compute the product, beginning with the one that the library considers fastest.
     pub fn ways(
         &self,
         description: &Description,
@@ -202,10 +203,11 @@ impl Library {
         Ok(ways)
     }
 
-    /// D becomes A times B, and `beta` times what it was, in this way, on `stream`.
+    /// Sets D to A times B plus `beta` times D, in this way, on `stream`.
     ///
     /// # Safety
-    /// The pointers are of matrices as described, and of a workspace of as many bytes as the way was asked for with.
+    /// The pointers are of matrices as described, and of a workspace as large as the one that the way was asked for
+    /// with.
     pub unsafe fn multiply(
         &self,
         description: &Description,
@@ -215,7 +217,7 @@ impl Library {
         stream: *mut c_void,
     ) -> Result<(), String> {
         let (alpha, [a, b, d]) = (1.0_f32, description.layouts);
-        // SAFETY: by the caller's promise; both factors are read during the call.
+        // SAFETY: the caller's promise; both factors are read during the call.
         let status = unsafe {
             (self.multiply)(
                 self.handle,

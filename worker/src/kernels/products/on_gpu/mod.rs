@@ -1,9 +1,11 @@
-//! Matrix products of bfloat16 on a GPU, by cuBLASLt, which libtorch's go to as well. It knows several kernels for a product, and
-//! the one that it takes by itself is often not the fastest: in a run's first steps they take turns ([`trial`]), and the fastest
-//! stays. It also applies GELU, or its derivative, to what it has in registers.
+//! Matrix products of bfloat16 on a GPU, by cuBLASLt, which libtorch also uses. cuBLASLt has several kernels for a
+//! product, and its own choice is often not the fastest. In a run's first steps the kernels take turns ([`trial`]),
+//! and the fastest stays. cuBLASLt also applies GELU, or its derivative, to values still in registers.
 //!
-//! - [`shape`]: what products are told apart by. [`then`]: what is done to them before they are stored.
-//! - [`trial`]: which way is the fastest. [`library`]: cuBLASLt's functions.
+//! - [`shape`]: the properties that a plan depends on.
+//! - [`then`]: operations on a product before it is stored.
+//! - [`trial`]: finds the fastest way.
+//! - [`library`]: cuBLASLt's functions.
 
 mod library;
 mod shape;
@@ -23,12 +25,12 @@ pub use then::Then;
 use then::{BESIDE, ROW};
 use trial::Trial;
 
-/// What cuBLAS itself takes on Hopper.
+/// Size of the workspace, as cuBLAS itself has on Hopper.
 const WORKSPACE_BYTES: usize = 32 << 20;
-/// Ways that are asked for; there are hardly ever more.
+/// Number of ways that are asked for; there are hardly ever more.
 const WAYS_MAX: usize = 8;
 
-/// How a product is computed.
+/// Ways to compute products of one shape, and the trial that chooses among them.
 struct Plan {
     description: Description,
     ways: Vec<Way>,
@@ -38,30 +40,32 @@ struct Plan {
 /// cuBLASLt on one GPU.
 struct Products {
     device: usize,
-    /// Products of one stream come one after the other, and share it.
+    /// Workspace that all products share, since products of one stream run one after the other.
     workspace: Tensor,
     state: Mutex<(Library, HashMap<Shape, Option<Plan>>)>,
 }
 
 static PRODUCTS: OnceLock<Products> = OnceLock::new();
 
-/// Makes products ready on GPU number `device`, which is the calling thread's; the error says why that cannot be.
+/// Prepares products on GPU number `device`, which the calling thread must have set; the error says why that is not
+/// possible.
 pub fn prepare(device: usize) -> Result<(), String> {
     if PRODUCTS.get().is_none() {
         let library = Library::load()?;
         let place = (Kind::Uint8, Device::Cuda(device));
         let workspace = Tensor::f_empty([WORKSPACE_BYTES as i64], place).map_err(|error| error.to_string())?;
-        // The first of two at once stays.
+        // If two threads do this at once, the first one's result stays.
         let _ = PRODUCTS.set(Products { device, workspace, state: Mutex::new((library, HashMap::new())) });
     }
     Ok(())
 }
 
-// SAFETY: the tensor is memory for cuBLASLt, and its handle is never changed.
+// SAFETY: the tensor is memory for cuBLASLt, and its handle never changes.
 unsafe impl Sync for Products {}
 
-/// `out [M, N]` becomes `a [M, K]` times `b [K, N]`, with what it was added if `accumulate`, and `then` is done to it. Operands are
-/// bfloat16, and `out` that or float32. False, and nothing done, where cuBLASLt cannot or is not there.
+/// Sets `out [M, N]` to `a [M, K]` times `b [K, N]`, added to its present values if `accumulate`, and applies `then`.
+/// Operands are bfloat16, and `out` is bfloat16 or float32. Returns false, and does nothing, if cuBLASLt is not
+/// available or does not support this.
 pub fn multiply(out: &Tensor, a: &Tensor, b: &Tensor, accumulate: bool, then: Then) -> bool {
     let Some(products) = PRODUCTS.get().filter(|products| out.device() == Device::Cuda(products.device)) else {
         return false;
@@ -76,14 +80,14 @@ pub fn multiply(out: &Tensor, a: &Tensor, b: &Tensor, accumulate: bool, then: Th
     }
 }
 
-/// Says so, the first time aloud.
+/// Logs that a product is left to libtorch, the first time as a warning.
 fn left_to_libtorch(message: &str) {
     static SAID: Once = Once::new();
     tracing::debug!("a product is left to libtorch: {message}");
     SAID.call_once(|| tracing::warn!("some matrix products are left to libtorch, which takes longer: {message}"));
 }
 
-/// Why cuBLASLt did not multiply.
+/// Reason why cuBLASLt did not multiply.
 struct Failure(String);
 
 impl From<String> for Failure {
@@ -122,8 +126,8 @@ impl Products {
         let pointers = Pointers { a: b.data_ptr(), b: a.data_ptr(), d: out.data_ptr(), workspace };
         let beta = if shape.accumulate { 1.0 } else { 0.0 };
         let multiply = |way: usize| {
-            // SAFETY: tensors of the shape that is described, alive until the stream has come by, as libtorch sees to; the workspace is
-            // as large as was said.
+            // SAFETY: tensors of the described shape, which libtorch keeps alive until the stream has passed; the
+            // workspace has the size that was stated.
             let done = unsafe { library.multiply(description, &ways[way], &pointers, beta, native) };
             done.map_err(Failure)
         };
@@ -138,7 +142,8 @@ impl Plan {
         library.set(&description, Attribute::TransposeA, a)?;
         library.set(&description, Attribute::TransposeB, b)?;
         library.set(&description, Attribute::Epilogue, shape.epilogue)?;
-        // The pointers come with each call; of these, what they are a multiple of is looked at. One that is not used may not be set.
+        // The pointers come with each call; here only their alignment counts. A pointer that is not used must not be
+        // set.
         let somewhere = shape.alignment as *const c_void;
         if shape.epilogue & ROW != 0 {
             library.set(&description, Attribute::BiasPointer, somewhere)?;
@@ -164,7 +169,7 @@ mod tests {
 
     /// Rows, inner length, columns.
     const SHAPES: [(i64, i64, i64); 4] = [(8, 16, 8), (64, 64, 192), (136, 1600, 4800), (1024, 776, 3072)];
-    /// Calls in which every way has had its turns, and the fastest some more.
+    /// Number of calls that gives every way its turns, and the fastest some more.
     const CALLS: usize = 40;
 
     fn draw(size: [i64; 2], is_transposed: bool, device: Device) -> Tensor {
@@ -210,7 +215,7 @@ mod tests {
     #[test]
     fn what_lies_in_something_larger_is_multiplied() {
         let Some(device) = gpu() else { return };
-        // At a multiple of 16 bytes and no more, as a parameter may lie in a flat range.
+        // Aligned to 16 bytes and no more, as a parameter may be in a flat range.
         let part = |rows: i64, columns: i64| {
             let whole = draw([1, 8 + rows * columns], false, device).view([-1]);
             whole.narrow(0, 8, rows * columns).view([rows, columns])

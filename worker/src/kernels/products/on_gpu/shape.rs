@@ -1,4 +1,4 @@
-//! What cuBLASLt tells products apart by, and whether it takes them.
+//! Properties by which cuBLASLt's products differ, and whether cuBLASLt takes them.
 
 use std::ffi::c_int;
 
@@ -7,15 +7,15 @@ use tch::{Kind, Tensor};
 use super::library::{BFLOAT16, FLOAT32, Layout};
 use super::then::Then;
 
-/// What every pointer and row is a multiple of: fewer bytes would be other kernels.
+/// Least alignment of every pointer and row in bytes: with less, other kernels would run.
 const ALIGNMENT_MIN: usize = 16;
-/// More makes no difference.
+/// Alignment from which more makes no difference.
 const ALIGNMENT_MAX: usize = 256;
 
-/// What a product is told apart by.
+/// Properties by which products differ: each combination has a plan of its own.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Shape {
-    /// Of A, B and D.
+    /// Layouts of A, B and D.
     pub layouts: [Layout; 3],
     pub is_transposed: [bool; 2],
     pub epilogue: c_int,
@@ -23,7 +23,7 @@ pub struct Shape {
     pub alignment: usize,
 }
 
-/// An operand [rows, columns] as it lies column by column, and whether that is its transpose.
+/// Returns the column-major layout of an operand `[rows, columns]`, and whether that is of its transpose.
 fn operand(tensor: &Tensor) -> Option<(Layout, bool)> {
     let (size, stride) = (tensor.size(), tensor.stride());
     let (&[rows, columns], &[down, across]) = (&size[..], &stride[..]) else { return None };
@@ -32,7 +32,7 @@ fn operand(tensor: &Tensor) -> Option<(Layout, bool)> {
         let suits = tensor.kind() == Kind::BFloat16 && is_aligned && rows > 0 && columns > 0 && leading >= rows;
         suits.then_some(Layout { kind: BFLOAT16, rows: rows as u64, columns: columns as u64, leading })
     };
-    // What is row by row is its transpose column by column.
+    // A row-major matrix is, column-major, its transpose.
     match (down, across) {
         (_, 1) => Some((lies(columns, rows, down)?, false)),
         (1, _) => Some((lies(rows, columns, across)?, true)),
@@ -40,16 +40,16 @@ fn operand(tensor: &Tensor) -> Option<(Layout, bool)> {
     }
 }
 
-/// The power of two that all pointers are a multiple of.
+/// Returns the largest power of two, up to [`ALIGNMENT_MAX`], that all pointers are a multiple of.
 fn alignment<'a>(tensors: impl Iterator<Item = &'a Tensor>) -> usize {
     let bits = tensors.fold(ALIGNMENT_MAX, |bits, tensor| bits | tensor.data_ptr() as usize);
     1 << bits.trailing_zeros()
 }
 
 impl Shape {
-    /// None where these are not for cuBLASLt.
+    /// Returns the properties of a product; `None` if cuBLASLt does not take it.
     pub fn of(out: &Tensor, a: &Tensor, b: &Tensor, accumulate: bool, then: Then) -> Option<Self> {
-        // Out = A B row by row is out' = B' A' column by column.
+        // Row-major, `out = A B` is, column-major, `out' = B' A'`.
         let ((first, first_is_transposed), (second, second_is_transposed)) = (operand(b)?, operand(a)?);
         let (m, n, k) = (a.size()[0], b.size()[1], a.size()[1]);
         let kind = match out.kind() {
@@ -61,7 +61,7 @@ impl Shape {
         let is_row = |t: &Tensor| t.size() == [n] && t.is_contiguous() && t.kind() == Kind::BFloat16;
         let fits = b.size()[0] == k && out.size() == [m, n] && out.is_contiguous();
         let fits = fits && then.row().is_none_or(is_row) && then.beside().is_none_or(is_like_out);
-        // What is beside the result, and a row, are of its kind.
+        // A row and a tensor beside the result must be of the result's kind.
         let fits = fits && (kind == BFLOAT16 || matches!(then, Then::Store));
         let all = || [out, a, b].into_iter().chain(then.row()).chain(then.beside());
         let fits = fits && all().all(|tensor| tensor.device() == out.device());

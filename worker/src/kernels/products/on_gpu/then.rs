@@ -1,28 +1,28 @@
-//! What becomes of a product before it is stored, and how cuBLASLt calls it.
+//! Operations on a product before it is stored, and their names in cuBLASLt.
 
 use std::ffi::c_int;
 
 use tch::Tensor;
 
-/// What becomes of a product before it is stored.
+/// Operation on a product before it is stored.
 #[derive(Clone, Copy)]
 pub enum Then<'a> {
-    /// Nothing.
+    /// Stores the product as it is.
     Store,
-    /// This `[N]` is added to each row.
+    /// Adds this `[N]` to each row.
     AddRow(&'a Tensor),
-    /// The row is added, what then is there is stored in `before [M, N]`, and GELU applied.
+    /// Adds the row, stores the sum in `before [M, N]`, and applies GELU.
     AddRowAndGelu {
-        /// `[N]`
+        /// Row to add, `[N]`.
         row: &'a Tensor,
-        /// `[M, N]`
+        /// Destination of the sum, `[M, N]`.
         before: &'a Tensor,
     },
-    /// It is multiplied with GELU's derivative at these places `[M, N]`.
+    /// Multiplies the product by GELU's derivative at these values, `[M, N]`.
     TimesGeluDerivative(&'a Tensor),
 }
 
-/// Parts of `cublasLtEpilogue_t`: nothing; a row is added; there is something beside the result; GELU, and its derivative.
+/// Parts of `cublasLtEpilogue_t`: nothing; a row is added; a tensor is beside the result; GELU, and its derivative.
 const STORE: c_int = 1;
 pub const ROW: c_int = 4;
 pub const BESIDE: c_int = 128;
@@ -30,7 +30,7 @@ const GELU: c_int = 32;
 const GELU_DERIVATIVE: c_int = 64;
 
 impl Then<'_> {
-    /// `cublasLtEpilogue_t`.
+    /// Returns the `cublasLtEpilogue_t`.
     pub fn epilogue(&self) -> c_int {
         match self {
             Then::Store => STORE,
@@ -40,7 +40,7 @@ impl Then<'_> {
         }
     }
 
-    /// What is added to each row, `[N]`.
+    /// Returns the row that is added to each row, `[N]`.
     pub fn row(&self) -> Option<&Tensor> {
         match self {
             Then::AddRow(row) | Then::AddRowAndGelu { row, .. } => Some(row),
@@ -48,7 +48,7 @@ impl Then<'_> {
         }
     }
 
-    /// What is written or read beside the result, `[M, N]`.
+    /// Returns the tensor that is written or read beside the result, `[M, N]`.
     pub fn beside(&self) -> Option<&Tensor> {
         match self {
             Then::AddRowAndGelu { before: beside, .. } | Then::TimesGeluDerivative(beside) => Some(beside),

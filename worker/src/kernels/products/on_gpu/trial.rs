@@ -1,4 +1,4 @@
-//! Which of several ways to do the same is the fastest: they take turns at what is to be done anyway, and are timed at it.
+//! Finds the fastest of several ways to do one task: they take turns at real work, and are timed at it.
 
 use std::time::Duration;
 
@@ -6,17 +6,17 @@ use tch::TchError;
 
 use crate::libtorch::streams::{Event, Stream};
 
-/// Turns of each way; the first, in which it may have to be loaded, does not count.
+/// Number of turns of each way. The first, in which the way may have to be loaded, does not count.
 const ROUNDS: usize = 4;
 
-/// Ways on trial, by their numbers.
+/// Ways on trial, by number.
 pub struct Trial {
     ways: usize,
     turns: Vec<Turn>,
     chosen: Option<usize>,
 }
 
-/// One turn, whether it was one, or the way cannot.
+/// One turn, and whether the way was able to do the work.
 struct Turn {
     way: usize,
     can: bool,
@@ -24,18 +24,18 @@ struct Turn {
     end: Event,
 }
 
-/// What a turn counts in which the way could not: more than any takes, and little enough for a sum.
+/// Time counted for a way that cannot do the work: longer than any turn, and short enough for a sum.
 const CANNOT: Duration = Duration::from_secs(3600);
 
 impl Trial {
-    /// Of `ways`, at least one. Where `is_fixed` nothing is tried, and it is the first: the choice hangs on times, and with it the last
-    /// digits of results.
+    /// Starts a trial of `ways` ways, at least one. With `is_fixed` there is no trial, and the first way is taken:
+    /// the choice depends on times, and the last digits of results depend on the choice.
     pub fn new(ways: usize, is_fixed: bool) -> Self {
         Trial { ways, turns: Vec::new(), chosen: (is_fixed || ways == 1).then_some(0) }
     }
 
-    /// Has `work` done in the way whose turn it is, or in the first where that cannot. Nothing is waited for: times are looked at when
-    /// they are there.
+    /// Does `work` in the way whose turn it is, or in the first way if that one cannot. Never waits: times are read
+    /// once they are known.
     pub fn run<E: From<TchError>>(&mut self, stream: &Stream, work: impl Fn(usize) -> Result<(), E>) -> Result<(), E> {
         if let Some(way) = self.chosen {
             return work(way);
@@ -45,7 +45,7 @@ impl Trial {
             let (way, begin) = (turn % self.ways, stream.record()?);
             let done = work(way);
             let can = done.is_ok();
-            // What has been done must not fail for want of its time: it would be done again.
+            // Work that is done must not fail because its time is missing: it would be done again.
             if let Ok(end) = stream.record() {
                 self.turns.push(Turn { way, can, begin, end });
             }
@@ -62,7 +62,8 @@ impl Trial {
     }
 }
 
-/// The one of `ways` whose turns took the least time, but for the longest of each: something else may have run beside it.
+/// Returns the one of `ways` with the least total time, without the longest turn of each: something else may have run
+/// beside that.
 fn fastest(ways: usize, times: &[(usize, Duration)]) -> usize {
     let total = |way| {
         let times = || times.iter().filter(|(of, _)| *of == way).map(|(_, time)| *time);
