@@ -228,7 +228,7 @@ mod tests {
     use std::os::unix::process::ExitStatusExt;
 
     fn shell(program: &str) -> RemoteShell {
-        RemoteShell { program: program.into(), arguments: Vec::new(), daemons: "rsh" }
+        RemoteShell { program: program.into(), arguments: Vec::new(), daemons: "rsh", daemon: None }
     }
 
     #[test]
