@@ -117,7 +117,7 @@ async fn wait_for(
     claimant: &Claimant,
     keeps_waiting: &mut dyn FnMut(&str) -> bool,
 ) -> Result<Wait, AttemptError> {
-    let first = Alive::read(run, holder).await?;
+    let mut first = Alive::read(run, holder).await?;
     if is_over(run, holder, first.as_ref()) {
         return Ok(Wait::Over);
     }
@@ -130,7 +130,7 @@ async fn wait_for(
         expiry.as_secs()
     );
     let look_interval = expiry / LOOKS;
-    let start = run.now();
+    let mut start = run.now();
     let mut looked_at = start;
     loop {
         if !keeps_waiting(&waiting) {
@@ -149,6 +149,11 @@ async fn wait_for(
         }
         if alive.is_some() && alive != first {
             return Err(AttemptError::Held { run: run.url().to_owned(), attempt: number, claimant: who });
+        }
+        if alive.is_none() && first.is_some() {
+            // Somebody is deleting the folder. The last sign may have come just before; a holder that lives gives another.
+            (first, start) = (None, run.now());
+            continue;
         }
         if now.saturating_sub(start) >= expiry {
             return Ok(Wait::Over);

@@ -359,3 +359,26 @@ fn a_name_has_the_tag_of_its_attempts_claim() {
         assert_eq!(CheckpointName { id: untagged.into(), ..name.clone() }.tag(), None, "{untagged}");
     }
 }
+
+/// What is gone tells nothing of how long its holder had been silent.
+#[test]
+fn a_sign_of_life_that_somebody_deletes_is_waited_for_anew() {
+    let run = run("deleted-sign");
+    let other = claim_elsewhere(&run);
+    let attempts = run.folder(ATTEMPTS_FOLDER);
+    let sign = |count: u64| {
+        let alive = serde_json::json!({ "id": other.id, "count": count, "refreshed_at_unix_s": 0, "has_ended": false });
+        attempts.put(&other.alive_name(), Bytes::from(alive.to_string())).unwrap();
+    };
+    sign(1);
+    let (start, expiry) = (Instant::now(), Duration::from_secs(2));
+    let mut steps = [(1.0, 0), (2.2, 2)].into_iter().peekable();
+    let mut meanwhile = |_: &str| {
+        if let Some((_, count)) = steps.next_if(|(at_s, _)| start.elapsed().as_secs_f64() >= *at_s) {
+            if count == 0 { attempts.delete(&other.alive_name()).unwrap() } else { sign(count) }
+        }
+        true
+    };
+    let result = acquire(&run, &Claimant { expiry, ..claimant(None) }, &mut meanwhile);
+    assert!(matches!(result, Err(AttemptError::Held { attempt: 1, .. })), "{result:?}");
+}
