@@ -29,7 +29,7 @@ fn ranks_that_hang_leave_their_stacks_in_the_logs_and_nothing_else() {
         let log = scratch.folder("run").get(&format!("logs/attempt-0001/rank-{rank}.log")).unwrap();
         let log = String::from_utf8_lossy(&log);
         assert!(log.contains("(worker):\n"), "no stack of the main thread: {log}");
-        for place in ["::train at ", "worker/src/train/mod.rs:", "worker/src/collectives/faulty.rs:"] {
+        for place in ["    train at ", "worker/src/train/mod.rs:", "worker/src/collectives/faulty.rs:"] {
             assert!(log.contains(place), "no {place} in {log}");
         }
     }
