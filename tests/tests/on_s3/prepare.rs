@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::process::Command;
+use std::sync::LazyLock;
 
 use common::config::StorageConfig;
 use common::exit_code::ExitCode;
@@ -25,7 +26,7 @@ fn prepare(dir: &Path, input: &str, output: &str) -> Command {
 
 #[test]
 fn from_s3_to_s3_is_as_on_a_disk() {
-    let (server, _) = &*SERVER;
+    LazyLock::force(&SERVER);
     let _turn = turn();
     let dir = tempfile::tempdir().unwrap();
     let (local, s3) = (dir.path().display().to_string(), "s3://bucket/some where else".to_owned());

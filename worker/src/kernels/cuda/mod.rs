@@ -3,7 +3,7 @@
 //! source and its launches beside its twin, in its `on_gpu.rs`.
 //!
 //! - [`source`]: sources of kernels.
-//! - [`compiler`]: NVRTC.
+//! - [`compiler`]: compiles a source by NVRTC.
 //! - [`cache`]: compiled kernels on disk.
 //! - [`driver`]: CUDA's driver, which loads and launches the compiled kernels.
 //! - [`launch`]: the device that runs a kernel: a GPU, or, in tests, a CPU.
