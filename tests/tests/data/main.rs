@@ -1,7 +1,12 @@
 //! Tests of data before and during a run: prepared from all kinds of files and names, stored, and read within bounds of
 //! memory.
 
-#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test fails by panicking, and says what it leaves out")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stdout,
+    reason = "a test fails by panicking, and says what it leaves out"
+)]
 
 mod memory;
 mod odd_names;

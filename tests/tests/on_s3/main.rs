@@ -1,7 +1,12 @@
 //! Tests of storage, data, runs and pods on S3. They have a binary of their own: the credentials are in the environment of
 //! its process.
 
-#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test fails by panicking, and says what it leaves out")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stdout,
+    reason = "a test fails by panicking, and says what it leaves out"
+)]
 #![allow(unsafe_code, reason = "sets the environment, before other threads read it")]
 
 mod kubernetes;

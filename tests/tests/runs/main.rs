@@ -3,7 +3,12 @@
 //! They are one executable, since most of each would be the harness, linked again. Tests that train take turns
 //! ([`tests::training::turn`]).
 
-#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test fails by panicking, and says what it leaves out")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stdout,
+    reason = "a test fails by panicking, and says what it leaves out"
+)]
 
 mod changed_config;
 mod check;
