@@ -247,7 +247,7 @@ fn a_host_refuses_ssh(rig: &mut Rig) {
 /// The cache helps, but a run does not need it.
 fn a_disk_is_full(rig: &mut Rig) {
     let host = rig.random.below(3) as usize;
-    rig.hosts.shell(host, "mount -t tmpfs -o size=4k tmpfs /run/cache");
+    rig.hosts.shell(host, "mount -t tmpfs -o size=4k,mode=700 tmpfs /run/cache");
     let running = rig.start("disk-full", &[]);
     rig.finishes("disk-full", running, &["attempt 1: 3 ranks on 3 hosts", "in data.cache_dir"]);
     rig.hosts.shell(host, "umount /run/cache");
