@@ -141,6 +141,25 @@ fn what_lies_behind_a_link_is_neither_deleted_nor_overwritten_and_the_link_is_na
 }
 
 #[test]
+fn an_object_without_a_name_is_not_written_over_its_folder_or_beside_it() {
+    let place = Beside::new();
+    let run = place.open("run");
+    let refusals = [
+        run.put("", "mine".into()),
+        run.create("", "mine".into()),
+        run.delete(""),
+        run.upload("").map(drop),
+        run.upload_from_memory("").map(drop),
+        run.for_what_can_be_made_again().put("", "mine".into()),
+    ];
+    for refused in refusals {
+        let error = refused.unwrap_err().to_string();
+        assert!(error.contains("lies outside"), "{error}");
+        assert!(place.is_untouched());
+    }
+}
+
+#[test]
 fn a_linked_object_is_itself_deleted_or_replaced() {
     let place = Beside::new();
     for name in ["deleted", "put", "uploaded", "from-memory", "staged#1"] {
@@ -276,7 +295,7 @@ fn hostile() -> impl Strategy<Value = String> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(48))]
+    #![proptest_config(ProptestConfig::with_cases(256))]
 
     #[test]
     fn no_name_leads_out_of_a_folder(name in hostile(), inner in hostile(), is_absolute in any::<bool>()) {

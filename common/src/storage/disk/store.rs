@@ -56,9 +56,10 @@ impl Disk {
         Disk { files: LocalFileSystem::new().with_fsync(is_durable), root }
     }
 
-    /// Fails if `path` cannot be written because it lies behind a linked folder.
+    /// Fails if `path` cannot be written because it lies behind a linked folder, or is not below the root.
     pub fn refuse_links(&self, path: &Path) -> io::Result<()> {
         let (folder, _) = split(path);
+        self.below_root(&folder)?;
         self.link_on_the_way(&folder).map_or(Ok(()), |link| Err(refusal(&link)))
     }
 
