@@ -110,8 +110,8 @@ fn digit(text: &str) -> Option<usize> {
 static BRACKETS: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(r"\[.*?\]").ok());
 
 /// Removes what the WikiHow part has in brackets, as lm-evaluation-harness does.
-fn preprocess(text: impl AsRef<str>) -> String {
-    let text = strip(text.as_ref()).replace(" [title]", ". ");
+fn preprocess(text: &str) -> String {
+    let text = strip(text).replace(" [title]", ". ");
     let text = match &*BRACKETS {
         Some(brackets) => brackets.replace_all(&text, "").into_owned(),
         None => text,

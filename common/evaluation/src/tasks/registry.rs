@@ -42,12 +42,12 @@ pub struct Source {
 const LAMBADA: Source = Source {
     file: Some("lambada_test.jsonl"),
     from: "https://openaipublic.blob.core.windows.net/gpt-2/data/lambada_test.jsonl",
-    sha256: None,
+    sha256: Some("4aa8d02cd17c719165fc8a7887fddd641f43fcafa4b1c806ca8abc31fabdb226"),
 };
 const HELLASWAG: Source = Source {
     file: Some("hellaswag_val.jsonl"),
     from: "https://raw.githubusercontent.com/rowanz/hellaswag/master/data/hellaswag_val.jsonl",
-    sha256: None,
+    sha256: Some("0aa3b88843990f3f10a97b9575c94d7b71fb2205240ba04ae4884d9e9c992588"),
 };
 const HELLASWAG_TEXT: Source = Source {
     file: Some("hellaswag_val_full.txt"),
@@ -248,7 +248,11 @@ pub static TASKS: &[Task] = &[
         scored: "the text",
         measures: &[Measure::BitsPerByte, Measure::BytePerplexity, Measure::TokenPerplexity],
         cut: Some(Cut::Whole),
-        source: Source { file: Some("enwik8"), from: "http://mattmahoney.net/dc/enwik8.zip", sha256: None },
+        source: Source {
+            file: Some("enwik8"),
+            from: "http://mattmahoney.net/dc/enwik8.zip",
+            sha256: Some("2b49720ec4d78c3c9fabaee6e4179a5e997302b3a70029f30f2d582218c024a8"),
+        },
         read: hutter::enwik8,
         ..NONE
     },
