@@ -43,7 +43,7 @@ pub struct Results {
     pub characters: u64,
     /// Bytes of the texts.
     pub bytes: u64,
-    /// Values of the task's measures.
+    /// Values of the task's measures; none of no items.
     pub metrics: Vec<Metric>,
     /// Ids of items whose context lost its beginning.
     pub truncated: Vec<String>,
@@ -70,7 +70,7 @@ pub fn results(
     let among = |listed: &[String]| listed.iter().filter(|id| ids.contains(id.as_str())).cloned().collect();
     let total = chosen.iter().flat_map(Judged::scores).fold(Score::NONE, Score::and);
     let units = units(&chosen);
-    let metrics = task.measures.iter().map(|measure| metric(*measure, &chosen, task.cut, &sequences.limits)).collect();
+    let metrics = task.measures.iter().map(|measure| metric(*measure, &chosen, task.cut, &sequences.limits));
     Ok(Results {
         task: task.name.to_owned(),
         items: chosen.len(),
@@ -79,7 +79,8 @@ pub fn results(
         words: units.words,
         characters: units.characters,
         bytes: units.bytes,
-        metrics,
+        // Of no items, or of texts without words, there is nothing to divide by.
+        metrics: metrics.filter(|metric| !chosen.is_empty() && !metric.value.is_nan()).collect(),
         truncated: among(&sequences.truncated),
         skipped: sequences.skipped.clone(),
         empty: among(&sequences.empty),

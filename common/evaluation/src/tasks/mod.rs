@@ -7,6 +7,7 @@ mod childrens_books;
 mod cut;
 mod hellaswag;
 mod hutter;
+mod items;
 mod lambada;
 mod one_billion_word;
 mod penn_treebank;
@@ -18,5 +19,6 @@ mod wsc273;
 mod wsc_xml;
 
 pub use cut::Cut;
+pub use items::{ItemsError, Selection};
 pub use registry::{Source, TASKS, Task};
 pub use select::{UnknownTask, find, select};
