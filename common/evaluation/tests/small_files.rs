@@ -64,6 +64,20 @@ fn books_are_detokenized_around_the_choice() {
     assert_eq!(request.continuation, " Fox) had a match.");
 }
 
+#[test]
+fn the_manual_has_every_task_metric_and_hash() {
+    let manual =
+        std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/evaluation.md")).unwrap();
+    for task in TASKS {
+        assert!(manual.contains(&format!("`{}`", task.name)), "{}", task.name);
+        assert!(task.source.file.is_none_or(|file| manual.contains(&format!("`{file}`"))), "{:?}", task.source);
+        assert!(task.source.sha256.is_none_or(|hash| manual.contains(hash)), "{:?}", task.source);
+        for measure in task.measures {
+            assert!(manual.contains(&format!("`{}`", measure.name())), "{}", measure.name());
+        }
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(40))]
 
