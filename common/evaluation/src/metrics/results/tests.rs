@@ -1,7 +1,8 @@
 //! Results are computed from scores in whatever order these came, and each against a number worked out by hand.
 
 use super::*;
-use crate::item::Length;
+use crate::item::{Length, Request};
+use crate::metrics::samples;
 use crate::tasks::find;
 use crate::tokens::{Encode, Key, OnLong, encode_items};
 
