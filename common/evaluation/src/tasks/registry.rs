@@ -152,11 +152,20 @@ pub static TASKS: &[Task] = &[
     },
     Task {
         name: "wsc273_partial",
-        about: "Winograd schemas, what follows the pronoun, as lm-evaluation-harness (wsc273)",
+        about: "Winograd schemas, what follows the pronoun",
         scored: "what follows the pronoun, after the sentence up to it with the option in its place",
         measures: &[Measure::Accuracy],
         source: WSC,
         read: wsc273::partial,
+        ..NONE
+    },
+    Task {
+        name: "wsc273_harness",
+        about: "Winograd schemas, what follows the pronoun, as lm-evaluation-harness (wsc273): with two spaces",
+        scored: "a space and what follows the pronoun (which begins with one), after the sentence up to it with the option",
+        measures: &[Measure::Accuracy],
+        source: WSC,
+        read: wsc273::harness,
         ..NONE
     },
     Task {
