@@ -10,6 +10,7 @@ use common::config::change::check_accepted;
 use common::config::{Backend as BackendKind, RawConfig, RunConfig};
 use common::exit_code::ExitCode;
 use common::metrics::RunMetrics;
+use common::shell::quoted;
 use common::start::{self, Wanted};
 use common::storage::Folder;
 
@@ -17,7 +18,6 @@ use super::error::CommandError;
 use super::launching;
 use crate::backend::kubernetes::Kubernetes;
 use crate::backend::kubernetes::manifests::{ATTEMPT_VARIABLE, CLAIM_VARIABLE};
-use crate::backend::launch_plan::quoted;
 use crate::backend::{Backend, RankProgram};
 use crate::cli::jobs::TrainArgs;
 use crate::cli::shared::ConfigArgs;
