@@ -2,13 +2,13 @@
 
 use clap::Args;
 
-use super::shared::{RunArgs, YEAR_S};
+use super::shared::{TargetArgs, YEAR_S};
 
 /// `launcher status`.
 #[derive(Debug, Args)]
 pub struct StatusArgs {
     #[command(flatten)]
-    pub run: RunArgs,
+    pub run: TargetArgs,
     /// Prints JSON.
     #[arg(long)]
     pub json: bool,
@@ -18,7 +18,7 @@ pub struct StatusArgs {
 #[derive(Debug, Args)]
 pub struct StopArgs {
     #[command(flatten)]
-    pub run: RunArgs,
+    pub run: TargetArgs,
     /// Seconds to wait for the end; 0 asks without waiting.
     #[arg(long, value_name = "N", default_value_t = 600, value_parser = clap::value_parser!(u64).range(..=YEAR_S))]
     pub wait_s: u64,

@@ -12,6 +12,7 @@ mod shards;
 mod sibling;
 mod status;
 mod stop;
+mod target;
 mod tokenizer;
 mod train;
 
