@@ -1,6 +1,6 @@
 //! The command line, as clap derives it: commands, and their arguments in a file for each group.
 //!
-//! - [`jobs`]: prepare, train, render, sample, check. [`runs`]: status, stop.
+//! - [`jobs`]: prepare, train, render, sample, check. [`runs`]: status, metrics, stop.
 //! - [`checkpoints`], [`tokenizer`], [`shards`]: commands that have subcommands.
 //! - [`shared`]: arguments of several commands.
 //!
@@ -17,7 +17,7 @@ use clap::{Parser, Subcommand};
 
 use checkpoints::CheckpointsCommand;
 use jobs::{CheckArgs, PrepareArgs, RenderArgs, SampleArgs, TrainArgs};
-use runs::{StatusArgs, StopArgs};
+use runs::{MetricsArgs, StatusArgs, StopArgs};
 use shards::ShardsCommand;
 use tokenizer::TokenizerCommand;
 
@@ -83,6 +83,15 @@ pub enum Command {
     #[command(after_help = "Examples:\n  launcher status s3://bucket/runs/first\n  \
                       launcher status configs/tiny-cpu.toml --json")]
     Status(StatusArgs),
+    /// Prints the metrics of a run as CSV or JSON: a row for each step that counts, with its validation loss.
+    ///
+    /// What an attempt recorded beyond the checkpoint that a later one went on from does not count. A loss or norm that is
+    /// not finite is NaN in CSV, and null in JSON; what was not recorded is empty, or null. Damaged lines are named on
+    /// standard error and left out. Exit code 3 if nothing can be read.
+    #[command(after_help = "Examples:\n  launcher metrics runs/first > first.csv\n  \
+                      launcher metrics s3://bucket/runs/first --json --every 100\n  \
+                      python3 -c 'import pandas; print(pandas.read_csv(\"first.csv\").loss.min())'")]
+    Metrics(MetricsArgs),
     /// Asks a running run, here or elsewhere, to save a checkpoint and end, and waits until it has.
     #[command(after_help = "Example:\n  launcher stop s3://bucket/runs/first")]
     Stop(StopArgs),

@@ -79,6 +79,26 @@ fn a_command_takes_a_config_or_the_folder_of_a_run_wherever_it_is_now() {
 }
 
 #[test]
+fn metrics_of_no_run_and_of_damage_alone_are_refused() {
+    let rig = Rig::new("[]", &[]);
+    let metrics = |arguments: &[&str]| output(rig.launcher().arg("metrics").args(arguments));
+    let (code, stdout, stderr) = metrics(&["run", "--json"]);
+    assert_eq!((code, stdout.as_str()), (Some(3), ""));
+    assert!(stderr.contains("no step is recorded in file:///"), "{stderr}");
+    let folder = rig.run("metrics/attempt-0001");
+    fs::create_dir_all(&folder).unwrap();
+    fs::write(folder.join("part-000000.jsonl"), "{\"step\": 1, \"lo").unwrap();
+    let (code, stdout, stderr) = metrics(&["run.toml", "--csv"]);
+    assert_eq!((code, stdout.as_str()), (Some(3), ""));
+    assert!(stderr.contains("1 damaged lines, the first: file:///") && stderr.contains(", line 1: "), "{stderr}");
+    let step = include_str!("../../../tests/fuzz/seeds/metrics/part.jsonl").lines().next().unwrap();
+    fs::write(folder.join("part-000001.jsonl"), step).unwrap();
+    let (code, stdout, stderr) = metrics(&["run", "--every", "2"]);
+    assert_eq!((code, stdout.lines().count()), (Some(0), 1), "{stdout}");
+    assert!(stderr.ends_with("left out in all: 1 damaged line\n"), "{stderr}");
+}
+
+#[test]
 fn render_prints_what_would_be_run_and_runs_nothing() {
     let rig = Rig::new("[]", &[]);
     let render = ["render", "--config", "run.toml", "--ranks", "1", "--threads-per-rank", "3"];
