@@ -26,7 +26,7 @@
 //! - [`metrics`]: records of a run, and how they are written.
 //! - [`telemetry`]: set-up of tracing.
 //! - [`untrusted`]: checks on input from outside; [`secrets`]: which parts of a URL may be shown.
-//! - [`sha256`], [`hex`], [`random`], [`clock`], [`host_name`]: small tools.
+//! - [`sha256`], [`hex`], [`random`], [`clock`], [`host_name`], [`shell`]: small tools.
 
 pub mod attempt;
 pub mod batch_plan;
@@ -47,6 +47,7 @@ pub mod random;
 pub mod rank_message;
 pub mod secrets;
 pub mod sha256;
+pub mod shell;
 pub mod signals;
 pub mod single_copy;
 pub mod start;

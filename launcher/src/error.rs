@@ -14,6 +14,7 @@ use common::tokenizer::TokenizerError;
 
 use crate::backend::error::BackendError;
 use crate::commands::error::CommandError;
+use crate::run_folder::metrics::MetricsError;
 use crate::shards::ShardsError;
 use crate::transcode::TranscodeError;
 
@@ -64,6 +65,9 @@ pub enum LaunchError {
     /// Text or ids on standard input are malformed.
     #[error(transparent)]
     Transcode(#[from] TranscodeError),
+    /// There are no metrics to print, or they cannot be printed.
+    #[error(transparent)]
+    Metrics(#[from] MetricsError),
     /// Token shards cannot be shown or verified.
     #[error(transparent)]
     Shards(#[from] ShardsError),
@@ -153,6 +157,7 @@ impl LaunchError {
             LaunchError::Tokenizer(error) => error.exit_code(),
             LaunchError::Transcode(error) => error.exit_code(),
             LaunchError::Shards(error) => error.exit_code(),
+            LaunchError::Metrics(error) => error.exit_code(),
             LaunchError::Refused(error) => error.exit_code(),
             LaunchError::Data(error) => error.exit_code(),
             LaunchError::Unfit(_) => ExitCode::Data,

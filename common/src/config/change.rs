@@ -116,7 +116,11 @@ pub fn consent(name: &str, found: Vec<Difference>, accepted: &[String]) -> Resul
         return Ok(accepted);
     }
     let lines: Vec<_> = refused.iter().map(Difference::in_words).collect();
-    Err(format!("{name} cannot be resumed with this config:\n  {}", lines.join("\n  ")))
+    Err(format!(
+        "{name} cannot be resumed with this config:\n  {}\nTo begin the run again with this config instead, from its first step: \
+         `launcher train --from-scratch`",
+        lines.join("\n  ")
+    ))
 }
 
 impl Difference {

@@ -6,6 +6,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use common::config::LaunchConfig;
+use common::shell::quoted;
 
 use super::placement::Placement;
 use super::remote::{MARK_PARAMETER, MARK_VARIABLE, RemoteShell, SESSION_FOLDER};
@@ -148,13 +149,6 @@ impl fmt::Display for LaunchPlan {
     }
 }
 
-/// Quotes `text` as one word of a shell.
-pub fn quoted(text: &str) -> String {
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=,+@%".contains(c);
-    let is_word = !text.is_empty() && text.chars().all(is_plain);
-    if is_word { text.to_owned() } else { format!("'{}'", text.replace('\'', r"'\''")) }
-}
-
 /// Keeps mpirun from asking a scheduler, in whose allocation the launcher may run, which hosts there are. Open MPI calls this
 /// its "resource allocation subsystem".
 const NO_ALLOCATION: &str = "^alps,gridengine,lsf,slurm,tm";
@@ -278,7 +272,6 @@ mod tests {
             assert!(!line.contains("slot:PE"), "{line}");
         }
         assert!(here(3, 0, 2).starts_with("OMP_NUM_THREADS=1 "));
-        assert_eq!(quoted("it's"), r"'it'\''s'");
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Why a command cannot do what its arguments ask for.
 
 use std::ffi::OsString;
+use std::path::PathBuf;
 
 /// Why a command cannot do what its arguments ask for.
 #[derive(Debug, thiserror::Error)]
@@ -70,13 +71,35 @@ pub enum CommandError {
         /// Its number.
         attempt: u32,
     },
+    /// The argument and `--config` name different things.
+    #[error("{target:?} and --config {} are two different things; give one of them", config.display())]
+    TwoTargets {
+        /// The argument.
+        target: String,
+        /// Value of `--config`.
+        config: PathBuf,
+    },
+    /// What was named is no config, and no folder of a run that has started.
+    #[error(
+        "{url} has no config.toml, as the folder of a run has that has started; give the run's config, a file such as run.toml"
+    )]
+    NoConfig {
+        /// The folder.
+        url: String,
+    },
+    /// A run folder has no config of a prepare job.
+    #[error("{url:?} is a run folder, which does not say how data is prepared; give a config with [prepare]")]
+    PrepareOfRun {
+        /// The run folder, as given.
+        url: String,
+    },
     /// Only a cluster goes on where nobody watches.
     #[error("--detach needs --backend kubernetes: only a cluster goes on by itself")]
     DetachedHere,
     /// A prepare job in a cluster has no launcher.
     #[error(
         "launcher prepare follows ranks on this machine; in a cluster it is a Job: \
-         launcher render --config FILE --backend kubernetes | kubectl apply -f -"
+         launcher render FILE --backend kubernetes | kubectl apply -f -"
     )]
     PrepareInCluster,
     /// A prepare job on hosts has nothing to render.

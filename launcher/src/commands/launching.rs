@@ -6,20 +6,25 @@ use common::config::{Backend as Kind, LaunchConfig};
 use common::exit_code::ExitCode;
 use common::random::random_hex;
 
+use super::target::Target;
 use crate::backend::error::BackendError;
 use crate::backend::local::Local;
 use crate::backend::mpirun::Mpirun;
 use crate::backend::placement::place_here;
 use crate::backend::{Backend, RankProgram, cores, slurm};
-use crate::cli::shared::{BackendName, ConfigArgs, LaunchArgs};
+use crate::cli::shared::{BackendName, LaunchArgs, TargetArgs};
 use crate::error::LaunchError;
 use crate::programs;
 use crate::view::terminal::{to_stderr, to_stdout};
 
+/// Returns an override of `key` by `text`.
+pub fn set(key: &str, text: &str) -> String {
+    // JSON strings are valid TOML strings.
+    format!("{key}={}", serde_json::Value::from(text))
+}
+
 /// Returns the flags as overrides of the config.
 pub fn overrides(args: &LaunchArgs) -> Vec<String> {
-    // JSON strings are valid TOML strings.
-    let quoted = |text: &str| serde_json::Value::from(text).to_string();
     let backend = args.backend.map(|name| {
         let name = match name {
             BackendName::Local => "local",
@@ -27,15 +32,14 @@ pub fn overrides(args: &LaunchArgs) -> Vec<String> {
             BackendName::Kubernetes => "kubernetes",
             BackendName::Slurm => "slurm",
         };
-        format!("launch.backend={}", quoted(name))
+        set("launch.backend", name)
     });
     let ranks = args.ranks.map(|n| format!("launch.ranks={n}"));
     let hosts = args.hosts.as_deref().map(|hosts| {
-        let hosts: Vec<String> = hosts.split(',').map(quoted).collect();
+        let hosts: Vec<String> = hosts.split(',').map(|host| serde_json::Value::from(host).to_string()).collect();
         format!("launch.hosts=[{}]", hosts.join(", "))
     });
-    let hostfile =
-        args.hostfile.as_ref().map(|path| format!("launch.hostfile={}", quoted(&path.display().to_string())));
+    let hostfile = args.hostfile.as_ref().map(|path| set("launch.hostfile", &path.display().to_string()));
     let ranks_per_node = args.ranks_per_node.map(|n| format!("launch.ranks_per_node={n}"));
     let threads = args.threads_per_rank.map(|n| format!("launch.threads_per_rank={n}"));
     [backend, ranks, hosts, hostfile, ranks_per_node, threads].into_iter().flatten().collect()
@@ -70,7 +74,7 @@ pub fn batch_script(
     launch: &LaunchConfig,
     name: &str,
     command: &str,
-    config: &ConfigArgs,
+    config: &TargetArgs,
     more: &[String],
 ) -> Result<Option<String>, LaunchError> {
     if launch.backend != Kind::Slurm || slurm::allocation(launch)?.is_some() {
@@ -78,8 +82,9 @@ pub fn batch_script(
     }
     let this = std::env::current_exe().map_err(LaunchError::system("find the launcher's own executable"))?;
     // The job also begins in this folder, where the nodes have it.
-    let path = std::path::absolute(&config.config).map_err(LaunchError::system("find the current folder"))?;
-    let mut words = [this, command.into(), "--config".into(), path].map(|word| word.display().to_string()).to_vec();
+    let target = Target::of(config)?.absolute().map_err(LaunchError::system("find the current folder"))?;
+    let mut words = vec![this.display().to_string(), command.to_owned()];
+    words.extend(target.words());
     words.extend(config.overrides.iter().map(|given| format!("--set={given}")));
     words.extend_from_slice(more);
     slurm::script(launch, name, &words).map(Some)

@@ -4,6 +4,7 @@ mod check;
 mod checkpoints;
 pub mod error;
 mod launching;
+mod metrics;
 mod prepare;
 mod render;
 mod run_folder;
@@ -12,6 +13,7 @@ mod shards;
 mod sibling;
 mod status;
 mod stop;
+mod target;
 mod tokenizer;
 mod train;
 
@@ -32,6 +34,7 @@ pub fn run(cli: Cli) -> Result<ExitCode, LaunchError> {
         Command::Sample(args) => sample::run(&args),
         Command::Check(args) => check::run(args),
         Command::Status(args) => status::run(&args),
+        Command::Metrics(args) => metrics::run(&args),
         Command::Stop(args) => stop::run(&args),
         Command::Checkpoints(CheckpointsCommand::List(args)) => checkpoints::list(&args),
         Command::Checkpoints(CheckpointsCommand::Verify(args)) => checkpoints::verify(&args),

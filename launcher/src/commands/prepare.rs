@@ -1,5 +1,6 @@
 //! `launcher prepare`: runs the ranks of the prepare program, attempt after attempt, until the data is there.
 
+use std::path::{Path, PathBuf};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
@@ -10,6 +11,7 @@ use common::worker_contract::{PROGRESS_MARK, PreparePhase, PrepareProgress};
 
 use super::error::CommandError;
 use super::launching;
+use super::target::Target;
 use crate::backend::{AttemptStart, Backend, RankProgram, Ranks};
 use crate::cause::Cause;
 use crate::cause::evidence::{Evidence, Killed};
@@ -34,7 +36,8 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 /// Prepares to the end, until somebody stops it, or until another attempt would not help.
 pub fn run(mut args: PrepareArgs) -> Result<ExitCode, LaunchError> {
     args.config.overrides.extend(launching::overrides(&args.launch));
-    let config = RawConfig::load(&args.config.config, &args.config.overrides)?.prepare()?;
+    let path = config_file(&args)?;
+    let config = RawConfig::load(&path, &args.config.overrides)?.prepare()?;
     if config.launch.backend == common::config::Backend::Kubernetes {
         return Err(CommandError::PrepareInCluster.into());
     }
@@ -43,7 +46,7 @@ pub fn run(mut args: PrepareArgs) -> Result<ExitCode, LaunchError> {
     {
         return launching::submit(&script);
     }
-    let arguments = Box::new(move |threads| job(&args, threads));
+    let arguments = Box::new(move |threads| job(&args, &path, threads));
     let program = RankProgram { executable: programs::prepare()?, arguments };
     let backend = launching::backend(&config.launch, program, None)?;
     let mut interrupts = Interrupts::install().map_err(LaunchError::system("handle signals"))?;
@@ -92,9 +95,17 @@ pub fn run(mut args: PrepareArgs) -> Result<ExitCode, LaunchError> {
     Ok(ExitCode::Done)
 }
 
-/// Returns the arguments of the prepare program.
-fn job(args: &PrepareArgs, threads: u32) -> Vec<std::ffi::OsString> {
-    let mut job = vec!["shards".into(), "--config".into(), args.config.config.clone().into_os_string()];
+/// Returns the config file that `args` name. A run's own config does not say how its data was prepared.
+fn config_file(args: &PrepareArgs) -> Result<PathBuf, LaunchError> {
+    match Target::of(&args.config)? {
+        Target::Config(path) => Ok(path),
+        Target::Run(url) => Err(CommandError::PrepareOfRun { url }.into()),
+    }
+}
+
+/// Returns the arguments of the prepare program, with the config at `path`.
+fn job(args: &PrepareArgs, path: &Path, threads: u32) -> Vec<std::ffi::OsString> {
+    let mut job = vec!["shards".into(), "--config".into(), path.as_os_str().to_owned()];
     job.extend(args.config.overrides.iter().map(|given| format!("--set={given}").into()));
     job.extend([format!("--threads={threads}").into(), "--progress-lines".into()]);
     job.extend(args.json.then(|| "--json".into()));

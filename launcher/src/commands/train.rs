@@ -7,20 +7,21 @@ use common::checkpoint_layout::CheckpointName;
 use common::checkpoint_store;
 use common::checkpoint_store::Found;
 use common::config::change::check_accepted;
-use common::config::{Backend as BackendKind, RawConfig, RunConfig};
+use common::config::{Backend as BackendKind, RunConfig};
 use common::exit_code::ExitCode;
 use common::metrics::RunMetrics;
+use common::shell::quoted;
 use common::start::{self, Wanted};
 use common::storage::Folder;
 
 use super::error::CommandError;
-use super::launching;
+use super::target::Target;
+use super::{launching, target};
 use crate::backend::kubernetes::Kubernetes;
 use crate::backend::kubernetes::manifests::{ATTEMPT_VARIABLE, CLAIM_VARIABLE};
-use crate::backend::launch_plan::quoted;
 use crate::backend::{Backend, RankProgram};
 use crate::cli::jobs::TrainArgs;
-use crate::cli::shared::ConfigArgs;
+use crate::cli::shared::TargetArgs;
 use crate::error::LaunchError;
 use crate::interrupts::Interrupts;
 use crate::supervise::job::{Job, Seen};
@@ -32,7 +33,7 @@ use crate::{preflight, programs, supervise};
 pub fn run(mut args: TrainArgs) -> Result<ExitCode, LaunchError> {
     let flags = overrides(&args);
     args.config.overrides.extend(flags);
-    let mut config = RawConfig::load(&args.config.config, &args.config.overrides)?.run()?;
+    let mut config = target::config(&args.config)?.run()?;
     check_accepted(&args.accept_changes, &config).map_err(LaunchError::RefusedChange)?;
     let wanted = wanted(&args)?;
     let accepted: Vec<String> = args.accept_changes.iter().map(|key| format!("--accept-change={key}")).collect();
@@ -66,10 +67,7 @@ pub fn run(mut args: TrainArgs) -> Result<ExitCode, LaunchError> {
 
 /// Returns the flags as overrides of the config.
 fn overrides(args: &TrainArgs) -> Vec<String> {
-    // JSON strings are valid TOML strings.
-    let set = |key: &str, value: &Option<String>| {
-        value.as_ref().map(|value| format!("{key}={}", serde_json::Value::from(value.as_str())))
-    };
+    let set = |key: &str, value: &Option<String>| value.as_ref().map(|value| launching::set(key, value));
     let own = [set("run.output", &args.output), set("metrics.profile", &args.profile)];
     launching::overrides(&args.launch).into_iter().chain(own.into_iter().flatten()).collect()
 }
@@ -144,7 +142,7 @@ pub fn backend(config: &RunConfig, accepted_changes: &[String]) -> Result<Box<dy
 }
 
 /// Prints the result, where it lies, and what to type next. Details that cannot be looked up are left out: the run is done.
-fn say_done(job: &Job, seen: &Seen, args: &ConfigArgs) {
+fn say_done(job: &Job, seen: &Seen, args: &TargetArgs) {
     let steps = job.config.train.max_steps;
     let validation_loss = validation_loss(job, seen);
     let validation = validation_loss.map(|loss| format!(", validation loss {loss:.2}")).unwrap_or_default();
@@ -154,6 +152,7 @@ fn say_done(job: &Job, seen: &Seen, args: &ConfigArgs) {
         Ok(Some(name)) => {
             to_stderr(&format!("  checkpoint  {}", checkpoint_store::folder_of(&job.run, &name).url()));
             to_stderr(&format!("  next        {}", sample_command(args)));
+            to_stderr("  again       a larger train.max_steps trains on, --from-scratch begins again");
         }
         Ok(None) => {}
         Err(error) => tracing::warn!("cannot look for the newest checkpoint: {error}"),
@@ -178,8 +177,11 @@ fn validation_loss(job: &Job, seen: &Seen) -> Option<f64> {
 }
 
 /// Returns a command that prints text from this run.
-fn sample_command(args: &ConfigArgs) -> String {
-    let mut command = format!("launcher sample --config {}", quoted(&args.config.display().to_string()));
+fn sample_command(args: &TargetArgs) -> String {
+    // What was named has been read.
+    let words = Target::of(args).map(|target| target.words()).unwrap_or_default();
+    let mut command = "launcher sample".to_owned();
+    words.iter().for_each(|word| command.push_str(&format!(" {}", quoted(word))));
     for given in args.overrides.iter().filter(|given| !given.starts_with("launch.")) {
         command.push_str(&format!(" --set {}", quoted(given)));
     }
@@ -189,13 +191,13 @@ fn sample_command(args: &ConfigArgs) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::path::PathBuf;
 
     use crate::cli::shared::{BackendName, LaunchArgs};
 
     #[test]
     fn flags_are_overrides_and_the_next_command_keeps_what_matters() {
-        let config = ConfigArgs { config: PathBuf::from("my run.toml"), overrides: vec!["train.max_steps=7".into()] };
+        let overridden = vec!["train.max_steps=7".into()];
+        let config = TargetArgs { target: Some("my run.toml".into()), config: None, overrides: overridden };
         let args = TrainArgs {
             config,
             launch: LaunchArgs { backend: Some(BackendName::Local), ranks: Some(2), ..LaunchArgs::default() },

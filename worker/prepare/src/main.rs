@@ -123,11 +123,11 @@ fn shards(arguments: &ShardsArgs, ranks: &Ranks) -> Result<Summary, PrepareError
 fn shared_config(arguments: &ShardsArgs, ranks: &Ranks) -> Result<(PrepareConfig, StorageConfig), PrepareError> {
     let mut own = None;
     let (toml, absolute): (String, AbsolutePaths) = ranks.share("a config", || {
-        let raw = RawConfig::load(&arguments.config, &arguments.set)?;
-        let config = raw.clone().prepare()?;
+        let config = RawConfig::load(&arguments.config, &arguments.set)?.prepare()?;
         let PrepareConfig { inputs, output, tokenizer, .. } = config.prepare.with_absolute_paths();
+        let toml = config.to_toml();
         own = Some((config.prepare, config.storage));
-        Ok::<_, PrepareError>((raw.to_toml(), AbsolutePaths { inputs, output, tokenizer }))
+        Ok::<_, PrepareError>((toml, AbsolutePaths { inputs, output, tokenizer }))
     })?;
     if let Some(own) = own {
         return Ok(own);
