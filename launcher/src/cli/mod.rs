@@ -47,6 +47,9 @@ pub enum Command {
     Prepare(PrepareArgs),
     /// Starts the run that the config names, or resumes it.
     ///
+    /// Where the training data is not there, and the config has a [prepare] section that makes it, `launcher prepare` is done
+    /// first.
+    ///
     /// Ctrl-C, SIGTERM or a closed terminal (unless under nohup) saves a checkpoint and exits 75; a second Ctrl-C ends at
     /// once and exits 4. A run that lost a rank or its storage, or that no longer advances, is restarted from its newest
     /// checkpoint, launch.max_restarts times in a row without progress. Progress goes to standard error; the last line on

@@ -5,6 +5,7 @@ mod checkpoints;
 pub mod error;
 mod launching;
 mod prepare;
+mod prepare_first;
 mod render;
 mod run_folder;
 mod sample;
