@@ -14,6 +14,7 @@ use common::tokenizer::TokenizerError;
 
 use crate::backend::error::BackendError;
 use crate::commands::error::CommandError;
+use crate::init::error::InitError;
 use crate::shards::ShardsError;
 use crate::transcode::TranscodeError;
 
@@ -74,6 +75,9 @@ pub enum LaunchError {
     /// Text or ids on standard input are malformed.
     #[error(transparent)]
     Transcode(#[from] TranscodeError),
+    /// There is no config to write.
+    #[error(transparent)]
+    Init(#[from] InitError),
     /// Token shards cannot be shown or verified.
     #[error(transparent)]
     Shards(#[from] ShardsError),
@@ -163,6 +167,7 @@ impl LaunchError {
             LaunchError::Checkpoint(error) => error.exit_code(),
             LaunchError::Tokenizer(error) => error.exit_code(),
             LaunchError::Transcode(error) => error.exit_code(),
+            LaunchError::Init(error) => error.exit_code(),
             LaunchError::Shards(error) => error.exit_code(),
             LaunchError::Refused(error) => error.exit_code(),
             LaunchError::Data(error) => error.exit_code(),

@@ -1,12 +1,13 @@
 //! The command line, as clap derives it: commands, and their arguments in a file for each group.
 //!
-//! - [`jobs`]: prepare, train, render, sample, check. [`runs`]: status, stop.
+//! - [`init`]: init. [`jobs`]: prepare, train, render, sample, check. [`runs`]: status, stop.
 //! - [`checkpoints`], [`tokenizer`], [`shards`]: commands that have subcommands.
 //! - [`shared`]: flags of several commands.
 //!
 //! Absent on purpose: what commands do with their arguments ([`crate::commands`]).
 
 pub mod checkpoints;
+pub mod init;
 pub mod jobs;
 pub mod runs;
 pub mod shards;
@@ -16,6 +17,7 @@ pub mod tokenizer;
 use clap::{Parser, Subcommand};
 
 use checkpoints::CheckpointsCommand;
+use init::InitArgs;
 use jobs::{CheckArgs, PrepareArgs, RenderArgs, SampleArgs, TrainArgs};
 use runs::{StatusArgs, StopArgs};
 use shards::ShardsCommand;
@@ -37,6 +39,12 @@ pub struct Cli {
 /// The commands; each has its own module in [`crate::commands`].
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Looks at a text and at this machine, and writes a first config for them, to prepare and to train.
+    ///
+    /// The config is commented, and its sizes are such that a first run takes minutes. The next commands go to standard output.
+    #[command(after_help = "Examples:\n  launcher init book.txt\n  launcher init notes/ --output notes.toml\n  \
+                      launcher init 's3://bucket/web/*.jsonl.zst' --device cpu")]
+    Init(InitArgs),
     /// Turns documents into shuffled, tokenized shards and their index.
     ///
     /// The shards are identical for any number of ranks. Running the command again continues a job that was killed or

@@ -88,6 +88,22 @@ fn train_prepares_first_what_is_not_there_or_says_who_can() {
 }
 
 #[test]
+fn init_refuses_what_it_cannot_do_without_a_trace() {
+    let rig = Rig::new("[]", &[]);
+    let init = |arguments: &[&str]| output(rig.launcher().arg("init").args(arguments));
+    let (code, _, stderr) = init(&["book.txt"]);
+    assert_eq!(code, Some(2));
+    assert!(stderr.contains("run.toml exists already") && stderr.contains("--force"), "{stderr}");
+    let (code, _, stderr) = init(&["book.txt", "--output", "new.toml"]);
+    assert_eq!(code, Some(3));
+    assert!(stderr.contains("book.txt does not exist"), "{stderr}");
+    let (code, _, stderr) = init(&[".", "--output", "new.toml"]);
+    assert_eq!(code, Some(2));
+    assert!(stderr.contains("would lie in ."), "{stderr}");
+    assert!(!rig.has("new.toml"));
+}
+
+#[test]
 fn render_prints_what_would_be_run_and_runs_nothing() {
     let rig = Rig::new("[]", &[]);
     let render = ["render", "--config", "run.toml", "--ranks", "1", "--threads-per-rank", "3"];
