@@ -76,6 +76,10 @@ fn survey(args: &InitArgs) -> Result<Result<TextSurvey, ExitCode>, LaunchError> 
     // Name and value are one word, so that a value may begin with a dash.
     command.arg(format!("--tokenizer={}", args.tokenizer)).arg(format!("--text-field={}", args.text_field));
     command.arg("--").args(&args.texts).stderr(Stdio::inherit());
+    if std::env::var_os("RUST_LOG").is_none() {
+        // What it passes over on its way is no news.
+        command.env("RUST_LOG", "warn");
+    }
     let output = command.output().map_err(|source| LaunchError::Start { program, source })?;
     if !output.status.success() {
         return Ok(Err(output.status.code().map_or(ExitCode::Communication, ExitCode::from_number)));

@@ -68,7 +68,7 @@ fn head(subject: &Subject<'_>, plan: &Plan) -> String {
          # Sum:      {} x {} tokens = {} tokens a step; x {} steps = {} tokens, {} epochs over the text.\n\
          # Time:     {} a step and {} in all, at {} GFLOP/s, a cautious guess. The first steps show the truth.\n\
          #\n{commands}",
-        megabytes(text.text_bytes),
+        bytes_in_words(text.text_bytes),
         counted(text.documents, "document"),
         with_thousands(text.tokens),
         with_thousands(plan.tokens[1]),
@@ -131,7 +131,7 @@ fn prepare(subject: &Subject<'_>, plan: &Plan) -> String {
     };
     lines += &format!("validation_fraction = {}\n", plan.validation_fraction);
     if let Some(bytes) = plan.max_document_bytes {
-        let longest = megabytes(text.longest_document_bytes);
+        let longest = bytes_in_words(text.longest_document_bytes);
         lines += &format!(
             "# The longest document has about {longest}, more than the default allows.\nmax_document_bytes = {bytes}\n"
         );
@@ -181,7 +181,7 @@ fn batch(plan: &Plan) -> String {
          global_sequences = {}\n# Sequences at once on a rank: a step takes about {} of memory there. Lower it to fit; the result stays.\n\
          micro_sequences = {}\nsequence_tokens = {}\n",
         plan.global_sequences,
-        megabytes(plan.step_bytes()),
+        bytes_in_words(plan.step_bytes()),
         plan.micro_sequences,
         plan.model.context_tokens,
     )
@@ -220,8 +220,12 @@ fn gib(bytes: u64) -> String {
     format!("{:.1} GiB", bytes as f64 / f64::from(1 << 30))
 }
 
-fn megabytes(bytes: u64) -> String {
-    format!("{} MB", significant(bytes as f64 / 1e6))
+/// Formats a size as `38 kB` or `1.4 MB`.
+fn bytes_in_words(bytes: u64) -> String {
+    match bytes {
+        0..1_000_000 => format!("{} kB", significant(bytes as f64 / 1e3)),
+        _ => format!("{} MB", significant(bytes as f64 / 1e6)),
+    }
 }
 
 fn in_seconds(seconds: f64) -> String {

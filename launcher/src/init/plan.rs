@@ -29,7 +29,7 @@ pub const TOKENS_PER_PARAMETER: u64 = 20;
 /// Fewest tokens for each parameter of the blocks: with fewer, a smaller model learns more.
 const TOKENS_PER_BLOCK_PARAMETER: u64 = 2;
 /// Fewest steps, where the text allows it: a schedule needs some.
-const STEPS_MIN: u64 = 400;
+const STEPS_MIN: u64 = 300;
 /// Most tokens of a step: GPT-2's.
 const STEP_TOKENS_MAX: u64 = 524_288;
 /// Most tokens of a micro batch.

@@ -123,7 +123,8 @@ fn the_size_of_a_text_is_estimated_from_its_beginning() {
             let sources = Sources::open(&inputs, &found, &StorageConfig::default()).unwrap().list;
             let estimate = estimate(&sources, &options).unwrap();
             let off = |estimated: u64, exact: usize| (estimated as f64 / exact as f64 - 1.0).abs();
-            let most = if count == 10 { 0.11 } else { 0.2 };
+            // A packed object is read further than it has been unpacked.
+            let most = if count == 10 { 0.11 } else { 0.35 };
             assert!(off(estimate.text_bytes, 2 * text.len()) < most, "{count}{end}: {estimate:?}");
             assert!(off(estimate.documents, count + 1) < most, "{count}{end}: {}", estimate.documents);
             assert!(off(estimate.longest_document_bytes, text.len()) < most, "{count}{end}");
@@ -384,7 +385,8 @@ fn patterns_and_folders_find_what_they_name() {
     assert_eq!(names("[[]5].txt"), ["[5].txt"]);
     let error = |input: &str| find(&[format!("{}/{input}", folder.url())], &StorageConfig::default()).unwrap_err();
     assert!(error("c").to_string().contains("nothing to read"));
-    assert!(error("a/*.md").to_string().contains("nothing to read"));
+    assert_eq!(names("a/*.md"), ["x.md"]);
+    assert!(error("a/*.rst").to_string().contains("nothing to read"));
     assert!(error("a/***.txt").to_string().contains("no pattern"));
 }
 
