@@ -9,6 +9,7 @@
 //! - [`cost`]: memory, operations and bytes of a step, by formula.
 //! - [`lr_schedule`]: learning rate of each step.
 //! - [`tokenizer`]: byte-level BPE.
+//! - [`text_survey`]: estimate of a text before it is prepared.
 //! - [`token_shard`]: reader and writer of token shards and their index.
 //! - [`checkpoint_layout`]: names and manifests of checkpoints, and which rank saves what.
 //! - [`checkpoint_store`]: listing, pruning, verifying and copying checkpoints in their store.
@@ -53,6 +54,7 @@ pub mod single_copy;
 pub mod start;
 pub mod storage;
 pub mod telemetry;
+pub mod text_survey;
 pub mod threads;
 pub mod token_shard;
 pub mod tokenizer;

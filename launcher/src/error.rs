@@ -14,6 +14,7 @@ use common::tokenizer::TokenizerError;
 
 use crate::backend::error::BackendError;
 use crate::commands::error::CommandError;
+use crate::init::error::InitError;
 use crate::run_folder::metrics::MetricsError;
 use crate::shards::ShardsError;
 use crate::transcode::TranscodeError;
@@ -68,6 +69,9 @@ pub enum LaunchError {
     /// There are no metrics to print, or they cannot be printed.
     #[error(transparent)]
     Metrics(#[from] MetricsError),
+    /// There is no config to write.
+    #[error(transparent)]
+    Init(#[from] InitError),
     /// Token shards cannot be shown or verified.
     #[error(transparent)]
     Shards(#[from] ShardsError),
@@ -156,6 +160,7 @@ impl LaunchError {
             LaunchError::Checkpoint(error) => error.exit_code(),
             LaunchError::Tokenizer(error) => error.exit_code(),
             LaunchError::Transcode(error) => error.exit_code(),
+            LaunchError::Init(error) => error.exit_code(),
             LaunchError::Shards(error) => error.exit_code(),
             LaunchError::Metrics(error) => error.exit_code(),
             LaunchError::Refused(error) => error.exit_code(),

@@ -245,6 +245,25 @@ mod tests {
     }
 
     #[test]
+    fn a_warm_up_that_another_version_chose_is_not_changed_in_silence() {
+        let without = config(&[]).to_toml().replace("warmup_steps = 1\n", "");
+        let with_default = |steps: u64| {
+            let overrides = [format!("train.max_steps={steps}"), format!("optimizer.decay_steps={steps}")];
+            RawConfig::parse("of the test", &without, &overrides).unwrap().run().unwrap()
+        };
+        let saved_by_0_2 = |steps: u64| {
+            let mut saved = with_default(steps);
+            saved.optimizer.warmup_steps = Some(700);
+            saved
+        };
+        assert_eq!(differences(&saved_by_0_2(18_865), &with_default(18_865)), []);
+        let found = differences(&saved_by_0_2(2000), &with_default(2000));
+        let refused = consent("x", found, &[]).unwrap_err();
+        assert!(refused.contains("optimizer.warmup_steps was 700 and is now 200"), "{refused}");
+        assert!(refused.contains("or optimizer.warmup_steps = 700"), "{refused}");
+    }
+
+    #[test]
     fn only_what_needs_consent_can_be_accepted() {
         let config = config(&[]);
         let check = |key: &str| check_accepted(&["optimizer.beta1".to_owned(), key.to_owned()], &config);

@@ -66,6 +66,11 @@ impl RawConfig {
         self.table.contains_key("prepare") && !self.table.contains_key("run")
     }
 
+    /// Returns whether the config says how documents are prepared.
+    pub fn has_prepare_section(&self) -> bool {
+        self.table.contains_key("prepare")
+    }
+
     /// Reads the sections of a run's config.
     pub fn run(self) -> Result<RunConfig, ConfigError> {
         let mut sections = Sections::new(self.table, self.given);

@@ -106,6 +106,23 @@ fn impossible_combinations_are_refused_together() {
 }
 
 #[test]
+fn the_warm_up_fits_a_run_that_does_not_give_one() {
+    let without = GOOD.replace("warmup_steps = 10\n", "");
+    let warmup = |steps: &str| {
+        let config = RawConfig::parse("t", &without, &[steps.to_owned()]).unwrap().run().unwrap();
+        let schedule = config.lr_schedule();
+        assert_eq!(config.optimizer.warmup_steps, Some(schedule.warmup_steps));
+        let again = RawConfig::parse("resolved", &config.to_toml(), &[]).unwrap().run().unwrap();
+        assert_eq!(again, config);
+        schedule.warmup_steps
+    };
+    for (steps, expected) in [(1, 0), (9, 0), (100, 10), (800, 80), (7000, 700), (18_865, 700)] {
+        assert_eq!(warmup(&format!("train.max_steps={steps}")), expected, "{steps}");
+    }
+    assert_eq!(warmup("optimizer.decay_steps=40"), 4);
+}
+
+#[test]
 fn heads_must_divide_the_width_and_a_preset_excludes_sizes() {
     let sized = GOOD
         .replace("preset = \"tiny-cpu\"", "layers = 2\nwidth = 64\nheads = 3\ncontext_tokens = 64\nvocabulary = 70000");

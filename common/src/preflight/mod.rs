@@ -18,6 +18,6 @@ mod judge;
 #[cfg(test)]
 mod tests;
 
-pub use facts::{Exchange, FACTS_MARK, GpuFacts, RankFacts, SHARED_GPU_VARIABLE, WorldFacts};
+pub use facts::{Exchange, FACTS_MARK, GpuFacts, RankFacts, SHARED_GPU_VARIABLE, WorldFacts, available_memory};
 pub use finding::{Finding, Verdict};
 pub use judge::shared_memory_wanted;

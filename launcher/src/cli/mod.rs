@@ -1,12 +1,13 @@
 //! The command line, as clap derives it: commands, and their arguments in a file for each group.
 //!
-//! - [`jobs`]: prepare, train, render, sample, check. [`runs`]: status, metrics, stop.
+//! - [`init`]: init. [`jobs`]: prepare, train, render, sample, check. [`runs`]: status, metrics, stop.
 //! - [`checkpoints`], [`tokenizer`], [`shards`]: commands that have subcommands.
 //! - [`shared`]: arguments of several commands.
 //!
 //! Absent on purpose: what commands do with their arguments ([`crate::commands`]).
 
 pub mod checkpoints;
+pub mod init;
 pub mod jobs;
 pub mod runs;
 pub mod shards;
@@ -16,6 +17,7 @@ pub mod tokenizer;
 use clap::{Parser, Subcommand};
 
 use checkpoints::CheckpointsCommand;
+use init::InitArgs;
 use jobs::{CheckArgs, PrepareArgs, RenderArgs, SampleArgs, TrainArgs};
 use runs::{MetricsArgs, StatusArgs, StopArgs};
 use shards::ShardsCommand;
@@ -37,6 +39,12 @@ pub struct Cli {
 /// The commands; each has its own module in [`crate::commands`].
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Looks at a text and at this machine, and writes a first config for them, to prepare and to train.
+    ///
+    /// The config is commented, and its sizes are such that a first run takes minutes. The next commands go to standard output.
+    #[command(after_help = "Examples:\n  launcher init book.txt\n  launcher init notes/ --output notes.toml\n  \
+                      launcher init 's3://bucket/web/*.jsonl.zst' --device cpu")]
+    Init(InitArgs),
     /// Turns documents into shuffled, tokenized shards and their index.
     ///
     /// The shards are identical for any number of ranks. Running the command again continues a job that was killed or
@@ -46,6 +54,9 @@ pub enum Command {
                       launcher prepare configs/prepare-text.toml --set 'prepare.inputs=s3://bucket/web/*.jsonl.zst'")]
     Prepare(PrepareArgs),
     /// Starts the run that the config names, or resumes it. A run folder resumes with the config in it.
+    ///
+    /// Where the training data is not there, and the config has a [prepare] section that makes it, `launcher prepare` is done
+    /// first.
     ///
     /// Ctrl-C, SIGTERM or a closed terminal (unless under nohup) saves a checkpoint and exits 75; a second Ctrl-C ends at
     /// once and exits 4. A run that lost a rank or its storage, or that no longer advances, is restarted from its newest

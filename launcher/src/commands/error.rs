@@ -102,6 +102,18 @@ pub enum CommandError {
          launcher render FILE --backend kubernetes | kubectl apply -f -"
     )]
     PrepareInCluster,
+    /// The data is not there, and a scheduler or a cluster would start the ranks that could prepare it.
+    #[error(
+        "{url} is not prepared yet, and {place} only trains; prepare it first, with {command}, and then run this command again"
+    )]
+    NotPrepared {
+        /// Folder of the training data.
+        url: String,
+        /// Where the ranks would run.
+        place: &'static str,
+        /// Command that prepares the data.
+        command: String,
+    },
     /// A prepare job on hosts has nothing to render.
     #[error("prepare jobs are rendered for --backend kubernetes only; run launcher prepare")]
     PrepareOnHosts,

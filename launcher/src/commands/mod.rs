@@ -3,9 +3,11 @@
 mod check;
 mod checkpoints;
 pub mod error;
+mod init;
 mod launching;
 mod metrics;
 mod prepare;
+mod prepare_first;
 mod render;
 mod run_folder;
 mod sample;
@@ -28,6 +30,7 @@ use crate::error::LaunchError;
 /// Runs the given command.
 pub fn run(cli: Cli) -> Result<ExitCode, LaunchError> {
     match cli.command {
+        Command::Init(args) => init::run(&args),
         Command::Prepare(args) => prepare::run(args),
         Command::Train(args) => train::run(args),
         Command::Render(args) => render::run(args),

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
-use common::config::RawConfig;
+use common::config::{LaunchConfig, RawConfig};
 use common::exit_code::ExitCode;
 use common::topology::Rank;
 use common::worker_contract::{PROGRESS_MARK, PreparePhase, PrepareProgress};
@@ -46,11 +46,21 @@ pub fn run(mut args: PrepareArgs) -> Result<ExitCode, LaunchError> {
     {
         return launching::submit(&script);
     }
+    let mut interrupts = Interrupts::install().map_err(LaunchError::system("handle signals"))?;
+    follow(args, path, &config.launch, &mut interrupts)
+}
+
+/// Runs ranks on the config at `path` and the hosts of `launch`, attempt after attempt, to the end of the job.
+pub fn follow(
+    args: PrepareArgs,
+    path: PathBuf,
+    launch: &LaunchConfig,
+    interrupts: &mut Interrupts,
+) -> Result<ExitCode, LaunchError> {
     let arguments = Box::new(move |threads| job(&args, &path, threads));
     let program = RankProgram { executable: programs::prepare()?, arguments };
-    let backend = launching::backend(&config.launch, program, None)?;
-    let mut interrupts = Interrupts::install().map_err(LaunchError::system("handle signals"))?;
-    let mut policy = RestartPolicy::new(config.launch.max_restarts);
+    let backend = launching::backend(launch, program, None)?;
+    let mut policy = RestartPolicy::new(launch.max_restarts);
     let mut view = PrepareView::new();
     for attempt in 1.. {
         let mut following = Following {
@@ -58,12 +68,12 @@ pub fn run(mut args: PrepareArgs) -> Result<ExitCode, LaunchError> {
             has_several_ranks: false,
             mpirun_words: Vec::new(),
             first_error: None,
-            stall_timeout_s: config.launch.stall_timeout_s,
+            stall_timeout_s: launch.stall_timeout_s,
             moved: Instant::now(),
             last_done: None,
             without_mpi: None,
         };
-        let Some(cause) = following.attempt(attempt, backend.as_ref(), &mut interrupts)? else {
+        let Some(cause) = following.attempt(attempt, backend.as_ref(), interrupts)? else {
             view.say("stopped; run the same command to go on");
             return Ok(ExitCode::Stopped);
         };
@@ -86,7 +96,7 @@ pub fn run(mut args: PrepareArgs) -> Result<ExitCode, LaunchError> {
             }
             Decision::Restart { delay, left } => {
                 view.say(&format!("restarting in {:.1} s ({left} more without progress)", delay.as_secs_f64()));
-                if !supervise::wait(delay, &mut interrupts) {
+                if !supervise::wait(delay, interrupts) {
                     return Ok(ExitCode::Stopped);
                 }
             }

@@ -16,7 +16,7 @@ use common::storage::Folder;
 
 use super::error::CommandError;
 use super::target::Target;
-use super::{launching, target};
+use super::{launching, prepare_first, target};
 use crate::backend::kubernetes::Kubernetes;
 use crate::backend::kubernetes::manifests::{ATTEMPT_VARIABLE, CLAIM_VARIABLE};
 use crate::backend::{Backend, RankProgram};
@@ -33,12 +33,17 @@ use crate::{preflight, programs, supervise};
 pub fn run(mut args: TrainArgs) -> Result<ExitCode, LaunchError> {
     let flags = overrides(&args);
     args.config.overrides.extend(flags);
-    let mut config = target::config(&args.config)?.run()?;
+    let raw = target::config(&args.config)?;
+    let mut config = raw.clone().run()?;
     check_accepted(&args.accept_changes, &config).map_err(LaunchError::RefusedChange)?;
     let wanted = wanted(&args)?;
     let accepted: Vec<String> = args.accept_changes.iter().map(|key| format!("--accept-change={key}")).collect();
     let script = launching::batch_script(&config.launch, &config.run.name, "train", &args.config, &accepted)?;
     common::storage::make_urls_absolute(&mut config)?;
+    let (prepared, kept) = prepare_first::run(&raw, &config, &args.config)?;
+    if prepared != ExitCode::Done {
+        return Ok(prepared);
+    }
     // Going back happens once, and here: a submitted job may run several times.
     if wanted != Wanted::Newest && !go_back(&config, &args.accept_changes, &wanted)? {
         return Ok(ExitCode::Stopped);
@@ -52,9 +57,12 @@ pub fn run(mut args: TrainArgs) -> Result<ExitCode, LaunchError> {
     let backend = backend(&config, &args.accept_changes)?;
     let run = Folder::open(&config.run.output, &config.storage)?;
     let job = Job { config, accepted_changes: args.accept_changes, backend, run, handed: handed()? };
-    let mut interrupts = Interrupts::install().map_err(LaunchError::system("handle signals"))?;
+    let mut interrupts = kept.map_or_else(Interrupts::install, Ok).map_err(LaunchError::system("handle signals"))?;
     let mut view = View::new(job.config.train.max_steps);
     view.say(&format!("{}: {} steps, {}", job.config.run.name, job.config.train.max_steps, job.run.url()));
+    if let Some(warning) = preflight::vocabulary::unused_rows_of(&job.config) {
+        view.say(&format!("warning: {warning}"));
+    }
     let (code, seen) = supervise::run(&job, &mut interrupts, &mut view)?;
     match code {
         ExitCode::Done => say_done(&job, &seen, &args.config),

@@ -12,6 +12,7 @@ use common::threads;
 use common::token_shard::{DataSetError, DataSetIndex, check_rows};
 use common::tokenizer::Tokenizer;
 
+use super::vocabulary;
 use crate::error::LaunchError;
 use crate::view::figures::with_thousands;
 
@@ -21,7 +22,7 @@ pub fn check(config: &RunConfig) -> Vec<Finding> {
         Ok(tokenizer) => tokenizer,
         Err(error) => return vec![Finding::failed("tokenizer", error.to_string())],
     };
-    let mut findings = vec![vocabulary(config, &tokenizer)];
+    let mut findings = vec![vocabulary::check(config, &tokenizer)];
     let sets = [("training data", &config.data.train), ("validation data", &config.data.validation)];
     for (subject, sources) in sets {
         let of_set = |source| check_one(subject, source, config, &tokenizer);
@@ -49,16 +50,6 @@ pub fn identity(config: &RunConfig) -> Result<Option<DataIdentity>, LaunchError>
         sequences = sequences.saturating_add(set.sequences(sequence_tokens));
     }
     Ok(Some(DataIdentity { tokenizer_hash: tokenizer.hash().to_owned(), sequences }))
-}
-
-/// Checks that every token has a row in the embedding.
-fn vocabulary(config: &RunConfig, tokenizer: &Tokenizer) -> Finding {
-    let (name, tokens, rows) = (&config.data.tokenizer, tokenizer.size(), config.model.vocabulary);
-    if u64::from(tokens) > rows {
-        let text = format!("{name:?} has {tokens} tokens, model.vocabulary is {rows}; give at least {tokens}");
-        return Finding::failed("tokenizer", text);
-    }
-    Finding::ok("tokenizer", format!("{name:?}, {tokens} tokens"))
 }
 
 fn check_one(

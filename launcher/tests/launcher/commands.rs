@@ -99,6 +99,60 @@ fn metrics_of_no_run_and_of_damage_alone_are_refused() {
 }
 
 #[test]
+fn train_prepares_first_what_is_not_there_or_says_who_can() {
+    if !can_run(&["python3"]) {
+        return;
+    }
+    let rig = Rig::new("[]", &[]);
+    let absent = ["--set=data.train=[{ url = \"absent/train/\" }]", "--set=prepare.output=\"absent\""];
+    let train = |more: &[&str]| {
+        let mut launcher = rig.launcher();
+        launcher.args(["train", "--config", "run.toml", "--set=prepare.inputs=[\"in\"]"]).args(absent).args(more);
+        launcher
+    };
+    // The exit code of prepare is that of train, and nothing is claimed.
+    let (code, stdout, stderr) = output(train(&["--ranks", "1"]).env("FAKE_EXIT", "3"));
+    assert_eq!(code, Some(3), "{stderr}");
+    assert!(stderr.contains("/absent/train is not there yet: it is prepared first"), "{stderr}");
+    let got: Vec<String> = serde_json::from_str(&stdout).unwrap();
+    assert_eq!(got[..3], ["shards", "--config", "run.toml"]);
+    assert!(got.contains(&absent[1].to_owned()) && got.contains(&"--progress-lines".to_owned()), "{got:?}");
+    for (backend, command) in [
+        ("slurm", "`launcher prepare --config run.toml --backend slurm`"),
+        ("kubernetes", "`launcher prepare --config run.toml --backend local --ranks 1`"),
+    ] {
+        let (code, stdout, stderr) = output(&mut train(&["--backend", backend, "--ranks", "1"]));
+        assert_eq!((code, &*stdout), (Some(2), ""), "{stderr}");
+        assert!(stderr.contains("/absent/train is not prepared yet") && stderr.contains(command), "{stderr}");
+    }
+    // A fault of the section is found before anything starts.
+    let (code, _, stderr) = output(&mut train(&["--set=prepare.seeed=1"]));
+    assert_eq!(code, Some(2));
+    assert!(stderr.contains("prepare.seeed = 1: unknown key"), "{stderr}");
+    // Other data than what is named is not prepared.
+    let (code, stdout, stderr) = output(&mut train(&["--set=prepare.output=\"other\""]));
+    assert_eq!((code, &*stdout), (Some(3), ""), "{stderr}");
+    assert!(stderr.contains("absent/train: no index.json"), "{stderr}");
+    assert!(!rig.run("attempts").exists());
+}
+
+#[test]
+fn init_refuses_what_it_cannot_do_without_a_trace() {
+    let rig = Rig::new("[]", &[]);
+    let init = |arguments: &[&str]| output(rig.launcher().arg("init").args(arguments));
+    let (code, _, stderr) = init(&["book.txt"]);
+    assert_eq!(code, Some(2));
+    assert!(stderr.contains("run.toml exists already") && stderr.contains("--force"), "{stderr}");
+    let (code, _, stderr) = init(&["book.txt", "--output", "new.toml"]);
+    assert_eq!(code, Some(3));
+    assert!(stderr.contains("book.txt does not exist"), "{stderr}");
+    let (code, _, stderr) = init(&[".", "--output", "new.toml"]);
+    assert_eq!(code, Some(2));
+    assert!(stderr.contains("would lie in ."), "{stderr}");
+    assert!(!rig.has("new.toml"));
+}
+
+#[test]
 fn render_prints_what_would_be_run_and_runs_nothing() {
     let rig = Rig::new("[]", &[]);
     let render = ["render", "--config", "run.toml", "--ranks", "1", "--threads-per-rank", "3"];

@@ -17,6 +17,7 @@ mod equivalence;
 mod failure;
 mod going_back;
 mod hangs;
+mod init;
 mod kills;
 mod limits;
 mod local_tier;
