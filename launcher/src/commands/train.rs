@@ -153,7 +153,7 @@ fn say_done(job: &Job, seen: &Seen, args: &ConfigArgs) {
     match checkpoint_store::newest(&job.run) {
         Ok(Some(name)) => {
             to_stderr(&format!("  checkpoint  {}", checkpoint_store::folder_of(&job.run, &name).url()));
-            to_stderr(&format!("  next        {}", sample_command(args)));
+            to_stderr(&format!("  next        {} {}", programs::own_name(), sample_command(args)));
         }
         Ok(None) => {}
         Err(error) => tracing::warn!("cannot look for the newest checkpoint: {error}"),
@@ -177,9 +177,9 @@ fn validation_loss(job: &Job, seen: &Seen) -> Option<f64> {
     }
 }
 
-/// Returns a command that prints text from this run.
+/// Returns the words after the launcher's name of a command that prints text from this run.
 fn sample_command(args: &ConfigArgs) -> String {
-    let mut command = format!("launcher sample --config {}", quoted(&args.config.display().to_string()));
+    let mut command = format!("sample --config {}", quoted(&args.config.display().to_string()));
     for given in args.overrides.iter().filter(|given| !given.starts_with("launch.")) {
         command.push_str(&format!(" --set {}", quoted(given)));
     }
@@ -212,7 +212,7 @@ mod tests {
         config.overrides.extend(flags);
         assert_eq!(
             sample_command(&config),
-            r#"launcher sample --config 'my run.toml' --set train.max_steps=7 --set 'run.output="s3://b/a \"b\""' --prompt "The""#
+            r#"sample --config 'my run.toml' --set train.max_steps=7 --set 'run.output="s3://b/a \"b\""' --prompt "The""#
         );
     }
 }
