@@ -2,12 +2,14 @@
 //!
 //! - [`jobs`]: prepare, train, render, sample, check. [`runs`]: status, stop.
 //! - [`checkpoints`], [`tokenizer`], [`shards`]: commands that have subcommands.
+//! - [`manual`]: completions, manual.
 //! - [`shared`]: flags of several commands.
 //!
 //! Absent on purpose: what commands do with their arguments ([`crate::commands`]).
 
 pub mod checkpoints;
 pub mod jobs;
+pub mod manual;
 pub mod runs;
 pub mod shards;
 pub mod shared;
@@ -17,6 +19,7 @@ use clap::{Parser, Subcommand};
 
 use checkpoints::CheckpointsCommand;
 use jobs::{CheckArgs, PrepareArgs, RenderArgs, SampleArgs, TrainArgs};
+use manual::{CompletionsArgs, ManualArgs};
 use runs::{StatusArgs, StopArgs};
 use shards::ShardsCommand;
 use tokenizer::TokenizerCommand;
@@ -90,6 +93,14 @@ pub enum Command {
     /// Shows and verifies token shards.
     #[command(subcommand)]
     Shards(ShardsCommand),
+    /// Prints what a shell needs to complete commands and options with the Tab key.
+    #[command(
+        after_help = "Example:\n  launcher completions bash > ~/.local/share/bash-completion/completions/launcher"
+    )]
+    Completions(CompletionsArgs),
+    /// Writes the manual pages, and the completions of every shell.
+    #[command(hide = true)]
+    Manual(ManualArgs),
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ mod check;
 mod checkpoints;
 pub mod error;
 mod launching;
+mod manual;
 mod prepare;
 mod render;
 mod run_folder;
@@ -43,5 +44,7 @@ pub fn run(cli: Cli) -> Result<ExitCode, LaunchError> {
         Command::Tokenizer(TokenizerCommand::Train(args)) => tokenizer::train(&args),
         Command::Shards(ShardsCommand::Show(args)) => shards::show(&args),
         Command::Shards(ShardsCommand::Verify(args)) => shards::verify(&args),
+        Command::Completions(args) => manual::completions(&args),
+        Command::Manual(args) => manual::manual(&args),
     }
 }
