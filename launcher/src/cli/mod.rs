@@ -2,6 +2,7 @@
 //!
 //! - [`init`]: init. [`jobs`]: prepare, train, render, sample, check. [`runs`]: status, metrics, stop.
 //! - [`checkpoints`], [`tokenizer`], [`shards`]: commands that have subcommands.
+//! - [`manual`]: completions, manual.
 //! - [`shared`]: arguments of several commands.
 //!
 //! Absent on purpose: what commands do with their arguments ([`crate::commands`]).
@@ -9,6 +10,7 @@
 pub mod checkpoints;
 pub mod init;
 pub mod jobs;
+pub mod manual;
 pub mod runs;
 pub mod shards;
 pub mod shared;
@@ -19,6 +21,7 @@ use clap::{Parser, Subcommand};
 use checkpoints::CheckpointsCommand;
 use init::InitArgs;
 use jobs::{CheckArgs, PrepareArgs, RenderArgs, SampleArgs, TrainArgs};
+use manual::{CompletionsArgs, ManualArgs};
 use runs::{MetricsArgs, StatusArgs, StopArgs};
 use shards::ShardsCommand;
 use tokenizer::TokenizerCommand;
@@ -115,6 +118,14 @@ pub enum Command {
     /// Shows and verifies token shards.
     #[command(subcommand)]
     Shards(ShardsCommand),
+    /// Prints what a shell needs to complete commands and options with the Tab key.
+    #[command(
+        after_help = "Example:\n  launcher completions bash > ~/.local/share/bash-completion/completions/launcher"
+    )]
+    Completions(CompletionsArgs),
+    /// Writes the manual pages, and the completions of every shell.
+    #[command(hide = true)]
+    Manual(ManualArgs),
 }
 
 #[cfg(test)]

@@ -117,4 +117,12 @@ pub enum CommandError {
     /// A prepare job on hosts has nothing to render.
     #[error("prepare jobs are rendered for --backend kubernetes only; run launcher prepare")]
     PrepareOnHosts,
+    /// The manual's files cannot be written.
+    #[error("cannot write manual pages and completions below {folder}: {source}")]
+    Manual {
+        /// The folder that was given.
+        folder: String,
+        /// Why.
+        source: std::io::Error,
+    },
 }

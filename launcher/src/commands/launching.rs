@@ -1,7 +1,5 @@
 //! Shared by all commands that start ranks: the flags, and the backend that the config names.
 
-use std::path::PathBuf;
-
 use common::config::{Backend as Kind, LaunchConfig};
 use common::exit_code::ExitCode;
 use common::random::random_hex;
@@ -10,6 +8,7 @@ use super::target::Target;
 use crate::backend::error::BackendError;
 use crate::backend::local::Local;
 use crate::backend::mpirun::Mpirun;
+use crate::backend::open_mpi::OpenMpi;
 use crate::backend::placement::place_here;
 use crate::backend::{Backend, RankProgram, cores, slurm};
 use crate::cli::shared::{BackendName, LaunchArgs, TargetArgs};
@@ -56,14 +55,14 @@ pub fn backend(
     match launch.backend {
         Kind::Local => {
             let placement = place_here(launch, cores());
-            let mpirun = if launch.ranks > 1 { Some(programs::mpirun(launch.ranks)?) } else { None };
-            Ok(Box::new(Local { placement, program, mpirun, mark }))
+            let open_mpi = if launch.ranks > 1 { Some(programs::open_mpi(launch.ranks)?) } else { None };
+            Ok(Box::new(Local { placement, program, open_mpi, mark }))
         }
         Kind::Kubernetes => Err(BackendError::OnlyTrains.into()),
-        Kind::Mpirun => Ok(Box::new(Mpirun::new(launch, mpirun()?, program, mark))),
+        Kind::Mpirun => Ok(Box::new(Mpirun::new(launch, open_mpi_for_hosts()?, program, mark))),
         Kind::Slurm => {
             let nodes = slurm::allocation(launch)?.ok_or(BackendError::NoAllocation)?;
-            Ok(Box::new(Mpirun::new(launch, mpirun()?, program, mark).in_allocation(nodes)))
+            Ok(Box::new(Mpirun::new(launch, open_mpi_for_hosts()?, program, mark).in_allocation(nodes)))
         }
     }
 }
@@ -100,8 +99,8 @@ pub fn submit(script: &str) -> Result<ExitCode, LaunchError> {
     Ok(ExitCode::Done)
 }
 
-fn mpirun() -> Result<PathBuf, LaunchError> {
-    programs::mpirun(2)
+fn open_mpi_for_hosts() -> Result<OpenMpi, LaunchError> {
+    Ok(programs::open_mpi(2)?.for_hosts()?)
 }
 
 /// Returns the mark of `job` in the command lines of its processes: stable, and not a URL. Runs at one URL of two different

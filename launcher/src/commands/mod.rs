@@ -5,6 +5,7 @@ mod checkpoints;
 pub mod error;
 mod init;
 mod launching;
+mod manual;
 mod metrics;
 mod prepare;
 mod prepare_first;
@@ -49,5 +50,7 @@ pub fn run(cli: Cli) -> Result<ExitCode, LaunchError> {
         Command::Tokenizer(TokenizerCommand::Train(args)) => tokenizer::train(&args),
         Command::Shards(ShardsCommand::Show(args)) => shards::show(&args),
         Command::Shards(ShardsCommand::Verify(args)) => shards::verify(&args),
+        Command::Completions(args) => manual::completions(&args),
+        Command::Manual(args) => manual::manual(&args),
     }
 }

@@ -159,7 +159,7 @@ fn say_done(job: &Job, seen: &Seen, args: &TargetArgs) {
     match checkpoint_store::newest(&job.run) {
         Ok(Some(name)) => {
             to_stderr(&format!("  checkpoint  {}", checkpoint_store::folder_of(&job.run, &name).url()));
-            to_stderr(&format!("  next        {}", sample_command(args)));
+            to_stderr(&format!("  next        {} {}", programs::own_name(), sample_command(args)));
             to_stderr("  again       a larger train.max_steps trains on, --from-scratch begins again");
         }
         Ok(None) => {}
@@ -184,11 +184,11 @@ fn validation_loss(job: &Job, seen: &Seen) -> Option<f64> {
     }
 }
 
-/// Returns a command that prints text from this run.
+/// Returns the words after the launcher's name of a command that prints text from this run.
 fn sample_command(args: &TargetArgs) -> String {
     // What was named has been read.
     let words = Target::of(args).map(|target| target.words()).unwrap_or_default();
-    let mut command = "launcher sample".to_owned();
+    let mut command = "sample".to_owned();
     words.iter().for_each(|word| command.push_str(&format!(" {}", quoted(word))));
     for given in args.overrides.iter().filter(|given| !given.starts_with("launch.")) {
         command.push_str(&format!(" --set {}", quoted(given)));
@@ -222,7 +222,7 @@ mod tests {
         config.overrides.extend(flags);
         assert_eq!(
             sample_command(&config),
-            r#"launcher sample --config 'my run.toml' --set train.max_steps=7 --set 'run.output="s3://b/a \"b\""' --prompt "The""#
+            r#"sample --config 'my run.toml' --set train.max_steps=7 --set 'run.output="s3://b/a \"b\""' --prompt "The""#
         );
     }
 }

@@ -169,7 +169,7 @@ fn what_is_missing_is_usage_and_says_what_to_do() {
     let train = ["train", "--config", "run.toml", "--ranks", "2"];
     let (code, _, stderr) = output(rig.launcher().args(train).env("CONVOY_WORKER", "nowhere"));
     assert_eq!(code, Some(2));
-    assert!(stderr.contains("nowhere does not exist; build it with `cargo build --release -p worker`"), "{stderr}");
+    assert!(stderr.contains("nowhere does not exist; build it with `make build`"), "{stderr}");
     let (code, _, stderr) = output(rig.launcher().args(train).env("PATH", "/nonexistent"));
     assert_eq!(code, Some(2));
     assert!(stderr.contains("install the Debian package openmpi-bin"), "{stderr}");

@@ -23,6 +23,7 @@ mod limits;
 mod local_tier;
 mod nccl;
 mod one_writer;
+mod open_mpi_5;
 mod overlap;
 mod resume;
 mod sample;
