@@ -34,7 +34,7 @@ demo: ## Prepare a text, train on 2 ranks, kill one, resume, sample (STORE=s3, D
 	$(WITH_LIBTORCH) cargo build --release --workspace $(DEMO_BINARIES)
 	STORE='$(STORE)' DEMO_TEXT='$(DEMO_TEXT)' scripts/demo
 
-check: setup ## Formatting, lints, documentation, links, spelling, dependencies
+check: setup ## Formatting, lints, documentation, spelling, dependencies
 	cargo fmt --all --check
 	$(WITH_LIBTORCH) cargo clippy --release --workspace --all-targets -- -D warnings
 	$(WITH_LIBTORCH) RUSTDOCFLAGS='-D warnings' cargo doc --release --workspace --no-deps --document-private-items
@@ -47,11 +47,11 @@ test: check build ## Everything that must pass before a change is accepted, with
 soak: build ## What takes longer, or 24 GiB of memory
 	@$(WITH_LIBTORCH) scripts/soak
 
+docs: ## Make a book of all pages, with search, in target/book/html
+	@. scripts/env.sh && scripts/book.py
+
 bench: build ## Speed beside its peers (ONLY=name for one)
 	$(WITH_LIBTORCH) ONLY='$(ONLY)' scripts/bench
-
-docs: ## The documentation as a book with search, in target/book/html
-	@. scripts/env.sh && scripts/book.py
 
 clean: ## Remove what was built, and the demo's folder; the cache of set-up stays
 	cargo clean
