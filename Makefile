@@ -5,7 +5,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test soak check bench dist install manual clean
+.PHONY: help setup build demo test soak check bench docs dist install manual clean
 
 # Says where libtorch is; scripts/setup puts it there.
 WITH_LIBTORCH := . scripts/env.sh &&
@@ -51,6 +51,9 @@ test: check build ## Everything that must pass before a change is accepted, with
 
 soak: build ## What takes longer, or 24 GiB of memory
 	@$(WITH_LIBTORCH) scripts/soak
+
+docs: ## Make a book of all pages, with search, in target/book/html
+	@. scripts/env.sh && scripts/book.py
 
 bench: build ## Speed beside its peers (ONLY=name for one)
 	$(WITH_LIBTORCH) ONLY='$(ONLY)' scripts/bench
