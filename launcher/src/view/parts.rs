@@ -1,10 +1,15 @@
 //! Fits a line of progress into the width of a terminal: a narrow one loses the least important part first.
 
+/// What stands between two parts.
+const SEPARATOR: &str = "  ";
+
 /// A part of a line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Part {
     text: String,
     importance: Importance,
+    /// Columns that are reserved for the text.
+    columns: usize,
 }
 
 /// Importance of a part, the least important first.
@@ -29,25 +34,29 @@ pub enum Importance {
 impl Part {
     /// Creates a part.
     pub fn new(importance: Importance, text: impl Into<String>) -> Self {
-        Part { text: text.into(), importance }
+        let text = text.into();
+        Part { columns: text.chars().count(), text, importance }
+    }
+
+    /// Reserves at least `columns`, so that a text whose length changes does not make other parts come and go.
+    #[must_use]
+    pub fn within(self, columns: usize) -> Self {
+        Part { columns: self.columns.max(columns), ..self }
     }
 }
 
 /// Joins `parts` to a line of at most `width` columns. Where they do not fit, leaves out the least important ones, of equals the
 /// last, but not the most important.
 pub fn fitted(mut parts: Vec<Part>, width: usize) -> String {
-    while parts.len() > 1 && joined(&parts).chars().count() > width {
+    let columns = |parts: &[Part]| parts.iter().map(|part| part.columns + SEPARATOR.len()).sum::<usize>();
+    while parts.len() > 1 && columns(&parts) - SEPARATOR.len() > width {
         let least = parts.iter().map(|part| part.importance).min();
         if let Some(last) = parts.iter().rposition(|part| Some(part.importance) == least) {
             parts.remove(last);
         }
     }
-    joined(&parts)
-}
-
-fn joined(parts: &[Part]) -> String {
     let texts: Vec<&str> = parts.iter().map(|part| &*part.text).collect();
-    texts.join("  ")
+    texts.join(SEPARATOR)
 }
 
 #[cfg(test)]
@@ -78,5 +87,14 @@ mod tests {
             assert_eq!(fitted(parts(), width), expected, "{width}");
         }
         assert_eq!(fitted(Vec::new(), 0), "");
+    }
+
+    #[test]
+    fn parts_do_not_come_and_go_with_the_digits_of_others() {
+        let line = |left: &str| {
+            let left = Part::new(Importance::Left, left).within(11);
+            fitted(vec![Part::new(Importance::Subject, "loss 6.1"), Part::new(Importance::Detail, "lr 1"), left], 25)
+        };
+        assert_eq!([line("left 9s"), line("left 24m46s")], ["loss 6.1  left 9s", "loss 6.1  left 24m46s"]);
     }
 }

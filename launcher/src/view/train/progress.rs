@@ -108,15 +108,16 @@ impl Progress {
 
     /// Returns what is known now as parts of a line below all others, which changes with it.
     pub fn bar(&self) -> Vec<Part> {
-        let step = self.last_step().unwrap_or(0);
+        let (step, steps) = (self.last_step().unwrap_or(0), self.steps_max.to_string());
         let mut parts = vec![
             Part::new(Importance::Picture, bar(step, self.steps_max)),
-            Part::new(Importance::Position, format!("{step}/{}", self.steps_max)),
+            Part::new(Importance::Position, format!("{step}/{steps}")).within(2 * steps.len() + 1),
         ];
         match (&self.long, &self.last) {
             (Some(long), last) => {
                 parts.push(Part::new(Importance::Subject, long.clone()));
-                parts.extend(last.as_ref().map(|(record, _)| Part::new(Importance::Result, loss(record))));
+                let loss = last.as_ref().map(|(record, _)| loss(record));
+                parts.extend(loss.map(|loss| Part::new(Importance::Result, loss)));
             }
             (None, last) => parts.extend(last.iter().flat_map(|(record, _)| figures(record))),
         }
@@ -138,7 +139,7 @@ fn loss(record: &StepRecord) -> String {
 }
 
 fn part_left(left: Duration) -> Part {
-    Part::new(Importance::Left, format!("left {}", in_words(left)))
+    Part::new(Importance::Left, format!("left {}", in_words(left))).within("left 24m46s".len())
 }
 
 /// Formats a record as `loss 6.1234`, `lr 3.9e-3`, `grad norm 0.83`, `4,210 tokens/s`, `MFU 41.2%`.
@@ -146,10 +147,10 @@ fn figures(record: &StepRecord) -> Vec<Part> {
     let tokens_per_second = with_thousands(record.tokens_per_second.round() as u64);
     let mfu = record.mfu.map(|mfu| Part::new(Importance::Speed, format!("MFU {:.1}%", mfu * 100.0)));
     let parts = [
-        Part::new(Importance::Subject, loss(record)),
+        Part::new(Importance::Subject, loss(record)).within("loss 10.7643".len()),
         Part::new(Importance::Detail, format!("lr {:.1e}", record.learning_rate)),
         Part::new(Importance::Detail, format!("grad norm {:.2}", record.grad_norm)),
-        Part::new(Importance::Speed, format!("{tokens_per_second} tokens/s")),
+        Part::new(Importance::Speed, format!("{tokens_per_second} tokens/s")).within("123,456 tokens/s".len()),
     ];
     parts.into_iter().chain(mfu).collect()
 }
@@ -182,7 +183,7 @@ mod tests {
         progress.validation(&validation(80), now);
         for (width, expected) in [
             (
-                120,
+                124,
                 "████████████░░░░░░░░░░░░  83/166  loss 6.1234  lr 3.9e-3  grad norm 0.83  4,210 tokens/s  validation 5.7723  \
                  left 2m46s",
             ),
@@ -190,7 +191,7 @@ mod tests {
             (80, "83/166  loss 6.1234  4,210 tokens/s  validation 5.7723  left 2m46s"),
             (60, "83/166  loss 6.1234  validation 5.7723  left 2m46s"),
             (40, "83/166  loss 6.1234  left 2m46s"),
-            (20, "83/166  loss 6.1234"),
+            (21, "83/166  loss 6.1234"),
         ] {
             assert_eq!(fitted(progress.bar(), width), expected, "{width}");
         }
