@@ -27,7 +27,7 @@
 //! - [`metrics`]: records of a run, and how they are written.
 //! - [`telemetry`]: set-up of tracing.
 //! - [`untrusted`]: checks on input from outside; [`secrets`]: which parts of a URL may be shown.
-//! - [`sha256`], [`hex`], [`random`], [`clock`], [`host_name`], [`shell`]: small tools.
+//! - [`figures`], [`sha256`], [`hex`], [`random`], [`clock`], [`host_name`], [`shell`]: small tools.
 
 pub mod attempt;
 pub mod batch_plan;
@@ -37,6 +37,7 @@ pub mod clock;
 pub mod config;
 pub mod cost;
 pub mod exit_code;
+pub mod figures;
 pub mod hex;
 pub mod host_name;
 pub mod limits;

@@ -37,7 +37,8 @@ pub fn check(world: &World) -> Result<WorldFacts, JobError> {
     Ok(WorldFacts { exchange: exchange.into_iter().collect(), ..gather(world)? })
 }
 
-/// Refuses to train if hosts and ranks do not fit together. Returns all other findings.
+/// Refuses to train if hosts and ranks do not fit together. Returns what is shown of all other findings: those that
+/// describe the run, and those that something is wrong.
 ///
 /// Short memory or disk space is a finding and no reason to refuse: it is an estimate, and an attempt that has just
 /// been killed may be about to give back what is missing.
@@ -45,7 +46,7 @@ pub fn before_training(world: &World) -> Result<Vec<Finding>, JobError> {
     let facts = gather(world)?;
     let (failed, rest): (Vec<_>, Vec<_>) = facts.fit().into_iter().partition(|found| found.verdict == Verdict::Failed);
     if failed.is_empty() {
-        return Ok(rest.into_iter().chain(facts.supplies()).filter(|found| found.verdict != Verdict::Ok).collect());
+        return Ok(rest.into_iter().chain(facts.supplies()).filter(Finding::is_for_a_start).collect());
     }
     let found = |found: &Finding| format!("{} {}", found.subject, found.text);
     Err(JobError::UnfitRanks(failed.iter().map(found).collect::<Vec<_>>().join("; ")))
@@ -53,24 +54,30 @@ pub fn before_training(world: &World) -> Result<Vec<Finding>, JobError> {
 
 /// Gathers the facts of all ranks, without their exchange. All ranks get an identical result.
 fn gather(world: &World) -> Result<WorldFacts, JobError> {
-    let World { config, collectives, device, .. } = world;
+    let World { config, collectives, device, without_gpu, .. } = world;
     let ranks = collectives.as_ref();
-    let mut facts = RankFacts::look(config, ranks.rank(), *device);
+    let mut facts = RankFacts::look(config, ranks.rank(), (*device, without_gpu.as_deref()));
     // All ranks leave the barrier at the same moment, to some milliseconds.
     ranks.barrier(Label::new("reading the clocks")).wait()?;
     facts.clock_unix_s = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64());
     let all = ranks.gather("facts about its host", &facts)?;
-    let step_bytes = step_cost(config, ranks.world_size(), *device).memory().total();
-    let global_sequences = config.batch.global_sequences;
-    Ok(WorldFacts { ranks: all, step_bytes, global_sequences, exchange: Vec::new() })
+    Ok(WorldFacts {
+        ranks: all,
+        step_bytes: step_cost(config, ranks.world_size(), *device).memory().total(),
+        global_sequences: config.batch.global_sequences,
+        parameters: config.model.parameters(),
+        precision: config.train.precision,
+        exchange: Vec::new(),
+    })
 }
 
 trait Look {
-    fn look(config: &RunConfig, rank: Rank, device: Device) -> Self;
+    /// Gathers the facts of `rank`, which computes on `device`; `without_gpu` says why not on a GPU, if nobody chose that.
+    fn look(config: &RunConfig, rank: Rank, device: (Device, Option<&str>)) -> Self;
 }
 
 impl Look for RankFacts {
-    fn look(config: &RunConfig, rank: Rank, device: Device) -> Self {
+    fn look(config: &RunConfig, rank: Rank, (device, without_gpu): (Device, Option<&str>)) -> Self {
         RankFacts {
             rank,
             host: host_name(),
@@ -86,8 +93,10 @@ impl Look for RankFacts {
                 Device::Cuda(index) => format!("cuda:{index}"),
                 _ => "cpu".to_owned(),
             },
+            without_gpu: without_gpu.map(str::to_owned),
+            visible_gpus: if device.is_cuda() { tch::Cuda::device_count() as u32 } else { 0 },
             may_share: std::env::var_os(SHARED_GPU_VARIABLE).is_some_and(|value| value == "1"),
-            gpus: if device.is_cuda() { gpus() } else { Vec::new() },
+            gpus: if device.is_cuda() || without_gpu.is_some() { gpus() } else { Vec::new() },
         }
     }
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::config::Precision;
 use crate::topology::Rank;
 
 /// Beginning of the line on which `worker check` prints its [`WorldFacts`] as JSON.
@@ -34,9 +35,13 @@ pub struct RankFacts {
     pub shared_memory_bytes: u64,
     /// Device that the rank computes on: `cpu`, or `cuda:0`.
     pub device: String,
+    /// Why `run.device = "auto"` chose the CPU; `None` where there is a GPU, or the config names the device.
+    pub without_gpu: Option<String>,
+    /// Number of GPUs of the host that the rank may use; 0 on a CPU.
+    pub visible_gpus: u32,
     /// Whether the rank may share its device with other ranks: [`SHARED_GPU_VARIABLE`] is set to 1.
     pub may_share: bool,
-    /// GPUs of the host, according to its driver.
+    /// GPUs of the host, according to its driver; none where the config chose the CPU.
     pub gpus: Vec<GpuFacts>,
 }
 
@@ -67,6 +72,10 @@ pub struct WorldFacts {
     pub step_bytes: u64,
     /// Number of sequences in a step, over all ranks.
     pub global_sequences: u64,
+    /// Number of trained parameters.
+    pub parameters: u64,
+    /// Number format of weights and activations.
+    pub precision: Precision,
     /// Measured all-reduce of each transport, `MPI` or `NCCL`.
     pub exchange: Vec<Exchange>,
 }

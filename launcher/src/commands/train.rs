@@ -152,9 +152,16 @@ pub fn backend(config: &RunConfig, accepted_changes: &[String]) -> Result<Box<dy
 /// Prints the result, where it lies, and what to type next. Details that cannot be looked up are left out: the run is done.
 fn say_done(job: &Job, seen: &Seen, args: &TargetArgs) {
     let steps = job.config.train.max_steps;
-    let validation_loss = validation_loss(job, seen);
-    let validation = validation_loss.map(|loss| format!(", validation loss {loss:.2}")).unwrap_or_default();
-    to_stderr(&format!("done: {steps} steps{validation}"));
+    let (loss, validation_loss) = losses(job, seen);
+    let result = match (loss, validation_loss) {
+        (_, Some(loss)) => format!(", validation loss {loss:.2}"),
+        (Some(loss), None) => format!(", training loss {loss:.2}"),
+        (None, None) => String::new(),
+    };
+    to_stderr(&format!("done: {steps} steps{result}"));
+    if seen.loss.is_none() {
+        to_stderr("  no step was left to do");
+    }
     to_stderr(&format!("  run folder  {}", job.run.url()));
     match checkpoint_store::newest(&job.run) {
         Ok(Some(name)) => {
@@ -170,16 +177,21 @@ fn say_done(job: &Job, seen: &Seen, args: &TargetArgs) {
     }
 }
 
-/// Returns the last validation loss, as just reported, or from an earlier launch if this one found the run complete.
-fn validation_loss(job: &Job, seen: &Seen) -> Option<f64> {
-    if let Some(record) = &seen.validation {
-        return Some(record.validation_loss);
+/// Returns the last loss and validation loss, as just reported, or from an earlier launch if this one found the run complete.
+fn losses(job: &Job, seen: &Seen) -> (Option<f64>, Option<f64>) {
+    let reported = (seen.loss, seen.validation.as_ref().map(|record| record.validation_loss));
+    if let (Some(_), Some(_)) = reported {
+        return reported;
     }
     match RunMetrics::read(&job.run) {
-        Ok(metrics) => metrics.validations.last_key_value().map(|(_, record)| record.validation_loss),
+        Ok(metrics) => {
+            let stored = metrics.steps.last_key_value().map(|(_, record)| record.loss);
+            let validated = metrics.validations.last_key_value().map(|(_, record)| record.validation_loss);
+            (reported.0.or(stored), reported.1.or(validated))
+        }
         Err(error) => {
-            tracing::warn!("cannot look up the validation loss: {error}");
-            None
+            tracing::warn!("cannot look up the losses: {error}");
+            reported
         }
     }
 }

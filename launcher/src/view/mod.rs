@@ -1,7 +1,7 @@
 //! Shows a command to a person: its progress on standard error, its result on standard output.
 //!
 //! - [`train`]: the progress of a run. [`prepare`]: the progress of a prepare job. [`byte_bar`]: a progress bar of bytes.
-//! - [`terminal`]: lines on the two streams, which a terminal shows and does not obey.
+//! - [`parts`]: a line that fits its terminal. [`terminal`]: lines on the two streams, which a terminal shows and does not obey.
 //! - [`figures`]: numbers and durations in a person's format.
 //!
 //! Absent on purpose: what is kept in the run folder ([`crate::run_folder`]), and the words of each command's own result,
@@ -9,6 +9,7 @@
 
 pub mod byte_bar;
 pub mod figures;
+pub mod parts;
 pub mod prepare;
 pub mod terminal;
 pub mod train;

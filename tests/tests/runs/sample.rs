@@ -18,14 +18,27 @@ fn a_text_becomes_shards_checkpoints_and_samples() {
     let prepared: Value = serde_json::from_str(&print(&["prepare", "--json"], &config)).unwrap();
     assert!(prepared.to_string().contains("prepared"), "{prepared}");
 
-    let done = ["step      1/6", "done: 6 steps, validation loss ", "launcher sample --config"];
-    run(by_launcher(2, &config), ExitCode::Done, &done);
+    let facts = [
+        "\n  model       ",
+        "\n  run         6 steps of ",
+        " epochs of the data's ",
+        "\n  device      the CPU: 2 ranks",
+    ];
+    let course = ["\n  memory      a rank needs ", "step      1/6", "expected: ", " for all 6 steps, "];
+    let done = ["done: 6 steps, validation loss ", "launcher sample --config"];
+    let text = run(by_launcher(2, &config), ExitCode::Done, &[&facts[..], &course, &done].concat());
+    assert!(!text.contains("no step was left to do"), "{text}");
     // A run folder is enough.
     let folder = scratch.url("run");
     let mut again = Command::new(launcher());
     again.args(["train", &folder, "--ranks", "2"]).env_remove("RUST_LOG");
-    let words = ["the run was complete already, at step 6", "done: 6 steps", "launcher sample file://"];
-    let again = run(again, ExitCode::Done, &words);
+    let already = [
+        "the run was complete already, at step 6",
+        "done: 6 steps, validation loss ",
+        "no step was left to do",
+        "launcher sample file://",
+    ];
+    let again = run(again, ExitCode::Done, &already);
     assert!(!again.contains("committed "), "nothing is saved again: {again}");
 
     let listed: Value = serde_json::from_str(&print(&["checkpoints", "list", "--json"], &config)).unwrap();
