@@ -3,7 +3,8 @@
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
-use crate::backend::launch_plan::quoted;
+use common::shell::quoted;
+
 use crate::backend::open_mpi::OpenMpi;
 use crate::error::LaunchError;
 

@@ -39,7 +39,8 @@ pub fn run(args: &InitArgs) -> Result<ExitCode, LaunchError> {
     let machine = Machine::look(args.device == InitDevice::Auto);
     let plan = Plan::new(&text, &machine)?;
     let config = quoted(&output.display().to_string());
-    let commands = [format!("launcher train {config}"), format!("launcher sample {config} --prompt \"The\"")];
+    let next = [format!("train {config}"), format!("sample {config} --prompt \"The\"")];
+    let commands = next.each_ref().map(|words| format!("launcher {words}"));
     let subject = Subject {
         names: &args.texts,
         text: &text,
@@ -58,7 +59,8 @@ pub fn run(args: &InitArgs) -> Result<ExitCode, LaunchError> {
         with_thousands(plan.model.parameters()),
         with_thousands(plan.max_steps),
     ));
-    commands.iter().for_each(|command| to_stdout(command));
+    let own = programs::own_name();
+    next.iter().for_each(|words| to_stdout(&format!("{own} {words}")));
     Ok(ExitCode::Done)
 }
 

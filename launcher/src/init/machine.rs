@@ -29,7 +29,7 @@ impl Machine {
     pub fn look(wants_gpus: bool) -> Self {
         let shared = SharedMemory::here();
         let has_room = |ranks: &u32| shared.has_room_for(*ranks);
-        let together = programs::mpirun(2).ok().and_then(|_| (2..=RANKS_MAX).rev().find(has_room));
+        let together = programs::open_mpi(2).ok().and_then(|_| (2..=RANKS_MAX).rev().find(has_room));
         Machine {
             cores: cores(),
             memory_bytes: available_memory(),
