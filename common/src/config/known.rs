@@ -114,7 +114,7 @@ mod tests {
             assert_eq!(unknown_key(section, key), hint);
         }
         for (name, hint) in [
-            ("trian", "unknown section; did you mean [train]?"),
+            ("trains", "unknown section; did you mean [train]?"),
             ("max_steps", "unknown section; max_steps is a key of [train]"),
             ("nonsense", "unknown section; configs/README.md lists them"),
         ] {

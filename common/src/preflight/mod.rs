@@ -6,7 +6,7 @@
 //! - `facts`: what ranks gather on their hosts.
 //! - [`Finding`]: a line of a preflight, also for the launcher's own checks.
 //! - `judge`: findings from facts; `devices`: those about devices, `gpus`: about GPUs and their memory.
-//! - [`outlook`]: findings about what a run is going to do, from its config and the size of its data.
+//! - [`outlook`](mod@outlook): findings about what a run is going to do, from its config and the size of its data.
 //!
 //! The facts are gathered in `preflight` of the worker and the launcher.
 //!

@@ -58,7 +58,7 @@ pub enum Command {
     Prepare(PrepareArgs),
     /// Starts the run that the config names, or resumes it. A run folder resumes with the config in it.
     ///
-    /// Where the training data is not there, and the config has a [prepare] section that makes it, `launcher prepare` is done
+    /// Where the training data is not there, and the config has a section `prepare` that makes it, `launcher prepare` is done
     /// first.
     ///
     /// Ctrl-C, SIGTERM or a closed terminal (unless under nohup) saves a checkpoint and exits 75; a second Ctrl-C ends at
