@@ -110,6 +110,7 @@ def main():
         if stop.is_set() and plan["do"] != "deaf":
             leave(75, "stopped", "")
         if step == plan.get("at") and plan["do"] in ("hang", "deaf"):
+            touch(f"idle-{start['attempt']}-{RANK}")
             while True:
                 time.sleep(1)
         if here and step == plan.get("at"):
