@@ -6,6 +6,7 @@ use std::path::Path;
 use std::process::Command;
 
 use common::exit_code::ExitCode;
+use common::sha256::hex_sha256;
 use nix::sys::signal::Signal;
 use tests::process::{Running, send};
 use tests::scratch::{Scratch, losses};
@@ -22,21 +23,21 @@ fn with_open_mpi_of(folder: &Path, config: &Path) -> Command {
     command
 }
 
-/// Returns what lies in the folders where an Open MPI of any version may leave something.
-fn left_behind() -> BTreeSet<String> {
+/// Returns what the run at `url`, or its Open MPI, has left in the folders that both use.
+fn left_behind(url: &str) -> BTreeSet<String> {
+    let own = format!("/dev/shm/convoy-{}", &hex_sha256(url.as_bytes())[..16]);
     let entries = ["/dev/shm", "/tmp"].into_iter().flat_map(|folder| fs::read_dir(folder).unwrap());
     let paths = entries.map(|entry| entry.unwrap().path().display().to_string());
-    let of_mpi =
-        |path: &String| ["/dev/shm/convoy-", "prte", "pmix", "ompi", "sm_"].iter().any(|part| path.contains(part));
-    paths.filter(of_mpi).filter(|path| !path.contains("convoy-test-")).collect()
+    paths.filter(|path| [&*own, "/prte", "/pmix", "/sm_"].iter().any(|part| path.contains(part))).collect()
 }
 
 #[test]
 fn ranks_under_open_mpi_5_lose_each_other_resume_and_come_to_the_losses_of_4() {
     let _turn = turn();
     let Some(open_mpi) = open_mpi_5() else { return };
-    let before = left_behind();
     let scratch = Scratch::new();
+    let left = || left_behind(&scratch.url("run"));
+    let before = left();
     let settings = ["train.max_steps=20", "checkpoint.every_steps=2", "evaluation.every_steps=0"];
     run(by_mpirun(2, &scratch.config("whole", &settings)), ExitCode::Done, &[]);
 
@@ -49,6 +50,7 @@ fn ranks_under_open_mpi_5_lose_each_other_resume_and_come_to_the_losses_of_4() {
     // The launcher's death ends the ranks, and the next launcher removes what they have left.
     running.signal(Signal::SIGKILL);
     running.finish_alone(DEADLINE);
+    assert_ne!(left(), before, "nobody has removed it yet");
     let mut running = Running::start(very_slowly(with_open_mpi_of(&open_mpi, &config)));
     running.wait_for("resumed from ", DEADLINE);
     running.signal(Signal::SIGTERM);
@@ -56,6 +58,5 @@ fn ranks_under_open_mpi_5_lose_each_other_resume_and_come_to_the_losses_of_4() {
     run(with_open_mpi_of(&open_mpi, &config), ExitCode::Done, &["done: 20 steps"]);
 
     assert_eq!(losses(&scratch.url("run")), losses(&scratch.url("whole")));
-    let left: Vec<_> = left_behind().difference(&before).cloned().collect();
-    assert!(left.is_empty(), "{left:?}");
+    assert_eq!(left(), before);
 }
