@@ -8,7 +8,10 @@ use tch::{Device, Kind, TchError, Tensor};
 #[cfg(target_endian = "big")]
 compile_error!("checkpoints hold float32 values as they lie in memory, little-endian");
 
-/// Memory for float32 values: pinned if a GPU copies to it, so that its copies do not block.
+/// Elements in a page of memory. A disk takes whole pages past its page cache without a copy.
+pub const PAGE_ELEMENTS: usize = 4096 / size_of::<f32>();
+
+/// Memory for float32 values that begins at a page: pinned if a GPU copies to it, so that its copies do not block.
 pub struct HostMemory {
     floats: Tensor,
 }
@@ -20,9 +23,12 @@ unsafe impl Sync for HostMemory {}
 impl HostMemory {
     /// Allocates memory for `elements` values, for copies from `device`. The content is undefined.
     pub fn new(elements: usize, device: Device) -> Result<Self, TchError> {
-        // Memory of no size has no address.
-        let floats = Tensor::f_empty([elements.max(1) as i64], (Kind::Float, Device::Cpu))?;
-        Ok(HostMemory { floats: if device.is_cuda() { super::pin_memory(&floats)? } else { floats } })
+        // Memory of no size has no address. With a page more than asked for, a page begins within it.
+        let floats = Tensor::f_empty([(elements.max(1) + PAGE_ELEMENTS) as i64], (Kind::Float, Device::Cpu))?;
+        let floats = if device.is_cuda() { super::pin_memory(&floats)? } else { floats };
+        let before_page = floats.data_ptr().cast::<f32>().align_offset(PAGE_ELEMENTS * size_of::<f32>());
+        let floats = floats.f_narrow(0, before_page.min(PAGE_ELEMENTS) as i64, elements.max(1) as i64)?;
+        Ok(HostMemory { floats })
     }
 
     /// Returns the memory as a tensor, to be written before it is shared.

@@ -10,14 +10,12 @@ use crate::checkpoint::{Place, RankLayout, RankSnapshot};
 use crate::collectives::Collectives;
 use crate::error::JobError;
 use crate::libtorch::copy_without_waiting;
-use crate::libtorch::host_memory::HostMemory;
+use crate::libtorch::host_memory::{HostMemory, PAGE_ELEMENTS};
 use crate::libtorch::streams::Stream;
 use crate::model::Gpt2;
 use crate::optimizer::StatePart;
 use crate::step::state::TrainState;
 
-/// Alignment of objects in memory, in float32 elements.
-const ALIGNMENT: usize = 16;
 const ELEMENT_BYTES: usize = size_of::<f32>();
 
 /// Returns the model's parameters as a checkpoint names them.
@@ -79,8 +77,9 @@ impl Snapshots {
     }
 }
 
+/// Returns the memory that an object takes, in elements: whole pages, so that the next object begins at one.
 fn aligned_elements(bytes: usize) -> usize {
-    (bytes / ELEMENT_BYTES).next_multiple_of(ALIGNMENT)
+    (bytes / ELEMENT_BYTES).next_multiple_of(PAGE_ELEMENTS)
 }
 
 /// Objects as they will be written, one after the other in memory.

@@ -6,6 +6,7 @@
 mod store;
 mod upload;
 mod way;
+mod write_back;
 
 pub(crate) use store::Disk;
 pub(crate) use upload::DiskUpload;

@@ -4,11 +4,13 @@
 //! The object bypasses the page cache where that is as fast (`way.rs`). In the page cache it would only displace what is
 //! read, token shards above all, and copying it there takes more processor time than hashing it. The kernel requires memory,
 //! lengths and file offsets to be multiples of a page. Parts that are not go through the page cache, as everything does
-//! where a file system cannot bypass it. They are written out and dropped from it every [`CACHED_PARTS`] parts, so that
-//! memory stays bounded.
+//! where a file system cannot bypass it. They are written out at once, and dropped from it while the next ones are
+//! (`write_back.rs`), so that memory stays bounded.
 
+use std::collections::VecDeque;
 use std::fs::{self, File, OpenOptions};
 use std::io;
+use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::{Path as FilePath, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -19,8 +21,9 @@ use object_store::{MultipartUpload, PutPayload, PutResult, UploadPart};
 use tokio::task::spawn_blocking;
 
 use super::way::{TRIAL_PARTS, Way, Ways};
+use super::write_back;
 
-/// Parts that the page cache may hold before they are written out, together with those written meanwhile.
+/// Number of parts in the page cache that may be on their way to the disk before the oldest is waited for.
 const CACHED_PARTS: usize = 4;
 /// Required alignment of memory, lengths and file offsets, in bytes.
 const ALIGNMENT: usize = 4096;
@@ -67,8 +70,8 @@ struct Progress {
     since: Option<Instant>,
     /// Total time during which parts were being written.
     took: Duration,
-    /// Number of parts in the page cache.
-    cached: usize,
+    /// Parts in the page cache, oldest first: byte ranges of the file.
+    cached: VecDeque<Range<u64>>,
 }
 
 impl DiskUpload {
@@ -156,7 +159,7 @@ impl Files {
             trial.direct.push(began.elapsed());
         } else {
             self.ordinary.write_all_at(content, start)?;
-            self.write_out()?;
+            write_back::end(&self.ordinary, &(start..start + content.len() as u64))?;
             trial.cached.push(began.elapsed());
         }
         if trial.cached.len() == TRIAL_PARTS {
@@ -176,21 +179,14 @@ impl Files {
 
     fn write_cached(&self, start: u64, content: &[u8]) -> io::Result<()> {
         self.ordinary.write_all_at(content, start)?;
-        let is_due = {
-            let mut progress = self.progress.lock().unwrap_or_else(PoisonError::into_inner);
-            progress.cached += 1;
-            progress.cached.is_multiple_of(CACHED_PARTS)
+        let part = start..start + content.len() as u64;
+        write_back::begin(&self.ordinary, &part)?;
+        let oldest = {
+            let cached = &mut self.progress.lock().unwrap_or_else(PoisonError::into_inner).cached;
+            cached.push_back(part);
+            if cached.len() > CACHED_PARTS { cached.pop_front() } else { None }
         };
-        if is_due { self.write_out() } else { Ok(()) }
-    }
-
-    /// Writes out what is in the page cache, and drops it from there.
-    fn write_out(&self) -> io::Result<()> {
-        self.ordinary.sync_data()?;
-        // Content that stays in the page cache only costs memory.
-        #[cfg(target_os = "linux")]
-        let _ = nix::fcntl::posix_fadvise(&self.ordinary, 0, 0, nix::fcntl::PosixFadviseAdvice::POSIX_FADV_DONTNEED);
-        Ok(())
+        oldest.map_or(Ok(()), |oldest| write_back::end(&self.ordinary, &oldest))
     }
 
     /// Runs `write`, and counts its bytes and the time during which anything is being written.
@@ -228,8 +224,13 @@ impl Progress {
     }
 }
 
-/// Returns `part` in one piece that begins at a multiple of [`ALIGNMENT`] in `memory`.
-fn aligned<'m>(memory: &'m mut Vec<u8>, part: &PutPayload) -> &'m [u8] {
+/// Returns `part` in one piece that begins at a multiple of [`ALIGNMENT`]: as it is, or copied to `memory`.
+fn aligned<'m>(memory: &'m mut Vec<u8>, part: &'m PutPayload) -> &'m [u8] {
+    if let [piece] = part.as_ref()
+        && piece.as_ptr().addr().is_multiple_of(ALIGNMENT)
+    {
+        return piece;
+    }
     let bytes = part.content_length();
     memory.resize(bytes + ALIGNMENT, 0);
     let first = memory.as_ptr().align_offset(ALIGNMENT).min(ALIGNMENT);
