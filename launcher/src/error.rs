@@ -53,16 +53,6 @@ pub enum LaunchError {
     /// A key that may change cannot, or need not be accepted, in the words of [`common::config::change`].
     #[error("{0}")]
     RefusedChange(String),
-    /// The model has fewer rows than the data has ids.
-    #[error("model.vocabulary = {rows} is less than the {ids} tokens of {url}'s tokenizer; give at least {ids}")]
-    SmallVocabulary {
-        /// `model.vocabulary`.
-        rows: u64,
-        /// Tokens of the tokenizer.
-        ids: u64,
-        /// The data set.
-        url: String,
-    },
     /// What ranks have found on their hosts did not arrive.
     #[error(
         "the ranks have sent facts about their hosts that this launcher cannot read: {0}; please report this bug in Convoy"
@@ -153,7 +143,6 @@ impl LaunchError {
             | LaunchError::Command(_)
             | LaunchError::Backend(_)
             | LaunchError::RefusedChange(_)
-            | LaunchError::SmallVocabulary { .. }
             | LaunchError::NotBuilt { .. }
             | LaunchError::NoMpirun { .. }
             | LaunchError::Start { .. } => ExitCode::Config,

@@ -1,8 +1,8 @@
-//! Training as a user starts it, one test at a time, and what holds at every end.
+//! Training as a user starts it, a few tests at a time, and what holds at every end.
 
 use std::path::Path;
 use std::process::Command;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
 use common::exit_code::ExitCode;
@@ -12,11 +12,54 @@ use crate::process::{Running, both, launcher, mpirun};
 /// Deadline of a run: far more than any run of a test takes, also on a busy machine.
 pub const DEADLINE: Duration = Duration::from_secs(120);
 
-/// Waits until no other test of this process trains: ranks of several tests would only slow each other down.
-pub fn turn() -> MutexGuard<'static, ()> {
-    static TURN: Mutex<()> = Mutex::new(());
-    // A failed test has poisoned the lock, which does not matter to others.
-    TURN.lock().unwrap_or_else(PoisonError::into_inner)
+/// Tests of this process that may train, each with a few ranks.
+///
+/// Ranks wait for one another, for a store and for a clock during much of a test. Several tests together use the time.
+static SEATS: Mutex<Option<usize>> = Mutex::new(None);
+static FREED: Condvar = Condvar::new();
+/// Held by the test that waits for seats, so that one that needs all of them is not passed over for ever.
+static FIRST_IN_LINE: Mutex<()> = Mutex::new(());
+
+/// Number of tests that train at once, for each core.
+const PER_CORE: usize = 1;
+
+/// A seat among the tests that train, or all of them. It is free again when this value is dropped.
+#[must_use]
+pub struct Turn {
+    seats: usize,
+}
+
+/// Waits until one more test of this process may train.
+pub fn turn() -> Turn {
+    take(1)
+}
+
+/// Waits until no other test of this process trains, for a test whose outcome depends on the speed of its ranks.
+pub fn turn_alone() -> Turn {
+    take(all_seats())
+}
+
+fn all_seats() -> usize {
+    PER_CORE * std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+fn take(seats: usize) -> Turn {
+    // A failed test has poisoned the locks, which does not matter to others.
+    let _first = FIRST_IN_LINE.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut free = SEATS.lock().unwrap_or_else(PoisonError::into_inner);
+    while *free.get_or_insert_with(all_seats) < seats {
+        free = FREED.wait(free).unwrap_or_else(PoisonError::into_inner);
+    }
+    *free = free.map(|free| free - seats);
+    Turn { seats }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        let mut free = SEATS.lock().unwrap_or_else(PoisonError::into_inner);
+        *free = free.map(|free| free + self.seats);
+        FREED.notify_all();
+    }
 }
 
 /// Returns `worker train` as an ordinary MPI program.

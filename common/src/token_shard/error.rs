@@ -66,6 +66,16 @@ pub enum DataSetError {
         /// `batch.sequence_tokens`.
         sequence_tokens: u64,
     },
+    /// The model's embedding has fewer rows than the data has token ids.
+    #[error("model.vocabulary = {rows} is less than the {ids} tokens of {url}'s tokenizer; give at least {ids}")]
+    SmallVocabulary {
+        /// `model.vocabulary`.
+        rows: u64,
+        /// Tokens of the tokenizer.
+        ids: u64,
+        /// URL of the data set.
+        url: String,
+    },
 }
 
 /// Identity of a tokenizer.
@@ -90,7 +100,7 @@ impl DataSetError {
     pub fn exit_code(&self) -> ExitCode {
         match self {
             DataSetError::Storage(error) => error.exit_code(),
-            DataSetError::TooShort { .. } => ExitCode::Config,
+            DataSetError::TooShort { .. } | DataSetError::SmallVocabulary { .. } => ExitCode::Config,
             DataSetError::Shard(_)
             | DataSetError::NoIndex { .. }
             | DataSetError::NoShards { .. }

@@ -17,4 +17,4 @@ pub use error::{DataSetError, TokenizerIdentity};
 pub use format::{BLOCK_BYTES, HEADER_BYTES, MAGIC, TOKEN_BYTES, VERSION, decode_tokens, encode, header};
 pub use index::{INDEX_NAME, INDEX_VERSION, Index, ShardEntry, ShardError};
 pub use layout::Layout;
-pub use open::DataSetIndex;
+pub use open::{DataSetIndex, check_rows};

@@ -128,6 +128,12 @@ fn is_unfinished(output: &Folder) -> bool {
     output.list_folders().is_ok_and(|names| names.iter().any(|name| name == PREPARE_WORK))
 }
 
+/// Checks that an embedding of `rows` rows has one for each of the `ids` token ids of the data set at `url`.
+pub fn check_rows(rows: u64, ids: u32, url: &str) -> Result<(), DataSetError> {
+    let ids = u64::from(ids);
+    if rows < ids { Err(DataSetError::SmallVocabulary { rows, ids, url: url.to_owned() }) } else { Ok(()) }
+}
+
 /// Checks that the token shards were made with `tokenizer`, which the config calls `name`. Its name in the index may differ,
 /// since equal files may lie elsewhere.
 fn check_tokenizer(set: &DataSetIndex, tokenizer: &Tokenizer, name: &str) -> Result<(), DataSetError> {

@@ -10,9 +10,8 @@ pub(super) const END_OF_TEXT_ID: u16 = 50_256;
 /// Builds GPT-2's vocabulary. The ranks give only the result of each merge; its two parts are what the merges before it make
 /// of that.
 pub(super) fn vocabulary() -> Result<Vocabulary, String> {
-    let bpe = tiktoken_rs::r50k_base().map_err(|e| e.to_string())?;
-    let merged = (0..u32::from(END_OF_TEXT_ID)).map(|id| bpe.decode_bytes(&[id]).map_err(|e| e.to_string()));
-    let mut tokens: Vec<Vec<u8>> = merged.collect::<Result<_, _>>()?;
+    let ranks = tiktoken::get_encoding("r50k_base").ok_or("the tiktoken crate was built without r50k_base")?;
+    let mut tokens: Vec<Vec<u8>> = (0..u32::from(END_OF_TEXT_ID)).map(|id| ranks.decode(&[id])).collect();
     let ids: FxHashMap<&[u8], usize> = tokens.iter().map(Vec::as_slice).zip(0..).collect();
     let mut merges = Vec::with_capacity(tokens.len());
     for (token, union) in tokens.iter().zip(0..).filter(|(token, _)| token.len() > 1) {

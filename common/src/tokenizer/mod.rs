@@ -1,10 +1,9 @@
 //! Byte-level BPE: encodes text to token ids, decodes ids, and trains vocabularies.
 //!
-//! GPT-2's own vocabulary (50,256 merged tokens and end-of-text) comes with the `tiktoken-rs` crate, so nothing is fetched
+//! GPT-2's own vocabulary (50,256 merged tokens and end-of-text) comes with the `tiktoken` crate, so nothing is fetched
 //! at run time. Other vocabularies are read from the files that Hugging Face's libraries write. Only the vocabulary is taken
-//! from that crate: its encoder splits text with a backtracking regex, and panics where that gives up. Splitting and merging
-//! are done here, in time that is linear in the text up to a logarithm, for any text. docs/tokenizer.md specifies exactly
-//! which ids a text has.
+//! from that crate. Splitting and merging are done here, in time that is linear in the text up to a logarithm, for any text.
+//! docs/tokenizer.md specifies exactly which ids a text has.
 //!
 //! - `split`: splits text into the pieces that merges never cross.
 //! - `merge`: merges one piece to ids, with a cache of pieces; `linear`, `trie`, `heap` and `pair_table`: its algorithms.

@@ -9,7 +9,7 @@ use common::config::{Backend, DataSource, RunConfig};
 use common::preflight::Finding;
 use common::storage::StorageError;
 use common::threads;
-use common::token_shard::{DataSetError, DataSetIndex};
+use common::token_shard::{DataSetError, DataSetIndex, check_rows};
 use common::tokenizer::Tokenizer;
 
 use crate::error::LaunchError;
@@ -45,10 +45,7 @@ pub fn identity(config: &RunConfig) -> Result<Option<DataIdentity>, LaunchError>
             Err(DataSetError::Storage(_)) => return Ok(None),
             set => set?,
         };
-        let (ids, rows) = (u64::from(set.index.vocabulary), config.model.vocabulary);
-        if rows < ids {
-            return Err(LaunchError::SmallVocabulary { rows, ids, url: set.folder.url().to_owned() });
-        }
+        check_rows(config.model.vocabulary, set.index.vocabulary, set.folder.url())?;
         sequences = sequences.saturating_add(set.sequences(sequence_tokens));
     }
     Ok(Some(DataIdentity { tokenizer_hash: tokenizer.hash().to_owned(), sequences }))

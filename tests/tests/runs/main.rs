@@ -1,6 +1,6 @@
 //! Tests of runs on this machine, as a user starts them, under all kinds of trouble.
 //!
-//! They are one executable, since most of each would be the harness, linked again. Tests that train take turns
+//! They are one executable, since most of each would be the harness, linked again. A few tests train at once
 //! ([`tests::training::turn`]).
 
 #![allow(

@@ -6,7 +6,7 @@ use common::metrics::{RunMetrics, StepRecord};
 use serde_json::Value;
 use tests::process::program;
 use tests::scratch::Scratch;
-use tests::training::{by_launcher, run, turn};
+use tests::training::{by_launcher, run, turn_alone};
 
 /// Returns start and end, in microseconds, of the spans of `name` in lane `lane`.
 fn spans(trace: &Value, lane: u64, name: &str) -> Vec<(f64, f64)> {
@@ -25,7 +25,7 @@ fn spans(trace: &Value, lane: u64, name: &str) -> Vec<(f64, f64)> {
 /// the step.
 #[test]
 fn a_run_says_what_its_exchange_costs() {
-    let _turn = turn();
+    let _turn = turn_alone();
     let scratch = Scratch::new();
     let mut command = by_launcher(2, &scratch.config("run", &["train.max_steps=8", "evaluation.every_steps=0"]));
     command.env("CONVOY_TEST_BUCKET_DELAY_MS", "500");
@@ -55,7 +55,7 @@ fn a_run_says_what_its_exchange_costs() {
 
 #[test]
 fn the_exchange_runs_beside_backward() {
-    let _turn = turn();
+    let _turn = turn_alone();
     for (carrier, collectives) in [("MPI", "mpi"), ("NCCL", "nccl")] {
         for (zero, exchange) in [(0, "all-reduce"), (1, "reduce-scatter")] {
             let scratch = Scratch::new();

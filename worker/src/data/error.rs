@@ -28,16 +28,6 @@ pub enum DataError {
         /// URL of the shard.
         url: String,
     },
-    /// The model has fewer rows than the data has ids.
-    #[error("model.vocabulary = {rows} is less than the {ids} tokens of {url}'s tokenizer; give at least {ids}")]
-    SmallVocabulary {
-        /// `model.vocabulary`.
-        rows: u64,
-        /// Tokens of the tokenizer.
-        ids: u64,
-        /// The folder.
-        url: String,
-    },
     /// More was asked for than there is.
     #[error(
         "{url}: sequence {position} of {sequences} does not exist; ask for fewer (evaluation.validation_sequences), \
@@ -81,7 +71,7 @@ impl DataError {
             DataError::Storage(error) => error.exit_code(),
             DataError::OpenTokenizer(error) => error.exit_code(),
             DataError::Open(error) => error.exit_code(),
-            DataError::SmallVocabulary { .. } | DataError::PastEnd { .. } => ExitCode::Config,
+            DataError::PastEnd { .. } => ExitCode::Config,
             DataError::Shard(_) | DataError::MissingShard { .. } | DataError::BeyondVocabulary { .. } => ExitCode::Data,
             DataError::NoThread(_) => ExitCode::Communication,
             DataError::Ended => ExitCode::Bug,

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use common::config::RunConfig;
+use common::token_shard::check_rows;
 
 use super::validation::Validation;
 use crate::collectives::bandwidth::Bandwidth;
@@ -79,12 +80,6 @@ fn look_at_hosts(world: &World, observer: &Observer) -> Result<(), JobError> {
 
 /// Every token of the data must have a row in the embedding.
 fn check_vocabulary(config: &RunConfig, data: &TrainingData) -> Result<(), DataError> {
-    let rows = config.model.vocabulary;
-    for (set, source) in data.sets().iter().zip(&config.data.train) {
-        let ids = u64::from(set.vocabulary());
-        if rows < ids {
-            return Err(DataError::SmallVocabulary { rows, ids, url: source.url.clone() });
-        }
-    }
-    Ok(())
+    let mut sets = data.sets().iter().zip(&config.data.train);
+    sets.try_for_each(|(set, source)| Ok(check_rows(config.model.vocabulary, set.vocabulary(), &source.url)?))
 }
