@@ -9,7 +9,7 @@
 //! - [`item`]: items and requests. [`tokens`]: requests as token sequences. [`windows`]: windows over long texts.
 //! - [`score`]: scores by key. [`metrics`]: measures, standard errors, results and samples.
 //! - [`shots`]: other items in front of an item, as examples. [`overlap`]: what of a test set is in training data.
-//! - [`published`]: figures of others to compare with.
+//! - [`report`]: results with what they were measured with. [`published`]: figures of others to compare with.
 //! - [`detokenize`]: invertible de-tokenizers. [`stop_words`]: the filter for LAMBADA.
 //! - [`python`], [`python_random`]: text and random numbers as Python has them, in which other harnesses are written.
 
@@ -21,6 +21,7 @@ pub mod overlap;
 pub mod published;
 pub mod python;
 pub mod python_random;
+pub mod report;
 pub mod score;
 pub mod shots;
 pub mod stop_words;
