@@ -64,23 +64,26 @@ pub fn backend(
     }
 }
 
-/// Returns the batch script that runs the launcher's `command` on `config`; `None` unless `launch` leaves the ranks to Slurm
+/// Returns the batch script that runs the launcher's `command` on `config` with the arguments `more`; `None` unless `launch` leaves the ranks to Slurm
 /// and this process is not in an allocation yet.
 pub fn batch_script(
     launch: &LaunchConfig,
     name: &str,
     command: &str,
-    config: &ConfigArgs,
+    config: Option<&ConfigArgs>,
     more: &[String],
 ) -> Result<Option<String>, LaunchError> {
     if launch.backend != Kind::Slurm || slurm::allocation(launch)?.is_some() {
         return Ok(None);
     }
     let this = std::env::current_exe().map_err(LaunchError::system("find the launcher's own executable"))?;
-    // The job also begins in this folder, where the nodes have it.
-    let path = std::path::absolute(&config.config).map_err(LaunchError::system("find the current folder"))?;
-    let mut words = [this, command.into(), "--config".into(), path].map(|word| word.display().to_string()).to_vec();
-    words.extend(config.overrides.iter().map(|given| format!("--set={given}")));
+    let mut words = vec![this.display().to_string(), command.to_owned()];
+    if let Some(config) = config {
+        // The job also begins in this folder, where the nodes have it.
+        let path = std::path::absolute(&config.config).map_err(LaunchError::system("find the current folder"))?;
+        words.extend(["--config".to_owned(), path.display().to_string()]);
+        words.extend(config.overrides.iter().map(|given| format!("--set={given}")));
+    }
     words.extend_from_slice(more);
     slurm::script(launch, name, &words).map(Some)
 }

@@ -180,7 +180,7 @@ impl Job<'_> {
             true => Vec::new(),
             false => self.score_units(world, subject, mine.iter().map(|index| &units[*index]), progress)?,
         };
-        let gathered = gather(ranks, &new, world.config.parallel.timeout_s)?;
+        let gathered = gather(ranks, new, world.config.parallel.timeout_s)?;
         if ranks.rank().is_zero() {
             self.put_together(&mut scores, &sequences, (&units, &todo), gathered)?;
         }
@@ -277,9 +277,9 @@ fn check_finite(questions: &Questions, sequence: &Sequence, score: Score) -> Res
 }
 
 /// Gathers the scores of all ranks, the only exchange after items have been spread. Fast ranks wait here for slow ones.
-fn gather(ranks: &dyn Collectives, mine: &Vec<NewScore>, timeout_s: u64) -> Result<Vec<NewScore>, JobError> {
+fn gather(ranks: &dyn Collectives, mine: Vec<NewScore>, timeout_s: u64) -> Result<Vec<NewScore>, JobError> {
     ranks.set_timeout(LONGEST_WAIT);
-    let gathered = ranks.gather("scores", mine);
+    let gathered = ranks.gather("scores", &mine);
     ranks.set_timeout(Duration::from_secs(timeout_s));
     Ok(gathered?.concat())
 }

@@ -50,7 +50,7 @@ pub fn read(
     if let Some(chosen) = chosen.iter().find(|chosen| options.shots > 0 && !chosen.task.allows_shots) {
         return Err(EvaluateError::NoShots { task: chosen.task.name }.into());
     }
-    let mut contents = Vec::new();
+    let mut contents: Vec<Vec<u8>> = Vec::new();
     let heads = ranks.share("the data files of the tasks", || {
         let (heads, read) = read_files(chosen, options.data.as_deref(), storage)?;
         contents = read;
@@ -58,7 +58,7 @@ pub fn read(
     })?;
     let mut questions = Vec::with_capacity(chosen.len());
     for (index, (chosen, FileHead { url, sha256 })) in chosen.iter().zip(heads).enumerate() {
-        let content = ranks.broadcast_bytes(contents.get(index).map_or(&[][..], |content| content))?;
+        let content = ranks.broadcast_bytes(contents.get(index).map(Vec::as_slice).unwrap_or_default())?;
         let (items, sequences) =
             ask(chosen.task, &DataFile { name: &url, content: &content }, options, &Gpt2Encoder(tokenizer), limits)?;
         ranks.agree_same(fingerprint(&sequences), "the sequences to score")?;
