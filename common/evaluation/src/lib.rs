@@ -6,12 +6,11 @@
 //!
 //! - [`tasks`]: the tasks by name, and a reader for each data set's official files.
 //! - [`data`]: data files, and errors that name their lines.
-//! - [`item`]: items and requests. [`tokens`]: requests as token sequences. [`windows`]: windows over long texts.
+//! - [`item`]: items and requests. [`tokens`]: requests as token sequences.
 //! - [`score`]: scores by key. [`metrics`]: measures, standard errors, results and samples.
 //! - [`shots`]: other items in front of an item, as examples. [`overlap`]: what of a test set is in training data.
 //! - [`report`]: results with what they were measured with. [`published`]: figures of others to compare with.
 //! - [`detokenize`]: invertible de-tokenizers. [`stop_words`]: the filter for LAMBADA.
-//! - [`python`], [`python_random`]: text and random numbers as Python has them, in which other harnesses are written.
 
 pub mod data;
 pub mod detokenize;
@@ -19,15 +18,13 @@ pub mod item;
 pub mod metrics;
 pub mod overlap;
 pub mod published;
-pub mod python;
-pub mod python_random;
+mod python;
 pub mod report;
 pub mod score;
 pub mod shots;
 pub mod stop_words;
 pub mod tasks;
 pub mod tokens;
-pub mod windows;
 
 pub use data::{DataError, DataFile};
 pub use item::{Item, Request};

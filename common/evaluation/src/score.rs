@@ -31,7 +31,7 @@ impl Score {
     pub fn and(self, next: Score) -> Score {
         Score {
             log_likelihood: self.log_likelihood + next.log_likelihood,
-            tokens: self.tokens + next.tokens,
+            tokens: self.tokens.saturating_add(next.tokens),
             is_greedy: self.is_greedy && next.is_greedy,
             is_greedy_with_stop_words_barred: self.is_greedy_with_stop_words_barred
                 && next.is_greedy_with_stop_words_barred,

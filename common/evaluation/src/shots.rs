@@ -5,7 +5,7 @@
 //! and two line ends.
 
 use crate::item::{Continuation, Item, Request};
-use crate::python_random::PythonRandom;
+use crate::python::PythonRandom;
 
 /// Seed that nanochat has.
 pub const SEED: u64 = 1234;

@@ -15,18 +15,19 @@ pub static WIKITEXT: Rules = Rules {
     closers: &["...", ",", ".", ";", ":", "!", "?", ")", "]", "}", "”", "’"],
     before_digits: &["$", "£", "€", "¥", "₱", "₩", "#"],
     after_digits: &["%", "°"],
-    quotes: &[[("\"", "\""), ("\"", "\"")], [("'", "'"), ("'", "'")]],
+    pairs: &[[("\"", "\""), ("\"", "\"")], [("'", "'"), ("'", "'")]],
 };
 
-/// The Penn Treebank: `did n't`, and no punctuation in the usual test file but apostrophes, currency signs and `<unk>`.
+/// The Penn Treebank: `did n't`, two kinds of quotation marks, and parentheses as `-LRB-` and `-RRB-`.
+/// The usual test file has hardly any punctuation.
 pub static PENN_TREEBANK: Rules = Rules {
     suffixes: &["n't", "'s", "'re", "'ve", "'m", "'d", "'ll"],
     infixes: &[],
-    openers: &["(", "[", "{", "-LRB-"],
-    closers: &["...", ",", ".", ";", ":", "!", "?", ")", "]", "}", "-RRB-"],
+    openers: &["[", "{"],
+    closers: &["...", ",", ".", ";", ":", "!", "?", "]", "}"],
     before_digits: &["$", "#"],
     after_digits: &["%"],
-    quotes: &[[("``", "\""), ("''", "\"")], [("`", "'"), ("'", "'")]],
+    pairs: &[[("``", "\""), ("''", "\"")], [("`", "'"), ("'", "'")], [("-LRB-", "("), ("-RRB-", ")")]],
 };
 
 /// The One Billion Word benchmark: straight quotes, `did n't`, hyphens within words.
@@ -37,5 +38,5 @@ pub static ONE_BILLION_WORD: Rules = Rules {
     closers: &["...", ",", ".", ";", ":", "!", "?", ")", "]", "}"],
     before_digits: &["$", "£", "€", "#"],
     after_digits: &["%"],
-    quotes: &[[("\"", "\""), ("\"", "\"")], [("'", "'"), ("'", "'")]],
+    pairs: &[[("\"", "\""), ("\"", "\"")], [("'", "'"), ("'", "'")]],
 };

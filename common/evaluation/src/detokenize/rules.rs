@@ -17,8 +17,8 @@ pub struct Rules {
     pub before_digits: &'static [&'static str],
     /// Signs that have no space in front of them behind a digit.
     pub after_digits: &'static [&'static str],
-    /// Quotation marks of the corpus, opening and closing, each with what is written.
-    pub quotes: &'static [[(&'static str, &'static str); 2]],
+    /// Marks in pairs, opening and closing, each as the corpus has it and as it is written.
+    pub pairs: &'static [[(&'static str, &'static str); 2]],
 }
 
 /// Punctuation between parts of a word.
@@ -49,7 +49,6 @@ impl Quotes {
                 self.double = !self.double;
                 self.double
             }
-            "``" | "`" => true,
             "'" if !self.is_possessive(left) => {
                 self.single = !self.single;
                 self.single
@@ -77,19 +76,23 @@ impl Rules {
 
     /// Returns how a word of the corpus is written.
     pub(super) fn written<'a>(&self, word: &'a str) -> &'a str {
-        self.quotes.iter().flatten().find(|(mark, _)| *mark == word).map_or(word, |(_, written)| written)
+        self.pairs.iter().flatten().find(|(mark, _)| *mark == word).map_or(word, |(_, written)| written)
     }
 
     /// Returns whether people write `right` behind `left` without a space, unless it cannot be undone.
     pub(super) fn joins(&self, left: &str, right: &str, quotes: &Quotes) -> bool {
         let digit = |character: Option<char>| character.is_some_and(|c| c.is_ascii_digit());
-        if quotes.just_opened || self.openers.contains(&left) {
+        // Where opening and closing marks are different, they need not be counted.
+        let mut pairs = self.pairs.iter().filter(|[open, close]| open.0 != close.0);
+        if quotes.just_opened
+            || self.openers.contains(&left)
+            || pairs.any(|[open, close]| open.0 == left || close.0 == right)
+        {
             return true;
         }
         match right {
             "\"" => return quotes.double,
             "'" => return quotes.single || quotes.is_possessive(Some(left)),
-            "''" => return true,
             _ => {}
         }
         self.closers.contains(&right)
@@ -130,7 +133,7 @@ impl Rules {
             |rest: &str, digit: bool| !rest.is_empty() && (!digit || rest.starts_with(|c: char| c.is_ascii_digit()));
         let plain = self.openers.iter().map(|mark| (*mark, *mark, false));
         let signs = self.before_digits.iter().map(|mark| (*mark, *mark, true));
-        let quotes = self.quotes.iter().map(|[open, _]| (open.1, open.0, false));
+        let quotes = self.pairs.iter().map(|[open, _]| (open.1, open.0, false));
         plain.chain(signs).chain(quotes).find_map(|(written, word, digit)| {
             let rest = run.strip_prefix(written)?;
             follows(rest, digit).then_some((word, rest))
@@ -140,7 +143,7 @@ impl Rules {
     /// Takes punctuation or a suffix off the back.
     fn back<'a>(&self, run: &'a str) -> Option<(&'a str, &'a str)> {
         let plain = self.closers.iter().map(|mark| (*mark, *mark));
-        let quotes = self.quotes.iter().map(|[_, close]| (close.1, close.0));
+        let quotes = self.pairs.iter().map(|[_, close]| (close.1, close.0));
         let suffix = self.suffixes.iter().find_map(|suffix| {
             let before = run.strip_suffix(suffix)?;
             before.ends_with(ends_a_word).then_some((before, *suffix))

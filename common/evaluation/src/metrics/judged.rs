@@ -1,8 +1,11 @@
-//! An item with its scores.
+//! Items with their scores.
+
+use std::collections::HashSet;
 
 use crate::item::{Item, Judgement};
 use crate::metrics::Measure;
-use crate::score::Score;
+use crate::score::{Score, ScoreError, Scores};
+use crate::tokens::Sequences;
 
 /// An item with its scores.
 #[derive(Debug, Clone)]
@@ -44,6 +47,41 @@ impl Judged<'_> {
             _ => None,
         }
     }
+}
+
+/// Returns the items that were scored, each with its scores.
+///
+/// # Errors
+/// Returns an error unless there is exactly one score for each sequence.
+pub(super) fn judged<'a>(
+    items: &'a [Item],
+    sequences: &Sequences,
+    scores: &Scores,
+) -> Result<Vec<Judged<'a>>, ScoreError> {
+    let with = |(index, item): (usize, &'a Item)| {
+        let windows = vec![Vec::new(); item.requests.len()];
+        Judged { item, index, windows }
+    };
+    let mut all: Vec<Judged<'a>> = items.iter().enumerate().map(with).collect();
+    let mut known = HashSet::with_capacity(sequences.sequences.len());
+    for sequence in &sequences.sequences {
+        let key = sequence.key;
+        let score = scores.get(key).ok_or(ScoreError::Missing { key })?;
+        if score.tokens as usize != sequence.targets().len() {
+            return Err(ScoreError::Tokens { key, scored: score.tokens, expected: sequence.targets().len() });
+        }
+        known.insert(key);
+        let request = all.get_mut(key.item as usize).and_then(|judged| judged.windows.get_mut(key.request as usize));
+        request.ok_or(ScoreError::Unknown { key })?.push(score);
+    }
+    if let Some((key, _)) = scores.iter().find(|(key, _)| !known.contains(key)) {
+        return Err(ScoreError::Unknown { key });
+    }
+    // An empty text counts, and an item that was skipped does not.
+    let counts = |judged: &Judged<'_>| {
+        matches!(judged.item.judgement, Judgement::Text(_)) || judged.windows.iter().all(|windows| !windows.is_empty())
+    };
+    Ok(all.into_iter().filter(counts).collect())
 }
 
 /// Returns the index of the highest value, of equal ones the first.

@@ -3,9 +3,11 @@
 mod judged;
 mod measure;
 mod results;
+mod samples;
 mod standard_error;
 
 pub use judged::Judged;
 pub use measure::{Direction, Measure};
-pub use results::{Metric, Results, Sample, SampleRequest, results, samples};
+pub use results::{Metric, Results, results};
+pub use samples::{Sample, SampleRequest, samples};
 pub use standard_error::{mean, of_mean, of_sum};

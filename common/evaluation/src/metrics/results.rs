@@ -6,7 +6,8 @@ use std::collections::HashSet;
 
 use serde::{Deserialize, Serialize};
 
-use crate::item::{Continuation, Item, Judgement, Request, Units};
+use crate::item::{Item, Judgement, Units};
+use crate::metrics::judged::judged;
 use crate::metrics::standard_error::{mean, of_mean, of_sum};
 use crate::metrics::{Direction, Judged, Measure};
 use crate::score::{Score, ScoreError, Scores};
@@ -43,7 +44,7 @@ pub struct Results {
     pub characters: u64,
     /// Bytes of the texts.
     pub bytes: u64,
-    /// Values of the task's measures.
+    /// Values of the task's measures; none of no items.
     pub metrics: Vec<Metric>,
     /// Ids of items whose context lost its beginning.
     pub truncated: Vec<String>,
@@ -70,7 +71,7 @@ pub fn results(
     let among = |listed: &[String]| listed.iter().filter(|id| ids.contains(id.as_str())).cloned().collect();
     let total = chosen.iter().flat_map(Judged::scores).fold(Score::NONE, Score::and);
     let units = units(&chosen);
-    let metrics = task.measures.iter().map(|measure| metric(*measure, &chosen, task.cut, &sequences.limits)).collect();
+    let metrics = task.measures.iter().map(|measure| metric(*measure, &chosen, task.cut, &sequences.limits));
     Ok(Results {
         task: task.name.to_owned(),
         items: chosen.len(),
@@ -79,39 +80,12 @@ pub fn results(
         words: units.words,
         characters: units.characters,
         bytes: units.bytes,
-        metrics,
+        // Of no items, or of texts without words, there is nothing to divide by.
+        metrics: metrics.filter(|metric| !chosen.is_empty() && !metric.value.is_nan()).collect(),
         truncated: among(&sequences.truncated),
         skipped: sequences.skipped.clone(),
         empty: among(&sequences.empty),
     })
-}
-
-/// Returns the items that were scored, each with its scores.
-fn judged<'a>(items: &'a [Item], sequences: &Sequences, scores: &Scores) -> Result<Vec<Judged<'a>>, ScoreError> {
-    let with = |(index, item): (usize, &'a Item)| {
-        let windows = vec![Vec::new(); item.requests.len()];
-        Judged { item, index, windows }
-    };
-    let mut all: Vec<Judged<'a>> = items.iter().enumerate().map(with).collect();
-    let mut known = HashSet::with_capacity(sequences.sequences.len());
-    for sequence in &sequences.sequences {
-        let key = sequence.key;
-        let score = scores.get(key).ok_or(ScoreError::Missing { key })?;
-        if score.tokens as usize != sequence.targets().len() {
-            return Err(ScoreError::Tokens { key, scored: score.tokens, expected: sequence.targets().len() });
-        }
-        known.insert(key);
-        let request = all.get_mut(key.item as usize).and_then(|judged| judged.windows.get_mut(key.request as usize));
-        request.ok_or(ScoreError::Unknown { key })?.push(score);
-    }
-    if let Some((key, _)) = scores.iter().find(|(key, _)| !known.contains(key)) {
-        return Err(ScoreError::Unknown { key });
-    }
-    // An empty text counts, and an item that was skipped does not.
-    let counts = |judged: &Judged<'_>| {
-        matches!(judged.item.judgement, Judgement::Text(_)) || judged.windows.iter().all(|windows| !windows.is_empty())
-    };
-    Ok(all.into_iter().filter(counts).collect())
 }
 
 fn units(chosen: &[Judged<'_>]) -> Units {
@@ -176,62 +150,6 @@ fn of_texts(measure: Measure, chosen: &[Judged<'_>]) -> (f64, Option<f64>) {
         }
         _ => (mean.exp(), error.map(|error| mean.exp() * error)),
     }
-}
-
-/// An item's requests and scores, as `--samples` writes them.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Sample {
-    /// Id of the item.
-    pub id: String,
-    /// Each request with its score.
-    pub requests: Vec<SampleRequest>,
-    /// Index of the right choice, if there are choices.
-    pub gold: Option<usize>,
-    /// Names of the measures by which the item is right.
-    pub right_by: Vec<String>,
-}
-
-/// A request and its score.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct SampleRequest {
-    /// Context; empty for a text.
-    pub context: String,
-    /// Continuation, or the text.
-    pub continuation: String,
-    /// Sum over the scored tokens, in nats.
-    pub log_likelihood: f64,
-    /// Scored tokens.
-    pub tokens: u32,
-    /// Whether each scored token is the likeliest.
-    pub is_greedy: bool,
-}
-
-/// Returns every item that was scored, with its requests and scores.
-///
-/// # Errors
-/// Returns an error unless there is exactly one score for each sequence.
-pub fn samples(task: &Task, items: &[Item], sequences: &Sequences, scores: &Scores) -> Result<Vec<Sample>, ScoreError> {
-    let sample = |judged: Judged<'_>| {
-        let right = |measure: &&Measure| judged.is_right(**measure) == Some(true);
-        let requests = judged.item.requests.iter().zip(judged.scores()).map(|(request, score)| {
-            let (context, continuation) = match request {
-                Request::Continuation(Continuation { context, continuation, .. }) => (context.clone(), continuation),
-                Request::Text(text) => (String::new(), text),
-            };
-            let Score { log_likelihood, tokens, is_greedy, .. } = score;
-            SampleRequest { context, continuation: continuation.clone(), log_likelihood, tokens, is_greedy }
-        });
-        Sample {
-            id: judged.item.id.clone(),
-            requests: requests.collect(),
-            gold: match judged.item.judgement {
-                Judgement::Choice { gold, .. } => Some(gold),
-                _ => None,
-            },
-            right_by: task.measures.iter().filter(right).map(|measure| measure.name().to_owned()).collect(),
-        }
-    };
-    Ok(judged(items, sequences, scores)?.into_iter().map(sample).collect())
 }
 
 #[cfg(test)]

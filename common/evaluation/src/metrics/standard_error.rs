@@ -36,7 +36,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_error_of_a_mean_is_the_harnesss() {
+    fn the_error_of_a_mean_equals_the_harness() {
         // mean_stderr([1, 0, 0, 1, 1]) of lm_eval.api.metrics.
         assert!((of_mean(&[1.0, 0.0, 0.0, 1.0, 1.0]).unwrap() - 0.244_948_974_278_317_8).abs() < 1e-15);
         assert_eq!((of_mean(&[1.0]), of_mean(&[])), (None, None));

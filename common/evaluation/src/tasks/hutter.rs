@@ -14,14 +14,14 @@ const TEST_BYTES: usize = 5_000_000;
 
 /// Reads enwik8's test text as one item. Bytes of a character that was cut at its ends are left out.
 pub fn enwik8(file: &DataFile<'_>) -> Result<Vec<Item>, DataError> {
-    let test = DataFile { content: whole_characters(test(file.content)), ..*file };
+    let test = DataFile { content: whole_characters(test_text(file.content)), ..*file };
     let text = test.text()?;
     if text.is_empty() { Err(file.empty("text")) } else { Ok(vec![item(1, text.to_owned(), Units::of(text))]) }
 }
 
 /// Reads text8's test text as one item.
 pub fn text8(file: &DataFile<'_>) -> Result<Vec<Item>, DataError> {
-    let test = DataFile { content: test(file.content), ..*file };
+    let test = DataFile { content: test_text(file.content), ..*file };
     let text = test.text()?;
     // Files that editors have touched end in a line break.
     let text = text.strip_suffix('\n').unwrap_or(text);
@@ -32,7 +32,8 @@ pub fn text8(file: &DataFile<'_>) -> Result<Vec<Item>, DataError> {
     if text.is_empty() { Err(file.empty("text")) } else { Ok(vec![item(1, text.to_owned(), Units::of(text))]) }
 }
 
-fn test(content: &[u8]) -> &[u8] {
+/// Returns the test text of a file.
+pub fn test_text(content: &[u8]) -> &[u8] {
     if content.len() == OFFICIAL_BYTES { &content[OFFICIAL_BYTES - TEST_BYTES..] } else { content }
 }
 

@@ -8,6 +8,7 @@ mod choice;
 mod cut;
 mod hellaswag;
 mod hutter;
+mod items;
 mod lambada;
 mod one_billion_word;
 mod penn_treebank;
@@ -20,5 +21,6 @@ mod wsc_xml;
 
 pub use choice::{ChoiceError, Chosen, choose};
 pub use cut::Cut;
+pub use items::{ItemsError, Selection};
 pub use registry::{Source, TASKS, Task};
 pub use select::{UnknownTask, find, select};

@@ -24,7 +24,9 @@ pub struct Task {
     pub allows_shots: bool,
     /// Where its data come from.
     pub source: Source,
-    /// Reads its data file.
+    /// Returns the part of its official file that is the test text, for tasks of one whole text.
+    pub test_text: fn(&[u8]) -> &[u8],
+    /// Reads all items of its data file. [`Task::items`] reads those that are asked for.
     pub read: fn(&DataFile<'_>) -> Result<Vec<Item>, DataError>,
 }
 
@@ -84,6 +86,7 @@ const NONE: Task = Task {
     cut: None,
     allows_shots: false,
     source: Source { file: None, from: "", sha256: None },
+    test_text: |content| content,
     read: text::plain,
 };
 
@@ -253,6 +256,7 @@ pub static TASKS: &[Task] = &[
             from: "http://mattmahoney.net/dc/enwik8.zip",
             sha256: Some("2b49720ec4d78c3c9fabaee6e4179a5e997302b3a70029f30f2d582218c024a8"),
         },
+        test_text: hutter::test_text,
         read: hutter::enwik8,
         ..NONE
     },
@@ -263,6 +267,7 @@ pub static TASKS: &[Task] = &[
         measures: &[Measure::BitsPerCharacter, Measure::TokenPerplexity],
         cut: Some(Cut::Whole),
         source: Source { file: Some("text8"), from: "http://mattmahoney.net/dc/text8.zip", sha256: None },
+        test_text: hutter::test_text,
         read: hutter::text8,
         ..NONE
     },

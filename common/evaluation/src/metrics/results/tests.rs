@@ -1,7 +1,8 @@
 //! Results are computed from scores in whatever order these came, and each against a number worked out by hand.
 
 use super::*;
-use crate::item::Length;
+use crate::item::{Length, Request};
+use crate::metrics::samples;
 use crate::tasks::find;
 use crate::tokens::{Encode, Key, OnLong, encode_items};
 
@@ -147,6 +148,8 @@ fn skipped_items_do_not_count_and_results_can_be_of_some_items() {
     assert_eq!((all.items, all.skipped, all.metrics[0].value), (3, vec!["3".to_owned()], 1.0 / 3.0));
     let some = results(task, &items, &sequences, &scores, |index| index != 1).unwrap();
     assert_eq!((some.items, some.metrics[0].value), (2, 0.5));
+    let none = results(task, &items, &sequences, &scores, |_| false).unwrap();
+    assert_eq!((none.items, none.metrics), (0, vec![]));
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Operations on text with the results that Python's have, since lm-evaluation-harness is written in it.
 
 /// Returns whether Python's `str.isspace` holds, which is also what `\s` matches: white space, and four separators.
-pub fn is_space(character: char) -> bool {
+fn is_space(character: char) -> bool {
     character.is_whitespace() || ('\u{1c}'..='\u{1f}').contains(&character)
 }
 
