@@ -15,6 +15,8 @@ pub struct Settings {
     pub task: String,
     /// SHA-256 of the task's data file.
     pub data_sha256: String,
+    /// Number of lines that are read at most of a task that is one whole text; `None` for all.
+    pub lines: Option<usize>,
     /// SHA-256 of the checkpoint's manifest.
     pub manifest_sha256: String,
     /// Hash of the tokenizer.

@@ -30,7 +30,7 @@ pub struct EvalArgs {
     /// Folder for scores and results; by default evaluations in the run folder of the checkpoint.
     #[arg(long, value_name = "URL")]
     pub output: Option<String>,
-    /// Evaluates only the first N items of each task.
+    /// Evaluates only the first N items of each task, and of a task that is one whole text its first N lines.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub limit: Option<u32>,
     /// Number of other items, with their right answers, in front of each item.

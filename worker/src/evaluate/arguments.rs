@@ -24,7 +24,7 @@ pub struct OptionArgs {
     /// Folder for scores and results; by default `evaluations` in the checkpoint's run.
     #[arg(long, value_name = "URL")]
     pub output: Option<String>,
-    /// Number of items of each task, from the first on; by default all.
+    /// Number of items of each task, from the first on, or lines of a whole text; by default all.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub limit: Option<u32>,
     /// Number of examples in front of each item.

@@ -1,9 +1,8 @@
 //! Why a checkpoint cannot be evaluated.
 
 use common::exit_code::ExitCode;
-use evaluation::shots::ShotsError;
-use evaluation::tasks::ChoiceError;
-use evaluation::{DataError, EncodeError, ScoreError};
+use evaluation::tasks::{ChoiceError, ItemsError};
+use evaluation::{EncodeError, ScoreError};
 
 /// Why a checkpoint cannot be evaluated.
 #[derive(Debug, thiserror::Error)]
@@ -32,9 +31,9 @@ pub enum EvaluateError {
         /// The limit.
         bytes_max: u64,
     },
-    /// A data file is malformed.
+    /// A data file is malformed, or has no items as they were asked for.
     #[error(transparent)]
-    Data(#[from] DataError),
+    Items(#[from] ItemsError),
     /// Items cannot be given to the model as they were asked for.
     #[error("task {task}: {error}")]
     Encode {
@@ -42,20 +41,6 @@ pub enum EvaluateError {
         task: &'static str,
         /// Why.
         error: EncodeError,
-    },
-    /// A task has no form with shots.
-    #[error("--shots: {task} takes no examples in front of its items; leave it out, or evaluate it by itself")]
-    NoShots {
-        /// Name of the task.
-        task: &'static str,
-    },
-    /// There are too few items for the shots.
-    #[error("--shots: task {task}: {error}")]
-    Shots {
-        /// Name of the task.
-        task: &'static str,
-        /// Why.
-        error: ShotsError,
     },
     /// The run has no checkpoint.
     #[error("{url} has no committed checkpoint; train first with `launcher train`")]
@@ -144,19 +129,18 @@ impl EvaluateError {
         match self {
             EvaluateError::Choice(_)
             | EvaluateError::NoDataFolder { .. }
-            | EvaluateError::NoShots { .. }
-            | EvaluateError::Shots { .. }
             | EvaluateError::NoneCommitted { .. }
             | EvaluateError::NoOutput { .. }
             | EvaluateError::OtherTokenizer { .. } => ExitCode::Config,
+            EvaluateError::Items(ItemsError::Data(_)) => ExitCode::Data,
+            EvaluateError::Items(_) => ExitCode::Config,
             EvaluateError::Encode { error, .. } => match error {
                 EncodeError::Windows { .. } | EncodeError::Long { .. } => ExitCode::Config,
                 _ => ExitCode::Data,
             },
-            EvaluateError::MissingData(_)
-            | EvaluateError::LargeData { .. }
-            | EvaluateError::Data(_)
-            | EvaluateError::SmallVocabulary { .. } => ExitCode::Data,
+            EvaluateError::MissingData(_) | EvaluateError::LargeData { .. } | EvaluateError::SmallVocabulary { .. } => {
+                ExitCode::Data
+            }
             EvaluateError::NotFinite { .. } => ExitCode::Numeric,
             EvaluateError::Scores { .. } => ExitCode::Bug,
         }

@@ -28,7 +28,7 @@ use std::time::{Duration, Instant};
 
 use common::storage::Folder;
 use evaluation::report::Settings;
-use evaluation::tasks::choose;
+use evaluation::tasks::{Cut, Selection, choose};
 use evaluation::{Key, Limits, OnLong, Score, Scores, Sequence};
 
 use crate::collectives::Collectives;
@@ -55,7 +55,7 @@ pub struct EvaluateOptions {
     pub data: Option<String>,
     /// Folder for scores and results; `None` for that of the checkpoint's run.
     pub output: Option<String>,
-    /// Items of each task, from its first on; `None` for all.
+    /// Items of each task, from its first on, or lines of a task that is one whole text; `None` for all.
     pub limit: Option<usize>,
     /// Examples in front of each item.
     pub shots: usize,
@@ -90,6 +90,10 @@ impl EvaluateOptions {
             save_every: Duration::from_secs(10),
             progress_lines: false,
         }
+    }
+
+    fn selection(&self) -> Selection {
+        Selection { limit: self.limit, shots: self.shots, ..Selection::default() }
     }
 
     fn limits(&self, context_tokens: usize) -> Limits {
@@ -138,6 +142,8 @@ fn settings(
         convoy: env!("CARGO_PKG_VERSION").to_owned(),
         task: questions.task.name.to_owned(),
         data_sha256: questions.data_sha256.clone(),
+        // A limit cuts a whole text, and leaves an item of any other task as it is.
+        lines: options.limit.filter(|_| questions.task.cut == Some(Cut::Whole)),
         manifest_sha256: subject.manifest_sha256.clone(),
         tokenizer_hash: subject.tokenizer.hash().to_owned(),
         shots: options.shots,

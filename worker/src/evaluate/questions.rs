@@ -4,7 +4,6 @@ use common::config::StorageConfig;
 use common::sha256::hex_sha256;
 use common::storage::{Folder, StorageError};
 use common::tokenizer::Tokenizer;
-use evaluation::shots::{SEED, with_shots};
 use evaluation::tasks::{Chosen, Task};
 use evaluation::{DataFile, Encode, Item, Limits, Sequences, encode_items};
 use serde::{Deserialize, Serialize};
@@ -47,9 +46,6 @@ pub fn read(
     storage: &StorageConfig,
     ranks: &dyn Collectives,
 ) -> Result<Vec<Questions>, JobError> {
-    if let Some(chosen) = chosen.iter().find(|chosen| options.shots > 0 && !chosen.task.allows_shots) {
-        return Err(EvaluateError::NoShots { task: chosen.task.name }.into());
-    }
     let mut contents: Vec<Vec<u8>> = Vec::new();
     let heads = ranks.share("the data files of the tasks", || {
         let (heads, read) = read_files(chosen, options.data.as_deref(), storage)?;
@@ -127,10 +123,7 @@ fn ask(
     limits: &Limits,
 ) -> Result<(Vec<Item>, Sequences), EvaluateError> {
     let name = task.name;
-    let items = (task.read)(file)?;
-    let mut items =
-        with_shots(items, options.shots, SEED).map_err(|error| EvaluateError::Shots { task: name, error })?;
-    items.truncate(options.limit.unwrap_or(usize::MAX));
+    let items = task.items(file, &options.selection())?;
     let sequences =
         encode_items(&items, tokenizer, limits).map_err(|error| EvaluateError::Encode { task: name, error })?;
     Ok((items, sequences))
@@ -219,6 +212,6 @@ mod tests {
         assert_eq!(questions[0].data_sha256, hex_sha256(lines.as_bytes()));
         let (code, message) = refused(read_in(dir.path(), &tasks, |options| options.shots = 1));
         assert_eq!(code, ExitCode::Config);
-        assert!(message.starts_with("--shots: documents takes no examples"), "{message}");
+        assert!(message.contains("documents has no form with examples in front"), "{message}");
     }
 }

@@ -114,7 +114,8 @@ fn notes(report: &Report) -> Vec<String> {
         .map(|(what, ids)| format!("{}: {} {what}: {}", results.task, counted(ids.len() as u64, "item"), ids_of(ids)))
         .collect();
     if let Some(limit) = report.limit {
-        notes.push(format!("{}: only the first {} were evaluated", results.task, counted(limit as u64, "item")));
+        let unit = if report.settings.lines.is_some() { "line" } else { "item" };
+        notes.push(format!("{}: only the first {} were evaluated", results.task, counted(limit as u64, unit)));
     }
     if report.is_official == Some(false) {
         notes.push(format!("{}: {} is not the official file, by its SHA-256", results.task, report.data));
@@ -162,6 +163,7 @@ mod tests {
                 convoy: "1".into(),
                 task: task.to_owned(),
                 data_sha256: String::new(),
+                lines: None,
                 manifest_sha256: String::new(),
                 tokenizer_hash: String::new(),
                 shots: 0,
