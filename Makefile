@@ -15,6 +15,8 @@ STARTED_ONCE = GLIBC_TUNABLES=glibc.malloc.hugetlb=1
 DEMO_BINARIES := $(addprefix --bin ,launcher worker prepare $(if $(filter s3,$(STORE)),s3-server))
 # More than twice what they take on two slow cores; by then cargo has named the test that hangs.
 BOUNDED := timeout --foreground 60m
+# Most tests of programs wait: for ranks, for stores, for clocks. Those that train are fewer at once (tests/src/training.rs).
+AT_ONCE := RUST_TEST_THREADS=$(shell expr 4 \* $$(nproc))
 # What scripts/figures says of a `make test`: when it began, and whether there was anything built by then.
 BEGAN := $(shell date +%s)
 WARMTH := $(if $(wildcard $(or $(CARGO_TARGET_DIR),target)/release/deps),warm,cold)
@@ -41,7 +43,7 @@ check: setup ## Formatting, lints, documentation, spelling, dependencies
 	@scripts/check
 
 test: check build ## Everything that must pass before a change is accepted, with real mpirun
-	$(WITH_LIBTORCH) $(STARTED_ONCE) $(BOUNDED) cargo test --release --workspace
+	$(WITH_LIBTORCH) $(STARTED_ONCE) $(AT_ONCE) $(BOUNDED) cargo test --release --workspace
 	@scripts/figures $(WARMTH) $(BEGAN)
 
 soak: build ## What takes longer, or 24 GiB of memory

@@ -40,7 +40,7 @@ fn every_task_reads_its_small_file() {
 
 #[test]
 fn winograd_schemas_are_one_in_their_forms() {
-    for task in ["wsc273_partial", "wsc273_full"] {
+    for task in ["wsc273_partial", "wsc273_harness", "wsc273_full"] {
         assert_eq!(items(task, "WSCollection.xml"), items(task, "wsc273.jsonl"));
     }
     assert_eq!(

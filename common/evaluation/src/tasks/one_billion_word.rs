@@ -1,6 +1,6 @@
 //! The One Billion Word benchmark: sentences in random order, so each is a text by itself.
 //!
-//! The test text is `news.en.heldout-00000-of-00050`. Each end of a sentence is a word, so that it has 159,658.
+//! The test text is `news.en.heldout-00000-of-00050`. Each end of a sentence is a word.
 
 use crate::data::{DataError, DataFile};
 use crate::detokenize::{Detokenizer, ONE_BILLION_WORD, words};

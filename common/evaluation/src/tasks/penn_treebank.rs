@@ -1,7 +1,6 @@
 //! The Penn Treebank as language modelling uses it (Mikolov): `ptb.test.txt`, one text.
 //!
-//! Words are lower-case, numbers are `N`, rare words `<unk>`; there is no punctuation. Each end of a line is a word, so that the
-//! official test text has 82,430.
+//! Words are lower-case, numbers are `N`, rare words `<unk>`; there is no punctuation. Each end of a line is a word.
 
 use crate::data::{DataError, DataFile};
 use crate::detokenize::{Detokenizer, PENN_TREEBANK, words};

@@ -152,11 +152,20 @@ pub static TASKS: &[Task] = &[
     },
     Task {
         name: "wsc273_partial",
-        about: "Winograd schemas, what follows the pronoun, as lm-evaluation-harness (wsc273)",
+        about: "Winograd schemas, what follows the pronoun",
         scored: "what follows the pronoun, after the sentence up to it with the option in its place",
         measures: &[Measure::Accuracy],
         source: WSC,
         read: wsc273::partial,
+        ..NONE
+    },
+    Task {
+        name: "wsc273_harness",
+        about: "Winograd schemas, what follows the pronoun, as lm-evaluation-harness (wsc273): with two spaces",
+        scored: "a space and what follows the pronoun (which begins with one), after the sentence up to it with the option",
+        measures: &[Measure::Accuracy],
+        source: WSC,
+        read: wsc273::harness,
         ..NONE
     },
     Task {
@@ -219,7 +228,7 @@ pub static TASKS: &[Task] = &[
     Task {
         name: "ptb",
         about: "Penn Treebank's test text, de-tokenized invertibly, per original word and line end",
-        scored: "the text, de-tokenized; words of the original and ends of its lines count (82,430)",
+        scored: "the text, de-tokenized; words of the original and ends of its lines count",
         measures: TEXT_MEASURES,
         cut: Some(Cut::Whole),
         source: Source {
@@ -233,7 +242,7 @@ pub static TASKS: &[Task] = &[
     Task {
         name: "1bw",
         about: "One Billion Word's test sentences, de-tokenized invertibly, per original word and sentence end",
-        scored: "each sentence, de-tokenized; words of the original and ends of sentences count (159,658)",
+        scored: "each sentence, de-tokenized; words of the original and ends of sentences count",
         measures: TEXT_MEASURES,
         cut: Some(Cut::Documents),
         source: Source {

@@ -2,6 +2,7 @@
 //!
 //! The pronoun is replaced by each option. Partial scoring takes the text up to the option as context, and compares the
 //! likelihoods of what follows; full scoring compares those of the whole sentences (Trinh and Le, arXiv:1806.02847).
+//! lm-evaluation-harness scores partially, with two spaces between the option and what follows.
 //!
 //! Three forms are read: the official `WSCollection.xml`, of which the first 273 schemas count; JSON lines with `text`,
 //! `pronoun`, `pronoun_loc`, `options` and `label`, as of Hugging Face's `winograd_wsc`; and JSON lines with `context_options`,
@@ -52,17 +53,30 @@ enum Line {
     Replaced(Replaced),
 }
 
+/// How a sentence is scored.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Scoring {
+    Partial,
+    Harness,
+    Full,
+}
+
 /// Reads items for partial scoring.
 pub fn partial(file: &DataFile<'_>) -> Result<Vec<Item>, DataError> {
-    read(file, |context, rest| Request::continuation(context, rest))
+    read(file, Scoring::Partial)
+}
+
+/// Reads items for partial scoring as lm-evaluation-harness does.
+pub fn harness(file: &DataFile<'_>) -> Result<Vec<Item>, DataError> {
+    read(file, Scoring::Harness)
 }
 
 /// Reads items for full scoring.
 pub fn full(file: &DataFile<'_>) -> Result<Vec<Item>, DataError> {
-    read(file, |context, rest| Request::continuation("", format!("{context}{rest}")))
+    read(file, Scoring::Full)
 }
 
-fn read(file: &DataFile<'_>, request: impl Fn(&str, &str) -> Request) -> Result<Vec<Item>, DataError> {
+fn read(file: &DataFile<'_>, scoring: Scoring) -> Result<Vec<Item>, DataError> {
     let entries: Vec<(usize, Line)> = if file.text()?.trim_start().starts_with('<') {
         let schemas = wsc_xml::read(file)?.into_iter().take(SCHEMAS);
         schemas.map(|(line, schema)| (line, Line::Schema(schema))).collect()
@@ -70,29 +84,37 @@ fn read(file: &DataFile<'_>, request: impl Fn(&str, &str) -> Request) -> Result<
         file.json_lines(EXPECTED)?
     };
     let item = |(index, (line, entry)): (usize, (usize, Line))| {
-        let malformed = |found: String| file.malformed(line, EXPECTED, found);
-        let (replaced, options) = match entry {
-            Line::Schema(schema) => schema.replaced().map_err(malformed)?,
-            Line::Replaced(replaced) => {
-                let options = replaced.context_options.clone();
-                (Replaced { continuation: format!(" {}", replaced.continuation), ..replaced }, options)
-            }
-        };
-        let Replaced { context_options, continuation, gold } = replaced;
-        if gold > 1 || continuation.trim().is_empty() || context_options.iter().any(|context| context.trim().is_empty())
-        {
-            return Err(malformed(format!("gold {gold} and the continuation {}", shown(&continuation))));
-        }
-        let requests = context_options.iter().map(|context| request(context, &continuation)).collect();
-        let lengths = options.iter().map(|option| Length::of(option)).collect();
-        Ok(Item { id: (index + 1).to_string(), requests, judgement: Judgement::Choice { gold, lengths } })
+        let item = item((index + 1).to_string(), entry, scoring);
+        item.map_err(|found| file.malformed(line, EXPECTED, found))
     };
     entries.into_iter().enumerate().map(item).collect()
 }
 
+/// Returns the item of an entry, or what is wrong with it.
+fn item(id: String, entry: Line, scoring: Scoring) -> Result<Item, String> {
+    let (Replaced { context_options, continuation, gold }, options) = match entry {
+        Line::Schema(schema) => schema.replaced(scoring)?,
+        Line::Replaced(replaced) => {
+            let options = replaced.context_options.clone();
+            (Replaced { continuation: format!(" {}", replaced.continuation), ..replaced }, options)
+        }
+    };
+    let blank = |text: &String| text.trim().is_empty();
+    if gold > 1 || blank(&continuation) || context_options.iter().any(blank) {
+        return Err(format!("gold {gold} and the continuation {}", shown(&continuation)));
+    }
+    let request = |context: &String| match scoring {
+        Scoring::Partial | Scoring::Harness => Request::continuation(context, &continuation),
+        Scoring::Full => Request::continuation("", format!("{context}{continuation}")),
+    };
+    let requests = context_options.iter().map(request).collect();
+    let lengths = options.iter().map(|option| Length::of(option)).collect();
+    Ok(Item { id, requests, judgement: Judgement::Choice { gold, lengths } })
+}
+
 impl Schema {
     /// Puts each option in the pronoun's place. Also returns the options as they are written there.
-    fn replaced(self) -> Result<(Replaced, [String; 2]), String> {
+    fn replaced(self, scoring: Scoring) -> Result<(Replaced, [String; 2]), String> {
         let text = self.text.replace("  ", " ");
         let characters: Vec<char> = text.chars().collect();
         let end = self.pronoun_loc.saturating_add(self.pronoun.chars().count());
@@ -106,7 +128,9 @@ impl Schema {
         let options = self.options.map(|option| as_written(&option, &self.pronoun, starts_a_sentence));
         let before: String = characters[..self.pronoun_loc].iter().collect();
         let context_options = options.clone().map(|option| before.clone() + &option);
-        let continuation = characters[end..].iter().collect();
+        let rest: String = characters[end..].iter().collect();
+        // The rest begins with its space, and the harness puts another in front.
+        let continuation = if scoring == Scoring::Harness { format!(" {rest}") } else { rest };
         Ok((Replaced { context_options, continuation, gold: self.label }, options))
     }
 }
@@ -151,6 +175,8 @@ mod tests {
         let line = schema("He saw her dog run.", "her", 7);
         let expected = ["He saw the A's", "He saw Bob's"];
         assert_eq!(requests(&partial(&file(&line)).unwrap()), expected.map(|c| Request::continuation(c, " dog run.")));
+        let spaced = expected.map(|context| Request::continuation(context, "  dog run."));
+        assert_eq!(requests(&harness(&file(&line)).unwrap()), spaced);
         let whole = expected.map(|context| Request::continuation("", format!("{context} dog run.")));
         assert_eq!(requests(&full(&file(&line)).unwrap()), whole);
     }
@@ -164,8 +190,9 @@ mod tests {
     #[test]
     fn the_form_with_replaced_options_gets_a_space_in_between() {
         let line = r#"{"context_options": ["x a", "x b"], "continuation": "fell.", "gold": 0}"#;
-        let items = partial(&file(line)).unwrap();
-        assert_eq!(items[0].requests[1], Request::continuation("x b", " fell."));
+        for read in [partial, harness] {
+            assert_eq!(read(&file(line)).unwrap()[0].requests[1], Request::continuation("x b", " fell."));
+        }
     }
 
     #[test]
