@@ -198,10 +198,10 @@ mod tests {
         ];
         let lines = lines(&reports, Style::Plain);
         let rows = [
-            "task                       metric                                         value  std. error  GPT-2 124M  items",
-            "lambada_openai_last_token  acc                                          46.00 %      0.70 %     45.99 %  5,153",
-            "lambada_openai_last_token  last_token_perplexity                          35.00                   35.13  5,153",
-            "enwik8                     bits_per_byte/whole/window=1024/stride=512     1.200                   1.160  5,153",
+            "task                       metric                                        value  std. error  GPT-2 124M  items",
+            "lambada_openai_last_token  acc                                         46.00 %      0.70 %     45.99 %  5,153",
+            "lambada_openai_last_token  last_token_perplexity                         35.00                   35.13  5,153",
+            "enwik8                     bits_per_byte/whole/window=1024/stride=512    1.200                   1.160  5,153",
         ];
         assert_eq!(lines[..4], rows);
         assert!(lines[5].starts_with("GPT-2 124M: Radford"), "{lines:?}");
