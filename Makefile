@@ -5,7 +5,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test soak check bench clean
+.PHONY: help setup build demo test soak check bench docs dist install manual clean
 
 # Says where libtorch is; scripts/setup puts it there.
 WITH_LIBTORCH := . scripts/env.sh &&
@@ -13,6 +13,8 @@ WITH_LIBTORCH := . scripts/env.sh &&
 STARTED_ONCE = GLIBC_TUNABLES=glibc.malloc.hugetlb=1
 # What the demo runs. Features are still those of the whole workspace, so that `make test` compiles no dependency again.
 DEMO_BINARIES := $(addprefix --bin ,launcher worker prepare $(if $(filter s3,$(STORE)),s3-server))
+# Where `make install` puts bin, lib and share; DESTDIR, if given, comes before it.
+PREFIX := /usr/local
 # More than twice what they take on two slow cores; by then cargo has named the test that hangs.
 BOUNDED := timeout --foreground 60m
 # Most tests of programs wait: for ranks, for stores, for clocks. Those that train are fewer at once (tests/src/training.rs).
@@ -36,11 +38,12 @@ demo: ## Prepare a text, train on 2 ranks, kill one, resume, sample (STORE=s3, D
 	$(WITH_LIBTORCH) cargo build --release --workspace $(DEMO_BINARIES)
 	STORE='$(STORE)' DEMO_TEXT='$(DEMO_TEXT)' scripts/demo
 
-check: setup ## Formatting, lints, documentation, spelling, dependencies
+check: setup ## Formatting, lints, documentation, manual pages, spelling, dependencies
 	cargo fmt --all --check
 	$(WITH_LIBTORCH) cargo clippy --release --workspace --all-targets -- -D warnings
 	$(WITH_LIBTORCH) RUSTDOCFLAGS='-D warnings' cargo doc --release --workspace --no-deps --document-private-items
 	@scripts/check
+	$(WITH_LIBTORCH) cargo test --release --workspace --bin launcher commands::manual
 
 test: check build ## Everything that must pass before a change is accepted, with real mpirun
 	$(WITH_LIBTORCH) $(STARTED_ONCE) $(AT_ONCE) $(BOUNDED) cargo test --release --workspace
@@ -49,8 +52,20 @@ test: check build ## Everything that must pass before a change is accepted, with
 soak: build ## What takes longer, or 24 GiB of memory
 	@$(WITH_LIBTORCH) scripts/soak
 
+docs: ## Make a book of all pages, with search, in target/book/html
+	@. scripts/env.sh && scripts/book.py
+
 bench: build ## Speed beside its peers (ONLY=name for one)
 	$(WITH_LIBTORCH) ONLY='$(ONLY)' scripts/bench
+
+dist: build ## Make a tarball and a wheel in target/dist
+	@$(WITH_LIBTORCH) scripts/dist
+
+install: ## Install what `make dist` made (PREFIX=/usr/local, DESTDIR)
+	@scripts/dist --install '$(DESTDIR)$(PREFIX)'
+
+manual: ## Write the manual pages and shell completions in launcher/share anew
+	$(WITH_LIBTORCH) cargo run --release --workspace --bin launcher -- manual launcher/share
 
 clean: ## Remove what was built, and the demo's folder; the cache of set-up stays
 	cargo clean

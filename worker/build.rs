@@ -50,10 +50,11 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mpi = build_probe_mpi::probe().map_err(|errors| format!("no MPI found: {errors:?}"))?;
     cc::Build::new().file("src/collectives/mpi_in_place.c").includes(&mpi.include_paths).compile("convoy_mpi");
 
-    // The folder behind the link is the one with the CUDA runtime beside it.
+    // The folder behind the link is the one with the CUDA runtime beside it. A release has its libraries in a folder of its
+    // own, which comes first; scripts/dist takes the folder of this machine away.
     let libraries = libtorch.join("lib/libtorch_cpu.so").canonicalize()?;
     if let Some(folder) = libraries.parent() {
-        println!("cargo:rustc-link-arg=-Wl,-rpath,{}", folder.display());
+        println!("cargo:rustc-link-arg=-Wl,-rpath,$ORIGIN/../lib/convoy/torch/lib:{}", folder.display());
     }
     Ok(())
 }

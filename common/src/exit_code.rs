@@ -90,4 +90,25 @@ mod tests {
         assert_eq!(ExitCode::from_number(137), ExitCode::Communication);
         assert_eq!(ExitCode::from_number(1), ExitCode::Communication);
     }
+
+    #[test]
+    fn the_page_of_exit_codes_lists_every_code_with_its_meaning_and_whether_it_is_restarted() {
+        let page = include_str!("../../docs/exit-codes.md");
+        let rows: Vec<&str> = page
+            .lines()
+            .skip_while(|line| !line.starts_with("|---"))
+            .skip(1)
+            .take_while(|line| line.starts_with('|'))
+            .collect();
+        let expected = ExitCode::NUMBERS.map(|(code, number)| {
+            let restarted = match code {
+                ExitCode::Done => "",
+                ExitCode::Bug => "once ",
+                _ if code.is_worth_a_restart() => "yes ",
+                _ => "no ",
+            };
+            format!("| {number} | {} | {restarted}|", code.meaning())
+        });
+        assert_eq!(rows, expected);
+    }
 }

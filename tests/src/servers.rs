@@ -110,6 +110,11 @@ pub fn manifest_validator() -> Option<PathBuf> {
     None
 }
 
+/// Returns the folder of Open MPI 5: `bin` and `lib` are in it.
+pub fn open_mpi_5() -> Option<PathBuf> {
+    installed("python/bin/mpirun")?.parent()?.parent().map(Path::to_owned)
+}
+
 /// Returns the program at `path` among the installed servers. Where it is missing, prints what a test goes without.
 fn installed(path: &str) -> Option<PathBuf> {
     let in_home = |folder: &str| std::env::var_os("HOME").map(|home| Path::new(&home).join(folder));

@@ -17,7 +17,9 @@ use std::time::{Duration, Instant};
 use common::host_name::host_name;
 use common::signals::is_ignored;
 use common::topology::{Rank, WorldSize};
-use common::worker_contract::{FromRank, MESSAGE_BYTES_MAX, PROTOCOL_VERSION, Phase, ToRank, read_line, write_line};
+use common::worker_contract::{
+    FromRank, MESSAGE_BYTES_MAX, MicroBatches, PROTOCOL_VERSION, Phase, ToRank, read_line, write_line,
+};
 use nix::sys::socket::setsockopt;
 use nix::sys::socket::sockopt::TcpUserTimeout;
 use nix::unistd::getppid;
@@ -96,6 +98,8 @@ struct Link {
     /// Time that steps have kept this rank busy, in microseconds.
     busy: AtomicU64,
     phase: AtomicU8,
+    /// Micro batches of the step or the validation: those done in the upper half, all in the lower; 0 outside of both.
+    micro_batches: AtomicU64,
     in_flight: Arc<InFlight>,
 }
 
@@ -143,6 +147,7 @@ impl Control {
             step: AtomicU64::new(0),
             busy: AtomicU64::new(0),
             phase: AtomicU8::new(phase_code(Phase::Starting)),
+            micro_batches: AtomicU64::new(0),
             in_flight,
         });
         let control = Control { link: Some(link.clone()) };
@@ -184,10 +189,18 @@ impl Control {
     /// Reports where the rank is. A change of phase is sent at once.
     pub fn report(&self, step: u64, phase: Phase) {
         let Some(link) = &self.link else { return };
+        link.micro_batches.store(0, Ordering::Relaxed);
         link.step.store(step, Ordering::Relaxed);
         if link.phase.swap(phase_code(phase), Ordering::Relaxed) != phase_code(phase) {
             self.heartbeat();
         }
+    }
+
+    /// Reports how many of `all` micro batches of the step, or of the validation, are done. The next heartbeat says so.
+    pub fn report_micro_batches(&self, done: usize, all: usize) {
+        let Some(link) = &self.link else { return };
+        let half = |count: usize| u64::from(u32::try_from(count).unwrap_or(u32::MAX));
+        link.micro_batches.store(half(done) << 32 | half(all), Ordering::Relaxed);
     }
 
     /// Adds the time that a step has kept this rank busy.
@@ -211,7 +224,15 @@ impl Control {
         let step = link.step.load(Ordering::Relaxed);
         let phase = PHASES[usize::from(link.phase.load(Ordering::Relaxed))];
         let busy_s = link.busy.load(Ordering::Relaxed) as f64 / 1e6;
-        self.send(&FromRank::Heartbeat { step, phase, exchange: link.in_flight.words(), busy_s });
+        let micro_batches = link.micro_batches();
+        self.send(&FromRank::Heartbeat { step, phase, exchange: link.in_flight.words(), busy_s, micro_batches });
+    }
+}
+
+impl Link {
+    fn micro_batches(&self) -> Option<MicroBatches> {
+        let halves = self.micro_batches.load(Ordering::Relaxed);
+        (halves > 0).then_some(MicroBatches { done: (halves >> 32) as u32, all: halves as u32 })
     }
 }
 
@@ -339,6 +360,29 @@ mod tests {
         control.send(&FromRank::Notice { text: "here".into() });
         let notice = FromRank::Notice { text: "here".into() };
         while read_line::<FromRank>(&mut heard, MESSAGE_BYTES_MAX).unwrap().unwrap() != notice {}
+    }
+
+    #[test]
+    fn a_heartbeat_says_how_many_micro_batches_of_the_step_are_done() {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let launcher = LauncherAddress { address: &address, token: "t", lost_timeout: Duration::from_secs(3600) };
+        let on_lost = |error: JobError| panic!("{error}");
+        let of = (Rank(0), WorldSize::ONE);
+        let control = Control::connect(&launcher, of, Arc::default(), &Requests::default(), on_lost).unwrap();
+        let mut heard = BufReader::new(listener.accept().unwrap().0);
+        let mut next = |of_step: u64| loop {
+            match read_line::<FromRank>(&mut heard, MESSAGE_BYTES_MAX).unwrap().unwrap() {
+                FromRank::Heartbeat { step, micro_batches, .. } if step == of_step => return micro_batches,
+                _ => {}
+            }
+        };
+        control.report(7, Phase::Training);
+        assert_eq!(next(7), None);
+        control.report_micro_batches(3, 64);
+        while next(7) != Some(MicroBatches { done: 3, all: 64 }) {}
+        control.report(8, Phase::Training);
+        assert_eq!(next(8), None, "another step has micro batches of its own");
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::process::ExitCode as ProcessExitCode;
 
 use clap::{Args, Parser, Subcommand};
-use common::config::{RawConfig, RunConfig};
+use common::config::{ConfigError, RawConfig, RunConfig};
 use common::exit_code::ExitCode;
 use common::preflight::FACTS_MARK;
 use common::single_copy;
@@ -108,8 +108,15 @@ struct CheckArgs {
 
 #[derive(Args)]
 struct SampleArgs {
-    #[command(flatten)]
-    config: ConfigArgs,
+    /// Read the config from standard input; for the launcher's use.
+    #[arg(long, conflicts_with_all = ["config", "overrides"], required_unless_present = "config")]
+    from_launcher: bool,
+    /// The config file; see configs/README.md.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Override one value; repeatable.
+    #[arg(long = "set", value_name = "SECTION.KEY=VALUE")]
+    overrides: Vec<String>,
     /// Beginning of the text; empty for the start of a document.
     #[arg(long, default_value = "")]
     prompt: String,
@@ -214,7 +221,7 @@ fn run(job: Job) -> Result<ExitCode, JobError> {
     match job {
         Job::Train(args) => run_train(args),
         Job::Sample(args) => {
-            let mut config = RawConfig::load(&args.config.config, &args.config.overrides)?.run()?;
+            let mut config = sample_config(&args)?;
             common::storage::make_urls_absolute(&mut config)?;
             world::set_threads(config.launch.threads_per_rank);
             let SampleArgs { prompt, tokens, temperature, top_k, top_p, seed, checkpoint, .. } = args;
@@ -228,6 +235,16 @@ fn run(job: Job) -> Result<ExitCode, JobError> {
         Job::BenchStream(args) => run_bench_stream(&args),
         Job::BenchCheckpoint(args) => run_bench_checkpoint(&args),
     }
+}
+
+/// Reads the config of a sample: a file, or what the launcher writes to standard input.
+fn sample_config(args: &SampleArgs) -> Result<RunConfig, ConfigError> {
+    if let Some(path) = &args.config {
+        return RawConfig::load(path, &args.overrides)?.run();
+    }
+    let unreadable = |source| ConfigError::Unreadable { path: "on standard input".into(), source };
+    let text = std::io::read_to_string(std::io::stdin()).map_err(unreadable)?;
+    RawConfig::parse("on standard input", &text, &[])?.run()
 }
 
 fn run_train(args: TrainArgs) -> Result<ExitCode, JobError> {

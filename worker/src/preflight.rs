@@ -10,7 +10,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use common::config::RunConfig;
 use common::host_name::host_name;
-use common::preflight::{Exchange, Finding, GpuFacts, RankFacts, SHARED_GPU_VARIABLE, Verdict, WorldFacts};
+use common::preflight::{
+    Exchange, Finding, GpuFacts, RankFacts, SHARED_GPU_VARIABLE, Verdict, WorldFacts, available_memory,
+};
 use common::storage::Folder;
 use common::topology::Rank;
 use nix::sys::statvfs::statvfs;
@@ -35,7 +37,8 @@ pub fn check(world: &World) -> Result<WorldFacts, JobError> {
     Ok(WorldFacts { exchange: exchange.into_iter().collect(), ..gather(world)? })
 }
 
-/// Refuses to train if hosts and ranks do not fit together. Returns all other findings.
+/// Refuses to train if hosts and ranks do not fit together. Returns what is shown of all other findings: those that
+/// describe the run, and those that something is wrong.
 ///
 /// Short memory or disk space is a finding and no reason to refuse: it is an estimate, and an attempt that has just
 /// been killed may be about to give back what is missing.
@@ -43,7 +46,7 @@ pub fn before_training(world: &World) -> Result<Vec<Finding>, JobError> {
     let facts = gather(world)?;
     let (failed, rest): (Vec<_>, Vec<_>) = facts.fit().into_iter().partition(|found| found.verdict == Verdict::Failed);
     if failed.is_empty() {
-        return Ok(rest.into_iter().chain(facts.supplies()).filter(|found| found.verdict != Verdict::Ok).collect());
+        return Ok(rest.into_iter().chain(facts.supplies()).filter(Finding::is_for_a_start).collect());
     }
     let found = |found: &Finding| format!("{} {}", found.subject, found.text);
     Err(JobError::UnfitRanks(failed.iter().map(found).collect::<Vec<_>>().join("; ")))
@@ -51,24 +54,30 @@ pub fn before_training(world: &World) -> Result<Vec<Finding>, JobError> {
 
 /// Gathers the facts of all ranks, without their exchange. All ranks get an identical result.
 fn gather(world: &World) -> Result<WorldFacts, JobError> {
-    let World { config, collectives, device, .. } = world;
+    let World { config, collectives, device, without_gpu, .. } = world;
     let ranks = collectives.as_ref();
-    let mut facts = RankFacts::look(config, ranks.rank(), *device);
+    let mut facts = RankFacts::look(config, ranks.rank(), (*device, without_gpu.as_deref()));
     // All ranks leave the barrier at the same moment, to some milliseconds.
     ranks.barrier(Label::new("reading the clocks")).wait()?;
     facts.clock_unix_s = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64());
     let all = ranks.gather("facts about its host", &facts)?;
-    let step_bytes = step_cost(config, ranks.world_size(), *device).memory().total();
-    let global_sequences = config.batch.global_sequences;
-    Ok(WorldFacts { ranks: all, step_bytes, global_sequences, exchange: Vec::new() })
+    Ok(WorldFacts {
+        ranks: all,
+        step_bytes: step_cost(config, ranks.world_size(), *device).memory().total(),
+        global_sequences: config.batch.global_sequences,
+        parameters: config.model.parameters(),
+        precision: config.train.precision,
+        exchange: Vec::new(),
+    })
 }
 
 trait Look {
-    fn look(config: &RunConfig, rank: Rank, device: Device) -> Self;
+    /// Gathers the facts of `rank`, which computes on `device`; `without_gpu` says why not on a GPU, if nobody chose that.
+    fn look(config: &RunConfig, rank: Rank, device: (Device, Option<&str>)) -> Self;
 }
 
 impl Look for RankFacts {
-    fn look(config: &RunConfig, rank: Rank, device: Device) -> Self {
+    fn look(config: &RunConfig, rank: Rank, (device, without_gpu): (Device, Option<&str>)) -> Self {
         RankFacts {
             rank,
             host: host_name(),
@@ -84,8 +93,10 @@ impl Look for RankFacts {
                 Device::Cuda(index) => format!("cuda:{index}"),
                 _ => "cpu".to_owned(),
             },
+            without_gpu: without_gpu.map(str::to_owned),
+            visible_gpus: if device.is_cuda() { tch::Cuda::device_count() as u32 } else { 0 },
             may_share: std::env::var_os(SHARED_GPU_VARIABLE).is_some_and(|value| value == "1"),
-            gpus: if device.is_cuda() { gpus() } else { Vec::new() },
+            gpus: if device.is_cuda() || without_gpu.is_some() { gpus() } else { Vec::new() },
         }
     }
 }
@@ -107,12 +118,6 @@ fn libtorch() -> String {
     format!("libtorch_cpu.so of {bytes} bytes")
 }
 
-fn available_memory() -> u64 {
-    let text = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
-    let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"));
-    line.and_then(|line| line.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok()).map_or(0, |kib| kib * 1024)
-}
-
 /// Returns the folders on this host that a run writes to.
 fn folders(config: &RunConfig) -> Vec<PathBuf> {
     let mut folders = vec![std::env::temp_dir()];
@@ -130,28 +135,11 @@ fn room_in(folder: PathBuf) -> Option<(String, u64)> {
     Some((folder.display().to_string(), room.blocks_available() * room.fragment_size()))
 }
 
-/// Arguments of nvidia-smi that select the values for each GPU.
-const GPU_QUERY: &str = "--query-gpu=index,name,memory.free,memory.total,ecc.errors.uncorrected.volatile.total";
-
 /// Returns the GPUs of this host; none if their driver does not list them.
 fn gpus() -> Vec<GpuFacts> {
-    let output = Command::new("nvidia-smi").args([GPU_QUERY, "--format=csv,noheader,nounits"]).output();
-    let text = output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
-    text.lines().filter_map(gpu).collect()
-}
-
-/// Parses a line such as `0, NVIDIA H100 80GB HBM3, 81000, 81559, 0`: memory in MiB; the last value may be `[N/A]`.
-fn gpu(line: &str) -> Option<GpuFacts> {
-    let fields: Vec<&str> = line.split(',').map(str::trim).collect();
-    let &[index, name, free, total, errors] = &fields[..] else { return None };
-    let mib = |text: &str| text.parse::<u64>().ok().map(|mib| mib << 20);
-    Some(GpuFacts {
-        index: index.parse().ok()?,
-        name: name.to_owned(),
-        free_bytes: mib(free)?,
-        total_bytes: mib(total)?,
-        uncorrected_errors: errors.parse().ok(),
-    })
+    let [program, arguments @ ..] = GpuFacts::COMMAND;
+    let output = Command::new(program).args(arguments).output();
+    GpuFacts::parse_all(&output.map(|output| output.stdout).unwrap_or_default())
 }
 
 #[cfg(test)]
@@ -159,17 +147,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_drivers_lines_are_gpus() {
-        let h100 = gpu("1, NVIDIA H100 80GB HBM3, 80994, 81559, 0").unwrap();
-        assert_eq!((h100.index, &*h100.name, h100.uncorrected_errors), (1, "NVIDIA H100 80GB HBM3", Some(0)));
-        assert_eq!((h100.free_bytes, h100.total_bytes), (80994 << 20, 81559 << 20));
-        assert_eq!(gpu("0, Tesla, 1, 2, [N/A]").unwrap().uncorrected_errors, None);
-        assert_eq!(gpu("No devices were found"), None);
-    }
-
-    #[test]
-    fn this_host_has_memory_room_and_a_hash() {
-        assert!(available_memory() > 1 << 20);
+    fn this_host_has_room_and_a_hash() {
         let (name, free) = room_in(std::env::temp_dir().join("not/there/yet")).unwrap();
         assert!(name.ends_with("not/there/yet") && free > 0);
         let file = tempfile::NamedTempFile::new().unwrap();

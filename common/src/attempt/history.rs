@@ -7,6 +7,7 @@
 //! lets nobody continue from what is deleted.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -173,6 +174,28 @@ impl History {
         later.any(|(_, start)| start.as_ref().is_none_or(|start| place(name) > place(start)))
     }
 
+    /// Returns the last step of attempt `number` that counts, if this history tells: [`u64::MAX`] if all of them do, and 0 if
+    /// none does. `tag` is that of the attempt's claim, if it is known.
+    ///
+    /// A later step was left behind: a later attempt went on from an earlier checkpoint, by itself or because a person has
+    /// gone back.
+    pub fn last_step_of(&self, number: u32, tag: Option<&str>) -> Option<u64> {
+        let is_it = |of: Option<&str>| of.is_none() || tag.is_none() || of == tag;
+        if let Some(begun) = &self.begun {
+            if begun.claim.number == number && is_it(Some(begun.claim.tag())) {
+                return Some(u64::MAX);
+            }
+            let continued = begun.from.iter().filter(|last| last.attempt == number && is_it(last.tag()));
+            return Some(continued.map(|last| last.step).max().unwrap_or(0));
+        }
+        let later = self.starts.range((Bound::Excluded(number), Bound::Unbounded)).map(|(_, start)| match start {
+            None => 0,
+            Some(start) if start.attempt >= number => start.step,
+            Some(start) => start.step.saturating_sub(1),
+        });
+        (!self.starts.is_empty()).then(|| later.min().unwrap_or(u64::MAX))
+    }
+
     /// Returns whether the newest attempt that has begun started from `name`: a person, or an attempt, has chosen that
     /// checkpoint.
     pub fn starts_from(&self, name: &CheckpointName) -> bool {
@@ -327,6 +350,11 @@ mod tests {
         ] {
             assert_eq!(history.is_void(&checkpoint), is_void, "{checkpoint}");
         }
+        // The last step of each attempt that counts says the same.
+        for (number, last) in [(1, 10), (2, 20), (3, u64::MAX), (4, u64::MAX)] {
+            assert_eq!(history.last_step_of(number, None), Some(last), "{number}");
+        }
+        assert_eq!(History { newest: 9, ..History::default() }.last_step_of(1, None), None);
         // An attempt that has claimed the run, and not started yet, voids nothing.
         assert!(!History { newest: 9, ..History::default() }.is_void(&name(10, 1)));
         // An attempt that began anew voids all.
@@ -354,6 +382,17 @@ mod tests {
         ] {
             assert_eq!(history.is_void(&checkpoint), is_void, "{checkpoint}");
         }
+        for (number, tag, last) in [
+            (3, three.tag(), u64::MAX),
+            (3, other.tag(), 0),
+            (2, two.tag(), 20),
+            (2, other.tag(), 0),
+            (1, one.tag(), 10),
+            (9, one.tag(), 0),
+        ] {
+            assert_eq!(history.last_step_of(number, Some(tag)), Some(last), "{number} {tag}");
+        }
+        assert_eq!(history.last_step_of(2, None), Some(20));
     }
 
     #[test]

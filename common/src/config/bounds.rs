@@ -103,6 +103,12 @@ const REAL: [(&str, f64, f64); 12] = [
     ("prepare.validation_fraction", 0.0, 1.0),
 ];
 
+/// Returns a whole number that `key` may have.
+pub(super) fn example(key: &str) -> i64 {
+    let bounds = WHOLE.iter().find(|(of, ..)| *of == key);
+    bounds.map_or(100, |(_, least, most)| 100.clamp(*least, *most))
+}
+
 /// Returns which bound the number `value` of `key` violates, if any.
 pub(super) fn fault(key: &str, value: &Value) -> Option<String> {
     if let (Some((_, least, most)), Value::Integer(value)) = (WHOLE.iter().find(|(of, ..)| *of == key), value) {

@@ -116,7 +116,11 @@ pub fn consent(name: &str, found: Vec<Difference>, accepted: &[String]) -> Resul
         return Ok(accepted);
     }
     let lines: Vec<_> = refused.iter().map(Difference::in_words).collect();
-    Err(format!("{name} cannot be resumed with this config:\n  {}", lines.join("\n  ")))
+    Err(format!(
+        "{name} cannot be resumed with this config:\n  {}\nTo begin the run again with this config instead, from its first step: \
+         `launcher train --from-scratch`",
+        lines.join("\n  ")
+    ))
 }
 
 impl Difference {
@@ -238,6 +242,25 @@ mod tests {
         let model = differing(&["model.preset=gpt2-124m"]);
         assert!(model.iter().all(|(key, _, _, rule)| key.starts_with("model.") && *rule == Rule::Refused));
         assert!(!model.is_empty());
+    }
+
+    #[test]
+    fn a_warm_up_that_another_version_chose_is_not_changed_in_silence() {
+        let without = config(&[]).to_toml().replace("warmup_steps = 1\n", "");
+        let with_default = |steps: u64| {
+            let overrides = [format!("train.max_steps={steps}"), format!("optimizer.decay_steps={steps}")];
+            RawConfig::parse("of the test", &without, &overrides).unwrap().run().unwrap()
+        };
+        let saved_by_0_2 = |steps: u64| {
+            let mut saved = with_default(steps);
+            saved.optimizer.warmup_steps = Some(700);
+            saved
+        };
+        assert_eq!(differences(&saved_by_0_2(18_865), &with_default(18_865)), []);
+        let found = differences(&saved_by_0_2(2000), &with_default(2000));
+        let refused = consent("x", found, &[]).unwrap_err();
+        assert!(refused.contains("optimizer.warmup_steps was 700 and is now 200"), "{refused}");
+        assert!(refused.contains("or optimizer.warmup_steps = 700"), "{refused}");
     }
 
     #[test]

@@ -43,12 +43,12 @@ impl RunConfig {
             format!("consumes more than {RUN_SEQUENCES} sequences, {} a step; lower it", batch.global_sequences),
         );
         refuse(
-            optimizer.warmup_steps >= self.decay_steps(),
+            self.warmup_steps() >= self.decay_steps(),
             [
                 "optimizer.warmup_steps",
                 if optimizer.decay_steps.is_some() { "optimizer.decay_steps" } else { "train.max_steps" },
             ],
-            &optimizer.warmup_steps,
+            &self.warmup_steps(),
             format!(
                 "leaves no step to decay in before optimizer.decay_steps = {} (default: train.max_steps); lower it",
                 self.decay_steps()

@@ -24,11 +24,13 @@ pub enum ConfigError {
         /// Position and reason, from the parser.
         message: String,
     },
-    /// An override is not `section.key=value`.
-    #[error("--set {given:?} is not section.key=value, for example --set train.max_steps=100")]
+    /// An override cannot be read.
+    #[error("--set {}: {}", without_secrets(given), without_secrets(reason))]
     Override {
-        /// The override.
+        /// The override, as a shell takes it.
         given: String,
+        /// What is wrong, and how it is typed.
+        reason: String,
     },
     /// Some values cannot be used. Holds every fault of the config, in the order of its sections.
     #[error("{} in the config {origin}:\n{}", count(faults), lines(faults))]

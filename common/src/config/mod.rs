@@ -1,9 +1,10 @@
 //! One validated [`RunConfig`] or [`PrepareJobConfig`] from a TOML file and `--set section.key=value` overrides.
 //!
-//! Each section has a file. `raw_config.rs` reads the sections into a [`RunConfig`] or a [`PrepareJobConfig`]. Reading never
-//! stops at the first fault: every unknown key, wrong type, missing value and impossible combination is collected, and
-//! [`ConfigError::Faults`] shows them all, each with its key path, its value and a hint. The result is resolved: every
-//! default is filled in, so [`RunConfig::to_toml`] describes a run completely, and reads back as an equal config.
+//! Each section has a file. `raw_config.rs` reads the sections into a [`RunConfig`] or a [`PrepareJobConfig`]. `given.rs`
+//! reads overrides, and `known.rs` answers unknown names. Reading never stops at the first fault: every unknown key, wrong
+//! type, missing value and impossible combination is collected, and [`ConfigError::Faults`] shows them all, each with its
+//! key path, its value and a hint. The result is resolved: every default is filled in, so [`RunConfig::to_toml`] describes a
+//! run completely, and reads back as an equal config.
 
 mod batch;
 mod bounds;
@@ -13,7 +14,9 @@ mod combinations;
 mod data;
 mod error;
 mod evaluation;
+mod given;
 pub mod hosts;
+mod known;
 pub mod kubernetes;
 mod launch;
 mod metrics;

@@ -4,6 +4,14 @@ use serde::{Deserialize, Serialize};
 
 use super::section::Section;
 
+/// Longest warm-up that is a default, in steps: that of llm.c's recipes.
+const LONGEST_DEFAULT_WARMUP: u64 = 700;
+
+/// Returns the warm-up of a schedule of `decay_steps` steps for which the config gives none.
+pub(super) fn default_warmup(decay_steps: u64) -> u64 {
+    (decay_steps / 10).min(LONGEST_DEFAULT_WARMUP)
+}
+
 /// Section `[optimizer]`. Defaults are the GPT-2 recipe of llm.c.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct OptimizerConfig {
@@ -11,8 +19,8 @@ pub struct OptimizerConfig {
     pub peak_learning_rate: f64,
     /// Final learning rate as a fraction of the peak. Default 0.
     pub final_fraction: f64,
-    /// Steps of the linear warm-up. Default 700; 0 for none.
-    pub warmup_steps: u64,
+    /// Steps of the linear warm-up; 0 for none. Default a tenth of `decay_steps`, but at most [`LONGEST_DEFAULT_WARMUP`].
+    pub warmup_steps: Option<u64>,
     /// Step at which the cosine decay ends. Default `train.max_steps`.
     pub decay_steps: Option<u64>,
     /// Decay of the first moment. Default 0.9.
@@ -47,7 +55,7 @@ impl OptimizerConfig {
         let config = OptimizerConfig {
             peak_learning_rate: section.required("peak_learning_rate", "6e-4 suits gpt2-124m"),
             final_fraction: section.or("final_fraction", 0.0),
-            warmup_steps: section.or("warmup_steps", 700),
+            warmup_steps: section.optional("warmup_steps"),
             decay_steps: section.optional("decay_steps"),
             beta1: section.or("beta1", 0.9),
             beta2: section.or("beta2", 0.95),

@@ -9,7 +9,7 @@ use super::section::Section;
 pub struct PrepareConfig {
     /// Storage URLs or local paths of objects, folders, or patterns with `*`, `?`, `[...]` and `**`. Reads `.txt` (one
     /// document), `.jsonl` (one document per line), both also with `.gz`, `.zst`, `.xz` or `.bz2`, and `.parquet` (one
-    /// document per row).
+    /// document per row). Reads `.md` as `.txt` where the input has this ending, too.
     pub inputs: Vec<String>,
     /// Folder that receives `train/` and `validation/`: a storage URL or local path.
     pub output: String,
@@ -19,7 +19,7 @@ pub struct PrepareConfig {
     pub tokenizer: String,
     /// Number of tokens in a full token shard. Default 100,000,000.
     pub tokens_per_shard: u64,
-    /// Fraction of the documents that goes to validation. Default 0.005.
+    /// Fraction of the documents, or of the text of a lone one, that goes to validation. Default 0.005.
     pub validation_fraction: f64,
     /// Seed of the shuffle and the split. Default 1337.
     pub seed: u64,

@@ -9,6 +9,7 @@ use super::checkpoint::CheckpointConfig;
 use super::data::DataConfig;
 use super::error::ConfigError;
 use super::evaluation::EvaluationConfig;
+use super::given::Given;
 use super::kubernetes::KubernetesConfig;
 use super::launch::LaunchConfig;
 use super::metrics::MetricsConfig;
@@ -28,7 +29,9 @@ use crate::secrets::without_secrets;
 #[derive(Debug, Clone)]
 pub struct RawConfig {
     origin: String,
+    /// The file with its overrides.
     table: Table,
+    given: Vec<Given>,
 }
 
 impl RawConfig {
@@ -53,16 +56,9 @@ impl RawConfig {
         let mut table: Table = toml::from_str(text)
             .map_err(|e| (origin.to_owned(), without_secrets(&e.to_string()).into_owned()))
             .map_err(|(origin, message)| ConfigError::Syntax { origin, message })?;
-        for given in overrides {
-            let refused = || ConfigError::Override { given: without_secrets(given).into_owned() };
-            apply_override(&mut table, given).ok_or_else(refused)?;
-        }
-        Ok(RawConfig { origin: origin.to_owned(), table })
-    }
-
-    /// Returns the file with its overrides, as TOML.
-    pub fn to_toml(&self) -> String {
-        self.table.to_string()
+        let given = overrides.iter().map(|given| Given::parse(given)).collect::<Result<Vec<_>, _>>()?;
+        given.iter().try_for_each(|given| given.apply(&mut table))?;
+        Ok(RawConfig { origin: origin.to_owned(), table, given })
     }
 
     /// Returns the config without `section`, whose values are then the defaults.
@@ -76,60 +72,73 @@ impl RawConfig {
         self.table.contains_key("prepare") && !self.table.contains_key("run")
     }
 
+    /// Returns whether the config says how documents are prepared.
+    pub fn has_prepare_section(&self) -> bool {
+        self.table.contains_key("prepare")
+    }
+
     /// Reads the sections of a run's config.
     pub fn run(self) -> Result<RunConfig, ConfigError> {
-        let mut sections = Sections::new(self.table);
-        let config = RunConfig {
-            run: sections.read("run", RunSection::read),
-            model: sections.read("model", ModelConfig::read),
-            data: sections.read("data", DataConfig::read),
-            batch: sections.read("batch", BatchConfig::read),
-            optimizer: sections.read("optimizer", OptimizerConfig::read),
-            train: sections.read("train", TrainConfig::read),
-            parallel: sections.read("parallel", ParallelConfig::read),
-            checkpoint: sections.read("checkpoint", CheckpointConfig::read),
-            evaluation: sections.read("evaluation", EvaluationConfig::read),
-            launch: sections.read("launch", LaunchConfig::read),
-            kubernetes: sections.read("kubernetes", KubernetesConfig::read),
-            metrics: sections.read("metrics", MetricsConfig::read),
-            storage: sections.read("storage", StorageConfig::read),
-        };
+        let mut sections = Sections::new(self.table, self.given);
+        let config = read_run(&mut sections);
         let mut faults = sections.finish(&["prepare"]);
         faults.extend(config.impossible_combinations(&faults));
         match faults.is_empty() {
             true => Ok(config.resolved()),
-            false => Err(ConfigError::Faults { origin: self.origin, faults }),
+            false => Err(ConfigError::Faults { origin: self.origin, faults: sections.with_flags(faults) }),
         }
     }
 
     /// Reads the sections of a prepare job's config.
     pub fn prepare(self) -> Result<PrepareJobConfig, ConfigError> {
-        let mut sections = Sections::new(self.table);
-        let config = PrepareJobConfig {
-            prepare: sections.read("prepare", PrepareConfig::read),
-            launch: sections.read("launch", LaunchConfig::read),
-            kubernetes: sections.read("kubernetes", KubernetesConfig::read),
-            storage: sections.read("storage", StorageConfig::read),
-        };
+        let mut sections = Sections::new(self.table, self.given);
+        let config = read_prepare_job(&mut sections);
         let faults = sections.finish(&RunConfig::SECTIONS);
         match faults.is_empty() {
             true => Ok(config),
-            false => Err(ConfigError::Faults { origin: self.origin, faults }),
+            false => Err(ConfigError::Faults { origin: self.origin, faults: sections.with_flags(faults) }),
         }
     }
 }
 
-/// Sets `section.key` in `table` to the given TOML value, or to the text itself if it is not TOML. Returns `None` if `given`
-/// is malformed.
-fn apply_override(table: &mut Table, given: &str) -> Option<()> {
-    let (path, text) = given.split_once('=')?;
-    let (section, key) = path.trim().split_once('.')?;
-    let text = text.trim();
-    let value = toml::from_str::<Table>(&format!("value = {text}"))
-        .ok()
-        .and_then(|mut parsed| parsed.remove("value"))
-        .unwrap_or_else(|| toml::Value::String(text.to_owned()));
-    let section = table.entry(section.to_owned()).or_insert_with(|| toml::Value::Table(Table::new())).as_table_mut()?;
-    section.insert(key.to_owned(), value);
-    Some(())
+fn read_run(sections: &mut Sections) -> RunConfig {
+    RunConfig {
+        run: sections.read("run", RunSection::read),
+        model: sections.read("model", ModelConfig::read),
+        data: sections.read("data", DataConfig::read),
+        batch: sections.read("batch", BatchConfig::read),
+        optimizer: sections.read("optimizer", OptimizerConfig::read),
+        train: sections.read("train", TrainConfig::read),
+        parallel: sections.read("parallel", ParallelConfig::read),
+        checkpoint: sections.read("checkpoint", CheckpointConfig::read),
+        evaluation: sections.read("evaluation", EvaluationConfig::read),
+        launch: sections.read("launch", LaunchConfig::read),
+        kubernetes: sections.read("kubernetes", KubernetesConfig::read),
+        metrics: sections.read("metrics", MetricsConfig::read),
+        storage: sections.read("storage", StorageConfig::read),
+    }
+}
+
+fn read_prepare_job(sections: &mut Sections) -> PrepareJobConfig {
+    PrepareJobConfig {
+        prepare: sections.read("prepare", PrepareConfig::read),
+        launch: sections.read("launch", LaunchConfig::read),
+        kubernetes: sections.read("kubernetes", KubernetesConfig::read),
+        storage: sections.read("storage", StorageConfig::read),
+    }
+}
+
+/// Returns every key of a config with its section, in the order in which they are read.
+pub(super) fn all_keys() -> Vec<(&'static str, &'static str)> {
+    // Of an empty config every key is missing, which is known once it was asked for.
+    let mut sections = Sections::new(Table::new(), Vec::new());
+    read_run(&mut sections);
+    read_prepare_job(&mut sections);
+    let mut keys = Vec::new();
+    for key in sections.asked() {
+        if !keys.contains(&key) {
+            keys.push(key);
+        }
+    }
+    keys
 }

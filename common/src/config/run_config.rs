@@ -10,7 +10,7 @@ use super::kubernetes::KubernetesConfig;
 use super::launch::LaunchConfig;
 use super::metrics::MetricsConfig;
 use super::model::ModelConfig;
-use super::optimizer::OptimizerConfig;
+use super::optimizer::{OptimizerConfig, default_warmup};
 use super::parallel::ParallelConfig;
 use super::run::RunSection;
 use super::storage::StorageConfig;
@@ -81,7 +81,7 @@ impl RunConfig {
         LrSchedule {
             peak: self.optimizer.peak_learning_rate,
             final_fraction: self.optimizer.final_fraction,
-            warmup_steps: self.optimizer.warmup_steps,
+            warmup_steps: self.warmup_steps(),
             decay_steps: self.decay_steps(),
         }
     }
@@ -90,8 +90,13 @@ impl RunConfig {
         self.optimizer.decay_steps.unwrap_or(self.train.max_steps)
     }
 
+    pub(super) fn warmup_steps(&self) -> u64 {
+        self.optimizer.warmup_steps.unwrap_or_else(|| default_warmup(self.decay_steps()))
+    }
+
     /// Fills in the defaults that depend on other sections.
     pub(super) fn resolved(mut self) -> Self {
+        self.optimizer.warmup_steps = Some(self.warmup_steps());
         self.optimizer.decay_steps = Some(self.decay_steps());
         self
     }

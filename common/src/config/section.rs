@@ -5,16 +5,22 @@ use toml::{Table, Value};
 
 use super::bounds;
 use super::error::Fault;
+use super::given::{Given, set};
+use super::known;
 
 /// Sections of a file, taken out one by one.
 pub(super) struct Sections {
     table: Table,
+    /// Overrides that `table` holds already.
+    given: Vec<Given>,
     faults: Vec<Fault>,
+    /// Every key that was asked for, with its section.
+    asked: Vec<(&'static str, &'static str)>,
 }
 
 impl Sections {
-    pub fn new(table: Table) -> Self {
-        Sections { table, faults: Vec::new() }
+    pub fn new(table: Table, given: Vec<Given>) -> Self {
+        Sections { table, given, faults: Vec::new(), asked: Vec::new() }
     }
 
     /// Takes section `name` out and lets `read` take its keys. The remaining keys are unknown, which is a fault.
@@ -31,22 +37,33 @@ impl Sections {
             }
             None => Table::new(),
         };
-        let mut section = Section { name, table, asked: Vec::new(), faults: &mut self.faults };
+        let mut section = Section { name, table, given: &self.given, asked: &mut self.asked, faults: &mut self.faults };
         let value = read(&mut section);
         section.refuse_unknown();
         value
     }
 
+    /// Returns every key that was asked for, with its section, in their order.
+    pub fn asked(self) -> Vec<(&'static str, &'static str)> {
+        self.asked
+    }
+
     /// Returns all faults. Sections that were not read are faults, unless they belong to other jobs.
-    pub fn finish(mut self, of_other_jobs: &[&str]) -> Vec<Fault> {
+    pub fn finish(&mut self, of_other_jobs: &[&str]) -> Vec<Fault> {
         for (name, _) in self.table.iter().filter(|(name, _)| !of_other_jobs.contains(&name.as_str())) {
-            self.faults.push(Fault {
-                key: name.clone(),
-                value: None,
-                hint: "unknown section; configs/README.md lists them".into(),
-            });
+            self.faults.push(Fault { key: name.clone(), value: None, hint: known::unknown_section(name) });
         }
-        self.faults
+        std::mem::take(&mut self.faults)
+    }
+
+    /// Adds to each fault of what a `--set` has given how it was typed.
+    pub fn with_flags(&self, mut faults: Vec<Fault>) -> Vec<Fault> {
+        for fault in &mut faults {
+            if let Some(given) = self.given.iter().rfind(|given| given.is_of(&fault.key)) {
+                fault.hint.push_str(&format!(" (given as {})", given.typed()));
+            }
+        }
+        faults
     }
 }
 
@@ -54,25 +71,29 @@ impl Sections {
 pub(super) struct Section<'a> {
     name: &'static str,
     table: Table,
-    asked: Vec<&'static str>,
+    given: &'a [Given],
+    asked: &'a mut Vec<(&'static str, &'static str)>,
     faults: &'a mut Vec<Fault>,
 }
 
 impl Section<'_> {
     /// Returns the value of `key` if it is present, of the right type, and within its [`bounds`].
     pub fn optional<T: DeserializeOwned>(&mut self, key: &'static str) -> Option<T> {
-        self.asked.push(key);
+        self.asked.push((self.name, key));
         let value = self.table.remove(key)?;
-        let shown = value.to_string();
-        if let Some(beyond) = bounds::fault(&format!("{}.{key}", self.name), &value) {
+        let (path, shown) = (format!("{}.{key}", self.name), value.to_string());
+        let given = self.given.iter().rfind(|given| given.path == path);
+        let (value, read) = read_as::<T>(value, given);
+        if let Some(beyond) = bounds::fault(&path, &value) {
             self.fault(key, Some(shown), beyond);
             return None;
         }
-        match value.try_into() {
+        match read {
             Ok(value) => Some(value),
             Err(error) => {
-                let error = error.to_string();
-                self.fault(key, Some(shown), error.trim().replace('\n', " "));
+                let error = error.to_string().trim().replace('\n', " ");
+                let right = given.and_then(|_| right_value::<T>(&path)).unwrap_or_default();
+                self.fault(key, Some(shown), error + &right);
                 None
             }
         }
@@ -121,27 +142,38 @@ impl Section<'_> {
 
     fn refuse_unknown(mut self) {
         for (key, value) in std::mem::take(&mut self.table) {
-            let near = self.asked.iter().min_by_key(|known| edit_distance(known, &key));
-            let hint = match near.filter(|known| edit_distance(known, &key) <= 3) {
-                Some(known) => format!("unknown key; did you mean {known}?"),
-                None => format!("unknown key; [{}] has {}", self.name, self.asked.join(", ")),
-            };
-            self.fault(&key, Some(value.to_string()), hint);
+            self.fault(&key, Some(value.to_string()), known::unknown_key(self.name, &key));
         }
     }
 }
 
-/// Returns the Levenshtein distance in bytes. Keys are ASCII.
-fn edit_distance(a: &str, b: &str) -> usize {
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.bytes().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, y) in b.bytes().enumerate() {
-            let substitute = diagonal + usize::from(x != y);
-            diagonal = row[j + 1];
-            row[j + 1] = substitute.min(row[j] + 1).min(diagonal + 1);
+/// Reads `value` as a `T`, or what else it may mean if somebody has `given` it on the command line. Returns what was read,
+/// too.
+fn read_as<T: DeserializeOwned>(value: Value, given: Option<&Given>) -> (Value, Result<T, toml::de::Error>) {
+    let read = value.clone().try_into();
+    if read.is_err() {
+        for reading in given.map(Given::readings).unwrap_or_default() {
+            if let Ok(read) = reading.clone().try_into() {
+                return (reading, Ok(read));
+            }
         }
     }
-    row[b.len()]
+    (value, read)
+}
+
+/// Says what the key at `path`, which is a `T`, may be on a command line. Returns `None` for the values of an enumeration,
+/// which the error of reading lists.
+fn right_value<T: DeserializeOwned>(path: &str) -> Option<String> {
+    let text = |text: &str| Value::String(text.into());
+    let source = Table::from_iter([("url".to_owned(), text("data/train"))]);
+    let kinds = [
+        ("a number", Value::Float(0.5)),
+        ("a whole number", Value::Integer(bounds::example(path))),
+        ("true or false", Value::Boolean(true)),
+        ("text", text("text")),
+        ("a list of strings", Value::Array(vec![text("a"), text("b")])),
+        ("a list of data sets", Value::Array(vec![Value::Table(source)])),
+    ];
+    let (kind, example) = kinds.into_iter().find(|(_, example)| example.clone().try_into::<T>().is_ok())?;
+    Some(format!("; give {kind}, as in {}", set(path, &example.to_string())))
 }

@@ -106,6 +106,23 @@ fn impossible_combinations_are_refused_together() {
 }
 
 #[test]
+fn the_warm_up_fits_a_run_that_does_not_give_one() {
+    let without = GOOD.replace("warmup_steps = 10\n", "");
+    let warmup = |steps: &str| {
+        let config = RawConfig::parse("t", &without, &[steps.to_owned()]).unwrap().run().unwrap();
+        let schedule = config.lr_schedule();
+        assert_eq!(config.optimizer.warmup_steps, Some(schedule.warmup_steps));
+        let again = RawConfig::parse("resolved", &config.to_toml(), &[]).unwrap().run().unwrap();
+        assert_eq!(again, config);
+        schedule.warmup_steps
+    };
+    for (steps, expected) in [(1, 0), (9, 0), (100, 10), (800, 80), (7000, 700), (18_865, 700)] {
+        assert_eq!(warmup(&format!("train.max_steps={steps}")), expected, "{steps}");
+    }
+    assert_eq!(warmup("optimizer.decay_steps=40"), 4);
+}
+
+#[test]
 fn heads_must_divide_the_width_and_a_preset_excludes_sizes() {
     let sized = GOOD
         .replace("preset = \"tiny-cpu\"", "layers = 2\nwidth = 64\nheads = 3\ncontext_tokens = 64\nvocabulary = 70000");
@@ -129,4 +146,65 @@ fn missing_keys_say_what_to_give() {
 fn malformed_overrides_and_syntax_are_named() {
     assert!(matches!(read(&["max_steps=1"]), Err(ConfigError::Override { .. })));
     assert!(matches!(RawConfig::parse("t", "[run", &[]), Err(ConfigError::Syntax { .. })));
+    let error = RawConfig::parse("t", "run = 1", &["run.seed=2".into()]).unwrap_err().to_string();
+    assert!(error.contains("--set run.seed=2: run is no section in this config"), "{error}");
+}
+
+#[test]
+fn an_override_means_what_its_key_can_take() {
+    let config = read(&[
+        "train.max_steps=2e2",
+        "optimizer.peak_learning_rate=1",
+        "run.name=2026-11-30",
+        "data.tokenizer=17",
+        "data.train=data/a.bin",
+        "launch.hosts=node-1",
+    ])
+    .unwrap();
+    assert_eq!((config.train.max_steps, config.optimizer.peak_learning_rate), (200, 1.0));
+    assert_eq!((config.run.name.as_str(), config.data.tokenizer.as_str()), ("2026-11-30", "17"));
+    assert_eq!(config.data.train, [DataSource { url: "data/a.bin".into(), weight: 1.0 }]);
+    assert_eq!(config.launch.hosts, ["node-1"]);
+    let prepare = |given: &str| {
+        let file = "prepare = { inputs = [\"x\"], output = \"y\" }";
+        RawConfig::parse("t", file, &[given.to_owned()]).unwrap().prepare().unwrap().prepare.inputs
+    };
+    assert_eq!(prepare("prepare.inputs=book.txt"), ["book.txt"]);
+    assert_eq!(prepare("prepare.inputs=[\"a.txt\", \"b.txt\"]"), ["a.txt", "b.txt"]);
+    // A file has one spelling.
+    let file = GOOD.replace("max_steps = 100", "max_steps = 1e2");
+    let error = RawConfig::parse("t", &file, &[]).unwrap().run().unwrap_err().to_string();
+    assert!(error.contains("train.max_steps = 100.0: invalid type: floating point"), "{error}");
+    assert!(!error.contains("--set"), "{error}");
+}
+
+#[test]
+fn a_refused_override_is_shown_as_it_was_typed_with_what_the_key_takes() {
+    let lines = faults(&[
+        "train.max_steps=2.5",
+        "optimizer.beta1=one",
+        "batch.micro_sequences=1e9",
+        "run.name=[\"a b\"]",
+        "data.train=7.5",
+        "train.precision=bf16",
+        "modl.layers=2",
+        "parallel.learning_rate=1",
+        "run.seed=-1",
+        "run.seed=-2",
+    ]);
+    let text = lines.join("\n");
+    for expected in [
+        "train.max_steps = 2.5: invalid type: floating point `2.5`, expected u64; give a whole number, as in \
+         --set train.max_steps=100 (given as --set train.max_steps=2.5)",
+        "give a number, as in --set optimizer.beta1=0.5 (given as --set optimizer.beta1=one)",
+        "batch.micro_sequences = 1000000000.0: must be at most 1048576 (given as --set batch.micro_sequences=1e9)",
+        "give text, as in --set 'run.name=\"text\"' (given as --set 'run.name=[\"a b\"]')",
+        "train.precision = \"bf16\": unknown variant `bf16`, expected `float32` or `bfloat16` (given as",
+        "modl: unknown section; did you mean [model]? (given as --set modl.layers=2)",
+        "parallel.learning_rate = 1: unknown key; [parallel] has collectives, zero",
+        "run.seed = -2: must be at least 0 (given as --set run.seed=-2)",
+    ] {
+        assert!(text.contains(expected), "missing {expected:?} in:\n{text}");
+    }
+    assert_eq!(lines.len(), 8, "{text}");
 }

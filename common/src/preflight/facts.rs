@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::config::Precision;
 use crate::topology::Rank;
 
 /// Beginning of the line on which `worker check` prints its [`WorldFacts`] as JSON.
@@ -34,9 +35,13 @@ pub struct RankFacts {
     pub shared_memory_bytes: u64,
     /// Device that the rank computes on: `cpu`, or `cuda:0`.
     pub device: String,
+    /// Why `run.device = "auto"` chose the CPU; `None` where there is a GPU, or the config names the device.
+    pub without_gpu: Option<String>,
+    /// Number of GPUs of the host that the rank may use; 0 on a CPU.
+    pub visible_gpus: u32,
     /// Whether the rank may share its device with other ranks: [`SHARED_GPU_VARIABLE`] is set to 1.
     pub may_share: bool,
-    /// GPUs of the host, according to its driver.
+    /// GPUs of the host, according to its driver; none where the config chose the CPU.
     pub gpus: Vec<GpuFacts>,
 }
 
@@ -67,6 +72,10 @@ pub struct WorldFacts {
     pub step_bytes: u64,
     /// Number of sequences in a step, over all ranks.
     pub global_sequences: u64,
+    /// Number of trained parameters.
+    pub parameters: u64,
+    /// Number format of weights and activations.
+    pub precision: Precision,
     /// Measured all-reduce of each transport, `MPI` or `NCCL`.
     pub exchange: Vec<Exchange>,
 }
@@ -97,12 +106,65 @@ impl WorldFacts {
 }
 
 impl GpuFacts {
+    /// Command that lists the GPUs of a host: nvidia-smi with arguments that select the values of [`GpuFacts`].
+    pub const COMMAND: [&str; 3] = [
+        "nvidia-smi",
+        "--query-gpu=index,name,memory.free,memory.total,ecc.errors.uncorrected.volatile.total",
+        "--format=csv,noheader,nounits",
+    ];
+
+    /// Parses what [`GpuFacts::COMMAND`] prints. Lines that describe no GPU are ignored.
+    pub fn parse_all(printed: &[u8]) -> Vec<Self> {
+        String::from_utf8_lossy(printed).lines().filter_map(Self::parse).collect()
+    }
+
+    /// Parses a line such as `0, NVIDIA H100 80GB HBM3, 81000, 81559, 0`: memory in MiB; the last value may be `[N/A]`.
+    fn parse(line: &str) -> Option<Self> {
+        let fields: Vec<&str> = line.split(',').map(str::trim).collect();
+        let &[index, name, free, total, errors] = &fields[..] else { return None };
+        let mib = |text: &str| text.parse::<u64>().ok()?.checked_mul(1 << 20);
+        Some(GpuFacts {
+            index: index.parse().ok()?,
+            name: name.to_owned(),
+            free_bytes: mib(free)?,
+            total_bytes: mib(total)?,
+            uncorrected_errors: errors.parse().ok(),
+        })
+    }
+
     pub(super) fn named(&self, host: &str) -> String {
         format!("{host}: GPU {} ({})", self.index, self.name)
     }
 }
 
+/// Returns the available memory of this host, in bytes; 0 where the system does not say.
+pub fn available_memory() -> u64 {
+    let text = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"));
+    line.and_then(|line| line.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok()).map_or(0, |kib| kib * 1024)
+}
+
 /// Formats `bytes` for people.
 pub(super) fn gib(bytes: u64) -> String {
     format!("{:.1} GiB", bytes as f64 / (1_u64 << 30) as f64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_drivers_lines_are_gpus() {
+        let found = GpuFacts::parse_all(b"1, NVIDIA H100 80GB HBM3, 80994, 81559, 0\n0, Tesla, 1, 2, [N/A]\n");
+        let [h100, tesla] = &found[..] else { panic!("{found:?}") };
+        assert_eq!((h100.index, &*h100.name, h100.uncorrected_errors), (1, "NVIDIA H100 80GB HBM3", Some(0)));
+        assert_eq!((h100.free_bytes, h100.total_bytes), (80994 << 20, 81559 << 20));
+        assert_eq!(tesla.uncorrected_errors, None);
+        assert_eq!(GpuFacts::parse_all(b"No devices were found\n0, x, 99999999999999999999, 1, 0\n\xff"), []);
+    }
+
+    #[test]
+    fn this_host_has_memory() {
+        assert!(available_memory() > 1 << 20);
+    }
 }

@@ -1,6 +1,9 @@
 //! Result of a check, as a line of a preflight.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 /// Result of a check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -23,21 +26,50 @@ pub struct Finding {
     pub verdict: Verdict,
     /// Facts that were found and, if something is wrong, what to do about it.
     pub text: String,
+    /// Figures of the text, for programs, by name. A finding that has some describes the run, and is also shown when a run
+    /// starts.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub figures: BTreeMap<String, Value>,
 }
 
 impl Finding {
     /// Returns a finding that nothing is wrong.
     pub fn ok(subject: &str, text: impl Into<String>) -> Self {
-        Finding { subject: subject.to_owned(), verdict: Verdict::Ok, text: text.into() }
+        Self::of(subject, Verdict::Ok, text.into())
     }
 
     /// Returns a finding that the run would work, but might be slow or end early.
     pub fn warning(subject: &str, text: impl Into<String>) -> Self {
-        Finding { subject: subject.to_owned(), verdict: Verdict::Warning, text: text.into() }
+        Self::of(subject, Verdict::Warning, text.into())
     }
 
     /// Returns a finding that the run would fail.
     pub fn failed(subject: &str, text: impl Into<String>) -> Self {
-        Finding { subject: subject.to_owned(), verdict: Verdict::Failed, text: text.into() }
+        Self::of(subject, Verdict::Failed, text.into())
+    }
+
+    fn of(subject: &str, verdict: Verdict, text: String) -> Self {
+        Finding { subject: subject.to_owned(), verdict, text, figures: BTreeMap::new() }
+    }
+
+    /// Adds a figure of the text.
+    #[must_use]
+    pub fn with(mut self, name: &str, figure: impl Into<Value>) -> Self {
+        self.figures.insert(name.to_owned(), figure.into());
+        self
+    }
+
+    /// Returns whether the finding is shown when a run starts: it describes the run, or something is wrong.
+    pub fn is_for_a_start(&self) -> bool {
+        self.verdict != Verdict::Ok || !self.figures.is_empty()
+    }
+
+    /// Formats the finding as a line of a run that starts: `model       3,374,720 parameters` in a column of subjects, or,
+    /// where something is wrong, `validation: none`.
+    pub fn line(&self) -> String {
+        match self.verdict {
+            Verdict::Ok => format!("{:<11} {}", self.subject, self.text),
+            Verdict::Warning | Verdict::Failed => format!("{}: {}", self.subject, self.text),
+        }
     }
 }

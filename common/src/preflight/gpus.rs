@@ -52,13 +52,13 @@ impl WorldFacts {
                     gpu.named(host),
                     gib(gpu.free_bytes)
                 );
-                findings.push(Finding::failed(subject, text));
+                findings.push(self.with_memory(Finding::failed(subject, text), gpu.free_bytes));
             }
         }
         if findings.is_empty() {
             let least = self.ranks.iter().flat_map(|facts| &facts.gpus).map(|gpu| gpu.free_bytes).min().unwrap_or(0);
             let text = format!("a rank needs {needed}, at least {} are free on every GPU", gib(least));
-            findings.push(Finding::ok(subject, text));
+            findings.push(self.with_memory(Finding::ok(subject, text), least));
         }
         findings
     }

@@ -25,6 +25,7 @@ impl WorldFacts {
     /// Checks that hosts and ranks fit together, which does not change by itself.
     pub fn fit(&self) -> Vec<Finding> {
         let mut findings = vec![
+            self.device(),
             self.same("executable", |facts| &facts.binary_sha256, "copy one worker to every host"),
             self.same("libtorch", |facts| &facts.libtorch, "install one version on every host"),
             self.clocks(),
@@ -33,12 +34,13 @@ impl WorldFacts {
             self.shares(),
         ];
         findings.extend(self.gpus());
+        findings.extend(self.idle_gpus());
         findings
     }
 
     /// Checks free memory and space, which others may use up, or give back, at any time.
     pub fn supplies(&self) -> Vec<Finding> {
-        let mut findings = vec![self.memory()];
+        let mut findings: Vec<_> = self.memory().into_iter().collect();
         findings.extend(self.room());
         findings.extend(self.gpu_memory());
         findings
@@ -91,7 +93,10 @@ impl WorldFacts {
         }
     }
 
-    fn memory(&self) -> Finding {
+    /// Checks that a step of the ranks that compute on a CPU fits into the free memory of every host; `None` without such
+    /// ranks.
+    fn memory(&self) -> Option<Finding> {
+        self.ranks.iter().find(|facts| facts.device == "cpu")?;
         let needed = |ranks: &[&RankFacts]| {
             let on_cpu = ranks.iter().filter(|facts| facts.device == "cpu").count() as u64;
             on_cpu * self.step_bytes
@@ -99,23 +104,24 @@ impl WorldFacts {
         for (host, ranks) in self.hosts() {
             let available = ranks.iter().map(|facts| facts.memory_bytes).min().unwrap_or(0);
             if needed(&ranks) > available {
-                return Finding::failed(
-                    "memory",
-                    format!(
-                        "{host}: {} ranks need {} together, {} are free; use fewer ranks per host, a smaller \
-                         batch.micro_sequences, train.recompute = \"block\" or parallel.zero = 1",
-                        ranks.len(),
-                        gib(needed(&ranks)),
-                        gib(available)
-                    ),
+                let text = format!(
+                    "{host}: {} ranks need {} together, {} are free; use fewer ranks per host, a smaller \
+                     batch.micro_sequences, train.recompute = \"block\" or parallel.zero = 1",
+                    ranks.len(),
+                    gib(needed(&ranks)),
+                    gib(available)
                 );
+                return Some(self.with_memory(Finding::failed("memory", text), available));
             }
         }
         let least = self.ranks.iter().map(|facts| facts.memory_bytes).min().unwrap_or(0);
-        Finding::ok(
-            "memory",
-            format!("a rank needs {}, at least {} are free on every host", gib(self.step_bytes), gib(least)),
-        )
+        let text = format!("a rank needs {}, at least {} are free on every host", gib(self.step_bytes), gib(least));
+        Some(self.with_memory(Finding::ok("memory", text), least))
+    }
+
+    /// Adds the figures about memory to `finding`.
+    pub(super) fn with_memory(&self, finding: Finding, free_bytes: u64) -> Finding {
+        finding.with("step_bytes", self.step_bytes).with("free_bytes", free_bytes)
     }
 
     fn shared_memory(&self) -> Finding {

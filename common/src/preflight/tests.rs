@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::*;
+use crate::config::Precision;
 use crate::topology::Rank;
 
 fn facts(rank: u32, host: &str) -> RankFacts {
@@ -18,13 +19,22 @@ fn facts(rank: u32, host: &str) -> RankFacts {
         free_bytes: BTreeMap::from([("/tmp".into(), 100 << 30)]),
         shared_memory_bytes: 8 << 30,
         device: "cpu".into(),
+        without_gpu: None,
+        visible_gpus: 0,
         may_share: false,
         gpus: Vec::new(),
     }
 }
 
 fn world(ranks: Vec<RankFacts>) -> WorldFacts {
-    WorldFacts { ranks, step_bytes: 2 << 30, global_sequences: 8, exchange: Vec::new() }
+    WorldFacts {
+        ranks,
+        step_bytes: 2 << 30,
+        global_sequences: 8,
+        parameters: 3_374_720,
+        precision: Precision::Float32,
+        exchange: Vec::new(),
+    }
 }
 
 /// Returns the findings, apart from those that are ok, of a world of two ranks on `a` and one on `b` changed by `change`.
@@ -114,4 +124,60 @@ fn gpus_are_one_a_rank_free_and_without_errors() {
         world.ranks[0].gpus[0].free_bytes = 1 << 30;
     });
     assert_one(found, "GPU memory", Verdict::Failed, "a: GPU 0 (H100): 1.0 GiB are free, a rank needs 2.0 GiB");
+}
+
+#[test]
+fn a_run_for_gpus_that_fell_back_to_the_cpu_is_warned_of_with_the_reason() {
+    let fell_back = |world: &mut WorldFacts| {
+        for facts in &mut world.ranks {
+            facts.without_gpu = Some("libtorch_cuda.so cannot be loaded".into());
+        }
+    };
+    assert_eq!(troubles(fell_back), [], "a small model is at home on a CPU");
+    let found = troubles(|world| {
+        fell_back(world);
+        (world.parameters, world.precision) = (124_439_808, Precision::Bfloat16);
+    });
+    let words = "the CPU: 3 ranks on 2 hosts, although a model of 124,439,808 parameters in bfloat16 is for GPUs: libtorch_cuda.so";
+    assert_one(found, "device", Verdict::Warning, words);
+    assert_eq!(troubles(|world| world.parameters = 124_439_808), [], "the config says cpu");
+    let found = troubles(|world| {
+        fell_back(world);
+        let gpu = GpuFacts { index: 0, name: "T4".into(), free_bytes: 1, total_bytes: 1, uncorrected_errors: None };
+        world.ranks[2].gpus = vec![gpu];
+    });
+    assert_one(found, "device", Verdict::Warning, "although b has 1 GPU: libtorch_cuda.so");
+}
+
+#[test]
+fn gpus_that_no_rank_computes_on_are_counted() {
+    let found = troubles(|world| {
+        for (facts, device) in world.ranks.iter_mut().zip(["cuda:0", "cuda:1", "cuda:0"]) {
+            (facts.device, facts.visible_gpus) = (device.into(), 8);
+        }
+    });
+    assert_one(
+        found,
+        "idle GPUs",
+        Verdict::Warning,
+        "13 of 16 stay idle, 7 of 8 on b; start a rank for each (--ranks 16",
+    );
+}
+
+#[test]
+fn a_start_shows_device_and_memory_and_otherwise_only_what_is_wrong() {
+    let shown = |world: WorldFacts| {
+        let shown = world.judge().into_iter().filter(Finding::is_for_a_start);
+        shown.map(|finding| finding.line()).collect::<Vec<_>>()
+    };
+    let sound = world(vec![facts(0, "a"), facts(1, "a")]);
+    assert_eq!(
+        shown(sound.clone()),
+        [
+            "device      the CPU: 2 ranks on 1 host",
+            "memory      a rank needs 2.0 GiB, at least 16.0 GiB are free on every host",
+        ]
+    );
+    let lines = shown(WorldFacts { global_sequences: 1, ..sound });
+    assert!(lines[1].starts_with("sequences: 1 of 2 ranks have none of the 1 of a step"), "{lines:?}");
 }

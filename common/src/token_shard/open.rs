@@ -10,8 +10,10 @@ use crate::secrets::without_secrets;
 use crate::storage::{Folder, StorageError, Wanted};
 use crate::tokenizer::Tokenizer;
 
+/// Folder of training shards that prepare writes into its output.
+const TRAIN: &str = "train";
 /// Folders that prepare writes into its output.
-const PREPARED: [&str; 2] = ["train", "validation"];
+const PREPARED: [&str; 2] = [TRAIN, "validation"];
 /// Folder that exists while prepare works.
 const PREPARE_WORK: &str = "prepare-work";
 
@@ -111,7 +113,14 @@ fn no_index(folder: &Folder) -> Result<DataSetError, StorageError> {
     }
     // The output of prepare is the folder above the given one.
     let named = folder.parent().filter(|(_, name)| PREPARED.contains(&&**name));
+    let is_prepared = |output: &Folder| output.folder(TRAIN).exists(INDEX_NAME).unwrap_or(false);
     let advice = match named {
+        Some((output, name)) if name != TRAIN && is_prepared(&output) => {
+            let advice = "`launcher prepare` has found nothing for validation: the only document is too short to be divided, all have \
+                          the same text, or prepare.validation_fraction was 0; leave data.validation out, or prepare other text \
+                          into another folder";
+            return Ok(DataSetError::NoIndex { url, advice: advice.to_owned() });
+        }
         Some((output, _)) if is_unfinished(&output) => {
             format!("`launcher prepare` has not finished {:?}: run the same command again", output.url())
         }

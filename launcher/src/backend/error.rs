@@ -48,6 +48,28 @@ pub enum BackendError {
     /// Ranks of one host have too little memory to share, in the words of [`common::preflight`].
     #[error("{0}")]
     SmallSharedMemory(String),
+    /// The mpirun on `PATH` is another MPI's, or of a version that Convoy does not know.
+    #[error(
+        "{mpirun} says {said:?}, expected Open MPI 4.1 (or, on one machine, 5.0): install the Debian package openmpi-bin, or \
+         put the folder of Open MPI's mpirun first on PATH"
+    )]
+    NotOpenMpi {
+        /// Path of mpirun.
+        mpirun: String,
+        /// Its answer to `--version`.
+        said: String,
+    },
+    /// Ranks on several hosts are not started by this version of Open MPI.
+    #[error(
+        "{mpirun} is Open MPI {version}, which Convoy uses on one machine only: several hosts need Open MPI 4.1 on each, such \
+         as the Debian package openmpi-bin, with its mpirun first on PATH"
+    )]
+    OneMachineOnly {
+        /// Path of mpirun.
+        mpirun: String,
+        /// Its version.
+        version: String,
+    },
     /// Ranks on other hosts cannot be told where the launcher is.
     #[error("this machine has no address on launch.interface = {interface:?}; give launch.control_address")]
     NoAddress {

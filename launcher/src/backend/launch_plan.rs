@@ -3,10 +3,12 @@
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use common::config::LaunchConfig;
+use common::shell::quoted;
 
+use super::open_mpi::{OpenMpi, Series};
 use super::placement::Placement;
 use super::remote::{MARK_PARAMETER, MARK_VARIABLE, RemoteShell, SESSION_FOLDER};
 
@@ -19,16 +21,16 @@ pub struct LaunchPlan {
     pub arguments: Vec<OsString>,
     /// Variables in addition to the launcher's own environment.
     pub environment: Vec<(&'static str, String)>,
-    /// Whether mpirun starts the ranks, and so tags their output.
-    pub is_tagged: bool,
+    /// Series of the mpirun that starts the ranks, and so tags their output; `None` for a single rank.
+    pub series: Option<Series>,
     /// Folder of what mpirun and the ranks share on this host, removed when they have ended: killed ones leave it behind.
     pub session_folder: Option<PathBuf>,
 }
 
 /// The mpirun program, and the mark of an attempt's processes.
 pub struct Marked<'a> {
-    /// Path of mpirun on this machine.
-    pub mpirun: &'a Path,
+    /// Open MPI of this machine.
+    pub open_mpi: &'a OpenMpi,
     /// Mark of the attempt's processes.
     pub mark: &'a str,
 }
@@ -61,24 +63,34 @@ impl LaunchPlan {
             program: PathBuf::from(program.remove(0)),
             arguments: program,
             environment,
-            is_tagged: false,
+            series: None,
             session_folder: None,
         }
     }
 
     /// Plans several ranks of `program` on this machine.
     pub fn local(placement: &Placement, marked: &Marked<'_>, program: Vec<OsString>) -> Self {
-        let mut arguments = common_arguments(placement, marked.mark);
-        arguments.extend(mca("plm", NO_SCHEDULERS_DAEMONS));
-        arguments.extend(mca("ras", NO_ALLOCATION));
-        // The machine's own hostfile would name other hosts, too.
-        arguments.extend(mca("orte_default_hostfile", "none"));
-        arguments.extend(binding_arguments(placement));
+        let (mut arguments, mut environment) = (Vec::new(), thread_variables(placement));
+        match marked.open_mpi.series {
+            Series::Four => {
+                arguments.extend(common_arguments(placement, marked.mark));
+                arguments.extend(mca("plm", NO_SCHEDULERS_DAEMONS));
+                arguments.extend(mca("ras", NO_ALLOCATION));
+                // The machine's own hostfile would name other hosts, too.
+                arguments.extend(mca("orte_default_hostfile", "none"));
+                arguments.extend(binding_arguments(placement));
+            }
+            Series::Five => {
+                arguments.extend(series_5_arguments(placement, marked.mark));
+                // mpirun hands on no parameter that it does not know, and all of its environment.
+                environment.push((MARK_VARIABLE, marked.mark.to_owned()));
+            }
+        }
         LaunchPlan {
-            program: marked.mpirun.to_owned(),
+            program: marked.open_mpi.mpirun.clone(),
             arguments: with_program(arguments, program),
-            environment: thread_variables(placement),
-            is_tagged: true,
+            environment,
+            series: Some(marked.open_mpi.series),
             session_folder: Some(session_folder(marked.mark)),
         }
     }
@@ -107,10 +119,10 @@ impl LaunchPlan {
         names.extend(set.iter().map(String::as_str).filter(|name| is_forwarded(name, &launch.forward_environment)));
         arguments.extend(names.into_iter().flat_map(|name| ["-x".to_owned(), name.to_owned()]));
         LaunchPlan {
-            program: marked.mpirun.to_owned(),
+            program: marked.open_mpi.mpirun.clone(),
             arguments: with_program(arguments, program),
             environment,
-            is_tagged: true,
+            series: Some(Series::Four),
             session_folder: Some(session_folder(marked.mark)),
         }
     }
@@ -146,13 +158,6 @@ impl fmt::Display for LaunchPlan {
         }
         Ok(())
     }
-}
-
-/// Quotes `text` as one word of a shell.
-pub fn quoted(text: &str) -> String {
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=,+@%".contains(c);
-    let is_word = !text.is_empty() && text.chars().all(is_plain);
-    if is_word { text.to_owned() } else { format!("'{}'", text.replace('\'', r"'\''")) }
 }
 
 /// Keeps mpirun from asking a scheduler, in whose allocation the launcher may run, which hosts there are. Open MPI calls this
@@ -192,6 +197,27 @@ fn binding_arguments(placement: &Placement) -> Vec<String> {
     // There are more threads than cores: a waiting rank must let go of the core that another needs.
     let mut arguments: Vec<String> = ["--bind-to", "none", "--oversubscribe"].map(str::to_owned).into();
     arguments.extend(mca("mpi_yield_when_idle", "1"));
+    arguments
+}
+
+/// Returns the arguments of an mpirun of series 5, which starts ranks on this machine only.
+fn series_5_arguments(placement: &Placement, mark: &str) -> Vec<String> {
+    let ranks = placement.world_size.to_string();
+    let mut arguments: Vec<String> = ["-n", &ranks, "--output", "tag", "--allow-run-as-root"].map(str::to_owned).into();
+    let folder = session_folder(mark).display().to_string();
+    let prte = |name: &str, value: &str| ["--prtemca", name, value].map(str::to_owned);
+    arguments.extend(prte("prte_tmpdir_base", &folder));
+    arguments.extend(mca("btl_sm_backing_directory", &folder));
+    arguments.extend(prte("plm", "ssh"));
+    arguments.extend(prte("ras", "^slurm,lsf,pbs,gridengine"));
+    arguments.extend(prte("prte_default_hostfile", "none"));
+    if placement.is_bound {
+        let slot = format!("slot:PE={}:HWTCPUS", placement.threads_per_rank);
+        arguments.extend(["--map-by", &slot, "--bind-to", "hwthread"].map(str::to_owned));
+    } else {
+        arguments.extend(["--map-by", ":OVERSUBSCRIBE", "--bind-to", "none"].map(str::to_owned));
+        arguments.extend(mca("mpi_yield_when_idle", "1"));
+    }
     arguments
 }
 
@@ -240,16 +266,23 @@ mod tests {
         ["/opt/convoy/worker", "train", "--from-launcher"].map(OsString::from).into()
     }
 
-    fn marked() -> Marked<'static> {
-        Marked { mpirun: Path::new("/usr/bin/mpirun"), mark: "abc-0001-def" }
+    fn open_mpi(series: Series) -> OpenMpi {
+        OpenMpi { mpirun: "/usr/bin/mpirun".into(), version: String::new(), series }
+    }
+
+    fn here_by(series: Series, ranks: u32, threads: u32, cores: u32) -> String {
+        let placement = place_here(&launch(&format!("ranks = {ranks}\nthreads_per_rank = {threads}")), cores);
+        match ranks {
+            1 => LaunchPlan::alone(&placement, "abc-0001-def", program()).to_string(),
+            _ => {
+                let marked = Marked { open_mpi: &open_mpi(series), mark: "abc-0001-def" };
+                LaunchPlan::local(&placement, &marked, program()).to_string()
+            }
+        }
     }
 
     fn here(ranks: u32, threads: u32, cores: u32) -> String {
-        let placement = place_here(&launch(&format!("ranks = {ranks}\nthreads_per_rank = {threads}")), cores);
-        match ranks {
-            1 => LaunchPlan::alone(&placement, marked().mark, program()).to_string(),
-            _ => LaunchPlan::local(&placement, &marked(), program()).to_string(),
-        }
+        here_by(Series::Four, ranks, threads, cores)
     }
 
     #[test]
@@ -278,7 +311,6 @@ mod tests {
             assert!(!line.contains("slot:PE"), "{line}");
         }
         assert!(here(3, 0, 2).starts_with("OMP_NUM_THREADS=1 "));
-        assert_eq!(quoted("it's"), r"'it'\''s'");
     }
 
     #[test]
@@ -289,7 +321,8 @@ mod tests {
         let placement = place(&launch, &answers(&[("a:1", Some(2)), ("b:1", Some(2))])).unwrap();
         let set = ["AWS_SECRET_ACCESS_KEY", "HOME", "SITE", "https_proxy", "CONVOY_X"].map(str::to_owned).into();
         let shell = RemoteShell::new(&launch);
-        let plan = LaunchPlan::over_hosts(&launch, &placement, (&marked(), &shell), &set, program());
+        let marked = Marked { open_mpi: &open_mpi(Series::Four), mark: "abc-0001-def" };
+        let plan = LaunchPlan::over_hosts(&launch, &placement, (&marked, &shell), &set, program());
         assert_eq!(
             plan.to_string(),
             "OMP_NUM_THREADS=2 MKL_NUM_THREADS=2 NCCL_SOCKET_IFNAME=eth1 /usr/bin/mpirun -n 2 --tag-output \

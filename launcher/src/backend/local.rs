@@ -1,12 +1,12 @@
 //! Ranks on this machine: a single rank as the executable itself, several by mpirun.
 
 use std::net::{IpAddr, Ipv4Addr};
-use std::path::PathBuf;
 use std::sync::mpsc::Sender;
 
 use common::random::random_hex;
 
 use super::launch_plan::{LaunchPlan, Marked};
+use super::open_mpi::OpenMpi;
 use super::placement::Placement;
 use super::{AttemptStart, Backend, RankProgram, Ranks, process, remote, shared_memory};
 use crate::error::LaunchError;
@@ -18,8 +18,8 @@ pub struct Local {
     pub placement: Placement,
     /// Program that every rank runs.
     pub program: RankProgram,
-    /// Path of mpirun; `None` with a single rank.
-    pub mpirun: Option<PathBuf>,
+    /// Open MPI of this machine; `None` with a single rank.
+    pub open_mpi: Option<OpenMpi>,
     /// Prefix of the marks of all attempts at this job.
     pub mark: String,
 }
@@ -27,8 +27,8 @@ pub struct Local {
 impl Local {
     fn plan(&self, mark: &str) -> LaunchPlan {
         let words = self.program.words(self.placement.threads_per_rank);
-        match &self.mpirun {
-            Some(mpirun) => LaunchPlan::local(&self.placement, &Marked { mpirun, mark }, words),
+        match &self.open_mpi {
+            Some(open_mpi) => LaunchPlan::local(&self.placement, &Marked { open_mpi, mark }, words),
             None => LaunchPlan::alone(&self.placement, mark, words),
         }
     }
@@ -40,7 +40,7 @@ impl Backend for Local {
     }
 
     fn place(&self) -> Result<Placement, LaunchError> {
-        if self.mpirun.is_some() {
+        if self.open_mpi.is_some() {
             shared_memory::check(&self.placement, |_| None)?;
         }
         Ok(self.placement.clone())

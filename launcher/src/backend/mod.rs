@@ -2,7 +2,7 @@
 //!
 //! [`local`] is this machine, [`mpirun`] many hosts by ssh, or the nodes of an allocation of [`slurm`]. Each is a command line
 //! that [`process`] runs here, planned by [`placement`] and [`launch_plan`]; [`remote`] is how other hosts are asked for anything else,
-//! [`shared_memory`] what ranks need there, and [`address`] where they find this one. [`error`] is why none can be started. [`kubernetes`] is a cluster, in which another
+//! [`shared_memory`] what ranks need there, and [`address`] where they find this one. [`open_mpi`] is whose mpirun it is. [`error`] is why none can be started. [`kubernetes`] is a cluster, in which another
 //! launcher runs mpirun; [`relay`] is what that one tells this one.
 //!
 //! Absent here: what ranks say, who connect to [`crate::control`] by themselves; and what it means when they end, which
@@ -14,6 +14,7 @@ pub mod kubernetes;
 pub mod launch_plan;
 pub mod local;
 pub mod mpirun;
+pub mod open_mpi;
 pub mod placement;
 pub mod process;
 pub mod relay;

@@ -9,7 +9,6 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::IpAddr;
-use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::mpsc::Sender;
 
@@ -20,6 +19,7 @@ use nix::sys::signal::Signal;
 
 use super::error::BackendError;
 use super::launch_plan::{LaunchPlan, Marked};
+use super::open_mpi::OpenMpi;
 use super::placement::Placement;
 use super::placement::{HostAnswer, place};
 use super::process::{self, ProcessRanks};
@@ -33,7 +33,7 @@ use crate::event::Event;
 /// Backend for ranks on the hosts of a config.
 pub struct Mpirun {
     hosts: Hosts,
-    mpirun: PathBuf,
+    mpirun: OpenMpi,
     program: RankProgram,
     /// Prefix of the marks of all attempts at this run.
     mark: String,
@@ -92,7 +92,7 @@ impl Hosts {
 impl Mpirun {
     /// Creates the backend for ranks of `program` on the hosts of `launch`. A process with a mark that begins with `mark`
     /// belongs to this run, and is killed before an attempt starts.
-    pub fn new(launch: &LaunchConfig, mpirun: PathBuf, program: RankProgram, mark: String) -> Self {
+    pub fn new(launch: &LaunchConfig, mpirun: OpenMpi, program: RankProgram, mark: String) -> Self {
         let hosts = Hosts { launch: launch.clone(), shell: RemoteShell::new(launch), allocation: None };
         Mpirun { hosts, mpirun, program, mark, clear: Rc::default() }
     }
@@ -106,7 +106,7 @@ impl Mpirun {
 
     fn plan(&self, placement: &Placement, mark: &str) -> LaunchPlan {
         let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok()).collect();
-        let marked = Marked { mpirun: &self.mpirun, mark };
+        let marked = Marked { open_mpi: &self.mpirun, mark };
         LaunchPlan::over_hosts(
             &self.hosts.launch,
             placement,

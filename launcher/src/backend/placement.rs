@@ -2,6 +2,8 @@
 
 use common::config::hosts::Host;
 use common::config::{Bind, LaunchConfig};
+use common::figures::counted;
+use common::preflight::Finding;
 use common::topology::{Rank, WorldSize};
 
 use super::error::BackendError;
@@ -18,6 +20,8 @@ pub struct Placement {
     pub is_bound: bool,
     /// Hosts in the order of their ranks; empty where ranks run on this machine alone.
     pub hosts: Vec<HostPlace>,
+    /// Number of ranks for which the hosts that answered have room; that of the ranks where no hosts are listed.
+    pub room: u32,
     /// Hosts that have no ranks because they did not answer, each with the reason.
     pub left_out: Vec<(String, String)>,
 }
@@ -29,6 +33,32 @@ pub struct HostPlace {
     pub host: String,
     /// Number of ranks on it.
     pub ranks: u32,
+}
+
+impl Placement {
+    /// Returns a finding about the places of the ranks. Warns of hosts that have room for more.
+    pub fn finding(&self) -> Finding {
+        let (ranks, room) = (self.world_size.get(), self.room);
+        let place = match self.hosts.len() as u64 {
+            0 => String::new(),
+            hosts => format!(" on {}", counted(hosts, "host")),
+        };
+        let text = format!("{}{place}", counted(ranks.into(), "rank"));
+        let finding = match room.saturating_sub(ranks) {
+            0 => {
+                let threads = counted(self.threads_per_rank.into(), "thread");
+                Finding::ok("places", format!("{text}, {threads} each"))
+            }
+            idle => Finding::warning(
+                "places",
+                format!(
+                    "{text}, and {idle} of the {room} places on the hosts that answer stay idle; --ranks {room} takes all of them, \
+                     unless they are spares"
+                ),
+            ),
+        };
+        finding.with("ranks", ranks).with("places", room)
+    }
 }
 
 /// A host with its number of hardware threads, or the reason why it does not answer.
@@ -43,7 +73,9 @@ pub fn place(launch: &LaunchConfig, answers: &[HostAnswer]) -> Result<Placement,
         return Err(BackendError::NoRoom { wanted, room: in_all }.into());
     }
     let (mut hosts, mut cores_of_ranks, mut left_out, mut placed) = (Vec::new(), Vec::new(), Vec::new(), 0);
+    let mut answered = 0_u32;
     for (host, answer) in answers {
+        answered = answered.saturating_add(answer.as_ref().map_or(0, |_| room(host)));
         match answer {
             Ok(cores) if placed < wanted => {
                 let ranks = room(host).min(wanted - placed);
@@ -67,7 +99,7 @@ pub fn place(launch: &LaunchConfig, answers: &[HostAnswer]) -> Result<Placement,
     let share = cores_of_ranks.iter().map(|(cores, ranks)| (cores / ranks).max(1)).min().unwrap_or(1);
     let threads_per_rank = if launch.threads_per_rank == 0 { share } else { launch.threads_per_rank };
     let is_bound = launch.bind == Bind::Cores && cores_of_ranks.iter().all(|(c, r)| fits(*r, threads_per_rank, *c));
-    Ok(Placement { world_size, threads_per_rank, is_bound, hosts, left_out })
+    Ok(Placement { world_size, threads_per_rank, is_bound, hosts, room: answered, left_out })
 }
 
 /// Places the ranks of `launch` on this machine, which has `cores` hardware threads.
@@ -78,7 +110,8 @@ pub fn place_here(launch: &LaunchConfig, cores: u32) -> Placement {
         given => given,
     };
     let is_bound = launch.bind == Bind::Cores && fits(world_size.get(), threads_per_rank, cores);
-    Placement { world_size, threads_per_rank, is_bound, hosts: Vec::new(), left_out: Vec::new() }
+    let room = world_size.get();
+    Placement { world_size, threads_per_rank, is_bound, hosts: Vec::new(), room, left_out: Vec::new() }
 }
 
 fn fits(ranks: u32, threads: u32, cores: u32) -> bool {
@@ -140,6 +173,23 @@ pub mod tests {
         assert_eq!(placed.hosts.last().unwrap().ranks, 3);
         assert_eq!(placed.left_out, [("b".to_owned(), "Connection refused".to_owned())]);
         assert_eq!(placed.threads_per_rank, 2);
+    }
+
+    #[test]
+    fn places_that_stay_idle_are_counted_among_hosts_that_answer() {
+        let finding = |ranks: u32, d: Option<u32>| {
+            let hosts = "hosts = [\"a:8\", \"b:8\", \"c:8\", \"d:8\"]";
+            let launch = launch(&format!("backend = \"mpirun\"\n{hosts}\nranks = {ranks}"));
+            let all = [("a:8", Some(64)), ("b:8", Some(64)), ("c:8", Some(64)), ("d:8", d)];
+            place(&launch, &answers(&all)).unwrap().finding()
+        };
+        let text = "8 ranks on 1 host, and 24 of the 32 places on the hosts that answer stay idle; --ranks 32 takes all of them, \
+                    unless they are spares";
+        let expected = Finding::warning("places", text).with("ranks", 8).with("places", 32);
+        assert_eq!(finding(8, Some(64)), expected);
+        assert!(finding(8, None).text.contains("16 of the 24 places"));
+        assert_eq!(finding(0, Some(64)).line(), "places      32 ranks on 4 hosts, 8 threads each");
+        assert_eq!(place_here(&launch("ranks = 2"), 8).finding().line(), "places      2 ranks, 4 threads each");
     }
 
     #[test]

@@ -27,6 +27,7 @@ use nix::unistd::{Pid, getpid, getppid, setsid};
 
 use super::Ranks;
 use super::launch_plan::LaunchPlan;
+use super::open_mpi::Series;
 use super::tagged_output::TaggedOutput;
 use crate::cause::evidence::ProcessEnd;
 use crate::error::{A_THREAD, LaunchError};
@@ -68,20 +69,20 @@ pub fn start(
     for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_str().is_some_and(is_identity)) {
         command.env_remove(name);
     }
-    let (launcher, is_mpirun) = (getpid(), plan.is_tagged);
+    let (launcher, is_mpirun) = (getpid(), plan.series.is_some());
     // SAFETY: between fork and exec only async-signal-safe calls are allowed; these are system calls, and nothing allocates.
     unsafe { command.pre_exec(move || before_exec(launcher, is_mpirun).map_err(io::Error::from)) };
     let program = || plan.program.clone();
     let mut child = command.spawn().map_err(|source| LaunchError::Start { program: program(), source })?;
     let session = Pid::from_raw(child.id().cast_signed());
-    let is_tagged = plan.is_tagged;
+    let series = plan.series;
     let outputs = [(Stream::Out, child.stdout.take().map(boxed)), (Stream::Err, child.stderr.take().map(boxed))];
     let stdin = child.stdin.take();
     // From here on the ranks end when this value is dropped.
     let ranks = ProcessRanks { child, session, session_folder: plan.session_folder.clone(), is_reaped: false };
     for (stream, output) in outputs {
         let (Some(output), events) = (output, events.clone()) else { continue };
-        let read = move || read_output(stream, output, is_tagged, &events);
+        let read = move || read_output(stream, output, series, &events);
         Builder::new().name("output".into()).spawn(read).map_err(LaunchError::system(A_THREAD))?;
     }
     if let (Some(mut stdin), Some(start_line)) = (stdin, start_line) {
@@ -182,20 +183,23 @@ fn boxed(output: impl Read + Send + 'static) -> Box<dyn Read + Send> {
 }
 
 /// Sends every line of `output` as an event, until all processes that could write to it have ended.
-fn read_output(stream: Stream, output: Box<dyn Read + Send>, is_tagged: bool, events: &Sender<Event>) {
+fn read_output(stream: Stream, output: Box<dyn Read + Send>, series: Option<Series>, events: &Sender<Event>) {
     let mut reader = BufReader::new(output);
-    let (mut bytes, mut tagged) = (Vec::new(), TaggedOutput::default());
+    let (mut bytes, mut tagged) = (Vec::new(), series.map(TaggedOutput::new));
     while let Ok(1..) = reader.by_ref().take(LINE_BYTES_MAX).read_until(b'\n', &mut bytes) {
         let text = String::from_utf8_lossy(&bytes);
         let text = text.trim_end();
-        let (rank, line) = if is_tagged { tagged.complete(text) } else { (Some(Rank::ZERO), text.to_owned()) };
+        let (rank, line) = match &mut tagged {
+            Some(tagged) => tagged.complete(text),
+            None => (Some(Rank::ZERO), text.to_owned()),
+        };
         let sent = events.send(Event::Output { rank, stream, line });
         if sent.is_err() {
             return;
         }
         bytes.clear();
     }
-    for (rank, line) in tagged.rest() {
+    for (rank, line) in tagged.into_iter().flat_map(TaggedOutput::rest) {
         // Nobody listens any more once an attempt has been given up.
         let _ = events.send(Event::Output { rank: Some(rank), stream, line });
     }
@@ -210,7 +214,7 @@ mod tests {
     fn output_that_never_ends_a_line_is_not_kept_until_it_does() {
         let (sender, events) = channel();
         let output = boxed(io::repeat(b'x').take(10 * LINE_BYTES_MAX));
-        read_output(Stream::Out, output, false, &sender);
+        read_output(Stream::Out, output, None, &sender);
         drop(sender);
         let is_bounded = |event| matches!(event, Event::Output { line, .. } if line.len() as u64 == LINE_BYTES_MAX);
         assert_eq!(events.iter().map(is_bounded).collect::<Vec<_>>(), [true; 10]);

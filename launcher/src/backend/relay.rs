@@ -5,6 +5,7 @@
 //! end the cause, are JSON behind a mark.
 
 use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
 
 use common::exit_code::ExitCode;
 use common::message_text::{line, lines};
@@ -20,6 +21,10 @@ use crate::view::terminal::to_stdout;
 
 /// Mark with which a line for a launcher begins.
 const MARK: &str = "convoy-relay ";
+
+/// Shortest pause before a heartbeat is passed on only for the micro batches that it counts. A step that takes no longer needs
+/// no such progress.
+const PROGRESS_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Content of a line behind the mark.
 #[derive(Debug, Serialize, Deserialize)]
@@ -43,26 +48,32 @@ enum Relayed {
 #[derive(Default)]
 pub struct Relay {
     phases: BTreeMap<Rank, Phase>,
+    /// When a message of rank 0 was last passed on.
+    heard_of_zero: Option<Instant>,
 }
 
 impl Relay {
     /// Passes `event` on, unless it tells a launcher elsewhere nothing new.
     pub fn pass_on(&mut self, event: &Event) {
-        if let Some(line) = self.line(event) {
+        if let Some(line) = self.line(event, Instant::now()) {
             to_stdout(&line);
         }
     }
 
-    fn line(&mut self, event: &Event) -> Option<String> {
+    fn line(&mut self, event: &Event, now: Instant) -> Option<String> {
         match event {
-            // Of heartbeats, which come every second, only changes of phase are passed on.
-            Event::Message { rank, message: FromRank::Heartbeat { phase, .. } }
-                if self.phases.insert(*rank, *phase) == Some(*phase) =>
+            // Of heartbeats, which come every second, only changes of phase are passed on, and progress within long steps.
+            Event::Message { rank, message: FromRank::Heartbeat { phase, micro_batches, .. } }
+                if self.phases.insert(*rank, *phase) == Some(*phase)
+                    && !(rank.is_zero() && micro_batches.is_some() && self.is_progress_due(now)) =>
             {
                 None
             }
             Event::Message { message: FromRank::Hello { .. }, .. } => None,
             Event::Message { rank, message } => {
+                if rank.is_zero() {
+                    self.heard_of_zero = Some(now);
+                }
                 Some(marked(&Relayed::Message { rank: *rank, message: message.clone() }))
             }
             Event::Output { rank: Some(rank), stream: Stream::Out, line } => Some(format!("[1,{rank}]<stdout>:{line}")),
@@ -70,6 +81,10 @@ impl Relay {
             Event::Output { rank: None, line, .. } => Some(line.clone()),
             _ => None,
         }
+    }
+
+    fn is_progress_due(&self, now: Instant) -> bool {
+        self.heard_of_zero.is_some_and(|heard| now.duration_since(heard) >= PROGRESS_INTERVAL)
     }
 
     /// Passes on why the attempt ended.
@@ -110,9 +125,10 @@ pub fn parse(line: &str) -> Event {
 mod tests {
     use super::*;
     use common::untrusted::printable_lines;
+    use common::worker_contract::MicroBatches;
 
     fn passed_on(event: &Event) -> Event {
-        parse(&Relay::default().line(event).unwrap())
+        parse(&Relay::default().line(event, Instant::now()).unwrap())
     }
 
     #[test]
@@ -148,13 +164,27 @@ mod tests {
     fn a_phase_is_passed_on_once_for_each_rank() {
         let mut relay = Relay::default();
         let mut is_passed_on = |rank, phase| {
-            let message = FromRank::Heartbeat { step: 1, phase, exchange: None, busy_s: 0.0 };
-            relay.line(&Event::Message { rank: Rank(rank), message }).is_some()
+            let message = FromRank::Heartbeat { step: 1, phase, exchange: None, busy_s: 0.0, micro_batches: None };
+            relay.line(&Event::Message { rank: Rank(rank), message }, Instant::now()).is_some()
         };
         let (starting, training) = (Phase::Starting, Phase::Training);
         let heartbeats = [(0, starting), (1, starting), (0, starting), (0, training), (0, training), (0, starting)];
         let passed_on = heartbeats.map(|(rank, phase)| is_passed_on(rank, phase));
         assert_eq!(passed_on, [true, true, false, true, false, true]);
+    }
+
+    #[test]
+    fn progress_within_a_long_step_is_passed_on_for_one_rank_and_seldom() {
+        let (mut relay, start) = (Relay::default(), Instant::now());
+        let mut seconds_passed_on = |rank| -> Vec<u64> {
+            let micro_batches = Some(MicroBatches { done: 1, all: 64 });
+            let phase = Phase::Training;
+            let message = FromRank::Heartbeat { step: 1, phase, exchange: None, busy_s: 0.0, micro_batches };
+            let event = Event::Message { rank: Rank(rank), message };
+            (0..30).filter(|second| relay.line(&event, start + Duration::from_secs(*second)).is_some()).collect()
+        };
+        assert_eq!(seconds_passed_on(0), [0, 10, 20]);
+        assert_eq!(seconds_passed_on(1), [0]);
     }
 
     #[test]

@@ -38,6 +38,11 @@ impl SharedMemory {
         }
     }
 
+    /// Returns whether `ranks` ranks can share what they need there.
+    pub fn has_room_for(&self, ranks: u32) -> bool {
+        self.judge("", ranks).is_ok()
+    }
+
     /// Reads what [`LOOK`] has printed after the hardware threads.
     fn parse<'l>(mut lines: impl Iterator<Item = &'l str>) -> Self {
         let first = lines.next().unwrap_or_default();

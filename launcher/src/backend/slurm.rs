@@ -10,9 +10,9 @@ use std::process::{Command, Stdio};
 
 use common::config::LaunchConfig;
 use common::config::hosts::Host;
+use common::shell::quoted;
 
 use super::error::BackendError;
-use super::launch_plan::quoted;
 use crate::error::LaunchError;
 
 /// Seconds of warning that a job gets before its end, beyond what a stop may take.

@@ -1,33 +1,46 @@
 //! Reads what `mpirun --tag-output` prints: lines of several ranks on one stream.
 //!
-//! A line begins with its tag, `[1,0]<stderr>:text`; mpirun's own lines have none. mpirun prints what it has read so far,
-//! whole lines or not. A line that reaches it in several reads has its tag at each of them, and output of another rank may
-//! come in between.
+//! A line begins with its tag, `[1,0]<stderr>:text`, or `[1,0]<stderr>: text` by an mpirun of series 5; mpirun's own lines
+//! have none. mpirun prints what it has read so far, whole lines or not. A line that reaches it in several reads has its tag
+//! at each of them, and output of another rank may come in between.
 
 use std::collections::BTreeMap;
 
 use common::topology::Rank;
 
+use super::open_mpi::Series;
+
 /// Longest beginning of a line that is kept; what exceeds it is dropped, up to the last piece.
 const BEGUN_BYTES_MAX: usize = 64 << 10;
 
 /// Puts the lines of each rank together.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct TaggedOutput {
+    /// What follows the stream's name in a tag.
+    end: &'static str,
     /// Beginnings of lines that are not complete yet.
     begun: BTreeMap<Rank, String>,
 }
 
 impl TaggedOutput {
+    /// Starts with the first line of an mpirun of `series`.
+    pub fn new(series: Series) -> Self {
+        let end = match series {
+            Series::Four => OF_SERIES_4,
+            Series::Five => ">: ",
+        };
+        TaggedOutput { end, begun: BTreeMap::new() }
+    }
+
     /// Returns the line that `line`, without its line end, completes: its rank, or `None` for mpirun itself, and its text.
     pub fn complete(&mut self, line: &str) -> (Option<Rank>, String) {
-        let Some((start, mut rank, mut rest)) = next_tag(line) else { return (None, line.to_owned()) };
+        let Some((start, mut rank, mut rest)) = next_tag(line, self.end) else { return (None, line.to_owned()) };
         if start > 0 {
             // mpirun's own words, up to where output of a rank came between them.
             self.begin(rank, rest);
             return (None, line[..start].to_owned());
         }
-        while let Some((end, next, after)) = next_tag(rest) {
+        while let Some((end, next, after)) = next_tag(rest, self.end) {
             self.begin(rank, &rest[..end]);
             (rank, rest) = (next, after);
         }
@@ -49,18 +62,23 @@ impl TaggedOutput {
 
 /// Splits a whole line into its rank, if it has a tag, and its text.
 pub fn split_tag(line: &str) -> (Option<Rank>, &str) {
-    match next_tag(line) {
+    match next_tag(line, OF_SERIES_4) {
         Some((0, rank, text)) => (Some(rank), text),
         _ => (None, line),
     }
 }
 
-/// Finds the first tag in `text`, and returns its position, its rank, and what follows it. Ranks are of job 1, the only one
-/// that mpirun starts.
-fn next_tag(text: &str) -> Option<(usize, Rank, &str)> {
+/// End of a tag of series 4.
+const OF_SERIES_4: &str = ">:";
+
+/// Finds the first tag in `text` that ends in `end`, and returns its position, its rank, and what follows it. Ranks are of
+/// job 1, the only one that mpirun starts.
+fn next_tag<'t>(text: &'t str, end: &str) -> Option<(usize, Rank, &'t str)> {
     let tag_at = |start: usize| {
         let (rank, rest) = text[start..].strip_prefix("[1,")?.split_once("]<std")?;
-        let rest = rest.strip_prefix("out>:").or_else(|| rest.strip_prefix("err>:"))?;
+        let rest = rest.strip_prefix("out").or_else(|| rest.strip_prefix("err"))?;
+        // Spaces at the end of a line are gone, also those of a tag before an empty text.
+        let rest = rest.strip_prefix(end).or_else(|| (rest == end.trim_end()).then_some(""))?;
         Some((start, Rank(rank.parse().ok()?), rest))
     };
     text.match_indices("[1,").find_map(|(start, _)| tag_at(start))
@@ -71,7 +89,11 @@ mod tests {
     use super::*;
 
     fn complete(lines: &[&str]) -> Vec<(Option<u32>, String)> {
-        let mut output = TaggedOutput::default();
+        complete_of(Series::Four, lines)
+    }
+
+    fn complete_of(series: Series, lines: &[&str]) -> Vec<(Option<u32>, String)> {
+        let mut output = TaggedOutput::new(series);
         let completed = lines.iter().map(|line| output.complete(line));
         completed.map(|(rank, text)| (rank.map(|rank| rank.0), text)).collect()
     }
@@ -93,6 +115,19 @@ mod tests {
     }
 
     #[test]
+    fn a_tag_of_series_5_ends_in_a_space_that_is_none_of_the_ranks() {
+        let lines = [
+            "[1,0]<stdout>: loss 3",
+            "[1,1]<stderr>:   indented",
+            "[1,1]<stderr>: thre[1,0]<stdout>: x",
+            "[1,1]<stderr>: ads",
+            "[1,0]<stdout>:",
+        ];
+        let expected = [(0, "loss 3"), (1, "  indented"), (0, "x"), (1, "threads"), (0, "")];
+        assert_eq!(complete_of(Series::Five, &lines), expected.map(|(rank, text)| (Some(rank), text.to_owned())));
+    }
+
+    #[test]
     fn a_line_that_another_comes_between_is_whole_again() {
         let lines = ["[1,0]<stdout>:thre[1,1]<stdout>:threads of 1", "[1,0]<stdout>:ads of 0", "[1,0]<stdout>:next"];
         let expected = [(Some(1), "threads of 1"), (Some(0), "threads of 0"), (Some(0), "next")];
@@ -103,7 +138,7 @@ mod tests {
 
     #[test]
     fn a_line_that_is_never_completed_does_not_grow_for_ever() {
-        let mut output = TaggedOutput::default();
+        let mut output = TaggedOutput::new(Series::Four);
         for _ in 0..100 {
             output.complete(&format!("mpirun says[1,0]<stdout>:{}", "µ".repeat(1000)));
         }
@@ -113,7 +148,7 @@ mod tests {
 
     #[test]
     fn what_never_ends_is_the_rest() {
-        let mut output = TaggedOutput::default();
+        let mut output = TaggedOutput::new(Series::Four);
         output.complete("[1,0]<stdout>:last wor[1,1]<stdout>:x");
         assert_eq!(output.rest().collect::<Vec<_>>(), [(Rank(0), "last wor".to_owned())]);
     }

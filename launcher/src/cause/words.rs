@@ -9,7 +9,16 @@ pub fn is_worth_showing(line: &str) -> bool {
 
 /// Returns whether a line of a rank reports an error.
 pub fn is_error(line: &str) -> bool {
-    has_level(line, "ERROR") || line.contains("panicked at") || line.to_ascii_lowercase().starts_with("error")
+    has_level(line, "ERROR")
+        || line.contains("panicked at")
+        || line.to_ascii_lowercase().starts_with("error")
+        || missing_library(line).is_some()
+}
+
+/// Returns the shared library that a program lacks, where the system's loader says so with `line`.
+pub(super) fn missing_library(line: &str) -> Option<&str> {
+    let (_, said) = line.split_once(": error while loading shared libraries: ")?;
+    said.split_once(": ").map(|(library, _)| library)
 }
 
 /// Returns whether `line` has this level. Lines of tracing have it second; other programs begin with it.

@@ -2,20 +2,20 @@
 
 use clap::{Args, Subcommand};
 
-use super::shared::{RunArgs, YEAR_S};
+use super::shared::{TargetArgs, YEAR_S};
 
 /// `launcher checkpoints`.
 #[derive(Debug, Subcommand)]
 pub enum CheckpointsCommand {
     /// Lists the committed checkpoints of a run, oldest first.
-    #[command(after_help = "Examples:\n  launcher checkpoints list --config configs/tiny-cpu.toml\n  \
+    #[command(after_help = "Examples:\n  launcher checkpoints list configs/tiny-cpu.toml\n  \
                       launcher checkpoints list s3://bucket/runs/first --json")]
     List(ListArgs),
     /// Reads every byte of committed checkpoints and compares it with the hashes in their manifests.
     ///
     /// Prints a line for each checkpoint. Exit code 3 if one is damaged.
     #[command(after_help = "Examples:\n  launcher checkpoints verify s3://bucket/runs/first\n  \
-                      launcher checkpoints verify --config run.toml --checkpoint step-00001000-a0003-5c0e9d7b21f3a864")]
+                      launcher checkpoints verify run.toml --checkpoint step-00001000-a0003-5c0e9d7b21f3a864")]
     Verify(VerifyArgs),
     /// Deletes old checkpoints, and the remains of saves that were cut off more than an hour ago.
     ///
@@ -38,7 +38,7 @@ pub enum CheckpointsCommand {
 #[derive(Debug, Args)]
 pub struct ListArgs {
     #[command(flatten)]
-    pub run: RunArgs,
+    pub run: TargetArgs,
     /// Also shows what does not count, at the end: never committed, or left behind by a later attempt.
     #[arg(long)]
     pub all: bool,
@@ -51,7 +51,7 @@ pub struct ListArgs {
 #[derive(Debug, Args)]
 pub struct VerifyArgs {
     #[command(flatten)]
-    pub run: RunArgs,
+    pub run: TargetArgs,
     /// Verifies only the checkpoint of this folder name; every committed one by default.
     #[arg(long, value_name = "NAME")]
     pub checkpoint: Option<String>,
@@ -64,7 +64,7 @@ pub struct VerifyArgs {
 #[derive(Debug, Args)]
 pub struct PruneArgs {
     #[command(flatten)]
-    pub run: RunArgs,
+    pub run: TargetArgs,
     /// Keeps the newest N checkpoints; 0 keeps all (checkpoint.keep_last).
     #[arg(long, value_name = "N")]
     pub keep_last: Option<u64>,
@@ -83,7 +83,7 @@ pub struct PruneArgs {
 #[derive(Debug, Args)]
 pub struct CopyArgs {
     #[command(flatten)]
-    pub run: RunArgs,
+    pub run: TargetArgs,
     /// Run folder to copy to, a storage URL or a path.
     #[arg(long, value_name = "RUN_URL")]
     pub to: String,
@@ -96,7 +96,7 @@ pub struct CopyArgs {
 #[derive(Debug, Args)]
 pub struct SaveArgs {
     #[command(flatten)]
-    pub run: RunArgs,
+    pub run: TargetArgs,
     /// Seconds to wait for the checkpoint; 0 asks without waiting.
     #[arg(long, value_name = "N", default_value_t = 600, value_parser = clap::value_parser!(u64).range(..=YEAR_S))]
     pub wait_s: u64,

@@ -4,19 +4,22 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
-use super::shared::LaunchArgs;
+use super::shared::{LaunchArgs, TargetArgs};
 
 /// `launcher eval`.
 #[derive(Debug, Args)]
 pub struct EvalArgs {
-    /// Folder of the checkpoint; by default the newest of the config's run.
-    #[arg(long, value_name = "URL", required_unless_present_any = ["config", "list"])]
-    pub checkpoint: Option<String>,
-    /// Config of the run. With --checkpoint it may be left out: the config that the checkpoint was saved with then serves,
-    /// except for [launch].
+    /// Config (a TOML file) or run folder (a path or a storage URL), whose newest checkpoint is evaluated. With --checkpoint it may be
+    /// left out: the config that the checkpoint was saved with then serves, except for [launch].
+    #[arg(value_name = "CONFIG|RUN", required_unless_present_any = ["config", "checkpoint", "list"])]
+    pub target: Option<String>,
+    /// Config, as the argument takes it, too.
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
-    /// Overrides a value of the config; may be repeated, and the last one wins.
+    /// Folder of the checkpoint; by default the newest of the run.
+    #[arg(long, value_name = "URL")]
+    pub checkpoint: Option<String>,
+    /// Overrides a value of the config; may be repeated, and the last one wins. A value is TOML or plain text.
     #[arg(long = "set", value_name = "SECTION.KEY=VALUE")]
     pub overrides: Vec<String>,
     #[command(flatten)]
@@ -58,8 +61,17 @@ pub struct EvalArgs {
     #[arg(long)]
     pub markdown: bool,
     /// Lists all tasks with their data files and sources, and evaluates nothing.
-    #[arg(long, conflicts_with_all = ["checkpoint", "config", "tasks"])]
+    #[arg(long, conflicts_with_all = ["target", "checkpoint", "config", "tasks"])]
     pub list: bool,
+}
+
+impl EvalArgs {
+    /// Returns what names the config; `None` if the checkpoint's own serves.
+    pub fn target(&self) -> Option<TargetArgs> {
+        let (target, config) = (self.target.clone(), self.config.clone());
+        let is_named = target.is_some() || config.is_some();
+        is_named.then(|| TargetArgs { target, config, overrides: self.overrides.clone() })
+    }
 }
 
 /// Values of `--on-long`.

@@ -2,13 +2,13 @@
 
 use clap::Args;
 
-use super::shared::{ConfigArgs, LaunchArgs};
+use super::shared::{LaunchArgs, TargetArgs};
 
 /// `launcher prepare`.
 #[derive(Debug, Args)]
 pub struct PrepareArgs {
     #[command(flatten)]
-    pub config: ConfigArgs,
+    pub config: TargetArgs,
     #[command(flatten)]
     pub launch: LaunchArgs,
     /// Prints the result as JSON.
@@ -20,7 +20,7 @@ pub struct PrepareArgs {
 #[derive(Debug, Args)]
 pub struct TrainArgs {
     #[command(flatten)]
-    pub config: ConfigArgs,
+    pub config: TargetArgs,
     #[command(flatten)]
     pub launch: LaunchArgs,
     /// Run folder, a storage URL or a path (run.output).
@@ -35,7 +35,8 @@ pub struct TrainArgs {
     /// flag.
     #[arg(long, value_name = "STEP|NAME", conflicts_with = "from_scratch")]
     pub from: Option<String>,
-    /// Begins anew in a run folder that is not new. Checkpoints that are left no longer count, as with --from.
+    /// Begins the run again, from its first step, whether it is done, stopped or refused; any config will do. The
+    /// checkpoints that it has no longer count, as with --from, and neither do their metrics.
     #[arg(long)]
     pub from_scratch: bool,
     /// Range of steps for which every rank writes a trace into the run folder, for ui.perfetto.dev (metrics.profile).
@@ -50,9 +51,12 @@ pub struct TrainArgs {
 #[derive(Debug, Args)]
 pub struct RenderArgs {
     #[command(flatten)]
-    pub config: ConfigArgs,
+    pub config: TargetArgs,
     #[command(flatten)]
     pub launch: LaunchArgs,
+    /// Run folder, a storage URL or a path (run.output).
+    #[arg(long, value_name = "URL")]
+    pub output: Option<String>,
     /// With --backend kubernetes: prints what `launcher train --detach` would apply.
     #[arg(long)]
     pub detach: bool,
@@ -62,7 +66,7 @@ pub struct RenderArgs {
 #[derive(Debug, Args)]
 pub struct SampleArgs {
     #[command(flatten)]
-    pub config: ConfigArgs,
+    pub config: TargetArgs,
     /// Text to continue.
     #[arg(long)]
     pub prompt: Option<String>,
@@ -90,9 +94,12 @@ pub struct SampleArgs {
 #[derive(Debug, Args)]
 pub struct CheckArgs {
     #[command(flatten)]
-    pub config: ConfigArgs,
+    pub config: TargetArgs,
     #[command(flatten)]
     pub launch: LaunchArgs,
+    /// Run folder, a storage URL or a path (run.output).
+    #[arg(long, value_name = "URL")]
+    pub output: Option<String>,
     /// Prints a JSON array.
     #[arg(long)]
     pub json: bool,

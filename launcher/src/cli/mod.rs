@@ -1,14 +1,17 @@
 //! The command line, as clap derives it: commands, and their arguments in a file for each group.
 //!
-//! - [`jobs`]: prepare, train, render, sample, check. [`runs`]: status, stop.
+//! - [`init`]: init. [`jobs`]: prepare, train, render, sample, check. [`runs`]: status, metrics, stop.
 //! - [`evaluation`]: eval. [`checkpoints`], [`tokenizer`], [`shards`]: commands that have subcommands.
-//! - [`shared`]: flags of several commands.
+//! - [`manual`]: completions, manual.
+//! - [`shared`]: arguments of several commands.
 //!
 //! Absent on purpose: what commands do with their arguments ([`crate::commands`]).
 
 pub mod checkpoints;
 pub mod evaluation;
+pub mod init;
 pub mod jobs;
+pub mod manual;
 pub mod runs;
 pub mod shards;
 pub mod shared;
@@ -18,8 +21,10 @@ use clap::{Parser, Subcommand};
 
 use checkpoints::CheckpointsCommand;
 use evaluation::EvalArgs;
+use init::InitArgs;
 use jobs::{CheckArgs, PrepareArgs, RenderArgs, SampleArgs, TrainArgs};
-use runs::{StatusArgs, StopArgs};
+use manual::{CompletionsArgs, ManualArgs};
+use runs::{MetricsArgs, StatusArgs, StopArgs};
 use shards::ShardsCommand;
 use tokenizer::TokenizerCommand;
 
@@ -39,35 +44,48 @@ pub struct Cli {
 /// The commands; each has its own module in [`crate::commands`].
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Looks at a text and at this machine, and writes a first config for them, to prepare and to train.
+    ///
+    /// The config is commented, and its sizes are such that a first run takes minutes. The next commands go to standard output.
+    #[command(after_help = "Examples:\n  launcher init book.txt\n  launcher init notes/ --output notes.toml\n  \
+                      launcher init 's3://bucket/web/*.jsonl.zst' --device cpu")]
+    Init(InitArgs),
     /// Turns documents into shuffled, tokenized shards and their index.
     ///
     /// The shards are identical for any number of ranks. Running the command again continues a job that was killed or
     /// stopped, and does nothing once the data is there. Ctrl-C or SIGTERM stops it, with exit code 75. A job that lost a
     /// rank or its storage is restarted, launch.max_restarts times in a row without progress.
-    #[command(after_help = "Examples:\n  launcher prepare --config configs/prepare-text.toml --ranks 4\n  \
-                      launcher prepare --config configs/prepare-text.toml --set 'prepare.inputs=[\"s3://bucket/web/*.jsonl.zst\"]'")]
+    #[command(after_help = "Examples:\n  launcher prepare configs/prepare-text.toml --ranks 4\n  \
+                      launcher prepare configs/prepare-text.toml --set 'prepare.inputs=s3://bucket/web/*.jsonl.zst'")]
     Prepare(PrepareArgs),
-    /// Starts the run that the config names, or resumes it.
+    /// Starts the run that the config names, or resumes it. A run folder resumes with the config in it.
+    ///
+    /// Where the training data is not there, and the config has a section `prepare` that makes it, `launcher prepare` is done
+    /// first.
     ///
     /// Ctrl-C, SIGTERM or a closed terminal (unless under nohup) saves a checkpoint and exits 75; a second Ctrl-C ends at
     /// once and exits 4. A run that lost a rank or its storage, or that no longer advances, is restarted from its newest
     /// checkpoint, launch.max_restarts times in a row without progress. Progress goes to standard error; the last line on
     /// standard output is `validation loss X.XX`.
-    #[command(
-        after_help = "Examples:\n  launcher train --config configs/tiny-cpu.toml --ranks 2 --set train.max_steps=500\n  \
-                      launcher train --config run.toml --from 2000 --accept-change optimizer.peak_learning_rate"
-    )]
+    ///
+    /// A run that is done trains no further: give it more steps (train.max_steps), begin it again with --from-scratch, or go
+    /// back to one of its checkpoints with --from. configs/README.md says what may change when a run resumes.
+    #[command(after_help = "Examples:\n  launcher train configs/tiny-cpu.toml --ranks 2 --set train.max_steps=500\n  \
+                      launcher train runs/first\n  \
+                      launcher train run.toml --from 2000 --accept-change optimizer.peak_learning_rate\n  \
+                      launcher train run.toml --from-scratch")]
     Train(TrainArgs),
     /// Prints exactly what `launcher train` would start the ranks with, without starting anything.
     ///
     /// The output holds no secret. For Kubernetes it is an MPIJob that claims its attempts itself, with the objects that
     /// belong to it; for the config of a prepare job, a Job.
-    #[command(after_help = "Examples:\n  launcher render --config configs/tiny-cpu.toml --ranks 2\n  \
-                      launcher render --config k8s/overlays/cpu/run.toml | kubectl apply -f -")]
+    #[command(after_help = "Examples:\n  launcher render configs/tiny-cpu.toml --ranks 2\n  \
+                      launcher render k8s/overlays/cpu/run.toml | kubectl apply -f -")]
     Render(RenderArgs),
     /// Continues a prompt with text from a checkpoint.
     #[command(
-        after_help = "Example:\n  launcher sample --config configs/tiny-cpu.toml --prompt \"A hacker is\" --tokens 100"
+        after_help = "Examples:\n  launcher sample configs/tiny-cpu.toml --prompt \"A hacker is\" --tokens 100\n  \
+                      launcher sample s3://bucket/runs/first --prompt \"The\""
     )]
     Sample(SampleArgs),
     /// Evaluates a checkpoint by tasks on any number of ranks, and prints the table beside published figures.
@@ -83,12 +101,22 @@ pub enum Command {
     ///
     /// Prints a line for each check: ok, warning, or failed with what to do. The run is not claimed, and test objects are
     /// removed from the run folder. Exit code 3 if a check failed.
-    #[command(after_help = "Example:\n  launcher check --config run.toml --ranks 16")]
+    #[command(after_help = "Examples:\n  launcher check run.toml --ranks 16\n  \
+                      launcher check run.toml --output s3://bucket/runs/second")]
     Check(CheckArgs),
     /// Shows the state of a run, from its folder: its holder, its progress, and how it last ended.
     #[command(after_help = "Examples:\n  launcher status s3://bucket/runs/first\n  \
-                      launcher status --config configs/tiny-cpu.toml --json")]
+                      launcher status configs/tiny-cpu.toml --json")]
     Status(StatusArgs),
+    /// Prints the metrics of a run as CSV or JSON: a row for each step that counts, with its validation loss.
+    ///
+    /// What an attempt recorded beyond the checkpoint that a later one went on from does not count. A loss or norm that is
+    /// not finite is NaN in CSV, and null in JSON; what was not recorded is empty, or null. Damaged lines are named on
+    /// standard error and left out. Exit code 3 if nothing can be read.
+    #[command(after_help = "Examples:\n  launcher metrics runs/first > first.csv\n  \
+                      launcher metrics s3://bucket/runs/first --json --every 100\n  \
+                      python3 -c 'import pandas; print(pandas.read_csv(\"first.csv\").loss.min())'")]
+    Metrics(MetricsArgs),
     /// Asks a running run, here or elsewhere, to save a checkpoint and end, and waits until it has.
     #[command(after_help = "Example:\n  launcher stop s3://bucket/runs/first")]
     Stop(StopArgs),
@@ -101,6 +129,14 @@ pub enum Command {
     /// Shows and verifies token shards.
     #[command(subcommand)]
     Shards(ShardsCommand),
+    /// Prints what a shell needs to complete commands and options with the Tab key.
+    #[command(
+        after_help = "Example:\n  launcher completions bash > ~/.local/share/bash-completion/completions/launcher"
+    )]
+    Completions(CompletionsArgs),
+    /// Writes the manual pages, and the completions of every shell.
+    #[command(hide = true)]
+    Manual(ManualArgs),
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Flags of several commands: which config, which run, how many ranks and where.
+//! Arguments of several commands: which config or run, how many ranks and where.
 
 use std::path::PathBuf;
 
@@ -7,28 +7,18 @@ use clap::{Args, ValueEnum};
 /// Longest wait, in seconds: a year.
 pub const YEAR_S: u64 = 366 * 24 * 60 * 60;
 
-/// Flags that choose the config, shared by every command that reads one.
-#[derive(Debug, Clone, Args)]
-pub struct ConfigArgs {
-    /// Config, a TOML file.
-    #[arg(long, value_name = "FILE")]
-    pub config: PathBuf,
-    /// Overrides a value of the config; may be repeated, and the last one wins.
-    #[arg(long = "set", value_name = "SECTION.KEY=VALUE")]
-    pub overrides: Vec<String>,
-}
-
-/// Arguments that choose the run, for commands that only look at its folder.
-#[derive(Debug, Args)]
-pub struct RunArgs {
-    /// Run folder, a storage URL or a path, where no config is given.
-    #[arg(value_name = "RUN_URL", required_unless_present = "config", conflicts_with = "config")]
-    pub run: Option<String>,
-    /// Config of the run.
+/// Arguments that choose what a command is about: a config, or the folder of a run.
+#[derive(Debug, Clone, Default, Args)]
+pub struct TargetArgs {
+    /// Config (a TOML file), or run folder (a path or a storage URL), which has the config that the run was last started
+    /// with.
+    #[arg(value_name = "CONFIG|RUN", required_unless_present = "config")]
+    pub target: Option<String>,
+    /// Config, as the argument takes it, too.
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
-    /// Overrides a value of the config; may be repeated, and the last one wins.
-    #[arg(long = "set", value_name = "SECTION.KEY=VALUE", requires = "config")]
+    /// Overrides a value of the config; may be repeated, and the last one wins. A value is TOML or plain text.
+    #[arg(long = "set", value_name = "SECTION.KEY=VALUE")]
     pub overrides: Vec<String>,
 }
 

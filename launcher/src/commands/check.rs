@@ -1,10 +1,10 @@
 //! `launcher check`: checks everything that a run needs, before it is paid for.
 
-use common::config::{Backend, RawConfig, RunConfig};
+use common::config::{Backend, RunConfig};
 use common::exit_code::ExitCode;
 use common::preflight::{Finding, Verdict};
 
-use super::launching;
+use super::{launching, prepare_first, target};
 use crate::backend::RankProgram;
 use crate::cli::jobs::CheckArgs;
 use crate::error::LaunchError;
@@ -16,7 +16,9 @@ use crate::view::terminal::{to_json, to_stderr, to_stdout};
 /// Runs the checks, and prints each finding as soon as it is known.
 pub fn run(mut args: CheckArgs) -> Result<ExitCode, LaunchError> {
     args.config.overrides.extend(launching::overrides(&args.launch));
-    let mut config = RawConfig::load(&args.config.config, &args.config.overrides)?.run()?;
+    args.config.overrides.extend(args.output.iter().map(|url| launching::set("run.output", url)));
+    let raw = target::config(&args.config)?;
+    let mut config = raw.clone().run()?;
     common::storage::make_urls_absolute(&mut config)?;
     let mut interrupts = Interrupts::install().map_err(LaunchError::system("handle signals"))?;
     let mut findings = Vec::new();
@@ -29,7 +31,10 @@ pub fn run(mut args: CheckArgs) -> Result<ExitCode, LaunchError> {
     show(vec![Finding::ok("config", format!("{}, {} steps", config.run.name, config.train.max_steps))]);
     let leaving = interrupts.leave_meanwhile("the stores of the run folder and the data");
     show(vec![storage::check(&config.run.output, &config.storage)]);
-    show(data::check(&config));
+    show(match prepare_first::pending(&raw, &config)? {
+        Some(pending) => pending.findings(&config),
+        None => data::check(&config),
+    });
     drop(leaving);
     match look_at_hosts(&config, &mut interrupts)? {
         Some(found) => show(found),

@@ -7,13 +7,14 @@ use common::checkpoint_layout::CheckpointName;
 use common::checkpoint_store::Found;
 use common::checkpoint_store::{self, CheckpointStoreError, folder_of};
 use common::config::Retention;
-use common::config::{RawConfig, StorageConfig};
+use common::config::StorageConfig;
 use common::exit_code::ExitCode;
 use common::storage::Folder;
 use serde_json::json;
 
 use super::error::CommandError;
 use super::run_folder;
+use super::target::{self, STORED_CONFIG, Target};
 use crate::cli::checkpoints::{CopyArgs, ListArgs, PruneArgs, SaveArgs, VerifyArgs};
 use crate::error::LaunchError;
 use crate::run_folder::checkpoints::{self, Checkpoint, State};
@@ -106,16 +107,9 @@ pub fn prune(args: &PruneArgs) -> Result<ExitCode, LaunchError> {
 /// Returns the retention policy of the flags; missing ones come from the config, or from the config that the run was last
 /// started with.
 fn retention(args: &PruneArgs, run: &Folder) -> Result<Retention, LaunchError> {
-    let config = match &args.run.config {
-        Some(config) => Some(RawConfig::load(config, &args.run.overrides)?.run()?.checkpoint),
-        None => match run.get_if_exists("config.toml")? {
-            Some(text) => {
-                let origin = run.url_of("config.toml");
-                Some(RawConfig::parse_bytes(&origin, &text, &[])?.run()?.checkpoint)
-            }
-            None => None,
-        },
-    };
+    let has_config = matches!(Target::of(&args.run)?, Target::Config(_)) || run.exists(STORED_CONFIG)?;
+    let config = has_config.then(|| target::config(&args.run)?.run().map_err(LaunchError::from)).transpose()?;
+    let config = config.map(|config| config.checkpoint);
     let keep_last = args.keep_last.or(config.as_ref().map(|config| config.keep_last));
     let keep_last = keep_last.ok_or_else(|| CommandError::NoRetention { url: run.url().to_owned() })?;
     let of_config = config.map_or(0, |config| config.keep_every_steps);

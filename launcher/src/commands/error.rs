@@ -75,15 +75,49 @@ pub enum CommandError {
         /// Its number.
         attempt: u32,
     },
+    /// The argument and `--config` name different things.
+    #[error("{target:?} and --config {} are two different things; give one of them", config.display())]
+    TwoTargets {
+        /// The argument.
+        target: String,
+        /// Value of `--config`.
+        config: PathBuf,
+    },
+    /// What was named is no config, and no folder of a run that has started.
+    #[error(
+        "{url} has no config.toml, as the folder of a run has that has started; give the run's config, a file such as run.toml"
+    )]
+    NoConfig {
+        /// The folder.
+        url: String,
+    },
+    /// A run folder has no config of a prepare job.
+    #[error("{url:?} is a run folder, which does not say how data is prepared; give a config with [prepare]")]
+    PrepareOfRun {
+        /// The run folder, as given.
+        url: String,
+    },
     /// Only a cluster goes on where nobody watches.
     #[error("--detach needs --backend kubernetes: only a cluster goes on by itself")]
     DetachedHere,
     /// A prepare job in a cluster has no launcher.
     #[error(
         "launcher prepare follows ranks on this machine; in a cluster it is a Job: \
-         launcher render --config FILE --backend kubernetes | kubectl apply -f -"
+         launcher render FILE --backend kubernetes | kubectl apply -f -"
     )]
     PrepareInCluster,
+    /// The data is not there, and a scheduler or a cluster would start the ranks that could prepare it.
+    #[error(
+        "{url} is not prepared yet, and {place} only trains; prepare it first, with {command}, and then run this command again"
+    )]
+    NotPrepared {
+        /// Folder of the training data.
+        url: String,
+        /// Where the ranks would run.
+        place: &'static str,
+        /// Command that prepares the data.
+        command: String,
+    },
     /// A prepare job on hosts has nothing to render.
     #[error("prepare jobs are rendered for --backend kubernetes only; run launcher prepare")]
     PrepareOnHosts,
@@ -117,6 +151,14 @@ pub enum CommandError {
         path: PathBuf,
         /// Why.
         source: io::Error,
+    },
+    /// The manual's files cannot be written.
+    #[error("cannot write manual pages and completions below {folder}: {source}")]
+    Manual {
+        /// The folder that was given.
+        folder: String,
+        /// Why.
+        source: std::io::Error,
     },
 }
 

@@ -1,25 +1,29 @@
 //! Shared by all commands that start ranks: the flags, and the backend that the config names.
 
-use std::path::PathBuf;
-
 use common::config::{Backend as Kind, LaunchConfig};
 use common::exit_code::ExitCode;
 use common::random::random_hex;
 
+use super::target::Target;
 use crate::backend::error::BackendError;
 use crate::backend::local::Local;
 use crate::backend::mpirun::Mpirun;
+use crate::backend::open_mpi::OpenMpi;
 use crate::backend::placement::place_here;
 use crate::backend::{Backend, RankProgram, cores, slurm};
-use crate::cli::shared::{BackendName, ConfigArgs, LaunchArgs};
+use crate::cli::shared::{BackendName, LaunchArgs, TargetArgs};
 use crate::error::LaunchError;
 use crate::programs;
 use crate::view::terminal::{to_stderr, to_stdout};
 
+/// Returns an override of `key` by `text`.
+pub fn set(key: &str, text: &str) -> String {
+    // JSON strings are valid TOML strings.
+    format!("{key}={}", serde_json::Value::from(text))
+}
+
 /// Returns the flags as overrides of the config.
 pub fn overrides(args: &LaunchArgs) -> Vec<String> {
-    // JSON strings are valid TOML strings.
-    let quoted = |text: &str| serde_json::Value::from(text).to_string();
     let backend = args.backend.map(|name| {
         let name = match name {
             BackendName::Local => "local",
@@ -27,15 +31,14 @@ pub fn overrides(args: &LaunchArgs) -> Vec<String> {
             BackendName::Kubernetes => "kubernetes",
             BackendName::Slurm => "slurm",
         };
-        format!("launch.backend={}", quoted(name))
+        set("launch.backend", name)
     });
     let ranks = args.ranks.map(|n| format!("launch.ranks={n}"));
     let hosts = args.hosts.as_deref().map(|hosts| {
-        let hosts: Vec<String> = hosts.split(',').map(quoted).collect();
+        let hosts: Vec<String> = hosts.split(',').map(|host| serde_json::Value::from(host).to_string()).collect();
         format!("launch.hosts=[{}]", hosts.join(", "))
     });
-    let hostfile =
-        args.hostfile.as_ref().map(|path| format!("launch.hostfile={}", quoted(&path.display().to_string())));
+    let hostfile = args.hostfile.as_ref().map(|path| set("launch.hostfile", &path.display().to_string()));
     let ranks_per_node = args.ranks_per_node.map(|n| format!("launch.ranks_per_node={n}"));
     let threads = args.threads_per_rank.map(|n| format!("launch.threads_per_rank={n}"));
     [backend, ranks, hosts, hostfile, ranks_per_node, threads].into_iter().flatten().collect()
@@ -52,14 +55,14 @@ pub fn backend(
     match launch.backend {
         Kind::Local => {
             let placement = place_here(launch, cores());
-            let mpirun = if launch.ranks > 1 { Some(programs::mpirun(launch.ranks)?) } else { None };
-            Ok(Box::new(Local { placement, program, mpirun, mark }))
+            let open_mpi = if launch.ranks > 1 { Some(programs::open_mpi(launch.ranks)?) } else { None };
+            Ok(Box::new(Local { placement, program, open_mpi, mark }))
         }
         Kind::Kubernetes => Err(BackendError::OnlyTrains.into()),
-        Kind::Mpirun => Ok(Box::new(Mpirun::new(launch, mpirun()?, program, mark))),
+        Kind::Mpirun => Ok(Box::new(Mpirun::new(launch, open_mpi_for_hosts()?, program, mark))),
         Kind::Slurm => {
             let nodes = slurm::allocation(launch)?.ok_or(BackendError::NoAllocation)?;
-            Ok(Box::new(Mpirun::new(launch, mpirun()?, program, mark).in_allocation(nodes)))
+            Ok(Box::new(Mpirun::new(launch, open_mpi_for_hosts()?, program, mark).in_allocation(nodes)))
         }
     }
 }
@@ -70,7 +73,7 @@ pub fn batch_script(
     launch: &LaunchConfig,
     name: &str,
     command: &str,
-    config: Option<&ConfigArgs>,
+    config: Option<&TargetArgs>,
     more: &[String],
 ) -> Result<Option<String>, LaunchError> {
     if launch.backend != Kind::Slurm || slurm::allocation(launch)?.is_some() {
@@ -80,8 +83,8 @@ pub fn batch_script(
     let mut words = vec![this.display().to_string(), command.to_owned()];
     if let Some(config) = config {
         // The job also begins in this folder, where the nodes have it.
-        let path = std::path::absolute(&config.config).map_err(LaunchError::system("find the current folder"))?;
-        words.extend(["--config".to_owned(), path.display().to_string()]);
+        let target = Target::of(config)?.absolute().map_err(LaunchError::system("find the current folder"))?;
+        words.extend(target.words());
         words.extend(config.overrides.iter().map(|given| format!("--set={given}")));
     }
     words.extend_from_slice(more);
@@ -98,8 +101,8 @@ pub fn submit(script: &str) -> Result<ExitCode, LaunchError> {
     Ok(ExitCode::Done)
 }
 
-fn mpirun() -> Result<PathBuf, LaunchError> {
-    programs::mpirun(2)
+fn open_mpi_for_hosts() -> Result<OpenMpi, LaunchError> {
+    Ok(programs::open_mpi(2)?.for_hosts()?)
 }
 
 /// Returns the mark of `job` in the command lines of its processes: stable, and not a URL. Runs at one URL of two different

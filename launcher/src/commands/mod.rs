@@ -5,8 +5,12 @@ mod checkpoints;
 pub mod error;
 mod eval;
 mod following;
+mod init;
 mod launching;
+mod manual;
+mod metrics;
 mod prepare;
+mod prepare_first;
 mod render;
 mod run_folder;
 mod sample;
@@ -14,6 +18,7 @@ mod shards;
 mod sibling;
 mod status;
 mod stop;
+mod target;
 mod tokenizer;
 mod train;
 
@@ -28,6 +33,7 @@ use crate::error::LaunchError;
 /// Runs the given command.
 pub fn run(cli: Cli) -> Result<ExitCode, LaunchError> {
     match cli.command {
+        Command::Init(args) => init::run(&args),
         Command::Prepare(args) => prepare::run(args),
         Command::Train(args) => train::run(args),
         Command::Render(args) => render::run(args),
@@ -35,6 +41,7 @@ pub fn run(cli: Cli) -> Result<ExitCode, LaunchError> {
         Command::Eval(args) => eval::run(args),
         Command::Check(args) => check::run(args),
         Command::Status(args) => status::run(&args),
+        Command::Metrics(args) => metrics::run(&args),
         Command::Stop(args) => stop::run(&args),
         Command::Checkpoints(CheckpointsCommand::List(args)) => checkpoints::list(&args),
         Command::Checkpoints(CheckpointsCommand::Verify(args)) => checkpoints::verify(&args),
@@ -46,5 +53,7 @@ pub fn run(cli: Cli) -> Result<ExitCode, LaunchError> {
         Command::Tokenizer(TokenizerCommand::Train(args)) => tokenizer::train(&args),
         Command::Shards(ShardsCommand::Show(args)) => shards::show(&args),
         Command::Shards(ShardsCommand::Verify(args)) => shards::verify(&args),
+        Command::Completions(args) => manual::completions(&args),
+        Command::Manual(args) => manual::manual(&args),
     }
 }

@@ -1,13 +1,16 @@
 //! `launcher prepare`: runs the ranks of the prepare program, attempt after attempt, until the data is there.
 
-use common::config::RawConfig;
+use std::path::{Path, PathBuf};
+
+use common::config::{LaunchConfig, RawConfig};
 use common::exit_code::ExitCode;
 use common::topology::Rank;
 use common::worker_contract::{PROGRESS_MARK, PreparePhase, PrepareProgress};
 
 use super::error::CommandError;
-use super::following::{Listener, follow};
+use super::following::{self, Listener};
 use super::launching;
+use super::target::Target;
 use crate::backend::RankProgram;
 use crate::cli::jobs::PrepareArgs;
 use crate::error::LaunchError;
@@ -19,7 +22,8 @@ use crate::view::terminal::to_stdout;
 /// Prepares to the end, until somebody stops it, or until another attempt would not help.
 pub fn run(mut args: PrepareArgs) -> Result<ExitCode, LaunchError> {
     args.config.overrides.extend(launching::overrides(&args.launch));
-    let config = RawConfig::load(&args.config.config, &args.config.overrides)?.prepare()?;
+    let path = config_file(&args)?;
+    let config = RawConfig::load(&path, &args.config.overrides)?.prepare()?;
     if config.launch.backend == common::config::Backend::Kubernetes {
         return Err(CommandError::PrepareInCluster.into());
     }
@@ -28,17 +32,35 @@ pub fn run(mut args: PrepareArgs) -> Result<ExitCode, LaunchError> {
     if let Some(script) = script {
         return launching::submit(&script);
     }
-    let arguments = Box::new(move |threads| job(&args, threads));
-    let program = RankProgram { executable: programs::prepare()?, arguments };
-    let backend = launching::backend(&config.launch, program, None)?;
     let mut interrupts = Interrupts::install().map_err(LaunchError::system("handle signals"))?;
-    let mut shown = Shown { view: PrepareView::new(), last: None, pulse: 0 };
-    follow(backend.as_ref(), &config.launch, None, &mut interrupts, &mut shown)
+    follow(args, path, &config.launch, &mut interrupts)
 }
 
-/// Returns the arguments of the prepare program.
-fn job(args: &PrepareArgs, threads: u32) -> Vec<std::ffi::OsString> {
-    let mut job = vec!["shards".into(), "--config".into(), args.config.config.clone().into_os_string()];
+/// Runs ranks on the config at `path` and the hosts of `launch`, attempt after attempt, to the end of the job.
+pub fn follow(
+    args: PrepareArgs,
+    path: PathBuf,
+    launch: &LaunchConfig,
+    interrupts: &mut Interrupts,
+) -> Result<ExitCode, LaunchError> {
+    let arguments = Box::new(move |threads| job(&args, &path, threads));
+    let program = RankProgram { executable: programs::prepare()?, arguments };
+    let backend = launching::backend(launch, program, None)?;
+    let mut shown = Shown { view: PrepareView::new(), last: None, pulse: 0 };
+    following::follow(backend.as_ref(), launch, None, interrupts, &mut shown)
+}
+
+/// Returns the config file that `args` name. A run's own config does not say how its data was prepared.
+fn config_file(args: &PrepareArgs) -> Result<PathBuf, LaunchError> {
+    match Target::of(&args.config)? {
+        Target::Config(path) => Ok(path),
+        Target::Run(url) => Err(CommandError::PrepareOfRun { url }.into()),
+    }
+}
+
+/// Returns the arguments of the prepare program, with the config at `path`.
+fn job(args: &PrepareArgs, path: &Path, threads: u32) -> Vec<std::ffi::OsString> {
+    let mut job = vec!["shards".into(), "--config".into(), path.as_os_str().to_owned()];
     job.extend(args.config.overrides.iter().map(|given| format!("--set={given}").into()));
     job.extend([format!("--threads={threads}").into(), "--progress-lines".into()]);
     job.extend(args.json.then(|| "--json".into()));

@@ -1,22 +1,24 @@
 //! Opens the run folder that a command looks at, and puts requests to the holder of the run into it.
 
 use common::attempt::{self, Attempt, Request};
-use common::config::{RawConfig, StorageConfig};
+use common::config::StorageConfig;
 use common::storage::Folder;
 
 use super::error::CommandError;
-use crate::cli::shared::RunArgs;
+use super::target::{self, Target};
+use crate::cli::shared::TargetArgs;
 use crate::error::LaunchError;
 use crate::view::terminal::to_stderr;
 
-/// Opens the run folder that `args` name.
-pub fn open(args: &RunArgs) -> Result<Folder, LaunchError> {
-    if let Some(config) = &args.config {
-        let config = RawConfig::load(config, &args.overrides)?.run()?;
-        return Ok(Folder::open(&config.run.output, &config.storage)?);
+/// Opens the run folder that `args` name, which need not exist.
+pub fn open(args: &TargetArgs) -> Result<Folder, LaunchError> {
+    match Target::of(args)? {
+        Target::Run(url) if args.overrides.is_empty() => Ok(Folder::open(&url, &StorageConfig::default())?),
+        _ => {
+            let config = target::config(args)?.run()?;
+            Ok(Folder::open(&config.run.output, &config.storage)?)
+        }
     }
-    let url = args.run.as_deref().unwrap_or_else(|| unreachable!("clap asks for one of the two"));
-    Ok(Folder::open(url, &StorageConfig::default())?)
 }
 
 /// Puts `request` to the attempt that holds `run`, and returns that attempt.

@@ -1,19 +1,19 @@
-//! `launcher sample`: runs `worker sample` with these arguments.
+//! `launcher sample`: runs `worker sample` with these arguments, and with the config on its standard input.
 
 use std::process::Command;
 
 use common::exit_code::ExitCode;
 
-use super::sibling;
+use super::{sibling, target};
 use crate::cli::jobs::SampleArgs;
 use crate::error::LaunchError;
 use crate::programs;
 
 /// Runs `worker sample` to its end.
 pub fn run(args: &SampleArgs) -> Result<ExitCode, LaunchError> {
+    let config = target::config(&args.config)?.run()?;
     let mut command = Command::new(programs::worker()?);
-    command.arg("sample");
-    sibling::pass_config(&mut command, &args.config);
+    command.args(["sample", "--from-launcher"]);
     let options = [
         ("prompt", args.prompt.clone()),
         ("tokens", args.tokens.map(|n| n.to_string())),
@@ -27,5 +27,5 @@ pub fn run(args: &SampleArgs) -> Result<ExitCode, LaunchError> {
         // Name and value are one word, so that a prompt may begin with a dash.
         command.arg(format!("--{name}={value}"));
     }
-    sibling::run(command)
+    sibling::run_on(command, &config.to_toml())
 }

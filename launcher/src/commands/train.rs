@@ -7,20 +7,21 @@ use common::checkpoint_layout::CheckpointName;
 use common::checkpoint_store;
 use common::checkpoint_store::Found;
 use common::config::change::check_accepted;
-use common::config::{Backend as BackendKind, RawConfig, RunConfig};
+use common::config::{Backend as BackendKind, RunConfig};
 use common::exit_code::ExitCode;
 use common::metrics::RunMetrics;
+use common::shell::quoted;
 use common::start::{self, Wanted};
 use common::storage::Folder;
 
 use super::error::CommandError;
-use super::launching;
+use super::target::Target;
+use super::{launching, prepare_first, target};
 use crate::backend::kubernetes::Kubernetes;
 use crate::backend::kubernetes::manifests::{ATTEMPT_VARIABLE, CLAIM_VARIABLE};
-use crate::backend::launch_plan::quoted;
 use crate::backend::{Backend, RankProgram};
 use crate::cli::jobs::TrainArgs;
-use crate::cli::shared::ConfigArgs;
+use crate::cli::shared::TargetArgs;
 use crate::error::LaunchError;
 use crate::interrupts::Interrupts;
 use crate::supervise::job::{Job, Seen};
@@ -32,12 +33,17 @@ use crate::{preflight, programs, supervise};
 pub fn run(mut args: TrainArgs) -> Result<ExitCode, LaunchError> {
     let flags = overrides(&args);
     args.config.overrides.extend(flags);
-    let mut config = RawConfig::load(&args.config.config, &args.config.overrides)?.run()?;
+    let raw = target::config(&args.config)?;
+    let mut config = raw.clone().run()?;
     check_accepted(&args.accept_changes, &config).map_err(LaunchError::RefusedChange)?;
     let wanted = wanted(&args)?;
     let accepted: Vec<String> = args.accept_changes.iter().map(|key| format!("--accept-change={key}")).collect();
     let script = launching::batch_script(&config.launch, &config.run.name, "train", Some(&args.config), &accepted)?;
     common::storage::make_urls_absolute(&mut config)?;
+    let (prepared, kept) = prepare_first::run(&raw, &config, &args.config)?;
+    if prepared != ExitCode::Done {
+        return Ok(prepared);
+    }
     // Going back happens once, and here: a submitted job may run several times.
     if wanted != Wanted::Newest && !go_back(&config, &args.accept_changes, &wanted)? {
         return Ok(ExitCode::Stopped);
@@ -51,9 +57,12 @@ pub fn run(mut args: TrainArgs) -> Result<ExitCode, LaunchError> {
     let backend = backend(&config, &args.accept_changes)?;
     let run = Folder::open(&config.run.output, &config.storage)?;
     let job = Job { config, accepted_changes: args.accept_changes, backend, run, handed: handed()? };
-    let mut interrupts = Interrupts::install().map_err(LaunchError::system("handle signals"))?;
+    let mut interrupts = kept.map_or_else(Interrupts::install, Ok).map_err(LaunchError::system("handle signals"))?;
     let mut view = View::new(job.config.train.max_steps);
     view.say(&format!("{}: {} steps, {}", job.config.run.name, job.config.train.max_steps, job.run.url()));
+    if let Some(warning) = preflight::vocabulary::unused_rows_of(&job.config) {
+        view.say(&format!("warning: {warning}"));
+    }
     let (code, seen) = supervise::run(&job, &mut interrupts, &mut view)?;
     match code {
         ExitCode::Done => say_done(&job, &seen, &args.config),
@@ -66,10 +75,7 @@ pub fn run(mut args: TrainArgs) -> Result<ExitCode, LaunchError> {
 
 /// Returns the flags as overrides of the config.
 fn overrides(args: &TrainArgs) -> Vec<String> {
-    // JSON strings are valid TOML strings.
-    let set = |key: &str, value: &Option<String>| {
-        value.as_ref().map(|value| format!("{key}={}", serde_json::Value::from(value.as_str())))
-    };
+    let set = |key: &str, value: &Option<String>| value.as_ref().map(|value| launching::set(key, value));
     let own = [set("run.output", &args.output), set("metrics.profile", &args.profile)];
     launching::overrides(&args.launch).into_iter().chain(own.into_iter().flatten()).collect()
 }
@@ -144,16 +150,24 @@ pub fn backend(config: &RunConfig, accepted_changes: &[String]) -> Result<Box<dy
 }
 
 /// Prints the result, where it lies, and what to type next. Details that cannot be looked up are left out: the run is done.
-fn say_done(job: &Job, seen: &Seen, args: &ConfigArgs) {
+fn say_done(job: &Job, seen: &Seen, args: &TargetArgs) {
     let steps = job.config.train.max_steps;
-    let validation_loss = validation_loss(job, seen);
-    let validation = validation_loss.map(|loss| format!(", validation loss {loss:.2}")).unwrap_or_default();
-    to_stderr(&format!("done: {steps} steps{validation}"));
+    let (loss, validation_loss) = losses(job, seen);
+    let result = match (loss, validation_loss) {
+        (_, Some(loss)) => format!(", validation loss {loss:.2}"),
+        (Some(loss), None) => format!(", training loss {loss:.2}"),
+        (None, None) => String::new(),
+    };
+    to_stderr(&format!("done: {steps} steps{result}"));
+    if seen.loss.is_none() {
+        to_stderr("  no step was left to do");
+    }
     to_stderr(&format!("  run folder  {}", job.run.url()));
     match checkpoint_store::newest(&job.run) {
         Ok(Some(name)) => {
             to_stderr(&format!("  checkpoint  {}", checkpoint_store::folder_of(&job.run, &name).url()));
-            to_stderr(&format!("  next        {}", sample_command(args)));
+            to_stderr(&format!("  next        {} {}", programs::own_name(), sample_command(args)));
+            to_stderr("  again       a larger train.max_steps trains on, --from-scratch begins again");
         }
         Ok(None) => {}
         Err(error) => tracing::warn!("cannot look for the newest checkpoint: {error}"),
@@ -163,23 +177,31 @@ fn say_done(job: &Job, seen: &Seen, args: &ConfigArgs) {
     }
 }
 
-/// Returns the last validation loss, as just reported, or from an earlier launch if this one found the run complete.
-fn validation_loss(job: &Job, seen: &Seen) -> Option<f64> {
-    if let Some(record) = &seen.validation {
-        return Some(record.validation_loss);
+/// Returns the last loss and validation loss, as just reported, or from an earlier launch if this one found the run complete.
+fn losses(job: &Job, seen: &Seen) -> (Option<f64>, Option<f64>) {
+    let reported = (seen.loss, seen.validation.as_ref().map(|record| record.validation_loss));
+    if let (Some(_), Some(_)) = reported {
+        return reported;
     }
     match RunMetrics::read(&job.run) {
-        Ok(metrics) => metrics.validations.last_key_value().map(|(_, record)| record.validation_loss),
+        Ok(metrics) => {
+            let stored = metrics.steps.last_key_value().map(|(_, record)| record.loss);
+            let validated = metrics.validations.last_key_value().map(|(_, record)| record.validation_loss);
+            (reported.0.or(stored), reported.1.or(validated))
+        }
         Err(error) => {
-            tracing::warn!("cannot look up the validation loss: {error}");
-            None
+            tracing::warn!("cannot look up the losses: {error}");
+            reported
         }
     }
 }
 
-/// Returns a command that prints text from this run.
-fn sample_command(args: &ConfigArgs) -> String {
-    let mut command = format!("launcher sample --config {}", quoted(&args.config.display().to_string()));
+/// Returns the words after the launcher's name of a command that prints text from this run.
+fn sample_command(args: &TargetArgs) -> String {
+    // What was named has been read.
+    let words = Target::of(args).map(|target| target.words()).unwrap_or_default();
+    let mut command = "sample".to_owned();
+    words.iter().for_each(|word| command.push_str(&format!(" {}", quoted(word))));
     for given in args.overrides.iter().filter(|given| !given.starts_with("launch.")) {
         command.push_str(&format!(" --set {}", quoted(given)));
     }
@@ -189,13 +211,13 @@ fn sample_command(args: &ConfigArgs) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::path::PathBuf;
 
     use crate::cli::shared::{BackendName, LaunchArgs};
 
     #[test]
     fn flags_are_overrides_and_the_next_command_keeps_what_matters() {
-        let config = ConfigArgs { config: PathBuf::from("my run.toml"), overrides: vec!["train.max_steps=7".into()] };
+        let overridden = vec!["train.max_steps=7".into()];
+        let config = TargetArgs { target: Some("my run.toml".into()), config: None, overrides: overridden };
         let args = TrainArgs {
             config,
             launch: LaunchArgs { backend: Some(BackendName::Local), ranks: Some(2), ..LaunchArgs::default() },
@@ -212,7 +234,7 @@ mod tests {
         config.overrides.extend(flags);
         assert_eq!(
             sample_command(&config),
-            r#"launcher sample --config 'my run.toml' --set train.max_steps=7 --set 'run.output="s3://b/a \"b\""' --prompt "The""#
+            r#"sample --config 'my run.toml' --set train.max_steps=7 --set 'run.output="s3://b/a \"b\""' --prompt "The""#
         );
     }
 }

@@ -6,7 +6,7 @@ use std::net::Ipv4Addr;
 use std::sync::mpsc::{self, Receiver};
 
 use common::exit_code::ExitCode;
-use common::worker_contract::{FromRank, Phase};
+use common::worker_contract::{FromRank, MicroBatches, Phase};
 use strangers::HELLO_TIMEOUT;
 
 /// Longest wait of a test for what must come.
@@ -70,7 +70,8 @@ fn assert_ended(mut stream: &TcpStream) {
 }
 
 fn heartbeat() -> FromRank {
-    FromRank::Heartbeat { step: 3, phase: Phase::Training, exchange: None, busy_s: 0.0 }
+    let micro_batches = Some(MicroBatches { done: 1, all: 4 });
+    FromRank::Heartbeat { step: 3, phase: Phase::Training, exchange: None, busy_s: 0.0, micro_batches }
 }
 
 #[test]

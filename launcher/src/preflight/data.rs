@@ -6,28 +6,44 @@ use std::fmt::Display;
 
 use common::config::change::DataIdentity;
 use common::config::{Backend, DataSource, RunConfig};
-use common::preflight::Finding;
+use common::preflight::{DataSize, Finding, outlook};
 use common::storage::StorageError;
 use common::threads;
 use common::token_shard::{DataSetError, DataSetIndex, check_rows};
 use common::tokenizer::Tokenizer;
 
+use super::vocabulary;
 use crate::error::LaunchError;
 use crate::view::figures::with_thousands;
 
-/// Checks every data set of `config`.
+/// Checks every data set of `config`, and what the run is going to do with them.
 pub fn check(config: &RunConfig) -> Vec<Finding> {
-    let tokenizer = match Tokenizer::open(&config.data.tokenizer, &config.storage) {
-        Ok(tokenizer) => tokenizer,
-        Err(error) => return vec![Finding::failed("tokenizer", error.to_string())],
+    let (mut findings, sizes) = match Tokenizer::open(&config.data.tokenizer, &config.storage) {
+        Ok(tokenizer) => check_sets(config, &tokenizer),
+        Err(error) => (vec![Finding::failed("tokenizer", error.to_string())], Vec::new()),
     };
-    let mut findings = vec![vocabulary(config, &tokenizer)];
-    let sets = [("training data", &config.data.train), ("validation data", &config.data.validation)];
-    for (subject, sources) in sets {
-        let of_set = |source| check_one(subject, source, config, &tokenizer);
-        findings.extend(sources.iter().map(of_set).map(|checked| checked.unwrap_or_else(|failed| failed)));
-    }
+    let are_all_known = sizes.len() == config.data.train.len();
+    findings.extend(outlook(config, if are_all_known { &sizes[..] } else { &[] }));
     findings
+}
+
+/// Checks every data set of `config`. Also returns the sizes of those of `data.train` that can be trained on.
+fn check_sets(config: &RunConfig, tokenizer: &Tokenizer) -> (Vec<Finding>, Vec<DataSize>) {
+    let (mut findings, mut sizes) = (vec![vocabulary::check(config, tokenizer)], Vec::new());
+    for source in &config.data.train {
+        match check_one("training data", source, config, tokenizer) {
+            Ok((finding, size)) => {
+                findings.push(finding);
+                sizes.push(size);
+            }
+            Err(failed) => findings.push(failed),
+        }
+    }
+    for source in &config.data.validation {
+        let checked = check_one("validation data", source, config, tokenizer);
+        findings.push(checked.map_or_else(|failed| failed, |(finding, _)| finding));
+    }
+    (findings, sizes)
 }
 
 /// Returns the properties of a run's data that determine the order of its sequences, for a launcher whose own machine trains
@@ -51,37 +67,34 @@ pub fn identity(config: &RunConfig) -> Result<Option<DataIdentity>, LaunchError>
     Ok(Some(DataIdentity { tokenizer_hash: tokenizer.hash().to_owned(), sequences }))
 }
 
-/// Checks that every token has a row in the embedding.
-fn vocabulary(config: &RunConfig, tokenizer: &Tokenizer) -> Finding {
-    let (name, tokens, rows) = (&config.data.tokenizer, tokenizer.size(), config.model.vocabulary);
-    if u64::from(tokens) > rows {
-        let text = format!("{name:?} has {tokens} tokens, model.vocabulary is {rows}; give at least {tokens}");
-        return Finding::failed("tokenizer", text);
-    }
-    Finding::ok("tokenizer", format!("{name:?}, {tokens} tokens"))
-}
-
 fn check_one(
     subject: &str,
     source: &DataSource,
     config: &RunConfig,
     tokenizer: &Tokenizer,
-) -> Result<Finding, Finding> {
+) -> Result<(Finding, DataSize), Finding> {
     let failed = |error: &dyn Display| Finding::failed(subject, error.to_string());
     let (name, sequence_tokens) = (&config.data.tokenizer, config.batch.sequence_tokens);
     let set = DataSetIndex::open(&source.url, (name, tokenizer), &config.storage, sequence_tokens);
     let set = set.map_err(|error| failed(&error))?;
     check_sizes(&set).map_err(|error| failed(&error))?;
-    let counts = [set.index.shards.len() as u64, set.index.tokens, set.sequences(sequence_tokens)].map(with_thousands);
+    let size = DataSize {
+        url: set.folder.url().to_owned(),
+        tokens: set.index.tokens,
+        sequences: set.sequences(sequence_tokens),
+        weight: source.weight,
+    };
+    let counts = [set.index.shards.len() as u64, size.tokens, size.sequences].map(with_thousands);
     let [shards, tokens, sequences] = counts;
-    let text = format!("{}: {shards} shards, {tokens} tokens, {sequences} sequences", set.folder.url());
-    Ok(match set.is_foreign() {
+    let text = format!("{}: {shards} shards, {tokens} tokens, {sequences} sequences", size.url);
+    let finding = match set.is_foreign() {
         true => {
             let advice = "nothing says with which tokenizer these were made, and damage cannot be seen: data.tokenizer is believed";
             Finding::warning(subject, format!("{text}; {advice}"))
         }
         false => Finding::ok(subject, text),
-    })
+    };
+    Ok((finding.with("tokens", size.tokens).with("sequences", size.sequences), size))
 }
 
 /// Checks that every shard has the length that the index says, which training would notice when it first reads one. A shard
@@ -152,9 +165,14 @@ mod tests {
     #[test]
     fn a_whole_data_set_is_counted() {
         let found = findings_after("whole", |_, _| {});
-        assert_eq!(found.len(), 2);
-        assert_eq!(found[1].0, Verdict::Ok);
+        let verdicts: Vec<_> = found.iter().map(|found| found.0).collect();
+        // Tokenizer, data, model, run, and no validation data.
+        assert_eq!(verdicts, [Verdict::Ok, Verdict::Ok, Verdict::Ok, Verdict::Ok, Verdict::Warning], "{found:?}");
         assert!(found[1].1.contains("1 shards, 100 tokens, 6 sequences"), "{found:?}");
+        assert!(
+            found[3].1.contains("10 steps of 128 tokens: 1,280 tokens, 13.3 epochs of the data's 100"),
+            "{found:?}"
+        );
     }
 
     #[test]
@@ -172,6 +190,7 @@ mod tests {
         ] {
             let found = findings_after(name, change);
             assert!(found[1].0 == Verdict::Failed && found[1].1.contains(expected), "{found:?}");
+            assert!(found[3].1.ends_with("10 steps of 128 tokens: 1,280 tokens"), "{found:?}");
         }
         let found = check(&config("memory://preflight-nothing"));
         assert!(
@@ -181,7 +200,7 @@ mod tests {
         let folder = Folder::open("memory://preflight-foreign", &config("memory://x").storage).unwrap();
         let checked = |name: &str, content: &[u8]| {
             folder.put(name, content.to_vec().into()).unwrap();
-            check(&config("memory://preflight-foreign")).remove(1)
+            check(&config("memory://preflight-foreign")).swap_remove(1)
         };
         let found = checked("train.bin", &[0; 68]);
         assert!(found.verdict == Verdict::Warning && found.text.contains("34 tokens, 2 sequences"), "{found:?}");

@@ -80,7 +80,8 @@ pub fn check(
     let Heard { facts, lines, first_error, mpirun_words, .. } = heard;
     let last_heard = Vec::new();
     let evidence = Evidence { first_failure: None, killed, told: None, process, mpirun_words, first_error, last_heard };
-    findings(facts, &lines, &Cause::of(&evidence)).map(Some)
+    let found = findings(facts, &lines, &Cause::of(&evidence))?;
+    Ok(Some([vec![placement.finding()], found].concat()))
 }
 
 /// What follows from the ranks' `facts`, or from the `lines` that they have printed, where they ended because of `cause`.

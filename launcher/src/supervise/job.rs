@@ -28,6 +28,8 @@ pub struct Job {
 pub struct Seen {
     /// Highest completed step.
     pub step_max: u64,
+    /// Loss of the last completed step; `None` if this launch has completed none.
+    pub loss: Option<f64>,
     /// Last validation loss.
     pub validation: Option<ValidationRecord>,
     /// Duration of steps.

@@ -223,6 +223,10 @@ fn one_attempt(
         "attempt_started",
         json!({ "attempt": attempt, "ranks": ranks, "threads_per_rank": threads, "hosts": hosts }),
     );
+    let places = placement.finding();
+    if places.verdict != Verdict::Ok {
+        view.finding(places.verdict, &places.line());
+    }
     for (host, reason) in &placement.left_out {
         view.say(&format!("host {host} is left out of this attempt: {reason}"));
         journal.note("host_left_out", json!({ "host": host, "reason": reason }));

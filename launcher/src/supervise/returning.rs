@@ -50,7 +50,8 @@ mod tests {
 
     fn placement(ranks: u32) -> Placement {
         let world_size = WorldSize::new(ranks).unwrap();
-        Placement { world_size, threads_per_rank: 1, is_bound: false, hosts: Vec::new(), left_out: Vec::new() }
+        let left_out = Vec::new();
+        Placement { world_size, threads_per_rank: 1, is_bound: false, hosts: Vec::new(), room: ranks, left_out }
     }
 
     #[test]

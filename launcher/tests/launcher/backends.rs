@@ -10,6 +10,7 @@ use super::harness::{Rig, can_run};
 use nix::sys::signal::Signal;
 use serde_json::json;
 use tests::remote_shell;
+use tests::servers::open_mpi_5;
 
 /// A backend, with flags that start two ranks by it.
 struct Way {
@@ -25,6 +26,7 @@ impl Way {
         let flags: Vec<_> = self.flags.iter().map(String::as_str).chain(more.iter().copied()).collect();
         match self.name {
             "kubernetes" => Rig::in_cluster(plan, &flags),
+            OPEN_MPI_5 => Rig::new(plan, &flags).with_programs_of(&open_mpi_5().unwrap().join("bin")),
             _ => Rig::new(plan, &flags),
         }
     }
@@ -35,8 +37,13 @@ fn ways() -> Vec<Way> {
     if !can_run(&["python3", "mpirun"]) {
         return Vec::new();
     }
-    vec![local(), mpirun(&["node-a:1", "node-b:1"]), kubernetes()]
+    let mut ways = vec![local(), mpirun(&["node-a:1", "node-b:1"]), kubernetes()];
+    ways.extend(open_mpi_5().map(|_| Way { name: OPEN_MPI_5, ..local() }));
+    ways
 }
+
+/// Name of the local backend with the other series of Open MPI.
+const OPEN_MPI_5: &str = "local, Open MPI 5";
 
 fn local() -> Way {
     way("local", &["--ranks", "2"])
@@ -161,6 +168,7 @@ fn what_is_rendered_is_what_would_be_run() {
         assert_eq!(text.contains("-x AWS_SECRET_ACCESS_KEY"), way.name == "mpirun", "{text}");
         match way.name {
             "kubernetes" => assert!(text.contains("kind: MPIJob\n") && text.contains("replicas: 2\n"), "{text}"),
+            OPEN_MPI_5 => assert!(text.contains("bin/mpirun -n 2 --output tag"), "{text}"),
             _ => assert!(
                 text.contains("mpirun -n 2 --tag-output") && text.ends_with("train --from-launcher\n"),
                 "{text}"
@@ -274,4 +282,15 @@ fn a_signal_is_heard_while_a_host_or_the_api_server_does_not_answer() {
     let ended = running.wait();
     assert_eq!(ended.code, Some(75), "{}", ended.stderr);
     assert!(ended.stderr.contains("the API server does not answer"), "{}", ended.stderr);
+}
+
+#[test]
+fn several_hosts_are_refused_by_name_where_open_mpi_5_comes_first() {
+    let Some(open_mpi) = open_mpi_5() else { return };
+    let rig = mpirun(&["node-a:1", "node-b:1"]).rig("[]", &[]).with_programs_of(&open_mpi.join("bin"));
+    let ended = rig.train();
+    assert_eq!(ended.code, Some(2), "{}", ended.stderr);
+    let words = ["bin/mpirun is Open MPI 5.0", "several hosts need Open MPI 4.1"];
+    assert!(words.iter().all(|said| ended.stderr.contains(said)), "{}", ended.stderr);
+    assert!(!rig.run("attempts").exists(), "an attempt was claimed");
 }

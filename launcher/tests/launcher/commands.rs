@@ -8,6 +8,7 @@ use std::process::Command;
 use common::checkpoint_layout::{CheckpointName, Manifest, ObjectEntry};
 
 use super::harness::{Rig, can_run};
+use tests::base_config::BASE;
 
 /// Runs `command`; returns exit code, standard output and standard error.
 fn output(command: &mut Command) -> (Option<i32>, String, String) {
@@ -25,14 +26,11 @@ fn sample_and_prepare_pass_arguments_and_exit_codes_on() {
     let sample = ["sample", "--config", "run.toml", "--set", "run.seed=2", "--prompt=-a b", "--tokens", "5"];
     let (code, stdout, _) = output(rig.launcher().args(sample).args(["--top-p", "0.9"]).env("FAKE_EXIT", "3"));
     assert_eq!(code, Some(3));
-    assert_eq!(
-        stdout,
-        "[\"sample\", \"--config\", \"run.toml\", \"--set=run.seed=2\", \"--prompt=-a b\", \"--tokens=5\", \"--top-p=0.9\"]\n"
-    );
+    assert_eq!(stdout, "[\"sample\", \"--from-launcher\", \"--prompt=-a b\", \"--tokens=5\", \"--top-p=0.9\"]\n");
     let sets = ["--set=prepare.inputs=[\"in\"]", "--set=prepare.output=\"out\"", "--set=launch.max_restarts=0"];
     let prepare = |more: &[&str]| {
         let mut launcher = rig.launcher();
-        launcher.args(["prepare", "--config", "run.toml"]).args(sets).args(more);
+        launcher.args(["prepare", "run.toml"]).args(sets).args(more);
         launcher
     };
     let (code, stdout, _) = output(&mut prepare(&["--json", "--threads-per-rank", "3"]));
@@ -47,6 +45,111 @@ fn sample_and_prepare_pass_arguments_and_exit_codes_on() {
     }
     let (code, _, stderr) = output(&mut prepare(&["--set", "prepare.seeed=1"]));
     assert_eq!(code, Some(2), "{stderr}");
+}
+
+#[test]
+fn a_command_takes_a_config_or_the_folder_of_a_run_wherever_it_is_now() {
+    if !can_run(&["python3"]) {
+        return;
+    }
+    let rig = Rig::new(r#"[{"do": "finish"}]"#, &[]);
+    let launcher = |arguments: &[&str]| output(rig.launcher().args(arguments));
+    let refused = |arguments: &[&str], words: &str| {
+        let (code, _, stderr) = launcher(arguments);
+        assert!(code == Some(2) && stderr.contains(words), "{arguments:?}: {code:?} {stderr}");
+    };
+    let (code, _, stderr) = launcher(&["train", "run.toml"]);
+    assert_eq!(code, Some(0), "{stderr}");
+    // The fake does not write it.
+    fs::write(rig.run("config.toml"), BASE).unwrap();
+    fs::rename(rig.run(""), rig.run("").with_file_name("moved")).unwrap();
+    let (code, _, stderr) = launcher(&["train", "moved"]);
+    assert!(code == Some(0) && stderr.contains("attempt 2: 1 rank") && !rig.run("").exists(), "{stderr}");
+    for arguments in [&["status", "moved"][..], &["status", "run.toml", "--set", "run.output=moved"]] {
+        let (code, stdout, stderr) = launcher(arguments);
+        assert!(code == Some(0) && stdout.contains("/moved\n"), "{stdout}{stderr}");
+    }
+    let (_, stdout, stderr) = launcher(&["check", "run.toml", "--output", "elsewhere"]);
+    assert!(stdout.contains("run folder") && stdout.contains("/elsewhere"), "{stdout}{stderr}");
+    refused(&["train", "moved", "--config", "run.toml"], "\"moved\" and --config run.toml are two different things");
+    refused(&["train", "nowhere"], "/nowhere has no config.toml");
+    refused(&["prepare", "moved"], "\"moved\" is a run folder, which does not say how data is prepared");
+    refused(&["train", "run.toml", "--set", "max_steps=2"], "write --set train.max_steps=2");
+    refused(&["train", "moved", "--set", "train.max_steps=1.5"], "(given as --set train.max_steps=1.5)");
+}
+
+#[test]
+fn metrics_of_no_run_and_of_damage_alone_are_refused() {
+    let rig = Rig::new("[]", &[]);
+    let metrics = |arguments: &[&str]| output(rig.launcher().arg("metrics").args(arguments));
+    let (code, stdout, stderr) = metrics(&["run", "--json"]);
+    assert_eq!((code, stdout.as_str()), (Some(3), ""));
+    assert!(stderr.contains("no step is recorded in file:///"), "{stderr}");
+    let folder = rig.run("metrics/attempt-0001");
+    fs::create_dir_all(&folder).unwrap();
+    fs::write(folder.join("part-000000.jsonl"), "{\"step\": 1, \"lo").unwrap();
+    let (code, stdout, stderr) = metrics(&["run.toml", "--csv"]);
+    assert_eq!((code, stdout.as_str()), (Some(3), ""));
+    assert!(stderr.contains("1 damaged lines, the first: file:///") && stderr.contains(", line 1: "), "{stderr}");
+    let step = include_str!("../../../tests/fuzz/seeds/metrics/part.jsonl").lines().next().unwrap();
+    fs::write(folder.join("part-000001.jsonl"), step).unwrap();
+    let (code, stdout, stderr) = metrics(&["run", "--every", "2"]);
+    assert_eq!((code, stdout.lines().count()), (Some(0), 1), "{stdout}");
+    assert!(stderr.ends_with("left out in all: 1 damaged line\n"), "{stderr}");
+}
+
+#[test]
+fn train_prepares_first_what_is_not_there_or_says_who_can() {
+    if !can_run(&["python3"]) {
+        return;
+    }
+    let rig = Rig::new("[]", &[]);
+    let absent = ["--set=data.train=[{ url = \"absent/train/\" }]", "--set=prepare.output=\"absent\""];
+    let train = |more: &[&str]| {
+        let mut launcher = rig.launcher();
+        launcher.args(["train", "--config", "run.toml", "--set=prepare.inputs=[\"in\"]"]).args(absent).args(more);
+        launcher
+    };
+    // The exit code of prepare is that of train, and nothing is claimed.
+    let (code, stdout, stderr) = output(train(&["--ranks", "1"]).env("FAKE_EXIT", "3"));
+    assert_eq!(code, Some(3), "{stderr}");
+    assert!(stderr.contains("/absent/train is not there yet: it is prepared first"), "{stderr}");
+    let got: Vec<String> = serde_json::from_str(&stdout).unwrap();
+    assert_eq!(got[..3], ["shards", "--config", "run.toml"]);
+    assert!(got.contains(&absent[1].to_owned()) && got.contains(&"--progress-lines".to_owned()), "{got:?}");
+    for (backend, command) in [
+        ("slurm", "`launcher prepare --config run.toml --backend slurm`"),
+        ("kubernetes", "`launcher prepare --config run.toml --backend local --ranks 1`"),
+    ] {
+        let (code, stdout, stderr) = output(&mut train(&["--backend", backend, "--ranks", "1"]));
+        assert_eq!((code, &*stdout), (Some(2), ""), "{stderr}");
+        assert!(stderr.contains("/absent/train is not prepared yet") && stderr.contains(command), "{stderr}");
+    }
+    // A fault of the section is found before anything starts.
+    let (code, _, stderr) = output(&mut train(&["--set=prepare.seeed=1"]));
+    assert_eq!(code, Some(2));
+    assert!(stderr.contains("prepare.seeed = 1: unknown key"), "{stderr}");
+    // Other data than what is named is not prepared.
+    let (code, stdout, stderr) = output(&mut train(&["--set=prepare.output=\"other\""]));
+    assert_eq!((code, &*stdout), (Some(3), ""), "{stderr}");
+    assert!(stderr.contains("absent/train: no index.json"), "{stderr}");
+    assert!(!rig.run("attempts").exists());
+}
+
+#[test]
+fn init_refuses_what_it_cannot_do_without_a_trace() {
+    let rig = Rig::new("[]", &[]);
+    let init = |arguments: &[&str]| output(rig.launcher().arg("init").args(arguments));
+    let (code, _, stderr) = init(&["book.txt"]);
+    assert_eq!(code, Some(2));
+    assert!(stderr.contains("run.toml exists already") && stderr.contains("--force"), "{stderr}");
+    let (code, _, stderr) = init(&["book.txt", "--output", "new.toml"]);
+    assert_eq!(code, Some(3));
+    assert!(stderr.contains("book.txt does not exist"), "{stderr}");
+    let (code, _, stderr) = init(&[".", "--output", "new.toml"]);
+    assert_eq!(code, Some(2));
+    assert!(stderr.contains("would lie in ."), "{stderr}");
+    assert!(!rig.has("new.toml"));
 }
 
 #[test]
@@ -66,7 +169,7 @@ fn what_is_missing_is_usage_and_says_what_to_do() {
     let train = ["train", "--config", "run.toml", "--ranks", "2"];
     let (code, _, stderr) = output(rig.launcher().args(train).env("CONVOY_WORKER", "nowhere"));
     assert_eq!(code, Some(2));
-    assert!(stderr.contains("nowhere does not exist; build it with `cargo build --release -p worker`"), "{stderr}");
+    assert!(stderr.contains("nowhere does not exist; build it with `make build`"), "{stderr}");
     let (code, _, stderr) = output(rig.launcher().args(train).env("PATH", "/nonexistent"));
     assert_eq!(code, Some(2));
     assert!(stderr.contains("install the Debian package openmpi-bin"), "{stderr}");

@@ -85,7 +85,7 @@ def main():
         touch("starting")
         time.sleep(1000)
     # In one piece: mpirun may put what another rank prints between two.
-    folder = os.environ.get("OMPI_MCA_orte_tmpdir_base")
+    folder = os.environ.get("OMPI_MCA_orte_tmpdir_base") or os.environ.get("OMPI_MCA_btl_sm_backing_directory")
     print(f"threads {os.environ['OMP_NUM_THREADS']} of rank {RANK}\nsession folder {folder}", flush=True)
     # A child in a group of its own: what an attempt must not leave behind.
     child = subprocess.Popen(["sleep", "1000"], preexec_fn=os.setpgrp, stdout=subprocess.DEVNULL,
@@ -110,6 +110,7 @@ def main():
         if stop.is_set() and plan["do"] != "deaf":
             leave(75, "stopped", "")
         if step == plan.get("at") and plan["do"] in ("hang", "deaf"):
+            touch(f"idle-{start['attempt']}-{RANK}")
             while True:
                 time.sleep(1)
         if here and step == plan.get("at"):

@@ -109,6 +109,13 @@ impl Rig {
         rig
     }
 
+    /// Puts `folder` first on `PATH`.
+    pub fn with_programs_of(mut self, folder: &Path) -> Self {
+        let path = std::env::var("PATH").unwrap_or_default();
+        self.environment.push(("PATH".into(), format!("{}:{path}", folder.display())));
+        self
+    }
+
     /// Returns the launcher in the rig's folder, with the fake in the place of its siblings.
     pub fn launcher(&self) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_launcher"));

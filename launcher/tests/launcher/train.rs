@@ -147,6 +147,10 @@ fn ranks_that_do_not_stop_in_time_are_killed_and_not_restarted() {
     let rig = Rig::new(r#"[{"do": "deaf", "at": 2}]"#, &["--ranks", "2", "--set", "launch.grace_s=1"]);
     let mut running = rig.start();
     running.wait_for("step      2/6");
+    // Both ranks have said by then which step they are in.
+    while !(rig.has("idle-1-0") && rig.has("idle-1-1")) {
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
     running.signal(Signal::SIGINT);
     let ended = running.wait();
     assert_eq!(ended.code, Some(4), "{}", ended.stderr);

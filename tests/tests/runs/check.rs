@@ -21,8 +21,18 @@ fn check(config: &Path, arguments: &[&str]) -> Command {
 fn a_run_that_can_start_is_ready_and_nothing_is_left_behind() {
     let _turn = turn();
     let scratch = Scratch::new();
-    let words =
-        ["ok       run folder ", "ok       training data ", "ok       executable ", "MPI bandwidth ", "ready: "];
+    let words = [
+        "ok       run folder ",
+        "ok       training data ",
+        "ok       model ",
+        "ok       run                40 steps of 256 tokens: 10,240 tokens, 0.51 epochs of the data's 20,000",
+        "ok       places             2 ranks, 1 thread each",
+        "ok       device             the CPU: 2 ranks on 1 host",
+        "ok       memory ",
+        "ok       executable ",
+        "MPI bandwidth ",
+        "ready: ",
+    ];
     let text = run(check(&scratch.config("run", &[]), &[]), ExitCode::Done, &words);
     assert!(!text.contains("failed"), "{text}");
     assert_eq!(scratch.folder("run").list().unwrap(), []);
@@ -87,5 +97,6 @@ fn ranks_that_do_not_start_are_a_finding_with_their_words() {
     let broken = scratch.path().join("worker");
     fs::write(&broken, "not a program").unwrap();
     command.env("CONVOY_WORKER", &broken);
-    run(command, ExitCode::Data, &["\"subject\": \"ranks\"", "\"verdict\": \"failed\"", "not ready: 1 failed"]);
+    let words = ["\"subject\": \"ranks\"", "\"verdict\": \"failed\"", "\"epochs\": 0.51", "not ready: 1 failed"];
+    run(command, ExitCode::Data, &words);
 }

@@ -1,6 +1,7 @@
 //! Tests of going back: to an earlier checkpoint, or to the beginning, and only when the run is told to. What is saved before
 //! a run diverges stays, to go back to.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
@@ -9,8 +10,11 @@ use common::checkpoint_layout::{MANIFEST_NAME, Manifest};
 use common::checkpoint_store;
 use common::checkpoint_store::Found;
 use common::exit_code::ExitCode;
+use common::metrics::RunMetrics;
+use serde_json::Value;
+use tests::process::{both, launcher, run_with_deadline};
 use tests::scratch::{Scratch, losses};
-use tests::training::{by_launcher, by_mpirun, run, turn};
+use tests::training::{DEADLINE, by_launcher, by_mpirun, run, turn};
 
 /// A finished run of 2 ranks: nine steps, with checkpoints at steps 3, 6 and 9.
 struct Done {
@@ -92,6 +96,47 @@ fn later_checkpoints_do_not_count_once_a_run_has_gone_back() {
     assert_eq!(done.counting(), [(3, 1), (6, 3), (9, 3)]);
     assert_eq!(losses(&done.scratch.url("run")), before);
     run(by_launcher(2, &done.config), ExitCode::Done, &["the run was complete already, at step 9"]);
+    metrics_count_as_checkpoints_do(&done, &before);
+}
+
+/// Goes back once more, to the third step and on to the fifth, and looks at the metrics, which are `before` at each step.
+fn metrics_count_as_checkpoints_do(done: &Done, before: &BTreeMap<u64, f64>) {
+    let shorter = ["--from", "3", "--set", "train.max_steps=5"];
+    run(
+        with(by_launcher(2, &done.config), &shorter),
+        ExitCode::Done,
+        &["done: 5 steps", "--from-scratch begins again"],
+    );
+    let records = RunMetrics::read(&done.scratch.folder("run")).unwrap();
+    assert_eq!(records.steps.len(), 9, "what does not count stays recorded");
+    let rows: Vec<Value> = serde_json::from_str(&metrics(&done.scratch.url("run"), "--json")).unwrap();
+    let places: Vec<_> =
+        rows.iter().map(|row| (row["step"].as_u64().unwrap(), row["attempt"].as_u64().unwrap())).collect();
+    assert_eq!(places, [(1, 1), (2, 1), (3, 1), (4, 6), (5, 6)]);
+    for row in &rows {
+        let step = row["step"].as_u64().unwrap();
+        let record = serde_json::to_value(&records.steps[&step]).unwrap();
+        for (key, value) in record.as_object().unwrap() {
+            assert_eq!(&row[key], value, "{key} of step {step}");
+        }
+    }
+    let csv = metrics(done.config.to_str().unwrap(), "--csv");
+    let mut lines = csv.lines().map(|line| line.split(',').collect::<Vec<_>>());
+    let header = lines.next().unwrap();
+    let column = |name: &str| header.iter().position(|column| *column == name).unwrap();
+    let losses: BTreeMap<u64, f64> =
+        lines.map(|line| (line[column("step")].parse().unwrap(), line[column("loss")].parse().unwrap())).collect();
+    assert!(losses.iter().eq(before.iter().take(5)), "{csv}");
+    assert_eq!(rows[4]["validation_loss"].as_f64(), Some(records.validations[&5].validation_loss));
+}
+
+/// Returns what `launcher metrics` prints about `target`, a config or a run folder.
+fn metrics(target: &str, format: &str) -> String {
+    let mut command = Command::new(launcher());
+    command.args(["metrics", target, format]);
+    let output = run_with_deadline(command, DEADLINE);
+    assert!(output.status.success(), "{}", both(&output));
+    String::from_utf8(output.stdout).unwrap()
 }
 
 #[test]

@@ -18,10 +18,27 @@ fn a_text_becomes_shards_checkpoints_and_samples() {
     let prepared: Value = serde_json::from_str(&print(&["prepare", "--json"], &config)).unwrap();
     assert!(prepared.to_string().contains("prepared"), "{prepared}");
 
-    let done = ["step      1/6", "done: 6 steps, validation loss ", "launcher sample --config"];
-    run(by_launcher(2, &config), ExitCode::Done, &done);
-    let again =
-        run(by_launcher(2, &config), ExitCode::Done, &["the run was complete already, at step 6", "done: 6 steps"]);
+    let facts = [
+        "\n  model       ",
+        "\n  run         6 steps of ",
+        " epochs of the data's ",
+        "\n  device      the CPU: 2 ranks",
+    ];
+    let course = ["\n  memory      a rank needs ", "step      1/6", "expected: ", " for all 6 steps, "];
+    let done = ["done: 6 steps, validation loss ", "launcher sample --config"];
+    let text = run(by_launcher(2, &config), ExitCode::Done, &[&facts[..], &course, &done].concat());
+    assert!(!text.contains("no step was left to do"), "{text}");
+    // A run folder is enough.
+    let folder = scratch.url("run");
+    let mut again = Command::new(launcher());
+    again.args(["train", &folder, "--ranks", "2"]).env_remove("RUST_LOG");
+    let already = [
+        "the run was complete already, at step 6",
+        "done: 6 steps, validation loss ",
+        "no step was left to do",
+        "launcher sample file://",
+    ];
+    let again = run(again, ExitCode::Done, &already);
     assert!(!again.contains("committed "), "nothing is saved again: {again}");
 
     let listed: Value = serde_json::from_str(&print(&["checkpoints", "list", "--json"], &config)).unwrap();
@@ -30,19 +47,21 @@ fn a_text_becomes_shards_checkpoints_and_samples() {
     assert_eq!(steps, [4, 6]);
     let first = listed[0]["name"].as_str().unwrap();
 
-    let sample =
-        |options: &[&str]| print(&[&["sample", "--prompt", "The crow", "--tokens", "20"], options].concat(), &config);
+    let arguments = ["sample", "--prompt", "The crow", "--tokens", "20"];
+    let sample = |options: &[&str]| print(&[&arguments, options].concat(), &config);
     let text = sample(&["--seed", "7"]);
     assert!(text.starts_with("The crow") && text.len() > "The crow\n".len(), "{text:?}");
-    assert_eq!(sample(&["--seed", "7"]), text, "the same seed gives the same text");
+    let of_folder = print(&[&arguments[..], &["--seed", "7"]].concat(), Path::new(&folder));
+    assert_eq!(of_folder, text, "the same seed gives the same text");
     assert_ne!(sample(&["--seed", "8"]), text, "another seed gives another text");
     assert_ne!(sample(&["--seed", "7", "--checkpoint", first]), text, "another checkpoint gives another text");
 }
 
-/// Returns what `launcher` with these arguments prints as its result; it must succeed.
-fn print(arguments: &[&str], config: &Path) -> String {
+/// Returns what `launcher` with these arguments prints as its result about `target`, a config or a run folder; it must
+/// succeed.
+fn print(arguments: &[&str], target: &Path) -> String {
     let mut command = Command::new(launcher());
-    command.args(arguments).arg("--config").arg(config).env_remove("RUST_LOG");
+    command.args(arguments).arg(target).env_remove("RUST_LOG");
     let output = run_with_deadline(command, DEADLINE);
     assert!(output.status.success(), "{arguments:?}: {}", both(&output));
     String::from_utf8(output.stdout).unwrap()

@@ -4,7 +4,7 @@ use common::tokenizer::Tokenizer;
 use sha2::{Digest, Sha256};
 
 use crate::inputs::{Batch, RawDocument, Source};
-use crate::sides::{Bound, Side, text_hash};
+use crate::sides::{Division, Side, text_hash};
 use crate::tally::Tally;
 use crate::text::text_of;
 
@@ -14,20 +14,20 @@ pub struct Encoder<'j> {
     pub tokenizer: &'j Tokenizer,
     /// Value of `prepare.seed`.
     pub seed: u64,
-    /// Bound that decides on sides.
-    pub bound: Bound,
+    /// Division of the documents into sides.
+    pub division: Division,
     /// Field of a JSON object that holds the text.
     pub text_field: &'j str,
     /// Sources of the documents, for errors.
     pub sources: &'j [Source],
 }
 
-/// A document without its tokens.
+/// A document, or a part of a lone one, without its tokens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Entry {
     /// Side of the document.
     pub side: Side,
-    /// Place of the document in the order, unique to it.
+    /// Place of the document in the order, unique on its side.
     pub key: u128,
     /// Byte at which the document's tokens begin.
     pub start: usize,
@@ -66,20 +66,24 @@ impl Encoder<'_> {
     }
 
     fn push(&self, encoded: &mut Encoded, raw: &RawDocument, text: &str, ids: &mut Vec<u16>) {
-        ids.clear();
-        ids.push(self.tokenizer.end_of_text());
-        self.tokenizer.encode_into(text, ids);
         let hash = text_hash(self.seed, text);
-        let start = encoded.tokens.len();
-        encoded.tokens.resize(start + 2 * ids.len(), 0);
-        for (bytes, id) in encoded.tokens[start..].chunks_exact_mut(2).zip(ids.iter()) {
-            bytes.copy_from_slice(&id.to_le_bytes());
-        }
-        // The count fits: prepare.max_document_bytes bounds it, since a token has at least a byte.
-        let tokens = ids.len() as u32;
-        encoded.tally.keep(text.len() as u64, tokens.into(), hash);
         let key = order_key(self.seed, raw.source, raw.position);
-        encoded.entries.push(Entry { side: self.bound.side(hash), key, start, tokens });
+        let mut tokens_of_all = 0;
+        for (side, part) in self.division.parts(text, hash) {
+            ids.clear();
+            ids.push(self.tokenizer.end_of_text());
+            self.tokenizer.encode_into(part, ids);
+            let start = encoded.tokens.len();
+            encoded.tokens.resize(start + 2 * ids.len(), 0);
+            for (bytes, id) in encoded.tokens[start..].chunks_exact_mut(2).zip(ids.iter()) {
+                bytes.copy_from_slice(&id.to_le_bytes());
+            }
+            // The count fits: prepare.max_document_bytes bounds it, since a token has at least a byte.
+            let tokens = ids.len() as u32;
+            tokens_of_all += u64::from(tokens);
+            encoded.entries.push(Entry { side, key, start, tokens });
+        }
+        encoded.tally.keep(text.len() as u64, tokens_of_all, hash);
     }
 }
 

@@ -6,7 +6,7 @@ use common::rank_message::MessageError;
 use common::storage::StorageError;
 use common::tokenizer::TokenizerError;
 
-use crate::inputs::{BadDocument, KINDS};
+use crate::inputs::{BadDocument, KINDS, MARKDOWN};
 
 /// Why a prepare job failed.
 #[derive(Debug, thiserror::Error)]
@@ -35,6 +35,14 @@ pub enum PrepareError {
         input: String,
         /// URL of the folder that was searched.
         url: String,
+    },
+    /// What a person has named holds no text.
+    #[error("{name}: no text to read there; prepare reads {KINDS}, or {MARKDOWN}{there}")]
+    NoText {
+        /// Name as given.
+        name: String,
+        /// Description of what is there instead.
+        there: String,
     },
     /// The inputs have no document with text.
     #[error(
@@ -103,6 +111,7 @@ impl PrepareError {
             PrepareError::Lost { code, .. } => *code,
             PrepareError::BadDocument(_)
             | PrepareError::NothingToRead { .. }
+            | PrepareError::NoText { .. }
             | PrepareError::EmptyCorpus { .. }
             | PrepareError::OutputTaken { .. }
             | PrepareError::OtherTokenizer { .. }

@@ -20,7 +20,7 @@ use crate::partitions::{SidePlan, Sizes};
 use crate::progress::Audience;
 use crate::ranks::Ranks;
 use crate::record::{self, Identity, RECORD_NAME, Record, SideTotals, Totals};
-use crate::sides::{Bound, Side};
+use crate::sides::{Division, Side};
 use crate::summary::Summary;
 use crate::tally::Tally;
 use crate::tokenize::{Tokenizing, part, share_of, tokenize};
@@ -65,7 +65,7 @@ pub fn run(
     let (identity, found, tokenizer_hash) = match start {
         Start::AlreadyDone(totals) => {
             ranks.share("the end of the work", || remove_work(&output, None))?;
-            return Ok(Summary::already_done(totals, &output));
+            return Ok(Summary::already_done(totals, config.validation_fraction, &output));
         }
         Start::Work { identity, found, tokenizer_hash } => (identity, found, tokenizer_hash),
     };
@@ -82,7 +82,7 @@ pub fn run(
     let job = Job { config, ranks, threads, output, identity, found, sources, units, tokenizer };
     let totals = job.tokenize(audience).and_then(|(work, runs)| job.merge(&work, &runs, audience));
     let totals = totals.map_err(|error| job.explain(error))?;
-    Ok(Summary::done(totals, &job.output, started.elapsed()))
+    Ok(Summary::done(totals, config.validation_fraction, &job.output, started.elapsed()))
 }
 
 fn start(config: &PrepareConfig, storage: &StorageConfig, output: &Folder, tokenizer: &Tokenizer) -> Result<Start> {
@@ -101,11 +101,12 @@ fn start(config: &PrepareConfig, storage: &StorageConfig, output: &Folder, token
 impl Job<'_> {
     /// Runs the first phase, until every batch of every unit is in a run.
     fn tokenize(&self, audience: &mut dyn Audience) -> Result<(Work, Runs)> {
-        let mut bound = Bound::of(self.config.validation_fraction);
+        let fraction = self.config.validation_fraction;
+        let mut division = Division::of(fraction);
         let total = self.units.iter().map(|unit| unit.bytes).sum();
-        let identity = |bound| self.identity.of_work(&self.tokenizer, bound);
+        let identity = |division| self.identity.of_work(&self.tokenizer, division);
         let unpacked = self.sources.list.iter().map(Source::unpacked_bytes).sum();
-        let mut work = Work::open(&self.output, &identity(bound), unpacked);
+        let mut work = Work::open(&self.output, &identity(division), unpacked);
         let mut last_pass = None;
         loop {
             let runs = self.ranks.share("a list of the runs", || work.runs())?;
@@ -116,17 +117,17 @@ impl Job<'_> {
                     return Err(work.damaged("", "the inputs give other documents than before".into()));
                 }
                 last_pass = Some(runs.batches());
-                self.tokenize_rest(&work, &runs, bound, total, audience)?;
+                self.tokenize_rest(&work, &runs, division, total, audience)?;
                 continue;
             }
             self.check_corpus(&runs.tally)?;
-            let mended = bound.mended(&runs.tally);
-            if mended == bound {
+            let mended = division.mended(&runs.tally, fraction);
+            if mended == division {
                 return Ok((work, runs));
             }
             // A side would be empty. That happens with few documents, so encoding them again is fast.
-            bound = mended;
-            work = Work::open(&self.output, &identity(bound), unpacked);
+            division = mended;
+            work = Work::open(&self.output, &identity(division), unpacked);
             last_pass = None;
         }
     }
@@ -135,7 +136,7 @@ impl Job<'_> {
         &self,
         work: &Work,
         runs: &Runs,
-        bound: Bound,
+        division: Division,
         total: u64,
         audience: &mut dyn Audience,
     ) -> Result<()> {
@@ -150,7 +151,7 @@ impl Job<'_> {
             encoder: Encoder {
                 tokenizer: &self.tokenizer,
                 seed: self.config.seed,
-                bound,
+                division,
                 text_field: &self.config.text_field,
                 sources: &self.sources.list,
             },

@@ -16,6 +16,7 @@
 //! - [`sides`]: training or validation. [`tally`]: what became of documents. [`coverage`]: which inputs are done.
 //! - `text`: the text of a raw document.
 //! - [`train_tokenizer`]: another job over such inputs, `prepare tokenizer`.
+//! - [`survey`]: how much text there is, before it is prepared.
 //! - [`record`], [`card`], [`summary`]: descriptions of the data, for programs and for people.
 //! - [`panics`]: panics of a library that are a file's fault.
 //! - [`ranks`]: MPI. [`progress`]: how far the job is. [`memory`]: how memory is divided.
@@ -39,6 +40,7 @@ pub mod record;
 pub mod shards;
 pub mod sides;
 pub mod summary;
+pub mod survey;
 pub mod tally;
 mod text;
 pub mod tokenize;

@@ -14,12 +14,17 @@ use common::limits::describe_panic;
 use common::untrusted::printable_lines;
 use common::worker_contract::{PROGRESS_MARK, PrepareProgress};
 use common::{single_copy, telemetry};
+use prepare::inputs::ReadOptions;
 use prepare::progress::{Audience, LogLines};
 use prepare::ranks::{self, Ranks};
 use prepare::summary::Summary;
+use prepare::survey::survey;
 use prepare::{PrepareError, job, panics};
 use serde::{Deserialize, Serialize};
 use tokenizer_command::TokenizerArgs;
+
+/// Bound of `prepare.max_document_bytes`: no longer document can be prepared.
+const LONGEST_DOCUMENT: usize = 1 << 30;
 
 /// Prepares documents for training.
 ///
@@ -45,6 +50,22 @@ enum Job {
     ///
     /// Example: prepare tokenizer --vocab-size 32000 --output my-tokenizer/ my-text/
     Tokenizer(TokenizerArgs),
+    /// Estimates how much text there is, and prints it as JSON; for the launcher's use.
+    #[command(hide = true)]
+    Survey(SurveyArgs),
+}
+
+#[derive(Args)]
+struct SurveyArgs {
+    /// Texts: files, folders or patterns, by path or URL.
+    #[arg(value_name = "TEXT", required = true)]
+    texts: Vec<String>,
+    /// Tokenizer by which tokens are counted.
+    #[arg(long, value_name = "gpt2|PATH|URL", default_value = "gpt2")]
+    tokenizer: String,
+    /// Field of a JSON line, or column of a Parquet file, that holds the text.
+    #[arg(long, value_name = "FIELD", default_value = "text")]
+    text_field: String,
 }
 
 #[derive(Args)]
@@ -74,6 +95,7 @@ fn main() -> std::process::ExitCode {
     match job {
         Job::Shards(arguments) => run_shards(&arguments),
         Job::Tokenizer(arguments) => run_tokenizer(&arguments).into(),
+        Job::Survey(arguments) => run_survey(&arguments).into(),
     }
 }
 
@@ -109,6 +131,23 @@ fn run_tokenizer(arguments: &TokenizerArgs) -> ExitCode {
     }
 }
 
+/// Looks at texts, and prints what is there.
+fn run_survey(arguments: &SurveyArgs) -> ExitCode {
+    let SurveyArgs { texts, tokenizer, text_field } = arguments;
+    let options = ReadOptions { text_field: text_field.clone(), document_bytes_max: LONGEST_DOCUMENT };
+    match survey(texts, tokenizer, &options, &StorageConfig::default()) {
+        Ok(survey) => {
+            let json = serde_json::to_string(&survey).unwrap_or_else(|e| unreachable!("a survey is JSON: {e}"));
+            to_stdout(&(json + "\n"));
+            ExitCode::Done
+        }
+        Err(error) => {
+            let _ = writeln!(std::io::stderr(), "error: {}", printable_lines(&error.to_string()));
+            error.exit_code()
+        }
+    }
+}
+
 fn shards(arguments: &ShardsArgs, ranks: &Ranks) -> Result<Summary, PrepareError> {
     let (config, storage) = shared_config(arguments, ranks)?;
     let threads = ranks::threads(arguments.threads);
@@ -123,11 +162,11 @@ fn shards(arguments: &ShardsArgs, ranks: &Ranks) -> Result<Summary, PrepareError
 fn shared_config(arguments: &ShardsArgs, ranks: &Ranks) -> Result<(PrepareConfig, StorageConfig), PrepareError> {
     let mut own = None;
     let (toml, absolute): (String, AbsolutePaths) = ranks.share("a config", || {
-        let raw = RawConfig::load(&arguments.config, &arguments.set)?;
-        let config = raw.clone().prepare()?;
+        let config = RawConfig::load(&arguments.config, &arguments.set)?.prepare()?;
         let PrepareConfig { inputs, output, tokenizer, .. } = config.prepare.with_absolute_paths();
+        let toml = config.to_toml();
         own = Some((config.prepare, config.storage));
-        Ok::<_, PrepareError>((raw.to_toml(), AbsolutePaths { inputs, output, tokenizer }))
+        Ok::<_, PrepareError>((toml, AbsolutePaths { inputs, output, tokenizer }))
     })?;
     if let Some(own) = own {
         return Ok(own);

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::inputs::{Fault, Found};
-use crate::sides::Bound;
+use crate::sides::Division;
 use crate::tally::Tally;
 use crate::{PrepareError, TRAIN_FOLDER, VALIDATION_FOLDER};
 
@@ -44,8 +44,8 @@ impl Identity {
     }
 
     /// Returns the name of a job's work folder: what one job has encoded is of no use to another.
-    pub fn of_work(&self, tokenizer: &Tokenizer, bound: Bound) -> String {
-        hash_of(&(VERSION, self, tokenizer.hash(), bound.0))[..16].to_owned()
+    pub fn of_work(&self, tokenizer: &Tokenizer, division: Division) -> String {
+        hash_of(&(VERSION, self, tokenizer.hash(), division))[..16].to_owned()
     }
 }
 

@@ -25,6 +25,8 @@ pub struct Summary {
     pub train_url: String,
     /// URL of the folder of the validation shards; `None` where there are none.
     pub validation_url: Option<String>,
+    /// Reason why there are no validation shards although some were asked for, and what to do.
+    pub validation_missing: Option<&'static str>,
     /// Duration of the job; 0 where there was nothing to do.
     pub seconds: f64,
     /// Text per second, in 10^6 bytes. After a restart this is more than the speed of the work.
@@ -32,22 +34,30 @@ pub struct Summary {
 }
 
 impl Summary {
-    /// Summarises a job that did its work in `duration`.
-    pub fn done(totals: Totals, output: &Folder, duration: Duration) -> Self {
+    /// Summarises a job that did its work in `duration`. `fraction` of its documents were to be for validation.
+    pub fn done(totals: Totals, fraction: f64, output: &Folder, duration: Duration) -> Self {
         let seconds = duration.as_secs_f64();
         let mb_per_second = totals.text_bytes as f64 / 1e6 / seconds.max(1e-9);
-        Summary { already_done: false, seconds, mb_per_second, ..Self::already_done(totals, output) }
+        Summary { already_done: false, seconds, mb_per_second, ..Self::already_done(totals, fraction, output) }
     }
 
-    /// Summarises a job that found its work done.
-    pub fn already_done(totals: Totals, output: &Folder) -> Self {
+    /// Summarises a job that found its work done. `fraction` of its documents were to be for validation.
+    pub fn already_done(totals: Totals, fraction: f64, output: &Folder) -> Self {
         let tokens = totals.tokens();
+        let is_missing = totals.validation.is_none() && fraction > 0.0;
         Summary {
             already_done: true,
             tokens,
             bytes_per_token: totals.text_bytes as f64 / tokens as f64,
             train_url: output.url_of(TRAIN_FOLDER),
             validation_url: totals.validation.as_ref().map(|_| output.url_of(VALIDATION_FOLDER)),
+            validation_missing: is_missing.then_some(match totals.documents {
+                1 => {
+                    "the only document was not divided: it is too short, or was prepared by Convoy 0.2 or older; add text, or \
+                     prepare it into another folder"
+                }
+                _ => "all documents have the same text, and equal texts stay on one side; add others",
+            }),
             totals,
             seconds: 0.0,
             mb_per_second: 0.0,
@@ -79,6 +89,9 @@ impl fmt::Display for Summary {
         side("train", &totals.train, &self.train_url)?;
         if let (Some(validation), Some(url)) = (&totals.validation, &self.validation_url) {
             side("validation", validation, url)?;
+        }
+        if let Some(reason) = self.validation_missing {
+            writeln!(f, "validation  none: {reason}, and leave data.validation out until then")?;
         }
         if !self.already_done {
             writeln!(f, "{:.1} s, {:.1} MB/s", self.seconds, self.mb_per_second)?;

@@ -156,14 +156,38 @@ fn shards_break_exactly_where_they_are_full() {
 }
 
 #[test]
-fn two_documents_make_two_sides_and_one_document_one() {
+fn two_documents_make_two_sides_and_a_lone_one_is_cut() {
     let job = Job::new("two");
     job.put("in/a.txt", "first");
     job.put("in/b.txt", "second");
     assert_eq!(job.run().unwrap().totals.validation.unwrap().documents, 1);
     let job = Job::new("one");
-    job.put("in/a.txt", "first");
-    assert_eq!(job.run().unwrap().totals.validation, None);
+    let text = texts(40).concat();
+    job.put("in/a.txt", text.clone());
+    let summary = job.run().unwrap();
+    let [(_, train), (_, validation)] = [TRAIN_FOLDER, VALIDATION_FOLDER].map(|side| read_side(&job, side));
+    assert_eq!([train.concat(), validation.concat()].concat(), text);
+    assert!(validation[0].starts_with("Document 3"), "{validation:?}");
+    assert!((0.2..0.4).contains(&(validation[0].len() as f64 / text.len() as f64)), "{validation:?}");
+    assert_eq!((summary.totals.documents, summary.totals.text_bytes), (1, text.len() as u64));
+    assert_eq!((summary.totals.train.documents, summary.totals.validation.unwrap().documents), (1, 1));
+    assert!(job.run().unwrap().already_done);
+}
+
+#[test]
+fn validation_data_that_is_missing_is_said_with_its_remedy() {
+    let job = Job::new("one-character");
+    job.put("in/a.txt", "漢");
+    let summary = job.run().unwrap();
+    assert_eq!(summary.totals.validation, None);
+    assert!(summary.to_string().contains("validation  none: "), "{summary}");
+    let mut job = Job::new("equal");
+    job.put("in/a.jsonl", json_lines(&["same".into(), "same".into()]));
+    assert!(job.run().unwrap().to_string().contains("all documents have the same text"));
+    // It is not missed where nobody has asked for it.
+    job.config.output = "memory://equal/other".into();
+    job.config.validation_fraction = 0.0;
+    assert!(!job.run().unwrap().to_string().contains("validation"));
 }
 
 #[test]
@@ -308,8 +332,8 @@ fn shards_that_another_job_has_overwritten_are_written_again() {
         let output = Folder::open(&config.output, &storage).unwrap();
         let found = crate::inputs::find(&config.inputs, &storage).unwrap();
         let tokenizer = Tokenizer::gpt2().unwrap();
-        let bound = crate::sides::Bound::of(config.validation_fraction);
-        let identity = crate::record::Identity::of(&config, &found).of_work(&tokenizer, bound);
+        let division = crate::sides::Division::of(config.validation_fraction);
+        let identity = crate::record::Identity::of(&config, &found).of_work(&tokenizer, division);
         let index = Index::parse("x", &output.folder(TRAIN_FOLDER).get(INDEX_NAME).unwrap()).unwrap();
         let entry = |(n, shard): (usize, &common::token_shard::ShardEntry)| {
             let name = format!("{WORK_FOLDER}/{identity}/train-{n:06}.shard.json");

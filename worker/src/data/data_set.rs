@@ -85,6 +85,11 @@ impl DataSet {
         Ok(DataSet { blocks, sequence_tokens, starts, sequences, budget })
     }
 
+    /// Returns the URL of the data set's folder.
+    pub fn url(&self) -> &str {
+        self.blocks.shards().url()
+    }
+
     /// Returns the number of sequences, at least 1; an epoch consumes each once.
     pub fn sequences(&self) -> u64 {
         self.sequences

@@ -167,6 +167,8 @@ fn what_is_said_where_there_is_no_index_leads_to_one() {
     let fixture = Fixture::at("memory://foreign-advice/b/train", &[25]);
     let text = advice("b");
     assert!(text.contains(&format!("give \"{}\"", fixture.folder.url())), "{text}");
+    let text = advice("b/validation");
+    assert!(text.contains("has found nothing for validation") && text.contains("leave data.validation out"), "{text}");
 }
 
 proptest! {

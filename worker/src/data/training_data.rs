@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use common::config::{DataConfig, DataSource, StorageConfig};
+use common::preflight::DataSize;
 use common::token_shard::TOKEN_BYTES;
 
 use super::data_set::{Budget, DataSet};
@@ -62,6 +63,17 @@ impl TrainingData {
     /// Returns the data sets, in the order of the config.
     pub fn sets(&self) -> &[DataSet] {
         &self.sets
+    }
+
+    /// Returns the size of each data set, weighted as the config says.
+    pub fn sizes(&self, data: &DataConfig) -> Vec<DataSize> {
+        let size = |(set, source): (&DataSet, &DataSource)| DataSize {
+            url: set.url().to_owned(),
+            tokens: set.tokens(),
+            sequences: set.sequences(),
+            weight: source.weight,
+        };
+        self.sets.iter().zip(&data.train).map(size).collect()
     }
 
     /// Reads the training sequences `numbers`, in that order, each of T+1 tokens: a row-major \[B, T+1\].

@@ -10,8 +10,8 @@ use crate::shared_library::{SharedLibrary, Symbols};
 pub enum CudaError {
     /// The CUDA libraries cannot be loaded.
     #[error(
-        "libtorch's CUDA library cannot be loaded: {message}; install it beside the others with `CONVOY_CUDA=1 make setup`, \
-         or set run.device = \"cpu\""
+        "libtorch's CUDA library cannot be loaded: {message}; install it beside the others (a clone: `CONVOY_CUDA=1 make \
+         setup`; a release: docs/install.md), or set run.device = \"cpu\""
     )]
     Library {
         /// The loader's message, which names the file.

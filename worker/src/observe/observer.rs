@@ -5,6 +5,7 @@ use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use common::metrics::{RecordWriter, SaveRecord, StepRecord, ValidationRecord};
+use common::preflight::{Finding, Verdict};
 use common::storage::{Folder, StorageError};
 use common::worker_contract::FromRank;
 use serde::Serialize;
@@ -38,6 +39,13 @@ pub struct Observer {
 struct Writers {
     metrics: RecordWriter,
     events: RecordWriter,
+}
+
+impl Writers {
+    fn append_event(&self, kind: &'static str, text: &str, bandwidth: Option<Bandwidth>) {
+        let time_unix_ms = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |t| t.as_millis() as u64);
+        self.events.append(&Event { time_unix_ms, kind, text, bandwidth });
+    }
 }
 
 /// Record of an event, in `events/`.
@@ -152,6 +160,20 @@ impl Observer {
         self.record("bandwidth", bandwidth.to_string(), Some(bandwidth));
     }
 
+    /// Records and shows a finding about the run before its first step.
+    pub fn finding(&self, finding: &Finding) {
+        let Some(writers) = &self.writers else { return };
+        let text = finding.line();
+        writers.append_event("finding", &text, None);
+        if !self.control.is_connected() {
+            match finding.verdict {
+                Verdict::Ok => tracing::info!("{text}"),
+                Verdict::Warning | Verdict::Failed => tracing::warn!("{text}"),
+            }
+        }
+        self.control.send(&FromRank::Finding { verdict: finding.verdict, text });
+    }
+
     /// Records and shows an event of note.
     pub fn notice(&self, text: String) {
         self.event("notice", text);
@@ -173,8 +195,7 @@ impl Observer {
 
     fn record(&self, kind: &'static str, text: String, bandwidth: Option<Bandwidth>) {
         let Some(writers) = &self.writers else { return };
-        let time_unix_ms = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |t| t.as_millis() as u64);
-        writers.events.append(&Event { time_unix_ms, kind, text: &text, bandwidth });
+        writers.append_event(kind, &text, bandwidth);
         if !self.control.is_connected() {
             tracing::info!("{text}");
         }

@@ -9,6 +9,7 @@ use tch::{Kind, Tensor};
 use super::state::TrainState;
 use super::timeline::{Mark, Phase, Timeline};
 use crate::collectives::Collectives;
+use crate::control::Control;
 use crate::data::TokenStream;
 use crate::error::JobError;
 use crate::gradients::Exchange;
@@ -24,20 +25,26 @@ pub struct Accumulated<'a> {
 }
 
 impl TrainState {
-    /// Accumulates the gradients of this rank's next micro batches from `stream`, and starts to exchange them.
+    /// Accumulates the gradients of this rank's next micro batches from `stream`, and starts to exchange them. Reports to
+    /// `control` how many are done.
     pub fn accumulate<'a>(
         &mut self,
         ranks: &'a dyn Collectives,
         stream: &mut TokenStream,
+        control: &Control,
     ) -> Result<Accumulated<'a>, JobError> {
         let micro_batches = self.plan.micro_batches(self.consumed, ranks.rank(), ranks.world_size()).count();
+        let mut done = 0..micro_batches;
         let next = |timeline: &mut Timeline| {
+            control.report_micro_batches(done.next().unwrap_or(micro_batches), micro_batches);
             let start = Mark::Host(Instant::now());
             let micro = stream.next()?;
             timeline.add(Phase::DataWait, start);
             Ok((micro.tokens, micro.batch))
         };
-        self.accumulate_on(ranks, micro_batches, next)
+        let accumulated = self.accumulate_on(ranks, micro_batches, next)?;
+        control.report_micro_batches(micro_batches, micro_batches);
+        Ok(accumulated)
     }
 
     /// Accumulates the gradients of `micro_batches` micro batches, which `next` returns as tokens, row by row, and a

@@ -46,7 +46,7 @@ impl Run<'_> {
             world.control.report(self.state.step, Phase::Training);
             self.profile.before_step(self.state.step + 1, observer);
             let start = Instant::now();
-            let accumulated = self.state.accumulate(ranks, &mut self.stream)?;
+            let accumulated = self.state.accumulate(ranks, &mut self.stream, &world.control)?;
             let agreement = Agreement::begin(&self.flags(), ranks);
             let outcome = self.state.update(ranks, accumulated)?;
             let agreed = agreement.finish()?;

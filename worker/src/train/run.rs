@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use common::config::RunConfig;
+use common::preflight::outlook;
 use common::token_shard::check_rows;
 
 use super::validation::Validation;
@@ -49,6 +50,7 @@ impl<'a> Run<'a> {
         let data = TrainingData::open(&config.data, &config.storage, seed, sequences, plan.sequence_tokens)?;
         check_vocabulary(config, &data)?;
         let validation = Validation::open(config, ranks)?;
+        outlook(config, &data.sizes(&config.data)).iter().for_each(|finding| observer.finding(finding));
         look_at_hosts(world, observer)?;
 
         let (rank, size) = (ranks.rank(), ranks.world_size());
@@ -69,9 +71,7 @@ impl<'a> Run<'a> {
 
 /// Reports findings about the hosts, and how fast ranks exchange; refuses hosts that do not fit together.
 fn look_at_hosts(world: &World, observer: &Observer) -> Result<(), JobError> {
-    for finding in preflight::before_training(world)? {
-        observer.notice(format!("{}: {}", finding.subject, finding.text));
-    }
+    preflight::before_training(world)?.iter().for_each(|finding| observer.finding(finding));
     if let Some(bandwidth) = Bandwidth::measure(world.collectives.as_ref(), world.hosts, world.device)? {
         observer.bandwidth(bandwidth);
     }

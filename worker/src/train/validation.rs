@@ -51,10 +51,14 @@ impl Validation {
         let _no_grad = tch::no_grad_guard();
         let loss = Tensor::zeros([1], (Kind::Double, Device::Cpu));
         let row = self.sequence_tokens as usize + 1;
-        for micro in self.tokens.chunks(self.micro_sequences as usize * row) {
+        let micro_batches = self.tokens.chunks(self.micro_sequences as usize * row);
+        let all = micro_batches.len();
+        for (done, micro) in micro_batches.enumerate() {
+            world.control.report_micro_batches(done, all);
             let sum = state.model.loss_sum(&state.batch(micro, micro.len() / row)?)?;
             let _ = loss.shallow_clone().g_add_(&sum.to_device(Device::Cpu));
         }
+        world.control.report_micro_batches(all, all);
         world.collectives.all_reduce(&loss, ReduceOp::Sum, Label::new("the validation loss")).wait()?;
         let validation_loss = loss.double_value(&[0]) / (self.sequences * self.sequence_tokens) as f64;
         observer.validation(ValidationRecord {

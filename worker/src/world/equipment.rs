@@ -24,6 +24,8 @@ use crate::libtorch::{self, cuda, streams};
 pub struct Equipment {
     /// Device that this rank computes on.
     pub device: Device,
+    /// Why `run.device = "auto"` chose the CPU; `None` where it did not.
+    pub without_gpu: Option<String>,
     /// Number of hosts over all ranks.
     pub hosts: usize,
     /// Collectives over all ranks.
@@ -34,13 +36,13 @@ impl Equipment {
     /// Chooses the equipment by `config`; `collectives` are those that the process started with.
     pub fn choose(config: &RunConfig, collectives: Arc<dyn Collectives>) -> Result<Self, JobError> {
         let neighbours = Neighbours::meet(collectives.as_ref())?;
-        let device = neighbours.device(config.run.device, collectives.as_ref())?;
+        let (device, without_gpu) = neighbours.device(config.run.device, collectives.as_ref())?;
         if device.is_cuda() && config.train.deterministic {
             libtorch::set_deterministic()?;
         }
         let collectives = Faulty::if_asked(for_device(config, collectives, device)?);
         membership::keep(&collectives);
-        Ok(Equipment { device, hosts: neighbours.hosts, collectives })
+        Ok(Equipment { device, without_gpu, hosts: neighbours.hosts, collectives })
     }
 }
 
@@ -64,11 +66,12 @@ impl Neighbours {
         Ok(Neighbours { hosts: hosts.len(), local_rank })
     }
 
-    /// Returns the device that this rank computes on, of one kind on all ranks. A GPU is set for the calling thread,
-    /// and gets Convoy's kernels. Nothing may have asked libtorch about CUDA before.
-    fn device(&self, kind: DeviceKind, collectives: &dyn Collectives) -> Result<Device, JobError> {
+    /// Returns the device that this rank computes on, of one kind on all ranks, and, if `kind` left the choice and there is
+    /// no GPU, why there is none. A GPU is set for the calling thread, and gets Convoy's kernels. Nothing may have asked
+    /// libtorch about CUDA before.
+    fn device(&self, kind: DeviceKind, collectives: &dyn Collectives) -> Result<(Device, Option<String>), JobError> {
         let gpus = match kind {
-            DeviceKind::Cpu => return Ok(Device::Cpu),
+            DeviceKind::Cpu => return Ok((Device::Cpu, None)),
             DeviceKind::Cuda => cuda::load()?,
             DeviceKind::Auto => {
                 let gpus = cuda::load();
@@ -80,7 +83,7 @@ impl Neighbours {
                 check_kinds(&collectives.gather("its kind of device", &(is_cuda, host_name(), mine))?)?;
                 match gpus {
                     Ok(gpus) => gpus,
-                    Err(_) => return Ok(Device::Cpu),
+                    Err(why) => return Ok((Device::Cpu, Some(why.to_string()))),
                 }
             }
         };
@@ -91,7 +94,7 @@ impl Neighbours {
                 "not all of Convoy's kernels can be had, so that a step takes longer and more memory: {why}"
             );
         }
-        Ok(Device::Cuda(gpu))
+        Ok((Device::Cuda(gpu), None))
     }
 }
 

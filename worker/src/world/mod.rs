@@ -47,6 +47,8 @@ pub struct World {
     pub collectives: Arc<dyn Collectives>,
     /// Device that this rank computes on.
     pub device: Device,
+    /// Why `run.device = "auto"` chose the CPU; `None` where it did not.
+    pub without_gpu: Option<String>,
     /// Number of hosts over all ranks.
     pub hosts: usize,
     /// Connection to the launcher, if there is one.
@@ -82,9 +84,20 @@ impl World {
             None => Control::default(),
         };
         failure::tell_over(&control);
-        let Equipment { device, hosts, collectives } = Equipment::choose(&config, collectives)?;
+        let Equipment { device, without_gpu, hosts, collectives } = Equipment::choose(&config, collectives)?;
         let holder = claim.map(|claim| claim::hold(&config, claim, &requests)).transpose()?;
         let Start { claim, accepted_changes, .. } = start;
-        Ok(World { config, claim, accepted_changes, holder, collectives, device, hosts, control, requests })
+        Ok(World {
+            config,
+            claim,
+            accepted_changes,
+            holder,
+            collectives,
+            device,
+            without_gpu,
+            hosts,
+            control,
+            requests,
+        })
     }
 }

@@ -8,7 +8,7 @@ use crate::tasks::{Cut, TASKS, Task};
 /// Which items of a task are asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Selection {
-    /// The first so many items. Of a task that is one whole text, the first so many lines of it.
+    /// Number of items to take, from the first on; of a task that is one whole text, number of its lines.
     pub limit: Option<usize>,
     /// Other items in front of each.
     pub shots: usize,

@@ -167,12 +167,14 @@ impl Backend for Kubernetes {
     }
 
     fn place(&self) -> Result<Placement, LaunchError> {
+        let world_size = WorldSize::new(self.config.launch.ranks).unwrap_or(WorldSize::ONE);
         Ok(Placement {
-            world_size: WorldSize::new(self.config.launch.ranks).unwrap_or(WorldSize::ONE),
+            world_size,
             threads_per_rank: manifests::threads_per_rank(&self.config),
             // The launcher beside the ranks knows the cores of its hosts.
             is_bound: false,
             hosts: Vec::new(),
+            room: world_size.get(),
             left_out: Vec::new(),
         })
     }

@@ -25,7 +25,6 @@ use super::following::{Listener, follow};
 use super::launching;
 use crate::backend::RankProgram;
 use crate::cli::evaluation::EvalArgs;
-use crate::cli::shared::ConfigArgs;
 use crate::error::LaunchError;
 use crate::interrupts::Interrupts;
 use crate::programs;
@@ -101,8 +100,8 @@ fn job(options: &[String], with_samples: bool) -> Vec<std::ffi::OsString> {
 
 /// Returns the script that evaluates in a batch job, if the ranks are left to Slurm and this process is not in a job yet.
 fn batch_script(args: &EvalArgs, config: &RunConfig, options: &[String]) -> Result<Option<String>, LaunchError> {
-    let file = args.config.clone().map(|config| ConfigArgs { config, overrides: args.overrides.clone() });
-    let mut words = match file {
+    let target = args.target();
+    let mut words = match target {
         Some(_) => Vec::new(),
         None => args.overrides.iter().map(|given| format!("--set={given}")).collect(),
     };
@@ -110,7 +109,7 @@ fn batch_script(args: &EvalArgs, config: &RunConfig, options: &[String]) -> Resu
     words.extend(args.samples.as_ref().map(|path| format!("--samples={}", path.display())));
     words.extend(args.json.then(|| "--json".to_owned()));
     words.extend(args.markdown.then(|| "--markdown".to_owned()));
-    launching::batch_script(&config.launch, &config.run.name, "eval", file.as_ref(), &words)
+    launching::batch_script(&config.launch, &config.run.name, "eval", target.as_ref(), &words)
 }
 
 /// Returns the folder of evaluations: of `--output`, or else of the checkpoint's run.

@@ -9,6 +9,7 @@ use serde_json::json;
 
 use super::Watch;
 use crate::cause::evidence::{Killed, RankExit};
+use crate::supervise::heard::Place;
 use crate::supervise::stragglers::Straggler;
 
 /// How long ranks may take to end by themselves after SIGTERM, or after one of them has announced its exit.
@@ -18,15 +19,23 @@ impl Watch<'_> {
     pub(super) fn on_message(&mut self, rank: Rank, message: FromRank) {
         match message {
             FromRank::Hello { .. } => {}
-            FromRank::Heartbeat { step, phase, exchange, busy_s } => {
-                let has_advanced = self.heard.note(rank, step, phase, exchange);
+            FromRank::Heartbeat { step, phase, exchange, busy_s, micro_batches } => {
+                let has_advanced = self.heard.note(rank, Place { step, phase, micro_batches }, exchange);
                 self.on_position(step, has_advanced);
                 self.on_busy(rank, step, busy_s);
+                // Every rank sends a heartbeat each second; those of one are often enough.
+                if rank.is_zero()
+                    && let Some(underway) = self.heard.underway()
+                {
+                    self.audience.view.underway(&underway);
+                }
             }
+            FromRank::Finding { verdict, text } => self.audience.view.finding(verdict, &text),
             FromRank::Progress(record) => {
                 let has_advanced = self.heard.note_step(rank, record.step);
                 self.on_position(record.step, has_advanced);
                 self.audience.view.step(&record);
+                self.audience.seen.loss = Some(record.loss);
                 if let Some(warning) = self.audience.seen.pace.hear(record.step_ms, self.job.config.launch.grace_s) {
                     self.audience.view.say(&warning);
                     self.audience.journal.note("short_grace", json!({ "step_ms": record.step_ms }));

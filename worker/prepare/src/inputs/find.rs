@@ -8,7 +8,7 @@ use common::storage::{Folder, ObjectInfo, Selected, StorageError, Wanted};
 use common::threads;
 use serde::{Deserialize, Serialize};
 
-use super::source::{Kind, Source};
+use super::source::{Kind, Source, is_read};
 use crate::PrepareError;
 
 /// An object that was found, as ranks tell each other.
@@ -37,7 +37,7 @@ pub fn find(inputs: &[String], storage: &StorageConfig) -> Result<Vec<Found>, Pr
     let (mut found, mut seen) = (Vec::new(), HashSet::new());
     for (number, input) in (0..).zip(inputs) {
         let before = found.len();
-        let Selected { folder, objects } = Wanted::open(input, storage)?.find(|name| Kind::of(name).is_some())?;
+        let Selected { folder, objects } = Wanted::open(input, storage)?.find(|name| is_read(name, input))?;
         let found_here =
             |o: ObjectInfo| Found { input: number, name: o.name, bytes: o.bytes, version: o.version, unreadable: None };
         found.extend(objects.into_iter().map(found_here));

@@ -1,12 +1,13 @@
 //! Finds the objects that the config names, and reads raw documents from them.
 //!
-//! - [`mod@find`]: finds the objects of the inputs, the [`source`]s. An object's name says how documents lie in it: `.txt` is
-//!   one document, `.jsonl` one a line, `.parquet` one a row; the first two also as `.gz`, `.zst`, `.xz` and `.bz2`.
+//! - [`mod@find`]: finds the objects of the inputs, the [`source`]s. An object's name says how documents lie in it: `.txt` (and
+//!   `.md`) is one document, `.jsonl` one a line, `.parquet` one a row; all but the last also as `.gz`, `.zst`, `.xz` and `.bz2`.
 //! - [`mod@units`]: divides sources into [`Unit`]s of similar size, the pieces of work that ranks share.
 //! - [`batches`]: divides a unit into [`Batch`]es of documents, always in the same way.
 //! - [`documents`], [`lines`], [`rows`]: read the documents of an object, or of a part of it, in bounded memory. [`reading`]
 //!   has the results that all three share, and [`unpack`] reads and unpacks an object.
 //! - [`fault`]: what is wrong with a document, and where it is.
+//! - [`mod@estimate`]: how much text there is, from samples.
 //!
 //! A document's position is the byte in the unpacked object where its line begins, its row, or 0. It distinguishes the
 //! document from all others of its source, and depends on nothing except the object.
@@ -15,6 +16,7 @@
 
 mod batches;
 mod documents;
+mod estimate;
 mod fault;
 mod find;
 mod lines;
@@ -25,10 +27,11 @@ mod units;
 mod unpack;
 
 pub use batches::{Batch, Batches, RawDocument};
+pub use estimate::{Estimate, estimate};
 pub use fault::{BadDocument, Fault, Place};
 pub use find::{Found, Sources, find, probe};
 pub use reading::ReadOptions;
-pub use source::{KINDS, Source};
+pub use source::{KINDS, MARKDOWN, Source, is_read};
 pub use units::{Piece, Unit, units};
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! An object to read documents from, and the layout of documents in it.
 
+use common::secrets::without_secrets;
 use common::storage::Folder;
 
 use super::fault::{BadDocument, Place};
@@ -45,20 +46,20 @@ impl Source {
 }
 
 /// Layout of documents in an object, and its packing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Kind {
     pub(super) layout: Layout,
     pub(super) packing: Packing,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Layout {
     Text,
     JsonLines,
     Parquet,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Packing {
     Plain,
     Gzip,
@@ -69,20 +70,38 @@ pub(super) enum Packing {
 
 /// Kinds of objects that prepare reads, for errors.
 pub const KINDS: &str = ".txt or .jsonl (also .gz, .zst, .xz, .bz2), or .parquet";
+/// Ending of Markdown, which is read as `.txt` is, but only where the input has this ending, too: beside texts, `README.md`
+/// describes them.
+pub const MARKDOWN: &str = ".md";
 
 impl Kind {
     /// Returns the kind of an object of this name; `None` if prepare does not read it.
     pub(super) fn of(name: &str) -> Option<Kind> {
-        let name = name.to_ascii_lowercase();
-        let packings =
-            [(".gz", Packing::Gzip), (".zst", Packing::Zstd), (".xz", Packing::Xz), (".bz2", Packing::Bzip2)];
-        let packed = packings.iter().find_map(|(end, packing)| Some((name.strip_suffix(end)?, *packing)));
-        let (name, packing) = packed.unwrap_or((&name, Packing::Plain));
-        let layouts = [(".txt", Layout::Text), (".jsonl", Layout::JsonLines), (".parquet", Layout::Parquet)];
+        let (name, packing) = unpacked_name(name);
+        let layouts = [
+            (".txt", Layout::Text),
+            (MARKDOWN, Layout::Text),
+            (".jsonl", Layout::JsonLines),
+            (".parquet", Layout::Parquet),
+        ];
         let layout = layouts.iter().find(|(end, _)| name.ends_with(end))?.1;
         let is_read = packing == Packing::Plain || layout != Layout::Parquet;
         is_read.then_some(Kind { layout, packing })
     }
+}
+
+/// Returns whether prepare reads an object called `name` that it finds for `input`.
+pub fn is_read(name: &str, input: &str) -> bool {
+    let is_markdown = |name: &str| unpacked_name(name).0.ends_with(MARKDOWN);
+    Kind::of(name).is_some() && (!is_markdown(name) || is_markdown(&without_secrets(input)))
+}
+
+/// Returns `name` in lower case without the ending of its packing, and the packing.
+fn unpacked_name(name: &str) -> (String, Packing) {
+    let name = name.to_ascii_lowercase();
+    let packings = [(".gz", Packing::Gzip), (".zst", Packing::Zstd), (".xz", Packing::Xz), (".bz2", Packing::Bzip2)];
+    let packed = packings.iter().find_map(|(end, packing)| Some((name.strip_suffix(end)?.to_owned(), *packing)));
+    packed.unwrap_or((name, Packing::Plain))
 }
 
 #[cfg(test)]
@@ -91,11 +110,27 @@ mod tests {
 
     #[test]
     fn names_say_how_documents_lie() {
-        for name in ["a.txt", "A.TXT", "b/c.jsonl", "a.jsonl.gz", "a.txt.zst", "a.txt.xz", "a.jsonl.bz2", "x.parquet"] {
+        for name in
+            ["a.txt", "A.TXT", "b/c.jsonl", "a.jsonl.gz", "a.txt.zst", "a.txt.xz", "a.jsonl.bz2", "x.parquet", "a.md"]
+        {
             assert!(Kind::of(name).is_some(), "{name}");
         }
-        for name in ["a.md", "a", "a.gz", "x.parquet.gz", "txt", "index.json"] {
+        for name in ["a.mdx", "a", "a.gz", "x.parquet.gz", "txt", "index.json"] {
             assert!(Kind::of(name).is_none(), "{name}");
+        }
+    }
+
+    #[test]
+    fn markdown_is_read_where_it_is_asked_for() {
+        for (name, input, expected) in [
+            ("a.md", "notes", false),
+            ("a.MD.gz", "notes/*.txt", false),
+            ("a.md", "notes/**/*.md", true),
+            ("a.md.zst", "a.md.zst", true),
+            ("a.md", "https://host/a.md?signature=x", true),
+            ("a.txt", "notes/**/*.md", true),
+        ] {
+            assert_eq!(is_read(name, input), expected, "{name} of {input}");
         }
     }
 }

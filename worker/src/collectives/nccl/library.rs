@@ -128,8 +128,8 @@ pub struct StandIn {
 /// Error that NCCL cannot be loaded.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error(
-    "NCCL cannot be loaded:\n{}\ninstall it beside libtorch with `CONVOY_CUDA=1 make setup`, or the system's package \
-     libnccl2, or name the file in {LIBRARY_VARIABLE}",
+    "NCCL cannot be loaded:\n{}\ninstall it beside libtorch (a clone: `CONVOY_CUDA=1 make setup`; a release: docs/install.md), or \
+     the system's package libnccl2, or name the file in {LIBRARY_VARIABLE}",
     tried.iter().map(|reason| format!("  {reason}")).collect::<Vec<_>>().join("\n")
 )]
 pub struct NoNccl {

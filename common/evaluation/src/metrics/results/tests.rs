@@ -77,7 +77,7 @@ fn scores_that_ranks_return_in_another_order_give_the_same_digits() {
     let task = find("lambada_harness").unwrap();
     let expected = results(task, &items, &sequences, &gathered(scores.clone()), |_| true).unwrap();
     for stride in [2, 5, 50] {
-        // As if ranks had taken every so many items.
+        // In another order, as ranks would gather them.
         scores.sort_by_key(|(key, _)| (key.item % stride, key.item));
         assert_eq!(results(task, &items, &sequences, &gathered(scores.clone()), |_| true).unwrap(), expected);
     }

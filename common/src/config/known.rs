@@ -1,0 +1,125 @@
+//! All keys of a config, and which of them an unknown name was probably meant to be.
+
+use std::sync::LazyLock;
+
+use super::raw_config::all_keys;
+
+/// Every key with its section, in the order in which they are read.
+static KEYS: LazyLock<Vec<(&'static str, &'static str)>> = LazyLock::new(all_keys);
+
+/// Largest number of edits between a name and what it was meant to be.
+const EDITS_MAX: usize = 3;
+/// Length in bytes above which a name is compared with no other.
+const NAME_BYTES_MAX: usize = 64;
+/// Length in bytes from which a part of a name stands for all of it.
+const PART_BYTES_MIN: usize = 4;
+
+/// Returns a hint about `key`, which `section` does not have.
+pub(super) fn unknown_key(section: &str, key: &str) -> String {
+    let mut here = KEYS.iter().filter(|(of, _)| *of == section).map(|(_, key)| *key);
+    let homes = homes(key);
+    if !homes.is_empty() {
+        return format!("unknown key; it belongs to {}", sections(&homes));
+    }
+    match nearest(key, here.clone()) {
+        Some(known) => format!("unknown key; did you mean {known}?"),
+        None => {
+            let first = here.next().unwrap_or_default().to_owned();
+            format!("unknown key; [{section}] has {}", here.fold(first, |all, key| all + ", " + key))
+        }
+    }
+}
+
+/// Returns a hint about `name`, which is no section.
+pub(super) fn unknown_section(name: &str) -> String {
+    let homes = homes(name);
+    if !homes.is_empty() {
+        return format!("unknown section; {name} is a key of {}", sections(&homes));
+    }
+    match nearest(name, KEYS.iter().map(|(section, _)| *section)) {
+        Some(known) => format!("unknown section; did you mean [{known}]?"),
+        None => "unknown section; configs/README.md lists them".to_owned(),
+    }
+}
+
+/// Returns what is wrong with a `--set` that gives `name` without a section, in which `set` spells the flag for a
+/// `section.key`.
+pub(super) fn without_section(name: &str, set: &dyn Fn(&str) -> String) -> String {
+    let flags = |sections: &[&str], key: &str| {
+        let flags: Vec<_> = sections.iter().map(|section| set(&format!("{section}.{key}"))).collect();
+        flags.join(" or ")
+    };
+    let found = homes(name);
+    if !found.is_empty() {
+        return format!("{name} belongs to {}; write {}", sections(&found), flags(&found, name));
+    }
+    match nearest(name, KEYS.iter().map(|(_, key)| *key)) {
+        Some(key) => format!("it names no section; did you mean {}?", flags(&homes(key), key)),
+        None => format!("it is not section.key=value; write {}", super::given::set("train.max_steps", "VALUE")),
+    }
+}
+
+/// Returns the sections that have `key`.
+fn homes(key: &str) -> Vec<&'static str> {
+    KEYS.iter().filter(|(_, known)| *known == key).map(|(section, _)| *section).collect()
+}
+
+/// Formats sections as `[run] or [prepare]`.
+fn sections(names: &[&str]) -> String {
+    names.iter().map(|name| format!("[{name}]")).collect::<Vec<_>>().join(" or ")
+}
+
+/// Returns the one of `known` that `name` was probably meant to be, if any is near enough.
+fn nearest(name: &str, known: impl Iterator<Item = &'static str>) -> Option<&'static str> {
+    if name.len() > NAME_BYTES_MAX {
+        return None;
+    }
+    let edits = |known: &str| match name.len() >= PART_BYTES_MIN && known.contains(name) {
+        true => 1,
+        false => edit_distance(known, name),
+    };
+    let near = known.map(|known| (edits(known), known)).min_by_key(|(edits, _)| *edits);
+    let is_near = |(edits, known): &(usize, &str)| *edits <= EDITS_MAX && 2 * edits <= name.len().max(known.len());
+    near.filter(is_near).map(|(_, known)| known)
+}
+
+/// Returns the Levenshtein distance in bytes. Keys are ASCII.
+fn edit_distance(a: &str, b: &str) -> usize {
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.bytes().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, y) in b.bytes().enumerate() {
+            let substitute = diagonal + usize::from(x != y);
+            diagonal = row[j + 1];
+            row[j + 1] = substitute.min(row[j] + 1).min(diagonal + 1);
+        }
+    }
+    row[b.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_answered_with_what_it_was_meant_to_be() {
+        for (section, key, hint) in [
+            ("optimizer", "learning_rate", "unknown key; did you mean peak_learning_rate?"),
+            ("train", "max_step", "unknown key; did you mean max_steps?"),
+            ("model", "max_steps", "unknown key; it belongs to [train]"),
+            ("model", "seed", "unknown key; it belongs to [run] or [prepare]"),
+            ("evaluation", "lr", "unknown key; [evaluation] has every_steps, validation_sequences"),
+        ] {
+            assert_eq!(unknown_key(section, key), hint);
+        }
+        for (name, hint) in [
+            ("trains", "unknown section; did you mean [train]?"),
+            ("max_steps", "unknown section; max_steps is a key of [train]"),
+            ("nonsense", "unknown section; configs/README.md lists them"),
+        ] {
+            assert_eq!(unknown_section(name), hint);
+        }
+        assert!(unknown_key("run", &"x".repeat(1 << 20)).contains("has name, output, seed"));
+    }
+}
