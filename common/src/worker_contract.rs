@@ -185,6 +185,32 @@ pub enum PreparePhase {
     Writing,
 }
 
+/// Progress of one rank of an evaluation, told as that of a prepare job is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub struct EvaluationProgress {
+    /// Tokens that earlier attempts have scored: on rank 0 of all ranks, and elsewhere 0.
+    pub before: u64,
+    /// Tokens that this rank has scored.
+    pub done: u64,
+    /// Tokens that this rank is to score in this attempt.
+    pub total: u64,
+    /// Duration of its scoring so far, in seconds.
+    pub seconds: f64,
+}
+
+/// Results of one task of an evaluation, which rank 0 has put into a store. Rank 0 prints it to standard output, on a line of its
+/// own that begins with [`EVALUATED_MARK`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Evaluated {
+    /// Name of the object with the results, in the folder for evaluations.
+    pub results: String,
+    /// Name of the object with all items and their scores, if it was asked for.
+    pub samples: Option<String>,
+}
+
+/// Beginning of a line that says where results are.
+pub const EVALUATED_MARK: &str = "convoy-evaluated ";
+
 /// Beginning of a line of progress.
 pub const PROGRESS_MARK: &str = "convoy-progress ";
 

@@ -146,13 +146,13 @@ impl LaunchError {
     pub fn exit_code(&self) -> ExitCode {
         match self {
             LaunchError::Config(_)
-            | LaunchError::Command(_)
             | LaunchError::Backend(_)
             | LaunchError::RefusedChange(_)
             | LaunchError::NotBuilt { .. }
             | LaunchError::NoMpirun { .. }
             | LaunchError::Start { .. } => ExitCode::Config,
             LaunchError::UnreadableFacts(_) => ExitCode::Bug,
+            LaunchError::Command(error) => error.exit_code(),
             LaunchError::Storage(error) => error.exit_code(),
             LaunchError::Attempt(error) => error.exit_code(),
             LaunchError::Checkpoint(error) => error.exit_code(),

@@ -13,6 +13,7 @@ use crate::collectives::CollectivesError;
 use crate::collectives::mpi;
 use crate::collectives::nccl;
 use crate::data::DataError;
+use crate::evaluate::error::EvaluateError;
 use crate::generate::error::GenerateError;
 use crate::libtorch::cuda::CudaError;
 use crate::world::error::WorldError;
@@ -42,6 +43,9 @@ pub enum JobError {
     /// No text can be drawn as it was asked for.
     #[error(transparent)]
     Generate(#[from] GenerateError),
+    /// A checkpoint cannot be evaluated.
+    #[error(transparent)]
+    Evaluate(#[from] EvaluateError),
     /// The run folder could not be used.
     #[error(transparent)]
     Storage(#[from] StorageError),
@@ -113,6 +117,7 @@ impl JobError {
             | JobError::Generate(_)
             | JobError::Cuda(_) => ExitCode::Config,
             JobError::World(error) => error.exit_code(),
+            JobError::Evaluate(error) => error.exit_code(),
             JobError::Collectives(error) | JobError::Nccl(nccl::StartError::Collectives(error)) => error.exit_code(),
             JobError::Nccl(nccl::StartError::NoNccl(_) | nccl::StartError::NoGpu) => ExitCode::Config,
             JobError::Data(error) => error.exit_code(),

@@ -14,7 +14,7 @@
 //! - [`observe`]: metrics, events, and progress.
 //! - [`train`]: the loop.
 //! - [`preflight`]: facts about a rank's host, gathered for `launcher check` and before a run's first step.
-//! - [`generate`], [`mod@bench`]: the other jobs that need the model.
+//! - [`generate`], [`evaluate`], [`mod@bench`]: the other jobs that need the model.
 //! - [`huge_pages`]: the process's request for huge pages, before it begins.
 //! - [`libtorch`]: the shim over what tch lacks; loading CUDA.
 //! - `own_folder`: folders on a host that only this user can write to.
@@ -29,6 +29,7 @@ pub mod collectives;
 pub mod control;
 pub mod data;
 pub mod error;
+pub mod evaluate;
 pub mod generate;
 pub mod gradients;
 #[cfg(test)]

@@ -17,6 +17,8 @@ use worker::bench::step::bench_step;
 use worker::bench::stream::bench_stream;
 use worker::collectives::{Collectives, Label};
 use worker::error::JobError;
+use worker::evaluate::arguments::OptionArgs;
+use worker::evaluate::evaluate;
 use worker::generate::draw::Draw;
 use worker::generate::{SampleOptions, sample};
 use worker::huge_pages;
@@ -43,6 +45,10 @@ enum Job {
     ///
     /// Example: worker sample --config configs/tiny-cpu.toml --prompt "Once"
     Sample(SampleArgs),
+    /// Evaluate a checkpoint by tasks, and put the results beside it. Under mpirun, one rank of many.
+    ///
+    /// Example: mpirun -n 2 worker eval --config configs/tiny-cpu.toml --tasks lambada_harness --data eval-data
+    Eval(EvalArgs),
     /// Gather facts about the hosts of all ranks, as `launcher check` does, and print them as a line of JSON.
     ///
     /// Example: mpirun -n 2 worker check --config configs/tiny-cpu.toml
@@ -135,6 +141,21 @@ struct SampleArgs {
 }
 
 #[derive(Args)]
+struct EvalArgs {
+    /// Read the config from standard input; for the launcher's use.
+    #[arg(long, conflicts_with_all = ["config", "overrides"], required_unless_present = "config")]
+    from_launcher: bool,
+    /// The config file; see configs/README.md. Only rank 0 reads it.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Override one value; repeatable.
+    #[arg(long = "set", value_name = "SECTION.KEY=VALUE")]
+    overrides: Vec<String>,
+    #[command(flatten)]
+    options: OptionArgs,
+}
+
+#[derive(Args)]
 struct BenchArgs {
     /// Preset of the model, such as gpt2-124m.
     #[arg(long)]
@@ -208,6 +229,7 @@ fn run(job: Job) -> Result<ExitCode, JobError> {
             let options = SampleOptions { prompt, tokens, draw, seed, checkpoint };
             sample(&config, &options).map(|()| ExitCode::Done)
         }
+        Job::Eval(args) => run_eval(args),
         Job::Check(args) => run_check(args),
         Job::BenchStep(args) => run_bench_step(&args),
         Job::BenchStream(args) => run_bench_stream(&args),
@@ -253,6 +275,18 @@ fn run_check(args: CheckArgs) -> Result<ExitCode, JobError> {
         }
     }
     world.collectives.barrier(Label::new("the end of the check")).wait()?;
+    Ok(ExitCode::Done)
+}
+
+fn run_eval(args: EvalArgs) -> Result<ExitCode, JobError> {
+    let origin = match args.config {
+        Some(path) => Origin::Look { path, overrides: args.overrides },
+        None => Origin::Launcher,
+    };
+    let world = World::enter(&origin)?;
+    world::set_threads(world.config.launch.threads_per_rank);
+    evaluate(&world, &args.options.into())?;
+    world.collectives.barrier(Label::new("the end of the evaluation")).wait()?;
     Ok(ExitCode::Done)
 }
 

@@ -9,7 +9,7 @@
 //! - [`item`]: items and requests. [`tokens`]: requests as token sequences.
 //! - [`score`]: scores by key. [`metrics`]: measures, standard errors, results and samples.
 //! - [`shots`]: other items in front of an item, as examples. [`overlap`]: what of a test set is in training data.
-//! - [`published`]: figures of others to compare with.
+//! - [`report`]: results with what they were measured with. [`published`]: figures of others to compare with.
 //! - [`detokenize`]: invertible de-tokenizers. [`stop_words`]: the filter for LAMBADA.
 
 pub mod data;
@@ -19,6 +19,7 @@ pub mod metrics;
 pub mod overlap;
 pub mod published;
 mod python;
+pub mod report;
 pub mod score;
 pub mod shots;
 pub mod stop_words;

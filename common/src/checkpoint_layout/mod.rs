@@ -21,5 +21,5 @@ pub mod tensor_file;
 
 pub use manifest::{Manifest, ManifestError, ObjectEntry, OptimizerSlice, TensorEntry};
 pub(crate) use name::TAG_CHARACTERS;
-pub use name::{CHECKPOINTS_FOLDER, CheckpointName, MANIFEST_NAME, host_folder};
+pub use name::{CHECKPOINTS_FOLDER, CheckpointName, EVALUATIONS_FOLDER, MANIFEST_NAME, host_folder};
 pub use save_plan::{ParameterShape, RankShare, SliceRange, plan_save};

@@ -10,6 +10,8 @@ use crate::topology::{Rank, WorldSize};
 pub const MANIFEST_NAME: &str = "manifest.json";
 /// Folder of the checkpoints in a run folder.
 pub const CHECKPOINTS_FOLDER: &str = "checkpoints";
+/// Folder of the evaluations of its checkpoints in a run folder.
+pub const EVALUATIONS_FOLDER: &str = "evaluations";
 
 /// Separator after a claim's tag in the id of a checkpoint; not a hexadecimal digit.
 const TAG_END: char = 'x';

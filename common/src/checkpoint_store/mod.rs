@@ -28,7 +28,7 @@ pub use copy::copy;
 pub use error::CheckpointStoreError;
 #[cfg(test)]
 pub(crate) use folder::path_of;
-pub use folder::{folder_of, read_manifest};
+pub use folder::{folder_of, read_manifest, run_of};
 pub use found::Found;
 #[cfg(test)]
 pub(crate) use listing::list_in;

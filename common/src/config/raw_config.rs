@@ -61,6 +61,12 @@ impl RawConfig {
         Ok(RawConfig { origin: origin.to_owned(), table, given })
     }
 
+    /// Returns the config without `section`, whose values are then the defaults.
+    pub fn without(mut self, section: &str) -> Self {
+        self.table.remove(section);
+        self
+    }
+
     /// Returns whether this is the config of a prepare job rather than of a run.
     pub fn is_of_prepare_job(&self) -> bool {
         self.table.contains_key("prepare") && !self.table.contains_key("run")

@@ -1,13 +1,14 @@
 //! The command line, as clap derives it: commands, and their arguments in a file for each group.
 //!
 //! - [`init`]: init. [`jobs`]: prepare, train, render, sample, check. [`runs`]: status, metrics, stop.
-//! - [`checkpoints`], [`tokenizer`], [`shards`]: commands that have subcommands.
+//! - [`evaluation`]: eval. [`checkpoints`], [`tokenizer`], [`shards`]: commands that have subcommands.
 //! - [`manual`]: completions, manual.
 //! - [`shared`]: arguments of several commands.
 //!
 //! Absent on purpose: what commands do with their arguments ([`crate::commands`]).
 
 pub mod checkpoints;
+pub mod evaluation;
 pub mod init;
 pub mod jobs;
 pub mod manual;
@@ -19,6 +20,7 @@ pub mod tokenizer;
 use clap::{Parser, Subcommand};
 
 use checkpoints::CheckpointsCommand;
+use evaluation::EvalArgs;
 use init::InitArgs;
 use jobs::{CheckArgs, PrepareArgs, RenderArgs, SampleArgs, TrainArgs};
 use manual::{CompletionsArgs, ManualArgs};
@@ -86,6 +88,15 @@ pub enum Command {
                       launcher sample s3://bucket/runs/first --prompt \"The\""
     )]
     Sample(SampleArgs),
+    /// Evaluates a checkpoint by tasks on any number of ranks, and prints the table beside published figures.
+    ///
+    /// An item's score has the same digits on any number of ranks, with equal threads for each. Scores are kept in the run folder:
+    /// running the command again continues a job that was killed or stopped, and only prints the table once all are there.
+    /// Ctrl-C or SIGTERM stops it, with exit code 75. docs/evaluation.md has the formula and the data of every task.
+    #[command(after_help = "Examples:\n  launcher eval --list\n  \
+                      launcher eval --config run.toml --tasks lambada_openai_last_token,wikitext2 --data eval-data --ranks 2\n  \
+                      launcher eval --checkpoint s3://bucket/runs/first/checkpoints/step-00002000-a0001-k3x7 --tasks text=notes.txt")]
+    Eval(EvalArgs),
     /// Checks everything that a run needs, before it is paid for: config, storage, data, hosts, GPUs, network.
     ///
     /// Prints a line for each check: ok, warning, or failed with what to do. The run is not claimed, and test objects are

@@ -1,7 +1,11 @@
 //! Why a command cannot do what its arguments ask for.
 
 use std::ffi::OsString;
+use std::io;
 use std::path::PathBuf;
+
+use common::exit_code::ExitCode;
+use evaluation::tasks::ChoiceError;
 
 /// Why a command cannot do what its arguments ask for.
 #[derive(Debug, thiserror::Error)]
@@ -117,6 +121,37 @@ pub enum CommandError {
     /// A prepare job on hosts has nothing to render.
     #[error("prepare jobs are rendered for --backend kubernetes only; run launcher prepare")]
     PrepareOnHosts,
+    /// Ranks in a cluster cannot be followed through an evaluation yet.
+    #[error(
+        "launcher eval does not start ranks in Kubernetes yet; use --backend local or mpirun on machines that reach the \
+         checkpoint, for example in a pod"
+    )]
+    EvaluateInCluster,
+    /// The list of tasks is refused.
+    #[error("--tasks: {0}; `launcher eval --list` shows all tasks")]
+    Tasks(#[from] ChoiceError),
+    /// A checkpoint is in no run folder, where scores would be kept.
+    #[error("{url} belongs to no run folder, in which its scores would be kept; give a folder for them with --output")]
+    NoOutput {
+        /// URL of the checkpoint.
+        url: String,
+    },
+    /// What the ranks have put into the store as a result is none.
+    #[error("{url} does not have the results of an evaluation: {reason}; remove it and evaluate again")]
+    NotResults {
+        /// URL of the object.
+        url: String,
+        /// Why.
+        reason: String,
+    },
+    /// A file that was asked for cannot be written.
+    #[error("cannot write {}: {source}", path.display())]
+    Unwritable {
+        /// Its path.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
     /// The manual's files cannot be written.
     #[error("cannot write manual pages and completions below {folder}: {source}")]
     Manual {
@@ -125,4 +160,14 @@ pub enum CommandError {
         /// Why.
         source: std::io::Error,
     },
+}
+
+impl CommandError {
+    /// Returns the exit code of the launcher.
+    pub fn exit_code(&self) -> ExitCode {
+        match self {
+            CommandError::NotResults { .. } | CommandError::Unwritable { .. } => ExitCode::Data,
+            _ => ExitCode::Config,
+        }
+    }
 }

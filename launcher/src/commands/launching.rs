@@ -67,24 +67,26 @@ pub fn backend(
     }
 }
 
-/// Returns the batch script that runs the launcher's `command` on `config`; `None` unless `launch` leaves the ranks to Slurm
+/// Returns the batch script that runs the launcher's `command` on `config` with the arguments `more`; `None` unless `launch` leaves the ranks to Slurm
 /// and this process is not in an allocation yet.
 pub fn batch_script(
     launch: &LaunchConfig,
     name: &str,
     command: &str,
-    config: &TargetArgs,
+    config: Option<&TargetArgs>,
     more: &[String],
 ) -> Result<Option<String>, LaunchError> {
     if launch.backend != Kind::Slurm || slurm::allocation(launch)?.is_some() {
         return Ok(None);
     }
     let this = std::env::current_exe().map_err(LaunchError::system("find the launcher's own executable"))?;
-    // The job also begins in this folder, where the nodes have it.
-    let target = Target::of(config)?.absolute().map_err(LaunchError::system("find the current folder"))?;
     let mut words = vec![this.display().to_string(), command.to_owned()];
-    words.extend(target.words());
-    words.extend(config.overrides.iter().map(|given| format!("--set={given}")));
+    if let Some(config) = config {
+        // The job also begins in this folder, where the nodes have it.
+        let target = Target::of(config)?.absolute().map_err(LaunchError::system("find the current folder"))?;
+        words.extend(target.words());
+        words.extend(config.overrides.iter().map(|given| format!("--set={given}")));
+    }
     words.extend_from_slice(more);
     slurm::script(launch, name, &words).map(Some)
 }

@@ -3,6 +3,8 @@
 mod check;
 mod checkpoints;
 pub mod error;
+mod eval;
+mod following;
 mod init;
 mod launching;
 mod manual;
@@ -36,6 +38,7 @@ pub fn run(cli: Cli) -> Result<ExitCode, LaunchError> {
         Command::Train(args) => train::run(args),
         Command::Render(args) => render::run(args),
         Command::Sample(args) => sample::run(&args),
+        Command::Eval(args) => eval::run(args),
         Command::Check(args) => check::run(args),
         Command::Status(args) => status::run(&args),
         Command::Metrics(args) => metrics::run(&args),

@@ -28,7 +28,7 @@ fn rendered(raw: RawConfig, args: &RenderArgs) -> Result<String, LaunchError> {
         };
     }
     let mut config = raw.run()?;
-    if let Some(script) = launching::batch_script(&config.launch, &config.run.name, "train", &args.config, &[])? {
+    if let Some(script) = launching::batch_script(&config.launch, &config.run.name, "train", Some(&args.config), &[])? {
         return Ok(script);
     }
     common::storage::make_urls_absolute(&mut config)?;

@@ -38,7 +38,7 @@ pub fn run(mut args: TrainArgs) -> Result<ExitCode, LaunchError> {
     check_accepted(&args.accept_changes, &config).map_err(LaunchError::RefusedChange)?;
     let wanted = wanted(&args)?;
     let accepted: Vec<String> = args.accept_changes.iter().map(|key| format!("--accept-change={key}")).collect();
-    let script = launching::batch_script(&config.launch, &config.run.name, "train", &args.config, &accepted)?;
+    let script = launching::batch_script(&config.launch, &config.run.name, "train", Some(&args.config), &accepted)?;
     common::storage::make_urls_absolute(&mut config)?;
     let (prepared, kept) = prepare_first::run(&raw, &config, &args.config)?;
     if prepared != ExitCode::Done {

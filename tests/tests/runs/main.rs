@@ -14,6 +14,7 @@ mod changed_config;
 mod check;
 mod crash_points_of_a_run;
 mod equivalence;
+mod evaluation;
 mod failure;
 mod going_back;
 mod hangs;

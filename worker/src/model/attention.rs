@@ -6,6 +6,7 @@ use tch::{TchError, Tensor};
 
 use super::backward::Backward;
 use super::linear::Linear;
+use super::packed::Packed;
 use crate::kernels::RowGradient;
 use crate::kernels::attention::{Attended, Shape, attention, attention_backward};
 use crate::kernels::layer_norm::Branch;
@@ -33,6 +34,16 @@ impl Attention {
         let attended = attention(&qkv, shape)?; // rows [N, C], of H heads of D columns
         let y = self.projection.branch(&attended.rows()); // [N, C]
         Ok((y, AttentionCache { qkv, attended }))
+    }
+
+    /// Maps `x [N, C]` of packed sequences to the branch that is added to the stream; keeps nothing for backward.
+    pub fn forward_packed(&self, x: &Tensor, packed: &Packed, heads: i64) -> Result<Branch, TchError> {
+        let qkv = self.qkv.forward(x); // [N, 3C]
+        let attend = |qkv: &Tensor| {
+            let shape = Shape { batch: 1, sequence: qkv.size()[0], heads };
+            Ok(attention(qkv, shape)?.rows()) // [T, C]
+        };
+        Ok(self.projection.branch(&packed.attend(&qkv, attend)?)) // [N, C]
     }
 
     /// Returns the gradient of the input `x [N, C]`, given the gradient of the output, `dy [N, C]`.

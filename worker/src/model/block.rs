@@ -41,6 +41,7 @@ use super::attention::{Attention, AttentionCache};
 use super::backward::Backward;
 use super::layer_norm::{LayerNorm, LayerNormCache, Stream};
 use super::mlp::{Mlp, MlpCache};
+use super::packed::Packed;
 use crate::kernels::RowGradient;
 use crate::kernels::attention::Shape;
 
@@ -84,6 +85,18 @@ impl Block {
             Recompute::None | Recompute::GeluLayernorm => BlockCache::Parts(Box::new(parts)),
         };
         Ok((out, cache))
+    }
+
+    /// Maps the residual stream of packed sequences through the block; keeps nothing for backward.
+    pub fn forward_packed(&self, stream: Stream, packed: &Packed, heads: i64) -> Result<Stream, TchError> {
+        let (normalised, norm_1) = self.norm_1.forward(stream, false)?; // [N, C]
+        let branch = self.attention.forward_packed(&normalised, packed, heads)?; // [N, C]
+        drop(normalised);
+        let attended = Stream { x: norm_1.x, branch: Some(branch) }; // [N, C] both
+        let (normalised, norm_2) = self.norm_2.forward(attended, false)?; // [N, C]
+        let (activated, _) = self.mlp.hidden(&normalised, false); // [N, 4C]
+        let branch = self.mlp.projection.branch(&activated); // [N, C]
+        Ok(Stream { x: norm_2.x, branch: Some(branch) }) // [N, C] both
     }
 
     /// Computes all of forward except the last product, which backward does not need. Returns `[N, 4C]`, GELU's

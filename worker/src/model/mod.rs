@@ -9,6 +9,7 @@
 //!   diagram.
 //! - [`head`]: final logits, loss and its gradient, in chunks of rows.
 //! - [`backward`]: the context of a backward pass.
+//! - [`packed`]: several sequences that begin alike in one forward pass, for evaluation.
 //! - [`ops`]: operations that these parts share, in every precision and on every device; [`crate::kernels`] has the
 //!   others.
 //!
@@ -25,6 +26,7 @@ pub mod layer_norm;
 pub mod linear;
 pub mod mlp;
 pub mod ops;
+pub mod packed;
 pub mod parameters;
 
 use std::ops::Range;

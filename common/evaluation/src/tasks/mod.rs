@@ -4,6 +4,7 @@
 //! task is, where there are several: there is no task called plain `lambada` or `hellaswag`.
 
 mod childrens_books;
+mod choice;
 mod cut;
 mod hellaswag;
 mod hutter;
@@ -18,6 +19,7 @@ mod wikitext;
 mod wsc273;
 mod wsc_xml;
 
+pub use choice::{ChoiceError, Chosen, choose};
 pub use cut::Cut;
 pub use items::{ItemsError, Selection};
 pub use registry::{Source, TASKS, Task};

@@ -1,0 +1,188 @@
+//! `launcher eval`: runs ranks that score a checkpoint's answers, attempt after attempt, and prints the table.
+//!
+//! - this file: the command, from its arguments to the table. [`config`]: the config of the ranks.
+//! - [`results`]: what the ranks have put into the store. [`table`]: the table of results.
+//! - [`tasks`]: the list of all tasks.
+
+mod config;
+mod results;
+mod table;
+mod tasks;
+
+use common::checkpoint_layout::{CheckpointName, EVALUATIONS_FOLDER};
+use common::checkpoint_store::run_of;
+use common::config::{Backend, RunConfig};
+use common::exit_code::ExitCode;
+use common::storage::{Folder, absolute_url};
+use common::topology::Rank;
+use common::worker_contract::{
+    EVALUATED_MARK, Evaluated, EvaluationProgress, PROGRESS_MARK, PROTOCOL_VERSION, StartLine,
+};
+use evaluation::tasks::{Chosen, choose};
+
+use super::error::CommandError;
+use super::following::{Listener, follow};
+use super::launching;
+use crate::backend::RankProgram;
+use crate::cli::evaluation::EvalArgs;
+use crate::error::LaunchError;
+use crate::interrupts::Interrupts;
+use crate::programs;
+use crate::view::evaluation::EvaluationView;
+use crate::view::terminal::to_stdout;
+
+/// Evaluates to the end, until somebody stops it, or until another attempt would not help.
+pub fn run(mut args: EvalArgs) -> Result<ExitCode, LaunchError> {
+    if args.list {
+        tasks::list();
+        return Ok(ExitCode::Done);
+    }
+    args.overrides.extend(launching::overrides(&args.launch));
+    let options = options(&args)?;
+    let mut config = config::of(&args)?;
+    if config.launch.backend == Backend::Kubernetes {
+        return Err(CommandError::EvaluateInCluster.into());
+    }
+    if let Some(script) = batch_script(&args, &config, &options)? {
+        return launching::submit(&script);
+    }
+    common::storage::make_urls_absolute(&mut config)?;
+    let folder = evaluations(&args, &config)?;
+    let start_line = start_line(&config);
+    let with_samples = args.samples.is_some();
+    let arguments = Box::new(move |_| job(&options, with_samples));
+    let program = RankProgram { executable: programs::worker()?, arguments };
+    let backend = launching::backend(&config.launch, program, None)?;
+    let mut interrupts = Interrupts::install().map_err(LaunchError::system("handle signals"))?;
+    let mut shown = Shown { view: EvaluationView::new(), evaluated: Vec::new(), pulse: 0 };
+    let code = follow(backend.as_ref(), &config.launch, Some(&start_line), &mut interrupts, &mut shown)?;
+    if code == ExitCode::Done {
+        let leaving = interrupts.leave_meanwhile("the store of the results");
+        results::show(&folder, &shown.evaluated, &args)?;
+        drop(leaving);
+    }
+    Ok(code)
+}
+
+/// Returns the options that the worker takes as this command does, with paths that hold in any folder.
+fn options(args: &EvalArgs) -> Result<Vec<String>, LaunchError> {
+    let mut chosen = choose(args.tasks.as_deref().unwrap_or_default()).map_err(CommandError::from)?;
+    for file in chosen.iter_mut().filter_map(|chosen| chosen.file.as_mut()) {
+        *file = absolute_url(file)?.to_string();
+    }
+    let tasks: Vec<String> = chosen.iter().map(Chosen::to_string).collect();
+    let absolute = |url: &Option<String>| url.as_deref().map(absolute_url).transpose();
+    let url = |url: &Option<String>| Ok::<_, LaunchError>(absolute(url)?.map(|url| url.to_string()));
+    let number = |number: Option<u32>| number.map(|number| number.to_string());
+    let options = [
+        ("checkpoint", url(&args.checkpoint)?),
+        ("tasks", Some(tasks.join(","))),
+        ("data", url(&args.data)?),
+        ("output", url(&args.output)?),
+        ("limit", number(args.limit)),
+        ("shots", Some(args.shots.to_string())),
+        ("window", number(args.window)),
+        ("stride", number(args.stride)),
+        ("on-long", Some(args.on_long.word().to_owned())),
+        ("save-every-s", Some(args.save_every_s.to_string())),
+    ];
+    let words = options.into_iter().filter_map(|(name, value)| Some(format!("--{name}={}", value?)));
+    Ok(words.collect())
+}
+
+/// Returns the arguments of the worker.
+fn job(options: &[String], with_samples: bool) -> Vec<std::ffi::OsString> {
+    let mut words = vec!["eval".to_owned(), "--from-launcher".to_owned(), "--progress-lines".to_owned()];
+    words.extend(with_samples.then(|| "--samples".to_owned()));
+    words.extend_from_slice(options);
+    words.into_iter().map(Into::into).collect()
+}
+
+/// Returns the script that evaluates in a batch job, if the ranks are left to Slurm and this process is not in a job yet.
+fn batch_script(args: &EvalArgs, config: &RunConfig, options: &[String]) -> Result<Option<String>, LaunchError> {
+    let target = args.target();
+    let mut words = match target {
+        Some(_) => Vec::new(),
+        None => args.overrides.iter().map(|given| format!("--set={given}")).collect(),
+    };
+    words.extend_from_slice(options);
+    words.extend(args.samples.as_ref().map(|path| format!("--samples={}", path.display())));
+    words.extend(args.json.then(|| "--json".to_owned()));
+    words.extend(args.markdown.then(|| "--markdown".to_owned()));
+    launching::batch_script(&config.launch, &config.run.name, "eval", target.as_ref(), &words)
+}
+
+/// Returns the folder of evaluations: of `--output`, or else of the checkpoint's run.
+fn evaluations(args: &EvalArgs, config: &RunConfig) -> Result<Folder, LaunchError> {
+    if let Some(output) = &args.output {
+        return Ok(Folder::open(output, &config.storage)?);
+    }
+    let run = match &args.checkpoint {
+        None => Folder::open(&config.run.output, &config.storage)?,
+        Some(url) => {
+            let folder = Folder::open(url, &config.storage)?;
+            let name = folder.parent().and_then(|(_, name)| CheckpointName::parse(&name));
+            let run = name.and_then(|name| run_of(&folder, &name));
+            run.ok_or_else(|| CommandError::NoOutput { url: folder.url().to_owned() })?
+        }
+    };
+    Ok(run.folder(EVALUATIONS_FOLDER))
+}
+
+/// Returns the start of ranks that no attempt is claimed for and that need not connect.
+fn start_line(config: &RunConfig) -> StartLine {
+    StartLine {
+        version: PROTOCOL_VERSION,
+        config: config.to_toml(),
+        attempt: 0,
+        claim_id: String::new(),
+        accepted_changes: Vec::new(),
+        control_address: String::new(),
+        control_token: String::new(),
+    }
+}
+
+/// Shows what the ranks print, and keeps where their results are.
+struct Shown {
+    view: EvaluationView,
+    evaluated: Vec<Evaluated>,
+    pulse: u64,
+}
+
+impl Listener for Shown {
+    fn begin(&mut self) {
+        self.view.begin();
+        self.evaluated.clear();
+    }
+
+    fn hear(&mut self, rank: Rank, line: &str) {
+        // Partial lines, from ranks that were killed, are ignored.
+        if let Some(progress) = line.strip_prefix(PROGRESS_MARK) {
+            if let Ok(progress) = serde_json::from_str::<EvaluationProgress>(progress) {
+                self.view.hear(rank, progress);
+                self.pulse += 1;
+            }
+        } else if let Some(evaluated) = line.strip_prefix(EVALUATED_MARK) {
+            self.evaluated.extend(serde_json::from_str::<Evaluated>(evaluated));
+        } else {
+            self.view.end();
+            to_stdout(line);
+        }
+    }
+
+    fn done(&self) -> u64 {
+        self.view.done()
+    }
+
+    fn pulse(&self) -> u64 {
+        self.pulse
+    }
+
+    fn say(&self, text: &str) {
+        self.view.say(text);
+    }
+
+    fn end(&mut self) {
+        self.view.end();
+    }
+}

@@ -1,0 +1,163 @@
+//! Why a checkpoint cannot be evaluated.
+
+use common::exit_code::ExitCode;
+use evaluation::tasks::{ChoiceError, ItemsError};
+use evaluation::{EncodeError, ScoreError};
+
+/// Why a checkpoint cannot be evaluated.
+#[derive(Debug, thiserror::Error)]
+pub enum EvaluateError {
+    /// The list of tasks is refused.
+    #[error("--tasks: {0}; `launcher eval --list` shows all tasks")]
+    Choice(#[from] ChoiceError),
+    /// Tasks need a folder of data, and none was given.
+    #[error("--data is missing: the folder with {file} (from {from})")]
+    NoDataFolder {
+        /// The file that a task reads.
+        file: &'static str,
+        /// Where it comes from.
+        from: &'static str,
+    },
+    /// Data files do not exist.
+    #[error("{}", missing(.0))]
+    MissingData(Vec<MissingFile>),
+    /// A data file is larger than any test set.
+    #[error("{url} has {bytes} bytes; expected at most {bytes_max}")]
+    LargeData {
+        /// URL of the file.
+        url: String,
+        /// Its size.
+        bytes: u64,
+        /// The limit.
+        bytes_max: u64,
+    },
+    /// A data file is malformed, or has no items as they were asked for.
+    #[error(transparent)]
+    Items(#[from] ItemsError),
+    /// Items cannot be given to the model as they were asked for.
+    #[error("task {task}: {error}")]
+    Encode {
+        /// Name of the task.
+        task: &'static str,
+        /// Why.
+        error: EncodeError,
+    },
+    /// The run has no checkpoint.
+    #[error("{url} has no committed checkpoint; train first with `launcher train`")]
+    NoneCommitted {
+        /// URL of the run folder.
+        url: String,
+    },
+    /// A checkpoint is in no run folder, where scores would be kept.
+    #[error("{url} belongs to no run folder, in which its scores would be kept; give a folder for them with --output")]
+    NoOutput {
+        /// URL of the checkpoint.
+        url: String,
+    },
+    /// Scores of one tokenizer's tokens mean nothing to a model of another.
+    #[error(
+        "{url} was trained with a tokenizer whose hash is {expected}, but data.tokenizer = {name:?} has {got}; name its own \
+         with --set data.tokenizer=..."
+    )]
+    OtherTokenizer {
+        /// URL of the checkpoint.
+        url: String,
+        /// Hash in its manifest.
+        expected: String,
+        /// `data.tokenizer`.
+        name: String,
+        /// Hash of that tokenizer.
+        got: String,
+    },
+    /// The tokenizer has ids that the model has no row for.
+    #[error(
+        "{url}: the model has {vocabulary} rows for tokens, but its tokenizer has {tokens}; the checkpoint is damaged"
+    )]
+    SmallVocabulary {
+        /// URL of the checkpoint.
+        url: String,
+        /// Rows of the model's embedding.
+        vocabulary: u64,
+        /// Tokens of the tokenizer.
+        tokens: u32,
+    },
+    /// A score is not a number.
+    #[error(
+        "task {task}, item {item}: its log-likelihood is {log_likelihood}; the checkpoint's weights are not finite or too \
+         large, so take an earlier one"
+    )]
+    NotFinite {
+        /// Name of the task.
+        task: &'static str,
+        /// Id of the item.
+        item: String,
+        /// The log-likelihood.
+        log_likelihood: f64,
+    },
+    /// Scores do not fit the sequences that were scored.
+    #[error("task {task}: {error}; this is a bug in Convoy, please report it")]
+    Scores {
+        /// Name of the task.
+        task: &'static str,
+        /// Why.
+        error: ScoreError,
+    },
+}
+
+/// A data file that does not exist.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MissingFile {
+    /// Name of the first task that reads it.
+    pub task: &'static str,
+    /// URL at which it was looked for.
+    pub url: String,
+    /// Where it comes from; `None` for a file of the user's.
+    pub from: Option<&'static str>,
+}
+
+fn missing(files: &[MissingFile]) -> String {
+    let line = |file: &MissingFile| match file.from {
+        Some(from) => format!("task {} reads {}, which does not exist; put it there from {from}", file.task, file.url),
+        None => format!("task {} reads {}, which does not exist", file.task, file.url),
+    };
+    files.iter().map(line).collect::<Vec<_>>().join("\n")
+}
+
+impl EvaluateError {
+    /// Returns the exit code of a process that ends because of this error.
+    pub fn exit_code(&self) -> ExitCode {
+        match self {
+            EvaluateError::Choice(_)
+            | EvaluateError::NoDataFolder { .. }
+            | EvaluateError::NoneCommitted { .. }
+            | EvaluateError::NoOutput { .. }
+            | EvaluateError::OtherTokenizer { .. } => ExitCode::Config,
+            EvaluateError::Items(ItemsError::Data(_)) => ExitCode::Data,
+            EvaluateError::Items(_) => ExitCode::Config,
+            EvaluateError::Encode { error, .. } => match error {
+                EncodeError::Windows { .. } | EncodeError::Long { .. } => ExitCode::Config,
+                _ => ExitCode::Data,
+            },
+            EvaluateError::MissingData(_) | EvaluateError::LargeData { .. } | EvaluateError::SmallVocabulary { .. } => {
+                ExitCode::Data
+            }
+            EvaluateError::NotFinite { .. } => ExitCode::Numeric,
+            EvaluateError::Scores { .. } => ExitCode::Bug,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_missing_file_is_named_with_its_source() {
+        let file = |task, from| MissingFile { task, url: format!("file:///data/{task}"), from };
+        let error = EvaluateError::MissingData(vec![file("ptb", Some("simple-examples.tgz")), file("text", None)]);
+        let expected = "task ptb reads file:///data/ptb, which does not exist; put it there from simple-examples.tgz\n\
+                        task text reads file:///data/text, which does not exist";
+        assert_eq!(error.to_string(), expected);
+        assert_eq!(error.exit_code(), ExitCode::Data);
+    }
+}

@@ -1,0 +1,217 @@
+//! What is asked of the model: rank 0 reads the tasks' data files, and every rank makes the same sequences of them.
+
+use common::config::StorageConfig;
+use common::sha256::hex_sha256;
+use common::storage::{Folder, StorageError};
+use common::tokenizer::Tokenizer;
+use evaluation::tasks::{Chosen, Task};
+use evaluation::{DataFile, Encode, Item, Limits, Sequences, encode_items};
+use serde::{Deserialize, Serialize};
+
+use super::EvaluateOptions;
+use super::error::{EvaluateError, MissingFile};
+use crate::collectives::Collectives;
+use crate::error::JobError;
+
+/// Size of the largest data file, in bytes.
+const DATA_BYTES_MAX: u64 = 1 << 30;
+
+/// A task with its items, as every rank has them.
+pub struct Questions {
+    /// The task.
+    pub task: &'static Task,
+    /// URL of its data file.
+    pub data_url: String,
+    /// SHA-256 of the data file.
+    pub data_sha256: String,
+    /// Items, with their shots, up to the limit.
+    pub items: Vec<Item>,
+    /// Their sequences.
+    pub sequences: Sequences,
+}
+
+/// A data file, as rank 0 announces it.
+#[derive(Serialize, Deserialize)]
+struct FileHead {
+    url: String,
+    sha256: String,
+}
+
+/// Reads the data of the `chosen` tasks and encodes them. All ranks must call this together; what is wrong with any task is
+/// found before anything is computed.
+pub fn read(
+    chosen: &[Chosen],
+    options: &EvaluateOptions,
+    (tokenizer, limits): (&Tokenizer, &Limits),
+    storage: &StorageConfig,
+    ranks: &dyn Collectives,
+) -> Result<Vec<Questions>, JobError> {
+    let mut contents: Vec<Vec<u8>> = Vec::new();
+    let heads = ranks.share("the data files of the tasks", || {
+        let (heads, read) = read_files(chosen, options.data.as_deref(), storage)?;
+        contents = read;
+        Ok::<_, JobError>(heads)
+    })?;
+    let mut questions = Vec::with_capacity(chosen.len());
+    for (index, (chosen, FileHead { url, sha256 })) in chosen.iter().zip(heads).enumerate() {
+        let content = ranks.broadcast_bytes(contents.get(index).map(Vec::as_slice).unwrap_or_default())?;
+        let (items, sequences) =
+            ask(chosen.task, &DataFile { name: &url, content: &content }, options, &Gpt2Encoder(tokenizer), limits)?;
+        ranks.agree_same(fingerprint(&sequences), "the sequences to score")?;
+        questions.push(Questions { task: chosen.task, data_url: url, data_sha256: sha256, items, sequences });
+    }
+    Ok(questions)
+}
+
+/// Reads the data file of each task. Files that are missing are all reported at once.
+fn read_files(
+    chosen: &[Chosen],
+    data: Option<&str>,
+    storage: &StorageConfig,
+) -> Result<(Vec<FileHead>, Vec<Vec<u8>>), JobError> {
+    let (mut heads, mut contents, mut missing) = (Vec::new(), Vec::new(), Vec::<MissingFile>::new());
+    for Chosen { task, file } in chosen {
+        let (folder, name) = place(task, file.as_deref(), data, storage)?;
+        let url = folder.url_of(&name);
+        match folder.size(&name) {
+            Ok(bytes) if bytes > DATA_BYTES_MAX => {
+                return Err(EvaluateError::LargeData { url, bytes, bytes_max: DATA_BYTES_MAX }.into());
+            }
+            Ok(_) => {
+                let content = folder.get(&name)?.to_vec();
+                heads.push(FileHead { url, sha256: hex_sha256(&content) });
+                contents.push(content);
+            }
+            Err(StorageError::NotFound { .. }) => {
+                let from = task.source.file.map(|_| task.source.from);
+                if !missing.iter().any(|known| known.url == url) {
+                    missing.push(MissingFile { task: task.name, url, from });
+                }
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+    if missing.is_empty() { Ok((heads, contents)) } else { Err(EvaluateError::MissingData(missing).into()) }
+}
+
+/// Returns the folder and the name of a task's data file.
+fn place(
+    task: &'static Task,
+    file: Option<&str>,
+    data: Option<&str>,
+    storage: &StorageConfig,
+) -> Result<(Folder, String), JobError> {
+    let source = task.source;
+    match (file, source.file, data) {
+        (Some(file), _, _) => {
+            let whole = Folder::open(file, storage)?;
+            Ok(whole.parent().unwrap_or((whole, String::new())))
+        }
+        (None, Some(name), Some(data)) => Ok((Folder::open(data, storage)?, name.to_owned())),
+        (None, name, _) => {
+            Err(EvaluateError::NoDataFolder { file: name.unwrap_or("its file"), from: source.from }.into())
+        }
+    }
+}
+
+/// Makes items and sequences of a data file.
+fn ask(
+    task: &'static Task,
+    file: &DataFile<'_>,
+    options: &EvaluateOptions,
+    tokenizer: &impl Encode,
+    limits: &Limits,
+) -> Result<(Vec<Item>, Sequences), EvaluateError> {
+    let name = task.name;
+    let items = task.items(file, &options.selection())?;
+    let sequences =
+        encode_items(&items, tokenizer, limits).map_err(|error| EvaluateError::Encode { task: name, error })?;
+    Ok((items, sequences))
+}
+
+/// Returns a number that differs between different sequences.
+fn fingerprint(sequences: &Sequences) -> u64 {
+    let mut bytes = Vec::new();
+    for sequence in &sequences.sequences {
+        bytes.extend_from_slice(&(sequence.first_scored as u64).to_le_bytes());
+        bytes.extend(sequence.ids.iter().flat_map(|id| id.to_le_bytes()));
+    }
+    u64::from_str_radix(&hex_sha256(&bytes)[..16], 16).unwrap_or_else(|e| unreachable!("a hash is hexadecimal: {e}"))
+}
+
+/// Convoy's tokenizer, which never takes text of a task for a special token.
+struct Gpt2Encoder<'a>(&'a Tokenizer);
+
+impl Encode for Gpt2Encoder<'_> {
+    fn encode(&self, text: &str) -> Vec<u16> {
+        self.0.encode(text)
+    }
+
+    fn end_of_text(&self) -> u16 {
+        self.0.end_of_text()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use common::exit_code::ExitCode;
+    use evaluation::OnLong;
+    use evaluation::tasks::choose;
+
+    use super::*;
+    use crate::collectives::single::Single;
+
+    fn read_in(
+        folder: &std::path::Path,
+        tasks: &str,
+        change: fn(&mut EvaluateOptions),
+    ) -> Result<Vec<Questions>, JobError> {
+        let tokenizer = Tokenizer::gpt2().unwrap();
+        let mut options = EvaluateOptions { data: Some(folder.display().to_string()), ..EvaluateOptions::of(tasks) };
+        change(&mut options);
+        let limits = Limits::of_model(64, OnLong::Refuse);
+        read(&choose(tasks).unwrap(), &options, (&tokenizer, &limits), &StorageConfig::default(), &Single::default())
+    }
+
+    fn refused(result: Result<Vec<Questions>, JobError>) -> (ExitCode, String) {
+        let Err(error) = result else { panic!("not refused") };
+        (error.exit_code(), error.to_string())
+    }
+
+    #[test]
+    fn data_that_are_not_there_are_named_with_their_source_all_at_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let (code, message) = refused(read_in(dir.path(), "ptb,lambada_harness,lambada_openai_last_word", |_| {}));
+        assert_eq!(code, ExitCode::Data);
+        assert_eq!(message.lines().count(), 2, "{message}");
+        assert!(message.contains("ptb.test.txt") && message.contains("RNNLM"), "{message}");
+        assert!(message.contains("lambada_test.jsonl, which does not exist; put it there from https://"), "{message}");
+        let (code, message) = refused(read_in(dir.path(), "ptb", |options| options.data = None));
+        assert_eq!(code, ExitCode::Config);
+        assert!(message.starts_with("--data is missing: the folder with ptb.test.txt"), "{message}");
+    }
+
+    #[test]
+    fn a_malformed_file_is_named_with_its_line() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("lambada_test.jsonl"), "{\"text\": \"a b c\"}\nnonsense\n").unwrap();
+        let (code, message) = refused(read_in(dir.path(), "lambada_harness", |_| {}));
+        assert_eq!(code, ExitCode::Data);
+        assert!(message.contains("lambada_test.jsonl:2: expected"), "{message}");
+    }
+
+    #[test]
+    fn items_are_limited_and_a_file_of_the_users_is_read_where_it_lies() {
+        let dir = tempfile::tempdir().unwrap();
+        let lines: String = (0..9).map(|n| format!("{{\"text\": \"a cat and {n} dogs\"}}\n")).collect();
+        let path = dir.path().join("my own.jsonl");
+        std::fs::write(&path, &lines).unwrap();
+        let tasks = format!("documents={}", path.display());
+        let questions = read_in(dir.path(), &tasks, |options| options.limit = Some(4)).unwrap();
+        assert_eq!((questions[0].items.len(), questions[0].sequences.sequences.len()), (4, 4));
+        assert_eq!(questions[0].data_sha256, hex_sha256(lines.as_bytes()));
+        let (code, message) = refused(read_in(dir.path(), &tasks, |options| options.shots = 1));
+        assert_eq!(code, ExitCode::Config);
+        assert!(message.contains("documents has no form with examples in front"), "{message}");
+    }
+}
