@@ -2,18 +2,23 @@
 
 use super::error::CheckpointStoreError;
 use crate::checkpoint_layout::{CHECKPOINTS_FOLDER, CheckpointName, MANIFEST_NAME, Manifest, ManifestError};
-use crate::storage::Folder;
+use crate::config::StorageConfig;
+use crate::storage::{Folder, StorageError, absolute_url};
 
 /// Returns the folder of checkpoint `name` in the run folder `run`.
 pub fn folder_of(run: &Folder, name: &CheckpointName) -> Folder {
     run.folder(&path_of(name))
 }
 
-/// Returns the run folder that the folder of checkpoint `name` lies in, or `None` if it lies elsewhere.
-pub fn run_of(checkpoint: &Folder, name: &CheckpointName) -> Option<Folder> {
-    let (checkpoints, own) = checkpoint.parent()?;
-    let (run, parent) = checkpoints.parent()?;
-    (own == name.to_string() && parent == CHECKPOINTS_FOLDER).then_some(run)
+/// Opens the run folder that the checkpoint in the folder at `url` belongs to. Returns `None` if the folder lies elsewhere than runs
+/// have their checkpoints.
+pub fn run_of(url: &str, storage: &StorageConfig) -> Result<Option<Folder>, StorageError> {
+    let url = absolute_url(url)?.to_string();
+    let run = url.trim_end_matches('/').rsplit_once('/').and_then(|(checkpoints, name)| {
+        let run = checkpoints.strip_suffix(CHECKPOINTS_FOLDER)?.strip_suffix('/')?;
+        CheckpointName::parse(name).map(|_| run)
+    });
+    run.map(|run| Folder::open(run, storage)).transpose()
 }
 
 /// Returns the path of checkpoint `name`, relative to the run folder.
@@ -36,16 +41,16 @@ pub fn read_manifest(run: &Folder, name: &CheckpointName) -> Result<Manifest, Ch
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::StorageConfig;
 
     #[test]
     fn a_checkpoint_belongs_to_a_run_only_where_runs_have_theirs() {
         let name = CheckpointName { step: 7, attempt: 1, id: "x1".into() };
         let run = |path: &str| {
-            let folder = Folder::open(&format!("memory://box/{path}"), &StorageConfig::default()).unwrap();
-            run_of(&folder, &name).map(|run| run.url().to_owned())
+            let run = run_of(&format!("memory://box/{path}"), &StorageConfig::default()).unwrap();
+            run.map(|run| run.url().to_owned())
         };
         assert_eq!(run(&format!("runs/a/checkpoints/{name}")).as_deref(), Some("memory://box/runs/a"));
+        assert_eq!(run(&format!("runs/a/checkpoints/{name}/")).as_deref(), Some("memory://box/runs/a"));
         assert_eq!(run(&format!("runs/a/{name}")), None);
         assert_eq!(run("runs/a/checkpoints/best"), None);
         assert_eq!(run(""), None);

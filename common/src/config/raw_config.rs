@@ -53,18 +53,23 @@ impl RawConfig {
 
     /// Parses the text of a config and applies `overrides`. `origin` names its source in errors.
     pub fn parse(origin: &str, text: &str, overrides: &[String]) -> Result<Self, ConfigError> {
+        Self::parse_without(None, origin, text, overrides)
+    }
+
+    /// Parses as [`parse`](Self::parse) does, but leaves out what the text says in `section`.
+    pub fn parse_without(
+        section: Option<&str>,
+        origin: &str,
+        text: &str,
+        overrides: &[String],
+    ) -> Result<Self, ConfigError> {
         let mut table: Table = toml::from_str(text)
             .map_err(|e| (origin.to_owned(), without_secrets(&e.to_string()).into_owned()))
             .map_err(|(origin, message)| ConfigError::Syntax { origin, message })?;
+        section.map(|section| table.remove(section));
         let given = overrides.iter().map(|given| Given::parse(given)).collect::<Result<Vec<_>, _>>()?;
         given.iter().try_for_each(|given| given.apply(&mut table))?;
         Ok(RawConfig { origin: origin.to_owned(), table, given })
-    }
-
-    /// Returns the config without `section`, whose values are then the defaults.
-    pub fn without(mut self, section: &str) -> Self {
-        self.table.remove(section);
-        self
     }
 
     /// Returns whether this is the config of a prepare job rather than of a run.

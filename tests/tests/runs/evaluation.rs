@@ -23,7 +23,13 @@ struct Evaluated {
 impl Evaluated {
     fn new() -> Self {
         let scratch = Scratch::with_few_tokens();
-        let settings = ["model.context_tokens=512", "train.max_steps=3", "evaluation.every_steps=0", "model.width=64"];
+        let settings = [
+            "model.context_tokens=512",
+            "train.max_steps=3",
+            "optimizer.warmup_steps=0",
+            "evaluation.every_steps=0",
+            "model.width=64",
+        ];
         let config = scratch.config("run", &settings);
         run(by_launcher(1, &config), ExitCode::Done, &[]);
         Evaluated { scratch, config }

@@ -45,9 +45,15 @@ impl Subject {
     pub fn open(config: &RunConfig, url: Option<&str>, ranks: &dyn Collectives) -> Result<Self, JobError> {
         let found: Found = ranks.share("a checkpoint's manifest", || find(config, url))?;
         let storage = &config.storage;
-        let folder = match (url, &found.newest) {
-            (None, Some(name)) => folder_of(&Folder::open(&config.run.output, storage)?, name),
-            (url, _) => Folder::open(url.unwrap_or(&config.run.output), storage)?,
+        let (folder, run) = match (url, &found.newest) {
+            (None, Some(name)) => {
+                let run = Folder::open(&config.run.output, storage)?;
+                (folder_of(&run, name), Some(run))
+            }
+            (url, _) => {
+                let url = url.unwrap_or(&config.run.output);
+                (Folder::open(url, storage)?, run_of(url, storage)?)
+            }
         };
         let manifest_url = folder.url_of(MANIFEST_NAME);
         let manifest = Manifest::parse(&manifest_url, found.manifest.as_bytes()).map_err(checkpoint_error)?;
@@ -55,14 +61,7 @@ impl Subject {
         let model = RawConfig::parse(&stored, &manifest.config, &[])?.run()?.model;
         let tokenizer = Tokenizer::open(&config.data.tokenizer, storage).map_err(DataError::from)?;
         check_tokenizer(folder.url(), &manifest, &model, &tokenizer, &config.data.tokenizer)?;
-        Ok(Subject {
-            run: run_of(&folder, &manifest.name),
-            folder,
-            manifest_sha256: hex_sha256(found.manifest.as_bytes()),
-            manifest,
-            model,
-            tokenizer,
-        })
+        Ok(Subject { run, folder, manifest_sha256: hex_sha256(found.manifest.as_bytes()), manifest, model, tokenizer })
     }
 
     /// Returns the URL of the checkpoint.

@@ -20,6 +20,5 @@ pub fn of(args: &EvalArgs) -> Result<RunConfig, LaunchError> {
     let (content, manifest_url) = (folder.get(MANIFEST_NAME)?, folder.url_of(MANIFEST_NAME));
     let manifest = Manifest::parse(&manifest_url, &content).map_err(CheckpointStoreError::from)?;
     let origin = format!("in {manifest_url}");
-    let stored = RawConfig::parse(&origin, &manifest.config, &[])?.without("launch").to_toml();
-    Ok(RawConfig::parse(&origin, &stored, &args.overrides)?.run()?)
+    Ok(RawConfig::parse_without(Some("launch"), &origin, &manifest.config, &args.overrides)?.run()?)
 }

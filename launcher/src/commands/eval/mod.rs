@@ -9,7 +9,7 @@ mod results;
 mod table;
 mod tasks;
 
-use common::checkpoint_layout::{CheckpointName, EVALUATIONS_FOLDER};
+use common::checkpoint_layout::EVALUATIONS_FOLDER;
 use common::checkpoint_store::run_of;
 use common::config::{Backend, RunConfig};
 use common::exit_code::ExitCode;
@@ -120,10 +120,11 @@ fn evaluations(args: &EvalArgs, config: &RunConfig) -> Result<Folder, LaunchErro
     let run = match &args.checkpoint {
         None => Folder::open(&config.run.output, &config.storage)?,
         Some(url) => {
-            let folder = Folder::open(url, &config.storage)?;
-            let name = folder.parent().and_then(|(_, name)| CheckpointName::parse(&name));
-            let run = name.and_then(|name| run_of(&folder, &name));
-            run.ok_or_else(|| CommandError::NoOutput { url: folder.url().to_owned() })?
+            let shown = || Folder::open(url, &config.storage).map(|folder| folder.url().to_owned());
+            match run_of(url, &config.storage)? {
+                Some(run) => run,
+                None => return Err(CommandError::NoOutput { url: shown()? }.into()),
+            }
         }
     };
     Ok(run.folder(EVALUATIONS_FOLDER))
