@@ -22,6 +22,8 @@ pub const TOKENIZER_NAME: &str = "tokenizer.json";
 const PAIRS_OF_NAMES: [[&str; 2]; 2] = [["vocab.json", "merges.txt"], ["encoder.json", "vocab.bpe"]];
 /// Name of the file that `transformers` reads first.
 const CONFIG_NAME: &str = "tokenizer_config.json";
+/// Names of the files that [`write`] writes, in that order: a folder with a `tokenizer.json` is complete.
+pub const WRITTEN_NAMES: [&str; 4] = ["vocab.json", "merges.txt", CONFIG_NAME, TOKENIZER_NAME];
 /// Name of the file of tokens beside those of two files, as `transformers` has written them.
 const ADDED_NAME: &str = "added_tokens.json";
 
@@ -65,8 +67,7 @@ pub fn for_model(vocabulary: &Vocabulary, context_tokens: u64) -> Vec<(&'static 
     contents(vocabulary, &config, |value| Bytes::from(value.to_string()))
 }
 
-/// Returns the files, in the order in which they are written: a folder with a `tokenizer.json` is complete. `json` formats
-/// them.
+/// Returns the files of [`WRITTEN_NAMES`], formatted by `json`.
 fn contents(vocabulary: &Vocabulary, config: &Value, json: impl Fn(&Value) -> Bytes) -> Vec<(&'static str, Bytes)> {
     let chars = char_of_byte();
     let tokens = (0..=u16::MAX).zip(&vocabulary.tokens);
@@ -78,12 +79,13 @@ fn contents(vocabulary: &Vocabulary, config: &Value, json: impl Fn(&Value) -> By
         .map(|merge| [merge.left, merge.right].map(|id| texts[usize::from(id)].as_str()))
         .collect();
     let lines: String = merges.iter().map(|[left, right]| format!("{left} {right}\n")).collect();
-    vec![
-        ("vocab.json", json(&Value::Object(ids.clone()))),
-        ("merges.txt", Bytes::from(format!("#version: 0.2\n{lines}"))),
-        (CONFIG_NAME, json(config)),
-        (TOKENIZER_NAME, json(&tokenizer_json::write(vocabulary, &texts, ids, &merges))),
-    ]
+    let contents = [
+        json(&Value::Object(ids.clone())),
+        Bytes::from(format!("#version: 0.2\n{lines}")),
+        json(config),
+        json(&tokenizer_json::write(vocabulary, &texts, ids, &merges)),
+    ];
+    WRITTEN_NAMES.into_iter().zip(contents).collect()
 }
 
 /// Returns the content of `tokenizer_config.json`. Older versions of `transformers` remove spaces from decoded text by default.

@@ -332,6 +332,23 @@ fn files_without_tensors_are_objects_of_the_checkpoint() {
 }
 
 #[test]
+fn a_run_resumes_without_reading_the_tokenizers_files() {
+    let (run, parameters) = (memory("unread"), parameters(&MODEL));
+    let (state, name, world) = (state_of(&parameters, 6), new_name(3, &claim(1)), WorldSize::ONE);
+    let folder = folder_of(&run, &name);
+    let share = &plan_save(&parameters, world)[0];
+    let files = vec![("merges.txt", Bytes::from_static(b"#version: 0.2\n"))];
+    let snapshot = snapshot_of((Rank::ZERO, world), &parameters, &state, share).with_files(files);
+    let written = write_rank(&folder, snapshot, 0).unwrap();
+    let manifest = commit(&folder, header(&name, world), vec![written]).unwrap();
+    folder.put("merges.txt", Bytes::from_static(b"#version: 0.3\n")).unwrap();
+    assert_eq!(read_state(&folder, &manifest).unwrap(), state);
+    folder.delete("merges.txt").unwrap();
+    let error = read_state(&folder, &manifest).unwrap_err().to_string();
+    assert!(error.contains("merges.txt"), "{error}");
+}
+
+#[test]
 fn a_flipped_bit_in_any_object_is_found() {
     let damaged = Damaged::new("flip");
     let names: Vec<_> = damaged.newest.objects.iter().map(|o| o.name.clone()).collect();
