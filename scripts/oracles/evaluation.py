@@ -2,8 +2,8 @@
 
     python evaluation.py CHECKPOINT TOKENIZER SAMPLES [--harness]
 
-CHECKPOINT is the folder of a checkpoint, which transformers opens; TOKENIZER a folder with vocab.json and merges.txt; SAMPLES
-what `launcher eval` has written. Needs Python 3.10 or later and `pip install torch==2.11.0 'transformers<5' safetensors`, and
+CHECKPOINT is the folder of a checkpoint, which transformers opens; TOKENIZER a folder with vocab.json and merges.txt, such as
+CHECKPOINT; SAMPLES what `launcher eval` has written. Needs Python 3.10 or later and `pip install torch==2.11.0 'transformers<5' safetensors`, and
 with --harness also `pip install lm-eval==0.4.13`, whose own model class then computes the log-likelihoods. No network.
 
 Every log-likelihood must be within 1e-4, or 1e-6 of the sum where that is larger, and as greedy as Convoy says. Without

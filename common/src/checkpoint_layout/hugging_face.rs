@@ -1,5 +1,6 @@
 //! Names and files that make a checkpoint's folder a Hugging Face GPT-2 model, which
-//! `GPT2LMHeadModel.from_pretrained(folder)` opens as it is.
+//! `GPT2LMHeadModel.from_pretrained(folder)` opens as it is. The files of its tokenizer are
+//! [`crate::tokenizer::files::for_model`]'s.
 
 use std::collections::BTreeMap;
 

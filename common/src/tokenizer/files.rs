@@ -1,7 +1,8 @@
 //! Vocabularies in the files of Hugging Face's libraries, which write bytes as printable characters: `Ġ` is a space.
 //!
 //! Reads `tokenizer.json`, or `vocab.json` with `merges.txt`, or OpenAI's `encoder.json` with `vocab.bpe`. Writes the first
-//! three, and a `tokenizer_config.json`, by which `transformers` opens the folder.
+//! three, and a `tokenizer_config.json`, by which `transformers` opens the folder: [`write`] into a folder of their own,
+//! [`for_model`] for a folder with a model.
 
 use bytes::Bytes;
 use rustc_hash::FxHashMap;
@@ -21,6 +22,8 @@ pub const TOKENIZER_NAME: &str = "tokenizer.json";
 const PAIRS_OF_NAMES: [[&str; 2]; 2] = [["vocab.json", "merges.txt"], ["encoder.json", "vocab.bpe"]];
 /// Name of the file that `transformers` reads first.
 const CONFIG_NAME: &str = "tokenizer_config.json";
+/// Names of the files that [`write`] writes, in that order: a folder with a `tokenizer.json` is complete.
+pub const WRITTEN_NAMES: [&str; 4] = ["vocab.json", "merges.txt", CONFIG_NAME, TOKENIZER_NAME];
 /// Name of the file of tokens beside those of two files, as `transformers` has written them.
 const ADDED_NAME: &str = "added_tokens.json";
 
@@ -51,6 +54,21 @@ pub fn read(source: &str, storage: &StorageConfig) -> Result<Vocabulary, Tokeniz
 
 /// Writes `vocabulary` into `folder`, as the files that this module's documentation lists.
 pub fn write(folder: &Folder, vocabulary: &Vocabulary) -> Result<(), StorageError> {
+    let indented = |value: &Value| Bytes::from(format!("{value:#}\n"));
+    let files = contents(vocabulary, &config(), indented);
+    files.into_iter().try_for_each(|(name, content)| folder.put(name, content))
+}
+
+/// Returns the names and contents of the files that [`write`] writes, for a model that reads at most `context_tokens` tokens.
+/// They have no indentation, since each checkpoint of a run has a copy.
+pub fn for_model(vocabulary: &Vocabulary, context_tokens: u64) -> Vec<(&'static str, Bytes)> {
+    let mut config = config();
+    config["model_max_length"] = context_tokens.into();
+    contents(vocabulary, &config, |value| Bytes::from(value.to_string()))
+}
+
+/// Returns the files of [`WRITTEN_NAMES`], formatted by `json`.
+fn contents(vocabulary: &Vocabulary, config: &Value, json: impl Fn(&Value) -> Bytes) -> Vec<(&'static str, Bytes)> {
     let chars = char_of_byte();
     let tokens = (0..=u16::MAX).zip(&vocabulary.tokens);
     let texts: Vec<String> = tokens.map(|(id, token)| vocabulary.shown(id, token, &chars)).collect();
@@ -61,17 +79,21 @@ pub fn write(folder: &Folder, vocabulary: &Vocabulary) -> Result<(), StorageErro
         .map(|merge| [merge.left, merge.right].map(|id| texts[usize::from(id)].as_str()))
         .collect();
     let lines: String = merges.iter().map(|[left, right]| format!("{left} {right}\n")).collect();
-    let json = |value: &Value| Bytes::from(format!("{value:#}\n"));
-    folder.put("vocab.json", json(&Value::Object(ids.clone())))?;
-    folder.put("merges.txt", Bytes::from(format!("#version: 0.2\n{lines}")))?;
-    folder.put(CONFIG_NAME, json(&config()))?;
-    folder.put(TOKENIZER_NAME, json(&tokenizer_json::write(vocabulary, &texts, ids, &merges)))
+    let contents = [
+        json(&Value::Object(ids.clone())),
+        Bytes::from(format!("#version: 0.2\n{lines}")),
+        json(config),
+        json(&tokenizer_json::write(vocabulary, &texts, ids, &merges)),
+    ];
+    WRITTEN_NAMES.into_iter().zip(contents).collect()
 }
 
+/// Returns the content of `tokenizer_config.json`. Older versions of `transformers` remove spaces from decoded text by default.
 fn config() -> Value {
     json!({
         "tokenizer_class": "GPT2Tokenizer",
         "add_prefix_space": false,
+        "clean_up_tokenization_spaces": false,
         "bos_token": END_OF_TEXT,
         "eos_token": END_OF_TEXT,
         "unk_token": END_OF_TEXT,
@@ -132,7 +154,16 @@ fn check_beside(ids: &FxHashMap<String, u32>, added: Option<&[u8]>, config: Opti
 #[cfg(test)]
 mod tests {
     use super::super::bpe::Tokenizer;
+    use super::super::pieces;
+    use super::super::train::{WordCounts, train};
     use super::*;
+
+    const TEXTS: [&str; 4] = [
+        "Hello world",
+        "the cats' sat, don't they?\n\n   x1234  ",
+        "naïve 漢字 🦀 x\u{301}\t",
+        "<|endoftext|> is text here",
+    ];
 
     fn folder(name: &str) -> Folder {
         Folder::open(&format!("memory://tokenizer-files-{name}"), &StorageConfig::default()).unwrap()
@@ -157,6 +188,71 @@ mod tests {
             two.put(ids, folder.get("vocab.json").unwrap()).unwrap();
             two.put(merges, folder.get("merges.txt").unwrap()).unwrap();
             assert_eq!(open(two.url()).unwrap().vocabulary(), gpt2.vocabulary());
+        }
+    }
+
+    /// Merges that pair by pair, the one with the lowest rank first, as the makers of these files describe it.
+    fn encode_by_files(ids: &Map<String, Value>, ranks: &FxHashMap<(&str, &str), usize>, text: &str) -> Vec<u64> {
+        let chars = char_of_byte();
+        let mut found = Vec::new();
+        for piece in pieces(text) {
+            let mut parts: Vec<String> = piece.bytes().map(|byte| chars[usize::from(byte)].to_string()).collect();
+            loop {
+                let pairs = parts.windows(2).enumerate();
+                let rank = |(at, pair): (usize, &[String])| {
+                    ranks.get(&(pair[0].as_str(), pair[1].as_str())).map(|rank| (*rank, at))
+                };
+                let Some((_, at)) = pairs.filter_map(rank).min() else { break };
+                let right = parts.remove(at + 1);
+                parts[at].push_str(&right);
+            }
+            found.extend(parts.iter().map(|part| ids[part.as_str()].as_u64().unwrap()));
+        }
+        found
+    }
+
+    /// Returns the content of the file `name` for a model.
+    fn of_name(files: &[(&'static str, Bytes)], name: &str) -> String {
+        let (_, content) = files.iter().find(|(found, _)| *found == name).unwrap();
+        String::from_utf8(content.to_vec()).unwrap()
+    }
+
+    #[test]
+    fn the_files_of_gpt2_for_a_model_alone_give_its_ids() {
+        let gpt2 = Tokenizer::gpt2().unwrap();
+        let files = for_model(gpt2.vocabulary(), 1024);
+        let ids: Map<String, Value> = serde_json::from_str(&of_name(&files, "vocab.json")).unwrap();
+        assert_eq!((ids.len(), &ids[END_OF_TEXT]), (50_257, &json!(50_256)));
+        let merges = of_name(&files, "merges.txt");
+        let lines = merges.lines().skip(1).map(|line| split_line(line).unwrap());
+        let ranks: FxHashMap<(&str, &str), usize> = lines.zip(0..).collect();
+        assert_eq!(ranks.len(), 50_000);
+        for text in TEXTS {
+            let expected: Vec<u64> = gpt2.encode(text).into_iter().map(u64::from).collect();
+            assert_eq!(encode_by_files(&ids, &ranks, text), expected, "{text:?}");
+        }
+        let config: Value = serde_json::from_str(&of_name(&files, CONFIG_NAME)).unwrap();
+        assert_eq!(config["model_max_length"], 1024);
+        assert_eq!([&config["bos_token"], &config["eos_token"], &config["unk_token"]], [&json!(END_OF_TEXT); 3]);
+    }
+
+    #[test]
+    fn the_files_of_a_trained_tokenizer_for_a_model_are_read_again() {
+        let mut words = WordCounts::new(1000);
+        words.count(&"the cat sat on the mat, naïve 漢字 ".repeat(10));
+        let vocabulary = train(words, 290, &["<|pad|>".to_owned(), END_OF_TEXT.to_owned()], |_| ()).unwrap();
+        let own = Tokenizer::new("own", vocabulary).unwrap();
+        let folder = folder("for-model");
+        for (name, content) in for_model(own.vocabulary(), 64) {
+            assert!(!name.ends_with(".json") || !content.contains(&b'\n'), "{name} is one line");
+            folder.put(name, content).unwrap();
+        }
+        let whole = open(folder.url()).unwrap();
+        assert_eq!((whole.vocabulary(), whole.hash()), (own.vocabulary(), own.hash()));
+        folder.delete(TOKENIZER_NAME).unwrap();
+        let two = open(folder.url()).unwrap();
+        for text in TEXTS {
+            assert_eq!([whole.encode(text), two.encode(text)], [own.encode(text), own.encode(text)], "{text:?}");
         }
     }
 

@@ -4,7 +4,9 @@ use std::fmt::Write as _;
 use std::path::Path;
 use std::process::Command;
 
+use common::config::StorageConfig;
 use common::exit_code::ExitCode;
+use common::tokenizer::Tokenizer;
 use serde_json::Value;
 use tests::process::{both, launcher, run_with_deadline};
 use tests::scratch::Scratch;
@@ -46,6 +48,10 @@ fn a_text_becomes_shards_checkpoints_and_samples() {
         listed.as_array().unwrap().iter().map(|checkpoint| checkpoint["step"].as_u64().unwrap()).collect();
     assert_eq!(steps, [4, 6]);
     let first = listed[0]["name"].as_str().unwrap();
+    has_its_tokenizer(&scratch, first);
+    let verified: Value = serde_json::from_str(&print(&["checkpoints", "verify", "--json"], &config)).unwrap();
+    let sound: Vec<_> = verified.as_array().unwrap().iter().map(|checkpoint| checkpoint["sound"] == true).collect();
+    assert_eq!(sound, [true, true], "{verified}");
 
     let arguments = ["sample", "--prompt", "The crow", "--tokens", "20"];
     let sample = |options: &[&str]| print(&[&arguments, options].concat(), &config);
@@ -55,6 +61,20 @@ fn a_text_becomes_shards_checkpoints_and_samples() {
     assert_eq!(of_folder, text, "the same seed gives the same text");
     assert_ne!(sample(&["--seed", "8"]), text, "another seed gives another text");
     assert_ne!(sample(&["--seed", "7", "--checkpoint", first]), text, "another checkpoint gives another text");
+}
+
+/// Checks that checkpoint `name` of the run has the tokenizer's files, and that a tokenizer opens from its folder.
+fn has_its_tokenizer(scratch: &Scratch, name: &str) {
+    let folder = scratch.folder("run").folder("checkpoints").folder(name);
+    let gpt2 = Tokenizer::gpt2().unwrap();
+    let manifest: Value = serde_json::from_slice(&folder.get("manifest.json").unwrap()).unwrap();
+    let objects: Vec<_> = manifest["objects"].as_array().unwrap().iter().map(|object| &object["name"]).collect();
+    for file in ["vocab.json", "merges.txt", "tokenizer.json", "tokenizer_config.json"] {
+        assert!(objects.iter().any(|object| *object == file), "no {file} in {objects:?}");
+        assert!(folder.exists(file).unwrap(), "{file}");
+    }
+    let opened = Tokenizer::open(folder.url(), &StorageConfig::default()).unwrap();
+    assert_eq!(opened.hash(), gpt2.hash());
 }
 
 /// Returns what `launcher` with these arguments prints as its result about `target`, a config or a run folder; it must

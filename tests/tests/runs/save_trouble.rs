@@ -78,7 +78,7 @@ fn a_save_that_takes_too_long_is_waited_for_or_the_next_is_left_out() {
         ("wait", "waiting for the save before, which is still under way", 8),
     ] {
         let store = store();
-        store.meets(Fault::Silence, "PUT /runs/run/checkpoints/", 500);
+        store.meets(Fault::Silence, "PUT /runs/run/checkpoints/", 250);
         let when_busy = format!("checkpoint.when_busy={when_busy}");
         let config = config(&store, &["checkpoint.every_steps=3", "checkpoint.keep_last=0", &when_busy]);
         run(store.environment(by_mpirun(2, &config)), ExitCode::Done, &[words]);
@@ -182,8 +182,8 @@ fn fill(path: &Path, bytes: usize) {
 fn the_disk_is_full_for_a_while() {
     let _turn = turn();
     let scratch = Scratch::new();
-    // A checkpoint takes 19 MiB, and two are there when the older one is deleted.
-    let Some(disk) = SmallDisk::mount(scratch.path().join("small"), 64) else { return };
+    // A checkpoint takes 22 MiB, and two are there when the older one is deleted.
+    let Some(disk) = SmallDisk::mount(scratch.path().join("small"), 72) else { return };
     let url = format!("run.output=file://{}/run", disk.0.display());
     let settings = [&url, "checkpoint.every_steps=3", "checkpoint.keep_last=1", "checkpoint.max_failures=30"];
     let config = scratch.config("run", &[&SHORT[..], &settings].concat());

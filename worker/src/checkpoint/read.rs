@@ -13,6 +13,7 @@ use common::checkpoint_store::{self, Found, folder_of, list};
 use common::config::OnCorrupt;
 use common::storage::Folder;
 use common::threads;
+use common::tokenizer::files;
 
 use super::error::CheckpointError;
 use super::transfer::{Values, check_sizes, read_bytes, read_values};
@@ -166,7 +167,7 @@ pub struct Wanted<'a> {
 }
 
 /// Reads the `wanted` ranges of a checkpoint, and no more than the blocks that they lie in. Every byte is verified
-/// against the manifest, and so are the small objects that describe the model.
+/// against the manifest, and so are the small objects that describe the model. The tokenizer's files are not read.
 ///
 /// The tensors must be those of the manifest: see [`check_model`].
 pub fn read_parts(folder: &Folder, manifest: &Manifest, wanted: Vec<Wanted<'_>>) -> Result<(), CheckpointError> {
@@ -181,7 +182,7 @@ fn read_checked(folder: &Folder, manifest: &Manifest, wanted: Vec<Wanted<'_>>) -
     for wanted in wanted {
         index.find(folder, wanted, &mut parts)?;
     }
-    checkpoint_store::verify_objects(folder, &index.without_tensors())?;
+    checkpoint_store::verify_objects(folder, &index.of_the_model())?;
     let headers = index.headers(folder, &parts)?;
     let values = parts.into_iter().map(|part| {
         let url = folder.url_of(&part.object.name);
@@ -265,12 +266,13 @@ impl<'a> ManifestIndex<'a> {
         Ok(())
     }
 
-    /// Returns the objects that hold no tensor.
-    fn without_tensors(&self) -> Vec<&'a ObjectEntry> {
+    /// Returns the objects that describe the model: they hold no tensor, and are not the tokenizer's.
+    fn of_the_model(&self) -> Vec<&'a ObjectEntry> {
         let of_tensors = self.tensors.values().map(|t| t.object.as_str());
         let of_slices = self.slices.values().flat_map(|slices| slices.values().map(|s| s.object.as_str()));
         let with: HashSet<&str> = of_tensors.chain(of_slices).collect();
-        self.objects.values().filter(|object| !with.contains(object.name.as_str())).copied().collect()
+        let describes = |name: &str| !with.contains(name) && !files::WRITTEN_NAMES.contains(&name);
+        self.objects.values().filter(|object| describes(&object.name)).copied().collect()
     }
 
     /// Reads the headers of the files that `parts` lie in, by object name.

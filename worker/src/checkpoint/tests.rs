@@ -11,6 +11,7 @@ use common::checkpoint_store::{CheckpointStoreError, verify};
 use common::config::{ModelConfig, OnCorrupt, StorageConfig};
 use common::exit_code::ExitCode;
 use common::storage::{Folder, StorageError};
+use common::tokenizer::{Tokenizer, files};
 use common::topology::{Rank, WorldSize};
 
 use proptest::prelude::*;
@@ -294,6 +295,57 @@ fn files_keep_every_bit_and_hold_what_hugging_face_expects() {
         assert!(metadata.info(tensor).is_some(), "{tensor} in {object}");
         assert_eq!(metadata.metadata().as_ref().unwrap()["format"], "pt");
     }
+}
+
+#[test]
+fn files_without_tensors_are_objects_of_the_checkpoint() {
+    let (run, parameters) = (memory("files"), parameters(&MODEL));
+    let (state, name, world) = (state_of(&parameters, 5), new_name(3, &claim(1)), WorldSize::ONE);
+    let folder = folder_of(&run, &name);
+    let files = files::for_model(Tokenizer::gpt2().unwrap().vocabulary(), MODEL.context_tokens);
+    let share = &plan_save(&parameters, world)[0];
+    let snapshot = snapshot_of((Rank::ZERO, world), &parameters, &state, share).with_files(files.clone());
+    let written = write_rank(&folder, snapshot, 0).unwrap();
+    let manifest = commit(&folder, header(&name, world), vec![written]).unwrap();
+    let names: Vec<_> = manifest.objects.iter().map(|object| object.name.as_str()).collect();
+    let expected = [
+        "config.json",
+        "merges.txt",
+        "model.safetensors",
+        "optimizer-00001-of-00001.safetensors",
+        "tokenizer.json",
+        "tokenizer_config.json",
+        "vocab.json",
+    ];
+    assert_eq!(names, expected);
+    for (name, content) in &files {
+        let entry = manifest.objects.iter().find(|object| object.name == *name);
+        assert_eq!(entry, Some(&ObjectEntry::describe(name, content)));
+        assert_eq!(&folder.get(name).unwrap(), content);
+    }
+    verify(&folder, &manifest).unwrap();
+    assert_eq!(read_state(&folder, &manifest).unwrap(), state);
+    let (name, content) = &files[1];
+    folder.put(name, content.slice(1..)).unwrap();
+    let found = verify(&folder, &manifest);
+    assert!(matches!(found, Err(CheckpointStoreError::Damaged { .. })), "{found:?}");
+}
+
+#[test]
+fn a_run_resumes_without_reading_the_tokenizers_files() {
+    let (run, parameters) = (memory("unread"), parameters(&MODEL));
+    let (state, name, world) = (state_of(&parameters, 6), new_name(3, &claim(1)), WorldSize::ONE);
+    let folder = folder_of(&run, &name);
+    let share = &plan_save(&parameters, world)[0];
+    let files = vec![("merges.txt", Bytes::from_static(b"#version: 0.2\n"))];
+    let snapshot = snapshot_of((Rank::ZERO, world), &parameters, &state, share).with_files(files);
+    let written = write_rank(&folder, snapshot, 0).unwrap();
+    let manifest = commit(&folder, header(&name, world), vec![written]).unwrap();
+    folder.put("merges.txt", Bytes::from_static(b"#version: 0.3\n")).unwrap();
+    assert_eq!(read_state(&folder, &manifest).unwrap(), state);
+    folder.delete("merges.txt").unwrap();
+    let error = read_state(&folder, &manifest).unwrap_err().to_string();
+    assert!(error.contains("merges.txt"), "{error}");
 }
 
 #[test]

@@ -57,6 +57,8 @@ pub struct Place {
 pub struct RankSnapshot {
     layout: RankLayout,
     contents: Vec<Bytes>,
+    /// Files without tensors, each with its name.
+    files: Vec<(&'static str, Bytes)>,
 }
 
 /// Description of the objects that one rank has written: its part of the manifest, which travels to rank 0.
@@ -175,12 +177,17 @@ impl RankSnapshot {
         let (expected, got): (Vec<_>, Vec<_>) =
             (layout.object_bytes().collect(), contents.iter().map(Bytes::len).collect());
         match expected == got {
-            true => Ok(RankSnapshot { layout, contents }),
+            true => Ok(RankSnapshot { layout, contents, files: Vec::new() }),
             false => Err(CheckpointError::Snapshot {
                 url: "a rank's objects".into(),
                 reason: format!("they have {got:?} bytes, expected {expected:?}"),
             }),
         }
+    }
+
+    /// Adds files without tensors, each with its name. They become objects of the checkpoint.
+    pub fn with_files(self, files: Vec<(&'static str, Bytes)>) -> Self {
+        RankSnapshot { files, ..self }
     }
 }
 
@@ -189,10 +196,14 @@ impl RankSnapshot {
 ///
 /// The snapshot is taken by value, so that each of its objects is freed once it is in the store.
 pub fn write_rank(folder: &Folder, snapshot: RankSnapshot, bytes_per_s: u64) -> Result<RankObjects, CheckpointError> {
-    let RankSnapshot { layout, contents } = snapshot;
+    let RankSnapshot { layout, contents, files } = snapshot;
     let mut pace = Pace::new(bytes_per_s);
     let write = |((name, _), content): (&(String, TensorFile), Bytes)| upload(folder, name, content, &mut pace);
-    let objects = layout.objects.iter().zip(contents).map(write).collect::<Result<_, _>>()?;
+    let mut objects = layout.objects.iter().zip(contents).map(write).collect::<Result<Vec<_>, _>>()?;
+    for (name, content) in files {
+        pace.wait_for(content.len());
+        objects.push(write_object(folder, name, content)?);
+    }
     Ok(RankObjects { objects, tensors: layout.tensors, slices: layout.slices })
 }
 

@@ -6,6 +6,7 @@
 //! - [`restore`], `parts`: put a checkpoint into the state.
 //! - [`changes`]: decides whether a run may go on with another config.
 //! - `clock`: says when the next save is due by time.
+//! - `tokenizer_files`: makes the tokenizer's files, which each checkpoint of the run folder has.
 //! - `failure`: messages between ranks about their parts of a save, and about why one failed.
 //!
 //! Absent on purpose: the choice of steps after which to save, which is [`mod@crate::train::due`]'s.
@@ -18,3 +19,4 @@ pub mod restore;
 pub mod resume;
 pub mod save;
 pub mod snapshot;
+mod tokenizer_files;

@@ -14,6 +14,7 @@
 
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use common::attempt;
 use common::checkpoint_layout::CheckpointName;
 use common::config::change::DataIdentity;
@@ -25,6 +26,7 @@ use super::changes::identity;
 use super::clock::Clock;
 use super::failure::{Failure, Part};
 use super::snapshot::Snapshots;
+use super::tokenizer_files;
 use crate::checkpoint::{self, CheckpointError, HostFolder, ManifestHeader, RankObjects, Tier};
 use crate::data::{TrainingData, order};
 use crate::error::JobError;
@@ -42,6 +44,9 @@ pub struct Saver<'a> {
     /// Folder in which this rank saves on its host, if the config asks for that.
     pub(super) host: Option<HostFolder>,
     pub(super) data: DataIdentity,
+    /// Files of the tokenizer, on rank 0, which puts them into each checkpoint of the run folder. Empty if they cannot be
+    /// made.
+    tokenizer_files: Vec<(&'static str, Bytes)>,
     stage: Stage,
     snapshots: Snapshots,
     /// Time at which the save under way was begun, and how long training stood still for it.
@@ -80,19 +85,30 @@ enum Stage {
 type Committer = Background<Result<(), CheckpointError>>;
 
 impl<'a> Saver<'a> {
-    /// Opens the run folder of `world`'s config for saving.
-    pub fn open(world: &'a World, data: &TrainingData) -> Result<Self, JobError> {
+    /// Opens the run folder of `world`'s config for saving. If the tokenizer's files cannot be made, checkpoints do
+    /// without them, and `observer` records why. All ranks must call this together.
+    pub fn open(world: &'a World, data: &TrainingData, observer: &Observer) -> Result<Self, JobError> {
         let run = Folder::open(&world.config.run.output, &world.config.storage)?;
         let ranks = world.collectives.as_ref();
         let id: String = ranks.share("the run's id", || attempt::run_id(&run).map_err(JobError::from))?;
         let config = (&world.config.checkpoint, &world.config.storage);
         let host = HostFolder::open(config, &id, ranks.rank(), ranks.world_size())?;
+        let data = identity(data);
+        let files = match ranks.rank().is_zero() {
+            true => tokenizer_files::make(&world.config, &data.tokenizer_hash),
+            false => Ok(Vec::new()),
+        };
+        let tokenizer_files = files.unwrap_or_else(|reason| {
+            observer.trouble(format!("checkpoints have no tokenizer files: {reason}"));
+            Vec::new()
+        });
         let now = Instant::now();
         Ok(Saver {
             world,
             run,
             host,
-            data: identity(data),
+            data,
+            tokenizer_files,
             stage: Stage::Idle,
             snapshots: Snapshots::default(),
             begun: (now, Duration::ZERO),
@@ -160,7 +176,8 @@ impl<'a> Saver<'a> {
         }
         state.verify_in_next_step();
         let header = self.header(state)?;
-        let snapshot = self.snapshots.take(state, self.world.collectives.as_ref())?;
+        let files = if tier == Tier::Run { self.tokenizer_files.clone() } else { Vec::new() };
+        let snapshot = self.snapshots.take(state, self.world.collectives.as_ref())?.with_files(files);
         let host = self.host_of(tier);
         let folder = self.folder_of(tier, &header.name);
         let bytes_per_s = if tier == Tier::Run { self.world.config.checkpoint.max_upload_bytes_per_s } else { 0 };

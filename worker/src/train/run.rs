@@ -55,7 +55,7 @@ impl<'a> Run<'a> {
 
         let (rank, size) = (ranks.rank(), ranks.world_size());
         let mut state = TrainState::initialise(config, world.device, rank, size)?;
-        let mut saver = Saver::open(world, &data)?;
+        let mut saver = Saver::open(world, &data, observer)?;
         saver.resume(&mut state, observer)?;
         let since = saver.order_since();
         let data = Arc::new(data.reordered(&config.data, seed, sequences, since));
