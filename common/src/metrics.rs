@@ -344,9 +344,9 @@ mod tests {
         second.append(&ValidationRecord { step: 2, validation_loss: 3.0, validation_sequences: 7 });
         let save = SaveRecord { step: 2, save_stall_ms: 0.1 + 0.2, save_seconds: 1.0 / 3.0 };
         second.append(&save);
-        let result =
-            TaskResult { metric: "acc".into(), value: 1.0 / 3.0, standard_error: Some(0.1 + 0.2), items: 7 };
-        let tasks = TasksRecord { step: 2, tasks: BTreeMap::from([("wsc273_full".into(), result)]), tasks_seconds: 0.1 };
+        let result = TaskResult { metric: "acc".into(), value: 1.0 / 3.0, standard_error: Some(0.1 + 0.2), items: 7 };
+        let tasks =
+            TasksRecord { step: 2, tasks: BTreeMap::from([("wsc273_full".into(), result)]), tasks_seconds: 0.1 };
         second.append(&tasks);
         drop(second);
         let metrics = RunMetrics::read(&run).unwrap();

@@ -98,7 +98,10 @@ mod tests {
     #[test]
     fn a_misspelt_task_is_answered_with_the_nearest_one() {
         let error = chosen(&config(&["evaluation.tasks=hellaswagg_harness"])).unwrap_err().to_string();
-        assert!(error.starts_with("evaluation.tasks: ") && error.contains("did you mean hellaswag_harness?"), "{error}");
+        assert!(
+            error.starts_with("evaluation.tasks: ") && error.contains("did you mean hellaswag_harness?"),
+            "{error}"
+        );
         assert_eq!(failed(&["evaluation.tasks=hellaswagg_harness"]), error);
     }
 
@@ -106,7 +109,10 @@ mod tests {
     fn data_that_are_not_there_are_named_once_with_their_source() {
         let tasks = "evaluation.tasks=lambada_harness, lambada_openai_last_word, ptb";
         let missing = failed(&[tasks]);
-        assert!(missing.starts_with("evaluation.tasks_data is missing: the folder with lambada_test.jsonl"), "{missing}");
+        assert!(
+            missing.starts_with("evaluation.tasks_data is missing: the folder with lambada_test.jsonl"),
+            "{missing}"
+        );
         let folder = "memory://preflight-tasks";
         let set = format!("evaluation.tasks_data={folder}");
         let store = Folder::open(folder, &StorageConfig::default()).unwrap();
