@@ -119,7 +119,8 @@ mod tests {
     fn places_of_evaluation_data_are_made_absolute_and_names_of_tasks_stay() {
         let text = "[run]\noutput = \"x\"\n[model]\npreset = \"tiny-cpu\"\n[data]\ntrain = [{ url = \"a\" }]\n[batch]\n\
                     global_sequences = 8\nmicro_sequences = 4\nsequence_tokens = 64\n[optimizer]\npeak_learning_rate = 1e-3\n\
-                    warmup_steps = 1\n[train]\nmax_steps = 10\n[evaluation]\ntasks = [\"ptb\", \"text = notes.txt\"]\ntasks_data = \"eval\"\n";
+                    warmup_steps = 1\n[train]\nmax_steps = 10\n\
+                    [evaluation]\ntasks = [\"ptb\", \"text = notes.txt\"]\ntasks_data = \"eval\"\n";
         let mut config = RawConfig::parse("of the test", text, &[]).unwrap().run().unwrap();
         make_urls_absolute(&mut config).unwrap();
         let here = absolute_url(".").unwrap().to_string();
