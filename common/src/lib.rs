@@ -24,7 +24,7 @@
 //! - [`worker_contract`]: the control protocol between launcher and worker.
 //! - [`message_text`]: free text within messages of that protocol.
 //! - [`rank_message`]: messages between ranks, as bytes and back.
-//! - [`metrics`]: records of a run, and how they are written.
+//! - [`metrics`]: records of a run, and how they are written; [`task_results`]: those of evaluation tasks.
 //! - [`telemetry`]: set-up of tracing.
 //! - [`untrusted`]: checks on input from outside; [`secrets`]: which parts of a URL may be shown.
 //! - [`figures`], [`sha256`], [`hex`], [`random`], [`clock`], [`host_name`], [`shell`]: small tools.
@@ -54,6 +54,7 @@ pub mod signals;
 pub mod single_copy;
 pub mod start;
 pub mod storage;
+pub mod task_results;
 pub mod telemetry;
 pub mod text_survey;
 pub mod threads;

@@ -15,6 +15,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::storage::{Folder, StorageError};
+use crate::task_results::TasksRecord;
 
 /// Metrics of a completed step.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -78,7 +79,7 @@ pub struct SaveRecord {
 }
 
 /// Reads null as NaN: JSON has only finite numbers, and serde_json writes others as null.
-fn null_is_nan<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
+pub(crate) fn null_is_nan<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
     Ok(Option::deserialize(deserializer)?.unwrap_or(f64::NAN))
 }
 
@@ -89,6 +90,8 @@ pub struct RunMetrics {
     pub steps: BTreeMap<u64, StepRecord>,
     /// Validation losses, by step.
     pub validations: BTreeMap<u64, ValidationRecord>,
+    /// Results of evaluation tasks, by step.
+    pub tasks: BTreeMap<u64, TasksRecord>,
     /// Costs of saves, by step.
     pub saves: BTreeMap<u64, SaveRecord>,
 }
@@ -104,6 +107,7 @@ impl RunMetrics {
                 match line {
                     Record::Step(record) => drop(metrics.steps.insert(record.step, record)),
                     Record::Validation(record) => drop(metrics.validations.insert(record.step, record)),
+                    Record::Tasks(record) => drop(metrics.tasks.insert(record.step, record)),
                     Record::Save(record) => drop(metrics.saves.insert(record.step, record)),
                 }
             }
@@ -156,7 +160,7 @@ impl LatestMetrics {
                 match line {
                     Record::Step(record) => drop(latest.step.get_or_insert(record)),
                     Record::Validation(record) => drop(latest.validation.get_or_insert(record)),
-                    Record::Save(_) => {}
+                    Record::Tasks(_) | Record::Save(_) => {}
                 }
             }
             if latest.step.is_some() && latest.validation.is_some() {
@@ -186,6 +190,8 @@ pub enum Record {
     Step(StepRecord),
     /// Of a validation loss.
     Validation(ValidationRecord),
+    /// Of evaluation tasks.
+    Tasks(TasksRecord),
     /// Of a save.
     Save(SaveRecord),
 }
@@ -196,6 +202,7 @@ impl Record {
         match self {
             Record::Step(record) => record.step,
             Record::Validation(record) => record.step,
+            Record::Tasks(record) => record.step,
             Record::Save(record) => record.step,
         }
     }
@@ -302,6 +309,7 @@ impl Part<'_> {
 mod tests {
     use super::*;
     use crate::config::StorageConfig;
+    use crate::task_results::TaskResult;
 
     fn step(step: u64, loss: f64) -> StepRecord {
         StepRecord {
@@ -336,6 +344,10 @@ mod tests {
         second.append(&ValidationRecord { step: 2, validation_loss: 3.0, validation_sequences: 7 });
         let save = SaveRecord { step: 2, save_stall_ms: 0.1 + 0.2, save_seconds: 1.0 / 3.0 };
         second.append(&save);
+        let result = TaskResult { metric: "acc".into(), value: 1.0 / 3.0, standard_error: Some(0.1 + 0.2), items: 7 };
+        let tasks =
+            TasksRecord { step: 2, tasks: BTreeMap::from([("wsc273_full".into(), result)]), tasks_seconds: 0.1 };
+        second.append(&tasks);
         drop(second);
         let metrics = RunMetrics::read(&run).unwrap();
         assert_eq!(metrics.steps[&1], step(1, 0.1 + 0.2));
@@ -343,6 +355,7 @@ mod tests {
         assert!(metrics.steps[&3].loss.is_nan());
         assert_eq!(metrics.validations[&2].validation_loss, 3.0);
         assert_eq!(metrics.saves, BTreeMap::from([(2, save)]));
+        assert_eq!(metrics.tasks, BTreeMap::from([(2, tasks)]));
         assert_eq!(run.folder("metrics").list().unwrap().len(), 2);
         let latest = LatestMetrics::read(&run).unwrap();
         assert_eq!(latest.step.map(|record| record.step), Some(3));

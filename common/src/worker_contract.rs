@@ -77,8 +77,8 @@ pub enum FromRank {
         /// shows which rank the others wait for. 0 from a rank without sequences, which waits for all others.
         #[serde(default)]
         busy_s: f64,
-        /// Progress within the step or the validation that is in progress; `None` outside of both, and from a rank without
-        /// sequences.
+        /// Progress within the step, the validation or the tasks that are in progress; `None` outside of these, and from a
+        /// rank without sequences.
         #[serde(default)]
         micro_batches: Option<MicroBatches>,
     },
@@ -94,6 +94,8 @@ pub enum FromRank {
     Progress(crate::metrics::StepRecord),
     /// Validation loss, from rank 0.
     Validation(crate::metrics::ValidationRecord),
+    /// Results of evaluation tasks, from rank 0.
+    Tasks(crate::task_results::TasksRecord),
     /// News for people, from rank 0, such as a resume or a committed checkpoint.
     Notice {
         /// One line of text.
@@ -110,7 +112,7 @@ pub enum FromRank {
     },
 }
 
-/// Micro batches of a rank in the step or the validation that is in progress.
+/// Micro batches of a rank in the step or the validation that is in progress, or passes of its evaluation tasks.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MicroBatches {
     /// Number that the rank has computed or, on a GPU, queued.
@@ -144,6 +146,8 @@ pub enum Phase {
     Training,
     /// Measuring the validation loss.
     Evaluating,
+    /// Scoring evaluation tasks.
+    Scoring,
     /// Waiting for a checkpoint to be committed before the end.
     Saving,
 }
@@ -154,6 +158,7 @@ impl fmt::Display for Phase {
             Phase::Starting => "starting",
             Phase::Training => "training",
             Phase::Evaluating => "evaluating",
+            Phase::Scoring => "scoring tasks",
             Phase::Saving => "saving",
         })
     }

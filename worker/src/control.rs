@@ -98,7 +98,8 @@ struct Link {
     /// Time that steps have kept this rank busy, in microseconds.
     busy: AtomicU64,
     phase: AtomicU8,
-    /// Micro batches of the step or the validation: those done in the upper half, all in the lower; 0 outside of both.
+    /// Micro batches of the step or the validation, or passes of tasks: those done in the upper half, all in the lower; 0
+    /// outside of these.
     micro_batches: AtomicU64,
     in_flight: Arc<InFlight>,
 }
@@ -196,7 +197,8 @@ impl Control {
         }
     }
 
-    /// Reports how many of `all` micro batches of the step, or of the validation, are done. The next heartbeat says so.
+    /// Reports how many of `all` micro batches of the step or the validation, or passes of tasks, are done. The next
+    /// heartbeat says so.
     pub fn report_micro_batches(&self, done: usize, all: usize) {
         let Some(link) = &self.link else { return };
         let half = |count: usize| u64::from(u32::try_from(count).unwrap_or(u32::MAX));
@@ -302,7 +304,7 @@ fn connect(address: &str, end: Instant) -> io::Result<TcpStream> {
 }
 
 /// The phases, indexed by their code in [`Link::phase`].
-const PHASES: [Phase; 4] = [Phase::Starting, Phase::Training, Phase::Evaluating, Phase::Saving];
+const PHASES: [Phase; 5] = [Phase::Starting, Phase::Training, Phase::Evaluating, Phase::Scoring, Phase::Saving];
 
 fn phase_code(phase: Phase) -> u8 {
     PHASES.iter().position(|p| *p == phase).unwrap_or(0) as u8

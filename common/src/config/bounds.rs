@@ -22,7 +22,7 @@ const MIB: i64 = 1 << 20;
 const PIB: i64 = 1 << 50;
 
 /// Keys of whole numbers, each with its least and greatest value.
-const WHOLE: [(&str, i64, i64); 57] = [
+const WHOLE: [(&str, i64, i64); 59] = [
     ("run.seed", 0, i64::MAX),
     ("model.layers", 1, 4096),
     ("model.width", 1, 1 << 16),
@@ -53,6 +53,8 @@ const WHOLE: [(&str, i64, i64); 57] = [
     ("checkpoint.local_keep_last", 1, COUNT),
     ("evaluation.every_steps", 0, STEPS as i64),
     ("evaluation.validation_sequences", 1, COUNT),
+    ("evaluation.tasks_every_steps", 0, STEPS as i64),
+    ("evaluation.tasks_items", 1, COUNT),
     ("launch.ranks", 0, PROCESSES),
     ("launch.min_ranks", 0, PROCESSES),
     ("launch.ranks_per_node", 0, PROCESSES),

@@ -109,7 +109,12 @@ mod tests {
             ("train", "max_step", "unknown key; did you mean max_steps?"),
             ("model", "max_steps", "unknown key; it belongs to [train]"),
             ("model", "seed", "unknown key; it belongs to [run] or [prepare]"),
-            ("evaluation", "lr", "unknown key; [evaluation] has every_steps, validation_sequences"),
+            (
+                "evaluation",
+                "lr",
+                "unknown key; [evaluation] has every_steps, validation_sequences, tasks, tasks_every_steps, tasks_items, \
+                 tasks_data",
+            ),
         ] {
             assert_eq!(unknown_key(section, key), hint);
         }

@@ -208,3 +208,25 @@ fn a_refused_override_is_shown_as_it_was_typed_with_what_the_key_takes() {
     }
     assert_eq!(lines.len(), 8, "{text}");
 }
+
+#[test]
+fn tasks_are_listed_one_by_one_or_with_commas() {
+    let config = read(&["evaluation.tasks=hellaswag_harness, lambada_harness,"]).unwrap();
+    assert_eq!(config.evaluation.tasks, ["hellaswag_harness", "lambada_harness"]);
+    let again = RawConfig::parse("resolved", &config.to_toml(), &[]).unwrap().run().unwrap();
+    assert_eq!(again, config);
+    let config = read(&["evaluation.tasks=[\"ptb\", \"text=notes.txt\"]"]).unwrap();
+    assert_eq!(config.evaluation.tasks, ["ptb", "text=notes.txt"]);
+    assert_eq!((config.evaluation.tasks_every_steps, config.evaluation.tasks_items), (0, 200));
+}
+
+#[test]
+fn tasks_whose_results_fit_into_no_message_are_refused() {
+    let of = |names: &[&str]| format!("evaluation.tasks={names:?}");
+    assert!(read(&[&of(&["ptb"; 24])]).is_ok());
+    let long = "x".repeat(1025);
+    for names in [&["ptb"; 25][..], &[&*long], &["text=a\tb"]] {
+        let refused = faults(&[&of(names)]).join("\n");
+        assert!(refused.contains("evaluation.tasks = ") && refused.contains("must be at most 24 names"), "{refused}");
+    }
+}

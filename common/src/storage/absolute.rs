@@ -38,11 +38,17 @@ fn without_parents(path: &FilePath) -> PathBuf {
 
 /// Makes every URL and path of `config` independent of the working directory, so that it holds for processes in other folders.
 pub fn make_urls_absolute(config: &mut RunConfig) -> Result<()> {
-    let RunConfig { run, data, .. } = config;
+    let RunConfig { run, data, evaluation, .. } = config;
     let sources = data.train.iter_mut().chain(&mut data.validation).map(|source| &mut source.url);
     let tokenizer = Some(&mut data.tokenizer).filter(|source| source.as_str() != "gpt2");
-    for url in sources.chain([&mut run.output]).chain(tokenizer) {
+    let tasks_data = Some(&mut evaluation.tasks_data).filter(|url| !url.is_empty());
+    for url in sources.chain([&mut run.output]).chain(tokenizer).chain(tasks_data) {
         *url = absolute_words(url)?;
+    }
+    for task in &mut evaluation.tasks {
+        if let Some((name, file)) = task.split_once('=').filter(|(_, file)| !file.trim().is_empty()) {
+            *task = format!("{}={}", name.trim(), absolute_url(file.trim())?);
+        }
     }
     Ok(())
 }
@@ -77,7 +83,7 @@ pub(super) fn pattern_in(words: &str) -> Option<(String, &str)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::StorageConfig;
+    use crate::config::{RawConfig, StorageConfig};
     use crate::exit_code::ExitCode;
     use crate::storage::Folder;
 
@@ -107,5 +113,22 @@ mod tests {
             let url = absolute_url(root.join(path).to_str().unwrap()).unwrap();
             assert_eq!(url.to_file_path().unwrap(), root.join(expected), "{path}");
         }
+    }
+
+    #[test]
+    fn places_of_evaluation_data_are_made_absolute_and_names_of_tasks_stay() {
+        let text = "[run]\noutput = \"x\"\n[model]\npreset = \"tiny-cpu\"\n[data]\ntrain = [{ url = \"a\" }]\n[batch]\n\
+                    global_sequences = 8\nmicro_sequences = 4\nsequence_tokens = 64\n[optimizer]\npeak_learning_rate = 1e-3\n\
+                    warmup_steps = 1\n[train]\nmax_steps = 10\n\
+                    [evaluation]\ntasks = [\"ptb\", \"text = notes.txt\"]\ntasks_data = \"eval\"\n";
+        let mut config = RawConfig::parse("of the test", text, &[]).unwrap().run().unwrap();
+        make_urls_absolute(&mut config).unwrap();
+        let here = absolute_url(".").unwrap().to_string();
+        let place = |name: &str| format!("{}/{name}", here.trim_end_matches('/'));
+        assert_eq!(config.evaluation.tasks, ["ptb".to_owned(), format!("text={}", place("notes.txt"))]);
+        assert_eq!(config.evaluation.tasks_data, place("eval"));
+        config.evaluation.tasks_data = String::new();
+        make_urls_absolute(&mut config).unwrap();
+        assert_eq!(config.evaluation.tasks_data, "", "no folder stays none");
     }
 }

@@ -25,7 +25,7 @@ pub struct MetricsArgs {
     /// Prints a JSON array with an object for each step.
     #[arg(long)]
     pub json: bool,
-    /// Only prints every Nth step, and steps with a validation loss.
+    /// Only prints every Nth step, and steps with a validation loss or tasks.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
     pub every: u64,
     /// Begins with this step.

@@ -9,7 +9,7 @@ use crate::backend::RankProgram;
 use crate::cli::jobs::CheckArgs;
 use crate::error::LaunchError;
 use crate::interrupts::Interrupts;
-use crate::preflight::{data, ranks, storage};
+use crate::preflight::{data, ranks, storage, tasks};
 use crate::programs;
 use crate::view::terminal::{to_json, to_stderr, to_stdout};
 
@@ -35,6 +35,7 @@ pub fn run(mut args: CheckArgs) -> Result<ExitCode, LaunchError> {
         Some(pending) => pending.findings(&config),
         None => data::check(&config),
     });
+    show(tasks::check(&config).into_iter().collect());
     drop(leaving);
     match look_at_hosts(&config, &mut interrupts)? {
         Some(found) => show(found),

@@ -130,6 +130,9 @@ pub enum CommandError {
     /// The list of tasks is refused.
     #[error("--tasks: {0}; `launcher eval --list` shows all tasks")]
     Tasks(#[from] ChoiceError),
+    /// The tasks of a config are refused.
+    #[error("evaluation.tasks: {0}; `launcher eval --list` shows all tasks")]
+    TasksOfConfig(#[source] ChoiceError),
     /// A checkpoint is in no run folder, where scores would be kept.
     #[error("{url} belongs to no run folder, in which its scores would be kept; give a folder for them with --output")]
     NoOutput {

@@ -4,6 +4,8 @@ use std::io::{self, BufWriter, ErrorKind, Write};
 
 use common::exit_code::ExitCode;
 use common::metrics::StepRecord;
+use common::task_results::TasksRecord;
+use common::untrusted::json_printable;
 use serde_json::Number;
 
 use super::run_folder;
@@ -43,7 +45,7 @@ fn print<W: Write>(rows: &mut Rows, mut table: Table<W>, args: &MetricsArgs) -> 
     let mut found = 0;
     while let Some(row) = rows.next_row()? {
         found += 1;
-        let is_due = row.step.is_multiple_of(args.every) || row.validation.is_some();
+        let is_due = row.step.is_multiple_of(args.every) || row.validation.is_some() || row.tasks.is_some();
         if is_due && (args.from..=args.to).contains(&row.step) {
             table.row(&row).map_err(MetricsError::Output)?;
         }
@@ -55,15 +57,17 @@ fn print<W: Write>(rows: &mut Rows, mut table: Table<W>, args: &MetricsArgs) -> 
 }
 
 /// Value of a column.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 enum Field {
     Absent,
     Whole(u64),
     Real(f64),
+    /// JSON of an object.
+    Object(String),
 }
 
 /// Number of columns.
-const COLUMNS: usize = 17;
+const COLUMNS: usize = 19;
 
 /// Returns the columns of `row` with their names.
 fn fields(row: &Row) -> [(&'static str, Field); COLUMNS] {
@@ -88,15 +92,39 @@ fn fields(row: &Row) -> [(&'static str, Field); COLUMNS] {
         ("optimizer_ms", of_step(|record| record.optimizer_ms)),
         ("memory_bytes", whole(record.map(|record| record.memory_bytes))),
         ("validation_sequences", whole(validation.map(|validation| validation.validation_sequences))),
+        ("tasks", row.tasks.as_ref().map_or(Field::Absent, object)),
+        ("tasks_seconds", real(row.tasks.as_ref().map(|tasks| tasks.tasks_seconds))),
         ("attempt", Field::Whole(row.attempt.into())),
     ]
 }
 
+/// Returns the result of each task by its name, which comes from outside.
+fn object(record: &TasksRecord) -> Field {
+    let json = serde_json::to_string(&record.tasks).unwrap_or_else(|e| unreachable!("results are JSON: {e}"));
+    Field::Object(json_printable(&json).into_owned())
+}
+
 impl Field {
-    /// Formats the value with every digit; `absent` and `not_finite` stand for what is no number.
-    fn text(self, absent: &str, not_finite: &str) -> String {
+    /// Formats the value as JSON.
+    fn json(self) -> String {
         match self {
-            Field::Absent => absent.to_owned(),
+            Field::Object(json) => json,
+            value => value.number("null", "null"),
+        }
+    }
+
+    /// Formats the value as a cell of CSV, an object as its JSON in quotes.
+    fn csv(self) -> String {
+        match self {
+            Field::Object(json) => format!("\"{}\"", json.replace('"', "\"\"")),
+            value => value.number("", "NaN"),
+        }
+    }
+
+    /// Formats a number with every digit; `absent` and `not_finite` stand for what is no number.
+    fn number(self, absent: &str, not_finite: &str) -> String {
+        match self {
+            Field::Absent | Field::Object(_) => absent.to_owned(),
             Field::Whole(value) => value.to_string(),
             Field::Real(value) => Number::from_f64(value).map_or(not_finite.to_owned(), |number| number.to_string()),
         }
@@ -116,17 +144,17 @@ impl<W: Write> Table<W> {
         self.rows += 1;
         if self.is_json {
             let begin = if self.rows == 1 { "[" } else { "," };
-            let members = fields.map(|(name, value)| format!("\"{name}\":{}", value.text("null", "null")));
+            let members = fields.map(|(name, value)| format!("\"{name}\":{}", value.json()));
             return write!(self.out, "{begin}\n{{{}}}", members.join(","));
         }
         if self.rows == 1 {
             self.header()?;
         }
-        writeln!(self.out, "{}", fields.map(|(_, value)| value.text("", "NaN")).join(","))
+        writeln!(self.out, "{}", fields.map(|(_, value)| value.csv()).join(","))
     }
 
     fn header(&mut self) -> io::Result<()> {
-        let none = Row { step: 0, attempt: 0, record: None, validation: None };
+        let none = Row { step: 0, attempt: 0, record: None, validation: None, tasks: None };
         writeln!(self.out, "{}", fields(&none).map(|(name, _)| name).join(","))
     }
 
@@ -143,8 +171,11 @@ impl<W: Write> Table<W> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use common::metrics::ValidationRecord;
-    use serde_json::Value;
+    use common::task_results::TaskResult;
+    use serde_json::{Value, json};
 
     use super::*;
 
@@ -167,11 +198,11 @@ mod tests {
     fn rows() -> Vec<Row> {
         let row = |(value, step): (f64, u64)| {
             let record = Some(StepRecord { loss: value, mfu: None, grad_norm: f64::NAN, ..record(step) });
-            Row { step, attempt: 2, record, validation: None }
+            Row { step, attempt: 2, record, validation: None, tasks: None }
         };
         let mut rows: Vec<Row> = VALUES.into_iter().zip(1..).map(row).collect();
         let validation = ValidationRecord { step: 9, validation_loss: VALUES[0], validation_sequences: u64::MAX };
-        rows.push(Row { step: 9, attempt: 3, record: None, validation: Some(validation) });
+        rows.push(Row { step: 9, attempt: 3, record: None, validation: Some(validation), tasks: None });
         rows
     }
 
@@ -193,6 +224,26 @@ mod tests {
         assert_eq!(last[column("validation_sequences")].parse(), Ok(u64::MAX));
         assert_eq!(last[column("validation_loss")].parse(), Ok(VALUES[0]));
         assert_eq!(table(&[], false), header.join(",") + "\n");
+    }
+
+    #[test]
+    fn results_of_tasks_are_an_object_in_json_and_a_quoted_one_in_csv() {
+        let result = TaskResult { metric: "acc".into(), value: VALUES[0], standard_error: None, items: 7 };
+        let tasks = BTreeMap::from([("text=a\u{9b}\"b".to_owned(), result)]);
+        let tasks = Some(TasksRecord { step: 2, tasks, tasks_seconds: VALUES[1] });
+        let rows = [Row { step: 2, attempt: 1, record: None, validation: None, tasks }];
+        let text = table(&rows, true);
+        let json: Vec<Value> = serde_json::from_str(&text).unwrap();
+        let expected = json!({ "metric": "acc", "value": VALUES[0], "standard_error": null, "items": 7 });
+        assert_eq!(json[0]["tasks"]["text=a\u{9b}\"b"], expected);
+        assert_eq!(json[0]["tasks_seconds"].as_f64(), Some(VALUES[1]));
+        assert!(!text.contains('\u{9b}'), "{text:?}");
+        let csv = table(&rows, false);
+        let line = csv.lines().nth(1).unwrap();
+        let (_, rest) = line.split_once('"').unwrap();
+        let (cell, after) = rest.rsplit_once('"').unwrap();
+        assert_eq!(serde_json::from_str::<Value>(&cell.replace("\"\"", "\"")).unwrap(), json[0]["tasks"]);
+        assert_eq!(after, format!(",{},1", VALUES[1]));
     }
 
     #[test]

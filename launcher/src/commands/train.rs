@@ -36,6 +36,7 @@ pub fn run(mut args: TrainArgs) -> Result<ExitCode, LaunchError> {
     let raw = target::config(&args.config)?;
     let mut config = raw.clone().run()?;
     check_accepted(&args.accept_changes, &config).map_err(LaunchError::RefusedChange)?;
+    preflight::tasks::chosen(&config)?;
     let wanted = wanted(&args)?;
     let accepted: Vec<String> = args.accept_changes.iter().map(|key| format!("--accept-change={key}")).collect();
     let script = launching::batch_script(&config.launch, &config.run.name, "train", Some(&args.config), &accepted)?;

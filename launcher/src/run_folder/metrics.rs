@@ -12,6 +12,7 @@ use common::attempt::{AttemptError, Claim, History, claim_of};
 use common::exit_code::ExitCode;
 use common::metrics::{Record, StepRecord, ValidationRecord, attempt_of};
 use common::storage::{Folder, ObjectInfo, Reader, StorageError};
+use common::task_results::TasksRecord;
 
 /// Size of the longest line that can be a record, in bytes. A record has a few hundred.
 const LINE_BYTES_MAX: usize = 64 << 10;
@@ -59,17 +60,19 @@ impl MetricsError {
 pub struct Row {
     /// Number of completed steps.
     pub step: u64,
-    /// Attempt that recorded the step, or else its validation loss.
+    /// Attempt that recorded the step, or else its validation loss or its tasks.
     pub attempt: u32,
-    /// Record of the step; `None` if there is only a validation loss.
+    /// Record of the step; `None` if there are only a validation loss or tasks.
     pub record: Option<StepRecord>,
     /// Validation loss after the step.
     pub validation: Option<ValidationRecord>,
+    /// Results of evaluation tasks after the step.
+    pub tasks: Option<TasksRecord>,
 }
 
 impl Row {
     fn of(record: Record, attempt: u32) -> Self {
-        let mut row = Row { step: record.step(), attempt, record: None, validation: None };
+        let mut row = Row { step: record.step(), attempt, record: None, validation: None, tasks: None };
         row.take(record, attempt);
         row
     }
@@ -79,6 +82,7 @@ impl Row {
         match record {
             Record::Step(record) => (self.record, self.attempt) = (Some(record), attempt),
             Record::Validation(record) => self.validation = Some(record),
+            Record::Tasks(record) => self.tasks = Some(record),
             Record::Save(_) => {}
         }
     }
@@ -253,7 +257,7 @@ fn last_steps(
 fn start_of(record: &Record) -> u64 {
     match record {
         Record::Step(record) => record.step.saturating_sub(1),
-        Record::Validation(_) | Record::Save(_) => record.step(),
+        Record::Validation(_) | Record::Tasks(_) | Record::Save(_) => record.step(),
     }
 }
 

@@ -15,7 +15,7 @@ pub struct Part {
 /// Importance of a part, the least important first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Importance {
-    /// Details of the update: learning rate and norm of the gradients.
+    /// Details of the update, learning rate and norm of the gradients, and results of evaluation tasks.
     Detail,
     /// What other parts also tell, such as a bar beside numbers.
     Picture,

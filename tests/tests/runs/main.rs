@@ -31,5 +31,6 @@ mod sample;
 mod save_trouble;
 mod signals;
 mod stop;
+mod tasks;
 mod training_storage;
 mod world_sizes;

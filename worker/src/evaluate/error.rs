@@ -10,6 +10,17 @@ pub enum EvaluateError {
     /// The list of tasks is refused.
     #[error("--tasks: {0}; `launcher eval --list` shows all tasks")]
     Choice(#[from] ChoiceError),
+    /// The tasks of a config are refused.
+    #[error("evaluation.tasks: {0}; `launcher eval --list` shows all tasks")]
+    ChoiceOfConfig(#[source] ChoiceError),
+    /// Tasks of a config need a folder of data, and it gives none.
+    #[error("evaluation.tasks_data is missing: the folder with {file} (from {from})")]
+    NoFolderOfConfig {
+        /// The file that a task reads.
+        file: &'static str,
+        /// Where it comes from.
+        from: &'static str,
+    },
     /// Tasks need a folder of data, and none was given.
     #[error("--data is missing: the folder with {file} (from {from})")]
     NoDataFolder {
@@ -128,6 +139,8 @@ impl EvaluateError {
     pub fn exit_code(&self) -> ExitCode {
         match self {
             EvaluateError::Choice(_)
+            | EvaluateError::ChoiceOfConfig(_)
+            | EvaluateError::NoFolderOfConfig { .. }
             | EvaluateError::NoDataFolder { .. }
             | EvaluateError::NoneCommitted { .. }
             | EvaluateError::NoOutput { .. }

@@ -96,7 +96,8 @@ impl EvaluateOptions {
         Selection { limit: self.limit, shots: self.shots, ..Selection::default() }
     }
 
-    fn limits(&self, context_tokens: usize) -> Limits {
+    /// Returns the limits of sequences for a model of this context.
+    pub fn limits(&self, context_tokens: usize) -> Limits {
         let window_tokens = self.window_tokens.unwrap_or(context_tokens);
         let stride_tokens = self.stride_tokens.unwrap_or(window_tokens);
         Limits { context_tokens, window_tokens, stride_tokens, on_long: self.on_long }

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use common::metrics::{RecordWriter, SaveRecord, StepRecord, ValidationRecord};
 use common::preflight::{Finding, Verdict};
 use common::storage::{Folder, StorageError};
+use common::task_results::TasksRecord;
 use common::worker_contract::FromRank;
 use serde::Serialize;
 use tch::Device;
@@ -146,6 +147,18 @@ impl Observer {
             tracing::info!("step {}: validation loss {:.4}", record.step, record.validation_loss);
         }
         self.control.send(&FromRank::Validation(record));
+    }
+
+    /// Records and shows the results of evaluation tasks.
+    pub fn tasks(&self, record: TasksRecord) {
+        let Some(writers) = &self.writers else { return };
+        let text = format!("step {}: {record}", record.step);
+        writers.metrics.append(&record);
+        writers.append_event("tasks", &text, None);
+        if !self.control.is_connected() {
+            tracing::info!("{text}");
+        }
+        self.control.send(&FromRank::Tasks(record));
     }
 
     /// Records the cost of a checkpoint of `step`, which was begun at `begun` and stopped training for `stall`.

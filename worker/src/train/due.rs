@@ -17,6 +17,8 @@ pub struct Due {
     pub results: bool,
     /// Whether to measure the validation loss.
     pub validation: bool,
+    /// Whether to score evaluation tasks.
+    pub tasks: bool,
     /// Kind of place to save to; `None` for no save.
     pub save: Option<Tier>,
     /// Whether to stop.
@@ -30,10 +32,11 @@ pub struct Due {
 pub fn due(config: &RunConfig, step: u64, agreed: &Flags, saves: &Standing) -> Due {
     let is_last = step == config.train.max_steps;
     let validation = is_last || is_due(config.evaluation.every_steps, step);
+    let tasks = !config.evaluation.tasks.is_empty() && (is_last || is_due(config.evaluation.tasks_every_steps, step));
     let save = save_due(&config.checkpoint, step, agreed, saves);
     let is_traced = profile::begins_or_ends_after(config.metrics.profile.as_ref(), step);
-    let results = save.is_some() || validation || agreed.stop || is_traced;
-    Due { results, validation, save, stop: agreed.stop, is_last }
+    let results = save.is_some() || validation || tasks || agreed.stop || is_traced;
+    Due { results, validation, tasks, save, stop: agreed.stop, is_last }
 }
 
 /// Decides whether to save after `step`, and where to.
@@ -88,6 +91,16 @@ mod tests {
         assert_eq!(steps(&[], |due| due.validation), [10]);
         assert_eq!(steps(&["evaluation.every_steps=4"], |due| due.validation), [4, 8, 10]);
         assert_eq!(steps(&[], |due| due.is_last), [10]);
+    }
+
+    #[test]
+    fn tasks_come_every_n_steps_and_at_the_end_if_there_are_any() {
+        assert_eq!(steps(&["evaluation.tasks_every_steps=3"], |due| due.tasks), [0; 0]);
+        assert_eq!(steps(&["evaluation.tasks=ptb"], |due| due.tasks), [10]);
+        let both = ["evaluation.tasks=ptb", "evaluation.tasks_every_steps=3"];
+        assert_eq!(steps(&both, |due| due.tasks), [3, 6, 9, 10]);
+        assert_eq!(steps(&both, |due| due.results), [3, 6, 9, 10]);
+        assert_eq!(steps(&both, |due| due.validation), [10]);
     }
 
     #[test]

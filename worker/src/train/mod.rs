@@ -3,13 +3,14 @@
 //! - this file: the loop from the first step to the last, or to a stop.
 //! - `run`: the parts of a run, and its set-up.
 //! - [`mod@due`]: decides what follows a step.
-//! - [`validation`]: the validation loss.
+//! - [`validation`]: the validation loss. [`tasks`]: evaluation tasks.
 //!
 //! A step itself is in [`crate::step`], checkpoints in [`crate::saving`], and records in [`crate::observe`]; none of
 //! them knows the loop.
 
 pub mod due;
 mod run;
+pub mod tasks;
 pub mod validation;
 
 use std::time::Instant;
@@ -51,10 +52,13 @@ impl Run<'_> {
             let outcome = self.state.update(ranks, accumulated)?;
             let agreed = agreement.finish()?;
             self.results.add(outcome, start);
-            let due = due(config, self.state.step, &agreed, &self.saver.standing());
+            let mut due = due(config, self.state.step, &agreed, &self.saver.standing());
             self.report(due.results)?;
             if due.validation {
                 self.validation.measure(&mut self.state, world, observer)?;
+            }
+            if due.tasks {
+                due.stop |= self.tasks.measure(&mut self.state, world, observer)?;
             }
             self.saver.follow(agreed.save_is_busy, self.results.step(), self.state.is_skipping(), observer)?;
             self.save_if_due(&due, agreed.save)?;
@@ -111,7 +115,7 @@ impl Run<'_> {
     }
 
     /// Ends the run with a checkpoint. A run that `is_complete` already has no step to report, so it measures the
-    /// validation loss.
+    /// validation loss, and scores the tasks.
     fn finish(&mut self, is_complete: bool) -> Result<ExitCode, JobError> {
         let (world, observer) = (self.world, self.observer);
         self.profile.finish(observer);
@@ -120,6 +124,7 @@ impl Run<'_> {
         if is_complete {
             observer.notice(format!("the run was complete already, at step {}", self.state.step));
             self.validation.measure(&mut self.state, world, observer)?;
+            self.tasks.measure(&mut self.state, world, observer)?;
         }
         Ok(if self.state.step < world.config.train.max_steps { ExitCode::Stopped } else { ExitCode::Done })
     }

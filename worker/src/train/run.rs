@@ -6,6 +6,7 @@ use common::config::RunConfig;
 use common::preflight::outlook;
 use common::token_shard::check_rows;
 
+use super::tasks::Tasks;
 use super::validation::Validation;
 use crate::collectives::bandwidth::Bandwidth;
 use crate::data::{DataError, TokenStream, TrainingData};
@@ -36,6 +37,8 @@ pub struct Run<'a> {
     pub(super) state: TrainState,
     /// Validation data.
     pub(super) validation: Validation,
+    /// Evaluation tasks.
+    pub(super) tasks: Tasks,
     /// Whether a stop was asked for, and waits until updates are made again.
     pub(super) is_stop_put_off: bool,
 }
@@ -50,6 +53,8 @@ impl<'a> Run<'a> {
         let data = TrainingData::open(&config.data, &config.storage, seed, sequences, plan.sequence_tokens)?;
         check_vocabulary(config, &data)?;
         let validation = Validation::open(config, ranks)?;
+        let tasks = Tasks::open(config, ranks)?;
+        tasks.announce(config, observer);
         outlook(config, &data.sizes(&config.data)).iter().for_each(|finding| observer.finding(finding));
         look_at_hosts(world, observer)?;
 
@@ -65,7 +70,8 @@ impl<'a> Run<'a> {
         let stream = TokenStream::train(data, plan, rank, size, state.consumed - since, steps);
         let profile = Profile::new(world)?;
         let results = Results::after(state.step, world.device);
-        Ok(Run { world, observer, results, profile, stream, saver, state, validation, is_stop_put_off: false })
+        let is_stop_put_off = false;
+        Ok(Run { world, observer, results, profile, stream, saver, state, validation, tasks, is_stop_put_off })
     }
 }
 

@@ -45,6 +45,7 @@ impl Watch<'_> {
                 self.audience.view.validation(&record);
                 self.audience.seen.validation = Some(record);
             }
+            FromRank::Tasks(record) => self.audience.view.tasks(&record),
             FromRank::Notice { text } => self.audience.view.say(&text),
             FromRank::Exit { code, message } => {
                 self.announced.insert(rank, code);

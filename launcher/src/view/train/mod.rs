@@ -13,6 +13,7 @@ use std::time::Instant;
 
 use common::metrics::{StepRecord, ValidationRecord};
 use common::preflight::Verdict;
+use common::task_results::TasksRecord;
 use common::topology::Rank;
 use common::untrusted::{printable, printable_lines};
 use console::Term;
@@ -104,6 +105,15 @@ impl View {
     pub fn validation(&mut self, record: &ValidationRecord) {
         self.say(&format!("step {}: validation loss {:.4}", record.step, record.validation_loss));
         self.progress.validation(record, Instant::now());
+        if self.bar.is_some() {
+            self.draw();
+        }
+    }
+
+    /// Shows the results of evaluation tasks.
+    pub fn tasks(&mut self, record: &TasksRecord) {
+        self.say(&format!("step {}: {record}", record.step));
+        self.progress.tasks(record, Instant::now());
         if self.bar.is_some() {
             self.draw();
         }

@@ -3,27 +3,29 @@
 use std::time::{Duration, Instant};
 
 use common::metrics::{StepRecord, ValidationRecord};
+use common::task_results::TasksRecord;
+use common::untrusted::printable;
 use common::worker_contract::Phase;
 
 use super::pace::Pace;
 use crate::view::figures::{in_words, with_thousands};
 use crate::view::parts::{Importance, Part};
 
-/// Shortest time within a step, or a validation, of which progress is shown.
+/// Shortest time within a step, a validation or tasks, of which progress is shown.
 const LONG: Duration = Duration::from_secs(10);
 /// Columns of the bar.
 const BAR_COLUMNS: u64 = 24;
 
-/// A step, or a validation, that is in progress, over all ranks.
+/// A step, a validation or evaluation tasks that are in progress, over all ranks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Underway {
     /// Number of completed steps.
     pub step: u64,
-    /// Phase that the ranks are in: training or evaluating.
+    /// Phase that the ranks are in: training, evaluating or scoring.
     pub phase: Phase,
-    /// Number of micro batches that are done, over all ranks.
+    /// Number of micro batches, or of passes of tasks, that are done, over all ranks.
     pub done: u64,
-    /// Number of micro batches in all.
+    /// Number of them in all.
     pub all: u64,
 }
 
@@ -35,7 +37,8 @@ pub struct Progress {
     /// Last step of this attempt, and the time that was left after it.
     last: Option<(StepRecord, Duration)>,
     validation: Option<ValidationRecord>,
-    /// When the step or the validation in progress began, as far as ranks have told.
+    tasks: Option<TasksRecord>,
+    /// When the step, the validation or the tasks in progress began, as far as ranks have told.
     since: Option<Instant>,
     /// Words about it, if it is a long one.
     long: Option<String>,
@@ -46,13 +49,14 @@ pub struct Progress {
 impl Progress {
     /// Creates the progress of a run of `steps_max` steps.
     pub fn new(steps_max: u64) -> Self {
-        let (pace, last, validation) = (Pace::default(), None, None);
-        Progress { steps_max, pace, last, validation, since: None, long: None, line_due: LONG }
+        let (pace, last, validation, tasks) = (Pace::default(), None, None, None);
+        Progress { steps_max, pace, last, validation, tasks, since: None, long: None, line_due: LONG }
     }
 
     /// Begins another attempt.
     pub fn begin(&mut self) {
-        *self = Progress { validation: self.validation.take(), ..Progress::new(self.steps_max) };
+        let (validation, tasks) = (self.validation.take(), self.tasks.take());
+        *self = Progress { validation, tasks, ..Progress::new(self.steps_max) };
     }
 
     /// Adds a completed step, which arrived at `now`. Returns a sentence about the rest of the run, once it can be foretold.
@@ -69,6 +73,12 @@ impl Progress {
         self.ended(now);
     }
 
+    /// Adds the results of evaluation tasks, which arrived at `now`.
+    pub fn tasks(&mut self, record: &TasksRecord, now: Instant) {
+        self.tasks = Some(record.clone());
+        self.ended(now);
+    }
+
     fn ended(&mut self, now: Instant) {
         (self.since, self.long, self.line_due) = (Some(now), None, LONG);
     }
@@ -81,12 +91,13 @@ impl Progress {
             return None;
         }
         let Underway { step, phase, done, all } = underway;
-        let what = match phase {
-            Phase::Evaluating => "validation".to_owned(),
-            _ => format!("step {}", step.saturating_add(1)),
+        let (what, parts) = match phase {
+            Phase::Evaluating => ("validation".to_owned(), "micro batches"),
+            Phase::Scoring => ("tasks".to_owned(), "passes"),
+            _ => (format!("step {}", step.saturating_add(1)), "micro batches"),
         };
         let [done, all] = [done, all].map(|count| with_thousands(*count));
-        self.long = Some(format!("{what}: {done} of {all} micro batches after {}", in_words(elapsed)));
+        self.long = Some(format!("{what}: {done} of {all} {parts} after {}", in_words(elapsed)));
         if elapsed < self.line_due {
             return None;
         }
@@ -123,6 +134,9 @@ impl Progress {
         }
         let validation = self.validation.as_ref().map(|record| format!("validation {:.4}", record.validation_loss));
         parts.extend(validation.map(|text| Part::new(Importance::Result, text)));
+        let tasks = self.tasks.iter().flat_map(|record| &record.tasks);
+        let results = tasks.map(|(task, result)| format!("{} {}", printable(task), result.figure()));
+        parts.extend(results.map(|text| Part::new(Importance::Detail, text)));
         parts.extend(self.last.as_ref().map(|(_, left)| part_left(*left)));
         parts
     }
@@ -157,6 +171,10 @@ fn figures(record: &StepRecord) -> Vec<Part> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
+    use common::task_results::TaskResult;
+
     use super::*;
     use crate::view::parts::fitted;
     use crate::view::train::tests::record;
@@ -235,6 +253,25 @@ mod tests {
         assert_eq!(progress.underway(&underway(Phase::Evaluating), longer), Some(expected));
         progress.validation(&validation(1), longer);
         assert!(!fitted(progress.bar(), 200).contains("micro batches"));
+    }
+
+    #[test]
+    fn results_of_tasks_are_in_a_wide_bar_and_go_first() {
+        let (mut progress, now) = (Progress::new(166), Instant::now());
+        let result = |metric: &str, value| TaskResult { metric: metric.into(), value, standard_error: None, items: 9 };
+        let tasks = BTreeMap::from([
+            ("hellaswag_harness".to_owned(), result("acc_norm", 0.271)),
+            ("text=\u{1b}x".to_owned(), result("word_perplexity", 35.76)),
+        ]);
+        progress.step(&record(83), now);
+        let long = now + Duration::from_secs(12);
+        let underway = Underway { step: 83, phase: Phase::Scoring, done: 3, all: 16 };
+        assert_eq!(progress.underway(&underway, long), Some("tasks: 3 of 16 passes after 12s"));
+        progress.tasks(&TasksRecord { step: 83, tasks, tasks_seconds: 1.0 }, long);
+        let wide = fitted(progress.bar(), 200);
+        assert!(wide.contains("hellaswag_harness 27.1 %  text=\\u{1b}x 35.76  left"), "{wide}");
+        let narrow = fitted(progress.bar(), 80);
+        assert!(!narrow.contains("hellaswag") && narrow.contains("4,210 tokens/s"), "{narrow}");
     }
 
     #[test]
