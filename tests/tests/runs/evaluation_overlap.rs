@@ -110,7 +110,7 @@ fn copied_items_are_found_and_foreign_ones_are_not_in_documents_shards_and_filte
     let _turn = turn();
     let corpus = Corpus::new();
     let table = corpus.table("documents.jsonl", &[]);
-    let [copied, foreign, mixed] = [0, 1, 2].map(|row| &table[row]["overlap"]);
+    let [copied, foreign, mixed] = [0_usize, 1, 2].map(|row| &table[row]["overlap"]);
     let numbers = |row: &Value| ["grams", "found", "items", "overlapping", "without_grams"].map(|key| row[key].clone());
     let per_document = WORDS as u64 - 7;
     let all = 2 * per_document;
