@@ -224,8 +224,8 @@ pub struct Evaluated {
 /// Beginning of a line that says where results are.
 pub const EVALUATED_MARK: &str = "convoy-evaluated ";
 
-/// Beginning of a line with the overlap of a task, as JSON: `evaluation::overlap::OverlapSummary`. Rank 0 prints it where only the
-/// overlap was asked for.
+/// Beginning of a line with the overlap of a task, as JSON: `evaluation::overlap::OverlapSummary`. Rank 0 prints it where only
+/// the overlap was asked for.
 pub const OVERLAP_MARK: &str = "convoy-overlap ";
 
 /// Beginning of a line of progress.

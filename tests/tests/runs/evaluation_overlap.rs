@@ -1,4 +1,5 @@
-//! The overlap of test sets with training data: the table does not depend on the form of the data, or on the ranks that read them.
+//! The overlap of test sets with training data: the table does not depend on the form of the data, or on the ranks that
+//! read them.
 
 use std::path::PathBuf;
 use std::process::Command;

@@ -87,8 +87,8 @@ impl Filter {
         &self.bits
     }
 
-    /// Adds bits of a filter of the same capacity and seed: `words` are those of [`Filter::words`] from number `at` on. Bits beyond
-    /// the last word are left out.
+    /// Adds bits of a filter of the same capacity and seed: `words` are those of [`Filter::words`] from number `at` on. Words
+    /// beyond the last one are left out.
     pub fn merge_words(&mut self, at: usize, words: &[u64]) {
         self.bits.iter_mut().skip(at).zip(words).for_each(|(ours, theirs)| *ours |= theirs);
     }

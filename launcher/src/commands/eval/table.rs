@@ -94,8 +94,8 @@ pub fn shown_metric(report: &Report, metric: &Metric) -> String {
     shown(measure(report, metric), metric.value)
 }
 
-/// Returns the lines of a table of these rows, the first of which is its head. The first columns, `texts` of them, are aligned on
-/// the left, and the others on the right.
+/// Returns the lines of a table of these rows, the first of which is its head. The first `texts` columns are aligned on the
+/// left, and the others on the right.
 pub fn drawn<const N: usize>(rows: &[[String; N]], texts: usize, style: Style) -> Vec<String> {
     match style {
         Style::Plain => plain(rows, texts),
