@@ -48,12 +48,12 @@ impl Texts for ShardTexts {
     fn read(&self, unit: usize, see: &mut dyn FnMut(Part<'_>)) -> Result<(), JobError> {
         let (start, end) = (unit * self.unit_blocks, (unit + 1) * self.unit_blocks);
         let end_of_text = i32::from(self.tokenizer.end_of_text());
-        let begin = || DecodeStream::new(self.tokenizer.clone());
         // What stands before the first end-of-text of a later unit belongs to an earlier one.
-        let mut text = (unit == 0).then(begin);
+        let mut is_ours = unit == 0;
+        let mut text: Option<DecodeStream> = None;
         for (number, id) in self.blocks.iter().enumerate().skip(start) {
             // Behind the unit, only the text that began in it is read on.
-            if number >= end && text.is_none() {
+            if number >= end && !is_ours {
                 return Ok(());
             }
             let content = self.shards.read(*id)?;
@@ -65,8 +65,9 @@ impl Texts for ShardTexts {
                     if number >= end {
                         return Ok(());
                     }
-                    text = Some(begin());
-                } else if let Some(text) = &mut text {
+                    is_ours = true;
+                } else if is_ours {
+                    let text = text.get_or_insert_with(|| DecodeStream::new(self.tokenizer.clone()));
                     // The block was verified: every token is below the size of the vocabulary.
                     see(Part::Piece(&text.push(token as u16).unwrap_or_default()));
                 }
@@ -146,5 +147,8 @@ mod tests {
         let at_second = 1 + tokenizer.encode(first).len();
         let shards = [&all[..at_second], &all[at_second..]];
         assert_eq!(texts("two", &shards, 1), [vec![first], vec![second, third]]);
+        // Its end-of-text alone may stand in the unit.
+        let shards = [&all[..=at_second], &all[at_second + 1..]];
+        assert_eq!(texts("end", &shards, 1), [vec![first, second], vec![third]]);
     }
 }
