@@ -190,16 +190,29 @@ pub enum PreparePhase {
     Writing,
 }
 
+/// Phases of an evaluation.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EvaluationPhase {
+    /// Training data or their filter are read or written. Progress is counted in bytes.
+    Overlap,
+    /// Items are scored. Progress is counted in tokens.
+    #[default]
+    Scoring,
+}
+
 /// Progress of one rank of an evaluation, told as that of a prepare job is.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct EvaluationProgress {
+    /// Phase of the rank.
+    pub phase: EvaluationPhase,
     /// Tokens that earlier attempts have scored: on rank 0 of all ranks, and elsewhere 0.
     pub before: u64,
-    /// Tokens that this rank has scored.
+    /// Tokens that this rank has scored, or bytes that it has read.
     pub done: u64,
-    /// Tokens that this rank is to score in this attempt.
+    /// Tokens that this rank is to score in this attempt, or bytes that it is to read.
     pub total: u64,
-    /// Duration of its scoring so far, in seconds.
+    /// Duration of the phase so far, in seconds.
     pub seconds: f64,
 }
 
@@ -215,6 +228,10 @@ pub struct Evaluated {
 
 /// Beginning of a line that says where results are.
 pub const EVALUATED_MARK: &str = "convoy-evaluated ";
+
+/// Beginning of a line with the overlap of a task, as JSON: `evaluation::overlap::OverlapSummary`. Rank 0 prints it where only
+/// the overlap was asked for.
+pub const OVERLAP_MARK: &str = "convoy-overlap ";
 
 /// Beginning of a line of progress.
 pub const PROGRESS_MARK: &str = "convoy-progress ";

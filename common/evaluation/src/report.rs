@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::metrics::Results;
+use crate::overlap::OverlapSummary;
 use crate::tokens::OnLong;
 
 /// Everything that the digits of a task's scores depend on.
@@ -35,6 +36,15 @@ pub struct Settings {
     pub threads_per_rank: u32,
 }
 
+/// Overlap of a task with training data, and what is left of its results without it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct WithoutOverlap {
+    /// The overlap.
+    pub overlap: OverlapSummary,
+    /// Results of the items without a gram that was found.
+    pub results: Results,
+}
+
 /// Results of a task, and what they were measured with.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Report {
@@ -54,4 +64,7 @@ pub struct Report {
     pub seconds: f64,
     /// The results.
     pub results: Results,
+    /// Results without the items that overlap with training data, if that was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub without_overlap: Option<WithoutOverlap>,
 }

@@ -39,7 +39,7 @@ mod select;
 mod store;
 mod upload;
 
-pub use absolute::{absolute_url, make_urls_absolute};
+pub use absolute::{absolute_url, absolute_words, make_urls_absolute};
 pub use error::StorageError;
 pub use folder::{Folder, PART_BYTES};
 pub use layer::Layer;

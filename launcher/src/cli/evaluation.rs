@@ -10,8 +10,9 @@ use super::shared::{LaunchArgs, TargetArgs};
 #[derive(Debug, Args)]
 pub struct EvalArgs {
     /// Config (a TOML file) or run folder (a path or a storage URL), whose newest checkpoint is evaluated. With --checkpoint it may be
-    /// left out: the config that the checkpoint was saved with then serves, except for [launch].
-    #[arg(value_name = "CONFIG|RUN", required_unless_present_any = ["config", "checkpoint", "list"])]
+    /// left out: the config that the checkpoint was saved with then serves, except for [launch]. With --overlap both may be
+    /// left out.
+    #[arg(value_name = "CONFIG|RUN", required_unless_present_any = ["config", "checkpoint", "overlap", "list"])]
     pub target: Option<String>,
     /// Config, as the argument takes it, too.
     #[arg(long, value_name = "FILE")]
@@ -33,6 +34,17 @@ pub struct EvalArgs {
     /// Folder for scores and results; by default evaluations in the run folder of the checkpoint.
     #[arg(long, value_name = "URL")]
     pub output: Option<String>,
+    /// Looks for the 8-grams of the tasks' items in training data: a folder of token shards, documents as prepare reads them
+    /// (with the text in the field "text"), or a filter that --save-filter has written. Prints how many were seen, and the
+    /// results without the items of which any was. Without a checkpoint or a run, prints the overlap alone.
+    #[arg(long, value_name = "SHARDS|DOCUMENTS|FILTER")]
+    pub overlap: Option<String>,
+    /// Saves the filter of the training data to this file, for another --overlap.
+    #[arg(long, value_name = "URL", requires = "overlap")]
+    pub save_filter: Option<String>,
+    /// Prints the overlap alone, and reads no checkpoint. A config or a run then says only where ranks run, and the tokenizer.
+    #[arg(long, requires = "overlap")]
+    pub overlap_only: bool,
     /// Evaluates only the first N items of each task, and of a task that is one whole text its first N lines.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub limit: Option<u32>,
@@ -66,6 +78,12 @@ pub struct EvalArgs {
 }
 
 impl EvalArgs {
+    /// Returns whether no checkpoint is evaluated.
+    pub fn is_overlap_only(&self) -> bool {
+        let names_run = self.target.is_some() || self.config.is_some() || self.checkpoint.is_some();
+        self.overlap_only || (self.overlap.is_some() && !names_run)
+    }
+
     /// Returns what names the config; `None` if the checkpoint's own serves.
     pub fn target(&self) -> Option<TargetArgs> {
         let (target, config) = (self.target.clone(), self.config.clone());

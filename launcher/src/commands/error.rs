@@ -127,6 +127,9 @@ pub enum CommandError {
          checkpoint, for example in a pod"
     )]
     EvaluateInCluster,
+    /// Items have scores only where a checkpoint is evaluated.
+    #[error("--samples needs scores, and only the overlap is asked for; name a checkpoint or a run, or leave it out")]
+    SamplesOfOverlap,
     /// The list of tasks is refused.
     #[error("--tasks: {0}; `launcher eval --list` shows all tasks")]
     Tasks(#[from] ChoiceError),

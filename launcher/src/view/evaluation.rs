@@ -5,7 +5,7 @@ use std::io::{self, IsTerminal};
 use std::time::{Duration, Instant};
 
 use common::topology::Rank;
-use common::worker_contract::EvaluationProgress;
+use common::worker_contract::{EvaluationPhase, EvaluationProgress};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::figures::{in_words, with_thousands};
@@ -45,23 +45,28 @@ impl EvaluationView {
     /// Takes up how far a rank is.
     pub fn hear(&mut self, rank: Rank, progress: EvaluationProgress) {
         self.ranks.insert(rank, progress);
-        let all = self.all();
-        self.done = self.done.max(all.before.saturating_add(all.done));
+        let all = self.all(progress.phase);
+        if progress.phase == EvaluationPhase::Scoring {
+            self.done = self.done.max(all.before.saturating_add(all.done));
+        }
         if self.is_terminal {
             let bar = self.bar.get_or_insert_with(|| ProgressBar::new(0).with_style(style()));
             bar.set_length(all.before.saturating_add(all.total));
             bar.set_position(all.before.saturating_add(all.done));
+            bar.set_prefix(verb(all.phase));
             bar.set_message(figures(&all));
         } else if self.last_line.elapsed() >= LINE_INTERVAL && all.done < all.total {
             self.last_line = Instant::now();
-            to_stderr(&format!("scoring {:>3}%  {}", percent(&all), figures(&all)));
+            to_stderr(&format!("{} {:>3}%  {}", verb(all.phase), percent(&all), figures(&all)));
         }
     }
 
-    /// Returns the progress of all ranks together.
-    fn all(&self) -> EvaluationProgress {
+    /// Returns the progress of all ranks of this phase together.
+    fn all(&self, phase: EvaluationPhase) -> EvaluationProgress {
+        let none = EvaluationProgress { phase, ..EvaluationProgress::default() };
         // What ranks say is summed, and may be anything.
-        self.ranks.values().fold(EvaluationProgress::default(), |sum, rank| EvaluationProgress {
+        self.ranks.values().filter(|rank| rank.phase == phase).fold(none, |sum, rank| EvaluationProgress {
+            phase,
             before: sum.before.saturating_add(rank.before),
             done: sum.done.saturating_add(rank.done),
             total: sum.total.saturating_add(rank.total),
@@ -86,7 +91,7 @@ impl EvaluationView {
 }
 
 fn style() -> ProgressStyle {
-    ProgressStyle::with_template("scoring {bar:24} {percent:>3}%  {wide_msg}")
+    ProgressStyle::with_template("{prefix} {bar:24} {percent:>3}%  {wide_msg}")
         .unwrap_or_else(|_| ProgressStyle::default_bar())
 }
 
@@ -95,14 +100,26 @@ fn percent(progress: &EvaluationProgress) -> u64 {
     progress.before.saturating_add(progress.done).saturating_mul(100) / all
 }
 
+/// Returns what ranks do in a phase.
+fn verb(phase: EvaluationPhase) -> &'static str {
+    match phase {
+        EvaluationPhase::Overlap => "looking for overlap",
+        EvaluationPhase::Scoring => "scoring",
+    }
+}
+
 /// Formats progress as `1,234 of 5,678 tokens  85 tokens/s  left 52s`.
 fn figures(progress: &EvaluationProgress) -> String {
-    let EvaluationProgress { before, done, total, seconds } = *progress;
+    let EvaluationProgress { phase, before, done, total, seconds } = *progress;
+    let (unit, amount) = match phase {
+        EvaluationPhase::Overlap => ("MB", 1_000_000),
+        EvaluationPhase::Scoring => ("tokens", 1),
+    };
     let rate = done as f64 / seconds.max(1e-9);
     let left = Duration::try_from_secs_f64(total.saturating_sub(done) as f64 / rate).ok();
     let left = left.map(|left| format!("  left {}", in_words(left))).unwrap_or_default();
-    let [have, want] = [done, total].map(|tokens| with_thousands(before.saturating_add(tokens)));
-    format!("{have} of {want} tokens  {} tokens/s{left}", with_thousands(rate as u64))
+    let [have, want] = [done, total].map(|count| with_thousands(before.saturating_add(count) / amount));
+    format!("{have} of {want} {unit}  {} {unit}/s{left}", with_thousands(rate as u64 / amount))
 }
 
 #[cfg(test)]
@@ -110,13 +127,15 @@ mod tests {
     use super::*;
 
     fn progress(before: u64, done: u64, total: u64) -> EvaluationProgress {
-        EvaluationProgress { before, done, total, seconds: 2.0 }
+        EvaluationProgress { phase: EvaluationPhase::Scoring, before, done, total, seconds: 2.0 }
     }
 
     #[test]
     fn a_line_says_how_far_how_fast_and_how_long() {
         assert_eq!(figures(&progress(1000, 500, 1500)), "1,500 of 2,500 tokens  250 tokens/s  left 4s");
         assert_eq!(figures(&progress(0, 0, 7)), "0 of 7 tokens  0 tokens/s");
+        let read = EvaluationProgress { phase: EvaluationPhase::Overlap, ..progress(0, 4_000_000, 10_000_000) };
+        assert_eq!(figures(&read), "4 of 10 MB  2 MB/s  left 3s");
         assert_eq!(percent(&progress(1000, 500, 1500)), 60);
         assert_eq!(percent(&progress(u64::MAX, u64::MAX, u64::MAX)), 1, "nonsense is no panic");
     }
@@ -128,6 +147,8 @@ mod tests {
         view.hear(Rank(1), progress(0, 7, 20));
         assert_eq!(view.done(), 22);
         view.begin();
+        // What is read of training data is no score.
+        view.hear(Rank(1), EvaluationProgress { phase: EvaluationPhase::Overlap, ..progress(0, 500, 900) });
         view.hear(Rank(0), progress(12, 1, 20));
         assert_eq!(view.done(), 22);
         view.hear(Rank(0), progress(12, 19, 20));

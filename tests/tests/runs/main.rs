@@ -15,6 +15,7 @@ mod check;
 mod crash_points_of_a_run;
 mod equivalence;
 mod evaluation;
+mod evaluation_overlap;
 mod failure;
 mod going_back;
 mod hangs;

@@ -14,7 +14,7 @@
 //!
 //! - [`job`]: runs the two phases, from config to summary.
 //! - [`sides`]: training or validation. [`tally`]: what became of documents. [`coverage`]: which inputs are done.
-//! - `text`: the text of a raw document.
+//! - [`text`]: the text of a raw document.
 //! - [`train_tokenizer`]: another job over such inputs, `prepare tokenizer`.
 //! - [`survey`]: how much text there is, before it is prepared.
 //! - [`record`], [`card`], [`summary`]: descriptions of the data, for programs and for people.
@@ -42,7 +42,7 @@ pub mod sides;
 pub mod summary;
 pub mod survey;
 pub mod tally;
-mod text;
+pub mod text;
 pub mod tokenize;
 pub mod train_tokenizer;
 pub mod work;

@@ -35,5 +35,6 @@ mod training_data;
 
 pub use data_set::DataSet;
 pub use error::DataError;
+pub(crate) use shards::{BlockId, Shards};
 pub use stream::{MicroBatch, TokenStream};
 pub use training_data::TrainingData;

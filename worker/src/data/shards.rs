@@ -14,7 +14,7 @@ use super::error::DataError;
 
 /// A block of [`BLOCK_BYTES`] in the data set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) struct BlockId {
+pub(crate) struct BlockId {
     /// Index of the shard.
     pub shard: usize,
     /// Index of the block in the shard.
@@ -31,7 +31,7 @@ impl BlockId {
 
 /// The shards of one folder, as its index lists them.
 #[derive(Debug)]
-pub(super) struct Shards {
+pub(crate) struct Shards {
     set: DataSetIndex,
     /// Whether each shard's size has been compared with the index.
     size_is_right: Vec<AtomicBool>,

@@ -39,6 +39,15 @@ pub struct OptionArgs {
     /// What to do with items longer than the context: refuse, truncate or skip.
     #[arg(long, value_name = "POLICY", default_value = "truncate", value_parser = on_long)]
     pub on_long: OnLong,
+    /// Training data to look for the items in: token shards, documents, or a filter that was saved.
+    #[arg(long, value_name = "SHARDS|DOCUMENTS|FILTER")]
+    pub overlap: Option<String>,
+    /// Save the filter of the training data to this file.
+    #[arg(long, value_name = "URL", requires = "overlap")]
+    pub save_filter: Option<String>,
+    /// Print only the overlap, and read no checkpoint.
+    #[arg(long, requires = "overlap")]
+    pub overlap_only: bool,
     /// Also put every item with its scores beside the results.
     #[arg(long)]
     pub samples: bool,
@@ -67,6 +76,9 @@ impl From<OptionArgs> for EvaluateOptions {
             window_tokens: args.window.map(|window| window as usize),
             stride_tokens: args.stride.map(|stride| stride as usize),
             on_long: args.on_long,
+            overlap: args.overlap,
+            save_filter: args.save_filter,
+            overlap_only: args.overlap_only,
             samples: args.samples,
             save_every: Duration::from_secs(u64::from(args.save_every_s)),
             progress_lines: args.progress_lines,

@@ -1,8 +1,10 @@
 //! Why a checkpoint cannot be evaluated.
 
 use common::exit_code::ExitCode;
+use evaluation::overlap::FilterError;
 use evaluation::tasks::{ChoiceError, ItemsError};
 use evaluation::{EncodeError, ScoreError};
+use prepare::PrepareError;
 
 /// Why a checkpoint cannot be evaluated.
 #[derive(Debug, thiserror::Error)]
@@ -105,6 +107,51 @@ pub enum EvaluateError {
         /// The log-likelihood.
         log_likelihood: f64,
     },
+    /// What is to be looked in is no training data.
+    #[error(
+        "--overlap: {url} is neither token shards (a folder with index.json), nor documents ({kinds}), nor a filter that \
+         --save-filter has written; name one of these"
+    )]
+    NoTrainingData {
+        /// URL of it.
+        url: String,
+        /// Kinds of documents that are read.
+        kinds: &'static str,
+    },
+    /// Documents cannot be found or read.
+    #[error("--overlap: {0}")]
+    Documents(Box<PrepareError>),
+    /// A document is no text.
+    #[error("--overlap: {document}; mend it or leave its file out, since the overlap is of all documents")]
+    BadTraining {
+        /// The document, and what is wrong.
+        document: String,
+    },
+    /// A filter cannot be read or written.
+    #[error("{url}: {error}; make the filter anew, by --overlap with the training data and --save-filter")]
+    Filter {
+        /// URL of its file.
+        url: String,
+        /// Why.
+        error: FilterError,
+    },
+    /// There is no memory for a filter.
+    #[error(
+        "--overlap: the training data have {grams} 8-grams: {error}; each rank needs 5 bytes for each, so take fewer ranks on a \
+         host, or a part of the data"
+    )]
+    NoFilter {
+        /// Number of grams of the training data.
+        grams: u64,
+        /// Why.
+        error: FilterError,
+    },
+    /// A data file was written during the evaluation.
+    #[error("{url} has changed since its items were read; evaluate again when nothing writes it")]
+    DataChanged {
+        /// URL of the file.
+        url: String,
+    },
     /// Scores do not fit the sequences that were scored.
     #[error("task {task}: {error}; this is a bug in Convoy, please report it")]
     Scores {
@@ -151,12 +198,24 @@ impl EvaluateError {
                 EncodeError::Windows { .. } | EncodeError::Long { .. } => ExitCode::Config,
                 _ => ExitCode::Data,
             },
-            EvaluateError::MissingData(_) | EvaluateError::LargeData { .. } | EvaluateError::SmallVocabulary { .. } => {
-                ExitCode::Data
-            }
+            EvaluateError::Documents(error) => error.exit_code(),
+            EvaluateError::NoFilter { .. } => ExitCode::Config,
+            EvaluateError::MissingData(_)
+            | EvaluateError::LargeData { .. }
+            | EvaluateError::SmallVocabulary { .. }
+            | EvaluateError::NoTrainingData { .. }
+            | EvaluateError::BadTraining { .. }
+            | EvaluateError::Filter { .. }
+            | EvaluateError::DataChanged { .. } => ExitCode::Data,
             EvaluateError::NotFinite { .. } => ExitCode::Numeric,
             EvaluateError::Scores { .. } => ExitCode::Bug,
         }
+    }
+}
+
+impl From<PrepareError> for EvaluateError {
+    fn from(error: PrepareError) -> Self {
+        EvaluateError::Documents(Box::new(error))
     }
 }
 

@@ -5,6 +5,7 @@
 //! - [`units`]: sequences that are scored together, and how they are spread over the ranks.
 //! - [`scoring`]: scores of a unit by one forward pass.
 //! - [`saved`]: scores that are kept, so that a killed job goes on where it was.
+//! - [`overlap`]: overlap of the items with training data.
 //! - [`report`]: results, as objects beside the scores. [`progress`]: how far a rank is.
 //! - [`error`]: why a checkpoint cannot be evaluated.
 //!
@@ -15,6 +16,7 @@
 
 pub mod arguments;
 pub mod error;
+pub mod overlap;
 pub mod progress;
 pub mod questions;
 pub mod report;
@@ -65,6 +67,12 @@ pub struct EvaluateOptions {
     pub stride_tokens: Option<usize>,
     /// What is done with items that do not fit into the context.
     pub on_long: OnLong,
+    /// Training data that items are looked for in, or a filter of them: a URL, path or pattern.
+    pub overlap: Option<String>,
+    /// URL of a file for the filter of the training data.
+    pub save_filter: Option<String>,
+    /// Whether only the overlap is printed, and no checkpoint is read.
+    pub overlap_only: bool,
     /// Whether all items are put beside the results, with their scores.
     pub samples: bool,
     /// Seconds of work between saves of scores.
@@ -86,6 +94,9 @@ impl EvaluateOptions {
             window_tokens: None,
             stride_tokens: None,
             on_long: OnLong::default(),
+            overlap: None,
+            save_filter: None,
+            overlap_only: false,
             samples: false,
             save_every: Duration::from_secs(10),
             progress_lines: false,
@@ -104,23 +115,31 @@ impl EvaluateOptions {
     }
 }
 
-/// Evaluates a checkpoint. Rank 0 puts the results into the store and prints where they are.
+/// Evaluates a checkpoint. Rank 0 puts the results into the store and prints where they are. If only the overlap is asked for,
+/// rank 0 prints that.
 pub fn evaluate(world: &World, options: &EvaluateOptions) -> Result<(), JobError> {
     let _no_grad = tch::no_grad_guard();
     let (config, ranks) = (&world.config, world.collectives.as_ref());
     let chosen = choose(&options.tasks).map_err(EvaluateError::from)?;
+    if options.overlap_only {
+        overlap::tell(&overlap::of_tasks(world, &chosen, options)?);
+        return Ok(());
+    }
     let subject = Subject::open(config, options.checkpoint.as_deref(), ranks)?;
     let root = subject.evaluations(options.output.as_deref(), config)?;
     let limits = options.limits(subject.model.context_tokens as usize);
     let questions = questions::read(&chosen, options, (&subject.tokenizer, &limits), &config.storage, ranks)?;
     let settings = settings(world, options, &subject, &limits, &questions)?;
+    let overlaps = overlap::of_tasks(world, &chosen, options)?;
     let began = Instant::now();
     let job = Job { questions: &questions, saved: saved_in(&root.folder(&subject.name()), &settings), options };
     let scores = job.score(world, &subject)?;
     if ranks.rank().is_zero() {
         let seconds = began.elapsed().as_secs_f64();
-        for (((questions, settings), saved), scores) in questions.iter().zip(settings).zip(&job.saved).zip(&scores) {
-            let report = report::report(&subject, settings, questions, scores, (options, seconds))?;
+        let tasks = questions.iter().zip(settings).zip(&job.saved).zip(&scores);
+        for (task, (((questions, settings), saved), scores)) in tasks.enumerate() {
+            let overlap = overlaps.get(task);
+            let report = report::report(&subject, settings, questions, scores, (options, seconds), overlap)?;
             report::publish(&report, (&root, saved.folder()), questions, scores, options.samples)?;
         }
     }

@@ -32,9 +32,9 @@ pub struct Questions {
 
 /// A data file, as rank 0 announces it.
 #[derive(Serialize, Deserialize)]
-struct FileHead {
-    url: String,
-    sha256: String,
+pub(super) struct FileHead {
+    pub url: String,
+    pub sha256: String,
 }
 
 /// Reads the data of the `chosen` tasks and encodes them. All ranks must call this together; what is wrong with any task is
@@ -64,7 +64,7 @@ pub fn read(
 }
 
 /// Reads the data file of each task. Files that are missing are all reported at once.
-fn read_files(
+pub(super) fn read_files(
     chosen: &[Chosen],
     data: Option<&str>,
     storage: &StorageConfig,

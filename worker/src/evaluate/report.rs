@@ -10,17 +10,20 @@ use serde::Serialize;
 
 use super::EvaluateOptions;
 use super::error::EvaluateError;
+use super::overlap::Overlap;
 use super::questions::Questions;
 use super::subject::Subject;
 use crate::error::JobError;
 
-/// Computes the results of a task from its scores. `options` and the duration are those of the whole evaluation.
+/// Computes the results of a task from its scores, with and without the items that `overlap` with training data. `options` and
+/// the duration are those of the whole evaluation.
 pub fn report(
     subject: &Subject,
     settings: Settings,
     questions: &Questions,
     scores: &Scores,
     (options, seconds): (&EvaluateOptions, f64),
+    overlap: Option<&Overlap>,
 ) -> Result<Report, EvaluateError> {
     let Questions { task, items, sequences, data_url, data_sha256 } = questions;
     let results = metrics::results(task, items, sequences, scores, |_| true).map_err(scores_error(questions))?;
@@ -33,6 +36,7 @@ pub fn report(
         settings,
         seconds,
         results,
+        without_overlap: overlap.map(|overlap| overlap.results(questions, scores)).transpose()?,
     })
 }
 
@@ -45,7 +49,8 @@ pub fn publish(
     with_samples: bool,
 ) -> Result<(), JobError> {
     let limited = report.limit.map(|limit| format!("-of-first-{limit}")).unwrap_or_default();
-    let results = format!("results{limited}.json");
+    let overlap = if report.without_overlap.is_some() { "-with-overlap" } else { "" };
+    let results = format!("results{limited}{overlap}.json");
     folder.put(&results, to_json(report))?;
     let samples = with_samples.then(|| format!("samples{limited}.jsonl"));
     if let Some(name) = &samples {
@@ -87,7 +92,7 @@ struct SampleOf<'a> {
     sample: &'a metrics::Sample,
 }
 
-fn scores_error(questions: &Questions) -> impl FnOnce(ScoreError) -> EvaluateError {
+pub(super) fn scores_error(questions: &Questions) -> impl FnOnce(ScoreError) -> EvaluateError {
     let task = questions.task.name;
     move |error| EvaluateError::Scores { task, error }
 }

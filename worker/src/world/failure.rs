@@ -62,6 +62,10 @@ pub fn fail(message: &str, code: ExitCode) {
 pub fn abort_on_panic() {
     let print = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |info| {
+        // A library's panic over a damaged file of documents becomes that file's fault.
+        if prepare::panics::is_guarded() {
+            return;
+        }
         print(info);
         let (message, code) = describe_panic(info);
         fail(&message, code);

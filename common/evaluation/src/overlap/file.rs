@@ -23,7 +23,8 @@ use sha2::{Digest, Sha256};
 use crate::overlap::filter::{Filter, HASHES};
 use crate::overlap::grams::GRAM_WORDS;
 
-const MAGIC: [u8; 8] = *b"CNVGRAMS";
+/// First bytes of the file of a filter.
+pub const FILTER_MAGIC: [u8; 8] = *b"CNVGRAMS";
 const VERSION: u32 = 1;
 const HEADER: usize = 56;
 const HASH: usize = 32;
@@ -80,7 +81,7 @@ impl Filter {
 
     fn header(&self) -> [u8; HEADER] {
         let mut header = [0; HEADER];
-        header[..8].copy_from_slice(&MAGIC);
+        header[..8].copy_from_slice(&FILTER_MAGIC);
         let small = [VERSION, GRAM_WORDS as u32, HASHES, 0];
         for (into, value) in header[8..24].as_chunks_mut::<4>().0.iter_mut().zip(small) {
             *into = value.to_le_bytes();
@@ -124,7 +125,7 @@ impl Filter {
 
     /// Returns the filter of a header, still without bits.
     fn from_header(header: &[u8; HEADER], length: u64) -> Result<Self, FilterError> {
-        if header[..8] != MAGIC {
+        if header[..8] != FILTER_MAGIC {
             return Err(FilterError::Malformed("it does not begin with CNVGRAMS".to_owned()));
         }
         let mut small = header[8..24].as_chunks::<4>().0.iter().map(|bytes| u32::from_le_bytes(*bytes));

@@ -82,6 +82,22 @@ impl Filter {
         Ok(())
     }
 
+    /// Returns the bits, 64 a word, as ranks exchange them.
+    pub fn words(&self) -> &[u64] {
+        &self.bits
+    }
+
+    /// Adds bits of a filter of the same capacity and seed: `words` are those of [`Filter::words`] from number `at` on. Words
+    /// beyond the last one are left out.
+    pub fn merge_words(&mut self, at: usize, words: &[u64]) {
+        self.bits.iter_mut().skip(at).zip(words).for_each(|(ours, theirs)| *ours |= theirs);
+    }
+
+    /// Sets the number of different grams that were added, which several ranks sum.
+    pub fn set_inserted(&mut self, inserted: u64) {
+        self.inserted = inserted;
+    }
+
     /// Returns the rate of false positives now, from the share of bits that are set.
     pub fn false_positives(&self) -> f64 {
         let set: u64 = self.bits.iter().map(|word| u64::from(word.count_ones())).sum();
@@ -173,6 +189,24 @@ mod tests {
         assert!(
             first.merge(&Filter::new(101, 4).unwrap()).is_err() && first.merge(&Filter::new(100, 5).unwrap()).is_err()
         );
+    }
+
+    #[test]
+    fn filters_are_merged_in_pieces_of_any_size() {
+        let mut whole = Filter::new(100, 4).unwrap();
+        let (mut first, mut second) = (whole.clone(), whole.clone());
+        (0..60).for_each(|number| first.insert(gram(number)));
+        (60..100).for_each(|number| second.insert(gram(number)));
+        for part in [&first, &second] {
+            for (number, words) in part.words().chunks(17).enumerate() {
+                whole.merge_words(17 * number, words);
+            }
+        }
+        whole.set_inserted(first.inserted() + second.inserted());
+        let last = whole.words().len() - 1;
+        whole.merge_words(last, &[0, u64::MAX]);
+        first.merge(&second).unwrap();
+        assert_eq!(first, whole);
     }
 
     #[test]

@@ -9,34 +9,67 @@ pub const GRAM_WORDS: usize = 8;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Gram(pub u128);
 
-/// Calls `see` with each gram of `text`: eight successive words, of which each is a run of alphanumeric characters in lower
-/// case. A gram is the XXH3-128 of the XXH3-64 of its words, little-endian.
-pub fn grams(text: &str, seed: u64, mut see: impl FnMut(Gram)) {
-    let mut last = [0_u64; GRAM_WORDS];
-    let mut count = 0;
-    let mut word = String::new();
-    // The end of the text ends a word.
-    for character in text.chars().chain([' ']) {
-        if character.is_alphanumeric() {
-            if character.is_ascii() {
-                word.push(character.to_ascii_lowercase())
+/// Finder of the grams of texts that come in pieces, such as tokens. Memory is that of a word.
+#[derive(Debug)]
+pub struct GramStream {
+    seed: u64,
+    /// Hashes of the last words.
+    last: [u64; GRAM_WORDS],
+    /// Number of words of this text so far, up to those of a gram.
+    count: usize,
+    /// Word that has not ended yet.
+    word: String,
+}
+
+impl GramStream {
+    /// Returns a finder before the first text.
+    pub fn new(seed: u64) -> Self {
+        GramStream { seed, last: [0; GRAM_WORDS], count: 0, word: String::new() }
+    }
+
+    /// Calls `see` with each gram that `piece`, which continues the text, completes.
+    pub fn push(&mut self, piece: &str, mut see: impl FnMut(Gram)) {
+        for character in piece.chars() {
+            if !character.is_alphanumeric() {
+                self.end_word(&mut see);
+            } else if character.is_ascii() {
+                self.word.push(character.to_ascii_lowercase());
             } else {
-                word.extend(character.to_lowercase())
-            }
-        } else if !word.is_empty() {
-            last.rotate_left(1);
-            last[GRAM_WORDS - 1] = xxh3_64_with_seed(word.as_bytes(), seed);
-            word.clear();
-            count += 1;
-            if count >= GRAM_WORDS {
-                let mut bytes = [0; 8 * GRAM_WORDS];
-                for (into, hash) in bytes.as_chunks_mut::<8>().0.iter_mut().zip(last) {
-                    *into = hash.to_le_bytes();
-                }
-                see(Gram(xxh3_128_with_seed(&bytes, seed)));
+                self.word.extend(character.to_lowercase());
             }
         }
     }
+
+    /// Ends the text, and its last word with it. What is pushed next begins another text.
+    pub fn end(&mut self, mut see: impl FnMut(Gram)) {
+        self.end_word(&mut see);
+        self.count = 0;
+    }
+
+    fn end_word(&mut self, see: &mut impl FnMut(Gram)) {
+        if self.word.is_empty() {
+            return;
+        }
+        self.last.rotate_left(1);
+        self.last[GRAM_WORDS - 1] = xxh3_64_with_seed(self.word.as_bytes(), self.seed);
+        self.word.clear();
+        self.count = (self.count + 1).min(GRAM_WORDS);
+        if self.count == GRAM_WORDS {
+            let mut bytes = [0; 8 * GRAM_WORDS];
+            for (into, hash) in bytes.as_chunks_mut::<8>().0.iter_mut().zip(self.last) {
+                *into = hash.to_le_bytes();
+            }
+            see(Gram(xxh3_128_with_seed(&bytes, self.seed)));
+        }
+    }
+}
+
+/// Calls `see` with each gram of `text`: eight successive words, of which each is a run of alphanumeric characters in lower
+/// case. A gram is the XXH3-128 of the XXH3-64 of its words, little-endian.
+pub fn grams(text: &str, seed: u64, mut see: impl FnMut(Gram)) {
+    let mut stream = GramStream::new(seed);
+    stream.push(text, &mut see);
+    stream.end(see);
 }
 
 #[cfg(test)]
@@ -70,5 +103,26 @@ mod tests {
         let mut other = Vec::new();
         grams("a b c d e f g h", 6, |gram| other.push(gram));
         assert_ne!(other, of("a b c d e f g h"));
+    }
+
+    #[test]
+    fn pieces_have_the_grams_of_the_whole_and_none_spans_two_texts() {
+        let text = "It's the 1st ÉTÉ: a-b \"c\" and more of it";
+        let mut stream = GramStream::new(5);
+        for size in [1, 2, 7] {
+            let mut found = Vec::new();
+            let characters: Vec<char> = text.chars().collect();
+            for piece in characters.chunks(size) {
+                stream.push(&piece.iter().collect::<String>(), |gram| found.push(gram));
+            }
+            stream.end(|gram| found.push(gram));
+            assert_eq!(found, of(text), "pieces of {size}");
+        }
+        let mut found = 0;
+        for half in ["a b c d", "e f g h"] {
+            stream.push(half, |_| found += 1);
+            stream.end(|_| found += 1);
+        }
+        assert_eq!(found, 0);
     }
 }

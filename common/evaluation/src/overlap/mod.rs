@@ -9,7 +9,7 @@ mod filter;
 mod grams;
 mod report;
 
-pub use file::FilterError;
+pub use file::{FILTER_MAGIC, FilterError};
 pub use filter::{FALSE_POSITIVES_MAX, Filter};
-pub use grams::{GRAM_WORDS, Gram, grams};
-pub use report::{ItemOverlap, TaskOverlap, overlap_of};
+pub use grams::{GRAM_WORDS, Gram, GramStream, grams};
+pub use report::{ItemOverlap, OverlapSummary, TaskOverlap, overlap_of};

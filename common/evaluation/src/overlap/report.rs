@@ -25,10 +25,40 @@ pub struct TaskOverlap {
     pub items: Vec<ItemOverlap>,
 }
 
+/// Overlap of a task as a row of a table.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct OverlapSummary {
+    /// Name of the task.
+    pub task: String,
+    /// URL of its data file.
+    pub data: String,
+    /// Training data, or the filter of it, as it was named.
+    pub with: String,
+    /// Number of items.
+    pub items: usize,
+    /// Number of items that are too short to be looked for.
+    pub without_grams: usize,
+    /// Number of items with a gram that was found.
+    pub overlapping: usize,
+    /// Grams of all items.
+    pub grams: u64,
+    /// Grams that were found.
+    pub found: u64,
+    /// Share of grams that were found, from 0 to 1; `None` of no grams.
+    pub share: Option<f64>,
+    /// Item of which the largest share was found, the first of several; `None` if nothing was found.
+    pub largest: Option<ItemOverlap>,
+}
+
 impl ItemOverlap {
     /// Returns whether any gram was found. The paper leaves out such items of LAMBADA.
     pub fn overlaps(&self) -> bool {
         self.found > 0
+    }
+
+    /// Returns whether a larger share of this item was found than of `other`. Both must have grams.
+    fn exceeds(&self, other: &ItemOverlap) -> bool {
+        u128::from(self.found) * u128::from(other.grams) > u128::from(other.found) * u128::from(self.grams)
     }
 }
 
@@ -56,6 +86,28 @@ impl TaskOverlap {
     /// Returns the number of items that are too short to be looked for.
     pub fn without_grams(&self) -> usize {
         self.items.iter().filter(|item| item.grams == 0).count()
+    }
+
+    /// Returns the item of which the largest share was found, the first of several.
+    pub fn largest(&self) -> Option<&ItemOverlap> {
+        let overlapping = self.items.iter().filter(|item| item.overlaps());
+        overlapping.reduce(|largest, item| if item.exceeds(largest) { item } else { largest })
+    }
+
+    /// Returns the row of the table, for the data file `data` and training data called `with`.
+    pub fn summary(&self, data: &str, with: &str) -> OverlapSummary {
+        OverlapSummary {
+            task: self.task.clone(),
+            data: data.to_owned(),
+            with: with.to_owned(),
+            items: self.items.len(),
+            without_grams: self.without_grams(),
+            overlapping: self.overlapping(),
+            grams: self.grams(),
+            found: self.found(),
+            share: self.share(),
+            largest: self.largest().cloned(),
+        }
     }
 }
 
@@ -100,5 +152,20 @@ mod tests {
         assert_eq!(counts, [(1, 1), (1, 0), (0, 0), (2, 1)]);
         assert_eq!((overlap.share(), overlap.overlapping(), overlap.without_grams()), (Some(0.5), 2, 1));
         assert_eq!(overlap_of("cbt_cn", &items[2..3], &filter).share(), None);
+    }
+
+    #[test]
+    fn the_row_of_a_task_names_the_item_of_the_largest_share_and_the_first_of_equals() {
+        let item = |id: &str, grams, found| ItemOverlap { id: id.to_owned(), grams, found };
+        let mut overlap = TaskOverlap {
+            task: "ptb".to_owned(),
+            items: vec![item("1", 0, 0), item("2", 40, 10), item("3", 4, 2), item("4", 8, 4), item("5", 9, 0)],
+        };
+        let summary = overlap.summary("file:///d", "web");
+        assert_eq!(summary.largest, Some(item("3", 4, 2)));
+        assert_eq!((summary.items, summary.without_grams, summary.overlapping), (5, 1, 3));
+        assert_eq!((summary.grams, summary.found), (61, 16));
+        overlap.items.retain(|item| item.found == 0);
+        assert_eq!(overlap.summary("file:///d", "web").largest, None);
     }
 }

@@ -1,10 +1,11 @@
 //! `launcher eval`: runs ranks that score a checkpoint's answers, attempt after attempt, and prints the table.
 //!
 //! - this file: the command, from its arguments to the table. [`config`]: the config of the ranks.
-//! - [`results`]: what the ranks have put into the store. [`table`]: the table of results.
+//! - [`results`]: what the ranks have put into the store. [`table`]: the table of results. [`overlap`]: that of overlap.
 //! - [`tasks`]: the list of all tasks.
 
 mod config;
+mod overlap;
 mod results;
 mod table;
 mod tasks;
@@ -13,11 +14,12 @@ use common::checkpoint_layout::EVALUATIONS_FOLDER;
 use common::checkpoint_store::run_of;
 use common::config::{Backend, RunConfig};
 use common::exit_code::ExitCode;
-use common::storage::{Folder, absolute_url};
+use common::storage::{Folder, absolute_url, absolute_words};
 use common::topology::Rank;
 use common::worker_contract::{
-    EVALUATED_MARK, Evaluated, EvaluationProgress, PROGRESS_MARK, PROTOCOL_VERSION, StartLine,
+    EVALUATED_MARK, Evaluated, EvaluationProgress, OVERLAP_MARK, PROGRESS_MARK, PROTOCOL_VERSION, StartLine,
 };
+use evaluation::overlap::OverlapSummary;
 use evaluation::tasks::{Chosen, choose};
 
 use super::error::CommandError;
@@ -38,6 +40,9 @@ pub fn run(mut args: EvalArgs) -> Result<ExitCode, LaunchError> {
         return Ok(ExitCode::Done);
     }
     args.overrides.extend(launching::overrides(&args.launch));
+    if args.is_overlap_only() && args.samples.is_some() {
+        return Err(CommandError::SamplesOfOverlap.into());
+    }
     let options = options(&args)?;
     let mut config = config::of(&args)?;
     if config.launch.backend == Backend::Kubernetes {
@@ -47,18 +52,21 @@ pub fn run(mut args: EvalArgs) -> Result<ExitCode, LaunchError> {
         return launching::submit(&script);
     }
     common::storage::make_urls_absolute(&mut config)?;
-    let folder = evaluations(&args, &config)?;
+    let folder = if args.is_overlap_only() { None } else { Some(evaluations(&args, &config)?) };
     let start_line = start_line(&config);
     let with_samples = args.samples.is_some();
     let arguments = Box::new(move |_| job(&options, with_samples));
     let program = RankProgram { executable: programs::worker()?, arguments };
     let backend = launching::backend(&config.launch, program, None)?;
     let mut interrupts = Interrupts::install().map_err(LaunchError::system("handle signals"))?;
-    let mut shown = Shown { view: EvaluationView::new(), evaluated: Vec::new(), pulse: 0 };
+    let mut shown = Shown { view: EvaluationView::new(), evaluated: Vec::new(), overlaps: Vec::new(), pulse: 0 };
     let code = follow(backend.as_ref(), &config.launch, Some(&start_line), &mut interrupts, &mut shown)?;
     if code == ExitCode::Done {
         let leaving = interrupts.leave_meanwhile("the store of the results");
-        results::show(&folder, &shown.evaluated, &args)?;
+        match &folder {
+            Some(folder) => results::show(folder, &shown.evaluated, &args)?,
+            None => overlap::show(&shown.overlaps, &args),
+        }
         drop(leaving);
     }
     Ok(code)
@@ -79,6 +87,8 @@ fn options(args: &EvalArgs) -> Result<Vec<String>, LaunchError> {
         ("tasks", Some(tasks.join(","))),
         ("data", url(&args.data)?),
         ("output", url(&args.output)?),
+        ("overlap", args.overlap.as_deref().map(absolute_words).transpose()?),
+        ("save-filter", url(&args.save_filter)?),
         ("limit", number(args.limit)),
         ("shots", Some(args.shots.to_string())),
         ("window", number(args.window)),
@@ -87,7 +97,7 @@ fn options(args: &EvalArgs) -> Result<Vec<String>, LaunchError> {
         ("save-every-s", Some(args.save_every_s.to_string())),
     ];
     let words = options.into_iter().filter_map(|(name, value)| Some(format!("--{name}={}", value?)));
-    Ok(words.collect())
+    Ok(words.chain(args.is_overlap_only().then(|| "--overlap-only".to_owned())).collect())
 }
 
 /// Returns the arguments of the worker.
@@ -147,6 +157,8 @@ fn start_line(config: &RunConfig) -> StartLine {
 struct Shown {
     view: EvaluationView,
     evaluated: Vec<Evaluated>,
+    /// Overlap of each task, if only that was asked for.
+    overlaps: Vec<OverlapSummary>,
     pulse: u64,
 }
 
@@ -154,6 +166,7 @@ impl Listener for Shown {
     fn begin(&mut self) {
         self.view.begin();
         self.evaluated.clear();
+        self.overlaps.clear();
     }
 
     fn hear(&mut self, rank: Rank, line: &str) {
@@ -165,6 +178,8 @@ impl Listener for Shown {
             }
         } else if let Some(evaluated) = line.strip_prefix(EVALUATED_MARK) {
             self.evaluated.extend(serde_json::from_str::<Evaluated>(evaluated));
+        } else if let Some(overlap) = line.strip_prefix(OVERLAP_MARK) {
+            self.overlaps.extend(serde_json::from_str::<OverlapSummary>(overlap));
         } else {
             self.view.end();
             to_stdout(line);

@@ -11,6 +11,7 @@ use evaluation::report::Report;
 use evaluation::tasks::find;
 use serde_json::{Value, json};
 
+use super::overlap;
 use super::table::{self, Style};
 use crate::cli::evaluation::EvalArgs;
 use crate::commands::error::CommandError;
@@ -27,8 +28,13 @@ pub fn show(folder: &Folder, evaluated: &[Evaluated], args: &EvalArgs) -> Result
         let with_published = |report: &Report| json!({ "report": report, "published": published_json(report) });
         to_stdout(&to_json(&reports.iter().map(with_published).collect::<Vec<_>>()));
     } else {
-        let style = if args.markdown { Style::Markdown } else { Style::Plain };
-        table::lines(&reports, style).iter().for_each(|line| to_stdout(line));
+        let mut lines = table::lines(&reports, Style::of(args));
+        let of_overlap = overlap::lines_of(&reports, Style::of(args));
+        if !of_overlap.is_empty() {
+            lines.push(String::new());
+            lines.extend(of_overlap);
+        }
+        lines.iter().for_each(|line| to_stdout(line));
     }
     if let Some(path) = &args.samples {
         let names: Vec<&str> = evaluated.iter().filter_map(|of| of.samples.as_deref()).collect();

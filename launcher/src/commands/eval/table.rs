@@ -5,6 +5,7 @@ use evaluation::published::{Published, nearest_size, published};
 use evaluation::report::Report;
 use evaluation::tasks::find;
 
+use crate::cli::evaluation::EvalArgs;
 use crate::view::figures::{counted, with_thousands};
 
 /// Number of ids that a note lists.
@@ -17,6 +18,18 @@ pub enum Style {
     Plain,
     /// A table of Markdown.
     Markdown,
+}
+
+impl Style {
+    /// Returns the form that is asked for, where it is not JSON.
+    pub fn of(args: &EvalArgs) -> Self {
+        if args.markdown { Style::Markdown } else { Style::Plain }
+    }
+
+    /// Returns what stands in front of a note.
+    pub fn bullet(self) -> &'static str {
+        if self == Style::Markdown { "- " } else { "" }
+    }
 }
 
 /// Returns the lines of the table and its notes.
@@ -34,17 +47,13 @@ pub fn lines(reports: &[Report], style: Style) -> Vec<String> {
             rows.push(row(report, metric, figure));
         }
     }
-    let mut lines = match style {
-        Style::Plain => plain(&rows),
-        Style::Markdown => markdown(&rows),
-    };
+    let mut lines = drawn(&rows, 2, style);
     let mut notes: Vec<String> = reports.iter().flat_map(notes).collect();
     notes.extend(sources.iter().map(|source| format!("{published_by}: {source}")));
     if !notes.is_empty() {
         lines.push(String::new());
     }
-    let bullet = if style == Style::Markdown { "- " } else { "" };
-    lines.extend(notes.into_iter().map(|note| format!("{bullet}{note}")));
+    lines.extend(notes.into_iter().map(|note| format!("{}{note}", style.bullet())));
     lines
 }
 
@@ -80,23 +89,38 @@ fn shown(measure: Option<Measure>, value: f64) -> String {
     }
 }
 
-fn plain(rows: &[[String; 6]]) -> Vec<String> {
+/// Formats the value of a metric.
+pub fn shown_metric(report: &Report, metric: &Metric) -> String {
+    shown(measure(report, metric), metric.value)
+}
+
+/// Returns the lines of a table of these rows, the first of which is its head. The first `texts` columns are aligned on the
+/// left, and the others on the right.
+pub fn drawn<const N: usize>(rows: &[[String; N]], texts: usize, style: Style) -> Vec<String> {
+    match style {
+        Style::Plain => plain(rows, texts),
+        Style::Markdown => markdown(rows, texts),
+    }
+}
+
+fn plain<const N: usize>(rows: &[[String; N]], texts: usize) -> Vec<String> {
     let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
-    let widths: [usize; 6] = std::array::from_fn(width);
-    let line = |row: &[String; 6]| {
-        let cell = |(column, text): (usize, &String)| match column {
-            0 | 1 => format!("{text:<width$}", width = widths[column]),
-            _ => format!("{text:>width$}", width = widths[column]),
+    let widths: [usize; N] = std::array::from_fn(width);
+    let line = |row: &[String; N]| {
+        let cell = |(column, text): (usize, &String)| match column < texts {
+            true => format!("{text:<width$}", width = widths[column]),
+            false => format!("{text:>width$}", width = widths[column]),
         };
         row.iter().enumerate().map(cell).collect::<Vec<_>>().join("  ").trim_end().to_owned()
     };
     rows.iter().map(line).collect()
 }
 
-fn markdown(rows: &[[String; 6]]) -> Vec<String> {
-    let line = |row: &[String; 6]| format!("| {} |", row.join(" | "));
+fn markdown<const N: usize>(rows: &[[String; N]], texts: usize) -> Vec<String> {
+    let line = |row: &[String; N]| format!("| {} |", row.join(" | "));
     let mut lines: Vec<String> = rows.iter().map(line).collect();
-    lines.insert(1, "|---|---|---:|---:|---:|---:|".to_owned());
+    let columns: String = (0..N).map(|column| if column < texts { "---|" } else { "---:|" }).collect();
+    lines.insert(1, format!("|{columns}"));
     lines
 }
 
@@ -139,14 +163,14 @@ fn ids_of(ids: &[String]) -> String {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use evaluation::OnLong;
     use evaluation::metrics::{Direction, Results};
     use evaluation::report::Settings;
 
     use super::*;
 
-    fn report(task: &str, metrics: &[(&str, f64, Option<f64>)]) -> Report {
+    pub fn report(task: &str, metrics: &[(&str, f64, Option<f64>)]) -> Report {
         let metric = |(name, value, standard_error): &(&str, f64, Option<f64>)| Metric {
             name: (*name).to_owned(),
             value: *value,
@@ -187,6 +211,7 @@ mod tests {
                 skipped: Vec::new(),
                 empty: Vec::new(),
             },
+            without_overlap: None,
         }
     }
 
