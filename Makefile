@@ -64,8 +64,8 @@ dist: build ## Make a tarball and a wheel in target/dist
 install: ## Install what `make dist` made (PREFIX=/usr/local, DESTDIR)
 	@scripts/dist --install '$(DESTDIR)$(PREFIX)'
 
-manual: ## Write the manual pages and shell completions in launcher/share anew
-	$(WITH_LIBTORCH) cargo run --release --workspace --bin launcher -- manual launcher/share
+manual: build ## Write the manual pages and shell completions in launcher/share anew
+	$(WITH_LIBTORCH) "$${CARGO_TARGET_DIR:-target}/release/launcher" manual launcher/share
 
 clean: ## Remove what was built, and the demo's folder; the cache of set-up stays
 	cargo clean

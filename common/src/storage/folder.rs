@@ -53,6 +53,22 @@ impl Folder {
         Ok(Folder { store: Arc::new(store), prefix, url: name })
     }
 
+    /// Opens the folder of the object at `url`, to write the object there. Returns the folder and the object's name.
+    pub fn of_object(url: &str, config: &StorageConfig) -> Result<(Self, String)> {
+        let parent = Self::open(url, config)?.parent();
+        let mut above = absolute_url(url)?;
+        let refuse = || StorageError::Url {
+            url: without_secrets(above.as_str()).into_owned(),
+            reason: "it names no object in a folder".into(),
+        };
+        let (_, name) = parent.ok_or_else(refuse)?;
+        if let Ok(mut segments) = above.path_segments_mut() {
+            segments.pop_if_empty().pop();
+        }
+        // A store writes only below the folder that it was opened for.
+        Ok((Self::open(above.as_str(), config)?, name))
+    }
+
     /// Returns the folder `name` inside this one.
     pub fn folder(&self, name: &str) -> Folder {
         Folder { prefix: self.path(name), url: self.url_of(name), ..self.clone() }
@@ -341,5 +357,17 @@ mod tests {
         let error = Folder::open("ftp://host/x", &StorageConfig::default()).unwrap_err();
         assert_eq!(error.exit_code(), ExitCode::Config);
         assert!(error.to_string().contains("unknown scheme ftp://"), "{error}");
+    }
+
+    #[test]
+    fn an_object_is_written_to_the_disk_by_its_own_url() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a folder/new?/an object");
+        let (folder, name) = Folder::of_object(path.to_str().unwrap(), &StorageConfig::default()).unwrap();
+        assert_eq!(name, "an object");
+        folder.put(&name, "here".into()).unwrap();
+        assert_eq!(std::fs::read(path).unwrap(), b"here");
+        let error = Folder::of_object("memory://box", &StorageConfig::default()).unwrap_err();
+        assert!(error.to_string().contains("names no object"), "{error}");
     }
 }

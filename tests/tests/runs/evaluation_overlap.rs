@@ -139,7 +139,13 @@ fn copied_items_are_found_and_foreign_ones_are_not_in_documents_shards_and_filte
 fn results_without_overlap_are_those_of_the_other_items_alone() {
     let _turn = turn();
     let corpus = Corpus::new();
-    let settings = ["model.context_tokens=512", "train.max_steps=3", "evaluation.every_steps=0", "model.width=64"];
+    let settings = [
+        "model.context_tokens=512",
+        "train.max_steps=3",
+        "optimizer.warmup_steps=0",
+        "evaluation.every_steps=0",
+        "model.width=64",
+    ];
     let config = corpus.scratch.config("run", &settings);
     run(by_launcher(1, &config), ExitCode::Done, &[]);
     let few: Vec<String> = (0..20).map(document).collect();

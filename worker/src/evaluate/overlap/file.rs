@@ -29,8 +29,7 @@ pub fn read(file: &Folder, bytes: u64, progress_lines: bool) -> Result<Filter, J
 
 /// Writes `filter` to the file at `url`.
 pub fn save(filter: &Filter, url: &str, storage: &StorageConfig, progress_lines: bool) -> Result<(), JobError> {
-    let whole = Folder::open(url, storage)?;
-    let (folder, name) = whole.parent().unwrap_or((whole, String::new()));
+    let (folder, name) = Folder::of_object(url, storage)?;
     let mut upload = folder.upload(&name)?;
     let progress = Progress::begin_overlap(progress_lines, 8 * filter.words().len() as u64);
     let mut to = BufWriter::with_capacity(BUFFER_BYTES, Told { through: Uploading(&mut upload), progress });
