@@ -1,7 +1,7 @@
 //! Vocabularies in the files of Hugging Face's libraries, which write bytes as printable characters: `Ġ` is a space.
 //!
 //! Reads `tokenizer.json`, or `vocab.json` with `merges.txt`, or OpenAI's `encoder.json` with `vocab.bpe`. Writes the first
-//! three, and a `tokenizer_config.json`, by which `transformers` opens the folder: [`write`] into a folder of their own,
+//! three, and a `tokenizer_config.json`, by which `transformers` opens the folder: [`write()`] into a folder of their own,
 //! [`for_model`] for a folder with a model.
 
 use bytes::Bytes;
@@ -22,7 +22,7 @@ pub const TOKENIZER_NAME: &str = "tokenizer.json";
 const PAIRS_OF_NAMES: [[&str; 2]; 2] = [["vocab.json", "merges.txt"], ["encoder.json", "vocab.bpe"]];
 /// Name of the file that `transformers` reads first.
 const CONFIG_NAME: &str = "tokenizer_config.json";
-/// Names of the files that [`write`] writes, in that order: a folder with a `tokenizer.json` is complete.
+/// Names of the files that [`write()`] writes, in that order: a folder with a `tokenizer.json` is complete.
 pub const WRITTEN_NAMES: [&str; 4] = ["vocab.json", "merges.txt", CONFIG_NAME, TOKENIZER_NAME];
 /// Name of the file of tokens beside those of two files, as `transformers` has written them.
 const ADDED_NAME: &str = "added_tokens.json";
@@ -59,7 +59,7 @@ pub fn write(folder: &Folder, vocabulary: &Vocabulary) -> Result<(), StorageErro
     files.into_iter().try_for_each(|(name, content)| folder.put(name, content))
 }
 
-/// Returns the names and contents of the files that [`write`] writes, for a model that reads at most `context_tokens` tokens.
+/// Returns the names and contents of the files that [`write()`] writes, for a model that reads at most `context_tokens` tokens.
 /// They have no indentation, since each checkpoint of a run has a copy.
 pub fn for_model(vocabulary: &Vocabulary, context_tokens: u64) -> Vec<(&'static str, Bytes)> {
     let mut config = config();

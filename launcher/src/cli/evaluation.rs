@@ -10,8 +10,8 @@ use super::shared::{LaunchArgs, TargetArgs};
 #[derive(Debug, Args)]
 pub struct EvalArgs {
     /// Config (a TOML file) or run folder (a path or a storage URL), whose newest checkpoint is evaluated. With --checkpoint it may be
-    /// left out: the config that the checkpoint was saved with then serves, except for [launch]. With --overlap both may be
-    /// left out.
+    /// left out: the config that the checkpoint was saved with then serves, except for its section launch. With --overlap both
+    /// may be left out.
     #[arg(value_name = "CONFIG|RUN", required_unless_present_any = ["config", "checkpoint", "overlap", "list"])]
     pub target: Option<String>,
     /// Config, as the argument takes it, too.

@@ -3,7 +3,7 @@
 //! - this file: from the arguments to the overlap of each task.
 //! - [`training_data`]: what the training data are, and their texts in units that ranks share. [`shards`]: of token shards.
 //!   [`documents`]: of documents.
-//! - [`fill`]: the filter of their grams, made by all ranks. [`file`]: filters in a store.
+//! - [`fill`]: the filter of their grams, made by all ranks. [`mod@file`]: filters in a store.
 //!
 //! Absent on purpose: words, grams and the filter itself, which are `evaluation::overlap`.
 
