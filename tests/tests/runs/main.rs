@@ -16,6 +16,7 @@ mod crash_points_of_a_run;
 mod equivalence;
 mod evaluation;
 mod evaluation_overlap;
+mod evaluation_real_files;
 mod failure;
 mod going_back;
 mod hangs;
