@@ -100,7 +100,7 @@ fn tasks_in_training_say_what_eval_says_of_the_checkpoint_and_change_no_loss() {
         let zero = [format!("parallel.zero={zero}")];
         run(by_launcher(ranks, &config(&scratch, &plain, &zero)), ExitCode::Done, &[]);
         let config = config(&scratch, &name, &[&zero[..], &with_tasks()[..]].concat());
-        let words = ["step 2: hellaswag_harness acc ", "step 4: hellaswag_harness acc ", "(4 items)  ptb"];
+        let words = ["step 2: hellaswag_harness acc_norm ", "step 4: hellaswag_harness acc_norm ", "(4 items)  ptb"];
         run(by_launcher(ranks, &config), ExitCode::Done, &words);
         assert_eq!(losses(&scratch.url(&name)), losses(&scratch.url(&plain)), "{name}");
         let results = results(&scratch, &name);

@@ -1,5 +1,7 @@
 //! What is asked of the model: rank 0 reads the tasks' data files, and every rank makes the same sequences of them.
 
+use std::collections::HashMap;
+
 use common::config::StorageConfig;
 use common::sha256::hex_sha256;
 use common::storage::{Folder, StorageError};
@@ -30,9 +32,11 @@ pub struct Questions {
     pub sequences: Sequences,
 }
 
-/// A data file, as rank 0 announces it.
-#[derive(Serialize, Deserialize)]
+/// The data file of a task, as rank 0 announces it.
+#[derive(Clone, Serialize, Deserialize)]
 pub(super) struct FileHead {
+    /// Number of the file: several tasks may have one.
+    pub file: usize,
     pub url: String,
     pub sha256: String,
 }
@@ -53,33 +57,45 @@ pub fn read(
         Ok::<_, JobError>(heads)
     })?;
     let mut questions = Vec::with_capacity(chosen.len());
-    for (index, (chosen, FileHead { url, sha256 })) in chosen.iter().zip(heads).enumerate() {
-        let content = ranks.broadcast_bytes(contents.get(index).map(Vec::as_slice).unwrap_or_default())?;
+    let mut received: HashMap<usize, Vec<u8>> = HashMap::new();
+    for (index, (chosen, head)) in chosen.iter().zip(&heads).enumerate() {
+        let content = match received.remove(&head.file) {
+            Some(content) => content,
+            None => ranks.broadcast_bytes(&contents.get_mut(head.file).map(std::mem::take).unwrap_or_default())?,
+        };
+        let FileHead { file, url, sha256 } = head.clone();
         let (items, sequences) =
             ask(chosen.task, &DataFile { name: &url, content: &content }, options, &Gpt2Encoder(tokenizer), limits)?;
+        if heads[index + 1..].iter().any(|later| later.file == file) {
+            received.insert(file, content);
+        }
         ranks.agree_same(fingerprint(&sequences), "the sequences to score")?;
         questions.push(Questions { task: chosen.task, data_url: url, data_sha256: sha256, items, sequences });
     }
     Ok(questions)
 }
 
-/// Reads the data file of each task. Files that are missing are all reported at once.
+/// Reads the data files of the tasks, each once. Files that are missing are all reported at once.
 pub(super) fn read_files(
     chosen: &[Chosen],
     data: Option<&str>,
     storage: &StorageConfig,
 ) -> Result<(Vec<FileHead>, Vec<Vec<u8>>), JobError> {
-    let (mut heads, mut contents, mut missing) = (Vec::new(), Vec::new(), Vec::<MissingFile>::new());
+    let (mut heads, mut contents, mut missing) = (Vec::<FileHead>::new(), Vec::new(), Vec::<MissingFile>::new());
     for Chosen { task, file } in chosen {
         let (folder, name) = place(task, file.as_deref(), data, storage)?;
         let url = folder.url_of(&name);
+        if let Some(known) = heads.iter().find(|head| head.url == url).cloned() {
+            heads.push(known);
+            continue;
+        }
         match folder.size(&name) {
             Ok(bytes) if bytes > DATA_BYTES_MAX => {
                 return Err(EvaluateError::LargeData { url, bytes, bytes_max: DATA_BYTES_MAX }.into());
             }
             Ok(_) => {
                 let content = folder.get(&name)?.to_vec();
-                heads.push(FileHead { url, sha256: hex_sha256(&content) });
+                heads.push(FileHead { file: contents.len(), url, sha256: hex_sha256(&content) });
                 contents.push(content);
             }
             Err(StorageError::NotFound { .. }) => {

@@ -44,7 +44,7 @@ pub struct Results {
     pub characters: u64,
     /// Bytes of the texts.
     pub bytes: u64,
-    /// Values of the task's measures; none of no items.
+    /// Values of the task's measures that are finite; none of no items.
     pub metrics: Vec<Metric>,
     /// Ids of items whose context lost its beginning.
     pub truncated: Vec<String>,
@@ -80,8 +80,9 @@ pub fn results(
         words: units.words,
         characters: units.characters,
         bytes: units.bytes,
-        // Of no items, or of texts without words, there is nothing to divide by.
-        metrics: metrics.filter(|metric| !chosen.is_empty() && !metric.value.is_nan()).collect(),
+        // Of no items, or of texts without words, there is nothing to divide by. A perplexity beyond all numbers is left out, too:
+        // JSON has no infinity, and the log-likelihood stands beside it.
+        metrics: metrics.filter(|metric| !chosen.is_empty() && metric.value.is_finite()).collect(),
         truncated: among(&sequences.truncated),
         skipped: sequences.skipped.clone(),
         empty: among(&sequences.empty),

@@ -72,8 +72,12 @@ const WIKITEXT2: Source = Source {
 
 const LAMBADA_MEASURES: &[Measure] =
     &[Measure::Accuracy, Measure::AccuracyStopWordsBarred, Measure::LastWordPerplexity];
-const CHOICE_MEASURES: &[Measure] =
-    &[Measure::Accuracy, Measure::AccuracyPerCharacter, Measure::AccuracyPerByte, Measure::AccuracyPerToken];
+/// Measures of HellaSwag as lm-evaluation-harness scores it, whose figure is acc_norm.
+const PER_CHARACTER_MEASURES: &[Measure] =
+    &[Measure::AccuracyPerCharacter, Measure::Accuracy, Measure::AccuracyPerByte, Measure::AccuracyPerToken];
+/// Measures of HellaSwag as llm.c scores it, whose figure is the mean per token.
+const PER_TOKEN_MEASURES: &[Measure] =
+    &[Measure::AccuracyPerToken, Measure::Accuracy, Measure::AccuracyPerCharacter, Measure::AccuracyPerByte];
 const TEXT_MEASURES: &[Measure] =
     &[Measure::WordPerplexity, Measure::BytePerplexity, Measure::BitsPerByte, Measure::TokenPerplexity];
 
@@ -124,7 +128,7 @@ pub static TASKS: &[Task] = &[
         name: "hellaswag_mean_token",
         about: "HellaSwag, raw context and endings, as llm.c and nanochat: acc_norm_tokens is their figure",
         scored: "\" \" + ending, after ctx",
-        measures: CHOICE_MEASURES,
+        measures: PER_TOKEN_MEASURES,
         allows_shots: true,
         source: HELLASWAG,
         read: hellaswag::mean_token,
@@ -134,7 +138,7 @@ pub static TASKS: &[Task] = &[
         name: "hellaswag_harness",
         about: "HellaSwag as lm-evaluation-harness (hellaswag): acc_norm is its figure",
         scored: "\" \" + ending, after activity_label + \": \" + ctx_a + \" \" + ctx_b.capitalize(), without brackets",
-        measures: CHOICE_MEASURES,
+        measures: PER_CHARACTER_MEASURES,
         allows_shots: true,
         source: HELLASWAG,
         read: hellaswag::harness,
@@ -144,7 +148,7 @@ pub static TASKS: &[Task] = &[
         name: "hellaswag_text",
         about: "HellaSwag from the six-line text form, cleaned as lm-evaluation-harness does",
         scored: "\" \" + ending, after the first line of an item, without brackets",
-        measures: CHOICE_MEASURES,
+        measures: PER_CHARACTER_MEASURES,
         allows_shots: true,
         source: HELLASWAG_TEXT,
         read: hellaswag::text,

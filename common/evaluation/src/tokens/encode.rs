@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use crate::item::{Continuation, Item, Judgement, Request, Scored};
 use crate::stop_words;
+use crate::tokens::error::WINDOWS_TOKENS_MAX;
 use crate::tokens::windows::windows;
 use crate::tokens::{EncodeError, Key, Limits, OnLong, Sequence, Sequences};
 
@@ -54,7 +55,7 @@ impl<E: Encode> Encoder<'_, E> {
         let mut truncated = false;
         for (request_index, request) in item.requests.iter().enumerate() {
             let encoded = match request {
-                Request::Text(text) => self.text(text),
+                Request::Text(text) => self.text(&item.id, text)?,
                 Request::Continuation(continuation) => {
                     let mut encoded = self.continuation(&item.id, continuation)?;
                     match self.fit(&item.id, &mut encoded)? {
@@ -84,11 +85,15 @@ impl<E: Encode> Encoder<'_, E> {
         Ok(())
     }
 
-    fn text(&self, text: &str) -> Vec<Encoded> {
+    fn text(&self, item: &str, text: &str) -> Result<Vec<Encoded>, EncodeError> {
         let tokens = self.tokenizer.encode(text);
-        let windows =
-            windows(&tokens, self.tokenizer.end_of_text(), self.limits.window_tokens, self.limits.stride_tokens);
-        windows.into_iter().map(|window| Encoded { ids: window.ids, first_scored: window.first_scored }).collect()
+        let Limits { window_tokens, stride_tokens, .. } = *self.limits;
+        let fed = tokens.len().div_ceil(stride_tokens).saturating_mul(window_tokens + 1);
+        if fed > WINDOWS_TOKENS_MAX {
+            return Err(EncodeError::ManyWindows { item: item.to_owned(), tokens: tokens.len(), stride_tokens, fed });
+        }
+        let windows = windows(&tokens, self.tokenizer.end_of_text(), window_tokens, stride_tokens);
+        Ok(windows.into_iter().map(|window| Encoded { ids: window.ids, first_scored: window.first_scored }).collect())
     }
 
     fn continuation(&self, item: &str, request: &Continuation) -> Result<Encoded, EncodeError> {

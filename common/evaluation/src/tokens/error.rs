@@ -1,5 +1,8 @@
 //! Why items cannot be made into sequences.
 
+/// Largest number of tokens of the windows over one text, which are in memory on every rank: a gibibyte.
+pub const WINDOWS_TOKENS_MAX: usize = 1 << 29;
+
 /// Why items cannot be made into sequences.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum EncodeError {
@@ -48,6 +51,21 @@ pub enum EncodeError {
         window_tokens: usize,
         /// Tokens predicted by a window.
         stride_tokens: usize,
+    },
+    /// A stride is so small that the windows over a text would take too much memory.
+    #[error(
+        "item {item}: windows over its {tokens} tokens with a stride of {stride_tokens} feed the model {fed} tokens, at most \
+         {WINDOWS_TOKENS_MAX} are taken; give a larger --stride or a shorter text"
+    )]
+    ManyWindows {
+        /// Id of the item.
+        item: String,
+        /// Tokens of the text.
+        tokens: usize,
+        /// Tokens predicted by a window.
+        stride_tokens: usize,
+        /// Tokens of all windows.
+        fed: usize,
     },
     /// There are more items, requests or windows than can be numbered.
     #[error("item {item}: a task has at most 2^32 items, requests of an item, and windows of a request")]

@@ -52,6 +52,9 @@ pub fn run(mut args: EvalArgs) -> Result<ExitCode, LaunchError> {
         return launching::submit(&script);
     }
     common::storage::make_urls_absolute(&mut config)?;
+    if let Some(path) = &args.samples {
+        results::check_writable(path)?;
+    }
     let folder = if args.is_overlap_only() { None } else { Some(evaluations(&args, &config)?) };
     let start_line = start_line(&config);
     let with_samples = args.samples.is_some();
@@ -76,7 +79,8 @@ pub fn run(mut args: EvalArgs) -> Result<ExitCode, LaunchError> {
 fn options(args: &EvalArgs) -> Result<Vec<String>, LaunchError> {
     let mut chosen = choose(args.tasks.as_deref().unwrap_or_default()).map_err(CommandError::from)?;
     for file in chosen.iter_mut().filter_map(|chosen| chosen.file.as_mut()) {
-        *file = absolute_url(file)?.to_string();
+        // A comma in a name would end the task in the worker's list.
+        *file = absolute_url(file)?.to_string().replace(',', "%2C");
     }
     let tasks: Vec<String> = chosen.iter().map(Chosen::to_string).collect();
     let absolute = |url: &Option<String>| url.as_deref().map(absolute_url).transpose();

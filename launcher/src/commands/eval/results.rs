@@ -69,6 +69,13 @@ fn published_json(report: &Report) -> Value {
     of_size.collect()
 }
 
+/// Refuses a file that cannot be written, before hours of work for its content. What is in the file stays.
+pub fn check_writable(path: &Path) -> Result<(), LaunchError> {
+    let unwritable = |source| CommandError::Unwritable { path: path.to_owned(), source };
+    File::options().create(true).append(true).open(path).map(drop).map_err(unwritable)?;
+    Ok(())
+}
+
 fn write_samples(folder: &Folder, names: &[&str], path: &Path) -> Result<(), LaunchError> {
     let unwritable = |source| CommandError::Unwritable { path: path.to_owned(), source };
     let mut file = BufWriter::new(File::create(path).map_err(unwritable)?);

@@ -85,8 +85,9 @@ fn items(chosen: &[Chosen], options: &EvaluateOptions, storage: &StorageConfig) 
     let (heads, contents) = read_files(chosen, options.data.as_deref(), storage)?;
     let selection = Selection { limit: options.limit, ..Selection::default() };
     let mut looked = Vec::with_capacity(chosen.len());
-    for ((chosen, file), content) in chosen.iter().zip(heads).zip(contents) {
-        let data = DataFile { name: &file.url, content: &content };
+    for (chosen, file) in chosen.iter().zip(heads) {
+        let content = contents.get(file.file).map(Vec::as_slice).unwrap_or_default();
+        let data = DataFile { name: &file.url, content };
         let items = chosen.task.items(&data, &selection).map_err(EvaluateError::from)?;
         looked.push(Looked { task: chosen.task.name, file, items });
     }

@@ -167,3 +167,17 @@ fn samples_show_each_request_and_what_it_scored() {
     let second = &samples[0].requests[1];
     assert_eq!((second.context.as_str(), second.continuation.as_str(), second.tokens), ("x", " bcd", 4));
 }
+
+#[test]
+fn a_perplexity_beyond_all_numbers_costs_no_other_figure() {
+    let task = find("text").unwrap();
+    let items = (task.read)(&crate::DataFile { name: "one word", content: "x".repeat(5_000).as_bytes() }).unwrap();
+    let sequences = encoded(&items, 1_024);
+    let scores = gathered(scored(&sequences, |_| (-2_000.0, false)));
+    let results = results(task, &items, &sequences, &scores, |_| true).unwrap();
+    let names: Vec<&str> = results.metrics.iter().filter_map(|metric| metric.name.split('/').next()).collect();
+    assert_eq!(names, ["byte_perplexity", "bits_per_byte", "token_perplexity"]);
+    assert!(results.log_likelihood < -5_000.0);
+    let json = serde_json::to_string(&results).unwrap();
+    assert_eq!(serde_json::from_str::<Results>(&json).unwrap(), results);
+}

@@ -177,3 +177,21 @@ fn windows_out_of_range_are_refused() {
         assert!(matches!(encode_items(&[], &Toy, &limits), Err(EncodeError::Windows { .. })));
     }
 }
+
+#[test]
+fn a_stride_that_would_fill_the_memory_with_windows_is_refused() {
+    let text = "v ".repeat(600_000);
+    let texts = |stride_tokens| {
+        let limits = Limits { context_tokens: 1_024, window_tokens: 1_024, stride_tokens, on_long: OnLong::Refuse };
+        let item = Item {
+            id: "book".into(),
+            requests: vec![Request::Text(text.clone())],
+            judgement: Judgement::Text(Units::default()),
+        };
+        encode_items(&[item], &Toy, &limits)
+    };
+    let error = texts(1).unwrap_err();
+    assert!(matches!(error, EncodeError::ManyWindows { stride_tokens: 1, .. }), "{error}");
+    assert!(error.to_string().contains("a larger --stride"), "{error}");
+    assert!(texts(1_024).is_ok());
+}
