@@ -98,7 +98,7 @@ def ours(name: str, task: str, ranks: int, folder: str) -> Command:
 
 
 def peer(name: str, mode: str, task: str) -> Command:
-    python = python_with("torch", "numpy", "transformers", "lm-eval", environment="evaluation")
+    python = python_with("torch", "numpy", "transformers", "lm-eval", "accelerate", "peft", environment="evaluation")
     script = ROOT / "benches" / "evaluation_peer.py"
     argv = [python, script, mode, checkpoint(), samples(task), str(THREADS), str(BATCH)]
     return Command(argv, lambda output: {name: ITEMS[task] / output.rows[-1]["seconds"]}, environment={"HF_HUB_OFFLINE": "1"})

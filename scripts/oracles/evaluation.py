@@ -4,7 +4,7 @@
 
 CHECKPOINT is the folder of a checkpoint, which transformers opens; TOKENIZER a folder with vocab.json and merges.txt, such as
 CHECKPOINT; SAMPLES what `launcher eval` has written. Needs Python 3.10 or later and `pip install torch==2.11.0 'transformers<5' safetensors`, and
-with --harness also `pip install lm-eval==0.4.13`, whose own model class then computes the log-likelihoods. No network.
+with --harness also `pip install 'lm-eval[hf]==0.4.13'`, whose own model class then computes the log-likelihoods. No network.
 
 Every log-likelihood must be within 1e-4, or 1e-6 of the sum where that is larger, and as greedy as Convoy says. Without
 --harness, each request is fed to transformers by itself, one row at a time, and its logits are summed in float64. Texts are
@@ -67,7 +67,9 @@ def by_harness(folder, tokenizer, requests):
     from lm_eval.api.instance import Instance
     from lm_eval.models.huggingface import HFLM
 
-    model = HFLM(pretrained=folder, tokenizer=tokenizer, device="cpu", dtype="float32", batch_size=1)
+    # Its log-softmax in float32 is off by up to 1e-5 a token, all to one side.
+    options = {"device": "cpu", "dtype": "float32", "softmax_dtype": "float64", "batch_size": 1}
+    model = HFLM(pretrained=folder, tokenizer=tokenizer, **options)
     instance = lambda r: Instance("loglikelihood", {}, (r["context"], r["continuation"]), 0)
     rolling = lambda r: Instance("loglikelihood_rolling", {}, (r["continuation"],), 0)
     found = {}
@@ -92,7 +94,9 @@ def main():
         if with_harness and sample["task"] == "lambada_openai_last_token":
             continue
         is_text = sample["gold"] is None and all(not request["context"] for request in sample["requests"])
-        requests += [{**request, "is_text": is_text, "of": (sample["task"], sample["id"])} for request in sample["requests"]]
+        # A text of no tokens is scored by nobody.
+        scored = [request for request in sample["requests"] if request["tokens"]]
+        requests += [{**request, "is_text": is_text, "of": (sample["task"], sample["id"])} for request in scored]
     if with_harness:
         theirs = by_harness(folder, tokenizer, requests)
     else:

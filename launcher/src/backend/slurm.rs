@@ -65,10 +65,14 @@ pub fn script(launch: &LaunchConfig, name: &str, command: &[String]) -> Result<S
 {options}
 # SIGUSR1 comes before the time runs out: the launcher saves and stops, and the job queues up again to go on. SIGTERM stops it for
 # good, unless the nodes are taken for another job.
+stop() {{ stopped=yes; if [ -n "$launcher" ]; then kill -TERM "$launcher"; fi; }}
+trap 'again="out of time"; stop' USR1
+trap 'if scontrol show job "$SLURM_JOB_ID" | grep -q " PreemptTime=[0-9]"; then again=preempted; fi; stop' TERM
+launcher= stopped=
 {} &
 launcher=$!
-trap 'again="out of time"; kill -TERM $launcher' USR1
-trap 'if scontrol show job "$SLURM_JOB_ID" | grep -q " PreemptTime=[0-9]"; then again=preempted; fi; kill -TERM $launcher' TERM
+# A signal may have come before the launcher had a number.
+if [ -n "$stopped" ]; then kill -TERM $launcher; fi
 wait $launcher; code=$?
 while kill -0 $launcher 2>/dev/null; do wait $launcher; code=$?; done
 if [ $code = 75 ] && [ -n "$again" ]; then
