@@ -30,6 +30,7 @@ preset = "gpt2-124m"
 train = [{{ url = "{folder}/shards" }}]
 [batch]
 global_sequences = 1
+micro_sequences = 1
 sequence_tokens = 64
 [optimizer]
 peak_learning_rate = 1e-4
