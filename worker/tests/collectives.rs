@@ -17,6 +17,7 @@ use tests::process::{both, run_with_deadline};
 use tests::training::DEADLINE;
 use worker::collectives::nccl::{Ending, Nccl};
 use worker::collectives::{Collectives, Label, Pending, ReduceOp, mpi};
+use worker::libtorch::random::Random;
 use worker::world::{announce_failure, fail, leave, start_collectives};
 
 /// Elements per rank: none, one, an odd number, and more than one MPI segment.
@@ -63,8 +64,8 @@ fn all_reduce_sums_and_takes_the_largest(ranks: &dyn Collectives, world: u32) {
 }
 
 fn all_reduce_gives_every_rank_the_same_bits(ranks: &dyn Collectives) {
-    tch::manual_seed(i64::from(ranks.rank().0));
-    let noise = Tensor::randn([100_003], (Kind::Float, Device::Cpu)).to_device(device());
+    let random = Random::seeded(u64::from(ranks.rank().0));
+    let noise = random.normal(&[100_003], (Kind::Float, Device::Cpu)).to_device(device());
     ranks.all_reduce(&noise, ReduceOp::Sum, LABEL).wait().unwrap();
     let bits = noise.view_dtype(Kind::Int).sum(Kind::Int64).int64_value(&[]);
     ranks.agree_same(bits as u64, "a reduced sum").unwrap();

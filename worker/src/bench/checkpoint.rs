@@ -16,6 +16,7 @@ use super::median;
 use crate::checkpoint::{self, ManifestHeader};
 use crate::collectives::{Collectives, Label, ReduceOp};
 use crate::error::JobError;
+use crate::libtorch::random::Random;
 use crate::observe::memory::{peak_memory_bytes, reset_peak_memory};
 use crate::saving::restore::{Places, restore_newest};
 use crate::saving::snapshot::{Snapshots, shapes};
@@ -46,8 +47,9 @@ pub fn bench_checkpoint(
     saves: u64,
 ) -> Result<CheckpointTiming, JobError> {
     let mut state = TrainState::initialise(config, device, ranks.rank(), ranks.world_size())?;
+    let random = Random::seeded(config.run.seed);
     for part in state.optimizer.parts(&state.model.layout) {
-        [part.exp_avg, part.exp_avg_sq].iter_mut().for_each(|moment| drop(moment.uniform_(0.0, 1.0)));
+        [part.exp_avg, part.exp_avg_sq].iter_mut().for_each(|moment| random.fill_uniform(moment));
     }
     let run = Folder::open(&config.run.output, &config.storage)?;
     let bytes = 12 * shapes(&state.model).iter().map(|p| p.elements()).sum::<u64>();

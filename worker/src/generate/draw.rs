@@ -3,6 +3,7 @@
 use tch::{Device, Kind, Tensor};
 
 use super::error::GenerateError;
+use crate::libtorch::random::Random;
 
 /// Settings by which tokens are drawn.
 #[derive(Debug, Clone, PartialEq)]
@@ -29,7 +30,7 @@ impl Draw {
     }
 
     /// Draws one token from `logits [V]`.
-    pub fn token(&self, logits: &Tensor) -> i64 {
+    pub fn token(&self, logits: &Tensor, random: &Random) -> i64 {
         if self.temperature == 0.0 {
             return logits.argmax(-1, false).int64_value(&[]);
         }
@@ -41,7 +42,7 @@ impl Draw {
         if self.top_k > 0 {
             excluded = excluded.logical_or(&rank.ge(self.top_k as i64));
         }
-        let drawn = probabilities.masked_fill(&excluded, 0.0).multinomial(1, false).int64_value(&[0]);
+        let drawn = random.index(&probabilities.masked_fill(&excluded, 0.0));
         ids.int64_value(&[drawn])
     }
 }
@@ -54,11 +55,11 @@ mod tests {
 
     /// Returns how often each of four tokens is drawn in 4,000 draws.
     fn frequencies(draw: &Draw) -> Vec<f64> {
-        tch::manual_seed(7);
+        let random = Random::seeded(7);
         let logits = Tensor::from_slice(&[0.4f32, 0.3, 0.2, 0.1]).log();
         let mut counts = vec![0.0; 4];
         for _ in 0..4000 {
-            counts[draw.token(&logits) as usize] += 1.0 / 4000.0;
+            counts[draw.token(&logits, &random) as usize] += 1.0 / 4000.0;
         }
         counts
     }

@@ -18,6 +18,7 @@ use tch::{Device, Kind, Tensor};
 use crate::checkpoint;
 use crate::data::DataError;
 use crate::error::JobError;
+use crate::libtorch::random::Random;
 use crate::model::Gpt2;
 use crate::saving::snapshot::shapes;
 
@@ -56,9 +57,9 @@ pub fn sample(config: &RunConfig, options: &SampleOptions) -> Result<(), JobErro
     if is_gone(&options.prompt) {
         return Ok(());
     }
-    tch::manual_seed(options.seed as i64);
+    let random = Random::seeded(options.seed);
     for _ in 0..options.tokens {
-        let next = options.draw.token(&next_logits(&model, &ids)?);
+        let next = options.draw.token(&next_logits(&model, &ids)?, &random);
         if next == i64::from(tokenizer.end_of_text()) {
             break;
         }

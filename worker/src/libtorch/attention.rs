@@ -90,6 +90,7 @@ pub fn attention_backward(
 mod tests {
     use super::*;
     use crate::kernels::places::{assert_close, places};
+    use crate::libtorch::random::Random;
     use tch::{Device, Kind};
 
     /// Returns the result and the gradients by plain operations in float32.
@@ -112,9 +113,9 @@ mod tests {
             return println!("skipped: no GPU here; scripts/gpu_check.sh runs it where there is one");
         }
         for (t, kind, error) in [(256, Kind::BFloat16, 2e-2), (100, Kind::BFloat16, 2e-2), (100, Kind::Float, 1e-4)] {
-            tch::manual_seed(t);
+            let random = Random::seeded(t as u64);
             let draw = || {
-                let x = Tensor::randn([2, t, 3, 64], (Kind::Float, Device::Cuda(0))).to_kind(kind);
+                let x = random.normal(&[2, t, 3, 64], (Kind::Float, Device::Cuda(0))).to_kind(kind);
                 x.transpose(1, 2) // [B, H, T, D]
             };
             let [q, k, v, dout] = std::array::from_fn(|_| draw());

@@ -5,12 +5,14 @@
 //! - [`streams`]: streams and events of a GPU.
 //! - [`cuda`]: loading the CUDA libraries.
 //! - [`host_memory`]: host memory that tensors are copied to and files are written from.
+//! - [`random`]: random numbers that one seed determines.
 
 #![allow(unsafe_code, reason = "calls the C++ shim with pointers to tensors")]
 
 pub mod attention;
 pub mod cuda;
 pub mod host_memory;
+pub mod random;
 pub mod streams;
 
 use std::ffi::{CStr, c_char};

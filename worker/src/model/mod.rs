@@ -264,12 +264,11 @@ impl Gpt2 {
 mod tests {
     use super::*;
     use crate::kernels::places::{assert_close, places};
+    use crate::libtorch::random::Random;
 
     const CONFIG: ModelConfig = ModelConfig { layers: 4, width: 128, heads: 2, context_tokens: 128, vocabulary: 4000 };
 
     /// Weights and the tokens of two batches.
-    ///
-    /// All comparisons use one draw, because other tests draw from libtorch's one generator at the same time.
     struct Drawn {
         weights: Tensor,
         batches: [Tensor; 2],
@@ -278,8 +277,9 @@ mod tests {
     fn draw() -> Drawn {
         let weights = Gpt2::initialised(&CONFIG, Kind::Float, Device::Cpu, 3).flat;
         // Not as initialised, which would make biases 0.
-        let noise = Tensor::randn([weights.numel() as i64], (Kind::Float, Device::Cpu)) * 0.02;
-        let batches = std::array::from_fn(|_| Tensor::randint(4000, [3, 129], (Kind::Int64, Device::Cpu)));
+        let random = Random::seeded(4);
+        let noise = random.normal(&[weights.numel() as i64], (Kind::Float, Device::Cpu)) * 0.02;
+        let batches = std::array::from_fn(|_| random.integers(0, 4000, &[3, 129], (Kind::Int64, Device::Cpu)));
         Drawn { weights: weights + noise, batches }
     }
 

@@ -18,6 +18,7 @@ use super::block::Block;
 use super::layer_norm::LayerNorm;
 use super::linear::Linear;
 use super::{attention::Attention, mlp::Mlp};
+use crate::libtorch::random::Random;
 
 /// One parameter in the flat layout.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -248,10 +249,9 @@ impl Weights {
 /// 1/sqrt(2 L), biases 0, LayerNorm weights 1.
 ///
 /// The paper gives the residual scaling; the deviations are those of OpenAI's released code. Values depend on nothing
-/// but `seed` and the sizes: they are drawn in host memory, where `flat` must be, parameter by parameter, from
-/// libtorch's one generator. Nothing else may draw from it meanwhile.
+/// but `seed` and the sizes: they are drawn in host memory, where `flat` must be, parameter by parameter.
 pub fn initialise(layout: &Layout, flat: &Tensor, config: &ModelConfig, seed: u64) {
-    tch::manual_seed(seed as i64);
+    let random = Random::seeded(seed);
     for parameter in &layout.parameters {
         let mut part = parameter.of(flat); // [rows, columns] or [columns]
         let name = parameter.name.as_str();
@@ -266,6 +266,6 @@ pub fn initialise(layout: &Layout, flat: &Tensor, config: &ModelConfig, seed: u6
             _ => 0.02,
         };
         // In place, because a copy of the token embedding would be the peak memory of small steps.
-        let _ = part.normal_(0.0, deviation);
+        random.fill_normal(&mut part, deviation);
     }
 }

@@ -103,12 +103,13 @@ fn round(rounding: Rounding, range: &AdamWRange, scalars: &AdamWScalars<'_>) -> 
 mod tests {
     use super::*;
     use crate::kernels::places::{assert_close, places};
+    use crate::libtorch::random::Random;
     use tch::{Device, Kind, Tensor};
 
     /// Makes slices of several lengths, some of which begin at unaligned elements.
     fn slices(device: Device, kind: Kind) -> Vec<AdamWSlice> {
-        tch::manual_seed(11);
-        let draw = |n| Tensor::randn([n], (Kind::Float, device));
+        let random = Random::seeded(11);
+        let draw = |n| random.normal(&[n], (Kind::Float, device));
         let slice = |(n, gap, runs): (i64, i64, &[(usize, bool)])| {
             let range = AdamWRange {
                 parameters: draw(n + gap).narrow(0, gap, n),

@@ -135,6 +135,7 @@ fn twin_backward(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::libtorch::random::Random;
     use tch::{Device, Kind};
 
     /// B, T, H, D: one token, blocks with and without a remainder, heads of the model's size and others.
@@ -146,13 +147,13 @@ mod tests {
         if !matrix::can_multiply() {
             return println!("skipped: on this processor there is the twin alone");
         }
-        tch::manual_seed(9);
+        let random = Random::seeded(9);
         for (batch, sequence, heads, depth) in SHAPES {
             for spread in [1.0, 3.0] {
                 let (rows, width) = (batch * sequence, heads * depth);
                 let shape = Shape { batch, sequence, heads };
-                let qkv = Tensor::randn([rows, 3 * width], (Kind::Float, Device::Cpu)) * spread;
-                let dy = Tensor::randn([rows, width], (Kind::Float, Device::Cpu));
+                let qkv = random.normal(&[rows, 3 * width], (Kind::Float, Device::Cpu)) * spread;
+                let dy = random.normal(&[rows, width], (Kind::Float, Device::Cpu));
                 let [ours, twins] = [&qkv, &qkv.to_kind(Kind::Double)].map(|qkv| {
                     let attended = attention(qkv, shape).unwrap();
                     assert_eq!(matches!(attended, Attended::Cpu { .. }), qkv.kind() == Kind::Float);

@@ -41,13 +41,14 @@ pub fn join_twin(parts: [&Tensor; 3]) -> Result<RowGradient, TchError> {
 mod tests {
     use super::*;
     use crate::kernels::places::{assert_close, places};
+    use crate::libtorch::random::Random;
     use tch::Device;
 
     /// Rows and columns: fewer than a block has, and more; one width is no multiple of a block's.
     const SHAPES: [(i64, i64); 4] = [(1, 8), (7, 64), (33, 768), (1000, 1600)];
 
-    fn draw(rows: i64, columns: i64, device: Device) -> Tensor {
-        (Tensor::randn([rows, columns], (Kind::Float, device)) * 3).to_kind(Kind::BFloat16)
+    fn draw(random: &Random, rows: i64, columns: i64, device: Device) -> Tensor {
+        (random.normal(&[rows, columns], (Kind::Float, device)) * 3).to_kind(Kind::BFloat16)
     }
 
     fn assert_is_sum(gradient: RowGradient) {
@@ -58,8 +59,8 @@ mod tests {
     fn the_kernels_for_gpus_are_their_twins() {
         for (gpu, device) in places() {
             for (rows, columns) in SHAPES {
-                tch::manual_seed(rows);
-                let [a, b, c] = std::array::from_fn(|_| draw(rows, columns, device));
+                let random = Random::seeded(rows as u64);
+                let [a, b, c] = std::array::from_fn(|_| draw(&random, rows, columns, device));
                 let ours = on_gpu::join(gpu, [&a, &b, &c]).unwrap();
                 assert_eq!(ours.rows, join_twin([&a, &b, &c]).unwrap().rows);
                 assert_is_sum(ours);

@@ -84,14 +84,15 @@ mod tests {
     use super::*;
     use crate::kernels::cuda::launch::Launch;
     use crate::kernels::places::places;
+    use crate::libtorch::random::Random;
 
     #[test]
     fn the_kernel_is_its_twin() {
-        tch::manual_seed(5);
+        let random = Random::seeded(5);
         for (rows, vocabulary, stride) in [(1, 1, 64), (3, 50, 64), (33, 1000, 1024), (7, 50_257, 50_304)] {
             for spread in [0.1, 3.0, 60.0] {
-                let logits = Tensor::randn([rows, stride], (Kind::Float, Device::Cpu)) * spread;
-                let targets = Tensor::randint(vocabulary, [rows], (Kind::Int64, Device::Cpu));
+                let logits = random.normal(&[rows, stride], (Kind::Float, Device::Cpu)) * spread;
+                let targets = random.integers(0, vocabulary, &[rows], (Kind::Int64, Device::Cpu));
                 let wide = logits.to_kind(Kind::Double);
                 let (expected_losses, expected) = twin(&wide, &targets, vocabulary, 0.125);
                 let (losses, gradient) = cross_entropy(logits, &targets, vocabulary, 0.125).unwrap();
@@ -109,15 +110,15 @@ mod tests {
 
     #[test]
     fn the_kernel_for_gpus_is_its_twin() {
-        tch::manual_seed(6);
+        let random = Random::seeded(6);
         for (gpu, device) in places() {
             for kind in [Kind::Float, Kind::BFloat16] {
                 for (rows, vocabulary, stride) in
                     [(1, 1, 64), (3, 50, 64), (3, 64, 64), (5, 4099, 4160), (2, 50_257, 50_304)]
                 {
                     for spread in [0.1, 3.0, 60.0] {
-                        let logits = Tensor::randn([rows, stride], (Kind::Float, device)) * spread;
-                        let targets = Tensor::randint(vocabulary, [rows], (Kind::Int64, device));
+                        let logits = random.normal(&[rows, stride], (Kind::Float, device)) * spread;
+                        let targets = random.integers(0, vocabulary, &[rows], (Kind::Int64, device));
                         assert_is_twin(gpu, &logits.to_kind(kind), &targets, vocabulary);
                     }
                 }

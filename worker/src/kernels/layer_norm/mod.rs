@@ -94,6 +94,7 @@ pub fn layer_norm_backward(
 mod tests {
     use super::*;
     use crate::kernels::places::{assert_close, places};
+    use crate::libtorch::random::Random;
 
     /// Rows and columns: one warp and several, a width that is no multiple of a warp's, more rows than blocks.
     const SHAPES: [(i64, i64); 5] = [(1, 8), (7, 64), (33, 768), (300, 1600), (5, on_gpu::NORM_COLUMNS_MAX)];
@@ -102,8 +103,8 @@ mod tests {
     fn the_kernels_for_gpus_are_their_twins() {
         for (gpu, device) in places() {
             for (rows, columns) in SHAPES {
-                tch::manual_seed(rows);
-                let draw = |shape: &[i64]| Tensor::randn(shape, (Kind::Float, device)).to_kind(Kind::BFloat16);
+                let random = Random::seeded(rows as u64);
+                let draw = |shape: &[i64]| random.normal(shape, (Kind::Float, device)).to_kind(Kind::BFloat16);
                 let [x, branch, dy, dresidual] = std::array::from_fn(|_| draw(&[rows, columns]));
                 let [weight, bias] = std::array::from_fn(|_| draw(&[columns]));
                 let parameters = (&weight, &bias);

@@ -53,6 +53,7 @@ fn elsewhere(x: &Tensor) -> Tensor {
 mod tests {
     use super::*;
     use crate::kernels::places::places;
+    use crate::libtorch::random::Random;
 
     fn exact(x: &Tensor) -> f64 {
         x.to_kind(Kind::Double).square().sum(Kind::Double).double_value(&[])
@@ -65,14 +66,14 @@ mod tests {
 
     #[test]
     fn the_kernel_its_twin_and_float64_agree() {
-        tch::manual_seed(2);
+        let random = Random::seeded(2);
         for n in [1, 1000, PART, 3 * PART + 17] {
-            let x = Tensor::randn([n], (Kind::Float, Device::Cpu)) * 1e-3;
+            let x = random.normal(&[n], (Kind::Float, Device::Cpu)) * 1e-3;
             assert_is(exact(&x), &elsewhere(&x));
             assert_is(exact(&x), &twin(&x));
         }
         let threads = tch::get_num_threads();
-        let x = Tensor::randn([1_000_003], (Kind::Float, Device::Cpu));
+        let x = random.normal(&[1_000_003], (Kind::Float, Device::Cpu));
         let many = elsewhere(&x).double_value(&[]);
         tch::set_num_threads(1);
         let one = elsewhere(&x).double_value(&[]);
@@ -84,8 +85,8 @@ mod tests {
     fn the_kernel_for_gpus_agrees_with_float64() {
         for (gpu, device) in places() {
             for kind in [Kind::Float, Kind::BFloat16] {
-                tch::manual_seed(3);
-                let draw = |n: i64| Tensor::randn([n], (Kind::Float, device)).to_kind(kind);
+                let random = Random::seeded(3);
+                let draw = |n: i64| random.normal(&[n], (Kind::Float, device)).to_kind(kind);
                 // One tensor begins at an unaligned element.
                 let parts = [draw(1), draw(1000), draw(40_003).narrow(0, 1, 40_002), draw(3 * on_gpu::BLOCK_ELEMENTS)];
                 assert_is(parts.iter().map(exact).sum(), &on_gpu::sum_of_squares(gpu, &parts).unwrap());

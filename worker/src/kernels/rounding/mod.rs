@@ -116,12 +116,13 @@ fn mix(x: &Tensor) -> Tensor {
 mod tests {
     use super::*;
     use crate::kernels::places::places;
+    use crate::libtorch::random::Random;
 
     #[test]
     fn the_kernel_is_its_twin_and_keeps_the_mean() {
         let n = 40_000;
-        tch::manual_seed(3);
-        let values = Tensor::randn([n], (Kind::Float, Device::Cpu));
+        let random = Random::seeded(3);
+        let values = random.normal(&[n], (Kind::Float, Device::Cpu));
         let _ = values.narrow(0, 0, 1).fill_(f64::INFINITY);
         let _ = values.narrow(0, 1, 1).fill_(f64::NAN);
         let to = || Tensor::zeros([n], (Kind::BFloat16, Device::Cpu));
@@ -147,10 +148,10 @@ mod tests {
 
     #[test]
     fn the_kernel_for_gpus_is_its_twin() {
-        tch::manual_seed(4);
+        let random = Random::seeded(4);
         for (gpu, device) in places() {
             for (n, first, seed, update) in [(1, 0, 1, 1.0_f32), (70_001, 5_000_000_000_u64, u64::MAX - 5, 123_456.0)] {
-                let values = Tensor::randn([n], (Kind::Float, device));
+                let values = random.normal(&[n], (Kind::Float, device));
                 let to = || Tensor::zeros([n], (Kind::BFloat16, device));
                 let (ours, theirs, update) = (to(), to(), Tensor::from(update).to_device(device));
                 on_gpu::round_stochastically(gpu, &values, &ours, first as i64, folded(seed), &update).unwrap();

@@ -118,6 +118,7 @@ mod tests {
     use super::tiles::tile;
     use super::*;
     use crate::kernels::products::{add_product, product, product_plus_row};
+    use crate::libtorch::random::Random;
 
     /// Rows, inner length, columns: one, fewer than a register has, tiles with and without a remainder, and no terms
     /// at all.
@@ -125,22 +126,22 @@ mod tests {
         [(1, 1, 1), (3, 5, 7), (64, 64, 64), (100, 33, 1000), (1030, 70, 40), (520, 770, 390), (0, 4, 4), (4, 0, 4)];
 
     /// Draws a `rows` by `columns` tensor, or the transpose of one.
-    pub fn draw(rows: i64, columns: i64, transposed: bool, kind: Kind) -> Tensor {
+    pub fn draw(random: &Random, rows: i64, columns: i64, transposed: bool, kind: Kind) -> Tensor {
         match transposed {
-            true => Tensor::randn([columns, rows], (kind, Device::Cpu)).tr(),
+            true => random.normal(&[columns, rows], (kind, Device::Cpu)).tr(),
             // A part of a wider tensor, as a layer's input may be.
-            false => Tensor::randn([rows, columns + 3], (kind, Device::Cpu)).narrow(1, 2, columns),
+            false => random.normal(&[rows, columns + 3], (kind, Device::Cpu)).narrow(1, 2, columns),
         }
     }
 
     #[test]
     fn tiles_make_the_product_of_libtorch() {
-        tch::manual_seed(3);
+        let random = Random::seeded(3);
         for (kind, most) in [(Kind::Float, 1e-5), (Kind::Double, 3e-14)] {
             for ((m, k, n), turned) in SHAPES.into_iter().flat_map(|shape| [0, 1, 2, 3].map(|turned| (shape, turned))) {
-                let (a, b) = (draw(m, k, turned & 1 > 0, kind), draw(k, n, turned & 2 > 0, kind));
-                let row = Tensor::randn([n], (kind, Device::Cpu));
-                let onto = Tensor::randn([m, n + 1], (kind, Device::Cpu)).narrow(1, 0, n);
+                let (a, b) = (draw(&random, m, k, turned & 1 > 0, kind), draw(&random, k, n, turned & 2 > 0, kind));
+                let row = random.normal(&[n], (kind, Device::Cpu));
+                let onto = random.normal(&[m, n + 1], (kind, Device::Cpu)).narrow(1, 0, n);
                 let expected = a.to_kind(Kind::Double).mm(&b.to_kind(Kind::Double));
                 let check = |ours: &Tensor, expected: Tensor| {
                     let error = (ours.to_kind(Kind::Double) - expected).abs().view([-1]);

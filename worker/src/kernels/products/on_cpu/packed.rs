@@ -185,6 +185,7 @@ mod tests {
     use super::super::tests::draw;
     use super::super::{Amx, Avx2, row_of};
     use super::*;
+    use crate::libtorch::random::Random;
 
     /// Returns the product in `out`, onto `onto`. Prints why and returns `None` if the processor lacks the
     /// instructions.
@@ -219,11 +220,14 @@ mod tests {
     }
 
     fn as_exact_as_float32_by<K: PanelKernel>() {
-        tch::manual_seed(3);
+        let random = Random::seeded(3);
         // Whole panels and remainders, one slab of terms and several.
         for (m, k, n) in [(96, 32, 96), (97, 33, 127), (256, 768, 768), (130, 2000, 2100), (2100, 100, 100)] {
             for turned in [0, 1, 2, 3] {
-                let (a, b) = (draw(m, k, turned & 1 > 0, Kind::Float), draw(k, n, turned & 2 > 0, Kind::Float));
+                let (a, b) = (
+                    draw(&random, m, k, turned & 1 > 0, Kind::Float),
+                    draw(&random, k, n, turned & 2 > 0, Kind::Float),
+                );
                 let Some(out) = plain::<K>(&a, &b) else { return };
                 let (ours, float32) = (errors(&out, &a, &b), errors(&a.mm(&b), &a, &b));
                 println!("{}: {m} x {k} x {n}, {turned}: {ours:?}, float32 {float32:?}", type_name::<K>());
@@ -244,7 +248,8 @@ mod tests {
     fn slabs_add_up_by<K: PanelKernel>() {
         // Small whole numbers, whose sums are exact; several slabs of rows, terms and columns, with and without
         // remainders.
-        let whole = |rows, columns| Tensor::randint_low(-8, 8, [rows, columns], (Kind::Float, Device::Cpu));
+        let random = Random::seeded(4);
+        let whole = |rows, columns| random.integers(-8, 8, &[rows, columns], (Kind::Float, Device::Cpu));
         let [side, depth] = [K::SIDE + 52, K::DEPTH + 20].map(|all| all as i64);
         for (m, k, n) in [(side, 40, side), (side, 2 * depth, 100), (100, 2 * depth, side), (100, depth, 100)] {
             let (a, b, row) = (whole(m, k), whole(n, k).tr(), whole(1, n).get(0));
@@ -270,7 +275,7 @@ mod tests {
     fn all_24_bits_count_by<K: PanelKernel>() {
         // Whole numbers up to 2^24 times powers of two: float32 represents their products exactly, and bfloat16 a
         // third of their bits.
-        let whole = Tensor::randint_low(1 << 23, 1 << 24, [128, 128], (Kind::Float, Device::Cpu));
+        let whole = Random::seeded(5).integers(1 << 23, 1 << 24, &[128, 128], (Kind::Float, Device::Cpu));
         let powers = Tensor::eye(128, (Kind::Float, Device::Cpu)) * 0.25;
         for (a, b) in [(&whole, &powers), (&powers, &whole)] {
             let Some(out) = plain::<K>(a, b) else { return };
