@@ -253,8 +253,13 @@ impl Job<'_> {
 
     fn save(&self, scores: &[NewScore]) -> Result<(), JobError> {
         for (task, saved) in self.saved.iter().enumerate() {
-            let of_task = scores.iter().filter(|(of, _, _)| *of == task).map(|(_, key, score)| (*key, *score));
-            saved.save(of_task.collect())?;
+            // Sequences are in the order of their keys.
+            let sequences = &self.questions[task].sequences.sequences;
+            let of_task = scores.iter().filter(|(of, _, _)| *of == task).filter_map(|(_, key, score)| {
+                let index = sequences.binary_search_by_key(key, |sequence| sequence.key).ok()?;
+                Some((&sequences[index], *score))
+            });
+            saved.save(of_task)?;
         }
         Ok(())
     }

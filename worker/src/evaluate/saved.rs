@@ -15,7 +15,7 @@ use evaluation::{Key, Score, Scores, Sequence};
 use serde::{Deserialize, Serialize};
 
 /// Version of the format of parts.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 /// Folder of the parts.
 const PARTS: &str = "scores";
 /// Size of the largest part that is read, in bytes.
@@ -45,7 +45,31 @@ pub struct Saved {
 struct Part {
     version: u32,
     settings_sha256: String,
-    scores: Vec<(Key, Score)>,
+    scores: Vec<Entry>,
+}
+
+/// Score of one sequence.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Entry {
+    key: Key,
+    /// Beginning of a hash of the sequence, which a task that asks otherwise in another build does not have.
+    sequence: String,
+    score: Score,
+}
+
+impl Entry {
+    fn new(sequence: &Sequence, score: Score) -> Self {
+        Entry { key: sequence.key, sequence: identity(sequence), score }
+    }
+}
+
+/// Returns the beginning of a hash of a sequence's tokens, and of which of them are scored how.
+fn identity(sequence: &Sequence) -> String {
+    let mut bytes = (sequence.first_scored as u64).to_le_bytes().to_vec();
+    bytes.extend((sequence.ids.len() as u64).to_le_bytes());
+    bytes.extend(sequence.ids.iter().chain(sequence.barred.iter()).flat_map(|id| id.to_le_bytes()));
+    hex_sha256(&bytes)[..NAME_CHARACTERS].to_owned()
 }
 
 impl Saved {
@@ -59,8 +83,9 @@ impl Saved {
         &self.folder
     }
 
-    /// Saves `scores` as a new part. They are durable when this returns.
-    pub fn save(&self, scores: Vec<(Key, Score)>) -> Result<(), StorageError> {
+    /// Saves `scores`, each with its sequence, as a new part. They are durable when this returns.
+    pub fn save<'s>(&self, scores: impl Iterator<Item = (&'s Sequence, Score)>) -> Result<(), StorageError> {
+        let scores: Vec<Entry> = scores.map(|(sequence, score)| Entry::new(sequence, score)).collect();
         if scores.is_empty() {
             return Ok(());
         }
@@ -71,12 +96,11 @@ impl Saved {
     /// Reads the scores of `sequences` that are saved. Scores of other sequences, which a job with another limit has left, are
     /// passed over.
     pub fn read(&self, sequences: &[Sequence]) -> Result<Scores, StorageError> {
-        let expected: HashMap<Key, usize> =
-            sequences.iter().map(|sequence| (sequence.key, sequence.targets().len())).collect();
+        let expected: HashMap<Key, &Sequence> = sequences.iter().map(|sequence| (sequence.key, sequence)).collect();
         let parts = self.folder.folder(PARTS);
         let mut scores = Scores::default();
         for object in parts.list()?.iter().filter(|object| object.name.ends_with(".part")) {
-            // A job that is clearing up may have removed it.
+            // Somebody may have removed it.
             let Some(content) = parts.get_small(&object.name, PART_BYTES_MAX)? else { continue };
             if let Err(reason) = self.take(&content, &expected, &mut scores) {
                 let url = parts.url_of(&object.name);
@@ -87,19 +111,19 @@ impl Saved {
     }
 
     /// Adds the scores of a part, all or none.
-    fn take(&self, content: &[u8], expected: &HashMap<Key, usize>, scores: &mut Scores) -> Result<(), String> {
+    fn take(&self, content: &[u8], expected: &HashMap<Key, &Sequence>, scores: &mut Scores) -> Result<(), String> {
         let part = from_bytes(content)?;
         if part.settings_sha256 != self.settings_sha256 {
             return Err("it belongs to other settings".into());
         }
         let mut new = Scores::default();
-        for (key, score) in part.scores {
-            match expected.get(&key) {
-                None => continue,
-                Some(tokens) if score.tokens as usize != *tokens => {
-                    return Err(format!("{key:?} has {} scored tokens, expected {tokens}", score.tokens));
-                }
-                Some(_) => {}
+        for Entry { key, sequence, score } in part.scores {
+            let Some(known) = expected.get(&key) else { continue };
+            if identity(known) != sequence {
+                return Err(format!("{key:?} is of other tokens than the task has now"));
+            }
+            if score.tokens as usize != known.targets().len() {
+                return Err(format!("{key:?} has {} scored tokens, expected {}", score.tokens, known.targets().len()));
             }
             match scores.get(key) {
                 None => new.insert(key, score).map_err(|error| error.to_string())?,
@@ -171,6 +195,21 @@ mod tests {
         (Key { item, request: 0, window: 0 }, Score { log_likelihood, tokens: 2, ..Score::NONE })
     }
 
+    /// Returns `scores` beside their sequences.
+    fn beside(scores: &[(Key, Score)]) -> Vec<(Sequence, Score)> {
+        scores.iter().map(|(key, score)| (Sequence { key: *key, ..sequences(1).remove(0) }, *score)).collect()
+    }
+
+    fn save(saved: &Saved, scores: &[(Key, Score)]) {
+        saved.save(beside(scores).iter().map(|(sequence, score)| (sequence, *score))).unwrap();
+    }
+
+    /// Returns a part with `scores` as they should be.
+    fn part(scores: &[(Key, Score)]) -> Part {
+        let scores = beside(scores).iter().map(|(sequence, score)| Entry::new(sequence, *score)).collect();
+        Part { version: VERSION, settings_sha256: sha256(&settings()), scores }
+    }
+
     fn saved() -> (tempfile::TempDir, Saved) {
         let dir = tempfile::tempdir().unwrap();
         let folder = Folder::open(&dir.path().display().to_string(), &StorageConfig::default()).unwrap();
@@ -186,9 +225,9 @@ mod tests {
     fn saved_scores_come_back_in_all_digits_and_once() {
         let (_dir, saved) = saved();
         assert!(found(&saved, &sequences(3)).is_empty());
-        saved.save(vec![score(2), score(0)]).unwrap();
-        saved.save(vec![score(0), score(1)]).unwrap();
-        saved.save(Vec::new()).unwrap();
+        save(&saved, &[score(2), score(0)]);
+        save(&saved, &[score(0), score(1)]);
+        save(&saved, &[]);
         assert_eq!(found(&saved, &sequences(3)), [score(0), score(1), score(2)]);
         assert_eq!(found(&saved, &sequences(1)), [score(0)], "a smaller limit leaves the others");
     }
@@ -196,9 +235,9 @@ mod tests {
     #[test]
     fn a_part_with_a_flipped_bit_or_cut_short_is_scored_again() {
         let (_dir, saved) = saved();
-        saved.save(vec![score(0)]).unwrap();
+        save(&saved, &[score(0)]);
         let parts = saved.folder.folder(PARTS);
-        let whole = to_bytes(&Part { version: 1, settings_sha256: sha256(&settings()), scores: vec![score(1)] });
+        let whole = to_bytes(&part(&[score(1)]));
         for (index, _) in whole.iter().enumerate().step_by(3) {
             let mut broken = whole.to_vec();
             broken[index] ^= 1;
@@ -214,25 +253,28 @@ mod tests {
     #[test]
     fn a_part_that_states_what_cannot_be_is_left_out() {
         let (_dir, saved) = saved();
-        saved.save(vec![score(0)]).unwrap();
+        save(&saved, &[score(0)]);
         let (key, right) = score(1);
-        let impossible =
-            |score: Score| Part { version: 1, settings_sha256: sha256(&settings()), scores: vec![(key, score)] };
-        let contradicting =
-            Part { scores: vec![(score(0).0, Score { log_likelihood: -9.0, ..right })], ..impossible(right) };
+        let impossible = |score: Score| part(&[(key, score)]);
+        let wrong = Score { log_likelihood: -9.0, ..right };
+        let mut of_other_tokens = impossible(right);
+        of_other_tokens.scores[0].sequence = identity(&Sequence { ids: vec![1, 2, 4], ..sequences(1).remove(0) });
         let parts = [
             impossible(Score { tokens: 7, ..right }),
             impossible(Score { log_likelihood: 3.0, ..right }),
             Part { settings_sha256: "x".into(), ..impossible(right) },
-            Part { version: 2, ..impossible(right) },
-            Part { scores: vec![(key, right), (key, Score { log_likelihood: -9.0, ..right })], ..impossible(right) },
-            // Read after the other, by its name.
-            contradicting,
+            Part { version: VERSION + 1, ..impossible(right) },
+            part(&[(key, right), (key, wrong)]),
+            of_other_tokens,
+            // It contradicts the other, after which it is read, by its name.
+            part(&[(score(0).0, wrong)]),
         ];
         for part in parts {
             saved.folder.folder(PARTS).put("zz.part", to_bytes(&part)).unwrap();
             assert_eq!(found(&saved, &sequences(3)), [score(0)], "{part:?}");
         }
+        saved.folder.folder(PARTS).put("zz.part", to_bytes(&impossible(right))).unwrap();
+        assert_eq!(found(&saved, &sequences(3)), [score(0), score(1)], "what is right counts");
     }
 
     #[test]
