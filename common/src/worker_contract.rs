@@ -9,6 +9,7 @@ use std::io::{self, BufRead, Read as _, Write};
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
+use crate::config::RunConfig;
 use crate::exit_code::ExitCode;
 use crate::message_text::{line, lines, optional_line};
 use crate::preflight::Verdict;
@@ -42,6 +43,21 @@ pub struct StartLine {
     pub control_address: String,
     /// Token that a rank shows to be let in.
     pub control_token: String,
+}
+
+impl StartLine {
+    /// Returns the start of ranks that no attempt is claimed for, and that have nothing to connect to.
+    pub fn without_attempt(config: &RunConfig) -> Self {
+        StartLine {
+            version: PROTOCOL_VERSION,
+            config: config.to_toml(),
+            attempt: 0,
+            claim_id: String::new(),
+            accepted_changes: Vec::new(),
+            control_address: String::new(),
+            control_token: String::new(),
+        }
+    }
 }
 
 /// Message from a rank to the launcher.

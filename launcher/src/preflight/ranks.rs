@@ -7,7 +7,7 @@ use common::config::RunConfig;
 use common::exit_code::ExitCode;
 use common::preflight::{FACTS_MARK, Finding, WorldFacts};
 use common::topology::Rank;
-use common::worker_contract::{PROTOCOL_VERSION, StartLine};
+use common::worker_contract::StartLine;
 
 use crate::backend::{AttemptStart, Backend};
 use crate::cause::Cause;
@@ -41,15 +41,7 @@ pub fn check(
         Ok(placement) => placement,
         Err(error) => return Ok(Some(vec![Finding::failed("hosts", error.to_string())])),
     };
-    let start_line = StartLine {
-        version: PROTOCOL_VERSION,
-        config: config.to_toml(),
-        attempt: 0,
-        claim_id: String::new(),
-        accepted_changes: Vec::new(),
-        control_address: String::new(),
-        control_token: String::new(),
-    };
+    let start_line = StartLine::without_attempt(config);
     let signalled = interrupts.signalled();
     let start = AttemptStart { number: 0, placement: &placement, start_line: Some(&start_line), gives_up: &signalled };
     let (sender, events) = mpsc::channel();

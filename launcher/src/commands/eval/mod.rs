@@ -16,9 +16,7 @@ use common::config::{Backend, RunConfig};
 use common::exit_code::ExitCode;
 use common::storage::{Folder, absolute_url, absolute_words};
 use common::topology::Rank;
-use common::worker_contract::{
-    EVALUATED_MARK, Evaluated, EvaluationProgress, OVERLAP_MARK, PROGRESS_MARK, PROTOCOL_VERSION, StartLine,
-};
+use common::worker_contract::{EVALUATED_MARK, Evaluated, EvaluationProgress, OVERLAP_MARK, PROGRESS_MARK, StartLine};
 use evaluation::overlap::OverlapSummary;
 use evaluation::tasks::{Chosen, choose};
 
@@ -56,7 +54,7 @@ pub fn run(mut args: EvalArgs) -> Result<ExitCode, LaunchError> {
         results::check_writable(path)?;
     }
     let folder = if args.is_overlap_only() { None } else { Some(evaluations(&args, &config)?) };
-    let start_line = start_line(&config);
+    let start_line = StartLine::without_attempt(&config);
     let with_samples = args.samples.is_some();
     let arguments = Box::new(move |_| job(&options, with_samples));
     let program = RankProgram { executable: programs::worker()?, arguments };
@@ -142,19 +140,6 @@ fn evaluations(args: &EvalArgs, config: &RunConfig) -> Result<Folder, LaunchErro
         }
     };
     Ok(run.folder(EVALUATIONS_FOLDER))
-}
-
-/// Returns the start of ranks that no attempt is claimed for and that need not connect.
-fn start_line(config: &RunConfig) -> StartLine {
-    StartLine {
-        version: PROTOCOL_VERSION,
-        config: config.to_toml(),
-        attempt: 0,
-        claim_id: String::new(),
-        accepted_changes: Vec::new(),
-        control_address: String::new(),
-        control_token: String::new(),
-    }
 }
 
 /// Shows what the ranks print, and keeps where their results are.
