@@ -77,46 +77,49 @@ struct ConfigArgs {
     overrides: Vec<String>,
 }
 
+/// Where a job has its config from.
+#[derive(Args)]
+struct SourceArgs {
+    /// Read the config from standard input, with all else that the launcher says there; for the launcher's use.
+    #[arg(long, conflicts_with_all = ["config", "overrides"], required_unless_present = "config")]
+    from_launcher: bool,
+    /// The config file; see configs/README.md. Only rank 0 reads it.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Override one value; repeatable.
+    #[arg(long = "set", value_name = "SECTION.KEY=VALUE")]
+    overrides: Vec<String>,
+}
+
+impl SourceArgs {
+    /// Returns the origin of the config of a job that claims no run.
+    fn for_looking(self) -> Origin {
+        match self.config {
+            Some(path) => Origin::Look { path, overrides: self.overrides },
+            None => Origin::Launcher,
+        }
+    }
+}
+
 #[derive(Args)]
 struct TrainArgs {
     /// A key that may differ from the config that the run was saved with; repeatable.
     #[arg(long = "accept-change", value_name = "SECTION.KEY", conflicts_with = "from_launcher")]
     accept_changes: Vec<String>,
-    /// Read the config, the attempt and the launcher's address from standard input; for the launcher's use.
-    #[arg(long, conflicts_with_all = ["config", "overrides"], required_unless_present = "config")]
-    from_launcher: bool,
-    /// The config file; see configs/README.md. Only rank 0 reads it.
-    #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
-    /// Override one value; repeatable.
-    #[arg(long = "set", value_name = "SECTION.KEY=VALUE")]
-    overrides: Vec<String>,
+    #[command(flatten)]
+    source: SourceArgs,
 }
 
 #[derive(Args)]
 struct CheckArgs {
-    /// Read the config from standard input; for the launcher's use.
-    #[arg(long, conflicts_with_all = ["config", "overrides"], required_unless_present = "config")]
-    from_launcher: bool,
-    /// The config file; see configs/README.md. Only rank 0 reads it.
-    #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
-    /// Override one value; repeatable.
-    #[arg(long = "set", value_name = "SECTION.KEY=VALUE")]
-    overrides: Vec<String>,
+    #[command(flatten)]
+    source: SourceArgs,
 }
 
 #[derive(Args)]
 struct SampleArgs {
-    /// Read the config from standard input; for the launcher's use.
-    #[arg(long, conflicts_with_all = ["config", "overrides"], required_unless_present = "config")]
-    from_launcher: bool,
-    /// The config file; see configs/README.md.
-    #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
-    /// Override one value; repeatable.
-    #[arg(long = "set", value_name = "SECTION.KEY=VALUE")]
-    overrides: Vec<String>,
+    #[command(flatten)]
+    source: SourceArgs,
     /// Beginning of the text; empty for the start of a document.
     #[arg(long, default_value = "")]
     prompt: String,
@@ -142,15 +145,8 @@ struct SampleArgs {
 
 #[derive(Args)]
 struct EvalArgs {
-    /// Read the config from standard input; for the launcher's use.
-    #[arg(long, conflicts_with_all = ["config", "overrides"], required_unless_present = "config")]
-    from_launcher: bool,
-    /// The config file; see configs/README.md. Only rank 0 reads it.
-    #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
-    /// Override one value; repeatable.
-    #[arg(long = "set", value_name = "SECTION.KEY=VALUE")]
-    overrides: Vec<String>,
+    #[command(flatten)]
+    source: SourceArgs,
     #[command(flatten)]
     options: OptionArgs,
 }
@@ -221,7 +217,7 @@ fn run(job: Job) -> Result<ExitCode, JobError> {
     match job {
         Job::Train(args) => run_train(args),
         Job::Sample(args) => {
-            let mut config = sample_config(&args)?;
+            let mut config = sample_config(&args.source)?;
             common::storage::make_urls_absolute(&mut config)?;
             world::set_threads(config.launch.threads_per_rank);
             let SampleArgs { prompt, tokens, temperature, top_k, top_p, seed, checkpoint, .. } = args;
@@ -238,9 +234,9 @@ fn run(job: Job) -> Result<ExitCode, JobError> {
 }
 
 /// Reads the config of a sample: a file, or what the launcher writes to standard input.
-fn sample_config(args: &SampleArgs) -> Result<RunConfig, ConfigError> {
-    if let Some(path) = &args.config {
-        return RawConfig::load(path, &args.overrides)?.run();
+fn sample_config(source: &SourceArgs) -> Result<RunConfig, ConfigError> {
+    if let Some(path) = &source.config {
+        return RawConfig::load(path, &source.overrides)?.run();
     }
     let unreadable = |source| ConfigError::Unreadable { path: "on standard input".into(), source };
     let text = std::io::read_to_string(std::io::stdin()).map_err(unreadable)?;
@@ -248,8 +244,9 @@ fn sample_config(args: &SampleArgs) -> Result<RunConfig, ConfigError> {
 }
 
 fn run_train(args: TrainArgs) -> Result<ExitCode, JobError> {
-    let origin = match args.config {
-        Some(path) => Origin::File { path, overrides: args.overrides, accepted_changes: args.accept_changes },
+    let SourceArgs { config, overrides, .. } = args.source;
+    let origin = match config {
+        Some(path) => Origin::File { path, overrides, accepted_changes: args.accept_changes },
         None => Origin::Launcher,
     };
     let world = World::enter(&origin)?;
@@ -261,11 +258,7 @@ fn run_train(args: TrainArgs) -> Result<ExitCode, JobError> {
 }
 
 fn run_check(args: CheckArgs) -> Result<ExitCode, JobError> {
-    let origin = match args.config {
-        Some(path) => Origin::Look { path, overrides: args.overrides },
-        None => Origin::Launcher,
-    };
-    let world = World::enter(&origin)?;
+    let world = World::enter(&args.source.for_looking())?;
     world::set_threads(world.config.launch.threads_per_rank);
     let facts = preflight::check(&world)?;
     if world.collectives.rank().is_zero() {
@@ -279,11 +272,7 @@ fn run_check(args: CheckArgs) -> Result<ExitCode, JobError> {
 }
 
 fn run_eval(args: EvalArgs) -> Result<ExitCode, JobError> {
-    let origin = match args.config {
-        Some(path) => Origin::Look { path, overrides: args.overrides },
-        None => Origin::Launcher,
-    };
-    let world = World::enter(&origin)?;
+    let world = World::enter(&args.source.for_looking())?;
     world::set_threads(world.config.launch.threads_per_rank);
     evaluate(&world, &args.options.into())?;
     world.collectives.barrier(Label::new("the end of the evaluation")).wait()?;
