@@ -205,8 +205,7 @@ fn in_words_of_the_config(error: JobError) -> JobError {
     }
 }
 
-/// Returns what a round may cost over all ranks: as many tokens as a step has, which takes less time than the step, since they
-/// only go forward.
+/// Returns what a round may cost over all ranks: as many tokens as a step has.
 fn round_cost(config: &RunConfig, ranks: &dyn Collectives) -> u64 {
     let contexts = ROUND_CONTEXTS_MIN * u64::from(ranks.world_size().get());
     config.batch_plan().tokens_per_step().max(contexts * config.model.context_tokens)
