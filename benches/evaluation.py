@@ -17,7 +17,7 @@ from harness import OURS, RELEASE, ROOT, SCRATCH, Bench, Command, Output, python
 
 FOLDER = SCRATCH / "evaluation"
 THREADS = 2
-ITEMS = {"lambada_harness": 60, "hellaswag_harness": 40}
+ITEMS = {"lambada_harness": 64, "hellaswag_harness": 48}
 BATCH = 8
 HARNESS, PLAIN, ONE_RANK = "lm-evaluation-harness", "transformers", "one rank of two threads"
 

@@ -9,8 +9,8 @@
 //! - [`report`]: results, as objects beside the scores. [`progress`]: how far a rank is.
 //! - [`error`]: why a checkpoint cannot be evaluated.
 //!
-//! A score depends on its item, the checkpoint, and the device and threads of a rank, and on nothing else: ranks divide whole units,
-//! and exchange nothing until each has scored its own.
+//! A score depends on its item and that item's neighbours in the data file, the checkpoint, and the device and threads of a rank,
+//! and on nothing else: ranks divide whole units, and exchange nothing until each has scored its own.
 //!
 //! Absent on purpose: what tasks ask and how scores become figures, which is the package `evaluation`.
 
@@ -189,13 +189,13 @@ impl Job<'_> {
     fn score(&self, world: &World, subject: &Subject) -> Result<Vec<Scores>, JobError> {
         let ranks = world.collectives.as_ref();
         let sequences: Vec<&[Sequence]> = self.questions.iter().map(|q| q.sequences.sequences.as_slice()).collect();
-        let units = self.units(&sequences, subject.model.context_tokens as usize);
+        let units = units::units_of(self.questions);
         let mut scores = Vec::new();
         let todo = ranks.share("the items that are left", || {
             scores = self.read_saved(&sequences)?;
             let scored: Vec<HashSet<Key>> =
                 scores.iter().map(|scores| scores.iter().map(|(key, _)| key).collect()).collect();
-            Ok::<_, JobError>(units::unscored(&units, &sequences, &scored))
+            Ok::<_, JobError>(units::unscored(&units, self.questions, &scored))
         })?;
         let mine = units::share(&units, &todo, ranks.rank(), ranks.world_size());
         let cost = |indices: &[usize]| indices.iter().map(|index| units[*index].cost).sum::<u64>();
@@ -208,13 +208,9 @@ impl Job<'_> {
         };
         let gathered = gather(ranks, new, world.config.parallel.timeout_s)?;
         if ranks.rank().is_zero() {
-            self.put_together(&mut scores, &sequences, (&units, &todo), gathered)?;
+            self.put_together(&mut scores, (&units, &todo), gathered)?;
         }
         Ok(scores)
-    }
-
-    fn units(&self, sequences: &[&[Sequence]], rows_max: usize) -> Vec<Unit> {
-        sequences.iter().enumerate().flat_map(|(task, sequences)| units::units(task, sequences, rows_max)).collect()
     }
 
     fn read_saved(&self, sequences: &[&[Sequence]]) -> Result<Vec<Scores>, JobError> {
@@ -234,8 +230,9 @@ impl Job<'_> {
         let mut last_save = Instant::now();
         for unit in units {
             let questions = &self.questions[unit.task];
-            let members = &questions.sequences.sequences[unit.sequences.clone()];
-            for (sequence, score) in members.iter().zip(scoring::score(&model, members)?) {
+            let members = questions.members(unit);
+            let scored = members.iter().zip(scoring::score(&model, &members)?);
+            for (sequence, score) in scored.filter(|(sequence, _)| questions.asks(sequence.key)) {
                 check_finite(questions, sequence, score)?;
                 unsaved.push((unit.task, sequence.key, score));
             }
@@ -269,14 +266,13 @@ impl Job<'_> {
     fn put_together(
         &self,
         scores: &mut [Scores],
-        sequences: &[&[Sequence]],
         (units, todo): (&[Unit], &[usize]),
         gathered: Vec<NewScore>,
     ) -> Result<(), JobError> {
         let again: HashSet<(usize, Key)> = todo
             .iter()
             .map(|index| &units[*index])
-            .flat_map(|unit| sequences[unit.task][unit.sequences.clone()].iter().map(|s| (unit.task, s.key)))
+            .flat_map(|unit| self.questions[unit.task].asked(unit).map(|sequence| (unit.task, sequence.key)))
             .collect();
         for (task, of_task) in scores.iter_mut().enumerate() {
             let mut kept = Scores::default();

@@ -6,12 +6,13 @@ use common::config::StorageConfig;
 use common::sha256::hex_sha256;
 use common::storage::{Folder, StorageError};
 use common::tokenizer::Tokenizer;
-use evaluation::tasks::{Chosen, Task};
-use evaluation::{DataFile, Encode, Item, Limits, Sequences, encode_items};
+use evaluation::tasks::{Chosen, Cut, Selection, Task};
+use evaluation::{DataFile, Encode, Item, Key, Limits, Sequence, Sequences, encode_items};
 use serde::{Deserialize, Serialize};
 
 use super::EvaluateOptions;
 use super::error::{EvaluateError, MissingFile};
+use super::units::{BLOCK_ITEMS, Unit};
 use crate::collectives::Collectives;
 use crate::error::JobError;
 
@@ -30,6 +31,31 @@ pub struct Questions {
     pub items: Vec<Item>,
     /// Their sequences.
     pub sequences: Sequences,
+    /// Sequences of the items behind the limit that share a block with the last item: they complete its pass.
+    behind: Vec<Sequence>,
+}
+
+impl Questions {
+    /// Returns all sequences, those behind the limit at the end.
+    pub fn all(&self) -> Vec<&Sequence> {
+        self.sequences.sequences.iter().chain(&self.behind).collect()
+    }
+
+    /// Returns the sequences of a unit of this task.
+    pub fn members(&self, unit: &Unit) -> Vec<&Sequence> {
+        let asked = &self.sequences.sequences;
+        unit.sequences.clone().map(|at| asked.get(at).unwrap_or_else(|| &self.behind[at - asked.len()])).collect()
+    }
+
+    /// Returns the sequences of a unit whose items are asked for.
+    pub fn asked(&self, unit: &Unit) -> impl Iterator<Item = &Sequence> {
+        self.sequences.sequences.iter().take(unit.sequences.end).skip(unit.sequences.start)
+    }
+
+    /// Whether the item of `key` is asked for, and not behind the limit.
+    pub fn asks(&self, key: Key) -> bool {
+        (key.item as usize) < self.items.len()
+    }
 }
 
 /// The data file of a task, as rank 0 announces it.
@@ -64,13 +90,16 @@ pub fn read(
             None => ranks.broadcast_bytes(&contents.get_mut(head.file).map(std::mem::take).unwrap_or_default())?,
         };
         let FileHead { file, url, sha256 } = head.clone();
-        let (items, sequences) =
-            ask(chosen.task, &DataFile { name: &url, content: &content }, options, &Gpt2Encoder(tokenizer), limits)?;
+        let asker = Asker { task: chosen.task, options, tokenizer: Gpt2Encoder(tokenizer), limits };
+        let asked = asker.ask(&DataFile { name: &url, content: &content })?;
         if heads[index + 1..].iter().any(|later| later.file == file) {
             received.insert(file, content);
         }
-        ranks.agree_same(fingerprint(&sequences), "the sequences to score")?;
-        questions.push(Questions { task: chosen.task, data_url: url, data_sha256: sha256, items, sequences });
+        let Asked { items, sequences, behind } = asked;
+        let questions_of_task =
+            Questions { task: chosen.task, data_url: url, data_sha256: sha256, items, sequences, behind };
+        ranks.agree_same(fingerprint(&questions_of_task.all()), "the sequences to score")?;
+        questions.push(questions_of_task);
     }
     Ok(questions)
 }
@@ -130,25 +159,63 @@ fn place(
     }
 }
 
-/// Makes items and sequences of a data file.
-fn ask(
+/// How items and sequences are made of the data file of a task.
+struct Asker<'a> {
     task: &'static Task,
-    file: &DataFile<'_>,
-    options: &EvaluateOptions,
-    tokenizer: &impl Encode,
-    limits: &Limits,
-) -> Result<(Vec<Item>, Sequences), EvaluateError> {
-    let name = task.name;
-    let items = task.items(file, &options.selection())?;
-    let sequences =
-        encode_items(&items, tokenizer, limits).map_err(|error| EvaluateError::Encode { task: name, error })?;
-    Ok((items, sequences))
+    options: &'a EvaluateOptions,
+    tokenizer: Gpt2Encoder<'a>,
+    limits: &'a Limits,
+}
+
+/// What is made of a data file.
+struct Asked {
+    items: Vec<Item>,
+    sequences: Sequences,
+    behind: Vec<Sequence>,
+}
+
+impl Asker<'_> {
+    fn ask(&self, file: &DataFile<'_>) -> Result<Asked, EvaluateError> {
+        let (mut items, asked) = self.items(file)?;
+        let behind = self.behind(&items, asked);
+        items.truncate(asked);
+        Ok(Asked { sequences: self.encode(&items)?, items, behind })
+    }
+
+    /// Returns the items up to the end of the limit's block, and how many of them are asked for.
+    fn items(&self, file: &DataFile<'_>) -> Result<(Vec<Item>, usize), EvaluateError> {
+        let selection = self.options.selection();
+        // A whole text is one item, of which a limit takes the first lines.
+        let limit = selection.limit.filter(|_| self.task.cut != Some(Cut::Whole));
+        let Some(limit) = limit.filter(|limit| limit % BLOCK_ITEMS != 0) else {
+            let items = self.task.items(file, &selection)?;
+            let asked = items.len();
+            return Ok((items, asked));
+        };
+        let block = Selection { limit: Some(limit.next_multiple_of(BLOCK_ITEMS)), ..selection };
+        let items = self.task.items(file, &block)?;
+        let asked = items.len().min(limit);
+        Ok((items, asked))
+    }
+
+    fn encode(&self, items: &[Item]) -> Result<Sequences, EvaluateError> {
+        encode_items(items, &self.tokenizer, self.limits)
+            .map_err(|error| EvaluateError::Encode { task: self.task.name, error })
+    }
+
+    /// Returns the sequences of `items` behind the first `asked`; none if one of them cannot be scored, which is no matter as long
+    /// as nobody asks for it.
+    fn behind(&self, items: &[Item], asked: usize) -> Vec<Sequence> {
+        let mut behind = self.encode(&items[asked..]).map(|encoded| encoded.sequences).unwrap_or_default();
+        behind.iter_mut().for_each(|sequence| sequence.key.item += asked as u32);
+        behind
+    }
 }
 
 /// Returns a number that differs between different sequences.
-fn fingerprint(sequences: &Sequences) -> u64 {
+fn fingerprint(sequences: &[&Sequence]) -> u64 {
     let mut bytes = Vec::new();
-    for sequence in &sequences.sequences {
+    for sequence in sequences {
         bytes.extend_from_slice(&(sequence.first_scored as u64).to_le_bytes());
         bytes.extend(sequence.ids.iter().flat_map(|id| id.to_le_bytes()));
     }
@@ -170,12 +237,15 @@ impl Encode for Gpt2Encoder<'_> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashSet;
+
     use common::exit_code::ExitCode;
     use evaluation::OnLong;
     use evaluation::tasks::choose;
 
     use super::*;
     use crate::collectives::single::Single;
+    use crate::evaluate::units::{units_of, unscored};
 
     fn read_in(
         folder: &std::path::Path,
@@ -229,5 +299,47 @@ mod tests {
         let (code, message) = refused(read_in(dir.path(), &tasks, |options| options.shots = 1));
         assert_eq!(code, ExitCode::Config);
         assert!(message.contains("documents has no form with examples in front"), "{message}");
+    }
+
+    fn documents(folder: &std::path::Path, content: &str, limit: usize) -> Result<Vec<Questions>, JobError> {
+        let path = folder.join("documents.jsonl");
+        std::fs::write(&path, content).unwrap();
+        let tasks = format!("documents={}", path.display());
+        let tokenizer = Tokenizer::gpt2().unwrap();
+        let options = EvaluateOptions { limit: Some(limit), ..EvaluateOptions::of(&tasks) };
+        let limits = Limits::of_model(64, OnLong::Refuse);
+        read(&choose(&tasks).unwrap(), &options, (&tokenizer, &limits), &StorageConfig::default(), &Single::default())
+    }
+
+    #[test]
+    fn the_items_behind_a_limit_complete_its_pass_and_are_not_asked_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let lines: String = (0..40).map(|n| format!("{{\"text\": \"a cat and {n} dogs\"}}\n")).collect();
+        let limited = documents(dir.path(), &lines, 20).unwrap();
+        let whole = documents(dir.path(), &lines, 40).unwrap();
+        let lengths = |questions: &[Questions]| (questions[0].items.len(), questions[0].all().len());
+        assert_eq!((lengths(&limited), lengths(&whole)), ((20, 32), (40, 40)));
+        assert_eq!(limited[0].all(), whole[0].all()[..32]);
+        let (limited_units, units) = (units_of(&limited), units_of(&whole));
+        assert_eq!(limited_units, units[..limited_units.len()]);
+        let last = &limited_units[1];
+        assert_eq!((limited[0].members(last).len(), limited[0].asked(last).count()), (16, 4));
+        let asked: HashSet<Key> = limited[0].all().iter().map(|s| s.key).filter(|key| limited[0].asks(*key)).collect();
+        assert_eq!(asked.len(), 20);
+        assert!(unscored(&limited_units, &limited, std::slice::from_ref(&asked)).is_empty());
+        assert_eq!(unscored(&units, &whole, &[asked]), [1, 2], "of the second block four have a score");
+        assert_eq!(unscored(&limited_units, &limited, &[HashSet::new()]), [0, 1]);
+    }
+
+    #[test]
+    fn an_item_behind_the_limit_that_is_too_long_is_no_matter() {
+        let dir = tempfile::tempdir().unwrap();
+        let line = |animals: &str| format!("{{\"text\": \"a cat and{animals} dogs\"}}\n");
+        let lines = [line(" two"), line(" three"), line(&" more".repeat(80))].concat();
+        std::fs::write(dir.path().join("lambada_test.jsonl"), lines).unwrap();
+        let limited = |limit| read_in(dir.path(), "lambada_harness", limit);
+        let questions = limited(|options| options.limit = Some(2)).unwrap();
+        assert_eq!((questions[0].items.len(), questions[0].all().len()), (2, 2));
+        assert!(limited(|options| options.limit = Some(3)).is_err());
     }
 }

@@ -25,7 +25,7 @@ pub fn report(
     (options, seconds): (&EvaluateOptions, f64),
     overlap: Option<&Overlap>,
 ) -> Result<Report, EvaluateError> {
-    let Questions { task, items, sequences, data_url, data_sha256 } = questions;
+    let Questions { task, items, sequences, data_url, data_sha256, .. } = questions;
     let results = metrics::results(task, items, sequences, scores, |_| true).map_err(scores_error(questions))?;
     Ok(Report {
         checkpoint: subject.url().to_owned(),

@@ -13,6 +13,8 @@ use crate::model::Gpt2;
 use crate::model::head::chunk_rows;
 use crate::model::packed::Packed;
 
+use super::units::by_item;
+
 /// What the model says of one target.
 struct Predicted {
     /// Logarithm of its probability, in nats.
@@ -31,10 +33,12 @@ struct Row<'a> {
     barred: &'a [u16],
 }
 
-/// Returns the score of each of `sequences`, whose inputs fit into the model's context.
-pub fn score(model: &Gpt2, sequences: &[Sequence]) -> Result<Vec<Score>, TchError> {
-    let inputs: Vec<&[u16]> = sequences.iter().map(Sequence::input).collect();
-    let packed = Packed::new(&inputs);
+/// Returns the score of each of a unit's `sequences`, whose inputs fit into the model's context.
+pub fn score(model: &Gpt2, sequences: &[&Sequence]) -> Result<Vec<Score>, TchError> {
+    let mut packed = Packed::default();
+    for group in by_item(sequences) {
+        packed.add(&group.iter().map(|sequence| sequence.input()).collect::<Vec<_>>());
+    }
     let stream = model.packed_stream(&packed)?; // [N, C]
     let rows: Vec<Row<'_>> =
         sequences.iter().enumerate().flat_map(|(number, sequence)| rows(&packed, number, sequence)).collect();
@@ -136,6 +140,10 @@ mod tests {
         Sequence { key, ids: ids.to_vec(), first_scored, barred: Arc::from(barred) }
     }
 
+    fn scored(model: &Gpt2, sequences: &[Sequence]) -> Vec<Score> {
+        score(model, &sequences.iter().collect::<Vec<_>>()).unwrap()
+    }
+
     /// The score by all logits of one sequence, in float64, with no code in common.
     fn expected(model: &Gpt2, sequence: &Sequence) -> (f64, bool) {
         let ids: Vec<i64> = sequence.ids.iter().map(|id| i64::from(*id)).collect();
@@ -161,14 +169,16 @@ mod tests {
         let _no_grad = tch::no_grad_guard();
         let (wide, narrow) = (model(Kind::Double), model(KIND));
         let context = ids(3, 30);
-        let sequences: Vec<Sequence> = (0..4)
+        let mut sequences: Vec<Sequence> = (0..4)
             .map(|request| {
                 let all = [context.clone(), ids(10 + request, 2 + 3 * request)].concat();
                 sequence(request as u32, &all, 30, &[])
             })
             .collect();
+        // Two of a second item in the same pass.
+        sequences[2..].iter_mut().for_each(|sequence| sequence.key.item = 1);
         let mut greedy = 0;
-        for (sequence, score) in sequences.iter().zip(score(&narrow, &sequences).unwrap()) {
+        for (sequence, score) in sequences.iter().zip(scored(&narrow, &sequences)) {
             let (log_likelihood, is_greedy) = expected(&wide, sequence);
             let error = (score.log_likelihood - log_likelihood).abs();
             assert!(error < 1e-4_f64.max(1e-6 * log_likelihood.abs()), "off by {error:e} of {log_likelihood}");
@@ -191,9 +201,9 @@ mod tests {
         let other = [&text[..14], &[(text[14] + 1) % 300]].concat();
         let first = text[12];
         let scores = [
-            score(&model, &[sequence(0, &text, 12, &[])]).unwrap(),
-            score(&model, &[sequence(0, &other, 12, &[])]).unwrap(),
-            score(&model, &[sequence(0, &text, 12, &[first])]).unwrap(),
+            scored(&model, &[sequence(0, &text, 12, &[])]),
+            scored(&model, &[sequence(0, &other, 12, &[])]),
+            scored(&model, &[sequence(0, &text, 12, &[first])]),
         ]
         .concat();
         assert_eq!(scores.iter().map(|score| score.is_greedy).collect::<Vec<_>>(), [true, false, true]);
@@ -227,8 +237,8 @@ mod tests {
                 .collect()
         };
         let items: Vec<Vec<Sequence>> = (0..6).map(|seed| item(seed, 5 + 7 * seed)).collect();
-        let forwards: Vec<_> = items.iter().map(|item| score(&model, item).unwrap()).collect();
-        let mut backwards: Vec<_> = items.iter().rev().map(|item| score(&model, item).unwrap()).collect();
+        let forwards: Vec<_> = items.iter().map(|item| scored(&model, item)).collect();
+        let mut backwards: Vec<_> = items.iter().rev().map(|item| scored(&model, item)).collect();
         backwards.reverse();
         assert_eq!(forwards, backwards);
     }

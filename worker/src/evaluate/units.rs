@@ -1,7 +1,12 @@
 //! Units of work: sequences that are scored in one forward pass, and how units are spread over the ranks.
 //!
-//! A unit is made of neighbouring sequences of one item, so its digits depend on that item alone: not on other items, ranks,
-//! limits, or on what was scored before a job was killed. Choices of an item share their context, which the pass computes once.
+//! One item has few tokens, and a pass of few tokens spends its time on reading weights: a pass takes several items. Which ones is
+//! settled by the task alone. Its items are divided into blocks of [`BLOCK_ITEMS`], and a unit takes neighbours of one block as
+//! long as they have at most [`PASS_ROWS`] rows. The digits of a score thus depend on its block: not on ranks, limits, other
+//! tasks, or on what was scored before a job was killed. If a limit ends within a block, the rest of the block is scored, too,
+//! and left out of the results.
+//!
+//! Choices of an item share their context, which the pass computes once.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashSet};
@@ -10,49 +15,93 @@ use std::ops::Range;
 use common::topology::{Rank, WorldSize};
 use evaluation::{Key, Sequence};
 
-use crate::model::packed::packed_rows;
+use super::questions::Questions;
+use crate::model::packed::rows_of_group;
+
+/// Items of a block, of which every unit is a part.
+pub const BLOCK_ITEMS: usize = 16;
+/// Rows that a pass of several sequences has at most.
+const PASS_ROWS: usize = 1024;
 
 /// Sequences that are scored together.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unit {
     /// Index of the task.
     pub task: usize,
-    /// Indices of the sequences in their task.
+    /// Indices of the sequences among all of the task, those behind the limit included.
     pub sequences: Range<usize>,
     /// Tokens that the model is fed, and logits that are computed: what the unit costs.
     pub cost: u64,
 }
 
-/// Divides the sequences of task number `task` into units. A unit has at most `rows_max` rows, unless it is one sequence.
-pub fn units(task: usize, sequences: &[Sequence], rows_max: usize) -> Vec<Unit> {
-    let mut units = Vec::new();
+/// Neighbouring sequences of one item, which share a beginning.
+struct Group {
+    item: usize,
+    sequences: Range<usize>,
+    rows: usize,
+}
+
+/// Divides the sequences of all tasks into units.
+pub fn units_of(questions: &[Questions]) -> Vec<Unit> {
+    questions.iter().enumerate().flat_map(|(task, questions)| units(task, &questions.all())).collect()
+}
+
+/// Divides all sequences of task number `task` into units, each of which has at most [`PASS_ROWS`] rows or is one sequence.
+fn units(task: usize, all: &[&Sequence]) -> Vec<Unit> {
+    let mut units: Vec<Range<usize>> = Vec::new();
+    let mut last = Group { item: usize::MAX, sequences: 0..0, rows: 0 };
+    for mut group in groups(all) {
+        // Groups of one item did not fit into one.
+        let is_neighbour = group.item != last.item && group.item / BLOCK_ITEMS == last.item / BLOCK_ITEMS;
+        match units.last_mut() {
+            Some(unit) if is_neighbour && last.rows + group.rows <= PASS_ROWS => {
+                unit.end = group.sequences.end;
+                group.rows += last.rows;
+            }
+            _ => units.push(group.sequences.clone()),
+        }
+        last = group;
+    }
+    units.into_iter().map(|sequences| Unit { task, cost: cost(&all[sequences.clone()]), sequences }).collect()
+}
+
+/// Divides sequences into groups of one item that have at most [`PASS_ROWS`] rows, or are a single sequence.
+fn groups(all: &[&Sequence]) -> Vec<Group> {
+    let mut groups = Vec::new();
     let mut start = 0;
-    while start < sequences.len() {
+    while start < all.len() {
+        let item = all[start].key.item;
         let mut end = start + 1;
-        while end < sequences.len()
-            && sequences[end].key.item == sequences[start].key.item
-            && rows(&sequences[start..=end]) <= rows_max
-        {
+        while end < all.len() && all[end].key.item == item && rows(&all[start..=end]) <= PASS_ROWS {
             end += 1;
         }
-        let members = &sequences[start..end];
-        let targets: usize = members.iter().map(|sequence| sequence.targets().len()).sum();
-        units.push(Unit { task, sequences: start..end, cost: (rows(members) + targets) as u64 });
+        groups.push(Group { item: item as usize, sequences: start..end, rows: rows(&all[start..end]) });
         start = end;
     }
-    units
+    groups
 }
 
-fn rows(sequences: &[Sequence]) -> usize {
-    packed_rows(&sequences.iter().map(Sequence::input).collect::<Vec<_>>())
+/// Returns the rows of sequences of one item in one group.
+fn rows(group: &[&Sequence]) -> usize {
+    rows_of_group(&group.iter().map(|sequence| sequence.input()).collect::<Vec<_>>())
 }
 
-/// Returns the indices of the units that hold a sequence without a score.
-pub fn unscored(units: &[Unit], sequences: &[&[Sequence]], scored: &[HashSet<Key>]) -> Vec<usize> {
-    let is_scored = |unit: &Unit| {
-        let members = &sequences[unit.task][unit.sequences.clone()];
-        members.iter().all(|sequence| scored[unit.task].contains(&sequence.key))
-    };
+/// Returns the rows and the targets of a unit's sequences.
+fn cost(members: &[&Sequence]) -> u64 {
+    let rows: usize = by_item(members).map(rows).sum();
+    let targets: usize = members.iter().map(|sequence| sequence.targets().len()).sum();
+    (rows + targets) as u64
+}
+
+/// Divides a unit's sequences into its groups.
+pub fn by_item<'a, 's>(members: &'a [&'s Sequence]) -> impl Iterator<Item = &'a [&'s Sequence]> {
+    members.chunk_by(|left, right| left.key.item == right.key.item)
+}
+
+/// Returns the indices of the units of which a sequence that is asked for has no score.
+pub fn unscored(units: &[Unit], questions: &[Questions], scored: &[HashSet<Key>]) -> Vec<usize> {
+    let is_scored =
+        |unit: &Unit| questions[unit.task].asked(unit).all(|sequence| scored[unit.task].contains(&sequence.key));
     (0..units.len()).filter(|index| !is_scored(&units[*index])).collect()
 }
 
@@ -85,30 +134,54 @@ mod tests {
         Sequence { key, ids: ids.to_vec(), first_scored: ids.len() - 1, barred: Arc::from([]) }
     }
 
-    /// An item of three choices, one of a single text, and one of two choices that are too long for one unit.
-    fn sequences() -> Vec<Sequence> {
-        vec![
+    fn ids(beginning: u16, tokens: usize) -> Vec<u16> {
+        (0..tokens as u16).map(|at| beginning + at).collect()
+    }
+
+    fn found(all: &[Sequence]) -> Vec<(Range<usize>, u64)> {
+        units(3, &all.iter().collect::<Vec<_>>()).into_iter().map(|unit| (unit.sequences, unit.cost)).collect()
+    }
+
+    #[test]
+    fn neighbours_of_a_block_share_a_unit_and_choices_their_beginning() {
+        let all = [
             sequence(0, 0, &[1, 2, 3, 4]),
             sequence(0, 1, &[1, 2, 5]),
             sequence(0, 2, &[1, 2, 6, 7]),
             sequence(1, 0, &[1, 2]),
-            sequence(2, 0, &[1, 2, 3, 4, 5, 6, 7]),
-            sequence(2, 1, &[9, 2, 3, 4, 5, 6, 7]),
-        ]
-    }
-
-    #[test]
-    fn choices_of_an_item_are_one_unit_and_long_ones_are_not() {
-        let found: Vec<_> = units(3, &sequences(), 8).into_iter().map(|unit| (unit.sequences, unit.cost)).collect();
+            sequence(15, 0, &[5, 6]),
+            sequence(16, 0, &[1, 2]),
+        ];
         // Inputs 1 2 3, 1 2 and 1 2 6: 1 is shared, for each keeps its last token.
-        assert_eq!(found, [(0..3, 6 + 3), (3..4, 1 + 1), (4..5, 6 + 1), (5..6, 6 + 1)]);
+        assert_eq!(found(&all), [(0..5, 6 + 3 + 1 + 1 + 1 + 1), (5..6, 1 + 1)]);
     }
 
     #[test]
-    fn an_item_is_in_one_unit_whatever_comes_before_or_after_it() {
-        let all = sequences();
-        let alone = units(0, &all[0..3], 8);
-        assert_eq!(alone, units(0, &all, 8)[..1]);
+    fn a_unit_has_no_more_rows_than_a_pass_and_an_item_that_fits_is_not_divided() {
+        let all = [
+            sequence(0, 0, &ids(0, 601)),
+            sequence(1, 0, &ids(0, 301)),
+            sequence(1, 1, &ids(1000, 301)),
+            sequence(2, 0, &ids(0, 201)),
+            // Two choices that fit into no pass together.
+            sequence(3, 0, &ids(0, 701)),
+            sequence(3, 1, &ids(2000, 701)),
+            sequence(4, 0, &ids(0, 101)),
+        ];
+        assert_eq!(found(&all), [(0..1, 601), (1..4, 803), (4..5, 701), (5..7, 802)]);
+    }
+
+    #[test]
+    fn an_item_has_the_same_neighbours_in_its_pass_whatever_comes_before_or_behind_its_block() {
+        let all: Vec<Sequence> =
+            (0..64).map(|item| sequence(item, 0, &ids(item as u16, 30 + item as usize * 37 % 400))).collect();
+        let whole = found(&all);
+        let by_block = all.chunks(BLOCK_ITEMS).enumerate().flat_map(|(block, all)| {
+            let first = block * BLOCK_ITEMS;
+            found(all).into_iter().map(move |(range, cost)| (range.start + first..range.end + first, cost))
+        });
+        assert_eq!(by_block.collect::<Vec<_>>(), whole);
+        assert!(whole.len() < 40, "{whole:?}");
     }
 
     #[test]
@@ -126,16 +199,5 @@ mod tests {
             let loads: Vec<u64> = shares.iter().map(load).collect();
             assert!(loads.iter().max().unwrap() - loads.iter().min().unwrap() <= 40, "{loads:?}");
         }
-    }
-
-    #[test]
-    fn a_unit_of_which_one_score_is_missing_is_computed_again() {
-        let all = sequences();
-        let units = units(0, &all, 8);
-        let mut scored: HashSet<Key> = all.iter().map(|sequence| sequence.key).collect();
-        assert_eq!(unscored(&units, &[&all], std::slice::from_ref(&scored)), [0_usize; 0]);
-        scored.remove(&all[1].key);
-        scored.remove(&all[5].key);
-        assert_eq!(unscored(&units, &[&all], &[scored]), [0, 3]);
     }
 }

@@ -73,13 +73,10 @@ impl Tasks {
             limit: Some(evaluation.tasks_items as usize),
             ..EvaluateOptions::of(&list)
         };
-        let context_tokens = config.model.context_tokens as usize;
-        let limits = options.limits(context_tokens);
+        let limits = options.limits(config.model.context_tokens as usize);
         let questions = questions::read(&chosen, &options, (&tokenizer, &limits), &config.storage, ranks);
         let questions = questions.map_err(in_words_of_the_config)?;
-        let units_of =
-            |(task, questions): (usize, &Questions)| units::units(task, &questions.sequences.sequences, context_tokens);
-        let units: Vec<Unit> = questions.iter().enumerate().flat_map(units_of).collect();
+        let units = units::units_of(&questions);
         let (rank, world) = (ranks.rank(), ranks.world_size());
         let share = |round: Range<usize>| units::share(&units, &round.collect::<Vec<_>>(), rank, world);
         Ok(Tasks {
@@ -156,8 +153,9 @@ impl Tasks {
 
     fn score_unit(&self, model: &Gpt2, unit: &Unit, made: &mut Made) -> Result<(), TchError> {
         let questions = &self.questions[unit.task];
-        let members = &questions.sequences.sequences[unit.sequences.clone()];
-        for (sequence, score) in members.iter().zip(scoring::score(model, members)?) {
+        let members = questions.members(unit);
+        let scored = members.iter().zip(scoring::score(model, &members)?);
+        for (sequence, score) in scored.filter(|(sequence, _)| questions.asks(sequence.key)) {
             if score.log_likelihood.is_finite() {
                 made.scores.push((unit.task, sequence.key, score));
             } else if made.not_finite.is_none() {

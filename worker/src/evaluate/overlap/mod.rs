@@ -124,7 +124,7 @@ impl Overlap {
 
     /// Returns the results of the items that do not overlap.
     pub fn results(&self, questions: &Questions, scores: &Scores) -> Result<WithoutOverlap, EvaluateError> {
-        let Questions { task, items, sequences, data_url, data_sha256 } = questions;
+        let Questions { task, items, sequences, data_url, data_sha256, .. } = questions;
         if *data_sha256 != self.data_sha256 {
             return Err(EvaluateError::DataChanged { url: data_url.clone() });
         }
