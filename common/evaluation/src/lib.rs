@@ -14,6 +14,7 @@
 
 pub mod data;
 pub mod detokenize;
+mod hex;
 pub mod item;
 pub mod metrics;
 pub mod overlap;
