@@ -109,6 +109,8 @@ hostile! {
     claim: 2000
     metrics: 2000
     config: 4000
+    overlap_filter: 1000
+    score_part: 4000
 }
 
 /// One test for all formats, so that a format without seeds or target is noticed.

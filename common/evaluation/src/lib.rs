@@ -7,16 +7,19 @@
 //! - [`tasks`]: the tasks by name, and a reader for each data set's official files.
 //! - [`data`]: data files, and errors that name their lines.
 //! - [`item`]: items and requests. [`tokens`]: requests as token sequences.
-//! - [`score`]: scores by key. [`metrics`]: measures, standard errors, results and samples.
+//! - [`score`]: scores by key. [`part`]: some of them as the bytes that are kept. [`metrics`]: measures, standard errors, results
+//!   and samples.
 //! - [`shots`]: other items in front of an item, as examples. [`overlap`]: what of a test set is in training data.
 //! - [`report`]: results with what they were measured with. [`published`]: figures of others to compare with.
 //! - [`detokenize`]: invertible de-tokenizers. [`stop_words`]: the filter for LAMBADA.
 
 pub mod data;
 pub mod detokenize;
+mod hex;
 pub mod item;
 pub mod metrics;
 pub mod overlap;
+pub mod part;
 pub mod published;
 mod python;
 pub mod report;

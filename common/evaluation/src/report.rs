@@ -36,6 +36,9 @@ pub struct Settings {
     pub threads_per_rank: u32,
 }
 
+/// Characters of the training data's hash in the name of a report.
+const NAME_CHARACTERS: usize = 16;
+
 /// Overlap of a task with training data, and what is left of its results without it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct WithoutOverlap {
@@ -67,4 +70,81 @@ pub struct Report {
     /// Results without the items that overlap with training data, if that was asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub without_overlap: Option<WithoutOverlap>,
+}
+
+impl Report {
+    /// Returns the name of the report beside the scores. Reports of other limits, and of the overlap with other training data,
+    /// have other names.
+    pub fn object_name(&self) -> String {
+        let limited = self.limit.map(|limit| format!("-of-first-{limit}")).unwrap_or_default();
+        let overlap = self.without_overlap.as_ref().map(|without| {
+            let hash = &without.overlap.filter_sha256;
+            format!("-with-overlap-{}", hash.get(..NAME_CHARACTERS).unwrap_or(hash))
+        });
+        format!("results{limited}{}.json", overlap.unwrap_or_default())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::overlap::TaskOverlap;
+
+    fn report() -> Report {
+        let settings = Settings {
+            convoy: "1".to_owned(),
+            task: "ptb".to_owned(),
+            data_sha256: "a".to_owned(),
+            lines: None,
+            manifest_sha256: "b".to_owned(),
+            tokenizer_hash: "c".to_owned(),
+            shots: 0,
+            window_tokens: 8,
+            stride_tokens: 8,
+            on_long: OnLong::Truncate,
+            device: "cpu".to_owned(),
+            threads_per_rank: 1,
+        };
+        let results = Results {
+            task: "ptb".to_owned(),
+            items: 0,
+            tokens: 0,
+            log_likelihood: 0.0,
+            words: 0,
+            characters: 0,
+            bytes: 0,
+            metrics: Vec::new(),
+            truncated: Vec::new(),
+            skipped: Vec::new(),
+            empty: Vec::new(),
+        };
+        Report {
+            checkpoint: "file:///c".to_owned(),
+            parameters: 1,
+            data: "file:///d".to_owned(),
+            is_official: None,
+            limit: None,
+            settings,
+            seconds: 1.0,
+            results,
+            without_overlap: None,
+        }
+    }
+
+    #[test]
+    fn reports_of_the_overlap_with_other_training_data_have_other_names() {
+        let mut report = report();
+        assert_eq!(report.object_name(), "results.json");
+        let results = report.results.clone();
+        let overlap = TaskOverlap { task: "ptb".to_owned(), items: Vec::new() };
+        let mut name = |hash: &str| {
+            let overlap = overlap.summary("file:///d", ("web", hash));
+            report.without_overlap = Some(WithoutOverlap { overlap, results: results.clone() });
+            report.limit = Some(20);
+            report.object_name()
+        };
+        assert_eq!(name(&"5e".repeat(32)), "results-of-first-20-with-overlap-5e5e5e5e5e5e5e5e.json");
+        assert_ne!(name(&"5e".repeat(32)), name(&"5f".repeat(32)));
+        assert_eq!(name("é"), "results-of-first-20-with-overlap-é.json");
+    }
 }

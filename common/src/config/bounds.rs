@@ -89,7 +89,7 @@ const WHOLE: [(&str, i64, i64); 59] = [
 ];
 
 /// Keys of other numbers, each with its least and greatest value. All bounds are finite as float32, too.
-const REAL: [(&str, f64, f64); 12] = [
+const REAL: [(&str, f64, f64); 13] = [
     ("run.peak_flops", 0.0, 1e24),
     ("optimizer.peak_learning_rate", 0.0, 1e30),
     ("optimizer.final_fraction", 0.0, 1.0),
@@ -103,6 +103,7 @@ const REAL: [(&str, f64, f64); 12] = [
     ("checkpoint.every_minutes", 0.0, 1e6),
     ("checkpoint.local_every_minutes", 0.0, 1e6),
     ("prepare.validation_fraction", 0.0, 1.0),
+    ("prepare.overlap_share", 0.0, 1.0),
 ];
 
 /// Returns a whole number that `key` may have.

@@ -31,6 +31,11 @@ pub struct PrepareConfig {
     pub memory_bytes: u64,
     /// What happens with an unreadable document. Default `fail`.
     pub on_bad_document: OnBadDocument,
+    /// Storage URL or local path of a filter that `launcher eval --save-filter` has written, such as one of test sets:
+    /// documents that overlap with it are left out. Empty for none. Default empty.
+    pub overlap_filter: String,
+    /// Share of a document's 8-grams, above 0 and at most 1, from which it overlaps with `overlap_filter`. Default 0.1.
+    pub overlap_share: f64,
 }
 
 /// Values of `prepare.on_bad_document`.
@@ -56,6 +61,8 @@ impl PrepareConfig {
             max_document_bytes: section.or("max_document_bytes", 64 << 20),
             memory_bytes: section.or("memory_bytes", 512 << 20),
             on_bad_document: section.or("on_bad_document", OnBadDocument::Fail),
+            overlap_filter: section.or("overlap_filter", String::new()),
+            overlap_share: section.or("overlap_share", 0.1),
         };
         section.require(!config.inputs.is_empty(), "inputs", "[]", "is empty; give at least one");
         section.require(
@@ -66,7 +73,14 @@ impl PrepareConfig {
         );
         let fraction = config.validation_fraction;
         section.require(fraction < 1.0, "validation_fraction", fraction, "must be below 1");
+        let share = config.overlap_share;
+        section.require(share > 0.0, "overlap_share", share, "must be above 0: every document has that share");
         config
+    }
+
+    /// Returns whether documents that overlap with a filter are left out.
+    pub fn has_overlap_filter(&self) -> bool {
+        !self.overlap_filter.is_empty()
     }
 
     /// Returns the config with absolute paths, for processes in other folders. URLs and the name `gpt2` stay as they are.
@@ -77,6 +91,7 @@ impl PrepareConfig {
         };
         let tokenizer = if self.tokenizer == "gpt2" { self.tokenizer.clone() } else { absolute(&self.tokenizer) };
         let inputs = self.inputs.iter().map(absolute).collect();
-        PrepareConfig { inputs, output: absolute(&self.output), tokenizer, ..self.clone() }
+        let overlap_filter = if self.has_overlap_filter() { absolute(&self.overlap_filter) } else { String::new() };
+        PrepareConfig { inputs, output: absolute(&self.output), tokenizer, overlap_filter, ..self.clone() }
     }
 }

@@ -230,3 +230,21 @@ fn tasks_whose_results_fit_into_no_message_are_refused() {
         assert!(refused.contains("evaluation.tasks = ") && refused.contains("must be at most 24 names"), "{refused}");
     }
 }
+
+#[test]
+fn documents_overlap_with_a_filter_from_a_share_above_nothing_on() {
+    let prepare = |given: &[&str]| {
+        let file = "prepare = { inputs = [\"x\"], output = \"y\" }";
+        let given: Vec<String> = given.iter().map(|given| (*given).to_owned()).collect();
+        RawConfig::parse("t", file, &given).unwrap().prepare().map(|config| config.prepare)
+    };
+    let without = prepare(&[]).unwrap();
+    assert!(!without.has_overlap_filter() && without.with_absolute_paths().overlap_filter.is_empty());
+    let with = prepare(&["prepare.overlap_filter=tests.grams", "prepare.overlap_share=1"]).unwrap();
+    assert_eq!((with.has_overlap_filter(), with.overlap_share), (true, 1.0));
+    assert!(std::path::Path::new(&with.with_absolute_paths().overlap_filter).is_absolute());
+    for share in ["0", "1.5", "-0.1"] {
+        let error = prepare(&[&format!("prepare.overlap_share={share}")]).unwrap_err().to_string();
+        assert!(error.contains("prepare.overlap_share = ") && error.contains("must be "), "{error}");
+    }
+}

@@ -4,7 +4,9 @@
 //! Each function returns whether it accepts the file, and panics if Convoy would panic or should have refused it. The
 //! functions are the oracle of `common/tests/hostile_files.rs` and of the fuzz targets in `tests/fuzz`.
 
+use std::collections::HashMap;
 use std::path::{Component, Path};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -17,19 +19,22 @@ use common::config::change::{differences, order_since};
 use common::config::{RawConfig, RunConfig, StorageConfig};
 use common::cost::StepCost;
 use common::metrics::{LatestMetrics, RunMetrics};
-use common::sha256::hex_sha256;
+use common::sha256::{Sha256Sum, hex_sha256};
 use common::storage::{Folder, ObjectInfo};
 use common::token_shard::verify::{Ids, ShardCheck, faults_of_index, read_index};
 use common::token_shard::{BLOCK_BYTES, HEADER_BYTES, Index, ShardEntry, TOKEN_BYTES, header};
 use common::tokenizer::Tokenizer;
 use common::topology::{Rank, WorldSize};
+use evaluation::overlap::{Filter, grams};
+use evaluation::part::Part;
+use evaluation::{Key, Scores, Sequence};
 
 /// A kind of file: its name, which its fuzz target and its folder of seeds have, too; its reader; and the memory, in bytes,
 /// that the reader may take besides a multiple of the file's size.
 pub type Format = (&'static str, fn(&[u8]) -> bool, usize);
 
 /// All kinds of files.
-pub const FORMATS: [Format; 10] = [
+pub const FORMATS: [Format; 12] = [
     ("token_index", token_index, 64 << 10),
     ("token_shard", token_shard, 64 << 10),
     ("manifest", manifest, 256 << 10),
@@ -40,6 +45,8 @@ pub const FORMATS: [Format; 10] = [
     ("claim", claim, 64 << 10),
     ("metrics", metrics, 64 << 10),
     ("config", config, 256 << 10),
+    ("overlap_filter", overlap_filter, 256 << 10),
+    ("score_part", score_part, 64 << 10),
 ];
 
 /// Reads the `index.json` of a folder of token shards.
@@ -270,6 +277,52 @@ fn hold_config(config: &RunConfig) {
     {
         end += duration.unwrap_or_default();
     }
+}
+
+/// Reads the file of an overlap filter, given up to its own hash, which is appended as docs/evaluation.md specifies.
+pub fn overlap_filter(head: &[u8]) -> bool {
+    let _ = Filter::read_from(head, head.len() as u64);
+    let sealed = [head, &Sha256Sum::of(head).0[..]].concat();
+    let length = sealed.len() as u64;
+    for wrong in [0, length - 1, length + 8, u64::MAX] {
+        assert!(Filter::read_from(&sealed[..], wrong).is_err(), "{length} bytes as {wrong}");
+    }
+    let Ok(filter) = Filter::read_from(&sealed[..], length) else { return false };
+    let mut again = Vec::new();
+    filter.write_to(&mut again).unwrap();
+    assert_eq!(again, sealed);
+    assert_sha256(&filter.identity());
+    assert!((0.0..=1.0).contains(&filter.false_positives()));
+    let text = "one two three four five six seven eight nine";
+    let mut found = 0;
+    grams(text, filter.seed(), |gram| found += u32::from(filter.contains(gram)));
+    assert!(found <= 2);
+    let mut more = filter.clone();
+    more.insert_text(text);
+    grams(text, filter.seed(), |gram| assert!(more.contains(gram)));
+    assert!(more.merge(&filter).is_ok() && more.inserted() >= filter.inserted());
+    true
+}
+
+/// Reads saved scores of items 0 to 2, without the hash on their first line, which is put in front.
+pub fn score_part(rest: &[u8]) -> bool {
+    let _ = Part::from_bytes(rest);
+    let sealed = [hex_sha256(rest).as_bytes(), b"\n", rest].concat();
+    let Ok(part) = Part::from_bytes(&sealed) else { return false };
+    assert_eq!(Part::from_bytes(&part.to_bytes()).as_ref(), Ok(&part));
+    let sequence = |item| {
+        let key = Key { item, request: 0, window: 0 };
+        Sequence { key, ids: vec![1, 2, 3], first_scored: 1, barred: Arc::from([]) }
+    };
+    let sequences = [0, 1, 2].map(sequence);
+    let expected: HashMap<Key, &Sequence> = sequences.iter().map(|sequence| (sequence.key, sequence)).collect();
+    let mut scores = Scores::default();
+    let is_taken = part.add_to(&mut scores, "settings", &expected).is_ok();
+    assert!(is_taken || scores.is_empty(), "all or none");
+    for (key, score) in scores.iter() {
+        assert!(expected.contains_key(&key) && score.tokens == 2 && score.log_likelihood.is_finite(), "{score:?}");
+    }
+    is_taken
 }
 
 /// Returns a folder of this thread's own, since tests run in parallel.

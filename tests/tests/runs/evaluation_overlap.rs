@@ -1,6 +1,7 @@
 //! The overlap of test sets with training data: the table does not depend on the form of the data, or on the ranks that
 //! read them.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::Command;
 
@@ -66,9 +67,13 @@ impl Corpus {
 
     /// Returns `launcher eval` of the overlap with `training`, without a run.
     fn eval(&self, training: &str, more: &[&str]) -> Command {
+        self.eval_of(&["copied.jsonl", "foreign.jsonl", "mixed.jsonl"], training, more)
+    }
+
+    fn eval_of(&self, sets: &[&str], training: &str, more: &[&str]) -> Command {
         let mut command = Command::new(launcher());
         command.args(["eval", "--overlap"]).arg(self.path(training)).env_remove("RUST_LOG");
-        command.args(["--tasks", &self.tasks(&["copied.jsonl", "foreign.jsonl", "mixed.jsonl"])]);
+        command.args(["--tasks", &self.tasks(sets)]);
         command.arg("--set").arg(format!("data.tokenizer={}", self.path("tokenizer").display())).args(more);
         command
     }
@@ -83,19 +88,28 @@ impl Corpus {
         rows
     }
 
-    /// Makes token shards of the documents, on the boundaries of which documents do not begin.
-    fn prepare(&self) {
+    /// Returns the command that makes token shards of the documents in `output`, on the boundaries of which documents do not
+    /// begin.
+    fn prepare(&self, output: &str, ranks: &str, more: &[&str]) -> Command {
         let config = self.path("prepare.toml");
         let text = format!(
             "[prepare]\ninputs = [{:?}]\noutput = {:?}\ntokenizer = {:?}\ntokens_per_shard = 50_001\nvalidation_fraction = 0.0\n",
             self.path("documents.jsonl"),
-            self.path("prepared"),
+            self.path(output),
             self.path("tokenizer")
         );
         std::fs::write(&config, text).unwrap();
         let mut command = Command::new(launcher());
-        command.args(["prepare", "--ranks", "1", "--config"]).arg(config).env_remove("RUST_LOG");
-        run(command, ExitCode::Done, &[]);
+        command.args(["prepare", "--ranks", ranks, "--config"]).arg(config).args(more).env_remove("RUST_LOG");
+        command
+    }
+
+    /// Returns all files that were prepared in `output`, by name.
+    fn prepared(&self, output: &str) -> BTreeMap<String, Vec<u8>> {
+        let files = |folder: PathBuf| std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+        let all = files(self.path(output)).chain(files(self.path(output).join("train"))).filter(|path| path.is_file());
+        all.map(|path| (path.file_name().unwrap().to_str().unwrap().to_owned(), std::fs::read(&path).unwrap()))
+            .collect()
     }
 }
 
@@ -124,7 +138,7 @@ fn copied_items_are_found_and_foreign_ones_are_not_in_documents_shards_and_filte
     assert_eq!(corpus.table("documents.jsonl", &["--ranks", "2"]), table, "documents on two ranks");
 
     let seen = corpus.path("seen");
-    corpus.prepare();
+    run(corpus.prepare("prepared", "1", &[]), ExitCode::Done, &[]);
     for ranks in ["1", "2"] {
         let save = ["--ranks", ranks, "--save-filter", seen.to_str().unwrap()];
         assert_eq!(corpus.table("prepared/train", &save), table, "shards on {ranks} ranks");
@@ -170,9 +184,53 @@ fn results_without_overlap_are_those_of_the_other_items_alone() {
     assert_eq!(free.get("without_overlap"), None);
     assert_eq!(json("all.jsonl", &[])["results"], with["results"], "all items count as before");
     run(eval("all.jsonl", &overlap), ExitCode::Done, &["without overlap", "largest overlap", "std. error"]);
+    // What was found in other training data stands beside it, and all have the results without overlap, too.
+    let reports = || {
+        let folder = corpus.scratch.folder("run").folder("evaluations");
+        let names = folder.list().unwrap().into_iter().map(|object| object.name);
+        names.filter(|name| name.contains("results")).collect::<Vec<_>>()
+    };
+    let before = reports();
+    let other = ["--overlap", corpus.path("documents.jsonl").to_str().unwrap()].map(str::to_owned);
+    let others = json("all.jsonl", &[other[0].as_str(), other[1].as_str()]);
+    assert_ne!(others["without_overlap"]["overlap"]["filter_sha256"], without["overlap"]["filter_sha256"]);
+    let after = reports();
+    assert!(before.iter().all(|name| after.contains(name)) && after.len() == before.len() + 1, "{before:?} {after:?}");
     // Of a run, too, the overlap can be had alone.
     let alone = printed(eval("all.jsonl", &[&["--json", "--overlap-only"][..], &overlap].concat()));
     assert_eq!(alone[0]["overlap"], without["overlap"]);
+}
+
+/// A filter of test sets, used by prepare: what will be tested is not trained on.
+#[test]
+fn documents_that_are_in_a_saved_filter_are_left_out_by_prepare_on_any_ranks_and_no_others() {
+    let _turn = turn();
+    let corpus = Corpus::new();
+    let (filter, share) = (corpus.path("tests.grams"), "--set=prepare.overlap_share=0.9");
+    // Of the documents, numbers 7 and 5,990 are in this test set, number 7 in another spelling.
+    let save = ["--overlap-only", "--save-filter", filter.to_str().unwrap()];
+    run(corpus.eval("copied.jsonl", &save), ExitCode::Done, &["100.00 %"]);
+    let set = format!("--set=prepare.overlap_filter={}", filter.display());
+    for (output, ranks) in [("one", "1"), ("two", "2")] {
+        let expected = ["5998 documents", "left out    2 documents that overlap with prepare.overlap_filter"];
+        run(corpus.prepare(output, ranks, &[&set, share]), ExitCode::Done, &expected);
+    }
+    let one = corpus.prepared("one");
+    assert!(one.len() > 4 && one == corpus.prepared("two"), "{:?}", one.keys());
+    let found = &printed(corpus.eval_of(&["documents.jsonl"], "one/train", &["--json"]))[0]["overlap"];
+    assert_eq!((&found["items"], &found["overlapping"]), (&json!(DOCUMENTS), &json!(DOCUMENTS - 2)), "{found}");
+    // What identifies the filter in the record is what evaluation says of it.
+    let record: Value = serde_json::from_slice(&one["prepare.json"]).unwrap();
+    assert_eq!(
+        record["overlap_filter_sha256"],
+        printed(corpus.eval("tests.grams", &["--json"]))[0]["overlap"]["filter_sha256"]
+    );
+    // Two ranks refuse a damaged filter before they write.
+    let mut damaged = std::fs::read(&filter).unwrap();
+    damaged[100] ^= 2;
+    std::fs::write(&filter, damaged).unwrap();
+    run(corpus.prepare("three", "2", &[&set, share]), ExitCode::Data, &["tests.grams: the overlap filter is damaged"]);
+    assert!(!corpus.path("three").exists());
 }
 
 #[test]

@@ -43,11 +43,15 @@ fn write(record: &Record, card: &mut String) -> std::fmt::Result {
     for input in &record.inputs {
         writeln!(card, "| `{}` | {} | {} |", input.input.replace('|', "\\|"), input.objects, input.bytes)?;
     }
-    let documents_in = totals.documents + totals.empty_documents + totals.skipped_documents;
+    let left_out = totals.empty_documents + totals.skipped_documents + totals.overlapping_documents.unwrap_or(0);
+    let documents_in = totals.documents + left_out;
     writeln!(card, "\n## What became of the documents\n\n| documents | bytes of text | |\n|---|---|---|")?;
     writeln!(card, "| {documents_in} | {} (as objects) | read |", totals.object_bytes)?;
     writeln!(card, "| {} | {} | kept |", totals.documents, totals.text_bytes)?;
     writeln!(card, "| {} | 0 | left out: empty |", totals.empty_documents)?;
+    if let Some(count) = totals.overlapping_documents {
+        writeln!(card, "| {count} | | left out: overlapping with a filter, see below |")?;
+    }
     for (fault, count) in &totals.skipped {
         writeln!(card, "| {count} | | left out: {} |", fault.in_words())?;
     }
@@ -65,6 +69,22 @@ fn write(record: &Record, card: &mut String) -> std::fmt::Result {
             writeln!(card, "- and {} more", totals.skipped_documents - NAMED_IN_CARD as u64)?;
         }
     }
+    write_overlap(record, card)?;
     let config = serde_json::to_string_pretty(&record.config).unwrap_or_default();
     writeln!(card, "\n## Config\n\n```json\n{config}\n```")
+}
+
+/// Says with which filter documents must not overlap, if there is one.
+fn write_overlap(record: &Record, card: &mut String) -> std::fmt::Result {
+    let (Some(hash), Some(count)) = (&record.identity.overlap_filter_sha256, record.totals.overlapping_documents)
+    else {
+        return Ok(());
+    };
+    let filter = record.config["overlap_filter"].as_str().unwrap_or_default();
+    let share = &record.config["overlap_share"];
+    writeln!(
+        card,
+        "\n## Overlap\n\n{count} documents of whose 8-grams at least a share of {share} are in the filter `{filter}` were left out. \
+         The filter's hash: {hash}"
+    )
 }

@@ -4,6 +4,7 @@ use common::tokenizer::Tokenizer;
 use sha2::{Digest, Sha256};
 
 use crate::inputs::{Batch, RawDocument, Source};
+use crate::overlap::OverlapFilter;
 use crate::sides::{Division, Side, text_hash};
 use crate::tally::Tally;
 use crate::text::text_of;
@@ -20,6 +21,8 @@ pub struct Encoder<'j> {
     pub text_field: &'j str,
     /// Sources of the documents, for errors.
     pub sources: &'j [Source],
+    /// Filter of the texts with which no document may overlap.
+    pub overlap: Option<&'j OverlapFilter>,
 }
 
 /// A document, or a part of a lone one, without its tokens.
@@ -57,6 +60,7 @@ impl Encoder<'_> {
         for raw in &batch.documents {
             match text_of(batch, raw, self.text_field, self.sources) {
                 Ok(text) if text.is_empty() => encoded.tally.empty += 1,
+                Ok(text) if self.overlap.is_some_and(|filter| filter.overlaps(&text)) => encoded.tally.overlapping += 1,
                 Ok(text) => self.push(&mut encoded, raw, &text, &mut ids),
                 Err(bad) => encoded.tally.refuse(bad),
             }

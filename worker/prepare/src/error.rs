@@ -5,6 +5,7 @@ use common::exit_code::ExitCode;
 use common::rank_message::MessageError;
 use common::storage::StorageError;
 use common::tokenizer::TokenizerError;
+use evaluation::overlap::FilterError;
 
 use crate::inputs::{BadDocument, KINDS, MARKDOWN};
 
@@ -46,8 +47,8 @@ pub enum PrepareError {
     },
     /// The inputs have no document with text.
     #[error(
-        "no document to prepare: {objects} objects gave {empty} empty and {skipped} unreadable documents; \
-         check prepare.inputs and prepare.text_field"
+        "no document to prepare: {objects} objects gave {empty} empty and {skipped} unreadable documents{}",
+        rest_of_empty_corpus(*overlapping)
     )]
     EmptyCorpus {
         /// Number of objects that were read.
@@ -56,6 +57,38 @@ pub enum PrepareError {
         empty: u64,
         /// Number of documents that were left out.
         skipped: u64,
+        /// Number of documents that overlap with `prepare.overlap_filter`.
+        overlapping: u64,
+    },
+    /// There is no filter where the config names one.
+    #[error(
+        "prepare.overlap_filter: {url} does not exist; make it with `launcher eval --overlap TEXTS --save-filter`, or leave \
+         this key out"
+    )]
+    NoFilter {
+        /// URL of the filter.
+        url: String,
+    },
+    /// The filter cannot be read.
+    #[error("prepare.overlap_filter: {url}: {error}; {}", error.remedy())]
+    Filter {
+        /// URL of the filter.
+        url: String,
+        /// Why.
+        error: FilterError,
+    },
+    /// The filter differs from rank 0's.
+    #[error(
+        "prepare.overlap_filter: {url} has the hash {got} here, and {expected} on rank 0; give the same file to all, and start \
+         when nothing writes it"
+    )]
+    OtherFilter {
+        /// URL of the filter.
+        url: String,
+        /// Hash of the filter here.
+        got: String,
+        /// Hash of the filter on rank 0.
+        expected: String,
     },
     /// The tokenizer differs from the one of the data, or from rank 0's.
     #[error(
@@ -100,6 +133,17 @@ pub enum PrepareError {
     },
 }
 
+/// Returns the end of the message about inputs without documents.
+fn rest_of_empty_corpus(overlapping: u64) -> String {
+    match overlapping {
+        0 => "; check prepare.inputs and prepare.text_field".to_owned(),
+        _ => format!(
+            ", and {overlapping} that overlap with prepare.overlap_filter; check prepare.inputs, prepare.text_field and \
+             prepare.overlap_share"
+        ),
+    }
+}
+
 impl PrepareError {
     /// Returns the exit code of a process that ends because of this error.
     pub fn exit_code(&self) -> ExitCode {
@@ -109,10 +153,14 @@ impl PrepareError {
             PrepareError::Tokenizer(error) => error.exit_code(),
             PrepareError::Storage(error) => error.exit_code(),
             PrepareError::Lost { code, .. } => *code,
+            PrepareError::Filter { error: FilterError::Memory { .. }, .. } => ExitCode::Config,
             PrepareError::BadDocument(_)
             | PrepareError::NothingToRead { .. }
             | PrepareError::NoText { .. }
             | PrepareError::EmptyCorpus { .. }
+            | PrepareError::NoFilter { .. }
+            | PrepareError::Filter { .. }
+            | PrepareError::OtherFilter { .. }
             | PrepareError::OutputTaken { .. }
             | PrepareError::OtherTokenizer { .. }
             | PrepareError::Work { .. } => ExitCode::Data,

@@ -16,6 +16,7 @@ use crate::encode::Encoder;
 use crate::inputs::{Found, ReadOptions, Source, Sources, Unit, find, probe, units};
 use crate::memory::Memory;
 use crate::merge::{Merging, ShardTask, merge, sizes, written};
+use crate::overlap::OverlapFilter;
 use crate::partitions::{SidePlan, Sizes};
 use crate::progress::Audience;
 use crate::ranks::Ranks;
@@ -47,6 +48,7 @@ struct Job<'j> {
     sources: Sources,
     units: Vec<Unit>,
     tokenizer: Tokenizer,
+    overlap: Option<OverlapFilter>,
 }
 
 /// Prepares what `config` says, together with the other `ranks`, with `threads` threads on this one. Where the data is
@@ -61,7 +63,10 @@ pub fn run(
     let started = Instant::now();
     let output = Folder::open(&config.output, storage)?;
     let tokenizer = Tokenizer::open(&config.tokenizer, storage)?;
-    let start = ranks.share("the start of the job", || start(config, storage, &output, &tokenizer))?;
+    // Every rank has read it before any rank writes, since all meet to share the start.
+    let overlap = OverlapFilter::open(config, storage)?;
+    let start =
+        ranks.share("the start of the job", || start(config, storage, &output, &tokenizer, overlap.as_ref()))?;
     let (identity, found, tokenizer_hash) = match start {
         Start::AlreadyDone(totals) => {
             ranks.share("the end of the work", || remove_work(&output, None))?;
@@ -79,18 +84,36 @@ pub fn run(
             expected,
         });
     }
-    let job = Job { config, ranks, threads, output, identity, found, sources, units, tokenizer };
+    check_filter(config, overlap.as_ref(), &identity)?;
+    let job = Job { config, ranks, threads, output, identity, found, sources, units, tokenizer, overlap };
     let totals = job.tokenize(audience).and_then(|(work, runs)| job.merge(&work, &runs, audience));
     let totals = totals.map_err(|error| job.explain(error))?;
     Ok(Summary::done(totals, config.validation_fraction, &job.output, started.elapsed()))
 }
 
-fn start(config: &PrepareConfig, storage: &StorageConfig, output: &Folder, tokenizer: &Tokenizer) -> Result<Start> {
+/// Refuses a filter that is not rank 0's, which is in the `identity`.
+fn check_filter(config: &PrepareConfig, overlap: Option<&OverlapFilter>, identity: &Identity) -> Result<()> {
+    let (got, expected) = (overlap.map(OverlapFilter::sha256), identity.overlap_filter_sha256.as_deref());
+    if got == expected {
+        return Ok(());
+    }
+    let hash = |of: Option<&str>| of.unwrap_or("none").to_owned();
+    let url = without_secrets(&config.overlap_filter).into_owned();
+    Err(PrepareError::OtherFilter { url, got: hash(got), expected: hash(expected) })
+}
+
+fn start(
+    config: &PrepareConfig,
+    storage: &StorageConfig,
+    output: &Folder,
+    tokenizer: &Tokenizer,
+    overlap: Option<&OverlapFilter>,
+) -> Result<Start> {
     let mut found = find(&config.inputs, storage)?;
     if config.on_bad_document == OnBadDocument::Skip {
         probe(&config.inputs, &mut found, storage)?;
     }
-    let identity = Identity::of(config, &found);
+    let identity = Identity::of(config, &found, overlap);
     let tokenizer_hash = tokenizer.hash().to_owned();
     Ok(match record::finished(output, &identity, &tokenizer_hash)? {
         Some(totals) => Start::AlreadyDone(totals),
@@ -154,6 +177,7 @@ impl Job<'_> {
                 division,
                 text_field: &self.config.text_field,
                 sources: &self.sources.list,
+                overlap: self.overlap.as_ref(),
             },
             work,
             runs,
@@ -174,8 +198,8 @@ impl Job<'_> {
         if tally.documents > 0 {
             return Ok(());
         }
-        let (empty, skipped) = (tally.empty, tally.bad_documents());
-        Err(PrepareError::EmptyCorpus { objects: self.found.len(), empty, skipped })
+        let (empty, skipped, overlapping) = (tally.empty, tally.bad_documents(), tally.overlapping);
+        Err(PrepareError::EmptyCorpus { objects: self.found.len(), empty, skipped, overlapping })
     }
 
     /// Explains the loss of work objects: this job does not remove them, so another one must have.
@@ -236,8 +260,8 @@ impl Job<'_> {
         };
         let (train, validation) = (index_of(Side::Train)?, index_of(Side::Validation)?);
         let train = train.ok_or_else(|| work.damaged("", "it has no training documents".into()))?;
-        let totals =
-            Totals::of(&self.found, &runs.tally, SideTotals::of(&train), validation.as_ref().map(SideTotals::of));
+        let sides = (SideTotals::of(&train), validation.as_ref().map(SideTotals::of));
+        let totals = Totals::of(&self.found, &runs.tally, self.overlap.is_some(), sides);
         let (identity, tokenizer) = (self.identity.clone(), &self.tokenizer);
         let record = Record::new(identity, self.config, tokenizer, &self.found, &runs.tally, totals.clone());
         self.remove_old_shards(Side::Train, Some(&train))?;

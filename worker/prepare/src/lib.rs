@@ -13,6 +13,7 @@
 //! bounded in both phases.
 //!
 //! - [`job`]: runs the two phases, from config to summary.
+//! - [`overlap`]: documents that are left out because they overlap with a filter, such as one of test sets.
 //! - [`sides`]: training or validation. [`tally`]: what became of documents. [`coverage`]: which inputs are done.
 //! - [`text`]: the text of a raw document.
 //! - [`train_tokenizer`]: another job over such inputs, `prepare tokenizer`.
@@ -32,6 +33,7 @@ pub mod inputs;
 pub mod job;
 pub mod memory;
 pub mod merge;
+pub mod overlap;
 pub mod panics;
 pub mod partitions;
 pub mod progress;

@@ -163,17 +163,17 @@ fn shared_config(arguments: &ShardsArgs, ranks: &Ranks) -> Result<(PrepareConfig
     let mut own = None;
     let (toml, absolute): (String, AbsolutePaths) = ranks.share("a config", || {
         let config = RawConfig::load(&arguments.config, &arguments.set)?.prepare()?;
-        let PrepareConfig { inputs, output, tokenizer, .. } = config.prepare.with_absolute_paths();
+        let PrepareConfig { inputs, output, tokenizer, overlap_filter, .. } = config.prepare.with_absolute_paths();
         let toml = config.to_toml();
         own = Some((config.prepare, config.storage));
-        Ok::<_, PrepareError>((toml, AbsolutePaths { inputs, output, tokenizer }))
+        Ok::<_, PrepareError>((toml, AbsolutePaths { inputs, output, tokenizer, overlap_filter }))
     })?;
     if let Some(own) = own {
         return Ok(own);
     }
     let PrepareJobConfig { prepare, storage, .. } = RawConfig::parse("from rank 0", &toml, &[])?.prepare()?;
-    let AbsolutePaths { inputs, output, tokenizer } = absolute;
-    Ok((PrepareConfig { inputs, output, tokenizer, ..prepare }, storage))
+    let AbsolutePaths { inputs, output, tokenizer, overlap_filter } = absolute;
+    Ok((PrepareConfig { inputs, output, tokenizer, overlap_filter, ..prepare }, storage))
 }
 
 /// Paths of a config, made absolute: relative ones mean something else in another folder.
@@ -182,6 +182,7 @@ struct AbsolutePaths {
     inputs: Vec<String>,
     output: String,
     tokenizer: String,
+    overlap_filter: String,
 }
 
 /// Prints progress for the launcher.

@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::inputs::{Fault, Found};
+use crate::overlap::OverlapFilter;
 use crate::sides::Division;
 use crate::tally::Tally;
 use crate::{PrepareError, TRAIN_FOLDER, VALIDATION_FOLDER};
@@ -26,21 +27,31 @@ const VERSION: u32 = 4;
 /// Keys of `[prepare]` that do not describe the data.
 const OUTSIDE_RECORD: [&str; 2] = ["output", "memory_bytes"];
 
+/// Keys of `[prepare]` that say nothing where no filter is given.
+const OF_OVERLAP: [&str; 2] = ["overlap_filter", "overlap_share"];
+
 /// Everything that determines the bytes which are written.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Identity {
-    /// SHA-256 of `[prepare]` as JSON. It leaves out `output`, since a copy of the folder stays valid, and `on_bad_document`
-    /// and `memory_bytes`, which decide whether something is written, but not what.
+    /// SHA-256 of `[prepare]` as JSON. It leaves out `output`, since a copy of the folder stays valid, `on_bad_document` and
+    /// `memory_bytes`, which decide whether something is written, but not what, and `overlap_filter`, whose contents count.
     pub config_sha256: String,
     /// SHA-256 of the list of objects with their sizes and versions.
     pub inputs_sha256: String,
+    /// [`OverlapFilter::sha256`] of the filter of texts with which documents must not overlap; `None` without one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub overlap_filter_sha256: Option<String>,
 }
 
 impl Identity {
     /// Computes the identity of a job.
-    pub fn of(config: &PrepareConfig, found: &[Found]) -> Self {
-        let config = shown(config, &[&OUTSIDE_RECORD[..], &["on_bad_document"]].concat());
-        Identity { config_sha256: hash_of(&config), inputs_sha256: hash_of(&found) }
+    pub fn of(config: &PrepareConfig, found: &[Found], filter: Option<&OverlapFilter>) -> Self {
+        let config = shown(config, &[&OUTSIDE_RECORD[..], &["on_bad_document", "overlap_filter"]].concat());
+        Identity {
+            config_sha256: hash_of(&config),
+            inputs_sha256: hash_of(&found),
+            overlap_filter_sha256: filter.map(|filter| filter.sha256().to_owned()),
+        }
     }
 
     /// Returns the name of a job's work folder: what one job has encoded is of no use to another.
@@ -49,14 +60,16 @@ impl Identity {
     }
 }
 
-/// Returns `[prepare]` as JSON, without the keys in `without`. Signatures in URLs are left out: they are secret, and change
-/// from day to day for an object.
+/// Returns `[prepare]` as JSON, without the keys in `without`, and those of overlap where there is no filter. Signatures in
+/// URLs are left out: they are secret, and change from day to day for an object.
 fn shown(config: &PrepareConfig, without: &[&str]) -> Value {
-    let inputs = config.inputs.iter().map(|input| without_secrets(input).into_owned()).collect();
-    let tokenizer = without_secrets(&config.tokenizer).into_owned();
-    let config = PrepareConfig { inputs, tokenizer, ..config.clone() };
+    let plain = |url: &String| without_secrets(url).into_owned();
+    let of_overlap: &[&str] = if config.has_overlap_filter() { &[] } else { &OF_OVERLAP };
+    let inputs = config.inputs.iter().map(plain).collect();
+    let (tokenizer, overlap_filter) = (plain(&config.tokenizer), plain(&config.overlap_filter));
+    let config = PrepareConfig { inputs, tokenizer, overlap_filter, ..config.clone() };
     let mut shown = serde_json::to_value(config).unwrap_or_else(|e| unreachable!("a config is JSON: {e}"));
-    for key in without {
+    for key in without.iter().chain(of_overlap) {
         shown.as_object_mut().map(|config| config.remove(*key));
     }
     shown
@@ -81,6 +94,9 @@ pub struct Totals {
     pub empty_documents: u64,
     /// Number of documents that could not be read and were left out.
     pub skipped_documents: u64,
+    /// Number of documents that overlap with `prepare.overlap_filter` and were left out; `None` without a filter.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub overlapping_documents: Option<u64>,
     /// Number of skipped documents by fault.
     pub skipped: BTreeMap<Fault, u64>,
     /// Totals of the training side.
@@ -90,8 +106,14 @@ pub struct Totals {
 }
 
 impl Totals {
-    /// Combines what was found, what became of it, and the totals of both sides.
-    pub fn of(found: &[Found], tally: &Tally, train: SideTotals, validation: Option<SideTotals>) -> Self {
+    /// Combines what was found, what became of it, and the totals of both sides. `has_filter` says whether documents could
+    /// overlap with a filter.
+    pub fn of(
+        found: &[Found],
+        tally: &Tally,
+        has_filter: bool,
+        (train, validation): (SideTotals, Option<SideTotals>),
+    ) -> Self {
         Totals {
             objects: found.len() as u64,
             object_bytes: found.iter().map(|f| f.bytes).sum(),
@@ -99,6 +121,7 @@ impl Totals {
             text_bytes: tally.text_bytes,
             empty_documents: tally.empty,
             skipped_documents: tally.bad_documents(),
+            overlapping_documents: has_filter.then_some(tally.overlapping),
             skipped: tally.bad.clone(),
             train,
             validation,
@@ -211,6 +234,9 @@ pub fn finished(output: &Folder, identity: &Identity, tokenizer_hash: &str) -> R
         None => taken("no prepare.json of this version says how it was made"),
         Some(record) if record.identity.config_sha256 != identity.config_sha256 => {
             taken("it was made from another [prepare] section")
+        }
+        Some(record) if record.identity.overlap_filter_sha256 != identity.overlap_filter_sha256 => {
+            taken("the filter in prepare.overlap_filter has changed since")
         }
         Some(record) if record.identity != *identity => taken("the inputs have changed since"),
         Some(record) if record.tokenizer_hash != tokenizer_hash => Err(PrepareError::OtherTokenizer {

@@ -79,6 +79,9 @@ impl fmt::Display for Summary {
         if totals.empty_documents > 0 {
             writeln!(f, "left out    {} empty documents", totals.empty_documents)?;
         }
+        if let Some(count) = totals.overlapping_documents {
+            writeln!(f, "left out    {count} documents that overlap with prepare.overlap_filter")?;
+        }
         for (fault, count) in &totals.skipped {
             writeln!(f, "left out    {count} {}", fault.in_words())?;
         }

@@ -27,7 +27,12 @@ pub fn survey(
     let sources = Sources::open(&inputs, &found, storage)?.list;
     let Estimate { texts, documents, text_bytes, longest_document_bytes } = estimate(&sources, options)?;
     if text_bytes == 0 {
-        return Err(PrepareError::EmptyCorpus { objects: found.len(), empty: found.len() as u64, skipped: 0 });
+        return Err(PrepareError::EmptyCorpus {
+            objects: found.len(),
+            empty: found.len() as u64,
+            skipped: 0,
+            overlapping: 0,
+        });
     }
     let sampled_bytes: usize = texts.iter().map(String::len).sum();
     let sampled_tokens: usize = texts.iter().map(|text| tokenizer.encode(text).len()).sum();

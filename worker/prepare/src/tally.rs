@@ -20,12 +20,20 @@ pub struct Tally {
     pub tokens: u64,
     /// Number of documents without text, which are left out.
     pub empty: u64,
+    /// Number of documents that overlap with `prepare.overlap_filter`, which are left out. Absent where there are none, as in
+    /// jobs without a filter.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub overlapping: u64,
     /// Number of documents that could not be read, which are left out, by fault.
     pub bad: BTreeMap<Fault, u64>,
     /// First bad documents, by source and position.
     pub named: Vec<BadDocument>,
     /// Lowest and highest text hash of the documents that are kept.
     pub hashes: Option<(u64, u64)>,
+}
+
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 impl Tally {
@@ -52,6 +60,7 @@ impl Tally {
         self.text_bytes += other.text_bytes;
         self.tokens += other.tokens;
         self.empty += other.empty;
+        self.overlapping += other.overlapping;
         for (fault, count) in other.bad {
             *self.bad.entry(fault).or_default() += count;
         }

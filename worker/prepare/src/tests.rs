@@ -6,6 +6,7 @@ use common::exit_code::ExitCode;
 use common::storage::Folder;
 use common::token_shard::{HEADER_BYTES, INDEX_NAME, Index, decode_tokens};
 use common::tokenizer::Tokenizer;
+use evaluation::overlap::Filter;
 
 use super::*;
 use crate::ranks::Ranks;
@@ -31,6 +32,8 @@ impl Job {
             max_document_bytes: 1 << 20,
             memory_bytes: 512 << 20,
             on_bad_document: OnBadDocument::Fail,
+            overlap_filter: String::new(),
+            overlap_share: 0.1,
         };
         Job { config, root: Folder::open(&url, &StorageConfig::default()).unwrap() }
     }
@@ -49,6 +52,23 @@ impl Job {
         assert_eq!(error.exit_code(), ExitCode::Data, "{error}");
         let message = error.to_string();
         assert!(expected.iter().all(|part| message.contains(part)), "{message}");
+    }
+
+    /// Puts a filter of `texts` at `name`, and returns its URL.
+    fn put_filter(&self, name: &str, texts: &[String]) -> String {
+        let mut filter = Filter::new(1000, 1).unwrap();
+        texts.iter().for_each(|text| filter.insert_text(text));
+        let mut content = Vec::new();
+        filter.write_to(&mut content).unwrap();
+        self.put(name, content);
+        self.root.url_of(name)
+    }
+
+    /// Returns all documents of both sides, sorted.
+    fn documents(&self) -> Vec<String> {
+        let mut all = [TRAIN_FOLDER, VALIDATION_FOLDER].map(|side| read_side(self, side).1).concat();
+        all.sort();
+        all
     }
 
     /// Returns all objects below the output, by name.
@@ -333,7 +353,7 @@ fn shards_that_another_job_has_overwritten_are_written_again() {
         let found = crate::inputs::find(&config.inputs, &storage).unwrap();
         let tokenizer = Tokenizer::gpt2().unwrap();
         let division = crate::sides::Division::of(config.validation_fraction);
-        let identity = crate::record::Identity::of(&config, &found).of_work(&tokenizer, division);
+        let identity = crate::record::Identity::of(&config, &found, None).of_work(&tokenizer, division);
         let index = Index::parse("x", &output.folder(TRAIN_FOLDER).get(INDEX_NAME).unwrap()).unwrap();
         let entry = |(n, shard): (usize, &common::token_shard::ShardEntry)| {
             let name = format!("{WORK_FOLDER}/{identity}/train-{n:06}.shard.json");
@@ -404,4 +424,92 @@ fn another_tokenizer_under_the_same_name_is_refused_with_both_hashes() {
     job.run().unwrap();
     let second = train(280);
     job.refused(&[&first, &second]);
+}
+
+/// Returns a document of words that have a name and these numbers.
+fn passage(name: &str, words: std::ops::Range<usize>) -> String {
+    words.map(|number| format!("{name}{number}")).collect::<Vec<_>>().join(" ")
+}
+
+#[test]
+fn documents_that_overlap_with_a_filter_are_left_out_and_counted_and_no_others() {
+    let mut job = Job::new("overlap");
+    let tested = [passage("lambada", 0..40), passage("cloze", 0..40)];
+    job.config.overlap_filter = job.put_filter("tests.grams", &tested);
+    job.config.overlap_share = 0.5;
+    let copied = format!("\"{}\"", tested[0].to_uppercase().replace(' ', ", "));
+    // 33 of its 65 grams are of the test set, and of the next one 33 of 67.
+    let half = format!("{} {}", tested[1], passage("other", 0..32));
+    let less = format!("{} {}", tested[1], passage("another", 0..34));
+    let across = format!("{} {}", passage("lambada", 36..40), passage("cloze", 0..4));
+    let kept = [texts(40), vec![less, across, passage("cloze", 0..7)]].concat();
+    job.put("in/a.jsonl", json_lines(&[&[copied][..], &kept[..20], &[half], &kept[20..]].concat()));
+    let summary = job.run().unwrap();
+    let mut expected = kept.clone();
+    expected.sort();
+    assert_eq!(job.documents(), expected);
+    assert_eq!((summary.totals.documents, summary.totals.overlapping_documents), (43, Some(2)));
+    assert!(summary.to_string().contains("left out    2 documents that overlap with prepare.overlap_filter"));
+
+    let card = String::from_utf8(job.root.get("out/README.md").unwrap().to_vec()).unwrap();
+    let record: serde_json::Value = serde_json::from_slice(&job.root.get("out/prepare.json").unwrap()).unwrap();
+    let hash = record["overlap_filter_sha256"].as_str().unwrap();
+    assert!(card.contains("| 45 |") && card.contains("| 2 | | left out: overlapping with a filter"), "{card}");
+    assert!(card.contains("a share of 0.5 are in the filter `memory://overlap/tests.grams`"), "{card}");
+    assert!(hash.len() == 64 && card.contains(hash), "{card}");
+    assert_eq!(record["config"]["overlap_filter"], "memory://overlap/tests.grams");
+
+    // The filter's contents decide whether the work is done, and not its place.
+    job.config.overlap_filter = job.put_filter("moved.grams", &tested);
+    assert!(job.run().unwrap().already_done);
+    job.put_filter("moved.grams", &tested[..1]);
+    job.refused(&["the filter in prepare.overlap_filter has changed since"]);
+    job.config.overlap_share = 0.4;
+    job.refused(&["another [prepare] section"]);
+}
+
+#[test]
+fn a_job_without_a_filter_writes_what_it_wrote_before_there_were_any() {
+    let mut job = Job::new("pinned");
+    job.put("in/a.jsonl", json_lines(&texts(40)));
+    job.run().unwrap();
+    let without = job.output();
+    let record = String::from_utf8(job.root.get("out/prepare.json").unwrap().to_vec()).unwrap();
+    // python3: hashlib.sha256(b'{"inputs":["memory://pinned/in"],"max_document_bytes":1048576,"seed":1,"text_field":"text",'
+    // b'"tokenizer":"gpt2","tokens_per_shard":50,"validation_fraction":0.2}').hexdigest()
+    assert!(record.contains("a63706f5d26e278842c297a1197c5dd020e3eab5451a54f637bccb3ae8414efd"), "{record}");
+    for (name, content) in without.iter().filter(|(name, _)| !name.ends_with(".bin")) {
+        assert!(!String::from_utf8_lossy(content).contains("overlap"), "{name}");
+    }
+    // A filter of foreign texts leaves nothing out, and the shards are the same.
+    job.config.output = "memory://pinned/filtered".into();
+    job.config.overlap_filter = job.put_filter("foreign.grams", &[passage("lambada", 0..40)]);
+    assert_eq!(job.run().unwrap().totals.overlapping_documents, Some(0));
+    let shards = |objects: Vec<(String, Bytes)>| -> Vec<(String, Bytes)> {
+        objects.into_iter().filter(|(name, _)| name.contains('/')).collect()
+    };
+    assert!(shards(job.output()) == shards(without));
+}
+
+#[test]
+fn a_filter_that_cannot_be_read_is_refused_before_anything_is_written() {
+    let mut job = Job::new("no-filter");
+    job.put("in/a.jsonl", json_lines(&texts(20)));
+    job.config.overlap_filter = "memory://no-filter/tests.grams".into();
+    job.refused(&["prepare.overlap_filter: memory://no-filter/tests.grams does not exist", "--save-filter"]);
+    job.put_filter("tests.grams", &texts(3));
+    let whole = job.root.get("tests.grams").unwrap();
+    for (at, reason) in [(0, "does not begin with CNVGRAMS"), (8, "version"), (100, "damaged")] {
+        let mut changed = whole.to_vec();
+        changed[at] ^= 2;
+        job.put("tests.grams", changed);
+        job.refused(&["prepare.overlap_filter: memory://no-filter/tests.grams: ", reason, "make the filter anew"]);
+    }
+    job.put("tests.grams", whole.slice(..whole.len() - 1));
+    job.refused(&["prepare.overlap_filter: memory://no-filter/tests.grams: not an overlap filter"]);
+    assert!(job.output().is_empty());
+    // A filter of everything leaves nothing to prepare.
+    job.config.overlap_filter = job.put_filter("all.grams", &[passage("word", 0..40)]);
+    job.put("in/a.jsonl", json_lines(&[passage("word", 0..40)]));
+    job.refused(&["0 unreadable documents, and 1 that overlap with prepare.overlap_filter", "prepare.overlap_share"]);
 }

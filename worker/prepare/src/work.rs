@@ -64,8 +64,9 @@ impl Contents {
         for (unit, ranges) in &self.covered {
             check_ranges(*unit, ranges)?;
         }
-        let Tally { documents, text_bytes, tokens, empty, ref bad, .. } = self.tally;
-        let mut counts = [self.table, documents, text_bytes, tokens, empty].into_iter().chain(bad.values().copied());
+        let Tally { documents, text_bytes, tokens, empty, overlapping, ref bad, .. } = self.tally;
+        let counts = [self.table, documents, text_bytes, tokens, empty, overlapping];
+        let mut counts = counts.into_iter().chain(bad.values().copied());
         match counts.find(|count| *count > COUNT_MAX) {
             Some(count) => Err(format!("it counts {count}, expected at most {COUNT_MAX}")),
             None => Ok(()),

@@ -128,7 +128,7 @@ pub enum EvaluateError {
         document: String,
     },
     /// A filter cannot be read or written.
-    #[error("{url}: {error}; make the filter anew, by --overlap with the training data and --save-filter")]
+    #[error("{url}: {error}; {}", error.remedy())]
     Filter {
         /// URL of its file.
         url: String,
@@ -199,7 +199,9 @@ impl EvaluateError {
                 _ => ExitCode::Data,
             },
             EvaluateError::Documents(error) => error.exit_code(),
-            EvaluateError::NoFilter { .. } => ExitCode::Config,
+            EvaluateError::NoFilter { .. } | EvaluateError::Filter { error: FilterError::Memory { .. }, .. } => {
+                ExitCode::Config
+            }
             EvaluateError::MissingData(_)
             | EvaluateError::LargeData { .. }
             | EvaluateError::SmallVocabulary { .. }

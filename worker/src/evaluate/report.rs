@@ -48,10 +48,9 @@ pub fn publish(
     scores: &Scores,
     with_samples: bool,
 ) -> Result<(), JobError> {
-    let limited = report.limit.map(|limit| format!("-of-first-{limit}")).unwrap_or_default();
-    let overlap = if report.without_overlap.is_some() { "-with-overlap" } else { "" };
-    let results = format!("results{limited}{overlap}.json");
+    let results = report.object_name();
     folder.put(&results, to_json(report))?;
+    let limited = report.limit.map(|limit| format!("-of-first-{limit}")).unwrap_or_default();
     let samples = with_samples.then(|| format!("samples{limited}.jsonl"));
     if let Some(name) = &samples {
         folder.put(name, to_lines(questions, scores)?)?;

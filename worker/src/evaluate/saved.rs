@@ -1,21 +1,17 @@
 //! Scores that a job has saved, in a folder for each task and its settings.
 //!
-//! Every rank saves what it has scored since its last save as a new *part*: a line with the SHA-256 of the rest, and the rest as
-//! JSON. A job that was killed goes on from the parts that are there. They are input from outside: a part that is damaged, or
-//! that contradicts another, is left out with a warning, and its items are scored again.
+//! Every rank saves what it has scored since its last save as a new [`Part`]. A job that was killed goes on from the parts that are
+//! there. They are input from outside: a part that is damaged, or that contradicts another, is left out with a warning, and its
+//! items are scored again.
 
 use std::collections::HashMap;
 
-use bytes::Bytes;
 use common::random::random_hex;
-use common::sha256::hex_sha256;
 use common::storage::{Folder, StorageError};
+use evaluation::part::{Part, settings_sha256};
 use evaluation::report::Settings;
 use evaluation::{Key, Score, Scores, Sequence};
-use serde::{Deserialize, Serialize};
 
-/// Version of the format of parts.
-const VERSION: u32 = 2;
 /// Folder of the parts.
 const PARTS: &str = "scores";
 /// Size of the largest part that is read, in bytes.
@@ -25,12 +21,7 @@ const NAME_CHARACTERS: usize = 16;
 
 /// Returns the name of the folder for `settings`: scores with other settings are in another one.
 pub fn folder_name(settings: &Settings) -> String {
-    format!("{}-{}", settings.task, &sha256(settings)[..NAME_CHARACTERS])
-}
-
-fn sha256(settings: &Settings) -> String {
-    let json = serde_json::to_string(settings);
-    hex_sha256(json.unwrap_or_else(|e| unreachable!("settings are JSON: {e}")).as_bytes())
+    format!("{}-{}", settings.task, &settings_sha256(settings)[..NAME_CHARACTERS])
 }
 
 /// The saved scores of a task.
@@ -39,43 +30,10 @@ pub struct Saved {
     settings_sha256: String,
 }
 
-/// Contents of a part.
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Part {
-    version: u32,
-    settings_sha256: String,
-    scores: Vec<Entry>,
-}
-
-/// Score of one sequence.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Entry {
-    key: Key,
-    /// Beginning of a hash of the sequence, which a task that asks otherwise in another build does not have.
-    sequence: String,
-    score: Score,
-}
-
-impl Entry {
-    fn new(sequence: &Sequence, score: Score) -> Self {
-        Entry { key: sequence.key, sequence: identity(sequence), score }
-    }
-}
-
-/// Returns the beginning of a hash of a sequence's tokens, and of which of them are scored how.
-fn identity(sequence: &Sequence) -> String {
-    let mut bytes = (sequence.first_scored as u64).to_le_bytes().to_vec();
-    bytes.extend((sequence.ids.len() as u64).to_le_bytes());
-    bytes.extend(sequence.ids.iter().chain(sequence.barred.iter()).flat_map(|id| id.to_le_bytes()));
-    hex_sha256(&bytes)[..NAME_CHARACTERS].to_owned()
-}
-
 impl Saved {
     /// Opens the folder of a task with `settings` below `evaluations`. Nothing is read or written yet.
     pub fn open(evaluations: &Folder, settings: &Settings) -> Self {
-        Saved { folder: evaluations.folder(&folder_name(settings)), settings_sha256: sha256(settings) }
+        Saved { folder: evaluations.folder(&folder_name(settings)), settings_sha256: settings_sha256(settings) }
     }
 
     /// Returns the folder.
@@ -85,12 +43,11 @@ impl Saved {
 
     /// Saves `scores`, each with its sequence, as a new part. They are durable when this returns.
     pub fn save<'s>(&self, scores: impl Iterator<Item = (&'s Sequence, Score)>) -> Result<(), StorageError> {
-        let scores: Vec<Entry> = scores.map(|(sequence, score)| Entry::new(sequence, score)).collect();
-        if scores.is_empty() {
+        let part = Part::new(&self.settings_sha256, scores);
+        if part.is_empty() {
             return Ok(());
         }
-        let part = Part { version: VERSION, settings_sha256: self.settings_sha256.clone(), scores };
-        self.folder.folder(PARTS).put(&format!("{}.part", random_hex()), to_bytes(&part))
+        self.folder.folder(PARTS).put(&format!("{}.part", random_hex()), part.to_bytes().into())
     }
 
     /// Reads the scores of `sequences` that are saved. Scores of other sequences, which a job with another limit has left, are
@@ -102,62 +59,21 @@ impl Saved {
         for object in parts.list()?.iter().filter(|object| object.name.ends_with(".part")) {
             // Somebody may have removed it.
             let Some(content) = parts.get_small(&object.name, PART_BYTES_MAX)? else { continue };
-            if let Err(reason) = self.take(&content, &expected, &mut scores) {
+            let part = Part::from_bytes(&content);
+            if let Err(reason) = part.and_then(|part| part.add_to(&mut scores, &self.settings_sha256, &expected)) {
                 let url = parts.url_of(&object.name);
                 tracing::warn!("{url} is left out, and its items are scored again: {reason}");
             }
         }
         Ok(scores)
     }
-
-    /// Adds the scores of a part, all or none.
-    fn take(&self, content: &[u8], expected: &HashMap<Key, &Sequence>, scores: &mut Scores) -> Result<(), String> {
-        let part = from_bytes(content)?;
-        if part.settings_sha256 != self.settings_sha256 {
-            return Err("it belongs to other settings".into());
-        }
-        let mut new = Scores::default();
-        for Entry { key, sequence, score } in part.scores {
-            let Some(known) = expected.get(&key) else { continue };
-            if identity(known) != sequence {
-                return Err(format!("{key:?} is of other tokens than the task has now"));
-            }
-            if score.tokens as usize != known.targets().len() {
-                return Err(format!("{key:?} has {} scored tokens, expected {}", score.tokens, known.targets().len()));
-            }
-            match scores.get(key) {
-                None => new.insert(key, score).map_err(|error| error.to_string())?,
-                Some(known) if known == score => {}
-                Some(_) => return Err(format!("{key:?} has another score than in another part")),
-            }
-        }
-        new.iter().try_for_each(|(key, score)| scores.insert(key, score)).map_err(|error| error.to_string())
-    }
-}
-
-fn to_bytes(part: &Part) -> Bytes {
-    let json = serde_json::to_string(part).unwrap_or_else(|e| unreachable!("a part is JSON: {e}"));
-    Bytes::from(format!("{}\n{json}\n", hex_sha256(format!("{json}\n").as_bytes())))
-}
-
-fn from_bytes(content: &[u8]) -> Result<Part, String> {
-    let damaged = || "its contents do not match its hash".to_owned();
-    let end = content.iter().position(|byte| *byte == b'\n').ok_or_else(damaged)?;
-    let (hash, rest) = (&content[..end], &content[end + 1..]);
-    if hash != hex_sha256(rest).as_bytes() {
-        return Err(damaged());
-    }
-    let part: Part = serde_json::from_slice(rest).map_err(|error| error.to_string())?;
-    if part.version != VERSION {
-        return Err(format!("version {}, expected {VERSION}: written by another Convoy", part.version));
-    }
-    Ok(part)
 }
 
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
 
+    use bytes::Bytes;
     use common::config::StorageConfig;
     use evaluation::OnLong;
 
@@ -204,10 +120,11 @@ mod tests {
         saved.save(beside(scores).iter().map(|(sequence, score)| (sequence, *score))).unwrap();
     }
 
-    /// Returns a part with `scores` as they should be.
-    fn part(scores: &[(Key, Score)]) -> Part {
-        let scores = beside(scores).iter().map(|(sequence, score)| Entry::new(sequence, *score)).collect();
-        Part { version: VERSION, settings_sha256: sha256(&settings()), scores }
+    /// Returns the bytes of a part with `scores` as they should be.
+    fn part(scores: &[(Key, Score)]) -> Bytes {
+        let scores = beside(scores);
+        let scores = scores.iter().map(|(sequence, score)| (sequence, *score));
+        Part::new(&settings_sha256(&settings()), scores).to_bytes().into()
     }
 
     fn saved() -> (tempfile::TempDir, Saved) {
@@ -237,7 +154,7 @@ mod tests {
         let (_dir, saved) = saved();
         save(&saved, &[score(0)]);
         let parts = saved.folder.folder(PARTS);
-        let whole = to_bytes(&part(&[score(1)]));
+        let whole = part(&[score(1)]);
         for (index, _) in whole.iter().enumerate().step_by(3) {
             let mut broken = whole.to_vec();
             broken[index] ^= 1;
@@ -251,29 +168,15 @@ mod tests {
     }
 
     #[test]
-    fn a_part_that_states_what_cannot_be_is_left_out() {
+    fn a_part_that_contradicts_another_is_left_out() {
         let (_dir, saved) = saved();
         save(&saved, &[score(0)]);
-        let (key, right) = score(1);
-        let impossible = |score: Score| part(&[(key, score)]);
-        let wrong = Score { log_likelihood: -9.0, ..right };
-        let mut of_other_tokens = impossible(right);
-        of_other_tokens.scores[0].sequence = identity(&Sequence { ids: vec![1, 2, 4], ..sequences(1).remove(0) });
-        let parts = [
-            impossible(Score { tokens: 7, ..right }),
-            impossible(Score { log_likelihood: 3.0, ..right }),
-            Part { settings_sha256: "x".into(), ..impossible(right) },
-            Part { version: VERSION + 1, ..impossible(right) },
-            part(&[(key, right), (key, wrong)]),
-            of_other_tokens,
-            // It contradicts the other, after which it is read, by its name.
-            part(&[(score(0).0, wrong)]),
-        ];
-        for part in parts {
-            saved.folder.folder(PARTS).put("zz.part", to_bytes(&part)).unwrap();
-            assert_eq!(found(&saved, &sequences(3)), [score(0)], "{part:?}");
-        }
-        saved.folder.folder(PARTS).put("zz.part", to_bytes(&impossible(right))).unwrap();
+        let parts = saved.folder.folder(PARTS);
+        // It is read after the other, by its name.
+        let wrong = Score { log_likelihood: -9.0, ..score(0).1 };
+        parts.put("zz.part", part(&[score(1), (score(0).0, wrong)])).unwrap();
+        assert_eq!(found(&saved, &sequences(3)), [score(0)]);
+        parts.put("zz.part", part(&[score(1)])).unwrap();
         assert_eq!(found(&saved, &sequences(3)), [score(0), score(1)], "what is right counts");
     }
 

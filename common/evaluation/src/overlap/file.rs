@@ -17,9 +17,11 @@
 //! | 56 + 8n | 32 bytes | SHA-256 of all before |
 
 use std::io::{self, Read, Write};
+use std::ops::Range;
 
 use sha2::{Digest, Sha256};
 
+use crate::hex::hex;
 use crate::overlap::filter::{Filter, HASHES};
 use crate::overlap::grams::GRAM_WORDS;
 
@@ -28,6 +30,8 @@ pub const FILTER_MAGIC: [u8; 8] = *b"CNVGRAMS";
 const VERSION: u32 = 1;
 const HEADER: usize = 56;
 const HASH: usize = 32;
+/// Bytes of the header with the number of different grams that were added.
+const INSERTED: Range<usize> = 40..48;
 /// Words that are read or written at once.
 const CHUNK_WORDS: usize = 8192;
 
@@ -48,15 +52,36 @@ pub enum FilterError {
         /// Capacity and seed of the other.
         theirs: (u64, u64),
     },
+    /// There is no memory for a filter in a file.
+    #[error("there is no memory for the {bytes} bytes of the overlap filter")]
+    Memory {
+        /// Size of its bits.
+        bytes: u64,
+    },
     /// The file is not a filter.
     #[error("not an overlap filter: {0}")]
     Malformed(String),
     /// The file is damaged.
-    #[error("the overlap filter is damaged: its contents do not have the SHA-256 at its end; make it anew")]
+    #[error("the overlap filter is damaged: its contents do not have the SHA-256 at its end")]
     Damaged,
     /// Reading or writing failed.
     #[error("cannot read or write the overlap filter: {0}")]
     Io(#[from] io::Error),
+}
+
+impl FilterError {
+    /// Returns what a person can do, as the end of a message.
+    pub fn remedy(&self) -> &'static str {
+        match self {
+            FilterError::Malformed(_) | FilterError::Damaged | FilterError::Different { .. } => {
+                "make the filter anew, by `launcher eval --overlap` with the texts that it is of and --save-filter"
+            }
+            FilterError::Capacity { .. } | FilterError::Memory { .. } => {
+                "take a machine with more memory, fewer ranks on it, or a filter of fewer texts"
+            }
+            FilterError::Io(_) => "try again when it can be read and written",
+        }
+    }
 }
 
 impl Filter {
@@ -102,21 +127,29 @@ impl Filter {
         if length < (HEADER + HASH) as u64 {
             return Err(malformed(format!("{length} bytes, fewer than its header has")));
         }
+        let mut fill = |buffer: &mut [u8]| match from.read_exact(buffer) {
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                Err(malformed(format!("it ends before byte {length}, at which it should end")))
+            }
+            read => read.map_err(FilterError::Io),
+        };
         let mut header = [0; HEADER];
-        from.read_exact(&mut header)?;
+        fill(&mut header)?;
         let mut filter = Self::from_header(&header, length)?;
         let mut hasher = Sha256::new();
         hasher.update(header);
-        let words = (length as usize - HEADER - HASH) / 8;
-        let mut bytes = vec![0; 8 * CHUNK_WORDS.min(words)];
+        let bytes = length - (HEADER + HASH) as u64;
+        let words = usize::try_from(bytes / 8).map_err(|_| FilterError::Memory { bytes })?;
+        let mut buffer = vec![0; 8 * CHUNK_WORDS.min(words)];
         while filter.bits.len() < words {
-            let next = &mut bytes[..8 * CHUNK_WORDS.min(words - filter.bits.len())];
-            from.read_exact(next)?;
+            let next = &mut buffer[..8 * CHUNK_WORDS.min(words - filter.bits.len())];
+            fill(next)?;
             hasher.update(&*next);
+            make_room(&mut filter.bits, words).map_err(|()| FilterError::Memory { bytes })?;
             filter.bits.extend(next.as_chunks::<8>().0.iter().map(|word| u64::from_le_bytes(*word)));
         }
         let mut hash = [0; HASH];
-        from.read_exact(&mut hash)?;
+        fill(&mut hash)?;
         if hasher.finalize()[..] != hash {
             return Err(FilterError::Damaged);
         }
@@ -139,14 +172,41 @@ impl Filter {
         let mut large = header[24..].as_chunks::<8>().0.iter().map(|bytes| u64::from_le_bytes(*bytes));
         let mut next = || large.next().unwrap_or_default();
         let (seed, capacity, inserted, words) = (next(), next(), next(), next());
-        // So the length of the file is that of its bits, and memory is bounded by it.
-        let bytes = Filter::bytes(capacity)?;
+        let bytes = Filter::bytes(capacity)
+            .map_err(|_| FilterError::Malformed(format!("made for {capacity} grams, more than any filter")))?;
+        // So the length of the file is that of its bits.
         if words.checked_mul(8) != Some(bytes) || bytes + (HEADER + HASH) as u64 != length {
             let what = format!("{words} words of bits for {capacity} grams in {length} bytes");
             return Err(FilterError::Malformed(what));
         }
         Ok(Filter { seed, capacity, inserted, bits: Vec::new() })
     }
+
+    /// Returns what identifies the texts that the filter was made of: the SHA-256, in hexadecimal, of its file up to the bits'
+    /// end, without the number of different grams that were added. That number alone depends on how many ranks made it.
+    pub fn identity(&self) -> String {
+        let header = self.header();
+        let mut hasher = Sha256::new();
+        hasher.update(&header[..INSERTED.start]);
+        hasher.update(&header[INSERTED.end..]);
+        let mut buffer = Vec::with_capacity(8 * CHUNK_WORDS);
+        for words in self.bits.chunks(CHUNK_WORDS) {
+            buffer.clear();
+            buffer.extend(words.iter().flat_map(|word| word.to_le_bytes()));
+            hasher.update(&buffer);
+        }
+        hex(&hasher.finalize())
+    }
+}
+
+/// Makes room for the next chunk of `words` words: at most as much as has been read, since a length is a claim.
+fn make_room(bits: &mut Vec<u64>, words: usize) -> Result<(), ()> {
+    let next = CHUNK_WORDS.min(words - bits.len());
+    if bits.capacity() - bits.len() >= next {
+        return Ok(());
+    }
+    let more = bits.len().max(CHUNK_WORDS).min(words - bits.len());
+    bits.try_reserve_exact(more).map_err(|_| ())
 }
 
 #[cfg(test)]
@@ -201,10 +261,47 @@ mod tests {
         assert_eq!(with(8, 2), "not an overlap filter: version 2: expected 1");
         assert_eq!(with(16, 26), "not an overlap filter: places 26: expected 27");
         assert!(with(48, 1).contains("words of bits for 20000 grams"));
-        assert_eq!(with(39, 0xff), "a filter of 18374686479671643680 grams does not fit into memory");
+        assert!(with(39, 0xff).contains("made for 18374686479671643680 grams, more than any filter"));
         assert!(read(&bytes[..bytes.len() - 1]).is_err() && read(b"").is_err());
         // A file that is shorter than it is said to be, as one that shrinks while it is read.
-        assert!(matches!(Filter::read_from(&bytes[..5_000], bytes.len() as u64), Err(FilterError::Io(_))));
+        let error = Filter::read_from(&bytes[..5_000], bytes.len() as u64).unwrap_err();
+        assert_eq!(error.to_string(), "not an overlap filter: it ends before byte 100088, at which it should end");
+        assert!(error.remedy().contains("--save-filter"));
+    }
+
+    #[test]
+    fn memory_grows_with_what_is_read_of_a_file_and_not_with_the_length_that_it_states() {
+        // A terabyte, by its header and by its length.
+        let capacity = (1_u64 << 40) / 5;
+        let stated = Filter { seed: 1, capacity, inserted: 0, bits: Vec::new() };
+        let bytes = Filter::bytes(capacity).unwrap();
+        let mut header = stated.header();
+        header[48..].copy_from_slice(&(bytes / 8).to_le_bytes());
+        let content = [&header[..], &vec![1; 1 << 20]].concat();
+        let error = Filter::read_from(&content[..], bytes + (HEADER + HASH) as u64).unwrap_err();
+        assert!(error.to_string().contains("it ends before byte"), "{error}");
+        let mut bits = Vec::new();
+        for read in (0..1 << 17).step_by(CHUNK_WORDS) {
+            make_room(&mut bits, usize::MAX / 16).unwrap();
+            bits.resize(read + CHUNK_WORDS, 0);
+            assert!(bits.capacity() <= 2 * bits.len(), "{} for {}", bits.capacity(), bits.len());
+        }
+        assert!(make_room(&mut Vec::new(), 1).is_ok());
+    }
+
+    #[test]
+    fn texts_have_one_identity_however_many_ranks_have_read_them_and_other_texts_another() {
+        let whole = filter();
+        let counted_twice = Filter { inserted: whole.inserted + 1, ..whole.clone() };
+        assert_eq!(counted_twice.identity(), whole.identity());
+        assert_eq!(read(&written(&whole)).unwrap().identity(), whole.identity());
+        let mut more = whole.clone();
+        more.insert_text("Nobody else jumps over any of these fences, not even once.");
+        let larger = Filter::new(20_001, 7).unwrap();
+        let seeded = Filter::new(20_000, 8).unwrap();
+        let identities = [&whole, &more, &larger, &seeded].map(Filter::identity);
+        assert!((1..4).all(|at| !identities[..at].contains(&identities[at])), "{identities:?}");
+        assert!(identities[0].len() == 64 && identities[0].bytes().all(|byte| byte.is_ascii_hexdigit()));
     }
 
     proptest! {

@@ -57,7 +57,8 @@ impl Filter {
             is_new |= self.bits[word] & bit == 0;
             self.bits[word] |= bit;
         }
-        self.inserted += u64::from(is_new);
+        // A file may state any number.
+        self.inserted = self.inserted.saturating_add(u64::from(is_new));
     }
 
     /// Returns whether the filter holds a gram. It may be wrong if it says so, and never if not.

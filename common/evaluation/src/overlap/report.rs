@@ -34,6 +34,8 @@ pub struct OverlapSummary {
     pub data: String,
     /// Training data, or the filter of it, as it was named.
     pub with: String,
+    /// What identifies the training data by their contents: [`Filter::identity`] of their filter.
+    pub filter_sha256: String,
     /// Number of items.
     pub items: usize,
     /// Number of items that are too short to be looked for.
@@ -94,12 +96,13 @@ impl TaskOverlap {
         overlapping.reduce(|largest, item| if item.exceeds(largest) { item } else { largest })
     }
 
-    /// Returns the row of the table, for the data file `data` and training data called `with`.
-    pub fn summary(&self, data: &str, with: &str) -> OverlapSummary {
+    /// Returns the row of the table, for the data file `data` and training data called `with` of the identity `filter_sha256`.
+    pub fn summary(&self, data: &str, (with, filter_sha256): (&str, &str)) -> OverlapSummary {
         OverlapSummary {
             task: self.task.clone(),
             data: data.to_owned(),
             with: with.to_owned(),
+            filter_sha256: filter_sha256.to_owned(),
             items: self.items.len(),
             without_grams: self.without_grams(),
             overlapping: self.overlapping(),
@@ -161,11 +164,12 @@ mod tests {
             task: "ptb".to_owned(),
             items: vec![item("1", 0, 0), item("2", 40, 10), item("3", 4, 2), item("4", 8, 4), item("5", 9, 0)],
         };
-        let summary = overlap.summary("file:///d", "web");
+        let summary = overlap.summary("file:///d", ("web", "5ea"));
         assert_eq!(summary.largest, Some(item("3", 4, 2)));
+        assert_eq!((summary.with.as_str(), summary.filter_sha256.as_str()), ("web", "5ea"));
         assert_eq!((summary.items, summary.without_grams, summary.overlapping), (5, 1, 3));
         assert_eq!((summary.grams, summary.found), (61, 16));
         overlap.items.retain(|item| item.found == 0);
-        assert_eq!(overlap.summary("file:///d", "web").largest, None);
+        assert_eq!(overlap.summary("file:///d", ("web", "5ea")).largest, None);
     }
 }

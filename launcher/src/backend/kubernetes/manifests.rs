@@ -93,7 +93,9 @@ pub fn supervisor(config: &RunConfig, accepted_changes: &[String]) -> Result<Vec
 /// Returns the objects of a prepare job, all of whose ranks run in one pod: Job and ConfigMap.
 pub fn prepare(config: &PrepareJobConfig) -> Result<Vec<Value>, BackendError> {
     let urls = config.prepare.inputs.iter().map(|url| ("prepare.inputs", url.as_str()));
-    check_urls(urls.chain([("prepare.output", config.prepare.output.as_str())]))?;
+    let filter = Some(config.prepare.overlap_filter.as_str()).filter(|url| !url.is_empty());
+    let filter = filter.map(|url| ("prepare.overlap_filter", url));
+    check_urls(urls.chain([("prepare.output", config.prepare.output.as_str())]).chain(filter))?;
     let name = match config.kubernetes.name.as_str() {
         "" => "convoy-prepare".to_owned(),
         _ => name_of(&config.kubernetes, None)?,

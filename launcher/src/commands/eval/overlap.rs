@@ -106,6 +106,7 @@ mod tests {
             task: "cbt_cn".into(),
             data: "file:///data/x".into(),
             with: "web/train".into(),
+            filter_sha256: "5ea".into(),
             items: 5153,
             without_grams: 1,
             overlapping: 2,

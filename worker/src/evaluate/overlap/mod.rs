@@ -36,6 +36,8 @@ use training_data::TrainingTexts;
 pub struct Overlap {
     /// Training data, as they were named.
     with: String,
+    /// Identity of their filter.
+    filter_sha256: String,
     data_url: String,
     data_sha256: String,
     of_items: TaskOverlap,
@@ -70,9 +72,10 @@ fn look(world: &World, words: &str, chosen: &[Chosen], options: &EvaluateOptions
     if let Some(url) = &options.save_filter {
         file::save(&filter, url, &world.config.storage, options.progress_lines)?;
     }
-    let with = without_secrets(words).into_owned();
+    let (with, filter_sha256) = (without_secrets(words).into_owned(), filter.identity());
     let of = |Looked { task, file, items }: Looked| Overlap {
         with: with.clone(),
+        filter_sha256: filter_sha256.clone(),
         data_url: file.url,
         data_sha256: file.sha256,
         of_items: overlap_of(task, &items, &filter),
@@ -119,7 +122,7 @@ pub fn tell(overlaps: &[Overlap]) {
 
 impl Overlap {
     fn summary(&self) -> OverlapSummary {
-        self.of_items.summary(&self.data_url, &self.with)
+        self.of_items.summary(&self.data_url, (&self.with, &self.filter_sha256))
     }
 
     /// Returns the results of the items that do not overlap.
