@@ -185,16 +185,15 @@ impl Asker<'_> {
     /// Returns the items up to the end of the limit's block, and how many of them are asked for.
     fn items(&self, file: &DataFile<'_>) -> Result<(Vec<Item>, usize), EvaluateError> {
         let selection = self.options.selection();
-        // A whole text is one item, of which a limit takes the first lines.
-        let limit = selection.limit.filter(|_| self.task.cut != Some(Cut::Whole));
-        let Some(limit) = limit.filter(|limit| limit % BLOCK_ITEMS != 0) else {
+        if self.task.cut == Some(Cut::Whole) {
+            // One item, of which a limit takes the first lines.
             let items = self.task.items(file, &selection)?;
             let asked = items.len();
             return Ok((items, asked));
-        };
-        let block = Selection { limit: Some(limit.next_multiple_of(BLOCK_ITEMS)), ..selection };
-        let items = self.task.items(file, &block)?;
-        let asked = items.len().min(limit);
+        }
+        let to_block = |limit: usize| limit.checked_next_multiple_of(BLOCK_ITEMS).unwrap_or(limit);
+        let items = self.task.items(file, &Selection { limit: selection.limit.map(to_block), ..selection })?;
+        let asked = items.len().min(selection.limit.unwrap_or(usize::MAX));
         Ok((items, asked))
     }
 
