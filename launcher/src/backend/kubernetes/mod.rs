@@ -188,6 +188,10 @@ impl Backend for Kubernetes {
         Ok(Ipv4Addr::LOCALHOST.into())
     }
 
+    fn gives_way(&self) -> bool {
+        true
+    }
+
     fn start(&self, start: &AttemptStart<'_>, events: &Sender<Event>) -> Result<Box<dyn Ranks>, LaunchError> {
         let id = start.start_line.map(|line| line.claim_id.clone()).unwrap_or_default();
         let claim = Claim { number: start.number, id };
