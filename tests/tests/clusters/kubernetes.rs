@@ -218,6 +218,7 @@ fn what_pods_cannot_use_is_refused_by_name() {
         ("run.output=/data/runs/x", "run.output = \"file:///data/runs/x\" is a place of this machine"),
         ("run.output=s3://key:very-secret@bucket/x", "it has a user or password in it"),
         ("data.validation=[{ url = \"az://c/x?sig=very-secret\" }]", "data.validation: the URL at az://c carries"),
+        ("evaluation.tasks=text=notes.txt", "evaluation.tasks = \"file:///"),
         ("run.name=My run", "run.name = \"My run\" cannot be the name of Kubernetes objects"),
         ("kubernetes.name=x; rm -rf", "kubernetes.name = \"x; rm -rf\": must be an RFC 1123 label"),
         ("kubernetes.image=convoy --privileged", "kubernetes.image = \"convoy --privileged\": must be an image's name"),

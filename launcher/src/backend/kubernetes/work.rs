@@ -107,7 +107,12 @@ fn run_urls(config: &RunConfig) -> impl Iterator<Item = (&'static str, &str)> {
     let validation = config.data.validation.iter().map(|source| ("data.validation", source.url.as_str()));
     let tokenizer = Some(config.data.tokenizer.as_str()).filter(|tokenizer| *tokenizer != "gpt2");
     let tokenizer = tokenizer.map(|url| ("data.tokenizer", url));
-    train.chain(validation).chain(tokenizer).chain([("run.output", config.run.output.as_str())])
+    let tasks = &config.evaluation.tasks;
+    let files = tasks.iter().filter_map(|task| Some(("evaluation.tasks", task.split_once('=')?.1)));
+    let data = ("evaluation.tasks_data", config.evaluation.tasks_data.as_str());
+    let of_tasks = files.chain((!tasks.is_empty()).then_some(data)).filter(|(_, url)| !url.is_empty());
+    let run = [("run.output", config.run.output.as_str())];
+    train.chain(validation).chain(tokenizer).chain(of_tasks).chain(run)
 }
 
 /// Refuses URLs that pods cannot reach or that may hold a secret: pods reach object stores only, and their config is visible
