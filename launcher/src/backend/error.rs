@@ -98,9 +98,11 @@ pub enum BackendError {
         /// What it said.
         said: String,
     },
-    /// A cluster's hosts are not there for other commands than `launcher train`.
-    #[error("launch.backend = \"kubernetes\" is for `launcher train`: a cluster's hosts are seen by the pods in it")]
-    OnlyTrains,
+    /// A cluster's hosts are not there for other commands than those that make MPIJobs.
+    #[error(
+        "launch.backend = \"kubernetes\" is for `launcher train` and `launcher eval`: a cluster's hosts are seen by the pods in it"
+    )]
+    InCluster,
     /// No objects of Kubernetes can be called so.
     #[error(
         "{key} = {name:?} cannot be the name of Kubernetes objects, which is up to {bytes_max} lower-case letters, \
@@ -115,20 +117,23 @@ pub enum BackendError {
         bytes_max: usize,
     },
     /// Pods do not reach a place of this machine.
-    #[error("{key} = {url:?} is a place of this machine, which pods do not reach: give the URL of an object store")]
+    #[error(
+        "{key} = {url:?} is a place of this machine, which pods do not reach: put it into an object store, and give its URL \
+         there, such as s3://bucket/name"
+    )]
     LocalUrl {
-        /// The key of the config.
+        /// The key of the config, or the option.
         key: &'static str,
         /// Its value.
         url: String,
     },
     /// A URL may hold a secret, which manifests would show.
     #[error(
-        "{key}: the URL at {server} carries a user's name or a query, which may be a secret and would lie in a \
-         ConfigMap: put credentials into the Secret that kubernetes.storage_secret names"
+        "{key}: the URL at {server} carries a user's name or a query, which may be a secret, and everyone who sees \
+         the cluster's objects would see it: put credentials into the Secret that kubernetes.storage_secret names"
     )]
     SecretUrl {
-        /// The key of the config.
+        /// The key of the config, or the option.
         key: &'static str,
         /// Scheme and server of the URL, without what may be secret.
         server: String,

@@ -56,6 +56,11 @@ pub trait Backend {
     /// Returns the address at which ranks at `placement` reach this machine.
     fn control_address(&self, placement: &Placement) -> Result<IpAddr, LaunchError>;
 
+    /// Returns whether a start gives way in good order, by itself, once [`AttemptStart::gives_up`] is set.
+    fn gives_way(&self) -> bool {
+        false
+    }
+
     /// Starts the ranks of one attempt. Their output and their fate arrive as events.
     fn start(&self, start: &AttemptStart<'_>, events: &Sender<Event>) -> Result<Box<dyn Ranks>, LaunchError>;
 }

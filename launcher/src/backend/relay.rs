@@ -11,7 +11,7 @@ use common::exit_code::ExitCode;
 use common::message_text::{line, lines};
 use common::topology::Rank;
 use common::untrusted::json_printable;
-use common::worker_contract::{FromRank, Phase};
+use common::worker_contract::{FromRank, PROGRESS_MARK, Phase};
 use serde::{Deserialize, Serialize};
 
 use super::tagged_output::split_tag;
@@ -25,6 +25,8 @@ const MARK: &str = "convoy-relay ";
 /// Shortest pause before a heartbeat is passed on only for the micro batches that it counts. A step that takes no longer needs
 /// no such progress.
 const PROGRESS_INTERVAL: Duration = Duration::from_secs(10);
+/// Shortest pause between two lines of a rank that say how far it is. A cluster keeps all that is printed.
+const LINE_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Content of a line behind the mark.
 #[derive(Debug, Serialize, Deserialize)]
@@ -50,6 +52,8 @@ pub struct Relay {
     phases: BTreeMap<Rank, Phase>,
     /// When a message of rank 0 was last passed on.
     heard_of_zero: Option<Instant>,
+    /// When each rank's last line of progress was passed on.
+    lines_of_progress: BTreeMap<Rank, Instant>,
 }
 
 impl Relay {
@@ -76,6 +80,11 @@ impl Relay {
                 }
                 Some(marked(&Relayed::Message { rank: *rank, message: message.clone() }))
             }
+            Event::Output { rank: Some(rank), line, .. }
+                if line.starts_with(PROGRESS_MARK) && !self.is_line_due(*rank, now) =>
+            {
+                None
+            }
             Event::Output { rank: Some(rank), stream: Stream::Out, line } => Some(format!("[1,{rank}]<stdout>:{line}")),
             Event::Output { rank: Some(rank), stream: Stream::Err, line } => Some(format!("[1,{rank}]<stderr>:{line}")),
             Event::Output { rank: None, line, .. } => Some(line.clone()),
@@ -85,6 +94,16 @@ impl Relay {
 
     fn is_progress_due(&self, now: Instant) -> bool {
         self.heard_of_zero.is_some_and(|heard| now.duration_since(heard) >= PROGRESS_INTERVAL)
+    }
+
+    /// Returns whether a line of progress of `rank` is to be passed on now, and counts it if it is.
+    fn is_line_due(&mut self, rank: Rank, now: Instant) -> bool {
+        let last = self.lines_of_progress.get(&rank);
+        let is_due = last.is_none_or(|last| now.duration_since(*last) >= LINE_INTERVAL);
+        if is_due {
+            self.lines_of_progress.insert(rank, now);
+        }
+        is_due
     }
 
     /// Passes on why the attempt ended.
@@ -115,8 +134,9 @@ pub fn parse(line: &str) -> Event {
             Event::Ended { cause: Cause { code, rank, headline, message, last_heard: Vec::new() } }
         }
         None => {
-            let (rank, line) = split_tag(line);
-            Event::Output { rank, stream: Stream::Out, line: line.to_owned() }
+            let (tag, line) = split_tag(line);
+            let (rank, stream) = tag.map_or((None, Stream::Out), |(rank, stream)| (Some(rank), stream));
+            Event::Output { rank, stream, line: line.to_owned() }
         }
     }
 }
@@ -136,10 +156,15 @@ mod tests {
         let said = FromRank::Exit { code: ExitCode::Data, message: "shard x\nis short".into() };
         let arrived = passed_on(&Event::Message { rank: Rank(3), message: said.clone() });
         assert!(matches!(arrived, Event::Message { rank: Rank(3), message } if message == said));
-        for (rank, text) in [(Some(Rank(12)), "loss [1,2]<stdout>:x"), (None, "mpirun noticed that")] {
-            let arrived = passed_on(&Event::Output { rank, stream: Stream::Err, line: text.into() });
-            let Event::Output { rank: of, line, .. } = arrived else { panic!("{arrived:?}") };
-            assert_eq!((of, line.as_str()), (rank, text));
+        for (rank, stream, text) in [
+            (Some(Rank(12)), Stream::Out, "loss [1,2]<stderr>:x"),
+            (Some(Rank(0)), Stream::Err, "error: [1,2]<stdout>:x"),
+            (Some(Rank(0)), Stream::Err, ""),
+            (None, Stream::Out, "mpirun noticed that"),
+        ] {
+            let arrived = passed_on(&Event::Output { rank, stream, line: text.into() });
+            let Event::Output { rank: of, stream: on, line } = arrived else { panic!("{arrived:?}") };
+            assert_eq!((of, on, line.as_str()), (rank, stream, text));
         }
         let cause = Cause {
             code: ExitCode::Communication,
@@ -185,6 +210,18 @@ mod tests {
         };
         assert_eq!(seconds_passed_on(0), [0, 10, 20]);
         assert_eq!(seconds_passed_on(1), [0]);
+    }
+
+    #[test]
+    fn lines_of_progress_are_passed_on_seldom_and_all_others_are_passed_on() {
+        let (mut relay, start) = (Relay::default(), Instant::now());
+        let mut seconds_passed_on = |rank, text: &str| -> Vec<u64> {
+            let event = Event::Output { rank: Some(Rank(rank)), stream: Stream::Out, line: text.into() };
+            (0..12).filter(|second| relay.line(&event, start + Duration::from_secs(*second)).is_some()).collect()
+        };
+        assert_eq!(seconds_passed_on(0, "convoy-progress {}"), [0, 5, 10]);
+        assert_eq!(seconds_passed_on(1, "convoy-progress {}"), [0, 5, 10]);
+        assert_eq!(seconds_passed_on(0, "convoy-evaluated {}").len(), 12);
     }
 
     #[test]

@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use common::topology::Rank;
 
 use super::open_mpi::Series;
+use crate::event::Stream;
 
 /// Longest beginning of a line that is kept; what exceeds it is dropped, up to the last piece.
 const BEGUN_BYTES_MAX: usize = 64 << 10;
@@ -60,10 +61,14 @@ impl TaggedOutput {
     }
 }
 
-/// Splits a whole line into its rank, if it has a tag, and its text.
-pub fn split_tag(line: &str) -> (Option<Rank>, &str) {
+/// Splits a whole line into its rank and its stream, if it has a tag, and its text.
+pub fn split_tag(line: &str) -> (Option<(Rank, Stream)>, &str) {
     match next_tag(line, OF_SERIES_4) {
-        Some((0, rank, text)) => (Some(rank), text),
+        Some((0, rank, text)) => {
+            let tag = line.strip_suffix(text).unwrap_or(line);
+            let stream = if tag.contains("]<stderr") { Stream::Err } else { Stream::Out };
+            (Some((rank, stream)), text)
+        }
         _ => (None, line),
     }
 }

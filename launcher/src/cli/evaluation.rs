@@ -72,8 +72,11 @@ pub struct EvalArgs {
     /// Prints the table as Markdown.
     #[arg(long)]
     pub markdown: bool,
+    /// Prints what would start the ranks, as `launcher render` does for training, and evaluates nothing.
+    #[arg(long)]
+    pub render: bool,
     /// Lists all tasks with their data files and sources, and evaluates nothing.
-    #[arg(long, conflicts_with_all = ["target", "checkpoint", "config", "tasks"])]
+    #[arg(long, conflicts_with_all = ["target", "checkpoint", "config", "tasks", "render"])]
     pub list: bool,
 }
 

@@ -78,7 +78,7 @@ pub enum Command {
     /// Prints exactly what `launcher train` would start the ranks with, without starting anything.
     ///
     /// The output holds no secret. For Kubernetes it is an MPIJob that claims its attempts itself, with the objects that
-    /// belong to it; for the config of a prepare job, a Job.
+    /// belong to it; for the config of a prepare job, a Job. `launcher eval --render` prints that of an evaluation.
     #[command(after_help = "Examples:\n  launcher render configs/tiny-cpu.toml --ranks 2\n  \
                       launcher render k8s/overlays/cpu/run.toml | kubectl apply -f -")]
     Render(RenderArgs),
@@ -93,9 +93,13 @@ pub enum Command {
     /// An item's score has the same digits on any number of ranks, with equal threads for each. Scores are kept in the run folder:
     /// running the command again continues a job that was killed or stopped, and only prints the table once all are there.
     /// Ctrl-C or SIGTERM stops it, with exit code 75. docs/evaluation.md has the formula and the data of every task.
+    ///
+    /// In a Kubernetes cluster the ranks are those of an MPIJob, and every place that they read or write is the URL of an object
+    /// store; --samples writes a file of this machine anywhere.
     #[command(after_help = "Examples:\n  launcher eval --list\n  \
                       launcher eval --config run.toml --tasks lambada_openai_last_token,wikitext2 --data eval-data --ranks 2\n  \
-                      launcher eval --checkpoint s3://bucket/runs/first/checkpoints/step-00002000-a0001-k3x7 --tasks text=notes.txt")]
+                      launcher eval --checkpoint s3://bucket/runs/first/checkpoints/step-00002000-a0001-k3x7 --tasks text=notes.txt\n  \
+                      launcher eval s3://bucket/runs/first --backend kubernetes --ranks 8 --tasks all --data s3://bucket/eval-data")]
     Eval(EvalArgs),
     /// Checks everything that a run needs, before it is paid for: config, storage, data, hosts, GPUs, network.
     ///

@@ -121,12 +121,6 @@ pub enum CommandError {
     /// A prepare job on hosts has nothing to render.
     #[error("prepare jobs are rendered for --backend kubernetes only; run launcher prepare")]
     PrepareOnHosts,
-    /// Ranks in a cluster cannot be followed through an evaluation yet.
-    #[error(
-        "launcher eval does not start ranks in Kubernetes yet; use --backend local or mpirun on machines that reach the \
-         checkpoint, for example in a pod"
-    )]
-    EvaluateInCluster,
     /// Items have scores only where a checkpoint is evaluated.
     #[error("--samples needs scores, and only the overlap is asked for; name a checkpoint or a run, or leave it out")]
     SamplesOfOverlap,

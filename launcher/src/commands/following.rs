@@ -1,24 +1,28 @@
 //! Follows ranks without control connections to the end of their job, attempt after attempt: ranks that say how far they are by
 //! lines on standard output, and whose work is kept where it was when they are killed.
+//!
+//! In a cluster two launchers share that: [`follow`] decides and shows, and [`relay`] runs an attempt beside the ranks.
 
-use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant};
 
 use common::config::LaunchConfig;
 use common::exit_code::ExitCode;
 use common::random;
 use common::topology::Rank;
-use common::worker_contract::StartLine;
+use common::worker_contract::{PROGRESS_MARK, StartLine};
 
+use crate::backend::relay::Relay;
 use crate::backend::{AttemptStart, Backend, Ranks};
 use crate::cause::Cause;
 use crate::cause::evidence::{Evidence, Killed};
 use crate::cause::words::{is_error, says_that_mpi_failed};
 use crate::error::LaunchError;
 use crate::event::{Event, Stream};
-use crate::interrupts::Interrupts;
+use crate::interrupts::{Interrupts, Request};
 use crate::supervise;
 use crate::supervise::restart::{Decision, RestartPolicy};
+use crate::view::terminal::to_stderr;
 
 /// Longest pause between looks at signals when the ranks say nothing.
 const TICK: Duration = Duration::from_millis(100);
@@ -59,25 +63,19 @@ pub fn follow(
     let mut policy = RestartPolicy::new(launch.max_restarts);
     for attempt in 1.. {
         listener.begin();
-        let mut following = Following {
-            listener: &mut *listener,
-            has_several_ranks: false,
-            mpirun_words: Vec::new(),
-            first_error: None,
-            stall_timeout_s: launch.stall_timeout_s,
-            moved: Instant::now(),
-            last_pulse: 0,
-            without_mpi: None,
-        };
-        let Some(cause) = following.attempt(attempt, (backend, start_line), interrupts)? else {
+        let mut following = Following::new(&mut *listener, launch, None);
+        let cause = following.attempt(attempt, (backend, start_line), interrupts)?;
+        let is_explained = following.is_explained;
+        // Somebody may also have stopped the ranks where they run.
+        let Some(cause) = cause.filter(|cause| cause.code != ExitCode::Stopped) else {
             listener.say("stopped; run the same command to go on");
             return Ok(ExitCode::Stopped);
         };
         if cause.code == ExitCode::Done {
             break;
         }
-        // For other codes, a rank has already reported the cause.
-        if cause.code == ExitCode::Communication {
+        // For other codes, a rank has already reported the cause, unless none could.
+        if cause.code == ExitCode::Communication || !is_explained {
             listener.say(&cause.block(attempt, &[]));
         }
         policy.reached(listener.done());
@@ -101,13 +99,68 @@ pub fn follow(
     Ok(ExitCode::Done)
 }
 
+/// Runs one attempt for a launcher elsewhere, which follows it and starts the next one. Passes on what the ranks print, and why
+/// they ended.
+pub fn relay(
+    backend: &dyn Backend,
+    launch: &LaunchConfig,
+    start_line: Option<&StartLine>,
+    interrupts: &mut Interrupts,
+    attempt: u32,
+) -> Result<ExitCode, LaunchError> {
+    let mut listener = BesideTheRanks::default();
+    let mut following = Following::new(&mut listener, launch, Some(Relay::default()));
+    let ended = following.attempt(attempt, (backend, start_line), interrupts);
+    let cause = match &ended {
+        Ok(Some(cause)) => cause.clone(),
+        Ok(None) => Cause::new(ExitCode::Stopped, None, ExitCode::Stopped.meaning(), ""),
+        Err(error) => Cause::new(error.exit_code(), None, "no ranks could be started", error.to_string()),
+    };
+    Relay::end(&cause);
+    ended.map(|_| cause.code)
+}
+
+/// Listens for a launcher that passes everything on: only whether the ranks advance matters to it.
+#[derive(Default)]
+struct BesideTheRanks {
+    pulse: u64,
+}
+
+impl Listener for BesideTheRanks {
+    fn begin(&mut self) {}
+
+    fn hear(&mut self, _rank: Rank, line: &str) {
+        self.pulse += u64::from(line.starts_with(PROGRESS_MARK));
+    }
+
+    fn done(&self) -> u64 {
+        self.pulse
+    }
+
+    fn pulse(&self) -> u64 {
+        self.pulse
+    }
+
+    fn say(&self, text: &str) {
+        to_stderr(text);
+    }
+
+    fn end(&mut self) {}
+}
+
 struct Following<'a> {
     listener: &'a mut dyn Listener,
+    /// Relay to the launcher elsewhere for which this one runs the attempt.
+    relay: Option<Relay>,
     has_several_ranks: bool,
     /// Lines that mpirun itself has printed.
     mpirun_words: Vec<String>,
     /// First error that a rank has printed.
     first_error: Option<(Rank, String)>,
+    /// Whether a rank of the attempt that has ended had printed an error, which a person has seen.
+    is_explained: bool,
+    /// Cause that the place where the ranks run reports.
+    told: Option<Cause>,
     stall_timeout_s: u64,
     /// When the ranks were last seen to advance, and the pulse of then.
     moved: Instant,
@@ -116,7 +169,23 @@ struct Following<'a> {
     without_mpi: Option<(Instant, Option<Rank>)>,
 }
 
-impl Following<'_> {
+impl<'a> Following<'a> {
+    fn new(listener: &'a mut dyn Listener, launch: &LaunchConfig, relay: Option<Relay>) -> Self {
+        Following {
+            listener,
+            relay,
+            has_several_ranks: false,
+            mpirun_words: Vec::new(),
+            first_error: None,
+            is_explained: false,
+            told: None,
+            stall_timeout_s: launch.stall_timeout_s,
+            moved: Instant::now(),
+            last_pulse: 0,
+            without_mpi: None,
+        }
+    }
+
     /// Follows the ranks to their end; returns `None` if somebody asked for it.
     fn attempt(
         &mut self,
@@ -125,23 +194,69 @@ impl Following<'_> {
         interrupts: &mut Interrupts,
     ) -> Result<Option<Cause>, LaunchError> {
         let (sender, events) = mpsc::channel();
-        let signalled = interrupts.signalled();
-        let leaving = interrupts.leave_meanwhile("the hosts");
-        let started = backend.place().and_then(|placement| {
-            self.has_several_ranks = placement.world_size.get() > 1;
-            for (host, reason) in &placement.left_out {
-                self.listener.say(&format!("host {host} is left out of this attempt: {reason}"));
-            }
-            let start = AttemptStart { number, placement: &placement, start_line, gives_up: &signalled };
-            backend.start(&start, &sender)
-        });
-        drop(leaving);
-        let mut ranks = match started {
-            // Hosts that stay away cost an attempt, like a lost rank.
+        let mut ranks = match self.start(number, (backend, start_line), interrupts, &sender) {
+            // Hosts and clusters that stay away cost an attempt, like a lost rank.
             Err(LaunchError::Hosts(reason)) => return Ok(Some(Cause::hosts_missing(reason))),
+            Err(error @ LaunchError::Cluster { .. }) if error.exit_code().is_worth_a_restart() => {
+                return Ok(Some(Cause::hosts_missing(error.to_string())));
+            }
             started => started?,
         };
         drop(sender);
+        let Ok(killed) = self.watch(ranks.as_mut(), &events, interrupts) else {
+            self.stop(ranks.as_mut(), interrupts)?;
+            return Ok(None);
+        };
+        let process = ranks.finish().map_err(LaunchError::system("wait for the ranks"))?;
+        let until = Instant::now() + DRAIN;
+        while let Ok(event) = events.recv_timeout(until.saturating_duration_since(Instant::now())) {
+            self.on_event(event);
+        }
+        self.listener.end();
+        let (mpirun_words, first_error) = (std::mem::take(&mut self.mpirun_words), self.first_error.take());
+        self.is_explained = first_error.is_some();
+        Ok(Some(Cause::of(&Evidence {
+            first_failure: None,
+            killed,
+            told: self.told.take(),
+            process,
+            mpirun_words,
+            first_error,
+            last_heard: Vec::new(),
+        })))
+    }
+
+    /// Starts the ranks where they are placed.
+    fn start(
+        &mut self,
+        number: u32,
+        (backend, start_line): (&dyn Backend, Option<&StartLine>),
+        interrupts: &Interrupts,
+        events: &Sender<Event>,
+    ) -> Result<Box<dyn Ranks>, LaunchError> {
+        let signalled = interrupts.signalled();
+        let leaving = interrupts.leave_meanwhile("the hosts");
+        let placement = backend.place()?;
+        self.has_several_ranks = placement.world_size.get() > 1;
+        for (host, reason) in &placement.left_out {
+            self.listener.say(&format!("host {host} is left out of this attempt: {reason}"));
+        }
+        // A start that gives way by itself takes back what it has begun.
+        let leaving = (!backend.gives_way()).then_some(leaving);
+        let start = AttemptStart { number, placement: &placement, start_line, gives_up: &signalled };
+        let started = backend.start(&start, events);
+        drop(leaving);
+        started
+    }
+
+    /// Hears the ranks until they have ended, and kills them where they can go no further. Returns why it has killed them, or
+    /// an error if somebody asked to stop.
+    fn watch(
+        &mut self,
+        ranks: &mut dyn Ranks,
+        events: &Receiver<Event>,
+        interrupts: &mut Interrupts,
+    ) -> Result<Option<Killed>, Request> {
         let mut killed = None;
         while !ranks.have_ended() {
             match events.recv_timeout(TICK) {
@@ -150,8 +265,8 @@ impl Following<'_> {
                 // Every process has closed its outputs and is about to end.
                 Err(RecvTimeoutError::Disconnected) => std::thread::sleep(TICK),
             }
-            if interrupts.poll().is_some() {
-                return self.stop(ranks.as_mut());
+            if let Some(request) = interrupts.poll() {
+                return Err(request);
             }
             if let (None, Some((since, rank))) = (&killed, self.without_mpi)
                 && since.elapsed() > LAST_WORDS
@@ -159,31 +274,28 @@ impl Following<'_> {
                 killed = Some(Killed::NoMpi { rank });
                 ranks.kill();
             }
-            if killed.is_none() && self.moved.elapsed() > Duration::from_secs(self.stall_timeout_s) {
+            let is_stalled = self.moved.elapsed() > Duration::from_secs(self.stall_timeout_s);
+            if killed.is_none() && is_stalled && !ranks.are_watched_elsewhere() {
                 killed = Some(Killed::Stalled { stall_timeout_s: self.stall_timeout_s });
                 ranks.kill();
             }
         }
-        let process = ranks.finish().map_err(LaunchError::system("wait for the ranks"))?;
-        let until = Instant::now() + DRAIN;
-        while let Ok(event) = events.recv_timeout(until.saturating_duration_since(Instant::now())) {
-            self.on_event(event);
-        }
-        self.listener.end();
-        let (mpirun_words, first_error) = (std::mem::take(&mut self.mpirun_words), self.first_error.take());
-        Ok(Some(Cause::of(&Evidence {
-            first_failure: None,
-            killed,
-            told: None,
-            process,
-            mpirun_words,
-            first_error,
-            last_heard: Vec::new(),
-        })))
+        Ok(killed)
     }
 
     fn on_event(&mut self, event: Event) {
-        let Event::Output { rank, stream, line } = event else { return };
+        if let Some(relay) = &mut self.relay {
+            relay.pass_on(&event);
+        }
+        match event {
+            Event::Output { rank, stream, line } => self.on_output(rank, stream, line),
+            Event::Notice { text } => self.listener.say(&text),
+            Event::Ended { cause } => self.told = Some(cause),
+            _ => {}
+        }
+    }
+
+    fn on_output(&mut self, rank: Option<Rank>, stream: Stream, line: String) {
         if says_that_mpi_failed(&line) {
             self.without_mpi.get_or_insert((Instant::now(), rank));
         }
@@ -198,6 +310,8 @@ impl Following<'_> {
                     (self.last_pulse, self.moved) = (pulse, Instant::now());
                 }
             }
+            // The other launcher shows it.
+            (Some(_), Stream::Err) if self.relay.is_some() => {}
             (Some(rank), Stream::Err) if self.has_several_ranks && !line.starts_with("error: ") => {
                 self.listener.say(&format!("rank {rank}: {line}"));
             }
@@ -207,9 +321,12 @@ impl Following<'_> {
     }
 
     /// Kills the ranks. Nothing is lost: what they have put into their store counts.
-    fn stop(&mut self, ranks: &mut dyn Ranks) -> Result<Option<Cause>, LaunchError> {
+    fn stop(&mut self, ranks: &mut dyn Ranks, interrupts: &Interrupts) -> Result<(), LaunchError> {
         self.listener.end();
-        ranks.finish().map_err(LaunchError::system("wait for the ranks"))?;
-        Ok(None)
+        if ranks.are_watched_elsewhere() {
+            // The launcher beside the ranks may have to be told by a server that does not answer.
+            interrupts.let_the_next_one_end_this_process(ExitCode::Stopped);
+        }
+        ranks.finish().map(drop).map_err(LaunchError::system("wait for the ranks"))
     }
 }

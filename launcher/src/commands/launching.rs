@@ -1,11 +1,14 @@
 //! Shared by all commands that start ranks: the flags, and the backend that the config names.
 
+use common::attempt::Claim;
 use common::config::{Backend as Kind, LaunchConfig};
 use common::exit_code::ExitCode;
 use common::random::random_hex;
 
+use super::error::CommandError;
 use super::target::Target;
 use crate::backend::error::BackendError;
+use crate::backend::kubernetes::manifests::{ATTEMPT_VARIABLE, CLAIM_VARIABLE};
 use crate::backend::local::Local;
 use crate::backend::mpirun::Mpirun;
 use crate::backend::open_mpi::OpenMpi;
@@ -58,13 +61,21 @@ pub fn backend(
             let open_mpi = if launch.ranks > 1 { Some(programs::open_mpi(launch.ranks)?) } else { None };
             Ok(Box::new(Local { placement, program, open_mpi, mark }))
         }
-        Kind::Kubernetes => Err(BackendError::OnlyTrains.into()),
+        Kind::Kubernetes => Err(BackendError::InCluster.into()),
         Kind::Mpirun => Ok(Box::new(Mpirun::new(launch, open_mpi_for_hosts()?, program, mark))),
         Kind::Slurm => {
             let nodes = slurm::allocation(launch)?.ok_or(BackendError::NoAllocation)?;
             Ok(Box::new(Mpirun::new(launch, open_mpi_for_hosts()?, program, mark).in_allocation(nodes)))
         }
     }
+}
+
+/// Returns the attempt that a launcher elsewhere has this one run. Its claim has no id where there is none.
+pub fn handed() -> Result<Option<Claim>, CommandError> {
+    let Some(given) = std::env::var_os(ATTEMPT_VARIABLE) else { return Ok(None) };
+    let number = given.to_str().and_then(|number| number.parse().ok()).filter(|number| *number > 0);
+    let number = number.ok_or(CommandError::NotAnAttempt { variable: ATTEMPT_VARIABLE, given })?;
+    Ok(Some(Claim { number, id: std::env::var(CLAIM_VARIABLE).unwrap_or_default() }))
 }
 
 /// Returns the batch script that runs the launcher's `command` on `config` with the arguments `more`; `None` unless `launch` leaves the ranks to Slurm

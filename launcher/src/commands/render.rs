@@ -6,6 +6,7 @@ use common::exit_code::ExitCode;
 use super::error::CommandError;
 use super::{launching, target, train};
 use crate::backend::kubernetes::manifests;
+use crate::backend::kubernetes::work::Work;
 use crate::cli::jobs::RenderArgs;
 use crate::error::LaunchError;
 use crate::view::terminal::to_stdout;
@@ -33,7 +34,10 @@ fn rendered(raw: RawConfig, args: &RenderArgs) -> Result<String, LaunchError> {
     }
     common::storage::make_urls_absolute(&mut config)?;
     if args.detach {
-        return Ok(manifests::to_yaml(&manifests::supervisor(&config, &[])?));
+        return Ok(manifests::to_yaml(&manifests::supervisor(
+            &config,
+            &Work::Training { accepted_changes: Vec::new() },
+        )?));
     }
     train::backend(&config, &[])?.render()
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use common::attempt::{self, Claim, Claimant};
+use common::attempt::{self, Claimant};
 use common::checkpoint_layout::CheckpointName;
 use common::checkpoint_store;
 use common::checkpoint_store::Found;
@@ -18,7 +18,7 @@ use super::error::CommandError;
 use super::target::Target;
 use super::{launching, prepare_first, target};
 use crate::backend::kubernetes::Kubernetes;
-use crate::backend::kubernetes::manifests::{ATTEMPT_VARIABLE, CLAIM_VARIABLE};
+use crate::backend::kubernetes::work::Work;
 use crate::backend::{Backend, RankProgram};
 use crate::cli::jobs::TrainArgs;
 use crate::cli::shared::TargetArgs;
@@ -57,7 +57,7 @@ pub fn run(mut args: TrainArgs) -> Result<ExitCode, LaunchError> {
     }
     let backend = backend(&config, &args.accept_changes)?;
     let run = Folder::open(&config.run.output, &config.storage)?;
-    let job = Job { config, accepted_changes: args.accept_changes, backend, run, handed: handed()? };
+    let job = Job { config, accepted_changes: args.accept_changes, backend, run, handed: launching::handed()? };
     let mut interrupts = kept.map_or_else(Interrupts::install, Ok).map_err(LaunchError::system("handle signals"))?;
     let mut view = View::new(job.config.train.max_steps);
     view.say(&format!("{}: {} steps, {}", job.config.run.name, job.config.train.max_steps, job.run.url()));
@@ -95,7 +95,7 @@ fn wanted(args: &TrainArgs) -> Result<Wanted, CommandError> {
 
 /// Makes `wanted` what the run continues from. Returns false if somebody asked to stop meanwhile.
 fn go_back(config: &RunConfig, accepted: &[String], wanted: &Wanted) -> Result<bool, LaunchError> {
-    if handed()?.is_some() {
+    if launching::handed()?.is_some() {
         return Err(CommandError::NotTheClaimant.into());
     }
     let run = Folder::open(&config.run.output, &config.storage)?;
@@ -128,22 +128,15 @@ fn detach(config: RunConfig, accepted_changes: Vec<String>) -> Result<ExitCode, 
     if config.launch.backend != BackendKind::Kubernetes {
         return Err(CommandError::DetachedHere.into());
     }
-    to_stderr(&Kubernetes::new(config, accepted_changes)?.detach()?);
+    to_stderr(&Kubernetes::new(config, Work::Training { accepted_changes })?.detach()?);
     Ok(ExitCode::Done)
-}
-
-/// Returns the attempt that another launcher has claimed for this one to run.
-fn handed() -> Result<Option<Claim>, CommandError> {
-    let Some(given) = std::env::var_os(ATTEMPT_VARIABLE) else { return Ok(None) };
-    let number = given.to_str().and_then(|number| number.parse().ok()).filter(|number| *number > 0);
-    let number = number.ok_or(CommandError::NotAnAttempt { variable: ATTEMPT_VARIABLE, given })?;
-    Ok(Some(Claim { number, id: std::env::var(CLAIM_VARIABLE).unwrap_or_default() }))
 }
 
 /// Creates the backend that starts the ranks of `config`.
 pub fn backend(config: &RunConfig, accepted_changes: &[String]) -> Result<Box<dyn Backend>, LaunchError> {
     if config.launch.backend == BackendKind::Kubernetes {
-        return Ok(Box::new(Kubernetes::new(config.clone(), accepted_changes.to_vec())?));
+        let work = Work::Training { accepted_changes: accepted_changes.to_vec() };
+        return Ok(Box::new(Kubernetes::new(config.clone(), work)?));
     }
     let arguments = Box::new(|_| vec!["train".into(), "--from-launcher".into()]);
     let program = RankProgram { executable: programs::worker()?, arguments };

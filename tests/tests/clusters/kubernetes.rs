@@ -160,6 +160,47 @@ fn rendered_manifests_are_valid_whatever_is_asked_for() {
     }
 }
 
+/// Returns `launcher eval --render` for the config of an overlay.
+fn evaluation(overlay: &str, arguments: &[&str]) -> Command {
+    let mut command = Command::new(launcher());
+    command.current_dir(folder(overlay)).args(["eval", "--render", "--config", "run.toml"]).args(arguments);
+    command
+}
+
+#[test]
+fn a_rendered_evaluation_is_valid_and_shares_no_object_with_its_run() {
+    for overlay in ["cpu", "gpu", "spot"] {
+        let arguments = ["--tasks", "all", "--data", "s3://bucket/eval-data", "--samples", "items.jsonl", "--json"];
+        let yaml = output(evaluation(overlay, &arguments));
+        assert_valid(&yaml);
+        let (of_evaluation, of_run) = (objects(&yaml), objects(&rendered(overlay, &["--config", "run.toml"])));
+        let kinds = |objects: &[Value]| objects.iter().map(|object| object["kind"].clone()).collect::<Vec<_>>();
+        assert_eq!(kinds(&of_evaluation), kinds(&of_run), "{overlay}");
+        for (mine, its) in of_evaluation.iter().zip(&of_run) {
+            let [mine, its] = [mine, its].map(|object| &object["metadata"]);
+            assert!(mine["name"].as_str().unwrap().contains("-eval-"), "{overlay}: {mine}");
+            assert_ne!(mine["labels"]["convoy/run"], its["labels"]["convoy/run"], "{overlay}");
+        }
+        assert!(yaml.contains("--samples=/tmp/samples.jsonl") && yaml.contains("--json"), "{yaml}");
+    }
+}
+
+#[test]
+fn places_of_an_evaluation_that_pods_do_not_reach_are_refused_by_their_options() {
+    for (given, expected) in [
+        (["--tasks", "ptb", "--data", "eval-data"], "--data = \"file:///"),
+        (["--tasks", "ptb", "--output", "/scores"], "--output = \"file:///scores\" is a place of this machine"),
+        (["--tasks", "ptb", "--overlap", "web/*.jsonl"], "--overlap = \"file:///"),
+        (["--tasks", "text=notes.txt", "--limit", "1"], "--tasks = \"file:///"),
+        (["--tasks", "ptb", "--data", "az://c/x?sig=very-secret"], "--data: the URL at az://c carries"),
+    ] {
+        let output = run_with_deadline(evaluation("cpu", &given), DEADLINE);
+        let told = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{given:?}: {told}");
+        assert!(told.contains(expected) && !told.contains("very-secret"), "{given:?}: {told}");
+    }
+}
+
 #[test]
 fn no_secret_is_rendered() {
     let mut command = Command::new(launcher());
@@ -177,6 +218,7 @@ fn what_pods_cannot_use_is_refused_by_name() {
         ("run.output=/data/runs/x", "run.output = \"file:///data/runs/x\" is a place of this machine"),
         ("run.output=s3://key:very-secret@bucket/x", "it has a user or password in it"),
         ("data.validation=[{ url = \"az://c/x?sig=very-secret\" }]", "data.validation: the URL at az://c carries"),
+        ("evaluation.tasks=text=notes.txt", "evaluation.tasks = \"file:///"),
         ("run.name=My run", "run.name = \"My run\" cannot be the name of Kubernetes objects"),
         ("kubernetes.name=x; rm -rf", "kubernetes.name = \"x; rm -rf\": must be an RFC 1123 label"),
         ("kubernetes.image=convoy --privileged", "kubernetes.image = \"convoy --privileged\": must be an image's name"),

@@ -3,11 +3,12 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
 use common::exit_code::ExitCode;
 use nix::sys::signal::Signal;
+use serde_json::Value;
 use tests::cluster::Cluster;
 use tests::process::{Running, both, launcher, run_with_deadline, send};
 use tests::remote_shell;
@@ -82,7 +83,13 @@ fn a_run_in_a_cluster_comes_to_its_end_whatever_is_killed() {
     let undisturbed = losses(&scratch.url("whole"));
     assert_eq!(undisturbed.len(), 20);
     let rig = Rig { scratch, cluster: Cluster::start(&launcher(), &environment), undisturbed };
-    for part in [a_rank_is_killed, the_supervisor_is_killed, a_stop_is_asked_for] {
+    for part in [
+        a_rank_is_killed,
+        the_supervisor_is_killed,
+        a_stop_is_asked_for,
+        an_evaluation_loses_a_rank,
+        an_evaluation_is_stopped,
+    ] {
         let start = Instant::now();
         part(&rig);
         println!("{:.0} s", start.elapsed().as_secs_f64());
@@ -129,4 +136,82 @@ fn a_stop_is_asked_for(rig: &Rig) {
     run(detach(), ExitCode::Done, &[]);
     rig.wait_for("stopped", "state       done");
     rig.assert_as_undisturbed("stopped");
+}
+
+/// An evaluation of the run at-a-desk, whose scores are kept in a folder of its own. Each window is saved by itself, so that
+/// something can happen between two.
+struct Evaluation<'a> {
+    rig: &'a Rig,
+    output: &'static str,
+}
+
+impl Evaluation<'_> {
+    fn samples(&self) -> PathBuf {
+        self.rig.scratch.path().join(format!("{}.jsonl", self.output))
+    }
+
+    fn command(&self, more: &[&str]) -> Command {
+        let scratch = &self.rig.scratch;
+        let task = format!("text={}", scratch.url("texts/notes.txt"));
+        let arguments = ["eval", "--json", "--save-every-s", "0", "--tasks", &task];
+        let mut command = self.rig.launcher(&arguments, &self.rig.config("at-a-desk"));
+        command.args(["--output", &scratch.url(self.output)]).arg("--samples").arg(self.samples()).args(more);
+        command
+    }
+
+    /// Waits until `running` has saved some scores.
+    fn wait_for_scores(&self, running: &mut Running) {
+        let folder = self.rig.scratch.folder(self.output);
+        let is_part = |name: &str| name.ends_with(".part");
+        let saved = || folder.list().unwrap().iter().filter(|object| is_part(&object.name)).count();
+        running.wait_until("scores are saved", DEADLINE, |_| (saved() >= 5).then_some(()));
+    }
+
+    /// Returns the results that were printed, and the items with their scores.
+    fn outcome(&self, ended: &Output) -> (Value, String) {
+        assert!(ended.status.success(), "{}\n{}", both(ended), self.rig.cluster.printed());
+        let printed: Value = serde_json::from_slice(&ended.stdout).unwrap();
+        (printed[0]["report"]["results"].clone(), std::fs::read_to_string(self.samples()).unwrap())
+    }
+
+    /// Returns the outcome by ranks on this machine.
+    fn outcome_here(rig: &Rig) -> (Value, String) {
+        let sentence = |n: usize| format!("The fox saw {n} crows and sang for each of the {} crows. ", n * 7);
+        let text: String = (0..800).map(sentence).collect();
+        rig.scratch.folder("texts").put("notes.txt", text.into()).unwrap();
+        let here = Evaluation { rig, output: "scored-here" };
+        here.outcome(&run_with_deadline(here.command(&["--backend", "local"]), DEADLINE))
+    }
+}
+
+fn an_evaluation_loses_a_rank(rig: &Rig) {
+    let expected = Evaluation::outcome_here(rig);
+    let evaluation = Evaluation { rig, output: "scored-in-pods" };
+    let mut running = Running::start(evaluation.command(&[]));
+    evaluation.wait_for_scores(&mut running);
+    send(rig.cluster.processes("worker")[0], Signal::SIGKILL);
+    let ended = running.finish(DEADLINE);
+    let said = both(&ended);
+    for words in ["MPIJob at-a-desk-eval-", "-a0001 applied", "rank lost", "restarting in", "-a0002 applied"] {
+        assert!(said.contains(words), "no {words:?} in:\n{said}");
+    }
+    let outcome = evaluation.outcome(&ended);
+    assert!(outcome == expected, "{outcome:?}, expected {expected:?}");
+}
+
+fn an_evaluation_is_stopped(rig: &Rig) {
+    let expected = Evaluation::outcome_here(rig);
+    let evaluation = Evaluation { rig, output: "scored-in-two-parts" };
+    let mut running = Running::start(evaluation.command(&[]));
+    evaluation.wait_for_scores(&mut running);
+    running.signal(Signal::SIGINT);
+    ended(running, ExitCode::Stopped, &["stopped; run the same command to go on"]);
+    // The pods have had their notice.
+    let end = Instant::now() + DEADLINE;
+    while !rig.cluster.processes("worker").is_empty() {
+        assert!(Instant::now() < end, "ranks are left: {}", rig.cluster.printed());
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    let outcome = evaluation.outcome(&run_with_deadline(evaluation.command(&[]), DEADLINE));
+    assert!(outcome == expected, "{outcome:?}, expected {expected:?}");
 }

@@ -146,7 +146,7 @@ fn what_cannot_be_evaluated_is_refused_with_what_to_do() {
     let other = ["--tasks", "ptb", "--data", SMALL, "--set", "data.tokenizer=gpt2"];
     refused(&other, ExitCode::Config, &["was trained with a tokenizer whose hash is"]);
     let cluster = ["--tasks", "ptb", "--data", SMALL, "--backend", "kubernetes"];
-    refused(&cluster, ExitCode::Config, &["does not start ranks in Kubernetes yet"]);
+    refused(&cluster, ExitCode::Config, &["--data = \"file:///", "a place of this machine, which pods do not reach"]);
     let window = ["--tasks", "ptb", "--data", SMALL, "--window", "2000"];
     refused(&window, ExitCode::Config, &["a window of 2000 tokens", "the model's context"]);
     let documents = evaluated.scratch.path().join("documents.jsonl");

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
+use common::config::RunConfig;
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::BodyExt as _;
 use kube::Client;
@@ -15,7 +16,11 @@ use kube::client::Body;
 use serde_json::{Value, json};
 use tokio::sync::Notify;
 
+use super::Kubernetes;
+use super::cluster::Cluster;
 use super::manifests::{JOB_LABEL, ROLE_LABEL};
+use super::picture::Patience;
+use super::work::Work;
 
 /// Fate of an MPIJob.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -84,8 +89,18 @@ impl FakeCluster {
         cluster
     }
 
+    /// Returns the backend for `work` in the namespace `team` of this cluster. It waits for nothing for long.
+    pub fn backend(&self, config: RunConfig, work: Work) -> Kubernetes {
+        let mut backend = Kubernetes::new(config, work).unwrap();
+        let short = Duration::from_millis(600);
+        backend.patience = Patience { loss: short, mending: short, settling: short, pending: 2 * short };
+        let client = backend.runtime.block_on(async { self.client() });
+        *backend.cluster.get_mut().unwrap() = Some(Cluster::new(client, "team", Duration::from_secs(3)));
+        backend
+    }
+
     /// Returns a client of this cluster. Must be called in a runtime.
-    pub fn client(&self) -> Client {
+    fn client(&self) -> Client {
         let (service, mut requests) = tower_test::mock::pair::<Request<Body>, Response<Body>>();
         let cluster = self.clone();
         tokio::spawn(async move {

@@ -1,16 +1,16 @@
 //! Turns a config into Kubernetes objects, which `launcher render` prints and the backend applies. Pure.
 //!
-//! An MPIJob has worker pods, in which sshd waits, and a launcher pod, which runs `launcher train --backend mpirun`. They
-//! read the config from a ConfigMap. No object holds a secret: credentials come from a Secret that the cluster's user
-//! has made, or from the pods' identity.
+//! An MPIJob has worker pods, in which sshd waits, and a launcher pod, which runs `launcher train --backend mpirun` or
+//! `launcher eval` ([`Work`]). They read the config from a ConfigMap. No object holds a secret: credentials come from a Secret
+//! that the cluster's user has made, or from the pods' identity.
 
 use std::collections::BTreeMap;
 
 use common::attempt::Claim;
 use common::config::{Bind, KubernetesConfig, PrepareJobConfig, RunConfig};
-use common::sha256::sha256_pair;
 use serde_json::{Value, json};
 
+use super::work::{Work, check_urls, name_of, run_label};
 use crate::backend::error::BackendError;
 
 /// Number of the attempt that the launcher pod runs. It is set when somebody outside the pod has claimed that attempt.
@@ -21,7 +21,7 @@ pub const CLAIM_VARIABLE: &str = "CONVOY_CLAIM";
 pub const JOB_LABEL: &str = "training.kubeflow.org/job-name";
 /// Label by which the operator distinguishes an MPIJob's launcher pod from its workers.
 pub const ROLE_LABEL: &str = "training.kubeflow.org/job-role";
-/// Label that says which run an object belongs to: a hash of the run folder's URL.
+/// Label that says which run or evaluation an object belongs to: a hash of the run folder's URL, and of what is evaluated how.
 pub const RUN_LABEL: &str = "convoy/run";
 
 /// Folder in which pods find the config.
@@ -38,28 +38,21 @@ pub const GRACE_MARGIN_S: u64 = 60;
 const BACKOFF_LIMIT: u32 = 3;
 /// Seconds that finished objects are kept for inspection, where nobody deletes them.
 const KEPT_S: u32 = 24 * 60 * 60;
-/// Longest name of an object: names of pods begin with it, and are labels.
-const NAME_BYTES_MAX: usize = 40;
-
-/// Returns the objects of one training job in the order in which they are applied: MPIJob, ConfigMap, PodDisruptionBudget,
+/// Returns the objects of one MPIJob in the order in which they are applied: MPIJob, ConfigMap, PodDisruptionBudget,
 /// NetworkPolicy.
 ///
-/// With `attempt`, the job runs that attempt, which whoever applies the objects has claimed. Without, the launcher pod claims
-/// attempts itself.
-pub fn training(
-    config: &RunConfig,
-    accepted_changes: &[String],
-    attempt: Option<&Claim>,
-) -> Result<Vec<Value>, BackendError> {
-    check_urls(run_urls(config))?;
-    let run = name_of(&config.kubernetes, Some(config))?;
-    let name = attempt.map_or_else(|| run.clone(), |attempt| format!("{run}-a{:04}", attempt.number));
-    let object = Object { kubernetes: &config.kubernetes, name: &name, labels: labels(&run, &config.run.output) };
+/// With `attempt`, the job runs that attempt, and whoever applies the objects follows it and has claimed what is to be claimed.
+/// Without, the launcher pod makes attempts itself.
+pub fn ranks(config: &RunConfig, work: &Work, attempt: Option<&Claim>) -> Result<Vec<Value>, BackendError> {
+    work.check_places(config)?;
+    let job = work.name(config)?;
+    let name = attempt.map_or_else(|| job.clone(), |attempt| format!("{job}-a{:04}", attempt.number));
+    let object = Object { kubernetes: &config.kubernetes, name: &name, labels: labels(&job, work.label(config)) };
     let mut inner = config.clone();
     inner.launch.threads_per_rank = threads_per_rank(config);
     // A pod shares the cores of its node with others.
     inner.launch.bind = Bind::None;
-    let job = object.with("kubeflow.org/v2beta1", "MPIJob", mpi_job(&object, config, accepted_changes, attempt));
+    let job = object.with("kubeflow.org/v2beta1", "MPIJob", mpi_job(&object, config, work, attempt));
     // The pod that starts the ranks counts, too: without it the ranks stop.
     let pods = config.launch.ranks.div_ceil(ranks_per_pod(config)) + 1;
     let pod_labels = json!({ JOB_LABEL: name });
@@ -69,14 +62,13 @@ pub fn training(
 
 /// Returns the objects of a supervisor in the cluster, which applies one MPIJob after another: Job, ConfigMap,
 /// PodDisruptionBudget.
-pub fn supervisor(config: &RunConfig, accepted_changes: &[String]) -> Result<Vec<Value>, BackendError> {
-    check_urls(run_urls(config))?;
-    let run = name_of(&config.kubernetes, Some(config))?;
-    let name = format!("{run}-supervisor");
-    let object = Object { kubernetes: &config.kubernetes, name: &name, labels: labels(&run, &config.run.output) };
-    let mut arguments = words(&["launcher", "train", "--backend", "kubernetes", "--config"]);
-    arguments.push(format!("{CONFIG_FOLDER}/run.toml"));
-    arguments.extend(accept_flags(accepted_changes));
+pub fn supervisor(config: &RunConfig, work: &Work) -> Result<Vec<Value>, BackendError> {
+    work.check_places(config)?;
+    let supervised = work.name(config)?;
+    let name = format!("{supervised}-supervisor");
+    let object =
+        Object { kubernetes: &config.kubernetes, name: &name, labels: labels(&supervised, work.label(config)) };
+    let arguments = work.command(&["kubernetes"], &format!("{CONFIG_FOLDER}/run.toml"));
     let resources = json!({ "requests": { "cpu": "100m", "memory": "512Mi" }, "limits": { "memory": "512Mi" } });
     let container = object.container("supervisor", arguments, resources);
     let account = &config.kubernetes.supervisor_service_account;
@@ -100,7 +92,11 @@ pub fn prepare(config: &PrepareJobConfig) -> Result<Vec<Value>, BackendError> {
         "" => "convoy-prepare".to_owned(),
         _ => name_of(&config.kubernetes, None)?,
     };
-    let object = Object { kubernetes: &config.kubernetes, name: &name, labels: labels(&name, &config.prepare.output) };
+    let object = Object {
+        kubernetes: &config.kubernetes,
+        name: &name,
+        labels: labels(&name, run_label(&config.prepare.output)),
+    };
     let arguments = ["launcher", "prepare", "--backend", "local", "--config"];
     let arguments = words(&arguments).into_iter().chain([format!("{CONFIG_FOLDER}/prepare.toml")]).collect();
     let container = object.container("prepare", arguments, worker_resources(&config.kubernetes));
@@ -116,25 +112,6 @@ pub fn prepare(config: &PrepareJobConfig) -> Result<Vec<Value>, BackendError> {
 pub fn to_yaml(objects: &[Value]) -> String {
     let document = |object| serde_saphyr::to_string(object).unwrap_or_else(|e| unreachable!("JSON is YAML: {e}"));
     objects.iter().map(document).collect::<Vec<_>>().join("---\n")
-}
-
-/// Returns the value of [`RUN_LABEL`] for the run at `url`.
-pub fn run_label(url: &str) -> String {
-    let [hash, _] = sha256_pair([url.as_bytes(), b""]);
-    hash.iter().take(8).map(|byte| format!("{byte:02x}")).collect()
-}
-
-/// What the objects of a run are called.
-pub fn name_of(kubernetes: &KubernetesConfig, run: Option<&RunConfig>) -> Result<String, BackendError> {
-    let (key, name) = match (kubernetes.name.as_str(), run) {
-        ("", Some(run)) => ("run.name", run.run.name.as_str()),
-        (given, _) => ("kubernetes.name", given),
-    };
-    let starts_well = name.starts_with(|c: char| c.is_ascii_lowercase());
-    if starts_well && name.len() <= NAME_BYTES_MAX && common::config::kubernetes::is_label(name) {
-        return Ok(name.to_owned());
-    }
-    Err(BackendError::ObjectName { key, name: name.to_owned(), bytes_max: NAME_BYTES_MAX })
 }
 
 /// Names and labels of one object, or of several with one name.
@@ -235,7 +212,7 @@ impl Object<'_> {
     }
 }
 
-fn mpi_job(object: &Object<'_>, config: &RunConfig, accepted_changes: &[String], attempt: Option<&Claim>) -> Value {
+fn mpi_job(object: &Object<'_>, config: &RunConfig, work: &Work, attempt: Option<&Claim>) -> Value {
     let ranks_per_pod = ranks_per_pod(config);
     json!({ "spec": {
         "slotsPerWorker": ranks_per_pod,
@@ -251,7 +228,7 @@ fn mpi_job(object: &Object<'_>, config: &RunConfig, accepted_changes: &[String],
             "Launcher": {
                 "replicas": 1,
                 "restartPolicy": "Never",
-                "template": { "metadata": { "labels": object.labels }, "spec": launcher_pod(object, config, accepted_changes, attempt) },
+                "template": { "metadata": { "labels": object.labels }, "spec": launcher_pod(object, config, work, attempt) },
             },
             "Worker": {
                 "replicas": config.launch.ranks.div_ceil(ranks_per_pod),
@@ -263,22 +240,16 @@ fn mpi_job(object: &Object<'_>, config: &RunConfig, accepted_changes: &[String],
 }
 
 /// Returns the pod that starts the ranks, and stops them by itself when it is told to end.
-fn launcher_pod(
-    object: &Object<'_>,
-    config: &RunConfig,
-    accepted_changes: &[String],
-    attempt: Option<&Claim>,
-) -> Value {
-    let mut arguments = words(&["launcher", "train", "--backend", "mpirun", "--hostfile", HOSTFILE]);
-    arguments.extend(["--config".to_owned(), format!("{CONFIG_FOLDER}/run.toml")]);
-    arguments.extend(accept_flags(accepted_changes));
+fn launcher_pod(object: &Object<'_>, config: &RunConfig, work: &Work, attempt: Option<&Claim>) -> Value {
+    let arguments = work.command(&["mpirun", "--hostfile", HOSTFILE], &format!("{CONFIG_FOLDER}/run.toml"));
     let resources = json!({ "requests": { "cpu": "1", "memory": "2Gi" }, "limits": { "memory": "2Gi" } });
     let mut container = object.container("launcher", arguments, resources);
     if let Some(attempt) = attempt {
-        container["env"] = json!([
-            { "name": ATTEMPT_VARIABLE, "value": attempt.number.to_string() },
-            { "name": CLAIM_VARIABLE, "value": attempt.id },
-        ]);
+        // Nobody claims an evaluation.
+        let claim = Some(attempt.id.as_str()).filter(|id| !id.is_empty());
+        let told = [(ATTEMPT_VARIABLE, attempt.number.to_string())].into_iter();
+        let told = told.chain(claim.map(|id| (CLAIM_VARIABLE, id.to_owned())));
+        container["env"] = told.map(|(name, value)| json!({ "name": name, "value": value })).collect();
     }
     object.pod(container, &config.kubernetes.service_account, config.launch.grace_s)
 }
@@ -359,11 +330,11 @@ fn supervisor_job(object: &Object<'_>, pod: Value) -> Value {
     })
 }
 
-fn labels(name: &str, url: &str) -> BTreeMap<&'static str, String> {
+fn labels(name: &str, belongs_to: String) -> BTreeMap<&'static str, String> {
     BTreeMap::from([
         ("app.kubernetes.io/name", "convoy".to_owned()),
         ("app.kubernetes.io/instance", name.to_owned()),
-        (RUN_LABEL, run_label(url)),
+        (RUN_LABEL, belongs_to),
     ])
 }
 
@@ -390,36 +361,4 @@ fn push(list: &mut Value, item: Value) {
 
 fn words(words: &[&str]) -> Vec<String> {
     words.iter().map(|word| (*word).to_owned()).collect()
-}
-
-fn accept_flags(accepted_changes: &[String]) -> impl Iterator<Item = String> {
-    accepted_changes.iter().flat_map(|key| ["--accept-change".to_owned(), key.clone()])
-}
-
-/// Lists every URL of a run with its config key.
-fn run_urls(config: &RunConfig) -> impl Iterator<Item = (&'static str, &str)> {
-    let train = config.data.train.iter().map(|source| ("data.train", source.url.as_str()));
-    let validation = config.data.validation.iter().map(|source| ("data.validation", source.url.as_str()));
-    let tokenizer = Some(config.data.tokenizer.as_str()).filter(|tokenizer| *tokenizer != "gpt2");
-    let tokenizer = tokenizer.map(|url| ("data.tokenizer", url));
-    train.chain(validation).chain(tokenizer).chain([("run.output", config.run.output.as_str())])
-}
-
-/// Refuses URLs that pods cannot reach or that may hold a secret: pods reach object stores only, and their config is visible
-/// to everyone.
-fn check_urls<'a>(urls: impl Iterator<Item = (&'static str, &'a str)>) -> Result<(), BackendError> {
-    for (key, url) in urls {
-        let (scheme, rest) = url.split_once("://").unwrap_or(("file", url));
-        if matches!(scheme, "file" | "memory") {
-            return Err(BackendError::LocalUrl { key, url: url.to_owned() });
-        }
-        let authority = rest.split('/').next().unwrap_or_default();
-        // A query, which is a part of the name where the address is no web server's.
-        let has_query = rest.contains('?') || rest.to_ascii_lowercase().contains("%3f");
-        if authority.contains('@') || has_query {
-            let server = authority.rsplit('@').next().unwrap_or_default().split('?').next().unwrap_or_default();
-            return Err(BackendError::SecretUrl { key, server: format!("{scheme}://{server}") });
-        }
-    }
-    Ok(())
 }

@@ -9,12 +9,14 @@
 //! launcher pod tell how that went. A supervisor in the cluster therefore needs no right to delete pods or to run programs in
 //! them.
 //!
-//! - [`manifests`] turns a config into objects; [`cluster`] applies and deletes them.
+//! An evaluation is an MPIJob for each attempt, too, with `launcher eval --backend mpirun` in the launcher pod. Nobody claims it.
+//!
+//! - [`work`] is what the ranks do; [`manifests`] turns it and a config into objects; [`cluster`] applies and deletes them.
 //! - [`follow`] and [`log`] see what the pods do and print; [`pods`] and [`picture`] say what that means.
 
 mod cluster;
 #[cfg(test)]
-mod fake_cluster;
+pub mod fake_cluster;
 mod follow;
 mod log;
 pub mod manifests;
@@ -22,6 +24,7 @@ mod picture;
 mod pods;
 #[cfg(test)]
 mod tests;
+pub mod work;
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr};
@@ -48,16 +51,17 @@ use crate::event::Event;
 use cluster::Cluster;
 use follow::{End, Follower, Order};
 use picture::Patience;
+use work::Work;
 
 /// How long the end of an attempt waits for the API server.
 const END_PATIENCE: Duration = Duration::from_secs(30);
 /// How long a start that is given up waits for the API server.
 const TAKE_BACK_PATIENCE: Duration = Duration::from_secs(1);
 
-/// A cluster, and the run that has an MPIJob in it.
+/// A cluster, and the run or the evaluation that has an MPIJob in it.
 pub struct Kubernetes {
     config: RunConfig,
-    accepted_changes: Vec<String>,
+    work: Work,
     runtime: Runtime,
     /// The cluster, connected to when it is first needed: rendering needs none.
     cluster: Mutex<Option<Cluster>>,
@@ -67,10 +71,10 @@ pub struct Kubernetes {
 }
 
 impl Kubernetes {
-    /// Creates the backend for the run of `config`, which is resolved and has absolute URLs.
-    pub fn new(config: RunConfig, accepted_changes: Vec<String>) -> Result<Self, LaunchError> {
+    /// Creates the backend for `work` with `config`, which is resolved and has absolute URLs.
+    pub fn new(config: RunConfig, work: Work) -> Result<Self, LaunchError> {
         // What cannot be rendered is refused before anything is claimed.
-        manifests::training(&config, &accepted_changes, None)?;
+        manifests::ranks(&config, &work, None)?;
         let mut builder = tokio::runtime::Builder::new_multi_thread();
         let runtime = builder.worker_threads(1).enable_all().build().map_err(LaunchError::system("start threads"))?;
         let pending = match config.kubernetes.pending_timeout_s {
@@ -83,7 +87,7 @@ impl Kubernetes {
             settling: Duration::from_secs(10),
             pending,
         };
-        Ok(Kubernetes { config, accepted_changes, runtime, cluster: Mutex::new(None), run: None, patience })
+        Ok(Kubernetes { config, work, runtime, cluster: Mutex::new(None), run: None, patience })
     }
 
     fn cluster(&self) -> Result<Cluster, LaunchError> {
@@ -98,7 +102,7 @@ impl Kubernetes {
 
     /// Applies a Job that does in the cluster what this launcher would do here. Returns a message that says what was done.
     pub fn detach(&self) -> Result<String, LaunchError> {
-        let objects = manifests::supervisor(&self.config, &self.accepted_changes)?;
+        let objects = manifests::supervisor(&self.config, &self.work)?;
         let cluster = self.cluster()?;
         let name = objects[0]["metadata"]["name"].as_str().unwrap_or_default().to_owned();
         self.runtime.block_on(async {
@@ -163,7 +167,7 @@ async fn take_back(cluster: &Cluster, name: &str) -> LaunchError {
 
 impl Backend for Kubernetes {
     fn render(&self) -> Result<String, LaunchError> {
-        Ok(manifests::to_yaml(&manifests::training(&self.config, &self.accepted_changes, None)?))
+        Ok(manifests::to_yaml(&manifests::ranks(&self.config, &self.work, None)?))
     }
 
     fn place(&self) -> Result<Placement, LaunchError> {
@@ -184,15 +188,19 @@ impl Backend for Kubernetes {
         Ok(Ipv4Addr::LOCALHOST.into())
     }
 
+    fn gives_way(&self) -> bool {
+        true
+    }
+
     fn start(&self, start: &AttemptStart<'_>, events: &Sender<Event>) -> Result<Box<dyn Ranks>, LaunchError> {
         let id = start.start_line.map(|line| line.claim_id.clone()).unwrap_or_default();
         let claim = Claim { number: start.number, id };
-        let objects = manifests::training(&self.config, &self.accepted_changes, Some(&claim))?;
+        let objects = manifests::ranks(&self.config, &self.work, Some(&claim))?;
         let cluster = self.cluster()?;
         let name = objects[0]["metadata"]["name"].as_str().unwrap_or_default().to_owned();
-        let run = manifests::run_label(&self.config.run.output);
+        let label = self.work.label(&self.config);
         let applied = async {
-            let others = cluster.delete_others(&run, &name).await?;
+            let others = cluster.delete_others(&label, &name).await?;
             cluster.apply(objects).await?;
             Ok::<_, LaunchError>(others)
         };
@@ -219,9 +227,10 @@ impl Backend for Kubernetes {
             end: end.clone(),
         };
         self.runtime.spawn(follower.follow());
-        let run = match &self.run {
-            Some(run) => run.clone(),
-            None => Folder::open(&self.config.run.output, &self.config.storage)?,
+        let run = match (&self.work, &self.run) {
+            (Work::Evaluation { .. }, _) => None,
+            (Work::Training { .. }, Some(run)) => Some(run.clone()),
+            (Work::Training { .. }, None) => Some(Folder::open(&self.config.run.output, &self.config.storage)?),
         };
         let handle = self.runtime.handle().clone();
         Ok(Box::new(Pods { handle, cluster, name, claim, run, orders, end, is_deleted: false }))
@@ -235,7 +244,8 @@ struct Pods {
     /// Name of the MPIJob.
     name: String,
     claim: Claim,
-    run: Folder,
+    /// The run folder; `None` for an evaluation, of which nothing can be asked.
+    run: Option<Folder>,
     orders: UnboundedSender<Order>,
     end: End,
     is_deleted: bool,
@@ -276,7 +286,7 @@ impl Ranks for Pods {
             // The launcher beside the ranks welcomes them, and asks for stacks when they do not advance.
             ToRank::Welcome | ToRank::Stacks => {}
             ToRank::Save => {
-                let (run, claim) = (self.run.clone(), self.claim.clone());
+                let (Some(run), claim) = (self.run.clone(), self.claim.clone()) else { return };
                 // The store may not answer, and the thread that watches the attempt must not wait for it.
                 self.handle.spawn_blocking(move || {
                     if let Err(error) = handed::pass_on_save(&run, &claim) {

@@ -40,13 +40,9 @@ struct Ended {
 
 impl Rig {
     fn new(name: &str, script: &[Act]) -> Self {
-        let config = base_config(&SETTINGS);
-        let mut backend = Kubernetes::new(config.clone(), vec!["optimizer.beta1".into()]).unwrap();
-        let short = Duration::from_millis(600);
-        backend.patience = Patience { loss: short, mending: short, settling: short, pending: 2 * short };
-        let cluster = FakeCluster::new(script);
-        let client = backend.runtime.block_on(async { cluster.client() });
-        *backend.cluster.get_mut().unwrap() = Some(Cluster::new(client, "team", Duration::from_secs(3)));
+        let (config, cluster) = (base_config(&SETTINGS), FakeCluster::new(script));
+        let work = Work::Training { accepted_changes: vec!["optimizer.beta1".into()] };
+        let mut backend = cluster.backend(config.clone(), work);
         let run = Folder::open(&format!("memory://kubernetes-{name}"), &StorageConfig::default()).unwrap();
         backend.run = Some(run.clone());
         let job = Job { config, accepted_changes: Vec::new(), backend: Box::new(backend), run, handed: None };
@@ -366,7 +362,7 @@ fn an_api_server_that_stays_away_costs_attempts() {
 #[test]
 fn what_an_earlier_launcher_left_is_deleted_and_what_is_anothers_is_left_alone() {
     let rig = Rig::new("left", &[Act::Exit(0)]);
-    let ours = json!({ manifests::RUN_LABEL: manifests::run_label("s3://bucket/first") });
+    let ours = json!({ manifests::RUN_LABEL: work::run_label("s3://bucket/first") });
     rig.cluster.put("MPIJob", "first-a0000", json!({ "metadata": { "labels": ours } }));
     assert_eq!(rig.run().code, ExitCode::Done);
     assert!(rig.notices(1).starts_with("MPIJob first-a0000 of an earlier attempt is deleted\n"), "{}", rig.notices(1));
@@ -381,10 +377,7 @@ fn what_an_earlier_launcher_left_is_deleted_and_what_is_anothers_is_left_alone()
 #[test]
 fn a_detached_run_is_a_job_and_one_that_works_is_not_disturbed() {
     let rig = Rig::new("detached", &[]);
-    let config = rig.job.config.clone();
-    let backend = Kubernetes::new(config, Vec::new()).unwrap();
-    let client = backend.runtime.block_on(async { rig.cluster.client() });
-    *backend.cluster.lock().unwrap() = Some(Cluster::new(client, "team", Duration::from_secs(3)));
+    let backend = rig.cluster.backend(rig.job.config.clone(), Work::Training { accepted_changes: Vec::new() });
     let told = backend.detach().unwrap();
     assert!(told.contains("Job first-supervisor in namespace team"), "{told}");
     assert_eq!(rig.cluster.names("Job"), ["first-supervisor"]);

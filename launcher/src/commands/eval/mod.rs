@@ -1,9 +1,10 @@
 //! `launcher eval`: runs ranks that score a checkpoint's answers, attempt after attempt, and prints the table.
 //!
-//! - this file: the command, from its arguments to the table. [`config`]: the config of the ranks.
+//! - this file: the command, from its arguments to the table. [`config`]: the config of the ranks. [`cluster`]: what pods run.
 //! - [`results`]: what the ranks have put into the store. [`table`]: the table of results. [`overlap`]: that of overlap.
 //! - [`tasks`]: the list of all tasks.
 
+mod cluster;
 mod config;
 mod overlap;
 mod results;
@@ -12,7 +13,7 @@ mod tasks;
 
 use common::checkpoint_layout::EVALUATIONS_FOLDER;
 use common::checkpoint_store::run_of;
-use common::config::{Backend, RunConfig};
+use common::config::{Backend as BackendKind, RunConfig};
 use common::exit_code::ExitCode;
 use common::storage::{Folder, absolute_url, absolute_words};
 use common::topology::Rank;
@@ -21,9 +22,10 @@ use evaluation::overlap::OverlapSummary;
 use evaluation::tasks::{Chosen, choose};
 
 use super::error::CommandError;
-use super::following::{Listener, follow};
+use super::following::{Listener, follow, relay};
 use super::launching;
-use crate::backend::RankProgram;
+use crate::backend::kubernetes::Kubernetes;
+use crate::backend::{Backend, RankProgram};
 use crate::cli::evaluation::EvalArgs;
 use crate::error::LaunchError;
 use crate::interrupts::Interrupts;
@@ -43,24 +45,28 @@ pub fn run(mut args: EvalArgs) -> Result<ExitCode, LaunchError> {
     }
     let options = options(&args)?;
     let mut config = config::of(&args)?;
-    if config.launch.backend == Backend::Kubernetes {
-        return Err(CommandError::EvaluateInCluster.into());
-    }
-    if let Some(script) = batch_script(&args, &config, &options)? {
-        return launching::submit(&script);
+    let script = batch_script(&args, &config, &options.words)?;
+    if let Some(script) = script.as_ref().filter(|_| !args.render) {
+        return launching::submit(script);
     }
     common::storage::make_urls_absolute(&mut config)?;
+    if args.render {
+        let rendered = script.map_or_else(|| backend(&args, &config, options)?.render(), Ok)?;
+        to_stdout(rendered.trim_end());
+        return Ok(ExitCode::Done);
+    }
+    let start_line = StartLine::without_attempt(&config);
+    let backend = backend(&args, &config, options)?;
+    if let Some(attempt) = launching::handed()? {
+        let mut interrupts = Interrupts::install().map_err(LaunchError::system("handle signals"))?;
+        return relay(backend.as_ref(), &config.launch, Some(&start_line), &mut interrupts, attempt.number);
+    }
     if let Some(path) = &args.samples {
         results::check_writable(path)?;
     }
     let folder = if args.is_overlap_only() { None } else { Some(evaluations(&args, &config)?) };
-    let start_line = StartLine::without_attempt(&config);
-    let with_samples = args.samples.is_some();
-    let arguments = Box::new(move |_| job(&options, with_samples));
-    let program = RankProgram { executable: programs::worker()?, arguments };
-    let backend = launching::backend(&config.launch, program, None)?;
     let mut interrupts = Interrupts::install().map_err(LaunchError::system("handle signals"))?;
-    let mut shown = Shown { view: EvaluationView::new(), evaluated: Vec::new(), overlaps: Vec::new(), pulse: 0 };
+    let mut shown = Shown::new();
     let code = follow(backend.as_ref(), &config.launch, Some(&start_line), &mut interrupts, &mut shown)?;
     if code == ExitCode::Done {
         let leaving = interrupts.leave_meanwhile("the store of the results");
@@ -73,33 +79,58 @@ pub fn run(mut args: EvalArgs) -> Result<ExitCode, LaunchError> {
     Ok(code)
 }
 
-/// Returns the options that the worker takes as this command does, with paths that hold in any folder.
-fn options(args: &EvalArgs) -> Result<Vec<String>, LaunchError> {
+/// Options that the worker takes as this command does, with places that hold in any folder.
+struct Options {
+    words: Vec<String>,
+    /// Places among the words, each with its option.
+    places: Vec<(&'static str, String)>,
+}
+
+/// Returns the options that `args` give.
+fn options(args: &EvalArgs) -> Result<Options, LaunchError> {
+    let (mut words, mut places) = (Vec::new(), Vec::new());
+    let url = |url: &Option<String>| url.as_deref().map(absolute_url).transpose();
+    for (option, place) in [
+        ("--checkpoint", url(&args.checkpoint)?.map(String::from)),
+        ("--data", url(&args.data)?.map(String::from)),
+        ("--output", url(&args.output)?.map(String::from)),
+        ("--overlap", args.overlap.as_deref().map(absolute_words).transpose()?),
+        ("--save-filter", url(&args.save_filter)?.map(String::from)),
+    ] {
+        words.extend(place.as_ref().map(|place| format!("{option}={place}")));
+        places.extend(place.map(|place| (option, place)));
+    }
     let mut chosen = choose(args.tasks.as_deref().unwrap_or_default()).map_err(CommandError::from)?;
     for file in chosen.iter_mut().filter_map(|chosen| chosen.file.as_mut()) {
         // A comma in a name would end the task in the worker's list.
         *file = absolute_url(file)?.to_string().replace(',', "%2C");
+        places.push(("--tasks", file.clone()));
     }
     let tasks: Vec<String> = chosen.iter().map(Chosen::to_string).collect();
-    let absolute = |url: &Option<String>| url.as_deref().map(absolute_url).transpose();
-    let url = |url: &Option<String>| Ok::<_, LaunchError>(absolute(url)?.map(|url| url.to_string()));
     let number = |number: Option<u32>| number.map(|number| number.to_string());
-    let options = [
-        ("checkpoint", url(&args.checkpoint)?),
-        ("tasks", Some(tasks.join(","))),
-        ("data", url(&args.data)?),
-        ("output", url(&args.output)?),
-        ("overlap", args.overlap.as_deref().map(absolute_words).transpose()?),
-        ("save-filter", url(&args.save_filter)?),
-        ("limit", number(args.limit)),
-        ("shots", Some(args.shots.to_string())),
-        ("window", number(args.window)),
-        ("stride", number(args.stride)),
-        ("on-long", Some(args.on_long.word().to_owned())),
-        ("save-every-s", Some(args.save_every_s.to_string())),
+    let others = [
+        ("--tasks", Some(tasks.join(","))),
+        ("--limit", number(args.limit)),
+        ("--shots", Some(args.shots.to_string())),
+        ("--window", number(args.window)),
+        ("--stride", number(args.stride)),
+        ("--on-long", Some(args.on_long.word().to_owned())),
+        ("--save-every-s", Some(args.save_every_s.to_string())),
     ];
-    let words = options.into_iter().filter_map(|(name, value)| Some(format!("--{name}={}", value?)));
-    Ok(words.chain(args.is_overlap_only().then(|| "--overlap-only".to_owned())).collect())
+    words.extend(others.into_iter().filter_map(|(option, value)| Some(format!("{option}={}", value?))));
+    words.extend(args.is_overlap_only().then(|| "--overlap-only".to_owned()));
+    Ok(Options { words, places })
+}
+
+/// Creates the backend that starts the ranks of `config`.
+fn backend(args: &EvalArgs, config: &RunConfig, options: Options) -> Result<Box<dyn Backend>, LaunchError> {
+    if config.launch.backend == BackendKind::Kubernetes {
+        return Ok(Box::new(Kubernetes::new(config.clone(), cluster::work(args, config, options))?));
+    }
+    let with_samples = args.samples.is_some();
+    let arguments = Box::new(move |_| job(&options.words, with_samples));
+    let program = RankProgram { executable: programs::worker()?, arguments };
+    launching::backend(&config.launch, program, None)
 }
 
 /// Returns the arguments of the worker.
@@ -149,6 +180,12 @@ struct Shown {
     /// Overlap of each task, if only that was asked for.
     overlaps: Vec<OverlapSummary>,
     pulse: u64,
+}
+
+impl Shown {
+    fn new() -> Self {
+        Shown { view: EvaluationView::new(), evaluated: Vec::new(), overlaps: Vec::new(), pulse: 0 }
+    }
 }
 
 impl Listener for Shown {

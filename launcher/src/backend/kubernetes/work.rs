@@ -1,0 +1,142 @@
+//! What the ranks of an MPIJob do: the command of the launcher beside them, what their objects are called, and the places that
+//! pods have to reach. Pure.
+
+use common::config::{KubernetesConfig, RunConfig};
+use common::sha256::hex_sha256;
+
+use crate::backend::error::BackendError;
+
+/// Longest name of the objects of a run or a prepare job: names of pods begin with it, and are labels.
+const NAME_BYTES_MAX: usize = 40;
+/// Longest part of a run's name in the name of an evaluation, which goes on with a hash and the number of an attempt.
+const RUN_BYTES_MAX: usize = 30;
+/// Digits of an evaluation's hash in its name.
+const HASH_DIGITS: usize = 8;
+
+/// What the ranks of an MPIJob do.
+#[derive(Debug, Clone)]
+pub enum Work {
+    /// They train.
+    Training {
+        /// Config keys that may differ from the checkpoint's.
+        accepted_changes: Vec<String>,
+    },
+    /// They evaluate a checkpoint.
+    Evaluation {
+        /// Arguments of `launcher eval`, except for those that say where ranks run and what the config is.
+        arguments: Vec<String>,
+        /// Places that the ranks read or write, each with the option or the config key that names it.
+        places: Vec<(&'static str, String)>,
+    },
+}
+
+impl Work {
+    /// Returns the command of a launcher in the cluster that has ranks do this. `place` is the backend there with its flags,
+    /// and `config` the path of the config.
+    pub fn command(&self, place: &[&str], config: &str) -> Vec<String> {
+        let (name, arguments) = match self {
+            Work::Training { accepted_changes } => {
+                let flags = accepted_changes.iter().flat_map(|key| ["--accept-change".to_owned(), key.clone()]);
+                ("train", flags.collect::<Vec<_>>())
+            }
+            Work::Evaluation { arguments, .. } => ("eval", arguments.clone()),
+        };
+        let words = ["launcher", name, "--backend"].into_iter().chain(place.iter().copied());
+        words.chain(["--config", config]).map(str::to_owned).chain(arguments).collect()
+    }
+
+    /// Returns what the objects are called, without the number of an attempt. Different evaluations of a run have different
+    /// names, so that they can be done at once.
+    pub fn name(&self, config: &RunConfig) -> Result<String, BackendError> {
+        let run = name_of(&config.kubernetes, Some(config))?;
+        Ok(match self {
+            Work::Training { .. } => run,
+            Work::Evaluation { .. } => {
+                format!("{}-eval-{}", &run[..run.len().min(RUN_BYTES_MAX)], &self.label(config)[..HASH_DIGITS])
+            }
+        })
+    }
+
+    /// Returns the value of [`RUN_LABEL`](super::manifests::RUN_LABEL). An attempt deletes what earlier ones with its label have
+    /// left, so no evaluation has that of its run.
+    pub fn label(&self, config: &RunConfig) -> String {
+        match self {
+            Work::Training { .. } => run_label(&config.run.output),
+            Work::Evaluation { arguments, .. } => hash_of(&format!("{}\n{}", config.run.output, arguments.join("\n"))),
+        }
+    }
+
+    /// Refuses places that pods cannot reach, and URLs that may hold a secret.
+    pub fn check_places(&self, config: &RunConfig) -> Result<(), BackendError> {
+        match self {
+            Work::Training { .. } => check_urls(run_urls(config)),
+            Work::Evaluation { places, .. } => {
+                check_urls(places.iter().map(|(name, url)| (*name, url.as_str())))?;
+                // An evaluation does not read the run's data, whose URLs everyone can see all the same.
+                run_urls(config).try_for_each(|(key, url)| check_secret(key, url))
+            }
+        }
+    }
+}
+
+/// Returns the label of the run at `url`.
+pub fn run_label(url: &str) -> String {
+    hash_of(url)
+}
+
+fn hash_of(text: &str) -> String {
+    hex_sha256(text.as_bytes()).chars().take(16).collect()
+}
+
+/// What the objects of a run are called.
+pub fn name_of(kubernetes: &KubernetesConfig, run: Option<&RunConfig>) -> Result<String, BackendError> {
+    let (key, name) = match (kubernetes.name.as_str(), run) {
+        ("", Some(run)) => ("run.name", run.run.name.as_str()),
+        (given, _) => ("kubernetes.name", given),
+    };
+    let starts_well = name.starts_with(|c: char| c.is_ascii_lowercase());
+    if starts_well && name.len() <= NAME_BYTES_MAX && common::config::kubernetes::is_label(name) {
+        return Ok(name.to_owned());
+    }
+    Err(BackendError::ObjectName { key, name: name.to_owned(), bytes_max: NAME_BYTES_MAX })
+}
+
+/// Lists every URL of a run with its config key.
+fn run_urls(config: &RunConfig) -> impl Iterator<Item = (&'static str, &str)> {
+    let train = config.data.train.iter().map(|source| ("data.train", source.url.as_str()));
+    let validation = config.data.validation.iter().map(|source| ("data.validation", source.url.as_str()));
+    let tokenizer = Some(config.data.tokenizer.as_str()).filter(|tokenizer| *tokenizer != "gpt2");
+    let tokenizer = tokenizer.map(|url| ("data.tokenizer", url));
+    let tasks = &config.evaluation.tasks;
+    let files = tasks.iter().filter_map(|task| Some(("evaluation.tasks", task.split_once('=')?.1)));
+    let data = ("evaluation.tasks_data", config.evaluation.tasks_data.as_str());
+    let of_tasks = files.chain((!tasks.is_empty()).then_some(data)).filter(|(_, url)| !url.is_empty());
+    let run = [("run.output", config.run.output.as_str())];
+    train.chain(validation).chain(tokenizer).chain(of_tasks).chain(run)
+}
+
+/// Refuses URLs that pods cannot reach or that may hold a secret: pods reach object stores only, and their config is visible
+/// to everyone.
+pub fn check_urls<'a>(mut urls: impl Iterator<Item = (&'static str, &'a str)>) -> Result<(), BackendError> {
+    urls.try_for_each(|(key, url)| match is_local(url) {
+        true => Err(BackendError::LocalUrl { key, url: url.to_owned() }),
+        false => check_secret(key, url),
+    })
+}
+
+fn is_local(url: &str) -> bool {
+    let scheme = url.split_once("://").map_or("file", |(scheme, _)| scheme);
+    matches!(scheme, "file" | "memory")
+}
+
+fn check_secret(key: &'static str, url: &str) -> Result<(), BackendError> {
+    let Some((scheme, rest)) = url.split_once("://").filter(|_| !is_local(url)) else { return Ok(()) };
+    let authority = rest.split('/').next().unwrap_or_default();
+    // A query, which is a part of the name where the address is no web server's.
+    let has_query = rest.contains('?') || rest.to_ascii_lowercase().contains("%3f");
+    if authority.contains('@') || has_query {
+        let server = authority.rsplit('@').next().unwrap_or_default().split('?').next().unwrap_or_default();
+        return Err(BackendError::SecretUrl { key, server: format!("{scheme}://{server}") });
+    }
+    Ok(())
+}
