@@ -133,6 +133,7 @@ complete -c launcher -n "__fish_launcher_using_subcommand eval" -l save-every-s 
 complete -c launcher -n "__fish_launcher_using_subcommand eval" -l overlap-only -d 'Prints the overlap alone, and reads no checkpoint. A config or a run then says only where ranks run, and the tokenizer'
 complete -c launcher -n "__fish_launcher_using_subcommand eval" -l json -d 'Prints the results as JSON'
 complete -c launcher -n "__fish_launcher_using_subcommand eval" -l markdown -d 'Prints the table as Markdown'
+complete -c launcher -n "__fish_launcher_using_subcommand eval" -l render -d 'Prints what would start the ranks, as `launcher render` does for training, and evaluates nothing'
 complete -c launcher -n "__fish_launcher_using_subcommand eval" -l list -d 'Lists all tasks with their data files and sources, and evaluates nothing'
 complete -c launcher -n "__fish_launcher_using_subcommand eval" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c launcher -n "__fish_launcher_using_subcommand check" -l config -d 'Config, as the argument takes it, too' -r -F
