@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use common::exit_code::ExitCode;
 use nix::sys::signal::Signal;
+use serde_json::Value;
 use tests::hosts::Hosts;
 use tests::process::{Running, both, run_with_deadline, send};
 use tests::random::Random;
@@ -16,6 +17,8 @@ use tests::training::{DEADLINE, ended, slowly, turn};
 /// Variable that makes every fate happen to a run that is listed here; without it, only the first few. `make soak` sets it.
 const ALL_VARIABLE: &str = "CONVOY_TEST_ALL_HOSTS";
 const STEPS: usize = 40;
+/// Small files in the official format of every task, written for tests.
+const SMALL: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../common/evaluation/tests/small");
 const SETTINGS: &[&str] = &["train.max_steps=40", "checkpoint.every_steps=4", "checkpoint.keep_last=0"];
 
 /// Three hosts, and the losses of an undisturbed run on them.
@@ -78,8 +81,9 @@ impl Rig {
 
 type Fate = fn(&mut Rig);
 
-/// Fates of a run; `make test` has the first two.
+/// Fates of a run; `make test` has the first three.
 const FATES: &[(&str, Fate)] = &[
+    ("it is evaluated", it_is_evaluated),
     ("a rank is killed", a_rank_is_killed),
     ("a link is down", a_link_is_down),
     ("mpirun is killed", mpirun_is_killed),
@@ -96,7 +100,7 @@ const FATES: &[(&str, Fate)] = &[
     ("a disk is full", a_disk_is_full),
     ("a binary is corrupt", a_binary_is_corrupt),
 ];
-const FATES_OF_EVERY_TEST: usize = 2;
+const FATES_OF_EVERY_TEST: usize = 3;
 
 #[test]
 fn three_hosts_come_to_the_same_whatever_befalls_them() {
@@ -111,6 +115,24 @@ fn three_hosts_come_to_the_same_whatever_befalls_them() {
         befall(&mut rig);
         println!("{name}: finished as if it had not been, in {:.0} s", start.elapsed().as_secs_f64());
     }
+}
+
+/// Three hosts score what one does, and come to the same digits.
+fn it_is_evaluated(rig: &mut Rig) {
+    let results = |output: &str, where_to: &[&str]| {
+        let mut eval = rig.hosts.launcher();
+        eval.args(["eval", "--config"]).arg(rig.hosts.scratch().path().join("whole.toml"));
+        eval.args(["--tasks", "ptb,enwik8,text8", "--data", SMALL, "--threads-per-rank", "1", "--json"]);
+        eval.args(["--output", &format!("s3://bucket/{output}")]).args(where_to);
+        let ended = run_with_deadline(eval, DEADLINE);
+        assert!(ended.status.success(), "{}", both(&ended));
+        let table: Value = serde_json::from_slice(&ended.stdout).unwrap();
+        table.as_array().unwrap().iter().map(|task| task["report"]["results"].clone()).collect::<Vec<_>>()
+    };
+    let together = results("scores-of-three", &[]);
+    rig.hosts.assert_nothing_is_left();
+    assert_eq!(together.len(), 3);
+    assert_eq!(together, results("scores-of-one", &["--backend", "local", "--ranks", "1"]));
 }
 
 fn a_rank_is_killed(rig: &mut Rig) {

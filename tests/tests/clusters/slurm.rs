@@ -14,6 +14,14 @@ use tests::scratch::losses;
 use tests::training::{DEADLINE, ended, slowly, turn};
 
 const SETTINGS: &[&str] = &["train.max_steps=40", "checkpoint.every_steps=4", "launch.ranks=2"];
+const OF_SLURM: &[&str] = &[
+    "launch.backend=slurm",
+    "launch.hosts=[]",
+    "launch.ranks_per_node=1",
+    "launch.slurm_arguments=[\"--output=/run/convoy.log\"]",
+];
+/// Small files in the official format of every task, written for tests.
+const SMALL: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../common/evaluation/tests/small");
 const PROGRAMS: [&str; 3] = ["/usr/sbin/munged", "/usr/sbin/slurmctld", "/usr/sbin/slurmd"];
 
 /// Two hosts as the nodes of a cluster.
@@ -93,13 +101,7 @@ fn cluster() -> Option<Cluster> {
 impl Cluster {
     /// Submits run `name`, slowed down, and waits until it has saved; returns the job's number.
     fn submit(&self, name: &str) -> String {
-        let of_slurm = [
-            "launch.backend=slurm",
-            "launch.hosts=[]",
-            "launch.ranks_per_node=1",
-            "launch.slurm_arguments=[\"--output=/run/convoy.log\"]",
-        ];
-        let mut command = slowly(self.hosts.train(name, &[SETTINGS, &of_slurm].concat()));
+        let mut command = slowly(self.hosts.train(name, &[SETTINGS, OF_SLURM].concat()));
         command.env("SLURM_CONF", self.config()).current_dir("/");
         let output = run_with_deadline(command, DEADLINE);
         let job = String::from_utf8(output.stdout).unwrap().trim().to_owned();
@@ -152,6 +154,28 @@ fn a_job_that_is_queued_again_in_the_middle_comes_to_the_same() {
         assert!(got.len() == 40 && got == expected, "{got:?}, expected {expected:?}");
         cluster.assert_nothing_runs();
     }
+}
+
+#[test]
+fn an_evaluation_is_a_job_whose_log_ends_in_the_table() {
+    let _turn = turn();
+    let Some(cluster) = cluster() else { return };
+    ended(Running::start(cluster.hosts.train("whole", SETTINGS)), ExitCode::Done, &[]);
+    let mut eval = cluster.hosts.launcher();
+    eval.args(["eval", "--config"]).arg(cluster.hosts.scratch().path().join("whole.toml"));
+    eval.args(["--tasks", "ptb,enwik8,text8", "--data", SMALL, "--backend", "slurm", "--ranks", "2"]);
+    for setting in OF_SLURM {
+        eval.args(["--set", setting]);
+    }
+    eval.env("SLURM_CONF", cluster.config()).current_dir("/");
+    let output = run_with_deadline(eval, DEADLINE);
+    let job = String::from_utf8(output.stdout).unwrap().trim().to_owned();
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && job.parse::<u32>().is_ok(), "{job}: {told}");
+    cluster.wait_until("the job is complete", || cluster.show(&job).contains("JobState=COMPLETED"));
+    let log = cluster.log();
+    assert!(["ptb ", "enwik8 ", "text8 "].iter().all(|task| log.contains(task)), "{log}");
+    cluster.assert_nothing_runs();
 }
 
 #[test]
