@@ -7,7 +7,7 @@
 use toml::{Table, Value};
 
 use super::error::ConfigError;
-use super::known;
+use super::known::Keys;
 use crate::shell::quoted;
 
 /// A `--set`, in its parts.
@@ -22,17 +22,18 @@ pub(super) struct Given {
 }
 
 impl Given {
-    /// Parses `section.key=value`.
-    pub fn parse(given: &str) -> Result<Self, ConfigError> {
+    /// Parses `section.key=value`, where `keys` are all that a config may have.
+    pub fn parse(given: &str, keys: &Keys) -> Result<Self, ConfigError> {
         let refused = |reason| ConfigError::Override { given: quoted(given), reason };
         let (path, text) = given.split_once('=').map_or((given, None), |(path, text)| (path, Some(text.trim())));
         let path = path.trim();
         let Some(text) = text else {
             let path = if path.contains('.') { path } else { "train.max_steps" };
-            return Err(refused(format!("it is not section.key=value; write {}", set(path, "VALUE"))));
+            return Err(refused(not_a_setting(path)));
         };
         if !path.contains('.') {
-            return Err(refused(known::without_section(path, &|path| set(path, text))));
+            let hint = keys.without_section(path, &|path| set(path, text));
+            return Err(refused(hint.unwrap_or_else(|| not_a_setting("train.max_steps"))));
         }
         match as_toml(text) {
             Some(value) => Ok(Given { path: path.to_owned(), text: text.to_owned(), value }),
@@ -96,6 +97,10 @@ pub(super) fn set(path: &str, value: &str) -> String {
     format!("--set {}", quoted(&format!("{path}={value}")))
 }
 
+fn not_a_setting(path: &str) -> String {
+    format!("it is not section.key=value; write {}", set(path, "VALUE"))
+}
+
 fn as_toml(text: &str) -> Option<Value> {
     toml::from_str::<Table>(&format!("value = {text}")).ok()?.remove("value")
 }
@@ -122,10 +127,11 @@ fn right_quotes(path: &str, text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::known::tests::known;
     use super::*;
 
     fn refusal(given: &str) -> String {
-        Given::parse(given).unwrap_err().to_string()
+        Given::parse(given, &known()).unwrap_err().to_string()
     }
 
     #[test]
@@ -139,7 +145,7 @@ mod tests {
             ("[ab]*.txt", Value::String("[ab]*.txt".into())),
             ("", Value::String(String::new())),
         ] {
-            assert_eq!(Given::parse(&format!("a.b={text}")).unwrap().value, value, "{text}");
+            assert_eq!(Given::parse(&format!("a.b={text}"), &known()).unwrap().value, value, "{text}");
         }
     }
 

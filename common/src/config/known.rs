@@ -1,12 +1,5 @@
 //! All keys of a config, and which of them an unknown name was probably meant to be.
 
-use std::sync::LazyLock;
-
-use super::raw_config::all_keys;
-
-/// Every key with its section, in the order in which they are read.
-static KEYS: LazyLock<Vec<(&'static str, &'static str)>> = LazyLock::new(all_keys);
-
 /// Largest number of edits between a name and what it was meant to be.
 const EDITS_MAX: usize = 3;
 /// Length in bytes above which a name is compared with no other.
@@ -14,54 +7,58 @@ const NAME_BYTES_MAX: usize = 64;
 /// Length in bytes from which a part of a name stands for all of it.
 const PART_BYTES_MIN: usize = 4;
 
-/// Returns a hint about `key`, which `section` does not have.
-pub(super) fn unknown_key(section: &str, key: &str) -> String {
-    let mut here = KEYS.iter().filter(|(of, _)| *of == section).map(|(_, key)| *key);
-    let homes = homes(key);
-    if !homes.is_empty() {
-        return format!("unknown key; it belongs to {}", sections(&homes));
-    }
-    match nearest(key, here.clone()) {
-        Some(known) => format!("unknown key; did you mean {known}?"),
-        None => {
-            let first = here.next().unwrap_or_default().to_owned();
-            format!("unknown key; [{section}] has {}", here.fold(first, |all, key| all + ", " + key))
+/// Every key with its section, in the order in which they are read.
+#[derive(Debug, Default)]
+pub(super) struct Keys(pub Vec<(&'static str, &'static str)>);
+
+impl Keys {
+    /// Returns a hint about `key`, which `section` does not have.
+    pub fn unknown_key(&self, section: &str, key: &str) -> String {
+        let mut here = self.0.iter().filter(|(of, _)| *of == section).map(|(_, key)| *key);
+        let homes = self.homes(key);
+        if !homes.is_empty() {
+            return format!("unknown key; it belongs to {}", sections(&homes));
+        }
+        match nearest(key, here.clone()) {
+            Some(known) => format!("unknown key; did you mean {known}?"),
+            None => {
+                let first = here.next().unwrap_or_default().to_owned();
+                format!("unknown key; [{section}] has {}", here.fold(first, |all, key| all + ", " + key))
+            }
         }
     }
-}
 
-/// Returns a hint about `name`, which is no section.
-pub(super) fn unknown_section(name: &str) -> String {
-    let homes = homes(name);
-    if !homes.is_empty() {
-        return format!("unknown section; {name} is a key of {}", sections(&homes));
+    /// Returns a hint about `name`, which is no section.
+    pub fn unknown_section(&self, name: &str) -> String {
+        let homes = self.homes(name);
+        if !homes.is_empty() {
+            return format!("unknown section; {name} is a key of {}", sections(&homes));
+        }
+        match nearest(name, self.0.iter().map(|(section, _)| *section)) {
+            Some(known) => format!("unknown section; did you mean [{known}]?"),
+            None => "unknown section; configs/README.md lists them".to_owned(),
+        }
     }
-    match nearest(name, KEYS.iter().map(|(section, _)| *section)) {
-        Some(known) => format!("unknown section; did you mean [{known}]?"),
-        None => "unknown section; configs/README.md lists them".to_owned(),
-    }
-}
 
-/// Returns what is wrong with a `--set` that gives `name` without a section, in which `set` spells the flag for a
-/// `section.key`.
-pub(super) fn without_section(name: &str, set: &dyn Fn(&str) -> String) -> String {
-    let flags = |sections: &[&str], key: &str| {
-        let flags: Vec<_> = sections.iter().map(|section| set(&format!("{section}.{key}"))).collect();
-        flags.join(" or ")
-    };
-    let found = homes(name);
-    if !found.is_empty() {
-        return format!("{name} belongs to {}; write {}", sections(&found), flags(&found, name));
+    /// Returns what is wrong with a `--set` that gives `name` without a section, in which `set` spells the flag for a
+    /// `section.key`; `None` if nothing like it is known.
+    pub fn without_section(&self, name: &str, set: &dyn Fn(&str) -> String) -> Option<String> {
+        let flags = |sections: &[&str], key: &str| {
+            let flags: Vec<_> = sections.iter().map(|section| set(&format!("{section}.{key}"))).collect();
+            flags.join(" or ")
+        };
+        let found = self.homes(name);
+        if !found.is_empty() {
+            return Some(format!("{name} belongs to {}; write {}", sections(&found), flags(&found, name)));
+        }
+        let key = nearest(name, self.0.iter().map(|(_, key)| *key))?;
+        Some(format!("it names no section; did you mean {}?", flags(&self.homes(key), key)))
     }
-    match nearest(name, KEYS.iter().map(|(_, key)| *key)) {
-        Some(key) => format!("it names no section; did you mean {}?", flags(&homes(key), key)),
-        None => format!("it is not section.key=value; write {}", super::given::set("train.max_steps", "VALUE")),
-    }
-}
 
-/// Returns the sections that have `key`.
-fn homes(key: &str) -> Vec<&'static str> {
-    KEYS.iter().filter(|(_, known)| *known == key).map(|(section, _)| *section).collect()
+    /// Returns the sections that have `key`.
+    fn homes(&self, key: &str) -> Vec<&'static str> {
+        self.0.iter().filter(|(_, known)| *known == key).map(|(section, _)| *section).collect()
+    }
 }
 
 /// Formats sections as `[run] or [prepare]`.
@@ -99,8 +96,24 @@ fn edit_distance(a: &str, b: &str) -> usize {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
+
+    /// Some keys of a config.
+    pub fn known() -> Keys {
+        let sections: [(&str, &[&str]); 6] = [
+            ("run", &["name", "output", "seed"]),
+            ("model", &["layers", "width"]),
+            ("optimizer", &["peak_learning_rate", "beta1"]),
+            ("train", &["max_steps", "precision"]),
+            (
+                "evaluation",
+                &["every_steps", "validation_sequences", "tasks", "tasks_every_steps", "tasks_items", "tasks_data"],
+            ),
+            ("prepare", &["inputs", "seed"]),
+        ];
+        Keys(sections.iter().flat_map(|(section, keys)| keys.iter().map(|key| (*section, *key))).collect())
+    }
 
     #[test]
     fn a_name_is_answered_with_what_it_was_meant_to_be() {
@@ -116,15 +129,15 @@ mod tests {
                  tasks_data",
             ),
         ] {
-            assert_eq!(unknown_key(section, key), hint);
+            assert_eq!(known().unknown_key(section, key), hint);
         }
         for (name, hint) in [
             ("trains", "unknown section; did you mean [train]?"),
             ("max_steps", "unknown section; max_steps is a key of [train]"),
             ("nonsense", "unknown section; configs/README.md lists them"),
         ] {
-            assert_eq!(unknown_section(name), hint);
+            assert_eq!(known().unknown_section(name), hint);
         }
-        assert!(unknown_key("run", &"x".repeat(1 << 20)).contains("has name, output, seed"));
+        assert!(known().unknown_key("run", &"x".repeat(1 << 20)).contains("has name, output, seed"));
     }
 }

@@ -1,6 +1,7 @@
 //! A config file and its overrides, parsed as TOML and then read as the config of a run or of a prepare job.
 
 use std::path::Path;
+use std::sync::LazyLock;
 
 use toml::Table;
 
@@ -10,6 +11,7 @@ use super::data::DataConfig;
 use super::error::ConfigError;
 use super::evaluation::EvaluationConfig;
 use super::given::Given;
+use super::known::Keys;
 use super::kubernetes::KubernetesConfig;
 use super::launch::LaunchConfig;
 use super::metrics::MetricsConfig;
@@ -67,7 +69,7 @@ impl RawConfig {
             .map_err(|e| (origin.to_owned(), without_secrets(&e.to_string()).into_owned()))
             .map_err(|(origin, message)| ConfigError::Syntax { origin, message })?;
         section.map(|section| table.remove(section));
-        let given = overrides.iter().map(|given| Given::parse(given)).collect::<Result<Vec<_>, _>>()?;
+        let given = overrides.iter().map(|given| Given::parse(given, &KEYS)).collect::<Result<Vec<_>, _>>()?;
         given.iter().try_for_each(|given| given.apply(&mut table))?;
         Ok(RawConfig { origin: origin.to_owned(), table, given })
     }
@@ -84,7 +86,7 @@ impl RawConfig {
 
     /// Reads the sections of a run's config.
     pub fn run(self) -> Result<RunConfig, ConfigError> {
-        let mut sections = Sections::new(self.table, self.given);
+        let mut sections = Sections::new(self.table, self.given, &KEYS);
         let config = read_run(&mut sections);
         let mut faults = sections.finish(&["prepare"]);
         faults.extend(config.impossible_combinations(&faults));
@@ -96,7 +98,7 @@ impl RawConfig {
 
     /// Reads the sections of a prepare job's config.
     pub fn prepare(self) -> Result<PrepareJobConfig, ConfigError> {
-        let mut sections = Sections::new(self.table, self.given);
+        let mut sections = Sections::new(self.table, self.given, &KEYS);
         let config = read_prepare_job(&mut sections);
         let faults = sections.finish(&RunConfig::SECTIONS);
         match faults.is_empty() {
@@ -133,10 +135,14 @@ fn read_prepare_job(sections: &mut Sections) -> PrepareJobConfig {
     }
 }
 
-/// Returns every key of a config with its section, in the order in which they are read.
-pub(super) fn all_keys() -> Vec<(&'static str, &'static str)> {
+/// Every key of a config.
+static KEYS: LazyLock<Keys> = LazyLock::new(all_keys);
+/// No keys, of which an empty config needs none: it has no unknown ones.
+static NO_KEYS: Keys = Keys(Vec::new());
+
+fn all_keys() -> Keys {
     // Of an empty config every key is missing, which is known once it was asked for.
-    let mut sections = Sections::new(Table::new(), Vec::new());
+    let mut sections = Sections::new(Table::new(), Vec::new(), &NO_KEYS);
     read_run(&mut sections);
     read_prepare_job(&mut sections);
     let mut keys = Vec::new();
@@ -145,5 +151,5 @@ pub(super) fn all_keys() -> Vec<(&'static str, &'static str)> {
             keys.push(key);
         }
     }
-    keys
+    Keys(keys)
 }

@@ -6,21 +6,23 @@ use toml::{Table, Value};
 use super::bounds;
 use super::error::Fault;
 use super::given::{Given, set};
-use super::known;
+use super::known::Keys;
 
 /// Sections of a file, taken out one by one.
 pub(super) struct Sections {
     table: Table,
     /// Overrides that `table` holds already.
     given: Vec<Given>,
+    keys: &'static Keys,
     faults: Vec<Fault>,
     /// Every key that was asked for, with its section.
     asked: Vec<(&'static str, &'static str)>,
 }
 
 impl Sections {
-    pub fn new(table: Table, given: Vec<Given>) -> Self {
-        Sections { table, given, faults: Vec::new(), asked: Vec::new() }
+    /// Creates the sections of `table`, some of it from flags. `keys` are all that a config may have.
+    pub fn new(table: Table, given: Vec<Given>, keys: &'static Keys) -> Self {
+        Sections { table, given, keys, faults: Vec::new(), asked: Vec::new() }
     }
 
     /// Takes section `name` out and lets `read` take its keys. The remaining keys are unknown, which is a fault.
@@ -37,7 +39,8 @@ impl Sections {
             }
             None => Table::new(),
         };
-        let mut section = Section { name, table, given: &self.given, asked: &mut self.asked, faults: &mut self.faults };
+        let Sections { given, keys, asked, faults, .. } = self;
+        let mut section = Section { name, table, given, keys, asked, faults };
         let value = read(&mut section);
         section.refuse_unknown();
         value
@@ -51,7 +54,7 @@ impl Sections {
     /// Returns all faults. Sections that were not read are faults, unless they belong to other jobs.
     pub fn finish(&mut self, of_other_jobs: &[&str]) -> Vec<Fault> {
         for (name, _) in self.table.iter().filter(|(name, _)| !of_other_jobs.contains(&name.as_str())) {
-            self.faults.push(Fault { key: name.clone(), value: None, hint: known::unknown_section(name) });
+            self.faults.push(Fault { key: name.clone(), value: None, hint: self.keys.unknown_section(name) });
         }
         std::mem::take(&mut self.faults)
     }
@@ -72,6 +75,7 @@ pub(super) struct Section<'a> {
     name: &'static str,
     table: Table,
     given: &'a [Given],
+    keys: &'static Keys,
     asked: &'a mut Vec<(&'static str, &'static str)>,
     faults: &'a mut Vec<Fault>,
 }
@@ -142,7 +146,7 @@ impl Section<'_> {
 
     fn refuse_unknown(mut self) {
         for (key, value) in std::mem::take(&mut self.table) {
-            self.fault(&key, Some(value.to_string()), known::unknown_key(self.name, &key));
+            self.fault(&key, Some(value.to_string()), self.keys.unknown_key(self.name, &key));
         }
     }
 }
