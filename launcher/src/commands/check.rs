@@ -4,7 +4,7 @@ use common::config::{Backend, RunConfig};
 use common::exit_code::ExitCode;
 use common::preflight::{Finding, Verdict};
 
-use super::{launching, prepare_first, target};
+use super::{launching, overrides, prepare_first, target};
 use crate::backend::RankProgram;
 use crate::cli::jobs::CheckArgs;
 use crate::error::LaunchError;
@@ -15,8 +15,8 @@ use crate::view::terminal::{to_json, to_stderr, to_stdout};
 
 /// Runs the checks, and prints each finding as soon as it is known.
 pub fn run(mut args: CheckArgs) -> Result<ExitCode, LaunchError> {
-    args.config.overrides.extend(launching::overrides(&args.launch));
-    args.config.overrides.extend(args.output.iter().map(|url| launching::set("run.output", url)));
+    args.config.overrides.extend(overrides::of_launch(&args.launch));
+    args.config.overrides.extend(args.output.iter().map(|url| overrides::set("run.output", url)));
     let raw = target::config(&args.config)?;
     let mut config = raw.clone().run()?;
     common::storage::make_urls_absolute(&mut config)?;

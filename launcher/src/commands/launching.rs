@@ -14,38 +14,10 @@ use crate::backend::mpirun::Mpirun;
 use crate::backend::open_mpi::OpenMpi;
 use crate::backend::placement::place_here;
 use crate::backend::{Backend, RankProgram, cores, slurm};
-use crate::cli::shared::{BackendName, LaunchArgs, TargetArgs};
+use crate::cli::shared::TargetArgs;
 use crate::error::LaunchError;
 use crate::programs;
 use crate::view::terminal::{to_stderr, to_stdout};
-
-/// Returns an override of `key` by `text`.
-pub fn set(key: &str, text: &str) -> String {
-    // JSON strings are valid TOML strings.
-    format!("{key}={}", serde_json::Value::from(text))
-}
-
-/// Returns the flags as overrides of the config.
-pub fn overrides(args: &LaunchArgs) -> Vec<String> {
-    let backend = args.backend.map(|name| {
-        let name = match name {
-            BackendName::Local => "local",
-            BackendName::Mpirun => "mpirun",
-            BackendName::Kubernetes => "kubernetes",
-            BackendName::Slurm => "slurm",
-        };
-        set("launch.backend", name)
-    });
-    let ranks = args.ranks.map(|n| format!("launch.ranks={n}"));
-    let hosts = args.hosts.as_deref().map(|hosts| {
-        let hosts: Vec<String> = hosts.split(',').map(|host| serde_json::Value::from(host).to_string()).collect();
-        format!("launch.hosts=[{}]", hosts.join(", "))
-    });
-    let hostfile = args.hostfile.as_ref().map(|path| set("launch.hostfile", &path.display().to_string()));
-    let ranks_per_node = args.ranks_per_node.map(|n| format!("launch.ranks_per_node={n}"));
-    let threads = args.threads_per_rank.map(|n| format!("launch.threads_per_rank={n}"));
-    [backend, ranks, hosts, hostfile, ranks_per_node, threads].into_iter().flatten().collect()
-}
 
 /// Creates the backend of `launch` for ranks of `program`. Processes of `job`, and nobody else's, may be killed before an
 /// attempt starts; with `None` none are killed, since others may be at the job.

@@ -9,6 +9,7 @@ mod init;
 mod launching;
 mod manual;
 mod metrics;
+mod overrides;
 mod prepare;
 mod prepare_first;
 mod render;

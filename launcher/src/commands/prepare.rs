@@ -9,8 +9,8 @@ use common::worker_contract::{PROGRESS_MARK, PreparePhase, PrepareProgress};
 
 use super::error::CommandError;
 use super::following::{self, Listener};
-use super::launching;
 use super::target::Target;
+use super::{launching, overrides};
 use crate::backend::RankProgram;
 use crate::cli::jobs::PrepareArgs;
 use crate::error::LaunchError;
@@ -21,7 +21,7 @@ use crate::view::terminal::to_stdout;
 
 /// Prepares to the end, until somebody stops it, or until another attempt would not help.
 pub fn run(mut args: PrepareArgs) -> Result<ExitCode, LaunchError> {
-    args.config.overrides.extend(launching::overrides(&args.launch));
+    args.config.overrides.extend(overrides::of_launch(&args.launch));
     let path = config_file(&args)?;
     let config = RawConfig::load(&path, &args.config.overrides)?.prepare()?;
     if config.launch.backend == common::config::Backend::Kubernetes {

@@ -4,7 +4,7 @@ use common::config::{Backend, RawConfig};
 use common::exit_code::ExitCode;
 
 use super::error::CommandError;
-use super::{launching, target, train};
+use super::{launching, overrides, target, train};
 use crate::backend::kubernetes::manifests;
 use crate::backend::kubernetes::work::Work;
 use crate::cli::jobs::RenderArgs;
@@ -13,8 +13,8 @@ use crate::view::terminal::to_stdout;
 
 /// Prints what the backend of the config would run.
 pub fn run(mut args: RenderArgs) -> Result<ExitCode, LaunchError> {
-    args.config.overrides.extend(launching::overrides(&args.launch));
-    args.config.overrides.extend(args.output.iter().map(|url| launching::set("run.output", url)));
+    args.config.overrides.extend(overrides::of_launch(&args.launch));
+    args.config.overrides.extend(args.output.iter().map(|url| overrides::set("run.output", url)));
     let raw = target::config(&args.config)?;
     to_stdout(rendered(raw, &args)?.trim_end());
     Ok(ExitCode::Done)

@@ -10,7 +10,7 @@ use common::config::{RawConfig, StorageConfig};
 use common::storage::Folder;
 
 use super::error::CommandError;
-use super::launching;
+use super::overrides;
 use crate::cli::shared::TargetArgs;
 use crate::error::LaunchError;
 
@@ -39,7 +39,7 @@ fn stored_config(url: &str, overrides: &[String]) -> Result<RawConfig, LaunchErr
     let run = Folder::open(url, &StorageConfig::default())?;
     let no_config = || CommandError::NoConfig { url: run.url().to_owned() };
     let text = run.get_if_exists(STORED_CONFIG)?.ok_or_else(no_config)?;
-    let overrides = [&[launching::set("run.output", url)][..], overrides].concat();
+    let overrides = [&[overrides::set("run.output", url)][..], overrides].concat();
     Ok(RawConfig::parse_bytes(&run.url_of(STORED_CONFIG), &text, &overrides)?)
 }
 

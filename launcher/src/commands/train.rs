@@ -16,7 +16,7 @@ use common::storage::Folder;
 
 use super::error::CommandError;
 use super::target::Target;
-use super::{launching, prepare_first, target};
+use super::{launching, overrides, prepare_first, target};
 use crate::backend::kubernetes::Kubernetes;
 use crate::backend::kubernetes::work::Work;
 use crate::backend::{Backend, RankProgram};
@@ -31,7 +31,7 @@ use crate::{preflight, programs, supervise};
 
 /// Trains to the end, until somebody stops it, or until another attempt would not help.
 pub fn run(mut args: TrainArgs) -> Result<ExitCode, LaunchError> {
-    let flags = overrides(&args);
+    let flags = flags(&args);
     args.config.overrides.extend(flags);
     let raw = target::config(&args.config)?;
     let mut config = raw.clone().run()?;
@@ -75,10 +75,10 @@ pub fn run(mut args: TrainArgs) -> Result<ExitCode, LaunchError> {
 }
 
 /// Returns the flags as overrides of the config.
-fn overrides(args: &TrainArgs) -> Vec<String> {
-    let set = |key: &str, value: &Option<String>| value.as_ref().map(|value| launching::set(key, value));
+fn flags(args: &TrainArgs) -> Vec<String> {
+    let set = |key: &str, value: &Option<String>| value.as_ref().map(|value| overrides::set(key, value));
     let own = [set("run.output", &args.output), set("metrics.profile", &args.profile)];
-    launching::overrides(&args.launch).into_iter().chain(own.into_iter().flatten()).collect()
+    overrides::of_launch(&args.launch).into_iter().chain(own.into_iter().flatten()).collect()
 }
 
 /// Returns the checkpoint that the flags ask to continue from.
@@ -222,7 +222,7 @@ mod tests {
             profile: None,
             detach: false,
         };
-        let flags = overrides(&args);
+        let flags = flags(&args);
         assert_eq!(flags, ["launch.backend=\"local\"", "launch.ranks=2", r#"run.output="s3://b/a \"b\"""#]);
         let mut config = args.config;
         config.overrides.extend(flags);

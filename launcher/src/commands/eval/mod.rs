@@ -23,7 +23,7 @@ use evaluation::tasks::{Chosen, choose};
 
 use super::error::CommandError;
 use super::following::{Listener, follow, relay};
-use super::launching;
+use super::{launching, overrides};
 use crate::backend::kubernetes::Kubernetes;
 use crate::backend::{Backend, RankProgram};
 use crate::cli::evaluation::EvalArgs;
@@ -39,7 +39,7 @@ pub fn run(mut args: EvalArgs) -> Result<ExitCode, LaunchError> {
         tasks::list();
         return Ok(ExitCode::Done);
     }
-    args.overrides.extend(launching::overrides(&args.launch));
+    args.overrides.extend(overrides::of_launch(&args.launch));
     if args.is_overlap_only() && args.samples.is_some() {
         return Err(CommandError::SamplesOfOverlap.into());
     }
