@@ -182,6 +182,11 @@ fn missing(files: &[MissingFile]) -> String {
 }
 
 impl EvaluateError {
+    /// Returns what makes an error of this kind of what is wrong with the scores of a task.
+    pub fn of_scores(task: &'static str) -> impl FnOnce(ScoreError) -> Self {
+        move |error| EvaluateError::Scores { task, error }
+    }
+
     /// Returns the exit code of a process that ends because of this error.
     pub fn exit_code(&self) -> ExitCode {
         match self {

@@ -230,7 +230,7 @@ impl Job<'_> {
         let mut last_save = Instant::now();
         for unit in units {
             let questions = &self.questions[unit.task];
-            let members = questions.members(unit);
+            let members = questions.members(&unit.sequences);
             let scored = members.iter().zip(scoring::score(&model, &members)?);
             for (sequence, score) in scored.filter(|(sequence, _)| questions.asks(sequence.key)) {
                 check_finite(questions, sequence, score)?;
@@ -272,7 +272,7 @@ impl Job<'_> {
         let again: HashSet<(usize, Key)> = todo
             .iter()
             .map(|index| &units[*index])
-            .flat_map(|unit| self.questions[unit.task].asked(unit).map(|sequence| (unit.task, sequence.key)))
+            .flat_map(|unit| self.questions[unit.task].asked(&unit.sequences).map(|sequence| (unit.task, sequence.key)))
             .collect();
         for (task, of_task) in scores.iter_mut().enumerate() {
             let mut kept = Scores::default();

@@ -1,6 +1,7 @@
 //! What is asked of the model: rank 0 reads the tasks' data files, and every rank makes the same sequences of them.
 
 use std::collections::HashMap;
+use std::ops::Range;
 
 use common::config::StorageConfig;
 use common::sha256::hex_sha256;
@@ -12,10 +13,11 @@ use serde::{Deserialize, Serialize};
 
 use super::EvaluateOptions;
 use super::error::{EvaluateError, MissingFile};
-use super::units::{BLOCK_ITEMS, Unit};
 use crate::collectives::Collectives;
 use crate::error::JobError;
 
+/// Items of a block, whose sequences are scored together as far as they fit into a pass. A limit leaves blocks whole.
+pub const BLOCK_ITEMS: usize = 16;
 /// Size of the largest data file, in bytes.
 const DATA_BYTES_MAX: u64 = 1 << 30;
 
@@ -41,15 +43,15 @@ impl Questions {
         self.sequences.sequences.iter().chain(&self.behind).collect()
     }
 
-    /// Returns the sequences of a unit of this task.
-    pub fn members(&self, unit: &Unit) -> Vec<&Sequence> {
+    /// Returns the sequences at `places` among all.
+    pub fn members(&self, places: &Range<usize>) -> Vec<&Sequence> {
         let asked = &self.sequences.sequences;
-        unit.sequences.clone().map(|at| asked.get(at).unwrap_or_else(|| &self.behind[at - asked.len()])).collect()
+        places.clone().map(|at| asked.get(at).unwrap_or_else(|| &self.behind[at - asked.len()])).collect()
     }
 
-    /// Returns the sequences of a unit whose items are asked for.
-    pub fn asked(&self, unit: &Unit) -> impl Iterator<Item = &Sequence> {
-        self.sequences.sequences.iter().take(unit.sequences.end).skip(unit.sequences.start)
+    /// Returns the sequences at `places` among all whose items are asked for.
+    pub fn asked(&self, places: &Range<usize>) -> impl Iterator<Item = &Sequence> {
+        self.sequences.sequences.iter().take(places.end).skip(places.start)
     }
 
     /// Whether the item of `key` is asked for, and not behind the limit.
@@ -321,7 +323,7 @@ mod tests {
         assert_eq!(limited[0].all(), whole[0].all()[..32]);
         let (limited_units, units) = (units_of(&limited), units_of(&whole));
         assert_eq!(limited_units, units[..limited_units.len()]);
-        let last = &limited_units[1];
+        let last = &limited_units[1].sequences;
         assert_eq!((limited[0].members(last).len(), limited[0].asked(last).count()), (16, 4));
         let asked: HashSet<Key> = limited[0].all().iter().map(|s| s.key).filter(|key| limited[0].asks(*key)).collect();
         assert_eq!(asked.len(), 20);

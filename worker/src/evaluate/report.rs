@@ -3,9 +3,9 @@
 use bytes::Bytes;
 use common::storage::Folder;
 use common::worker_contract::{EVALUATED_MARK, Evaluated};
+use evaluation::Scores;
 use evaluation::metrics;
 use evaluation::report::{Report, Settings};
-use evaluation::{ScoreError, Scores};
 use serde::Serialize;
 
 use super::EvaluateOptions;
@@ -26,7 +26,8 @@ pub fn report(
     overlap: Option<&Overlap>,
 ) -> Result<Report, EvaluateError> {
     let Questions { task, items, sequences, data_url, data_sha256, .. } = questions;
-    let results = metrics::results(task, items, sequences, scores, |_| true).map_err(scores_error(questions))?;
+    let results =
+        metrics::results(task, items, sequences, scores, |_| true).map_err(EvaluateError::of_scores(task.name))?;
     Ok(Report {
         checkpoint: subject.url().to_owned(),
         parameters: subject.parameters(),
@@ -73,7 +74,7 @@ fn to_json(report: &Report) -> Bytes {
 /// Returns all items that were scored, each as a line of JSON.
 fn to_lines(questions: &Questions, scores: &Scores) -> Result<Bytes, EvaluateError> {
     let Questions { task, items, sequences, .. } = questions;
-    let samples = metrics::samples(task, items, sequences, scores).map_err(scores_error(questions))?;
+    let samples = metrics::samples(task, items, sequences, scores).map_err(EvaluateError::of_scores(task.name))?;
     let mut lines = String::new();
     for sample in samples {
         let sample = SampleOf { task: task.name, sample: &sample };
@@ -89,9 +90,4 @@ struct SampleOf<'a> {
     task: &'a str,
     #[serde(flatten)]
     sample: &'a metrics::Sample,
-}
-
-pub(super) fn scores_error(questions: &Questions) -> impl FnOnce(ScoreError) -> EvaluateError {
-    let task = questions.task.name;
-    move |error| EvaluateError::Scores { task, error }
 }

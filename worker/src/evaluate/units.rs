@@ -15,11 +15,9 @@ use std::ops::Range;
 use common::topology::{Rank, WorldSize};
 use evaluation::{Key, Sequence};
 
-use super::questions::Questions;
+use super::questions::{BLOCK_ITEMS, Questions};
 use crate::model::packed::rows_of_group;
 
-/// Items of a block, of which every unit is a part.
-pub const BLOCK_ITEMS: usize = 16;
 /// Rows that a pass of several sequences has at most.
 const PASS_ROWS: usize = 1024;
 
@@ -100,8 +98,9 @@ pub fn by_item<'a, 's>(members: &'a [&'s Sequence]) -> impl Iterator<Item = &'a 
 
 /// Returns the indices of the units of which a sequence that is asked for has no score.
 pub fn unscored(units: &[Unit], questions: &[Questions], scored: &[HashSet<Key>]) -> Vec<usize> {
-    let is_scored =
-        |unit: &Unit| questions[unit.task].asked(unit).all(|sequence| scored[unit.task].contains(&sequence.key));
+    let is_scored = |unit: &Unit| {
+        questions[unit.task].asked(&unit.sequences).all(|sequence| scored[unit.task].contains(&sequence.key))
+    };
     (0..units.len()).filter(|index| !is_scored(&units[*index])).collect()
 }
 

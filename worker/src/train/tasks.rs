@@ -153,7 +153,7 @@ impl Tasks {
 
     fn score_unit(&self, model: &Gpt2, unit: &Unit, made: &mut Made) -> Result<(), TchError> {
         let questions = &self.questions[unit.task];
-        let members = questions.members(unit);
+        let members = questions.members(&unit.sequences);
         let scored = members.iter().zip(scoring::score(model, &members)?);
         for (sequence, score) in scored.filter(|(sequence, _)| questions.asks(sequence.key)) {
             if score.log_likelihood.is_finite() {

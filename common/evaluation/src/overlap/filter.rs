@@ -1,6 +1,6 @@
 //! A Bloom filter of grams.
 
-use crate::overlap::file::FilterError;
+use crate::overlap::error::FilterError;
 use crate::overlap::grams::{Gram, grams};
 
 /// Highest rate of false positives of a filter that holds as many grams as it is made for: the paper's.

@@ -16,6 +16,7 @@ mod registry;
 mod select;
 mod text;
 mod wikitext;
+mod winograd_schema;
 mod wsc273;
 mod wsc_xml;
 

@@ -12,6 +12,7 @@ use serde::Deserialize;
 
 use crate::data::{DataError, DataFile, shown};
 use crate::item::{Item, Judgement, Length, Request};
+use crate::tasks::winograd_schema::Schema;
 use crate::tasks::wsc_xml;
 
 /// Schemas of the collection that count.
@@ -22,21 +23,6 @@ const POSSESSIVE: [&str; 5] = ["my", "his", "her", "our", "their"];
 const LOWERED: [&str; 11] = ["A", "An", "The", "She", "He", "It", "They", "My", "His", "Her", "Their"];
 const EXPECTED: &str = "a JSON object with \"text\", \"pronoun\", \"pronoun_loc\", two \"options\" and a \"label\" of 0 or 1, or one \
                         with two \"context_options\", \"continuation\" and a \"gold\" of 0 or 1";
-
-/// A sentence with a pronoun.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-pub(super) struct Schema {
-    /// The sentence.
-    pub text: String,
-    /// The pronoun.
-    pub pronoun: String,
-    /// Where it is in the sentence, in characters.
-    pub pronoun_loc: usize,
-    /// What it may stand for.
-    pub options: [String; 2],
-    /// Index of the right option.
-    pub label: usize,
-}
 
 /// A sentence with each option in the pronoun's place, up to the option, and its rest.
 #[derive(Debug, PartialEq, Eq, Deserialize)]

@@ -1,7 +1,7 @@
 //! Reads `WSCollection.xml`, the official form of the Winograd schemas: the few elements that it has, and nothing else of XML.
 
 use crate::data::{DataError, DataFile, shown};
-use crate::tasks::wsc273::Schema;
+use crate::tasks::winograd_schema::Schema;
 
 const EXPECTED: &str =
     "a <schema> with <text> (<txt1>, <pron>, <txt2>), <answers> of two <answer>, and <correctAnswer> A or B";

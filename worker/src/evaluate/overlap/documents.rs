@@ -4,7 +4,7 @@ use common::config::StorageConfig;
 use prepare::inputs::{BadDocument, Batches, Found, ReadOptions, Source, Sources, Unit, units};
 use prepare::text::text_of;
 
-use super::training_data::{Part, Texts};
+use super::texts::{Part, Texts};
 use crate::error::JobError;
 use crate::evaluate::error::EvaluateError;
 

@@ -6,7 +6,7 @@
 use evaluation::overlap::{Filter, Gram, GramStream};
 use tch::Tensor;
 
-use super::training_data::{Part, Texts};
+use super::texts::{Part, Texts};
 use crate::collectives::{Collectives, Label, ReduceOp};
 use crate::error::JobError;
 use crate::evaluate::error::EvaluateError;

@@ -1,7 +1,7 @@
 //! Overlap of the tasks' items with training data: `--overlap`.
 //!
 //! - this file: from the arguments to the overlap of each task.
-//! - [`training_data`]: what the training data are, and their texts in units that ranks share. [`shards`]: of token shards.
+//! - [`training_data`]: what the training data are. [`texts`]: their texts in units that ranks share. [`shards`]: of token shards.
 //!   [`documents`]: of documents.
 //! - [`fill`]: the filter of their grams, made by all ranks. [`mod@file`]: filters in a store.
 //!
@@ -11,6 +11,7 @@ mod documents;
 mod file;
 mod fill;
 mod shards;
+mod texts;
 mod training_data;
 
 use std::time::Duration;
@@ -25,7 +26,6 @@ use evaluation::{DataFile, Item, Scores, metrics};
 
 use super::error::EvaluateError;
 use super::questions::{FileHead, Questions, read_files};
-use super::report::scores_error;
 use super::{EvaluateOptions, LONGEST_WAIT};
 use crate::collectives::Label;
 use crate::error::JobError;
@@ -132,7 +132,8 @@ impl Overlap {
             return Err(EvaluateError::DataChanged { url: data_url.clone() });
         }
         let is_free = |index: usize| self.of_items.items.get(index).is_some_and(|item| !item.overlaps());
-        let results = metrics::results(task, items, sequences, scores, is_free).map_err(scores_error(questions))?;
+        let results =
+            metrics::results(task, items, sequences, scores, is_free).map_err(EvaluateError::of_scores(task.name))?;
         Ok(WithoutOverlap { overlap: self.summary(), results })
     }
 }

@@ -4,7 +4,7 @@ use common::config::RunConfig;
 use common::token_shard::{BLOCK_BYTES, DataSetIndex};
 use common::tokenizer::{DecodeStream, Tokenizer};
 
-use super::training_data::{Part, Texts};
+use super::texts::{Part, Texts};
 use crate::data::{BlockId, DataError, Shards};
 use crate::error::JobError;
 

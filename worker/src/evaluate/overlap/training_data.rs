@@ -1,4 +1,4 @@
-//! What training data a person names: a filter that was saved, token shards, or documents; and their texts.
+//! What training data a person names: a filter that was saved, token shards, or documents.
 
 use common::config::{RunConfig, StorageConfig};
 use common::storage::{Folder, StorageError, Wanted};
@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::documents::DocumentTexts;
 use super::shards::ShardTexts;
+use super::texts::Texts;
 use crate::collectives::Collectives;
 use crate::error::JobError;
 use crate::evaluate::error::EvaluateError;
@@ -20,24 +21,6 @@ pub enum TrainingTexts {
     Saved(Folder, u64),
     /// Texts to make a filter of.
     Texts(Box<dyn Texts>),
-}
-
-/// Part of the texts of a unit, in order.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Part<'t> {
-    /// Piece of a text.
-    Piece(&'t str),
-    /// End of a text.
-    End,
-}
-
-/// Texts in units, which ranks share. The texts of all units are those of the training data, each once.
-pub trait Texts {
-    /// Returns the size of each unit, in bytes of the training data as they are stored.
-    fn units(&self) -> Vec<u64>;
-
-    /// Calls `see` with the texts of unit number `unit`.
-    fn read(&self, unit: usize, see: &mut dyn FnMut(Part<'_>)) -> Result<(), JobError>;
 }
 
 /// Kind of training data, as rank 0 tells the others.
