@@ -21,6 +21,10 @@ from lm_eval.api.task import ConfigurableTask
 from lm_eval.tasks import TaskManager
 from lm_eval.tasks._yaml_loader import load_yaml
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "oracles"))
+
+from harness import pages  # noqa: E402
+
 # Ours, theirs, and the small file.
 TASKS = [
     ("lambada_harness", "lambada_openai", "lambada_test.jsonl"),
@@ -30,24 +34,12 @@ TASKS = [
 ]
 
 
-def pages(path):
-    """Pages as the data set `EleutherAI/wikitext_document_level` has them, whose script is not in the package."""
-    page = []
-    for line in Path(path).read_text().split("\n"):
-        title = line.replace("= = =", "===").replace("= =", "==").strip()
-        if title.startswith("= ") and title.endswith(" ="):
-            if "\n".join(page).strip():
-                yield "\n".join(page)
-            page = []
-        page.append(line)
-    yield "\n".join(page)
-
-
 def task(manager, name, path, folder):
     """The harness's task, with a local file in the place of its data set."""
     if name == "wikitext":
         path = folder / "pages.jsonl"
-        path.write_text("".join(json.dumps({"page": page}) + "\n" for page in pages(SMALL / "wiki.test.raw")))
+        text = (SMALL / "wiki.test.raw").read_text()
+        path.write_text("".join(json.dumps({"page": page}) + "\n" for page in pages(text)))
     config = dict(load_yaml(manager.task_index[name].yaml_path, resolve_func=True))
     config.pop("tag", None)
     split = config.get("test_split") or config["validation_split"]

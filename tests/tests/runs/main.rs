@@ -17,6 +17,7 @@ mod equivalence;
 mod evaluation;
 mod evaluation_overlap;
 mod evaluation_real_files;
+mod evaluation_scores;
 mod failure;
 mod going_back;
 mod hangs;
