@@ -107,7 +107,7 @@ def main():
         error = abs(request["log_likelihood"] - log_likelihood)
         largest = max(largest, error)
         same = is_greedy is None or is_greedy == request["is_greedy"]
-        if error > max(1e-4, 1e-6 * abs(log_likelihood)) or not same:
+        if not error <= max(1e-4, 1e-6 * abs(log_likelihood)) or not same:
             wrong += 1
             print(f"{request['of']}: Convoy {request['log_likelihood']}, {request['is_greedy']}; here {log_likelihood}, {is_greedy}")
     print(f"{len(requests)} requests, largest difference {largest:.3g}, {wrong} differ")
