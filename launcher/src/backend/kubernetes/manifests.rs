@@ -46,7 +46,7 @@ const KEPT_S: u32 = 24 * 60 * 60;
 pub fn ranks(config: &RunConfig, work: &Work, attempt: Option<&Claim>) -> Result<Vec<Value>, BackendError> {
     work.check_places(config)?;
     let job = work.name(config)?;
-    let name = attempt.map_or_else(|| job.clone(), |attempt| format!("{job}-a{:04}", attempt.number));
+    let name = attempt.map_or_else(|| Ok(job.clone()), |attempt| work.name_of_attempt(config, attempt))?;
     let object = Object { kubernetes: &config.kubernetes, name: &name, labels: labels(&job, work.label(config)) };
     let mut inner = config.clone();
     inner.launch.threads_per_rank = threads_per_rank(config);
@@ -246,7 +246,7 @@ fn launcher_pod(object: &Object<'_>, config: &RunConfig, work: &Work, attempt: O
     let mut container = object.container("launcher", arguments, resources);
     if let Some(attempt) = attempt {
         // Nobody claims an evaluation.
-        let claim = Some(attempt.id.as_str()).filter(|id| !id.is_empty());
+        let claim = matches!(work, Work::Training { .. }).then_some(attempt.id.as_str()).filter(|id| !id.is_empty());
         let told = [(ATTEMPT_VARIABLE, attempt.number.to_string())].into_iter();
         let told = told.chain(claim.map(|id| (CLAIM_VARIABLE, id.to_owned())));
         container["env"] = told.map(|(name, value)| json!({ "name": name, "value": value })).collect();

@@ -36,6 +36,7 @@ use std::time::Duration;
 use common::attempt::{Claim, handed};
 use common::config::RunConfig;
 use common::exit_code::ExitCode;
+use common::random::random_hex;
 use common::storage::Folder;
 use common::topology::WorldSize;
 use common::worker_contract::ToRank;
@@ -62,6 +63,8 @@ const TAKE_BACK_PATIENCE: Duration = Duration::from_secs(1);
 pub struct Kubernetes {
     config: RunConfig,
     work: Work,
+    /// What an evaluation's attempts by this launcher have in their names.
+    tag: String,
     runtime: Runtime,
     /// The cluster, connected to when it is first needed: rendering needs none.
     cluster: Mutex<Option<Cluster>>,
@@ -87,7 +90,7 @@ impl Kubernetes {
             settling: Duration::from_secs(10),
             pending,
         };
-        Ok(Kubernetes { config, work, runtime, cluster: Mutex::new(None), run: None, patience })
+        Ok(Kubernetes { config, work, tag: random_hex(), runtime, cluster: Mutex::new(None), run: None, patience })
     }
 
     fn cluster(&self) -> Result<Cluster, LaunchError> {
@@ -193,7 +196,10 @@ impl Backend for Kubernetes {
     }
 
     fn start(&self, start: &AttemptStart<'_>, events: &Sender<Event>) -> Result<Box<dyn Ranks>, LaunchError> {
-        let id = start.start_line.map(|line| line.claim_id.clone()).unwrap_or_default();
+        let id = match self.work {
+            Work::Training { .. } => start.start_line.map(|line| line.claim_id.clone()).unwrap_or_default(),
+            Work::Evaluation { .. } => self.tag.clone(),
+        };
         let claim = Claim { number: start.number, id };
         let objects = manifests::ranks(&self.config, &self.work, Some(&claim))?;
         let cluster = self.cluster()?;

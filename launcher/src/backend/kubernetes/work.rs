@@ -1,6 +1,7 @@
 //! What the ranks of an MPIJob do: the command of the launcher beside them, what their objects are called, and the places that
 //! pods have to reach. Pure.
 
+use common::attempt::Claim;
 use common::config::{KubernetesConfig, RunConfig};
 use common::sha256::hex_sha256;
 
@@ -8,10 +9,13 @@ use crate::backend::error::BackendError;
 
 /// Longest name of the objects of a run or a prepare job: names of pods begin with it, and are labels.
 const NAME_BYTES_MAX: usize = 40;
-/// Longest part of a run's name in the name of an evaluation, which goes on with a hash and the number of an attempt.
-const RUN_BYTES_MAX: usize = 30;
+/// Longest part of a run's name in the name of an evaluation, which goes on with a hash, the launcher's tag, and the number of an
+/// attempt.
+const RUN_BYTES_MAX: usize = 26;
 /// Digits of an evaluation's hash in its name.
 const HASH_DIGITS: usize = 8;
+/// Digits of the tag of the launcher that has started an evaluation.
+const TAG_DIGITS: usize = 4;
 
 /// What the ranks of an MPIJob do.
 #[derive(Debug, Clone)]
@@ -53,6 +57,19 @@ impl Work {
             Work::Training { .. } => run,
             Work::Evaluation { .. } => {
                 format!("{}-eval-{}", &run[..run.len().min(RUN_BYTES_MAX)], &self.label(config)[..HASH_DIGITS])
+            }
+        })
+    }
+
+    /// Returns what the objects of an attempt are called. The attempts of a run are counted by their claims. Those of an evaluation
+    /// are counted by each launcher, whose tag keeps it from taking what another has left for its own.
+    pub fn name_of_attempt(&self, config: &RunConfig, attempt: &Claim) -> Result<String, BackendError> {
+        let (name, number) = (self.name(config)?, attempt.number);
+        Ok(match self {
+            Work::Training { .. } => format!("{name}-a{number:04}"),
+            Work::Evaluation { .. } => {
+                let tag: String = attempt.id.chars().take(TAG_DIGITS).collect();
+                format!("{name}-{tag}-a{number:04}")
             }
         })
     }

@@ -34,6 +34,7 @@ mod tests {
 
     use ::tests::base_config::base_config;
     use clap::Parser as _;
+    use common::attempt::Claim;
     use common::exit_code::ExitCode;
     use common::worker_contract::StartLine;
     use serde_json::{Value, json};
@@ -211,8 +212,12 @@ mod tests {
         assert_ne!(name(&["--tasks", "ptb", "--data", "s3://bucket/data", "--limit", "5"]), one);
         let long = format!("run.name={}", "a".repeat(40));
         let long = base_config(&[&RUN[1..], &[long.as_str()]].concat());
-        let pod = work_of(&long, &["--tasks", "ptb"]).name(&long).unwrap() + "-a0001-worker-1234";
+        let claim = |id: &str| Claim { number: 1, id: id.to_owned() };
+        let attempt = |id| work_of(&long, &["--tasks", "ptb"]).name_of_attempt(&long, &claim(id)).unwrap();
+        let pod = attempt("0123456789abcdef") + "-worker-1234";
         assert!(pod.len() <= 63, "{pod}");
+        // What another launcher has left is deleted, and not taken for this one's own.
+        assert_ne!(attempt("0123456789abcdef"), attempt("3210456789abcdef"));
     }
 
     #[test]
