@@ -110,6 +110,12 @@ fn a_killed_evaluation_goes_on_where_it_was_and_ends_in_the_same_table() {
     std::fs::write(data.join("lambada_test.jsonl"), passages).unwrap();
     let tasks = ["--tasks", "lambada_openai_last_token,lambada_harness", "--data", data.to_str().unwrap()];
     let expected = evaluated.outcome("whole", evaluated.keeping("whole", 2, &tasks));
+    // One limit after another, none of which ends with a block, leaves scores that are gone on from.
+    for limit in ["20", "29", "75"] {
+        evaluated.outcome("grown", evaluated.keeping("grown", 1, &[&tasks[..], &["--limit", limit]].concat()));
+    }
+    let grown = evaluated.outcome("grown", evaluated.keeping("grown", 2, &tasks));
+    assert!(grown == expected, "{grown:?}, expected {expected:?}");
     // Every item is saved by itself, so that the job can be killed between two.
     let each = [&tasks[..], &["--save-every-s", "0"]].concat();
     let saved = || evaluated.parts("killed").len();

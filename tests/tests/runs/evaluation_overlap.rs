@@ -179,7 +179,15 @@ fn results_without_overlap_are_those_of_the_other_items_alone() {
     let (with, free) = (json("all.jsonl", &overlap), json("free.jsonl", &[]));
     let without = &with["without_overlap"];
     assert_eq!((&without["overlap"]["overlapping"], &without["results"]["items"]), (&json!(2), &json!(2)));
-    assert_eq!(without["results"]["metrics"], free["results"]["metrics"]);
+    // But for the last digits: the items have other neighbours in their passes.
+    let values = |results: &Value| -> Vec<(String, f64)> {
+        let metrics = results["metrics"].as_array().unwrap().iter();
+        metrics.map(|metric| (metric["name"].to_string(), metric["value"].as_f64().unwrap())).collect()
+    };
+    let (others, alone) = (values(&without["results"]), values(&free["results"]));
+    let is_close =
+        |((one, x), (other, y)): (&(String, f64), &(String, f64))| one == other && (x / y - 1.0).abs() < 1e-5;
+    assert!(others.len() == alone.len() && others.iter().zip(&alone).all(is_close), "{others:?}, expected {alone:?}");
     assert_ne!(with["results"]["metrics"], free["results"]["metrics"]);
     assert_eq!(free.get("without_overlap"), None);
     assert_eq!(json("all.jsonl", &[])["results"], with["results"], "all items count as before");

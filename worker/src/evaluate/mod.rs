@@ -29,6 +29,7 @@ use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
 use common::storage::Folder;
+use common::topology::Rank;
 use evaluation::report::Settings;
 use evaluation::tasks::{Cut, Selection, choose};
 use evaluation::{Key, Limits, OnLong, Score, Scores, Sequence};
@@ -158,6 +159,8 @@ fn settings(
     limits: &Limits,
     questions: &[Questions],
 ) -> Result<Vec<Settings>, JobError> {
+    let threads_per_rank = tch::get_num_threads().max(1) as u32;
+    warn_of_other_threads(&world.collectives.gather("threads", &threads_per_rank)?, world.collectives.rank());
     let of = |questions: &Questions| Settings {
         convoy: env!("CARGO_PKG_VERSION").to_owned(),
         task: questions.task.name.to_owned(),
@@ -171,9 +174,20 @@ fn settings(
         stride_tokens: limits.stride_tokens,
         on_long: limits.on_long,
         device: if world.device.is_cuda() { "cuda" } else { "cpu" }.to_owned(),
-        threads_per_rank: tch::get_num_threads().max(1) as u32,
+        threads_per_rank,
     };
     world.collectives.share("the settings", || Ok(questions.iter().map(of).collect()))
+}
+
+/// Says that digits depend on which rank scores what, if ranks have different numbers of threads.
+fn warn_of_other_threads(threads: &[u32], rank: Rank) {
+    let (Some(least), Some(most)) = (threads.iter().min(), threads.iter().max()) else { return };
+    if rank.is_zero() && least != most {
+        tracing::warn!(
+            "the last digits of a score depend on its rank, since ranks have from {least} to {most} threads; give \
+             --threads-per-rank {least}"
+        );
+    }
 }
 
 /// An evaluation whose items are known.

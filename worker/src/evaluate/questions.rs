@@ -16,7 +16,8 @@ use super::error::{EvaluateError, MissingFile};
 use crate::collectives::Collectives;
 use crate::error::JobError;
 
-/// Items of a block, whose sequences are scored together as far as they fit into a pass. A limit leaves blocks whole.
+/// Items of a block, whose sequences are scored together as far as they fit into a pass. A limit leaves blocks whole. Another
+/// number changes digits, so it takes another [`VERSION`](evaluation::part::VERSION) of saved scores.
 pub const BLOCK_ITEMS: usize = 16;
 /// Size of the largest data file, in bytes.
 const DATA_BYTES_MAX: u64 = 1 << 30;
@@ -204,11 +205,15 @@ impl Asker<'_> {
             .map_err(|error| EvaluateError::Encode { task: self.task.name, error })
     }
 
-    /// Returns the sequences of `items` behind the first `asked`; none if one of them cannot be scored, which is no matter as long
-    /// as nobody asks for it.
+    /// Returns the sequences of `items` behind the first `asked`. An item that cannot be scored has none, which is no matter as
+    /// long as nobody asks for it: whoever asks for it gets no scores at all.
     fn behind(&self, items: &[Item], asked: usize) -> Vec<Sequence> {
-        let mut behind = self.encode(&items[asked..]).map(|encoded| encoded.sequences).unwrap_or_default();
-        behind.iter_mut().for_each(|sequence| sequence.key.item += asked as u32);
+        let mut behind = Vec::new();
+        for index in asked..items.len() {
+            let mut encoded = self.encode(&items[index..=index]).map(|encoded| encoded.sequences).unwrap_or_default();
+            encoded.iter_mut().for_each(|sequence| sequence.key.item = index as u32);
+            behind.append(&mut encoded);
+        }
         behind
     }
 }
@@ -333,14 +338,17 @@ mod tests {
     }
 
     #[test]
-    fn an_item_behind_the_limit_that_is_too_long_is_no_matter() {
+    fn an_item_behind_the_limit_that_is_too_long_changes_no_pass() {
         let dir = tempfile::tempdir().unwrap();
         let line = |animals: &str| format!("{{\"text\": \"a cat and{animals} dogs\"}}\n");
-        let lines = [line(" two"), line(" three"), line(&" more".repeat(80))].concat();
+        let lines = [line(" two"), line(" three"), line(&" more".repeat(80)), line(" four")].concat();
         std::fs::write(dir.path().join("lambada_test.jsonl"), lines).unwrap();
         let limited = |limit| read_in(dir.path(), "lambada_harness", limit);
-        let questions = limited(|options| options.limit = Some(2)).unwrap();
-        assert_eq!((questions[0].items.len(), questions[0].all().len()), (2, 2));
+        let one = limited(|options| options.limit = Some(1)).unwrap();
+        let two = limited(|options| options.limit = Some(2)).unwrap();
+        let items = |questions: &[Questions]| questions[0].all().iter().map(|s| s.key.item).collect::<Vec<_>>();
+        assert_eq!((one[0].items.len(), items(&one)), (1, vec![0, 1, 3]));
+        assert_eq!((one[0].all(), units_of(&one)), (two[0].all(), units_of(&two)));
         assert!(limited(|options| options.limit = Some(3)).is_err());
     }
 }

@@ -1,9 +1,9 @@
 //! Units of work: sequences that are scored in one forward pass, and how units are spread over the ranks.
 //!
 //! One item has few tokens, and a pass of few tokens spends its time on reading weights: a pass takes several items. Which ones is
-//! settled by the task alone. Its items are divided into blocks of [`BLOCK_ITEMS`], and a unit takes neighbours of one block as
-//! long as they have at most [`PASS_ROWS`] rows. The digits of a score thus depend on its block: not on ranks, limits, other
-//! tasks, or on what was scored before a job was killed. If a limit ends within a block, the rest of the block is scored, too,
+//! settled by the task and its settings alone. Its items are divided into blocks of [`BLOCK_ITEMS`], and a unit takes neighbours
+//! of one block as long as they have at most [`PASS_ROWS`] rows. The digits of a score thus depend on its block: not on ranks,
+//! limits, other tasks, or on what was scored before a job was killed. If a limit ends within a block, the rest of the block is scored, too,
 //! and left out of the results.
 //!
 //! Choices of an item share their context, which the pass computes once.
@@ -18,8 +18,11 @@ use evaluation::{Key, Sequence};
 use super::questions::{BLOCK_ITEMS, Questions};
 use crate::model::packed::rows_of_group;
 
-/// Rows that a pass of several sequences has at most.
+/// Rows that a pass of several items has at most. Another number changes digits, so it takes another
+/// [`VERSION`](evaluation::part::VERSION) of saved scores.
 const PASS_ROWS: usize = 1024;
+/// Rows that a pass of several sequences of one item has at most: endings of a context that fills a pass share it all the same.
+const ITEM_ROWS: usize = 2 * PASS_ROWS;
 
 /// Sequences that are scored together.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,12 +42,16 @@ struct Group {
     rows: usize,
 }
 
-/// Divides the sequences of all tasks into units.
+/// Divides the sequences of all tasks into units, without those that are wholly behind a limit.
 pub fn units_of(questions: &[Questions]) -> Vec<Unit> {
-    questions.iter().enumerate().flat_map(|(task, questions)| units(task, &questions.all())).collect()
+    let of_task = |(task, questions): (usize, &Questions)| {
+        let asked = questions.sequences.sequences.len();
+        units(task, &questions.all()).into_iter().filter(move |unit| unit.sequences.start < asked)
+    };
+    questions.iter().enumerate().flat_map(of_task).collect()
 }
 
-/// Divides all sequences of task number `task` into units, each of which has at most [`PASS_ROWS`] rows or is one sequence.
+/// Divides all sequences of task number `task` into units. Each has at most [`PASS_ROWS`] rows, or is of one item.
 fn units(task: usize, all: &[&Sequence]) -> Vec<Unit> {
     let mut units: Vec<Range<usize>> = Vec::new();
     let mut last = Group { item: usize::MAX, sequences: 0..0, rows: 0 };
@@ -63,14 +70,14 @@ fn units(task: usize, all: &[&Sequence]) -> Vec<Unit> {
     units.into_iter().map(|sequences| Unit { task, cost: cost(&all[sequences.clone()]), sequences }).collect()
 }
 
-/// Divides sequences into groups of one item that have at most [`PASS_ROWS`] rows, or are a single sequence.
+/// Divides sequences into groups of one item that have at most [`ITEM_ROWS`] rows, or are a single sequence.
 fn groups(all: &[&Sequence]) -> Vec<Group> {
     let mut groups = Vec::new();
     let mut start = 0;
     while start < all.len() {
         let item = all[start].key.item;
         let mut end = start + 1;
-        while end < all.len() && all[end].key.item == item && rows(&all[start..=end]) <= PASS_ROWS {
+        while end < all.len() && all[end].key.item == item && rows(&all[start..=end]) <= ITEM_ROWS {
             end += 1;
         }
         groups.push(Group { item: item as usize, sequences: start..end, rows: rows(&all[start..end]) });
@@ -162,12 +169,15 @@ mod tests {
             sequence(1, 0, &ids(0, 301)),
             sequence(1, 1, &ids(1000, 301)),
             sequence(2, 0, &ids(0, 201)),
-            // Two choices that fit into no pass together.
-            sequence(3, 0, &ids(0, 701)),
-            sequence(3, 1, &ids(2000, 701)),
-            sequence(4, 0, &ids(0, 101)),
+            // Two choices with a long context, and two that fit into no pass together.
+            sequence(3, 0, &ids(0, 1001)),
+            sequence(3, 1, &[ids(0, 990), ids(2000, 61)].concat()),
+            sequence(4, 0, &ids(0, 1101)),
+            sequence(4, 1, &ids(2000, 1001)),
+            sequence(5, 0, &ids(0, 21)),
         ];
-        assert_eq!(found(&all), [(0..1, 601), (1..4, 803), (4..5, 701), (5..7, 802)]);
+        let expected = [(0..1, 601), (1..4, 803), (4..6, 990 + 10 + 60 + 2), (6..7, 1101), (7..9, 1000 + 20 + 2)];
+        assert_eq!(found(&all), expected);
     }
 
     #[test]

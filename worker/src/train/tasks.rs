@@ -81,7 +81,7 @@ impl Tasks {
         let share = |round: Range<usize>| units::share(&units, &round.collect::<Vec<_>>(), rank, world);
         Ok(Tasks {
             names: chosen.iter().map(|chosen| without_secrets(&chosen.to_string()).into_owned()).collect(),
-            rounds: rounds(&units, round_cost(config, ranks)).into_iter().map(share).collect(),
+            rounds: rounds(&units, round_cost(config, ranks, &units)).into_iter().map(share).collect(),
             questions,
             units,
         })
@@ -203,10 +203,11 @@ fn in_words_of_the_config(error: JobError) -> JobError {
     }
 }
 
-/// Returns what a round may cost over all ranks: as many tokens as a step has.
-fn round_cost(config: &RunConfig, ranks: &dyn Collectives) -> u64 {
-    let contexts = ROUND_CONTEXTS_MIN * u64::from(ranks.world_size().get());
-    config.batch_plan().tokens_per_step().max(contexts * config.model.context_tokens)
+/// Returns what a round may cost over all ranks: as many tokens as a step has, and at least one unit for each rank.
+fn round_cost(config: &RunConfig, ranks: &dyn Collectives, units: &[Unit]) -> u64 {
+    let dearest = units.iter().map(|unit| unit.cost).max().unwrap_or_default();
+    let of_rank = dearest.max(ROUND_CONTEXTS_MIN * config.model.context_tokens);
+    config.batch_plan().tokens_per_step().max(of_rank * u64::from(ranks.world_size().get()))
 }
 
 /// Divides `units` into rounds of neighbours that cost at most `cost_max` together, or are a single unit.
