@@ -40,6 +40,7 @@ pub mod exit_code;
 pub mod figures;
 pub mod hex;
 pub mod host_name;
+mod json_numbers;
 pub mod limits;
 pub mod lr_schedule;
 pub mod message_text;

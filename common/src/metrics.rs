@@ -12,7 +12,7 @@ use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 
 use crate::storage::{Folder, StorageError};
 use crate::task_results::TasksRecord;
@@ -25,12 +25,12 @@ pub struct StepRecord {
     /// Tokens consumed since the start of the run.
     pub tokens: u64,
     /// Mean cross-entropy of the step's global batch, in nats per token.
-    #[serde(deserialize_with = "null_is_nan")]
+    #[serde(deserialize_with = "crate::json_numbers::null_is_nan")]
     pub loss: f64,
     /// Learning rate of the step's update.
     pub learning_rate: f64,
     /// Norm of the gradients before clipping.
-    #[serde(deserialize_with = "null_is_nan")]
+    #[serde(deserialize_with = "crate::json_numbers::null_is_nan")]
     pub grad_norm: f64,
     /// Duration of the step, in milliseconds.
     pub step_ms: f64,
@@ -61,7 +61,7 @@ pub struct ValidationRecord {
     /// Number of completed steps when it was measured.
     pub step: u64,
     /// Mean cross-entropy in nats per token.
-    #[serde(deserialize_with = "null_is_nan")]
+    #[serde(deserialize_with = "crate::json_numbers::null_is_nan")]
     pub validation_loss: f64,
     /// Number of sequences that it was measured on.
     pub validation_sequences: u64,
@@ -76,11 +76,6 @@ pub struct SaveRecord {
     pub save_stall_ms: f64,
     /// Time from the start of the copy until all ranks knew, after a step, that the checkpoint was committed, in seconds.
     pub save_seconds: f64,
-}
-
-/// Reads null as NaN: JSON has only finite numbers, and serde_json writes others as null.
-pub(crate) fn null_is_nan<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
-    Ok(Option::deserialize(deserializer)?.unwrap_or(f64::NAN))
 }
 
 /// All metrics of a run, with one entry per step.

@@ -11,7 +11,7 @@ pub struct TaskResult {
     /// Name of the task's main metric, as `launcher eval` has it.
     pub metric: String,
     /// Value of the metric. Shares are from 0 to 1.
-    #[serde(deserialize_with = "crate::metrics::null_is_nan")]
+    #[serde(deserialize_with = "crate::json_numbers::null_is_nan")]
     pub value: f64,
     /// Standard error of the value, where there are at least two samples.
     pub standard_error: Option<f64>,

@@ -6,6 +6,7 @@
 //!
 //! - this file: the C functions of NCCL, and two more that only a stand-in has.
 //! - [`communicator`]: a communicator, and the thread that performs its operations one after another.
+//! - [`job`]: an operation on the caller's buffers; [`operation`]: its kind, by NCCL's numbers.
 //! - [`exchange`]: one operation between ranks; rank 0 collects, combines in rank order, and answers.
 //! - [`plan`]: faults on purpose, from the environment.
 #![allow(clippy::missing_safety_doc, reason = "what callers owe is in NCCL's documentation")]
@@ -14,14 +15,17 @@
 
 mod communicator;
 mod exchange;
+mod job;
+mod operation;
 mod plan;
 
 use std::ffi::{CStr, c_char, c_int, c_void};
 use std::sync::Arc;
 use std::time::Duration;
 
-use communicator::{Communicator, Job};
-use exchange::{Kind, Operation, Reduction};
+use communicator::Communicator;
+use job::Job;
+use operation::{Kind, Operation, Reduction};
 use plan::{Fault, Plan};
 
 const SUCCESS: c_int = 0;
