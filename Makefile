@@ -38,7 +38,7 @@ demo: ## Prepare a text, train on 2 ranks, kill one, resume, sample (STORE=s3, D
 	$(WITH_LIBTORCH) cargo build --release --workspace $(DEMO_BINARIES)
 	STORE='$(STORE)' DEMO_TEXT='$(DEMO_TEXT)' scripts/demo
 
-check: setup ## Formatting, lints, documentation, manual pages, spelling, dependencies
+check: setup ## Formatting, lints, documentation, manual pages, spelling, circles, dependencies
 	cargo fmt --all --check
 	$(WITH_LIBTORCH) cargo clippy --release --workspace --all-targets -- -D warnings
 	$(WITH_LIBTORCH) RUSTDOCFLAGS='-D warnings' cargo doc --release --workspace --no-deps --document-private-items
