@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use common::exit_code::ExitCode;
 use nix::sys::signal::Signal;
@@ -48,6 +49,17 @@ impl Evaluated {
         command.args(["--ranks", &ranks.to_string(), "--json", "--output", &self.scratch.url(output)]);
         command.arg("--samples").arg(self.samples(output));
         command
+    }
+
+    /// Writes a file of `count` passages; returns its folder.
+    fn passages(&self, count: usize) -> PathBuf {
+        let data = self.scratch.path().join("data");
+        std::fs::create_dir(&data).unwrap();
+        let passage =
+            |n: usize| json!({ "text": format!("The fox saw {n} crows and sang for each of the {} crows", n * 7) });
+        let passages: String = (0..count).map(|n| format!("{}\n", passage(n))).collect();
+        std::fs::write(data.join("lambada_test.jsonl"), passages).unwrap();
+        data
     }
 
     fn samples(&self, output: &str) -> PathBuf {
@@ -102,12 +114,7 @@ fn scores_have_the_same_digits_on_any_number_of_ranks_with_any_micro_batch() {
 fn a_killed_evaluation_goes_on_where_it_was_and_ends_in_the_same_table() {
     let _turn = turn();
     let evaluated = Evaluated::new();
-    let data = evaluated.scratch.path().join("data");
-    std::fs::create_dir(&data).unwrap();
-    let passage =
-        |n: usize| json!({ "text": format!("The fox saw {n} crows and sang for each of the {} crows", n * 7) });
-    let passages: String = (0..400).map(|n| format!("{}\n", passage(n))).collect();
-    std::fs::write(data.join("lambada_test.jsonl"), passages).unwrap();
+    let data = evaluated.passages(400);
     let tasks = ["--tasks", "lambada_openai_last_token,lambada_harness", "--data", data.to_str().unwrap()];
     let expected = evaluated.outcome("whole", evaluated.keeping("whole", 2, &tasks));
     // One limit after another, none of which ends with a block, leaves scores that are gone on from.
@@ -134,6 +141,35 @@ fn a_killed_evaluation_goes_on_where_it_was_and_ends_in_the_same_table() {
     let outcome = evaluated.outcome("killed", evaluated.keeping("killed", 2, &each));
     assert!(outcome == expected, "{outcome:?}, expected {expected:?}");
     assert_eq!(evaluated.parts("killed").values().sum::<usize>(), 800, "nothing that was saved is computed again");
+}
+
+/// The trap of a harness whose fast ranks gave up: ranks exchange nothing until each has scored its own items.
+#[test]
+fn a_rank_that_is_far_behind_is_waited_for() {
+    let _turn = turn();
+    let evaluated = Evaluated::new();
+    let data = evaluated.passages(1600);
+    let tasks = ["--tasks", "lambada_harness", "--data", data.to_str().unwrap(), "--save-every-s", "0"];
+    // Shorter than the rank stands still.
+    let impatient = [&tasks[..], &["--set", "parallel.timeout_s=2"]].concat();
+    let mut running = Running::start(evaluated.keeping("behind", 2, &impatient));
+    let parts = || evaluated.parts("behind");
+    running.wait_until("scores are saved", DEADLINE, |_| (!parts().is_empty()).then_some(()));
+    let slow = *running.processes("worker").last().expect("the ranks run");
+    send(slow, Signal::SIGSTOP);
+    let saved = || parts().values().sum::<usize>();
+    let mut before = saved();
+    std::thread::sleep(Duration::from_secs(4));
+    while saved() > before {
+        before = saved();
+        std::thread::sleep(Duration::from_secs(4));
+    }
+    assert!(before < 1600, "the rank was done before it stood still");
+    send(slow, Signal::SIGCONT);
+    let ended = running.finish(DEADLINE);
+    let printed = both(&ended);
+    assert!(ended.status.success() && !printed.contains("restarting"), "{printed}");
+    assert_eq!(saved(), 1600);
 }
 
 #[test]
