@@ -151,7 +151,8 @@ fn a_rank_that_is_far_behind_is_waited_for() {
     let data = evaluated.passages(1600);
     let tasks = ["--tasks", "lambada_harness", "--data", data.to_str().unwrap(), "--save-every-s", "0"];
     // Shorter than the rank stands still.
-    let impatient = [&tasks[..], &["--set", "parallel.timeout_s=2"]].concat();
+    let times = ["--set", "parallel.timeout_s=2", "--set", "storage.deadline_s=1"];
+    let impatient = [&tasks[..], &times].concat();
     let mut running = Running::start(evaluated.keeping("behind", 2, &impatient));
     let parts = || evaluated.parts("behind");
     running.wait_until("scores are saved", DEADLINE, |_| (!parts().is_empty()).then_some(()));
