@@ -195,7 +195,8 @@ impl<R: Read> Unpacked<R> {
         self.packed.fill_to(MAGIC_BYTES)?;
         let begin = self.packed.rest();
         // Pages and records begin with text, and so does an object that was unpacked on its way.
-        let is_text = begin.first().is_some_and(|byte| matches!(byte, b'W' | b'<' | b'{'));
+        let is_text =
+            begin.first().is_some_and(|byte| matches!(byte, b'W' | b'<' | b'{' | b' ' | b'\t' | b'\r' | b'\n' | 0xef));
         let packing = Codec::packing_of(begin).unwrap_or(if is_text { Packing::Plain } else { self.expected });
         if packing == Packing::Zstd && self.dictionary.is_none() {
             match Dictionary::next_in(&mut self.packed) {

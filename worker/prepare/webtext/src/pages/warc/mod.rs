@@ -132,7 +132,7 @@ impl<R: Read> Records<R> {
                 self.bytes.consume(end.next);
                 return Ok(Ok((head, end.has_blank_line)));
             }
-            if unread.len() > most {
+            if unread.len() > most + 2 {
                 self.bytes.consume(1);
                 self.skip_to_record(None)?;
                 return Ok(Err((Fault::Header, format!("the header has more than {most} bytes"))));
