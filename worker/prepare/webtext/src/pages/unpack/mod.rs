@@ -169,11 +169,13 @@ impl<R: Read> Unpacked<R> {
             return Ok(());
         }
         self.consume(self.buffer.len());
-        if self.failures < TRIES {
-            self.packed.go_back(self.member + 1);
-        } else {
+        // A decoder that has failed may not have taken a byte.
+        let mut from = self.member + 1;
+        if self.failures >= TRIES {
+            from = from.max(self.packed.offset());
             self.failures = 0;
         }
+        self.packed.go_to(from);
         self.failures += 1;
         self.state = State::Between;
         loop {

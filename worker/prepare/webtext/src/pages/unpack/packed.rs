@@ -38,10 +38,10 @@ impl<R: Read> Packed<R> {
         self.done = (self.done + bytes).min(self.buffer.len());
     }
 
-    /// Goes back to byte `offset` of the object, or as far as bytes are kept.
-    pub fn go_back(&mut self, offset: u64) {
+    /// Goes to byte `offset` of the object, as far as bytes are kept and have been read.
+    pub fn go_to(&mut self, offset: u64) {
         let done = offset.saturating_sub(self.base).min(self.buffer.len() as u64);
-        self.done = self.done.min(done as usize);
+        self.done = done as usize;
     }
 
     /// Reads more bytes. Returns `false` at the end of the object.
