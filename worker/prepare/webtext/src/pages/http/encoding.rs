@@ -25,8 +25,6 @@ const GZIP: &[u8] = &[0x1f, 0x8b];
 const ZSTD: &[u8] = &[0x28, 0xb5, 0x2f, 0xfd];
 /// Bytes by which text is recognized.
 const TEXT_BYTES: usize = 512;
-/// Buffer of the brotli decoder, which copies its input.
-const BROTLI_BUFFER_BYTES: usize = 16 << 10;
 
 /// Unpacks `body`, whose encoding is `name`, into at most `most` bytes.
 pub(super) fn unpack(name: &str, body: &[u8], most: usize) -> Unpacked {
@@ -51,10 +49,7 @@ pub(super) fn unpack(name: &str, body: &[u8], most: usize) -> Unpacked {
         }
         // No brotli stream begins with `<`.
         "br" if body.first() == Some(&b'<') => Unpacked::AsItIs,
-        "br" => {
-            let decoder = brotli_decompressor::Decompressor::new(body, BROTLI_BUFFER_BYTES);
-            or_text(drained(decoder, most, Vec::new()), body)
-        }
+        "br" => or_text(super::brotli::unpack(body, most), body),
         other => or_text(Unpacked::Damaged(format!("the Content-Encoding {other:?} is not read")), body),
     }
 }

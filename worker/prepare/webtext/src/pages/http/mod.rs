@@ -1,9 +1,10 @@
 //! HTTP responses, as they lie in records.
 //!
-//! - [`media_type`]: Content-Type. [`chunked`]: transfer coding. [`encoding`]: content encodings.
+//! - [`media_type`]: Content-Type. [`chunked`]: transfer coding. [`encoding`], [`brotli`]: content encodings.
 //!
 //! HTTP's own Content-Length is not looked at: archives keep that of content before it was unpacked.
 
+mod brotli;
 mod chunked;
 mod encoding;
 pub(super) mod media_type;
@@ -41,9 +42,7 @@ impl Message {
             if !message.starts_with(b"HTTP/") {
                 break;
             }
-            // A line that begins with a tag is content, and the blank line before it is missing.
-            let all = End { header: message.len(), next: message.len(), has_blank_line: true };
-            let end = end_of_header(message, |_, line| line.starts_with(b"<")).unwrap_or(all);
+            let end = end(message);
             let (header, body) =
                 (message.get(..end.header).unwrap_or_default(), message.get(end.next..).unwrap_or_default());
             let status = status(header);
@@ -68,6 +67,18 @@ impl Message {
         }
         Ok(Message { content_type, content: content.to_vec(), ..Message::default() })
     }
+}
+
+/// Returns the end of a message's header. A line that begins with a tag is content, and the blank line before it is missing.
+fn end(message: &[u8]) -> End {
+    let found = end_of_header(message, |_, line| line.starts_with(b"<"));
+    found.unwrap_or_else(|| {
+        // No line end follows the last line.
+        let last = memchr::memrchr(b'\n', message).map_or(message.len(), |at| at + 1);
+        let is_content = message.get(last..).is_some_and(|line| line.starts_with(b"<"));
+        let end = if is_content { last } else { message.len() };
+        End { header: end, next: end, has_blank_line: !is_content }
+    })
 }
 
 /// Returns the status on the first line of a header.
