@@ -10,8 +10,8 @@
 //! - [`reader`]: the iterator.
 //! - [`unpack`]: the bytes of an object, unpacked by gzip member or zstd frame.
 //! - [`warc`]: records, and where they end. [`http`]: the message in a record.
-//! - [`lines`], [`json`]: JSON lines. [`file`]: an object that is one page.
-//! - [`write`]: WARC files for tests, and for folders of pages.
+//! - [`lines`], [`json`]: JSON lines. [`mod@file`]: an object that is one page.
+//! - [`mod@write`]: WARC files for tests, and for folders of pages.
 //!
 //! **Place.** [`Place`] is the first byte of the gzip member or zstd frame in which a record begins, and how many unpacked
 //! bytes lie before it in there: 0 where each record has a member of its own, as in every archive by the standard. [`Pages::at`]
