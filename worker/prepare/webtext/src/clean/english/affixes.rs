@@ -16,6 +16,9 @@ const UNITS: &str = " km km² km³ m m² m³ dm dm² dm³ cm cm² cm³ mm mm² m
     hPa Pa mbar mb MB kb KB gb GB tb TB T G M K % км км² км³ м м² м³ дм дм² дм³ см см² см³ мм мм² мм³ нм кг г мг м/с км/ч кПа \
     Па мбар Кб КБ кб Мб МБ мб Гб ГБ гб Тб ТБ тб ";
 
+/// Bytes of the longest unit, with room.
+const LONGEST_UNIT: usize = 8;
+
 /// Characters by what they do in ASCII.
 const PREFIX: u8 = 1;
 const SUFFIX: u8 = 2;
@@ -90,7 +93,7 @@ pub(super) fn suffix(word: &str) -> usize {
 fn is_full_stop(before: Option<char>, second: Option<char>) -> bool {
     let Some(before) = before else { return false };
     match before {
-        '0'..='9' | 'a'..='z' | '%' | '²' | '-' | '+' => true,
+        '0'..='9' | 'a'..='z' | '%' | '²' | '-' | '+' | '|' => true,
         'F' | 'C' | 'K' if second == Some('°') => true,
         c if is_upper(c) => is_lower(c) || second.is_some_and(is_upper),
         c if is_lower(c) => true,
@@ -100,12 +103,14 @@ fn is_full_stop(before: Option<char>, second: Option<char>) -> bool {
 
 /// Returns the bytes of a unit or a currency behind a digit.
 fn unit(word: &str) -> usize {
-    let Some(digit) = word.bytes().rposition(|byte| byte.is_ascii_digit()) else { return 0 };
-    let tail = &word[digit + 1..];
+    // Long runs of marks are cut one by one, so no more is looked at than the longest unit needs.
+    let last = &word.as_bytes()[word.len().saturating_sub(LONGEST_UNIT + 1)..];
+    let Some(digit) = last.iter().rposition(u8::is_ascii_digit) else { return 0 };
+    let tail = &word[word.len() - last.len() + digit + 1..];
     let mut characters = tail.chars();
     let alone = characters.next().filter(|_| characters.next().is_none());
     let is_currency = alone.is_some_and(|c| CURRENCIES.contains(c)) || LONG_CURRENCIES.contains(&tail);
-    let is_unit = || tail.len() <= 8 && UNITS.contains(tail) && UNITS.split(' ').any(|unit| unit == tail);
+    let is_unit = || UNITS.contains(tail) && UNITS.split(' ').any(|unit| unit == tail);
     if !tail.is_empty() && (is_currency || is_unit()) { tail.len() } else { 0 }
 }
 

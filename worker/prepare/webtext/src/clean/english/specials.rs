@@ -145,26 +145,40 @@ impl Specials {
     /// Puts words from `first` on, which are what `piece` was split into, together again where they are one word of the table, such
     /// as a face. spaCy: `Tokenizer._apply_special_cases`.
     pub(super) fn put_together<'t>(&self, piece: &'t str, first: usize, words: &mut Vec<&'t str>) {
+        let mut together: Option<Vec<&str>> = None;
         let (mut at, mut start) = (first, 0);
-        while at + 1 < words.len() {
-            let mut end = start;
-            let within = words[at..].iter().take(MOST_PARTS).map(|word| {
-                end += word.len();
-                end
-            });
-            let ends: Vec<usize> = within.take_while(|end| end - start <= self.longest).collect();
-            let whole = ends.iter().enumerate().skip(1).rev().find(|(_, end)| self.is_cut(&piece[start..**end]));
-            if let Some((last, end)) = whole {
-                let mut parts = Vec::new();
-                self.split(&piece[start..*end], &mut parts);
-                let count = parts.len();
-                words.splice(at..=at + last, parts);
-                (at, start) = (at + count, *end);
+        while at < words.len() {
+            if let Some((count, end)) = self.longest_at(piece, start, &words[at..]) {
+                let parts = together.get_or_insert_with(|| words[first..at].to_vec());
+                self.split(&piece[start..end], parts);
+                (at, start) = (at + count, end);
             } else {
+                if let Some(parts) = &mut together {
+                    parts.push(words[at]);
+                }
                 start += words[at].len();
                 at += 1;
             }
         }
+        if let Some(parts) = together {
+            words.truncate(first);
+            words.extend(parts);
+        }
+    }
+
+    /// Returns how many of `words`, the first of which begins at byte `start`, are the longest word of the table, and where they end.
+    fn longest_at(&self, piece: &str, start: usize, words: &[&str]) -> Option<(usize, usize)> {
+        let (mut longest, mut end) = (None, start);
+        for (count, word) in (1..=MOST_PARTS).zip(words) {
+            end += word.len();
+            if end - start > self.longest {
+                break;
+            }
+            if count > 1 && self.is_cut(&piece[start..end]) {
+                longest = Some((count, end));
+            }
+        }
+        longest
     }
 
     fn is_cut(&self, word: &str) -> bool {

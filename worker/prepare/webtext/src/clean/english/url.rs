@@ -2,10 +2,13 @@
 
 use super::affixes::is_lower;
 
+/// Bytes of a word that may be an address: looking for one takes time that grows with the square of the length.
+const MOST_BYTES: usize = 2048;
+
 /// Returns whether a word is a URL, a host or a mail address.
 pub(super) fn is_url(word: &str) -> bool {
     // All of them have a full stop, and few words do.
-    if !word.contains('.') {
+    if word.len() > MOST_BYTES || !word.contains('.') {
         return false;
     }
     let rest = match word.split_once("://") {
