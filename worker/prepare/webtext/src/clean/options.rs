@@ -139,7 +139,7 @@ impl CleanOptions {
         faults.share("quality.min_alphabetic_words", quality.min_alphabetic_words);
         let (least, most) = (quality.min_mean_word_length, quality.max_mean_word_length);
         let value = (String::from("quality.max_mean_word_length"), most.to_string());
-        faults.unless(most == 0.0 || !(least > most), value, ABOVE_LEAST);
+        faults.unless(most == 0.0 || least <= most, value, ABOVE_LEAST);
         let (least, most) = (quality.min_words, quality.max_words);
         let value = (String::from("quality.max_words"), most.to_string());
         faults.unless(most == 0 || least <= most, value, ABOVE_LEAST);

@@ -12,6 +12,8 @@ mod sentences;
 mod specials;
 mod url;
 
+use std::sync::LazyLock;
+
 use crate::clean::split::Split;
 use crate::clean::text::is_space;
 use affixes::{prefix, suffix};
@@ -21,8 +23,11 @@ use specials::Specials;
 
 /// Splits English text.
 pub struct English {
-    specials: Specials,
+    specials: &'static Specials,
 }
+
+/// Made once, when it is first needed.
+static SPECIALS: LazyLock<Specials> = LazyLock::new(Specials::new);
 
 impl Default for English {
     fn default() -> Self {
@@ -56,7 +61,7 @@ impl Split for English {
 impl English {
     /// Makes the tables.
     pub fn new() -> Self {
-        English { specials: Specials::new() }
+        English { specials: &SPECIALS }
     }
 
     /// Splits what is between white space. spaCy: `Tokenizer._tokenize`.
