@@ -4,8 +4,8 @@ use std::ops::ControlFlow;
 
 use serde::{Deserialize, Serialize};
 
+use crate::clean::checks::{Checks, Limit};
 use crate::clean::rule::Rule;
-use crate::clean::verdict::{Checks, Limit};
 
 /// What is left out by its address.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, Default)]

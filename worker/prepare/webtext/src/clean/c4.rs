@@ -12,11 +12,11 @@ use std::ops::ControlFlow;
 use aho_corasick::{AhoCorasick, AhoCorasickBuilder};
 use serde::{Deserialize, Serialize};
 
+use crate::clean::checks::{Checks, Limit};
 use crate::clean::rule::Rule;
 use crate::clean::split::Split;
 use crate::clean::text::{between_spaces, characters, lines, strip};
 use crate::clean::unicode::DIGIT;
-use crate::clean::verdict::{Checks, Limit};
 
 /// Rules for lines, and for what is left.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -5,12 +5,12 @@ use std::ops::ControlFlow;
 
 use serde::{Deserialize, Serialize};
 
-use crate::clean::judge::Words;
+use crate::clean::checks::{Checks, Limit, share};
 use crate::clean::punctuation::ends_sentence;
 use crate::clean::repetition::Duplicates;
 use crate::clean::rule::Rule;
 use crate::clean::text::{characters, line_feeds, strip};
-use crate::clean::verdict::{Checks, Limit, share};
+use crate::clean::words::Words;
 
 /// What the lines of a document are like. 0 switches a rule off.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

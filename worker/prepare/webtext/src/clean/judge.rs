@@ -4,12 +4,14 @@ use std::borrow::Cow;
 use std::ops::ControlFlow;
 
 use crate::clean::c4::{C4, RemovedLines};
+use crate::clean::checks::{Checks, Depth};
 use crate::clean::english::English;
 use crate::clean::language::{Detect, Detected, Whatlang};
 use crate::clean::normalise::normalise;
 use crate::clean::options::{CleanOptions, OptionsError};
 use crate::clean::split::Split;
-use crate::clean::verdict::{Checks, Verdict};
+use crate::clean::verdict::Verdict;
+use crate::clean::words::Words;
 use crate::clean::{address, fineweb, language, length, quality, repetition};
 
 /// A document to be judged.
@@ -19,16 +21,6 @@ pub struct Document<'t> {
     pub text: &'t str,
     /// Where it comes from, if that is known.
     pub url: Option<&'t str>,
-}
-
-/// How far a document is looked at.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Depth {
-    /// Up to the first rule that drops it.
-    UntilDropped,
-    /// By all rules, for their measures. What comes after C4's rules is measured on the text that they leave, or, if they drop the
-    /// document, on the text that they were given.
-    AllRules,
 }
 
 /// Judges documents. It keeps nothing of them, so one serves many threads.
@@ -121,30 +113,5 @@ impl Cleaner {
         language::check(&options.language, words.text(), &*self.detector, (found, checks))?;
         repetition::check(&options.repetition, words, checks)?;
         quality::check(&options.quality, words, checks)
-    }
-}
-
-/// Words of a text, split when they are first asked for.
-pub(crate) struct Words<'t, 's> {
-    text: &'t str,
-    split: &'s dyn Split,
-    words: Option<Vec<&'t str>>,
-}
-
-impl<'t, 's> Words<'t, 's> {
-    fn of(text: &'t str, split: &'s dyn Split) -> Self {
-        Words { text, split, words: None }
-    }
-
-    pub(crate) fn text(&self) -> &'t str {
-        self.text
-    }
-
-    pub(crate) fn get(&mut self) -> &[&'t str] {
-        self.words.get_or_insert_with(|| {
-            let mut words = Vec::with_capacity(self.text.len() / 5);
-            self.split.words(self.text, &mut words);
-            words
-        })
     }
 }

@@ -7,9 +7,9 @@ use std::ops::ControlFlow;
 
 use serde::{Deserialize, Serialize};
 
+use crate::clean::checks::{Checks, Limit, share};
 use crate::clean::rule::Rule;
 use crate::clean::unicode::{LATIN, LETTER};
-use crate::clean::verdict::{Checks, Limit, share};
 
 /// Languages that are kept.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

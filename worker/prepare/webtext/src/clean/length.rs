@@ -4,10 +4,10 @@ use std::ops::ControlFlow;
 
 use serde::{Deserialize, Serialize};
 
-use crate::clean::judge::Words;
+use crate::clean::checks::Checks;
 use crate::clean::rule::Rule;
 use crate::clean::text::characters;
-use crate::clean::verdict::Checks;
+use crate::clean::words::Words;
 
 /// Minimum length.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, Default)]

@@ -12,12 +12,13 @@
 //! 6. [`c4`]: lines that are removed from a document, and documents of which too little is left.
 //! 7. [`fineweb`]: what FineWeb added.
 //!
-//! [`options`] has the two sets, and checks all bounds. [`rule`] names the rules; [`verdict`] records them; [`split`] is how a
+//! [`options`] has the two sets, and checks all bounds. [`rule`] names the rules; [`checks`] and [`verdict`] record them; [`split`] is how a
 //! caller brings words and sentences of its own, and [`english`] splits as spaCy's English pipeline does. What compares documents
 //! with each other does not live here, nor does what reads or writes them.
 
 pub mod address;
 pub mod c4;
+pub mod checks;
 pub mod english;
 pub mod fineweb;
 mod grams;
@@ -34,8 +35,10 @@ pub mod split;
 mod text;
 mod unicode;
 pub mod verdict;
+mod words;
 
-pub use judge::{Cleaner, Depth, Document};
+pub use checks::{Check, Depth, Limit};
+pub use judge::{Cleaner, Document};
 pub use options::{CleanOptions, OptionsError, Set};
 pub use rule::Rule;
-pub use verdict::{Check, Limit, Verdict};
+pub use verdict::Verdict;

@@ -7,12 +7,12 @@ use memchr::memchr_iter;
 use memchr::memmem::find_iter;
 use serde::{Deserialize, Serialize};
 
-use crate::clean::judge::Words;
+use crate::clean::checks::{Checks, share};
 use crate::clean::punctuation::only_marks;
 use crate::clean::rule::Rule;
 use crate::clean::text::{characters, is_space, lines};
 use crate::clean::unicode::LETTER;
-use crate::clean::verdict::{Checks, share};
+use crate::clean::words::Words;
 
 /// What a document of prose is like. 0 switches a rule off.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

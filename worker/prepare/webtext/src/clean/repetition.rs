@@ -6,11 +6,11 @@ use std::ops::ControlFlow;
 use rustc_hash::FxHashSet;
 use serde::{Deserialize, Serialize};
 
+use crate::clean::checks::{Checks, share};
 use crate::clean::grams::Grams;
-use crate::clean::judge::Words;
 use crate::clean::rule::Rule;
 use crate::clean::text::{characters, split_at_line_feeds, strip};
-use crate::clean::verdict::{Checks, share};
+use crate::clean::words::Words;
 
 /// Largest shares of a document that may repeat. 0 switches a rule off.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

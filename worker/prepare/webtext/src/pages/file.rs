@@ -4,8 +4,8 @@ use std::io::{self, Read};
 
 use super::damage::{Damage, Fault};
 use super::limits::Limits;
+use super::next::Next;
 use super::page::{Kind, Page};
-use super::reader::Next;
 use super::unpack::{More, Unpacked};
 
 /// Reader of an HTML file.

@@ -5,7 +5,7 @@ use std::io::{self, Read};
 use super::damage::{Damage, Fault};
 use super::json;
 use super::limits::Limits;
-use super::reader::Next;
+use super::next::Next;
 use super::unpack::{More, Unpacked};
 
 /// Reader of JSON lines.

@@ -7,7 +7,7 @@
 //! - [`mod@format`]: how pages lie in an object, by its name.
 //! - [`page`]: a page, and where it lies. [`damage`]: what could not be read. [`counts`]: what was there. [`limits`]: limits, and
 //!   the memory that follows from them.
-//! - [`reader`]: the iterator.
+//! - [`reader`]: the iterator. [`next`]: what it is told by the reader of a layout.
 //! - [`unpack`]: the bytes of an object, unpacked by gzip member or zstd frame.
 //! - [`warc`]: records, and where they end. [`http`]: the message in a record.
 //! - [`lines`], [`json`]: JSON lines. [`mod@file`]: an object that is one page.
@@ -32,6 +32,7 @@ mod http;
 mod json;
 pub mod limits;
 mod lines;
+mod next;
 pub mod page;
 pub mod reader;
 mod unpack;

@@ -2,12 +2,13 @@
 
 use std::io::{self, Read};
 
-use super::counts::{Counts, Skipped};
+use super::counts::Counts;
 use super::damage::Damage;
 use super::file::File;
 use super::format::{Format, Layout};
 use super::limits::Limits;
 use super::lines::Lines;
+use super::next::Next;
 use super::page::{Page, Place};
 use super::unpack::{Dictionary, More, Unpacked};
 use super::warc::Records;
@@ -19,14 +20,6 @@ pub enum Entry {
     Page(Page),
     /// What could not be read.
     Damage(Damage),
-}
-
-/// What comes next in an object.
-pub(super) enum Next {
-    Page(Page),
-    Damage(Damage),
-    Skipped(Skipped),
-    End,
 }
 
 /// Iterator over the pages of an object, and what of it is damaged, in their order.

@@ -5,7 +5,7 @@
 
 use brotli_decompressor::{BrotliDecompressStream, BrotliResult, BrotliState, StandardAlloc};
 
-use super::encoding::Unpacked;
+use super::unpacked::Unpacked;
 
 /// Bytes that are unpacked at a time.
 const CHUNK_BYTES: usize = 64 << 10;

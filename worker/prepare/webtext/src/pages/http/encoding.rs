@@ -6,20 +6,8 @@ use std::io::{self, Read};
 
 use flate2::bufread::{DeflateDecoder, GzDecoder, ZlibDecoder};
 
+use super::unpacked::Unpacked;
 use crate::pages::limits::CONTENT_WINDOW_LOG;
-
-/// Result of unpacking content.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Unpacked {
-    /// The content, and whether its end is missing.
-    Content { content: Vec<u8>, is_cut: bool },
-    /// The content was not packed.
-    AsItIs,
-    /// The content is larger than the limit.
-    TooLong,
-    /// The content is damaged.
-    Damaged(String),
-}
 
 const GZIP: &[u8] = &[0x1f, 0x8b];
 const ZSTD: &[u8] = &[0x28, 0xb5, 0x2f, 0xfd];

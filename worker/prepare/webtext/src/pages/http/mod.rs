@@ -8,11 +8,12 @@ mod brotli;
 mod chunked;
 mod encoding;
 pub(super) mod media_type;
+mod unpacked;
 
 use std::borrow::Cow;
 
-use encoding::Unpacked;
 use media_type::MediaType;
+use unpacked::Unpacked;
 
 use super::damage::{Fault, Wrong};
 use super::page::Mend;

@@ -17,8 +17,8 @@ use magic::{MAGIC_BYTES, WARC};
 use super::damage::{Damage, Fault, Wrong};
 use super::http;
 use super::limits::Limits;
+use super::next::Next;
 use super::page::{Kind, Mend, Page, Place};
-use super::reader::Next;
 use super::unpack::{More, Unpacked};
 
 /// Reader of records, one after another.
