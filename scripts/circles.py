@@ -92,8 +92,10 @@ def circles(arrows: dict[Path, set[Path]]) -> list[list[Path]]:
 
 
 def main() -> None:
-    sources = [manifest.parent / "src" for manifest in sorted(ROOT.rglob("Cargo.toml")) if "target" not in manifest.parts]
-    sources = [source for source in sources if source.is_dir()]
+    manifests = [file for file in sorted(ROOT.rglob("Cargo.toml")) if "target" not in file.relative_to(ROOT).parts]
+    sources = [manifest.parent / "src" for manifest in manifests if (manifest.parent / "src").is_dir()]
+    if not sources:
+        sys.exit(f"circles: there is no package below {ROOT}")
     found = [circle for source in sources for circle in circles(imports(source))]
     for circle in found:
         print("circle: " + ", ".join(str(file.relative_to(ROOT)) for file in circle))
