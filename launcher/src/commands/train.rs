@@ -161,7 +161,10 @@ fn say_done(job: &Job, seen: &Seen, args: &TargetArgs) {
         Ok(Some(name)) => {
             to_stderr(&format!("  checkpoint  {}", checkpoint_store::folder_of(&job.run, &name).url()));
             to_stderr(&format!("  next        {} {}", programs::own_name(), sample_command(args)));
-            to_stderr("  again       a larger train.max_steps trains on, --from-scratch begins again");
+            to_stderr(
+                "  again       a larger train.max_steps trains on (with --accept-change optimizer.decay_steps if that follows \
+                 it), --from-scratch begins again",
+            );
         }
         Ok(None) => {}
         Err(error) => tracing::warn!("cannot look for the newest checkpoint: {error}"),
