@@ -6,11 +6,11 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use common::config::{RawConfig, StorageConfig};
+use common::config::RawConfig;
 use common::storage::Folder;
 
 use super::error::CommandError;
-use super::overrides;
+use super::{overrides, run_folder};
 use crate::cli::shared::TargetArgs;
 use crate::error::LaunchError;
 
@@ -36,7 +36,7 @@ pub fn config(args: &TargetArgs) -> Result<RawConfig, LaunchError> {
 
 /// Reads the config that the run in the folder at `url` was last started with.
 fn stored_config(url: &str, overrides: &[String]) -> Result<RawConfig, LaunchError> {
-    let run = Folder::open(url, &StorageConfig::default())?;
+    let run = run_folder::existing(url)?;
     let no_config = || CommandError::NoConfig { url: run.url().to_owned() };
     let text = run.get_if_exists(STORED_CONFIG)?.ok_or_else(no_config)?;
     let overrides = [&[overrides::set("run.output", url)][..], overrides].concat();
@@ -106,7 +106,6 @@ mod tests {
 
     use ::tests::base_config::BASE;
 
-    use super::super::run_folder;
     use super::*;
 
     fn args(target: Option<&str>, config: Option<&Path>, overrides: &[&str]) -> TargetArgs {
@@ -155,8 +154,10 @@ mod tests {
         let run = folder.path().join("moved");
         let read = |overrides: &[&str]| config(&args(run.to_str(), None, overrides))?.run().map_err(LaunchError::from);
         let error = read(&[]).unwrap_err().to_string();
-        assert!(error.contains("moved has no config.toml"), "{error}");
+        assert!(error.contains("there is no folder file:///") && error.contains("/moved;"), "{error}");
         fs::create_dir(&run).unwrap();
+        let error = read(&[]).unwrap_err().to_string();
+        assert!(error.contains("moved has no config.toml"), "{error}");
         fs::write(run.join("config.toml"), BASE).unwrap();
         let read = read(&["run.seed=7"]).unwrap();
         assert_eq!((read.run.output.as_str(), read.run.seed), (run.to_str().unwrap(), 7));
