@@ -4,8 +4,8 @@ use common::config::{Backend, RunConfig};
 use common::exit_code::ExitCode;
 use common::preflight::{Finding, Verdict};
 
-use super::{launching, overrides, prepare_first, target};
-use crate::backend::RankProgram;
+use super::{launching, overrides, prepare_first, target, train};
+use crate::backend::{RankProgram, slurm};
 use crate::cli::jobs::CheckArgs;
 use crate::error::LaunchError;
 use crate::interrupts::Interrupts;
@@ -31,8 +31,8 @@ pub fn run(mut args: CheckArgs) -> Result<ExitCode, LaunchError> {
     show(vec![Finding::ok("config", format!("{}, {} steps", config.run.name, config.train.max_steps))]);
     let leaving = interrupts.leave_meanwhile("the stores of the run folder and the data");
     show(vec![storage::check(&config.run.output, &config.storage)]);
-    show(match prepare_first::pending(&raw, &config)? {
-        Some(pending) => pending.findings(&config),
+    show(match prepare_first::findings(&raw, &config, &args.config)? {
+        Some(findings) => findings,
         None => data::check(&config),
     });
     show(tasks::check(&config).into_iter().collect());
@@ -54,9 +54,8 @@ pub fn run(mut args: CheckArgs) -> Result<ExitCode, LaunchError> {
 }
 
 fn look_at_hosts(config: &RunConfig, interrupts: &mut Interrupts) -> Result<Option<Vec<Finding>>, LaunchError> {
-    if config.launch.backend == Backend::Kubernetes {
-        let text = "not looked at: the pods see them; run `launcher check --backend mpirun` in the launcher's";
-        return Ok(Some(vec![Finding::warning("hosts", text)]));
+    if let Some(finding) = unseen_hosts(config) {
+        return Ok(Some(vec![finding]));
     }
     let executable = match programs::worker() {
         Ok(worker) => worker,
@@ -68,6 +67,31 @@ fn look_at_hosts(config: &RunConfig, interrupts: &mut Interrupts) -> Result<Opti
         Ok(backend) => ranks::check(config, backend.as_ref(), interrupts),
         Err(error) => Ok(Some(vec![Finding::failed("hosts", error.to_string())])),
     }
+}
+
+/// Returns a finding in place of the hosts' own where this launcher does not see them: whether `launcher train` would hand the
+/// run over, and where the hosts can be looked at.
+fn unseen_hosts(config: &RunConfig) -> Option<Finding> {
+    let text = match config.launch.backend {
+        Backend::Local | Backend::Mpirun => return None,
+        Backend::Kubernetes => train::backend(config, &[]).map(|_| {
+            "not looked at: the pods see them; run `launcher check --backend mpirun` in the launcher's".to_owned()
+        }),
+        Backend::Slurm => match slurm::allocation(&config.launch) {
+            Ok(Some(_)) => return None,
+            Ok(None) => slurm::script(&config.launch, &config.run.name, &[]).map(|_| {
+                let advice = "not looked at: they are those of the job that `launcher train` submits; `launcher check` looks at them \
+                              in an allocation (salloc, srun)";
+                let here = if programs::is_on_path("sbatch") { "" } else { "; here is no sbatch, so run both on a login node" };
+                format!("{advice}{here}")
+            }),
+            Err(error) => Err(error),
+        },
+    };
+    Some(match text {
+        Ok(text) => Finding::warning("hosts", text),
+        Err(error) => Finding::failed("hosts", error.to_string()),
+    })
 }
 
 /// Formats a finding as `ok       run folder        s3://...`; further lines of its text are indented below it.
@@ -83,7 +107,37 @@ fn line(finding: &Finding) -> String {
 
 #[cfg(test)]
 mod tests {
+    use ::tests::base_config::base_config;
+
     use super::*;
+
+    #[test]
+    fn a_place_of_this_machine_is_refused_for_a_cluster_as_train_refuses_it() {
+        let of = |output: &str, data: &str| {
+            let data = format!("data.train=[{{ url = {data:?} }}]");
+            base_config(&["run.name=first", "launch.backend=kubernetes", &format!("run.output={output}"), &data])
+        };
+        for config in [of("s3://b/run", "file:///data"), of("file:///run", "s3://b/data")] {
+            let found = unseen_hosts(&config).unwrap();
+            let refused = train::backend(&config, &[]).err().unwrap().to_string();
+            assert_eq!((found.verdict, &found.text), (Verdict::Failed, &refused));
+            assert!(refused.contains("is a place of this machine"), "{refused}");
+        }
+        let found = unseen_hosts(&of("s3://b/run", "s3://b/data")).unwrap();
+        assert!(found.verdict == Verdict::Warning && found.text.contains("the pods see them"), "{found:?}");
+    }
+
+    #[test]
+    fn hosts_of_slurm_are_judged_in_an_allocation_and_ranks_before() {
+        let of = |ranks: &str| unseen_hosts(&base_config(&["launch.backend=slurm", ranks])).unwrap();
+        let found = of("launch.ranks=4");
+        assert!(
+            found.verdict == Verdict::Warning && found.text.contains("in an allocation (salloc, srun)"),
+            "{found:?}"
+        );
+        let found = of("launch.ranks=0");
+        assert!(found.verdict == Verdict::Failed && found.text.contains("Give --ranks N"), "{found:?}");
+    }
 
     #[test]
     fn lines_line_up() {
