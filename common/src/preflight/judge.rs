@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::facts::{Exchange, RankFacts, WorldFacts, gib};
 use super::finding::Finding;
+use crate::figures::counted;
 
 /// Difference of clocks, in seconds, above which times of events are useless, and claims expire late.
 const SKEW_WARNING_S: f64 = 2.0;
@@ -105,9 +106,9 @@ impl WorldFacts {
             let available = ranks.iter().map(|facts| facts.memory_bytes).min().unwrap_or(0);
             if needed(&ranks) > available {
                 let text = format!(
-                    "{host}: {} ranks need {} together, {} are free; use fewer ranks per host, a smaller \
-                     batch.micro_sequences, train.recompute = \"block\" or parallel.zero = 1",
-                    ranks.len(),
+                    "{host}: {} {} together, {} are free; use fewer ranks per host, a smaller batch.micro_sequences, \
+                     train.recompute = \"block\" or parallel.zero = 1",
+                    if ranks.len() == 1 { "1 rank needs".to_owned() } else { format!("{} ranks need", ranks.len()) },
                     gib(needed(&ranks)),
                     gib(available)
                 );
@@ -140,8 +141,11 @@ impl WorldFacts {
                 return Finding::warning(
                     "threads",
                     format!(
-                        "rank {} on {} has {} threads and may use {} cores; lower launch.threads_per_rank",
-                        facts.rank, facts.host, facts.threads, facts.cores
+                        "rank {} on {} has {} and may use {}; lower launch.threads_per_rank",
+                        facts.rank,
+                        facts.host,
+                        counted(facts.threads.into(), "thread"),
+                        counted(facts.cores.into(), "core")
                     ),
                 );
             }
@@ -157,12 +161,13 @@ impl WorldFacts {
     /// Checks the number of ranks. More ranks than sequences are not faster, since the extra ranks have no work.
     fn shares(&self) -> Finding {
         let (ranks, sequences) = (self.ranks.len() as u64, self.global_sequences);
+        let have = if ranks.saturating_sub(sequences) == 1 { "has" } else { "have" };
         match ranks.saturating_sub(sequences) {
-            0 => Finding::ok("sequences", format!("{sequences} a step for {ranks} ranks")),
+            0 => Finding::ok("sequences", format!("{sequences} a step for {}", counted(ranks, "rank"))),
             idle => Finding::warning(
                 "sequences",
                 format!(
-                    "{idle} of {ranks} ranks have none of the {sequences} of a step (batch.global_sequences), and only wait \
+                    "{idle} of {ranks} ranks {have} none of the {sequences} of a step (batch.global_sequences), and only wait \
                      for the others; start {sequences}, or give a larger global batch"
                 ),
             ),

@@ -1,12 +1,15 @@
 //! Why a backend cannot start ranks as it is asked to: what a person has to change, and no host's coming back would.
 
+use common::figures::counted;
+
 /// Why a backend cannot start ranks as it is asked to. Hosts that only stay away are [`crate::error::LaunchError::Hosts`].
 #[derive(Debug, thiserror::Error)]
 pub enum BackendError {
     /// More ranks are wanted than the hosts take.
     #[error(
-        "{wanted} ranks are wanted, and the hosts have room for {room}; add hosts, or say that they have more room \
-         (name:8 in launch.hosts, slots=8 in a hostfile, or launch.ranks_per_node)"
+        "there is room for {} on the hosts, expected for {wanted}; add hosts, or say that they have more room (name:8 in \
+         launch.hosts, slots=8 in a hostfile, or launch.ranks_per_node)",
+        counted((*room).into(), "rank")
     )]
     NoRoom {
         /// Number of ranks.

@@ -11,6 +11,7 @@ use crate::error::LaunchError;
 use crate::interrupts::Interrupts;
 use crate::preflight::{data, ranks, storage, tasks};
 use crate::programs;
+use crate::view::figures::counted;
 use crate::view::terminal::{to_json, to_stderr, to_stdout};
 
 /// Runs the checks, and prints each finding as soon as it is known.
@@ -28,7 +29,7 @@ pub fn run(mut args: CheckArgs) -> Result<ExitCode, LaunchError> {
         }
         findings.extend(found);
     };
-    show(vec![Finding::ok("config", format!("{}, {} steps", config.run.name, config.train.max_steps))]);
+    show(vec![Finding::ok("config", format!("{}, {}", config.run.name, counted(config.train.max_steps, "step")))]);
     let leaving = interrupts.leave_meanwhile("the stores of the run folder and the data");
     show(vec![storage::check(&config.run.output, &config.storage)]);
     show(match prepare_first::findings(&raw, &config, &args.config)? {
@@ -46,11 +47,20 @@ pub fn run(mut args: CheckArgs) -> Result<ExitCode, LaunchError> {
     }
     let count = |verdict| findings.iter().filter(|finding| finding.verdict == verdict).count();
     let (failed, warnings) = (count(Verdict::Failed), count(Verdict::Warning));
-    to_stderr(&match failed {
-        0 => format!("ready: {warnings} warnings"),
-        _ => format!("not ready: {failed} failed, {warnings} warnings"),
-    });
+    to_stderr(&summary(failed, warnings));
     Ok(if failed > 0 { ExitCode::Data } else { ExitCode::Done })
+}
+
+/// Returns the last line: whether the run is ready to start.
+fn summary(failed: usize, warnings: usize) -> String {
+    let warnings = match warnings {
+        0 => "no warnings".to_owned(),
+        n => counted(n as u64, "warning"),
+    };
+    match failed {
+        0 => format!("ready: {warnings}"),
+        _ => format!("not ready: {failed} failed, {warnings}"),
+    }
 }
 
 fn look_at_hosts(config: &RunConfig, interrupts: &mut Interrupts) -> Result<Option<Vec<Finding>>, LaunchError> {
@@ -115,7 +125,13 @@ mod tests {
     fn a_place_of_this_machine_is_refused_for_a_cluster_as_train_refuses_it() {
         let of = |output: &str, data: &str| {
             let data = format!("data.train=[{{ url = {data:?} }}]");
-            base_config(&["run.name=first", "launch.backend=kubernetes", &format!("run.output={output}"), &data])
+            base_config(&[
+                "run.name=first",
+                "launch.backend=kubernetes",
+                "launch.ranks=2",
+                &format!("run.output={output}"),
+                &data,
+            ])
         };
         for config in [of("s3://b/run", "file:///data"), of("file:///run", "s3://b/data")] {
             let found = unseen_hosts(&config).unwrap();
@@ -137,6 +153,12 @@ mod tests {
         );
         let found = of("launch.ranks=0");
         assert!(found.verdict == Verdict::Failed && found.text.contains("Give --ranks N"), "{found:?}");
+    }
+
+    #[test]
+    fn the_last_line_counts_what_is_wrong() {
+        assert_eq!([0, 1, 2].map(|n| summary(0, n)), ["ready: no warnings", "ready: 1 warning", "ready: 2 warnings"]);
+        assert_eq!(summary(1, 0), "not ready: 1 failed, no warnings");
     }
 
     #[test]

@@ -22,6 +22,7 @@ use crate::event::{Event, Stream};
 use crate::interrupts::{Interrupts, Request};
 use crate::supervise;
 use crate::supervise::restart::{Decision, RestartPolicy};
+use crate::view::figures::counted;
 use crate::view::terminal::to_stderr;
 
 /// Longest pause between looks at signals when the ranks say nothing.
@@ -83,8 +84,8 @@ pub fn follow(
             Decision::GiveUp => return Ok(cause.code),
             Decision::OutOfBudget { restarts } => {
                 listener.say(&format!(
-                    "giving up after {restarts} restarts without progress; mend the cause above and run the same \
-                     command to go on"
+                    "giving up after {} without progress; mend the cause above and run the same command to go on",
+                    counted(restarts.into(), "restart")
                 ));
                 return Ok(cause.code);
             }

@@ -52,12 +52,12 @@ pub fn run(args: &InitArgs) -> Result<ExitCode, LaunchError> {
     };
     write(output, &config_text(&subject, &plan), args.force)?;
     to_stderr(&format!(
-        "{}: about {} tokens in {}, for a model of {} parameters and {} steps; next:",
+        "{}: about {} tokens in {}, for a model of {} parameters and {}; next:",
         output.display(),
         with_thousands(text.tokens),
         counted(text.documents, "document"),
         with_thousands(plan.model.parameters()),
-        with_thousands(plan.max_steps),
+        counted(plan.max_steps, "step"),
     ));
     let own = programs::own_name();
     next.iter().for_each(|words| to_stdout(&format!("{own} {words}")));

@@ -95,7 +95,7 @@ fn metrics_of_no_run_and_of_damage_alone_are_refused() {
     fs::write(folder.join("part-000000.jsonl"), "{\"step\": 1, \"lo").unwrap();
     let (code, stdout, stderr) = metrics(&["run.toml", "--csv"]);
     assert_eq!((code, stdout.as_str()), (Some(3), ""));
-    assert!(stderr.contains("1 damaged lines, the first: file:///") && stderr.contains(", line 1: "), "{stderr}");
+    assert!(stderr.contains("1 damaged line, the first: file:///") && stderr.contains(", line 1: "), "{stderr}");
     let step = include_str!("../../../tests/fuzz/seeds/metrics/part.jsonl").lines().next().unwrap();
     fs::write(folder.join("part-000001.jsonl"), step).unwrap();
     let (code, stdout, stderr) = metrics(&["run", "--every", "2"]);

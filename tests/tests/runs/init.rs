@@ -55,8 +55,8 @@ fn a_text_becomes_a_config_a_run_and_a_sample() {
     let train = || launch(here, &[&["train"], &short[..]].concat());
     let words = [
         "data/a-crow-1/train is not there yet: it is prepared first",
-        "1 documents, ",
-        "validation  1 documents, ",
+        "1 document, ",
+        "validation  1 document, ",
         "step      1/6",
         "done: 6 steps, validation loss ",
     ];

@@ -106,7 +106,8 @@ fn what_is_there(name: &str, storage: &StorageConfig) -> String {
     let others = others.map(|found| found.objects).unwrap_or_default();
     match others.first() {
         None => "; there are no files".to_owned(),
-        Some(first) => format!("; there are {} others, such as {}", others.len(), first.name),
+        Some(first) if others.len() == 1 => format!("; there is another file, {}", first.name),
+        Some(first) => format!("; there are {} other files, such as {}", others.len(), first.name),
     }
 }
 
@@ -168,7 +169,9 @@ mod tests {
         refused("empty", "there are no files");
         fs::create_dir(at("pictures")).unwrap();
         fs::write(at("pictures/a.png"), b"\x89PNG\0").unwrap();
-        refused("pictures", "1 others, such as a.png");
+        refused("pictures", "there is another file, a.png");
+        fs::write(at("pictures/b.png"), b"\x89PNG\0").unwrap();
+        refused("pictures", "there are 2 other files, such as a.png");
         refused("pictures/a.png", "this is a binary file");
         fs::write(at("notes"), "some text").unwrap();
         refused("notes", "notes.txt");
