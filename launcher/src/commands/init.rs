@@ -46,6 +46,7 @@ pub fn run(args: &InitArgs) -> Result<ExitCode, LaunchError> {
         text: &text,
         tokenizer: &args.tokenizer,
         text_field: &args.text_field,
+        on_bad_document: args.on_bad_document,
         machine: &machine,
         places: &places,
         commands: &commands,
@@ -76,6 +77,7 @@ fn survey(args: &InitArgs) -> Result<Result<TextSurvey, ExitCode>, LaunchError> 
     command.arg("survey");
     // Name and value are one word, so that a value may begin with a dash.
     command.arg(format!("--tokenizer={}", args.tokenizer)).arg(format!("--text-field={}", args.text_field));
+    command.arg(format!("--on-bad-document={}", args.on_bad_document.word()));
     command.arg("--").args(&args.texts).stderr(Stdio::inherit());
     if std::env::var_os("RUST_LOG").is_none() {
         // What it passes over on its way is no news.

@@ -264,7 +264,7 @@ fn bad_documents_are_refused_by_name_and_line() {
     job.put("in/a.jsonl", "{\"text\": \"good\"}\n\n{\"text\": \n");
     job.refused(&["memory://bad/in/a.jsonl, line 3: not JSON", "prepare.on_bad_document = \"skip\""]);
     job.put("in/a.jsonl", "{\"text\": \"good\"}\r\n{\"body\": \"x\"}\r\n");
-    job.refused(&["memory://bad/in/a.jsonl, line 2: no field \"text\" (prepare.text_field)"]);
+    job.refused(&["memory://bad/in/a.jsonl, line 2: no field \"text\" (prepare.text_field names another)"]);
     assert!(job.output().is_empty());
 }
 

@@ -19,6 +19,7 @@ use common::tokenizer::{Tokenizer, TokenizerError, files};
 use serde::Serialize;
 
 use crate::PrepareError;
+use crate::flags::in_flags;
 use crate::inputs::{BadDocument, Batch, Batches, ReadOptions, Sources, Unit, find, units};
 use crate::text::text_of;
 
@@ -121,16 +122,6 @@ impl TrainingError {
             }
         }
     }
-}
-
-/// Replaces keys of the config in a message about inputs by this job's flags.
-fn in_flags(error: &impl fmt::Display) -> String {
-    let flags = [
-        ("prepare.inputs", "INPUT"),
-        ("prepare.text_field", "--text-field"),
-        ("prepare.max_document_bytes", "--max-document-bytes"),
-    ];
-    flags.iter().fold(error.to_string(), |text, (key, flag)| text.replace(key, flag))
 }
 
 type Result<T> = std::result::Result<T, TrainingError>;
