@@ -51,13 +51,26 @@ impl WorldFacts {
         let judge = |exchange: &Exchange| {
             let subject = format!("{} bandwidth", exchange.carrier);
             if exchange.bytes_per_second < EXCHANGE_WARNING {
-                let advice = "check that traffic takes the fast network (launch.interface, NCCL_SOCKET_IFNAME)";
-                Finding::warning(&subject, format!("{}; {advice}", exchange.text))
+                Finding::warning(&subject, format!("{}; {}", exchange.text, self.advice_about_speed()))
             } else {
                 Finding::ok(&subject, exchange.text.clone())
             }
         };
         self.exchange.iter().map(judge).collect()
+    }
+
+    /// Returns what to do about a slow exchange. Ranks of one host exchange in its memory, or between its GPUs.
+    fn advice_about_speed(&self) -> &'static str {
+        let is_on_gpus = self.ranks.iter().any(|facts| facts.device != "cpu");
+        match (self.hosts().len(), is_on_gpus) {
+            (..=1, false) => {
+                "no network lies between these ranks: see with `top` whether other programs take their cores"
+            }
+            (..=1, true) => {
+                "no network lies between these ranks: see with `nvidia-smi topo -m` how their GPUs are linked"
+            }
+            _ => "check that traffic takes the fast network (launch.interface, NCCL_SOCKET_IFNAME)",
+        }
     }
 
     fn same<'f>(&'f self, subject: &str, of: impl Fn(&'f RankFacts) -> &'f str, advice: &str) -> Finding {

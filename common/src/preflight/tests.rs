@@ -84,9 +84,15 @@ fn what_a_host_has_too_little_of_is_named_with_it() {
     assert_one(found, "threads", Verdict::Warning, "rank 1 on a has 16 threads and may use 8 cores");
     let found = troubles(|world| world.global_sequences = 2);
     assert_one(found, "sequences", Verdict::Warning, "1 of 3 ranks has none of the 2 of a step");
-    let slow = Exchange { carrier: "mpi".into(), bytes_per_second: 1e6, text: "0.00 GB/s".into() };
-    let found = troubles(|world| world.exchange.push(slow));
+    let slow = || Exchange { carrier: "mpi".into(), bytes_per_second: 1e6, text: "0.00 GB/s".into() };
+    let found = troubles(|world| world.exchange.push(slow()));
     assert_one(found, "mpi bandwidth", Verdict::Warning, "launch.interface");
+    let found = troubles(|world| {
+        world.exchange.push(slow());
+        world.ranks.pop();
+    });
+    assert_one(found.clone(), "mpi bandwidth", Verdict::Warning, "whether other programs take their cores");
+    assert!(!found[0].2.contains("launch.interface"), "one host has no network between its ranks: {found:?}");
 }
 
 #[test]
