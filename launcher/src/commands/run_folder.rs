@@ -1,7 +1,6 @@
 //! Opens the run folder that a command looks at, and puts requests to the holder of the run into it.
 
 use common::attempt::{self, Attempt, Request};
-use common::config::StorageConfig;
 use common::storage::Folder;
 
 use super::error::CommandError;
@@ -13,20 +12,11 @@ use crate::view::terminal::to_stderr;
 /// Opens the run folder that `args` name. One that a config names need not exist.
 pub fn open(args: &TargetArgs) -> Result<Folder, LaunchError> {
     match Target::of(args)? {
-        Target::Run(url) if args.overrides.is_empty() => existing(&url),
+        Target::Run(url) if args.overrides.is_empty() => target::existing_run(&url),
         _ => {
             let config = target::config(args)?.run()?;
             Ok(Folder::open(&config.run.output, &config.storage)?)
         }
-    }
-}
-
-/// Opens the run folder at `url`, which must exist if it is on this machine. An object store has no folders.
-pub fn existing(url: &str) -> Result<Folder, LaunchError> {
-    let folder = Folder::open(url, &StorageConfig::default())?;
-    match folder.local() {
-        Some(path) if !path.is_dir() => Err(CommandError::NoFolder { url: folder.url().to_owned() }.into()),
-        _ => Ok(folder),
     }
 }
 

@@ -6,11 +6,11 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use common::config::RawConfig;
+use common::config::{RawConfig, StorageConfig};
 use common::storage::Folder;
 
 use super::error::CommandError;
-use super::{overrides, run_folder};
+use super::overrides;
 use crate::cli::shared::TargetArgs;
 use crate::error::LaunchError;
 
@@ -36,11 +36,20 @@ pub fn config(args: &TargetArgs) -> Result<RawConfig, LaunchError> {
 
 /// Reads the config that the run in the folder at `url` was last started with.
 fn stored_config(url: &str, overrides: &[String]) -> Result<RawConfig, LaunchError> {
-    let run = run_folder::existing(url)?;
+    let run = existing_run(url)?;
     let no_config = || CommandError::NoConfig { url: run.url().to_owned() };
     let text = run.get_if_exists(STORED_CONFIG)?.ok_or_else(no_config)?;
     let overrides = [&[overrides::set("run.output", url)][..], overrides].concat();
     Ok(RawConfig::parse_bytes(&run.url_of(STORED_CONFIG), &text, &overrides)?)
+}
+
+/// Opens the run folder at `url`, which must exist if it is on this machine. An object store has no folders.
+pub fn existing_run(url: &str) -> Result<Folder, LaunchError> {
+    let folder = Folder::open(url, &StorageConfig::default())?;
+    match folder.local() {
+        Some(path) if !path.is_dir() => Err(CommandError::NoFolder { url: folder.url().to_owned() }.into()),
+        _ => Ok(folder),
+    }
 }
 
 impl Target {
@@ -106,6 +115,7 @@ mod tests {
 
     use ::tests::base_config::BASE;
 
+    use super::super::run_folder;
     use super::*;
 
     fn args(target: Option<&str>, config: Option<&Path>, overrides: &[&str]) -> TargetArgs {
