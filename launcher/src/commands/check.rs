@@ -92,7 +92,7 @@ fn unseen_hosts(config: &RunConfig) -> Option<Finding> {
             Ok(None) => slurm::script(&config.launch, &config.run.name, &[]).map(|_| {
                 let advice = "not looked at: they are those of the job that `launcher train` submits; `launcher check` looks at them \
                               in an allocation (salloc, srun)";
-                let here = if programs::is_on_path("sbatch") { "" } else { "; here is no sbatch, so run both on a login node" };
+                let here = if programs::is_on_path("sbatch") { "" } else { "; there is no sbatch here: submit on a login node" };
                 format!("{advice}{here}")
             }),
             Err(error) => Err(error),
