@@ -98,11 +98,11 @@ pub enum FromRank {
         #[serde(default)]
         micro_batches: Option<MicroBatches>,
     },
-    /// Finding about the run before its first step, from rank 0.
+    /// Finding about the run before its first step, or a problem later that does not end it, from rank 0.
     Finding {
         /// Result of the check.
         verdict: Verdict,
-        /// The finding as a line, see [`Finding::line`](crate::preflight::Finding::line).
+        /// The finding as a line, see [`Finding::line`](crate::preflight::Finding::line), or the problem.
         #[serde(with = "lines")]
         text: String,
     },

@@ -46,6 +46,11 @@ fn find(name: &OsStr, path: &OsStr) -> Option<PathBuf> {
     std::env::split_paths(path).map(|folder| folder.join(name)).find(|candidate| candidate.is_file())
 }
 
+/// Returns whether the shell finds a program called `name`.
+pub fn is_on_path(name: &str) -> bool {
+    find(name.as_ref(), &std::env::var_os("PATH").unwrap_or_default()).is_some()
+}
+
 fn sibling(name: &'static str, variable: &'static str) -> Result<PathBuf, LaunchError> {
     let path = match std::env::var_os(variable) {
         Some(path) => PathBuf::from(path),

@@ -1,15 +1,25 @@
 //! Why a config was refused.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::secrets::without_secrets;
 
 /// Why a config was refused.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
+    /// There is no such file.
+    #[error(
+        "the config {} does not exist{}; give the path of one (`launcher init TEXT` writes one)",
+        path.display(),
+        looked_for(path)
+    )]
+    Missing {
+        /// Path of the file.
+        path: PathBuf,
+    },
     /// The file could not be read.
-    #[error("cannot read the config {}: {source}; give its path with --config", path.display())]
+    #[error("cannot read the config {}: {source}; give the path of one that can be read", path.display())]
     Unreadable {
         /// Path of the file.
         path: PathBuf,
@@ -40,6 +50,14 @@ pub enum ConfigError {
         /// All faults found.
         faults: Vec<Fault>,
     },
+}
+
+/// Says where a relative path leads.
+fn looked_for(path: &Path) -> String {
+    match std::path::absolute(path) {
+        Ok(absolute) if absolute != path => format!(" (looked for at {})", absolute.display()),
+        _ => String::new(),
+    }
 }
 
 fn count(faults: &[Fault]) -> String {

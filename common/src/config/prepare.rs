@@ -4,6 +4,9 @@ use serde::{Deserialize, Serialize};
 
 use super::section::Section;
 
+/// Default of `prepare.overlap_share`. It may also be given where there is no filter, since resolved configs hold it.
+const OVERLAP_SHARE: f64 = 0.1;
+
 /// Section `[prepare]`.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct PrepareConfig {
@@ -34,7 +37,8 @@ pub struct PrepareConfig {
     /// Storage URL or local path of a filter that `launcher eval --save-filter` has written, such as one of test sets:
     /// documents that overlap with it are left out. Empty for none. Default empty.
     pub overlap_filter: String,
-    /// Share of a document's 8-grams, above 0 and at most 1, from which it overlaps with `overlap_filter`. Default 0.1.
+    /// Share of a document's 8-grams, above 0 and at most 1, from which it overlaps with `overlap_filter`, and without that the
+    /// default. Default 0.1.
     pub overlap_share: f64,
 }
 
@@ -62,7 +66,7 @@ impl PrepareConfig {
             memory_bytes: section.or("memory_bytes", 512 << 20),
             on_bad_document: section.or("on_bad_document", OnBadDocument::Fail),
             overlap_filter: section.or("overlap_filter", String::new()),
-            overlap_share: section.or("overlap_share", 0.1),
+            overlap_share: section.or("overlap_share", OVERLAP_SHARE),
         };
         section.require(!config.inputs.is_empty(), "inputs", "[]", "is empty; give at least one");
         section.require(
@@ -75,6 +79,9 @@ impl PrepareConfig {
         section.require(fraction < 1.0, "validation_fraction", fraction, "must be below 1");
         let share = config.overlap_share;
         section.require(share > 0.0, "overlap_share", share, "must be above 0: every document has that share");
+        let has_use = config.has_overlap_filter() || share == OVERLAP_SHARE || !section.is_sound("overlap_filter");
+        let hint = "has no use without prepare.overlap_filter; give the filter that documents are compared with, or leave this out";
+        section.require(has_use, "overlap_share", share, hint);
         config
     }
 

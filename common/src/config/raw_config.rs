@@ -1,5 +1,6 @@
 //! A config file and its overrides, parsed as TOML and then read as the config of a run or of a prepare job.
 
+use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::LazyLock;
 
@@ -39,8 +40,10 @@ pub struct RawConfig {
 impl RawConfig {
     /// Reads the file at `path` and applies `overrides`, each `section.key=value`. Later ones win.
     pub fn load(path: &Path, overrides: &[String]) -> Result<Self, ConfigError> {
-        let content =
-            std::fs::read(path).map_err(|source| ConfigError::Unreadable { path: path.to_owned(), source })?;
+        let content = std::fs::read(path).map_err(|source| match source.kind() {
+            ErrorKind::NotFound => ConfigError::Missing { path: path.to_owned() },
+            _ => ConfigError::Unreadable { path: path.to_owned(), source },
+        })?;
         Self::parse_bytes(&path.display().to_string(), &content, overrides)
     }
 

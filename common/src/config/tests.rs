@@ -248,3 +248,27 @@ fn documents_overlap_with_a_filter_from_a_share_above_nothing_on() {
         assert!(error.contains("prepare.overlap_share = ") && error.contains("must be "), "{error}");
     }
 }
+
+#[test]
+fn a_share_of_overlap_with_no_filter_is_refused_and_a_resolved_config_is_not() {
+    let read = |text: &str| RawConfig::parse("t", text, &[]).unwrap().prepare();
+    let text = |share: &str| format!("[prepare]\ninputs = [\"x\"]\noutput = \"y\"\n{share}\n");
+    let error = read(&text("overlap_share = 0.5")).unwrap_err().to_string();
+    assert!(error.contains("prepare.overlap_share = 0.5: has no use without prepare.overlap_filter; give "), "{error}");
+    let resolved = read(&text("")).unwrap();
+    assert_eq!(read(&resolved.to_toml()).unwrap(), resolved);
+}
+
+#[test]
+fn a_config_that_does_not_exist_is_named_with_where_it_was_looked_for_and_what_writes_one() {
+    let load = |path: &str| RawConfig::load(std::path::Path::new(path), &[]).unwrap_err().to_string();
+    let here = std::env::current_dir().unwrap();
+    let expected = format!(
+        "the config no/such.toml does not exist (looked for at {}/no/such.toml); give the path of one (`launcher init TEXT` \
+         writes one)",
+        here.display()
+    );
+    assert_eq!(load("no/such.toml"), expected);
+    assert!(load("/no/such.toml").starts_with("the config /no/such.toml does not exist; give "));
+    assert!(load("/").starts_with("cannot read the config /: "), "a folder");
+}

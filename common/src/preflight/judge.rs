@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::facts::{Exchange, RankFacts, WorldFacts, gib};
 use super::finding::Finding;
+use crate::figures::counted;
 
 /// Difference of clocks, in seconds, above which times of events are useless, and claims expire late.
 const SKEW_WARNING_S: f64 = 2.0;
@@ -50,13 +51,26 @@ impl WorldFacts {
         let judge = |exchange: &Exchange| {
             let subject = format!("{} bandwidth", exchange.carrier);
             if exchange.bytes_per_second < EXCHANGE_WARNING {
-                let advice = "check that traffic takes the fast network (launch.interface, NCCL_SOCKET_IFNAME)";
-                Finding::warning(&subject, format!("{}; {advice}", exchange.text))
+                Finding::warning(&subject, format!("{}; {}", exchange.text, self.advice_about_speed()))
             } else {
                 Finding::ok(&subject, exchange.text.clone())
             }
         };
         self.exchange.iter().map(judge).collect()
+    }
+
+    /// Returns what to do about a slow exchange. Ranks of one host exchange in its memory, or between its GPUs.
+    fn advice_about_speed(&self) -> &'static str {
+        let is_on_gpus = self.ranks.iter().any(|facts| facts.device != "cpu");
+        match (self.hosts().len(), is_on_gpus) {
+            (..=1, false) => {
+                "no network lies between these ranks: see with `top` whether other programs take their cores"
+            }
+            (..=1, true) => {
+                "no network lies between these ranks: see with `nvidia-smi topo -m` how their GPUs are linked"
+            }
+            _ => "check that traffic takes the fast network (launch.interface, NCCL_SOCKET_IFNAME)",
+        }
     }
 
     fn same<'f>(&'f self, subject: &str, of: impl Fn(&'f RankFacts) -> &'f str, advice: &str) -> Finding {
@@ -105,9 +119,9 @@ impl WorldFacts {
             let available = ranks.iter().map(|facts| facts.memory_bytes).min().unwrap_or(0);
             if needed(&ranks) > available {
                 let text = format!(
-                    "{host}: {} ranks need {} together, {} are free; use fewer ranks per host, a smaller \
-                     batch.micro_sequences, train.recompute = \"block\" or parallel.zero = 1",
-                    ranks.len(),
+                    "{host}: {} {} together, {} are free; use fewer ranks per host, a smaller batch.micro_sequences, \
+                     train.recompute = \"block\" or parallel.zero = 1",
+                    if ranks.len() == 1 { "1 rank needs".to_owned() } else { format!("{} ranks need", ranks.len()) },
                     gib(needed(&ranks)),
                     gib(available)
                 );
@@ -140,8 +154,11 @@ impl WorldFacts {
                 return Finding::warning(
                     "threads",
                     format!(
-                        "rank {} on {} has {} threads and may use {} cores; lower launch.threads_per_rank",
-                        facts.rank, facts.host, facts.threads, facts.cores
+                        "rank {} on {} has {} and may use {}; lower launch.threads_per_rank",
+                        facts.rank,
+                        facts.host,
+                        counted(facts.threads.into(), "thread"),
+                        counted(facts.cores.into(), "core")
                     ),
                 );
             }
@@ -157,12 +174,13 @@ impl WorldFacts {
     /// Checks the number of ranks. More ranks than sequences are not faster, since the extra ranks have no work.
     fn shares(&self) -> Finding {
         let (ranks, sequences) = (self.ranks.len() as u64, self.global_sequences);
+        let have = if ranks.saturating_sub(sequences) == 1 { "has" } else { "have" };
         match ranks.saturating_sub(sequences) {
-            0 => Finding::ok("sequences", format!("{sequences} a step for {ranks} ranks")),
+            0 => Finding::ok("sequences", format!("{sequences} a step for {}", counted(ranks, "rank"))),
             idle => Finding::warning(
                 "sequences",
                 format!(
-                    "{idle} of {ranks} ranks have none of the {sequences} of a step (batch.global_sequences), and only wait \
+                    "{idle} of {ranks} ranks {have} none of the {sequences} of a step (batch.global_sequences), and only wait \
                      for the others; start {sequences}, or give a larger global batch"
                 ),
             ),

@@ -33,7 +33,7 @@ pub fn outlook(config: &RunConfig, data: &[DataSize]) -> Vec<Finding> {
 fn model(config: &RunConfig) -> Finding {
     let (model, parameters) = (&config.model, config.model.parameters());
     let sizes = format!("{}, {} wide", counted(model.layers, "layer"), with_thousands(model.width));
-    let text = format!("{} parameters: {sizes}, {} heads", with_thousands(parameters), model.heads);
+    let text = format!("{} parameters: {sizes}, {}", with_thousands(parameters), counted(model.heads, "head"));
     Finding::ok("model", text).with("parameters", parameters)
 }
 
@@ -41,8 +41,8 @@ fn model(config: &RunConfig) -> Finding {
 fn length(config: &RunConfig, data: &[DataSize]) -> Finding {
     let (steps, step_tokens) = (config.train.max_steps, config.batch_plan().tokens_per_step());
     let tokens = steps.saturating_mul(step_tokens);
-    let counts = [steps, step_tokens, tokens].map(with_thousands);
-    let mut text = format!("{} steps of {} tokens: {} tokens", counts[0], counts[1], counts[2]);
+    let [of_step, of_run] = [step_tokens, tokens].map(|tokens| counted(tokens, "token"));
+    let mut text = format!("{} of {of_step}: {of_run}", counted(steps, "step"));
     let described =
         |finding: Finding| finding.with("steps", steps).with("step_tokens", step_tokens).with("tokens", tokens);
     let Some(most) = Repetition::most(config, data) else { return described(Finding::ok("run", text)) };

@@ -72,6 +72,8 @@ fn what_differs_between_hosts_is_named_with_them() {
 fn what_a_host_has_too_little_of_is_named_with_it() {
     let found = troubles(|world| world.step_bytes = 10 << 30);
     assert_one(found, "memory", Verdict::Failed, "a: 2 ranks need 20.0 GiB together, 16.0 GiB are free");
+    let found = troubles(|world| world.ranks[2].memory_bytes = 1 << 30);
+    assert_one(found, "memory", Verdict::Failed, "b: 1 rank needs 2.0 GiB together, 1.0 GiB are free");
     let found = troubles(|world| world.ranks.iter_mut().for_each(|facts| facts.shared_memory_bytes = 64 << 20));
     assert_one(found, "/dev/shm", Verdict::Failed, "a: 0.1 GiB for 2 ranks in /dev/shm");
     let found = troubles(|world| *world.ranks[2].free_bytes.get_mut("/tmp").unwrap() = 1 << 30);
@@ -81,10 +83,16 @@ fn what_a_host_has_too_little_of_is_named_with_it() {
     let found = troubles(|world| world.ranks[1].threads = 16);
     assert_one(found, "threads", Verdict::Warning, "rank 1 on a has 16 threads and may use 8 cores");
     let found = troubles(|world| world.global_sequences = 2);
-    assert_one(found, "sequences", Verdict::Warning, "1 of 3 ranks have none of the 2 of a step");
-    let slow = Exchange { carrier: "mpi".into(), bytes_per_second: 1e6, text: "0.00 GB/s".into() };
-    let found = troubles(|world| world.exchange.push(slow));
+    assert_one(found, "sequences", Verdict::Warning, "1 of 3 ranks has none of the 2 of a step");
+    let slow = || Exchange { carrier: "mpi".into(), bytes_per_second: 1e6, text: "0.00 GB/s".into() };
+    let found = troubles(|world| world.exchange.push(slow()));
     assert_one(found, "mpi bandwidth", Verdict::Warning, "launch.interface");
+    let found = troubles(|world| {
+        world.exchange.push(slow());
+        world.ranks.pop();
+    });
+    assert_one(found.clone(), "mpi bandwidth", Verdict::Warning, "whether other programs take their cores");
+    assert!(!found[0].2.contains("launch.interface"), "one host has no network between its ranks: {found:?}");
 }
 
 #[test]
@@ -179,5 +187,5 @@ fn a_start_shows_device_and_memory_and_otherwise_only_what_is_wrong() {
         ]
     );
     let lines = shown(WorldFacts { global_sequences: 1, ..sound });
-    assert!(lines[1].starts_with("sequences: 1 of 2 ranks have none of the 1 of a step"), "{lines:?}");
+    assert!(lines[1].starts_with("sequences: 1 of 2 ranks has none of the 1 of a step"), "{lines:?}");
 }

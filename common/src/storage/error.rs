@@ -3,6 +3,7 @@
 use std::io;
 
 use crate::exit_code::ExitCode;
+use crate::figures::counted;
 use crate::secrets::without_secrets;
 
 /// An operation on a store failed.
@@ -66,8 +67,9 @@ pub enum StorageError {
     },
     /// The store gave no answer, or only errors, until the deadline.
     #[error(
-        "{operation} {url}: storage did not do it within storage.deadline_s = {deadline_s}, tried {attempts} times: \
-         {reason}; check that the store is up and reachable from here"
+        "{operation} {url}: storage did not do it within storage.deadline_s = {deadline_s}, tried {}: {reason}; \
+         check that the store is up and reachable from here",
+        counted((*attempts).into(), "time")
     )]
     Unreachable {
         /// URL of the object.

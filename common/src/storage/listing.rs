@@ -13,6 +13,7 @@ use super::object_info::ObjectInfo;
 use super::open::Opened;
 use super::retry::answered;
 use super::runtime::RUNTIME;
+use crate::figures::counted;
 
 /// Number of objects that one operation lists. A longer listing is several operations. A page of S3 has 1,000.
 const LISTED_AT_ONCE: usize = 10_000;
@@ -77,9 +78,9 @@ impl Folder {
         }
         if listed.foreign > 0 {
             tracing::warn!(
-                "{}: its listing has {} objects of other folders, which are left out",
+                "{}: its listing has {} of other folders, left out",
                 self.url,
-                listed.foreign
+                counted(listed.foreign as u64, "object")
             );
         }
         Ok(listed.once())

@@ -4,6 +4,7 @@ use std::fmt;
 
 use super::index::{INDEX_NAME, ShardError};
 use crate::exit_code::ExitCode;
+use crate::figures::counted;
 use crate::storage::StorageError;
 
 /// Why a data set cannot be opened.
@@ -55,8 +56,9 @@ pub enum DataSetError {
     },
     /// No token shard holds a whole sequence.
     #[error(
-        "{url}: {tokens} tokens hold no sequence of {sequence_tokens} and its next token within one shard; prepare \
-         more text, with a larger prepare.tokens_per_shard if shards are short, or lower batch.sequence_tokens"
+        "{url}: in {} there is no sequence of {sequence_tokens} and its next token within one shard; prepare more text, with a \
+         larger prepare.tokens_per_shard if shards are short, or lower batch.sequence_tokens",
+        counted(*tokens, "token")
     )]
     TooShort {
         /// URL of the folder.

@@ -16,6 +16,7 @@ use super::error::DataSetError;
 use super::format::{BLOCK_BYTES, MAGIC};
 use super::index::{Index, ShardEntry};
 use super::layout::Layout;
+use crate::figures::counted;
 use crate::sha256::Sha256Sum;
 use crate::storage::{Folder, ObjectInfo, StorageError, Wanted};
 use crate::threads;
@@ -191,8 +192,9 @@ impl Files {
         // An i32 length and an i64 offset per sequence, and an i64 per document.
         let all = sequences.checked_mul(12).zip(documents.checked_mul(8)).and_then(|(s, d)| s.checked_add(d));
         if all.and_then(|all| all.checked_add(MEGATRON_HEADER_BYTES)).is_none_or(|least| least > bytes) {
+            let (sequences, documents) = (counted(sequences, "sequence"), counted(documents, "document"));
             let reason =
-                format!("it has {bytes} bytes, too few for {sequences} sequences and {documents} documents: truncated");
+                format!("it has {}, too few for {sequences} and {documents}: truncated", counted(bytes, "byte"));
             return Err(refuse(reason));
         }
         let mut expected = Some(0);

@@ -14,6 +14,7 @@ use rustc_hash::FxHashMap;
 use super::printable::char_of_byte;
 use super::split;
 use super::vocabulary::{AddedToken, END_OF_TEXT, MOST_TOKENS, Merge, Vocabulary};
+use crate::figures::counted;
 
 /// Number of occurrences of each piece of text, in bounded memory.
 pub struct WordCounts {
@@ -37,7 +38,8 @@ pub struct Dropped {
 pub enum TrainError {
     /// The requested size is impossible.
     #[error(
-        "a vocabulary of {size} tokens; it must have between {least} (256 bytes and {special} special tokens) and {MOST_TOKENS}"
+        "a vocabulary of {size} tokens; it must have between {least} (256 bytes and {}) and {MOST_TOKENS}",
+        counted(*special as u64, "special token")
     )]
     Size {
         /// Requested size.

@@ -1,12 +1,15 @@
 //! Why a backend cannot start ranks as it is asked to: what a person has to change, and no host's coming back would.
 
+use common::figures::counted;
+
 /// Why a backend cannot start ranks as it is asked to. Hosts that only stay away are [`crate::error::LaunchError::Hosts`].
 #[derive(Debug, thiserror::Error)]
 pub enum BackendError {
     /// More ranks are wanted than the hosts take.
     #[error(
-        "{wanted} ranks are wanted, and the hosts have room for {room}; add hosts, or say that they have more room \
-         (name:8 in launch.hosts, slots=8 in a hostfile, or launch.ranks_per_node)"
+        "there is room for {} on the hosts, expected for {wanted}; add hosts, or say that they have more room (name:8 in \
+         launch.hosts, slots=8 in a hostfile, or launch.ranks_per_node)",
+        counted((*room).into(), "rank")
     )]
     NoRoom {
         /// Number of ranks.
@@ -81,7 +84,9 @@ pub enum BackendError {
     #[error("how many ranks is Slurm to make room for? Give --ranks N (launch.ranks), and --ranks-per-node")]
     RanksUnsaid,
     /// This process is not in an allocation of Slurm's.
-    #[error("this is no allocation of Slurm's (SLURM_JOB_ID and SLURM_JOB_NODELIST)")]
+    #[error(
+        "this is no allocation of Slurm's, which sets SLURM_JOB_ID and SLURM_JOB_NODELIST; run it in one (salloc, srun)"
+    )]
     NoAllocation,
     /// The nodes of an allocation are no hosts.
     #[error("SLURM_JOB_NODELIST={nodes}: {fault}")]
@@ -91,8 +96,22 @@ pub enum BackendError {
         /// What is wrong.
         fault: String,
     },
+    /// A program of Slurm's cannot be started.
+    #[error(
+        "cannot start {program}: {source}; --backend slurm needs Slurm's programs: run this command where they are, such as on \
+         a login node of the cluster"
+    )]
+    NoSlurm {
+        /// The program.
+        program: String,
+        /// Why.
+        source: std::io::Error,
+    },
     /// A program of Slurm's refuses.
-    #[error("{program} failed: {said}")]
+    #[error(
+        "{program} failed: {said}; mend what it names (launch.slurm_arguments are its options), or run this command where \
+         {program} works, such as on a login node of the cluster"
+    )]
     Slurm {
         /// The program.
         program: String,

@@ -92,7 +92,8 @@ pub fn place(launch: &LaunchConfig, answers: &[HostAnswer]) -> Result<Placement,
     let Some(world_size) = WorldSize::new(placed).filter(|_| placed >= least) else {
         let missing: Vec<_> = left_out.iter().map(|(host, reason)| format!("{host} ({reason})")).collect();
         return Err(LaunchError::Hosts(format!(
-            "the hosts that answer have room for {placed} ranks, at least {least} are needed; no answer from {}",
+            "the hosts that answer have room for {}, at least {least} are needed; no answer from {}",
+            counted(placed.into(), "rank"),
             missing.join(", ")
         )));
     };

@@ -54,6 +54,8 @@ pub struct Relay {
     heard_of_zero: Option<Instant>,
     /// When each rank's last line of progress was passed on.
     lines_of_progress: BTreeMap<Rank, Instant>,
+    /// Last line of progress of each rank, if it has not been passed on.
+    withheld: BTreeMap<Rank, String>,
 }
 
 impl Relay {
@@ -83,9 +85,10 @@ impl Relay {
             Event::Output { rank: Some(rank), line, .. }
                 if line.starts_with(PROGRESS_MARK) && !self.is_line_due(*rank, now) =>
             {
+                self.withheld.insert(*rank, line.clone());
                 None
             }
-            Event::Output { rank: Some(rank), stream: Stream::Out, line } => Some(format!("[1,{rank}]<stdout>:{line}")),
+            Event::Output { rank: Some(rank), stream: Stream::Out, line } => Some(on_stdout(*rank, line)),
             Event::Output { rank: Some(rank), stream: Stream::Err, line } => Some(format!("[1,{rank}]<stderr>:{line}")),
             Event::Output { rank: None, line, .. } => Some(line.clone()),
             _ => None,
@@ -102,14 +105,27 @@ impl Relay {
         let is_due = last.is_none_or(|last| now.duration_since(*last) >= LINE_INTERVAL);
         if is_due {
             self.lines_of_progress.insert(rank, now);
+            self.withheld.remove(&rank);
         }
         is_due
     }
 
-    /// Passes on why the attempt ended.
-    pub fn end(cause: &Cause) {
+    /// Passes on how far each rank came, and why the attempt ended.
+    pub fn end(&mut self, cause: &Cause) {
+        self.rest().iter().for_each(|line| to_stdout(line));
         to_stdout(&end_line(cause));
     }
+
+    /// Takes the last lines of progress that have not been passed on.
+    fn rest(&mut self) -> Vec<String> {
+        let withheld = std::mem::take(&mut self.withheld);
+        withheld.into_iter().map(|(rank, line)| on_stdout(rank, &line)).collect()
+    }
+}
+
+/// Returns a line of a rank's standard output as `mpirun --tag-output` prints it.
+fn on_stdout(rank: Rank, line: &str) -> String {
+    format!("[1,{rank}]<stdout>:{line}")
 }
 
 fn end_line(cause: &Cause) -> String {
@@ -222,6 +238,22 @@ mod tests {
         assert_eq!(seconds_passed_on(0, "convoy-progress {}"), [0, 5, 10]);
         assert_eq!(seconds_passed_on(1, "convoy-progress {}"), [0, 5, 10]);
         assert_eq!(seconds_passed_on(0, "convoy-evaluated {}").len(), 12);
+    }
+
+    #[test]
+    fn the_last_line_of_progress_of_each_rank_is_passed_on_in_the_end() {
+        let (mut relay, start) = (Relay::default(), Instant::now());
+        let mut is_passed_on = |rank, second: u64| {
+            let line = format!("convoy-progress {second}");
+            let event = Event::Output { rank: Some(Rank(rank)), stream: Stream::Out, line };
+            relay.line(&event, start + Duration::from_secs(second)).is_some()
+        };
+        assert_eq!(
+            [(0, 0), (0, 1), (0, 2), (1, 2), (1, 3), (1, 7)].map(|(r, s)| is_passed_on(r, s)),
+            [true, false, false, true, false, true]
+        );
+        assert_eq!(relay.rest(), ["[1,0]<stdout>:convoy-progress 2"]);
+        assert_eq!(relay.rest(), [""; 0]);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Checks whether a host's `/dev/shm` has room for what its ranks share. Open MPI keeps it there; where it cannot, mpirun may
 //! hang without a message, or a rank may be lost that could not say why.
 
+use common::figures::counted;
 use common::host_name::host_name;
 use common::preflight::shared_memory_wanted;
 use nix::sys::statvfs::statvfs;
@@ -66,8 +67,9 @@ impl SharedMemory {
         if free < needed {
             // Others may have filled the folder, and may free it again.
             return Err(LaunchError::Hosts(format!(
-                "{host}: {} MiB are free in {FOLDER} for {ranks} ranks, expected at least {}; remove what lies there",
+                "{host}: {} MiB are free in {FOLDER} for {}, expected at least {}; remove what lies there",
                 free >> 20,
+                counted(ranks.into(), "rank"),
                 needed >> 20
             )));
         }

@@ -99,7 +99,7 @@ pub fn submit(script: &str) -> Result<String, LaunchError> {
 
 /// Runs `program` and returns what it prints. What it says when it fails becomes the error.
 fn output(program: &str, arguments: &[&str], input: &str) -> Result<String, LaunchError> {
-    let start = |source| LaunchError::Start { program: program.into(), source };
+    let start = |source| BackendError::NoSlurm { program: program.to_owned(), source };
     let mut command = Command::new(program);
     command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().map_err(start)?;
@@ -129,6 +129,16 @@ mod tests {
         assert_eq!(tasks_per_node("2(x3),1"), [2, 2, 2, 1]);
         assert_eq!(tasks_per_node("8"), [8]);
         assert_eq!(tasks_per_node("x"), [0_u32; 0]);
+    }
+
+    #[test]
+    fn what_slurm_cannot_do_here_says_where_to_run_it() {
+        let error = output("sbatch-of-no-cluster", &[], "").unwrap_err().to_string();
+        assert!(error.contains("cannot start sbatch-of-no-cluster") && error.contains("a login node"), "{error}");
+        let error = output("sh", &["-c", "echo no such partition >&2; exit 1"], "").unwrap_err().to_string();
+        for words in ["sh failed: no such partition; ", "launch.slurm_arguments", "where sh works"] {
+            assert!(error.contains(words), "{error}");
+        }
     }
 
     #[test]

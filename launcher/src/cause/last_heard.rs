@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use common::figures::counted;
 use common::topology::Rank;
 use common::worker_contract::Phase;
 
@@ -27,7 +28,7 @@ pub(super) const SILENCE_MIN: Duration = Duration::from_secs(3);
 impl fmt::Display for LastHeard {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let LastHeard { rank, step, phase, exchange, silence } = self;
-        write!(f, "rank {rank}: {phase}, {step} steps completed")?;
+        write!(f, "rank {rank}: {phase}, {} completed", counted(*step, "step"))?;
         if let Some(exchange) = exchange {
             write!(f, "; {exchange}")?;
         }

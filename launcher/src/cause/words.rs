@@ -27,7 +27,7 @@ fn has_level(line: &str, level: &str) -> bool {
 }
 
 /// Returns a rank's line without its time, its level and the rank.
-pub(super) fn words_of(line: &str) -> &str {
+pub fn words_of(line: &str) -> &str {
     let said = line.strip_prefix("error: ").unwrap_or(line);
     let said = said.split_once("ERROR ").map_or(said, |(_, said)| said);
     let of_rank = said.strip_prefix("rank ").and_then(|rest| rest.split_once(": "));

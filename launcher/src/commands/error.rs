@@ -83,6 +83,14 @@ pub enum CommandError {
         /// Value of `--config`.
         config: PathBuf,
     },
+    /// There is no folder where a run was named.
+    #[error(
+        "there is no folder {url}; expected a run folder, which `launcher train` makes, or a run's config, a file such as run.toml"
+    )]
+    NoFolder {
+        /// URL at which it was looked for.
+        url: String,
+    },
     /// What was named is no config, and no folder of a run that has started.
     #[error(
         "{url} has no config.toml, as the folder of a run has that has started; give the run's config, a file such as run.toml"

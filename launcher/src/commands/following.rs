@@ -3,6 +3,7 @@
 //!
 //! In a cluster two launchers share that: [`follow`] decides and shows, and [`relay`] runs an attempt beside the ranks.
 
+use std::collections::BTreeMap;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant};
 
@@ -16,12 +17,13 @@ use crate::backend::relay::Relay;
 use crate::backend::{AttemptStart, Backend, Ranks};
 use crate::cause::Cause;
 use crate::cause::evidence::{Evidence, Killed};
-use crate::cause::words::{is_error, says_that_mpi_failed};
+use crate::cause::words::{is_error, says_that_mpi_failed, words_of};
 use crate::error::LaunchError;
 use crate::event::{Event, Stream};
 use crate::interrupts::{Interrupts, Request};
 use crate::supervise;
 use crate::supervise::restart::{Decision, RestartPolicy};
+use crate::view::figures::counted;
 use crate::view::terminal::to_stderr;
 
 /// Longest pause between looks at signals when the ranks say nothing.
@@ -66,6 +68,7 @@ pub fn follow(
         let mut following = Following::new(&mut *listener, launch, None);
         let cause = following.attempt(attempt, (backend, start_line), interrupts)?;
         let is_explained = following.is_explained;
+        let cause = cause.map(|cause| following.without_what_was_said(&cause));
         // Somebody may also have stopped the ranks where they run.
         let Some(cause) = cause.filter(|cause| cause.code != ExitCode::Stopped) else {
             listener.say("stopped; run the same command to go on");
@@ -83,8 +86,8 @@ pub fn follow(
             Decision::GiveUp => return Ok(cause.code),
             Decision::OutOfBudget { restarts } => {
                 listener.say(&format!(
-                    "giving up after {restarts} restarts without progress; mend the cause above and run the same \
-                     command to go on"
+                    "giving up after {} without progress; mend the cause above and run the same command to go on",
+                    counted(restarts.into(), "restart")
                 ));
                 return Ok(cause.code);
             }
@@ -116,7 +119,9 @@ pub fn relay(
         Ok(None) => Cause::new(ExitCode::Stopped, None, ExitCode::Stopped.meaning(), ""),
         Err(error) => Cause::new(error.exit_code(), None, "no ranks could be started", error.to_string()),
     };
-    Relay::end(&cause);
+    if let Some(relay) = &mut following.relay {
+        relay.end(&cause);
+    }
     ended.map(|_| cause.code)
 }
 
@@ -157,6 +162,8 @@ struct Following<'a> {
     mpirun_words: Vec<String>,
     /// First error that a rank has printed.
     first_error: Option<(Rank, String)>,
+    /// What ranks have printed on standard error since then, in words, each with the rank that did first.
+    said: BTreeMap<String, Rank>,
     /// Whether a rank of the attempt that has ended had printed an error, which a person has seen.
     is_explained: bool,
     /// Cause that the place where the ranks run reports.
@@ -177,6 +184,7 @@ impl<'a> Following<'a> {
             has_several_ranks: false,
             mpirun_words: Vec::new(),
             first_error: None,
+            said: BTreeMap::new(),
             is_explained: false,
             told: None,
             stall_timeout_s: launch.stall_timeout_s,
@@ -312,12 +320,28 @@ impl<'a> Following<'a> {
             }
             // The other launcher shows it.
             (Some(_), Stream::Err) if self.relay.is_some() => {}
+            (Some(rank), Stream::Err) if self.is_repeated(rank, &line) => {}
             (Some(rank), Stream::Err) if self.has_several_ranks && !line.starts_with("error: ") => {
                 self.listener.say(&format!("rank {rank}: {line}"));
             }
             (Some(_), Stream::Err) => self.listener.say(&line),
             (None, _) => self.mpirun_words.push(line),
         }
+    }
+
+    /// Returns whether another rank has printed `line`, with its own number, since the first error: ranks that fail for one reason
+    /// all say it.
+    fn is_repeated(&mut self, rank: Rank, line: &str) -> bool {
+        if self.first_error.is_none() {
+            return false;
+        }
+        *self.said.entry(words_of(line).to_owned()).or_insert(rank) != rank
+    }
+
+    /// Returns `cause` without what ranks have said of it themselves.
+    fn without_what_was_said(&self, cause: &Cause) -> Cause {
+        let unsaid: Vec<&str> = cause.message.lines().filter(|line| !self.said.contains_key(*line)).collect();
+        Cause { message: unsaid.join("\n"), ..cause.clone() }
     }
 
     /// Kills the ranks. Nothing is lost: what they have put into their store counts.
@@ -328,5 +352,73 @@ impl<'a> Following<'a> {
             interrupts.let_the_next_one_end_this_process(ExitCode::Stopped);
         }
         ranks.finish().map(drop).map_err(LaunchError::system("wait for the ranks"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+
+    use common::config::RawConfig;
+
+    use super::*;
+
+    /// Keeps what a person would see.
+    #[derive(Default)]
+    struct Page {
+        lines: RefCell<Vec<String>>,
+    }
+
+    impl Listener for Page {
+        fn begin(&mut self) {}
+
+        fn hear(&mut self, _rank: Rank, _line: &str) {}
+
+        fn done(&self) -> u64 {
+            0
+        }
+
+        fn pulse(&self) -> u64 {
+            0
+        }
+
+        fn say(&self, text: &str) {
+            self.lines.borrow_mut().push(text.to_owned());
+        }
+
+        fn end(&mut self) {}
+    }
+
+    #[test]
+    fn what_all_ranks_fail_for_is_shown_once_and_what_one_alone_says_is_shown_too() {
+        let config = "prepare = { inputs = [\"a\"], output = \"b\" }";
+        let launch = RawConfig::parse("of the test", config, &[]).unwrap().prepare().unwrap().launch;
+        let mut page = Page::default();
+        let mut following = Following::new(&mut page, &launch, None);
+        following.has_several_ranks = true;
+        let at = |second: u32| format!("2026-01-01T00:00:{second:02}Z");
+        for (rank, line) in [
+            (0, "a warning".to_owned()),
+            (1, "a warning".to_owned()),
+            (1, format!("{} ERROR rank 1: no field \"text\"", at(7))),
+            (1, "in line 2".to_owned()),
+            (0, format!("{} ERROR rank 0: no field \"text\"", at(8))),
+            (0, "in line 2".to_owned()),
+            (2, format!("{} ERROR rank 2: disk full", at(8))),
+        ] {
+            following.on_output(Some(Rank(rank)), Stream::Err, line);
+        }
+        let cause =
+            Cause::new(ExitCode::Communication, Some(Rank(1)), "rank 1 failed", "no field \"text\"\nmpirun says so");
+        assert_eq!(following.without_what_was_said(&cause).message, "mpirun says so");
+        let shown = page.lines.into_inner();
+        let expected = [
+            "rank 0: a warning",
+            "rank 1: a warning",
+            "rank 1: 2026-01-01T00:00:07Z ERROR rank 1: no field \"text\"",
+            "rank 1: in line 2",
+            "rank 2: 2026-01-01T00:00:08Z ERROR rank 2: disk full",
+        ];
+        assert_eq!(shown, expected);
     }
 }

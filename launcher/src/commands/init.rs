@@ -46,18 +46,19 @@ pub fn run(args: &InitArgs) -> Result<ExitCode, LaunchError> {
         text: &text,
         tokenizer: &args.tokenizer,
         text_field: &args.text_field,
+        on_bad_document: args.on_bad_document,
         machine: &machine,
         places: &places,
         commands: &commands,
     };
     write(output, &config_text(&subject, &plan), args.force)?;
     to_stderr(&format!(
-        "{}: about {} tokens in {}, for a model of {} parameters and {} steps; next:",
+        "{}: about {} tokens in {}, for a model of {} parameters and {}; next:",
         output.display(),
         with_thousands(text.tokens),
         counted(text.documents, "document"),
         with_thousands(plan.model.parameters()),
-        with_thousands(plan.max_steps),
+        counted(plan.max_steps, "step"),
     ));
     let own = programs::own_name();
     next.iter().for_each(|words| to_stdout(&format!("{own} {words}")));
@@ -76,6 +77,7 @@ fn survey(args: &InitArgs) -> Result<Result<TextSurvey, ExitCode>, LaunchError> 
     command.arg("survey");
     // Name and value are one word, so that a value may begin with a dash.
     command.arg(format!("--tokenizer={}", args.tokenizer)).arg(format!("--text-field={}", args.text_field));
+    command.arg(format!("--on-bad-document={}", args.on_bad_document.word()));
     command.arg("--").args(&args.texts).stderr(Stdio::inherit());
     if std::env::var_os("RUST_LOG").is_none() {
         // What it passes over on its way is no news.

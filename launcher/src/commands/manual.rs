@@ -7,7 +7,8 @@ use std::fs;
 use std::io::{self, ErrorKind, Write};
 use std::path::Path;
 
-use clap::CommandFactory;
+use clap::builder::StyledStr;
+use clap::{Command, CommandFactory};
 use clap_complete::Shell;
 use common::exit_code::ExitCode;
 
@@ -63,16 +64,23 @@ fn write(folder: &Path) -> io::Result<()> {
 
 fn completions_of(shell: Shell) -> Vec<u8> {
     let mut completions = Vec::new();
-    clap_complete::generate(shell, &mut Cli::command(), PROGRAM, &mut completions);
+    clap_complete::generate(shell, &mut without_hidden(&Cli::command()), PROGRAM, &mut completions);
     completions
+}
+
+/// Returns the command line without its hidden commands, which shells would complete as well.
+fn without_hidden(all: &Command) -> Command {
+    let shown = all.get_subcommands().filter(|command| !command.is_hide_set()).cloned();
+    let program = Command::new(PROGRAM).version(env!("CARGO_PKG_VERSION"));
+    let about = |text: Option<&StyledStr>| text.cloned().unwrap_or_default();
+    let program = program.about(about(all.get_about())).long_about(about(all.get_long_about()));
+    program.subcommand_required(true).arg_required_else_help(true).subcommands(shown)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use std::collections::BTreeMap;
-
-    use clap::Command;
 
     /// Returns the files below `folder`, by their paths in it.
     fn files(folder: &Path) -> BTreeMap<String, String> {
@@ -125,6 +133,7 @@ mod tests {
                 // fish has options without their dashes.
                 assert!(written[file].contains(command.trim_start_matches('-')), "no {command} in {file}");
             }
+            assert!(!written[file].contains("manual"), "a hidden command in {file}");
         }
     }
 }

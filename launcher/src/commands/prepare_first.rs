@@ -2,12 +2,12 @@
 
 use std::path::Path;
 
-use common::config::{Backend, LaunchConfig, PrepareJobConfig, RawConfig, RunConfig};
+use common::config::{Backend, LaunchConfig, PrepareJobConfig, RawConfig, RunConfig, StorageConfig};
 use common::exit_code::ExitCode;
 use common::preflight::Finding;
 use common::secrets::without_secrets;
 use common::shell::quoted;
-use common::storage::{Folder, StorageError};
+use common::storage::{Folder, StorageError, Wanted};
 use common::token_shard::INDEX_NAME;
 use common::tokenizer::Tokenizer;
 
@@ -22,11 +22,13 @@ use crate::interrupts::Interrupts;
 use crate::preflight::vocabulary;
 use crate::view::terminal::to_stderr;
 
+/// Subject of findings about the data.
+const DATA: &str = "training data";
 /// Folder of the training shards in `prepare.output`.
 const TRAIN_FOLDER: &str = "train";
 
 /// A prepare job whose output is to be trained on, and is not there yet.
-pub struct Pending {
+struct Pending {
     job: PrepareJobConfig,
     /// Folder of the training shards.
     url: String,
@@ -46,7 +48,7 @@ pub fn run(
     }
     if let Some((place, command)) = elsewhere(&config.launch, &path)? {
         return match pending(raw, config)? {
-            Some(Pending { url, .. }) => Err(CommandError::NotPrepared { url, place, command }.into()),
+            Some(pending) => Err(pending.left_to(place, command).into()),
             None => Ok((ExitCode::Done, None)),
         };
     }
@@ -69,7 +71,7 @@ pub fn run(
 
 /// Returns the job that makes what `data.train` of `config` names, if that is not there. Whether it is there must be certain: a
 /// store that does not answer is left to those who read the data. The URLs of `config` are absolute.
-pub fn pending(raw: &RawConfig, config: &RunConfig) -> Result<Option<Pending>, LaunchError> {
+fn pending(raw: &RawConfig, config: &RunConfig) -> Result<Option<Pending>, LaunchError> {
     let is_there =
         |url: &String| -> Result<bool, StorageError> { Folder::open(url, &config.storage)?.exists(INDEX_NAME) };
     let is_absent = |url: &&String| is_there(url).is_ok_and(|is_there| !is_there);
@@ -102,16 +104,117 @@ fn elsewhere(launch: &LaunchConfig, config: &Path) -> Result<Option<(&'static st
     })
 }
 
+/// Returns findings about data that is not there, where [`run`] prepares it or refuses to: about its tokenizer, and what is
+/// going to happen. Returns `None` where nothing is prepared.
+pub fn findings(raw: &RawConfig, config: &RunConfig, args: &TargetArgs) -> Result<Option<Vec<Finding>>, LaunchError> {
+    let Target::Config(path) = Target::of(args)? else { return Ok(None) };
+    let Some(pending) = pending(raw, config)? else { return Ok(None) };
+    let data = match elsewhere(&config.launch, &path)? {
+        Some((place, command)) => Finding::failed(DATA, pending.left_to(place, command).to_string()),
+        None => pending.outlook(),
+    };
+    let tokenizer = match Tokenizer::open(&config.data.tokenizer, &config.storage) {
+        Ok(tokenizer) => vocabulary::check(config, &tokenizer),
+        Err(error) => Finding::failed("tokenizer", error.to_string()),
+    };
+    Ok(Some(vec![tokenizer, data]))
+}
+
 impl Pending {
-    /// Returns findings about data that does not exist yet: about its tokenizer, and what is going to happen.
-    pub fn findings(&self, config: &RunConfig) -> Vec<Finding> {
-        let inputs = self.job.prepare.inputs.join(", ");
+    /// Returns the refusal to train in a `place` that does not prepare the data, which `command` does.
+    fn left_to(self, place: &'static str, command: String) -> CommandError {
+        CommandError::NotPrepared { url: self.url, place, command }
+    }
+
+    /// Says from what the data is going to be prepared, and whether that is there.
+    fn outlook(&self) -> Finding {
+        let inputs = &self.job.prepare.inputs;
+        if let Some(fault) = inputs.iter().find_map(|input| fault(input, &self.job.storage)) {
+            let text = format!("{}: not there yet, and cannot be prepared: prepare.inputs: {fault}", self.url);
+            return Finding::failed(DATA, text);
+        }
+        let inputs = inputs.join(", ");
         let inputs = without_secrets(&inputs);
-        let text = format!("{}: not there yet; `launcher train` prepares it first, from {inputs}", self.url);
-        let tokenizer = match Tokenizer::open(&config.data.tokenizer, &config.storage) {
-            Ok(tokenizer) => vocabulary::check(config, &tokenizer),
-            Err(error) => Finding::failed("tokenizer", error.to_string()),
-        };
-        vec![tokenizer, Finding::warning("training data", text)]
+        Finding::ok(DATA, format!("{}: not there yet; `launcher train` prepares it first, from {inputs}", self.url))
+    }
+}
+
+/// Returns what keeps `input` from being read, if nothing is there or it cannot be looked for.
+fn fault(input: &str, storage: &StorageConfig) -> Option<String> {
+    match Wanted::open(input, storage).and_then(|wanted| wanted.find(|_| true)) {
+        Ok(found) if found.objects.is_empty() => {
+            Some(format!("there is nothing at {}; correct it, or put the text there", without_secrets(input)))
+        }
+        Ok(_) => None,
+        Err(error) => Some(error.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use ::tests::base_config::BASE;
+    use common::preflight::Verdict;
+
+    use super::*;
+
+    /// A config whose data is not there yet, in a folder of its own.
+    struct Rig {
+        folder: tempfile::TempDir,
+    }
+
+    impl Rig {
+        fn new() -> Self {
+            Rig { folder: tempfile::tempdir().unwrap() }
+        }
+
+        fn path(&self, name: &str) -> PathBuf {
+            self.folder.path().join(name)
+        }
+
+        /// Returns the verdict about the training data with the backend, and what is said.
+        fn judged(&self, backend: &str) -> (Verdict, String) {
+            let config = self.path("run.toml");
+            let place = |name: &str| self.path(name).display().to_string();
+            let prepare = format!("\n[prepare]\ninputs = [{:?}]\noutput = {:?}\n", place("book.txt"), place("data"));
+            std::fs::write(&config, BASE.to_owned() + &prepare).unwrap();
+            let overrides = [
+                format!("data.train={}", place("data/train")),
+                format!("launch.backend={backend}"),
+                "launch.ranks=2".to_owned(),
+            ];
+            let raw = RawConfig::load(&config, &overrides).unwrap();
+            let mut resolved = raw.clone().run().unwrap();
+            common::storage::make_urls_absolute(&mut resolved).unwrap();
+            let args = TargetArgs { target: None, config: Some(config), overrides: overrides.to_vec() };
+            let found = findings(&raw, &resolved, &args).unwrap().unwrap().remove(1);
+            assert_eq!(found.subject, DATA);
+            (found.verdict, found.text)
+        }
+    }
+
+    #[test]
+    fn data_that_train_prepares_first_is_in_order_where_its_text_is_there() {
+        let rig = Rig::new();
+        let (verdict, text) = rig.judged("local");
+        assert!(verdict == Verdict::Failed && text.contains("prepare.inputs: file:///"), "{text}");
+        std::fs::write(rig.path("book.txt"), "text").unwrap();
+        let (verdict, text) = rig.judged("local");
+        assert!(verdict == Verdict::Ok && text.contains("`launcher train` prepares it first, from /"), "{text}");
+    }
+
+    #[test]
+    fn data_that_is_not_there_fails_for_whoever_starts_no_ranks_in_the_words_of_train() {
+        let rig = Rig::new();
+        std::fs::write(rig.path("book.txt"), "text").unwrap();
+        for (backend, words) in [("kubernetes", "an MPIJob only trains"), ("slurm", "a batch job of Slurm only trains")]
+        {
+            let (verdict, text) = rig.judged(backend);
+            assert!(
+                verdict == Verdict::Failed && text.contains("is not prepared yet") && text.contains(words),
+                "{text}"
+            );
+        }
     }
 }

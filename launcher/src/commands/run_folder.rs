@@ -1,7 +1,6 @@
 //! Opens the run folder that a command looks at, and puts requests to the holder of the run into it.
 
 use common::attempt::{self, Attempt, Request};
-use common::config::StorageConfig;
 use common::storage::Folder;
 
 use super::error::CommandError;
@@ -10,10 +9,10 @@ use crate::cli::shared::TargetArgs;
 use crate::error::LaunchError;
 use crate::view::terminal::to_stderr;
 
-/// Opens the run folder that `args` name, which need not exist.
+/// Opens the run folder that `args` name. One that a config names need not exist.
 pub fn open(args: &TargetArgs) -> Result<Folder, LaunchError> {
     match Target::of(args)? {
-        Target::Run(url) if args.overrides.is_empty() => Ok(Folder::open(&url, &StorageConfig::default())?),
+        Target::Run(url) if args.overrides.is_empty() => target::existing_run(&url),
         _ => {
             let config = target::config(args)?.run()?;
             Ok(Folder::open(&config.run.output, &config.storage)?)
@@ -30,4 +29,25 @@ pub fn ask(run: &Folder, request: Request) -> Result<Attempt, LaunchError> {
     let holder = holding.attempt;
     to_stderr(&format!("asked attempt {} ({})", holder.attempt, holder.claimant()));
     Ok(holder)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_that_does_not_exist_is_named_and_so_is_what_was_expected() {
+        let folder = tempfile::tempdir().unwrap();
+        let open = |path: &std::path::Path| {
+            let target = path.to_str().map(str::to_owned);
+            super::open(&TargetArgs { target, config: None, overrides: Vec::new() })
+        };
+        let error = open(&folder.path().join("typo")).unwrap_err().to_string();
+        for words in ["there is no folder file:///", "/typo;", "a run folder, which `launcher train` makes"] {
+            assert!(error.contains(words), "{error}");
+        }
+        assert!(open(folder.path()).is_ok(), "a run may be about to begin there");
+        let in_store = TargetArgs { target: Some("memory://no-run/here".into()), ..TargetArgs::default() };
+        assert!(super::open(&in_store).is_ok());
+    }
 }

@@ -36,11 +36,20 @@ pub fn config(args: &TargetArgs) -> Result<RawConfig, LaunchError> {
 
 /// Reads the config that the run in the folder at `url` was last started with.
 fn stored_config(url: &str, overrides: &[String]) -> Result<RawConfig, LaunchError> {
-    let run = Folder::open(url, &StorageConfig::default())?;
+    let run = existing_run(url)?;
     let no_config = || CommandError::NoConfig { url: run.url().to_owned() };
     let text = run.get_if_exists(STORED_CONFIG)?.ok_or_else(no_config)?;
     let overrides = [&[overrides::set("run.output", url)][..], overrides].concat();
     Ok(RawConfig::parse_bytes(&run.url_of(STORED_CONFIG), &text, &overrides)?)
+}
+
+/// Opens the run folder at `url`, which must exist if it is on this machine. An object store has no folders.
+pub fn existing_run(url: &str) -> Result<Folder, LaunchError> {
+    let folder = Folder::open(url, &StorageConfig::default())?;
+    match folder.local() {
+        Some(path) if !path.is_dir() => Err(CommandError::NoFolder { url: folder.url().to_owned() }.into()),
+        _ => Ok(folder),
+    }
 }
 
 impl Target {
@@ -155,8 +164,10 @@ mod tests {
         let run = folder.path().join("moved");
         let read = |overrides: &[&str]| config(&args(run.to_str(), None, overrides))?.run().map_err(LaunchError::from);
         let error = read(&[]).unwrap_err().to_string();
-        assert!(error.contains("moved has no config.toml"), "{error}");
+        assert!(error.contains("there is no folder file:///") && error.contains("/moved;"), "{error}");
         fs::create_dir(&run).unwrap();
+        let error = read(&[]).unwrap_err().to_string();
+        assert!(error.contains("moved has no config.toml"), "{error}");
         fs::write(run.join("config.toml"), BASE).unwrap();
         let read = read(&["run.seed=7"]).unwrap();
         assert_eq!((read.run.output.as_str(), read.run.seed), (run.to_str().unwrap(), 7));

@@ -25,6 +25,7 @@ use crate::cli::shared::TargetArgs;
 use crate::error::LaunchError;
 use crate::interrupts::Interrupts;
 use crate::supervise::job::{Job, Seen};
+use crate::view::figures::counted;
 use crate::view::terminal::{to_stderr, to_stdout};
 use crate::view::train::View;
 use crate::{preflight, programs, supervise};
@@ -60,7 +61,8 @@ pub fn run(mut args: TrainArgs) -> Result<ExitCode, LaunchError> {
     let job = Job { config, accepted_changes: args.accept_changes, backend, run, handed: launching::handed()? };
     let mut interrupts = kept.map_or_else(Interrupts::install, Ok).map_err(LaunchError::system("handle signals"))?;
     let mut view = View::new(job.config.train.max_steps);
-    view.say(&format!("{}: {} steps, {}", job.config.run.name, job.config.train.max_steps, job.run.url()));
+    let steps = counted(job.config.train.max_steps, "step");
+    view.say(&format!("{}: {steps}, {}", job.config.run.name, job.run.url()));
     if let Some(warning) = preflight::vocabulary::unused_rows_of(&job.config) {
         view.say(&format!("warning: {warning}"));
     }
@@ -145,14 +147,14 @@ pub fn backend(config: &RunConfig, accepted_changes: &[String]) -> Result<Box<dy
 
 /// Prints the result, where it lies, and what to type next. Details that cannot be looked up are left out: the run is done.
 fn say_done(job: &Job, seen: &Seen, args: &TargetArgs) {
-    let steps = job.config.train.max_steps;
+    let steps = counted(job.config.train.max_steps, "step");
     let (loss, validation_loss) = losses(job, seen);
     let result = match (loss, validation_loss) {
         (_, Some(loss)) => format!(", validation loss {loss:.2}"),
         (Some(loss), None) => format!(", training loss {loss:.2}"),
         (None, None) => String::new(),
     };
-    to_stderr(&format!("done: {steps} steps{result}"));
+    to_stderr(&format!("done: {steps}{result}"));
     if seen.loss.is_none() {
         to_stderr("  no step was left to do");
     }

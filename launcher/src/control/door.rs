@@ -2,6 +2,7 @@
 
 use std::hint::black_box;
 
+use common::figures::counted;
 use common::topology::{Rank, WorldSize};
 use common::worker_contract::{FromRank, PROTOCOL_VERSION};
 
@@ -40,9 +41,9 @@ impl Door {
         }
         if world_size != self.world_size || rank.0 >= world_size.get() {
             return Verdict::Misfit(format!(
-                "a worker says that it is rank {rank} of {world_size}, expected {} ranks; \
-                 build it against the MPI that the mpirun on PATH belongs to",
-                self.world_size
+                "a worker says that it is rank {rank} of {world_size}, expected {}; build it against the MPI that the mpirun on \
+                 PATH belongs to",
+                counted(self.world_size.get().into(), "rank")
             ));
         }
         Verdict::Rank(rank, host)

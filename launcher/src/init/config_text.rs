@@ -9,6 +9,7 @@ use common::untrusted::printable;
 use super::machine::Machine;
 use super::places::Places;
 use super::plan::{Plan, TOKENS_PER_PARAMETER};
+use crate::cli::init::OnBadName;
 use crate::view::figures::{counted, in_words, with_thousands};
 
 /// What a config is written for.
@@ -22,6 +23,8 @@ pub struct Subject<'a> {
     pub tokenizer: &'a str,
     /// Field of a JSON line, or column of a Parquet file, that holds the text.
     pub text_field: &'a str,
+    /// What becomes of a document that cannot be read.
+    pub on_bad_document: OnBadName,
     /// Where it is trained.
     pub machine: &'a Machine,
     /// Where its data and the run go.
@@ -66,7 +69,7 @@ fn head(subject: &Subject<'_>, plan: &Plan) -> String {
          # Text:     {} in {}: about {} tokens, of which {} are for validation.\n\
          # Machine:  {machine}.\n\
          # Sum:      {} x {} tokens = {} tokens a step; x {} steps = {} tokens, {} epochs over the text.\n\
-         # Time:     {} a step and {} in all, at {} GFLOP/s, a cautious guess. The first steps show the truth.\n\
+         # Time:     {} a step and {} in all, at {} GFLOP/s, half of what such {} do in benchmarks. The first steps show the truth.\n\
          #\n{commands}",
         bytes_in_words(text.text_bytes),
         counted(text.documents, "document"),
@@ -81,6 +84,7 @@ fn head(subject: &Subject<'_>, plan: &Plan) -> String {
         in_seconds(plan.step_s()),
         in_words(Duration::from_secs_f64((plan.step_s() * plan.max_steps as f64).ceil())),
         with_thousands((plan.flops / 1e9) as u64),
+        if plan.on_gpus { "GPUs" } else { "cores" },
     )
 }
 
@@ -120,6 +124,10 @@ fn prepare(subject: &Subject<'_>, plan: &Plan) -> String {
     );
     if *text_field != "text" {
         lines += &format!("text_field = {}\n", quoted(text_field));
+    }
+    if subject.on_bad_document != OnBadName::Fail {
+        let word = quoted(subject.on_bad_document.word());
+        lines += &format!("# Documents that cannot be read are left out and counted.\non_bad_document = {word}\n");
     }
     lines += match text.documents {
         0 | 1 => {
@@ -244,7 +252,7 @@ fn significant(number: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use common::config::{DeviceKind, Precision, RawConfig};
+    use common::config::{DeviceKind, OnBadDocument, Precision, RawConfig};
     use proptest::prelude::*;
 
     use crate::init::plan::tests::{machine, text};
@@ -253,13 +261,35 @@ mod tests {
         Places { name: name.into(), data: format!("data/{name}"), run: format!("runs/{name}") }
     }
 
-    /// Writes a config, and reads it as `launcher train` and `launcher prepare` do.
+    /// Writes a config for documents that can all be read.
     fn written(text: &TextSurvey, machine: &Machine, names: &[String], tokenizer: &str) -> (String, Plan) {
+        written_with(text, machine, (names, tokenizer, "text", OnBadName::Fail))
+    }
+
+    fn written_with(
+        text: &TextSurvey,
+        machine: &Machine,
+        (names, tokenizer, text_field, on_bad_document): (&[String], &str, &str, OnBadName),
+    ) -> (String, Plan) {
         let plan = Plan::new(text, machine).unwrap();
         let (places, commands) = (places("book"), ["launcher train --config run.toml".to_owned()]);
-        let subject =
-            Subject { names, text, tokenizer, text_field: "text", machine, places: &places, commands: &commands };
+        let (places, commands) = (&places, &commands[..]);
+        let subject = Subject { names, text, tokenizer, text_field, on_bad_document, machine, places, commands };
         (config_text(&subject, &plan), plan)
+    }
+
+    #[test]
+    fn a_config_says_of_documents_what_was_given_for_them() {
+        let (survey, machine, names) = (text(338_000, 3), machine(2, 6, &[]), ["web.jsonl".to_owned()]);
+        let read = |config: &str| RawConfig::parse("run.toml", config, &[]).unwrap().prepare().unwrap().prepare;
+        let (config, _) = written_with(&survey, &machine, (&names, "gpt2", "body", OnBadName::Skip));
+        let prepare = read(&config);
+        assert_eq!((&*prepare.text_field, prepare.on_bad_document), ("body", OnBadDocument::Skip));
+        let (config, _) = written(&survey, &machine, &names, "gpt2");
+        assert!(
+            !config.contains("on_bad_document") && read(&config).on_bad_document == OnBadDocument::Fail,
+            "{config}"
+        );
     }
 
     #[test]
@@ -269,6 +299,7 @@ mod tests {
             "# A first GPT-2 on book.txt, written by `launcher init`.",
             "# Text:     1.4 MB in 1 document: about 338,000 tokens, of which 16,900 are for validation.",
             "# Machine:  2 cores, 6.0 GiB of free memory, no GPU used.",
+            " in all, at 50 GFLOP/s, half of what such cores do in benchmarks. The first steps show the truth.",
             "# Sum:      4 sequences x 128 tokens = 512 tokens a step; x 1,200 steps = 614,400 tokens, 1.9 epochs over the text.",
             "#   launcher train --config run.toml\n",
             "inputs = [\"book.txt\"]",

@@ -4,6 +4,7 @@ use std::io;
 use std::path::PathBuf;
 
 use common::exit_code::ExitCode;
+use common::figures::counted;
 
 /// Why `launcher init` writes no config.
 #[derive(Debug, thiserror::Error)]
@@ -24,7 +25,7 @@ pub enum InitError {
         text: String,
     },
     /// The text is too short for any run.
-    #[error("there are about {tokens} tokens of text, too few to train on; expected at least {least}: add text")]
+    #[error("the text has about {}, too few to train on; expected at least {least}: add text", counted(*tokens, "token"))]
     TooLittle {
         /// Estimated number of tokens.
         tokens: u64,

@@ -11,11 +11,20 @@ use crate::programs;
 /// Most ranks that a config is written for.
 const RANKS_MAX: u32 = 16;
 
+/// Floating-point operations per second of a hardware thread, by what `/proc/cpuinfo` calls the best that its processor has.
+/// Half of what Convoy does with 124M parameters (docs/benchmarks.md), since two threads may share a core, and a laptop grows hot:
+/// with AMX 204 GFLOP/s were measured, with AVX-512 146 on Intel's processors and less is expected on others.
+const CORE_FLOPS: [(&str, f64); 2] = [("amx_bf16", 100e9), ("avx512f", 50e9)];
+/// That of other processors: with AVX2, 64 GFLOP/s were measured.
+const CORE_FLOPS_MIN: f64 = 30e9;
+
 /// What matters of a machine for the sizes of a run.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Machine {
     /// Number of hardware threads.
     pub cores: u32,
+    /// Floating-point operations per second that a hardware thread is expected to do.
+    pub core_flops: f64,
     /// Available memory in bytes; 0 if unknown.
     pub memory_bytes: u64,
     /// Largest number of ranks that can run beside each other: 1 without mpirun, or without room in `/dev/shm`.
@@ -32,6 +41,7 @@ impl Machine {
         let together = programs::open_mpi(2).ok().and_then(|_| (2..=RANKS_MAX).rev().find(has_room));
         Machine {
             cores: cores(),
+            core_flops: core_flops(&std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default()),
             memory_bytes: available_memory(),
             ranks_max: together.unwrap_or(1),
             gpus: if wants_gpus { gpus() } else { Vec::new() },
@@ -39,9 +49,29 @@ impl Machine {
     }
 }
 
+/// Returns the speed that is expected of each hardware thread of the processor that `cpuinfo` describes.
+fn core_flops(cpuinfo: &str) -> f64 {
+    let flags = cpuinfo.lines().find(|line| line.starts_with("flags")).unwrap_or_default();
+    let has = |flag: &str| flags.split_whitespace().any(|word| word == flag);
+    CORE_FLOPS.iter().find(|(flag, _)| has(flag)).map_or(CORE_FLOPS_MIN, |(_, flops)| *flops)
+}
+
 /// Returns the GPUs that the driver lists.
 fn gpus() -> Vec<GpuFacts> {
     let [program, arguments @ ..] = GpuFacts::COMMAND;
     let output = Command::new(program).args(arguments).output();
     GpuFacts::parse_all(&output.map(|output| output.stdout).unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_processor_is_as_fast_as_the_best_that_it_has() {
+        let of = |flags: &str| core_flops(&format!("processor\t: 0\nflags\t\t: {flags}\nbugs\t\t: spectre_v1\n"));
+        let found = ["fpu avx2 avx512f amx_bf16 amx_tile", "avx2 avx512f", "avx2 avx512_vnni"].map(of);
+        assert_eq!(found, [100e9, 50e9, CORE_FLOPS_MIN]);
+        assert_eq!(core_flops(""), CORE_FLOPS_MIN);
+    }
 }

@@ -1,8 +1,8 @@
 //! Sizes of a first run that fit a text and a machine. Pure.
 //!
 //! A first run is to show in minutes whether a text can be learnt. The model is the largest whose steps are short, whose
-//! memory is there, and which sees enough tokens in that time without seeing each too often. All rates are cautious guesses,
-//! which the config names; what a machine really does is measured by the first steps.
+//! memory is there, and which sees enough tokens in that time without seeing each too often. All rates are half
+//! of what benchmarks measured, as the config says; what a machine really does is measured by the first steps.
 
 use common::config::{ModelConfig, Precision, Recompute};
 use common::cost::StepCost;
@@ -13,8 +13,6 @@ use super::error::InitError;
 use super::machine::Machine;
 use super::sizes::{SIZES, Size};
 
-/// Floating-point operations per second of a CPU's core: half of what Convoy does with 124M parameters (docs/benchmarks.md).
-const CORE_FLOPS: f64 = 25e9;
 /// Floating-point operations per second of a GPU in bf16, by its memory in bytes, from large to small: half of what Convoy does
 /// on an H200 (docs/gpu.md), and less on smaller ones.
 const GPU_FLOPS: [(u64, f64); 3] = [(60 << 30, 250e12), (20 << 30, 60e12), (0, 20e12)];
@@ -184,7 +182,7 @@ impl Basis {
             let of_gpu = GPU_FLOPS.iter().find(|(bytes, _)| least_gpu >= *bytes).map_or(0.0, |(_, flops)| *flops);
             (of_gpu * f64::from(ranks), gpus().map(|gpu| gpu.free_bytes).min().unwrap_or(0))
         } else {
-            (CORE_FLOPS * f64::from(machine.cores.max(1)), machine.memory_bytes / u64::from(ranks))
+            (machine.core_flops * f64::from(machine.cores.max(1)), machine.memory_bytes / u64::from(ranks))
         };
         let rank_bytes = ((free as f64 * MEMORY_PART[kind]) as u64).saturating_sub(PROGRAM_BYTES[kind]);
         let fraction = VALIDATION.iter().find(|(most, _)| text.tokens < *most);
@@ -287,7 +285,8 @@ pub mod tests {
             let (name, bytes) = ("a GPU".to_owned(), gib << 30);
             GpuFacts { index, name, free_bytes: bytes, total_bytes: bytes, uncorrected_errors: None }
         };
-        Machine { cores, memory_bytes: gib << 30, ranks_max: 16, gpus: (0..).zip(gpus_gib).map(gpu).collect() }
+        let gpus = (0..).zip(gpus_gib).map(gpu).collect();
+        Machine { cores, core_flops: 25e9, memory_bytes: gib << 30, ranks_max: 16, gpus }
     }
 
     #[test]
@@ -347,6 +346,17 @@ pub mod tests {
         assert_eq!([1, 50, 60, 200, 1000].map(document), [None, None, Some(128), Some(256), Some(1024)]);
         let small = Plan::new(&text(338_000, 1), &Machine { memory_bytes: 1 << 30, ..laptop }).unwrap();
         assert_eq!(small.prepare_memory_bytes, Some(256 << 20));
+    }
+
+    #[test]
+    fn what_a_run_is_expected_to_take_follows_the_processor() {
+        let of = |core_flops| Plan::new(&text(338_000, 1), &Machine { core_flops, ..machine(2, 6, &[]) }).unwrap();
+        let (slow, fast) = (of(30e9), of(100e9));
+        assert!((slow.flops, fast.flops) == (60e9, 200e9) && fast.run_tokens() > slow.run_tokens());
+        for plan in [slow, fast] {
+            let total_s = plan.step_s() * plan.max_steps as f64;
+            assert!((60.0..300.0).contains(&total_s), "{total_s}");
+        }
     }
 
     #[test]

@@ -14,7 +14,7 @@ use common::tokenizer::Tokenizer;
 
 use super::vocabulary;
 use crate::error::LaunchError;
-use crate::view::figures::with_thousands;
+use crate::view::figures::counted;
 
 /// Checks every data set of `config`, and what the run is going to do with them.
 pub fn check(config: &RunConfig) -> Vec<Finding> {
@@ -84,9 +84,9 @@ fn check_one(
         sequences: set.sequences(sequence_tokens),
         weight: source.weight,
     };
-    let counts = [set.index.shards.len() as u64, size.tokens, size.sequences].map(with_thousands);
-    let [shards, tokens, sequences] = counts;
-    let text = format!("{}: {shards} shards, {tokens} tokens, {sequences} sequences", size.url);
+    let shards = counted(set.index.shards.len() as u64, "shard");
+    let (tokens, sequences) = (counted(size.tokens, "token"), counted(size.sequences, "sequence"));
+    let text = format!("{}: {shards}, {tokens}, {sequences}", size.url);
     let finding = match set.is_foreign() {
         true => {
             let advice = "nothing says with which tokenizer these were made, and damage cannot be seen: data.tokenizer is believed";
@@ -168,7 +168,7 @@ mod tests {
         let verdicts: Vec<_> = found.iter().map(|found| found.0).collect();
         // Tokenizer, data, model, run, and no validation data.
         assert_eq!(verdicts, [Verdict::Ok, Verdict::Ok, Verdict::Ok, Verdict::Ok, Verdict::Warning], "{found:?}");
-        assert!(found[1].1.contains("1 shards, 100 tokens, 6 sequences"), "{found:?}");
+        assert!(found[1].1.contains("1 shard, 100 tokens, 6 sequences"), "{found:?}");
         assert!(
             found[3].1.contains("10 steps of 128 tokens: 1,280 tokens, 13.3 epochs of the data's 100"),
             "{found:?}"

@@ -35,12 +35,17 @@ pub fn check(config: &RunConfig) -> Option<Finding> {
     if !faults.is_empty() {
         return Some(Finding::failed(SUBJECT, faults.join("\n")));
     }
-    let (tasks, items) = (counted(chosen.len() as u64, "task"), config.evaluation.tasks_items);
+    let tasks = counted(chosen.len() as u64, "task");
+    let items = match config.evaluation.tasks_items {
+        1 => "the first item".to_owned(),
+        items => format!("the first {items} items"),
+    };
     let when = match config.evaluation.tasks_every_steps {
         0 => "at the end".to_owned(),
+        1 => "every step and at the end".to_owned(),
         every => format!("every {every} steps and at the end"),
     };
-    Some(Finding::ok(SUBJECT, format!("{tasks}, the first {items} items of each, {when}")))
+    Some(Finding::ok(SUBJECT, format!("{tasks}, {items} of each, {when}")))
 }
 
 /// Returns what is wrong with the data file of a task.

@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, VecDeque};
 use bytes::Bytes;
 use common::attempt::{AttemptError, Claim, History, claim_of};
 use common::exit_code::ExitCode;
+use common::figures::counted;
 use common::metrics::{Record, StepRecord, ValidationRecord, attempt_of};
 use common::storage::{Folder, ObjectInfo, Reader, StorageError};
 use common::task_results::TasksRecord;
@@ -31,7 +32,7 @@ pub enum MetricsError {
         url: String,
     },
     /// Nothing that was recorded can be read.
-    #[error("no record can be read in {url}: {lines} damaged lines, the first: {first}")]
+    #[error("no record can be read in {url}: {}, the first: {first}", counted(*lines, "damaged line"))]
     Unreadable {
         /// The folder of the metrics.
         url: String,

@@ -11,6 +11,7 @@ use std::fmt;
 use bytes::Bytes;
 use common::config::StorageConfig;
 use common::exit_code::ExitCode;
+use common::figures::counted;
 use common::storage::{Folder, StorageError};
 use common::token_shard::{INDEX_NAME, Index, ShardError};
 use common::tokenizer::{Tokenizer, TokenizerError};
@@ -40,7 +41,7 @@ pub enum ShardsError {
         url: String,
     },
     /// The excerpt begins after the last token.
-    #[error("--at {at} is beyond {url}, which has {tokens} tokens; give a position from 0 to {}", tokens.saturating_sub(1))]
+    #[error("--at {at} is beyond {url}, which has {}; give a position from 0 to {}", counted(*tokens, "token"), tokens.saturating_sub(1))]
     Position {
         /// Position that was asked for.
         at: u64,

@@ -28,6 +28,7 @@ use common::attempt::handed::Listener;
 use common::attempt::{Claim, News, Request};
 use common::checkpoint_store;
 use common::exit_code::ExitCode;
+use common::figures::counted;
 use common::preflight::Verdict;
 use common::start::{self, Wanted};
 use serde_json::json;
@@ -97,8 +98,9 @@ pub fn run(job: &Job, interrupts: &mut Interrupts, view: &mut View) -> Result<(E
             Decision::GiveUp => return Ok((code, seen)),
             Decision::OutOfBudget { restarts } => {
                 view.say(&format!(
-                    "giving up after {restarts} restarts without progress; mend the cause above and run the same \
-                     command to go on, or raise launch.max_restarts"
+                    "giving up after {} without progress; mend the cause above and run the same command to go on, or raise \
+                     launch.max_restarts",
+                    counted(restarts.into(), "restart")
                 ));
                 note("gave_up", json!({ "restarts": restarts }));
                 return Ok((code, seen));
@@ -216,9 +218,10 @@ fn one_attempt(
     let hosts = placement.hosts.iter().map(|on| (&on.host, on.ranks)).collect::<Vec<_>>();
     let on_hosts = match hosts.len() {
         0 => String::new(),
-        n => format!(" on {}", count(n as u32, "host")),
+        n => format!(" on {}", counted(n as u64, "host")),
     };
-    view.begin(&format!("attempt {attempt}: {}{on_hosts}, {} each", count(ranks, "rank"), count(threads, "thread")));
+    let (on_ranks, of_threads) = (counted(ranks.into(), "rank"), counted(threads.into(), "thread"));
+    view.begin(&format!("attempt {attempt}: {on_ranks}{on_hosts}, {of_threads} each"));
     journal.note(
         "attempt_started",
         json!({ "attempt": attempt, "ranks": ranks, "threads_per_rank": threads, "hosts": hosts }),
@@ -252,11 +255,6 @@ fn one_attempt(
         view.say(&cause.block(attempt, &cause.rank.map(|rank| logs.tail(Some(rank))).unwrap_or_default()));
     }
     Ok(outcome)
-}
-
-/// Formats a count, as in `1 rank` or `2 ranks`.
-fn count(number: u32, noun: &str) -> String {
-    format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
 }
 
 /// Waits for `delay`. Returns false if somebody asked to stop meanwhile.

@@ -72,7 +72,11 @@ fn a_command_takes_a_config_or_the_folder_of_a_run_wherever_it_is_now() {
     let (_, stdout, stderr) = launcher(&["check", "run.toml", "--output", "elsewhere"]);
     assert!(stdout.contains("run folder") && stdout.contains("/elsewhere"), "{stdout}{stderr}");
     refused(&["train", "moved", "--config", "run.toml"], "\"moved\" and --config run.toml are two different things");
-    refused(&["train", "nowhere"], "/nowhere has no config.toml");
+    for command in ["train", "status", "metrics", "stop"] {
+        refused(&[command, "nowhere"], "/nowhere; expected a run folder, which `launcher train` makes");
+    }
+    fs::create_dir(rig.run("").with_file_name("empty")).unwrap();
+    refused(&["train", "empty"], "/empty has no config.toml");
     refused(&["prepare", "moved"], "\"moved\" is a run folder, which does not say how data is prepared");
     refused(&["train", "run.toml", "--set", "max_steps=2"], "write --set train.max_steps=2");
     refused(&["train", "moved", "--set", "train.max_steps=1.5"], "(given as --set train.max_steps=1.5)");
@@ -81,6 +85,7 @@ fn a_command_takes_a_config_or_the_folder_of_a_run_wherever_it_is_now() {
 #[test]
 fn metrics_of_no_run_and_of_damage_alone_are_refused() {
     let rig = Rig::new("[]", &[]);
+    fs::create_dir_all(rig.run("")).unwrap();
     let metrics = |arguments: &[&str]| output(rig.launcher().arg("metrics").args(arguments));
     let (code, stdout, stderr) = metrics(&["run", "--json"]);
     assert_eq!((code, stdout.as_str()), (Some(3), ""));
@@ -90,7 +95,7 @@ fn metrics_of_no_run_and_of_damage_alone_are_refused() {
     fs::write(folder.join("part-000000.jsonl"), "{\"step\": 1, \"lo").unwrap();
     let (code, stdout, stderr) = metrics(&["run.toml", "--csv"]);
     assert_eq!((code, stdout.as_str()), (Some(3), ""));
-    assert!(stderr.contains("1 damaged lines, the first: file:///") && stderr.contains(", line 1: "), "{stderr}");
+    assert!(stderr.contains("1 damaged line, the first: file:///") && stderr.contains(", line 1: "), "{stderr}");
     let step = include_str!("../../../tests/fuzz/seeds/metrics/part.jsonl").lines().next().unwrap();
     fs::write(folder.join("part-000001.jsonl"), step).unwrap();
     let (code, stdout, stderr) = metrics(&["run", "--every", "2"]);

@@ -10,6 +10,7 @@ use std::path::Path;
 use std::process::Command;
 
 use common::exit_code::ExitCode;
+use common::figures::counted;
 use tests::odd_store::{OddStore, addresses};
 use tests::process::{launcher, program};
 use tests::training::run;
@@ -38,7 +39,7 @@ fn both_read(dir: &Path, (name, input): (&str, &str), documents: u32, environmen
     let commands = [prepare(dir, input, &format!("{name}-data")), tokenizer(dir, input, &format!("{name}-bpe"))];
     for mut command in commands {
         command.envs(environment.iter().map(|(key, value)| (key, value)));
-        let text = run(command, ExitCode::Done, &[&format!("{documents} documents, ")]);
+        let text = run(command, ExitCode::Done, &[&format!("{}, ", counted(documents.into(), "document"))]);
         assert!(!text.contains("restarting"), "{text}");
     }
 }

@@ -231,7 +231,7 @@ fn one_bad_line_ends_every_rank_and_names_itself() {
     assert!(!corpus.path("out/train/index.json").exists());
     // Earlier work counts, and the bad line is left out, counted and named.
     let skip = ["prepare.on_bad_document=skip"];
-    run(by_launcher(2, &config, &skip), ExitCode::Done, &["left out    1 lines that are not JSON objects"]);
+    run(by_launcher(2, &config, &skip), ExitCode::Done, &["left out    1 document: not a JSON object"]);
     let card = std::fs::read_to_string(corpus.path("out/README.md")).unwrap();
     assert!(card.contains("c.jsonl, the line at byte") || card.contains("c.jsonl, line"), "{card}");
 }

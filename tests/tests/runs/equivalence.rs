@@ -116,8 +116,9 @@ fn more_ranks_than_sequences_train_as_one_does() {
             ];
             let name = format!("{sequences}-sequences-{ranks}-ranks-zero-{zero}");
             let settings: Vec<&str> = RECIPE.into_iter().chain(settings.iter().map(String::as_str)).collect();
-            let idle =
-                format!("{} of {ranks} ranks have none of the {sequences} of a step", ranks.saturating_sub(sequences));
+            let idle = ranks.saturating_sub(sequences);
+            let have = if idle == 1 { "has" } else { "have" };
+            let idle = format!("{idle} of {ranks} ranks {have} none of the {sequences} of a step");
             let printed = run(by_mpirun(ranks, &scratch.config(&name, &settings)), ExitCode::Done, &[]);
             assert_eq!(printed.contains(&idle), ranks > sequences, "{printed}");
             assert!(!printed.contains("communication dominates") || ranks <= sequences, "{printed}");

@@ -220,7 +220,7 @@ fn documents_that_are_in_a_saved_filter_are_left_out_by_prepare_on_any_ranks_and
     run(corpus.eval("copied.jsonl", &save), ExitCode::Done, &["100.00 %"]);
     let set = format!("--set=prepare.overlap_filter={}", filter.display());
     for (output, ranks) in [("one", "1"), ("two", "2")] {
-        let expected = ["5998 documents", "left out    2 documents that overlap with prepare.overlap_filter"];
+        let expected = ["5,998 documents", "left out    2 documents: overlapping with prepare.overlap_filter"];
         run(corpus.prepare(output, ranks, &[&set, share]), ExitCode::Done, &expected);
     }
     let one = corpus.prepared("one");

@@ -55,8 +55,8 @@ fn a_text_becomes_a_config_a_run_and_a_sample() {
     let train = || launch(here, &[&["train"], &short[..]].concat());
     let words = [
         "data/a-crow-1/train is not there yet: it is prepared first",
-        "1 documents, ",
-        "validation  1 documents, ",
+        "1 document, ",
+        "validation  1 document, ",
         "step      1/6",
         "done: 6 steps, validation loss ",
     ];
@@ -94,4 +94,26 @@ fn a_folder_of_notes_has_a_config_and_files_of_other_kinds_are_named() {
     print(here, &["init", "notes", "--tokenizer", "tok", "--device", "cpu"]);
     let config = std::fs::read_to_string(here.join("run.toml")).unwrap();
     assert!(config.contains("vocabulary = 300\n") && config.matches("tokenizer = \"tok\"").count() == 2, "{config}");
+}
+
+#[test]
+fn a_document_that_cannot_be_read_is_named_with_the_flags_that_help_and_left_out_where_that_is_asked_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let here = folder.path();
+    let mut lines = String::new();
+    for number in 0..200 {
+        writeln!(lines, "{{\"text\": \"The crow found {number} grapes, and the fox sang until dusk.\"}}").unwrap();
+    }
+    std::fs::write(here.join("web.jsonl"), format!("{lines}{{\"body\": \"x\"}}\n")).unwrap();
+    let words = [
+        "web.jsonl, line 201: no field \"text\" (--text-field names another)",
+        "leave such documents out with --on-bad-document skip",
+    ];
+    let text = run(launch(here, &["init", "web.jsonl", "--device", "cpu"]), ExitCode::Data, &words);
+    assert!(!text.contains("prepare.") && !here.join("run.toml").exists(), "{text}");
+    print(here, &["init", "web.jsonl", "--device", "cpu", "--on-bad-document", "skip"]);
+    let config = std::fs::read_to_string(here.join("run.toml")).unwrap();
+    assert!(config.contains("\non_bad_document = \"skip\"\n") && config.contains("in 200 documents"), "{config}");
+    let prepare = launch(here, &["prepare", "run.toml", "--ranks", "1"]);
+    run(prepare, ExitCode::Done, &["left out    1 document: no string in the field of the text"]);
 }

@@ -142,7 +142,7 @@ fn a_run_is_asked_for_a_checkpoint_from_elsewhere() {
             command.args(["checkpoints", "save", &scratch.url("run")]);
             command
         };
-        run(save(), ExitCode::Config, &["nothing trains in ", "`launcher train` starts it"]);
+        run(save(), ExitCode::Config, &["there is no folder ", "which `launcher train` makes"]);
         let mut running = Running::start(very_slowly(first(2, &config)));
         running.wait_for(moment, DEADLINE);
         let text = run(save(), ExitCode::Done, &["asked attempt 1 (process ", "/run/checkpoints/step-"]);

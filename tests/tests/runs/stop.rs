@@ -27,8 +27,16 @@ fn a_run_is_stopped_from_elsewhere_and_goes_on_as_if_it_never_was() {
         [("launched", by_launcher as fn(u32, &Path) -> Command, "step      3/30"), ("by-hand", by_mpirun, "step 3/30")]
     {
         let (config, url) = (scratch.config(name, &SETTINGS), scratch.url(name));
-        run(command("stop", &[&url]), ExitCode::Config, &["nothing trains in ", "`launcher train` starts it"]);
-        run(command("status", &[&url]), ExitCode::Done, &["never started"]);
+        for command_name in ["stop", "status", "metrics"] {
+            run(
+                command(command_name, &[&url]),
+                ExitCode::Config,
+                &["there is no folder ", "which `launcher train` makes"],
+            );
+        }
+        let of_config = [config.to_str().unwrap()];
+        run(command("stop", &of_config), ExitCode::Config, &["nothing trains in ", "`launcher train` starts it"]);
+        run(command("status", &of_config), ExitCode::Done, &["never started"]);
         let mut running = Running::start(very_slowly(first(2, &config)));
         running.wait_for(moment, DEADLINE);
         run(command("status", &[&url]), ExitCode::Done, &["attempt 1 (process ", "2 ranks), last sign of life "]);

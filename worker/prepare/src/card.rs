@@ -2,6 +2,8 @@
 
 use std::fmt::Write;
 
+use common::figures::counted;
+
 use crate::inputs::KINDS;
 use crate::record::{Record, SideTotals};
 
@@ -24,10 +26,10 @@ fn write(record: &Record, card: &mut String) -> std::fmt::Result {
     writeln!(card, "# Token shards\n")?;
     writeln!(
         card,
-        "{} documents, {} tokens, {:.3} bytes of text per token. Made by Convoy {} (`launcher prepare`); \
+        "{}, {}, {:.3} bytes of text per token. Made by Convoy {} (`launcher prepare`); \
          `prepare.json` says the same for programs.\n",
-        totals.documents,
-        totals.tokens(),
+        counted(totals.documents, "document"),
+        counted(totals.tokens(), "token"),
         totals.text_bytes as f64 / totals.tokens() as f64,
         record.convoy
     )?;
@@ -84,7 +86,8 @@ fn write_overlap(record: &Record, card: &mut String) -> std::fmt::Result {
     let share = &record.config["overlap_share"];
     writeln!(
         card,
-        "\n## Overlap\n\n{count} documents of whose 8-grams at least a share of {share} are in the filter `{filter}` were left out. \
-         The filter's hash: {hash}"
+        "\n## Overlap\n\n{} of whose 8-grams at least a share of {share} are in the filter `{filter}` were left out. \
+         The filter's hash: {hash}",
+        counted(count, "document")
     )
 }

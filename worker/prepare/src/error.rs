@@ -2,6 +2,7 @@
 
 use common::config::ConfigError;
 use common::exit_code::ExitCode;
+use common::figures::counted;
 use common::rank_message::MessageError;
 use common::storage::StorageError;
 use common::tokenizer::TokenizerError;
@@ -47,7 +48,9 @@ pub enum PrepareError {
     },
     /// The inputs have no document with text.
     #[error(
-        "no document to prepare: {objects} objects gave {empty} empty and {skipped} unreadable documents{}",
+        "no document to prepare: {} gave {empty} empty and {}{}",
+        counted(*objects as u64, "object"),
+        counted(*skipped, "unreadable document"),
         rest_of_empty_corpus(*overlapping)
     )]
     EmptyCorpus {
@@ -138,7 +141,7 @@ fn rest_of_empty_corpus(overlapping: u64) -> String {
     match overlapping {
         0 => "; check prepare.inputs and prepare.text_field".to_owned(),
         _ => format!(
-            ", and {overlapping} that overlap with prepare.overlap_filter; check prepare.inputs, prepare.text_field and \
+            ", and {overlapping} overlapping with prepare.overlap_filter; check prepare.inputs, prepare.text_field and \
              prepare.overlap_share"
         ),
     }

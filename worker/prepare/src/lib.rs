@@ -17,7 +17,7 @@
 //! - [`sides`]: training or validation. [`tally`]: what became of documents. [`coverage`]: which inputs are done.
 //! - [`text`]: the text of a raw document.
 //! - [`train_tokenizer`]: another job over such inputs, `prepare tokenizer`.
-//! - [`survey`]: how much text there is, before it is prepared.
+//! - [`survey`]: how much text there is, before it is prepared. [`flags`]: messages of these two, which read no config.
 //! - [`record`], [`card`], [`summary`]: descriptions of the data, for programs and for people.
 //! - [`panics`]: panics of a library that are a file's fault.
 //! - [`ranks`]: MPI. [`progress`]: how far the job is. [`memory`]: how memory is divided.
@@ -26,6 +26,7 @@ pub mod card;
 pub mod coverage;
 pub mod encode;
 mod error;
+pub mod flags;
 #[cfg(test)]
 #[path = "../../../common/tests/shared/hostile.rs"]
 mod hostile;

@@ -14,17 +14,15 @@ use common::limits::describe_panic;
 use common::untrusted::printable_lines;
 use common::worker_contract::{PROGRESS_MARK, PrepareProgress};
 use common::{single_copy, telemetry};
-use prepare::inputs::ReadOptions;
+use prepare::flags::in_flags;
+use prepare::inputs::{LONGEST_DOCUMENT, ReadOptions};
 use prepare::progress::{Audience, LogLines};
 use prepare::ranks::{self, Ranks};
 use prepare::summary::Summary;
 use prepare::survey::survey;
 use prepare::{PrepareError, job, panics};
 use serde::{Deserialize, Serialize};
-use tokenizer_command::TokenizerArgs;
-
-/// Bound of `prepare.max_document_bytes`: no longer document can be prepared.
-const LONGEST_DOCUMENT: usize = 1 << 30;
+use tokenizer_command::{OnBad, TokenizerArgs};
 
 /// Prepares documents for training.
 ///
@@ -66,6 +64,9 @@ struct SurveyArgs {
     /// Field of a JSON line, or column of a Parquet file, that holds the text.
     #[arg(long, value_name = "FIELD", default_value = "text")]
     text_field: String,
+    /// Whether a document that cannot be read is an error, or is left out.
+    #[arg(long, value_enum, default_value = "fail")]
+    on_bad_document: OnBad,
 }
 
 #[derive(Args)]
@@ -133,16 +134,16 @@ fn run_tokenizer(arguments: &TokenizerArgs) -> ExitCode {
 
 /// Looks at texts, and prints what is there.
 fn run_survey(arguments: &SurveyArgs) -> ExitCode {
-    let SurveyArgs { texts, tokenizer, text_field } = arguments;
-    let options = ReadOptions { text_field: text_field.clone(), document_bytes_max: LONGEST_DOCUMENT };
-    match survey(texts, tokenizer, &options, &StorageConfig::default()) {
+    let SurveyArgs { texts, tokenizer, text_field, on_bad_document } = arguments;
+    let options = ReadOptions { text_field: text_field.clone(), document_bytes_max: LONGEST_DOCUMENT as usize };
+    match survey(texts, tokenizer, (&options, on_bad_document.value()), &StorageConfig::default()) {
         Ok(survey) => {
             let json = serde_json::to_string(&survey).unwrap_or_else(|e| unreachable!("a survey is JSON: {e}"));
             to_stdout(&(json + "\n"));
             ExitCode::Done
         }
         Err(error) => {
-            let _ = writeln!(std::io::stderr(), "error: {}", printable_lines(&error.to_string()));
+            let _ = writeln!(std::io::stderr(), "error: {}", printable_lines(&in_flags(&error)));
             error.exit_code()
         }
     }

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use common::figures::counted;
 use common::storage::Folder;
 use serde::Serialize;
 
@@ -73,21 +74,23 @@ impl fmt::Display for Summary {
         }
         writeln!(
             f,
-            "{} documents, {} tokens, {:.2} bytes per token",
-            totals.documents, self.tokens, self.bytes_per_token
+            "{}, {}, {:.2} bytes per token",
+            counted(totals.documents, "document"),
+            counted(self.tokens, "token"),
+            self.bytes_per_token
         )?;
         if totals.empty_documents > 0 {
-            writeln!(f, "left out    {} empty documents", totals.empty_documents)?;
+            writeln!(f, "left out    {}", counted(totals.empty_documents, "empty document"))?;
         }
         if let Some(count) = totals.overlapping_documents {
-            writeln!(f, "left out    {count} documents that overlap with prepare.overlap_filter")?;
+            writeln!(f, "left out    {}: overlapping with prepare.overlap_filter", counted(count, "document"))?;
         }
         for (fault, count) in &totals.skipped {
-            writeln!(f, "left out    {count} {}", fault.in_words())?;
+            writeln!(f, "left out    {}: {}", counted(*count, "document"), fault.in_words())?;
         }
         let mut side = |name: &str, side: &SideTotals, url: &str| {
-            let SideTotals { documents, tokens, shards } = side;
-            writeln!(f, "{name:<11} {documents} documents, {tokens} tokens in {shards} token shards: {url}")
+            let (documents, tokens) = (counted(side.documents, "document"), counted(side.tokens, "token"));
+            writeln!(f, "{name:<11} {documents}, {tokens} in {}: {url}", counted(side.shards, "token shard"))
         };
         side("train", &totals.train, &self.train_url)?;
         if let (Some(validation), Some(url)) = (&totals.validation, &self.validation_url) {

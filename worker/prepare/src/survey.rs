@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-use common::config::StorageConfig;
+use common::config::{OnBadDocument, StorageConfig};
+use common::figures::counted;
 use common::storage::Wanted;
 use common::text_survey::TextSurvey;
 use common::tokenizer::Tokenizer;
@@ -14,25 +15,25 @@ use crate::inputs::{Estimate, MARKDOWN, ReadOptions, Sources, estimate, find, is
 const LOOKED_AT: u64 = 4096;
 
 /// Looks at the texts that a person calls `names`: files, folders, patterns or URLs. A document in the samples that cannot be
-/// read is an error, and so are names where there is no text.
+/// read is an error, unless such documents are skipped, and so are names where there is no text.
 pub fn survey(
     names: &[String],
     tokenizer: &str,
-    options: &ReadOptions,
+    (options, on_bad): (&ReadOptions, OnBadDocument),
     storage: &StorageConfig,
 ) -> Result<TextSurvey, PrepareError> {
     let tokenizer = Tokenizer::open(tokenizer, storage)?;
     let inputs = names.iter().map(|name| inputs_of(name, storage)).collect::<Result<Vec<_>, _>>()?.concat();
     let found = find(&inputs, storage)?;
     let sources = Sources::open(&inputs, &found, storage)?.list;
-    let Estimate { texts, documents, text_bytes, longest_document_bytes } = estimate(&sources, options)?;
+    let Estimate { texts, documents, text_bytes, longest_document_bytes, skipped } =
+        estimate(&sources, options, on_bad)?;
     if text_bytes == 0 {
-        return Err(PrepareError::EmptyCorpus {
-            objects: found.len(),
-            empty: found.len() as u64,
-            skipped: 0,
-            overlapping: 0,
-        });
+        let empty = (found.len() as u64).saturating_sub(skipped);
+        return Err(PrepareError::EmptyCorpus { objects: found.len(), empty, skipped, overlapping: 0 });
+    }
+    if skipped > 0 {
+        tracing::warn!("left out of what was looked at: {} that cannot be read", counted(skipped, "document"));
     }
     let sampled_bytes: usize = texts.iter().map(String::len).sum();
     let sampled_tokens: usize = texts.iter().map(|text| tokenizer.encode(text).len()).sum();
@@ -106,7 +107,8 @@ fn what_is_there(name: &str, storage: &StorageConfig) -> String {
     let others = others.map(|found| found.objects).unwrap_or_default();
     match others.first() {
         None => "; there are no files".to_owned(),
-        Some(first) => format!("; there are {} others, such as {}", others.len(), first.name),
+        Some(first) if others.len() == 1 => format!("; there is another file, {}", first.name),
+        Some(first) => format!("; there are {} other files, such as {}", others.len(), first.name),
     }
 }
 
@@ -129,7 +131,28 @@ mod tests {
     }
 
     fn survey(name: &Path) -> Result<TextSurvey, PrepareError> {
-        super::survey(&[name.to_str().unwrap().to_owned()], "gpt2", &options(), &StorageConfig::default())
+        survey_with(name, OnBadDocument::Fail)
+    }
+
+    fn survey_with(name: &Path, on_bad: OnBadDocument) -> Result<TextSurvey, PrepareError> {
+        let names = [name.to_str().unwrap().to_owned()];
+        super::survey(&names, "gpt2", (&options(), on_bad), &StorageConfig::default())
+    }
+
+    #[test]
+    fn documents_that_cannot_be_read_are_left_out_where_that_is_asked_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        fs::write(at("a.jsonl"), "{\"text\": \"one two\"}\n{\"body\": \"x\"}\n{\"text\": \"three\"}\nno JSON\n")
+            .unwrap();
+        fs::write(at("b.txt"), b"\x89PNG\0").unwrap();
+        fs::write(at("c.txt.gz"), "no gzip").unwrap();
+        assert!(survey(folder.path()).is_err());
+        let found = survey_with(folder.path(), OnBadDocument::Skip).unwrap();
+        assert_eq!((found.objects, found.longest_document_bytes), (3, 7), "{found:?}");
+        assert!((12..=20).contains(&found.text_bytes), "{found:?}");
+        let error = survey_with(&at("b.txt"), OnBadDocument::Skip).unwrap_err().to_string();
+        assert!(error.contains("1 object gave 0 empty and 1 unreadable document"), "{error}");
     }
 
     #[test]
@@ -168,7 +191,9 @@ mod tests {
         refused("empty", "there are no files");
         fs::create_dir(at("pictures")).unwrap();
         fs::write(at("pictures/a.png"), b"\x89PNG\0").unwrap();
-        refused("pictures", "1 others, such as a.png");
+        refused("pictures", "there is another file, a.png");
+        fs::write(at("pictures/b.png"), b"\x89PNG\0").unwrap();
+        refused("pictures", "there are 2 other files, such as a.png");
         refused("pictures/a.png", "this is a binary file");
         fs::write(at("notes"), "some text").unwrap();
         refused("notes", "notes.txt");

@@ -264,7 +264,7 @@ fn bad_documents_are_refused_by_name_and_line() {
     job.put("in/a.jsonl", "{\"text\": \"good\"}\n\n{\"text\": \n");
     job.refused(&["memory://bad/in/a.jsonl, line 3: not JSON", "prepare.on_bad_document = \"skip\""]);
     job.put("in/a.jsonl", "{\"text\": \"good\"}\r\n{\"body\": \"x\"}\r\n");
-    job.refused(&["memory://bad/in/a.jsonl, line 2: no field \"text\" (prepare.text_field)"]);
+    job.refused(&["memory://bad/in/a.jsonl, line 2: no field \"text\" (prepare.text_field names another)"]);
     assert!(job.output().is_empty());
 }
 
@@ -511,5 +511,5 @@ fn a_filter_that_cannot_be_read_is_refused_before_anything_is_written() {
     // A filter of everything leaves nothing to prepare.
     job.config.overlap_filter = job.put_filter("all.grams", &[passage("word", 0..40)]);
     job.put("in/a.jsonl", json_lines(&[passage("word", 0..40)]));
-    job.refused(&["0 unreadable documents, and 1 that overlap with prepare.overlap_filter", "prepare.overlap_share"]);
+    job.refused(&["0 unreadable documents, and 1 overlapping with prepare.overlap_filter", "prepare.overlap_share"]);
 }

@@ -45,10 +45,21 @@ pub struct TokenizerArgs {
     pub json: bool,
 }
 
+/// Values of `--on-bad-document`.
 #[derive(Clone, Copy, ValueEnum)]
-enum OnBad {
+pub enum OnBad {
     Fail,
     Skip,
+}
+
+impl OnBad {
+    /// Returns the value of the config's key.
+    pub fn value(self) -> OnBadDocument {
+        match self {
+            OnBad::Fail => OnBadDocument::Fail,
+            OnBad::Skip => OnBadDocument::Skip,
+        }
+    }
 }
 
 impl TokenizerArgs {
@@ -68,10 +79,7 @@ impl TokenizerArgs {
             vocabulary: self.vocab_size,
             special: std::iter::once(END_OF_TEXT.to_owned()).chain(others).collect(),
             options: ReadOptions { text_field: self.text_field.clone(), document_bytes_max: self.max_document_bytes },
-            on_bad_document: match self.on_bad_document {
-                OnBad::Fail => OnBadDocument::Fail,
-                OnBad::Skip => OnBadDocument::Skip,
-            },
+            on_bad_document: self.on_bad_document.value(),
             words_max: self.most_words,
             threads: if self.threads == 0 { threads::cores() } else { self.threads },
         }

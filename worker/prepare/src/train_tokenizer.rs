@@ -12,12 +12,14 @@ use std::time::Instant;
 
 use common::config::{OnBadDocument, StorageConfig};
 use common::exit_code::ExitCode;
+use common::figures::counted;
 use common::storage::{Folder, StorageError};
 use common::tokenizer::train::{Dropped, TrainError, WordCounts, check, train};
 use common::tokenizer::{Tokenizer, TokenizerError, files};
 use serde::Serialize;
 
 use crate::PrepareError;
+use crate::flags::in_flags;
 use crate::inputs::{BadDocument, Batch, Batches, ReadOptions, Sources, Unit, find, units};
 use crate::text::text_of;
 
@@ -85,8 +87,9 @@ pub enum TrainingError {
     BadDocument(BadDocument),
     /// The inputs have no document with text.
     #[error(
-        "no text to learn from: {objects} objects gave {empty} empty and {skipped} unreadable documents; \
-         check the inputs and --text-field"
+        "no text to learn from: {} gave {empty} empty and {}; check the inputs and --text-field",
+        counted(*objects as u64, "object"),
+        counted(*skipped, "unreadable document")
     )]
     NoText {
         /// Number of objects that were read.
@@ -119,16 +122,6 @@ impl TrainingError {
             }
         }
     }
-}
-
-/// Replaces keys of the config in a message about inputs by this job's flags.
-fn in_flags(error: &impl fmt::Display) -> String {
-    let flags = [
-        ("prepare.inputs", "INPUT"),
-        ("prepare.text_field", "--text-field"),
-        ("prepare.max_document_bytes", "--max-document-bytes"),
-    ];
-    flags.iter().fold(error.to_string(), |text, (key, flag)| text.replace(key, flag))
 }
 
 type Result<T> = std::result::Result<T, TrainingError>;
@@ -165,18 +158,19 @@ pub struct TrainingSummary {
 impl fmt::Display for TrainingSummary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let TrainingSummary { vocabulary, vocabulary_asked, documents, words, text_bytes, seconds, .. } = self;
-        writeln!(f, "{documents} documents, {text_bytes} bytes of text, {words} distinct words")?;
+        let texts = (counted(*documents, "document"), counted(*text_bytes, "byte"), counted(*words, "distinct word"));
+        writeln!(f, "{}, {} of text, {}", texts.0, texts.1, texts.2)?;
         if self.empty_documents + self.skipped_documents > 0 {
             writeln!(f, "left out {} empty, {} unreadable", self.empty_documents, self.skipped_documents)?;
         }
         if self.dropped_words > 0 {
-            let (words, occurrences) = (self.dropped_words, self.dropped_occurrences);
-            writeln!(f, "dropped {words} rare words that came up {occurrences} times; --most-words keeps more")?;
+            let (words, times) = (counted(self.dropped_words, "rare word"), counted(self.dropped_occurrences, "time"));
+            writeln!(f, "dropped {words} that came up {times}; --most-words keeps more")?;
         }
         if vocabulary < vocabulary_asked {
             writeln!(f, "fewer than {vocabulary_asked} tokens: the text has no more pairs to merge")?;
         }
-        writeln!(f, "{vocabulary} tokens: {}", self.url)?;
+        writeln!(f, "{}: {}", counted(*vocabulary, "token"), self.url)?;
         writeln!(f, "hash {}", self.hash)?;
         writeln!(f, "{seconds:.1} s, {:.1} MB/s", *text_bytes as f64 / 1e6 / seconds.max(1e-9))
     }

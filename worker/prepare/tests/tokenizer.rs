@@ -119,7 +119,7 @@ fn faults_have_their_exit_codes_and_name_the_flags() {
         dir.path(),
         &run(&[&skip[..], &["--text-field", "body"]].concat()),
         3,
-        "no text to learn from: 1 objects gave 0 empty and 5",
+        "no text to learn from: 1 object gave 0 empty and 5",
     );
     assert!(!dir.path().join("out").exists());
     let summary = trained(dir.path(), &run(&skip));

@@ -16,6 +16,7 @@ use common::checkpoint_layout::hugging_face::{CONFIG_NAME, INDEX_NAME, model_obj
 use common::checkpoint_layout::{CHECKPOINTS_FOLDER, CheckpointName, Manifest, host_folder};
 use common::checkpoint_store::{Found, folder_of, prune_host};
 use common::config::{CheckpointConfig, StorageConfig};
+use common::figures::counted;
 use common::storage::{Folder, StorageError};
 use common::topology::{Rank, WorldSize};
 
@@ -89,11 +90,8 @@ impl HostFolder {
     pub fn read_manifest(&self, name: &CheckpointName) -> Result<(Folder, Manifest), CheckpointError> {
         let (folder, mut manifest) = read_manifest(&self.folder, name)?;
         if manifest.world_size != self.world.get() {
-            let (url, ranks) = (folder.url().to_owned(), manifest.world_size);
-            return Err(CheckpointError::Content {
-                url,
-                reason: format!("saved by {ranks} ranks, not by {}", self.world),
-            });
+            let (url, ranks) = (folder.url().to_owned(), counted(manifest.world_size.into(), "rank"));
+            return Err(CheckpointError::Content { url, reason: format!("saved by {ranks}, not by {}", self.world) });
         }
         let (model, optimizer) = (model_object(self.rank, self.world), optimizer_object(self.rank, self.world));
         let here = [model.as_str(), &optimizer, CONFIG_NAME, INDEX_NAME];

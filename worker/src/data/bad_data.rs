@@ -41,7 +41,7 @@ fn a_folder_without_index_says_how_to_make_one() {
 #[test]
 fn a_short_data_set_is_a_matter_of_config() {
     let fixture = Fixture::new("short", &[8, 8, 8]);
-    fails(&fixture, ExitCode::Config, &["24 tokens hold no sequence of 8", "batch.sequence_tokens"]);
+    fails(&fixture, ExitCode::Config, &["in 24 tokens there is no sequence of 8", "batch.sequence_tokens"]);
     let set = Fixture::new("short-read", &[25]).open(8).unwrap();
     let error = set.read(&[0, 3]).unwrap_err();
     assert_eq!(error.exit_code(), ExitCode::Config);

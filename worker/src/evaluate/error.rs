@@ -119,13 +119,15 @@ pub enum EvaluateError {
         kinds: &'static str,
     },
     /// Documents cannot be found or read.
-    #[error("--overlap: {0}")]
+    #[error("--overlap: {}", without_keys(.0))]
     Documents(Box<PrepareError>),
     /// A document is no text.
-    #[error("--overlap: {document}; mend it or leave its file out, since the overlap is of all documents")]
+    #[error("--overlap: {document}; {remedy}")]
     BadTraining {
         /// The document, and what is wrong.
         document: String,
+        /// What to do about it.
+        remedy: &'static str,
     },
     /// A filter cannot be read or written.
     #[error("{url}: {error}; {}", error.remedy())]
@@ -171,6 +173,12 @@ pub struct MissingFile {
     pub url: String,
     /// Where it comes from; `None` for a file of the user's.
     pub from: Option<&'static str>,
+}
+
+/// Returns why documents cannot be found or read, without advice about keys of a config, which has no part in it.
+fn without_keys(error: &PrepareError) -> String {
+    let advice = ", or to go on without it with prepare.on_bad_document = \"skip\"";
+    error.to_string().replace(advice, "").replace("prepare.inputs names", "it names")
 }
 
 fn missing(files: &[MissingFile]) -> String {

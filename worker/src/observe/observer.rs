@@ -83,7 +83,7 @@ impl Observer {
             }),
             max_steps: config.train.max_steps,
             device: world.device,
-            communication: RefCell::default(),
+            communication: RefCell::new(CommunicationShare::new(world.hosts)),
             start: Cell::default(),
             has_share: !config.batch_plan().share(world.collectives.rank(), world.collectives.world_size()).is_empty(),
         })
@@ -178,13 +178,18 @@ impl Observer {
         let Some(writers) = &self.writers else { return };
         let text = finding.line();
         writers.append_event("finding", &text, None);
+        self.judged(finding.verdict, text);
+    }
+
+    /// Shows `text`, as a warning unless all is well.
+    fn judged(&self, verdict: Verdict, text: String) {
         if !self.control.is_connected() {
-            match finding.verdict {
+            match verdict {
                 Verdict::Ok => tracing::info!("{text}"),
                 Verdict::Warning | Verdict::Failed => tracing::warn!("{text}"),
             }
         }
-        self.control.send(&FromRank::Finding { verdict: finding.verdict, text });
+        self.control.send(&FromRank::Finding { verdict, text });
     }
 
     /// Records and shows an event of note.
@@ -194,7 +199,9 @@ impl Observer {
 
     /// Records and shows a problem that does not end the run.
     pub fn trouble(&self, text: String) {
-        self.event("trouble", text);
+        let Some(writers) = &self.writers else { return };
+        writers.append_event("trouble", &text, None);
+        self.judged(Verdict::Warning, text);
     }
 
     /// Asks for all metrics so far to be made durable; `None` if this rank has none.

@@ -2,6 +2,7 @@
 
 use common::attempt;
 use common::config::change::order_since;
+use common::figures::counted;
 use common::start;
 
 use super::changes::accept;
@@ -46,7 +47,8 @@ impl Saver<'_> {
         self.saved_step = (tier == Tier::Run).then_some(name.step);
         observer.begin_at(state.step, state.tokens());
         let place = if tier == Tier::Hosts { " in checkpoint.local_dir" } else { "" };
-        observer.notice(format!("resumed from {name}{place}, saved by {} ranks", manifest.world_size));
+        let ranks = counted(manifest.world_size.into(), "rank");
+        observer.notice(format!("resumed from {name}{place}, saved by {ranks}"));
         Ok(())
     }
 

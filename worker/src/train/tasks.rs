@@ -96,6 +96,7 @@ impl Tasks {
         let tokens = with_thousands(self.units.iter().map(|unit| unit.cost).sum());
         let when = match config.evaluation.tasks_every_steps {
             0 => "at the end".to_owned(),
+            1 => "every step and at the end".to_owned(),
             every => format!("every {every} steps and at the end"),
         };
         let (names, items) = (self.names.join(", "), counted(items as u64, "item"));

@@ -149,11 +149,50 @@ fn is_local(url: &str) -> bool {
 fn check_secret(key: &'static str, url: &str) -> Result<(), BackendError> {
     let Some((scheme, rest)) = url.split_once("://").filter(|_| !is_local(url)) else { return Ok(()) };
     let authority = rest.split('/').next().unwrap_or_default();
-    // A query, which is a part of the name where the address is no web server's.
-    let has_query = rest.contains('?') || rest.to_ascii_lowercase().contains("%3f");
+    let has_query = match scheme {
+        "http" | "https" => rest.contains('?') || rest.to_ascii_lowercase().contains("%3f"),
+        _ => queries(rest).any(is_query),
+    };
     if authority.contains('@') || has_query {
         let server = authority.rsplit('@').next().unwrap_or_default().split('?').next().unwrap_or_default();
         return Err(BackendError::SecretUrl { key, server: format!("{scheme}://{server}") });
     }
     Ok(())
+}
+
+/// Returns what follows each `?` in `text`, written as it is or escaped.
+fn queries(text: &str) -> impl Iterator<Item = &str> {
+    let plain = text.match_indices('?').map(|(at, _)| &text[at + 1..]);
+    let escaped = text.match_indices('%').map(|(at, _)| &text[at + 1..]);
+    plain.chain(escaped.filter_map(|rest| rest.strip_prefix("3f").or_else(|| rest.strip_prefix("3F"))))
+}
+
+/// Returns whether what follows a `?` looks like a query, `name=value`. Only web servers have queries: in other URLs a `?` belongs
+/// to a pattern or a name, unless somebody has written a signed address with another scheme.
+fn is_query(rest: &str) -> bool {
+    let is_name =
+        |name: &str| !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || "-_.~".contains(c));
+    rest.split_once('=').is_some_and(|(name, _)| is_name(name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_signed_address_is_a_secret_and_a_pattern_is_none() {
+        for (url, is_secret) in [
+            ("s3://bucket/part-?.jsonl", false),
+            ("s3://bucket/??/day=?/x=1/*.txt", false),
+            ("s3://bucket/what%3F.txt", false),
+            ("s3://bucket/a.txt?X-Amz-Signature=f00", true),
+            ("s3://bucket/a.txt%3Fsig=f00", true),
+            ("az://box/a?.txt?sig=f00", true),
+            ("https://host/part-?.txt", true),
+            ("https://host/*.txt?sig=f00", true),
+            ("s3://key@bucket/part-?.txt", true),
+        ] {
+            assert_eq!(check_secret("--overlap", url).is_err(), is_secret, "{url}");
+        }
+    }
 }

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use common::attempt::{News, Request as Asked};
 use common::exit_code::ExitCode;
+use common::figures::counted;
 use common::topology::Rank;
 use common::worker_contract::{ToRank, write_line};
 use nix::sys::signal::Signal;
@@ -69,7 +70,8 @@ impl Watch<'_> {
         let is_new = |host: &&String| !self.places.iter().any(|place| place.host == **host);
         let back: Vec<&String> = found.hosts.iter().map(|place| &place.host).filter(is_new).collect();
         let (names, ranks) = (back.iter().map(|host| host.as_str()).collect::<Vec<_>>().join(", "), found.world_size);
-        self.audience.view.say(&format!("{names} can be had again: saving a checkpoint, to go on with {ranks} ranks"));
+        let more = counted(ranks.get().into(), "rank");
+        self.audience.view.say(&format!("{names} can be had again: saving a checkpoint, to go on with {more}"));
         self.audience.journal.note("hosts_back", json!({ "hosts": back, "ranks": ranks.get() }));
         self.makes_way = true;
         self.begin_stop();

@@ -200,8 +200,8 @@ impl Watch<'_> {
         let first_error = self.audience.logs.first_error();
         let cause =
             Cause::of(&Evidence { first_failure, killed, told, process, mpirun_words, first_error, last_heard });
-        if self.audience.relay.is_some() {
-            Relay::end(&cause);
+        if let Some(relay) = &mut self.audience.relay {
+            relay.end(&cause);
         }
         let makes_way = self.makes_way && cause.code == ExitCode::Stopped;
         Ok(Outcome { cause, stop_requested: self.stop_requested, makes_way, cleared_in })

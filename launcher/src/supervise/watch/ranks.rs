@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use common::exit_code::ExitCode;
+use common::preflight::Verdict;
 use common::topology::Rank;
 use common::worker_contract::FromRank;
 use serde_json::json;
@@ -37,7 +38,7 @@ impl Watch<'_> {
                 self.audience.view.step(&record);
                 self.audience.seen.loss = Some(record.loss);
                 if let Some(warning) = self.audience.seen.pace.hear(record.step_ms, self.job.config.launch.grace_s) {
-                    self.audience.view.say(&warning);
+                    self.audience.view.finding(Verdict::Warning, &warning);
                     self.audience.journal.note("short_grace", json!({ "step_ms": record.step_ms }));
                 }
             }
@@ -84,10 +85,11 @@ impl Watch<'_> {
         let Some(straggler) = self.stragglers.hear(rank, step, busy_s) else { return };
         let Straggler { rank, step_ms, others_ms } = straggler;
         let host = self.hosts.get(&rank).map_or("an unknown host", |host| host);
-        self.audience.view.say(&format!(
+        let warning = format!(
             "rank {rank} on {host} is slow: a step keeps it busy for {step_ms:.0} ms, the others for {others_ms:.0} ms; all \
              wait for it (other work on its cores or GPU, heat, slow storage?)"
-        ));
+        );
+        self.audience.view.finding(Verdict::Warning, &warning);
         let details = json!({ "rank": rank, "host": host, "step_ms": step_ms, "others_ms": others_ms });
         self.audience.journal.note("straggler", details);
     }

@@ -76,7 +76,7 @@ impl View {
         }
     }
 
-    /// Shows a finding about the run before its first step. Of later attempts only new warnings are shown.
+    /// Shows a finding about the run before its first step, or a problem. Of later attempts only new warnings are shown.
     pub fn finding(&mut self, verdict: Verdict, line: &str) {
         if verdict == Verdict::Ok {
             if self.attempts <= 1 {

@@ -5,6 +5,8 @@ use std::io::{self, Read};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use common::config::OnBadDocument;
+
 use super::batches::{Batch, Batches, RawDocument, lost};
 use super::fault::{BadDocument, Place};
 use super::reading::{BOM, Failure, ReadOptions};
@@ -38,6 +40,8 @@ pub struct Estimate {
     pub text_bytes: u64,
     /// Bytes of the longest document.
     pub longest_document_bytes: u64,
+    /// Number of documents among the samples that cannot be read, and were skipped.
+    pub skipped: u64,
 }
 
 /// What the beginning of an object holds.
@@ -46,24 +50,29 @@ struct Sample {
     documents: u64,
     text_bytes: u64,
     longest_document_bytes: u64,
+    /// Number of documents that cannot be read.
+    skipped: u64,
     /// Bytes of the object in which these documents lie, at least 1.
     bytes: u64,
 }
 
-/// Estimates the contents of `sources`. A document among the samples that cannot be read is an error.
-pub fn estimate(sources: &[Source], options: &ReadOptions) -> Result<Estimate, PrepareError> {
+/// Estimates the contents of `sources`. A document among the samples that cannot be read is an error, unless such documents are
+/// skipped.
+pub fn estimate(sources: &[Source], options: &ReadOptions, on_bad: OnBadDocument) -> Result<Estimate, PrepareError> {
     let mut kinds: BTreeMap<Kind, Vec<&Source>> = BTreeMap::new();
     for source in sources.iter().filter(|source| source.bytes > 0) {
         kinds.entry(source.kind).or_default().push(source);
     }
-    let mut all = Estimate { texts: Vec::new(), documents: 0, text_bytes: 0, longest_document_bytes: 0 };
+    let mut all = Estimate { texts: Vec::new(), documents: 0, text_bytes: 0, longest_document_bytes: 0, skipped: 0 };
     for (kind, of_kind) in kinds {
         let looked_at = of_kind.iter().step_by(of_kind.len().div_ceil(SAMPLES));
-        let samples = looked_at.map(|source| sample(sources, source, options)).collect::<Result<Vec<_>, _>>()?;
+        let samples =
+            looked_at.map(|source| sample(sources, source, (options, on_bad))).collect::<Result<Vec<_>, _>>()?;
         let bytes: u64 = of_kind.iter().map(|source| source.bytes).sum();
         let sum = |of: fn(&Sample) -> u64| samples.iter().map(of).fold(0, u64::saturating_add);
         let scale = |part: u64| scaled(part, bytes, sum(|sample| sample.bytes));
         let text_bytes = scale(sum(|sample| sample.text_bytes));
+        all.skipped = all.skipped.saturating_add(sum(|sample| sample.skipped));
         all.text_bytes = all.text_bytes.saturating_add(text_bytes);
         let is_one_each = kind.layout == Layout::Text;
         let documents = if is_one_each { of_kind.len() as u64 } else { scale(sum(|sample| sample.documents)) };
@@ -81,10 +90,27 @@ fn scaled(part: u64, whole: u64, of: u64) -> u64 {
     u64::try_from(u128::from(part) * u128::from(whole) / u128::from(of.max(1))).unwrap_or(u64::MAX)
 }
 
-fn sample(sources: &[Source], source: &Source, options: &ReadOptions) -> Result<Sample, PrepareError> {
-    match source.kind.layout {
+fn sample(
+    sources: &[Source],
+    source: &Source,
+    (options, on_bad): (&ReadOptions, OnBadDocument),
+) -> Result<Sample, PrepareError> {
+    let seen = match source.kind.layout {
         Layout::Text => text(sources, source),
-        Layout::JsonLines | Layout::Parquet => documents(sources, source, options),
+        Layout::JsonLines | Layout::Parquet => documents(sources, source, (options, on_bad)),
+    };
+    match (seen, on_bad) {
+        (Err(PrepareError::BadDocument(_)), OnBadDocument::Skip) => {
+            Ok(Sample { skipped: 1, ..Sample::nothing(source.bytes) })
+        }
+        (seen, _) => seen,
+    }
+}
+
+impl Sample {
+    /// Returns a sample of `bytes` bytes in which nothing has been read yet.
+    fn nothing(bytes: u64) -> Self {
+        Sample { text: String::new(), documents: 0, text_bytes: 0, longest_document_bytes: 0, skipped: 0, bytes }
     }
 }
 
@@ -117,7 +143,7 @@ fn text(sources: &[Source], source: &Source) -> Result<Sample, PrepareError> {
     let batch = Batch { content, ..Batch::default() };
     let text = text_of(&batch, &raw, "", sources).map_err(PrepareError::BadDocument)?.into_owned();
     let documents = u64::from(text_bytes > 0);
-    Ok(Sample { text, documents, text_bytes, longest_document_bytes: text_bytes, bytes: source.bytes })
+    Ok(Sample { text, documents, text_bytes, longest_document_bytes: text_bytes, ..Sample::nothing(source.bytes) })
 }
 
 /// Returns the length of `content` without the beginning of a character at its end.
@@ -129,21 +155,32 @@ fn without_cut_character(content: &[u8]) -> usize {
 }
 
 /// Looks at the first documents of an object that has many.
-fn documents(sources: &[Source], source: &Source, options: &ReadOptions) -> Result<Sample, PrepareError> {
+fn documents(
+    sources: &[Source],
+    source: &Source,
+    (options, on_bad): (&ReadOptions, OnBadDocument),
+) -> Result<Sample, PrepareError> {
+    let is_skipped = on_bad == OnBadDocument::Skip;
     let Kind { layout, packing } = source.kind;
     let can_be_divided = (layout, packing) == (Layout::JsonLines, Packing::Plain);
     let bytes = if can_be_divided { source.bytes.min(PART_BYTES) } else { source.bytes };
     let unit = Unit { pieces: vec![Piece { source: source.number, range: 0..bytes }], bytes };
     let mut batches = Batches::new(sources, options, 0, &unit);
-    let mut seen = Sample { text: String::new(), documents: 0, text_bytes: 0, longest_document_bytes: 0, bytes };
+    let mut seen = Sample::nothing(bytes);
     for _ in 0..BATCHES {
         let Some(batch) = batches.next_batch()? else { break };
-        if let Some(bad) = batch.bad.first() {
+        if let Some(bad) = batch.bad.first().filter(|_| !is_skipped) {
             return Err(PrepareError::BadDocument(source.with_line(bad.clone())));
         }
+        seen.skipped += batch.bad.len() as u64;
         for raw in &batch.documents {
-            let text = text_of(&batch, raw, &options.text_field, sources);
-            let text = text.map_err(|bad| PrepareError::BadDocument(source.with_line(bad)))?;
+            let text = match text_of(&batch, raw, &options.text_field, sources) {
+                Err(_) if is_skipped => {
+                    seen.skipped += 1;
+                    continue;
+                }
+                text => text.map_err(|bad| PrepareError::BadDocument(source.with_line(bad)))?,
+            };
             let length = text.len() as u64;
             seen.documents += u64::from(length > 0);
             seen.text_bytes += length;

@@ -55,10 +55,10 @@ impl Fault {
     /// Returns a description for people.
     pub fn in_words(self) -> &'static str {
         match self {
-            Fault::UnreadableObject => "objects unreadable, or unreadable from some point on",
+            Fault::UnreadableObject => "in objects that cannot be read, or not to their end",
             Fault::NotUtf8 => "not UTF-8",
-            Fault::NotJson => "lines that are not JSON objects",
-            Fault::NoText => "without a string in the field of the text",
+            Fault::NotJson => "not a JSON object",
+            Fault::NoText => "no string in the field of the text",
             Fault::TooLong => "longer than prepare.max_document_bytes",
         }
     }

@@ -30,7 +30,7 @@ pub use batches::{Batch, Batches, RawDocument};
 pub use estimate::{Estimate, estimate};
 pub use fault::{BadDocument, Fault, Place};
 pub use find::{Found, Sources, find, probe};
-pub use reading::ReadOptions;
+pub use reading::{LONGEST_DOCUMENT, ReadOptions};
 pub use source::{KINDS, MARKDOWN, Source, is_read};
 pub use units::{Piece, Unit, units};
 

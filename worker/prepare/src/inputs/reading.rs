@@ -69,7 +69,13 @@ impl From<ParquetError> for Failure {
 /// Byte order mark, which is not part of the text at the start of an object.
 pub(super) const BOM: &[u8] = "\u{feff}".as_bytes();
 
+/// Largest value of `prepare.max_document_bytes`: no longer document can be prepared.
+pub const LONGEST_DOCUMENT: u64 = 1 << 30;
+
 /// Returns the reason for a document that is too long.
 pub(super) fn too_long(most: u64) -> String {
-    format!("longer than prepare.max_document_bytes = {most}; split it, or raise that")
+    match most {
+        LONGEST_DOCUMENT.. => format!("longer than any document may be, {LONGEST_DOCUMENT} bytes; split it"),
+        _ => format!("longer than prepare.max_document_bytes = {most}; split it, or raise that"),
+    }
 }

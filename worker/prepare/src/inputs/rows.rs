@@ -64,9 +64,11 @@ impl Rows {
         let name = &options.text_field;
         let no_text = |reason: String| Failure::Object { fault: Fault::NoText, reason };
         let field = schema.root_schema().get_fields().iter().find(|field| field.name() == name);
-        let field = field.ok_or_else(|| no_text(format!("no column {name:?} (prepare.text_field)")))?;
+        let field = field.ok_or_else(|| no_text(format!("no column {name:?} (prepare.text_field names another)")))?;
         if let Some(kind) = no_strings(field) {
-            return Err(no_text(format!("the column {name:?} holds {kind}, not strings (prepare.text_field)")));
+            return Err(no_text(format!(
+                "the column {name:?} holds {kind}, not strings (prepare.text_field names another)"
+            )));
         }
         let column = schema.columns().iter().position(|c| c.path().parts() == [name.clone()]);
         let column = column.ok_or_else(|| no_sense("its schema"))?;

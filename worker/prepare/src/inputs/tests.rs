@@ -4,7 +4,7 @@ use std::io::Write;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use common::config::StorageConfig;
+use common::config::{OnBadDocument, StorageConfig};
 use common::exit_code::ExitCode;
 use common::storage::Folder;
 use parquet::data_type::{ByteArray, ByteArrayType, Int64Type};
@@ -121,7 +121,7 @@ fn the_size_of_a_text_is_estimated_from_its_beginning() {
             let inputs = [folder.url().to_owned()];
             let found = find(&inputs, &StorageConfig::default()).unwrap();
             let sources = Sources::open(&inputs, &found, &StorageConfig::default()).unwrap().list;
-            let estimate = estimate(&sources, &options).unwrap();
+            let estimate = estimate(&sources, &options, OnBadDocument::Fail).unwrap();
             let off = |estimated: u64, exact: usize| (estimated as f64 / exact as f64 - 1.0).abs();
             // A packed object is read further than it has been unpacked.
             let most = if count == 10 { 0.11 } else { 0.35 };
@@ -143,7 +143,7 @@ fn what_cannot_be_read_is_named_where_text_is_estimated() {
     ] {
         let folder = folder(&format!("estimate-bad-{name}"));
         folder.put(name, content.to_vec().into()).unwrap();
-        let error = estimate(&[source(&folder)], &options()).unwrap_err();
+        let error = estimate(&[source(&folder)], &options(), OnBadDocument::Fail).unwrap_err();
         assert_eq!(error.exit_code(), ExitCode::Data);
         assert!(error.to_string().contains(expected), "{error}");
     }

@@ -25,8 +25,11 @@ pub(crate) fn json_text<'l>(line: &'l [u8], field: &str) -> Result<Cow<'l, str>,
     };
     match found {
         Ok(Found::Text(text)) => Ok(text),
-        Ok(Found::Other(kind)) => Err((Fault::NoText, format!("the field {field:?} is {kind}, not a string"))),
-        Ok(Found::Nothing) => Err((Fault::NoText, format!("no field {field:?} (prepare.text_field)"))),
+        Ok(Found::Other(kind)) => Err((
+            Fault::NoText,
+            format!("the field {field:?} is {kind}, not a string (prepare.text_field names another)"),
+        )),
+        Ok(Found::Nothing) => Err((Fault::NoText, format!("no field {field:?} (prepare.text_field names another)"))),
         Err(error) => match not_utf8(line) {
             Some(reason) => Err((Fault::NotUtf8, reason)),
             None => Err((Fault::NotJson, not_an_object(mended.as_deref().unwrap_or(line), &error))),
@@ -229,13 +232,16 @@ mod tests {
         check(r#"{"a": {"text": "no"}, "text": "yes"}"#, Ok("yes"));
         check(r#"{"text": "first", "te\u0078t": "last"}"#, Ok("last"));
         check(r#"{"text": null, "text": "last"}"#, Ok("last"));
-        check(r#"{"text": "first", "text": [1, {}]}"#, Err("the field \"text\" is an array, not a string"));
+        check(
+            r#"{"text": "first", "text": [1, {}]}"#,
+            Err("the field \"text\" is an array, not a string (prepare.text_field names another)"),
+        );
         check("5", Err("a JSON number, not an object"));
         check(r#"{"text": "#, Err("not JSON: EOF while parsing a value (column 9)"));
         check(r#"{"text": "a"} x"#, Err("not JSON: trailing characters (column 15)"));
         check(r#"["text"]"#, Err("a JSON array, not an object"));
-        check(r#"{"Text": "a"}"#, Err("no field \"text\" (prepare.text_field)"));
-        check(r#"{"text": null}"#, Err("the field \"text\" is null, not a string"));
+        check(r#"{"Text": "a"}"#, Err("no field \"text\" (prepare.text_field names another)"));
+        check(r#"{"text": null}"#, Err("the field \"text\" is null, not a string (prepare.text_field names another)"));
         let nested = format!("{{\"text\": {}", "[".repeat(1 << 20));
         assert!(json_text(nested.as_bytes(), "text").unwrap_err().1.starts_with("not JSON: EOF"));
     }
@@ -254,9 +260,12 @@ mod tests {
             Ok("\u{fffd}🦀\u{fffd} \\ud800\u{fffd}🦀"),
         );
         check(r#"{"other\ud800": "\udfff", "text": "é", "n": NaN}"#, Ok("é"));
-        check(r#"{"text": NaN}"#, Err("the field \"text\" is a number, not a string"));
+        check(
+            r#"{"text": NaN}"#,
+            Err("the field \"text\" is a number, not a string (prepare.text_field names another)"),
+        );
         check(r#"{"a": NaN, "text": "a""#, Err("not JSON: EOF while parsing an object (column 22)"));
-        check(r#"{"a": NaN}"#, Err("no field \"text\" (prepare.text_field)"));
+        check(r#"{"a": NaN}"#, Err("no field \"text\" (prepare.text_field names another)"));
         check("NaN", Err("a JSON number, not an object"));
         check(r#"{"a": Nan, "text": "a"}"#, Err("not JSON: expected value (column 7)"));
         check(r#"{"text": "\ud80"}"#, Err("not JSON: invalid escape (column 16)"));

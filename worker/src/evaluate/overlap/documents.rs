@@ -1,7 +1,7 @@
 //! Texts of documents, read as `launcher prepare` reads them.
 
 use common::config::StorageConfig;
-use prepare::inputs::{BadDocument, Batches, Found, ReadOptions, Source, Sources, Unit, units};
+use prepare::inputs::{BadDocument, Batches, Fault, Found, ReadOptions, Source, Sources, Unit, units};
 use prepare::text::text_of;
 
 use super::texts::{Part, Texts};
@@ -34,7 +34,13 @@ impl DocumentTexts {
             Some(source) => source.with_line(bad),
             None => bad,
         };
-        EvaluateError::BadTraining { document: bad.to_string() }
+        let remedy = match bad.fault {
+            Fault::NoText => {
+                "prepare these documents, and name their token shards: --overlap reads the field \"text\" alone"
+            }
+            _ => "mend it or leave its file out, since the overlap is of all documents",
+        };
+        EvaluateError::BadTraining { document: bad.to_string(), remedy }
     }
 }
 
@@ -94,6 +100,8 @@ mod tests {
         std::fs::write(dir.path().join("b.jsonl"), "{\"text\": \"three\"}\n{\"txt\": \"four\"}\n").unwrap();
         let error = texts_in(dir.path()).unwrap_err();
         assert_eq!(error.exit_code(), ExitCode::Data);
-        assert!(error.to_string().contains("b.jsonl, line 2: "), "{error}");
+        let words =
+            "b.jsonl, line 2: no field \"text\" (prepare.text_field names another); prepare these documents, and";
+        assert!(error.to_string().contains(words) && !error.to_string().contains("on_bad_document"), "{error}");
     }
 }
