@@ -43,7 +43,7 @@ pub enum StartError {
     /// No checkpoint is left to continue from.
     #[error(
         "{run}: there is no checkpoint to go on from, but earlier attempts have saved one after step {step}: deleted, or moved? Put it \
-         back (`launcher checkpoints copy`), or begin anew with `launcher train --from-scratch`"
+         back (`launcher checkpoints copy`), or begin anew: the same command with --from-scratch"
     )]
     Lost {
         /// URL of the run.

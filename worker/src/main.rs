@@ -2,6 +2,7 @@
 //!
 //! Started by the launcher, or by hand as an ordinary MPI program: `mpirun -n 16 worker train --config run.toml`.
 
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode as ProcessExitCode;
 
@@ -10,6 +11,7 @@ use common::config::{ConfigError, RawConfig, RunConfig};
 use common::exit_code::ExitCode;
 use common::preflight::FACTS_MARK;
 use common::single_copy;
+use common::untrusted::printable_lines;
 use common::worker_contract::FromRank;
 use serde::Serialize;
 use worker::bench::checkpoint::bench_checkpoint;
@@ -216,21 +218,29 @@ fn main() -> ProcessExitCode {
 fn run(job: Job) -> Result<ExitCode, JobError> {
     match job {
         Job::Train(args) => run_train(args),
-        Job::Sample(args) => {
-            let mut config = sample_config(&args.source)?;
-            common::storage::make_urls_absolute(&mut config)?;
-            world::set_threads(config.launch.threads_per_rank);
-            let SampleArgs { prompt, tokens, temperature, top_k, top_p, seed, checkpoint, .. } = args;
-            let draw = Draw { temperature, top_k, top_p };
-            let options = SampleOptions { prompt, tokens, draw, seed, checkpoint };
-            sample(&config, &options).map(|()| ExitCode::Done)
-        }
+        // One process, on a person's terminal: its error is no line of a rank's log.
+        Job::Sample(args) => Ok(run_sample(args).map_or_else(|error| report(&error), |()| ExitCode::Done)),
         Job::Eval(args) => run_eval(args),
         Job::Check(args) => run_check(args),
         Job::BenchStep(args) => run_bench_step(&args),
         Job::BenchStream(args) => run_bench_stream(&args),
         Job::BenchCheckpoint(args) => run_bench_checkpoint(&args),
     }
+}
+
+fn run_sample(args: SampleArgs) -> Result<(), JobError> {
+    let mut config = sample_config(&args.source)?;
+    common::storage::make_urls_absolute(&mut config)?;
+    world::set_threads(config.launch.threads_per_rank);
+    let SampleArgs { prompt, tokens, temperature, top_k, top_p, seed, checkpoint, .. } = args;
+    let draw = Draw { temperature, top_k, top_p };
+    sample(&config, &SampleOptions { prompt, tokens, draw, seed, checkpoint })
+}
+
+/// Prints an error as the launcher prints its own, and returns its exit code.
+fn report(error: &JobError) -> ExitCode {
+    let _ = writeln!(std::io::stderr(), "error: {}", printable_lines(&error.to_string()));
+    error.exit_code()
 }
 
 /// Reads the config of a sample: a file, or what the launcher writes to standard input.

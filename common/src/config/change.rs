@@ -117,8 +117,8 @@ pub fn consent(name: &str, found: Vec<Difference>, accepted: &[String]) -> Resul
     }
     let lines: Vec<_> = refused.iter().map(Difference::in_words).collect();
     Err(format!(
-        "{name} cannot be resumed with this config:\n  {}\nTo begin the run again with this config instead, from its first step: \
-         `launcher train --from-scratch`",
+        "{name} cannot be resumed with this config:\n  {}\nTo begin the run again with this config instead, from its first step, give the \
+         same command --from-scratch",
         lines.join("\n  ")
     ))
 }

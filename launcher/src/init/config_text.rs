@@ -64,7 +64,8 @@ fn head(subject: &Subject<'_>, plan: &Plan) -> String {
     let commands: String = commands.iter().map(|command| format!("#   {}\n", in_comment(command))).collect();
     let (sequences, context) = (plan.global_sequences, plan.model.context_tokens);
     format!(
-        "# A first GPT-2 on {names}, written by `launcher init`. Change what you like: configs/README.md describes every key.\n\
+        "# A first GPT-2 on {names}, written by `launcher init`. Change what you like: configs/README.md describes every key (in\n\
+         # share/doc/convoy beside the programs, where Convoy is installed).\n\
          #\n\
          # Text:     {} in {}: about {} tokens, of which {} are for validation.\n\
          # Machine:  {machine}.\n\

@@ -20,6 +20,12 @@ fn a_text_becomes_shards_checkpoints_and_samples() {
     let prepared: Value = serde_json::from_str(&print(&["prepare", "--json"], &config)).unwrap();
     assert!(prepared.to_string().contains("prepared"), "{prepared}");
 
+    let mut early = Command::new(launcher());
+    early.args(["sample", "--prompt", "The crow"]).arg(&config).env_remove("RUST_LOG");
+    let output = run_with_deadline(early, DEADLINE);
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.starts_with("error: ") && said.contains("no checkpoint"), "as the launcher says it: {said}");
+
     let facts = [
         "\n  model       ",
         "\n  run         6 steps of ",

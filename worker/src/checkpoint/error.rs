@@ -86,8 +86,8 @@ pub enum CheckpointError {
     },
     /// Committed checkpoints exist, but none of them can be restored.
     #[error(
-        "{url}: none of its {} checkpoints can be restored:\n  {}\ncopy one back from elsewhere, or begin anew with `launcher train \
-         --from-scratch`", reasons.len(), reasons.join("\n  ")
+        "{url}: none of its {} checkpoints can be restored:\n  {}\ncopy one back from elsewhere, or begin anew: the same command with \
+         --from-scratch", reasons.len(), reasons.join("\n  ")
     )]
     NoneVerifies {
         /// URL of the folder of checkpoints.
