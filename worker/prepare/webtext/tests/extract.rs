@@ -2,10 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "tests")]
 
-use std::{
-    process::Command,
-    time::{Duration, Instant},
-};
+use std::process::Command;
 
 use webtext::extract::{Extractor, ExtractorError, Limits, Page, Verdict};
 
@@ -90,17 +87,19 @@ fn ten_megabytes_in_one_attribute_are_dropped() {
 }
 
 #[test]
+fn megabytes_of_nul_bytes_cost_nothing() {
+    let body = article().replace("<p>", &format!("<p>{}", "\0".repeat(4_000_000)));
+    assert_text(&hostile(Limits::default(), body.as_bytes()));
+    assert_eq!(hostile(Limits::default(), &[0; 8_000_000]), Verdict::NoText);
+}
+
+#[test]
 fn endless_entities_are_bounded() {
-    for entities in [
-        "&amp;".repeat(200_000),
-        "&".repeat(1_000_000),
-        format!("&#{};", "9".repeat(1_000_000)),
-        "&#xD800;".repeat(100_000),
-    ] {
-        let started = Instant::now();
+    for entities in
+        ["&amp;".repeat(20_000), "&".repeat(20_000), format!("&#{};", "9".repeat(1_000_000)), "&#xD800;".repeat(20_000)]
+    {
         let verdict = hostile(Limits::default(), article().replace("<p>", &format!("<p>{entities}")).as_bytes());
-        assert!(matches!(verdict, Verdict::Text(_) | Verdict::TimedOut | Verdict::OutOfMemory), "{verdict:?}");
-        assert!(started.elapsed() < Duration::from_secs(120));
+        assert!(matches!(verdict, Verdict::Text(_)), "{verdict:?}");
     }
 }
 
@@ -114,7 +113,7 @@ fn a_page_above_the_limit_never_reaches_a_child() {
 #[test]
 fn a_page_that_takes_too_long_costs_itself() {
     let body = "<p>".to_owned() + &(0..100_000).map(|size| format!("<p><font size={size}>x")).collect::<String>();
-    let limits = Limits { cpu_ms: 3000, memory_bytes: 8 << 30, refused_depth: usize::MAX, ..Limits::default() };
+    let limits = Limits { cpu_ms: 2000, memory_bytes: 8 << 30, refused_depth: usize::MAX, ..Limits::default() };
     let mut extractor = extractor(limits);
     assert_eq!(ask(&mut extractor, body.as_bytes()), Verdict::TimedOut);
     assert_text(&ask(&mut extractor, article().as_bytes()));
@@ -123,8 +122,8 @@ fn a_page_that_takes_too_long_costs_itself() {
 
 #[test]
 fn a_page_that_takes_too_much_memory_costs_itself() {
-    let limits = Limits { memory_bytes: 192 << 20, cpu_ms: 60_000, ..Limits::default() };
-    assert_eq!(hostile(limits, "<br>x".repeat(1_000_000).as_bytes()), Verdict::OutOfMemory);
+    let limits = Limits { memory_bytes: 160 << 20, cpu_ms: 60_000, ..Limits::default() };
+    assert_eq!(hostile(limits, "<br>x".repeat(400_000).as_bytes()), Verdict::OutOfMemory);
 }
 
 #[test]

@@ -127,6 +127,8 @@ impl Extractor {
     fn start(&mut self) -> Result<Running, ExtractorError> {
         let mut command = (self.command)();
         let program = command.get_program().to_string_lossy().into_owned();
+        // A backtrace of a failed allocation takes time and memory that the child no longer has.
+        command.env("RUST_BACKTRACE", "0");
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let start_error = |source| ExtractorError::Start { program: program.clone(), source };
         let mut process = command.spawn().map_err(start_error)?;

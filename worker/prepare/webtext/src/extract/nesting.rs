@@ -81,7 +81,7 @@ pub struct Bounded {
     pub dropped_attributes: usize,
 }
 
-/// Bounds the tags of a page, or is `None` for a page nested deeper than [`Limits::refused_depth`].
+/// Bounds the tags of a page and removes its NUL characters, or is `None` for a page nested deeper than [`Limits::refused_depth`].
 pub fn bound(page: &str, limits: &Limits) -> Option<Bounded> {
     let mut bounded = Bounded { html: String::with_capacity(page.len()), flattened: 0, dropped_attributes: 0 };
     let mut open = Open::default();
@@ -89,7 +89,8 @@ pub fn bound(page: &str, limits: &Limits) -> Option<Bounded> {
     for token in Tokens::new(page) {
         let tag = match token {
             Token::Text(source) => {
-                bounded.html.push_str(source);
+                // A parser spends a node on each NUL, and then ignores it.
+                bounded.html.extend(source.split('\0'));
                 continue;
             }
             Token::Other(source) => {
