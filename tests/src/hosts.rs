@@ -145,12 +145,20 @@ impl Hosts {
 
     /// Returns the settings for these hosts, their store and their disks, for run `run`.
     pub fn settings(&self, run: &str) -> Vec<String> {
-        vec![
+        let mut all = vec![
             format!("run.output=s3://bucket/{run}"),
             "data.train=[{ url = \"s3://bucket/train\" }]".to_owned(),
             "data.validation=[]".to_owned(),
             "data.cache_dir=/run/cache".to_owned(),
             "evaluation.every_steps=0".to_owned(),
+        ];
+        all.extend(self.launch_settings());
+        all
+    }
+
+    /// Returns the settings by which ranks start on these hosts, whatever they do.
+    pub fn launch_settings(&self) -> Vec<String> {
+        vec![
             "launch.backend=mpirun".to_owned(),
             "launch.ranks=0".to_owned(),
             "launch.bind=none".to_owned(),

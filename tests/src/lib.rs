@@ -2,6 +2,7 @@
 //!
 //! - [`base_config`]: the base config of tests.
 //! - [`scratch`]: a folder for one test, with generated token shards and the config of a model that trains in seconds.
+//! - [`documents`]: documents to prepare, and what comes of them.
 //! - [`process`]: Convoy's programs and mpirun, run so that nothing hangs or outlives a test.
 //! - [`training`]: training as a user starts it, and how it must end.
 //! - [`remote_shell`]: several names for this machine as hosts. [`cluster`]: a cluster with processes for pods.
@@ -26,6 +27,7 @@
 pub mod base_config;
 pub mod cluster;
 pub mod credentials;
+pub mod documents;
 pub mod fault_kind;
 pub mod faults;
 pub mod hosts;

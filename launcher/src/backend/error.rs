@@ -120,7 +120,7 @@ pub enum BackendError {
     },
     /// A cluster's hosts are not there for other commands than those that make MPIJobs.
     #[error(
-        "launch.backend = \"kubernetes\" is for `launcher train` and `launcher eval`: a cluster's hosts are seen by the pods in it"
+        "launch.backend = \"kubernetes\" is for `launcher train`, `eval` and `prepare`: a cluster's hosts are seen by the pods in it"
     )]
     InCluster,
     /// No objects of Kubernetes can be called so.

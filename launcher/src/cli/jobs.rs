@@ -5,7 +5,7 @@ use clap::Args;
 use super::shared::{LaunchArgs, TargetArgs};
 
 /// `launcher prepare`.
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 pub struct PrepareArgs {
     #[command(flatten)]
     pub config: TargetArgs,
@@ -14,6 +14,13 @@ pub struct PrepareArgs {
     /// Prints the result as JSON.
     #[arg(long)]
     pub json: bool,
+    /// Prints what would start the ranks, without a secret, and starts nothing: a command line, a script, or the objects of a
+    /// cluster.
+    #[arg(long)]
+    pub render: bool,
+    /// With --backend kubernetes: starts a Job in the cluster that does what this command would do here, and returns.
+    #[arg(long)]
+    pub detach: bool,
 }
 
 /// `launcher train`.
@@ -57,7 +64,7 @@ pub struct RenderArgs {
     /// Run folder, a storage URL or a path (run.output).
     #[arg(long, value_name = "URL")]
     pub output: Option<String>,
-    /// With --backend kubernetes: prints what `launcher train --detach` would apply.
+    /// With --backend kubernetes: prints what --detach of `launcher train` or `launcher prepare` would apply.
     #[arg(long)]
     pub detach: bool,
 }

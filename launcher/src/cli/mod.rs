@@ -55,13 +55,17 @@ pub enum Command {
     /// The shards are identical for any number of ranks. Running the command again continues a job that was killed or
     /// stopped, and does nothing once the data is there. Ctrl-C or SIGTERM stops it, with exit code 75. A job that lost a
     /// rank or its storage is restarted, launch.max_restarts times in a row without progress.
+    ///
+    /// In a Kubernetes cluster the ranks are those of an MPIJob, and every place that they read or write is the URL of an object
+    /// store.
     #[command(after_help = "Examples:\n  launcher prepare configs/prepare-text.toml --ranks 4\n  \
+                      launcher prepare k8s/overlays/prepare/prepare.toml --ranks 16\n  \
                       launcher prepare configs/prepare-text.toml --set 'prepare.inputs=s3://bucket/web/*.jsonl.zst'")]
     Prepare(PrepareArgs),
     /// Starts the run that the config names, or resumes it. A run folder resumes with the config in it.
     ///
     /// Where the training data is not there, and the config has a section `prepare` that makes it, `launcher prepare` is done
-    /// first.
+    /// first. Where Slurm or Kubernetes would start the ranks, the command is refused instead, and says what to type first.
     ///
     /// Ctrl-C, SIGTERM or a closed terminal (unless under nohup) saves a checkpoint and exits 75; a second Ctrl-C ends at
     /// once and exits 4. A run that lost a rank or its storage, or that no longer advances, is restarted from its newest
@@ -78,7 +82,8 @@ pub enum Command {
     /// Prints exactly what `launcher train` would start the ranks with, without starting anything.
     ///
     /// The output holds no secret. For Kubernetes it is an MPIJob that claims its attempts itself, with the objects that
-    /// belong to it; for the config of a prepare job, a Job. `launcher eval --render` prints that of an evaluation.
+    /// belong to it. For a config without a run it is what `launcher prepare` would start. `launcher eval --render` and `launcher
+    /// prepare --render` print theirs.
     #[command(after_help = "Examples:\n  launcher render configs/tiny-cpu.toml --ranks 2\n  \
                       launcher render k8s/overlays/cpu/run.toml | kubectl apply -f -")]
     Render(RenderArgs),

@@ -108,12 +108,6 @@ pub enum CommandError {
     /// Only a cluster goes on where nobody watches.
     #[error("--detach needs --backend kubernetes: only a cluster goes on by itself")]
     DetachedHere,
-    /// A prepare job in a cluster has no launcher.
-    #[error(
-        "launcher prepare follows ranks on this machine; in a cluster it is a Job: \
-         launcher render FILE --backend kubernetes | kubectl apply -f -"
-    )]
-    PrepareInCluster,
     /// The data is not there, and a scheduler or a cluster would start the ranks that could prepare it.
     #[error(
         "{url} is not prepared yet, and {place} only trains; prepare it first, with {command}, and then run this command again"
@@ -126,9 +120,6 @@ pub enum CommandError {
         /// Command that prepares the data.
         command: String,
     },
-    /// A prepare job on hosts has nothing to render.
-    #[error("prepare jobs are rendered for --backend kubernetes only; run launcher prepare")]
-    PrepareOnHosts,
     /// Items have scores only where a checkpoint is evaluated.
     #[error("--samples needs scores, and only the overlap is asked for; name a checkpoint or a run, or leave it out")]
     SamplesOfOverlap,

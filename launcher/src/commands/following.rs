@@ -11,7 +11,7 @@ use common::config::LaunchConfig;
 use common::exit_code::ExitCode;
 use common::random;
 use common::topology::Rank;
-use common::worker_contract::{PROGRESS_MARK, StartLine};
+use common::worker_contract::{PROGRESS_MARK, PreparePhase, PrepareProgress, StartLine};
 
 use crate::backend::relay::Relay;
 use crate::backend::{AttemptStart, Backend, Ranks};
@@ -128,6 +128,8 @@ pub fn relay(
 /// Listens for a launcher that passes everything on: only whether the ranks advance matters to it.
 #[derive(Default)]
 struct BesideTheRanks {
+    /// How far a prepare job was last said to be.
+    prepared: Option<(PreparePhase, u64)>,
     pulse: u64,
 }
 
@@ -135,7 +137,14 @@ impl Listener for BesideTheRanks {
     fn begin(&mut self) {}
 
     fn hear(&mut self, _rank: Rank, line: &str) {
-        self.pulse += u64::from(line.starts_with(PROGRESS_MARK));
+        let Some(progress) = line.strip_prefix(PROGRESS_MARK) else { return };
+        // A prepare job goes on saying how far it is where it stands still; ranks that evaluate say it only when they work.
+        let progress = serde_json::from_str::<PrepareProgress>(progress).ok();
+        let prepared = progress.map(|progress| (progress.phase, progress.done));
+        if prepared.is_none() || prepared != self.prepared {
+            self.prepared = prepared;
+            self.pulse += 1;
+        }
     }
 
     fn done(&self) -> u64 {

@@ -11,6 +11,7 @@ mod manual;
 mod metrics;
 mod overrides;
 mod prepare;
+mod prepare_cluster;
 mod prepare_first;
 mod render;
 mod run_folder;

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use common::config::{LaunchConfig, RawConfig};
+use common::config::{Backend as BackendKind, LaunchConfig, PrepareJobConfig, RawConfig};
 use common::exit_code::ExitCode;
 use common::topology::Rank;
 use common::worker_contract::{PROGRESS_MARK, PreparePhase, PrepareProgress};
@@ -10,8 +10,8 @@ use common::worker_contract::{PROGRESS_MARK, PreparePhase, PrepareProgress};
 use super::error::CommandError;
 use super::following::{self, Listener};
 use super::target::Target;
-use super::{launching, overrides};
-use crate::backend::RankProgram;
+use super::{launching, overrides, prepare_cluster};
+use crate::backend::{Backend, RankProgram};
 use crate::cli::jobs::PrepareArgs;
 use crate::error::LaunchError;
 use crate::interrupts::Interrupts;
@@ -22,32 +22,79 @@ use crate::view::terminal::to_stdout;
 /// Prepares to the end, until somebody stops it, or until another attempt would not help.
 pub fn run(mut args: PrepareArgs) -> Result<ExitCode, LaunchError> {
     args.config.overrides.extend(overrides::of_launch(&args.launch));
-    let path = config_file(&args)?;
-    let config = RawConfig::load(&path, &args.config.overrides)?.prepare()?;
-    if config.launch.backend == common::config::Backend::Kubernetes {
-        return Err(CommandError::PrepareInCluster.into());
+    if args.render {
+        to_stdout(rendered(args)?.trim_end());
+        return Ok(ExitCode::Done);
     }
-    let json = args.json.then(|| "--json".to_owned());
-    let script = launching::batch_script(&config.launch, "prepare", "prepare", Some(&args.config), json.as_slice())?;
-    if let Some(script) = script {
+    let path = config_file(&args)?;
+    let config = job_config(&args, &path)?;
+    if args.detach {
+        return prepare_cluster::detach(&config, &args);
+    }
+    if let Some(script) = script(&args, &config.launch)? {
         return launching::submit(&script);
     }
     let mut interrupts = Interrupts::install().map_err(LaunchError::system("handle signals"))?;
-    follow(args, path, &config.launch, &mut interrupts)
+    match launching::handed()? {
+        None => follow(args, path, &config, &mut interrupts),
+        Some(attempt) => {
+            let backend = backend(args, path, &config)?;
+            following::relay(backend.as_ref(), &config.launch, None, &mut interrupts, attempt.number)
+        }
+    }
 }
 
-/// Runs ranks on the config at `path` and the hosts of `launch`, attempt after attempt, to the end of the job.
+/// Runs ranks as `config`, read from `path`, says, attempt after attempt, to the end of the job.
 pub fn follow(
     args: PrepareArgs,
     path: PathBuf,
-    launch: &LaunchConfig,
+    config: &PrepareJobConfig,
     interrupts: &mut Interrupts,
 ) -> Result<ExitCode, LaunchError> {
+    let backend = backend(args, path, config)?;
+    let mut shown = Shown::new();
+    following::follow(backend.as_ref(), &config.launch, None, interrupts, &mut shown)
+}
+
+/// Returns exactly what would start the ranks: a command line, a script, or the objects of a cluster. The overrides of `args`
+/// have the flags of the launch already.
+pub fn rendered(args: PrepareArgs) -> Result<String, LaunchError> {
+    let path = config_file(&args)?;
+    let config = job_config(&args, &path)?;
+    if args.detach {
+        return prepare_cluster::rendered_supervisor(&config, &args);
+    }
+    match script(&args, &config.launch)? {
+        Some(script) => Ok(script),
+        None => backend(args, path, &config)?.render(),
+    }
+}
+
+/// Reads the config at `path` with the overrides of `args`.
+fn job_config(args: &PrepareArgs, path: &Path) -> Result<PrepareJobConfig, LaunchError> {
+    let raw = RawConfig::load(path, &args.config.overrides)?;
+    let is_of_run = !raw.is_of_prepare_job();
+    let mut config = raw.prepare()?;
+    if is_of_run {
+        prepare_cluster::leave_gpus_to_the_run(&mut config);
+    }
+    Ok(config)
+}
+
+/// Returns the script of a batch job, if the ranks are left to Slurm and this process is not in a job yet.
+fn script(args: &PrepareArgs, launch: &LaunchConfig) -> Result<Option<String>, LaunchError> {
+    let json = args.json.then(|| "--json".to_owned());
+    launching::batch_script(launch, "prepare", "prepare", Some(&args.config), json.as_slice())
+}
+
+/// Creates the backend that starts the ranks of `config`, which was read from `path`.
+fn backend(args: PrepareArgs, path: PathBuf, config: &PrepareJobConfig) -> Result<Box<dyn Backend>, LaunchError> {
+    if config.launch.backend == BackendKind::Kubernetes {
+        return Ok(Box::new(prepare_cluster::backend(config, &args)?));
+    }
     let arguments = Box::new(move |threads| job(&args, &path, threads));
     let program = RankProgram { executable: programs::prepare()?, arguments };
-    let backend = launching::backend(launch, program, None)?;
-    let mut shown = Shown { view: PrepareView::new(), last: None, pulse: 0 };
-    following::follow(backend.as_ref(), launch, None, interrupts, &mut shown)
+    launching::backend(&config.launch, program, None)
 }
 
 /// Returns the config file that `args` name. A run's own config does not say how its data was prepared.
@@ -68,10 +115,17 @@ fn job(args: &PrepareArgs, path: &Path, threads: u32) -> Vec<std::ffi::OsString>
 }
 
 /// Shows what the ranks print.
-struct Shown {
+pub struct Shown {
     view: PrepareView,
     last: Option<(PreparePhase, u64)>,
     pulse: u64,
+}
+
+impl Shown {
+    /// Creates the view of a job that begins.
+    pub fn new() -> Self {
+        Shown { view: PrepareView::new(), last: None, pulse: 0 }
+    }
 }
 
 impl Listener for Shown {

@@ -58,8 +58,8 @@ pub fn run(
     drop(leaving);
     let Some(Pending { job, url }) = pending else { return Ok((ExitCode::Done, Some(interrupts))) };
     to_stderr(&format!("{url} is not there yet: it is prepared first, as [prepare] says"));
-    let args = PrepareArgs { config: args.clone(), launch: Default::default(), json: false };
-    let code = prepare::follow(args, path, &job.launch, &mut interrupts)?;
+    let args = PrepareArgs { config: args.clone(), ..PrepareArgs::default() };
+    let code = prepare::follow(args, path, &job, &mut interrupts)?;
     match interrupts.poll() {
         Some(_) if code == ExitCode::Done => {
             to_stderr("stopped before the first step; run the same command to go on");
@@ -96,10 +96,7 @@ fn elsewhere(launch: &LaunchConfig, config: &Path) -> Result<Option<(&'static st
         }
         Backend::Kubernetes => Some((
             "an MPIJob",
-            format!(
-                "`launcher prepare --config {config} --backend local --ranks 1` on a machine that reaches its stores, or as a Job, \
-                 from a config that has no [run] (k8s/README.md)"
-            ),
+            format!("`launcher prepare --config {config} --backend kubernetes --ranks {}`", launch.ranks),
         )),
     })
 }

@@ -1,13 +1,12 @@
 //! `launcher render`: prints what a backend would run.
 
-use common::config::{Backend, RawConfig};
+use common::config::RawConfig;
 use common::exit_code::ExitCode;
 
-use super::error::CommandError;
-use super::{launching, overrides, target, train};
+use super::{launching, overrides, prepare, target, train};
 use crate::backend::kubernetes::manifests;
 use crate::backend::kubernetes::work::Work;
-use crate::cli::jobs::RenderArgs;
+use crate::cli::jobs::{PrepareArgs, RenderArgs};
 use crate::error::LaunchError;
 use crate::view::terminal::to_stdout;
 
@@ -22,11 +21,8 @@ pub fn run(mut args: RenderArgs) -> Result<ExitCode, LaunchError> {
 
 fn rendered(raw: RawConfig, args: &RenderArgs) -> Result<String, LaunchError> {
     if raw.is_of_prepare_job() {
-        let config = raw.prepare()?;
-        return match config.launch.backend {
-            Backend::Kubernetes => Ok(manifests::to_yaml(&manifests::prepare(&config)?)),
-            Backend::Local | Backend::Mpirun | Backend::Slurm => Err(CommandError::PrepareOnHosts.into()),
-        };
+        let (config, detach) = (args.config.clone(), args.detach);
+        return prepare::rendered(PrepareArgs { config, detach, ..PrepareArgs::default() });
     }
     let mut config = raw.run()?;
     if let Some(script) = launching::batch_script(&config.launch, &config.run.name, "train", Some(&args.config), &[])? {
@@ -34,10 +30,8 @@ fn rendered(raw: RawConfig, args: &RenderArgs) -> Result<String, LaunchError> {
     }
     common::storage::make_urls_absolute(&mut config)?;
     if args.detach {
-        return Ok(manifests::to_yaml(&manifests::supervisor(
-            &config,
-            &Work::Training { accepted_changes: Vec::new() },
-        )?));
+        let work = Work::Training { config, accepted_changes: Vec::new() };
+        return Ok(manifests::to_yaml(&manifests::supervisor(&work)?));
     }
     train::backend(&config, &[])?.render()
 }

@@ -130,15 +130,15 @@ fn detach(config: RunConfig, accepted_changes: Vec<String>) -> Result<ExitCode, 
     if config.launch.backend != BackendKind::Kubernetes {
         return Err(CommandError::DetachedHere.into());
     }
-    to_stderr(&Kubernetes::new(config, Work::Training { accepted_changes })?.detach()?);
+    to_stderr(&Kubernetes::new(Work::Training { config, accepted_changes })?.detach()?);
     Ok(ExitCode::Done)
 }
 
 /// Creates the backend that starts the ranks of `config`.
 pub fn backend(config: &RunConfig, accepted_changes: &[String]) -> Result<Box<dyn Backend>, LaunchError> {
     if config.launch.backend == BackendKind::Kubernetes {
-        let work = Work::Training { accepted_changes: accepted_changes.to_vec() };
-        return Ok(Box::new(Kubernetes::new(config.clone(), work)?));
+        let work = Work::Training { config: config.clone(), accepted_changes: accepted_changes.to_vec() };
+        return Ok(Box::new(Kubernetes::new(work)?));
     }
     let arguments = Box::new(|_| vec!["train".into(), "--from-launcher".into()]);
     let program = RankProgram { executable: programs::worker()?, arguments };

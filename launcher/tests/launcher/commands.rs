@@ -45,6 +45,13 @@ fn sample_and_prepare_pass_arguments_and_exit_codes_on() {
     }
     let (code, _, stderr) = output(&mut prepare(&["--set", "prepare.seeed=1"]));
     assert_eq!(code, Some(2), "{stderr}");
+    // What would be run is printed, and is not.
+    let (code, stdout, stderr) = output(prepare(&["--render", "--threads-per-rank", "3"]).env("FAKE_EXIT", "3"));
+    assert_eq!(code, Some(0), "{stderr}");
+    assert!(stdout.contains("/fake_worker.py shards --config run.toml "), "{stdout}");
+    assert!(stdout.ends_with(" --threads=3 --progress-lines\n"), "{stdout}");
+    let (code, _, stderr) = output(&mut prepare(&["--detach"]));
+    assert!(code == Some(2) && stderr.contains("--detach needs --backend kubernetes"), "{stderr}");
 }
 
 #[test]
@@ -124,7 +131,7 @@ fn train_prepares_first_what_is_not_there_or_says_who_can() {
     assert!(got.contains(&absent[1].to_owned()) && got.contains(&"--progress-lines".to_owned()), "{got:?}");
     for (backend, command) in [
         ("slurm", "`launcher prepare --config run.toml --backend slurm`"),
-        ("kubernetes", "`launcher prepare --config run.toml --backend local --ranks 1`"),
+        ("kubernetes", "`launcher prepare --config run.toml --backend kubernetes --ranks 1`"),
     ] {
         let (code, stdout, stderr) = output(&mut train(&["--backend", backend, "--ranks", "1"]));
         assert_eq!((code, &*stdout), (Some(2), ""), "{stderr}");

@@ -3,16 +3,18 @@
 //! an undisturbed run. Nothing is left on any host then.
 
 use std::collections::BTreeMap;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use common::exit_code::ExitCode;
 use nix::sys::signal::Signal;
 use serde_json::Value;
+use tests::documents;
 use tests::hosts::Hosts;
 use tests::process::{Running, both, run_with_deadline, send};
 use tests::random::Random;
 use tests::scratch::losses;
-use tests::training::{DEADLINE, ended, slowly, turn};
+use tests::training::{DEADLINE, ended, run, slowly, turn};
 
 /// Variable that makes every fate happen to a run that is listed here; without it, only the first few. `make soak` sets it.
 const ALL_VARIABLE: &str = "CONVOY_TEST_ALL_HOSTS";
@@ -67,6 +69,15 @@ impl Rig {
         both(&run_with_deadline(check, DEADLINE))
     }
 
+    /// Returns `launcher prepare` on the first host, over all of them, of the documents in the store.
+    fn prepare(&self, output: &str, more: &[&str]) -> Command {
+        let mut command = self.hosts.launcher();
+        command.args(["prepare", "--config"]).arg(documents::config(self.hosts.scratch().path()));
+        command.args(documents::places("s3://bucket/documents", &format!("s3://bucket/{output}")));
+        command.args(self.hosts.launch_settings().iter().map(|set| format!("--set={set}"))).args(more);
+        command
+    }
+
     /// Returns a host that the launcher does not run on.
     fn other_host(&mut self) -> usize {
         1 + self.random.below(2) as usize
@@ -86,6 +97,7 @@ const FATES: &[(&str, Fate)] = &[
     ("it is evaluated", it_is_evaluated),
     ("a rank is killed", a_rank_is_killed),
     ("a link is down", a_link_is_down),
+    ("data is prepared", data_is_prepared),
     ("mpirun is killed", mpirun_is_killed),
     ("a daemon is killed", a_daemon_is_killed),
     ("the launcher is killed", the_launcher_is_killed),
@@ -133,6 +145,21 @@ fn it_is_evaluated(rig: &mut Rig) {
     rig.hosts.assert_nothing_is_left();
     assert_eq!(together.len(), 3);
     assert_eq!(together, results("scores-of-one", &["--backend", "local", "--ranks", "1"]));
+}
+
+/// Three hosts prepare what one does, byte for byte, although a rank is killed on one of them.
+fn data_is_prepared(rig: &mut Rig) {
+    documents::put(&rig.hosts.scratch().folder("documents"));
+    run(rig.prepare("prepared-by-one", &["--backend", "local", "--ranks", "1"]), ExitCode::Done, &[]);
+    let mut running = Running::start(rig.prepare("prepared-by-three", &[]));
+    let output = rig.hosts.scratch().folder("prepared-by-three");
+    running.wait_until("a part was finished", DEADLINE, |_| documents::is_in_work(&output).then_some(()));
+    let host = rig.random.below(3) as usize;
+    rig.signal(host, "prepare", Signal::SIGKILL);
+    ended(running, ExitCode::Done, &["rank lost", "restarting in", "tokens in "]);
+    rig.hosts.assert_nothing_is_left();
+    let [by_one, by_three] = [&rig.hosts.scratch().folder("prepared-by-one"), &output].map(documents::prepared);
+    assert!(by_one == by_three, "{} and {} objects", by_one.len(), by_three.len());
 }
 
 fn a_rank_is_killed(rig: &mut Rig) {

@@ -201,6 +201,66 @@ fn places_of_an_evaluation_that_pods_do_not_reach_are_refused_by_their_options()
     }
 }
 
+/// Returns `launcher prepare --render` for the config of an overlay.
+fn preparing(overlay: &str, arguments: &[&str]) -> Command {
+    let mut command = Command::new(launcher());
+    command.current_dir(folder(overlay)).args(["prepare", "--render"]).args(arguments);
+    command
+}
+
+#[test]
+fn a_rendered_prepare_job_is_valid_and_shares_no_object_with_a_run_of_its_config() {
+    let yaml = output(preparing("prepare", &["prepare.toml"]));
+    assert_eq!(objects(&yaml), objects(&rendered("prepare", &["prepare.toml"])));
+    let supervisor = output(preparing("prepare", &["prepare.toml", "--detach"]));
+    assert_valid(&supervisor);
+    assert_eq!(objects(&supervisor), objects(&rendered("prepare", &["prepare.toml", "--detach"])));
+    assert!(supervisor.contains("kind: Job") && supervisor.contains("- kubernetes\n"), "{supervisor}");
+
+    let places = ["prepare.inputs=s3://bucket/web", "prepare.output=s3://bucket/webtext", "kubernetes.name=one"];
+    let sets: Vec<String> = places.iter().map(|set| format!("--set={set}")).collect();
+    let arguments: Vec<&str> = ["run.toml"].into_iter().chain(sets.iter().map(String::as_str)).collect();
+    for overlay in ["cpu", "gpu"] {
+        let yaml = output(preparing(overlay, &arguments));
+        assert_valid(&yaml);
+        assert!(!yaml.contains("nvidia.com/gpu: "), "the run's GPUs are left to it: {yaml}");
+        let (of_job, of_run) = (objects(&yaml), objects(&rendered(overlay, &arguments)));
+        let kinds = |objects: &[Value]| objects.iter().map(|object| object["kind"].clone()).collect::<Vec<_>>();
+        assert_eq!(kinds(&of_job), kinds(&of_run), "{overlay}");
+        for (mine, its) in of_job.iter().zip(&of_run) {
+            let [mine, its] = [mine, its].map(|object| &object["metadata"]);
+            assert_eq!((&mine["name"], &its["name"]), (&json!("one-prepare"), &json!("one")), "{overlay}");
+            assert_ne!(mine["labels"]["convoy/run"], its["labels"]["convoy/run"], "{overlay}");
+        }
+        let replicas = |objects: &[Value]| {
+            let job = objects.iter().find(|object| object["kind"] == "MPIJob").unwrap();
+            (job["spec"]["slotsPerWorker"].clone(), job["spec"]["mpiReplicaSpecs"]["Worker"]["replicas"].clone())
+        };
+        assert_eq!(replicas(&of_job), replicas(&of_run), "{overlay}");
+    }
+}
+
+#[test]
+fn places_of_a_prepare_job_that_pods_do_not_reach_are_refused_by_their_keys() {
+    for (given, expected) in [
+        ("prepare.inputs=book.txt", "prepare.inputs = \"book.txt\" is a place of this machine"),
+        ("prepare.output=file:///data", "prepare.output = \"file:///data\" is a place of this machine"),
+        ("prepare.tokenizer=/own", "prepare.tokenizer = \"/own\" is a place of this machine"),
+        ("prepare.overlap_filter=tests.grams", "prepare.overlap_filter = \"tests.grams\" is a place of this machine"),
+        ("prepare.inputs=s3://key:very-secret@bucket/x", "prepare.inputs: the URL at s3://bucket carries"),
+        ("prepare.inputs=https://host/web.jsonl?sig=very-secret", "prepare.inputs: the URL at https://host carries"),
+    ] {
+        for command in ["render", "prepare"] {
+            let mut refused = Command::new(launcher());
+            refused.current_dir(folder("prepare")).args([command, "prepare.toml", "--set", given]);
+            let output = run_with_deadline(refused, DEADLINE);
+            let told = String::from_utf8(output.stderr).unwrap();
+            assert_eq!(output.status.code(), Some(2), "{given}: {told}");
+            assert!(told.contains(expected) && !told.contains("very-secret"), "{given}: {told}");
+        }
+    }
+}
+
 #[test]
 fn no_secret_is_rendered() {
     let mut command = Command::new(launcher());

@@ -4,14 +4,16 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use common::checkpoint_store;
 use common::exit_code::ExitCode;
+use tests::documents;
 use tests::hosts::Hosts;
 use tests::process::{Running, run_with_deadline};
 use tests::scratch::losses;
-use tests::training::{DEADLINE, ended, slowly, turn};
+use tests::training::{DEADLINE, ended, run, slowly, turn};
 
 const SETTINGS: &[&str] = &["train.max_steps=40", "checkpoint.every_steps=4", "launch.ranks=2"];
 const OF_SLURM: &[&str] = &[
@@ -99,15 +101,21 @@ fn cluster() -> Option<Cluster> {
 }
 
 impl Cluster {
-    /// Submits run `name`, slowed down, and waits until it has saved; returns the job's number.
-    fn submit(&self, name: &str) -> String {
-        let mut command = slowly(self.hosts.train(name, &[SETTINGS, OF_SLURM].concat()));
+    /// Runs `command` of the launcher, which submits a job; returns the job's number.
+    fn job(&self, mut command: Command) -> String {
         command.env("SLURM_CONF", self.config()).current_dir("/");
         let output = run_with_deadline(command, DEADLINE);
         let job = String::from_utf8(output.stdout).unwrap().trim().to_owned();
         let told = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success() && job.parse::<u32>().is_ok(), "{job}: {told}");
         assert!(told.contains(&format!("`scancel --batch --signal=TERM {job}` has it save and stop")), "{told}");
+        job
+    }
+
+    /// Submits run `name`, slowed down, and waits until it has saved; returns the job's number.
+    fn submit(&self, name: &str) -> String {
+        let command = slowly(self.hosts.train(name, &[SETTINGS, OF_SLURM].concat()));
+        let job = self.job(command);
         let checkpoints = self.hosts.scratch().folder(&format!("{name}/checkpoints"));
         self.wait_until("something is saved", || {
             let objects = checkpoints.list().unwrap();
@@ -127,7 +135,7 @@ impl Cluster {
 
     fn assert_nothing_runs(&self) {
         for n in 0..2 {
-            for name in ["worker", "orted", "mpirun", "launcher"] {
+            for name in ["worker", "prepare", "orted", "mpirun", "launcher"] {
                 self.wait_until(&format!("no {name} runs on node {n}"), || self.hosts.processes(n, name).is_empty());
             }
         }
@@ -167,15 +175,40 @@ fn an_evaluation_is_a_job_whose_log_ends_in_the_table() {
     for setting in OF_SLURM {
         eval.args(["--set", setting]);
     }
-    eval.env("SLURM_CONF", cluster.config()).current_dir("/");
-    let output = run_with_deadline(eval, DEADLINE);
-    let job = String::from_utf8(output.stdout).unwrap().trim().to_owned();
-    let told = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success() && job.parse::<u32>().is_ok(), "{job}: {told}");
+    let job = cluster.job(eval);
     cluster.wait_until("the job is complete", || cluster.show(&job).contains("JobState=COMPLETED"));
     let log = cluster.log();
     assert!(["ptb ", "enwik8 ", "text8 "].iter().all(|task| log.contains(task)), "{log}");
     cluster.assert_nothing_runs();
+}
+
+/// Two nodes prepare what one rank does, byte for byte, although the job is queued again in the middle.
+#[test]
+fn a_prepare_job_on_two_nodes_makes_what_one_rank_makes() {
+    let _turn = turn();
+    let Some(cluster) = cluster() else { return };
+    let scratch = cluster.hosts.scratch();
+    documents::put(&scratch.folder("documents"));
+    let prepare = |output: &str, settings: &[&str], more: &[&str]| {
+        let mut command = cluster.hosts.launcher();
+        command.args(["prepare", "--config"]).arg(documents::config(scratch.path()));
+        command.args(documents::places("s3://bucket/documents", &format!("s3://bucket/{output}")));
+        command.args(cluster.hosts.launch_settings().iter().map(|set| format!("--set={set}")));
+        command.args(settings.iter().map(|set| format!("--set={set}"))).args(more);
+        command
+    };
+    run(prepare("by-one", &[], &["--backend", "local", "--ranks", "1"]), ExitCode::Done, &[]);
+    let job = cluster.job(prepare("by-two", OF_SLURM, &["--ranks", "2"]));
+    let output = scratch.folder("by-two");
+    cluster.wait_until("a part was finished", || documents::is_in_work(&output));
+    let runs_on_both = (0..2).all(|node| !cluster.hosts.processes(node, "prepare").is_empty());
+    cluster.ask(&format!("scontrol requeue {job}"));
+    cluster.wait_until("the job is complete", || cluster.show(&job).contains("JobState=COMPLETED"));
+    let (shown, log) = (cluster.show(&job), cluster.log());
+    assert!(runs_on_both && shown.contains("Restarts=1") && log.contains("tokens in "), "{shown}\n{log}");
+    cluster.assert_nothing_runs();
+    let [by_one, by_two] = [&scratch.folder("by-one"), &output].map(documents::prepared);
+    assert!(by_one == by_two, "{} and {} objects", by_one.len(), by_two.len());
 }
 
 #[test]

@@ -6,10 +6,13 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use common::exit_code::ExitCode;
+use common::storage::Folder;
 use nix::sys::signal::Signal;
 use serde_json::Value;
 use tests::cluster::Cluster;
+use tests::documents;
 use tests::process::{Running, both, launcher, run_with_deadline, send};
 use tests::remote_shell;
 use tests::scratch::{Scratch, losses};
@@ -26,19 +29,23 @@ struct Rig {
 
 impl Rig {
     fn config(&self, name: &str) -> PathBuf {
+        let mut overrides = self.launch();
+        overrides.extend(["checkpoint.every_steps=5", "train.max_steps=20"].map(str::to_owned));
+        self.scratch.config(name, &overrides.iter().map(String::as_str).collect::<Vec<_>>())
+    }
+
+    /// Returns the settings for two ranks in two pods.
+    fn launch(&self) -> Vec<String> {
         let shell = remote_shell::write(self.scratch.path());
         let forwarded = ["CONVOY_TEST_PROCESS", "CONVOY_TEST_BUCKET_DELAY_MS"];
-        let overrides = [
+        vec![
             "launch.backend=kubernetes".to_owned(),
             "launch.ranks=2".to_owned(),
             "launch.claim_expiry_s=2".to_owned(),
             "launch.control_address=127.0.0.1".to_owned(),
-            "checkpoint.every_steps=5".to_owned(),
-            "train.max_steps=20".to_owned(),
             format!("launch.remote_shell={}", shell.display()),
             format!("launch.forward_environment={forwarded:?}"),
-        ];
-        self.scratch.config(name, &overrides.iter().map(String::as_str).collect::<Vec<_>>())
+        ]
     }
 
     fn launcher(&self, arguments: &[&str], config: &Path) -> Command {
@@ -59,6 +66,15 @@ impl Rig {
                 return;
             }
             assert!(Instant::now() < end, "no {text:?} in:\n{said}\n{}", self.cluster.printed());
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    }
+
+    /// Waits until no pod has a rank of `program` any more: pods that are deleted have their notice first.
+    fn wait_for_the_end_of(&self, program: &str) {
+        let end = Instant::now() + DEADLINE;
+        while !self.cluster.processes(program).is_empty() {
+            assert!(Instant::now() < end, "ranks are left: {}", self.cluster.printed());
             std::thread::sleep(Duration::from_millis(100));
         }
     }
@@ -89,6 +105,8 @@ fn a_run_in_a_cluster_comes_to_its_end_whatever_is_killed() {
         a_stop_is_asked_for,
         an_evaluation_loses_a_rank,
         an_evaluation_is_stopped,
+        a_prepare_job_loses_a_rank_and_is_stopped,
+        a_prepare_job_goes_on_by_itself,
     ] {
         let start = Instant::now();
         part(&rig);
@@ -206,12 +224,70 @@ fn an_evaluation_is_stopped(rig: &Rig) {
     evaluation.wait_for_scores(&mut running);
     running.signal(Signal::SIGINT);
     ended(running, ExitCode::Stopped, &["stopped; run the same command to go on"]);
-    // The pods have had their notice.
-    let end = Instant::now() + DEADLINE;
-    while !rig.cluster.processes("worker").is_empty() {
-        assert!(Instant::now() < end, "ranks are left: {}", rig.cluster.printed());
-        std::thread::sleep(Duration::from_millis(100));
-    }
+    rig.wait_for_the_end_of("worker");
     let outcome = evaluation.outcome(&run_with_deadline(evaluation.command(&[]), DEADLINE));
     assert!(outcome == expected, "{outcome:?}, expected {expected:?}");
+}
+
+/// A prepare job from the store to the store.
+struct Preparing<'a> {
+    rig: &'a Rig,
+    output: &'static str,
+}
+
+impl Preparing<'_> {
+    fn output(&self) -> Folder {
+        self.rig.scratch.folder(self.output)
+    }
+
+    fn command(&self, more: &[&str]) -> Command {
+        let scratch = &self.rig.scratch;
+        let mut command = self.rig.launcher(&["prepare"], &documents::config(scratch.path()));
+        command.args(documents::places(&scratch.url("documents"), &scratch.url(self.output)));
+        command.args(self.rig.launch().iter().map(|set| format!("--set={set}"))).args(more);
+        command
+    }
+
+    /// Returns what one rank on this machine makes of the documents. Both are put into the store the first time.
+    fn outcome_here(rig: &Rig) -> Vec<(String, Bytes)> {
+        let here = Preparing { rig, output: "prepared-here" };
+        if !here.output().exists("train/index.json").unwrap() {
+            documents::put(&rig.scratch.folder("documents"));
+            run(here.command(&["--backend", "local", "--ranks", "1"]), ExitCode::Done, &[]);
+        }
+        documents::prepared(&here.output())
+    }
+}
+
+fn a_prepare_job_loses_a_rank_and_is_stopped(rig: &Rig) {
+    let expected = Preparing::outcome_here(rig);
+    let preparing = Preparing { rig, output: "prepared-in-pods" };
+    let mut running = Running::start(preparing.command(&[]));
+    running.wait_until("a part was finished", DEADLINE, |_| documents::is_in_work(&preparing.output()).then_some(()));
+    send(rig.cluster.processes("prepare")[0], Signal::SIGKILL);
+    running.wait_for("-a0002 applied", DEADLINE);
+    let has_ranks = |_: &Running| (!rig.cluster.processes("prepare").is_empty()).then_some(());
+    running.wait_until("ranks have started again", DEADLINE, has_ranks);
+    running.signal(Signal::SIGINT);
+    let words = ["MPIJob convoy-prepare-", "rank lost", "restarting in", "stopped; run the same command to go on"];
+    ended(running, ExitCode::Stopped, &words);
+    rig.wait_for_the_end_of("prepare");
+    assert!(!preparing.output().exists("train/index.json").unwrap(), "it was over before it was stopped");
+
+    run(preparing.command(&[]), ExitCode::Done, &["-a0001 applied", "tokens in "]);
+    assert!(documents::prepared(&preparing.output()) == expected, "{}", rig.cluster.printed());
+}
+
+fn a_prepare_job_goes_on_by_itself(rig: &Rig) {
+    let expected = Preparing::outcome_here(rig);
+    let preparing = Preparing { rig, output: "prepared-by-a-supervisor" };
+    let said = "the prepare job goes on in the cluster, supervised by Job convoy-prepare-supervisor in namespace team";
+    run(preparing.command(&["--detach"]), ExitCode::Done, &[said]);
+    let end = Instant::now() + DEADLINE;
+    while !preparing.output().exists("train/index.json").unwrap() {
+        assert!(Instant::now() < end, "{}", rig.cluster.printed());
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    rig.wait_for_the_end_of("prepare");
+    assert!(documents::prepared(&preparing.output()) == expected, "{}", rig.cluster.printed());
 }

@@ -8,7 +8,6 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use common::config::RunConfig;
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::BodyExt as _;
 use kube::Client;
@@ -90,8 +89,8 @@ impl FakeCluster {
     }
 
     /// Returns the backend for `work` in the namespace `team` of this cluster. It waits for nothing for long.
-    pub fn backend(&self, config: RunConfig, work: Work) -> Kubernetes {
-        let mut backend = Kubernetes::new(config, work).unwrap();
+    pub fn backend(&self, work: Work) -> Kubernetes {
+        let mut backend = Kubernetes::new(work).unwrap();
         let short = Duration::from_millis(600);
         backend.patience = Patience { loss: short, mending: short, settling: short, pending: 2 * short };
         let client = backend.runtime.block_on(async { self.client() });

@@ -1,16 +1,16 @@
 //! Turns a config into Kubernetes objects, which `launcher render` prints and the backend applies. Pure.
 //!
-//! An MPIJob has worker pods, in which sshd waits, and a launcher pod, which runs `launcher train --backend mpirun` or
-//! `launcher eval` ([`Work`]). They read the config from a ConfigMap. No object holds a secret: credentials come from a Secret
-//! that the cluster's user has made, or from the pods' identity.
+//! An MPIJob has worker pods, in which sshd waits, and a launcher pod, which runs `launcher train --backend mpirun`, or `eval`, or
+//! `prepare` ([`Work`]). They read the config from a ConfigMap. No object holds a secret: credentials come from a Secret that the
+//! cluster's user has made, or from the pods' identity.
 
 use std::collections::BTreeMap;
 
 use common::attempt::Claim;
-use common::config::{Bind, KubernetesConfig, PrepareJobConfig, RunConfig};
+use common::config::{Bind, KubernetesConfig, LaunchConfig};
 use serde_json::{Value, json};
 
-use super::work::{Work, check_urls, name_of, run_label};
+use super::work::Work;
 use crate::backend::error::BackendError;
 
 /// Number of the attempt that the launcher pod runs. It is set when somebody outside the pod has claimed that attempt.
@@ -21,7 +21,8 @@ pub const CLAIM_VARIABLE: &str = "CONVOY_CLAIM";
 pub const JOB_LABEL: &str = "training.kubeflow.org/job-name";
 /// Label by which the operator distinguishes an MPIJob's launcher pod from its workers.
 pub const ROLE_LABEL: &str = "training.kubeflow.org/job-role";
-/// Label that says which run or evaluation an object belongs to: a hash of the run folder's URL, and of what is evaluated how.
+/// Label that says what an object belongs to: a hash of the run folder's URL, and of what is evaluated how, or of the output of a
+/// prepare job.
 pub const RUN_LABEL: &str = "convoy/run";
 
 /// Folder in which pods find the config.
@@ -43,69 +44,42 @@ const KEPT_S: u32 = 24 * 60 * 60;
 ///
 /// With `attempt`, the job runs that attempt, and whoever applies the objects follows it and has claimed what is to be claimed.
 /// Without, the launcher pod makes attempts itself.
-pub fn ranks(config: &RunConfig, work: &Work, attempt: Option<&Claim>) -> Result<Vec<Value>, BackendError> {
-    work.check_places(config)?;
-    let job = work.name(config)?;
-    let name = attempt.map_or_else(|| Ok(job.clone()), |attempt| work.name_of_attempt(config, attempt))?;
-    let object = Object { kubernetes: &config.kubernetes, name: &name, labels: labels(&job, work.label(config)) };
-    let mut inner = config.clone();
-    inner.launch.threads_per_rank = threads_per_rank(config);
+pub fn ranks(work: &Work, attempt: Option<&Claim>) -> Result<Vec<Value>, BackendError> {
+    work.check_places()?;
+    let job = work.name()?;
+    let name = attempt.map_or_else(|| Ok(job.clone()), |attempt| work.name_of_attempt(attempt))?;
+    let object = Object { kubernetes: work.kubernetes(), name: &name, labels: labels(&job, work.label()) };
     // A pod shares the cores of its node with others.
-    inner.launch.bind = Bind::None;
-    let job = object.with("kubeflow.org/v2beta1", "MPIJob", mpi_job(&object, config, work, attempt));
+    let inner = LaunchConfig { threads_per_rank: threads_per_rank(work), bind: Bind::None, ..work.launch().clone() };
+    let job = object.with("kubeflow.org/v2beta1", "MPIJob", mpi_job(&object, work, attempt));
     // The pod that starts the ranks counts, too: without it the ranks stop.
-    let pods = config.launch.ranks.div_ceil(ranks_per_pod(config)) + 1;
+    let pods = work.launch().ranks.div_ceil(ranks_per_pod(work)) + 1;
     let pod_labels = json!({ JOB_LABEL: name });
     let budget = disruption_budget(&object, pods, &pod_labels);
-    Ok(vec![job, object.config_map("run.toml", &inner.to_toml()), budget, network_policy(&object, &pod_labels)])
+    let config = object.config_map(work.config_file(), &work.config_with(inner));
+    Ok(vec![job, config, budget, network_policy(&object, &pod_labels)])
 }
 
 /// Returns the objects of a supervisor in the cluster, which applies one MPIJob after another: Job, ConfigMap,
 /// PodDisruptionBudget.
-pub fn supervisor(config: &RunConfig, work: &Work) -> Result<Vec<Value>, BackendError> {
-    work.check_places(config)?;
-    let supervised = work.name(config)?;
+pub fn supervisor(work: &Work) -> Result<Vec<Value>, BackendError> {
+    work.check_places()?;
+    let supervised = work.name()?;
     let name = format!("{supervised}-supervisor");
-    let object =
-        Object { kubernetes: &config.kubernetes, name: &name, labels: labels(&supervised, work.label(config)) };
-    let arguments = work.command(&["kubernetes"], &format!("{CONFIG_FOLDER}/run.toml"));
+    let object = Object { kubernetes: work.kubernetes(), name: &name, labels: labels(&supervised, work.label()) };
+    let arguments = work.command(&["kubernetes"], CONFIG_FOLDER);
     let resources = json!({ "requests": { "cpu": "100m", "memory": "512Mi" }, "limits": { "memory": "512Mi" } });
     let container = object.container("supervisor", arguments, resources);
-    let account = &config.kubernetes.supervisor_service_account;
-    let mut pod = object.pod(container, account, config.launch.grace_s);
+    let account = &work.kubernetes().supervisor_service_account;
+    let mut pod = object.pod(container, account, work.launch().grace_s);
     pod["automountServiceAccountToken"] = true.into();
     pod["restartPolicy"] = "Never".into();
     let spec = supervisor_job(&object, pod);
     let job = object.with("batch/v1", "Job", json!({ "spec": spec }));
     // A supervisor that is told to end first has the ranks save and stop.
     let budget = disruption_budget(&object, 1, &json!({ "job-name": name }));
-    Ok(vec![job, object.config_map("run.toml", &config.to_toml()), budget])
-}
-
-/// Returns the objects of a prepare job, all of whose ranks run in one pod: Job and ConfigMap.
-pub fn prepare(config: &PrepareJobConfig) -> Result<Vec<Value>, BackendError> {
-    let urls = config.prepare.inputs.iter().map(|url| ("prepare.inputs", url.as_str()));
-    let filter = Some(config.prepare.overlap_filter.as_str()).filter(|url| !url.is_empty());
-    let filter = filter.map(|url| ("prepare.overlap_filter", url));
-    check_urls(urls.chain([("prepare.output", config.prepare.output.as_str())]).chain(filter))?;
-    let name = match config.kubernetes.name.as_str() {
-        "" => "convoy-prepare".to_owned(),
-        _ => name_of(&config.kubernetes, None)?,
-    };
-    let object = Object {
-        kubernetes: &config.kubernetes,
-        name: &name,
-        labels: labels(&name, run_label(&config.prepare.output)),
-    };
-    let arguments = ["launcher", "prepare", "--backend", "local", "--config"];
-    let arguments = words(&arguments).into_iter().chain([format!("{CONFIG_FOLDER}/prepare.toml")]).collect();
-    let container = object.container("prepare", arguments, worker_resources(&config.kubernetes));
-    let mut pod = object.pod(container, &config.kubernetes.service_account, config.launch.grace_s);
-    object.fit_for_ranks(&mut pod);
-    pod["restartPolicy"] = "Never".into();
-    let spec = supervisor_job(&object, pod);
-    let config_map = object.config_map("prepare.toml", &config.to_toml());
-    Ok(vec![object.with("batch/v1", "Job", json!({ "spec": spec })), config_map])
+    let config = object.config_map(work.config_file(), &work.config_with(work.launch().clone()));
+    Ok(vec![job, config, budget])
 }
 
 /// Writes `objects` as one YAML stream.
@@ -212,8 +186,8 @@ impl Object<'_> {
     }
 }
 
-fn mpi_job(object: &Object<'_>, config: &RunConfig, work: &Work, attempt: Option<&Claim>) -> Value {
-    let ranks_per_pod = ranks_per_pod(config);
+fn mpi_job(object: &Object<'_>, work: &Work, attempt: Option<&Claim>) -> Value {
+    let ranks_per_pod = ranks_per_pod(work);
     json!({ "spec": {
         "slotsPerWorker": ranks_per_pod,
         "sshAuthMountPath": format!("{HOME}/.ssh"),
@@ -228,42 +202,42 @@ fn mpi_job(object: &Object<'_>, config: &RunConfig, work: &Work, attempt: Option
             "Launcher": {
                 "replicas": 1,
                 "restartPolicy": "Never",
-                "template": { "metadata": { "labels": object.labels }, "spec": launcher_pod(object, config, work, attempt) },
+                "template": { "metadata": { "labels": object.labels }, "spec": launcher_pod(object, work, attempt) },
             },
             "Worker": {
-                "replicas": config.launch.ranks.div_ceil(ranks_per_pod),
+                "replicas": work.launch().ranks.div_ceil(ranks_per_pod),
                 "restartPolicy": "Never",
-                "template": { "metadata": { "labels": object.labels }, "spec": worker_pod(object, config) },
+                "template": { "metadata": { "labels": object.labels }, "spec": worker_pod(object, work.launch().grace_s) },
             },
         },
     }})
 }
 
 /// Returns the pod that starts the ranks, and stops them by itself when it is told to end.
-fn launcher_pod(object: &Object<'_>, config: &RunConfig, work: &Work, attempt: Option<&Claim>) -> Value {
-    let arguments = work.command(&["mpirun", "--hostfile", HOSTFILE], &format!("{CONFIG_FOLDER}/run.toml"));
+fn launcher_pod(object: &Object<'_>, work: &Work, attempt: Option<&Claim>) -> Value {
+    let arguments = work.command(&["mpirun", "--hostfile", HOSTFILE], CONFIG_FOLDER);
     let resources = json!({ "requests": { "cpu": "1", "memory": "2Gi" }, "limits": { "memory": "2Gi" } });
     let mut container = object.container("launcher", arguments, resources);
     if let Some(attempt) = attempt {
-        // Nobody claims an evaluation.
+        // Nobody claims other work.
         let claim = matches!(work, Work::Training { .. }).then_some(attempt.id.as_str()).filter(|id| !id.is_empty());
         let told = [(ATTEMPT_VARIABLE, attempt.number.to_string())].into_iter();
         let told = told.chain(claim.map(|id| (CLAIM_VARIABLE, id.to_owned())));
         container["env"] = told.map(|(name, value)| json!({ "name": name, "value": value })).collect();
     }
-    object.pod(container, &config.kubernetes.service_account, config.launch.grace_s)
+    object.pod(container, &object.kubernetes.service_account, work.launch().grace_s)
 }
 
 /// Returns a pod in which sshd waits for ranks to start.
-fn worker_pod(object: &Object<'_>, config: &RunConfig) -> Value {
-    let kubernetes = &config.kubernetes;
+fn worker_pod(object: &Object<'_>, grace_s: u64) -> Value {
+    let kubernetes = object.kubernetes;
     let arguments = words(&["/usr/sbin/sshd", "-De", "-f", "/etc/ssh/convoy_sshd_config"]);
     let mut container = object.container("worker", arguments, worker_resources(kubernetes));
     container["ports"] = json!([{ "name": "ssh", "containerPort": 2222 }]);
     container["readinessProbe"] = json!({ "tcpSocket": { "port": "ssh" }, "periodSeconds": 2 });
     // A pod's notice reaches its first process, sshd, and not the ranks. This hook tells them, and waits for their end.
     container["lifecycle"] = json!({ "preStop": { "exec": { "command": ["stop-ranks"] } } });
-    let mut pod = object.pod(container, &kubernetes.service_account, config.launch.grace_s);
+    let mut pod = object.pod(container, &kubernetes.service_account, grace_s);
     object.fit_for_ranks(&mut pod);
     if !kubernetes.topology_key.is_empty() {
         pod["topologySpreadConstraints"] = json!([{
@@ -340,17 +314,17 @@ fn labels(name: &str, belongs_to: String) -> BTreeMap<&'static str, String> {
 
 /// Returns the compute threads of each rank. The number is given to the ranks, because a pod cannot know its share of the
 /// node's cores.
-pub fn threads_per_rank(config: &RunConfig) -> u32 {
-    match config.launch.threads_per_rank {
-        0 => (config.kubernetes.cpus / ranks_per_pod(config)).max(1),
+pub fn threads_per_rank(work: &Work) -> u32 {
+    match work.launch().threads_per_rank {
+        0 => (work.kubernetes().cpus / ranks_per_pod(work)).max(1),
         given => given,
     }
 }
 
 /// Returns the ranks of each pod: as configured, or one for each GPU, or one where there is none.
-fn ranks_per_pod(config: &RunConfig) -> u32 {
-    match config.launch.ranks_per_node {
-        0 => config.kubernetes.gpus.max(1),
+fn ranks_per_pod(work: &Work) -> u32 {
+    match work.launch().ranks_per_node {
+        0 => work.kubernetes().gpus.max(1),
         given => given,
     }
 }

@@ -9,9 +9,10 @@
 //! launcher pod tell how that went. A supervisor in the cluster therefore needs no right to delete pods or to run programs in
 //! them.
 //!
-//! An evaluation is an MPIJob for each attempt, too, with `launcher eval --backend mpirun` in the launcher pod. Nobody claims it.
+//! An evaluation and a prepare job are an MPIJob for each attempt, too, with `launcher eval --backend mpirun`, or `prepare`, in the
+//! launcher pod. Nobody claims them.
 //!
-//! - [`work`] is what the ranks do; [`manifests`] turns it and a config into objects; [`cluster`] applies and deletes them.
+//! - [`work`] is what the ranks do; [`manifests`] turns it into objects; [`cluster`] applies and deletes them.
 //! - [`follow`] and [`log`] see what the pods do and print; [`pods`] and [`picture`] say what that means.
 
 mod cluster;
@@ -34,7 +35,6 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use common::attempt::{Claim, handed};
-use common::config::RunConfig;
 use common::exit_code::ExitCode;
 use common::random::random_hex;
 use common::storage::Folder;
@@ -59,11 +59,10 @@ const END_PATIENCE: Duration = Duration::from_secs(30);
 /// How long a start that is given up waits for the API server.
 const TAKE_BACK_PATIENCE: Duration = Duration::from_secs(1);
 
-/// A cluster, and the run or the evaluation that has an MPIJob in it.
+/// A cluster, and the work that has an MPIJob in it.
 pub struct Kubernetes {
-    config: RunConfig,
     work: Work,
-    /// What an evaluation's attempts by this launcher have in their names.
+    /// What this launcher's attempts at work that nobody claims have in their names.
     tag: String,
     runtime: Runtime,
     /// The cluster, connected to when it is first needed: rendering needs none.
@@ -74,23 +73,23 @@ pub struct Kubernetes {
 }
 
 impl Kubernetes {
-    /// Creates the backend for `work` with `config`, which is resolved and has absolute URLs.
-    pub fn new(config: RunConfig, work: Work) -> Result<Self, LaunchError> {
+    /// Creates the backend for `work`.
+    pub fn new(work: Work) -> Result<Self, LaunchError> {
         // What cannot be rendered is refused before anything is claimed.
-        manifests::ranks(&config, &work, None)?;
+        manifests::ranks(&work, None)?;
         let mut builder = tokio::runtime::Builder::new_multi_thread();
         let runtime = builder.worker_threads(1).enable_all().build().map_err(LaunchError::system("start threads"))?;
-        let pending = match config.kubernetes.pending_timeout_s {
+        let pending = match work.kubernetes().pending_timeout_s {
             0 => Duration::MAX,
             seconds => Duration::from_secs(seconds),
         };
         let patience = Patience {
-            loss: Duration::from_secs(config.launch.grace_s + manifests::GRACE_MARGIN_S),
+            loss: Duration::from_secs(work.launch().grace_s + manifests::GRACE_MARGIN_S),
             mending: Duration::from_secs(120),
             settling: Duration::from_secs(10),
             pending,
         };
-        Ok(Kubernetes { config, work, tag: random_hex(), runtime, cluster: Mutex::new(None), run: None, patience })
+        Ok(Kubernetes { work, tag: random_hex(), runtime, cluster: Mutex::new(None), run: None, patience })
     }
 
     fn cluster(&self) -> Result<Cluster, LaunchError> {
@@ -98,14 +97,14 @@ impl Kubernetes {
         if let Some(cluster) = cluster.as_ref() {
             return Ok(cluster.clone());
         }
-        let patience = Duration::from_secs(self.config.storage.deadline_s);
-        let found = self.runtime.block_on(Cluster::connect(&self.config.kubernetes.namespace, patience))?;
+        let patience = Duration::from_secs(self.work.storage().deadline_s);
+        let found = self.runtime.block_on(Cluster::connect(&self.work.kubernetes().namespace, patience))?;
         Ok(cluster.insert(found).clone())
     }
 
     /// Applies a Job that does in the cluster what this launcher would do here. Returns a message that says what was done.
     pub fn detach(&self) -> Result<String, LaunchError> {
-        let objects = manifests::supervisor(&self.config, &self.work)?;
+        let objects = manifests::supervisor(&self.work)?;
         let cluster = self.cluster()?;
         let name = objects[0]["metadata"]["name"].as_str().unwrap_or_default().to_owned();
         self.runtime.block_on(async {
@@ -113,8 +112,12 @@ impl Kubernetes {
             cluster.apply(objects).await
         })?;
         let namespace = cluster.namespace();
+        let what = match self.work {
+            Work::Training { .. } | Work::Evaluation { .. } => "the run",
+            Work::Preparing { .. } => "the prepare job",
+        };
         Ok(format!(
-            "the run goes on in the cluster, supervised by Job {name} in namespace {namespace}\n  \
+            "{what} goes on in the cluster, supervised by Job {name} in namespace {namespace}\n  \
              follow      kubectl logs --namespace {namespace} --follow job/{name}\n  \
              end         kubectl delete --namespace {namespace} job/{name}"
         ))
@@ -170,14 +173,14 @@ async fn take_back(cluster: &Cluster, name: &str) -> LaunchError {
 
 impl Backend for Kubernetes {
     fn render(&self) -> Result<String, LaunchError> {
-        Ok(manifests::to_yaml(&manifests::ranks(&self.config, &self.work, None)?))
+        Ok(manifests::to_yaml(&manifests::ranks(&self.work, None)?))
     }
 
     fn place(&self) -> Result<Placement, LaunchError> {
-        let world_size = WorldSize::new(self.config.launch.ranks).unwrap_or(WorldSize::ONE);
+        let world_size = WorldSize::new(self.work.launch().ranks).unwrap_or(WorldSize::ONE);
         Ok(Placement {
             world_size,
-            threads_per_rank: manifests::threads_per_rank(&self.config),
+            threads_per_rank: manifests::threads_per_rank(&self.work),
             // The launcher beside the ranks knows the cores of its hosts.
             is_bound: false,
             hosts: Vec::new(),
@@ -198,13 +201,13 @@ impl Backend for Kubernetes {
     fn start(&self, start: &AttemptStart<'_>, events: &Sender<Event>) -> Result<Box<dyn Ranks>, LaunchError> {
         let id = match self.work {
             Work::Training { .. } => start.start_line.map(|line| line.claim_id.clone()).unwrap_or_default(),
-            Work::Evaluation { .. } => self.tag.clone(),
+            Work::Evaluation { .. } | Work::Preparing { .. } => self.tag.clone(),
         };
         let claim = Claim { number: start.number, id };
-        let objects = manifests::ranks(&self.config, &self.work, Some(&claim))?;
+        let objects = manifests::ranks(&self.work, Some(&claim))?;
         let cluster = self.cluster()?;
         let name = objects[0]["metadata"]["name"].as_str().unwrap_or_default().to_owned();
-        let label = self.work.label(&self.config);
+        let label = self.work.label();
         let applied = async {
             let others = cluster.delete_others(&label, &name).await?;
             cluster.apply(objects).await?;
@@ -234,9 +237,9 @@ impl Backend for Kubernetes {
         };
         self.runtime.spawn(follower.follow());
         let run = match (&self.work, &self.run) {
-            (Work::Evaluation { .. }, _) => None,
+            (Work::Evaluation { .. } | Work::Preparing { .. }, _) => None,
             (Work::Training { .. }, Some(run)) => Some(run.clone()),
-            (Work::Training { .. }, None) => Some(Folder::open(&self.config.run.output, &self.config.storage)?),
+            (Work::Training { config, .. }, None) => Some(Folder::open(&config.run.output, &config.storage)?),
         };
         let handle = self.runtime.handle().clone();
         Ok(Box::new(Pods { handle, cluster, name, claim, run, orders, end, is_deleted: false }))
@@ -250,7 +253,7 @@ struct Pods {
     /// Name of the MPIJob.
     name: String,
     claim: Claim,
-    /// The run folder; `None` for an evaluation, of which nothing can be asked.
+    /// The run folder; `None` for work of which nothing can be asked.
     run: Option<Folder>,
     orders: UnboundedSender<Order>,
     end: End,

@@ -41,8 +41,8 @@ struct Ended {
 impl Rig {
     fn new(name: &str, script: &[Act]) -> Self {
         let (config, cluster) = (base_config(&SETTINGS), FakeCluster::new(script));
-        let work = Work::Training { accepted_changes: vec!["optimizer.beta1".into()] };
-        let mut backend = cluster.backend(config.clone(), work);
+        let work = Work::Training { config: config.clone(), accepted_changes: vec!["optimizer.beta1".into()] };
+        let mut backend = cluster.backend(work);
         let run = Folder::open(&format!("memory://kubernetes-{name}"), &StorageConfig::default()).unwrap();
         backend.run = Some(run.clone());
         let job = Job { config, accepted_changes: Vec::new(), backend: Box::new(backend), run, handed: None };
@@ -377,7 +377,8 @@ fn what_an_earlier_launcher_left_is_deleted_and_what_is_anothers_is_left_alone()
 #[test]
 fn a_detached_run_is_a_job_and_one_that_works_is_not_disturbed() {
     let rig = Rig::new("detached", &[]);
-    let backend = rig.cluster.backend(rig.job.config.clone(), Work::Training { accepted_changes: Vec::new() });
+    let work = Work::Training { config: rig.job.config.clone(), accepted_changes: Vec::new() };
+    let backend = rig.cluster.backend(work);
     let told = backend.detach().unwrap();
     assert!(told.contains("Job first-supervisor in namespace team"), "{told}");
     assert_eq!(rig.cluster.names("Job"), ["first-supervisor"]);

@@ -24,7 +24,7 @@ pub fn work(args: &EvalArgs, config: &RunConfig, options: Options) -> Work {
     if args.checkpoint.is_none() && !args.is_overlap_only() {
         places.push(("run.output", config.run.output.clone()));
     }
-    Work::Evaluation { arguments, places }
+    Work::Evaluation { config: config.clone(), arguments, places }
 }
 
 #[cfg(test)]
@@ -83,7 +83,7 @@ mod tests {
         fn new(script: &[Act]) -> Self {
             let (config, cluster) = (base_config(&RUN), FakeCluster::new(script));
             let work = work_of(&config, &["--tasks", "ptb", "--data", "s3://bucket/data", "--samples", "items.jsonl"]);
-            let backend = cluster.backend(config.clone(), work);
+            let backend = cluster.backend(work);
             Rig { config, cluster, backend, shown: Shown::new() }
         }
 
@@ -204,7 +204,7 @@ mod tests {
     #[test]
     fn different_evaluations_of_a_run_have_different_names_and_one_has_the_same_name_again() {
         let config = base_config(&RUN);
-        let name = |more: &[&str]| work_of(&config, more).name(&config).unwrap();
+        let name = |more: &[&str]| work_of(&config, more).name().unwrap();
         let one = name(&["--tasks", "ptb", "--data", "s3://bucket/data"]);
         // The form of the table is this command's own affair, and so is how many ranks there are.
         let again = ["--tasks", "ptb", "--data", "s3://bucket/data", "--json", "--ranks", "8"];
@@ -213,7 +213,7 @@ mod tests {
         let long = format!("run.name={}", "a".repeat(40));
         let long = base_config(&[&RUN[1..], &[long.as_str()]].concat());
         let claim = |id: &str| Claim { number: 1, id: id.to_owned() };
-        let attempt = |id| work_of(&long, &["--tasks", "ptb"]).name_of_attempt(&long, &claim(id)).unwrap();
+        let attempt = |id| work_of(&long, &["--tasks", "ptb"]).name_of_attempt(&claim(id)).unwrap();
         let pod = attempt("0123456789abcdef") + "-worker-1234";
         assert!(pod.len() <= 63, "{pod}");
         // What another launcher has left is deleted, and not taken for this one's own.
@@ -226,7 +226,7 @@ mod tests {
         let elsewhere =
             ["--checkpoint", "s3://bucket/first/checkpoints/x", "--tasks", "ptb", "--data", "s3://bucket/d"];
         let refused = |config: &RunConfig, more: &[&str]| {
-            let checked = work_of(config, &[&elsewhere[..], more].concat()).check_places(config);
+            let checked = work_of(config, &[&elsewhere[..], more].concat()).check_places();
             checked.map_err(|error| error.to_string())
         };
         assert_eq!(refused(&config, &[]), Ok(()), "the run's data is not read");
@@ -238,12 +238,12 @@ mod tests {
         }
         for (task, data) in [("text=notes.txt", "s3://bucket/d"), ("ptb", "eval-data")] {
             let work = work_of(&config, &["--tasks", task, "--data", data]);
-            let told = work.check_places(&config).unwrap_err().to_string();
+            let told = work.check_places().unwrap_err().to_string();
             assert!(told.starts_with(if task == "ptb" { "--data = " } else { "--tasks = " }), "{told}");
         }
         let at_home = base_config(&[&RUN[..], &["run.output=file:///runs/first"]].concat());
         assert_eq!(refused(&at_home, &[]), Ok(()), "the checkpoint is elsewhere");
-        let told = work_of(&at_home, &["--tasks", "ptb"]).check_places(&at_home).unwrap_err().to_string();
+        let told = work_of(&at_home, &["--tasks", "ptb"]).check_places().unwrap_err().to_string();
         assert!(told.starts_with("run.output = \"file:///runs/first\" is a place of this machine"), "{told}");
         let own = base_config(&[&RUN[..], &["data.tokenizer=file:///own"]].concat());
         assert!(refused(&own, &[]).unwrap_err().starts_with("data.tokenizer = "));

@@ -125,7 +125,7 @@ fn options(args: &EvalArgs) -> Result<Options, LaunchError> {
 /// Creates the backend that starts the ranks of `config`.
 fn backend(args: &EvalArgs, config: &RunConfig, options: Options) -> Result<Box<dyn Backend>, LaunchError> {
     if config.launch.backend == BackendKind::Kubernetes {
-        return Ok(Box::new(Kubernetes::new(config.clone(), cluster::work(args, config, options))?));
+        return Ok(Box::new(Kubernetes::new(cluster::work(args, config, options))?));
     }
     let with_samples = args.samples.is_some();
     let arguments = Box::new(move |_| job(&options.words, with_samples));

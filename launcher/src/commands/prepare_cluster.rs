@@ -1,0 +1,295 @@
+//! `launcher prepare` in a Kubernetes cluster: what its pods get, and what the launcher beside the ranks is given.
+
+use common::config::{Backend as BackendKind, PrepareJobConfig};
+use common::exit_code::ExitCode;
+
+use super::error::CommandError;
+use crate::backend::kubernetes::work::Work;
+use crate::backend::kubernetes::{Kubernetes, manifests};
+use crate::cli::jobs::PrepareArgs;
+use crate::error::LaunchError;
+use crate::view::terminal::to_stderr;
+
+/// Takes the GPUs out of the pods of `config`, which is also that of a run: they are for training, and ranks that prepare use
+/// none. Each pod has as many ranks as it has when it trains.
+pub fn leave_gpus_to_the_run(config: &mut PrepareJobConfig) {
+    let PrepareJobConfig { launch, kubernetes, .. } = config;
+    if launch.backend != BackendKind::Kubernetes {
+        return;
+    }
+    if launch.ranks_per_node == 0 {
+        launch.ranks_per_node = kubernetes.gpus.max(1);
+    }
+    kubernetes.gpus = 0;
+}
+
+/// Creates the backend that has pods do what `config` says.
+pub fn backend(config: &PrepareJobConfig, args: &PrepareArgs) -> Result<Kubernetes, LaunchError> {
+    Kubernetes::new(work(config, args))
+}
+
+/// Starts a supervisor in the cluster that does what this command would do here.
+pub fn detach(config: &PrepareJobConfig, args: &PrepareArgs) -> Result<ExitCode, LaunchError> {
+    check_detached(config)?;
+    to_stderr(&backend(config, args)?.detach()?);
+    Ok(ExitCode::Done)
+}
+
+/// Returns the objects that [`detach`] applies.
+pub fn rendered_supervisor(config: &PrepareJobConfig, args: &PrepareArgs) -> Result<String, LaunchError> {
+    check_detached(config)?;
+    Ok(manifests::to_yaml(&manifests::supervisor(&work(config, args))?))
+}
+
+fn check_detached(config: &PrepareJobConfig) -> Result<(), CommandError> {
+    match config.launch.backend {
+        BackendKind::Kubernetes => Ok(()),
+        BackendKind::Local | BackendKind::Mpirun | BackendKind::Slurm => Err(CommandError::DetachedHere),
+    }
+}
+
+fn work(config: &PrepareJobConfig, args: &PrepareArgs) -> Work {
+    let json = args.json.then(|| "--json".to_owned());
+    Work::Preparing { config: config.clone(), arguments: json.into_iter().collect() }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::Ordering;
+    use std::time::Duration;
+
+    use common::attempt::Claim;
+    use common::config::RawConfig;
+    use serde_json::{Value, json};
+
+    use super::super::following::{Listener as _, follow};
+    use super::super::prepare::Shown;
+    use super::*;
+    use crate::backend::Backend as _;
+    use crate::backend::kubernetes::fake_cluster::{Act, FakeCluster};
+    use crate::backend::kubernetes::manifests::{JOB_LABEL, RUN_LABEL};
+    use crate::interrupts::Interrupts;
+
+    const CONFIG: &str = r#"
+        [prepare]
+        inputs = ["s3://bucket/web/*.jsonl"]
+        output = "s3://bucket/data"
+
+        [launch]
+        backend = "kubernetes"
+        ranks = 4
+        ranks_per_node = 2
+        max_restarts = 1
+
+        [kubernetes]
+        name = "web"
+        namespace = "team"
+        image = "registry.example/convoy:1"
+        storage_secret = "keys"
+    "#;
+
+    fn config(overrides: &[&str]) -> PrepareJobConfig {
+        let overrides: Vec<String> = overrides.iter().map(|given| (*given).to_owned()).collect();
+        RawConfig::parse("of the test", CONFIG, &overrides).and_then(RawConfig::prepare).unwrap()
+    }
+
+    fn work_of(overrides: &[&str]) -> Work {
+        work(&config(overrides), &PrepareArgs::default())
+    }
+
+    /// A prepare job on a fake cluster.
+    struct Rig {
+        cluster: FakeCluster,
+        backend: Kubernetes,
+        shown: Shown,
+    }
+
+    impl Rig {
+        fn new(script: &[Act]) -> Self {
+            let cluster = FakeCluster::new(script);
+            let args = PrepareArgs { json: true, ..PrepareArgs::default() };
+            let backend = cluster.backend(work(&config(&[]), &args));
+            Rig { cluster, backend, shown: Shown::new() }
+        }
+
+        fn follow(&mut self) -> ExitCode {
+            self.follow_with(Interrupts::install().unwrap())
+        }
+
+        fn follow_with(&mut self, mut interrupts: Interrupts) -> ExitCode {
+            let launch = config(&[]).launch;
+            let code = follow(&self.backend, &launch, None, &mut interrupts, &mut self.shown).unwrap();
+            assert_eq!(self.cluster.names("MPIJob"), [""; 0], "an MPIJob is left");
+            code
+        }
+
+        /// Returns the names of the MPIJobs that were applied.
+        fn jobs(&self) -> Vec<String> {
+            let state = self.cluster.state();
+            let jobs = state.applied.iter().filter(|object| object["kind"] == "MPIJob");
+            jobs.map(|job| name(job).to_owned()).collect()
+        }
+    }
+
+    fn name(object: &Value) -> &str {
+        object["metadata"]["name"].as_str().unwrap()
+    }
+
+    #[test]
+    fn a_prepare_job_is_an_mpi_job_of_pods_without_gpus_and_is_heard_through_its_log() {
+        let mut rig = Rig::new(&[Act::Exit(0)]);
+        rig.cluster.prints(&[
+            r#"[1,0]<stdout>:convoy-progress {"phase":"tokenizing","done":7,"total":10,"text_bytes":6,"seconds":1.0}"#,
+            "[1,1]<stderr>:2026-01-01T00:00:00Z  WARN slow",
+            r#"[1,0]<stdout>:{ "documents": 5 }"#,
+        ]);
+        assert_eq!(rig.follow(), ExitCode::Done);
+        assert_eq!((rig.shown.done(), rig.shown.pulse()), (7, 1));
+
+        let applied = std::mem::take(&mut rig.cluster.state().applied);
+        let kinds: Vec<_> = applied.iter().map(|object| object["kind"].as_str().unwrap()).collect();
+        assert_eq!(kinds, ["MPIJob", "ConfigMap", "PodDisruptionBudget", "NetworkPolicy"]);
+        assert!(applied.iter().all(|object| name(object) == name(&applied[0])), "{applied:?}");
+        assert!(name(&applied[0]).starts_with("web-prepare-") && name(&applied[0]).ends_with("-a0001"), "{applied:?}");
+        let replicas = &applied[0]["spec"]["mpiReplicaSpecs"];
+        assert_eq!((&replicas["Worker"]["replicas"], &applied[0]["spec"]["slotsPerWorker"]), (&json!(2), &json!(2)));
+        let container = |role: &str| replicas[role]["template"]["spec"]["containers"][0].clone();
+        let (launcher, worker) = (container("Launcher"), container("Worker"));
+        let place = ["prepare", "--backend", "mpirun", "--hostfile", "/etc/mpi/hostfile"];
+        let expected = [&place[..], &["--config", "/etc/convoy/prepare.toml", "--json"]].concat();
+        assert_eq!(launcher["args"], json!(expected));
+        // Nobody claims a prepare job.
+        assert_eq!(launcher["env"], json!([{ "name": "CONVOY_ATTEMPT", "value": "1" }]));
+        assert_eq!(worker["image"], "registry.example/convoy:1");
+        assert_eq!(worker["envFrom"], json!([{ "secretRef": { "name": "keys" } }]));
+        let limits: Vec<_> = worker["resources"]["limits"].as_object().unwrap().keys().collect();
+        assert_eq!(limits, ["cpu", "ephemeral-storage", "memory"]);
+        assert_eq!(applied[2]["spec"]["selector"]["matchLabels"], json!({ JOB_LABEL: name(&applied[0]) }));
+        let toml = applied[1]["data"]["prepare.toml"].as_str().unwrap();
+        let inner = RawConfig::parse("of the ConfigMap", toml, &[]).unwrap().prepare().unwrap();
+        assert_eq!((inner.launch.threads_per_rank, inner.prepare), (4, config(&[]).prepare));
+    }
+
+    #[test]
+    fn a_prepare_job_whose_pod_is_evicted_goes_on_in_the_next_mpi_job() {
+        for loss in [Act::Evict, Act::DeleteWorker, Act::OutOfMemory] {
+            let mut rig = Rig::new(&[loss, Act::Exit(0)]);
+            assert_eq!(rig.follow(), ExitCode::Done, "{loss:?}");
+            let jobs = rig.jobs();
+            let numbers: Vec<_> = jobs.iter().map(|job| job.rsplit('-').next().unwrap()).collect();
+            assert_eq!(numbers, ["a0001", "a0002"], "{loss:?}");
+        }
+    }
+
+    #[test]
+    fn exit_codes_of_a_prepare_job_mean_what_they_mean_anywhere() {
+        for (script, code, attempts) in [
+            (&[Act::Exit(3)][..], ExitCode::Data, 1),
+            (&[Act::Exit(2)], ExitCode::Config, 1),
+            (&[Act::NoImage], ExitCode::Config, 1),
+            (&[Act::DeleteJob], ExitCode::Stopped, 1),
+            (&[Act::Exit(4), Act::Exit(4)], ExitCode::Communication, 2),
+            (&[Act::Exit(6), Act::Exit(0)], ExitCode::Done, 2),
+        ] {
+            let mut rig = Rig::new(script);
+            assert_eq!((rig.follow(), rig.jobs().len()), (code, attempts), "{script:?}");
+        }
+    }
+
+    #[test]
+    fn a_stopped_prepare_job_deletes_its_mpi_job_and_exits_75() {
+        let mut rig = Rig::new(&[Act::Train]);
+        let interrupts = Interrupts::install().unwrap();
+        let (cluster, stop) = (rig.cluster.clone(), interrupts.asked_to_stop());
+        let code = std::thread::scope(|scope| {
+            scope.spawn(move || {
+                for _ in 0..1000 {
+                    if cluster.names("Pod").len() == 3 {
+                        break;
+                    }
+                    std::thread::sleep(Duration::from_millis(10));
+                }
+                stop.store(true, Ordering::SeqCst);
+            });
+            rig.follow_with(interrupts)
+        });
+        assert_eq!((code, code.number()), (ExitCode::Stopped, 75));
+        assert_eq!(rig.jobs().len(), 1);
+    }
+
+    #[test]
+    fn what_a_killed_launcher_left_of_a_prepare_job_is_deleted_and_another_output_is_left_alone() {
+        let mut rig = Rig::new(&[Act::Exit(0)]);
+        for (job, output) in [("web-prepare-old1-a0003", "s3://bucket/data/"), ("other", "s3://bucket/more")] {
+            let label = work_of(&[&format!("prepare.output={output}")]).label();
+            rig.cluster.put("MPIJob", job, json!({ "metadata": { "labels": { RUN_LABEL: label } } }));
+        }
+        let launch = config(&[]).launch;
+        let mut interrupts = Interrupts::install().unwrap();
+        let code = follow(&rig.backend, &launch, None, &mut interrupts, &mut rig.shown).unwrap();
+        assert_eq!((code, rig.cluster.names("MPIJob")), (ExitCode::Done, vec!["other".to_owned()]));
+    }
+
+    #[test]
+    fn a_detached_prepare_job_is_a_supervisor_that_makes_mpi_jobs() {
+        let rig = Rig::new(&[]);
+        let told = rig.backend.detach().unwrap();
+        let said = "the prepare job goes on in the cluster, supervised by Job web-prepare-supervisor in namespace team";
+        assert!(told.starts_with(said), "{told}");
+        let applied = std::mem::take(&mut rig.cluster.state().applied);
+        let pod = &applied[0]["spec"]["template"]["spec"];
+        let words = ["prepare", "--backend", "kubernetes", "--config", "/etc/convoy/prepare.toml", "--json"];
+        assert_eq!(pod["containers"][0]["args"], json!(words));
+        assert_eq!(pod["serviceAccountName"], "convoy-supervisor");
+
+        let here = config(&["launch.backend=local"]);
+        let error = rendered_supervisor(&here, &PrepareArgs::default()).unwrap_err();
+        assert!(error.to_string().contains("--detach needs --backend kubernetes"), "{error}");
+    }
+
+    #[test]
+    fn a_name_fits_the_label_of_a_pod_and_differs_between_launchers() {
+        assert_eq!(work_of(&["kubernetes.name="]).name().unwrap(), "convoy-prepare");
+        let long = work_of(&[&format!("kubernetes.name={}", "a".repeat(40))]);
+        let claim = |id: &str| Claim { number: 1, id: id.to_owned() };
+        let attempt = |id| long.name_of_attempt(&claim(id)).unwrap();
+        let pod = attempt("0123456789abcdef") + "-worker-1234";
+        assert!(pod.len() <= 63, "{pod}");
+        assert_ne!(attempt("0123456789abcdef"), attempt("3210456789abcdef"));
+        let error = work_of(&[&format!("kubernetes.name={}", "a".repeat(41))]).name().unwrap_err().to_string();
+        assert!(error.starts_with("kubernetes.name = \"aaaa"), "{error}");
+    }
+
+    #[test]
+    fn a_place_of_this_machine_is_refused_by_the_key_that_names_it() {
+        assert_eq!(work_of(&["prepare.tokenizer=s3://bucket/own"]).check_places().ok(), Some(()));
+        for (key, value) in [
+            ("prepare.inputs", r#"["s3://bucket/a.txt", "book.txt"]"#),
+            ("prepare.output", "file:///data"),
+            ("prepare.tokenizer", "own"),
+            ("prepare.overlap_filter", "/tests.grams"),
+        ] {
+            let given = config(&[&format!("{key}={value}")]);
+            let told = backend(&given, &PrepareArgs::default()).err().unwrap().to_string();
+            assert!(told.starts_with(&format!("{key} = \"")), "{told}");
+            assert!(told.contains("is a place of this machine") && told.contains("s3://bucket/name"), "{told}");
+        }
+        let signed = config(&["prepare.inputs=https://host/web.jsonl?sig=very-secret"]);
+        let told = backend(&signed, &PrepareArgs::default()).err().unwrap().to_string();
+        assert!(told.starts_with("prepare.inputs: the URL at https://host") && !told.contains("secret"), "{told}");
+    }
+
+    #[test]
+    fn gpus_of_a_run_are_left_to_it_and_those_of_a_prepare_job_are_asked_for() {
+        let own = config(&["kubernetes.gpus=8", "launch.ranks=16", "launch.ranks_per_node=0"]);
+        let yaml = backend(&own, &PrepareArgs::default()).unwrap().render().unwrap();
+        assert!(yaml.contains("nvidia.com/gpu: \"8\"") && yaml.contains("slotsPerWorker: 8"), "{yaml}");
+        let mut of_run = own;
+        leave_gpus_to_the_run(&mut of_run);
+        let yaml = backend(&of_run, &PrepareArgs::default()).unwrap().render().unwrap();
+        assert!(!yaml.contains("nvidia.com/gpu: ") && yaml.contains("slotsPerWorker: 8"), "{yaml}");
+        let mut elsewhere = config(&["launch.backend=slurm", "kubernetes.gpus=8", "launch.ranks_per_node=0"]);
+        leave_gpus_to_the_run(&mut elsewhere);
+        assert_eq!((elsewhere.launch.ranks_per_node, elsewhere.kubernetes.gpus), (0, 8));
+    }
+}

@@ -1,0 +1,71 @@
+//! Documents to prepare, the config of a job that does, and what a job has made of them.
+
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+use common::storage::Folder;
+
+use crate::random::{Random, mix};
+
+/// Number of objects with documents. With [`LINES`] they are so much text that something can happen while ranks encode it.
+const OBJECTS: u64 = 4;
+/// Number of documents in each object.
+const LINES: u64 = 6000;
+
+/// Puts documents into `folder`, as `part-N.jsonl`; always the same.
+///
+/// # Panics
+/// Panics if the folder cannot be written.
+pub fn put(folder: &Folder) {
+    let mut random = Random::new(3);
+    for object in 0..OBJECTS {
+        // Words that no cache of words has.
+        let text = |n: u64| format!("{n} is {:x}. ", mix(n) >> 20).repeat(30);
+        let line = |n: u64| serde_json::json!({ "text": text(n) }).to_string();
+        let lines: Vec<String> = (0..LINES).map(|_| line(random.below(1 << 40))).collect();
+        folder.put(&format!("part-{object}.jsonl"), lines.join("\n").into()).unwrap_or_else(|e| panic!("{e}"));
+    }
+}
+
+/// Writes the config of a job in many parts to a file in `dir`, and returns its path. Commands override inputs and output, as
+/// [`places`] says.
+///
+/// # Panics
+/// Panics if the file cannot be written.
+pub fn config(dir: &Path) -> PathBuf {
+    let path = dir.join("prepare.toml");
+    let text = "[prepare]\ninputs = []\noutput = \"\"\ntokens_per_shard = 300_000\nmemory_bytes = 4_000_000\n";
+    std::fs::write(&path, text).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+    path
+}
+
+/// Returns the arguments that have a job read the documents that [`put`] has put to the URL `inputs`, and write to the URL
+/// `output`.
+pub fn places(inputs: &str, output: &str) -> [String; 2] {
+    [format!("--set=prepare.inputs={inputs}/part-*.jsonl"), format!("--set=prepare.output={output}")]
+}
+
+/// Returns whether a rank of the job that writes to `output` has finished a part of its work, and the job is not done yet.
+///
+/// # Panics
+/// Panics if the folder cannot be listed.
+pub fn is_in_work(output: &Folder) -> bool {
+    let work = output.folder("prepare-work").list().unwrap_or_else(|e| panic!("{e}"));
+    work.iter().any(|object| object.name.ends_with(".run.json"))
+}
+
+/// Returns the token shards and indexes in `output`, with their names.
+///
+/// # Panics
+/// Panics if they cannot be read, or if there are too few for a test of many parts.
+pub fn prepared(output: &Folder) -> Vec<(String, Bytes)> {
+    let listed = output.list().unwrap_or_else(|e| panic!("{e}"));
+    let shards = listed.into_iter().filter(|object| object.name.contains('/'));
+    let read = |name: String| {
+        let content = output.get(&name).unwrap_or_else(|e| panic!("{e}"));
+        (name, content)
+    };
+    let shards: Vec<_> = shards.map(|object| read(object.name)).collect();
+    assert!(shards.len() > 5, "{} has {} objects", output.url(), shards.len());
+    shards
+}

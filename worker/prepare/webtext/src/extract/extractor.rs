@@ -1,0 +1,229 @@
+//! The side that asks: a child is started, asked page after page, and replaced when a page has ended it.
+
+use std::{
+    io::{self, BufReader, Read, Write},
+    os::unix::process::ExitStatusExt,
+    process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio},
+    time::Duration,
+};
+
+use nix::{sys::signal::Signal, unistd::Pid};
+
+use super::{
+    child::Request,
+    frames,
+    limits::Limits,
+    page::{Page, Verdict},
+    watchdog::Watchdog,
+};
+
+/// Time for a child to start.
+const START: Duration = Duration::from_secs(60);
+/// Looks at a process that has closed its output, before it is killed.
+const DYING_LOOKS: u32 = 1000;
+/// Time between two of them.
+const DYING_LOOK_EVERY: Duration = Duration::from_millis(10);
+/// Bytes read of what a dead child has said.
+const LAST_WORDS_BYTES: u64 = 64 << 10;
+
+/// Why no verdict could be had. No page causes this; the command does.
+#[derive(Debug, thiserror::Error)]
+pub enum ExtractorError {
+    /// The child could not be started.
+    #[error("could not start the extracting process {program}: {source}")]
+    Start {
+        /// What was to be started.
+        program: String,
+        /// Why not.
+        source: io::Error,
+    },
+    /// The child ended before it was ready.
+    #[error("the extracting process {program} ended before it was ready: {cause}")]
+    NotReady {
+        /// What was started.
+        program: String,
+        /// How it ended, and its last words.
+        cause: String,
+    },
+    /// The child's answer is none.
+    #[error("the extracting process {program} does not speak this protocol: {cause}")]
+    Protocol {
+        /// What was started.
+        program: String,
+        /// What it said instead.
+        cause: String,
+    },
+}
+
+/// Extracts pages in a child, one after another.
+///
+/// The command must end in [`serve`](super::serve) on its standard input and output. A verdict depends on the page alone: a child
+/// that dies while it is not new is replaced, and the page is tried once more.
+pub struct Extractor {
+    command: Box<dyn FnMut() -> Command + Send>,
+    limits: Limits,
+    child: Option<Running>,
+    watchdog: Watchdog,
+    starts: u64,
+}
+
+impl Extractor {
+    /// An extractor whose children `command` starts. None is started before the first page.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the system gives no thread.
+    pub fn new(command: impl FnMut() -> Command + Send + 'static, limits: Limits) -> io::Result<Extractor> {
+        Ok(Extractor { command: Box::new(command), limits, child: None, watchdog: Watchdog::start()?, starts: 0 })
+    }
+
+    /// Number of children started so far.
+    pub fn starts(&self) -> u64 {
+        self.starts
+    }
+
+    /// Extracts the main text of a page.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the child cannot be started or does not answer in [`serve`](super::serve)'s manner.
+    pub fn extract(&mut self, page: &Page<'_>) -> Result<Verdict, ExtractorError> {
+        let bytes = u64::try_from(page.body.len()).unwrap_or(u64::MAX);
+        if bytes > self.limits.page_bytes {
+            return Ok(Verdict::TooLarge { bytes });
+        }
+        loop {
+            let used = self.child.is_some();
+            let mut child = match self.child.take() {
+                Some(child) => child,
+                None => self.start()?,
+            };
+            self.watchdog.watch(child.pid, Duration::from_millis(self.limits.wall_ms));
+            let answer = child.ask(page);
+            let killed = self.watchdog.release();
+            match answer {
+                Ok(answer) => {
+                    let verdict = serde_json::from_slice(&answer).map_err(|error| ExtractorError::Protocol {
+                        program: child.program.clone(),
+                        cause: error.to_string(),
+                    })?;
+                    // A child that was killed just after its answer is not used again.
+                    self.child = (!killed).then_some(child);
+                    return Ok(verdict);
+                }
+                Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+                    return Err(ExtractorError::Protocol { program: child.program.clone(), cause: error.to_string() });
+                }
+                Err(_) => {
+                    let verdict = child.autopsy(killed);
+                    if !used || verdict == Verdict::TimedOut {
+                        return Ok(verdict);
+                    }
+                }
+            }
+        }
+    }
+
+    fn start(&mut self) -> Result<Running, ExtractorError> {
+        let mut command = (self.command)();
+        let program = command.get_program().to_string_lossy().into_owned();
+        // A backtrace of a failed allocation takes time and memory that the child no longer has.
+        command.env("RUST_BACKTRACE", "0");
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let start_error = |source| ExtractorError::Start { program: program.clone(), source };
+        let mut process = command.spawn().map_err(start_error)?;
+        self.starts += 1;
+        let pid =
+            i32::try_from(process.id()).map(Pid::from_raw).map_err(|error| start_error(io::Error::other(error)))?;
+        let (Some(input), Some(output)) = (process.stdin.take(), process.stdout.take()) else {
+            return Err(start_error(io::Error::other("no pipes")));
+        };
+        let mut child = Running { process, pid, program: program.clone(), input, output: BufReader::new(output) };
+        let limits = serde_json::to_vec(&self.limits).map_err(|error| start_error(error.into()))?;
+        self.watchdog.watch(pid, START);
+        let ready = child.greet(&limits);
+        let killed = self.watchdog.release();
+        match ready {
+            Ok(ready) if ready == frames::READY && !killed => Ok(child),
+            Ok(other) => {
+                let cause = String::from_utf8_lossy(&other).chars().take(200).collect();
+                Err(ExtractorError::Protocol { program, cause })
+            }
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+                Err(ExtractorError::Protocol { program, cause: error.to_string() })
+            }
+            Err(_) => Err(ExtractorError::NotReady { program, cause: child.end().1 }),
+        }
+    }
+}
+
+/// A child that runs. Dropping it ends it.
+struct Running {
+    process: Child,
+    pid: Pid,
+    program: String,
+    input: ChildStdin,
+    output: BufReader<ChildStdout>,
+}
+
+impl Running {
+    fn greet(&mut self, limits: &[u8]) -> io::Result<Vec<u8>> {
+        // What is no child may have ended by now; then its output tells more than the broken pipe.
+        let written = frames::write(&mut self.input, limits);
+        let ready = frames::read(&mut self.output, 1 << 10)?.ok_or(io::ErrorKind::UnexpectedEof)?;
+        written.map(|()| ready)
+    }
+
+    fn ask(&mut self, page: &Page<'_>) -> io::Result<Vec<u8>> {
+        let request = Request { content_type: page.content_type.map(str::to_owned) };
+        frames::write(&mut self.input, &serde_json::to_vec(&request)?)?;
+        frames::write(&mut self.input, page.body)?;
+        frames::read(&mut self.output, frames::MESSAGE_BYTES)?.ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
+    }
+
+    /// What a page died of.
+    fn autopsy(&mut self, killed: bool) -> Verdict {
+        let (signal, cause) = self.end();
+        if killed || signal == Some(Signal::SIGXCPU as i32) {
+            Verdict::TimedOut
+        } else if cause.contains("memory allocation of") {
+            Verdict::OutOfMemory
+        } else {
+            Verdict::Crashed { cause }
+        }
+    }
+
+    /// Ends the process. Returns the signal that it had died by, and in words how it ended.
+    fn end(&mut self) -> (Option<i32>, String) {
+        let mut words = Vec::new();
+        let status = self.wait();
+        if let Some(stderr) = self.process.stderr.take() {
+            let _ = stderr.take(LAST_WORDS_BYTES).read_to_end(&mut words);
+        }
+        let words = String::from_utf8_lossy(&words);
+        let status_words = status.as_ref().map_or_else(ToString::to_string, ToString::to_string);
+        (status.ok().and_then(|status| status.signal()), format!("{status_words}: {}", words.trim()))
+    }
+}
+
+impl Running {
+    /// Waits for a process that has closed its output: it is dying, or is killed after a while.
+    fn wait(&mut self) -> io::Result<ExitStatus> {
+        for _ in 0..DYING_LOOKS {
+            if let Some(status) = self.process.try_wait()? {
+                return Ok(status);
+            }
+            std::thread::sleep(DYING_LOOK_EVERY);
+        }
+        self.process.kill()?;
+        self.process.wait()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.input.flush();
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
