@@ -121,6 +121,14 @@ pub enum PrepareError {
         /// How the existing data differs.
         reason: &'static str,
     },
+    /// A lineage file of a stage cannot be read.
+    #[error("{url}: damaged lineage: {reason}; remove the folder of this stage, and prepare again")]
+    Lineage {
+        /// URL of the file.
+        url: String,
+        /// What is wrong.
+        reason: String,
+    },
     /// An object of the work folder has changed since it was written.
     #[error("{url}: {reason}; remove {folder}, and the job starts over")]
     Work {
@@ -163,6 +171,7 @@ impl PrepareError {
             | PrepareError::OtherFilter { .. }
             | PrepareError::OutputTaken { .. }
             | PrepareError::OtherTokenizer { .. }
+            | PrepareError::Lineage { .. }
             | PrepareError::Work { .. } => ExitCode::Data,
         }
     }

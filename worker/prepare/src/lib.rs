@@ -14,6 +14,7 @@
 //!
 //! - [`job`]: runs the two phases, from config to summary.
 //! - [`overlap`]: documents that are left out because they overlap with a filter, such as one of test sets.
+//! - [`stages`]: what pages and documents go through before.
 //! - [`sides`]: training or validation. [`tally`]: what became of documents. [`coverage`]: which inputs are done.
 //! - [`text`]: the text of a raw document.
 //! - [`train_tokenizer`]: another job over such inputs, `prepare tokenizer`.
@@ -41,6 +42,7 @@ pub mod ranks;
 pub mod record;
 pub mod shards;
 pub mod sides;
+pub mod stages;
 pub mod summary;
 pub mod survey;
 pub mod tally;
