@@ -6,6 +6,7 @@ use common::rank_message::MessageError;
 use common::storage::StorageError;
 use common::tokenizer::TokenizerError;
 use evaluation::overlap::FilterError;
+use webtext::extract::ExtractorError;
 
 use crate::inputs::{BadDocument, KINDS, MARKDOWN};
 
@@ -29,13 +30,15 @@ pub enum PrepareError {
     BadDocument(BadDocument),
     /// An input has no object that prepare reads.
     #[error(
-        "prepare.inputs names {input}, and in {url} there is nothing to read; it needs objects that end in {KINDS}"
+        "prepare.inputs names {input}, and in {url} there is nothing to read; it needs objects that end in {kinds}"
     )]
     NothingToRead {
         /// Input as the config names it.
         input: String,
         /// URL of the folder that was searched.
         url: String,
+        /// Kinds of objects that would be read.
+        kinds: &'static str,
     },
     /// What a person has named holds no text.
     #[error("{name}: no text to read there; prepare reads {KINDS}, or {MARKDOWN}{there}")]
@@ -60,6 +63,34 @@ pub enum PrepareError {
         /// Number of documents that overlap with `prepare.overlap_filter`.
         overlapping: u64,
     },
+    /// The stages have kept no document.
+    #[error(
+        "no document is left to prepare: the stage {stage} kept 0 of {seen} documents{}; check prepare.inputs, and the rules in \
+         [webtext.{stage}]",
+        most_dropped(reasons)
+    )]
+    NothingKept {
+        /// Name of the stage.
+        stage: String,
+        /// Number of documents and damaged records that it has seen.
+        seen: u64,
+        /// Rules that dropped most, each with the number of documents.
+        reasons: Vec<(String, u64)>,
+    },
+    /// A page cannot be read, for another reason than its content.
+    #[error("{url}: {reason}")]
+    Unread {
+        /// URL of the object.
+        url: String,
+        /// Reason that the system gives.
+        reason: String,
+    },
+    /// The process that extracts pages cannot be started, or is another program.
+    #[error("the stage extract: {0}")]
+    Extractor(#[from] ExtractorError),
+    /// The system refuses what the stage extract needs to start.
+    #[error("the stage extract cannot start its processes: {0}")]
+    System(std::io::Error),
     /// There is no filter where the config names one.
     #[error(
         "prepare.overlap_filter: {url} does not exist; make it with `launcher eval --overlap TEXTS --save-filter`, or leave \
@@ -121,6 +152,15 @@ pub enum PrepareError {
         /// How the existing data differs.
         reason: &'static str,
     },
+    /// The output folder holds data that was made by other rules.
+    #[error(
+        "{url} holds prepared data already, and the rules of its stages have changed since; to make it anew, remove train, \
+         validation and prepare.json there (the folder stages keeps what can be used again), or choose another prepare.output"
+    )]
+    OtherRules {
+        /// URL of the output folder.
+        url: String,
+    },
     /// A lineage file of a stage cannot be read.
     #[error("{url}: damaged lineage: {reason}; remove the folder of this stage, and prepare again")]
     Lineage {
@@ -152,6 +192,12 @@ fn rest_of_empty_corpus(overlapping: u64) -> String {
     }
 }
 
+/// Returns which rules dropped most documents.
+fn most_dropped(reasons: &[(String, u64)]) -> String {
+    let reasons: Vec<String> = reasons.iter().map(|(rule, count)| format!("{rule} dropped {count}")).collect();
+    if reasons.is_empty() { String::new() } else { format!(" ({})", reasons.join(", ")) }
+}
+
 impl PrepareError {
     /// Returns the exit code of a process that ends because of this error.
     pub fn exit_code(&self) -> ExitCode {
@@ -162,7 +208,11 @@ impl PrepareError {
             PrepareError::Storage(error) => error.exit_code(),
             PrepareError::Lost { code, .. } => *code,
             PrepareError::Filter { error: FilterError::Memory { .. }, .. } => ExitCode::Config,
+            PrepareError::Extractor(_) | PrepareError::System(_) => ExitCode::Bug,
             PrepareError::BadDocument(_)
+            | PrepareError::NothingKept { .. }
+            | PrepareError::Unread { .. }
+            | PrepareError::OtherRules { .. }
             | PrepareError::NothingToRead { .. }
             | PrepareError::NoText { .. }
             | PrepareError::EmptyCorpus { .. }

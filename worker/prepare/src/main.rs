@@ -14,9 +14,12 @@ use common::limits::describe_panic;
 use common::untrusted::printable_lines;
 use common::worker_contract::{PROGRESS_MARK, PrepareProgress};
 use common::{single_copy, telemetry};
+use nix::sys::prctl::set_pdeathsig;
+use nix::sys::signal::Signal;
 use prepare::inputs::ReadOptions;
 use prepare::progress::{Audience, LogLines};
 use prepare::ranks::{self, Ranks};
+use prepare::stages::StageOptions;
 use prepare::summary::Summary;
 use prepare::survey::survey;
 use prepare::{PrepareError, job, panics};
@@ -41,7 +44,7 @@ struct Cli {
 enum Job {
     /// Turns documents into token shards for training and validation. Under mpirun, this process is one rank of many.
     ///
-    /// Reads the `prepare` and `storage` sections of a TOML file. Running the command again continues a job that was killed,
+    /// Reads the `prepare`, `webtext` and `storage` sections of a TOML file. Running the command again continues a job that was killed,
     /// and does nothing once the data is there.
     ///
     /// Example: mpirun -n 4 prepare shards --config configs/prepare-text.toml
@@ -50,6 +53,9 @@ enum Job {
     ///
     /// Example: prepare tokenizer --vocab-size 32000 --output my-tokenizer/ my-text/
     Tokenizer(TokenizerArgs),
+    /// Extracts the pages that come on standard input, for a prepare job that has started this process.
+    #[command(hide = true)]
+    ExtractPages,
     /// Estimates how much text there is, and prints it as JSON; for the launcher's use.
     #[command(hide = true)]
     Survey(SurveyArgs),
@@ -91,11 +97,28 @@ fn main() -> std::process::ExitCode {
     single_copy::forbid_where_refused();
     exit_on_panic();
     let job = Cli::parse().job;
+    if let Job::ExtractPages = job {
+        return extract_pages().into();
+    }
     telemetry::init();
     match job {
         Job::Shards(arguments) => run_shards(&arguments),
         Job::Tokenizer(arguments) => run_tokenizer(&arguments).into(),
         Job::Survey(arguments) => run_survey(&arguments).into(),
+        Job::ExtractPages => extract_pages().into(),
+    }
+}
+
+/// Extracts pages until the input ends, which it does when the parent ends.
+fn extract_pages() -> ExitCode {
+    // A page that takes long would outlive a parent that was killed. If this is refused, it does so for some seconds.
+    let _ = set_pdeathsig(Signal::SIGKILL);
+    match webtext::extract::serve(std::io::stdin(), std::io::stdout()) {
+        Ok(()) => ExitCode::Done,
+        Err(error) => {
+            let _ = writeln!(std::io::stderr(), "error: {error}");
+            ExitCode::Config
+        }
     }
 }
 
@@ -149,31 +172,36 @@ fn run_survey(arguments: &SurveyArgs) -> ExitCode {
 }
 
 fn shards(arguments: &ShardsArgs, ranks: &Ranks) -> Result<Summary, PrepareError> {
-    let (config, storage) = shared_config(arguments, ranks)?;
+    let (config, options, storage) = shared_config(arguments, ranks)?;
     let threads = ranks::threads(arguments.threads);
     let mut audience: Box<dyn Audience> = match arguments.progress_lines {
         true => Box::new(ProgressLines),
         false => Box::<LogLines>::default(),
     };
-    job::run(&config, &storage, ranks, threads, audience.as_mut())
+    job::run(&config, &options, &storage, ranks, threads, audience.as_mut())
 }
 
 /// Returns rank 0's config on every rank: others may have neither its files nor its working directory.
-fn shared_config(arguments: &ShardsArgs, ranks: &Ranks) -> Result<(PrepareConfig, StorageConfig), PrepareError> {
+fn shared_config(
+    arguments: &ShardsArgs,
+    ranks: &Ranks,
+) -> Result<(PrepareConfig, StageOptions, StorageConfig), PrepareError> {
     let mut own = None;
     let (toml, absolute): (String, AbsolutePaths) = ranks.share("a config", || {
         let config = RawConfig::load(&arguments.config, &arguments.set)?.prepare()?;
         let PrepareConfig { inputs, output, tokenizer, overlap_filter, .. } = config.prepare.with_absolute_paths();
         let toml = config.to_toml();
-        own = Some((config.prepare, config.storage));
+        let options = StageOptions::read(&config.prepare, &config.webtext)?;
+        own = Some((config.prepare, options, config.storage));
         Ok::<_, PrepareError>((toml, AbsolutePaths { inputs, output, tokenizer, overlap_filter }))
     })?;
     if let Some(own) = own {
         return Ok(own);
     }
-    let PrepareJobConfig { prepare, storage, .. } = RawConfig::parse("from rank 0", &toml, &[])?.prepare()?;
+    let PrepareJobConfig { prepare, webtext, storage, .. } = RawConfig::parse("from rank 0", &toml, &[])?.prepare()?;
+    let options = StageOptions::read(&prepare, &webtext)?;
     let AbsolutePaths { inputs, output, tokenizer, overlap_filter } = absolute;
-    Ok((PrepareConfig { inputs, output, tokenizer, overlap_filter, ..prepare }, storage))
+    Ok((PrepareConfig { inputs, output, tokenizer, overlap_filter, ..prepare }, options, storage))
 }
 
 /// Paths of a config, made absolute: relative ones mean something else in another folder.

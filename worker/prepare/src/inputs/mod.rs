@@ -27,10 +27,12 @@ mod source;
 mod units;
 mod unpack;
 
+pub(crate) use batches::lost;
 pub use batches::{Batch, Batches, RawDocument};
 pub use estimate::{Estimate, estimate};
 pub use fault::{BadDocument, Fault, Place};
-pub use find::{Found, Sources, find, probe};
+pub use find::{Found, Sources, find, find_pages, probe};
+pub(crate) use find::{folders_of, nothing_to_read};
 pub use reading::ReadOptions;
 pub use remote::RemoteFile;
 pub use source::{KINDS, MARKDOWN, Source, is_read};
