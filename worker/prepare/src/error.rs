@@ -9,6 +9,7 @@ use evaluation::overlap::FilterError;
 use webtext::extract::ExtractorError;
 
 use crate::inputs::{BadDocument, KINDS, MARKDOWN};
+use crate::stages::explain::NotADocument;
 
 /// Why a prepare job failed.
 #[derive(Debug, thiserror::Error)]
@@ -169,6 +170,33 @@ pub enum PrepareError {
         /// What is wrong.
         reason: String,
     },
+    /// No stage has seen the document that a person asks for.
+    #[error(
+        "no stage has seen {wanted}; {}",
+        match files {
+            0 => "there is no lineage yet: run launcher prepare first, with stages in prepare.stages".to_owned(),
+            files => format!("{files} lineage files were searched"),
+        }
+    )]
+    NoDocument {
+        /// Description of the document.
+        wanted: String,
+        /// Number of lineage files.
+        files: usize,
+    },
+    /// A person has asked for a document by the beginning of its id, and several ids begin so.
+    #[error("{count} documents have {wanted}:\n{candidates}\ngive more digits")]
+    AmbiguousDocument {
+        /// Description of the document.
+        wanted: String,
+        /// Number of documents.
+        count: usize,
+        /// Some of them, one a line.
+        candidates: String,
+    },
+    /// What a person has typed names no document.
+    #[error(transparent)]
+    NotADocument(#[from] NotADocument),
     /// An object of the work folder has changed since it was written.
     #[error("{url}: {reason}; remove {folder}, and the job starts over")]
     Work {
@@ -202,7 +230,9 @@ impl PrepareError {
     /// Returns the exit code of a process that ends because of this error.
     pub fn exit_code(&self) -> ExitCode {
         match self {
-            PrepareError::Config(_) => ExitCode::Config,
+            PrepareError::Config(_) | PrepareError::NotADocument(_) | PrepareError::AmbiguousDocument { .. } => {
+                ExitCode::Config
+            }
             PrepareError::Message(error) => error.exit_code(),
             PrepareError::Tokenizer(error) => error.exit_code(),
             PrepareError::Storage(error) => error.exit_code(),
@@ -222,6 +252,7 @@ impl PrepareError {
             | PrepareError::OutputTaken { .. }
             | PrepareError::OtherTokenizer { .. }
             | PrepareError::Lineage { .. }
+            | PrepareError::NoDocument { .. }
             | PrepareError::Work { .. } => ExitCode::Data,
         }
     }

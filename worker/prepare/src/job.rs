@@ -132,6 +132,16 @@ fn check_filter(config: &PrepareConfig, overlap: Option<&OverlapFilter>, identit
     Err(PrepareError::OtherFilter { url, got: hash(got), expected: hash(expected) })
 }
 
+/// Finds the objects that a job reads.
+pub fn find_inputs(config: &PrepareConfig, storage: &StorageConfig) -> Result<Vec<Found>> {
+    let find = if config.reads_pages() { find_pages } else { find };
+    let mut found = find(&config.inputs, storage)?;
+    if config.on_bad_document == OnBadDocument::Skip {
+        probe(&config.inputs, &mut found, storage)?;
+    }
+    Ok(found)
+}
+
 fn start(
     (config, options): (&PrepareConfig, &StageOptions),
     storage: &StorageConfig,
@@ -139,11 +149,7 @@ fn start(
     tokenizer: &Tokenizer,
     overlap: Option<&OverlapFilter>,
 ) -> Result<Start> {
-    let find = if config.reads_pages() { find_pages } else { find };
-    let mut found = find(&config.inputs, storage)?;
-    if config.on_bad_document == OnBadDocument::Skip {
-        probe(&config.inputs, &mut found, storage)?;
-    }
+    let found = find_inputs(config, storage)?;
     let plan = plan(config, options, &found);
     let identity = Identity::of(config, &found, &plan, overlap);
     let tokenizer_hash = tokenizer.hash().to_owned();
@@ -282,7 +288,8 @@ impl Job<'_> {
         let sides = (SideTotals::of(&train), validation.as_ref().map(SideTotals::of));
         let totals = Totals::of(&self.found, &runs.tally, self.overlap.is_some(), sides);
         let (identity, tokenizer) = (self.identity.clone(), &self.tokenizer);
-        let record = Record::new(identity, self.config, tokenizer, &self.found, &runs.tally, totals.clone());
+        let record = Record::new(identity, self.config, tokenizer, &self.found, &runs.tally, totals.clone())
+            .with_stages(self.stages.iter().map(DoneStage::summary).collect());
         self.remove_old_shards(Side::Train, Some(&train))?;
         self.remove_old_shards(Side::Validation, validation.as_ref())?;
         self.output.remove_unfinished(|name| name == CARD_NAME || name == RECORD_NAME);

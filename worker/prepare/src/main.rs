@@ -1,5 +1,7 @@
 //! The prepare program, from arguments to exit code: one process, or one of many that mpirun has started.
 
+mod dry_run_command;
+mod explain_command;
 mod tokenizer_command;
 
 use std::fmt::Display;
@@ -14,6 +16,8 @@ use common::limits::describe_panic;
 use common::untrusted::printable_lines;
 use common::worker_contract::{PROGRESS_MARK, PrepareProgress};
 use common::{single_copy, telemetry};
+use dry_run_command::DryRunArgs;
+use explain_command::ExplainArgs;
 use nix::sys::prctl::set_pdeathsig;
 use nix::sys::signal::Signal;
 use prepare::inputs::ReadOptions;
@@ -22,6 +26,7 @@ use prepare::ranks::{self, Ranks};
 use prepare::stages::StageOptions;
 use prepare::summary::Summary;
 use prepare::survey::survey;
+use prepare::train_tokenizer::TrainingError;
 use prepare::{PrepareError, job, panics};
 use serde::{Deserialize, Serialize};
 use tokenizer_command::TokenizerArgs;
@@ -56,6 +61,14 @@ enum Job {
     /// Extracts the pages that come on standard input, for a prepare job that has started this process.
     #[command(hide = true)]
     ExtractPages,
+    /// Prints what `prepare shards` would do, and what is done already. Writes nothing.
+    ///
+    /// Example: prepare dry-run --config configs/prepare-webtext.toml
+    DryRun(DryRunArgs),
+    /// Prints what became of a document, and why.
+    ///
+    /// Example: prepare explain https://example.com/page --config configs/prepare-webtext.toml
+    Explain(ExplainArgs),
     /// Estimates how much text there is, and prints it as JSON; for the launcher's use.
     #[command(hide = true)]
     Survey(SurveyArgs),
@@ -103,7 +116,9 @@ fn main() -> std::process::ExitCode {
     telemetry::init();
     match job {
         Job::Shards(arguments) => run_shards(&arguments),
-        Job::Tokenizer(arguments) => run_tokenizer(&arguments).into(),
+        Job::Tokenizer(arguments) => answer(arguments.run(), TrainingError::exit_code, arguments.json).into(),
+        Job::DryRun(arguments) => answer(arguments.run(), PrepareError::exit_code, arguments.json).into(),
+        Job::Explain(arguments) => answer(arguments.run(), PrepareError::exit_code, arguments.json).into(),
         Job::Survey(arguments) => run_survey(&arguments).into(),
         Job::ExtractPages => extract_pages().into(),
     }
@@ -140,16 +155,20 @@ fn run_shards(arguments: &ShardsArgs) -> ! {
     ranks.end(code)
 }
 
-/// Trains a tokenizer, for which one process is enough.
-fn run_tokenizer(arguments: &TokenizerArgs) -> ExitCode {
-    match arguments.run() {
+/// Prints the result of a job for which one process is enough.
+fn answer<E: Display>(
+    result: Result<impl Serialize + Display, E>,
+    exit_code: impl Fn(&E) -> ExitCode,
+    json: bool,
+) -> ExitCode {
+    match result {
         Ok(summary) => {
-            say(&summary, arguments.json);
+            say(&summary, json);
             ExitCode::Done
         }
         Err(error) => {
             let _ = writeln!(std::io::stderr(), "error: {}", printable_lines(&error.to_string()));
-            error.exit_code()
+            exit_code(&error)
         }
     }
 }

@@ -17,6 +17,7 @@ use crate::inputs::{Fault, Found};
 use crate::overlap::OverlapFilter;
 use crate::sides::Division;
 use crate::stages::plan::PlannedStage;
+use crate::stages::summary::StageSummary;
 use crate::tally::Tally;
 use crate::{PrepareError, TRAIN_FOLDER, VALIDATION_FOLDER};
 
@@ -174,7 +175,8 @@ pub struct InputTotals {
     pub bytes: u64,
 }
 
-/// Content of `prepare.json`. It does not depend on when and by how many ranks the data was made.
+/// Content of `prepare.json`. It does not depend on when and by how many ranks the data was made, apart from the processor time
+/// of stages.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Record {
     /// Version of this structure.
@@ -194,6 +196,9 @@ pub struct Record {
     pub totals: Totals,
     /// Documents that were left out, each with place and reason; the first [`crate::tally::NAMED_MAX`].
     pub bad_documents: Vec<String>,
+    /// Stages before tokenizing, in order; absent where there were none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub stages: Vec<StageSummary>,
 }
 
 impl Record {
@@ -220,7 +225,13 @@ impl Record {
             inputs: inputs.collect(),
             totals,
             bad_documents: tally.named.iter().map(ToString::to_string).collect(),
+            stages: Vec::new(),
         }
+    }
+
+    /// Adds what became of documents in `stages` before they were tokenized.
+    pub fn with_stages(self, stages: Vec<StageSummary>) -> Self {
+        Record { stages, ..self }
     }
 
     /// Formats the record as the bytes of `prepare.json`.

@@ -21,22 +21,32 @@
 //! - [`output`]: what a unit gives. [`document`]: documents as Parquet. [`object`]: objects that are written piece by piece.
 //! - [`record`]: units and stages that are done.
 //! - [`lineage`]: a line for every document and damaged record that a stage has seen, as Parquet. [`tally`]: sums of them.
+//! - [`folders`]: where each stage has its files. [`explain`]: what became of a document. [`dry_run`]: what a job would do.
+//! - [`summary`], [`card`]: what became of all documents, for `prepare.json` and for the data card. [`paper`]: domains of WebText.
+//! - [`shards`]: whether the token shards are made.
 //! - [`bounded`]: texts that are stored, cut to a bound.
 //!
 //! Absent on purpose: what judges a page or a document, which is in the package `webtext`.
 
 pub mod bounded;
+pub mod card;
 pub mod clean;
 pub mod document;
+pub mod dry_run;
+pub mod explain;
 pub mod extract;
+pub mod folders;
 pub mod lineage;
 pub mod object;
 pub mod options;
 pub mod output;
 pub mod pages;
+pub mod paper;
 pub mod plan;
 pub mod record;
 pub mod run;
+pub mod shards;
+pub mod summary;
 pub mod tally;
 pub mod units;
 
@@ -44,10 +54,8 @@ use common::storage::Folder;
 
 use crate::PrepareError;
 
+pub use folders::STAGES_FOLDER;
 pub use options::StageOptions;
-
-/// Folder of the stages in `prepare.output`.
-pub const STAGES_FOLDER: &str = "stages";
 
 /// Returns the error for an object of a stage's folder that is not as it was written.
 pub(crate) fn damaged(folder: &Folder, name: &str, reason: String) -> PrepareError {

@@ -7,23 +7,18 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::damaged;
+pub use super::folders::STAGE_NAME;
+pub use super::lineage::units::lineage_name;
 use super::object::Stored;
 use super::tally::Tally;
 use crate::PrepareError;
 
-/// Name of the object that says that a stage is done.
-pub const STAGE_NAME: &str = "stage.json";
 /// Bound on counts of bytes and documents: more than inputs have, and few enough that sums stay within 64 bits.
 const COUNT_MAX: u64 = 1 << 48;
 
 /// Returns the name of the documents of unit `number`.
 pub fn documents_name(number: u32) -> String {
     format!("unit-{number:06}.documents.parquet")
-}
-
-/// Returns the name of the lineage of unit `number`.
-pub fn lineage_name(number: u32) -> String {
-    format!("unit-{number:06}.lineage.parquet")
 }
 
 /// Returns the name of the object that makes unit `number` count.

@@ -9,14 +9,16 @@ use common::threads;
 use serde::{Deserialize, Serialize};
 
 use super::options::StageOptions;
+use super::pages;
 use super::plan::PlannedStage;
 use super::object::Stored;
 use super::record::{STAGE_NAME, StageRecord, UnitRecord, documents_name, unit_name};
+use super::summary::StageSummary;
 use super::tally::Tally;
 use super::units::Units;
 use crate::PrepareError;
 use crate::failure::Failure;
-use crate::inputs::{Found, Source};
+use crate::inputs::{Found, Source, Sources, units};
 use crate::progress::Audience;
 use crate::ranks::Ranks;
 use crate::tokenize::share_of_bytes;
@@ -50,7 +52,22 @@ pub struct DoneStage {
     pub record: StageRecord,
 }
 
+/// Returns the number of units of every stage that reads what was `found` for a config.
+pub fn count_of_units(config: &PrepareConfig, found: &[Found], storage: &StorageConfig) -> Result<u32, PrepareError> {
+    let count = match config.reads_pages() {
+        true => pages::units(&found.iter().map(|found| found.bytes).collect::<Vec<_>>()).len(),
+        false => units(&Sources::open(&config.inputs, found, storage)?.list).len(),
+    };
+    Ok(count as u32)
+}
+
 impl DoneStage {
+    /// Returns what became of documents in the stage.
+    pub fn summary(&self) -> StageSummary {
+        let (stage, folder) = (self.record.stage.clone(), self.plan.folder_name());
+        StageSummary { stage, folder, tally: self.record.tally.clone() }
+    }
+
     /// Returns the documents that the stage has kept, as sources to tokenize.
     pub fn sources(&self) -> Vec<Source> {
         let source = |(number, unit): (u32, &Stored)| {

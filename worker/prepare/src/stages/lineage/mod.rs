@@ -2,9 +2,10 @@
 //!
 //! - [`line`]: a row. [`schema`]: the columns, and how they are stored.
 //! - [`writer`]: writes rows in bounded memory. Equal rows give equal bytes.
-//! - [`reader`]: finds rows by id or URL, and reads nothing else of the other columns.
+//! - [`reader`]: finds rows by id or URL, and reads nothing else of the other columns. [`column`]: one column of them.
 //! - [`units`]: the lineage files in a stage's folder.
 
+pub(super) mod column;
 pub mod line;
 mod reader;
 mod schema;

@@ -2,26 +2,22 @@
 
 use std::ops::Range;
 
-use common::storage::{Folder, Reader, StorageError};
-use parquet::column::reader::{ColumnReader, ColumnReaderImpl, get_typed_column_reader};
-use parquet::data_type::{ByteArray, ByteArrayType, DataType, DoubleType, FixedLenByteArrayType, Int64Type};
-use parquet::errors::{ParquetError, Result as ParquetResult};
+use common::storage::Folder;
+use parquet::data_type::{ByteArray, ByteArrayType, DoubleType, FixedLenByteArrayType, Int64Type};
+use parquet::errors::Result as ParquetResult;
 use parquet::file::properties::ReaderProperties;
 use parquet::file::reader::{FileReader, RowGroupReader, SerializedFileReader};
 use parquet::file::serialized_reader::ReadOptionsBuilder;
 
+use super::column::{Column, no_sense, rows_of, whole};
 use super::line::Line;
 use super::schema::{ID, URL, columns};
 use super::units::UnitFile;
 use crate::PrepareError;
 use crate::inputs::RemoteFile;
-use crate::panics::guarded;
 
 /// Bytes that are fetched at once: about a column of a row group.
 const WINDOW_BYTES: u64 = 256 << 10;
-/// Number of values that are decoded at once.
-const ROWS_AT_ONCE: usize = 4096;
-
 /// A lineage file that is open for reading.
 pub struct LineageFile {
     /// URL, for errors.
@@ -120,27 +116,6 @@ impl Selected {
     }
 }
 
-/// Runs `read` on the lineage file at `url`. Whatever is wrong with the file is an error that names it.
-fn whole<T>(url: &str, read: impl FnOnce() -> ParquetResult<T>) -> Result<T, PrepareError> {
-    let damaged = |reason: String| PrepareError::Lineage { url: url.to_owned(), reason };
-    match guarded(read) {
-        Ok(Ok(value)) => Ok(value),
-        Ok(Err(error)) => Err(match Reader::storage_error(&error) {
-            Some(error) => PrepareError::Storage(StorageError::clone(error)),
-            None => damaged(error.to_string()),
-        }),
-        Err(panic) => Err(damaged(panic)),
-    }
-}
-
-fn no_sense(reason: impl Into<String>) -> ParquetError {
-    ParquetError::General(reason.into())
-}
-
-fn rows_of(group: &dyn RowGroupReader) -> ParquetResult<usize> {
-    usize::try_from(group.metadata().num_rows()).map_err(|_| no_sense("a number of rows makes no sense"))
-}
-
 fn ids(group: &dyn RowGroupReader) -> ParquetResult<Vec<u128>> {
     let ids = Column::<FixedLenByteArrayType>::open(group, ID)?.all()?;
     ids.into_iter().map(|id| id_of(required(id)?.data())).collect()
@@ -194,50 +169,4 @@ fn required<T>(value: Option<T>) -> ParquetResult<T> {
 
 fn text(bytes: ByteArray) -> ParquetResult<String> {
     String::from_utf8(bytes.data().to_vec()).map_err(|_| no_sense("a text is not UTF-8"))
-}
-
-/// A column of a row group.
-struct Column<T: DataType> {
-    reader: ColumnReaderImpl<T>,
-    is_optional: bool,
-    rows: usize,
-}
-
-impl<T: DataType> Column<T> {
-    /// Opens a column whose type is known from the schema.
-    fn open(group: &dyn RowGroupReader, number: usize) -> ParquetResult<Self> {
-        let reader: ColumnReader = group.get_column_reader(number)?;
-        let is_optional = group.metadata().column(number).column_descr().max_def_level() > 0;
-        Ok(Column { reader: get_typed_column_reader(reader), is_optional, rows: rows_of(group)? })
-    }
-
-    /// Returns the value of every row.
-    fn all(self) -> ParquetResult<Vec<Option<T::T>>> {
-        let rows = 0..self.rows;
-        self.at(&rows)
-    }
-
-    /// Returns the value of each of `rows`.
-    fn at(mut self, rows: &Range<usize>) -> ParquetResult<Vec<Option<T::T>>> {
-        let too_few = || no_sense("a column has fewer rows than its row group");
-        if self.reader.skip_records(rows.start)? < rows.start {
-            return Err(too_few());
-        }
-        let mut all = Vec::new();
-        while all.len() < rows.len() {
-            let wanted = ROWS_AT_ONCE.min(rows.len() - all.len());
-            let (mut levels, mut values) = (Vec::new(), Vec::new());
-            let levels_wanted = self.is_optional.then_some(&mut levels);
-            let (count, _, _) = self.reader.read_records(wanted, levels_wanted, None, &mut values)?;
-            if count == 0 {
-                return Err(too_few());
-            }
-            let mut values = values.into_iter();
-            match self.is_optional {
-                true => all.extend(levels.iter().map(|level| if *level > 0 { values.next() } else { None })),
-                false => all.extend(values.map(Some)),
-            }
-        }
-        Ok(all)
-    }
 }

@@ -14,6 +14,11 @@ pub fn lineage_name(number: u32) -> String {
     format!("{UNIT_START}{number:06}{LINEAGE_END}")
 }
 
+/// Returns the number of the unit to which an object called `name` belongs, if the name ends in `end`.
+pub fn unit_of(name: &str, end: &str) -> Option<u32> {
+    name.strip_prefix(UNIT_START)?.strip_suffix(end)?.parse().ok()
+}
+
 /// A lineage file in a stage's folder.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct UnitFile {
@@ -28,7 +33,7 @@ pub struct UnitFile {
 /// Returns the lineage files in a stage's `folder`, in the order of units.
 pub fn lineage_of(folder: &Folder) -> Result<Vec<UnitFile>, PrepareError> {
     let unit = |object: common::storage::ObjectInfo| {
-        let number = object.name.strip_prefix(UNIT_START)?.strip_suffix(LINEAGE_END)?.parse().ok()?;
+        let number = unit_of(&object.name, LINEAGE_END)?;
         Some(UnitFile { number, name: object.name, bytes: object.bytes })
     };
     let mut units: Vec<UnitFile> = folder.list()?.into_iter().filter_map(unit).collect();
