@@ -272,7 +272,8 @@ fn each_stage_comes_once_and_in_order() {
 #[test]
 fn rules_of_stages_are_tables_and_an_override_leads_into_them() {
     let text = "[webtext.extract]\ncpu_ms = 5\n[webtext.clean]\nset = \"fineweb\"\nlength = { min_words = 9 }\n";
-    let overrides = ["webtext.clean.set=\"paper\"", "webtext.clean.length.min_words=50", "webtext.clean.c4.enabled=false"];
+    let overrides =
+        ["webtext.clean.set=\"paper\"", "webtext.clean.length.min_words=50", "webtext.clean.c4.enabled=false"];
     let job = prepare_job(text, &overrides).unwrap();
     let clean = "set = \"paper\"\nlength = { min_words = 50 }\nc4 = { enabled = false }";
     assert_eq!(job.webtext.clean, toml::from_str::<toml::Table>(clean).unwrap());

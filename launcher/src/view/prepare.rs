@@ -24,7 +24,12 @@ pub struct PrepareView {
 impl PrepareView {
     /// Creates a view with a bar if standard error is a terminal, and with lines otherwise.
     pub fn new() -> Self {
-        PrepareView { is_terminal: io::stderr().is_terminal(), bar: None, last_line: Instant::now(), done: [0; PreparePhase::COUNT] }
+        PrepareView {
+            is_terminal: io::stderr().is_terminal(),
+            bar: None,
+            last_line: Instant::now(),
+            done: [0; PreparePhase::COUNT],
+        }
     }
 
     /// Returns the bytes done over all attempts: read and written.

@@ -71,13 +71,19 @@ fn record(number: u64, random: &mut Random) -> Vec<u8> {
     let (status, body) = match number % 11 {
         3 => ("404 Not Found", page(number, random)),
         5 => ("200 OK", "<div>".repeat(20_000)),
-        7 => ("200 OK", format!("<article>{}</article>", "<p>Der Wärter schrieb am Abend einen langen Brief.</p>".repeat(20))),
+        7 => (
+            "200 OK",
+            format!("<article>{}</article>", "<p>Der Wärter schrieb am Abend einen langen Brief.</p>".repeat(20)),
+        ),
         _ => ("200 OK", page(number, random)),
     };
     if number % 13 == 12 {
         return b"no record at all\r\n".repeat(1 + number as usize % 3);
     }
-    let message = format!("HTTP/1.1 {status}\r\nContent-Type: text/html; charset=utf-8\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+    let message = format!(
+        "HTTP/1.1 {status}\r\nContent-Type: text/html; charset=utf-8\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    );
     format!(
         "WARC/1.0\r\nWARC-Type: response\r\nWARC-Record-ID: <urn:uuid:00000000-0000-4000-8000-{number:012x}>\r\n\
          WARC-Target-URI: http://site{}.example/{number}\r\nWARC-Date: 2026-11-30T12:00:00Z\r\n\
@@ -148,7 +154,11 @@ fn ranks_have_no_influence_on_the_bytes_of_stages() {
     assert!(archives.output("mpirun") == one);
     run(by_launcher(2, &archives.config("one"), &[]), ExitCode::Done, &["prepared already"]);
     let other = "webtext.clean.length.min_words=51";
-    run(by_launcher(2, &archives.config("one"), &[other]), ExitCode::Data, &["the rules of its stages have changed since"]);
+    run(
+        by_launcher(2, &archives.config("one"), &[other]),
+        ExitCode::Data,
+        &["the rules of its stages have changed since"],
+    );
 }
 
 #[test]
@@ -179,6 +189,24 @@ fn stages_that_are_killed_at_any_moment_go_on_and_the_bytes_are_the_same() {
         println!("kill {kills}: {before} units are done");
     }
     assert!(archives.output("killed") == archives.output("whole"));
+}
+
+#[test]
+fn memory_of_stages_does_not_grow_with_the_pages() {
+    let peak = |pages: u64| -> u64 {
+        let archives = Archives::new(1, pages);
+        let sets = ["prepare.memory_bytes=32000000", "launch.threads_per_rank=1"];
+        let mut running = Running::start(by_launcher(1, &archives.config("out"), &sets));
+        let mut peak = 0;
+        running.watch(DEADLINE, Duration::from_millis(20), |running| {
+            peak = peak.max(running.peak_memory_bytes("prepare"));
+        });
+        ended(running, ExitCode::Done, &[]);
+        peak >> 20
+    };
+    let (small, large) = (peak(300), peak(4000));
+    println!("peak memory of a rank: {small} MiB for 300 pages, {large} MiB for 4,000");
+    assert!(large < small + 64, "{small} MiB, {large} MiB");
 }
 
 #[test]

@@ -37,8 +37,7 @@ impl DryRunArgs {
         let plan = plan(&config.prepare, &options, &found);
         let token_shards = TokenShards::of(&output, &config.prepare, &plan)?;
         let units = count_of_units(&config.prepare, &found, &config.storage)?;
-        let planned: Vec<Planned> =
-            plan.iter().map(|stage| Planned { folder: stage.folder_name(), units }).collect();
+        let planned: Vec<Planned> = plan.iter().map(|stage| Planned { folder: stage.folder_name(), units }).collect();
         dry_run(&output, inputs, &planned, token_shards)
     }
 }

@@ -78,6 +78,9 @@ pub enum PrepareError {
         /// Rules that dropped most, each with the number of documents.
         reasons: Vec<(String, u64)>,
     },
+    /// Another thread has failed, and what that one says counts.
+    #[error("another thread has failed")]
+    Stopped,
     /// A page cannot be read, for another reason than its content.
     #[error("{url}: {reason}")]
     Unread {
@@ -238,7 +241,7 @@ impl PrepareError {
             PrepareError::Storage(error) => error.exit_code(),
             PrepareError::Lost { code, .. } => *code,
             PrepareError::Filter { error: FilterError::Memory { .. }, .. } => ExitCode::Config,
-            PrepareError::Extractor(_) | PrepareError::System(_) => ExitCode::Bug,
+            PrepareError::Extractor(_) | PrepareError::System(_) | PrepareError::Stopped => ExitCode::Bug,
             PrepareError::BadDocument(_)
             | PrepareError::NothingKept { .. }
             | PrepareError::Unread { .. }

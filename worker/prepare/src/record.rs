@@ -50,12 +50,7 @@ pub struct Identity {
 
 impl Identity {
     /// Computes the identity of a job.
-    pub fn of(
-        config: &PrepareConfig,
-        found: &[Found],
-        plan: &[PlannedStage],
-        filter: Option<&OverlapFilter>,
-    ) -> Self {
+    pub fn of(config: &PrepareConfig, found: &[Found], plan: &[PlannedStage], filter: Option<&OverlapFilter>) -> Self {
         let config = shown(config, &[&OUTSIDE_RECORD[..], &["on_bad_document", "overlap_filter"]].concat());
         Identity {
             config_sha256: hash_of(&config),
@@ -260,7 +255,9 @@ pub fn finished(output: &Folder, identity: &Identity, tokenizer_hash: &str) -> R
         Some(record) if record.identity.overlap_filter_sha256 != identity.overlap_filter_sha256 => {
             taken("the filter in prepare.overlap_filter has changed since")
         }
-        Some(record) if record.identity.inputs_sha256 != identity.inputs_sha256 => taken("the inputs have changed since"),
+        Some(record) if record.identity.inputs_sha256 != identity.inputs_sha256 => {
+            taken("the inputs have changed since")
+        }
         Some(record) if record.identity != *identity => Err(PrepareError::OtherRules { url: output.url().to_owned() }),
         Some(record) if record.tokenizer_hash != tokenizer_hash => Err(PrepareError::OtherTokenizer {
             name: record.config["tokenizer"].as_str().unwrap_or_default().to_owned(),

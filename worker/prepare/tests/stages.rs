@@ -20,14 +20,18 @@ const RULES: &str = "clean = { set = \"paper\", length = { min_words = 20 } }";
 #[test]
 fn pages_become_documents_and_everything_else_is_on_record() {
     let job = Job::new(RULES);
-    let german = "<p>Der Wärter des alten Leuchtturms schrieb am Abend einen Brief an seine Schwester im Süden.</p>".repeat(9);
+    let german =
+        "<p>Der Wärter des alten Leuchtturms schrieb am Abend einen Brief an seine Schwester im Süden.</p>".repeat(9);
     let pages: Vec<(String, Vec<u8>)> = vec![
         ("http://a.example/1".into(), response("200 OK", "text/html; charset=utf-8", article(1).as_bytes())),
         ("http://b.example/2".into(), response("404 Not Found", "text/html", article(2).as_bytes())),
         ("http://c.example/3".into(), response("200 OK", "image/png", b"\x89PNG")),
         ("http://d.example/4".into(), response("200 OK", "text/html", "<div>".repeat(100_000).as_bytes())),
         ("http://e.example/5".into(), response("200 OK", "text/html", b"<html><body></body></html>")),
-        ("http://f.example/6".into(), response("200 OK", "text/html; charset=utf-8", format!("<article>{german}</article>").as_bytes())),
+        (
+            "http://f.example/6".into(),
+            response("200 OK", "text/html; charset=utf-8", format!("<article>{german}</article>").as_bytes()),
+        ),
         ("http://en.wikipedia.org/7".into(), response("200 OK", "text/html", article(7).as_bytes())),
         ("http://a.example/8".into(), response("200 OK", "text/html", article(8).as_bytes())),
     ];
@@ -61,11 +65,17 @@ fn pages_become_documents_and_everything_else_is_on_record() {
         .filter(|line| line.verdict == Verdict::Dropped)
         .map(|line| (line.url.as_deref().unwrap(), line.rule.as_str()))
         .collect();
-    assert_eq!(dropped, [("http://f.example/6", "language.confidence"), ("http://en.wikipedia.org/7", "address.excluded_host")]);
+    assert_eq!(
+        dropped,
+        [("http://f.example/6", "language.confidence"), ("http://en.wikipedia.org/7", "address.excluded_host")]
+    );
     // A document keeps its id, and its place.
     for line in &clean {
         let before = extract.iter().find(|before| before.id == line.id).unwrap();
-        assert_eq!((&before.source, before.at, before.within, &before.url), (&line.source, line.at, line.within, &line.url));
+        assert_eq!(
+            (&before.source, before.at, before.within, &before.url),
+            (&line.source, line.at, line.within, &line.url)
+        );
         assert_eq!((before.verdict, before.bytes_out), (Verdict::Kept, line.bytes_in));
     }
     let documents = job.documents("clean");
@@ -90,7 +100,11 @@ fn damage_costs_itself_and_is_counted_with_file_and_place() {
     let lines = job.lineage("extract");
     let damaged: Vec<_> = lines.iter().filter(|line| line.verdict == Verdict::Damaged).collect();
     assert_eq!(damaged.iter().map(|line| line.at).collect::<Vec<_>>(), damaged_at);
-    assert!(damaged.iter().all(|line| line.source.ends_with("damaged.warc.gz") && line.rule == "packing" && !line.note.is_empty()));
+    assert!(
+        damaged
+            .iter()
+            .all(|line| line.source.ends_with("damaged.warc.gz") && line.rule == "packing" && !line.note.is_empty())
+    );
     let tally = job.stage("extract").tally;
     assert_eq!((tally.seen, tally.kept, tally.dropped["packing"].count), (50, 47, 3));
 }
@@ -109,7 +123,11 @@ fn threads_and_processes_have_no_influence_on_the_bytes() {
     });
     assert!(one.len() > 20, "{:?}", one.keys());
     assert!(one.keys().eq(three.keys()), "{:?} {:?}", one.keys(), three.keys());
-    assert!(one == three, "{:?}", one.iter().filter(|(name, bytes)| three[*name] != **bytes).map(|(n, _)| n).collect::<Vec<_>>());
+    assert!(
+        one == three,
+        "{:?}",
+        one.iter().filter(|(name, bytes)| three[*name] != **bytes).map(|(n, _)| n).collect::<Vec<_>>()
+    );
 }
 
 #[test]
@@ -122,14 +140,14 @@ fn changed_rules_keep_extraction_and_the_documents_of_the_old_ones() {
     let error = job.run().unwrap_err();
     assert!(matches!(error, PrepareError::OtherRules { .. }), "{error}");
     assert!(error.to_string().contains("the rules of its stages have changed since"), "{error}");
-    for name in ["train", "validation"] {
-        let _ = std::fs::remove_dir_all(job.path("out").join(name));
-    }
-    std::fs::remove_file(job.path("out/prepare.json")).unwrap();
+    job.remove_prepared();
     job.run().unwrap();
     let after = job.output();
     let stages = |output: &std::collections::BTreeMap<String, Vec<u8>>| -> BTreeSet<String> {
-        output.keys().filter_map(|name| name.strip_prefix("stages/")?.split_once('/').map(|(stage, _)| stage.to_owned())).collect()
+        output
+            .keys()
+            .filter_map(|name| name.strip_prefix("stages/")?.split_once('/').map(|(stage, _)| stage.to_owned()))
+            .collect()
     };
     assert_eq!((stages(&before).len(), stages(&after).len()), (2, 3));
     let of_before: Vec<_> = before.iter().filter(|(name, _)| name.starts_with("stages/")).collect();
@@ -194,6 +212,18 @@ fn a_damaged_object_of_a_stage_is_named_and_without_its_folder_the_stage_is_done
     let error = job.run().unwrap_err().to_string();
     assert!(error.contains("stage.json"), "{error}");
     std::fs::remove_dir_all(name.parent().unwrap()).unwrap();
+    job.run().unwrap();
+    assert!(job.output() == whole);
+    // Documents that are to be tokenized next are looked at, too.
+    job.remove_prepared();
+    let name = job.object("clean", "unit-000000.documents.parquet");
+    content = std::fs::read(&name).unwrap();
+    content[100] ^= 1;
+    std::fs::write(&name, &content).unwrap();
+    let error = job.run().unwrap_err().to_string();
+    assert!(error.contains("stages/clean-") && error.contains("checksum"), "{error}");
+    content[100] ^= 1;
+    std::fs::write(&name, &content).unwrap();
     job.run().unwrap();
     assert!(job.output() == whole);
 }

@@ -10,7 +10,9 @@ use super::object::{Stored, verify};
 use super::output::Output;
 use super::pages::document_id;
 use crate::PrepareError;
-use crate::inputs::{BadDocument, Batch, Batches, Fault, Found, RawDocument, ReadOptions, Source, Sources, Unit, units};
+use crate::inputs::{
+    BadDocument, Batch, Batches, Fault, Found, RawDocument, ReadOptions, Source, Sources, Unit, units,
+};
 use crate::progress::Progress;
 use crate::text::{string_field, text_of};
 

@@ -242,16 +242,16 @@ fn documents_of(group: &dyn RowGroupReader) -> ParquetResult<Vec<Document>> {
     let (at, within) = (values::<Int64Type>(group, 2, rows)?.0, values::<Int64Type>(group, 3, rows)?.0);
     for (((document, id), at), within) in documents.iter_mut().zip(ids).zip(at).zip(within) {
         let id: [u8; 16] = id.data().try_into().map_err(|_| no_sense("an id has other than 16 bytes"))?;
-        (document.id, document.at, document.within) = (u128::from_be_bytes(id), at.cast_unsigned(), within.cast_unsigned());
+        (document.id, document.at, document.within) =
+            (u128::from_be_bytes(id), at.cast_unsigned(), within.cast_unsigned());
     }
     Ok(documents)
 }
 
 fn texts(group: &dyn RowGroupReader, column: usize, rows: usize) -> ParquetResult<Vec<Option<String>>> {
     let (values, levels) = values::<ByteArrayType>(group, column, rows)?;
-    let text = |value: ByteArray| {
-        String::from_utf8(value.data().to_vec()).map_err(|_| no_sense("a text in it is not UTF-8"))
-    };
+    let text =
+        |value: ByteArray| String::from_utf8(value.data().to_vec()).map_err(|_| no_sense("a text in it is not UTF-8"));
     let mut values = values.into_iter().map(text);
     if group.metadata().column(column).column_descr().max_def_level() == 0 {
         return values.map(|value| value.map(Some)).collect();

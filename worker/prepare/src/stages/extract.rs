@@ -82,7 +82,6 @@ fn limits_of_pages(limits: &Limits) -> pages::Limits {
     }
 }
 
-
 struct SourceOfPages<'s> {
     source: &'s PageSource,
     url: String,

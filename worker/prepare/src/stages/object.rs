@@ -111,6 +111,9 @@ mod tests {
         damaged[5] ^= 1;
         folder.put("a", damaged.into()).unwrap();
         let error = verify(&folder, "a", &stored).unwrap_err().to_string();
-        assert!(error.contains("memory:") && error.contains("/a: its ") && error.contains("another checksum"), "{error}");
+        assert!(
+            error.contains("memory:") && error.contains("/a: its ") && error.contains("another checksum"),
+            "{error}"
+        );
     }
 }

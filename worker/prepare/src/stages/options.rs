@@ -100,7 +100,8 @@ fn read_clean(mut given: Value, faults: &mut Vec<Fault>) -> CleanOptions {
         None => Set::default(),
         Some((_, Ok(set))) => set,
         Some((value, Err(_))) => {
-            let hint = "is no set of rules; give \"fineweb\" or \"paper\", and change single rules beside it".to_owned();
+            let hint =
+                "is no set of rules; give \"fineweb\" or \"paper\", and change single rules beside it".to_owned();
             faults.push(Fault { key: "webtext.clean.set".to_owned(), value: Some(value), hint });
             Set::default()
         }

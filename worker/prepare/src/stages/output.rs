@@ -11,6 +11,7 @@ use super::object::ObjectWriter;
 use super::record::{UnitRecord, documents_name, lineage_name};
 use super::tally::Tally;
 use crate::PrepareError;
+use crate::failure::Failure;
 
 /// Receiver of a unit's decisions.
 pub struct Output<'w, 'f> {
@@ -19,6 +20,7 @@ pub struct Output<'w, 'f> {
     documents: DocumentWriter<&'w mut ObjectWriter<'f>>,
     lineage: LineageWriter<&'w mut ObjectWriter<'f>>,
     tally: Tally,
+    failure: &'f Failure,
 }
 
 impl Output<'_, '_> {
@@ -40,13 +42,16 @@ impl Output<'_, '_> {
     }
 
     fn push(&mut self, line: Line) -> Result<(), PrepareError> {
+        if self.failure.is_set() {
+            return Err(PrepareError::Stopped);
+        }
         let (folder, number) = (self.folder, self.number);
         self.lineage.push(line).map_err(|error| failure(folder, &lineage_name(number), &error))
     }
 
     /// Ends both files. Returns the sums.
     fn finish(self) -> Result<Tally, PrepareError> {
-        let Output { folder, number, documents, lineage, mut tally } = self;
+        let Output { folder, number, documents, lineage, mut tally, .. } = self;
         documents.finish().map_err(|error| failure(folder, &documents_name(number), &error))?;
         lineage.finish().map_err(|error| failure(folder, &lineage_name(number), &error))?;
         tally.forget_rare_domains();
@@ -59,10 +64,12 @@ impl Output<'_, '_> {
     }
 }
 
-/// Writes what `decide` decides about unit `number`, and makes the unit count. Nothing counts if it fails.
-pub fn write_unit(
+/// Writes what `decide` decides about unit `number`, and makes the unit count. Nothing counts if it fails, and it fails soon
+/// after another thread has.
+pub(crate) fn write_unit(
     folder: &Folder,
     number: u32,
+    failure_of_others: &Failure,
     decide: impl FnOnce(&mut Output<'_, '_>) -> Result<(), PrepareError>,
 ) -> Result<UnitRecord, PrepareError> {
     let began = cpu_seconds();
@@ -76,6 +83,7 @@ pub fn write_unit(
         documents: DocumentWriter::new(&mut documents).map_err(of_documents)?,
         lineage: LineageWriter::new(&mut lineage).map_err(of_lineage)?,
         tally: Tally::default(),
+        failure: failure_of_others,
     };
     decide(&mut output)?;
     let mut tally = output.finish()?;

@@ -38,11 +38,7 @@ pub struct PageSource {
 
 impl PageSource {
     /// Opens the objects that were `found` for `inputs`, in their order.
-    pub fn open_all(
-        inputs: &[String],
-        found: &[Found],
-        storage: &StorageConfig,
-    ) -> Result<Vec<Self>, PrepareError> {
+    pub fn open_all(inputs: &[String], found: &[Found], storage: &StorageConfig) -> Result<Vec<Self>, PrepareError> {
         let folders = folders_of(inputs, storage)?;
         let source = |found: &Found| {
             let folder = folders[found.input as usize].clone();

@@ -3,15 +3,16 @@
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use common::config::{PrepareConfig, StorageConfig};
+use common::config::{PrepareConfig, StageName, StorageConfig};
 use common::storage::Folder;
 use common::threads;
+use common::worker_contract::PreparePhase;
 use serde::{Deserialize, Serialize};
 
+use super::object::{Stored, verify};
 use super::options::StageOptions;
 use super::pages;
 use super::plan::PlannedStage;
-use super::object::Stored;
 use super::record::{STAGE_NAME, StageRecord, UnitRecord, documents_name, unit_name};
 use super::summary::StageSummary;
 use super::tally::Tally;
@@ -21,7 +22,7 @@ use crate::failure::Failure;
 use crate::inputs::{Found, Source, Sources, units};
 use crate::progress::Audience;
 use crate::ranks::Ranks;
-use crate::tokenize::share_of_bytes;
+use crate::tokenize::{part, share_of_bytes};
 
 /// What the stages of a job read and write.
 pub struct Stages<'j> {
@@ -50,6 +51,16 @@ pub struct DoneStage {
     pub folder: Folder,
     /// Its record.
     pub record: StageRecord,
+    /// Whether this job has done it, or a part of it.
+    pub is_new: bool,
+}
+
+/// Returns the phase of the job in which a stage is done.
+fn phase_of(stage: StageName) -> PreparePhase {
+    match stage {
+        StageName::Extract => PreparePhase::Extracting,
+        StageName::Clean => PreparePhase::Cleaning,
+    }
 }
 
 /// Returns the number of units of every stage that reads what was `found` for a config.
@@ -70,9 +81,8 @@ impl DoneStage {
 
     /// Returns the documents that the stage has kept, as sources to tokenize.
     pub fn sources(&self) -> Vec<Source> {
-        let source = |(number, unit): (u32, &Stored)| {
-            Source::parquet(number, &self.folder, &documents_name(number), unit.bytes)
-        };
+        let source =
+            |(number, unit): (u32, &Stored)| Source::parquet(number, &self.folder, &documents_name(number), unit.bytes);
         (0..).zip(&self.record.units).map(source).collect()
     }
 }
@@ -96,7 +106,25 @@ impl Stages<'_> {
             }
             done.push(stage);
         }
+        if let Some(last) = done.last().filter(|last| !last.is_new) {
+            self.verify(last, audience)?;
+        }
         Ok(done)
+    }
+
+    /// Checks that the documents of a stage that an earlier job has done are as it wrote them. Ranks share that.
+    fn verify(&self, stage: &DoneStage, audience: &mut dyn Audience) -> Result<(), PrepareError> {
+        let units = &stage.record.units;
+        let share: Vec<usize> = part(units.len(), self.ranks.rank(), self.ranks.count()).collect();
+        let (threads, total) = (self.threads, units.iter().map(|unit| unit.bytes).sum());
+        self.ranks.run((phase_of(stage.plan.name), total), audience, |progress| {
+            let verify = |number: &usize| {
+                verify(&stage.folder, &documents_name(*number as u32), &units[*number])?;
+                progress.advance(units[*number].bytes);
+                Ok(())
+            };
+            threads::map(&share, threads, verify).into_iter().collect()
+        })
     }
 
     fn stage(
@@ -109,20 +137,21 @@ impl Stages<'_> {
         let work = Units::open(self, planned.name, before)?;
         let count = work.bytes().len() as u32;
         let state = self.ranks.share("the state of a stage", || look(&folder, planned, count))?;
+        let is_new = matches!(state, State::Left(_));
         let record = match state {
             State::Done(record) => record,
             State::Left(done) => {
-                self.units(&folder, &work, &done, audience)?;
+                self.units((&folder, planned.name), &work, &done, audience)?;
                 self.ranks.share("a stage", || self.finish(&folder, planned, count))?
             }
         };
-        Ok(DoneStage { plan: planned.clone(), folder, record })
+        Ok(DoneStage { plan: planned.clone(), folder, record, is_new })
     }
 
     /// Does this rank's share of the units that are left.
     fn units(
         &self,
-        folder: &Folder,
+        (folder, stage): (&Folder, StageName),
         work: &Units<'_>,
         done: &HashSet<u32>,
         audience: &mut dyn Audience,
@@ -134,16 +163,14 @@ impl Stages<'_> {
         let done_before: u64 = (0..).zip(&bytes).filter(|(unit, _)| done.contains(unit)).map(|(_, bytes)| bytes).sum();
         let done_before = if rank == 0 { done_before } else { 0 };
         let threads = self.threads.clamp(1, share.len().max(1));
-        self.ranks.run((work.phase(), total), audience, |progress| {
+        self.ranks.run((phase_of(stage), total), audience, |progress| {
             progress.advance(done_before);
             let (next, failure) = (AtomicUsize::new(0), Failure::default());
             std::thread::scope(|scope| {
                 for _ in 0..threads {
                     scope.spawn(|| {
-                        let result = work.do_all(folder, progress, || {
-                            let unit = share.get(next.fetch_add(1, Ordering::Relaxed)).copied();
-                            unit.filter(|_| !failure.is_set())
-                        });
+                        let next = || share.get(next.fetch_add(1, Ordering::Relaxed)).copied();
+                        let result = work.do_all(folder, (progress, &failure), next);
                         result.unwrap_or_else(|error| failure.set(error));
                     });
                 }

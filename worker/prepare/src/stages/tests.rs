@@ -107,7 +107,9 @@ fn what_lies_where_documents_should_is_refused_by_its_name() {
 fn faults(webtext: &str) -> Vec<String> {
     let config = config("options", webtext);
     match StageOptions::read(&config.prepare, &config.webtext) {
-        Err(error @ ConfigError::Faults { .. }) => error.to_string().lines().skip(1).map(|l| l.trim().to_owned()).collect(),
+        Err(error @ ConfigError::Faults { .. }) => {
+            error.to_string().lines().skip(1).map(|l| l.trim().to_owned()).collect()
+        }
         other => panic!("expected faults, got {other:?}"),
     }
 }
@@ -199,7 +201,9 @@ fn lineage(folder: &Folder) -> Vec<Line> {
 }
 
 fn objects(folder: &Folder) -> Vec<(String, Bytes)> {
-    let is_timed = |name: &str| name.starts_with("stages/") && name.ends_with(".json");
+    let is_timed = |name: &str| {
+        name == "prepare.json" || name == "README.md" || (name.starts_with("stages/") && name.ends_with(".json"))
+    };
     let objects = folder.list().unwrap().into_iter().filter(|object| !is_timed(&object.name));
     objects.map(|object| (object.name.clone(), folder.get(&object.name).unwrap())).collect()
 }
@@ -222,7 +226,10 @@ fn documents_that_are_text_are_cleaned_and_keep_what_is_known_of_them() {
     let kept = read(&stage, &documents_name(0), &record.units[0]).concat();
     let first = &kept[0];
     assert_eq!((first.text.as_str(), first.at), ("one two three four five\nsix", 0));
-    assert_eq!((first.url.as_deref(), first.title.as_deref(), first.date.as_deref()), (Some("http://a.example/x"), Some("T"), None));
+    assert_eq!(
+        (first.url.as_deref(), first.title.as_deref(), first.date.as_deref()),
+        (Some("http://a.example/x"), Some("T"), None)
+    );
     let lines = lineage(&stage);
     let decided: Vec<_> = lines.iter().map(|line| (line.rule.as_str(), line.measure, line.limit)).collect();
     let expected = [
@@ -239,8 +246,11 @@ fn documents_that_are_text_are_cleaned_and_keep_what_is_known_of_them() {
 #[test]
 fn documents_that_cannot_be_read_end_the_job_or_are_on_record() {
     let root = folder("bad");
-    root.put("in/a.jsonl", "{\"text\": \"one two three four five\"}\n{\"text\": \n\n{\"text\": \"six seven eight nine ten\"}\n".into())
-        .unwrap();
+    root.put(
+        "in/a.jsonl",
+        "{\"text\": \"one two three four five\"}\n{\"text\": \n\n{\"text\": \"six seven eight nine ten\"}\n".into(),
+    )
+    .unwrap();
     let mut config = config("bad", RULES);
     let error = run(&config, 1).unwrap_err();
     assert!(error.to_string().contains("in/a.jsonl, line 2: not JSON"), "{error}");
@@ -256,7 +266,9 @@ fn threads_have_no_influence_on_what_is_kept() {
     let root = folder("threads");
     for number in 0..40 {
         let lines: String = (0..200)
-            .map(|line| serde_json::json!({ "text": format!("{line} words of {number} ").repeat(line % 40) }).to_string() + "\n")
+            .map(|line| {
+                serde_json::json!({ "text": format!("{line} words of {number} ").repeat(line % 40) }).to_string() + "\n"
+            })
             .collect();
         root.put(&format!("in/{number:02}.jsonl"), lines.into()).unwrap();
     }

@@ -4,7 +4,6 @@ use std::ops::Range;
 
 use common::config::StageName;
 use common::storage::Folder;
-use common::worker_contract::PreparePhase;
 use webtext::clean::Cleaner;
 use webtext::extract::{Extractor, Limits};
 
@@ -16,6 +15,7 @@ use super::pages::{self, PageSource};
 use super::record::documents_name;
 use super::run::{DoneStage, Stages};
 use crate::PrepareError;
+use crate::failure::Failure;
 use crate::inputs::ReadOptions;
 use crate::progress::Progress;
 
@@ -68,14 +68,6 @@ impl<'j> Units<'j> {
         })
     }
 
-    /// Returns the phase of the job in which these are done.
-    pub fn phase(&self) -> PreparePhase {
-        match self {
-            Units::Extract { .. } => PreparePhase::Extracting,
-            Units::CleanTexts { .. } | Units::CleanDocuments { .. } => PreparePhase::Cleaning,
-        }
-    }
-
     /// Returns the bytes to read of each unit, by which its work is measured.
     pub fn bytes(&self) -> Vec<u64> {
         match self {
@@ -88,11 +80,11 @@ impl<'j> Units<'j> {
         }
     }
 
-    /// Does the units that `next` returns, one after another, on this thread.
-    pub fn do_all(
+    /// Does the units that `next` returns, one after another, on this thread, until one of the threads fails.
+    pub(crate) fn do_all(
         &self,
         folder: &Folder,
-        progress: &Progress,
+        (progress, failure): (&Progress, &Failure),
         next: impl Fn() -> Option<u32>,
     ) -> Result<(), PrepareError> {
         // A child serves a thread for all of its units.
@@ -103,8 +95,8 @@ impl<'j> Units<'j> {
             }
             _ => None,
         };
-        while let Some(number) = next() {
-            write_unit(folder, number, |output| self.decide(number, extractor.as_mut(), output, progress))?;
+        while let Some(number) = next().filter(|_| !failure.is_set()) {
+            write_unit(folder, number, failure, |output| self.decide(number, extractor.as_mut(), output, progress))?;
         }
         Ok(())
     }
@@ -120,9 +112,11 @@ impl<'j> Units<'j> {
         match self {
             Units::Extract { limits, sources, units, .. } => {
                 let Some(extractor) = extractor else { unreachable!("the stage extract has one") };
+                let before = extractor.cpu_seconds();
                 for source in &sources[units[at].clone()] {
                     extract(source, limits, extractor, output, progress)?;
                 }
+                output.took(extractor.cpu_seconds() - before);
                 Ok(())
             }
             Units::CleanTexts { cleaner, texts } => texts.clean(number, cleaner, output, progress),

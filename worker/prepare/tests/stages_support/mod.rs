@@ -185,9 +185,11 @@ impl Job {
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
     }
 
-    /// Returns all files of the output that are functions of inputs and rules, by name: records of stages have times.
+    /// Returns all files of the output that are functions of inputs and rules, by name: records have processor times.
     pub fn output(&self) -> BTreeMap<String, Vec<u8>> {
-        let is_timed = |name: &str| name.starts_with("stages/") && name.ends_with(".json");
+        let is_timed = |name: &str| {
+            name == "prepare.json" || name == "README.md" || (name.starts_with("stages/") && name.ends_with(".json"))
+        };
         let files = files(&self.path("out")).into_iter().filter(|(name, _)| !is_timed(name));
         files.map(|(name, path)| (name, std::fs::read(path).unwrap())).collect()
     }
@@ -227,6 +229,14 @@ impl Job {
         for entry in std::fs::read_dir(self.path("out/stages")).unwrap() {
             let _ = std::fs::remove_dir(entry.unwrap().path());
         }
+    }
+
+    /// Removes what was prepared, and no stage.
+    pub fn remove_prepared(&self) {
+        for name in ["train", "validation"] {
+            let _ = std::fs::remove_dir_all(self.path("out").join(name));
+        }
+        std::fs::remove_file(self.path("out/prepare.json")).unwrap();
     }
 
     fn folder(&self, stage: &str) -> Folder {
@@ -290,7 +300,9 @@ fn files(folder: &Path) -> BTreeMap<String, PathBuf> {
     for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
         let name = entry.file_name().into_string().unwrap();
         match entry.file_type().unwrap().is_dir() {
-            true => found.extend(files(&entry.path()).into_iter().map(|(below, path)| (format!("{name}/{below}"), path))),
+            true => {
+                found.extend(files(&entry.path()).into_iter().map(|(below, path)| (format!("{name}/{below}"), path)))
+            }
             false => drop(found.insert(name, entry.path())),
         }
     }
