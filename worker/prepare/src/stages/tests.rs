@@ -258,7 +258,7 @@ fn documents_that_cannot_be_read_end_the_job_or_are_on_record() {
     assert_eq!(run(&config, 1).unwrap().totals.documents, 2);
     let lines = lineage(&stage_folder("bad"));
     let bad: Vec<_> = lines.iter().filter(|line| line.verdict == Verdict::Damaged).collect();
-    assert_eq!((bad.len(), bad[0].rule.as_str(), bad[0].at), (1, "not_json", 37));
+    assert_eq!((bad.len(), bad[0].rule.as_str(), bad[0].at), (1, "not_json", 36));
 }
 
 #[test]
