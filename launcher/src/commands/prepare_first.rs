@@ -56,7 +56,8 @@ pub fn run(
     drop(leaving);
     let Some(Pending { job, url }) = pending else { return Ok((ExitCode::Done, Some(interrupts))) };
     to_stderr(&format!("{url} is not there yet: it is prepared first, as [prepare] says"));
-    let args = PrepareArgs { config: args.clone(), launch: Default::default(), json: false };
+    let args =
+        PrepareArgs { command: None, config: args.clone(), launch: Default::default(), dry_run: false, json: false };
     let code = prepare::follow(args, path, &job.launch, &mut interrupts)?;
     match interrupts.poll() {
         Some(_) if code == ExitCode::Done => {

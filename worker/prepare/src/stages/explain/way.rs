@@ -27,7 +27,7 @@ pub struct Way {
     pub id: String,
     /// URL of the object that the document comes from.
     pub source: String,
-    /// Place in it, as [`Line::at`] has it.
+    /// Place in it, as [`Line::at`] has it; the highest number for an object as a whole.
     pub at: u64,
     /// Place in it, as [`Line::within`] has it.
     pub within: u64,
@@ -149,6 +149,7 @@ impl fmt::Display for Way {
         writeln!(f, "id          {}", self.id)?;
         write!(f, "source      {}, ", printable(&self.source))?;
         match self.within {
+            _ if self.at == u64::MAX => writeln!(f, "as a whole")?,
             0 => writeln!(f, "at {}", self.at)?,
             within => writeln!(f, "byte {within} of what {} unpacks to", self.at)?,
         }

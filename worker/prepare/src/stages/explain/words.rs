@@ -44,6 +44,9 @@ pub(super) fn in_words(line: &Line) -> String {
         (None, None) => String::new(),
         (Some(measure), None) => format!(": {}", number(measure)),
         (None, Some(limit)) => format!(", whose limit is {}", number(limit)),
+        (Some(measure), Some(limit)) if line.rule == "status" => {
+            format!(": {}, expected {}", number(measure), number(limit))
+        }
         (Some(measure), Some(limit)) => {
             let side = if measure > limit { "above" } else { "below" };
             let side = if measure == limit { "at" } else { side };
@@ -82,7 +85,10 @@ mod tests {
             dropped("repetition.duplicate_lines", Some(0.412_345), Some(0.3)),
             "dropped by repetition.duplicate_lines (Share of lines that came before): 0.4123, above the limit of 0.3"
         );
-        assert_eq!(dropped("status", Some(404.0), None), "dropped by status (the response was no success): 404");
+        assert_eq!(
+            dropped("status", Some(404.0), Some(200.0)),
+            "dropped by status (the response was no success): 404, expected 200"
+        );
         assert_eq!(dropped("new_rule", None, None), "dropped by new_rule");
         let damaged = Line { verdict: Verdict::Damaged, rule: "cut".into(), measure: None, limit: None, ..line(1) };
         assert_eq!(in_words(&damaged), "damaged by cut (the object or its header ends inside the record)");
