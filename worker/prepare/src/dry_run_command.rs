@@ -9,8 +9,8 @@ use prepare::PrepareError;
 use prepare::job::find_inputs;
 use prepare::stages::StageOptions;
 use prepare::stages::dry_run::{DryRun, Inputs, Planned, TokenShards, dry_run};
+use prepare::stages::given::count_of_units;
 use prepare::stages::plan::plan;
-use prepare::stages::run::count_of_units;
 
 /// Arguments of `prepare dry-run`.
 #[derive(Args)]

@@ -23,8 +23,10 @@ use crate::ranks::Ranks;
 use crate::record::{self, Identity, RECORD_NAME, Record, SideTotals, Totals};
 use crate::sides::{Division, Side};
 use crate::stages::document::TEXT_COLUMN;
+use crate::stages::done::DoneStage;
+use crate::stages::given::Inputs;
 use crate::stages::plan::{PlannedStage, plan};
-use crate::stages::run::{DoneStage, Stages};
+use crate::stages::run::Stages;
 use crate::stages::{STAGES_FOLDER, StageOptions};
 use crate::summary::Summary;
 use crate::tally::Tally;
@@ -91,7 +93,8 @@ pub fn run(
         });
     }
     check_filter(config, overlap.as_ref(), &identity)?;
-    let stages = Stages { config, storage, options, ranks, threads, output: &output, found: &found };
+    let inputs = Inputs { config, options, storage, found: &found };
+    let stages = Stages { inputs, ranks, threads, output: &output };
     let stages = stages.run(&plan, audience).map_err(|error| explain(&output, error))?;
     let sources = match stages.last() {
         None => Sources::open(&config.inputs, &found, storage)?.list,

@@ -14,15 +14,16 @@
 //! When all units count, `stage.json` says that the stage is done. The bytes of the Parquet files depend on the inputs and the
 //! rules alone, not on ranks, threads or restarts.
 //!
-//! - [`options`]: what the config says. [`plan`]: the folders of the stages.
+//! - [`options`]: what the config says. [`given`]: that, and the inputs. [`plan`]: the folders of the stages.
 //! - [`pages`]: objects that have pages, and their division into units.
 //! - [`extract`], [`clean`]: what a stage does with pages and documents. [`units`]: with a unit of them. [`run`]: with all,
 //!   over ranks and threads.
 //! - [`output`]: what a unit gives. [`document`]: documents as Parquet. [`object`]: objects that are written piece by piece.
-//! - [`record`]: units and stages that are done.
+//! - [`record`]: units and stages that are done. [`done`]: a stage, for those who read what it has made.
 //! - [`lineage`]: a line for every document and damaged record that a stage has seen, as Parquet. [`tally`]: sums of them.
 //! - [`folders`]: where each stage has its files. [`explain`]: what became of a document. [`dry_run`]: what a job would do.
-//! - [`summary`], [`card`]: what became of all documents, for `prepare.json` and for the data card. [`paper`]: domains of WebText.
+//! - [`summary`], [`card`]: what became of all documents, for `prepare.json` and for the data card.
+//! - [`paper`]: domains of WebText.
 //! - [`shards`]: whether the token shards are made.
 //! - [`bounded`]: texts that are stored, cut to a bound.
 //!
@@ -32,10 +33,12 @@ pub mod bounded;
 pub mod card;
 pub mod clean;
 pub mod document;
+pub mod done;
 pub mod dry_run;
 pub mod explain;
 pub mod extract;
 pub mod folders;
+pub mod given;
 pub mod lineage;
 pub mod object;
 pub mod options;

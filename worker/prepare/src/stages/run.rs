@@ -3,56 +3,35 @@
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use common::config::{PrepareConfig, StageName, StorageConfig};
+use common::config::StageName;
 use common::storage::Folder;
 use common::threads;
 use common::worker_contract::PreparePhase;
 use serde::{Deserialize, Serialize};
 
-use super::object::{Stored, verify};
-use super::options::StageOptions;
-use super::pages;
+use super::done::DoneStage;
+use super::given::Inputs;
+use super::object::verify;
 use super::plan::PlannedStage;
 use super::record::{STAGE_NAME, StageRecord, UnitRecord, documents_name, unit_name};
-use super::summary::StageSummary;
 use super::tally::Tally;
 use super::units::Units;
 use crate::PrepareError;
 use crate::failure::Failure;
-use crate::inputs::{Found, Source, Sources, units};
 use crate::progress::Audience;
 use crate::ranks::Ranks;
 use crate::tokenize::{part, share_of_bytes};
 
-/// What the stages of a job read and write.
+/// The stages of a job.
 pub struct Stages<'j> {
-    /// Section `[prepare]`.
-    pub config: &'j PrepareConfig,
-    /// Section `[storage]`.
-    pub storage: &'j StorageConfig,
-    /// Options of the stages.
-    pub options: &'j StageOptions,
+    /// What the first stage reads, and by what rules all work.
+    pub inputs: Inputs<'j>,
     /// Ranks that share the work.
     pub ranks: &'j Ranks,
     /// Threads of this rank.
     pub threads: usize,
     /// Folder `prepare.output`.
     pub output: &'j Folder,
-    /// Objects of the inputs.
-    pub found: &'j [Found],
-}
-
-/// A stage that is done.
-#[derive(Debug, Clone)]
-pub struct DoneStage {
-    /// The stage.
-    pub plan: PlannedStage,
-    /// Its folder.
-    pub folder: Folder,
-    /// Its record.
-    pub record: StageRecord,
-    /// Whether this job has done it, or a part of it.
-    pub is_new: bool,
 }
 
 /// Returns the phase of the job in which a stage is done.
@@ -60,30 +39,6 @@ fn phase_of(stage: StageName) -> PreparePhase {
     match stage {
         StageName::Extract => PreparePhase::Extracting,
         StageName::Clean => PreparePhase::Cleaning,
-    }
-}
-
-/// Returns the number of units of every stage that reads what was `found` for a config.
-pub fn count_of_units(config: &PrepareConfig, found: &[Found], storage: &StorageConfig) -> Result<u32, PrepareError> {
-    let count = match config.reads_pages() {
-        true => pages::units(&found.iter().map(|found| found.bytes).collect::<Vec<_>>()).len(),
-        false => units(&Sources::open(&config.inputs, found, storage)?.list).len(),
-    };
-    Ok(count as u32)
-}
-
-impl DoneStage {
-    /// Returns what became of documents in the stage.
-    pub fn summary(&self) -> StageSummary {
-        let (stage, folder) = (self.record.stage.clone(), self.plan.folder_name());
-        StageSummary { stage, folder, tally: self.record.tally.clone() }
-    }
-
-    /// Returns the documents that the stage has kept, as sources to tokenize.
-    pub fn sources(&self) -> Vec<Source> {
-        let source =
-            |(number, unit): (u32, &Stored)| Source::parquet(number, &self.folder, &documents_name(number), unit.bytes);
-        (0..).zip(&self.record.units).map(source).collect()
     }
 }
 
@@ -134,7 +89,7 @@ impl Stages<'_> {
         audience: &mut dyn Audience,
     ) -> Result<DoneStage, PrepareError> {
         let folder = planned.folder(self.output);
-        let work = Units::open(self, planned.name, before)?;
+        let work = Units::open(self.inputs, planned.name, before)?;
         let count = work.bytes().len() as u32;
         let state = self.ranks.share("the state of a stage", || look(&folder, planned, count))?;
         let is_new = matches!(state, State::Left(_));
@@ -190,7 +145,7 @@ impl Stages<'_> {
             tally.add(record.tally);
         }
         tally.forget_rare_domains();
-        let (stage, options) = (planned.name.name().to_owned(), self.options.of(planned.name));
+        let (stage, options) = (planned.name.name().to_owned(), self.inputs.options.of(planned.name));
         let record = StageRecord { stage, sha256: planned.sha256, options, units, tally };
         folder.remove_unfinished(|_| true);
         record.put(folder)?;

@@ -311,6 +311,13 @@ fn units_that_are_done_are_not_done_again() {
 fn an_id_stays_from_release_to_release() {
     // Ids are in lineage files, by which people look for documents.
     let id = super::pages::document_id(1, "a", 2, 3);
-    assert_eq!(format!("{id:032x}").len(), 32);
-    assert_eq!(id, super::pages::document_id(1, "a", 2, 3));
+    assert_eq!(super::lineage::line::id_in_words(id), "0");
+}
+
+#[test]
+fn the_config_that_comes_with_convoy_has_the_defaults_of_every_rule() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../configs/prepare-webtext.toml");
+    let config = RawConfig::load(path.as_ref(), &[]).unwrap().prepare().unwrap();
+    let options = StageOptions::read(&config.prepare, &config.webtext).unwrap();
+    assert_eq!((options.clean, options.extract), (CleanOptions::fineweb(), Limits::default()));
 }

@@ -8,12 +8,13 @@ use webtext::clean::Cleaner;
 use webtext::extract::{Extractor, Limits};
 
 use super::clean::{Texts, clean_documents};
+use super::done::DoneStage;
 use super::extract::extract;
+use super::given::Inputs;
 use super::options::ExtractCommand;
 use super::output::{Output, write_unit};
 use super::pages::{self, PageSource};
 use super::record::documents_name;
-use super::run::{DoneStage, Stages};
 use crate::PrepareError;
 use crate::failure::Failure;
 use crate::inputs::ReadOptions;
@@ -50,7 +51,7 @@ pub enum Units<'j> {
 
 impl<'j> Units<'j> {
     /// Opens what a stage reads, which is the stage `before`, or for the first stage the inputs.
-    pub fn open(job: &'j Stages<'j>, stage: StageName, before: Option<&'j DoneStage>) -> Result<Self, PrepareError> {
+    pub fn open(job: Inputs<'j>, stage: StageName, before: Option<&'j DoneStage>) -> Result<Self, PrepareError> {
         let inputs = &job.config.inputs;
         Ok(match (stage, before) {
             (StageName::Extract, _) => {
@@ -129,7 +130,7 @@ impl<'j> Units<'j> {
 }
 
 /// Makes the rules of a job ready. Options that were read from a config are sound.
-fn cleaner(job: &Stages<'_>) -> Result<Box<Cleaner>, PrepareError> {
+fn cleaner(job: Inputs<'_>) -> Result<Box<Cleaner>, PrepareError> {
     let cleaner = Cleaner::new(job.options.clean.clone());
     Ok(Box::new(cleaner.map_err(|error| PrepareError::System(std::io::Error::other(error)))?))
 }
