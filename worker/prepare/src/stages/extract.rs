@@ -61,7 +61,7 @@ pub fn extract(
         })?;
         match entry {
             Entry::Damage(damage) => page.damaged(&damage, output)?,
-            Entry::Page(found) => page.extract(found, extractor, output, progress)?,
+            Entry::Page(found) => page.extract(found, (extractor, limits), output, progress)?,
         }
         let read = pages.packed_bytes().min(source.bytes);
         progress.advance(read.saturating_sub(bytes_read));
@@ -71,7 +71,7 @@ pub fn extract(
     Ok(())
 }
 
-/// Returns the limits of reading: longer content than a child takes is not read, unless that is very little.
+/// Returns the limits of reading: as much as a child takes, and more where that is little, so that its verdict counts.
 fn limits_of_pages(limits: &Limits) -> pages::Limits {
     let default = pages::Limits::default();
     let page_bytes = usize::try_from(limits.page_bytes).unwrap_or(usize::MAX);
@@ -119,7 +119,7 @@ impl SourceOfPages<'_> {
     fn extract(
         &self,
         mut page: Page,
-        extractor: &mut Extractor,
+        (extractor, limits): (&mut Extractor, &Limits),
         output: &mut Output<'_, '_>,
         progress: &Progress,
     ) -> Result<(), PrepareError> {
@@ -136,7 +136,7 @@ impl SourceOfPages<'_> {
                 let verdict = extractor.extract(&asked)?;
                 return match verdict {
                     Found::Text(article) => keep(line, article, &page, output, progress),
-                    other => output.drop(dropped(line, &other), &start(&page.payload)),
+                    other => output.drop(dropped(line, &other, limits), &start(&page.payload)),
                 };
             }
             Wanted::Text => String::from_utf8_lossy(&page.payload).into_owned(),
@@ -202,13 +202,27 @@ fn start(payload: &[u8]) -> String {
 }
 
 /// Completes the line of a page without an article.
-fn dropped(line: Line, verdict: &Found) -> Line {
-    let (measure, note) = match verdict {
-        Found::TooLarge { bytes } => (Some(*bytes as f64), String::new()),
-        Found::Crashed { cause } => (None, cause.clone()),
-        _ => (None, String::new()),
+fn dropped(line: Line, verdict: &Found, limits: &Limits) -> Line {
+    let rule = verdict.name().to_owned();
+    match verdict {
+        Found::TooLarge { bytes } => {
+            let (measure, limit) = (Some(*bytes as f64), Some(limits.page_bytes as f64));
+            Line { rule, measure, limit, ..line }
+        }
+        Found::Crashed { cause } => Line { rule, note: lasting(cause).to_owned(), ..line },
+        _ => Line { rule, ..line },
+    }
+}
+
+/// Returns the beginning of the cause of a crash that is equal whenever a page crashes: what a dying process says may have the
+/// number of its thread.
+fn lasting(cause: &str) -> &str {
+    let end = match cause {
+        _ if cause.starts_with("signal: ") => cause.find(')').map(|at| at + 1),
+        _ if cause.starts_with("exit status: ") => cause.match_indices(": ").nth(1).map(|(at, _)| at),
+        _ => None,
     };
-    Line { rule: verdict.name().to_owned(), measure, note, ..line }
+    &cause[..end.unwrap_or(cause.len())]
 }
 
 /// Keeps what is the text of a page.
@@ -258,4 +272,66 @@ fn note(article: &Article, page: &Page) -> String {
         let _ = write!(note, "; record mended: {:?}", page.mends);
     }
     note
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn page(kind: Kind, status: Option<u16>, content_type: Option<&str>, payload: &str) -> Page {
+        let content_type = content_type.map(str::to_owned);
+        Page {
+            kind,
+            place: Place::default(),
+            url: None,
+            date: None,
+            status,
+            content_type,
+            charset: None,
+            payload: payload.into(),
+            is_truncated: false,
+            mends: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn successful_responses_of_html_and_texts_of_wet_files_are_wanted() {
+        let check = |page: Page, expected: &str| {
+            let got = match kind_of(&page) {
+                Wanted::Html => "html".to_owned(),
+                Wanted::Text => "text".to_owned(),
+                Wanted::No { rule, note, .. } => format!("{rule} {note}"),
+            };
+            assert_eq!(got.trim(), expected);
+        };
+        check(page(Kind::Response, Some(200), Some("text/html"), "<p>"), "html");
+        check(page(Kind::Response, Some(200), Some("application/xhtml+xml"), "<p>"), "html");
+        check(page(Kind::Response, Some(200), None, "\u{feff} \n<!doctype html>"), "html");
+        check(page(Kind::Response, Some(200), None, "GIF89a"), "type none given");
+        check(page(Kind::Response, Some(200), Some("text/plain"), "a text"), "type text/plain");
+        check(page(Kind::Response, Some(301), Some("text/html"), "<p>"), "status");
+        check(page(Kind::Resource, None, Some("text/html"), "<p>"), "html");
+        check(page(Kind::Conversion, None, Some("text/plain"), "a text"), "text");
+        check(page(Kind::Conversion, None, Some("text/html"), "<p>"), "html");
+    }
+
+    #[test]
+    fn a_crash_is_described_alike_each_time() {
+        for (cause, expected) in [
+            ("signal: 6 (SIGABRT): thread '<unnamed>' (4711) has overflowed its stack", "signal: 6 (SIGABRT)"),
+            ("exit status: 101: thread 'main' (4711) panicked", "exit status: 101"),
+            ("panic: index out of bounds: the len is 5", "panic: index out of bounds: the len is 5"),
+            ("signal: 9", "signal: 9"),
+        ] {
+            assert_eq!(lasting(cause), expected);
+        }
+    }
+
+    #[test]
+    fn a_page_may_be_as_long_as_extraction_takes_it() {
+        let limits = limits_of_pages(&Limits { page_bytes: 50 << 20, ..Limits::default() });
+        assert_eq!((limits.record_bytes, limits.payload_bytes), (50 << 20, 50 << 20));
+        let small = limits_of_pages(&Limits { page_bytes: 5, ..Limits::default() });
+        assert_eq!(small, pages::Limits::default());
+    }
 }

@@ -14,8 +14,10 @@ use xxhash_rust::xxh3::Xxh3;
 use crate::PrepareError;
 use crate::inputs::{Found, folders_of, nothing_to_read};
 
-/// Size of a unit of small objects, in bytes; approximate.
-const UNIT_BYTES: u64 = 16 << 20;
+/// Smallest and largest size of a unit of several objects, in bytes; approximate. Extraction is slow, so units are small.
+const UNIT_BYTES: [u64; 2] = [64 << 10, 16 << 20];
+/// Number of units between these sizes, for ranks to share evenly.
+const UNITS: u64 = 64;
 /// Largest number of objects in a unit, since every object costs a request.
 const UNIT_OBJECTS: usize = 1024;
 
@@ -58,11 +60,13 @@ impl PageSource {
 
 /// Divides objects of these sizes into units, each of neighbours. The division depends on nothing else.
 pub fn units(bytes: &[u64]) -> Vec<Range<usize>> {
+    let all: u64 = bytes.iter().sum();
+    let most = (all / UNITS).clamp(UNIT_BYTES[0], UNIT_BYTES[1]);
     let mut units: Vec<Range<usize>> = Vec::new();
     let mut unit_bytes = 0;
     for (number, bytes) in bytes.iter().enumerate() {
         match units.last_mut() {
-            Some(unit) if unit_bytes + bytes <= UNIT_BYTES && unit.len() < UNIT_OBJECTS => {
+            Some(unit) if unit_bytes + bytes <= most && unit.len() < UNIT_OBJECTS => {
                 unit.end = number + 1;
                 unit_bytes += bytes;
             }
@@ -93,8 +97,11 @@ mod tests {
     #[test]
     fn units_cover_all_objects_and_large_ones_stand_alone() {
         assert!(units(&[]).is_empty());
-        let sizes = [5 << 20, 5 << 20, 100 << 20, 0, 16 << 20, 1];
+        let sizes = [30 << 10, 30 << 10, 100 << 10, 0, 64 << 10, 1];
         assert_eq!(units(&sizes), [0..2, 2..3, 3..5, 5..6]);
+        let large: Vec<u64> = vec![5 << 20; 400];
+        assert_eq!(units(&large)[..2], [0..3, 3..6]);
+        assert_eq!(units(&[1 << 40, 1 << 40]), [0..1, 1..2]);
         let many = units(&vec![1; 3000]);
         assert_eq!(many, [0..1024, 1024..2048, 2048..3000]);
     }
