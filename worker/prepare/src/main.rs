@@ -18,7 +18,7 @@ use common::worker_contract::{PROGRESS_MARK, PrepareProgress};
 use common::{single_copy, telemetry};
 use dry_run_command::DryRunArgs;
 use explain_command::ExplainArgs;
-use nix::sys::prctl::set_pdeathsig;
+use nix::sys::prctl::{set_name, set_pdeathsig};
 use nix::sys::signal::Signal;
 use prepare::inputs::ReadOptions;
 use prepare::progress::{Audience, LogLines};
@@ -110,9 +110,6 @@ fn main() -> std::process::ExitCode {
     single_copy::forbid_where_refused();
     exit_on_panic();
     let job = Cli::parse().job;
-    if let Job::ExtractPages = job {
-        return extract_pages().into();
-    }
     telemetry::init();
     match job {
         Job::Shards(arguments) => run_shards(&arguments),
@@ -126,6 +123,8 @@ fn main() -> std::process::ExitCode {
 
 /// Extracts pages until the input ends, which it does when the parent ends.
 fn extract_pages() -> ExitCode {
+    // By this name it is listed, instead of that of the link by which it was started.
+    let _ = set_name(c"extract-pages");
     // A page that takes long would outlive a parent that was killed. If this is refused, it does so for some seconds.
     let _ = set_pdeathsig(Signal::SIGKILL);
     match webtext::extract::serve(std::io::stdin(), std::io::stdout()) {

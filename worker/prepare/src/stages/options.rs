@@ -1,7 +1,7 @@
 //! What the config says about stages: tables become the options of the package `webtext`, and every fault is named before any
 //! work.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 
@@ -14,6 +14,8 @@ use webtext::extract::Limits;
 
 /// Hidden subcommand of the prepare program, which extracts pages for its parent.
 pub const EXTRACT_COMMAND: &str = "extract-pages";
+/// The program that is running, even when another has taken its place on the disk: a job may run for days.
+const RUNNING_PROGRAM: &str = "/proc/self/exe";
 /// Section of the config.
 const SECTION: &str = "webtext";
 /// Key of a set of rules.
@@ -63,7 +65,12 @@ impl StageOptions {
     /// # Errors
     /// Fails if the system does not tell which program is running.
     pub fn extract_command(&self) -> std::io::Result<ExtractCommand> {
-        let program = self.program.clone().map_or_else(std::env::current_exe, Ok)?;
+        let running = Path::new(RUNNING_PROGRAM);
+        let program = match &self.program {
+            Some(program) => program.clone(),
+            None if running.exists() => running.to_owned(),
+            None => std::env::current_exe()?,
+        };
         Ok(Arc::new(move || {
             let mut command = Command::new(&program);
             command.arg(EXTRACT_COMMAND);

@@ -139,10 +139,13 @@ impl Stages<'_> {
         let numbers: Vec<u32> = (0..count).collect();
         let get = |number: &u32| UnitRecord::get(folder, *number);
         let (mut units, mut tally) = (Vec::new(), Tally::default());
-        for record in threads::map(&numbers, folder.concurrency(), get) {
-            let record = record?;
-            units.push(record.documents);
-            tally.add(record.tally);
+        // A record may have a thousand domains, so few are held at once.
+        for some in numbers.chunks(folder.concurrency().max(1)) {
+            for record in threads::map(some, some.len(), get) {
+                let record = record?;
+                units.push(record.documents);
+                tally.add(record.tally);
+            }
         }
         tally.forget_rare_domains();
         let (stage, options) = (planned.name.name().to_owned(), self.inputs.options.of(planned.name));
