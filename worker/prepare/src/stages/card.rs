@@ -143,7 +143,7 @@ mod tests {
             "| `length.words` | 200 | 66.45 % | 30200 | Words |\n| `c4.lorem_ipsum` | 1 | 0.33 % | 302 | Lines with lorem ipsum |\n",
             "\n- `c4.lorem_ipsum`\n  - `",
             ", measure 43: `Lorem ipsum`\n",
-            "| 1 | `host1.example` | 12 | google | 1542261 |\n",
+            "| 1 | `host0.example` | 12 | google | 1542261 |\n",
             "| 8 |  |  | wikia | 313137 |\n",
         ] {
             assert!(card.contains(expected), "{expected}\n{card}");
