@@ -204,6 +204,15 @@ pub enum PreparePhase {
     Tokenizing,
     /// Writes token ids to token shards.
     Writing,
+    /// Makes documents of pages.
+    Extracting,
+    /// Applies rules to documents.
+    Cleaning,
+}
+
+impl PreparePhase {
+    /// Number of phases. The value of each is below it.
+    pub const COUNT: usize = 4;
 }
 
 /// Phases of an evaluation.

@@ -103,8 +103,9 @@ const PREPARE: &str = "prepare = { inputs = [\"text.txt\"], output = \"data\" }"
 fn resolved_keys() -> BTreeMap<String, Value> {
     let mut table: Table =
         toml::from_str(&RawConfig::parse("run", RUN, &[]).unwrap().run().unwrap().to_toml()).unwrap();
-    let prepare = RawConfig::parse("prepare", PREPARE, &[]).unwrap().prepare().unwrap().prepare;
-    table.insert("prepare".into(), Value::try_from(prepare).unwrap());
+    let job = RawConfig::parse("prepare", PREPARE, &[]).unwrap().prepare().unwrap();
+    table.insert("prepare".into(), Value::try_from(job.prepare).unwrap());
+    table.insert("webtext".into(), Value::try_from(job.webtext).unwrap());
     let keys_of = |(section, keys): (String, Value)| match keys {
         Value::Table(keys) => keys.into_iter().map(|(key, value)| (format!("{section}.{key}"), value)).collect(),
         other => vec![(section, other)],

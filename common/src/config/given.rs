@@ -42,17 +42,21 @@ impl Given {
         }
     }
 
-    /// Puts the value into `table`.
+    /// Puts the value into `table`. A path of more than two parts leads into the tables of a section.
     pub fn apply(&self, table: &mut Table) -> Result<(), ConfigError> {
-        let (section, key) = self.path.split_once('.').unwrap_or_else(|| unreachable!("a path has a section"));
-        let entry = table.entry(section.to_owned()).or_insert_with(|| Value::Table(Table::new()));
-        match entry.as_table_mut() {
-            Some(keys) => drop(keys.insert(key.to_owned(), self.value.clone())),
-            None => {
+        let (sections, key) = self.path.rsplit_once('.').unwrap_or_else(|| unreachable!("a path has a section"));
+        let mut keys = table;
+        for (end, _) in sections.match_indices('.').chain([(sections.len(), "")]) {
+            let section = &sections[..end];
+            let name = section.rsplit_once('.').map_or(section, |(_, name)| name);
+            let entry = keys.entry(name.to_owned()).or_insert_with(|| Value::Table(Table::new()));
+            let Some(inner) = entry.as_table_mut() else {
                 let reason = format!("{section} is no section in this config; write [{section}] and its keys below");
                 return Err(ConfigError::Override { given: quoted(&self.argument()), reason });
-            }
+            };
+            keys = inner;
         }
+        keys.insert(key.to_owned(), self.value.clone());
         Ok(())
     }
 

@@ -33,6 +33,7 @@ mod storage;
 #[cfg(test)]
 mod tests;
 mod train;
+mod webtext;
 
 pub use batch::BatchConfig;
 pub use bounds::RUN_SEQUENCES;
@@ -47,10 +48,11 @@ pub use metrics::MetricsConfig;
 pub use model::ModelConfig;
 pub use optimizer::{OnBadNorm, OptimizerConfig};
 pub use parallel::{CollectivesKind, ParallelConfig};
-pub use prepare::{OnBadDocument, PrepareConfig};
+pub use prepare::{OnBadDocument, PrepareConfig, StageName};
 pub use prepare_job_config::PrepareJobConfig;
 pub use raw_config::RawConfig;
 pub use run::{DeviceKind, RunSection};
 pub use run_config::RunConfig;
 pub use storage::StorageConfig;
 pub use train::{Precision, Recompute, TrainConfig};
+pub use webtext::WebtextConfig;

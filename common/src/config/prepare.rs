@@ -40,6 +40,29 @@ pub struct PrepareConfig {
     /// Share of a document's 8-grams, above 0 and at most 1, from which it overlaps with `overlap_filter`, and without that the
     /// default. Default 0.1.
     pub overlap_share: f64,
+    /// Stages that documents go through before they are tokenized, in this order; section `[webtext]` has their rules.
+    /// Default none.
+    pub stages: Vec<StageName>,
+}
+
+/// Values of `prepare.stages`, in the order that they may have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StageName {
+    /// Pages become documents: the main text of each.
+    Extract,
+    /// Rules keep a document, or drop it.
+    Clean,
+}
+
+impl StageName {
+    /// Returns the name as the config has it.
+    pub fn name(self) -> &'static str {
+        match self {
+            StageName::Extract => "extract",
+            StageName::Clean => "clean",
+        }
+    }
 }
 
 /// Values of `prepare.on_bad_document`.
@@ -67,7 +90,14 @@ impl PrepareConfig {
             on_bad_document: section.or("on_bad_document", OnBadDocument::Fail),
             overlap_filter: section.or("overlap_filter", String::new()),
             overlap_share: section.or("overlap_share", OVERLAP_SHARE),
+            stages: section.or("stages", Vec::new()),
         };
+        section.require(
+            config.stages.is_sorted_by(|one, next| one < next),
+            "stages",
+            shown(&config.stages),
+            "each stage comes once, in the order of [\"extract\", \"clean\"]",
+        );
         section.require(!config.inputs.is_empty(), "inputs", "[]", "is empty; give at least one");
         section.require(
             !config.tokenizer.is_empty(),
@@ -83,6 +113,11 @@ impl PrepareConfig {
         let hint = "has no use without prepare.overlap_filter; give the filter that documents are compared with, or leave this out";
         section.require(has_use, "overlap_share", share, hint);
         config
+    }
+
+    /// Returns whether the inputs are pages, which the first stage turns into documents.
+    pub fn reads_pages(&self) -> bool {
+        self.stages.first() == Some(&StageName::Extract)
     }
 
     /// Returns whether documents that overlap with a filter are left out.
@@ -101,4 +136,10 @@ impl PrepareConfig {
         let overlap_filter = if self.has_overlap_filter() { absolute(&self.overlap_filter) } else { String::new() };
         PrepareConfig { inputs, output: absolute(&self.output), tokenizer, overlap_filter, ..self.clone() }
     }
+}
+
+/// Formats stages as TOML.
+fn shown(stages: &[StageName]) -> String {
+    let names: Vec<String> = stages.iter().map(|stage| format!("{:?}", stage.name())).collect();
+    format!("[{}]", names.join(", "))
 }

@@ -6,12 +6,14 @@ use super::kubernetes::KubernetesConfig;
 use super::launch::LaunchConfig;
 use super::prepare::PrepareConfig;
 use super::storage::StorageConfig;
+use super::webtext::WebtextConfig;
 
 /// Config of a prepare job, section by section as in the file.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[allow(missing_docs, reason = "each section's type says what it is")]
 pub struct PrepareJobConfig {
     pub prepare: PrepareConfig,
+    pub webtext: WebtextConfig,
     pub launch: LaunchConfig,
     pub kubernetes: KubernetesConfig,
     pub storage: StorageConfig,

@@ -26,6 +26,7 @@ use super::run_config::RunConfig;
 use super::section::Sections;
 use super::storage::StorageConfig;
 use super::train::TrainConfig;
+use super::webtext::WebtextConfig;
 use crate::secrets::without_secrets;
 
 /// A config file and its overrides, parsed as TOML but not yet read.
@@ -91,7 +92,7 @@ impl RawConfig {
     pub fn run(self) -> Result<RunConfig, ConfigError> {
         let mut sections = Sections::new(self.table, self.given, &KEYS);
         let config = read_run(&mut sections);
-        let mut faults = sections.finish(&["prepare"]);
+        let mut faults = sections.finish(&["prepare", "webtext"]);
         faults.extend(config.impossible_combinations(&faults));
         match faults.is_empty() {
             true => Ok(config.resolved()),
@@ -132,6 +133,7 @@ fn read_run(sections: &mut Sections) -> RunConfig {
 fn read_prepare_job(sections: &mut Sections) -> PrepareJobConfig {
     PrepareJobConfig {
         prepare: sections.read("prepare", PrepareConfig::read),
+        webtext: sections.read("webtext", WebtextConfig::read),
         launch: sections.read("launch", LaunchConfig::read),
         kubernetes: sections.read("kubernetes", KubernetesConfig::read),
         storage: sections.read("storage", StorageConfig::read),

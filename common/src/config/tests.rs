@@ -272,3 +272,45 @@ fn a_config_that_does_not_exist_is_named_with_where_it_was_looked_for_and_what_w
     assert!(load("/no/such.toml").starts_with("the config /no/such.toml does not exist; give "));
     assert!(load("/").starts_with("cannot read the config /: "), "a folder");
 }
+
+fn prepare_job(text: &str, overrides: &[&str]) -> Result<PrepareJobConfig, ConfigError> {
+    let file = format!("prepare = {{ inputs = [\"x\"], output = \"y\" }}\n{text}");
+    let overrides: Vec<String> = overrides.iter().map(|given| (*given).to_owned()).collect();
+    RawConfig::parse("t", &file, &overrides)?.prepare()
+}
+
+#[test]
+fn each_stage_comes_once_and_in_order() {
+    let stages = |given: &str| prepare_job("", &[&format!("prepare.stages={given}")]).map(|job| job.prepare.stages);
+    assert_eq!(prepare_job("", &[]).unwrap().prepare.stages, []);
+    assert_eq!(stages("extract").unwrap(), [StageName::Extract]);
+    assert_eq!(stages("[\"extract\", \"clean\"]").unwrap(), [StageName::Extract, StageName::Clean]);
+    for given in ["[\"clean\", \"extract\"]", "[\"clean\", \"clean\"]"] {
+        let error = stages(given).unwrap_err().to_string();
+        assert!(error.contains(&format!("prepare.stages = {given}: each stage comes once")), "{error}");
+    }
+    let error = stages("[\"cleen\"]").unwrap_err().to_string();
+    assert!(error.contains("unknown variant `cleen`, expected `extract` or `clean`"), "{error}");
+}
+
+#[test]
+fn rules_of_stages_are_tables_and_an_override_leads_into_them() {
+    let text = "[webtext.extract]\ncpu_ms = 5\n[webtext.clean]\nset = \"fineweb\"\nlength = { min_words = 9 }\n";
+    let overrides =
+        ["webtext.clean.set=\"paper\"", "webtext.clean.length.min_words=50", "webtext.clean.c4.enabled=false"];
+    let job = prepare_job(text, &overrides).unwrap();
+    let clean = "set = \"paper\"\nlength = { min_words = 50 }\nc4 = { enabled = false }";
+    assert_eq!(job.webtext.clean, toml::from_str::<toml::Table>(clean).unwrap());
+    assert_eq!(job.webtext.extract, toml::from_str::<toml::Table>("cpu_ms = 5").unwrap());
+    // It arrives as it is at the other ranks.
+    let again = RawConfig::parse("from rank 0", &job.to_toml(), &[]).unwrap().prepare().unwrap();
+    assert_eq!(again, job);
+    let error = prepare_job(text, &["webtext.clean.set.name=1"]).unwrap_err().to_string();
+    assert!(error.contains("webtext.clean.set is no section in this config"), "{error}");
+    let error = prepare_job("[webtext]\nclaen = {}\n", &[]).unwrap_err().to_string();
+    assert!(error.contains("webtext.claen = {}: unknown key; did you mean clean?"), "{error}");
+    let error = prepare_job("webtext.clean = 5\n", &[]).unwrap_err().to_string();
+    assert!(error.contains("webtext.clean = 5: "), "{error}");
+    let error = prepare_job("", &["prepare.seed.x=1"]).unwrap_err().to_string();
+    assert!(error.contains("prepare.seed = "), "{error}");
+}

@@ -1,16 +1,22 @@
 //! Arguments of commands that start ranks, or check whether they could be started: prepare, train, render, sample, check.
 
-use clap::Args;
+use clap::{Args, Subcommand};
 
 use super::shared::{LaunchArgs, TargetArgs};
 
 /// `launcher prepare`.
 #[derive(Debug, Default, Args)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true, disable_help_subcommand = true)]
 pub struct PrepareArgs {
+    #[command(subcommand)]
+    pub command: Option<PrepareCommand>,
     #[command(flatten)]
     pub config: TargetArgs,
     #[command(flatten)]
     pub launch: LaunchArgs,
+    /// Prints what would run, over what, and what is done already. Starts no ranks, and writes nothing.
+    #[arg(long)]
+    pub dry_run: bool,
     /// Prints the result as JSON.
     #[arg(long)]
     pub json: bool,
@@ -21,6 +27,33 @@ pub struct PrepareArgs {
     /// With --backend kubernetes: starts a Job in the cluster that does what this command would do here, and returns.
     #[arg(long)]
     pub detach: bool,
+}
+
+/// Commands of `launcher prepare` beside preparing.
+#[derive(Debug, Subcommand)]
+pub enum PrepareCommand {
+    /// Prints what became of a document in every stage, and why: source, place, rule, measure and limit.
+    ///
+    /// A URL may be that of several documents. Exit code 3 if no stage has seen such a document.
+    #[command(
+        after_help = "Examples:\n  launcher prepare explain https://example.com/page --config configs/prepare-webtext.toml\n  \
+                      launcher prepare explain 5f0c1a configs/prepare-webtext.toml --json"
+    )]
+    Explain(ExplainArgs),
+}
+
+/// `launcher prepare explain`.
+#[derive(Debug, Args)]
+pub struct ExplainArgs {
+    /// Id of the document (32 hex digits, or the first 6 or more of them), or its URL. URLs are compared without scheme,
+    /// `www.`, last slashes and fragment.
+    #[arg(value_name = "ID|URL")]
+    pub document: String,
+    #[command(flatten)]
+    pub config: TargetArgs,
+    /// Prints the answer as JSON.
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// `launcher train`.

@@ -60,7 +60,8 @@ pub enum Command {
     /// store.
     #[command(after_help = "Examples:\n  launcher prepare configs/prepare-text.toml --ranks 4\n  \
                       launcher prepare k8s/overlays/prepare/prepare.toml --ranks 16\n  \
-                      launcher prepare configs/prepare-text.toml --set 'prepare.inputs=s3://bucket/web/*.jsonl.zst'")]
+                      launcher prepare configs/prepare-text.toml --set 'prepare.inputs=s3://bucket/web/*.jsonl.zst'\n  \
+                      launcher prepare configs/prepare-webtext.toml --dry-run")]
     Prepare(PrepareArgs),
     /// Starts the run that the config names, or resumes it. A run folder resumes with the config in it.
     ///
@@ -151,6 +152,50 @@ pub enum Command {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use jobs::PrepareCommand;
+
+    /// Returns what is asked of `launcher prepare`, or the error.
+    fn prepare(words: &[&str]) -> Result<PrepareArgs, clap::Error> {
+        match Cli::try_parse_from([&["launcher", "prepare"][..], words].concat())?.command {
+            Command::Prepare(args) => Ok(args),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn prepare_takes_a_config_in_every_form_that_it_took_before_it_could_explain() {
+        for words in [
+            &["prepare.toml"][..],
+            &["--config", "prepare.toml"],
+            &["prepare.toml", "--ranks", "4", "--json"],
+            &["--ranks", "4", "prepare.toml", "--set", "prepare.seed=1"],
+            &["./explain"],
+            &["help"],
+        ] {
+            let args = prepare(words).unwrap();
+            assert!(args.command.is_none() && !args.dry_run, "{words:?}");
+            assert!(args.config.target.is_some() != args.config.config.is_some(), "{words:?}");
+        }
+        assert!(prepare(&["prepare.toml", "--dry-run"]).unwrap().dry_run);
+        assert!(prepare(&[]).unwrap_err().to_string().contains("<CONFIG|RUN>"));
+        assert!(prepare(&["--json"]).unwrap_err().to_string().contains("<CONFIG|RUN>"));
+    }
+
+    #[test]
+    fn prepare_explains_a_document_with_a_config_in_either_place() {
+        for words in [
+            &["explain", "example.com", "--config", "prepare.toml", "--json"][..],
+            &["explain", "example.com", "prepare.toml"],
+            &["explain", "--set", "prepare.seed=1", "example.com", "prepare.toml"],
+        ] {
+            let Some(PrepareCommand::Explain(args)) = prepare(words).unwrap().command else { panic!("{words:?}") };
+            assert_eq!(args.document, "example.com");
+            assert!(args.config.target.is_some() != args.config.config.is_some(), "{words:?}");
+        }
+        for words in [&["explain"][..], &["explain", "example.com"], &["--ranks", "4", "explain", "example.com"]] {
+            assert!(prepare(words).is_err(), "{words:?}");
+        }
+    }
 
     #[test]
     fn a_wait_that_no_clock_can_count_is_refused() {

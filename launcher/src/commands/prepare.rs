@@ -1,6 +1,8 @@
-//! `launcher prepare`: runs the ranks of the prepare program, attempt after attempt, until the data is there.
+//! `launcher prepare`: runs the ranks of the prepare program, attempt after attempt, until the data is there. Questions about the
+//! job are answered by one process of that program.
 
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use common::config::{Backend as BackendKind, LaunchConfig, PrepareJobConfig, RawConfig};
 use common::exit_code::ExitCode;
@@ -10,9 +12,10 @@ use common::worker_contract::{PROGRESS_MARK, PreparePhase, PrepareProgress};
 use super::error::CommandError;
 use super::following::{self, Listener};
 use super::target::Target;
-use super::{launching, overrides, prepare_cluster};
+use super::{launching, overrides, prepare_cluster, sibling};
 use crate::backend::{Backend, RankProgram};
-use crate::cli::jobs::PrepareArgs;
+use crate::cli::jobs::{ExplainArgs, PrepareArgs, PrepareCommand};
+use crate::cli::shared::TargetArgs;
 use crate::error::LaunchError;
 use crate::interrupts::Interrupts;
 use crate::programs;
@@ -21,12 +24,19 @@ use crate::view::terminal::to_stdout;
 
 /// Prepares to the end, until somebody stops it, or until another attempt would not help.
 pub fn run(mut args: PrepareArgs) -> Result<ExitCode, LaunchError> {
+    if let Some(PrepareCommand::Explain(args)) = &args.command {
+        return explain(args);
+    }
     args.config.overrides.extend(overrides::of_launch(&args.launch));
+    if args.dry_run {
+        let path = config_file(&args.config)?;
+        return sibling::run(question("dry-run", &path, &args.config.overrides, args.json)?);
+    }
     if args.render {
         to_stdout(rendered(args)?.trim_end());
         return Ok(ExitCode::Done);
     }
-    let path = config_file(&args)?;
+    let path = config_file(&args.config)?;
     let config = job_config(&args, &path)?;
     if args.detach {
         return prepare_cluster::detach(&config, &args);
@@ -59,7 +69,7 @@ pub fn follow(
 /// Returns exactly what would start the ranks: a command line, a script, or the objects of a cluster. The overrides of `args`
 /// have the flags of the launch already.
 pub fn rendered(args: PrepareArgs) -> Result<String, LaunchError> {
-    let path = config_file(&args)?;
+    let path = config_file(&args.config)?;
     let config = job_config(&args, &path)?;
     if args.detach {
         return prepare_cluster::rendered_supervisor(&config, &args);
@@ -97,9 +107,27 @@ fn backend(args: PrepareArgs, path: PathBuf, config: &PrepareJobConfig) -> Resul
     launching::backend(&config.launch, program, None)
 }
 
+/// Prints what became of a document.
+fn explain(args: &ExplainArgs) -> Result<ExitCode, LaunchError> {
+    let path = config_file(&args.config)?;
+    let mut command = question("explain", &path, &args.config.overrides, args.json)?;
+    // After two dashes, so that it may begin with one.
+    command.arg("--").arg(&args.document);
+    sibling::run(command)
+}
+
+/// Returns the command that asks the prepare program about the job of the config at `path`.
+fn question(name: &str, path: &Path, overrides: &[String], json: bool) -> Result<Command, LaunchError> {
+    let mut command = Command::new(programs::prepare()?);
+    command.arg(name).arg("--config").arg(path);
+    command.args(overrides.iter().map(|given| format!("--set={given}")));
+    command.args(json.then_some("--json"));
+    Ok(command)
+}
+
 /// Returns the config file that `args` name. A run's own config does not say how its data was prepared.
-fn config_file(args: &PrepareArgs) -> Result<PathBuf, LaunchError> {
-    match Target::of(&args.config)? {
+fn config_file(args: &TargetArgs) -> Result<PathBuf, LaunchError> {
+    match Target::of(args)? {
         Target::Config(path) => Ok(path),
         Target::Run(url) => Err(CommandError::PrepareOfRun { url }.into()),
     }

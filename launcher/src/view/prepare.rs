@@ -18,13 +18,18 @@ pub struct PrepareView {
     bar: Option<(PreparePhase, ProgressBar)>,
     last_line: Instant,
     /// Most bytes that were done in each phase.
-    done: [u64; 2],
+    done: [u64; PreparePhase::COUNT],
 }
 
 impl PrepareView {
     /// Creates a view with a bar if standard error is a terminal, and with lines otherwise.
     pub fn new() -> Self {
-        PrepareView { is_terminal: io::stderr().is_terminal(), bar: None, last_line: Instant::now(), done: [0; 2] }
+        PrepareView {
+            is_terminal: io::stderr().is_terminal(),
+            bar: None,
+            last_line: Instant::now(),
+            done: [0; PreparePhase::COUNT],
+        }
     }
 
     /// Returns the bytes done over all attempts: read and written.
@@ -84,6 +89,8 @@ fn verb(phase: PreparePhase) -> &'static str {
     match phase {
         PreparePhase::Tokenizing => "tokenizing",
         PreparePhase::Writing => "writing   ",
+        PreparePhase::Extracting => "extracting",
+        PreparePhase::Cleaning => "cleaning  ",
     }
 }
 

@@ -11,4 +11,5 @@
 mod memory;
 mod odd_names;
 mod prepare;
+mod stages;
 mod storage;

@@ -6,6 +6,7 @@ use common::figures::counted;
 
 use crate::inputs::KINDS;
 use crate::record::{Record, SideTotals};
+use crate::stages::card::write_stages;
 
 /// Name of the card in `prepare.output`.
 pub const CARD_NAME: &str = "README.md";
@@ -72,6 +73,7 @@ fn write(record: &Record, card: &mut String) -> std::fmt::Result {
         }
     }
     write_overlap(record, card)?;
+    write_stages(&record.stages, card)?;
     let config = serde_json::to_string_pretty(&record.config).unwrap_or_default();
     writeln!(card, "\n## Config\n\n```json\n{config}\n```")
 }

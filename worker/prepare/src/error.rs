@@ -7,8 +7,10 @@ use common::rank_message::MessageError;
 use common::storage::StorageError;
 use common::tokenizer::TokenizerError;
 use evaluation::overlap::FilterError;
+use webtext::extract::ExtractorError;
 
 use crate::inputs::{BadDocument, KINDS, MARKDOWN};
+use crate::stages::explain::NotADocument;
 
 /// Why a prepare job failed.
 #[derive(Debug, thiserror::Error)]
@@ -30,13 +32,15 @@ pub enum PrepareError {
     BadDocument(BadDocument),
     /// An input has no object that prepare reads.
     #[error(
-        "prepare.inputs names {input}, and in {url} there is nothing to read; it needs objects that end in {KINDS}"
+        "prepare.inputs names {input}, and in {url} there is nothing to read; it needs objects that end in {kinds}"
     )]
     NothingToRead {
         /// Input as the config names it.
         input: String,
         /// URL of the folder that was searched.
         url: String,
+        /// Kinds of objects that would be read.
+        kinds: &'static str,
     },
     /// What a person has named holds no text.
     #[error("{name}: no text to read there; prepare reads {KINDS}, or {MARKDOWN}{there}")]
@@ -63,6 +67,37 @@ pub enum PrepareError {
         /// Number of documents that overlap with `prepare.overlap_filter`.
         overlapping: u64,
     },
+    /// The stages have kept no document.
+    #[error(
+        "no document is left to prepare: the stage {stage} kept 0 of {seen} documents{}; check prepare.inputs, and the rules in \
+         [webtext.{stage}]",
+        most_dropped(reasons)
+    )]
+    NothingKept {
+        /// Name of the stage.
+        stage: String,
+        /// Number of documents and damaged records that it has seen.
+        seen: u64,
+        /// Rules that dropped most, each with the number of documents.
+        reasons: Vec<(String, u64)>,
+    },
+    /// Another thread has failed, and what that one says counts.
+    #[error("another thread has failed")]
+    Stopped,
+    /// A page cannot be read, for another reason than its content.
+    #[error("{url}: {reason}")]
+    Unread {
+        /// URL of the object.
+        url: String,
+        /// Reason that the system gives.
+        reason: String,
+    },
+    /// The process that extracts pages cannot be started, or is another program.
+    #[error("the stage extract: {0}")]
+    Extractor(#[from] ExtractorError),
+    /// The system refuses what the stage extract needs to start.
+    #[error("the stage extract cannot start its processes: {0}")]
+    System(std::io::Error),
     /// There is no filter where the config names one.
     #[error(
         "prepare.overlap_filter: {url} does not exist; make it with `launcher eval --overlap TEXTS --save-filter`, or leave \
@@ -124,6 +159,50 @@ pub enum PrepareError {
         /// How the existing data differs.
         reason: &'static str,
     },
+    /// The output folder holds data that was made by other rules.
+    #[error(
+        "{url} holds prepared data already, and the rules of its stages have changed since; to make it anew, remove train, \
+         validation and prepare.json there (the folder stages keeps what can be used again), or choose another prepare.output"
+    )]
+    OtherRules {
+        /// URL of the output folder.
+        url: String,
+    },
+    /// A lineage file of a stage cannot be read.
+    #[error("{url}: damaged lineage: {reason}; remove the folder of this stage, and prepare again")]
+    Lineage {
+        /// URL of the file.
+        url: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// No stage has seen the document that a person asks for.
+    #[error(
+        "no stage has seen {wanted}; {}",
+        match files {
+            0 => "there is no lineage yet: run launcher prepare first, with stages in prepare.stages".to_owned(),
+            files => format!("{files} lineage files were searched"),
+        }
+    )]
+    NoDocument {
+        /// Description of the document.
+        wanted: String,
+        /// Number of lineage files.
+        files: usize,
+    },
+    /// A person has asked for a document by the beginning of its id, and several ids begin so.
+    #[error("{count} documents have {wanted}:\n{candidates}\ngive more digits")]
+    AmbiguousDocument {
+        /// Description of the document.
+        wanted: String,
+        /// Number of documents.
+        count: usize,
+        /// Some of them, one a line.
+        candidates: String,
+    },
+    /// What a person has typed names no document.
+    #[error(transparent)]
+    NotADocument(#[from] NotADocument),
     /// An object of the work folder has changed since it was written.
     #[error("{url}: {reason}; remove {folder}, and the job starts over")]
     Work {
@@ -147,17 +226,29 @@ fn rest_of_empty_corpus(overlapping: u64) -> String {
     }
 }
 
+/// Returns which rules dropped most documents.
+fn most_dropped(reasons: &[(String, u64)]) -> String {
+    let reasons: Vec<String> = reasons.iter().map(|(rule, count)| format!("{rule} dropped {count}")).collect();
+    if reasons.is_empty() { String::new() } else { format!(" ({})", reasons.join(", ")) }
+}
+
 impl PrepareError {
     /// Returns the exit code of a process that ends because of this error.
     pub fn exit_code(&self) -> ExitCode {
         match self {
-            PrepareError::Config(_) => ExitCode::Config,
+            PrepareError::Config(_) | PrepareError::NotADocument(_) | PrepareError::AmbiguousDocument { .. } => {
+                ExitCode::Config
+            }
             PrepareError::Message(error) => error.exit_code(),
             PrepareError::Tokenizer(error) => error.exit_code(),
             PrepareError::Storage(error) => error.exit_code(),
             PrepareError::Lost { code, .. } => *code,
             PrepareError::Filter { error: FilterError::Memory { .. }, .. } => ExitCode::Config,
+            PrepareError::Extractor(_) | PrepareError::System(_) | PrepareError::Stopped => ExitCode::Bug,
             PrepareError::BadDocument(_)
+            | PrepareError::NothingKept { .. }
+            | PrepareError::Unread { .. }
+            | PrepareError::OtherRules { .. }
             | PrepareError::NothingToRead { .. }
             | PrepareError::NoText { .. }
             | PrepareError::EmptyCorpus { .. }
@@ -166,6 +257,8 @@ impl PrepareError {
             | PrepareError::OtherFilter { .. }
             | PrepareError::OutputTaken { .. }
             | PrepareError::OtherTokenizer { .. }
+            | PrepareError::Lineage { .. }
+            | PrepareError::NoDocument { .. }
             | PrepareError::Work { .. } => ExitCode::Data,
         }
     }

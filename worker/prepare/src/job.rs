@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::card::{self, CARD_NAME};
 use crate::encode::Encoder;
-use crate::inputs::{Found, ReadOptions, Source, Sources, Unit, find, probe, units};
+use crate::inputs::{Found, ReadOptions, Source, Sources, Unit, find, find_pages, probe, units};
 use crate::memory::Memory;
 use crate::merge::{Merging, ShardTask, merge, sizes, written};
 use crate::overlap::OverlapFilter;
@@ -22,6 +22,12 @@ use crate::progress::Audience;
 use crate::ranks::Ranks;
 use crate::record::{self, Identity, RECORD_NAME, Record, SideTotals, Totals};
 use crate::sides::{Division, Side};
+use crate::stages::document::TEXT_COLUMN;
+use crate::stages::done::DoneStage;
+use crate::stages::given::Inputs;
+use crate::stages::plan::{PlannedStage, plan};
+use crate::stages::run::Stages;
+use crate::stages::{STAGES_FOLDER, StageOptions};
 use crate::summary::Summary;
 use crate::tally::Tally;
 use crate::tokenize::{Tokenizing, part, share_of, tokenize};
@@ -34,7 +40,7 @@ type Result<T> = std::result::Result<T, PrepareError>;
 #[derive(Serialize, Deserialize)]
 enum Start {
     AlreadyDone(Totals),
-    Work { identity: Identity, found: Vec<Found>, tokenizer_hash: String },
+    Work { identity: Identity, found: Vec<Found>, plan: Vec<PlannedStage>, tokenizer_hash: String },
 }
 
 /// Data that every rank works with.
@@ -44,8 +50,11 @@ struct Job<'j> {
     threads: usize,
     output: Folder,
     identity: Identity,
+    /// Objects of the inputs.
     found: Vec<Found>,
-    sources: Sources,
+    stages: Vec<DoneStage>,
+    /// Objects with the documents to tokenize: the inputs, or what the last stage has made.
+    sources: Vec<Source>,
     units: Vec<Unit>,
     tokenizer: Tokenizer,
     overlap: Option<OverlapFilter>,
@@ -55,6 +64,7 @@ struct Job<'j> {
 /// prepared already, nothing is written, and the summary says so.
 pub fn run(
     config: &PrepareConfig,
+    options: &StageOptions,
     storage: &StorageConfig,
     ranks: &Ranks,
     threads: usize,
@@ -65,17 +75,15 @@ pub fn run(
     let tokenizer = Tokenizer::open(&config.tokenizer, storage)?;
     // Every rank has read it before any rank writes, since all meet to share the start.
     let overlap = OverlapFilter::open(config, storage)?;
-    let start =
-        ranks.share("the start of the job", || start(config, storage, &output, &tokenizer, overlap.as_ref()))?;
-    let (identity, found, tokenizer_hash) = match start {
+    let start = ranks
+        .share("the start of the job", || start((config, options), storage, &output, &tokenizer, overlap.as_ref()))?;
+    let (identity, found, plan, tokenizer_hash) = match start {
         Start::AlreadyDone(totals) => {
             ranks.share("the end of the work", || remove_work(&output, None))?;
             return Ok(Summary::already_done(totals, config.validation_fraction, &output));
         }
-        Start::Work { identity, found, tokenizer_hash } => (identity, found, tokenizer_hash),
+        Start::Work { identity, found, plan, tokenizer_hash } => (identity, found, plan, tokenizer_hash),
     };
-    let sources = Sources::open(&config.inputs, &found, storage)?;
-    let units = units(&sources.list);
     if tokenizer.hash() != tokenizer_hash {
         let (got, expected) = (tokenizer.hash().to_owned(), tokenizer_hash);
         return Err(PrepareError::OtherTokenizer {
@@ -85,10 +93,35 @@ pub fn run(
         });
     }
     check_filter(config, overlap.as_ref(), &identity)?;
-    let job = Job { config, ranks, threads, output, identity, found, sources, units, tokenizer, overlap };
+    let inputs = Inputs { config, options, storage, found: &found };
+    let stages = Stages { inputs, ranks, threads, output: &output };
+    let stages = stages.run(&plan, audience).map_err(|error| explain(&output, error))?;
+    let sources = match stages.last() {
+        None => Sources::open(&config.inputs, &found, storage)?.list,
+        Some(last) => last.sources(),
+    };
+    let units = units(&sources);
+    let job = Job { config, ranks, threads, output, identity, found, stages, sources, units, tokenizer, overlap };
     let totals = job.tokenize(audience).and_then(|(work, runs)| job.merge(&work, &runs, audience));
-    let totals = totals.map_err(|error| job.explain(error))?;
+    let totals = totals.map_err(|error| explain(&job.output, error))?;
     Ok(Summary::done(totals, config.validation_fraction, &job.output, started.elapsed()))
+}
+
+/// Explains the loss of work objects: this job does not remove them, so another one must have.
+fn explain(output: &Folder, error: PrepareError) -> PrepareError {
+    let folders = [WORK_FOLDER, STAGES_FOLDER].map(|name| output.url_of(name));
+    let folder_of = |url: &String| folders.iter().find(|folder| url.starts_with(*folder)).cloned();
+    match error {
+        PrepareError::Storage(StorageError::NotFound { url }) => match folder_of(&url) {
+            Some(folder) => PrepareError::Work {
+                url,
+                folder,
+                reason: "gone while it was needed: is another job preparing the same output?".into(),
+            },
+            None => PrepareError::Storage(StorageError::NotFound { url }),
+        },
+        other => other,
+    }
 }
 
 /// Refuses a filter that is not rank 0's, which is in the `identity`.
@@ -102,22 +135,30 @@ fn check_filter(config: &PrepareConfig, overlap: Option<&OverlapFilter>, identit
     Err(PrepareError::OtherFilter { url, got: hash(got), expected: hash(expected) })
 }
 
+/// Finds the objects that a job reads.
+pub fn find_inputs(config: &PrepareConfig, storage: &StorageConfig) -> Result<Vec<Found>> {
+    let find = if config.reads_pages() { find_pages } else { find };
+    let mut found = find(&config.inputs, storage)?;
+    if config.on_bad_document == OnBadDocument::Skip {
+        probe(&config.inputs, &mut found, storage)?;
+    }
+    Ok(found)
+}
+
 fn start(
-    config: &PrepareConfig,
+    (config, options): (&PrepareConfig, &StageOptions),
     storage: &StorageConfig,
     output: &Folder,
     tokenizer: &Tokenizer,
     overlap: Option<&OverlapFilter>,
 ) -> Result<Start> {
-    let mut found = find(&config.inputs, storage)?;
-    if config.on_bad_document == OnBadDocument::Skip {
-        probe(&config.inputs, &mut found, storage)?;
-    }
-    let identity = Identity::of(config, &found, overlap);
+    let found = find_inputs(config, storage)?;
+    let plan = plan(config, options, &found);
+    let identity = Identity::of(config, &found, &plan, overlap);
     let tokenizer_hash = tokenizer.hash().to_owned();
     Ok(match record::finished(output, &identity, &tokenizer_hash)? {
         Some(totals) => Start::AlreadyDone(totals),
-        None => Start::Work { identity, found, tokenizer_hash },
+        None => Start::Work { identity, found, plan, tokenizer_hash },
     })
 }
 
@@ -128,7 +169,7 @@ impl Job<'_> {
         let mut division = Division::of(fraction);
         let total = self.units.iter().map(|unit| unit.bytes).sum();
         let identity = |division| self.identity.of_work(&self.tokenizer, division);
-        let unpacked = self.sources.list.iter().map(Source::unpacked_bytes).sum();
+        let unpacked = self.sources.iter().map(Source::unpacked_bytes).sum();
         let mut work = Work::open(&self.output, &identity(division), unpacked);
         let mut last_pass = None;
         loop {
@@ -163,12 +204,12 @@ impl Job<'_> {
         total: u64,
         audience: &mut dyn Audience,
     ) -> Result<()> {
-        let options = ReadOptions {
-            text_field: self.config.text_field.clone(),
-            document_bytes_max: usize::try_from(self.config.max_document_bytes).unwrap_or(usize::MAX),
-        };
+        let mut options = ReadOptions::of(self.config);
+        if !self.stages.is_empty() {
+            options.text_field = TEXT_COLUMN.to_owned();
+        }
         let job = Tokenizing {
-            sources: &self.sources.list,
+            sources: &self.sources,
             units: &self.units,
             options: &options,
             encoder: Encoder {
@@ -176,7 +217,7 @@ impl Job<'_> {
                 seed: self.config.seed,
                 division,
                 text_field: &self.config.text_field,
-                sources: &self.sources.list,
+                sources: &self.sources,
                 overlap: self.overlap.as_ref(),
             },
             work,
@@ -200,19 +241,6 @@ impl Job<'_> {
         }
         let (empty, skipped, overlapping) = (tally.empty, tally.bad_documents(), tally.overlapping);
         Err(PrepareError::EmptyCorpus { objects: self.found.len(), empty, skipped, overlapping })
-    }
-
-    /// Explains the loss of work objects: this job does not remove them, so another one must have.
-    fn explain(&self, error: PrepareError) -> PrepareError {
-        let folder = self.output.url_of(WORK_FOLDER);
-        match error {
-            PrepareError::Storage(StorageError::NotFound { url }) if url.starts_with(&folder) => PrepareError::Work {
-                url,
-                folder,
-                reason: "gone while it was needed: is another job preparing the same output?".into(),
-            },
-            other => other,
-        }
     }
 
     /// Runs the second phase: writes the shards, and then what makes them a data set.
@@ -263,7 +291,8 @@ impl Job<'_> {
         let sides = (SideTotals::of(&train), validation.as_ref().map(SideTotals::of));
         let totals = Totals::of(&self.found, &runs.tally, self.overlap.is_some(), sides);
         let (identity, tokenizer) = (self.identity.clone(), &self.tokenizer);
-        let record = Record::new(identity, self.config, tokenizer, &self.found, &runs.tally, totals.clone());
+        let record = Record::new(identity, self.config, tokenizer, &self.found, &runs.tally, totals.clone())
+            .with_stages(self.stages.iter().map(DoneStage::summary).collect());
         self.remove_old_shards(Side::Train, Some(&train))?;
         self.remove_old_shards(Side::Validation, validation.as_ref())?;
         self.output.remove_unfinished(|name| name == CARD_NAME || name == RECORD_NAME);

@@ -12,7 +12,9 @@
 //! object in the work folder counts as soon as it is there, so a job that was killed continues where it was. Memory is
 //! bounded in both phases.
 //!
-//! - [`job`]: runs the two phases, from config to summary.
+//! Before these, [`stages`] may make documents of pages, and choose among documents.
+//!
+//! - [`job`]: runs stages and phases, from config to summary.
 //! - [`overlap`]: documents that are left out because they overlap with a filter, such as one of test sets.
 //! - [`sides`]: training or validation. [`tally`]: what became of documents. [`coverage`]: which inputs are done.
 //! - [`text`]: the text of a raw document.
@@ -26,6 +28,7 @@ pub mod card;
 pub mod coverage;
 pub mod encode;
 mod error;
+mod failure;
 pub mod flags;
 #[cfg(test)]
 #[path = "../../../common/tests/shared/hostile.rs"]
@@ -42,6 +45,7 @@ pub mod ranks;
 pub mod record;
 pub mod shards;
 pub mod sides;
+pub mod stages;
 pub mod summary;
 pub mod survey;
 pub mod tally;

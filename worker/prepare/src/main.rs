@@ -1,5 +1,7 @@
 //! The prepare program, from arguments to exit code: one process, or one of many that mpirun has started.
 
+mod dry_run_command;
+mod explain_command;
 mod tokenizer_command;
 
 use std::fmt::Display;
@@ -14,12 +16,18 @@ use common::limits::describe_panic;
 use common::untrusted::printable_lines;
 use common::worker_contract::{PROGRESS_MARK, PrepareProgress};
 use common::{single_copy, telemetry};
+use dry_run_command::DryRunArgs;
+use explain_command::ExplainArgs;
+use nix::sys::prctl::{set_name, set_pdeathsig};
+use nix::sys::signal::Signal;
 use prepare::flags::in_flags;
 use prepare::inputs::{LONGEST_DOCUMENT, ReadOptions};
 use prepare::progress::{Audience, LogLines};
 use prepare::ranks::{self, Ranks};
+use prepare::stages::StageOptions;
 use prepare::summary::Summary;
 use prepare::survey::survey;
+use prepare::train_tokenizer::TrainingError;
 use prepare::{PrepareError, job, panics};
 use serde::{Deserialize, Serialize};
 use tokenizer_command::{OnBad, TokenizerArgs};
@@ -39,7 +47,7 @@ struct Cli {
 enum Job {
     /// Turns documents into token shards for training and validation. Under mpirun, this process is one rank of many.
     ///
-    /// Reads the `prepare` and `storage` sections of a TOML file. Running the command again continues a job that was killed,
+    /// Reads the `prepare`, `webtext` and `storage` sections of a TOML file. Running the command again continues a job that was killed,
     /// and does nothing once the data is there.
     ///
     /// Example: mpirun -n 4 prepare shards --config configs/prepare-text.toml
@@ -48,6 +56,17 @@ enum Job {
     ///
     /// Example: prepare tokenizer --vocab-size 32000 --output my-tokenizer/ my-text/
     Tokenizer(TokenizerArgs),
+    /// Extracts the pages that come on standard input, for a prepare job that has started this process.
+    #[command(hide = true)]
+    ExtractPages,
+    /// Prints what `prepare shards` would do, and what is done already. Writes nothing.
+    ///
+    /// Example: prepare dry-run --config configs/prepare-webtext.toml
+    DryRun(DryRunArgs),
+    /// Prints what became of a document, and why.
+    ///
+    /// Example: prepare explain https://example.com/page --config configs/prepare-webtext.toml
+    Explain(ExplainArgs),
     /// Estimates how much text there is, and prints it as JSON; for the launcher's use.
     #[command(hide = true)]
     Survey(SurveyArgs),
@@ -95,8 +114,26 @@ fn main() -> std::process::ExitCode {
     telemetry::init();
     match job {
         Job::Shards(arguments) => run_shards(&arguments),
-        Job::Tokenizer(arguments) => run_tokenizer(&arguments).into(),
+        Job::Tokenizer(arguments) => answer(arguments.run(), TrainingError::exit_code, arguments.json).into(),
+        Job::DryRun(arguments) => answer(arguments.run(), PrepareError::exit_code, arguments.json).into(),
+        Job::Explain(arguments) => answer(arguments.run(), PrepareError::exit_code, arguments.json).into(),
         Job::Survey(arguments) => run_survey(&arguments).into(),
+        Job::ExtractPages => extract_pages().into(),
+    }
+}
+
+/// Extracts pages until the input ends, which it does when the parent ends.
+fn extract_pages() -> ExitCode {
+    // By this name it is listed, instead of that of the link by which it was started.
+    let _ = set_name(c"extract-pages");
+    // A page that takes long would outlive a parent that was killed. If this is refused, it does so for some seconds.
+    let _ = set_pdeathsig(Signal::SIGKILL);
+    match webtext::extract::serve(std::io::stdin(), std::io::stdout()) {
+        Ok(()) => ExitCode::Done,
+        Err(error) => {
+            let _ = writeln!(std::io::stderr(), "error: {error}");
+            ExitCode::Config
+        }
     }
 }
 
@@ -118,16 +155,20 @@ fn run_shards(arguments: &ShardsArgs) -> ! {
     ranks.end(code)
 }
 
-/// Trains a tokenizer, for which one process is enough.
-fn run_tokenizer(arguments: &TokenizerArgs) -> ExitCode {
-    match arguments.run() {
+/// Prints the result of a job for which one process is enough.
+fn answer<E: Display>(
+    result: Result<impl Serialize + Display, E>,
+    exit_code: impl Fn(&E) -> ExitCode,
+    json: bool,
+) -> ExitCode {
+    match result {
         Ok(summary) => {
-            say(&summary, arguments.json);
+            say(&summary, json);
             ExitCode::Done
         }
         Err(error) => {
             let _ = writeln!(std::io::stderr(), "error: {}", printable_lines(&error.to_string()));
-            error.exit_code()
+            exit_code(&error)
         }
     }
 }
@@ -150,31 +191,36 @@ fn run_survey(arguments: &SurveyArgs) -> ExitCode {
 }
 
 fn shards(arguments: &ShardsArgs, ranks: &Ranks) -> Result<Summary, PrepareError> {
-    let (config, storage) = shared_config(arguments, ranks)?;
+    let (config, options, storage) = shared_config(arguments, ranks)?;
     let threads = ranks::threads(arguments.threads);
     let mut audience: Box<dyn Audience> = match arguments.progress_lines {
         true => Box::new(ProgressLines),
         false => Box::<LogLines>::default(),
     };
-    job::run(&config, &storage, ranks, threads, audience.as_mut())
+    job::run(&config, &options, &storage, ranks, threads, audience.as_mut())
 }
 
 /// Returns rank 0's config on every rank: others may have neither its files nor its working directory.
-fn shared_config(arguments: &ShardsArgs, ranks: &Ranks) -> Result<(PrepareConfig, StorageConfig), PrepareError> {
+fn shared_config(
+    arguments: &ShardsArgs,
+    ranks: &Ranks,
+) -> Result<(PrepareConfig, StageOptions, StorageConfig), PrepareError> {
     let mut own = None;
     let (toml, absolute): (String, AbsolutePaths) = ranks.share("a config", || {
         let config = RawConfig::load(&arguments.config, &arguments.set)?.prepare()?;
         let PrepareConfig { inputs, output, tokenizer, overlap_filter, .. } = config.prepare.with_absolute_paths();
         let toml = config.to_toml();
-        own = Some((config.prepare, config.storage));
+        let options = StageOptions::read(&config.prepare, &config.webtext)?;
+        own = Some((config.prepare, options, config.storage));
         Ok::<_, PrepareError>((toml, AbsolutePaths { inputs, output, tokenizer, overlap_filter }))
     })?;
     if let Some(own) = own {
         return Ok(own);
     }
-    let PrepareJobConfig { prepare, storage, .. } = RawConfig::parse("from rank 0", &toml, &[])?.prepare()?;
+    let PrepareJobConfig { prepare, webtext, storage, .. } = RawConfig::parse("from rank 0", &toml, &[])?.prepare()?;
+    let options = StageOptions::read(&prepare, &webtext)?;
     let AbsolutePaths { inputs, output, tokenizer, overlap_filter } = absolute;
-    Ok((PrepareConfig { inputs, output, tokenizer, overlap_filter, ..prepare }, storage))
+    Ok((PrepareConfig { inputs, output, tokenizer, overlap_filter, ..prepare }, options, storage))
 }
 
 /// Paths of a config, made absolute: relative ones mean something else in another folder.

@@ -66,6 +66,8 @@ impl Audience for LogLines {
         let what = match phase {
             PreparePhase::Tokenizing => "tokenized",
             PreparePhase::Writing => "written",
+            PreparePhase::Extracting => "extracted",
+            PreparePhase::Cleaning => "cleaned",
         };
         let left = progress.left().map(|left| format!(", {} s left", left.as_secs())).unwrap_or_default();
         let (done, total) = (*done as f64 / 1e6, *total as f64 / 1e6);

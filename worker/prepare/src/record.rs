@@ -16,6 +16,8 @@ use serde_json::Value;
 use crate::inputs::{Fault, Found};
 use crate::overlap::OverlapFilter;
 use crate::sides::Division;
+use crate::stages::plan::PlannedStage;
+use crate::stages::summary::StageSummary;
 use crate::tally::Tally;
 use crate::{PrepareError, TRAIN_FOLDER, VALIDATION_FOLDER};
 
@@ -41,16 +43,20 @@ pub struct Identity {
     /// [`OverlapFilter::sha256`] of the filter of texts with which documents must not overlap; `None` without one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub overlap_filter_sha256: Option<String>,
+    /// [`PlannedStage::sha256`] of the last stage, which stands for all of them and their rules; `None` without stages.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stages_sha256: Option<String>,
 }
 
 impl Identity {
     /// Computes the identity of a job.
-    pub fn of(config: &PrepareConfig, found: &[Found], filter: Option<&OverlapFilter>) -> Self {
+    pub fn of(config: &PrepareConfig, found: &[Found], plan: &[PlannedStage], filter: Option<&OverlapFilter>) -> Self {
         let config = shown(config, &[&OUTSIDE_RECORD[..], &["on_bad_document", "overlap_filter"]].concat());
         Identity {
             config_sha256: hash_of(&config),
             inputs_sha256: hash_of(&found),
             overlap_filter_sha256: filter.map(|filter| filter.sha256().to_owned()),
+            stages_sha256: plan.last().map(|stage| stage.sha256.to_string()),
         }
     }
 
@@ -60,16 +66,17 @@ impl Identity {
     }
 }
 
-/// Returns `[prepare]` as JSON, without the keys in `without`, and those of overlap where there is no filter. Signatures in
+/// Returns `[prepare]` as JSON, without the keys in `without`, and those of overlap and stages where there are none. Signatures in
 /// URLs are left out: they are secret, and change from day to day for an object.
 fn shown(config: &PrepareConfig, without: &[&str]) -> Value {
     let plain = |url: &String| without_secrets(url).into_owned();
     let of_overlap: &[&str] = if config.has_overlap_filter() { &[] } else { &OF_OVERLAP };
+    let of_stages: &[&str] = if config.stages.is_empty() { &["stages"] } else { &[] };
     let inputs = config.inputs.iter().map(plain).collect();
     let (tokenizer, overlap_filter) = (plain(&config.tokenizer), plain(&config.overlap_filter));
     let config = PrepareConfig { inputs, tokenizer, overlap_filter, ..config.clone() };
     let mut shown = serde_json::to_value(config).unwrap_or_else(|e| unreachable!("a config is JSON: {e}"));
-    for key in without.iter().chain(of_overlap) {
+    for key in without.iter().chain(of_overlap).chain(of_stages) {
         shown.as_object_mut().map(|config| config.remove(*key));
     }
     shown
@@ -163,7 +170,8 @@ pub struct InputTotals {
     pub bytes: u64,
 }
 
-/// Content of `prepare.json`. It does not depend on when and by how many ranks the data was made.
+/// Content of `prepare.json`. It does not depend on when and by how many ranks the data was made, apart from the processor time
+/// of stages.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Record {
     /// Version of this structure.
@@ -183,6 +191,9 @@ pub struct Record {
     pub totals: Totals,
     /// Documents that were left out, each with place and reason; the first [`crate::tally::NAMED_MAX`].
     pub bad_documents: Vec<String>,
+    /// Stages before tokenizing, in order; absent where there were none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub stages: Vec<StageSummary>,
 }
 
 impl Record {
@@ -209,7 +220,13 @@ impl Record {
             inputs: inputs.collect(),
             totals,
             bad_documents: tally.named.iter().map(ToString::to_string).collect(),
+            stages: Vec::new(),
         }
+    }
+
+    /// Adds what became of documents in `stages` before they were tokenized.
+    pub fn with_stages(self, stages: Vec<StageSummary>) -> Self {
+        Record { stages, ..self }
     }
 
     /// Formats the record as the bytes of `prepare.json`.
@@ -238,7 +255,10 @@ pub fn finished(output: &Folder, identity: &Identity, tokenizer_hash: &str) -> R
         Some(record) if record.identity.overlap_filter_sha256 != identity.overlap_filter_sha256 => {
             taken("the filter in prepare.overlap_filter has changed since")
         }
-        Some(record) if record.identity != *identity => taken("the inputs have changed since"),
+        Some(record) if record.identity.inputs_sha256 != identity.inputs_sha256 => {
+            taken("the inputs have changed since")
+        }
+        Some(record) if record.identity != *identity => Err(PrepareError::OtherRules { url: output.url().to_owned() }),
         Some(record) if record.tokenizer_hash != tokenizer_hash => Err(PrepareError::OtherTokenizer {
             name: record.config["tokenizer"].as_str().unwrap_or_default().to_owned(),
             got: tokenizer_hash.to_owned(),

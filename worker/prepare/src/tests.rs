@@ -1,7 +1,7 @@
 //! Tests of the whole job, over memory and temporary folders.
 
 use bytes::Bytes;
-use common::config::{OnBadDocument, PrepareConfig, StorageConfig};
+use common::config::{OnBadDocument, PrepareConfig, StorageConfig, WebtextConfig};
 use common::exit_code::ExitCode;
 use common::storage::Folder;
 use common::token_shard::{HEADER_BYTES, INDEX_NAME, Index, decode_tokens};
@@ -10,6 +10,7 @@ use evaluation::overlap::Filter;
 
 use super::*;
 use crate::ranks::Ranks;
+use crate::stages::StageOptions;
 use crate::summary::Summary;
 
 /// A job over `memory://NAME`, with inputs below `in/` and small shards.
@@ -34,6 +35,7 @@ impl Job {
             on_bad_document: OnBadDocument::Fail,
             overlap_filter: String::new(),
             overlap_share: 0.1,
+            stages: Vec::new(),
         };
         Job { config, root: Folder::open(&url, &StorageConfig::default()).unwrap() }
     }
@@ -43,7 +45,8 @@ impl Job {
     }
 
     fn run(&self) -> Result<Summary, PrepareError> {
-        job::run(&self.config, &StorageConfig::default(), &Ranks::One, 2, &mut ())
+        let options = StageOptions::read(&self.config, &WebtextConfig::default()).unwrap();
+        job::run(&self.config, &options, &StorageConfig::default(), &Ranks::One, 2, &mut ())
     }
 
     /// Runs the job, and checks that it is refused as data with a message that contains all of `expected`.
@@ -353,7 +356,7 @@ fn shards_that_another_job_has_overwritten_are_written_again() {
         let found = crate::inputs::find(&config.inputs, &storage).unwrap();
         let tokenizer = Tokenizer::gpt2().unwrap();
         let division = crate::sides::Division::of(config.validation_fraction);
-        let identity = crate::record::Identity::of(&config, &found, None).of_work(&tokenizer, division);
+        let identity = crate::record::Identity::of(&config, &found, &[], None).of_work(&tokenizer, division);
         let index = Index::parse("x", &output.folder(TRAIN_FOLDER).get(INDEX_NAME).unwrap()).unwrap();
         let entry = |(n, shard): (usize, &common::token_shard::ShardEntry)| {
             let name = format!("{WORK_FOLDER}/{identity}/train-{n:06}.shard.json");

@@ -4,7 +4,7 @@
 //! are bounded, and so is memory, for any inputs.
 
 use std::ops::Range;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
@@ -12,6 +12,7 @@ use common::config::OnBadDocument;
 
 use crate::PrepareError;
 use crate::encode::Encoder;
+use crate::failure::Failure;
 use crate::inputs::{BadDocument, Batch, Batches, ReadOptions, Source, Unit};
 use crate::memory::Memory;
 use crate::progress::Progress;
@@ -47,13 +48,19 @@ pub struct Tokenizing<'j> {
 /// Returns the units that rank `rank` of `ranks` does. The units that are left go, in the order of their sizes, each to the
 /// rank that has least. All ranks compute this division alike.
 pub fn share_of(units: &[Unit], runs: &Runs, rank: usize, ranks: usize) -> Vec<u32> {
-    let mut left: Vec<u32> = (0..units.len() as u32).filter(|unit| !runs.has(*unit)).collect();
-    left.sort_by_key(|unit| std::cmp::Reverse(units[*unit as usize].bytes));
+    let bytes: Vec<u64> = units.iter().map(|unit| unit.bytes).collect();
+    share_of_bytes(&bytes, |unit| runs.has(unit), rank, ranks)
+}
+
+/// Returns which units of these `bytes` rank `rank` of `ranks` does, as [`share_of`].
+pub fn share_of_bytes(bytes: &[u64], is_done: impl Fn(u32) -> bool, rank: usize, ranks: usize) -> Vec<u32> {
+    let mut left: Vec<u32> = (0..bytes.len() as u32).filter(|unit| !is_done(*unit)).collect();
+    left.sort_by_key(|unit| std::cmp::Reverse(bytes[*unit as usize]));
     let mut loads = vec![0_u64; ranks];
     let mut share = Vec::new();
     for unit in left {
         let to = (0..ranks).min_by_key(|rank| loads[*rank]).unwrap_or(0);
-        loads[to] += units[unit as usize].bytes + 1;
+        loads[to] += bytes[unit as usize] + 1;
         if to == rank {
             share.push(unit);
         }
@@ -191,31 +198,6 @@ impl Stage<'_> {
         }
         if let Err(error) = run.write(self.job.work) {
             self.failure.set(error);
-        }
-    }
-}
-
-/// The first failure of any thread.
-#[derive(Default)]
-struct Failure {
-    is_set: AtomicBool,
-    error: Mutex<Option<PrepareError>>,
-}
-
-impl Failure {
-    fn set(&self, error: PrepareError) {
-        locked(&self.error).get_or_insert(error);
-        self.is_set.store(true, Ordering::SeqCst);
-    }
-
-    fn is_set(&self) -> bool {
-        self.is_set.load(Ordering::SeqCst)
-    }
-
-    fn into_result(self) -> Result<(), PrepareError> {
-        match self.error.into_inner().unwrap_or_else(PoisonError::into_inner) {
-            Some(error) => Err(error),
-            None => Ok(()),
         }
     }
 }

@@ -163,7 +163,7 @@ impl<'s> Batches<'s> {
 }
 
 /// Returns the error for a failure of the store. It is not a fault of the object's content, so another time may succeed.
-pub(super) fn lost(error: StorageError) -> PrepareError {
+pub(crate) fn lost(error: StorageError) -> PrepareError {
     match error {
         StorageError::Unreachable { .. } => error.into(),
         other => PrepareError::Lost { code: other.exit_code(), reason: other.to_string() },

@@ -5,7 +5,7 @@
 //! - [`mod@units`]: divides sources into [`Unit`]s of similar size, the pieces of work that ranks share.
 //! - [`batches`]: divides a unit into [`Batch`]es of documents, always in the same way.
 //! - [`documents`], [`lines`], [`rows`]: read the documents of an object, or of a part of it, in bounded memory. [`reading`]
-//!   has the results that all three share, and [`unpack`] reads and unpacks an object.
+//!   has the results that all three share, [`unpack`] reads and unpacks an object, and [`remote`] is one that holds Parquet.
 //! - [`fault`]: what is wrong with a document, and where it is.
 //! - [`mod@estimate`]: how much text there is, from samples.
 //!
@@ -21,16 +21,20 @@ mod fault;
 mod find;
 mod lines;
 mod reading;
+mod remote;
 mod rows;
 mod source;
 mod units;
 mod unpack;
 
+pub(crate) use batches::lost;
 pub use batches::{Batch, Batches, RawDocument};
 pub use estimate::{Estimate, estimate};
 pub use fault::{BadDocument, Fault, Place};
-pub use find::{Found, Sources, find, probe};
+pub use find::{Found, Sources, find, find_pages, probe};
+pub(crate) use find::{folders_of, nothing_to_read};
 pub use reading::{LONGEST_DOCUMENT, ReadOptions};
+pub use remote::RemoteFile;
 pub use source::{KINDS, MARKDOWN, Source, is_read};
 pub use units::{Piece, Unit, units};
 

@@ -4,6 +4,7 @@
 use std::error::Error;
 use std::io;
 
+use common::config::PrepareConfig;
 use common::storage::{Reader, StorageError};
 use parquet::errors::ParquetError;
 
@@ -16,6 +17,16 @@ pub struct ReadOptions {
     pub text_field: String,
     /// Longest document in bytes; longer ones are bad.
     pub document_bytes_max: usize,
+}
+
+impl ReadOptions {
+    /// Returns the options of a config.
+    pub fn of(config: &PrepareConfig) -> Self {
+        ReadOptions {
+            text_field: config.text_field.clone(),
+            document_bytes_max: usize::try_from(config.max_document_bytes).unwrap_or(usize::MAX),
+        }
+    }
 }
 
 /// The next result of reading an object.

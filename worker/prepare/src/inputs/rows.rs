@@ -1,21 +1,17 @@
 //! Reads Parquet: one column of the row groups that begin in a part of the file, a page at a time.
 
-use std::io::{self, Read};
 use std::ops::Range;
-use std::sync::{Arc, Mutex, PoisonError};
 
-use bytes::{Buf, Bytes};
-use common::storage::Folder;
 use parquet::basic::{ConvertedType, LogicalType, Repetition, Type};
 use parquet::column::reader::ColumnReader;
 use parquet::data_type::{ByteArray, ByteArrayType};
-use parquet::errors::{ParquetError, Result as ParquetResult};
 use parquet::file::metadata::RowGroupMetaData;
-use parquet::file::reader::{ChunkReader, FileReader, Length, SerializedFileReader};
+use parquet::file::reader::{FileReader, SerializedFileReader};
 use parquet::schema::types::Type as SchemaType;
 
 use super::fault::{Fault, Place};
 use super::reading::{Failure, Next, ReadOptions, too_long};
+use super::remote::RemoteFile;
 use super::source::Source;
 use crate::panics::guarded;
 
@@ -58,7 +54,8 @@ impl Rows {
     }
 
     fn open_unguarded(source: &Source, range: Range<u64>, options: &ReadOptions) -> Result<Self, Failure> {
-        let file = SerializedFileReader::new(RemoteFile::new(source))?;
+        let file =
+            SerializedFileReader::new(RemoteFile::new(&source.folder, &source.name, source.bytes, WINDOW_BYTES))?;
         let metadata = file.metadata();
         let schema = metadata.file_metadata().schema_descr();
         let name = &options.text_field;
@@ -189,88 +186,4 @@ fn no_sense(what: &str) -> Failure {
 /// wrong.
 fn damage_if_it_panics<T>(read: impl FnOnce() -> Result<T, Failure>) -> Result<T, Failure> {
     guarded(read).unwrap_or_else(|panic| Err(Failure::unreadable(format!("damaged: {panic}"))))
-}
-
-/// A file in a store, fetched in windows.
-struct RemoteFile {
-    shared: Arc<Shared>,
-}
-
-struct Shared {
-    folder: Folder,
-    name: String,
-    bytes: u64,
-    /// Window that was fetched last, with the position at which it begins.
-    window: Mutex<(u64, Bytes)>,
-}
-
-impl RemoteFile {
-    fn new(source: &Source) -> Self {
-        let (folder, name, bytes) = (source.folder.clone(), source.name.clone(), source.bytes);
-        RemoteFile { shared: Arc::new(Shared { folder, name, bytes, window: Mutex::default() }) }
-    }
-}
-
-impl Shared {
-    /// Returns at least one byte from `start` on, unless the file ends there.
-    fn from(&self, start: u64) -> io::Result<Bytes> {
-        let mut window = self.window.lock().unwrap_or_else(PoisonError::into_inner);
-        let (first, bytes) = &*window;
-        if let Some(at) = start.checked_sub(*first).filter(|at| *at < bytes.len() as u64) {
-            return Ok(bytes.slice(at as usize..));
-        }
-        let end = self.bytes.min(start.saturating_add(WINDOW_BYTES));
-        if start >= end {
-            return Ok(Bytes::new());
-        }
-        let bytes = self.folder.get_range(&self.name, start..end).map_err(io::Error::other)?;
-        *window = (start, bytes.clone());
-        Ok(bytes)
-    }
-}
-
-impl Length for RemoteFile {
-    fn len(&self) -> u64 {
-        self.shared.bytes
-    }
-}
-
-impl ChunkReader for RemoteFile {
-    type T = RemoteReader;
-
-    fn get_read(&self, start: u64) -> ParquetResult<RemoteReader> {
-        Ok(RemoteReader { shared: self.shared.clone(), next: start, current: Bytes::new() })
-    }
-
-    fn get_bytes(&self, start: u64, length: usize) -> ParquetResult<Bytes> {
-        let window = self.shared.from(start)?;
-        if window.len() >= length {
-            return Ok(window.slice(..length));
-        }
-        let end = start.saturating_add(length as u64);
-        if end > self.shared.bytes {
-            return Err(ParquetError::EOF("it ends too early: truncated".into()));
-        }
-        let shared = &self.shared;
-        shared.folder.get_range(&shared.name, start..end).map_err(|e| ParquetError::External(Box::new(e)))
-    }
-}
-
-/// Reads a file from a position on.
-struct RemoteReader {
-    shared: Arc<Shared>,
-    next: u64,
-    current: Bytes,
-}
-
-impl Read for RemoteReader {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if self.current.is_empty() {
-            self.current = self.shared.from(self.next)?;
-        }
-        let count = buffer.len().min(self.current.len());
-        self.current.copy_to_slice(&mut buffer[..count]);
-        self.next += count as u64;
-        Ok(count)
-    }
 }

@@ -21,6 +21,12 @@ pub struct Source {
 }
 
 impl Source {
+    /// Returns the Parquet object `name` of `folder` as source `number`.
+    pub(crate) fn parquet(number: u32, folder: &Folder, name: &str, bytes: u64) -> Self {
+        let kind = Kind { layout: Layout::Parquet, packing: Packing::Plain };
+        Source { number, name: name.to_owned(), bytes, unreadable: None, folder: folder.clone(), kind }
+    }
+
     /// Returns the object's absolute URL.
     pub fn url(&self) -> String {
         self.folder.url_of(&self.name)

@@ -29,6 +29,12 @@ pub fn text_of<'b>(
     })
 }
 
+/// Returns the string in another `field` of a document that is a JSON object; `None` where there is none.
+pub fn string_field(batch: &Batch, raw: &RawDocument, field: &str) -> Option<String> {
+    let text = raw.is_json.then(|| json_text(&batch.content[raw.range.clone()], field))?;
+    text.ok().map(Cow::into_owned)
+}
+
 fn plain_text(content: &[u8]) -> Result<&str, (Fault, String)> {
     match not_utf8(content) {
         Some(reason) => Err((Fault::NotUtf8, reason)),

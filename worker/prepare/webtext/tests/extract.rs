@@ -58,6 +58,18 @@ fn a_child_answers_as_this_process_does() {
 }
 
 #[test]
+fn the_time_of_children_is_added_up_even_of_those_that_have_ended() {
+    let mut extractor = extractor(Limits { cpu_ms: 300, ..Limits::default() });
+    assert_eq!(extractor.cpu_seconds(), 0.0);
+    let slow = "<p>".to_owned() + &"& ".repeat(4_000_000);
+    assert_eq!(ask(&mut extractor, slow.as_bytes()), Verdict::TimedOut);
+    let first = extractor.cpu_seconds();
+    assert!((0.2..20.0).contains(&first), "{first}");
+    assert_text(&ask(&mut extractor, article().as_bytes()));
+    assert!(extractor.cpu_seconds() >= first);
+}
+
+#[test]
 fn a_hundred_thousand_nested_tags_are_too_deep() {
     assert_eq!(hostile(Limits::default(), "<div>".repeat(100_000).as_bytes()), Verdict::TooDeep);
     assert_eq!(hostile(Limits::default(), "<font>".repeat(100_000).as_bytes()), Verdict::TooDeep);

@@ -7,7 +7,10 @@ use std::{
     time::Duration,
 };
 
-use nix::{sys::signal::Signal, unistd::Pid};
+use nix::{
+    sys::signal::Signal,
+    unistd::{Pid, SysconfVar, sysconf},
+};
 
 use super::{
     child::Request,
@@ -65,6 +68,8 @@ pub struct Extractor {
     child: Option<Running>,
     watchdog: Watchdog,
     starts: u64,
+    /// Processor time of children that have ended, in seconds.
+    ended_seconds: f64,
 }
 
 impl Extractor {
@@ -74,12 +79,24 @@ impl Extractor {
     ///
     /// Fails if the system gives no thread.
     pub fn new(command: impl FnMut() -> Command + Send + 'static, limits: Limits) -> io::Result<Extractor> {
-        Ok(Extractor { command: Box::new(command), limits, child: None, watchdog: Watchdog::start()?, starts: 0 })
+        Ok(Extractor {
+            command: Box::new(command),
+            limits,
+            child: None,
+            watchdog: Watchdog::start()?,
+            starts: 0,
+            ended_seconds: 0.0,
+        })
     }
 
     /// Number of children started so far.
     pub fn starts(&self) -> u64 {
         self.starts
+    }
+
+    /// Processor time of all children so far, in seconds. What a child took between its last answer and its end may be missing.
+    pub fn cpu_seconds(&self) -> f64 {
+        self.ended_seconds + self.child.as_ref().map_or(0.0, Running::cpu_seconds)
     }
 
     /// Extracts the main text of a page.
@@ -108,13 +125,17 @@ impl Extractor {
                         cause: error.to_string(),
                     })?;
                     // A child that was killed just after its answer is not used again.
-                    self.child = (!killed).then_some(child);
+                    match killed {
+                        true => self.ended_seconds += child.cpu_seconds(),
+                        false => self.child = Some(child),
+                    }
                     return Ok(verdict);
                 }
                 Err(error) if error.kind() == io::ErrorKind::InvalidData => {
                     return Err(ExtractorError::Protocol { program: child.program.clone(), cause: error.to_string() });
                 }
                 Err(_) => {
+                    self.ended_seconds += child.cpu_seconds();
                     let verdict = child.autopsy(killed);
                     if !used || verdict == Verdict::TimedOut {
                         return Ok(verdict);
@@ -179,6 +200,16 @@ impl Running {
         frames::write(&mut self.input, &serde_json::to_vec(&request)?)?;
         frames::write(&mut self.input, page.body)?;
         frames::read(&mut self.output, frames::MESSAGE_BYTES)?.ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
+    }
+
+    /// Processor time of the process so far, in seconds; 0 where the system does not tell.
+    fn cpu_seconds(&self) -> f64 {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid)).unwrap_or_default();
+        // The name of the program comes before, in brackets. Of the rest, the 12th and 13th field are user and system time.
+        let fields = stat.rsplit_once(')').map_or("", |(_, rest)| rest).split_whitespace().skip(11).take(2);
+        let ticks: u64 = fields.filter_map(|field| field.parse::<u64>().ok()).sum();
+        let per_second = sysconf(SysconfVar::CLK_TCK).ok().flatten().unwrap_or(100);
+        ticks as f64 / per_second.max(1) as f64
     }
 
     /// What a page died of.

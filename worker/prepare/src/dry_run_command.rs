@@ -1,0 +1,43 @@
+//! `prepare dry-run`: its arguments, and what it does with them.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use common::config::RawConfig;
+use common::storage::Folder;
+use prepare::PrepareError;
+use prepare::job::find_inputs;
+use prepare::stages::StageOptions;
+use prepare::stages::dry_run::{DryRun, Inputs, Planned, TokenShards, dry_run};
+use prepare::stages::given::count_of_units;
+use prepare::stages::plan::plan;
+
+/// Arguments of `prepare dry-run`.
+#[derive(Args)]
+pub struct DryRunArgs {
+    /// Config file of the job.
+    #[arg(long, value_name = "FILE")]
+    config: PathBuf,
+    /// Overrides a value of the config; may be repeated, and the last one wins.
+    #[arg(long, value_name = "SECTION.KEY=VALUE")]
+    set: Vec<String>,
+    /// Prints the answer as JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+impl DryRunArgs {
+    /// Looks at inputs and output.
+    pub fn run(&self) -> Result<DryRun, PrepareError> {
+        let config = RawConfig::load(&self.config, &self.set)?.prepare()?;
+        let output = Folder::open(&config.prepare.output, &config.storage)?;
+        let options = StageOptions::read(&config.prepare, &config.webtext)?;
+        let found = find_inputs(&config.prepare, &config.storage)?;
+        let inputs = Inputs { objects: found.len() as u64, bytes: found.iter().map(|found| found.bytes).sum() };
+        let plan = plan(&config.prepare, &options, &found);
+        let token_shards = TokenShards::of(&output, &config.prepare, &plan)?;
+        let units = count_of_units(&config.prepare, &found, &config.storage)?;
+        let planned: Vec<Planned> = plan.iter().map(|stage| Planned { folder: stage.folder_name(), units }).collect();
+        dry_run(&output, inputs, &planned, token_shards)
+    }
+}

@@ -1,0 +1,197 @@
+//! The part of the data card that is about stages. Texts of pages are in code spans, in which they are nothing but text.
+
+use std::fmt::{Result, Write};
+
+use common::untrusted::printable;
+
+use super::explain::{number, rule_in_words};
+use super::paper;
+use super::summary::StageSummary;
+use super::tally::{Dropped, Example};
+
+/// Number of domains in the card; `prepare.json` has more.
+const DOMAINS_MAX: usize = 20;
+
+/// Writes what became of documents in `stages`, which come in order.
+pub fn write_stages(stages: &[StageSummary], card: &mut String) -> Result {
+    let Some(last) = stages.last() else { return Ok(()) };
+    writeln!(
+        card,
+        "\n## Stages\n\n`launcher prepare explain ID|URL` says what became of a document. Bytes out are text; the processor time is \
+         that of all ranks together.\n\n| stage | in | out | dropped | bytes in | bytes out | processor time |\n|---|---|---|---|---|---|---|"
+    )?;
+    for StageSummary { stage, tally, .. } in stages {
+        writeln!(
+            card,
+            "| {stage} | {} | {} | {} | {} | {} | {:.1} s |",
+            tally.seen,
+            tally.kept,
+            tally.dropped_documents(),
+            tally.bytes_in,
+            tally.bytes_out,
+            tally.cpu_seconds
+        )?;
+    }
+    for stage in stages.iter().filter(|stage| !stage.tally.dropped.is_empty()) {
+        write_dropped(stage, card)?;
+    }
+    write_domains(last, card)
+}
+
+/// Writes what the rules of a stage have dropped, the rule first that has dropped most.
+fn write_dropped(StageSummary { stage, tally, .. }: &StageSummary, card: &mut String) -> Result {
+    writeln!(
+        card,
+        "\n### Dropped by {stage}\n\n| rule | documents | of those seen | bytes | measure or reason |\n|---|---|---|---|---|"
+    )?;
+    let mut rules: Vec<(&String, &Dropped)> = tally.dropped.iter().collect();
+    rules.sort_by_key(|(rule, dropped)| (std::cmp::Reverse(dropped.count), rule.as_str()));
+    for (rule, dropped) in &rules {
+        let share = 100.0 * dropped.count as f64 / tally.seen.max(1) as f64;
+        let words = rule_in_words(rule).unwrap_or_default();
+        let rule = in_table(&code(rule));
+        writeln!(card, "| {rule} | {} | {share:.2} % | {} | {words} |", dropped.count, dropped.bytes)?;
+    }
+    writeln!(card, "\nExamples, by the smallest ids:\n")?;
+    for (rule, dropped) in rules {
+        writeln!(card, "- {}", code(rule))?;
+        for example in &dropped.examples {
+            writeln!(card, "  - {}", example_in_words(example))?;
+        }
+    }
+    Ok(())
+}
+
+fn example_in_words(Example { id, url, measure, start }: &Example) -> String {
+    let mut words = code(id);
+    if let Some(url) = url {
+        words += &format!(", {}", code(url));
+    }
+    if let Some(measure) = measure {
+        words += &format!(", measure {}", number(*measure));
+    }
+    match start.trim().is_empty() {
+        true => words,
+        false => format!("{words}: {}", code(start)),
+    }
+}
+
+/// Writes the most frequent domains of documents that the last stage has kept, beside those of WebText.
+fn write_domains(StageSummary { tally, .. }: &StageSummary, card: &mut String) -> Result {
+    let domains = tally.most_frequent_domains(DOMAINS_MAX);
+    if domains.is_empty() {
+        return Ok(());
+    }
+    writeln!(
+        card,
+        "\n### Domains\n\nDomains of the documents that were kept by all stages, beside those of [WebText]({}), which are listed \
+         without their suffix.\n\n| | domain | documents | WebText | documents |\n|---|---|---|---|---|",
+        paper::SOURCE
+    )?;
+    for place in 0..domains.len().max(paper::DOMAINS.len()) {
+        let ours = domains.get(place).map(|(domain, count)| format!("{} | {count}", in_table(&code(domain))));
+        let theirs = paper::DOMAINS.get(place).map(|(domain, count)| format!("{domain} | {count}"));
+        let cells = [ours, theirs].map(|cells| cells.unwrap_or_else(|| " | ".to_owned()));
+        writeln!(card, "| {} | {} |", place + 1, cells.join(" | "))?;
+    }
+    Ok(())
+}
+
+/// Formats `text` as a code span of one line: nothing in it is Markdown or HTML.
+fn code(text: &str) -> String {
+    let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let line = printable(&line);
+    let longest = line.split(|c| c != '`').map(str::len).max().unwrap_or(0);
+    match longest {
+        0 if line.is_empty() => "` `".to_owned(),
+        0 => format!("`{line}`"),
+        // A space keeps the fence apart from a backtick beside it.
+        _ => format!("{fence} {line} {fence}", fence = "`".repeat(longest + 1)),
+    }
+}
+
+/// Returns Markdown of one line for a cell of a table, which ends at a bar even in a code span.
+fn in_table(markdown: &str) -> String {
+    markdown.replace('|', "\\|")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stages::lineage::tests::line;
+    use crate::stages::lineage::{Line, Verdict};
+    use crate::stages::tally::Tally;
+
+    fn card(stages: &[StageSummary]) -> String {
+        let mut card = String::new();
+        write_stages(stages, &mut card).unwrap();
+        card
+    }
+
+    fn stage(tally: Tally) -> StageSummary {
+        StageSummary { stage: "clean".into(), folder: "clean-0123456789abcdef".into(), tally }
+    }
+
+    #[test]
+    fn the_card_says_what_each_rule_dropped_with_examples_and_domains() {
+        let mut tally = Tally { cpu_seconds: 1.26, ..Tally::default() };
+        (0..300).for_each(|number| tally.count(&line(number), "some text"));
+        tally.count(&Line { rule: "c4.lorem_ipsum".into(), url: None, ..line(301) }, "Lorem\nipsum");
+        let card = card(&[stage(tally)]);
+        for expected in [
+            "| clean | 301 | 100 | 201 | 45452 | 14850 | 1.3 s |\n",
+            "| `length.words` | 200 | 66.45 % | 30200 | Words |\n| `c4.lorem_ipsum` | 1 | 0.33 % | 302 | Lines with lorem ipsum |\n",
+            "\n- `c4.lorem_ipsum`\n  - `",
+            ", measure 43: `Lorem ipsum`\n",
+            "| 1 | `host0.example` | 12 | google | 1542261 |\n",
+            "| 8 |  |  | wikia | 313137 |\n",
+        ] {
+            assert!(card.contains(expected), "{expected}\n{card}");
+        }
+        assert_eq!(card.matches("`some text`").count(), 10);
+        assert!(card.contains(paper::SOURCE));
+    }
+
+    #[test]
+    fn without_stages_the_card_says_nothing_of_them() {
+        assert_eq!(card(&[]), "");
+    }
+
+    #[test]
+    fn no_text_of_a_page_breaks_the_card() {
+        let evil = "`` `code`\n# Heading\r\n| a | b |\n<script>alert(1)</script> [x](javascript:y) \u{202e}\u{1b}[2J";
+        let mut tally = Tally::default();
+        let host = "http://a|b`c.example/`|\n# Heading".to_owned();
+        tally.count(&Line { url: Some(host.clone()), verdict: Verdict::Dropped, rule: evil.into(), ..line(1) }, evil);
+        tally.count(&Line { url: Some(host), verdict: Verdict::Kept, ..line(0) }, "");
+        let card = card(&[stage(tally)]);
+        assert!(!card.contains(['\u{202e}', '\u{1b}', '\r']), "{card:?}");
+        for line in card.lines() {
+            assert!(!line.starts_with("# "), "{card}");
+            // Without its code spans, a line has nothing of the page.
+            let outside = outside_code(line);
+            for part in ["script", "Heading", "javascript", "c.example"] {
+                assert!(!outside.contains(part), "{part} in {line}");
+            }
+            if let Some(row) = outside.strip_prefix("| ") {
+                assert!([5, 7].contains(&row.matches('|').count()), "{line}");
+            }
+        }
+    }
+
+    /// Returns a line of Markdown without its code spans.
+    fn outside_code(line: &str) -> String {
+        let (mut outside, mut rest) = (String::new(), line);
+        while let Some(at) = rest.find('`') {
+            let fence = rest[at..].len() - rest[at..].trim_start_matches('`').len();
+            let inside = &rest[at + fence..];
+            let closing = inside.match_indices('`').map(|(at, _)| at).find(|at| {
+                let run = inside[*at..].len() - inside[*at..].trim_start_matches('`').len();
+                run == fence && !inside[..*at].ends_with('`')
+            });
+            outside += &rest[..at];
+            rest = &inside[closing.expect("a code span ends in its line") + fence..];
+        }
+        outside + rest
+    }
+}

@@ -1,0 +1,37 @@
+//! A stage that is done: what the next one reads, or what is tokenized.
+
+use common::storage::Folder;
+
+use super::object::Stored;
+use super::plan::PlannedStage;
+use super::record::{StageRecord, documents_name};
+use super::summary::StageSummary;
+use crate::inputs::Source;
+
+/// A stage that is done.
+#[derive(Debug, Clone)]
+pub struct DoneStage {
+    /// The stage.
+    pub plan: PlannedStage,
+    /// Its folder.
+    pub folder: Folder,
+    /// Its record.
+    pub record: StageRecord,
+    /// Whether this job has done it, or a part of it.
+    pub is_new: bool,
+}
+
+impl DoneStage {
+    /// Returns what became of documents in the stage.
+    pub fn summary(&self) -> StageSummary {
+        let (stage, folder) = (self.record.stage.clone(), self.plan.folder_name());
+        StageSummary { stage, folder, tally: self.record.tally.clone() }
+    }
+
+    /// Returns the documents that the stage has kept, as sources to tokenize.
+    pub fn sources(&self) -> Vec<Source> {
+        let source =
+            |(number, unit): (u32, &Stored)| Source::parquet(number, &self.folder, &documents_name(number), unit.bytes);
+        (0..).zip(&self.record.units).map(source).collect()
+    }
+}

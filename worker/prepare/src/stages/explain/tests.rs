@@ -1,0 +1,160 @@
+//! Tests of explanations.
+
+use bytes::Bytes;
+use common::exit_code::ExitCode;
+use common::storage::Folder;
+
+use super::*;
+use crate::PrepareError;
+use crate::stages::folders::{StageFolder, newest_folders};
+use crate::stages::lineage::line::id_in_words;
+use crate::stages::lineage::tests::{folder, line, written};
+use crate::stages::lineage::units::lineage_name;
+use crate::stages::lineage::{Line, Verdict};
+use crate::stages::shards::Shards;
+
+/// Number of documents of each unit.
+const UNIT: u64 = 100;
+
+fn extracted(number: u64) -> Line {
+    let kept = number % 10 != 1;
+    let (verdict, rule) = if kept { (Verdict::Kept, "") } else { (Verdict::Dropped, "no_text") };
+    let url = Some(format!("https://www.example.com/{}/", number / 2));
+    Line { url, verdict, rule: rule.into(), measure: None, limit: None, ..line(number) }
+}
+
+fn cleaned(number: u64) -> Line {
+    let line = Line { url: extracted(number).url, ..line(number) };
+    Line { rule: if line.verdict == Verdict::Kept { "" } else { "repetition.duplicate_lines" }.into(), ..line }
+}
+
+/// Puts the lineage of two stages into a new output: three units each, of which the last of `clean` is missing where
+/// `is_done` is false.
+fn output(name: &str, is_done: bool) -> (Folder, Vec<StageFolder>) {
+    let output = folder(name);
+    for (stage, of) in [("extract", extracted as fn(u64) -> Line), ("clean", cleaned)] {
+        let stages = output.folder("stages").folder(&format!("{stage}-0123456789abcdef"));
+        for unit in 0..if is_done || stage == "extract" { 3 } else { 2 } {
+            let numbers = unit * UNIT..(unit + 1) * UNIT;
+            let seen = numbers.filter(|n| stage == "extract" || extracted(*n).verdict == Verdict::Kept);
+            let name = lineage_name(u32::try_from(unit).unwrap());
+            stages.put(&name, Bytes::from(written(seen.map(of)))).unwrap();
+        }
+    }
+    let stages = newest_folders(&output, &["extract", "clean"]).unwrap();
+    (output, stages)
+}
+
+fn explained(stages: &[StageFolder], words: &str) -> Result<Explained, PrepareError> {
+    explain(&Wanted::parse(words)?, stages, Shards::Made)
+}
+
+#[test]
+fn a_document_is_explained_by_its_id_by_the_beginning_of_its_id_and_by_its_url() {
+    let (_, stages) = output("by-all", true);
+    let id = id_in_words(extracted(203).id);
+    for words in [id.as_str(), &id.to_uppercase(), &id[..12]] {
+        let explained = explained(&stages, words).unwrap();
+        let [way] = &explained.documents[..] else { panic!("one document") };
+        let steps: Vec<(&str, Verdict)> = way.steps.iter().map(|step| (step.stage.as_str(), step.verdict)).collect();
+        assert_eq!((&way.id, way.at), (&id, 203_000));
+        assert_eq!(steps, [("extract", Verdict::Kept), ("clean", Verdict::Dropped)]);
+        assert_eq!(way.ending, Ending::NotKept);
+    }
+    // Two captures of one page.
+    for words in ["https://www.example.com/101/", "http://EXAMPLE.com/101#part", "example.com/101"] {
+        let explained = explained(&stages, words).unwrap();
+        let places: Vec<u64> = explained.documents.iter().map(|way| way.at).collect();
+        assert_eq!((places, explained.found), (vec![202_000, 203_000], 2));
+    }
+}
+
+#[test]
+fn the_way_is_told_in_words_to_its_end() {
+    let (_, stages) = output("words", true);
+    let told = |number| explained(&stages, &id_in_words(extracted(number).id)).unwrap().to_string();
+    let text = told(203);
+    for expected in [
+        "\nsource      s3://crawl/a.warc.gz, byte 18446744073709551412 of what 203000 unpacks to\n",
+        "\nurl         https://www.example.com/101/\n",
+        "\nextract     kept, 0 bytes of 204 [eng 0.93]\n",
+        "\nclean       dropped by repetition.duplicate_lines (Share of lines that came before): 29, below the limit of 50; \
+         204 bytes [eng 0.93]\n",
+        "\nend         it is not in the token shards\n",
+    ] {
+        assert!(text.contains(expected), "{text}");
+    }
+    let text = told(201);
+    assert!(text.contains("\nextract     dropped by no_text (the page has no main text); 202 bytes"), "{text}");
+    assert!(!text.contains("\nclean "), "{text}");
+    let text = told(204);
+    assert!(text.ends_with("end         kept by all stages; it is in the token shards\n"), "{text}");
+}
+
+#[test]
+fn where_the_way_ends_follows_from_stages_and_shards() {
+    let (_, stages) = output("unfinished", false);
+    let ending = |number, shards| {
+        let wanted = Wanted::parse(&id_in_words(extracted(number).id)).unwrap();
+        explain(&wanted, &stages, shards).unwrap().documents[0].ending
+    };
+    assert_eq!(ending(204, Shards::Missing), Ending::NotSeenYet);
+    assert_eq!(ending(102, Shards::Missing), Ending::KeptByAll);
+    assert_eq!(ending(102, Shards::Made), Ending::InShards);
+    assert_eq!(ending(102, Shards::MadeWithFilter), Ending::InShardsUnlessOverlapping);
+    assert_eq!(ending(101, Shards::Made), Ending::NotKept);
+}
+
+#[test]
+fn the_beginning_of_several_ids_is_answered_with_candidates() {
+    let stages = StageFolder { stage: "extract".into(), folder: folder("ambiguous") };
+    let lines = (0..30).map(|number| Line { id: (0xabcdef << 104) + u128::from(number), ..line(number) });
+    stages.folder.put(&lineage_name(0), Bytes::from(written(lines))).unwrap();
+    let error = explained(&[stages.clone()], "ABCDEF").unwrap_err();
+    assert_eq!(error.exit_code(), ExitCode::Config);
+    let text = error.to_string();
+    assert!(text.starts_with("30 documents have an id that begins with abcdef:\n  abcdef0000"), "{text}");
+    assert!(text.contains("\n  abcdef00000000000000000000000001 dropped https://host1.example/1\n"), "{text}");
+    assert!(text.contains("\n  and 10 more\ngive more digits"), "{text}");
+    assert_eq!(explained(&[stages], "abcdef0000000000000000000000000").unwrap_err().exit_code(), ExitCode::Config);
+}
+
+#[test]
+fn a_document_that_no_stage_has_seen_is_an_error_with_exit_code_3() {
+    let (_, stages) = output("unknown", true);
+    for words in ["0123456789abcdef0123456789abcdef", "0123456789", "https://nowhere.example/"] {
+        let error = explained(&stages, words).unwrap_err();
+        assert_eq!(error.exit_code(), ExitCode::Data);
+        assert!(error.to_string().starts_with("no stage has seen "), "{error}");
+        assert!(error.to_string().contains("6 lineage files were searched"), "{error}");
+    }
+    let error = explained(&[], "nowhere.example").unwrap_err().to_string();
+    assert!(error.contains("the URL nowhere.example (without scheme, www., last slashes and fragment)"), "{error}");
+    assert!(error.contains("there is no lineage yet"), "{error}");
+    assert_eq!(explained(&stages, "what?").unwrap_err().exit_code(), ExitCode::Config);
+}
+
+#[test]
+fn damaged_lineage_is_named_and_not_passed_over() {
+    let (_, stages) = output("damaged", true);
+    stages[1].folder.put(&lineage_name(2), Bytes::from_static(b"PAR1 and then nothing")).unwrap();
+    let error = explained(&stages, &id_in_words(extracted(204).id)).unwrap_err();
+    assert!(error.to_string().contains("clean-0123456789abcdef/unit-000002.lineage.parquet: damaged"), "{error}");
+}
+
+#[test]
+fn what_a_page_says_cannot_reach_the_terminal() {
+    let stage = StageFolder { stage: "extract".into(), folder: folder("terminal") };
+    let evil = "\u{1b}[2J".to_owned();
+    let line = Line {
+        url: Some(format!("http://a.example/{evil}")),
+        source: evil.clone(),
+        rule: evil.clone(),
+        note: evil,
+        ..line(1)
+    };
+    let id = id_in_words(line.id);
+    stage.folder.put(&lineage_name(0), Bytes::from(written([line]))).unwrap();
+    let text = explained(&[stage], &id).unwrap().to_string();
+    assert!(!text.contains('\u{1b}'), "{text:?}");
+}

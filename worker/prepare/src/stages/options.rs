@@ -1,0 +1,176 @@
+//! What the config says about stages: tables become the options of the package `webtext`, and every fault is named before any
+//! work.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Arc;
+
+use common::config::{ConfigError, Fault, PrepareConfig, StageName, WebtextConfig};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
+use webtext::clean::{CleanOptions, Set};
+use webtext::extract::Limits;
+
+/// Hidden subcommand of the prepare program, which extracts pages for its parent.
+pub const EXTRACT_COMMAND: &str = "extract-pages";
+/// The program that is running, even when another has taken its place on the disk: a job may run for days.
+const RUNNING_PROGRAM: &str = "/proc/self/exe";
+/// Section of the config.
+const SECTION: &str = "webtext";
+/// Key of a set of rules.
+const SET: &str = "set";
+
+/// Makes commands that start a child of `extract`.
+pub type ExtractCommand = Arc<dyn Fn() -> Command + Send + Sync>;
+
+/// Options of all stages.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StageOptions {
+    /// Stages in their order; none for documents that are tokenized as they are.
+    pub stages: Vec<StageName>,
+    /// Limits of `extract`.
+    pub extract: Limits,
+    /// Rules of `clean`.
+    pub clean: CleanOptions,
+    /// Program that extracts pages when it is started with [`EXTRACT_COMMAND`]; `None` for the one that is running.
+    pub program: Option<PathBuf>,
+}
+
+impl StageOptions {
+    /// Reads the options of a config.
+    ///
+    /// # Errors
+    /// Returns all faults, each with its key, its value, what was expected and what to do.
+    pub fn read(config: &PrepareConfig, webtext: &WebtextConfig) -> Result<Self, ConfigError> {
+        let mut faults = Vec::new();
+        let extract = read_extract(&json(&webtext.extract), &mut faults);
+        let clean = read_clean(json(&webtext.clean), &mut faults);
+        match faults.is_empty() {
+            true => Ok(StageOptions { stages: config.stages.clone(), extract, clean, program: None }),
+            false => Err(ConfigError::Faults { origin: format!("in its section [{SECTION}]"), faults }),
+        }
+    }
+
+    /// Returns the options of a stage as JSON.
+    pub fn of(&self, stage: StageName) -> Value {
+        match stage {
+            StageName::Extract => json(&self.extract),
+            StageName::Clean => json(&self.clean),
+        }
+    }
+
+    /// Returns the maker of commands that start a child of `extract`.
+    ///
+    /// # Errors
+    /// Fails if the system does not tell which program is running.
+    pub fn extract_command(&self) -> std::io::Result<ExtractCommand> {
+        let running = Path::new(RUNNING_PROGRAM);
+        let program = match &self.program {
+            Some(program) => program.clone(),
+            None if running.exists() => running.to_owned(),
+            None => std::env::current_exe()?,
+        };
+        Ok(Arc::new(move || {
+            let mut command = Command::new(&program);
+            command.arg(EXTRACT_COMMAND);
+            command
+        }))
+    }
+}
+
+fn json(value: &impl Serialize) -> Value {
+    serde_json::to_value(value).unwrap_or_else(|e| unreachable!("options are JSON: {e}"))
+}
+
+fn read_extract(given: &Value, faults: &mut Vec<Fault>) -> Limits {
+    let limits: Limits = read(&Limits::default(), given, "webtext.extract", faults);
+    let mut within = |key: &str, value: u64, least: u64, most: u64| {
+        if !(least..=most).contains(&value) {
+            let hint = format!("must be from {least} to {most}; leave it out for {}", json(&Limits::default())[key]);
+            faults.push(Fault { key: format!("webtext.extract.{key}"), value: Some(value.to_string()), hint });
+        }
+    };
+    within("page_bytes", limits.page_bytes, 1, 64 << 20);
+    within("depth", limits.depth as u64, 1, 1 << 14);
+    within("refused_depth", limits.refused_depth as u64, 1, 1 << 20);
+    within("attribute_bytes", limits.attribute_bytes as u64, 0, 64 << 20);
+    within("memory_bytes", limits.memory_bytes, 128 << 20, 1 << 40);
+    within("cpu_ms", limits.cpu_ms, 1, 3_600_000);
+    within("wall_ms", limits.wall_ms, 1, 3_600_000);
+    limits
+}
+
+fn read_clean(mut given: Value, faults: &mut Vec<Fault>) -> CleanOptions {
+    let set = given.as_object_mut().and_then(|given| given.remove(SET));
+    let set = match set.map(|set| (set.to_string(), serde_json::from_value::<Set>(set))) {
+        None => Set::default(),
+        Some((_, Ok(set))) => set,
+        Some((value, Err(_))) => {
+            let hint =
+                "is no set of rules; give \"fineweb\" or \"paper\", and change single rules beside it".to_owned();
+            faults.push(Fault { key: "webtext.clean.set".to_owned(), value: Some(value), hint });
+            Set::default()
+        }
+    };
+    let options = read(&set.options(), &given, "webtext.clean", faults);
+    if let Err(error) = options.check() {
+        faults.extend(error.faults.into_iter().map(|fault| Fault {
+            key: format!("webtext.clean.{}", fault.key),
+            value: Some(fault.value),
+            hint: format!("expected {}; {}", fault.expected, fault.hint),
+        }));
+    }
+    options
+}
+
+/// Returns `base` with the values that are `given`, which is a table of tables. Those that do not fit are faults, and left out.
+fn read<T: Serialize + DeserializeOwned + Clone>(base: &T, given: &Value, path: &str, faults: &mut Vec<Fault>) -> T {
+    let mut merged = json(base);
+    let mut keys = Vec::new();
+    merge::<T>(&mut merged, given, &mut keys, path, faults);
+    serde_json::from_value(merged).unwrap_or_else(|_| base.clone())
+}
+
+/// Puts the values in the table `given` into the table at `keys` in `whole`, each if it makes a `T` of the whole.
+fn merge<T: DeserializeOwned>(
+    whole: &mut Value,
+    given: &Value,
+    keys: &mut Vec<String>,
+    path: &str,
+    faults: &mut Vec<Fault>,
+) {
+    for (key, value) in given.as_object().into_iter().flatten() {
+        let here = at(whole, keys);
+        let known: Option<Value> = here.get(key).cloned();
+        let key_path = [&[path.to_owned()], &keys[..], &[key.clone()]].concat().join(".");
+        let mut fault = |hint: String| {
+            faults.push(Fault { key: key_path.clone(), value: Some(value.to_string()), hint });
+        };
+        match (known, value) {
+            (None, _) => {
+                let all: Vec<&str> = here.keys().map(String::as_str).collect();
+                fault(format!("unknown key; this table has {}", all.join(", ")));
+            }
+            (Some(Value::Object(_)), Value::Object(_)) => {
+                keys.push(key.clone());
+                merge::<T>(whole, value, keys, path, faults);
+                keys.pop();
+            }
+            (Some(Value::Object(_)), _) => fault(format!("is a table; write [{key_path}] and its keys below")),
+            (Some(before), value) => {
+                here.insert(key.clone(), value.clone());
+                if let Err(error) = T::deserialize(&*whole) {
+                    fault(format!("{error}; its default is {before}"));
+                    at(whole, keys).insert(key.clone(), before);
+                }
+            }
+        }
+    }
+}
+
+/// Returns the table at `keys`, which is there.
+fn at<'v>(whole: &'v mut Value, keys: &[String]) -> &'v mut Map<String, Value> {
+    let table = keys.iter().fold(whole, |table, key| &mut table[key]);
+    table.as_object_mut().unwrap_or_else(|| unreachable!("options are tables"))
+}

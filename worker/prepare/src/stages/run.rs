@@ -1,0 +1,179 @@
+//! Runs stages, one after another, over all ranks and their threads.
+
+use std::collections::HashSet;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use common::config::StageName;
+use common::storage::Folder;
+use common::threads;
+use common::worker_contract::PreparePhase;
+use serde::{Deserialize, Serialize};
+
+use super::done::DoneStage;
+use super::given::Inputs;
+use super::object::verify;
+use super::plan::PlannedStage;
+use super::record::{STAGE_NAME, StageRecord, UnitRecord, documents_name, unit_name};
+use super::tally::Tally;
+use super::units::Units;
+use crate::PrepareError;
+use crate::failure::Failure;
+use crate::progress::Audience;
+use crate::ranks::Ranks;
+use crate::tokenize::{part, share_of_bytes};
+
+/// The stages of a job.
+pub struct Stages<'j> {
+    /// What the first stage reads, and by what rules all work.
+    pub inputs: Inputs<'j>,
+    /// Ranks that share the work.
+    pub ranks: &'j Ranks,
+    /// Threads of this rank.
+    pub threads: usize,
+    /// Folder `prepare.output`.
+    pub output: &'j Folder,
+}
+
+/// Returns the phase of the job in which a stage is done.
+fn phase_of(stage: StageName) -> PreparePhase {
+    match stage {
+        StageName::Extract => PreparePhase::Extracting,
+        StageName::Clean => PreparePhase::Cleaning,
+    }
+}
+
+/// Message of rank 0 to the others before a stage.
+#[derive(Serialize, Deserialize)]
+enum State {
+    Done(StageRecord),
+    /// Units that are done.
+    Left(HashSet<u32>),
+}
+
+impl Stages<'_> {
+    /// Does the stages of `plan` that are not done yet. Returns all of them.
+    pub fn run(&self, plan: &[PlannedStage], audience: &mut dyn Audience) -> Result<Vec<DoneStage>, PrepareError> {
+        let mut done: Vec<DoneStage> = Vec::new();
+        for planned in plan {
+            let stage = self.stage(planned, done.last(), audience)?;
+            if stage.record.tally.kept == 0 {
+                return Err(nothing_kept(&stage.record));
+            }
+            done.push(stage);
+        }
+        if let Some(last) = done.last().filter(|last| !last.is_new) {
+            self.verify(last, audience)?;
+        }
+        Ok(done)
+    }
+
+    /// Checks that the documents of a stage that an earlier job has done are as it wrote them. Ranks share that.
+    fn verify(&self, stage: &DoneStage, audience: &mut dyn Audience) -> Result<(), PrepareError> {
+        let units = &stage.record.units;
+        let share: Vec<usize> = part(units.len(), self.ranks.rank(), self.ranks.count()).collect();
+        let (threads, total) = (self.threads, units.iter().map(|unit| unit.bytes).sum());
+        self.ranks.run((phase_of(stage.plan.name), total), audience, |progress| {
+            let verify = |number: &usize| {
+                verify(&stage.folder, &documents_name(*number as u32), &units[*number])?;
+                progress.advance(units[*number].bytes);
+                Ok(())
+            };
+            threads::map(&share, threads, verify).into_iter().collect()
+        })
+    }
+
+    fn stage(
+        &self,
+        planned: &PlannedStage,
+        before: Option<&DoneStage>,
+        audience: &mut dyn Audience,
+    ) -> Result<DoneStage, PrepareError> {
+        let folder = planned.folder(self.output);
+        let work = Units::open(self.inputs, planned.name, before)?;
+        let count = work.bytes().len() as u32;
+        let state = self.ranks.share("the state of a stage", || look(&folder, planned, count))?;
+        let is_new = matches!(state, State::Left(_));
+        let record = match state {
+            State::Done(record) => record,
+            State::Left(done) => {
+                self.units((&folder, planned.name), &work, &done, audience)?;
+                self.ranks.share("a stage", || self.finish(&folder, planned, count))?
+            }
+        };
+        Ok(DoneStage { plan: planned.clone(), folder, record, is_new })
+    }
+
+    /// Does this rank's share of the units that are left.
+    fn units(
+        &self,
+        (folder, stage): (&Folder, StageName),
+        work: &Units<'_>,
+        done: &HashSet<u32>,
+        audience: &mut dyn Audience,
+    ) -> Result<(), PrepareError> {
+        let bytes = work.bytes();
+        let (rank, ranks) = (self.ranks.rank(), self.ranks.count());
+        let share = share_of_bytes(&bytes, |unit| done.contains(&unit), rank, ranks);
+        let total = bytes.iter().sum();
+        let done_before: u64 = (0..).zip(&bytes).filter(|(unit, _)| done.contains(unit)).map(|(_, bytes)| bytes).sum();
+        let done_before = if rank == 0 { done_before } else { 0 };
+        let threads = self.threads.clamp(1, share.len().max(1));
+        self.ranks.run((phase_of(stage), total), audience, |progress| {
+            progress.advance(done_before);
+            let (next, failure) = (AtomicUsize::new(0), Failure::default());
+            std::thread::scope(|scope| {
+                for _ in 0..threads {
+                    scope.spawn(|| {
+                        let next = || share.get(next.fetch_add(1, Ordering::Relaxed)).copied();
+                        let result = work.do_all(folder, (progress, &failure), next);
+                        result.unwrap_or_else(|error| failure.set(error));
+                    });
+                }
+            });
+            failure.into_result()
+        })
+    }
+
+    /// Adds the units up on rank 0, and makes the stage done.
+    fn finish(&self, folder: &Folder, planned: &PlannedStage, count: u32) -> Result<StageRecord, PrepareError> {
+        let numbers: Vec<u32> = (0..count).collect();
+        let get = |number: &u32| UnitRecord::get(folder, *number);
+        let (mut units, mut tally) = (Vec::new(), Tally::default());
+        // A record may have a thousand domains, so few are held at once.
+        for some in numbers.chunks(folder.concurrency().max(1)) {
+            for record in threads::map(some, some.len(), get) {
+                let record = record?;
+                units.push(record.documents);
+                tally.add(record.tally);
+            }
+        }
+        tally.forget_rare_domains();
+        let (stage, options) = (planned.name.name().to_owned(), self.inputs.options.of(planned.name));
+        let record = StageRecord { stage, sha256: planned.sha256, options, units, tally };
+        folder.remove_unfinished(|_| true);
+        record.put(folder)?;
+        Ok(record)
+    }
+}
+
+/// Looks at what is done of a stage of `count` units.
+fn look(folder: &Folder, planned: &PlannedStage, count: u32) -> Result<State, PrepareError> {
+    if let Some(record) = StageRecord::get(folder, &planned.sha256)? {
+        let units = record.units.len();
+        if units != count as usize {
+            let reason = format!("it has {units} units, expected {count}");
+            return Err(super::damaged(folder, STAGE_NAME, reason));
+        }
+        return Ok(State::Done(record));
+    }
+    let listed: HashSet<String> = folder.list()?.into_iter().map(|object| object.name).collect();
+    Ok(State::Left((0..count).filter(|number| listed.contains(&unit_name(*number))).collect()))
+}
+
+fn nothing_kept(record: &StageRecord) -> PrepareError {
+    let mut reasons: Vec<(String, u64)> =
+        record.tally.dropped.iter().map(|(rule, dropped)| (rule.clone(), dropped.count)).collect();
+    reasons.sort_by(|(a, a_count), (b, b_count)| b_count.cmp(a_count).then_with(|| a.cmp(b)));
+    reasons.truncate(3);
+    PrepareError::NothingKept { stage: record.stage.clone(), seen: record.tally.seen, reasons }
+}

@@ -1,0 +1,323 @@
+//! Tests of documents, options and the stage `clean` by itself, over memory.
+
+use bytes::Bytes;
+use common::config::{ConfigError, PrepareJobConfig, RawConfig, StorageConfig};
+use common::exit_code::ExitCode;
+use common::storage::Folder;
+use webtext::clean::CleanOptions;
+use webtext::extract::Limits;
+
+use super::document::{Document, DocumentReader, DocumentWriter};
+use super::lineage::{Line, LineageFile, Verdict, lineage_of};
+use super::object::{ObjectWriter, Stored};
+use super::options::StageOptions;
+use super::plan::plan;
+use super::record::{StageRecord, documents_name};
+use crate::PrepareError;
+use crate::job;
+use crate::ranks::Ranks;
+use crate::summary::Summary;
+
+fn folder(name: &str) -> Folder {
+    Folder::open(&format!("memory://stages-{name}"), &StorageConfig::default()).unwrap()
+}
+
+fn config(name: &str, webtext: &str) -> PrepareJobConfig {
+    let text = format!(
+        "[prepare]\ninputs = [\"memory://stages-{name}/in\"]\noutput = \"memory://stages-{name}/out\"\nstages = [\"clean\"]\n\
+         validation_fraction = 0.0\n[webtext]\n{webtext}\n"
+    );
+    RawConfig::parse("of the test", &text, &[]).unwrap().prepare().unwrap()
+}
+
+fn run(config: &PrepareJobConfig, threads: usize) -> Result<Summary, PrepareError> {
+    let options = StageOptions::read(&config.prepare, &config.webtext)?;
+    job::run(&config.prepare, &options, &StorageConfig::default(), &Ranks::One, threads, &mut ())
+}
+
+fn write(folder: &Folder, name: &str, documents: &[Document]) -> Stored {
+    let mut object = ObjectWriter::begin(folder, name).unwrap();
+    let mut writer = DocumentWriter::new(&mut object).unwrap();
+    documents.iter().for_each(|document| writer.push(document.clone()).unwrap());
+    writer.finish().unwrap();
+    object.finish().unwrap()
+}
+
+fn read(folder: &Folder, name: &str, stored: &Stored) -> Vec<Vec<Document>> {
+    let mut reader = DocumentReader::open(folder, name, stored).unwrap();
+    std::iter::from_fn(|| reader.next_group().unwrap()).collect()
+}
+
+fn documents(count: usize, text_bytes: usize) -> Vec<Document> {
+    let document = |number: usize| Document {
+        id: u128::MAX - number as u128,
+        source: format!("s3://crawl/{}.warc.gz", number / 10),
+        at: u64::MAX - number as u64,
+        within: number as u64,
+        url: (!number.is_multiple_of(3)).then(|| format!("http://host/{number}")),
+        title: number.is_multiple_of(2).then(|| "naïve 漢字".to_owned()),
+        date: None,
+        text: format!("{number} ").repeat(text_bytes / 4),
+    };
+    (0..count).map(document).collect()
+}
+
+#[test]
+fn documents_come_back_in_row_groups_of_bounded_size() {
+    let folder = folder("documents");
+    let all = documents(50, 400_000);
+    let stored = write(&folder, "a", &all);
+    let groups = read(&folder, "a", &stored);
+    assert_eq!(groups.concat(), all);
+    assert!((3..8).contains(&groups.len()), "{}", groups.len());
+    assert_eq!(write(&folder, "b", &all), stored);
+    assert_eq!(folder.get("a").unwrap(), folder.get("b").unwrap());
+    let none = write(&folder, "none", &[]);
+    assert!(read(&folder, "none", &none).is_empty());
+    let small = write(&folder, "small", &documents(40_000, 4));
+    assert_eq!(read(&folder, "small", &small).iter().map(Vec::len).collect::<Vec<_>>(), [16_384, 16_384, 7232]);
+}
+
+#[test]
+fn what_lies_where_documents_should_is_refused_by_its_name() {
+    let folder = folder("foreign");
+    let stored = write(&folder, "a", &documents(20, 100));
+    let content = folder.get("a").unwrap();
+    for end in [0, 3, 11, content.len() / 2, content.len() - 1] {
+        folder.put("a", content.slice(..end)).unwrap();
+        let cut = Stored { bytes: end as u64, ..stored.clone() };
+        let error = DocumentReader::open(&folder, "a", &cut).and_then(|mut reader| reader.next_group()).unwrap_err();
+        assert!(error.to_string().contains("/a: "), "{error}");
+        assert_eq!(error.exit_code(), ExitCode::Data);
+    }
+    let mut state = 7_u64;
+    for _ in 0..300 {
+        let mut damaged = content.to_vec();
+        for _ in 0..3 {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            let at = (state >> 33) as usize % damaged.len();
+            damaged[at] = (state >> 20) as u8;
+        }
+        folder.put("a", damaged.into()).unwrap();
+        // It is read, or refused.
+        let _ = DocumentReader::open(&folder, "a", &stored).and_then(|mut reader| reader.next_group());
+    }
+}
+
+fn faults(webtext: &str) -> Vec<String> {
+    let config = config("options", webtext);
+    match StageOptions::read(&config.prepare, &config.webtext) {
+        Err(error @ ConfigError::Faults { .. }) => {
+            error.to_string().lines().skip(1).map(|l| l.trim().to_owned()).collect()
+        }
+        other => panic!("expected faults, got {other:?}"),
+    }
+}
+
+#[test]
+fn a_set_comes_first_and_other_keys_replace_its_own() {
+    let config = config(
+        "options",
+        "extract = { cpu_ms = 5000 }\nclean = { length = { min_words = 50 }, set = \"paper\", c4 = { enabled = true } }",
+    );
+    let options = StageOptions::read(&config.prepare, &config.webtext).unwrap();
+    assert_eq!(options.extract, Limits { cpu_ms: 5000, ..Limits::default() });
+    let mut expected = CleanOptions::paper();
+    expected.length.min_words = 50;
+    expected.c4.enabled = true;
+    assert_eq!(options.clean, expected);
+    let whole = super::tests::config("options", "");
+    assert_eq!(StageOptions::read(&whole.prepare, &whole.webtext).unwrap().clean, CleanOptions::fineweb());
+}
+
+#[test]
+fn every_fault_of_the_rules_is_named_with_what_was_expected() {
+    let found = faults(
+        "extract = { cpu_ms = 0, pages = 1, depth = \"deep\" }\n\
+         clean = { set = \"c5\", length = { words = 1, min_words = 2.5 }, quality = 3, repetition = { duplicate_lines = 30 } }",
+    );
+    let text = found.join("\n");
+    for expected in [
+        "webtext.extract.pages = 1: unknown key; this table has ",
+        "webtext.extract.depth = \"deep\": invalid type: string \"deep\", expected usize; its default is 512",
+        "webtext.extract.cpu_ms = 0: must be from 1 to 3600000; leave it out for 10000",
+        "webtext.clean.set = \"c5\": is no set of rules; give \"fineweb\" or \"paper\"",
+        "webtext.clean.length.words = 1: unknown key; this table has min_characters, min_words",
+        "webtext.clean.length.min_words = 2.5: invalid type: floating point `2.5`, expected usize; its default is 0",
+        "webtext.clean.quality = 3: is a table; write [webtext.clean.quality] and its keys below",
+        "webtext.clean.repetition.duplicate_lines = 30: expected a share from 0 to 1; write 0.3 for 30 %",
+    ] {
+        assert!(text.contains(expected), "missing {expected:?} in:\n{text}");
+    }
+    assert_eq!(found.len(), 8, "{text}");
+}
+
+#[test]
+fn the_folder_of_a_stage_follows_from_rules_and_inputs() {
+    let plan_of = |webtext: &str, stages: &str, version: &str| {
+        let mut config = config("plan", webtext);
+        config.prepare.stages = toml_stages(stages);
+        let found = vec![crate::inputs::Found {
+            input: 0,
+            name: "a".into(),
+            bytes: 1,
+            version: version.into(),
+            unreadable: None,
+        }];
+        let options = StageOptions::read(&config.prepare, &config.webtext).unwrap();
+        plan(&config.prepare, &options, &found)
+    };
+    let first = plan_of("", "extract clean", "1");
+    let names: Vec<String> = first.iter().map(|stage| stage.folder_name()).collect();
+    assert!(names[0].starts_with("extract-") && names[1].starts_with("clean-"), "{names:?}");
+    assert!(names.iter().all(|name| name.len() == name.find('-').unwrap() + 17), "{names:?}");
+    assert_eq!(plan_of("clean = { set = \"fineweb\" }", "extract clean", "1"), first);
+    let other_rules = plan_of("clean = { set = \"paper\" }", "extract clean", "1");
+    assert_eq!((other_rules[0] == first[0], other_rules[1] == first[1]), (true, false));
+    let other_limits = plan_of("extract = { cpu_ms = 1 }", "extract clean", "1");
+    assert!(other_limits[0] != first[0] && other_limits[1] != first[1]);
+    assert!(plan_of("", "extract clean", "2")[0] != first[0]);
+    assert!(plan_of("", "clean", "1")[0] != first[1]);
+}
+
+fn toml_stages(names: &str) -> Vec<common::config::StageName> {
+    use common::config::StageName::{Clean, Extract};
+    names.split(' ').map(|name| if name == "clean" { Clean } else { Extract }).collect()
+}
+
+/// Rules for these documents: at least 5 words, nothing else.
+const RULES: &str = "clean = { set = \"paper\", length = { min_words = 5 }, language = { kept = [] } }";
+
+fn stage_folder(name: &str) -> Folder {
+    let stages = folder(name).folder("out").folder("stages");
+    let names = stages.list_folders().unwrap();
+    assert_eq!(names.len(), 1, "{names:?}");
+    stages.folder(&names[0])
+}
+
+fn lineage(folder: &Folder) -> Vec<Line> {
+    let units = lineage_of(folder).unwrap();
+    units.iter().flat_map(|unit| LineageFile::open(folder, unit).unwrap().lines().unwrap()).collect()
+}
+
+fn objects(folder: &Folder) -> Vec<(String, Bytes)> {
+    let is_timed = |name: &str| {
+        name == "prepare.json" || name == "README.md" || (name.starts_with("stages/") && name.ends_with(".json"))
+    };
+    let objects = folder.list().unwrap().into_iter().filter(|object| !is_timed(&object.name));
+    objects.map(|object| (object.name.clone(), folder.get(&object.name).unwrap())).collect()
+}
+
+#[test]
+fn documents_that_are_text_are_cleaned_and_keep_what_is_known_of_them() {
+    let root = folder("texts");
+    let lines = [
+        serde_json::json!({ "text": "one two three four five\r\nsix", "url": "http://a.example/x", "title": "T", "date": 5 }),
+        serde_json::json!({ "text": "too short", "url": "http://b.example/" }),
+        serde_json::json!({ "url": "https://en.wikipedia.org/wiki", "text": "one two three four five six" }),
+    ];
+    root.put("in/a.jsonl", lines.map(|line| line.to_string() + "\n").concat().into()).unwrap();
+    root.put("in/b.txt", "a text of five words or more".into()).unwrap();
+    let summary = run(&config("texts", RULES), 2).unwrap();
+    assert_eq!((summary.totals.documents, summary.totals.objects), (2, 2));
+    let stage = stage_folder("texts");
+    let record: StageRecord = serde_json::from_slice(&stage.get("stage.json").unwrap()).unwrap();
+    assert_eq!((record.stage.as_str(), record.tally.seen, record.tally.kept), ("clean", 4, 2));
+    let kept = read(&stage, &documents_name(0), &record.units[0]).concat();
+    let first = &kept[0];
+    assert_eq!((first.text.as_str(), first.at), ("one two three four five\nsix", 0));
+    assert_eq!(
+        (first.url.as_deref(), first.title.as_deref(), first.date.as_deref()),
+        (Some("http://a.example/x"), Some("T"), None)
+    );
+    let lines = lineage(&stage);
+    let decided: Vec<_> = lines.iter().map(|line| (line.rule.as_str(), line.measure, line.limit)).collect();
+    let expected = [
+        ("", None, None),
+        ("length.words", Some(2.0), Some(5.0)),
+        ("address.excluded_host", Some(1.0), Some(0.0)),
+        ("", None, None),
+    ];
+    assert_eq!(decided, expected);
+    assert!(lines[0].note.contains("text changed") && lines[3].note.is_empty(), "{lines:?}");
+    assert!(lines[1].source.ends_with("/in/a.jsonl") && lines[1].at > 0);
+}
+
+#[test]
+fn documents_that_cannot_be_read_end_the_job_or_are_on_record() {
+    let root = folder("bad");
+    root.put(
+        "in/a.jsonl",
+        "{\"text\": \"one two three four five\"}\n{\"text\": \n\n{\"text\": \"six seven eight nine ten\"}\n".into(),
+    )
+    .unwrap();
+    let mut config = config("bad", RULES);
+    let error = run(&config, 1).unwrap_err();
+    assert!(error.to_string().contains("in/a.jsonl, line 2: not JSON"), "{error}");
+    config.prepare.on_bad_document = common::config::OnBadDocument::Skip;
+    assert_eq!(run(&config, 1).unwrap().totals.documents, 2);
+    let lines = lineage(&stage_folder("bad"));
+    let bad: Vec<_> = lines.iter().filter(|line| line.verdict == Verdict::Damaged).collect();
+    assert_eq!((bad.len(), bad[0].rule.as_str(), bad[0].at), (1, "not_json", 36));
+}
+
+#[test]
+fn threads_have_no_influence_on_what_is_kept() {
+    let root = folder("threads");
+    for number in 0..40 {
+        let lines: String = (0..200)
+            .map(|line| {
+                serde_json::json!({ "text": format!("{line} words of {number} ").repeat(line % 40) }).to_string() + "\n"
+            })
+            .collect();
+        root.put(&format!("in/{number:02}.jsonl"), lines.into()).unwrap();
+    }
+    let mut outputs = [1, 4].map(|threads| {
+        let out = root.folder("out");
+        out.delete_all().unwrap();
+        run(&config("threads", RULES), threads).unwrap();
+        objects(&out)
+    });
+    let four = outputs[1].split_off(0);
+    assert!(outputs[0].len() > 4 && outputs[0] == four);
+}
+
+#[test]
+fn units_that_are_done_are_not_done_again() {
+    let root = folder("units");
+    for number in 0..3 {
+        let text = format!("{{\"text\": \"{}\"}}\n", "several words of it ".repeat(40_000 + number));
+        root.put(&format!("in/{number}.jsonl"), text.into()).unwrap();
+    }
+    let config = config("units", RULES);
+    run(&config, 1).unwrap();
+    let whole = objects(&root.folder("out"));
+    let stage = stage_folder("units");
+    let units = lineage_of(&stage).unwrap().len();
+    assert!(units >= 3, "{units}");
+    // As after a kill: a unit's last object is missing, and what another has is not looked at.
+    root.folder("out").folder("train").delete_all().unwrap();
+    root.folder("out").delete("prepare.json").unwrap();
+    stage.delete("stage.json").unwrap();
+    stage.delete("unit-000001.json").unwrap();
+    stage.delete(&documents_name(1)).unwrap();
+    let before = stage.info("unit-000000.json").unwrap();
+    run(&config, 2).unwrap();
+    assert_eq!(stage.info("unit-000000.json").unwrap().version, before.version);
+    assert!(objects(&root.folder("out")) == whole);
+}
+
+#[test]
+fn an_id_stays_from_release_to_release() {
+    // Ids are in lineage files, by which people look for documents.
+    let id = super::pages::document_id(1, "a", 2, 3);
+    assert_eq!(super::lineage::line::id_in_words(id), "6b368025ee9f96048f8b41fe6ca6d3c8");
+}
+
+#[test]
+fn the_config_that_comes_with_convoy_has_the_defaults_of_every_rule() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../configs/prepare-webtext.toml");
+    let config = RawConfig::load(path.as_ref(), &[]).unwrap().prepare().unwrap();
+    let options = StageOptions::read(&config.prepare, &config.webtext).unwrap();
+    assert_eq!((options.clean, options.extract), (CleanOptions::fineweb(), Limits::default()));
+}

@@ -1,0 +1,136 @@
+//! The units of a stage, and the work on each.
+
+use std::ops::Range;
+
+use common::config::StageName;
+use common::storage::Folder;
+use webtext::clean::Cleaner;
+use webtext::extract::{Extractor, Limits};
+
+use super::clean::{Texts, clean_documents};
+use super::done::DoneStage;
+use super::extract::extract;
+use super::given::Inputs;
+use super::options::ExtractCommand;
+use super::output::{Output, write_unit};
+use super::pages::{self, PageSource};
+use super::record::documents_name;
+use crate::PrepareError;
+use crate::failure::Failure;
+use crate::inputs::ReadOptions;
+use crate::progress::Progress;
+
+/// The units of a stage.
+pub enum Units<'j> {
+    /// Pages become documents.
+    Extract {
+        /// What starts a child.
+        command: ExtractCommand,
+        /// Limits of extraction.
+        limits: &'j Limits,
+        /// Objects with pages.
+        sources: Vec<PageSource>,
+        /// Objects of each unit.
+        units: Vec<Range<usize>>,
+    },
+    /// Documents of the inputs are cleaned.
+    CleanTexts {
+        /// Rules.
+        cleaner: Box<Cleaner>,
+        /// The inputs.
+        texts: Texts,
+    },
+    /// Documents of the stage before are cleaned, unit by unit.
+    CleanDocuments {
+        /// Rules.
+        cleaner: Box<Cleaner>,
+        /// The stage before.
+        before: &'j DoneStage,
+    },
+}
+
+impl<'j> Units<'j> {
+    /// Opens what a stage reads, which is the stage `before`, or for the first stage the inputs.
+    pub fn open(job: Inputs<'j>, stage: StageName, before: Option<&'j DoneStage>) -> Result<Self, PrepareError> {
+        let inputs = &job.config.inputs;
+        Ok(match (stage, before) {
+            (StageName::Extract, _) => {
+                let sources = PageSource::open_all(inputs, job.found, job.storage)?;
+                let units = pages::units(&sources.iter().map(|source| source.bytes).collect::<Vec<_>>());
+                let command = job.options.extract_command().map_err(PrepareError::System)?;
+                Units::Extract { command, limits: &job.options.extract, sources, units }
+            }
+            (StageName::Clean, None) => {
+                let options = ReadOptions::of(job.config);
+                let texts = Texts::open((inputs, job.found), options, job.config.on_bad_document, job.storage)?;
+                Units::CleanTexts { cleaner: cleaner(job)?, texts }
+            }
+            (StageName::Clean, Some(before)) => Units::CleanDocuments { cleaner: cleaner(job)?, before },
+        })
+    }
+
+    /// Returns the bytes to read of each unit, by which its work is measured.
+    pub fn bytes(&self) -> Vec<u64> {
+        match self {
+            Units::Extract { sources, units, .. } => {
+                let bytes = |unit: &Range<usize>| sources[unit.clone()].iter().map(|source| source.bytes).sum();
+                units.iter().map(bytes).collect()
+            }
+            Units::CleanTexts { texts, .. } => texts.units.iter().map(|unit| unit.bytes).collect(),
+            Units::CleanDocuments { before, .. } => before.record.units.iter().map(|unit| unit.bytes).collect(),
+        }
+    }
+
+    /// Does the units that `next` returns, one after another, on this thread, until one of the threads fails.
+    pub(crate) fn do_all(
+        &self,
+        folder: &Folder,
+        (progress, failure): (&Progress, &Failure),
+        next: impl Fn() -> Option<u32>,
+    ) -> Result<(), PrepareError> {
+        // A child serves a thread for all of its units.
+        let mut extractor = match self {
+            Units::Extract { command, limits, .. } => {
+                let command = command.clone();
+                Some(Extractor::new(move || command(), (*limits).clone()).map_err(PrepareError::System)?)
+            }
+            _ => None,
+        };
+        while let Some(number) = next().filter(|_| !failure.is_set()) {
+            write_unit(folder, number, failure, |output| self.decide(number, extractor.as_mut(), output, progress))?;
+        }
+        Ok(())
+    }
+
+    fn decide(
+        &self,
+        number: u32,
+        extractor: Option<&mut Extractor>,
+        output: &mut Output<'_, '_>,
+        progress: &Progress,
+    ) -> Result<(), PrepareError> {
+        let at = number as usize;
+        match self {
+            Units::Extract { limits, sources, units, .. } => {
+                let Some(extractor) = extractor else { unreachable!("the stage extract has one") };
+                let before = extractor.cpu_seconds();
+                for source in &sources[units[at].clone()] {
+                    extract(source, limits, extractor, output, progress)?;
+                }
+                output.took(extractor.cpu_seconds() - before);
+                Ok(())
+            }
+            Units::CleanTexts { cleaner, texts } => texts.clean(number, cleaner, output, progress),
+            Units::CleanDocuments { cleaner, before } => {
+                let read = (&before.folder, &*documents_name(number), &before.record.units[at]);
+                clean_documents(read, cleaner, output, progress)
+            }
+        }
+    }
+}
+
+/// Makes the rules of a job ready. Options that were read from a config are sound.
+fn cleaner(job: Inputs<'_>) -> Result<Box<Cleaner>, PrepareError> {
+    let cleaner = Cleaner::new(job.options.clean.clone());
+    Ok(Box::new(cleaner.map_err(|error| PrepareError::System(std::io::Error::other(error)))?))
+}
