@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use common::figures::counted;
+use webtext::pages::format::KINDS as KINDS_OF_PAGES;
 
 use crate::inputs::KINDS;
 use crate::record::{Record, SideTotals};
@@ -12,6 +13,8 @@ use crate::stages::card::write_stages;
 pub const CARD_NAME: &str = "README.md";
 /// Number of bad documents that the card names; `prepare.json` names more.
 const NAMED_IN_CARD: usize = 10;
+/// Name of the stage that reads pages.
+const EXTRACT: &str = "extract";
 
 /// Formats `record` as a card in Markdown.
 pub fn markdown(record: &Record) -> String {
@@ -42,14 +45,21 @@ fn write(record: &Record, card: &mut String) -> std::fmt::Result {
         writeln!(card, "| {name} | {documents} | {tokens} | {shards} |")?;
     }
     writeln!(card, "\nTokenizer: {tokenizer}, hash {}\n", record.tokenizer_hash)?;
-    writeln!(card, "## Sources\n\nObjects that end in {KINDS}.\n\n| input | objects | bytes |\n|---|---|---|")?;
+    let kinds = match record.stages.first() {
+        Some(first) if first.stage == EXTRACT => KINDS_OF_PAGES,
+        _ => KINDS,
+    };
+    writeln!(card, "## Sources\n\nObjects that end in {kinds}.\n\n| input | objects | bytes |\n|---|---|---|")?;
     for input in &record.inputs {
         writeln!(card, "| `{}` | {} | {} |", input.input.replace('|', "\\|"), input.objects, input.bytes)?;
     }
     let left_out = totals.empty_documents + totals.skipped_documents + totals.overlapping_documents.unwrap_or(0);
     let documents_in = totals.documents + left_out;
     writeln!(card, "\n## What became of the documents\n\n| documents | bytes of text | |\n|---|---|---|")?;
-    writeln!(card, "| {documents_in} | {} (as objects) | read |", totals.object_bytes)?;
+    match record.stages.last() {
+        None => writeln!(card, "| {documents_in} | {} (as objects) | read |", totals.object_bytes)?,
+        Some(last) => writeln!(card, "| {documents_in} | {} | kept by the stages below |", last.tally.bytes_out)?,
+    }
     writeln!(card, "| {} | {} | kept |", totals.documents, totals.text_bytes)?;
     writeln!(card, "| {} | 0 | left out: empty |", totals.empty_documents)?;
     if let Some(count) = totals.overlapping_documents {
