@@ -2,6 +2,8 @@
 
 use std::fmt::Write;
 
+use webtext::pages::format::KINDS as PAGE_KINDS;
+
 use crate::inputs::KINDS;
 use crate::record::{Record, SideTotals};
 use crate::stages::card::write_stages;
@@ -40,14 +42,18 @@ fn write(record: &Record, card: &mut String) -> std::fmt::Result {
         writeln!(card, "| {name} | {documents} | {tokens} | {shards} |")?;
     }
     writeln!(card, "\nTokenizer: {tokenizer}, hash {}\n", record.tokenizer_hash)?;
-    writeln!(card, "## Sources\n\nObjects that end in {KINDS}.\n\n| input | objects | bytes |\n|---|---|---|")?;
+    let kinds = if record.config["stages"][0] == "extract" { PAGE_KINDS } else { KINDS };
+    writeln!(card, "## Sources\n\nObjects that end in {kinds}.\n\n| input | objects | bytes |\n|---|---|---|")?;
     for input in &record.inputs {
         writeln!(card, "| `{}` | {} | {} |", input.input.replace('|', "\\|"), input.objects, input.bytes)?;
     }
     let left_out = totals.empty_documents + totals.skipped_documents + totals.overlapping_documents.unwrap_or(0);
     let documents_in = totals.documents + left_out;
     writeln!(card, "\n## What became of the documents\n\n| documents | bytes of text | |\n|---|---|---|")?;
-    writeln!(card, "| {documents_in} | {} (as objects) | read |", totals.object_bytes)?;
+    match record.stages.last() {
+        Some(last) => writeln!(card, "| {documents_in} | {} | kept by all stages, see below |", last.tally.bytes_out)?,
+        None => writeln!(card, "| {documents_in} | {} (as objects) | read |", totals.object_bytes)?,
+    }
     writeln!(card, "| {} | {} | kept |", totals.documents, totals.text_bytes)?;
     writeln!(card, "| {} | 0 | left out: empty |", totals.empty_documents)?;
     if let Some(count) = totals.overlapping_documents {
