@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use webtext::pages::format::KINDS as PAGE_KINDS;
+use webtext::pages::format::KINDS as KINDS_OF_PAGES;
 
 use crate::inputs::KINDS;
 use crate::record::{Record, SideTotals};
@@ -12,6 +12,8 @@ use crate::stages::card::write_stages;
 pub const CARD_NAME: &str = "README.md";
 /// Number of bad documents that the card names; `prepare.json` names more.
 const NAMED_IN_CARD: usize = 10;
+/// Name of the stage that reads pages.
+const EXTRACT: &str = "extract";
 
 /// Formats `record` as a card in Markdown.
 pub fn markdown(record: &Record) -> String {
@@ -42,7 +44,10 @@ fn write(record: &Record, card: &mut String) -> std::fmt::Result {
         writeln!(card, "| {name} | {documents} | {tokens} | {shards} |")?;
     }
     writeln!(card, "\nTokenizer: {tokenizer}, hash {}\n", record.tokenizer_hash)?;
-    let kinds = if record.config["stages"][0] == "extract" { PAGE_KINDS } else { KINDS };
+    let kinds = match record.stages.first() {
+        Some(first) if first.stage == EXTRACT => KINDS_OF_PAGES,
+        _ => KINDS,
+    };
     writeln!(card, "## Sources\n\nObjects that end in {kinds}.\n\n| input | objects | bytes |\n|---|---|---|")?;
     for input in &record.inputs {
         writeln!(card, "| `{}` | {} | {} |", input.input.replace('|', "\\|"), input.objects, input.bytes)?;
@@ -51,8 +56,8 @@ fn write(record: &Record, card: &mut String) -> std::fmt::Result {
     let documents_in = totals.documents + left_out;
     writeln!(card, "\n## What became of the documents\n\n| documents | bytes of text | |\n|---|---|---|")?;
     match record.stages.last() {
-        Some(last) => writeln!(card, "| {documents_in} | {} | kept by all stages, see below |", last.tally.bytes_out)?,
         None => writeln!(card, "| {documents_in} | {} (as objects) | read |", totals.object_bytes)?,
+        Some(last) => writeln!(card, "| {documents_in} | {} | kept by the stages below |", last.tally.bytes_out)?,
     }
     writeln!(card, "| {} | {} | kept |", totals.documents, totals.text_bytes)?;
     writeln!(card, "| {} | 0 | left out: empty |", totals.empty_documents)?;

@@ -177,8 +177,11 @@ impl fmt::Display for DryRun {
                 other.bytes
             )?;
         }
-        let end =
-            if self.is_done { "there is nothing to do" } else { "nothing was written; leave out --dry-run to do it" };
+        let end = match self.token_shards {
+            TokenShards::Made => "there is nothing to do",
+            TokenShards::OfAnotherConfig => "nothing was written, and launcher prepare would refuse",
+            TokenShards::Missing | TokenShards::Begun => "nothing was written; leave out --dry-run to do it",
+        };
         writeln!(f, "{end}")
     }
 }
@@ -270,6 +273,8 @@ mod tests {
         let json = serde_json::to_value(&planned).unwrap();
         assert_eq!((&json["inputs"]["objects"], &json["token_shards"]), (&2.into(), &"made".into()), "{json}");
         assert!(planned.to_string().ends_with("token shards  done\nthere is nothing to do\n"), "{planned}");
+        let other = dry_run(&output, INPUTS, &plan(), TokenShards::OfAnotherConfig).unwrap();
+        assert!(!other.is_done && other.to_string().ends_with(", and launcher prepare would refuse\n"), "{other}");
     }
 
     #[test]

@@ -162,7 +162,9 @@ impl fmt::Display for Way {
             write!(f, "{:<11} {}", step.stage, printable(&step.in_words))?;
             match step.verdict {
                 Verdict::Kept => write!(f, ", {} bytes of {}", step.bytes_out, step.bytes_in)?,
-                _ => write!(f, "; {} bytes", step.bytes_in)?,
+                // The length of a damaged record is not known.
+                Verdict::Damaged => {}
+                Verdict::Dropped => write!(f, "; {} bytes", step.bytes_in)?,
             }
             let note = if step.note.is_empty() { String::new() } else { format!(" [{}]", printable(&step.note)) };
             writeln!(f, "{note}")?;
