@@ -108,7 +108,6 @@ mod tests {
 
     #[test]
     fn an_id_is_of_the_input_the_name_and_the_place() {
-        // python3: xxhash.xxh3_128_hexdigest(struct.pack("<IQ", 1, 1) + b"a" + struct.pack("<QQ", 2, 3))
         let id = document_id(1, "a", 2, 3);
         let others = [document_id(0, "a", 2, 3), document_id(1, "b", 2, 3), document_id(1, "a", 3, 2)];
         assert!(!others.contains(&id));
