@@ -24,7 +24,10 @@ fn a_text_becomes_shards_checkpoints_and_samples() {
     early.args(["sample", "--prompt", "The crow"]).arg(&config).env_remove("RUST_LOG");
     let output = run_with_deadline(early, DEADLINE);
     let said = String::from_utf8(output.stderr).unwrap();
-    assert!(said.starts_with("error: ") && said.contains("has no committed checkpoint"), "as the launcher says it: {said}");
+    assert!(
+        said.starts_with("error: ") && said.contains("has no committed checkpoint"),
+        "as the launcher says it: {said}"
+    );
 
     let facts = [
         "\n  model       ",

@@ -3,15 +3,16 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use common::config::RawConfig;
+use common::config::{PrepareJobConfig, RawConfig, StageName};
 use common::storage::Folder;
 use prepare::PrepareError;
+use prepare::job::find_inputs;
+use prepare::stages::StageOptions;
+use prepare::stages::dry_run::TokenShards;
 use prepare::stages::explain::{Explained, Wanted, explain};
-use prepare::stages::folders::newest_folders;
+use prepare::stages::folders::{StageFolder, newest_folders};
+use prepare::stages::plan::plan;
 use prepare::stages::shards::Shards;
-
-/// Stages, in the order in which documents go through them.
-const STAGES: [&str; 2] = ["extract", "clean"];
 
 /// Arguments of `prepare explain`.
 #[derive(Args)]
@@ -37,7 +38,22 @@ impl ExplainArgs {
         let wanted = Wanted::parse(&self.document)?;
         let config = RawConfig::load(&self.config, &self.set)?.prepare()?;
         let output = Folder::open(&config.prepare.output, &config.storage)?;
-        let stages = newest_folders(&output, &STAGES)?;
-        explain(&wanted, &stages, Shards::of(&output, &config.prepare)?)
+        let (stages, shards) = made(&config, &output)?;
+        explain(&wanted, &stages, shards)
     }
+}
+
+/// Returns the folders of the stages of `config`, and what there is of its token shards. The names of the folders follow from the
+/// inputs; where these are gone, the newest folder of each stage is taken.
+fn made(config: &PrepareJobConfig, output: &Folder) -> Result<(Vec<StageFolder>, Shards), PrepareError> {
+    let shards = Shards::of(output, &config.prepare)?;
+    let options = StageOptions::read(&config.prepare, &config.webtext)?;
+    let Ok(found) = find_inputs(&config.prepare, &config.storage) else {
+        let names: Vec<&str> = config.prepare.stages.iter().copied().map(StageName::name).collect();
+        return Ok((newest_folders(output, &names)?, shards));
+    };
+    let plan = plan(&config.prepare, &options, &found);
+    let is_of_others = TokenShards::of(output, &config.prepare, &plan)? == TokenShards::OfAnotherConfig;
+    let folders = plan.iter().filter_map(|stage| StageFolder::named(output, &stage.folder_name())).collect();
+    Ok((folders, if is_of_others { Shards::Missing } else { shards }))
 }
