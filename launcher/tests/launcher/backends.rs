@@ -195,7 +195,7 @@ fn a_host_that_does_not_answer_is_left_out_where_fewer_ranks_may_start() {
     let ended = rig.train();
     assert_eq!(ended.code, Some(4), "{}", ended.stderr);
     assert!(ended.stderr.contains("have room for 2 ranks, at least 3 are needed"), "{}", ended.stderr);
-    assert!(ended.stderr.contains("giving up after 1 restarts"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("giving up after 1 restart"), "{}", ended.stderr);
     assert!(!rig.run("attempts").exists(), "no attempt was claimed");
 }
 

@@ -452,7 +452,7 @@ fn documents_that_overlap_with_a_filter_are_left_out_and_counted_and_no_others()
     expected.sort();
     assert_eq!(job.documents(), expected);
     assert_eq!((summary.totals.documents, summary.totals.overlapping_documents), (43, Some(2)));
-    assert!(summary.to_string().contains("left out    2 documents that overlap with prepare.overlap_filter"));
+    assert!(summary.to_string().contains("left out    2 documents: overlapping with prepare.overlap_filter"));
 
     let card = String::from_utf8(job.root.get("out/README.md").unwrap().to_vec()).unwrap();
     let record: serde_json::Value = serde_json::from_slice(&job.root.get("out/prepare.json").unwrap()).unwrap();

@@ -415,6 +415,6 @@ mod tests {
         let mut job = job("failure", 3);
         job.options.document_bytes_max = 1 << 21;
         let error = run(&job, &StorageConfig::default(), &mut |_| ()).unwrap_err().to_string();
-        assert!(error.contains("03.jsonl, line 2: no field \"text\" (--text-field); mend it"), "{error}");
+        assert!(error.contains("03.jsonl, line 2: no field \"text\" (--text-field names another); mend it"), "{error}");
     }
 }
