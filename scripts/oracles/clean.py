@@ -1,8 +1,9 @@
 """What datatrove's filters decide of documents, for `webtext::clean` to be compared with.
 
-    python clean.py golden FILE             decisions on texts that this script writes itself, for the tests of `webtext`
-    python clean.py corpora FOLDER FILE     decisions on the documents of ../shared/corpora: openwebtext1000 and nltk_text
-    python clean.py speed FOLDER            documents a second of CPU time, on openwebtext1000
+    python clean.py golden FILE                     decisions on texts that this script writes itself, for the tests of `webtext`
+    python clean.py corpora FOLDER FILE [EVERY]     decisions on documents of ../shared/corpora, openwebtext1000 and nltk_text: all
+                                                    3,011, or every EVERYth. A FILE that is there is gone on with.
+    python clean.py speed FOLDER                    documents a second of CPU time, on openwebtext1000
 
 Each line of FILE is one document: its text; `words`, the words of every text that a filter asked for, with a space between them;
 `sentences`, the number of sentences of every line that the C4 filter asked for and that has not one; `filters`, the reason of each
@@ -14,7 +15,9 @@ filters one after the other, without the language. A text that is the document's
 in an environment of its own. No network: words and sentences are those of spaCy's blank English pipeline.
 """
 
+import itertools
 import json
+import os
 import random
 import sys
 import time
@@ -253,11 +256,27 @@ def golden_texts():
     yield "empty", ""
 
 
+def written(path):
+    """The documents in a file of decisions. A last line that was cut is removed."""
+    ids = set()
+    if path.exists():
+        with path.open("rb+") as file:
+            for line in file:
+                if not line.endswith(b"\n"):
+                    file.seek(-len(line), os.SEEK_END)
+                    file.truncate()
+                    break
+                ids.add(json.loads(line)["id"])
+    return ids
+
+
 def write(path, texts):
-    with open(path, "w", encoding="utf-8") as file:
-        for count, found in enumerate(decisions(texts), 1):
+    there = written(path)
+    with path.open("a", encoding="utf-8") as file:
+        for found in decisions((name, text) for name, text in texts if name not in there):
             file.write(json.dumps(found, ensure_ascii=False) + "\n")
-    print(f"{count} documents")
+            there.add(found["id"])
+    print(f"{len(there)} documents, {time.process_time():.0f} s of CPU time")
 
 
 def speed(folder):
@@ -278,8 +297,10 @@ def speed(folder):
 if __name__ == "__main__":
     command, *arguments = sys.argv[1:]
     if command == "golden":
-        write(arguments[0], golden_texts())
+        Path(arguments[0]).unlink(missing_ok=True)
+        write(Path(arguments[0]), golden_texts())
     elif command == "corpora":
-        write(arguments[1], corpora(arguments[0]))
+        every = int(arguments[2]) if len(arguments) > 2 else 1
+        write(Path(arguments[1]), itertools.islice(corpora(arguments[0]), 0, None, every))
     else:
         speed(arguments[0])

@@ -1,4 +1,9 @@
-//! Words that are split, or left whole, by a table. spaCy: `lang/en/tokenizer_exceptions.py`, `lang/tokenizer_exceptions.py`.
+//! Words that are split, or left whole, by a table.
+//!
+//! They are the exceptions of spaCy's English tokenizer, since the rules' words have to be datatrove's, which are spaCy's. spaCy is
+//! © 2016-2024 ExplosionAI GmbH, 2016 spaCy GmbH, 2015 Matthew Honnibal, under the MIT licence. Taken from its
+//! `lang/en/tokenizer_exceptions.py` and `lang/tokenizer_exceptions.py`, as facts about how it splits, are the words, where they are
+//! split, and the list of faces. The code is Convoy's own.
 
 use rustc_hash::FxHashMap;
 
@@ -6,13 +11,18 @@ use super::affixes::{prefix, suffix};
 use super::infixes::infix;
 
 /// Words that end in a mark, or look like two, and are whole.
-const WHOLE: &str = "' \\\") <space> '' C++ a. b. c. d. e. f. g. h. i. j. k. l. m. n. o. p. q. r. s. t. u. v. w. x. y. z. ä. ö. ü. — \
-    em 'em ll 'll nuff 'nuff 'S 's ‘S ‘s and/or w/o 're 'Cause 'cause 'cos 'Cos 'coz 'Coz 'cuz 'Cuz 'bout ma'am Ma'am o'clock O'clock \
-    lovin' Lovin' havin' Havin' doin' Doin' goin' Goin' nothin' Nothin' nuthin' Nuthin' ol' Ol' somethin' Somethin' 'd \
-    Mt. Ak. Ala. Apr. Ariz. Ark. Aug. Calif. Colo. Conn. Dec. Del. Feb. Fla. Ga. Ia. Id. Ill. Ind. Jan. Jul. Jun. Kan. Kans. Ky. La. \
-    Mar. Mass. Mich. Minn. Miss. N.C. N.D. N.H. N.J. N.M. N.Y. Neb. Nebr. Nev. Nov. Oct. Okla. Ore. Pa. S.C. Sep. Sept. Tenn. Va. \
-    Wash. Wis. a.m. Adm. Bros. co. Co. Corp. D.C. Dr. e.g. E.g. E.G. Gen. Gov. i.e. I.e. I.E. Inc. Jr. Ltd. Md. Messrs. Mo. Mont. \
-    Mr. Mrs. Ms. p.m. Ph.D. Prof. Rep. Rev. Sen. St. vs. v.s.";
+const WHOLE: &str = "' \\\") <space> '' C++ — em 'em ll 'll nuff 'nuff 'S 's ‘S ‘s and/or w/o 're 'Cause 'cause 'cos 'Cos 'coz 'Coz 'cuz \
+    'Cuz 'bout ma'am Ma'am o'clock O'clock lovin' Lovin' havin' Havin' doin' Doin' goin' Goin' nothin' Nothin' nuthin' Nuthin' ol' Ol' \
+    somethin' Somethin' 'd";
+/// Letters that are whole with a full stop behind them: of English and German.
+const LETTERS: &str = "abcdefghijklmnopqrstuvwxyzäöü";
+/// Abbreviations of months and of states of the USA.
+const MONTHS_AND_STATES: &str = "Jan. Feb. Mar. Apr. Jun. Jul. Aug. Sep. Sept. Oct. Nov. Dec. Ak. Ala. Ariz. Ark. Calif. Colo. Conn. \
+    D.C. Del. Fla. Ga. Ia. Id. Ill. Ind. Kan. Kans. Ky. La. Mass. Md. Mich. Minn. Miss. Mo. Mont. N.C. N.D. N.H. N.J. N.M. N.Y. Neb. \
+    Nebr. Nev. Okla. Ore. Pa. S.C. Tenn. Va. Wash. Wis.";
+/// Other abbreviations: titles, companies, times, Latin.
+const ABBREVIATIONS: &str = "Mt. a.m. p.m. Adm. Bros. co. Co. Corp. Dr. e.g. E.g. E.G. Gen. Gov. i.e. I.e. I.E. Inc. Jr. Ltd. Messrs. Mr. \
+    Mrs. Ms. Ph.D. Prof. Rep. Rev. Sen. St. vs. v.s.";
 /// Faces.
 const FACES: &str = ":) :-) :)) :-)) :))) :-))) (: (-: =) (= :] :-] [: [-: [= =] :o) (o: :} :-} 8) 8-) (-8 ;) ;-) (; (-; :( :-( :(( \
     :-(( :((( :-((( ): )-: =( >:( :') :'-) :'( :'-( :/ :-/ =/ =| :| :-| ]= =[ :1 :P :-P :p :-p :O :-O :o :-o :0 :-0 :() >:o :* :-* :3 \
@@ -36,8 +46,11 @@ pub(super) struct Specials {
 impl Specials {
     pub(super) fn new() -> Self {
         let mut specials = Specials { table: FxHashMap::default(), longest: 0 };
-        for word in WHOLE.split(' ').chain(FACES.split(' ')) {
+        for word in [WHOLE, MONTHS_AND_STATES, ABBREVIATIONS, FACES].iter().flat_map(|words| words.split(' ')) {
             specials.add(&[word]);
+        }
+        for letter in LETTERS.chars() {
+            specials.add(&[&format!("{letter}.")]);
         }
         for word in SPLIT.split(' ') {
             specials.add(&word.split('+').collect::<Vec<_>>());
