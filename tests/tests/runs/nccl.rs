@@ -49,8 +49,7 @@ fn a_rank_that_hangs_is_noticed_by_the_others() {
         over_the_stand_in(command)
     };
     let words = ["over NCCL on host ", "did not end within 5 s (parallel.timeout_s)"];
-    let told =
-        ["what each rank did last:", "not heard from for ", "steps completed; in all-reduce (gradients, bucket 0)"];
+    let told = ["what each rank did last:", "not heard from for ", "completed; in all-reduce (gradients, bucket 0)"];
     for (command, moment, words) in [
         (by_launcher(2, &config), "step      1/", [&words[..], &told].concat()),
         (by_mpirun(2, &config), "step 1/", words.to_vec()),

@@ -159,7 +159,7 @@ fn a_rank_that_hangs_is_noticed_by_the_others() {
         let text = ended(running, ExitCode::Communication, &words);
         if words.contains(&told[0]) {
             let is_in_one =
-                |line: &&str| line.contains("steps completed; in all-reduce (") && !line.contains("not heard from");
+                |line: &&str| line.contains("completed; in all-reduce (") && !line.contains("not heard from");
             assert_eq!(text.lines().filter(is_in_one).count(), 2, "both of the others:\n{text}");
         }
         // The bound is the 5 s of the other ranks, and several times that for busy machines.
