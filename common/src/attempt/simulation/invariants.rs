@@ -7,12 +7,12 @@ use super::super::claim::Attempt;
 use super::super::claims::read_claim;
 use super::super::holder::REFRESHES;
 use super::super::surroundings::blocking;
-use super::world::Shared;
+use super::world::{Shared, Sign};
 use crate::checkpoint_layout::CheckpointName;
 
 impl Shared {
     /// Checks the claim that `process`, which held none, has made. The previous holder had ended or was gone, or had stood
-    /// still for two of its refreshes at the last look.
+    /// still for two of its refreshes at the last look, as far as looks could show: not a sign that was deleted before one.
     pub fn check_takeover(&self, process: usize, attempt: &Attempt) {
         let before = blocking(read_claim(&self.truth(), attempt.attempt - 1)).expect("the truth is always known");
         let Some(before) = before.filter(|before| before.first == attempt.first) else { return };
@@ -21,9 +21,13 @@ impl Shared {
         if is_gone || world.ended.contains(&before.id) {
             return;
         }
-        let looked_at = world.processes[process].looked_at.expect("nobody takes over without a look");
+        let looks = &world.processes[process].looks;
+        let looked_at = *looks.last().expect("nobody takes over without a look");
+        let was_there = |sign: &&Sign| {
+            looks.iter().any(|look| *look >= sign.at && sign.deleted.is_none_or(|deleted| *look < deleted))
+        };
         let signs = world.signs.get(&before.id).into_iter().flatten();
-        let last = signs.filter(|at| **at <= looked_at).max().copied().unwrap_or_default();
+        let last = signs.filter(was_there).map(|sign| sign.at).max().unwrap_or_default();
         let two_refreshes = 2 * Duration::from_millis(before.expiry_ms.unwrap_or(0)) / REFRESHES;
         let still = looked_at - last;
         assert!(still >= two_refreshes, "attempt {} was taken over {still:?} after a sign of life", before.attempt);

@@ -8,6 +8,7 @@ use std::task::{Context, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
+use serde_json::Value;
 
 use super::super::claim::{ATTEMPTS_FOLDER, Attempt, Claim};
 use super::super::process::ProcessId;
@@ -32,8 +33,8 @@ pub struct World {
     pub(super) now: Duration,
     pub(super) is_calm: bool,
     pub(super) objects: BTreeMap<String, Bytes>,
-    /// Times at which each claim's holder has given signs of life, by the claim's id.
-    pub(super) signs: BTreeMap<String, Vec<Duration>>,
+    /// Signs of life that each claim's holder has given, by the claim's id.
+    pub(super) signs: BTreeMap<String, Vec<Sign>>,
     /// Ids of claims whose holders have said that they end.
     pub(super) ended: BTreeSet<String>,
     /// Times at which each object was added or removed, for stale listings.
@@ -50,6 +51,13 @@ pub struct World {
     pub(super) saves: BTreeMap<CheckpointName, Save>,
     /// Time at which each attempt began.
     pub(super) begun: Vec<(Duration, Claim)>,
+}
+
+/// A sign of life.
+pub(super) struct Sign {
+    pub(super) at: Duration,
+    /// When somebody has deleted it, if anybody has.
+    pub(super) deleted: Option<Duration>,
 }
 
 struct Task {
@@ -75,8 +83,8 @@ pub(super) struct Process {
     pub(super) clock_s: u64,
     pub(super) is_gone: bool,
     pub(super) keep_last: u64,
-    /// Time of the last look for a sign of life.
-    pub(super) looked_at: Option<Duration>,
+    /// Times of its looks for a sign of life.
+    pub(super) looks: Vec<Duration>,
     outcome: Outcome,
 }
 
@@ -128,8 +136,14 @@ impl World {
     }
 
     pub(super) fn remove(&mut self, name: &str) {
-        if self.objects.remove(name).is_some() {
+        if let Some(content) = self.objects.remove(name) {
             let now = self.now;
+            if name.ends_with(".alive") {
+                let alive: Value = serde_json::from_slice(&content).expect("a sign of life is JSON");
+                for sign in self.signs.get_mut(alive["id"].as_str().unwrap()).into_iter().flatten() {
+                    sign.deleted.get_or_insert(now);
+                }
+            }
             self.changes.entry(name.to_owned()).or_default().push((now, false));
         }
     }
@@ -174,7 +188,7 @@ impl Shared {
             clock_s,
             is_gone: false,
             keep_last,
-            looked_at: None,
+            looks: Vec::new(),
             outcome: Outcome::default(),
         });
         world.processes.len() - 1
@@ -302,7 +316,8 @@ impl Shared {
 
     pub(super) fn note_look(&self, process: usize) {
         let mut world = self.0.borrow_mut();
-        world.processes[process].looked_at = Some(world.now);
+        let now = world.now;
+        world.processes[process].looks.push(now);
     }
 
     pub(super) fn note_sign(&self, claim: &Claim, has_ended: bool) {
@@ -311,7 +326,7 @@ impl Shared {
             world.ended.insert(claim.id.clone());
         }
         let now = world.now;
-        world.signs.entry(claim.id.clone()).or_default().push(now);
+        world.signs.entry(claim.id.clone()).or_default().push(Sign { at: now, deleted: None });
     }
 
     /// Records a claim that has been made.

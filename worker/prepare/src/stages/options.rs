@@ -143,7 +143,7 @@ fn merge<T: DeserializeOwned>(
     for (key, value) in given.as_object().into_iter().flatten() {
         let here = at(whole, keys);
         let known: Option<Value> = here.get(key).cloned();
-        let key_path = [&[path.to_owned()], &keys[..], &[key.clone()]].concat().join(".");
+        let key_path = [&[path.to_owned()], &keys[..], std::slice::from_ref(key)].concat().join(".");
         let mut fault = |hint: String| {
             faults.push(Fault { key: key_path.clone(), value: Some(value.to_string()), hint });
         };
