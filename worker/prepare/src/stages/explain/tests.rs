@@ -110,7 +110,7 @@ fn the_beginning_of_several_ids_is_answered_with_candidates() {
     let stages = StageFolder { stage: "extract".into(), folder: folder("ambiguous") };
     let lines = (0..30).map(|number| Line { id: (0xabcdef << 104) + u128::from(number), ..line(number) });
     stages.folder.put(&lineage_name(0), Bytes::from(written(lines))).unwrap();
-    let error = explained(&[stages.clone()], "ABCDEF").unwrap_err();
+    let error = explained(std::slice::from_ref(&stages), "ABCDEF").unwrap_err();
     assert_eq!(error.exit_code(), ExitCode::Config);
     let text = error.to_string();
     assert!(text.starts_with("30 documents have an id that begins with abcdef:\n  abcdef0000"), "{text}");

@@ -14,14 +14,14 @@ pub(in crate::stages) fn folder(name: &str) -> Folder {
 
 /// A line whose fields follow from `number`.
 pub(in crate::stages) fn line(number: u64) -> Line {
-    let kept = number % 3 == 0;
+    let kept = number.is_multiple_of(3);
     Line {
         id: u128::from(number).wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835),
         source: "s3://crawl/a.warc.gz".into(),
         at: number * 1000,
         within: u64::MAX - number,
         url: (number % 5 != 4).then(|| format!("https://host{}.example/{number}", number % 7)),
-        date: (number % 2 == 0).then(|| "2026-11-30T12:00:00Z".into()),
+        date: number.is_multiple_of(2).then(|| "2026-11-30T12:00:00Z".into()),
         verdict: if kept { Verdict::Kept } else { Verdict::Dropped },
         rule: if kept { String::new() } else { "length.words".into() },
         measure: (!kept).then_some(number as f64 / 7.0),
@@ -66,7 +66,7 @@ fn lines_are_found_by_id_and_by_url_in_any_row_group() {
     let file = put(&folder, 0, written((0..50_000).map(line)));
     for number in [0, 1, 40_000, 49_999] {
         let expected = line(number);
-        assert_eq!(file.with_id(expected.id).unwrap(), [expected.clone()]);
+        assert_eq!(file.with_id(expected.id).unwrap(), std::slice::from_ref(&expected));
         assert_eq!(file.where_id(|id| id == expected.id).unwrap(), [expected]);
     }
     assert_eq!(file.with_id(12345).unwrap(), []);
@@ -108,7 +108,7 @@ fn a_store_that_refuses_shows_in_the_error_of_the_writer() {
         }
     }
     let mut writer = LineageWriter::new(Refusing).unwrap();
-    let pushed = (0..50_000).map(|number| writer.push(line(number))).collect::<Result<(), _>>();
+    let pushed = (0..50_000).try_for_each(|number| writer.push(line(number)));
     let error = pushed.and_then(|()| writer.finish()).unwrap_err();
     assert!(matches!(Reader::storage_error(&error), Some(StorageError::Denied { .. })), "{error:?}");
 }

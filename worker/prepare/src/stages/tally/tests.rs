@@ -66,8 +66,8 @@ fn examples_are_those_with_the_smallest_ids_and_their_texts_are_short() {
 
 #[test]
 fn the_most_frequent_domains_stay() {
-    let mut tally = Tally::default();
-    tally.domains = (0..3000).map(|n| (format!("{n:04}.example"), n / 2)).collect();
+    let domains = (0..3000).map(|n| (format!("{n:04}.example"), n / 2)).collect();
+    let mut tally = Tally { domains, ..Tally::default() };
     let most = tally.most_frequent_domains(3);
     assert_eq!(
         most,
