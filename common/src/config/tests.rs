@@ -289,8 +289,8 @@ fn each_stage_comes_once_and_in_order() {
         let error = stages(given).unwrap_err().to_string();
         assert!(error.contains(&format!("prepare.stages = {given}: each stage comes once")), "{error}");
     }
-    let error = stages("[\"cleen\"]").unwrap_err().to_string();
-    assert!(error.contains("unknown variant `cleen`, expected `extract` or `clean`"), "{error}");
+    let error = stages("[\"wash\"]").unwrap_err().to_string();
+    assert!(error.contains("unknown variant `wash`, expected `extract` or `clean`"), "{error}");
 }
 
 #[test]
@@ -307,8 +307,8 @@ fn rules_of_stages_are_tables_and_an_override_leads_into_them() {
     assert_eq!(again, job);
     let error = prepare_job(text, &["webtext.clean.set.name=1"]).unwrap_err().to_string();
     assert!(error.contains("webtext.clean.set is no section in this config"), "{error}");
-    let error = prepare_job("[webtext]\nclaen = {}\n", &[]).unwrap_err().to_string();
-    assert!(error.contains("webtext.claen = {}: unknown key; did you mean clean?"), "{error}");
+    let error = prepare_job("[webtext]\ncleans = {}\n", &[]).unwrap_err().to_string();
+    assert!(error.contains("webtext.cleans = {}: unknown key; did you mean clean?"), "{error}");
     let error = prepare_job("webtext.clean = 5\n", &[]).unwrap_err().to_string();
     assert!(error.contains("webtext.clean = 5: "), "{error}");
     let error = prepare_job("", &["prepare.seed.x=1"]).unwrap_err().to_string();
