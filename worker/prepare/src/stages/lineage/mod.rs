@@ -1,8 +1,8 @@
 //! Lineage: what a stage has decided about each document, as Parquet, beside the documents that it kept.
 //!
-//! - [`line`]: a row. [`schema`]: the columns, and how they are stored.
+//! - [`mod@line`]: a row. [`schema`]: the columns, and how they are stored.
 //! - [`writer`]: writes rows in bounded memory. Equal rows give equal bytes.
-//! - [`reader`]: finds rows by id or URL, and reads nothing else of the other columns. [`column`]: one column of them.
+//! - [`reader`]: finds rows by id or URL, and reads nothing else of the other columns. [`mod@column`]: one column of them.
 //! - [`units`]: the lineage files in a stage's folder.
 
 pub(super) mod column;
