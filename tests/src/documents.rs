@@ -1,10 +1,13 @@
-//! Documents to prepare, the config of a job that does, and what a job has made of them.
+//! Documents to prepare, the config and the commands of a job that does, and what a job has made of them.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use bytes::Bytes;
 use common::storage::Folder;
 
+use crate::process::{launcher, program};
 use crate::random::{Random, mix};
 
 /// Number of objects with documents. With [`LINES`] they are so much text that something can happen while ranks encode it.
@@ -68,4 +71,39 @@ pub fn prepared(output: &Folder) -> Vec<(String, Bytes)> {
     let shards: Vec<_> = shards.map(|object| read(object.name)).collect();
     assert!(shards.len() > 5, "{} has {} objects", output.url(), shards.len());
     shards
+}
+
+/// Returns the command that prepares what `config` says by `ranks` ranks of the launcher's, with these overrides.
+pub fn by_launcher(ranks: u32, config: &Path, sets: &[&str]) -> Command {
+    let mut command = Command::new(launcher());
+    command.args(["prepare", "--ranks", &ranks.to_string(), "--config"]).arg(config);
+    command.args(sets.iter().map(|set| format!("--set={set}")));
+    command
+}
+
+/// Returns the command that prepares what `config` says by `ranks` ranks of mpirun's, with these overrides.
+pub fn by_mpirun(ranks: u32, config: &Path, sets: &[&str]) -> Command {
+    let mut command = Command::new("mpirun");
+    command.args(["--allow-run-as-root", "--oversubscribe", "--bind-to", "none", "-n", &ranks.to_string()]);
+    command.arg(program("prepare")).args(["shards", "--config"]).arg(config);
+    command.args(sets.iter().map(|set| format!("--set={set}")));
+    command
+}
+
+/// Returns the files below `folder`, by name; empty where there is none.
+///
+/// # Panics
+/// Panics if a name is not UTF-8, or if a file vanishes meanwhile.
+pub fn files(folder: &Path) -> BTreeMap<String, PathBuf> {
+    let mut found = BTreeMap::new();
+    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+        let name = entry.file_name().into_string().unwrap_or_else(|name| panic!("{}", name.display()));
+        match entry.file_type().unwrap_or_else(|e| panic!("{name}: {e}")).is_dir() {
+            true => {
+                found.extend(files(&entry.path()).into_iter().map(|(below, path)| (format!("{name}/{below}"), path)))
+            }
+            false => drop(found.insert(name, entry.path())),
+        }
+    }
+    found
 }

@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 
 use common::exit_code::ExitCode;
 use nix::sys::signal::Signal;
-use tests::process::{Running, launcher, program, send};
+use tests::documents::{by_launcher, by_mpirun, files};
+use tests::process::{Running, send};
 use tests::random::Random;
 use tests::training::{DEADLINE, ended, run};
 
@@ -90,37 +91,6 @@ fn lines(file: &mut impl Write, random: &mut Random, bytes: usize) {
         writeln!(file, "{line}").unwrap();
         written += line.len() + 1;
     }
-}
-
-/// Returns the files below `folder`, by name; empty where there is none.
-fn files(folder: &Path) -> BTreeMap<String, PathBuf> {
-    let mut found = BTreeMap::new();
-    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
-        let name = entry.file_name().into_string().unwrap();
-        match entry.file_type().unwrap().is_dir() {
-            true => {
-                found.extend(files(&entry.path()).into_iter().map(|(below, path)| (format!("{name}/{below}"), path)))
-            }
-            false => drop(found.insert(name, entry.path())),
-        }
-    }
-    found
-}
-
-fn by_launcher(ranks: u32, config: &Path, sets: &[&str]) -> Command {
-    let mut command = Command::new(launcher());
-    command.args(["prepare", "--ranks", &ranks.to_string(), "--config"]).arg(config);
-    command.args(sets.iter().map(|set| format!("--set={set}")));
-    command
-}
-
-fn by_mpirun(ranks: u32, config: &Path, sets: &[&str]) -> Command {
-    let mut command = Command::new("mpirun");
-    command.args(["--allow-run-as-root", "--oversubscribe", "--bind-to", "none"]);
-    command.args(["-n", &ranks.to_string()]);
-    command.arg(program("prepare")).args(["shards", "--config"]).arg(config);
-    command.args(sets.iter().map(|set| format!("--set={set}")));
-    command
 }
 
 #[test]

@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 
 use common::exit_code::ExitCode;
 use nix::sys::signal::Signal;
-use tests::process::{Running, launcher, program, send};
+use tests::documents::{by_launcher, by_mpirun, files};
+use tests::process::{Running, send};
 use tests::random::Random;
 use tests::training::{DEADLINE, ended, run};
 
@@ -109,35 +110,6 @@ fn page(number: u64, random: &mut Random) -> String {
     format!("<html><head><title>Trip {number}</title></head><body><article>{paragraphs}</article></body></html>")
 }
 
-/// Returns the files below `folder`, by name; empty where there is none.
-fn files(folder: &Path) -> BTreeMap<String, PathBuf> {
-    let mut found = BTreeMap::new();
-    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
-        let name = entry.file_name().into_string().unwrap();
-        match entry.file_type().unwrap().is_dir() {
-            true => {
-                found.extend(files(&entry.path()).into_iter().map(|(below, path)| (format!("{name}/{below}"), path)))
-            }
-            false => drop(found.insert(name, entry.path())),
-        }
-    }
-    found
-}
-
-fn by_launcher(ranks: u32, config: &Path, sets: &[&str]) -> Command {
-    let mut command = Command::new(launcher());
-    command.args(["prepare", "--ranks", &ranks.to_string(), "--config"]).arg(config);
-    command.args(sets.iter().map(|set| format!("--set={set}")));
-    command
-}
-
-fn by_mpirun(ranks: u32, config: &Path) -> Command {
-    let mut command = Command::new("mpirun");
-    command.args(["--allow-run-as-root", "--oversubscribe", "--bind-to", "none", "-n", &ranks.to_string()]);
-    command.arg(program("prepare")).args(["shards", "--config"]).arg(config);
-    command
-}
-
 #[test]
 fn ranks_have_no_influence_on_the_bytes_of_stages() {
     let archives = Archives::new(8, 40);
@@ -150,7 +122,7 @@ fn ranks_have_no_influence_on_the_bytes_of_stages() {
         run(by_launcher(ranks, &archives.config(&name), &[]), ExitCode::Done, &[]);
         assert!(archives.output(&name) == one, "{ranks} ranks");
     }
-    run(by_mpirun(3, &archives.config("mpirun")), ExitCode::Done, &["tokens in "]);
+    run(by_mpirun(3, &archives.config("mpirun"), &[]), ExitCode::Done, &["tokens in "]);
     assert!(archives.output("mpirun") == one);
     run(by_launcher(2, &archives.config("one"), &[]), ExitCode::Done, &["prepared already"]);
     let other = "webtext.clean.length.min_words=51";
@@ -165,12 +137,12 @@ fn ranks_have_no_influence_on_the_bytes_of_stages() {
 fn stages_that_are_killed_at_any_moment_go_on_and_the_bytes_are_the_same() {
     let (archives, mut random) = (Archives::new(12, 60), Random::fresh());
     let started = Instant::now();
-    run(by_mpirun(2, &archives.config("whole")), ExitCode::Done, &[]);
+    run(by_mpirun(2, &archives.config("whole"), &[]), ExitCode::Done, &[]);
     let duration = started.elapsed();
     let config = archives.config("killed");
     let mut kills = 0;
     loop {
-        let mut running = Running::start(by_mpirun(2, &config));
+        let mut running = Running::start(by_mpirun(2, &config, &[]));
         let moment = duration.mul_f64((1 + random.below(100)) as f64 / 150.0);
         let until = Instant::now() + moment;
         while Instant::now() < until && running.status().is_none() {

@@ -16,6 +16,7 @@ use prepare::stages::lineage::{Line, LineageFile, lineage_of};
 use prepare::stages::record::{StageRecord, documents_name};
 use prepare::summary::Summary;
 use prepare::{PrepareError, job};
+use tests::documents::files;
 use webtext::pages::write::{Packing, Record, WarcWriter};
 
 /// Date of every page.
@@ -292,21 +293,6 @@ fn config(dir: &Path, webtext: &str) -> PrepareJobConfig {
          [webtext]\n{webtext}\n"
     );
     RawConfig::parse("of the test", &text, &[]).unwrap().prepare().unwrap()
-}
-
-/// Returns the files below `folder`, by name; empty where there is none.
-fn files(folder: &Path) -> BTreeMap<String, PathBuf> {
-    let mut found = BTreeMap::new();
-    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
-        let name = entry.file_name().into_string().unwrap();
-        match entry.file_type().unwrap().is_dir() {
-            true => {
-                found.extend(files(&entry.path()).into_iter().map(|(below, path)| (format!("{name}/{below}"), path)))
-            }
-            false => drop(found.insert(name, entry.path())),
-        }
-    }
-    found
 }
 
 /// Returns the processes that `parent` has started.
