@@ -98,11 +98,17 @@ pub enum FromRank {
         #[serde(default)]
         micro_batches: Option<MicroBatches>,
     },
-    /// Finding about the run before its first step, or a problem later that does not end it, from rank 0.
+    /// Finding about the run before its first step, from rank 0.
     Finding {
         /// Result of the check.
         verdict: Verdict,
-        /// The finding as a line, see [`Finding::line`](crate::preflight::Finding::line), or the problem.
+        /// The finding as a line, see [`Finding::line`](crate::preflight::Finding::line).
+        #[serde(with = "lines")]
+        text: String,
+    },
+    /// Problem that does not end the run, from rank 0.
+    Trouble {
+        /// The problem, for people.
         #[serde(with = "lines")]
         text: String,
     },
@@ -197,7 +203,7 @@ pub struct PrepareProgress {
 }
 
 /// Phases of a prepare job.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum PreparePhase {
     /// Encodes inputs to token ids.
@@ -208,11 +214,6 @@ pub enum PreparePhase {
     Extracting,
     /// Applies rules to documents.
     Cleaning,
-}
-
-impl PreparePhase {
-    /// Number of phases. The value of each is below it.
-    pub const COUNT: usize = 4;
 }
 
 /// Phases of an evaluation.
@@ -334,6 +335,7 @@ mod tests {
                 FromRank::Exit { code: ExitCode::Data, message: text.clone() },
                 FromRank::Notice { text: text.clone() },
                 FromRank::Finding { verdict: Verdict::Warning, text: text.clone() },
+                FromRank::Trouble { text: text.clone() },
                 FromRank::Heartbeat {
                     step: 1,
                     phase: Phase::Training,

@@ -1,5 +1,6 @@
 //! Shows a prepare job to a person while it runs, on standard error: as a bar on a terminal, as plain lines elsewhere.
 
+use std::collections::BTreeMap;
 use std::io::{self, IsTerminal};
 use std::time::{Duration, Instant};
 
@@ -18,7 +19,7 @@ pub struct PrepareView {
     bar: Option<(PreparePhase, ProgressBar)>,
     last_line: Instant,
     /// Most bytes that were done in each phase.
-    done: [u64; PreparePhase::COUNT],
+    done: BTreeMap<PreparePhase, u64>,
 }
 
 impl PrepareView {
@@ -28,18 +29,18 @@ impl PrepareView {
             is_terminal: io::stderr().is_terminal(),
             bar: None,
             last_line: Instant::now(),
-            done: [0; PreparePhase::COUNT],
+            done: BTreeMap::new(),
         }
     }
 
     /// Returns the bytes done over all attempts: read and written.
     pub fn bytes_done(&self) -> u64 {
-        self.done.iter().sum()
+        self.done.values().sum()
     }
 
     /// Shows how far the job is.
     pub fn hear(&mut self, progress: &PrepareProgress) {
-        let most = &mut self.done[progress.phase as usize];
+        let most = self.done.entry(progress.phase).or_default();
         *most = (*most).max(progress.done);
         if self.is_terminal {
             return self.move_bar(progress);

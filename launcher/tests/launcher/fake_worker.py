@@ -103,6 +103,9 @@ def main():
             send(type="progress", step=step, tokens=step * 512, loss=6.5 - step / 10, learning_rate=1e-3, grad_norm=0.5,
                  step_ms=20.0, tokens_per_second=25600.0, mfu=None, data_wait_ms=0.0, exposed_comm_ms=0.0,
                  memory_bytes=1)
+        if RANK == 0 and step == 1:
+            send(type="finding", verdict="warning", text="run         1000 epochs of the data")
+            send(type="trouble", text="step 1: no save, since the one before is still under way")
         if step == 1:
             touch(f"trained-{start['attempt']}-{RANK}")
         if step == plan.get("gate"):

@@ -99,6 +99,19 @@ fn a_killed_rank_is_restarted_as_the_next_attempt() {
 }
 
 #[test]
+fn a_problem_of_a_later_attempt_is_shown_again_and_what_was_found_of_the_run_is_not() {
+    if !can_run(ALONE) {
+        return;
+    }
+    let rig = Rig::new(r#"[{"do": "kill", "at": 2}, {"do": "finish"}]"#, &[]);
+    let ended = rig.train();
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    let shown = |line: &str| ended.stderr.matches(line).count();
+    assert_eq!(shown("warning: run         1000 epochs of the data\n"), 1, "{}", ended.stderr);
+    assert_eq!(shown("warning: step 1: no save, since the one before is still under way\n"), 2, "{}", ended.stderr);
+}
+
+#[test]
 fn a_run_that_always_dies_in_the_same_place_is_given_up() {
     if !can_run(ALONE) {
         return;

@@ -178,18 +178,13 @@ impl Observer {
         let Some(writers) = &self.writers else { return };
         let text = finding.line();
         writers.append_event("finding", &text, None);
-        self.judged(finding.verdict, text);
-    }
-
-    /// Shows `text`, as a warning unless all is well.
-    fn judged(&self, verdict: Verdict, text: String) {
         if !self.control.is_connected() {
-            match verdict {
+            match finding.verdict {
                 Verdict::Ok => tracing::info!("{text}"),
                 Verdict::Warning | Verdict::Failed => tracing::warn!("{text}"),
             }
         }
-        self.control.send(&FromRank::Finding { verdict, text });
+        self.control.send(&FromRank::Finding { verdict: finding.verdict, text });
     }
 
     /// Records and shows an event of note.
@@ -201,7 +196,10 @@ impl Observer {
     pub fn trouble(&self, text: String) {
         let Some(writers) = &self.writers else { return };
         writers.append_event("trouble", &text, None);
-        self.judged(Verdict::Warning, text);
+        if !self.control.is_connected() {
+            tracing::warn!("{text}");
+        }
+        self.control.send(&FromRank::Trouble { text });
     }
 
     /// Asks for all metrics so far to be made durable; `None` if this rank has none.

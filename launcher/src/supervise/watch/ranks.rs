@@ -3,7 +3,6 @@
 use std::time::{Duration, Instant};
 
 use common::exit_code::ExitCode;
-use common::preflight::Verdict;
 use common::topology::Rank;
 use common::worker_contract::FromRank;
 use serde_json::json;
@@ -32,13 +31,14 @@ impl Watch<'_> {
                 }
             }
             FromRank::Finding { verdict, text } => self.audience.view.finding(verdict, &text),
+            FromRank::Trouble { text } => self.audience.view.warn(&text),
             FromRank::Progress(record) => {
                 let has_advanced = self.heard.note_step(rank, record.step);
                 self.on_position(record.step, has_advanced);
                 self.audience.view.step(&record);
                 self.audience.seen.loss = Some(record.loss);
                 if let Some(warning) = self.audience.seen.pace.hear(record.step_ms, self.job.config.launch.grace_s) {
-                    self.audience.view.finding(Verdict::Warning, &warning);
+                    self.audience.view.warn(&warning);
                     self.audience.journal.note("short_grace", json!({ "step_ms": record.step_ms }));
                 }
             }
@@ -89,7 +89,7 @@ impl Watch<'_> {
             "rank {rank} on {host} is slow: a step keeps it busy for {step_ms:.0} ms, the others for {others_ms:.0} ms; all \
              wait for it (other work on its cores or GPU, heat, slow storage?)"
         );
-        self.audience.view.finding(Verdict::Warning, &warning);
+        self.audience.view.warn(&warning);
         let details = json!({ "rank": rank, "host": host, "step_ms": step_ms, "others_ms": others_ms });
         self.audience.journal.note("straggler", details);
     }

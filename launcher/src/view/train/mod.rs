@@ -76,16 +76,21 @@ impl View {
         }
     }
 
-    /// Shows a finding about the run before its first step, or a problem. Of later attempts only new warnings are shown.
+    /// Shows a finding about the run before its first step. Of later attempts only new warnings are shown.
     pub fn finding(&mut self, verdict: Verdict, line: &str) {
         if verdict == Verdict::Ok {
             if self.attempts <= 1 {
                 self.say(&format!("  {line}"));
             }
         } else if self.warned.insert(line.to_owned()) {
-            let warning = if self.has_colours { "\x1b[33mwarning:\x1b[0m" } else { "warning:" };
-            self.show(&format!("{warning} {}", printable_lines(line)));
+            self.warn(line);
         }
+    }
+
+    /// Shows a problem, however often it comes.
+    pub fn warn(&self, line: &str) {
+        let warning = if self.has_colours { "\x1b[33mwarning:\x1b[0m" } else { "warning:" };
+        self.show(&format!("{warning} {}", printable_lines(line)));
     }
 
     /// Shows a completed step.
