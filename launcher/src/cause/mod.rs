@@ -1,13 +1,14 @@
 //! Decides why an attempt ended: evidence becomes one exit code and one block that a person can act on. Pure.
 //!
 //! - [`evidence`]: everything known when an attempt has ended. [`last_heard`]: what each rank did last.
-//! - [`words`]: what lines that ranks and mpirun print say about an end.
+//! - [`said_errors`]: what ranks have said already. [`words`]: what lines that ranks and mpirun print say about an end.
 //! - [`weigh`]: [`Cause::of`] the evidence.
 //!
 //! Absent on purpose: who collects the evidence ([`crate::supervise`]), and whether to start again.
 
 pub mod evidence;
 pub mod last_heard;
+pub mod said_errors;
 mod weigh;
 pub mod words;
 

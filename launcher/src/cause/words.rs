@@ -26,6 +26,11 @@ fn has_level(line: &str, level: &str) -> bool {
     line.split_whitespace().take(2).any(|word| word == level)
 }
 
+/// Returns whether `line` begins a message: further lines of one have neither time nor level.
+pub fn begins_message(line: &str) -> bool {
+    ["ERROR", "WARN", "INFO", "DEBUG", "TRACE"].iter().any(|level| has_level(line, level))
+}
+
 /// Returns a rank's line without its time, its level and the rank.
 pub fn words_of(line: &str) -> &str {
     let said = line.strip_prefix("error: ").unwrap_or(line);

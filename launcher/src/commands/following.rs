@@ -3,7 +3,6 @@
 //!
 //! In a cluster two launchers share that: [`follow`] decides and shows, and [`relay`] runs an attempt beside the ranks.
 
-use std::collections::BTreeMap;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant};
 
@@ -17,7 +16,8 @@ use crate::backend::relay::Relay;
 use crate::backend::{AttemptStart, Backend, Ranks};
 use crate::cause::Cause;
 use crate::cause::evidence::{Evidence, Killed};
-use crate::cause::words::{is_error, says_that_mpi_failed, words_of};
+use crate::cause::said_errors::SaidErrors;
+use crate::cause::words::{is_error, says_that_mpi_failed};
 use crate::error::LaunchError;
 use crate::event::{Event, Stream};
 use crate::interrupts::{Interrupts, Request};
@@ -171,8 +171,8 @@ struct Following<'a> {
     mpirun_words: Vec<String>,
     /// First error that a rank has printed.
     first_error: Option<(Rank, String)>,
-    /// What ranks have printed on standard error since then, in words, each with the rank that did first.
-    said: BTreeMap<String, Rank>,
+    /// Errors that ranks have printed.
+    said: SaidErrors,
     /// Whether a rank of the attempt that has ended had printed an error, which a person has seen.
     is_explained: bool,
     /// Cause that the place where the ranks run reports.
@@ -193,7 +193,7 @@ impl<'a> Following<'a> {
             has_several_ranks: false,
             mpirun_words: Vec::new(),
             first_error: None,
-            said: BTreeMap::new(),
+            said: SaidErrors::default(),
             is_explained: false,
             told: None,
             stall_timeout_s: launch.stall_timeout_s,
@@ -329,7 +329,7 @@ impl<'a> Following<'a> {
             }
             // The other launcher shows it.
             (Some(_), Stream::Err) if self.relay.is_some() => {}
-            (Some(rank), Stream::Err) if self.is_repeated(rank, &line) => {}
+            (Some(rank), Stream::Err) if self.said.hear(rank, &line) => {}
             (Some(rank), Stream::Err) if self.has_several_ranks && !line.starts_with("error: ") => {
                 self.listener.say(&format!("rank {rank}: {line}"));
             }
@@ -338,18 +338,9 @@ impl<'a> Following<'a> {
         }
     }
 
-    /// Returns whether another rank has printed `line`, with its own number, since the first error: ranks that fail for one reason
-    /// all say it.
-    fn is_repeated(&mut self, rank: Rank, line: &str) -> bool {
-        if self.first_error.is_none() {
-            return false;
-        }
-        *self.said.entry(words_of(line).to_owned()).or_insert(rank) != rank
-    }
-
     /// Returns `cause` without what ranks have said of it themselves.
     fn without_what_was_said(&self, cause: &Cause) -> Cause {
-        let unsaid: Vec<&str> = cause.message.lines().filter(|line| !self.said.contains_key(*line)).collect();
+        let unsaid: Vec<&str> = cause.message.lines().filter(|line| !self.said.has(line)).collect();
         Cause { message: unsaid.join("\n"), ..cause.clone() }
     }
 
@@ -413,6 +404,7 @@ mod tests {
             (1, "in line 2".to_owned()),
             (0, format!("{} ERROR rank 0: no field \"text\"", at(8))),
             (0, "in line 2".to_owned()),
+            (0, "and in line 3".to_owned()),
             (2, format!("{} ERROR rank 2: disk full", at(8))),
         ] {
             following.on_output(Some(Rank(rank)), Stream::Err, line);
@@ -426,6 +418,7 @@ mod tests {
             "rank 1: a warning",
             "rank 1: 2026-01-01T00:00:07Z ERROR rank 1: no field \"text\"",
             "rank 1: in line 2",
+            "rank 0: and in line 3",
             "rank 2: 2026-01-01T00:00:08Z ERROR rank 2: disk full",
         ];
         assert_eq!(shown, expected);
