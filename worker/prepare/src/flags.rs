@@ -1,4 +1,4 @@
-//! Flags in the place of config keys, in messages of commands that read no config.
+//! Words in the place of config keys, in messages of commands that read no config.
 
 use std::fmt;
 
@@ -13,7 +13,12 @@ const FLAGS: [(&str, &str); 4] = [
 
 /// Returns what is said of inputs, with flags in the place of the config's keys.
 pub fn in_flags(said: &impl fmt::Display) -> String {
-    FLAGS.iter().fold(said.to_string(), |text, (key, flag)| text.replace(key, flag))
+    in_words_of(&FLAGS, said)
+}
+
+/// Returns what is said of inputs, with the words of a command in the place of the config's, by a table of both.
+pub fn in_words_of(table: &[(&str, &str)], said: &impl fmt::Display) -> String {
+    table.iter().fold(said.to_string(), |text, (key, word)| text.replace(key, word))
 }
 
 #[cfg(test)]

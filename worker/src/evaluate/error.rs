@@ -5,6 +5,7 @@ use evaluation::overlap::FilterError;
 use evaluation::tasks::{ChoiceError, ItemsError};
 use evaluation::{EncodeError, ScoreError};
 use prepare::PrepareError;
+use prepare::flags::in_words_of;
 
 /// Why a checkpoint cannot be evaluated.
 #[derive(Debug, thiserror::Error)]
@@ -119,7 +120,7 @@ pub enum EvaluateError {
         kinds: &'static str,
     },
     /// Documents cannot be found or read.
-    #[error("--overlap: {}", without_keys(.0))]
+    #[error("--overlap: {}", without_keys(&.0))]
     Documents(Box<PrepareError>),
     /// A document is no text.
     #[error("--overlap: {document}; {remedy}")]
@@ -175,10 +176,16 @@ pub struct MissingFile {
     pub from: Option<&'static str>,
 }
 
-/// Returns why documents cannot be found or read, without advice about keys of a config, which has no part in it.
-fn without_keys(error: &PrepareError) -> String {
-    let advice = ", or to go on without it with prepare.on_bad_document = \"skip\"";
-    error.to_string().replace(advice, "").replace("prepare.inputs names", "it names")
+/// Advice about keys of a config, which has no part in `--overlap`, each with what is said in its place.
+const WITHOUT_KEYS: [(&str, &str); 3] = [
+    (", or to go on without it with prepare.on_bad_document = \"skip\"", ""),
+    ("prepare.inputs names", "it names"),
+    (" (prepare.text_field names another)", ""),
+];
+
+/// Returns what is wrong with documents of `--overlap`, without advice about keys of a config.
+pub(in crate::evaluate) fn without_keys(said: &impl std::fmt::Display) -> String {
+    in_words_of(&WITHOUT_KEYS, said)
 }
 
 fn missing(files: &[MissingFile]) -> String {
@@ -246,5 +253,13 @@ mod tests {
                         task text reads file:///data/text, which does not exist";
         assert_eq!(error.to_string(), expected);
         assert_eq!(error.exit_code(), ExitCode::Data);
+    }
+
+    #[test]
+    fn documents_that_are_lost_are_named_without_a_word_about_a_config() {
+        let lost = PrepareError::Lost { reason: "a.txt: denied".to_owned(), code: ExitCode::Data };
+        assert!(lost.to_string().contains("prepare."), "or there is nothing to leave out");
+        let said = EvaluateError::Documents(Box::new(lost)).to_string();
+        assert_eq!(said, "--overlap: a.txt: denied; start again when it can be read");
     }
 }

@@ -6,7 +6,7 @@ use prepare::text::text_of;
 
 use super::texts::{Part, Texts};
 use crate::error::JobError;
-use crate::evaluate::error::EvaluateError;
+use crate::evaluate::error::{EvaluateError, without_keys};
 
 /// Field of a JSON line, or column of a Parquet file, with the text.
 const TEXT_FIELD: &str = "text";
@@ -40,7 +40,7 @@ impl DocumentTexts {
             }
             _ => "mend it or leave its file out, since the overlap is of all documents",
         };
-        EvaluateError::BadTraining { document: bad.to_string(), remedy }
+        EvaluateError::BadTraining { document: without_keys(&bad), remedy }
     }
 }
 
@@ -100,8 +100,7 @@ mod tests {
         std::fs::write(dir.path().join("b.jsonl"), "{\"text\": \"three\"}\n{\"txt\": \"four\"}\n").unwrap();
         let error = texts_in(dir.path()).unwrap_err();
         assert_eq!(error.exit_code(), ExitCode::Data);
-        let words =
-            "b.jsonl, line 2: no field \"text\" (prepare.text_field names another); prepare these documents, and";
+        let words = "b.jsonl, line 2: no field \"text\"; prepare these documents, and";
         assert!(error.to_string().contains(words) && !error.to_string().contains("on_bad_document"), "{error}");
     }
 }
