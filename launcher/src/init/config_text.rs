@@ -70,7 +70,7 @@ fn head(subject: &Subject<'_>, plan: &Plan) -> String {
          # Text:     {} in {}: about {} tokens, of which {} are for validation.\n\
          # Machine:  {machine}.\n\
          # Sum:      {} x {} tokens = {} tokens a step; x {} steps = {} tokens, {} epochs over the text.\n\
-         # Time:     {} a step and {} in all, at {} GFLOP/s, half of what such {} do in benchmarks. The first steps show the truth.\n\
+         # Time:     {} a step and {} in all, at {} GFLOP/s, a cautious guess for such {}. The first steps show the truth.\n\
          #\n{commands}",
         bytes_in_words(text.text_bytes),
         counted(text.documents, "document"),
@@ -300,7 +300,7 @@ mod tests {
             "# A first GPT-2 on book.txt, written by `launcher init`.",
             "# Text:     1.4 MB in 1 document: about 338,000 tokens, of which 16,900 are for validation.",
             "# Machine:  2 cores, 6.0 GiB of free memory, no GPU used.",
-            " in all, at 50 GFLOP/s, half of what such cores do in benchmarks. The first steps show the truth.",
+            " in all, at 50 GFLOP/s, a cautious guess for such cores. The first steps show the truth.",
             "# Sum:      4 sequences x 128 tokens = 512 tokens a step; x 1,200 steps = 614,400 tokens, 1.9 epochs over the text.",
             "#   launcher train --config run.toml\n",
             "inputs = [\"book.txt\"]",

@@ -11,11 +11,12 @@ use crate::programs;
 /// Most ranks that a config is written for.
 const RANKS_MAX: u32 = 16;
 
-/// Floating-point operations per second of a hardware thread, by what `/proc/cpuinfo` calls the best that its processor has.
-/// Half of what Convoy does with 124M parameters (docs/benchmarks.md), since two threads may share a core, and a laptop grows hot:
-/// with AMX 204 GFLOP/s were measured, with AVX-512 146 on Intel's processors and less is expected on others.
+/// Floating-point operations per second of a hardware thread, by what `/proc/cpuinfo` calls the best that its processor has. A
+/// cautious guess: two threads may share a core, and a laptop grows hot. The steps of 124M parameters of docs/benchmarks.md are
+/// 204 GFLOP/s a thread with AMX and 64 with AVX2, at 6 x 124M + 12 x 12 x 768 x 1,024 operations a token; no rate of AVX-512
+/// alone was measured here.
 const CORE_FLOPS: [(&str, f64); 2] = [("amx_bf16", 100e9), ("avx512f", 50e9)];
-/// That of other processors: with AVX2, 64 GFLOP/s were measured.
+/// That of other processors.
 const CORE_FLOPS_MIN: f64 = 30e9;
 
 /// What matters of a machine for the sizes of a run.

@@ -1,8 +1,8 @@
 //! Sizes of a first run that fit a text and a machine. Pure.
 //!
 //! A first run is to show in minutes whether a text can be learnt. The model is the largest whose steps are short, whose
-//! memory is there, and which sees enough tokens in that time without seeing each too often. All rates are half
-//! of what benchmarks measured, as the config says; what a machine really does is measured by the first steps.
+//! memory is there, and which sees enough tokens in that time without seeing each too often. All rates are cautious guesses, as the
+//! config says; what a machine really does is measured by the first steps.
 
 use common::config::{ModelConfig, Precision, Recompute};
 use common::cost::StepCost;
@@ -14,7 +14,7 @@ use super::machine::Machine;
 use super::sizes::{SIZES, Size};
 
 /// Floating-point operations per second of a GPU in bf16, by its memory in bytes, from large to small: half of what Convoy does
-/// on an H200 (docs/gpu.md), and less on smaller ones.
+/// on an H200 (docs/gpu.md); less is guessed of smaller ones, of which none was measured.
 const GPU_FLOPS: [(u64, f64); 3] = [(60 << 30, 250e12), (20 << 30, 60e12), (0, 20e12)];
 /// Duration of a whole run, in seconds, on CPUs and on GPUs.
 const RUN_S: [f64; 2] = [240.0, 600.0];
