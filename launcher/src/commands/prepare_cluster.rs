@@ -234,8 +234,10 @@ mod tests {
     fn a_detached_prepare_job_is_a_supervisor_that_makes_mpi_jobs() {
         let rig = Rig::new(&[]);
         let told = rig.backend.detach().unwrap();
-        let said = "the prepare job goes on in the cluster, supervised by Job web-prepare-supervisor in namespace team";
-        assert!(told.starts_with(said), "{told}");
+        let name = work_of(&[]).name().unwrap();
+        let said =
+            format!("the prepare job goes on in the cluster, supervised by Job {name}-supervisor in namespace team");
+        assert!(told.starts_with(&said), "{told}");
         let applied = std::mem::take(&mut rig.cluster.state().applied);
         let pod = &applied[0]["spec"]["template"]["spec"];
         let words = ["prepare", "--backend", "kubernetes", "--config", "/etc/convoy/prepare.toml", "--json"];
@@ -248,8 +250,21 @@ mod tests {
     }
 
     #[test]
+    fn prepare_jobs_without_a_name_are_detached_beside_each_other_and_one_output_has_one_supervisor() {
+        let cluster = FakeCluster::new(&[]);
+        let detach = |output: &str| {
+            let work = work_of(&["kubernetes.name=", &format!("prepare.output={output}")]);
+            cluster.backend(work).detach().map_err(|error| error.to_string())
+        };
+        assert!(detach("s3://bucket/data").is_ok() && detach("s3://bucket/more").is_ok());
+        let names = cluster.names("Job");
+        assert!(names.len() == 2 && names.iter().all(|name| name.starts_with("convoy-prepare-")), "{names:?}");
+        let error = detach("s3://bucket/data/").unwrap_err();
+        assert!(error.contains("it is at work already"), "{error}");
+    }
+
+    #[test]
     fn a_name_fits_the_label_of_a_pod_and_differs_between_launchers() {
-        assert_eq!(work_of(&["kubernetes.name="]).name().unwrap(), "convoy-prepare");
         let long = work_of(&[&format!("kubernetes.name={}", "a".repeat(40))]);
         let claim = |id: &str| Claim { number: 1, id: id.to_owned() };
         let attempt = |id| long.name_of_attempt(&claim(id)).unwrap();

@@ -281,8 +281,9 @@ fn a_prepare_job_loses_a_rank_and_is_stopped(rig: &Rig) {
 fn a_prepare_job_goes_on_by_itself(rig: &Rig) {
     let expected = Preparing::outcome_here(rig);
     let preparing = Preparing { rig, output: "prepared-by-a-supervisor" };
-    let said = "the prepare job goes on in the cluster, supervised by Job convoy-prepare-supervisor in namespace team";
-    run(preparing.command(&["--detach"]), ExitCode::Done, &[said]);
+    let said =
+        ["the prepare job goes on in the cluster, supervised by Job convoy-prepare-", "-supervisor in namespace team"];
+    run(preparing.command(&["--detach"]), ExitCode::Done, &said);
     let end = Instant::now() + DEADLINE;
     while !preparing.output().exists("train/index.json").unwrap() {
         assert!(Instant::now() < end, "{}", rig.cluster.printed());

@@ -96,17 +96,7 @@ impl Cluster {
         let metadata = &object["metadata"];
         let name = metadata["name"].as_str().unwrap_or_default();
         let there = self.persist(operation, || api.get_opt(name)).await?;
-        let Some(there) = there else { return Ok(()) };
-        if there.labels().get(RUN_LABEL).map(String::as_str) == metadata["labels"][RUN_LABEL].as_str() {
-            return Ok(());
-        }
-        Err(LaunchError::Cluster {
-            operation: operation.to_owned(),
-            reason:
-                "there is one that belongs to another run, or to something else; give kubernetes.name, or delete it"
-                    .into(),
-            code: ExitCode::Config,
-        })
+        there.map_or(Ok(()), |there| check_label(operation, &there, metadata["labels"][RUN_LABEL].as_str()))
     }
 
     /// Deletes every MPIJob of the run with `label` except `kept`, as a launcher that died leaves them. Returns their names.
@@ -156,6 +146,19 @@ impl Cluster {
             pause = (2 * pause).min(10 * PAUSE);
         }
     }
+}
+
+/// Refuses `operation` where `there` has the name of an object of ours, but not its `label`, and so belongs to something else.
+pub fn check_label(operation: &str, there: &DynamicObject, label: Option<&str>) -> Result<(), LaunchError> {
+    if there.labels().get(RUN_LABEL).map(String::as_str) == label {
+        return Ok(());
+    }
+    Err(LaunchError::Cluster {
+        operation: operation.to_owned(),
+        reason: "there is one that belongs to another run, or to something else; give kubernetes.name, or delete it"
+            .into(),
+        code: ExitCode::Config,
+    })
 }
 
 /// Returns why the API server refuses for good; `None` for an error that may pass.

@@ -49,7 +49,7 @@ use super::{AttemptStart, Backend, Ranks};
 use crate::cause::evidence::ProcessEnd;
 use crate::error::LaunchError;
 use crate::event::Event;
-use cluster::Cluster;
+use cluster::{Cluster, check_label};
 use follow::{End, Follower, Order};
 use picture::Patience;
 use work::Work;
@@ -108,7 +108,7 @@ impl Kubernetes {
         let cluster = self.cluster()?;
         let name = objects[0]["metadata"]["name"].as_str().unwrap_or_default().to_owned();
         self.runtime.block_on(async {
-            make_room(&cluster, &name).await?;
+            make_room(&cluster, &name, &self.work.label()).await?;
             cluster.apply(objects).await
         })?;
         let namespace = cluster.namespace();
@@ -124,17 +124,20 @@ impl Kubernetes {
     }
 }
 
-/// Deletes a supervisor that has ended, since a Job runs once. One that still works is left alone, and is an error.
-async fn make_room(cluster: &Cluster, name: &str) -> Result<(), LaunchError> {
+/// Deletes the supervisor `name` if it has `label` and has ended, since a Job runs once. One that still works, or that belongs to
+/// something else, is left alone, and is an error.
+async fn make_room(cluster: &Cluster, name: &str, label: &str) -> Result<(), LaunchError> {
     let jobs = cluster.jobs();
+    let operation = format!("start Job {name} in namespace {}", cluster.namespace());
     let failure = |reason: &str| LaunchError::Cluster {
-        operation: format!("start Job {name} in namespace {}", cluster.namespace()),
+        operation: operation.clone(),
         reason: reason.to_owned(),
         code: ExitCode::Config,
     };
     for _ in 0..60 {
         let there = cluster.persist(&format!("look up Job {name}"), || jobs.get_opt(name)).await?;
         let Some(job) = there else { return Ok(()) };
+        check_label(&operation, &job, Some(label))?;
         let mut conditions = job.data["status"]["conditions"].as_array().into_iter().flatten();
         let is_over = |kind: &str| kind == "Complete" || kind == "Failed";
         let has_ended = conditions.any(|c| c["type"].as_str().is_some_and(is_over) && c["status"] == "True");

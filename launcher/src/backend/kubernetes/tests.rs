@@ -395,3 +395,19 @@ fn a_detached_run_is_a_job_and_one_that_works_is_not_disturbed() {
     assert_eq!(rig.requests("DELETE").len(), 1);
     assert_eq!(rig.cluster.names("Job"), ["first-supervisor"]);
 }
+
+#[test]
+fn a_supervisor_of_something_else_is_left_alone_whether_it_works_or_has_ended() {
+    let rig = Rig::new("anothers-supervisor", &[]);
+    let work = Work::Training { config: rig.job.config.clone(), accepted_changes: Vec::new() };
+    let backend = rig.cluster.backend(work);
+    for conditions in [json!([]), json!([{ "type": "Complete", "status": "True" }])] {
+        let labels = json!({ manifests::RUN_LABEL: work::run_label("s3://bucket/second") });
+        let job = json!({ "metadata": { "labels": labels }, "status": { "conditions": conditions } });
+        rig.cluster.put("Job", "first-supervisor", job);
+        let error = backend.detach().unwrap_err().to_string();
+        assert!(error.contains("start Job first-supervisor") && error.contains("belongs to another run"), "{error}");
+    }
+    assert_eq!(rig.requests("DELETE"), [""; 0]);
+    assert_eq!(rig.cluster.names("Job"), ["first-supervisor"]);
+}

@@ -12,12 +12,11 @@ const NAME_BYTES_MAX: usize = 40;
 /// Longest part of that name in the name of an evaluation, which goes on with a hash, the launcher's tag, and the number of an
 /// attempt.
 const EVALUATED_BYTES_MAX: usize = 26;
-/// Longest part of that name in the name of a prepare job, which goes on with a word, the launcher's tag, and the number of an
-/// attempt.
-const PREPARED_BYTES_MAX: usize = 32;
+/// Longest part of that name in the name of a prepare job, which goes on as that of an evaluation does, with a longer word.
+const PREPARED_BYTES_MAX: usize = 23;
 /// What the objects of a prepare job are called after where the config gives no name.
 const UNNAMED: &str = "convoy";
-/// Digits of an evaluation's hash in its name.
+/// Digits of the hash in the name of an evaluation or a prepare job.
 const HASH_DIGITS: usize = 8;
 /// Digits of the tag of the launcher that has started ranks for which nobody claims attempts.
 const TAG_DIGITS: usize = 4;
@@ -110,7 +109,7 @@ impl Work {
     }
 
     /// Returns what the objects are called, without the number of an attempt. Different evaluations of a run have different
-    /// names, so that they can be done at once.
+    /// names, so that they can be done at once, and so have prepare jobs with different outputs.
     pub fn name(&self) -> Result<String, BackendError> {
         Ok(match self {
             Work::Training { config, .. } => run_name(config)?,
@@ -121,7 +120,8 @@ impl Work {
             Work::Preparing { config, .. } => {
                 let given = config.kubernetes.name.as_str();
                 let name = if given.is_empty() { UNNAMED } else { object_name("kubernetes.name", given)? };
-                format!("{}-prepare", beginning(name, PREPARED_BYTES_MAX))
+                let label = self.label();
+                format!("{}-prepare-{}", beginning(name, PREPARED_BYTES_MAX), beginning(&label, HASH_DIGITS))
             }
         })
     }
