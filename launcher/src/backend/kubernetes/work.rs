@@ -3,6 +3,7 @@
 
 use common::attempt::Claim;
 use common::config::{KubernetesConfig, LaunchConfig, PrepareConfig, PrepareJobConfig, RunConfig, StorageConfig};
+use common::secrets;
 use common::sha256::hex_sha256;
 
 use crate::backend::error::BackendError;
@@ -18,6 +19,8 @@ const PREPARED_BYTES_MAX: usize = 23;
 const UNNAMED: &str = "convoy";
 /// Digits of the hash in the name of an evaluation or a prepare job.
 const HASH_DIGITS: usize = 8;
+/// Config keys and options whose URLs may be patterns.
+const TAKING_PATTERNS: [&str; 4] = ["data.train", "data.validation", "prepare.inputs", "--overlap"];
 /// Digits of the tag of the launcher that has started ranks for which nobody claims attempts.
 const TAG_DIGITS: usize = 4;
 
@@ -237,32 +240,10 @@ fn is_local(url: &str) -> bool {
 }
 
 fn check_secret(key: &'static str, url: &str) -> Result<(), BackendError> {
-    let Some((scheme, rest)) = url.split_once("://").filter(|_| !is_local(url)) else { return Ok(()) };
-    let authority = rest.split('/').next().unwrap_or_default();
-    let has_query = match scheme {
-        "http" | "https" => rest.contains('?') || rest.to_ascii_lowercase().contains("%3f"),
-        _ => queries(rest).any(is_query),
-    };
-    if authority.contains('@') || has_query {
-        let server = authority.rsplit('@').next().unwrap_or_default().split('?').next().unwrap_or_default();
-        return Err(BackendError::SecretUrl { key, server: format!("{scheme}://{server}") });
+    match !is_local(url) && secrets::may_hold_secret(url, TAKING_PATTERNS.contains(&key)) {
+        true => Err(BackendError::SecretUrl { key, server: secrets::server(url) }),
+        false => Ok(()),
     }
-    Ok(())
-}
-
-/// Returns what follows each `?` in `text`, written as it is or escaped.
-fn queries(text: &str) -> impl Iterator<Item = &str> {
-    let plain = text.match_indices('?').map(|(at, _)| &text[at + 1..]);
-    let escaped = text.match_indices('%').map(|(at, _)| &text[at + 1..]);
-    plain.chain(escaped.filter_map(|rest| rest.strip_prefix("3f").or_else(|| rest.strip_prefix("3F"))))
-}
-
-/// Returns whether what follows a `?` looks like a query, `name=value`. Only web servers have queries: in other URLs a `?` belongs
-/// to a pattern or a name, unless somebody has written a signed address with another scheme.
-fn is_query(rest: &str) -> bool {
-    let is_name =
-        |name: &str| !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || "-_.~".contains(c));
-    rest.split_once('=').is_some_and(|(name, _)| is_name(name))
 }
 
 #[cfg(test)]
@@ -270,19 +251,26 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_signed_address_is_a_secret_and_a_pattern_is_none() {
-        for (url, is_secret) in [
-            ("s3://bucket/part-?.jsonl", false),
-            ("s3://bucket/??/day=?/x=1/*.txt", false),
-            ("s3://bucket/what%3F.txt", false),
-            ("s3://bucket/a.txt?X-Amz-Signature=f00", true),
-            ("s3://bucket/a.txt%3Fsig=f00", true),
-            ("az://box/a?.txt?sig=f00", true),
-            ("https://host/part-?.txt", true),
-            ("https://host/*.txt?sig=f00", true),
-            ("s3://key@bucket/part-?.txt", true),
+    fn a_signed_address_is_refused_and_a_pattern_is_taken_only_where_there_may_be_one() {
+        for (key, url, is_refused) in [
+            ("--overlap", "s3://bucket/part-?.jsonl", false),
+            ("prepare.inputs", "s3://bucket/??/day=?/x=1/*.txt", false),
+            ("data.train", "s3://bucket/part-?.bin", false),
+            ("data.validation", "s3://bucket/part-?.bin", false),
+            ("prepare.inputs", "s3://bucket/a.txt?versionId&X-Amz-Signature=f00", true),
+            ("prepare.inputs", "s3://bucket/a.txt?X%2DAmz-Signature=f00", true),
+            ("--tasks", "s3://bucket/a.txt%3Fsig%3Df00", true),
+            ("prepare.tokenizer", "s3://bucket/own?TOKEN", true),
+            ("run.output", "s3://bucket/run-?", false),
+            ("run.output", "s3://bucket/run-?1", true),
+            ("prepare.output", "abfss://container@account.dfs.core.windows.net/data", false),
+            ("prepare.output", "abfss://container:hunter2@account.dfs.core.windows.net/data", true),
+            ("data.tokenizer", "file:///own?", false),
         ] {
-            assert_eq!(check_secret("--overlap", url).is_err(), is_secret, "{url}");
+            let told = check_secret(key, url).map_err(|error| error.to_string());
+            assert_eq!(told.is_err(), is_refused, "{key} = {url}");
+            let told = told.err().unwrap_or_default();
+            assert!(["f00", "TOKEN", "hunter2"].iter().all(|secret| !told.contains(secret)), "{told}");
         }
     }
 }
