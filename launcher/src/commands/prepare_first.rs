@@ -26,6 +26,8 @@ use crate::view::terminal::to_stderr;
 const DATA: &str = "training data";
 /// Folder of the training shards in `prepare.output`.
 const TRAIN_FOLDER: &str = "train";
+/// Beginnings of the overrides that a prepare job reads.
+const READ_BY_PREPARE: [&str; 5] = ["prepare.", "webtext.", "launch.", "kubernetes.", "storage."];
 
 /// A prepare job whose output is to be trained on, and is not there yet.
 struct Pending {
@@ -46,7 +48,7 @@ pub fn run(
     if !raw.has_prepare_section() {
         return Ok((ExitCode::Done, None));
     }
-    if let Some((place, command)) = elsewhere(&config.launch, &path)? {
+    if let Some((place, command)) = elsewhere(&config.launch, &path, &args.overrides)? {
         return match pending(raw, config)? {
             Some(pending) => Err(pending.left_to(place, command).into()),
             None => Ok((ExitCode::Done, None)),
@@ -86,19 +88,29 @@ fn pending(raw: &RawConfig, config: &RunConfig) -> Result<Option<Pending>, Launc
 }
 
 /// Returns the place, if this process does not start the ranks of `launch` itself, and a command that prepares the data first.
-fn elsewhere(launch: &LaunchConfig, config: &Path) -> Result<Option<(&'static str, String)>, LaunchError> {
-    let config = quoted(&config.display().to_string());
-    Ok(match launch.backend {
-        Backend::Local | Backend::Mpirun => None,
-        Backend::Slurm if slurm::allocation(launch)?.is_some() => None,
-        Backend::Slurm => {
-            Some(("a batch job of Slurm", format!("`launcher prepare --config {config} --backend slurm`")))
-        }
-        Backend::Kubernetes => Some((
-            "an MPIJob",
-            format!("`launcher prepare --config {config} --backend kubernetes --ranks {}`", launch.ranks),
-        )),
-    })
+fn elsewhere(
+    launch: &LaunchConfig,
+    config: &Path,
+    overrides: &[String],
+) -> Result<Option<(&'static str, String)>, LaunchError> {
+    let place = match launch.backend {
+        Backend::Local | Backend::Mpirun => return Ok(None),
+        Backend::Slurm if slurm::allocation(launch)?.is_some() => return Ok(None),
+        Backend::Slurm => "a batch job of Slurm",
+        Backend::Kubernetes => "an MPIJob",
+    };
+    Ok(Some((place, format!("`{}`", prepare_command(config, overrides)))))
+}
+
+/// Returns the command that prepares the data of the `config` with these `overrides`, which have the flags of the launch already:
+/// its ranks run where those of training would. A secret in a URL is left out.
+fn prepare_command(config: &Path, overrides: &[String]) -> String {
+    let mut command = format!("launcher prepare --config {}", quoted(&config.display().to_string()));
+    let is_read = |given: &&String| READ_BY_PREPARE.iter().any(|section| given.trim_start().starts_with(section));
+    for given in overrides.iter().filter(is_read) {
+        command.push_str(&format!(" --set {}", quoted(given)));
+    }
+    without_secrets(&command).into_owned()
 }
 
 /// Returns findings about data that is not there, where [`run`] prepares it or refuses to: about its tokenizer, and what is
@@ -106,7 +118,7 @@ fn elsewhere(launch: &LaunchConfig, config: &Path) -> Result<Option<(&'static st
 pub fn findings(raw: &RawConfig, config: &RunConfig, args: &TargetArgs) -> Result<Option<Vec<Finding>>, LaunchError> {
     let Target::Config(path) = Target::of(args)? else { return Ok(None) };
     let Some(pending) = pending(raw, config)? else { return Ok(None) };
-    let data = match elsewhere(&config.launch, &path)? {
+    let data = match elsewhere(&config.launch, &path, &args.overrides)? {
         Some((place, command)) => Finding::failed(DATA, pending.left_to(place, command).to_string()),
         None => pending.outlook(),
     };
@@ -199,6 +211,25 @@ mod tests {
         std::fs::write(rig.path("book.txt"), "text").unwrap();
         let (verdict, text) = rig.judged("local");
         assert!(verdict == Verdict::Ok && text.contains("`launcher train` prepares it first, from /"), "{text}");
+    }
+
+    #[test]
+    fn the_command_that_prepares_first_has_every_override_and_flag_that_prepare_reads() {
+        let overrides = [
+            "prepare.inputs=[\"a b.txt\"]",
+            "prepare.output=s3://bucket/data",
+            "train.max_steps=7",
+            "prepare.tokenizer=https://host/own?sig=secret",
+            "run.output=\"s3://bucket/run\"",
+            "launch.backend=\"slurm\"",
+            "launch.ranks=16",
+            "launch.ranks_per_node=8",
+        ];
+        let command = prepare_command(Path::new("my run.toml"), &overrides.map(str::to_owned));
+        let expected = "launcher prepare --config 'my run.toml' --set 'prepare.inputs=[\"a b.txt\"]' \
+                        --set prepare.output=s3://bucket/data --set 'prepare.tokenizer=https://host/own' \
+                        --set 'launch.backend=\"slurm\"' --set launch.ranks=16 --set launch.ranks_per_node=8";
+        assert_eq!(command, expected);
     }
 
     #[test]

@@ -129,13 +129,15 @@ fn train_prepares_first_what_is_not_there_or_says_who_can() {
     let got: Vec<String> = serde_json::from_str(&stdout).unwrap();
     assert_eq!(got[..3], ["shards", "--config", "run.toml"]);
     assert!(got.contains(&absent[1].to_owned()) && got.contains(&"--progress-lines".to_owned()), "{got:?}");
-    for (backend, command) in [
-        ("slurm", "`launcher prepare --config run.toml --backend slurm`"),
-        ("kubernetes", "`launcher prepare --config run.toml --backend kubernetes --ranks 1`"),
-    ] {
-        let (code, stdout, stderr) = output(&mut train(&["--backend", backend, "--ranks", "1"]));
+    for backend in ["slurm", "kubernetes"] {
+        let (code, stdout, stderr) =
+            output(&mut train(&["--backend", backend, "--ranks", "4", "--ranks-per-node", "2"]));
         assert_eq!((code, &*stdout), (Some(2), ""), "{stderr}");
-        assert!(stderr.contains("/absent/train is not prepared yet") && stderr.contains(command), "{stderr}");
+        let command = format!(
+            "`launcher prepare --config run.toml --set 'prepare.inputs=[\"in\"]' --set 'prepare.output=\"absent\"' \
+             --set 'launch.backend=\"{backend}\"' --set launch.ranks=4 --set launch.ranks_per_node=2`"
+        );
+        assert!(stderr.contains("/absent/train is not prepared yet") && stderr.contains(&command), "{stderr}");
     }
     // A fault of the section is found before anything starts.
     let (code, _, stderr) = output(&mut train(&["--set=prepare.seeed=1"]));
