@@ -15,7 +15,7 @@ pub struct PrepareArgs {
     #[command(flatten)]
     pub launch: LaunchArgs,
     /// Prints what would run, over what, and what is done already. Starts no ranks, and writes nothing.
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = ["render", "detach"])]
     pub dry_run: bool,
     /// Prints the result as JSON.
     #[arg(long)]

@@ -176,9 +176,21 @@ mod tests {
             assert!(args.command.is_none() && !args.dry_run, "{words:?}");
             assert!(args.config.target.is_some() != args.config.config.is_some(), "{words:?}");
         }
-        assert!(prepare(&["prepare.toml", "--dry-run"]).unwrap().dry_run);
+        assert!(prepare(&["prepare.toml", "--dry-run", "--json"]).unwrap().dry_run);
         assert!(prepare(&[]).unwrap_err().to_string().contains("<CONFIG|RUN>"));
         assert!(prepare(&["--json"]).unwrap_err().to_string().contains("<CONFIG|RUN>"));
+    }
+
+    #[test]
+    fn a_dry_run_of_prepare_neither_renders_nor_detaches() {
+        for other in ["--render", "--detach"] {
+            let error = prepare(&["prepare.toml", "--dry-run", other]).unwrap_err().to_string();
+            assert!(
+                error.contains("--dry-run") && error.contains("cannot be used with") && error.contains(other),
+                "{error}"
+            );
+        }
+        assert!(prepare(&["prepare.toml", "--render", "--detach"]).is_ok());
     }
 
     #[test]

@@ -42,6 +42,14 @@ pub fn backend(
     }
 }
 
+/// Refuses `--detach`, where it `is_given`, unless a cluster would start the ranks of `launch`.
+pub fn check_detach(is_given: bool, launch: &LaunchConfig) -> Result<(), CommandError> {
+    match launch.backend {
+        Kind::Local | Kind::Mpirun | Kind::Slurm if is_given => Err(CommandError::DetachedHere),
+        Kind::Local | Kind::Mpirun | Kind::Slurm | Kind::Kubernetes => Ok(()),
+    }
+}
+
 /// Returns the attempt that a launcher elsewhere has this one run. Its claim has no id where there is none.
 pub fn handed() -> Result<Option<Claim>, CommandError> {
     let Some(given) = std::env::var_os(ATTEMPT_VARIABLE) else { return Ok(None) };

@@ -80,7 +80,7 @@ pub fn rendered(args: PrepareArgs) -> Result<String, LaunchError> {
     }
 }
 
-/// Reads the config at `path` with the overrides of `args`.
+/// Reads the config at `path` with the overrides of `args`, and refuses flags that do not fit it.
 fn job_config(args: &PrepareArgs, path: &Path) -> Result<PrepareJobConfig, LaunchError> {
     let raw = RawConfig::load(path, &args.config.overrides)?;
     let is_of_run = !raw.is_of_prepare_job();
@@ -88,6 +88,7 @@ fn job_config(args: &PrepareArgs, path: &Path) -> Result<PrepareJobConfig, Launc
     if is_of_run {
         prepare_cluster::leave_gpus_to_the_run(&mut config);
     }
+    launching::check_detach(args.detach, &config.launch)?;
     Ok(config)
 }
 

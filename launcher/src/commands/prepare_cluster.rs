@@ -3,7 +3,6 @@
 use common::config::{Backend as BackendKind, PrepareJobConfig};
 use common::exit_code::ExitCode;
 
-use super::error::CommandError;
 use crate::backend::kubernetes::work::Work;
 use crate::backend::kubernetes::{Kubernetes, manifests};
 use crate::cli::jobs::PrepareArgs;
@@ -30,22 +29,13 @@ pub fn backend(config: &PrepareJobConfig, args: &PrepareArgs) -> Result<Kubernet
 
 /// Starts a supervisor in the cluster that does what this command would do here.
 pub fn detach(config: &PrepareJobConfig, args: &PrepareArgs) -> Result<ExitCode, LaunchError> {
-    check_detached(config)?;
     to_stderr(&backend(config, args)?.detach()?);
     Ok(ExitCode::Done)
 }
 
 /// Returns the objects that [`detach`] applies.
 pub fn rendered_supervisor(config: &PrepareJobConfig, args: &PrepareArgs) -> Result<String, LaunchError> {
-    check_detached(config)?;
     Ok(manifests::to_yaml(&manifests::supervisor(&work(config, args))?))
-}
-
-fn check_detached(config: &PrepareJobConfig) -> Result<(), CommandError> {
-    match config.launch.backend {
-        BackendKind::Kubernetes => Ok(()),
-        BackendKind::Local | BackendKind::Mpirun | BackendKind::Slurm => Err(CommandError::DetachedHere),
-    }
 }
 
 fn work(config: &PrepareJobConfig, args: &PrepareArgs) -> Work {
@@ -243,10 +233,6 @@ mod tests {
         let words = ["prepare", "--backend", "kubernetes", "--config", "/etc/convoy/prepare.toml", "--json"];
         assert_eq!(pod["containers"][0]["args"], json!(words));
         assert_eq!(pod["serviceAccountName"], "convoy-supervisor");
-
-        let here = config(&["launch.backend=local"]);
-        let error = rendered_supervisor(&here, &PrepareArgs::default()).unwrap_err();
-        assert!(error.to_string().contains("--detach needs --backend kubernetes"), "{error}");
     }
 
     #[test]

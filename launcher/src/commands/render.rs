@@ -25,6 +25,7 @@ fn rendered(raw: RawConfig, args: &RenderArgs) -> Result<String, LaunchError> {
         return prepare::rendered(PrepareArgs { config, detach, ..PrepareArgs::default() });
     }
     let mut config = raw.run()?;
+    launching::check_detach(args.detach, &config.launch)?;
     if let Some(script) = launching::batch_script(&config.launch, &config.run.name, "train", Some(&args.config), &[])? {
         return Ok(script);
     }

@@ -37,6 +37,7 @@ pub fn run(mut args: TrainArgs) -> Result<ExitCode, LaunchError> {
     let raw = target::config(&args.config)?;
     let mut config = raw.clone().run()?;
     check_accepted(&args.accept_changes, &config).map_err(LaunchError::RefusedChange)?;
+    launching::check_detach(args.detach, &config.launch)?;
     preflight::tasks::chosen(&config)?;
     let wanted = wanted(&args)?;
     let accepted: Vec<String> = args.accept_changes.iter().map(|key| format!("--accept-change={key}")).collect();
@@ -127,9 +128,6 @@ fn go_back(config: &RunConfig, accepted: &[String], wanted: &Wanted) -> Result<b
 
 /// Starts a supervisor in the cluster that runs what this command would run here.
 fn detach(config: RunConfig, accepted_changes: Vec<String>) -> Result<ExitCode, LaunchError> {
-    if config.launch.backend != BackendKind::Kubernetes {
-        return Err(CommandError::DetachedHere.into());
-    }
     to_stderr(&Kubernetes::new(Work::Training { config, accepted_changes })?.detach()?);
     Ok(ExitCode::Done)
 }

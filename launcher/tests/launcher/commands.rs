@@ -50,8 +50,27 @@ fn sample_and_prepare_pass_arguments_and_exit_codes_on() {
     assert_eq!(code, Some(0), "{stderr}");
     assert!(stdout.contains("/fake_worker.py shards --config run.toml "), "{stdout}");
     assert!(stdout.ends_with(" --threads=3 --progress-lines\n"), "{stdout}");
-    let (code, _, stderr) = output(&mut prepare(&["--detach"]));
-    assert!(code == Some(2) && stderr.contains("--detach needs --backend kubernetes"), "{stderr}");
+}
+
+#[test]
+fn detaching_without_a_cluster_is_refused_before_anything_else() {
+    let rig = Rig::new("[]", &[]);
+    fs::write(rig.run("").with_file_name("prepare.toml"), "[prepare]\ninputs = [\"in\"]\noutput = \"out\"\n").unwrap();
+    for backend in ["local", "slurm"] {
+        for words in [
+            &["train", "run.toml"][..],
+            &["render", "run.toml"],
+            &["render", "prepare.toml"],
+            &["prepare", "prepare.toml"],
+            &["prepare", "prepare.toml", "--render"],
+        ] {
+            let mut launcher = rig.launcher();
+            launcher.args(words).args(["--backend", backend, "--ranks", "2", "--detach"]);
+            let (code, stdout, stderr) = output(&mut launcher);
+            assert_eq!((code, &*stdout), (Some(2), ""), "{words:?}: {stderr}");
+            assert!(stderr.contains("--detach needs --backend kubernetes"), "{words:?}: {stderr}");
+        }
+    }
 }
 
 #[test]
