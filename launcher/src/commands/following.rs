@@ -125,12 +125,36 @@ pub fn relay(
     ended.map(|_| cause.code)
 }
 
+/// Counts how often a prepare job has advanced.
+#[derive(Debug, Default)]
+pub struct PreparePulse {
+    /// How far the job was last said to be.
+    last: Option<(PreparePhase, u64)>,
+    count: u64,
+}
+
+impl PreparePulse {
+    /// Hears how far the job is. A job that stands still goes on saying so, which does not count.
+    pub fn hear(&mut self, progress: &PrepareProgress) {
+        let now = Some((progress.phase, progress.done));
+        if self.last != now {
+            self.last = now;
+            self.count += 1;
+        }
+    }
+
+    /// Returns the number, for [`Listener::pulse`].
+    pub fn count(&self) -> u64 {
+        self.count
+    }
+}
+
 /// Listens for a launcher that passes everything on: only whether the ranks advance matters to it.
 #[derive(Default)]
 struct BesideTheRanks {
-    /// How far a prepare job was last said to be.
-    prepared: Option<(PreparePhase, u64)>,
-    pulse: u64,
+    prepared: PreparePulse,
+    /// Number of lines of progress of another job, whose ranks print them only when they advance.
+    others: u64,
 }
 
 impl Listener for BesideTheRanks {
@@ -138,21 +162,18 @@ impl Listener for BesideTheRanks {
 
     fn hear(&mut self, _rank: Rank, line: &str) {
         let Some(progress) = line.strip_prefix(PROGRESS_MARK) else { return };
-        // A prepare job goes on saying how far it is where it stands still; ranks that evaluate say it only when they work.
-        let progress = serde_json::from_str::<PrepareProgress>(progress).ok();
-        let prepared = progress.map(|progress| (progress.phase, progress.done));
-        if prepared.is_none() || prepared != self.prepared {
-            self.prepared = prepared;
-            self.pulse += 1;
+        match serde_json::from_str::<PrepareProgress>(progress) {
+            Ok(progress) => self.prepared.hear(&progress),
+            Err(_) => self.others += 1,
         }
     }
 
     fn done(&self) -> u64 {
-        self.pulse
+        self.pulse()
     }
 
     fn pulse(&self) -> u64 {
-        self.pulse
+        self.prepared.count() + self.others
     }
 
     fn say(&self, text: &str) {
@@ -360,8 +381,11 @@ mod tests {
     use std::cell::RefCell;
 
     use common::config::RawConfig;
+    use nix::sys::signal::Signal;
 
+    use super::super::prepare::Shown;
     use super::*;
+    use crate::cause::evidence::ProcessEnd;
 
     /// Keeps what a person would see.
     #[derive(Default)]
@@ -389,10 +413,74 @@ mod tests {
         fn end(&mut self) {}
     }
 
+    /// Ranks that end after some looks at them, or when they are killed.
+    struct FakeRanks {
+        looks_left: usize,
+    }
+
+    impl Ranks for FakeRanks {
+        fn signal(&self, _signal: Signal) {}
+
+        fn have_ended(&mut self) -> bool {
+            self.looks_left = self.looks_left.saturating_sub(1);
+            self.looks_left == 0
+        }
+
+        fn kill(&mut self) {
+            self.looks_left = 0;
+        }
+
+        fn finish(&mut self) -> std::io::Result<ProcessEnd> {
+            Ok(ProcessEnd::Status(0))
+        }
+    }
+
+    fn launch() -> LaunchConfig {
+        let config = "prepare = { inputs = [\"a\"], output = \"b\" }";
+        RawConfig::parse("of the test", config, &[]).unwrap().prepare().unwrap().launch
+    }
+
+    /// Returns why a prepare job is killed that has done 10 bytes, has been silent for longer than the limit, and then prints a
+    /// line of progress for each number of bytes in `said`.
+    fn killed_after(listener: &mut dyn Listener, said: &[u64]) -> Option<Killed> {
+        let launch = launch();
+        let mut following = Following::new(listener, &launch, None);
+        let output = |done: &u64| {
+            let progress =
+                format!(r#"{{"phase":"tokenizing","done":{done},"total":100,"text_bytes":0,"seconds":1.0}}"#);
+            Event::Output { rank: Some(Rank(0)), stream: Stream::Out, line: format!("{PROGRESS_MARK}{progress}") }
+        };
+        following.on_event(output(&10));
+        let limit = Duration::from_secs(launch.stall_timeout_s);
+        following.moved = Instant::now().checked_sub(limit + Duration::from_secs(1)).unwrap();
+        let (sender, events) = mpsc::channel();
+        said.iter().for_each(|done| sender.send(output(done)).unwrap());
+        let mut ranks = FakeRanks { looks_left: said.len() + 2 };
+        following.watch(&mut ranks, &events, &mut Interrupts::install().unwrap()).unwrap()
+    }
+
+    #[test]
+    fn a_prepare_job_is_stalled_if_it_does_not_advance_and_not_while_it_does() {
+        let stalled = Some(Killed::Stalled { stall_timeout_s: launch().stall_timeout_s });
+        for (said, expected) in [(&[] as &[u64], &stalled), (&[10, 10], &stalled), (&[11], &None), (&[12, 12], &None)] {
+            assert_eq!(killed_after(&mut Shown::new(), said), *expected, "here, {said:?}");
+            assert_eq!(killed_after(&mut BesideTheRanks::default(), said), *expected, "beside the ranks, {said:?}");
+        }
+    }
+
+    #[test]
+    fn a_line_of_progress_of_another_job_counts_each_time() {
+        let mut listener = BesideTheRanks::default();
+        for _ in 0..2 {
+            listener.hear(Rank(1), &format!("{PROGRESS_MARK}{{\"phase\":\"scoring\",\"done\":5}}"));
+            listener.hear(Rank(1), "something else");
+        }
+        assert_eq!(listener.pulse(), 2);
+    }
+
     #[test]
     fn what_all_ranks_fail_for_is_shown_once_and_what_one_alone_says_is_shown_too() {
-        let config = "prepare = { inputs = [\"a\"], output = \"b\" }";
-        let launch = RawConfig::parse("of the test", config, &[]).unwrap().prepare().unwrap().launch;
+        let launch = launch();
         let mut page = Page::default();
         let mut following = Following::new(&mut page, &launch, None);
         following.has_several_ranks = true;

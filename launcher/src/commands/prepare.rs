@@ -7,10 +7,10 @@ use std::process::Command;
 use common::config::{Backend as BackendKind, LaunchConfig, PrepareJobConfig, RawConfig};
 use common::exit_code::ExitCode;
 use common::topology::Rank;
-use common::worker_contract::{PROGRESS_MARK, PreparePhase, PrepareProgress};
+use common::worker_contract::{PROGRESS_MARK, PrepareProgress};
 
 use super::error::CommandError;
-use super::following::{self, Listener};
+use super::following::{self, Listener, PreparePulse};
 use super::target::Target;
 use super::{launching, overrides, prepare_cluster, sibling};
 use crate::backend::{Backend, RankProgram};
@@ -146,14 +146,13 @@ fn job(args: &PrepareArgs, path: &Path, threads: u32) -> Vec<std::ffi::OsString>
 /// Shows what the ranks print.
 pub struct Shown {
     view: PrepareView,
-    last: Option<(PreparePhase, u64)>,
-    pulse: u64,
+    pulse: PreparePulse,
 }
 
 impl Shown {
     /// Creates the view of a job that begins.
     pub fn new() -> Self {
-        Shown { view: PrepareView::new(), last: None, pulse: 0 }
+        Shown { view: PrepareView::new(), pulse: PreparePulse::default() }
     }
 }
 
@@ -169,11 +168,7 @@ impl Listener for Shown {
         // A partial line, from a rank that was killed, is ignored.
         if let Ok(progress) = serde_json::from_str::<PrepareProgress>(progress) {
             self.view.hear(&progress);
-            let now = Some((progress.phase, progress.done));
-            if self.last != now {
-                self.last = now;
-                self.pulse += 1;
-            }
+            self.pulse.hear(&progress);
         }
     }
 
@@ -182,7 +177,7 @@ impl Listener for Shown {
     }
 
     fn pulse(&self) -> u64 {
-        self.pulse
+        self.pulse.count()
     }
 
     fn say(&self, text: &str) {
