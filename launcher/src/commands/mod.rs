@@ -2,6 +2,7 @@
 
 mod check;
 mod checkpoints;
+mod dry_run;
 pub mod error;
 mod eval;
 mod following;

@@ -118,7 +118,7 @@ fn explain(args: &ExplainArgs) -> Result<ExitCode, LaunchError> {
 }
 
 /// Returns the command that asks the prepare program about the job of the config at `path`.
-fn question(name: &str, path: &Path, overrides: &[String], json: bool) -> Result<Command, LaunchError> {
+pub fn question(name: &str, path: &Path, overrides: &[String], json: bool) -> Result<Command, LaunchError> {
     let mut command = Command::new(programs::prepare()?);
     command.arg(name).arg("--config").arg(path);
     command.args(overrides.iter().map(|given| format!("--set={given}")));

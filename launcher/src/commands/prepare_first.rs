@@ -2,24 +2,26 @@
 
 use std::path::Path;
 
-use common::config::{Backend, LaunchConfig, PrepareJobConfig, RawConfig, RunConfig, StorageConfig};
+use common::config::{Backend, LaunchConfig, PrepareJobConfig, RawConfig, RunConfig};
 use common::exit_code::ExitCode;
 use common::preflight::Finding;
 use common::secrets::without_secrets;
 use common::shell::quoted;
-use common::storage::{Folder, StorageError, Wanted};
+use common::storage::{Folder, StorageError};
 use common::token_shard::INDEX_NAME;
 use common::tokenizer::Tokenizer;
 
+use super::dry_run::Inputs;
 use super::error::CommandError;
-use super::prepare;
 use super::target::Target;
+use super::{dry_run, prepare};
 use crate::backend::slurm;
 use crate::cli::jobs::PrepareArgs;
 use crate::cli::shared::TargetArgs;
 use crate::error::LaunchError;
 use crate::interrupts::Interrupts;
 use crate::preflight::vocabulary;
+use crate::view::figures::counted;
 use crate::view::terminal::to_stderr;
 
 /// Subject of findings about the data.
@@ -120,7 +122,7 @@ pub fn findings(raw: &RawConfig, config: &RunConfig, args: &TargetArgs) -> Resul
     let Some(pending) = pending(raw, config)? else { return Ok(None) };
     let data = match elsewhere(&config.launch, &path, &args.overrides)? {
         Some((place, command)) => Finding::failed(DATA, pending.left_to(place, command).to_string()),
-        None => pending.outlook(),
+        None => pending.outlook(dry_run::inputs(&path, &args.overrides)),
     };
     let tokenizer = match Tokenizer::open(&config.data.tokenizer, &config.storage) {
         Ok(tokenizer) => vocabulary::check(config, &tokenizer),
@@ -135,27 +137,24 @@ impl Pending {
         CommandError::NotPrepared { url: self.url, place, command }
     }
 
-    /// Says from what the data is going to be prepared, and whether that is there.
-    fn outlook(&self) -> Finding {
-        let inputs = &self.job.prepare.inputs;
-        if let Some(fault) = inputs.iter().find_map(|input| fault(input, &self.job.storage)) {
-            let text = format!("{}: not there yet, and cannot be prepared: prepare.inputs: {fault}", self.url);
-            return Finding::failed(DATA, text);
-        }
-        let inputs = inputs.join(", ");
-        let inputs = without_secrets(&inputs);
-        Finding::ok(DATA, format!("{}: not there yet; `launcher train` prepares it first, from {inputs}", self.url))
-    }
-}
-
-/// Returns what keeps `input` from being read, if nothing is there or it cannot be looked for.
-fn fault(input: &str, storage: &StorageConfig) -> Option<String> {
-    match Wanted::open(input, storage).and_then(|wanted| wanted.find(|_| true)) {
-        Ok(found) if found.objects.is_empty() => {
-            Some(format!("there is nothing at {}; correct it, or put the text there", without_secrets(input)))
-        }
-        Ok(_) => None,
-        Err(error) => Some(error.to_string()),
+    /// Says from what the data is going to be prepared, or why it cannot be, by what its job would read.
+    fn outlook(&self, read: Result<Inputs, String>) -> Finding {
+        let Inputs { objects, bytes } = match read {
+            Ok(inputs) => inputs,
+            Err(reason) => {
+                let text = format!("{}: not there yet, and cannot be prepared: {reason}", self.url);
+                return Finding::failed(DATA, text);
+            }
+        };
+        let inputs = self.job.prepare.inputs.join(", ");
+        let text = format!(
+            "{}: not there yet; `launcher train` prepares it first, from {} ({}, {})",
+            self.url,
+            without_secrets(&inputs),
+            counted(objects, "object"),
+            counted(bytes, "byte")
+        );
+        Finding::ok(DATA, text)
     }
 }
 
@@ -182,35 +181,44 @@ mod tests {
             self.folder.path().join(name)
         }
 
-        /// Returns the verdict about the training data with the backend, and what is said.
-        fn judged(&self, backend: &str) -> (Verdict, String) {
+        /// Returns the arguments of a command that is about the config, with the backend.
+        fn args(&self, backend: &str) -> TargetArgs {
             let config = self.path("run.toml");
             let place = |name: &str| self.path(name).display().to_string();
             let prepare = format!("\n[prepare]\ninputs = [{:?}]\noutput = {:?}\n", place("book.txt"), place("data"));
             std::fs::write(&config, BASE.to_owned() + &prepare).unwrap();
-            let overrides = [
+            let overrides = vec![
                 format!("data.train={}", place("data/train")),
                 format!("launch.backend={backend}"),
                 "launch.ranks=2".to_owned(),
             ];
-            let raw = RawConfig::load(&config, &overrides).unwrap();
+            TargetArgs { target: None, config: Some(config), overrides }
+        }
+
+        /// Returns the config that `args` name, and that of its run.
+        fn configs(&self, args: &TargetArgs) -> (RawConfig, RunConfig) {
+            let raw = RawConfig::load(&self.path("run.toml"), &args.overrides).unwrap();
             let mut resolved = raw.clone().run().unwrap();
             common::storage::make_urls_absolute(&mut resolved).unwrap();
-            let args = TargetArgs { target: None, config: Some(config), overrides: overrides.to_vec() };
-            let found = findings(&raw, &resolved, &args).unwrap().unwrap().remove(1);
-            assert_eq!(found.subject, DATA);
-            (found.verdict, found.text)
+            (raw, resolved)
         }
     }
 
     #[test]
-    fn data_that_train_prepares_first_is_in_order_where_its_text_is_there() {
+    fn data_that_train_prepares_first_is_in_order_unless_its_job_would_be_refused() {
         let rig = Rig::new();
-        let (verdict, text) = rig.judged("local");
-        assert!(verdict == Verdict::Failed && text.contains("prepare.inputs: file:///"), "{text}");
-        std::fs::write(rig.path("book.txt"), "text").unwrap();
-        let (verdict, text) = rig.judged("local");
-        assert!(verdict == Verdict::Ok && text.contains("`launcher train` prepares it first, from /"), "{text}");
+        let (raw, config) = rig.configs(&rig.args("local"));
+        let pending = pending(&raw, &config).unwrap().unwrap();
+        let found = pending.outlook(Err("nothing to read".to_owned()));
+        assert_eq!((&*found.subject, found.verdict), (DATA, Verdict::Failed));
+        assert!(
+            found.text.ends_with("/data/train: not there yet, and cannot be prepared: nothing to read"),
+            "{found:?}"
+        );
+        let found = pending.outlook(Ok(Inputs { objects: 1, bytes: 40_000 }));
+        assert_eq!((&*found.subject, found.verdict), (DATA, Verdict::Ok));
+        let words = ["`launcher train` prepares it first, from /", "/book.txt (1 object, 40,000 bytes)"];
+        assert!(words.iter().all(|words| found.text.contains(words)), "{found:?}");
     }
 
     #[test]
@@ -238,11 +246,11 @@ mod tests {
         std::fs::write(rig.path("book.txt"), "text").unwrap();
         for (backend, words) in [("kubernetes", "an MPIJob only trains"), ("slurm", "a batch job of Slurm only trains")]
         {
-            let (verdict, text) = rig.judged(backend);
-            assert!(
-                verdict == Verdict::Failed && text.contains("is not prepared yet") && text.contains(words),
-                "{text}"
-            );
+            let args = rig.args(backend);
+            let (raw, config) = rig.configs(&args);
+            let Finding { subject, verdict, text, .. } = findings(&raw, &config, &args).unwrap().unwrap().remove(1);
+            assert_eq!((&*subject, verdict), (DATA, Verdict::Failed));
+            assert!(text.contains("is not prepared yet") && text.contains(words), "{text}");
         }
     }
 }

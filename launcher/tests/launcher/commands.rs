@@ -170,6 +170,32 @@ fn train_prepares_first_what_is_not_there_or_says_who_can() {
 }
 
 #[test]
+fn check_says_of_data_that_is_prepared_first_what_prepare_says() {
+    if !can_run(&["python3"]) {
+        return;
+    }
+    let rig = Rig::new("[]", &[]);
+    let here = rig.run("").with_file_name("in");
+    fs::create_dir(&here).unwrap();
+    fs::write(here.join("picture.png"), [0x89, 0x50, 0]).unwrap();
+    let sets = ["--set=data.train=absent/train", "--set=prepare.output=absent", "--set=prepare.inputs=in"];
+    let check = |answer: &[(&str, &str)]| {
+        let mut launcher = rig.launcher();
+        output(launcher.args(["check", "run.toml", "--ranks", "1"]).args(sets).envs(answer.iter().copied()))
+    };
+    let answer = ("FAKE_STDOUT", r#"{ "inputs": { "objects": 2, "bytes": 3000 }, "is_done": false }"#);
+    let (_, stdout, stderr) = check(&[answer]);
+    let line = stdout.lines().find(|line| line.contains("training data")).unwrap_or_else(|| panic!("{stdout}{stderr}"));
+    assert!(line.starts_with("ok ") && line.ends_with("prepares it first, from in (2 objects, 3,000 bytes)"), "{line}");
+    let (code, stdout, stderr) =
+        check(&[("FAKE_EXIT", "3"), ("FAKE_STDERR", "error: prepare.inputs names in, and there is nothing to read\n")]);
+    assert_eq!(code, Some(3), "{stderr}");
+    let line = stdout.lines().find(|line| line.contains("training data")).unwrap_or_else(|| panic!("{stdout}{stderr}"));
+    let refusal = "cannot be prepared: prepare.inputs names in, and there is nothing to read";
+    assert!(line.starts_with("failed ") && line.ends_with(refusal), "{line}");
+}
+
+#[test]
 fn init_refuses_what_it_cannot_do_without_a_trace() {
     let rig = Rig::new("[]", &[]);
     let init = |arguments: &[&str]| output(rig.launcher().arg("init").args(arguments));

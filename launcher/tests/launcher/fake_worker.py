@@ -43,8 +43,9 @@ def wait_for_files(names):
 
 
 def other_job(arguments):
-    """`prepare` and `worker sample`: shows the arguments, exits as asked."""
-    print(json.dumps(arguments))
+    """`prepare` and `worker sample`: shows the arguments, or prints what it is asked to, and exits as asked."""
+    print(os.environ.get("FAKE_STDOUT") or json.dumps(arguments))
+    sys.stderr.write(os.environ.get("FAKE_STDERR", ""))
     code = int(os.environ.get("FAKE_EXIT", "0"))
     if code < 0:
         os.kill(os.getpid(), -code)

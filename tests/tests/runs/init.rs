@@ -97,6 +97,23 @@ fn a_folder_of_notes_has_a_config_and_files_of_other_kinds_are_named() {
 }
 
 #[test]
+fn check_refuses_what_prepare_would_refuse() {
+    let _turn = turn();
+    let folder = tempfile::tempdir().unwrap();
+    let here = folder.path();
+    write_text(here, "book.txt");
+    print(here, &["init", "book.txt", "--device", "cpu"]);
+    std::fs::create_dir(here.join("pictures")).unwrap();
+    std::fs::write(here.join("pictures/one.png"), [0x89, 0x50, 0]).unwrap();
+    for inputs in ["pictures", "pictures/*.txt"] {
+        let set = format!("prepare.inputs={inputs}");
+        let refusal = format!("cannot be prepared: prepare.inputs names {inputs}, and in file:///");
+        let check = launch(here, &["check", "run.toml", "--ranks", "1", "--set", &set]);
+        run(check, ExitCode::Data, &[&refusal, "not ready: "]);
+    }
+}
+
+#[test]
 fn a_document_that_cannot_be_read_is_named_with_the_flags_that_help_and_left_out_where_that_is_asked_for() {
     let folder = tempfile::tempdir().unwrap();
     let here = folder.path();
