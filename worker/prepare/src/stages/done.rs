@@ -2,9 +2,10 @@
 
 use common::storage::Folder;
 
+use super::names::documents_name;
 use super::object::Stored;
 use super::plan::PlannedStage;
-use super::record::{StageRecord, documents_name};
+use super::record::StageRecord;
 use super::summary::StageSummary;
 use crate::inputs::Source;
 

@@ -1,18 +1,16 @@
 //! What a job would do, and what is done already: `prepare dry-run`. Nothing is written.
 
-use std::collections::BTreeSet;
 use std::fmt;
 
 use common::storage::{Folder, ObjectInfo};
 use common::untrusted::printable;
 use serde::Serialize;
 
-use super::folders::{STAGE_NAME, StageFolder, all_folders, stage_of};
-use super::lineage::units::unit_of;
+use super::folders::{StageFolder, all_folders};
+use super::names::{STAGE_NAME, STAGES_FOLDER, stage_of};
+use super::record::units_done;
 use crate::PrepareError;
 
-/// End of the name of the object by which a unit counts.
-const UNIT_END: &str = ".json";
 /// Number of ranges of missing units that are named.
 const RANGES_MAX: usize = 20;
 
@@ -117,10 +115,9 @@ pub fn dry_run(
 
 /// Looks at the objects of a stage.
 fn state(output: &Folder, planned: &Planned) -> Result<StageState, PrepareError> {
-    let folder = output.folder(super::folders::STAGES_FOLDER).folder(&planned.folder);
+    let folder = output.folder(STAGES_FOLDER).folder(&planned.folder);
     let objects = folder.list()?;
-    let numbers = objects.iter().filter_map(|object| unit_of(&object.name, UNIT_END));
-    let done: BTreeSet<u32> = numbers.filter(|number| *number < planned.units).collect();
+    let done = units_done(&objects, planned.units);
     let missing: Vec<u32> = (0..planned.units).filter(|number| !done.contains(number)).collect();
     Ok(StageState {
         stage: stage_of(&planned.folder).unwrap_or(&planned.folder).to_owned(),
@@ -205,7 +202,6 @@ impl fmt::Display for StageState {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::stages::folders::STAGES_FOLDER;
     use crate::stages::lineage::tests::folder;
 
     const INPUTS: Inputs = Inputs { objects: 2, bytes: 1000 };

@@ -1,30 +1,21 @@
 //! What is done: a unit by its JSON object, a stage by `stage.json`.
 
+use std::collections::{BTreeSet, HashSet};
+
 use bytes::Bytes;
 use common::sha256::Sha256Sum;
-use common::storage::Folder;
+use common::storage::{Folder, ObjectInfo};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::damaged;
-pub use super::folders::STAGE_NAME;
-pub use super::lineage::units::lineage_name;
+use super::names::{STAGE_NAME, unit_name};
 use super::object::Stored;
 use super::tally::Tally;
 use crate::PrepareError;
 
 /// Bound on counts of bytes and documents: more than inputs have, and few enough that sums stay within 64 bits.
 const COUNT_MAX: u64 = 1 << 48;
-
-/// Returns the name of the documents of unit `number`.
-pub fn documents_name(number: u32) -> String {
-    format!("unit-{number:06}.documents.parquet")
-}
-
-/// Returns the name of the object that makes unit `number` count.
-pub fn unit_name(number: u32) -> String {
-    format!("unit-{number:06}.json")
-}
 
 /// A unit that is done, as its JSON object says.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -51,6 +42,12 @@ pub struct StageRecord {
     pub units: Vec<Stored>,
     /// Sums over all units.
     pub tally: Tally,
+}
+
+/// Returns which of `count` units count, by the list of the `objects` in their folder.
+pub fn units_done(objects: &[ObjectInfo], count: u32) -> BTreeSet<u32> {
+    let names: HashSet<&str> = objects.iter().map(|object| object.name.as_str()).collect();
+    (0..count).filter(|number| names.contains(unit_name(*number).as_str())).collect()
 }
 
 impl UnitRecord {

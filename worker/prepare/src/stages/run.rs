@@ -1,6 +1,6 @@
 //! Runs stages, one after another, over all ranks and their threads.
 
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use common::config::StageName;
@@ -11,9 +11,10 @@ use serde::{Deserialize, Serialize};
 
 use super::done::DoneStage;
 use super::given::Inputs;
+use super::names::{STAGE_NAME, documents_name};
 use super::object::verify;
 use super::plan::PlannedStage;
-use super::record::{STAGE_NAME, StageRecord, UnitRecord, documents_name, unit_name};
+use super::record::{StageRecord, UnitRecord, units_done};
 use super::tally::Tally;
 use super::units::Units;
 use crate::PrepareError;
@@ -47,7 +48,7 @@ fn phase_of(stage: StageName) -> PreparePhase {
 enum State {
     Done(StageRecord),
     /// Units that are done.
-    Left(HashSet<u32>),
+    Left(BTreeSet<u32>),
 }
 
 impl Stages<'_> {
@@ -108,7 +109,7 @@ impl Stages<'_> {
         &self,
         (folder, stage): (&Folder, StageName),
         work: &Units<'_>,
-        done: &HashSet<u32>,
+        done: &BTreeSet<u32>,
         audience: &mut dyn Audience,
     ) -> Result<(), PrepareError> {
         let bytes = work.bytes();
@@ -166,8 +167,7 @@ fn look(folder: &Folder, planned: &PlannedStage, count: u32) -> Result<State, Pr
         }
         return Ok(State::Done(record));
     }
-    let listed: HashSet<String> = folder.list()?.into_iter().map(|object| object.name).collect();
-    Ok(State::Left((0..count).filter(|number| listed.contains(&unit_name(*number))).collect()))
+    Ok(State::Left(units_done(&folder.list()?, count)))
 }
 
 fn nothing_kept(record: &StageRecord) -> PrepareError {

@@ -9,10 +9,11 @@ use webtext::extract::Limits;
 
 use super::document::{Document, DocumentReader, DocumentWriter};
 use super::lineage::{Line, LineageFile, Verdict, lineage_of};
+use super::names::documents_name;
 use super::object::{ObjectWriter, Stored};
 use super::options::StageOptions;
 use super::plan::plan;
-use super::record::{StageRecord, documents_name};
+use super::record::StageRecord;
 use crate::PrepareError;
 use crate::job;
 use crate::ranks::Ranks;
