@@ -4,13 +4,13 @@ use std::collections::{BTreeSet, HashSet};
 
 use bytes::Bytes;
 use common::sha256::Sha256Sum;
-use common::storage::{Folder, ObjectInfo};
+use common::storage::{Folder, ObjectInfo, StorageError};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::damaged;
-use super::names::{STAGE_NAME, unit_name};
-use super::object::Stored;
+use super::names::{STAGE_NAME, documents_name, lineage_name, unit_name};
+use super::object::{Stored, verify};
 use super::tally::Tally;
 use crate::PrepareError;
 
@@ -66,6 +66,21 @@ impl UnitRecord {
         record(&folder.get(&name)?).map_err(|reason| damaged(folder, &name, reason))
     }
 
+    /// Returns what is wrong with the objects of unit `number`, which counts; `None` where all are as they were written.
+    pub fn damage(folder: &Folder, number: u32) -> Result<Option<String>, PrepareError> {
+        let read = || {
+            let record = UnitRecord::get(folder, number)?;
+            verify(folder, &documents_name(number), &record.documents)?;
+            verify(folder, &lineage_name(number), &record.lineage)
+        };
+        match read() {
+            Ok(()) => Ok(None),
+            Err(PrepareError::Work { url, reason, .. }) => Ok(Some(format!("{url}: {reason}"))),
+            Err(PrepareError::Storage(StorageError::NotFound { url })) => Ok(Some(format!("{url} does not exist"))),
+            Err(error) => Err(error),
+        }
+    }
+
     fn check(&self) -> Result<(), String> {
         check_counts(&self.tally, [&self.documents, &self.lineage])
     }
@@ -106,4 +121,17 @@ fn check_counts<'s>(tally: &Tally, stored: impl IntoIterator<Item = &'s Stored>)
 
 fn json(value: &impl Serialize) -> Bytes {
     Bytes::from(serde_json::to_vec_pretty(value).unwrap_or_else(|e| unreachable!("a record is JSON: {e}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_unit_counts_by_the_whole_name_of_its_object() {
+        let object = |name: &str| ObjectInfo { name: name.into(), bytes: 1, version: "1".into(), changed_unix_s: 1 };
+        let names =
+            ["unit-000001.json", "unit-000002.lineage.parquet", "unit-3.json", "unit-000004.json", "stage.json"];
+        assert_eq!(units_done(&names.map(object), 4), BTreeSet::from([1]));
+    }
 }

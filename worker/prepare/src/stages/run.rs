@@ -1,4 +1,7 @@
 //! Runs stages, one after another, over all ranks and their threads.
+//!
+//! What an earlier job has left is verified before it is used. A stage that was done is refused where it is damaged; of one that
+//! was not, a damaged unit is done again.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -62,7 +65,7 @@ impl Stages<'_> {
             }
             done.push(stage);
         }
-        if let Some(last) = done.last().filter(|last| !last.is_new) {
+        if let Some(last) = done.last().filter(|last| !last.is_verified) {
             self.verify(last, audience)?;
         }
         Ok(done)
@@ -93,15 +96,51 @@ impl Stages<'_> {
         let work = Units::open(self.inputs, planned.name, before)?;
         let count = work.bytes().len() as u32;
         let state = self.ranks.share("the state of a stage", || look(&folder, planned, count))?;
-        let is_new = matches!(state, State::Left(_));
+        let is_verified = matches!(state, State::Left(_));
         let record = match state {
             State::Done(record) => record,
             State::Left(done) => {
-                self.units((&folder, planned.name), &work, &done, audience)?;
+                let whole = self.whole((&folder, planned.name), &work.bytes(), done, audience)?;
+                self.units((&folder, planned.name), &work, &whole, audience)?;
                 self.ranks.share("a stage", || self.finish(&folder, planned, count))?
             }
         };
-        Ok(DoneStage { plan: planned.clone(), folder, record, is_new })
+        Ok(DoneStage { plan: planned.clone(), folder, record, is_verified })
+    }
+
+    /// Returns the units among `done` whose objects are as an earlier job wrote them. The others are to be done again, which
+    /// loses nothing: what they had can be made from the inputs. Ranks share the reading.
+    fn whole(
+        &self,
+        (folder, stage): (&Folder, StageName),
+        bytes: &[u64],
+        done: BTreeSet<u32>,
+        audience: &mut dyn Audience,
+    ) -> Result<BTreeSet<u32>, PrepareError> {
+        if done.is_empty() {
+            return Ok(done);
+        }
+        let all: Vec<u32> = done.iter().copied().collect();
+        let share = &all[part(all.len(), self.ranks.rank(), self.ranks.count())];
+        let (threads, total) = (self.threads, all.iter().map(|unit| bytes[*unit as usize]).sum());
+        let mut is_damaged = vec![0_u64; bytes.len()];
+        let found = &mut is_damaged;
+        self.ranks.run((phase_of(stage), total), audience, |progress| {
+            let look = |unit: &u32| {
+                let damage = UnitRecord::damage(folder, *unit)?;
+                progress.advance(bytes[*unit as usize]);
+                Ok::<_, PrepareError>(damage)
+            };
+            for (unit, damage) in share.iter().zip(threads::map(share, threads, look)) {
+                if let Some(damage) = damage? {
+                    tracing::warn!("{damage}; unit {unit} of the stage {} is done again", stage.name());
+                    found[*unit as usize] = 1;
+                }
+            }
+            Ok::<_, PrepareError>(())
+        })?;
+        let is_damaged = self.ranks.sum(is_damaged);
+        Ok(all.into_iter().filter(|unit| is_damaged[*unit as usize] == 0).collect())
     }
 
     /// Does this rank's share of the units that are left.

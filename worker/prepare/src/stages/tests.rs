@@ -309,6 +309,37 @@ fn units_that_are_done_are_not_done_again() {
 }
 
 #[test]
+fn damaged_units_of_a_stage_that_was_not_done_are_done_again_and_reach_no_shard() {
+    let root = folder("damaged-units");
+    for number in 0..6 {
+        let text = format!("{{\"text\": \"{}\"}}\n", "several words of it ".repeat(40_000 + number));
+        root.put(&format!("in/{number}.jsonl"), text.into()).unwrap();
+    }
+    let config = config("damaged-units", RULES);
+    run(&config, 1).unwrap();
+    let whole = objects(&root.folder("out"));
+    let stage = stage_folder("damaged-units");
+    assert!(lineage_of(&stage).unwrap().len() >= 6);
+    // As after a kill before the last unit.
+    root.folder("out").folder("train").delete_all().unwrap();
+    root.folder("out").delete("prepare.json").unwrap();
+    stage.delete("stage.json").unwrap();
+    stage.delete("unit-000005.json").unwrap();
+    for name in [&*documents_name(0), "unit-000001.lineage.parquet", "unit-000002.json"] {
+        let mut content = stage.get(name).unwrap().to_vec();
+        // Of a record, the first brace; of the others, a byte among those that were packed.
+        let at = if name.ends_with(".json") { 0 } else { content.len() / 2 };
+        content[at] ^= 1;
+        stage.put(name, content.into()).unwrap();
+    }
+    stage.delete(&documents_name(3)).unwrap();
+    let sound = stage.info("unit-000004.json").unwrap();
+    run(&config, 2).unwrap();
+    assert_eq!(stage.info("unit-000004.json").unwrap().version, sound.version);
+    assert!(objects(&root.folder("out")) == whole);
+}
+
+#[test]
 fn an_id_stays_from_release_to_release() {
     // Ids are in lineage files, by which people look for documents.
     let id = super::pages::document_id(1, "a", 2, 3);
