@@ -12,6 +12,7 @@ use prepare::stages::lineage::Verdict;
 use stages_support::{
     Job, article, articles, children_of, damaged_archive, large_articles, prose, response, wait_until_gone, warc, wet,
 };
+use webtext::extract::Limits;
 use webtext::pages::write::Packing;
 
 /// Rules that keep the articles of these tests.
@@ -252,6 +253,13 @@ fn when_rules_keep_nothing_the_job_says_which_did() {
     let error = job.run().unwrap_err().to_string();
     assert!(error.contains("the stage clean kept 0 of 4 documents (length.words dropped 4)"), "{error}");
     assert!(error.contains("[webtext.clean]"), "{error}");
+}
+
+#[test]
+fn with_the_least_memory_of_a_child_ordinary_pages_are_extracted() {
+    let job = Job::new(&format!("{RULES}\nextract = {{ memory_bytes = {} }}", Limits::MEMORY_BYTES_MIN));
+    job.put("in/a.warc.gz", &warc(Packing::Gzip, &articles(0..12)));
+    assert_eq!(job.run().unwrap().totals.documents, 12);
 }
 
 #[test]

@@ -95,7 +95,7 @@ fn read_extract(given: &Value, faults: &mut Vec<Fault>) -> Limits {
     within("depth", limits.depth as u64, 1, 1 << 14);
     within("refused_depth", limits.refused_depth as u64, 1, 1 << 20);
     within("attribute_bytes", limits.attribute_bytes as u64, 0, 64 << 20);
-    within("memory_bytes", limits.memory_bytes, 128 << 20, 1 << 40);
+    within("memory_bytes", limits.memory_bytes, Limits::MEMORY_BYTES_MIN, 1 << 40);
     within("cpu_ms", limits.cpu_ms, 1, 3_600_000);
     within("wall_ms", limits.wall_ms, 1, 3_600_000);
     limits

@@ -24,8 +24,12 @@ fn folder(name: &str) -> Folder {
 }
 
 fn config(name: &str, webtext: &str) -> PrepareJobConfig {
+    config_of("\"clean\"", name, webtext)
+}
+
+fn config_of(stages: &str, name: &str, webtext: &str) -> PrepareJobConfig {
     let text = format!(
-        "[prepare]\ninputs = [\"memory://stages-{name}/in\"]\noutput = \"memory://stages-{name}/out\"\nstages = [\"clean\"]\n\
+        "[prepare]\ninputs = [\"memory://stages-{name}/in\"]\noutput = \"memory://stages-{name}/out\"\nstages = [{stages}]\n\
          validation_fraction = 0.0\n[webtext]\n{webtext}\n"
     );
     RawConfig::parse("of the test", &text, &[]).unwrap().prepare().unwrap()
@@ -134,7 +138,7 @@ fn a_set_comes_first_and_other_keys_replace_its_own() {
 #[test]
 fn every_fault_of_the_rules_is_named_with_what_was_expected() {
     let found = faults(
-        "extract = { cpu_ms = 0, pages = 1, depth = \"deep\" }\n\
+        "extract = { cpu_ms = 0, memory_bytes = 167_772_160, pages = 1, depth = \"deep\" }\n\
          clean = { set = \"c5\", length = { words = 1, min_words = 2.5 }, quality = 3, repetition = { duplicate_lines = 30 } }",
     );
     let text = found.join("\n");
@@ -142,6 +146,7 @@ fn every_fault_of_the_rules_is_named_with_what_was_expected() {
         "webtext.extract.pages = 1: unknown key; this table has ",
         "webtext.extract.depth = \"deep\": invalid type: string \"deep\", expected usize; its default is 512",
         "webtext.extract.cpu_ms = 0: must be from 1 to 3600000; leave it out for 10000",
+        "webtext.extract.memory_bytes = 167772160: must be from 268435456 to 1099511627776; leave it out for 1073741824",
         "webtext.clean.set = \"c5\": is no set of rules; give \"fineweb\" or \"paper\"",
         "webtext.clean.length.words = 1: unknown key; this table has min_characters, min_words",
         "webtext.clean.length.min_words = 2.5: invalid type: floating point `2.5`, expected usize; its default is 0",
@@ -150,7 +155,7 @@ fn every_fault_of_the_rules_is_named_with_what_was_expected() {
     ] {
         assert!(text.contains(expected), "missing {expected:?} in:\n{text}");
     }
-    assert_eq!(found.len(), 8, "{text}");
+    assert_eq!(found.len(), 9, "{text}");
 }
 
 #[test]
@@ -337,6 +342,24 @@ fn damaged_units_of_a_stage_that_was_not_done_are_done_again_and_reach_no_shard(
     run(&config, 2).unwrap();
     assert_eq!(stage.info("unit-000004.json").unwrap().version, sound.version);
     assert!(objects(&root.folder("out")) == whole);
+}
+
+#[test]
+fn a_program_that_extracts_nothing_is_a_fault_of_its_surroundings_and_another_protocol_is_a_bug() {
+    folder("no-child").put("in/a.html", "<p>A page.</p>".into()).unwrap();
+    let config = config_of("\"extract\"", "no-child", "");
+    let mut options = StageOptions::read(&config.prepare, &config.webtext).unwrap();
+    for (program, code, expected) in [
+        ("/nowhere/prepare", ExitCode::Config, "could not start the extracting process /nowhere/prepare"),
+        ("false", ExitCode::Config, "webtext.extract.memory_bytes"),
+        ("echo", ExitCode::Bug, "please report it"),
+    ] {
+        options.program = Some(program.into());
+        let run = job::run(&config.prepare, &options, &StorageConfig::default(), &Ranks::One, 1, &mut ());
+        let error = run.unwrap_err();
+        assert_eq!(error.exit_code(), code, "{error}");
+        assert!(error.to_string().contains(expected), "{error}");
+    }
 }
 
 #[test]
