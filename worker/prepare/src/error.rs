@@ -84,8 +84,11 @@ pub enum PrepareError {
     /// Another thread has failed, and what that one says counts.
     #[error("another thread has failed")]
     Stopped,
-    /// A page cannot be read, for another reason than its content.
-    #[error("{url}: {reason}")]
+    /// The pages of an object cannot be read on, for another reason than their content.
+    #[error(
+        "{url}: reading its pages failed, and not because of their content: {reason}; run the command again, and if that comes back, \
+         leave the object out of prepare.inputs"
+    )]
     Unread {
         /// URL of the object.
         url: String,
@@ -281,5 +284,18 @@ impl PrepareError {
             | PrepareError::NoDocument { .. }
             | PrepareError::Work { .. } => ExitCode::Data,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_object_whose_pages_cannot_be_read_is_named_with_what_to_do() {
+        let error = PrepareError::Unread { url: "s3://crawl/a.warc".into(), reason: "no memory".into() };
+        let expected = "s3://crawl/a.warc: reading its pages failed, and not because of their content: no memory; run the command again";
+        assert!(error.to_string().starts_with(expected), "{error}");
+        assert!(error.to_string().ends_with("leave the object out of prepare.inputs"), "{error}");
     }
 }

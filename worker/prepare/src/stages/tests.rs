@@ -23,6 +23,9 @@ fn folder(name: &str) -> Folder {
     Folder::open(&format!("memory://stages-{name}"), &StorageConfig::default()).unwrap()
 }
 
+/// All stages, as a config has them.
+const BOTH: &str = "\"extract\", \"clean\"";
+
 fn config(name: &str, webtext: &str) -> PrepareJobConfig {
     config_of("\"clean\"", name, webtext)
 }
@@ -109,8 +112,8 @@ fn what_lies_where_documents_should_is_refused_by_its_name() {
     }
 }
 
-fn faults(webtext: &str) -> Vec<String> {
-    let config = config("options", webtext);
+fn faults(stages: &str, webtext: &str) -> Vec<String> {
+    let config = config_of(stages, "options", webtext);
     match StageOptions::read(&config.prepare, &config.webtext) {
         Err(error @ ConfigError::Faults { .. }) => {
             error.to_string().lines().skip(1).map(|l| l.trim().to_owned()).collect()
@@ -121,7 +124,8 @@ fn faults(webtext: &str) -> Vec<String> {
 
 #[test]
 fn a_set_comes_first_and_other_keys_replace_its_own() {
-    let config = config(
+    let config = config_of(
+        BOTH,
         "options",
         "extract = { cpu_ms = 5000 }\nclean = { length = { min_words = 50 }, set = \"paper\", c4 = { enabled = true } }",
     );
@@ -138,6 +142,7 @@ fn a_set_comes_first_and_other_keys_replace_its_own() {
 #[test]
 fn every_fault_of_the_rules_is_named_with_what_was_expected() {
     let found = faults(
+        BOTH,
         "extract = { cpu_ms = 0, memory_bytes = 167_772_160, pages = 1, depth = \"deep\" }\n\
          clean = { set = \"c5\", length = { words = 1, min_words = 2.5 }, quality = 3, repetition = { duplicate_lines = 30 } }",
     );
@@ -156,6 +161,40 @@ fn every_fault_of_the_rules_is_named_with_what_was_expected() {
         assert!(text.contains(expected), "missing {expected:?} in:\n{text}");
     }
     assert_eq!(found.len(), 9, "{text}");
+}
+
+#[test]
+fn a_section_without_its_stage_is_refused_with_the_stages_to_write() {
+    let (extract, clean) = ("extract = { cpu_ms = 5 }", "clean = { set = \"paper\" }");
+    let both = "write prepare.stages = [\"extract\", \"clean\"], or leave this section out";
+    for (stages, webtext, expected) in [
+        ("\"clean\"", extract, format!("webtext.extract: has no use without the stage extract; {both}")),
+        ("\"extract\"", clean, format!("webtext.clean: has no use without the stage clean; {both}")),
+        (
+            "",
+            clean,
+            "webtext.clean: has no use without the stage clean; write prepare.stages = [\"clean\"], or leave this section out".into(),
+        ),
+    ] {
+        assert_eq!(faults(stages, webtext), [expected]);
+    }
+    assert_eq!(faults("", &format!("{extract}\n{clean}")).len(), 2);
+    // A resolved config has all tables.
+    let resolved = config_of("", "options", "extract = {}\nclean = {}");
+    StageOptions::read(&resolved.prepare, &resolved.webtext).unwrap();
+}
+
+#[test]
+fn rules_that_cannot_be_used_are_named_by_their_keys_wherever_they_come_from() {
+    folder("faulty-rules").put("in/a.txt", "a text".into()).unwrap();
+    let config = config("faulty-rules", "");
+    let mut options = StageOptions::read(&config.prepare, &config.webtext).unwrap();
+    options.clean.repetition.duplicate_lines = 30.0;
+    let run = job::run(&config.prepare, &options, &StorageConfig::default(), &Ranks::One, 1, &mut ());
+    let error = run.unwrap_err();
+    assert_eq!(error.exit_code(), ExitCode::Config);
+    let expected = "webtext.clean.repetition.duplicate_lines = 30: expected a share from 0 to 1; write 0.3 for 30 %";
+    assert!(error.to_string().contains(expected), "{error}");
 }
 
 #[test]

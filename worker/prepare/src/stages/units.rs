@@ -129,8 +129,6 @@ impl<'j> Units<'j> {
     }
 }
 
-/// Makes the rules of a job ready. Options that were read from a config are sound.
 fn cleaner(job: Inputs<'_>) -> Result<Box<Cleaner>, PrepareError> {
-    let cleaner = Cleaner::new(job.options.clean.clone());
-    Ok(Box::new(cleaner.map_err(|error| PrepareError::System(std::io::Error::other(error)))?))
+    Ok(Box::new(job.options.cleaner()?))
 }
