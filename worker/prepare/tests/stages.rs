@@ -161,6 +161,32 @@ fn changed_rules_keep_extraction_and_the_documents_of_the_old_ones() {
 }
 
 #[test]
+fn a_dry_run_finds_what_the_job_itself_would_find_of_its_token_shards() {
+    let mut job = Job::new(RULES);
+    job.put("in/a.warc.gz", &warc(Packing::Gzip, &articles(0..12)));
+    assert_eq!(job.dry_run()["token_shards"], "missing");
+    job.run().unwrap();
+    let made = job.dry_run();
+    assert_eq!((&made["token_shards"], &made["is_done"]), (&"made".into(), &true.into()), "{made}");
+    // Each refusal is the job's own.
+    let refused = |job: &Job, expected: &str| {
+        let (refusal, dry) = (job.run().unwrap_err().to_string(), job.dry_run());
+        assert!(refusal.contains(expected), "{refusal}");
+        assert_eq!((&dry["token_shards"]["refused"], &dry["is_done"]), (&refusal.into(), &false.into()), "{dry}");
+    };
+    job.webtext("clean = { set = \"paper\", length = { min_words = 21 } }");
+    refused(&job, "the rules of its stages have changed since");
+    job.webtext(RULES);
+    job.prepare(|config| config.seed += 1);
+    refused(&job, "it was made from another [prepare] section");
+    job.prepare(|config| config.seed -= 1);
+    job.put("in/b.warc.gz", &warc(Packing::Gzip, &articles(20..22)));
+    refused(&job, "the inputs have changed since");
+    std::fs::remove_file(job.path("in/b.warc.gz")).unwrap();
+    assert_eq!(job.dry_run()["token_shards"], "made");
+}
+
+#[test]
 fn killed_at_any_moment_it_goes_on_and_the_bytes_are_the_same() {
     let job = Job::new(RULES);
     put_large_archives(&job, 8);

@@ -33,7 +33,7 @@ pub struct Inputs {
 }
 
 /// What there is of the token shards.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TokenShards {
     /// Nothing.
@@ -42,8 +42,8 @@ pub enum TokenShards {
     Begun,
     /// All of them.
     Made,
-    /// Those of another config, which prepare does not overwrite.
-    OfAnotherConfig,
+    /// Those of another job, which prepare does not overwrite. Holds what it says.
+    Refused(String),
 }
 
 /// What a job would do.
@@ -145,14 +145,12 @@ fn ranges(numbers: &[u32]) -> Vec<String> {
 }
 
 impl TokenShards {
-    fn in_words(self) -> &'static str {
+    fn in_words(&self) -> String {
         match self {
-            TokenShards::Missing => "to do",
-            TokenShards::Begun => "begun; the rest is to do",
-            TokenShards::Made => "done",
-            TokenShards::OfAnotherConfig => {
-                "refused: there are others, made by another config; choose another prepare.output, or remove them"
-            }
+            TokenShards::Missing => "to do".to_owned(),
+            TokenShards::Begun => "begun; the rest is to do".to_owned(),
+            TokenShards::Made => "done".to_owned(),
+            TokenShards::Refused(reason) => format!("refused: {}", printable(reason)),
         }
     }
 }
@@ -174,9 +172,9 @@ impl fmt::Display for DryRun {
                 other.bytes
             )?;
         }
-        let end = match self.token_shards {
+        let end = match &self.token_shards {
             TokenShards::Made => "there is nothing to do",
-            TokenShards::OfAnotherConfig => "nothing was written, and launcher prepare would refuse",
+            TokenShards::Refused(_) => "nothing was written, and launcher prepare would refuse",
             TokenShards::Missing | TokenShards::Begun => "nothing was written; leave out --dry-run to do it",
         };
         writeln!(f, "{end}")
@@ -269,8 +267,9 @@ mod tests {
         let json = serde_json::to_value(&planned).unwrap();
         assert_eq!((&json["inputs"]["objects"], &json["token_shards"]), (&2.into(), &"made".into()), "{json}");
         assert!(planned.to_string().ends_with("token shards  done\nthere is nothing to do\n"), "{planned}");
-        let other = dry_run(&output, INPUTS, &plan(), TokenShards::OfAnotherConfig).unwrap();
-        assert!(!other.is_done && other.to_string().ends_with(", and launcher prepare would refuse\n"), "{other}");
+        let other = dry_run(&output, INPUTS, &plan(), TokenShards::Refused("others are there".into())).unwrap();
+        let end = "token shards  refused: others are there\nnothing was written, and launcher prepare would refuse\n";
+        assert!(!other.is_done && other.to_string().ends_with(end), "{other}");
     }
 
     #[test]
