@@ -168,12 +168,6 @@ fn a_dry_run_finds_what_the_job_itself_would_find_of_its_token_shards() {
     job.run().unwrap();
     let made = job.dry_run();
     assert_eq!((&made["token_shards"], &made["is_done"]), (&"made".into(), &true.into()), "{made}");
-    // Each refusal is the job's own.
-    let refused = |job: &Job, expected: &str| {
-        let (refusal, dry) = (job.run().unwrap_err().to_string(), job.dry_run());
-        assert!(refusal.contains(expected), "{refusal}");
-        assert_eq!((&dry["token_shards"]["refused"], &dry["is_done"]), (&refusal.into(), &false.into()), "{dry}");
-    };
     job.webtext("clean = { set = \"paper\", length = { min_words = 21 } }");
     refused(&job, "the rules of its stages have changed since");
     job.webtext(RULES);
@@ -184,6 +178,24 @@ fn a_dry_run_finds_what_the_job_itself_would_find_of_its_token_shards() {
     refused(&job, "the inputs have changed since");
     std::fs::remove_file(job.path("in/b.warc.gz")).unwrap();
     assert_eq!(job.dry_run()["token_shards"], "made");
+}
+
+#[test]
+fn a_dry_run_without_stages_finds_changed_inputs_too() {
+    let mut job = Job::new("");
+    job.prepare(|config| config.stages.clear());
+    job.put("in/a.txt", prose(1).as_bytes());
+    job.run().unwrap();
+    assert_eq!(job.dry_run()["token_shards"], "made");
+    job.put("in/b.txt", prose(2).as_bytes());
+    refused(&job, "the inputs have changed since");
+}
+
+/// Checks that the job and its dry run refuse in equal words.
+fn refused(job: &Job, expected: &str) {
+    let (refusal, dry) = (job.run().unwrap_err().to_string(), job.dry_run());
+    assert!(refusal.contains(expected), "{refusal}");
+    assert_eq!((&dry["token_shards"]["refused"], &dry["is_done"]), (&refusal.into(), &false.into()), "{dry}");
 }
 
 #[test]
