@@ -12,7 +12,8 @@
 //! ```
 //!
 //! When all units count, `stage.json` says that the stage is done. The bytes of the Parquet files depend on the inputs and the
-//! rules alone, not on ranks, threads or restarts.
+//! rules alone, not on ranks, threads or restarts. A page near a limit of extraction is the exception: its verdict may differ from
+//! machine to machine.
 //!
 //! - [`options`]: what the config says. [`given`]: that, and the inputs. [`plan`]: the folders of the stages.
 //! - [`pages`]: objects that have pages, and their division into units.
