@@ -63,7 +63,7 @@ fn answer(mut input: impl Read, mut output: impl Write) -> io::Result<()> {
     let Some(limits) = frames::read(&mut input, frames::MESSAGE_BYTES)? else { return Ok(()) };
     let limits: Limits = serde_json::from_slice(&limits)?;
     setrlimit(Resource::RLIMIT_CORE, 0, 0)?;
-    // The thread takes its memory before memory is bounded: without it no page would be.
+    // The thread starts before memory is bounded: a bound without room for its stack would end every child.
     let started_ms = watch(limits.cpu_ms)?;
     setrlimit(Resource::RLIMIT_AS, limits.memory_bytes, limits.memory_bytes)?;
     reply(&mut output, frames::READY)?;
