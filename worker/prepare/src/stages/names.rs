@@ -11,7 +11,7 @@ pub const STAGES_FOLDER: &str = "stages";
 /// Object that says that a stage is done: the sum of its tallies.
 pub const STAGE_NAME: &str = "stage.json";
 /// Hex digits at the end of a folder's name.
-const HASH_DIGITS: usize = 16;
+pub const HASH_DIGITS: usize = 16;
 
 /// Returns the name of the folder of `stage`, where `sha256` is the hash of all that decides what the stage makes.
 pub fn folder_name(stage: StageName, sha256: &Sha256Sum) -> String {
