@@ -164,6 +164,35 @@ fn stages_that_are_killed_at_any_moment_go_on_and_the_bytes_are_the_same() {
 }
 
 #[test]
+fn damaged_units_of_a_stage_that_was_not_done_are_found_and_done_again_by_any_ranks() {
+    let archives = Archives::new(8, 40);
+    let config = archives.config("out");
+    run(by_mpirun(2, &config, &[]), ExitCode::Done, &[]);
+    let whole = archives.output("out");
+    // As after a kill before the sums of the last stage.
+    for name in ["out/train", "out/validation"] {
+        std::fs::remove_dir_all(archives.path(name)).unwrap();
+    }
+    std::fs::remove_file(archives.path("out/prepare.json")).unwrap();
+    let of_clean = |end: &str| -> Vec<PathBuf> {
+        let files = files(&archives.path("out/stages")).into_iter();
+        files.filter(|(name, _)| name.starts_with("clean-") && name.ends_with(end)).map(|(_, path)| path).collect()
+    };
+    std::fs::remove_file(&of_clean("/stage.json")[0]).unwrap();
+    let documents = of_clean(".documents.parquet");
+    let [first, .., last] = &documents[..] else { panic!("{documents:?}") };
+    for path in [first, last] {
+        let mut content = std::fs::read(path).unwrap();
+        let middle = content.len() / 2;
+        content[middle] ^= 1;
+        std::fs::write(path, content).unwrap();
+    }
+    let last = format!("unit {} of the stage clean is done again", documents.len() - 1);
+    run(by_mpirun(3, &config, &[]), ExitCode::Done, &["unit 0 of the stage clean is done again", &last]);
+    assert!(archives.output("out") == whole);
+}
+
+#[test]
 fn memory_of_stages_does_not_grow_with_the_pages() {
     let peak = |pages: u64| -> u64 {
         let archives = Archives::new(1, pages);

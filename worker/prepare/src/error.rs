@@ -84,8 +84,11 @@ pub enum PrepareError {
     /// Another thread has failed, and what that one says counts.
     #[error("another thread has failed")]
     Stopped,
-    /// A page cannot be read, for another reason than its content.
-    #[error("{url}: {reason}")]
+    /// The pages of an object cannot be read on, for another reason than their content.
+    #[error(
+        "{url}: reading its pages failed, and not because of their content: {reason}; run the command again, and if that comes back, \
+         leave the object out of prepare.inputs"
+    )]
     Unread {
         /// URL of the object.
         url: String,
@@ -93,10 +96,13 @@ pub enum PrepareError {
         reason: String,
     },
     /// The process that extracts pages cannot be started, or is another program.
-    #[error("the stage extract: {0}")]
+    #[error("the stage extract: {}; {}", .0, remedy_of_extractor(.0))]
     Extractor(#[from] ExtractorError),
     /// The system refuses what the stage extract needs to start.
-    #[error("the stage extract cannot start its processes: {0}")]
+    #[error(
+        "the stage extract cannot start its processes: {0}; /proc has to be mounted here, and the limit of processes (`ulimit -u`, or \
+         that of the container, the pod or the service) has to leave room for them"
+    )]
     System(std::io::Error),
     /// There is no filter where the config names one.
     #[error(
@@ -232,6 +238,20 @@ fn most_dropped(reasons: &[(String, u64)]) -> String {
     if reasons.is_empty() { String::new() } else { format!(" ({})", reasons.join(", ")) }
 }
 
+/// Returns what to do about a process that extracts no pages.
+fn remedy_of_extractor(error: &ExtractorError) -> &'static str {
+    match error {
+        ExtractorError::Start { .. } => {
+            "it has to be there and executable, and the limits of processes (`ulimit -u`) and of memory (`ulimit -v`) have to leave \
+             room for it"
+        }
+        ExtractorError::NotReady { .. } => {
+            "raise webtext.extract.memory_bytes, or the limits of processes (`ulimit -u`) and of memory (`ulimit -v`) here"
+        }
+        ExtractorError::Protocol { .. } => "this is a bug; please report it with these lines",
+    }
+}
+
 impl PrepareError {
     /// Returns the exit code of a process that ends because of this error.
     pub fn exit_code(&self) -> ExitCode {
@@ -244,7 +264,10 @@ impl PrepareError {
             PrepareError::Storage(error) => error.exit_code(),
             PrepareError::Lost { code, .. } => *code,
             PrepareError::Filter { error: FilterError::Memory { .. }, .. } => ExitCode::Config,
-            PrepareError::Extractor(_) | PrepareError::System(_) | PrepareError::Stopped => ExitCode::Bug,
+            // The system refuses a process or a thread, as in `common::limits`.
+            PrepareError::Extractor(ExtractorError::Start { .. } | ExtractorError::NotReady { .. })
+            | PrepareError::System(_) => ExitCode::Config,
+            PrepareError::Extractor(ExtractorError::Protocol { .. }) | PrepareError::Stopped => ExitCode::Bug,
             PrepareError::BadDocument(_)
             | PrepareError::NothingKept { .. }
             | PrepareError::Unread { .. }
@@ -261,5 +284,18 @@ impl PrepareError {
             | PrepareError::NoDocument { .. }
             | PrepareError::Work { .. } => ExitCode::Data,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_object_whose_pages_cannot_be_read_is_named_with_what_to_do() {
+        let error = PrepareError::Unread { url: "s3://crawl/a.warc".into(), reason: "no memory".into() };
+        let expected = "s3://crawl/a.warc: reading its pages failed, and not because of their content: no memory; run the command again";
+        assert!(error.to_string().starts_with(expected), "{error}");
+        assert!(error.to_string().ends_with("leave the object out of prepare.inputs"), "{error}");
     }
 }

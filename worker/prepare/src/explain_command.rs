@@ -8,7 +8,6 @@ use common::storage::Folder;
 use prepare::PrepareError;
 use prepare::job::find_inputs;
 use prepare::stages::StageOptions;
-use prepare::stages::dry_run::TokenShards;
 use prepare::stages::explain::{Explained, Wanted, explain};
 use prepare::stages::folders::{StageFolder, newest_folders};
 use prepare::stages::plan::plan;
@@ -46,14 +45,12 @@ impl ExplainArgs {
 /// Returns the folders of the stages of `config`, and what there is of its token shards. The names of the folders follow from the
 /// inputs; where these are gone, the newest folder of each stage is taken.
 fn made(config: &PrepareJobConfig, output: &Folder) -> Result<(Vec<StageFolder>, Shards), PrepareError> {
-    let shards = Shards::of(output, &config.prepare)?;
     let options = StageOptions::read(&config.prepare, &config.webtext)?;
     let Ok(found) = find_inputs(&config.prepare, &config.storage) else {
         let names: Vec<&str> = config.prepare.stages.iter().copied().map(StageName::name).collect();
-        return Ok((newest_folders(output, &names)?, shards));
+        return Ok((newest_folders(output, &names)?, Shards::of(output, &config.prepare, None)?));
     };
     let plan = plan(&config.prepare, &options, &found);
-    let is_of_others = TokenShards::of(output, &config.prepare, &plan)? == TokenShards::OfAnotherConfig;
     let folders = plan.iter().filter_map(|stage| StageFolder::named(output, &stage.folder_name())).collect();
-    Ok((folders, if is_of_others { Shards::Missing } else { shards }))
+    Ok((folders, Shards::of(output, &config.prepare, Some(&plan))?))
 }

@@ -12,6 +12,7 @@ use prepare::stages::lineage::Verdict;
 use stages_support::{
     Job, article, articles, children_of, damaged_archive, large_articles, prose, response, wait_until_gone, warc, wet,
 };
+use webtext::extract::Limits;
 use webtext::pages::write::Packing;
 
 /// Rules that keep the articles of these tests.
@@ -160,6 +161,44 @@ fn changed_rules_keep_extraction_and_the_documents_of_the_old_ones() {
 }
 
 #[test]
+fn a_dry_run_finds_what_the_job_itself_would_find_of_its_token_shards() {
+    let mut job = Job::new(RULES);
+    job.put("in/a.warc.gz", &warc(Packing::Gzip, &articles(0..12)));
+    assert_eq!(job.dry_run()["token_shards"], "missing");
+    job.run().unwrap();
+    let made = job.dry_run();
+    assert_eq!((&made["token_shards"], &made["is_done"]), (&"made".into(), &true.into()), "{made}");
+    job.webtext("clean = { set = \"paper\", length = { min_words = 21 } }");
+    refused(&job, "the rules of its stages have changed since");
+    job.webtext(RULES);
+    job.prepare(|config| config.seed += 1);
+    refused(&job, "it was made from another [prepare] section");
+    job.prepare(|config| config.seed -= 1);
+    job.put("in/b.warc.gz", &warc(Packing::Gzip, &articles(20..22)));
+    refused(&job, "the inputs have changed since");
+    std::fs::remove_file(job.path("in/b.warc.gz")).unwrap();
+    assert_eq!(job.dry_run()["token_shards"], "made");
+}
+
+#[test]
+fn a_dry_run_without_stages_finds_changed_inputs_too() {
+    let mut job = Job::new("");
+    job.prepare(|config| config.stages.clear());
+    job.put("in/a.txt", prose(1).as_bytes());
+    job.run().unwrap();
+    assert_eq!(job.dry_run()["token_shards"], "made");
+    job.put("in/b.txt", prose(2).as_bytes());
+    refused(&job, "the inputs have changed since");
+}
+
+/// Checks that the job and its dry run refuse in equal words.
+fn refused(job: &Job, expected: &str) {
+    let (refusal, dry) = (job.run().unwrap_err().to_string(), job.dry_run());
+    assert!(refusal.contains(expected), "{refusal}");
+    assert_eq!((&dry["token_shards"]["refused"], &dry["is_done"]), (&refusal.into(), &false.into()), "{dry}");
+}
+
+#[test]
 fn killed_at_any_moment_it_goes_on_and_the_bytes_are_the_same() {
     let job = Job::new(RULES);
     put_large_archives(&job, 8);
@@ -252,6 +291,13 @@ fn when_rules_keep_nothing_the_job_says_which_did() {
     let error = job.run().unwrap_err().to_string();
     assert!(error.contains("the stage clean kept 0 of 4 documents (length.words dropped 4)"), "{error}");
     assert!(error.contains("[webtext.clean]"), "{error}");
+}
+
+#[test]
+fn with_the_least_memory_of_a_child_ordinary_pages_are_extracted() {
+    let job = Job::new(&format!("{RULES}\nextract = {{ memory_bytes = {} }}", Limits::MEMORY_BYTES_MIN));
+    job.put("in/a.warc.gz", &warc(Packing::Gzip, &articles(0..12)));
+    assert_eq!(job.run().unwrap().totals.documents, 12);
 }
 
 #[test]

@@ -2,9 +2,10 @@
 
 use common::storage::Folder;
 
+use super::names::documents_name;
 use super::object::Stored;
 use super::plan::PlannedStage;
-use super::record::{StageRecord, documents_name};
+use super::record::StageRecord;
 use super::summary::StageSummary;
 use crate::inputs::Source;
 
@@ -17,8 +18,8 @@ pub struct DoneStage {
     pub folder: Folder,
     /// Its record.
     pub record: StageRecord,
-    /// Whether this job has done it, or a part of it.
-    pub is_new: bool,
+    /// Whether this job has made its documents, or has verified those that an earlier one made.
+    pub is_verified: bool,
 }
 
 impl DoneStage {

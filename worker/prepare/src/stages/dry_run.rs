@@ -1,18 +1,16 @@
 //! What a job would do, and what is done already: `prepare dry-run`. Nothing is written.
 
-use std::collections::BTreeSet;
 use std::fmt;
 
 use common::storage::{Folder, ObjectInfo};
 use common::untrusted::printable;
 use serde::Serialize;
 
-use super::folders::{STAGE_NAME, StageFolder, all_folders, stage_of};
-use super::lineage::units::unit_of;
+use super::folders::{StageFolder, all_folders};
+use super::names::{STAGE_NAME, STAGES_FOLDER, stage_of};
+use super::record::units_done;
 use crate::PrepareError;
 
-/// End of the name of the object by which a unit counts.
-const UNIT_END: &str = ".json";
 /// Number of ranges of missing units that are named.
 const RANGES_MAX: usize = 20;
 
@@ -35,7 +33,7 @@ pub struct Inputs {
 }
 
 /// What there is of the token shards.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TokenShards {
     /// Nothing.
@@ -44,8 +42,8 @@ pub enum TokenShards {
     Begun,
     /// All of them.
     Made,
-    /// Those of another config, which prepare does not overwrite.
-    OfAnotherConfig,
+    /// Those of another job, which prepare does not overwrite. Holds what it says.
+    Refused(String),
 }
 
 /// What a job would do.
@@ -117,10 +115,9 @@ pub fn dry_run(
 
 /// Looks at the objects of a stage.
 fn state(output: &Folder, planned: &Planned) -> Result<StageState, PrepareError> {
-    let folder = output.folder(super::folders::STAGES_FOLDER).folder(&planned.folder);
+    let folder = output.folder(STAGES_FOLDER).folder(&planned.folder);
     let objects = folder.list()?;
-    let numbers = objects.iter().filter_map(|object| unit_of(&object.name, UNIT_END));
-    let done: BTreeSet<u32> = numbers.filter(|number| *number < planned.units).collect();
+    let done = units_done(&objects, planned.units);
     let missing: Vec<u32> = (0..planned.units).filter(|number| !done.contains(number)).collect();
     Ok(StageState {
         stage: stage_of(&planned.folder).unwrap_or(&planned.folder).to_owned(),
@@ -148,14 +145,12 @@ fn ranges(numbers: &[u32]) -> Vec<String> {
 }
 
 impl TokenShards {
-    fn in_words(self) -> &'static str {
+    fn in_words(&self) -> String {
         match self {
-            TokenShards::Missing => "to do",
-            TokenShards::Begun => "begun; the rest is to do",
-            TokenShards::Made => "done",
-            TokenShards::OfAnotherConfig => {
-                "refused: there are others, made by another config; choose another prepare.output, or remove them"
-            }
+            TokenShards::Missing => "to do".to_owned(),
+            TokenShards::Begun => "begun; the rest is to do".to_owned(),
+            TokenShards::Made => "done".to_owned(),
+            TokenShards::Refused(reason) => format!("refused: {}", printable(reason)),
         }
     }
 }
@@ -177,9 +172,9 @@ impl fmt::Display for DryRun {
                 other.bytes
             )?;
         }
-        let end = match self.token_shards {
+        let end = match &self.token_shards {
             TokenShards::Made => "there is nothing to do",
-            TokenShards::OfAnotherConfig => "nothing was written, and launcher prepare would refuse",
+            TokenShards::Refused(_) => "nothing was written, and launcher prepare would refuse",
             TokenShards::Missing | TokenShards::Begun => "nothing was written; leave out --dry-run to do it",
         };
         writeln!(f, "{end}")
@@ -205,7 +200,6 @@ impl fmt::Display for StageState {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::stages::folders::STAGES_FOLDER;
     use crate::stages::lineage::tests::folder;
 
     const INPUTS: Inputs = Inputs { objects: 2, bytes: 1000 };
@@ -273,8 +267,9 @@ mod tests {
         let json = serde_json::to_value(&planned).unwrap();
         assert_eq!((&json["inputs"]["objects"], &json["token_shards"]), (&2.into(), &"made".into()), "{json}");
         assert!(planned.to_string().ends_with("token shards  done\nthere is nothing to do\n"), "{planned}");
-        let other = dry_run(&output, INPUTS, &plan(), TokenShards::OfAnotherConfig).unwrap();
-        assert!(!other.is_done && other.to_string().ends_with(", and launcher prepare would refuse\n"), "{other}");
+        let other = dry_run(&output, INPUTS, &plan(), TokenShards::Refused("others are there".into())).unwrap();
+        let end = "token shards  refused: others are there\nnothing was written, and launcher prepare would refuse\n";
+        assert!(!other.is_done && other.to_string().ends_with(end), "{other}");
     }
 
     #[test]

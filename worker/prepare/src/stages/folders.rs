@@ -5,14 +5,8 @@
 
 use common::storage::Folder;
 
+use super::names::{STAGES_FOLDER, stage_of};
 use crate::PrepareError;
-
-/// Folder of the stages' folders in `prepare.output`.
-pub const STAGES_FOLDER: &str = "stages";
-/// Object that says that a stage is done: the sum of its tallies.
-pub const STAGE_NAME: &str = "stage.json";
-/// Hex digits at the end of a folder's name.
-const HASH_DIGITS: usize = 16;
 
 /// A stage with the folder of what it has made.
 #[derive(Debug, Clone)]
@@ -29,13 +23,6 @@ impl StageFolder {
         let stage = stage_of(name)?.to_owned();
         Some(StageFolder { stage, folder: output.folder(STAGES_FOLDER).folder(name) })
     }
-}
-
-/// Returns the stage to which a folder of this name belongs.
-pub fn stage_of(name: &str) -> Option<&str> {
-    let (stage, hash) = name.rsplit_once('-')?;
-    let is_hash = hash.len() == HASH_DIGITS && hash.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
-    (is_hash && !stage.is_empty()).then_some(stage)
 }
 
 /// Returns the names of all stages' folders in `output`, sorted.
@@ -65,16 +52,6 @@ pub fn newest_folders(output: &Folder, stages: &[&str]) -> Result<Vec<StageFolde
 mod tests {
     use super::*;
     use crate::stages::lineage::tests::folder;
-
-    #[test]
-    fn a_folder_belongs_to_a_stage_by_its_name() {
-        assert_eq!(stage_of("clean-0123456789abcdef"), Some("clean"));
-        assert_eq!(stage_of("two-words-0123456789abcdef"), Some("two-words"));
-        for name in ["clean", "clean-0123456789abcdeg", "clean-0123456789ABCDEF", "clean-0123", "-0123456789abcdef", ""]
-        {
-            assert_eq!(stage_of(name), None, "{name}");
-        }
-    }
 
     #[test]
     fn of_several_folders_of_a_stage_the_newest_is_taken() {

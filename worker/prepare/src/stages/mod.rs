@@ -12,7 +12,8 @@
 //! ```
 //!
 //! When all units count, `stage.json` says that the stage is done. The bytes of the Parquet files depend on the inputs and the
-//! rules alone, not on ranks, threads or restarts.
+//! rules alone, not on ranks, threads or restarts. A page near a limit of extraction is the exception: its verdict may differ from
+//! machine to machine.
 //!
 //! - [`options`]: what the config says. [`given`]: that, and the inputs. [`plan`]: the folders of the stages.
 //! - [`pages`]: objects that have pages, and their division into units.
@@ -21,7 +22,8 @@
 //! - [`output`]: what a unit gives. [`document`]: documents as Parquet. [`object`]: objects that are written piece by piece.
 //! - [`record`]: units and stages that are done. [`done`]: a stage, for those who read what it has made.
 //! - [`lineage`]: a line for every document and damaged record that a stage has seen, as Parquet. [`tally`]: sums of them.
-//! - [`folders`]: where each stage has its files. [`explain`]: what became of a document. [`dry_run`]: what a job would do.
+//! - [`names`]: what folders and objects are called. [`folders`]: where each stage has its files.
+//! - [`explain`]: what became of a document. [`dry_run`]: what a job would do.
 //! - [`summary`], [`card`]: what became of all documents, for `prepare.json` and for the data card.
 //! - [`paper`]: domains of WebText.
 //! - [`shards`]: whether the token shards are made.
@@ -40,6 +42,7 @@ pub mod extract;
 pub mod folders;
 pub mod given;
 pub mod lineage;
+pub mod names;
 pub mod object;
 pub mod options;
 pub mod output;
@@ -57,7 +60,7 @@ use common::storage::Folder;
 
 use crate::PrepareError;
 
-pub use folders::STAGES_FOLDER;
+pub use names::STAGES_FOLDER;
 pub use options::StageOptions;
 
 /// Returns the error for an object of a stage's folder that is not as it was written.

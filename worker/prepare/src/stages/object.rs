@@ -71,6 +71,13 @@ impl Write for ObjectWriter<'_> {
 /// Checks that the object `name` has the content that was written. What does not is damaged, and named.
 pub fn verify(folder: &Folder, name: &str, stored: &Stored) -> Result<(), PrepareError> {
     let damaged = |reason: String| super::damaged(folder, name, reason);
+    let size = match folder.size(name) {
+        Err(StorageError::NotFound { .. }) => return Err(damaged("gone since it was written".to_owned())),
+        size => size?,
+    };
+    if size != stored.bytes {
+        return Err(damaged(format!("it has {size} bytes, expected the {} that were written", stored.bytes)));
+    }
     let mut reader = folder.reader(name, 0..stored.bytes);
     let (mut hasher, mut bytes, mut buffer) = (Sha256::new(), 0, vec![0; PART_BYTES]);
     loop {
@@ -115,5 +122,11 @@ mod tests {
             error.contains("memory:") && error.contains("/a: its ") && error.contains("another checksum"),
             "{error}"
         );
+        folder.put("a", Bytes::from_static(b"")).unwrap();
+        let error = verify(&folder, "a", &stored).unwrap_err().to_string();
+        assert!(error.contains("/a: it has 0 bytes, expected the 3145733 that were written"), "{error}");
+        folder.delete("a").unwrap();
+        let error = verify(&folder, "a", &stored).unwrap_err().to_string();
+        assert!(error.contains("/a: gone since it was written; remove memory:"), "{error}");
     }
 }

@@ -9,7 +9,7 @@ use common::config::{ConfigError, Fault, PrepareConfig, StageName, WebtextConfig
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
-use webtext::clean::{CleanOptions, Set};
+use webtext::clean::{CleanOptions, Cleaner, OptionsError, Set};
 use webtext::extract::Limits;
 
 /// Hidden subcommand of the prepare program, which extracts pages for its parent.
@@ -43,12 +43,17 @@ impl StageOptions {
     /// # Errors
     /// Returns all faults, each with its key, its value, what was expected and what to do.
     pub fn read(config: &PrepareConfig, webtext: &WebtextConfig) -> Result<Self, ConfigError> {
-        let mut faults = Vec::new();
+        // A table without keys may be the default.
+        let is_given =
+            [(StageName::Extract, !webtext.extract.is_empty()), (StageName::Clean, !webtext.clean.is_empty())];
+        let has_no_use = |(stage, is_given): &(StageName, bool)| *is_given && !config.stages.contains(stage);
+        let without_stage = is_given.into_iter().filter(has_no_use);
+        let mut faults: Vec<Fault> = without_stage.map(|(stage, _)| without(stage, &config.stages)).collect();
         let extract = read_extract(&json(&webtext.extract), &mut faults);
         let clean = read_clean(json(&webtext.clean), &mut faults);
         match faults.is_empty() {
             true => Ok(StageOptions { stages: config.stages.clone(), extract, clean, program: None }),
-            false => Err(ConfigError::Faults { origin: format!("in its section [{SECTION}]"), faults }),
+            false => Err(refused(faults)),
         }
     }
 
@@ -58,6 +63,14 @@ impl StageOptions {
             StageName::Extract => json(&self.extract),
             StageName::Clean => json(&self.clean),
         }
+    }
+
+    /// Makes the rules of `clean` ready.
+    ///
+    /// # Errors
+    /// Returns all faults of the rules. Those that were [`read`](Self::read) have none.
+    pub fn cleaner(&self) -> Result<Cleaner, ConfigError> {
+        Cleaner::new(self.clean.clone()).map_err(|error| refused(faults_of(error)))
     }
 
     /// Returns the maker of commands that start a child of `extract`.
@@ -79,29 +92,53 @@ impl StageOptions {
     }
 }
 
+fn refused(faults: Vec<Fault>) -> ConfigError {
+    ConfigError::Faults { origin: format!("in its section [{SECTION}]"), faults }
+}
+
+/// Returns the section of the rules of a stage.
+fn section_of(stage: StageName) -> String {
+    format!("{SECTION}.{}", stage.name())
+}
+
+/// Returns the fault of a section for a `stage` that is not among the `stages` of the job.
+fn without(stage: StageName, stages: &[StageName]) -> Fault {
+    let mut with = [stages, &[stage]].concat();
+    with.sort();
+    let names: Vec<String> = with.iter().map(|stage| format!("{:?}", stage.name())).collect();
+    let hint = format!(
+        "has no use without the stage {}; write prepare.stages = [{}], or leave this section out",
+        stage.name(),
+        names.join(", ")
+    );
+    Fault { key: section_of(stage), value: None, hint }
+}
+
 fn json(value: &impl Serialize) -> Value {
     serde_json::to_value(value).unwrap_or_else(|e| unreachable!("options are JSON: {e}"))
 }
 
 fn read_extract(given: &Value, faults: &mut Vec<Fault>) -> Limits {
-    let limits: Limits = read(&Limits::default(), given, "webtext.extract", faults);
+    let section = section_of(StageName::Extract);
+    let limits: Limits = read(&Limits::default(), given, &section, faults);
     let mut within = |key: &str, value: u64, least: u64, most: u64| {
         if !(least..=most).contains(&value) {
             let hint = format!("must be from {least} to {most}; leave it out for {}", json(&Limits::default())[key]);
-            faults.push(Fault { key: format!("webtext.extract.{key}"), value: Some(value.to_string()), hint });
+            faults.push(Fault { key: format!("{section}.{key}"), value: Some(value.to_string()), hint });
         }
     };
     within("page_bytes", limits.page_bytes, 1, 64 << 20);
     within("depth", limits.depth as u64, 1, 1 << 14);
     within("refused_depth", limits.refused_depth as u64, 1, 1 << 20);
     within("attribute_bytes", limits.attribute_bytes as u64, 0, 64 << 20);
-    within("memory_bytes", limits.memory_bytes, 128 << 20, 1 << 40);
+    within("memory_bytes", limits.memory_bytes, Limits::MEMORY_BYTES_MIN, 1 << 40);
     within("cpu_ms", limits.cpu_ms, 1, 3_600_000);
     within("wall_ms", limits.wall_ms, 1, 3_600_000);
     limits
 }
 
 fn read_clean(mut given: Value, faults: &mut Vec<Fault>) -> CleanOptions {
+    let section = section_of(StageName::Clean);
     let set = given.as_object_mut().and_then(|given| given.remove(SET));
     let set = match set.map(|set| (set.to_string(), serde_json::from_value::<Set>(set))) {
         None => Set::default(),
@@ -109,19 +146,26 @@ fn read_clean(mut given: Value, faults: &mut Vec<Fault>) -> CleanOptions {
         Some((value, Err(_))) => {
             let hint =
                 "is no set of rules; give \"fineweb\" or \"paper\", and change single rules beside it".to_owned();
-            faults.push(Fault { key: "webtext.clean.set".to_owned(), value: Some(value), hint });
+            faults.push(Fault { key: format!("{section}.{SET}"), value: Some(value), hint });
             Set::default()
         }
     };
-    let options = read(&set.options(), &given, "webtext.clean", faults);
+    let options = read(&set.options(), &given, &section, faults);
     if let Err(error) = options.check() {
-        faults.extend(error.faults.into_iter().map(|fault| Fault {
-            key: format!("webtext.clean.{}", fault.key),
-            value: Some(fault.value),
-            hint: format!("expected {}; {}", fault.expected, fault.hint),
-        }));
+        faults.extend(faults_of(error));
     }
     options
+}
+
+/// Returns the faults of rules by their keys in the config.
+fn faults_of(error: OptionsError) -> Vec<Fault> {
+    let section = section_of(StageName::Clean);
+    let fault = |fault: webtext::clean::options::Fault| Fault {
+        key: format!("{section}.{}", fault.key),
+        value: Some(fault.value),
+        hint: format!("expected {}; {}", fault.expected, fault.hint),
+    };
+    error.faults.into_iter().map(fault).collect()
 }
 
 /// Returns `base` with the values that are `given`, which is a table of tables. Those that do not fit are faults, and left out.

@@ -7,8 +7,9 @@ use parquet::errors::ParquetError;
 
 use super::document::{Document, DocumentWriter, failure};
 use super::lineage::{Line, LineageWriter, Verdict};
+use super::names::{documents_name, lineage_name};
 use super::object::ObjectWriter;
-use super::record::{UnitRecord, documents_name, lineage_name};
+use super::record::UnitRecord;
 use super::tally::Tally;
 use crate::PrepareError;
 use crate::failure::Failure;

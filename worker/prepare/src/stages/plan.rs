@@ -6,15 +6,13 @@ use common::sha256::Sha256Sum;
 use common::storage::Folder;
 use serde::{Deserialize, Serialize};
 
-use super::STAGES_FOLDER;
+use super::names::{STAGES_FOLDER, folder_name};
 use super::options::StageOptions;
 use crate::inputs::Found;
 
 /// Version of what stages write, and of what they decide with given options. To be raised with every change that makes other
 /// documents or lines of lineage, in this package or in `webtext`.
 const VERSION: u32 = 1;
-/// Digits of the hash in a folder's name.
-const DIGITS: usize = 16;
 
 /// A stage of a job.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,7 +26,7 @@ pub struct PlannedStage {
 impl PlannedStage {
     /// Returns the name of the stage's folder in the folder of stages.
     pub fn folder_name(&self) -> String {
-        format!("{}-{}", self.name.name(), &self.sha256.to_string()[..DIGITS])
+        folder_name(self.name, &self.sha256)
     }
 
     /// Returns the stage's folder in `output`.

@@ -1,30 +1,21 @@
 //! What is done: a unit by its JSON object, a stage by `stage.json`.
 
+use std::collections::{BTreeSet, HashSet};
+
 use bytes::Bytes;
 use common::sha256::Sha256Sum;
-use common::storage::Folder;
+use common::storage::{Folder, ObjectInfo, StorageError};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::damaged;
-pub use super::folders::STAGE_NAME;
-pub use super::lineage::units::lineage_name;
-use super::object::Stored;
+use super::names::{STAGE_NAME, documents_name, lineage_name, unit_name};
+use super::object::{Stored, verify};
 use super::tally::Tally;
 use crate::PrepareError;
 
 /// Bound on counts of bytes and documents: more than inputs have, and few enough that sums stay within 64 bits.
 const COUNT_MAX: u64 = 1 << 48;
-
-/// Returns the name of the documents of unit `number`.
-pub fn documents_name(number: u32) -> String {
-    format!("unit-{number:06}.documents.parquet")
-}
-
-/// Returns the name of the object that makes unit `number` count.
-pub fn unit_name(number: u32) -> String {
-    format!("unit-{number:06}.json")
-}
 
 /// A unit that is done, as its JSON object says.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -53,6 +44,12 @@ pub struct StageRecord {
     pub tally: Tally,
 }
 
+/// Returns which of `count` units count, by the list of the `objects` in their folder.
+pub fn units_done(objects: &[ObjectInfo], count: u32) -> BTreeSet<u32> {
+    let names: HashSet<&str> = objects.iter().map(|object| object.name.as_str()).collect();
+    (0..count).filter(|number| names.contains(unit_name(*number).as_str())).collect()
+}
+
 impl UnitRecord {
     /// Puts the record into its folder, which makes unit `number` count.
     pub fn put(&self, folder: &Folder, number: u32) -> Result<(), PrepareError> {
@@ -67,6 +64,21 @@ impl UnitRecord {
             record.check().map(|()| record)
         };
         record(&folder.get(&name)?).map_err(|reason| damaged(folder, &name, reason))
+    }
+
+    /// Returns what is wrong with the objects of unit `number`, which counts; `None` where all are as they were written.
+    pub fn damage(folder: &Folder, number: u32) -> Result<Option<String>, PrepareError> {
+        let read = || {
+            let record = UnitRecord::get(folder, number)?;
+            verify(folder, &documents_name(number), &record.documents)?;
+            verify(folder, &lineage_name(number), &record.lineage)
+        };
+        match read() {
+            Ok(()) => Ok(None),
+            Err(PrepareError::Work { url, reason, .. }) => Ok(Some(format!("{url}: {reason}"))),
+            Err(PrepareError::Storage(StorageError::NotFound { url })) => Ok(Some(format!("{url} does not exist"))),
+            Err(error) => Err(error),
+        }
     }
 
     fn check(&self) -> Result<(), String> {
@@ -109,4 +121,17 @@ fn check_counts<'s>(tally: &Tally, stored: impl IntoIterator<Item = &'s Stored>)
 
 fn json(value: &impl Serialize) -> Bytes {
     Bytes::from(serde_json::to_vec_pretty(value).unwrap_or_else(|e| unreachable!("a record is JSON: {e}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_unit_counts_by_the_whole_name_of_its_object() {
+        let object = |name: &str| ObjectInfo { name: name.into(), bytes: 1, version: "1".into(), changed_unix_s: 1 };
+        let names =
+            ["unit-000001.json", "unit-000002.lineage.parquet", "unit-3.json", "unit-000004.json", "stage.json"];
+        assert_eq!(units_done(&names.map(object), 4), BTreeSet::from([1]));
+    }
 }

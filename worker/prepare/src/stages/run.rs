@@ -1,6 +1,9 @@
 //! Runs stages, one after another, over all ranks and their threads.
+//!
+//! What an earlier job has left is verified before it is used. A stage that was done is refused where it is damaged; of one that
+//! was not, a damaged unit is done again.
 
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use common::config::StageName;
@@ -11,9 +14,10 @@ use serde::{Deserialize, Serialize};
 
 use super::done::DoneStage;
 use super::given::Inputs;
+use super::names::{STAGE_NAME, documents_name};
 use super::object::verify;
 use super::plan::PlannedStage;
-use super::record::{STAGE_NAME, StageRecord, UnitRecord, documents_name, unit_name};
+use super::record::{StageRecord, UnitRecord, units_done};
 use super::tally::Tally;
 use super::units::Units;
 use crate::PrepareError;
@@ -47,7 +51,7 @@ fn phase_of(stage: StageName) -> PreparePhase {
 enum State {
     Done(StageRecord),
     /// Units that are done.
-    Left(HashSet<u32>),
+    Left(BTreeSet<u32>),
 }
 
 impl Stages<'_> {
@@ -61,7 +65,7 @@ impl Stages<'_> {
             }
             done.push(stage);
         }
-        if let Some(last) = done.last().filter(|last| !last.is_new) {
+        if let Some(last) = done.last().filter(|last| !last.is_verified) {
             self.verify(last, audience)?;
         }
         Ok(done)
@@ -92,15 +96,51 @@ impl Stages<'_> {
         let work = Units::open(self.inputs, planned.name, before)?;
         let count = work.bytes().len() as u32;
         let state = self.ranks.share("the state of a stage", || look(&folder, planned, count))?;
-        let is_new = matches!(state, State::Left(_));
+        let is_verified = matches!(state, State::Left(_));
         let record = match state {
             State::Done(record) => record,
             State::Left(done) => {
-                self.units((&folder, planned.name), &work, &done, audience)?;
+                let whole = self.whole((&folder, planned.name), &work.bytes(), done, audience)?;
+                self.units((&folder, planned.name), &work, &whole, audience)?;
                 self.ranks.share("a stage", || self.finish(&folder, planned, count))?
             }
         };
-        Ok(DoneStage { plan: planned.clone(), folder, record, is_new })
+        Ok(DoneStage { plan: planned.clone(), folder, record, is_verified })
+    }
+
+    /// Returns the units among `done` whose objects are as an earlier job wrote them. The others are to be done again, which
+    /// loses nothing: what they had can be made from the inputs. Ranks share the reading.
+    fn whole(
+        &self,
+        (folder, stage): (&Folder, StageName),
+        bytes: &[u64],
+        done: BTreeSet<u32>,
+        audience: &mut dyn Audience,
+    ) -> Result<BTreeSet<u32>, PrepareError> {
+        if done.is_empty() {
+            return Ok(done);
+        }
+        let all: Vec<u32> = done.iter().copied().collect();
+        let share = &all[part(all.len(), self.ranks.rank(), self.ranks.count())];
+        let (threads, total) = (self.threads, all.iter().map(|unit| bytes[*unit as usize]).sum());
+        let mut is_damaged = vec![0_u64; bytes.len()];
+        let found = &mut is_damaged;
+        self.ranks.run((phase_of(stage), total), audience, |progress| {
+            let look = |unit: &u32| {
+                let damage = UnitRecord::damage(folder, *unit)?;
+                progress.advance(bytes[*unit as usize]);
+                Ok::<_, PrepareError>(damage)
+            };
+            for (unit, damage) in share.iter().zip(threads::map(share, threads, look)) {
+                if let Some(damage) = damage? {
+                    tracing::warn!("{damage}; unit {unit} of the stage {} is done again", stage.name());
+                    found[*unit as usize] = 1;
+                }
+            }
+            Ok::<_, PrepareError>(())
+        })?;
+        let is_damaged = self.ranks.sum(is_damaged);
+        Ok(all.into_iter().filter(|unit| is_damaged[*unit as usize] == 0).collect())
     }
 
     /// Does this rank's share of the units that are left.
@@ -108,7 +148,7 @@ impl Stages<'_> {
         &self,
         (folder, stage): (&Folder, StageName),
         work: &Units<'_>,
-        done: &HashSet<u32>,
+        done: &BTreeSet<u32>,
         audience: &mut dyn Audience,
     ) -> Result<(), PrepareError> {
         let bytes = work.bytes();
@@ -166,8 +206,7 @@ fn look(folder: &Folder, planned: &PlannedStage, count: u32) -> Result<State, Pr
         }
         return Ok(State::Done(record));
     }
-    let listed: HashSet<String> = folder.list()?.into_iter().map(|object| object.name).collect();
-    Ok(State::Left((0..count).filter(|number| listed.contains(&unit_name(*number))).collect()))
+    Ok(State::Left(units_done(&folder.list()?, count)))
 }
 
 fn nothing_kept(record: &StageRecord) -> PrepareError {

@@ -4,7 +4,7 @@ use common::config::PrepareConfig;
 use common::storage::Folder;
 use common::token_shard::INDEX_NAME;
 
-use crate::record::{Identity, RECORD_NAME, Record};
+use crate::record::{Identity, RECORD_NAME, Record, finished};
 use crate::stages::dry_run::TokenShards;
 use crate::stages::plan::PlannedStage;
 use crate::{PrepareError, TRAIN_FOLDER, WORK_FOLDER};
@@ -21,17 +21,19 @@ pub enum Shards {
 }
 
 impl TokenShards {
-    /// Looks at what there is of the token shards of `config`, with the stages of `plan`, in `output`.
-    pub fn of(output: &Folder, config: &PrepareConfig, plan: &[PlannedStage]) -> Result<Self, PrepareError> {
-        let stages = plan.last().map(|stage| stage.sha256.to_string());
-        let is_of_plan = identity(output)?.is_none_or(|identity| identity.stages_sha256 == stages);
-        Ok(match Shards::of(output, config)? {
-            Shards::Made | Shards::MadeWithFilter if is_of_plan => TokenShards::Made,
-            Shards::Made | Shards::MadeWithFilter => TokenShards::OfAnotherConfig,
-            Shards::Missing if output.folder(TRAIN_FOLDER).exists(INDEX_NAME)? => TokenShards::OfAnotherConfig,
-            Shards::Missing if !output.folder(WORK_FOLDER).list_folders()?.is_empty() => TokenShards::Begun,
-            Shards::Missing => TokenShards::Missing,
-        })
+    /// Looks at what there is of the token shards of the job `identity` in `output`, as the job does at its start.
+    pub fn of(output: &Folder, identity: &Identity, tokenizer_hash: &str) -> Result<Self, PrepareError> {
+        match finished(output, identity, tokenizer_hash) {
+            Ok(Some(_)) => Ok(TokenShards::Made),
+            Ok(None) if output.folder(WORK_FOLDER).list_folders()?.is_empty() => Ok(TokenShards::Missing),
+            Ok(None) => Ok(TokenShards::Begun),
+            Err(
+                refusal @ (PrepareError::OutputTaken { .. }
+                | PrepareError::OtherRules { .. }
+                | PrepareError::OtherTokenizer { .. }),
+            ) => Ok(TokenShards::Refused(refusal.to_string())),
+            Err(error) => Err(error),
+        }
     }
 }
 
@@ -42,15 +44,19 @@ fn identity(output: &Folder) -> Result<Option<Identity>, PrepareError> {
 }
 
 impl Shards {
-    /// Looks for token shards in `output` that were made by `config`. Whether the inputs have changed since is not looked at.
-    pub fn of(output: &Folder, config: &PrepareConfig) -> Result<Self, PrepareError> {
+    /// Looks for token shards in `output` that were made by `config`, and with the stages of `plan`, if it is known. Neither the
+    /// tokenizer nor the filter is looked at, so it needs none of them.
+    pub fn of(output: &Folder, config: &PrepareConfig, plan: Option<&[PlannedStage]>) -> Result<Self, PrepareError> {
         if !output.folder(TRAIN_FOLDER).exists(INDEX_NAME)? {
             return Ok(Shards::Missing);
         }
         let identity = identity(output)?;
         // The inputs and the filter are not part of this hash.
         let expected = Identity::of(config, &[], &[], None).config_sha256;
-        Ok(match identity.filter(|identity| identity.config_sha256 == expected) {
+        let is_of_plan = |identity: &Identity| {
+            plan.is_none_or(|plan| identity.stages_sha256 == plan.last().map(|stage| stage.sha256.to_string()))
+        };
+        Ok(match identity.filter(|identity| identity.config_sha256 == expected && is_of_plan(identity)) {
             None => Shards::Missing,
             Some(identity) if identity.overlap_filter_sha256.is_none() => Shards::Made,
             Some(_) => Shards::MadeWithFilter,

@@ -9,10 +9,11 @@ use webtext::extract::Limits;
 
 use super::document::{Document, DocumentReader, DocumentWriter};
 use super::lineage::{Line, LineageFile, Verdict, lineage_of};
+use super::names::documents_name;
 use super::object::{ObjectWriter, Stored};
 use super::options::StageOptions;
 use super::plan::plan;
-use super::record::{StageRecord, documents_name};
+use super::record::StageRecord;
 use crate::PrepareError;
 use crate::job;
 use crate::ranks::Ranks;
@@ -22,9 +23,16 @@ fn folder(name: &str) -> Folder {
     Folder::open(&format!("memory://stages-{name}"), &StorageConfig::default()).unwrap()
 }
 
+/// All stages, as a config has them.
+const BOTH: &str = "\"extract\", \"clean\"";
+
 fn config(name: &str, webtext: &str) -> PrepareJobConfig {
+    config_of("\"clean\"", name, webtext)
+}
+
+fn config_of(stages: &str, name: &str, webtext: &str) -> PrepareJobConfig {
     let text = format!(
-        "[prepare]\ninputs = [\"memory://stages-{name}/in\"]\noutput = \"memory://stages-{name}/out\"\nstages = [\"clean\"]\n\
+        "[prepare]\ninputs = [\"memory://stages-{name}/in\"]\noutput = \"memory://stages-{name}/out\"\nstages = [{stages}]\n\
          validation_fraction = 0.0\n[webtext]\n{webtext}\n"
     );
     RawConfig::parse("of the test", &text, &[]).unwrap().prepare().unwrap()
@@ -104,8 +112,8 @@ fn what_lies_where_documents_should_is_refused_by_its_name() {
     }
 }
 
-fn faults(webtext: &str) -> Vec<String> {
-    let config = config("options", webtext);
+fn faults(stages: &str, webtext: &str) -> Vec<String> {
+    let config = config_of(stages, "options", webtext);
     match StageOptions::read(&config.prepare, &config.webtext) {
         Err(error @ ConfigError::Faults { .. }) => {
             error.to_string().lines().skip(1).map(|l| l.trim().to_owned()).collect()
@@ -116,7 +124,8 @@ fn faults(webtext: &str) -> Vec<String> {
 
 #[test]
 fn a_set_comes_first_and_other_keys_replace_its_own() {
-    let config = config(
+    let config = config_of(
+        BOTH,
         "options",
         "extract = { cpu_ms = 5000 }\nclean = { length = { min_words = 50 }, set = \"paper\", c4 = { enabled = true } }",
     );
@@ -133,7 +142,8 @@ fn a_set_comes_first_and_other_keys_replace_its_own() {
 #[test]
 fn every_fault_of_the_rules_is_named_with_what_was_expected() {
     let found = faults(
-        "extract = { cpu_ms = 0, pages = 1, depth = \"deep\" }\n\
+        BOTH,
+        "extract = { cpu_ms = 0, memory_bytes = 167_772_160, pages = 1, depth = \"deep\" }\n\
          clean = { set = \"c5\", length = { words = 1, min_words = 2.5 }, quality = 3, repetition = { duplicate_lines = 30 } }",
     );
     let text = found.join("\n");
@@ -141,6 +151,7 @@ fn every_fault_of_the_rules_is_named_with_what_was_expected() {
         "webtext.extract.pages = 1: unknown key; this table has ",
         "webtext.extract.depth = \"deep\": invalid type: string \"deep\", expected usize; its default is 512",
         "webtext.extract.cpu_ms = 0: must be from 1 to 3600000; leave it out for 10000",
+        "webtext.extract.memory_bytes = 167772160: must be from 268435456 to 1099511627776; leave it out for 1073741824",
         "webtext.clean.set = \"c5\": is no set of rules; give \"fineweb\" or \"paper\"",
         "webtext.clean.length.words = 1: unknown key; this table has min_characters, min_words",
         "webtext.clean.length.min_words = 2.5: invalid type: floating point `2.5`, expected usize; its default is 0",
@@ -149,7 +160,41 @@ fn every_fault_of_the_rules_is_named_with_what_was_expected() {
     ] {
         assert!(text.contains(expected), "missing {expected:?} in:\n{text}");
     }
-    assert_eq!(found.len(), 8, "{text}");
+    assert_eq!(found.len(), 9, "{text}");
+}
+
+#[test]
+fn a_section_without_its_stage_is_refused_with_the_stages_to_write() {
+    let (extract, clean) = ("extract = { cpu_ms = 5 }", "clean = { set = \"paper\" }");
+    let both = "write prepare.stages = [\"extract\", \"clean\"], or leave this section out";
+    for (stages, webtext, expected) in [
+        ("\"clean\"", extract, format!("webtext.extract: has no use without the stage extract; {both}")),
+        ("\"extract\"", clean, format!("webtext.clean: has no use without the stage clean; {both}")),
+        (
+            "",
+            clean,
+            "webtext.clean: has no use without the stage clean; write prepare.stages = [\"clean\"], or leave this section out".into(),
+        ),
+    ] {
+        assert_eq!(faults(stages, webtext), [expected]);
+    }
+    assert_eq!(faults("", &format!("{extract}\n{clean}")).len(), 2);
+    // A resolved config has all tables.
+    let resolved = config_of("", "options", "extract = {}\nclean = {}");
+    StageOptions::read(&resolved.prepare, &resolved.webtext).unwrap();
+}
+
+#[test]
+fn rules_that_cannot_be_used_are_named_by_their_keys_wherever_they_come_from() {
+    folder("faulty-rules").put("in/a.txt", "a text".into()).unwrap();
+    let config = config("faulty-rules", "");
+    let mut options = StageOptions::read(&config.prepare, &config.webtext).unwrap();
+    options.clean.repetition.duplicate_lines = 30.0;
+    let run = job::run(&config.prepare, &options, &StorageConfig::default(), &Ranks::One, 1, &mut ());
+    let error = run.unwrap_err();
+    assert_eq!(error.exit_code(), ExitCode::Config);
+    let expected = "webtext.clean.repetition.duplicate_lines = 30: expected a share from 0 to 1; write 0.3 for 30 %";
+    assert!(error.to_string().contains(expected), "{error}");
 }
 
 #[test]
@@ -305,6 +350,55 @@ fn units_that_are_done_are_not_done_again() {
     run(&config, 2).unwrap();
     assert_eq!(stage.info("unit-000000.json").unwrap().version, before.version);
     assert!(objects(&root.folder("out")) == whole);
+}
+
+#[test]
+fn damaged_units_of_a_stage_that_was_not_done_are_done_again_and_reach_no_shard() {
+    let root = folder("damaged-units");
+    for number in 0..6 {
+        let text = format!("{{\"text\": \"{}\"}}\n", "several words of it ".repeat(40_000 + number));
+        root.put(&format!("in/{number}.jsonl"), text.into()).unwrap();
+    }
+    let config = config("damaged-units", RULES);
+    run(&config, 1).unwrap();
+    let whole = objects(&root.folder("out"));
+    let stage = stage_folder("damaged-units");
+    assert!(lineage_of(&stage).unwrap().len() >= 6);
+    // As after a kill before the last unit.
+    root.folder("out").folder("train").delete_all().unwrap();
+    root.folder("out").delete("prepare.json").unwrap();
+    stage.delete("stage.json").unwrap();
+    stage.delete("unit-000005.json").unwrap();
+    for name in [&*documents_name(0), "unit-000001.lineage.parquet", "unit-000002.json"] {
+        let mut content = stage.get(name).unwrap().to_vec();
+        // Of a record, the first brace; of the others, a byte among those that were packed.
+        let at = if name.ends_with(".json") { 0 } else { content.len() / 2 };
+        content[at] ^= 1;
+        stage.put(name, content.into()).unwrap();
+    }
+    stage.delete(&documents_name(3)).unwrap();
+    let sound = stage.info("unit-000004.json").unwrap();
+    run(&config, 2).unwrap();
+    assert_eq!(stage.info("unit-000004.json").unwrap().version, sound.version);
+    assert!(objects(&root.folder("out")) == whole);
+}
+
+#[test]
+fn a_program_that_extracts_nothing_is_a_fault_of_its_surroundings_and_another_protocol_is_a_bug() {
+    folder("no-child").put("in/a.html", "<p>A page.</p>".into()).unwrap();
+    let config = config_of("\"extract\"", "no-child", "");
+    let mut options = StageOptions::read(&config.prepare, &config.webtext).unwrap();
+    for (program, code, expected) in [
+        ("/nowhere/prepare", ExitCode::Config, "could not start the extracting process /nowhere/prepare"),
+        ("false", ExitCode::Config, "webtext.extract.memory_bytes"),
+        ("echo", ExitCode::Bug, "please report it"),
+    ] {
+        options.program = Some(program.into());
+        let run = job::run(&config.prepare, &options, &StorageConfig::default(), &Ranks::One, 1, &mut ());
+        let error = run.unwrap_err();
+        assert_eq!(error.exit_code(), code, "{error}");
+        assert!(error.to_string().contains(expected), "{error}");
+    }
 }
 
 #[test]

@@ -11,10 +11,10 @@ use super::clean::{Texts, clean_documents};
 use super::done::DoneStage;
 use super::extract::extract;
 use super::given::Inputs;
+use super::names::documents_name;
 use super::options::ExtractCommand;
 use super::output::{Output, write_unit};
 use super::pages::{self, PageSource};
-use super::record::documents_name;
 use crate::PrepareError;
 use crate::failure::Failure;
 use crate::inputs::ReadOptions;
@@ -129,8 +129,6 @@ impl<'j> Units<'j> {
     }
 }
 
-/// Makes the rules of a job ready. Options that were read from a config are sound.
 fn cleaner(job: Inputs<'_>) -> Result<Box<Cleaner>, PrepareError> {
-    let cleaner = Cleaner::new(job.options.clean.clone());
-    Ok(Box::new(cleaner.map_err(|error| PrepareError::System(std::io::Error::other(error)))?))
+    Ok(Box::new(job.options.cleaner()?))
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant, SystemTime};
 
-use common::config::{PrepareJobConfig, RawConfig, StorageConfig};
+use common::config::{PrepareConfig, PrepareJobConfig, RawConfig, StorageConfig};
 use common::storage::Folder;
 use common::token_shard::{HEADER_BYTES, INDEX_NAME, Index, decode_tokens};
 use common::tokenizer::Tokenizer;
@@ -13,7 +13,8 @@ use prepare::ranks::Ranks;
 use prepare::stages::StageOptions;
 use prepare::stages::document::{Document, DocumentReader};
 use prepare::stages::lineage::{Line, LineageFile, lineage_of};
-use prepare::stages::record::{StageRecord, documents_name};
+use prepare::stages::names::documents_name;
+use prepare::stages::record::StageRecord;
 use prepare::summary::Summary;
 use prepare::{PrepareError, job};
 use tests::documents::files;
@@ -178,6 +179,20 @@ impl Job {
         command.args(["-c", &script, env!("CARGO_BIN_EXE_prepare")]);
         self.shards(&mut command);
         command
+    }
+
+    /// Returns what `prepare dry-run` prints, as JSON.
+    pub fn dry_run(&self) -> serde_json::Value {
+        std::fs::write(self.path("job.toml"), self.config.to_toml()).unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_prepare"));
+        let output = command.args(["dry-run", "--json", "--config"]).arg(self.path("job.toml")).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        serde_json::from_slice(&output.stdout).unwrap()
+    }
+
+    /// Changes a key of the section `[prepare]`.
+    pub fn prepare(&mut self, change: impl FnOnce(&mut PrepareConfig)) {
+        change(&mut self.config.prepare);
     }
 
     fn shards(&self, command: &mut Command) {

@@ -139,6 +139,18 @@ fn a_page_that_takes_too_much_memory_costs_itself() {
 }
 
 #[test]
+fn a_child_is_ready_before_its_memory_is_bounded() {
+    // Less than a thread's stack: what a page dies of is a verdict, and no error of the start.
+    let mut extractor = extractor(Limits { memory_bytes: 1 << 20, ..Limits::default() });
+    extractor.extract(&Page { body: article().as_bytes(), content_type: None }).unwrap();
+}
+
+#[test]
+fn with_the_least_memory_a_child_takes_ordinary_pages() {
+    assert_text(&hostile(Limits { memory_bytes: Limits::MEMORY_BYTES_MIN, ..Limits::default() }, article().as_bytes()));
+}
+
+#[test]
 fn a_child_that_hangs_is_killed() {
     let limits = Limits { wall_ms: 300, ..Limits::default() };
     let mut extractor = shell("printf '\\020\\0\\0\\0convoy-extract 1'; exec sleep 1000", limits);

@@ -14,7 +14,7 @@ const WINDOW_BYTES: u64 = 64 << 10;
 
 /// Returns the title of a document that the stage in `folder` has kept in `unit`; `None` where it has none.
 pub(super) fn title_of(folder: &Folder, unit: u32, id: u128) -> Result<Option<String>, PrepareError> {
-    let name = format!("unit-{unit:06}.documents.parquet");
+    let name = crate::stages::names::documents_name(unit);
     // Whoever needs space may remove documents, and keep the lineage.
     if !folder.exists(&name)? {
         return Ok(None);

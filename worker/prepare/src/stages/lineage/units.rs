@@ -7,7 +7,7 @@ use crate::PrepareError;
 /// End of the name of a lineage file.
 const LINEAGE_END: &str = ".lineage.parquet";
 /// Beginning of the name of every object of a unit.
-const UNIT_START: &str = "unit-";
+pub(in crate::stages) const UNIT_START: &str = "unit-";
 
 /// Returns the name of the lineage file of the unit `number`.
 pub fn lineage_name(number: u32) -> String {

@@ -9,7 +9,7 @@ use std::{
     io::{self, Read, Write},
     panic::{self, AssertUnwindSafe},
     sync::{
-        Arc,
+        Arc, Barrier,
         atomic::{AtomicU64, Ordering},
     },
     thread,
@@ -63,8 +63,9 @@ fn answer(mut input: impl Read, mut output: impl Write) -> io::Result<()> {
     let Some(limits) = frames::read(&mut input, frames::MESSAGE_BYTES)? else { return Ok(()) };
     let limits: Limits = serde_json::from_slice(&limits)?;
     setrlimit(Resource::RLIMIT_CORE, 0, 0)?;
-    setrlimit(Resource::RLIMIT_AS, limits.memory_bytes, limits.memory_bytes)?;
+    // The thread starts before memory is bounded: a bound without room for its stack would end every child.
     let started_ms = watch(limits.cpu_ms)?;
+    setrlimit(Resource::RLIMIT_AS, limits.memory_bytes, limits.memory_bytes)?;
     reply(&mut output, frames::READY)?;
     while let Some(request) = frames::read(&mut input, frames::MESSAGE_BYTES)? {
         let request: Request = serde_json::from_slice(&request)?;
@@ -84,11 +85,13 @@ fn reply(output: &mut impl Write, message: &[u8]) -> io::Result<()> {
     output.flush()
 }
 
-/// Starts the thread that ends this process once a page has used up its time. A page's start is stored in what is returned.
+/// Starts the thread that ends this process once a page has used up its time, and waits until it runs. A page's start is stored
+/// in what is returned.
 fn watch(limit_ms: u64) -> io::Result<Arc<AtomicU64>> {
-    let started_ms = Arc::new(AtomicU64::new(IDLE));
-    let watched = Arc::clone(&started_ms);
+    let (started_ms, runs) = (Arc::new(AtomicU64::new(IDLE)), Arc::new(Barrier::new(2)));
+    let (watched, running) = (Arc::clone(&started_ms), Arc::clone(&runs));
     thread::Builder::new().name("time limit".into()).spawn(move || {
+        running.wait();
         loop {
             thread::sleep(LOOK_EVERY);
             let started_ms = watched.load(Ordering::SeqCst);
@@ -98,6 +101,7 @@ fn watch(limit_ms: u64) -> io::Result<Arc<AtomicU64>> {
             }
         }
     })?;
+    runs.wait();
     Ok(started_ms)
 }
 

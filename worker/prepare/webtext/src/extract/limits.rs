@@ -14,12 +14,19 @@ pub struct Limits {
     pub refused_depth: usize,
     /// Longest value of an attribute; a longer one is dropped with its name. Default 64 KiB.
     pub attribute_bytes: usize,
-    /// Address space of the child, its own 64 MiB of stack included. Default 1 GiB.
+    /// Address space of the child, its own 64 MiB of stack included. Default 1 GiB. Below
+    /// [`MEMORY_BYTES_MIN`](Limits::MEMORY_BYTES_MIN) a child may not start.
     pub memory_bytes: u64,
     /// Processor time for a page, in ms. Default 10,000.
     pub cpu_ms: u64,
     /// Time for a page by the clock, in ms, after which a child is taken to hang. Default 120,000.
     pub wall_ms: u64,
+}
+
+impl Limits {
+    /// Smallest address space that leaves room for an ordinary page beside the child's program, its stack, and what the system's
+    /// allocator reserves for each thread.
+    pub const MEMORY_BYTES_MIN: u64 = 256 << 20;
 }
 
 impl Default for Limits {
