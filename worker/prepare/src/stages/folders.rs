@@ -29,6 +29,12 @@ impl StageFolder {
         let stage = stage_of(name)?.to_owned();
         Some(StageFolder { stage, folder: output.folder(STAGES_FOLDER).folder(name) })
     }
+
+    /// Returns whether this is the folder of what has the hash `sha256`, in hex digits.
+    pub fn is_of(&self, sha256: &str) -> bool {
+        let digits = self.folder.url().rsplit_once('-').map(|(_, digits)| digits);
+        digits.is_some_and(|digits| digits.len() == HASH_DIGITS && sha256.starts_with(digits))
+    }
 }
 
 /// Returns the stage to which a folder of this name belongs.

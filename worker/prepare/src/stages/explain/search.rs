@@ -3,6 +3,7 @@
 use common::storage::Folder;
 use common::threads;
 
+use super::made::Made;
 use super::title::title_of;
 use super::wanted::{Wanted, compared};
 use super::way::{Ending, Explained, Step, Way};
@@ -25,14 +26,14 @@ struct Lineage<'s> {
 /// A line, with the number of the unit in whose file it is.
 type Found = (u32, Line);
 
-/// Returns the way of the `wanted` document through `stages`, which come in the order in which documents go through them.
+/// Returns the way of the `wanted` document through the stages that have `made` something.
 ///
 /// A beginning of ids that is that of several documents is an error that names them, and so is a document that no stage has
 /// seen.
-pub fn explain(wanted: &Wanted, stages: &[StageFolder], shards: Shards) -> Result<Explained, PrepareError> {
+pub fn explain(wanted: &Wanted, made: &Made) -> Result<Explained, PrepareError> {
     let lineage = |stage: &StageFolder| lineage_of(&stage.folder);
-    let units = stages.iter().map(lineage).collect::<Result<Vec<_>, _>>()?;
-    let lineages = stages.iter().zip(units);
+    let units = made.stages.iter().map(lineage).collect::<Result<Vec<_>, _>>()?;
+    let lineages = made.stages.iter().zip(units);
     let lineages: Vec<Lineage<'_>> =
         lineages.map(|(stage, units)| Lineage { stage: &stage.stage, folder: &stage.folder, units }).collect();
     // A later stage has seen nothing else than the first. But the first may have begun anew since.
@@ -52,8 +53,8 @@ pub fn explain(wanted: &Wanted, stages: &[StageFolder], shards: Shards) -> Resul
     }
     let found = firsts.len() as u64;
     firsts.truncate(SHOWN_MAX);
-    let documents = firsts.iter().map(|first| way(first, &lineages, shards)).collect::<Result<_, _>>()?;
-    Ok(Explained { wanted: wanted.to_string(), documents, found })
+    let documents = firsts.iter().map(|first| way(first, &lineages, made)).collect::<Result<_, _>>()?;
+    Ok(Explained { wanted: wanted.to_string(), note: made.note.clone(), documents, found })
 }
 
 impl Lineage<'_> {
@@ -88,7 +89,7 @@ impl Lineage<'_> {
 }
 
 /// Follows a document from the line of the first stage that has seen it.
-fn way((unit, first): &Found, lineages: &[Lineage<'_>], shards: Shards) -> Result<Way, PrepareError> {
+fn way((unit, first): &Found, lineages: &[Lineage<'_>], made: &Made) -> Result<Way, PrepareError> {
     let mut way = Way::begin(first);
     for lineage in lineages {
         let lines = lineage.lines_of(first.id, *unit)?;
@@ -102,9 +103,9 @@ fn way((unit, first): &Found, lineages: &[Lineage<'_>], shards: Shards) -> Resul
             way.title = Some(title);
         }
     }
-    let seen_by_last =
-        way.steps.last().is_some_and(|step| lineages.last().is_some_and(|last| last.stage == step.stage));
-    way.ending = match (seen_by_last, shards) {
+    let seen_by_last = made.is_whole
+        && way.steps.last().is_some_and(|step| lineages.last().is_some_and(|last| last.stage == step.stage));
+    way.ending = match (seen_by_last, made.shards) {
         (false, _) => Ending::NotSeenYet,
         (true, Shards::Missing) => Ending::KeptByAll,
         (true, Shards::Made) => Ending::InShards,

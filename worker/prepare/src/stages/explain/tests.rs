@@ -46,7 +46,11 @@ fn output(name: &str, is_done: bool) -> (Folder, Vec<StageFolder>) {
 }
 
 fn explained(stages: &[StageFolder], words: &str) -> Result<Explained, PrepareError> {
-    explain(&Wanted::parse(words)?, stages, Shards::Made)
+    explain(&Wanted::parse(words)?, &made(stages, Shards::Made))
+}
+
+fn made(stages: &[StageFolder], shards: Shards) -> Made {
+    Made { stages: stages.to_vec(), is_whole: true, shards, note: None }
 }
 
 #[test]
@@ -96,7 +100,7 @@ fn where_the_way_ends_follows_from_stages_and_shards() {
     let (_, stages) = output("unfinished", false);
     let ending = |number, shards| {
         let wanted = Wanted::parse(&id_in_words(extracted(number).id)).unwrap();
-        explain(&wanted, &stages, shards).unwrap().documents[0].ending
+        explain(&wanted, &made(&stages, shards)).unwrap().documents[0].ending
     };
     assert_eq!(ending(204, Shards::Missing), Ending::NotSeenYet);
     assert_eq!(ending(102, Shards::Missing), Ending::KeptByAll);
