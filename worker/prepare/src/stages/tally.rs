@@ -115,11 +115,6 @@ impl Tally {
     pub fn dropped_documents(&self) -> u64 {
         self.dropped.values().map(|dropped| dropped.count).sum()
     }
-
-    /// Formats the tally as JSON.
-    pub fn to_json(&self) -> Vec<u8> {
-        serde_json::to_vec_pretty(self).unwrap_or_else(|e| unreachable!("a tally is JSON: {e}"))
-    }
 }
 
 impl Dropped {

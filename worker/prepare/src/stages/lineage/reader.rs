@@ -18,6 +18,7 @@ use crate::inputs::RemoteFile;
 
 /// Bytes that are fetched at once: about a column of a row group.
 const WINDOW_BYTES: u64 = 256 << 10;
+
 /// A lineage file that is open for reading.
 pub struct LineageFile {
     /// URL, for errors.
@@ -42,11 +43,6 @@ impl LineageFile {
         };
         let file = whole(&url, open)?;
         Ok(LineageFile { url, file })
-    }
-
-    /// Returns the number of rows.
-    pub fn rows(&self) -> u64 {
-        u64::try_from(self.file.metadata().file_metadata().num_rows()).unwrap_or_default()
     }
 
     /// Returns all lines, in their order. Takes memory for all.
