@@ -74,6 +74,21 @@ fn a_document_is_explained_by_its_id_by_the_beginning_of_its_id_and_by_its_url()
 }
 
 #[test]
+fn of_a_url_of_many_documents_the_first_are_told_and_all_are_counted() {
+    let stage = StageFolder { stage: "extract".into(), folder: folder("many-of-a-url") };
+    let url = Some("http://calendar.example/".to_owned());
+    for unit in 0..3 {
+        let lines = (unit * 10_000..(unit + 1) * 10_000).map(|number| Line { url: url.clone(), ..line(number) });
+        stage.folder.put(&lineage_name(u32::try_from(unit).unwrap()), Bytes::from(written(lines))).unwrap();
+    }
+    let explained = explained(&[stage], "calendar.example").unwrap();
+    assert_eq!(explained.found, 30_000);
+    let places: Vec<u64> = explained.documents.iter().map(|way| way.at).collect();
+    assert_eq!(places, (0..20).map(|number| number * 1000).collect::<Vec<_>>());
+    assert!(explained.to_string().ends_with("\nand 29980 more; give an id to see one of them\n"));
+}
+
+#[test]
 fn the_way_is_told_in_words_to_its_end() {
     let (_, stages) = output("words", true);
     let told = |number| explained(&stages, &id_in_words(extracted(number).id)).unwrap().to_string();
