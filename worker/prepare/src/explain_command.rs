@@ -3,15 +3,11 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use common::config::{PrepareJobConfig, RawConfig, StageName};
+use common::config::RawConfig;
 use common::storage::Folder;
 use prepare::PrepareError;
-use prepare::job::find_inputs;
 use prepare::stages::StageOptions;
-use prepare::stages::explain::{Explained, Wanted, explain};
-use prepare::stages::folders::{StageFolder, newest_folders};
-use prepare::stages::plan::plan;
-use prepare::stages::shards::Shards;
+use prepare::stages::explain::{Explained, Made, Wanted, explain};
 
 /// Arguments of `prepare explain`.
 #[derive(Args)]
@@ -37,20 +33,8 @@ impl ExplainArgs {
         let wanted = Wanted::parse(&self.document)?;
         let config = RawConfig::load(&self.config, &self.set)?.prepare()?;
         let output = Folder::open(&config.prepare.output, &config.storage)?;
-        let (stages, shards) = made(&config, &output)?;
-        explain(&wanted, &stages, shards)
+        let options = StageOptions::read(&config.prepare, &config.webtext)?;
+        let made = Made::find((&config.prepare, &options), &config.storage, &output)?;
+        explain(&wanted, &made)
     }
-}
-
-/// Returns the folders of the stages of `config`, and what there is of its token shards. The names of the folders follow from the
-/// inputs; where these are gone, the newest folder of each stage is taken.
-fn made(config: &PrepareJobConfig, output: &Folder) -> Result<(Vec<StageFolder>, Shards), PrepareError> {
-    let options = StageOptions::read(&config.prepare, &config.webtext)?;
-    let Ok(found) = find_inputs(&config.prepare, &config.storage) else {
-        let names: Vec<&str> = config.prepare.stages.iter().copied().map(StageName::name).collect();
-        return Ok((newest_folders(output, &names)?, Shards::of(output, &config.prepare, None)?));
-    };
-    let plan = plan(&config.prepare, &options, &found);
-    let folders = plan.iter().filter_map(|stage| StageFolder::named(output, &stage.folder_name())).collect();
-    Ok((folders, Shards::of(output, &config.prepare, Some(&plan))?))
 }

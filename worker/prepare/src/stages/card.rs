@@ -78,14 +78,21 @@ fn example_in_words(Example { id, url, measure, start }: &Example) -> String {
 
 /// Writes the most frequent domains of documents that the last stage has kept, beside those of WebText.
 fn write_domains(StageSummary { tally, .. }: &StageSummary, card: &mut String) -> Result {
-    let domains = tally.most_frequent_domains(DOMAINS_MAX);
+    let domains = tally.domains.most_frequent(DOMAINS_MAX);
     if domains.is_empty() {
         return Ok(());
     }
+    let bounds = match tally.domains.uncounted() {
+        0 => String::new(),
+        more => format!(
+            " There are more domains than are counted, so each has at least the number of documents that is listed, and at most \
+             {more} more."
+        ),
+    };
     writeln!(
         card,
         "\n### Domains\n\nDomains of the documents that were kept by all stages, beside those of [WebText]({}), which are listed \
-         without their suffix.\n\n| | domain | documents | WebText | documents |\n|---|---|---|---|---|",
+         without their suffix.{bounds}\n\n| | domain | documents | WebText | documents |\n|---|---|---|---|---|",
         paper::SOURCE
     )?;
     for place in 0..domains.len().max(paper::DOMAINS.len()) {
@@ -120,7 +127,7 @@ mod tests {
     use super::*;
     use crate::stages::lineage::tests::line;
     use crate::stages::lineage::{Line, Verdict};
-    use crate::stages::tally::Tally;
+    use crate::stages::tally::{COUNTED_MAX, Tally};
 
     fn card(stages: &[StageSummary]) -> String {
         let mut card = String::new();
@@ -150,6 +157,19 @@ mod tests {
         }
         assert_eq!(card.matches("`some text`").count(), 10);
         assert!(card.contains(paper::SOURCE));
+    }
+
+    #[test]
+    fn where_there_are_more_domains_than_are_counted_the_card_says_how_exact_their_numbers_are() {
+        let mut tally = Tally::default();
+        let kept = |url: String| Line { url: Some(url), verdict: Verdict::Kept, ..line(0) };
+        (0..5).for_each(|_| tally.count(&kept("http://often.example/".to_owned()), ""));
+        assert!(!card(&[stage(tally.clone())]).contains("at least"));
+        (0..COUNTED_MAX).for_each(|number| tally.count(&kept(format!("http://{number}.example/")), ""));
+        let card = card(&[stage(tally)]);
+        let expected = "at least the number of documents that is listed, and at most 1 more.\n\n| | domain |";
+        assert!(card.contains(expected), "{card}");
+        assert!(card.contains("| 1 | `often.example` | 4 | google |"), "{card}");
     }
 
     #[test]

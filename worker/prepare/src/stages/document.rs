@@ -12,6 +12,7 @@ use parquet::basic::{Compression, ZstdLevel};
 use parquet::column::reader::get_typed_column_reader;
 use parquet::data_type::{ByteArray, ByteArrayType, DataType, FixedLenByteArray, FixedLenByteArrayType, Int64Type};
 use parquet::errors::{ParquetError, Result as ParquetResult};
+use parquet::file::metadata::RowGroupMetaData;
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::file::reader::{FileReader, RowGroupReader, SerializedFileReader};
 use parquet::file::writer::{SerializedFileWriter, SerializedRowGroupWriter};
@@ -197,10 +198,11 @@ impl DocumentReader {
         let file = whole(folder, name, || {
             let file = SerializedFileReader::new(RemoteFile::new(folder, name, stored.bytes, WINDOW_BYTES))?;
             let (found, expected) = (file.metadata().file_metadata().schema_descr().root_schema(), columns()?);
-            match found.get_fields() == expected.get_fields() {
-                true => Ok(file),
-                false => Err(no_sense("it has other columns than documents of this version")),
+            if found.get_fields() != expected.get_fields() {
+                return Err(no_sense("it has other columns than documents of this version"));
             }
+            file.metadata().row_groups().iter().try_for_each(|group| rows_of(group).map(drop))?;
+            Ok(file)
         })?;
         Ok(DocumentReader { folder: folder.clone(), name: name.to_owned(), file, next_group: 0 })
     }
@@ -221,9 +223,17 @@ impl DocumentReader {
     }
 }
 
+/// Returns the number of rows of a row group. It sizes memory, so a number that no writer of documents makes is an error.
+fn rows_of(group: &RowGroupMetaData) -> ParquetResult<usize> {
+    let rows = group.num_rows();
+    usize::try_from(rows).ok().filter(|rows| *rows <= GROUP_DOCUMENTS).ok_or_else(|| {
+        no_sense(&format!("a row group says that it has {rows} rows, expected at most {GROUP_DOCUMENTS}"))
+    })
+}
+
 /// Reads a row group, a column after another.
 fn documents_of(group: &dyn RowGroupReader) -> ParquetResult<Vec<Document>> {
-    let rows = usize::try_from(group.metadata().num_rows()).unwrap_or(0);
+    let rows = rows_of(group.metadata())?;
     let mut documents = vec![Document::default(); rows];
     let mut set = |column: usize, set: fn(&mut Document, String)| -> ParquetResult<()> {
         for (document, text) in documents.iter_mut().zip(texts(group, column, rows)?) {
@@ -291,3 +301,6 @@ pub fn failure(folder: &Folder, name: &str, error: &ParquetError) -> PrepareErro
         None => super::damaged(folder, name, format!("damaged: {error}")),
     }
 }
+
+#[cfg(test)]
+mod tests;

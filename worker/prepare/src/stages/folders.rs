@@ -5,7 +5,7 @@
 
 use common::storage::Folder;
 
-use super::names::{STAGES_FOLDER, stage_of};
+use super::names::{HASH_DIGITS, STAGES_FOLDER, stage_of};
 use crate::PrepareError;
 
 /// A stage with the folder of what it has made.
@@ -22,6 +22,12 @@ impl StageFolder {
     pub fn named(output: &Folder, name: &str) -> Option<Self> {
         let stage = stage_of(name)?.to_owned();
         Some(StageFolder { stage, folder: output.folder(STAGES_FOLDER).folder(name) })
+    }
+
+    /// Returns whether this is the folder of what has the hash `sha256`, in hex digits.
+    pub fn is_of(&self, sha256: &str) -> bool {
+        let digits = self.folder.url().rsplit_once('-').map(|(_, digits)| digits);
+        digits.is_some_and(|digits| digits.len() == HASH_DIGITS && sha256.starts_with(digits))
     }
 }
 

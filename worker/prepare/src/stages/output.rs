@@ -52,10 +52,9 @@ impl Output<'_, '_> {
 
     /// Ends both files. Returns the sums.
     fn finish(self) -> Result<Tally, PrepareError> {
-        let Output { folder, number, documents, lineage, mut tally, .. } = self;
+        let Output { folder, number, documents, lineage, tally, .. } = self;
         documents.finish().map_err(|error| failure(folder, &documents_name(number), &error))?;
         lineage.finish().map_err(|error| failure(folder, &lineage_name(number), &error))?;
-        tally.forget_rare_domains();
         Ok(tally)
     }
 

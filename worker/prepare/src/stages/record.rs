@@ -109,7 +109,7 @@ impl StageRecord {
 fn check_counts<'s>(tally: &Tally, stored: impl IntoIterator<Item = &'s Stored>) -> Result<(), String> {
     let Tally { seen, kept, bytes_in, bytes_out, ref dropped, ref domains, cpu_seconds } = *tally;
     let dropped = dropped.values().flat_map(|dropped| [dropped.count, dropped.bytes]);
-    let counts = [seen, kept, bytes_in, bytes_out].into_iter().chain(dropped).chain(domains.values().copied());
+    let counts = [seen, kept, bytes_in, bytes_out].into_iter().chain(dropped).chain(domains.numbers());
     if let Some(count) = counts.chain(stored.into_iter().map(|stored| stored.bytes)).find(|count| *count > COUNT_MAX) {
         return Err(format!("it counts {count}, expected at most {COUNT_MAX}"));
     }

@@ -1,13 +1,10 @@
 //! Whether the token shards of a config are made.
 
-use common::config::PrepareConfig;
 use common::storage::Folder;
-use common::token_shard::INDEX_NAME;
 
-use crate::record::{Identity, RECORD_NAME, Record, finished};
+use crate::record::{Identity, finished};
 use crate::stages::dry_run::TokenShards;
-use crate::stages::plan::PlannedStage;
-use crate::{PrepareError, TRAIN_FOLDER, WORK_FOLDER};
+use crate::{PrepareError, WORK_FOLDER};
 
 /// What is known about the token shards.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,32 +31,5 @@ impl TokenShards {
             ) => Ok(TokenShards::Refused(refusal.to_string())),
             Err(error) => Err(error),
         }
-    }
-}
-
-/// Returns the identity of what was prepared in `output`, if a record says it.
-fn identity(output: &Folder) -> Result<Option<Identity>, PrepareError> {
-    let record = output.get_if_exists(RECORD_NAME)?;
-    Ok(record.and_then(|content| Some(serde_json::from_slice::<Record>(&content).ok()?.identity)))
-}
-
-impl Shards {
-    /// Looks for token shards in `output` that were made by `config`, and with the stages of `plan`, if it is known. Neither the
-    /// tokenizer nor the filter is looked at, so it needs none of them.
-    pub fn of(output: &Folder, config: &PrepareConfig, plan: Option<&[PlannedStage]>) -> Result<Self, PrepareError> {
-        if !output.folder(TRAIN_FOLDER).exists(INDEX_NAME)? {
-            return Ok(Shards::Missing);
-        }
-        let identity = identity(output)?;
-        // The inputs and the filter are not part of this hash.
-        let expected = Identity::of(config, &[], &[], None).config_sha256;
-        let is_of_plan = |identity: &Identity| {
-            plan.is_none_or(|plan| identity.stages_sha256 == plan.last().map(|stage| stage.sha256.to_string()))
-        };
-        Ok(match identity.filter(|identity| identity.config_sha256 == expected && is_of_plan(identity)) {
-            None => Shards::Missing,
-            Some(identity) if identity.overlap_filter_sha256.is_none() => Shards::Made,
-            Some(_) => Shards::MadeWithFilter,
-        })
     }
 }

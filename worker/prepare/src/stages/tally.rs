@@ -1,4 +1,6 @@
-//! Sums of a stage's decisions, for a unit of work or a whole stage.
+//! Sums of a stage's decisions, for a unit of work or a whole stage. [`domains`]: counts of domains in bounded memory.
+
+mod domains;
 
 use std::collections::BTreeMap;
 
@@ -8,16 +10,19 @@ use super::bounded::{URL_BYTES_MAX, beginning, cut};
 use super::lineage::Line;
 use super::lineage::line::id_in_words;
 
+pub use domains::{COUNTED_MAX, Domains};
+
 /// Number of examples that are kept for each rule: those with the smallest ids, which are as good as random.
 pub const EXAMPLES_MAX: usize = 10;
-/// Number of domains that are kept, the most frequent.
+/// Number of domains that a stage's sums name, the most frequent.
 pub const DOMAINS_MAX: usize = 1000;
 /// Longest beginning of a text in an example, in bytes.
 pub const START_BYTES_MAX: usize = 200;
 /// Longest name of a host in DNS; what is longer is none.
 const HOST_BYTES_MAX: usize = 253;
 
-/// Sums of some decisions. The sum of tallies does not depend on their order, apart from rounding of the time.
+/// Sums of some decisions. The sum of tallies does not depend on their order, apart from rounding of the time, and from
+/// [`Domains`] when they are so many that some are forgotten.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Tally {
     /// Number of documents and damaged records that the stage has seen.
@@ -33,7 +38,8 @@ pub struct Tally {
     /// What was dropped, by the rule that dropped it. Damaged records are dropped by the name of their fault.
     pub dropped: BTreeMap<String, Dropped>,
     /// Number of kept documents by domain, see [`domain_of`].
-    pub domains: BTreeMap<String, u64>,
+    #[serde(flatten)]
+    pub domains: Domains,
 }
 
 /// What a rule has dropped.
@@ -69,7 +75,7 @@ impl Tally {
             self.kept += 1;
             self.bytes_out += line.bytes_out;
             if let Some(domain) = line.url.as_deref().and_then(domain_of) {
-                *self.domains.entry(domain).or_default() += 1;
+                self.domains.count(domain);
             }
             return;
         }
@@ -84,7 +90,7 @@ impl Tally {
         }
     }
 
-    /// Adds the sums of `other`. Domains are not forgotten before [`forget_rare_domains`](Self::forget_rare_domains).
+    /// Adds the sums of `other`, of which no rare domains were left out.
     pub fn add(&mut self, other: Tally) {
         self.seen += other.seen;
         self.kept += other.kept;
@@ -97,35 +103,17 @@ impl Tally {
             sum.bytes += dropped.bytes;
             dropped.examples.into_iter().for_each(|example| sum.give(example));
         }
-        for (domain, count) in other.domains {
-            *self.domains.entry(domain).or_default() += count;
-        }
+        self.domains.add(other.domains);
     }
 
-    /// Keeps the [`DOMAINS_MAX`] most frequent domains; of equally frequent ones, the first by name. For the end of a unit, and of
-    /// a stage.
+    /// Leaves out all but the [`DOMAINS_MAX`] most frequent domains. For the end of a stage: this is added to nothing any more.
     pub fn forget_rare_domains(&mut self) {
-        if self.domains.len() > DOMAINS_MAX {
-            let most: Vec<(String, u64)> = self.most_frequent_domains(DOMAINS_MAX);
-            self.domains = most.into_iter().collect();
-        }
-    }
-
-    /// Returns the `most` most frequent domains, beginning with the most frequent.
-    pub fn most_frequent_domains(&self, most: usize) -> Vec<(String, u64)> {
-        let mut domains: Vec<(&String, &u64)> = self.domains.iter().collect();
-        domains.sort_by(|(a, a_count), (b, b_count)| b_count.cmp(a_count).then_with(|| a.cmp(b)));
-        domains.into_iter().take(most).map(|(domain, count)| (domain.clone(), *count)).collect()
+        self.domains.keep_most_frequent(DOMAINS_MAX);
     }
 
     /// Returns the number of documents and records that were not kept.
     pub fn dropped_documents(&self) -> u64 {
         self.dropped.values().map(|dropped| dropped.count).sum()
-    }
-
-    /// Formats the tally as JSON.
-    pub fn to_json(&self) -> Vec<u8> {
-        serde_json::to_vec_pretty(self).unwrap_or_else(|e| unreachable!("a tally is JSON: {e}"))
     }
 }
 

@@ -46,7 +46,11 @@ fn output(name: &str, is_done: bool) -> (Folder, Vec<StageFolder>) {
 }
 
 fn explained(stages: &[StageFolder], words: &str) -> Result<Explained, PrepareError> {
-    explain(&Wanted::parse(words)?, stages, Shards::Made)
+    explain(&Wanted::parse(words)?, &made(stages, Shards::Made))
+}
+
+fn made(stages: &[StageFolder], shards: Shards) -> Made {
+    Made { stages: stages.to_vec(), is_whole: true, shards, note: None }
 }
 
 #[test]
@@ -67,6 +71,21 @@ fn a_document_is_explained_by_its_id_by_the_beginning_of_its_id_and_by_its_url()
         let places: Vec<u64> = explained.documents.iter().map(|way| way.at).collect();
         assert_eq!((places, explained.found), (vec![202_000, 203_000], 2));
     }
+}
+
+#[test]
+fn of_a_url_of_many_documents_the_first_are_told_and_all_are_counted() {
+    let stage = StageFolder { stage: "extract".into(), folder: folder("many-of-a-url") };
+    let url = Some("http://calendar.example/".to_owned());
+    for unit in 0..3 {
+        let lines = (unit * 10_000..(unit + 1) * 10_000).map(|number| Line { url: url.clone(), ..line(number) });
+        stage.folder.put(&lineage_name(u32::try_from(unit).unwrap()), Bytes::from(written(lines))).unwrap();
+    }
+    let explained = explained(&[stage], "calendar.example").unwrap();
+    assert_eq!(explained.found, 30_000);
+    let places: Vec<u64> = explained.documents.iter().map(|way| way.at).collect();
+    assert_eq!(places, (0..20).map(|number| number * 1000).collect::<Vec<_>>());
+    assert!(explained.to_string().ends_with("\nand 29980 more; give an id to see one of them\n"));
 }
 
 #[test]
@@ -96,7 +115,7 @@ fn where_the_way_ends_follows_from_stages_and_shards() {
     let (_, stages) = output("unfinished", false);
     let ending = |number, shards| {
         let wanted = Wanted::parse(&id_in_words(extracted(number).id)).unwrap();
-        explain(&wanted, &stages, shards).unwrap().documents[0].ending
+        explain(&wanted, &made(&stages, shards)).unwrap().documents[0].ending
     };
     assert_eq!(ending(204, Shards::Missing), Ending::NotSeenYet);
     assert_eq!(ending(102, Shards::Missing), Ending::KeptByAll);

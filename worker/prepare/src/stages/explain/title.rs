@@ -31,12 +31,15 @@ fn find(file: RemoteFile, id: u128) -> ParquetResult<Option<String>> {
     let id = id.to_be_bytes();
     for number in 0..file.num_row_groups() {
         let group = file.get_row_group(number)?;
-        let all = Column::<FixedLenByteArrayType>::open(&*group, ids)?.all()?;
-        let is_wanted = |found: &Option<_>| {
-            found.as_ref().is_some_and(|found: &parquet::data_type::FixedLenByteArray| found.data() == id)
-        };
-        if let Some(row) = all.iter().position(is_wanted) {
-            let title = Column::<ByteArrayType>::open(&*group, titles)?.at(&(row..row + 1))?.pop().flatten();
+        let mut row = None;
+        Column::<FixedLenByteArrayType>::open(&*group, ids)?.each(|at, found| {
+            if found.is_some_and(|found| found.data() == id) {
+                row = Some(at);
+            }
+            Ok(())
+        })?;
+        if let Some(row) = row {
+            let title = Column::<ByteArrayType>::open(&*group, titles)?.at(&[row])?.pop().flatten();
             return Ok(title.map(|title| String::from_utf8_lossy(title.data()).into_owned()));
         }
     }

@@ -14,6 +14,9 @@ use crate::stages::lineage::{Line, Verdict};
 pub struct Explained {
     /// Document as it was asked for, in words.
     pub wanted: String,
+    /// What to know about the lineage that was searched: that it is of another config or other inputs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
     /// The documents, in the order of their sources.
     pub documents: Vec<Way>,
     /// Number of documents that were found; more than `documents` has where they are many.
@@ -133,6 +136,9 @@ impl fmt::Display for Explained {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let documents = if self.found == 1 { "document" } else { "documents" };
         writeln!(f, "asked for   {}: {} {documents}", printable(&self.wanted), self.found)?;
+        if let Some(note) = &self.note {
+            writeln!(f, "note        {note}")?;
+        }
         for way in &self.documents {
             write!(f, "\n{way}")?;
         }

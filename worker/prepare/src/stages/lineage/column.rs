@@ -1,7 +1,5 @@
 //! A column of a Parquet file that a stage has written, at some of its rows.
 
-use std::ops::Range;
-
 use common::storage::{Reader, StorageError};
 use parquet::column::reader::{ColumnReader, ColumnReaderImpl, get_typed_column_reader};
 use parquet::data_type::DataType;
@@ -29,35 +27,53 @@ impl<T: DataType> Column<T> {
         Ok(Column { reader: get_typed_column_reader(reader), is_optional, rows: rows_of(group)? })
     }
 
-    /// Returns the value of every row.
-    pub fn all(self) -> ParquetResult<Vec<Option<T::T>>> {
-        let rows = 0..self.rows;
-        self.at(&rows)
+    /// Calls `each` with the number and the value of every row, in their order.
+    pub fn each(mut self, mut each: impl FnMut(usize, Option<T::T>) -> ParquetResult<()>) -> ParquetResult<()> {
+        let mut row = 0;
+        while row < self.rows {
+            for value in self.some_of(self.rows - row)? {
+                each(row, value)?;
+                row += 1;
+            }
+        }
+        Ok(())
     }
 
-    /// Returns the value of each of `rows`.
-    pub fn at(mut self, rows: &Range<usize>) -> ParquetResult<Vec<Option<T::T>>> {
-        let too_few = || no_sense("a column has fewer rows than its row group");
-        if self.reader.skip_records(rows.start)? < rows.start {
-            return Err(too_few());
-        }
-        let mut all = Vec::new();
-        while all.len() < rows.len() {
-            let wanted = ROWS_AT_ONCE.min(rows.len() - all.len());
-            let (mut levels, mut values) = (Vec::new(), Vec::new());
-            let levels_wanted = self.is_optional.then_some(&mut levels);
-            let (count, _, _) = self.reader.read_records(wanted, levels_wanted, None, &mut values)?;
-            if count == 0 {
+    /// Returns the values of `rows`, which ascend.
+    pub fn at(mut self, rows: &[usize]) -> ParquetResult<Vec<Option<T::T>>> {
+        let (mut values, mut next) = (Vec::with_capacity(rows.len()), 0);
+        for neighbours in rows.chunk_by(|one, other| one + 1 == *other) {
+            let skipped = neighbours[0] - next;
+            if self.reader.skip_records(skipped)? < skipped {
                 return Err(too_few());
             }
-            let mut values = values.into_iter();
-            match self.is_optional {
-                true => all.extend(levels.iter().map(|level| if *level > 0 { values.next() } else { None })),
-                false => all.extend(values.map(Some)),
+            let end = values.len() + neighbours.len();
+            while values.len() < end {
+                values.extend(self.some_of(end - values.len())?);
             }
+            next = neighbours[0] + neighbours.len();
         }
-        Ok(all)
+        Ok(values)
     }
+
+    /// Decodes some of the next `most` rows, and at least one.
+    fn some_of(&mut self, most: usize) -> ParquetResult<Vec<Option<T::T>>> {
+        let (mut levels, mut values) = (Vec::new(), Vec::new());
+        let levels_wanted = self.is_optional.then_some(&mut levels);
+        let (count, _, _) = self.reader.read_records(ROWS_AT_ONCE.min(most), levels_wanted, None, &mut values)?;
+        if count == 0 {
+            return Err(too_few());
+        }
+        let mut values = values.into_iter();
+        Ok(match self.is_optional {
+            true => levels.iter().map(|level| if *level > 0 { values.next() } else { None }).collect(),
+            false => values.map(Some).collect(),
+        })
+    }
+}
+
+fn too_few() -> ParquetError {
+    no_sense("a column has fewer rows than its row group")
 }
 
 /// Runs `read` on the file at `url`. Any fault of the file is an error that names it.

@@ -13,7 +13,7 @@ pub mod units;
 mod writer;
 
 pub use line::{Line, Verdict};
-pub use reader::LineageFile;
+pub use reader::{Hits, LineageFile};
 pub use units::{UnitFile, lineage_of};
 pub use writer::LineageWriter;
 

@@ -1,7 +1,5 @@
 //! Finds rows of lineage. Only the column that is searched is read in full; the others, at the rows that were found.
 
-use std::ops::Range;
-
 use common::storage::Folder;
 use parquet::data_type::{ByteArray, ByteArrayType, DoubleType, FixedLenByteArrayType, Int64Type};
 use parquet::errors::Result as ParquetResult;
@@ -18,6 +16,16 @@ use crate::inputs::RemoteFile;
 
 /// Bytes that are fetched at once: about a column of a row group.
 const WINDOW_BYTES: u64 = 256 << 10;
+
+/// Lines that were found.
+#[derive(Debug, Default, PartialEq)]
+pub struct Hits {
+    /// The first of them, as many as were asked for.
+    pub lines: Vec<Line>,
+    /// Number of all of them.
+    pub count: u64,
+}
+
 /// A lineage file that is open for reading.
 pub struct LineageFile {
     /// URL, for errors.
@@ -44,81 +52,87 @@ impl LineageFile {
         Ok(LineageFile { url, file })
     }
 
-    /// Returns the number of rows.
-    pub fn rows(&self) -> u64 {
-        u64::try_from(self.file.metadata().file_metadata().num_rows()).unwrap_or_default()
-    }
-
     /// Returns all lines, in their order. Takes memory for all.
     pub fn lines(&self) -> Result<Vec<Line>, PrepareError> {
-        self.select(|_| Ok(Selected::All))
-    }
-
-    /// Returns the lines with this id.
-    pub fn with_id(&self, id: u128) -> Result<Vec<Line>, PrepareError> {
-        let bytes = id.to_be_bytes();
-        self.select(|group| match group.get_column_bloom_filter(ID) {
-            Some(filter) if !filter.check(&bytes[..]) => Ok(Selected::Rows(Vec::new())),
-            _ => ids(group).map(|ids| Selected::of(&ids, |found| *found == id)),
-        })
-    }
-
-    /// Returns the lines whose id fulfils `matches`.
-    pub fn where_id(&self, matches: impl Fn(u128) -> bool) -> Result<Vec<Line>, PrepareError> {
-        self.select(|group| ids(group).map(|ids| Selected::of(&ids, |found| matches(*found))))
-    }
-
-    /// Returns the lines whose URL fulfils `matches`.
-    pub fn where_url(&self, matches: impl Fn(&str) -> bool) -> Result<Vec<Line>, PrepareError> {
-        let is_found = |url: &Option<ByteArray>| {
-            url.as_ref().and_then(|url| std::str::from_utf8(url.data()).ok()).is_some_and(&matches)
-        };
-        self.select(|group| {
-            let urls = Column::<ByteArrayType>::open(group, URL)?.all()?;
-            Ok(Selected::of(&urls, is_found))
-        })
-    }
-
-    /// Returns the rows that `choose` selects in each row group.
-    fn select(
-        &self,
-        choose: impl Fn(&dyn RowGroupReader) -> ParquetResult<Selected>,
-    ) -> Result<Vec<Line>, PrepareError> {
         whole(&self.url, || {
             let mut lines = Vec::new();
             for number in 0..self.file.num_row_groups() {
                 let group = self.file.get_row_group(number)?;
-                let rows = match choose(&*group)? {
-                    Selected::All => 0..rows_of(&*group)?,
-                    Selected::Rows(rows) => {
-                        for row in rows {
-                            lines.extend(lines_at(&*group, row..row + 1)?);
-                        }
-                        continue;
-                    }
-                };
-                lines.extend(lines_at(&*group, rows)?);
+                let rows: Vec<usize> = (0..rows_of(&*group)?).collect();
+                lines.extend(lines_at(&*group, &rows)?);
             }
             Ok(lines)
         })
     }
-}
 
-/// Rows of a row group.
-enum Selected {
-    All,
-    Rows(Vec<usize>),
-}
+    /// Finds the lines with this id, and reads at most `most` of them.
+    pub fn with_id(&self, id: u128, most: usize) -> Result<Hits, PrepareError> {
+        let bytes = id.to_be_bytes();
+        self.find(most, |group, hit| match group.get_column_bloom_filter(ID) {
+            Some(filter) if !filter.check(&bytes[..]) => Ok(()),
+            _ => each_id(group, |row, found| {
+                if found == id {
+                    hit(row);
+                }
+            }),
+        })
+    }
 
-impl Selected {
-    fn of<T>(values: &[T], is_found: impl Fn(&T) -> bool) -> Self {
-        Selected::Rows((0..values.len()).filter(|row| is_found(&values[*row])).collect())
+    /// Finds the lines whose id fulfils `matches`, and reads at most `most` of them.
+    pub fn where_id(&self, matches: impl Fn(u128) -> bool, most: usize) -> Result<Hits, PrepareError> {
+        self.find(most, |group, hit| {
+            each_id(group, |row, found| {
+                if matches(found) {
+                    hit(row);
+                }
+            })
+        })
+    }
+
+    /// Finds the lines whose URL fulfils `matches`, and reads at most `most` of them.
+    pub fn where_url(&self, matches: impl Fn(&str) -> bool, most: usize) -> Result<Hits, PrepareError> {
+        self.find(most, |group, hit| {
+            Column::<ByteArrayType>::open(group, URL)?.each(|row, url| {
+                if url.map(text).transpose()?.is_some_and(|url| matches(&url)) {
+                    hit(row);
+                }
+                Ok(())
+            })
+        })
+    }
+
+    /// Finds the rows that `search` hits in each row group, and reads the first of them, at most `most`. Other rows take no memory.
+    fn find(
+        &self,
+        most: usize,
+        search: impl Fn(&dyn RowGroupReader, &mut dyn FnMut(usize)) -> ParquetResult<()>,
+    ) -> Result<Hits, PrepareError> {
+        whole(&self.url, || {
+            let mut hits = Hits::default();
+            for number in 0..self.file.num_row_groups() {
+                let group = self.file.get_row_group(number)?;
+                let (mut rows, wanted) = (Vec::new(), most - hits.lines.len());
+                search(&*group, &mut |row| {
+                    hits.count += 1;
+                    if rows.len() < wanted {
+                        rows.push(row);
+                    }
+                })?;
+                if !rows.is_empty() {
+                    hits.lines.extend(lines_at(&*group, &rows)?);
+                }
+            }
+            Ok(hits)
+        })
     }
 }
 
-fn ids(group: &dyn RowGroupReader) -> ParquetResult<Vec<u128>> {
-    let ids = Column::<FixedLenByteArrayType>::open(group, ID)?.all()?;
-    ids.into_iter().map(|id| id_of(required(id)?.data())).collect()
+/// Calls `each` with the number and the id of every row.
+fn each_id(group: &dyn RowGroupReader, mut each: impl FnMut(usize, u128)) -> ParquetResult<()> {
+    Column::<FixedLenByteArrayType>::open(group, ID)?.each(|row, id| {
+        each(row, id_of(required(id)?.data())?);
+        Ok(())
+    })
 }
 
 fn id_of(bytes: &[u8]) -> ParquetResult<u128> {
@@ -126,23 +140,23 @@ fn id_of(bytes: &[u8]) -> ParquetResult<u128> {
     Ok(u128::from_be_bytes(bytes))
 }
 
-/// Returns the lines of `rows` of a row group.
-fn lines_at(group: &dyn RowGroupReader, rows: Range<usize>) -> ParquetResult<Vec<Line>> {
+/// Returns the lines of `rows` of a row group, which ascend. Each column is read once.
+fn lines_at(group: &dyn RowGroupReader, rows: &[usize]) -> ParquetResult<Vec<Line>> {
     let mut next = 0..;
     let mut column = || next.next().unwrap_or(usize::MAX);
-    let mut ids = Column::<FixedLenByteArrayType>::open(group, column())?.at(&rows)?;
-    let mut sources = Column::<ByteArrayType>::open(group, column())?.at(&rows)?;
-    let mut at = Column::<Int64Type>::open(group, column())?.at(&rows)?;
-    let mut within = Column::<Int64Type>::open(group, column())?.at(&rows)?;
-    let mut urls = Column::<ByteArrayType>::open(group, column())?.at(&rows)?;
-    let mut dates = Column::<ByteArrayType>::open(group, column())?.at(&rows)?;
-    let mut verdicts = Column::<ByteArrayType>::open(group, column())?.at(&rows)?;
-    let mut rules = Column::<ByteArrayType>::open(group, column())?.at(&rows)?;
-    let mut measures = Column::<DoubleType>::open(group, column())?.at(&rows)?;
-    let mut limits = Column::<DoubleType>::open(group, column())?.at(&rows)?;
-    let mut bytes_in = Column::<Int64Type>::open(group, column())?.at(&rows)?;
-    let mut bytes_out = Column::<Int64Type>::open(group, column())?.at(&rows)?;
-    let mut notes = Column::<ByteArrayType>::open(group, column())?.at(&rows)?;
+    let mut ids = Column::<FixedLenByteArrayType>::open(group, column())?.at(rows)?;
+    let mut sources = Column::<ByteArrayType>::open(group, column())?.at(rows)?;
+    let mut at = Column::<Int64Type>::open(group, column())?.at(rows)?;
+    let mut within = Column::<Int64Type>::open(group, column())?.at(rows)?;
+    let mut urls = Column::<ByteArrayType>::open(group, column())?.at(rows)?;
+    let mut dates = Column::<ByteArrayType>::open(group, column())?.at(rows)?;
+    let mut verdicts = Column::<ByteArrayType>::open(group, column())?.at(rows)?;
+    let mut rules = Column::<ByteArrayType>::open(group, column())?.at(rows)?;
+    let mut measures = Column::<DoubleType>::open(group, column())?.at(rows)?;
+    let mut limits = Column::<DoubleType>::open(group, column())?.at(rows)?;
+    let mut bytes_in = Column::<Int64Type>::open(group, column())?.at(rows)?;
+    let mut bytes_out = Column::<Int64Type>::open(group, column())?.at(rows)?;
+    let mut notes = Column::<ByteArrayType>::open(group, column())?.at(rows)?;
     let line = |row: usize| {
         Ok(Line {
             id: id_of(required(ids[row].take())?.data())?,

@@ -1,8 +1,11 @@
 //! Tests of lineage files.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use bytes::Bytes;
 use common::config::StorageConfig;
-use common::storage::{Folder, Reader, StorageError};
+use common::storage::{Folder, Layer, Reader, StorageError};
 
 use super::units::lineage_name;
 use super::*;
@@ -53,7 +56,6 @@ fn lines_come_back_as_they_were_and_equal_lines_give_equal_bytes() {
         let bytes = written((0..count).map(line));
         assert!(bytes == written((0..count).map(line)), "{count} lines");
         let file = put(&folder, number, bytes);
-        assert_eq!(file.rows(), count);
         assert!(file.lines().unwrap() == (0..count).map(line).collect::<Vec<_>>(), "{count} lines");
     }
     let numbers: Vec<u32> = lineage_of(&folder).unwrap().iter().map(|unit| unit.number).collect();
@@ -64,15 +66,47 @@ fn lines_come_back_as_they_were_and_equal_lines_give_equal_bytes() {
 fn lines_are_found_by_id_and_by_url_in_any_row_group() {
     let folder = folder("find");
     let file = put(&folder, 0, written((0..50_000).map(line)));
+    let one = |line: Line| Hits { lines: vec![line], count: 1 };
     for number in [0, 1, 40_000, 49_999] {
         let expected = line(number);
-        assert_eq!(file.with_id(expected.id).unwrap(), std::slice::from_ref(&expected));
-        assert_eq!(file.where_id(|id| id == expected.id).unwrap(), [expected]);
+        assert_eq!(file.with_id(expected.id, 9).unwrap(), one(expected.clone()));
+        assert_eq!(file.where_id(|id| id == expected.id, 9).unwrap(), one(expected));
     }
-    assert_eq!(file.with_id(12345).unwrap(), []);
+    assert_eq!(file.with_id(12345, 9).unwrap(), Hits::default());
     let url = line(45_003).url.unwrap();
-    assert_eq!(file.where_url(|other| other == url).unwrap(), [line(45_003)]);
-    assert_eq!(file.where_url(|_| false).unwrap(), []);
+    assert_eq!(file.where_url(|other| other == url, 9).unwrap(), one(line(45_003)));
+    assert_eq!(file.where_url(|_| false, 9).unwrap(), Hits::default());
+}
+
+#[test]
+fn of_many_lines_the_first_are_read_in_few_requests_and_all_are_counted() {
+    #[derive(Debug, Default)]
+    struct Requests(AtomicUsize);
+    impl Layer for Requests {
+        fn before(&self, _: &'static str, _: &str) -> Result<(), String> {
+            self.0.fetch_add(1, Ordering::Relaxed);
+            Ok(())
+        }
+
+        fn after(&self, _: &'static str, _: &str) -> Result<(), String> {
+            Ok(())
+        }
+    }
+    let requests = Arc::new(Requests::default());
+    let folder = folder("many").behind(requests.clone());
+    let file = put(&folder, 0, written((0..50_000).map(line)));
+    let found = file.where_url(|url| url.starts_with("https://host3."), 30).unwrap();
+    let of_host = (0..50_000).filter(|number| number % 5 != 4 && number % 7 == 3);
+    assert_eq!(found.count, of_host.clone().count() as u64);
+    assert!(found.lines == of_host.take(30).map(line).collect::<Vec<_>>());
+    // Two row groups, with some pages of each of 13 columns.
+    let requests = requests.0.load(Ordering::Relaxed);
+    assert!(requests < 300, "{requests} requests");
+    // The lines that are wanted may begin in one row group and end in the next.
+    let wanted: Vec<Line> = (35_000..50_000).step_by(1000).map(line).collect();
+    let across = file.where_id(|id| wanted.iter().any(|line| line.id == id), 12).unwrap();
+    assert_eq!(across.count, 15);
+    assert!(across.lines == wanted[..12]);
 }
 
 #[test]

@@ -24,31 +24,24 @@ pub struct LineageWriter<W: Write + Send> {
     file: SerializedFileWriter<W>,
     lines: Vec<Line>,
     bytes: usize,
-    rows: u64,
 }
 
 impl<W: Write + Send> LineageWriter<W> {
     /// Begins a file.
     pub fn new(to: W) -> ParquetResult<Self> {
         let file = SerializedFileWriter::new(to, columns()?, properties()?)?;
-        Ok(LineageWriter { file, lines: Vec::new(), bytes: 0, rows: 0 })
+        Ok(LineageWriter { file, lines: Vec::new(), bytes: 0 })
     }
 
     /// Appends a line, with every text cut to its bound.
     pub fn push(&mut self, line: Line) -> ParquetResult<()> {
         let line = line.bounded();
         self.bytes += size_of_line(&line);
-        self.rows += 1;
         self.lines.push(line);
         if self.lines.len() >= GROUP_ROWS_MAX || self.bytes >= GROUP_BYTES {
             self.write_group()?;
         }
         Ok(())
-    }
-
-    /// Number of lines so far.
-    pub fn rows(&self) -> u64 {
-        self.rows
     }
 
     /// Ends the file, and flushes it to the target. Give `&mut target` to [`new`](Self::new) to go on with the target.

@@ -77,13 +77,11 @@ pub struct Bounded {
     pub html: String,
     /// Tags that were dropped because they were nested too deep; their text remains.
     pub flattened: usize,
-    /// Attributes that were dropped because their values were too long, or spanned too many cells.
-    pub dropped_attributes: usize,
 }
 
 /// Bounds the tags of a page and removes its NUL characters, or is `None` for a page nested deeper than [`Limits::refused_depth`].
 pub fn bound(page: &str, limits: &Limits) -> Option<Bounded> {
-    let mut bounded = Bounded { html: String::with_capacity(page.len()), flattened: 0, dropped_attributes: 0 };
+    let mut bounded = Bounded { html: String::with_capacity(page.len()), flattened: 0 };
     let mut open = Open::default();
     let mut unread = false;
     for token in Tokens::new(page) {
@@ -107,7 +105,7 @@ pub fn bound(page: &str, limits: &Limits) -> Option<Bounded> {
             return None;
         }
         if keep {
-            bounded.dropped_attributes += write_tag(&mut bounded.html, &tag, limits);
+            write_tag(&mut bounded.html, &tag, limits);
         } else {
             bounded.flattened += 1;
         }
@@ -121,9 +119,9 @@ fn is_unread(tag: &Tag<'_>) -> bool {
     tag.name.eq_ignore_ascii_case("style") || tag.name.eq_ignore_ascii_case("script") && !json()
 }
 
-/// Writes a tag without the attributes that are out of bounds, and returns how many these were.
-fn write_tag(html: &mut String, tag: &Tag<'_>, limits: &Limits) -> usize {
-    let (mut written, mut dropped) = (0, 0);
+/// Writes a tag without the attributes that are out of bounds.
+fn write_tag(html: &mut String, tag: &Tag<'_>, limits: &Limits) {
+    let mut written = 0;
     for attribute in tag.attributes() {
         let spans = attribute.name.eq_ignore_ascii_case("colspan") || attribute.name.eq_ignore_ascii_case("rowspan");
         let too_wide = spans && attribute.value.trim().parse::<usize>().is_ok_and(|span| span > SPAN_MAX);
@@ -135,11 +133,9 @@ fn write_tag(html: &mut String, tag: &Tag<'_>, limits: &Limits) -> usize {
         {
             html.push_str(&tag.source[written..attribute.start]);
             written = attribute.end;
-            dropped += 1;
         }
     }
     html.push_str(&tag.source[written..]);
-    dropped
 }
 
 /// Elements that are open.

@@ -1,0 +1,98 @@
+//! Where documents are looked for: the folders that the stages of a config have made, and the token shards.
+//!
+//! The names of the folders follow from the config and its inputs. Where these have changed since, the newest folder of a stage
+//! is taken, and the answer says so.
+
+use common::config::{PrepareConfig, StorageConfig};
+use common::storage::{Folder, StorageError};
+use common::token_shard::INDEX_NAME;
+
+use crate::job::find_inputs;
+use crate::record::{RECORD_NAME, Record};
+use crate::stages::folders::{StageFolder, newest_folders};
+use crate::stages::lineage::lineage_of;
+use crate::stages::options::StageOptions;
+use crate::stages::plan::{PlannedStage, plan};
+use crate::stages::shards::Shards;
+use crate::{PrepareError, TRAIN_FOLDER};
+
+/// What the stages of a config have made.
+pub struct Made {
+    /// Folder of each stage that has lineage, in the order in which documents go through them.
+    pub stages: Vec<StageFolder>,
+    /// Whether these are all stages of the config.
+    pub is_whole: bool,
+    /// What there is of the token shards of the documents that the last of these stages has kept.
+    pub shards: Shards,
+    /// What to know about these folders: that some are of another config or other inputs.
+    pub note: Option<String>,
+}
+
+impl Made {
+    /// Finds in `output` what the stages of a config have made, or, where a stage has made nothing from this config and its
+    /// inputs as they are now, what it has made last.
+    pub fn find(
+        (config, options): (&PrepareConfig, &StageOptions),
+        storage: &StorageConfig,
+        output: &Folder,
+    ) -> Result<Self, PrepareError> {
+        let planned = planned(config, options, storage)?;
+        let (mut stages, mut others) = (Vec::new(), Vec::new());
+        for name in &options.stages {
+            let of_plan = planned.iter().flatten().find(|planned| planned.name == *name);
+            match of_plan.and_then(|planned| StageFolder::named(output, &planned.folder_name())) {
+                Some(stage) if !lineage_of(&stage.folder)?.is_empty() => stages.push(stage),
+                _ => {
+                    let newest = newest_folders(output, &[name.name()])?;
+                    others.extend(newest.iter().map(|_| name.name()));
+                    stages.extend(newest);
+                }
+            }
+        }
+        let is_whole = stages.len() == options.stages.len();
+        let shards = stages.last().map_or(Ok(Shards::Missing), |last| shards_of(output, last))?;
+        Ok(Made { stages, is_whole, shards, note: note(&others, planned.is_some()) })
+    }
+}
+
+/// Plans the stages of a config; `None` where its inputs are gone. A store that does not say whether they are is an error.
+fn planned(
+    config: &PrepareConfig,
+    options: &StageOptions,
+    storage: &StorageConfig,
+) -> Result<Option<Vec<PlannedStage>>, PrepareError> {
+    match find_inputs(config, storage) {
+        Ok(found) => Ok(Some(plan(config, options, &found))),
+        Err(PrepareError::NothingToRead { .. } | PrepareError::Storage(StorageError::NotFound { .. })) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Looks for token shards that were made of the documents in `last`, the folder of the last stage.
+fn shards_of(output: &Folder, last: &StageFolder) -> Result<Shards, PrepareError> {
+    if !output.folder(TRAIN_FOLDER).exists(INDEX_NAME)? {
+        return Ok(Shards::Missing);
+    }
+    // Shards with a record of another version are of other documents.
+    let record = output.get_if_exists(RECORD_NAME)?;
+    let identity = record.and_then(|content| Some(serde_json::from_slice::<Record>(&content).ok()?.identity));
+    let is_of_last = |stages_sha256: &Option<String>| stages_sha256.as_ref().is_some_and(|sha256| last.is_of(sha256));
+    Ok(match identity.filter(|identity| is_of_last(&identity.stages_sha256)) {
+        None => Shards::Missing,
+        Some(identity) if identity.overlap_filter_sha256.is_none() => Shards::Made,
+        Some(_) => Shards::MadeWithFilter,
+    })
+}
+
+/// Describes the folders of the stages in `others`, which are not known to be of this config and its inputs.
+fn note(others: &[&str], are_inputs_there: bool) -> Option<String> {
+    let newest = format!("this is the newest lineage of {}", others.join(" and "));
+    match (others.is_empty(), are_inputs_there) {
+        (true, _) => None,
+        (false, true) => Some(format!("the config or its inputs have changed since; {newest}")),
+        (false, false) => Some(format!("the inputs are gone, which say what lineage is of this config; {newest}")),
+    }
+}
+
+#[cfg(test)]
+mod tests;
