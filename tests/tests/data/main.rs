@@ -10,6 +10,7 @@
 
 mod memory;
 mod odd_names;
+mod pages;
 mod prepare;
 mod stages;
 mod storage;
