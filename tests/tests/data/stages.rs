@@ -2,13 +2,24 @@
 //! and after any kill.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use common::exit_code::ExitCode;
+use serde_json::Value;
 use tests::documents::{by_launcher, by_mpirun, peak_memory_bytes};
 use tests::killed::killed_until_done;
 use tests::training::{DEADLINE, run};
 
 use super::pages::{self, Files};
+
+/// Variable that makes the corpus of the memory test large; `make soak` sets it.
+const LARGE_VARIABLE: &str = "CONVOY_TEST_LARGE_CORPUS";
+/// Memory that a rank may take beside `prepare.memory_bytes`.
+const BESIDE_BYTES: u64 = 200_000_000;
+/// Bytes that a page has on average, at least.
+const PAGE_BYTES: u64 = 12_000;
+/// Deadline of a job over a large corpus.
+const LARGE_DEADLINE: Duration = Duration::from_secs(3600);
 
 /// A folder with pages, for one test.
 struct Archives {
@@ -37,6 +48,13 @@ impl Archives {
 
     fn output(&self, output: &str) -> Files {
         pages::made(&self.path(output))
+    }
+
+    /// Returns the bytes of all pages that the first stage has seen, of a job that is done.
+    fn bytes_seen(&self, output: &str) -> u64 {
+        let record = std::fs::read(self.path(output).join("prepare.json")).unwrap();
+        let record: Value = serde_json::from_slice(&record).unwrap();
+        record["stages"][0]["bytes_in"].as_u64().unwrap()
     }
 }
 
@@ -84,6 +102,27 @@ fn memory_of_stages_does_not_grow_with_the_pages() {
     let (small, large) = (peak(300), peak(4000));
     println!("peak memory of a rank: {small} MiB for 300 pages, {large} MiB for 4,000");
     assert!(large < small + 64, "{small} MiB, {large} MiB");
+}
+
+/// A large corpus is four objects, each of which alone is more than the rank may take.
+#[test]
+fn a_rank_with_stages_stays_within_its_memory_over_twenty_times_as_many_bytes() {
+    let is_large = std::env::var_os(LARGE_VARIABLE).is_some();
+    // The smallest value that a config allows, or one whose corpus takes minutes.
+    let (memory_bytes, deadline) = if is_large { (64_000_000, LARGE_DEADLINE) } else { (1 << 20, DEADLINE) };
+    let archives = Archives::new(4, 20 * memory_bytes / 4 / PAGE_BYTES);
+    let memory = format!("prepare.memory_bytes={memory_bytes}");
+    let sets = [memory.as_str(), "launch.threads_per_rank=2"];
+    let peak = peak_memory_bytes(by_launcher(1, &archives.config("out"), &sets), deadline);
+    let (seen, mb) = (archives.bytes_seen("out"), |bytes: u64| bytes / 1_000_000);
+    println!(
+        "peak memory of a rank: {} MB, with {} MB to work in, for {} MB of pages",
+        mb(peak),
+        mb(memory_bytes),
+        mb(seen)
+    );
+    assert!(seen >= 20 * memory_bytes, "{seen} bytes are too few to show anything");
+    assert!(peak <= memory_bytes + BESIDE_BYTES, "{peak} bytes");
 }
 
 #[test]
