@@ -13,4 +13,5 @@ mod odd_names;
 mod pages;
 mod prepare;
 mod stages;
+mod stages_on_s3;
 mod storage;
