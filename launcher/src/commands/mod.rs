@@ -4,6 +4,8 @@ mod check;
 mod checkpoints;
 pub mod error;
 mod eval;
+#[cfg(test)]
+mod fake_job;
 mod following;
 mod init;
 mod launching;
