@@ -211,25 +211,6 @@ mod tests {
     }
 
     #[test]
-    fn a_place_of_this_machine_is_refused_by_the_key_that_names_it() {
-        assert_eq!(work_of(&["prepare.tokenizer=s3://bucket/own"]).check_places().ok(), Some(()));
-        for (key, value) in [
-            ("prepare.inputs", r#"["s3://bucket/a.txt", "book.txt"]"#),
-            ("prepare.output", "file:///data"),
-            ("prepare.tokenizer", "own"),
-            ("prepare.overlap_filter", "/tests.grams"),
-        ] {
-            let given = config(&[&format!("{key}={value}")]);
-            let told = backend(&given, &PrepareArgs::default()).err().unwrap().to_string();
-            assert!(told.starts_with(&format!("{key} = \"")), "{told}");
-            assert!(told.contains("is a place of this machine") && told.contains("s3://bucket/name"), "{told}");
-        }
-        let signed = config(&["prepare.inputs=https://host/web.jsonl?sig=very-secret"]);
-        let told = backend(&signed, &PrepareArgs::default()).err().unwrap().to_string();
-        assert!(told.starts_with("prepare.inputs: the URL at https://host") && !told.contains("very-secret"), "{told}");
-    }
-
-    #[test]
     fn gpus_of_a_run_are_left_to_it_and_those_of_a_prepare_job_are_asked_for() {
         let own = config(&["kubernetes.gpus=8", "launch.ranks=16", "launch.ranks_per_node=0"]);
         let yaml = backend(&own, &PrepareArgs::default()).unwrap().render().unwrap();
