@@ -49,8 +49,8 @@ test: check build ## Everything that must pass before a change is accepted, with
 	$(WITH_LIBTORCH) $(STARTED_ONCE) $(AT_ONCE) $(BOUNDED) cargo test --release --workspace
 	@scripts/figures $(WARMTH) $(BEGAN)
 
-soak: build ## What takes longer, or 24 GiB of memory
-	@$(WITH_LIBTORCH) scripts/soak
+soak: build ## What takes longer, or 24 GiB of memory (ONLY=part,part, SOAK_AGAIN=1)
+	@$(WITH_LIBTORCH) ONLY='$(ONLY)' SOAK_AGAIN='$(SOAK_AGAIN)' scripts/soak
 
 docs: ## Make a book of all pages, with search, in target/book/html
 	@. scripts/env.sh && scripts/book.py

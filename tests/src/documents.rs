@@ -3,12 +3,15 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use bytes::Bytes;
+use common::exit_code::ExitCode;
 use common::storage::Folder;
 
-use crate::process::{launcher, program};
+use crate::process::{Running, launcher, program};
 use crate::random::{Random, mix};
+use crate::training::ended;
 
 /// Number of objects with documents. With [`LINES`] they are so much text that something can happen while ranks encode it.
 const OBJECTS: u64 = 4;
@@ -30,22 +33,25 @@ pub fn put(folder: &Folder) {
     }
 }
 
-/// Writes the config of a job in many parts to a file in `dir`, and returns its path. Commands override inputs and output, as
-/// [`places`] says.
-///
-/// # Panics
-/// Panics if the file cannot be written.
-pub fn config(dir: &Path) -> PathBuf {
+/// Writes the config of a job in many parts to a file in `dir`, and returns its path. Commands override inputs and output.
+fn config(dir: &Path) -> PathBuf {
     let path = dir.join("prepare.toml");
     let text = "[prepare]\ninputs = []\noutput = \"\"\ntokens_per_shard = 300_000\nmemory_bytes = 4_000_000\n";
     std::fs::write(&path, text).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
     path
 }
 
-/// Returns the arguments that have a job read the documents that [`put`] has put to the URL `inputs`, and write to the URL
-/// `output`.
-pub fn places(inputs: &str, output: &str) -> [String; 2] {
-    [format!("--set=prepare.inputs={inputs}/part-*.jsonl"), format!("--set=prepare.output={output}")]
+/// Completes `launcher`, the command of a launcher anywhere, so that it prepares the documents that [`put`] has put to the URL
+/// `inputs`, and writes to the URL `output`. `sets` override the config, which is written to a file in `dir`.
+///
+/// # Panics
+/// Panics if that file cannot be written.
+pub fn prepare(mut launcher: Command, dir: &Path, [inputs, output]: [&str; 2], sets: &[String]) -> Command {
+    launcher.args(["prepare", "--config"]).arg(config(dir));
+    launcher.arg(format!("--set=prepare.inputs={inputs}/part-*.jsonl"));
+    launcher.arg(format!("--set=prepare.output={output}"));
+    launcher.args(sets.iter().map(|set| format!("--set={set}")));
+    launcher
 }
 
 /// Returns whether a rank of the job that writes to `output` has finished a part of its work, and the job is not done yet.
@@ -88,6 +94,20 @@ pub fn by_mpirun(ranks: u32, config: &Path, sets: &[&str]) -> Command {
     command.arg(program("prepare")).args(["shards", "--config"]).arg(config);
     command.args(sets.iter().map(|set| format!("--set={set}")));
     command
+}
+
+/// Runs a prepare job to its end, which must be successful, and returns the most memory, in bytes, that a rank has taken.
+///
+/// # Panics
+/// Panics if it is not, or takes longer than `deadline`.
+pub fn peak_memory_bytes(command: Command, deadline: Duration) -> u64 {
+    let mut running = Running::start(command);
+    let mut peak = 0;
+    running.watch(deadline, Duration::from_millis(20), |running| {
+        peak = peak.max(running.peak_memory_bytes("prepare"));
+    });
+    ended(running, ExitCode::Done, &[]);
+    peak
 }
 
 /// Returns the files below `folder`, by name; empty where there is none.

@@ -2,7 +2,7 @@
 //!
 //! - [`base_config`]: the base config of tests.
 //! - [`scratch`]: a folder for one test, with generated token shards and the config of a model that trains in seconds.
-//! - [`documents`]: documents to prepare, and what comes of them.
+//! - [`documents`]: documents to prepare, and what comes of them. [`killed`]: jobs that are killed while they prepare.
 //! - [`process`]: Convoy's programs and mpirun, run so that nothing hangs or outlives a test.
 //! - [`training`]: training as a user starts it, and how it must end.
 //! - [`remote_shell`]: several names for this machine as hosts. [`cluster`]: a cluster with processes for pods.
@@ -31,6 +31,7 @@ pub mod documents;
 pub mod fault_kind;
 pub mod faults;
 pub mod hosts;
+pub mod killed;
 pub mod large_reads;
 pub mod link;
 pub mod listings;

@@ -5,6 +5,8 @@ mod checkpoints;
 mod dry_run;
 pub mod error;
 mod eval;
+#[cfg(test)]
+mod fake_job;
 mod following;
 mod init;
 mod launching;

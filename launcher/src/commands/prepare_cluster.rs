@@ -45,20 +45,17 @@ fn work(config: &PrepareJobConfig, args: &PrepareArgs) -> Work {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::Ordering;
-    use std::time::Duration;
-
     use common::attempt::Claim;
     use common::config::RawConfig;
-    use serde_json::{Value, json};
+    use serde_json::json;
 
-    use super::super::following::{Listener as _, follow};
+    use super::super::fake_job::{FakeJob, name_of};
+    use super::super::following::Listener as _;
     use super::super::prepare::Shown;
     use super::*;
     use crate::backend::Backend as _;
-    use crate::backend::kubernetes::fake_cluster::{Act, FakeCluster};
+    use crate::backend::kubernetes::fake_cluster::Act;
     use crate::backend::kubernetes::manifests::{JOB_LABEL, RUN_LABEL};
-    use crate::interrupts::Interrupts;
 
     const CONFIG: &str = r#"
         [prepare]
@@ -87,47 +84,14 @@ mod tests {
         work(&config(overrides), &PrepareArgs::default())
     }
 
-    /// A prepare job on a fake cluster.
-    struct Rig {
-        cluster: FakeCluster,
-        backend: Kubernetes,
-        shown: Shown,
-    }
-
-    impl Rig {
-        fn new(script: &[Act]) -> Self {
-            let cluster = FakeCluster::new(script);
-            let args = PrepareArgs { json: true, ..PrepareArgs::default() };
-            let backend = cluster.backend(work(&config(&[]), &args));
-            Rig { cluster, backend, shown: Shown::new() }
-        }
-
-        fn follow(&mut self) -> ExitCode {
-            self.follow_with(Interrupts::install().unwrap())
-        }
-
-        fn follow_with(&mut self, mut interrupts: Interrupts) -> ExitCode {
-            let launch = config(&[]).launch;
-            let code = follow(&self.backend, &launch, None, &mut interrupts, &mut self.shown).unwrap();
-            assert_eq!(self.cluster.names("MPIJob"), [""; 0], "an MPIJob is left");
-            code
-        }
-
-        /// Returns the names of the MPIJobs that were applied.
-        fn jobs(&self) -> Vec<String> {
-            let state = self.cluster.state();
-            let jobs = state.applied.iter().filter(|object| object["kind"] == "MPIJob");
-            jobs.map(|job| name(job).to_owned()).collect()
-        }
-    }
-
-    fn name(object: &Value) -> &str {
-        object["metadata"]["name"].as_str().unwrap()
+    fn fake_job(script: &[Act]) -> FakeJob<Shown> {
+        let args = PrepareArgs { json: true, ..PrepareArgs::default() };
+        FakeJob::new(script, work(&config(&[]), &args), None, Shown::new())
     }
 
     #[test]
     fn a_prepare_job_is_an_mpi_job_of_pods_without_gpus_and_is_heard_through_its_log() {
-        let mut rig = Rig::new(&[Act::Exit(0)]);
+        let mut rig = fake_job(&[Act::Exit(0)]);
         rig.cluster.prints(&[
             r#"[1,0]<stdout>:convoy-progress {"phase":"tokenizing","done":7,"total":10,"text_bytes":6,"seconds":1.0}"#,
             "[1,1]<stderr>:2026-01-01T00:00:00Z  WARN slow",
@@ -139,8 +103,11 @@ mod tests {
         let applied = std::mem::take(&mut rig.cluster.state().applied);
         let kinds: Vec<_> = applied.iter().map(|object| object["kind"].as_str().unwrap()).collect();
         assert_eq!(kinds, ["MPIJob", "ConfigMap", "PodDisruptionBudget", "NetworkPolicy"]);
-        assert!(applied.iter().all(|object| name(object) == name(&applied[0])), "{applied:?}");
-        assert!(name(&applied[0]).starts_with("web-prepare-") && name(&applied[0]).ends_with("-a0001"), "{applied:?}");
+        assert!(applied.iter().all(|object| name_of(object) == name_of(&applied[0])), "{applied:?}");
+        assert!(
+            name_of(&applied[0]).starts_with("web-prepare-") && name_of(&applied[0]).ends_with("-a0001"),
+            "{applied:?}"
+        );
         let replicas = &applied[0]["spec"]["mpiReplicaSpecs"];
         assert_eq!((&replicas["Worker"]["replicas"], &applied[0]["spec"]["slotsPerWorker"]), (&json!(2), &json!(2)));
         let container = |role: &str| replicas[role]["template"]["spec"]["containers"][0].clone();
@@ -154,7 +121,7 @@ mod tests {
         assert_eq!(worker["envFrom"], json!([{ "secretRef": { "name": "keys" } }]));
         let limits: Vec<_> = worker["resources"]["limits"].as_object().unwrap().keys().collect();
         assert_eq!(limits, ["cpu", "ephemeral-storage", "memory"]);
-        assert_eq!(applied[2]["spec"]["selector"]["matchLabels"], json!({ JOB_LABEL: name(&applied[0]) }));
+        assert_eq!(applied[2]["spec"]["selector"]["matchLabels"], json!({ JOB_LABEL: name_of(&applied[0]) }));
         let toml = applied[1]["data"]["prepare.toml"].as_str().unwrap();
         let inner = RawConfig::parse("of the ConfigMap", toml, &[]).unwrap().prepare().unwrap();
         assert_eq!((inner.launch.threads_per_rank, inner.prepare), (4, config(&[]).prepare));
@@ -163,11 +130,9 @@ mod tests {
     #[test]
     fn a_prepare_job_whose_pod_is_evicted_goes_on_in_the_next_mpi_job() {
         for loss in [Act::Evict, Act::DeleteWorker, Act::OutOfMemory] {
-            let mut rig = Rig::new(&[loss, Act::Exit(0)]);
+            let mut rig = fake_job(&[loss, Act::Exit(0)]);
             assert_eq!(rig.follow(), ExitCode::Done, "{loss:?}");
-            let jobs = rig.jobs();
-            let numbers: Vec<_> = jobs.iter().map(|job| job.rsplit('-').next().unwrap()).collect();
-            assert_eq!(numbers, ["a0001", "a0002"], "{loss:?}");
+            assert_eq!(rig.attempts(), ["a0001", "a0002"], "{loss:?}");
         }
     }
 
@@ -181,48 +146,33 @@ mod tests {
             (&[Act::Exit(4), Act::Exit(4)], ExitCode::Communication, 2),
             (&[Act::Exit(6), Act::Exit(0)], ExitCode::Done, 2),
         ] {
-            let mut rig = Rig::new(script);
+            let mut rig = fake_job(script);
             assert_eq!((rig.follow(), rig.jobs().len()), (code, attempts), "{script:?}");
         }
     }
 
     #[test]
     fn a_stopped_prepare_job_deletes_its_mpi_job_and_exits_75() {
-        let mut rig = Rig::new(&[Act::Train]);
-        let interrupts = Interrupts::install().unwrap();
-        let (cluster, stop) = (rig.cluster.clone(), interrupts.asked_to_stop());
-        let code = std::thread::scope(|scope| {
-            scope.spawn(move || {
-                for _ in 0..1000 {
-                    if cluster.names("Pod").len() == 3 {
-                        break;
-                    }
-                    std::thread::sleep(Duration::from_millis(10));
-                }
-                stop.store(true, Ordering::SeqCst);
-            });
-            rig.follow_with(interrupts)
-        });
+        let mut rig = fake_job(&[Act::Train]);
+        let code = rig.follow_and_stop();
         assert_eq!((code, code.number()), (ExitCode::Stopped, 75));
         assert_eq!(rig.jobs().len(), 1);
     }
 
     #[test]
     fn what_a_killed_launcher_left_of_a_prepare_job_is_deleted_and_another_output_is_left_alone() {
-        let mut rig = Rig::new(&[Act::Exit(0)]);
+        let mut rig = fake_job(&[Act::Exit(0)]);
         for (job, output) in [("web-prepare-old1-a0003", "s3://bucket/data/"), ("other", "s3://bucket/more")] {
             let label = work_of(&[&format!("prepare.output={output}")]).label();
             rig.cluster.put("MPIJob", job, json!({ "metadata": { "labels": { RUN_LABEL: label } } }));
         }
-        let launch = config(&[]).launch;
-        let mut interrupts = Interrupts::install().unwrap();
-        let code = follow(&rig.backend, &launch, None, &mut interrupts, &mut rig.shown).unwrap();
+        let code = rig.follow_among_others();
         assert_eq!((code, rig.cluster.names("MPIJob")), (ExitCode::Done, vec!["other".to_owned()]));
     }
 
     #[test]
     fn a_detached_prepare_job_is_a_supervisor_that_makes_mpi_jobs() {
-        let rig = Rig::new(&[]);
+        let rig = fake_job(&[]);
         let told = rig.backend.detach().unwrap();
         let name = work_of(&[]).name().unwrap();
         let said =
@@ -259,25 +209,6 @@ mod tests {
         assert_ne!(attempt("0123456789abcdef"), attempt("3210456789abcdef"));
         let error = work_of(&[&format!("kubernetes.name={}", "a".repeat(41))]).name().unwrap_err().to_string();
         assert!(error.starts_with("kubernetes.name = \"aaaa"), "{error}");
-    }
-
-    #[test]
-    fn a_place_of_this_machine_is_refused_by_the_key_that_names_it() {
-        assert_eq!(work_of(&["prepare.tokenizer=s3://bucket/own"]).check_places().ok(), Some(()));
-        for (key, value) in [
-            ("prepare.inputs", r#"["s3://bucket/a.txt", "book.txt"]"#),
-            ("prepare.output", "file:///data"),
-            ("prepare.tokenizer", "own"),
-            ("prepare.overlap_filter", "/tests.grams"),
-        ] {
-            let given = config(&[&format!("{key}={value}")]);
-            let told = backend(&given, &PrepareArgs::default()).err().unwrap().to_string();
-            assert!(told.starts_with(&format!("{key} = \"")), "{told}");
-            assert!(told.contains("is a place of this machine") && told.contains("s3://bucket/name"), "{told}");
-        }
-        let signed = config(&["prepare.inputs=https://host/web.jsonl?sig=very-secret"]);
-        let told = backend(&signed, &PrepareArgs::default()).err().unwrap().to_string();
-        assert!(told.starts_with("prepare.inputs: the URL at https://host") && !told.contains("very-secret"), "{told}");
     }
 
     #[test]

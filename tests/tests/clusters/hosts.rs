@@ -71,10 +71,10 @@ impl Rig {
 
     /// Returns `launcher prepare` on the first host, over all of them, of the documents in the store.
     fn prepare(&self, output: &str, more: &[&str]) -> Command {
-        let mut command = self.hosts.launcher();
-        command.args(["prepare", "--config"]).arg(documents::config(self.hosts.scratch().path()));
-        command.args(documents::places("s3://bucket/documents", &format!("s3://bucket/{output}")));
-        command.args(self.hosts.launch_settings().iter().map(|set| format!("--set={set}"))).args(more);
+        let (launcher, dir, sets) = (self.hosts.launcher(), self.hosts.scratch().path(), self.hosts.launch_settings());
+        let places: [&str; 2] = ["s3://bucket/documents", &format!("s3://bucket/{output}")];
+        let mut command = documents::prepare(launcher, dir, places, &sets);
+        command.args(more);
         command
     }
 

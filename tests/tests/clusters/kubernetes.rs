@@ -243,7 +243,10 @@ fn a_rendered_prepare_job_is_valid_and_shares_no_object_with_a_run_of_its_config
 #[test]
 fn places_of_a_prepare_job_that_pods_do_not_reach_are_refused_by_their_keys() {
     for (given, expected) in [
-        ("prepare.inputs=book.txt", "prepare.inputs = \"book.txt\" is a place of this machine"),
+        (
+            r#"prepare.inputs=["s3://bucket/a.txt", "book.txt"]"#,
+            "prepare.inputs = \"book.txt\" is a place of this machine",
+        ),
         ("prepare.output=file:///data", "prepare.output = \"file:///data\" is a place of this machine"),
         ("prepare.tokenizer=/own", "prepare.tokenizer = \"/own\" is a place of this machine"),
         ("prepare.overlap_filter=tests.grams", "prepare.overlap_filter = \"tests.grams\" is a place of this machine"),
@@ -259,6 +262,8 @@ fn places_of_a_prepare_job_that_pods_do_not_reach_are_refused_by_their_keys() {
             assert!(told.contains(expected) && !told.contains("very-secret"), "{given}: {told}");
         }
     }
+    let yaml = rendered("prepare", &["prepare.toml", "--set", "prepare.tokenizer=s3://bucket/own"]);
+    assert!(yaml.contains("s3://bucket/own"), "{yaml}");
 }
 
 #[test]

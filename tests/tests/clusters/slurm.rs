@@ -190,11 +190,11 @@ fn a_prepare_job_on_two_nodes_makes_what_one_rank_makes() {
     let scratch = cluster.hosts.scratch();
     documents::put(&scratch.folder("documents"));
     let prepare = |output: &str, settings: &[&str], more: &[&str]| {
-        let mut command = cluster.hosts.launcher();
-        command.args(["prepare", "--config"]).arg(documents::config(scratch.path()));
-        command.args(documents::places("s3://bucket/documents", &format!("s3://bucket/{output}")));
-        command.args(cluster.hosts.launch_settings().iter().map(|set| format!("--set={set}")));
-        command.args(settings.iter().map(|set| format!("--set={set}"))).args(more);
+        let mut sets = cluster.hosts.launch_settings();
+        sets.extend(settings.iter().map(|set| (*set).to_owned()));
+        let places: [&str; 2] = ["s3://bucket/documents", &format!("s3://bucket/{output}")];
+        let mut command = documents::prepare(cluster.hosts.launcher(), scratch.path(), places, &sets);
+        command.args(more);
         command
     };
     run(prepare("by-one", &[], &["--backend", "local", "--ranks", "1"]), ExitCode::Done, &[]);

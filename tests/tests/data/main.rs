@@ -10,6 +10,8 @@
 
 mod memory;
 mod odd_names;
+mod pages;
 mod prepare;
 mod stages;
+mod stages_on_s3;
 mod storage;

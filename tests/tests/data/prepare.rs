@@ -5,11 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::Command;
-use std::time::{Duration, Instant};
 
 use common::exit_code::ExitCode;
 use nix::sys::signal::Signal;
-use tests::documents::{by_launcher, by_mpirun, files};
+use tests::documents::{by_launcher, by_mpirun, files, peak_memory_bytes};
+use tests::killed::killed_until_done;
 use tests::process::{Running, send};
 use tests::random::Random;
 use tests::training::{DEADLINE, ended, run};
@@ -123,41 +123,10 @@ fn done(corpus: &Corpus, output: &str) -> BTreeSet<String> {
 
 #[test]
 fn killed_at_any_moment_it_goes_on_and_the_bytes_are_the_same() {
-    let (corpus, mut random) = (Corpus::new(12), Random::fresh());
-    let started = Instant::now();
+    let corpus = Corpus::new(12);
     run(by_mpirun(2, &corpus.config("whole"), &[LITTLE_MEMORY]), ExitCode::Done, &[]);
-    let duration = started.elapsed();
     let config = corpus.config("killed");
-    let (mut kills, mut kept) = (0, BTreeSet::new());
-    loop {
-        let mut running = Running::start(by_mpirun(2, &config, &[LITTLE_MEMORY]));
-        // The first kill is certainly before the end. Some kills hit a write, in either phase; later ones find more done.
-        if kills == 0 {
-            let ready = |_: &Running| (!done(&corpus, "killed").is_empty()).then_some(());
-            running.wait_until("a part was finished", DEADLINE, ready);
-        }
-        let moment = duration.mul_f64((1 + random.below(100)) as f64 / 150.0);
-        let until = Instant::now() + if kills == 0 { Duration::ZERO } else { moment };
-        while Instant::now() < until && running.status().is_none() {
-            std::thread::sleep(Duration::from_millis(1));
-        }
-        if kills > 0 && (running.status().is_some() || kills == 12) {
-            ended(running, ExitCode::Done, &["tokens in "]);
-            break;
-        }
-        for program in ["mpirun", "prepare"] {
-            running.processes(program).into_iter().for_each(|pid| send(pid, Signal::SIGKILL));
-        }
-        running.finish_alone(DEADLINE);
-        kills += 1;
-        if !corpus.path("killed/train/index.json").exists() {
-            let now = done(&corpus, "killed");
-            assert!(now.is_superset(&kept), "what was done has been done again: {kept:?} {now:?}");
-            kept = now;
-        }
-    }
-    println!("killed {kills} times; the last kill left {} finished parts", kept.len());
-    assert!(kills > 0);
+    killed_until_done(|| by_mpirun(2, &config, &[LITTLE_MEMORY]), &corpus.path("killed"));
     let (killed, whole) = (corpus.output("killed"), corpus.output("whole"));
     assert!(killed.keys().eq(whole.keys()), "{:?} {:?}", killed.keys(), whole.keys());
     assert!(killed == whole);
@@ -211,13 +180,7 @@ fn memory_does_not_grow_with_the_corpus() {
     let peak = |megabytes: usize| -> u64 {
         let corpus = Corpus::new(megabytes);
         let sets = ["prepare.memory_bytes=32000000", "launch.threads_per_rank=2"];
-        let mut running = Running::start(by_launcher(1, &corpus.config("out"), &sets));
-        let mut peak = 0;
-        running.watch(DEADLINE, Duration::from_millis(20), |running| {
-            peak = peak.max(running.peak_memory_bytes("prepare"));
-        });
-        ended(running, ExitCode::Done, &[]);
-        peak >> 20
+        peak_memory_bytes(by_launcher(1, &corpus.config("out"), &sets), DEADLINE) >> 20
     };
     let (small, large) = (peak(8), peak(120));
     println!("peak memory of a rank: {small} MiB for 8 MB of text, {large} MiB for 120 MB");

@@ -1,37 +1,36 @@
 //! Tests of the stages of a prepare job on real ranks: pages become documents, and the bytes are equal for any number of ranks
 //! and after any kill.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use common::exit_code::ExitCode;
-use nix::sys::signal::Signal;
-use tests::documents::{by_launcher, by_mpirun, files};
-use tests::process::{Running, send};
-use tests::random::Random;
-use tests::training::{DEADLINE, ended, run};
+use serde_json::Value;
+use tests::documents::{by_launcher, by_mpirun, peak_memory_bytes};
+use tests::killed::killed_until_done;
+use tests::training::{DEADLINE, run};
 
-/// A folder with archives of pages, for one test.
+use super::pages::{self, Files};
+
+/// Variable that makes the corpus of the memory test large; `make soak` sets it.
+const LARGE_VARIABLE: &str = "CONVOY_TEST_LARGE_CORPUS";
+/// Memory that a rank may take beside `prepare.memory_bytes`.
+const BESIDE_BYTES: u64 = 200_000_000;
+/// Bytes that a page has on average, at least.
+const PAGE_BYTES: u64 = 12_000;
+/// Deadline of a job over a large corpus.
+const LARGE_DEADLINE: Duration = Duration::from_secs(3600);
+
+/// A folder with pages, for one test.
 struct Archives {
     dir: tempfile::TempDir,
 }
 
 impl Archives {
-    /// Creates archives, each with `pages` pages, of which some are damaged, in error, or not English.
-    fn new(archives: u64, pages: u64) -> Self {
+    /// Creates `objects` objects of `pages` pages each.
+    fn new(objects: u64, pages: u64) -> Self {
         let dir = tempfile::Builder::new().prefix("convoy-test-").tempdir().unwrap();
-        std::fs::create_dir(dir.path().join("in")).unwrap();
-        let mut random = Random::new(11);
-        for archive in 0..archives {
-            let content: Vec<u8> = (0..pages).flat_map(|page| record(archive * pages + page, &mut random)).collect();
-            let path = dir.path().join(format!("in/{archive:02}.warc"));
-            std::fs::write(&path, content).unwrap();
-            if archive % 2 == 1 {
-                assert!(Command::new("gzip").arg(&path).status().unwrap().success());
-            }
-        }
+        pages::write(&dir.path().join("in"), objects, pages);
         Archives { dir }
     }
 
@@ -41,73 +40,22 @@ impl Archives {
 
     /// Writes the config of a job that writes to `output`; returns its path.
     fn config(&self, output: &str) -> PathBuf {
+        let place = |name: &str| self.path(name).display().to_string();
         let path = self.path(&format!("{output}.toml"));
-        let (input, output) = (self.path("in"), self.path(output));
-        let text = format!(
-            "[prepare]\ninputs = [{input:?}]\noutput = {output:?}\nstages = [\"extract\", \"clean\"]\nvalidation_fraction = 0.1\n\
-             tokens_per_shard = 20_000\n[webtext.clean]\nset = \"paper\"\n[webtext.clean.length]\nmin_words = 50\n"
-        );
-        std::fs::write(&path, text).unwrap();
+        pages::write_config(&path, &place("in"), &place(output));
         path
     }
 
-    /// Returns all files of an output that are functions of inputs and rules, by name: records have processor times.
-    fn output(&self, output: &str) -> BTreeMap<String, Vec<u8>> {
-        let has_times = |name: &str| {
-            name == "prepare.json" || name == "README.md" || (name.starts_with("stages/") && name.ends_with(".json"))
-        };
-        let files = files(&self.path(output)).into_iter().filter(|(name, _)| !has_times(name));
-        files.map(|(name, path)| (name, std::fs::read(path).unwrap())).collect()
+    fn output(&self, output: &str) -> Files {
+        pages::made(&self.path(output))
     }
 
-    /// Returns the number of units that are done, of all stages.
-    fn units(&self, output: &str) -> usize {
-        let is_unit = |name: &String| name.contains("/unit-") && name.ends_with(".json");
-        files(&self.path(output)).into_keys().filter(is_unit).count()
+    /// Returns the bytes of all pages that the first stage has seen, of a job that is done.
+    fn bytes_seen(&self, output: &str) -> u64 {
+        let record = std::fs::read(self.path(output).join("prepare.json")).unwrap();
+        let record: Value = serde_json::from_slice(&record).unwrap();
+        record["stages"][0]["bytes_in"].as_u64().unwrap()
     }
-}
-
-/// Returns a WARC record of a response.
-fn record(number: u64, random: &mut Random) -> Vec<u8> {
-    let (status, body) = match number % 11 {
-        3 => ("404 Not Found", page(number, random)),
-        5 => ("200 OK", "<div>".repeat(20_000)),
-        7 => (
-            "200 OK",
-            format!("<article>{}</article>", "<p>Der Wärter schrieb am Abend einen langen Brief.</p>".repeat(20)),
-        ),
-        _ => ("200 OK", page(number, random)),
-    };
-    if number % 13 == 12 {
-        return b"no record at all\r\n".repeat(1 + number as usize % 3);
-    }
-    let message = format!(
-        "HTTP/1.1 {status}\r\nContent-Type: text/html; charset=utf-8\r\nContent-Length: {}\r\n\r\n{body}",
-        body.len()
-    );
-    format!(
-        "WARC/1.0\r\nWARC-Type: response\r\nWARC-Record-ID: <urn:uuid:00000000-0000-4000-8000-{number:012x}>\r\n\
-         WARC-Target-URI: http://site{}.example/{number}\r\nWARC-Date: 2026-11-30T12:00:00Z\r\n\
-         Content-Type: application/http; msgtype=response\r\nContent-Length: {}\r\n\r\n{message}\r\n\r\n",
-        number % 7,
-        message.len()
-    )
-    .into_bytes()
-}
-
-/// Returns a page with an article of some paragraphs.
-fn page(number: u64, random: &mut Random) -> String {
-    let paragraphs: String = (0..5 + random.below(60))
-        .map(|paragraph| {
-            format!(
-                "<p>The ferry number {number} leaves the harbour at dawn with {} letters, and its captain reads the weather report \
-                 {paragraph} times before she starts the engine. The seal on the first letter was {:x}.</p>",
-                random.below(1000),
-                random.below(1 << 50)
-            )
-        })
-        .collect();
-    format!("<html><head><title>Trip {number}</title></head><body><article>{paragraphs}</article></body></html>")
 }
 
 #[test]
@@ -135,32 +83,13 @@ fn ranks_have_no_influence_on_the_bytes_of_stages() {
 
 #[test]
 fn stages_that_are_killed_at_any_moment_go_on_and_the_bytes_are_the_same() {
-    let (archives, mut random) = (Archives::new(12, 60), Random::fresh());
-    let started = Instant::now();
+    let archives = Archives::new(12, 60);
     run(by_mpirun(2, &archives.config("whole"), &[]), ExitCode::Done, &[]);
-    let duration = started.elapsed();
     let config = archives.config("killed");
-    let mut kills = 0;
-    loop {
-        let mut running = Running::start(by_mpirun(2, &config, &[]));
-        let moment = duration.mul_f64((1 + random.below(100)) as f64 / 150.0);
-        let until = Instant::now() + moment;
-        while Instant::now() < until && running.status().is_none() {
-            std::thread::sleep(Duration::from_millis(1));
-        }
-        if running.status().is_some() || kills == 10 {
-            ended(running, ExitCode::Done, &["tokens in "]);
-            break;
-        }
-        let before = archives.units("killed");
-        for program in ["mpirun", "prepare"] {
-            running.processes(program).into_iter().for_each(|pid| send(pid, Signal::SIGKILL));
-        }
-        running.finish_alone(DEADLINE);
-        kills += 1;
-        println!("kill {kills}: {before} units are done");
-    }
-    assert!(archives.output("killed") == archives.output("whole"));
+    killed_until_done(|| by_mpirun(2, &config, &[]), &archives.path("killed"));
+    let (killed, whole) = (archives.output("killed"), archives.output("whole"));
+    assert!(killed.keys().eq(whole.keys()), "{:?} {:?}", killed.keys(), whole.keys());
+    assert!(killed == whole);
 }
 
 #[test]
@@ -197,17 +126,32 @@ fn memory_of_stages_does_not_grow_with_the_pages() {
     let peak = |pages: u64| -> u64 {
         let archives = Archives::new(1, pages);
         let sets = ["prepare.memory_bytes=32000000", "launch.threads_per_rank=1"];
-        let mut running = Running::start(by_launcher(1, &archives.config("out"), &sets));
-        let mut peak = 0;
-        running.watch(DEADLINE, Duration::from_millis(20), |running| {
-            peak = peak.max(running.peak_memory_bytes("prepare"));
-        });
-        ended(running, ExitCode::Done, &[]);
-        peak >> 20
+        peak_memory_bytes(by_launcher(1, &archives.config("out"), &sets), DEADLINE) >> 20
     };
     let (small, large) = (peak(300), peak(4000));
     println!("peak memory of a rank: {small} MiB for 300 pages, {large} MiB for 4,000");
     assert!(large < small + 64, "{small} MiB, {large} MiB");
+}
+
+/// A large corpus is four objects, each of which alone is more than the rank may take.
+#[test]
+fn a_rank_with_stages_stays_within_its_memory_over_twenty_times_as_many_bytes() {
+    let is_large = std::env::var_os(LARGE_VARIABLE).is_some();
+    // The smallest value that a config allows, or one whose corpus takes minutes.
+    let (memory_bytes, deadline) = if is_large { (64_000_000, LARGE_DEADLINE) } else { (1 << 20, DEADLINE) };
+    let archives = Archives::new(4, 20 * memory_bytes / 4 / PAGE_BYTES);
+    let memory = format!("prepare.memory_bytes={memory_bytes}");
+    let sets = [memory.as_str(), "launch.threads_per_rank=2"];
+    let peak = peak_memory_bytes(by_launcher(1, &archives.config("out"), &sets), deadline);
+    let (seen, mb) = (archives.bytes_seen("out"), |bytes: u64| bytes / 1_000_000);
+    println!(
+        "peak memory of a rank: {} MB, with {} MB to work in, for {} MB of pages",
+        mb(peak),
+        mb(memory_bytes),
+        mb(seen)
+    );
+    assert!(seen >= 20 * memory_bytes, "{seen} bytes are too few to show anything");
+    assert!(peak <= memory_bytes + BESIDE_BYTES, "{peak} bytes");
 }
 
 #[test]

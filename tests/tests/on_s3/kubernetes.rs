@@ -48,10 +48,16 @@ impl Rig {
         ]
     }
 
-    fn launcher(&self, arguments: &[&str], config: &Path) -> Command {
+    /// Returns the launcher, with what it needs to reach the cluster.
+    fn launcher(&self) -> Command {
         let mut command = Command::new(launcher());
-        command.args(arguments).arg("--config").arg(config);
         command.env("KUBECONFIG", self.cluster.kubeconfig()).env_remove("RUST_LOG");
+        command
+    }
+
+    fn launcher_with(&self, arguments: &[&str], config: &Path) -> Command {
+        let mut command = self.launcher();
+        command.args(arguments).arg("--config").arg(config);
         command
     }
 
@@ -116,7 +122,7 @@ fn a_run_in_a_cluster_comes_to_its_end_whatever_is_killed() {
 
 fn a_rank_is_killed(rig: &Rig) {
     let config = rig.config("at-a-desk");
-    let mut running = Running::start(rig.launcher(&["train"], &config));
+    let mut running = Running::start(rig.launcher_with(&["train"], &config));
     running.wait_for("step-00000005", DEADLINE);
     send(rig.cluster.processes("worker")[0], Signal::SIGKILL);
     ended(
@@ -131,9 +137,9 @@ fn a_rank_is_killed(rig: &Rig) {
 fn the_supervisor_is_killed(rig: &Rig) {
     let config = rig.config("detached");
     let said = "the run goes on in the cluster, supervised by Job detached-supervisor in namespace team";
-    run(rig.launcher(&["train", "--detach"], &config), ExitCode::Done, &[said]);
+    run(rig.launcher_with(&["train", "--detach"], &config), ExitCode::Done, &[said]);
     rig.wait_for("detached", "step-00000005");
-    run(rig.launcher(&["train", "--detach"], &config), ExitCode::Config, &["it is at work already"]);
+    run(rig.launcher_with(&["train", "--detach"], &config), ExitCode::Config, &["it is at work already"]);
     send(rig.cluster.process_with("kubernetes"), Signal::SIGKILL);
     rig.wait_for("detached", "state       done");
     rig.assert_as_undisturbed("detached");
@@ -143,7 +149,7 @@ fn the_supervisor_is_killed(rig: &Rig) {
 
 fn a_stop_is_asked_for(rig: &Rig) {
     let (config, url) = (rig.config("stopped"), rig.scratch.url("stopped"));
-    let detach = || rig.launcher(&["train", "--detach"], &config);
+    let detach = || rig.launcher_with(&["train", "--detach"], &config);
     run(detach(), ExitCode::Done, &[]);
     rig.wait_for("stopped", "step-00000005");
     let mut stop = Command::new(launcher());
@@ -172,7 +178,7 @@ impl Evaluation<'_> {
         let scratch = &self.rig.scratch;
         let task = format!("text={}", scratch.url("texts/notes.txt"));
         let arguments = ["eval", "--json", "--save-every-s", "0", "--tasks", &task];
-        let mut command = self.rig.launcher(&arguments, &self.rig.config("at-a-desk"));
+        let mut command = self.rig.launcher_with(&arguments, &self.rig.config("at-a-desk"));
         command.args(["--output", &scratch.url(self.output)]).arg("--samples").arg(self.samples()).args(more);
         command
     }
@@ -242,9 +248,9 @@ impl Preparing<'_> {
 
     fn command(&self, more: &[&str]) -> Command {
         let scratch = &self.rig.scratch;
-        let mut command = self.rig.launcher(&["prepare"], &documents::config(scratch.path()));
-        command.args(documents::places(&scratch.url("documents"), &scratch.url(self.output)));
-        command.args(self.rig.launch().iter().map(|set| format!("--set={set}"))).args(more);
+        let places: [&str; 2] = [&scratch.url("documents"), &scratch.url(self.output)];
+        let mut command = documents::prepare(self.rig.launcher(), scratch.path(), places, &self.rig.launch());
+        command.args(more);
         command
     }
 

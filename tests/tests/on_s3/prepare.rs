@@ -16,10 +16,8 @@ use tests::training::{DEADLINE, ended, run, turn};
 use super::SERVER;
 
 fn prepare(dir: &Path, place: &str) -> Command {
-    let mut command = Command::new(launcher());
-    command.args(["prepare", "--ranks", "2", "--config"]).arg(documents::config(dir));
-    command.args(documents::places(&format!("{place}/in"), &format!("{place}/out")));
-    command
+    let places: [&str; 2] = [&format!("{place}/in"), &format!("{place}/out")];
+    documents::prepare(Command::new(launcher()), dir, places, &["launch.ranks=2".to_owned()])
 }
 
 #[test]

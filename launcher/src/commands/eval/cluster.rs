@@ -29,25 +29,20 @@ pub fn work(args: &EvalArgs, config: &RunConfig, options: Options) -> Work {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::Ordering;
-    use std::time::Duration;
-
     use ::tests::base_config::base_config;
     use clap::Parser as _;
     use common::attempt::Claim;
     use common::exit_code::ExitCode;
     use common::worker_contract::StartLine;
-    use serde_json::{Value, json};
+    use serde_json::json;
 
     use super::super::{Shown, options};
     use super::*;
-    use crate::backend::kubernetes::Kubernetes;
-    use crate::backend::kubernetes::fake_cluster::{Act, FakeCluster};
+    use crate::backend::kubernetes::fake_cluster::Act;
     use crate::backend::kubernetes::manifests::{JOB_LABEL, RUN_LABEL};
     use crate::backend::kubernetes::work::run_label;
     use crate::cli::{Cli, Command};
-    use crate::commands::following::follow;
-    use crate::interrupts::Interrupts;
+    use crate::commands::fake_job::{FakeJob, name_of};
 
     const RUN: [&str; 6] = [
         "run.name=first",
@@ -71,48 +66,15 @@ mod tests {
         work(&args, config, options(&args).unwrap())
     }
 
-    /// An evaluation on a fake cluster.
-    struct Rig {
-        config: RunConfig,
-        cluster: FakeCluster,
-        backend: Kubernetes,
-        shown: Shown,
-    }
-
-    impl Rig {
-        fn new(script: &[Act]) -> Self {
-            let (config, cluster) = (base_config(&RUN), FakeCluster::new(script));
-            let work = work_of(&config, &["--tasks", "ptb", "--data", "s3://bucket/data", "--samples", "items.jsonl"]);
-            let backend = cluster.backend(work);
-            Rig { config, cluster, backend, shown: Shown::new() }
-        }
-
-        fn follow(&mut self) -> ExitCode {
-            self.follow_with(Interrupts::install().unwrap())
-        }
-
-        fn follow_with(&mut self, mut interrupts: Interrupts) -> ExitCode {
-            let start_line = StartLine::without_attempt(&self.config);
-            let launch = &self.config.launch;
-            let code = follow(&self.backend, launch, Some(&start_line), &mut interrupts, &mut self.shown).unwrap();
-            assert_eq!(self.cluster.names("MPIJob"), [""; 0], "an MPIJob is left");
-            code
-        }
-
-        /// Returns the MPIJobs that were applied.
-        fn jobs(&self) -> Vec<Value> {
-            let state = self.cluster.state();
-            state.applied.iter().filter(|object| object["kind"] == "MPIJob").cloned().collect()
-        }
-    }
-
-    fn name(object: &Value) -> &str {
-        object["metadata"]["name"].as_str().unwrap()
+    fn fake_job(script: &[Act]) -> FakeJob<Shown> {
+        let config = base_config(&RUN);
+        let work = work_of(&config, &["--tasks", "ptb", "--data", "s3://bucket/data", "--samples", "items.jsonl"]);
+        FakeJob::new(script, work, Some(StartLine::without_attempt(&config)), Shown::new())
     }
 
     #[test]
     fn an_evaluation_is_an_mpi_job_beside_that_of_its_run_and_is_heard_through_its_log() {
-        let mut rig = Rig::new(&[Act::Exit(0)]);
+        let mut rig = fake_job(&[Act::Exit(0)]);
         rig.cluster.prints(&[
             r#"[1,0]<stdout>:convoy-progress {"phase":"scoring","before":1,"done":5,"total":10,"seconds":1.0}"#,
             "[1,1]<stderr>:2026-01-01T00:00:00Z  WARN slow",
@@ -125,8 +87,11 @@ mod tests {
         let applied = std::mem::take(&mut rig.cluster.state().applied);
         let kinds: Vec<_> = applied.iter().map(|object| object["kind"].as_str().unwrap()).collect();
         assert_eq!(kinds, ["MPIJob", "ConfigMap", "PodDisruptionBudget", "NetworkPolicy"]);
-        assert!(applied.iter().all(|object| name(object) == name(&applied[0])), "{applied:?}");
-        assert!(name(&applied[0]).starts_with("first-eval-") && name(&applied[0]).ends_with("-a0001"), "{applied:?}");
+        assert!(applied.iter().all(|object| name_of(object) == name_of(&applied[0])), "{applied:?}");
+        assert!(
+            name_of(&applied[0]).starts_with("first-eval-") && name_of(&applied[0]).ends_with("-a0001"),
+            "{applied:?}"
+        );
         // Neither deletes what the other has left.
         assert_ne!(applied[0]["metadata"]["labels"][RUN_LABEL], run_label("s3://bucket/first"));
         let container = &applied[0]["spec"]["mpiReplicaSpecs"]["Launcher"]["template"]["spec"]["containers"][0];
@@ -147,16 +112,14 @@ mod tests {
         ]);
         assert_eq!(container["args"], expected);
         assert_eq!(container["env"], json!([{ "name": "CONVOY_ATTEMPT", "value": "1" }]));
-        assert_eq!(applied[2]["spec"]["selector"]["matchLabels"], json!({ JOB_LABEL: name(&applied[0]) }));
+        assert_eq!(applied[2]["spec"]["selector"]["matchLabels"], json!({ JOB_LABEL: name_of(&applied[0]) }));
     }
 
     #[test]
     fn an_evaluation_whose_pod_is_evicted_goes_on_in_the_next_mpi_job() {
-        let mut rig = Rig::new(&[Act::Evict, Act::Exit(0)]);
+        let mut rig = fake_job(&[Act::Evict, Act::Exit(0)]);
         assert_eq!(rig.follow(), ExitCode::Done);
-        let jobs = rig.jobs();
-        let numbers: Vec<_> = jobs.iter().map(|job| name(job).rsplit('-').next().unwrap()).collect();
-        assert_eq!(numbers, ["a0001", "a0002"]);
+        assert_eq!(rig.attempts(), ["a0001", "a0002"]);
     }
 
     #[test]
@@ -168,35 +131,22 @@ mod tests {
             (&[Act::DeleteJob], ExitCode::Stopped, 1),
             (&[Act::Exit(4), Act::Exit(4)], ExitCode::Communication, 2),
         ] {
-            let mut rig = Rig::new(script);
+            let mut rig = fake_job(script);
             assert_eq!((rig.follow(), rig.jobs().len()), (code, attempts), "{script:?}");
         }
     }
 
     #[test]
     fn a_stopped_evaluation_deletes_its_mpi_job() {
-        let mut rig = Rig::new(&[Act::Train]);
-        let interrupts = Interrupts::install().unwrap();
-        let (cluster, stop) = (rig.cluster.clone(), interrupts.asked_to_stop());
-        let code = std::thread::scope(|scope| {
-            scope.spawn(move || {
-                for _ in 0..1000 {
-                    if cluster.names("Pod").len() == 3 {
-                        break;
-                    }
-                    std::thread::sleep(Duration::from_millis(10));
-                }
-                stop.store(true, Ordering::SeqCst);
-            });
-            rig.follow_with(interrupts)
-        });
+        let mut rig = fake_job(&[Act::Train]);
+        let code = rig.follow_and_stop();
         assert_eq!(code, ExitCode::Stopped);
         assert_eq!(rig.jobs().len(), 1);
     }
 
     #[test]
     fn an_api_server_that_stays_away_costs_attempts_of_an_evaluation() {
-        let mut rig = Rig::new(&[]);
+        let mut rig = fake_job(&[]);
         rig.cluster.state().failures_left = u32::MAX;
         assert_eq!(rig.follow(), ExitCode::Communication);
     }
