@@ -14,7 +14,7 @@ use crate::inputs::{BadDocument, Batches, Fault, Found, RawDocument, ReadOptions
 use crate::progress::Progress;
 use crate::text::texts_of;
 
-/// Fields of a document beside its text.
+/// Fields, or columns, of a document beside its text.
 const FIELDS: [&str; 3] = ["url", "title", "date"];
 
 /// Cleans the documents of a unit of the stage before.
@@ -74,7 +74,7 @@ impl Texts {
         progress: &Progress,
     ) -> Result<(), PrepareError> {
         let unit = &self.units[number as usize];
-        let mut batches = Batches::new(&self.sources, &self.options, number, unit);
+        let mut batches = Batches::new(&self.sources, &self.options, number, unit).with_columns(&FIELDS);
         let mut bytes_read = 0;
         while let Some(batch) = batches.next_batch()? {
             // Documents and damage are each in order, and so is what comes out.
@@ -201,3 +201,6 @@ fn note(decided: &Decided<'_>) -> String {
     }
     note
 }
+
+#[cfg(test)]
+mod tests;

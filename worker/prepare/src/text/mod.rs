@@ -26,7 +26,8 @@ pub fn text_of<'b>(
     text.map_err(|fault| bad(raw, sources, fault))
 }
 
-/// Returns the text of a document as [`text_of`] does, and the strings in `others`: other fields of a JSON object.
+/// Returns the text of a document as [`text_of`] does, and the strings in `others`: other fields of a JSON object, or the columns
+/// with which batches are read.
 pub fn texts_of<'b, const N: usize>(
     batch: &'b Batch,
     raw: &RawDocument,
@@ -37,7 +38,10 @@ pub fn texts_of<'b, const N: usize>(
     let content = &batch.content[raw.range.clone()];
     let texts = match raw.is_json {
         true => json_texts(content, field, others),
-        false => plain_text(content).map(|text| (Cow::Borrowed(text), others.map(|_| None))),
+        false => plain_text(content).map(|text| {
+            let beside = |place: usize| raw.beside.get(place).cloned().flatten();
+            (Cow::Borrowed(text), std::array::from_fn(beside))
+        }),
     };
     texts.map_err(|fault| bad(raw, sources, fault))
 }
