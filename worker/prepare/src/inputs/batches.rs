@@ -49,12 +49,15 @@ pub struct RawDocument {
     pub is_json: bool,
     /// Range of the document's content in the batch's.
     pub range: Range<usize>,
+    /// Strings in the columns that were asked for, see [`Batches::with_columns`]; empty where documents have no columns.
+    pub beside: Vec<Option<String>>,
 }
 
 /// Reader of a unit's batches, in order.
 pub struct Batches<'s> {
     sources: &'s [Source],
     options: &'s ReadOptions,
+    columns: &'s [&'s str],
     unit: &'s Unit,
     unit_number: u32,
     batch_number: u32,
@@ -72,6 +75,7 @@ impl<'s> Batches<'s> {
         Batches {
             sources,
             options,
+            columns: &[],
             unit,
             unit_number,
             batch_number: 0,
@@ -83,6 +87,11 @@ impl<'s> Batches<'s> {
         }
     }
 
+    /// Reads, where documents are rows, the strings in these columns, too. A file may have some of them, or none.
+    pub fn with_columns(self, columns: &'s [&'s str]) -> Self {
+        Batches { columns, ..self }
+    }
+
     /// Returns the next batch; `None` after the last one. Only a store that stays away is an error.
     pub fn next_batch(&mut self) -> Result<Option<Batch>, PrepareError> {
         if self.has_ended {
@@ -90,12 +99,18 @@ impl<'s> Batches<'s> {
         }
         let mut batch = Batch { unit: self.unit_number, number: self.batch_number, ..Batch::default() };
         self.batch_number += 1;
-        while batch.content.len() < BATCH_BYTES && batch.documents.len() + batch.bad.len() < BATCH_DOCUMENTS {
+        let mut bytes_beside = 0;
+        while batch.content.len() + bytes_beside < BATCH_BYTES
+            && batch.documents.len() + batch.bad.len() < BATCH_DOCUMENTS
+        {
+            let before = batch.documents.len();
             if !self.read_next(&mut batch)? {
                 batch.is_last = true;
                 self.has_ended = true;
                 break;
             }
+            let beside = batch.documents[before..].iter().flat_map(|document| document.beside.iter().flatten());
+            bytes_beside += beside.map(String::len).sum::<usize>();
         }
         Ok(Some(batch))
     }
@@ -107,10 +122,12 @@ impl<'s> Batches<'s> {
         let start = batch.content.len();
         let next = match &mut self.current {
             Some(documents) => documents.next(&mut batch.content),
-            None => Documents::open(source, piece.range.clone(), self.options, &self.counter).map(|documents| {
-                self.current = Some(documents);
-                Next::Nothing
-            }),
+            None => Documents::open(source, piece.range.clone(), self.options, self.columns, &self.counter).map(
+                |documents| {
+                    self.current = Some(documents);
+                    Next::Nothing
+                },
+            ),
         };
         let bad = |position, place, fault, reason| BadDocument {
             source: source.number,
@@ -122,12 +139,13 @@ impl<'s> Batches<'s> {
         };
         match next {
             Ok(Next::Nothing) => {}
-            Ok(Next::Document { position, place, is_json }) => batch.documents.push(RawDocument {
+            Ok(Next::Document { position, place, is_json, beside }) => batch.documents.push(RawDocument {
                 source: source.number,
                 position,
                 place,
                 is_json,
                 range: start..batch.content.len(),
+                beside,
             }),
             Ok(Next::Bad { position, place, fault, reason }) => {
                 batch.content.truncate(start);

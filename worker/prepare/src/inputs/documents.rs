@@ -22,11 +22,13 @@ pub(super) enum Documents {
 }
 
 impl Documents {
-    /// Opens the documents of `source` that begin in `range`. `counter` counts the bytes of the object that are read.
+    /// Opens the documents of `source` that begin in `range`. Strings in the columns `beside` are read with the text. `counter`
+    /// counts the bytes of the object that are read.
     pub fn open(
         source: &Source,
         range: Range<u64>,
         options: &ReadOptions,
+        beside: &[&str],
         counter: &Arc<AtomicU64>,
     ) -> Result<Self, Failure> {
         let most = options.document_bytes_max;
@@ -42,7 +44,7 @@ impl Documents {
                 let unpacked = BufReader::with_capacity(BUFFER_BYTES, unpacked(source, counter)?);
                 Documents::Lines(Lines::of_all(Box::new(unpacked), most))
             }
-            Layout::Parquet => Documents::Rows(Box::new(Rows::open(source, range, options)?)),
+            Layout::Parquet => Documents::Rows(Box::new(Rows::open(source, range, options, beside)?)),
         })
     }
 
@@ -69,5 +71,5 @@ fn whole_text(text: Box<dyn Read + Send>, most: u64, content: &mut Vec<u8>) -> R
     if content[start..].starts_with(BOM) {
         content.drain(start..start + BOM.len());
     }
-    Ok(Next::Document { position, place, is_json: false })
+    Ok(Next::Document { position, place, is_json: false, beside: Vec::new() })
 }

@@ -139,7 +139,8 @@ fn text(sources: &[Source], source: &Source) -> Result<Sample, PrepareError> {
         content.truncate(without_cut_character(&content));
     }
     let range = 0..content.len();
-    let raw = RawDocument { source: source.number, position: 0, place: Place::Object, is_json: false, range };
+    let (position, place, beside) = (0, Place::Object, Vec::new());
+    let raw = RawDocument { source: source.number, position, place, is_json: false, range, beside };
     let batch = Batch { content, ..Batch::default() };
     let text = text_of(&batch, &raw, "", sources).map_err(PrepareError::BadDocument)?.into_owned();
     let documents = u64::from(text_bytes > 0);

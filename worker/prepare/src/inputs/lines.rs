@@ -84,7 +84,7 @@ impl Lines {
             }
             // Blank lines are skipped.
             if !content[start..].trim_ascii().is_empty() {
-                return Ok(Next::Document { position, place, is_json: true });
+                return Ok(Next::Document { position, place, is_json: true, beside: Vec::new() });
             }
             content.truncate(start);
         }

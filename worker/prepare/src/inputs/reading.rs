@@ -31,8 +31,8 @@ impl ReadOptions {
 
 /// The next result of reading an object.
 pub(super) enum Next {
-    /// A document, whose content was appended.
-    Document { position: u64, place: Place, is_json: bool },
+    /// A document, whose content was appended. See [`RawDocument`](super::RawDocument) for `beside`.
+    Document { position: u64, place: Place, is_json: bool, beside: Vec<Option<String>> },
     /// A bad document; the appended bytes must be dropped.
     Bad { position: u64, place: Place, fault: Fault, reason: String },
     /// Nothing yet; the caller calls again.

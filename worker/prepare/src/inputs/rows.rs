@@ -1,4 +1,4 @@
-//! Reads Parquet: one column of the row groups that begin in a part of the file, a page at a time.
+//! Reads Parquet: columns of the row groups that begin in a part of the file, a page at a time.
 
 use std::ops::Range;
 
@@ -7,7 +7,7 @@ use parquet::column::reader::ColumnReader;
 use parquet::data_type::{ByteArray, ByteArrayType};
 use parquet::file::metadata::RowGroupMetaData;
 use parquet::file::reader::{FileReader, SerializedFileReader};
-use parquet::schema::types::Type as SchemaType;
+use parquet::schema::types::{SchemaDescriptor, Type as SchemaType};
 
 use super::fault::{Fault, Place};
 use super::reading::{Failure, Next, ReadOptions, too_long};
@@ -15,26 +15,23 @@ use super::remote::RemoteFile;
 use super::source::Source;
 use crate::panics::guarded;
 
-/// Bytes that are fetched at once.
+/// Bytes of the column of the text that are fetched at once.
 const WINDOW_BYTES: u64 = 4 << 20;
+/// Bytes of a column beside it that are fetched at once.
+const WINDOW_BYTES_BESIDE: u64 = 256 << 10;
 /// Number of values that are decoded at once; a page holds them in memory anyway.
 const ROWS_AT_ONCE: usize = 64;
 
-type TextColumn = parquet::column::reader::ColumnReaderImpl<ByteArrayType>;
-
 /// Reader of rows in order.
 pub(super) struct Rows {
-    file: SerializedFileReader<RemoteFile>,
-    column: usize,
+    text: Strings,
+    /// Columns beside the text, in the order in which they were asked for; `None` where the file has no such column of strings.
+    beside: Vec<Option<Strings>>,
     /// Row groups to read, the next one last.
     groups: Vec<Group>,
     /// Number of rows of the current group that have not been decoded.
     rows_left: u64,
-    current: Option<TextColumn>,
-    is_optional: bool,
-    /// Decoded rows, the next one last; `None` where the text is null.
-    values: Vec<Option<ByteArray>>,
-    /// Number of the row after the last of `values`.
+    /// Number of the row after the last one that was decoded.
     row: u64,
     text_field: String,
     most: usize,
@@ -48,28 +45,26 @@ struct Group {
 }
 
 impl Rows {
-    /// Opens the row groups of `source` whose first page is in `range`.
-    pub fn open(source: &Source, range: Range<u64>, options: &ReadOptions) -> Result<Self, Failure> {
-        damage_if_it_panics(|| Self::open_unguarded(source, range, options))
+    /// Opens the row groups of `source` whose first page is in `range`. Beside the text, the strings in the columns of the names
+    /// `beside` are read.
+    pub fn open(source: &Source, range: Range<u64>, options: &ReadOptions, beside: &[&str]) -> Result<Self, Failure> {
+        damage_if_it_panics(|| Self::open_unguarded(source, range, options, beside))
     }
 
-    fn open_unguarded(source: &Source, range: Range<u64>, options: &ReadOptions) -> Result<Self, Failure> {
-        let file =
-            SerializedFileReader::new(RemoteFile::new(&source.folder, &source.name, source.bytes, WINDOW_BYTES))?;
-        let metadata = file.metadata();
+    fn open_unguarded(
+        source: &Source,
+        range: Range<u64>,
+        options: &ReadOptions,
+        beside: &[&str],
+    ) -> Result<Self, Failure> {
+        let text = Strings::open(source, &options.text_field, WINDOW_BYTES)?;
+        let metadata = text.file.metadata();
         let schema = metadata.file_metadata().schema_descr();
-        let name = &options.text_field;
-        let no_text = |reason: String| Failure::Object { fault: Fault::NoText, reason };
-        let field = schema.root_schema().get_fields().iter().find(|field| field.name() == name);
-        let field = field.ok_or_else(|| no_text(format!("no column {name:?} (prepare.text_field names another)")))?;
-        if let Some(kind) = no_strings(field) {
-            return Err(no_text(format!(
-                "the column {name:?} holds {kind}, not strings (prepare.text_field names another)"
-            )));
-        }
-        let column = schema.columns().iter().position(|c| c.path().parts() == [name.clone()]);
-        let column = column.ok_or_else(|| no_sense("its schema"))?;
-        let descriptor = schema.column(column);
+        let beside = beside.iter().map(|name| match place_of(schema, name) {
+            Ok(_) => Strings::open(source, name, WINDOW_BYTES_BESIDE).map(Some),
+            Err(_) => Ok(None),
+        });
+        let beside = beside.collect::<Result<Vec<_>, _>>()?;
         let mut rows_before = 0;
         let mut groups = Vec::new();
         for (number, group) in metadata.row_groups().iter().enumerate() {
@@ -81,72 +76,126 @@ impl Rows {
             rows_before = rows.checked_add(rows_before).ok_or_else(|| no_sense("a number of rows"))?;
         }
         groups.reverse();
-        Ok(Rows {
-            is_optional: descriptor.max_def_level() > 0,
-            column,
-            groups,
-            rows_left: 0,
-            current: None,
-            values: Vec::new(),
-            row: 0,
-            text_field: name.clone(),
-            most: options.document_bytes_max,
-            file,
-        })
+        let (text_field, most) = (options.text_field.clone(), options.document_bytes_max);
+        Ok(Rows { text, beside, groups, rows_left: 0, row: 0, text_field, most })
     }
 
     /// Appends the next row's text to `content`.
     pub fn next(&mut self, content: &mut Vec<u8>) -> Result<Next, Failure> {
-        while self.values.is_empty() {
+        while self.text.values.is_empty() {
             if !damage_if_it_panics(|| self.decode_more())? {
                 return Ok(Next::End);
             }
         }
-        let row = self.row - self.values.len() as u64;
-        let Some(value) = self.values.pop() else { return Ok(Next::Nothing) };
+        let row = self.row - self.text.values.len() as u64;
+        let Some(value) = self.text.values.pop() else { return Ok(Next::Nothing) };
+        let most = self.most;
+        let beside = self.beside.iter_mut().map(|column| column.as_mut()?.pop_string(most)).collect();
         let (position, place) = (row, Place::Row(row + 1));
         let bad = |fault, reason| Ok(Next::Bad { position, place, fault, reason });
         match value {
             None => bad(Fault::NoText, format!("the column {:?} is null", self.text_field)),
-            Some(text) if text.len() > self.most => bad(Fault::TooLong, too_long(self.most as u64)),
+            Some(text) if text.len() > most => bad(Fault::TooLong, too_long(most as u64)),
             Some(text) => {
                 content.extend_from_slice(text.data());
-                Ok(Next::Document { position, place, is_json: false })
+                Ok(Next::Document { position, place, is_json: false, beside })
             }
         }
     }
 
     /// Decodes some rows, or moves to the next row group. Returns false after the last one.
     fn decode_more(&mut self) -> Result<bool, Failure> {
-        let Some(column) = &mut self.current else {
+        if self.text.reader.is_none() {
             let Some(Group { number, rows_before, rows }) = self.groups.pop() else { return Ok(false) };
             (self.row, self.rows_left) = (rows_before, rows);
-            match self.file.get_row_group(number)?.get_column_reader(self.column)? {
-                ColumnReader::ByteArrayColumnReader(column) => self.current = Some(column),
-                _ => return Err(Failure::unreadable("its schema and its pages contradict each other".into())),
-            }
+            self.text.begin(number)?;
+            self.beside.iter_mut().flatten().try_for_each(|column| column.begin(number))?;
             return Ok(true);
-        };
-        let (mut levels, mut texts) = (Vec::new(), Vec::new());
-        let levels_wanted = self.is_optional.then_some(&mut levels);
-        let (rows, _, _) = column.read_records(ROWS_AT_ONCE, levels_wanted, None, &mut texts)?;
+        }
+        let rows = self.text.decode(ROWS_AT_ONCE)?;
         if rows == 0 {
             if self.rows_left > 0 {
                 return Err(no_sense("a number of rows"));
             }
-            self.current = None;
+            self.text.reader = None;
             return Ok(true);
         }
         self.rows_left = self.rows_left.checked_sub(rows as u64).ok_or_else(|| no_sense("a number of rows"))?;
         self.row += rows as u64;
-        let mut texts = texts.into_iter();
-        self.values = match self.is_optional {
-            true => levels.iter().map(|level| if *level > 0 { texts.next() } else { None }).collect(),
-            false => texts.map(Some).collect(),
-        };
-        self.values.reverse();
+        for column in self.beside.iter_mut().flatten() {
+            if column.decode(rows)? != rows {
+                return Err(no_sense("a number of rows"));
+            }
+        }
         Ok(true)
     }
+}
+
+/// A column of strings. It is read through a window of its own: pages of several columns are far from each other.
+struct Strings {
+    file: SerializedFileReader<RemoteFile>,
+    column: usize,
+    is_optional: bool,
+    /// Reader of the current row group.
+    reader: Option<parquet::column::reader::ColumnReaderImpl<ByteArrayType>>,
+    /// Decoded rows, the next one last; `None` where the string is null.
+    values: Vec<Option<ByteArray>>,
+}
+
+impl Strings {
+    /// Opens the column `name` of `source`, of which this number of bytes is fetched at once.
+    fn open(source: &Source, name: &str, window_bytes: u64) -> Result<Self, Failure> {
+        let file =
+            SerializedFileReader::new(RemoteFile::new(&source.folder, &source.name, source.bytes, window_bytes))?;
+        let schema = file.metadata().file_metadata().schema_descr();
+        let column = place_of(schema, name)?;
+        let is_optional = schema.column(column).max_def_level() > 0;
+        Ok(Strings { file, column, is_optional, reader: None, values: Vec::new() })
+    }
+
+    /// Begins the row group `number`.
+    fn begin(&mut self, number: usize) -> Result<(), Failure> {
+        self.reader = match self.file.get_row_group(number)?.get_column_reader(self.column)? {
+            ColumnReader::ByteArrayColumnReader(reader) => Some(reader),
+            _ => return Err(Failure::unreadable("its schema and its pages contradict each other".into())),
+        };
+        Ok(())
+    }
+
+    /// Decodes at most `most` rows. Returns their number, which is 0 at the end of the row group.
+    fn decode(&mut self, most: usize) -> Result<usize, Failure> {
+        let Some(reader) = &mut self.reader else { return Ok(0) };
+        let (mut levels, mut strings) = (Vec::new(), Vec::new());
+        let levels_wanted = self.is_optional.then_some(&mut levels);
+        let (rows, _, _) = reader.read_records(most, levels_wanted, None, &mut strings)?;
+        let mut strings = strings.into_iter();
+        self.values = match self.is_optional {
+            true => levels.iter().map(|level| if *level > 0 { strings.next() } else { None }).collect(),
+            false => strings.map(Some).collect(),
+        };
+        self.values.reverse();
+        Ok(rows)
+    }
+
+    /// Returns the next string; `None` where it is null, not UTF-8, or longer than `most` bytes.
+    fn pop_string(&mut self, most: usize) -> Option<String> {
+        let string = self.values.pop().flatten().filter(|string| string.len() <= most)?;
+        String::from_utf8(string.data().to_vec()).ok()
+    }
+}
+
+/// Returns the number of the column of strings `name`.
+fn place_of(schema: &SchemaDescriptor, name: &str) -> Result<usize, Failure> {
+    let no_text = |reason: String| Failure::Object { fault: Fault::NoText, reason };
+    let field = schema.root_schema().get_fields().iter().find(|field| field.name() == name);
+    let field = field.ok_or_else(|| no_text(format!("no column {name:?} (prepare.text_field names another)")))?;
+    if let Some(kind) = no_strings(field) {
+        return Err(no_text(format!(
+            "the column {name:?} holds {kind}, not strings (prepare.text_field names another)"
+        )));
+    }
+    let column = schema.columns().iter().position(|column| column.path().parts() == [name.to_owned()]);
+    column.ok_or_else(|| no_sense("its schema"))
 }
 
 /// Describes what a column holds instead of strings; `None` where it holds strings.

@@ -10,11 +10,12 @@ use super::object::{Stored, verify};
 use super::output::Output;
 use super::pages::document_id;
 use crate::PrepareError;
-use crate::inputs::{
-    BadDocument, Batch, Batches, Fault, Found, RawDocument, ReadOptions, Source, Sources, Unit, units,
-};
+use crate::inputs::{BadDocument, Batches, Fault, Found, RawDocument, ReadOptions, Source, Sources, Unit, units};
 use crate::progress::Progress;
-use crate::text::{string_field, text_of};
+use crate::text::texts_of;
+
+/// Fields, or columns, of a document beside its text.
+const FIELDS: [&str; 3] = ["url", "title", "date"];
 
 /// Cleans the documents of a unit of the stage before.
 pub fn clean_documents(
@@ -73,7 +74,7 @@ impl Texts {
         progress: &Progress,
     ) -> Result<(), PrepareError> {
         let unit = &self.units[number as usize];
-        let mut batches = Batches::new(&self.sources, &self.options, number, unit);
+        let mut batches = Batches::new(&self.sources, &self.options, number, unit).with_columns(&FIELDS);
         let mut bytes_read = 0;
         while let Some(batch) = batches.next_batch()? {
             // Documents and damage are each in order, and so is what comes out.
@@ -81,9 +82,9 @@ impl Texts {
                 self.damaged(bad, output)?;
             }
             for raw in &batch.documents {
-                match text_of(&batch, raw, &self.options.text_field, &self.sources) {
-                    Ok(text) => {
-                        let document = self.document(&batch, raw, text.into_owned());
+                match texts_of(&batch, raw, &self.options.text_field, FIELDS, &self.sources) {
+                    Ok((text, fields)) => {
+                        let document = self.document(raw, text.into_owned(), fields);
                         judge(document, cleaner, output, progress)?;
                     }
                     Err(bad) => self.damaged(&bad, output)?,
@@ -100,16 +101,15 @@ impl Texts {
         document_id(*input, name, position, 0)
     }
 
-    fn document(&self, batch: &Batch, raw: &RawDocument, text: String) -> Document {
-        let field = |name: &str| string_field(batch, raw, name);
+    fn document(&self, raw: &RawDocument, text: String, [url, title, date]: [Option<String>; 3]) -> Document {
         Document {
             id: self.id(raw.source, raw.position),
             source: self.sources[raw.source as usize].url(),
             at: raw.position,
             within: 0,
-            url: field("url"),
-            title: field("title"),
-            date: field("date"),
+            url,
+            title,
+            date,
             text,
         }
     }
@@ -201,3 +201,6 @@ fn note(decided: &Decided<'_>) -> String {
     }
     note
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,4 +1,4 @@
-//! Reads the string in one field of a JSON line.
+//! Reads strings in fields of a JSON line.
 //!
 //! Other fields are skipped without being decoded. Values that Python's `json` writes, and JSON has no form for, are read as
 //! well.
@@ -11,35 +11,68 @@ use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess,
 use super::encoding::not_utf8;
 use crate::inputs::Fault;
 
+/// Text of a document, and strings that are beside it.
+type TextAndOthers<'l, const N: usize> = (Cow<'l, str>, [Option<String>; N]);
+
 /// Returns the string in `field` of a JSON object.
 pub(crate) fn json_text<'l>(line: &'l [u8], field: &str) -> Result<Cow<'l, str>, (Fault, String)> {
-    let (mended, found) = match parsed(line, field) {
-        Err(error) => match without_python(line) {
-            Some(mended) => {
-                let found = parsed(&mended, field).map(Found::into_owned);
-                (Some(mended), found)
-            }
-            None => (None, Err(error)),
-        },
-        found => (None, found),
-    };
-    match found {
-        Ok(Found::Text(text)) => Ok(text),
-        Ok(Found::Other(kind)) => Err((
-            Fault::NoText,
-            format!("the field {field:?} is {kind}, not a string (prepare.text_field names another)"),
-        )),
-        Ok(Found::Nothing) => Err((Fault::NoText, format!("no field {field:?} (prepare.text_field names another)"))),
-        Err(error) => match not_utf8(line) {
-            Some(reason) => Err((Fault::NotUtf8, reason)),
-            None => Err((Fault::NotJson, not_an_object(mended.as_deref().unwrap_or(line), &error))),
-        },
+    match parsed_or_mended(line, &[field]) {
+        Ok(found) => text_in(found.into_iter().next().unwrap_or(Found::Nothing), field),
+        Err((mended, error)) => Err(match not_utf8(line) {
+            Some(reason) => (Fault::NotUtf8, reason),
+            None => (Fault::NotJson, not_an_object(mended.as_deref().unwrap_or(line), &error)),
+        }),
     }
 }
 
-fn parsed<'l>(line: &'l [u8], field: &str) -> serde_json::Result<Found<'l>> {
+/// Returns the string in `field` of a JSON object, as [`json_text`] does, and those in `others`. The line is parsed once for all,
+/// unless one of these fields cannot be read, which is no fault of the others.
+pub(crate) fn json_texts<'l, const N: usize>(
+    line: &'l [u8],
+    field: &str,
+    others: [&str; N],
+) -> Result<TextAndOthers<'l, N>, (Fault, String)> {
+    let Ok(found) = parsed_or_mended(line, &[&[field][..], &others[..]].concat()) else {
+        let text = json_text(line, field)?;
+        return Ok((text, others.map(|other| json_text(line, other).ok().map(Cow::into_owned))));
+    };
+    let mut found = found.into_iter();
+    let text = text_in(found.next().unwrap_or(Found::Nothing), field)?;
+    let string = |found: Option<Found<'_>>| match found {
+        Some(Found::Text(text)) => Some(text.into_owned()),
+        _ => None,
+    };
+    Ok((text, std::array::from_fn(|_| string(found.next()))))
+}
+
+/// Returns the string that was `found` in `field`.
+fn text_in<'l>(found: Found<'l>, field: &str) -> Result<Cow<'l, str>, (Fault, String)> {
+    let reason = match found {
+        Found::Text(text) => return Ok(text),
+        Found::Other(kind) => format!("the field {field:?} is {kind}, not a string (prepare.text_field names another)"),
+        Found::Nothing => format!("no field {field:?} (prepare.text_field names another)"),
+    };
+    Err((Fault::NoText, reason))
+}
+
+/// Returns what is in `fields` of `line`, or of `line` without what Python's `json` writes and JSON has no form for. An error comes
+/// with the second, if there is one.
+fn parsed_or_mended<'l>(
+    line: &'l [u8],
+    fields: &[&str],
+) -> Result<Vec<Found<'l>>, (Option<Vec<u8>>, serde_json::Error)> {
+    let error = match parsed(line, fields) {
+        Ok(found) => return Ok(found),
+        Err(error) => error,
+    };
+    let Some(mended) = without_python(line) else { return Err((None, error)) };
+    let found = parsed(&mended, fields).map(|found| found.into_iter().map(Found::into_owned).collect());
+    found.map_err(|error| (Some(mended), error))
+}
+
+fn parsed<'l>(line: &'l [u8], fields: &[&str]) -> serde_json::Result<Vec<Found<'l>>> {
     let mut deserializer = serde_json::Deserializer::from_slice(line);
-    let found = FieldOf(field).deserialize(&mut deserializer)?;
+    let found = FieldsOf(fields).deserialize(&mut deserializer)?;
     deserializer.end().map(|()| found)
 }
 
@@ -110,6 +143,7 @@ fn not_an_object(line: &[u8], error: &serde_json::Error) -> String {
 }
 
 /// The value of a field.
+#[derive(Clone)]
 enum Found<'l> {
     /// A string, borrowed where nothing in it is escaped.
     Text(Cow<'l, str>),
@@ -129,33 +163,37 @@ impl Found<'_> {
     }
 }
 
-/// Takes one field out of an object, and skips the others.
-struct FieldOf<'f>(&'f str);
+/// Takes fields out of an object, in the order of these names, and skips the others.
+struct FieldsOf<'f>(&'f [&'f str]);
 
-impl<'de> DeserializeSeed<'de> for FieldOf<'_> {
-    type Value = Found<'de>;
+impl<'de> DeserializeSeed<'de> for FieldsOf<'_> {
+    type Value = Vec<Found<'de>>;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
         deserializer.deserialize_map(self)
     }
 }
 
-impl<'de> Visitor<'de> for FieldOf<'_> {
-    type Value = Found<'de>;
+impl<'de> Visitor<'de> for FieldsOf<'_> {
+    type Value = Vec<Found<'de>>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("an object")
     }
 
     fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<Self::Value, M::Error> {
-        let mut found = Found::Nothing;
+        let mut found: Vec<Found<'de>> = self.0.iter().map(|_| Found::Nothing).collect();
         while let Some(key) = map.next_key_seed(AnyValue)? {
-            if matches!(key, Found::Text(key) if key == self.0) {
-                // The last of several fields of this name counts.
-                found = map.next_value_seed(AnyValue)?;
-            } else {
+            let is_key = |place: &usize| matches!(&key, Found::Text(key) if **key == *self.0[*place]);
+            let mut places = (0..self.0.len()).filter(is_key);
+            let Some(place) = places.next() else {
                 map.next_value::<IgnoredAny>()?;
-            }
+                continue;
+            };
+            // The last of several fields of this name counts.
+            let value = map.next_value_seed(AnyValue)?;
+            places.for_each(|place| found[place] = value.clone());
+            found[place] = value;
         }
         Ok(found)
     }
@@ -270,6 +308,36 @@ mod tests {
         check(r#"{"a": Nan, "text": "a"}"#, Err("not JSON: expected value (column 7)"));
         check(r#"{"text": "\ud80"}"#, Err("not JSON: invalid escape (column 16)"));
         check(r#"{"text": "\"#, Err("not JSON: EOF while parsing a string (column 11)"));
+    }
+
+    #[test]
+    fn several_fields_are_read_as_each_is_by_itself() {
+        const OTHERS: [&str; 3] = ["url", "title", "text"];
+        for line in [
+            r#"{"text": "a\u00e9", "url": "http://a.example/", "title": "T", "date": "D"}"#,
+            r#"{"title": "first", "text": "a", "title": "\u006cast", "url": null}"#,
+            r#"{"te\u0078t": "a", "url": [1, {"title": "no"}]}"#,
+            // One of these fields cannot be read as it is, or not at all.
+            r#"{"text": "a", "title": "\ud800", "score": NaN, "url": "\udc00 u"}"#,
+            r#"{"title": NaN, "text": "a", "url": "u"}"#,
+            r#"{"text": 5, "url": "u"}"#,
+            r#"{"url": "u"}"#,
+            r#"{"text": "a", "url": "u" "#,
+            "[5]",
+            "",
+        ] {
+            let check = |line: &[u8]| {
+                let expected = json_text(line, "text")
+                    .map(|text| (text, OTHERS.map(|other| json_text(line, other).ok().map(Cow::into_owned))));
+                assert_eq!(json_texts(line, "text", OTHERS), expected, "{}", String::from_utf8_lossy(line));
+            };
+            check(line.as_bytes());
+            // What is not UTF-8 costs the field in which it is.
+            let cut = |byte: u8| if byte == b'T' { 0xe9 } else { byte };
+            check(&line.bytes().map(cut).collect::<Vec<_>>());
+        }
+        let text = json_texts(b"{\"text\": \"a\", \"title\": \"\xe9\", \"url\": \"u\"}", "text", OTHERS).unwrap();
+        assert_eq!(text, ("a".into(), [Some("u".to_owned()), None, Some("a".to_owned())]));
     }
 
     #[test]

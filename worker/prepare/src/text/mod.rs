@@ -1,6 +1,6 @@
 //! Turns raw documents into text, which is UTF-8.
 //!
-//! - [`json`]: reads the string in one field of a JSON line.
+//! - [`json`]: reads strings in fields of a JSON line.
 //! - [`encoding`]: finds the encoding of bytes that are not UTF-8.
 //!
 //! Absent on purpose: how documents are found and read ([`crate::inputs`]), and what becomes of text ([`crate::encode`]).
@@ -12,7 +12,7 @@ use std::borrow::Cow;
 
 use crate::inputs::{BadDocument, Batch, Fault, RawDocument, Source};
 use encoding::not_utf8;
-use json::json_text;
+use json::{json_text, json_texts};
 
 /// Returns the text of a document of `batch`. A document that is a JSON object has it in `field`.
 pub fn text_of<'b>(
@@ -23,16 +23,33 @@ pub fn text_of<'b>(
 ) -> Result<Cow<'b, str>, BadDocument> {
     let content = &batch.content[raw.range.clone()];
     let text = if raw.is_json { json_text(content, field) } else { plain_text(content).map(Cow::Borrowed) };
-    text.map_err(|(fault, reason)| {
-        let url = sources[raw.source as usize].url();
-        BadDocument { source: raw.source, position: raw.position, url, place: raw.place, fault, reason }
-    })
+    text.map_err(|fault| bad(raw, sources, fault))
 }
 
-/// Returns the string in another `field` of a document that is a JSON object; `None` where there is none.
-pub fn string_field(batch: &Batch, raw: &RawDocument, field: &str) -> Option<String> {
-    let text = raw.is_json.then(|| json_text(&batch.content[raw.range.clone()], field))?;
-    text.ok().map(Cow::into_owned)
+/// Returns the text of a document as [`text_of`] does, and the strings in `others`: other fields of a JSON object, or the columns
+/// with which batches are read.
+pub fn texts_of<'b, const N: usize>(
+    batch: &'b Batch,
+    raw: &RawDocument,
+    field: &str,
+    others: [&str; N],
+    sources: &[Source],
+) -> Result<(Cow<'b, str>, [Option<String>; N]), BadDocument> {
+    let content = &batch.content[raw.range.clone()];
+    let texts = match raw.is_json {
+        true => json_texts(content, field, others),
+        false => plain_text(content).map(|text| {
+            let beside = |place: usize| raw.beside.get(place).cloned().flatten();
+            (Cow::Borrowed(text), std::array::from_fn(beside))
+        }),
+    };
+    texts.map_err(|fault| bad(raw, sources, fault))
+}
+
+/// Describes a document that has no text.
+fn bad(raw: &RawDocument, sources: &[Source], (fault, reason): (Fault, String)) -> BadDocument {
+    let url = sources[raw.source as usize].url();
+    BadDocument { source: raw.source, position: raw.position, url, place: raw.place, fault, reason }
 }
 
 fn plain_text(content: &[u8]) -> Result<&str, (Fault, String)> {
