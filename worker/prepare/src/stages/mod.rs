@@ -21,6 +21,7 @@
 //!   over ranks and threads.
 //! - [`output`]: what a unit gives. [`document`]: documents as Parquet. [`object`]: objects that are written piece by piece.
 //! - [`record`]: units and stages that are done. [`done`]: a stage, for those who read what it has made.
+//! - [`parquet`]: rows of one kind as Parquet, which documents and lineage are.
 //! - [`lineage`]: a line for every document and damaged record that a stage has seen, as Parquet. [`tally`]: sums of them.
 //! - [`names`]: what folders and objects are called. [`folders`]: where each stage has its files.
 //! - [`explain`]: what became of a document. [`dry_run`]: what a job would do.
@@ -48,6 +49,7 @@ pub mod options;
 pub mod output;
 pub mod pages;
 pub mod paper;
+pub mod parquet;
 pub mod plan;
 pub mod record;
 pub mod run;

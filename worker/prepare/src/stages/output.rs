@@ -5,10 +5,11 @@ use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::{TimeVal, TimeValLike};
 use parquet::errors::ParquetError;
 
-use super::document::{Document, DocumentWriter, failure};
+use super::document::{Document, DocumentWriter};
 use super::lineage::{Line, LineageWriter, Verdict};
 use super::names::{documents_name, lineage_name};
 use super::object::ObjectWriter;
+use super::parquet::failure;
 use super::record::UnitRecord;
 use super::tally::Tally;
 use crate::PrepareError;

@@ -1,37 +1,37 @@
-//! A column of a Parquet file that a stage has written, at some of its rows.
+//! Reads a column of a row group.
 
-use common::storage::{Reader, StorageError};
-use parquet::column::reader::{ColumnReader, ColumnReaderImpl, get_typed_column_reader};
+use parquet::column::reader::{ColumnReaderImpl, get_typed_column_reader};
 use parquet::data_type::DataType;
 use parquet::errors::{ParquetError, Result as ParquetResult};
 use parquet::file::reader::RowGroupReader;
 
-use crate::PrepareError;
-use crate::panics::guarded;
+use super::damage::no_sense;
 
 /// Number of values that are decoded at once.
 const ROWS_AT_ONCE: usize = 4096;
 
 /// A column of a row group.
-pub(in crate::stages) struct Column<T: DataType> {
+pub(super) struct Column<T: DataType> {
     reader: ColumnReaderImpl<T>,
     is_optional: bool,
-    rows: usize,
 }
 
 impl<T: DataType> Column<T> {
     /// Opens a column whose type is known from the schema.
     pub fn open(group: &dyn RowGroupReader, number: usize) -> ParquetResult<Self> {
-        let reader: ColumnReader = group.get_column_reader(number)?;
         let is_optional = group.metadata().column(number).column_descr().max_def_level() > 0;
-        Ok(Column { reader: get_typed_column_reader(reader), is_optional, rows: rows_of(group)? })
+        Ok(Column { reader: get_typed_column_reader(group.get_column_reader(number)?), is_optional })
     }
 
-    /// Calls `each` with the number and the value of every row, in their order.
-    pub fn each(mut self, mut each: impl FnMut(usize, Option<T::T>) -> ParquetResult<()>) -> ParquetResult<()> {
+    /// Calls `each` with the number and the value of each of the first `rows` rows, in their order.
+    pub fn each(
+        mut self,
+        rows: usize,
+        mut each: impl FnMut(usize, Option<T::T>) -> ParquetResult<()>,
+    ) -> ParquetResult<()> {
         let mut row = 0;
-        while row < self.rows {
-            for value in self.some_of(self.rows - row)? {
+        while row < rows {
+            for value in self.some_of(rows - row)? {
                 each(row, value)?;
                 row += 1;
             }
@@ -74,27 +74,4 @@ impl<T: DataType> Column<T> {
 
 fn too_few() -> ParquetError {
     no_sense("a column has fewer rows than its row group")
-}
-
-/// Runs `read` on the file at `url`. Any fault of the file is an error that names it.
-pub(in crate::stages) fn whole<T>(url: &str, read: impl FnOnce() -> ParquetResult<T>) -> Result<T, PrepareError> {
-    let damaged = |reason: String| PrepareError::Lineage { url: url.to_owned(), reason };
-    match guarded(read) {
-        Ok(Ok(value)) => Ok(value),
-        Ok(Err(error)) => Err(match Reader::storage_error(&error) {
-            Some(error) => PrepareError::Storage(StorageError::clone(error)),
-            None => damaged(error.to_string()),
-        }),
-        Err(panic) => Err(damaged(panic)),
-    }
-}
-
-/// Returns the error for a file that contradicts itself.
-pub(in crate::stages) fn no_sense(reason: impl Into<String>) -> ParquetError {
-    ParquetError::General(reason.into())
-}
-
-/// Returns the number of rows of a row group.
-pub(in crate::stages) fn rows_of(group: &dyn RowGroupReader) -> ParquetResult<usize> {
-    usize::try_from(group.metadata().num_rows()).map_err(|_| no_sense("a number of rows makes no sense"))
 }
