@@ -54,7 +54,7 @@ mod tests {
     use super::super::prepare::Shown;
     use super::*;
     use crate::backend::Backend as _;
-    use crate::backend::kubernetes::fake_cluster::Act;
+    use crate::backend::kubernetes::fake_cluster::{Act, FakeCluster};
     use crate::backend::kubernetes::manifests::{JOB_LABEL, RUN_LABEL};
 
     const CONFIG: &str = r#"
