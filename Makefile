@@ -9,8 +9,8 @@ SHELL := /bin/bash
 
 # Says where libtorch is; scripts/setup puts it there.
 WITH_LIBTORCH := . scripts/env.sh &&
-# A worker that has its huge pages need not start itself again for them; tests start hundreds.
-STARTED_ONCE = GLIBC_TUNABLES=glibc.malloc.hugetlb=1
+# A worker that has its allocator's settings need not start itself again for them; tests start hundreds.
+STARTED_ONCE = GLIBC_TUNABLES=glibc.malloc.hugetlb=1:glibc.malloc.tcache_count=0
 # What the demo runs. Features are still those of the whole workspace, so that `make test` compiles no dependency again.
 DEMO_BINARIES := $(addprefix --bin ,launcher worker prepare $(if $(filter s3,$(STORE)),s3-server))
 # Where `make install` puts bin, lib and share; DESTDIR, if given, comes before it.

@@ -15,8 +15,8 @@
 //! - [`train`]: the loop.
 //! - [`preflight`]: facts about a rank's host, gathered for `launcher check` and before a run's first step.
 //! - [`generate`], [`evaluate`], [`mod@bench`]: the other jobs that need the model.
-//! - [`huge_pages`]: the process's request for huge pages, before it begins.
 //! - [`libtorch`]: the shim over what tch lacks; loading CUDA.
+//! - [`tunables`]: settings of the process's allocator, before it begins.
 //! - `own_folder`: folders on a host that only this user can write to.
 //! - [`shared_library`]: libraries that are loaded at run time.
 //! - [`stacks`]: the stacks of all threads, for a process that seems to hang.
@@ -35,7 +35,6 @@ pub mod gradients;
 #[cfg(test)]
 #[path = "../../common/tests/shared/hostile.rs"]
 mod hostile;
-pub mod huge_pages;
 pub mod kernels;
 pub mod libtorch;
 pub mod model;
@@ -49,4 +48,5 @@ pub mod stacks;
 pub mod step;
 pub mod trace;
 pub mod train;
+pub mod tunables;
 pub mod world;

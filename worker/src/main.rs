@@ -23,10 +23,10 @@ use worker::evaluate::arguments::OptionArgs;
 use worker::evaluate::evaluate;
 use worker::generate::draw::Draw;
 use worker::generate::{SampleOptions, sample};
-use worker::huge_pages;
 use worker::libtorch;
 use worker::preflight;
 use worker::train::train;
+use worker::tunables;
 use worker::world::{self, Equipment, Origin, World};
 
 /// One rank of a Convoy job.
@@ -197,7 +197,7 @@ struct CheckpointArgs {
 }
 
 fn main() -> ProcessExitCode {
-    huge_pages::ask_for_them();
+    tunables::set();
     libtorch::prepare_process();
     single_copy::forbid_where_refused();
     common::telemetry::init();

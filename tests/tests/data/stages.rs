@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use common::exit_code::ExitCode;
 use serde_json::Value;
-use tests::documents::{by_launcher, by_mpirun, peak_memory_bytes};
+use tests::documents::{by_launcher, by_mpirun, files, peak_memory_bytes};
 use tests::killed::killed_until_done;
 use tests::training::{DEADLINE, run};
 

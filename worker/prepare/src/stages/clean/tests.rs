@@ -13,8 +13,8 @@ use crate::job;
 use crate::ranks::Ranks;
 use crate::stages::lineage::tests::folder;
 use crate::stages::lineage::{LineageFile, lineage_of};
-use crate::stages::options::StageOptions;
 use crate::stages::names::documents_name;
+use crate::stages::options::StageOptions;
 use crate::stages::record::StageRecord;
 
 /// Columns of a file whose dates are no strings.

@@ -5,8 +5,8 @@ use common::storage::{Folder, StorageError};
 use crate::PrepareError;
 use crate::stages::document::{Document, TITLE};
 use crate::stages::lineage::line::id_in_words;
-use crate::stages::parquet::RowFile;
 use crate::stages::names::documents_name;
+use crate::stages::parquet::RowFile;
 
 /// Bytes that are fetched at once: little, since most of the file is text.
 const WINDOW_BYTES: u64 = 64 << 10;
