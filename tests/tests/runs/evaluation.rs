@@ -112,9 +112,10 @@ fn scores_have_the_same_digits_on_any_number_of_ranks_with_any_micro_batch() {
 
 #[test]
 fn a_killed_evaluation_goes_on_where_it_was_and_ends_in_the_same_table() {
+    const ITEMS: usize = 800;
     let _turn = turn();
     let evaluated = Evaluated::new();
-    let data = evaluated.passages(400);
+    let data = evaluated.passages(ITEMS);
     let tasks = ["--tasks", "lambada_openai_last_token,lambada_harness", "--data", data.to_str().unwrap()];
     let expected = evaluated.outcome("whole", evaluated.keeping("whole", 2, &tasks));
     // One limit after another, none of which ends with a block, leaves scores that are gone on from.
@@ -123,24 +124,24 @@ fn a_killed_evaluation_goes_on_where_it_was_and_ends_in_the_same_table() {
     }
     let grown = evaluated.outcome("grown", evaluated.keeping("grown", 2, &tasks));
     assert!(grown == expected, "{grown:?}, expected {expected:?}");
-    // Every item is saved by itself, so that the job can be killed between two.
+    // Every unit of a few items is saved by itself, so that the job can be killed between two.
     let each = [&tasks[..], &["--save-every-s", "0"]].concat();
     let saved = || evaluated.parts("killed").len();
     let mut running = Running::start(evaluated.keeping("killed", 2, &each));
-    running.wait_until("scores are saved", DEADLINE, |_| (saved() >= 10).then_some(()));
+    running.wait_until("scores are saved", DEADLINE, |_| (saved() >= 4).then_some(()));
     let rank = running.processes("worker").first().copied();
     send(rank.expect("the ranks run"), Signal::SIGKILL);
     running.wait_for("restarting in", DEADLINE);
     let left = evaluated.parts("killed");
-    running.wait_until("more scores are saved", DEADLINE, |_| (saved() >= left.len() + 10).then_some(()));
+    running.wait_until("more scores are saved", DEADLINE, |_| (saved() >= left.len() + 4).then_some(()));
     send(running.pid(), Signal::SIGKILL);
     drop(running);
     let between = evaluated.parts("killed");
     assert!(left.keys().all(|part| between.contains_key(part)), "what was saved stays");
-    assert!(between.values().sum::<usize>() < 800, "the job was killed before its end: {between:?}");
+    assert!(between.values().sum::<usize>() < 2 * ITEMS, "the job was killed before its end: {between:?}");
     let outcome = evaluated.outcome("killed", evaluated.keeping("killed", 2, &each));
     assert!(outcome == expected, "{outcome:?}, expected {expected:?}");
-    assert_eq!(evaluated.parts("killed").values().sum::<usize>(), 800, "nothing that was saved is computed again");
+    assert_eq!(evaluated.parts("killed").values().sum::<usize>(), 2 * ITEMS, "nothing that was saved is computed again");
 }
 
 /// The trap of a harness whose fast ranks gave up: ranks exchange nothing until each has scored its own items.
