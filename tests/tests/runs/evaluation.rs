@@ -141,7 +141,11 @@ fn a_killed_evaluation_goes_on_where_it_was_and_ends_in_the_same_table() {
     assert!(between.values().sum::<usize>() < 2 * ITEMS, "the job was killed before its end: {between:?}");
     let outcome = evaluated.outcome("killed", evaluated.keeping("killed", 2, &each));
     assert!(outcome == expected, "{outcome:?}, expected {expected:?}");
-    assert_eq!(evaluated.parts("killed").values().sum::<usize>(), 2 * ITEMS, "nothing that was saved is computed again");
+    assert_eq!(
+        evaluated.parts("killed").values().sum::<usize>(),
+        2 * ITEMS,
+        "nothing that was saved is computed again"
+    );
 }
 
 /// The trap of a harness whose fast ranks gave up: ranks exchange nothing until each has scored its own items.

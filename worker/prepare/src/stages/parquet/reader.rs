@@ -2,8 +2,8 @@
 
 use std::marker::PhantomData;
 
-use common::storage::Folder;
-use parquet::data_type::{ByteArray, ByteArrayType, DataType, DoubleType, FixedLenByteArrayType, Int64Type};
+use common::storage::{Folder, Reader};
+use parquet::data_type::{ByteArrayType, FixedLenByteArrayType};
 use parquet::errors::Result as ParquetResult;
 use parquet::file::metadata::{ParquetMetaData, RowGroupMetaData};
 use parquet::file::properties::ReaderProperties;
@@ -11,10 +11,12 @@ use parquet::file::reader::{FileReader, RowGroupReader, SerializedFileReader};
 use parquet::file::serialized_reader::ReadOptionsBuilder;
 
 use super::column::Column;
-use super::damage::{no_sense, whole};
+use super::damage::no_sense;
+use super::group::{Columns, id_of, required, string};
 use super::row::{ID, Row, columns};
 use crate::PrepareError;
 use crate::inputs::RemoteFile;
+use crate::panics::guarded;
 
 /// A file of rows that is open for reading.
 pub struct RowFile<R> {
@@ -99,7 +101,7 @@ impl<R: Row> Group<'_, R> {
 
     /// Returns the columns from the number `first` on, at these rows, whose numbers ascend.
     pub fn columns<'r>(&'r self, first: usize, rows: &'r [usize]) -> Columns<'r> {
-        Columns { group: &*self.reader, next: first, rows }
+        Columns::new(&*self.reader, first, rows)
     }
 
     /// Returns whether a row may have this id: without reading any, where the file has a filter of its ids.
@@ -126,55 +128,16 @@ impl<R: Row> Group<'_, R> {
     }
 }
 
-/// Columns of a row group, at some of its rows. Each call reads the next column.
-pub struct Columns<'r> {
-    group: &'r dyn RowGroupReader,
-    next: usize,
-    rows: &'r [usize],
-}
-
-impl Columns<'_> {
-    /// Reads a column of ids.
-    pub fn ids(&mut self) -> ParquetResult<Vec<u128>> {
-        self.column::<FixedLenByteArrayType>()?.into_iter().map(|id| id_of(required(id)?.data())).collect()
-    }
-
-    /// Reads a column of texts.
-    pub fn texts(&mut self) -> ParquetResult<Vec<String>> {
-        self.column::<ByteArrayType>()?.into_iter().map(|text| string(&required(text)?)).collect()
-    }
-
-    /// Reads a column that has a text in some rows.
-    pub fn some_texts(&mut self) -> ParquetResult<Vec<Option<String>>> {
-        self.column::<ByteArrayType>()?.iter().map(|text| text.as_ref().map(string).transpose()).collect()
-    }
-
-    /// Reads a column of whole numbers.
-    pub fn numbers(&mut self) -> ParquetResult<Vec<u64>> {
-        self.column::<Int64Type>()?.into_iter().map(|number| Ok(required(number)?.cast_unsigned())).collect()
-    }
-
-    /// Reads a column that has a real number in some rows.
-    pub fn some_doubles(&mut self) -> ParquetResult<Vec<Option<f64>>> {
-        self.column::<DoubleType>()
-    }
-
-    fn column<T: DataType>(&mut self) -> ParquetResult<Vec<Option<T::T>>> {
-        let number = self.next;
-        self.next += 1;
-        Column::<T>::open(self.group, number)?.at(self.rows)
-    }
-}
-
-fn required<T>(value: Option<T>) -> ParquetResult<T> {
-    value.ok_or_else(|| no_sense("a value is missing"))
-}
-
-fn id_of(bytes: &[u8]) -> ParquetResult<u128> {
-    let bytes = bytes.try_into().map_err(|_| no_sense("an id has not 16 bytes"))?;
-    Ok(u128::from_be_bytes(bytes))
-}
-
-fn string(bytes: &ByteArray) -> ParquetResult<String> {
-    String::from_utf8(bytes.data().to_vec()).map_err(|_| no_sense("a text is not UTF-8"))
+/// Runs `read` on the object `name` of `folder`, which holds rows of kind `R`. What cannot be read, other than for the store, is
+/// damaged: the bytes were Convoy's own.
+fn whole<R: Row, T>(folder: &Folder, name: &str, read: impl FnOnce() -> ParquetResult<T>) -> Result<T, PrepareError> {
+    let reason = match guarded(read) {
+        Ok(Ok(read)) => return Ok(read),
+        Ok(Err(error)) => match Reader::storage_error(&error) {
+            Some(error) => return Err(error.clone().into()),
+            None => error.to_string(),
+        },
+        Err(panic) => panic,
+    };
+    Err(R::damaged(folder, name, reason))
 }

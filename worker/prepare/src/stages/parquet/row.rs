@@ -10,8 +10,7 @@ use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterPrope
 use parquet::schema::parser::parse_message_type;
 use parquet::schema::types::Type;
 
-use super::reader::Columns;
-use super::writer::GroupWriter;
+use super::group::{Columns, GroupWriter};
 use crate::PrepareError;
 
 /// Level of zstd. Fixed, as the bytes of a file depend on it.

@@ -14,7 +14,7 @@ use super::{
 /// Characters of a first text that is taken without a look at what other methods find.
 ///
 /// The first method fails by finding too little: a short text is what the others are asked for. docs/webtext.md has what
-/// other thresholds gave.
+/// this gains and costs.
 const SURE_CHARACTERS: usize = 1_000;
 
 /// Extracts the main text of a page, in this process: time and memory are bounded only by what a parser needs for
