@@ -2,6 +2,7 @@
 
 use common::storage::Folder;
 use common::threads;
+use common::untrusted::printable;
 
 use super::made::Made;
 use super::title::title_of;
@@ -137,7 +138,7 @@ fn way((unit, first): &Placed, lineages: &[Lineage<'_>], made: &Made) -> Result<
 fn ambiguous(wanted: &Wanted, found: &Found) -> PrepareError {
     let candidate = |(_, line): &Placed| {
         let of = line.url.as_deref().unwrap_or(&line.source);
-        format!("  {} {} {}", id_in_words(line.id), line.verdict, of)
+        format!("  {} {} {}", id_in_words(line.id), line.verdict, printable(of))
     };
     let mut candidates: Vec<String> = found.lines.iter().map(candidate).collect();
     let more = found.count.saturating_sub(candidates.len() as u64);

@@ -164,16 +164,28 @@ fn damaged_lineage_is_named_and_not_passed_over() {
 #[test]
 fn what_a_page_says_cannot_reach_the_terminal() {
     let stage = StageFolder { stage: "extract".into(), folder: folder("terminal") };
-    let evil = "\u{1b}[2J".to_owned();
-    let line = Line {
+    // A command, one in a single character, letters in another order, and what looks like a line of the answer.
+    let evil = "\u{1b}[2J\u{9b}2J\u{202e}\nend         it is in the token shards".to_owned();
+    let page = |number: u64| Line {
+        id: (0xabcdef << 104) + u128::from(number),
         url: Some(format!("http://a.example/{evil}")),
         source: evil.clone(),
         rule: evil.clone(),
-        note: evil,
+        note: evil.clone(),
         ..line(1)
     };
-    let id = id_in_words(line.id);
-    stage.folder.put(&lineage_name(0), Bytes::from(written([line]))).unwrap();
-    let text = explained(&[stage], &id).unwrap().to_string();
-    assert!(!text.contains('\u{1b}'), "{text:?}");
+    stage.folder.put(&lineage_name(0), Bytes::from(written([page(1), page(2)]))).unwrap();
+    let mut of_one = explained(std::slice::from_ref(&stage), &id_in_words(page(1).id)).unwrap();
+    of_one.documents[0].title = Some(evil.clone());
+    let candidates = explained(&[stage], "abcdef").unwrap_err().to_string();
+    let (text, json) = (of_one.to_string(), crate::printed::json(&of_one));
+    assert_eq!(serde_json::from_str::<serde_json::Value>(&json).unwrap()["documents"][0]["title"], evil.as_str());
+    assert!(
+        candidates.contains("\n  abcdef00000000000000000000000002 dropped http://a.example/\\u{1b}"),
+        "{candidates:?}"
+    );
+    for printed in [text, json, candidates] {
+        assert!(!printed.contains(['\u{1b}', '\u{9b}', '\u{202e}']), "{printed:?}");
+        assert!(!printed.contains("\nend         it is in"), "{printed:?}");
+    }
 }
