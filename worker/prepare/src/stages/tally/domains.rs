@@ -10,8 +10,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-/// Most domains that are counted at once.
-pub const COUNTED_MAX: usize = 1 << 15;
+/// Most domains that are counted at once, and so the most that a unit's record has.
+pub const COUNTED_MAX: usize = 1 << 13;
 /// Most domains that are left when some are forgotten.
 const KEPT: usize = COUNTED_MAX / 2;
 
