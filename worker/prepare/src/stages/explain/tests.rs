@@ -50,7 +50,7 @@ fn explained(stages: &[StageFolder], words: &str) -> Result<Explained, PrepareEr
 }
 
 fn made(stages: &[StageFolder], shards: Shards) -> Made {
-    Made { stages: stages.to_vec(), is_whole: true, shards, note: None }
+    Made { stages: stages.to_vec(), is_whole: true, shards, document_bytes_max: 1 << 20, note: None }
 }
 
 #[test]
@@ -122,6 +122,27 @@ fn where_the_way_ends_follows_from_stages_and_shards() {
     assert_eq!(ending(102, Shards::Made), Ending::InShards);
     assert_eq!(ending(102, Shards::MadeWithFilter), Ending::InShardsUnlessOverlapping);
     assert_eq!(ending(101, Shards::Made), Ending::NotKept);
+}
+
+#[test]
+fn a_kept_document_that_tokenizing_leaves_out_is_not_said_to_be_in_the_shards() {
+    let stage = StageFolder { stage: "clean".into(), folder: folder("left-out") };
+    let lengths = [0, 1, 1 << 20, (1 << 20) + 1];
+    let lines = (0..).zip(lengths).map(|(number, bytes_out)| Line { bytes_out, ..line(3 * number) });
+    stage.folder.put(&lineage_name(0), Bytes::from(written(lines))).unwrap();
+    let of = |number: u64, shards| {
+        let wanted = Wanted::parse(&id_in_words(line(3 * number).id)).unwrap();
+        explain(&wanted, &made(std::slice::from_ref(&stage), shards)).unwrap()
+    };
+    for (shards, kept) in [(Shards::Missing, Ending::KeptByAll), (Shards::Made, Ending::InShards)] {
+        let endings = [0, 1, 2, 3].map(|number| of(number, shards).documents[0].ending);
+        assert_eq!(endings, [Ending::Empty, kept, kept, Ending::TooLong]);
+    }
+    let text = of(3, Shards::Made).to_string();
+    assert!(
+        text.contains("\nend         kept by all stages, but longer than prepare.max_document_bytes; it is not in"),
+        "{text}"
+    );
 }
 
 #[test]
