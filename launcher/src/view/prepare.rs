@@ -61,6 +61,8 @@ impl PrepareView {
             let bar = ProgressBar::new(progress.total).with_style(style()).with_prefix(verb(progress.phase));
             (progress.phase, bar)
         });
+        // What an earlier job has made of a stage is verified in the stage's phase, with another total.
+        bar.set_length(progress.total);
         bar.set_message(figures(progress));
         bar.set_position(progress.done);
     }
@@ -134,5 +136,17 @@ mod tests {
         assert_eq!(view.bytes_done(), 5);
         view.hear(&hear(PreparePhase::Writing, 2));
         assert_eq!(view.bytes_done(), 7);
+    }
+
+    #[test]
+    fn the_bar_goes_back_when_a_phase_goes_on_with_more_to_do() {
+        let mut view = PrepareView { is_terminal: true, ..PrepareView::new() };
+        let mut shown = |done, total| {
+            view.hear(&PrepareProgress { phase: PreparePhase::Cleaning, done, total, text_bytes: 0, seconds: 1.0 });
+            let (_, bar) = view.bar.as_ref().unwrap();
+            (bar.position(), bar.length())
+        };
+        assert_eq!(shown(40, 40), (40, Some(40)));
+        assert_eq!(shown(45, 100), (45, Some(100)));
     }
 }

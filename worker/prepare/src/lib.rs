@@ -20,7 +20,7 @@
 //! - [`text`]: the text of a raw document.
 //! - [`train_tokenizer`]: another job over such inputs, `prepare tokenizer`.
 //! - [`survey`]: how much text there is, before it is prepared. [`flags`]: messages of these two, which read no config.
-//! - [`record`], [`card`], [`summary`]: descriptions of the data, for programs and for people.
+//! - [`record`], [`card`], [`summary`]: descriptions of the data, for programs and for people. [`printed`]: answers as JSON.
 //! - [`panics`]: panics of a library that are a file's fault.
 //! - [`ranks`]: MPI. [`progress`]: how far the job is. [`memory`]: how memory is divided.
 
@@ -40,6 +40,7 @@ pub mod merge;
 pub mod overlap;
 pub mod panics;
 pub mod partitions;
+pub mod printed;
 pub mod progress;
 pub mod ranks;
 pub mod record;

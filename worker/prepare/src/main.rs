@@ -28,7 +28,7 @@ use prepare::stages::StageOptions;
 use prepare::summary::Summary;
 use prepare::survey::survey;
 use prepare::train_tokenizer::TrainingError;
-use prepare::{PrepareError, job, panics};
+use prepare::{PrepareError, job, panics, printed};
 use serde::{Deserialize, Serialize};
 use tokenizer_command::{OnBad, TokenizerArgs};
 
@@ -249,11 +249,7 @@ fn to_stdout(text: &str) {
 }
 
 fn say(summary: &(impl Serialize + Display), json: bool) {
-    to_stdout(&if json {
-        serde_json::to_string_pretty(summary).unwrap_or_else(|e| unreachable!("a summary is JSON: {e}")) + "\n"
-    } else {
-        summary.to_string()
-    });
+    to_stdout(&if json { printed::json(summary) } else { summary.to_string() });
 }
 
 /// Makes a panic on any thread end the process, upon which mpirun ends the others.

@@ -56,18 +56,40 @@ pub fn newest_folders(output: &Folder, stages: &[&str]) -> Result<Vec<StageFolde
 
 #[cfg(test)]
 mod tests {
+    use std::fs::File;
+    use std::path::Path;
+    use std::time::{Duration, SystemTime};
+
+    use common::config::StorageConfig;
+
     use super::*;
-    use crate::stages::lineage::tests::folder;
+
+    /// Puts objects that were changed at these times into a stage's folder.
+    fn put(dir: &Path, name: &str, changed_unix_s: &[u64]) {
+        let folder = dir.join(STAGES_FOLDER).join(name);
+        std::fs::create_dir_all(&folder).unwrap();
+        for (number, seconds) in changed_unix_s.iter().enumerate() {
+            let file = File::create(folder.join(format!("unit-{number:06}.json"))).unwrap();
+            file.set_modified(SystemTime::UNIX_EPOCH + Duration::from_secs(*seconds)).unwrap();
+        }
+    }
 
     #[test]
     fn of_several_folders_of_a_stage_the_newest_is_taken() {
-        let output = folder("newest");
-        for name in ["clean-0000000000000001", "extract-0000000000000002", "notes"] {
-            output.folder(STAGES_FOLDER).folder(name).put("unit-000000.json", "{}".into()).unwrap();
-        }
+        let dir = tempfile::tempdir().unwrap();
+        // The newest is neither the first nor the last by name, and has the oldest object too.
+        put(dir.path(), "clean-0000000000000001", &[3000, 3000]);
+        put(dir.path(), "clean-0000000000000002", &[1000, 4000, 2000]);
+        put(dir.path(), "clean-0000000000000003", &[3500]);
+        put(dir.path(), "extract-0000000000000004", &[2000]);
+        put(dir.path(), "extract-0000000000000005", &[1000]);
+        put(dir.path(), "notes", &[9000]);
+        let output = Folder::open(dir.path().to_str().unwrap(), &StorageConfig::default()).unwrap();
         let newest = newest_folders(&output, &["extract", "clean", "deduplicate"]).unwrap();
-        let names: Vec<&str> = newest.iter().map(|found| found.stage.as_str()).collect();
-        assert_eq!(names, ["extract", "clean"]);
-        assert_eq!(all_folders(&output).unwrap(), ["clean-0000000000000001", "extract-0000000000000002"]);
+        let found: Vec<(&str, &str)> =
+            newest.iter().map(|found| (found.stage.as_str(), found.folder.url().rsplit('/').next().unwrap())).collect();
+        assert_eq!(found, [("extract", "extract-0000000000000004"), ("clean", "clean-0000000000000002")]);
+        let all = all_folders(&output).unwrap();
+        assert_eq!((all.len(), all.contains(&"notes".to_owned())), (5, false));
     }
 }

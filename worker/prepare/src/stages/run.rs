@@ -26,6 +26,10 @@ use crate::progress::Audience;
 use crate::ranks::Ranks;
 use crate::tokenize::{part, share_of_bytes};
 
+/// Number of units' records that are in memory at once while they are added up. Each may have as many domains as are counted
+/// ([`COUNTED_MAX`](super::tally::COUNTED_MAX)), which takes about 1 MB, or 3 MB with the longest names.
+const RECORDS_AT_ONCE: usize = 8;
+
 /// The stages of a job.
 pub struct Stages<'j> {
     /// What the first stage reads, and by what rules all work.
@@ -174,13 +178,12 @@ impl Stages<'_> {
         })
     }
 
-    /// Adds the units up on rank 0, and makes the stage done.
+    /// Adds the units up on rank 0, a few at a time and in their order, and makes the stage done.
     fn finish(&self, folder: &Folder, planned: &PlannedStage, count: u32) -> Result<StageRecord, PrepareError> {
         let numbers: Vec<u32> = (0..count).collect();
         let get = |number: &u32| UnitRecord::get(folder, *number);
         let (mut units, mut tally) = (Vec::new(), Tally::default());
-        // A record may have a thousand domains, so few are held at once.
-        for some in numbers.chunks(folder.concurrency().max(1)) {
+        for some in numbers.chunks(folder.concurrency().clamp(1, RECORDS_AT_ONCE)) {
             for record in threads::map(some, some.len(), get) {
                 let record = record?;
                 units.push(record.documents);

@@ -1,9 +1,12 @@
 //! Tests of documents, options and the stage `clean` by itself, over memory.
 
+use std::collections::BTreeSet;
+
 use bytes::Bytes;
-use common::config::{ConfigError, PrepareJobConfig, RawConfig, StorageConfig};
+use common::config::{ConfigError, PrepareJobConfig, RawConfig, StageName, StorageConfig};
 use common::exit_code::ExitCode;
 use common::storage::Folder;
+use serde_json::Value;
 use webtext::clean::CleanOptions;
 use webtext::extract::Limits;
 
@@ -225,9 +228,8 @@ fn the_folder_of_a_stage_follows_from_rules_and_inputs() {
     assert!(plan_of("", "clean", "1")[0] != first[1]);
 }
 
-fn toml_stages(names: &str) -> Vec<common::config::StageName> {
-    use common::config::StageName::{Clean, Extract};
-    names.split(' ').map(|name| if name == "clean" { Clean } else { Extract }).collect()
+fn toml_stages(names: &str) -> Vec<StageName> {
+    names.split(' ').map(|name| if name == "clean" { StageName::Clean } else { StageName::Extract }).collect()
 }
 
 /// Rules for these documents: at least 5 words, nothing else.
@@ -408,10 +410,24 @@ fn an_id_stays_from_release_to_release() {
     assert_eq!(super::lineage::line::id_in_words(id), "6b368025ee9f96048f8b41fe6ca6d3c8");
 }
 
+/// Returns the keys of all values in a table of tables, with those of the tables that they are in.
+fn keys(table: &Value) -> BTreeSet<String> {
+    let of = |(key, value): (&String, &Value)| match value {
+        Value::Object(_) => keys(value).into_iter().map(|below| format!("{key}.{below}")).collect(),
+        _ => vec![key.clone()],
+    };
+    table.as_object().unwrap().iter().flat_map(of).collect()
+}
+
 #[test]
-fn the_config_that_comes_with_convoy_has_the_defaults_of_every_rule() {
+fn the_config_that_comes_with_convoy_has_every_key_of_the_stages_and_the_defaults() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../configs/prepare-webtext.toml");
     let config = RawConfig::load(path.as_ref(), &[]).unwrap().prepare().unwrap();
     let options = StageOptions::read(&config.prepare, &config.webtext).unwrap();
+    for (stage, table) in [(StageName::Extract, &config.webtext.extract), (StageName::Clean, &config.webtext.clean)] {
+        let mut given = keys(&serde_json::to_value(table).unwrap());
+        assert_eq!(given.remove("set"), stage == StageName::Clean);
+        assert_eq!(given, keys(&options.of(stage)), "of {}", stage.name());
+    }
     assert_eq!((options.clean, options.extract), (CleanOptions::fineweb(), Limits::default()));
 }

@@ -24,6 +24,8 @@ pub struct Made {
     pub is_whole: bool,
     /// What there is of the token shards of the documents that the last of these stages has kept.
     pub shards: Shards,
+    /// `prepare.max_document_bytes` of these shards, or of the config where there are none yet.
+    pub document_bytes_max: u64,
     /// What to know about these folders: that some are of another config or other inputs.
     pub note: Option<String>,
 }
@@ -50,8 +52,15 @@ impl Made {
             }
         }
         let is_whole = stages.len() == options.stages.len();
-        let shards = stages.last().map_or(Ok(Shards::Missing), |last| shards_of(output, last))?;
-        Ok(Made { stages, is_whole, shards, note: note(&others, planned.is_some()) })
+        let record = stages.last().map_or(Ok(None), |last| record_of(output, last))?;
+        let shards = match &record {
+            None => Shards::Missing,
+            Some(record) if record.identity.overlap_filter_sha256.is_none() => Shards::Made,
+            Some(_) => Shards::MadeWithFilter,
+        };
+        let of_shards = record.as_ref().and_then(|record| record.config.get("max_document_bytes")?.as_u64());
+        let document_bytes_max = of_shards.unwrap_or(config.max_document_bytes);
+        Ok(Made { stages, is_whole, shards, document_bytes_max, note: note(&others, planned.is_some()) })
     }
 }
 
@@ -68,20 +77,17 @@ fn planned(
     }
 }
 
-/// Looks for token shards that were made of the documents in `last`, the folder of the last stage.
-fn shards_of(output: &Folder, last: &StageFolder) -> Result<Shards, PrepareError> {
+/// Returns the record of the token shards that were made of the documents in `last`, the folder of the last stage; `None` where
+/// there are none.
+fn record_of(output: &Folder, last: &StageFolder) -> Result<Option<Record>, PrepareError> {
     if !output.folder(TRAIN_FOLDER).exists(INDEX_NAME)? {
-        return Ok(Shards::Missing);
+        return Ok(None);
     }
     // Shards with a record of another version are of other documents.
     let record = output.get_if_exists(RECORD_NAME)?;
-    let identity = record.and_then(|content| Some(serde_json::from_slice::<Record>(&content).ok()?.identity));
-    let is_of_last = |stages_sha256: &Option<String>| stages_sha256.as_ref().is_some_and(|sha256| last.is_of(sha256));
-    Ok(match identity.filter(|identity| is_of_last(&identity.stages_sha256)) {
-        None => Shards::Missing,
-        Some(identity) if identity.overlap_filter_sha256.is_none() => Shards::Made,
-        Some(_) => Shards::MadeWithFilter,
-    })
+    let record = record.and_then(|content| serde_json::from_slice::<Record>(&content).ok());
+    let is_of_last = |sha256: &String| last.is_of(sha256);
+    Ok(record.filter(|record| record.identity.stages_sha256.as_ref().is_some_and(is_of_last)))
 }
 
 /// Describes the folders of the stages in `others`, which are not known to be of this config and its inputs.

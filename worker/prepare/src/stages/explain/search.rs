@@ -2,6 +2,7 @@
 
 use common::storage::Folder;
 use common::threads;
+use common::untrusted::printable;
 
 use super::made::Made;
 use super::title::title_of;
@@ -123,21 +124,29 @@ fn way((unit, first): &Placed, lineages: &[Lineage<'_>], made: &Made) -> Result<
             way.title = Some(title);
         }
     }
-    let seen_by_last = made.is_whole
-        && way.steps.last().is_some_and(|step| lineages.last().is_some_and(|last| last.stage == step.stage));
-    way.ending = match (seen_by_last, made.shards) {
-        (false, _) => Ending::NotSeenYet,
-        (true, Shards::Missing) => Ending::KeptByAll,
-        (true, Shards::Made) => Ending::InShards,
-        (true, Shards::MadeWithFilter) => Ending::InShardsUnlessOverlapping,
+    let is_last = |step: &&Step| made.is_whole && lineages.last().is_some_and(|last| last.stage == step.stage);
+    way.ending = match way.steps.last().filter(is_last) {
+        None => Ending::NotSeenYet,
+        Some(step) => ending_of_kept(step.bytes_out, made),
     };
     Ok(way)
+}
+
+/// Returns where the way of a document ends of which the last stage has kept a text of `bytes`.
+fn ending_of_kept(bytes: u64, made: &Made) -> Ending {
+    match made.shards {
+        _ if bytes == 0 => Ending::Empty,
+        _ if bytes > made.document_bytes_max => Ending::TooLong,
+        Shards::Missing => Ending::KeptByAll,
+        Shards::Made => Ending::InShards,
+        Shards::MadeWithFilter => Ending::InShardsUnlessOverlapping,
+    }
 }
 
 fn ambiguous(wanted: &Wanted, found: &Found) -> PrepareError {
     let candidate = |(_, line): &Placed| {
         let of = line.url.as_deref().unwrap_or(&line.source);
-        format!("  {} {} {}", id_in_words(line.id), line.verdict, of)
+        format!("  {} {} {}", id_in_words(line.id), line.verdict, printable(of))
     };
     let mut candidates: Vec<String> = found.lines.iter().map(candidate).collect();
     let more = found.count.saturating_sub(candidates.len() as u64);

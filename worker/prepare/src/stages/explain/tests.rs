@@ -50,7 +50,7 @@ fn explained(stages: &[StageFolder], words: &str) -> Result<Explained, PrepareEr
 }
 
 fn made(stages: &[StageFolder], shards: Shards) -> Made {
-    Made { stages: stages.to_vec(), is_whole: true, shards, note: None }
+    Made { stages: stages.to_vec(), is_whole: true, shards, document_bytes_max: 1 << 20, note: None }
 }
 
 #[test]
@@ -125,6 +125,27 @@ fn where_the_way_ends_follows_from_stages_and_shards() {
 }
 
 #[test]
+fn a_kept_document_that_tokenizing_leaves_out_is_not_said_to_be_in_the_shards() {
+    let stage = StageFolder { stage: "clean".into(), folder: folder("left-out") };
+    let lengths = [0, 1, 1 << 20, (1 << 20) + 1];
+    let lines = (0..).zip(lengths).map(|(number, bytes_out)| Line { bytes_out, ..line(3 * number) });
+    stage.folder.put(&lineage_name(0), Bytes::from(written(lines))).unwrap();
+    let of = |number: u64, shards| {
+        let wanted = Wanted::parse(&id_in_words(line(3 * number).id)).unwrap();
+        explain(&wanted, &made(std::slice::from_ref(&stage), shards)).unwrap()
+    };
+    for (shards, kept) in [(Shards::Missing, Ending::KeptByAll), (Shards::Made, Ending::InShards)] {
+        let endings = [0, 1, 2, 3].map(|number| of(number, shards).documents[0].ending);
+        assert_eq!(endings, [Ending::Empty, kept, kept, Ending::TooLong]);
+    }
+    let text = of(3, Shards::Made).to_string();
+    assert!(
+        text.contains("\nend         kept by all stages, but longer than prepare.max_document_bytes; it is not in"),
+        "{text}"
+    );
+}
+
+#[test]
 fn the_beginning_of_several_ids_is_answered_with_candidates() {
     let stages = StageFolder { stage: "extract".into(), folder: folder("ambiguous") };
     let lines = (0..30).map(|number| Line { id: (0xabcdef << 104) + u128::from(number), ..line(number) });
@@ -164,16 +185,28 @@ fn damaged_lineage_is_named_and_not_passed_over() {
 #[test]
 fn what_a_page_says_cannot_reach_the_terminal() {
     let stage = StageFolder { stage: "extract".into(), folder: folder("terminal") };
-    let evil = "\u{1b}[2J".to_owned();
-    let line = Line {
+    // A command, one in a single character, letters in another order, and what looks like a line of the answer.
+    let evil = "\u{1b}[2J\u{9b}2J\u{202e}\nend         it is in the token shards".to_owned();
+    let page = |number: u64| Line {
+        id: (0xabcdef << 104) + u128::from(number),
         url: Some(format!("http://a.example/{evil}")),
         source: evil.clone(),
         rule: evil.clone(),
-        note: evil,
+        note: evil.clone(),
         ..line(1)
     };
-    let id = id_in_words(line.id);
-    stage.folder.put(&lineage_name(0), Bytes::from(written([line]))).unwrap();
-    let text = explained(&[stage], &id).unwrap().to_string();
-    assert!(!text.contains('\u{1b}'), "{text:?}");
+    stage.folder.put(&lineage_name(0), Bytes::from(written([page(1), page(2)]))).unwrap();
+    let mut of_one = explained(std::slice::from_ref(&stage), &id_in_words(page(1).id)).unwrap();
+    of_one.documents[0].title = Some(evil.clone());
+    let candidates = explained(&[stage], "abcdef").unwrap_err().to_string();
+    let (text, json) = (of_one.to_string(), crate::printed::json(&of_one));
+    assert_eq!(serde_json::from_str::<serde_json::Value>(&json).unwrap()["documents"][0]["title"], evil.as_str());
+    assert!(
+        candidates.contains("\n  abcdef00000000000000000000000002 dropped http://a.example/\\u{1b}"),
+        "{candidates:?}"
+    );
+    for printed in [text, json, candidates] {
+        assert!(!printed.contains(['\u{1b}', '\u{9b}', '\u{202e}']), "{printed:?}");
+        assert!(!printed.contains("\nend         it is in"), "{printed:?}");
+    }
 }

@@ -3,6 +3,7 @@
 use common::storage::{Folder, StorageError};
 
 use crate::PrepareError;
+use crate::stages::bounded::cut;
 use crate::stages::document::{Document, TITLE};
 use crate::stages::lineage::line::id_in_words;
 use crate::stages::names::documents_name;
@@ -11,7 +12,11 @@ use crate::stages::parquet::RowFile;
 /// Bytes that are fetched at once: little, since most of the file is text.
 const WINDOW_BYTES: u64 = 64 << 10;
 
-/// Returns the title of a document that the stage in `folder` has kept in `unit`; `None` where it has none.
+/// Longest title that is told, in bytes: whoever writes a page chooses it, and documents have it whole.
+const TOLD_BYTES_MAX: usize = 500;
+
+/// Returns the title of a document that the stage in `folder` has kept in `unit`, or the beginning of a long one; `None` where it
+/// has none.
 pub(super) fn title_of(folder: &Folder, unit: u32, id: u128) -> Result<Option<String>, PrepareError> {
     let name = documents_name(unit);
     let bytes = match folder.size(&name) {
@@ -31,10 +36,19 @@ pub(super) fn title_of(folder: &Folder, unit: u32, id: u128) -> Result<Option<St
             row.map(|row| group.columns(TITLE, &[row]).some_texts()).transpose()
         })?;
         if let Some(title) = title {
-            return Ok(title.into_iter().flatten().next());
+            return Ok(title.into_iter().flatten().next().map(told));
         }
     }
     Err(file.damaged(format!("the document {} is not in it, but was kept as its lineage says", id_in_words(id))))
+}
+
+/// Cuts a title that is too long to be told, and marks where.
+fn told(mut title: String) -> String {
+    if title.len() > TOLD_BYTES_MAX {
+        cut(&mut title, TOLD_BYTES_MAX);
+        title.push('…');
+    }
+    title
 }
 
 #[cfg(test)]
@@ -66,6 +80,16 @@ mod tests {
         for (id, expected) in [(0, Some("zero")), (1, None), (3, None), (4, Some("four"))] {
             assert_eq!(title_of(&folder, 3, id).unwrap().as_deref(), expected, "{id}");
         }
+    }
+
+    #[test]
+    fn of_a_long_title_the_beginning_is_told() {
+        let folder = folder("titles-long");
+        let (longest, longer) = ("é".repeat(TOLD_BYTES_MAX / 2), "é".repeat(1 << 20));
+        let content = documents(&[Some(&longest), Some(&longer)]);
+        folder.put("unit-000003.documents.parquet", Bytes::from(content)).unwrap();
+        assert_eq!(title_of(&folder, 3, 0).unwrap().as_ref(), Some(&longest));
+        assert_eq!(title_of(&folder, 3, 1).unwrap(), Some(longest + "…"));
     }
 
     #[test]

@@ -77,6 +77,10 @@ pub enum Ending {
     NotKept,
     /// A stage that comes next has not seen it yet.
     NotSeenYet,
+    /// Kept by all stages, but the text is empty, and so left out of the token shards.
+    Empty,
+    /// Kept by all stages, but longer than `prepare.max_document_bytes`, and so left out of the token shards, or the end of the job.
+    TooLong,
     /// Kept by all stages, and the token shards are not made yet.
     KeptByAll,
     /// Kept by all stages, and so in the token shards.
@@ -123,6 +127,11 @@ impl Ending {
         match self {
             Ending::NotKept => "it is not in the token shards",
             Ending::NotSeenYet => "not seen by the next stage yet; run launcher prepare",
+            Ending::Empty => "kept by all stages, but its text is empty; it is not in the token shards",
+            Ending::TooLong => {
+                "kept by all stages, but longer than prepare.max_document_bytes; it is not in the token shards, and ends \
+                 launcher prepare unless prepare.on_bad_document is \"skip\""
+            }
             Ending::KeptByAll => "kept by all stages; the token shards are not made yet, run launcher prepare",
             Ending::InShards => "kept by all stages; it is in the token shards",
             Ending::InShardsUnlessOverlapping => {

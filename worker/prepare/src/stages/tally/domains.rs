@@ -10,10 +10,21 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-/// Most domains that are counted at once.
-pub const COUNTED_MAX: usize = 1 << 15;
+/// Most domains that are counted at once, and so the most that a unit's record has.
+pub const COUNTED_MAX: usize = 1 << 13;
 /// Most domains that are left when some are forgotten.
 const KEPT: usize = COUNTED_MAX / 2;
+/// Bounds of all counts outside tests.
+const BOUNDS: Bounds = Bounds { counted_max: COUNTED_MAX, kept: KEPT };
+
+/// Numbers of domains.
+#[derive(Clone, Copy)]
+struct Bounds {
+    /// Most that are counted at once.
+    counted_max: usize,
+    /// Most that are left when some are forgotten.
+    kept: usize,
+}
 
 /// Number of documents by domain.
 ///
@@ -35,15 +46,12 @@ fn is_zero(count: &u64) -> bool {
 impl Domains {
     /// Counts a document of `domain`.
     pub fn count(&mut self, domain: String) {
-        self.put(domain, 1);
-        self.forget(COUNTED_MAX, KEPT);
+        self.count_within(domain, BOUNDS);
     }
 
     /// Adds the counts of `other`.
     pub fn add(&mut self, other: Domains) {
-        self.uncounted += other.uncounted;
-        other.counts.into_iter().for_each(|(domain, count)| self.put(domain, count));
-        self.forget(COUNTED_MAX, KEPT);
+        self.add_within(other, BOUNDS);
     }
 
     /// Returns the number of documents that a domain may have beyond its count.
@@ -71,12 +79,23 @@ impl Domains {
         }
     }
 
+    fn count_within(&mut self, domain: String, bounds: Bounds) {
+        self.put(domain, 1);
+        self.forget(bounds);
+    }
+
+    fn add_within(&mut self, other: Domains, bounds: Bounds) {
+        self.uncounted += other.uncounted;
+        other.counts.into_iter().for_each(|(domain, count)| self.put(domain, count));
+        self.forget(bounds);
+    }
+
     fn put(&mut self, domain: String, count: u64) {
         *self.counts.entry(domain).or_default() += count;
     }
 
-    /// Leaves at most `kept` domains where there are more than `counted_max`.
-    fn forget(&mut self, counted_max: usize, kept: usize) {
+    /// Leaves few domains where there are too many.
+    fn forget(&mut self, Bounds { counted_max, kept }: Bounds) {
         if self.counts.len() <= counted_max {
             return;
         }
@@ -98,23 +117,17 @@ mod tests {
     use super::*;
 
     /// Bounds at which domains are forgotten soon.
-    const COUNTED_HERE: usize = 8;
-    const KEPT_HERE: usize = 4;
+    const SMALL: Bounds = Bounds { counted_max: 8, kept: 4 };
 
     fn counted(numbers: &[u64]) -> Domains {
         let mut domains = Domains::default();
-        for number in numbers {
-            domains.put(format!("{number:03}.example"), 1);
-            domains.forget(COUNTED_HERE, KEPT_HERE);
-        }
+        numbers.iter().for_each(|number| domains.count_within(format!("{number:03}.example"), SMALL));
         domains
     }
 
     fn sum(one: &Domains, other: &Domains) -> Domains {
         let mut sum = one.clone();
-        sum.uncounted += other.uncounted;
-        other.counts.iter().for_each(|(domain, count)| sum.put(domain.clone(), *count));
-        sum.forget(COUNTED_HERE, KEPT_HERE);
+        sum.add_within(other.clone(), SMALL);
         sum
     }
 
@@ -147,15 +160,15 @@ mod tests {
                 tree = tree.chunks(2).map(|pair| pair[1..].iter().fold(pair[0].clone(), |a, b| sum(&a, b))).collect();
             }
             for domains in [from_left, from_right, tree[0].clone(), counted(&numbers)] {
-                prop_assert!(domains.counts.len() <= COUNTED_HERE);
-                prop_assert!(domains.uncounted * (KEPT_HERE as u64 + 1) <= numbers.len() as u64);
+                prop_assert!(domains.counts.len() <= SMALL.counted_max);
+                prop_assert!(domains.uncounted * (SMALL.kept as u64 + 1) <= numbers.len() as u64);
                 for (domain, count) in &exact {
                     let counted = domains.counts.get(domain).copied().unwrap_or_default();
                     let bounds = counted..=counted + domains.uncounted;
                     prop_assert!(bounds.contains(count), "{} {} {:?}", domain, count, domains);
                 }
                 prop_assert!(domains.counts.keys().all(|domain| exact.contains_key(domain)));
-                if exact.len() <= COUNTED_HERE {
+                if exact.len() <= SMALL.counted_max {
                     prop_assert_eq!(&domains.counts, &exact);
                     prop_assert_eq!(domains.uncounted, 0);
                 }

@@ -87,3 +87,20 @@ fn a_document_that_the_last_stage_has_not_seen_is_not_kept_by_all_where_the_inpu
     assert_eq!(told.documents[0].ending, Ending::NotSeenYet);
     assert!(told.note.as_ref().is_some_and(|note| note.ends_with("the newest lineage of extract")), "{told}");
 }
+
+#[test]
+fn the_longest_document_is_that_of_the_shards_that_are_made() {
+    let name = "made-longest";
+    folder(name).put("in/a.jsonl", document(1)).unwrap();
+    let mut config = config(name, &["in"], &["clean"], 5);
+    let longest = |config: &PrepareJobConfig| {
+        let output = Folder::open(&config.prepare.output, &config.storage).unwrap();
+        let options = StageOptions::read(&config.prepare, &config.webtext).unwrap();
+        Made::find((&config.prepare, &options), &config.storage, &output).unwrap().document_bytes_max
+    };
+    config.prepare.max_document_bytes = 5000;
+    assert_eq!(longest(&config), 5000);
+    run(&config);
+    config.prepare.max_document_bytes = 9000;
+    assert_eq!(longest(&config), 5000);
+}
