@@ -27,7 +27,7 @@ use crate::ranks::Ranks;
 use crate::tokenize::{part, share_of_bytes};
 
 /// Number of units' records that are in memory at once while they are added up. Each may have as many domains as are counted
-/// ([`COUNTED_MAX`](super::tally::COUNTED_MAX)), which takes about 1 MB, or 3 MB with the longest names.
+/// ([`COUNTED_MAX`](super::tally::COUNTED_MAX)), which takes about 3 MB, or 11 MB with the longest names.
 const RECORDS_AT_ONCE: usize = 8;
 
 /// The stages of a job.

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 /// Most domains that are counted at once, and so the most that a unit's record has.
-pub const COUNTED_MAX: usize = 1 << 13;
+pub const COUNTED_MAX: usize = 1 << 15;
 /// Most domains that are left when some are forgotten.
 const KEPT: usize = COUNTED_MAX / 2;
 /// Bounds of all counts outside tests.
