@@ -50,6 +50,11 @@ pub fn made(output: &Path) -> Files {
     files.map(|(name, path)| (name, std::fs::read(path).unwrap())).collect()
 }
 
+/// Returns the token shards and indexes among `files`.
+pub fn shards(files: &Files) -> Vec<(&String, &Vec<u8>)> {
+    files.iter().filter(|(name, _)| name.starts_with("train/") || name.starts_with("validation/")).collect()
+}
+
 /// Returns a WARC record of a response.
 fn record(number: u64, random: &mut Random) -> Vec<u8> {
     let (status, body) = content(number, random);

@@ -12,7 +12,7 @@ use tests::scratch::Scratch;
 use tests::store::Store;
 use tests::training::{DEADLINE, ended, run, turn};
 
-use super::pages::{self, Files};
+use super::pages::{self, Files, shards};
 
 /// URL of the pages.
 const PAGES: &str = "s3://pages";
@@ -40,11 +40,6 @@ fn prepare(store: &Store, input: &str, output: &str, sets: &[&str]) -> Command {
 fn undisturbed(store: &Store) -> Files {
     run(prepare(store, PAGES, "s3://runs/undisturbed", &[]), ExitCode::Done, &["tokens in "]);
     pages::made(&behind(store, "runs/undisturbed"))
-}
-
-/// Returns the token shards and indexes among `files`.
-fn shards(files: &Files) -> Vec<(&String, &Vec<u8>)> {
-    files.iter().filter(|(name, _)| name.starts_with("train/") || name.starts_with("validation/")).collect()
 }
 
 /// Documents and lineage name the objects that pages come from. Their bytes are compared where these are on S3.
