@@ -11,7 +11,6 @@
 mod corpora;
 mod memory;
 mod odd_names;
-mod pages;
 mod prepare;
 mod stages;
 mod stages_on_real_pages;

@@ -8,9 +8,9 @@ use common::exit_code::ExitCode;
 use serde_json::Value;
 use tests::documents::{by_launcher, by_mpirun, files, peak_memory_bytes};
 use tests::killed::killed_until_done;
+use tests::pages;
+use tests::staged::{self, Files};
 use tests::training::{DEADLINE, run};
-
-use super::pages::{self, Files};
 
 /// Variable that makes the corpus of the memory test large; `make soak` sets it.
 const LARGE_VARIABLE: &str = "CONVOY_TEST_LARGE_CORPUS";
@@ -42,12 +42,12 @@ impl Archives {
     fn config(&self, output: &str) -> PathBuf {
         let place = |name: &str| self.path(name).display().to_string();
         let path = self.path(&format!("{output}.toml"));
-        pages::write_config(&path, &place("in"), &place(output));
+        staged::write_config(&path, &place("in"), &place(output));
         path
     }
 
     fn output(&self, output: &str) -> Files {
-        pages::made(&self.path(output))
+        staged::made(&self.path(output))
     }
 
     /// Returns the bytes of all pages that the first stage has seen, of a job that is done.

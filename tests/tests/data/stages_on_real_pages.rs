@@ -9,11 +9,11 @@ use serde_json::Value;
 use tests::documents::{by_launcher, by_mpirun};
 use tests::killed::killed_until_done;
 use tests::scratch::Scratch;
+use tests::staged::{Files, made, shards};
 use tests::store::Store;
 use tests::training::{run, turn};
 
 use super::corpora::Corpora;
-use super::pages::{Files, made, shards};
 
 /// Name of the folder, and of the bucket, of a job's inputs.
 const INPUTS: &str = "inputs";
