@@ -6,7 +6,7 @@ use std::process::Command;
 use crate::random::Random;
 
 /// Date of every page.
-pub const DATE: &str = "2026-11-30T12:00:00Z";
+const DATE: &str = "2026-11-30T12:00:00Z";
 
 /// Creates `folder` with `objects` objects of `pages` pages each, of which some are damaged, in error, or not English; always
 /// the same. Of four objects, one is a WARC file, two are packed ones, and one has JSON lines.
@@ -47,6 +47,16 @@ pub fn record(number: u64, random: &mut Random) -> Vec<u8> {
          Content-Length: {}\r\n\r\n{message}\r\n\r\n",
         address(number),
         message.len()
+    )
+    .into_bytes()
+}
+
+/// Returns a WARC record of a conversion to plain text, as WET files have them.
+pub fn conversion(number: u64, url: &str, text: &str) -> Vec<u8> {
+    format!(
+        "WARC/1.0\r\nWARC-Type: conversion\r\nWARC-Record-ID: <urn:uuid:00000000-0000-4000-9000-{number:012x}>\r\n\
+         WARC-Target-URI: {url}\r\nWARC-Date: {DATE}\r\nContent-Type: text/plain\r\nContent-Length: {}\r\n\r\n{text}\r\n\r\n",
+        text.len()
     )
     .into_bytes()
 }

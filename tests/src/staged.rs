@@ -9,7 +9,7 @@ use common::storage::Folder;
 use serde_json::Value;
 
 use crate::documents::files;
-use crate::pages::{DATE, record};
+use crate::pages::{conversion, record};
 use crate::random::{Random, mix};
 
 /// Number of objects of [`put`], each a unit of work of the stage `extract`.
@@ -68,18 +68,12 @@ pub fn put(folder: &Folder) {
     }
 }
 
-/// Returns a WARC record of a conversion to plain text, as WET files have them.
+/// Returns a WARC record with a text.
 fn text_record(number: u64, random: &mut Random) -> Vec<u8> {
     // Words that no cache of words has.
     let n = random.below(1 << 40);
     let text = format!("{n} is {:x}. ", mix(n) >> 20).repeat(30);
-    format!(
-        "WARC/1.0\r\nWARC-Type: conversion\r\nWARC-Record-ID: <urn:uuid:00000000-0000-4000-9000-{number:012x}>\r\n\
-         WARC-Target-URI: http://text.example/{number}\r\nWARC-Date: {DATE}\r\nContent-Type: text/plain\r\n\
-         Content-Length: {}\r\n\r\n{text}\r\n\r\n",
-        text.len()
-    )
-    .into_bytes()
+    conversion(number, &format!("http://text.example/{number}"), &text)
 }
 
 /// Completes `launcher`, the command of a launcher anywhere, so that it takes the archives that [`put`] has put to the URL
