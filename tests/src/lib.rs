@@ -3,6 +3,7 @@
 //! - [`base_config`]: the base config of tests.
 //! - [`scratch`]: a folder for one test, with generated token shards and the config of a model that trains in seconds.
 //! - [`documents`]: documents to prepare, and what comes of them. [`killed`]: jobs that are killed while they prepare.
+//! - [`pages`]: web pages. [`staged`]: jobs with stages, which make documents of them, and what comes of these jobs.
 //! - [`process`]: Convoy's programs and mpirun, run so that nothing hangs or outlives a test.
 //! - [`training`]: training as a user starts it, and how it must end.
 //! - [`remote_shell`]: several names for this machine as hosts. [`cluster`]: a cluster with processes for pods.
@@ -36,12 +37,14 @@ pub mod large_reads;
 pub mod link;
 pub mod listings;
 pub mod odd_store;
+pub mod pages;
 pub mod process;
 pub mod random;
 pub mod remote_shell;
 pub mod s3;
 pub mod scratch;
 pub mod servers;
+pub mod staged;
 pub mod storage_conformance;
 pub mod store;
 pub mod training;

@@ -9,11 +9,11 @@ use std::time::{Duration, Instant};
 use common::exit_code::ExitCode;
 use nix::sys::signal::Signal;
 use serde_json::Value;
-use tests::documents;
 use tests::hosts::Hosts;
 use tests::process::{Running, both, run_with_deadline, send};
 use tests::random::Random;
 use tests::scratch::losses;
+use tests::staged;
 use tests::training::{DEADLINE, ended, run, slowly, turn};
 
 /// Variable that makes every fate happen to a run that is listed here; without it, only the first few. `make soak` sets it.
@@ -69,11 +69,11 @@ impl Rig {
         both(&run_with_deadline(check, DEADLINE))
     }
 
-    /// Returns `launcher prepare` on the first host, over all of them, of the documents in the store.
+    /// Returns `launcher prepare` on the first host, over all of them, of the pages in the store.
     fn prepare(&self, output: &str, more: &[&str]) -> Command {
         let (launcher, dir, sets) = (self.hosts.launcher(), self.hosts.scratch().path(), self.hosts.launch_settings());
-        let places: [&str; 2] = ["s3://bucket/documents", &format!("s3://bucket/{output}")];
-        let mut command = documents::prepare(launcher, dir, places, &sets);
+        let places: [&str; 2] = ["s3://bucket/pages", &format!("s3://bucket/{output}")];
+        let mut command = staged::prepare(launcher, dir, places, &sets);
         command.args(more);
         command
     }
@@ -147,18 +147,18 @@ fn it_is_evaluated(rig: &mut Rig) {
     assert_eq!(together, results("scores-of-one", &["--backend", "local", "--ranks", "1"]));
 }
 
-/// Three hosts prepare what one does, byte for byte, although a rank is killed on one of them.
+/// Three hosts take pages through all stages to what one makes of them, byte for byte, although a rank is killed on one host.
 fn data_is_prepared(rig: &mut Rig) {
-    documents::put(&rig.hosts.scratch().folder("documents"));
+    staged::put(&rig.hosts.scratch().folder("pages"));
     run(rig.prepare("prepared-by-one", &["--backend", "local", "--ranks", "1"]), ExitCode::Done, &[]);
     let mut running = Running::start(rig.prepare("prepared-by-three", &[]));
     let output = rig.hosts.scratch().folder("prepared-by-three");
-    running.wait_until("a part was finished", DEADLINE, |_| documents::is_in_work(&output).then_some(()));
+    running.wait_until("a part was finished", DEADLINE, |_| staged::is_in_work(&output).then_some(()));
     let host = rig.random.below(3) as usize;
     rig.signal(host, "prepare", Signal::SIGKILL);
     ended(running, ExitCode::Done, &["rank lost", "restarting in", "tokens in "]);
     rig.hosts.assert_nothing_is_left();
-    let [by_one, by_three] = [&rig.hosts.scratch().folder("prepared-by-one"), &output].map(documents::prepared);
+    let [by_one, by_three] = [&rig.hosts.scratch().folder("prepared-by-one"), &output].map(staged::prepared);
     assert!(by_one == by_three, "{} and {} objects", by_one.len(), by_three.len());
 }
 

@@ -9,10 +9,10 @@ use std::time::{Duration, Instant};
 
 use common::checkpoint_store;
 use common::exit_code::ExitCode;
-use tests::documents;
 use tests::hosts::Hosts;
 use tests::process::{Running, run_with_deadline};
 use tests::scratch::losses;
+use tests::staged;
 use tests::training::{DEADLINE, ended, run, slowly, turn};
 
 const SETTINGS: &[&str] = &["train.max_steps=40", "checkpoint.every_steps=4", "launch.ranks=2"];
@@ -182,32 +182,33 @@ fn an_evaluation_is_a_job_whose_log_ends_in_the_table() {
     cluster.assert_nothing_runs();
 }
 
-/// Two nodes prepare what one rank does, byte for byte, although the job is queued again in the middle.
+/// Two nodes take pages through all stages to what one rank makes of them, byte for byte, although the job is queued again in the
+/// middle.
 #[test]
 fn a_prepare_job_on_two_nodes_makes_what_one_rank_makes() {
     let _turn = turn();
     let Some(cluster) = cluster() else { return };
     let scratch = cluster.hosts.scratch();
-    documents::put(&scratch.folder("documents"));
+    staged::put(&scratch.folder("pages"));
     let prepare = |output: &str, settings: &[&str], more: &[&str]| {
         let mut sets = cluster.hosts.launch_settings();
         sets.extend(settings.iter().map(|set| (*set).to_owned()));
-        let places: [&str; 2] = ["s3://bucket/documents", &format!("s3://bucket/{output}")];
-        let mut command = documents::prepare(cluster.hosts.launcher(), scratch.path(), places, &sets);
+        let places: [&str; 2] = ["s3://bucket/pages", &format!("s3://bucket/{output}")];
+        let mut command = staged::prepare(cluster.hosts.launcher(), scratch.path(), places, &sets);
         command.args(more);
         command
     };
     run(prepare("by-one", &[], &["--backend", "local", "--ranks", "1"]), ExitCode::Done, &[]);
     let job = cluster.job(prepare("by-two", OF_SLURM, &["--ranks", "2"]));
     let output = scratch.folder("by-two");
-    cluster.wait_until("a part was finished", || documents::is_in_work(&output));
+    cluster.wait_until("a part was finished", || staged::is_in_work(&output));
     let runs_on_both = (0..2).all(|node| !cluster.hosts.processes(node, "prepare").is_empty());
     cluster.ask(&format!("scontrol requeue {job}"));
     cluster.wait_until("the job is complete", || cluster.show(&job).contains("JobState=COMPLETED"));
     let (shown, log) = (cluster.show(&job), cluster.log());
     assert!(runs_on_both && shown.contains("Restarts=1") && log.contains("tokens in "), "{shown}\n{log}");
     cluster.assert_nothing_runs();
-    let [by_one, by_two] = [&scratch.folder("by-one"), &output].map(documents::prepared);
+    let [by_one, by_two] = [&scratch.folder("by-one"), &output].map(staged::prepared);
     assert!(by_one == by_two, "{} and {} objects", by_one.len(), by_two.len());
 }
 

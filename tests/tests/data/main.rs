@@ -8,10 +8,12 @@
     reason = "a test fails by panicking, and says what it leaves out"
 )]
 
+mod corpora;
+mod hard_on_memory;
 mod memory;
 mod odd_names;
-mod pages;
 mod prepare;
 mod stages;
+mod stages_on_real_pages;
 mod stages_on_s3;
 mod storage;

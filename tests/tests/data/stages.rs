@@ -8,9 +8,11 @@ use common::exit_code::ExitCode;
 use serde_json::Value;
 use tests::documents::{by_launcher, by_mpirun, files, peak_memory_bytes};
 use tests::killed::killed_until_done;
+use tests::pages;
+use tests::staged::{self, Files};
 use tests::training::{DEADLINE, run};
 
-use super::pages::{self, Files};
+use super::hard_on_memory;
 
 /// Variable that makes the corpus of the memory test large; `make soak` sets it.
 const LARGE_VARIABLE: &str = "CONVOY_TEST_LARGE_CORPUS";
@@ -18,6 +20,8 @@ const LARGE_VARIABLE: &str = "CONVOY_TEST_LARGE_CORPUS";
 const BESIDE_BYTES: u64 = 200_000_000;
 /// Bytes that a page has on average, at least.
 const PAGE_BYTES: u64 = 12_000;
+/// Number of domains that a stage's sums name where there are more.
+const DOMAINS_MAX: usize = 1000;
 /// Deadline of a job over a large corpus.
 const LARGE_DEADLINE: Duration = Duration::from_secs(3600);
 
@@ -42,19 +46,19 @@ impl Archives {
     fn config(&self, output: &str) -> PathBuf {
         let place = |name: &str| self.path(name).display().to_string();
         let path = self.path(&format!("{output}.toml"));
-        pages::write_config(&path, &place("in"), &place(output));
+        staged::write_config(&path, &place("in"), &place(output));
         path
     }
 
     fn output(&self, output: &str) -> Files {
-        pages::made(&self.path(output))
+        staged::made(&self.path(output))
     }
 
-    /// Returns the bytes of all pages that the first stage has seen, of a job that is done.
-    fn bytes_seen(&self, output: &str) -> u64 {
+    /// Returns the sums of both stages of a job that is done.
+    fn sums(&self, output: &str) -> [Value; 2] {
         let record = std::fs::read(self.path(output).join("prepare.json")).unwrap();
         let record: Value = serde_json::from_slice(&record).unwrap();
-        record["stages"][0]["bytes_in"].as_u64().unwrap()
+        record["stages"].as_array().unwrap().clone().try_into().unwrap()
     }
 }
 
@@ -133,17 +137,21 @@ fn memory_of_stages_does_not_grow_with_the_pages() {
     assert!(large < small + 64, "{small} MiB, {large} MiB");
 }
 
-/// A large corpus is four objects, each of which alone is more than the rank may take.
+/// A large corpus is four objects, each of which alone is more than the rank may take, and those of [`hard_on_memory`].
 #[test]
 fn a_rank_with_stages_stays_within_its_memory_over_twenty_times_as_many_bytes() {
     let is_large = std::env::var_os(LARGE_VARIABLE).is_some();
     // The smallest value that a config allows, or one whose corpus takes minutes.
     let (memory_bytes, deadline) = if is_large { (64_000_000, LARGE_DEADLINE) } else { (1 << 20, DEADLINE) };
     let archives = Archives::new(4, 20 * memory_bytes / 4 / PAGE_BYTES);
+    if is_large {
+        hard_on_memory::write(&archives.path("in"));
+    }
     let memory = format!("prepare.memory_bytes={memory_bytes}");
     let sets = [memory.as_str(), "launch.threads_per_rank=2"];
     let peak = peak_memory_bytes(by_launcher(1, &archives.config("out"), &sets), deadline);
-    let (seen, mb) = (archives.bytes_seen("out"), |bytes: u64| bytes / 1_000_000);
+    let ([extract, clean], mb) = (archives.sums("out"), |bytes: u64| bytes / 1_000_000);
+    let seen = extract["bytes_in"].as_u64().unwrap();
     println!(
         "peak memory of a rank: {} MB, with {} MB to work in, for {} MB of pages",
         mb(peak),
@@ -152,6 +160,11 @@ fn a_rank_with_stages_stays_within_its_memory_over_twenty_times_as_many_bytes() 
     );
     assert!(seen >= 20 * memory_bytes, "{seen} bytes are too few to show anything");
     assert!(peak <= memory_bytes + BESIDE_BYTES, "{peak} bytes");
+    for fault in ["packing", "cut", "too_long"] {
+        assert_eq!(extract["dropped"][fault], Value::Null, "no object is left out");
+    }
+    let domains = clean["domains"].as_object().unwrap().len();
+    assert!(domains == DOMAINS_MAX || !is_large, "{domains} domains are too few to show anything");
 }
 
 #[test]

@@ -7,12 +7,12 @@ use common::exit_code::ExitCode;
 use tests::documents::by_launcher;
 use tests::faults::{Fault, Plan};
 use tests::killed::{finished, still_there};
+use tests::pages;
 use tests::process::Running;
 use tests::scratch::Scratch;
+use tests::staged::{self, Files, shards};
 use tests::store::Store;
 use tests::training::{DEADLINE, ended, run, turn};
-
-use super::pages::{self, Files};
 
 /// URL of the pages.
 const PAGES: &str = "s3://pages";
@@ -32,19 +32,14 @@ fn behind(store: &Store, name: &str) -> PathBuf {
 /// Returns the job of 2 ranks from `input` to `output`, which are URLs or paths.
 fn prepare(store: &Store, input: &str, output: &str, sets: &[&str]) -> Command {
     let config = behind(store, "prepare.toml");
-    pages::write_config(&config, input, output);
+    staged::write_config(&config, input, output);
     store.environment(by_launcher(2, &config, sets))
 }
 
 /// Returns what the job makes in the bucket `runs` while nothing fails.
 fn undisturbed(store: &Store) -> Files {
     run(prepare(store, PAGES, "s3://runs/undisturbed", &[]), ExitCode::Done, &["tokens in "]);
-    pages::made(&behind(store, "runs/undisturbed"))
-}
-
-/// Returns the token shards and indexes among `files`.
-fn shards(files: &Files) -> Vec<(&String, &Vec<u8>)> {
-    files.iter().filter(|(name, _)| name.starts_with("train/") || name.starts_with("validation/")).collect()
+    staged::made(&behind(store, "runs/undisturbed"))
 }
 
 /// Documents and lineage name the objects that pages come from. Their bytes are compared where these are on S3.
@@ -56,7 +51,7 @@ fn stages_on_s3_make_the_bytes_that_they_make_on_a_disk() {
     let place = |name: &str| behind(&store, name).display().to_string();
     run(prepare(&store, PAGES, &place("from-s3"), &[]), ExitCode::Done, &[]);
     run(prepare(&store, &place("pages"), &place("on-disk"), &[]), ExitCode::Done, &[]);
-    let [from_s3, on_disk] = ["from-s3", "on-disk"].map(|name| pages::made(&behind(&store, name)));
+    let [from_s3, on_disk] = ["from-s3", "on-disk"].map(|name| staged::made(&behind(&store, name)));
     for kind in [".documents.parquet", ".lineage.parquet", "train/index.json", "validation/index.json"] {
         assert!(on_s3.keys().any(|name| name.ends_with(kind)), "no {kind} in {:?}", on_s3.keys());
     }
@@ -82,7 +77,7 @@ fn stages_over_a_store_that_fails_at_every_request_once_make_the_same_bytes() {
     // A body can be damaged for reads only, and an answer is lost for any request.
     let (damaged, lost) = (faults.count(Fault::Reset) + faults.count(Fault::Cut), faults.count(Fault::LostAnswer));
     assert!(damaged > 0 && lost > 0, "{damaged} bodies, {lost} answers");
-    assert!(pages::made(&behind(&store, "runs/failing")) == expected);
+    assert!(staged::made(&behind(&store, "runs/failing")) == expected);
 }
 
 #[test]
@@ -108,5 +103,5 @@ fn a_store_that_stays_away_ends_stages_with_a_clear_error_and_they_go_on_afterwa
     store.comes_back();
     run(prepare(&store, PAGES, "s3://runs/away", &[]), ExitCode::Done, &["tokens in "]);
     still_there(&kept, &output);
-    assert!(pages::made(&output) == expected);
+    assert!(staged::made(&output) == expected);
 }

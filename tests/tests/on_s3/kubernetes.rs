@@ -12,10 +12,10 @@ use common::storage::Folder;
 use nix::sys::signal::Signal;
 use serde_json::Value;
 use tests::cluster::Cluster;
-use tests::documents;
 use tests::process::{Running, both, launcher, run_with_deadline, send};
 use tests::remote_shell;
 use tests::scratch::{Scratch, losses};
+use tests::staged;
 use tests::training::{DEADLINE, by_mpirun, ended, run, turn};
 
 use super::SERVER;
@@ -235,7 +235,7 @@ fn an_evaluation_is_stopped(rig: &Rig) {
     assert!(outcome == expected, "{outcome:?}, expected {expected:?}");
 }
 
-/// A prepare job from the store to the store.
+/// A prepare job with all stages, from the store to the store.
 struct Preparing<'a> {
     rig: &'a Rig,
     output: &'static str,
@@ -248,20 +248,20 @@ impl Preparing<'_> {
 
     fn command(&self, more: &[&str]) -> Command {
         let scratch = &self.rig.scratch;
-        let places: [&str; 2] = [&scratch.url("documents"), &scratch.url(self.output)];
-        let mut command = documents::prepare(self.rig.launcher(), scratch.path(), places, &self.rig.launch());
+        let places: [&str; 2] = [&scratch.url("pages"), &scratch.url(self.output)];
+        let mut command = staged::prepare(self.rig.launcher(), scratch.path(), places, &self.rig.launch());
         command.args(more);
         command
     }
 
-    /// Returns what one rank on this machine makes of the documents. Both are put into the store the first time.
+    /// Returns what one rank on this machine makes of the pages. Both are put into the store the first time.
     fn outcome_here(rig: &Rig) -> Vec<(String, Bytes)> {
         let here = Preparing { rig, output: "prepared-here" };
         if !here.output().exists("train/index.json").unwrap() {
-            documents::put(&rig.scratch.folder("documents"));
+            staged::put(&rig.scratch.folder("pages"));
             run(here.command(&["--backend", "local", "--ranks", "1"]), ExitCode::Done, &[]);
         }
-        documents::prepared(&here.output())
+        staged::prepared(&here.output())
     }
 }
 
@@ -269,7 +269,7 @@ fn a_prepare_job_loses_a_rank_and_is_stopped(rig: &Rig) {
     let expected = Preparing::outcome_here(rig);
     let preparing = Preparing { rig, output: "prepared-in-pods" };
     let mut running = Running::start(preparing.command(&[]));
-    running.wait_until("a part was finished", DEADLINE, |_| documents::is_in_work(&preparing.output()).then_some(()));
+    running.wait_until("a part was finished", DEADLINE, |_| staged::is_in_work(&preparing.output()).then_some(()));
     send(rig.cluster.processes("prepare")[0], Signal::SIGKILL);
     running.wait_for("-a0002 applied", DEADLINE);
     let has_ranks = |_: &Running| (!rig.cluster.processes("prepare").is_empty()).then_some(());
@@ -281,7 +281,7 @@ fn a_prepare_job_loses_a_rank_and_is_stopped(rig: &Rig) {
     assert!(!preparing.output().exists("train/index.json").unwrap(), "it was over before it was stopped");
 
     run(preparing.command(&[]), ExitCode::Done, &["-a0001 applied", "tokens in "]);
-    assert!(documents::prepared(&preparing.output()) == expected, "{}", rig.cluster.printed());
+    assert!(staged::prepared(&preparing.output()) == expected, "{}", rig.cluster.printed());
 }
 
 fn a_prepare_job_goes_on_by_itself(rig: &Rig) {
@@ -296,5 +296,5 @@ fn a_prepare_job_goes_on_by_itself(rig: &Rig) {
         std::thread::sleep(Duration::from_millis(100));
     }
     rig.wait_for_the_end_of("prepare");
-    assert!(documents::prepared(&preparing.output()) == expected, "{}", rig.cluster.printed());
+    assert!(staged::prepared(&preparing.output()) == expected, "{}", rig.cluster.printed());
 }

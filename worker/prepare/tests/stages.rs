@@ -5,13 +5,10 @@
 mod stages_support;
 
 use std::collections::BTreeSet;
-use std::time::{Duration, Instant};
 
 use prepare::PrepareError;
 use prepare::stages::lineage::Verdict;
-use stages_support::{
-    Job, article, articles, children_of, damaged_archive, large_articles, prose, response, wait_until_gone, warc, wet,
-};
+use stages_support::{Job, article, articles, damaged_archive, large_articles, prose, response, warc, wet};
 use webtext::extract::Limits;
 use webtext::pages::write::Packing;
 
@@ -196,37 +193,6 @@ fn refused(job: &Job, expected: &str) {
     let (refusal, dry) = (job.run().unwrap_err().to_string(), job.dry_run());
     assert!(refusal.contains(expected), "{refusal}");
     assert_eq!((&dry["token_shards"]["refused"], &dry["is_done"]), (&refusal.into(), &false.into()), "{dry}");
-}
-
-#[test]
-fn killed_at_any_moment_it_goes_on_and_the_bytes_are_the_same() {
-    let job = Job::new(RULES);
-    put_large_archives(&job, 8);
-    let started = Instant::now();
-    job.succeeds();
-    let (duration, whole) = (started.elapsed(), job.output());
-    job.clear();
-    let (mut seed, mut kills) = (0x5eed_u64, 0);
-    for kill in 0..10 {
-        let mut running = job.command().spawn().unwrap();
-        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        let until = Instant::now() + duration.mul_f64((1 + (seed >> 33) % 100) as f64 / 400.0);
-        while Instant::now() < until && running.try_wait().unwrap().is_none() {
-            std::thread::sleep(Duration::from_millis(1));
-        }
-        let has_ended = running.try_wait().unwrap().is_some();
-        let children = children_of(running.id());
-        running.kill().unwrap();
-        running.wait().unwrap();
-        wait_until_gone(&children);
-        kills += i32::from(!has_ended);
-        println!("kill {kill}: ended before it {has_ended}; {} units are done", job.units());
-    }
-    job.succeeds();
-    let killed = job.output();
-    assert!(kills > 2, "only {kills} kills were before the end");
-    assert!(killed.keys().eq(whole.keys()), "{:?} {:?}", killed.keys(), whole.keys());
-    assert!(killed == whole);
 }
 
 #[test]

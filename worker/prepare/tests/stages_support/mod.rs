@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::SystemTime;
 
 use common::config::{PrepareConfig, PrepareJobConfig, RawConfig, StorageConfig};
 use common::storage::Folder;
@@ -216,12 +216,6 @@ impl Job {
         files(&self.path("out")).into_iter().map(|(name, path)| (name, time(path))).collect()
     }
 
-    /// Returns the number of units that are done, of all stages.
-    pub fn units(&self) -> usize {
-        let is_unit = |name: &String| name.contains("/unit-") && name.ends_with(".json");
-        files(&self.path("out")).into_keys().filter(is_unit).count()
-    }
-
     fn planned(&self, stage: &str) -> PathBuf {
         let stages = std::fs::read_dir(self.path("out/stages")).unwrap();
         let names = stages.map(|entry| entry.unwrap().path());
@@ -308,28 +302,4 @@ fn config(dir: &Path, webtext: &str) -> PrepareJobConfig {
          [webtext]\n{webtext}\n"
     );
     RawConfig::parse("of the test", &text, &[]).unwrap().prepare().unwrap()
-}
-
-/// Returns the processes that `parent` has started.
-pub fn children_of(parent: u32) -> Vec<u32> {
-    let mut children = Vec::new();
-    for task in std::fs::read_dir(format!("/proc/{parent}/task")).into_iter().flatten().flatten() {
-        let listed = std::fs::read_to_string(task.path().join("children")).unwrap_or_default();
-        children.extend(listed.split_whitespace().filter_map(|pid| pid.parse::<u32>().ok()));
-    }
-    children
-}
-
-/// Waits until none of these processes is there any more.
-pub fn wait_until_gone(processes: &[u32]) {
-    let until = Instant::now() + Duration::from_secs(30);
-    let is_there = |pid: &u32| {
-        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-        // A dead process may wait for whoever reaps orphans here.
-        stat.rsplit_once(')').is_some_and(|(_, rest)| !rest.trim_start().starts_with(['Z', 'X']))
-    };
-    while processes.iter().any(is_there) {
-        assert!(Instant::now() < until, "{processes:?} have outlived their parent");
-        std::thread::sleep(Duration::from_millis(5));
-    }
 }

@@ -1,18 +1,20 @@
-//! Pages in archives and JSON lines, the config of a job with stages over them, and what the job makes of them.
+//! Pages in archives and JSON lines.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Command;
 
-use tests::documents::files;
-use tests::random::Random;
+use crate::random::Random;
 
+/// Date of every page.
 const DATE: &str = "2026-11-30T12:00:00Z";
 
 /// Creates `folder` with `objects` objects of `pages` pages each, of which some are damaged, in error, or not English; always
 /// the same. Of four objects, one is a WARC file, two are packed ones, and one has JSON lines.
+///
+/// # Panics
+/// Panics if the folder cannot be written.
 pub fn write(folder: &Path, objects: u64, pages: u64) {
-    std::fs::create_dir(folder).unwrap();
+    std::fs::create_dir(folder).unwrap_or_else(|e| panic!("{}: {e}", folder.display()));
     let mut random = Random::new(11);
     for object in 0..objects {
         let is_lines = object % 4 == 2;
@@ -22,36 +24,15 @@ pub fn write(folder: &Path, objects: u64, pages: u64) {
             content.extend(page(number, &mut random));
         }
         let path = folder.join(format!("{object:02}.{}", if is_lines { "jsonl" } else { "warc" }));
-        std::fs::write(&path, content).unwrap();
+        std::fs::write(&path, content).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
         if object % 2 == 1 {
-            assert!(Command::new("gzip").arg(&path).status().unwrap().success());
+            assert!(Command::new("gzip").arg(&path).status().expect("gzip can be run").success());
         }
     }
 }
 
-/// Writes the config of a job with all stages, from `input` to `output`, to the file `path`.
-pub fn write_config(path: &Path, input: &str, output: &str) {
-    let text = format!(
-        "[prepare]\ninputs = [{input:?}]\noutput = {output:?}\nstages = [\"extract\", \"clean\"]\nvalidation_fraction = 0.1\n\
-         tokens_per_shard = 20_000\n[webtext.clean]\nset = \"paper\"\n[webtext.clean.length]\nmin_words = 50\n"
-    );
-    std::fs::write(path, text).unwrap();
-}
-
-/// Files of an output, by name.
-pub type Files = BTreeMap<String, Vec<u8>>;
-
-/// Returns all files of the folder `output` that are functions of inputs and rules: records have processor times.
-pub fn made(output: &Path) -> Files {
-    let has_times = |name: &str| {
-        name == "prepare.json" || name == "README.md" || (name.starts_with("stages/") && name.ends_with(".json"))
-    };
-    let files = files(output).into_iter().filter(|(name, _)| !has_times(name));
-    files.map(|(name, path)| (name, std::fs::read(path).unwrap())).collect()
-}
-
-/// Returns a WARC record of a response.
-fn record(number: u64, random: &mut Random) -> Vec<u8> {
+/// Returns a WARC record of a response: the page of this number, of which some are damaged, in error, or not English.
+pub fn record(number: u64, random: &mut Random) -> Vec<u8> {
     let (status, body) = content(number, random);
     if number % 13 == 12 {
         return b"no record at all\r\n".repeat(1 + number as usize % 3);
@@ -66,6 +47,16 @@ fn record(number: u64, random: &mut Random) -> Vec<u8> {
          Content-Length: {}\r\n\r\n{message}\r\n\r\n",
         address(number),
         message.len()
+    )
+    .into_bytes()
+}
+
+/// Returns a WARC record of a conversion to plain text, as WET files have them.
+pub fn conversion(number: u64, url: &str, text: &str) -> Vec<u8> {
+    format!(
+        "WARC/1.0\r\nWARC-Type: conversion\r\nWARC-Record-ID: <urn:uuid:00000000-0000-4000-9000-{number:012x}>\r\n\
+         WARC-Target-URI: {url}\r\nWARC-Date: {DATE}\r\nContent-Type: text/plain\r\nContent-Length: {}\r\n\r\n{text}\r\n\r\n",
+        text.len()
     )
     .into_bytes()
 }
