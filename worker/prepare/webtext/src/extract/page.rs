@@ -53,7 +53,7 @@ pub enum Verdict {
     TimedOut,
     /// Parsing needed more than [`Limits::memory_bytes`](super::Limits::memory_bytes).
     OutOfMemory,
-    /// The parser failed: a panic, an overflow of the stack, or another signal.
+    /// The parser failed: a panic, an overflow of the stack, or another signal that is not from outside.
     Crashed {
         /// What is known of the failure.
         cause: String,
