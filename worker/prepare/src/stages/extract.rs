@@ -259,6 +259,8 @@ fn note(article: &Article, page: &Page) -> String {
     let counts = [
         (article.malformed, "malformed sequences"),
         (article.mended, "entities mended"),
+        (article.removed, "characters removed that are no text"),
+        (article.spaces, "no-break spaces made spaces"),
         (article.flattened, "tags dropped that were nested too deep"),
     ];
     for (count, what) in counts.into_iter().filter(|(count, _)| *count > 0) {
