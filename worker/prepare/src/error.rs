@@ -7,6 +7,7 @@ use common::rank_message::MessageError;
 use common::storage::StorageError;
 use common::tokenizer::TokenizerError;
 use evaluation::overlap::FilterError;
+use nix::sys::signal::Signal;
 use webtext::extract::ExtractorError;
 
 use crate::inputs::{BadDocument, KINDS, MARKDOWN};
@@ -95,7 +96,7 @@ pub enum PrepareError {
         /// Reason that the system gives.
         reason: String,
     },
-    /// The process that extracts pages cannot be started, or is another program.
+    /// The process that extracts pages cannot be started, is another program, or was killed from outside.
     #[error("the stage extract: {}; {}", .0, remedy_of_extractor(.0))]
     Extractor(#[from] ExtractorError),
     /// The system refuses what the stage extract needs to start.
@@ -249,6 +250,14 @@ fn remedy_of_extractor(error: &ExtractorError) -> &'static str {
             "raise webtext.extract.memory_bytes, or the limits of processes (`ulimit -u`) and of memory (`ulimit -v`) here"
         }
         ExtractorError::Protocol { .. } => "this is a bug; please report it with these lines",
+        ExtractorError::Killed { signal: Signal::SIGKILL, .. } => {
+            "the system does so when memory is short (dmesg, or the cgroup's memory.events, says so then), and no page is dropped for \
+             it: each thread of a rank has such a process, of at most webtext.extract.memory_bytes; allow more memory, or give \
+             fewer ranks or --threads-per-rank, or lower webtext.extract.memory_bytes, and run the command again: it continues"
+        }
+        ExtractorError::Killed { .. } => {
+            "no page is dropped for it; find out who stops processes here, and run the command again: it continues"
+        }
     }
 }
 
@@ -265,7 +274,9 @@ impl PrepareError {
             PrepareError::Lost { code, .. } => *code,
             PrepareError::Filter { error: FilterError::Memory { .. }, .. } => ExitCode::Config,
             // The system refuses a process or a thread, as in `common::limits`.
-            PrepareError::Extractor(ExtractorError::Start { .. } | ExtractorError::NotReady { .. })
+            PrepareError::Extractor(
+                ExtractorError::Start { .. } | ExtractorError::NotReady { .. } | ExtractorError::Killed { .. },
+            )
             | PrepareError::System(_) => ExitCode::Config,
             PrepareError::Extractor(ExtractorError::Protocol { .. }) | PrepareError::Stopped => ExitCode::Bug,
             PrepareError::BadDocument(_)
@@ -297,5 +308,18 @@ mod tests {
         let expected = "s3://crawl/a.warc: reading its pages failed, and not because of their content: no memory; run the command again";
         assert!(error.to_string().starts_with(expected), "{error}");
         assert!(error.to_string().ends_with("leave the object out of prepare.inputs"), "{error}");
+    }
+
+    #[test]
+    fn a_process_that_the_system_has_killed_is_told_with_memory_and_what_to_do() {
+        let killed = |signal| PrepareError::from(ExtractorError::Killed { program: "prepare".into(), signal });
+        let error = killed(Signal::SIGKILL);
+        assert_eq!(error.exit_code(), ExitCode::Config);
+        let text = error.to_string();
+        for part in ["prepare was killed from outside by SIGKILL", "webtext.extract.memory_bytes", "--threads-per-rank"]
+        {
+            assert!(text.contains(part), "{text}");
+        }
+        assert!(!killed(Signal::SIGTERM).to_string().contains("memory"), "another signal has other reasons");
     }
 }

@@ -1,5 +1,7 @@
 //! The stage `clean`: rules keep a document or drop it, and may change its text.
 
+use std::fmt::Write as _;
+
 use common::config::{OnBadDocument, StorageConfig};
 use common::storage::Folder;
 use webtext::clean::{Check, Cleaner, Depth, Document as Judged, Limit, Verdict as Decided};
@@ -198,8 +200,33 @@ fn note(decided: &Decided<'_>) -> String {
     let mut note = language.map(|found| format!("{} {:.2}", found.language, found.confidence)).unwrap_or_default();
     if decided.kept() && decided.changed() {
         note.push_str(if note.is_empty() { "text changed" } else { "; text changed" });
+        changes(decided, &mut note);
     }
     note
+}
+
+/// Adds the numbers of what was changed to a note. White space at the ends of lines is not counted.
+fn changes(decided: &Decided<'_>, note: &mut String) {
+    let (changes, lines) = (decided.changes, decided.removed);
+    if changes.line_ends > 0 {
+        // Writing to a string cannot fail.
+        let _ = write!(note, "; {} line ends normalised", changes.line_ends);
+    }
+    let removed = [
+        (changes.controls, "controls"),
+        (changes.byte_order_marks, "byte order marks"),
+        (lines.citations, "citations"),
+        (lines.few_words, "lines of few words"),
+        (lines.long_word, "lines with a long word"),
+        (lines.no_end_punctuation, "lines without end punctuation"),
+        (lines.javascript, "lines about JavaScript"),
+        (lines.policies, "lines about policies"),
+    ];
+    let mut separator = "; removed ";
+    for (count, what) in removed.into_iter().filter(|(count, _)| *count > 0) {
+        let _ = write!(note, "{separator}{count} {what}");
+        separator = ", ";
+    }
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use std::fmt::Write as _;
 use common::storage::Reader;
 use serde_json::Value;
 use webtext::extract::{self, Article, Extractor, Limits, Verdict as Found};
-use webtext::pages::{self, Damage, Entry, Kind, Page, Pages, Place};
+use webtext::pages::{self, Damage, Entry, Fault, Kind, Page, Pages, Place};
 
 use super::bounded::beginning;
 use super::document::Document;
@@ -24,6 +24,8 @@ use crate::progress::Progress;
 const STATUS: &str = "status";
 /// Rule that drops a page by its media type.
 const TYPE: &str = "type";
+/// Rule that drops a text that is longer than a page may be, as extraction names it.
+const TOO_LARGE: &str = "too_large";
 /// Rule that drops a page without a text, as extraction names it.
 const NO_TEXT: &str = "no_text";
 /// Fault of an object that the store refuses.
@@ -34,6 +36,9 @@ const SUCCESS: u16 = 200;
 const HTML: [&str; 2] = ["text/html", "application/xhtml+xml"];
 /// Media type of text in WET files.
 const PLAIN: &str = "text/plain";
+/// Bytes by which a page that is read may exceed `page_bytes`, so that it is dropped as too large with its length on record. What
+/// exceeds it by more is not held in memory, and is damage.
+const BEYOND_PAGE_BYTES: usize = 1 << 20;
 /// Bytes of a page without a text that are looked at for its beginning.
 const START_BYTES: usize = 400;
 
@@ -71,15 +76,14 @@ pub fn extract(
     Ok(())
 }
 
-/// Returns the limits of reading: as much as a child takes, and more where that is little, so that its verdict counts.
+/// Returns the limits of reading: more than a page may have, so that extraction judges its length. A record has an HTTP header
+/// beside its page.
 fn limits_of_pages(limits: &Limits) -> pages::Limits {
     let default = pages::Limits::default();
     let page_bytes = usize::try_from(limits.page_bytes).unwrap_or(usize::MAX);
-    pages::Limits {
-        record_bytes: default.record_bytes.max(page_bytes),
-        payload_bytes: default.payload_bytes.max(page_bytes),
-        ..default
-    }
+    let payload_bytes = default.payload_bytes.max(page_bytes.saturating_add(BEYOND_PAGE_BYTES));
+    let record_bytes = payload_bytes.saturating_add(default.header_bytes);
+    pages::Limits { record_bytes, payload_bytes, ..default }
 }
 
 struct SourceOfPages<'s> {
@@ -113,7 +117,7 @@ impl SourceOfPages<'_> {
             _ => format!("{:?}", damage.fault),
         };
         let line = self.line(damage.place, Verdict::Damaged, &rule);
-        output.drop(Line { note: damage.reason.clone(), ..line }, "")
+        output.drop(Line { note: reason_of(damage), ..line }, "")
     }
 
     fn extract(
@@ -129,7 +133,7 @@ impl SourceOfPages<'_> {
             bytes_in: page.payload.len() as u64,
             ..self.line(page.place, Verdict::Dropped, "")
         };
-        let text = match kind_of(&page) {
+        let text = match kind_of(&page, limits) {
             Wanted::Html => {
                 let content_type = content_type(&page);
                 let asked = extract::Page { body: &page.payload, content_type: content_type.as_deref() };
@@ -154,6 +158,14 @@ impl SourceOfPages<'_> {
     }
 }
 
+/// Returns what is wrong with a record, and for one that is too long which key allows more.
+fn reason_of(damage: &Damage) -> String {
+    match damage.fault {
+        Fault::TooLong => format!("{}; webtext.extract.page_bytes and 1 MiB bound it", damage.reason),
+        _ => damage.reason.clone(),
+    }
+}
+
 /// Number of characters U+FFFD that are there without decoding.
 fn replacements_in(bytes: &[u8]) -> usize {
     memchr::memmem::find_iter(bytes, "\u{fffd}".as_bytes()).count()
@@ -169,13 +181,19 @@ enum Wanted {
     No { rule: &'static str, measure: Option<f64>, limit: Option<f64>, note: String },
 }
 
-fn kind_of(page: &Page) -> Wanted {
+fn kind_of(page: &Page, limits: &Limits) -> Wanted {
+    let bytes = page.payload.len() as u64;
     if let Some(status) = page.status.filter(|status| *status != SUCCESS) {
         let (measure, limit) = (Some(f64::from(status)), Some(f64::from(SUCCESS)));
         return Wanted::No { rule: STATUS, measure, limit, note: String::new() };
     }
     match page.content_type.as_deref() {
         Some(found) if HTML.contains(&found) => Wanted::Html,
+        // Of HTML, the extractor says so.
+        Some(PLAIN) if page.kind == Kind::Conversion && bytes > limits.page_bytes => {
+            let (measure, limit) = (Some(bytes as f64), Some(limits.page_bytes as f64));
+            Wanted::No { rule: TOO_LARGE, measure, limit, note: String::new() }
+        }
         Some(PLAIN) if page.kind == Kind::Conversion => Wanted::Text,
         Some(found) => Wanted::No { rule: TYPE, measure: None, limit: None, note: found.to_owned() },
         // Browsers take for HTML what begins like that.
@@ -259,6 +277,8 @@ fn note(article: &Article, page: &Page) -> String {
     let counts = [
         (article.malformed, "malformed sequences"),
         (article.mended, "entities mended"),
+        (article.removed, "characters removed that are no text"),
+        (article.spaces, "no-break spaces made spaces"),
         (article.flattened, "tags dropped that were nested too deep"),
     ];
     for (count, what) in counts.into_iter().filter(|(count, _)| *count > 0) {
@@ -276,7 +296,13 @@ fn note(article: &Article, page: &Page) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::process::Command;
+
+    use webtext::pages::Format;
+    use webtext::pages::write::{Packing, WarcWriter};
+
     use super::*;
+    use crate::stages::lineage::tests::line;
 
     fn page(kind: Kind, status: Option<u16>, content_type: Option<&str>, payload: &str) -> Page {
         let content_type = content_type.map(str::to_owned);
@@ -297,7 +323,8 @@ mod tests {
     #[test]
     fn successful_responses_of_html_and_texts_of_wet_files_are_wanted() {
         let check = |page: Page, expected: &str| {
-            let got = match kind_of(&page) {
+            let limits = Limits { page_bytes: 20, ..Limits::default() };
+            let got = match kind_of(&page, &limits) {
                 Wanted::Html => "html".to_owned(),
                 Wanted::Text => "text".to_owned(),
                 Wanted::No { rule, note, .. } => format!("{rule} {note}"),
@@ -312,6 +339,8 @@ mod tests {
         check(page(Kind::Response, Some(301), Some("text/html"), "<p>"), "status");
         check(page(Kind::Resource, None, Some("text/html"), "<p>"), "html");
         check(page(Kind::Conversion, None, Some("text/plain"), "a text"), "text");
+        check(page(Kind::Conversion, None, Some("text/plain"), "a text of 20 bytes.."), "text");
+        check(page(Kind::Conversion, None, Some("text/plain"), "a text of 21 bytes..."), "too_large");
         check(page(Kind::Conversion, None, Some("text/html"), "<p>"), "html");
     }
 
@@ -328,10 +357,40 @@ mod tests {
     }
 
     #[test]
-    fn a_page_may_be_as_long_as_extraction_takes_it() {
+    fn a_page_may_be_longer_than_extraction_takes_it() {
         let limits = limits_of_pages(&Limits { page_bytes: 50 << 20, ..Limits::default() });
-        assert_eq!((limits.record_bytes, limits.payload_bytes), (50 << 20, 50 << 20));
+        let header_bytes = pages::Limits::default().header_bytes;
+        assert_eq!((limits.record_bytes, limits.payload_bytes), ((51 << 20) + header_bytes, 51 << 20));
         let small = limits_of_pages(&Limits { page_bytes: 5, ..Limits::default() });
-        assert_eq!(small, pages::Limits::default());
+        assert_eq!(small.payload_bytes, pages::Limits::default().payload_bytes);
+    }
+
+    /// Reads the one entry of a WARC file with a response of this length.
+    fn response_of(page_bytes: usize) -> Entry {
+        let mut message = b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\n\r\n".to_vec();
+        message.resize(message.len() + page_bytes, b'x');
+        let mut warc = WarcWriter::new(Vec::new(), Packing::Plain);
+        warc.response("http://a.example/", "2026-11-30T12:00:00Z", &message).unwrap();
+        let warc = warc.into_inner();
+        let format = Format::of("a.warc").unwrap();
+        let mut pages = Pages::new(format, &warc[..], limits_of_pages(&Limits::default()));
+        pages.next().unwrap().unwrap()
+    }
+
+    #[test]
+    fn a_page_above_the_default_limit_is_too_large_and_one_far_above_it_names_the_key() {
+        let limits = Limits::default();
+        let most = usize::try_from(limits.page_bytes).unwrap();
+        for bytes in [most + 1, most + BEYOND_PAGE_BYTES] {
+            let Entry::Page(page) = response_of(bytes) else { panic!("{bytes} bytes are no page") };
+            let mut extractor = Extractor::new(|| Command::new("/nowhere/child"), limits.clone()).unwrap();
+            let found = extractor.extract(&extract::Page { body: &page.payload, content_type: None }).unwrap();
+            let dropped = dropped(line(0), &found, &limits);
+            let expected = ("too_large", Some(bytes as f64), Some(most as f64));
+            assert_eq!((dropped.rule.as_str(), dropped.measure, dropped.limit), expected);
+        }
+        let Entry::Damage(damage) = response_of(most + BEYOND_PAGE_BYTES + 1) else { panic!("it is a page") };
+        assert_eq!(damage.fault, Fault::TooLong);
+        assert!(reason_of(&damage).contains("webtext.extract.page_bytes"), "{damage}");
     }
 }

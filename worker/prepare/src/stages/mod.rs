@@ -18,7 +18,7 @@
 //! - [`options`]: what the config says. [`given`]: that, and the inputs. [`plan`]: the folders of the stages.
 //! - [`pages`]: objects that have pages, and their division into units.
 //! - [`extract`], [`clean`]: what a stage does with pages and documents. [`units`]: with a unit of them. [`run`]: with all,
-//!   over ranks and threads.
+//!   over ranks and threads. [`room`]: whether extracting processes fit into memory.
 //! - [`output`]: what a unit gives. [`document`]: documents as Parquet. [`object`]: objects that are written piece by piece.
 //! - [`record`]: units and stages that are done. [`done`]: a stage, for those who read what it has made.
 //! - [`parquet`]: rows of one kind as Parquet, which documents and lineage are.
@@ -52,6 +52,7 @@ pub mod paper;
 pub mod parquet;
 pub mod plan;
 pub mod record;
+pub mod room;
 pub mod run;
 pub mod shards;
 pub mod summary;

@@ -15,6 +15,7 @@ use super::names::documents_name;
 use super::options::ExtractCommand;
 use super::output::{Output, write_unit};
 use super::pages::{self, PageSource};
+use super::room::Room;
 use crate::PrepareError;
 use crate::failure::Failure;
 use crate::inputs::ReadOptions;
@@ -32,6 +33,8 @@ pub enum Units<'j> {
         sources: Vec<PageSource>,
         /// Objects of each unit.
         units: Vec<Range<usize>>,
+        /// Memory for children.
+        room: Room,
     },
     /// Documents of the inputs are cleaned.
     CleanTexts {
@@ -58,7 +61,9 @@ impl<'j> Units<'j> {
                 let sources = PageSource::open_all(inputs, job.found, job.storage)?;
                 let units = pages::units(&sources.iter().map(|source| source.bytes).collect::<Vec<_>>());
                 let command = job.options.extract_command().map_err(PrepareError::System)?;
-                Units::Extract { command, limits: &job.options.extract, sources, units }
+                let limits = &job.options.extract;
+                let room = Room::of_this_rank(limits.memory_bytes, job.config.memory_bytes);
+                Units::Extract { command, limits, sources, units, room }
             }
             (StageName::Clean, None) => {
                 let options = ReadOptions::of(job.config);
@@ -90,7 +95,8 @@ impl<'j> Units<'j> {
     ) -> Result<(), PrepareError> {
         // A child serves a thread for all of its units.
         let mut extractor = match self {
-            Units::Extract { command, limits, .. } => {
+            Units::Extract { command, limits, room, .. } => {
+                room.enter();
                 let command = command.clone();
                 Some(Extractor::new(move || command(), (*limits).clone()).map_err(PrepareError::System)?)
             }

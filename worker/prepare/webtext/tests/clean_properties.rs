@@ -5,7 +5,7 @@
 use proptest::prelude::*;
 use webtext::clean::english::English;
 use webtext::clean::split::Split;
-use webtext::clean::{CleanOptions, Cleaner, Depth, Document, Rule};
+use webtext::clean::{CleanOptions, Cleaner, Depth, Document, Limit, Rule};
 
 /// Texts of all kinds of characters, and of pieces that the rules look for.
 fn text() -> impl Strategy<Value = String> {
@@ -107,6 +107,25 @@ fn a_verdict_says_what_was_removed_and_what_is_left() {
     assert_eq!(verdict.text, format!("{}\n{}", prose(3).trim(), prose(3).trim()));
     let removed = verdict.removed;
     assert_eq!((removed.of, removed.few_words, removed.javascript, removed.citations), (5, 2, 1, 1));
+}
+
+#[test]
+fn a_document_above_the_bound_is_dropped_before_any_rule() {
+    let options = CleanOptions { document_bytes: 100, ..CleanOptions::paper() };
+    let cleaner = Cleaner::new(options.clone()).unwrap();
+    for depth in [Depth::UntilDropped, Depth::AllRules] {
+        let text = "\r".repeat(101);
+        let verdict = cleaner.judge(Document { text: &text, url: None }, depth);
+        let made: Vec<_> = verdict.checks.iter().map(|check| (check.rule, check.measure, check.limit)).collect();
+        assert_eq!(made, [(Rule::DocumentBytes, 101.0, Limit::AtMost(100.0))], "{depth:?}");
+        assert!(!verdict.kept() && verdict.changes.none() && verdict.text == text, "{depth:?}");
+        let verdict = cleaner.judge(Document { text: &text[1..], url: None }, depth);
+        assert!(verdict.checks[0].passed && verdict.checks.len() > 1, "{depth:?}: {:?}", verdict.checks);
+    }
+    let any = Cleaner::new(CleanOptions { document_bytes: 0, ..options }).unwrap();
+    let text = prose(100);
+    let verdict = any.judge(Document { text: &text, url: None }, Depth::UntilDropped);
+    assert!(verdict.kept(), "{:?}", verdict.dropped());
 }
 
 #[test]

@@ -4,6 +4,7 @@
 
 use std::process::Command;
 
+use nix::sys::signal::Signal;
 use webtext::extract::{Extractor, ExtractorError, Limits, Page, Verdict};
 
 const SENTENCE: &str =
@@ -13,10 +14,11 @@ fn extractor(limits: Limits) -> Extractor {
     Extractor::new(|| Command::new(env!("CARGO_BIN_EXE_webtext-extract")), limits).unwrap()
 }
 
-fn shell(script: &'static str, limits: Limits) -> Extractor {
+fn shell(script: impl Into<String>, limits: Limits) -> Extractor {
+    let script = script.into();
     let command = move || {
         let mut command = Command::new("sh");
-        command.args(["-c", script]);
+        command.args(["-c", &script]);
         command
     };
     Extractor::new(command, limits).unwrap()
@@ -176,6 +178,29 @@ fn a_new_child_that_dies_gives_the_cause() {
         matches!(&verdict, Verdict::Crashed { cause } if cause.contains("no luck") && cause.contains("signal")),
         "{verdict:?}"
     );
+}
+
+#[test]
+fn a_child_that_is_killed_from_outside_is_an_error_and_no_verdict() {
+    let page = Page { body: &[b'x'; 200], content_type: None };
+    let ready = "printf '\\020\\0\\0\\0convoy-extract 1'; head -c 300 >/dev/null";
+    // Not those that a shell in the background ignores, SIGINT and SIGHUP.
+    for (name, expected) in [("KILL", Signal::SIGKILL), ("TERM", Signal::SIGTERM)] {
+        for script in [format!("{ready}; kill -{name} $$"), format!("kill -{name} $$")] {
+            let error = shell(script.clone(), Limits::default()).extract(&page).unwrap_err();
+            assert!(matches!(error, ExtractorError::Killed { signal, .. } if signal == expected), "{script}: {error}");
+        }
+    }
+}
+
+#[test]
+fn a_child_that_is_killed_from_outside_after_other_pages_is_an_error_too() {
+    let script = "printf '\\020\\0\\0\\0convoy-extract 1'; head -c 300 >/dev/null; printf '\\025\\0\\0\\0{\"verdict\":\"no_text\"}'; sleep 0.1; kill -KILL $$";
+    let mut extractor = shell(script, Limits::default());
+    let page = Page { body: &[b'x'; 200], content_type: Some("text/html; charset=utf-8") };
+    assert_eq!(extractor.extract(&page).unwrap(), Verdict::NoText);
+    assert!(matches!(extractor.extract(&page), Err(ExtractorError::Killed { .. })));
+    assert_eq!(extractor.starts(), 1);
 }
 
 #[test]

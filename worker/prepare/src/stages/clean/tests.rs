@@ -7,6 +7,9 @@ use common::config::RawConfig;
 use parquet::data_type::{ByteArray, ByteArrayType, DataType, Int64Type};
 use parquet::file::writer::{SerializedFileWriter, SerializedRowGroupWriter};
 use parquet::schema::parser::parse_message_type;
+use webtext::clean::CleanOptions;
+use webtext::clean::c4::C4Options;
+use webtext::clean::normalise::NormaliseOptions;
 
 use super::*;
 use crate::job;
@@ -62,6 +65,20 @@ fn put<T: DataType>(group: &mut SerializedRowGroupWriter<'_, &mut Vec<u8>>, valu
     let mut column = group.next_column().unwrap().unwrap();
     column.typed::<T>().write_batch(values, levels, None).unwrap();
     column.close().unwrap();
+}
+
+#[test]
+fn a_note_has_the_numbers_of_what_was_changed() {
+    let mut options = CleanOptions { normalise: NormaliseOptions::ALL, ..CleanOptions::off() };
+    options.c4 = C4Options { min_sentences: 0, ..C4Options::default() };
+    let cleaner = Cleaner::new(options).unwrap();
+    let note = |text| note(&cleaner.judge(Judged { text, url: None }, Depth::UntilDropped));
+    let text = "\u{feff}One line of five words.\r\nshort\r\nPlease enable JavaScript now.\nA line of [12] words.\0";
+    let expected = "text changed; 2 line ends normalised; removed 1 controls, 1 byte order marks, 1 citations, \
+                    1 lines of few words, 1 lines about JavaScript";
+    assert_eq!(note(text), expected);
+    assert_eq!(note("  One line of five words."), "text changed");
+    assert_eq!(note("One line of five words."), "");
 }
 
 #[test]

@@ -11,7 +11,8 @@ use crate::clean::rule::Rule;
 pub enum Depth {
     /// Up to the first rule that drops it.
     UntilDropped,
-    /// By all rules, for their measures. What comes after C4's rules is measured on the text that they leave, or, if they drop the
+    /// By all rules, for their measures, unless the document is longer than
+    /// [`document_bytes`](crate::clean::CleanOptions::document_bytes). What comes after C4's rules is measured on the text that they leave, or, if they drop the
     /// document, on the text that they were given.
     AllRules,
 }

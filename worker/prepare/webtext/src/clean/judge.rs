@@ -9,6 +9,7 @@ use crate::clean::english::English;
 use crate::clean::language::{Detect, Detected, Whatlang};
 use crate::clean::normalise::normalise;
 use crate::clean::options::{CleanOptions, OptionsError};
+use crate::clean::rule::Rule;
 use crate::clean::split::Split;
 use crate::clean::verdict::Verdict;
 use crate::clean::words::Words;
@@ -61,8 +62,12 @@ impl Cleaner {
 
     /// Judges a document.
     pub fn judge<'t>(&self, document: Document<'t>, depth: Depth) -> Verdict<'t> {
-        let (text, changes) = normalise(document.text, &self.options.normalise);
         let mut checks = Checks::new(depth);
+        if self.is_too_long(document.text, &mut checks) {
+            let text = Cow::Borrowed(document.text);
+            return Verdict { checks: checks.made, text, ..Verdict::default() };
+        }
+        let (text, changes) = normalise(document.text, &self.options.normalise);
         let (mut language, mut removed) = (None, RemovedLines::default());
         let left = self.apply(&text, document.url, (&mut language, &mut removed, &mut checks));
         // A text without change is passed on without a copy.
@@ -71,6 +76,14 @@ impl Cleaner {
             _ => text,
         };
         Verdict { checks: checks.made, language, changes, removed, text }
+    }
+
+    /// Returns whether a document is too long for the other rules, whose memory grows with its length. Records the check.
+    fn is_too_long(&self, text: &str, checks: &mut Checks) -> bool {
+        let limit = self.options.document_bytes;
+        // No other rule follows one that is too long, at any depth.
+        let _ = checks.at_most(Rule::DocumentBytes, limit as f64, || text.len() as f64);
+        limit != 0 && text.len() > limit
     }
 
     /// Applies all rules, and returns the text if C4's have made another.

@@ -2,8 +2,9 @@
 //!
 //! A [`Cleaner`] is made of [`CleanOptions`] and judges one [`Document`] at a time. Its [`Verdict`] has every check that was made,
 //! in order, with measure and limit; what was changed in the text; and the text that is left. The rules are those of FineWeb, in
-//! FineWeb's order, as datatrove 0.9.0 computes them, with two of Convoy's own in front (address and length):
+//! FineWeb's order, as datatrove 0.9.0 computes them, with Convoy's own in front (length in bytes, address, and length):
 //!
+//! 0. [`CleanOptions::document_bytes`]: documents that are too long for any rule.
 //! 1. [`normalise`]: characters that are no text. Off in the set of FineWeb; each change is counted.
 //! 2. [`address`]: hosts that are left out, such as Wikipedia's. [`length`]: documents that are too short.
 //! 3. [`language`]: a detector behind a trait, and how sure it is.

@@ -34,10 +34,15 @@ impl Set {
     }
 }
 
+/// Longest document by default. Rules need up to 60 times its length in memory.
+const DOCUMENT_BYTES: usize = 2 << 20;
+
 /// All rules. The default is [`CleanOptions::fineweb`].
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, Default)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct CleanOptions {
+    /// Longest document to which rules are applied; a longer one is dropped. Default 2 MiB. 0 for any length.
+    pub document_bytes: usize,
     /// What of a text is normalised first.
     pub normalise: NormaliseOptions,
     /// Hosts.
@@ -54,6 +59,22 @@ pub struct CleanOptions {
     pub c4: C4Options,
     /// FineWeb's own rules.
     pub fineweb: FinewebOptions,
+}
+
+impl Default for CleanOptions {
+    fn default() -> Self {
+        CleanOptions {
+            document_bytes: DOCUMENT_BYTES,
+            normalise: NormaliseOptions::default(),
+            address: AddressOptions::default(),
+            length: LengthOptions::default(),
+            language: LanguageOptions::default(),
+            repetition: RepetitionOptions::default(),
+            quality: QualityOptions::default(),
+            c4: C4Options::default(),
+            fineweb: FinewebOptions::default(),
+        }
+    }
 }
 
 impl CleanOptions {
@@ -74,6 +95,7 @@ impl CleanOptions {
     /// No rule of Gopher, C4 or FineWeb: they are later than the paper.
     pub fn paper() -> Self {
         CleanOptions {
+            document_bytes: DOCUMENT_BYTES,
             normalise: NormaliseOptions::ALL,
             address: AddressOptions { excluded_hosts: vec!["wikipedia.org".to_owned()] },
             length: LengthOptions { min_characters: 0, min_words: 96 },
@@ -88,6 +110,7 @@ impl CleanOptions {
     /// Returns options with every rule switched off, to switch some on.
     pub fn off() -> Self {
         CleanOptions {
+            document_bytes: 0,
             normalise: NormaliseOptions::default(),
             address: AddressOptions::default(),
             length: LengthOptions::default(),

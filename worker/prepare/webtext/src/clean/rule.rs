@@ -16,7 +16,7 @@ macro_rules! rules {
             /// All rules.
             pub const ALL: &[Rule] = &[$(Rule::$variant),*];
 
-            /// Returns the name, `section.rule`.
+            /// Returns the name: `section.rule`, or `document_bytes`, which belongs to no section.
             pub fn name(self) -> &'static str {
                 match self { $(Rule::$variant => $name,)* }
             }
@@ -35,6 +35,7 @@ macro_rules! rules {
 }
 
 rules! {
+    DocumentBytes "document_bytes" None, "Bytes of the document; no other rule was applied";
     ExcludedHost "address.excluded_host" None, "1 if the host is one of those that are left out";
     Characters "length.characters" None, "Characters";
     Words "length.words" None, "Words";
@@ -91,7 +92,8 @@ mod tests {
     #[test]
     fn rules_have_names_of_their_own() {
         for (at, rule) in Rule::ALL.iter().enumerate() {
-            assert!(rule.name().contains('.') && !rule.what().is_empty());
+            assert!(rule.name().contains('.') || *rule == Rule::DocumentBytes, "{rule}");
+            assert!(!rule.what().is_empty(), "{rule}");
             assert!(Rule::ALL[..at].iter().all(|other| other.name() != rule.name()), "{rule}");
         }
     }

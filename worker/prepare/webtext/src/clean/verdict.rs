@@ -8,7 +8,7 @@ use crate::clean::language::Detected;
 use crate::clean::normalise::Changes;
 
 /// What was decided of a document.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Verdict<'t> {
     /// Checks in the order in which they were made: up to the one that dropped the document, or all ([`Depth`](crate::clean::Depth)).
     pub checks: Vec<Check>,

@@ -42,6 +42,8 @@ pub fn extract(page: &Page<'_>, limits: &Limits) -> Verdict {
         charset_source,
         malformed,
         mended: mended.repairs,
+        removed: mended.removed,
+        spaces: mended.spaces,
         flattened: bounded.flattened,
     })
 }

@@ -26,10 +26,12 @@ const START: Duration = Duration::from_secs(60);
 const DYING_LOOKS: u32 = 1000;
 /// Time between two of them.
 const DYING_LOOK_EVERY: Duration = Duration::from_millis(10);
+/// Signals that come from outside: a page ends a child by none of them. The system's own when memory is short is SIGKILL.
+const FROM_OUTSIDE: [Signal; 4] = [Signal::SIGKILL, Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP];
 /// Bytes read of what a dead child has said.
 const LAST_WORDS_BYTES: u64 = 64 << 10;
 
-/// Why no verdict could be had. No page causes this; the command does.
+/// Why no verdict could be had. No page causes this; the command or the machine does.
 #[derive(Debug, thiserror::Error)]
 pub enum ExtractorError {
     /// The child could not be started.
@@ -55,6 +57,14 @@ pub enum ExtractorError {
         program: String,
         /// What it said instead.
         cause: String,
+    },
+    /// The child was killed, neither by its own limits nor by this extractor.
+    #[error("the extracting process {program} was killed from outside by {signal}")]
+    Killed {
+        /// What was started.
+        program: String,
+        /// The signal.
+        signal: Signal,
     },
 }
 
@@ -103,7 +113,7 @@ impl Extractor {
     ///
     /// # Errors
     ///
-    /// Fails if the child cannot be started or does not answer in [`serve`](super::serve)'s manner.
+    /// Fails if the child cannot be started, does not answer in [`serve`](super::serve)'s manner, or is killed from outside.
     pub fn extract(&mut self, page: &Page<'_>) -> Result<Verdict, ExtractorError> {
         let bytes = u64::try_from(page.body.len()).unwrap_or(u64::MAX);
         if bytes > self.limits.page_bytes {
@@ -136,7 +146,7 @@ impl Extractor {
                 }
                 Err(_) => {
                     self.ended_seconds += child.cpu_seconds();
-                    let verdict = child.autopsy(killed);
+                    let verdict = child.autopsy(killed)?;
                     if !used || verdict == Verdict::TimedOut {
                         return Ok(verdict);
                     }
@@ -173,7 +183,13 @@ impl Extractor {
             Err(error) if error.kind() == io::ErrorKind::InvalidData => {
                 Err(ExtractorError::Protocol { program, cause: error.to_string() })
             }
-            Err(_) => Err(ExtractorError::NotReady { program, cause: child.end().1 }),
+            Err(_) => {
+                let ending = child.end();
+                match ending.signal.filter(|signal| !killed && FROM_OUTSIDE.contains(signal)) {
+                    Some(signal) => Err(ExtractorError::Killed { program, signal }),
+                    None => Err(ExtractorError::NotReady { program, cause: ending.cause }),
+                }
+            }
         }
     }
 }
@@ -212,43 +228,53 @@ impl Running {
         ticks as f64 / per_second.max(1) as f64
     }
 
-    /// What a page died of.
-    fn autopsy(&mut self, killed: bool) -> Verdict {
-        let (signal, cause) = self.end();
-        if killed || signal == Some(Signal::SIGXCPU as i32) {
-            Verdict::TimedOut
-        } else if cause.contains("memory allocation of") {
-            Verdict::OutOfMemory
-        } else {
-            Verdict::Crashed { cause }
+    /// What a page died of. `killed` is whether the watchdog has killed the process.
+    fn autopsy(&mut self, killed: bool) -> Result<Verdict, ExtractorError> {
+        let Ending { signal, cause } = self.end();
+        if killed || signal == Some(Signal::SIGXCPU) {
+            return Ok(Verdict::TimedOut);
+        }
+        match signal.filter(|signal| FROM_OUTSIDE.contains(signal)) {
+            Some(signal) => Err(ExtractorError::Killed { program: self.program.clone(), signal }),
+            None if cause.contains("memory allocation of") => Ok(Verdict::OutOfMemory),
+            None => Ok(Verdict::Crashed { cause }),
         }
     }
 
-    /// Ends the process. Returns the signal that it had died by, and in words how it ended.
-    fn end(&mut self) -> (Option<i32>, String) {
-        let mut words = Vec::new();
-        let status = self.wait();
+    /// Ends the process.
+    fn end(&mut self) -> Ending {
+        let (mut words, mut killed_here) = (Vec::new(), false);
+        let status = self.wait(&mut killed_here);
         if let Some(stderr) = self.process.stderr.take() {
             let _ = stderr.take(LAST_WORDS_BYTES).read_to_end(&mut words);
         }
         let words = String::from_utf8_lossy(&words);
         let status_words = status.as_ref().map_or_else(ToString::to_string, ToString::to_string);
-        (status.ok().and_then(|status| status.signal()), format!("{status_words}: {}", words.trim()))
+        let signal = status.ok().and_then(|status| status.signal()).filter(|_| !killed_here);
+        let signal = signal.and_then(|signal| Signal::try_from(signal).ok());
+        Ending { signal, cause: format!("{status_words}: {}", words.trim()) }
     }
-}
 
-impl Running {
-    /// Waits for a process that has closed its output: it is dying, or is killed after a while.
-    fn wait(&mut self) -> io::Result<ExitStatus> {
+    /// Waits for a process that has closed its output: it is dying, or is killed after a while, which `killed_here` then says.
+    fn wait(&mut self, killed_here: &mut bool) -> io::Result<ExitStatus> {
         for _ in 0..DYING_LOOKS {
             if let Some(status) = self.process.try_wait()? {
                 return Ok(status);
             }
             std::thread::sleep(DYING_LOOK_EVERY);
         }
+        *killed_here = true;
         self.process.kill()?;
         self.process.wait()
     }
+}
+
+/// How a process ended.
+struct Ending {
+    /// The signal that it died by, unless that came from [`Running::end`].
+    signal: Option<Signal>,
+    /// In words, with what the process said last.
+    cause: String,
 }
 
 impl Drop for Running {

@@ -14,11 +14,15 @@ pub struct Mended {
     pub text: String,
     /// Entities and misread sequences that were repaired.
     pub repairs: usize,
+    /// Control characters, byte order marks and soft hyphens that were removed.
+    pub removed: usize,
+    /// No-break spaces that became spaces.
+    pub spaces: usize,
 }
 
 /// Repairs a text.
 pub fn mend(text: &str) -> Mended {
-    let mut mended = Mended { text: String::with_capacity(text.len()), repairs: 0 };
+    let mut mended = Mended { text: String::with_capacity(text.len()), ..Mended::default() };
     let mut rest = text;
     while let Some(first) = rest.chars().next() {
         let repaired = match first {
@@ -31,9 +35,12 @@ pub fn mend(text: &str) -> Mended {
         rest = &rest[length..];
         match character {
             '\n' | '\t' => mended.text.push(character),
-            '\u{A0}' => mended.text.push(' '),
-            '\u{AD}' | '\u{FEFF}' => {}
-            _ if character.is_control() => {}
+            '\u{A0}' => {
+                mended.text.push(' ');
+                mended.spaces += 1;
+            }
+            '\u{AD}' | '\u{FEFF}' => mended.removed += 1,
+            _ if character.is_control() => mended.removed += 1,
             _ => mended.text.push(character),
         }
     }
@@ -104,7 +111,7 @@ mod tests {
     use super::*;
 
     fn check(text: &str, expected: &str, repairs: usize) {
-        assert_eq!(mend(text), Mended { text: expected.to_owned(), repairs });
+        assert_eq!(mend(text), Mended { text: expected.to_owned(), repairs, ..Mended::default() });
     }
 
     #[test]
@@ -128,8 +135,10 @@ mod tests {
     }
 
     #[test]
-    fn control_characters_go() {
-        check("a\0b\u{7}c\u{AD}d\u{A0}e\tf\n", "abcd e\tf\n", 0);
+    fn characters_that_are_no_text_go_and_are_counted() {
+        let text = "a\0b\u{7}c\u{AD}d\u{A0}e\u{FEFF}\tf&nbsp;\n";
+        let expected = Mended { text: "abcd e\tf \n".to_owned(), repairs: 1, removed: 4, spaces: 2 };
+        assert_eq!(mend(text), expected);
     }
 
     proptest::proptest! {

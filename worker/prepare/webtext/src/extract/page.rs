@@ -30,6 +30,10 @@ pub struct Article {
     pub malformed: usize,
     /// Entities and misread UTF-8 sequences that were repaired in the text.
     pub mended: usize,
+    /// Control characters, byte order marks and soft hyphens that were removed from the text.
+    pub removed: usize,
+    /// No-break spaces of the text that became spaces, without those that were collapsed with other white space.
+    pub spaces: usize,
     /// Tags that were dropped because they were nested too deep, in the whole page.
     pub flattened: usize,
 }
@@ -53,7 +57,7 @@ pub enum Verdict {
     TimedOut,
     /// Parsing needed more than [`Limits::memory_bytes`](super::Limits::memory_bytes).
     OutOfMemory,
-    /// The parser failed: a panic, an overflow of the stack, or another signal.
+    /// The parser failed: a panic, an overflow of the stack, or another signal that is not from outside.
     Crashed {
         /// What is known of the failure.
         cause: String,

@@ -93,9 +93,9 @@ pub fn read(path: &Path) -> impl Iterator<Item = Decided> {
     std::io::BufRead::lines(file).map(|line| serde_json::from_str(&line.unwrap()).unwrap())
 }
 
-/// Makes a cleaner of FineWeb's rules without the language.
+/// FineWeb's rules without the language, and, as datatrove has it, for documents of any length.
 pub fn fineweb() -> CleanOptions {
-    let mut options = CleanOptions::fineweb();
+    let mut options = CleanOptions { document_bytes: 0, ..CleanOptions::fineweb() };
     options.language.kept.clear();
     options
 }
