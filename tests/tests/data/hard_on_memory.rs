@@ -1,4 +1,4 @@
-//! Objects that are hard on a rank's memory: one frame of zstd with a long window, documents of many hosts, and long documents.
+//! Objects that are hard on a rank's memory: documents of many hosts, long documents, and one frame of zstd with a long window.
 
 use std::fs::File;
 use std::io::{BufWriter, Write};
@@ -21,22 +21,26 @@ const LONG_DOCUMENTS: u64 = 20;
 /// Length of a long document, at least; a record may have 8 MiB.
 const LONG_BYTES: usize = 6_000_000;
 
-/// Adds these objects to `folder`. The texts among them are kept by the rules of [`tests::staged::write_config`].
+/// Bytes of that window, which whoever unpacks the frame has to hold.
+pub const WINDOW_BYTES: u64 = 1 << WINDOW_LOG;
+
+/// Adds documents of many hosts and long ones to `folder`. The rules of [`tests::staged::write_config`] keep the former.
 pub fn write(folder: &Path) {
     let mut random = Random::new(17);
-    write_long_window(&folder.join("window.warc.zst"), &mut random);
     for object in 0..HOST_OBJECTS {
         write_many_hosts(&folder.join(format!("hosts-{object:02}.warc")), object, &mut random);
     }
     write_long_documents(&folder.join("long.warc"), &mut random);
 }
 
-/// Writes all pages in one frame, as `zstd --long=27` does.
-fn write_long_window(path: &Path, random: &mut Random) {
-    let mut frame = zstd::stream::write::Encoder::new(File::create(path).unwrap(), 0).unwrap();
+/// Adds an archive of pages to `folder` that is one frame, as `zstd --long=27` makes it.
+pub fn write_long_window(folder: &Path) {
+    let mut random = Random::new(17);
+    let file = File::create(folder.join("window.warc.zst")).unwrap();
+    let mut frame = zstd::stream::write::Encoder::new(file, 0).unwrap();
     frame.window_log(WINDOW_LOG).unwrap();
     for number in 0..WINDOW_PAGES {
-        frame.write_all(&record(number, random)).unwrap();
+        frame.write_all(&record(number, &mut random)).unwrap();
     }
     frame.finish().unwrap();
 }

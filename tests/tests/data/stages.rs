@@ -22,6 +22,8 @@ const BESIDE_BYTES: u64 = 200_000_000;
 const PAGE_BYTES: u64 = 12_000;
 /// Number of domains that a stage's sums name where there are more.
 const DOMAINS_MAX: usize = 1000;
+/// `prepare.memory_bytes` for a large corpus.
+const LARGE_MEMORY_BYTES: u64 = 64_000_000;
 /// Deadline of a job over a large corpus.
 const LARGE_DEADLINE: Duration = Duration::from_secs(3600);
 
@@ -142,29 +144,42 @@ fn memory_of_stages_does_not_grow_with_the_pages() {
 fn a_rank_with_stages_stays_within_its_memory_over_twenty_times_as_many_bytes() {
     let is_large = std::env::var_os(LARGE_VARIABLE).is_some();
     // The smallest value that a config allows, or one whose corpus takes minutes.
-    let (memory_bytes, deadline) = if is_large { (64_000_000, LARGE_DEADLINE) } else { (1 << 20, DEADLINE) };
+    let memory_bytes = if is_large { LARGE_MEMORY_BYTES } else { 1 << 20 };
     let archives = Archives::new(4, 20 * memory_bytes / 4 / PAGE_BYTES);
     if is_large {
         hard_on_memory::write(&archives.path("in"));
     }
+    assert_memory(&archives, memory_bytes, 0);
+    let seen = archives.sums("out")[0]["bytes_in"].as_u64().unwrap();
+    assert!(seen >= 20 * memory_bytes, "{seen} bytes are too few to show anything");
+    let domains = archives.sums("out")[1]["domains"].as_object().unwrap().len();
+    assert!(domains == DOMAINS_MAX || !is_large, "{domains} domains are too few to show anything");
+}
+
+#[test]
+fn a_frame_with_a_long_window_takes_that_window_more_and_no_object_is_left_out() {
+    if std::env::var_os(LARGE_VARIABLE).is_none() {
+        println!("skipped: {LARGE_VARIABLE} is not set");
+        return;
+    }
+    let archives = Archives::new(4, 100);
+    hard_on_memory::write_long_window(&archives.path("in"));
+    assert_memory(&archives, LARGE_MEMORY_BYTES, hard_on_memory::WINDOW_BYTES);
+}
+
+/// Runs the stages on one rank, which may take `more_bytes` than usual, and checks that they have read every object.
+fn assert_memory(archives: &Archives, memory_bytes: u64, more_bytes: u64) {
     let memory = format!("prepare.memory_bytes={memory_bytes}");
     let sets = [memory.as_str(), "launch.threads_per_rank=2"];
-    let peak = peak_memory_bytes(by_launcher(1, &archives.config("out"), &sets), deadline);
-    let ([extract, clean], mb) = (archives.sums("out"), |bytes: u64| bytes / 1_000_000);
-    let seen = extract["bytes_in"].as_u64().unwrap();
-    println!(
-        "peak memory of a rank: {} MB, with {} MB to work in, for {} MB of pages",
-        mb(peak),
-        mb(memory_bytes),
-        mb(seen)
-    );
-    assert!(seen >= 20 * memory_bytes, "{seen} bytes are too few to show anything");
-    assert!(peak <= memory_bytes + BESIDE_BYTES, "{peak} bytes");
+    let peak = peak_memory_bytes(by_launcher(1, &archives.config("out"), &sets), LARGE_DEADLINE);
+    let [extract, _] = archives.sums("out");
+    let (seen, mb) = (extract["bytes_in"].as_u64().unwrap(), |bytes: u64| bytes / 1_000_000);
+    let [peak_mb, memory_mb, seen_mb] = [peak, memory_bytes, seen].map(mb);
+    println!("peak memory of a rank: {peak_mb} MB, with {memory_mb} MB to work in, for {seen_mb} MB of pages");
+    assert!(peak <= memory_bytes + BESIDE_BYTES + more_bytes, "{peak} bytes");
     for fault in ["packing", "cut", "too_long"] {
         assert_eq!(extract["dropped"][fault], Value::Null, "no object is left out");
     }
-    let domains = clean["domains"].as_object().unwrap().len();
-    assert!(domains == DOMAINS_MAX || !is_large, "{domains} domains are too few to show anything");
 }
 
 #[test]
