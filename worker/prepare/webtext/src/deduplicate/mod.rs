@@ -1,5 +1,13 @@
 //! Documents that are equal or nearly so, and which of them stays.
 
+pub mod minhash;
 pub mod normalise;
+pub mod options;
+pub mod permutations;
+pub mod shingles;
 
+pub use minhash::{Scratch, Signature, Signer};
 pub use normalise::Normaliser;
+pub use options::MinHashOptions;
+pub use permutations::{Permutation, Permutations};
+pub use shingles::Shingles;
