@@ -1,6 +1,7 @@
 //! Documents that are equal or nearly so, and which of them stays.
 
 pub mod exact;
+pub mod file;
 mod merge;
 pub mod minhash;
 pub mod normalise;
@@ -11,6 +12,7 @@ pub mod shingles;
 mod sort;
 pub mod url;
 
+pub use file::{Content, FileError, FileReader, FileWriter};
 pub use merge::Merge;
 pub use minhash::{Scratch, Signature, Signer};
 pub use normalise::Normaliser;
