@@ -1,10 +1,11 @@
-//! Speed of reading pages and of cleaning documents, of one thread: the process's own time, as JSON.
+//! Speed of reading pages, and of cleaning and signing documents, of one thread: the process's own time, as JSON.
 //!
 //!     speed read ARCHIVE                     pages of a WARC file, or of any other format of `webtext::pages`
 //!     speed clean DOCUMENTS [SET]            documents of JSON lines with a field `text`, by the rules of a set: `fineweb`, `paper`, or
 //!                                            `without-language` (the default), which is FineWeb's set without its first rule
+//!     speed sign DOCUMENTS                   MinHash signatures of documents, with FineWeb's parameters
 //!
-//! Both times include reading the file. `extract_benchmark` is the stage between them.
+//! All times include reading the file. `extract_benchmark` is the stage between them.
 
 use std::error::Error;
 use std::fs::File;
@@ -14,6 +15,7 @@ use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeValLike;
 use serde::Deserialize;
 use webtext::clean::{CleanOptions, Cleaner, Depth, Document};
+use webtext::deduplicate::{MinHashOptions, Scratch, Signer};
 use webtext::pages::{Entry, Format, Limits, Pages};
 
 /// What was read or judged.
@@ -38,7 +40,11 @@ fn main() -> Result<(), Box<dyn Error>> {
             let cleaner = Cleaner::new(options(set.first().copied())?)?;
             timed(|| clean(path, &cleaner))?
         }
-        _ => return Err("usage: speed read ARCHIVE | speed clean DOCUMENTS [SET]".into()),
+        ["sign", path] => {
+            let signer = Signer::new(MinHashOptions::default())?;
+            timed(|| sign(path, &signer))?
+        }
+        _ => return Err("usage: speed read ARCHIVE | speed clean DOCUMENTS [SET] | speed sign DOCUMENTS".into()),
     };
     let result = serde_json::json!({
         "documents": done.documents,
@@ -82,6 +88,18 @@ fn clean(path: &str, cleaner: &Cleaner) -> Result<Done, Box<dyn Error>> {
         done.documents += 1;
         done.bytes += text.len();
         done.kept += usize::from(cleaner.judge(Document { text: &text, url: None }, Depth::UntilDropped).kept());
+    }
+    Ok(done)
+}
+
+/// What has no signature counts as not kept.
+fn sign(path: &str, signer: &Signer) -> Result<Done, Box<dyn Error>> {
+    let (mut done, mut scratch) = (Done::default(), Scratch::default());
+    for line in BufReader::new(File::open(path)?).lines() {
+        let Line { text } = serde_json::from_str(&line?)?;
+        done.documents += 1;
+        done.bytes += text.len();
+        done.kept += usize::from(signer.sign(&text, &mut scratch).is_some());
     }
     Ok(done)
 }

@@ -1,9 +1,12 @@
-//! From web pages to clean documents: what judges one page or one document. Pure: no store, no ranks, no libtorch.
+//! From web pages to documents: what judges one page or one document, and what finds duplicates among all. Pure: no store, no
+//! ranks, no libtorch.
 //!
 //! - [`pages`]: pages from WARC and WET files, HTML and JSON lines.
 //! - [`extract`]: the main text of a page, its title and its date.
 //! - [`clean`]: the rules that keep a document or drop it.
+//! - [`deduplicate`]: documents that are equal or nearly so, and which of them stays.
 
 pub mod clean;
+pub mod deduplicate;
 pub mod extract;
 pub mod pages;

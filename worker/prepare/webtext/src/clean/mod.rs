@@ -33,8 +33,8 @@ pub mod quality;
 pub mod repetition;
 pub mod rule;
 pub mod split;
-mod text;
-mod unicode;
+pub(crate) mod text;
+pub(crate) mod unicode;
 pub mod verdict;
 mod words;
 

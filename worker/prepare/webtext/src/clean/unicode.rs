@@ -48,6 +48,9 @@ pub(crate) static PUNCTUATION: LazyLock<Category> = LazyLock::new(|| Category::n
 /// Symbols that are neither mathematical, nor currencies, nor modifiers.
 pub(crate) static OTHER_SYMBOL: LazyLock<Category> = LazyLock::new(|| Category::new(r"\p{So}"));
 
+/// Marks that take no room of their own, such as accents.
+pub(crate) static NONSPACING_MARK: LazyLock<Category> = LazyLock::new(|| Category::new(r"\p{Mn}"));
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -60,6 +63,7 @@ mod tests {
             (&*DIGIT, "09٣१", "aⅧ²"),
             (&*PUNCTUATION, "!_-—。«", "$+a "),
             (&*OTHER_SYMBOL, "©°🙂", "$+a→="),
+            (&*NONSPACING_MARK, "\u{301}\u{64f}\u{fe0f}", "a´\u{903}"),
         ] {
             assert!(with.chars().all(|c| category.contains(c)), "{with}");
             assert!(!without.chars().any(|c| category.contains(c)), "{without}");
