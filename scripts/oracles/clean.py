@@ -10,7 +10,7 @@ Each line of FILE is one document: its text; `words`, the words of every text th
 filter by itself with its defaults; `rules`, whether the rule alone keeps the document; and `fineweb`, reason and text of FineWeb's
 filters one after the other, without the language. A text that is the document's is left out. Needs Python 3.10 or later and
 
-    pip install datatrove==0.9.0 spacy==3.8.18 numpy==2.4.6
+    pip install datatrove==0.9.0 spacy==3.8.18 numpy==2.4.6 regex
 
 in an environment of its own. No network: words and sentences are those of spaCy's blank English pipeline.
 """
