@@ -153,6 +153,13 @@ fn with_the_least_memory_a_child_takes_ordinary_pages() {
 }
 
 #[test]
+fn a_page_that_does_not_fit_into_a_child_costs_itself() {
+    let memory_bytes = Limits::MEMORY_BYTES_MIN;
+    let limits = Limits { memory_bytes, page_bytes: 2 * memory_bytes, ..Limits::default() };
+    assert_eq!(hostile(limits, &vec![b' '; memory_bytes as usize + 1]), Verdict::OutOfMemory);
+}
+
+#[test]
 fn a_child_that_hangs_is_killed() {
     let limits = Limits { wall_ms: 300, ..Limits::default() };
     let mut extractor = shell("printf '\\020\\0\\0\\0convoy-extract 1'; exec sleep 1000", limits);

@@ -69,7 +69,7 @@ fn answer(mut input: impl Read, mut output: impl Write) -> io::Result<()> {
     reply(&mut output, frames::READY)?;
     while let Some(request) = frames::read(&mut input, frames::MESSAGE_BYTES)? {
         let request: Request = serde_json::from_slice(&request)?;
-        let body = frames::read(&mut input, limits.page_bytes)?.ok_or(io::ErrorKind::UnexpectedEof)?;
+        let body = frames::read(&mut input, limits.page_bytes).map_err(named)?.ok_or(io::ErrorKind::UnexpectedEof)?;
         started_ms.store(cpu_ms()?, Ordering::SeqCst);
         let page = Page { body: &body, content_type: request.content_type.as_deref() };
         let verdict = panic::catch_unwind(AssertUnwindSafe(|| extract(&page, &limits)));
@@ -78,6 +78,14 @@ fn answer(mut input: impl Read, mut output: impl Write) -> io::Result<()> {
         reply(&mut output, &serde_json::to_vec(&verdict)?)?;
     }
     Ok(())
+}
+
+/// Gives the failure to take a page in the words of an allocation that fails, by which the parent tells what a child died of.
+fn named(error: io::Error) -> io::Error {
+    match error.kind() {
+        io::ErrorKind::OutOfMemory => io::Error::new(error.kind(), "memory allocation of a page failed"),
+        _ => error,
+    }
 }
 
 fn reply(output: &mut impl Write, message: &[u8]) -> io::Result<()> {
