@@ -27,7 +27,7 @@ struct SaidError {
 
 impl SaidErrors {
     /// Hears a line that `rank` has printed on standard error. Returns whether it says again what another rank has said: the
-    /// first line of an error, but for the rank's own number, or a line of the rest of that error.
+    /// first line of an error, apart from the rank's own number, or a line of the rest of that error.
     pub fn hear(&mut self, rank: Rank, line: &str) -> bool {
         if is_error(line) {
             return self.begin(rank, words_of(line));

@@ -21,8 +21,8 @@ pub const START_BYTES_MAX: usize = 200;
 /// Longest name of a host in DNS; what is longer is none.
 const HOST_BYTES_MAX: usize = 253;
 
-/// Sums of some decisions. The sum of tallies does not depend on their order, apart from rounding of the time, and from
-/// [`Domains`] when they are so many that some are forgotten.
+/// Sums of some decisions. The sum of tallies does not depend on their order, apart from rounding of the time and from the counts
+/// of more than [`COUNTED_MAX`] domains.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Tally {
     /// Number of documents and damaged records that the stage has seen.
