@@ -365,7 +365,7 @@ mod tests {
 
     #[test]
     fn a_full_store_refuses_only_what_adds_to_it() {
-        let request = |method, uri: &str| Request::builder().method(method).uri(uri).body(()).unwrap();
+        let request = |method: Method, uri: &str| Request::builder().method(method).uri(uri).body(()).unwrap();
         assert!(writes(&request(Method::PUT, "/runs/a?partNumber=1&uploadId=x")));
         assert!(writes(&request(Method::POST, "/runs/a?uploads")));
         assert!(!writes(&request(Method::POST, "/runs?delete")));
