@@ -61,7 +61,7 @@ impl ExitCode {
         match self {
             ExitCode::Done => "done",
             ExitCode::Config => "usage or config",
-            ExitCode::Data => "data missing, corrupt or denied, or a disk is full",
+            ExitCode::Data => "data missing, corrupt or denied, or a disk or store is full",
             ExitCode::Communication => "communication failed, a rank was lost, or ranks differ",
             ExitCode::Numeric => "loss or gradients not finite, or outliers",
             ExitCode::Storage => "storage unreachable past its deadline",

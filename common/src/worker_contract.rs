@@ -194,6 +194,8 @@ pub struct PrepareProgress {
     pub phase: PreparePhase,
     /// Bytes of inputs read, or of token shards written, over all ranks.
     pub done: u64,
+    /// Bytes of `done` that an earlier job did, which took no time in this one.
+    pub done_before: u64,
     /// Bytes to read or write in this phase.
     pub total: u64,
     /// Bytes of text encoded in this phase.
@@ -265,13 +267,18 @@ pub const PROGRESS_MARK: &str = "convoy-progress ";
 impl PrepareProgress {
     /// Returns the rate of the phase, in 10^6 bytes per second.
     pub fn mb_per_second(&self) -> f64 {
-        self.done as f64 / 1e6 / self.seconds.max(1e-9)
+        self.done_now() as f64 / 1e6 / self.seconds.max(1e-9)
     }
 
-    /// Estimates how long the rest of the phase takes at this rate. Returns `None` before anything is done.
+    /// Estimates how long the rest of the phase takes at this rate. Returns `None` before this job has done anything.
     pub fn left(&self) -> Option<std::time::Duration> {
-        let seconds = self.seconds / self.done as f64 * self.total.saturating_sub(self.done) as f64;
+        let seconds = self.seconds / self.done_now() as f64 * self.total.saturating_sub(self.done) as f64;
         std::time::Duration::try_from_secs_f64(seconds).ok()
+    }
+
+    /// Returns the bytes that this job has done.
+    fn done_now(&self) -> u64 {
+        self.done.saturating_sub(self.done_before)
     }
 }
 

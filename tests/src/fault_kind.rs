@@ -7,6 +7,9 @@ pub enum Fault {
     SlowDown,
     /// The answer is 500 InternalError.
     InternalError,
+    /// The answer to a write is 507 XMinioStorageFull, as of a MinIO server whose disks are full. Reads and deletions are
+    /// answered.
+    Full,
     /// The connection is reset in the middle of a body.
     Reset,
     /// The connection ends, and with it a body that its Content-Length promised to be longer.
@@ -40,10 +43,15 @@ impl Fault {
     pub fn is_of_listings(self) -> bool {
         self == Fault::ForeignKeys || Fault::LISTINGS.contains(&self)
     }
+
+    /// Returns whether this is a fault of writes.
+    pub fn is_of_writes(self) -> bool {
+        self == Fault::Full
+    }
 }
 
 /// Faults by their names in `kinds=`.
-pub const NAMES: [(&str, Fault); 11] = [
+pub const NAMES: [(&str, Fault); 12] = [
     ("slow-down", Fault::SlowDown),
     ("internal-error", Fault::InternalError),
     ("reset", Fault::Reset),
@@ -52,6 +60,7 @@ pub const NAMES: [(&str, Fault); 11] = [
     ("stall", Fault::Stall),
     ("lost-answer", Fault::LostAnswer),
     ("wrong-bytes", Fault::WrongBytes),
+    ("full", Fault::Full),
     ("stale-listing", Fault::StaleListing),
     ("partial-listing", Fault::PartialListing),
     ("duplicated-listing", Fault::DuplicatedListing),

@@ -207,6 +207,7 @@ impl State {
         let fault = if is_meant { self.draw(request.method() == Method::GET) } else { None };
         let lists = request.uri().query().is_some_and(|query| query.contains("list-type=2"));
         let fault = fault.filter(|fault| lists || !fault.is_of_listings());
+        let fault = fault.filter(|fault| writes(request) || !fault.is_of_writes());
         // A request with a late answer counts once it is performed.
         if let Some(fault) = fault.filter(|fault| *fault != Fault::LateAnswer) {
             self.meets(fault);
@@ -251,6 +252,12 @@ impl State {
     }
 }
 
+/// Returns whether a request adds to what the store holds. Deletions of several objects are a POST, too.
+fn writes<B>(request: &Request<B>) -> bool {
+    let deletes = request.uri().query().is_some_and(|query| query.split('&').any(|key| key.starts_with("delete")));
+    matches!(*request.method(), Method::PUT | Method::POST) && !deletes
+}
+
 async fn wrong_answer(
     fault: Fault,
     silence: Duration,
@@ -260,6 +267,7 @@ async fn wrong_answer(
     match fault {
         Fault::SlowDown => Ok(refusal(StatusCode::SERVICE_UNAVAILABLE, "SlowDown")),
         Fault::InternalError => Ok(refusal(StatusCode::INTERNAL_SERVER_ERROR, "InternalError")),
+        Fault::Full => Ok(refusal(StatusCode::INSUFFICIENT_STORAGE, "XMinioStorageFull")),
         Fault::Silence => {
             tokio::time::sleep(silence).await;
             answered(service, request).await
@@ -353,6 +361,15 @@ mod tests {
         assert_ne!(drawn(1), drawn(2));
         let met = drawn(3).iter().flatten().count();
         assert!((150..250).contains(&met), "{met}");
+    }
+
+    #[test]
+    fn a_full_store_refuses_only_what_adds_to_it() {
+        let request = |method: Method, uri: &str| Request::builder().method(method).uri(uri).body(()).unwrap();
+        assert!(writes(&request(Method::PUT, "/runs/a?partNumber=1&uploadId=x")));
+        assert!(writes(&request(Method::POST, "/runs/a?uploads")));
+        assert!(!writes(&request(Method::POST, "/runs?delete")));
+        assert!(!writes(&request(Method::DELETE, "/runs/a")) && !writes(&request(Method::GET, "/runs/a")));
     }
 
     #[test]

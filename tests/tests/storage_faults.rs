@@ -369,6 +369,31 @@ fn an_outage_is_waited_out_until_the_deadline_and_not_longer() {
 }
 
 #[test]
+fn a_full_store_is_said_at_once_and_can_still_be_read_and_emptied() {
+    let shared = shared();
+    let folder = open("full", &config());
+    folder.put("a", content(1000)).unwrap();
+    shared.faults().follow(Plan { rate: 1.0, kinds: vec![Fault::Full], ..Plan::default() });
+    let upload = || {
+        let mut upload = folder.upload("c")?;
+        upload.write(content(1000))?;
+        upload.finish()
+    };
+    for error in [folder.put("b", content(1000)), folder.create("b", content(1000)), upload()].map(Result::unwrap_err) {
+        assert!(matches!(error, StorageError::StoreFull { .. }), "{error}");
+        assert_eq!(error.exit_code(), ExitCode::Data);
+        let text = error.to_string();
+        for part in ["s3://bucket/full/", "the store is full", "XMinioStorageFull", "make room in the store"] {
+            assert!(text.contains(part), "no {part:?} in {text}");
+        }
+    }
+    assert_eq!(shared.faults().count(Fault::Full), 3, "a full store is not asked again");
+    assert_eq!(folder.get("a").unwrap(), content(1000));
+    folder.delete("a").unwrap();
+    assert!(folder.list().unwrap().is_empty());
+}
+
+#[test]
 fn what_is_missing_is_said_at_once() {
     let shared = shared();
     let folder = open("missing", &config());

@@ -96,6 +96,19 @@ pub enum StorageError {
         /// Error of the system.
         reason: String,
     },
+    /// The store has no room left.
+    #[error(
+        "{operation} {url}: the store is full, or a quota on it is reached: {reason}; make room in the store or raise the quota, \
+         and run the same command again"
+    )]
+    StoreFull {
+        /// URL of the object.
+        url: String,
+        /// Operation that failed.
+        operation: &'static str,
+        /// Answer of the store.
+        reason: String,
+    },
     /// The local file system refused the operation.
     #[error("{operation} {url}: {reason}")]
     Local {
@@ -119,7 +132,8 @@ impl StorageError {
             | StorageError::Refused { .. }
             | StorageError::Unlisted { .. }
             // A restart would not make room.
-            | StorageError::Full { .. } => ExitCode::Data,
+            | StorageError::Full { .. }
+            | StorageError::StoreFull { .. } => ExitCode::Data,
             StorageError::Unreachable { .. } | StorageError::Local { .. } => ExitCode::Storage,
         }
     }
@@ -158,6 +172,8 @@ pub(super) enum Verdict {
     /// the credentials have expired.
     Unexplained,
     NotFound,
+    /// The store has no room. A retry does not help: room is made by people.
+    Full,
     /// A retry does not help.
     Refused,
 }
@@ -200,6 +216,8 @@ impl AttemptError {
         match (error, status(&reason)) {
             (E::NotFound { .. }, _) | (_, Some(404)) => Verdict::NotFound,
             _ if contains(&reason, EXPIRED) => Verdict::Expired,
+            (_, Some(507)) => Verdict::Full,
+            _ if contains(&reason, FULL) => Verdict::Full,
             (E::PermissionDenied { .. } | E::Unauthenticated { .. }, _) | (_, Some(401 | 403)) => Verdict::Denied,
             _ if reason.ends_with(UNEXPLAINED) => Verdict::Unexplained,
             // A conflict with a concurrent operation of another client.
@@ -215,6 +233,10 @@ impl AttemptError {
 
 /// How stores say that credentials have expired. S3 does so with status 400.
 const EXPIRED: &[&str] = &["ExpiredToken", "TokenRefreshRequired", "token has expired", "RequestTimeTooSkewed"];
+
+/// Codes of a store without room: of MinIO, which answers 507, or 400 where a bucket is over its quota, and of Ceph, which
+/// answers 403.
+const FULL: &[&str] = &["<Code>XMinioStorageFull<", "<Code>XMinioAdminBucketQuotaExceeded<", "<Code>QuotaExceeded<"];
 
 /// Error for a page, or any other body that is not a listing, with which a web server answers a request for one.
 const NO_LISTING: &str = "Error decoding PROPFIND response";
@@ -301,6 +323,13 @@ mod tests {
             ("Server returned non-2xx status code: 403 Forbidden: ", Verdict::Denied),
             ("Server returned non-2xx status code: 404 Not Found: ", Verdict::NotFound),
             ("Server returned non-2xx status code: 501 Not Implemented: ", Verdict::Refused),
+            ("Server returned non-2xx status code: 507 Insufficient Storage: ", Verdict::Full),
+            ("Server returned error response: <Error><Code>XMinioStorageFull</Code></Error>", Verdict::Full),
+            (
+                "Server returned non-2xx status code: 400 Bad Request: <Code>XMinioAdminBucketQuotaExceeded</Code>",
+                Verdict::Full,
+            ),
+            ("Server returned non-2xx status code: 403 Forbidden: <Code>QuotaExceeded</Code>", Verdict::Full),
             ("error sending request: http://169.254.169.254/latest/api/token", Verdict::NoCredentials),
             ("connection reset by peer", Verdict::Again),
         ] {

@@ -122,6 +122,7 @@ impl Operation<'_> {
             // A plain web server refuses a request for a listing in one way or another.
             _ if operation == "list" && self.store.is_web() => Err(StorageError::Unlisted { url, reason }),
             Verdict::NotFound => Err(StorageError::NotFound { url }),
+            Verdict::Full => Err(StorageError::StoreFull { url, operation, reason }),
             Verdict::Unexplained if !self.has_renewed => {
                 self.renew();
                 Ok(())

@@ -200,7 +200,7 @@ the job to be terminated. The first process to do so was:
         assert_eq!((cause.code, cause.rank), (ExitCode::Data, Some(Rank(2))));
         assert_eq!(
             cause.block(4, &["one".into(), "two".into()]),
-            "attempt 4 ended: rank 2 failed (exit 3: data missing, corrupt or denied, or a disk is full)\n  the shard x is truncated\n  \
+            "attempt 4 ended: rank 2 failed (exit 3: data missing, corrupt or denied, or a disk or store is full)\n  the shard x is truncated\n  \
              last lines of rank 2:\n  | one\n  | two"
         );
     }

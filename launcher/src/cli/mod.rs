@@ -30,9 +30,9 @@ use tokenizer::TokenizerCommand;
 
 /// Convoy trains GPT-2 on many ranks: prepares data, starts and restarts training, samples from the result.
 ///
-/// Exit codes: 0 done; 2 usage or config; 3 data missing, corrupt or denied, or a disk is full; 4 communication failed, a
-/// rank was lost, or ranks differ; 5 loss or gradients not finite, or outliers; 6 storage unreachable past its deadline; 70 a
-/// bug; 75 stopped on request, and running the command again resumes.
+/// Exit codes: 0 done; 2 usage or config; 3 data missing, corrupt or denied, or a disk or store is full; 4 communication
+/// failed, a rank was lost, or ranks differ; 5 loss or gradients not finite, or outliers; 6 storage unreachable past its
+/// deadline; 70 a bug; 75 stopped on request, and running the command again resumes.
 #[derive(Debug, Parser)]
 #[command(name = "launcher", version, arg_required_else_help = true)]
 pub struct Cli {

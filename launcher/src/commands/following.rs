@@ -446,8 +446,8 @@ mod tests {
         let launch = launch();
         let mut following = Following::new(listener, &launch, None);
         let output = |done: &u64| {
-            let progress =
-                format!(r#"{{"phase":"tokenizing","done":{done},"total":100,"text_bytes":0,"seconds":1.0}}"#);
+            let bytes = format!(r#""done":{done},"done_before":0,"total":100,"text_bytes":0"#);
+            let progress = format!(r#"{{"phase":"tokenizing",{bytes},"seconds":1.0}}"#);
             Event::Output { rank: Some(Rank(0)), stream: Stream::Out, line: format!("{PROGRESS_MARK}{progress}") }
         };
         following.on_event(output(&10));

@@ -118,19 +118,23 @@ mod tests {
         let mut progress = PrepareProgress {
             phase: PreparePhase::Tokenizing,
             done: 100_000_000,
+            done_before: 0,
             total: 400_000_000,
             text_bytes: 90_000_000,
             seconds: 2.0,
         };
         assert_eq!(figures(&progress), "100.0 of 400.0 MB  50.0 MB/s  left 6s");
-        progress.done = 0;
-        assert_eq!(figures(&progress), "0.0 of 400.0 MB  0.0 MB/s");
+        // What an earlier job did is done, and tells nothing about the speed of this one.
+        progress.done_before = 60_000_000;
+        assert_eq!(figures(&progress), "100.0 of 400.0 MB  20.0 MB/s  left 15s");
+        progress.done = 60_000_000;
+        assert_eq!(figures(&progress), "60.0 of 400.0 MB  0.0 MB/s");
     }
 
     #[test]
     fn progress_counts_over_attempts_and_phases() {
         let mut view = PrepareView::new();
-        let hear = |phase, done| PrepareProgress { phase, done, total: 9, text_bytes: 0, seconds: 1.0 };
+        let hear = |phase, done| PrepareProgress { phase, done, done_before: 0, total: 9, text_bytes: 0, seconds: 1.0 };
         view.hear(&hear(PreparePhase::Tokenizing, 5));
         view.hear(&hear(PreparePhase::Tokenizing, 3));
         assert_eq!(view.bytes_done(), 5);
@@ -142,7 +146,8 @@ mod tests {
     fn the_bar_goes_back_when_a_phase_goes_on_with_more_to_do() {
         let mut view = PrepareView { is_terminal: true, ..PrepareView::new() };
         let mut shown = |done, total| {
-            view.hear(&PrepareProgress { phase: PreparePhase::Cleaning, done, total, text_bytes: 0, seconds: 1.0 });
+            let phase = PreparePhase::Cleaning;
+            view.hear(&PrepareProgress { phase, done, done_before: 0, total, text_bytes: 0, seconds: 1.0 });
             let (_, bar) = view.bar.as_ref().unwrap();
             (bar.position(), bar.length())
         };

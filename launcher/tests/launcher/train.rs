@@ -73,7 +73,7 @@ fn a_rank_that_fails_on_data_is_named_and_not_restarted() {
     assert_eq!(ended.code, Some(3), "{}", ended.stderr);
     assert_eq!(rig.claims(), ["0001.json"]);
     for expected in [
-        "attempt 1 ended: rank 1 failed (exit 3: data missing, corrupt or denied, or a disk is full)\n  shard x: expected 10 bytes, got 9\n",
+        "attempt 1 ended: rank 1 failed (exit 3: data missing, corrupt or denied, or a disk or store is full)\n  shard x: expected 10 bytes, got 9\n",
         "rank 1: 2026-01-01T00:00:00Z ERROR the shard is truncated",
         "last lines of rank 1:",
     ] {

@@ -1,4 +1,5 @@
-//! Tests of stages from S3 to S3: over a store that works, one that fails at every request, and one that goes away.
+//! Tests of stages from S3 to S3: over a store that works, one that fails at every request, one that goes away,
+//! and one that is full.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -102,6 +103,29 @@ fn a_store_that_stays_away_ends_stages_with_a_clear_error_and_they_go_on_afterwa
 
     store.comes_back();
     run(prepare(&store, PAGES, "s3://runs/away", &[]), ExitCode::Done, &["tokens in "]);
+    still_there(&kept, &output);
+    assert!(staged::made(&output) == expected);
+}
+
+#[test]
+fn a_store_that_fills_up_ends_stages_with_a_clear_error_and_they_go_on_afterwards() {
+    let _turn = turn();
+    let store = store();
+    let (expected, output) = (undisturbed(&store), behind(&store, "runs/full"));
+    // What stages have made is put slowly, so that the job is not over before the store is full.
+    store.meets(Fault::Silence, "PUT /runs/full/stages/", 300);
+    let mut running = Running::start(prepare(&store, PAGES, "s3://runs/full", &["launch.threads_per_rank=1"]));
+    running.wait_until("a unit was done", DEADLINE, |_| (!finished(&output).is_empty()).then_some(()));
+    store.meets(Fault::Full, "/runs/full/", 0);
+    let words = ["the store is full, or a quota on it is reached: ", "XMinioStorageFull", "run the same command again"];
+    let text = ended(running, ExitCode::Data, &words);
+    assert!(text.contains("s3://runs/full/") && !text.contains("restarting in"), "{text}");
+    assert!(store.faults().count(Fault::Full) > 0);
+    let kept = finished(&output);
+    assert!(!output.join("train/index.json").exists(), "it was over before the store was full");
+
+    store.faults().follow(Plan::default());
+    run(prepare(&store, PAGES, "s3://runs/full", &[]), ExitCode::Done, &["tokens in "]);
     still_there(&kept, &output);
     assert!(staged::made(&output) == expected);
 }

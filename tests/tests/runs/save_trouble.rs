@@ -219,6 +219,17 @@ fn failures_in_a_row_end_the_run() {
 }
 
 #[test]
+fn a_store_that_stays_full_ends_the_run() {
+    let _turn = turn();
+    let store = store();
+    store.meets(Fault::Full, "/runs/run/checkpoints/", 0);
+    let settings = ["checkpoint.every_steps=4", "checkpoint.max_failures=2"];
+    let words = ["the save of step-00000004", "the run goes on", "the store is full", "failed (exit 3"];
+    let text = run(very_slowly(store.environment(by_launcher(2, &config(&store, &settings)))), ExitCode::Data, &words);
+    assert!(!text.contains("restarting in"), "{text}");
+}
+
+#[test]
 fn the_store_is_away_for_a_while() {
     let _turn = turn();
     let mut store = store();

@@ -18,7 +18,7 @@ use crate::memory::Memory;
 use crate::merge::{Merging, ShardTask, merge, sizes, written};
 use crate::overlap::OverlapFilter;
 use crate::partitions::{SidePlan, Sizes};
-use crate::progress::Audience;
+use crate::progress::{Audience, PhaseWork};
 use crate::ranks::Ranks;
 use crate::record::{self, Identity, RECORD_NAME, Record, SideTotals, Totals};
 use crate::sides::{Division, Side};
@@ -228,11 +228,8 @@ impl Job<'_> {
         };
         let share = share_of(&self.units, runs, self.ranks.rank(), self.ranks.count());
         let done_before = self.units.iter().zip(0..).filter(|(_, n)| runs.has(*n)).map(|(unit, _)| unit.bytes).sum();
-        let done_before = if self.ranks.rank() == 0 { done_before } else { 0 };
-        self.ranks.run((PreparePhase::Tokenizing, total), audience, |progress| {
-            progress.advance(done_before);
-            tokenize(&job, &share, progress)
-        })
+        let phase = PhaseWork { phase: PreparePhase::Tokenizing, total, done_before };
+        self.ranks.run(phase, audience, |progress| tokenize(&job, &share, progress))
     }
 
     fn check_corpus(&self, tally: &Tally) -> Result<()> {
@@ -268,11 +265,8 @@ impl Job<'_> {
         let merging = Merging { work, runs, output: &self.output, threads: self.threads };
         let (total, done_before) = (bytes(&tasks), bytes(&tasks) - bytes(&left));
         let share = &left[part(left.len(), rank, ranks)];
-        let done_before = if rank == 0 { done_before } else { 0 };
-        self.ranks.run((PreparePhase::Writing, total), audience, |progress| {
-            progress.advance(done_before);
-            merge(&merging, share, progress)
-        })?;
+        let phase = PhaseWork { phase: PreparePhase::Writing, total, done_before };
+        self.ranks.run(phase, audience, |progress| merge(&merging, share, progress))?;
         self.ranks.share("a summary", || self.finish(work, runs, &tasks))
     }
 

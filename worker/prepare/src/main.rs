@@ -34,8 +34,8 @@ use tokenizer_command::{OnBad, TokenizerArgs};
 
 /// Prepares documents for training.
 ///
-/// Exit codes: 0 done, 2 usage or config, 3 data missing, corrupt or denied, or a disk is full, 4 a rank was lost, 6 storage unreachable,
-/// 70 a bug.
+/// Exit codes: 0 done, 2 usage or config, 3 data missing, corrupt or denied, or a disk or store is full, 4 a rank was lost,
+/// 6 storage unreachable, 70 a bug.
 #[derive(Parser)]
 #[command(name = "prepare", version)]
 struct Cli {

@@ -5,6 +5,17 @@ use std::time::{Duration, Instant};
 
 use common::worker_contract::{PreparePhase, PrepareProgress};
 
+/// What there is to do in a phase, over all ranks.
+#[derive(Debug, Clone, Copy)]
+pub struct PhaseWork {
+    /// The phase.
+    pub phase: PreparePhase,
+    /// Bytes to read or write.
+    pub total: u64,
+    /// Bytes of them that an earlier job has done.
+    pub done_before: u64,
+}
+
 /// Work that this rank has done in the current phase. Threads count it, and the main thread reports it.
 #[derive(Debug, Default)]
 pub struct Progress {

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use common::exit_code::ExitCode;
 use common::rank_message::{self, MessageError};
 use common::topology::Rank;
-use common::worker_contract::{PreparePhase, PrepareProgress};
+use common::worker_contract::PrepareProgress;
 use mpi::Threading;
 use mpi::collective::SystemOperation;
 use mpi::environment::Universe;
@@ -18,7 +18,7 @@ use mpi::traits::{CommunicatorCollectives, Root};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::progress::{Audience, Progress};
+use crate::progress::{Audience, PhaseWork, Progress};
 
 /// Pause between looks at the work.
 const TICK: Duration = Duration::from_millis(20);
@@ -123,15 +123,15 @@ impl Ranks {
     }
 
     /// Runs `work` on another thread, and returns when all ranks have done theirs. Meanwhile `audience` receives their
-    /// progress, in a phase of `total` bytes.
+    /// progress in `phase`.
     pub fn run<E: Send>(
         &self,
-        (phase, total): (PreparePhase, u64),
+        phase: PhaseWork,
         audience: &mut dyn Audience,
         work: impl FnOnce(&Progress) -> Result<(), E> + Send,
     ) -> Result<(), E> {
         let progress = Progress::default();
-        let mut reports = Reports { started: Instant::now(), phase, total, of_ranks: vec![None; self.count()] };
+        let mut reports = Reports { started: Instant::now(), phase, of_ranks: vec![None; self.count()] };
         let mut next_report = Instant::now();
         std::thread::scope(|scope| {
             let worker = scope.spawn(|| work(&progress));
@@ -178,8 +178,7 @@ impl Ranks {
 /// Last reports of the ranks to rank 0 in this phase: whether the rank has ended, its bytes done, its bytes of text.
 struct Reports {
     started: Instant,
-    phase: PreparePhase,
-    total: u64,
+    phase: PhaseWork,
     of_ranks: Vec<Option<[u64; 3]>>,
 }
 
@@ -189,9 +188,10 @@ impl Reports {
     }
 
     fn together(&self) -> PrepareProgress {
-        let sum = |i: usize| self.of_ranks.iter().flatten().map(|report| report[i]).sum();
+        let sum = |i: usize| self.of_ranks.iter().flatten().map(|report| report[i]).sum::<u64>();
         let seconds = self.started.elapsed().as_secs_f64();
-        PrepareProgress { phase: self.phase, done: sum(1), total: self.total, text_bytes: sum(2), seconds }
+        let PhaseWork { phase, total, done_before } = self.phase;
+        PrepareProgress { phase, done: done_before + sum(1), done_before, total, text_bytes: sum(2), seconds }
     }
 }
 
@@ -219,8 +219,21 @@ fn cores_of_node() -> usize {
 
 #[cfg(test)]
 mod tests {
+    use common::worker_contract::PreparePhase;
+
     use super::*;
     use crate::PrepareError;
+
+    #[test]
+    fn what_an_earlier_job_did_counts_as_done_and_not_for_the_speed() {
+        let phase = PhaseWork { phase: PreparePhase::Cleaning, total: 9_000_000, done_before: 5_000_000 };
+        let of_ranks = vec![Some([0, 1_000_000, 7]), None, Some([1, 1_000_000, 8])];
+        let progress = Reports { started: Instant::now(), phase, of_ranks }.together();
+        assert_eq!((progress.done, progress.total, progress.text_bytes), (7_000_000, 9_000_000, 15));
+        let later = PrepareProgress { seconds: 4.0, ..progress };
+        assert_eq!(later.mb_per_second(), 0.5);
+        assert_eq!(later.left(), Some(Duration::from_secs(4)));
+    }
 
     #[test]
     fn what_is_shared_arrives() {

@@ -91,11 +91,16 @@ fn cut(text: &str, fraction: f64) -> usize {
     let earliest = text.ceil_char_boundary((text.len() as f64 * (1.0 - 2.0 * fraction)).max(0.0) as usize);
     let window = text.get(earliest..target).unwrap_or_default();
     let after_white_space = || window.char_indices().rfind(|(_, c)| c.is_whitespace()).map(|(at, c)| at + c.len_utf8());
-    let within = window.rfind("\n\n").map(|at| at + 2).or_else(|| window.rfind('\n').map(|at| at + 1));
+    let within = behind_last_blank_line(window).or_else(|| window.rfind('\n').map(|at| at + 1));
     match within.or_else(after_white_space).map_or(target, |at| earliest + at) {
         0 => text.len(),
         cut => cut,
     }
+}
+
+/// Returns the byte behind the last blank line of `text`, whose lines end in LF or CR LF.
+fn behind_last_blank_line(text: &str) -> Option<usize> {
+    ["\n\n", "\n\r\n"].iter().filter_map(|blank| text.rfind(blank).map(|at| at + blank.len())).max()
 }
 
 /// Returns the hash of a text that decides on its side: XXH3, 64 bits, of the text in UTF-8 under the seed. Nobody has a
@@ -158,6 +163,10 @@ mod tests {
         assert_eq!(behind("one two\nthree four\nfive", 0.4), "three four\nfive");
         assert_eq!(behind("one two three four five", 0.3), "four five");
         assert_eq!(behind("漢字漢字漢字漢字漢字", 0.2), "漢字");
+        // Lines may end in CR LF, and in both.
+        assert_eq!(behind("one\r\n\r\ntwo\r\nthree\r\nfour", 0.5), "two\r\nthree\r\nfour");
+        assert_eq!(behind("one\r\n\r\ntwo\n\nthree four five", 0.5), "three four five");
+        assert_eq!(behind("one\n\ntwo\r\n\r\nthree four five", 0.5), "three four five");
         // A blank line far before the place does not make the end much longer.
         assert_eq!(behind("a\n\nbbbbbbbbb bbbbbbbb cc", 0.08), "cc");
         // One character cannot be cut.
@@ -169,7 +178,7 @@ mod tests {
         #![proptest_config(ProptestConfig { cases: 500, failure_persistence: None, ..ProptestConfig::default() })]
 
         #[test]
-        fn a_cut_leaves_about_the_fraction_behind(text in "[a-c \n漢é]{0,200}", fraction in 1e-6..0.9999_f64) {
+        fn a_cut_leaves_about_the_fraction_behind(text in "[a-c \r\n漢é]{0,200}", fraction in 1e-6..0.9999_f64) {
             let cut = cut(&text, fraction);
             prop_assert!(text.is_char_boundary(cut) && (cut > 0 || text.is_empty()));
             // A character has at most 4 bytes.

@@ -22,7 +22,7 @@ use super::tally::Tally;
 use super::units::Units;
 use crate::PrepareError;
 use crate::failure::Failure;
-use crate::progress::Audience;
+use crate::progress::{Audience, PhaseWork};
 use crate::ranks::Ranks;
 use crate::tokenize::{part, share_of_bytes};
 
@@ -80,7 +80,8 @@ impl Stages<'_> {
         let units = &stage.record.units;
         let share: Vec<usize> = part(units.len(), self.ranks.rank(), self.ranks.count()).collect();
         let (threads, total) = (self.threads, units.iter().map(|unit| unit.bytes).sum());
-        self.ranks.run((phase_of(stage.plan.name), total), audience, |progress| {
+        let phase = PhaseWork { phase: phase_of(stage.plan.name), total, done_before: 0 };
+        self.ranks.run(phase, audience, |progress| {
             let verify = |number: &usize| {
                 verify(&stage.folder, &documents_name(*number as u32), &units[*number])?;
                 progress.advance(units[*number].bytes);
@@ -129,7 +130,8 @@ impl Stages<'_> {
         let (threads, total) = (self.threads, all.iter().map(|unit| bytes[*unit as usize]).sum());
         let mut is_damaged = vec![0_u64; bytes.len()];
         let found = &mut is_damaged;
-        self.ranks.run((phase_of(stage), total), audience, |progress| {
+        let phase = PhaseWork { phase: phase_of(stage), total, done_before: 0 };
+        self.ranks.run(phase, audience, |progress| {
             let look = |unit: &u32| {
                 let damage = UnitRecord::damage(folder, *unit)?;
                 progress.advance(bytes[*unit as usize]);
@@ -159,11 +161,10 @@ impl Stages<'_> {
         let (rank, ranks) = (self.ranks.rank(), self.ranks.count());
         let share = share_of_bytes(&bytes, |unit| done.contains(&unit), rank, ranks);
         let total = bytes.iter().sum();
-        let done_before: u64 = (0..).zip(&bytes).filter(|(unit, _)| done.contains(unit)).map(|(_, bytes)| bytes).sum();
-        let done_before = if rank == 0 { done_before } else { 0 };
+        let done_before = (0..).zip(&bytes).filter(|(unit, _)| done.contains(unit)).map(|(_, bytes)| bytes).sum();
+        let phase = PhaseWork { phase: phase_of(stage), total, done_before };
         let threads = self.threads.clamp(1, share.len().max(1));
-        self.ranks.run((phase_of(stage), total), audience, |progress| {
-            progress.advance(done_before);
+        self.ranks.run(phase, audience, |progress| {
             let (next, failure) = (AtomicUsize::new(0), Failure::default());
             std::thread::scope(|scope| {
                 for _ in 0..threads {

@@ -5,6 +5,7 @@ mod domains;
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use webtext::authority::{split, user_and_host, without_port, without_www};
 
 use super::bounded::{URL_BYTES_MAX, beginning, cut};
 use super::lineage::Line;
@@ -149,12 +150,10 @@ impl Example {
 /// Returns the domain of `url`: its host in lower case, without `www.` and port. `None` where it has no host.
 pub fn domain_of(url: &str) -> Option<String> {
     let (_, rest) = url.split_once("://")?;
-    let authority = &rest[..rest.find(['/', '?', '#']).unwrap_or(rest.len())];
-    let host = authority.rsplit('@').next().unwrap_or_default();
-    let end = if host.starts_with('[') { host.find(']').map(|at| at + 1) } else { host.find(':') };
-    let host = &host[..end.unwrap_or(host.len())];
-    let host = host.trim_end_matches('.').to_ascii_lowercase();
-    let host = host.strip_prefix("www.").unwrap_or(&host);
+    let (authority, _) = split(rest);
+    let (_, host) = user_and_host(authority);
+    let host = without_port(host).trim_end_matches('.').to_ascii_lowercase();
+    let host = without_www(&host);
     let is_host =
         (1..=HOST_BYTES_MAX).contains(&host.len()) && !host.contains(|c: char| c.is_whitespace() || c.is_control());
     is_host.then(|| host.to_owned())

@@ -5,7 +5,9 @@
 //! - [`extract`]: the main text of a page, its title and its date.
 //! - [`clean`]: the rules that keep a document or drop it.
 //! - [`deduplicate`]: documents that are equal or nearly so, and which of them stays.
+//! - [`authority`]: the host in a URL, for all of these.
 
+pub mod authority;
 pub mod clean;
 pub mod deduplicate;
 pub mod extract;

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use webtext::authority::{split, without_www};
+
 use crate::stages::bounded::{URL_BYTES_MAX, beginning};
 
 /// Number of hex digits of an id.
@@ -67,10 +69,9 @@ pub(super) fn compared(url: &str) -> String {
     let url = beginning(url, URL_BYTES_MAX);
     let url = url.split_once("://").map_or(url, |(_, rest)| rest);
     let url = url.split('#').next().unwrap_or_default();
-    let (host, path) = url.split_at(url.find(['/', '?']).unwrap_or(url.len()));
+    let (host, path) = split(url);
     let host = host.to_ascii_lowercase();
-    let host = host.strip_prefix("www.").unwrap_or(&host);
-    format!("{host}{path}").trim_end_matches('/').to_owned()
+    format!("{}{path}", without_www(&host)).trim_end_matches('/').to_owned()
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ use std::ops::ControlFlow;
 
 use serde::{Deserialize, Serialize};
 
+use crate::authority::{split, user_and_host, without_port};
 use crate::clean::checks::{Checks, Limit};
 use crate::clean::rule::Rule;
 
@@ -27,9 +28,10 @@ pub(crate) fn check(options: &AddressOptions, url: Option<&str>, checks: &mut Ch
 /// Returns the host of a URL, as it is written there.
 fn host(url: &str) -> Option<&str> {
     let (_, rest) = url.split_once("//")?;
-    let authority = rest.split(['/', '?', '#', '\\']).next()?;
-    let host = authority.rsplit('@').next()?;
-    let host = if host.starts_with('[') { host } else { host.split(':').next()? };
+    // Browsers take a backslash for a slash.
+    let authority = split(rest).0.split('\\').next()?;
+    let (_, host) = user_and_host(authority);
+    let host = if host.starts_with('[') { host } else { without_port(host) };
     Some(host.trim_end_matches('.')).filter(|host| !host.is_empty())
 }
 

@@ -6,7 +6,7 @@ use std::ops::ControlFlow;
 use crate::clean::c4::{C4, RemovedLines};
 use crate::clean::checks::{Checks, Depth};
 use crate::clean::english::English;
-use crate::clean::language::{Detect, Detected, Whatlang};
+use crate::clean::language::{Detected, Whatlang};
 use crate::clean::normalise::normalise;
 use crate::clean::options::{CleanOptions, OptionsError};
 use crate::clean::rule::Rule;
@@ -29,7 +29,6 @@ pub struct Cleaner {
     options: CleanOptions,
     c4: C4,
     split: Box<dyn Split>,
-    detector: Box<dyn Detect>,
 }
 
 impl Cleaner {
@@ -40,19 +39,13 @@ impl Cleaner {
     pub fn new(options: CleanOptions) -> Result<Self, OptionsError> {
         options.check()?;
         let c4 = C4::new(&options.c4);
-        Ok(Cleaner { options, c4, split: Box::new(English::new()), detector: Box::new(Whatlang) })
+        Ok(Cleaner { options, c4, split: Box::new(English::new()) })
     }
 
     /// Takes words and sentences from `split`.
     #[must_use]
     pub fn with_split(self, split: Box<dyn Split>) -> Self {
         Cleaner { split, ..self }
-    }
-
-    /// Takes languages from `detector`.
-    #[must_use]
-    pub fn with_detector(self, detector: Box<dyn Detect>) -> Self {
-        Cleaner { detector, ..self }
     }
 
     /// Returns the options.
@@ -123,7 +116,7 @@ impl Cleaner {
         let options = &self.options;
         address::check(&options.address, url, checks)?;
         length::check(&options.length, words, checks)?;
-        language::check(&options.language, words.text(), &*self.detector, (found, checks))?;
+        language::check(&options.language, words.text(), &Whatlang, (found, checks))?;
         repetition::check(&options.repetition, words, checks)?;
         quality::check(&options.quality, words, checks)
     }

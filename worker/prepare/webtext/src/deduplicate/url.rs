@@ -1,5 +1,7 @@
 //! Parts of a URL by which pages are one: a simple rule, which knows no site's own ways.
 
+use crate::authority::{split, user_and_host, without_www};
+
 /// Returns what is compared of a URL. Returns `None` if it has no host.
 ///
 /// 1. White space around it, the scheme `http` or `https`, and the fragment are left out.
@@ -11,12 +13,11 @@ pub fn comparable(url: &str) -> Option<String> {
     let url = url.trim();
     let rest = without_scheme(url)?;
     let rest = rest.split('#').next().unwrap_or_default();
-    let (authority, path) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
+    let (authority, path) = split(rest);
     let authority = authority.to_ascii_lowercase();
-    let (user, host) = authority.rsplit_once('@').unwrap_or(("", authority.as_str()));
+    let (user, host) = user_and_host(&authority);
     let host = host.strip_suffix(":80").or(host.strip_suffix(":443")).unwrap_or(host);
-    let host = host.trim_end_matches('.');
-    let host = host.strip_prefix("www.").unwrap_or(host);
+    let host = without_www(host.trim_end_matches('.'));
     if host.is_empty() {
         return None;
     }
