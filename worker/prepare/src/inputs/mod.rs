@@ -6,6 +6,8 @@
 //! - [`batches`]: divides a unit into [`Batch`]es of documents, always in the same way.
 //! - [`documents`], [`lines`], [`rows`]: read the documents of an object, or of a part of it, in bounded memory. [`reading`]
 //!   has the results that all three share, [`unpack`] reads and unpacks an object, and [`remote`] is one that holds Parquet.
+//! - [`strings`]: a column of strings. [`beside`]: one that documents can do without. [`pages`]: a column's pages, which are
+//!   refused where their [`header`] announces more than they can hold.
 //! - [`fault`]: what is wrong with a document, and where it is.
 //! - [`mod@estimate`]: how much text there is, from samples.
 //!
@@ -15,15 +17,19 @@
 //! Absent on purpose: a document's text ([`crate::text`]), and which rank reads what ([`crate::tokenize`]).
 
 mod batches;
+mod beside;
 mod documents;
 mod estimate;
 mod fault;
 mod find;
+mod header;
 mod lines;
+mod pages;
 mod reading;
 mod remote;
 mod rows;
 mod source;
+mod strings;
 mod units;
 mod unpack;
 
