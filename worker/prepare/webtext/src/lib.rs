@@ -5,8 +5,10 @@
 //! - [`extract`]: the main text of a page, its title and its date.
 //! - [`clean`]: the rules that keep a document or drop it.
 //! - [`deduplicate`]: documents that are equal or nearly so, and which of them stays.
+//! - [`json`]: strings in a JSON line, of a page or of a text.
 
 pub mod clean;
 pub mod deduplicate;
 pub mod extract;
+pub mod json;
 pub mod pages;
