@@ -1,7 +1,7 @@
 //! Finds the objects that the config names, and reads raw documents from them.
 //!
 //! - [`mod@find`]: finds the objects of the inputs, the [`source`]s. An object's name says how documents lie in it: `.txt` (and
-//!   `.md`) is one document, `.jsonl` one a line, `.parquet` one a row; all but the last also as `.gz`, `.zst`, `.xz` and `.bz2`.
+//!   `.md`) is one document, `.jsonl` (and `.ndjson`) one a line, `.parquet` one a row; all but the last also as `.gz`, `.zst`, `.xz` and `.bz2`.
 //! - [`mod@units`]: divides sources into [`Unit`]s of similar size, the pieces of work that ranks share.
 //! - [`batches`]: divides a unit into [`Batch`]es of documents, always in the same way.
 //! - [`documents`], [`lines`], [`rows`]: read the documents of an object, or of a part of it, in bounded memory. [`reading`]
