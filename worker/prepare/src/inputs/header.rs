@@ -84,13 +84,13 @@ fn skip_bytes(header: &mut impl Read, bytes: u64) -> io::Result<()> {
 }
 
 /// Reads a number with a sign.
-fn number(header: &mut impl Read) -> io::Result<i64> {
+pub(super) fn number(header: &mut impl Read) -> io::Result<i64> {
     let bits = varint(header)?;
     Ok((bits >> 1).cast_signed() ^ -(bits & 1).cast_signed())
 }
 
 /// Reads a number without a sign, in groups of seven bits, the lowest first.
-fn varint(header: &mut impl Read) -> io::Result<u64> {
+pub(super) fn varint(header: &mut impl Read) -> io::Result<u64> {
     let mut bits = 0;
     for shift in (0..64).step_by(7) {
         let byte = byte(header)?;

@@ -7,7 +7,7 @@
 //! - [`documents`], [`lines`], [`rows`]: read the documents of an object, or of a part of it, in bounded memory. [`reading`]
 //!   has the results that all three share, [`unpack`] reads and unpacks an object, and [`remote`] is one that holds Parquet.
 //! - [`strings`]: a column of strings. [`beside`]: one that documents can do without. [`pages`]: a column's pages, which are
-//!   refused where their [`header`] announces more than they can hold.
+//!   refused where their [`header`], or a list of [`deltas`] in them, announces more than they can hold.
 //! - [`fault`]: what is wrong with a document, and where it is.
 //! - [`mod@estimate`]: how much text there is, from samples.
 //!
@@ -18,6 +18,7 @@
 
 mod batches;
 mod beside;
+mod deltas;
 mod documents;
 mod estimate;
 mod fault;
@@ -39,6 +40,7 @@ pub use estimate::{Estimate, estimate};
 pub use fault::{BadDocument, Fault, Place};
 pub use find::{Found, Sources, find, find_pages, probe};
 pub(crate) use find::{folders_of, nothing_to_read};
+pub(crate) use pages::Pages;
 pub use reading::{LONGEST_DOCUMENT, ReadOptions};
 pub use remote::RemoteFile;
 pub use source::{KINDS, MARKDOWN, Source, is_read};
