@@ -2,8 +2,7 @@
 
 use parquet::schema::types::SchemaDescriptor;
 
-use super::reading::Failure;
-use super::rows::{damage_if_it_panics, no_sense};
+use super::reading::{Failure, damage_if_it_panics, no_sense};
 use super::source::Source;
 use super::strings::{Strings, has_strings};
 

@@ -6,10 +6,9 @@ use parquet::file::metadata::RowGroupMetaData;
 
 use super::beside::Beside;
 use super::fault::{Fault, Place};
-use super::reading::{Failure, Next, ReadOptions, too_long};
+use super::reading::{Failure, Next, ReadOptions, damage_if_it_panics, no_sense, too_long};
 use super::source::Source;
 use super::strings::Strings;
-use crate::panics::guarded;
 
 /// Bytes of the column of the text that are fetched at once.
 const WINDOW_BYTES: u64 = 4 << 20;
@@ -127,15 +126,4 @@ fn first_byte(group: &RowGroupMetaData) -> Option<u64> {
         pages.into_iter().flatten().map(u64::try_from).collect::<Result<Vec<_>, _>>().ok()?.into_iter().min()
     });
     firsts.collect::<Option<Vec<_>>>()?.into_iter().min()
-}
-
-/// Returns the failure of a file that contradicts itself.
-pub(super) fn no_sense(what: &str) -> Failure {
-    Failure::unreadable(format!("damaged: {what} in it makes no sense"))
-}
-
-/// Runs `read`, and reports a panic as damage: the Parquet library trusts some of what files say, and panics where that is
-/// wrong.
-pub(super) fn damage_if_it_panics<T>(read: impl FnOnce() -> Result<T, Failure>) -> Result<T, Failure> {
-    guarded(read).unwrap_or_else(|panic| Err(Failure::unreadable(format!("damaged: {panic}"))))
 }

@@ -9,9 +9,8 @@ use parquet::schema::types::{SchemaDescriptor, Type as SchemaType};
 
 use super::fault::Fault;
 use super::pages::Pages;
-use super::reading::Failure;
+use super::reading::{Failure, no_sense};
 use super::remote::RemoteFile;
-use super::rows::no_sense;
 use super::source::Source;
 
 /// A column of strings. It is read through a window of its own: pages of several columns are far from each other.
