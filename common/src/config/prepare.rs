@@ -11,8 +11,8 @@ const OVERLAP_SHARE: f64 = 0.1;
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct PrepareConfig {
     /// Storage URLs or local paths of objects, folders, or patterns with `*`, `?`, `[...]` and `**`. Reads `.txt` (one
-    /// document), `.jsonl` (one document per line), both also with `.gz`, `.zst`, `.xz` or `.bz2`, and `.parquet` (one
-    /// document per row). Reads `.md` as `.txt` where the input has this ending, too.
+    /// document), `.jsonl` and `.ndjson` (one document per line), all also with `.gz`, `.zst`, `.xz` or `.bz2`, and `.parquet`
+    /// (one document per row). Reads `.md` as `.txt` where the input has this ending, too.
     pub inputs: Vec<String>,
     /// Folder that receives `train/` and `validation/`: a storage URL or local path.
     pub output: String,

@@ -7,7 +7,7 @@ use clap::{Args, ValueEnum};
 /// `launcher init`.
 #[derive(Debug, Args)]
 pub struct InitArgs {
-    /// Texts: files, folders, patterns in quotes, or URLs; .txt, .md and .jsonl (also .gz, .zst, .xz, .bz2), and .parquet.
+    /// Texts: files, folders, patterns in quotes, or URLs; .txt, .md, .jsonl and .ndjson (also .gz, .zst, .xz, .bz2), and .parquet.
     #[arg(value_name = "TEXT_OR_FOLDER", required = true)]
     pub texts: Vec<String>,
     /// Config to write.

@@ -14,9 +14,9 @@ pub fn is_guarded() -> bool {
 
 /// Runs `work`. Returns its result, or the message of its panic, after which nothing that it has changed may be used.
 pub fn guarded<T>(work: impl FnOnce() -> T) -> Result<T, String> {
-    IS_GUARDED.set(true);
+    let was_guarded = IS_GUARDED.replace(true);
     let result = catch_unwind(AssertUnwindSafe(work));
-    IS_GUARDED.set(false);
+    IS_GUARDED.set(was_guarded);
     result.map_err(|panic| {
         let text = panic.downcast_ref::<String>().map(String::as_str).or(panic.downcast_ref::<&str>().copied());
         text.unwrap_or("a panic").to_owned()
@@ -36,5 +36,10 @@ mod tests {
             Err("for a reason".to_owned())
         );
         assert_eq!((guarded(|| 5), is_guarded()), (Ok(5), false));
+    }
+
+    #[test]
+    fn a_guard_within_another_leaves_the_other() {
+        assert_eq!(guarded(|| (guarded(|| 5), is_guarded())), Ok((Ok(5), true)));
     }
 }

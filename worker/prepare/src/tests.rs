@@ -290,7 +290,7 @@ fn bad_documents_are_skipped_and_counted_when_asked() {
 #[test]
 fn nothing_to_read_is_refused() {
     let mut job = Job::new("nothing");
-    job.refused(&["prepare.inputs names memory://nothing/in", "nothing to read", ".txt or .jsonl"]);
+    job.refused(&["prepare.inputs names memory://nothing/in", "nothing to read", ".txt, .jsonl or .ndjson"]);
     job.put("in/a.jsonl", "\n \n");
     job.put("in/b.txt", "");
     job.refused(&["no document to prepare: 2 objects gave 1 empty and 0 unreadable"]);

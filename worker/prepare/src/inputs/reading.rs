@@ -9,6 +9,7 @@ use common::storage::{Reader, StorageError};
 use parquet::errors::ParquetError;
 
 use super::fault::{Fault, Place};
+use crate::panics::guarded;
 
 /// Options for reading documents.
 #[derive(Debug, Clone)]
@@ -75,6 +76,17 @@ impl From<ParquetError> for Failure {
     fn from(error: ParquetError) -> Self {
         Failure::of(&error)
     }
+}
+
+/// Returns the failure of a file that contradicts itself.
+pub(super) fn no_sense(what: &str) -> Failure {
+    Failure::unreadable(format!("damaged: {what} in it makes no sense"))
+}
+
+/// Runs `read`, and reports a panic as damage: the Parquet library trusts some of what files say, and panics where that is
+/// wrong.
+pub(super) fn damage_if_it_panics<T>(read: impl FnOnce() -> Result<T, Failure>) -> Result<T, Failure> {
+    guarded(read).unwrap_or_else(|panic| Err(Failure::unreadable(format!("damaged: {panic}"))))
 }
 
 /// Byte order mark, which is not part of the text at the start of an object.

@@ -8,7 +8,8 @@ use common::storage::Folder;
 use parquet::errors::{ParquetError, Result as ParquetResult};
 use parquet::file::reader::{ChunkReader, Length};
 
-/// A file in a store, fetched in windows.
+/// A file in a store, fetched in windows. Clones share their window.
+#[derive(Clone)]
 pub struct RemoteFile {
     shared: Arc<Shared>,
 }

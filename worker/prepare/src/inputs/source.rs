@@ -75,7 +75,7 @@ pub(super) enum Packing {
 }
 
 /// Kinds of objects that prepare reads, for errors.
-pub const KINDS: &str = ".txt or .jsonl (also .gz, .zst, .xz, .bz2), or .parquet";
+pub const KINDS: &str = ".txt, .jsonl or .ndjson (also .gz, .zst, .xz, .bz2), or .parquet";
 /// Ending of Markdown, which is read as `.txt` is, but only where the input has this ending, too: beside texts, `README.md`
 /// describes them.
 pub const MARKDOWN: &str = ".md";
@@ -88,6 +88,7 @@ impl Kind {
             (".txt", Layout::Text),
             (MARKDOWN, Layout::Text),
             (".jsonl", Layout::JsonLines),
+            (".ndjson", Layout::JsonLines),
             (".parquet", Layout::Parquet),
         ];
         let layout = layouts.iter().find(|(end, _)| name.ends_with(end))?.1;
@@ -112,6 +113,8 @@ fn unpacked_name(name: &str) -> (String, Packing) {
 
 #[cfg(test)]
 mod tests {
+    use webtext::pages::{Format, Layout as PageLayout};
+
     use super::*;
 
     #[test]
@@ -123,6 +126,21 @@ mod tests {
         }
         for name in ["a.mdx", "a", "a.gz", "x.parquet.gz", "txt", "index.json"] {
             assert!(Kind::of(name).is_none(), "{name}");
+        }
+    }
+
+    #[test]
+    fn every_kind_that_errors_name_is_read_and_json_lines_have_the_names_that_they_have_as_pages() {
+        let kinds = KINDS.split([' ', ',', '(', ')']).filter(|word| word.starts_with('.'));
+        let (packings, kinds): (Vec<&str>, Vec<&str>) = kinds.partition(|kind| Kind::of(&format!("a{kind}")).is_none());
+        assert_eq!(kinds, [".txt", ".jsonl", ".ndjson", ".parquet"]);
+        for packing in packings {
+            assert!(Kind::of(&format!("a.txt{packing}")).is_some(), "{packing}");
+        }
+        for name in ["a.jsonl", "a.ndjson", "a.NDJSON.gz", "a.json"] {
+            let lines = Kind::of(name).is_some_and(|kind| kind.layout == Layout::JsonLines);
+            let lines_of_pages = Format::of(name).is_some_and(|format| format.layout == PageLayout::JsonLines);
+            assert_eq!(lines, lines_of_pages, "{name}");
         }
     }
 

@@ -8,7 +8,9 @@ use common::config::{OnBadDocument, StorageConfig};
 use common::exit_code::ExitCode;
 use common::storage::Folder;
 use parquet::data_type::{ByteArray, ByteArrayType, Int64Type};
+use parquet::file::metadata::ParquetMetaDataWriter;
 use parquet::file::properties::WriterProperties;
+use parquet::file::reader::{FileReader, SerializedFileReader};
 use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::parser::parse_message_type;
 
@@ -312,6 +314,105 @@ fn parquet_without_the_column_or_damaged_is_named() {
         folder.put("a.parquet", content.into()).unwrap();
         let (documents, bad) = whole(&folder);
         assert!(documents.len() == 3 || bad.len() == 1, "byte {at}: {documents:?} {bad:?}");
+    }
+}
+
+/// Returns `content` with `bytes` in the place of the byte `at` of the text's pages, in its only row group.
+fn with_bytes_in_pages(content: &[u8], at: usize, bytes: &[u8]) -> Vec<u8> {
+    let file = SerializedFileReader::new(Bytes::copy_from_slice(content)).unwrap();
+    let mut group = file.metadata().row_group(0).clone().into_builder();
+    let [id, text] = file.metadata().row_group(0).columns() else { panic!("other columns") };
+    let (start, length) = text.byte_range();
+    let text = text.clone().into_builder();
+    let text = text.set_total_compressed_size((length as usize + bytes.len() - 1) as i64).build().unwrap();
+    group = group.set_column_metadata(vec![id.clone(), text]);
+    let metadata = file.metadata().clone().into_builder().set_row_groups(vec![group.build().unwrap()]).build();
+    let (at, end) = (start as usize + at, (start + length) as usize);
+    let mut changed = [&content[..at], bytes, &content[at + 1..end]].concat();
+    ParquetMetaDataWriter::new(&mut changed, &metadata).finish().unwrap();
+    changed
+}
+
+#[test]
+fn a_page_that_announces_more_than_it_can_hold_is_damage_before_memory_is_taken() {
+    let folder = folder("announced");
+    // A dictionary is the first page. Its header: type, unpacked bytes, packed bytes, and a struct that begins with its length.
+    let content = parquet("required binary text (UTF8);", &[&[Some("a"), Some("b")]]);
+    let refused = |at: usize, expected: &str| {
+        let largest = [0xfe, 0xff, 0xff, 0xff, 0x0f];
+        folder.put("a.parquet", with_bytes_in_pages(&content, at, &largest).into()).unwrap();
+        let (documents, bad) = whole(&folder);
+        assert_eq!((documents.len(), bad.len(), bad[0].fault), (0, 1, Fault::UnreadableObject), "{bad:?}");
+        assert!(bad[0].reason.contains(expected), "{}", bad[0]);
+    };
+    refused(3, "damaged: a page of 12 bytes says that it unpacks to 2147483647, expected at most 1288");
+    refused(8, "damaged: a dictionary says that it has 2147483647 values, expected at most 2");
+    folder.put("a.parquet", with_bytes_in_pages(&content, 8, &[0x84, 0x00]).into()).unwrap();
+    assert_eq!(whole(&folder), (vec![(0, "a".into()), (1, "b".into())], vec![]));
+}
+
+/// Returns a file whose row groups have these texts and titles.
+fn parquet_with_titles(groups: &[&[(&str, &str)]]) -> Vec<u8> {
+    let schema = "message m { required binary text (UTF8); required binary title (UTF8); }";
+    let properties = WriterProperties::builder().set_data_page_row_count_limit(2).set_write_batch_size(1).build();
+    let mut content = Vec::new();
+    let schema = Arc::new(parse_message_type(schema).unwrap());
+    let mut writer = SerializedFileWriter::new(&mut content, schema, Arc::new(properties)).unwrap();
+    for group in groups {
+        let mut columns = writer.next_row_group().unwrap();
+        let (texts, titles): (Vec<&str>, Vec<&str>) = group.iter().copied().unzip();
+        for strings in [texts, titles] {
+            let mut column = columns.next_column().unwrap().unwrap();
+            let strings: Vec<ByteArray> = strings.into_iter().map(ByteArray::from).collect();
+            column.typed::<ByteArrayType>().write_batch(&strings, None, None).unwrap();
+            column.close().unwrap();
+        }
+        columns.close().unwrap();
+    }
+    writer.close().unwrap();
+    content
+}
+
+/// Returns the texts in `folder`, with their titles.
+fn texts_and_titles(folder: &Folder) -> Vec<(String, Option<String>)> {
+    let (sources, options) = ([source(folder)], options());
+    let bytes = sources[0].bytes;
+    let unit = Unit { pieces: vec![Piece { source: 0, range: 0..bytes }], bytes };
+    let batch = Batches::new(&sources, &options, 0, &unit).with_columns(&["title"]).next_batch().unwrap().unwrap();
+    assert_eq!((batch.is_last, &batch.bad[..]), (true, &[][..]));
+    let text = |raw: &RawDocument| String::from_utf8(batch.content[raw.range.clone()].to_vec()).unwrap();
+    batch.documents.iter().map(|raw| (text(raw), raw.beside[0].clone())).collect()
+}
+
+#[test]
+fn a_damaged_column_beside_the_text_costs_no_text_and_is_absent_from_its_row_group_alone() {
+    let folder = folder("beside");
+    let groups: [&[_]; 2] = [&[("a", "A"), ("b", "B"), ("c", "C")], &[("d", "D")]];
+    let content = parquet_with_titles(&groups);
+    let file = SerializedFileReader::new(Bytes::copy_from_slice(&content)).unwrap();
+    let pages = |group: usize| {
+        let (start, length) = file.metadata().row_group(group).column(1).byte_range();
+        start as usize..(start + length) as usize
+    };
+    let read = |changed: Vec<u8>| {
+        folder.put("a.parquet", changed.into()).unwrap();
+        let (texts, titles): (Vec<String>, Vec<Option<String>>) = texts_and_titles(&folder).into_iter().unzip();
+        assert_eq!(texts, ["a", "b", "c", "d"]);
+        titles.into_iter().map(|title| title.unwrap_or_else(|| "none".into())).collect::<Vec<_>>()
+    };
+    assert_eq!(read(content.clone()), ["A", "B", "C", "D"]);
+    let without = |group: usize| {
+        let mut changed = content.clone();
+        changed[pages(group)].fill(0xff);
+        read(changed)
+    };
+    assert_eq!(without(0), ["none", "none", "none", "D"]);
+    assert_eq!(without(1), ["A", "B", "C", "none"]);
+    // Whichever byte is flipped, each text is there, and the other row group's titles are, too.
+    for at in pages(0) {
+        let mut changed = content.clone();
+        changed[at] ^= 0x80;
+        assert_eq!(read(changed)[3], "D", "byte {at}");
     }
 }
 

@@ -6,9 +6,11 @@
 //! - [`clean`]: the rules that keep a document or drop it.
 //! - [`deduplicate`]: documents that are equal or nearly so, and which of them stays.
 //! - [`authority`]: the host in a URL, for all of these.
+//! - [`json`]: strings in a JSON line, of a page or of a text.
 
 pub mod authority;
 pub mod clean;
 pub mod deduplicate;
 pub mod extract;
+pub mod json;
 pub mod pages;

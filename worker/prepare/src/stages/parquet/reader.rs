@@ -3,19 +3,23 @@
 use std::marker::PhantomData;
 
 use common::storage::{Folder, Reader};
+use parquet::bloom_filter::Sbbf;
+use parquet::column::page::PageReader;
 use parquet::data_type::{ByteArrayType, FixedLenByteArrayType};
 use parquet::errors::Result as ParquetResult;
 use parquet::file::metadata::{ParquetMetaData, RowGroupMetaData};
 use parquet::file::properties::ReaderProperties;
 use parquet::file::reader::{FileReader, RowGroupReader, SerializedFileReader};
 use parquet::file::serialized_reader::ReadOptionsBuilder;
+use parquet::record::reader::RowIter;
+use parquet::schema::types::Type;
 
 use super::column::Column;
 use super::damage::no_sense;
 use super::group::{Columns, id_of, required, string};
 use super::row::{ID, Row, columns};
 use crate::PrepareError;
-use crate::inputs::RemoteFile;
+use crate::inputs::{Pages, RemoteFile};
 use crate::panics::guarded;
 
 /// A file of rows that is open for reading.
@@ -23,6 +27,7 @@ pub struct RowFile<R> {
     folder: Folder,
     name: String,
     file: SerializedFileReader<RemoteFile>,
+    remote: RemoteFile,
     kind: PhantomData<R>,
 }
 
@@ -30,15 +35,15 @@ impl<R: Row> RowFile<R> {
     /// Opens the object `name` of `folder`, which has this number of `bytes`. Reads its footer alone. At least `window_bytes`
     /// are fetched at once.
     pub fn open(folder: &Folder, (name, bytes): (&str, u64), window_bytes: u64) -> Result<Self, PrepareError> {
+        let remote = RemoteFile::new(folder, name, bytes, window_bytes);
         let file = whole::<R, _>(folder, name, || {
             let properties = ReaderProperties::builder().set_read_bloom_filter(true).build();
             let options = ReadOptionsBuilder::new().with_reader_properties(properties).build();
-            let remote = RemoteFile::new(folder, name, bytes, window_bytes);
-            let file = SerializedFileReader::new_with_options(remote, options)?;
+            let file = SerializedFileReader::new_with_options(remote.clone(), options)?;
             check::<R>(file.metadata())?;
             Ok(file)
         })?;
-        Ok(RowFile { folder: folder.clone(), name: name.to_owned(), file, kind: PhantomData })
+        Ok(RowFile { folder: folder.clone(), name: name.to_owned(), file, remote, kind: PhantomData })
     }
 
     /// Returns the number of row groups.
@@ -53,8 +58,9 @@ impl<R: Row> RowFile<R> {
         read: impl FnOnce(&Group<'_, R>) -> ParquetResult<T>,
     ) -> Result<T, PrepareError> {
         whole::<R, T>(&self.folder, &self.name, || {
-            let reader = self.file.get_row_group(number)?;
-            let rows = rows_of::<R>(reader.metadata())?;
+            let group = self.file.get_row_group(number)?;
+            let rows = rows_of::<R>(group.metadata())?;
+            let reader = CheckedGroup { group, rows, remote: &self.remote };
             read(&Group { reader, rows, kind: PhantomData })
         })
     }
@@ -81,9 +87,38 @@ fn rows_of<R: Row>(group: &RowGroupMetaData) -> ParquetResult<usize> {
     usize::try_from(rows).ok().filter(|rows| *rows <= most).ok_or_else(refused)
 }
 
+/// A row group whose pages are checked before memory is taken for them.
+struct CheckedGroup<'f> {
+    group: Box<dyn RowGroupReader + 'f>,
+    rows: usize,
+    remote: &'f RemoteFile,
+}
+
+impl RowGroupReader for CheckedGroup<'_> {
+    fn metadata(&self) -> &RowGroupMetaData {
+        self.group.metadata()
+    }
+
+    fn num_columns(&self) -> usize {
+        self.group.num_columns()
+    }
+
+    fn get_column_page_reader(&self, number: usize) -> ParquetResult<Box<dyn PageReader>> {
+        Ok(Box::new(Pages::open(self.remote, self.metadata().column(number), self.rows)?))
+    }
+
+    fn get_column_bloom_filter(&self, number: usize) -> Option<&Sbbf> {
+        self.group.get_column_bloom_filter(number)
+    }
+
+    fn get_row_iter(&self, columns: Option<Type>) -> ParquetResult<RowIter<'_>> {
+        self.group.get_row_iter(columns)
+    }
+}
+
 /// A row group.
 pub struct Group<'f, R> {
-    reader: Box<dyn RowGroupReader + 'f>,
+    reader: CheckedGroup<'f>,
     rows: usize,
     kind: PhantomData<R>,
 }
@@ -101,7 +136,7 @@ impl<R: Row> Group<'_, R> {
 
     /// Returns the columns from the number `first` on, at these rows, whose numbers ascend.
     pub fn columns<'r>(&'r self, first: usize, rows: &'r [usize]) -> Columns<'r> {
-        Columns::new(&*self.reader, first, rows)
+        Columns::new(&self.reader, first, rows)
     }
 
     /// Returns whether a row may have this id: without reading any, where the file has a filter of its ids.
@@ -111,7 +146,7 @@ impl<R: Row> Group<'_, R> {
 
     /// Calls `each` with the number and the id of every row.
     pub fn each_id(&self, mut each: impl FnMut(usize, u128)) -> ParquetResult<()> {
-        Column::<FixedLenByteArrayType>::open(&*self.reader, ID)?.each(self.rows, |row, id| {
+        Column::<FixedLenByteArrayType>::open(&self.reader, ID)?.each(self.rows, |row, id| {
             each(row, id_of(required(id)?.data())?);
             Ok(())
         })
@@ -119,7 +154,7 @@ impl<R: Row> Group<'_, R> {
 
     /// Calls `each` with the number and the text of every row that has one in the column `number`.
     pub fn each_text(&self, number: usize, mut each: impl FnMut(usize, &str)) -> ParquetResult<()> {
-        Column::<ByteArrayType>::open(&*self.reader, number)?.each(self.rows, |row, text| {
+        Column::<ByteArrayType>::open(&self.reader, number)?.each(self.rows, |row, text| {
             if let Some(text) = text {
                 each(row, &string(&text)?);
             }

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use common::exit_code::ExitCode;
 use common::storage::Folder;
-use parquet::file::metadata::ParquetMetaDataWriter;
+use parquet::file::metadata::{ColumnChunkMetaData, ParquetMetaDataWriter};
 use parquet::file::reader::{FileReader, SerializedFileReader};
 
 use super::*;
@@ -69,4 +69,34 @@ fn fewer_rows_than_a_row_group_says_are_damage() {
     let lines = written((0..10).map(line));
     let error = first_group::<Line>(&folder, with_rows(&lines, 11)).unwrap_err();
     assert!(error.to_string().contains("a column has fewer rows than its row group"), "{error}");
+}
+
+/// Returns `content` with a page in its last column that announces 2 GiB.
+fn with_large_page(content: &[u8]) -> Vec<u8> {
+    let file = SerializedFileReader::new(Bytes::copy_from_slice(content)).unwrap();
+    let group = file.metadata().row_group(0);
+    // The filter of ids lies behind the pages, where it is cut off.
+    let without_filter = |column: &ColumnChunkMetaData| {
+        column.clone().into_builder().set_bloom_filter_offset(None).set_bloom_filter_length(None).build().unwrap()
+    };
+    let mut columns: Vec<_> = group.columns().iter().map(without_filter).collect();
+    let last = columns.pop().unwrap();
+    let (start, length) = last.byte_range();
+    let end = (start + length) as usize;
+    let longer = last.into_builder().set_total_compressed_size(length as i64 + 4).build().unwrap();
+    columns.push(longer);
+    let group = group.clone().into_builder().set_column_metadata(columns).build().unwrap();
+    let metadata = file.metadata().clone().into_builder().set_row_groups(vec![group]).build();
+    // The header begins with the page's type and its unpacked bytes, each after a byte for the field.
+    let at = start as usize + 3;
+    let mut changed = [&content[..at], &[0xfe, 0xff, 0xff, 0xff, 0x0f], &content[at + 1..end]].concat();
+    ParquetMetaDataWriter::new(&mut changed, &metadata).finish().unwrap();
+    changed
+}
+
+#[test]
+fn a_page_that_announces_more_than_it_can_hold_is_damage_before_memory_is_taken() {
+    let folder = folder("parquet-pages");
+    let error = first_group::<Line>(&folder, with_large_page(&written((0..1).map(line)))).unwrap_err();
+    assert!(error.to_string().contains("says that it unpacks to 2147483647, expected at most "), "{error}");
 }

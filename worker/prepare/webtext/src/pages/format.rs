@@ -29,7 +29,7 @@ pub(super) enum Packing {
 }
 
 /// Kinds of objects that have pages, for errors.
-pub const KINDS: &str = ".warc, .wet, .html, .htm, .xhtml or .jsonl (also .gz, .zst)";
+pub const KINDS: &str = ".warc, .wet, .html, .htm, .xhtml, .jsonl or .ndjson (also .gz, .zst)";
 
 const LAYOUTS: [(&str, Layout); 7] = [
     (".warc", Layout::Warc),
@@ -70,8 +70,16 @@ mod tests {
         check("index.htm", Layout::Html, Packing::Plain);
         check("index.html.gz", Layout::Html, Packing::Gzip);
         check("pages.jsonl.zst", Layout::JsonLines, Packing::Zstd);
+        check("pages.ndjson", Layout::JsonLines, Packing::Plain);
         for name in ["a.gz", "a.warc.wat.gz", "html", "a.txt", "a.warc.xz", ""] {
             assert_eq!(Format::of(name), None, "{name}");
+        }
+    }
+
+    #[test]
+    fn errors_name_every_kind() {
+        for (end, _) in LAYOUTS {
+            assert!(KINDS.split([' ', ',']).any(|word| word == end), "{end}");
         }
     }
 }

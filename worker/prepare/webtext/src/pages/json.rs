@@ -1,32 +1,16 @@
 //! The page in a JSON object: its field `html`, and what is known of it in `url` and `date`.
 
-use std::borrow::Cow;
-use std::fmt;
-
-use serde::Deserialize;
-use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
-
 use super::damage::{Fault, Wrong};
 use super::page::{Kind, Page, Place};
-
-/// Fields of an object. A value that is no string counts as absent.
-#[derive(Deserialize)]
-struct Fields<T> {
-    html: Option<T>,
-    url: Option<T>,
-    date: Option<T>,
-}
+use crate::json::{Found, values};
 
 /// Returns the page in `line`, of at most `most` bytes.
 pub(super) fn page(line: &[u8], place: Place, most: usize) -> Result<Page, Wrong> {
-    let fields = match serde_json::from_slice::<Fields<Value<'_>>>(line) {
-        Ok(Fields { html, url, date }) => [html, url, date].map(|value| value?.0.map(Cow::into_owned)),
-        Err(error) => match serde_json::from_slice::<Fields<Lossy>>(line) {
-            Ok(Fields { html, url, date }) => [html, url, date].map(|value| Some(value?.0)),
-            Err(_) => return Err((Fault::NotJson, not_an_object(&error))),
-        },
+    let fields = match strings(line) {
+        Err(_) if std::str::from_utf8(line).is_err() => strings(with_replacements(line).as_bytes()),
+        fields => fields,
     };
-    let [html, url, date] = fields;
+    let [html, url, date] = fields.map_err(|reason| (Fault::NotJson, reason))?;
     let Some(html) = html else {
         return Err((Fault::NoHtml, "no string in the field \"html\"".to_owned()));
     };
@@ -48,101 +32,33 @@ pub(super) fn page(line: &[u8], place: Place, most: usize) -> Result<Page, Wrong
     })
 }
 
-fn not_an_object(error: &serde_json::Error) -> String {
-    // The parser counts lines from the start of this one.
-    let message = error.to_string();
-    let what = message.split(" at line ").next().unwrap_or_default();
-    format!("not a JSON object: {what} (column {})", error.column())
+/// Returns the strings in the fields `html`, `url` and `date`. A value that is no string counts as absent.
+fn strings(line: &[u8]) -> Result<[Option<String>; 3], String> {
+    let mut found = values(line, &["html", "url", "date"])?.into_iter();
+    let string = |found| match found {
+        Some(Found::Text(text)) => Some(text.into_owned()),
+        _ => None,
+    };
+    Ok(std::array::from_fn(|_| string(found.next())))
 }
 
-/// String in which half surrogate pairs, which Python writes and JSON has no form for, are U+FFFD.
-struct Lossy(String);
-
-impl<'de> Deserialize<'de> for Lossy {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        // Asked for bytes, the parser lets half pairs pass.
-        deserializer.deserialize_bytes(LossyVisitor)
-    }
-}
-
-struct LossyVisitor;
-
-impl Visitor<'_> for LossyVisitor {
-    type Value = Lossy;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a string")
-    }
-
-    fn visit_bytes<E>(self, bytes: &[u8]) -> Result<Self::Value, E> {
-        // The three bytes of a half pair are one character too many each time, so they are joined.
-        let mut text = String::with_capacity(bytes.len());
-        let mut is_half = false;
-        for chunk in bytes.utf8_chunks() {
-            if !chunk.valid().is_empty() {
-                is_half = false;
-            }
-            text.push_str(chunk.valid());
-            if !chunk.invalid().is_empty() && (!is_half || chunk.invalid() == [0xed]) {
-                text.push(char::REPLACEMENT_CHARACTER);
-                is_half = true;
-            }
+/// Returns `line` with U+FFFD for bytes that are not UTF-8: one for those that follow each other, and for each half of a surrogate
+/// pair.
+fn with_replacements(line: &[u8]) -> String {
+    let mut text = String::with_capacity(line.len());
+    let mut is_replaced = false;
+    for chunk in line.utf8_chunks() {
+        if !chunk.valid().is_empty() {
+            is_replaced = false;
         }
-        Ok(Lossy(text))
+        text.push_str(chunk.valid());
+        // A half has three bytes, of which the first is this one.
+        if !chunk.invalid().is_empty() && (!is_replaced || chunk.invalid() == [0xed]) {
+            text.push(char::REPLACEMENT_CHARACTER);
+            is_replaced = true;
+        }
     }
-}
-
-/// Any value, of which only a string is kept.
-struct Value<'l>(Option<Cow<'l, str>>);
-
-impl<'de: 'l, 'l> Deserialize<'de> for Value<'l> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(ValueVisitor)
-    }
-}
-
-struct ValueVisitor;
-
-impl<'de> Visitor<'de> for ValueVisitor {
-    type Value = Value<'de>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a value")
-    }
-
-    fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Self::Value, E> {
-        Ok(Value(Some(Cow::Borrowed(text))))
-    }
-
-    fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
-        Ok(Value(Some(Cow::Owned(text.to_owned()))))
-    }
-
-    fn visit_bool<E>(self, _: bool) -> Result<Self::Value, E> {
-        Ok(Value(None))
-    }
-
-    fn visit_u64<E>(self, _: u64) -> Result<Self::Value, E> {
-        Ok(Value(None))
-    }
-
-    fn visit_i64<E>(self, _: i64) -> Result<Self::Value, E> {
-        Ok(Value(None))
-    }
-
-    fn visit_f64<E>(self, _: f64) -> Result<Self::Value, E> {
-        Ok(Value(None))
-    }
-
-    fn visit_seq<S: SeqAccess<'de>>(self, mut seq: S) -> Result<Self::Value, S::Error> {
-        while seq.next_element::<IgnoredAny>()?.is_some() {}
-        Ok(Value(None))
-    }
-
-    fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<Self::Value, M::Error> {
-        while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
-        Ok(Value(None))
-    }
+    text
 }
 
 #[cfg(test)]
@@ -162,12 +78,26 @@ mod tests {
         check(r#"{"url": null, "html": ""}"#, Ok(("", None)));
         check(r#"{"url": 5, "date": {"a": []}, "html": "a"}"#, Ok(("a", None)));
         check(r#"{"html": "a\ud800b \udc00\ud83e \ud83e\udd80"}"#, Ok(("a\u{fffd}b \u{fffd}\u{fffd} 🦀", None)));
+        // What Python's json writes, here as in texts.
+        check(r#"{"score": NaN, "html": "NaN", "scores": [-Infinity]}"#, Ok(("NaN", None)));
+        check(r#"{"html": "first", "url": "u", "html": "last", "url": 5}"#, Ok(("last", None)));
+        check(r#"{"url": 5, "score": NaN, "html": "\ud800", "url": "\udc00"}"#, Ok(("\u{fffd}", Some("\u{fffd}"))));
+        check("[1]", Err("a JSON array, not an object"));
         check(r#"{"html": null}"#, Err("no string in the field \"html\""));
         check(r#"{"HTML": "a"}"#, Err("no string in the field \"html\""));
-        check(r#"{"html": "#, Err("not a JSON object: EOF while parsing a value (column 9)"));
+        check(r#"{"html": "#, Err("not JSON: EOF while parsing a value (column 9)"));
         let long = format!("{{\"html\": \"{}\"}}", "a".repeat(41));
         check(&long, Err("the content has more than 40 bytes"));
         let nested = format!("{{\"html\": {}", "[".repeat(1 << 20));
         assert_eq!(page(nested.as_bytes(), Place::default(), 40).unwrap_err().0, Fault::NotJson);
+    }
+
+    #[test]
+    fn bytes_that_are_not_utf8_cost_no_page() {
+        let html = |line: &[u8]| String::from_utf8(page(line, Place::default(), 40).unwrap().payload).unwrap();
+        assert_eq!(html(b"{\"html\": \"caf\xe9\", \"url\": 5}"), "caf\u{fffd}");
+        assert_eq!(html(b"{\"score\": NaN, \"html\": \"\xe9\xe9 \\ud800\"}"), "\u{fffd} \u{fffd}");
+        assert_eq!(html(b"{\"html\": \"\xed\xa0\xbd\xed\xb8\x80\"}"), "\u{fffd}\u{fffd}");
+        assert_eq!(html(b"{\"other\": \"\xe9\", \"html\": \"a\"}"), "a");
     }
 }

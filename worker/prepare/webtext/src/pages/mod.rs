@@ -10,7 +10,7 @@
 //! - [`reader`]: the iterator. [`next`]: what it is told by the reader of a layout.
 //! - [`unpack`]: the bytes of an object, unpacked by gzip member or zstd frame.
 //! - [`warc`]: records, and where they end. [`http`]: the message in a record.
-//! - [`lines`], [`json`]: JSON lines. [`mod@file`]: an object that is one page.
+//! - [`lines`], [`mod@json`]: JSON lines, by the rules of [`crate::json`]. [`mod@file`]: an object that is one page.
 //! - [`mod@write`]: WARC files for tests, and for folders of pages.
 //!
 //! **Place.** [`Place`] is the first byte of the gzip member or zstd frame in which a record begins, and how many unpacked

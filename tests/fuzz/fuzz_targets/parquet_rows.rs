@@ -1,0 +1,3 @@
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(init: fuzz::let_guarded_panics_pass(), |content: &[u8]| { let _ = fuzz::formats_of_prepare::parquet_rows(content); });
