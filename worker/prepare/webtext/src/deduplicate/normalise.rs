@@ -18,8 +18,9 @@ use icu_normalizer::DecomposingNormalizerBorrowed;
 use crate::clean::text::{is_space, strip};
 use crate::clean::unicode::{DIGIT, NONSPACING_MARK};
 
-/// Version of what a text is compared by: these steps, and the words of [`English`](crate::clean::english::English). Files of hashes
-/// state it, and those of another version are refused.
+/// Version of what documents are compared by: these steps, the words of [`English`](crate::clean::english::English), what is
+/// [`comparable`](crate::deduplicate::url::comparable) of a URL, and the permutations of a seed. Files of hashes state it, and those of
+/// another version are refused.
 pub const TEXT_RULES: u32 = 1;
 
 /// Normalises one text after the other, in memory that is used again.

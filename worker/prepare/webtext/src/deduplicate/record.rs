@@ -1,5 +1,7 @@
 //! Records of fixed width that are sorted, exchanged and written. Their bytes sort as they do: numbers are big-endian.
 
+use crate::deduplicate::sketch::{SKETCH_BYTES, Sketch};
+
 /// A record of fixed width.
 pub trait Record: Copy + Ord {
     /// Its width.
@@ -12,6 +14,46 @@ pub trait Record: Copy + Ord {
     fn from_bytes(bytes: &[u8]) -> Option<Self>;
 }
 
+/// A field of a record.
+trait Field: Sized {
+    /// Its width.
+    const BYTES: usize;
+
+    fn append_to(&self, bytes: &mut Vec<u8>);
+
+    fn take(bytes: &mut &[u8]) -> Option<Self>;
+}
+
+macro_rules! numbers {
+    ($($number:ty)*) => {$(
+        impl Field for $number {
+            const BYTES: usize = size_of::<$number>();
+
+            fn append_to(&self, bytes: &mut Vec<u8>) {
+                bytes.extend_from_slice(&self.to_be_bytes());
+            }
+
+            fn take(bytes: &mut &[u8]) -> Option<Self> {
+                take(bytes).map(<$number>::from_be_bytes)
+            }
+        }
+    )*};
+}
+
+numbers! { u32 u64 u128 }
+
+impl Field for Sketch {
+    const BYTES: usize = SKETCH_BYTES;
+
+    fn append_to(&self, bytes: &mut Vec<u8>) {
+        bytes.extend_from_slice(&self.0);
+    }
+
+    fn take(bytes: &mut &[u8]) -> Option<Self> {
+        take(bytes).map(Sketch)
+    }
+}
+
 macro_rules! records {
     ($($(#[$of_record:meta])* $record:ident { $($(#[$of_field:meta])* $field:ident: $number:ty,)* })*) => {$(
         $(#[$of_record])*
@@ -21,14 +63,14 @@ macro_rules! records {
         }
 
         impl Record for $record {
-            const BYTES: usize = 0 $(+ size_of::<$number>())*;
+            const BYTES: usize = 0 $(+ <$number as Field>::BYTES)*;
 
             fn append_to(&self, bytes: &mut Vec<u8>) {
-                $(bytes.extend_from_slice(&self.$field.to_be_bytes());)*
+                $(Field::append_to(&self.$field, bytes);)*
             }
 
             fn from_bytes(mut bytes: &[u8]) -> Option<Self> {
-                $(let $field = <$number>::from_be_bytes(take(&mut bytes)?);)*
+                $(let $field = <$number as Field>::take(&mut bytes)?;)*
                 bytes.is_empty().then_some($record { $($field,)* })
             }
         }
@@ -102,6 +144,50 @@ records! {
         documents: u64,
     }
 
+    /// What is known of a document without its text.
+    Facts {
+        /// Number of the document.
+        id: u64,
+        /// Id of the document outside of the deduplication.
+        name: u128,
+        /// Key of the text; 0 without one.
+        text: u128,
+        /// Key of the URL; 0 without one.
+        url: u128,
+        /// Of a cluster, the document with the largest value stays.
+        value: u64,
+        /// Sketch of the signature.
+        sketch: Sketch,
+    }
+
+    /// A document of a cluster, sorted by the one that stays in its place.
+    Question {
+        /// Document that stays.
+        kept: u64,
+        /// Number of the document. It stays if it is `kept`.
+        id: u64,
+        /// Number of documents of the cluster.
+        documents: u64,
+    }
+
+    /// What becomes of a document of a cluster, with what is known of the one that stays.
+    Verdict {
+        /// Number of the document. It stays if it is `kept`.
+        id: u64,
+        /// Document that stays.
+        kept: u64,
+        /// Number of documents of the cluster.
+        documents: u64,
+        /// Id of the document that stays, outside of the deduplication.
+        name: u128,
+        /// Key of its text; 0 without one.
+        text: u128,
+        /// Key of its URL; 0 without one.
+        url: u128,
+        /// Sketch of its signature.
+        sketch: Sketch,
+    }
+
     /// What becomes of a document of a cluster.
     Decision {
         /// Number of the document. It stays if it is `kept`.
@@ -137,6 +223,7 @@ mod tests {
     #[test]
     fn widths_are_those_of_the_numbers() {
         assert_eq!((Keyed::BYTES, Occurrence::BYTES, Edge::BYTES, Member::BYTES), (24, 28, 16, 24));
+        assert_eq!((Facts::BYTES, Question::BYTES, Verdict::BYTES), (128, 24, 136));
         assert_eq!(bytes(Keyed { key: 1 << 120, id: 258 }), [&[1][..], &[0; 21], &[1, 2]].concat());
         assert_eq!(Edge::from_bytes(&[0; 15]), None);
         assert_eq!(Edge::from_bytes(&[0; 17]), None);

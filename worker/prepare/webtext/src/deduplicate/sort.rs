@@ -57,6 +57,10 @@ impl<T: Copy + Ord, R: Runs<T>> Sorter<T, R> {
                 self.records.clear();
             }
         }
+        if self.records.len() == self.records.capacity() {
+            // Never more than the most, which doubling might take.
+            self.records.reserve_exact(self.records.len().clamp(16, (self.records_max - self.records.len()).max(16)));
+        }
         self.records.push(record);
         Ok(())
     }

@@ -3,7 +3,9 @@
 use crate::deduplicate::file::{HEADER_BYTES, MAGIC, VERSION};
 use crate::deduplicate::normalise::TEXT_RULES;
 use crate::deduplicate::options::MinHashOptions;
-use crate::deduplicate::record::{Cluster, Decision, Edge, Keyed, Member, Membership, Occurrence, Record, Repeat};
+use crate::deduplicate::record::{
+    Cluster, Decision, Edge, Facts, Keyed, Member, Membership, Occurrence, Question, Record, Repeat, Verdict,
+};
 
 /// Numbers of a header.
 pub(super) const FIELDS: usize = 10;
@@ -51,6 +53,12 @@ pub enum Content {
     Clusters,
     /// Kind 11: [`Decision`]s.
     Decisions,
+    /// Kind 12: [`Facts`] of documents, with sketches of signatures of these parameters.
+    Facts(MinHashOptions),
+    /// Kind 13: [`Question`]s.
+    Questions,
+    /// Kind 14: [`Verdict`]s.
+    Verdicts,
 }
 
 impl Content {
@@ -75,6 +83,9 @@ impl Content {
             Content::Members => (9, Member::BYTES),
             Content::Clusters => (10, Cluster::BYTES),
             Content::Decisions => (11, Decision::BYTES),
+            Content::Facts(_) => (12, Facts::BYTES),
+            Content::Questions => (13, Question::BYTES),
+            Content::Verdicts => (14, Verdict::BYTES),
         }
     }
 
@@ -83,7 +94,7 @@ impl Content {
         let (kind, bytes) = self.kind();
         let (band, minhash) = match self {
             Content::Band { number, options } => (*number, numbers(options)),
-            Content::Signatures(options) => (0, numbers(options)),
+            Content::Signatures(options) | Content::Facts(options) => (0, numbers(options)),
             _ => (0, [0; 5]),
         };
         let [bands, rows, bits, words, seed] = minhash;
