@@ -26,7 +26,7 @@ OURS = "convoy"
 PACKAGES = {"torch": "2.11.0", "numpy": None, "tiktoken": "0.14.0", "tokenizers": "0.23.3", "mosaicml-streaming": "0.13.0",
             "s3torchconnector": "1.5.0", "tenacity": None, "transformers": "4.57.1", "lm-eval": "0.4.13",
             "accelerate": None, "peft": None, "datatrove": "0.9.0", "spacy": "3.8.18", "orjson": None, "trafilatura": "2.3.1",
-            "lxml_html_clean": None, "warcio": "1.8.1"}
+            "lxml_html_clean": None, "warcio": "1.8.1", "xxhash": "3.8.2"}
 
 
 @dataclass

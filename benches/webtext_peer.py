@@ -4,6 +4,8 @@
     webtext_peer.py warcio FILE             reads the pages of a WARC
     webtext_peer.py trafilatura FOLDER      extracts the benchmark's pages, by each of three settings
     webtext_peer.py datatrove FILE          FineWeb's filters on FILE's documents, by datatrove's reader and executor
+    webtext_peer.py sign FILE FOLDER        MinHash signatures of FILE's documents into FOLDER, by datatrove's reader and executor
+    webtext_peer.py cluster FOLDER          clusters by these signatures, into FOLDER too, by datatrove's buckets and clusters
 """
 
 import gzip
@@ -15,6 +17,8 @@ import time
 from pathlib import Path
 
 COPIES = 10
+# In a file of signatures of a bucket: eight hashes of 64 bits, and the document's number.
+SIGNATURE_BYTES = 68
 
 
 def pages(folder: str) -> list[bytes]:
@@ -96,6 +100,67 @@ def datatrove(path: str) -> None:
     tell("datatrove", documents["read"], began, kept=documents["kept"])
 
 
+def minhash():
+    """FineWeb's parameters: 14 buckets of 8 hashes of 64 bits, 5 words, and spaCy's English words, which are datatrove's default."""
+    from datatrove.pipeline.dedup.minhash import MinhashConfig
+    from datatrove.utils.hashing import HashConfig
+
+    config = MinhashConfig(hash_config=HashConfig(hash_fc="xxhash", precision=64))
+    assert (config.num_buckets, config.hashes_per_bucket, config.n_grams) == (14, 8, 5), config
+    return config
+
+
+def execute(steps: list, tasks: int = 1):
+    """Runs a pipeline in this process, and returns its statistics."""
+    from datatrove.executor import LocalPipelineExecutor
+
+    with tempfile.TemporaryDirectory() as logs:
+        return LocalPipelineExecutor(steps, tasks=tasks, workers=1, logging_dir=logs).run()
+
+
+def sign(path: str, folder: str) -> None:
+    from datatrove.pipeline.dedup import MinhashDedupSignature
+    from datatrove.pipeline.readers import JsonlReader
+    from loguru import logger
+
+    logger.remove()
+    source = Path(path)
+
+    def run(limit: int, output: str) -> None:
+        reader = JsonlReader(str(source.parent), glob_pattern=source.name, limit=limit)
+        execute([reader, MinhashDedupSignature(output, minhash())])
+
+    # The first documents load spaCy's rules, once.
+    with tempfile.TemporaryDirectory() as first:
+        run(limit=2, output=first)
+    began = time.process_time()
+    run(limit=-1, output=folder)
+    documents = signatures(folder)
+    tell("datatrove", documents, began, kept=documents, clusters=0)
+
+
+def signatures(folder: str) -> int:
+    (file,) = Path(folder).glob("bucket_000/*.minhash.sig")
+    return file.stat().st_size // SIGNATURE_BYTES
+
+
+def cluster(folder: str) -> None:
+    from datatrove.pipeline.dedup import MinhashDedupBuckets, MinhashDedupCluster
+    from loguru import logger
+
+    logger.remove()
+    config = minhash()
+    with tempfile.TemporaryDirectory(dir=folder) as output:
+        duplicates, clusters = f"{output}/duplicates", f"{output}/clusters"
+        began = time.process_time()
+        # One task for each bucket, one after the other.
+        execute([MinhashDedupBuckets(folder, duplicates, config=config)], tasks=config.num_buckets)
+        (step,) = execute([MinhashDedupCluster(duplicates, clusters, config=config)]).stats
+        documents = signatures(folder)
+        removed = step.stats["to_remove"].total
+        tell("datatrove", documents, began, kept=documents - removed, clusters=step.stats["duplicates"].total - removed)
+
+
 def tell(name: str, documents: int, began: float, **more: int) -> None:
     """`began` is process time."""
     seconds = time.process_time() - began
@@ -104,4 +169,5 @@ def tell(name: str, documents: int, began: float, **more: int) -> None:
 
 if __name__ == "__main__":
     command, *arguments = sys.argv[1:]
-    {"pack": pack, "warcio": warcio, "trafilatura": trafilatura, "datatrove": datatrove}[command](*arguments)
+    {"pack": pack, "warcio": warcio, "trafilatura": trafilatura, "datatrove": datatrove, "sign": sign,
+     "cluster": cluster}[command](*arguments)

@@ -1,28 +1,35 @@
-//! Speed of reading pages, and of cleaning and signing documents, of one thread: the process's own time, as JSON.
+//! Speed of one thread in reading pages, and in cleaning and deduplicating documents: the process's own time, as JSON.
 //!
 //!     speed read ARCHIVE                     pages of a WARC file, or of any other format of `webtext::pages`
 //!     speed clean DOCUMENTS [SET]            documents of JSON lines with a field `text`, by the rules of a set: `fineweb`, `paper`, or
 //!                                            `without-language` (the default), which is FineWeb's set without its first rule
-//!     speed sign DOCUMENTS                   MinHash signatures of documents, with FineWeb's parameters
+//!     speed sign DOCUMENTS FOLDER            MinHash signatures of documents, to a file of sorted keys for each band in the folder
+//!     speed cluster FOLDER                   clusters by these files, to a file of decisions there
 //!
-//! All times include reading the file. `extract_benchmark` is the stage between them.
+//! All times include reading and writing the files. `extract_benchmark` is the stage after `read`.
+
+mod deduplicate;
 
 use std::error::Error;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Write};
+use std::path::Path;
 
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeValLike;
 use serde::Deserialize;
 use webtext::clean::{CleanOptions, Cleaner, Depth, Document};
-use webtext::deduplicate::{MinHashOptions, Scratch, Signer};
 use webtext::pages::{Entry, Format, Limits, Pages};
+
+const USAGE: &str =
+    "usage: speed read ARCHIVE | speed clean DOCUMENTS [SET] | speed sign DOCUMENTS FOLDER | speed cluster FOLDER";
 
 /// What was read or judged.
 #[derive(Default)]
 struct Done {
     documents: usize,
     kept: usize,
+    clusters: usize,
     bytes: usize,
 }
 
@@ -40,15 +47,14 @@ fn main() -> Result<(), Box<dyn Error>> {
             let cleaner = Cleaner::new(options(set.first().copied())?)?;
             timed(|| clean(path, &cleaner))?
         }
-        ["sign", path] => {
-            let signer = Signer::new(MinHashOptions::default())?;
-            timed(|| sign(path, &signer))?
-        }
-        _ => return Err("usage: speed read ARCHIVE | speed clean DOCUMENTS [SET] | speed sign DOCUMENTS".into()),
+        ["sign", path, folder] => timed(|| deduplicate::sign(path, Path::new(folder)))?,
+        ["cluster", folder] => timed(|| deduplicate::cluster(Path::new(folder)))?,
+        _ => return Err(USAGE.into()),
     };
     let result = serde_json::json!({
         "documents": done.documents,
         "kept": done.kept,
+        "clusters": done.clusters,
         "mb": done.bytes as f64 / 1e6,
         "documents_per_s": done.documents as f64 / seconds,
         "mb_per_s": done.bytes as f64 / 1e6 / seconds,
@@ -88,18 +94,6 @@ fn clean(path: &str, cleaner: &Cleaner) -> Result<Done, Box<dyn Error>> {
         done.documents += 1;
         done.bytes += text.len();
         done.kept += usize::from(cleaner.judge(Document { text: &text, url: None }, Depth::UntilDropped).kept());
-    }
-    Ok(done)
-}
-
-/// What has no signature counts as not kept.
-fn sign(path: &str, signer: &Signer) -> Result<Done, Box<dyn Error>> {
-    let (mut done, mut scratch) = (Done::default(), Scratch::default());
-    for line in BufReader::new(File::open(path)?).lines() {
-        let Line { text } = serde_json::from_str(&line?)?;
-        done.documents += 1;
-        done.bytes += text.len();
-        done.kept += usize::from(signer.sign(&text, &mut scratch).is_some());
     }
     Ok(done)
 }
