@@ -195,6 +195,7 @@ pub struct PrepareProgress {
     /// Bytes of inputs read, or of token shards written, over all ranks.
     pub done: u64,
     /// Bytes of `done` that an earlier job did, which took no time in this one.
+    #[serde(default)]
     pub done_before: u64,
     /// Bytes to read or write in this phase.
     pub total: u64,
@@ -216,6 +217,16 @@ pub enum PreparePhase {
     Extracting,
     /// Applies rules to documents.
     Cleaning,
+    /// Makes keys of documents, by which they are compared.
+    Signing,
+    /// Brings equal keys together.
+    Pairing,
+    /// Finds out which documents belong together, and which of them stays.
+    Clustering,
+    /// Keeps or drops documents that are equal to others, or nearly so.
+    Deduplicating,
+    /// Looks for evaluation sets in documents.
+    Overlapping,
 }
 
 /// Phases of an evaluation.

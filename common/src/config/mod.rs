@@ -6,6 +6,7 @@
 //! key path, its value and a hint. The result is resolved: every default is filled in, so [`RunConfig::to_toml`] describes a
 //! run completely, and reads back as an equal config.
 
+mod absolute;
 mod batch;
 mod bounds;
 pub mod change;

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::absolute::absolute;
 use super::section::Section;
 
 /// Default of `prepare.overlap_share`. It may also be given where there is no filter, since resolved configs hold it.
@@ -53,6 +54,10 @@ pub enum StageName {
     Extract,
     /// Rules keep a document, or drop it.
     Clean,
+    /// Of documents that are equal or nearly so, one stays.
+    Deduplicate,
+    /// What documents share with evaluation sets is counted, and removed on request.
+    Overlap,
 }
 
 impl StageName {
@@ -61,6 +66,8 @@ impl StageName {
         match self {
             StageName::Extract => "extract",
             StageName::Clean => "clean",
+            StageName::Deduplicate => "deduplicate",
+            StageName::Overlap => "overlap",
         }
     }
 }
@@ -96,7 +103,7 @@ impl PrepareConfig {
             config.stages.is_sorted_by(|one, next| one < next),
             "stages",
             shown(&config.stages),
-            "each stage comes once, in the order of [\"extract\", \"clean\"]",
+            "each stage comes once, in the order of [\"extract\", \"clean\", \"deduplicate\", \"overlap\"]",
         );
         section.require(!config.inputs.is_empty(), "inputs", "[]", "is empty; give at least one");
         section.require(
@@ -127,12 +134,8 @@ impl PrepareConfig {
 
     /// Returns the config with absolute paths, for processes in other folders. URLs and the name `gpt2` stay as they are.
     pub fn with_absolute_paths(&self) -> Self {
-        let absolute = |given: &String| match std::path::absolute(given) {
-            Ok(path) if !given.contains("://") => path.display().to_string(),
-            _ => given.clone(),
-        };
         let tokenizer = if self.tokenizer == "gpt2" { self.tokenizer.clone() } else { absolute(&self.tokenizer) };
-        let inputs = self.inputs.iter().map(absolute).collect();
+        let inputs = self.inputs.iter().map(|input| absolute(input)).collect();
         let overlap_filter = if self.has_overlap_filter() { absolute(&self.overlap_filter) } else { String::new() };
         PrepareConfig { inputs, output: absolute(&self.output), tokenizer, overlap_filter, ..self.clone() }
     }

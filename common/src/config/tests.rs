@@ -285,12 +285,18 @@ fn each_stage_comes_once_and_in_order() {
     assert_eq!(prepare_job("", &[]).unwrap().prepare.stages, []);
     assert_eq!(stages("extract").unwrap(), [StageName::Extract]);
     assert_eq!(stages("[\"extract\", \"clean\"]").unwrap(), [StageName::Extract, StageName::Clean]);
-    for given in ["[\"clean\", \"extract\"]", "[\"clean\", \"clean\"]"] {
+    let all = [StageName::Extract, StageName::Clean, StageName::Deduplicate, StageName::Overlap];
+    assert_eq!(stages("[\"extract\", \"clean\", \"deduplicate\", \"overlap\"]").unwrap(), all);
+    assert_eq!(stages("deduplicate").unwrap(), [StageName::Deduplicate]);
+    for given in ["[\"clean\", \"extract\"]", "[\"clean\", \"clean\"]", "[\"overlap\", \"deduplicate\"]"] {
         let error = stages(given).unwrap_err().to_string();
         assert!(error.contains(&format!("prepare.stages = {given}: each stage comes once")), "{error}");
     }
     let error = stages("[\"wash\"]").unwrap_err().to_string();
-    assert!(error.contains("unknown variant `wash`, expected `extract` or `clean`"), "{error}");
+    assert!(
+        error.contains("unknown variant `wash`, expected one of `extract`, `clean`, `deduplicate`, `overlap`"),
+        "{error}"
+    );
 }
 
 #[test]
@@ -313,4 +319,47 @@ fn rules_of_stages_are_tables_and_an_override_leads_into_them() {
     assert!(error.contains("webtext.clean = 5: "), "{error}");
     let error = prepare_job("", &["prepare.seed.x=1"]).unwrap_err().to_string();
     assert!(error.contains("prepare.seed = "), "{error}");
+}
+
+#[test]
+fn folders_of_earlier_deduplications_become_absolute_and_urls_stay() {
+    let against = r#"["out/stages/deduplicate-0123456789abcdef", "/old", "s3://bucket/old", 5]"#;
+    let text = format!("[webtext.deduplicate]\nagainst = {against}\nkeep = {{ best = \"date\" }}\n");
+    let job = prepare_job(&text, &[]).unwrap();
+    let absolute = job.webtext.with_absolute_paths();
+    let here = std::env::current_dir().unwrap().join("out/stages/deduplicate-0123456789abcdef");
+    assert_eq!(absolute.against().collect::<Vec<_>>(), [here.to_str().unwrap(), "/old", "s3://bucket/old"]);
+    // What is no string is not for this section to judge.
+    assert_eq!(absolute.deduplicate["against"][3], toml::Value::Integer(5));
+    assert_eq!(absolute.deduplicate["keep"], job.webtext.deduplicate["keep"]);
+    assert_eq!(absolute.with_absolute_paths(), absolute);
+    // Every rank reads it again.
+    let shared = PrepareJobConfig { webtext: absolute, ..job };
+    assert_eq!(RawConfig::parse("from rank 0", &shared.to_toml(), &[]).unwrap().prepare().unwrap(), shared);
+    for text in ["", "webtext.deduplicate.against = 5"] {
+        let job = prepare_job(text, &[]).unwrap();
+        assert_eq!(job.webtext.with_absolute_paths(), job.webtext);
+        assert_eq!(job.webtext.against().count(), 0);
+    }
+}
+
+#[test]
+fn places_of_evaluation_sets_become_absolute_and_names_of_tasks_stay() {
+    let text = r#"[webtext.overlap]
+tasks = ["ptb, text = notes.txt", "documents=s3://bucket/a.jsonl", 5]
+data = "eval"
+"#;
+    let job = prepare_job(text, &[]).unwrap();
+    let absolute = job.webtext.with_absolute_paths();
+    let here = |name: &str| std::env::current_dir().unwrap().join(name).to_str().unwrap().to_owned();
+    assert_eq!(absolute.overlap_data(), Some(&*here("eval")));
+    assert_eq!(absolute.overlap_files().collect::<Vec<_>>(), [&*here("notes.txt"), "s3://bucket/a.jsonl"]);
+    assert_eq!(absolute.overlap["tasks"][0].as_str(), Some(&*format!("ptb,text={}", here("notes.txt"))));
+    assert_eq!(absolute.overlap["tasks"][2], toml::Value::Integer(5));
+    assert_eq!(absolute.with_absolute_paths(), absolute);
+    let none = prepare_job("webtext.overlap.data = \"\"", &[]).unwrap().webtext;
+    assert_eq!(
+        (none.with_absolute_paths(), none.overlap_data(), none.overlap_files().count()),
+        (none.clone(), None, 0)
+    );
 }

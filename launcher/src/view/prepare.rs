@@ -94,6 +94,11 @@ fn verb(phase: PreparePhase) -> &'static str {
         PreparePhase::Writing => "writing   ",
         PreparePhase::Extracting => "extracting",
         PreparePhase::Cleaning => "cleaning  ",
+        PreparePhase::Signing => "signing   ",
+        PreparePhase::Pairing => "pairing   ",
+        PreparePhase::Clustering => "clustering",
+        PreparePhase::Deduplicating => "dropping  ",
+        PreparePhase::Overlapping => "searching ",
     }
 }
 

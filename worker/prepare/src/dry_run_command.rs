@@ -39,7 +39,7 @@ impl DryRunArgs {
         let overlap = OverlapFilter::open(&config.prepare, &config.storage)?;
         let found = find_inputs(&config.prepare, &config.storage)?;
         let inputs = Inputs { objects: found.len() as u64, bytes: found.iter().map(|found| found.bytes).sum() };
-        let plan = plan(&config.prepare, &options, &found);
+        let plan = plan(&config.prepare, &options, &found, &config.storage)?;
         let identity = Identity::of(&config.prepare, &found, &plan, overlap.as_ref());
         let token_shards = TokenShards::of(&output, &identity, tokenizer.hash())?;
         let units = count_of_units(&config.prepare, &found, &config.storage)?;

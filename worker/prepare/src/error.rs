@@ -210,6 +210,17 @@ pub enum PrepareError {
     /// What a person has typed names no document.
     #[error(transparent)]
     NotADocument(#[from] NotADocument),
+    /// An earlier deduplication cannot be compared with.
+    #[error("webtext.deduplicate.against: {url}: {reason}")]
+    Against {
+        /// URL of its folder, or of an object in it.
+        url: String,
+        /// What is wrong, and what to do.
+        reason: String,
+    },
+    /// Evaluation sets cannot be looked for. Holds why, and what to do.
+    #[error("webtext.overlap.tasks: {0}")]
+    TestSets(String),
     /// An object of the work folder has changed since it was written.
     #[error("{url}: {reason}; remove {folder}, and the job starts over")]
     Work {
@@ -292,6 +303,8 @@ impl PrepareError {
             | PrepareError::OutputTaken { .. }
             | PrepareError::OtherTokenizer { .. }
             | PrepareError::Lineage { .. }
+            | PrepareError::Against { .. }
+            | PrepareError::TestSets(_)
             | PrepareError::NoDocument { .. }
             | PrepareError::Work { .. } => ExitCode::Data,
         }

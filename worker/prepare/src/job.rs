@@ -153,7 +153,7 @@ fn start(
     overlap: Option<&OverlapFilter>,
 ) -> Result<Start> {
     let found = find_inputs(config, storage)?;
-    let plan = plan(config, options, &found);
+    let plan = plan(config, options, &found, storage)?;
     let identity = Identity::of(config, &found, &plan, overlap);
     let tokenizer_hash = tokenizer.hash().to_owned();
     Ok(match record::finished(output, &identity, &tokenizer_hash)? {

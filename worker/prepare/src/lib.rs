@@ -22,7 +22,7 @@
 //! - [`survey`]: how much text there is, before it is prepared. [`flags`]: messages of these two, which read no config.
 //! - [`record`], [`card`], [`summary`]: descriptions of the data, for programs and for people. [`printed`]: answers as JSON.
 //! - [`panics`]: panics of a library that are a file's fault.
-//! - [`ranks`]: MPI. [`progress`]: how far the job is. [`memory`]: how memory is divided.
+//! - [`ranks`]: MPI. [`meetings`]: of ranks within their work. [`progress`]: how far the job is. [`memory`]: how memory is divided.
 
 pub mod card;
 pub mod coverage;
@@ -35,6 +35,7 @@ pub mod flags;
 mod hostile;
 pub mod inputs;
 pub mod job;
+pub mod meetings;
 pub mod memory;
 pub mod merge;
 pub mod overlap;

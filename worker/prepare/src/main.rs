@@ -209,8 +209,8 @@ fn shared_config(
     let (toml, absolute): (String, AbsolutePaths) = ranks.share("a config", || {
         let config = RawConfig::load(&arguments.config, &arguments.set)?.prepare()?;
         let PrepareConfig { inputs, output, tokenizer, overlap_filter, .. } = config.prepare.with_absolute_paths();
-        let toml = config.to_toml();
         let options = StageOptions::read(&config.prepare, &config.webtext)?;
+        let toml = PrepareJobConfig { webtext: config.webtext.with_absolute_paths(), ..config.clone() }.to_toml();
         own = Some((config.prepare, options, config.storage));
         Ok::<_, PrepareError>((toml, AbsolutePaths { inputs, output, tokenizer, overlap_filter }))
     })?;

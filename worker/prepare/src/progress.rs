@@ -79,6 +79,11 @@ impl Audience for LogLines {
             PreparePhase::Writing => "written",
             PreparePhase::Extracting => "extracted",
             PreparePhase::Cleaning => "cleaned",
+            PreparePhase::Signing => "signed",
+            PreparePhase::Pairing => "paired",
+            PreparePhase::Clustering => "clustered",
+            PreparePhase::Deduplicating => "kept or dropped",
+            PreparePhase::Overlapping => "searched",
         };
         let left = progress.left().map(|left| format!(", {} s left", left.as_secs())).unwrap_or_default();
         let (done, total) = (*done as f64 / 1e6, *total as f64 / 1e6);

@@ -18,6 +18,7 @@ use mpi::traits::{CommunicatorCollectives, Root};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::meetings::{Asked, Meetings};
 use crate::progress::{Audience, PhaseWork, Progress};
 
 /// Pause between looks at the work.
@@ -100,10 +101,15 @@ impl Ranks {
 
     /// Returns the sums of `numbers` over all ranks.
     pub fn sum(&self, numbers: Vec<u64>) -> Vec<u64> {
+        self.sum_while(numbers, || {})
+    }
+
+    /// Returns the sums of `numbers` over all ranks. Until all are there, `meanwhile` is called again and again.
+    fn sum_while(&self, numbers: Vec<u64>, meanwhile: impl FnMut()) -> Vec<u64> {
         match self {
             Ranks::One => numbers,
             Ranks::Many { world, .. } => {
-                self.wait_for_all();
+                self.wait_while(meanwhile);
                 let mut sums = vec![0_u64; numbers.len()];
                 world.all_reduce_into(&numbers[..], &mut sums[..], SystemOperation::sum());
                 sums
@@ -113,13 +119,29 @@ impl Ranks {
 
     /// Waits until every rank is here.
     pub fn wait_for_all(&self) {
+        self.wait_while(|| {});
+    }
+
+    fn wait_while(&self, mut meanwhile: impl FnMut()) {
         if let Ranks::Many { world, .. } = self {
             let mut barrier = world.immediate_barrier();
             while let Err(pending) = barrier.test() {
                 barrier = pending;
                 std::thread::sleep(TICK);
+                meanwhile();
             }
         }
+    }
+
+    /// Runs `work` as [`run`](Self::run) does. The work of all ranks may meet, each equally often.
+    pub fn run_together<E: Send>(
+        &self,
+        phase: PhaseWork,
+        audience: &mut dyn Audience,
+        work: impl FnOnce(&Progress, &Meetings) -> Result<(), E> + Send,
+    ) -> Result<(), E> {
+        let (meetings, asked) = Meetings::of(self.rank(), self.count());
+        self.run_and_answer(phase, audience, |progress| work(progress, &meetings), Some(&asked))
     }
 
     /// Runs `work` on another thread, and returns when all ranks have done theirs. Meanwhile `audience` receives their
@@ -129,6 +151,16 @@ impl Ranks {
         phase: PhaseWork,
         audience: &mut dyn Audience,
         work: impl FnOnce(&Progress) -> Result<(), E> + Send,
+    ) -> Result<(), E> {
+        self.run_and_answer(phase, audience, work, None)
+    }
+
+    fn run_and_answer<E: Send>(
+        &self,
+        phase: PhaseWork,
+        audience: &mut dyn Audience,
+        work: impl FnOnce(&Progress) -> Result<(), E> + Send,
+        asked: Option<&Asked>,
     ) -> Result<(), E> {
         let progress = Progress::default();
         let mut reports = Reports { started: Instant::now(), phase, of_ranks: vec![None; self.count()] };
@@ -144,7 +176,19 @@ impl Ranks {
                 if has_ended {
                     break;
                 }
-                std::thread::sleep(TICK);
+                match asked.and_then(Asked::next) {
+                    None if asked.is_some() => {}
+                    None => std::thread::sleep(TICK),
+                    Some(numbers) => {
+                        let sums = self.sum_while(numbers, || {
+                            if Instant::now() >= next_report {
+                                next_report = Instant::now() + REPORT_INTERVAL;
+                                self.report(false, &progress, &mut reports, audience);
+                            }
+                        });
+                        asked.into_iter().for_each(|asked| asked.answer(sums.clone()));
+                    }
+                }
             }
             worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
         })?;
@@ -191,7 +235,9 @@ impl Reports {
         let sum = |i: usize| self.of_ranks.iter().flatten().map(|report| report[i]).sum::<u64>();
         let seconds = self.started.elapsed().as_secs_f64();
         let PhaseWork { phase, total, done_before } = self.phase;
-        PrepareProgress { phase, done: done_before + sum(1), done_before, total, text_bytes: sum(2), seconds }
+        let done = done_before + sum(1);
+        // Of some phases, no more than an estimate is known.
+        PrepareProgress { phase, done, done_before, total: total.max(done), text_bytes: sum(2), seconds }
     }
 }
 

@@ -2,7 +2,7 @@
 //! places that pods have to reach. Pure.
 
 use common::attempt::Claim;
-use common::config::{KubernetesConfig, LaunchConfig, PrepareConfig, PrepareJobConfig, RunConfig, StorageConfig};
+use common::config::{KubernetesConfig, LaunchConfig, PrepareJobConfig, RunConfig, StorageConfig};
 use common::secrets;
 use common::sha256::hex_sha256;
 
@@ -165,7 +165,7 @@ impl Work {
                 // An evaluation does not read the run's data, whose URLs everyone can see all the same.
                 run_urls(config).try_for_each(|(key, url)| check_secret(key, url))
             }
-            Work::Preparing { config, .. } => check_urls(prepare_urls(&config.prepare)),
+            Work::Preparing { config, .. } => check_urls(prepare_urls(config)),
         }
     }
 }
@@ -217,12 +217,16 @@ fn run_urls(config: &RunConfig) -> impl Iterator<Item = (&'static str, &str)> {
 }
 
 /// Lists every URL of a prepare job with its config key.
-fn prepare_urls(config: &PrepareConfig) -> impl Iterator<Item = (&'static str, &str)> {
+fn prepare_urls(job: &PrepareJobConfig) -> impl Iterator<Item = (&'static str, &str)> {
+    let config = &job.prepare;
     let inputs = config.inputs.iter().map(|url| ("prepare.inputs", url.as_str()));
     let tokenizer = Some(config.tokenizer.as_str()).filter(|tokenizer| *tokenizer != "gpt2");
     let tokenizer = tokenizer.map(|url| ("prepare.tokenizer", url));
     let filter = config.has_overlap_filter().then_some(("prepare.overlap_filter", config.overlap_filter.as_str()));
-    inputs.chain([("prepare.output", config.output.as_str())]).chain(tokenizer).chain(filter)
+    let against = job.webtext.against().map(|url| ("webtext.deduplicate.against", url));
+    let sets = job.webtext.overlap_files().map(|url| ("webtext.overlap.tasks", url));
+    let sets = sets.chain(job.webtext.overlap_data().map(|url| ("webtext.overlap.data", url)));
+    inputs.chain([("prepare.output", config.output.as_str())]).chain(tokenizer).chain(filter).chain(against).chain(sets)
 }
 
 /// Refuses URLs that pods cannot reach or that may hold a secret: pods reach object stores only, and their config is visible
@@ -263,6 +267,10 @@ mod tests {
             ("prepare.tokenizer", "s3://bucket/own?TOKEN", true),
             ("run.output", "s3://bucket/run-?", false),
             ("run.output", "s3://bucket/run-?1", true),
+            ("webtext.deduplicate.against", "s3://bucket/stages/deduplicate-0123456789abcdef", false),
+            ("webtext.deduplicate.against", "https://host/stages/deduplicate-0123456789abcdef?sig=f00", true),
+            ("webtext.overlap.tasks", "https://host/a.jsonl?sig=f00", true),
+            ("webtext.overlap.data", "s3://bucket/eval-data", false),
             ("prepare.output", "abfss://container@account.dfs.core.windows.net/data", false),
             ("prepare.output", "abfss://container:hunter2@account.dfs.core.windows.net/data", true),
             ("data.tokenizer", "file:///own?", false),

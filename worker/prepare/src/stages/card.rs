@@ -4,7 +4,10 @@ use std::fmt::{Result, Write};
 
 use common::untrusted::printable;
 
+use super::deduplicate::sums::{ClusterSums, LargeCluster};
 use super::explain::{number, rule_in_words};
+use super::overlap::longest::LongOverlap;
+use super::overlap::sums::{OverlapSums, TaskSums};
 use super::paper;
 use super::summary::StageSummary;
 use super::tally::{Dropped, Example};
@@ -32,8 +35,16 @@ pub fn write_stages(stages: &[StageSummary], card: &mut String) -> Result {
             tally.cpu_seconds
         )?;
     }
-    for stage in stages.iter().filter(|stage| !stage.tally.dropped.is_empty()) {
-        write_dropped(stage, card)?;
+    for stage in stages {
+        if !stage.tally.dropped.is_empty() {
+            write_dropped(stage, card)?;
+        }
+        if let Some(clusters) = stage.clusters.as_ref().filter(|clusters| clusters.clusters > 0) {
+            write_clusters(&stage.stage, clusters, card)?;
+        }
+        if let Some(overlaps) = &stage.overlaps {
+            write_overlaps(overlaps, card)?;
+        }
     }
     write_domains(last, card)
 }
@@ -70,10 +81,70 @@ fn example_in_words(Example { id, url, measure, start }: &Example) -> String {
     if let Some(measure) = measure {
         words += &format!(", measure {}", number(*measure));
     }
+    with_start(words, start)
+}
+
+/// Returns `words` about a document with the beginning of its text, unless that is empty.
+fn with_start(words: String, start: &str) -> String {
     match start.trim().is_empty() {
         true => words,
         false => format!("{words}: {}", code(start)),
     }
+}
+
+/// Writes how many clusters of duplicates a stage has found, how large they are, and the largest of them.
+fn write_clusters(stage: &str, sums: &ClusterSums, card: &mut String) -> Result {
+    let ClusterSums { clusters, documents, sizes, largest } = sums;
+    writeln!(
+        card,
+        "\n### Clusters found by {stage}\n\nA cluster has documents that are equal or nearly so, of which one stays. Documents in \
+         clusters: {documents}. Clusters: {clusters}, by their size:\n\n| documents | clusters |\n|---|---|"
+    )?;
+    for (least, count) in sizes {
+        writeln!(card, "| {least} to {} | {count} |", least.saturating_mul(2).saturating_sub(1))?;
+    }
+    if largest.is_empty() {
+        return Ok(());
+    }
+    writeln!(card, "\nThe largest, with the document that stays:\n")?;
+    largest.iter().try_for_each(|cluster| writeln!(card, "- {}", cluster_in_words(cluster)))
+}
+
+fn cluster_in_words(LargeCluster { documents, kept, url, start }: &LargeCluster) -> String {
+    let mut words = format!("{documents} documents: {}", code(kept));
+    if let Some(url) = url {
+        words += &format!(", {}", code(url));
+    }
+    with_start(words, start)
+}
+
+/// Writes what documents have of evaluation sets, and the longest overlaps.
+fn write_overlaps(sums: &OverlapSums, card: &mut String) -> Result {
+    let OverlapSums { documents, windows, characters, tasks, longest } = sums;
+    writeln!(
+        card,
+        "\n### Overlap with evaluation sets\n\nShare of the 8-grams of each evaluation set that are in documents that came to this stage, \
+         as in table 6 of the GPT-2 paper. Documents that overlap: {documents}. Removed windows: {windows}, with {characters} \
+         characters.\n\n| evaluation set | share seen | 8-grams | seen | items | overlapping | too short |\n|---|---|---|---|---|---|---|"
+    )?;
+    for TaskSums { task, share, grams, seen, items, overlapping, without_grams, .. } in tasks {
+        let share = share.map_or_else(String::new, |share| format!("{} %", number(100.0 * share)));
+        let task = in_table(&code(task));
+        writeln!(card, "| {task} | {share} | {grams} | {seen} | {items} | {overlapping} | {without_grams} |")?;
+    }
+    if longest.is_empty() {
+        return Ok(());
+    }
+    writeln!(card, "\nThe longest overlaps, one of each document:\n")?;
+    longest.iter().try_for_each(|overlap| writeln!(card, "- {}", overlap_in_words(overlap)))
+}
+
+fn overlap_in_words(LongOverlap { words, task, item, document, url, text }: &LongOverlap) -> String {
+    let mut said = format!("{words} words of {} item {} in {}", code(task), code(item), code(document));
+    if let Some(url) = url {
+        said += &format!(", {}", code(url));
+    }
+    with_start(said, text)
 }
 
 /// Writes the most frequent domains of documents that the last stage has kept, beside those of WebText.
@@ -136,7 +207,26 @@ mod tests {
     }
 
     fn stage(tally: Tally) -> StageSummary {
-        StageSummary { stage: "clean".into(), folder: "clean-0123456789abcdef".into(), tally }
+        StageSummary {
+            stage: "clean".into(),
+            folder: "clean-0123456789abcdef".into(),
+            tally,
+            clusters: None,
+            overlaps: None,
+        }
+    }
+
+    fn deduplicated(clusters: ClusterSums) -> StageSummary {
+        StageSummary { stage: "deduplicate".into(), clusters: Some(clusters), ..stage(Tally::default()) }
+    }
+
+    fn large(documents: u64, text: &str) -> LargeCluster {
+        LargeCluster {
+            documents,
+            kept: format!("{documents:032x}"),
+            url: Some(text.to_owned()),
+            start: text.to_owned(),
+        }
     }
 
     #[test]
@@ -173,6 +263,67 @@ mod tests {
     }
 
     #[test]
+    fn the_card_says_how_large_clusters_are_and_which_are_the_largest() {
+        let mut sums = ClusterSums::default();
+        [2, 3, 6, 9].into_iter().for_each(|documents| sums.count(documents));
+        let of_an_earlier_corpus = LargeCluster { url: None, start: String::new(), ..large(6, "") };
+        sums.largest = vec![large(9, "http://often.example/"), of_an_earlier_corpus];
+        let card = card(&[deduplicated(sums)]);
+        let expected = "\n### Clusters found by deduplicate\n\nA cluster has documents that are equal or nearly so, of which one \
+                        stays. Documents in clusters: 20. Clusters: 4, by their size:\n\n| documents | clusters |\n|---|---|\n\
+                        | 2 to 3 | 2 |\n| 4 to 7 | 1 |\n| 8 to 15 | 1 |\n\nThe largest, with the document that stays:\n\n\
+                        - 9 documents: `00000000000000000000000000000009`, `http://often.example/`: `http://often.example/`\n\
+                        - 6 documents: `00000000000000000000000000000006`\n";
+        assert!(card.contains(expected), "{card}");
+    }
+
+    #[test]
+    fn clusters_come_after_what_their_stage_has_dropped_and_are_left_out_where_there_are_none() {
+        let mut sums = ClusterSums::default();
+        assert!(!card(&[stage(Tally::default()), deduplicated(sums.clone())]).contains("Clusters"));
+        sums.count(2);
+        let mut tally = Tally::default();
+        tally.count(&line(1), "some text");
+        let card = card(&[StageSummary { tally, ..deduplicated(sums) }]);
+        let at = |heading: &str| card.find(heading).unwrap();
+        assert!(at("### Dropped by deduplicate") < at("### Clusters found by deduplicate"), "{card}");
+        assert!(!card.contains("The largest"), "{card}");
+    }
+
+    fn long(words: u64, text: &str) -> LongOverlap {
+        let [task, item, document, text] = [text; 4].map(str::to_owned);
+        LongOverlap { words, task, item, document, url: Some(text.clone()), text }
+    }
+
+    fn overlapping(task: &str, grams: u64, seen: u64) -> TaskSums {
+        let share = (grams > 0).then(|| seen as f64 / grams as f64);
+        TaskSums {
+            task: task.into(),
+            data: "file:///x".into(),
+            items: 9,
+            without_grams: 1,
+            overlapping: 2,
+            grams,
+            seen,
+            share,
+        }
+    }
+
+    #[test]
+    fn the_card_has_a_row_for_each_evaluation_set_and_the_longest_overlaps() {
+        let tasks = vec![overlapping("ptb", 8000, 213), overlapping("documents=a|b.jsonl", 0, 0)];
+        let sums = OverlapSums { documents: 7, windows: 3, characters: 1200, tasks, longest: vec![long(31, "x y")] };
+        let card = card(&[StageSummary { stage: "overlap".into(), overlaps: Some(sums), ..stage(Tally::default()) }]);
+        for expected in [
+            "Documents that overlap: 7. Removed windows: 3, with 1200 characters.\n",
+            "| `ptb` | 2.6625 % | 8000 | 213 | 9 | 2 | 1 |\n| `documents=a\\|b.jsonl` |  | 0 | 0 | 9 | 2 | 1 |\n",
+            "\nThe longest overlaps, one of each document:\n\n- 31 words of `x y` item `x y` in `x y`, `x y`: `x y`\n",
+        ] {
+            assert!(card.contains(expected), "{expected}\n{card}");
+        }
+    }
+
+    #[test]
     fn without_stages_the_card_says_nothing_of_them() {
         assert_eq!(card(&[]), "");
     }
@@ -184,7 +335,17 @@ mod tests {
         let host = "http://a|b`c.example/`|\n# Heading".to_owned();
         tally.count(&Line { url: Some(host.clone()), verdict: Verdict::Dropped, rule: evil.into(), ..line(1) }, evil);
         tally.count(&Line { url: Some(host), verdict: Verdict::Kept, ..line(0) }, "");
-        let card = card(&[stage(tally)]);
+        let mut sums = ClusterSums {
+            largest: vec![LargeCluster { kept: evil.into(), ..large(2, evil) }],
+            ..ClusterSums::default()
+        };
+        sums.count(u64::MAX);
+        let overlaps = OverlapSums {
+            tasks: vec![overlapping(evil, 9, 9)],
+            longest: vec![long(9, evil)],
+            ..OverlapSums::default()
+        };
+        let card = card(&[StageSummary { clusters: Some(sums), overlaps: Some(overlaps), ..stage(tally) }]);
         assert!(!card.contains(['\u{202e}', '\u{1b}', '\r']), "{card:?}");
         for line in card.lines() {
             assert!(!line.starts_with("# "), "{card}");
@@ -194,7 +355,7 @@ mod tests {
                 assert!(!outside.contains(part), "{part} in {line}");
             }
             if let Some(row) = outside.strip_prefix("| ") {
-                assert!([5, 7].contains(&row.matches('|').count()), "{line}");
+                assert!([2, 5, 7].contains(&row.matches('|').count()), "{line}");
             }
         }
     }

@@ -11,6 +11,7 @@ use parquet::errors::Result as ParquetResult;
 use parquet::file::properties::WriterPropertiesBuilder;
 use parquet::schema::types::ColumnPath;
 
+use super::lineage::{Line, Verdict};
 use super::object::Stored;
 use super::parquet::{Columns, GroupWriter, Row, RowFile, RowWriter};
 use crate::PrepareError;
@@ -56,6 +57,28 @@ pub struct Document {
     pub date: Option<String>,
     /// Text.
     pub text: String,
+}
+
+impl Document {
+    /// Returns the line of the document where it is kept as it is.
+    pub fn line(&self) -> Line {
+        let bytes = self.text.len() as u64;
+        Line {
+            id: self.id,
+            source: self.source.clone(),
+            at: self.at,
+            within: self.within,
+            url: self.url.clone(),
+            date: self.date.clone(),
+            verdict: Verdict::Kept,
+            rule: String::new(),
+            measure: None,
+            limit: None,
+            bytes_in: bytes,
+            bytes_out: bytes,
+            note: String::new(),
+        }
+    }
 }
 
 /// Writer of documents.

@@ -26,7 +26,8 @@ impl DoneStage {
     /// Returns what became of documents in the stage.
     pub fn summary(&self) -> StageSummary {
         let (stage, folder) = (self.record.stage.clone(), self.plan.folder_name());
-        StageSummary { stage, folder, tally: self.record.tally.clone() }
+        let (tally, clusters) = (self.record.tally.clone(), self.record.clusters.clone());
+        StageSummary { stage, folder, tally, clusters, overlaps: self.record.overlaps.clone() }
     }
 
     /// Returns the documents that the stage has kept, as sources to tokenize.

@@ -17,7 +17,7 @@
 //!
 //! - [`options`]: what the config says. [`given`]: that, and the inputs. [`plan`]: the folders of the stages.
 //! - [`pages`]: objects that have pages, and their division into units.
-//! - [`extract`], [`clean`]: what a stage does with pages and documents. [`units`]: with a unit of them. [`run`]: with all,
+//! - [`extract`], [`clean`], [`deduplicate`], [`overlap`]: what a stage does with pages and documents. [`documents`]: what a stage reads. [`units`]: with a unit of them. [`run`]: with all,
 //!   over ranks and threads. [`room`]: whether extracting processes fit into memory.
 //! - [`output`]: what a unit gives. [`document`]: documents as Parquet. [`object`]: objects that are written piece by piece.
 //! - [`record`]: units and stages that are done. [`done`]: a stage, for those who read what it has made.
@@ -35,7 +35,9 @@
 pub mod bounded;
 pub mod card;
 pub mod clean;
+pub mod deduplicate;
 pub mod document;
+pub mod documents;
 pub mod done;
 pub mod dry_run;
 pub mod explain;
@@ -47,6 +49,7 @@ pub mod names;
 pub mod object;
 pub mod options;
 pub mod output;
+pub mod overlap;
 pub mod pages;
 pub mod paper;
 pub mod parquet;

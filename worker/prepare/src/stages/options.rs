@@ -6,11 +6,16 @@ use std::process::Command;
 use std::sync::Arc;
 
 use common::config::{ConfigError, Fault, PrepareConfig, StageName, WebtextConfig};
+use common::secrets::without_secrets;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 use webtext::clean::{CleanOptions, Cleaner, OptionsError, Set};
+use webtext::deduplicate::DeduplicateOptions;
 use webtext::extract::Limits;
+
+use super::names::stage_of;
+use super::overlap::options::OverlapOptions;
 
 /// Hidden subcommand of the prepare program, which extracts pages for its parent.
 pub const EXTRACT_COMMAND: &str = "extract-pages";
@@ -33,6 +38,10 @@ pub struct StageOptions {
     pub extract: Limits,
     /// Rules of `clean`.
     pub clean: CleanOptions,
+    /// Rules of `deduplicate`.
+    pub deduplicate: DeduplicateOptions,
+    /// What `overlap` looks for, and what it removes.
+    pub overlap: OverlapOptions,
     /// Program that extracts pages when it is started with [`EXTRACT_COMMAND`]; `None` for the one that is running.
     pub program: Option<PathBuf>,
 }
@@ -43,25 +52,36 @@ impl StageOptions {
     /// # Errors
     /// Returns all faults, each with its key, its value, what was expected and what to do.
     pub fn read(config: &PrepareConfig, webtext: &WebtextConfig) -> Result<Self, ConfigError> {
+        let webtext = webtext.with_absolute_paths();
         // A table without keys may be the default.
-        let is_given =
-            [(StageName::Extract, !webtext.extract.is_empty()), (StageName::Clean, !webtext.clean.is_empty())];
+        let tables = [
+            (StageName::Extract, &webtext.extract),
+            (StageName::Clean, &webtext.clean),
+            (StageName::Deduplicate, &webtext.deduplicate),
+            (StageName::Overlap, &webtext.overlap),
+        ];
+        let is_given = tables.map(|(stage, table)| (stage, !table.is_empty()));
         let has_no_use = |(stage, is_given): &(StageName, bool)| *is_given && !config.stages.contains(stage);
         let without_stage = is_given.into_iter().filter(has_no_use);
         let mut faults: Vec<Fault> = without_stage.map(|(stage, _)| without(stage, &config.stages)).collect();
         let extract = read_extract(&json(&webtext.extract), &mut faults);
         let clean = read_clean(json(&webtext.clean), &mut faults);
+        let deduplicate = read_deduplicate(&json(&webtext.deduplicate), &mut faults);
+        let overlap = read_overlap(&json(&webtext.overlap), &config.stages, &mut faults);
+        let stages = config.stages.clone();
         match faults.is_empty() {
-            true => Ok(StageOptions { stages: config.stages.clone(), extract, clean, program: None }),
+            true => Ok(StageOptions { stages, extract, clean, deduplicate, overlap, program: None }),
             false => Err(refused(faults)),
         }
     }
 
-    /// Returns the options of a stage as JSON.
+    /// Returns the options of a stage as JSON, which is stored and hashed: without secrets in URLs, which change from day to day.
     pub fn of(&self, stage: StageName) -> Value {
         match stage {
             StageName::Extract => json(&self.extract),
             StageName::Clean => json(&self.clean),
+            StageName::Deduplicate => json(&without_secrets_of(&self.deduplicate)),
+            StageName::Overlap => json(&self.overlap.without_secrets()),
         }
     }
 
@@ -70,7 +90,7 @@ impl StageOptions {
     /// # Errors
     /// Returns all faults of the rules. Those that were [`read`](Self::read) have none.
     pub fn cleaner(&self) -> Result<Cleaner, ConfigError> {
-        Cleaner::new(self.clean.clone()).map_err(|error| refused(faults_of(error)))
+        Cleaner::new(self.clean.clone()).map_err(|error| refused(faults_of(StageName::Clean, error)))
     }
 
     /// Returns the maker of commands that start a child of `extract`.
@@ -94,6 +114,11 @@ impl StageOptions {
 
 fn refused(faults: Vec<Fault>) -> ConfigError {
     ConfigError::Faults { origin: format!("in its section [{SECTION}]"), faults }
+}
+
+/// Returns the error for parameters of signatures.
+pub(super) fn refused_minhash(error: OptionsError) -> ConfigError {
+    refused(faults_of(StageName::Deduplicate, error))
 }
 
 /// Returns the section of the rules of a stage.
@@ -152,14 +177,66 @@ fn read_clean(mut given: Value, faults: &mut Vec<Fault>) -> CleanOptions {
     };
     let options = read(&set.options(), &given, &section, faults);
     if let Err(error) = options.check() {
-        faults.extend(faults_of(error));
+        faults.extend(faults_of(StageName::Clean, error));
     }
     options
 }
 
-/// Returns the faults of rules by their keys in the config.
-fn faults_of(error: OptionsError) -> Vec<Fault> {
-    let section = section_of(StageName::Clean);
+fn read_deduplicate(given: &Value, faults: &mut Vec<Fault>) -> DeduplicateOptions {
+    let section = section_of(StageName::Deduplicate);
+    let options: DeduplicateOptions = read(&DeduplicateOptions::default(), given, &section, faults);
+    if let Err(error) = options.check() {
+        faults.extend(faults_of(StageName::Deduplicate, error));
+    }
+    for folder in options.against.iter().filter(|folder| !is_of_deduplication(folder)) {
+        let hint =
+            "is no folder of an earlier deduplication; it ends in stages/deduplicate- and 16 hex digits".to_owned();
+        faults.push(Fault { key: format!("{section}.against"), value: Some(format!("{folder:?}")), hint });
+    }
+    let is_again = |at: usize| options.against[..at].iter().any(|other| same_folder(other, &options.against[at]));
+    for at in (0..options.against.len()).filter(|at| is_again(*at)) {
+        let (key, value) = (format!("{section}.against"), Some(format!("{:?}", options.against[at])));
+        faults.push(Fault { key, value, hint: "is there twice; leave one out".to_owned() });
+    }
+    options
+}
+
+fn same_folder(one: &str, other: &str) -> bool {
+    one.trim_end_matches('/') == other.trim_end_matches('/')
+}
+
+fn read_overlap(given: &Value, stages: &[StageName], faults: &mut Vec<Fault>) -> OverlapOptions {
+    let section = section_of(StageName::Overlap);
+    let before = faults.len();
+    let options: OverlapOptions = read(&OverlapOptions::default(), given, &section, faults);
+    let mut more = options.faults(&section, stages.contains(&StageName::Overlap));
+    // A value that does not fit was replaced by the default, which has faults of its own.
+    more.retain(|fault| !faults[before..].iter().any(|known| known.key == fault.key));
+    faults.extend(more);
+    options
+}
+
+/// Returns whether a folder was made by the stage `deduplicate`, by its name. The digits in it stand for all that is in there.
+fn is_of_deduplication(folder: &str) -> bool {
+    let folder = shown(folder);
+    let name = folder.rsplit('/').next().unwrap_or_default();
+    stage_of(name) == Some(StageName::Deduplicate.name())
+}
+
+/// Returns what is shown of a folder: no secrets, and no slash at its end.
+fn shown(folder: &str) -> String {
+    without_secrets(folder).trim_end_matches('/').to_owned()
+}
+
+/// Returns the rules with what is shown of folders.
+fn without_secrets_of(options: &DeduplicateOptions) -> DeduplicateOptions {
+    let against = options.against.iter().map(|folder| shown(folder)).collect();
+    DeduplicateOptions { against, ..options.clone() }
+}
+
+/// Returns the faults of a stage's rules by their keys in the config.
+fn faults_of(stage: StageName, error: OptionsError) -> Vec<Fault> {
+    let section = section_of(stage);
     let fault = |fault: webtext::clean::options::Fault| Fault {
         key: format!("{section}.{}", fault.key),
         value: Some(fault.value),

@@ -60,8 +60,13 @@ impl PageSource {
 
 /// Divides objects of these sizes into units, each of neighbours. The division depends on nothing else.
 pub fn units(bytes: &[u64]) -> Vec<Range<usize>> {
+    divide(bytes, UNIT_BYTES)
+}
+
+/// Divides what has these sizes, all of which go into about 64 parts of neighbours, if these are within the `bounds` of a part.
+pub(super) fn divide(bytes: &[u64], bounds: [u64; 2]) -> Vec<Range<usize>> {
     let all: u64 = bytes.iter().sum();
-    let most = (all / UNITS).clamp(UNIT_BYTES[0], UNIT_BYTES[1]);
+    let most = (all / UNITS).clamp(bounds[0], bounds[1]);
     let mut units: Vec<Range<usize>> = Vec::new();
     let mut unit_bytes = 0;
     for (number, bytes) in bytes.iter().enumerate() {

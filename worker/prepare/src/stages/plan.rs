@@ -1,6 +1,6 @@
 //! Names of the stages' folders, which follow from all that decides what comes out.
 
-use common::config::{PrepareConfig, StageName};
+use common::config::{PrepareConfig, StageName, StorageConfig};
 use common::secrets::without_secrets;
 use common::sha256::Sha256Sum;
 use common::storage::Folder;
@@ -8,11 +8,13 @@ use serde::{Deserialize, Serialize};
 
 use super::names::{STAGES_FOLDER, folder_name};
 use super::options::StageOptions;
+use super::overlap::sets::{read_sets, sha256_of};
+use crate::PrepareError;
 use crate::inputs::Found;
 
 /// Version of what stages write, and of what they decide with given options. To be raised with every change that makes other
 /// documents or lines of lineage, in this package or in `webtext`; `tests/stages_version.rs` shows some of them.
-const VERSION: u32 = 3;
+const VERSION: u32 = 4;
 
 /// A stage of a job.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,6 +23,8 @@ pub struct PlannedStage {
     pub name: StageName,
     /// Hash of all that decides what the stage makes.
     pub sha256: Sha256Sum,
+    /// Hash of the evaluation sets that the stage `overlap` looks for; `None` for other stages.
+    pub sets: Option<Sha256Sum>,
 }
 
 impl PlannedStage {
@@ -35,8 +39,13 @@ impl PlannedStage {
     }
 }
 
-/// Plans the stages of a job that reads what was `found`.
-pub fn plan(config: &PrepareConfig, options: &StageOptions, found: &[Found]) -> Vec<PlannedStage> {
+/// Plans the stages of a job that reads what was `found`. Reads the evaluation sets of `overlap`, which decide what comes out.
+pub fn plan(
+    config: &PrepareConfig,
+    options: &StageOptions,
+    found: &[Found],
+    storage: &StorageConfig,
+) -> Result<Vec<PlannedStage>, PrepareError> {
     let absolute = config.with_absolute_paths().inputs;
     let inputs: Vec<_> = absolute.iter().map(|input| without_secrets(input)).collect();
     // Pages have neither a field of the text nor this bound.
@@ -44,10 +53,17 @@ pub fn plan(config: &PrepareConfig, options: &StageOptions, found: &[Found]) -> 
     let mut reads = hash_of(&(inputs, found, reading));
     let mut plan = Vec::new();
     for name in &options.stages {
-        reads = hash_of(&(VERSION, name.name(), options.of(*name), reads));
-        plan.push(PlannedStage { name: *name, sha256: reads });
+        let sets = match name {
+            StageName::Overlap => Some(sha256_of(&read_sets(&options.overlap, storage)?)),
+            _ => None,
+        };
+        reads = match &sets {
+            None => hash_of(&(VERSION, name.name(), options.of(*name), reads)),
+            Some(sets) => hash_of(&(VERSION, name.name(), options.of(*name), sets, reads)),
+        };
+        plan.push(PlannedStage { name: *name, sha256: reads, sets });
     }
-    plan
+    Ok(plan)
 }
 
 fn hash_of(value: &impl Serialize) -> Sha256Sum {

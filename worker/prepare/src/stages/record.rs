@@ -9,8 +9,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::damaged;
+use super::deduplicate::sums::ClusterSums;
 use super::names::{STAGE_NAME, documents_name, lineage_name, unit_name};
 use super::object::{Stored, verify};
+use super::overlap::sums::OverlapSums;
 use super::tally::Tally;
 use crate::PrepareError;
 
@@ -42,6 +44,12 @@ pub struct StageRecord {
     pub units: Vec<Stored>,
     /// Sums over all units.
     pub tally: Tally,
+    /// Sums over clusters, of the stage `deduplicate`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clusters: Option<ClusterSums>,
+    /// Overlap with evaluation sets, of the stage `overlap`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub overlaps: Option<OverlapSums>,
 }
 
 /// Returns which of `count` units count, by the list of the `objects` in their folder.

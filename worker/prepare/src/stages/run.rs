@@ -12,6 +12,7 @@ use common::threads;
 use common::worker_contract::PreparePhase;
 use serde::{Deserialize, Serialize};
 
+use super::deduplicate;
 use super::done::DoneStage;
 use super::given::Inputs;
 use super::names::{STAGE_NAME, documents_name};
@@ -47,13 +48,15 @@ fn phase_of(stage: StageName) -> PreparePhase {
     match stage {
         StageName::Extract => PreparePhase::Extracting,
         StageName::Clean => PreparePhase::Cleaning,
+        StageName::Deduplicate => PreparePhase::Deduplicating,
+        StageName::Overlap => PreparePhase::Overlapping,
     }
 }
 
 /// Message of rank 0 to the others before a stage.
 #[derive(Serialize, Deserialize)]
 enum State {
-    Done(StageRecord),
+    Done(Box<StageRecord>),
     /// Units that are done.
     Left(BTreeSet<u32>),
 }
@@ -98,16 +101,19 @@ impl Stages<'_> {
         audience: &mut dyn Audience,
     ) -> Result<DoneStage, PrepareError> {
         let folder = planned.folder(self.output);
-        let work = Units::open(self.inputs, planned.name, before)?;
+        let work = Units::open(self.inputs, planned, before)?;
         let count = work.bytes().len() as u32;
         let state = self.ranks.share("the state of a stage", || look(&folder, planned, count))?;
         let is_verified = matches!(state, State::Left(_));
         let record = match state {
-            State::Done(record) => record,
+            State::Done(record) => *record,
             State::Left(done) => {
-                let whole = self.whole((&folder, planned.name), &work.bytes(), done, audience)?;
+                let whole = self.whole((&folder, planned.name), &work, done, audience)?;
+                if let Units::Deduplicate(deduplication) = &work {
+                    deduplication.compare(&folder, (self.ranks, self.threads), audience)?;
+                }
                 self.units((&folder, planned.name), &work, &whole, audience)?;
-                self.ranks.share("a stage", || self.finish(&folder, planned, count))?
+                self.ranks.share("a stage", || self.finish(&folder, planned, &work))?
             }
         };
         Ok(DoneStage { plan: planned.clone(), folder, record, is_verified })
@@ -118,10 +124,11 @@ impl Stages<'_> {
     fn whole(
         &self,
         (folder, stage): (&Folder, StageName),
-        bytes: &[u64],
+        work: &Units<'_>,
         done: BTreeSet<u32>,
         audience: &mut dyn Audience,
     ) -> Result<BTreeSet<u32>, PrepareError> {
+        let bytes = work.bytes();
         if done.is_empty() {
             return Ok(done);
         }
@@ -133,7 +140,7 @@ impl Stages<'_> {
         let phase = PhaseWork { phase: phase_of(stage), total, done_before: 0 };
         self.ranks.run(phase, audience, |progress| {
             let look = |unit: &u32| {
-                let damage = UnitRecord::damage(folder, *unit)?;
+                let damage = work.damage(folder, *unit)?;
                 progress.advance(bytes[*unit as usize]);
                 Ok::<_, PrepareError>(damage)
             };
@@ -180,7 +187,8 @@ impl Stages<'_> {
     }
 
     /// Adds the units up on rank 0, a few at a time and in their order, and makes the stage done.
-    fn finish(&self, folder: &Folder, planned: &PlannedStage, count: u32) -> Result<StageRecord, PrepareError> {
+    fn finish(&self, folder: &Folder, planned: &PlannedStage, work: &Units<'_>) -> Result<StageRecord, PrepareError> {
+        let count = work.bytes().len() as u32;
         let numbers: Vec<u32> = (0..count).collect();
         let get = |number: &u32| UnitRecord::get(folder, *number);
         let (mut units, mut tally) = (Vec::new(), Tally::default());
@@ -193,9 +201,18 @@ impl Stages<'_> {
         }
         tally.forget_rare_domains();
         let (stage, options) = (planned.name.name().to_owned(), self.inputs.options.of(planned.name));
-        let record = StageRecord { stage, sha256: planned.sha256, options, units, tally };
+        let is_deduplication = planned.name == StageName::Deduplicate;
+        let clusters = is_deduplication.then(|| deduplicate::sums_of(folder)).transpose()?;
+        let overlaps = match work {
+            Units::Overlap(overlapping) => Some(overlapping.sums(folder, count)?),
+            _ => None,
+        };
+        let record = StageRecord { stage, sha256: planned.sha256, options, units, tally, clusters, overlaps };
         folder.remove_unfinished(|_| true);
         record.put(folder)?;
+        if is_deduplication {
+            deduplicate::remove_work(folder)?;
+        }
         Ok(record)
     }
 }
@@ -208,7 +225,11 @@ fn look(folder: &Folder, planned: &PlannedStage, count: u32) -> Result<State, Pr
             let reason = format!("it has {units} units, expected {count}");
             return Err(super::damaged(folder, STAGE_NAME, reason));
         }
-        return Ok(State::Done(record));
+        if planned.name == StageName::Deduplicate {
+            // Of a job that was killed at its end.
+            deduplicate::remove_work(folder)?;
+        }
+        return Ok(State::Done(Box::new(record)));
     }
     Ok(State::Left(units_done(&folder.list()?, count)))
 }

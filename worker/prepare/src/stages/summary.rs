@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::deduplicate::sums::ClusterSums;
+use super::overlap::sums::OverlapSums;
 use super::tally::Tally;
 
 /// Sums of a stage that is done.
@@ -14,6 +16,12 @@ pub struct StageSummary {
     /// Sums over all units. Their time is the one thing in `prepare.json` that differs from run to run.
     #[serde(flatten)]
     pub tally: Tally,
+    /// Clusters that the stage `deduplicate` has found; `None` for other stages.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clusters: Option<ClusterSums>,
+    /// Overlap with evaluation sets, of the stage `overlap`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub overlaps: Option<OverlapSums>,
 }
 
 #[cfg(test)]
@@ -25,9 +33,16 @@ mod tests {
     fn a_summary_comes_back_from_json() {
         let mut tally = Tally { cpu_seconds: 0.1 + 0.2, ..Tally::default() };
         (0..100).for_each(|number| tally.count(&line(number), "some text"));
-        let summary = StageSummary { stage: "clean".into(), folder: "clean-0123456789abcdef".into(), tally };
+        let folder = "clean-0123456789abcdef".to_owned();
+        let summary = StageSummary { stage: "clean".into(), folder, tally, clusters: None, overlaps: None };
         let json = serde_json::to_string_pretty(&summary).unwrap();
         assert_eq!(serde_json::from_str::<StageSummary>(&json).unwrap(), summary);
-        assert!(json.contains("\n  \"seen\": 100,\n"), "{json}");
+        assert!(json.contains("\n  \"seen\": 100,\n") && !json.contains("clusters"), "{json}");
+        let mut clusters = ClusterSums::default();
+        [2, 5, 5].into_iter().for_each(|documents| clusters.count(documents));
+        let summary = StageSummary { clusters: Some(clusters), ..summary };
+        let json = serde_json::to_string(&summary).unwrap();
+        assert_eq!(serde_json::from_str::<StageSummary>(&json).unwrap(), summary);
+        assert!(!json.contains("overlaps"), "{json}");
     }
 }

@@ -3,11 +3,12 @@
 use std::collections::BTreeSet;
 
 use bytes::Bytes;
-use common::config::{ConfigError, PrepareJobConfig, RawConfig, StageName, StorageConfig};
+use common::config::{ConfigError, PrepareJobConfig, RawConfig, StageName, StorageConfig, WebtextConfig};
 use common::exit_code::ExitCode;
 use common::storage::Folder;
 use serde_json::Value;
 use webtext::clean::CleanOptions;
+use webtext::deduplicate::{DeduplicateOptions, Keep, MinHashOptions};
 use webtext::extract::Limits;
 
 use super::document::{Document, DocumentReader, DocumentWriter};
@@ -15,6 +16,7 @@ use super::lineage::{Line, LineageFile, Verdict, lineage_of};
 use super::names::documents_name;
 use super::object::{ObjectWriter, Stored};
 use super::options::StageOptions;
+use super::overlap::options::OverlapOptions;
 use super::plan::plan;
 use super::record::StageRecord;
 use crate::PrepareError;
@@ -26,8 +28,12 @@ fn folder(name: &str) -> Folder {
     Folder::open(&format!("memory://stages-{name}"), &StorageConfig::default()).unwrap()
 }
 
-/// All stages, as a config has them.
+/// Both stages before deduplication, as a config has them.
 const BOTH: &str = "\"extract\", \"clean\"";
+/// All stages before that of overlap.
+const ALL: &str = "\"extract\", \"clean\", \"deduplicate\"";
+/// Folder of an earlier deduplication.
+const EARLIER: &str = "stages/deduplicate-0123456789abcdef";
 
 fn config(name: &str, webtext: &str) -> PrepareJobConfig {
     config_of("\"clean\"", name, webtext)
@@ -167,12 +173,106 @@ fn every_fault_of_the_rules_is_named_with_what_was_expected() {
 }
 
 #[test]
+fn every_fault_of_a_deduplication_is_named_with_what_was_expected() {
+    let found = faults(
+        ALL,
+        "deduplicate = { text = false, url = false, near = false, lines = true, keep = { best = \"karma\" }, \
+         against = [\"/old/stages/clean-0123456789abcdef\", \"s3://bucket/old\", \"/old/stages/deduplicate-0123456789abcdef/\"], \
+         minhash = { bands = 0, rows = 5000, bits = 12, words = 65, seed = -1, hashes = 2 } }",
+    );
+    let text = found.join("\n");
+    let folder = "is no folder of an earlier deduplication; it ends in stages/deduplicate- and 16 hex digits";
+    for expected in [
+        "webtext.deduplicate.lines = true: unknown key; this table has against, keep, minhash, near, paragraph_bytes, paragraphs, text, url",
+        "webtext.deduplicate.minhash.hashes = 2: unknown key; this table has bands, bits, rows, seed, words",
+        "webtext.deduplicate.minhash.seed = -1: invalid value: integer `-1`, expected u64; its default is 1",
+        "webtext.deduplicate.minhash.bands = 0: expected from 1 to 4096; write 14 bands and 8 rows as FineWeb has them",
+        "webtext.deduplicate.minhash.rows = 5000: expected from 1 to 4096; write 14 bands",
+        "webtext.deduplicate.minhash.bits = 12: expected 8, 16, 32 or 64; write 64 as FineWeb has it",
+        "webtext.deduplicate.minhash.words = 65: expected from 1 to 64; write 5 as FineWeb has it",
+        "webtext.deduplicate.near = false: expected at least one of text, url, near and paragraphs to be true; leave one of them out",
+        "webtext.deduplicate.keep.best = \"karma\": expected \"date\"; write keep = { best = \"date\" } for the latest",
+        &format!("webtext.deduplicate.against = \"/old/stages/clean-0123456789abcdef\": {folder}"),
+        &format!("webtext.deduplicate.against = \"s3://bucket/old\": {folder}"),
+    ] {
+        assert!(text.contains(expected), "missing {expected:?} in:\n{text}");
+    }
+    assert_eq!(found.len(), 11, "{text}");
+    for (webtext, expected) in [
+        (
+            "keep = \"newest\"",
+            "webtext.deduplicate.keep = \"newest\": unknown variant `newest`, expected one of `earliest`, `longest`, `best`; its \
+             default is \"earliest\"",
+        ),
+        (
+            "against = \"https://key:hunter2@host/old\"",
+            "webtext.deduplicate.against = \"https://host/old\": invalid type: string \"https://host/old\", expected a sequence; its \
+             default is []",
+        ),
+        (
+            "minhash = 5",
+            "webtext.deduplicate.minhash = 5: is a table; write [webtext.deduplicate.minhash] and its keys below",
+        ),
+    ] {
+        assert_eq!(faults(ALL, &format!("deduplicate = {{ {webtext} }}")), [expected]);
+    }
+}
+
+#[test]
+fn a_deduplication_is_read_from_the_config_and_from_the_config_that_other_ranks_get() {
+    let text = format!(
+        "deduplicate = {{ url = false, keep = {{ best = \"date\" }}, against = [\"old/{EARLIER}\", \"s3://bucket/{EARLIER}/\"], \
+         minhash = {{ bands = 20, rows = 13 }} }}"
+    );
+    let config = config_of(ALL, "options", &text);
+    let options = StageOptions::read(&config.prepare, &config.webtext).unwrap();
+    let here = std::env::current_dir().unwrap().join("old").join(EARLIER);
+    let expected = DeduplicateOptions {
+        url: false,
+        keep: Keep::Best("date".into()),
+        against: vec![here.display().to_string(), format!("s3://bucket/{EARLIER}/")],
+        minhash: MinHashOptions { bands: 20, rows: 13, ..MinHashOptions::default() },
+        ..DeduplicateOptions::default()
+    };
+    assert_eq!(options.deduplicate, expected);
+    let shared = PrepareJobConfig { webtext: config.webtext.with_absolute_paths(), ..config };
+    let again = RawConfig::parse("from rank 0", &shared.to_toml(), &[]).unwrap().prepare().unwrap();
+    assert_eq!(StageOptions::read(&again.prepare, &again.webtext).unwrap(), options);
+    let none = config_of(ALL, "options", "");
+    let options = StageOptions::read(&none.prepare, &none.webtext).unwrap();
+    assert_eq!(options.deduplicate, DeduplicateOptions::default());
+}
+
+#[test]
+fn secrets_in_urls_of_earlier_deduplications_are_used_and_neither_stored_nor_hashed() {
+    let read = |against: String| {
+        let config = config_of(ALL, "options", &format!("deduplicate = {{ against = [\"{against}\"] }}"));
+        StageOptions::read(&config.prepare, &config.webtext).unwrap()
+    };
+    let shown = read(format!("https://host/{EARLIER}")).of(StageName::Deduplicate);
+    for given in [format!("https://key:hunter2@host/{EARLIER}/"), format!("https://host/{EARLIER}?sig=hunter2")] {
+        let options = read(given.clone());
+        assert_eq!(options.deduplicate.against, [given]);
+        assert_eq!(options.of(StageName::Deduplicate), shown);
+        assert!(!options.of(StageName::Deduplicate).to_string().contains("hunter2"));
+    }
+    assert_ne!(read(format!("https://other/{EARLIER}")).of(StageName::Deduplicate), shown);
+}
+
+#[test]
 fn a_section_without_its_stage_is_refused_with_the_stages_to_write() {
     let (extract, clean) = ("extract = { cpu_ms = 5 }", "clean = { set = \"paper\" }");
     let both = "write prepare.stages = [\"extract\", \"clean\"], or leave this section out";
     for (stages, webtext, expected) in [
         ("\"clean\"", extract, format!("webtext.extract: has no use without the stage extract; {both}")),
         ("\"extract\"", clean, format!("webtext.clean: has no use without the stage clean; {both}")),
+        (
+            BOTH,
+            "deduplicate = { url = false }",
+            "webtext.deduplicate: has no use without the stage deduplicate; write prepare.stages = [\"extract\", \"clean\", \
+             \"deduplicate\"], or leave this section out"
+                .into(),
+        ),
         (
             "",
             clean,
@@ -183,7 +283,7 @@ fn a_section_without_its_stage_is_refused_with_the_stages_to_write() {
     }
     assert_eq!(faults("", &format!("{extract}\n{clean}")).len(), 2);
     // A resolved config has all tables.
-    let resolved = config_of("", "options", "extract = {}\nclean = {}");
+    let resolved = config_of("", "options", "extract = {}\nclean = {}\ndeduplicate = {}");
     StageOptions::read(&resolved.prepare, &resolved.webtext).unwrap();
 }
 
@@ -213,7 +313,7 @@ fn the_folder_of_a_stage_follows_from_rules_and_inputs() {
             unreadable: None,
         }];
         let options = StageOptions::read(&config.prepare, &config.webtext).unwrap();
-        plan(&config.prepare, &options, &found)
+        plan(&config.prepare, &options, &found, &StorageConfig::default()).unwrap()
     };
     let first = plan_of("", "extract clean", "1");
     let names: Vec<String> = first.iter().map(|stage| stage.folder_name()).collect();
@@ -226,10 +326,17 @@ fn the_folder_of_a_stage_follows_from_rules_and_inputs() {
     assert!(other_limits[0] != first[0] && other_limits[1] != first[1]);
     assert!(plan_of("", "extract clean", "2")[0] != first[0]);
     assert!(plan_of("", "clean", "1")[0] != first[1]);
+    let all = plan_of("", "extract clean deduplicate", "1");
+    assert!(all[..2] == first && all[2].folder_name().starts_with("deduplicate-"));
+    let other = plan_of("deduplicate = { keep = \"longest\" }", "extract clean deduplicate", "1");
+    assert!(other[..2] == first && other[2] != all[2]);
+    assert!(plan_of("", "deduplicate", "1")[0] != all[2]);
 }
 
 fn toml_stages(names: &str) -> Vec<StageName> {
-    names.split(' ').map(|name| if name == "clean" { StageName::Clean } else { StageName::Extract }).collect()
+    let all = [StageName::Extract, StageName::Clean, StageName::Deduplicate];
+    let named = |name: &str| *all.iter().find(|stage| stage.name() == name).unwrap();
+    names.split(' ').map(named).collect()
 }
 
 /// Rules for these documents: at least 5 words, nothing else.
@@ -424,10 +531,34 @@ fn the_config_that_comes_with_convoy_has_every_key_of_the_stages_and_the_default
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../configs/prepare-webtext.toml");
     let config = RawConfig::load(path.as_ref(), &[]).unwrap().prepare().unwrap();
     let options = StageOptions::read(&config.prepare, &config.webtext).unwrap();
-    for (stage, table) in [(StageName::Extract, &config.webtext.extract), (StageName::Clean, &config.webtext.clean)] {
+    let WebtextConfig { extract, clean, deduplicate, overlap } = &config.webtext;
+    assert!(overlap.is_empty(), "the stage is left out, since it needs data files");
+    for (stage, table) in
+        [(StageName::Extract, extract), (StageName::Clean, clean), (StageName::Deduplicate, deduplicate)]
+    {
         let mut given = keys(&serde_json::to_value(table).unwrap());
         assert_eq!(given.remove("set"), stage == StageName::Clean);
         assert_eq!(given, keys(&options.of(stage)), "of {}", stage.name());
     }
     assert_eq!((options.clean, options.extract), (CleanOptions::fineweb(), Limits::default()));
+    assert_eq!(options.deduplicate, DeduplicateOptions::default());
+}
+
+#[test]
+fn the_lines_for_overlap_in_the_config_that_comes_with_convoy_have_every_key_and_the_defaults() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../configs/prepare-webtext.toml");
+    let text = std::fs::read_to_string(path).unwrap();
+    // Lines to take the # from have no space behind it.
+    let is_code = |rest: &&str| rest.starts_with(|c: char| c == '[' || c.is_ascii_lowercase());
+    let lines: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix('#').filter(is_code)).collect();
+    let section = lines.join("\n");
+    let text = format!("[prepare]\ninputs = [\"x\"]\noutput = \"y\"\nstages = [\"overlap\"]\n{section}\n");
+    let config = RawConfig::parse("of the test", &text, &[]).unwrap().prepare().unwrap();
+    let options = StageOptions::read(&config.prepare, &config.webtext).unwrap();
+    let given = serde_json::to_value(&config.webtext.overlap).unwrap();
+    assert_eq!(keys(&given), keys(&options.of(StageName::Overlap)), "{section}");
+    let OverlapOptions { tasks, data, remove, share, window_characters } = &options.overlap;
+    assert!(!tasks.is_empty() && !data.is_empty());
+    let defaults = OverlapOptions::default();
+    assert_eq!((remove, share, window_characters), (&defaults.remove, &defaults.share, &defaults.window_characters));
 }

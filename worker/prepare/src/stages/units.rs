@@ -7,18 +7,21 @@ use common::storage::Folder;
 use webtext::clean::Cleaner;
 use webtext::extract::{Extractor, Limits};
 
-use super::clean::{Texts, clean_documents};
+use super::clean::clean;
+use super::deduplicate::Deduplication;
+use super::documents::Documents;
 use super::done::DoneStage;
 use super::extract::extract;
 use super::given::Inputs;
-use super::names::documents_name;
 use super::options::ExtractCommand;
 use super::output::{Output, write_unit};
+use super::overlap::Overlapping;
 use super::pages::{self, PageSource};
+use super::plan::PlannedStage;
+use super::record::UnitRecord;
 use super::room::Room;
 use crate::PrepareError;
 use crate::failure::Failure;
-use crate::inputs::ReadOptions;
 use crate::progress::Progress;
 
 /// The units of a stage.
@@ -36,27 +39,24 @@ pub enum Units<'j> {
         /// Memory for children.
         room: Room,
     },
-    /// Documents of the inputs are cleaned.
-    CleanTexts {
+    /// Documents are cleaned.
+    Clean {
         /// Rules.
         cleaner: Box<Cleaner>,
-        /// The inputs.
-        texts: Texts,
+        /// Documents of the inputs, or of the stage before.
+        documents: Documents<'j>,
     },
-    /// Documents of the stage before are cleaned, unit by unit.
-    CleanDocuments {
-        /// Rules.
-        cleaner: Box<Cleaner>,
-        /// The stage before.
-        before: &'j DoneStage,
-    },
+    /// Of documents that are equal or nearly so, one stays.
+    Deduplicate(Deduplication<'j>),
+    /// What documents share with evaluation sets is counted, and removed on request.
+    Overlap(Overlapping<'j>),
 }
 
 impl<'j> Units<'j> {
     /// Opens what a stage reads, which is the stage `before`, or for the first stage the inputs.
-    pub fn open(job: Inputs<'j>, stage: StageName, before: Option<&'j DoneStage>) -> Result<Self, PrepareError> {
+    pub fn open(job: Inputs<'j>, planned: &PlannedStage, before: Option<&'j DoneStage>) -> Result<Self, PrepareError> {
         let inputs = &job.config.inputs;
-        Ok(match (stage, before) {
+        Ok(match (planned.name, before) {
             (StageName::Extract, _) => {
                 let sources = PageSource::open_all(inputs, job.found, job.storage)?;
                 let units = pages::units(&sources.iter().map(|source| source.bytes).collect::<Vec<_>>());
@@ -65,12 +65,15 @@ impl<'j> Units<'j> {
                 let room = Room::of_this_rank(limits.memory_bytes, job.config.memory_bytes);
                 Units::Extract { command, limits, sources, units, room }
             }
-            (StageName::Clean, None) => {
-                let options = ReadOptions::of(job.config);
-                let texts = Texts::open((inputs, job.found), options, job.config.on_bad_document, job.storage)?;
-                Units::CleanTexts { cleaner: cleaner(job)?, texts }
+            (StageName::Clean, before) => {
+                Units::Clean { cleaner: cleaner(job)?, documents: Documents::open(job, before)? }
             }
-            (StageName::Clean, Some(before)) => Units::CleanDocuments { cleaner: cleaner(job)?, before },
+            (StageName::Deduplicate, before) => {
+                Units::Deduplicate(Deduplication::open(job, Documents::open(job, before)?))
+            }
+            (StageName::Overlap, before) => {
+                Units::Overlap(Overlapping::open(job, planned, Documents::open(job, before)?)?)
+            }
         })
     }
 
@@ -81,8 +84,17 @@ impl<'j> Units<'j> {
                 let bytes = |unit: &Range<usize>| sources[unit.clone()].iter().map(|source| source.bytes).sum();
                 units.iter().map(bytes).collect()
             }
-            Units::CleanTexts { texts, .. } => texts.units.iter().map(|unit| unit.bytes).collect(),
-            Units::CleanDocuments { before, .. } => before.record.units.iter().map(|unit| unit.bytes).collect(),
+            Units::Clean { documents, .. } => documents.bytes(),
+            Units::Deduplicate(deduplication) => deduplication.bytes(),
+            Units::Overlap(overlapping) => overlapping.bytes(),
+        }
+    }
+
+    /// Returns what is wrong with the objects of unit `number`, which counts; `None` where all are as they were written.
+    pub fn damage(&self, folder: &Folder, number: u32) -> Result<Option<String>, PrepareError> {
+        match (UnitRecord::damage(folder, number)?, self) {
+            (None, Units::Overlap(overlapping)) => overlapping.damage(folder, number),
+            (damage, _) => Ok(damage),
         }
     }
 
@@ -103,14 +115,16 @@ impl<'j> Units<'j> {
             _ => None,
         };
         while let Some(number) = next().filter(|_| !failure.is_set()) {
-            write_unit(folder, number, failure, |output| self.decide(number, extractor.as_mut(), output, progress))?;
+            write_unit(folder, number, failure, |output| {
+                self.decide((folder, number), extractor.as_mut(), output, progress)
+            })?;
         }
         Ok(())
     }
 
     fn decide(
         &self,
-        number: u32,
+        (folder, number): (&Folder, u32),
         extractor: Option<&mut Extractor>,
         output: &mut Output<'_, '_>,
         progress: &Progress,
@@ -126,11 +140,9 @@ impl<'j> Units<'j> {
                 output.took(extractor.cpu_seconds() - before);
                 Ok(())
             }
-            Units::CleanTexts { cleaner, texts } => texts.clean(number, cleaner, output, progress),
-            Units::CleanDocuments { cleaner, before } => {
-                let read = (&before.folder, &*documents_name(number), &before.record.units[at]);
-                clean_documents(read, cleaner, output, progress)
-            }
+            Units::Clean { cleaner, documents } => clean((documents, number), cleaner, output, progress),
+            Units::Deduplicate(deduplication) => deduplication.decide(folder, number, output, progress),
+            Units::Overlap(overlapping) => overlapping.decide((folder, number), output, progress),
         }
     }
 }

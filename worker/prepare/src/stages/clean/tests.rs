@@ -14,6 +14,7 @@ use webtext::clean::normalise::NormaliseOptions;
 use super::*;
 use crate::job;
 use crate::ranks::Ranks;
+use crate::stages::document::DocumentReader;
 use crate::stages::lineage::tests::folder;
 use crate::stages::lineage::{LineageFile, lineage_of};
 use crate::stages::names::documents_name;

@@ -71,7 +71,7 @@ fn planned(
     storage: &StorageConfig,
 ) -> Result<Option<Vec<PlannedStage>>, PrepareError> {
     match find_inputs(config, storage) {
-        Ok(found) => Ok(Some(plan(config, options, &found))),
+        Ok(found) => plan(config, options, &found, storage).map(Some),
         Err(PrepareError::NothingToRead { .. } | PrepareError::Storage(StorageError::NotFound { .. })) => Ok(None),
         Err(error) => Err(error),
     }

@@ -111,6 +111,31 @@ fn the_way_is_told_in_words_to_its_end() {
 }
 
 #[test]
+fn a_duplicate_is_told_with_the_id_of_the_document_that_stays_which_leads_to_that() {
+    let stage = StageFolder { stage: "deduplicate".into(), folder: folder("duplicate") };
+    let (kept, dropped) = (line(0), line(1));
+    let id = id_in_words(kept.id);
+    let duplicate = Line {
+        rule: "duplicate.near".into(),
+        measure: Some(0.928_57),
+        limit: None,
+        note: format!("cluster of 2 documents, of which {id} stays"),
+        ..dropped.clone()
+    };
+    let stays = Line { note: "stays of a cluster of 2 documents".into(), ..kept };
+    stage.folder.put(&lineage_name(0), Bytes::from(written([stays, duplicate]))).unwrap();
+    let told = |words: &str| explained(std::slice::from_ref(&stage), words).unwrap().to_string();
+    let text = told(&id_in_words(dropped.id));
+    let expected = format!(
+        "\ndeduplicate dropped by duplicate.near (it is in one cluster with the document that stays): similarity 0.93; 2 bytes \
+         [cluster of 2 documents, of which {id} stays]\n"
+    );
+    assert!(text.contains(&expected), "{text}");
+    let text = told(&id);
+    assert!(text.contains("\ndeduplicate kept, 0 bytes of 1 [stays of a cluster of 2 documents]\n"), "{text}");
+}
+
+#[test]
 fn where_the_way_ends_follows_from_stages_and_shards() {
     let (_, stages) = output("unfinished", false);
     let ending = |number, shards| {

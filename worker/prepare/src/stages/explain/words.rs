@@ -4,6 +4,8 @@ use webtext::clean::Rule;
 
 use crate::stages::lineage::{Line, Verdict};
 
+/// Rule whose measure is a similarity.
+const NEAR: &str = "duplicate.near";
 /// Reasons that are no rules of cleaning, each in words.
 const OTHERS: &[(&str, &str)] = &[
     ("status", "the response was no success"),
@@ -25,6 +27,12 @@ const OTHERS: &[(&str, &str)] = &[
     ("unreadable_object", "the object cannot be read, or not from here on"),
     ("not_utf8", "the text is not UTF-8"),
     ("empty", "there is no text"),
+    ("duplicate.text", "the text is equal to that of the document that stays"),
+    ("duplicate.url", "the URL is equal to that of the document that stays"),
+    ("duplicate.paragraphs", "all of its paragraphs are there before"),
+    ("overlap.document", "share of its 8-grams that evaluation sets have"),
+    ("overlap.window", "nothing remains of it without what evaluation sets have"),
+    (NEAR, "it is in one cluster with the document that stays"),
 ];
 
 /// Returns what a rule or a reason is, in words; `None` for one that is not known.
@@ -42,6 +50,7 @@ pub(super) fn in_words(line: &Line) -> String {
     let what = rule_in_words(&line.rule).map(|what| format!(" ({what})")).unwrap_or_default();
     let measured = match (line.measure, line.limit) {
         (None, None) => String::new(),
+        (Some(similarity), None) if line.rule == NEAR => format!(": similarity {similarity:.2}"),
         (Some(measure), None) => format!(": {}", number(measure)),
         (None, Some(limit)) => format!(", whose limit is {}", number(limit)),
         (Some(measure), Some(limit)) if line.rule == "status" => {
@@ -92,6 +101,37 @@ mod tests {
         assert_eq!(dropped("new_rule", None, None), "dropped by new_rule");
         let damaged = Line { verdict: Verdict::Damaged, rule: "cut".into(), measure: None, limit: None, ..line(1) };
         assert_eq!(in_words(&damaged), "damaged by cut (the object or its header ends inside the record)");
+    }
+
+    #[test]
+    fn a_duplicate_is_told_by_what_it_shares_with_the_document_that_stays() {
+        let dropped = |rule: &str, measure| {
+            in_words(&Line { verdict: Verdict::Dropped, rule: rule.into(), measure, limit: None, ..line(1) })
+        };
+        for (rule, measure, expected) in [
+            ("duplicate.text", None, "(the text is equal to that of the document that stays)"),
+            ("duplicate.url", None, "(the URL is equal to that of the document that stays)"),
+            (NEAR, Some(0.928_57), "(it is in one cluster with the document that stays): similarity 0.93"),
+            (NEAR, Some(1.0), "(it is in one cluster with the document that stays): similarity 1.00"),
+            (NEAR, None, "(it is in one cluster with the document that stays)"),
+        ] {
+            assert_eq!(dropped(rule, measure), format!("dropped by {rule} {expected}"));
+        }
+    }
+
+    #[test]
+    fn an_overlap_is_told_by_the_share_of_the_document_that_evaluation_sets_have() {
+        let dropped = |rule: &str, limit| {
+            in_words(&Line { verdict: Verdict::Dropped, rule: rule.into(), measure: Some(0.25), limit, ..line(1) })
+        };
+        assert_eq!(
+            dropped("overlap.document", Some(0.1)),
+            "dropped by overlap.document (share of its 8-grams that evaluation sets have): 0.25, above the limit of 0.1"
+        );
+        assert_eq!(
+            dropped("overlap.window", None),
+            "dropped by overlap.window (nothing remains of it without what evaluation sets have): 0.25"
+        );
     }
 
     #[test]
