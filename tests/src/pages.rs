@@ -88,8 +88,10 @@ fn content(number: u64, random: &mut Random) -> (&'static str, String) {
     }
 }
 
-/// Returns a page with an article of some paragraphs.
+/// Returns a page with an article of some paragraphs. Of nine pages, one has the words of others.
 fn page(number: u64, random: &mut Random) -> String {
+    let again = &mut Random::new(number % 45);
+    let random = if number % 9 == 8 { again } else { random };
     let paragraphs: String = (0..5 + random.below(60))
         .map(|paragraph| {
             format!(

@@ -251,6 +251,11 @@ fn places_of_a_prepare_job_that_pods_do_not_reach_are_refused_by_their_keys() {
         ("prepare.output=file:///data", "prepare.output = \"file:///data\" is a place of this machine"),
         ("prepare.tokenizer=/own", "prepare.tokenizer = \"/own\" is a place of this machine"),
         ("prepare.overlap_filter=tests.grams", "prepare.overlap_filter = \"tests.grams\" is a place of this machine"),
+        ("webtext.deduplicate.against=old", "webtext.deduplicate.against = \"old\" is a place of this machine"),
+        (
+            "webtext.deduplicate.against=s3://key:very-secret@bucket/x",
+            "webtext.deduplicate.against: the URL at s3://bucket carries",
+        ),
         ("prepare.inputs=s3://key:very-secret@bucket/x", "prepare.inputs: the URL at s3://bucket carries"),
         ("prepare.inputs=https://host/web.jsonl?sig=very-secret", "prepare.inputs: the URL at https://host carries"),
     ] {

@@ -23,6 +23,7 @@ const DATE: &str = "2026-11-30T12:00:00Z";
 const ARTICLES: &str = "html_article_benchmark/html";
 const READABILITY: &str = "html_readability/readability_test_pages.tar.zst";
 const DOCUMENTS: &str = "openwebtext1000/openwebtext-1000.decoded.jsonl";
+const REVIEWS: &str = "nltk_text/movie_reviews.zip";
 
 /// Folder of corpora that has all files of this module.
 pub struct Corpora {
@@ -48,7 +49,7 @@ impl Corpora {
             Some(folder) => PathBuf::from(folder),
             None => PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/corpora")),
         };
-        for name in [ARTICLES, READABILITY, DOCUMENTS] {
+        for name in [ARTICLES, READABILITY, DOCUMENTS, REVIEWS] {
             let path = folder.join(name);
             if !path.exists() {
                 println!("skipped: no {}; CONVOY_CORPORA names another folder of corpora", path.display());
@@ -76,13 +77,37 @@ impl Corpora {
     /// Creates `folder` with documents of openwebtext1000 as JSON lines. Returns their number.
     pub fn write_documents(&self, folder: &Path) -> u64 {
         fs::create_dir(folder).unwrap();
-        let text = fs::read_to_string(self.folder.join(DOCUMENTS)).unwrap();
-        let most = if self.is_whole { usize::MAX } else { FEW_DOCUMENTS };
-        let lines: Vec<&str> = text.lines().take(most).collect();
+        let lines = self.lines();
         for (number, lines) in lines.chunks(OBJECT_DOCUMENTS).enumerate() {
             fs::write(folder.join(format!("{number:03}.jsonl")), lines.join("\n")).unwrap();
         }
         lines.len() as u64
+    }
+
+    /// Returns texts of openwebtext1000, and reviews of nltk_text.
+    pub fn texts(&self) -> Vec<String> {
+        let text = |line: &String| {
+            let line: serde_json::Value = serde_json::from_str(line).unwrap();
+            line["text"].as_str().unwrap().to_owned()
+        };
+        let reviews = self.reviews();
+        let most = if self.is_whole { usize::MAX } else { FEW_DOCUMENTS };
+        self.lines().iter().map(text).chain(reviews.into_iter().take(most)).collect()
+    }
+
+    fn lines(&self) -> Vec<String> {
+        let text = fs::read_to_string(self.folder.join(DOCUMENTS)).unwrap();
+        let most = if self.is_whole { usize::MAX } else { FEW_DOCUMENTS };
+        text.lines().take(most).map(str::to_owned).collect()
+    }
+
+    fn reviews(&self) -> Vec<String> {
+        let unpacked = tempfile::tempdir().unwrap();
+        let mut command = Command::new("python3");
+        command.args(["-m", "zipfile", "-e"]).arg(self.folder.join(REVIEWS)).arg(unpacked.path());
+        assert!(command.status().unwrap().success());
+        let kinds = entries(&unpacked.path().join("movie_reviews")).into_iter().filter(|path| path.is_dir());
+        kinds.flat_map(|kind| entries(&kind)).map(|path| fs::read_to_string(path).unwrap()).collect()
     }
 
     fn articles(&self) -> Vec<Page> {

@@ -9,6 +9,7 @@
 )]
 
 mod corpora;
+mod duplicates;
 mod hard_on_memory;
 mod memory;
 mod odd_names;

@@ -56,8 +56,8 @@ impl Archives {
         staged::made(&self.path(output))
     }
 
-    /// Returns the sums of both stages of a job that is done.
-    fn sums(&self, output: &str) -> [Value; 2] {
+    /// Returns the sums of each stage of a job that is done.
+    fn sums(&self, output: &str) -> [Value; 3] {
         let record = std::fs::read(self.path(output).join("prepare.json")).unwrap();
         let record: Value = serde_json::from_slice(&record).unwrap();
         record["stages"].as_array().unwrap().clone().try_into().unwrap()
@@ -69,8 +69,17 @@ fn ranks_have_no_influence_on_the_bytes_of_stages() {
     let archives = Archives::new(8, 40);
     run(by_launcher(1, &archives.config("one"), &[]), ExitCode::Done, &["documents, "]);
     let one = archives.output("one");
-    let parquet = one.keys().filter(|name| name.ends_with(".documents.parquet")).count();
-    assert!(parquet >= 2 && one.keys().any(|name| name.starts_with("train/shard-")), "{:?}", one.keys());
+    let count = |end: &str| one.keys().filter(|name| name.ends_with(end)).count();
+    let [_, clean, deduplicate] = archives.sums("one");
+    assert!(deduplicate["clusters"]["clusters"].as_u64().unwrap() >= 5, "{deduplicate}");
+    assert!(deduplicate["kept"].as_u64().unwrap() > 50 && deduplicate["seen"] == clean["kept"], "{deduplicate}");
+    assert!(
+        count(".documents.parquet") >= 6
+            && count(".signatures") >= 2
+            && one.keys().any(|name| name.starts_with("train/shard-")),
+        "{:?}",
+        one.keys()
+    );
     for ranks in [2, 4] {
         let name = format!("launcher-{ranks}");
         run(by_launcher(ranks, &archives.config(&name), &[]), ExitCode::Done, &[]);
@@ -172,7 +181,7 @@ fn assert_memory(archives: &Archives, memory_bytes: u64, more_bytes: u64) {
     let memory = format!("prepare.memory_bytes={memory_bytes}");
     let sets = [memory.as_str(), "launch.threads_per_rank=2"];
     let peak = peak_memory_bytes(by_launcher(1, &archives.config("out"), &sets), LARGE_DEADLINE);
-    let [extract, _] = archives.sums("out");
+    let [extract, ..] = archives.sums("out");
     let (seen, mb) = (extract["bytes_in"].as_u64().unwrap(), |bytes: u64| bytes / 1_000_000);
     let [peak_mb, memory_mb, seen_mb] = [peak, memory_bytes, seen].map(mb);
     println!("peak memory of a rank: {peak_mb} MB, with {memory_mb} MB to work in, for {seen_mb} MB of pages");

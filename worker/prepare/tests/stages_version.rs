@@ -23,11 +23,17 @@ use webtext::pages::write::{Packing, Record, WarcWriter};
 /// what an older Convoy has made for what this one makes.
 const MADE: &str = "\
 pages extract 0 documents c1b190c2906cb661dd753da9795c6914a6d2a697f3d24451d26469b523925002
-pages extract 0 lineage 5b5329eb684434a547e4f10b33cc7e8c35be83419e9137b9b7f1b697f23c36a8
+pages extract 0 lineage 33111a41f500f96c165278795c8c236b5b65e19074a44479dab5ca3222d7248d
 pages clean 0 documents 813f6c3ab0548dc0ac291e8902946a23077d019296e0bc7a0d4e47689ef3b6ea
 pages clean 0 lineage e3cc8b9bbc2b789667080d0d621f6e86bf594dfa6f288a2ab0c9ad787018f1bf
-texts clean 0 documents 73fa5f808352756fdeef1a01da907f5ddebc69af710e5cce7d6454fb4e1d4aeb
-texts clean 0 lineage 4917f82b7c056d1d49b5f05adf61dd3db4381874662888a9221bf03433003c11
+pages deduplicate 0 documents 1072182d426f8a38588a79b3d99dbc53f750efea6e22b56d31cd5c6b0314aadc
+pages deduplicate 0 lineage 5349603bfb8566d7d4dd7081f60a2bf7d2205be2c0400b2dfe782ca6118f2b50
+texts clean 0 documents ca60fa1b5937152e5170bf4b6c5ec51ea4ed0d53a1475a41321ee4692e3f3ade
+texts clean 0 lineage 86f0887f607f1b788816011ec48b3376552e39e8662a622369582e14f5f2347e
+texts deduplicate 0 documents 73fa5f808352756fdeef1a01da907f5ddebc69af710e5cce7d6454fb4e1d4aeb
+texts deduplicate 0 lineage 4a7021b95f4e7b874e8c6887515f65334757821ca135e6aac0374d24c8894899
+tested overlap 0 documents 4e5ef1d6e16e3b7de7257f482fea2adfa09567aee2c924ca24da84153855b0b0
+tested overlap 0 lineage 0aaa575e7fd7927cfc7dd6fcf94077a2f8f893d6b3a84090daa41ba0be910509
 ";
 
 /// Paragraphs that all rules keep.
@@ -89,13 +95,13 @@ fn json_lines(values: &[serde_json::Value]) -> String {
     lines.join("\n")
 }
 
-/// Runs `stages` over the objects `inputs`, in memory, and returns the hashes of what they make, and all rows.
-fn made(name: &str, stages: &[&str], inputs: &[(&str, Vec<u8>)]) -> (String, String) {
+/// Runs `stages` by these `rules` over the objects `inputs`, in memory, and returns the hashes of what they make, and all rows.
+fn made(name: &str, (stages, rules): (&[&str], &str), inputs: &[(&str, Vec<u8>)]) -> (String, String) {
     let root = Folder::open(&format!("memory://version-{name}"), &StorageConfig::default()).unwrap();
     inputs.iter().for_each(|(object, content)| root.put(&format!("in/{object}"), content.clone().into()).unwrap());
     let config = format!(
         "[prepare]\ninputs = [\"memory://version-{name}/in\"]\noutput = \"memory://version-{name}/out\"\nstages = {stages:?}\n\
-         validation_fraction = 0.0\non_bad_document = \"skip\"\n[webtext]\n"
+         validation_fraction = 0.0\non_bad_document = \"skip\"\n[webtext]\n{rules}\n"
     );
     let config = RawConfig::parse("of the test", &config, &[]).unwrap().prepare().unwrap();
     let mut options = StageOptions::read(&config.prepare, &config.webtext).unwrap();
@@ -136,6 +142,18 @@ fn rows(stage: &Folder) -> Vec<(String, String)> {
     rows
 }
 
+/// Returns what becomes of texts that overlap with an evaluation set in part, wholly, and not at all.
+fn made_with_tests() -> (String, String) {
+    let eval = Folder::open("memory://version-tested/eval", &StorageConfig::default()).unwrap();
+    eval.put("own.jsonl", json_lines(&[serde_json::json!({ "text": PROSE[1] })]).replace("no JSON\n", "").into())
+        .unwrap();
+    let text = |text: &str| serde_json::json!({ "text": text, "url": "http://text.example/", "date": DATE });
+    let texts = json_lines(&[text(&PROSE.join("\n")), text(PROSE[1]), text(PROSE[2])]);
+    let rules = "overlap = { tasks = [\"documents=memory://version-tested/eval/own.jsonl\"], remove = \"window\", \
+                 window_characters = 20 }";
+    made("tested", (&["overlap"], rules), &[("a.jsonl", texts.into_bytes())])
+}
+
 #[test]
 fn what_stages_make_of_fixed_inputs_changes_with_their_version_alone() {
     let text = PROSE.join("\r\n\r\n");
@@ -149,11 +167,14 @@ fn what_stages_make_of_fixed_inputs_changes_with_their_version_alone() {
         serde_json::json!({ "text": format!("{text}\nlorem ipsum dolor sit amet"), "title": "Filler" }),
         serde_json::json!({ "text": "Too short to be kept.", "url": "http://text.example/short", "date": DATE }),
         serde_json::json!({ "title": "Without a text" }),
+        serde_json::json!({ "text": text.to_uppercase(), "url": "http://copy.example/" }),
+        serde_json::json!({ "text": format!("{text} And so it was."), "url": "http://near.example/" }),
     ]);
     let pages = [("a.warc", archive()), ("b.jsonl", pages.into_bytes()), ("c.html", page("A file").into_bytes())];
-    let (of_pages, page_rows) = made("pages", &["extract", "clean"], &pages);
-    let (of_texts, text_rows) = made("texts", &["clean"], &[("a.jsonl", texts.into_bytes())]);
-    let (hashes, rows) = (of_pages + &of_texts, page_rows + &text_rows);
+    let (of_pages, page_rows) = made("pages", (&["extract", "clean", "deduplicate"], ""), &pages);
+    let (of_texts, text_rows) = made("texts", (&["clean", "deduplicate"], ""), &[("a.jsonl", texts.into_bytes())]);
+    let (of_tested, tested_rows) = made_with_tests();
+    let (hashes, rows) = (of_pages + &of_texts + &of_tested, page_rows + &text_rows + &tested_rows);
     for verdict in ["Kept", "Dropped", "Damaged"] {
         assert!(rows.contains(&format!("verdict: {verdict}")), "the inputs show no row {verdict}:\n{rows}");
     }

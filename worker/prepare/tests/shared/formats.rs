@@ -85,6 +85,8 @@ pub fn lineage(content: &[u8]) -> bool {
     !lines.is_empty()
 }
 
+/// Returns a folder in memory that is used again and again by this thread, and by no other.
 fn folder(name: &str) -> Folder {
-    Folder::open(&format!("memory://hostile-{name}"), &StorageConfig::default()).unwrap()
+    let thread = format!("{:?}", std::thread::current().id()).replace(|c: char| !c.is_ascii_digit(), "");
+    Folder::open(&format!("memory://hostile-{name}-{thread}"), &StorageConfig::default()).unwrap()
 }
