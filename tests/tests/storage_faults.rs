@@ -39,8 +39,13 @@ static SHARED: LazyLock<Mutex<Shared>> = LazyLock::new(|| {
     Mutex::new(Shared { port: server.port(), server: Some(server), dir, credentials })
 });
 
+/// Waits for the server, which then meets no faults, whatever the test before has left.
 fn shared() -> MutexGuard<'static, Shared> {
-    SHARED.lock().unwrap_or_else(PoisonError::into_inner)
+    let shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(server) = &shared.server {
+        server.faults().follow(Plan::default());
+    }
+    shared
 }
 
 impl Shared {

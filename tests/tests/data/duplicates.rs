@@ -9,6 +9,7 @@ use common::exit_code::ExitCode;
 use serde_json::{Value, json};
 use tests::documents::{by_launcher, peak_memory_bytes};
 use tests::random::Random;
+use tests::staged::made;
 use tests::training::run;
 
 use super::corpora::Corpora;
@@ -161,6 +162,29 @@ fn many_equal_documents_are_one_cluster() {
     let sums = job.run("out", 2, &["prepare.memory_bytes=4000000"]);
     assert_eq!(sums["clusters"]["largest"][0]["documents"], json!(count), "{sums}");
     assert_eq!((&sums["kept"], &sums["dropped"]["duplicate.text"]["count"]), (&json!(1), &json!(count - 1)));
+}
+
+#[test]
+fn what_an_earlier_deduplication_has_seen_is_dropped_with_equal_bytes_on_any_ranks() {
+    let job = Job::new();
+    let (mut old, new): (Vec<_>, Vec<_>) = (Vec::new(), documents(6000).collect());
+    for name in ["first", "second"] {
+        let half = if name == "first" { 0..1500 } else { 1500..3000 };
+        job.put(new[half].iter().cloned());
+        job.run(name, 2, &[]);
+        let stages = fs::read_dir(job.path(name).join("stages")).unwrap();
+        old.extend(stages.map(|entry| entry.unwrap().path().display().to_string()));
+    }
+    job.put(new.iter().cloned());
+    let against = format!("webtext.deduplicate.against={old:?}");
+    let sums = job.run("one", 1, &[&against]);
+    // Half of them are there already.
+    assert!(sums["kept"].as_u64().unwrap() < 2000 && sums["seen"] == json!(6000), "{sums}");
+    let one = made(&job.path("one"));
+    for (name, ranks) in [("two", 2), ("four", 4)] {
+        job.run(name, ranks, &[&against]);
+        assert!(made(&job.path(name)) == one, "{ranks} ranks");
+    }
 }
 
 #[test]
