@@ -11,6 +11,7 @@ use prepare::job::find_inputs;
 use prepare::overlap::OverlapFilter;
 use prepare::record::Identity;
 use prepare::stages::StageOptions;
+use prepare::stages::deduplicate::compared_with;
 use prepare::stages::dry_run::{DryRun, Inputs, Planned, TokenShards, dry_run};
 use prepare::stages::given::count_of_units;
 use prepare::stages::plan::plan;
@@ -44,6 +45,7 @@ impl DryRunArgs {
         let token_shards = TokenShards::of(&output, &identity, tokenizer.hash())?;
         let units = count_of_units(&config.prepare, &found, &config.storage)?;
         let planned: Vec<Planned> = plan.iter().map(|stage| Planned { folder: stage.folder_name(), units }).collect();
-        dry_run(&output, inputs, &planned, token_shards)
+        let used = compared_with(&options.deduplicate, &config.storage)?;
+        Ok(dry_run(&output, inputs, &planned, token_shards)?.without(&used))
     }
 }

@@ -144,6 +144,15 @@ fn ranges(numbers: &[u32]) -> Vec<String> {
     neighbours.take(RANGES_MAX).map(range).collect()
 }
 
+impl DryRun {
+    /// Leaves out folders of other configs that this one uses, too.
+    #[must_use]
+    pub fn without(mut self, used: &[String]) -> Self {
+        self.other_folders.retain(|other| !used.contains(&other.folder));
+        self
+    }
+}
+
 impl TokenShards {
     fn in_words(&self) -> String {
         match self {

@@ -145,6 +145,12 @@ impl<'j> Deduplication<'j> {
     }
 }
 
+/// Checks that there are the earlier deduplications that the `options` name, and returns the URLs of their folders.
+pub fn compared_with(options: &DeduplicateOptions, storage: &StorageConfig) -> Result<Vec<String>, PrepareError> {
+    old_units(options, storage)?;
+    options.against.iter().map(|url| Ok(Folder::open(url, storage)?.url().to_owned())).collect()
+}
+
 /// Returns the sums over the clusters of a stage that is not done yet, but whose units are.
 pub fn sums_of(folder: &Folder) -> Result<ClusterSums, PrepareError> {
     let work = folder.folder(WORK_FOLDER);

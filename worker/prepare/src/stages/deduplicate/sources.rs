@@ -14,7 +14,7 @@ use webtext::deduplicate::DeduplicateOptions;
 
 use super::names::{SIGNATURES_END, keys_name, signatures_name};
 use crate::PrepareError;
-use crate::stages::names::STAGE_NAME;
+use crate::stages::names::{HASH_DIGITS, STAGE_NAME};
 use crate::stages::pages::divide;
 use crate::stages::record::StageRecord;
 
@@ -71,6 +71,11 @@ fn count_of_units(folder: &Folder) -> Result<u32, PrepareError> {
     };
     let record: StageRecord = serde_json::from_slice(&content)
         .map_err(|error| refused(format!("{STAGE_NAME}: {error}; copy the whole folder, or make it anew")))?;
+    let (sha256, digits) = (record.sha256.to_string(), folder.url().rsplit_once('-').map_or("", |(_, digits)| digits));
+    if digits.is_empty() || !sha256.starts_with(digits) {
+        let reason = format!("{STAGE_NAME} there is of another folder, whose name ends in {}", &sha256[..HASH_DIGITS]);
+        return Err(refused(format!("{reason}; name that one, or give this one its name back")));
+    }
     u32::try_from(record.units.len()).map_err(|_| refused("it has too many units".to_owned()))
 }
 

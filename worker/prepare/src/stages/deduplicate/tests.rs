@@ -313,6 +313,11 @@ fn signatures_that_cannot_be_compared_with_are_refused_and_say_why() {
     };
     let seed = ["webtext.deduplicate.against: ", ".signatures: seed 1: expected 7; use the parameters"];
     refused("minhash = { seed = 7 }", &seed);
+    refused("minhash = { bits = 32 }", &[".signatures: bits 64: expected 32; use the parameters"]);
+    let renamed = folder("dedup-refused").folder("out/stages/deduplicate-0123456789abcdef");
+    renamed.put("stage.json", old.folder.get("stage.json").unwrap()).unwrap();
+    let error = run(&config("dedup-refused-new", &format!("against = [\"{}\"]", renamed.url())), 2).unwrap_err();
+    assert!(error.to_string().contains("stage.json there is of another folder, whose name ends in "), "{error}");
     let signatures = old.folder.get("unit-000000.signatures").unwrap();
     for name in ["unit-000000.signatures", "unit-000000.keys"] {
         let content = old.folder.get(name).unwrap();

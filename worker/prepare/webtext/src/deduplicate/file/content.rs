@@ -9,12 +9,14 @@ use crate::deduplicate::record::{
 
 /// Numbers of a header.
 pub(super) const FIELDS: usize = 10;
+/// Name of the one that is the width of a record.
+pub(super) const WIDTH: &str = "bytes of a record";
 /// Their names, for errors.
 pub(super) const NAMES: [&str; FIELDS] = [
     "version",
     "kind of records",
     "band",
-    "bytes of a record",
+    WIDTH,
     "bands",
     "rows",
     "bits",

@@ -5,7 +5,7 @@ use std::marker::PhantomData;
 
 use sha2::{Digest, Sha256};
 
-use crate::deduplicate::file::content::{Content, NAMES};
+use crate::deduplicate::file::content::{Content, NAMES, WIDTH};
 use crate::deduplicate::file::error::{FileError, FileFault};
 use crate::deduplicate::file::{CHUNK_BYTES, COUNTS_BYTES, HASH_BYTES, HEADER_BYTES, MAGIC};
 use crate::deduplicate::minhash::Signature;
@@ -234,10 +234,14 @@ fn check_header(header: &[u8; HEADER_BYTES], content: Content) -> Result<(), Fil
         return Err(FileFault::Magic);
     }
     let found = fields.as_chunks::<8>().0.iter().map(|bytes| u64::from_le_bytes(*bytes));
-    for ((field, found), expected) in NAMES.into_iter().zip(found).zip(content.fields()) {
-        if found != expected {
-            return Err(FileFault::Other { field, found, expected });
-        }
+    let fields = NAMES.into_iter().zip(found).zip(content.fields());
+    let mut other: Vec<FileFault> = fields
+        .filter(|((_, found), expected)| found != expected)
+        .map(|((field, found), expected)| FileFault::Other { field, found, expected })
+        .collect();
+    // The width of a record follows from other fields, which say more.
+    if other.len() > 1 {
+        other.retain(|fault| !matches!(fault, FileFault::Other { field, .. } if *field == WIDTH));
     }
-    Ok(())
+    other.into_iter().next().map_or(Ok(()), Err)
 }
