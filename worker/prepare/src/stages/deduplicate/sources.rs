@@ -110,7 +110,7 @@ pub struct SourceUnit<'s> {
 }
 
 impl Sources {
-    /// Puts `old` units before the units of this stage, of so many `bytes`.
+    /// Puts `old` units before the units of this stage, whose sizes are `bytes`.
     pub fn new(
         (old, options): (&[OldUnit], &DeduplicateOptions),
         storage: &StorageConfig,

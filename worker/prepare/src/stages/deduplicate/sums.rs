@@ -34,7 +34,7 @@ pub struct LargeCluster {
 }
 
 impl ClusterSums {
-    /// Counts a cluster of so many documents.
+    /// Counts a cluster that has this number of documents.
     pub fn count(&mut self, documents: u64) {
         self.clusters += 1;
         self.documents += documents;

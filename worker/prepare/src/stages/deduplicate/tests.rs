@@ -72,7 +72,7 @@ fn documents(count: usize, seed: u64) -> Vec<Given> {
     all.into_iter().map(document).collect()
 }
 
-/// Writes `documents` as the objects of a job's input. Another field makes so many bytes that there are several units.
+/// Writes `documents` as the objects of a job's input. Another field makes them long enough for several units.
 fn put(name: &str, documents: &[Given]) {
     let (input, other) = (folder(name).folder("in"), "x".repeat(12_000));
     for (number, some) in documents.chunks(50).enumerate() {

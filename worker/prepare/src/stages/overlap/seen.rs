@@ -40,7 +40,7 @@ impl SeenRecord {
         Ok(folder.put(&seen_name(number), Bytes::from(content))?)
     }
 
-    /// Reads the object of unit `number`, where evaluation sets have so many different `grams`.
+    /// Reads the object of unit `number`, where evaluation sets have `grams` different grams.
     pub fn get(folder: &Folder, number: u32, grams: usize) -> Result<Self, PrepareError> {
         let name = seen_name(number);
         let content = match folder.get(&name) {

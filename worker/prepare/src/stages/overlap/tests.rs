@@ -44,7 +44,7 @@ fn lines(texts: &[String]) -> Bytes {
     Bytes::from(texts.iter().map(|text| json!({ "text": text }).to_string() + "\n").collect::<String>())
 }
 
-/// Writes documents as the objects of a job's input. Another field makes so many bytes that there are several units.
+/// Writes documents as the objects of a job's input. Another field makes them long enough for several units.
 fn put(name: &str, documents: &[String]) {
     let (input, other) = (folder(name).folder("in"), "x".repeat(12_000));
     for (number, some) in documents.chunks(50).enumerate() {

@@ -16,7 +16,7 @@ pub struct Remains {
     pub characters: u64,
 }
 
-/// Removes `runs` from `text`, each with so many `characters` on both sides, and with the rest of the words at its ends. Runs are
+/// Removes `runs` from `text`, each with `characters` characters on both sides, and with the rest of the words at its ends. Runs are
 /// in order by their beginnings and by their ends. Windows that touch are one. Pieces without a letter or digit do not remain.
 pub fn without(text: &str, runs: impl IntoIterator<Item = Range<usize>>, characters: u64) -> Remains {
     let windows = windows(text, runs, characters as usize);
@@ -45,7 +45,7 @@ fn windows(text: &str, runs: impl IntoIterator<Item = Range<usize>>, characters:
     windows
 }
 
-/// Returns where a window begins in the text `before` a run: so many characters before its end, and where that is within a word,
+/// Returns where a window begins in the text `before` a run: `characters` before its end, and where that is within a word,
 /// where the word begins.
 fn start_in(before: &str, characters: usize) -> usize {
     let start = match characters {
@@ -59,7 +59,7 @@ fn start_in(before: &str, characters: usize) -> usize {
     space.map_or(0, |(at, c)| at + c.len_utf8())
 }
 
-/// Returns where the window of a run that ends at `run_end` ends: so many characters behind it, and where that is within a word,
+/// Returns where the window of a run that ends at `run_end` ends: `characters` behind it, and where that is within a word,
 /// where the word ends; at least at `least`, where a window before it ends.
 fn end_of(text: &str, run_end: usize, characters: usize, least: usize) -> usize {
     let behind = &text[run_end..];
